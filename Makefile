@@ -1,0 +1,72 @@
+# What people and the CI call; `make help` lists it. Everything else is plain cargo.
+#
+# All of it builds with --release: one profile, so that the C++ under tch (3 minutes on 2 cores) compiles once and
+# serves the demo, the tests, clippy and the benchmarks alike. No environment variable is needed: .cargo/config.toml
+# points at what `make libtorch` fetches, and a LIBTORCH of your own wins.
+
+CARGO ?= cargo
+PYTHON ?= python3
+CARGO_FLAGS ?= --release
+SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
+
+# Cargo locks its folder anyway, and the steps print; side by side they would only wait and mix their lines.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help libtorch build demo test lint unit gate bench clean distclean tools
+
+help: ## list what there is to make
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
+		printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+libtorch: ## fetch libtorch 2.11.0 into .libtorch (544 MB, once; with a GPU: scripts/get_libtorch.py --cuda)
+	@$(PYTHON) scripts/get_libtorch.py
+
+build: tools libtorch ## build target/release/seqloom
+	$(CARGO) build $(CARGO_FLAGS)
+
+# A run that was stopped is continued, and a finished one is left as it is: the demo may be called again and again.
+demo: build ## train a small model that rewrites dates, and show what it does with dates it has never seen
+	@echo
+	@echo "Training: dates in 62 ways of writing them -> ISO 8601, 20,000 pairs (configs/dates.toml -> runs/dates)"
+	$(SEQLOOM) train configs/dates.toml $(if $(wildcard runs/dates/latest),--resume)
+	@echo
+	@echo "Testing: 1,000 dates, none of them among those trained on (data/dates/test.csv -> runs/dates/test.csv)"
+	$(SEQLOOM) decode runs/dates --input data/dates/test.csv --format csv --output runs/dates/test.csv --examples 10
+	@echo
+	@echo "Try your own:  echo 'the 5th of March 2024' | $(SEQLOOM) decode runs/dates"
+
+test: lint unit gate ## all that must hold: format, lints, tests, and a small training that must succeed
+
+lint: tools libtorch ## rustfmt and clippy, whose warnings count as errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+unit: tools libtorch ## unit, integration and documentation tests
+	$(CARGO) test $(CARGO_FLAGS)
+
+# Trained anew each time: a gate that measured an old model would prove nothing.
+gate: build ## train the demo's model afresh and check that it gets 99 % of the test split right
+	rm -rf runs/gate
+	$(SEQLOOM) train configs/dates.toml --out runs/gate
+	$(SEQLOOM) decode runs/gate --input data/dates/test.csv --format csv --output runs/gate/test.csv \
+		--summary runs/gate/summary.json
+	@$(PYTHON) scripts/quality_gate.py runs/gate/summary.json --at-least 0.99
+
+bench: build ## speed, against references
+	$(CARGO) bench --bench '*'
+
+clean: ## remove what was built; runs/ and .libtorch/ stay
+	$(CARGO) clean
+
+distclean: clean ## remove .libtorch/ as well; runs/ stays
+	rm -rf .libtorch .libtorch.partial
+
+# Said here in words, because cargo and the build scripts under it would say it in riddles.
+tools:
+	@command -v $(firstword $(CARGO)) >/dev/null || { echo "error: there is no cargo here" >&2; \
+		echo "hint: install Rust with rustup: https://rustup.rs" >&2; exit 1; }
+	@command -v $(firstword $(PYTHON)) >/dev/null || { echo "error: there is no $(PYTHON) here" >&2; \
+		echo "hint: install Python 3.8 or newer with pip (Debian, Ubuntu: apt install python3-pip)" >&2; exit 1; }
+	@set -- $${CXX:-c++}; command -v "$$1" >/dev/null || { \
+		echo "error: there is no C++ compiler here" >&2; \
+		echo "hint: install g++ (Debian, Ubuntu: apt install g++; Fedora: dnf install gcc-c++)" >&2; exit 1; }
