@@ -1,0 +1,149 @@
+"""Pairs of sequences as CSV files: what every script in this folder shares.
+
+A set is a folder with `train.csv`, `valid.csv` and `test.csv`: UTF-8, the header `source,target`, RFC 4180 quotes,
+LF line ends. This module knows nothing about where pairs come from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+HERE = Path(__file__).resolve().parent
+HEADER = ["source", "target"]
+
+Pair = tuple[str, str]
+Item = TypeVar("Item")
+
+
+class DataError(Exception):
+    """Something that a person has to put right; its text is one line, fit to be printed."""
+
+
+def below(generator: random.Random, limit: int) -> int:
+    """A whole number from 0 to `limit - 1`.
+
+    Python promises the same numbers in every version for `random()` alone, not for `choice`, `sample` or `shuffle`,
+    so everything random in this folder is made from it.
+    """
+    return int(generator.random() * limit)
+
+
+def pick(generator: random.Random, items: list[Item]) -> Item:
+    """One of the items, each as likely as the others."""
+    return items[below(generator, len(items))]
+
+
+def shuffled(generator: random.Random, items: Iterable[Item]) -> list[Item]:
+    """The items in random order (Fisher and Yates)."""
+    order = list(items)
+    for last in range(len(order) - 1, 0, -1):
+        other = below(generator, last + 1)
+        order[last], order[other] = order[other], order[last]
+    return order
+
+
+def split_rows(rows: list[Item], sizes: dict[str, int]) -> dict[str, list[Item]]:
+    """Cuts rows into consecutive parts of the given sizes; there must be enough of them."""
+    if len(rows) < sum(sizes.values()):
+        raise DataError(f"{sum(sizes.values())} rows are wanted, but there are {len(rows)}")
+    splits, start = {}, 0
+    for name, size in sizes.items():
+        splits[name] = rows[start : start + size]
+        start += size
+    return splits
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file that is either there in full or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        # mkstemp makes files that nobody else can read.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def to_csv(pairs: Iterable[Pair]) -> bytes:
+    """The content of a CSV file with these pairs."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(pairs)
+    return text.getvalue().encode("utf-8")
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Reads a CSV file of pairs and checks it: the header, two fields in each row, none of them empty."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV in UTF-8: {error}") from error
+    if not rows or rows[0] != HEADER:
+        raise DataError(f"{path}: the header must be `{','.join(HEADER)}`, but it is {rows[:1]}")
+    for number, row in enumerate(rows[1:], start=1):
+        if len(row) != 2 or not all(field.strip() for field in row):
+            raise DataError(f"{path}: row {number} must have a source and a target, but it is {row}")
+    return [(source, target) for source, target in rows[1:]]
+
+
+def check_apart(splits: dict[str, list[Pair]]) -> None:
+    """Checks that a source stands in one split only, and only once."""
+    home: dict[str, str] = {}
+    for name, pairs in splits.items():
+        for source, _ in pairs:
+            if source in home:
+                raise DataError(f"the source {source!r} of {name} is in {home[source]} already")
+            home[source] = name
+
+
+def write_set(folder: Path, splits: dict[str, list[Pair]]) -> None:
+    """Writes one CSV file per split and says so on stderr."""
+    for name, pairs in splits.items():
+        path = folder / f"{name}.csv"
+        content = to_csv(pairs)
+        write_atomically(path, content)
+        print(f"{path}: {len(pairs)} rows, {len(content)} bytes", file=sys.stderr)
+
+
+def maker_arguments(purpose: str, folder: str, sizes: dict[str, int]) -> argparse.ArgumentParser:
+    """The options that every script that makes a set has: where to, the seed, and the rows of each split."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("--out", type=Path, default=HERE / folder, help="folder to write to (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default: %(default)s)")
+    for name, size in sizes.items():
+        meaning = f"rows in {name}.csv (default: %(default)s)"
+        parser.add_argument(f"--{name}", type=row_count, default=size, help=meaning)
+    return parser
+
+
+def row_count(text: str) -> int:
+    """Reads an option that counts rows."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, but is {text!r}")
+    return int(text)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a script: what a person has to put right becomes one line on stderr and exit code 1."""
+    try:
+        main()
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
