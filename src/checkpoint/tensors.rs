@@ -1,0 +1,148 @@
+//! Named tensors in safetensors files, read strictly: the same names, shapes and dtypes, both ways.
+//!
+//! tch's own loading broadcasts, changes dtypes and ignores what is too many; its writing cannot carry metadata.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+use crate::model::params::Params;
+
+/// The one metadata key; with more than one their order would differ from run to run.
+const METADATA_KEY: &str = "seqloom";
+
+/// Tensors by name.
+pub type Named = Vec<(String, Tensor)>;
+
+/// A tensor's bytes as they stand in the file: little endian, row after row.
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for &Stored {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// The bytes of a safetensors file. The same tensors and metadata give the same bytes.
+pub fn to_bytes(tensors: &[(String, Tensor)], metadata: Option<&str>) -> Result<Vec<u8>> {
+    let stored = tensors.iter().map(|(name, tensor)| Ok((name.as_str(), store(tensor)?)));
+    let stored: Vec<(&str, Stored)> = stored.collect::<Result<_>>()?;
+    let metadata = metadata.map(|text| HashMap::from([(METADATA_KEY.to_owned(), text.to_owned())]));
+    safetensors::serialize(stored.iter().map(|(name, tensor)| (*name, tensor)), metadata)
+        .map_err(|error| Error::failure(format!("cannot lay out the tensors: {error}")))
+}
+
+/// The tensors of a safetensors file's bytes, on the CPU, and its metadata text. `path` is for the errors.
+pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(Named, Option<String>)> {
+    let damaged = |reason: String| {
+        Error::failure(format!("{} is damaged or no model file: {reason}", path.display()))
+            .hint("a copy may have been cut short; use another checkpoint of the run")
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
+    let metadata = header.metadata().as_ref().and_then(|map| map.get(METADATA_KEY).cloned());
+    let mut tensors = Named::new();
+    for (name, view) in file.iter() {
+        let kind = kind_of(view.dtype())
+            .ok_or_else(|| damaged(format!("`{name}` has the dtype {:?}", view.dtype())))?;
+        let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
+        tensors.push((name.to_owned(), Tensor::f_from_data_size(view.data(), &shape, kind)?));
+    }
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok((tensors, metadata))
+}
+
+/// SHA-256 over the tensors' names and bytes and a text, as hexadecimal.
+pub fn fingerprint(tensors: &[(String, Tensor)], text: &str) -> Result<String> {
+    let mut sorted: Vec<&(String, Tensor)> = tensors.iter().collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut hash = Sha256::new();
+    hash.update(text.as_bytes());
+    for (name, tensor) in sorted {
+        let stored = store(tensor)?;
+        hash.update(name.as_bytes());
+        hash.update(format!("{:?}{:?}", stored.dtype, stored.shape).as_bytes());
+        hash.update(&stored.bytes);
+    }
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// SHA-256 of a file's bytes, as hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// Copies saved weights into a model: the same names, shapes and dtypes, both ways.
+pub fn load_into(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
+    let _guard = tch::no_grad_guard();
+    let wrong = |what: String| {
+        Error::failure(format!("{}: {what}", path.display()))
+            .hint("the weights belong to a model of other settings; compare with `seqloom inspect`")
+    };
+    for param in params.iter() {
+        let (name, mut weight) = (&param.name, param.tensor.shallow_clone());
+        let Some((_, tensor)) = saved.iter().find(|(other, _)| other == name) else {
+            return Err(wrong(format!("the weight `{name}` is missing")));
+        };
+        if tensor.size() != weight.size() || tensor.kind() != weight.kind() {
+            let shown = |t: &Tensor| format!("{:?} {:?}", t.kind(), t.size());
+            let (wanted, found) = (shown(&weight), shown(tensor));
+            return Err(wrong(format!("`{name}` must be {wanted}, but it is {found}")));
+        }
+        weight.f_copy_(tensor)?;
+    }
+    match saved.iter().find(|(name, _)| params.get(name).is_none()) {
+        Some((name, _)) => Err(wrong(format!("the model has no weight named `{name}`"))),
+        None => Ok(()),
+    }
+}
+
+fn store(tensor: &Tensor) -> Result<Stored> {
+    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
+    let dtype = dtype_of(tensor.kind())
+        .ok_or_else(|| Error::failure(format!("cannot save a tensor of {:?}", tensor.kind())))?;
+    let shape = tensor.size().iter().map(|&size| size as usize).collect();
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok(Stored { dtype, shape, bytes })
+}
+
+fn dtype_of(kind: Kind) -> Option<Dtype> {
+    match kind {
+        Kind::Float => Some(Dtype::F32),
+        Kind::BFloat16 => Some(Dtype::BF16),
+        Kind::Int64 => Some(Dtype::I64),
+        _ => None,
+    }
+}
+
+fn kind_of(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::BF16 => Some(Kind::BFloat16),
+        Dtype::I64 => Some(Kind::Int64),
+        _ => None,
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,268 @@
+//! `seqloom decode`: sources in, outputs out, in the same order.
+//!
+//! The input is read and written a chunk at a time; within a chunk rows are sorted by length.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::loaded::LoadedModel;
+use crate::data::pairs::{Format, SourceRow, Sources};
+use crate::data::vocabulary::UNK;
+use crate::decoding::decoder::decode;
+use crate::decoding::search::Hypothesis;
+use crate::error::{Error, Result};
+use crate::metrics::edit::Scores;
+use crate::training::validation::comparable;
+
+/// Rows that are read, decoded and written together.
+const CHUNK: usize = 2048;
+
+/// Arguments of `seqloom decode`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  echo 'March 5, 2024' | seqloom decode runs/dates
+  seqloom decode runs/dates --input data/dates/test.csv --output out.csv
+  seqloom decode runs/dates --input words.txt --format jsonl --set decoding.max_length=40")]
+pub struct DecodeArgs {
+    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
+    run: PathBuf,
+    /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input
+    #[arg(long, short, default_value = "-")]
+    input: PathBuf,
+    /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
+    #[arg(long)]
+    column: Option<String>,
+    /// Where outputs go; - for standard output
+    #[arg(long, short, default_value = "-")]
+    output: PathBuf,
+    /// How outputs are written [default: by the output's extension, else text]
+    #[arg(long, value_enum)]
+    format: Option<OutputFormat>,
+    /// Prints this many rows with their references to standard error
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    examples: usize,
+    /// Writes rows, exact match, error rate and unfinished outputs to a JSON file
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// Replaces a key of decoding.* or runtime.*; may be given more than once
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// How outputs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// An output a line
+    Text,
+    /// Columns source, reference (where there is one), output, score, finished
+    Csv,
+    /// The same, an object a line
+    Jsonl,
+}
+
+/// Decodes.
+pub fn run(args: &DecodeArgs) -> Result<()> {
+    let loaded = LoadedModel::open(&args.run, &args.overrides)?;
+    let data = &loaded.experiment.data;
+    let column = args.column.as_deref().unwrap_or(&data.source.column);
+    let mut sources = Sources::open(&args.input, column, &data.target.column)?;
+    let mut writer = Writer::open(&args.output, args.format)?;
+    let mut tally = Tally { examples_left: args.examples, ..Tally::default() };
+    loop {
+        let rows = sources.by_ref().take(CHUNK).collect::<Result<Vec<SourceRow>>>()?;
+        if rows.is_empty() {
+            break;
+        }
+        let decoded = decode_rows(&loaded, &sources, &rows, &mut tally)?;
+        for (row, (hypothesis, output)) in rows.iter().zip(&decoded) {
+            tally.add(&loaded, row, hypothesis, output);
+            if !writer.write(row, hypothesis, output)? {
+                return Ok(());
+            }
+        }
+        if !writer.flush()? {
+            return Ok(());
+        }
+    }
+    tally.say();
+    args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
+}
+
+/// The hypothesis and the output text of each row. An empty source has an empty output.
+fn decode_rows(
+    loaded: &LoadedModel,
+    sources: &Sources,
+    rows: &[SourceRow],
+    tally: &mut Tally,
+) -> Result<Vec<(Hypothesis, String)>> {
+    let limit = loaded.experiment.data.source.max_length;
+    let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
+    let encoded = loaded.tokenizers.source.encode_all(&texts);
+    for (row, source) in rows.iter().zip(&encoded) {
+        if source.ids.len() > limit {
+            let length = source.ids.len();
+            let message = format!("a source may have {limit} tokens (`data.source.max_length`), but this row's has {length}");
+            return Err(Error::input(message).at(sources.place(row.line)).hint("split it into shorter sources"));
+        }
+        tally.unknown += source.unknown;
+    }
+    let said: Vec<usize> = (0..rows.len()).filter(|&row| !encoded[row].ids.is_empty()).collect();
+    let ids: Vec<&[i64]> = said.iter().map(|&row| encoded[row].ids.as_slice()).collect();
+    let silent = Hypothesis { tokens: Vec::new(), score: 0.0, finished: true };
+    let mut out = vec![(silent, String::new()); rows.len()];
+    for (row, hypothesis) in said.into_iter().zip(decode(&loaded.stepper(), &ids, &loaded.experiment.decoding)?) {
+        let text = loaded.tokenizers.target.decode(&hypothesis.tokens);
+        out[row] = (hypothesis, text);
+    }
+    Ok(out)
+}
+
+/// What is reported at the end.
+#[derive(Debug, Default)]
+struct Tally {
+    rows: usize,
+    unknown: usize,
+    unknown_out: usize,
+    unfinished: usize,
+    scores: Scores,
+    examples_left: usize,
+}
+
+impl Tally {
+    fn add(&mut self, loaded: &LoadedModel, row: &SourceRow, hypothesis: &Hypothesis, output: &str) {
+        self.rows += 1;
+        self.unfinished += usize::from(!hypothesis.finished);
+        self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
+        if let Some(reference) = &row.reference {
+            let reference = loaded.tokenizers.target.encode(reference);
+            self.scores.add(&comparable(&reference.ids), &hypothesis.tokens);
+        }
+        if self.examples_left > 0 {
+            self.examples_left -= 1;
+            show(row, output);
+        }
+    }
+
+    fn say(&self) {
+        if self.scores.rows > 0 {
+            eprintln!(
+                "{} rows, exact match {:.2} %, symbol error rate {:.2} %",
+                self.scores.rows,
+                100.0 * self.scores.exact_match(),
+                100.0 * self.scores.symbol_error_rate()
+            );
+        }
+        let notes = [
+            (self.unknown, "symbols of the sources are not in the vocabulary"),
+            (self.unknown_out, "unknown symbols stand in the outputs"),
+            (self.unfinished, "outputs hit the length limit (`decoding.max_length`)"),
+        ];
+        for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
+            eprintln!("note: {count} {what}");
+        }
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let mut summary = json!({ "rows": self.rows, "unfinished": self.unfinished, "unknown": self.unknown });
+        if self.scores.rows > 0 {
+            summary["exact_match"] = json!(self.scores.exact_match());
+            summary["symbol_error_rate"] = json!(self.scores.symbol_error_rate());
+        }
+        std::fs::write(path, format!("{summary}\n")).map_err(|error| Error::file("write", path, &error))
+    }
+}
+
+/// One example for people.
+fn show(row: &SourceRow, output: &str) {
+    match &row.reference {
+        Some(reference) if reference.trim() == output => eprintln!("  {}  ->  {output}  (right)", row.text),
+        Some(reference) => eprintln!("  {}  ->  {output}  (wrong: it is {reference})", row.text),
+        None => eprintln!("  {}  ->  {output}", row.text),
+    }
+}
+
+/// Writes rows in one of the formats.
+struct Writer {
+    to: Box<dyn Write>,
+    format: OutputFormat,
+    place: String,
+    header_due: bool,
+}
+
+impl Writer {
+    fn open(output: &Path, format: Option<OutputFormat>) -> Result<Writer> {
+        let by_extension = match Format::of(output) {
+            Format::Csv => OutputFormat::Csv,
+            Format::Jsonl => OutputFormat::Jsonl,
+            Format::Text | Format::Tsv => OutputFormat::Text,
+        };
+        let stdout = output == Path::new("-");
+        let to: Box<dyn Write> = if stdout {
+            Box::new(BufWriter::new(std::io::stdout()))
+        } else {
+            Box::new(BufWriter::new(File::create(output).map_err(|error| Error::file("write", output, &error))?))
+        };
+        let place = if stdout { "standard output".to_owned() } else { output.display().to_string() };
+        Ok(Writer { to, format: format.unwrap_or(by_extension), place, header_due: true })
+    }
+
+    /// Writes a row; false when the reader has gone away.
+    fn write(&mut self, row: &SourceRow, hypothesis: &Hypothesis, output: &str) -> Result<bool> {
+        let text = match self.format {
+            OutputFormat::Text => format!("{}\n", one_line(output)),
+            OutputFormat::Csv => self.csv(row, hypothesis, output)?,
+            OutputFormat::Jsonl => {
+                let mut object = json!({ "source": row.text, "output": output, "score": hypothesis.score, "finished": hypothesis.finished });
+                if let Some(reference) = &row.reference {
+                    object["reference"] = json!(reference);
+                }
+                format!("{object}\n")
+            }
+        };
+        let written = self.to.write_all(text.as_bytes());
+        self.unless_gone(written)
+    }
+
+    fn csv(&mut self, row: &SourceRow, hypothesis: &Hypothesis, output: &str) -> Result<String> {
+        let (score, finished) = (hypothesis.score.to_string(), hypothesis.finished.to_string());
+        let mut header = vec!["source", "output", "score", "finished"];
+        let mut fields = vec![row.text.as_str(), output, &score, &finished];
+        if let Some(reference) = &row.reference {
+            header.insert(1, "reference");
+            fields.insert(1, reference);
+        }
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let laid_out = if std::mem::take(&mut self.header_due) {
+            writer.write_record(&header).and_then(|()| writer.write_record(&fields))
+        } else {
+            writer.write_record(&fields)
+        };
+        let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot lay out a CSV row: {error}"));
+        laid_out.map_err(|error| failed(&error))?;
+        let bytes = writer.into_inner().map_err(|error| failed(&error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Writes what is buffered; false when the reader has gone away.
+    fn flush(&mut self) -> Result<bool> {
+        let flushed = self.to.flush();
+        self.unless_gone(flushed)
+    }
+
+    fn unless_gone(&self, written: std::io::Result<()>) -> Result<bool> {
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Error::failure(format!("cannot write {}: {error}", self.place))),
+        }
+    }
+}
+
+/// An output a line: a line break that a model says would shift all lines behind it.
+fn one_line(output: &str) -> String {
+    output.replace(['\n', '\r'], " ")
+}

@@ -1,0 +1,54 @@
+//! `seqloom doctor`: what seqloom runs on, and what is missing for a GPU.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::print;
+use crate::error::Result;
+use crate::runtime::{gpus, load_cuda};
+use crate::shim::libtorch_version;
+
+/// Prints to standard output.
+pub fn run() -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let gpus = gpus();
+    let lines = [
+        ("seqloom", env!("CARGO_PKG_VERSION").to_owned()),
+        ("libtorch", libtorch_version()),
+        ("loaded from", loaded_from("libtorch_cpu").unwrap_or_else(|| "unknown".to_owned())),
+        ("built against", env!("SEQLOOM_LIBTORCH").to_owned()),
+        ("CPU", format!("{cores} cores: as many threads, unless `runtime.threads` says otherwise")),
+        ("GPUs", gpus.to_string()),
+    ];
+    let mut text = String::new();
+    for (what, value) in &lines {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{what:<14} {value}");
+    }
+    if gpus == 0 {
+        let _ = writeln!(text, "\n{}", why_no_gpu());
+    }
+    print(&text)
+}
+
+/// The file that a library was loaded from, as the kernel knows it.
+fn loaded_from(library: &str) -> Option<String> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.contains(library))?;
+    line.find('/').map(|start| line[start..].to_owned())
+}
+
+/// What stands between seqloom and a GPU, and what to do about it.
+fn why_no_gpu() -> &'static str {
+    if !Path::new("/proc/driver/nvidia/version").exists() {
+        "No NVIDIA driver is loaded on this machine, so training and decoding run on the CPU.\n\
+         If there is a GPU: install its driver until `nvidia-smi` shows it."
+    } else if !load_cuda() {
+        "There is an NVIDIA driver, but this libtorch has no CUDA half (libtorch_cuda.so).\n\
+         Get it with `python3 scripts/get_libtorch.py --cuda`, or set LD_LIBRARY_PATH to the lib folder of a\n\
+         PyTorch 2.11 that has it. seqloom need not be built again."
+    } else {
+        "There is an NVIDIA driver and libtorch's CUDA half, but libtorch sees no GPU.\n\
+         Look at CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."
+    }
+}

@@ -1,0 +1,73 @@
+//! A trained model, ready to decode: all of it comes out of one model file.
+
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::model_file::{self, ModelHeader};
+use crate::checkpoint::run::locate_model;
+use crate::checkpoint::tensors::load_into;
+use crate::config::Experiment;
+use crate::data::dataset::Tokenizers;
+use crate::decoding::decoder::ModelStepper;
+use crate::error::{Error, Result};
+use crate::model::params::Params;
+use crate::model::transformer::Transformer;
+use crate::runtime::Runtime;
+
+/// What a model file holds, on the device that it runs on.
+pub struct LoadedModel {
+    /// Where it came from.
+    pub path: PathBuf,
+    /// The file's header.
+    pub header: ModelHeader,
+    /// The experiment that made it, with what the command line overrode.
+    pub experiment: Experiment,
+    /// Both sides' tokenizers.
+    pub tokenizers: Tokenizers,
+    /// The weights.
+    pub params: Params,
+    /// The network over them.
+    pub model: Transformer,
+    /// What it runs on.
+    pub runtime: Runtime,
+}
+
+impl LoadedModel {
+    /// Opens a run directory (its best checkpoint), a checkpoint folder or a model file.
+    ///
+    /// # Errors
+    /// Nothing of that kind there, a damaged file, an override of what the weights depend on.
+    pub fn open(path: &Path, overrides: &[String]) -> Result<LoadedModel> {
+        let path = locate_model(path)?;
+        refuse_fixed(overrides)?;
+        let (header, weights) = model_file::read(&path)?;
+        let place = path.display().to_string();
+        let experiment = Experiment::from_json(&header.config, &place)?.with_overrides(overrides)?;
+        let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(&place))?;
+        let runtime = Runtime::start(&experiment.runtime)?;
+        let mut params = Params::new(runtime.device, experiment.seed);
+        let model = build(&experiment, &tokenizers, &mut params);
+        load_into(&params, &weights, &path)?;
+        Ok(LoadedModel { path, header, experiment, tokenizers, params, model, runtime })
+    }
+
+    /// The model as a search sees it.
+    pub fn stepper(&self) -> ModelStepper<'_> {
+        ModelStepper { model: &self.model, device: self.runtime.device }
+    }
+}
+
+/// The network that an experiment describes.
+pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Params) -> Transformer {
+    let sizes = (tokenizers.source.vocabulary_size(), tokenizers.target.vocabulary_size());
+    Transformer::new(&experiment.model.transformer, sizes.0, sizes.1, params)
+}
+
+/// Only how a model is run can be changed after its training.
+fn refuse_fixed(overrides: &[String]) -> Result<()> {
+    let fixed = overrides.iter().find(|text| !text.starts_with("decoding.") && !text.starts_with("runtime."));
+    match fixed {
+        Some(text) => Err(Error::input(format!("only decoding.* and runtime.* can be set here, but not `{text}`"))
+            .hint("the rest was settled by training, and stands in the checkpoint")),
+        None => Ok(()),
+    }
+}

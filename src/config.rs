@@ -1,0 +1,309 @@
+//! The experiment file: read, `--set`, defaults, rules between tables, write back.
+//!
+//! It assembles the `*Config` structs that each module owns beside its code; no module uses this file.
+//! A rule inside one table stands in that table's module, a rule between tables stands here.
+//! Every error names its place: `file:line:column`, or the `--set` that brought it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::DataConfig;
+use crate::decoding::DecodingConfig;
+use crate::error::{Error, Problem, Result};
+use crate::model::{ModelConfig, Positions, Tied};
+use crate::runtime::RuntimeConfig;
+use crate::training::TrainingConfig;
+
+mod read;
+mod tree;
+
+use tree::{Complaint, Node, Origin, Value};
+
+/// The most bytes of an experiment file. A larger one is some other file, given by mistake.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// A whole experiment, read and checked: every key has its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// The run's name, and of its folder under `runs/`.
+    pub name: String,
+    /// Every random number of the run follows from it.
+    #[serde(default = "first_seed")]
+    pub seed: u64,
+    /// `[data]`
+    pub data: DataConfig,
+    /// `[model]`
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// `[training]`
+    #[serde(default)]
+    pub training: TrainingConfig,
+    /// `[decoding]`
+    #[serde(default)]
+    pub decoding: DecodingConfig,
+    /// `[runtime]`
+    #[serde(default)]
+    pub runtime: RuntimeConfig,
+}
+
+fn first_seed() -> u64 {
+    1
+}
+
+impl Experiment {
+    /// Reads an experiment file. Each override is a `key.path=value`, as `--set` takes it.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and all that [`Experiment::parse`] refuses.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
+        let size = std::fs::metadata(path)
+            .map_err(|error| Error::file("read", path, &error))?
+            .len();
+        if size > LARGEST_FILE {
+            let message =
+                format!("an experiment file must have at most {LARGEST_FILE} bytes, but this has {size}");
+            return Err(Error::input(message).at(path.display()));
+        }
+        let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        let text = String::from_utf8(bytes).map_err(|_| {
+            Error::input("an experiment file must be UTF-8 text, but it is not").at(path.display())
+        })?;
+        Experiment::parse(&text, &path.display().to_string(), overrides)
+    }
+
+    /// Reads the text of an experiment file; `place` is how errors name it.
+    ///
+    /// An override replaces the value at its path, or adds it. Its value is TOML where it can be read
+    /// as TOML, and text where not: `runtime.device=cpu`, `training.steps=100`, `data.train=["a.csv", "b.csv"]`.
+    ///
+    /// # Errors
+    /// Text that is no TOML; unknown, missing and ill-typed keys; values against the rules.
+    pub fn parse(text: &str, place: &str, overrides: &[String]) -> Result<Experiment> {
+        let places = Places {
+            file: place,
+            text,
+            overrides,
+        };
+        Node::from_toml(text)
+            .and_then(|tree| resolve(tree, overrides))
+            .map_err(|complaint| places.error(complaint))
+    }
+
+    /// The same experiment with further overrides, checked again.
+    ///
+    /// # Errors
+    /// As [`Experiment::parse`].
+    pub fn with_overrides(&self, overrides: &[String]) -> Result<Experiment> {
+        let place = format!("experiment `{}`", self.name);
+        let places = Places {
+            file: &place,
+            text: "",
+            overrides,
+        };
+        Node::from_json(&self.to_json())
+            .and_then(|tree| resolve(tree, overrides))
+            .map_err(|complaint| places.error(complaint))
+    }
+
+    /// The experiment as TOML with every key written out; [`Experiment::parse`] gives an equal one back.
+    pub fn to_toml(&self) -> String {
+        // Unreachable for what was parsed: only a number above 2^63 cannot be written, and none is read.
+        toml::to_string(self)
+            .unwrap_or_else(|error| format!("# this experiment cannot be written as TOML: {error}\n"))
+    }
+
+    /// The experiment as JSON, for a checkpoint.
+    pub fn to_json(&self) -> serde_json::Value {
+        // Unreachable: no map in here has a key that is no text.
+        serde_json::to_value(self).unwrap_or(serde_json::Value::Null)
+    }
+
+    /// Reads what [`Experiment::to_json`] wrote, as strictly as a file; `place` is how errors name it.
+    ///
+    /// # Errors
+    /// As [`Experiment::parse`].
+    pub fn from_json(json: &serde_json::Value, place: &str) -> Result<Experiment> {
+        let places = Places {
+            file: place,
+            text: "",
+            overrides: &[],
+        };
+        Node::from_json(json)
+            .and_then(|tree| resolve(tree, &[]))
+            .map_err(|complaint| places.error(complaint))
+    }
+
+    fn fill_in(&mut self) {
+        self.data.fill_in();
+        self.training.fill_in();
+    }
+
+    fn check(&self) -> std::result::Result<(), Problem> {
+        check_name(&self.name)?;
+        self.data.check()?;
+        self.model.check()?;
+        self.training.check()?;
+        self.decoding.check()?;
+        self.runtime.check()?;
+        self.check_tied()?;
+        self.check_positions()
+    }
+
+    /// One matrix for both sides needs one vocabulary.
+    fn check_tied(&self) -> std::result::Result<(), Problem> {
+        if self.model.transformer.tied_embeddings != Tied::All || self.data.shared_vocabulary {
+            return Ok(());
+        }
+        Err(Problem {
+            keys: vec![
+                "model.transformer.tied_embeddings".into(),
+                "data.shared_vocabulary".into(),
+            ],
+            message: "`tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false"
+                .into(),
+            hint: Some("\"target_output\" ties two of the three and needs no shared vocabulary".into()),
+        })
+    }
+
+    /// Learned positions must reach to the end of the longest side.
+    fn check_positions(&self) -> std::result::Result<(), Problem> {
+        let transformer = &self.model.transformer;
+        let longest = self.data.source.max_length.max(self.data.target.max_length);
+        if transformer.positions != Positions::Learned || transformer.max_positions > longest {
+            return Ok(());
+        }
+        let names = ["max_positions", "positions"].map(|key| format!("model.transformer.{key}"));
+        let lengths = ["source", "target"].map(|side| format!("data.{side}.max_length"));
+        let (least, there) = (longest + 1, transformer.max_positions);
+        Err(Problem {
+            keys: names.into_iter().chain(lengths).collect(),
+            message: format!(
+                "`max_positions` must be at least {least} for `learned` positions, but it is {there}"
+            ),
+            hint: Some(format!(
+                "the longer side has `max_length` {longest}, and its BOS or EOS comes on top"
+            )),
+        })
+    }
+}
+
+/// The name is that of a folder, whatever the system.
+fn check_name(name: &str) -> std::result::Result<(), Problem> {
+    let plain = |c: char| !matches!(c, '/' | '\\' | ':') && !c.is_control();
+    let message = match name {
+        "" => "`name` must not be empty".to_string(),
+        "." | ".." => format!("`name` must be a plain folder name, but it is {name:?}"),
+        _ if name.trim() == name && name.len() <= 200 && name.chars().all(plain) => return Ok(()),
+        _ => format!("`name` must be a plain folder name, but it is {name:?}"),
+    };
+    let hint = "the run's folder is runs/NAME: letters, digits, `-`, `_` and `.` are safe";
+    Err(Problem {
+        keys: vec!["name".into()],
+        message,
+        hint: Some(hint.into()),
+    })
+}
+
+/// From a tree and what `--set` adds to a checked experiment.
+fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, Complaint> {
+    for (number, argument) in overrides.iter().enumerate() {
+        tree.set(number, argument)?;
+    }
+    // So that a file without [data] hears which key it lacks.
+    if tree.at("data").is_none()
+        && let Value::Table(entries) = &mut tree.value
+    {
+        let node = Node::new(Value::Table(Vec::new()), Origin::Unseen);
+        entries.push(tree::Entry {
+            key: "data".to_string(),
+            origin: Origin::Unseen,
+            node,
+        });
+    }
+    let mut experiment: Experiment = read::read(&tree)?;
+    experiment.fill_in();
+    experiment.check().map_err(|problem| locate(problem, &tree))?;
+    Ok(experiment)
+}
+
+/// The place of a broken rule: what `--set` brought, else the first of its keys that is written at all.
+fn locate(problem: Problem, tree: &Node) -> Complaint {
+    let written: Vec<&Node> = problem.keys.iter().filter_map(|key| tree.at(key)).collect();
+    let set = written.iter().find_map(|node| node.set_within());
+    let origin = set
+        .or(written.first().map(|node| node.origin))
+        .unwrap_or(Origin::Unseen);
+    Complaint {
+        origin,
+        message: problem.message,
+        hint: problem.hint,
+    }
+}
+
+/// What is needed to name a place for a person.
+struct Places<'a> {
+    file: &'a str,
+    text: &'a str,
+    overrides: &'a [String],
+}
+
+impl Places<'_> {
+    fn error(&self, complaint: Complaint) -> Error {
+        let error = Error::input(complaint.message).at(self.name(complaint.origin));
+        match complaint.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    fn name(&self, origin: Origin) -> String {
+        match origin {
+            Origin::Unseen => self.file.to_string(),
+            Origin::File(byte) => {
+                let (line, column) = line_and_column(self.text, byte);
+                format!("{}:{line}:{column}", self.file)
+            }
+            Origin::Set(number) => {
+                let argument = self.overrides.get(number).map_or("", String::as_str);
+                format!("--set {}", argument.replace(char::is_control, " "))
+            }
+        }
+    }
+}
+
+/// Line and column, both from 1; the column counts characters.
+fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    // A byte order mark is no column.
+    let column = before[line_start..].chars().filter(|&c| c != '\u{feff}').count();
+    (before.matches('\n').count() + 1, column + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_counts_lines_from_one_and_columns_in_characters() {
+        let text = "\u{feff}ab\nä = 1\n";
+        let places =
+            ["ab", "b", "ä", "=", ""].map(|part| line_and_column(text, text.find(part).unwrap_or(0)));
+        assert_eq!(places, [(1, 1), (1, 2), (2, 1), (2, 3), (1, 1)]);
+        assert_eq!(line_and_column(text, text.len()), (3, 1));
+        assert_eq!(line_and_column(text, 1000), (3, 1));
+    }
+
+    #[test]
+    fn a_broken_rule_is_placed_at_what_set_brought_before_what_the_file_says() {
+        let mut tree = Node::from_toml("[a]\nx = 1\ny = 2").unwrap();
+        let problem = |keys: &[&str]| Problem::new("a", keys, "");
+        assert_eq!(locate(problem(&["x", "y"]), &tree).origin, Origin::File(8));
+        assert_eq!(locate(problem(&["z", "y"]), &tree).origin, Origin::File(14));
+        assert_eq!(locate(problem(&["z"]), &tree).origin, Origin::Unseen);
+        tree.set(7, "a.y=3").unwrap();
+        assert_eq!(locate(problem(&["x", "y"]), &tree).origin, Origin::Set(7));
+    }
+}

@@ -1,0 +1,347 @@
+//! From a tree of values to a struct, by serde, with messages of our own.
+//!
+//! serde says what does not fit; this file says it in a sentence, with the place, the nearest known
+//! key, and the keys that are known there. It knows the form of values and none of their meaning.
+
+use std::fmt;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::tree::{Complaint, Entry, Node, Origin, Value};
+
+/// Reads a whole tree.
+pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, Complaint> {
+    let root = Reader {
+        node: tree,
+        path: String::new(),
+    };
+    T::deserialize(&root).map_err(|trouble| root.settle(trouble))
+}
+
+/// What serde finds wrong, until the reader that knows the place makes a sentence of it.
+#[derive(Debug)]
+enum Trouble {
+    Missing(&'static str),
+    Unknown {
+        key: String,
+        known: &'static [&'static str],
+    },
+    Wanted(String),
+    Other(String),
+    Settled(Complaint),
+}
+
+impl From<Complaint> for Trouble {
+    fn from(complaint: Complaint) -> Self {
+        Trouble::Settled(complaint)
+    }
+}
+
+// serde asks for it; people read what the reader settles.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+impl de::Error for Trouble {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Trouble::Other(message.to_string())
+    }
+
+    fn missing_field(key: &'static str) -> Self {
+        Trouble::Missing(key)
+    }
+
+    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        Trouble::Unknown {
+            key: key.to_string(),
+            known,
+        }
+    }
+
+    fn invalid_type(_: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
+        Trouble::Wanted(wanted.to_string())
+    }
+
+    fn invalid_value(_: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
+        Trouble::Wanted(wanted.to_string())
+    }
+}
+
+/// One value of the tree, and the path of keys that leads to it.
+struct Reader<'n> {
+    node: &'n Node,
+    path: String,
+}
+
+impl<'n> Reader<'n> {
+    /// The key as a message names it: its last part.
+    fn key(&self) -> &str {
+        match self.path.as_str() {
+            "" => "experiment",
+            path => path.rsplit('.').next().unwrap_or(path),
+        }
+    }
+
+    fn join(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_string()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    /// ` in [model.transformer]`, or nothing at the root.
+    fn in_table(&self) -> String {
+        if self.path.is_empty() {
+            String::new()
+        } else {
+            format!(" in [{}]", self.path)
+        }
+    }
+
+    fn complain(&self, message: String) -> Complaint {
+        Complaint::new(self.node.origin, message)
+    }
+
+    fn wanted(&self, what: &str) -> Complaint {
+        let (key, shown) = (self.key(), self.node.value.shown());
+        self.complain(format!("`{key}` must be {what}, but it is {shown}"))
+    }
+
+    /// Makes a sentence of what is wrong with this value, unless one further down has done so.
+    fn settle(&self, trouble: Trouble) -> Complaint {
+        match trouble {
+            Trouble::Settled(complaint) => complaint,
+            Trouble::Missing(key) => Complaint {
+                origin: self.node.origin,
+                message: format!("missing key `{key}`{}", self.in_table()),
+                hint: Some(format!("write it there, or say `--set {}=…`", self.join(key))),
+            },
+            Trouble::Unknown { key, known } => self.unknown(&key, known, self.node.origin),
+            Trouble::Wanted(what) => self.wanted(&what),
+            Trouble::Other(message) => self.complain(format!("`{}`: {message}", self.key())),
+        }
+    }
+
+    /// Makes a sentence of what is wrong with a key of this table.
+    fn settle_key(&self, trouble: Trouble, origin: Origin) -> Complaint {
+        match trouble {
+            Trouble::Unknown { key, known } => self.unknown(&key, known, origin),
+            other => self.settle(other),
+        }
+    }
+
+    fn unknown(&self, key: &str, known: &[&str], origin: Origin) -> Complaint {
+        let message = format!("unknown key `{}`{}", key.escape_debug(), self.in_table());
+        let keys = format!("`{}`", known.join("`, `"));
+        let hint = match nearest(key, known) {
+            Some(near) => format!("did you mean `{near}`? Keys there: {keys}"),
+            None => format!("keys there: {keys}"),
+        };
+        Complaint {
+            origin,
+            message,
+            hint: Some(hint),
+        }
+    }
+
+    /// The text here, or what was typed for it at `--set`.
+    fn text(&self) -> Option<&'n str> {
+        match &self.node.value {
+            Value::Text(text) => Some(text),
+            _ => self.node.typed.as_deref(),
+        }
+    }
+}
+
+/// The one of the known names that is meant, if one is near.
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
+    // One slip in three letters is still the same word.
+    let near = |candidate: &&str| distance(candidate) * 3 <= candidate.chars().count().max(3);
+    known.iter().copied().filter(near).min_by_key(distance)
+}
+
+impl<'de> Deserializer<'de> for &Reader<'_> {
+    type Error = Trouble;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        let result = match &self.node.value {
+            Value::Text(text) => visitor.visit_str(text),
+            Value::Whole(number) => visitor.visit_i64(*number),
+            Value::Real(number) => visitor.visit_f64(*number),
+            Value::Truth(truth) => visitor.visit_bool(*truth),
+            Value::List(list) => visitor.visit_seq(Items {
+                rest: list.iter(),
+                reader: self,
+            }),
+            Value::Table(entries) => visitor.visit_map(Entries {
+                rest: entries.iter(),
+                value: None,
+                reader: self,
+            }),
+        };
+        result.map_err(|trouble| self.settle(trouble).into())
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Trouble> {
+        match self.node.value {
+            Value::Table(_) => self.deserialize_any(visitor),
+            _ => Err(self.wanted("a table").into()),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        match self.node.value {
+            Value::Truth(truth) => visitor.visit_bool(truth),
+            _ => Err(self.wanted("true or false").into()),
+        }
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        match self.node.value {
+            Value::Whole(number) => match u64::try_from(number) {
+                Ok(number) => visitor.visit_u64(number),
+                Err(_) => {
+                    let message = format!("`{}` must not be negative, but it is {number}", self.key());
+                    Err(self.complain(message).into())
+                }
+            },
+            _ => Err(self.wanted("a whole number").into()),
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        match self.node.value {
+            Value::Whole(number) => visitor.visit_f64(number as f64),
+            Value::Real(number) if number.is_finite() => visitor.visit_f64(number),
+            Value::Real(_) => Err(self.wanted("a finite number").into()),
+            _ => Err(self.wanted("a number").into()),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        match self.text() {
+            Some(text) => visitor.visit_str(text),
+            None => Err(self.wanted("text in quotes").into()),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Trouble> {
+        let text = self.text().unwrap_or("");
+        if variants.contains(&text) {
+            let variant: StrDeserializer<'_, Trouble> = text.into_deserializer();
+            return visitor
+                .visit_enum(variant)
+                .map_err(|trouble| self.settle(trouble).into());
+        }
+        let (key, shown, choices) = (self.key(), self.node.value.shown(), variants.join("`, `"));
+        let message = format!("`{key}` must be one of `{choices}`, but it is {shown}");
+        let hint = nearest(text, variants).map(|near| format!("did you mean `{near}`?"));
+        Err(Trouble::Settled(Complaint {
+            origin: self.node.origin,
+            message,
+            hint,
+        }))
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 char bytes byte_buf unit unit_struct newtype_struct
+        seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+/// The entries of a table, for serde.
+struct Entries<'n> {
+    rest: std::slice::Iter<'n, Entry>,
+    value: Option<&'n Entry>,
+    reader: &'n Reader<'n>,
+}
+
+impl<'de> de::MapAccess<'de> for Entries<'_> {
+    type Error = Trouble;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Trouble> {
+        self.value = self.rest.next();
+        let Some(entry) = self.value else {
+            return Ok(None);
+        };
+        let key: StrDeserializer<'_, Trouble> = entry.key.as_str().into_deserializer();
+        seed.deserialize(key)
+            .map(Some)
+            .map_err(|trouble| self.reader.settle_key(trouble, entry.origin).into())
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Trouble> {
+        let Some(entry) = self.value else {
+            return Err(Trouble::Other("a value was asked for before its key".to_string()));
+        };
+        seed.deserialize(&Reader {
+            node: &entry.node,
+            path: self.reader.join(&entry.key),
+        })
+    }
+}
+
+/// The items of a list, for serde. They go by the list's own key.
+struct Items<'n> {
+    rest: std::slice::Iter<'n, Node>,
+    reader: &'n Reader<'n>,
+}
+
+impl<'de> de::SeqAccess<'de> for Items<'_> {
+    type Error = Trouble;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Trouble> {
+        let path = self.reader.path.clone();
+        self.rest
+            .next()
+            .map(|node| seed.deserialize(&Reader { node, path }))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_one_slip_away_and_not_another_word() {
+        let known = ["heads", "width", "norm", "norm_place", "feed_forward"];
+        for (typed, meant) in [
+            ("hedas", Some("heads")),
+            ("head", Some("heads")),
+            ("widht", Some("width")),
+            ("norm-place", Some("norm_place")),
+            ("feedforward", Some("feed_forward")),
+            ("depth", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(typed, &known), meant, "{typed}");
+        }
+    }
+}

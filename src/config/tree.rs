@@ -1,0 +1,322 @@
+//! A config as a tree of values, each of which remembers where it was written.
+//!
+//! The tree comes from TOML or JSON, and `--set` puts values into it. What the keys mean it does not
+//! know: [`super::read`] finds that out. A place is a byte in the file or the number of a `--set`.
+
+use toml::de::{DeTable, DeValue};
+
+/// How deep values may lie in each other. The deepest key known lies at four.
+const DEPTH: usize = 16;
+
+/// Where a value was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// In the file, at this byte.
+    File(usize),
+    /// In the `--set` of this number.
+    Set(usize),
+    /// In no text that a person sees.
+    Unseen,
+}
+
+/// A value and where it was written.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub value: Value,
+    pub origin: Origin,
+    /// What was typed behind the `=` of a `--set`: a key that wants text takes it as it stands.
+    pub typed: Option<String>,
+}
+
+/// What TOML and JSON can both say.
+#[derive(Debug)]
+pub(super) enum Value {
+    Text(String),
+    Whole(i64),
+    Real(f64),
+    Truth(bool),
+    List(Vec<Node>),
+    Table(Vec<Entry>),
+}
+
+/// A key, where it was written, and its value.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub key: String,
+    pub origin: Origin,
+    pub node: Node,
+}
+
+/// What is wrong, and where.
+#[derive(Debug)]
+pub(super) struct Complaint {
+    pub origin: Origin,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Complaint {
+    pub(super) fn new(origin: Origin, message: impl Into<String>) -> Self {
+        Complaint {
+            origin,
+            message: message.into(),
+            hint: None,
+        }
+    }
+}
+
+impl Value {
+    /// The value as an error message shows it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Value::Text(text) => format!("{text:?}"),
+            Value::Whole(number) => number.to_string(),
+            Value::Real(number) => format!("{number:?}").to_lowercase(),
+            Value::Truth(truth) => truth.to_string(),
+            Value::List(_) => "a list".to_string(),
+            Value::Table(_) => "a table".to_string(),
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn new(value: Value, origin: Origin) -> Self {
+        Node {
+            value,
+            origin,
+            typed: None,
+        }
+    }
+
+    /// The tree of a TOML text.
+    pub(super) fn from_toml(text: &str) -> Result<Node, Complaint> {
+        let document = DeTable::parse(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            Complaint::new(
+                Origin::File(start),
+                format!("this is not TOML: {}", reason(&error, text)),
+            )
+        })?;
+        // The root is the whole file, so no line of it is its place.
+        let entries = table_entries(document.get_ref(), &Origin::File, DEPTH)?;
+        Ok(Node::new(Value::Table(entries), Origin::Unseen))
+    }
+
+    /// The tree of a JSON value. A key without a value (`null`) is a key that is not there.
+    pub(super) fn from_json(json: &serde_json::Value) -> Result<Node, Complaint> {
+        from_json(json, DEPTH)
+    }
+
+    /// Puts in what `--set` says: `argument` is `key.path=value`, the `number`th of them.
+    pub(super) fn set(&mut self, number: usize, argument: &str) -> Result<(), Complaint> {
+        let origin = Origin::Set(number);
+        let malformed = || Complaint::new(origin, "it must have the form key.path=value");
+        let (path, text) = argument.split_once('=').ok_or_else(malformed)?;
+        let keys: Vec<&str> = path.split('.').map(str::trim).collect();
+        if keys.len() > DEPTH || keys.iter().any(|key| key.is_empty()) {
+            return Err(malformed());
+        }
+        let value = typed_value(text.trim(), origin)?;
+        self.put(&keys, value, origin)
+    }
+
+    /// Puts `value` at the end of the path, making tables on the way.
+    fn put(&mut self, keys: &[&str], value: Node, origin: Origin) -> Result<(), Complaint> {
+        let (mut place, mut above) = (self, "");
+        for key in keys {
+            let Value::Table(entries) = &mut place.value else {
+                return Err(Complaint::new(
+                    origin,
+                    format!("`{above}` is a value, not a table"),
+                ));
+            };
+            let index = entries
+                .iter()
+                .position(|entry| entry.key == *key)
+                .unwrap_or_else(|| {
+                    let node = Node::new(Value::Table(Vec::new()), origin);
+                    entries.push(Entry {
+                        key: key.to_string(),
+                        origin,
+                        node,
+                    });
+                    entries.len() - 1
+                });
+            (place, above) = (&mut entries[index].node, key);
+        }
+        *place = value;
+        Ok(())
+    }
+
+    /// The value at a path of keys.
+    pub(super) fn at(&self, path: &str) -> Option<&Node> {
+        path.split('.').try_fold(self, |node, key| match &node.value {
+            Value::Table(entries) => entries
+                .iter()
+                .find(|entry| entry.key == key)
+                .map(|entry| &entry.node),
+            _ => None,
+        })
+    }
+
+    /// The first place in or below this value that a `--set` wrote.
+    pub(super) fn set_within(&self) -> Option<Origin> {
+        match (&self.origin, &self.value) {
+            (Origin::Set(_), _) => Some(self.origin),
+            (_, Value::Table(entries)) => entries.iter().find_map(|entry| entry.node.set_within()),
+            _ => None,
+        }
+    }
+}
+
+/// Why a text is no TOML. Of the parser's sentence only what helps a person.
+fn reason(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message();
+    let message = [", expected nothing", ", expected literal string"]
+        .iter()
+        .fold(message, |message, tail| {
+            message.strip_suffix(tail).unwrap_or(message)
+        });
+    match error.span().and_then(|span| text.get(span)) {
+        Some(key) if message == "duplicate key" => format!("{message} `{}`", key.escape_debug()),
+        _ => message.to_string(),
+    }
+}
+
+/// What was typed behind a `=`: a TOML value, or else a bare string.
+fn typed_value(text: &str, origin: Origin) -> Result<Node, Complaint> {
+    let mut node = match DeValue::parse(text) {
+        Ok(value) => from_toml(value.get_ref(), origin, &|_| origin, DEPTH)?,
+        // Nobody types a quote or a bracket without meaning TOML.
+        Err(error) if text.starts_with(['"', '\'', '[', '{']) => {
+            let message = format!("the value is not TOML: {}", reason(&error, text));
+            return Err(Complaint::new(origin, message));
+        }
+        Err(_) => Node::new(Value::Text(text.to_string()), origin),
+    };
+    if matches!(node.value, Value::Whole(_) | Value::Real(_) | Value::Truth(_)) {
+        node.typed = Some(text.to_string());
+    }
+    Ok(node)
+}
+
+fn table_entries(
+    table: &DeTable<'_>,
+    origin_of: &dyn Fn(usize) -> Origin,
+    depth: usize,
+) -> Result<Vec<Entry>, Complaint> {
+    // The parser sorts by name; people read from the top.
+    let mut rows: Vec<_> = table.iter().collect();
+    rows.sort_by_key(|(key, _)| key.span().start);
+    let entry = |(key, value): (
+        &toml::Spanned<std::borrow::Cow<'_, str>>,
+        &toml::Spanned<DeValue<'_>>,
+    )| {
+        let node = from_toml(value.get_ref(), origin_of(value.span().start), origin_of, depth)?;
+        Ok(Entry {
+            key: key.get_ref().to_string(),
+            origin: origin_of(key.span().start),
+            node,
+        })
+    };
+    rows.into_iter().map(entry).collect()
+}
+
+fn from_toml(
+    value: &DeValue<'_>,
+    origin: Origin,
+    origin_of: &dyn Fn(usize) -> Origin,
+    depth: usize,
+) -> Result<Node, Complaint> {
+    let value = match value {
+        _ if depth == 0 => return Err(too_deep(origin)),
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Boolean(truth) => Value::Truth(*truth),
+        DeValue::Datetime(moment) => Value::Text(moment.to_string()),
+        DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+            Ok(number) => Value::Whole(number),
+            Err(_) => return Err(too_large(origin, digits)),
+        },
+        DeValue::Float(digits) => match digits.as_str().parse::<f64>() {
+            Ok(number) => Value::Real(number),
+            Err(_) => return Err(Complaint::new(origin, format!("`{digits}` is no number"))),
+        },
+        DeValue::Array(list) => {
+            let node = |item: &toml::Spanned<DeValue<'_>>| {
+                from_toml(item.get_ref(), origin_of(item.span().start), origin_of, depth - 1)
+            };
+            Value::List(list.iter().map(node).collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(table) => Value::Table(table_entries(table, origin_of, depth - 1)?),
+    };
+    Ok(Node::new(value, origin))
+}
+
+fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, Complaint> {
+    use serde_json::Value as Json;
+    let origin = Origin::Unseen;
+    let value = match json {
+        _ if depth == 0 => return Err(too_deep(origin)),
+        Json::Null => return Err(Complaint::new(origin, "a list must not hold `null`")),
+        Json::Bool(truth) => Value::Truth(*truth),
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Value::Whole(whole),
+            (None, Some(real)) if number.is_f64() => Value::Real(real),
+            _ => return Err(too_large(origin, number)),
+        },
+        Json::Array(list) => Value::List(
+            list.iter()
+                .map(|item| from_json(item, depth - 1))
+                .collect::<Result<_, _>>()?,
+        ),
+        Json::Object(table) => {
+            let there = table.iter().filter(|(_, value)| !value.is_null());
+            let entry = |(key, value): (&String, &Json)| {
+                Ok(Entry {
+                    key: key.clone(),
+                    origin,
+                    node: from_json(value, depth - 1)?,
+                })
+            };
+            Value::Table(there.map(entry).collect::<Result<_, _>>()?)
+        }
+    };
+    Ok(Node::new(value, origin))
+}
+
+fn too_large(origin: Origin, number: impl std::fmt::Display) -> Complaint {
+    Complaint::new(
+        origin,
+        format!("a whole number must fit in 64 bits, but it is {number}"),
+    )
+}
+
+fn too_deep(origin: Origin) -> Complaint {
+    Complaint::new(origin, "tables and lists lie too deep in each other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_replaces_a_value_and_leaves_its_neighbours() {
+        let mut tree = Node::from_toml("[a]\nx = 1\ny = 2").unwrap();
+        tree.set(0, "a.x=[1, 2]").unwrap();
+        tree.set(1, "a.b.c=text").unwrap();
+        let shown = |path: &str| tree.at(path).map(|node| (node.value.shown(), node.origin));
+        assert_eq!(shown("a.x"), Some(("a list".into(), Origin::Set(0))));
+        assert_eq!(shown("a.y"), Some(("2".into(), Origin::File(14))));
+        assert_eq!(shown("a.b.c"), Some(("\"text\"".into(), Origin::Set(1))));
+        assert_eq!(shown("a.z"), None);
+    }
+
+    #[test]
+    fn what_lies_too_deep_is_refused_before_the_stack_ends() {
+        let deep = format!("x = {}{}", "[".repeat(40), "]".repeat(40));
+        assert!(Node::from_toml(&deep).unwrap_err().message.contains("too deep"));
+        let json = (0..100).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
+        assert!(Node::from_json(&json).unwrap_err().message.contains("too deep"));
+    }
+}

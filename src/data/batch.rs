@@ -1,0 +1,130 @@
+//! From rows of token ids to padded CPU tensors.
+
+use tch::{Device, Tensor};
+
+use super::vocabulary::{BOS, EOS, PAD};
+
+/// What the encoder reads: rows of tokens, each closed by EOS, padded at the end.
+///
+/// Only the encoder's front looks inside; the rest of the model knows how long each row is.
+#[derive(Debug)]
+pub struct Source {
+    /// (B, S) i64
+    pub tokens: Tensor,
+    /// Real positions of each row, EOS counted in.
+    pub lengths: Vec<i64>,
+}
+
+impl Source {
+    /// Pads rows of token ids (without EOS).
+    pub fn new(rows: &[&[i64]]) -> Source {
+        let closed: Vec<Vec<i64>> = rows.iter().map(|row| closed(row)).collect();
+        let lengths = closed.iter().map(|row| row.len() as i64).collect();
+        Source { tokens: padded(&closed), lengths }
+    }
+
+    /// Number of rows (B).
+    pub fn rows(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// The longest row (S).
+    pub fn longest(&self) -> i64 {
+        self.lengths.iter().copied().max().unwrap_or(0)
+    }
+
+    /// The same batch on another device.
+    pub fn to_device(&self, device: Device) -> Source {
+        Source { tokens: self.tokens.to_device(device), lengths: self.lengths.clone() }
+    }
+}
+
+/// Pairs for teacher forcing.
+#[derive(Debug)]
+pub struct Batch {
+    /// What the encoder reads.
+    pub source: Source,
+    /// BOS and the target's tokens: (B, T) i64
+    pub target_in: Tensor,
+    /// The target's tokens and EOS without the padding, row after row: (N) i64
+    pub labels: Tensor,
+    /// Where the labels stand in the flattened (B, T): (N) i64
+    pub places: Tensor,
+    /// Positions of each target, EOS counted in; they sum to N.
+    pub target_lengths: Vec<i64>,
+}
+
+impl Batch {
+    /// Pads pairs of token ids (without BOS and EOS).
+    pub fn new(sources: &[&[i64]], targets: &[&[i64]]) -> Batch {
+        let inputs: Vec<Vec<i64>> = targets.iter().map(|row| opened(row)).collect();
+        let longest = inputs.iter().map(Vec::len).max().unwrap_or(0);
+        let labels: Vec<i64> = targets.iter().flat_map(|row| closed(row)).collect();
+        let places: Vec<i64> = inputs
+            .iter()
+            .enumerate()
+            .flat_map(|(row, input)| (0..input.len()).map(move |t| (row * longest + t) as i64))
+            .collect();
+        Batch {
+            source: Source::new(sources),
+            target_in: padded(&inputs),
+            labels: Tensor::from_slice(&labels),
+            places: Tensor::from_slice(&places),
+            target_lengths: inputs.iter().map(|row| row.len() as i64).collect(),
+        }
+    }
+
+    /// Number of target positions that are not padding (N).
+    pub fn target_tokens(&self) -> usize {
+        self.target_lengths.iter().sum::<i64>() as usize
+    }
+
+    /// Number of rows (B).
+    pub fn rows(&self) -> usize {
+        self.target_lengths.len()
+    }
+
+    /// The same batch on another device.
+    pub fn to_device(&self, device: Device) -> Batch {
+        Batch {
+            source: self.source.to_device(device),
+            target_in: self.target_in.to_device(device),
+            labels: self.labels.to_device(device),
+            places: self.places.to_device(device),
+            target_lengths: self.target_lengths.clone(),
+        }
+    }
+}
+
+fn closed(row: &[i64]) -> Vec<i64> {
+    row.iter().copied().chain([EOS]).collect()
+}
+
+fn opened(row: &[i64]) -> Vec<i64> {
+    [BOS].into_iter().chain(row.iter().copied()).collect()
+}
+
+/// (rows, longest) i64, padded at the end.
+fn padded(rows: &[Vec<i64>]) -> Tensor {
+    let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut flat = vec![PAD; rows.len() * longest];
+    for (row, to) in rows.iter().zip(flat.chunks_mut(longest.max(1))) {
+        to[..row.len()].copy_from_slice(row);
+    }
+    Tensor::from_slice(&flat).view([rows.len() as i64, longest as i64])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_shifts_the_target_and_leaves_padding_out_of_the_labels() {
+        let batch = Batch::new(&[&[7, 8], &[9]], &[&[5], &[6, 4, 5]]);
+        assert_eq!(Vec::<i64>::try_from(batch.source.tokens.flatten(0, 1)).unwrap(), [7, 8, 3, 9, 3, 0]);
+        assert_eq!(Vec::<i64>::try_from(batch.target_in.flatten(0, 1)).unwrap(), [2, 5, 0, 0, 2, 6, 4, 5]);
+        assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [5, 3, 6, 4, 5, 3]);
+        assert_eq!(Vec::<i64>::try_from(&batch.places).unwrap(), [0, 1, 4, 5, 6, 7]);
+        assert_eq!(batch.target_tokens(), 6);
+    }
+}

@@ -1,0 +1,226 @@
+//! `[data]`: where the pairs are and how each side is cut into tokens.
+//!
+//! Only the keys, their defaults and the rules among them. It opens no file and knows no tokenizer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+
+mod files;
+
+pub use files::{Files, PairFile};
+
+/// Where the pairs are and how each side is cut into tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Training pairs: a file, a list of files, or `{ source = "a.en", target = "a.de" }` for parallel text.
+    pub train: Files,
+    /// Validation pairs, in the same ways.
+    pub valid: Files,
+    /// One vocabulary for both sides, built from both; both sides then name the same tokenizer.
+    #[serde(default)]
+    pub shared_vocabulary: bool,
+    /// What happens to a pair with a side longer than its `max_length`: `error`, or `skip` (counted and reported).
+    #[serde(default)]
+    pub too_long: TooLong,
+    /// The side that is read.
+    #[serde(default)]
+    pub source: SideConfig,
+    /// The side that is written.
+    #[serde(default)]
+    pub target: SideConfig,
+}
+
+/// What to do with a pair that has a side longer than the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLong {
+    /// Stop, and name the file and the line.
+    #[default]
+    Error,
+    /// Leave the pair out, count it, and say so.
+    Skip,
+}
+
+/// One side of the data. At most one of the tokenizers is named; without one it is `characters`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SideConfig {
+    /// The column's name; empty for `source` and `target` on their sides.
+    pub column: String,
+    /// The most tokens (without BOS and EOS) that this side of a pair may have.
+    pub max_length: usize,
+    /// Unicode characters in NFC, one token each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub characters: Option<CharactersConfig>,
+    /// Tokens separated by white space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<WordsConfig>,
+    /// Byte-pair encoding trained on the training split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bpe: Option<BpeConfig>,
+}
+
+impl Default for SideConfig {
+    fn default() -> Self {
+        SideConfig {
+            column: String::new(),
+            max_length: 512,
+            characters: None,
+            words: None,
+            bpe: None,
+        }
+    }
+}
+
+/// `[data.source.characters]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CharactersConfig {
+    /// A character seen fewer times than this in the training split is `<unk>`.
+    pub minimum_count: usize,
+}
+
+impl Default for CharactersConfig {
+    fn default() -> Self {
+        CharactersConfig { minimum_count: 1 }
+    }
+}
+
+/// `[data.source.words]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WordsConfig {
+    /// A word seen fewer times than this in the training split is `<unk>`.
+    pub minimum_count: usize,
+}
+
+impl Default for WordsConfig {
+    fn default() -> Self {
+        WordsConfig { minimum_count: 1 }
+    }
+}
+
+/// `[data.source.bpe]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BpeConfig {
+    /// Size of the vocabulary, the four special tokens counted in.
+    pub vocabulary: usize,
+}
+
+impl Default for BpeConfig {
+    fn default() -> Self {
+        BpeConfig { vocabulary: 8000 }
+    }
+}
+
+impl DataConfig {
+    /// Fills in what stays empty in the file: the names of the columns, and the tokenizer.
+    pub fn fill_in(&mut self) {
+        self.source.fill_in("source");
+        self.target.fill_in("target");
+    }
+
+    /// The rules among these keys, once [`DataConfig::fill_in`] has run.
+    pub fn check(&self) -> Result<(), Problem> {
+        for (key, files) in [("train", &self.train), ("valid", &self.valid)] {
+            if files.0.is_empty() {
+                return Err(Problem::new(
+                    "data",
+                    &[key],
+                    format!("`{key}` must name at least one file"),
+                ));
+            }
+            if files.paths().any(|path| path.as_os_str().is_empty()) {
+                return Err(Problem::new(
+                    "data",
+                    &[key],
+                    format!("`{key}` must not have an empty file name"),
+                ));
+            }
+        }
+        self.source.check("data.source")?;
+        self.target.check("data.target")?;
+        self.check_shared()
+    }
+
+    /// One vocabulary needs one tokenizer.
+    fn check_shared(&self) -> Result<(), Problem> {
+        let (source, target) = (&self.source, &self.target);
+        let same = source.characters == target.characters
+            && source.words == target.words
+            && source.bpe == target.bpe;
+        if same || !self.shared_vocabulary {
+            return Ok(());
+        }
+        let keys = ["shared_vocabulary", "source", "target"];
+        let message = format!(
+            "`shared_vocabulary` needs the same tokenizer on both sides, but [data.source] has {} and [data.target] has {}",
+            source.tokenizer_in_words(),
+            target.tokenizer_in_words()
+        );
+        Err(Problem::new("data", &keys, message).hint("give both sides the same one, with the same settings"))
+    }
+}
+
+impl SideConfig {
+    fn fill_in(&mut self, column: &str) {
+        if self.column.is_empty() {
+            self.column = column.to_string();
+        }
+        if self.tokenizers().is_empty() {
+            self.characters = Some(CharactersConfig::default());
+        }
+    }
+
+    /// The tokenizers that are named; one, in a config that was checked.
+    fn tokenizers(&self) -> Vec<&'static str> {
+        let named = [
+            ("characters", self.characters.is_some()),
+            ("words", self.words.is_some()),
+            ("bpe", self.bpe.is_some()),
+        ];
+        named
+            .into_iter()
+            .filter(|(_, is_named)| *is_named)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    fn tokenizer_in_words(&self) -> String {
+        let counted = |name, minimum: usize| format!("`{name}` with minimum_count = {minimum}");
+        match (&self.characters, &self.words, &self.bpe) {
+            (Some(characters), _, _) => counted("characters", characters.minimum_count),
+            (_, Some(words), _) => counted("words", words.minimum_count),
+            (_, _, Some(bpe)) => format!("`bpe` with vocabulary = {}", bpe.vocabulary),
+            (None, None, None) => "none".to_string(),
+        }
+    }
+
+    fn check(&self, table: &str) -> Result<(), Problem> {
+        Problem::check_one(table, "tokenizer", &self.tokenizers())?;
+        Problem::check_whole(table, 1, &[("max_length", self.max_length as u64)])?;
+        if let Some(characters) = &self.characters {
+            let values = [("minimum_count", characters.minimum_count as u64)];
+            Problem::check_whole(&format!("{table}.characters"), 1, &values)?;
+        }
+        if let Some(words) = &self.words {
+            Problem::check_whole(
+                &format!("{table}.words"),
+                1,
+                &[("minimum_count", words.minimum_count as u64)],
+            )?;
+        }
+        if let Some(bpe) = &self.bpe {
+            // Four of them are the special tokens; a vocabulary of nothing else writes nothing.
+            Problem::check_whole(
+                &format!("{table}.bpe"),
+                5,
+                &[("vocabulary", bpe.vocabulary as u64)],
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Pairs with their tokens, and the two tokenizers that cut them.
+
+use serde_json::{Value, json};
+
+use super::pairs::{Pair, Place};
+use super::tokenizer::Tokenizer;
+use super::{DataConfig, TooLong};
+use crate::error::{Error, Result};
+
+/// The tokenizers of both sides.
+#[derive(Clone, Debug)]
+pub struct Tokenizers {
+    /// Cuts what is read.
+    pub source: Tokenizer,
+    /// Cuts what is written, and puts it together again.
+    pub target: Tokenizer,
+}
+
+impl Tokenizers {
+    /// Builds both from the training pairs alone.
+    pub fn train(config: &DataConfig, pairs: &[Pair]) -> Result<Tokenizers> {
+        let sources = pairs.iter().map(|pair| pair.source.as_str());
+        let targets = pairs.iter().map(|pair| pair.target.as_str());
+        if config.shared_vocabulary {
+            let shared = Tokenizer::train(&config.source, sources.chain(targets))?;
+            return Ok(Tokenizers { source: shared.clone(), target: shared });
+        }
+        Ok(Tokenizers {
+            source: Tokenizer::train(&config.source, sources)?,
+            target: Tokenizer::train(&config.target, targets)?,
+        })
+    }
+
+    /// What goes into a checkpoint.
+    pub fn to_json(&self) -> Value {
+        json!({ "source": self.source.to_json(), "target": self.target.to_json() })
+    }
+
+    /// What comes out of a checkpoint.
+    pub fn from_json(value: &Value) -> Result<Tokenizers> {
+        Ok(Tokenizers {
+            source: Tokenizer::from_json(&value["source"])?,
+            target: Tokenizer::from_json(&value["target"])?,
+        })
+    }
+}
+
+/// Tokens of a pair, without BOS and EOS.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Token ids of what is read.
+    pub source: Vec<i64>,
+    /// Token ids of what is written.
+    pub target: Vec<i64>,
+}
+
+/// A split: its pairs as text and as tokens.
+#[derive(Debug)]
+pub struct Dataset {
+    /// The pairs that are used.
+    pub pairs: Vec<Pair>,
+    /// Their tokens, in the same order.
+    pub examples: Vec<Example>,
+    /// Where pairs were left out because a side is too long.
+    pub skipped: Vec<Place>,
+    /// Symbols that a vocabulary lacks: of the sources, of the targets.
+    pub unknown: [usize; 2],
+}
+
+impl Dataset {
+    /// Cuts pairs into tokens, and holds them against `max_length`.
+    ///
+    /// # Errors
+    /// A side longer than its limit, unless `data.too_long` says `skip`; no pair left.
+    pub fn new(pairs: Vec<Pair>, tokenizers: &Tokenizers, config: &DataConfig) -> Result<Dataset> {
+        let sources = tokenizers.source.encode_all(&texts(&pairs, |pair| &pair.source));
+        let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));
+        let mut set = Dataset { pairs: Vec::new(), examples: Vec::new(), skipped: Vec::new(), unknown: [0, 0] };
+        for ((pair, source), target) in pairs.into_iter().zip(sources).zip(targets) {
+            let sides = [
+                ("source", source.ids.len(), config.source.max_length),
+                ("target", target.ids.len(), config.target.max_length),
+            ];
+            if let Some(side) = sides.iter().find(|(_, length, limit)| length > limit) {
+                if config.too_long == TooLong::Error {
+                    return Err(too_long(&pair.place, *side));
+                }
+                set.skipped.push(pair.place);
+                continue;
+            }
+            set.unknown[0] += source.unknown;
+            set.unknown[1] += target.unknown;
+            set.examples.push(Example { source: source.ids, target: target.ids });
+            set.pairs.push(pair);
+        }
+        if set.pairs.is_empty() {
+            let message = format!("no pair is left: all {} have a side that is too long", set.skipped.len());
+            return Err(Error::input(message).hint("raise `data.source.max_length` and `data.target.max_length`"));
+        }
+        Ok(set)
+    }
+}
+
+fn texts(pairs: &[Pair], side: impl Fn(&Pair) -> &String) -> Vec<&str> {
+    pairs.iter().map(|pair| side(pair).as_str()).collect()
+}
+
+fn too_long(place: &Place, (side, length, limit): (&str, usize, usize)) -> Error {
+    let message = format!("a {side} may have {limit} tokens (`data.{side}.max_length`), but this row's has {length}");
+    Error::input(message)
+        .at(place)
+        .hint(format!("raise `data.{side}.max_length`, or leave such rows out with `data.too_long = \"skip\"`"))
+}

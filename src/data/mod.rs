@@ -1,0 +1,15 @@
+//! From files to batches: pairs are read, cut into tokens, sampled and padded.
+//!
+//! This folder makes CPU tensors and knows no model. A side of the data is tokens today and may be
+//! frames of audio later, so a batch hands the model a [`batch::Source`] and only the encoder's front looks inside.
+
+mod config;
+
+pub use config::{BpeConfig, CharactersConfig, DataConfig, Files, PairFile, SideConfig, TooLong, WordsConfig};
+
+pub mod batch;
+pub mod dataset;
+pub mod pairs;
+pub mod sampler;
+pub mod tokenizer;
+pub mod vocabulary;

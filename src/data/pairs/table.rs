@@ -1,0 +1,212 @@
+//! Rows of named fields: CSV (RFC 4180), TSV, and a JSON object a line.
+//!
+//! CSV is read by hand, since crate `csv` gives the wrong line after CRLF and blank lines, and reads a quote that is
+//! never closed to the end of the file without a word. A TSV field is what stands between two tabs (IANA
+//! text/tab-separated-values): a quote in it is a character, as the corpora that come as TSV have it.
+//! Blank lines are no rows.
+
+use serde_json::{Map, Value};
+
+use super::lines::{Lines, bad_row, shorten};
+use crate::error::{Error, Result};
+
+/// A row of a CSV or TSV file.
+pub(super) struct Record {
+    pub fields: Vec<String>,
+    /// The physical line where it starts.
+    pub line: u64,
+    /// Its beginning as it stands in the file, for messages.
+    pub raw: String,
+}
+
+/// Where the next character of a CSV row falls.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// At the start of a field.
+    Start,
+    /// In a field without quotes.
+    Plain,
+    /// Between the quotes of a field.
+    Quoted,
+    /// After a quote within a quoted field: it ends the field, or another one follows and both are one character.
+    Quote,
+}
+
+/// The next row of a CSV file, or `None` at its end. A field in quotes may go over several lines, joined by `\n`.
+pub(super) fn read_csv(lines: &mut Lines) -> Result<Option<Record>> {
+    let mut record: Option<Record> = None;
+    let mut state = State::Start;
+    loop {
+        let Some(line) = lines.next_line()? else {
+            return match record {
+                None => Ok(None),
+                Some(record) => Err(never_closed(&record, lines)),
+            };
+        };
+        if record.is_none() && line.is_empty() {
+            continue;
+        }
+        let begun = record.get_or_insert_with(|| Record {
+            fields: vec![String::new()],
+            line: 0,
+            raw: String::new(),
+        });
+        begun.keep_raw(line);
+        let split = split_csv(line, state, &mut begun.fields);
+        if begun.line == 0 {
+            begun.line = lines.place().line;
+        }
+        state = split.ok_or_else(|| goes_on(begun, lines))?;
+        if state != State::Quoted {
+            return Ok(record);
+        }
+    }
+}
+
+/// Splits a line of a row onto `fields`, whose last field is the one begun. Gives the state at the line's end, which
+/// is `Quoted` where the row goes on, or `None` where a field goes on after its closing quote.
+fn split_csv(line: &str, mut state: State, fields: &mut Vec<String>) -> Option<State> {
+    let mut field = fields.pop().unwrap_or_default();
+    for character in line.chars() {
+        state = match (state, character) {
+            (State::Start, '"') => State::Quoted,
+            (State::Quoted, '"') => State::Quote,
+            (State::Start | State::Plain | State::Quote, ',') => {
+                fields.push(std::mem::take(&mut field));
+                State::Start
+            }
+            (State::Start | State::Plain, _) => {
+                field.push(character);
+                State::Plain
+            }
+            (State::Quoted, _) | (State::Quote, '"') => {
+                field.push(character);
+                State::Quoted
+            }
+            (State::Quote, _) => return None,
+        };
+    }
+    if state == State::Quoted {
+        field.push('\n');
+    }
+    fields.push(field);
+    Some(state)
+}
+
+/// The next row of a TSV file, or `None` at its end.
+pub(super) fn read_tsv(lines: &mut Lines) -> Result<Option<Record>> {
+    while let Some(line) = lines.next_line()? {
+        if line.is_empty() {
+            continue;
+        }
+        let fields = line.split('\t').map(str::to_string).collect();
+        let mut record = Record {
+            fields,
+            line: 0,
+            raw: String::new(),
+        };
+        record.keep_raw(line);
+        record.line = lines.place().line;
+        return Ok(Some(record));
+    }
+    Ok(None)
+}
+
+/// The next object of a JSONL file, or `None` at its end; it stands on the line that was read last.
+pub(super) fn read_object(lines: &mut Lines) -> Result<Option<Map<String, Value>>> {
+    while let Some(line) = lines.next_line()? {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let message = match serde_json::from_str(line) {
+            Ok(Value::Object(object)) => return Ok(Some(object)),
+            Ok(other) => format!("each line must be a JSON object, but it is {}", kind_of(&other)),
+            Err(error) => {
+                let text = error.to_string();
+                let reason = text.split(" at line").next().unwrap_or_default();
+                format!(
+                    "each line must be a JSON object, but at column {}: {reason}",
+                    error.column()
+                )
+            }
+        };
+        return Err(bad_row(&message, &lines.current(), &lines.place()));
+    }
+    Ok(None)
+}
+
+/// A JSON value's kind with its article.
+pub(super) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+impl Record {
+    /// Keeps as much of a line as a message may show: a row with a quote left open can be the rest of the file.
+    fn keep_raw(&mut self, line: &str) {
+        if self.raw.len() < 400 {
+            if !self.raw.is_empty() {
+                self.raw.push('\n');
+            }
+            self.raw.extend(line.chars().take(100));
+        }
+    }
+}
+
+const QUOTE_HINT: &str = "a quote that is text is doubled, in a quoted field: \"say \"\"yes\"\"\"";
+
+fn never_closed(record: &Record, lines: &Lines) -> Error {
+    let message = "a quote opens a field in this row and must be closed, but the file ends";
+    bad_row(message, &record.raw, &lines.place_of(record.line)).hint(QUOTE_HINT)
+}
+
+fn goes_on(record: &Record, lines: &Lines) -> Error {
+    let end = lines.place().line;
+    let where_from = if end == record.line {
+        String::new()
+    } else {
+        format!(" in line {end}")
+    };
+    let message = format!("a comma must follow a closing quote, but the field goes on{where_from}");
+    bad_row(&message, &record.raw, &lines.place_of(record.line)).hint(QUOTE_HINT)
+}
+
+/// Says that a column is missing from those there are, and which of them was likely meant: message and hint.
+pub(super) fn no_column<'a>(
+    column: &str,
+    key: &str,
+    there: impl Iterator<Item = &'a str> + Clone,
+) -> (String, String) {
+    const LISTED: usize = 20;
+    let mut listed: Vec<String> = there
+        .clone()
+        .take(LISTED)
+        .map(|name| format!("`{}`", shorten(name)))
+        .collect();
+    if there.clone().nth(LISTED).is_some() {
+        listed.push("…".to_string());
+    }
+    let listed = if listed.is_empty() {
+        "there is none".to_string()
+    } else {
+        format!("there are {}", listed.join(", "))
+    };
+    let message = format!("there must be a column `{}`, but {listed}", shorten(column));
+    let likeness = |name: &str| strsim::jaro_winkler(&column.to_lowercase(), &name.trim().to_lowercase());
+    let nearest = there
+        .map(|name| (likeness(name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = match nearest {
+        Some((likeness, name)) if likeness > 0.7 => {
+            format!("did you mean `{}`? `{key}` names the column", shorten(name))
+        }
+        _ => format!("`{key}` names the column; of a .csv or .tsv the first row names what there is"),
+    };
+    (message, hint)
+}

@@ -1,0 +1,180 @@
+//! Byte-pair encoding (Sennrich et al. 2016) on characters, trained and applied by crate `tokenizers`.
+//!
+//! A text is cut into words before each space, and the space is written `▁` (U+2581) at the head of its word, the
+//! first word too, as SentencePiece has it: so joining the tokens gives back every space. Only the crate's model is
+//! used, not its pipeline, whose special tokens are found in any text that spells them.
+
+use std::collections::HashSet;
+
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::utils::parallelism::set_parallelism;
+use tokenizers::{Model, Trainer};
+
+use super::normalize;
+use crate::data::vocabulary::{SPECIALS, UNK, Vocabulary, is_special};
+use crate::error::{Error, Result};
+
+/// Stands for a space at the head of a word.
+const SPACE: char = '▁';
+
+/// A pair seen once is no pattern: a token of it would be trained once.
+const MINIMUM_PAIR_COUNT: u64 = 2;
+
+/// A trained byte-pair encoding.
+#[derive(Clone, Debug)]
+pub struct Bpe {
+    vocabulary: Vocabulary,
+    merges: Vec<(String, String)>,
+    model: BPE,
+}
+
+impl Bpe {
+    /// Learns merges until the vocabulary, the special tokens counted in, has `size` tokens, or no two neighbours are
+    /// left that occur twice.
+    ///
+    /// # Errors
+    /// The characters of the texts alone need a larger vocabulary.
+    pub(super) fn train<'a>(size: usize, texts: impl Iterator<Item = &'a str>) -> Result<Bpe> {
+        let words: Vec<String> = texts.map(|text| mark_spaces(&normalize(text))).collect();
+        let alphabet: HashSet<char> = words.iter().flat_map(|text| text.chars()).collect();
+        let smallest = alphabet.len() + SPECIALS.len();
+        if size < smallest {
+            let message = format!(
+                "a BPE vocabulary must hold each character of the training text, {} here with the mark for a space, \
+                 and {} special tokens, but `vocabulary` is {size}",
+                alphabet.len(),
+                SPECIALS.len()
+            );
+            return Err(Error::input(message).hint(format!("set `vocabulary` to {smallest} at the least")));
+        }
+        // The special tokens stay outside: the trainer would give the id of `<eos>` to a merge that spells it.
+        let mut trainer = BpeTrainer::builder()
+            .vocab_size(size - SPECIALS.len())
+            .min_frequency(MINIMUM_PAIR_COUNT)
+            .show_progress(false)
+            .build();
+        // One thread is as fast as two here, and `runtime.threads` stays the whole truth about threads.
+        set_parallelism(false);
+        let mut model = BPE::default();
+        let split = |text: &str| Ok(words_of(text).map(str::to_string).collect());
+        let trained = trainer
+            .feed(words.into_iter(), split)
+            .and_then(|()| trainer.train(&mut model));
+        trained.map_err(|error| Error::failure(format!("BPE training: {error}")))?;
+        let (vocabulary, merges) = take_over(&model)?;
+        Bpe::new(vocabulary, merges).map_err(Error::failure)
+    }
+
+    /// The encoding of a vocabulary and its merges.
+    ///
+    /// # Errors
+    /// A merge takes or makes a token that the vocabulary lacks.
+    pub(super) fn new(
+        vocabulary: Vocabulary,
+        merges: Vec<(String, String)>,
+    ) -> std::result::Result<Bpe, String> {
+        let all = merges
+            .iter()
+            .flat_map(|(left, right)| [left.clone(), right.clone(), format!("{left}{right}")]);
+        if let Some(token) = all.into_iter().find(|token| vocabulary.id(token).is_none()) {
+            return Err(format!(
+                "a merge must take and make tokens of the vocabulary, but one has {token:?}"
+            ));
+        }
+        let ids = vocabulary.tokens().iter().cloned().zip(0..);
+        let model = BPE::builder()
+            .vocab_and_merges(ids.collect::<tokenizers::models::bpe::Vocab>(), merges.clone())
+            .unk_token(SPECIALS[UNK as usize].to_string())
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Bpe {
+            vocabulary,
+            merges,
+            model,
+        })
+    }
+
+    /// Tokens and ids.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The pairs of tokens that are joined, the first to be joined first.
+    pub fn merges(&self) -> &[(String, String)] {
+        &self.merges
+    }
+
+    /// The ids of a normalised text.
+    pub(super) fn encode(&self, text: &str) -> Vec<i64> {
+        let marked = mark_spaces(text);
+        let mut ids = Vec::with_capacity(marked.len() / 2);
+        for word in words_of(&marked) {
+            // The model fails only where `<unk>` is missing, and a vocabulary always has it.
+            let tokens = self.model.tokenize(word).unwrap_or_default();
+            ids.extend(tokens.iter().map(|token| i64::from(token.id)));
+        }
+        ids
+    }
+}
+
+/// The text with a mark for each space and one before the first word; an empty text stays empty.
+fn mark_spaces(text: &str) -> String {
+    let mut marked = String::with_capacity(text.len() + text.len() / 4 + 4);
+    for character in text.chars() {
+        if marked.is_empty() {
+            marked.push(SPACE);
+        }
+        marked.push(if character == ' ' { SPACE } else { character });
+    }
+    marked
+}
+
+/// The words of a marked text, each with its mark in front.
+fn words_of(marked: &str) -> impl Iterator<Item = &str> {
+    let starts = marked.match_indices(SPACE).map(|(start, _)| start);
+    let ends = starts.clone().skip(1).chain([marked.len()]);
+    starts.zip(ends).map(|(start, end)| &marked[start..end])
+}
+
+/// The text of tokens: marks are spaces again, but for the one before the first word.
+pub(super) fn join<'a>(tokens: impl Iterator<Item = &'a str>) -> String {
+    let marked: String = tokens.collect();
+    marked.strip_prefix(SPACE).unwrap_or(&marked).replace(SPACE, " ")
+}
+
+/// Vocabulary and merges of a freshly trained model: first the alphabet in the order of its code points, then what
+/// each merge makes. A merge that would spell a special token is left out, with all that is built on it.
+fn take_over(model: &BPE) -> Result<(Vocabulary, Vec<(String, String)>)> {
+    let mut learned: Vec<(String, u32)> = model.get_vocab().into_iter().collect();
+    learned.sort_unstable_by_key(|(_, id)| *id);
+    let mut tokens: Vec<String> = SPECIALS.iter().map(|name| name.to_string()).collect();
+    tokens.extend(
+        learned
+            .into_iter()
+            .map(|(token, _)| token)
+            .filter(|token| token.chars().count() == 1),
+    );
+    let mut known: HashSet<String> = tokens[SPECIALS.len()..].iter().cloned().collect();
+    let mut merges = Vec::new();
+    for (left, right) in merges_of(model)? {
+        let made = format!("{left}{right}");
+        if is_special(&made) || !known.contains(&left) || !known.contains(&right) {
+            continue;
+        }
+        if known.insert(made.clone()) {
+            tokens.push(made);
+        }
+        merges.push((left, right));
+    }
+    Ok((Vocabulary::from_tokens(tokens)?, merges))
+}
+
+/// The merges in their order; the crate shows them only in its JSON.
+fn merges_of(model: &BPE) -> Result<Vec<(String, String)>> {
+    let merges = serde_json::to_value(model).map(|mut json| json["merges"].take());
+    merges.and_then(serde_json::from_value).map_err(|error| {
+        Error::failure(format!(
+            "BPE training: crate tokenizers gave its merges in another form: {error}"
+        ))
+    })
+}

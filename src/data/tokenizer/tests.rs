@@ -1,0 +1,301 @@
+//! What a tokenizer promises, on the scripts that break careless ones.
+
+use super::*;
+use crate::data::{BpeConfig, CharactersConfig, WordsConfig};
+
+/// Latin, Chinese, decomposed accents, an emoji of several code points, right-to-left text, spelled-out special tokens.
+const TEXTS: [&str; 10] = [
+    "the cat sat on the mat",
+    "the dog sat on the log",
+    "我爱北京天安门",
+    "北京 大学",
+    "cafe\u{301} re\u{301}sume\u{301}",
+    "👩\u{200D}👩\u{200D}👧 family 👩\u{200D}🚀",
+    "שלום עולם",
+    "السلام عليكم",
+    "a <eos> b <pad> c <unk> d <bos> e",
+    "<eos><eos> x<eos>y x<eos>y <eos>",
+];
+
+fn characters() -> SideConfig {
+    SideConfig {
+        characters: Some(CharactersConfig { minimum_count: 1 }),
+        ..SideConfig::default()
+    }
+}
+
+fn words(minimum_count: usize) -> SideConfig {
+    SideConfig {
+        words: Some(WordsConfig { minimum_count }),
+        ..SideConfig::default()
+    }
+}
+
+fn bpe(vocabulary: usize) -> SideConfig {
+    SideConfig {
+        bpe: Some(BpeConfig { vocabulary }),
+        ..SideConfig::default()
+    }
+}
+
+fn train(config: &SideConfig) -> Tokenizer {
+    Tokenizer::train(config, TEXTS.iter().copied()).unwrap()
+}
+
+fn all() -> [Tokenizer; 3] {
+    [train(&characters()), train(&words(1)), train(&bpe(200))]
+}
+
+#[test]
+fn a_text_of_known_symbols_comes_back_in_nfc() {
+    for tokenizer in [train(&characters()), train(&bpe(90)), train(&bpe(200))] {
+        for text in TEXTS {
+            let encoded = tokenizer.encode(text);
+            assert_eq!(encoded.unknown, 0, "{text}");
+            assert_eq!(
+                tokenizer.decode(&encoded.ids),
+                text.nfc().collect::<String>(),
+                "{}",
+                tokenizer.kind()
+            );
+        }
+    }
+    // Words cannot name a special token, and all of the other texts come back.
+    let tokenizer = train(&words(1));
+    for text in &TEXTS[..8] {
+        assert_eq!(
+            tokenizer.decode(&tokenizer.encode(text).ids),
+            text.nfc().collect::<String>()
+        );
+    }
+}
+
+#[test]
+fn composed_and_decomposed_text_are_the_same() {
+    for tokenizer in all() {
+        let composed = tokenizer.encode("caf\u{e9}");
+        assert_eq!(composed, tokenizer.encode("cafe\u{301}"));
+        assert_eq!(composed.unknown, 0);
+    }
+    assert_eq!(train(&characters()).encode("cafe\u{301}").ids.len(), 4);
+}
+
+#[test]
+fn a_special_token_that_is_spelled_out_never_becomes_special() {
+    for tokenizer in all() {
+        for text in ["<eos>", "a <eos> b", "x<eos>y", "<pad><bos><eos>", "<eos> <eos>"] {
+            let encoded = tokenizer.encode(text);
+            let special = [PAD, BOS, EOS].iter().any(|id| encoded.ids.contains(id));
+            assert!(!special, "{} on {text}: {:?}", tokenizer.kind(), encoded.ids);
+            if tokenizer.kind() != "words" {
+                assert_eq!(
+                    (tokenizer.decode(&encoded.ids).as_str(), encoded.unknown),
+                    (text, 0)
+                );
+            }
+        }
+    }
+    assert_eq!(train(&words(1)).encode("a <eos> b").unknown, 1);
+}
+
+#[test]
+fn bpe_learns_no_token_that_is_written_like_a_special_one() {
+    // Nothing but `<eos>` to learn from: the merges run into it from every side.
+    let texts = ["<eos>", "a<eos>", "b<eos>", "<eos>c", "<eos><eos>"].repeat(50);
+    let tokenizer = Tokenizer::train(&bpe(100), texts.iter().copied()).unwrap();
+    let named = |name: &str| {
+        tokenizer
+            .vocabulary()
+            .tokens()
+            .iter()
+            .filter(|token| *token == name)
+            .count()
+    };
+    assert_eq!(SPECIALS.map(named), [1, 1, 1, 1]);
+    for text in texts {
+        let encoded = tokenizer.encode(text);
+        assert!(encoded.ids.iter().all(|id| *id > EOS), "{:?}", encoded.ids);
+        assert_eq!(tokenizer.decode(&encoded.ids), text);
+    }
+}
+
+#[test]
+fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces() {
+    assert_eq!(normalize(" \t a\tb\r\nc\u{2028}d\u{a0} \n"), "a b  c d");
+    assert_eq!(normalize("a\u{a0}\u{3000}b"), "a\u{a0}\u{3000}b");
+    let (by_character, by_word, by_bpe) = (train(&characters()), train(&words(1)), train(&bpe(200)));
+    assert_eq!(
+        by_character.decode(&by_character.encode("  the  cat\n").ids),
+        "the  cat"
+    );
+    assert_eq!(by_bpe.decode(&by_bpe.encode("  the  cat\n").ids), "the  cat");
+    assert_eq!(
+        by_word.decode(&by_word.encode("  the \u{3000} cat\n").ids),
+        "the cat"
+    );
+}
+
+#[test]
+fn an_empty_text_has_no_tokens() {
+    for tokenizer in all() {
+        for text in ["", " ", "\n\t \u{3000}"] {
+            assert_eq!(tokenizer.encode(text), Encoded::default());
+        }
+        assert_eq!(tokenizer.decode(&[]), "");
+        assert_eq!(tokenizer.decode(&[BOS, EOS, PAD]), "");
+    }
+}
+
+#[test]
+fn what_the_vocabulary_lacks_is_counted_one_by_one() {
+    let by_character = train(&characters()).encode("catÜÜ");
+    assert_eq!((by_character.unknown, by_character.ids.len()), (2, 5));
+    let by_word = train(&words(2)).encode("the zebra sat on a mat");
+    assert_eq!(by_word.unknown, 3);
+    // Three unknown characters in a row are three tokens, and the rest of the word is read as before.
+    let tokenizer = train(&bpe(200));
+    let by_bpe = tokenizer.encode("the ÜÜÜ cat");
+    assert_eq!(by_bpe.unknown, 3);
+    assert_eq!(tokenizer.decode(&by_bpe.ids), "the <unk><unk><unk> cat");
+}
+
+#[test]
+fn a_nul_and_other_controls_are_characters() {
+    for config in [characters(), words(1), bpe(20)] {
+        let tokenizer = Tokenizer::train(&config, ["a\0b \u{1b}[1m"].into_iter()).unwrap();
+        let encoded = tokenizer.encode("a\0b \u{1b}[1m");
+        assert_eq!(
+            (encoded.unknown, tokenizer.decode(&encoded.ids).as_str()),
+            (0, "a\0b \u{1b}[1m")
+        );
+    }
+}
+
+#[test]
+fn decode_leaves_out_special_tokens_and_shows_what_is_unknown() {
+    for tokenizer in all() {
+        let ids = tokenizer.encode("the cat").ids;
+        let framed: Vec<i64> = [PAD, BOS].into_iter().chain(ids).chain([EOS, PAD]).collect();
+        assert_eq!(tokenizer.decode(&framed), "the cat");
+        assert_eq!(tokenizer.decode(&[UNK]), "<unk>");
+        assert_eq!(tokenizer.decode(&[-1]), "<unk>");
+        assert_eq!(tokenizer.token(i64::MAX), "<unk>");
+        assert_eq!([PAD, UNK, BOS, EOS].map(|id| tokenizer.token(id)), SPECIALS);
+    }
+}
+
+#[test]
+fn a_bpe_mark_in_a_text_is_read_as_a_space() {
+    let tokenizer = Tokenizer::train(&bpe(50), ["a▁b", "▁a"].into_iter()).unwrap();
+    assert_eq!(tokenizer.decode(&tokenizer.encode("a▁b").ids), "a b");
+}
+
+#[test]
+fn training_twice_gives_the_same_bytes() {
+    // Many pairs of equal count: the order must not come from a hash map.
+    let texts: Vec<String> = (0..400)
+        .map(|i: u64| format!("w{} v{}x u{}", i % 97, i * i % 89, i * 7 % 83))
+        .collect();
+    for config in [characters(), words(1), bpe(300)] {
+        let once = Tokenizer::train(&config, texts.iter().map(String::as_str)).unwrap();
+        let again = Tokenizer::train(&config, texts.iter().map(String::as_str)).unwrap();
+        assert_eq!(once.to_json().to_string(), again.to_json().to_string());
+    }
+}
+
+#[test]
+fn bpe_joins_what_is_frequent_and_stops_at_its_size() {
+    let tokenizer = Tokenizer::train(&bpe(15), ["low low low lower lowest"].into_iter()).unwrap();
+    assert_eq!(tokenizer.vocabulary_size(), 15);
+    let ids = tokenizer.encode("lower low").ids;
+    let tokens: Vec<&str> = ids.iter().map(|id| tokenizer.token(*id)).collect();
+    assert_eq!(tokens, ["▁low", "e", "r", "▁low"]);
+    // No pair is left that occurs twice: the vocabulary stays smaller than asked, and says so.
+    let tokenizer = Tokenizer::train(&bpe(1000), ["low low low lower lowest"].into_iter()).unwrap();
+    assert_eq!(tokenizer.vocabulary_size(), 4 + 8 + 4);
+}
+
+#[test]
+fn a_vocabulary_smaller_than_the_alphabet_is_refused_with_the_number() {
+    let error = Tokenizer::train(&bpe(10), ["abcdefgh"].into_iter()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    let text = error.to_string();
+    assert!(
+        text.contains("9 here with the mark for a space, and 4 special tokens, but `vocabulary` is 10"),
+        "{text}"
+    );
+    assert!(text.contains("set `vocabulary` to 13 at the least"), "{text}");
+    assert_eq!(
+        Tokenizer::train(&bpe(13), ["abcdefgh"].into_iter())
+            .unwrap()
+            .vocabulary_size(),
+        13
+    );
+}
+
+#[test]
+fn no_text_at_all_still_makes_a_tokenizer() {
+    for config in [characters(), words(1), bpe(8000)] {
+        let tokenizer = Tokenizer::train(&config, std::iter::empty()).unwrap();
+        assert_eq!(tokenizer.vocabulary_size(), 4);
+        assert!(tokenizer.encode("ab").unknown > 0);
+    }
+}
+
+#[test]
+fn a_tokenizer_comes_back_from_its_json() {
+    for tokenizer in all() {
+        let json = serde_json::to_string(&tokenizer).unwrap();
+        let back: Tokenizer = serde_json::from_str(&json).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), json);
+        for text in TEXTS.iter().chain(&["unseen Ü words", "the cats"]) {
+            assert_eq!(back.encode(text), tokenizer.encode(text));
+        }
+    }
+    let small = Tokenizer::train(&bpe(8), ["ab ab"].into_iter()).unwrap();
+    let json =
+        r#"{"kind":"bpe","merges":["a b"],"tokens":["<pad>","<unk>","<bos>","<eos>","a","b","▁","ab"]}"#;
+    assert_eq!(small.to_json().to_string(), json);
+}
+
+#[test]
+fn broken_json_is_an_error_and_never_a_panic() {
+    let specials = r#""<pad>","<unk>","<bos>","<eos>""#;
+    let broken = [
+        "null".to_string(),
+        "[]".to_string(),
+        "{}".to_string(),
+        r#"{"kind":"characters"}"#.to_string(),
+        r#"{"kind":"characters","tokens":[]}"#.to_string(),
+        r#"{"kind":"characters","tokens":"abc"}"#.to_string(),
+        format!(r#"{{"kind":"letters","tokens":[{specials}]}}"#),
+        format!(r#"{{"kind":"characters","tokens":[{specials},1]}}"#),
+        format!(r#"{{"kind":"characters","tokens":[{specials},"ab"]}}"#),
+        format!(r#"{{"kind":"characters","tokens":[{specials},"a","a"]}}"#),
+        format!(r#"{{"kind":"characters","tokens":[{specials},"a"],"merges":[]}}"#),
+        format!(r#"{{"kind":"words","tokens":[{specials},"a b"]}}"#),
+        format!(r#"{{"kind":"bpe","tokens":[{specials},"a","b"]}}"#),
+        format!(r#"{{"kind":"bpe","tokens":[{specials},"a","b"],"merges":["a b"]}}"#),
+        format!(r#"{{"kind":"bpe","tokens":[{specials},"a","b","ab"],"merges":["ab"]}}"#),
+        format!(r#"{{"kind":"bpe","tokens":[{specials},"a","b","ab"],"merges":["a b c"]}}"#),
+        format!(r#"{{"kind":"bpe","tokens":[{specials},"a","b","ab"],"merges":[" b"]}}"#),
+        format!(r#"{{"kind":"bpe","tokens":[{specials},"<eo","s>"],"merges":["<eo s>"]}}"#),
+    ];
+    for json in broken {
+        let value: Value = serde_json::from_str(&json).unwrap();
+        let error = Tokenizer::from_json(&value).unwrap_err();
+        assert!(
+            error.message().starts_with("the tokenizer is damaged: "),
+            "{json}: {error}"
+        );
+        assert!(serde_json::from_str::<Tokenizer>(&json).is_err());
+    }
+}
+
+#[test]
+fn many_texts_are_encoded_as_one_by_one() {
+    for tokenizer in all() {
+        let one_by_one: Vec<Encoded> = TEXTS.iter().map(|text| tokenizer.encode(text)).collect();
+        assert_eq!(tokenizer.encode_all(&TEXTS), one_by_one);
+    }
+}

@@ -1,0 +1,182 @@
+//! One form for everything that can go wrong: what must hold, what is there, where, and a hint.
+//!
+//! An error says whose turn it is: `Input` is the user's to mend (exit code 2), `Failure` is the
+//! machine's or ours (exit code 1).
+
+use std::fmt;
+use std::path::Path;
+
+/// The result of everything in seqloom that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Whose turn it is when something went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The user's input is wrong: a config, a data file, an argument. Exit code 2.
+    Input,
+    /// The work could not be done: the disk, the device, a damaged file. Exit code 1.
+    Failure,
+}
+
+/// An error as a person reads it: a sentence, and often a hint.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// The user's input is wrong; `message` says what must hold, what is there, and where.
+    pub fn input(message: impl Into<String>) -> Self {
+        Error { kind: Kind::Input, message: message.into(), hint: None }
+    }
+
+    /// The work could not be done.
+    pub fn failure(message: impl Into<String>) -> Self {
+        Error { kind: Kind::Failure, message: message.into(), hint: None }
+    }
+
+    /// A file could not be read or written. A missing file is the user's to mend, the rest is the machine's.
+    pub fn file(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot {doing} {}: {}", path.display(), io_reason(error));
+        match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Error::input(message),
+            _ => Error::failure(message),
+        }
+    }
+
+    /// Adds what the user can do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts the place (`file:line`) in front of the message.
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// Whose turn it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The process exit code that goes with it.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Input => 2,
+            Kind::Failure => 1,
+        }
+    }
+
+    /// The sentence without the hint.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A rule among config values that does not hold, as the module says it that owns the keys.
+///
+/// Where the values stand (file and line, or `--set`) only the reader of the config knows, and adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The keys that the rule is about, as full paths (`model.transformer.heads`), the one to blame first.
+    pub keys: Vec<String>,
+    /// What must hold, and what is there.
+    pub message: String,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// The largest size that a config may name, so that the product of two stays inside 64 bits.
+    pub const LARGEST: u64 = i32::MAX as u64;
+
+    /// The rule about `keys` of one table is broken.
+    pub fn new(table: &str, keys: &[&str], message: impl Into<String>) -> Self {
+        let keys = keys.iter().map(|key| format!("{table}.{key}")).collect();
+        Problem { keys, message: message.into(), hint: None }
+    }
+
+    /// Adds what the user can do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Each of these whole numbers must be at least `minimum`, and none larger than [`Problem::LARGEST`].
+    pub fn check_whole(table: &str, minimum: u64, values: &[(&str, u64)]) -> std::result::Result<(), Problem> {
+        for (key, value) in values {
+            let must = match *value {
+                value if value < minimum => format!("at least {minimum}"),
+                value if value > Self::LARGEST => format!("at most {}", Self::LARGEST),
+                _ => continue,
+            };
+            return Err(Problem::new(table, &[key], format!("`{key}` must be {must}, but it is {value}")));
+        }
+        Ok(())
+    }
+
+    /// Each of these numbers must be finite and be what `must` says and `holds` tests.
+    pub fn check_real(
+        table: &str,
+        must: &str,
+        holds: fn(f64) -> bool,
+        values: &[(&str, f64)],
+    ) -> std::result::Result<(), Problem> {
+        match values.iter().find(|(_, value)| !value.is_finite() || !holds(*value)) {
+            Some((key, value)) => {
+                Err(Problem::new(table, &[key], format!("`{key}` must be {must}, but it is {value:?}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Each of these numbers must be a share of something that is not the whole of it.
+    pub fn check_share(table: &str, values: &[(&str, f64)]) -> std::result::Result<(), Problem> {
+        Problem::check_real(table, "at least 0 and below 1", |x| (0.0..1.0).contains(&x), values)
+    }
+
+    /// Of the alternatives of one kind (`tokenizer`, `schedule`) a table names at most one.
+    pub fn check_one(table: &str, kind: &str, named: &[&str]) -> std::result::Result<(), Problem> {
+        if named.len() < 2 {
+            return Ok(());
+        }
+        let message = format!("[{table}] must name one {kind}, but it names `{}`", named.join("` and `"));
+        let hint = "take one of them out; what `--set` names comes on top of what the file names";
+        // The last one named is the one too many.
+        let keys: Vec<&str> = named.iter().rev().copied().collect();
+        Err(Problem::new(table, &keys, message).hint(hint))
+    }
+}
+
+/// Of a libtorch error only the first line is for people; the rest is C++ frames.
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        let text = error.to_string();
+        Error::failure(format!("libtorch: {}", text.lines().next().unwrap_or("unknown error")))
+    }
+}
+
+/// The operating system's reason without its error number.
+fn io_reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}

@@ -1,0 +1,7 @@
+//! The `seqloom` command: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    seqloom::cli::main()
+}

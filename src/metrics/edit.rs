@@ -1,0 +1,323 @@
+//! Edit distance (Levenshtein 1966) and the error rates made of it: WER, CER, PER, and exact match beside them.
+//!
+//! What a symbol is (a word, a character, a phoneme, an id) is the caller's choice: slices go in, counts come out.
+//! Knows no tokenizer and no tensors.
+
+/// Errors against references, and the length of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorRate {
+    /// Reference symbols with another symbol in their place.
+    pub substitutions: u64,
+    /// Reference symbols that are missing.
+    pub deletions: u64,
+    /// Symbols that the reference does not have.
+    pub insertions: u64,
+    /// Number of reference symbols.
+    pub reference_length: u64,
+}
+
+impl ErrorRate {
+    /// The errors of one hypothesis, at the fewest.
+    ///
+    /// Of the alignments with as few errors, the one with the fewest substitutions counts, which is the one with the
+    /// most symbols in common: so the three counts are unique, and swapping the two sides swaps deletions and
+    /// insertions. Time is the product of the lengths, memory the hypothesis's length.
+    pub fn between<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> ErrorRate {
+        // Each cell keeps the counts of its own best path, so no table is kept to walk back over.
+        let mut row: Vec<Cell> = (0..=hypothesis.len() as u32).map(Cell::insertions).collect();
+        for (wanted, deleted) in reference.iter().zip(1..) {
+            let mut diagonal = std::mem::replace(&mut row[0], Cell::deletions(deleted));
+            for (column, written) in hypothesis.iter().enumerate() {
+                let (left, above) = (row[column], row[column + 1]);
+                let paired = diagonal.paired(wanted == written);
+                row[column + 1] = paired.or_better(above.deleted()).or_better(left.inserted());
+                diagonal = above;
+            }
+        }
+        let end = row.last().copied().unwrap_or_default();
+        ErrorRate {
+            substitutions: u64::from(end.substitutions),
+            deletions: u64::from(end.deletions),
+            insertions: u64::from(end.insertions),
+            reference_length: reference.len() as u64,
+        }
+    }
+
+    /// Adds the errors of another part of the set.
+    pub fn add(&mut self, other: ErrorRate) {
+        self.substitutions += other.substitutions;
+        self.deletions += other.deletions;
+        self.insertions += other.insertions;
+        self.reference_length += other.reference_length;
+    }
+
+    /// Substitutions, deletions and insertions together.
+    pub fn errors(&self) -> u64 {
+        self.substitutions + self.deletions + self.insertions
+    }
+
+    /// Errors for each reference symbol: 0 is perfect, and with insertions it can be more than 1. Without any
+    /// reference symbol, the number of errors.
+    pub fn rate(&self) -> f64 {
+        self.errors() as f64 / self.reference_length.max(1) as f64
+    }
+}
+
+/// The errors on the best path to one cell of the table.
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    substitutions: u32,
+    deletions: u32,
+    insertions: u32,
+}
+
+impl Cell {
+    fn insertions(insertions: u32) -> Cell {
+        Cell {
+            insertions,
+            ..Cell::default()
+        }
+    }
+
+    fn deletions(deletions: u32) -> Cell {
+        Cell {
+            deletions,
+            ..Cell::default()
+        }
+    }
+
+    fn cost(self) -> u32 {
+        self.substitutions + self.deletions + self.insertions
+    }
+
+    fn paired(self, equal: bool) -> Cell {
+        Cell {
+            substitutions: self.substitutions + u32::from(!equal),
+            ..self
+        }
+    }
+
+    fn deleted(self) -> Cell {
+        Cell {
+            deletions: self.deletions + 1,
+            ..self
+        }
+    }
+
+    fn inserted(self) -> Cell {
+        Cell {
+            insertions: self.insertions + 1,
+            ..self
+        }
+    }
+
+    /// The one with fewer errors, or of as many with fewer substitutions.
+    fn or_better(self, other: Cell) -> Cell {
+        let order = |cell: Cell| (cell.cost(), cell.substitutions);
+        if order(other) < order(self) { other } else { self }
+    }
+}
+
+/// The fewest substitutions, deletions and insertions that turn one sequence into the other.
+///
+/// Memory is the shorter length.
+pub fn edit_distance<T: PartialEq>(one: &[T], other: &[T]) -> u64 {
+    let (long, short) = if one.len() < other.len() {
+        (other, one)
+    } else {
+        (one, other)
+    };
+    let mut row: Vec<u32> = (0..=short.len() as u32).collect();
+    for (wanted, first) in long.iter().zip(1..) {
+        let mut diagonal = std::mem::replace(&mut row[0], first);
+        for (column, written) in short.iter().enumerate() {
+            let (left, above) = (row[column], row[column + 1]);
+            row[column + 1] = (diagonal + u32::from(wanted != written)).min(above.min(left) + 1);
+            diagonal = above;
+        }
+    }
+    u64::from(row.last().copied().unwrap_or_default())
+}
+
+/// What a decoded set scores, a row at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scores {
+    /// Number of rows.
+    pub rows: u64,
+    /// Rows that equal their reference.
+    pub exact: u64,
+    /// The errors of all rows.
+    pub errors: ErrorRate,
+}
+
+impl Scores {
+    /// Adds a row.
+    pub fn add<T: PartialEq>(&mut self, reference: &[T], hypothesis: &[T]) {
+        self.rows += 1;
+        self.exact += u64::from(reference == hypothesis);
+        self.errors.add(ErrorRate::between(reference, hypothesis));
+    }
+
+    /// Adds the rows of another part of the set.
+    pub fn merge(&mut self, other: &Scores) {
+        self.rows += other.rows;
+        self.exact += other.exact;
+        self.errors.add(other.errors);
+    }
+
+    /// Errors for each reference symbol of the whole set (not a mean over rows), as [`ErrorRate::rate`] has it.
+    pub fn symbol_error_rate(&self) -> f64 {
+        self.errors.rate()
+    }
+
+    /// The part of the rows that equal their reference, from 0 to 1; 0 without rows.
+    pub fn exact_match(&self) -> f64 {
+        self.exact as f64 / self.rows.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn characters(text: &str) -> Vec<char> {
+        text.chars().collect()
+    }
+
+    /// Substitutions, deletions, insertions.
+    fn counts(reference: &str, hypothesis: &str) -> (u64, u64, u64) {
+        let errors = ErrorRate::between(&characters(reference), &characters(hypothesis));
+        assert_eq!(errors.reference_length, reference.chars().count() as u64);
+        assert_eq!(
+            errors.errors(),
+            edit_distance(&characters(hypothesis), &characters(reference))
+        );
+        (errors.substitutions, errors.deletions, errors.insertions)
+    }
+
+    /// A small generator (Knuth's MMIX numbers), so that the sequences are the same on every run.
+    fn random(state: &mut u64, below: u64) -> u64 {
+        *state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (*state >> 33) % below
+    }
+
+    /// The definition, without a table: all alignments, the best by errors and then by substitutions.
+    /// Gives errors, substitutions, deletions, insertions.
+    fn by_definition(reference: &[u64], hypothesis: &[u64]) -> [u64; 4] {
+        let plus = |a: [u64; 4], b: [u64; 4]| std::array::from_fn(|i| a[i] + b[i]);
+        let (deletion, insertion) = ([1, 0, 1, 0], [1, 0, 0, 1]);
+        match (reference.split_last(), hypothesis.split_last()) {
+            (None, None) => [0; 4],
+            (Some((_, rest)), None) => plus(by_definition(rest, hypothesis), deletion),
+            (None, Some((_, rest))) => plus(by_definition(reference, rest), insertion),
+            (Some((a, reference_rest)), Some((b, hypothesis_rest))) => {
+                let pairing = if a == b { [0; 4] } else { [1, 1, 0, 0] };
+                let paired = plus(by_definition(reference_rest, hypothesis_rest), pairing);
+                let deleted = plus(by_definition(reference_rest, hypothesis), deletion);
+                paired
+                    .min(deleted)
+                    .min(plus(by_definition(reference, hypothesis_rest), insertion))
+            }
+        }
+    }
+
+    #[test]
+    fn textbook_pairs_have_their_known_counts() {
+        assert_eq!(counts("kitten", "sitting"), (2, 0, 1));
+        assert_eq!(counts("sitting", "kitten"), (2, 1, 0));
+        assert_eq!(counts("saturday", "sunday"), (1, 2, 0));
+        assert_eq!(counts("flaw", "lawn"), (0, 1, 1));
+        assert_eq!(counts("intention", "execution"), (3, 1, 1));
+        assert_eq!(counts("", "abc"), (0, 0, 3));
+        assert_eq!(counts("abc", ""), (0, 3, 0));
+        assert_eq!(counts("ab", "ba"), (0, 1, 1));
+        assert_eq!(counts("", ""), (0, 0, 0));
+        assert_eq!(counts("北京大学", "北大学生"), (0, 1, 1));
+    }
+
+    #[test]
+    fn words_are_symbols_too() {
+        let (reference, hypothesis) = (["the", "cat", "sat"], ["the", "dog", "sat", "down"]);
+        let errors = ErrorRate::between(&reference, &hypothesis);
+        assert_eq!(
+            (errors.substitutions, errors.deletions, errors.insertions),
+            (1, 0, 1)
+        );
+        assert!((errors.rate() - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn random_sequences_agree_with_the_definition() {
+        let mut state = 1;
+        for _ in 0..200 {
+            let mut sequence = || -> Vec<u64> {
+                let length = random(&mut state, 7);
+                (0..length).map(|_| random(&mut state, 3)).collect()
+            };
+            let (reference, hypothesis) = (sequence(), sequence());
+            let errors = ErrorRate::between(&reference, &hypothesis);
+            let counts = [
+                errors.errors(),
+                errors.substitutions,
+                errors.deletions,
+                errors.insertions,
+            ];
+            assert_eq!(
+                counts,
+                by_definition(&reference, &hypothesis),
+                "{reference:?} {hypothesis:?}"
+            );
+            assert_eq!(edit_distance(&reference, &hypothesis), errors.errors());
+            let swapped = ErrorRate::between(&hypothesis, &reference);
+            assert_eq!(
+                [swapped.substitutions, swapped.insertions],
+                [errors.substitutions, errors.deletions]
+            );
+        }
+    }
+
+    #[test]
+    fn long_sequences_keep_the_laws_of_a_distance() {
+        let mut state = 7;
+        let one: Vec<u64> = (0..2000).map(|_| random(&mut state, 5)).collect();
+        let other: Vec<u64> = (0..1500).map(|_| random(&mut state, 5)).collect();
+        let errors = ErrorRate::between(&one, &other);
+        assert_eq!(errors.errors(), edit_distance(&other, &one));
+        assert_eq!(errors.deletions - errors.insertions, 500);
+        assert_eq!(edit_distance(&one, &one), 0);
+    }
+
+    #[test]
+    fn a_set_adds_up_errors_and_lengths_and_not_rates() {
+        let mut scores = Scores::default();
+        scores.add(&characters("abcdefghi"), &characters("abcdefghi"));
+        scores.add(&characters("a"), &characters("b"));
+        assert_eq!((scores.rows, scores.exact), (2, 1));
+        assert_eq!((scores.symbol_error_rate(), scores.exact_match()), (0.1, 0.5));
+        let mut twice = scores;
+        twice.merge(&scores);
+        assert_eq!(
+            (
+                twice.rows,
+                twice.errors.reference_length,
+                twice.symbol_error_rate()
+            ),
+            (4, 20, 0.1)
+        );
+    }
+
+    #[test]
+    fn nothing_to_compare_has_a_rate_all_the_same() {
+        assert_eq!(
+            (ErrorRate::default().rate(), Scores::default().exact_match()),
+            (0.0, 0.0)
+        );
+        let mut scores = Scores::default();
+        scores.add(&[], &characters("ab"));
+        assert_eq!((scores.symbol_error_rate(), scores.exact_match()), (2.0, 0.0));
+        scores.add::<char>(&[], &[]);
+        assert_eq!(scores.exact_match(), 0.5);
+    }
+}

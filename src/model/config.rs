@@ -1,0 +1,171 @@
+//! `[model]`: which network, and its sizes.
+//!
+//! Only the keys, their defaults and the rules among them. It knows no tensor.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+
+/// Which network, and its sizes: `[model.transformer]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Transformer encoder-decoder (Vaswani et al. 2017).
+    pub transformer: TransformerConfig,
+}
+
+/// `[model.transformer]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransformerConfig {
+    /// Width of the residual stream (D).
+    pub width: usize,
+    /// Attention heads (H); must divide `width`.
+    pub heads: usize,
+    /// Inner width of the feed-forward part (F).
+    pub feed_forward: usize,
+    /// Layers of the encoder.
+    pub encoder_layers: usize,
+    /// Layers of the decoder.
+    pub decoder_layers: usize,
+    /// Dropout on embeddings, on the feed-forward's inside and on what each part adds to the residual stream.
+    pub dropout: f64,
+    /// How a token knows where it stands.
+    pub positions: Positions,
+    /// How many positions `learned` knows: the longest side, its BOS or EOS counted in.
+    pub max_positions: usize,
+    /// Where the norm stands: before each part (`pre`) or after its addition (`post`).
+    pub norm_place: NormPlace,
+    /// Which norm.
+    pub norm: Norm,
+    /// The feed-forward's activation.
+    pub activation: Activation,
+    /// Biases in the linear layers (and in `layer_norm`).
+    pub bias: bool,
+    /// Which embeddings are one matrix: `none`, `target_output`, or `all` (needs `data.shared_vocabulary`).
+    pub tied_embeddings: Tied,
+}
+
+impl Default for TransformerConfig {
+    fn default() -> Self {
+        TransformerConfig {
+            width: 256,
+            heads: 4,
+            feed_forward: 1024,
+            encoder_layers: 3,
+            decoder_layers: 3,
+            dropout: 0.1,
+            positions: Positions::Sinusoidal,
+            max_positions: 1024,
+            norm_place: NormPlace::Pre,
+            norm: Norm::LayerNorm,
+            activation: Activation::Relu,
+            bias: true,
+            tied_embeddings: Tied::TargetOutput,
+        }
+    }
+}
+
+/// How a token knows where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// Interleaved sine and cosine, added to the embedding (Vaswani et al. 2017).
+    Sinusoidal,
+    /// A trained vector per position, added to the embedding.
+    Learned,
+    /// Queries and keys of self-attention turned by their position (Su et al. 2021).
+    Rotary,
+    /// None.
+    None,
+}
+
+/// Where the norm stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormPlace {
+    /// `x + f(norm(x))`, and a norm at the end of each stack.
+    Pre,
+    /// `norm(x + f(x))`.
+    Post,
+}
+
+/// Which norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// Layer normalisation, epsilon 1e-5.
+    LayerNorm,
+    /// Root mean square normalisation, epsilon 1e-5.
+    RmsNorm,
+}
+
+/// The feed-forward's activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// max(x, 0)
+    Relu,
+    /// The exact GELU, by the error function.
+    Gelu,
+    /// x * sigmoid(x)
+    Silu,
+    /// silu(gate(x)) * up(x): a third matrix (Shazeer 2020).
+    Swiglu,
+}
+
+/// Which embeddings are one matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tied {
+    /// Source, target and output have a matrix each.
+    None,
+    /// The output layer is the target embedding.
+    TargetOutput,
+    /// One matrix in all three places; needs one shared vocabulary.
+    All,
+}
+
+impl ModelConfig {
+    /// The rules among these keys.
+    pub fn check(&self) -> Result<(), Problem> {
+        self.transformer.check("model.transformer")
+    }
+}
+
+impl TransformerConfig {
+    fn check(&self, table: &str) -> Result<(), Problem> {
+        let sizes = [
+            ("width", self.width as u64),
+            ("heads", self.heads as u64),
+            ("feed_forward", self.feed_forward as u64),
+            ("encoder_layers", self.encoder_layers as u64),
+            ("decoder_layers", self.decoder_layers as u64),
+            ("max_positions", self.max_positions as u64),
+        ];
+        Problem::check_whole(table, 1, &sizes)?;
+        Problem::check_share(table, &[("dropout", self.dropout)])?;
+        self.check_head_width(table)
+    }
+
+    fn check_head_width(&self, table: &str) -> Result<(), Problem> {
+        let (width, heads) = (self.width, self.heads);
+        if width % heads != 0 {
+            let message = format!("`heads` must divide `width`, but they are {heads} and {width}");
+            return Err(Problem::new(table, &["heads", "width"], message)
+                .hint("each head gets `width` / `heads` numbers"));
+        }
+        // Sines stand beside cosines, and a rotation turns two numbers together.
+        if self.positions == Positions::Sinusoidal && width % 2 != 0 {
+            let message = format!("`width` must be even for `sinusoidal` positions, but it is {width}");
+            return Err(Problem::new(table, &["width", "positions"], message));
+        }
+        if self.positions == Positions::Rotary && (width / heads) % 2 != 0 {
+            let head_width = width / heads;
+            let message =
+                format!("`width` / `heads` must be even for `rotary` positions, but it is {head_width}");
+            return Err(Problem::new(table, &["heads", "width", "positions"], message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! The small parts: linear layer, norm, feed-forward, dropout.
+
+use std::cell::Cell;
+
+use tch::Tensor;
+
+use super::params::Scope;
+use super::{Activation, Norm as NormKind, TransformerConfig};
+use crate::runtime::seed_for;
+use crate::shim;
+
+/// Where one training pass takes its randomness from. A pass without it is exact: validation, decoding.
+///
+/// The n-th draw of a pass is a function of (seed, n), so that a step can be repeated bit for bit.
+#[derive(Debug)]
+pub struct Noise {
+    seed: u64,
+    draws: Cell<u64>,
+}
+
+impl Noise {
+    /// The randomness of one pass.
+    pub fn new(seed: u64) -> Noise {
+        Noise { seed, draws: Cell::new(0) }
+    }
+
+    fn next(&self) -> u64 {
+        self.draws.set(self.draws.get() + 1);
+        seed_for(self.seed, self.draws.get(), "dropout")
+    }
+}
+
+/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p), then adds `residual` where there is one.
+///
+/// # Shapes
+/// any, and the same for `residual`.
+pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&Noise>) -> Tensor {
+    let add = |x: Tensor| match residual {
+        Some(residual) => residual + x,
+        None => x,
+    };
+    let Some(noise) = noise.filter(|_| p > 0.0) else { return add(x) };
+    let seed = noise.next();
+    if x.device() == tch::Device::Cpu {
+        return shim::dropout(&x, residual, p, seed);
+    }
+    // The generator of the device, seeded for this one draw.
+    tch::manual_seed(seed as i64);
+    add(x.dropout(p, true))
+}
+
+/// y = x W' + b
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// Xavier uniform weight, zero bias.
+    pub fn new(mut scope: Scope, inputs: i64, outputs: i64, bias: bool) -> Linear {
+        let weight = scope.matrix("weight", outputs, inputs);
+        let bias = bias.then(|| scope.vector("bias", outputs, 0.0));
+        Linear { weight, bias }
+    }
+
+    /// # Shapes
+    /// (..., inputs) to (..., outputs)
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, self.bias.as_ref())
+    }
+}
+
+/// LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019), over the last dimension, epsilon 1e-5.
+#[derive(Debug)]
+pub struct Norm {
+    kind: NormKind,
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Norm {
+    /// Weight one, bias zero; RMSNorm has no bias.
+    pub fn new(mut scope: Scope, config: &TransformerConfig) -> Norm {
+        let width = config.width as i64;
+        let weight = scope.vector("weight", width, 1.0);
+        let bias = (config.bias && config.norm == NormKind::LayerNorm).then(|| scope.vector("bias", width, 0.0));
+        Norm { kind: config.norm, weight, bias }
+    }
+
+    /// # Shapes
+    /// (..., D) to (..., D)
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let shape = self.weight.size();
+        match self.kind {
+            NormKind::LayerNorm => x.layer_norm(&shape, Some(&self.weight), self.bias.as_ref(), 1e-5, true),
+            NormKind::RmsNorm => {
+                let mean_square = x.square().mean_dim(-1, true, x.kind()); // (..., 1)
+                x * (mean_square + 1e-5).rsqrt() * &self.weight
+            }
+        }
+    }
+}
+
+/// outer(activation(inner(x))), with dropout inside; `swiglu` is outer(silu(gate(x)) * inner(x)).
+#[derive(Debug)]
+pub struct FeedForward {
+    activation: Activation,
+    gate: Option<Linear>,
+    inner: Linear,
+    outer: Linear,
+    dropout: f64,
+}
+
+impl FeedForward {
+    /// Two matrices, three for `swiglu`.
+    pub fn new(mut scope: Scope, config: &TransformerConfig) -> FeedForward {
+        let (width, inside) = (config.width as i64, config.feed_forward as i64);
+        FeedForward {
+            activation: config.activation,
+            gate: (config.activation == Activation::Swiglu)
+                .then(|| Linear::new(scope.sub("gate"), width, inside, config.bias)),
+            inner: Linear::new(scope.sub("inner"), width, inside, config.bias),
+            outer: Linear::new(scope.sub("outer"), inside, width, config.bias),
+            dropout: config.dropout,
+        }
+    }
+
+    /// # Shapes
+    /// (B, T, D) to (B, T, D)
+    pub fn forward(&self, x: &Tensor, noise: Option<&Noise>) -> Tensor {
+        let inner = self.inner.forward(x); // (B, T, F)
+        let active = match (self.activation, &self.gate) {
+            (Activation::Swiglu, Some(gate)) => gate.forward(x).silu() * inner,
+            (Activation::Gelu, _) => inner.gelu("none"),
+            (Activation::Silu | Activation::Swiglu, _) => inner.silu(),
+            (Activation::Relu, _) => inner.relu(),
+        };
+        self.outer.forward(&dropout(active, None, self.dropout, noise))
+    }
+}

@@ -1,0 +1,17 @@
+//! The network: from token ids to logits. No file, no terminal, no text.
+//!
+//! Names of dimensions, here once for the whole folder:
+//! `B` batch, `S` source length, `T` target length, `D` width, `H` heads, `K` head width (`D / H`),
+//! `F` feed-forward width, `V` vocabulary. A line that changes a shape says its new shape behind it.
+//!
+//! Read [`layers`], [`attention`], [`transformer`] in this order.
+
+mod config;
+
+pub mod attention;
+pub mod layers;
+pub mod params;
+pub mod positions;
+pub mod transformer;
+
+pub use config::{Activation, ModelConfig, Norm, NormPlace, Positions, Tied, TransformerConfig};

@@ -1,0 +1,137 @@
+//! The weights by name: made once, in a fixed order, from the seed.
+//!
+//! Every weight's first value is a function of (seed, its name), so that adding a weight moves no other.
+//! A variable store of tch would rename duplicates, broadcast on load and draw from the process-wide generator.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, StandardNormal, Uniform};
+use tch::{Device, Tensor};
+
+use crate::runtime::seed_for;
+use crate::shim::clear_gradients;
+
+/// One trainable weight.
+#[derive(Debug)]
+pub struct Param {
+    /// Its full name, such as `encoder.layers.0.self_attention.query.weight`.
+    pub name: String,
+    /// Its value, f32, a leaf that collects gradients.
+    pub tensor: Tensor,
+    /// Whether weight decay pulls at it: matrices of linear layers, but no biases, norms or embeddings.
+    pub decays: bool,
+}
+
+/// All weights of a model, in the order in which they were made.
+#[derive(Debug)]
+pub struct Params {
+    device: Device,
+    seed: u64,
+    params: Vec<Param>,
+}
+
+impl Params {
+    /// An empty set; what is added lies on `device` and starts from `seed`.
+    pub fn new(device: Device, seed: u64) -> Params {
+        Params { device, seed, params: Vec::new() }
+    }
+
+    /// Where the weights lie.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The place where a model's parts add their weights.
+    pub fn root(&mut self) -> Scope<'_> {
+        Scope { params: self, prefix: String::new() }
+    }
+
+    /// Every weight, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Param> {
+        self.params.iter()
+    }
+
+    /// The weight of that name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.params.iter().find(|param| param.name == name).map(|param| &param.tensor)
+    }
+
+    /// Number of weights.
+    pub fn len(&self) -> usize {
+        self.params.len()
+    }
+
+    /// True when no weight was added.
+    pub fn is_empty(&self) -> bool {
+        self.params.is_empty()
+    }
+
+    /// Forgets all gradients.
+    pub fn clear_gradients(&self) {
+        clear_gradients(&self.params.iter().map(|param| &param.tensor).collect::<Vec<_>>());
+    }
+
+    fn add(&mut self, name: String, values: Vec<f32>, shape: &[i64], decays: bool) -> Tensor {
+        assert!(self.get(&name).is_none(), "two weights are named {name}");
+        let tensor = Tensor::from_slice(&values).view(shape).to_device(self.device).set_requires_grad(true);
+        self.params.push(Param { name, tensor: tensor.shallow_clone(), decays });
+        tensor
+    }
+
+    fn generator(&self, name: &str) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(seed_for(self.seed, 0, name))
+    }
+}
+
+/// A place in the tree of names.
+pub struct Scope<'a> {
+    params: &'a mut Params,
+    prefix: String,
+}
+
+impl Scope<'_> {
+    /// The place `name` below this one.
+    pub fn sub(&mut self, name: impl std::fmt::Display) -> Scope<'_> {
+        Scope { prefix: format!("{}{name}.", self.prefix), params: self.params }
+    }
+
+    /// A matrix of a linear layer, (outputs, inputs), Xavier uniform (Glorot and Bengio 2010): within
+    /// the root of 6 / (inputs + outputs).
+    pub fn matrix(&mut self, name: &str, outputs: i64, inputs: i64) -> Tensor {
+        let name = self.full(name);
+        let bound = (6.0 / (inputs + outputs) as f64).sqrt() as f32;
+        let uniform = Uniform::new_inclusive(-bound, bound).expect("the bound is finite and positive");
+        let mut generator = self.params.generator(&name);
+        let values = (0..outputs * inputs).map(|_| uniform.sample(&mut generator)).collect();
+        self.params.add(name, values, &[outputs, inputs], true)
+    }
+
+    /// An embedding, (rows, width), normal with standard deviation width^-1/2; row `zero_row` is zero.
+    pub fn embedding(&mut self, name: &str, rows: i64, width: i64, zero_row: Option<i64>) -> Tensor {
+        let name = self.full(name);
+        let deviation = (width as f32).powf(-0.5);
+        let mut generator = self.params.generator(&name);
+        let mut values: Vec<f32> = (0..rows * width)
+            .map(|_| deviation * Distribution::<f32>::sample(&StandardNormal, &mut generator))
+            .collect();
+        if let Some(row) = zero_row {
+            values[row as usize * width as usize..(row as usize + 1) * width as usize].fill(0.0);
+        }
+        self.params.add(name, values, &[rows, width], false)
+    }
+
+    /// A vector of one value: a bias (0) or a norm's weight (1).
+    pub fn vector(&mut self, name: &str, size: i64, value: f32) -> Tensor {
+        let name = self.full(name);
+        self.params.add(name, vec![value; size as usize], &[size], false)
+    }
+
+    /// Where the weights lie.
+    pub fn device(&self) -> Device {
+        self.params.device
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}

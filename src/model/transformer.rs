@@ -1,0 +1,358 @@
+//! The Transformer encoder-decoder (Vaswani et al. 2017), in two ways of running:
+//! over whole targets for training ([`Transformer::decode`]), and a token at a time for decoding
+//! ([`Transformer::start`], [`Transformer::step`]). Both give the same numbers.
+//!
+//! The model keeps no state of a decode: [`DecoderState`] is a value, handed in and returned.
+
+use tch::{Kind, Tensor};
+
+use super::attention::{Attention, KeysValues, Mask};
+use super::layers::{FeedForward, Noise, Norm, dropout};
+use super::params::{Params, Scope};
+use super::positions::{PositionTable, Rotation};
+use super::{NormPlace, Positions, Tied, TransformerConfig};
+use crate::data::batch::Source;
+use crate::data::vocabulary::PAD;
+
+/// Room in a key-value cache at the start; it doubles when it is full.
+const CACHE_ROOM: i64 = 32;
+
+/// The whole network.
+#[derive(Debug)]
+pub struct Transformer {
+    source_embedding: Tensor,
+    target_embedding: Tensor,
+    output: Tensor,
+    encoder: Encoder,
+    decoder: Decoder,
+    config: TransformerConfig,
+}
+
+/// What the encoder made of a source batch.
+#[derive(Debug)]
+pub struct Memory {
+    /// (B, S, D)
+    pub hidden: Tensor,
+    /// Where the padding is, when there is any: 0 or minus infinity, (B, 1, 1, S)
+    pub padding: Option<Tensor>,
+}
+
+/// Where a decode stands: everything that the next step needs.
+#[derive(Debug)]
+pub struct DecoderState {
+    /// For each layer, the keys and values of the tokens so far, with room for more: (B, H, room, K)
+    own: Vec<KeysValues>,
+    /// For each layer, those of the source: (B, H, S, K)
+    cross: Vec<KeysValues>,
+    padding: Option<Tensor>,
+    /// Tokens so far.
+    length: i64,
+}
+
+impl Transformer {
+    /// Adds its weights to `params`. The vocabularies are sizes.
+    pub fn new(
+        config: &TransformerConfig,
+        source_vocabulary: usize,
+        target_vocabulary: usize,
+        params: &mut Params,
+    ) -> Transformer {
+        let mut root = params.root();
+        let width = config.width as i64;
+        let mut embedding =
+            |name: &str, rows: usize| root.sub(name).embedding("weight", rows as i64, width, Some(PAD));
+        let (source, target) = if config.tied_embeddings == Tied::All {
+            assert_eq!(source_vocabulary, target_vocabulary, "tied embeddings want one vocabulary");
+            let shared = embedding("shared_embedding", source_vocabulary);
+            (shared.shallow_clone(), shared)
+        } else {
+            (embedding("source_embedding", source_vocabulary), embedding("target_embedding", target_vocabulary))
+        };
+        let output = match config.tied_embeddings {
+            Tied::None => root.sub("output").matrix("weight", target_vocabulary as i64, width),
+            Tied::TargetOutput | Tied::All => target.shallow_clone(),
+        };
+        Transformer {
+            source_embedding: source,
+            target_embedding: target,
+            output,
+            encoder: Encoder::new(root.sub("encoder"), config),
+            decoder: Decoder::new(root.sub("decoder"), config),
+            config: config.clone(),
+        }
+    }
+
+    /// The longest side, EOS or BOS counted in, that the positions know; `None` for any length.
+    pub fn longest(&self) -> Option<usize> {
+        (self.config.positions == Positions::Learned).then_some(self.config.max_positions)
+    }
+
+    /// Reads a source batch.
+    pub fn encode(&self, source: &Source, noise: Option<&Noise>) -> Memory {
+        let padding = padding_mask(source, self.source_embedding.kind());
+        let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, 0, noise);
+        Memory { hidden: self.encoder.forward(x, Mask::padding(&padding), noise), padding }
+    }
+
+    /// Runs the decoder over whole targets: position t sees the tokens up to t and the source.
+    ///
+    /// # Shapes
+    /// target_in: (B, T) i64; out: (B, T, D)
+    pub fn decode(&self, target_in: &Tensor, memory: &Memory, noise: Option<&Noise>) -> Tensor {
+        let x = self.embed(&self.target_embedding, target_in, &self.decoder.positions, 0, noise);
+        self.decoder.forward(x, memory, noise)
+    }
+
+    /// Scores of the vocabulary, before the softmax.
+    ///
+    /// # Shapes
+    /// (..., D) to (..., V)
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        hidden.linear::<&Tensor>(&self.output, None)
+    }
+
+    /// The state before the first token.
+    pub fn start(&self, memory: Memory) -> DecoderState {
+        let layers = &self.decoder.layers;
+        let cross: Vec<KeysValues> =
+            layers.iter().map(|layer| layer.cross_attention.keys_values(&memory.hidden, None)).collect();
+        let own = cross.iter().map(|seen| empty_cache(&seen.keys)).collect();
+        DecoderState { own, cross, padding: memory.padding, length: 0 }
+    }
+
+    /// Takes one more token of each row, and scores the vocabulary for the next one.
+    ///
+    /// # Shapes
+    /// tokens: (B) i64; out: (B, V)
+    pub fn step(&self, tokens: &Tensor, mut state: DecoderState) -> (Tensor, DecoderState) {
+        let tokens = tokens.unsqueeze(1); // (B, 1)
+        let x = self.embed(&self.target_embedding, &tokens, &self.decoder.positions, state.length, None);
+        let hidden = self.decoder.step(x, &mut state); // (B, 1, D)
+        state.length += 1;
+        (self.logits(&hidden.squeeze_dim(1)), state)
+    }
+
+    fn embed(
+        &self,
+        weight: &Tensor,
+        tokens: &Tensor,
+        positions: &PositionTable,
+        start: i64,
+        noise: Option<&Noise>,
+    ) -> Tensor {
+        let scale = (self.config.width as f64).sqrt();
+        let x = Tensor::embedding(weight, tokens, PAD, false, false) * scale; // (B, T, D)
+        let x = match positions.added(start, tokens.size()[1]) {
+            Some(added) => x + added,
+            None => x,
+        };
+        dropout(x, None, self.config.dropout, noise)
+    }
+}
+
+impl DecoderState {
+    /// The rows named by `rows`, (N) i64, in that order; a row may be named more than once or not at all.
+    pub fn keep(self, rows: &Tensor) -> DecoderState {
+        DecoderState {
+            own: self.own.iter().map(|layer| layer.keep(rows)).collect(),
+            cross: self.cross.iter().map(|layer| layer.keep(rows)).collect(),
+            padding: self.padding.map(|padding| padding.index_select(0, rows)),
+            length: self.length,
+        }
+    }
+}
+
+/// 0 where a source position is real, minus infinity where it is padding: (B, 1, 1, S). Nothing where no row is padded.
+fn padding_mask(source: &Source, kind: Kind) -> Option<Tensor> {
+    let longest = source.longest();
+    if source.lengths.iter().all(|&length| length == longest) {
+        return None;
+    }
+    let device = source.tokens.device();
+    let lengths = Tensor::from_slice(&source.lengths).to_device(device).view([-1, 1, 1, 1]);
+    let padded = Tensor::arange(longest, (Kind::Int64, device)).ge_tensor(&lengths); // (B, 1, 1, S)
+    Some(padded.zeros_like().to_kind(kind).masked_fill(&padded, f64::NEG_INFINITY))
+}
+
+fn empty_cache(like: &Tensor) -> KeysValues {
+    let (b, h, _, k) = like.size4().expect("keys have four dimensions");
+    let empty = || Tensor::empty([b, h, CACHE_ROOM, k], (like.kind(), like.device()));
+    KeysValues { keys: empty(), values: empty() }
+}
+
+/// Writes the keys and values of position `at` into the cache, which doubles when it is full, and gives back
+/// what is filled: (B, H, at + 1, K)
+fn remember(cache: &mut KeysValues, new: &KeysValues, at: i64) -> KeysValues {
+    let write = |all: &mut Tensor, new: &Tensor| {
+        if all.size()[2] == at {
+            *all = Tensor::cat(&[&*all, &all.empty_like()], 2); // (B, H, 2 * room, K)
+        }
+        all.narrow(2, at, 1).copy_(new);
+        all.narrow(2, 0, at + 1)
+    };
+    KeysValues { keys: write(&mut cache.keys, &new.keys), values: write(&mut cache.values, &new.values) }
+}
+
+/// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
+#[derive(Debug)]
+struct Residual {
+    norm: Norm,
+    place: NormPlace,
+    dropout: f64,
+}
+
+impl Residual {
+    fn new(scope: Scope, config: &TransformerConfig) -> Residual {
+        Residual { norm: Norm::new(scope, config), place: config.norm_place, dropout: config.dropout }
+    }
+
+    fn around(&self, x: &Tensor, noise: Option<&Noise>, part: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        match self.place {
+            NormPlace::Pre => dropout(part(&self.norm.forward(x)), Some(x), self.dropout, noise),
+            NormPlace::Post => self.norm.forward(&dropout(part(x), Some(x), self.dropout, noise)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Encoder {
+    positions: PositionTable,
+    layers: Vec<EncoderLayer>,
+    norm: Option<Norm>,
+}
+
+impl Encoder {
+    fn new(mut scope: Scope, config: &TransformerConfig) -> Encoder {
+        let mut layers = scope.sub("layers");
+        let layers = (0..config.encoder_layers).map(|n| EncoderLayer::new(layers.sub(n), config)).collect();
+        Encoder { layers, norm: final_norm(&mut scope, config), positions: PositionTable::new(scope, config) }
+    }
+
+    fn forward(&self, mut x: Tensor, mask: Mask, noise: Option<&Noise>) -> Tensor {
+        let rotation = self.positions.turned(0, x.size()[1]);
+        for layer in &self.layers {
+            x = layer.forward(&x, mask, rotation.as_ref(), noise);
+        }
+        normed(x, &self.norm)
+    }
+}
+
+#[derive(Debug)]
+struct EncoderLayer {
+    self_attention: Attention,
+    self_attention_norm: Residual,
+    feed_forward: FeedForward,
+    feed_forward_norm: Residual,
+}
+
+impl EncoderLayer {
+    fn new(mut scope: Scope, config: &TransformerConfig) -> EncoderLayer {
+        EncoderLayer {
+            self_attention: Attention::new(scope.sub("self_attention"), config),
+            self_attention_norm: Residual::new(scope.sub("self_attention_norm"), config),
+            feed_forward: FeedForward::new(scope.sub("feed_forward"), config),
+            feed_forward_norm: Residual::new(scope.sub("feed_forward_norm"), config),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, noise: Option<&Noise>) -> Tensor {
+        let x = self.self_attention_norm.around(x, noise, |x| {
+            self.self_attention.forward(x, &self.self_attention.keys_values(x, rotation), mask, rotation)
+        });
+        self.feed_forward_norm.around(&x, noise, |x| self.feed_forward.forward(x, noise))
+    }
+}
+
+#[derive(Debug)]
+struct Decoder {
+    positions: PositionTable,
+    layers: Vec<DecoderLayer>,
+    norm: Option<Norm>,
+}
+
+impl Decoder {
+    fn new(mut scope: Scope, config: &TransformerConfig) -> Decoder {
+        let mut layers = scope.sub("layers");
+        let layers = (0..config.decoder_layers).map(|n| DecoderLayer::new(layers.sub(n), config)).collect();
+        Decoder { layers, norm: final_norm(&mut scope, config), positions: PositionTable::new(scope, config) }
+    }
+
+    fn forward(&self, mut x: Tensor, memory: &Memory, noise: Option<&Noise>) -> Tensor {
+        let rotation = self.positions.turned(0, x.size()[1]);
+        let rotation = rotation.as_ref();
+        for layer in &self.layers {
+            let own = |x: &Tensor| {
+                let seen = layer.self_attention.keys_values(x, rotation);
+                layer.self_attention.forward(x, &seen, Mask::Causal, rotation)
+            };
+            let cross = layer.cross_attention.keys_values(&memory.hidden, None);
+            x = layer.forward(&x, own, &cross, Mask::padding(&memory.padding), noise);
+        }
+        normed(x, &self.norm)
+    }
+
+    fn step(&self, mut x: Tensor, state: &mut DecoderState) -> Tensor {
+        let rotation = self.positions.turned(state.length, 1);
+        let rotation = rotation.as_ref();
+        for ((layer, cache), cross) in self.layers.iter().zip(&mut state.own).zip(&state.cross) {
+            let own = |x: &Tensor| {
+                let new = layer.self_attention.keys_values(x, rotation);
+                let seen = remember(cache, &new, state.length);
+                layer.self_attention.forward(x, &seen, Mask::Open, rotation)
+            };
+            x = layer.forward(&x, own, cross, Mask::padding(&state.padding), None);
+        }
+        normed(x, &self.norm)
+    }
+}
+
+#[derive(Debug)]
+struct DecoderLayer {
+    self_attention: Attention,
+    self_attention_norm: Residual,
+    cross_attention: Attention,
+    cross_attention_norm: Residual,
+    feed_forward: FeedForward,
+    feed_forward_norm: Residual,
+}
+
+impl DecoderLayer {
+    fn new(mut scope: Scope, config: &TransformerConfig) -> DecoderLayer {
+        DecoderLayer {
+            self_attention: Attention::new(scope.sub("self_attention"), config),
+            self_attention_norm: Residual::new(scope.sub("self_attention_norm"), config),
+            cross_attention: Attention::new(scope.sub("cross_attention"), config),
+            cross_attention_norm: Residual::new(scope.sub("cross_attention_norm"), config),
+            feed_forward: FeedForward::new(scope.sub("feed_forward"), config),
+            feed_forward_norm: Residual::new(scope.sub("feed_forward_norm"), config),
+        }
+    }
+
+    /// `own` is the self-attention: over the whole target, or over the cache.
+    fn forward(
+        &self,
+        x: &Tensor,
+        own: impl FnOnce(&Tensor) -> Tensor,
+        cross: &KeysValues,
+        mask: Mask,
+        noise: Option<&Noise>,
+    ) -> Tensor {
+        let x = self.self_attention_norm.around(x, noise, own);
+        let x = self
+            .cross_attention_norm
+            .around(&x, noise, |x| self.cross_attention.forward(x, cross, mask, None));
+        self.feed_forward_norm.around(&x, noise, |x| self.feed_forward.forward(x, noise))
+    }
+}
+
+/// Only pre-norm stacks end in a norm of their own.
+fn final_norm(scope: &mut Scope, config: &TransformerConfig) -> Option<Norm> {
+    (config.norm_place == NormPlace::Pre).then(|| Norm::new(scope.sub("norm"), config))
+}
+
+fn normed(x: Tensor, norm: &Option<Norm>) -> Tensor {
+    match norm {
+        Some(norm) => norm.forward(&x),
+        None => x,
+    }
+}

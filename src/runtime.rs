@@ -1,0 +1,179 @@
+//! The machine: device, threads, seeds per step, and the flag that asks for a stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tch::{Cuda, Device};
+
+use crate::error::{Error, Problem, Result};
+use crate::shim;
+
+/// `[runtime]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeConfig {
+    /// `auto` (a GPU when one is seen), `cpu`, `cuda`, or `cuda:N`.
+    pub device: String,
+    /// CPU threads; 0 for one per core. The same number gives the same bits.
+    pub threads: usize,
+    /// What matrix products compute in.
+    pub precision: Precision,
+}
+
+/// What matrix products compute in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floating point.
+    F32,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        RuntimeConfig { device: "auto".into(), threads: 0, precision: Precision::F32 }
+    }
+}
+
+impl RuntimeConfig {
+    /// The rules among these keys; whether the device is there, only [`Runtime::start`] knows.
+    pub fn check(&self) -> std::result::Result<(), Problem> {
+        let device = self.device.as_str();
+        let numbered = device.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
+        if !numbered && !matches!(device, "auto" | "cpu" | "cuda") {
+            let message = format!("`device` must be auto, cpu, cuda or cuda:N, but it is {device:?}");
+            return Err(Problem::new("runtime", &["device"], message));
+        }
+        if self.threads > Self::MOST_THREADS {
+            let (most, threads) = (Self::MOST_THREADS, self.threads);
+            let message = format!("`threads` must be at most {most}, but it is {threads}");
+            return Err(Problem::new("runtime", &["threads"], message));
+        }
+        Ok(())
+    }
+
+    /// Above any machine; what lies beyond is a slip of the finger.
+    const MOST_THREADS: usize = 4096;
+}
+
+/// What the process runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Runtime {
+    /// Where tensors live.
+    pub device: Device,
+    /// CPU threads of libtorch.
+    pub threads: usize,
+}
+
+impl Runtime {
+    /// Sets up the process: malloc, threads, device.
+    ///
+    /// # Errors
+    /// A device that is asked for by name and not there.
+    pub fn start(config: &RuntimeConfig) -> Result<Runtime> {
+        shim::keep_pages();
+        let threads = match config.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        tch::set_num_threads(threads as i32);
+        Ok(Runtime { device: choose_device(&config.device)?, threads })
+    }
+}
+
+/// Loads libtorch's CUDA half where it is installed; false where it is not.
+///
+/// The binary links only the CPU half, so that one binary serves both kinds of machine.
+pub fn load_cuda() -> bool {
+    shim::load_library(Path::new("libtorch_cuda.so"))
+}
+
+/// Number of GPUs that libtorch sees; 0 without its CUDA half.
+pub fn gpus() -> usize {
+    if load_cuda() && Cuda::is_available() { Cuda::device_count().max(0) as usize } else { 0 }
+}
+
+fn choose_device(name: &str) -> Result<Device> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" => return Ok(if gpus() > 0 { Device::Cuda(0) } else { Device::Cpu }),
+        "cuda" => Some(0),
+        _ => name.strip_prefix("cuda:").and_then(|number| number.parse::<usize>().ok()),
+    };
+    let index = index.ok_or_else(|| {
+        Error::input(format!("`runtime.device` must be auto, cpu, cuda or cuda:N, but it is `{name}`"))
+    })?;
+    let seen = gpus();
+    if index < seen {
+        return Ok(Device::Cuda(index));
+    }
+    let message = format!("`runtime.device` is `{name}`, but libtorch sees {seen} GPUs");
+    Err(Error::input(message).hint("`seqloom doctor` says what is missing; `--set runtime.device=cpu` goes without"))
+}
+
+/// The seed for one purpose at one step: the first 64 bits of a SHA-256 over (run seed, step, purpose).
+///
+/// So every random number of a run follows from its seed, and no random state is ever saved.
+pub fn seed_for(run_seed: u64, step: u64, purpose: &str) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(run_seed.to_le_bytes());
+    hash.update(step.to_le_bytes());
+    hash.update(purpose.as_bytes());
+    let digest = hash.finalize();
+    u64::from_le_bytes(digest[..8].try_into().expect("eight bytes are eight bytes"))
+}
+
+/// Whether somebody asked for a stop, by a signal or by program.
+#[derive(Clone, Debug, Default)]
+pub struct StopFlag {
+    signal: Arc<AtomicUsize>,
+}
+
+impl StopFlag {
+    /// A flag that SIGINT and SIGTERM raise; the second signal ends the process at once.
+    pub fn on_signals() -> Result<StopFlag> {
+        let flag = StopFlag::default();
+        let seen = Arc::new(AtomicBool::new(false));
+        let failed = |error| Error::failure(format!("cannot listen to signals: {error}"));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds `seen` still false, the second does not.
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))
+                .map_err(failed)?;
+            signal_hook::flag::register(signal, Arc::clone(&seen)).map_err(failed)?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&flag.signal), signal as usize)
+                .map_err(failed)?;
+        }
+        Ok(flag)
+    }
+
+    /// The number of the signal that asked for a stop.
+    pub fn raised(&self) -> Option<u8> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => None,
+            signal => Some(signal as u8),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_differ_by_run_step_and_purpose() {
+        let seeds = [seed_for(1, 1, "a"), seed_for(2, 1, "a"), seed_for(1, 2, "a"), seed_for(1, 1, "b")];
+        for (n, seed) in seeds.iter().enumerate() {
+            assert!(!seeds[..n].contains(seed));
+        }
+        assert_eq!(seed_for(1, 1, "a"), seeds[0]);
+    }
+
+    #[test]
+    fn a_device_that_is_no_device_is_refused() {
+        let error = choose_device("gpu").unwrap_err();
+        assert!(error.message().contains("auto, cpu, cuda or cuda:N"), "{error}");
+    }
+}

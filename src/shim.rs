@@ -1,0 +1,145 @@
+//! The door to src/shim.cpp: what tch does not bind. The only file with `unsafe`.
+//!
+//! A tch tensor is a pointer to a C++ `at::Tensor`; the functions here lend such pointers to C++ for the time of
+//! a call, and take over the ones that C++ made.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::path::Path;
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::error::{Error, Result};
+
+unsafe extern "C" {
+    fn seqloom_libtorch_version() -> *const c_char;
+    fn seqloom_last_error() -> *const c_char;
+    fn seqloom_load(library: *const c_char) -> c_int;
+    fn seqloom_keep_pages();
+    fn seqloom_clear_gradients(tensors: *const *const C_tensor, count: i64);
+    fn seqloom_dropout(
+        out: *mut *mut C_tensor,
+        x: *const C_tensor,
+        residual: *const C_tensor,
+        p: f64,
+        seed: u64,
+    ) -> c_int;
+    fn seqloom_fused_adamw(
+        weights: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        first: *const *const C_tensor,
+        second: *const *const C_tensor,
+        steps: *const *const C_tensor,
+        count: i64,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+    ) -> c_int;
+}
+
+/// The version of libtorch that the shim was compiled against.
+pub fn libtorch_version() -> String {
+    // SAFETY: a NUL-terminated string literal.
+    unsafe { CStr::from_ptr(seqloom_libtorch_version()) }.to_string_lossy().into_owned()
+}
+
+/// Loads a shared library for the whole process; false when it cannot be loaded.
+pub fn load_library(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_encoded_bytes()) else { return false };
+    // SAFETY: the string is NUL-terminated and lives through the call.
+    unsafe { seqloom_load(path.as_ptr()) == 0 }
+}
+
+/// Tells glibc's malloc to keep the pages of large tensors between steps instead of handing them back to the kernel,
+/// where each step would fault them in anew. Nothing elsewhere.
+pub fn keep_pages() {
+    // SAFETY: sets parameters of malloc, which locks for itself.
+    unsafe { seqloom_keep_pages() }
+}
+
+/// Takes the gradients away, so that the next backward pass hands its own over instead of adding them to zeros.
+pub fn clear_gradients(tensors: &[&Tensor]) {
+    let pointers: Vec<_> = tensors.iter().map(|tensor| tensor.as_ptr()).collect();
+    // SAFETY: live tensors, lent for the time of the call; the weights' own gradients go, views of them stay valid.
+    unsafe { seqloom_clear_gradients(pointers.as_ptr(), pointers.len() as i64) }
+}
+
+/// `residual + dropout(x)`, or `dropout(x)`, on the CPU in f32, with its gradient.
+///
+/// Which elements are dropped is a function of (`seed`, index) alone: the same for any number of threads.
+///
+/// # Shapes
+/// `x` and `residual`: the same, any.
+pub fn dropout(x: &Tensor, residual: Option<&Tensor>, p: f64, seed: u64) -> Tensor {
+    let mut out = std::ptr::null_mut();
+    let residual = residual.map_or(std::ptr::null(), Tensor::as_ptr);
+    // SAFETY: the pointers are live tensors; on success `out` is a new tensor that we own.
+    let status = unsafe { seqloom_dropout(&mut out, x.as_ptr(), residual, p, seed) };
+    assert!(status == 0, "dropout: {}", last_error());
+    unsafe { Tensor::from_ptr(out) }
+}
+
+/// The tensors of one fused AdamW call, in the same order in each list.
+#[derive(Default)]
+pub struct AdamWTensors<'a> {
+    /// The weights, changed in place.
+    pub weights: Vec<&'a Tensor>,
+    /// Their gradients.
+    pub gradients: Vec<&'a Tensor>,
+    /// First moments, changed in place.
+    pub first: Vec<&'a Tensor>,
+    /// Second moments, changed in place.
+    pub second: Vec<&'a Tensor>,
+    /// Steps made, this one counted in, one f32 scalar each.
+    pub steps: Vec<&'a Tensor>,
+}
+
+/// Hyper-parameters of one fused AdamW call.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWStep {
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+}
+
+/// One AdamW step over all tensors at once (`at::_fused_adamw_`), on any device.
+pub fn fused_adamw(tensors: &AdamWTensors, step: AdamWStep) -> Result<()> {
+    let pointers = |list: &[&Tensor]| list.iter().map(|t| t.as_ptr()).collect::<Vec<_>>();
+    let count = tensors.weights.len();
+    let lists = [&tensors.gradients, &tensors.first, &tensors.second, &tensors.steps];
+    assert!(lists.iter().all(|list| list.len() == count), "AdamW wants lists of one length");
+    // SAFETY: five lists of `count` live tensors each, lent for the time of the call.
+    let status = unsafe {
+        seqloom_fused_adamw(
+            pointers(&tensors.weights).as_ptr(),
+            pointers(&tensors.gradients).as_ptr(),
+            pointers(&tensors.first).as_ptr(),
+            pointers(&tensors.second).as_ptr(),
+            pointers(&tensors.steps).as_ptr(),
+            count as i64,
+            step.learning_rate,
+            step.beta1,
+            step.beta2,
+            step.weight_decay,
+            step.epsilon,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(Error::failure(format!("AdamW: {}", last_error()))) }
+}
+
+/// The first line of the last C++ exception on this thread.
+fn last_error() -> String {
+    // SAFETY: the C++ side hands out a NUL-terminated string that lives until its next error on this thread.
+    let text = unsafe { CStr::from_ptr(seqloom_last_error()) }.to_string_lossy().into_owned();
+    text.lines().next().unwrap_or_default().to_owned()
+}
