@@ -3,11 +3,10 @@
 
 Every source has one reading, found from its text alone by these rules:
 
-- A number of four digits is a year. Where it comes first, the order is year, month, day.
+- A number of four digits is a year, and so are the first four of eight. Year first is year, month, day.
 - Slashes with the year last are month/day/year, dots with the year last are day.month.year. Dashes with the year
   last are used only with the month's name.
 - A year of two digits is 2000 to 2068 for 00 to 68 and 1969 to 1999 for 69 to 99 (the rule of POSIX's strptime).
-- A year after 民國 or 民国 counts from 1912: add 1911. Only 2000 to 2029 are written so.
 - A weekday is always the right one, and never needed.
 - Upper and lower case mean the same, and so do one space, two, or none after a comma.
 
@@ -24,9 +23,6 @@ SIZES = {"train": 30_000, "valid": 1_000, "test": 1_000}
 FIRST_DAY = date(1900, 1, 1)
 LAST_DAY = date(2099, 12, 31)
 TWO_DIGIT_YEARS = range(1969, 2069)
-YEAR_BEFORE_MINGUO = 1911
-# The rule is arithmetic, which a small model learns number by number: few years, so that each is seen often enough.
-MINGUO_YEARS = range(2000, 2030)
 
 MONTHS = "January February March April May June July August September October November December".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
@@ -103,12 +99,6 @@ CHINESE = """
 {年}年{月}月{日}日星期{周}
 {零年}年{月}月{日}日
 {两位年}年{月}月{日}日
-民國{minguo}年{m}月{d}日
-民國{minguo}年{mm}月{dd}日
-民國 {minguo} 年 {m} 月 {d} 日
-民国{minguo}年{m}月{d}日
-中華民國{minguo}年{m}月{d}日
-中华民国{minguo}年{m}月{d}日
 """
 TEMPLATES = [line for block in (NUMERIC, ENGLISH, CHINESE) for line in block.strip().split("\n")]
 
@@ -135,7 +125,7 @@ def fields(day: date) -> dict[str, str]:
     """Every piece that a template can name, for this day."""
     year, month, weekday = f"{day.year:04}", MONTHS[day.month - 1], WEEKDAYS[day.weekday()]
     return {
-        "year": year, "yy": year[2:], "minguo": str(day.year - YEAR_BEFORE_MINGUO),
+        "year": year, "yy": year[2:],
         "m": str(day.month), "mm": f"{day.month:02}", "month": month, "mon": month[:3],
         "d": str(day.day), "dd": f"{day.day:02}", "th": english_ordinal(day.day), "ordinal": ORDINALS[day.day - 1],
         "weekday": weekday, "wkd": weekday[:3], "周": CHINESE_WEEKDAYS[day.weekday()],
@@ -147,11 +137,8 @@ def fields(day: date) -> dict[str, str]:
 
 def can_write(template: str, day: date) -> bool:
     """Whether the template's year can be this day's year."""
-    if "{yy}" in template or "{两位年}" in template:
-        return day.year in TWO_DIGIT_YEARS
-    if "{minguo}" in template:
-        return day.year in MINGUO_YEARS
-    return True
+    has_two_digits = "{yy}" in template or "{两位年}" in template
+    return day.year in TWO_DIGIT_YEARS or not has_two_digits
 
 
 def change_case(generator: random.Random, text: str) -> str:
