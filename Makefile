@@ -27,8 +27,8 @@ build: tools libtorch ## build target/release/seqloom
 # A run that was stopped is continued, and a finished one is left as it is: the demo may be called again and again.
 demo: build ## train a small model that rewrites dates, and show what it does with dates it has never seen
 	@echo
-	@echo "Training: dates in 62 ways of writing them -> ISO 8601, 20,000 pairs (configs/dates.toml -> runs/dates)"
-	$(SEQLOOM) train configs/dates.toml $(if $(wildcard runs/dates/latest),--resume)
+	@echo "Training: dates in 62 ways of writing them -> ISO 8601, 30,000 pairs (configs/dates.toml -> runs/dates)"
+	$(SEQLOOM) train configs/dates.toml --resume
 	@echo
 	@echo "Testing: 1,000 dates, none of them among those trained on (data/dates/test.csv -> runs/dates/test.csv)"
 	$(SEQLOOM) decode runs/dates --input data/dates/test.csv --format csv --output runs/dates/test.csv --examples 10
@@ -64,7 +64,7 @@ distclean: clean ## remove .libtorch/ as well; runs/ stays
 # Said here in words, because cargo and the build scripts under it would say it in riddles.
 tools:
 	@command -v $(firstword $(CARGO)) >/dev/null || { echo "error: there is no cargo here" >&2; \
-		echo "hint: install Rust with rustup: https://rustup.rs" >&2; exit 1; }
+		echo "hint: install Rust with rustup, Rust's own installer" >&2; exit 1; }
 	@command -v $(firstword $(PYTHON)) >/dev/null || { echo "error: there is no $(PYTHON) here" >&2; \
 		echo "hint: install Python 3.8 or newer with pip (Debian, Ubuntu: apt install python3-pip)" >&2; exit 1; }
 	@set -- $${CXX:-c++}; command -v "$$1" >/dev/null || { \
