@@ -4,6 +4,7 @@
 //! machine's or ours (exit code 1).
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The result of everything in seqloom that can fail.
@@ -37,11 +38,11 @@ impl Error {
         Error { kind: Kind::Failure, message: message.into(), hint: None }
     }
 
-    /// A file could not be read or written. A missing file is the user's to mend, the rest is the machine's.
+    /// A file could not be read or written. A missing file, or a folder in its place, is the user's to mend.
     pub fn file(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot {doing} {}: {}", path.display(), io_reason(error));
         match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Error::input(message),
+            ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => Error::input(message),
             _ => Error::failure(message),
         }
     }

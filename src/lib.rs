@@ -1,4 +1,101 @@
-//! seqloom
+//! seqloom trains encoder-decoder models on paired sequences and decodes with them, on libtorch.
+//!
+//! This page is the guided tour: what a pair goes through, module by module. The command `seqloom` is a thin layer
+//! over this library ([`cli`]).
+//!
+//! # Training
+//!
+//! 1. [`config`] reads the experiment file, adds what `--set` brings and every default, and checks the rules. Each
+//!    module owns its own table: [`data::DataConfig`], [`model::ModelConfig`], [`training::TrainingConfig`],
+//!    [`decoding::DecodingConfig`], [`runtime::RuntimeConfig`].
+//! 2. [`data::pairs`] reads the files. A [`data::pairs::Pair`] is two texts and the line where they stand.
+//! 3. [`data::tokenizer`] cuts each side into characters, words or byte-pair pieces, and [`data::vocabulary`] gives
+//!    each piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result.
+//! 4. [`data::sampler`] says which rows go together, as a function of (seed, epoch). [`data::batch`] pads them. The
+//!    source ends in EOS. The target is there twice: BOS and the tokens as input, the tokens and EOS as labels.
+//! 5. [`model::transformer`] reads the source batch ([`encode`]) and runs over the whole target at once ([`decode`]):
+//!    teacher forcing, under a causal mask. Its weights are named values in [`model::params`].
+//! 6. [`training::loss`] compares with the labels, libtorch runs backward, and [`training::optimizer`] moves the
+//!    weights with the learning rate of [`training::schedule`].
+//! 7. [`training::trainer`] is the loop around it. Now and then it validates ([`training::validation`]), writes
+//!    figures ([`training::report`]) and has a checkpoint saved.
+//!
+//! # The checkpoint
+//!
+//! [`checkpoint::model_file`] writes one file with the weights, the experiment and both tokenizers. Decoding needs
+//! nothing else. [`checkpoint::run`] keeps the run's directory, in which a checkpoint is whole or not there.
+//!
+//! # Decoding
+//!
+//! 1. [`data::pairs::Sources`] reads the rows, and the checkpoint's own tokenizer cuts them.
+//! 2. The encoder reads a batch once. [`start`] makes a state of what it read, and [`step`] takes one token of each row
+//!    and that state, and gives back scores and the next state.
+//! 3. [`decoding::greedy`] is the search. It begins with BOS, feeds the likeliest token back, and ends a row at EOS or
+//!    at its limit. It sees the model only through [`decoding::search::Stepper`].
+//! 4. The target's tokenizer joins the tokens to a text. Where there are references, [`metrics::edit`] counts.
+//!
+//! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
+//! is the door to the few C++ functions that tch lacks.
+//!
+//! # The whole way, in one piece
+//!
+//! One pair, learned by heart: the reading of a word goes in, and the decoder says 機, 器, 學, 習, EOS.
+//!
+//! ```
+//! use seqloom::data::SideConfig;
+//! use seqloom::data::batch::Batch;
+//! use seqloom::data::tokenizer::Tokenizer;
+//! use seqloom::decoding::decoder::ModelStepper;
+//! use seqloom::decoding::greedy::greedy;
+//! use seqloom::model::TransformerConfig;
+//! use seqloom::model::params::Params;
+//! use seqloom::model::transformer::Transformer;
+//! use seqloom::runtime::{Runtime, RuntimeConfig};
+//! use seqloom::training::AdamWConfig;
+//! use seqloom::training::loss::cross_entropy;
+//! use seqloom::training::optimizer::AdamW;
+//!
+//! # fn main() -> seqloom::error::Result<()> {
+//! let config = RuntimeConfig { device: "cpu".into(), threads: 1, ..RuntimeConfig::default() };
+//! let device = Runtime::start(&config)?.device;
+//!
+//! // From text to ids. A side that names no tokenizer is cut into characters.
+//! let source = Tokenizer::train(&SideConfig::default(), ["jīqì xuéxí"].into_iter())?;
+//! let target = Tokenizer::train(&SideConfig::default(), ["機器學習"].into_iter())?;
+//! let batch = Batch::new(&[&source.encode("jīqì xuéxí").ids], &[&target.encode("機器學習").ids]);
+//!
+//! // A small network over named weights. The seed decides all of them.
+//! let small = TransformerConfig { width: 32, encoder_layers: 1, decoder_layers: 1, ..TransformerConfig::default() };
+//! let mut params = Params::new(device, 1);
+//! let model = Transformer::new(&small, source.vocabulary_size(), target.vocabulary_size(), &mut params);
+//!
+//! // Teacher forcing: the decoder sees the right tokens so far, and is asked for the next one at every place.
+//! let mut optimizer = AdamW::new(&AdamWConfig::default(), &params);
+//! for _ in 0..40 {
+//!     params.clear_gradients();
+//!     let memory = model.encode(&batch.source, None);
+//!     let hidden = model.decode(&batch.target_in, &memory, None); // (1, T, D)
+//!     let logits = model.logits(&hidden.flatten(0, 1)); // (T, V)
+//!     cross_entropy(&logits, &batch.labels, 0.0).smoothed.backward();
+//!     optimizer.step(&params, 3e-3)?;
+//! }
+//!
+//! // Decoding: the decoder sees only what it said itself.
+//! let stepper = ModelStepper { model: &model, device };
+//! let found = greedy(&stepper, &batch.source, &[10])?;
+//! assert_eq!(target.decode(&found[0].tokens), "機器學習");
+//! assert!(found[0].finished); // EOS came before the limit of 10 tokens
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Read these first: [`data::batch`], [`model::transformer`], [`training::trainer`], [`decoding::greedy`],
+//! [`checkpoint::run`].
+//!
+//! [`encode`]: model::transformer::Transformer::encode
+//! [`decode`]: model::transformer::Transformer::decode
+//! [`start`]: model::transformer::Transformer::start
+//! [`step`]: model::transformer::Transformer::step
 
 pub mod checkpoint;
 pub mod cli;

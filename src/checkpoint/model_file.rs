@@ -1,20 +1,26 @@
 //! `model.safetensors`: weights and, in one metadata key, everything that decoding needs besides.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::tensors::{self, Named};
+use super::tensors::{self, Named, sha256};
 use crate::error::{Error, Result};
 
 /// Raised when an older seqloom could not read what a newer one writes.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// Stands in place of the checksum while it is computed.
+const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 /// The JSON in the metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelHeader {
+    /// SHA-256 of the whole file, read with 64 zeros in this place: a lone file can be checked, too.
+    pub sha256: String,
     /// Version of this format.
     pub format_version: u32,
     /// Version of the seqloom that wrote it.
@@ -25,27 +31,51 @@ pub struct ModelHeader {
     pub config: Value,
     /// The tokenizers of both sides.
     pub tokenizers: Value,
-    /// SHA-256 over this header with the field empty, and the tensors: a lone file can be checked, too.
-    pub sha256: String,
 }
 
 impl ModelHeader {
     /// The header of weights made by `step` updates.
     pub fn new(config: Value, tokenizers: Value, step: u64) -> ModelHeader {
-        let seqloom_version = env!("CARGO_PKG_VERSION").to_owned();
-        ModelHeader { format_version: FORMAT_VERSION, seqloom_version, step, config, tokenizers, sha256: String::new() }
+        ModelHeader {
+            sha256: NO_CHECKSUM.to_owned(),
+            format_version: FORMAT_VERSION,
+            seqloom_version: env!("CARGO_PKG_VERSION").to_owned(),
+            step,
+            config,
+            tokenizers,
+        }
     }
 
     /// The bytes of the file.
     pub fn to_bytes(&self, weights: &[(String, tch::Tensor)]) -> Result<Vec<u8>> {
-        let mut header = ModelHeader { sha256: String::new(), ..self.clone() };
-        header.sha256 = tensors::fingerprint(weights, &header.to_json()?)?;
-        tensors::to_bytes(weights, Some(&header.to_json()?))
+        let header = ModelHeader { sha256: NO_CHECKSUM.to_owned(), ..self.clone() };
+        let failed = |error| Error::failure(format!("cannot write the model's header: {error}"));
+        let header = serde_json::to_string(&header).map_err(failed)?;
+        let mut bytes = tensors::to_bytes(weights, Some(&header))?;
+        let sum = sha256(&bytes);
+        if let Some(place) = place_of(NO_CHECKSUM, &bytes) {
+            bytes[place].copy_from_slice(sum.as_bytes());
+        }
+        Ok(bytes)
     }
+}
 
-    fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| Error::failure(format!("cannot write the model's header: {error}")))
-    }
+/// Where a checksum stands in a file: it is the first thing in the metadata, whose quotes are escaped there.
+fn place_of(checksum: &str, bytes: &[u8]) -> Option<Range<usize>> {
+    let before = br#"\"sha256\":\""#;
+    let pattern = [before, checksum.as_bytes()].concat();
+    let start = bytes.windows(pattern.len()).position(|window| window == pattern)?;
+    Some(start + before.len()..start + pattern.len())
+}
+
+/// Whether a file is what its checksum says.
+fn is_sound(checksum: &str, bytes: &[u8]) -> bool {
+    let Some(place) = place_of(checksum, bytes).filter(|place| place.len() == NO_CHECKSUM.len()) else {
+        return false;
+    };
+    let mut zeroed = bytes.to_vec();
+    zeroed[place].copy_from_slice(NO_CHECKSUM.as_bytes());
+    sha256(&zeroed) == checksum
 }
 
 /// Reads a model file and holds it against its own checksum.
@@ -59,17 +89,16 @@ pub fn read(path: &Path) -> Result<(ModelHeader, Named)> {
     let Some(metadata) = metadata else {
         return Err(Error::input(format!("{place} is a safetensors file, but none that seqloom wrote")));
     };
-    let mut header: ModelHeader = serde_json::from_str(&metadata)
-        .map_err(|error| Error::failure(format!("the header of {place} cannot be read: {error}")))?;
-    if header.format_version > FORMAT_VERSION {
-        let found = header.format_version;
-        return Err(Error::input(format!("{place} has format {found}, but this seqloom reads up to {FORMAT_VERSION}"))
-            .hint(format!("it was written by seqloom {}; use that or a newer one", header.seqloom_version)));
+    let unreadable = |error| Error::failure(format!("{place} is damaged: its header cannot be read: {error}"));
+    let header: Value = serde_json::from_str(&metadata).map_err(unreadable)?;
+    if let Some(found) = header["format_version"].as_u64().filter(|&found| found > FORMAT_VERSION.into()) {
+        let message = format!("{place} has format {found}, but this seqloom reads up to {FORMAT_VERSION}");
+        return Err(Error::input(message).hint(format!("it was written by seqloom {}", header["seqloom_version"])));
     }
-    let written = std::mem::take(&mut header.sha256);
-    if tensors::fingerprint(&weights, &header.to_json()?)? != written {
+    let header: ModelHeader = serde_json::from_value(header).map_err(unreadable)?;
+    if !is_sound(&header.sha256, &bytes) {
         return Err(Error::failure(format!("{place} is damaged: its content does not match its checksum"))
             .hint("use another checkpoint of the run, or copy the file again"));
     }
-    Ok((ModelHeader { sha256: written, ..header }, weights))
+    Ok((header, weights))
 }

@@ -20,6 +20,8 @@ pub const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
 const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
+/// What the name of a checkpoint begins with until it is whole.
+const PARTIAL: &str = ".partial-";
 /// Names the newest checkpoint.
 const LATEST: &str = "latest";
 /// Names the checkpoint with the best validation.
@@ -94,7 +96,7 @@ impl RunDirectory {
     pub fn save(&self, step: u64, files: &[(&str, Vec<u8>)]) -> Result<()> {
         let place = self.checkpoint(step);
         let parent = self.path.join(CHECKPOINTS);
-        let partial = parent.join(format!(".partial-{}", folder_name(step)));
+        let partial = parent.join(format!("{PARTIAL}{}", folder_name(step)));
         remove_if_there(&partial)?;
         fs::create_dir_all(&partial).map_err(|error| Error::file("make", &partial, &error))?;
         let sums: BTreeMap<&str, String> = files.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect();
@@ -115,14 +117,18 @@ impl RunDirectory {
         self.point(BEST, step)
     }
 
-    /// Removes all checkpoints but the newest `keep_last` and the best one, and what a kill left half-written.
+    /// Removes all checkpoints but the newest `keep_last`, the latest and the best one, and what a kill left half-written.
     pub fn prune(&self, keep_last: usize) -> Result<()> {
         let mut steps = self.steps()?;
         steps.sort_unstable();
-        let newest = steps.split_off(steps.len().saturating_sub(keep_last));
-        let best = self.best()?;
-        for step in steps.into_iter().filter(|step| Some(*step) != best && !newest.contains(step)) {
+        steps.truncate(steps.len().saturating_sub(keep_last));
+        // The latest is not among the newest when somebody has set it back.
+        let named = [self.best()?, self.latest()?];
+        for step in steps.into_iter().filter(|step| !named.contains(&Some(*step))) {
             remove_if_there(&self.checkpoint(step))?;
+        }
+        for name in self.checkpoint_names()?.iter().filter(|name| name.starts_with(PARTIAL)) {
+            remove_if_there(&self.path.join(CHECKPOINTS).join(name))?;
         }
         Ok(())
     }
@@ -146,10 +152,14 @@ impl RunDirectory {
     }
 
     fn steps(&self) -> Result<Vec<u64>> {
+        let names = self.checkpoint_names()?;
+        Ok(names.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect())
+    }
+
+    fn checkpoint_names(&self) -> Result<Vec<String>> {
         let folder = self.path.join(CHECKPOINTS);
         let entries = fs::read_dir(&folder).map_err(|error| Error::file("read", &folder, &error))?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names.filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect())
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
     fn pointer(&self, name: &str) -> Result<Option<u64>> {

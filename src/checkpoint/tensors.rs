@@ -70,24 +70,9 @@ pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(Named, Option<String>)> 
     Ok((tensors, metadata))
 }
 
-/// SHA-256 over the tensors' names and bytes and a text, as hexadecimal.
-pub fn fingerprint(tensors: &[(String, Tensor)], text: &str) -> Result<String> {
-    let mut sorted: Vec<&(String, Tensor)> = tensors.iter().collect();
-    sorted.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut hash = Sha256::new();
-    hash.update(text.as_bytes());
-    for (name, tensor) in sorted {
-        let stored = store(tensor)?;
-        hash.update(name.as_bytes());
-        hash.update(format!("{:?}{:?}", stored.dtype, stored.shape).as_bytes());
-        hash.update(&stored.bytes);
-    }
-    Ok(hexadecimal(&hash.finalize()))
-}
-
 /// SHA-256 of a file's bytes, as hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Copies saved weights into a model: the same names, shapes and dtypes, both ways.
@@ -141,8 +126,4 @@ fn kind_of(dtype: Dtype) -> Option<Kind> {
         Dtype::I64 => Some(Kind::Int64),
         _ => None,
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

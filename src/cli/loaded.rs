@@ -1,8 +1,8 @@
 //! A trained model, ready to decode: all of it comes out of one model file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::checkpoint::model_file::{self, ModelHeader};
+use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
@@ -15,16 +15,10 @@ use crate::runtime::Runtime;
 
 /// What a model file holds, on the device that it runs on.
 pub struct LoadedModel {
-    /// Where it came from.
-    pub path: PathBuf,
-    /// The file's header.
-    pub header: ModelHeader,
     /// The experiment that made it, with what the command line overrode.
     pub experiment: Experiment,
     /// Both sides' tokenizers.
     pub tokenizers: Tokenizers,
-    /// The weights.
-    pub params: Params,
     /// The network over them.
     pub model: Transformer,
     /// What it runs on.
@@ -47,7 +41,7 @@ impl LoadedModel {
         let mut params = Params::new(runtime.device, experiment.seed);
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
-        Ok(LoadedModel { path, header, experiment, tokenizers, params, model, runtime })
+        Ok(LoadedModel { experiment, tokenizers, model, runtime })
     }
 
     /// The model as a search sees it.

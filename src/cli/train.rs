@@ -57,20 +57,37 @@ const CHANGEABLE: [&str; 11] = [
 /// Trains; the process's exit code.
 pub fn run(args: &TrainArgs) -> Result<u8> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
-    let run = RunDirectory::at(&args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name)));
-    let resumed = claim(&run, &experiment, args.resume)?;
-    if let Some(saved) = resumed.as_ref().filter(|saved| saved.is_complete(&experiment)) {
-        let (path, step) = (run.path().display(), saved.progress.step);
-        eprintln!("{path} is complete: {step} steps. `--set training.steps=N` with a larger N goes on.");
+    let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));
+    let run = RunDirectory::at(&folder);
+    let saved = claim(&run, &experiment, args.resume)?;
+    if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(&experiment, &run)) {
+        let step = saved.progress.step;
+        eprintln!("{} is complete: {step} steps. `--set training.steps=N` goes on to N.", folder.display());
         return Ok(0);
     }
     let stop = StopFlag::on_signals()?;
     let runtime = Runtime::start(&experiment.runtime)?;
-    let (train, valid, tokenizers) = load_data(&experiment, resumed.as_ref())?;
+    let data = Data::load(&experiment, saved.as_ref())?;
     run.create(&experiment.to_toml())?;
+    Ok(match train(&experiment, &run, runtime, &data, saved, &stop)? {
+        Outcome::Stopped(signal) => 128 + signal,
+        Outcome::Complete | Outcome::OutOfPatience => 0,
+    })
+}
+
+/// Builds the model, or takes it up where it was saved, and trains it.
+fn train(
+    experiment: &Experiment,
+    run: &RunDirectory,
+    runtime: Runtime,
+    data: &Data,
+    saved: Option<Saved>,
+    stop: &StopFlag,
+) -> Result<Outcome> {
     let mut params = Params::new(runtime.device, experiment.seed);
-    let model = build(&experiment, &tokenizers, &mut params);
-    let resumed = resumed.map(|saved| saved.into_model(&run, &params)).transpose()?;
+    let model = build(experiment, &data.tokenizers, &mut params);
+    let saved = saved.map(|saved| saved.into_model(run, &params)).transpose()?;
+    let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
     let parts = Parts {
         config: &experiment.training,
         decoding: &experiment.decoding,
@@ -78,22 +95,22 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         model: &model,
         params: &params,
         width: experiment.model.transformer.width,
-        train: &train,
-        valid: &valid,
+        train: &data.train,
+        valid: &data.valid,
     };
-    let metrics_bytes = resumed.as_ref().map(|(progress, _)| progress.metrics_bytes);
-    let mut trainer = Trainer::new(parts, resumed)?;
+    let mut trainer = Trainer::new(parts, saved)?;
     let steps = (trainer.progress().step, experiment.training.steps);
-    let detokenize = Box::new(|tokens: &[i64]| tokenizers.target.decode(tokens));
+    let detokenize = Box::new(|tokens: &[i64]| data.tokenizers.target.decode(tokens));
     let mut report = Report::open(run.path(), metrics_bytes, steps, detokenize)?;
-    introduce(&mut report, &experiment, &run, &runtime, &[&train, &valid], &params, steps.0);
-    let mut save = |snapshot: &Snapshot| save(&run, &experiment, &tokenizers, &params, snapshot);
-    let outcome = trainer.run(&stop, &mut report, &mut save)?;
-    conclude(&mut report, &run, outcome, trainer.progress());
-    Ok(match outcome {
-        Outcome::Stopped(signal) => 128 + signal,
-        Outcome::Complete | Outcome::OutOfPatience => 0,
-    })
+    introduce(&mut report, experiment, run, runtime, &params);
+    data.introduce(&mut report);
+    if steps.0 > 0 {
+        report.say(&format!("going on from step {}", steps.0));
+    }
+    let mut save = |snapshot: &Snapshot| save(run, experiment, &data.tokenizers, &params, snapshot);
+    let outcome = trainer.run(stop, &mut report, &mut save)?;
+    conclude(&mut report, run, outcome, trainer.progress());
+    Ok(outcome)
 }
 
 /// A checkpoint that training goes on from.
@@ -117,9 +134,12 @@ impl Saved {
         Ok(Saved { progress, tokenizers, weights, path })
     }
 
-    fn is_complete(&self, experiment: &Experiment) -> bool {
-        let limits = &experiment.training;
-        self.progress.step >= limits.steps || (limits.epochs > 0 && self.progress.epoch >= limits.epochs)
+    fn is_complete(&self, experiment: &Experiment, run: &RunDirectory) -> bool {
+        let (limits, there) = (&experiment.training, &self.progress);
+        let ended = there.step >= limits.steps || (limits.epochs > 0 && there.epoch >= limits.epochs);
+        // The last step's validation comes after its checkpoint. Without its row, a kill came between the two.
+        let length = std::fs::metadata(run.file("metrics.csv")).map_or(0, |file| file.len());
+        ended && (there.step.is_multiple_of(limits.validate_every) || length != there.metrics_bytes)
     }
 
     /// Loads the weights; what the trainer needs besides.
@@ -175,45 +195,55 @@ fn differing_keys(one: &Value, other: &Value) -> Vec<String> {
     out
 }
 
-fn load_data(experiment: &Experiment, resumed: Option<&Saved>) -> Result<(Dataset, Dataset, Tokenizers)> {
-    let DataConfig { train, valid, source, target, .. } = &experiment.data;
-    let train = read_pairs(train, &source.column, &target.column)?;
-    let valid = read_pairs(valid, &source.column, &target.column)?;
-    let tokenizers = match resumed {
-        Some(saved) => saved.tokenizers.clone(),
-        None => Tokenizers::train(&experiment.data, &train)?,
-    };
-    let train = Dataset::new(train, &tokenizers, &experiment.data)?;
-    let valid = Dataset::new(valid, &tokenizers, &experiment.data)?;
-    Ok((train, valid, tokenizers))
+/// Both splits, and the tokenizers that cut them.
+struct Data {
+    train: Dataset,
+    valid: Dataset,
+    tokenizers: Tokenizers,
+}
+
+impl Data {
+    /// A run that goes on keeps the tokenizers that it began with.
+    fn load(experiment: &Experiment, saved: Option<&Saved>) -> Result<Data> {
+        let DataConfig { train, valid, source, target, .. } = &experiment.data;
+        let train = read_pairs(train, &source.column, &target.column)?;
+        let valid = read_pairs(valid, &source.column, &target.column)?;
+        let tokenizers = match saved {
+            Some(saved) => saved.tokenizers.clone(),
+            None => Tokenizers::train(&experiment.data, &train)?,
+        };
+        let train = Dataset::new(train, &tokenizers, &experiment.data)?;
+        let valid = Dataset::new(valid, &tokenizers, &experiment.data)?;
+        Ok(Data { train, valid, tokenizers })
+    }
+
+    fn introduce(&self, report: &mut Report) {
+        for (set, name) in [(&self.train, "training"), (&self.valid, "validation")] {
+            let mut line = format!("{} {name} pairs", set.pairs.len());
+            if let Some(first) = set.skipped.first() {
+                let count = set.skipped.len();
+                line += &format!("; {count} left out because a side is too long, the first at {first}");
+            }
+            if set.unknown != [0, 0] {
+                let [source, target] = set.unknown;
+                line += &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
+            }
+            report.say(&line);
+        }
+    }
 }
 
 fn introduce(
     report: &mut Report,
     experiment: &Experiment,
     run: &RunDirectory,
-    runtime: &Runtime,
-    sets: &[&Dataset; 2],
+    runtime: Runtime,
     params: &Params,
-    step: u64,
 ) {
     let numbers: usize = params.iter().map(|param| param.tensor.numel()).sum();
-    let (device, threads) = (runtime.device, runtime.threads);
-    report.say(&format!("{}: {numbers} parameters on {device:?}, {threads} threads, into {}", experiment.name, run.path().display()));
-    for (set, name) in sets.iter().zip(["training", "validation"]) {
-        let mut line = format!("{} {name} pairs", set.pairs.len());
-        if let Some(first) = set.skipped.first() {
-            line += &format!("; {} left out because a side is too long, the first at {first}", set.skipped.len());
-        }
-        if set.unknown != [0, 0] {
-            let [source, target] = set.unknown;
-            line += &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
-        }
-        report.say(&line);
-    }
-    if step > 0 {
-        report.say(&format!("going on from step {step}"));
-    }
+    let Runtime { device, threads } = runtime;
+    let (name, place) = (&experiment.name, run.path().display());
+    report.say(&format!("{name}: {numbers} parameters on {device:?}, {threads} threads, into {place}"));
 }
 
 fn conclude(report: &mut Report, run: &RunDirectory, outcome: Outcome, progress: &Progress) {
@@ -247,8 +277,9 @@ fn save(
         (STATE, state),
     ];
     run.save(progress.step, &files)?;
-    if progress.best.is_some_and(|best| best.step == progress.step) {
-        run.name_best(progress.step)?;
+    // A kill may have come between this and the best checkpoint itself: what is not named yet is named now.
+    if let Some(best) = progress.best.filter(|best| run.checkpoint(best.step).is_dir()) {
+        run.name_best(best.step)?;
     }
     run.prune(experiment.training.keep_last)
 }

@@ -198,8 +198,8 @@ mod tests {
     /// A small generator (Knuth's MMIX numbers), so that the sequences are the same on every run.
     fn random(state: &mut u64, below: u64) -> u64 {
         *state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (*state >> 33) % below
     }
 

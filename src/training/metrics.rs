@@ -18,6 +18,8 @@ pub struct Window {
     pub nll: f64,
     /// Target tokens.
     pub tokens: u64,
+    /// Pairs.
+    pub rows: u64,
     /// Sum of the gradient norms, before clipping.
     pub gradient_norm: f64,
     /// Updates.
@@ -30,6 +32,7 @@ impl Window {
         self.loss += other.loss;
         self.nll += other.nll;
         self.tokens += other.tokens;
+        self.rows += other.rows;
         self.gradient_norm += other.gradient_norm;
         self.updates += other.updates;
     }
@@ -80,14 +83,22 @@ const HEADER: [&str; 13] = [
 
 impl MetricsFile {
     /// A file with only the header (`bytes` is `None`), or one that goes on behind its first `bytes` bytes.
+    ///
+    /// # Errors
+    /// A file that cannot be written, or is shorter than it was.
     pub fn open(path: &Path, bytes: Option<u64>) -> Result<MetricsFile> {
-        let open = || {
-            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-            file.set_len(bytes.unwrap_or(0))?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
-        };
-        let file = open().map_err(|error| Error::file("write", path, &error))?;
+        let open = || OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        let failed = |error| Error::file("write", path, &error);
+        let mut file = open().map_err(failed)?;
+        let (there, wanted) = (file.metadata().map_err(failed)?.len(), bytes.unwrap_or(0));
+        if there < wanted {
+            let message = format!(
+                "{} must have at least {wanted} bytes, as when the checkpoint was saved, but it has {there}",
+                path.display()
+            );
+            return Err(Error::failure(message).hint("put the file back as it was, or train anew with --out DIR"));
+        }
+        file.set_len(wanted).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
         let mut metrics = MetricsFile { path: path.to_path_buf(), file };
         if bytes.is_none() {
             metrics.write(&HEADER.map(str::to_owned))?;

@@ -172,7 +172,8 @@ impl<'a> Trainer<'a> {
             (0..self.parts.config.accumulate).map(|_| self.next_batch().to_device(device)).collect();
         let tokens: usize = batches.iter().map(Batch::target_tokens).sum();
         self.parts.params.clear_gradients();
-        let mut window = Window { tokens: tokens as u64, updates: 1, ..Window::default() };
+        let rows = batches.iter().map(Batch::rows).sum::<usize>() as u64;
+        let mut window = Window { tokens: tokens as u64, rows, updates: 1, ..Window::default() };
         for (n, batch) in batches.iter().enumerate() {
             let noise = Noise::new(seed_for(self.parts.seed, step, &format!("dropout {n}")));
             let [loss, nll] = self.backward(batch, tokens, &noise)?;

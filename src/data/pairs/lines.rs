@@ -41,6 +41,11 @@ impl Lines {
         }
     }
 
+    /// The number of the line that was read last, from 1; 0 before the first.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The place of the line that was read last; before the first line, and in an empty file, its number is 0.
     pub fn place(&self) -> Place {
         self.place_of(self.number)

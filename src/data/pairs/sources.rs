@@ -49,20 +49,37 @@ pub struct SourceRow {
     pub line: u64,
 }
 
-/// Where the two columns are found.
+/// The columns that are asked for.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    source: &'a str,
+    target: &'a str,
+    /// Whether a table, or a row, without the target is an error.
+    target_needed: bool,
+}
+
+/// What it takes to find source and target in a row.
 enum Layout {
     Text,
-    Fields {
-        read: fn(&mut Lines) -> Result<Option<Record>>,
-        source: usize,
-        target: Option<usize>,
-        width: usize,
-    },
-    Objects {
-        source: String,
-        target: String,
-        target_needed: bool,
-    },
+    Fields(Fields),
+    Objects(Keys),
+}
+
+/// A table with a header: how a row of it is read, the places of the two fields, and the number of all.
+struct Fields {
+    read: ReadRecord,
+    source: usize,
+    target: Option<usize>,
+    width: usize,
+}
+
+type ReadRecord = fn(&mut Lines) -> Result<Option<Record>>;
+
+/// The keys of an object.
+struct Keys {
+    source: String,
+    target: String,
+    target_needed: bool,
 }
 
 /// The rows of an input, one at a time: an iterator of `Result<SourceRow>` that ends after the first error.
@@ -80,34 +97,18 @@ impl Sources {
     /// # Errors
     /// The file is missing, or its header does not name the source's column.
     pub fn open(input: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
+        let columns = Columns::new(source_column, target_column, false);
         if input == Path::new("-") {
             let stdin = Box::new(BufReader::new(std::io::stdin()));
-            return Sources::new(
-                stdin,
-                Path::new("<stdin>"),
-                Format::Text,
-                source_column,
-                target_column,
-            );
+            return Sources::start(Lines::new(stdin, Path::new("<stdin>")), Format::Text, columns);
         }
-        Sources::start(
-            Lines::open(input)?,
-            Format::of(input),
-            source_column,
-            target_column,
-            false,
-        )
+        Sources::start(Lines::open(input)?, Format::of(input), columns)
     }
 
     /// Opens a table that must have both columns, in every row.
     pub(super) fn with_targets(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
-        Sources::start(
-            Lines::open(path)?,
-            Format::of(path),
-            source_column,
-            target_column,
-            true,
-        )
+        let columns = Columns::new(source_column, target_column, true);
+        Sources::start(Lines::open(path)?, Format::of(path), columns)
     }
 
     /// Reads rows of `format` from `reader`; `name` stands for the file in messages.
@@ -121,13 +122,8 @@ impl Sources {
         source_column: &str,
         target_column: &str,
     ) -> Result<Sources> {
-        Sources::start(
-            Lines::new(reader, name),
-            format,
-            source_column,
-            target_column,
-            false,
-        )
+        let columns = Columns::new(source_column, target_column, false);
+        Sources::start(Lines::new(reader, name), format, columns)
     }
 
     /// The place of a row, for messages.
@@ -135,122 +131,113 @@ impl Sources {
         self.lines.place_of(line)
     }
 
-    fn start(
-        mut lines: Lines,
-        format: Format,
-        source: &str,
-        target: &str,
-        target_needed: bool,
-    ) -> Result<Sources> {
+    fn start(mut lines: Lines, format: Format, columns: Columns) -> Result<Sources> {
         let layout = match format {
             Format::Text => Layout::Text,
-            Format::Csv => read_header(&mut lines, read_csv, source, target, target_needed)?,
-            Format::Tsv => read_header(&mut lines, read_tsv, source, target, target_needed)?,
-            Format::Jsonl => Layout::Objects {
-                source: source.to_string(),
-                target: target.to_string(),
-                target_needed,
-            },
+            Format::Csv => Layout::Fields(Fields::from_header(&mut lines, read_csv, columns)?),
+            Format::Tsv => Layout::Fields(Fields::from_header(&mut lines, read_tsv, columns)?),
+            Format::Jsonl => Layout::Objects(Keys {
+                source: columns.source.to_string(),
+                target: columns.target.to_string(),
+                target_needed: columns.target_needed,
+            }),
         };
-        Ok(Sources {
-            lines,
-            layout,
-            ended: false,
-        })
+        let ended = false;
+        Ok(Sources { lines, layout, ended })
     }
 
     fn next_row(&mut self) -> Result<Option<SourceRow>> {
         let lines = &mut self.lines;
         match &self.layout {
-            Layout::Text => {
-                let Some(text) = lines.next_line()?.map(str::to_string) else {
-                    return Ok(None);
-                };
-                Ok(Some(SourceRow {
-                    text,
-                    reference: None,
-                    line: lines.place().line,
-                }))
-            }
-            Layout::Fields {
-                read,
-                source,
-                target,
-                width,
-            } => {
-                let Some(record) = read(lines)? else {
-                    return Ok(None);
-                };
-                from_record(record, *source, *target, *width, lines).map(Some)
-            }
-            Layout::Objects {
-                source,
-                target,
-                target_needed,
-            } => {
-                let Some(object) = read_object(lines)? else {
-                    return Ok(None);
-                };
-                let text = string_of(&object, source, "data.source.column", lines)?;
-                let reference = match object.get(target) {
-                    None | Some(Value::Null) if !target_needed => None,
-                    _ => Some(string_of(&object, target, "data.target.column", lines)?),
-                };
-                let line = lines.place().line;
-                Ok(Some(SourceRow {
-                    text,
-                    reference,
-                    line,
-                }))
-            }
+            Layout::Text => text_row(lines),
+            Layout::Fields(fields) => fields.next_row(lines),
+            Layout::Objects(keys) => keys.next_row(lines),
         }
     }
 }
 
-/// Reads the header of a table and finds the columns in it.
-fn read_header(
-    lines: &mut Lines,
-    read: fn(&mut Lines) -> Result<Option<Record>>,
-    source: &str,
-    target: &str,
-    target_needed: bool,
-) -> Result<Layout> {
-    let Some(header) = read(lines)? else {
-        let message = format!(
-            "a table must start with a header, but {} is empty",
-            lines.place().file.display()
-        );
-        return Err(Error::input(message));
-    };
-    let place = lines.place_of(header.line);
-    let target_named = header.fields.iter().any(|name| name == target);
-    let layout = Layout::Fields {
-        read,
-        source: column(&header, source, "data.source.column", &place)?,
-        target: match target_needed || target_named {
-            true => Some(column(&header, target, "data.target.column", &place)?),
+impl<'a> Columns<'a> {
+    fn new(source: &'a str, target: &'a str, target_needed: bool) -> Columns<'a> {
+        Columns {
+            source,
+            target,
+            target_needed,
+        }
+    }
+}
+
+fn text_row(lines: &mut Lines) -> Result<Option<SourceRow>> {
+    let text = lines.next_line()?.map(str::to_string);
+    let line = lines.number();
+    Ok(text.map(|text| SourceRow {
+        text,
+        reference: None,
+        line,
+    }))
+}
+
+impl Fields {
+    fn from_header(lines: &mut Lines, read: ReadRecord, columns: Columns) -> Result<Fields> {
+        let Some(header) = read(lines)? else {
+            let file = lines.place().file;
+            let message = format!(
+                "a table must start with a header, but {} is empty",
+                file.display()
+            );
+            return Err(Error::input(message));
+        };
+        let place = lines.place_of(header.line);
+        let source = find_column(&header, columns.source, "data.source.column", &place)?;
+        let is_there = header.fields.iter().any(|name| name == columns.target);
+        let target = match is_there || columns.target_needed {
+            true => Some(find_column(
+                &header,
+                columns.target,
+                "data.target.column",
+                &place,
+            )?),
             false => None,
-        },
-        width: header.fields.len(),
-    };
-    Ok(layout)
+        };
+        let width = header.fields.len();
+        Ok(Fields {
+            read,
+            source,
+            target,
+            width,
+        })
+    }
+
+    fn next_row(&self, lines: &mut Lines) -> Result<Option<SourceRow>> {
+        let Some(mut record) = (self.read)(lines)? else {
+            return Ok(None);
+        };
+        let (there, line) = (record.fields.len(), record.line);
+        if there != self.width {
+            let fields = if there == 1 { "field" } else { "fields" };
+            let message = format!("the row has {there} {fields}, but the header has {}", self.width);
+            return Err(bad_row(&message, &record.raw, &lines.place_of(line)));
+        }
+        // A clone, not a take, for the target: one column may serve as both sides.
+        let reference = self.target.and_then(|index| record.fields.get(index).cloned());
+        let text = record.fields.get_mut(self.source).map(std::mem::take);
+        let text = text.unwrap_or_default();
+        Ok(Some(SourceRow {
+            text,
+            reference,
+            line,
+        }))
+    }
 }
 
 /// The place of a column in the header.
-fn column(header: &Record, column: &str, key: &str, place: &Place) -> Result<usize> {
-    let mut found = header
-        .fields
-        .iter()
-        .enumerate()
-        .filter(|(_, name)| *name == column)
-        .map(|(index, _)| index);
+fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Result<usize> {
+    let is_it = |index: &usize| header.fields[*index] == column;
+    let mut found = (0..header.fields.len()).filter(is_it);
     match (found.next(), found.next()) {
         (Some(index), None) => Ok(index),
         (Some(_), Some(_)) => {
-            let message = format!(
-                "a header must name a column once, but `{}` stands in it twice",
-                shorten(column)
-            );
+            let column = shorten(column);
+            let message = format!("a header must name a column once, but `{column}` stands in it twice");
             Err(bad_row(&message, &header.raw, place))
         }
         (None, _) => {
@@ -260,44 +247,32 @@ fn column(header: &Record, column: &str, key: &str, place: &Place) -> Result<usi
     }
 }
 
-/// The two fields of a row that has as many as the header.
-fn from_record(
-    mut record: Record,
-    source: usize,
-    target: Option<usize>,
-    width: usize,
-    lines: &Lines,
-) -> Result<SourceRow> {
-    let there = record.fields.len();
-    if there != width {
-        let fields = if there == 1 { "field" } else { "fields" };
-        let message = format!("the row has {there} {fields}, but the header has {width}");
-        return Err(bad_row(&message, &record.raw, &lines.place_of(record.line)));
+impl Keys {
+    fn next_row(&self, lines: &mut Lines) -> Result<Option<SourceRow>> {
+        let Some(object) = read_object(lines)? else {
+            return Ok(None);
+        };
+        let text = find_string(&object, &self.source, "data.source.column", lines)?;
+        let reference = match object.get(&self.target) {
+            None | Some(Value::Null) if !self.target_needed => None,
+            _ => Some(find_string(&object, &self.target, "data.target.column", lines)?),
+        };
+        let line = lines.number();
+        Ok(Some(SourceRow {
+            text,
+            reference,
+            line,
+        }))
     }
-    // A clone, not a take, for the target: one column may serve as both sides.
-    let reference = target.and_then(|index| record.fields.get(index).cloned());
-    let text = record
-        .fields
-        .get_mut(source)
-        .map(std::mem::take)
-        .unwrap_or_default();
-    Ok(SourceRow {
-        text,
-        reference,
-        line: record.line,
-    })
 }
 
 /// The string that an object has under a key.
-fn string_of(object: &Map<String, Value>, key: &str, config_key: &str, lines: &Lines) -> Result<String> {
+fn find_string(object: &Map<String, Value>, key: &str, config_key: &str, lines: &Lines) -> Result<String> {
     match object.get(key) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(other) => {
-            let message = format!(
-                "`{}` must be a string, but it is {}",
-                shorten(key),
-                kind_of(other)
-            );
+            let (key, kind) = (shorten(key), kind_of(other));
+            let message = format!("`{key}` must be a string, but it is {kind}");
             Err(bad_row(&message, &lines.current(), &lines.place()))
         }
         None => {

@@ -37,25 +37,16 @@ pub(super) fn read_csv(lines: &mut Lines) -> Result<Option<Record>> {
     let mut record: Option<Record> = None;
     let mut state = State::Start;
     loop {
+        let number = lines.number() + 1;
         let Some(line) = lines.next_line()? else {
-            return match record {
-                None => Ok(None),
-                Some(record) => Err(never_closed(&record, lines)),
-            };
+            return record.map_or(Ok(None), |open| Err(never_closed(&open, lines)));
         };
         if record.is_none() && line.is_empty() {
             continue;
         }
-        let begun = record.get_or_insert_with(|| Record {
-            fields: vec![String::new()],
-            line: 0,
-            raw: String::new(),
-        });
+        let begun = record.get_or_insert_with(|| Record::new(number, vec![String::new()]));
         begun.keep_raw(line);
         let split = split_csv(line, state, &mut begun.fields);
-        if begun.line == 0 {
-            begun.line = lines.place().line;
-        }
         state = split.ok_or_else(|| goes_on(begun, lines))?;
         if state != State::Quoted {
             return Ok(record);
@@ -95,21 +86,18 @@ fn split_csv(line: &str, mut state: State, fields: &mut Vec<String>) -> Option<S
 
 /// The next row of a TSV file, or `None` at its end.
 pub(super) fn read_tsv(lines: &mut Lines) -> Result<Option<Record>> {
-    while let Some(line) = lines.next_line()? {
-        if line.is_empty() {
-            continue;
+    loop {
+        let number = lines.number() + 1;
+        match lines.next_line()? {
+            None => return Ok(None),
+            Some("") => {}
+            Some(line) => {
+                let mut record = Record::new(number, line.split('\t').map(str::to_string).collect());
+                record.keep_raw(line);
+                return Ok(Some(record));
+            }
         }
-        let fields = line.split('\t').map(str::to_string).collect();
-        let mut record = Record {
-            fields,
-            line: 0,
-            raw: String::new(),
-        };
-        record.keep_raw(line);
-        record.line = lines.place().line;
-        return Ok(Some(record));
     }
-    Ok(None)
 }
 
 /// The next object of a JSONL file, or `None` at its end; it stands on the line that was read last.
@@ -148,6 +136,11 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 }
 
 impl Record {
+    fn new(line: u64, fields: Vec<String>) -> Record {
+        let raw = String::new();
+        Record { fields, line, raw }
+    }
+
     /// Keeps as much of a line as a message may show: a row with a quote left open can be the rest of the file.
     fn keep_raw(&mut self, line: &str) {
         if self.raw.len() < 400 {
@@ -167,7 +160,7 @@ fn never_closed(record: &Record, lines: &Lines) -> Error {
 }
 
 fn goes_on(record: &Record, lines: &Lines) -> Error {
-    let end = lines.place().line;
+    let end = lines.number();
     let where_from = if end == record.line {
         String::new()
     } else {

@@ -1,4 +1,6 @@
-//! Files as they come: what is read from them. What is said about broken ones is in `refusals`.
+//! Files as they come, and what is read from them. What is said about broken ones is in `refusals`.
+//!
+//! Crate `csv` is the independent reference here: what it writes must be read back.
 
 mod refusals;
 
@@ -212,8 +214,8 @@ fn a_format_is_known_by_its_extension() {
 fn random_text(state: &mut u64, alphabet: &[&str], longest: u64) -> String {
     let mut below = |limit: u64| {
         *state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (*state >> 33) % limit
     };
     let length = below(longest);

@@ -2,7 +2,7 @@
 //!
 //! A text is cut into words before each space, and the space is written `▁` (U+2581) at the head of its word, the
 //! first word too, as SentencePiece has it: so joining the tokens gives back every space. Only the crate's model is
-//! used, not its pipeline, whose special tokens are found in any text that spells them.
+//! used, not its pipeline, whose special tokens are found in any text that spells them. Knows no files.
 
 use std::collections::HashSet;
 
@@ -68,18 +68,24 @@ impl Bpe {
     /// The encoding of a vocabulary and its merges.
     ///
     /// # Errors
-    /// A merge takes or makes a token that the vocabulary lacks.
+    /// A merge takes or makes a token that the vocabulary lacks, or a token is neither a character nor made by a merge.
     pub(super) fn new(
         vocabulary: Vocabulary,
         merges: Vec<(String, String)>,
     ) -> std::result::Result<Bpe, String> {
-        let all = merges
+        let made: HashSet<String> = merges
             .iter()
-            .flat_map(|(left, right)| [left.clone(), right.clone(), format!("{left}{right}")]);
-        if let Some(token) = all.into_iter().find(|token| vocabulary.id(token).is_none()) {
-            return Err(format!(
-                "a merge must take and make tokens of the vocabulary, but one has {token:?}"
-            ));
+            .map(|(left, right)| format!("{left}{right}"))
+            .collect();
+        let parts = merges.iter().flat_map(|(left, right)| [left, right]);
+        if let Some(token) = parts.chain(&made).find(|token| vocabulary.id(token).is_none()) {
+            let must = "a merge must take and make tokens of the vocabulary";
+            return Err(format!("{must}, but one has {token:?}"));
+        }
+        let mut of_text = vocabulary.tokens().iter().skip(SPECIALS.len());
+        if let Some(token) = of_text.find(|token| token.chars().count() != 1 && !made.contains(*token)) {
+            let must = "each of its tokens must be a character or made by a merge";
+            return Err(format!("{must}, but one is {token:?}"));
         }
         let ids = vocabulary.tokens().iter().cloned().zip(0..);
         let model = BPE::builder()

@@ -1,4 +1,6 @@
-//! What a tokenizer promises, on the scripts that break careless ones.
+//! What a tokenizer promises, on the scripts and spellings that break careless ones.
+//!
+//! Round trips first, then special tokens and white space, what is unknown, training, and the JSON of a model file.
 
 use super::*;
 use crate::data::{BpeConfig, CharactersConfig, WordsConfig};
@@ -280,6 +282,8 @@ fn broken_json_is_an_error_and_never_a_panic() {
         format!(r#"{{"kind":"bpe","tokens":[{specials},"a","b","ab"],"merges":["a b c"]}}"#),
         format!(r#"{{"kind":"bpe","tokens":[{specials},"a","b","ab"],"merges":[" b"]}}"#),
         format!(r#"{{"kind":"bpe","tokens":[{specials},"<eo","s>"],"merges":["<eo s>"]}}"#),
+        format!(r#"{{"kind":"bpe","tokens":[{specials},"a","b","ab"],"merges":[]}}"#),
+        format!(r#"{{"kind":"bpe","tokens":[{specials},""],"merges":[]}}"#),
     ];
     for json in broken {
         let value: Value = serde_json::from_str(&json).unwrap();

@@ -1,4 +1,6 @@
 //! Files that are broken: each message says what must hold and what is there, names the line, and shows the row.
+//!
+//! The messages stand here as a user reads them, since scripts and people rely on their beginnings.
 
 use super::*;
 
