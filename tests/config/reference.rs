@@ -1,0 +1,135 @@
+//! configs/: the reference page and the code say the same, and every experiment can be read.
+
+use std::collections::BTreeSet;
+
+use seqloom::config::Experiment;
+use toml::{Table, Value};
+
+use super::{LEAST, accepted, configs, refused};
+
+/// The reference page as it stands, and with everything on that is off by default.
+fn reference() -> (String, String) {
+    let text = std::fs::read_to_string(configs().join("reference.toml")).unwrap();
+    let on = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    let all = text.lines().map(on).collect();
+    (text, all)
+}
+
+/// What an error message lists between backticks after `start`.
+fn listed(message: &str, start: &str) -> Option<Vec<String>> {
+    let list = message.split_once(start)?.1.split(", but").next()?;
+    Some(list.trim_matches('`').split("`, `").map(str::to_string).collect())
+}
+
+/// Each table of `table` and below, with the path of keys that leads to it.
+fn tables<'t>(path: &str, table: &'t Table, found: &mut Vec<(String, &'t Table)>) {
+    found.push((path.to_string(), table));
+    for (key, value) in table {
+        if let Value::Table(inner) = value {
+            tables(&format!("{path}{key}."), inner, found);
+        }
+    }
+}
+
+#[test]
+fn every_experiment_in_configs_can_be_read_and_has_the_name_of_its_file() {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(configs()).unwrap() {
+        let path = entry.unwrap().path();
+        let experiment = Experiment::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(path.file_stem().unwrap().to_str(), Some(experiment.name.as_str()));
+        names.push(experiment.name);
+    }
+    assert!(names.len() >= 7, "{names:?}");
+}
+
+#[test]
+fn the_reference_page_shows_every_default() {
+    let (page, _) = reference();
+    let least = LEAST.replace("\"a\"", "\"reference\"");
+    let written: Table = accepted(&least, &[]).to_toml().parse().unwrap();
+    assert_eq!(page.parse::<Table>().unwrap(), written);
+}
+
+#[test]
+fn the_reference_page_and_the_code_know_the_same_keys() {
+    let all: Table = reference().1.parse().unwrap();
+    let mut found = Vec::new();
+    tables("", &all, &mut found);
+    for (path, table) in found {
+        // The answer to a key that nobody knows is the list of those that are known there.
+        let message = refused(LEAST, &[&format!("{path}no_such_key=1")]);
+        let known: BTreeSet<String> = listed(&message, "keys there: ")
+            .unwrap_or_else(|| panic!("{message}"))
+            .into_iter()
+            .collect();
+        let shown: BTreeSet<String> = table.keys().cloned().collect();
+        assert_eq!(known, shown, "in [{path}]");
+    }
+}
+
+#[test]
+fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default() {
+    let (page, all) = reference();
+    let (on, all): (Table, Table) = (page.parse().unwrap(), all.parse().unwrap());
+    let mut found = Vec::new();
+    tables("", &all, &mut found);
+    let mut switched = 0;
+    for (path, table) in found {
+        let path = path.trim_end_matches('.');
+        let is_on = path
+            .split('.')
+            .try_fold(&on, |table, key| table.get(key)?.as_table())
+            .is_some();
+        if path.is_empty() || is_on {
+            continue;
+        }
+        let shown = accepted(LEAST, &[&format!("{path}={}", Value::Table(table.clone()))]);
+        assert_eq!(
+            shown,
+            accepted(LEAST, &[&format!("{path}={{}}")]),
+            "[{path}] shows other values than its defaults"
+        );
+        switched += 1;
+    }
+    assert_eq!(
+        switched, 8,
+        "four tokenizers and four schedules are off by default"
+    );
+    accepted(LEAST, &["decoding.max_length=100"]);
+}
+
+#[test]
+fn the_reference_page_lists_every_choice() {
+    let (page, all) = reference();
+    let mut found = Vec::new();
+    let all: Table = all.parse().unwrap();
+    tables("", &all, &mut found);
+    let texts = found.iter().flat_map(|(path, table)| {
+        table
+            .iter()
+            .filter(|(_, value)| value.is_str())
+            .map(move |(key, _)| (path, key))
+    });
+    let mut seen = 0;
+    for (path, key) in texts {
+        // A key that takes any text has no choices.
+        let Err(error) = Experiment::parse(LEAST, "a.toml", &[format!("{path}{key}=no_such_choice")]) else {
+            continue;
+        };
+        let Some(choices) = listed(error.message(), "must be one of ") else {
+            continue;
+        };
+        let start = format!("{key} = ");
+        let line = page.lines().find(|line| line.starts_with(&start)).unwrap();
+        assert!(
+            line.contains(&format!("# {}", choices.join(" | "))),
+            "{line}\nmust list {choices:?}"
+        );
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen}");
+}

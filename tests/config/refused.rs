@@ -1,0 +1,328 @@
+//! Each kind of bad experiment file, with the exact message that it gets.
+
+use super::{LEAST, refused};
+
+#[track_caller]
+fn check_messages(cases: &[(&str, &str)]) {
+    for (appended, message) in cases {
+        assert_eq!(
+            refused(&format!("{LEAST}{appended}"), &[]),
+            format!("error: a.toml:{message}")
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_unknown_is_named_with_its_place_and_the_nearest_known_one() {
+    check_messages(&[
+        (
+            "[modle]\nx = 1",
+            "5:2: unknown key `modle`\nhint: did you mean `model`? \
+             Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`",
+        ),
+        (
+            "[data.source.charakters]",
+            "5:14: unknown key `charakters` in [data.source]\nhint: did you mean `characters`? \
+             Keys there: `column`, `max_length`, `characters`, `words`, `bpe`",
+        ),
+        (
+            "[training.adamw]\nlr = 1e-3",
+            "6:1: unknown key `lr` in [training.adamw]\nhint: keys there: `learning_rate`, `beta1`, `beta2`, \
+             `epsilon`, `weight_decay`",
+        ),
+    ]);
+    let message = refused(&format!("{LEAST}[model.transformer]\nhedas = 8"), &[]);
+    let start = "error: a.toml:6:1: unknown key `hedas` in [model.transformer]\nhint: did you mean `heads`? Keys there: ";
+    assert!(message.starts_with(start), "{message}");
+}
+
+#[test]
+fn a_key_that_is_missing_is_named_with_its_table() {
+    let data = "\nhint: write it there, or say `--set data.train=…`";
+    assert_eq!(
+        refused("", &[]),
+        format!("error: a.toml: missing key `train` in [data]{data}")
+    );
+    assert_eq!(
+        refused("name = \"a\"\n\n  [data]", &[]),
+        format!("error: a.toml:3:3: missing key `train` in [data]{data}")
+    );
+    let name = "error: a.toml: missing key `name`\nhint: write it there, or say `--set name=…`";
+    assert_eq!(refused(LEAST.trim_start_matches("name = \"a\"\n"), &[]), name);
+    let half = "name = \"a\"\n[data]\nvalid = \"\"\ntrain = { source = \"a.en\" }";
+    assert_eq!(
+        refused(half, &[]),
+        "error: a.toml:4:9: missing key `target` in [data.train]\nhint: write it there, or say `--set data.train.target=…`"
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_shown_with_what_it_must_be() {
+    check_messages(&[
+        (
+            "[model.transformer]\nwidth = \"big\"",
+            "6:9: `width` must be a whole number, but it is \"big\"",
+        ),
+        (
+            "[model.transformer]\nwidth = 256.0",
+            "6:9: `width` must be a whole number, but it is 256.0",
+        ),
+        (
+            "[model.transformer]\nwidth = -1",
+            "6:9: `width` must not be negative, but it is -1",
+        ),
+        (
+            "[model.transformer]\nwidth = 99999999999999999999",
+            "6:9: a whole number must fit in 64 bits, but it is 99999999999999999999",
+        ),
+        (
+            "[model.transformer]\nbias = 1",
+            "6:8: `bias` must be true or false, but it is 1",
+        ),
+        (
+            "[model.transformer]\ndropout = [0.1]",
+            "6:11: `dropout` must be a number, but it is a list",
+        ),
+        (
+            "[model.transformer]\ndropout = nan",
+            "6:11: `dropout` must be a finite number, but it is nan",
+        ),
+        (
+            "[model.transformer]\ndropout = 1e999",
+            "6:11: `dropout` must be a finite number, but it is inf",
+        ),
+        (
+            "[model]\ntransformer = 5",
+            "6:15: `transformer` must be a table, but it is 5",
+        ),
+        ("[[model]]", "5:1: `model` must be a table, but it is a list"),
+        (
+            "[runtime]\ndevice = {}",
+            "6:10: `device` must be text in quotes, but it is a table",
+        ),
+        (
+            "[model.transformer]\npositions = \"sinusoid\"",
+            "6:13: `positions` must be one of `sinusoidal`, `learned`, `rotary`, `none`, but it is \"sinusoid\"\
+             \nhint: did you mean `sinusoidal`?",
+        ),
+        (
+            "[training]\nbest_by = 3",
+            "6:11: `best_by` must be one of `nll`, `exact_match`, `error_rate`, but it is 3",
+        ),
+    ]);
+    let files = "must be a file name, a list of files, or { source = \"…\", target = \"…\" }";
+    let text = "name = \"a\"\n[data]\nvalid = \"\"\ntrain = ";
+    assert_eq!(
+        refused(&format!("{text}5"), &[]),
+        format!("error: a.toml:4:9: `train` {files}, but it is 5")
+    );
+    assert_eq!(
+        refused(&format!("{text}[\"a\", 5]"), &[]),
+        "error: a.toml:4:15: `train` must be a file name or { source = \"…\", target = \"…\" }, but it is 5"
+    );
+}
+
+#[test]
+fn text_that_is_no_toml_is_refused_with_its_place() {
+    check_messages(&[
+        (
+            "[training\nx = 1",
+            "5:10: this is not TOML: unclosed table, expected `]`",
+        ),
+        ("x = y", "5:5: this is not TOML: string values must be quoted"),
+        ("x == 1", "5:4: this is not TOML: extra `=`"),
+        ("x", "5:2: this is not TOML: key with no value, expected `=`"),
+        ("[data]", "5:2: this is not TOML: duplicate key `data`"),
+        (
+            "source.column = \"ä\"\nä = 1",
+            "6:1: this is not TOML: invalid unquoted key, expected letters, numbers, `-`, `_`",
+        ),
+        (
+            "source.column = \"ää\" 1",
+            "5:22: this is not TOML: unexpected key or value, expected newline, `#`",
+        ),
+    ]);
+}
+
+#[test]
+fn sizes_that_make_no_network_are_refused_at_their_place() {
+    check_messages(&[
+        (
+            "[model.transformer]\nwidth = 500\nheads = 8",
+            "7:9: `heads` must divide `width`, but they are 8 and 500\nhint: each head gets `width` / `heads` numbers",
+        ),
+        (
+            "[model.transformer]\nwidth = 250",
+            "6:9: `heads` must divide `width`, but they are 4 and 250\nhint: each head gets `width` / `heads` numbers",
+        ),
+        (
+            "[model.transformer]\nheads = 0",
+            "6:9: `heads` must be at least 1, but it is 0",
+        ),
+        (
+            "[model.transformer]\nencoder_layers = 0",
+            "6:18: `encoder_layers` must be at least 1, but it is 0",
+        ),
+        (
+            "[model.transformer]\nwidth = 9999999999",
+            "6:9: `width` must be at most 2147483647, but it is 9999999999",
+        ),
+        (
+            "[model.transformer]\nwidth = 255\nheads = 1",
+            "6:9: `width` must be even for `sinusoidal` positions, but it is 255",
+        ),
+        (
+            "[model.transformer]\nwidth = 12\nheads = 4\npositions = \"rotary\"",
+            "7:9: `width` / `heads` must be even for `rotary` positions, but it is 3",
+        ),
+    ]);
+}
+
+#[test]
+fn a_number_outside_its_range_is_refused_at_its_place() {
+    let share = "must be at least 0 and below 1, but it is";
+    check_messages(&[
+        (
+            "[model.transformer]\ndropout = 1",
+            &format!("6:11: `dropout` {share} 1.0"),
+        ),
+        (
+            "[training]\nlabel_smoothing = -0.1",
+            &format!("6:19: `label_smoothing` {share} -0.1"),
+        ),
+        (
+            "[training]\nkeep_last = 0",
+            "6:13: `keep_last` must be at least 1, but it is 0",
+        ),
+        (
+            "[training]\nclip_norm = -1",
+            "6:13: `clip_norm` must be at least 0, but it is -1.0",
+        ),
+        (
+            "[training.adamw]\nlearning_rate = 0",
+            "6:17: `learning_rate` must be above 0, but it is 0.0",
+        ),
+        (
+            "[training.adamw]\nbeta2 = 1.0",
+            &format!("6:9: `beta2` {share} 1.0"),
+        ),
+        (
+            "[training.noam]\nwarmup = 0",
+            "6:10: `warmup` must be at least 1, but it is 0",
+        ),
+        (
+            "[training.cosine]\nfinal_share = 2",
+            "6:15: `final_share` must be from 0 to 1, but it is 2.0",
+        ),
+        (
+            "[data.source.bpe]\nvocabulary = 4",
+            "6:14: `vocabulary` must be at least 5, but it is 4",
+        ),
+        (
+            "[data.target]\nmax_length = 0",
+            "6:14: `max_length` must be at least 1, but it is 0",
+        ),
+        (
+            "[decoding]\nbatch_size = 0",
+            "6:14: `batch_size` must be at least 1, but it is 0",
+        ),
+        (
+            "[decoding]\nmax_length_offset = 0\nmax_length_factor = 0",
+            "7:21: `max_length_factor` and `max_length_offset` must not both be 0: no output would have a token",
+        ),
+        (
+            "[runtime]\ndevice = \"gpu\"",
+            "6:10: `device` must be auto, cpu, cuda or cuda:N, but it is \"gpu\"",
+        ),
+        (
+            "[runtime]\nthreads = 5000",
+            "6:11: `threads` must be at most 4096, but it is 5000",
+        ),
+    ]);
+}
+
+#[test]
+fn tables_that_do_not_go_together_are_refused() {
+    let one = "hint: take one of them out; what `--set` names comes on top of what the file names";
+    check_messages(&[
+        (
+            "[data.source.words]\n[data.source.bpe]",
+            &format!("6:1: [data.source] must name one tokenizer, but it names `words` and `bpe`\n{one}"),
+        ),
+        (
+            "[training.constant]\n[training.noam]",
+            &format!("6:1: [training] must name one schedule, but it names `constant` and `noam`\n{one}"),
+        ),
+        (
+            "shared_vocabulary = true\n[data.source.bpe]",
+            "5:21: `shared_vocabulary` needs the same tokenizer on both sides, but [data.source] has `bpe` with \
+             vocabulary = 8000 and [data.target] has `characters` with minimum_count = 1\
+             \nhint: give both sides the same one, with the same settings",
+        ),
+        (
+            "[model.transformer]\ntied_embeddings = \"all\"",
+            "6:19: `tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false\
+             \nhint: \"target_output\" ties two of the three and needs no shared vocabulary",
+        ),
+        (
+            "[model.transformer]\npositions = \"learned\"\nmax_positions = 512",
+            "7:17: `max_positions` must be at least 513 for `learned` positions, but it is 512\
+             \nhint: the longer side has `max_length` 512, and its BOS or EOS comes on top",
+        ),
+    ]);
+}
+
+#[test]
+fn a_name_that_is_no_folder_name_is_refused() {
+    let hint = "hint: the run's folder is runs/NAME: letters, digits, `-`, `_` and `.` are safe";
+    for name in ["a/b", "..", ".", " a", "a\\b", "a\nb"] {
+        let text = LEAST.replace("\"a\"", &format!("{name:?}"));
+        let message =
+            format!("error: a.toml:1:8: `name` must be a plain folder name, but it is {name:?}\n{hint}");
+        assert_eq!(refused(&text, &[]), message);
+    }
+    assert_eq!(
+        refused(LEAST, &["name="]),
+        format!("error: --set name=: `name` must not be empty\n{hint}")
+    );
+}
+
+#[test]
+fn an_error_that_an_override_brings_names_the_override() {
+    let text = format!("{LEAST}[data.source.characters]\n[model.transformer]\nheads = 4");
+    let divide = "hint: each head gets `width` / `heads` numbers";
+    for (argument, message) in [
+        ("steps", "it must have the form key.path=value"),
+        ("a..b=1", "it must have the form key.path=value"),
+        ("name.x=1", "`name` is a value, not a table"),
+        (
+            "data.train=[\"a",
+            "the value is not TOML: unclosed array, expected `]`",
+        ),
+        (
+            "training.steps=many",
+            "`steps` must be a whole number, but it is \"many\"",
+        ),
+        ("seed=-1", "`seed` must not be negative, but it is -1"),
+        // The other half of the rule stands in the file, but this is what was just changed.
+        (
+            "model.transformer.width=250",
+            &format!("`heads` must divide `width`, but they are 4 and 250\n{divide}"),
+        ),
+        (
+            "data.source.words.minimum_count=2",
+            "[data.source] must name one tokenizer, but it names `characters` and `words`\
+             \nhint: take one of them out; what `--set` names comes on top of what the file names",
+        ),
+        (
+            "modle.x=1",
+            "unknown key `modle`\nhint: did you mean `model`? \
+             Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`",
+        ),
+    ] {
+        assert_eq!(
+            refused(&text, &[argument]),
+            format!("error: --set {argument}: {message}")
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! `seqloom decode`, `inspect` and `doctor` as a user has them: what goes in, what comes out, and what is counted.
+//!
+//! The model copies words without a fault, so that each output says which source it belongs to.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use seqloom::checkpoint::model_file;
+use serde_json::{Value, json};
+
+use crate::support::run::{Finished, Scene, start, words};
+
+fn lines(words: &[String]) -> String {
+    words.iter().map(|word| format!("{word}\n")).collect()
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn table(text: &str) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+    reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn text_in_is_text_out_a_line_for_a_line() {
+    let scene = Scene::trained();
+    let finished = scene.decode(&[], "abc\n\nhgfed\n \t \ncab").succeeded();
+    assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("abc\n\nhgfed\n\ncab\n", ""));
+    assert_eq!(scene.decode(&[], "").succeeded().stdout, "");
+    scene.write("words.txt", "ba\r\ndead\r\n");
+    assert_eq!(scene.decode(&["--input", "words.txt"], "").succeeded().stdout, "ba\ndead\n");
+}
+
+#[test]
+fn outputs_come_in_the_order_of_the_sources_however_they_are_batched() {
+    let scene = Scene::trained();
+    // More rows than are read together (2,048), of all lengths.
+    let sources = lines(&words(2100));
+    let whole = scene.decode(&[], &sources).succeeded().stdout;
+    let wrong = sources.lines().zip(whole.lines()).filter(|(source, output)| source != output).count();
+    assert_eq!(whole.lines().count(), 2100);
+    assert!(wrong < 42, "{wrong} of 2100 words are not copied: they are out of order, or the model is bad");
+
+    let some = lines(&words(60));
+    let outputs: Vec<String> = ["1", "2", "7", "64"]
+        .iter()
+        .map(|size| format!("decoding.batch_size={size}"))
+        .map(|setting| scene.decode(&["--set", &setting], &some).succeeded().stdout)
+        .collect();
+    assert_eq!(outputs, vec![outputs[3].clone(); 4]);
+    assert!(whole.starts_with(&outputs[0]));
+}
+
+#[test]
+fn a_table_of_each_kind_goes_in_and_out_with_its_references() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "id,target,source\n1,abc,abc\n2,cab,bad\n");
+    scene.write("in.tsv", "source\ttarget\nabc\tabc\nbad\tcab\n");
+    scene.write("in.jsonl", "{\"source\":\"abc\",\"target\":\"abc\"}\n{\"source\":\"bad\",\"target\":\"cab\"}\n");
+    for input in ["in.csv", "in.tsv", "in.jsonl"] {
+        let text = scene.decode(&["--input", input], "").succeeded();
+        assert_eq!(text.stdout, "abc\nbad\n", "{input}");
+        assert_eq!(text.stderr, "2 rows, exact match 50.00 %, symbol error rate 33.33 %\n", "{input}");
+
+        scene.decode(&["--input", input, "--output", "out.csv"], "").succeeded();
+        let rows = table(&scene.text("out.csv"));
+        assert_eq!(rows[0], ["source", "reference", "output", "score", "finished"]);
+        assert_eq!(rows[1][..3], ["abc", "abc", "abc"]);
+        assert_eq!((&rows[2][..3], rows[2][4].as_str()), (&["bad", "cab", "bad"].map(String::from)[..], "true"));
+
+        scene.decode(&["--input", input, "--output", "out.jsonl"], "").succeeded();
+        let objects = objects(&scene.text("out.jsonl"));
+        let score: f64 = rows[2][3].parse().unwrap();
+        assert!(score < 0.0);
+        let second =
+            json!({"source": "bad", "reference": "cab", "output": "bad", "score": score, "finished": true});
+        assert_eq!(objects[1], second, "{input}");
+    }
+}
+
+#[test]
+fn a_source_alone_is_enough_and_its_column_can_be_named() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "word,source\nabc,dab\n");
+    assert_eq!(scene.decode(&["--input", "in.csv"], "").succeeded().stdout, "dab\n");
+    let finished = scene.decode(&["--input", "in.csv", "--column", "word", "--format", "csv"], "").succeeded();
+    assert_eq!(table(&finished.stdout)[0], ["source", "output", "score", "finished"]);
+    assert_eq!(table(&finished.stdout)[1][..2], ["abc", "abc"]);
+    assert_eq!(finished.stderr, "", "no figures without references");
+}
+
+#[test]
+fn quotes_and_line_breaks_in_a_field_come_back_as_they_were() {
+    let scene = Scene::trained();
+    let sources = ["say \"ab\"", "ab\ncd", "a,b", " ab ", "", "ab\"", "\n"];
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["source", "target"]).unwrap();
+    sources.iter().for_each(|source| writer.write_record([source, source]).unwrap());
+    scene.write("in.csv", writer.into_inner().unwrap());
+    for (format, parse) in [("csv", (|text| table(text)[1..].to_vec()) as fn(&str) -> Vec<Vec<String>>)] {
+        let finished = scene.decode(&["--input", "in.csv", "--format", format], "").succeeded();
+        for (row, source) in parse(&finished.stdout).iter().zip(sources) {
+            assert_eq!((row[0].as_str(), row[1].as_str()), (source, source));
+        }
+        assert_eq!(parse(&finished.stdout).len(), sources.len());
+    }
+    let finished = scene.decode(&["--input", "in.csv", "--format", "jsonl"], "").succeeded();
+    let back: Vec<Value> = objects(&finished.stdout).iter().map(|row| row["source"].clone()).collect();
+    assert_eq!(back, sources.map(Value::from));
+    assert_eq!(scene.decode(&["--input", "in.csv"], "").succeeded().stdout.lines().count(), sources.len());
+}
+
+/// As `seqloom decode RUN | head -1` does it.
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let scene = Scene::trained();
+    scene.write("words.txt", lines(&words(5000)));
+    let arguments = ["decode", "runs/copy", "--input", "words.txt", "--set", "decoding.max_length=2"];
+    let mut child = scene.spawn(&arguments);
+    let mut first = String::new();
+    let mut reader = BufReader::with_capacity(1, child.stdout.take().unwrap());
+    reader.read_line(&mut first).unwrap();
+    drop(reader);
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{stderr}");
+    assert_eq!(first.trim_end(), &words(1)[0][..2]);
+    assert!(stderr.lines().all(|line| line.starts_with("note: ")), "{stderr}");
+}
+
+#[test]
+fn what_the_vocabulary_lacks_is_decoded_and_counted() {
+    let finished = Scene::trained().decode(&[], "axy\nab\nz\n").succeeded();
+    assert_eq!(finished.stdout.lines().count(), 3);
+    assert_eq!(finished.stdout.lines().nth(1), Some("ab"));
+    assert!(
+        finished.stderr.contains("note: 3 symbols of the sources are not in the vocabulary\n"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn an_output_that_hits_the_limit_is_flagged_and_counted() {
+    let scene = Scene::trained();
+    let limited = ["--set", "decoding.max_length=1", "--format", "jsonl", "--summary", "summary.json"];
+    let finished = scene.decode(&limited, "abc\n\nfed\n").succeeded();
+    let flags: Vec<(Value, Value)> = objects(&finished.stdout)
+        .iter()
+        .map(|row| (row["output"].clone(), row["finished"].clone()))
+        .collect();
+    assert_eq!(flags, [("a", false), ("", true), ("f", false)].map(|(a, b)| (json!(a), json!(b))));
+    assert_eq!(finished.stderr, "note: 2 outputs hit the length limit (`decoding.max_length`)\n");
+    let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
+    assert_eq!(summary, json!({"rows": 3, "unfinished": 2, "unknown": 0}));
+}
+
+#[test]
+fn a_summary_and_examples_are_given_where_they_are_asked_for() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "source,target\nabc,abc\nbad,cab\nfee,fee\n");
+    let asked = ["--input", "in.csv", "--examples", "2", "--summary", "summary.json"];
+    let finished = scene.decode(&asked, "").succeeded();
+    assert_eq!(finished.stdout, "abc\nbad\nfee\n");
+    assert!(
+        finished.stderr.starts_with("  abc  ->  abc  (right)\n  bad  ->  bad  (wrong: it is cab)\n3 rows, "),
+        "{}",
+        finished.stderr
+    );
+    let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
+    assert_eq!((&summary["rows"], &summary["unfinished"]), (&json!(3), &json!(0)));
+    assert_eq!(summary["exact_match"], json!(2.0 / 3.0));
+    assert_eq!(summary["symbol_error_rate"], json!(2.0 / 9.0));
+}
+
+#[test]
+fn a_lone_model_file_decodes_as_its_run_does() {
+    let scene = Scene::trained();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let model = scene.checkpoint("runs/copy", "best").join("model.safetensors");
+    std::fs::write(elsewhere.path().join("m.safetensors"), scene.read(&model)).unwrap();
+    scene.write("words.txt", lines(&words(50)));
+    let input = scene.path("words.txt").display().to_string();
+    let of = |folder: &Path, run: &str| {
+        let arguments = ["decode", run, "--input", &input, "--format", "jsonl"];
+        Finished::of(start(folder, &arguments)).succeeded().stdout
+    };
+    let lone = of(elsewhere.path(), "m.safetensors");
+    let folder = model.parent().unwrap().display().to_string();
+    for run in ["runs/copy", &folder, &model.display().to_string()] {
+        assert_eq!(of(&scene.path(""), run), lone, "{run}");
+    }
+    assert_eq!(lone.lines().count(), 50);
+}
+
+#[test]
+fn inspect_shows_the_experiment_the_vocabularies_and_every_parameter() {
+    let scene = Scene::trained();
+    let best = scene.checkpoint("runs/copy", "best").join("model.safetensors");
+    let (header, weights) = model_file::read(&scene.path(&best)).unwrap();
+    let text = scene.seqloom(&["inspect", "runs/copy", "--tensors", "--vocabulary"]).succeeded().stdout;
+    let numbers: usize = weights.iter().map(|(_, tensor)| tensor.numel()).sum();
+    let version = env!("CARGO_PKG_VERSION");
+    for line in [
+        &format!("{}\nwritten by seqloom {version}, format 1, after {} updates\n", best.display(), header.step),
+        "\nname = \"copy\"\n",
+        "\nlearning_rate = 0.01\n",
+        "source: 12 of characters\n  \"<pad>\" \"<unk>\" \"<bos>\" \"<eos>\" \"",
+        "target: 12 of characters\n",
+        &format!(" {numbers}  in all\n"),
+    ] {
+        assert!(text.contains(line), "no {line:?} in\n{text}");
+    }
+    for (name, tensor) in &weights {
+        assert!(text.contains(&format!("  {name} {:?}\n", tensor.size())), "{name}");
+    }
+    let short = scene.seqloom(&["inspect", "runs/copy"]).succeeded().stdout;
+    assert!(!short.contains("query.weight"), "{short}");
+}
+
+#[test]
+fn doctor_says_which_libtorch_it_runs_on() {
+    let finished = Scene::new(2, 1).seqloom(&["doctor"]).succeeded();
+    let line = |what: &str| finished.stdout.lines().find(|line| line.starts_with(what)).unwrap();
+    assert!(line("libtorch ").split_whitespace().nth(1).unwrap().starts_with("2.11."), "{}", finished.stdout);
+    assert!(line("seqloom ").ends_with(env!("CARGO_PKG_VERSION")));
+    assert!(line("loaded from").contains("libtorch_cpu"));
+    assert_eq!(finished.stderr, "");
+}

@@ -1,0 +1,209 @@
+//! Every key of an experiment does what its line in configs/reference.toml says. What a model's options compute is in
+//! tests/model, what a bad value is told is in tests/config; here are the keys of data, training and decoding.
+
+use std::collections::BTreeMap;
+
+use crate::support::run::Scene;
+
+/// Rows of a run's metrics.csv of one kind, by column name.
+fn rows(scene: &Scene, run: &str, kind: &str) -> Vec<BTreeMap<String, String>> {
+    let text = scene.text(format!("{run}/metrics.csv"));
+    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().map(Result::unwrap);
+    rows.filter(|row: &BTreeMap<String, String>| row["kind"] == kind).collect()
+}
+
+fn column(rows: &[BTreeMap<String, String>], name: &str) -> Vec<f64> {
+    rows.iter().map(|row| row[name].parse().unwrap()).collect()
+}
+
+/// Trains for a few updates; every setting is `key=value`.
+fn train(scene: &Scene, out: &str, settings: &[&str]) -> String {
+    let few = ["training.steps=6", "training.log_every=1", "training.validate_every=6", "training.decode_rows=4"];
+    let mut arguments = vec!["--out", out];
+    few.iter().chain(settings).for_each(|setting| arguments.extend(["--set", *setting]));
+    scene.train(&arguments).succeeded().stderr
+}
+
+/// What a run without and with some settings writes in one column.
+fn without_and_with(settings: &[&str], kind: &str, name: &str) -> [Vec<f64>; 2] {
+    let scene = Scene::new(60, 12);
+    train(&scene, "without", &[]);
+    train(&scene, "with", settings);
+    ["without", "with"].map(|run| column(&rows(&scene, run, kind), name))
+}
+
+#[test]
+fn the_optimizers_numbers_reach_the_updates() {
+    for setting in ["beta1=0.5", "beta2=0.5", "epsilon=0.1", "weight_decay=10.0"] {
+        let [plain, changed] = without_and_with(&[&format!("training.adamw.{setting}")], "train", "loss");
+        assert_eq!(plain[0], changed[0], "{setting}: the first loss is before any update");
+        assert_ne!(plain[5], changed[5], "{setting}");
+    }
+}
+
+#[test]
+fn each_schedule_sets_the_learning_rate_of_every_step() {
+    let scene = Scene::new(60, 12);
+    let table = scene.text("copy.toml");
+    let curves: [(&str, [f64; 6]); 4] = [
+        ("[training.constant]\nwarmup = 2", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        ("[training.linear]\nwarmup = 2\nfinal_share = 0.5", [0.5, 1.0, 0.875, 0.75, 0.625, 0.5]),
+        ("[training.cosine]\nwarmup = 4\nfinal_share = 0.0", [0.25, 0.5, 0.75, 1.0, 0.5, 0.0]),
+        ("[training.inverse_sqrt]\nwarmup = 1", [1.0, 0.707107, 0.577350, 0.5, 0.447214, 0.408248]),
+    ];
+    for (n, (schedule, expected)) in curves.iter().enumerate() {
+        let name = format!("run{n}");
+        scene.write("copy.toml", table.replace("[training.inverse_sqrt]\nwarmup = 40", schedule));
+        train(&scene, &name, &["training.adamw.learning_rate=1.0e-3"]);
+        let rates = column(&rows(&scene, &name, "train"), "learning_rate");
+        for (rate, share) in rates.iter().zip(expected) {
+            assert!((rate - 1e-3 * share).abs() < 1e-9, "{schedule}: {rates:?}");
+        }
+    }
+}
+
+#[test]
+fn clipping_changes_the_updates_and_not_the_logged_norm() {
+    let [norms, clipped] = without_and_with(&["training.clip_norm=0.01"], "train", "gradient_norm");
+    assert_eq!(norms[0], clipped[0]);
+    assert!(clipped[0] > 0.01, "the norm is logged before clipping");
+    // Adam divides by the gradients' size; only changing shares of it move the weights otherwise.
+    let [norms, unclipped] = without_and_with(&["training.clip_norm=0"], "train", "gradient_norm");
+    assert_eq!(norms[0], unclipped[0]);
+}
+
+#[test]
+fn label_smoothing_raises_the_loss_above_the_likelihood() {
+    let scene = Scene::new(60, 12);
+    train(&scene, "plain", &["training.label_smoothing=0.0"]);
+    train(&scene, "smoothed", &["training.label_smoothing=0.3"]);
+    let (plain, smoothed) = (rows(&scene, "plain", "train"), rows(&scene, "smoothed", "train"));
+    assert_eq!(column(&plain, "loss"), column(&plain, "nll"));
+    assert_eq!(column(&plain, "nll")[0], column(&smoothed, "nll")[0]);
+    assert!(column(&smoothed, "loss")[5] > column(&smoothed, "nll")[5]);
+}
+
+#[test]
+fn the_budget_and_accumulation_set_the_tokens_of_an_update() {
+    let [usual, small] = without_and_with(&["training.tokens_per_batch=64"], "train", "target_tokens");
+    assert!(small.iter().all(|&tokens| tokens <= 64.0) && usual.iter().any(|&tokens| tokens > 64.0));
+    let settings = ["training.tokens_per_batch=64", "training.accumulate=3"];
+    let [_, accumulated] = without_and_with(&settings, "train", "target_tokens");
+    assert!(accumulated.iter().any(|&tokens| tokens > 64.0 && tokens <= 192.0), "{accumulated:?}");
+}
+
+#[test]
+fn rows_validations_checkpoints_and_samples_come_when_they_are_due() {
+    let scene = Scene::new(60, 12);
+    let settings = ["training.log_every=2", "training.validate_every=3", "training.samples=2"];
+    train(&scene, "run", &settings);
+    assert_eq!(column(&rows(&scene, "run", "train"), "step"), [2.0, 4.0, 6.0]);
+    assert_eq!(column(&rows(&scene, "run", "valid"), "step"), [3.0, 6.0]);
+    assert_eq!(scene.text("run/samples/step-00000003.txt").lines().count(), 1 + 2);
+    train(&scene, "often", &["training.checkpoint_every=1", "training.keep_last=2"]);
+    let steps = || scene.files("often/checkpoints").into_keys().filter(|path| path.ends_with("state.json"));
+    assert_eq!(steps().count(), 2, "{:?}", steps().collect::<Vec<_>>());
+}
+
+#[test]
+fn training_ends_at_its_epochs_or_when_patience_runs_out() {
+    let scene = Scene::new(60, 12);
+    let settings = ["training.steps=500", "training.epochs=2", "training.tokens_per_batch=64"];
+    train(&scene, "epochs", &settings);
+    let last = rows(&scene, "epochs", "train").pop().unwrap();
+    assert_eq!(last["epoch"], "2");
+    assert!(last["step"].parse::<u64>().unwrap() < 100);
+    // Nothing gets better at a learning rate of almost nothing.
+    let settings = [
+        "training.steps=500",
+        "training.validate_every=1",
+        "training.patience=3",
+        "training.best_by=exact_match",
+        "training.adamw.learning_rate=1e-9",
+    ];
+    let said = train(&scene, "patience", &settings);
+    assert_eq!(rows(&scene, "patience", "valid").len(), 4);
+    assert!(said.contains("no better validation"), "{said}");
+    assert_eq!(scene.text("patience/best").trim(), "step-00000001");
+}
+
+#[test]
+fn best_by_chooses_the_figure_that_decides() {
+    let scene = Scene::new(60, 12);
+    for (by, column_name, sign) in
+        [("nll", "nll", 1.0), ("error_rate", "error_rate", 1.0), ("exact_match", "exact_match", -1.0)]
+    {
+        let settings = ["training.validate_every=1", "training.keep_last=9"];
+        train(&scene, by, &[&settings[..], &[&format!("training.best_by={by}")]].concat());
+        let costs: Vec<f64> =
+            column(&rows(&scene, by, "valid"), column_name).iter().map(|value| sign * value).collect();
+        let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
+        let first = 1 + costs.iter().position(|&cost| cost == least).unwrap();
+        assert_eq!(scene.text(format!("{by}/best")).trim(), format!("step-{first:08}"), "{by}: {costs:?}");
+    }
+}
+
+#[test]
+fn data_comes_from_named_columns_lists_and_parallel_text() {
+    let scene = Scene::new(60, 12);
+    train(&scene, "one", &[]);
+    let table = scene.text("train.csv");
+    let (head, rest): (Vec<&str>, Vec<&str>) = (table.lines().take(31).collect(), table.lines().skip(31).collect());
+    scene.write("a.csv", head.join("\n").replace("source,target", "from,to"));
+    scene.write("b.csv", format!("from,to\n{}", rest.join("\n")));
+    let columns = ["data.source.column=from", "data.target.column=to"];
+    scene.write("valid.csv", scene.text("valid.csv").replace("source,target", "from,to"));
+    train(&scene, "list", &[&columns[..], &["data.train=[\"a.csv\", \"b.csv\"]"]].concat());
+    let side = |n: usize| -> String {
+        let rows = table.lines().skip(1).map(|row| format!("{}\n", row.split(',').nth(n).unwrap()));
+        rows.collect()
+    };
+    scene.write("train.src", side(0));
+    scene.write("train.tgt", side(1));
+    let parallel = "data.train={ source = \"train.src\", target = \"train.tgt\" }";
+    train(&scene, "parallel", &[&columns[..], &[parallel]].concat());
+    for run in ["list", "parallel"] {
+        assert_eq!(scene.text(format!("{run}/metrics.csv")), scene.text("one/metrics.csv"), "{run}");
+    }
+}
+
+#[test]
+fn rare_symbols_are_left_out_of_a_vocabulary_and_counted() {
+    let scene = Scene::new(60, 12);
+    scene.write("train.csv", scene.text("train.csv") + "z,z\n");
+    let said = train(&scene, "rare", &["data.source.characters.minimum_count=2"]);
+    assert!(said.contains("61 training pairs; symbols that the vocabulary lacks: 1 in sources, 0 in targets"), "{said}");
+}
+
+#[test]
+fn a_shared_vocabulary_is_one_and_bpe_has_the_size_asked() {
+    let scene = Scene::new(200, 12);
+    let toml = scene.text("copy.toml").replace("valid = \"valid.csv\"", "valid = \"valid.csv\"\nshared_vocabulary = true\n[data.source.bpe]\nvocabulary = 40\n[data.target.bpe]\nvocabulary = 40");
+    scene.write("copy.toml", toml);
+    train(&scene, "bpe", &["model.transformer.tied_embeddings=all"]);
+    let shown = scene.seqloom(&["inspect", "bpe", "--tensors"]).succeeded().stdout;
+    assert!(shown.contains("source: 40 of bpe") && shown.contains("target: 40 of bpe"), "{shown}");
+    assert!(shown.contains("shared_embedding.weight [40, 32]"), "{shown}");
+}
+
+#[test]
+fn the_length_limit_follows_its_factor_and_offset_unless_it_is_a_number() {
+    let scene = Scene::new(60, 12);
+    train(&scene, "runs/copy", &[]);
+    // Six steps of training never say EOS in time here; what counts is where the limit stands.
+    let length = |settings: &[&str]| {
+        let mut arguments = vec!["--format", "jsonl"];
+        settings.iter().for_each(|setting| arguments.extend(["--set", *setting]));
+        let line = scene.decode(&arguments, "abcd\n").succeeded().stdout;
+        let row: serde_json::Value = serde_json::from_str(&line).unwrap();
+        (row["output"].as_str().unwrap().chars().count(), row["finished"].as_bool().unwrap())
+    };
+    for (settings, limit) in [
+        (["decoding.max_length_factor=0.5", "decoding.max_length_offset=1"], 3),
+        (["decoding.max_length_factor=1.0", "decoding.max_length_offset=0"], 4),
+        (["decoding.max_length=2", "decoding.max_length_offset=50"], 2),
+    ] {
+        let (length, finished) = length(&settings);
+        assert!(length == limit || (finished && length < limit), "{settings:?}: {length}");
+    }
+}

@@ -1,0 +1,165 @@
+//! What training must mean, whatever the model: looking on changes nothing, accumulated batches are one batch, the
+//! seed is all the chance there is, and teacher forcing teaches what decoding then does.
+
+use std::path::Path;
+
+use seqloom::checkpoint::model_file;
+use seqloom::config::Experiment;
+use seqloom::data::dataset::{Dataset, Tokenizers};
+use seqloom::data::pairs::read_pairs;
+use seqloom::data::sampler::Sampler;
+use seqloom::model::params::Params;
+use seqloom::model::transformer::Transformer;
+use seqloom::training::loss::cross_entropy;
+use seqloom::training::optimizer::clip_gradients;
+use seqloom::training::trainer::{Parts, Trainer};
+use seqloom::training::validation::batch_of;
+use tch::{Device, Tensor};
+
+use crate::support::run::{Scene, words};
+use crate::support::{assert_same, distance};
+
+/// The weights of a run's last checkpoint, by name.
+fn weights(scene: &Scene, run: &str) -> Vec<(String, Tensor)> {
+    let path = scene.path(scene.checkpoint(run, "latest").join("model.safetensors"));
+    model_file::read(&path).unwrap().1
+}
+
+/// Trains for a few updates with dropout.
+fn train(scene: &Scene, out: &str, more: &str) {
+    let settings = ["model.transformer.dropout=0.2", "training.tokens_per_batch=64", "training.steps=12", more];
+    let mut arguments = vec!["--out", out];
+    settings.iter().for_each(|setting| arguments.extend(["--set", *setting]));
+    scene.train(&arguments).succeeded();
+}
+
+#[test]
+fn validation_decoding_and_checkpoints_leave_training_untouched() {
+    let scene = Scene::new(60, 12);
+    train(&scene, "watched", "training.validate_every=1");
+    train(&scene, "saved", "training.checkpoint_every=1");
+    train(&scene, "alone", "training.validate_every=1000");
+    assert_eq!(scene.text("watched/metrics.csv").lines().filter(|row| row.contains(",valid,")).count(), 12);
+    for run in ["watched", "saved"] {
+        for ((name, ours), (_, alone)) in weights(&scene, run).iter().zip(&weights(&scene, "alone")) {
+            assert_same(ours, alone, &format!("{run}: {name}"));
+        }
+    }
+}
+
+#[test]
+fn the_seed_is_all_the_chance_there_is() {
+    let scene = Scene::new(60, 12);
+    for (out, seed) in [("one", "seed=1"), ("again", "seed=1"), ("two", "seed=2")] {
+        train(&scene, out, seed);
+    }
+    assert!(scene.files("one/checkpoints").into_values().eq(scene.files("again/checkpoints").into_values()));
+    assert_eq!(scene.text("one/metrics.csv"), scene.text("again/metrics.csv"));
+    let (one, two) = (weights(&scene, "one"), weights(&scene, "two"));
+    let matrices = one.iter().zip(&two).filter(|((_, weight), _)| weight.dim() == 2);
+    for ((name, one), (_, two)) in matrices {
+        assert!(distance(one, two) > 1e-2, "{name} does not depend on the seed");
+    }
+}
+
+/// An experiment in this process: its training pairs and a model.
+struct Bench {
+    experiment: Experiment,
+    train: Dataset,
+    params: Params,
+    model: Transformer,
+}
+
+impl Bench {
+    fn new(scene: &Scene, overrides: &[&str]) -> Bench {
+        let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
+        let mut experiment = Experiment::load(&scene.path("copy.toml"), &overrides).unwrap();
+        experiment.data.train.0[0] = seqloom::data::PairFile::Table(scene.path("train.csv"));
+        let pairs = read_pairs(&experiment.data.train, "source", "target").unwrap();
+        let tokenizers = Tokenizers::train(&experiment.data, &pairs).unwrap();
+        let train = Dataset::new(pairs, &tokenizers, &experiment.data).unwrap();
+        let mut params = Params::new(Device::Cpu, 1);
+        let model = Transformer::new(
+            &experiment.model.transformer,
+            tokenizers.source.vocabulary_size(),
+            tokenizers.target.vocabulary_size(),
+            &mut params,
+        );
+        Bench { experiment, train, params, model }
+    }
+
+    fn trainer(&self) -> Trainer<'_> {
+        let parts = Parts {
+            config: &self.experiment.training,
+            decoding: &self.experiment.decoding,
+            seed: 1,
+            model: &self.model,
+            params: &self.params,
+            width: 32,
+            train: &self.train,
+            valid: &self.train,
+        };
+        Trainer::new(parts, None).unwrap()
+    }
+
+    /// Loss per target token of the given rows as one batch, and the norm of its gradients.
+    fn in_one_batch(&self, rows: &[usize]) -> (f64, f64) {
+        let batch = batch_of(&self.train.examples, rows);
+        let memory = self.model.encode(&batch.source, None);
+        let hidden = self.model.decode(&batch.target_in, &memory, None); // (B, T, D)
+        let logits = self.model.logits(&hidden.flatten(0, 1).index_select(0, &batch.places)); // (N, V)
+        let smoothing = self.experiment.training.label_smoothing;
+        let loss =
+            cross_entropy(&logits, &batch.labels, smoothing).smoothed / batch.target_tokens() as f64;
+        self.params.clear_gradients();
+        loss.backward();
+        (loss.double_value(&[]), clip_gradients(&self.params, 0.0))
+    }
+}
+
+#[test]
+fn an_update_of_two_batches_is_an_update_of_one_batch_of_both() {
+    // Eight words of one letter are a batch, and one of sixteen letters is one: normalising each by itself would show.
+    let scene = Scene::new(2, 1);
+    let short: String = ('a'..='h').map(|letter| format!("{letter},{letter}\n")).collect();
+    scene.write("train.csv", format!("source,target\n{short}abcdefghabcdefgh,hgfedcbahgfedcba\n"));
+    let bench = Bench::new(&scene, &["training.accumulate=2", "training.tokens_per_batch=17"]);
+    let mut sampler = Sampler::new(&bench.train.examples, 17, 1, 0, 0);
+    let [first, second] = [0; 2].map(|_| sampler.next_batch().to_vec());
+    let tokens = |rows: &[usize]| batch_of(&bench.train.examples, rows).target_tokens();
+    assert_ne!(tokens(&first), tokens(&second), "batches of one size would show nothing");
+
+    let (loss, norm) = bench.in_one_batch(&[first, second].concat());
+    let window = bench.trainer().update().unwrap();
+    assert!((window.loss_per_token() / loss - 1.0).abs() < 1e-5, "{} and {loss}", window.loss_per_token());
+    assert!((window.gradient_norm / norm - 1.0).abs() < 1e-4, "{} and {norm}", window.gradient_norm);
+}
+
+#[test]
+fn each_epoch_has_the_same_rows_in_another_order() {
+    let bench = Bench::new(&Scene::new(60, 1), &[]);
+    let mut sampler = Sampler::new(&bench.train.examples, 64, 1, 0, 0);
+    let mut epochs = vec![Vec::new(); 3];
+    while sampler.epoch() < 3 {
+        let epoch = sampler.epoch() as usize;
+        epochs[epoch].push(sampler.next_batch().to_vec());
+    }
+    for (n, epoch) in epochs.iter().enumerate() {
+        let mut rows = epoch.concat();
+        rows.sort_unstable();
+        assert_eq!(rows, (0..60).collect::<Vec<_>>(), "epoch {n}");
+        assert!(!epochs[..n].contains(epoch), "epoch {n} is one that was");
+    }
+}
+
+#[test]
+fn what_teacher_forcing_taught_is_what_decoding_does() {
+    let scene = Scene::trained();
+    let known = scene.text("train.csv");
+    assert!(scene.text("valid.csv").lines().skip(1).all(|row| !known.contains(&format!("\n{row}\n"))));
+    let finished = scene.decode(&["--input", "valid.csv", "--summary", "summary.json"], "").succeeded();
+    assert_eq!(finished.stdout.lines().map(str::to_owned).collect::<Vec<_>>(), words(440)[400..]);
+    let summary: serde_json::Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
+    assert_eq!((&summary["exact_match"], &summary["rows"]), (&1.0.into(), &40.into()));
+    assert!(Path::new(&scene.path("runs/copy/samples/step-00000700.txt")).is_file());
+}

@@ -1,0 +1,103 @@
+//! The Transformer: PyTorch's numbers (`golden`), what must hold for any weights (`meaning`), the first weights
+//! (`beginning`). Every model here is tiny and on the CPU.
+
+mod beginning;
+mod golden;
+mod meaning;
+
+use seqloom::data::batch::{Batch, Source};
+use seqloom::model::TransformerConfig;
+use seqloom::model::layers::Noise;
+use seqloom::model::params::Params;
+use seqloom::model::transformer::Transformer;
+use tch::{Device, Tensor};
+
+use crate::support::Golden;
+
+/// The files of tests/golden/ that hold a model.
+const CASES: [&str; 14] = [
+    "pre_relu_sinusoidal",
+    "post_norm",
+    "gelu",
+    "silu",
+    "swiglu",
+    "rms_norm",
+    "no_bias",
+    "learned",
+    "rotary",
+    "no_positions",
+    "untied",
+    "tied_all",
+    "two_layers",
+    "modern",
+];
+
+/// A model, and the weights that it shares.
+struct Model {
+    params: Params,
+    network: Transformer,
+}
+
+impl Model {
+    fn new(
+        config: &TransformerConfig,
+        source_vocabulary: usize,
+        target_vocabulary: usize,
+        seed: u64,
+    ) -> Model {
+        let mut params = Params::new(Device::Cpu, seed);
+        let network = Transformer::new(config, source_vocabulary, target_vocabulary, &mut params);
+        Model { params, network }
+    }
+
+    /// With the weights of a golden file, whose names must be exactly the model's.
+    fn golden(golden: &Golden) -> Model {
+        let size = |key| golden.number(key) as usize;
+        let (source, target) = (size("source_vocabulary"), size("target_vocabulary"));
+        let model = Model::new(&golden.transformer(), source, target, 1);
+        let weights = golden.under("weights/");
+        let mut names: Vec<&str> = model.params.iter().map(|param| param.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            weights.keys().copied().collect::<Vec<_>>(),
+            "the weights' names"
+        );
+        for param in model.params.iter() {
+            set(&param.tensor, weights[param.name.as_str()]);
+        }
+        model
+    }
+
+    /// Teacher forcing: (B, T, V).
+    fn logits(&self, source: &Source, target_in: &Tensor, noise: Option<&Noise>) -> Tensor {
+        let memory = self.network.encode(source, noise);
+        self.network
+            .logits(&self.network.decode(target_in, &memory, noise))
+    }
+}
+
+/// Overwrites a weight; `copy_` alone would stretch a value of another shape.
+fn set(weight: &Tensor, value: &Tensor) {
+    let _guard = tch::no_grad_guard();
+    assert_eq!(weight.size(), value.size());
+    weight.shallow_clone().copy_(value);
+}
+
+/// The rows of a golden (B, L), without the tokens in `left_out`.
+fn rows(tokens: &Tensor, left_out: &[i64]) -> Vec<Vec<i64>> {
+    let rows = Vec::<Vec<i64>>::try_from(tokens).unwrap();
+    rows.into_iter()
+        .map(|row| {
+            row.into_iter()
+                .filter(|token| !left_out.contains(token))
+                .collect()
+        })
+        .collect()
+}
+
+fn batch(sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Batch {
+    let sources: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
+    let targets: Vec<&[i64]> = targets.iter().map(Vec::as_slice).collect();
+    Batch::new(&sources, &targets)
+}

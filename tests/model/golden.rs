@@ -1,0 +1,143 @@
+//! The same numbers as PyTorch 2.11: tests/golden/make_golden.py quotes the modules that made them.
+
+use seqloom::data::batch::Batch;
+use seqloom::data::vocabulary::{BOS, EOS, PAD};
+use seqloom::model::params::Params;
+use seqloom::training::AdamWConfig;
+use seqloom::training::loss::cross_entropy;
+use seqloom::training::optimizer::AdamW;
+use tch::{Device, IndexOp, Kind, Tensor};
+
+use super::{CASES, Model, batch, rows, set};
+use crate::support::{Golden, assert_close, assert_same};
+
+/// float32 itself is up to 3.5e-6 away from float64 in these files; make_golden.py prints how far.
+const TOLERANCE: f64 = 1e-5;
+
+/// A golden file's three rows of tokens, put together anew by seqloom.
+fn golden_batch(golden: &Golden) -> Batch {
+    let sources = rows(golden.get("source"), &[PAD, EOS]);
+    batch(&sources, &rows(golden.get("target_in"), &[PAD, BOS]))
+}
+
+#[test]
+fn a_batch_holds_what_pytorch_was_fed() {
+    for case in CASES {
+        let golden = Golden::read(case);
+        let batch = golden_batch(&golden);
+        assert_same(&batch.source.tokens, golden.get("source"), case);
+        assert_same(&batch.target_in, golden.get("target_in"), case);
+        let labels = golden.get("labels").flatten(0, 1); // (B * T)
+        assert_same(&batch.labels, &labels.masked_select(&labels.ne(PAD)), case);
+        assert_same(&batch.labels, &labels.index_select(0, &batch.places), case);
+    }
+}
+
+#[test]
+fn logits_are_pytorchs() {
+    for case in CASES {
+        let golden = Golden::read(case);
+        let batch = golden_batch(&golden);
+        let logits = Model::golden(&golden).logits(&batch.source, &batch.target_in, None);
+        assert_close(&logits, golden.get("logits"), TOLERANCE, case);
+    }
+}
+
+#[test]
+fn losses_and_all_gradients_are_pytorchs() {
+    for case in CASES {
+        let golden = Golden::read(case);
+        let (model, batch) = (Model::golden(&golden), golden_batch(&golden));
+        let logits = model.logits(&batch.source, &batch.target_in, None);
+        let real = logits.flatten(0, 1).index_select(0, &batch.places); // (N, V)
+        let loss = cross_entropy(&real, &batch.labels, 0.1);
+        let tokens = batch.target_tokens() as f64;
+        assert_close(&(&loss.smoothed / tokens), golden.get("loss"), 1e-6, case);
+        assert_close(&(&loss.nll / tokens), golden.get("nll"), 1e-6, case);
+        (loss.smoothed / tokens).backward();
+        for (name, gradient) in golden.under("gradients/") {
+            let ours = model.params.get(name).unwrap().grad();
+            assert!(ours.defined(), "{case}: {name} has no gradient");
+            assert_close(&ours, gradient, TOLERANCE, &format!("{case}: gradient of {name}"));
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_is_pytorchs_for_every_smoothing() {
+    let golden = Golden::read("loss");
+    let labels = golden.get("loss/labels").flatten(0, 1); // (B * T)
+    let places = labels.ne(PAD).nonzero().squeeze_dim(1); // (N)
+    for smoothing in ["0.0", "0.1", "0.3"] {
+        let logits = golden.get("loss/logits").copy().set_requires_grad(true);
+        let real = logits.flatten(0, 1).index_select(0, &places); // (N, V)
+        let labels = labels.index_select(0, &places);
+        let loss = cross_entropy(&real, &labels, smoothing.parse().unwrap());
+        let mean = loss.smoothed / places.size()[0] as f64;
+        assert_close(
+            &mean,
+            golden.get(&format!("loss/value_{smoothing}")),
+            1e-6,
+            smoothing,
+        );
+        mean.backward();
+        let gradient = golden.get(&format!("loss/gradient_{smoothing}"));
+        assert_close(
+            &logits.grad(),
+            gradient,
+            1e-7,
+            &format!("gradient at {smoothing}"),
+        );
+        let nll = loss.nll / places.size()[0] as f64;
+        assert_close(
+            &nll,
+            golden.get("loss/value_0.0"),
+            1e-6,
+            "nll is the loss without smoothing",
+        );
+    }
+}
+
+#[test]
+fn ten_steps_of_adamw_are_pytorchs() {
+    let golden = Golden::read("adamw");
+    let config = AdamWConfig {
+        beta1: golden.number("beta1"),
+        beta2: golden.number("beta2"),
+        epsilon: golden.number("epsilon"),
+        weight_decay: golden.number("weight_decay"),
+        ..AdamWConfig::default()
+    };
+    let params = adamw_params(&golden);
+    let mut optimizer = AdamW::new(&config, &params);
+    let rates = Vec::<f64>::try_from(golden.get("adamw/learning_rate")).unwrap();
+    for (step, rate) in rates.into_iter().enumerate() {
+        let at = |what: &str, name: &str| golden.get(&format!("adamw/{what}/{name}")).i(step as i64);
+        params.clear_gradients();
+        for param in params.iter() {
+            // The gradient of sum(g * w) is g.
+            (at("gradient", &param.name) * &param.tensor)
+                .sum(Kind::Float)
+                .backward();
+        }
+        optimizer.step(&params, rate).unwrap();
+        for param in params.iter() {
+            let what = format!("{} after step {}", param.name, step + 1);
+            assert_close(&param.tensor, &at("after", &param.name), 1e-6, &what);
+        }
+    }
+}
+
+/// Two matrices that decay and a bias that does not.
+fn adamw_params(golden: &Golden) -> Params {
+    let mut params = Params::new(Device::Cpu, 1);
+    let mut root = params.root();
+    let _ = root.sub("matrix").matrix("weight", 3, 4);
+    let _ = root.sub("tensor").matrix("weight", 5, 2);
+    let _ = root.sub("vector").vector("bias", 5, 0.0);
+    for param in params.iter() {
+        let initial: &Tensor = golden.get(&format!("adamw/initial/{}", param.name));
+        set(&param.tensor, initial);
+    }
+    params
+}

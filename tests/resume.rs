@@ -1,0 +1,258 @@
+//! A run that is interrupted and resumed is the run that never stopped: the same rows in metrics.csv and the same
+//! weights, bit for bit. Whatever ends it: its own limits, a signal that it can answer, or one that it cannot.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use seqloom::checkpoint::run::RunDirectory;
+
+use crate::support::run::{Finished, Scene, wait_until};
+
+/// Dropout, two batches an update, three updates an epoch; log, validation and checkpoint fall on different steps.
+const SETTINGS: [&str; 8] = [
+    "model.transformer.dropout=0.2",
+    "training.accumulate=2",
+    "training.tokens_per_batch=64",
+    "training.log_every=5",
+    "training.validate_every=6",
+    "training.checkpoint_every=4",
+    "training.keep_last=2",
+    "training.decode_rows=6",
+];
+
+fn scene() -> Scene {
+    Scene::new(60, 12)
+}
+
+fn train_arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let settings = SETTINGS.iter().flat_map(|setting| ["--set", *setting]);
+    ["train", "copy.toml", "--out", out].into_iter().chain(settings).chain(more.iter().copied()).collect()
+}
+
+fn train(scene: &Scene, out: &str, more: &[&str]) -> Finished {
+    scene.seqloom(&train_arguments(out, more))
+}
+
+fn steps(count: u64) -> String {
+    format!("training.steps={count}")
+}
+
+/// What a run learned and what it wrote of it.
+fn ending(scene: &Scene, run: &str) -> BTreeMap<&'static str, Vec<u8>> {
+    let checkpoint = scene.checkpoint(run, "latest");
+    let mut files: BTreeMap<_, _> = ["model.safetensors", "training.safetensors"]
+        .map(|name| (name, scene.read(checkpoint.join(name))))
+        .into();
+    files.insert("metrics.csv", scene.read(format!("{run}/metrics.csv")));
+    files
+}
+
+#[track_caller]
+fn assert_same_ending(scene: &Scene, run: &str, other: &str) {
+    let text = |run: &str| scene.text(format!("{run}/metrics.csv"));
+    assert_eq!(text(run), text(other));
+    assert_eq!(scene.checkpoint(run, "latest").file_name(), scene.checkpoint(other, "latest").file_name());
+    let (ours, theirs) = (ending(scene, run), ending(scene, other));
+    for (name, bytes) in ours {
+        assert!(bytes == theirs[name], "{name} differs");
+    }
+}
+
+/// And the same book-keeping: where it stands, and which step is the best.
+#[track_caller]
+fn assert_same_books(scene: &Scene, run: &str, other: &str) {
+    assert_same_ending(scene, run, other);
+    let state = |run: &str| scene.text(scene.checkpoint(run, "latest").join("state.json"));
+    assert_eq!(state(run), state(other));
+    assert_eq!(scene.text(format!("{run}/best")), scene.text(format!("{other}/best")));
+}
+
+fn log_lines(scene: &Scene, run: &str) -> usize {
+    fs::read_to_string(scene.path(run).join("train.log")).map_or(0, |text| text.lines().count())
+}
+
+#[test]
+fn stopped_at_any_step_and_resumed_is_the_run_that_never_stopped() {
+    let scene = scene();
+    train(&scene, "whole", &["--set", "training.steps=26"]).succeeded();
+    // Before the first log row, within its window, on a log row, on a validation, at an epoch's end, near the end.
+    let stops = ["steps=1", "steps=3", "steps=5", "steps=6", "epochs=3", "steps=13", "steps=25", "steps=26"];
+    for stop in stops {
+        let stop = format!("training.{stop}");
+        let said = train(&scene, "pieces", &["--resume", "--set", &stop]).succeeded().stderr;
+        assert!(said.contains("done: "), "{stop}: {said}");
+    }
+    assert_same_ending(&scene, "pieces", "whole");
+}
+
+#[test]
+fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
+    let scene = scene();
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let (run, whole) = (format!("stopped-{signal}"), format!("whole-{signal}"));
+        let endless = steps(1_000_000);
+        let child = scene.spawn(&train_arguments(&run, &["--set", &endless]));
+        wait_until("it logs", || log_lines(&scene, &run) > 3);
+        send(signal, child.id());
+        let finished = Finished::of(child);
+        assert_eq!(finished.code, Some(code), "{}", finished.stderr);
+        let latest = scene.text(format!("{run}/latest"));
+        let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
+        let said = format!("stopped at step {step}, saved. Go on with --resume\n");
+        assert!(finished.stderr.ends_with(&said), "{}", finished.stderr);
+
+        let end = steps(step + 7);
+        train(&scene, &run, &["--resume", "--set", &end]).succeeded();
+        train(&scene, &whole, &["--set", &end]).succeeded();
+        assert_same_books(&scene, &run, &whole);
+    }
+}
+
+fn send(signal: &str, process: u32) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {process}")]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn killed_at_any_moment_and_resumed_is_the_run_that_was_left_alone() {
+    let scene = scene();
+    let end = ["--set", "training.steps=120"];
+    train(&scene, "whole", &end).succeeded();
+    for lines in [2, 9, 4, 14] {
+        let before = log_lines(&scene, "killed");
+        let mut child = scene.spawn(&train_arguments("killed", &[&end[..], &["--resume"]].concat()));
+        wait_until("it logs", || log_lines(&scene, "killed") >= before + lines);
+        // The process number is as random as it need be: any moment must do.
+        std::thread::sleep(std::time::Duration::from_micros(u64::from(child.id() % 50) * 200));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    train(&scene, "killed", &[&end[..], &["--resume"]].concat()).succeeded();
+    assert_same_books(&scene, "killed", "whole");
+    let left_over = scene.files("killed").into_keys().find(|path| path.to_string_lossy().contains("partial"));
+    assert_eq!(left_over, None);
+}
+
+#[test]
+fn killed_before_its_first_checkpoint_it_starts_anew() {
+    let scene = scene();
+    let end = ["--set", "training.steps=8"];
+    train(&scene, "whole", &end).succeeded();
+    let config = scene.text("whole/config.toml");
+    scene.write("killed/config.toml", config);
+    scene.write("killed/metrics.csv", "step,epoch\n5,1\n");
+    scene.write("killed/checkpoints/.partial-step-00000004/model.safetensors", "half of");
+    train(&scene, "killed", &[&end[..], &["--resume"]].concat()).succeeded();
+    assert_same_books(&scene, "killed", "whole");
+}
+
+#[test]
+fn killed_between_its_last_checkpoint_and_its_last_validation_it_still_validates() {
+    let scene = scene();
+    let end = ["--set", "training.steps=8"];
+    train(&scene, "run", &end).succeeded();
+    let metrics = scene.text("run/metrics.csv");
+    let state = scene.read(scene.checkpoint("run", "latest").join("state.json"));
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    let saved = state["metrics_bytes"].as_u64().unwrap() as usize;
+    assert!(metrics[saved..].contains(",valid,"), "the row behind the checkpoint: {metrics}");
+    scene.write("run/metrics.csv", &metrics[..saved]);
+    train(&scene, "run", &[&end[..], &["--resume"]].concat()).succeeded();
+    assert_eq!(scene.text("run/metrics.csv"), metrics);
+}
+
+#[test]
+fn a_run_that_is_complete_is_left_as_it_is() {
+    let scene = Scene::trained();
+    let before = scene.files("runs");
+    let finished = scene.train(&["--resume"]).succeeded();
+    let said = "runs/copy is complete: 700 steps. `--set training.steps=N` goes on to N.\n";
+    assert_eq!((finished.stderr.as_str(), finished.stdout.as_str()), (said, ""));
+    assert!(scene.files("runs") == before);
+}
+
+#[test]
+fn a_run_is_not_started_twice_nor_resumed_with_what_changes_its_learning() {
+    let scene = Scene::trained();
+    let before = scene.files("runs");
+    scene.train(&[]).refused(
+        2,
+        "error: runs/copy holds this run already\n\
+         hint: --resume goes on with it, --out DIR starts another one beside it",
+    );
+    for (key, value) in [("training.adamw.learning_rate", "2e-3"), ("seed", "2"), ("data.valid", "train.csv")] {
+        let change = format!("{key}={value}");
+        for more in [&["--set", &change, "--resume"][..], &["--set", &change]] {
+            scene.train(more).refused(
+                2,
+                &format!(
+                    "error: runs/copy holds another experiment: {key} differ\n\
+                     hint: name another folder with --out, or remove that one"
+                ),
+            );
+        }
+    }
+    assert!(scene.files("runs") == before);
+}
+
+/// A kill may come between the best checkpoint and the naming of it.
+#[test]
+fn the_best_checkpoint_that_is_not_named_yet_is_named_later() {
+    let scene = Scene::trained();
+    let best = scene.text("runs/copy/best");
+    fs::remove_file(scene.path("runs/copy/best")).unwrap();
+    scene.train(&["--resume", "--set", "training.steps=701"]).succeeded();
+    assert_eq!(scene.text("runs/copy/best"), best);
+}
+
+#[test]
+fn figures_that_were_lost_are_not_filled_with_nothing() {
+    let scene = Scene::trained();
+    scene.write("runs/copy/metrics.csv", "step,epoch\n");
+    scene.train(&["--resume", "--set", "training.steps=701"]).refused_naming(
+        1,
+        &["runs/copy/metrics.csv must have at least ", " bytes, as when the checkpoint was saved, but it has 11\nhint: "],
+    );
+    assert_eq!(scene.text("runs/copy/metrics.csv"), "step,epoch\n");
+}
+
+/// A run directory with checkpoints of one small file.
+fn with_checkpoints(scene: &Scene, steps: &[u64]) -> RunDirectory {
+    let run = RunDirectory::at(&scene.path("run"));
+    run.create("name = \"a\"\n").unwrap();
+    for step in steps {
+        run.save(*step, &[("state.json", b"{}".to_vec())]).unwrap();
+    }
+    run
+}
+
+fn checkpoints(scene: &Scene) -> Vec<PathBuf> {
+    let entries = fs::read_dir(scene.path("run/checkpoints")).unwrap();
+    let mut names: Vec<PathBuf> = entries.map(|entry| entry.unwrap().file_name().into()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn pruning_keeps_the_newest_and_the_best() {
+    let scene = scene();
+    let run = with_checkpoints(&scene, &[1, 2, 3, 4, 5]);
+    run.name_best(2).unwrap();
+    run.prune(2).unwrap();
+    assert_eq!(checkpoints(&scene), ["step-00000002", "step-00000004", "step-00000005"].map(PathBuf::from));
+    run.name_best(5).unwrap();
+    run.prune(1).unwrap();
+    assert_eq!(checkpoints(&scene), [PathBuf::from("step-00000005")]);
+}
+
+/// As it is when `latest` was set back by hand, past a checkpoint that is damaged.
+#[test]
+fn pruning_keeps_what_is_named_the_latest_though_newer_ones_are_there() {
+    let scene = scene();
+    let run = with_checkpoints(&scene, &[7, 8, 9, 3]);
+    run.prune(1).unwrap();
+    assert_eq!(run.latest().unwrap(), Some(3));
+    assert!(checkpoints(&scene).contains(&PathBuf::from("step-00000003")), "{:?}", checkpoints(&scene));
+}

@@ -1,0 +1,257 @@
+//! The house rules that the compiler does not know: which folder may use which, and what only one of them may do.
+//!
+//! It reads the paths (`crate::…`, `super::…`) and the words of src/, without comments and without unit tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a module at the top of src/ may use of the others. A new one gets its row here, in ARCHITECTURE.md and a reason.
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("error", &[]),
+    ("shim", &["error"]),
+    ("runtime", &["error", "shim"]),
+    ("metrics", &["error"]),
+    ("data", &["error", "runtime"]),
+    ("model", &["error", "runtime", "shim", "data::batch", "data::vocabulary"]),
+    ("decoding", &["error", "data::batch", "data::vocabulary", "model"]),
+    ("training", &["error", "runtime", "shim", "data", "model", "decoding", "metrics"]),
+    ("checkpoint", &["error", "model::params"]),
+    ("config", &["error", "runtime", "data", "model", "decoding", "training"]),
+    (
+        "cli",
+        &["error", "runtime", "shim", "data", "model", "decoding", "training", "metrics", "checkpoint", "config"],
+    ),
+];
+
+/// A file of src/.
+struct SourceFile {
+    /// From src/, with `/`.
+    name: String,
+    /// The whole of it.
+    text: String,
+    /// Without comments and without the unit tests at its end.
+    code: String,
+}
+
+impl SourceFile {
+    fn all() -> Vec<SourceFile> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let (mut files, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    files.push(SourceFile::read(&root, &path));
+                }
+            }
+        }
+        // Unit tests may use whatever they like.
+        files.retain(|file| !file.name.ends_with("/tests.rs") && !file.name.contains("/tests/"));
+        assert!(files.len() > 30, "only {} files in {}", files.len(), root.display());
+        files
+    }
+
+    fn read(root: &Path, path: &Path) -> SourceFile {
+        let parts: PathBuf = path.strip_prefix(root).unwrap().into();
+        let name = parts.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>().join("/");
+        let text = fs::read_to_string(path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        SourceFile { name, code: code.join("\n"), text }
+    }
+
+    /// Where it stands: `data::pairs::lines`; nothing for lib.rs and main.rs.
+    fn module(&self) -> Vec<&str> {
+        let path = self.name.trim_end_matches(".rs").trim_end_matches("/mod");
+        path.split('/').filter(|part| !matches!(*part, "lib" | "main")).collect()
+    }
+
+    /// The module at the top of src/ that it belongs to.
+    fn top(&self) -> &str {
+        self.module().first().copied().unwrap_or_default()
+    }
+
+    /// Every path into this crate, from its root: `data::batch::Source`.
+    fn paths(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (at, _) in self.code.match_indices("crate::") {
+            expand("", &self.code[at + "crate::".len()..], &mut found);
+        }
+        for (at, _) in self.code.match_indices("super::") {
+            if !self.code[..at].ends_with("super::") {
+                let (mut module, mut rest) = (self.module(), &self.code[at..]);
+                while let Some(further) = rest.strip_prefix("super::") {
+                    module.pop();
+                    rest = further;
+                }
+                let prefix: String = module.iter().map(|part| format!("{part}::")).collect();
+                expand(&prefix, rest, &mut found);
+            }
+        }
+        found
+    }
+
+    /// Whether `word` stands somewhere, and not as a part of a longer name.
+    fn says(&self, word: &str) -> bool {
+        let in_name = |c: char| c.is_alphanumeric() || c == '_';
+        self.code.match_indices(word).any(|(at, _)| {
+            let (before, after) = (&self.code[..at], &self.code[at + word.len()..]);
+            !(word.starts_with(in_name) && before.ends_with(in_name)
+                || word.ends_with(in_name) && after.starts_with(in_name))
+        })
+    }
+}
+
+/// Reads a path, or a group of them, from the beginning of `code`.
+fn expand(prefix: &str, code: &str, found: &mut Vec<String>) {
+    let Some(group) = code.strip_prefix('{') else {
+        let end = code.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(code.len());
+        let (path, rest) = code.split_at(end);
+        match path.strip_suffix("::") {
+            Some(path) if rest.starts_with('{') => expand(&format!("{prefix}{path}::"), rest, found),
+            _ => found.push(format!("{prefix}{path}")),
+        }
+        return;
+    };
+    let (mut depth, mut start) = (0, 0);
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                let item = group[start..at].trim();
+                if !item.is_empty() {
+                    expand(prefix, item, found);
+                }
+                start = at + 1;
+                if character == '}' {
+                    return;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// True where `path` is `module` or lies in it.
+fn lies_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Fails for each file outside `allowed` (files, or folders with a slash) that says one of the words.
+#[track_caller]
+fn only(allowed: &[&str], words: &[&str]) {
+    let is_allowed = |name: &str| allowed.iter().any(|place| name == *place || place.ends_with('/') && name.starts_with(place));
+    for file in SourceFile::all() {
+        let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
+        assert!(said.is_empty() || is_allowed(&file.name), "src/{} says {said:?}; only {allowed:?} may", file.name);
+    }
+    // A rule about words that nobody says is a rule that has lost its subject.
+    assert!(SourceFile::all().iter().any(|file| words.iter().any(|word| file.says(word))), "nobody says {words:?}");
+}
+
+/// Fails for each file in `place` that says one of the words.
+#[track_caller]
+fn never(place: &str, words: &[&str]) {
+    let mut files = SourceFile::all();
+    files.retain(|file| file.name.starts_with(place));
+    assert!(!files.is_empty(), "there is no src/{place}");
+    for file in files {
+        let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
+        assert!(said.is_empty(), "src/{} says {said:?}", file.name);
+    }
+}
+
+#[test]
+fn the_reader_of_paths_reads_what_rust_reads() {
+    let read = |code: &str| {
+        let file = SourceFile { name: "a/b/c.rs".into(), code: code.into(), text: String::new() };
+        file.paths()
+    };
+    assert_eq!(read("use crate::x::{self, Y, z::{P, Q}};\n"), ["x::self", "x::Y", "x::z::P", "x::z::Q"]);
+    assert_eq!(read("use super::{d, e::F};"), ["a::b::d", "a::b::e::F"]);
+    assert_eq!(read("super::super::e::f(crate::g::h())"), ["g::h", "a::e::f"]);
+    assert_eq!(read("use crate::{\n    m,\n    n::O,\n};"), ["m", "n::O"]);
+}
+
+#[test]
+fn each_module_uses_only_what_lies_below_it() {
+    for file in SourceFile::all() {
+        let Some((_, may_use)) = MAY_USE.iter().find(|(top, _)| *top == file.top()) else {
+            assert!(["lib.rs", "main.rs"].contains(&file.name.as_str()), "MAY_USE has no row for src/{}", file.name);
+            continue;
+        };
+        for path in file.paths() {
+            let its_own = lies_in(&path, file.top());
+            let allowed = its_own || may_use.iter().any(|module| lies_in(&path, module));
+            assert!(allowed, "src/{} uses crate::{path}; {} may use {may_use:?}", file.name, file.top());
+        }
+    }
+}
+
+#[test]
+fn metrics_know_no_tensors_and_pairs_and_tokens_neither() {
+    never("metrics/", &["tch"]);
+    never("data/pairs", &["tch"]);
+    never("data/tokenizer", &["tch"]);
+    never("data/vocabulary.rs", &["tch"]);
+}
+
+#[test]
+fn a_model_does_no_input_and_no_output_and_sees_no_text() {
+    never("model/", &["std::fs", "std::io", "std::env", "std::path", "print!", "println!", "eprint!", "eprintln!"]);
+    never("model/", &["tokenizer", "tokenizers", "dataset", "pairs"]);
+}
+
+#[test]
+fn a_search_knows_no_model_and_no_tensor() {
+    for place in ["decoding/search.rs", "decoding/greedy.rs", "decoding/config.rs"] {
+        never(place, &["crate::model", "tch"]);
+    }
+}
+
+#[test]
+fn only_training_runs_backward() {
+    only(&["training/"], &["backward(", "run_backward"]);
+}
+
+#[test]
+fn only_checkpoint_writes_model_files() {
+    // Nor does anybody write with tch, which cannot write what is needed.
+    only(&["checkpoint/"], &["safetensors::", "write_safetensors", "save_multi", "VarStore", "write_npy"]);
+}
+
+#[test]
+fn only_the_command_line_and_the_report_write_to_the_terminal() {
+    let macros = ["print!", "println!", "eprint!", "eprintln!", "dbg!"];
+    only(&["cli/", "training/report.rs"], &macros);
+    only(&["cli/", "training/report.rs"], &["stdout", "stderr", "is_terminal", "indicatif"]);
+}
+
+#[test]
+fn only_the_report_reads_the_clock_and_nothing_draws_a_seed_from_the_system() {
+    only(&["training/report.rs"], &["Instant", "SystemTime", "elapsed"]);
+    never("", &["thread_rng", "rand::rng(", "from_entropy", "from_os_rng", "OsRng", "manual_seed_from"]);
+}
+
+#[test]
+fn only_the_shim_is_unsafe() {
+    only(&["shim.rs"], &["unsafe", "unsafe_code"]);
+}
+
+#[test]
+fn nothing_panics_by_name_where_a_users_data_can_be_at_fault() {
+    for place in ["cli/", "data/", "checkpoint/", "config", "decoding/", "metrics/", "training/"] {
+        never(place, &[".unwrap()", "panic!(", "todo!(", "unimplemented!(", "unreachable!("]);
+    }
+}
+
+#[test]
+fn each_file_begins_with_what_it_does_and_is_short_enough_to_read() {
+    for file in SourceFile::all() {
+        assert!(file.text.starts_with("//! "), "src/{} must begin with a line that says what it does", file.name);
+        let lines = file.text.lines().count();
+        assert!(lines <= 450, "src/{} has {lines} lines, 450 are the most", file.name);
+    }
+}

@@ -1,0 +1,243 @@
+//! A tiny experiment in a folder of its own, and the binary run there as a user runs it.
+//!
+//! The task is to copy short words. Every run is on the CPU with one thread: the same seed gives the same bits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// `copy.toml` of every scene.
+const EXPERIMENT: &str = r#"name = "copy"
+[data]
+train = "train.csv"
+valid = "valid.csv"
+[model.transformer]
+width = 32
+heads = 2
+feed_forward = 64
+encoder_layers = 1
+decoder_layers = 1
+dropout = 0.0
+[training]
+steps = 700
+tokens_per_batch = 512
+log_every = 100
+validate_every = 100
+checkpoint_every = 100
+[training.adamw]
+learning_rate = 1e-2
+[training.inverse_sqrt]
+warmup = 40
+[decoding]
+max_length_offset = 4
+[runtime]
+device = "cpu"
+threads = 1
+"#;
+
+/// A folder with an experiment, its data, and the runs that a test makes of it.
+pub struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    /// `copy.toml`, `train.csv` and `valid.csv`, always the same; no word is in both sets.
+    pub fn new(train: usize, valid: usize) -> Scene {
+        let scene = Scene { folder: tempfile::tempdir().unwrap() };
+        let words = words(train + valid);
+        scene.write("copy.toml", EXPERIMENT);
+        scene.write("train.csv", table(&words[..train]));
+        scene.write("valid.csv", table(&words[train..]));
+        scene
+    }
+
+    /// With the finished run `runs/copy`. It is trained once for all tests; each has its own copy to break.
+    pub fn trained() -> Scene {
+        static RUN: OnceLock<BTreeMap<PathBuf, Vec<u8>>> = OnceLock::new();
+        let files = RUN.get_or_init(|| {
+            let scene = Scene::new(400, 40);
+            scene.train(&[]).succeeded();
+            scene.files("runs")
+        });
+        let scene = Scene::new(400, 40);
+        for (path, bytes) in files {
+            scene.write(path, bytes);
+        }
+        scene
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and the folders above it.
+    pub fn write(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// The bytes of a file.
+    pub fn read(&self, name: impl AsRef<Path>) -> Vec<u8> {
+        let path = self.path(name);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// A file's text.
+    pub fn text(&self, name: impl AsRef<Path>) -> String {
+        String::from_utf8(self.read(name)).unwrap()
+    }
+
+    /// All files under a folder, named from the scene's.
+    pub fn files(&self, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![PathBuf::from(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(self.path(&folder)).unwrap() {
+                let name = folder.join(entry.unwrap().file_name());
+                if self.path(&name).is_dir() {
+                    folders.push(name);
+                } else {
+                    found.insert(name.clone(), self.read(&name));
+                }
+            }
+        }
+        found
+    }
+
+    /// The checkpoint folder that a run's `latest` or `best` names.
+    pub fn checkpoint(&self, run: &str, pointer: &str) -> PathBuf {
+        let step = self.text(format!("{run}/{pointer}"));
+        Path::new(run).join("checkpoints").join(step.trim())
+    }
+
+    /// `seqloom train copy.toml` and more.
+    pub fn train(&self, more: &[&str]) -> Finished {
+        self.seqloom(&[&["train", "copy.toml"], more].concat())
+    }
+
+    /// `seqloom decode` on `runs/copy` and more; `input` is its standard input.
+    pub fn decode(&self, more: &[&str], input: &str) -> Finished {
+        self.fed(&[&["decode", "runs/copy"], more].concat(), input.as_bytes())
+    }
+
+    /// The binary, run in the folder.
+    pub fn seqloom(&self, arguments: &[&str]) -> Finished {
+        self.fed(arguments, b"")
+    }
+
+    /// The binary with something on its standard input.
+    pub fn fed(&self, arguments: &[&str], input: &[u8]) -> Finished {
+        let mut child = self.spawn(arguments);
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        // A process of its own accord may end before it has read all; a full pipe must not stop us.
+        let feeding = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let finished = Finished::of(child);
+        feeding.join().unwrap();
+        finished
+    }
+
+    /// The binary, started in the folder.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        start(self.folder.path(), arguments)
+    }
+}
+
+/// The binary, started in any folder.
+pub fn start(folder: &Path, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_seqloom"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What a process left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// Nothing where a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Waits for the process.
+    pub fn of(child: Child) -> Finished {
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// It must have ended well.
+    #[track_caller]
+    pub fn succeeded(self) -> Finished {
+        assert_eq!(self.code, Some(0), "a signal where there is no code:\n{}", self.stderr);
+        self
+    }
+
+    /// It must have said exactly this on stderr, with this exit code and nothing on stdout.
+    #[track_caller]
+    pub fn refused(&self, code: i32, stderr: &str) {
+        assert_eq!(self.stderr.trim_end(), stderr);
+        self.refused_naming(code, &[]);
+    }
+
+    /// Its only words must be an error, short and without a trace of our insides, and say all of `parts`.
+    #[track_caller]
+    pub fn refused_naming(&self, code: i32, parts: &[&str]) {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{}", self.stderr);
+        assert!(self.stderr.starts_with("error: "), "{}", self.stderr);
+        assert!(self.stderr.lines().count() <= 4, "{}", self.stderr);
+        for ours in ["panicked", "RUST_BACKTRACE", "frame #", "src/"] {
+            assert!(!self.stderr.contains(ours), "{}", self.stderr);
+        }
+        for part in parts {
+            assert!(self.stderr.contains(part), "must say {part:?}:\n{}", self.stderr);
+        }
+    }
+}
+
+/// Waits until something holds; fails after a minute.
+#[track_caller]
+pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// `count` different words of two to six letters, the same ones on every call.
+pub fn words(count: usize) -> Vec<String> {
+    let mut state = 1u64;
+    let mut next = |below: u64| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % below
+    };
+    let (mut seen, mut words) = (BTreeSet::new(), Vec::new());
+    while words.len() < count {
+        let length = 2 + next(5);
+        let word: String = (0..length).map(|_| char::from(b'a' + next(8) as u8)).collect();
+        if seen.insert(word.clone()) {
+            words.push(word);
+        }
+    }
+    words
+}
+
+fn table(words: &[String]) -> String {
+    let rows: String = words.iter().map(|word| format!("{word},{word}\n")).collect();
+    format!("source,target\n{rows}")
+}

@@ -1,0 +1,12 @@
+//! The one integration-test binary; each module tests one promise.
+
+mod bad_input;
+mod config;
+mod decode;
+mod experiments;
+mod keys;
+mod meaning;
+mod model;
+mod resume;
+mod structure;
+mod support;
