@@ -7,7 +7,8 @@ const LIBTORCH_VERSION: &str = "2.11";
 
 fn main() {
     println!("cargo:rerun-if-changed=src/shim.cpp");
-    let lib = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where libtorch is"));
+    let lib =
+        PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where libtorch is"));
     let root = lib.parent().expect("libtorch's lib folder has a parent").to_path_buf();
     check_version(&root);
     compile_shim(&root);

@@ -66,7 +66,11 @@ fn main() {
         eprintln!("round {round}: seqloom {:.1}, PyTorch {:.1} pairs/s", own[round - 1], theirs[round - 1]);
     }
     let (own, theirs) = (median(own), median(theirs));
-    println!("training, {} threads: seqloom {own:.1}, PyTorch {theirs:.1} pairs/s, ratio {:.2}", args.threads, own / theirs);
+    println!(
+        "training, {} threads: seqloom {own:.1}, PyTorch {theirs:.1} pairs/s, ratio {:.2}",
+        args.threads,
+        own / theirs
+    );
 }
 
 /// Pairs per second over the timed updates.
@@ -134,17 +138,15 @@ fn run_reference(args: &Args) -> f64 {
     if args.large {
         command.args(["--width", "512", "--ff", "2048", "--heads", "8", "--layers", "6"]);
     }
-    let printed: serde_json::Value = serde_json::from_str(&output(command)).expect("the reference prints JSON");
+    let printed: serde_json::Value =
+        serde_json::from_str(&output(command)).expect("the reference prints JSON");
     printed["pairs_per_s"].as_f64().expect("the reference prints its speed")
 }
 
 /// Arguments that both sides take.
 fn shared(args: &Args) -> Vec<String> {
-    let numbers = [
-        ("--updates", args.updates),
-        ("--warmup", args.warmup),
-        ("--threads", args.threads as u64),
-    ];
+    let numbers =
+        [("--updates", args.updates), ("--warmup", args.warmup), ("--threads", args.threads as u64)];
     let mut out = vec!["--data".to_owned(), args.data.display().to_string()];
     out.extend(numbers.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]));
     out

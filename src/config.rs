@@ -58,9 +58,7 @@ impl Experiment {
     /// # Errors
     /// A file that cannot be read, and all that [`Experiment::parse`] refuses.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
-        let size = std::fs::metadata(path)
-            .map_err(|error| Error::file("read", path, &error))?
-            .len();
+        let size = std::fs::metadata(path).map_err(|error| Error::file("read", path, &error))?.len();
         if size > LARGEST_FILE {
             let message =
                 format!("an experiment file must have at most {LARGEST_FILE} bytes, but this has {size}");
@@ -81,11 +79,7 @@ impl Experiment {
     /// # Errors
     /// Text that is no TOML; unknown, missing and ill-typed keys; values against the rules.
     pub fn parse(text: &str, place: &str, overrides: &[String]) -> Result<Experiment> {
-        let places = Places {
-            file: place,
-            text,
-            overrides,
-        };
+        let places = Places { file: place, text, overrides };
         Node::from_toml(text)
             .and_then(|tree| resolve(tree, overrides))
             .map_err(|complaint| places.error(complaint))
@@ -97,11 +91,7 @@ impl Experiment {
     /// As [`Experiment::parse`].
     pub fn with_overrides(&self, overrides: &[String]) -> Result<Experiment> {
         let place = format!("experiment `{}`", self.name);
-        let places = Places {
-            file: &place,
-            text: "",
-            overrides,
-        };
+        let places = Places { file: &place, text: "", overrides };
         Node::from_json(&self.to_json())
             .and_then(|tree| resolve(tree, overrides))
             .map_err(|complaint| places.error(complaint))
@@ -125,14 +115,8 @@ impl Experiment {
     /// # Errors
     /// As [`Experiment::parse`].
     pub fn from_json(json: &serde_json::Value, place: &str) -> Result<Experiment> {
-        let places = Places {
-            file: place,
-            text: "",
-            overrides: &[],
-        };
-        Node::from_json(json)
-            .and_then(|tree| resolve(tree, &[]))
-            .map_err(|complaint| places.error(complaint))
+        let places = Places { file: place, text: "", overrides: &[] };
+        Node::from_json(json).and_then(|tree| resolve(tree, &[])).map_err(|complaint| places.error(complaint))
     }
 
     fn fill_in(&mut self) {
@@ -157,10 +141,7 @@ impl Experiment {
             return Ok(());
         }
         Err(Problem {
-            keys: vec![
-                "model.transformer.tied_embeddings".into(),
-                "data.shared_vocabulary".into(),
-            ],
+            keys: vec!["model.transformer.tied_embeddings".into(), "data.shared_vocabulary".into()],
             message: "`tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false"
                 .into(),
             hint: Some("\"target_output\" ties two of the three and needs no shared vocabulary".into()),
@@ -199,11 +180,7 @@ fn check_name(name: &str) -> std::result::Result<(), Problem> {
         _ => format!("`name` must be a plain folder name, but it is {name:?}"),
     };
     let hint = "the run's folder is runs/NAME: letters, digits, `-`, `_` and `.` are safe";
-    Err(Problem {
-        keys: vec!["name".into()],
-        message,
-        hint: Some(hint.into()),
-    })
+    Err(Problem { keys: vec!["name".into()], message, hint: Some(hint.into()) })
 }
 
 /// From a tree and what `--set` adds to a checked experiment.
@@ -216,11 +193,7 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
         && let Value::Table(entries) = &mut tree.value
     {
         let node = Node::new(Value::Table(Vec::new()), Origin::Unseen);
-        entries.push(tree::Entry {
-            key: "data".to_string(),
-            origin: Origin::Unseen,
-            node,
-        });
+        entries.push(tree::Entry { key: "data".to_string(), origin: Origin::Unseen, node });
     }
     let mut experiment: Experiment = read::read(&tree)?;
     experiment.fill_in();
@@ -232,14 +205,8 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
 fn locate(problem: Problem, tree: &Node) -> Complaint {
     let written: Vec<&Node> = problem.keys.iter().filter_map(|key| tree.at(key)).collect();
     let set = written.iter().find_map(|node| node.set_within());
-    let origin = set
-        .or(written.first().map(|node| node.origin))
-        .unwrap_or(Origin::Unseen);
-    Complaint {
-        origin,
-        message: problem.message,
-        hint: problem.hint,
-    }
+    let origin = set.or(written.first().map(|node| node.origin)).unwrap_or(Origin::Unseen);
+    Complaint { origin, message: problem.message, hint: problem.hint }
 }
 
 /// What is needed to name a place for a person.

@@ -120,7 +120,11 @@ impl Problem {
     }
 
     /// Each of these whole numbers must be at least `minimum`, and none larger than [`Problem::LARGEST`].
-    pub fn check_whole(table: &str, minimum: u64, values: &[(&str, u64)]) -> std::result::Result<(), Problem> {
+    pub fn check_whole(
+        table: &str,
+        minimum: u64,
+        values: &[(&str, u64)],
+    ) -> std::result::Result<(), Problem> {
         for (key, value) in values {
             let must = match *value {
                 value if value < minimum => format!("at least {minimum}"),

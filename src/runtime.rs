@@ -111,7 +111,8 @@ fn choose_device(name: &str) -> Result<Device> {
         return Ok(Device::Cuda(index));
     }
     let message = format!("`runtime.device` is `{name}`, but libtorch sees {seen} GPUs");
-    Err(Error::input(message).hint("`seqloom doctor` says what is missing; `--set runtime.device=cpu` goes without"))
+    Err(Error::input(message)
+        .hint("`seqloom doctor` says what is missing; `--set runtime.device=cpu` goes without"))
 }
 
 /// The seed for one purpose at one step: the first 64 bits of a SHA-256 over (run seed, step, purpose).

@@ -40,39 +40,17 @@ fn an_override_takes_toml_and_where_it_is_none_text() {
     for (argument, toml) in [
         ("training.steps=100", "[training]\nsteps = 100"),
         ("runtime.device=cuda:1", "[runtime]\ndevice = \"cuda:1\""),
-        (
-            "model.transformer.positions=rotary",
-            "[model.transformer]\npositions = \"rotary\"",
-        ),
-        (
-            "model.transformer.bias = false",
-            "[model.transformer]\nbias = false",
-        ),
-        (
-            "training.adamw={learning_rate=1e-2}",
-            "[training.adamw]\nlearning_rate = 0.01",
-        ),
-        (
-            "data.source.bpe.vocabulary=100",
-            "[data.source.bpe]\nvocabulary = 100",
-        ),
+        ("model.transformer.positions=rotary", "[model.transformer]\npositions = \"rotary\""),
+        ("model.transformer.bias = false", "[model.transformer]\nbias = false"),
+        ("training.adamw={learning_rate=1e-2}", "[training.adamw]\nlearning_rate = 0.01"),
+        ("data.source.bpe.vocabulary=100", "[data.source.bpe]\nvocabulary = 100"),
         ("data.source.column=1", "[data.source]\ncolumn = \"1\""),
     ] {
-        assert_eq!(
-            accepted(LEAST, &[argument]),
-            accepted(&format!("{LEAST}{toml}"), &[]),
-            "{argument}"
-        );
+        assert_eq!(accepted(LEAST, &[argument]), accepted(&format!("{LEAST}{toml}"), &[]), "{argument}");
     }
     let train = |value: &str| accepted(&LEAST.replace("\"train.csv\"", value), &[]);
-    assert_eq!(
-        accepted(LEAST, &["data.train=/tmp/a b=c.csv"]),
-        train("\"/tmp/a b=c.csv\"")
-    );
-    assert_eq!(
-        accepted(LEAST, &["data.train=[\"a.csv\", \"b.csv\"]"]),
-        train("[\"a.csv\", \"b.csv\"]")
-    );
+    assert_eq!(accepted(LEAST, &["data.train=/tmp/a b=c.csv"]), train("\"/tmp/a b=c.csv\""));
+    assert_eq!(accepted(LEAST, &["data.train=[\"a.csv\", \"b.csv\"]"]), train("[\"a.csv\", \"b.csv\"]"));
     assert_eq!(accepted(LEAST, &["seed=2", "seed=3"]).seed, 3);
     let alone = accepted("", &["name=a", "data.train=train.csv", "data.valid=valid.csv"]);
     assert_eq!(alone, accepted(LEAST, &[]));
@@ -90,23 +68,16 @@ fn what_is_written_back_reads_as_the_same_experiment() {
         let experiment = accepted(LEAST, &overrides);
         assert_eq!(accepted(&experiment.to_toml(), &[]), experiment);
         let json = serde_json::from_str(&experiment.to_json().to_string()).unwrap();
-        assert_eq!(
-            Experiment::from_json(&json, "model.safetensors").unwrap(),
-            experiment
-        );
+        assert_eq!(Experiment::from_json(&json, "model.safetensors").unwrap(), experiment);
     }
 }
 
 #[test]
 fn a_checked_experiment_takes_further_overrides() {
     let experiment = accepted(LEAST, &[]);
-    let longer = experiment
-        .with_overrides(&strings(&["decoding.batch_size=7"]))
-        .unwrap();
+    let longer = experiment.with_overrides(&strings(&["decoding.batch_size=7"])).unwrap();
     assert_eq!(longer, accepted(LEAST, &["decoding.batch_size=7"]));
-    let error = experiment
-        .with_overrides(&strings(&["decoding.batch_size=0"]))
-        .unwrap_err();
+    let error = experiment.with_overrides(&strings(&["decoding.batch_size=0"])).unwrap_err();
     assert_eq!(
         error.to_string(),
         "error: --set decoding.batch_size=0: `batch_size` must be at least 1, but it is 0"
@@ -117,9 +88,7 @@ fn a_checked_experiment_takes_further_overrides() {
 fn json_of_a_checkpoint_is_read_as_strictly_as_a_file() {
     let mut json = accepted(LEAST, &[]).to_json();
     json["model"]["transformer"]["extra"] = 1.into();
-    let error = Experiment::from_json(&json, "model.safetensors")
-        .unwrap_err()
-        .to_string();
+    let error = Experiment::from_json(&json, "model.safetensors").unwrap_err().to_string();
     assert!(
         error.starts_with("error: model.safetensors: unknown key `extra` in [model.transformer]\n"),
         "{error}"
@@ -136,10 +105,7 @@ fn a_file_that_cannot_be_read_is_refused() {
     std::fs::write(&path, b"name = \"\xff\"").unwrap();
     assert_eq!(
         load().message(),
-        format!(
-            "{}: an experiment file must be UTF-8 text, but it is not",
-            path.display()
-        )
+        format!("{}: an experiment file must be UTF-8 text, but it is not", path.display())
     );
     std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
     let large = "an experiment file must have at most 1048576 bytes, but this has 2097152";
@@ -160,10 +126,6 @@ fn no_text_however_broken_panics() {
     }
     for deep in ["[", "{a=", "a.", "[a."] {
         let _ = Experiment::parse(&format!("a = {}", deep.repeat(10_000)), "a.toml", &[]);
-        let _ = Experiment::parse(
-            &deep.repeat(10_000),
-            "a.toml",
-            &[format!("{}=1", deep.repeat(10_000))],
-        );
+        let _ = Experiment::parse(&deep.repeat(10_000), "a.toml", &[format!("{}=1", deep.repeat(10_000))]);
     }
 }

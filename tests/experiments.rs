@@ -32,7 +32,8 @@ fn root() -> &'static Path {
 
 fn configs() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("configs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut configs: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    let mut configs: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
     configs.sort_unstable();
     assert!(configs.len() >= 7, "{configs:?}");
     configs

@@ -27,7 +27,8 @@ fn weights(scene: &Scene, run: &str) -> Vec<(String, Tensor)> {
 
 /// Trains for a few updates with dropout.
 fn train(scene: &Scene, out: &str, more: &str) {
-    let settings = ["model.transformer.dropout=0.2", "training.tokens_per_batch=64", "training.steps=12", more];
+    let settings =
+        ["model.transformer.dropout=0.2", "training.tokens_per_batch=64", "training.steps=12", more];
     let mut arguments = vec!["--out", out];
     settings.iter().for_each(|setting| arguments.extend(["--set", *setting]));
     scene.train(&arguments).succeeded();
@@ -109,8 +110,7 @@ impl Bench {
         let hidden = self.model.decode(&batch.target_in, &memory, None); // (B, T, D)
         let logits = self.model.logits(&hidden.flatten(0, 1).index_select(0, &batch.places)); // (N, V)
         let smoothing = self.experiment.training.label_smoothing;
-        let loss =
-            cross_entropy(&logits, &batch.labels, smoothing).smoothed / batch.target_tokens() as f64;
+        let loss = cross_entropy(&logits, &batch.labels, smoothing).smoothed / batch.target_tokens() as f64;
         self.params.clear_gradients();
         loss.backward();
         (loss.double_value(&[]), clip_gradients(&self.params, 0.0))

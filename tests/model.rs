@@ -58,11 +58,7 @@ impl Model {
         let weights = golden.under("weights/");
         let mut names: Vec<&str> = model.params.iter().map(|param| param.name.as_str()).collect();
         names.sort_unstable();
-        assert_eq!(
-            names,
-            weights.keys().copied().collect::<Vec<_>>(),
-            "the weights' names"
-        );
+        assert_eq!(names, weights.keys().copied().collect::<Vec<_>>(), "the weights' names");
         for param in model.params.iter() {
             set(&param.tensor, weights[param.name.as_str()]);
         }
@@ -72,8 +68,7 @@ impl Model {
     /// Teacher forcing: (B, T, V).
     fn logits(&self, source: &Source, target_in: &Tensor, noise: Option<&Noise>) -> Tensor {
         let memory = self.network.encode(source, noise);
-        self.network
-            .logits(&self.network.decode(target_in, &memory, noise))
+        self.network.logits(&self.network.decode(target_in, &memory, noise))
     }
 }
 
@@ -87,13 +82,7 @@ fn set(weight: &Tensor, value: &Tensor) {
 /// The rows of a golden (B, L), without the tokens in `left_out`.
 fn rows(tokens: &Tensor, left_out: &[i64]) -> Vec<Vec<i64>> {
     let rows = Vec::<Vec<i64>>::try_from(tokens).unwrap();
-    rows.into_iter()
-        .map(|row| {
-            row.into_iter()
-                .filter(|token| !left_out.contains(token))
-                .collect()
-        })
-        .collect()
+    rows.into_iter().map(|row| row.into_iter().filter(|token| !left_out.contains(token)).collect()).collect()
 }
 
 fn batch(sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Batch {

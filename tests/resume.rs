@@ -90,10 +90,13 @@ fn stopped_at_any_step_and_resumed_is_the_run_that_never_stopped() {
 #[test]
 fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
     let scene = scene();
-    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+    // With validations, and without: a signal falls into the longest thing there is, and that is one.
+    for (signal, code, every) in
+        [("TERM", 143, "training.validate_every=6"), ("INT", 130, "training.validate_every=1000")]
+    {
         let (run, whole) = (format!("stopped-{signal}"), format!("whole-{signal}"));
         let endless = steps(1_000_000);
-        let child = scene.spawn(&train_arguments(&run, &["--set", &endless]));
+        let child = scene.spawn(&train_arguments(&run, &["--set", &endless, "--set", every]));
         wait_until("it logs", || log_lines(&scene, &run) > 3);
         send(signal, child.id());
         let finished = Finished::of(child);
@@ -104,8 +107,8 @@ fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
         assert!(finished.stderr.ends_with(&said), "{}", finished.stderr);
 
         let end = steps(step + 7);
-        train(&scene, &run, &["--resume", "--set", &end]).succeeded();
-        train(&scene, &whole, &["--set", &end]).succeeded();
+        train(&scene, &run, &["--resume", "--set", &end, "--set", every]).succeeded();
+        train(&scene, &whole, &["--set", &end, "--set", every]).succeeded();
         assert_same_books(&scene, &run, &whole);
     }
 }
@@ -182,7 +185,8 @@ fn a_run_is_not_started_twice_nor_resumed_with_what_changes_its_learning() {
         "error: runs/copy holds this run already\n\
          hint: --resume goes on with it, --out DIR starts another one beside it",
     );
-    for (key, value) in [("training.adamw.learning_rate", "2e-3"), ("seed", "2"), ("data.valid", "train.csv")] {
+    for (key, value) in [("training.adamw.learning_rate", "2e-3"), ("seed", "2"), ("data.valid", "train.csv")]
+    {
         let change = format!("{key}={value}");
         for more in [&["--set", &change, "--resume"][..], &["--set", &change]] {
             scene.train(more).refused(
@@ -213,7 +217,10 @@ fn figures_that_were_lost_are_not_filled_with_nothing() {
     scene.write("runs/copy/metrics.csv", "step,epoch\n");
     scene.train(&["--resume", "--set", "training.steps=701"]).refused_naming(
         1,
-        &["runs/copy/metrics.csv must have at least ", " bytes, as when the checkpoint was saved, but it has 11\nhint: "],
+        &[
+            "runs/copy/metrics.csv must have at least ",
+            " bytes, as when the checkpoint was saved, but it has 11\nhint: ",
+        ],
     );
     assert_eq!(scene.text("runs/copy/metrics.csv"), "step,epoch\n");
 }
@@ -255,4 +262,41 @@ fn pruning_keeps_what_is_named_the_latest_though_newer_ones_are_there() {
     run.prune(1).unwrap();
     assert_eq!(run.latest().unwrap(), Some(3));
     assert!(checkpoints(&scene).contains(&PathBuf::from("step-00000003")), "{:?}", checkpoints(&scene));
+}
+
+#[test]
+fn a_run_that_ended_before_its_first_checkpoint_may_begin_anew_with_another_config() {
+    let scene = Scene::new(60, 12);
+    scene.write("runs/copy/config.toml", scene.read("copy.toml"));
+    let few = ["--set", "training.steps=2", "--set", "training.adamw.learning_rate=1e-3"];
+    scene.train(&few).succeeded();
+    assert_eq!(scene.text("runs/copy/latest").trim(), "step-00000002");
+}
+
+#[test]
+fn resuming_with_other_training_pairs_is_refused() {
+    let scene = Scene::new(60, 12);
+    scene.train(&["--set", "training.steps=2"]).succeeded();
+    scene.write("train.csv", scene.text("train.csv") + "abc,cba\n");
+    let resumed = scene.train(&["--resume", "--set", "training.steps=4"]);
+    resumed.refused(
+        2,
+        "error: the training pairs are not those that the run began with\n\
+         hint: put them back, or train anew with --out DIR",
+    );
+}
+
+#[test]
+fn without_latest_the_newest_checkpoint_is_resumed_and_a_wrong_one_is_named() {
+    let scene = Scene::new(60, 12);
+    scene.train(&["--set", "training.steps=2"]).succeeded();
+    scene.write("runs/copy/latest", "step-00000009\n");
+    scene.train(&["--resume"]).refused(
+        1,
+        "error: runs/copy/latest names step-00000009, which is not there\n\
+         hint: name one of these in it: step-00000002",
+    );
+    std::fs::remove_file(scene.path("runs/copy/latest")).unwrap();
+    let resumed = scene.train(&["--resume", "--set", "training.steps=3"]).succeeded();
+    assert!(resumed.stderr.contains("going on from step 2"), "{}", resumed.stderr);
 }

@@ -19,7 +19,18 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("config", &["error", "runtime", "data", "model", "decoding", "training"]),
     (
         "cli",
-        &["error", "runtime", "shim", "data", "model", "decoding", "training", "metrics", "checkpoint", "config"],
+        &[
+            "error",
+            "runtime",
+            "shim",
+            "data",
+            "model",
+            "decoding",
+            "training",
+            "metrics",
+            "checkpoint",
+            "config",
+        ],
     ),
 ];
 
@@ -142,13 +153,22 @@ fn lies_in(path: &str, module: &str) -> bool {
 /// Fails for each file outside `allowed` (files, or folders with a slash) that says one of the words.
 #[track_caller]
 fn only(allowed: &[&str], words: &[&str]) {
-    let is_allowed = |name: &str| allowed.iter().any(|place| name == *place || place.ends_with('/') && name.starts_with(place));
+    let is_allowed = |name: &str| {
+        allowed.iter().any(|place| name == *place || place.ends_with('/') && name.starts_with(place))
+    };
     for file in SourceFile::all() {
         let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
-        assert!(said.is_empty() || is_allowed(&file.name), "src/{} says {said:?}; only {allowed:?} may", file.name);
+        assert!(
+            said.is_empty() || is_allowed(&file.name),
+            "src/{} says {said:?}; only {allowed:?} may",
+            file.name
+        );
     }
     // A rule about words that nobody says is a rule that has lost its subject.
-    assert!(SourceFile::all().iter().any(|file| words.iter().any(|word| file.says(word))), "nobody says {words:?}");
+    assert!(
+        SourceFile::all().iter().any(|file| words.iter().any(|word| file.says(word))),
+        "nobody says {words:?}"
+    );
 }
 
 /// Fails for each file in `place` that says one of the words.
@@ -179,7 +199,11 @@ fn the_reader_of_paths_reads_what_rust_reads() {
 fn each_module_uses_only_what_lies_below_it() {
     for file in SourceFile::all() {
         let Some((_, may_use)) = MAY_USE.iter().find(|(top, _)| *top == file.top()) else {
-            assert!(["lib.rs", "main.rs"].contains(&file.name.as_str()), "MAY_USE has no row for src/{}", file.name);
+            assert!(
+                ["lib.rs", "main.rs"].contains(&file.name.as_str()),
+                "MAY_USE has no row for src/{}",
+                file.name
+            );
             continue;
         };
         for path in file.paths() {
@@ -200,7 +224,10 @@ fn metrics_know_no_tensors_and_pairs_and_tokens_neither() {
 
 #[test]
 fn a_model_does_no_input_and_no_output_and_sees_no_text() {
-    never("model/", &["std::fs", "std::io", "std::env", "std::path", "print!", "println!", "eprint!", "eprintln!"]);
+    never(
+        "model/",
+        &["std::fs", "std::io", "std::env", "std::path", "print!", "println!", "eprint!", "eprintln!"],
+    );
     never("model/", &["tokenizer", "tokenizers", "dataset", "pairs"]);
 }
 
@@ -250,7 +277,11 @@ fn nothing_panics_by_name_where_a_users_data_can_be_at_fault() {
 #[test]
 fn each_file_begins_with_what_it_does_and_is_short_enough_to_read() {
     for file in SourceFile::all() {
-        assert!(file.text.starts_with("//! "), "src/{} must begin with a line that says what it does", file.name);
+        assert!(
+            file.text.starts_with("//! "),
+            "src/{} must begin with a line that says what it does",
+            file.name
+        );
         let lines = file.text.lines().count();
         assert!(lines <= 450, "src/{} has {lines} lines, 450 are the most", file.name);
     }

@@ -89,11 +89,14 @@ pub fn read(path: &Path) -> Result<(ModelHeader, Named)> {
     let Some(metadata) = metadata else {
         return Err(Error::input(format!("{place} is a safetensors file, but none that seqloom wrote")));
     };
-    let unreadable = |error| Error::failure(format!("{place} is damaged: its header cannot be read: {error}"));
+    let unreadable =
+        |error| Error::failure(format!("{place} is damaged: its header cannot be read: {error}"));
     let header: Value = serde_json::from_str(&metadata).map_err(unreadable)?;
     if let Some(found) = header["format_version"].as_u64().filter(|&found| found > FORMAT_VERSION.into()) {
         let message = format!("{place} has format {found}, but this seqloom reads up to {FORMAT_VERSION}");
-        return Err(Error::input(message).hint(format!("it was written by seqloom {}", header["seqloom_version"])));
+        return Err(
+            Error::input(message).hint(format!("it was written by seqloom {}", header["seqloom_version"]))
+        );
     }
     let header: ModelHeader = serde_json::from_value(header).map_err(unreadable)?;
     if !is_sound(&header.sha256, &bytes) {

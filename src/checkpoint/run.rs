@@ -77,9 +77,22 @@ impl RunDirectory {
         !empty && !self.path.join(CONFIG).exists()
     }
 
-    /// The step of the newest checkpoint.
+    /// The step of the newest checkpoint: the one that `latest` names, or without that file the highest there is.
+    ///
+    /// # Errors
+    /// `latest` names a checkpoint that is not there.
     pub fn latest(&self) -> Result<Option<u64>> {
-        self.pointer(LATEST)
+        let steps = if self.path.join(CHECKPOINTS).exists() { self.steps()? } else { Vec::new() };
+        match self.pointer(LATEST)? {
+            Some(step) if !steps.contains(&step) => {
+                let there: Vec<String> = steps.iter().copied().map(folder_name).collect();
+                let (pointer, name) = (self.path.join(LATEST), folder_name(step));
+                let message = format!("{} names {name}, which is not there", pointer.display());
+                Err(Error::failure(message).hint(format!("name one of these in it: {}", there.join(", "))))
+            }
+            Some(step) => Ok(Some(step)),
+            None => Ok(steps.into_iter().max()),
+        }
     }
 
     /// The step of the best checkpoint.
@@ -232,14 +245,14 @@ fn write_through(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// A rename is on the disk only when its folder is.
 fn flush_folder(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::file("write", path, &error))
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| Error::file("write", path, &error))
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file("remove", path, &error))
+        }
         _ => Ok(()),
     }
 }

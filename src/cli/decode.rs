@@ -3,7 +3,7 @@
 //! The input is read and written a chunk at a time; within a chunk rows are sorted by length.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -31,13 +31,13 @@ pub struct DecodeArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
     /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input
-    #[arg(long, short, default_value = "-")]
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
     input: PathBuf,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long)]
     column: Option<String>,
     /// Where outputs go; - for standard output
-    #[arg(long, short, default_value = "-")]
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// How outputs are written [default: by the output's extension, else text]
     #[arg(long, value_enum)]
@@ -70,6 +70,10 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let data = &loaded.experiment.data;
     let column = args.column.as_deref().unwrap_or(&data.source.column);
     let mut sources = Sources::open(&args.input, column, &data.target.column)?;
+    refuse_same_file(&args.input, &args.output)?;
+    if args.input == Path::new("-") && std::io::stdin().is_terminal() {
+        eprintln!("reading sources from standard input, one a line; Ctrl-D ends them");
+    }
     let mut writer = Writer::open(&args.output, args.format)?;
     let mut tally = Tally { examples_left: args.examples, ..Tally::default() };
     loop {
@@ -92,6 +96,17 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
 }
 
+/// The output is written while the input is read.
+fn refuse_same_file(input: &Path, output: &Path) -> Result<()> {
+    match (input.canonicalize(), output.canonicalize()) {
+        (Ok(one), Ok(other)) if one == other && one.is_file() => {
+            Err(Error::input(format!("{} cannot be the input and the output at once", input.display()))
+                .hint("name another file with --output"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The hypothesis and the output text of each row. An empty source has an empty output.
 fn decode_rows(
     loaded: &LoadedModel,
@@ -105,8 +120,12 @@ fn decode_rows(
     for (row, source) in rows.iter().zip(&encoded) {
         if source.ids.len() > limit {
             let length = source.ids.len();
-            let message = format!("a source may have {limit} tokens (`data.source.max_length`), but this row's has {length}");
-            return Err(Error::input(message).at(sources.place(row.line)).hint("split it into shorter sources"));
+            let message = format!(
+                "a source may have {limit} tokens (`data.source.max_length`), but this row's has {length}"
+            );
+            return Err(Error::input(message)
+                .at(sources.place(row.line))
+                .hint("split it into shorter sources"));
         }
         tally.unknown += source.unknown;
     }
@@ -114,7 +133,9 @@ fn decode_rows(
     let ids: Vec<&[i64]> = said.iter().map(|&row| encoded[row].ids.as_slice()).collect();
     let silent = Hypothesis { tokens: Vec::new(), score: 0.0, finished: true };
     let mut out = vec![(silent, String::new()); rows.len()];
-    for (row, hypothesis) in said.into_iter().zip(decode(&loaded.stepper(), &ids, &loaded.experiment.decoding)?) {
+    for (row, hypothesis) in
+        said.into_iter().zip(decode(&loaded.stepper(), &ids, &loaded.experiment.decoding)?)
+    {
         let text = loaded.tokenizers.target.decode(&hypothesis.tokens);
         out[row] = (hypothesis, text);
     }
@@ -167,7 +188,8 @@ impl Tally {
     }
 
     fn write(&self, path: &Path) -> Result<()> {
-        let mut summary = json!({ "rows": self.rows, "unfinished": self.unfinished, "unknown": self.unknown });
+        let mut summary =
+            json!({ "rows": self.rows, "unfinished": self.unfinished, "unknown": self.unknown });
         if self.scores.rows > 0 {
             summary["exact_match"] = json!(self.scores.exact_match());
             summary["symbol_error_rate"] = json!(self.scores.symbol_error_rate());
@@ -195,19 +217,29 @@ struct Writer {
 
 impl Writer {
     fn open(output: &Path, format: Option<OutputFormat>) -> Result<Writer> {
-        let by_extension = match Format::of(output) {
-            Format::Csv => OutputFormat::Csv,
-            Format::Jsonl => OutputFormat::Jsonl,
-            Format::Text | Format::Tsv => OutputFormat::Text,
+        let format = match (format, Format::of(output)) {
+            (Some(format), _) => format,
+            (None, Format::Csv) => OutputFormat::Csv,
+            (None, Format::Jsonl) => OutputFormat::Jsonl,
+            (None, Format::Text) => OutputFormat::Text,
+            (None, Format::Tsv) => {
+                return Err(Error::input(format!(
+                    "outputs are not written as TSV, but {} asks for it",
+                    output.display()
+                ))
+                .hint("name a .csv or .jsonl, or say --format"));
+            }
         };
         let stdout = output == Path::new("-");
         let to: Box<dyn Write> = if stdout {
             Box::new(BufWriter::new(std::io::stdout()))
         } else {
-            Box::new(BufWriter::new(File::create(output).map_err(|error| Error::file("write", output, &error))?))
+            Box::new(BufWriter::new(
+                File::create(output).map_err(|error| Error::file("write", output, &error))?,
+            ))
         };
         let place = if stdout { "standard output".to_owned() } else { output.display().to_string() };
-        Ok(Writer { to, format: format.unwrap_or(by_extension), place, header_due: true })
+        Ok(Writer { to, format, place, header_due: true })
     }
 
     /// Writes a row; false when the reader has gone away.
@@ -241,7 +273,8 @@ impl Writer {
         } else {
             writer.write_record(&fields)
         };
-        let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot lay out a CSV row: {error}"));
+        let failed =
+            |error: &dyn std::fmt::Display| Error::failure(format!("cannot lay out a CSV row: {error}"));
         laid_out.map_err(|error| failed(&error))?;
         let bytes = writer.into_inner().map_err(|error| failed(&error))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -48,7 +48,8 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     }
     section(&mut text, "Experiment", experiment.to_toml().trim());
     let sides = [("source", &tokenizers.source), ("target", &tokenizers.target)];
-    let lines: Vec<String> = sides.iter().map(|(side, tokenizer)| describe(side, tokenizer, args.vocabulary)).collect();
+    let lines: Vec<String> =
+        sides.iter().map(|(side, tokenizer)| describe(side, tokenizer, args.vocabulary)).collect();
     section(&mut text, "Vocabularies", &lines.join("\n"));
     section(&mut text, "Parameters", &parameters(&weights, args.tensors));
     print(&text)

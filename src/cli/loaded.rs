@@ -11,7 +11,7 @@ use crate::decoding::decoder::ModelStepper;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, RuntimeConfig};
 
 /// What a model file holds, on the device that it runs on.
 pub struct LoadedModel {
@@ -35,7 +35,10 @@ impl LoadedModel {
         refuse_fixed(overrides)?;
         let (header, weights) = model_file::read(&path)?;
         let place = path.display().to_string();
-        let experiment = Experiment::from_json(&header.config, &place)?.with_overrides(overrides)?;
+        // What the model was trained on says nothing of the machine that it is run on.
+        let trained = Experiment::from_json(&header.config, &place)?;
+        let portable = Experiment { runtime: RuntimeConfig::default(), ..trained };
+        let experiment = portable.with_overrides(overrides)?;
         let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(&place))?;
         let runtime = Runtime::start(&experiment.runtime)?;
         let mut params = Params::new(runtime.device, experiment.seed);
@@ -60,8 +63,10 @@ pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Para
 fn refuse_fixed(overrides: &[String]) -> Result<()> {
     let fixed = overrides.iter().find(|text| !text.starts_with("decoding.") && !text.starts_with("runtime."));
     match fixed {
-        Some(text) => Err(Error::input(format!("only decoding.* and runtime.* can be set here, but not `{text}`"))
-            .hint("the rest was settled by training, and stands in the checkpoint")),
+        Some(text) => {
+            Err(Error::input(format!("only decoding.* and runtime.* can be set here, but not `{text}`"))
+                .hint("the rest was settled by training, and stands in the checkpoint"))
+        }
         None => Ok(()),
     }
 }

@@ -30,9 +30,9 @@ const AFTER_HELP: &str = "A first run:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Trains a model as an experiment file says
+    /// Trains the model that an experiment file describes
     Train(train::TrainArgs),
-    /// Writes the targets of sources that no target is known of
+    /// Decodes sources with a trained model
     Decode(decode::DecodeArgs),
     /// Shows what a checkpoint holds: config, vocabularies, weights, where it stood
     Inspect(inspect::InspectArgs),
@@ -56,7 +56,8 @@ pub fn main() -> ExitCode {
 
 /// Colours `error:` and `hint:` where a person looks on and NO_COLOR is not set.
 fn coloured(text: &str) -> String {
-    if !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+    if !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    {
         return text.to_owned();
     }
     text.replacen("error:", "\x1b[1;31merror:\x1b[0m", 1).replacen("\nhint:", "\n\x1b[1;36mhint:\x1b[0m", 1)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
+use tch::Device;
 
 use super::loaded::build;
 use crate::checkpoint::model_file::ModelHeader;
@@ -13,6 +14,7 @@ use crate::config::Experiment;
 use crate::data::DataConfig;
 use crate::data::dataset::{Dataset, Tokenizers};
 use crate::data::pairs::read_pairs;
+use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::{Runtime, StopFlag};
@@ -32,7 +34,7 @@ pub struct TrainArgs {
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
     /// The run's directory [default: runs/NAME]
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Goes on from the run's latest checkpoint; starts where there is none
     #[arg(long)]
@@ -155,11 +157,17 @@ impl Saved {
 /// Makes sure that the directory is free, or holds this very experiment; the checkpoint to go on from.
 fn claim(run: &RunDirectory, experiment: &Experiment, resume: bool) -> Result<Option<Saved>> {
     let place = run.path().display();
+    if run.path().is_file() {
+        return Err(Error::input(format!("a run needs a folder, but {place} is a file"))
+            .hint("name another folder with --out"));
+    }
     if run.holds_something_else() {
         return Err(Error::input(format!("{place} is not empty and holds no run"))
             .hint("name another folder with --out"));
     }
-    let Some(text) = run.config()? else { return Ok(None) };
+    let latest = run.latest()?;
+    // A run that ended before its first checkpoint has nothing to lose, and may begin anew with another config.
+    let (Some(text), Some(step)) = (run.config()?, latest) else { return Ok(None) };
     let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
     let differing = differing_keys(&there.to_json(), &experiment.to_json());
     let fixed: Vec<&String> =
@@ -173,7 +181,7 @@ fn claim(run: &RunDirectory, experiment: &Experiment, resume: bool) -> Result<Op
         return Err(Error::input(format!("{place} holds this run already"))
             .hint("--resume goes on with it, --out DIR starts another one beside it"));
     }
-    run.latest()?.map(|step| Saved::read(run, step)).transpose()
+    Saved::read(run, step).map(Some)
 }
 
 /// Paths of the keys that two configs do not agree on.
@@ -226,10 +234,15 @@ impl Data {
             }
             if set.unknown != [0, 0] {
                 let [source, target] = set.unknown;
-                line += &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
+                line +=
+                    &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
             }
             report.say(&line);
         }
+        let described =
+            |tokenizer: &Tokenizer| format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind());
+        let (source, target) = (described(&self.tokenizers.source), described(&self.tokenizers.target));
+        report.say(&format!("vocabularies: source {source}, target {target}"));
     }
 }
 
@@ -241,15 +254,20 @@ fn introduce(
     params: &Params,
 ) {
     let numbers: usize = params.iter().map(|param| param.tensor.numel()).sum();
-    let Runtime { device, threads } = runtime;
+    let device = match runtime.device {
+        Device::Cpu => format!("the CPU ({} threads)", runtime.threads),
+        other => format!("{other:?}"),
+    };
     let (name, place) = (&experiment.name, run.path().display());
-    report.say(&format!("{name}: {numbers} parameters on {device:?}, {threads} threads, into {place}"));
+    report.say(&format!("{name}: {numbers} parameters on {device}, into {place}"));
 }
 
 fn conclude(report: &mut Report, run: &RunDirectory, outcome: Outcome, progress: &Progress) {
     report.close();
     let (step, path) = (progress.step, run.path().display());
-    let best = progress.best.map_or(String::new(), |best| format!("; the best validation was at step {}", best.step));
+    let best = progress
+        .best
+        .map_or(String::new(), |best| format!("; the best validation was at step {}", best.step));
     report.say(&match outcome {
         Outcome::Complete => format!("done: {step} steps{best}. Decode with: seqloom decode {path}"),
         Outcome::OutOfPatience => {
@@ -278,8 +296,8 @@ fn save(
     ];
     run.save(progress.step, &files)?;
     // A kill may have come between this and the best checkpoint itself: what is not named yet is named now.
-    if let Some(best) = progress.best.filter(|best| run.checkpoint(best.step).is_dir()) {
-        run.name_best(best.step)?;
+    if let Some(best) = snapshot.best.filter(|&best| run.checkpoint(best).is_dir()) {
+        run.name_best(best)?;
     }
     run.prune(experiment.training.keep_last)
 }

@@ -13,10 +13,7 @@ use super::tree::{Complaint, Entry, Node, Origin, Value};
 
 /// Reads a whole tree.
 pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, Complaint> {
-    let root = Reader {
-        node: tree,
-        path: String::new(),
-    };
+    let root = Reader { node: tree, path: String::new() };
     T::deserialize(&root).map_err(|trouble| root.settle(trouble))
 }
 
@@ -24,10 +21,7 @@ pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, Complaint> {
 #[derive(Debug)]
 enum Trouble {
     Missing(&'static str),
-    Unknown {
-        key: String,
-        known: &'static [&'static str],
-    },
+    Unknown { key: String, known: &'static [&'static str] },
     Wanted(String),
     Other(String),
     Settled(Complaint),
@@ -58,10 +52,7 @@ impl de::Error for Trouble {
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Trouble::Unknown {
-            key: key.to_string(),
-            known,
-        }
+        Trouble::Unknown { key: key.to_string(), known }
     }
 
     fn invalid_type(_: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
@@ -89,20 +80,12 @@ impl<'n> Reader<'n> {
     }
 
     fn join(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_string()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
     }
 
     /// ` in [model.transformer]`, or nothing at the root.
     fn in_table(&self) -> String {
-        if self.path.is_empty() {
-            String::new()
-        } else {
-            format!(" in [{}]", self.path)
-        }
+        if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) }
     }
 
     fn complain(&self, message: String) -> Complaint {
@@ -144,11 +127,7 @@ impl<'n> Reader<'n> {
             Some(near) => format!("did you mean `{near}`? Keys there: {keys}"),
             None => format!("keys there: {keys}"),
         };
-        Complaint {
-            origin,
-            message,
-            hint: Some(hint),
-        }
+        Complaint { origin, message, hint: Some(hint) }
     }
 
     /// The text here, or what was typed for it at `--set`.
@@ -177,15 +156,10 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
             Value::Whole(number) => visitor.visit_i64(*number),
             Value::Real(number) => visitor.visit_f64(*number),
             Value::Truth(truth) => visitor.visit_bool(*truth),
-            Value::List(list) => visitor.visit_seq(Items {
-                rest: list.iter(),
-                reader: self,
-            }),
-            Value::Table(entries) => visitor.visit_map(Entries {
-                rest: entries.iter(),
-                value: None,
-                reader: self,
-            }),
+            Value::List(list) => visitor.visit_seq(Items { rest: list.iter(), reader: self }),
+            Value::Table(entries) => {
+                visitor.visit_map(Entries { rest: entries.iter(), value: None, reader: self })
+            }
         };
         result.map_err(|trouble| self.settle(trouble).into())
     }
@@ -255,18 +229,12 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
         let text = self.text().unwrap_or("");
         if variants.contains(&text) {
             let variant: StrDeserializer<'_, Trouble> = text.into_deserializer();
-            return visitor
-                .visit_enum(variant)
-                .map_err(|trouble| self.settle(trouble).into());
+            return visitor.visit_enum(variant).map_err(|trouble| self.settle(trouble).into());
         }
         let (key, shown, choices) = (self.key(), self.node.value.shown(), variants.join("`, `"));
         let message = format!("`{key}` must be one of `{choices}`, but it is {shown}");
         let hint = nearest(text, variants).map(|near| format!("did you mean `{near}`?"));
-        Err(Trouble::Settled(Complaint {
-            origin: self.node.origin,
-            message,
-            hint,
-        }))
+        Err(Trouble::Settled(Complaint { origin: self.node.origin, message, hint }))
     }
 
     forward_to_deserialize_any! {
@@ -300,10 +268,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
         let Some(entry) = self.value else {
             return Err(Trouble::Other("a value was asked for before its key".to_string()));
         };
-        seed.deserialize(&Reader {
-            node: &entry.node,
-            path: self.reader.join(&entry.key),
-        })
+        seed.deserialize(&Reader { node: &entry.node, path: self.reader.join(&entry.key) })
     }
 }
 
@@ -318,10 +283,7 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Trouble> {
         let path = self.reader.path.clone();
-        self.rest
-            .next()
-            .map(|node| seed.deserialize(&Reader { node, path }))
-            .transpose()
+        self.rest.next().map(|node| seed.deserialize(&Reader { node, path })).transpose()
     }
 }
 

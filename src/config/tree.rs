@@ -57,11 +57,7 @@ pub(super) struct Complaint {
 
 impl Complaint {
     pub(super) fn new(origin: Origin, message: impl Into<String>) -> Self {
-        Complaint {
-            origin,
-            message: message.into(),
-            hint: None,
-        }
+        Complaint { origin, message: message.into(), hint: None }
     }
 }
 
@@ -81,21 +77,14 @@ impl Value {
 
 impl Node {
     pub(super) fn new(value: Value, origin: Origin) -> Self {
-        Node {
-            value,
-            origin,
-            typed: None,
-        }
+        Node { value, origin, typed: None }
     }
 
     /// The tree of a TOML text.
     pub(super) fn from_toml(text: &str) -> Result<Node, Complaint> {
         let document = DeTable::parse(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
-            Complaint::new(
-                Origin::File(start),
-                format!("this is not TOML: {}", reason(&error, text)),
-            )
+            Complaint::new(Origin::File(start), format!("this is not TOML: {}", reason(&error, text)))
         })?;
         // The root is the whole file, so no line of it is its place.
         let entries = table_entries(document.get_ref(), &Origin::File, DEPTH)?;
@@ -125,23 +114,13 @@ impl Node {
         let (mut place, mut above) = (self, "");
         for key in keys {
             let Value::Table(entries) = &mut place.value else {
-                return Err(Complaint::new(
-                    origin,
-                    format!("`{above}` is a value, not a table"),
-                ));
+                return Err(Complaint::new(origin, format!("`{above}` is a value, not a table")));
             };
-            let index = entries
-                .iter()
-                .position(|entry| entry.key == *key)
-                .unwrap_or_else(|| {
-                    let node = Node::new(Value::Table(Vec::new()), origin);
-                    entries.push(Entry {
-                        key: key.to_string(),
-                        origin,
-                        node,
-                    });
-                    entries.len() - 1
-                });
+            let index = entries.iter().position(|entry| entry.key == *key).unwrap_or_else(|| {
+                let node = Node::new(Value::Table(Vec::new()), origin);
+                entries.push(Entry { key: key.to_string(), origin, node });
+                entries.len() - 1
+            });
             (place, above) = (&mut entries[index].node, key);
         }
         *place = value;
@@ -151,10 +130,7 @@ impl Node {
     /// The value at a path of keys.
     pub(super) fn at(&self, path: &str) -> Option<&Node> {
         path.split('.').try_fold(self, |node, key| match &node.value {
-            Value::Table(entries) => entries
-                .iter()
-                .find(|entry| entry.key == key)
-                .map(|entry| &entry.node),
+            Value::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
             _ => None,
         })
     }
@@ -174,9 +150,7 @@ fn reason(error: &toml::de::Error, text: &str) -> String {
     let message = error.message();
     let message = [", expected nothing", ", expected literal string"]
         .iter()
-        .fold(message, |message, tail| {
-            message.strip_suffix(tail).unwrap_or(message)
-        });
+        .fold(message, |message, tail| message.strip_suffix(tail).unwrap_or(message));
     match error.span().and_then(|span| text.get(span)) {
         Some(key) if message == "duplicate key" => format!("{message} `{}`", key.escape_debug()),
         _ => message.to_string(),
@@ -208,16 +182,9 @@ fn table_entries(
     // The parser sorts by name; people read from the top.
     let mut rows: Vec<_> = table.iter().collect();
     rows.sort_by_key(|(key, _)| key.span().start);
-    let entry = |(key, value): (
-        &toml::Spanned<std::borrow::Cow<'_, str>>,
-        &toml::Spanned<DeValue<'_>>,
-    )| {
+    let entry = |(key, value): (&toml::Spanned<std::borrow::Cow<'_, str>>, &toml::Spanned<DeValue<'_>>)| {
         let node = from_toml(value.get_ref(), origin_of(value.span().start), origin_of, depth)?;
-        Ok(Entry {
-            key: key.get_ref().to_string(),
-            origin: origin_of(key.span().start),
-            node,
-        })
+        Ok(Entry { key: key.get_ref().to_string(), origin: origin_of(key.span().start), node })
     };
     rows.into_iter().map(entry).collect()
 }
@@ -265,19 +232,13 @@ fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, Complaint> 
             (None, Some(real)) if number.is_f64() => Value::Real(real),
             _ => return Err(too_large(origin, number)),
         },
-        Json::Array(list) => Value::List(
-            list.iter()
-                .map(|item| from_json(item, depth - 1))
-                .collect::<Result<_, _>>()?,
-        ),
+        Json::Array(list) => {
+            Value::List(list.iter().map(|item| from_json(item, depth - 1)).collect::<Result<_, _>>()?)
+        }
         Json::Object(table) => {
             let there = table.iter().filter(|(_, value)| !value.is_null());
             let entry = |(key, value): (&String, &Json)| {
-                Ok(Entry {
-                    key: key.clone(),
-                    origin,
-                    node: from_json(value, depth - 1)?,
-                })
+                Ok(Entry { key: key.clone(), origin, node: from_json(value, depth - 1)? })
             };
             Value::Table(there.map(entry).collect::<Result<_, _>>()?)
         }
@@ -286,10 +247,7 @@ fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, Complaint> 
 }
 
 fn too_large(origin: Origin, number: impl std::fmt::Display) -> Complaint {
-    Complaint::new(
-        origin,
-        format!("a whole number must fit in 64 bits, but it is {number}"),
-    )
+    Complaint::new(origin, format!("a whole number must fit in 64 bits, but it is {number}"))
 }
 
 fn too_deep(origin: Origin) -> Complaint {

@@ -64,13 +64,7 @@ pub struct SideConfig {
 
 impl Default for SideConfig {
     fn default() -> Self {
-        SideConfig {
-            column: String::new(),
-            max_length: 512,
-            characters: None,
-            words: None,
-            bpe: None,
-        }
+        SideConfig { column: String::new(), max_length: 512, characters: None, words: None, bpe: None }
     }
 }
 
@@ -127,11 +121,7 @@ impl DataConfig {
     pub fn check(&self) -> Result<(), Problem> {
         for (key, files) in [("train", &self.train), ("valid", &self.valid)] {
             if files.0.is_empty() {
-                return Err(Problem::new(
-                    "data",
-                    &[key],
-                    format!("`{key}` must name at least one file"),
-                ));
+                return Err(Problem::new("data", &[key], format!("`{key}` must name at least one file")));
             }
             if files.paths().any(|path| path.as_os_str().is_empty()) {
                 return Err(Problem::new(
@@ -182,11 +172,7 @@ impl SideConfig {
             ("words", self.words.is_some()),
             ("bpe", self.bpe.is_some()),
         ];
-        named
-            .into_iter()
-            .filter(|(_, is_named)| *is_named)
-            .map(|(name, _)| name)
-            .collect()
+        named.into_iter().filter(|(_, is_named)| *is_named).map(|(name, _)| name).collect()
     }
 
     fn tokenizer_in_words(&self) -> String {
@@ -215,11 +201,7 @@ impl SideConfig {
         }
         if let Some(bpe) = &self.bpe {
             // Four of them are the special tokens; a vocabulary of nothing else writes nothing.
-            Problem::check_whole(
-                &format!("{table}.bpe"),
-                5,
-                &[("vocabulary", bpe.vocabulary as u64)],
-            )?;
+            Problem::check_whole(&format!("{table}.bpe"), 5, &[("vocabulary", bpe.vocabulary as u64)])?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Pairs with their tokens, and the two tokenizers that cut them.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::pairs::{Pair, Place};
 use super::tokenizer::Tokenizer;
@@ -75,7 +76,8 @@ impl Dataset {
     pub fn new(pairs: Vec<Pair>, tokenizers: &Tokenizers, config: &DataConfig) -> Result<Dataset> {
         let sources = tokenizers.source.encode_all(&texts(&pairs, |pair| &pair.source));
         let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));
-        let mut set = Dataset { pairs: Vec::new(), examples: Vec::new(), skipped: Vec::new(), unknown: [0, 0] };
+        let mut set =
+            Dataset { pairs: Vec::new(), examples: Vec::new(), skipped: Vec::new(), unknown: [0, 0] };
         for ((pair, source), target) in pairs.into_iter().zip(sources).zip(targets) {
             let sides = [
                 ("source", source.ids.len(), config.source.max_length),
@@ -95,9 +97,25 @@ impl Dataset {
         }
         if set.pairs.is_empty() {
             let message = format!("no pair is left: all {} have a side that is too long", set.skipped.len());
-            return Err(Error::input(message).hint("raise `data.source.max_length` and `data.target.max_length`"));
+            return Err(
+                Error::input(message).hint("raise `data.source.max_length` and `data.target.max_length`")
+            );
         }
         Ok(set)
+    }
+}
+
+impl Dataset {
+    /// SHA-256 over all tokens, in hexadecimal: two sets with the same one train the same model.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for example in &self.examples {
+            for side in [&example.source, &example.target] {
+                hash.update(side.len().to_le_bytes());
+                side.iter().for_each(|token| hash.update(token.to_le_bytes()));
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -106,8 +124,9 @@ fn texts(pairs: &[Pair], side: impl Fn(&Pair) -> &String) -> Vec<&str> {
 }
 
 fn too_long(place: &Place, (side, length, limit): (&str, usize, usize)) -> Error {
-    let message = format!("a {side} may have {limit} tokens (`data.{side}.max_length`), but this row's has {length}");
-    Error::input(message)
-        .at(place)
-        .hint(format!("raise `data.{side}.max_length`, or leave such rows out with `data.too_long = \"skip\"`"))
+    let message =
+        format!("a {side} may have {limit} tokens (`data.{side}.max_length`), but this row's has {length}");
+    Error::input(message).at(place).hint(format!(
+        "raise `data.{side}.max_length`, or leave such rows out with `data.too_long = \"skip\"`"
+    ))
 }

@@ -5,7 +5,9 @@
 
 mod config;
 
-pub use config::{BpeConfig, CharactersConfig, DataConfig, Files, PairFile, SideConfig, TooLong, WordsConfig};
+pub use config::{
+    BpeConfig, CharactersConfig, DataConfig, Files, PairFile, SideConfig, TooLong, WordsConfig,
+};
 
 pub mod batch;
 pub mod dataset;

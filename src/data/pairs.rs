@@ -79,32 +79,18 @@ fn name(file: &PairFile) -> String {
 
 fn read_table(path: &Path, source_column: &str, target_column: &str, pairs: &mut Vec<Pair>) -> Result<()> {
     if Format::of(path) == Format::Text {
-        let message = format!(
-            "a file of pairs must be .csv, .tsv or .jsonl, but it is {}",
-            path.display()
-        );
+        let message = format!("a file of pairs must be .csv, .tsv or .jsonl, but it is {}", path.display());
         let hint = "two files of parallel text are named together: { source = \"a.en\", target = \"a.de\" }";
         return Err(Error::input(message).hint(hint));
     }
     let file: Arc<Path> = path.into();
     for row in Sources::with_targets(path, source_column, target_column)? {
-        let SourceRow {
-            text,
-            reference,
-            line,
-        } = row?;
-        let place = Place {
-            file: file.clone(),
-            line,
-        };
+        let SourceRow { text, reference, line } = row?;
+        let place = Place { file: file.clone(), line };
         let target = reference.unwrap_or_default();
         refuse_empty(&text, "source", &place, &target)?;
         refuse_empty(&target, "target", &place, &text)?;
-        pairs.push(Pair {
-            source: text,
-            target,
-            place,
-        });
+        pairs.push(Pair { source: text, target, place });
     }
     Ok(())
 }
@@ -119,11 +105,7 @@ fn read_parallel(source: &Path, target: &Path, pairs: &mut Vec<Pair>) -> Result<
         };
         refuse_empty(&source_text, "source", &sources.place(), &target_text)?;
         refuse_empty(&target_text, "target", &targets.place(), &source_text)?;
-        pairs.push(Pair {
-            source: source_text,
-            target: target_text,
-            place: sources.place(),
-        });
+        pairs.push(Pair { source: source_text, target: target_text, place: sources.place() });
     }
 }
 
@@ -154,13 +136,9 @@ fn refuse_empty(text: &str, side: &str, place: &Place, other: &str) -> Result<()
         return Ok(());
     }
     let other_side = if side == "source" { "target" } else { "source" };
-    let message = format!(
-        "the {side} of a pair must not be empty, but it is\n  {other_side}: {}",
-        shorten(other)
-    );
-    Err(Error::input(message)
-        .at(place)
-        .hint("leave the pair out of the file, or fill in the missing side"))
+    let message =
+        format!("the {side} of a pair must not be empty, but it is\n  {other_side}: {}", shorten(other));
+    Err(Error::input(message).at(place).hint("leave the pair out of the file, or fill in the missing side"))
 }
 
 #[cfg(test)]

@@ -22,7 +22,13 @@ pub struct Sampler {
 
 impl Sampler {
     /// Stands before batch `position` of `epoch`; both count from 0.
-    pub fn new(examples: &[Example], tokens_per_batch: usize, seed: u64, epoch: u64, position: usize) -> Sampler {
+    pub fn new(
+        examples: &[Example],
+        tokens_per_batch: usize,
+        seed: u64,
+        epoch: u64,
+        position: usize,
+    ) -> Sampler {
         let lengths = examples.iter().map(|row| (row.source.len() + 1, row.target.len() + 1)).collect();
         let mut sampler = Sampler { lengths, tokens_per_batch, seed, epoch, batches: Vec::new(), position };
         sampler.batches = sampler.batches_of(epoch);

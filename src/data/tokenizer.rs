@@ -46,12 +46,7 @@ pub fn normalize(text: &str) -> Cow<'_, str> {
     if is_nfc && !trimmed.contains(breaks) {
         return Cow::Borrowed(trimmed);
     }
-    Cow::Owned(
-        trimmed
-            .nfc()
-            .map(|character| if breaks(character) { ' ' } else { character })
-            .collect(),
-    )
+    Cow::Owned(trimmed.nfc().map(|character| if breaks(character) { ' ' } else { character }).collect())
 }
 
 /// Tabs, line breaks, form feeds, and the Unicode separators of lines and paragraphs.
@@ -72,28 +67,17 @@ impl Tokenizer {
         let mut counts = HashMap::new();
         if let Some(words) = &config.words {
             for text in texts {
-                normalize(text)
-                    .split_whitespace()
-                    .for_each(|word| count(&mut counts, word));
+                normalize(text).split_whitespace().for_each(|word| count(&mut counts, word));
             }
-            return Ok(Tokenizer::Words(Vocabulary::from_counts(
-                counts,
-                words.minimum_count,
-            )));
+            return Ok(Tokenizer::Words(Vocabulary::from_counts(counts, words.minimum_count)));
         }
         for text in texts {
             normalize(text)
                 .chars()
                 .for_each(|character| count(&mut counts, character.encode_utf8(&mut [0; 4])));
         }
-        let minimum_count = config
-            .characters
-            .as_ref()
-            .map_or(1, |characters| characters.minimum_count);
-        Ok(Tokenizer::Characters(Vocabulary::from_counts(
-            counts,
-            minimum_count,
-        )))
+        let minimum_count = config.characters.as_ref().map_or(1, |characters| characters.minimum_count);
+        Ok(Tokenizer::Characters(Vocabulary::from_counts(counts, minimum_count)))
     }
 
     /// A text, normalised, as ids without BOS and EOS. What the vocabulary lacks is UNK and counted: for BPE a
@@ -103,14 +87,11 @@ impl Tokenizer {
         let ids: Vec<i64> = match self {
             Tokenizer::Characters(vocabulary) => {
                 let id = |character: char| vocabulary.id(character.encode_utf8(&mut [0; 4]));
-                text.chars()
-                    .map(|character| id(character).unwrap_or(UNK))
-                    .collect()
+                text.chars().map(|character| id(character).unwrap_or(UNK)).collect()
             }
-            Tokenizer::Words(vocabulary) => text
-                .split_whitespace()
-                .map(|word| vocabulary.id(word).unwrap_or(UNK))
-                .collect(),
+            Tokenizer::Words(vocabulary) => {
+                text.split_whitespace().map(|word| vocabulary.id(word).unwrap_or(UNK)).collect()
+            }
             Tokenizer::Bpe(bpe) => bpe.encode(&text),
         };
         let unknown = ids.iter().filter(|id| **id == UNK).count();
@@ -128,10 +109,7 @@ impl Tokenizer {
     /// Gives back the normalised text that was encoded if nothing in it was unknown, except that words are joined by
     /// one space and that BPE, where the space is `▁`, gives a `▁` of the text as a space.
     pub fn decode(&self, ids: &[i64]) -> String {
-        let tokens = ids
-            .iter()
-            .filter(|id| ![PAD, BOS, EOS].contains(id))
-            .map(|id| self.token(*id));
+        let tokens = ids.iter().filter(|id| ![PAD, BOS, EOS].contains(id)).map(|id| self.token(*id));
         match self {
             Tokenizer::Characters(_) => tokens.collect(),
             Tokenizer::Words(_) => tokens.collect::<Vec<_>>().join(" "),
@@ -171,11 +149,7 @@ impl Tokenizer {
     pub fn to_json(&self) -> Value {
         let mut value = json!({ "kind": self.kind(), "tokens": self.vocabulary() });
         if let Tokenizer::Bpe(bpe) = self {
-            value["merges"] = bpe
-                .merges()
-                .iter()
-                .map(|(left, right)| format!("{left} {right}"))
-                .collect();
+            value["merges"] = bpe.merges().iter().map(|(left, right)| format!("{left} {right}")).collect();
         }
         value
     }
@@ -203,15 +177,8 @@ type Checked<T> = std::result::Result<T, String>;
 
 fn read_json(value: &Value) -> Checked<Tokenizer> {
     let object = value.as_object().ok_or("it must be a JSON object")?;
-    let kind = object
-        .get("kind")
-        .and_then(Value::as_str)
-        .ok_or("it must have a string `kind`")?;
-    let keys: &[&str] = if kind == "bpe" {
-        &["kind", "tokens", "merges"]
-    } else {
-        &["kind", "tokens"]
-    };
+    let kind = object.get("kind").and_then(Value::as_str).ok_or("it must have a string `kind`")?;
+    let keys: &[&str] = if kind == "bpe" { &["kind", "tokens", "merges"] } else { &["kind", "tokens"] };
     if let Some(key) = object.keys().find(|key| !keys.contains(&key.as_str())) {
         return Err(format!("it has an unknown key `{key}`"));
     }
@@ -220,28 +187,20 @@ fn read_json(value: &Value) -> Checked<Tokenizer> {
     let of_text = &vocabulary.tokens()[SPECIALS.len()..];
     match kind {
         "characters" => match of_text.iter().find(|token| token.chars().count() != 1) {
-            Some(token) => Err(format!(
-                "each of its tokens must be one character, but one is {token:?}"
-            )),
+            Some(token) => Err(format!("each of its tokens must be one character, but one is {token:?}")),
             None => Ok(Tokenizer::Characters(vocabulary)),
         },
-        "words" => match of_text
-            .iter()
-            .find(|token| token.is_empty() || token.contains(char::is_whitespace))
+        "words" => match of_text.iter().find(|token| token.is_empty() || token.contains(char::is_whitespace))
         {
             Some(token) => Err(format!("its tokens must be words, but one is {token:?}")),
             None => Ok(Tokenizer::Words(vocabulary)),
         },
         "bpe" => {
-            let merges: Checked<Vec<_>> = strings(object, "merges")?
-                .iter()
-                .map(|merge| parts(merge))
-                .collect();
+            let merges: Checked<Vec<_>> =
+                strings(object, "merges")?.iter().map(|merge| parts(merge)).collect();
             Ok(Tokenizer::Bpe(Box::new(Bpe::new(vocabulary, merges?)?)))
         }
-        _ => Err(format!(
-            "its kind must be characters, words or bpe, but it is `{kind}`"
-        )),
+        _ => Err(format!("its kind must be characters, words or bpe, but it is `{kind}`")),
     }
 }
 
@@ -251,21 +210,13 @@ fn parts(merge: &str) -> Checked<(String, String)> {
         Some((left, right)) if !left.is_empty() && !right.is_empty() && !right.contains(' ') => {
             Ok((left.to_string(), right.to_string()))
         }
-        _ => Err(format!(
-            "a merge must be two tokens with a space between, but one is {merge:?}"
-        )),
+        _ => Err(format!("a merge must be two tokens with a space between, but one is {merge:?}")),
     }
 }
 
 fn strings(object: &Map<String, Value>, key: &str) -> Checked<Vec<String>> {
-    let list = object
-        .get(key)
-        .and_then(Value::as_array)
-        .ok_or(format!("it must have a list `{key}`"))?;
-    let strings: Option<Vec<String>> = list
-        .iter()
-        .map(|item| item.as_str().map(str::to_string))
-        .collect();
+    let list = object.get(key).and_then(Value::as_array).ok_or(format!("it must have a list `{key}`"))?;
+    let strings: Option<Vec<String>> = list.iter().map(|item| item.as_str().map(str::to_string)).collect();
     strings.ok_or(format!("`{key}` must be a list of strings"))
 }
 

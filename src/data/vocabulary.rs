@@ -39,10 +39,7 @@ impl Vocabulary {
             .collect();
         kept.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let tokens: Vec<String> = SPECIALS.iter().map(|name| name.to_string()).collect();
-        let mut vocabulary = Vocabulary {
-            tokens,
-            ids: HashMap::with_capacity(kept.len()),
-        };
+        let mut vocabulary = Vocabulary { tokens, ids: HashMap::with_capacity(kept.len()) };
         for (token, _) in kept {
             vocabulary.push(token);
         }
@@ -54,12 +51,7 @@ impl Vocabulary {
     /// # Errors
     /// The list does not start with the special tokens, or has a token twice.
     pub fn from_tokens(tokens: Vec<String>) -> Result<Vocabulary> {
-        if !tokens
-            .iter()
-            .map(String::as_str)
-            .take(SPECIALS.len())
-            .eq(SPECIALS)
-        {
+        if !tokens.iter().map(String::as_str).take(SPECIALS.len()).eq(SPECIALS) {
             let message = format!(
                 "a vocabulary must start with {}, but it starts with {:?}",
                 SPECIALS.join(" "),
@@ -69,10 +61,7 @@ impl Vocabulary {
         }
         let mut list = tokens.into_iter();
         let specials: Vec<String> = list.by_ref().take(SPECIALS.len()).collect();
-        let mut vocabulary = Vocabulary {
-            tokens: specials,
-            ids: HashMap::with_capacity(list.len()),
-        };
+        let mut vocabulary = Vocabulary { tokens: specials, ids: HashMap::with_capacity(list.len()) };
         for token in list {
             if is_special(&token) || vocabulary.ids.contains_key(&token) {
                 return Err(Error::failure(format!(
@@ -138,10 +127,7 @@ mod tests {
 
     fn counted(counts: &[(&str, u64)], minimum_count: usize) -> Vocabulary {
         Vocabulary::from_counts(
-            counts
-                .iter()
-                .map(|(token, count)| (token.to_string(), *count))
-                .collect(),
+            counts.iter().map(|(token, count)| (token.to_string(), *count)).collect(),
             minimum_count,
         )
     }
@@ -150,20 +136,10 @@ mod tests {
     fn frequent_tokens_come_first_and_ties_in_code_point_order() {
         let vocabulary = counted(&[("b", 2), ("é", 2), ("a", 2), ("z", 9), ("rare", 1)], 2);
         assert_eq!(vocabulary.tokens()[4..], strings(&["z", "a", "b", "é"]));
+        assert_eq!((vocabulary.size(), vocabulary.id("z"), vocabulary.id("rare")), (8, Some(4), None));
+        assert_eq!((vocabulary.token(EOS), vocabulary.token(7)), (Some("<eos>"), Some("é")));
         assert_eq!(
-            (vocabulary.size(), vocabulary.id("z"), vocabulary.id("rare")),
-            (8, Some(4), None)
-        );
-        assert_eq!(
-            (vocabulary.token(EOS), vocabulary.token(7)),
-            (Some("<eos>"), Some("é"))
-        );
-        assert_eq!(
-            (
-                vocabulary.token(8),
-                vocabulary.token(-1),
-                vocabulary.token(i64::MAX)
-            ),
+            (vocabulary.token(8), vocabulary.token(-1), vocabulary.token(i64::MAX)),
             (None, None, None)
         );
     }
@@ -171,10 +147,7 @@ mod tests {
     #[test]
     fn a_text_cannot_name_a_special_token() {
         let vocabulary = counted(&[("<eos>", 100), ("a", 1)], 1);
-        assert_eq!(
-            vocabulary.tokens(),
-            strings(&["<pad>", "<unk>", "<bos>", "<eos>", "a"])
-        );
+        assert_eq!(vocabulary.tokens(), strings(&["<pad>", "<unk>", "<bos>", "<eos>", "a"]));
         assert!(SPECIALS.iter().all(|special| vocabulary.id(special).is_none()));
     }
 
@@ -206,12 +179,7 @@ mod tests {
             assert!(Vocabulary::from_tokens(strings(tokens)).is_err(), "{tokens:?}");
         }
         assert!(serde_json::from_str::<Vocabulary>("[1]").is_err());
-        let error = serde_json::from_str::<Vocabulary>(r#"["a"]"#)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("a vocabulary must start with <pad> <unk> <bos> <eos>"),
-            "{error}"
-        );
+        let error = serde_json::from_str::<Vocabulary>(r#"["a"]"#).unwrap_err().to_string();
+        assert!(error.starts_with("a vocabulary must start with <pad> <unk> <bos> <eos>"), "{error}");
     }
 }

@@ -23,12 +23,7 @@ pub struct DecodingConfig {
 
 impl Default for DecodingConfig {
     fn default() -> Self {
-        DecodingConfig {
-            batch_size: 64,
-            max_length: None,
-            max_length_factor: 2.0,
-            max_length_offset: 50,
-        }
+        DecodingConfig { batch_size: 64, max_length: None, max_length_factor: 2.0, max_length_offset: 50 }
     }
 }
 

@@ -43,7 +43,11 @@ impl Stepper for ModelStepper<'_> {
 }
 
 /// Decodes sources (token ids without EOS) in batches of similar length; the result is in the sources' order.
-pub fn decode(stepper: &ModelStepper, sources: &[&[i64]], config: &DecodingConfig) -> Result<Vec<Hypothesis>> {
+pub fn decode(
+    stepper: &ModelStepper,
+    sources: &[&[i64]],
+    config: &DecodingConfig,
+) -> Result<Vec<Hypothesis>> {
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&row| sources[row].len());
     let mut found: Vec<Option<Hypothesis>> = vec![None; sources.len()];

@@ -73,17 +73,11 @@ struct Cell {
 
 impl Cell {
     fn insertions(insertions: u32) -> Cell {
-        Cell {
-            insertions,
-            ..Cell::default()
-        }
+        Cell { insertions, ..Cell::default() }
     }
 
     fn deletions(deletions: u32) -> Cell {
-        Cell {
-            deletions,
-            ..Cell::default()
-        }
+        Cell { deletions, ..Cell::default() }
     }
 
     fn cost(self) -> u32 {
@@ -91,24 +85,15 @@ impl Cell {
     }
 
     fn paired(self, equal: bool) -> Cell {
-        Cell {
-            substitutions: self.substitutions + u32::from(!equal),
-            ..self
-        }
+        Cell { substitutions: self.substitutions + u32::from(!equal), ..self }
     }
 
     fn deleted(self) -> Cell {
-        Cell {
-            deletions: self.deletions + 1,
-            ..self
-        }
+        Cell { deletions: self.deletions + 1, ..self }
     }
 
     fn inserted(self) -> Cell {
-        Cell {
-            insertions: self.insertions + 1,
-            ..self
-        }
+        Cell { insertions: self.insertions + 1, ..self }
     }
 
     /// The one with fewer errors, or of as many with fewer substitutions.
@@ -122,11 +107,7 @@ impl Cell {
 ///
 /// Memory is the shorter length.
 pub fn edit_distance<T: PartialEq>(one: &[T], other: &[T]) -> u64 {
-    let (long, short) = if one.len() < other.len() {
-        (other, one)
-    } else {
-        (one, other)
-    };
+    let (long, short) = if one.len() < other.len() { (other, one) } else { (one, other) };
     let mut row: Vec<u32> = (0..=short.len() as u32).collect();
     for (wanted, first) in long.iter().zip(1..) {
         let mut diagonal = std::mem::replace(&mut row[0], first);
@@ -188,18 +169,13 @@ mod tests {
     fn counts(reference: &str, hypothesis: &str) -> (u64, u64, u64) {
         let errors = ErrorRate::between(&characters(reference), &characters(hypothesis));
         assert_eq!(errors.reference_length, reference.chars().count() as u64);
-        assert_eq!(
-            errors.errors(),
-            edit_distance(&characters(hypothesis), &characters(reference))
-        );
+        assert_eq!(errors.errors(), edit_distance(&characters(hypothesis), &characters(reference)));
         (errors.substitutions, errors.deletions, errors.insertions)
     }
 
     /// A small generator (Knuth's MMIX numbers), so that the sequences are the same on every run.
     fn random(state: &mut u64, below: u64) -> u64 {
-        *state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*state >> 33) % below
     }
 
@@ -216,9 +192,7 @@ mod tests {
                 let pairing = if a == b { [0; 4] } else { [1, 1, 0, 0] };
                 let paired = plus(by_definition(reference_rest, hypothesis_rest), pairing);
                 let deleted = plus(by_definition(reference_rest, hypothesis), deletion);
-                paired
-                    .min(deleted)
-                    .min(plus(by_definition(reference, hypothesis_rest), insertion))
+                paired.min(deleted).min(plus(by_definition(reference, hypothesis_rest), insertion))
             }
         }
     }
@@ -241,10 +215,7 @@ mod tests {
     fn words_are_symbols_too() {
         let (reference, hypothesis) = (["the", "cat", "sat"], ["the", "dog", "sat", "down"]);
         let errors = ErrorRate::between(&reference, &hypothesis);
-        assert_eq!(
-            (errors.substitutions, errors.deletions, errors.insertions),
-            (1, 0, 1)
-        );
+        assert_eq!((errors.substitutions, errors.deletions, errors.insertions), (1, 0, 1));
         assert!((errors.rate() - 2.0 / 3.0).abs() < 1e-12);
     }
 
@@ -258,23 +229,11 @@ mod tests {
             };
             let (reference, hypothesis) = (sequence(), sequence());
             let errors = ErrorRate::between(&reference, &hypothesis);
-            let counts = [
-                errors.errors(),
-                errors.substitutions,
-                errors.deletions,
-                errors.insertions,
-            ];
-            assert_eq!(
-                counts,
-                by_definition(&reference, &hypothesis),
-                "{reference:?} {hypothesis:?}"
-            );
+            let counts = [errors.errors(), errors.substitutions, errors.deletions, errors.insertions];
+            assert_eq!(counts, by_definition(&reference, &hypothesis), "{reference:?} {hypothesis:?}");
             assert_eq!(edit_distance(&reference, &hypothesis), errors.errors());
             let swapped = ErrorRate::between(&hypothesis, &reference);
-            assert_eq!(
-                [swapped.substitutions, swapped.insertions],
-                [errors.substitutions, errors.deletions]
-            );
+            assert_eq!([swapped.substitutions, swapped.insertions], [errors.substitutions, errors.deletions]);
         }
     }
 
@@ -298,22 +257,12 @@ mod tests {
         assert_eq!((scores.symbol_error_rate(), scores.exact_match()), (0.1, 0.5));
         let mut twice = scores;
         twice.merge(&scores);
-        assert_eq!(
-            (
-                twice.rows,
-                twice.errors.reference_length,
-                twice.symbol_error_rate()
-            ),
-            (4, 20, 0.1)
-        );
+        assert_eq!((twice.rows, twice.errors.reference_length, twice.symbol_error_rate()), (4, 20, 0.1));
     }
 
     #[test]
     fn nothing_to_compare_has_a_rate_all_the_same() {
-        assert_eq!(
-            (ErrorRate::default().rate(), Scores::default().exact_match()),
-            (0.0, 0.0)
-        );
+        assert_eq!((ErrorRate::default().rate(), Scores::default().exact_match()), (0.0, 0.0));
         let mut scores = Scores::default();
         scores.add(&[], &characters("ab"));
         assert_eq!((scores.symbol_error_rate(), scores.exact_match()), (2.0, 0.0));

@@ -86,7 +86,8 @@ impl Attention {
         };
         let causal = matches!(mask, Mask::Causal);
         let (keys, values) = (&seen.keys, &seen.values);
-        let heads = Tensor::scaled_dot_product_attention(&query, keys, values, padding, 0.0, causal, None, false);
+        let heads =
+            Tensor::scaled_dot_product_attention(&query, keys, values, padding, 0.0, causal, None, false);
         self.output.forward(&heads.transpose(1, 2).reshape_as(x)) // (B, T, D)
     }
 

@@ -84,7 +84,8 @@ impl Norm {
     pub fn new(mut scope: Scope, config: &TransformerConfig) -> Norm {
         let width = config.width as i64;
         let weight = scope.vector("weight", width, 1.0);
-        let bias = (config.bias && config.norm == NormKind::LayerNorm).then(|| scope.vector("bias", width, 0.0));
+        let bias =
+            (config.bias && config.norm == NormKind::LayerNorm).then(|| scope.vector("bias", width, 0.0));
         Norm { kind: config.norm, weight, bias }
     }
 

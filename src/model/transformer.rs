@@ -66,7 +66,10 @@ impl Transformer {
             let shared = embedding("shared_embedding", source_vocabulary);
             (shared.shallow_clone(), shared)
         } else {
-            (embedding("source_embedding", source_vocabulary), embedding("target_embedding", target_vocabulary))
+            (
+                embedding("source_embedding", source_vocabulary),
+                embedding("target_embedding", target_vocabulary),
+            )
         };
         let output = match config.tied_embeddings {
             Tied::None => root.sub("output").matrix("weight", target_vocabulary as i64, width),

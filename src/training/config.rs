@@ -114,13 +114,7 @@ pub struct AdamWConfig {
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        AdamWConfig {
-            learning_rate: 1e-3,
-            beta1: 0.9,
-            beta2: 0.98,
-            epsilon: 1e-8,
-            weight_decay: 0.01,
-        }
+        AdamWConfig { learning_rate: 1e-3, beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0.01 }
     }
 }
 
@@ -150,10 +144,7 @@ pub struct DecayConfig {
 
 impl Default for DecayConfig {
     fn default() -> Self {
-        DecayConfig {
-            warmup: 1000,
-            final_share: 0.0,
-        }
+        DecayConfig { warmup: 1000, final_share: 0.0 }
     }
 }
 
@@ -174,11 +165,7 @@ impl TrainingConfig {
             ("linear", self.linear.is_some()),
             ("noam", self.noam.is_some()),
         ];
-        named
-            .into_iter()
-            .filter(|(_, is_named)| *is_named)
-            .map(|(name, _)| name)
-            .collect()
+        named.into_iter().filter(|(_, is_named)| *is_named).map(|(name, _)| name).collect()
     }
 
     /// The rules among these keys, once [`TrainingConfig::fill_in`] has run.
@@ -201,12 +188,7 @@ impl TrainingConfig {
         ];
         Problem::check_whole("training", 0, &limits)?;
         Problem::check_share("training", &[("label_smoothing", self.label_smoothing)])?;
-        Problem::check_real(
-            "training",
-            "at least 0",
-            |x| x >= 0.0,
-            &[("clip_norm", self.clip_norm)],
-        )?;
+        Problem::check_real("training", "at least 0", |x| x >= 0.0, &[("clip_norm", self.clip_norm)])?;
         self.adamw.check("training.adamw")?;
         Problem::check_one("training", "schedule", &self.schedules())?;
         self.check_schedule()
@@ -239,11 +221,6 @@ impl AdamWConfig {
         let above_zero = [("learning_rate", self.learning_rate), ("epsilon", self.epsilon)];
         Problem::check_real(table, "above 0", |x| x > 0.0, &above_zero)?;
         Problem::check_share(table, &[("beta1", self.beta1), ("beta2", self.beta2)])?;
-        Problem::check_real(
-            table,
-            "at least 0",
-            |x| x >= 0.0,
-            &[("weight_decay", self.weight_decay)],
-        )
+        Problem::check_real(table, "at least 0", |x| x >= 0.0, &[("weight_decay", self.weight_decay)])
     }
 }

@@ -96,7 +96,9 @@ impl MetricsFile {
                 "{} must have at least {wanted} bytes, as when the checkpoint was saved, but it has {there}",
                 path.display()
             );
-            return Err(Error::failure(message).hint("put the file back as it was, or train anew with --out DIR"));
+            return Err(
+                Error::failure(message).hint("put the file back as it was, or train anew with --out DIR")
+            );
         }
         file.set_len(wanted).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
         let mut metrics = MetricsFile { path: path.to_path_buf(), file };

@@ -9,7 +9,7 @@ pub use config::{AdamWConfig, BestBy, DecayConfig, TrainingConfig, WarmupConfig}
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;
-pub mod schedule;
 pub mod report;
+pub mod schedule;
 pub mod trainer;
 pub mod validation;

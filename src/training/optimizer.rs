@@ -23,11 +23,7 @@ impl AdamW {
     pub fn new(config: &AdamWConfig, params: &Params) -> AdamW {
         let moments = params.iter().map(|p| [p.tensor.zeros_like(), p.tensor.zeros_like()]);
         let moments = moments.map(|pair| pair.map(|moment| moment.set_requires_grad(false))).collect();
-        AdamW {
-            config: config.clone(),
-            moments,
-            step: Tensor::zeros([], (Kind::Float, params.device())),
-        }
+        AdamW { config: config.clone(), moments, step: Tensor::zeros([], (Kind::Float, params.device())) }
     }
 
     /// Moves every weight that has a gradient.

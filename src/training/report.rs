@@ -163,7 +163,8 @@ impl<'a> Report<'a> {
     }
 
     fn time_left(&self, step: u64) -> String {
-        let per_step = self.started.elapsed().as_secs_f64() / step.saturating_sub(self.first_step).max(1) as f64;
+        let per_step =
+            self.started.elapsed().as_secs_f64() / step.saturating_sub(self.first_step).max(1) as f64;
         let seconds = per_step * self.last_step.saturating_sub(step) as f64;
         format!(", {}:{:02} min left", seconds as u64 / 60, seconds as u64 % 60)
     }

@@ -71,9 +71,7 @@ impl Schedule {
         };
         match *self {
             Schedule::Constant { warmup } => rise(warmup),
-            Schedule::InverseSqrt { warmup } => {
-                rise(warmup).min((warmup.max(1) as f64 / step as f64).sqrt())
-            }
+            Schedule::InverseSqrt { warmup } => rise(warmup).min((warmup.max(1) as f64 / step as f64).sqrt()),
             Schedule::Cosine { warmup, steps, final_share } => {
                 let fall = (1.0 + (std::f64::consts::PI * way(warmup, steps)).cos()) / 2.0;
                 rise(warmup) * (final_share + (1.0 - final_share) * fall)

@@ -43,6 +43,8 @@ pub struct Progress {
     pub window: Window,
     /// Length of `metrics.csv` when this was written.
     pub metrics_bytes: u64,
+    /// Fingerprint of the training pairs.
+    pub data: String,
 }
 
 /// The best validation so far.
@@ -91,9 +93,11 @@ pub struct Snapshot<'a> {
     pub progress: &'a Progress,
     /// The optimizer's state by name.
     pub optimizer: Vec<(String, Tensor)>,
+    /// The step with the best validation so far.
+    pub best: Option<u64>,
 }
 
-/// Saves a snapshot, and names the best step.
+/// Saves a snapshot.
 pub type Save<'a> = dyn FnMut(&Snapshot) -> Result<()> + 'a;
 
 /// A training run that can be asked for one update at a time.
@@ -109,12 +113,17 @@ impl<'a> Trainer<'a> {
     /// A run that starts, or with a progress and the optimizer's saved state one that goes on.
     pub fn new(parts: Parts<'a>, resumed: Option<(Progress, Vec<(String, Tensor)>)>) -> Result<Trainer<'a>> {
         let mut optimizer = AdamW::new(&parts.config.adamw, parts.params);
+        let data = parts.train.fingerprint();
         let progress = match resumed {
+            Some((progress, _)) if progress.data != data => {
+                let message = "the training pairs are not those that the run began with";
+                return Err(Error::input(message).hint("put them back, or train anew with --out DIR"));
+            }
             Some((progress, saved)) => {
                 optimizer.restore(parts.params, saved)?;
                 progress
             }
-            None => Progress::default(),
+            None => Progress { data, ..Progress::default() },
         };
         let budget = parts.config.tokens_per_batch;
         let sampler =
@@ -143,7 +152,8 @@ impl<'a> Trainer<'a> {
             }
             let stopped = stop.raised();
             if validated || stopped.is_some() || self.progress.step.is_multiple_of(config.checkpoint_every) {
-                self.save(report, save)?;
+                self.progress.metrics_bytes = report.flush()?;
+                self.save(&self.progress, save)?;
             }
             if let Some(signal) = stopped {
                 return Ok(Outcome::Stopped(signal));
@@ -154,8 +164,8 @@ impl<'a> Trainer<'a> {
     /// Whether a stop rule holds.
     pub fn ended(&self) -> Option<Outcome> {
         let config = self.parts.config;
-        let complete = self.progress.step >= config.steps
-            || (config.epochs > 0 && self.progress.epoch >= config.epochs);
+        let complete =
+            self.progress.step >= config.steps || (config.epochs > 0 && self.progress.epoch >= config.epochs);
         let impatient = config.patience > 0 && self.progress.stale >= config.patience;
         match (complete, impatient) {
             (true, _) => Some(Outcome::Complete),
@@ -215,7 +225,7 @@ impl<'a> Trainer<'a> {
         if !window.loss.is_finite() {
             let step = self.progress.step;
             return Err(Error::failure(format!("the loss of step {step} is not a finite number"))
-                .hint("lower `training.adamw.learning_rate`, and go on from the last checkpoint with --resume"));
+                .hint("train anew with a lower `training.adamw.learning_rate` or a longer warm-up"));
         }
         self.progress.window.add(&window);
         let (step, epoch) = (self.progress.step, self.progress.epoch);
@@ -227,8 +237,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Validates, writes a row and samples, and keeps the books of the best; true when this is the best.
-    fn validate(&mut self, report: &mut Report) -> Result<bool> {
+    /// Validates, writes a row and samples, and keeps the books of the best.
+    fn validate(&mut self, report: &mut Report) -> Result<()> {
         let Parts { config, decoding, model, params, valid, .. } = &self.parts;
         let stepper = ModelStepper { model, device: params.device() };
         let (found, decoded) =
@@ -243,27 +253,24 @@ impl<'a> Trainer<'a> {
             self.progress.stale += 1;
         }
         report.validated(step, self.progress.epoch, &found, better)?;
-        report.samples(step, valid, &decoded[..config.samples.min(decoded.len())])?;
-        Ok(better)
+        report.samples(step, valid, &decoded[..config.samples.min(decoded.len())])
     }
 
-    fn save(&mut self, report: &mut Report, save: &mut Save) -> Result<()> {
-        self.progress.metrics_bytes = report.flush()?;
-        let optimizer = self.optimizer.state(self.parts.params);
-        save(&Snapshot { progress: &self.progress, optimizer })
+    fn save(&self, progress: &Progress, save: &mut Save) -> Result<()> {
+        let best = self.progress.best.map(|best| best.step);
+        save(&Snapshot { progress, optimizer: self.optimizer.state(self.parts.params), best })
     }
 
-    /// The last step is validated, too. It is saved before: a run that is resumed with more steps goes on as if
-    /// it had never ended here.
+    /// The last step is validated, too. What is saved are the books from before: a run that is resumed with more steps
+    /// goes on as if it had never ended here, and cuts this validation's row off again.
     fn finish(&mut self, report: &mut Report, save: &mut Save) -> Result<()> {
         if self.progress.step == 0 || self.progress.step.is_multiple_of(self.parts.config.validate_every) {
             return Ok(());
         }
-        self.save(report, save)?;
-        if self.validate(report)? {
-            // With the length of metrics.csv from before the validation: its row goes when the run goes on.
-            save(&Snapshot { progress: &self.progress, optimizer: self.optimizer.state(self.parts.params) })?;
-        }
+        self.progress.metrics_bytes = report.flush()?;
+        let before = self.progress.clone();
+        self.validate(report)?;
+        self.save(&before, save)?;
         report.flush()?;
         Ok(())
     }

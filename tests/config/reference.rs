@@ -62,10 +62,8 @@ fn the_reference_page_and_the_code_know_the_same_keys() {
     for (path, table) in found {
         // The answer to a key that nobody knows is the list of those that are known there.
         let message = refused(LEAST, &[&format!("{path}no_such_key=1")]);
-        let known: BTreeSet<String> = listed(&message, "keys there: ")
-            .unwrap_or_else(|| panic!("{message}"))
-            .into_iter()
-            .collect();
+        let known: BTreeSet<String> =
+            listed(&message, "keys there: ").unwrap_or_else(|| panic!("{message}")).into_iter().collect();
         let shown: BTreeSet<String> = table.keys().cloned().collect();
         assert_eq!(known, shown, "in [{path}]");
     }
@@ -80,10 +78,7 @@ fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default()
     let mut switched = 0;
     for (path, table) in found {
         let path = path.trim_end_matches('.');
-        let is_on = path
-            .split('.')
-            .try_fold(&on, |table, key| table.get(key)?.as_table())
-            .is_some();
+        let is_on = path.split('.').try_fold(&on, |table, key| table.get(key)?.as_table()).is_some();
         if path.is_empty() || is_on {
             continue;
         }
@@ -95,10 +90,7 @@ fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default()
         );
         switched += 1;
     }
-    assert_eq!(
-        switched, 8,
-        "four tokenizers and four schedules are off by default"
-    );
+    assert_eq!(switched, 8, "four tokenizers and four schedules are off by default");
     accepted(LEAST, &["decoding.max_length=100"]);
 }
 
@@ -109,10 +101,7 @@ fn the_reference_page_lists_every_choice() {
     let all: Table = all.parse().unwrap();
     tables("", &all, &mut found);
     let texts = found.iter().flat_map(|(path, table)| {
-        table
-            .iter()
-            .filter(|(_, value)| value.is_str())
-            .map(move |(key, _)| (path, key))
+        table.iter().filter(|(_, value)| value.is_str()).map(move |(key, _)| (path, key))
     });
     let mut seen = 0;
     for (path, key) in texts {
@@ -125,10 +114,7 @@ fn the_reference_page_lists_every_choice() {
         };
         let start = format!("{key} = ");
         let line = page.lines().find(|line| line.starts_with(&start)).unwrap();
-        assert!(
-            line.contains(&format!("# {}", choices.join(" | "))),
-            "{line}\nmust list {choices:?}"
-        );
+        assert!(line.contains(&format!("# {}", choices.join(" | "))), "{line}\nmust list {choices:?}");
         seen += 1;
     }
     assert!(seen >= 8, "{seen}");

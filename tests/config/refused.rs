@@ -5,10 +5,7 @@ use super::{LEAST, refused};
 #[track_caller]
 fn check_messages(cases: &[(&str, &str)]) {
     for (appended, message) in cases {
-        assert_eq!(
-            refused(&format!("{LEAST}{appended}"), &[]),
-            format!("error: a.toml:{message}")
-        );
+        assert_eq!(refused(&format!("{LEAST}{appended}"), &[]), format!("error: a.toml:{message}"));
     }
 }
 
@@ -39,10 +36,7 @@ fn a_key_that_is_unknown_is_named_with_its_place_and_the_nearest_known_one() {
 #[test]
 fn a_key_that_is_missing_is_named_with_its_table() {
     let data = "\nhint: write it there, or say `--set data.train=…`";
-    assert_eq!(
-        refused("", &[]),
-        format!("error: a.toml: missing key `train` in [data]{data}")
-    );
+    assert_eq!(refused("", &[]), format!("error: a.toml: missing key `train` in [data]{data}"));
     assert_eq!(
         refused("name = \"a\"\n\n  [data]", &[]),
         format!("error: a.toml:3:3: missing key `train` in [data]{data}")
@@ -59,47 +53,20 @@ fn a_key_that_is_missing_is_named_with_its_table() {
 #[test]
 fn a_value_of_the_wrong_type_is_shown_with_what_it_must_be() {
     check_messages(&[
-        (
-            "[model.transformer]\nwidth = \"big\"",
-            "6:9: `width` must be a whole number, but it is \"big\"",
-        ),
-        (
-            "[model.transformer]\nwidth = 256.0",
-            "6:9: `width` must be a whole number, but it is 256.0",
-        ),
-        (
-            "[model.transformer]\nwidth = -1",
-            "6:9: `width` must not be negative, but it is -1",
-        ),
+        ("[model.transformer]\nwidth = \"big\"", "6:9: `width` must be a whole number, but it is \"big\""),
+        ("[model.transformer]\nwidth = 256.0", "6:9: `width` must be a whole number, but it is 256.0"),
+        ("[model.transformer]\nwidth = -1", "6:9: `width` must not be negative, but it is -1"),
         (
             "[model.transformer]\nwidth = 99999999999999999999",
             "6:9: a whole number must fit in 64 bits, but it is 99999999999999999999",
         ),
-        (
-            "[model.transformer]\nbias = 1",
-            "6:8: `bias` must be true or false, but it is 1",
-        ),
-        (
-            "[model.transformer]\ndropout = [0.1]",
-            "6:11: `dropout` must be a number, but it is a list",
-        ),
-        (
-            "[model.transformer]\ndropout = nan",
-            "6:11: `dropout` must be a finite number, but it is nan",
-        ),
-        (
-            "[model.transformer]\ndropout = 1e999",
-            "6:11: `dropout` must be a finite number, but it is inf",
-        ),
-        (
-            "[model]\ntransformer = 5",
-            "6:15: `transformer` must be a table, but it is 5",
-        ),
+        ("[model.transformer]\nbias = 1", "6:8: `bias` must be true or false, but it is 1"),
+        ("[model.transformer]\ndropout = [0.1]", "6:11: `dropout` must be a number, but it is a list"),
+        ("[model.transformer]\ndropout = nan", "6:11: `dropout` must be a finite number, but it is nan"),
+        ("[model.transformer]\ndropout = 1e999", "6:11: `dropout` must be a finite number, but it is inf"),
+        ("[model]\ntransformer = 5", "6:15: `transformer` must be a table, but it is 5"),
         ("[[model]]", "5:1: `model` must be a table, but it is a list"),
-        (
-            "[runtime]\ndevice = {}",
-            "6:10: `device` must be text in quotes, but it is a table",
-        ),
+        ("[runtime]\ndevice = {}", "6:10: `device` must be text in quotes, but it is a table"),
         (
             "[model.transformer]\npositions = \"sinusoid\"",
             "6:13: `positions` must be one of `sinusoidal`, `learned`, `rotary`, `none`, but it is \"sinusoid\"\
@@ -112,10 +79,7 @@ fn a_value_of_the_wrong_type_is_shown_with_what_it_must_be() {
     ]);
     let files = "must be a file name, a list of files, or { source = \"…\", target = \"…\" }";
     let text = "name = \"a\"\n[data]\nvalid = \"\"\ntrain = ";
-    assert_eq!(
-        refused(&format!("{text}5"), &[]),
-        format!("error: a.toml:4:9: `train` {files}, but it is 5")
-    );
+    assert_eq!(refused(&format!("{text}5"), &[]), format!("error: a.toml:4:9: `train` {files}, but it is 5"));
     assert_eq!(
         refused(&format!("{text}[\"a\", 5]"), &[]),
         "error: a.toml:4:15: `train` must be a file name or { source = \"…\", target = \"…\" }, but it is 5"
@@ -125,10 +89,7 @@ fn a_value_of_the_wrong_type_is_shown_with_what_it_must_be() {
 #[test]
 fn text_that_is_no_toml_is_refused_with_its_place() {
     check_messages(&[
-        (
-            "[training\nx = 1",
-            "5:10: this is not TOML: unclosed table, expected `]`",
-        ),
+        ("[training\nx = 1", "5:10: this is not TOML: unclosed table, expected `]`"),
         ("x = y", "5:5: this is not TOML: string values must be quoted"),
         ("x == 1", "5:4: this is not TOML: extra `=`"),
         ("x", "5:2: this is not TOML: key with no value, expected `=`"),
@@ -155,14 +116,8 @@ fn sizes_that_make_no_network_are_refused_at_their_place() {
             "[model.transformer]\nwidth = 250",
             "6:9: `heads` must divide `width`, but they are 4 and 250\nhint: each head gets `width` / `heads` numbers",
         ),
-        (
-            "[model.transformer]\nheads = 0",
-            "6:9: `heads` must be at least 1, but it is 0",
-        ),
-        (
-            "[model.transformer]\nencoder_layers = 0",
-            "6:18: `encoder_layers` must be at least 1, but it is 0",
-        ),
+        ("[model.transformer]\nheads = 0", "6:9: `heads` must be at least 1, but it is 0"),
+        ("[model.transformer]\nencoder_layers = 0", "6:18: `encoder_layers` must be at least 1, but it is 0"),
         (
             "[model.transformer]\nwidth = 9999999999",
             "6:9: `width` must be at most 2147483647, but it is 9999999999",
@@ -182,50 +137,17 @@ fn sizes_that_make_no_network_are_refused_at_their_place() {
 fn a_number_outside_its_range_is_refused_at_its_place() {
     let share = "must be at least 0 and below 1, but it is";
     check_messages(&[
-        (
-            "[model.transformer]\ndropout = 1",
-            &format!("6:11: `dropout` {share} 1.0"),
-        ),
-        (
-            "[training]\nlabel_smoothing = -0.1",
-            &format!("6:19: `label_smoothing` {share} -0.1"),
-        ),
-        (
-            "[training]\nkeep_last = 0",
-            "6:13: `keep_last` must be at least 1, but it is 0",
-        ),
-        (
-            "[training]\nclip_norm = -1",
-            "6:13: `clip_norm` must be at least 0, but it is -1.0",
-        ),
-        (
-            "[training.adamw]\nlearning_rate = 0",
-            "6:17: `learning_rate` must be above 0, but it is 0.0",
-        ),
-        (
-            "[training.adamw]\nbeta2 = 1.0",
-            &format!("6:9: `beta2` {share} 1.0"),
-        ),
-        (
-            "[training.noam]\nwarmup = 0",
-            "6:10: `warmup` must be at least 1, but it is 0",
-        ),
-        (
-            "[training.cosine]\nfinal_share = 2",
-            "6:15: `final_share` must be from 0 to 1, but it is 2.0",
-        ),
-        (
-            "[data.source.bpe]\nvocabulary = 4",
-            "6:14: `vocabulary` must be at least 5, but it is 4",
-        ),
-        (
-            "[data.target]\nmax_length = 0",
-            "6:14: `max_length` must be at least 1, but it is 0",
-        ),
-        (
-            "[decoding]\nbatch_size = 0",
-            "6:14: `batch_size` must be at least 1, but it is 0",
-        ),
+        ("[model.transformer]\ndropout = 1", &format!("6:11: `dropout` {share} 1.0")),
+        ("[training]\nlabel_smoothing = -0.1", &format!("6:19: `label_smoothing` {share} -0.1")),
+        ("[training]\nkeep_last = 0", "6:13: `keep_last` must be at least 1, but it is 0"),
+        ("[training]\nclip_norm = -1", "6:13: `clip_norm` must be at least 0, but it is -1.0"),
+        ("[training.adamw]\nlearning_rate = 0", "6:17: `learning_rate` must be above 0, but it is 0.0"),
+        ("[training.adamw]\nbeta2 = 1.0", &format!("6:9: `beta2` {share} 1.0")),
+        ("[training.noam]\nwarmup = 0", "6:10: `warmup` must be at least 1, but it is 0"),
+        ("[training.cosine]\nfinal_share = 2", "6:15: `final_share` must be from 0 to 1, but it is 2.0"),
+        ("[data.source.bpe]\nvocabulary = 4", "6:14: `vocabulary` must be at least 5, but it is 4"),
+        ("[data.target]\nmax_length = 0", "6:14: `max_length` must be at least 1, but it is 0"),
+        ("[decoding]\nbatch_size = 0", "6:14: `batch_size` must be at least 1, but it is 0"),
         (
             "[decoding]\nmax_length_offset = 0\nmax_length_factor = 0",
             "7:21: `max_length_factor` and `max_length_offset` must not both be 0: no output would have a token",
@@ -234,10 +156,7 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
             "[runtime]\ndevice = \"gpu\"",
             "6:10: `device` must be auto, cpu, cuda or cuda:N, but it is \"gpu\"",
         ),
-        (
-            "[runtime]\nthreads = 5000",
-            "6:11: `threads` must be at most 4096, but it is 5000",
-        ),
+        ("[runtime]\nthreads = 5000", "6:11: `threads` must be at most 4096, but it is 5000"),
     ]);
 }
 
@@ -281,10 +200,7 @@ fn a_name_that_is_no_folder_name_is_refused() {
             format!("error: a.toml:1:8: `name` must be a plain folder name, but it is {name:?}\n{hint}");
         assert_eq!(refused(&text, &[]), message);
     }
-    assert_eq!(
-        refused(LEAST, &["name="]),
-        format!("error: --set name=: `name` must not be empty\n{hint}")
-    );
+    assert_eq!(refused(LEAST, &["name="]), format!("error: --set name=: `name` must not be empty\n{hint}"));
 }
 
 #[test]
@@ -295,14 +211,8 @@ fn an_error_that_an_override_brings_names_the_override() {
         ("steps", "it must have the form key.path=value"),
         ("a..b=1", "it must have the form key.path=value"),
         ("name.x=1", "`name` is a value, not a table"),
-        (
-            "data.train=[\"a",
-            "the value is not TOML: unclosed array, expected `]`",
-        ),
-        (
-            "training.steps=many",
-            "`steps` must be a whole number, but it is \"many\"",
-        ),
+        ("data.train=[\"a", "the value is not TOML: unclosed array, expected `]`"),
+        ("training.steps=many", "`steps` must be a whole number, but it is \"many\""),
         ("seed=-1", "`seed` must not be negative, but it is -1"),
         // The other half of the rule stands in the file, but this is what was just changed.
         (
@@ -320,9 +230,6 @@ fn an_error_that_an_override_brings_names_the_override() {
              Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`",
         ),
     ] {
-        assert_eq!(
-            refused(&text, &[argument]),
-            format!("error: --set {argument}: {message}")
-        );
+        assert_eq!(refused(&text, &[argument]), format!("error: --set {argument}: {message}"));
     }
 }

@@ -28,11 +28,7 @@ fn model(seed: u64) -> Model {
 
 /// The moments in f64, around zero.
 fn deviation(x: &Tensor) -> f64 {
-    x.to_kind(Kind::Double)
-        .square()
-        .mean(Kind::Double)
-        .sqrt()
-        .double_value(&[])
+    x.to_kind(Kind::Double).square().mean(Kind::Double).sqrt().double_value(&[])
 }
 
 fn largest(x: &Tensor) -> f64 {
@@ -45,20 +41,10 @@ fn matrices_are_xavier_uniform() {
     let model = model(1);
     let mut matrices = 0;
     for param in model.params.iter().filter(|param| param.decays) {
-        let [outputs, inputs] = param.tensor.size()[..] else {
-            panic!("{} is no matrix", param.name)
-        };
+        let [outputs, inputs] = param.tensor.size()[..] else { panic!("{} is no matrix", param.name) };
         let bound = (6.0 / (inputs + outputs) as f64).sqrt();
-        assert!(
-            largest(&param.tensor) <= bound + 1e-7,
-            "{} leaves the bound",
-            param.name
-        );
-        assert!(
-            largest(&param.tensor) > 0.99 * bound,
-            "{} does not fill the bound",
-            param.name
-        );
+        assert!(largest(&param.tensor) <= bound + 1e-7, "{} leaves the bound", param.name);
+        assert!(largest(&param.tensor) > 0.99 * bound, "{} does not fill the bound", param.name);
         // The deviation of a uniform distribution is its bound over the root of 3; 4,096 draws know it to 0.7 %.
         let ratio = deviation(&param.tensor) / (bound / 3f64.sqrt());
         assert!((ratio - 1.0).abs() < 0.04, "{}: {ratio}", param.name);
@@ -100,17 +86,8 @@ fn embeddings_are_normal_and_the_padding_is_zero() {
         let ratio = deviation(&param.tensor.i(1..)) * 8.0;
         assert!((ratio - 1.0).abs() < 0.03, "{name}: {ratio}");
         // A normal distribution has 4.55 % of its mass beyond two deviations; a uniform one has none.
-        let beyond = param
-            .tensor
-            .i(1..)
-            .abs()
-            .gt(2.0 / 8.0)
-            .to_kind(Kind::Double)
-            .mean(Kind::Double);
-        assert!(
-            (beyond.double_value(&[]) - 0.0455).abs() < 0.01,
-            "{name} is not normal"
-        );
+        let beyond = param.tensor.i(1..).abs().gt(2.0 / 8.0).to_kind(Kind::Double).mean(Kind::Double);
+        assert!((beyond.double_value(&[]) - 0.0455).abs() < 0.01, "{name} is not normal");
     }
 }
 
@@ -128,16 +105,9 @@ fn the_same_seed_gives_the_same_bits() {
 
 #[test]
 fn a_changed_layout_moves_no_other_weight() {
-    let config = TransformerConfig {
-        decoder_layers: 3,
-        norm: Norm::RmsNorm,
-        ..wide()
-    };
+    let config = TransformerConfig { decoder_layers: 3, norm: Norm::RmsNorm, ..wide() };
     let (model, other) = (model(5), Model::new(&config, 700, 900, 5));
-    let shared = model
-        .params
-        .iter()
-        .filter_map(|param| Some((param, other.params.get(&param.name)?)));
+    let shared = model.params.iter().filter_map(|param| Some((param, other.params.get(&param.name)?)));
     let shared: Vec<_> = shared
         .inspect(|(param, other)| {
             assert_same(&param.tensor.detach(), &other.detach(), &param.name);
@@ -149,11 +119,7 @@ fn a_changed_layout_moves_no_other_weight() {
 #[test]
 fn no_two_weights_start_alike() {
     let model = model(5);
-    let matrices: Vec<_> = model
-        .params
-        .iter()
-        .filter(|param| param.tensor.dim() == 2)
-        .collect();
+    let matrices: Vec<_> = model.params.iter().filter(|param| param.tensor.dim() == 2).collect();
     for (n, a) in matrices.iter().enumerate() {
         for b in &matrices[..n] {
             assert!(!a.tensor.equal(&b.tensor), "{} is {}", a.name, b.name);

@@ -74,27 +74,12 @@ fn cross_entropy_is_pytorchs_for_every_smoothing() {
         let labels = labels.index_select(0, &places);
         let loss = cross_entropy(&real, &labels, smoothing.parse().unwrap());
         let mean = loss.smoothed / places.size()[0] as f64;
-        assert_close(
-            &mean,
-            golden.get(&format!("loss/value_{smoothing}")),
-            1e-6,
-            smoothing,
-        );
+        assert_close(&mean, golden.get(&format!("loss/value_{smoothing}")), 1e-6, smoothing);
         mean.backward();
         let gradient = golden.get(&format!("loss/gradient_{smoothing}"));
-        assert_close(
-            &logits.grad(),
-            gradient,
-            1e-7,
-            &format!("gradient at {smoothing}"),
-        );
+        assert_close(&logits.grad(), gradient, 1e-7, &format!("gradient at {smoothing}"));
         let nll = loss.nll / places.size()[0] as f64;
-        assert_close(
-            &nll,
-            golden.get("loss/value_0.0"),
-            1e-6,
-            "nll is the loss without smoothing",
-        );
+        assert_close(&nll, golden.get("loss/value_0.0"), 1e-6, "nll is the loss without smoothing");
     }
 }
 
@@ -116,9 +101,7 @@ fn ten_steps_of_adamw_are_pytorchs() {
         params.clear_gradients();
         for param in params.iter() {
             // The gradient of sum(g * w) is g.
-            (at("gradient", &param.name) * &param.tensor)
-                .sum(Kind::Float)
-                .backward();
+            (at("gradient", &param.name) * &param.tensor).sum(Kind::Float).backward();
         }
         optimizer.step(&params, rate).unwrap();
         for param in params.iter() {

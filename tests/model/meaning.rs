@@ -17,10 +17,7 @@ const TOLERANCE: f64 = 1e-5;
 
 /// Source and target rows of different lengths, without special tokens.
 fn pairs(golden: &Golden) -> (Vec<Vec<i64>>, Vec<Vec<i64>>) {
-    (
-        rows(golden.get("source"), &[PAD, EOS]),
-        rows(golden.get("target_in"), &[PAD, BOS]),
-    )
+    (rows(golden.get("source"), &[PAD, EOS]), rows(golden.get("target_in"), &[PAD, BOS]))
 }
 
 fn real_logits(model: &Model, batch: &Batch) -> Tensor {
@@ -41,15 +38,8 @@ fn a_future_token_changes_nothing_before_it() {
             let _ = changed.i((.., t)).fill_(12);
             let after = model.network.decode(&changed, &memory, None);
             let past = |x: &Tensor| x.narrow(1, 0, t);
-            assert_same(
-                &past(&before),
-                &past(&after),
-                &format!("{case}: before token {t}"),
-            );
-            assert!(
-                distance(&before.i((.., t)), &after.i((.., t))) > 1e-3,
-                "{case}: token {t} is not seen"
-            );
+            assert_same(&past(&before), &past(&after), &format!("{case}: before token {t}"));
+            assert!(distance(&before.i((.., t)), &after.i((.., t))) > 1e-3, "{case}: token {t} is not seen");
         }
     }
 }
@@ -65,24 +55,14 @@ fn padding_and_other_rows_change_nothing() {
             .zip(&targets)
             .map(|(source, target)| real_logits(&model, &batch(from_ref(source), from_ref(target))))
             .collect();
-        assert_close(
-            &together,
-            &Tensor::cat(&alone, 0),
-            TOLERANCE,
-            &format!("{case}: alone"),
-        );
+        assert_close(&together, &Tensor::cat(&alone, 0), TOLERANCE, &format!("{case}: alone"));
 
         let mut longer = (sources.clone(), targets.clone());
         longer.0.push(vec![4; 12]);
         longer.1.push(vec![5; 11]);
         let padded = real_logits(&model, &batch(&longer.0, &longer.1));
         let padded = padded.narrow(0, 0, together.size()[0]);
-        assert_close(
-            &together,
-            &padded,
-            TOLERANCE,
-            &format!("{case}: beside a longer row"),
-        );
+        assert_close(&together, &padded, TOLERANCE, &format!("{case}: beside a longer row"));
     }
 }
 
@@ -128,23 +108,11 @@ fn a_cached_step_equals_the_full_forward() {
 #[test]
 fn a_cache_that_grows_equals_the_full_forward_for_each_kind_of_positions() {
     let _guard = tch::no_grad_guard();
-    for positions in [
-        Positions::Sinusoidal,
-        Positions::Learned,
-        Positions::Rotary,
-        Positions::None,
-    ] {
-        let config = TransformerConfig {
-            positions,
-            max_positions: 140,
-            ..small()
-        };
+    for positions in [Positions::Sinusoidal, Positions::Learned, Positions::Rotary, Positions::None] {
+        let config = TransformerConfig { positions, max_positions: 140, ..small() };
         let model = Model::new(&config, 11, 13, 3);
         let sources = [(0..30).map(|n| 4 + n % 7).collect(), vec![5; 3]];
-        let targets = [
-            (0..139).map(|n| 4 + n * n % 9).collect(),
-            (0..20).map(|n| 4 + n % 9).collect(),
-        ];
+        let targets = [(0..139).map(|n| 4 + n * n % 9).collect(), (0..20).map(|n| 4 + n % 9).collect()];
         let batch = batch(&sources, &targets);
         let full = model.logits(&batch.source, &batch.target_in, None);
         let state = model.network.start(model.network.encode(&batch.source, None));
@@ -177,9 +145,7 @@ fn a_decode_goes_on_with_the_rows_that_are_kept() {
         let source = batch(&kept_sources, &kept_sources).source;
         let full = model.logits(&source, &target_in, None);
 
-        let start = model
-            .network
-            .start(model.network.encode(&batch_before.source, None));
+        let start = model.network.start(model.network.encode(&batch_before.source, None));
         let (_, state) = steps(&model, start, &batch_before.target_in.narrow(1, 0, 3));
         let left = target_in.size()[1] - 3;
         let (stepped, _) = steps(&model, state.keep(&kept), &target_in.narrow(1, 3, left));
@@ -189,12 +155,8 @@ fn a_decode_goes_on_with_the_rows_that_are_kept() {
 
 #[test]
 fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
-    let noisy_config = |norm_place, activation| TransformerConfig {
-        dropout: 0.3,
-        norm_place,
-        activation,
-        ..small()
-    };
+    let noisy_config =
+        |norm_place, activation| TransformerConfig { dropout: 0.3, norm_place, activation, ..small() };
     let variants = [
         noisy_config(NormPlace::Pre, Activation::Relu),
         noisy_config(NormPlace::Post, Activation::Gelu),
@@ -207,23 +169,10 @@ fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
         let exact = pass(None);
         assert_same(&exact, &pass(None), "two passes without noise");
         let noisy = pass(Some(Noise::new(7)));
-        assert_same(
-            &noisy,
-            &pass(Some(Noise::new(7))),
-            "two passes with the same noise",
-        );
-        assert!(
-            distance(&noisy, &exact) > 1e-2,
-            "dropout is off although there is noise"
-        );
-        assert!(
-            distance(&noisy, &pass(Some(Noise::new(8)))) > 1e-2,
-            "another seed drops the same elements"
-        );
-        let still = TransformerConfig {
-            dropout: 0.0,
-            ..config.clone()
-        };
+        assert_same(&noisy, &pass(Some(Noise::new(7))), "two passes with the same noise");
+        assert!(distance(&noisy, &exact) > 1e-2, "dropout is off although there is noise");
+        assert!(distance(&noisy, &pass(Some(Noise::new(8)))) > 1e-2, "another seed drops the same elements");
+        let still = TransformerConfig { dropout: 0.0, ..config.clone() };
         let still = Model::new(&still, 11, 13, 4);
         let undropped = still.logits(&batch.source, &batch.target_in, Some(&Noise::new(7)));
         assert_same(&exact, &undropped, "a dropout of 0 and no noise");
@@ -237,10 +186,7 @@ fn dropout_drops_its_share_and_scales_the_rest() {
     let kept = y.ne(0.0);
     let share = kept.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
     // Five standard deviations of the mean of `count` coins.
-    assert!(
-        (share - (1.0 - p)).abs() < 5.0 * (p * (1.0 - p) / count as f64).sqrt(),
-        "kept {share}"
-    );
+    assert!((share - (1.0 - p)).abs() < 5.0 * (p * (1.0 - p) / count as f64).sqrt(), "kept {share}");
     let scaled = y.masked_select(&kept);
     assert_close(&scaled, &scaled.full_like(1.0 / (1.0 - p)), 1e-6, "what is kept");
 }
@@ -251,19 +197,10 @@ fn the_gradient_of_dropout_goes_where_the_values_went() {
     for with_residual in [false, true] {
         let x = ones([20, 30]).set_requires_grad(true);
         let residual = Tensor::full([20, 30], 10.0, (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let y = dropout(
-            x.shallow_clone(),
-            with_residual.then_some(&residual),
-            0.25,
-            Some(&Noise::new(5)),
-        );
+        let y = dropout(x.shallow_clone(), with_residual.then_some(&residual), 0.25, Some(&Noise::new(5)));
         (&y * &slope).sum(Kind::Float).backward();
         // x is one everywhere, so what dropout made of it is also its derivative.
-        let derivative = if with_residual {
-            y.detach() - 10.0
-        } else {
-            y.detach()
-        };
+        let derivative = if with_residual { y.detach() - 10.0 } else { y.detach() };
         assert_close(&x.grad(), &(derivative * &slope), 1e-3, "the gradient");
         if with_residual {
             assert_same(&residual.grad(), &slope, "the residual's gradient");

@@ -25,14 +25,8 @@ impl Golden {
         let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
         let config = &metadata.metadata().as_ref().unwrap()["config"];
         let file = SafeTensors::deserialize(&bytes).unwrap();
-        let tensors = file
-            .iter()
-            .map(|(name, view)| (name.to_owned(), tensor(&view)))
-            .collect();
-        Golden {
-            config: serde_json::from_str(config).unwrap(),
-            tensors,
-        }
+        let tensors = file.iter().map(|(name, view)| (name.to_owned(), tensor(&view))).collect();
+        Golden { config: serde_json::from_str(config).unwrap(), tensors }
     }
 
     /// One number of the config.
@@ -49,17 +43,12 @@ impl Golden {
 
     /// A tensor by its name.
     pub fn get(&self, name: &str) -> &Tensor {
-        self.tensors
-            .get(name)
-            .unwrap_or_else(|| panic!("no golden tensor {name}"))
+        self.tensors.get(name).unwrap_or_else(|| panic!("no golden tensor {name}"))
     }
 
     /// The tensors whose name starts with `prefix`, under the rest of their name.
     pub fn under(&self, prefix: &str) -> BTreeMap<&str, &Tensor> {
-        self.tensors
-            .iter()
-            .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)))
-            .collect()
+        self.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor))).collect()
     }
 }
 
@@ -81,9 +70,7 @@ fn tensor(view: &safetensors::tensor::TensorView) -> Tensor {
 /// Largest absolute difference; the shapes must be the same, and nothing may be NaN.
 pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size(), "the shapes differ");
-    let largest = (a.detach().to_kind(Kind::Double) - b.detach().to_kind(Kind::Double))
-        .abs()
-        .max();
+    let largest = (a.detach().to_kind(Kind::Double) - b.detach().to_kind(Kind::Double)).abs().max();
     let largest = largest.double_value(&[]);
     assert!(!largest.is_nan(), "a tensor holds NaN");
     largest
@@ -92,17 +79,10 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
 /// Fails with `what` when two tensors are further apart than `tolerance`.
 pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64, what: &str) {
     let distance = distance(a, b);
-    assert!(
-        distance <= tolerance,
-        "{what}: {distance:.1e} apart, {tolerance:.0e} allowed"
-    );
+    assert!(distance <= tolerance, "{what}: {distance:.1e} apart, {tolerance:.0e} allowed");
 }
 
 /// Fails with `what` when two tensors are not the same bit for bit.
 pub fn assert_same(a: &Tensor, b: &Tensor, what: &str) {
-    assert!(
-        a.equal(b),
-        "{what}: not the same bits, {:.1e} apart",
-        distance(a, b)
-    );
+    assert!(a.equal(b), "{what}: not the same bits, {:.1e} apart", distance(a, b));
 }

@@ -81,10 +81,7 @@ impl<'de> Visitor<'de> for PairFileVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PairFile, A::Error> {
         let Parallel { source, target } = Parallel::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(PairFile::Parallel {
-            source: source.into(),
-            target: target.into(),
-        })
+        Ok(PairFile::Parallel { source: source.into(), target: target.into() })
     }
 }
 

@@ -26,19 +26,11 @@ pub(super) struct Lines {
 impl Lines {
     pub fn open(path: &Path) -> Result<Lines> {
         let file = File::open(path).map_err(|error| Error::file("read", path, &error))?;
-        Ok(Lines::new(
-            Box::new(BufReader::with_capacity(1 << 16, file)),
-            path,
-        ))
+        Ok(Lines::new(Box::new(BufReader::with_capacity(1 << 16, file)), path))
     }
 
     pub fn new(reader: Box<dyn BufRead>, name: &Path) -> Lines {
-        Lines {
-            reader,
-            file: name.into(),
-            number: 0,
-            buffer: Vec::new(),
-        }
+        Lines { reader, file: name.into(), number: 0, buffer: Vec::new() }
     }
 
     /// The number of the line that was read last, from 1; 0 before the first.
@@ -52,10 +44,7 @@ impl Lines {
     }
 
     pub fn place_of(&self, line: u64) -> Place {
-        Place {
-            file: self.file.clone(),
-            line,
-        }
+        Place { file: self.file.clone(), line }
     }
 
     /// The line that was read last, for messages.
@@ -88,17 +77,11 @@ impl Lines {
 fn not_utf8(line: &[u8], good: usize, place: &Place) -> Error {
     let byte = line.get(good).copied().unwrap_or_default();
     let shown = String::from_utf8_lossy(line);
-    let message = format!(
-        "the text must be UTF-8, but byte {} of the line is 0x{byte:02X}",
-        good + 1
-    );
+    let message = format!("the text must be UTF-8, but byte {} of the line is 0x{byte:02X}", good + 1);
     // A file in UTF-16 starts with FF FE or FE FF, neither of which UTF-8 ever has.
     let utf16 = place.line == 1 && matches!(line, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]);
-    let hint = if utf16 {
-        "the file looks like UTF-16: save it as UTF-8"
-    } else {
-        "convert the file to UTF-8"
-    };
+    let hint =
+        if utf16 { "the file looks like UTF-16: save it as UTF-8" } else { "convert the file to UTF-8" };
     bad_row(&message, &shown, place).hint(hint)
 }
 

@@ -158,53 +158,32 @@ impl Sources {
 
 impl<'a> Columns<'a> {
     fn new(source: &'a str, target: &'a str, target_needed: bool) -> Columns<'a> {
-        Columns {
-            source,
-            target,
-            target_needed,
-        }
+        Columns { source, target, target_needed }
     }
 }
 
 fn text_row(lines: &mut Lines) -> Result<Option<SourceRow>> {
     let text = lines.next_line()?.map(str::to_string);
     let line = lines.number();
-    Ok(text.map(|text| SourceRow {
-        text,
-        reference: None,
-        line,
-    }))
+    Ok(text.map(|text| SourceRow { text, reference: None, line }))
 }
 
 impl Fields {
     fn from_header(lines: &mut Lines, read: ReadRecord, columns: Columns) -> Result<Fields> {
         let Some(header) = read(lines)? else {
             let file = lines.place().file;
-            let message = format!(
-                "a table must start with a header, but {} is empty",
-                file.display()
-            );
+            let message = format!("a table must start with a header, but {} is empty", file.display());
             return Err(Error::input(message));
         };
         let place = lines.place_of(header.line);
         let source = find_column(&header, columns.source, "data.source.column", &place)?;
         let is_there = header.fields.iter().any(|name| name == columns.target);
         let target = match is_there || columns.target_needed {
-            true => Some(find_column(
-                &header,
-                columns.target,
-                "data.target.column",
-                &place,
-            )?),
+            true => Some(find_column(&header, columns.target, "data.target.column", &place)?),
             false => None,
         };
         let width = header.fields.len();
-        Ok(Fields {
-            read,
-            source,
-            target,
-            width,
-        })
+        Ok(Fields { read, source, target, width })
     }
 
     fn next_row(&self, lines: &mut Lines) -> Result<Option<SourceRow>> {
@@ -221,11 +200,7 @@ impl Fields {
         let reference = self.target.and_then(|index| record.fields.get(index).cloned());
         let text = record.fields.get_mut(self.source).map(std::mem::take);
         let text = text.unwrap_or_default();
-        Ok(Some(SourceRow {
-            text,
-            reference,
-            line,
-        }))
+        Ok(Some(SourceRow { text, reference, line }))
     }
 }
 
@@ -258,11 +233,7 @@ impl Keys {
             _ => Some(find_string(&object, &self.target, "data.target.column", lines)?),
         };
         let line = lines.number();
-        Ok(Some(SourceRow {
-            text,
-            reference,
-            line,
-        }))
+        Ok(Some(SourceRow { text, reference, line }))
     }
 }
 

@@ -112,10 +112,7 @@ pub(super) fn read_object(lines: &mut Lines) -> Result<Option<Map<String, Value>
             Err(error) => {
                 let text = error.to_string();
                 let reason = text.split(" at line").next().unwrap_or_default();
-                format!(
-                    "each line must be a JSON object, but at column {}: {reason}",
-                    error.column()
-                )
+                format!("each line must be a JSON object, but at column {}: {reason}", error.column())
             }
         };
         return Err(bad_row(&message, &lines.current(), &lines.place()));
@@ -161,11 +158,7 @@ fn never_closed(record: &Record, lines: &Lines) -> Error {
 
 fn goes_on(record: &Record, lines: &Lines) -> Error {
     let end = lines.number();
-    let where_from = if end == record.line {
-        String::new()
-    } else {
-        format!(" in line {end}")
-    };
+    let where_from = if end == record.line { String::new() } else { format!(" in line {end}") };
     let message = format!("a comma must follow a closing quote, but the field goes on{where_from}");
     bad_row(&message, &record.raw, &lines.place_of(record.line)).hint(QUOTE_HINT)
 }
@@ -177,11 +170,8 @@ pub(super) fn no_column<'a>(
     there: impl Iterator<Item = &'a str> + Clone,
 ) -> (String, String) {
     const LISTED: usize = 20;
-    let mut listed: Vec<String> = there
-        .clone()
-        .take(LISTED)
-        .map(|name| format!("`{}`", shorten(name)))
-        .collect();
+    let mut listed: Vec<String> =
+        there.clone().take(LISTED).map(|name| format!("`{}`", shorten(name))).collect();
     if there.clone().nth(LISTED).is_some() {
         listed.push("…".to_string());
     }
@@ -192,9 +182,7 @@ pub(super) fn no_column<'a>(
     };
     let message = format!("there must be a column `{}`, but {listed}", shorten(column));
     let likeness = |name: &str| strsim::jaro_winkler(&column.to_lowercase(), &name.trim().to_lowercase());
-    let nearest = there
-        .map(|name| (likeness(name), name))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let nearest = there.map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = match nearest {
         Some((likeness, name)) if likeness > 0.7 => {
             format!("did you mean `{}`? `{key}` names the column", shorten(name))

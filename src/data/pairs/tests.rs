@@ -22,10 +22,7 @@ fn file(name: &str, bytes: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
 fn read(name: &str, bytes: impl AsRef<[u8]>) -> Result<Vec<(String, String, u64)>> {
     let (_folder, path) = file(name, bytes);
     let pairs = read_pairs(&Files(vec![PairFile::Table(path)]), "source", "target")?;
-    Ok(pairs
-        .into_iter()
-        .map(|pair| (pair.source, pair.target, pair.place.line))
-        .collect())
+    Ok(pairs.into_iter().map(|pair| (pair.source, pair.target, pair.place.line)).collect())
 }
 
 fn parallel(source: &str, target: &str) -> Result<Vec<Pair>> {
@@ -34,35 +31,23 @@ fn parallel(source: &str, target: &str) -> Result<Vec<Pair>> {
     std::fs::write(&paths[0], source).unwrap();
     std::fs::write(&paths[1], target).unwrap();
     let [source, target] = paths;
-    read_pairs(
-        &Files(vec![PairFile::Parallel { source, target }]),
-        "source",
-        "target",
-    )
+    read_pairs(&Files(vec![PairFile::Parallel { source, target }]), "source", "target")
 }
 
 fn rows(text: &str, format: Format) -> Vec<Result<SourceRow>> {
     let reader = Box::new(Cursor::new(text.to_string().into_bytes()));
-    Sources::new(reader, Path::new("in"), format, "source", "target")
-        .unwrap()
-        .collect()
+    Sources::new(reader, Path::new("in"), format, "source", "target").unwrap().collect()
 }
 
 fn expect(pairs: &[(&str, &str, u64)]) -> Vec<(String, String, u64)> {
-    pairs
-        .iter()
-        .map(|(source, target, line)| (source.to_string(), target.to_string(), *line))
-        .collect()
+    pairs.iter().map(|(source, target, line)| (source.to_string(), target.to_string(), *line)).collect()
 }
 
 #[test]
 fn csv_has_quotes_lines_in_fields_and_other_columns() {
     let text = "id,target,source\n1,\"b, \"\"B\"\"\",a\n2,\"x\ny\n\nz\",\"\"\"\"\n3,b\"b,\" a \"\n";
     let pairs = read("a.csv", text).unwrap();
-    assert_eq!(
-        pairs,
-        expect(&[("a", "b, \"B\"", 2), ("\"", "x\ny\n\nz", 3), (" a ", "b\"b", 7)])
-    );
+    assert_eq!(pairs, expect(&[("a", "b, \"B\"", 2), ("\"", "x\ny\n\nz", 3), (" a ", "b\"b", 7)]));
 }
 
 #[test]
@@ -91,15 +76,8 @@ fn jsonl_has_its_escapes_and_other_keys() {
 
 #[test]
 fn text_is_handed_on_as_it_stands() {
-    let pairs = read(
-        "a.csv",
-        "source,target\n e\u{301}\0 ,👩\u{200D}🚀 שלום\u{2028}x\n",
-    )
-    .unwrap();
-    assert_eq!(
-        pairs,
-        expect(&[(" e\u{301}\0 ", "👩\u{200D}🚀 שלום\u{2028}x", 2)])
-    );
+    let pairs = read("a.csv", "source,target\n e\u{301}\0 ,👩\u{200D}🚀 שלום\u{2028}x\n").unwrap();
+    assert_eq!(pairs, expect(&[(" e\u{301}\0 ", "👩\u{200D}🚀 שלום\u{2028}x", 2)]));
 }
 
 #[test]
@@ -110,10 +88,7 @@ fn several_files_follow_each_other_and_one_column_may_be_both_sides() {
     std::fs::write(&two, "source\ttarget\nc\td\n").unwrap();
     let files = Files(vec![PairFile::Table(one), PairFile::Table(two.clone())]);
     let pairs = read_pairs(&files, "source", "target").unwrap();
-    assert_eq!(
-        pairs.iter().map(|pair| pair.target.as_str()).collect::<String>(),
-        "bd"
-    );
+    assert_eq!(pairs.iter().map(|pair| pair.target.as_str()).collect::<String>(), "bd");
     assert_eq!(pairs[1].place.to_string(), format!("{}:2", two.display()));
     let copied = read_pairs(&files, "source", "source").unwrap();
     assert_eq!((copied[0].source.as_str(), copied[0].target.as_str()), ("a", "a"));
@@ -122,28 +97,15 @@ fn several_files_follow_each_other_and_one_column_may_be_both_sides() {
 #[test]
 fn parallel_text_pairs_line_by_line() {
     let pairs = parallel("\u{feff}a \"b\r\nc\n", "d,e\r\n f").unwrap();
-    assert_eq!(
-        (pairs[0].source.as_str(), pairs[0].target.as_str()),
-        ("a \"b", "d,e")
-    );
-    assert_eq!(
-        (
-            pairs[1].source.as_str(),
-            pairs[1].target.as_str(),
-            pairs[1].place.line
-        ),
-        ("c", " f", 2)
-    );
+    assert_eq!((pairs[0].source.as_str(), pairs[0].target.as_str()), ("a \"b", "d,e"));
+    assert_eq!((pairs[1].source.as_str(), pairs[1].target.as_str(), pairs[1].place.line), ("c", " f", 2));
 }
 
 #[test]
 fn text_is_a_source_a_line_and_an_empty_line_is_a_source() {
     let rows = rows("a\r\n\n \"b\", c\t\nlast", Format::Text);
-    let texts: Vec<(String, u64)> = rows
-        .into_iter()
-        .map(|row| row.unwrap())
-        .map(|row| (row.text, row.line))
-        .collect();
+    let texts: Vec<(String, u64)> =
+        rows.into_iter().map(|row| row.unwrap()).map(|row| (row.text, row.line)).collect();
     let expected =
         [("a", 1), ("", 2), (" \"b\", c\t", 3), ("last", 4)].map(|(text, line)| (text.to_string(), line));
     assert_eq!(texts, expected);
@@ -157,26 +119,12 @@ fn a_table_to_decode_may_lack_targets_and_have_empty_sources() {
         reference: reference.map(str::to_string),
         line,
     };
-    let read = |text, format| {
-        rows(text, format)
-            .into_iter()
-            .map(|row| row.unwrap())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        read("source\na\n\"\"\n", Format::Csv),
-        [row("a", None, 2), row("", None, 3)]
-    );
-    assert_eq!(
-        read("target\tsource\nb\t\n", Format::Tsv),
-        [row("", Some("b"), 2)]
-    );
+    let read = |text, format| rows(text, format).into_iter().map(|row| row.unwrap()).collect::<Vec<_>>();
+    assert_eq!(read("source\na\n\"\"\n", Format::Csv), [row("a", None, 2), row("", None, 3)]);
+    assert_eq!(read("target\tsource\nb\t\n", Format::Tsv), [row("", Some("b"), 2)]);
     let objects =
         "{\"source\":\"a\"}\n{\"source\":\"\",\"target\":\"b\"}\n{\"source\":\"c\",\"target\":null}\n";
-    assert_eq!(
-        read(objects, Format::Jsonl),
-        [row("a", None, 1), row("", Some("b"), 2), row("c", None, 3)]
-    );
+    assert_eq!(read(objects, Format::Jsonl), [row("a", None, 1), row("", Some("b"), 2), row("c", None, 3)]);
 }
 
 #[test]
@@ -193,17 +141,7 @@ fn rows_end_with_the_first_error() {
 #[test]
 fn a_format_is_known_by_its_extension() {
     let formats = ["a.csv", "a.b.TSV", "a.jsonl", "a.en", "csv", "-"].map(|name| Format::of(Path::new(name)));
-    assert_eq!(
-        formats,
-        [
-            Format::Csv,
-            Format::Tsv,
-            Format::Jsonl,
-            Format::Text,
-            Format::Text,
-            Format::Text
-        ]
-    );
+    assert_eq!(formats, [Format::Csv, Format::Tsv, Format::Jsonl, Format::Text, Format::Text, Format::Text]);
     let (_folder, path) = file("a.txt", "one\ntwo\n");
     let sources = Sources::open(&path, "source", "target").unwrap();
     assert_eq!(sources.place(2).to_string(), format!("{}:2", path.display()));
@@ -213,15 +151,11 @@ fn a_format_is_known_by_its_extension() {
 /// A small generator (Knuth's MMIX numbers), so that the inputs are the same on every run.
 fn random_text(state: &mut u64, alphabet: &[&str], longest: u64) -> String {
     let mut below = |limit: u64| {
-        *state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*state >> 33) % limit
     };
     let length = below(longest);
-    (0..length)
-        .map(|_| alphabet[below(alphabet.len() as u64) as usize])
-        .collect()
+    (0..length).map(|_| alphabet[below(alphabet.len() as u64) as usize]).collect()
 }
 
 #[test]
@@ -243,9 +177,8 @@ fn what_crate_csv_writes_is_read_back() {
 #[test]
 fn no_bytes_make_the_reader_panic() {
     let mut state = 5;
-    let alphabet = [
-        "source", "target", "\"", ",", "\t", "\n", "\r", "{", "}", ":", "\0", "\u{feff}", "é", "\\u", "x",
-    ];
+    let alphabet =
+        ["source", "target", "\"", ",", "\t", "\n", "\r", "{", "}", ":", "\0", "\u{feff}", "é", "\\u", "x"];
     for round in 0..2000 {
         let mut bytes = random_text(&mut state, &alphabet, 24).into_bytes();
         if round % 5 == 0 {

@@ -57,9 +57,7 @@ impl Bpe {
         set_parallelism(false);
         let mut model = BPE::default();
         let split = |text: &str| Ok(words_of(text).map(str::to_string).collect());
-        let trained = trainer
-            .feed(words.into_iter(), split)
-            .and_then(|()| trainer.train(&mut model));
+        let trained = trainer.feed(words.into_iter(), split).and_then(|()| trainer.train(&mut model));
         trained.map_err(|error| Error::failure(format!("BPE training: {error}")))?;
         let (vocabulary, merges) = take_over(&model)?;
         Bpe::new(vocabulary, merges).map_err(Error::failure)
@@ -73,10 +71,7 @@ impl Bpe {
         vocabulary: Vocabulary,
         merges: Vec<(String, String)>,
     ) -> std::result::Result<Bpe, String> {
-        let made: HashSet<String> = merges
-            .iter()
-            .map(|(left, right)| format!("{left}{right}"))
-            .collect();
+        let made: HashSet<String> = merges.iter().map(|(left, right)| format!("{left}{right}")).collect();
         let parts = merges.iter().flat_map(|(left, right)| [left, right]);
         if let Some(token) = parts.chain(&made).find(|token| vocabulary.id(token).is_none()) {
             let must = "a merge must take and make tokens of the vocabulary";
@@ -93,11 +88,7 @@ impl Bpe {
             .unk_token(SPECIALS[UNK as usize].to_string())
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Bpe {
-            vocabulary,
-            merges,
-            model,
-        })
+        Ok(Bpe { vocabulary, merges, model })
     }
 
     /// Tokens and ids.
@@ -154,12 +145,7 @@ fn take_over(model: &BPE) -> Result<(Vocabulary, Vec<(String, String)>)> {
     let mut learned: Vec<(String, u32)> = model.get_vocab().into_iter().collect();
     learned.sort_unstable_by_key(|(_, id)| *id);
     let mut tokens: Vec<String> = SPECIALS.iter().map(|name| name.to_string()).collect();
-    tokens.extend(
-        learned
-            .into_iter()
-            .map(|(token, _)| token)
-            .filter(|token| token.chars().count() == 1),
-    );
+    tokens.extend(learned.into_iter().map(|(token, _)| token).filter(|token| token.chars().count() == 1));
     let mut known: HashSet<String> = tokens[SPECIALS.len()..].iter().cloned().collect();
     let mut merges = Vec::new();
     for (left, right) in merges_of(model)? {
@@ -179,8 +165,6 @@ fn take_over(model: &BPE) -> Result<(Vocabulary, Vec<(String, String)>)> {
 fn merges_of(model: &BPE) -> Result<Vec<(String, String)>> {
     let merges = serde_json::to_value(model).map(|mut json| json["merges"].take());
     merges.and_then(serde_json::from_value).map_err(|error| {
-        Error::failure(format!(
-            "BPE training: crate tokenizers gave its merges in another form: {error}"
-        ))
+        Error::failure(format!("BPE training: crate tokenizers gave its merges in another form: {error}"))
     })
 }

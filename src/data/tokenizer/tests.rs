@@ -20,24 +20,15 @@ const TEXTS: [&str; 10] = [
 ];
 
 fn characters() -> SideConfig {
-    SideConfig {
-        characters: Some(CharactersConfig { minimum_count: 1 }),
-        ..SideConfig::default()
-    }
+    SideConfig { characters: Some(CharactersConfig { minimum_count: 1 }), ..SideConfig::default() }
 }
 
 fn words(minimum_count: usize) -> SideConfig {
-    SideConfig {
-        words: Some(WordsConfig { minimum_count }),
-        ..SideConfig::default()
-    }
+    SideConfig { words: Some(WordsConfig { minimum_count }), ..SideConfig::default() }
 }
 
 fn bpe(vocabulary: usize) -> SideConfig {
-    SideConfig {
-        bpe: Some(BpeConfig { vocabulary }),
-        ..SideConfig::default()
-    }
+    SideConfig { bpe: Some(BpeConfig { vocabulary }), ..SideConfig::default() }
 }
 
 fn train(config: &SideConfig) -> Tokenizer {
@@ -65,10 +56,7 @@ fn a_text_of_known_symbols_comes_back_in_nfc() {
     // Words cannot name a special token, and all of the other texts come back.
     let tokenizer = train(&words(1));
     for text in &TEXTS[..8] {
-        assert_eq!(
-            tokenizer.decode(&tokenizer.encode(text).ids),
-            text.nfc().collect::<String>()
-        );
+        assert_eq!(tokenizer.decode(&tokenizer.encode(text).ids), text.nfc().collect::<String>());
     }
 }
 
@@ -90,10 +78,7 @@ fn a_special_token_that_is_spelled_out_never_becomes_special() {
             let special = [PAD, BOS, EOS].iter().any(|id| encoded.ids.contains(id));
             assert!(!special, "{} on {text}: {:?}", tokenizer.kind(), encoded.ids);
             if tokenizer.kind() != "words" {
-                assert_eq!(
-                    (tokenizer.decode(&encoded.ids).as_str(), encoded.unknown),
-                    (text, 0)
-                );
+                assert_eq!((tokenizer.decode(&encoded.ids).as_str(), encoded.unknown), (text, 0));
             }
         }
     }
@@ -105,14 +90,7 @@ fn bpe_learns_no_token_that_is_written_like_a_special_one() {
     // Nothing but `<eos>` to learn from: the merges run into it from every side.
     let texts = ["<eos>", "a<eos>", "b<eos>", "<eos>c", "<eos><eos>"].repeat(50);
     let tokenizer = Tokenizer::train(&bpe(100), texts.iter().copied()).unwrap();
-    let named = |name: &str| {
-        tokenizer
-            .vocabulary()
-            .tokens()
-            .iter()
-            .filter(|token| *token == name)
-            .count()
-    };
+    let named = |name: &str| tokenizer.vocabulary().tokens().iter().filter(|token| *token == name).count();
     assert_eq!(SPECIALS.map(named), [1, 1, 1, 1]);
     for text in texts {
         let encoded = tokenizer.encode(text);
@@ -126,15 +104,9 @@ fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces() {
     assert_eq!(normalize(" \t a\tb\r\nc\u{2028}d\u{a0} \n"), "a b  c d");
     assert_eq!(normalize("a\u{a0}\u{3000}b"), "a\u{a0}\u{3000}b");
     let (by_character, by_word, by_bpe) = (train(&characters()), train(&words(1)), train(&bpe(200)));
-    assert_eq!(
-        by_character.decode(&by_character.encode("  the  cat\n").ids),
-        "the  cat"
-    );
+    assert_eq!(by_character.decode(&by_character.encode("  the  cat\n").ids), "the  cat");
     assert_eq!(by_bpe.decode(&by_bpe.encode("  the  cat\n").ids), "the  cat");
-    assert_eq!(
-        by_word.decode(&by_word.encode("  the \u{3000} cat\n").ids),
-        "the cat"
-    );
+    assert_eq!(by_word.decode(&by_word.encode("  the \u{3000} cat\n").ids), "the cat");
 }
 
 #[test]
@@ -166,10 +138,7 @@ fn a_nul_and_other_controls_are_characters() {
     for config in [characters(), words(1), bpe(20)] {
         let tokenizer = Tokenizer::train(&config, ["a\0b \u{1b}[1m"].into_iter()).unwrap();
         let encoded = tokenizer.encode("a\0b \u{1b}[1m");
-        assert_eq!(
-            (encoded.unknown, tokenizer.decode(&encoded.ids).as_str()),
-            (0, "a\0b \u{1b}[1m")
-        );
+        assert_eq!((encoded.unknown, tokenizer.decode(&encoded.ids).as_str()), (0, "a\0b \u{1b}[1m"));
     }
 }
 
@@ -195,9 +164,8 @@ fn a_bpe_mark_in_a_text_is_read_as_a_space() {
 #[test]
 fn training_twice_gives_the_same_bytes() {
     // Many pairs of equal count: the order must not come from a hash map.
-    let texts: Vec<String> = (0..400)
-        .map(|i: u64| format!("w{} v{}x u{}", i % 97, i * i % 89, i * 7 % 83))
-        .collect();
+    let texts: Vec<String> =
+        (0..400).map(|i: u64| format!("w{} v{}x u{}", i % 97, i * i % 89, i * 7 % 83)).collect();
     for config in [characters(), words(1), bpe(300)] {
         let once = Tokenizer::train(&config, texts.iter().map(String::as_str)).unwrap();
         let again = Tokenizer::train(&config, texts.iter().map(String::as_str)).unwrap();
@@ -227,12 +195,7 @@ fn a_vocabulary_smaller_than_the_alphabet_is_refused_with_the_number() {
         "{text}"
     );
     assert!(text.contains("set `vocabulary` to 13 at the least"), "{text}");
-    assert_eq!(
-        Tokenizer::train(&bpe(13), ["abcdefgh"].into_iter())
-            .unwrap()
-            .vocabulary_size(),
-        13
-    );
+    assert_eq!(Tokenizer::train(&bpe(13), ["abcdefgh"].into_iter()).unwrap().vocabulary_size(), 13);
 }
 
 #[test]
@@ -288,10 +251,7 @@ fn broken_json_is_an_error_and_never_a_panic() {
     for json in broken {
         let value: Value = serde_json::from_str(&json).unwrap();
         let error = Tokenizer::from_json(&value).unwrap_err();
-        assert!(
-            error.message().starts_with("the tokenizer is damaged: "),
-            "{json}: {error}"
-        );
+        assert!(error.message().starts_with("the tokenizer is damaged: "), "{json}: {error}");
         assert!(serde_json::from_str::<Tokenizer>(&json).is_err());
     }
 }

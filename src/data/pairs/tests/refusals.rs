@@ -9,27 +9,16 @@ fn refused(name: &str, bytes: impl AsRef<[u8]>) -> String {
     let (folder, path) = file(name, bytes);
     let error = read_pairs(&Files(vec![PairFile::Table(path)]), "source", "target").unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    error
-        .to_string()
-        .replace(&format!("{}/", folder.path().display()), "")
+    error.to_string().replace(&format!("{}/", folder.path().display()), "")
 }
 
 #[test]
 fn a_row_that_breaks_its_format_is_named_and_shown() {
     let header = "source,target\n";
     let cases = [
-        (
-            "a,b\nc,d,e\n",
-            "a.csv:3: the row has 3 fields, but the header has 2\n  c,d,e",
-        ),
-        (
-            "abc\n",
-            "a.csv:2: the row has 1 field, but the header has 2\n  abc",
-        ),
-        (
-            "a,\"b\"c\n",
-            "a.csv:2: a comma must follow a closing quote, but the field goes on\n  a,\"b\"c",
-        ),
+        ("a,b\nc,d,e\n", "a.csv:3: the row has 3 fields, but the header has 2\n  c,d,e"),
+        ("abc\n", "a.csv:2: the row has 1 field, but the header has 2\n  abc"),
+        ("a,\"b\"c\n", "a.csv:2: a comma must follow a closing quote, but the field goes on\n  a,\"b\"c"),
         (
             "a,\"b\nc,\"d\"\n",
             "a.csv:2: a comma must follow a closing quote, but the field goes on in line 3\n  a,\"b\\nc,\"d\"",
@@ -47,15 +36,9 @@ fn a_row_that_breaks_its_format_is_named_and_shown() {
 
 #[test]
 fn a_long_row_is_cut_and_its_controls_are_escaped() {
-    let error = refused(
-        "a.tsv",
-        format!("source\ttarget\n\u{1b}[31m\ta\t{}\n", "é".repeat(500)),
-    );
+    let error = refused("a.tsv", format!("source\ttarget\n\u{1b}[31m\ta\t{}\n", "é".repeat(500)));
     let shown = error.lines().nth(1).unwrap();
-    assert!(
-        shown.starts_with("  \\u{1b}[31m\\ta\\téé") && shown.ends_with("é…"),
-        "{shown}"
-    );
+    assert!(shown.starts_with("  \\u{1b}[31m\\ta\\téé") && shown.ends_with("é…"), "{shown}");
     assert!(shown.chars().count() < 100);
 }
 
@@ -65,14 +48,8 @@ fn a_missing_column_is_named_with_those_there_are_and_the_nearest() {
     let start = "error: a.csv:1: there must be a column `source`, but there are `Source`, `target`\nhint: did you mean `Source`?";
     assert!(error.starts_with(start), "{error}");
     let error = refused("a.tsv", "source\tphones\na\tb\n");
-    assert!(
-        error.contains("there must be a column `target`, but there are `source`, `phones`"),
-        "{error}"
-    );
-    assert!(
-        error.contains("hint: `data.target.column` names the column"),
-        "{error}"
-    );
+    assert!(error.contains("there must be a column `target`, but there are `source`, `phones`"), "{error}");
+    assert!(error.contains("hint: `data.target.column` names the column"), "{error}");
     let error = refused("a.csv", "source,target,source\na,b,c\n");
     assert!(
         error.starts_with("error: a.csv:1: a header must name a column once, but `source` stands"),
@@ -84,10 +61,7 @@ fn a_missing_column_is_named_with_those_there_are_and_the_nearest() {
 fn a_json_line_that_is_no_row_is_named_and_shown() {
     let good = "{\"source\":\"a\",\"target\":\"b\"}\n";
     let cases = [
-        (
-            "[1,2]",
-            "each line must be a JSON object, but it is an array\n  [1,2]",
-        ),
+        ("[1,2]", "each line must be a JSON object, but it is an array\n  [1,2]"),
         (
             "{\"source\": oops}",
             "each line must be a JSON object, but at column 12: expected value\n  {\"source\": oops}",
@@ -101,21 +75,12 @@ fn a_json_line_that_is_no_row_is_named_and_shown() {
             "{\"source\":7,\"target\":\"b\"}",
             "`source` must be a string, but it is a number\n  {\"source\":7,",
         ),
-        (
-            "{\"source\":\"a\",\"target\":null}",
-            "`target` must be a string, but it is null\n",
-        ),
-        (
-            "{\"source\":\"\\ud800\",\"target\":\"b\"}",
-            "each line must be a JSON object, but at column ",
-        ),
+        ("{\"source\":\"a\",\"target\":null}", "`target` must be a string, but it is null\n"),
+        ("{\"source\":\"\\ud800\",\"target\":\"b\"}", "each line must be a JSON object, but at column "),
     ];
     for (line, message) in cases {
         let error = refused("a.jsonl", format!("{good}{line}\n"));
-        assert!(
-            error.starts_with(&format!("error: a.jsonl:2: {message}")),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("error: a.jsonl:2: {message}")), "{error}");
     }
     let deep = format!("{good}{}\n", "[".repeat(100_000));
     assert!(refused("a.jsonl", deep).contains("recursion limit"));
@@ -140,14 +105,8 @@ fn a_set_without_pairs_and_a_file_without_a_header_are_refused() {
         refused("a.csv", "source,target\n\n"),
         "error: a set must have at least one pair, but it has none: a.csv"
     );
-    assert_eq!(
-        refused("a.csv", ""),
-        "error: a table must start with a header, but a.csv is empty"
-    );
-    assert_eq!(
-        refused("a.tsv", "\u{feff}\n"),
-        "error: a table must start with a header, but a.tsv is empty"
-    );
+    assert_eq!(refused("a.csv", ""), "error: a table must start with a header, but a.csv is empty");
+    assert_eq!(refused("a.tsv", "\u{feff}\n"), "error: a table must start with a header, but a.tsv is empty");
     assert!(refused("a.jsonl", "").contains("must have at least one pair"));
     assert!(read_pairs(&Files(Vec::new()), "source", "target").is_err());
     assert!(parallel("", "").is_err());
@@ -188,10 +147,9 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
 
 #[test]
 fn parallel_text_of_two_lengths_is_refused_with_both() {
-    for (source, target, lengths) in [
-        ("a\nb\nc\n", "d\n", ["has 3", "has 1"]),
-        ("a\n", "d\ne", ["has 1", "has 2"]),
-    ] {
+    for (source, target, lengths) in
+        [("a\nb\nc\n", "d\n", ["has 3", "has 1"]), ("a\n", "d\ne", ["has 1", "has 2"])]
+    {
         let error = parallel(source, target).unwrap_err().to_string();
         assert!(
             error.contains("must have the same number of lines")
@@ -200,8 +158,5 @@ fn parallel_text_of_two_lengths_is_refused_with_both() {
         );
     }
     let error = parallel("a\nb\n", "d\n\n").unwrap_err().to_string();
-    assert!(
-        error.contains("a.de:2: the target of a pair must not be empty"),
-        "{error}"
-    );
+    assert!(error.contains("a.de:2: the target of a pair must not be empty"), "{error}");
 }
