@@ -14,8 +14,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use seqloom::config::Experiment;
-use seqloom::data::dataset::{Dataset, Tokenizers};
-use seqloom::data::pairs::read_pairs;
+use seqloom::data::dataset::Splits;
 use seqloom::error::Result;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
@@ -77,15 +76,10 @@ fn main() {
 fn ours(args: &Args) -> Result<f64> {
     let experiment = Experiment::load("configs/multi30k_small.toml".as_ref(), &overrides(args))?;
     Runtime::start(&experiment.runtime)?;
-    let data = &experiment.data;
-    let read = |files| read_pairs(files, &data.source.column, &data.target.column);
-    let train = read(&data.train)?;
-    let tokenizers = Tokenizers::train(data, &train)?;
-    let train = Dataset::new(train, &tokenizers, data)?;
-    let valid = Dataset::new(read(&data.valid)?, &tokenizers, data)?;
+    let data = Splits::load(&experiment.data, None)?;
     let mut params = Params::new(tch::Device::Cpu, experiment.seed);
     let transformer = &experiment.model.transformer;
-    let sizes = (tokenizers.source.vocabulary_size(), tokenizers.target.vocabulary_size());
+    let sizes = (data.tokenizers.source.vocabulary_size(), data.tokenizers.target.vocabulary_size());
     let model = Transformer::new(transformer, sizes.0, sizes.1, &mut params);
     let parts = Parts {
         config: &experiment.training,
@@ -94,8 +88,8 @@ fn ours(args: &Args) -> Result<f64> {
         model: &model,
         params: &params,
         width: transformer.width,
-        train: &train,
-        valid: &valid,
+        train: &data.train,
+        valid: &data.valid,
     };
     let mut trainer = Trainer::new(parts, None)?;
     for _ in 0..args.warmup {

@@ -1,6 +1,6 @@
 //! The experiments of configs/ are no decoration: each is read, and each whose data is here takes two steps.
 //!
-//! Public data sets are looked for in $SEQLOOM_DATA, else in ../shared/data; without them their tests say so and pass.
+//! Public data sets are looked for in $SEQLOOM_DATA, else in data/, where data/get_*.py put them; without them their tests say so and pass.
 
 use std::path::{Path, PathBuf};
 
@@ -89,7 +89,7 @@ fn every_experiment_whose_data_is_here_takes_two_steps() {
 
 /// A folder of public data, or nothing and a line that says so.
 fn public(set: &str) -> Option<PathBuf> {
-    let home = std::env::var_os("SEQLOOM_DATA").map_or_else(|| root().join("../shared/data"), PathBuf::from);
+    let home = std::env::var_os("SEQLOOM_DATA").map_or_else(|| root().join("data"), PathBuf::from);
     let folder = home.join(set);
     if folder.is_dir() {
         return Some(folder);

@@ -11,9 +11,7 @@ use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, Named, load_into};
 use crate::config::Experiment;
-use crate::data::DataConfig;
-use crate::data::dataset::{Dataset, Tokenizers};
-use crate::data::pairs::read_pairs;
+use crate::data::dataset::{Splits, Tokenizers};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
@@ -69,7 +67,9 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     }
     let stop = StopFlag::on_signals()?;
     let runtime = Runtime::start(&experiment.runtime)?;
-    let data = Data::load(&experiment, saved.as_ref())?;
+    // A run that goes on keeps the tokenizers that it began with.
+    let tokenizers = saved.as_ref().map(|saved| saved.tokenizers.clone());
+    let data = Splits::load(&experiment.data, tokenizers)?;
     run.create(&experiment.to_toml())?;
     Ok(match train(&experiment, &run, runtime, &data, saved, &stop)? {
         Outcome::Stopped(signal) => 128 + signal,
@@ -82,7 +82,7 @@ fn train(
     experiment: &Experiment,
     run: &RunDirectory,
     runtime: Runtime,
-    data: &Data,
+    data: &Splits,
     saved: Option<Saved>,
     stop: &StopFlag,
 ) -> Result<Outcome> {
@@ -105,7 +105,7 @@ fn train(
     let detokenize = Box::new(|tokens: &[i64]| data.tokenizers.target.decode(tokens));
     let mut report = Report::open(run.path(), metrics_bytes, steps, detokenize)?;
     introduce(&mut report, experiment, run, runtime, &params);
-    data.introduce(&mut report);
+    introduce_data(&mut report, data);
     if steps.0 > 0 {
         report.say(&format!("going on from step {}", steps.0));
     }
@@ -203,47 +203,22 @@ fn differing_keys(one: &Value, other: &Value) -> Vec<String> {
     out
 }
 
-/// Both splits, and the tokenizers that cut them.
-struct Data {
-    train: Dataset,
-    valid: Dataset,
-    tokenizers: Tokenizers,
-}
-
-impl Data {
-    /// A run that goes on keeps the tokenizers that it began with.
-    fn load(experiment: &Experiment, saved: Option<&Saved>) -> Result<Data> {
-        let DataConfig { train, valid, source, target, .. } = &experiment.data;
-        let train = read_pairs(train, &source.column, &target.column)?;
-        let valid = read_pairs(valid, &source.column, &target.column)?;
-        let tokenizers = match saved {
-            Some(saved) => saved.tokenizers.clone(),
-            None => Tokenizers::train(&experiment.data, &train)?,
-        };
-        let train = Dataset::new(train, &tokenizers, &experiment.data)?;
-        let valid = Dataset::new(valid, &tokenizers, &experiment.data)?;
-        Ok(Data { train, valid, tokenizers })
-    }
-
-    fn introduce(&self, report: &mut Report) {
-        for (set, name) in [(&self.train, "training"), (&self.valid, "validation")] {
-            let mut line = format!("{} {name} pairs", set.pairs.len());
-            if let Some(first) = set.skipped.first() {
-                let count = set.skipped.len();
-                line += &format!("; {count} left out because a side is too long, the first at {first}");
-            }
-            if set.unknown != [0, 0] {
-                let [source, target] = set.unknown;
-                line +=
-                    &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
-            }
-            report.say(&line);
+fn introduce_data(report: &mut Report, data: &Splits) {
+    for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
+        let mut line = format!("{} {name} pairs", set.pairs.len());
+        if let Some(first) = set.skipped.first() {
+            let count = set.skipped.len();
+            line += &format!("; {count} left out because a side is too long, the first at {first}");
         }
-        let described =
-            |tokenizer: &Tokenizer| format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind());
-        let (source, target) = (described(&self.tokenizers.source), described(&self.tokenizers.target));
-        report.say(&format!("vocabularies: source {source}, target {target}"));
+        if set.unknown != [0, 0] {
+            let [source, target] = set.unknown;
+            line += &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
+        }
+        report.say(&line);
     }
+    let described = |tokenizer: &Tokenizer| format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind());
+    let (source, target) = (described(&data.tokenizers.source), described(&data.tokenizers.target));
+    report.say(&format!("vocabularies: source {source}, target {target}"));
 }
 
 fn introduce(

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::pairs::{Pair, Place};
+use super::pairs::{Pair, Place, read_pairs};
 use super::tokenizer::Tokenizer;
 use super::{DataConfig, TooLong};
 use crate::error::{Error, Result};
@@ -116,6 +116,34 @@ impl Dataset {
             }
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Both splits of an experiment, and the tokenizers that cut them.
+#[derive(Debug)]
+pub struct Splits {
+    /// What is learned from.
+    pub train: Dataset,
+    /// What is only looked at.
+    pub valid: Dataset,
+    /// Made from `train`, unless they were there before.
+    pub tokenizers: Tokenizers,
+}
+
+impl Splits {
+    /// Reads both splits and cuts them into tokens. `tokenizers` are those of a run that goes on.
+    ///
+    /// # Errors
+    /// What [`read_pairs`], [`Tokenizers::train`] and [`Dataset::new`] refuse.
+    pub fn load(config: &DataConfig, tokenizers: Option<Tokenizers>) -> Result<Splits> {
+        let read = |files| read_pairs(files, &config.source.column, &config.target.column);
+        let (train, valid) = (read(&config.train)?, read(&config.valid)?);
+        let tokenizers = tokenizers.map_or_else(|| Tokenizers::train(config, &train), Ok)?;
+        Ok(Splits {
+            train: Dataset::new(train, &tokenizers, config)?,
+            valid: Dataset::new(valid, &tokenizers, config)?,
+            tokenizers,
+        })
     }
 }
 
