@@ -90,6 +90,7 @@ fn ours(args: &Args) -> Result<f64> {
         width: transformer.width,
         train: &data.train,
         valid: &data.valid,
+        target: &data.tokenizers.target,
     };
     let mut trainer = Trainer::new(parts, None)?;
     for _ in 0..args.warmup {

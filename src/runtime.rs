@@ -84,16 +84,19 @@ impl Runtime {
     }
 }
 
-/// Loads libtorch's CUDA half where it is installed; false where it is not.
+/// Loads libtorch's CUDA half where it is installed.
 ///
 /// The binary links only the CPU half, so that one binary serves both kinds of machine.
-pub fn load_cuda() -> bool {
+///
+/// # Errors
+/// The loader's reason: mostly that there is no such file, or that a library which it needs is missing.
+pub fn load_cuda() -> std::result::Result<(), String> {
     shim::load_library(Path::new("libtorch_cuda.so"))
 }
 
 /// Number of GPUs that libtorch sees; 0 without its CUDA half.
 pub fn gpus() -> usize {
-    if load_cuda() && Cuda::is_available() { Cuda::device_count().max(0) as usize } else { 0 }
+    if load_cuda().is_ok() && Cuda::is_available() { Cuda::device_count().max(0) as usize } else { 0 }
 }
 
 fn choose_device(name: &str) -> Result<Device> {

@@ -6,7 +6,9 @@
 #include <torch/headeronly/version.h>
 
 #include <dlfcn.h>
+#if __has_include(<malloc.h>)
 #include <malloc.h>
+#endif
 
 #include <cstdint>
 #include <limits>
@@ -120,7 +122,12 @@ const char* seqloom_libtorch_version() { return TORCH_VERSION; }
 
 const char* seqloom_last_error() { return last_error.c_str(); }
 
-int seqloom_load(const char* library) { return dlopen(library, RTLD_NOW | RTLD_GLOBAL) ? 0 : 1; }
+int seqloom_load(const char* library) {
+  if (dlopen(library, RTLD_NOW | RTLD_GLOBAL)) return 0;
+  const char* reason = dlerror();
+  last_error = reason ? reason : "no reason given";
+  return 1;
+}
 
 void seqloom_keep_pages() {
 #if defined(__GLIBC__)
@@ -131,8 +138,10 @@ void seqloom_keep_pages() {
 #endif
 }
 
-void seqloom_clear_gradients(at::Tensor* const* tensors, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) tensors[i]->mutable_grad() = at::Tensor();
+int seqloom_clear_gradients(at::Tensor* const* tensors, int64_t count) {
+  return guarded([&] {
+    for (int64_t i = 0; i < count; ++i) tensors[i]->mutable_grad() = at::Tensor();
+  });
 }
 
 int seqloom_dropout(at::Tensor** out, const at::Tensor* x, const at::Tensor* residual, double p, uint64_t seed) {

@@ -17,7 +17,7 @@ unsafe extern "C" {
     fn seqloom_last_error() -> *const c_char;
     fn seqloom_load(library: *const c_char) -> c_int;
     fn seqloom_keep_pages();
-    fn seqloom_clear_gradients(tensors: *const *const C_tensor, count: i64);
+    fn seqloom_clear_gradients(tensors: *const *const C_tensor, count: i64) -> c_int;
     fn seqloom_dropout(
         out: *mut *mut C_tensor,
         x: *const C_tensor,
@@ -46,11 +46,15 @@ pub fn libtorch_version() -> String {
     unsafe { CStr::from_ptr(seqloom_libtorch_version()) }.to_string_lossy().into_owned()
 }
 
-/// Loads a shared library for the whole process; false when it cannot be loaded.
-pub fn load_library(path: &Path) -> bool {
-    let Ok(path) = CString::new(path.as_os_str().as_encoded_bytes()) else { return false };
+/// Loads a shared library for the whole process.
+///
+/// # Errors
+/// The loader's own reason.
+pub fn load_library(path: &Path) -> std::result::Result<(), String> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
     // SAFETY: the string is NUL-terminated and lives through the call.
-    unsafe { seqloom_load(path.as_ptr()) == 0 }
+    let status = unsafe { seqloom_load(path.as_ptr()) };
+    if status == 0 { Ok(()) } else { Err(last_error()) }
 }
 
 /// Tells glibc's malloc to keep the pages of large tensors between steps instead of handing them back to the kernel,
@@ -64,7 +68,8 @@ pub fn keep_pages() {
 pub fn clear_gradients(tensors: &[&Tensor]) {
     let pointers: Vec<_> = tensors.iter().map(|tensor| tensor.as_ptr()).collect();
     // SAFETY: live tensors, lent for the time of the call; the weights' own gradients go, views of them stay valid.
-    unsafe { seqloom_clear_gradients(pointers.as_ptr(), pointers.len() as i64) }
+    let status = unsafe { seqloom_clear_gradients(pointers.as_ptr(), pointers.len() as i64) };
+    assert!(status == 0, "clearing gradients: {}", last_error());
 }
 
 /// `residual + dropout(x)`, or `dropout(x)`, on the CPU in f32, with its gradient.
@@ -79,6 +84,7 @@ pub fn dropout(x: &Tensor, residual: Option<&Tensor>, p: f64, seed: u64) -> Tens
     // SAFETY: the pointers are live tensors; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_dropout(&mut out, x.as_ptr(), residual, p, seed) };
     assert!(status == 0, "dropout: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
     unsafe { Tensor::from_ptr(out) }
 }
 

@@ -8,6 +8,7 @@ use seqloom::config::Experiment;
 use seqloom::data::dataset::{Dataset, Tokenizers};
 use seqloom::data::pairs::read_pairs;
 use seqloom::data::sampler::Sampler;
+use seqloom::data::tokenizer::Tokenizer;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use seqloom::training::loss::cross_entropy;
@@ -67,6 +68,7 @@ fn the_seed_is_all_the_chance_there_is() {
 struct Bench {
     experiment: Experiment,
     train: Dataset,
+    target: Tokenizer,
     params: Params,
     model: Transformer,
 }
@@ -86,7 +88,7 @@ impl Bench {
             tokenizers.target.vocabulary_size(),
             &mut params,
         );
-        Bench { experiment, train, params, model }
+        Bench { experiment, train, target: tokenizers.target, params, model }
     }
 
     fn trainer(&self) -> Trainer<'_> {
@@ -99,6 +101,7 @@ impl Bench {
             width: 32,
             train: &self.train,
             valid: &self.train,
+            target: &self.target,
         };
         Trainer::new(parts, None).unwrap()
     }

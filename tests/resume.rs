@@ -247,10 +247,10 @@ fn pruning_keeps_the_newest_and_the_best() {
     let scene = scene();
     let run = with_checkpoints(&scene, &[1, 2, 3, 4, 5]);
     run.name_best(2).unwrap();
-    run.prune(2).unwrap();
+    run.prune(2, None).unwrap();
     assert_eq!(checkpoints(&scene), ["step-00000002", "step-00000004", "step-00000005"].map(PathBuf::from));
     run.name_best(5).unwrap();
-    run.prune(1).unwrap();
+    run.prune(1, None).unwrap();
     assert_eq!(checkpoints(&scene), [PathBuf::from("step-00000005")]);
 }
 
@@ -259,7 +259,7 @@ fn pruning_keeps_the_newest_and_the_best() {
 fn pruning_keeps_what_is_named_the_latest_though_newer_ones_are_there() {
     let scene = scene();
     let run = with_checkpoints(&scene, &[7, 8, 9, 3]);
-    run.prune(1).unwrap();
+    run.prune(1, None).unwrap();
     assert_eq!(run.latest().unwrap(), Some(3));
     assert!(checkpoints(&scene).contains(&PathBuf::from("step-00000003")), "{:?}", checkpoints(&scene));
 }
@@ -268,6 +268,7 @@ fn pruning_keeps_what_is_named_the_latest_though_newer_ones_are_there() {
 fn a_run_that_ended_before_its_first_checkpoint_may_begin_anew_with_another_config() {
     let scene = Scene::new(60, 12);
     scene.write("runs/copy/config.toml", scene.read("copy.toml"));
+    std::fs::create_dir(scene.path("runs/copy/checkpoints")).unwrap();
     let few = ["--set", "training.steps=2", "--set", "training.adamw.learning_rate=1e-3"];
     scene.train(&few).succeeded();
     assert_eq!(scene.text("runs/copy/latest").trim(), "step-00000002");

@@ -81,10 +81,17 @@ fn is_sound(checksum: &str, bytes: &[u8]) -> bool {
 /// Reads a model file and holds it against its own checksum.
 ///
 /// # Errors
-/// A file that is missing, cut short, changed, of a newer format, or no seqloom model.
+/// A file that is missing, and what [`parse`] refuses.
 pub fn read(path: &Path) -> Result<(ModelHeader, Named)> {
-    let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
-    let (weights, metadata) = tensors::from_bytes(&bytes, path)?;
+    parse(&std::fs::read(path).map_err(|error| Error::file("read", path, &error))?, path)
+}
+
+/// Takes a model file's bytes apart; `path` is for the errors.
+///
+/// # Errors
+/// Bytes that are cut short, changed, of a newer format, or no seqloom model.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, Named)> {
+    let (weights, metadata) = tensors::from_bytes(bytes, path)?;
     let place = path.display();
     let Some(metadata) = metadata else {
         return Err(Error::input(format!("{place} is a safetensors file, but none that seqloom wrote")));
@@ -99,7 +106,7 @@ pub fn read(path: &Path) -> Result<(ModelHeader, Named)> {
         );
     }
     let header: ModelHeader = serde_json::from_value(header).map_err(unreadable)?;
-    if !is_sound(&header.sha256, &bytes) {
+    if !is_sound(&header.sha256, bytes) {
         return Err(Error::failure(format!("{place} is damaged: its content does not match its checksum"))
             .hint("use another checkpoint of the run, or copy the file again"));
     }

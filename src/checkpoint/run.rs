@@ -74,7 +74,8 @@ impl RunDirectory {
     /// True when there is something else than a run there.
     pub fn holds_something_else(&self) -> bool {
         let empty = fs::read_dir(&self.path).map_or(true, |mut entries| entries.next().is_none());
-        !empty && !self.path.join(CONFIG).exists()
+        let run = self.path.join(CONFIG).is_file() && self.path.join(CHECKPOINTS).is_dir();
+        !empty && !run
     }
 
     /// The step of the newest checkpoint: the one that `latest` names, or without that file the highest there is.
@@ -119,7 +120,12 @@ impl RunDirectory {
         let manifest = serde_json::to_string_pretty(&sums).map_err(|e| Error::failure(e.to_string()))?;
         write_through(&partial.join(MANIFEST), manifest.as_bytes())?;
         flush_folder(&partial)?;
-        remove_if_there(&place)?;
+        // The same step again, after `latest` was set back: the old one goes when the new one is in its place.
+        let old = parent.join(format!("{PARTIAL}old-{}", folder_name(step)));
+        if place.exists() {
+            remove_if_there(&old)?;
+            fs::rename(&place, &old).map_err(|error| Error::file("write", &old, &error))?;
+        }
         fs::rename(&partial, &place).map_err(|error| Error::file("write", &place, &error))?;
         flush_folder(&parent)?;
         self.point(LATEST, step)
@@ -130,13 +136,14 @@ impl RunDirectory {
         self.point(BEST, step)
     }
 
-    /// Removes all checkpoints but the newest `keep_last`, the latest and the best one, and what a kill left half-written.
-    pub fn prune(&self, keep_last: usize) -> Result<()> {
+    /// Removes what a kill left half-written, and all checkpoints but the newest `keep_last`, the latest, the best and
+    /// `kept`, which a run that goes on from here holds for its best.
+    pub fn prune(&self, keep_last: usize, kept: Option<u64>) -> Result<()> {
         let mut steps = self.steps()?;
         steps.sort_unstable();
         steps.truncate(steps.len().saturating_sub(keep_last));
         // The latest is not among the newest when somebody has set it back.
-        let named = [self.best()?, self.latest()?];
+        let named = [self.best()?, self.latest()?, kept];
         for step in steps.into_iter().filter(|step| !named.contains(&Some(*step))) {
             remove_if_there(&self.checkpoint(step))?;
         }
@@ -207,7 +214,9 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
         return Err(Error::input(format!("there is no run, checkpoint or model file at {}", path.display())));
     }
     let run = RunDirectory::at(path);
-    match run.best()?.or(run.latest()?) {
+    let best = run.best()?;
+    let step = if best.is_some() { best } else { run.latest()? };
+    match step {
         Some(step) => Ok(run.checkpoint(step).join(MODEL)),
         None if run.config()?.is_some() => {
             Err(Error::input(format!("the run {} has no checkpoint yet", path.display()))

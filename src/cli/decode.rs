@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::loaded::LoadedModel;
 use crate::data::pairs::{Format, SourceRow, Sources};
-use crate::data::vocabulary::UNK;
+use crate::data::vocabulary::{UNK, comparable};
 use crate::decoding::decoder::decode;
 use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
-use crate::metrics::edit::Scores;
-use crate::training::validation::comparable;
+use crate::metrics::edit::{ErrorRate, Scores};
+use crate::training::report::talk;
 
 /// Rows that are read, decoded and written together.
 const CHUNK: usize = 2048;
@@ -68,13 +68,17 @@ enum OutputFormat {
 pub fn run(args: &DecodeArgs) -> Result<()> {
     let loaded = LoadedModel::open(&args.run, &args.overrides)?;
     let data = &loaded.experiment.data;
+    if args.column.is_some() && Format::of(&args.input) == Format::Text {
+        return Err(Error::input("--column is for tables, but the input is text with a source a line")
+            .hint("name a .csv, .tsv or .jsonl file with --input"));
+    }
     let column = args.column.as_deref().unwrap_or(&data.source.column);
     let mut sources = Sources::open(&args.input, column, &data.target.column)?;
     refuse_same_file(&args.input, &args.output)?;
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
-        eprintln!("reading sources from standard input, one a line; Ctrl-D ends them");
+        talk("reading sources from standard input, one a line; Ctrl-D ends them");
     }
-    let mut writer = Writer::open(&args.output, args.format)?;
+    let mut writer = Writer::open(&args.output, args.format, sources.has_references())?;
     let mut tally = Tally { examples_left: args.examples, ..Tally::default() };
     loop {
         let rows = sources.by_ref().take(CHUNK).collect::<Result<Vec<SourceRow>>>()?;
@@ -155,27 +159,32 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, loaded: &LoadedModel, row: &SourceRow, hypothesis: &Hypothesis, output: &str) {
+        let mut right = false;
         self.rows += 1;
         self.unfinished += usize::from(!hypothesis.finished);
         self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
         if let Some(reference) = &row.reference {
-            let reference = loaded.tokenizers.target.encode(reference);
-            self.scores.add(&comparable(&reference.ids), &hypothesis.tokens);
+            let target = &loaded.tokenizers.target;
+            let tokens = target.encode(reference).ids;
+            right = target.same_text(&tokens, &hypothesis.tokens);
+            self.scores.add(&comparable(&tokens), &hypothesis.tokens, right);
         }
         if self.examples_left > 0 {
             self.examples_left -= 1;
-            show(row, output);
+            show(row, output, right);
         }
     }
 
     fn say(&self) {
         if self.scores.rows > 0 {
-            eprintln!(
-                "{} rows, exact match {:.2} %, symbol error rate {:.2} %",
+            let ErrorRate { substitutions, deletions, insertions, reference_length } = self.scores.errors;
+            talk(&format!(
+                "{} rows, exact match {:.2} %, symbol error rate {:.2} % ({substitutions} substitutions, \
+                 {deletions} deletions, {insertions} insertions in {reference_length} symbols)",
                 self.scores.rows,
                 100.0 * self.scores.exact_match(),
                 100.0 * self.scores.symbol_error_rate()
-            );
+            ));
         }
         let notes = [
             (self.unknown, "symbols of the sources are not in the vocabulary"),
@@ -183,7 +192,7 @@ impl Tally {
             (self.unfinished, "outputs hit the length limit (`decoding.max_length`)"),
         ];
         for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
-            eprintln!("note: {count} {what}");
+            talk(&format!("note: {count} {what}"));
         }
     }
 
@@ -199,12 +208,13 @@ impl Tally {
 }
 
 /// One example for people.
-fn show(row: &SourceRow, output: &str) {
-    match &row.reference {
-        Some(reference) if reference.trim() == output => eprintln!("  {}  ->  {output}  (right)", row.text),
-        Some(reference) => eprintln!("  {}  ->  {output}  (wrong: it is {reference})", row.text),
-        None => eprintln!("  {}  ->  {output}", row.text),
-    }
+fn show(row: &SourceRow, output: &str, right: bool) {
+    let verdict = match &row.reference {
+        Some(_) if right => "  (right)".to_owned(),
+        Some(reference) => format!("  (wrong: it is {reference})"),
+        None => String::new(),
+    };
+    talk(&format!("  {}  ->  {output}{verdict}", row.text));
 }
 
 /// Writes rows in one of the formats.
@@ -212,11 +222,12 @@ struct Writer {
     to: Box<dyn Write>,
     format: OutputFormat,
     place: String,
-    header_due: bool,
+    /// Whether rows have a reference column.
+    references: bool,
 }
 
 impl Writer {
-    fn open(output: &Path, format: Option<OutputFormat>) -> Result<Writer> {
+    fn open(output: &Path, format: Option<OutputFormat>, references: bool) -> Result<Writer> {
         let format = match (format, Format::of(output)) {
             (Some(format), _) => format,
             (None, Format::Csv) => OutputFormat::Csv,
@@ -239,14 +250,24 @@ impl Writer {
             ))
         };
         let place = if stdout { "standard output".to_owned() } else { output.display().to_string() };
-        Ok(Writer { to, format, place, header_due: true })
+        let mut writer = Writer { to, format, place, references };
+        if format == OutputFormat::Csv {
+            let header = writer.csv("source", "reference", "output", "score", "finished")?;
+            let written = writer.to.write_all(header.as_bytes());
+            writer.unless_gone(written)?;
+        }
+        Ok(writer)
     }
 
     /// Writes a row; false when the reader has gone away.
     fn write(&mut self, row: &SourceRow, hypothesis: &Hypothesis, output: &str) -> Result<bool> {
         let text = match self.format {
             OutputFormat::Text => format!("{}\n", one_line(output)),
-            OutputFormat::Csv => self.csv(row, hypothesis, output)?,
+            OutputFormat::Csv => {
+                let (score, finished) = (hypothesis.score.to_string(), hypothesis.finished.to_string());
+                let reference = row.reference.as_deref().unwrap_or_default();
+                self.csv(&row.text, reference, output, &score, &finished)?
+            }
             OutputFormat::Jsonl => {
                 let mut object = json!({ "source": row.text, "output": output, "score": hypothesis.score, "finished": hypothesis.finished });
                 if let Some(reference) = &row.reference {
@@ -259,23 +280,23 @@ impl Writer {
         self.unless_gone(written)
     }
 
-    fn csv(&mut self, row: &SourceRow, hypothesis: &Hypothesis, output: &str) -> Result<String> {
-        let (score, finished) = (hypothesis.score.to_string(), hypothesis.finished.to_string());
-        let mut header = vec!["source", "output", "score", "finished"];
-        let mut fields = vec![row.text.as_str(), output, &score, &finished];
-        if let Some(reference) = &row.reference {
-            header.insert(1, "reference");
+    /// One line of the table.
+    fn csv(
+        &self,
+        source: &str,
+        reference: &str,
+        output: &str,
+        score: &str,
+        finished: &str,
+    ) -> Result<String> {
+        let mut fields = vec![source, output, score, finished];
+        if self.references {
             fields.insert(1, reference);
         }
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let laid_out = if std::mem::take(&mut self.header_due) {
-            writer.write_record(&header).and_then(|()| writer.write_record(&fields))
-        } else {
-            writer.write_record(&fields)
-        };
         let failed =
             |error: &dyn std::fmt::Display| Error::failure(format!("cannot lay out a CSV row: {error}"));
-        laid_out.map_err(|error| failed(&error))?;
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(&fields).map_err(|error| failed(&error))?;
         let bytes = writer.into_inner().map_err(|error| failed(&error))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }

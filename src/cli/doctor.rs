@@ -39,16 +39,20 @@ fn loaded_from(library: &str) -> Option<String> {
 }
 
 /// What stands between seqloom and a GPU, and what to do about it.
-fn why_no_gpu() -> &'static str {
+fn why_no_gpu() -> String {
     if !Path::new("/proc/driver/nvidia/version").exists() {
-        "No NVIDIA driver is loaded on this machine, so training and decoding run on the CPU.\n\
-         If there is a GPU: install its driver until `nvidia-smi` shows it."
-    } else if !load_cuda() {
-        "There is an NVIDIA driver, but this libtorch has no CUDA half (libtorch_cuda.so).\n\
-         Get it with `python3 scripts/get_libtorch.py --cuda`, or set LD_LIBRARY_PATH to the lib folder of a\n\
-         PyTorch 2.11 that has it. seqloom need not be built again."
-    } else {
-        "There is an NVIDIA driver and libtorch's CUDA half, but libtorch sees no GPU.\n\
-         Look at CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."
+        return "No NVIDIA driver is loaded on this machine, so training and decoding run on the CPU.\n\
+                If there is a GPU: install its driver until `nvidia-smi` shows it."
+            .to_owned();
+    }
+    match load_cuda() {
+        Err(reason) => format!(
+            "There is an NVIDIA driver, but libtorch's CUDA half cannot be loaded: {reason}\n\
+             Get it with `python3 scripts/get_libtorch.py --cuda`, or set LD_LIBRARY_PATH to the lib folder of a\n\
+             PyTorch 2.11 that has it. seqloom need not be built again."
+        ),
+        Ok(()) => "There is an NVIDIA driver and libtorch's CUDA half, but libtorch sees no GPU.\n\
+                   Look at CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."
+            .to_owned(),
     }
 }

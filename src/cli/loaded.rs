@@ -7,8 +7,10 @@ use crate::checkpoint::run::locate_model;
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
+use crate::data::tokenizer::Tokenizer;
 use crate::decoding::decoder::ModelStepper;
 use crate::error::{Error, Result};
+use crate::model::Tied;
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
 use crate::runtime::{Runtime, RuntimeConfig};
@@ -40,6 +42,14 @@ impl LoadedModel {
         let portable = Experiment { runtime: RuntimeConfig::default(), ..trained };
         let experiment = portable.with_overrides(overrides)?;
         let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(&place))?;
+        let sizes = [&tokenizers.source, &tokenizers.target].map(Tokenizer::vocabulary_size);
+        if experiment.model.transformer.tied_embeddings == Tied::All && sizes[0] != sizes[1] {
+            let [source, target] = sizes;
+            let message = format!(
+                "{place} ties its embeddings, but its vocabularies have {source} and {target} tokens"
+            );
+            return Err(Error::failure(message));
+        }
         let runtime = Runtime::start(&experiment.runtime)?;
         let mut params = Params::new(runtime.device, experiment.seed);
         let model = build(&experiment, &tokenizers, &mut params);

@@ -10,11 +10,13 @@ mod loaded;
 mod train;
 
 use std::io::IsTerminal;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::training::report::talk;
 
 /// Trains encoder-decoder models on paired sequences, and decodes with them.
 #[derive(Debug, Parser)]
@@ -42,16 +44,40 @@ enum Command {
 
 /// Parses the command line, runs what it names, and says what went wrong.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Train(args) => train::run(&args),
-        Command::Decode(args) => decode::run(&args).map(|()| 0),
-        Command::Inspect(args) => inspect::run(&args).map(|()| 0),
-        Command::Doctor => doctor::run().map(|()| 0),
-    };
-    ExitCode::from(result.unwrap_or_else(|error| {
-        eprintln!("{}", coloured(&error.to_string()));
+    let command = Cli::parse().command;
+    ExitCode::from(guarded(|| run(&command)).unwrap_or_else(|error| {
+        talk(&coloured(&error.to_string()));
         error.exit_code()
     }))
+}
+
+fn run(command: &Command) -> Result<u8> {
+    match command {
+        Command::Train(args) => train::run(args),
+        Command::Decode(args) => decode::run(args).map(|()| 0),
+        Command::Inspect(args) => inspect::run(args).map(|()| 0),
+        Command::Doctor => doctor::run().map(|()| 0),
+    }
+}
+
+/// tch panics where an operation fails, most often for want of memory; of that too people get a sentence.
+/// RUST_BACKTRACE=1 shows the whole of it.
+fn guarded(work: impl FnOnce() -> Result<u8>) -> Result<u8> {
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        let error =
+            Error::failure(format!("an operation failed: {}", text.lines().next().unwrap_or_default()));
+        Err(match text.contains("memory") {
+            true => error.hint("lower `training.tokens_per_batch`, or `decoding.batch_size` for decoding"),
+            false => {
+                error.hint("RUST_BACKTRACE=1 shows where; this is a fault of seqloom that we want to know of")
+            }
+        })
+    })
 }
 
 /// Colours `error:` and `hint:` where a person looks on and NO_COLOR is not set.
@@ -68,7 +94,7 @@ fn print(text: &str) -> Result<()> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(crate::error::Error::failure(format!("cannot write to standard output: {error}")))
+            Err(Error::failure(format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
     }

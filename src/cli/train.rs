@@ -7,7 +7,7 @@ use serde_json::Value;
 use tch::Device;
 
 use super::loaded::build;
-use crate::checkpoint::model_file::ModelHeader;
+use crate::checkpoint::model_file::{self, ModelHeader};
 use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, Named, load_into};
 use crate::config::Experiment;
@@ -16,7 +16,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::{Runtime, StopFlag};
-use crate::training::report::Report;
+use crate::training::report::{Report, talk};
 use crate::training::trainer::{Outcome, Parts, Progress, Snapshot, Trainer};
 
 /// Arguments of `seqloom train`.
@@ -62,15 +62,17 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let saved = claim(&run, &experiment, args.resume)?;
     if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(&experiment, &run)) {
         let step = saved.progress.step;
-        eprintln!("{} is complete: {step} steps. `--set training.steps=N` goes on to N.", folder.display());
+        talk(&format!(
+            "{} is complete: {step} steps. `--set training.steps=N` goes on to N.",
+            folder.display()
+        ));
         return Ok(0);
     }
-    let stop = StopFlag::on_signals()?;
     let runtime = Runtime::start(&experiment.runtime)?;
     // A run that goes on keeps the tokenizers that it began with.
     let tokenizers = saved.as_ref().map(|saved| saved.tokenizers.clone());
     let data = Splits::load(&experiment.data, tokenizers)?;
-    run.create(&experiment.to_toml())?;
+    let stop = StopFlag::on_signals()?;
     Ok(match train(&experiment, &run, runtime, &data, saved, &stop)? {
         Outcome::Stopped(signal) => 128 + signal,
         Outcome::Complete | Outcome::OutOfPatience => 0,
@@ -99,8 +101,10 @@ fn train(
         width: experiment.model.transformer.width,
         train: &data.train,
         valid: &data.valid,
+        target: &data.tokenizers.target,
     };
     let mut trainer = Trainer::new(parts, saved)?;
+    run.create(&experiment.to_toml())?;
     let steps = (trainer.progress().step, experiment.training.steps);
     let detokenize = Box::new(|tokens: &[i64]| data.tokenizers.target.decode(tokens));
     let mut report = Report::open(run.path(), metrics_bytes, steps, detokenize)?;
@@ -130,8 +134,7 @@ impl Saved {
         let progress = serde_json::from_slice(&state)
             .map_err(|error| Error::failure(format!("{} cannot be read: {error}", path.display())))?;
         let path = run.checkpoint(step).join(MODEL);
-        run.read(step, MODEL)?;
-        let (header, weights) = crate::checkpoint::model_file::read(&path)?;
+        let (header, weights) = model_file::parse(&run.read(step, MODEL)?, &path)?;
         let tokenizers = Tokenizers::from_json(&header.tokenizers)?;
         Ok(Saved { progress, tokenizers, weights, path })
     }
@@ -180,6 +183,14 @@ fn claim(run: &RunDirectory, experiment: &Experiment, resume: bool) -> Result<Op
     if !resume {
         return Err(Error::input(format!("{place} holds this run already"))
             .hint("--resume goes on with it, --out DIR starts another one beside it"));
+    }
+    let schedule = &experiment.training;
+    if differing.iter().any(|key| key == "training.steps")
+        && (schedule.linear.is_some() || schedule.cosine.is_some())
+    {
+        talk(
+            "note: the learning rate falls towards `training.steps`, so with another number it goes on differently",
+        );
     }
     Saved::read(run, step).map(Some)
 }
@@ -274,5 +285,5 @@ fn save(
     if let Some(best) = snapshot.best.filter(|&best| run.checkpoint(best).is_dir()) {
         run.name_best(best)?;
     }
-    run.prune(experiment.training.keep_last)
+    run.prune(experiment.training.keep_last, progress.best.map(|best| best.step))
 }

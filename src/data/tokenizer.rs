@@ -9,7 +9,6 @@ mod bpe;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
@@ -117,6 +116,11 @@ impl Tokenizer {
         }
     }
 
+    /// Whether an output says what a reference says, however each is cut. What the vocabulary lacks is never right.
+    pub fn same_text(&self, reference: &[i64], output: &[i64]) -> bool {
+        !reference.contains(&UNK) && self.decode(reference) == self.decode(output)
+    }
+
     /// A token as it is shown: special tokens by their names, an id outside of the vocabulary as `<unk>`.
     pub fn token(&self, id: i64) -> &str {
         self.vocabulary().token(id).unwrap_or(SPECIALS[UNK as usize])
@@ -218,19 +222,6 @@ fn strings(object: &Map<String, Value>, key: &str) -> Checked<Vec<String>> {
     let list = object.get(key).and_then(Value::as_array).ok_or(format!("it must have a list `{key}`"))?;
     let strings: Option<Vec<String>> = list.iter().map(|item| item.as_str().map(str::to_string)).collect();
     strings.ok_or(format!("`{key}` must be a list of strings"))
-}
-
-impl Serialize for Tokenizer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.to_json().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Tokenizer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Tokenizer, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Tokenizer::from_json(&value).map_err(|error| serde::de::Error::custom(error.message()))
-    }
 }
 
 #[cfg(test)]

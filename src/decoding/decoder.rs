@@ -65,6 +65,6 @@ pub fn decode(
 /// The most tokens that an output may have, EOS counted in, and never more than the positions know.
 fn limit(source_tokens: usize, config: &DecodingConfig, model: &Transformer) -> usize {
     let by_source = config.max_length_factor * source_tokens as f64;
-    let limit = config.max_length.unwrap_or(by_source as usize + config.max_length_offset);
+    let limit = config.max_length.unwrap_or((by_source as usize).saturating_add(config.max_length_offset));
     limit.min(model.longest().unwrap_or(usize::MAX)).max(1)
 }

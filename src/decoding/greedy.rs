@@ -5,7 +5,7 @@
 use super::search::{Hypothesis, Stepper};
 use crate::data::batch::Source;
 use crate::data::vocabulary::{BOS, EOS, PAD};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Decodes a batch; row n of the result belongs to source n. `limits[n]` is the most tokens of row n, EOS counted in.
 pub fn greedy<S: Stepper>(stepper: &S, source: &Source, limits: &[usize]) -> Result<Vec<Hypothesis>> {
@@ -21,7 +21,7 @@ pub fn greedy<S: Stepper>(stepper: &S, source: &Source, limits: &[usize]) -> Res
         let mut kept = Vec::new();
         last.clear();
         for (row, log_p) in scores.rows().enumerate() {
-            let (token, score) = likeliest(log_p);
+            let (token, score) = likeliest(log_p)?;
             if extend(&mut found[alive[row]], token, score, limits[alive[row]]) {
                 kept.push(row);
                 last.push(token);
@@ -50,7 +50,10 @@ fn extend(row: &mut Hypothesis, token: i64, score: f32, limit: usize) -> bool {
 }
 
 /// The likeliest token that an output can hold, the first of equals; PAD and BOS are no output.
-fn likeliest(log_p: &[f32]) -> (i64, f32) {
+///
+/// # Errors
+/// No score is a number: the weights are not either.
+fn likeliest(log_p: &[f32]) -> Result<(i64, f32)> {
     let mut best = (EOS, f32::NEG_INFINITY);
     for (token, &score) in log_p.iter().enumerate() {
         let token = token as i64;
@@ -58,7 +61,10 @@ fn likeliest(log_p: &[f32]) -> (i64, f32) {
             best = (token, score);
         }
     }
-    best
+    match best.1.is_finite() {
+        true => Ok(best),
+        false => Err(Error::failure("the model's scores are not finite numbers")),
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +119,7 @@ mod tests {
 
     #[test]
     fn padding_and_bos_are_never_said() {
-        assert_eq!(likeliest(&[0.0, -5.0, 0.0, -4.0]), (EOS, -4.0));
+        assert_eq!(likeliest(&[0.0, -5.0, 0.0, -4.0]).unwrap(), (EOS, -4.0));
+        assert!(likeliest(&[f32::NAN; 5]).is_err());
     }
 }

@@ -75,6 +75,8 @@ impl Attention {
         KeysValues { keys, values: self.split(&self.value.forward(memory)) }
     }
 
+    /// What each position takes from what it may see.
+    ///
     /// # Shapes
     /// x: (B, T, D) to (B, T, D)
     pub fn forward(&self, x: &Tensor, seen: &KeysValues, mask: Mask, rotation: Option<&Rotation>) -> Tensor {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
 
+/// No network is wider, and a slip of the hand would only run out of memory.
+const WIDEST: usize = 1 << 16;
+
 /// Which network, and its sizes: `[model.transformer]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -110,7 +113,7 @@ pub enum Activation {
     Gelu,
     /// x * sigmoid(x)
     Silu,
-    /// silu(gate(x)) * up(x): a third matrix (Shazeer 2020).
+    /// silu(gate(x)) * inner(x): a third matrix (Shazeer 2020).
     Swiglu,
 }
 
@@ -145,6 +148,15 @@ impl TransformerConfig {
         ];
         Problem::check_whole(table, 1, &sizes)?;
         Problem::check_share(table, &[("dropout", self.dropout)])?;
+        let widest = [
+            ("width", self.width),
+            ("feed_forward", self.feed_forward),
+            ("max_positions", self.max_positions),
+        ];
+        if let Some((key, value)) = widest.into_iter().find(|(_, value)| *value > WIDEST) {
+            let message = format!("`{key}` must be at most {WIDEST}, but it is {value}");
+            return Err(Problem::new(table, &[key], message));
+        }
         self.check_head_width(table)
     }
 

@@ -64,6 +64,8 @@ impl Linear {
         Linear { weight, bias }
     }
 
+    /// Multiplies and adds.
+    ///
     /// # Shapes
     /// (..., inputs) to (..., outputs)
     pub fn forward(&self, x: &Tensor) -> Tensor {
@@ -89,6 +91,8 @@ impl Norm {
         Norm { kind: config.norm, weight, bias }
     }
 
+    /// Normalises each position on its own.
+    ///
     /// # Shapes
     /// (..., D) to (..., D)
     pub fn forward(&self, x: &Tensor) -> Tensor {
@@ -127,6 +131,8 @@ impl FeedForward {
         }
     }
 
+    /// Each position on its own.
+    ///
     /// # Shapes
     /// (B, T, D) to (B, T, D)
     pub fn forward(&self, x: &Tensor, noise: Option<&Noise>) -> Tensor {

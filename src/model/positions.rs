@@ -64,6 +64,8 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// Turns queries or keys.
+    ///
     /// # Shapes
     /// (B, H, T, K) to (B, H, T, K)
     pub fn turn(&self, x: &Tensor) -> Tensor {

@@ -11,6 +11,8 @@ pub struct Loss {
     pub nll: Tensor,
 }
 
+/// The loss of a batch, summed.
+///
 /// # Shapes
 /// logits: (N, V); labels: (N) i64, no padding among them
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Loss {

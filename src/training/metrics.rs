@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 
 /// Sums over the updates since the last row of training figures. Saved, so that a row may span a stop.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Window {
     /// Sum of the smoothed loss over target tokens.
     pub loss: f64,

@@ -75,7 +75,7 @@ impl AdamW {
                 return Err(Error::failure(format!("the optimizer's state lacks `{name}`")));
             };
             let (_, from) = saved.swap_remove(at);
-            if from.size() != tensor.size() {
+            if from.size() != tensor.size() || from.kind() != tensor.kind() {
                 let (saved, wanted) = (from.size(), tensor.size());
                 return Err(Error::failure(format!(
                     "the optimizer's `{name}` must have shape {wanted:?}, but it has {saved:?}"

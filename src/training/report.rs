@@ -67,8 +67,8 @@ impl<'a> Report<'a> {
     /// A line for the terminal and `train.log`.
     pub fn say(&mut self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| talk(line)),
+            None => talk(line),
         }
         self.log_line(line);
     }
@@ -95,7 +95,7 @@ impl<'a> Report<'a> {
         );
         // Where there is a bar, it says all this already.
         if self.bar.is_none() {
-            eprintln!("{line}");
+            talk(&line);
         }
         self.log_line(&line);
         self.tokens = 0;
@@ -168,6 +168,11 @@ impl<'a> Report<'a> {
         let seconds = per_step * self.last_step.saturating_sub(step) as f64;
         format!(", {}:{:02} min left", seconds as u64 / 60, seconds as u64 % 60)
     }
+}
+
+/// A line on stderr. Who does not listen any more is no reason to stop.
+pub fn talk(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn bar((step, steps): (u64, u64)) -> ProgressBar {

@@ -17,6 +17,7 @@ use super::{BestBy, TrainingConfig};
 use crate::data::batch::Batch;
 use crate::data::dataset::Dataset;
 use crate::data::sampler::Sampler;
+use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
 use crate::decoding::decoder::ModelStepper;
 use crate::error::{Error, Result};
@@ -49,6 +50,7 @@ pub struct Progress {
 
 /// The best validation so far.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Best {
     /// When it was.
     pub step: u64,
@@ -85,6 +87,8 @@ pub struct Parts<'a> {
     pub train: &'a Dataset,
     /// What is only looked at.
     pub valid: &'a Dataset,
+    /// The target side's tokenizer, for the scores of validation.
+    pub target: &'a Tokenizer,
 }
 
 /// What a checkpoint is made of, besides the weights.
@@ -151,7 +155,9 @@ impl<'a> Trainer<'a> {
                 self.validate(report)?;
             }
             let stopped = stop.raised();
-            if validated || stopped.is_some() || self.progress.step.is_multiple_of(config.checkpoint_every) {
+            // A last step that is not validated here is validated and saved by `finish`.
+            let due = self.progress.step.is_multiple_of(config.checkpoint_every) && self.ended().is_none();
+            if validated || stopped.is_some() || due {
                 self.progress.metrics_bytes = report.flush()?;
                 self.save(&self.progress, save)?;
             }
@@ -191,6 +197,13 @@ impl<'a> Trainer<'a> {
             window.nll += nll;
         }
         window.gradient_norm = clip_gradients(self.parts.params, self.parts.config.clip_norm);
+        // Before the weights are moved: what was saved last stays the last that is good.
+        if !window.loss.is_finite() || !window.gradient_norm.is_finite() {
+            return Err(Error::failure(format!(
+                "the loss or its gradient at step {step} is not a finite number"
+            ))
+            .hint("train anew with a lower `training.adamw.learning_rate` or a longer warm-up"));
+        }
         self.optimizer.step(self.parts.params, self.learning_rate(step))?;
         self.progress.step = step;
         self.progress.epoch = self.sampler.epoch();
@@ -222,11 +235,6 @@ impl<'a> Trainer<'a> {
 
     fn update_and_log(&mut self, report: &mut Report) -> Result<()> {
         let window = self.update()?;
-        if !window.loss.is_finite() {
-            let step = self.progress.step;
-            return Err(Error::failure(format!("the loss of step {step} is not a finite number"))
-                .hint("train anew with a lower `training.adamw.learning_rate` or a longer warm-up"));
-        }
         self.progress.window.add(&window);
         let (step, epoch) = (self.progress.step, self.progress.epoch);
         report.updated(step, &window, self.learning_rate(step));
@@ -239,10 +247,9 @@ impl<'a> Trainer<'a> {
 
     /// Validates, writes a row and samples, and keeps the books of the best.
     fn validate(&mut self, report: &mut Report) -> Result<()> {
-        let Parts { config, decoding, model, params, valid, .. } = &self.parts;
+        let Parts { config, decoding, model, params, valid, target, .. } = &self.parts;
         let stepper = ModelStepper { model, device: params.device() };
-        let (found, decoded) =
-            validate(&stepper, valid, config.tokens_per_batch, config.decode_rows, decoding)?;
+        let (found, decoded) = validate(&stepper, valid, target, config, decoding)?;
         let cost = cost(config.best_by, &found);
         let step = self.progress.step;
         let better = self.progress.best.is_none_or(|best| cost < best.cost);

@@ -2,35 +2,39 @@
 
 use tch::Kind;
 
+use super::TrainingConfig;
 use super::loss::{correct, cross_entropy};
 use super::metrics::Validation;
 use crate::data::batch::Batch;
 use crate::data::dataset::{Dataset, Example};
 use crate::data::sampler::batches_within;
-use crate::data::vocabulary::UNK;
+use crate::data::tokenizer::Tokenizer;
+use crate::data::vocabulary::comparable;
 use crate::decoding::DecodingConfig;
 use crate::decoding::decoder::{ModelStepper, decode};
 use crate::decoding::search::Hypothesis;
 use crate::error::Result;
 use crate::metrics::edit::Scores;
 
-/// Validates on `set`; the first `decode_rows` rows (0: all) are decoded, and come back beside the figures.
+/// Validates on `set`; the first `training.decode_rows` rows (0: all) are decoded, and come back beside the figures.
 /// Nothing is dropped out, and no gradient is kept.
 pub fn validate(
     stepper: &ModelStepper,
     set: &Dataset,
-    tokens_per_batch: usize,
-    decode_rows: usize,
+    target: &Tokenizer,
+    config: &TrainingConfig,
     decoding: &DecodingConfig,
 ) -> Result<(Validation, Vec<Hypothesis>)> {
-    let (nll, right, tokens) = likelihood(stepper, &set.examples, tokens_per_batch);
-    let rows = if decode_rows == 0 { set.examples.len() } else { decode_rows.min(set.examples.len()) };
+    let (nll, right, tokens) = likelihood(stepper, &set.examples, config.tokens_per_batch);
+    let all = set.examples.len();
+    let rows = if config.decode_rows == 0 { all } else { config.decode_rows.min(all) };
     let examples = &set.examples[..rows];
     let sources: Vec<&[i64]> = examples.iter().map(|example| example.source.as_slice()).collect();
     let decoded = decode(stepper, &sources, decoding)?;
     let mut scores = Scores::default();
     for (example, hypothesis) in examples.iter().zip(&decoded) {
-        scores.add(&comparable(&example.target), &hypothesis.tokens);
+        let exact = target.same_text(&example.target, &hypothesis.tokens);
+        scores.add(&comparable(&example.target), &hypothesis.tokens, exact);
     }
     let found = Validation {
         nll: nll / tokens as f64,
@@ -40,11 +44,6 @@ pub fn validate(
         unfinished: decoded.iter().filter(|row| !row.finished).count() as u64,
     };
     Ok((found, decoded))
-}
-
-/// A reference as it is held against an output: what the vocabulary lacks is never right.
-pub fn comparable(reference: &[i64]) -> Vec<i64> {
-    reference.iter().map(|&token| if token == UNK { -1 } else { token }).collect()
 }
 
 /// Sum of the negative log-likelihood, tokens whose label is the likeliest, and tokens.

@@ -105,6 +105,15 @@ impl Sources {
         Sources::start(Lines::open(input)?, Format::of(input), columns)
     }
 
+    /// Whether rows may have a reference: a table with the target's column, or any JSONL.
+    pub fn has_references(&self) -> bool {
+        match &self.layout {
+            Layout::Text => false,
+            Layout::Fields(fields) => fields.target.is_some(),
+            Layout::Objects(_) => true,
+        }
+    }
+
     /// Opens a table that must have both columns, in every row.
     pub(super) fn with_targets(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
         let columns = Columns::new(source_column, target_column, true);
