@@ -155,5 +155,7 @@ fn output(mut command: Command) -> String {
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    // Of an even number the mean of the two in the middle, which are one and the same of an odd number.
+    let middle = values.len() / 2;
+    (values[(values.len() - 1) / 2] + values[middle]) / 2.0
 }
