@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const LIBTORCH_VERSION: &str = "2.11";
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/shim.cpp");
+    println!("cargo:rerun-if-changed=src/shim");
     let lib =
         PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys tells where libtorch is"));
     let root = lib.parent().expect("libtorch's lib folder has a parent").to_path_buf();
@@ -15,6 +15,10 @@ fn main() {
     // The binary, the tests and the documentation's examples then run without LD_LIBRARY_PATH.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     println!("cargo:rustc-env=SEQLOOM_LIBTORCH={}", root.display());
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+        // The threads of libtorch itself: at run time its own libgomp is found first.
+        println!("cargo:rustc-link-lib=gomp");
+    }
 }
 
 /// torch-sys checks no version when LIBTORCH is set, and a wrong one fails at run time with a riddle.
@@ -51,10 +55,11 @@ fn compile_shim(root: &Path) {
         .std("c++17")
         .opt_level(3)
         .debug(false)
-        .file("src/shim.cpp")
+        .files(["dropout", "loss", "optimizer", "system"].map(|part| format!("src/shim/{part}.cpp")))
         .include(root.join("include"))
         .include(root.join("include/torch/csrc/api/include"))
         .flag("-ffp-contract=off") // the same bits from every instruction set
+        .flag_if_supported("-fopenmp") // without it libtorch's parallel_for runs on one thread, and says nothing
         .flag_if_supported("-Wno-unused-parameter")
         .compile("seqloom_shim");
 }

@@ -14,12 +14,13 @@ use std::time::Instant;
 
 use clap::Parser;
 use seqloom::config::Experiment;
-use seqloom::data::dataset::Splits;
+use seqloom::data::dataset::{Splits, Tokenizers};
 use seqloom::error::Result;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use seqloom::runtime::Runtime;
-use seqloom::training::trainer::{Parts, Trainer};
+use seqloom::training::parts::{Faults, Parts};
+use seqloom::training::trainer::Trainer;
 
 #[derive(Parser)]
 struct Args {
@@ -76,7 +77,7 @@ fn main() {
 fn ours(args: &Args) -> Result<f64> {
     let experiment = Experiment::load("configs/multi30k_small.toml".as_ref(), &overrides(args))?;
     Runtime::start(&experiment.runtime)?;
-    let data = Splits::load(&experiment.data, None)?;
+    let data = Splits::load(&experiment.data, |pairs| Tokenizers::train(&experiment.data, pairs))?;
     let mut params = Params::new(tch::Device::Cpu, experiment.seed);
     let transformer = &experiment.model.transformer;
     let sizes = (data.tokenizers.source.vocabulary_size(), data.tokenizers.target.vocabulary_size());
@@ -91,6 +92,7 @@ fn ours(args: &Args) -> Result<f64> {
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,
+        faults: Faults::default(),
     };
     let mut trainer = Trainer::new(parts, None)?;
     for _ in 0..args.warmup {
@@ -99,7 +101,7 @@ fn ours(args: &Args) -> Result<f64> {
     let started = Instant::now();
     let mut pairs = 0;
     for _ in 0..args.updates {
-        pairs += trainer.update()?.rows;
+        pairs += trainer.update()?.window.rows;
     }
     Ok(pairs as f64 / started.elapsed().as_secs_f64())
 }

@@ -51,9 +51,9 @@
 //! use seqloom::model::params::Params;
 //! use seqloom::model::transformer::Transformer;
 //! use seqloom::runtime::{Runtime, RuntimeConfig};
-//! use seqloom::training::AdamWConfig;
+//! use seqloom::training::TrainingConfig;
 //! use seqloom::training::loss::cross_entropy;
-//! use seqloom::training::optimizer::AdamW;
+//! use seqloom::training::optimizer::Optimizer;
 //!
 //! # fn main() -> seqloom::error::Result<()> {
 //! let config = RuntimeConfig { device: "cpu".into(), threads: 1, ..RuntimeConfig::default() };
@@ -70,13 +70,12 @@
 //! let model = Transformer::new(&small, source.vocabulary_size(), target.vocabulary_size(), &mut params);
 //!
 //! // Teacher forcing: the decoder sees the right tokens so far, and is asked for the next one at every place.
-//! let mut optimizer = AdamW::new(&AdamWConfig::default(), &params);
+//! let mut optimizer = Optimizer::new(&TrainingConfig::default(), &params)?;
 //! for _ in 0..40 {
 //!     params.clear_gradients();
 //!     let memory = model.encode(&batch.source, None);
 //!     let hidden = model.decode(&batch.target_in, &memory, None); // (1, T, D)
-//!     let logits = model.logits(&hidden.flatten(0, 1)); // (T, V)
-//!     cross_entropy(&logits, &batch.labels, 0.0).smoothed.backward();
+//!     cross_entropy(&hidden.flatten(0, 1), model.output(), &batch.labels, 0.0).smoothed.backward();
 //!     optimizer.step(&params, 3e-3)?;
 //! }
 //!

@@ -1,5 +1,7 @@
 //! The machine: device, threads, seeds per step, and the flag that asks for a stop.
 
+pub mod memory;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Kind};
 
 use crate::error::{Error, Problem, Result};
 use crate::shim;
@@ -30,6 +32,10 @@ pub struct RuntimeConfig {
 pub enum Precision {
     /// 32-bit floating point.
     F32,
+    /// bfloat16; weights, moments, norms and the loss stay f32.
+    Bf16,
+    /// bfloat16 where the device is fast at it, else f32.
+    Auto,
 }
 
 impl Default for RuntimeConfig {
@@ -66,6 +72,8 @@ pub struct Runtime {
     pub device: Device,
     /// CPU threads of libtorch.
     pub threads: usize,
+    /// What matrix products compute in.
+    pub compute: Kind,
 }
 
 impl Runtime {
@@ -80,7 +88,30 @@ impl Runtime {
             threads => threads,
         };
         tch::set_num_threads(threads as i32);
-        Ok(Runtime { device: choose_device(&config.device)?, threads })
+        let device = choose_device(&config.device)?;
+        let bf16 = match config.precision {
+            Precision::F32 => false,
+            Precision::Bf16 => true,
+            Precision::Auto => device != Device::Cpu || has_fast_bf16(),
+        };
+        Ok(Runtime { device, threads, compute: if bf16 { Kind::BFloat16 } else { Kind::Float } })
+    }
+
+    /// What matrix products compute in, as a config names it.
+    pub fn precision(&self) -> &'static str {
+        if self.compute == Kind::BFloat16 { "bf16" } else { "f32" }
+    }
+}
+
+/// Whether the CPU multiplies matrices of bfloat16 faster than those of f32: it has instructions for it.
+pub fn has_fast_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
     }
 }
 

@@ -1,4 +1,4 @@
-//! The door to src/shim.cpp: what tch does not bind. The only file with `unsafe`.
+//! The door to src/shim/, in C++: what tch does not bind. The only file with `unsafe`.
 //!
 //! A tch tensor is a pointer to a C++ `at::Tensor`; the functions here lend such pointers to C++ for the time of
 //! a call, and take over the ones that C++ made.
@@ -25,19 +25,41 @@ unsafe extern "C" {
         p: f64,
         seed: u64,
     ) -> c_int;
-    fn seqloom_fused_adamw(
+    fn seqloom_fused_adam(
         weights: *const *const C_tensor,
         gradients: *const *const C_tensor,
         first: *const *const C_tensor,
         second: *const *const C_tensor,
         steps: *const *const C_tensor,
         count: i64,
+        decoupled: bool,
         learning_rate: f64,
         beta1: f64,
         beta2: f64,
         weight_decay: f64,
         epsilon: f64,
     ) -> c_int;
+    fn seqloom_fused_sgd(
+        weights: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        momenta: *const *const C_tensor,
+        count: i64,
+        learning_rate: f64,
+        momentum: f64,
+        nesterov: bool,
+        weight_decay: f64,
+    ) -> c_int;
+    fn seqloom_vocabulary_loss(
+        smoothed: *mut *mut C_tensor,
+        nll: *mut *mut C_tensor,
+        correct: *mut *mut C_tensor,
+        hidden: *const C_tensor,
+        weight: *const C_tensor,
+        labels: *const C_tensor,
+        smoothing: f64,
+        bf16: bool,
+    ) -> c_int;
+    fn seqloom_gpu_memory(device: i64, reserved: *mut i64, free: *mut i64, total: *mut i64) -> c_int;
 }
 
 /// The version of libtorch that the shim was compiled against.
@@ -66,7 +88,7 @@ pub fn keep_pages() {
 
 /// Takes the gradients away, so that the next backward pass hands its own over instead of adding them to zeros.
 pub fn clear_gradients(tensors: &[&Tensor]) {
-    let pointers: Vec<_> = tensors.iter().map(|tensor| tensor.as_ptr()).collect();
+    let pointers = pointers(tensors);
     // SAFETY: live tensors, lent for the time of the call; the weights' own gradients go, views of them stay valid.
     let status = unsafe { seqloom_clear_gradients(pointers.as_ptr(), pointers.len() as i64) };
     assert!(status == 0, "clearing gradients: {}", last_error());
@@ -88,9 +110,44 @@ pub fn dropout(x: &Tensor, residual: Option<&Tensor>, p: f64, seed: u64) -> Tens
     unsafe { Tensor::from_ptr(out) }
 }
 
-/// The tensors of one fused AdamW call, in the same order in each list.
+/// The output layer and the label-smoothed cross-entropy behind it, summed over the rows, a few rows at a time: the
+/// logits of the whole batch never stand in memory.
+///
+/// Gives back the smoothed loss, with its gradient; the plain negative log-likelihood; and how many labels are the
+/// likeliest token. All three are scalars.
+///
+/// # Shapes
+/// hidden: (N, D); weight: (V, D); labels: (N) i64. With `bf16` the matrix products are of bf16, the rest is of f32.
+pub fn vocabulary_loss(
+    hidden: &Tensor,
+    weight: &Tensor,
+    labels: &Tensor,
+    smoothing: f64,
+    bf16: bool,
+) -> [Tensor; 3] {
+    let mut out = [std::ptr::null_mut(); 3];
+    let [smoothed, nll, correct] = &mut out;
+    // SAFETY: the pointers are live tensors; on success all of `out` are new tensors that we own.
+    let status = unsafe {
+        seqloom_vocabulary_loss(
+            smoothed,
+            nll,
+            correct,
+            hidden.as_ptr(),
+            weight.as_ptr(),
+            labels.as_ptr(),
+            smoothing,
+            bf16,
+        )
+    };
+    assert!(status == 0, "loss: {}", last_error());
+    // SAFETY: the call succeeded, so these are tensors that nobody else owns.
+    out.map(|tensor| unsafe { Tensor::from_ptr(tensor) })
+}
+
+/// The tensors of one step of Adam or AdamW, in the same order in each list.
 #[derive(Default)]
-pub struct AdamWTensors<'a> {
+pub struct AdamTensors<'a> {
     /// The weights, changed in place.
     pub weights: Vec<&'a Tensor>,
     /// Their gradients.
@@ -103,36 +160,38 @@ pub struct AdamWTensors<'a> {
     pub steps: Vec<&'a Tensor>,
 }
 
-/// Hyper-parameters of one fused AdamW call.
+/// Hyper-parameters of one step of Adam or AdamW.
 #[derive(Clone, Copy, Debug)]
-pub struct AdamWStep {
+pub struct AdamStep {
+    /// AdamW's decay of the weights themselves; without it the decay is added to the gradients.
+    pub decoupled: bool,
     /// Learning rate of this step.
     pub learning_rate: f64,
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Decoupled weight decay.
+    /// Weight decay.
     pub weight_decay: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
 }
 
-/// One AdamW step over all tensors at once (`at::_fused_adamw_`), on any device.
-pub fn fused_adamw(tensors: &AdamWTensors, step: AdamWStep) -> Result<()> {
-    let pointers = |list: &[&Tensor]| list.iter().map(|t| t.as_ptr()).collect::<Vec<_>>();
+/// One step of Adam or AdamW over all tensors at once (`at::_fused_adam_`, `at::_fused_adamw_`), on any device.
+pub fn fused_adam(tensors: &AdamTensors, step: AdamStep) -> Result<()> {
     let count = tensors.weights.len();
     let lists = [&tensors.gradients, &tensors.first, &tensors.second, &tensors.steps];
-    assert!(lists.iter().all(|list| list.len() == count), "AdamW wants lists of one length");
+    assert!(lists.iter().all(|list| list.len() == count), "Adam wants lists of one length");
     // SAFETY: five lists of `count` live tensors each, lent for the time of the call.
     let status = unsafe {
-        seqloom_fused_adamw(
+        seqloom_fused_adam(
             pointers(&tensors.weights).as_ptr(),
             pointers(&tensors.gradients).as_ptr(),
             pointers(&tensors.first).as_ptr(),
             pointers(&tensors.second).as_ptr(),
             pointers(&tensors.steps).as_ptr(),
             count as i64,
+            step.decoupled,
             step.learning_rate,
             step.beta1,
             step.beta2,
@@ -140,7 +199,75 @@ pub fn fused_adamw(tensors: &AdamWTensors, step: AdamWStep) -> Result<()> {
             step.epsilon,
         )
     };
-    if status == 0 { Ok(()) } else { Err(Error::failure(format!("AdamW: {}", last_error()))) }
+    if status == 0 { Ok(()) } else { Err(Error::failure(format!("Adam: {}", last_error()))) }
+}
+
+/// The tensors of one step of SGD, in the same order in each list.
+#[derive(Default)]
+pub struct SgdTensors<'a> {
+    /// The weights, changed in place.
+    pub weights: Vec<&'a Tensor>,
+    /// Their gradients.
+    pub gradients: Vec<&'a Tensor>,
+    /// Momenta, changed in place; zeros before the first step.
+    pub momenta: Vec<&'a Tensor>,
+}
+
+/// Hyper-parameters of one step of SGD.
+#[derive(Clone, Copy, Debug)]
+pub struct SgdStep {
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Decay of the momentum.
+    pub momentum: f64,
+    /// Nesterov's momentum.
+    pub nesterov: bool,
+    /// Added to the gradients, times the weights.
+    pub weight_decay: f64,
+}
+
+/// One step of SGD with momentum over all tensors at once (`at::_fused_sgd_`), on any device.
+pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
+    let count = tensors.weights.len();
+    assert!(tensors.gradients.len() == count && tensors.momenta.len() == count, "SGD wants lists of one length");
+    // SAFETY: three lists of `count` live tensors each, lent for the time of the call.
+    let status = unsafe {
+        seqloom_fused_sgd(
+            pointers(&tensors.weights).as_ptr(),
+            pointers(&tensors.gradients).as_ptr(),
+            pointers(&tensors.momenta).as_ptr(),
+            count as i64,
+            step.learning_rate,
+            step.momentum,
+            step.nesterov,
+            step.weight_decay,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(Error::failure(format!("SGD: {}", last_error()))) }
+}
+
+/// Bytes of a GPU.
+#[derive(Clone, Copy, Debug)]
+pub struct GpuMemory {
+    /// What libtorch has reserved at most so far.
+    pub peak: u64,
+    /// What nobody uses.
+    pub free: u64,
+    /// All there are.
+    pub total: u64,
+}
+
+/// The memory of the GPU of that number; nothing where libtorch's CUDA half is not there.
+pub fn gpu_memory(number: usize) -> Option<GpuMemory> {
+    let (mut peak, mut free, mut total) = (0, 0, 0);
+    // SAFETY: three places for a number each, lent for the time of the call.
+    let status = unsafe { seqloom_gpu_memory(number as i64, &mut peak, &mut free, &mut total) };
+    let bytes = |count: i64| count.max(0) as u64;
+    (status == 0).then(|| GpuMemory { peak: bytes(peak), free: bytes(free), total: bytes(total) })
+}
+
+fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
+    tensors.iter().map(|tensor| tensor.as_ptr()).collect()
 }
 
 /// The first line of the last C++ exception on this thread.

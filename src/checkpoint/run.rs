@@ -4,7 +4,7 @@
 //! and then renamed. What is half-written never has a checkpoint's name.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -22,10 +22,20 @@ const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
 /// What the name of a checkpoint begins with until it is whole.
 const PARTIAL: &str = ".partial-";
+/// Held by whoever trains in the folder.
+const LOCK: &str = "lock";
+/// Where the mean of several checkpoints lies.
+const AVERAGE: &str = "average";
 /// Names the newest checkpoint.
 const LATEST: &str = "latest";
 /// Names the checkpoint with the best validation.
 const BEST: &str = "best";
+
+/// Whoever has it is the only one that trains in a folder.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
 
 /// A folder with a config, figures and checkpoints.
 #[derive(Clone, Debug)]
@@ -39,11 +49,29 @@ impl RunDirectory {
         RunDirectory { path: path.to_path_buf() }
     }
 
-    /// Makes the folders and writes the resolved experiment.
-    pub fn create(&self, config: &str) -> Result<()> {
+    /// Makes the folders.
+    pub fn create(&self) -> Result<()> {
         let folder = self.path.join(CHECKPOINTS);
-        fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
-        self.write_config(config)
+        fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))
+    }
+
+    /// Keeps every other trainer out of the folder for as long as the value lives; the system frees it when the process
+    /// ends, however it ends.
+    ///
+    /// # Errors
+    /// Another one is in there.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.path.join(LOCK);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|error| Error::file("write", &path, &error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another seqloom is training in {}", self.path.display());
+                Err(Error::input(message).hint("wait until it ends, or name another folder with --out"))
+            }
+            Err(TryLockError::Error(error)) => Err(Error::file("lock", &path, &error)),
+        }
     }
 
     /// Writes the resolved experiment.
@@ -73,7 +101,8 @@ impl RunDirectory {
 
     /// True when there is something else than a run there.
     pub fn holds_something_else(&self) -> bool {
-        let empty = fs::read_dir(&self.path).map_or(true, |mut entries| entries.next().is_none());
+        let is_lock = |entry: &fs::DirEntry| entry.file_name() == LOCK;
+        let empty = fs::read_dir(&self.path).map_or(true, |entries| entries.flatten().all(|e| is_lock(&e)));
         let run = self.path.join(CONFIG).is_file() && self.path.join(CHECKPOINTS).is_dir();
         !empty && !run
     }
@@ -107,28 +136,45 @@ impl RunDirectory {
     }
 
     /// Writes a checkpoint and names it the latest. The files come as (name, bytes).
+    ///
+    /// # Errors
+    /// A disk that is full, for one. What was saved before stays, and what is half-written goes.
     pub fn save(&self, step: u64, files: &[(&str, Vec<u8>)]) -> Result<()> {
-        let place = self.checkpoint(step);
         let parent = self.path.join(CHECKPOINTS);
         let partial = parent.join(format!("{PARTIAL}{}", folder_name(step)));
-        remove_if_there(&partial)?;
-        fs::create_dir_all(&partial).map_err(|error| Error::file("make", &partial, &error))?;
-        let sums: BTreeMap<&str, String> = files.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect();
-        for (name, bytes) in files {
-            write_through(&partial.join(name), bytes)?;
+        let written = write_folder(&partial, files).and_then(|()| self.put_in_place(&partial, step));
+        if written.is_err() {
+            // The first error is the one to tell.
+            let _ = fs::remove_dir_all(&partial);
         }
-        let manifest = serde_json::to_string_pretty(&sums).map_err(|e| Error::failure(e.to_string()))?;
-        write_through(&partial.join(MANIFEST), manifest.as_bytes())?;
-        flush_folder(&partial)?;
+        written?;
+        self.point(LATEST, step)
+    }
+
+    fn put_in_place(&self, partial: &Path, step: u64) -> Result<()> {
+        let (parent, place) = (self.path.join(CHECKPOINTS), self.checkpoint(step));
         // The same step again, after `latest` was set back: the old one goes when the new one is in its place.
         let old = parent.join(format!("{PARTIAL}old-{}", folder_name(step)));
         if place.exists() {
             remove_if_there(&old)?;
             fs::rename(&place, &old).map_err(|error| Error::file("write", &old, &error))?;
         }
-        fs::rename(&partial, &place).map_err(|error| Error::file("write", &place, &error))?;
-        flush_folder(&parent)?;
-        self.point(LATEST, step)
+        fs::rename(partial, &place).map_err(|error| Error::file("write", &place, &error))?;
+        flush_folder(&parent)
+    }
+
+    /// Writes the mean of some checkpoints, which no training goes on from; its path.
+    pub fn save_average(&self, model: &[u8]) -> Result<PathBuf> {
+        let path = self.average();
+        let folder = self.path.join(AVERAGE);
+        fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
+        replace(&path, model)?;
+        Ok(path)
+    }
+
+    /// Where the mean of some checkpoints lies, if it was taken.
+    pub fn average(&self) -> PathBuf {
+        self.path.join(AVERAGE).join(MODEL)
     }
 
     /// Names a step the best one.
@@ -136,15 +182,14 @@ impl RunDirectory {
         self.point(BEST, step)
     }
 
-    /// Removes what a kill left half-written, and all checkpoints but the newest `keep_last`, the latest, the best and
-    /// `kept`, which a run that goes on from here holds for its best.
-    pub fn prune(&self, keep_last: usize, kept: Option<u64>) -> Result<()> {
+    /// Removes what a kill left half-written, and all checkpoints but the newest `keep_last`, those in `kept`, and those
+    /// that `latest` and `best` name.
+    pub fn prune(&self, keep_last: usize, kept: &[u64]) -> Result<()> {
         let mut steps = self.steps()?;
-        steps.sort_unstable();
         steps.truncate(steps.len().saturating_sub(keep_last));
         // The latest is not among the newest when somebody has set it back.
-        let named = [self.best()?, self.latest()?, kept];
-        for step in steps.into_iter().filter(|step| !named.contains(&Some(*step))) {
+        let named = [self.best()?, self.latest()?];
+        for step in steps.into_iter().filter(|step| !kept.contains(step) && !named.contains(&Some(*step))) {
             remove_if_there(&self.checkpoint(step))?;
         }
         for name in self.checkpoint_names()?.iter().filter(|name| name.starts_with(PARTIAL)) {
@@ -171,9 +216,13 @@ impl RunDirectory {
         if manifest.get(name).is_some_and(|sum| *sum == sha256(&bytes)) { Ok(bytes) } else { Err(damaged()) }
     }
 
-    fn steps(&self) -> Result<Vec<u64>> {
+    /// Steps of all checkpoints that are there, in order.
+    pub fn steps(&self) -> Result<Vec<u64>> {
         let names = self.checkpoint_names()?;
-        Ok(names.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect())
+        let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
+        let mut steps: Vec<u64> = names.iter().filter_map(step).collect();
+        steps.sort_unstable();
+        Ok(steps)
     }
 
     fn checkpoint_names(&self) -> Result<Vec<String>> {
@@ -237,9 +286,26 @@ fn folder_name(step: u64) -> String {
 /// Writes a file beside its place and renames it over what was there.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("partial");
-    write_through(&partial, bytes)?;
+    if let Err(error) = write_through(&partial, bytes) {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&partial);
+        return Err(error);
+    }
     fs::rename(&partial, path).map_err(|error| Error::file("write", path, &error))?;
     path.parent().map_or(Ok(()), flush_folder)
+}
+
+/// Writes files and their manifest into a new folder, and waits until the disk has them.
+fn write_folder(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    remove_if_there(folder)?;
+    fs::create_dir_all(folder).map_err(|error| Error::file("make", folder, &error))?;
+    let sums: BTreeMap<&str, String> = files.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect();
+    for (name, bytes) in files {
+        write_through(&folder.join(name), bytes)?;
+    }
+    let manifest = serde_json::to_string_pretty(&sums).map_err(|e| Error::failure(e.to_string()))?;
+    write_through(&folder.join(MANIFEST), manifest.as_bytes())?;
+    flush_folder(folder)
 }
 
 /// Writes a file and waits until the disk has it.

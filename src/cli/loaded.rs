@@ -51,7 +51,7 @@ impl LoadedModel {
             return Err(Error::failure(message));
         }
         let runtime = Runtime::start(&experiment.runtime)?;
-        let mut params = Params::new(runtime.device, experiment.seed);
+        let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
         Ok(LoadedModel { experiment, tokenizers, model, runtime })

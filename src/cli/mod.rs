@@ -3,6 +3,7 @@
 //! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 the user's input is wrong,
 //! 130 and 143 stopped by a signal after saving.
 
+mod average;
 mod decode;
 mod doctor;
 mod inspect;
@@ -34,6 +35,8 @@ const AFTER_HELP: &str = "A first run:
 enum Command {
     /// Trains the model that an experiment file describes
     Train(train::TrainArgs),
+    /// Averages the last or the best checkpoints of a run
+    Average(average::AverageArgs),
     /// Decodes sources with a trained model
     Decode(decode::DecodeArgs),
     /// Shows what a checkpoint holds: config, vocabularies, weights, where it stood
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> Result<u8> {
     match command {
         Command::Train(args) => train::run(args),
+        Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
         Command::Inspect(args) => inspect::run(args).map(|()| 0),
         Command::Doctor => doctor::run().map(|()| 0),

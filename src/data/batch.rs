@@ -84,6 +84,16 @@ impl Batch {
         self.target_lengths.len()
     }
 
+    /// Positions of both sides that are no padding.
+    pub fn real_positions(&self) -> usize {
+        self.source.lengths.iter().sum::<i64>() as usize + self.target_tokens()
+    }
+
+    /// Positions of both sides, padding counted in: B * (S + T).
+    pub fn positions(&self) -> usize {
+        self.source.tokens.numel() + self.target_in.numel()
+    }
+
     /// The same batch on another device.
     pub fn to_device(&self, device: Device) -> Batch {
         Batch {

@@ -175,6 +175,11 @@ impl SideConfig {
         named.into_iter().filter(|(_, is_named)| *is_named).map(|(name, _)| name).collect()
     }
 
+    /// The tokenizer that this side names.
+    pub fn tokenizer_kind(&self) -> &'static str {
+        self.tokenizers().first().copied().unwrap_or("characters")
+    }
+
     fn tokenizer_in_words(&self) -> String {
         let counted = |name, minimum: usize| format!("`{name}` with minimum_count = {minimum}");
         match (&self.characters, &self.words, &self.bpe) {

@@ -1,5 +1,7 @@
 //! Pairs with their tokens, and the two tokenizers that cut them.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -55,13 +57,20 @@ pub struct Example {
     pub target: Vec<i64>,
 }
 
+impl Example {
+    /// Positions that it takes, EOS counted in: (source, target).
+    pub fn lengths(&self) -> (usize, usize) {
+        (self.source.len() + 1, self.target.len() + 1)
+    }
+}
+
 /// A split: its pairs as text and as tokens.
 #[derive(Debug)]
 pub struct Dataset {
     /// The pairs that are used.
     pub pairs: Vec<Pair>,
-    /// Their tokens, in the same order.
-    pub examples: Vec<Example>,
+    /// Their tokens, in the same order; shared with the thread that makes batches of them.
+    pub examples: Arc<[Example]>,
     /// Where pairs were left out because a side is too long.
     pub skipped: Vec<Place>,
     /// Symbols that a vocabulary lacks: of the sources, of the targets.
@@ -76,8 +85,8 @@ impl Dataset {
     pub fn new(pairs: Vec<Pair>, tokenizers: &Tokenizers, config: &DataConfig) -> Result<Dataset> {
         let sources = tokenizers.source.encode_all(&texts(&pairs, |pair| &pair.source));
         let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));
-        let mut set =
-            Dataset { pairs: Vec::new(), examples: Vec::new(), skipped: Vec::new(), unknown: [0, 0] };
+        let (mut kept, mut examples) = (Vec::new(), Vec::new());
+        let (mut skipped, mut unknown) = (Vec::new(), [0, 0]);
         for ((pair, source), target) in pairs.into_iter().zip(sources).zip(targets) {
             let sides = [
                 ("source", source.ids.len(), config.source.max_length),
@@ -87,29 +96,27 @@ impl Dataset {
                 if config.too_long == TooLong::Error {
                     return Err(too_long(&pair.place, *side));
                 }
-                set.skipped.push(pair.place);
+                skipped.push(pair.place);
                 continue;
             }
-            set.unknown[0] += source.unknown;
-            set.unknown[1] += target.unknown;
-            set.examples.push(Example { source: source.ids, target: target.ids });
-            set.pairs.push(pair);
+            unknown[0] += source.unknown;
+            unknown[1] += target.unknown;
+            examples.push(Example { source: source.ids, target: target.ids });
+            kept.push(pair);
         }
-        if set.pairs.is_empty() {
-            let message = format!("no pair is left: all {} have a side that is too long", set.skipped.len());
+        if kept.is_empty() {
+            let message = format!("no pair is left: all {} have a side that is too long", skipped.len());
             return Err(
                 Error::input(message).hint("raise `data.source.max_length` and `data.target.max_length`")
             );
         }
-        Ok(set)
+        Ok(Dataset { pairs: kept, examples: examples.into(), skipped, unknown })
     }
-}
 
-impl Dataset {
     /// SHA-256 over all tokens, in hexadecimal: two sets with the same one train the same model.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
-        for example in &self.examples {
+        for example in self.examples.iter() {
             for side in [&example.source, &example.target] {
                 hash.update(side.len().to_le_bytes());
                 side.iter().for_each(|token| hash.update(token.to_le_bytes()));
@@ -126,19 +133,22 @@ pub struct Splits {
     pub train: Dataset,
     /// What is only looked at.
     pub valid: Dataset,
-    /// Made from `train`, unless they were there before.
+    /// What cuts both.
     pub tokenizers: Tokenizers,
 }
 
 impl Splits {
-    /// Reads both splits and cuts them into tokens. `tokenizers` are those of a run that goes on.
+    /// Reads both splits and cuts them into tokens; `tokenizers` gets the training pairs and says with what.
     ///
     /// # Errors
-    /// What [`read_pairs`], [`Tokenizers::train`] and [`Dataset::new`] refuse.
-    pub fn load(config: &DataConfig, tokenizers: Option<Tokenizers>) -> Result<Splits> {
+    /// What [`read_pairs`], `tokenizers` and [`Dataset::new`] refuse.
+    pub fn load(
+        config: &DataConfig,
+        tokenizers: impl FnOnce(&[Pair]) -> Result<Tokenizers>,
+    ) -> Result<Splits> {
         let read = |files| read_pairs(files, &config.source.column, &config.target.column);
         let (train, valid) = (read(&config.train)?, read(&config.valid)?);
-        let tokenizers = tokenizers.map_or_else(|| Tokenizers::train(config, &train), Ok)?;
+        let tokenizers = tokenizers(&train)?;
         Ok(Splits {
             train: Dataset::new(train, &tokenizers, config)?,
             valid: Dataset::new(valid, &tokenizers, config)?,

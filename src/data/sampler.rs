@@ -1,11 +1,11 @@
 //! Which rows go together, and in which order: a function of (seed, epoch) and of the lengths, so that nothing
 //! needs to be saved to go on in the middle of an epoch but the position.
 
+use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::dataset::Example;
 use crate::runtime::seed_for;
 
 /// Cuts the training rows into batches of similar length, epoch by epoch.
@@ -21,15 +21,15 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Stands before batch `position` of `epoch`; both count from 0.
+    /// Stands before batch `position` of `epoch`; both count from 0. `lengths` are those of the rows, (source, target),
+    /// EOS counted in.
     pub fn new(
-        examples: &[Example],
+        lengths: Vec<(usize, usize)>,
         tokens_per_batch: usize,
         seed: u64,
         epoch: u64,
         position: usize,
     ) -> Sampler {
-        let lengths = examples.iter().map(|row| (row.source.len() + 1, row.target.len() + 1)).collect();
         let mut sampler = Sampler { lengths, tokens_per_batch, seed, epoch, batches: Vec::new(), position };
         sampler.batches = sampler.batches_of(epoch);
         sampler
@@ -56,25 +56,43 @@ impl Sampler {
         if self.position == self.batches.len() { 0 } else { self.position }
     }
 
-    /// Rows sorted by length, equal ones in random order, cut where a batch is full, and the batches shuffled.
+    /// Rows sorted by length, equal ones in random order, cut where a batch is full, and the batches shuffled. The first
+    /// batch has a random size, so that the cuts fall elsewhere in every epoch.
     fn batches_of(&self, epoch: u64) -> Vec<Vec<usize>> {
         let mut random = ChaCha8Rng::seed_from_u64(seed_for(self.seed, epoch, "order"));
         let mut rows: Vec<usize> = (0..self.lengths.len()).collect();
         rows.shuffle(&mut random);
-        rows.sort_by_key(|&row| (self.lengths[row].1, self.lengths[row].0));
-        let mut batches = batches_within(&rows, &self.lengths, self.tokens_per_batch);
+        sort_by_length(&mut rows, &self.lengths);
+        let first = random.random_range(1..=self.tokens_per_batch);
+        let mut batches = batches_within(&rows, &self.lengths, first, self.tokens_per_batch);
         batches.shuffle(&mut random);
         batches
     }
 }
 
-/// Cuts rows, in their order, into batches of at most `budget` positions on either side, padding counted in.
-/// A row that is longer than the budget is a batch of its own.
-pub fn batches_within(rows: &[usize], lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
+/// Brings rows into an order in which neighbours need little padding on either side: by the longer side, and among
+/// those by how much longer the target is, up and down in turn, so that it does not jump where the longer side grows.
+pub fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
+    rows.sort_by_key(|&row| {
+        let (source, target) = lengths[row];
+        let (longer, difference) = (source.max(target), target as i64 - source as i64);
+        (longer, if longer % 2 == 0 { difference } else { -difference })
+    });
+}
+
+/// Cuts rows, in their order, into batches of at most `budget` positions on either side, padding counted in; the first
+/// one of at most `first`. A row that is longer than that is a batch of its own.
+pub fn batches_within(
+    rows: &[usize],
+    lengths: &[(usize, usize)],
+    first: usize,
+    budget: usize,
+) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut longest = 0;
     for &row in rows {
         let length = lengths[row].0.max(lengths[row].1);
+        let budget = if batches.len() <= 1 { first } else { budget };
         match batches.last_mut() {
             Some(batch) if longest.max(length) * (batch.len() + 1) <= budget => {
                 longest = longest.max(length);
@@ -93,8 +111,8 @@ pub fn batches_within(rows: &[usize], lengths: &[(usize, usize)], budget: usize)
 mod tests {
     use super::*;
 
-    fn examples(count: usize) -> Vec<Example> {
-        (0..count).map(|n| Example { source: vec![5; n % 7 + 1], target: vec![5; n % 11 + 1] }).collect()
+    fn lengths(count: usize) -> Vec<(usize, usize)> {
+        (0..count).map(|n| (n % 7 + 2, n % 11 + 2)).collect()
     }
 
     fn epoch(sampler: &mut Sampler) -> Vec<Vec<usize>> {
@@ -108,15 +126,15 @@ mod tests {
 
     #[test]
     fn an_epoch_holds_every_row_once_and_keeps_to_the_budget() {
-        let rows = examples(100);
-        let mut sampler = Sampler::new(&rows, 40, 1, 0, 0);
+        let rows = lengths(100);
+        let mut sampler = Sampler::new(rows.clone(), 40, 1, 0, 0);
         let (first, second) = (epoch(&mut sampler), epoch(&mut sampler));
         for batches in [&first, &second] {
             let mut seen: Vec<usize> = batches.concat();
             seen.sort_unstable();
             assert_eq!(seen, (0..100).collect::<Vec<_>>());
             for batch in batches {
-                let longest = batch.iter().map(|&r| rows[r].source.len().max(rows[r].target.len()) + 1).max();
+                let longest = batch.iter().map(|&row| rows[row].0.max(rows[row].1)).max();
                 assert!(longest.unwrap() * batch.len() <= 40);
             }
         }
@@ -125,20 +143,63 @@ mod tests {
 
     #[test]
     fn a_sampler_that_starts_in_the_middle_goes_on_as_the_first_one_did() {
-        let rows = examples(60);
-        let mut whole = Sampler::new(&rows, 30, 7, 0, 0);
+        let mut whole = Sampler::new(lengths(60), 30, 7, 0, 0);
         for _ in 0..25 {
             whole.next_batch();
         }
-        let mut resumed = Sampler::new(&rows, 30, 7, whole.epoch(), whole.position());
+        let mut resumed = Sampler::new(lengths(60), 30, 7, whole.epoch(), whole.position());
         for _ in 0..25 {
             assert_eq!(whole.next_batch(), resumed.next_batch());
         }
     }
 
+    /// Lengths of sentences and of their translations: skewed, and alike but not the same.
+    fn sentences(count: usize) -> Vec<(usize, usize)> {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let pair = |_| {
+            let source = 6.0 + 30.0 * random.random::<f64>().powi(3);
+            let target = source * (0.7 + 0.7 * random.random::<f64>());
+            (source as usize, 2 + target as usize)
+        };
+        (0..count).map(pair).collect()
+    }
+
+    #[test]
+    fn batches_hold_less_than_a_twentieth_of_padding() {
+        let rows = sentences(20_000);
+        let (mut real, mut all) = (0, 0);
+        for batch in epoch(&mut Sampler::new(rows.clone(), 4096, 1, 0, 0)) {
+            let longest =
+                batch.iter().fold((0, 0), |most, &row| (rows[row].0.max(most.0), rows[row].1.max(most.1)));
+            real += batch.iter().map(|&row| rows[row].0 + rows[row].1).sum::<usize>();
+            all += batch.len() * (longest.0 + longest.1);
+        }
+        let padding = 1.0 - real as f64 / all as f64;
+        assert!(padding < 0.05, "{padding}");
+    }
+
+    #[test]
+    fn rows_that_meet_in_one_epoch_seldom_meet_in_the_next() {
+        let mut sampler = Sampler::new(sentences(20_000), 1024, 1, 0, 0);
+        let place = |batches: &[Vec<usize>]| {
+            let mut place = vec![0; 20_000];
+            batches.iter().enumerate().for_each(|(n, rows)| rows.iter().for_each(|&row| place[row] = n));
+            place
+        };
+        let first = epoch(&mut sampler);
+        let second = place(&epoch(&mut sampler));
+        let neighbours = first.iter().flat_map(|rows| rows.windows(2));
+        let (mut met, mut all) = (0, 0);
+        for pair in neighbours {
+            all += 1;
+            met += usize::from(second[pair[0]] == second[pair[1]]);
+        }
+        assert!(met * 2 < all, "{met} of {all} pairs of neighbours met again");
+    }
+
     #[test]
     fn a_row_longer_than_the_budget_is_a_batch_of_its_own() {
-        let batches = batches_within(&[0, 1, 2], &[(2, 2), (90, 3), (2, 2)], 10);
+        let batches = batches_within(&[0, 1, 2], &[(2, 2), (90, 3), (2, 2)], 10, 10);
         assert_eq!(batches, [vec![0], vec![1], vec![2]]);
     }
 }

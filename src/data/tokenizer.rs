@@ -5,6 +5,7 @@
 //! Knows strings and ids, no tensors and no files.
 
 mod bpe;
+mod extend;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -33,6 +33,17 @@ pub struct TransformerConfig {
     pub decoder_layers: usize,
     /// Dropout on embeddings, on the feed-forward's inside and on what each part adds to the residual stream.
     pub dropout: f64,
+    /// Dropout on the attention's weights.
+    pub attention_dropout: f64,
+    /// Dropout on the embeddings; `dropout` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_dropout: Option<f64>,
+    /// Dropout on the feed-forward's inside; `dropout` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed_forward_dropout: Option<f64>,
+    /// Dropout on what each part adds to the residual stream; `dropout` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual_dropout: Option<f64>,
     /// How a token knows where it stands.
     pub positions: Positions,
     /// How many positions `learned` knows: the longest side, its BOS or EOS counted in.
@@ -58,6 +69,10 @@ impl Default for TransformerConfig {
             encoder_layers: 3,
             decoder_layers: 3,
             dropout: 0.1,
+            attention_dropout: 0.0,
+            embedding_dropout: None,
+            feed_forward_dropout: None,
+            residual_dropout: None,
             positions: Positions::Sinusoidal,
             max_positions: 1024,
             norm_place: NormPlace::Pre,
@@ -137,6 +152,21 @@ impl ModelConfig {
 }
 
 impl TransformerConfig {
+    /// Dropout on the embeddings.
+    pub fn embedding_dropout(&self) -> f64 {
+        self.embedding_dropout.unwrap_or(self.dropout)
+    }
+
+    /// Dropout on the feed-forward's inside.
+    pub fn feed_forward_dropout(&self) -> f64 {
+        self.feed_forward_dropout.unwrap_or(self.dropout)
+    }
+
+    /// Dropout on what each part adds to the residual stream.
+    pub fn residual_dropout(&self) -> f64 {
+        self.residual_dropout.unwrap_or(self.dropout)
+    }
+
     fn check(&self, table: &str) -> Result<(), Problem> {
         let sizes = [
             ("width", self.width as u64),
@@ -147,7 +177,14 @@ impl TransformerConfig {
             ("max_positions", self.max_positions as u64),
         ];
         Problem::check_whole(table, 1, &sizes)?;
-        Problem::check_share(table, &[("dropout", self.dropout)])?;
+        let places = [
+            ("dropout", self.dropout),
+            ("attention_dropout", self.attention_dropout),
+            ("embedding_dropout", self.embedding_dropout()),
+            ("feed_forward_dropout", self.feed_forward_dropout()),
+            ("residual_dropout", self.residual_dropout()),
+        ];
+        Problem::check_share(table, &places)?;
         let widest = [
             ("width", self.width),
             ("feed_forward", self.feed_forward),

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::params::Scope;
 use super::{Activation, Norm as NormKind, TransformerConfig};
@@ -49,11 +49,12 @@ pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&Nois
     add(x.dropout(p, true))
 }
 
-/// y = x W' + b
+/// y = x W' + b, in the kind of number that the model computes in.
 #[derive(Debug)]
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    compute: Kind,
 }
 
 impl Linear {
@@ -61,7 +62,22 @@ impl Linear {
     pub fn new(mut scope: Scope, inputs: i64, outputs: i64, bias: bool) -> Linear {
         let weight = scope.matrix("weight", outputs, inputs);
         let bias = bias.then(|| scope.vector("bias", outputs, 0.0));
-        Linear { weight, bias }
+        Linear { weight, bias, compute: scope.compute() }
+    }
+
+    /// A layer over a weight that is there already, (outputs, inputs), without bias.
+    pub fn over(weight: Tensor, compute: Kind) -> Linear {
+        Linear { weight, bias: None, compute }
+    }
+
+    /// The weight: (outputs, inputs)
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// What its products compute in.
+    pub fn compute(&self) -> Kind {
+        self.compute
     }
 
     /// Multiplies and adds.
@@ -69,9 +85,31 @@ impl Linear {
     /// # Shapes
     /// (..., inputs) to (..., outputs)
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
+        cast(x).linear(&cast(&self.weight), self.bias.as_ref().map(cast))
+    }
+
+    /// Several layers over the same input, as one product: what each of them gives.
+    ///
+    /// # Shapes
+    /// (..., inputs) to (..., outputs) for each layer
+    pub fn forward_all<const N: usize>(layers: [&Linear; N], x: &Tensor) -> [Tensor; N] {
+        // Joining the weights costs as much as multiplying a few rows with them.
+        let (compute, rows) = (layers[0].compute, x.numel() as i64 / layers[0].weight.size()[1]);
+        if rows < FEW_ROWS {
+            return layers.map(|layer| layer.forward(x));
+        }
+        let weight = Tensor::cat(&layers.map(|layer| &layer.weight), 0).to_kind(compute);
+        let biases: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.bias.as_ref()).collect();
+        let bias = (!biases.is_empty()).then(|| Tensor::cat(&biases, 0).to_kind(compute));
+        let outputs = layers.map(|layer| layer.weight.size()[0]);
+        let mut parts = x.to_kind(compute).linear(&weight, bias).split_with_sizes(outputs, -1).into_iter();
+        outputs.map(|_| parts.next().expect("a part for each layer"))
     }
 }
+
+/// Below it each layer multiplies on its own.
+const FEW_ROWS: i64 = 128;
 
 /// LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019), over the last dimension, epsilon 1e-5.
 #[derive(Debug)]
@@ -127,7 +165,7 @@ impl FeedForward {
                 .then(|| Linear::new(scope.sub("gate"), width, inside, config.bias)),
             inner: Linear::new(scope.sub("inner"), width, inside, config.bias),
             outer: Linear::new(scope.sub("outer"), inside, width, config.bias),
-            dropout: config.dropout,
+            dropout: config.feed_forward_dropout(),
         }
     }
 

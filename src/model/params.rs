@@ -6,7 +6,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::runtime::seed_for;
 use crate::shim::clear_gradients;
@@ -27,13 +27,20 @@ pub struct Param {
 pub struct Params {
     device: Device,
     seed: u64,
+    compute: Kind,
     params: Vec<Param>,
 }
 
 impl Params {
     /// An empty set; what is added lies on `device` and starts from `seed`.
     pub fn new(device: Device, seed: u64) -> Params {
-        Params { device, seed, params: Vec::new() }
+        Params { device, seed, compute: Kind::Float, params: Vec::new() }
+    }
+
+    /// The same, for a model whose matrix products are of another kind. The weights themselves stay f32: they are cast
+    /// where they are used.
+    pub fn computing_in(self, compute: Kind) -> Params {
+        Params { compute, ..self }
     }
 
     /// Where the weights lie.
@@ -129,6 +136,11 @@ impl Scope<'_> {
     /// Where the weights lie.
     pub fn device(&self) -> Device {
         self.params.device
+    }
+
+    /// What matrix products compute in.
+    pub fn compute(&self) -> Kind {
+        self.params.compute
     }
 
     fn full(&self, name: &str) -> String {

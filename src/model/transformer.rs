@@ -7,10 +7,10 @@
 use tch::{Kind, Tensor};
 
 use super::attention::{Attention, KeysValues, Mask};
-use super::layers::{FeedForward, Noise, Norm, dropout};
+use super::layers::{FeedForward, Linear, Noise, Norm, dropout};
 use super::params::{Params, Scope};
 use super::positions::{PositionTable, Rotation};
-use super::{NormPlace, Positions, Tied, TransformerConfig};
+use super::{Activation, NormPlace, Positions, Tied, TransformerConfig};
 use crate::data::batch::Source;
 use crate::data::vocabulary::PAD;
 
@@ -22,7 +22,7 @@ const CACHE_ROOM: i64 = 32;
 pub struct Transformer {
     source_embedding: Tensor,
     target_embedding: Tensor,
-    output: Tensor,
+    output: Linear,
     encoder: Encoder,
     decoder: Decoder,
     config: TransformerConfig,
@@ -75,6 +75,7 @@ impl Transformer {
             Tied::None => root.sub("output").matrix("weight", target_vocabulary as i64, width),
             Tied::TargetOutput | Tied::All => target.shallow_clone(),
         };
+        let output = Linear::over(output, root.compute());
         Transformer {
             source_embedding: source,
             target_embedding: target,
@@ -90,9 +91,23 @@ impl Transformer {
         (self.config.positions == Positions::Learned).then_some(self.config.max_positions)
     }
 
+    /// Multiplications of weights with the positions of a batch, in one forward pass: what the matrix products of the
+    /// linear layers take, without those between queries, keys and values.
+    pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
+        let config = &self.config;
+        let (d, f) = (config.width as f64, config.feed_forward as f64);
+        let feed_forward = if config.activation == Activation::Swiglu { 3.0 } else { 2.0 } * d * f;
+        let (encoder, decoder) = (config.encoder_layers as f64, config.decoder_layers as f64);
+        let vocabulary = self.output.weight().size()[0] as f64;
+        // The decoder's keys and values of the source are made of source positions.
+        let of_source = encoder * (4.0 * d * d + feed_forward) + decoder * 2.0 * d * d;
+        let of_target = decoder * (6.0 * d * d + feed_forward) + d * vocabulary;
+        source_tokens as f64 * of_source + target_tokens as f64 * of_target
+    }
+
     /// Reads a source batch.
     pub fn encode(&self, source: &Source, noise: Option<&Noise>) -> Memory {
-        let padding = padding_mask(source, self.source_embedding.kind());
+        let padding = padding_mask(source);
         let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, 0, noise);
         Memory { hidden: self.encoder.forward(x, Mask::padding(&padding), noise), padding }
     }
@@ -106,19 +121,24 @@ impl Transformer {
         self.decoder.forward(x, memory, noise)
     }
 
-    /// Scores of the vocabulary, before the softmax.
+    /// Scores of the vocabulary, before the softmax, in f32.
     ///
     /// # Shapes
     /// (..., D) to (..., V)
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.linear::<&Tensor>(&self.output, None)
+        self.output.forward(hidden).to_kind(Kind::Float)
+    }
+
+    /// The layer that makes the scores, for a loss that never holds all of them.
+    pub fn output(&self) -> &Linear {
+        &self.output
     }
 
     /// The state before the first token.
     pub fn start(&self, memory: Memory) -> DecoderState {
         let layers = &self.decoder.layers;
         let cross: Vec<KeysValues> =
-            layers.iter().map(|layer| layer.cross_attention.keys_values(&memory.hidden, None)).collect();
+            layers.iter().map(|layer| layer.cross_attention.keys_values(&memory.hidden)).collect();
         let own = cross.iter().map(|seen| empty_cache(&seen.keys)).collect();
         DecoderState { own, cross, padding: memory.padding, length: 0 }
     }
@@ -149,7 +169,7 @@ impl Transformer {
             Some(added) => x + added,
             None => x,
         };
-        dropout(x, None, self.config.dropout, noise)
+        dropout(x, None, self.config.embedding_dropout(), noise)
     }
 }
 
@@ -166,7 +186,7 @@ impl DecoderState {
 }
 
 /// 0 where a source position is real, minus infinity where it is padding: (B, 1, 1, S). Nothing where no row is padded.
-fn padding_mask(source: &Source, kind: Kind) -> Option<Tensor> {
+fn padding_mask(source: &Source) -> Option<Tensor> {
     let longest = source.longest();
     if source.lengths.iter().all(|&length| length == longest) {
         return None;
@@ -174,7 +194,7 @@ fn padding_mask(source: &Source, kind: Kind) -> Option<Tensor> {
     let device = source.tokens.device();
     let lengths = Tensor::from_slice(&source.lengths).to_device(device).view([-1, 1, 1, 1]);
     let padded = Tensor::arange(longest, (Kind::Int64, device)).ge_tensor(&lengths); // (B, 1, 1, S)
-    Some(padded.zeros_like().to_kind(kind).masked_fill(&padded, f64::NEG_INFINITY))
+    Some(padded.zeros_like().to_kind(Kind::Float).masked_fill(&padded, f64::NEG_INFINITY))
 }
 
 fn empty_cache(like: &Tensor) -> KeysValues {
@@ -206,7 +226,7 @@ struct Residual {
 
 impl Residual {
     fn new(scope: Scope, config: &TransformerConfig) -> Residual {
-        Residual { norm: Norm::new(scope, config), place: config.norm_place, dropout: config.dropout }
+        Residual { norm: Norm::new(scope, config), place: config.norm_place, dropout: config.residual_dropout() }
     }
 
     fn around(&self, x: &Tensor, noise: Option<&Noise>, part: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
@@ -260,7 +280,8 @@ impl EncoderLayer {
 
     fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, noise: Option<&Noise>) -> Tensor {
         let x = self.self_attention_norm.around(x, noise, |x| {
-            self.self_attention.forward(x, &self.self_attention.keys_values(x, rotation), mask, rotation)
+            let (query, seen) = self.self_attention.project(x, rotation);
+            self.self_attention.forward(&query, &seen, mask, noise)
         });
         self.feed_forward_norm.around(&x, noise, |x| self.feed_forward.forward(x, noise))
     }
@@ -285,10 +306,10 @@ impl Decoder {
         let rotation = rotation.as_ref();
         for layer in &self.layers {
             let own = |x: &Tensor| {
-                let seen = layer.self_attention.keys_values(x, rotation);
-                layer.self_attention.forward(x, &seen, Mask::Causal, rotation)
+                let (query, seen) = layer.self_attention.project(x, rotation);
+                layer.self_attention.forward(&query, &seen, Mask::Causal, noise)
             };
-            let cross = layer.cross_attention.keys_values(&memory.hidden, None);
+            let cross = layer.cross_attention.keys_values(&memory.hidden);
             x = layer.forward(&x, own, &cross, Mask::padding(&memory.padding), noise);
         }
         normed(x, &self.norm)
@@ -299,9 +320,9 @@ impl Decoder {
         let rotation = rotation.as_ref();
         for ((layer, cache), cross) in self.layers.iter().zip(&mut state.own).zip(&state.cross) {
             let own = |x: &Tensor| {
-                let new = layer.self_attention.keys_values(x, rotation);
+                let (query, new) = layer.self_attention.project(x, rotation);
                 let seen = remember(cache, &new, state.length);
-                layer.self_attention.forward(x, &seen, Mask::Open, rotation)
+                layer.self_attention.forward(&query, &seen, Mask::Open, None)
             };
             x = layer.forward(&x, own, cross, Mask::padding(&state.padding), None);
         }
@@ -341,9 +362,9 @@ impl DecoderLayer {
         noise: Option<&Noise>,
     ) -> Tensor {
         let x = self.self_attention_norm.around(x, noise, own);
-        let x = self
-            .cross_attention_norm
-            .around(&x, noise, |x| self.cross_attention.forward(x, cross, mask, None));
+        let x = self.cross_attention_norm.around(&x, noise, |x| {
+            self.cross_attention.forward(&self.cross_attention.queries(x), cross, mask, noise)
+        });
         self.feed_forward_norm.around(&x, noise, |x| self.feed_forward.forward(x, noise))
     }
 }

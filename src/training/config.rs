@@ -6,6 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
 
+mod budget;
+mod non_finite;
+mod optimizer;
+mod schedule;
+mod scheduled_sampling;
+
+pub use budget::TokensPerBatch;
+pub use non_finite::{NonFiniteConfig, Then};
+pub use optimizer::{AdamConfig, AdamWConfig, EmaConfig, GroupConfig, SgdConfig};
+pub use schedule::{DecayConfig, PlateauConfig, WarmupConfig};
+pub use scheduled_sampling::ScheduledSamplingConfig;
+
 /// `[training]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,27 +31,59 @@ pub struct TrainingConfig {
     /// What `best` means.
     pub best_by: BestBy,
     /// The most target positions in a batch, padding counted in, and as many source positions.
-    pub tokens_per_batch: usize,
+    pub tokens_per_batch: TokensPerBatch,
+    /// GiB that training may take, for `tokens_per_batch = "auto"`; 0 for four fifths of what is free.
+    pub memory_limit: f64,
     /// Batches that make one update.
     pub accumulate: usize,
     /// Share of the probability that is spread over the whole vocabulary (e in the loss).
     pub label_smoothing: f64,
     /// Gradients are scaled down to this global norm; 0 for never.
     pub clip_norm: f64,
+    /// Weights that stay as they are, by name; `*` stands for any text.
+    pub freeze: Vec<String>,
+    /// Share of the tokens on either side that the network sees as `<unk>`.
+    pub word_dropout: f64,
+    /// Weight of the R-drop loss (Liang et al. 2021); 0 for none.
+    pub r_drop: f64,
     /// Updates between two rows of training figures.
     pub log_every: u64,
     /// Updates between two validations.
     pub validate_every: u64,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept, the newest ones; the best is always kept beside them.
+    /// Checkpoints that are kept, the newest ones.
     pub keep_last: usize,
+    /// Checkpoints that are kept beside them, those with the best validations.
+    pub keep_best: usize,
+    /// Checkpoints whose mean is taken at the end; 0 for none.
+    pub average: usize,
+    /// Which ones.
+    pub average_of: AverageOf,
     /// Validation pairs that are really decoded, the first ones; 0 for all.
     pub decode_rows: usize,
     /// Decoded validation pairs that are written to `samples/`.
     pub samples: usize,
-    /// The optimizer.
-    pub adamw: AdamWConfig,
+    /// What happens when a loss or a gradient is not a finite number.
+    pub non_finite: NonFiniteConfig,
+    /// Feeds the decoder some of its own guesses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduled_sampling: Option<ScheduledSamplingConfig>,
+    /// A moving average of the weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaConfig>,
+    /// Weights that move otherwise than the rest; the first group that names a weight has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupConfig>,
+    /// Optimizer: Adam with decoupled weight decay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adamw: Option<AdamWConfig>,
+    /// Optimizer: Adam.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adam: Option<AdamConfig>,
+    /// Optimizer: stochastic gradient descent with momentum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sgd: Option<SgdConfig>,
     /// Learning rate: the same all along.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constant: Option<WarmupConfig>,
@@ -55,6 +99,9 @@ pub struct TrainingConfig {
     /// Learning rate: `learning_rate` times width^-0.5 * min(step^-0.5, step * warmup^-1.5) (Vaswani et al. 2017).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noam: Option<WarmupConfig>,
+    /// Learning rate: linear warm-up, then a step down whenever validation gets no better for a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<PlateauConfig>,
 }
 
 impl Default for TrainingConfig {
@@ -64,22 +111,36 @@ impl Default for TrainingConfig {
             epochs: 0,
             patience: 0,
             best_by: BestBy::ErrorRate,
-            tokens_per_batch: 4096,
+            tokens_per_batch: TokensPerBatch::Tokens(4096),
+            memory_limit: 0.0,
             accumulate: 1,
             label_smoothing: 0.1,
             clip_norm: 1.0,
+            freeze: Vec::new(),
+            word_dropout: 0.0,
+            r_drop: 0.0,
             log_every: 50,
             validate_every: 500,
             checkpoint_every: 500,
             keep_last: 3,
+            keep_best: 1,
+            average: 0,
+            average_of: AverageOf::Last,
             decode_rows: 500,
             samples: 10,
-            adamw: AdamWConfig::default(),
+            non_finite: NonFiniteConfig::default(),
+            scheduled_sampling: None,
+            ema: None,
+            groups: Vec::new(),
+            adamw: None,
+            adam: None,
+            sgd: None,
             constant: None,
             inverse_sqrt: None,
             cosine: None,
             linear: None,
             noam: None,
+            plateau: None,
         }
     }
 }
@@ -96,131 +157,140 @@ pub enum BestBy {
     ErrorRate,
 }
 
-/// `[training.adamw]`: Adam with decoupled weight decay (Loshchilov and Hutter 2019).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdamWConfig {
-    /// The schedule's highest learning rate.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-    /// Decoupled weight decay; none on biases, norms and embeddings.
-    pub weight_decay: f64,
-}
-
-impl Default for AdamWConfig {
-    fn default() -> Self {
-        AdamWConfig { learning_rate: 1e-3, beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0.01 }
-    }
-}
-
-/// A schedule with nothing but a warm-up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WarmupConfig {
-    /// Updates of linear warm-up.
-    pub warmup: u64,
-}
-
-impl Default for WarmupConfig {
-    fn default() -> Self {
-        WarmupConfig { warmup: 1000 }
-    }
-}
-
-/// A schedule that ends at `training.steps`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DecayConfig {
-    /// Updates of linear warm-up.
-    pub warmup: u64,
-    /// Share of the learning rate that is left at `training.steps`.
-    pub final_share: f64,
-}
-
-impl Default for DecayConfig {
-    fn default() -> Self {
-        DecayConfig { warmup: 1000, final_share: 0.0 }
-    }
+/// Which checkpoints are averaged at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AverageOf {
+    /// The newest ones.
+    Last,
+    /// Those with the best validations.
+    Best,
 }
 
 impl TrainingConfig {
-    /// Names the schedule where the file names none.
+    /// Names the optimizer and the schedule where the file names none.
     pub fn fill_in(&mut self) {
+        if self.optimizers().is_empty() {
+            self.adamw = Some(AdamWConfig::default());
+        }
         if self.schedules().is_empty() {
             self.inverse_sqrt = Some(WarmupConfig::default());
         }
     }
 
+    /// The schedule's highest learning rate, which stands in the optimizer's table.
+    pub fn learning_rate(&self) -> f64 {
+        match (&self.adam, &self.sgd) {
+            (Some(adam), _) => adam.learning_rate,
+            (_, Some(sgd)) => sgd.learning_rate,
+            (None, None) => self.adamw.clone().unwrap_or_default().learning_rate,
+        }
+    }
+
+    /// The optimizers that are named; one, in a config that was checked.
+    fn optimizers(&self) -> Vec<&'static str> {
+        named(&[("adamw", self.adamw.is_some()), ("adam", self.adam.is_some()), ("sgd", self.sgd.is_some())])
+    }
+
     /// The schedules that are named; one, in a config that was checked.
     fn schedules(&self) -> Vec<&'static str> {
-        let named = [
+        named(&[
             ("constant", self.constant.is_some()),
             ("inverse_sqrt", self.inverse_sqrt.is_some()),
             ("cosine", self.cosine.is_some()),
             ("linear", self.linear.is_some()),
             ("noam", self.noam.is_some()),
-        ];
-        named.into_iter().filter(|(_, is_named)| *is_named).map(|(name, _)| name).collect()
+            ("plateau", self.plateau.is_some()),
+        ])
     }
 
     /// The rules among these keys, once [`TrainingConfig::fill_in`] has run.
     pub fn check(&self) -> Result<(), Problem> {
+        self.check_counts()?;
+        let shares = [("label_smoothing", self.label_smoothing), ("word_dropout", self.word_dropout)];
+        Problem::check_share("training", &shares)?;
+        let amounts =
+            [("clip_norm", self.clip_norm), ("r_drop", self.r_drop), ("memory_limit", self.memory_limit)];
+        Problem::check_real("training", "at least 0", |x| x >= 0.0, &amounts)?;
+        self.check_average()?;
+        self.check_optimizer()?;
+        self.check_schedule()?;
+        self.non_finite.check("training.non_finite")?;
+        if let Some(sampling) = &self.scheduled_sampling {
+            sampling.check("training.scheduled_sampling")?;
+            if self.r_drop > 0.0 {
+                let message = "`r_drop` and `scheduled_sampling` must not both be on: each runs the decoder twice in a way of its own";
+                return Err(Problem::new("training", &["scheduled_sampling", "r_drop"], message));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<(), Problem> {
+        let tokens = match self.tokens_per_batch {
+            TokensPerBatch::Tokens(tokens) => tokens as u64,
+            TokensPerBatch::Auto => 1,
+        };
         let counts = [
             ("steps", self.steps),
-            ("tokens_per_batch", self.tokens_per_batch as u64),
+            ("tokens_per_batch", tokens),
             ("accumulate", self.accumulate as u64),
             ("log_every", self.log_every),
             ("validate_every", self.validate_every),
             ("checkpoint_every", self.checkpoint_every),
             ("keep_last", self.keep_last as u64),
+            ("keep_best", self.keep_best as u64),
         ];
         Problem::check_whole("training", 1, &counts)?;
         let limits = [
             ("epochs", self.epochs),
             ("patience", self.patience),
+            ("average", self.average as u64),
             ("decode_rows", self.decode_rows as u64),
             ("samples", self.samples as u64),
         ];
-        Problem::check_whole("training", 0, &limits)?;
-        Problem::check_share("training", &[("label_smoothing", self.label_smoothing)])?;
-        Problem::check_real("training", "at least 0", |x| x >= 0.0, &[("clip_norm", self.clip_norm)])?;
-        self.adamw.check("training.adamw")?;
-        Problem::check_one("training", "schedule", &self.schedules())?;
-        self.check_schedule()
+        Problem::check_whole("training", 0, &limits)
+    }
+
+    /// What is averaged at the end must still be there.
+    fn check_average(&self) -> Result<(), Problem> {
+        let (key, kept) = match self.average_of {
+            AverageOf::Last => ("keep_last", self.keep_last),
+            AverageOf::Best => ("keep_best", self.keep_best),
+        };
+        if self.average <= kept {
+            return Ok(());
+        }
+        let average = self.average;
+        let message = format!("`{key}` must be at least `average`, but they are {kept} and {average}");
+        Err(Problem::new("training", &["average", key, "average_of"], message))
+    }
+
+    fn check_optimizer(&self) -> Result<(), Problem> {
+        Problem::check_one("training", "optimizer", &self.optimizers())?;
+        self.adamw.as_ref().map_or(Ok(()), |adamw| adamw.check("training.adamw"))?;
+        self.adam.as_ref().map_or(Ok(()), |adam| adam.check("training.adam"))?;
+        self.sgd.as_ref().map_or(Ok(()), |sgd| sgd.check("training.sgd"))?;
+        self.ema.as_ref().map_or(Ok(()), |ema| ema.check("training.ema"))?;
+        self.groups.iter().try_for_each(|group| group.check("training.groups"))
     }
 
     fn check_schedule(&self) -> Result<(), Problem> {
+        Problem::check_one("training", "schedule", &self.schedules())?;
+        let checked = |schedule: &Option<WarmupConfig>, table, least| {
+            schedule.as_ref().map_or(Ok(()), |schedule| schedule.check(table, least))
+        };
+        checked(&self.constant, "training.constant", 0)?;
         // Both divide by the warm-up.
-        for (table, schedule) in [("inverse_sqrt", &self.inverse_sqrt), ("noam", &self.noam)] {
-            if let Some(schedule) = schedule {
-                Problem::check_whole(&format!("training.{table}"), 1, &[("warmup", schedule.warmup)])?;
-            }
-        }
-        if let Some(schedule) = &self.constant {
-            Problem::check_whole("training.constant", 0, &[("warmup", schedule.warmup)])?;
-        }
-        for (table, schedule) in [("cosine", &self.cosine), ("linear", &self.linear)] {
-            if let Some(DecayConfig { warmup, final_share }) = schedule {
-                let table = format!("training.{table}");
-                Problem::check_whole(&table, 0, &[("warmup", *warmup)])?;
-                let within = |x| (0.0..=1.0).contains(&x);
-                Problem::check_real(&table, "from 0 to 1", within, &[("final_share", *final_share)])?;
-            }
-        }
-        Ok(())
+        checked(&self.inverse_sqrt, "training.inverse_sqrt", 1)?;
+        checked(&self.noam, "training.noam", 1)?;
+        self.cosine.as_ref().map_or(Ok(()), |schedule| schedule.check("training.cosine"))?;
+        self.linear.as_ref().map_or(Ok(()), |schedule| schedule.check("training.linear"))?;
+        self.plateau.as_ref().map_or(Ok(()), |schedule| schedule.check("training.plateau"))
     }
 }
 
-impl AdamWConfig {
-    fn check(&self, table: &str) -> Result<(), Problem> {
-        let above_zero = [("learning_rate", self.learning_rate), ("epsilon", self.epsilon)];
-        Problem::check_real(table, "above 0", |x| x > 0.0, &above_zero)?;
-        Problem::check_share(table, &[("beta1", self.beta1), ("beta2", self.beta2)])?;
-        Problem::check_real(table, "at least 0", |x| x >= 0.0, &[("weight_decay", self.weight_decay)])
-    }
+/// The names of those that are there.
+fn named(all: &[(&'static str, bool)]) -> Vec<&'static str> {
+    all.iter().filter(|(_, is_named)| *is_named).map(|(name, _)| *name).collect()
 }

@@ -1,6 +1,10 @@
-//! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)`.
+//! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)`, together
+//! with the output layer before it; and the divergence of R-drop (Liang et al. 2021).
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Tensor};
+
+use crate::model::layers::Linear;
+use crate::shim::vocabulary_loss;
 
 /// Sums over the target positions of a batch; who divides them knows how many there are in the whole update.
 #[derive(Debug)]
@@ -9,28 +13,25 @@ pub struct Loss {
     pub smoothed: Tensor,
     /// Negative log-likelihood of the labels: scalar
     pub nll: Tensor,
+    /// Positions whose likeliest token is the label: scalar
+    pub correct: Tensor,
 }
 
-/// The loss of a batch, summed.
+/// The loss of a batch, summed, from what the decoder gives. The logits never stand in memory all at once.
 ///
 /// # Shapes
-/// logits: (N, V); labels: (N) i64, no padding among them
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Loss {
-    let vocabulary = logits.size()[1] as f64;
-    let log_p = logits.log_softmax(-1, Kind::Float); // (N, V)
-    let nll = log_p.g_nll_loss::<&Tensor>(labels, None, Reduction::Sum, -100);
-    let smoothed = if smoothing > 0.0 {
-        &nll * (1.0 - smoothing) - log_p.sum(Kind::Float) * (smoothing / vocabulary)
-    } else {
-        nll.shallow_clone()
-    };
-    Loss { smoothed, nll: nll.detach() }
+/// hidden: (N, D); labels: (N) i64, no padding among them
+pub fn cross_entropy(hidden: &Tensor, output: &Linear, labels: &Tensor, smoothing: f64) -> Loss {
+    let bf16 = output.compute() == Kind::BFloat16;
+    let [smoothed, nll, correct] = vocabulary_loss(hidden, output.weight(), labels, smoothing, bf16);
+    Loss { smoothed, nll, correct }
 }
 
-/// Number of positions whose likeliest token is the label.
+/// KL(p || q) + KL(q || p), summed over the rows, of two passes over the same batch: scalar
 ///
 /// # Shapes
-/// logits: (N, V); labels: (N) i64
-pub fn correct(logits: &Tensor, labels: &Tensor) -> i64 {
-    logits.argmax(-1, false).eq_tensor(labels).sum(Kind::Int64).int64_value(&[])
+/// one, other: logits (N, V)
+pub fn divergence(one: &Tensor, other: &Tensor) -> Tensor {
+    let (log_p, log_q) = (one.log_softmax(-1, Kind::Float), other.log_softmax(-1, Kind::Float)); // (N, V)
+    ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(Kind::Float)
 }

@@ -1,6 +1,7 @@
 //! `metrics.csv`: one row per log step and per validation, no clock in it: a run that is stopped and resumed writes
 //! the same rows as one that was not.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -19,12 +20,18 @@ pub struct Window {
     pub nll: f64,
     /// Target tokens.
     pub tokens: u64,
+    /// Source tokens.
+    pub source_tokens: u64,
+    /// Positions of both sides, padding counted in.
+    pub positions: u64,
     /// Pairs.
     pub rows: u64,
     /// Sum of the gradient norms, before clipping.
     pub gradient_norm: f64,
-    /// Updates.
+    /// Updates that moved the weights.
     pub updates: u64,
+    /// Updates that were skipped, because a number was not finite. None of the sums above knows of them.
+    pub skipped: u64,
 }
 
 impl Window {
@@ -33,14 +40,32 @@ impl Window {
         self.loss += other.loss;
         self.nll += other.nll;
         self.tokens += other.tokens;
+        self.source_tokens += other.source_tokens;
+        self.positions += other.positions;
         self.rows += other.rows;
         self.gradient_norm += other.gradient_norm;
         self.updates += other.updates;
+        self.skipped += other.skipped;
     }
 
-    /// Smoothed loss per target token.
+    /// Smoothed loss per target token; not a number where every update was skipped.
     pub fn loss_per_token(&self) -> f64 {
-        self.loss / self.tokens.max(1) as f64
+        self.loss / self.tokens as f64
+    }
+
+    /// Negative log-likelihood per target token; not a number where every update was skipped.
+    pub fn nll_per_token(&self) -> f64 {
+        self.nll / self.tokens as f64
+    }
+
+    /// Mean of the gradient norms; not a number where every update was skipped.
+    pub fn mean_gradient_norm(&self) -> f64 {
+        self.gradient_norm / self.updates as f64
+    }
+
+    /// Share of the positions that are padding.
+    pub fn padding(&self) -> f64 {
+        1.0 - (self.tokens + self.source_tokens) as f64 / self.positions.max(1) as f64
     }
 }
 
@@ -59,6 +84,24 @@ pub struct Validation {
     pub unfinished: u64,
 }
 
+impl fmt::Display for Validation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "nll {:.4}, perplexity {:.3}, token accuracy {:.2} %, exact match {:.2} %, error rate {:.2} %",
+            self.nll,
+            self.nll.exp(),
+            100.0 * self.token_accuracy,
+            100.0 * self.exact_match,
+            100.0 * self.error_rate,
+        )?;
+        match self.unfinished {
+            0 => Ok(()),
+            unfinished => write!(f, ", {unfinished} outputs hit the length limit"),
+        }
+    }
+}
+
 /// Writes the rows.
 #[derive(Debug)]
 pub struct MetricsFile {
@@ -66,7 +109,7 @@ pub struct MetricsFile {
     file: File,
 }
 
-const HEADER: [&str; 13] = [
+const HEADER: [&str; 15] = [
     "step",
     "epoch",
     "kind",
@@ -80,6 +123,8 @@ const HEADER: [&str; 13] = [
     "exact_match",
     "error_rate",
     "unfinished",
+    "padding",
+    "skipped",
 ];
 
 impl MetricsFile {
@@ -111,40 +156,35 @@ impl MetricsFile {
 
     /// A row of training figures.
     pub fn training(&mut self, step: u64, epoch: u64, learning_rate: f64, window: &Window) -> Result<()> {
-        let nll = window.nll / window.tokens.max(1) as f64;
-        self.write(&[
-            step.to_string(),
-            epoch.to_string(),
-            "train".to_owned(),
-            format!("{learning_rate:.6e}"),
-            window.loss_per_token().to_string(),
-            nll.to_string(),
-            nll.exp().to_string(),
-            (window.gradient_norm / window.updates.max(1) as f64).to_string(),
-            window.tokens.to_string(),
-            String::new(),
-            String::new(),
-            String::new(),
-            String::new(),
+        // Nothing is known of a stretch whose updates were all skipped.
+        let known = |value: f64| if value.is_nan() { String::new() } else { value.to_string() };
+        self.row(&[
+            ("step", step.to_string()),
+            ("epoch", epoch.to_string()),
+            ("kind", "train".to_owned()),
+            ("learning_rate", format!("{learning_rate:.6e}")),
+            ("loss", known(window.loss_per_token())),
+            ("nll", known(window.nll_per_token())),
+            ("perplexity", known(window.nll_per_token().exp())),
+            ("gradient_norm", known(window.mean_gradient_norm())),
+            ("target_tokens", window.tokens.to_string()),
+            ("padding", format!("{:.6}", window.padding())),
+            ("skipped", window.skipped.to_string()),
         ])
     }
 
     /// A row of validation figures.
     pub fn validation(&mut self, step: u64, epoch: u64, found: &Validation) -> Result<()> {
-        self.write(&[
-            step.to_string(),
-            epoch.to_string(),
-            "valid".to_owned(),
-            String::new(),
-            String::new(),
-            found.nll.to_string(),
-            found.nll.exp().to_string(),
-            String::new(),
-            String::new(),
-            found.token_accuracy.to_string(),
-            found.exact_match.to_string(),
-            found.error_rate.to_string(),
-            found.unfinished.to_string(),
+        self.row(&[
+            ("step", step.to_string()),
+            ("epoch", epoch.to_string()),
+            ("kind", "valid".to_owned()),
+            ("nll", found.nll.to_string()),
+            ("perplexity", found.nll.exp().to_string()),
+            ("token_accuracy", found.token_accuracy.to_string()),
+            ("exact_match", found.exact_match.to_string()),
+            ("error_rate", found.error_rate.to_string()),
+            ("unfinished", found.unfinished.to_string()),
         ])
     }
 
@@ -154,8 +194,14 @@ impl MetricsFile {
         length.map_err(|error| Error::file("write", &self.path, &error))
     }
 
+    /// What a row knows, in the order of the columns; the rest stays empty.
+    fn row(&mut self, known: &[(&str, String)]) -> Result<()> {
+        let field = |name: &str| known.iter().find(|(column, _)| *column == name);
+        self.write(&HEADER.map(|name| field(name).map_or(String::new(), |(_, value)| value.clone())))
+    }
+
     /// A row is written whole, so that a reader never meets half of one.
-    fn write(&mut self, fields: &[String; 13]) -> Result<()> {
+    fn write(&mut self, fields: &[String]) -> Result<()> {
         let row = fields.join(",") + "\n";
         self.file.write_all(row.as_bytes()).map_err(|error| Error::file("write", &self.path, &error))
     }

@@ -4,11 +4,21 @@
 
 mod config;
 
-pub use config::{AdamWConfig, BestBy, DecayConfig, TrainingConfig, WarmupConfig};
+pub use config::{
+    AdamConfig, AdamWConfig, AverageOf, BestBy, DecayConfig, EmaConfig, GroupConfig, NonFiniteConfig,
+    PlateauConfig, ScheduledSamplingConfig, SgdConfig, Then, TokensPerBatch, TrainingConfig, WarmupConfig,
+};
 
+pub mod clock;
+pub mod ema;
+pub mod gradients;
 pub mod loss;
+pub mod memory;
 pub mod metrics;
+pub mod objective;
 pub mod optimizer;
+pub mod parts;
+pub mod progress;
 pub mod report;
 pub mod schedule;
 pub mod trainer;

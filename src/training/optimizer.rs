@@ -1,97 +1,206 @@
-//! AdamW (Loshchilov and Hutter 2019) with moments of our own, so that they can be saved by name.
+//! AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015) and SGD with momentum, with state of our own, so that it
+//! can be saved by name. One fused call for all weights that move alike.
 
 use tch::{Device, Kind, Tensor};
+use wildmatch::WildMatch;
 
-use super::AdamWConfig;
+use super::{AdamConfig, AdamWConfig, SgdConfig, TrainingConfig};
 use crate::error::{Error, Result};
 use crate::model::params::{Param, Params};
-use crate::shim::{AdamWStep, AdamWTensors, fused_adamw};
+use crate::shim::{self, AdamStep, AdamTensors, SgdStep, SgdTensors};
 
-/// Name of the saved step count.
-const STEP: &str = "adamw/step";
+/// How weights move.
+#[derive(Clone, Debug)]
+enum Rule {
+    AdamW(AdamWConfig),
+    Adam(AdamConfig),
+    Sgd(SgdConfig),
+}
 
-/// First and second moments of every weight, and the number of steps made.
+impl Rule {
+    fn new(config: &TrainingConfig) -> Rule {
+        match (&config.adam, &config.sgd) {
+            (Some(adam), _) => Rule::Adam(adam.clone()),
+            (_, Some(sgd)) => Rule::Sgd(sgd.clone()),
+            (None, None) => Rule::AdamW(config.adamw.clone().unwrap_or_default()),
+        }
+    }
+
+    /// What its state is called in a checkpoint: the prefix, and what there is of each weight.
+    fn names(&self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Rule::AdamW(_) => ("adamw", &["first", "second"]),
+            Rule::Adam(_) => ("adam", &["first", "second"]),
+            Rule::Sgd(_) => ("sgd", &["momentum"]),
+        }
+    }
+
+    fn weight_decay(&self) -> f64 {
+        match self {
+            Rule::AdamW(config) => config.weight_decay,
+            Rule::Adam(config) => config.weight_decay,
+            Rule::Sgd(config) => config.weight_decay,
+        }
+    }
+
+    /// Betas and epsilon of both kinds of Adam; `decoupled` is the difference between them.
+    fn adam(&self) -> Option<(bool, [f64; 3])> {
+        match self {
+            Rule::AdamW(config) => Some((true, [config.beta1, config.beta2, config.epsilon])),
+            Rule::Adam(config) => Some((false, [config.beta1, config.beta2, config.epsilon])),
+            Rule::Sgd(_) => None,
+        }
+    }
+}
+
+/// Weights that move alike.
+#[derive(Clone, Debug, PartialEq)]
+struct Group {
+    learning_rate_factor: f64,
+    weight_decay: f64,
+    /// Places of the weights in [`Params`].
+    members: Vec<usize>,
+}
+
+/// The rule, the state of every weight, and the number of steps made.
 #[derive(Debug)]
-pub struct AdamW {
-    config: AdamWConfig,
-    moments: Vec<[Tensor; 2]>,
+pub struct Optimizer {
+    rule: Rule,
+    groups: Vec<Group>,
+    /// For each weight the tensors that [`Rule::names`] names.
+    state: Vec<Vec<Tensor>>,
     step: Tensor,
 }
 
-impl AdamW {
-    /// Zero moments for every weight of `params`.
-    pub fn new(config: &AdamWConfig, params: &Params) -> AdamW {
-        let moments = params.iter().map(|p| [p.tensor.zeros_like(), p.tensor.zeros_like()]);
-        let moments = moments.map(|pair| pair.map(|moment| moment.set_requires_grad(false))).collect();
-        AdamW { config: config.clone(), moments, step: Tensor::zeros([], (Kind::Float, params.device())) }
+impl Optimizer {
+    /// Zero state for every weight of `params`.
+    ///
+    /// # Errors
+    /// A group whose pattern fits no weight.
+    pub fn new(config: &TrainingConfig, params: &Params) -> Result<Optimizer> {
+        let rule = Rule::new(config);
+        let zeros = |param: &Param| param.tensor.zeros_like().set_requires_grad(false);
+        let state = params.iter().map(|param| rule.names().1.iter().map(|_| zeros(param)).collect()).collect();
+        let groups = groups(config, params, rule.weight_decay())?;
+        Ok(Optimizer { rule, groups, state, step: Tensor::zeros([], (Kind::Float, params.device())) })
     }
 
     /// Moves every weight that has a gradient.
     pub fn step(&mut self, params: &Params, learning_rate: f64) -> Result<()> {
         let _guard = tch::no_grad_guard();
         self.step += 1.0;
-        for decays in [true, false] {
-            let mut tensors = AdamWTensors::default();
-            let gradients: Vec<Tensor> = params.iter().map(|param| param.tensor.grad()).collect();
-            for ((param, [first, second]), gradient) in params.iter().zip(&self.moments).zip(&gradients) {
-                if param.decays == decays && gradient.defined() {
-                    tensors.weights.push(&param.tensor);
-                    tensors.gradients.push(gradient);
-                    tensors.first.push(first);
-                    tensors.second.push(second);
-                    tensors.steps.push(&self.step);
-                }
-            }
-            fused_adamw(&tensors, self.hyper_parameters(learning_rate, decays))?;
+        let gradients: Vec<Tensor> = params.iter().map(|param| param.tensor.grad()).collect();
+        let weights: Vec<&Tensor> = params.iter().map(|param| &param.tensor).collect();
+        for group in &self.groups {
+            let has_gradient = |at: &usize| gradients[*at].defined();
+            let members: Vec<usize> = group.members.iter().copied().filter(has_gradient).collect();
+            let rate = learning_rate * group.learning_rate_factor;
+            self.step_of(&members, &weights, &gradients, rate, group.weight_decay)?;
         }
         Ok(())
     }
 
-    fn hyper_parameters(&self, learning_rate: f64, decays: bool) -> AdamWStep {
-        AdamWStep {
-            learning_rate,
-            beta1: self.config.beta1,
-            beta2: self.config.beta2,
-            weight_decay: if decays { self.config.weight_decay } else { 0.0 },
-            epsilon: self.config.epsilon,
+    /// One fused call for the weights at the places `members`.
+    fn step_of(
+        &self,
+        members: &[usize],
+        weights: &[&Tensor],
+        gradients: &[Tensor],
+        learning_rate: f64,
+        weight_decay: f64,
+    ) -> Result<()> {
+        let weights = members.iter().map(|&at| weights[at]).collect();
+        let gradients = members.iter().map(|&at| &gradients[at]).collect();
+        let state = |n: usize| members.iter().map(|&at| &self.state[at][n]).collect::<Vec<_>>();
+        if let Rule::Sgd(SgdConfig { momentum, nesterov, .. }) = self.rule {
+            let tensors = SgdTensors { weights, gradients, momenta: state(0) };
+            return shim::fused_sgd(&tensors, SgdStep { learning_rate, momentum, nesterov, weight_decay });
         }
+        let (decoupled, [beta1, beta2, epsilon]) = self.rule.adam().unwrap_or_default();
+        let steps = vec![&self.step; members.len()];
+        let tensors = AdamTensors { weights, gradients, first: state(0), second: state(1), steps };
+        shim::fused_adam(&tensors, AdamStep { decoupled, learning_rate, beta1, beta2, weight_decay, epsilon })
     }
 
-    /// All of its state by name, for a checkpoint.
+    /// All of its state by name, for a checkpoint; the tensors are its own.
     pub fn state(&self, params: &Params) -> Vec<(String, Tensor)> {
-        let moments = params.iter().zip(&self.moments).flat_map(|(param, [first, second])| {
-            let [first_name, second_name] = names(param);
-            [(first_name, first.shallow_clone()), (second_name, second.shallow_clone())]
-        });
-        moments.chain([(STEP.to_owned(), self.step.shallow_clone())]).collect()
+        let (prefix, names) = self.rule.names();
+        let of_weight = |(param, tensors): (&Param, &Vec<Tensor>)| {
+            let name = param.name.clone();
+            let tensors: Vec<Tensor> = tensors.iter().map(Tensor::shallow_clone).collect();
+            names.iter().zip(tensors).map(move |(part, tensor)| (format!("{prefix}/{part}/{name}"), tensor))
+        };
+        let all = params.iter().zip(&self.state).flat_map(of_weight);
+        all.chain([(format!("{prefix}/step"), self.step.shallow_clone())]).collect()
     }
 
-    /// Takes back what [`AdamW::state`] gave: the same names and shapes.
-    pub fn restore(&mut self, params: &Params, mut saved: Vec<(String, Tensor)>) -> Result<()> {
+    /// Takes its state out of what was saved: the same names and shapes as [`Optimizer::state`] gives.
+    ///
+    /// # Errors
+    /// A tensor that is missing, or of another shape.
+    pub fn restore(&mut self, params: &Params, saved: &mut Vec<(String, Tensor)>) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for (name, mut tensor) in self.state(params) {
-            let at = saved.iter().position(|(other, _)| *other == name);
-            let Some(at) = at else {
-                return Err(Error::failure(format!("the optimizer's state lacks `{name}`")));
-            };
-            let (_, from) = saved.swap_remove(at);
-            if from.size() != tensor.size() || from.kind() != tensor.kind() {
-                let (saved, wanted) = (from.size(), tensor.size());
-                return Err(Error::failure(format!(
-                    "the optimizer's `{name}` must have shape {wanted:?}, but it has {saved:?}"
-                )));
-            }
-            tensor.f_copy_(&from)?;
+            tensor.f_copy_(&take(saved, &name, &tensor)?)?;
         }
-        match saved.first() {
-            Some((name, _)) => Err(Error::failure(format!("the optimizer does not know the saved `{name}`"))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
-fn names(param: &Param) -> [String; 2] {
-    [format!("adamw/first/{}", param.name), format!("adamw/second/{}", param.name)]
+/// Takes the tensor of that name out of what was saved; it must be like `like`.
+///
+/// # Errors
+/// It is missing, or of another shape.
+pub fn take(saved: &mut Vec<(String, Tensor)>, name: &str, like: &Tensor) -> Result<Tensor> {
+    let at = saved.iter().position(|(other, _)| other == name);
+    let Some(at) = at else {
+        return Err(Error::failure(format!("the saved state of training lacks `{name}`")));
+    };
+    let (_, found) = saved.swap_remove(at);
+    if found.size() != like.size() || found.kind() != like.kind() {
+        let (found, wanted) = (found.size(), like.size());
+        let message = format!("the saved `{name}` must have shape {wanted:?}, but it has {found:?}");
+        return Err(Error::failure(message));
+    }
+    Ok(found)
+}
+
+/// Weights by what the first of `training.groups` that names them says, and the rest by whether they decay.
+fn groups(config: &TrainingConfig, params: &Params, decay: f64) -> Result<Vec<Group>> {
+    for (n, group) in config.groups.iter().enumerate() {
+        matching(params, &group.weights, &format!("training.groups[{n}].weights"))?;
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    for (at, param) in params.iter().enumerate() {
+        let named = config.groups.iter().find(|group| WildMatch::new(&group.weights).matches(&param.name));
+        let weight_decay = named.and_then(|group| group.weight_decay);
+        let weight_decay = weight_decay.unwrap_or(if param.decays { decay } else { 0.0 });
+        let learning_rate_factor = named.map_or(1.0, |group| group.learning_rate_factor);
+        let alike = groups.iter_mut().find(|group| {
+            group.weight_decay == weight_decay && group.learning_rate_factor == learning_rate_factor
+        });
+        match alike {
+            Some(group) => group.members.push(at),
+            None => groups.push(Group { learning_rate_factor, weight_decay, members: vec![at] }),
+        }
+    }
+    Ok(groups)
+}
+
+/// The weights whose name fits a pattern, in which `*` stands for any text.
+///
+/// # Errors
+/// No name fits; `key` is where the pattern stands.
+pub fn matching<'p>(params: &'p Params, pattern: &str, key: &str) -> Result<Vec<&'p Param>> {
+    let wild = WildMatch::new(pattern);
+    let found: Vec<&Param> = params.iter().filter(|param| wild.matches(&param.name)).collect();
+    if found.is_empty() {
+        let example = params.iter().next().map_or("", |param| param.name.as_str());
+        let message = format!("`{key}` must fit the name of a weight, but `{pattern}` fits none");
+        let hint = format!("names are such as `{example}`; `seqloom inspect RUN --tensors` lists those of a run");
+        return Err(Error::input(message).hint(hint));
+    }
+    Ok(found)
 }
 
 /// The norm of all gradients as one vector, before they are scaled down to `limit` (0: never).
@@ -104,7 +213,7 @@ pub fn clip_gradients(params: &Params, limit: f64) -> f64 {
     }
     let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
     let norm = Tensor::stack(&norms, 0).to_device(Device::Cpu).norm().double_value(&[]);
-    if limit > 0.0 && norm > limit {
+    if limit > 0.0 && norm > limit && norm.is_finite() {
         for gradient in &mut gradients {
             *gradient *= limit / norm;
         }

@@ -1,36 +1,51 @@
 //! What training tells people: a bar or lines on the terminal, `train.log`, `metrics.csv`, `samples/`.
 //!
-//! Besides cli/ the only file that writes to the terminal, and the only place in training/ that reads the clock.
+//! Besides cli/ the only file that writes to the terminal.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::clock::Since;
 use super::metrics::{MetricsFile, Validation, Window};
 use crate::data::dataset::Dataset;
+use crate::data::pairs::Pair;
 use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
+use crate::runtime::memory;
 
 /// Sources, references and outputs of a validation, as text.
 pub type Detokenize<'a> = Box<dyn Fn(&[i64]) -> String + 'a>;
 
+/// The machine, for the figures about it.
+pub struct Machine<'a> {
+    /// Where training runs.
+    pub device: tch::Device,
+    /// Floating-point operations per second that its matrix products reach at most.
+    pub matrix_peak: f64,
+    /// Floating-point operations of the matrix products of some updates.
+    pub operations: Box<dyn Fn(&Window) -> f64 + 'a>,
+}
+
 /// Where training's figures and talk go.
 pub struct Report<'a> {
+    machine: Machine<'a>,
     metrics: MetricsFile,
     log: File,
     folder: PathBuf,
     bar: Option<ProgressBar>,
     detokenize: Detokenize<'a>,
-    started: Instant,
+    started: Since,
     first_step: u64,
     last_step: u64,
     /// Target tokens and the time since the last line.
     tokens: u64,
-    since: Instant,
+    since: Since,
+    /// Seconds that updates had waited for their batches at that time.
+    waited: f64,
 }
 
 impl<'a> Report<'a> {
@@ -41,6 +56,7 @@ impl<'a> Report<'a> {
         metrics_bytes: Option<u64>,
         steps: (u64, u64),
         detokenize: Detokenize<'a>,
+        machine: Machine<'a>,
     ) -> Result<Report<'a>> {
         let path = folder.join("train.log");
         let log = OpenOptions::new()
@@ -51,16 +67,18 @@ impl<'a> Report<'a> {
         let samples = folder.join("samples");
         fs::create_dir_all(&samples).map_err(|error| Error::file("make", &samples, &error))?;
         Ok(Report {
+            machine,
             metrics: MetricsFile::open(&folder.join("metrics.csv"), metrics_bytes)?,
             log,
             folder: folder.to_path_buf(),
             bar: std::io::stderr().is_terminal().then(|| bar(steps)),
             detokenize,
-            started: Instant::now(),
+            started: Since::now(),
             first_step: steps.0,
             last_step: steps.1,
             tokens: 0,
-            since: Instant::now(),
+            since: Since::now(),
+            waited: 0.0,
         })
     }
 
@@ -83,45 +101,91 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// A row of training figures is due.
-    pub fn logged(&mut self, step: u64, epoch: u64, learning_rate: f64, window: &Window) -> Result<()> {
+    /// A row of training figures is due. `waited` are the seconds that updates have waited for their batches so far.
+    pub fn logged(
+        &mut self,
+        step: u64,
+        epoch: u64,
+        learning_rate: f64,
+        window: &Window,
+        waited: f64,
+    ) -> Result<()> {
         self.metrics.training(step, epoch, learning_rate, window)?;
         let line = format!(
-            "step {step}: loss {:.4}, gradient norm {:.3}, lr {learning_rate:.2e}, {:.0} target tokens/s{}",
+            "step {step}: loss {:.4}, gradient norm {:.3}, lr {learning_rate:.2e}, {}{}",
             window.loss_per_token(),
-            window.gradient_norm / window.updates.max(1) as f64,
-            self.speed(),
+            window.mean_gradient_norm(),
+            self.pace(window, waited),
             self.time_left(step),
         );
-        // Where there is a bar, it says all this already.
+        // Where there is a bar, it says the most of this already.
         if self.bar.is_none() {
             talk(&line);
         }
         self.log_line(&line);
-        self.tokens = 0;
-        self.since = Instant::now();
+        self.begin_anew(waited);
         Ok(())
+    }
+
+    /// How fast it goes, and what keeps it from going faster.
+    fn pace(&self, window: &Window, waited: f64) -> String {
+        let seconds = self.since.seconds().max(1e-9);
+        let mut line = format!(
+            "{:.0} target tokens/s, {:.0} % of the matrix peak, padding {:.1} %, waiting {:.1} %, {:.2} GiB",
+            self.speed(),
+            100.0 * (self.machine.operations)(window) / seconds / self.machine.matrix_peak,
+            100.0 * window.padding(),
+            100.0 * (waited - self.waited) / seconds,
+            memory::peak(self.machine.device) as f64 / (1u64 << 30) as f64,
+        );
+        if window.skipped > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(line, ", {} updates skipped", window.skipped);
+        }
+        line
+    }
+
+    /// What is measured from here on belongs to the next row.
+    fn begin_anew(&mut self, waited: f64) {
+        (self.tokens, self.waited, self.since) = (0, waited, Since::now());
+    }
+
+    /// An update was skipped: its rows go into a file of their own.
+    pub fn skipped<'p>(&mut self, step: u64, pairs: impl Iterator<Item = &'p Pair>) -> Result<()> {
+        let path = self.folder.join("skipped").join(format!("step-{step:08}.csv"));
+        let folder = self.folder.join("skipped");
+        fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
+        let failed = |error: csv::Error| Error::failure(format!("cannot write {}: {error}", path.display()));
+        let mut file = csv::Writer::from_path(&path).map_err(failed)?;
+        file.write_record(["place", "source", "target"]).map_err(failed)?;
+        for pair in pairs {
+            let place = pair.place.to_string();
+            file.write_record([place.as_str(), &pair.source, &pair.target]).map_err(failed)?;
+        }
+        file.flush().map_err(|error| Error::file("write", &path, &error))?;
+        self.say(&format!(
+            "step {step}: skipped, for its loss or a gradient is not a finite number; its rows are in {}",
+            path.display()
+        ));
+        Ok(())
+    }
+
+    /// A row was left out of an update because there is no memory for it.
+    pub fn left_out(&mut self, step: u64, pair: &Pair) {
+        self.say(&format!(
+            "step {step}: {}: this pair is left out: the memory does not suffice for it, even by itself",
+            pair.place
+        ));
     }
 
     /// A validation was made.
     pub fn validated(&mut self, step: u64, epoch: u64, found: &Validation, better: bool) -> Result<()> {
         self.metrics.validation(step, epoch, found)?;
-        let mut line = format!(
-            "step {step}: validation: nll {:.4}, perplexity {:.3}, token accuracy {:.2} %, exact match {:.2} %, error rate {:.2} %",
-            found.nll,
-            found.nll.exp(),
-            100.0 * found.token_accuracy,
-            100.0 * found.exact_match,
-            100.0 * found.error_rate,
-        );
-        if found.unfinished > 0 {
-            // Writing to a string cannot fail.
-            let _ = write!(line, ", {} outputs hit the length limit", found.unfinished);
-        }
+        let mut line = format!("step {step}: validation: {found}");
         line.push_str(if better { " (best)" } else { "" });
         self.say(&line);
-        self.tokens = 0;
-        self.since = Instant::now();
+        // The time that it took is none of training's.
+        self.begin_anew(self.waited);
         Ok(())
     }
 
@@ -154,17 +218,17 @@ impl<'a> Report<'a> {
 
     /// A full disk must not end training for the sake of its talk, so a failure here is passed over.
     fn log_line(&mut self, line: &str) {
-        let _ = writeln!(self.log, "[{:>8.1} s] {line}", self.started.elapsed().as_secs_f64());
+        let _ = writeln!(self.log, "[{:>8.1} s] {line}", self.started.seconds());
     }
 
     /// Target tokens per second since the last line.
     fn speed(&self) -> f64 {
-        self.tokens as f64 / self.since.elapsed().as_secs_f64().max(1e-9)
+        self.tokens as f64 / self.since.seconds().max(1e-9)
     }
 
     fn time_left(&self, step: u64) -> String {
         let per_step =
-            self.started.elapsed().as_secs_f64() / step.saturating_sub(self.first_step).max(1) as f64;
+            self.started.seconds() / step.saturating_sub(self.first_step).max(1) as f64;
         let seconds = per_step * self.last_step.saturating_sub(step) as f64;
         format!(", {}:{:02} min left", seconds as u64 / 60, seconds as u64 % 60)
     }

@@ -1,10 +1,12 @@
-//! The learning rate as a pure function of the step.
+//! The learning rate as a pure function of the step; of `plateau` also of the validations so far.
 
-use super::TrainingConfig;
+use serde::{Deserialize, Serialize};
+
+use super::{PlateauConfig, TrainingConfig};
 
 /// A curve over the steps of a run. Every one but `noam` rises in a straight line over `warmup` steps to
 /// `learning_rate`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// Stays there.
     Constant {
@@ -41,6 +43,35 @@ pub enum Schedule {
         /// Width of the model.
         width: usize,
     },
+    /// Falls by `factor` whenever `patience` validations in a row were not better.
+    Plateau(PlateauConfig),
+}
+
+/// What `plateau` remembers of the validations so far. Saved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plateau {
+    /// What is left of the learning rate.
+    pub share: f64,
+    /// Validations in a row that were not better, since the last one that was or the last fall.
+    pub stale: u64,
+}
+
+impl Default for Plateau {
+    fn default() -> Self {
+        Plateau { share: 1.0, stale: 0 }
+    }
+}
+
+impl Plateau {
+    /// A validation was made.
+    pub fn validated(&mut self, config: &PlateauConfig, better: bool) {
+        self.stale = if better { 0 } else { self.stale + 1 };
+        if self.stale >= config.patience {
+            self.share = (self.share * config.factor).max(config.final_share);
+            self.stale = 0;
+        }
+    }
 }
 
 impl Schedule {
@@ -55,14 +86,23 @@ impl Schedule {
             Schedule::Linear { warmup: linear.warmup, steps, final_share: linear.final_share }
         } else if let Some(noam) = &config.noam {
             Schedule::Noam { warmup: noam.warmup, width }
+        } else if let Some(plateau) = &config.plateau {
+            Schedule::Plateau(plateau.clone())
         } else {
             let warmup = config.inverse_sqrt.clone().unwrap_or_default().warmup;
             Schedule::InverseSqrt { warmup }
         }
     }
 
+    /// The books of a validation, where the schedule goes by them.
+    pub fn validated(&self, plateau: &mut Plateau, better: bool) {
+        if let Schedule::Plateau(config) = self {
+            plateau.validated(config, better);
+        }
+    }
+
     /// What the learning rate is multiplied with at `step`, which counts from 1.
-    pub fn factor(&self, step: u64) -> f64 {
+    pub fn factor(&self, step: u64, plateau: Plateau) -> f64 {
         let rise = |warmup: u64| (step as f64 / warmup.max(1) as f64).min(1.0);
         // How much of the way from the end of the rise to the last step is done.
         let way = |warmup: u64, steps: u64| {
@@ -70,6 +110,7 @@ impl Schedule {
             (step.saturating_sub(warmup) as f64 / rest).min(1.0)
         };
         match *self {
+            Schedule::Plateau(ref config) => rise(config.warmup) * plateau.share,
             Schedule::Constant { warmup } => rise(warmup),
             Schedule::InverseSqrt { warmup } => rise(warmup).min((warmup.max(1) as f64 / step as f64).sqrt()),
             Schedule::Cosine { warmup, steps, final_share } => {
@@ -95,34 +136,76 @@ mod tests {
         assert!((value - expected).abs() < 1e-12, "{value} is not {expected}");
     }
 
+    impl Schedule {
+        fn at(&self, step: u64) -> f64 {
+            self.factor(step, Plateau::default())
+        }
+    }
+
     #[test]
     fn every_schedule_follows_its_formula() {
         let constant = Schedule::Constant { warmup: 10 };
-        close(constant.factor(5), 0.5);
-        close(constant.factor(500), 1.0);
+        close(constant.at(5), 0.5);
+        close(constant.at(500), 1.0);
         let root = Schedule::InverseSqrt { warmup: 100 };
-        close(root.factor(25), 0.25);
-        close(root.factor(100), 1.0);
-        close(root.factor(400), 0.5);
+        close(root.at(25), 0.25);
+        close(root.at(100), 1.0);
+        close(root.at(400), 0.5);
         let cosine = Schedule::Cosine { warmup: 10, steps: 110, final_share: 0.2 };
-        close(cosine.factor(5), 0.5);
-        close(cosine.factor(10), 1.0);
-        close(cosine.factor(60), 0.6);
-        close(cosine.factor(110), 0.2);
-        close(cosine.factor(999), 0.2);
+        close(cosine.at(5), 0.5);
+        close(cosine.at(10), 1.0);
+        close(cosine.at(60), 0.6);
+        close(cosine.at(110), 0.2);
+        close(cosine.at(999), 0.2);
         let linear = Schedule::Linear { warmup: 10, steps: 110, final_share: 0.0 };
-        close(linear.factor(1), 0.1);
-        close(linear.factor(60), 0.5);
-        close(linear.factor(110), 0.0);
+        close(linear.at(1), 0.1);
+        close(linear.at(60), 0.5);
+        close(linear.at(110), 0.0);
         let noam = Schedule::Noam { warmup: 4000, width: 512 };
-        close(noam.factor(4000), (512f64 * 4000.0).powf(-0.5));
-        close(noam.factor(1), 512f64.powf(-0.5) * 4000f64.powf(-1.5));
+        close(noam.at(4000), (512f64 * 4000.0).powf(-0.5));
+        close(noam.at(1), 512f64.powf(-0.5) * 4000f64.powf(-1.5));
     }
 
     #[test]
     fn no_warmup_starts_at_the_top() {
-        close(Schedule::Constant { warmup: 0 }.factor(1), 1.0);
-        close(Schedule::InverseSqrt { warmup: 0 }.factor(1), 1.0);
-        close(Schedule::InverseSqrt { warmup: 0 }.factor(4), 0.5);
+        close(Schedule::Constant { warmup: 0 }.at(1), 1.0);
+        close(Schedule::InverseSqrt { warmup: 0 }.at(1), 1.0);
+        close(Schedule::InverseSqrt { warmup: 0 }.at(4), 0.5);
+    }
+
+    #[test]
+    fn every_schedule_is_its_formula_at_every_step() {
+        let (warmup, steps, final_share) = (40, 400, 0.1);
+        let rise = |step: f64| (step / 40.0).min(1.0);
+        let way = |step: f64| ((step - 40.0) / 360.0).clamp(0.0, 1.0);
+        for step in 1..=500 {
+            let s = step as f64;
+            close(Schedule::Constant { warmup }.at(step), rise(s));
+            close(Schedule::InverseSqrt { warmup }.at(step), (s / 40.0).min((40.0 / s).sqrt()));
+            let linear = rise(s) * (1.0 - 0.9 * way(s));
+            close(Schedule::Linear { warmup, steps, final_share }.at(step), linear);
+            let cosine = rise(s) * (0.1 + 0.9 * (0.5 + 0.5 * (std::f64::consts::PI * way(s)).cos()));
+            close(Schedule::Cosine { warmup, steps, final_share }.at(step), cosine);
+            let noam = 256f64.powf(-0.5) * s.powf(-0.5).min(s * 40f64.powf(-1.5));
+            close(Schedule::Noam { warmup, width: 256 }.at(step), noam);
+        }
+    }
+
+    #[test]
+    fn plateau_falls_after_its_patience_and_not_below_its_end() {
+        let config = PlateauConfig { warmup: 10, factor: 0.5, patience: 2, final_share: 0.2 };
+        let schedule = Schedule::Plateau(config);
+        let mut plateau = Plateau::default();
+        let mut shares = Vec::new();
+        for better in [true, false, true, false, false, false, false, false, false] {
+            schedule.validated(&mut plateau, better);
+            shares.push(plateau.share);
+        }
+        assert_eq!(shares, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.2]);
+        close(schedule.factor(5, plateau), 0.1);
+        close(schedule.factor(50, plateau), 0.2);
+        let mut other = Plateau::default();
+        Schedule::Constant { warmup: 1 }.validated(&mut other, false);
+        assert_eq!(other, Plateau::default());
     }
 }

@@ -1,139 +1,91 @@
 //! The training loop: update, log, validate, save, stop.
 //!
-//! It knows no files but the ones that its [`Report`] writes; who runs it says how a checkpoint is saved.
-//! All of its state is the weights, the optimizer's moments and [`Progress`]: everything random follows from
-//! (seed, step), so a run that goes on from a checkpoint is the same, bit for bit, as one that never stopped.
+//! It knows no files but the ones that its [`Report`] writes; who runs it says how a checkpoint is saved ([`Store`]).
+//! All of its state is the weights, their averages, the optimizer's state and [`Progress`]: everything random follows
+//! from (seed, step), so a run that goes on from a checkpoint is the same, bit for bit, as one that never stopped.
 
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
+use wildmatch::WildMatch;
 
-use super::loss::cross_entropy;
+use super::clock::Stopwatch;
+use super::ema::Ema;
+use super::gradients::{Update, budget_for};
 use super::metrics::{Validation, Window};
-use super::optimizer::{AdamW, clip_gradients};
+use super::optimizer::{Optimizer, clip_gradients, matching};
+use super::parts::{Named, Parts, Snapshot, Store};
+use super::progress::{Best, Outcome, Progress};
 use super::report::Report;
 use super::schedule::Schedule;
-use super::validation::{batch_of, validate};
-use super::{BestBy, TrainingConfig};
-use crate::data::batch::Batch;
-use crate::data::dataset::Dataset;
+use super::validation::validate;
+use super::{BestBy, Then, TokensPerBatch, TrainingConfig};
+use crate::data::dataset::Example;
+use crate::data::loader::{Assembler, Loaded, Loader};
 use crate::data::sampler::Sampler;
-use crate::data::tokenizer::Tokenizer;
-use crate::decoding::DecodingConfig;
 use crate::decoding::decoder::ModelStepper;
+use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
-use crate::model::layers::Noise;
 use crate::model::params::Params;
-use crate::model::transformer::Transformer;
-use crate::runtime::{StopFlag, seed_for};
+use crate::runtime::StopFlag;
 
-/// Where training stands: `state.json`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Progress {
-    /// Updates made.
-    pub step: u64,
-    /// Passes over the training pairs that are complete.
-    pub epoch: u64,
-    /// Batches of the current pass that were used.
-    pub position: usize,
-    /// The best validation so far.
-    pub best: Option<Best>,
-    /// Validations in a row since then that were not better.
-    pub stale: u64,
-    /// Figures since the last row of `metrics.csv`.
+/// What an update did.
+#[derive(Debug, Default)]
+pub struct Updated {
+    /// Its figures.
     pub window: Window,
-    /// Length of `metrics.csv` when this was written.
-    pub metrics_bytes: u64,
-    /// Fingerprint of the training pairs.
-    pub data: String,
+    /// The rows of an update that was skipped because its loss or a gradient was not a finite number.
+    pub skipped: Vec<usize>,
+    /// Rows that were left out because there is no memory for them.
+    pub left_out: Vec<usize>,
 }
-
-/// The best validation so far.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Best {
-    /// When it was.
-    pub step: u64,
-    /// `training.best_by`, turned so that less is better.
-    pub cost: f64,
-}
-
-/// Why training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// `training.steps` or `training.epochs` are reached.
-    Complete,
-    /// `training.patience` ran out.
-    OutOfPatience,
-    /// A signal asked for it; its number.
-    Stopped(u8),
-}
-
-/// What a training run is made of.
-pub struct Parts<'a> {
-    /// `[training]`
-    pub config: &'a TrainingConfig,
-    /// `[decoding]`, for validation.
-    pub decoding: &'a DecodingConfig,
-    /// The run's seed.
-    pub seed: u64,
-    /// The network over `params`.
-    pub model: &'a Transformer,
-    /// Its weights.
-    pub params: &'a Params,
-    /// D, for the `noam` schedule.
-    pub width: usize,
-    /// What is learned from.
-    pub train: &'a Dataset,
-    /// What is only looked at.
-    pub valid: &'a Dataset,
-    /// The target side's tokenizer, for the scores of validation.
-    pub target: &'a Tokenizer,
-}
-
-/// What a checkpoint is made of, besides the weights.
-pub struct Snapshot<'a> {
-    /// Where training stands.
-    pub progress: &'a Progress,
-    /// The optimizer's state by name.
-    pub optimizer: Vec<(String, Tensor)>,
-    /// The step with the best validation so far.
-    pub best: Option<u64>,
-}
-
-/// Saves a snapshot.
-pub type Save<'a> = dyn FnMut(&Snapshot) -> Result<()> + 'a;
 
 /// A training run that can be asked for one update at a time.
 pub struct Trainer<'a> {
     parts: Parts<'a>,
-    optimizer: AdamW,
+    optimizer: Optimizer,
+    ema: Option<Ema>,
     schedule: Schedule,
-    sampler: Sampler,
+    assembler: Assembler,
+    loader: Loader,
     progress: Progress,
+    waiting: Stopwatch,
 }
 
 impl<'a> Trainer<'a> {
-    /// A run that starts, or with a progress and the optimizer's saved state one that goes on.
-    pub fn new(parts: Parts<'a>, resumed: Option<(Progress, Vec<(String, Tensor)>)>) -> Result<Trainer<'a>> {
-        let mut optimizer = AdamW::new(&parts.config.adamw, parts.params);
+    /// A run that starts, or one that goes on with the progress and the state of training that were saved; the saved
+    /// weights are in `parts` already.
+    ///
+    /// # Errors
+    /// Saved state that does not fit; training pairs other than those that the run began with; a pattern that names no
+    /// weight.
+    pub fn new(parts: Parts<'a>, saved: Option<(Progress, Named)>) -> Result<Trainer<'a>> {
+        freeze(parts.config, parts.params)?;
+        let mut optimizer = Optimizer::new(parts.config, parts.params)?;
+        let mut ema = parts.config.ema.as_ref().map(|ema| Ema::new(ema, parts.params));
         let data = parts.train.fingerprint();
-        let progress = match resumed {
+        let mut progress = match saved {
             Some((progress, _)) if progress.data != data => {
                 let message = "the training pairs are not those that the run began with";
                 return Err(Error::input(message).hint("put them back, or train anew with --out DIR"));
             }
-            Some((progress, saved)) => {
-                optimizer.restore(parts.params, saved)?;
+            Some((progress, training)) => {
+                restore(&mut optimizer, &mut ema, parts.params, training)?;
                 progress
             }
             None => Progress { data, ..Progress::default() },
         };
-        let budget = parts.config.tokens_per_batch;
+        let assembler =
+            Assembler::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
+        progress.tokens_per_batch = match (parts.config.tokens_per_batch, progress.tokens_per_batch) {
+            (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
+            (TokensPerBatch::Auto, 0) => budget_for(&parts, &assembler)?,
+        };
+        let lengths = parts.train.examples.iter().map(Example::lengths).collect();
         let sampler =
-            Sampler::new(&parts.train.examples, budget, parts.seed, progress.epoch, progress.position);
+            Sampler::new(lengths, progress.tokens_per_batch, parts.seed, progress.epoch, progress.position);
+        let loader = Loader::start(sampler, assembler.clone())?;
         let schedule = Schedule::new(parts.config, parts.width);
-        Ok(Trainer { parts, optimizer, schedule, sampler, progress })
+        let waiting = Stopwatch::default();
+        Ok(Trainer { parts, optimizer, ema, schedule, assembler, loader, progress, waiting })
     }
 
     /// Where training stands.
@@ -141,15 +93,24 @@ impl<'a> Trainer<'a> {
         &self.progress
     }
 
+    /// Seconds that updates have waited for their batches.
+    pub fn waited(&self) -> f64 {
+        self.waiting.seconds()
+    }
+
     /// Trains to the end, or until the flag is raised.
-    pub fn run(&mut self, stop: &StopFlag, report: &mut Report, save: &mut Save) -> Result<Outcome> {
+    ///
+    /// # Errors
+    /// A checkpoint or a figure that cannot be written; too many updates without a finite loss; libtorch's own.
+    pub fn run(&mut self, stop: &StopFlag, report: &mut Report, store: &mut dyn Store) -> Result<Outcome> {
         let config = self.parts.config;
         loop {
             if let Some(outcome) = self.ended() {
-                self.finish(report, save)?;
+                self.finish(report, store)?;
+                store.settle(true)?;
                 return Ok(outcome);
             }
-            self.update_and_log(report)?;
+            self.update_and_log(report, store)?;
             let validated = self.progress.step.is_multiple_of(config.validate_every);
             if validated {
                 self.validate(report)?;
@@ -159,8 +120,9 @@ impl<'a> Trainer<'a> {
             let due = self.progress.step.is_multiple_of(config.checkpoint_every) && self.ended().is_none();
             if validated || stopped.is_some() || due {
                 self.progress.metrics_bytes = report.flush()?;
-                self.save(&self.progress, save)?;
+                store.save(self.snapshot(&self.progress))?;
             }
+            store.settle(stopped.is_some())?;
             if let Some(signal) = stopped {
                 return Ok(Outcome::Stopped(signal));
             }
@@ -169,117 +131,177 @@ impl<'a> Trainer<'a> {
 
     /// Whether a stop rule holds.
     pub fn ended(&self) -> Option<Outcome> {
-        let config = self.parts.config;
-        let complete =
-            self.progress.step >= config.steps || (config.epochs > 0 && self.progress.epoch >= config.epochs);
-        let impatient = config.patience > 0 && self.progress.stale >= config.patience;
-        match (complete, impatient) {
-            (true, _) => Some(Outcome::Complete),
-            (false, true) => Some(Outcome::OutOfPatience),
-            (false, false) => None,
-        }
+        self.progress.ended(self.parts.config)
     }
 
     /// One update: the gradients of `accumulate` batches, normalised over all their target tokens.
-    pub fn update(&mut self) -> Result<Window> {
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn update(&mut self) -> Result<Updated> {
         let step = self.progress.step + 1;
-        let device = self.parts.params.device();
-        let batches: Vec<Batch> =
-            (0..self.parts.config.accumulate).map(|_| self.next_batch().to_device(device)).collect();
-        let tokens: usize = batches.iter().map(Batch::target_tokens).sum();
-        self.parts.params.clear_gradients();
-        let rows = batches.iter().map(Batch::rows).sum::<usize>() as u64;
-        let mut window = Window { tokens: tokens as u64, rows, updates: 1, ..Window::default() };
-        for (n, batch) in batches.iter().enumerate() {
-            let noise = Noise::new(seed_for(self.parts.seed, step, &format!("dropout {n}")));
-            let [loss, nll] = self.backward(batch, tokens, &noise)?;
-            window.loss += loss;
-            window.nll += nll;
-        }
+        let accumulate = self.parts.config.accumulate;
+        let next = || (0..accumulate).map(|_| self.loader.next_batch()).collect::<Result<Vec<Loaded>>>();
+        let batches = self.waiting.time(next)?;
+        let update = Update { parts: &self.parts, assembler: &self.assembler, batches: &batches, step };
+        let (mut window, left_out) = update.gradients()?;
         window.gradient_norm = clip_gradients(self.parts.params, self.parts.config.clip_norm);
-        // Before the weights are moved: what was saved last stays the last that is good.
-        if !window.loss.is_finite() || !window.gradient_norm.is_finite() {
-            return Err(Error::failure(format!(
-                "the loss or its gradient at step {step} is not a finite number"
-            ))
-            .hint("train anew with a lower `training.adamw.learning_rate` or a longer warm-up"));
+        let mut skipped = Vec::new();
+        if window.loss.is_finite() && window.gradient_norm.is_finite() {
+            self.optimizer.step(self.parts.params, self.learning_rate(step))?;
+            self.ema.iter_mut().for_each(|ema| ema.update(self.parts.params, step));
+            self.progress.skipped_in_a_row = 0;
+        } else {
+            window = Window { skipped: 1, ..Window::default() };
+            skipped.extend(batches.iter().flat_map(|batch| &batch.rows));
+            self.progress.skipped_in_a_row += 1;
         }
-        self.optimizer.step(self.parts.params, self.learning_rate(step))?;
         self.progress.step = step;
-        self.progress.epoch = self.sampler.epoch();
-        self.progress.position = self.sampler.position();
-        Ok(window)
-    }
-
-    /// Forward and backward of one batch; its summed loss and negative log-likelihood.
-    fn backward(&self, batch: &Batch, tokens: usize, noise: &Noise) -> Result<[f64; 2]> {
-        let model = self.parts.model;
-        let memory = model.encode(&batch.source, Some(noise));
-        let hidden = model.decode(&batch.target_in, &memory, Some(noise)); // (B, T, D)
-        // Only real positions go through the vocabulary.
-        let hidden = hidden.flatten(0, 1).index_select(0, &batch.places); // (N, D)
-        let logits = model.logits(&hidden); // (N, V)
-        let loss = cross_entropy(&logits, &batch.labels, self.parts.config.label_smoothing);
-        (&loss.smoothed / tokens as f64).f_backward()?;
-        Ok([loss.smoothed.double_value(&[]), loss.nll.double_value(&[])])
-    }
-
-    fn next_batch(&mut self) -> Batch {
-        batch_of(&self.parts.train.examples, self.sampler.next_batch())
+        if let Some(last) = batches.last() {
+            (self.progress.epoch, self.progress.position) = (last.epoch, last.position);
+        }
+        Ok(Updated { window, skipped, left_out })
     }
 
     /// The learning rate of a step.
     pub fn learning_rate(&self, step: u64) -> f64 {
-        self.parts.config.adamw.learning_rate * self.schedule.factor(step)
+        self.parts.config.learning_rate() * self.schedule.factor(step, self.progress.plateau)
     }
 
-    fn update_and_log(&mut self, report: &mut Report) -> Result<()> {
-        let window = self.update()?;
-        self.progress.window.add(&window);
+    fn update_and_log(&mut self, report: &mut Report, store: &mut dyn Store) -> Result<()> {
+        let updated = self.update()?;
+        self.progress.window.add(&updated.window);
         let (step, epoch) = (self.progress.step, self.progress.epoch);
-        report.updated(step, &window, self.learning_rate(step));
+        let train = self.parts.train;
+        updated.left_out.iter().for_each(|&row| report.left_out(step, &train.pairs[row]));
+        if !updated.skipped.is_empty() {
+            report.skipped(step, updated.skipped.iter().map(|&row| &train.pairs[row]))?;
+        }
+        report.updated(step, &updated.window, self.learning_rate(step));
         if step.is_multiple_of(self.parts.config.log_every) {
             let window = std::mem::take(&mut self.progress.window);
-            report.logged(step, epoch, self.learning_rate(step), &window)?;
+            report.logged(step, epoch, self.learning_rate(step), &window, self.waited())?;
         }
+        if self.progress.skipped_in_a_row >= self.parts.config.non_finite.limit {
+            self.too_many_skipped(report, store)?;
+        }
+        Ok(())
+    }
+
+    /// Goes back to the checkpoint saved last, or gives up. The pairs that follow are new ones either way.
+    fn too_many_skipped(&mut self, report: &mut Report, store: &mut dyn Store) -> Result<()> {
+        let step = self.progress.step;
+        let skipped = self.progress.skipped_in_a_row;
+        let message = format!(
+            "the loss or its gradient must be a finite number, but was not in {skipped} updates in a row, up to step {step}"
+        );
+        let failed = Error::failure(message).hint(
+            "the rows are in skipped/ of the run; train anew with a lower learning rate or a longer warm-up",
+        );
+        if self.parts.config.non_finite.then == Then::Stop {
+            return Err(failed);
+        }
+        store.settle(true)?;
+        let Some((saved, training)) = store.restore()? else { return Err(failed) };
+        if self.progress.rolled_back_to == Some(saved.step) {
+            return Err(failed);
+        }
+        restore(&mut self.optimizer, &mut self.ema, self.parts.params, training)?;
+        self.progress.rolled_back_to = Some(saved.step);
+        self.progress.skipped_in_a_row = 0;
+        report.say(&format!(
+            "step {step}: {skipped} updates in a row were skipped; weights and optimizer go back to those of step {}",
+            saved.step
+        ));
         Ok(())
     }
 
     /// Validates, writes a row and samples, and keeps the books of the best.
     fn validate(&mut self, report: &mut Report) -> Result<()> {
-        let Parts { config, decoding, model, params, valid, target, .. } = &self.parts;
-        let stepper = ModelStepper { model, device: params.device() };
-        let (found, decoded) = validate(&stepper, valid, target, config, decoding)?;
-        let cost = cost(config.best_by, &found);
-        let step = self.progress.step;
-        let better = self.progress.best.is_none_or(|best| cost < best.cost);
-        if better {
-            self.progress.best = Some(Best { step, cost });
-            self.progress.stale = 0;
-        } else {
-            self.progress.stale += 1;
-        }
-        report.validated(step, self.progress.epoch, &found, better)?;
-        report.samples(step, valid, &decoded[..config.samples.min(decoded.len())])
+        let Parts { config, params, valid, .. } = self.parts;
+        self.ema.iter_mut().for_each(|ema| ema.exchange(params));
+        let validated = self.validate_as_is();
+        self.ema.iter_mut().for_each(|ema| ema.exchange(params));
+        let (found, decoded) = validated?;
+        let best = Best { step: self.progress.step, cost: cost(config.best_by, &found) };
+        let better = self.progress.validated(best, config.keep_best);
+        self.schedule.validated(&mut self.progress.plateau, better);
+        report.validated(best.step, self.progress.epoch, &found, better)?;
+        report.samples(best.step, valid, &decoded[..config.samples.min(decoded.len())])
     }
 
-    fn save(&self, progress: &Progress, save: &mut Save) -> Result<()> {
-        let best = self.progress.best.map(|best| best.step);
-        save(&Snapshot { progress, optimizer: self.optimizer.state(self.parts.params), best })
+    /// What a validation finds with the weights as they are: those of an average, say.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn validate_as_is(&self) -> Result<(Validation, Vec<Hypothesis>)> {
+        let Parts { config, decoding, model, params, valid, target, .. } = &self.parts;
+        let stepper = ModelStepper { model, device: params.device() };
+        validate(&stepper, valid, target, config, decoding)
+    }
+
+    fn snapshot(&self, progress: &Progress) -> Snapshot {
+        let params = self.parts.params;
+        let trained = || params.iter().map(|param| (param.name.clone(), param.tensor.detach())).collect();
+        let [weights, beside] = match &self.ema {
+            Some(ema) => ema.state(params),
+            None => [trained(), Vec::new()],
+        };
+        let training = self.optimizer.state(params).into_iter().chain(beside);
+        Snapshot {
+            progress: progress.clone(),
+            best: self.progress.best.clone(),
+            weights: weights.into_iter().map(copied).collect(),
+            training: training.map(copied).collect(),
+        }
     }
 
     /// The last step is validated, too. What is saved are the books from before: a run that is resumed with more steps
     /// goes on as if it had never ended here, and cuts this validation's row off again.
-    fn finish(&mut self, report: &mut Report, save: &mut Save) -> Result<()> {
+    fn finish(&mut self, report: &mut Report, store: &mut dyn Store) -> Result<()> {
         if self.progress.step == 0 || self.progress.step.is_multiple_of(self.parts.config.validate_every) {
             return Ok(());
         }
         self.progress.metrics_bytes = report.flush()?;
         let before = self.progress.clone();
         self.validate(report)?;
-        self.save(&before, save)?;
+        store.save(self.snapshot(&before))?;
         report.flush()?;
         Ok(())
+    }
+}
+
+fn copied((name, tensor): (String, Tensor)) -> (String, Tensor) {
+    let _guard = tch::no_grad_guard();
+    (name, tensor.copy())
+}
+
+/// Weights that a pattern names get no gradient.
+fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
+    for pattern in &config.freeze {
+        for param in matching(params, pattern, "training.freeze")? {
+            let _ = param.tensor.set_requires_grad(false);
+        }
+    }
+    let moves = |name: &str| !config.freeze.iter().any(|pattern| WildMatch::new(pattern).matches(name));
+    match params.iter().any(|param| moves(&param.name)) {
+        true => Ok(()),
+        false => Err(Error::input("`training.freeze` must leave a weight to train, but it names all of them")),
+    }
+}
+
+/// Takes back what a snapshot's `training` holds.
+fn restore(
+    optimizer: &mut Optimizer,
+    ema: &mut Option<Ema>,
+    params: &Params,
+    mut training: Named,
+) -> Result<()> {
+    optimizer.restore(params, &mut training)?;
+    ema.iter_mut().try_for_each(|ema| ema.restore(params, &mut training))?;
+    match training.first() {
+        Some((name, _)) => Err(Error::failure(format!("training does not know the saved `{name}`"))),
+        None => Ok(()),
     }
 }
 

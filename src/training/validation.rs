@@ -1,13 +1,12 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
-use tch::Kind;
-
 use super::TrainingConfig;
-use super::loss::{correct, cross_entropy};
+use super::loss::cross_entropy;
 use super::metrics::Validation;
-use crate::data::batch::Batch;
+use super::objective::labelled;
 use crate::data::dataset::{Dataset, Example};
-use crate::data::sampler::batches_within;
+use crate::data::loader::Assembler;
+use crate::data::sampler::{batches_within, sort_by_length};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::comparable;
 use crate::decoding::DecodingConfig;
@@ -25,7 +24,7 @@ pub fn validate(
     config: &TrainingConfig,
     decoding: &DecodingConfig,
 ) -> Result<(Validation, Vec<Hypothesis>)> {
-    let (nll, right, tokens) = likelihood(stepper, &set.examples, config.tokens_per_batch);
+    let (nll, right, tokens) = likelihood(stepper, set);
     let all = set.examples.len();
     let rows = if config.decode_rows == 0 { all } else { config.decode_rows.min(all) };
     let examples = &set.examples[..rows];
@@ -38,7 +37,7 @@ pub fn validate(
     }
     let found = Validation {
         nll: nll / tokens as f64,
-        token_accuracy: right as f64 / tokens as f64,
+        token_accuracy: right / tokens as f64,
         exact_match: scores.exact_match(),
         error_rate: scores.symbol_error_rate(),
         unfinished: decoded.iter().filter(|row| !row.finished).count() as u64,
@@ -46,28 +45,25 @@ pub fn validate(
     Ok((found, decoded))
 }
 
+/// The most positions of either side that are validated together; without gradients they need little memory.
+const VALIDATED_AT_ONCE: usize = 4096;
+
 /// Sum of the negative log-likelihood, tokens whose label is the likeliest, and tokens.
-fn likelihood(stepper: &ModelStepper, examples: &[Example], tokens_per_batch: usize) -> (f64, i64, usize) {
+fn likelihood(stepper: &ModelStepper, set: &Dataset) -> (f64, f64, usize) {
     let _guard = tch::no_grad_guard();
-    let lengths: Vec<_> = examples.iter().map(|row| (row.source.len() + 1, row.target.len() + 1)).collect();
-    let mut rows: Vec<usize> = (0..examples.len()).collect();
-    rows.sort_by_key(|&row| (lengths[row].1, lengths[row].0));
-    let (mut nll, mut right, mut tokens) = (0.0, 0, 0);
-    for rows in batches_within(&rows, &lengths, tokens_per_batch) {
-        let batch = batch_of(examples, &rows).to_device(stepper.device);
+    let assembler = Assembler::new(set.examples.clone(), 0.0, 0);
+    let lengths: Vec<_> = set.examples.iter().map(Example::lengths).collect();
+    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    sort_by_length(&mut rows, &lengths);
+    let (mut nll, mut right, mut tokens) = (0.0, 0.0, 0);
+    for rows in batches_within(&rows, &lengths, VALIDATED_AT_ONCE, VALIDATED_AT_ONCE) {
+        let batch = assembler.batch(&rows, 0).to_device(stepper.device);
         let memory = stepper.model.encode(&batch.source, None);
         let hidden = stepper.model.decode(&batch.target_in, &memory, None); // (B, T, D)
-        let logits = stepper.model.logits(&hidden.flatten(0, 1).index_select(0, &batch.places)); // (N, V)
-        nll += cross_entropy(&logits, &batch.labels, 0.0).nll.to_kind(Kind::Double).double_value(&[]);
-        right += correct(&logits, &batch.labels);
+        let loss = cross_entropy(&labelled(&hidden, &batch), stepper.model.output(), &batch.labels, 0.0);
+        nll += loss.nll.double_value(&[]);
+        right += loss.correct.double_value(&[]);
         tokens += batch.target_tokens();
     }
     (nll, right, tokens)
-}
-
-/// Pads the rows named.
-pub fn batch_of(examples: &[Example], rows: &[usize]) -> Batch {
-    let sources: Vec<&[i64]> = rows.iter().map(|&row| examples[row].source.as_slice()).collect();
-    let targets: Vec<&[i64]> = rows.iter().map(|&row| examples[row].target.as_slice()).collect();
-    Batch::new(&sources, &targets)
 }

@@ -115,7 +115,7 @@ impl Bpe {
 }
 
 /// The text with a mark for each space and one before the first word; an empty text stays empty.
-fn mark_spaces(text: &str) -> String {
+pub(super) fn mark_spaces(text: &str) -> String {
     let mut marked = String::with_capacity(text.len() + text.len() / 4 + 4);
     for character in text.chars() {
         if marked.is_empty() {

@@ -1,0 +1,90 @@
+//! The checkpoints of a run, written on a thread of their own while training goes on.
+
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+use super::saved::Saved;
+use crate::checkpoint::model_file::ModelHeader;
+use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
+use crate::checkpoint::tensors::{self, Named};
+use crate::config::Experiment;
+use crate::data::dataset::Tokenizers;
+use crate::error::{Error, Result};
+use crate::model::params::Params;
+use crate::training::parts::{Snapshot, Store};
+use crate::training::progress::Progress;
+
+/// Writes snapshots into a run directory, one at a time.
+pub struct Checkpoints<'a> {
+    run: &'a RunDirectory,
+    params: &'a Params,
+    config: Value,
+    tokenizers: Value,
+    keep_last: usize,
+    writing: Option<JoinHandle<Result<()>>>,
+}
+
+impl<'a> Checkpoints<'a> {
+    /// Those of `experiment` in `run`; `params` is where they are read back to.
+    pub fn new(
+        run: &'a RunDirectory,
+        params: &'a Params,
+        experiment: &Experiment,
+        tokenizers: &Tokenizers,
+    ) -> Checkpoints<'a> {
+        Checkpoints {
+            run,
+            params,
+            config: experiment.to_json(),
+            tokenizers: tokenizers.to_json(),
+            keep_last: experiment.training.keep_last,
+            writing: None,
+        }
+    }
+}
+
+impl Store for Checkpoints<'_> {
+    fn save(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.settle(true)?;
+        let step = snapshot.progress.step;
+        let header = ModelHeader::new(self.config.clone(), self.tokenizers.clone(), step);
+        let (run, keep_last) = (self.run.clone(), self.keep_last);
+        let thread = std::thread::Builder::new().name("checkpoint".to_owned());
+        let writing = thread.spawn(move || write(&run, keep_last, &header, &snapshot));
+        let failed = |error| Error::failure(format!("cannot start the thread that writes checkpoints: {error}"));
+        self.writing = Some(writing.map_err(failed)?);
+        Ok(())
+    }
+
+    fn settle(&mut self, wait: bool) -> Result<()> {
+        match self.writing.take_if(|writing| wait || writing.is_finished()) {
+            Some(writing) => writing.join().map_err(|_| Error::failure("a checkpoint could not be written"))?,
+            None => Ok(()),
+        }
+    }
+
+    fn restore(&mut self) -> Result<Option<(Progress, Named)>> {
+        let latest = self.run.latest()?;
+        latest.map(|step| Saved::read(self.run, step)?.into_model(self.run, self.params)).transpose()
+    }
+}
+
+fn write(run: &RunDirectory, keep_last: usize, header: &ModelHeader, snapshot: &Snapshot) -> Result<()> {
+    let progress = &snapshot.progress;
+    let state = serde_json::to_vec_pretty(progress).map_err(|error| Error::failure(error.to_string()))?;
+    let files = [
+        (MODEL, header.to_bytes(&snapshot.weights)?),
+        (TRAINING, tensors::to_bytes(&snapshot.training, None)?),
+        (STATE, state),
+    ];
+    run.save(progress.step, &files)?;
+    // A kill may have come between this and the best checkpoint itself: what is not named yet is named now.
+    let mut best = snapshot.best.iter().map(|best| best.step);
+    if let Some(best) = best.next().filter(|&best| run.checkpoint(best).is_dir()) {
+        run.name_best(best)?;
+    }
+    // A run that goes on from here holds those of `progress` for its best.
+    let kept: Vec<u64> = snapshot.best.iter().map(|best| best.step).chain(progress.best_steps()).collect();
+    run.prune(keep_last, &kept)
+}

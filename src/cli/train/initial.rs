@@ -1,0 +1,110 @@
+//! `--from`: training that begins with the weights of a model that is there, on new data.
+
+use std::path::{Path, PathBuf};
+
+use tch::Tensor;
+
+use crate::checkpoint::model_file;
+use crate::checkpoint::run::locate_model;
+use crate::checkpoint::tensors::{Named, load_into};
+use crate::config::Experiment;
+use crate::data::dataset::Tokenizers;
+use crate::data::pairs::Pair;
+use crate::data::tokenizer::Tokenizer;
+use crate::data::{DataConfig, SideConfig};
+use crate::error::{Error, Result};
+use crate::model::params::Params;
+
+/// A model to begin with.
+pub struct Initial {
+    path: PathBuf,
+    tokenizers: Tokenizers,
+    weights: Named,
+    /// Whether its vocabularies may grow.
+    extend: bool,
+}
+
+impl Initial {
+    /// Reads a run directory (its best checkpoint), a checkpoint folder or a model file.
+    pub fn read(path: &Path, extend: bool) -> Result<Initial> {
+        let path = locate_model(path)?;
+        let (header, weights) = model_file::read(&path)?;
+        let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(path.display()))?;
+        Ok(Initial { path, tokenizers, weights, extend })
+    }
+
+    /// The model's tokenizers, if they have every symbol of the training pairs, or may grow.
+    ///
+    /// # Errors
+    /// A tokenizer of another kind than the config's; a vocabulary that lacks symbols.
+    pub fn tokenizers(&self, config: &DataConfig, pairs: &[Pair]) -> Result<Tokenizers> {
+        let sources = pairs.iter().map(|pair| pair.source.as_str());
+        let targets = pairs.iter().map(|pair| pair.target.as_str());
+        let Tokenizers { source, target } = &self.tokenizers;
+        if config.shared_vocabulary {
+            let shared = self.grown("shared", source, &config.source, sources.chain(targets))?;
+            return Ok(Tokenizers { source: shared.clone(), target: shared });
+        }
+        Ok(Tokenizers {
+            source: self.grown("source", source, &config.source, sources)?,
+            target: self.grown("target", target, &config.target, targets)?,
+        })
+    }
+
+    fn grown<'a>(
+        &self,
+        side: &str,
+        tokenizer: &Tokenizer,
+        config: &SideConfig,
+        texts: impl Iterator<Item = &'a str>,
+    ) -> Result<Tokenizer> {
+        let place = self.path.display();
+        if tokenizer.kind() != config.tokenizer_kind() {
+            let (there, wanted) = (tokenizer.kind(), config.tokenizer_kind());
+            let message = format!(
+                "{place}: the {side} tokenizer must be of the kind that the config names, `{wanted}`, but it is `{there}`"
+            );
+            return Err(Error::input(message));
+        }
+        let missing = tokenizer.missing(config, texts);
+        let Some(first) = missing.first() else { return Ok(tokenizer.clone()) };
+        if self.extend {
+            return tokenizer.extended(&missing);
+        }
+        let (there, lacking) = (tokenizer.vocabulary_size(), missing.len());
+        let needed = there + lacking;
+        let message = format!(
+            "{place}: the {side} vocabulary has {there} tokens, but with these training pairs it must have {needed}: it lacks {lacking}, such as `{first}`"
+        );
+        let hint = "`--extend-vocabulary` adds them, each beginning as the mean of the old ones";
+        Err(Error::input(message).hint(hint))
+    }
+
+    /// Puts its weights into a model over the tokenizers of [`Initial::tokenizers`]. A new token's row is the mean of the
+    /// rows of the old ones, the special tokens not among them.
+    ///
+    /// # Errors
+    /// Weights of other names or shapes.
+    pub fn load_into(self, params: &Params, experiment: &Experiment) -> Result<()> {
+        let special = crate::data::vocabulary::SPECIALS.len() as i64;
+        let rows_grow = |name: &str| name.ends_with("_embedding.weight") || name == "output.weight";
+        let grown = |name: &str, tensor: Tensor| -> Tensor {
+            let (have, Some(want)) = (tensor.size(), params.get(name).map(Tensor::size)) else { return tensor };
+            let may = rows_grow(name) && have.len() == 2 && want.len() == 2 && have[1] == want[1];
+            if !may || want[0] <= have[0] || have[0] <= special {
+                return tensor;
+            }
+            let old = tensor.narrow(0, special, have[0] - special);
+            let mean = old.mean_dim([0i64].as_slice(), true, tensor.kind()); // (1, D)
+            Tensor::cat(&[&tensor, &mean.expand([want[0] - have[0], have[1]], false)], 0)
+        };
+        let weights: Named =
+            self.weights.into_iter().map(|(name, tensor)| (name.clone(), grown(&name, tensor))).collect();
+        load_into(params, &weights, &self.path).map_err(|error| {
+            error.hint(format!(
+                "[model] of `{}` must describe the model that training begins with; `seqloom inspect` shows it",
+                experiment.name
+            ))
+        })
+    }
+}

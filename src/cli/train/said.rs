@@ -1,0 +1,98 @@
+//! What training says at its beginning and at its end.
+
+use tch::Device;
+
+use crate::checkpoint::run::RunDirectory;
+use crate::config::Experiment;
+use crate::data::dataset::Splits;
+use crate::data::tokenizer::Tokenizer;
+use crate::model::params::Params;
+use crate::runtime::Runtime;
+use crate::training::TokensPerBatch;
+use crate::training::progress::{Outcome, Progress};
+use crate::training::report::Report;
+
+/// Model and machine.
+pub fn introduce(
+    report: &mut Report,
+    experiment: &Experiment,
+    run: &RunDirectory,
+    runtime: Runtime,
+    params: &Params,
+) {
+    let count = |all: bool| -> usize {
+        let counted = params.iter().filter(|param| all || param.tensor.requires_grad());
+        counted.map(|param| param.tensor.numel()).sum()
+    };
+    let (numbers, moving) = (count(true), count(false));
+    let frozen = if moving < numbers { format!(", {} of them frozen", numbers - moving) } else { String::new() };
+    let device = match runtime.device {
+        Device::Cpu => format!("the CPU ({} threads)", runtime.threads),
+        other => format!("{other:?}"),
+    };
+    let (name, place, precision) = (&experiment.name, run.path().display(), runtime.precision());
+    report.say(&format!("{name}: {numbers} parameters{frozen} on {device}, {precision}, into {place}"));
+}
+
+/// The pairs, what was left out of them, and how they are cut.
+pub fn introduce_data(report: &mut Report, data: &Splits) {
+    for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
+        let mut line = format!("{} {name} pairs", set.pairs.len());
+        if let Some(first) = set.skipped.first() {
+            let count = set.skipped.len();
+            line += &format!("; {count} left out because a side is too long, the first at {first}");
+        }
+        if set.unknown != [0, 0] {
+            let [source, target] = set.unknown;
+            line += &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
+        }
+        report.say(&line);
+    }
+    let described = |tokenizer: &Tokenizer| format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind());
+    let (source, target) = (described(&data.tokenizers.source), described(&data.tokenizers.target));
+    report.say(&format!("vocabularies: source {source}, target {target}"));
+}
+
+/// Rows that no batch within the budget has room for, and what `auto` found.
+pub fn introduce_batches(report: &mut Report, experiment: &Experiment, data: &Splits, progress: &Progress) {
+    let budget = progress.tokens_per_batch;
+    if experiment.training.tokens_per_batch == TokensPerBatch::Auto {
+        report.say(&format!("tokens_per_batch: {budget} positions fit into the memory"));
+    }
+    let longest = |row: usize| {
+        let (source, target) = data.train.examples[row].lengths();
+        source.max(target)
+    };
+    let long: Vec<usize> = (0..data.train.examples.len()).filter(|&row| longest(row) > budget).collect();
+    if let Some(&first) = long.first() {
+        let (count, place, length) = (long.len(), &data.train.pairs[first].place, longest(first));
+        report.say(&format!(
+            "{count} pairs are longer than `tokens_per_batch` = {budget} and are batches of their own, the first at {place} with {length} positions"
+        ));
+    }
+}
+
+/// How it ended, and what to do next.
+pub fn conclude(
+    report: &mut Report,
+    run: &RunDirectory,
+    outcome: Outcome,
+    progress: &Progress,
+    averaged: bool,
+) {
+    report.close();
+    let (step, path) = (progress.step, run.path().display());
+    let best = progress
+        .best_steps()
+        .next()
+        .map_or(String::new(), |best| format!("; the best validation was at step {best}"));
+    let average = if averaged { format!(", or its average: {path}/average") } else { String::new() };
+    let next = format!("Decode with: seqloom decode {path}{average}");
+    report.say(&match outcome {
+        Outcome::Complete => format!("done: {step} steps{best}. {next}"),
+        Outcome::OutOfPatience => {
+            format!("stopped at step {step}: no better validation for a while{best}. {next}")
+        }
+        Outcome::Stopped(_) => format!("stopped at step {step}, saved. Go on with --resume"),
+    });
+}

@@ -1,0 +1,139 @@
+//! A checkpoint that training goes on from, and whether the directory holds this very experiment.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::checkpoint::model_file;
+use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
+use crate::checkpoint::tensors::{self, Named, load_into};
+use crate::config::Experiment;
+use crate::data::dataset::Tokenizers;
+use crate::error::{Error, Result};
+use crate::model::params::Params;
+use crate::training::progress::Progress;
+use crate::training::report::talk;
+
+/// Keys that may change between a run and its resumption: they decide when it ends and what it shows, not what it learns.
+const CHANGEABLE: [&str; 14] = [
+    "training.steps",
+    "training.epochs",
+    "training.patience",
+    "training.log_every",
+    "training.validate_every",
+    "training.checkpoint_every",
+    "training.keep_last",
+    "training.keep_best",
+    "training.average",
+    "training.decode_rows",
+    "training.samples",
+    "training.non_finite.",
+    "runtime.",
+    "decoding.",
+];
+
+/// A checkpoint that training goes on from.
+pub struct Saved {
+    pub progress: Progress,
+    pub tokenizers: Tokenizers,
+    weights: Named,
+    path: PathBuf,
+}
+
+impl Saved {
+    /// Reads the checkpoint of a step, all but what the optimizer needs.
+    pub fn read(run: &RunDirectory, step: u64) -> Result<Saved> {
+        let state = run.read(step, STATE)?;
+        let path = run.checkpoint(step).join(STATE);
+        let progress = serde_json::from_slice(&state)
+            .map_err(|error| Error::failure(format!("{} cannot be read: {error}", path.display())))?;
+        let path = run.checkpoint(step).join(MODEL);
+        let (header, weights) = model_file::parse(&run.read(step, MODEL)?, &path)?;
+        let tokenizers = Tokenizers::from_json(&header.tokenizers)?;
+        Ok(Saved { progress, tokenizers, weights, path })
+    }
+
+    /// Nothing is left to do, not even a validation or an average.
+    pub fn is_complete(&self, experiment: &Experiment, run: &RunDirectory) -> bool {
+        let (config, there) = (&experiment.training, &self.progress);
+        let ended = there.step >= config.steps || (config.epochs > 0 && there.epoch >= config.epochs);
+        // The last step's validation comes after its checkpoint. Without its row, a kill came between the two.
+        let length = std::fs::metadata(run.file("metrics.csv")).map_or(0, |file| file.len());
+        let validated = there.step.is_multiple_of(config.validate_every) || length != there.metrics_bytes;
+        let average = model_file::read(&run.average());
+        let averaged = config.average == 0 || average.is_ok_and(|(header, _)| header.step == there.step);
+        ended && validated && averaged
+    }
+
+    /// Loads the weights; what the trainer needs besides.
+    pub fn into_model(self, run: &RunDirectory, params: &Params) -> Result<(Progress, Named)> {
+        load_into(params, &self.weights, &self.path)?;
+        let bytes = run.read(self.progress.step, TRAINING)?;
+        let path = run.checkpoint(self.progress.step).join(TRAINING);
+        let (training, _) = tensors::from_bytes(&bytes, &path)?;
+        Ok((self.progress, training))
+    }
+}
+
+/// Makes sure that the directory is free, or holds this very experiment. Where it is there already, it is locked; the
+/// checkpoint to go on from.
+pub fn claim(
+    run: &RunDirectory,
+    experiment: &Experiment,
+    resume: bool,
+) -> Result<(Option<Lock>, Option<Saved>)> {
+    let place = run.path().display();
+    if run.path().is_file() {
+        return Err(Error::input(format!("a run needs a folder, but {place} is a file"))
+            .hint("name another folder with --out"));
+    }
+    if run.holds_something_else() {
+        return Err(Error::input(format!("{place} is not empty and holds no run"))
+            .hint("name another folder with --out"));
+    }
+    let lock = run.path().is_dir().then(|| run.lock()).transpose()?;
+    let latest = run.latest()?;
+    // A run that ended before its first checkpoint has nothing to lose, and may begin anew with another config.
+    let (Some(text), Some(step)) = (run.config()?, latest) else { return Ok((lock, None)) };
+    let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
+    let differing = differing_keys(&there.to_json(), &experiment.to_json());
+    let fixed: Vec<&String> =
+        differing.iter().filter(|key| !CHANGEABLE.iter().any(|free| key.starts_with(free))).collect();
+    if !fixed.is_empty() {
+        let keys: Vec<&str> = fixed.iter().map(|key| key.as_str()).collect();
+        return Err(Error::input(format!("{place} holds another experiment: {} differ", keys.join(", ")))
+            .hint("name another folder with --out, or remove that one"));
+    }
+    if !resume {
+        return Err(Error::input(format!("{place} holds this run already"))
+            .hint("--resume goes on with it, --out DIR starts another one beside it"));
+    }
+    let schedule = &experiment.training;
+    if differing.iter().any(|key| key == "training.steps")
+        && (schedule.linear.is_some() || schedule.cosine.is_some())
+    {
+        talk(
+            "note: the learning rate falls towards `training.steps`, so with another number it goes on differently",
+        );
+    }
+    Ok((lock, Some(Saved::read(run, step)?)))
+}
+
+/// Paths of the keys that two configs do not agree on.
+fn differing_keys(one: &Value, other: &Value) -> Vec<String> {
+    fn walk(prefix: &str, one: Option<&Value>, other: Option<&Value>, out: &mut Vec<String>) {
+        if one == other {
+            return;
+        }
+        let (Some(Value::Object(a)), Some(Value::Object(b))) = (one, other) else {
+            out.push(prefix.trim_start_matches('.').to_owned());
+            return;
+        };
+        for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+            walk(&format!("{prefix}.{key}"), a.get(key), b.get(key), out);
+        }
+    }
+    let mut out = Vec::new();
+    walk("", Some(one), Some(other), &mut out);
+    out
+}

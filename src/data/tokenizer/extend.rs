@@ -1,0 +1,80 @@
+//! A vocabulary that lacks something: which symbols of some texts it lacks, and the tokenizer that has them as well.
+
+use std::collections::HashMap;
+
+use super::{Bpe, Tokenizer, bpe, count, normalize};
+use crate::data::SideConfig;
+use crate::data::vocabulary::{SPECIALS, Vocabulary};
+use crate::error::{Error, Result};
+
+impl Tokenizer {
+    /// The symbols of some texts that the vocabulary lacks, the most frequent first: characters, words, or for byte-pair
+    /// encoding the characters that it is made of. Those that are rarer than the config's `minimum_count` do not count.
+    pub fn missing<'a>(&self, config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let mut counts = HashMap::new();
+        let mut look_at = |symbol: &str| {
+            if self.vocabulary().id(symbol).is_none() {
+                count(&mut counts, symbol);
+            }
+        };
+        for text in texts {
+            let text = normalize(text);
+            let mut characters = |text: &str| {
+                text.chars().for_each(|character| look_at(character.encode_utf8(&mut [0; 4])));
+            };
+            match self {
+                Tokenizer::Characters(_) => characters(&text),
+                Tokenizer::Bpe(_) => characters(&bpe::mark_spaces(&text)),
+                Tokenizer::Words(_) => text.split_whitespace().for_each(&mut look_at),
+            }
+        }
+        let minimum_count = match (&config.characters, &config.words) {
+            (Some(characters), _) => characters.minimum_count,
+            (_, Some(words)) => words.minimum_count,
+            (None, None) => 1,
+        };
+        Vocabulary::from_counts(counts, minimum_count).tokens()[SPECIALS.len()..].to_vec()
+    }
+
+    /// The same tokenizer with more symbols, whose ids come behind those that are there.
+    ///
+    /// # Errors
+    /// A symbol that is there already, or is none of this kind.
+    pub fn extended(&self, symbols: &[String]) -> Result<Tokenizer> {
+        let tokens = self.vocabulary().tokens().iter().chain(symbols).cloned().collect();
+        let vocabulary = Vocabulary::from_tokens(tokens)?;
+        Ok(match self {
+            Tokenizer::Characters(_) => Tokenizer::Characters(vocabulary),
+            Tokenizer::Words(_) => Tokenizer::Words(vocabulary),
+            Tokenizer::Bpe(bpe) => {
+                let bpe = Bpe::new(vocabulary, bpe.merges().to_vec()).map_err(Error::failure)?;
+                Tokenizer::Bpe(Box::new(bpe))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{BpeConfig, WordsConfig};
+
+    #[test]
+    fn what_a_vocabulary_lacks_is_found_and_added_behind_what_it_has() {
+        let characters = SideConfig::default();
+        let words = SideConfig { words: Some(WordsConfig { minimum_count: 2 }), ..SideConfig::default() };
+        let bpe = SideConfig { bpe: Some(BpeConfig { vocabulary: 12 }), ..SideConfig::default() };
+        for (config, missing) in [(characters, &["x", "y"][..]), (words, &["xa"]), (bpe, &["x", "y"])] {
+            let tokenizer = Tokenizer::train(&config, ["ab ba ab", "ab ba"].into_iter()).unwrap();
+            let texts = || ["xa ab", "xa yb"].into_iter();
+            let found = tokenizer.missing(&config, texts());
+            assert_eq!(found, missing, "{}", tokenizer.kind());
+            let extended = tokenizer.extended(&found).unwrap();
+            assert!(extended.missing(&config, texts()).is_empty());
+            assert_eq!(extended.encode("ab ba"), tokenizer.encode("ab ba"));
+            let size = tokenizer.vocabulary_size();
+            assert_eq!(&extended.vocabulary().tokens()[size..], missing);
+            assert_eq!(extended.decode(&extended.encode("xa").ids), "xa");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+// Dropout whose mask is a function of (seed, index), drawn on all threads, with the residual added in the same pass.
+#include "shim.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+namespace {
+
+// A full-period mix of 32 bits (lowbias32 of Chris Wellons' hash-prospector).
+inline uint32_t mix(uint32_t x) {
+  x ^= x >> 16;
+  x *= 0x7feb352dU;
+  x ^= x >> 15;
+  x *= 0x846ca68bU;
+  return x ^ (x >> 16);
+}
+
+inline float to_float(float x) { return x; }
+inline float to_float(c10::BFloat16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x.x) << 16;
+  float out;
+  std::memcpy(&out, &bits, sizeof out);
+  return out;
+}
+
+// Elements that are drawn together: two from each random number, for its halves are random enough, and the mixing is
+// what dropout costs. The first halves go to the first half of the block.
+constexpr int64_t BLOCK = 64;
+
+// What is drawn for the elements of block `block`: kept where 16 random bits are at least `threshold`, then scaled.
+struct Draw {
+  uint32_t threshold, seed_low, seed_high;
+  float scale;
+
+  Draw(double p, uint64_t seed)
+      : threshold(static_cast<uint32_t>(std::lround(p * 65536.0))),
+        seed_low(static_cast<uint32_t>(seed)),
+        seed_high(static_cast<uint32_t>(seed >> 32)),
+        // Of what is really dropped, so that the mean stays what it is.
+        scale(65536.0f / static_cast<float>(65536 - threshold)) {}
+
+  inline void factors(int64_t block, float* out) const {
+    const auto first = static_cast<uint32_t>(block * (BLOCK / 2));
+    for (uint32_t i = 0; i < BLOCK / 2; ++i) {
+      const uint32_t random = mix(mix((first + i) ^ seed_low) + seed_high);
+      out[i] = (random & 0xffffU) >= threshold ? scale : 0.0f;
+      out[i + BLOCK / 2] = (random >> 16) >= threshold ? scale : 0.0f;
+    }
+  }
+};
+
+// out = x * factor, and + residual where there is one, for the blocks from `begin` to `end`. A dropped NaN is 0 * NaN, and
+// so is not hidden.
+template <typename Out, typename In>
+inline __attribute__((always_inline)) void drop_blocks(Out* out, const In* x, const float* residual, int64_t count,
+                                                       int64_t begin, int64_t end, Draw draw) {
+  float factor[BLOCK];
+  for (int64_t block = begin; block < end; ++block) {
+    draw.factors(block, factor);
+    const int64_t at = block * BLOCK, length = std::min(BLOCK, count - at);
+    if (residual) {
+      for (int64_t i = 0; i < length; ++i) out[at + i] = Out(residual[at + i] + to_float(x[at + i]) * factor[i]);
+    } else {
+      for (int64_t i = 0; i < length; ++i) out[at + i] = Out(to_float(x[at + i]) * factor[i]);
+    }
+  }
+}
+
+using Half = c10::BFloat16;
+
+EVERY_X86 void drop(float* out, const float* x, const float* residual, int64_t count, int64_t begin, int64_t end,
+                    Draw draw) {
+  drop_blocks(out, x, residual, count, begin, end, draw);
+}
+
+EVERY_X86 void drop(Half* out, const Half* x, const float* residual, int64_t count, int64_t begin, int64_t end,
+                    Draw draw) {
+  drop_blocks(out, x, residual, count, begin, end, draw);
+}
+
+EVERY_X86 void drop(float* out, const Half* x, const float* residual, int64_t count, int64_t begin, int64_t end,
+                    Draw draw) {
+  drop_blocks(out, x, residual, count, begin, end, draw);
+}
+
+// The result has the residual's type, and without one that of x.
+at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p, uint64_t seed) {
+  const bool half = input.scalar_type() == at::kBFloat16;
+  TORCH_CHECK(half || input.scalar_type() == at::kFloat, "dropout wants numbers of f32 or bf16");
+  TORCH_CHECK(!residual || residual->scalar_type() == at::kFloat, "dropout wants a residual of f32");
+  TORCH_CHECK(input.numel() <= std::numeric_limits<uint32_t>::max(), "dropout wants fewer than 2^32 elements");
+  const at::Tensor x = input.contiguous();
+  const at::Tensor base = residual ? residual->contiguous() : at::Tensor();
+  at::Tensor out = at::empty(x.sizes(), residual ? base.options() : x.options());
+  const Draw draw(p, seed);
+  const float* add = residual ? base.const_data_ptr<float>() : nullptr;
+  const int64_t count = x.numel(), blocks = (count + BLOCK - 1) / BLOCK;
+  at::parallel_for(0, blocks, 256, [&](int64_t begin, int64_t end) {
+    if (half && residual) {
+      drop(out.data_ptr<float>(), x.const_data_ptr<Half>(), add, count, begin, end, draw);
+    } else if (half) {
+      drop(out.data_ptr<Half>(), x.const_data_ptr<Half>(), add, count, begin, end, draw);
+    } else {
+      drop(out.data_ptr<float>(), x.const_data_ptr<float>(), add, count, begin, end, draw);
+    }
+  });
+  return out;
+}
+
+// Dropout is linear, so its gradient is the same dropout of the gradient: the seed is all that is kept.
+struct Dropout : torch::autograd::Function<Dropout> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            const std::optional<at::Tensor>& residual, double p, int64_t seed) {
+    context->saved_data["p"] = p;
+    context->saved_data["seed"] = seed;
+    context->saved_data["residual"] = residual.has_value();
+    context->saved_data["type"] = static_cast<int64_t>(x.scalar_type());
+    return dropped(x, residual ? &*residual : nullptr, p, static_cast<uint64_t>(seed));
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const double p = context->saved_data["p"].toDouble();
+    const auto seed = static_cast<uint64_t>(context->saved_data["seed"].toInt());
+    const auto type = static_cast<at::ScalarType>(context->saved_data["type"].toInt());
+    const at::Tensor residual = context->saved_data["residual"].toBool() ? gradients[0] : at::Tensor();
+    return {dropped(gradients[0].to(type), nullptr, p, seed), residual, at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+extern "C" int seqloom_dropout(at::Tensor** out, const at::Tensor* x, const at::Tensor* residual, double p,
+                               uint64_t seed) {
+  return seqloom::guarded([&] {
+    const auto base = residual ? std::optional<at::Tensor>(*residual) : std::nullopt;
+    *out = new at::Tensor(Dropout::apply(*x, base, p, static_cast<int64_t>(seed)));
+  });
+}

@@ -1,0 +1,52 @@
+// One step of an optimizer over all its tensors at once, by libtorch's fused kernels, on any device.
+#include "shim.h"
+
+#include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+
+using seqloom::guarded;
+using seqloom::list;
+
+extern "C" {
+
+// `decoupled` is AdamW's weight decay; without it the decay is added to the gradient, as in Adam.
+int seqloom_fused_adam(at::Tensor* const* weights, at::Tensor* const* gradients, at::Tensor* const* first,
+                       at::Tensor* const* second, at::Tensor* const* steps, int64_t count, bool decoupled,
+                       double learning_rate, double beta1, double beta2, double weight_decay, double epsilon) {
+  return guarded([&] {
+    const auto step = [&](auto kernel) {
+      kernel(list(weights, count), list(gradients, count), list(first, count), list(second, count), {},
+             list(steps, count), learning_rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false,
+             /*maximize=*/false);
+    };
+    using Tensors = at::TensorList;
+    if (decoupled) {
+      step([](Tensors w, Tensors g, Tensors m, Tensors v, Tensors n, Tensors s, auto... rest) {
+        at::_fused_adamw_(w, g, m, v, n, s, rest...);
+      });
+    } else {
+      step([](Tensors w, Tensors g, Tensors m, Tensors v, Tensors n, Tensors s, auto... rest) {
+        at::_fused_adam_(w, g, m, v, n, s, rest...);
+      });
+    }
+  });
+}
+
+// A momentum buffer of zeros is what the first step expects.
+int seqloom_fused_sgd(at::Tensor* const* weights, at::Tensor* const* gradients, at::Tensor* const* momenta,
+                      int64_t count, double learning_rate, double momentum, bool nesterov, double weight_decay) {
+  return guarded([&] {
+    at::_fused_sgd_(list(weights, count), list(gradients, count), list(momenta, count), weight_decay, momentum,
+                    learning_rate, /*dampening=*/0.0, nesterov, /*maximize=*/false, /*is_first_step=*/false);
+  });
+}
+
+// Without a gradient there, the next backward pass hands its own over instead of adding to zeros.
+int seqloom_clear_gradients(at::Tensor* const* tensors, int64_t count) {
+  return guarded([&] {
+    for (int64_t i = 0; i < count; ++i) tensors[i]->mutable_grad() = at::Tensor();
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,86 @@
+//! The tables of the learning rate's schedule: `[training.inverse_sqrt]` and its like.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+
+/// A schedule with nothing but a warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarmupConfig {
+    /// Updates of linear warm-up.
+    pub warmup: u64,
+}
+
+impl Default for WarmupConfig {
+    fn default() -> Self {
+        WarmupConfig { warmup: 1000 }
+    }
+}
+
+/// A schedule that ends at `training.steps`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecayConfig {
+    /// Updates of linear warm-up.
+    pub warmup: u64,
+    /// Share of the learning rate that is left at `training.steps`.
+    pub final_share: f64,
+}
+
+impl Default for DecayConfig {
+    fn default() -> Self {
+        DecayConfig { warmup: 1000, final_share: 0.0 }
+    }
+}
+
+/// A schedule that falls when validation gets no better.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlateauConfig {
+    /// Updates of linear warm-up.
+    pub warmup: u64,
+    /// What the learning rate is multiplied with.
+    pub factor: f64,
+    /// Validations in a row without a better one before it is.
+    pub patience: u64,
+    /// Share of the learning rate below which it does not fall.
+    pub final_share: f64,
+}
+
+impl Default for PlateauConfig {
+    fn default() -> Self {
+        PlateauConfig { warmup: 1000, factor: 0.5, patience: 3, final_share: 0.01 }
+    }
+}
+
+impl WarmupConfig {
+    pub(super) fn check(&self, table: &str, least: u64) -> Result<(), Problem> {
+        Problem::check_whole(table, least, &[("warmup", self.warmup)])
+    }
+}
+
+impl DecayConfig {
+    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
+        Problem::check_whole(table, 0, &[("warmup", self.warmup)])?;
+        check_final_share(table, self.final_share)
+    }
+}
+
+impl PlateauConfig {
+    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
+        Problem::check_whole(table, 0, &[("warmup", self.warmup)])?;
+        Problem::check_whole(table, 1, &[("patience", self.patience)])?;
+        Problem::check_real(
+            table,
+            "above 0 and below 1",
+            |x| x > 0.0 && x < 1.0,
+            &[("factor", self.factor)],
+        )?;
+        check_final_share(table, self.final_share)
+    }
+}
+
+fn check_final_share(table: &str, share: f64) -> Result<(), Problem> {
+    Problem::check_real(table, "from 0 to 1", |x| (0.0..=1.0).contains(&x), &[("final_share", share)])
+}

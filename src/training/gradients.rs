@@ -1,0 +1,112 @@
+//! The gradients of one update: the sum over its batches, and what to do where the memory does not suffice for one.
+
+use super::memory::{Piece, find_budget, within_memory};
+use super::metrics::Window;
+use super::objective::objective;
+use super::parts::Parts;
+use crate::data::batch::Batch;
+use crate::data::loader::{Assembler, Loaded};
+use crate::error::{Error, Result};
+use crate::runtime::seed_for;
+
+/// The batches of one update on their way through the network.
+pub struct Update<'u> {
+    /// What is trained.
+    pub parts: &'u Parts<'u>,
+    /// Makes the halves of a batch.
+    pub assembler: &'u Assembler,
+    /// `training.accumulate` batches.
+    pub batches: &'u [Loaded],
+    /// The number of the update, from 1.
+    pub step: u64,
+}
+
+impl Update<'_> {
+    /// Leaves the gradients with the weights; the update's figures, and rows that were left out.
+    ///
+    /// Where the memory does not suffice it begins anew, with the batch in halves. A row that does not fit by itself is
+    /// left out.
+    pub fn gradients(&self) -> Result<(Window, Vec<usize>)> {
+        let mut pieces: Vec<Piece> =
+            self.batches.iter().enumerate().map(|(n, batch)| Piece::whole(n, batch)).collect();
+        let mut left_out = Vec::new();
+        loop {
+            let (window, too_large) = self.sum_over(&pieces)?;
+            let Some(at) = too_large else { return Ok((window, left_out)) };
+            match pieces[at].halves() {
+                Some(halves) => drop(pieces.splice(at..=at, halves)),
+                None => left_out.extend(pieces.remove(at).rows),
+            }
+        }
+    }
+
+    /// Forward and backward of all pieces, or up to the one that is too large.
+    fn sum_over(&self, pieces: &[Piece]) -> Result<(Window, Option<usize>)> {
+        let labels = |row: &usize| self.parts.train.examples[*row].lengths().1;
+        let tokens = pieces.iter().flat_map(|piece| &piece.rows).map(labels).sum();
+        let mut window = Window { updates: 1, ..Window::default() };
+        self.parts.params.clear_gradients();
+        for (at, piece) in pieces.iter().enumerate() {
+            match within_memory(|| self.backward(piece, tokens))? {
+                Some(part) => window.add(&part),
+                None => return Ok((window, Some(at))),
+            }
+        }
+        Ok((window, None))
+    }
+
+    /// Forward and backward of one piece; its figures. The loss is divided by the `tokens` of the whole update.
+    fn backward(&self, piece: &Piece, tokens: usize) -> Result<Window> {
+        let Parts { model, config, params, faults, seed, .. } = self.parts;
+        // The loader has padded whole batches already.
+        let made;
+        let batch = match self.batches.iter().find(|batch| batch.rows == piece.rows) {
+            Some(loaded) => &loaded.batch,
+            None => {
+                made = self.assembler.batch(&piece.rows, piece.pass);
+                &made
+            }
+        };
+        if faults.memory_for.is_some_and(|most| batch.positions() > most) {
+            return Err(Error::failure("out of memory, by way of a test"));
+        }
+        let seed = seed_for(*seed, self.step, &format!("dropout {}", piece.name));
+        let found = objective(model, config, &batch.to_device(params.device()), self.step, seed);
+        let fault = if faults.nan_at.contains(&self.step) { f64::NAN } else { 1.0 };
+        (&found.loss * (fault / tokens as f64)).f_backward()?;
+        Ok(Window {
+            loss: found.loss.double_value(&[]) * fault,
+            nll: found.nll.double_value(&[]),
+            ..Window::of(batch)
+        })
+    }
+}
+
+impl Window {
+    /// The counts of a batch, its sums still zero.
+    fn of(batch: &Batch) -> Window {
+        Window {
+            tokens: batch.target_tokens() as u64,
+            source_tokens: (batch.real_positions() - batch.target_tokens()) as u64,
+            positions: batch.positions() as u64,
+            rows: batch.rows() as u64,
+            ..Window::default()
+        }
+    }
+}
+
+/// `tokens_per_batch = "auto"`: tries how much fits, and leaves no trace in the weights.
+///
+/// # Errors
+/// Not even small batches fit.
+pub fn budget_for(parts: &Parts, assembler: &Assembler) -> Result<usize> {
+    let device = parts.params.device();
+    let limit = (parts.config.memory_limit * (1u64 << 30) as f64) as u64;
+    let trial = |rows: &[usize]| -> Result<()> {
+        let batch = assembler.batch(rows, 0).to_device(device);
+        objective(parts.model, parts.config, &batch, u64::MAX, 0).loss.f_backward()?;
+        parts.params.clear_gradients();
+        Ok(())
+    };
+    find_budget(&parts.train.examples, device, limit, trial)
+}

@@ -1,0 +1,173 @@
+//! What to do where memory ends: a batch that does not fit is cut in halves, a row that does not fit by itself is left
+//! out and named, and `tokens_per_batch = "auto"` finds out beforehand how much fits.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use tch::Device;
+
+use crate::data::dataset::Example;
+use crate::data::loader::Loaded;
+use crate::data::sampler::{batches_within, sort_by_length};
+use crate::error::{Error, Result};
+use crate::runtime::memory;
+
+/// Rows that go through the network together: a batch, or a part of one.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Rows of the training set.
+    pub rows: Vec<usize>,
+    /// The pass over the set that they belong to.
+    pub pass: u64,
+    /// Names its randomness: the number of the batch in the update, and which half of it.
+    pub name: String,
+}
+
+impl Piece {
+    /// A whole batch, the `n`th of an update.
+    pub fn whole(n: usize, loaded: &Loaded) -> Piece {
+        Piece { rows: loaded.rows.clone(), pass: loaded.pass, name: n.to_string() }
+    }
+
+    /// Its halves; nothing of a single row.
+    pub fn halves(&self) -> Option<[Piece; 2]> {
+        let (left, right) = self.rows.split_at(self.rows.len() / 2);
+        let half = |rows: &[usize], side: char| Piece {
+            rows: rows.to_vec(),
+            pass: self.pass,
+            name: format!("{}{side}", self.name),
+        };
+        (!left.is_empty()).then(|| [half(left, 'l'), half(right, 'r')])
+    }
+}
+
+/// Does `work`; nothing where the memory did not suffice for it.
+///
+/// # Errors
+/// Everything else that goes wrong in it.
+pub fn within_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => Ok(Some(done)),
+        Ok(Err(error)) if is_out_of_memory(error.message()) => Ok(None),
+        Ok(Err(error)) => Err(error),
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            match text.or_else(|| payload.downcast_ref::<&str>().copied()) {
+                Some(text) if is_out_of_memory(text) => Ok(None),
+                _ => resume_unwind(payload),
+            }
+        }
+    }
+}
+
+/// How libtorch's allocators say it, on the CPU and on a GPU.
+fn is_out_of_memory(text: &str) -> bool {
+    ["out of memory", "can't allocate memory", "bad_alloc"].iter().any(|words| text.contains(words))
+}
+
+/// The smallest budget that is tried, in positions.
+const SMALLEST: usize = 256;
+
+/// Finds `tokens_per_batch`: the largest budget whose batches fit into `limit` bytes (0: four fifths of what is free).
+///
+/// `trial` runs forward and backward over some rows. Budgets grow by at most twice at a time; from the two last ones
+/// follows how much a position takes, and so how far the next one may go.
+///
+/// # Errors
+/// Not even the smallest budget fits.
+pub fn find_budget(
+    examples: &[Example],
+    device: Device,
+    limit: u64,
+    mut trial: impl FnMut(&[usize]) -> Result<()>,
+) -> Result<usize> {
+    let before = memory::peak(device);
+    let limit = match limit {
+        0 => before + memory::free(device).unwrap_or(0) / 5 * 4,
+        limit => limit,
+    };
+    let lengths: Vec<(usize, usize)> = examples.iter().map(Example::lengths).collect();
+    let all = lengths.iter().map(|(source, target)| (*source).max(*target)).sum::<usize>().max(SMALLEST);
+    let mut peak_of = |budget: usize| -> Result<Option<u64>> {
+        let rows = heaviest(&lengths, budget);
+        let done = within_memory(|| rows.iter().try_for_each(|rows| trial(rows)))?;
+        Ok(done.map(|()| memory::peak(device)).filter(|&peak| peak <= limit))
+    };
+    let (mut fits, mut used, mut next) = (0, before, SMALLEST);
+    while let Some(peak) = peak_of(next)? {
+        let per_position = peak.saturating_sub(used) as f64 / (next - fits) as f64;
+        (fits, used) = (next, peak);
+        // A tenth stays free: what comes later is not quite what was tried.
+        let room = (limit as f64 * 0.9 - peak as f64).max(0.0);
+        let reachable = (fits as f64 + room / per_position.max(1.0)) as usize;
+        next = reachable.min(2 * fits).min(all) / SMALLEST * SMALLEST;
+        if next <= fits {
+            break;
+        }
+    }
+    match fits {
+        0 => Err(too_small(limit)),
+        fits => Ok(fits),
+    }
+}
+
+fn too_small(limit: u64) -> Error {
+    let gib = limit as f64 / (1u64 << 30) as f64;
+    let message = format!(
+        "training must have room for batches of {SMALLEST} positions, but that takes more than {gib:.2} GiB"
+    );
+    Error::input(message).hint("raise `training.memory_limit`, or take a smaller model")
+}
+
+/// Of the batches within a budget, those with the most positions and with the longest rows.
+fn heaviest(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
+    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    sort_by_length(&mut rows, lengths);
+    let batches = batches_within(&rows, lengths, budget, budget);
+    let longest = batches.last().cloned();
+    let positions = |batch: &Vec<usize>| {
+        let most = |side: fn(&(usize, usize)) -> usize| batch.iter().map(|&row| side(&lengths[row])).max();
+        batch.len() * (most(|pair| pair.0).unwrap_or(0) + most(|pair| pair.1).unwrap_or(0))
+    };
+    let fullest = batches.into_iter().max_by_key(positions);
+    fullest.into_iter().chain(longest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_out_of_memory_is_told_from_what_fails_otherwise() {
+        let failing = |text: &'static str| within_memory::<()>(|| Err(Error::failure(text)));
+        assert!(failing("CUDA out of memory. Tried to allocate 2 GiB").unwrap().is_none());
+        assert!(failing("DefaultCPUAllocator: can't allocate memory").unwrap().is_none());
+        assert!(failing("the shapes differ").is_err());
+        assert_eq!(within_memory(|| Ok(5)).unwrap(), Some(5));
+        let panicking = || within_memory::<()>(|| panic!("{}", "CUDA out of memory"));
+        assert!(panicking().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_piece_is_halved_down_to_single_rows() {
+        let piece = Piece { rows: vec![4, 5, 6], pass: 0, name: "0".into() };
+        let [left, right] = piece.halves().unwrap();
+        assert_eq!((left.rows.as_slice(), left.name.as_str()), ([4].as_slice(), "0l"));
+        assert_eq!((right.rows.as_slice(), right.name.as_str()), ([5, 6].as_slice(), "0r"));
+        assert!(left.halves().is_none());
+    }
+
+    #[test]
+    fn a_limit_that_nothing_fits_into_is_an_error_and_a_wide_one_takes_the_whole_set() {
+        let examples: Vec<Example> =
+            (0..200).map(|_| Example { source: vec![5; 9], target: vec![5; 9] }).collect();
+        let error = find_budget(&examples, Device::Cpu, 1, |_| Ok(())).unwrap_err();
+        assert!(error.message().contains("256 positions"), "{error}");
+        let found = find_budget(&examples, Device::Cpu, u64::MAX, |_| Ok(())).unwrap();
+        assert_eq!(found, 1792, "all 2,000 positions, down to a multiple of 256");
+        let failing = |rows: &[usize]| match rows.len() {
+            0..=60 => Ok(()),
+            _ => Err(Error::failure("CUDA out of memory")),
+        };
+        assert_eq!(find_budget(&examples, Device::Cpu, u64::MAX, failing).unwrap(), 512);
+    }
+}

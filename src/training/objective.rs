@@ -1,0 +1,92 @@
+//! What is minimised: the loss of one batch under teacher forcing, with what R-drop and scheduled sampling make of it.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tch::Tensor;
+
+use super::TrainingConfig;
+use super::loss::{Loss, cross_entropy, divergence};
+use crate::data::batch::Batch;
+use crate::model::layers::Noise;
+use crate::model::transformer::{Memory, Transformer};
+use crate::runtime::seed_for;
+
+/// One batch's loss, summed over its labels.
+#[derive(Debug)]
+pub struct Objective {
+    /// What is minimised, with a graph behind it: scalar
+    pub loss: Tensor,
+    /// Plain negative log-likelihood of the labels: scalar
+    pub nll: Tensor,
+}
+
+/// The loss of a batch at `step`. Everything random in it follows from `seed`.
+pub fn objective(
+    model: &Transformer,
+    config: &TrainingConfig,
+    batch: &Batch,
+    step: u64,
+    seed: u64,
+) -> Objective {
+    let noise = Noise::new(seed);
+    if config.r_drop > 0.0 {
+        return with_r_drop(model, config, batch, seed);
+    }
+    let memory = model.encode(&batch.source, Some(&noise));
+    let guessed = config.scheduled_sampling.as_ref().map(|sampling| {
+        with_guesses(model, batch, &memory, sampling.share_at(step), seed_for(seed, 0, "guesses"))
+    });
+    let input = guessed.as_ref().unwrap_or(&batch.target_in);
+    let hidden = labelled(&model.decode(input, &memory, Some(&noise)), batch); // (N, D)
+    let Loss { smoothed, nll, .. } =
+        cross_entropy(&hidden, model.output(), &batch.labels, config.label_smoothing);
+    Objective { loss: smoothed, nll }
+}
+
+/// Only real positions go through the vocabulary: (B, T, D) to (N, D)
+pub fn labelled(hidden: &Tensor, batch: &Batch) -> Tensor {
+    hidden.flatten(0, 1).index_select(0, &batch.places)
+}
+
+/// Two passes whose dropout differs, and the divergence of what they say (Liang et al. 2021). Half of the paper's loss, so
+/// that without a divergence it is the usual one: the mean of both cross-entropies and a quarter of `r_drop` times
+/// KL(p || q) + KL(q || p).
+fn with_r_drop(model: &Transformer, config: &TrainingConfig, batch: &Batch, seed: u64) -> Objective {
+    let pass = |n: u64| {
+        let noise = Noise::new(if n == 0 { seed } else { seed_for(seed, n, "another pass") });
+        let memory = model.encode(&batch.source, Some(&noise));
+        let hidden = labelled(&model.decode(&batch.target_in, &memory, Some(&noise)), batch); // (N, D)
+        let loss = cross_entropy(&hidden, model.output(), &batch.labels, config.label_smoothing);
+        (loss, model.logits(&hidden)) // (N, V)
+    };
+    let ((one, one_logits), (other, other_logits)) = (pass(0), pass(1));
+    let apart = divergence(&one_logits, &other_logits);
+    Objective {
+        loss: (one.smoothed + other.smoothed) * 0.5 + apart * (config.r_drop / 4.0),
+        nll: (one.nll + other.nll) * 0.5,
+    }
+}
+
+/// The decoder's input with a share of its tokens replaced by what the decoder would have said there (Mihaylova and
+/// Martins 2019): a first pass without gradients says it.
+///
+/// # Shapes
+/// (B, T) i64
+fn with_guesses(model: &Transformer, batch: &Batch, memory: &Memory, share: f64, seed: u64) -> Tensor {
+    let _guard = tch::no_grad_guard();
+    let longest = batch.target_in.size()[1];
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    // Never BOS at the head of a row, for there is nothing before it.
+    let inner = batch.target_lengths.iter().enumerate().flat_map(|(row, &length)| {
+        (1..length).map(move |t| row as i64 * longest + t)
+    });
+    let places: Vec<i64> = inner.filter(|_| random.random_bool(share)).collect();
+    if places.is_empty() {
+        return batch.target_in.shallow_clone();
+    }
+    let places = Tensor::from_slice(&places).to_device(batch.target_in.device()); // (M)
+    let hidden = model.decode(&batch.target_in, memory, None).flatten(0, 1); // (B * T, D)
+    let guesses = model.logits(&hidden.index_select(0, &(&places - 1))).argmax(-1, false); // (M)
+    batch.target_in.flatten(0, 1).index_copy(0, &places, &guesses).view_as(&batch.target_in)
+}

@@ -1,0 +1,82 @@
+//! What a training run is made of, and what goes in and out of its checkpoints.
+
+use tch::Tensor;
+
+use super::TrainingConfig;
+use super::progress::{Best, Progress};
+use crate::data::dataset::Dataset;
+use crate::data::tokenizer::Tokenizer;
+use crate::decoding::DecodingConfig;
+use crate::error::Result;
+use crate::model::params::Params;
+use crate::model::transformer::Transformer;
+
+/// What a training run is made of.
+pub struct Parts<'a> {
+    /// `[training]`
+    pub config: &'a TrainingConfig,
+    /// `[decoding]`, for validation.
+    pub decoding: &'a DecodingConfig,
+    /// The run's seed.
+    pub seed: u64,
+    /// The network over `params`.
+    pub model: &'a Transformer,
+    /// Its weights.
+    pub params: &'a Params,
+    /// D, for the `noam` schedule.
+    pub width: usize,
+    /// What is learned from.
+    pub train: &'a Dataset,
+    /// What is only looked at.
+    pub valid: &'a Dataset,
+    /// The target side's tokenizer, for the scores of validation.
+    pub target: &'a Tokenizer,
+    /// Faults that tests inject.
+    pub faults: Faults,
+}
+
+/// Faults that come by themselves so seldom that tests must bring them about.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Steps whose loss is not a number.
+    pub nan_at: Vec<u64>,
+    /// Batches of more positions than this run out of memory.
+    pub memory_for: Option<usize>,
+}
+
+/// Tensors by name.
+pub type Named = Vec<(String, Tensor)>;
+
+/// All that a run needs to go on. Its tensors are copies, so that it can be written while training goes on.
+pub struct Snapshot {
+    /// Where training stands.
+    pub progress: Progress,
+    /// The best validations, the best one first: of `progress`, and of the last step's validation, which may come after.
+    pub best: Vec<Best>,
+    /// What is decoded with: the weights, or their moving averages.
+    pub weights: Named,
+    /// What training needs besides.
+    pub training: Named,
+}
+
+/// Where checkpoints go.
+pub trait Store {
+    /// Takes a snapshot; it may be written later.
+    ///
+    /// # Errors
+    /// This one, or the one before it, cannot be written.
+    fn save(&mut self, snapshot: Snapshot) -> Result<()>;
+
+    /// Says what went wrong with a snapshot that is being written; with `wait` only when it is written.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn settle(&mut self, wait: bool) -> Result<()>;
+
+    /// Puts the weights that were saved last back into the model, and gives back what was saved beside them; nothing
+    /// where nothing was saved.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn restore(&mut self) -> Result<Option<(Progress, Named)>>;
+}

@@ -1,0 +1,102 @@
+//! Where training stands (`state.json`), and when it is over.
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainingConfig;
+use super::metrics::Window;
+use super::schedule::Plateau;
+
+/// Where training stands: `state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Updates made, skipped ones counted in.
+    pub step: u64,
+    /// Passes over the training pairs that are complete.
+    pub epoch: u64,
+    /// Batches of the current pass that were used.
+    pub position: usize,
+    /// The best validations so far, the best one first; at most `training.keep_best`.
+    pub best: Vec<Best>,
+    /// Validations in a row since then that were not better.
+    pub stale: u64,
+    /// What the schedule `plateau` remembers.
+    pub plateau: Plateau,
+    /// Updates in a row that were skipped, up to now.
+    pub skipped_in_a_row: u64,
+    /// The checkpoint whose weights were last gone back to.
+    pub rolled_back_to: Option<u64>,
+    /// The most positions of a batch's side; what `tokens_per_batch = "auto"` found.
+    pub tokens_per_batch: usize,
+    /// Figures since the last row of `metrics.csv`.
+    pub window: Window,
+    /// Length of `metrics.csv` when this was written.
+    pub metrics_bytes: u64,
+    /// Fingerprint of the training pairs.
+    pub data: String,
+}
+
+/// A good validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// When it was.
+    pub step: u64,
+    /// `training.best_by`, turned so that less is better.
+    pub cost: f64,
+}
+
+/// Why training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// `training.steps` or `training.epochs` are reached.
+    Complete,
+    /// `training.patience` ran out.
+    OutOfPatience,
+    /// A signal asked for it; its number.
+    Stopped(u8),
+}
+
+impl Progress {
+    /// Whether a stop rule holds.
+    pub fn ended(&self, config: &TrainingConfig) -> Option<Outcome> {
+        let complete = self.step >= config.steps || (config.epochs > 0 && self.epoch >= config.epochs);
+        let impatient = config.patience > 0 && self.stale >= config.patience;
+        match (complete, impatient) {
+            (true, _) => Some(Outcome::Complete),
+            (false, true) => Some(Outcome::OutOfPatience),
+            (false, false) => None,
+        }
+    }
+
+    /// Takes a validation into the books of the `keep` best; true when it is better than all before. Of equal ones the
+    /// earlier is the better.
+    pub fn validated(&mut self, found: Best, keep: usize) -> bool {
+        let at = self.best.iter().position(|best| found.cost < best.cost).unwrap_or(self.best.len());
+        self.best.insert(at, found);
+        self.best.truncate(keep);
+        self.stale = if at == 0 { 0 } else { self.stale + 1 };
+        at == 0
+    }
+
+    /// Steps of the best validations.
+    pub fn best_steps(&self) -> impl Iterator<Item = u64> {
+        self.best.iter().map(|best| best.step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_are_kept_in_order_and_the_earlier_of_equals_first() {
+        let mut progress = Progress::default();
+        let costs = [3.0, 2.0, 2.0, 5.0, 1.0, 2.5];
+        let better: Vec<bool> =
+            costs.iter().zip(1..).map(|(&cost, step)| progress.validated(Best { step, cost }, 3)).collect();
+        assert_eq!(better, [true, true, false, false, true, false]);
+        assert_eq!(progress.best_steps().collect::<Vec<_>>(), [5, 2, 3]);
+        assert_eq!(progress.stale, 1);
+    }
+}
