@@ -5,16 +5,19 @@ use std::path::Path;
 
 use seqloom::checkpoint::model_file;
 use seqloom::config::Experiment;
-use seqloom::data::dataset::{Dataset, Tokenizers};
+use seqloom::data::dataset::{Dataset, Example, Tokenizers};
 use seqloom::data::pairs::read_pairs;
+use seqloom::data::batch::Batch;
+use seqloom::data::loader::Assembler;
 use seqloom::data::sampler::Sampler;
 use seqloom::data::tokenizer::Tokenizer;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use seqloom::training::loss::cross_entropy;
 use seqloom::training::optimizer::clip_gradients;
-use seqloom::training::trainer::{Parts, Trainer};
-use seqloom::training::validation::batch_of;
+use seqloom::training::objective::labelled;
+use seqloom::training::parts::{Faults, Parts};
+use seqloom::training::trainer::Trainer;
 use tch::{Device, Tensor};
 
 use crate::support::run::{Scene, words};
@@ -102,18 +105,28 @@ impl Bench {
             train: &self.train,
             valid: &self.train,
             target: &self.target,
+            faults: Faults::default(),
         };
         Trainer::new(parts, None).unwrap()
     }
 
+    fn batch(&self, rows: &[usize]) -> Batch {
+        Assembler::new(self.train.examples.clone(), 0.0, 1).batch(rows, 0)
+    }
+
+    fn sampler(&self, tokens_per_batch: usize) -> Sampler {
+        let lengths = self.train.examples.iter().map(Example::lengths).collect();
+        Sampler::new(lengths, tokens_per_batch, 1, 0, 0)
+    }
+
     /// Loss per target token of the given rows as one batch, and the norm of its gradients.
     fn in_one_batch(&self, rows: &[usize]) -> (f64, f64) {
-        let batch = batch_of(&self.train.examples, rows);
+        let batch = self.batch(rows);
         let memory = self.model.encode(&batch.source, None);
         let hidden = self.model.decode(&batch.target_in, &memory, None); // (B, T, D)
-        let logits = self.model.logits(&hidden.flatten(0, 1).index_select(0, &batch.places)); // (N, V)
-        let smoothing = self.experiment.training.label_smoothing;
-        let loss = cross_entropy(&logits, &batch.labels, smoothing).smoothed / batch.target_tokens() as f64;
+        let (hidden, smoothing) = (labelled(&hidden, &batch), self.experiment.training.label_smoothing); // (N, D)
+        let loss = cross_entropy(&hidden, self.model.output(), &batch.labels, smoothing);
+        let loss = loss.smoothed / batch.target_tokens() as f64;
         self.params.clear_gradients();
         loss.backward();
         (loss.double_value(&[]), clip_gradients(&self.params, 0.0))
@@ -127,13 +140,13 @@ fn an_update_of_two_batches_is_an_update_of_one_batch_of_both() {
     let short: String = ('a'..='h').map(|letter| format!("{letter},{letter}\n")).collect();
     scene.write("train.csv", format!("source,target\n{short}abcdefghabcdefgh,hgfedcbahgfedcba\n"));
     let bench = Bench::new(&scene, &["training.accumulate=2", "training.tokens_per_batch=17"]);
-    let mut sampler = Sampler::new(&bench.train.examples, 17, 1, 0, 0);
+    let mut sampler = bench.sampler(17);
     let [first, second] = [0; 2].map(|_| sampler.next_batch().to_vec());
-    let tokens = |rows: &[usize]| batch_of(&bench.train.examples, rows).target_tokens();
+    let tokens = |rows: &[usize]| bench.batch(rows).target_tokens();
     assert_ne!(tokens(&first), tokens(&second), "batches of one size would show nothing");
 
     let (loss, norm) = bench.in_one_batch(&[first, second].concat());
-    let window = bench.trainer().update().unwrap();
+    let window = bench.trainer().update().unwrap().window;
     assert!((window.loss_per_token() / loss - 1.0).abs() < 1e-5, "{} and {loss}", window.loss_per_token());
     assert!((window.gradient_norm / norm - 1.0).abs() < 1e-4, "{} and {norm}", window.gradient_norm);
 }
@@ -141,7 +154,7 @@ fn an_update_of_two_batches_is_an_update_of_one_batch_of_both() {
 #[test]
 fn each_epoch_has_the_same_rows_in_another_order() {
     let bench = Bench::new(&Scene::new(60, 1), &[]);
-    let mut sampler = Sampler::new(&bench.train.examples, 64, 1, 0, 0);
+    let mut sampler = bench.sampler(64);
     let mut epochs = vec![Vec::new(); 3];
     while sampler.epoch() < 3 {
         let epoch = sampler.epoch() as usize;

@@ -228,7 +228,7 @@ fn figures_that_were_lost_are_not_filled_with_nothing() {
 /// A run directory with checkpoints of one small file.
 fn with_checkpoints(scene: &Scene, steps: &[u64]) -> RunDirectory {
     let run = RunDirectory::at(&scene.path("run"));
-    run.create("name = \"a\"\n").unwrap();
+    run.create().unwrap();
     for step in steps {
         run.save(*step, &[("state.json", b"{}".to_vec())]).unwrap();
     }
@@ -247,10 +247,10 @@ fn pruning_keeps_the_newest_and_the_best() {
     let scene = scene();
     let run = with_checkpoints(&scene, &[1, 2, 3, 4, 5]);
     run.name_best(2).unwrap();
-    run.prune(2, None).unwrap();
+    run.prune(2, &[]).unwrap();
     assert_eq!(checkpoints(&scene), ["step-00000002", "step-00000004", "step-00000005"].map(PathBuf::from));
     run.name_best(5).unwrap();
-    run.prune(1, None).unwrap();
+    run.prune(1, &[]).unwrap();
     assert_eq!(checkpoints(&scene), [PathBuf::from("step-00000005")]);
 }
 
@@ -259,7 +259,7 @@ fn pruning_keeps_the_newest_and_the_best() {
 fn pruning_keeps_what_is_named_the_latest_though_newer_ones_are_there() {
     let scene = scene();
     let run = with_checkpoints(&scene, &[7, 8, 9, 3]);
-    run.prune(1, None).unwrap();
+    run.prune(1, &[]).unwrap();
     assert_eq!(run.latest().unwrap(), Some(3));
     assert!(checkpoints(&scene).contains(&PathBuf::from("step-00000003")), "{:?}", checkpoints(&scene));
 }

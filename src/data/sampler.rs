@@ -158,7 +158,7 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let pair = |_| {
             let source = 6.0 + 30.0 * random.random::<f64>().powi(3);
-            let target = source * (0.7 + 0.7 * random.random::<f64>());
+            let target = source * (0.8 + 0.5 * random.random::<f64>());
             (source as usize, 2 + target as usize)
         };
         (0..count).map(pair).collect()

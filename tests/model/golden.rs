@@ -2,10 +2,12 @@
 
 use seqloom::data::batch::Batch;
 use seqloom::data::vocabulary::{BOS, EOS, PAD};
+use seqloom::model::layers::Linear;
 use seqloom::model::params::Params;
-use seqloom::training::AdamWConfig;
+use seqloom::training::{AdamWConfig, TrainingConfig};
 use seqloom::training::loss::cross_entropy;
-use seqloom::training::optimizer::AdamW;
+use seqloom::training::objective::labelled;
+use seqloom::training::optimizer::Optimizer;
 use tch::{Device, IndexOp, Kind, Tensor};
 
 use super::{CASES, Model, batch, rows, set};
@@ -48,9 +50,9 @@ fn losses_and_all_gradients_are_pytorchs() {
     for case in CASES {
         let golden = Golden::read(case);
         let (model, batch) = (Model::golden(&golden), golden_batch(&golden));
-        let logits = model.logits(&batch.source, &batch.target_in, None);
-        let real = logits.flatten(0, 1).index_select(0, &batch.places); // (N, V)
-        let loss = cross_entropy(&real, &batch.labels, 0.1);
+        let memory = model.network.encode(&batch.source, None);
+        let hidden = labelled(&model.network.decode(&batch.target_in, &memory, None), &batch); // (N, D)
+        let loss = cross_entropy(&hidden, model.network.output(), &batch.labels, 0.1);
         let tokens = batch.target_tokens() as f64;
         assert_close(&(&loss.smoothed / tokens), golden.get("loss"), 1e-6, case);
         assert_close(&(&loss.nll / tokens), golden.get("nll"), 1e-6, case);
@@ -72,7 +74,9 @@ fn cross_entropy_is_pytorchs_for_every_smoothing() {
         let logits = golden.get("loss/logits").copy().set_requires_grad(true);
         let real = logits.flatten(0, 1).index_select(0, &places); // (N, V)
         let labels = labels.index_select(0, &places);
-        let loss = cross_entropy(&real, &labels, smoothing.parse().unwrap());
+        // An output layer that changes nothing, so that its input are the logits.
+        let output = Linear::over(Tensor::eye(real.size()[1], (Kind::Float, Device::Cpu)), Kind::Float);
+        let loss = cross_entropy(&real, &output, &labels, smoothing.parse().unwrap());
         let mean = loss.smoothed / places.size()[0] as f64;
         assert_close(&mean, golden.get(&format!("loss/value_{smoothing}")), 1e-6, smoothing);
         mean.backward();
@@ -94,7 +98,8 @@ fn ten_steps_of_adamw_are_pytorchs() {
         ..AdamWConfig::default()
     };
     let params = adamw_params(&golden);
-    let mut optimizer = AdamW::new(&config, &params);
+    let config = TrainingConfig { adamw: Some(config), ..TrainingConfig::default() };
+    let mut optimizer = Optimizer::new(&config, &params).unwrap();
     let rates = Vec::<f64>::try_from(golden.get("adamw/learning_rate")).unwrap();
     for (step, rate) in rates.into_iter().enumerate() {
         let at = |what: &str, name: &str| golden.get(&format!("adamw/{what}/{name}")).i(step as i64);
