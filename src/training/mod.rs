@@ -6,10 +6,12 @@ mod config;
 
 pub use config::{AdamWConfig, BestBy, DecayConfig, TrainingConfig, WarmupConfig};
 
+pub mod curves;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;
 pub mod report;
 pub mod schedule;
+pub mod tensorboard;
 pub mod trainer;
 pub mod validation;
