@@ -18,7 +18,7 @@
 //! 6. [`training::loss`] compares with the labels, libtorch runs backward, and [`training::optimizer`] moves the
 //!    weights with the learning rate of [`training::schedule`].
 //! 7. [`training::trainer`] is the loop around it. Now and then it validates ([`training::validation`]), writes
-//!    figures ([`training::report`]) and has a checkpoint saved.
+//!    figures ([`training::report`]), draws them ([`training::curves`]) and has a checkpoint saved.
 //!
 //! # The checkpoint
 //!

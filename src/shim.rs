@@ -229,7 +229,10 @@ pub struct SgdStep {
 /// One step of SGD with momentum over all tensors at once (`at::_fused_sgd_`), on any device.
 pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
     let count = tensors.weights.len();
-    assert!(tensors.gradients.len() == count && tensors.momenta.len() == count, "SGD wants lists of one length");
+    assert!(
+        tensors.gradients.len() == count && tensors.momenta.len() == count,
+        "SGD wants lists of one length"
+    );
     // SAFETY: three lists of `count` live tensors each, lent for the time of the call.
     let status = unsafe {
         seqloom_fused_sgd(

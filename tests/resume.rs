@@ -166,6 +166,25 @@ fn killed_between_its_last_checkpoint_and_its_last_validation_it_still_validates
     assert_eq!(scene.text("run/metrics.csv"), metrics);
 }
 
+/// The picture is that of the whole run, and TensorBoard is told from where the second part counts.
+#[test]
+fn who_watches_a_run_sees_that_it_goes_on() {
+    let scene = scene();
+    for end in [12, 18] {
+        train(&scene, "watched", &["--resume", "--set", &steps(end)]).succeeded();
+        let picture = scene.text("watched/curves.svg");
+        assert!(picture.contains(&format!(">update {end}, epoch ")), "{picture}");
+    }
+    let events: Vec<Vec<u8>> = scene.files("watched/tensorboard").into_values().collect();
+    assert_eq!(events.len(), 2);
+    for first_step in [1, 13] {
+        // Of a session's record: step (2), and a log (7) of which the status (1) is START (1).
+        let start = [0x10, first_step, 0x3a, 2, 0x08, 1];
+        assert!(events.iter().any(|file| file.windows(6).any(|bytes| bytes == start)), "{first_step}");
+    }
+    assert!(events.iter().all(|file| file.windows(9).any(|bytes| bytes == b"valid/nll")));
+}
+
 #[test]
 fn a_run_that_is_complete_is_left_as_it_is() {
     let scene = Scene::trained();

@@ -177,9 +177,7 @@ fn open_report<'a>(
     let steps = (trainer.progress().step, experiment.training.steps);
     let detokenize = Box::new(|tokens: &[i64]| data.tokenizers.target.decode(tokens));
     // Forward, and twice as much backward; a multiplication and an addition.
-    let operations = |window: &Window| {
-        6.0 * model.multiplications(window.source_tokens, window.tokens)
-    };
+    let operations = |window: &Window| 6.0 * model.multiplications(window.source_tokens, window.tokens);
     let machine = Machine {
         device: runtime.device,
         matrix_peak: matrix_peak(runtime.device, runtime.compute, 1024, 0.1),

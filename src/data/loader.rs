@@ -91,7 +91,8 @@ impl Loader {
                 let pass = sampler.epoch();
                 let rows = sampler.next_batch().to_vec();
                 let batch = assembler.batch(&rows, pass);
-                let loaded = Loaded { batch, rows, pass, epoch: sampler.epoch(), position: sampler.position() };
+                let loaded =
+                    Loaded { batch, rows, pass, epoch: sampler.epoch(), position: sampler.position() };
                 if sender.send(loaded).is_err() {
                     return;
                 }
@@ -116,7 +117,10 @@ mod tests {
     use super::*;
 
     fn examples(count: i64) -> Arc<[Example]> {
-        let row = |n: i64| Example { source: vec![4 + n % 5; n as usize % 7 + 1], target: vec![4; n as usize % 5 + 1] };
+        let row = |n: i64| Example {
+            source: vec![4 + n % 5; n as usize % 7 + 1],
+            target: vec![4; n as usize % 5 + 1],
+        };
         (0..count).map(row).collect()
     }
 

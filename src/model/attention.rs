@@ -118,7 +118,9 @@ impl Attention {
             None => {
                 let padding = mask.padding_of().map(cast);
                 let causal = matches!(mask, Mask::Causal);
-                Tensor::scaled_dot_product_attention(&query, &keys, &values, padding, 0.0, causal, None, false)
+                Tensor::scaled_dot_product_attention(
+                    &query, &keys, &values, padding, 0.0, causal, None, false,
+                )
             }
         };
         self.output.forward(&heads.transpose(1, 2).flatten(2, 3)) // (B, T, D)

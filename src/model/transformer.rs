@@ -226,7 +226,11 @@ struct Residual {
 
 impl Residual {
     fn new(scope: Scope, config: &TransformerConfig) -> Residual {
-        Residual { norm: Norm::new(scope, config), place: config.norm_place, dropout: config.residual_dropout() }
+        Residual {
+            norm: Norm::new(scope, config),
+            place: config.norm_place,
+            dropout: config.residual_dropout(),
+        }
     }
 
     fn around(&self, x: &Tensor, noise: Option<&Noise>, part: impl FnOnce(&Tensor) -> Tensor) -> Tensor {

@@ -10,6 +10,7 @@ pub use config::{
 };
 
 pub mod clock;
+pub mod curves;
 pub mod ema;
 pub mod gradients;
 pub mod loss;
@@ -21,5 +22,6 @@ pub mod parts;
 pub mod progress;
 pub mod report;
 pub mod schedule;
+pub mod tensorboard;
 pub mod trainer;
 pub mod validation;

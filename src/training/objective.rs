@@ -78,9 +78,11 @@ fn with_guesses(model: &Transformer, batch: &Batch, memory: &Memory, share: f64,
     let longest = batch.target_in.size()[1];
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     // Never BOS at the head of a row, for there is nothing before it.
-    let inner = batch.target_lengths.iter().enumerate().flat_map(|(row, &length)| {
-        (1..length).map(move |t| row as i64 * longest + t)
-    });
+    let inner = batch
+        .target_lengths
+        .iter()
+        .enumerate()
+        .flat_map(|(row, &length)| (1..length).map(move |t| row as i64 * longest + t));
     let places: Vec<i64> = inner.filter(|_| random.random_bool(share)).collect();
     if places.is_empty() {
         return batch.target_in.shallow_clone();

@@ -80,7 +80,8 @@ impl Optimizer {
     pub fn new(config: &TrainingConfig, params: &Params) -> Result<Optimizer> {
         let rule = Rule::new(config);
         let zeros = |param: &Param| param.tensor.zeros_like().set_requires_grad(false);
-        let state = params.iter().map(|param| rule.names().1.iter().map(|_| zeros(param)).collect()).collect();
+        let state =
+            params.iter().map(|param| rule.names().1.iter().map(|_| zeros(param)).collect()).collect();
         let groups = groups(config, params, rule.weight_decay())?;
         Ok(Optimizer { rule, groups, state, step: Tensor::zeros([], (Kind::Float, params.device())) })
     }
@@ -197,7 +198,8 @@ pub fn matching<'p>(params: &'p Params, pattern: &str, key: &str) -> Result<Vec<
     if found.is_empty() {
         let example = params.iter().next().map_or("", |param| param.name.as_str());
         let message = format!("`{key}` must fit the name of a weight, but `{pattern}` fits none");
-        let hint = format!("names are such as `{example}`; `seqloom inspect RUN --tensors` lists those of a run");
+        let hint =
+            format!("names are such as `{example}`; `seqloom inspect RUN --tensors` lists those of a run");
         return Err(Error::input(message).hint(hint));
     }
     Ok(found)

@@ -1,16 +1,19 @@
-//! What training tells people: a bar or lines on the terminal, `train.log`, `metrics.csv`, `samples/`.
+//! What training tells people: a bar or lines on the terminal, `train.log`, `metrics.csv`, `samples/`,
+//! `curves.svg`, and an event file for TensorBoard.
 //!
 //! Besides cli/ the only file that writes to the terminal.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::clock::Since;
+use super::clock::{Since, wall_time};
+use super::curves;
 use super::metrics::{MetricsFile, Validation, Window};
+use super::tensorboard::EventFile;
 use crate::data::dataset::Dataset;
 use crate::data::pairs::Pair;
 use crate::decoding::search::Hypothesis;
@@ -19,6 +22,9 @@ use crate::runtime::memory;
 
 /// Sources, references and outputs of a validation, as text.
 pub type Detokenize<'a> = Box<dyn Fn(&[i64]) -> String + 'a>;
+
+/// `curves.svg` is not drawn again for rows of training figures that come sooner than this, in seconds.
+const BETWEEN_DRAWINGS: f64 = 10.0;
 
 /// The machine, for the figures about it.
 pub struct Machine<'a> {
@@ -35,6 +41,10 @@ pub struct Report<'a> {
     machine: Machine<'a>,
     metrics: MetricsFile,
     log: File,
+    /// Nothing once it could not be written.
+    events: Option<EventFile>,
+    /// When `curves.svg` was drawn last.
+    drawn: Option<Since>,
     folder: PathBuf,
     bar: Option<ProgressBar>,
     detokenize: Detokenize<'a>,
@@ -70,6 +80,8 @@ impl<'a> Report<'a> {
             machine,
             metrics: MetricsFile::open(&folder.join("metrics.csv"), metrics_bytes)?,
             log,
+            events: Some(EventFile::create(folder, wall_time(), steps.0 + 1)?),
+            drawn: None,
             folder: folder.to_path_buf(),
             bar: std::io::stderr().is_terminal().then(|| bar(steps)),
             detokenize,
@@ -111,11 +123,13 @@ impl<'a> Report<'a> {
         waited: f64,
     ) -> Result<()> {
         self.metrics.training(step, epoch, learning_rate, window)?;
+        let pace = self.pace(window, waited);
+        self.scalars(step, &training_scalars(window, learning_rate, &pace));
         let line = format!(
-            "step {step}: loss {:.4}, gradient norm {:.3}, lr {learning_rate:.2e}, {}{}",
+            "step {step}: loss {:.4}, gradient norm {:.3}, lr {learning_rate:.2e}, {pace}{}{}",
             window.loss_per_token(),
             window.mean_gradient_norm(),
-            self.pace(window, waited),
+            if window.skipped > 0 { format!(", {} updates skipped", window.skipped) } else { String::new() },
             self.time_left(step),
         );
         // Where there is a bar, it says the most of this already.
@@ -123,26 +137,23 @@ impl<'a> Report<'a> {
             talk(&line);
         }
         self.log_line(&line);
+        if self.drawn.is_none_or(|drawn| drawn.seconds() >= BETWEEN_DRAWINGS) {
+            self.draw();
+        }
         self.begin_anew(waited);
         Ok(())
     }
 
     /// How fast it goes, and what keeps it from going faster.
-    fn pace(&self, window: &Window, waited: f64) -> String {
+    fn pace(&self, window: &Window, waited: f64) -> Pace {
         let seconds = self.since.seconds().max(1e-9);
-        let mut line = format!(
-            "{:.0} target tokens/s, {:.0} % of the matrix peak, padding {:.1} %, waiting {:.1} %, {:.2} GiB",
-            self.speed(),
-            100.0 * (self.machine.operations)(window) / seconds / self.machine.matrix_peak,
-            100.0 * window.padding(),
-            100.0 * (waited - self.waited) / seconds,
-            memory::peak(self.machine.device) as f64 / (1u64 << 30) as f64,
-        );
-        if window.skipped > 0 {
-            // Writing to a string cannot fail.
-            let _ = write!(line, ", {} updates skipped", window.skipped);
+        Pace {
+            tokens_per_second: self.speed(),
+            peak_share: (self.machine.operations)(window) / seconds / self.machine.matrix_peak,
+            padding: window.padding(),
+            waiting: (waited - self.waited) / seconds,
+            memory: memory::peak(self.machine.device) as f64 / (1u64 << 30) as f64,
         }
-        line
     }
 
     /// What is measured from here on belongs to the next row.
@@ -181,9 +192,18 @@ impl<'a> Report<'a> {
     /// A validation was made.
     pub fn validated(&mut self, step: u64, epoch: u64, found: &Validation, better: bool) -> Result<()> {
         self.metrics.validation(step, epoch, found)?;
+        let scalars = [
+            ("valid/nll", found.nll),
+            ("valid/perplexity", found.nll.exp()),
+            ("valid/token_accuracy", found.token_accuracy),
+            ("valid/exact_match", found.exact_match),
+            ("valid/error_rate", found.error_rate),
+        ];
+        self.scalars(step, &scalars);
         let mut line = format!("step {step}: validation: {found}");
         line.push_str(if better { " (best)" } else { "" });
         self.say(&line);
+        self.draw();
         // The time that it took is none of training's.
         self.begin_anew(self.waited);
         Ok(())
@@ -209,8 +229,9 @@ impl<'a> Report<'a> {
         self.metrics.flush()
     }
 
-    /// Takes the bar away.
+    /// Draws the figures a last time and takes the bar away.
     pub fn close(&mut self) {
+        self.draw();
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -221,17 +242,77 @@ impl<'a> Report<'a> {
         let _ = writeln!(self.log, "[{:>8.1} s] {line}", self.started.seconds());
     }
 
+    /// Numbers for TensorBoard, by name. To watch must not end training either, so a file that cannot be written is
+    /// given up: `metrics.csv` has the figures. What would follow half a record could not be read, so nothing does.
+    fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) {
+        let Some(events) = &mut self.events else { return };
+        if let Err(error) = events.scalars(wall_time(), step, scalars) {
+            self.events = None;
+            self.say(&format!("note: {}; TensorBoard sees no more of this run", error.message()));
+        }
+    }
+
+    /// Draws `curves.svg`. A failure is noted in `train.log` and no more: the next drawing may succeed.
+    fn draw(&mut self) {
+        if let Err(error) = curves::draw(&self.folder) {
+            self.log_line(&format!("note: {}", error.message()));
+        }
+        self.drawn = Some(Since::now());
+    }
+
     /// Target tokens per second since the last line.
     fn speed(&self) -> f64 {
         self.tokens as f64 / self.since.seconds().max(1e-9)
     }
 
     fn time_left(&self, step: u64) -> String {
-        let per_step =
-            self.started.seconds() / step.saturating_sub(self.first_step).max(1) as f64;
+        let per_step = self.started.seconds() / step.saturating_sub(self.first_step).max(1) as f64;
         let seconds = per_step * self.last_step.saturating_sub(step) as f64;
         format!(", {}:{:02} min left", seconds as u64 / 60, seconds as u64 % 60)
     }
+}
+
+/// How fast training goes, since the last row of figures.
+struct Pace {
+    tokens_per_second: f64,
+    /// Share of the operations per second that the machine's matrix products reach at most.
+    peak_share: f64,
+    /// Share of the positions that are padding.
+    padding: f64,
+    /// Share of the time in which updates waited for their batches.
+    waiting: f64,
+    /// The most memory so far, in GiB.
+    memory: f64,
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.0} target tokens/s, {:.0} % of the matrix peak, padding {:.1} %, waiting {:.2} %, {:.2} GiB",
+            self.tokens_per_second,
+            100.0 * self.peak_share,
+            100.0 * self.padding,
+            100.0 * self.waiting,
+            self.memory,
+        )
+    }
+}
+
+fn training_scalars(window: &Window, learning_rate: f64, pace: &Pace) -> [(&'static str, f64); 11] {
+    [
+        ("train/loss", window.loss_per_token()),
+        ("train/nll", window.nll_per_token()),
+        ("train/perplexity", window.nll_per_token().exp()),
+        ("train/gradient_norm", window.mean_gradient_norm()),
+        ("train/learning_rate", learning_rate),
+        ("train/skipped", window.skipped as f64),
+        ("train/tokens_per_second", pace.tokens_per_second),
+        ("train/matrix_peak_share", pace.peak_share),
+        ("train/padding", pace.padding),
+        ("train/waiting", pace.waiting),
+        ("train/memory_gib", pace.memory),
+    ]
 }
 
 /// A line on stderr. Who does not listen any more is no reason to stop.

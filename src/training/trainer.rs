@@ -73,8 +73,7 @@ impl<'a> Trainer<'a> {
             }
             None => Progress { data, ..Progress::default() },
         };
-        let assembler =
-            Assembler::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
+        let assembler = Assembler::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
         progress.tokens_per_batch = match (parts.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
             (TokensPerBatch::Auto, 0) => budget_for(&parts, &assembler)?,
@@ -286,7 +285,9 @@ fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
     let moves = |name: &str| !config.freeze.iter().any(|pattern| WildMatch::new(pattern).matches(name));
     match params.iter().any(|param| moves(&param.name)) {
         true => Ok(()),
-        false => Err(Error::input("`training.freeze` must leave a weight to train, but it names all of them")),
+        false => {
+            Err(Error::input("`training.freeze` must leave a weight to train, but it names all of them"))
+        }
     }
 }
 

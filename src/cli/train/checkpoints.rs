@@ -52,14 +52,17 @@ impl Store for Checkpoints<'_> {
         let (run, keep_last) = (self.run.clone(), self.keep_last);
         let thread = std::thread::Builder::new().name("checkpoint".to_owned());
         let writing = thread.spawn(move || write(&run, keep_last, &header, &snapshot));
-        let failed = |error| Error::failure(format!("cannot start the thread that writes checkpoints: {error}"));
+        let failed =
+            |error| Error::failure(format!("cannot start the thread that writes checkpoints: {error}"));
         self.writing = Some(writing.map_err(failed)?);
         Ok(())
     }
 
     fn settle(&mut self, wait: bool) -> Result<()> {
         match self.writing.take_if(|writing| wait || writing.is_finished()) {
-            Some(writing) => writing.join().map_err(|_| Error::failure("a checkpoint could not be written"))?,
+            Some(writing) => {
+                writing.join().map_err(|_| Error::failure("a checkpoint could not be written"))?
+            }
             None => Ok(()),
         }
     }

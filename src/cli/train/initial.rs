@@ -29,7 +29,8 @@ impl Initial {
     pub fn read(path: &Path, extend: bool) -> Result<Initial> {
         let path = locate_model(path)?;
         let (header, weights) = model_file::read(&path)?;
-        let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(path.display()))?;
+        let tokenizers =
+            Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(path.display()))?;
         Ok(Initial { path, tokenizers, weights, extend })
     }
 
@@ -89,7 +90,9 @@ impl Initial {
         let special = crate::data::vocabulary::SPECIALS.len() as i64;
         let rows_grow = |name: &str| name.ends_with("_embedding.weight") || name == "output.weight";
         let grown = |name: &str, tensor: Tensor| -> Tensor {
-            let (have, Some(want)) = (tensor.size(), params.get(name).map(Tensor::size)) else { return tensor };
+            let (have, Some(want)) = (tensor.size(), params.get(name).map(Tensor::size)) else {
+                return tensor;
+            };
             let may = rows_grow(name) && have.len() == 2 && want.len() == 2 && have[1] == want[1];
             if !may || want[0] <= have[0] || have[0] <= special {
                 return tensor;

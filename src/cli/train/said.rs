@@ -25,7 +25,8 @@ pub fn introduce(
         counted.map(|param| param.tensor.numel()).sum()
     };
     let (numbers, moving) = (count(true), count(false));
-    let frozen = if moving < numbers { format!(", {} of them frozen", numbers - moving) } else { String::new() };
+    let frozen =
+        if moving < numbers { format!(", {} of them frozen", numbers - moving) } else { String::new() };
     let device = match runtime.device {
         Device::Cpu => format!("the CPU ({} threads)", runtime.threads),
         other => format!("{other:?}"),

@@ -1,0 +1,336 @@
+//! `curves.svg`: the figures of a run as a picture that any browser shows, made from `metrics.csv` alone.
+//!
+//! It knows the names of the columns that it draws, and nothing of what else stands in the file. It reads no clock.
+
+mod axis;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use axis::{Axis, four_digits, with_commas};
+
+use crate::error::{Error, Result};
+
+/// A line of a panel: one column of the rows of one kind.
+struct Curve {
+    name: &'static str,
+    kind: &'static str,
+    column: &'static str,
+    colour: &'static str,
+    width: f64,
+}
+
+/// What the vertical axis of a panel spans.
+#[derive(PartialEq)]
+enum Scale {
+    /// Losses and norms fall by orders of magnitude. On a linear axis all but the first updates would be a flat line.
+    Log,
+    /// Shares as percent, always from 0 to 100, so that two runs compare at a glance.
+    Percent,
+    /// From 0 to the largest value.
+    Linear,
+}
+
+struct Panel {
+    title: &'static str,
+    height: f64,
+    scale: Scale,
+    curves: &'static [Curve],
+}
+
+// From the colours of Okabe and Ito, which people tell apart whatever their colour vision.
+const BLUE: &str = "#0072b2";
+const SKY: &str = "#56b4e9";
+const GREEN: &str = "#009e73";
+const VERMILION: &str = "#d55e00";
+const PURPLE: &str = "#cc79a7";
+const THIN: f64 = 1.6;
+/// Without label smoothing the loss is the nll, and must be seen behind it.
+const THICK: f64 = 3.2;
+
+const PANELS: [Panel; 4] = [
+    Panel {
+        title: "Loss per token",
+        height: 210.0,
+        scale: Scale::Log,
+        curves: &[
+            Curve { name: "training loss", kind: "train", column: "loss", colour: SKY, width: THICK },
+            Curve { name: "training nll", kind: "train", column: "nll", colour: BLUE, width: THIN },
+            Curve { name: "validation nll", kind: "valid", column: "nll", colour: VERMILION, width: THIN },
+        ],
+    },
+    Panel {
+        title: "Validation, %",
+        height: 170.0,
+        scale: Scale::Percent,
+        curves: &[
+            Curve {
+                name: "token accuracy",
+                kind: "valid",
+                column: "token_accuracy",
+                colour: BLUE,
+                width: THIN,
+            },
+            Curve { name: "exact match", kind: "valid", column: "exact_match", colour: GREEN, width: THIN },
+            Curve { name: "error rate", kind: "valid", column: "error_rate", colour: VERMILION, width: THIN },
+        ],
+    },
+    Panel {
+        title: "Learning rate",
+        height: 100.0,
+        scale: Scale::Linear,
+        curves: &[Curve {
+            name: "learning rate",
+            kind: "train",
+            column: "learning_rate",
+            colour: GREEN,
+            width: THIN,
+        }],
+    },
+    Panel {
+        title: "Gradient norm",
+        height: 100.0,
+        scale: Scale::Log,
+        curves: &[Curve {
+            name: "before clipping",
+            kind: "train",
+            column: "gradient_norm",
+            colour: PURPLE,
+            width: THIN,
+        }],
+    },
+];
+
+const WIDTH: f64 = 900.0;
+/// Where the plots begin and end, from the left.
+const LEFT: f64 = 66.0;
+const RIGHT: f64 = 866.0;
+/// What stands above the first panel, above the plot of each, and below the last one.
+const TOP: f64 = 46.0;
+const HEADING: f64 = 40.0;
+const BOTTOM: f64 = 50.0;
+/// A long run has more rows than a screen has columns.
+const MOST_POINTS: usize = 1000;
+/// So few points that each is worth a dot.
+const FEW_POINTS: usize = 40;
+
+/// Writes `curves.svg` of the run in `folder` from its `metrics.csv`. A reader never meets half a picture.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn draw(folder: &Path) -> Result<()> {
+    let metrics = folder.join("metrics.csv");
+    let text = fs::read(&metrics).map_err(|error| Error::file("read", &metrics, &error))?;
+    let title = folder.file_name().unwrap_or_default().to_string_lossy();
+    let picture = svg(&title, &String::from_utf8_lossy(&text));
+    let (path, partial) = (folder.join("curves.svg"), folder.join(".partial-curves.svg"));
+    let written = fs::write(&partial, picture).and_then(|()| fs::rename(&partial, &path));
+    written.map_err(|error| Error::file("write", &path, &error))
+}
+
+/// The picture of a `metrics.csv`, whatever is in it: rows that are not whole and cells that are no finite numbers are
+/// left out, and a panel without any says so.
+pub fn svg(title: &str, metrics: &str) -> String {
+    let table = Table::read(metrics);
+    let last_step = table.points("step", |_| true).iter().map(|point| point.0).fold(1.0, f64::max);
+    let mut steps = Axis::exact(0.0, last_step, 9);
+    steps.ticks.retain(|tick| tick.fract() == 0.0);
+
+    let mut body = String::new();
+    let mut top = TOP;
+    for panel in &PANELS {
+        top += HEADING;
+        panel.draw(&table, &steps, top, &mut body);
+        top += panel.height;
+    }
+    for &tick in &steps.ticks {
+        let (x, y, label) = (across(&steps, tick), top + 18.0, steps.label(tick));
+        text(&mut body, (x, y), "text-anchor=\"middle\" fill=\"#555\"", &label);
+    }
+    let middle = ((LEFT + RIGHT) / 2.0, top + 38.0);
+    text(&mut body, middle, "text-anchor=\"middle\" fill=\"#555\"", "updates");
+    text(&mut body, (LEFT, 34.0), "font-size=\"18\" font-weight=\"bold\"", title);
+    text(&mut body, (RIGHT, 34.0), "text-anchor=\"end\" fill=\"#555\"", &table.progress());
+
+    let height = top + BOTTOM;
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+         viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
+         <title>{}</title>\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n{body}</svg>\n",
+        escaped(title)
+    )
+}
+
+impl Panel {
+    /// Adds the panel, whose plot begins at `top`.
+    fn draw(&self, table: &Table, steps: &Axis, top: f64, out: &mut String) {
+        let factor = if self.scale == Scale::Percent { 100.0 } else { 1.0 };
+        let lines: Vec<Vec<Point>> = self.curves.iter().map(|curve| curve.points(table, factor)).collect();
+        let values: Vec<f64> = lines.iter().flatten().map(|point| point.1).collect();
+        let mut axis = match self.scale {
+            Scale::Log => Axis::log(&values, (self.height / 28.0) as usize),
+            Scale::Percent => Axis::exact(0.0, 100.0, 5),
+            Scale::Linear => Axis::from_zero(&values, (self.height / 25.0) as usize),
+        };
+        if values.is_empty() {
+            axis.ticks.clear();
+        }
+        let cut = self.scale == Scale::Percent && values.iter().any(|&value| value > 100.0);
+        let heading = if cut { " (cut at 100)" } else { "" };
+        text(out, (LEFT, top - 10.0), "font-weight=\"bold\"", &format!("{}{heading}", self.title));
+
+        let down = |value: f64| top + self.height * (1.0 - axis.place(value).clamp(0.0, 1.0));
+        self.draw_frame(steps, &axis, top, &down, out);
+        if values.is_empty() {
+            let middle = ((LEFT + RIGHT) / 2.0, top + self.height / 2.0 + 4.0);
+            text(out, middle, "text-anchor=\"middle\" fill=\"#777\"", "no figures yet");
+        }
+        for (n, (curve, line)) in self.curves.iter().zip(&lines).enumerate() {
+            let place = (RIGHT - 180.0 * (self.curves.len() - n) as f64, top - 10.0);
+            curve.draw_legend(line, &self.scale, place, out);
+            let line = thinned(line.iter().filter(|point| axis.takes(point.1)).copied().collect());
+            let places: Vec<Point> =
+                line.iter().map(|point| (across(steps, point.0), down(point.1))).collect();
+            curve.draw(&places, out);
+        }
+    }
+
+    /// The grid, the labels on the left, and the frame on top of the grid.
+    fn draw_frame(&self, steps: &Axis, axis: &Axis, top: f64, down: &dyn Fn(f64) -> f64, out: &mut String) {
+        let mut grid = String::new();
+        for &tick in &steps.ticks {
+            let _ = write!(grid, "M{:.1} {top}v{}", across(steps, tick), self.height);
+        }
+        for &tick in &axis.ticks {
+            let _ = write!(grid, "M{LEFT} {:.1}H{RIGHT}", down(tick));
+            let place = (LEFT - 8.0, down(tick) + 4.0);
+            text(out, place, "text-anchor=\"end\" fill=\"#555\"", &axis.label(tick));
+        }
+        let _ = writeln!(out, "<path d=\"{grid}\" stroke=\"#e4e4e4\"/>");
+        let (width, height) = (RIGHT - LEFT, self.height);
+        let frame = format!("x=\"{LEFT}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"");
+        let _ = writeln!(out, "<rect {frame} fill=\"none\" stroke=\"#999\"/>");
+    }
+}
+
+impl Curve {
+    fn points(&self, table: &Table, factor: f64) -> Vec<Point> {
+        let points = table.points(self.column, |kind| kind == self.kind);
+        points.into_iter().map(|(step, value)| (step, factor * value)).collect()
+    }
+
+    /// The line through these places, and dots where they are few.
+    fn draw(&self, places: &[Point], out: &mut String) {
+        let Some(((x, y), rest)) = places.split_first() else { return };
+        let mut line = format!("M{x:.1} {y:.1}");
+        for (x, y) in rest {
+            let _ = write!(line, "L{x:.1} {y:.1}");
+        }
+        let Curve { name, colour, width, .. } = self;
+        let style = format!("fill=\"none\" stroke=\"{colour}\" stroke-linejoin=\"round\"");
+        let _ = writeln!(
+            out,
+            "<path class=\"curve\" d=\"{line}\" {style} stroke-width=\"{width}\"><title>{name}</title></path>"
+        );
+        if places.len() <= FEW_POINTS {
+            // A line of no length with round ends is a dot.
+            let dots: String = places.iter().map(|(x, y)| format!("M{x:.1} {y:.1}h0")).collect();
+            let _ = writeln!(out, "<path d=\"{dots}\" {style} stroke-width=\"5\" stroke-linecap=\"round\"/>");
+        }
+    }
+
+    /// A stroke of its colour, its name, and the last value.
+    fn draw_legend(&self, line: &[Point], scale: &Scale, (x, y): Point, out: &mut String) {
+        let Curve { name, colour, .. } = self;
+        let _ = writeln!(out, "<path d=\"M{x} {}h18\" stroke=\"{colour}\" stroke-width=\"3\"/>", y - 4.0);
+        let last = match (line.last(), scale) {
+            (None, _) => String::new(),
+            (Some((_, value)), Scale::Percent) => format!(" {value:.2} %"),
+            (Some((_, value)), _) => format!(" {}", four_digits(*value)),
+        };
+        text(out, (x + 24.0, y), "", &format!("{name}{last}"));
+    }
+}
+
+/// Across and down, or a step and a value.
+type Point = (f64, f64);
+
+/// The cells of `metrics.csv`.
+struct Table<'a> {
+    header: Vec<&'a str>,
+    rows: Vec<Vec<&'a str>>,
+}
+
+impl<'a> Table<'a> {
+    /// Takes the rows that are whole: as many cells as the header, and the end of the line. No cell of this file needs
+    /// quotes, so none are looked for.
+    fn read(text: &'a str) -> Table<'a> {
+        let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+        let rows = lines.map(|line| line.split(',').collect::<Vec<_>>());
+        let rows = rows.filter(|row| row.len() == header.len()).collect();
+        Table { header, rows }
+    }
+
+    fn place(&self, column: &str) -> Option<usize> {
+        self.header.iter().position(|name| *name == column)
+    }
+
+    /// Step and value of the rows of a kind that have a finite number there.
+    fn points(&self, column: &str, of_kind: impl Fn(&str) -> bool) -> Vec<Point> {
+        let places = (self.place("step"), self.place("kind"), self.place(column));
+        let (Some(step), Some(kind), Some(value)) = places else { return Vec::new() };
+        let rows = self.rows.iter().filter(|row| of_kind(row[kind]));
+        let numbers = rows.filter_map(|row| Some((row[step].parse().ok()?, row[value].parse().ok()?)));
+        numbers
+            .filter(|(step, value): &Point| step.is_finite() && *step >= 0.0 && value.is_finite())
+            .collect()
+    }
+
+    /// How far the run is.
+    fn progress(&self) -> String {
+        match self.points("epoch", |_| true).last() {
+            Some(&(step, epoch)) => format!("update {}, epoch {epoch}", with_commas(step)),
+            None => String::new(),
+        }
+    }
+}
+
+/// Evenly chosen points, the first and the last among them.
+fn thinned(points: Vec<Point>) -> Vec<Point> {
+    let last = points.len().saturating_sub(1);
+    if last < MOST_POINTS {
+        return points;
+    }
+    (0..MOST_POINTS).map(|n| points[n * last / (MOST_POINTS - 1)]).collect()
+}
+
+/// Where a step lies, from the left.
+fn across(steps: &Axis, step: f64) -> f64 {
+    LEFT + (RIGHT - LEFT) * steps.place(step)
+}
+
+/// Adds a text. Writing to a string cannot fail, here and above.
+fn text(out: &mut String, (x, y): Point, attributes: &str, words: &str) {
+    let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{}</text>", escaped(words));
+}
+
+/// A text as XML has it. A folder's name may hold characters that XML has no way to write.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            control if control.is_control() => out.push('\u{fffd}'),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

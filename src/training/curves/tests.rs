@@ -1,0 +1,174 @@
+//! Pictures of made-up figures, read back by an XML parser.
+
+use std::fmt::Write as _;
+
+use super::{Axis, MOST_POINTS, draw, svg};
+
+const HEADER: &str = "step,epoch,kind,learning_rate,loss,nll,perplexity,gradient_norm,target_tokens,token_accuracy,exact_match,error_rate,unfinished\n";
+
+/// A header and three rows as a run writes them.
+fn short_run() -> String {
+    let rows = "50,1,train,2.5e-4,3.5,3.1,22.2,4.5,51200,,,,\n\
+                100,2,train,5e-4,2.5,2.1,8.17,2.5,51200,,,,\n\
+                100,2,valid,,,1.9,6.69,,,0.61,0.12,0.9,3\n";
+    HEADER.to_owned() + rows
+}
+
+/// The `d` of each curve, by its name. It must be a whole picture, and all in it must lie on the page.
+#[track_caller]
+fn curves(picture: &str) -> Vec<(String, String)> {
+    let document = roxmltree::Document::parse(picture).unwrap();
+    let root = document.root_element();
+    assert_eq!(
+        (root.tag_name().name(), root.tag_name().namespace()),
+        ("svg", Some("http://www.w3.org/2000/svg"))
+    );
+    assert!(
+        !picture.contains("NaN") && !picture.contains("inf") && !picture.contains("<script"),
+        "{picture}"
+    );
+    let named = |node: roxmltree::Node| {
+        let name = node.children().find(|child| child.has_tag_name(("http://www.w3.org/2000/svg", "title")));
+        (name.unwrap().text().unwrap().to_owned(), node.attribute("d").unwrap().to_owned())
+    };
+    document.descendants().filter(|node| node.attribute("class") == Some("curve")).map(named).collect()
+}
+
+fn names(picture: &str) -> Vec<String> {
+    curves(picture).into_iter().map(|(name, _)| name).collect()
+}
+
+const ALL: [&str; 8] = [
+    "training loss",
+    "training nll",
+    "validation nll",
+    "token accuracy",
+    "exact match",
+    "error rate",
+    "learning rate",
+    "before clipping",
+];
+
+#[test]
+fn a_run_has_a_curve_for_each_figure() {
+    let picture = svg("dates", &short_run());
+    assert_eq!(names(&picture), ALL);
+    for said in [
+        "Loss per token",
+        "Validation, %",
+        "Learning rate",
+        "Gradient norm",
+        "updates",
+        "update 100, epoch 2",
+    ] {
+        assert!(picture.contains(&format!(">{said}</text>")), "{said}");
+    }
+    // The legend has the last value of each.
+    for said in
+        ["training nll 2.100", "validation nll 1.900", "exact match 12.00 %", "learning rate 5.000e-4"]
+    {
+        assert!(picture.contains(&format!(">{said}</text>")), "{said}: {picture}");
+    }
+}
+
+#[test]
+fn a_curve_goes_through_its_points() {
+    let found = curves(&svg("dates", &short_run()));
+    // Steps 50 and 100 of 100 lie in the middle and at the right edge; 5e-4 is 5/6 of 6e-4, the axis's end.
+    assert_eq!(found[6].1, "M466.0 604.3L866.0 562.7");
+    // 61 % of a plot that is 170 high and begins at 336.
+    assert_eq!(found[3].1, "M866.0 402.3");
+}
+
+#[test]
+fn columns_are_known_by_their_names_and_others_do_no_harm() {
+    let picture = svg("a", "kind,new,step,nll,newer\ntrain,x,1,2.0,\nvalid,y,2,1.0,9\ntrain,x,3,1.5,7\n");
+    assert_eq!(names(&picture), ["training nll", "validation nll"]);
+}
+
+#[test]
+fn a_run_without_figures_is_a_picture_that_says_so() {
+    for metrics in ["", "\n", HEADER, HEADER.trim_end(), "no,such,columns\n1,2,3\n", "\u{fffd}\u{0}\n,,\n"] {
+        let picture = svg("a", metrics);
+        assert_eq!(names(&picture), [""; 0], "{metrics:?}");
+        assert_eq!(picture.matches("no figures yet").count(), 4, "{metrics:?}");
+    }
+}
+
+#[test]
+fn one_row_is_a_dot() {
+    let picture = svg("a", &(HEADER.to_owned() + "5,0,train,1e-4,3.5,3.1,22.2,4.5,51200,,,,\n"));
+    assert_eq!(names(&picture), ["training loss", "training nll", "learning rate", "before clipping"]);
+    assert_eq!(picture.matches("h0\"").count(), 4);
+}
+
+#[test]
+fn what_is_no_number_is_left_out() {
+    let rows = "10,0,train,NaN,inf,1e999,-inf,nan,1,,,,\n\
+                10,0,valid,,,0,,,,x,-,1e400,\n\
+                nan,0,train,1,1,1,1,1,1,,,,\n\
+                -5,0,train,1,1,1,1,1,1,,,,\n\
+                20,0,train,-1,-2.0,0,,0,1,,,,\n";
+    assert_eq!(names(&svg("a", &(HEADER.to_owned() + rows))), ["learning rate"]);
+    let extremes = "18446744073709551615,0,train,1.7e308,5e-324,1.7e308,,2.3e-308,1,,,,\n";
+    curves(&svg("a", &(HEADER.to_owned() + extremes)));
+}
+
+#[test]
+fn a_row_that_is_not_whole_is_left_out() {
+    let whole = short_run();
+    for (end, _) in whole.char_indices() {
+        let found = names(&svg("a", &whole[..end]));
+        assert!(found.iter().all(|name| ALL.contains(&name.as_str())));
+    }
+    // Cut within a number, it would be another number.
+    let cut = whole.clone() + "150,3,train,5e-4,2.25,1.8,6.0,2.5,5";
+    assert_eq!(svg("a", &cut), svg("a", &whole));
+}
+
+#[test]
+fn an_error_rate_of_more_than_all_is_drawn_at_the_edge_and_the_heading_says_it() {
+    let picture = svg("a", &(HEADER.to_owned() + "1,0,valid,,,1.0,2.7,,,0.1,0.0,3.5,0\n"));
+    assert!(picture.contains("Validation, % (cut at 100)"));
+    let top = curves(&picture).into_iter().find(|(name, _)| name == "error rate").unwrap().1;
+    assert_eq!(top, "M866.0 336.0");
+}
+
+#[test]
+fn a_long_run_is_thinned_and_keeps_its_ends() {
+    let mut metrics = HEADER.to_owned();
+    for step in 1..=12_345 {
+        writeln!(metrics, "{step},0,train,1e-3,{0},{0},,1.5,9,,,,", 10.0 / f64::from(step)).unwrap();
+    }
+    let picture = svg("a", &metrics);
+    let line = &curves(&picture)[0].1;
+    assert_eq!(line.matches(['M', 'L']).count(), MOST_POINTS);
+    let steps = Axis::exact(0.0, 12_345.0, 9);
+    assert!(line.starts_with(&format!("M{:.1} ", super::across(&steps, 1.0))), "{}", &line[..20]);
+    assert!(line.rsplit('L').next().unwrap().starts_with("866.0 "));
+    assert!(picture.len() < 100_000, "{}", picture.len());
+}
+
+#[test]
+fn any_name_of_a_run_can_be_written() {
+    let picture = svg("a<b>&\"c\"\u{1}\u{ffff}機", HEADER);
+    let document = roxmltree::Document::parse(&picture).unwrap();
+    assert_eq!(
+        document.root_element().first_element_child().unwrap().text(),
+        Some("a<b>&\"c\"\u{fffd}\u{fffd}機")
+    );
+}
+
+#[test]
+fn it_is_written_beside_its_place_and_replaces_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = draw(folder.path()).unwrap_err();
+    assert!(missing.message().contains("metrics.csv"), "{missing}");
+    for metrics in [HEADER.to_owned(), short_run()] {
+        std::fs::write(folder.path().join("metrics.csv"), &metrics).unwrap();
+        draw(folder.path()).unwrap();
+        let title = folder.path().file_name().unwrap().to_str().unwrap();
+        assert_eq!(std::fs::read_to_string(folder.path().join("curves.svg")).unwrap(), svg(title, &metrics));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
