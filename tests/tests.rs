@@ -10,3 +10,4 @@ mod model;
 mod resume;
 mod structure;
 mod support;
+mod training;

@@ -3,13 +3,25 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use clap::Args;
+use tch::{Device, Kind};
+
 use super::print;
 use crate::error::Result;
-use crate::runtime::{gpus, load_cuda};
+use crate::runtime::{Runtime, RuntimeConfig, gpus, has_fast_bf16, load_cuda};
 use crate::shim::libtorch_version;
+use crate::training::clock::matrix_peak;
+
+/// Arguments of `seqloom doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Measures how fast this machine multiplies matrices: what training holds its own speed against
+    #[arg(long)]
+    bench: bool,
+}
 
 /// Prints to standard output.
-pub fn run() -> Result<()> {
+pub fn run(args: &DoctorArgs) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let gpus = gpus();
     let lines = [
@@ -28,7 +40,29 @@ pub fn run() -> Result<()> {
     if gpus == 0 {
         let _ = writeln!(text, "\n{}", why_no_gpu());
     }
+    if args.bench {
+        text.push_str(&bench()?);
+    }
     print(&text)
+}
+
+/// The matrix peak of every device and precision, as training measures it at its start.
+fn bench() -> Result<String> {
+    let cpu = Runtime::start(&RuntimeConfig { device: "cpu".into(), ..RuntimeConfig::default() })?;
+    let mut devices = vec![(Device::Cpu, format!("CPU, {} threads", cpu.threads))];
+    devices.extend((0..gpus()).map(|number| (Device::Cuda(number), format!("GPU {number}"))));
+    let mut text = String::from("\nMatrix products, billions of operations per second:\n");
+    for (device, name) in devices {
+        for (kind, precision) in [(Kind::Float, "f32"), (Kind::BFloat16, "bf16")] {
+            if kind == Kind::BFloat16 && device == Device::Cpu && !has_fast_bf16() {
+                let _ = writeln!(text, "{name:<16} {precision:<5} not measured: this CPU has no AVX512-BF16");
+                continue;
+            }
+            let peak = matrix_peak(device, kind) / 1e9;
+            let _ = writeln!(text, "{name:<16} {precision:<5} {peak:.0}");
+        }
+    }
+    Ok(text)
 }
 
 /// The file that a library was loaded from, as the kernel knows it.

@@ -42,7 +42,7 @@ enum Command {
     /// Shows what a checkpoint holds: config, vocabularies, weights, where it stood
     Inspect(inspect::InspectArgs),
     /// Shows what seqloom runs on, and what to do when a GPU is not seen
-    Doctor,
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Parses the command line, runs what it names, and says what went wrong.
@@ -60,7 +60,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
         Command::Inspect(args) => inspect::run(args).map(|()| 0),
-        Command::Doctor => doctor::run().map(|()| 0),
+        Command::Doctor(args) => doctor::run(args).map(|()| 0),
     }
 }
 

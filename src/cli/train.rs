@@ -180,7 +180,7 @@ fn open_report<'a>(
     let operations = |window: &Window| 6.0 * model.multiplications(window.source_tokens, window.tokens);
     let machine = Machine {
         device: runtime.device,
-        matrix_peak: matrix_peak(runtime.device, runtime.compute, 1024, 0.1),
+        matrix_peak: matrix_peak(runtime.device, runtime.compute),
         operations: Box::new(operations),
     };
     Report::open(run.path(), metrics_bytes, steps, detokenize, machine)

@@ -195,7 +195,7 @@ struct VocabularyLoss : torch::autograd::Function<VocabularyLoss> {
     }
     if (of_hidden) to_hidden = to_hidden.to(hidden.scalar_type());
     context->save_for_backward({to_hidden, to_weight});
-    const at::Tensor smoothed = totals[0].to(at::kFloat), nll = totals[1].clone(), correct = totals[2].clone();
+    const at::Tensor smoothed = totals[0].clone(), nll = totals[1].clone(), correct = totals[2].clone();
     context->mark_non_differentiable({nll, correct});
     return {smoothed, nll, correct};
   }

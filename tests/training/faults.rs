@@ -1,0 +1,179 @@
+//! What goes wrong by itself so seldom that it must be brought about: numbers that are none, memory that ends, two
+//! trainers in one folder, a disk that takes no more.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use crate::support::run::{Finished, Scene, wait_until};
+
+/// Trains with a variable of the environment that brings a fault about.
+fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Finished {
+    let few = [
+        "training.steps=12",
+        "training.tokens_per_batch=64",
+        "training.log_every=3",
+        "training.validate_every=6",
+        "training.checkpoint_every=4",
+        "training.decode_rows=4",
+    ];
+    let mut arguments = vec!["train", "copy.toml", "--resume", "--out", out];
+    few.iter().chain(settings).for_each(|setting| arguments.extend(["--set", *setting]));
+    let child = Command::new(env!("CARGO_BIN_EXE_seqloom"))
+        .args(arguments)
+        .env(fault.0, fault.1)
+        .current_dir(scene.path(""))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Finished::of(child)
+}
+
+const NAN: &str = "SEQLOOM_TEST_NAN_AT";
+const MEMORY: &str = "SEQLOOM_TEST_MEMORY_FOR";
+const NONE: (&str, &str) = ("SEQLOOM_TEST_NOTHING", "");
+
+fn rows(scene: &Scene, run: &str, kind: &str) -> Vec<BTreeMap<String, String>> {
+    let text = scene.text(format!("{run}/metrics.csv"));
+    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().map(Result::unwrap);
+    rows.filter(|row: &BTreeMap<String, String>| row["kind"] == kind).collect()
+}
+
+fn numbers(rows: &[BTreeMap<String, String>], name: &str) -> Vec<f64> {
+    rows.iter().map(|row| row[name].parse().unwrap()).collect()
+}
+
+#[test]
+fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
+    let scene = Scene::new(60, 12);
+    let said = train(&scene, "run", (NAN, "5,8"), &[]).succeeded().stderr;
+    let skipped = "step 5: skipped, for its loss or a gradient is not a finite number; its rows are in run/skipped/step-00000005.csv\n";
+    assert!(said.contains(skipped), "{said}");
+    assert!(said.contains(", 1 updates skipped"), "{said}");
+    let table = scene.text("run/skipped/step-00000005.csv");
+    let mut lines = table.lines();
+    assert_eq!(lines.next(), Some("place,source,target"));
+    let known = scene.text("train.csv");
+    for line in lines {
+        let fields: Vec<&str> = line.split(',').collect();
+        let number: usize = fields[0].strip_prefix("train.csv:").unwrap().parse().unwrap();
+        assert_eq!(known.lines().nth(number - 1), Some(format!("{},{}", fields[1], fields[2]).as_str()));
+    }
+    assert_eq!(numbers(&rows(&scene, "run", "train"), "skipped"), [0.0, 1.0, 1.0, 0.0]);
+    assert!(rows(&scene, "run", "train").iter().all(|row| row["loss"].parse::<f64>().unwrap().is_finite()));
+}
+
+#[test]
+fn training_with_skipped_updates_comes_to_the_same_quality() {
+    let scene = Scene::new(400, 40);
+    let settings = ["training.steps=700", "training.tokens_per_batch=512", "training.validate_every=700", "training.log_every=700", "training.checkpoint_every=700", "training.decode_rows=40"];
+    train(&scene, "run", (NAN, "40,41,300,650"), &settings).succeeded();
+    let valid = rows(&scene, "run", "valid");
+    assert!(numbers(&valid, "exact_match")[0] > 0.95, "{valid:?}");
+    assert_eq!(numbers(&rows(&scene, "run", "train"), "skipped"), [4.0]);
+}
+
+#[test]
+fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
+    let scene = Scene::new(60, 12);
+    let limit = "training.non_finite.limit=3";
+    let stopped = train(&scene, "stopped", (NAN, "6,7,8"), &[limit]);
+    assert_eq!(stopped.code, Some(1));
+    let message = "error: the loss or its gradient must be a finite number, but was not in 3 updates in a row, up to step 8\nhint: the rows are in skipped/";
+    assert!(stopped.stderr.contains(message), "{}", stopped.stderr);
+    // What was saved before is whole, and without the fault training goes on from there.
+    assert_eq!(scene.text("stopped/latest").trim(), "step-00000006");
+    train(&scene, "stopped", NONE, &[limit]).succeeded();
+
+    let settings = [limit, "training.non_finite.then=rollback"];
+    let said = train(&scene, "back", (NAN, "6,7,8"), &settings).succeeded().stderr;
+    let back = "step 8: 3 updates in a row were skipped; weights and optimizer go back to those of step 6\n";
+    assert!(said.contains(back), "{said}");
+    assert_eq!(scene.text("back/latest").trim(), "step-00000012");
+    // The same checkpoint twice would go on for ever.
+    let endless = train(&scene, "endless", (NAN, "5,6,7,8,9,10,11,12"), &settings);
+    assert_eq!(endless.code, Some(1), "{}", endless.stderr);
+    let early = train(&scene, "early", (NAN, "1,2,3"), &settings);
+    assert_eq!(early.code, Some(1), "nothing to go back to: {}", early.stderr);
+}
+
+#[test]
+fn a_batch_without_memory_is_cut_and_computes_the_same() {
+    let scene = Scene::new(60, 12);
+    train(&scene, "whole", NONE, &[]).succeeded();
+    // A batch has up to 128 positions of both sides.
+    let said = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
+    assert!(!said.contains("left out"), "{said}");
+    let [whole, cut] = ["whole", "cut"].map(|run| rows(&scene, run, "train"));
+    for name in ["loss", "gradient_norm"] {
+        for (whole, cut) in numbers(&whole, name).iter().zip(numbers(&cut, name)) {
+            assert!((whole / cut - 1.0).abs() < 1e-4, "{name}: {whole} and {cut}");
+        }
+    }
+    assert_eq!(numbers(&whole, "target_tokens"), numbers(&cut, "target_tokens"));
+}
+
+#[test]
+fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
+    let scene = Scene::new(60, 12);
+    let long = "abcdefgh".repeat(5);
+    scene.write("train.csv", scene.text("train.csv") + &format!("{long},{long}\n"));
+    let said = train(&scene, "run", (MEMORY, "70"), &["training.epochs=1", "training.steps=99"]).succeeded().stderr;
+    let left_out = "train.csv:62: this pair is left out: the memory does not suffice for it, even by itself\n";
+    assert!(said.contains(left_out), "{said}");
+    // A row longer than the budget is a batch of its own, and no matter where it fits.
+    let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
+    let alone = "1 pairs are longer than `tokens_per_batch` = 32 and are batches of their own, the first at train.csv:62 with 41 positions\n";
+    assert!(said.contains(alone), "{said}");
+}
+
+#[test]
+fn a_second_trainer_is_kept_out_of_the_folder() {
+    let scene = Scene::new(60, 12);
+    let mut first = scene.spawn(&["train", "copy.toml", "--set", "training.steps=1000000"]);
+    wait_until("it saves", || scene.path("runs/copy/latest").exists());
+    for more in [&[][..], &["--resume"]] {
+        scene.train(&[&["--set", "training.steps=1000000"], more].concat()).refused(
+            2,
+            "error: another seqloom is training in runs/copy\nhint: wait until it ends, or name another folder with --out",
+        );
+    }
+    // However it ends, the folder is free then.
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let latest = scene.text("runs/copy/latest");
+    let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
+    let steps = format!("training.steps={}", step + 1);
+    scene.train(&["--resume", "--set", &steps]).succeeded();
+}
+
+/// A limit on the size of files stands in for a disk that is full: writing fails in the middle.
+#[test]
+fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
+    let scene = Scene::new(60, 12);
+    scene.train(&["--set", "training.steps=2"]).succeeded();
+    let before = scene.files("runs/copy/checkpoints");
+    let binary = env!("CARGO_BIN_EXE_seqloom");
+    // In blocks of 512 bytes; the signal that would end the process is passed over.
+    let command = format!("trap '' XFSZ; ulimit -f 40; exec {binary} train copy.toml --resume --set training.steps=4");
+    let child = Command::new("sh")
+        .args(["-c", &command])
+        .current_dir(scene.path(""))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let full = Finished::of(child);
+    assert_eq!(full.code, Some(1), "{}", full.stderr);
+    let named = "error: cannot write runs/copy/checkpoints/.partial-step-00000004/model.safetensors: file too large";
+    assert!(full.stderr.contains(named), "{}", full.stderr);
+    assert!(scene.files("runs/copy/checkpoints") == before);
+    scene.train(&["--resume", "--set", "training.steps=4"]).succeeded();
+    let mut whole = vec!["--out", "whole"];
+    whole.extend(["--set", "training.steps=4"]);
+    scene.train(&whole).succeeded();
+    let weights = |run: &str| scene.read(scene.checkpoint(run, "latest").join("model.safetensors"));
+    assert!(weights("runs/copy") == weights("whole"));
+}
