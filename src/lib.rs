@@ -31,7 +31,8 @@
 //! 2. The encoder reads a batch once. [`start`] makes a state of what it read, and [`step`] takes one token of each row
 //!    and that state, and gives back scores and the next state.
 //! 3. [`decoding::greedy`] is the search. It begins with BOS, feeds the likeliest token back, and ends a row at EOS or
-//!    at its limit. It sees the model only through [`decoding::search::Stepper`].
+//!    at its limit. [`decoding::beam`] keeps a few rows for each source instead of one. Both see the model only through
+//!    [`decoding::search::Stepper`].
 //! 4. The target's tokenizer joins the tokens to a text. Where there are references, [`metrics::edit`] counts.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]

@@ -54,6 +54,24 @@ fn outputs_come_in_the_order_of_the_sources_however_they_are_batched() {
 }
 
 #[test]
+fn a_beam_copies_words_too_and_does_not_depend_on_the_batch() {
+    let scene = Scene::trained();
+    let sources = lines(&words(60));
+    let decode = |more: &[&str]| scene.decode(&[&["--format", "jsonl"], more].concat(), &sources).succeeded();
+    let outputs = |more: &[&str]| -> Vec<Value> {
+        objects(&decode(more).stdout).iter().map(|row| row["output"].clone()).collect()
+    };
+    let found = outputs(&["--beam", "4"]);
+    let wrong = found.iter().zip(words(60)).filter(|(output, word)| *output != word).count();
+    assert!(found.len() == 60 && wrong < 3, "{wrong} of {} words are not copied", found.len());
+    for size in ["decoding.batch_size=1", "decoding.batch_size=7"] {
+        assert_eq!(outputs(&["--beam", "4", "--set", size]), found, "{size}");
+    }
+    assert_eq!(decode(&["--beam", "4"]).stdout, decode(&["--set", "decoding.beam=4"]).stdout);
+    assert_eq!(decode(&["--beam", "1"]).stdout, decode(&[]).stdout, "greedy search is the default");
+}
+
+#[test]
 fn a_table_of_each_kind_goes_in_and_out_with_its_references() {
     let scene = Scene::trained();
     scene.write("in.csv", "id,target,source\n1,abc,abc\n2,cab,bad\n");

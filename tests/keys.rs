@@ -215,3 +215,42 @@ fn the_length_limit_follows_its_factor_and_offset_unless_it_is_a_number() {
         assert!(length == limit || (finished && length < limit), "{settings:?}: {length}");
     }
 }
+
+/// Settings under which a model has learned a little, and is not sure of anything.
+const UNSURE: [&str; 3] = ["training.steps=40", "training.validate_every=40", "training.tokens_per_batch=64"];
+
+#[test]
+fn the_length_penalty_lengthens_what_a_beam_finds() {
+    let scene = Scene::new(60, 12);
+    train(&scene, "runs/copy", &UNSURE);
+    let decode = |penalty: &str, alpha: &str| {
+        let settings = [
+            format!("decoding.length_penalty={penalty}"),
+            format!("decoding.length_penalty_alpha={alpha}"),
+            "decoding.beam=8".into(),
+        ];
+        let mut arguments = vec!["--input", "valid.csv"];
+        settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
+        scene.decode(&arguments, "").succeeded().stdout
+    };
+    let none = decode("none", "1.0");
+    for (penalty, alpha) in [("none", "3.0"), ("length", "0.0"), ("gnmt", "0.0")] {
+        assert_eq!(decode(penalty, alpha), none, "{penalty} with {alpha} is no penalty");
+    }
+    let lengths = [("gnmt", "1.0"), ("length", "1.0"), ("length", "3.0")].map(|(p, a)| decode(p, a).len());
+    assert!(none.len() < lengths[0] && lengths.is_sorted() && lengths[0] < lengths[2], "{none} {lengths:?}");
+}
+
+#[test]
+fn validation_decodes_with_the_beam_of_the_experiment() {
+    let scene = Scene::new(60, 12);
+    let settings = [&UNSURE[..], &["decoding.beam=8", "training.decode_rows=0"]].concat();
+    train(&scene, "runs/copy", &settings);
+    let samples = scene.text("runs/copy/samples/step-00000040.txt");
+    let validated: Vec<&str> = samples.lines().skip(1).map(|row| row.rsplit(" | ").next().unwrap()).collect();
+    let decode =
+        |more: &[&str]| scene.decode(&[&["--input", "valid.csv"], more].concat(), "").succeeded().stdout;
+    let (beam, greedy) = (decode(&[]), decode(&["--beam", "1"]));
+    assert_eq!(validated, beam.lines().take(10).collect::<Vec<_>>());
+    assert_ne!(beam, greedy, "a model that is this unsure has likelier outputs than greedy search finds");
+}

@@ -233,8 +233,8 @@ fn a_model_does_no_input_and_no_output_and_sees_no_text() {
 
 #[test]
 fn a_search_knows_no_model_and_no_tensor() {
-    for place in ["decoding/search.rs", "decoding/greedy.rs", "decoding/config.rs"] {
-        never(place, &["crate::model", "tch"]);
+    for place in ["search.rs", "greedy.rs", "beam.rs", "penalty.rs", "config.rs"] {
+        never(&format!("decoding/{place}"), &["crate::model", "tch"]);
     }
 }
 

@@ -25,7 +25,7 @@ const CHUNK: usize = 2048;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   echo 'March 5, 2024' | seqloom decode runs/dates
-  seqloom decode runs/dates --input data/dates/test.csv --output out.csv
+  seqloom decode runs/dates --input data/dates/test.csv --output out.csv --beam 5
   seqloom decode runs/dates --input words.txt --format jsonl --set decoding.max_length=40")]
 pub struct DecodeArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
@@ -48,6 +48,9 @@ pub struct DecodeArgs {
     /// Writes rows, exact match, error rate and unfinished outputs to a JSON file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
+    #[arg(long, value_name = "N")]
+    beam: Option<usize>,
     /// Replaces a key of decoding.* or runtime.*; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -66,7 +69,9 @@ enum OutputFormat {
 
 /// Decodes.
 pub fn run(args: &DecodeArgs) -> Result<()> {
-    let loaded = LoadedModel::open(&args.run, &args.overrides)?;
+    let beam = args.beam.map(|width| format!("decoding.beam={width}"));
+    let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
+    let loaded = LoadedModel::open(&args.run, &overrides)?;
     let data = &loaded.experiment.data;
     if args.column.is_some() && Format::of(&args.input) == Format::Text {
         return Err(Error::input("--column is for tables, but the input is text with a source a line")

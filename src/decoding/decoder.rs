@@ -3,7 +3,9 @@
 use tch::{Kind, Tensor};
 
 use super::DecodingConfig;
+use super::beam::beam_search;
 use super::greedy::greedy;
+use super::penalty::Penalty;
 use super::search::{Hypothesis, Scores, Stepper};
 use crate::data::batch::Source;
 use crate::error::Result;
@@ -54,7 +56,11 @@ pub fn decode(
     for rows in order.chunks(config.batch_size) {
         let batch: Vec<&[i64]> = rows.iter().map(|&row| sources[row]).collect();
         let limits: Vec<usize> = batch.iter().map(|row| limit(row.len(), config, stepper.model)).collect();
-        let hypotheses = greedy(stepper, &Source::new(&batch), &limits)?;
+        let source = Source::new(&batch);
+        let hypotheses = match config.beam {
+            1 => greedy(stepper, &source, &limits)?,
+            width => beam_search(stepper, &source, &limits, width, Penalty::new(config))?,
+        };
         for (&row, hypothesis) in rows.iter().zip(hypotheses) {
             found[row] = Some(hypothesis);
         }

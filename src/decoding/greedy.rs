@@ -2,10 +2,10 @@
 //!
 //! Rows that said EOS, or hit their limit, leave the batch at once.
 
-use super::search::{Hypothesis, Stepper};
+use super::search::{Hypothesis, Stepper, sayable, scores_not_finite};
 use crate::data::batch::Source;
-use crate::data::vocabulary::{BOS, EOS, PAD};
-use crate::error::{Error, Result};
+use crate::data::vocabulary::{BOS, EOS};
+use crate::error::Result;
 
 /// Decodes a batch; row n of the result belongs to source n. `limits[n]` is the most tokens of row n, EOS counted in.
 pub fn greedy<S: Stepper>(stepper: &S, source: &Source, limits: &[usize]) -> Result<Vec<Hypothesis>> {
@@ -49,22 +49,13 @@ fn extend(row: &mut Hypothesis, token: i64, score: f32, limit: usize) -> bool {
     row.tokens.len() < limit
 }
 
-/// The likeliest token that an output can hold, the first of equals; PAD and BOS are no output.
+/// The likeliest token that an output can hold, the first of equals.
 ///
 /// # Errors
 /// No score is a number: the weights are not either.
 fn likeliest(log_p: &[f32]) -> Result<(i64, f32)> {
-    let mut best = (EOS, f32::NEG_INFINITY);
-    for (token, &score) in log_p.iter().enumerate() {
-        let token = token as i64;
-        if score > best.1 && token != PAD && token != BOS {
-            best = (token, score);
-        }
-    }
-    match best.1.is_finite() {
-        true => Ok(best),
-        false => Err(Error::failure("the model's scores are not finite numbers")),
-    }
+    let likelier = |best: (i64, f32), next: (i64, f32)| if next.1 > best.1 { next } else { best };
+    sayable(log_p).reduce(likelier).ok_or_else(scores_not_finite)
 }
 
 #[cfg(test)]

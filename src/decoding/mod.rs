@@ -5,8 +5,10 @@
 
 mod config;
 
-pub use config::DecodingConfig;
+pub use config::{DecodingConfig, LengthPenalty};
 
+pub mod beam;
 pub mod decoder;
 pub mod greedy;
+pub mod penalty;
 pub mod search;

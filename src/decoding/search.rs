@@ -3,7 +3,8 @@
 //! So a search is tested with a scripted fake and no weights, and a model knows no search.
 
 use crate::data::batch::Source;
-use crate::error::Result;
+use crate::data::vocabulary::{BOS, PAD};
+use crate::error::{Error, Result};
 
 /// A model that is asked one step at a time.
 pub trait Stepper {
@@ -34,6 +35,18 @@ impl Scores {
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.log_p.chunks_exact(self.vocabulary)
     }
+}
+
+/// What an output may go on with, of one row: tokens and their log-probabilities. PAD and BOS are no output, and what
+/// is not finite is impossible.
+pub fn sayable(log_p: &[f32]) -> impl Iterator<Item = (i64, f32)> {
+    let tokens = (0..).zip(log_p.iter().copied());
+    tokens.filter(|&(token, log_p)| token != PAD && token != BOS && log_p.is_finite())
+}
+
+/// Nothing is sayable: the model's weights are not finite numbers either.
+pub fn scores_not_finite() -> Error {
+    Error::failure("the model's scores are not finite numbers")
 }
 
 /// What a search found for one source.

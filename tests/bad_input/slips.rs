@@ -137,7 +137,7 @@ fn a_decode_of_what_is_no_run_is_refused() {
 fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
     let scene = Scene::trained();
     scene.write("words.csv", "word,target\nab,ab\n");
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (
             &["--set", "training.steps=3"],
             "error: only decoding.* and runtime.* can be set here, but not `training.steps=3`\n\
@@ -151,6 +151,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
             &["--set", "decoding.batch_size"],
             "error: --set decoding.batch_size: it must have the form key.path=value",
         ),
+        (&["--beam", "0"], "error: --set decoding.beam=0: `beam` must be at least 1, but it is 0"),
         (&["--input", "no.txt"], "error: cannot read no.txt: no such file or directory"),
         (&["--input", "runs"], "error: cannot read runs: is a directory"),
         (

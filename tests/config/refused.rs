@@ -148,6 +148,11 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
         ("[data.source.bpe]\nvocabulary = 4", "6:14: `vocabulary` must be at least 5, but it is 4"),
         ("[data.target]\nmax_length = 0", "6:14: `max_length` must be at least 1, but it is 0"),
         ("[decoding]\nbatch_size = 0", "6:14: `batch_size` must be at least 1, but it is 0"),
+        ("[decoding]\nbeam = 0", "6:8: `beam` must be at least 1, but it is 0"),
+        (
+            "[decoding]\nlength_penalty_alpha = -0.5",
+            "6:24: `length_penalty_alpha` must be at least 0, but it is -0.5",
+        ),
         (
             "[decoding]\nmax_length_offset = 0\nmax_length_factor = 0",
             "7:21: `max_length_factor` and `max_length_offset` must not both be 0: no output would have a token",
