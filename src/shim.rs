@@ -44,6 +44,7 @@ unsafe extern "C" {
         gradients: *const *const C_tensor,
         momenta: *const *const C_tensor,
         count: i64,
+        momentum_count: i64,
         learning_rate: f64,
         momentum: f64,
         nesterov: bool,
@@ -209,7 +210,7 @@ pub struct SgdTensors<'a> {
     pub weights: Vec<&'a Tensor>,
     /// Their gradients.
     pub gradients: Vec<&'a Tensor>,
-    /// Momenta, changed in place; zeros before the first step.
+    /// Momenta, changed in place; zeros before the first step. None of them where the momentum is 0.
     pub momenta: Vec<&'a Tensor>,
 }
 
@@ -229,10 +230,8 @@ pub struct SgdStep {
 /// One step of SGD with momentum over all tensors at once (`at::_fused_sgd_`), on any device.
 pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
     let count = tensors.weights.len();
-    assert!(
-        tensors.gradients.len() == count && tensors.momenta.len() == count,
-        "SGD wants lists of one length"
-    );
+    let momenta = if step.momentum > 0.0 { count } else { 0 };
+    assert!(tensors.gradients.len() == count && tensors.momenta.len() == momenta, "SGD wants lists of one length");
     // SAFETY: three lists of `count` live tensors each, lent for the time of the call.
     let status = unsafe {
         seqloom_fused_sgd(
@@ -240,6 +239,7 @@ pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
             pointers(&tensors.gradients).as_ptr(),
             pointers(&tensors.momenta).as_ptr(),
             count as i64,
+            momenta as i64,
             step.learning_rate,
             step.momentum,
             step.nesterov,

@@ -33,11 +33,11 @@ int seqloom_fused_adam(at::Tensor* const* weights, at::Tensor* const* gradients,
   });
 }
 
-// A momentum buffer of zeros is what the first step expects.
+// A momentum buffer of zeros is what the first step expects; without momentum there are no buffers.
 int seqloom_fused_sgd(at::Tensor* const* weights, at::Tensor* const* gradients, at::Tensor* const* momenta,
-                      int64_t count, double learning_rate, double momentum, bool nesterov, double weight_decay) {
+                      int64_t count, int64_t momentum_count, double learning_rate, double momentum, bool nesterov, double weight_decay) {
   return guarded([&] {
-    at::_fused_sgd_(list(weights, count), list(gradients, count), list(momenta, count), weight_decay, momentum,
+    at::_fused_sgd_(list(weights, count), list(gradients, count), list(momenta, momentum_count), weight_decay, momentum,
                     learning_rate, /*dampening=*/0.0, nesterov, /*maximize=*/false, /*is_first_step=*/false);
   });
 }

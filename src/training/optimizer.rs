@@ -95,6 +95,10 @@ impl Optimizer {
         for group in &self.groups {
             let has_gradient = |at: &usize| gradients[*at].defined();
             let members: Vec<usize> = group.members.iter().copied().filter(has_gradient).collect();
+            // All of them frozen, or an update without rows; the fused kernels want a tensor at least.
+            if members.is_empty() {
+                continue;
+            }
             let rate = learning_rate * group.learning_rate_factor;
             self.step_of(&members, &weights, &gradients, rate, group.weight_decay)?;
         }
@@ -114,7 +118,9 @@ impl Optimizer {
         let gradients = members.iter().map(|&at| &gradients[at]).collect();
         let state = |n: usize| members.iter().map(|&at| &self.state[at][n]).collect::<Vec<_>>();
         if let Rule::Sgd(SgdConfig { momentum, nesterov, .. }) = self.rule {
-            let tensors = SgdTensors { weights, gradients, momenta: state(0) };
+            // Without momentum the kernel wants no buffers.
+            let momenta = if momentum > 0.0 { state(0) } else { Vec::new() };
+            let tensors = SgdTensors { weights, gradients, momenta };
             return shim::fused_sgd(&tensors, SgdStep { learning_rate, momentum, nesterov, weight_decay });
         }
         let (decoupled, [beta1, beta2, epsilon]) = self.rule.adam().unwrap_or_default();

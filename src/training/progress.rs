@@ -24,8 +24,8 @@ pub struct Progress {
     pub plateau: Plateau,
     /// Updates in a row that were skipped, up to now.
     pub skipped_in_a_row: u64,
-    /// The checkpoint whose weights were last gone back to.
-    pub rolled_back_to: Option<u64>,
+    /// Weights and optimizer went back to a checkpoint, and no update has moved them since.
+    pub rolled_back: bool,
     /// The most positions of a batch's side; what `tokens_per_batch = "auto"` found.
     pub tokens_per_batch: usize,
     /// Figures since the last row of `metrics.csv`.

@@ -150,6 +150,7 @@ impl<'a> Trainer<'a> {
             self.optimizer.step(self.parts.params, self.learning_rate(step))?;
             self.ema.iter_mut().for_each(|ema| ema.update(self.parts.params, step));
             self.progress.skipped_in_a_row = 0;
+            self.progress.rolled_back = false;
         } else {
             window = Window { skipped: 1, ..Window::default() };
             skipped.extend(batches.iter().flat_map(|batch| &batch.rows));
@@ -197,16 +198,14 @@ impl<'a> Trainer<'a> {
         let failed = Error::failure(message).hint(
             "the rows are in skipped/ of the run; train anew with a lower learning rate or a longer warm-up",
         );
-        if self.parts.config.non_finite.then == Then::Stop {
+        // To go back a second time without an update in between would be for ever.
+        if self.parts.config.non_finite.then == Then::Stop || self.progress.rolled_back {
             return Err(failed);
         }
         store.settle(true)?;
         let Some((saved, training)) = store.restore()? else { return Err(failed) };
-        if self.progress.rolled_back_to == Some(saved.step) {
-            return Err(failed);
-        }
         restore(&mut self.optimizer, &mut self.ema, self.parts.params, training)?;
-        self.progress.rolled_back_to = Some(saved.step);
+        self.progress.rolled_back = true;
         self.progress.skipped_in_a_row = 0;
         report.say(&format!(
             "step {step}: {skipped} updates in a row were skipped; weights and optimizer go back to those of step {}",

@@ -67,7 +67,14 @@ fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
 #[test]
 fn training_with_skipped_updates_comes_to_the_same_quality() {
     let scene = Scene::new(400, 40);
-    let settings = ["training.steps=700", "training.tokens_per_batch=512", "training.validate_every=700", "training.log_every=700", "training.checkpoint_every=700", "training.decode_rows=40"];
+    let settings = [
+        "training.steps=700",
+        "training.tokens_per_batch=512",
+        "training.validate_every=700",
+        "training.log_every=700",
+        "training.checkpoint_every=700",
+        "training.decode_rows=40",
+    ];
     train(&scene, "run", (NAN, "40,41,300,650"), &settings).succeeded();
     let valid = rows(&scene, "run", "valid");
     assert!(numbers(&valid, "exact_match")[0] > 0.95, "{valid:?}");
@@ -119,8 +126,10 @@ fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
     let scene = Scene::new(60, 12);
     let long = "abcdefgh".repeat(5);
     scene.write("train.csv", scene.text("train.csv") + &format!("{long},{long}\n"));
-    let said = train(&scene, "run", (MEMORY, "70"), &["training.epochs=1", "training.steps=99"]).succeeded().stderr;
-    let left_out = "train.csv:62: this pair is left out: the memory does not suffice for it, even by itself\n";
+    let said =
+        train(&scene, "run", (MEMORY, "70"), &["training.epochs=1", "training.steps=99"]).succeeded().stderr;
+    let left_out =
+        "train.csv:62: this pair is left out: the memory does not suffice for it, even by itself\n";
     assert!(said.contains(left_out), "{said}");
     // A row longer than the budget is a batch of its own, and no matter where it fits.
     let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
@@ -156,7 +165,8 @@ fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
     let before = scene.files("runs/copy/checkpoints");
     let binary = env!("CARGO_BIN_EXE_seqloom");
     // In blocks of 512 bytes; the signal that would end the process is passed over.
-    let command = format!("trap '' XFSZ; ulimit -f 40; exec {binary} train copy.toml --resume --set training.steps=4");
+    let command =
+        format!("trap '' XFSZ; ulimit -f 40; exec {binary} train copy.toml --resume --set training.steps=4");
     let child = Command::new("sh")
         .args(["-c", &command])
         .current_dir(scene.path(""))
@@ -167,7 +177,8 @@ fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
         .unwrap();
     let full = Finished::of(child);
     assert_eq!(full.code, Some(1), "{}", full.stderr);
-    let named = "error: cannot write runs/copy/checkpoints/.partial-step-00000004/model.safetensors: file too large";
+    let named =
+        "error: cannot write runs/copy/checkpoints/.partial-step-00000004/model.safetensors: file too large";
     assert!(full.stderr.contains(named), "{}", full.stderr);
     assert!(scene.files("runs/copy/checkpoints") == before);
     scene.train(&["--resume", "--set", "training.steps=4"]).succeeded();

@@ -1,8 +1,8 @@
 //! The fused kernels against the plain formulas.
 
+use seqloom::model::TransformerConfig;
 use seqloom::model::attention::{Attention, KeysValues, Mask};
 use seqloom::model::layers::{Linear, Noise};
-use seqloom::model::TransformerConfig;
 use seqloom::model::params::Params;
 use seqloom::shim;
 use seqloom::training::loss::{cross_entropy, divergence};
@@ -59,8 +59,7 @@ fn assert_steps(config: &TrainingConfig, decay: f64, plain: Plain) {
 fn adam_move(gradient: &Tensor, state: &mut [Tensor], step: i32) -> Tensor {
     state[0] = &state[0] * 0.9 + gradient * 0.1;
     state[1] = &state[1] * 0.98 + gradient * gradient * 0.02;
-    let (first, second) =
-        (&state[0] / (1.0 - 0.9f64.powi(step)), &state[1] / (1.0 - 0.98f64.powi(step)));
+    let (first, second) = (&state[0] / (1.0 - 0.9f64.powi(step)), &state[1] / (1.0 - 0.98f64.powi(step)));
     first / (second.sqrt() + 1e-8) * 0.01
 }
 
@@ -90,7 +89,8 @@ fn fused_sgd_is_the_plain_formula_with_and_without_nesterov() {
         state[0] = &state[0] * 0.9 + (gradient + weight * decay);
         weight - &state[0] * 0.01
     });
-    let config = TrainingConfig { sgd: Some(SgdConfig { nesterov: true, ..sgd }), ..TrainingConfig::default() };
+    let config =
+        TrainingConfig { sgd: Some(SgdConfig { nesterov: true, ..sgd }), ..TrainingConfig::default() };
     assert_steps(&config, 0.3, |weight, gradient, state, _, decay| {
         let gradient = gradient + weight * decay;
         state[0] = &state[0] * 0.9 + &gradient;
@@ -134,13 +134,13 @@ fn the_loss_in_pieces_is_the_loss_in_one() {
     let weight = leaf(noise(&[vocabulary, width], 2));
     let labels = (noise(&[rows], 3).abs() * vocabulary as f64).to_kind(Kind::Int64);
     for smoothing in [0.0, 0.1] {
-        let log_p = hidden.linear::<&Tensor>(&weight, None).to_kind(Kind::Double).log_softmax(-1, Kind::Double);
+        let log_p =
+            hidden.linear::<&Tensor>(&weight, None).to_kind(Kind::Double).log_softmax(-1, Kind::Double);
         let nll = -log_p.gather(1, &labels.unsqueeze(1), false).sum(Kind::Double);
         let uniform = -log_p.sum(Kind::Double) / vocabulary as f64;
         let plain = &nll * (1.0 - smoothing) + uniform * smoothing;
-        let [to_hidden, to_weight] = [&hidden, &weight].map(|leaf| {
-            Tensor::run_backward(&[&plain * 0.5], &[leaf], true, false).remove(0)
-        });
+        let [to_hidden, to_weight] = [&hidden, &weight]
+            .map(|leaf| Tensor::run_backward(&[&plain * 0.5], &[leaf], true, false).remove(0));
         let output = Linear::over(weight.shallow_clone(), Kind::Float);
         let loss = cross_entropy(&hidden, &output, &labels, smoothing);
         assert_close(&(&loss.smoothed / &plain), &Tensor::ones([], FLOAT), 1e-6, "smoothed loss");
@@ -206,7 +206,8 @@ fn dropout_is_the_same_for_any_number_of_threads() {
 #[test]
 fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
     let mut params = Params::new(Device::Cpu, 1);
-    let config = TransformerConfig { width: 16, heads: 2, attention_dropout: 1e-9, ..TransformerConfig::default() };
+    let config =
+        TransformerConfig { width: 16, heads: 2, attention_dropout: 1e-9, ..TransformerConfig::default() };
     let attention = Attention::new(params.root(), &config);
     let x = noise(&[3, 5, 16], 1);
     let (query, seen) = attention.project(&x, None);
