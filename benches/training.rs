@@ -1,16 +1,15 @@
-//! Training speed against PyTorch: the same model on the same pairs, in turn, in one run.
+//! Training speed and memory against PyTorch and JoeyNMT: the same model on the same pairs, in turn, in one run.
 //!
 //! ```text
-//! cargo bench --bench training -- --python PATH_TO_A_PYTHON_WITH_TORCH [--rounds 3] [--updates 40] [--large]
+//! cargo bench --bench training -- --python PATH_TO_A_PYTHON_WITH_TORCH [--joeynmt WORK_FOLDER] [--large] [--precision bf16]
 //! ```
 //!
-//! The python needs torch 2.11.0, tokenizers and numpy. Each side runs in a process of its own, loads, warms up,
-//! and then counts pairs per second over the updates; the two sides take turns, and medians are compared.
-//! The setting is configs/multi30k_small.toml, which benches/peers/pytorch_reference.py repeats.
+//! The python needs torch 2.11.0, tokenizers and numpy, and what benches/peers/joeynmt_reference.py names for JoeyNMT. Each
+//! side runs in a process of its own, loads, warms up, and then counts pairs per second over the updates; the sides take
+//! turns, and medians are compared. The setting is configs/multi30k_small.toml, which benches/peers/ repeats.
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
 
 use clap::Parser;
 use seqloom::config::Experiment;
@@ -18,15 +17,21 @@ use seqloom::data::dataset::{Splits, Tokenizers};
 use seqloom::error::Result;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
-use seqloom::runtime::Runtime;
+use seqloom::runtime::{Runtime, memory};
+use seqloom::training::clock::{Since, matrix_peak};
+use seqloom::training::metrics::Window;
 use seqloom::training::parts::{Faults, Parts};
 use seqloom::training::trainer::Trainer;
+use serde_json::{Value, json};
 
 #[derive(Parser)]
 struct Args {
     /// A Python with torch 2.11.0, tokenizers and numpy
     #[arg(long, default_value = "python3")]
     python: String,
+    /// Takes JoeyNMT in as well; a folder for what it needs
+    #[arg(long, value_name = "WORK_FOLDER")]
+    joeynmt: Option<PathBuf>,
     /// The folder with train.csv and valid.csv
     #[arg(long, default_value = "data/multi30k")]
     data: PathBuf,
@@ -42,10 +47,16 @@ struct Args {
     /// 6+6 layers, 512 wide, feed-forward 2,048, 8 heads
     #[arg(long)]
     large: bool,
-    /// CPU threads of both sides
+    /// f32 or bf16, of seqloom and PyTorch
+    #[arg(long, default_value = "f32")]
+    precision: String,
+    /// cpu or cuda, of seqloom and PyTorch
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// CPU threads of all sides
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Runs our side once and prints its pairs per second
+    /// Runs our side once and prints what it measured
     #[arg(long, hide = true)]
     ours: bool,
     /// cargo says this to every benchmark
@@ -53,32 +64,47 @@ struct Args {
     bench: bool,
 }
 
+/// Who takes part, and how it is run.
+type Side = (&'static str, fn(&Args) -> Value);
+
 fn main() {
     let args = Args::parse();
     if args.ours {
         println!("{}", ours(&args).unwrap_or_else(|error| panic!("{error}")));
         return;
     }
-    let (mut own, mut theirs) = (Vec::new(), Vec::new());
-    for round in 1..=args.rounds {
-        own.push(run_ours(&args));
-        theirs.push(run_reference(&args));
-        eprintln!("round {round}: seqloom {:.1}, PyTorch {:.1} pairs/s", own[round - 1], theirs[round - 1]);
+    let mut sides: Vec<Side> = vec![("seqloom", run_ours), ("PyTorch", run_pytorch)];
+    if args.joeynmt.is_some() {
+        sides.push(("JoeyNMT", run_joeynmt));
     }
-    let (own, theirs) = (median(own), median(theirs));
-    println!(
-        "training, {} threads: seqloom {own:.1}, PyTorch {theirs:.1} pairs/s, ratio {:.2}",
-        args.threads,
-        own / theirs
-    );
+    let mut measured: Vec<Vec<Value>> = sides.iter().map(|_| Vec::new()).collect();
+    for round in 1..=args.rounds {
+        for ((name, run), results) in sides.iter().zip(&mut measured) {
+            let result = run(&args);
+            eprintln!("round {round}: {name}: {result}");
+            results.push(result);
+        }
+    }
+    let of =
+        |n: usize, key: &str| median(measured[n].iter().filter_map(|result| result[key].as_f64()).collect());
+    let own = of(0, "pairs_per_s");
+    println!("training, {}, {} threads, {} rounds, medians:", args.precision, args.threads, args.rounds);
+    for (n, (name, _)) in sides.iter().enumerate() {
+        let (speed, peak) = (of(n, "pairs_per_s"), of(n, "peak_gib"));
+        let ratio = own / speed;
+        println!(
+            "  {name:<8} {speed:7.1} pairs/s, {peak:.2} GiB at most; seqloom is {ratio:.2} times as fast"
+        );
+    }
+    println!("  seqloom's share of the matrix peak: {:.0} %", 100.0 * of(0, "matrix_peak_share"));
 }
 
-/// Pairs per second over the timed updates.
-fn ours(args: &Args) -> Result<f64> {
+/// Pairs per second over the timed updates, the most memory, and the share of the matrix peak.
+fn ours(args: &Args) -> Result<Value> {
     let experiment = Experiment::load("configs/multi30k_small.toml".as_ref(), &overrides(args))?;
-    Runtime::start(&experiment.runtime)?;
+    let runtime = Runtime::start(&experiment.runtime)?;
     let data = Splits::load(&experiment.data, |pairs| Tokenizers::train(&experiment.data, pairs))?;
-    let mut params = Params::new(tch::Device::Cpu, experiment.seed);
+    let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
     let transformer = &experiment.model.transformer;
     let sizes = (data.tokenizers.source.vocabulary_size(), data.tokenizers.target.vocabulary_size());
     let model = Transformer::new(transformer, sizes.0, sizes.1, &mut params);
@@ -98,12 +124,20 @@ fn ours(args: &Args) -> Result<f64> {
     for _ in 0..args.warmup {
         trainer.update()?;
     }
-    let started = Instant::now();
-    let mut pairs = 0;
+    let (started, waited, mut window) = (Since::now(), trainer.waited(), Window::default());
     for _ in 0..args.updates {
-        pairs += trainer.update()?.window.rows;
+        window.add(&trainer.update()?.window);
     }
-    Ok(pairs as f64 / started.elapsed().as_secs_f64())
+    let seconds = started.seconds();
+    let operations = 6.0 * model.multiplications(window.source_tokens, window.tokens);
+    let peak_memory = memory::peak(runtime.device);
+    Ok(json!({
+        "pairs_per_s": window.rows as f64 / seconds,
+        "peak_gib": peak_memory as f64 / (1u64 << 30) as f64,
+        "matrix_peak_share": operations / seconds / matrix_peak(runtime.device, runtime.compute),
+        "waiting_share": (trainer.waited() - waited) / seconds,
+        "padding": window.padding(),
+    }))
 }
 
 fn overrides(args: &Args) -> Vec<String> {
@@ -111,7 +145,8 @@ fn overrides(args: &Args) -> Vec<String> {
         format!("data.train={}", args.data.join("train.csv").display()),
         format!("data.valid={}", args.data.join("valid.csv").display()),
         format!("runtime.threads={}", args.threads),
-        "runtime.device=cpu".to_owned(),
+        format!("runtime.device={}", args.device),
+        format!("runtime.precision={}", args.precision),
     ];
     if args.large {
         let sizes = ["width=512", "feed_forward=2048", "heads=8", "encoder_layers=6", "decoder_layers=6"];
@@ -120,27 +155,37 @@ fn overrides(args: &Args) -> Vec<String> {
     out
 }
 
-fn run_ours(args: &Args) -> f64 {
+fn run_ours(args: &Args) -> Value {
     let mut command = Command::new(std::env::current_exe().expect("a running program has a path"));
-    command.arg("--ours").args(shared(args));
+    command.args(["--ours", "--device", &args.device, "--precision", &args.precision]).args(shared(args));
     if args.large {
         command.arg("--large");
     }
-    output(command).trim().parse().expect("our side prints a number")
+    output(command)
 }
 
-fn run_reference(args: &Args) -> f64 {
+fn run_pytorch(args: &Args) -> Value {
     let mut command = Command::new(&args.python);
-    command.args(["benches/peers/pytorch_reference.py", "train"]).args(shared(args));
-    if args.large {
-        command.args(["--width", "512", "--ff", "2048", "--heads", "8", "--layers", "6"]);
-    }
-    let printed: serde_json::Value =
-        serde_json::from_str(&output(command)).expect("the reference prints JSON");
-    printed["pairs_per_s"].as_f64().expect("the reference prints its speed")
+    command.args(["benches/peers/pytorch_reference.py", "train"]);
+    command
+        .args(["--device", &args.device, "--precision", &args.precision])
+        .args(shared(args))
+        .args(sizes(args));
+    output(command)
 }
 
-/// Arguments that both sides take.
+fn run_joeynmt(args: &Args) -> Value {
+    let work = args.joeynmt.as_ref().expect("JoeyNMT takes part only with its folder");
+    let mut command = Command::new(&args.python);
+    command
+        .args(["benches/peers/joeynmt_reference.py", "--work"])
+        .arg(work)
+        .args(shared(args))
+        .args(sizes(args));
+    output(command)
+}
+
+/// Arguments that all sides take.
 fn shared(args: &Args) -> Vec<String> {
     let numbers =
         [("--updates", args.updates), ("--warmup", args.warmup), ("--threads", args.threads as u64)];
@@ -149,10 +194,17 @@ fn shared(args: &Args) -> Vec<String> {
     out
 }
 
-fn output(mut command: Command) -> String {
+/// The sizes of the larger setting, as the references take them.
+fn sizes(args: &Args) -> &'static [&'static str] {
+    if args.large { &["--width", "512", "--ff", "2048", "--heads", "8", "--layers", "6"] } else { &[] }
+}
+
+/// The JSON that a side prints last.
+fn output(mut command: Command) -> Value {
     let out = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let text = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout).into_owned()
+    serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a side prints JSON")
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -231,7 +231,10 @@ pub struct SgdStep {
 pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
     let count = tensors.weights.len();
     let momenta = if step.momentum > 0.0 { count } else { 0 };
-    assert!(tensors.gradients.len() == count && tensors.momenta.len() == momenta, "SGD wants lists of one length");
+    assert!(
+        tensors.gradients.len() == count && tensors.momenta.len() == momenta,
+        "SGD wants lists of one length"
+    );
     // SAFETY: three lists of `count` live tensors each, lent for the time of the call.
     let status = unsafe {
         seqloom_fused_sgd(
