@@ -12,7 +12,7 @@ SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 # Cargo locks its folder anyway, and the steps print; side by side they would only wait and mix their lines.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help libtorch build demo test lint unit gate bench clean distclean tools
+.PHONY: help libtorch build demo test lint unit torture gate bench clean distclean tools
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
@@ -35,7 +35,9 @@ demo: build ## train a small model that rewrites dates, and show what it does wi
 	@echo
 	@echo "Try your own:  echo 'the 5th of March 2024' | $(SEQLOOM) decode runs/dates"
 
-test: lint unit gate ## all that must hold: format, lints, tests, and a small training that must succeed
+test: lint unit torture gate ## all that must hold: format, lints, tests, a few kills, and a small training that must succeed
+# Once round the kinds of kill, on a shorter run: half a minute.
+test: TORTURE = --kills 14 --set training.steps=98
 
 lint: tools libtorch ## rustfmt and clippy, whose warnings count as errors
 	$(CARGO) fmt --check
@@ -43,6 +45,10 @@ lint: tools libtorch ## rustfmt and clippy, whose warnings count as errors
 
 unit: tools libtorch ## unit, integration and documentation tests
 	$(CARGO) test $(CARGO_FLAGS)
+
+# TORTURE takes the script's options: make torture TORTURE='--kills 1000 --seed 7'
+torture: build ## kill a training run 200 times, resume it each time, and prove that nothing is lost by it
+	@$(PYTHON) scripts/torture.py $(TORTURE)
 
 # Trained anew each time: a gate that measured an old model would prove nothing.
 gate: build ## train the demo's model afresh and check that it gets 99 % of the test split right
