@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The python needs torch 2.11.0, tokenizers and numpy, and what benches/peers/joeynmt_reference.py names for JoeyNMT. Each
-//! side runs in a process of its own, loads, warms up, and then counts pairs per second over the updates; the sides take
-//! turns, and medians are compared. The setting is configs/multi30k_small.toml, which benches/peers/ repeats.
+//! side runs in a process of its own, loads, warms up, and then counts target tokens per second over the updates; divided
+//! by the tokens of a pair in the whole set that is pairs per second, whichever batches came. The sides take turns, and
+//! medians are compared. The setting is configs/multi30k_small.toml, which benches/peers/ repeats.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -131,8 +132,12 @@ fn ours(args: &Args) -> Result<Value> {
     let seconds = started.seconds();
     let operations = 6.0 * model.multiplications(window.source_tokens, window.tokens);
     let peak_memory = memory::peak(runtime.device);
+    let tokens: usize = data.train.examples.iter().map(|example| example.lengths().1).sum();
+    let tokens_per_pair = tokens as f64 / data.train.examples.len() as f64;
     Ok(json!({
-        "pairs_per_s": window.rows as f64 / seconds,
+        "pairs_per_s": window.tokens as f64 / seconds / tokens_per_pair,
+        "target_tokens_per_s": window.tokens as f64 / seconds,
+        "matmul_gflops": operations / seconds / 1e9,
         "peak_gib": peak_memory as f64 / (1u64 << 30) as f64,
         "matrix_peak_share": operations / seconds / matrix_peak(runtime.device, runtime.compute),
         "waiting_share": (trainer.waited() - waited) / seconds,

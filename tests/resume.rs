@@ -266,10 +266,10 @@ fn pruning_keeps_the_newest_and_the_best() {
     let scene = scene();
     let run = with_checkpoints(&scene, &[1, 2, 3, 4, 5]);
     run.name_best(2).unwrap();
-    run.prune(2, &[]).unwrap();
+    run.prune(2, &[], |_| true).unwrap();
     assert_eq!(checkpoints(&scene), ["step-00000002", "step-00000004", "step-00000005"].map(PathBuf::from));
     run.name_best(5).unwrap();
-    run.prune(1, &[]).unwrap();
+    run.prune(1, &[], |_| true).unwrap();
     assert_eq!(checkpoints(&scene), [PathBuf::from("step-00000005")]);
 }
 
@@ -278,7 +278,7 @@ fn pruning_keeps_the_newest_and_the_best() {
 fn pruning_keeps_what_is_named_the_latest_though_newer_ones_are_there() {
     let scene = scene();
     let run = with_checkpoints(&scene, &[7, 8, 9, 3]);
-    run.prune(1, &[]).unwrap();
+    run.prune(1, &[], |_| true).unwrap();
     assert_eq!(run.latest().unwrap(), Some(3));
     assert!(checkpoints(&scene).contains(&PathBuf::from("step-00000003")), "{:?}", checkpoints(&scene));
 }
@@ -319,4 +319,34 @@ fn without_latest_the_newest_checkpoint_is_resumed_and_a_wrong_one_is_named() {
     std::fs::remove_file(scene.path("runs/copy/latest")).unwrap();
     let resumed = scene.train(&["--resume", "--set", "training.steps=3"]).succeeded();
     assert!(resumed.stderr.contains("going on from step 2"), "{}", resumed.stderr);
+}
+
+/// A checkpoint of the same step was being written when a kill came.
+#[test]
+fn a_checkpoint_that_was_moved_away_for_a_newer_one_is_put_back() {
+    let scene = Scene::trained();
+    let latest = scene.checkpoint("runs/copy", "latest");
+    let name = latest.file_name().unwrap().to_string_lossy().into_owned();
+    let away = latest.with_file_name(format!(".partial-old-{name}"));
+    fs::rename(scene.path(&latest), scene.path(&away)).unwrap();
+    scene.train(&["--resume", "--set", "training.steps=701"]).succeeded();
+    assert!(!scene.path(&away).exists());
+}
+
+#[test]
+fn killed_while_its_folder_was_made_it_starts_anew() {
+    let scene = scene();
+    fs::create_dir_all(scene.path("run/checkpoints")).unwrap();
+    scene.write("run/lock", "");
+    scene.write("run/config.partial", "name = ");
+    train(&scene, "run", &["--resume", "--set", "training.steps=2"]).succeeded();
+}
+
+/// What a stop saves does not push out what every run saves.
+#[test]
+fn a_checkpoint_that_a_stop_made_stays_until_the_next_and_counts_for_nothing() {
+    let scene = scene();
+    let run = with_checkpoints(&scene, &[4, 7, 8, 11]);
+    run.prune(2, &[], |step| step % 4 == 0).unwrap();
+    assert_eq!(checkpoints(&scene), ["step-00000004", "step-00000008", "step-00000011"].map(PathBuf::from));
 }

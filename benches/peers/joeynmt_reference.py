@@ -55,7 +55,8 @@ def config(args: argparse.Namespace) -> str:
     text = (Path(__file__).parent / "joeynmt_multi30k.yaml").read_text(encoding="utf-8")
     changes = {
         '"work/': f'"{args.work}/', '"joeynmt_run"': f'"{args.work}/run"', "updates: 60": f"updates: {args.warmup + args.updates}",
-        "logging_freq: 10": f"logging_freq: {args.warmup}", "num_layers: 3": f"num_layers: {args.layers}",
+        "logging_freq: 10": f"logging_freq: {args.warmup}",
+        "validation_freq: 100000": f"validation_freq: {args.warmup * 100_000}", "num_layers: 3": f"num_layers: {args.layers}",
         "num_heads: 4": f"num_heads: {args.heads}", "embedding_dim: 256": f"embedding_dim: {args.width}",
         "hidden_size: 256": f"hidden_size: {args.width}", "ff_size: 1024": f"ff_size: {args.ff}",
     }  # fmt: skip

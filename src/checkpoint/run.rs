@@ -22,6 +22,8 @@ const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
 /// What the name of a checkpoint begins with until it is whole.
 const PARTIAL: &str = ".partial-";
+/// The same of one that is replaced, until the new one is in its place.
+const OLD: &str = ".partial-old-";
 /// Held by whoever trains in the folder.
 const LOCK: &str = "lock";
 /// Where the mean of several checkpoints lies.
@@ -101,8 +103,17 @@ impl RunDirectory {
 
     /// True when there is something else than a run there.
     pub fn holds_something_else(&self) -> bool {
-        let is_lock = |entry: &fs::DirEntry| entry.file_name() == LOCK;
-        let empty = fs::read_dir(&self.path).map_or(true, |entries| entries.flatten().all(|e| is_lock(&e)));
+        // What is there before the config: a kill may have come in between.
+        let is_beginning = |entry: &fs::DirEntry| {
+            let is_empty = || fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
+            match entry.file_name().to_str() {
+                Some(LOCK | "config.partial") => true,
+                Some(CHECKPOINTS) => is_empty(),
+                _ => false,
+            }
+        };
+        let entries = fs::read_dir(&self.path);
+        let empty = entries.map_or(true, |entries| entries.flatten().all(|entry| is_beginning(&entry)));
         let run = self.path.join(CONFIG).is_file() && self.path.join(CHECKPOINTS).is_dir();
         !empty && !run
     }
@@ -154,13 +165,29 @@ impl RunDirectory {
     fn put_in_place(&self, partial: &Path, step: u64) -> Result<()> {
         let (parent, place) = (self.path.join(CHECKPOINTS), self.checkpoint(step));
         // The same step again, after `latest` was set back: the old one goes when the new one is in its place.
-        let old = parent.join(format!("{PARTIAL}old-{}", folder_name(step)));
+        let old = parent.join(format!("{OLD}{}", folder_name(step)));
         if place.exists() {
             remove_if_there(&old)?;
             fs::rename(&place, &old).map_err(|error| Error::file("write", &old, &error))?;
         }
-        fs::rename(partial, &place).map_err(|error| Error::file("write", &place, &error))?;
+        if let Err(error) = fs::rename(partial, &place) {
+            self.recover()?;
+            return Err(Error::file("write", &place, &error));
+        }
         flush_folder(&parent)
+    }
+
+    /// Puts a checkpoint back that was moved away for a newer one of its step, which then did not come.
+    pub fn recover(&self) -> Result<()> {
+        for name in self.checkpoint_names()? {
+            let Some(step) = name.strip_prefix(OLD) else { continue };
+            let (from, place) =
+                (self.path.join(CHECKPOINTS).join(&name), self.path.join(CHECKPOINTS).join(step));
+            if !place.exists() {
+                fs::rename(&from, &place).map_err(|error| Error::file("write", &place, &error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the mean of some checkpoints, which no training goes on from; its path.
@@ -182,15 +209,21 @@ impl RunDirectory {
         self.point(BEST, step)
     }
 
-    /// Removes what a kill left half-written, and all checkpoints but the newest `keep_last`, those in `kept`, and those
-    /// that `latest` and `best` name.
-    pub fn prune(&self, keep_last: usize, kept: &[u64]) -> Result<()> {
-        let mut steps = self.steps()?;
-        steps.truncate(steps.len().saturating_sub(keep_last));
+    /// Removes what a kill left half-written, and all checkpoints but the newest `keep_last` that are regular, those in
+    /// `kept`, and those that `latest` and `best` name. One that is not regular was saved because training was stopped.
+    pub fn prune(&self, keep_last: usize, kept: &[u64], regular: impl Fn(u64) -> bool) -> Result<()> {
+        let steps = self.steps()?;
+        let newest: Vec<u64> =
+            steps.iter().copied().rev().filter(|&step| regular(step)).take(keep_last).collect();
         // The latest is not among the newest when somebody has set it back.
         let named = [self.best()?, self.latest()?];
-        for step in steps.into_iter().filter(|step| !kept.contains(step) && !named.contains(&Some(*step))) {
-            remove_if_there(&self.checkpoint(step))?;
+        let stays = |step: &u64| newest.contains(step) || kept.contains(step) || named.contains(&Some(*step));
+        for step in steps.into_iter().filter(|step| !stays(step)) {
+            // Half-removed it must not have a checkpoint's name.
+            let (place, name) = (self.checkpoint(step), format!("{PARTIAL}gone-{}", folder_name(step)));
+            let gone = self.path.join(CHECKPOINTS).join(name);
+            remove_if_there(&gone)?;
+            fs::rename(&place, &gone).map_err(|error| Error::file("remove", &place, &error))?;
         }
         for name in self.checkpoint_names()?.iter().filter(|name| name.starts_with(PARTIAL)) {
             remove_if_there(&self.path.join(CHECKPOINTS).join(name))?;

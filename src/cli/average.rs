@@ -7,10 +7,11 @@ use clap::Args;
 use crate::checkpoint::average::mean;
 use crate::checkpoint::run::{MODEL, RunDirectory, STATE};
 use crate::checkpoint::tensors::Named;
+use crate::config::Experiment;
 use crate::error::{Error, Result};
-use crate::training::AverageOf;
 use crate::training::progress::Progress;
 use crate::training::report::talk;
+use crate::training::{AverageOf, TrainingConfig};
 
 /// Arguments of `seqloom average`.
 #[derive(Args, Debug)]
@@ -32,15 +33,16 @@ pub struct AverageArgs {
 /// Averages, and says what it took.
 pub fn run(args: &AverageArgs) -> Result<()> {
     let run = RunDirectory::at(&args.run);
-    if run.config()?.is_none() {
+    let Some(config) = run.config()? else {
         let message = format!("there is no run at {}", args.run.display());
         return Err(Error::input(message).hint("a run directory is what `seqloom train CONFIG` makes"));
-    }
+    };
     let (of, count) = match (args.last, args.best) {
         (_, Some(count)) => (AverageOf::Best, count),
         (count, None) => (AverageOf::Last, count.unwrap_or(0)),
     };
-    let steps = chosen(&run, of, count)?;
+    let (progress, experiment) = state(&run, &config)?;
+    let steps = chosen(&run, &progress, &experiment.training, of, count)?;
     if steps.len() < count {
         let kept = if of == AverageOf::Best { "keep_best" } else { "keep_last" };
         let message = format!("{count} checkpoints were asked for, but the run has {} of them", steps.len());
@@ -52,20 +54,34 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     Ok(())
 }
 
-/// The steps of the `count` last or best checkpoints that are there, up to the latest.
-pub fn chosen(run: &RunDirectory, of: AverageOf, count: usize) -> Result<Vec<u64>> {
-    let Some(latest) = run.latest()? else { return Ok(Vec::new()) };
-    let steps: Vec<u64> = run.steps()?.into_iter().filter(|&step| step <= latest).collect();
-    if of == AverageOf::Last {
-        return Ok(steps[steps.len().saturating_sub(count)..].to_vec());
-    }
+/// Where the run stands, and what it is.
+fn state(run: &RunDirectory, config: &str) -> Result<(Progress, Experiment)> {
+    let Some(latest) = run.latest()? else {
+        return Err(Error::input(format!("the run {} has no checkpoint yet", run.path().display())));
+    };
     let path = run.checkpoint(latest).join(STATE);
     let progress: Progress = serde_json::from_slice(&run.read(latest, STATE)?)
         .map_err(|error| Error::failure(format!("{} cannot be read: {error}", path.display())))?;
-    // The last step's validation comes after its checkpoint, so only `best` may know of it.
-    let named = run.best()?.filter(|step| !progress.best_steps().any(|other| other == *step));
-    let best = named.into_iter().chain(progress.best_steps()).filter(|step| steps.contains(step));
-    Ok(best.take(count).collect())
+    let experiment = Experiment::parse(config, &run.file("config.toml").display().to_string(), &[])?;
+    Ok((progress, experiment))
+}
+
+/// The steps of the `count` last or best checkpoints that are there, up to the latest. Of the last ones only those that
+/// every run saves count, so that the mean does not depend on where a run was stopped.
+pub fn chosen(
+    run: &RunDirectory,
+    progress: &Progress,
+    config: &TrainingConfig,
+    of: AverageOf,
+    count: usize,
+) -> Result<Vec<u64>> {
+    let steps: Vec<u64> = run.steps()?.into_iter().filter(|&step| step <= progress.step).collect();
+    if of == AverageOf::Best {
+        return Ok(progress.best_steps().filter(|step| steps.contains(step)).take(count).collect());
+    }
+    let last = |&step: &u64| config.saves_at(step) || step == progress.step;
+    let last: Vec<u64> = steps.into_iter().filter(last).collect();
+    Ok(last[last.len().saturating_sub(count)..].to_vec())
 }
 
 /// Takes the mean of some steps' checkpoints and writes it; its path, and the weights.

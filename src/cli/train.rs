@@ -112,7 +112,10 @@ fn train(
     let parts = parts(experiment, &model, &params, data)?;
     let mut trainer = Trainer::new(parts, saved)?;
     run.create()?;
-    let _lock = beginning.lock.map_or_else(|| run.lock(), Ok)?;
+    let _lock = match beginning.lock {
+        Some(lock) => lock,
+        None => lock_anew(run)?,
+    };
     run.write_config(&experiment.to_toml())?;
     let mut report = open_report(experiment, run, runtime, data, &model, &trainer, metrics_bytes)?;
     introduce(&mut report, experiment, run, runtime, &params);
@@ -129,6 +132,16 @@ fn train(
     }
     conclude(&mut report, run, outcome, trainer.progress(), average);
     Ok(outcome)
+}
+
+/// Locks a folder that was not there when it was looked at; nobody may have begun in it since.
+fn lock_anew(run: &RunDirectory) -> Result<Lock> {
+    let lock = run.lock()?;
+    match run.latest()? {
+        None => Ok(lock),
+        Some(_) => Err(Error::input(format!("{} holds a run already", run.path().display()))
+            .hint("another seqloom began it just now; name another folder with --out")),
+    }
 }
 
 fn parts<'a>(
@@ -195,7 +208,7 @@ fn take_average(
     report: &mut Report,
 ) -> Result<()> {
     let config = &experiment.training;
-    let steps = chosen(run, config.average_of, config.average)?;
+    let steps = chosen(run, trainer.progress(), config, config.average_of, config.average)?;
     let (path, weights) = write_average(run, &steps, trainer.progress().step)?;
     load_into(params, &weights, &path)?;
     let listed: Vec<String> = steps.iter().map(u64::to_string).collect();

@@ -187,6 +187,12 @@ impl TrainingConfig {
         }
     }
 
+    /// Whether a checkpoint is saved at that step of every run, stopped in between or not.
+    pub fn saves_at(&self, step: u64) -> bool {
+        step == self.steps
+            || [self.checkpoint_every, self.validate_every].iter().any(|&every| step % every == 0)
+    }
+
     /// The optimizers that are named; one, in a config that was checked.
     fn optimizers(&self) -> Vec<&'static str> {
         named(&[("adamw", self.adamw.is_some()), ("adam", self.adam.is_some()), ("sgd", self.sgd.is_some())])

@@ -60,13 +60,14 @@ impl Update<'_> {
         let Parts { model, config, params, faults, seed, .. } = self.parts;
         // The loader has padded whole batches already.
         let made;
-        let batch = match self.batches.iter().find(|batch| batch.rows == piece.rows) {
-            Some(loaded) => &loaded.batch,
-            None => {
-                made = self.assembler.batch(&piece.rows, piece.pass);
-                &made
-            }
-        };
+        let batch =
+            match self.batches.iter().find(|batch| batch.pass == piece.pass && batch.rows == piece.rows) {
+                Some(loaded) => &loaded.batch,
+                None => {
+                    made = self.assembler.batch(&piece.rows, piece.pass);
+                    &made
+                }
+            };
         if faults.memory_for.is_some_and(|most| batch.positions() > most) {
             return Err(Error::failure("out of memory, by way of a test"));
         }
@@ -101,7 +102,11 @@ impl Window {
 /// Not even small batches fit.
 pub fn budget_for(parts: &Parts, assembler: &Assembler) -> Result<usize> {
     let device = parts.params.device();
+    // While a checkpoint is written, weights and state stand in memory twice more: as copies, and as bytes.
+    let weights: usize = parts.params.iter().map(|param| param.tensor.numel() * 4).sum();
+    let saving = if device == tch::Device::Cpu { 9 * weights as u64 } else { 0 };
     let limit = (parts.config.memory_limit * (1u64 << 30) as f64) as u64;
+    let limit = if limit > 0 { limit.saturating_sub(saving).max(1) } else { 0 };
     let trial = |rows: &[usize]| -> Result<()> {
         let batch = assembler.batch(rows, 0).to_device(device);
         objective(parts.model, parts.config, &batch, u64::MAX, 0).loss.f_backward()?;

@@ -61,7 +61,9 @@ pub fn within_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
 
 /// How libtorch's allocators say it, on the CPU and on a GPU.
 fn is_out_of_memory(text: &str) -> bool {
-    ["out of memory", "can't allocate memory", "bad_alloc"].iter().any(|words| text.contains(words))
+    ["out of memory", "can't allocate memory", "bad_alloc", "ALLOC_FAILED"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 /// The smallest budget that is tried, in positions.
@@ -120,7 +122,9 @@ fn too_small(limit: u64) -> Error {
 
 /// Of the batches within a budget, those with the most positions and with the longest rows.
 fn heaviest(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
-    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    // A longer row is a batch of its own, whatever the budget.
+    let fits = |&row: &usize| lengths[row].0.max(lengths[row].1) <= budget;
+    let mut rows: Vec<usize> = (0..lengths.len()).filter(fits).collect();
     sort_by_length(&mut rows, lengths);
     let batches = batches_within(&rows, lengths, budget, budget);
     let longest = batches.last().cloned();

@@ -73,10 +73,10 @@ pub trait Store {
     /// It cannot be written.
     fn settle(&mut self, wait: bool) -> Result<()>;
 
-    /// Puts the weights that were saved last back into the model, and gives back what was saved beside them; nothing
-    /// where nothing was saved.
+    /// Puts the weights of the last good checkpoint back into the model, and gives back what was saved beside them;
+    /// nothing where there is none. Good is one from before the step `last`, with no skipped update right before it.
     ///
     /// # Errors
     /// It cannot be read.
-    fn restore(&mut self) -> Result<Option<(Progress, Named)>>;
+    fn restore(&mut self, last: u64) -> Result<Option<(Progress, Named)>>;
 }

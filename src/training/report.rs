@@ -51,8 +51,8 @@ pub struct Report<'a> {
     started: Since,
     first_step: u64,
     last_step: u64,
-    /// Target tokens and the time since the last line.
-    tokens: u64,
+    /// Figures of the updates since the last line, and the time.
+    recent: Window,
     since: Since,
     /// Seconds that updates had waited for their batches at that time.
     waited: f64,
@@ -88,7 +88,7 @@ impl<'a> Report<'a> {
             started: Since::now(),
             first_step: steps.0,
             last_step: steps.1,
-            tokens: 0,
+            recent: Window::default(),
             since: Since::now(),
             waited: 0.0,
         })
@@ -105,7 +105,7 @@ impl<'a> Report<'a> {
 
     /// An update was made.
     pub fn updated(&mut self, step: u64, window: &Window, learning_rate: f64) {
-        self.tokens += window.tokens;
+        self.recent.add(window);
         if let Some(bar) = &self.bar {
             bar.set_position(step);
             let (loss, speed) = (window.loss_per_token(), self.speed());
@@ -123,7 +123,7 @@ impl<'a> Report<'a> {
         waited: f64,
     ) -> Result<()> {
         self.metrics.training(step, epoch, learning_rate, window)?;
-        let pace = self.pace(window, waited);
+        let pace = self.pace(waited);
         self.scalars(step, &training_scalars(window, learning_rate, &pace));
         let line = format!(
             "step {step}: loss {:.4}, gradient norm {:.3}, lr {learning_rate:.2e}, {pace}{}{}",
@@ -145,12 +145,12 @@ impl<'a> Report<'a> {
     }
 
     /// How fast it goes, and what keeps it from going faster.
-    fn pace(&self, window: &Window, waited: f64) -> Pace {
+    fn pace(&self, waited: f64) -> Pace {
         let seconds = self.since.seconds().max(1e-9);
         Pace {
             tokens_per_second: self.speed(),
-            peak_share: (self.machine.operations)(window) / seconds / self.machine.matrix_peak,
-            padding: window.padding(),
+            peak_share: (self.machine.operations)(&self.recent) / seconds / self.machine.matrix_peak,
+            padding: self.recent.padding(),
             waiting: (waited - self.waited) / seconds,
             memory: memory::peak(self.machine.device) as f64 / (1u64 << 30) as f64,
         }
@@ -158,7 +158,7 @@ impl<'a> Report<'a> {
 
     /// What is measured from here on belongs to the next row.
     fn begin_anew(&mut self, waited: f64) {
-        (self.tokens, self.waited, self.since) = (0, waited, Since::now());
+        (self.recent, self.waited, self.since) = (Window::default(), waited, Since::now());
     }
 
     /// An update was skipped: its rows go into a file of their own.
@@ -189,8 +189,15 @@ impl<'a> Report<'a> {
         ));
     }
 
-    /// A validation was made.
-    pub fn validated(&mut self, step: u64, epoch: u64, found: &Validation, better: bool) -> Result<()> {
+    /// A validation was made. `waited` is as for [`Report::logged`].
+    pub fn validated(
+        &mut self,
+        step: u64,
+        epoch: u64,
+        found: &Validation,
+        better: bool,
+        waited: f64,
+    ) -> Result<()> {
         self.metrics.validation(step, epoch, found)?;
         let scalars = [
             ("valid/nll", found.nll),
@@ -205,7 +212,7 @@ impl<'a> Report<'a> {
         self.say(&line);
         self.draw();
         // The time that it took is none of training's.
-        self.begin_anew(self.waited);
+        self.begin_anew(waited);
         Ok(())
     }
 
@@ -262,7 +269,7 @@ impl<'a> Report<'a> {
 
     /// Target tokens per second since the last line.
     fn speed(&self) -> f64 {
-        self.tokens as f64 / self.since.seconds().max(1e-9)
+        self.recent.tokens as f64 / self.since.seconds().max(1e-9)
     }
 
     fn time_left(&self, step: u64) -> String {

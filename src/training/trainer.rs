@@ -4,7 +4,7 @@
 //! All of its state is the weights, their averages, the optimizer's state and [`Progress`]: everything random follows
 //! from (seed, step), so a run that goes on from a checkpoint is the same, bit for bit, as one that never stopped.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 use wildmatch::WildMatch;
 
 use super::clock::Stopwatch;
@@ -203,7 +203,8 @@ impl<'a> Trainer<'a> {
             return Err(failed);
         }
         store.settle(true)?;
-        let Some((saved, training)) = store.restore()? else { return Err(failed) };
+        // The weights of the last update that was made are those that failed.
+        let Some((saved, training)) = store.restore(step - skipped)? else { return Err(failed) };
         restore(&mut self.optimizer, &mut self.ema, self.parts.params, training)?;
         self.progress.rolled_back = true;
         self.progress.skipped_in_a_row = 0;
@@ -224,7 +225,7 @@ impl<'a> Trainer<'a> {
         let best = Best { step: self.progress.step, cost: cost(config.best_by, &found) };
         let better = self.progress.validated(best, config.keep_best);
         self.schedule.validated(&mut self.progress.plateau, better);
-        report.validated(best.step, self.progress.epoch, &found, better)?;
+        report.validated(best.step, self.progress.epoch, &found, better, self.waiting.seconds())?;
         report.samples(best.step, valid, &decoded[..config.samples.min(decoded.len())])
     }
 
@@ -269,9 +270,11 @@ impl<'a> Trainer<'a> {
     }
 }
 
+/// A copy in the memory of the CPU, where there is more of it.
 fn copied((name, tensor): (String, Tensor)) -> (String, Tensor) {
     let _guard = tch::no_grad_guard();
-    (name, tensor.copy())
+    let copy = if tensor.device() == Device::Cpu { tensor.copy() } else { tensor.to_device(Device::Cpu) };
+    (name, copy)
 }
 
 /// Weights that a pattern names get no gradient.
@@ -305,10 +308,12 @@ fn restore(
     }
 }
 
+/// What is no number is worse than every number.
 fn cost(by: BestBy, found: &Validation) -> f64 {
-    match by {
+    let cost = match by {
         BestBy::Nll => found.nll,
         BestBy::ExactMatch => -found.exact_match,
         BestBy::ErrorRate => found.error_rate,
-    }
+    };
+    if cost.is_finite() { cost } else { f64::MAX }
 }

@@ -1,9 +1,9 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
-use super::TrainingConfig;
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::objective::labelled;
+use super::{TokensPerBatch, TrainingConfig};
 use crate::data::dataset::{Dataset, Example};
 use crate::data::loader::Assembler;
 use crate::data::sampler::{batches_within, sort_by_length};
@@ -24,7 +24,7 @@ pub fn validate(
     config: &TrainingConfig,
     decoding: &DecodingConfig,
 ) -> Result<(Validation, Vec<Hypothesis>)> {
-    let (nll, right, tokens) = likelihood(stepper, set);
+    let (nll, right, tokens) = likelihood(stepper, set, config);
     let all = set.examples.len();
     let rows = if config.decode_rows == 0 { all } else { config.decode_rows.min(all) };
     let examples = &set.examples[..rows];
@@ -49,14 +49,18 @@ pub fn validate(
 const VALIDATED_AT_ONCE: usize = 4096;
 
 /// Sum of the negative log-likelihood, tokens whose label is the likeliest, and tokens.
-fn likelihood(stepper: &ModelStepper, set: &Dataset) -> (f64, f64, usize) {
+fn likelihood(stepper: &ModelStepper, set: &Dataset, config: &TrainingConfig) -> (f64, f64, usize) {
     let _guard = tch::no_grad_guard();
+    let budget = match config.tokens_per_batch {
+        TokensPerBatch::Tokens(tokens) => tokens.min(VALIDATED_AT_ONCE),
+        TokensPerBatch::Auto => VALIDATED_AT_ONCE,
+    };
     let assembler = Assembler::new(set.examples.clone(), 0.0, 0);
     let lengths: Vec<_> = set.examples.iter().map(Example::lengths).collect();
     let mut rows: Vec<usize> = (0..lengths.len()).collect();
     sort_by_length(&mut rows, &lengths);
     let (mut nll, mut right, mut tokens) = (0.0, 0.0, 0);
-    for rows in batches_within(&rows, &lengths, VALIDATED_AT_ONCE, VALIDATED_AT_ONCE) {
+    for rows in batches_within(&rows, &lengths, budget, budget) {
         let batch = assembler.batch(&rows, 0).to_device(stepper.device);
         let memory = stepper.model.encode(&batch.source, None);
         let hidden = stepper.model.decode(&batch.target_in, &memory, None); // (B, T, D)

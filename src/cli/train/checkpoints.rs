@@ -12,6 +12,7 @@ use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
+use crate::training::TrainingConfig;
 use crate::training::parts::{Snapshot, Store};
 use crate::training::progress::Progress;
 
@@ -21,7 +22,7 @@ pub struct Checkpoints<'a> {
     params: &'a Params,
     config: Value,
     tokenizers: Value,
-    keep_last: usize,
+    training: TrainingConfig,
     writing: Option<JoinHandle<Result<()>>>,
 }
 
@@ -38,7 +39,7 @@ impl<'a> Checkpoints<'a> {
             params,
             config: experiment.to_json(),
             tokenizers: tokenizers.to_json(),
-            keep_last: experiment.training.keep_last,
+            training: experiment.training.clone(),
             writing: None,
         }
     }
@@ -49,9 +50,9 @@ impl Store for Checkpoints<'_> {
         self.settle(true)?;
         let step = snapshot.progress.step;
         let header = ModelHeader::new(self.config.clone(), self.tokenizers.clone(), step);
-        let (run, keep_last) = (self.run.clone(), self.keep_last);
+        let (run, training) = (self.run.clone(), self.training.clone());
         let thread = std::thread::Builder::new().name("checkpoint".to_owned());
-        let writing = thread.spawn(move || write(&run, keep_last, &header, &snapshot));
+        let writing = thread.spawn(move || write(&run, &training, &header, &snapshot));
         let failed =
             |error| Error::failure(format!("cannot start the thread that writes checkpoints: {error}"));
         self.writing = Some(writing.map_err(failed)?);
@@ -67,13 +68,33 @@ impl Store for Checkpoints<'_> {
         }
     }
 
-    fn restore(&mut self) -> Result<Option<(Progress, Named)>> {
-        let latest = self.run.latest()?;
-        latest.map(|step| Saved::read(self.run, step)?.into_model(self.run, self.params)).transpose()
+    fn restore(&mut self, last: u64) -> Result<Option<(Progress, Named)>> {
+        // The same one whether the run was stopped in between or not; and none of the time when updates were skipped.
+        let regular = |&step: &u64| step < last && self.training.saves_at(step);
+        for step in self.run.steps()?.into_iter().rev().filter(regular) {
+            let saved = Saved::read(self.run, step)?;
+            if saved.progress.skipped_in_a_row == 0 {
+                return saved.into_model(self.run, self.params).map(Some);
+            }
+        }
+        Ok(None)
     }
 }
 
-fn write(run: &RunDirectory, keep_last: usize, header: &ModelHeader, snapshot: &Snapshot) -> Result<()> {
+/// An error must not end the process before the checkpoint that is being written is whole.
+impl Drop for Checkpoints<'_> {
+    fn drop(&mut self) {
+        // Whoever drops it has an error to tell already.
+        let _ = self.settle(true);
+    }
+}
+
+fn write(
+    run: &RunDirectory,
+    training: &TrainingConfig,
+    header: &ModelHeader,
+    snapshot: &Snapshot,
+) -> Result<()> {
     let progress = &snapshot.progress;
     let state = serde_json::to_vec_pretty(progress).map_err(|error| Error::failure(error.to_string()))?;
     let files = [
@@ -89,5 +110,5 @@ fn write(run: &RunDirectory, keep_last: usize, header: &ModelHeader, snapshot: &
     }
     // A run that goes on from here holds those of `progress` for its best.
     let kept: Vec<u64> = snapshot.best.iter().map(|best| best.step).chain(progress.best_steps()).collect();
-    run.prune(keep_last, &kept)
+    run.prune(training.keep_last, &kept, |step| training.saves_at(step))
 }

@@ -43,6 +43,13 @@ impl Initial {
         let targets = pairs.iter().map(|pair| pair.target.as_str());
         let Tokenizers { source, target } = &self.tokenizers;
         if config.shared_vocabulary {
+            if source.to_json() != target.to_json() {
+                let message = format!(
+                    "{}: `data.shared_vocabulary` is true, but the model has two vocabularies",
+                    self.path.display()
+                );
+                return Err(Error::input(message));
+            }
             let shared = self.grown("shared", source, &config.source, sources.chain(targets))?;
             return Ok(Tokenizers { source: shared.clone(), target: shared });
         }

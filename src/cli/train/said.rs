@@ -54,6 +54,9 @@ pub fn introduce_data(report: &mut Report, data: &Splits) {
     report.say(&format!("vocabularies: source {source}, target {target}"));
 }
 
+/// So many long rows are named; of the rest there is a count.
+const NAMED: usize = 20;
+
 /// Rows that no batch within the budget has room for, and what `auto` found.
 pub fn introduce_batches(report: &mut Report, experiment: &Experiment, data: &Splits, progress: &Progress) {
     let budget = progress.tokens_per_batch;
@@ -65,11 +68,14 @@ pub fn introduce_batches(report: &mut Report, experiment: &Experiment, data: &Sp
         source.max(target)
     };
     let long: Vec<usize> = (0..data.train.examples.len()).filter(|&row| longest(row) > budget).collect();
-    if let Some(&first) = long.first() {
-        let (count, place, length) = (long.len(), &data.train.pairs[first].place, longest(first));
+    for &row in long.iter().take(NAMED) {
+        let (place, length) = (&data.train.pairs[row].place, longest(row));
         report.say(&format!(
-            "{count} pairs are longer than `tokens_per_batch` = {budget} and are batches of their own, the first at {place} with {length} positions"
+            "{place}: this pair has {length} positions, more than `tokens_per_batch` = {budget}: it is a batch of its own"
         ));
+    }
+    if long.len() > NAMED {
+        report.say(&format!("and {} more such pairs", long.len() - NAMED));
     }
 }
 

@@ -92,6 +92,9 @@ pub fn claim(
             .hint("name another folder with --out"));
     }
     let lock = run.path().is_dir().then(|| run.lock()).transpose()?;
+    if lock.is_some() && run.config()?.is_some() {
+        run.recover()?;
+    }
     let latest = run.latest()?;
     // A run that ended before its first checkpoint has nothing to lose, and may begin anew with another config.
     let (Some(text), Some(step)) = (run.config()?, latest) else { return Ok((lock, None)) };
@@ -107,6 +110,11 @@ pub fn claim(
     if !resume {
         return Err(Error::input(format!("{place} holds this run already"))
             .hint("--resume goes on with it, --out DIR starts another one beside it"));
+    }
+    if let Some(key) = differing.iter().find(|key| key.starts_with("runtime.")) {
+        talk(&format!(
+            "note: with another `{key}` the run goes on, but not to the last bit as it would have"
+        ));
     }
     let schedule = &experiment.training;
     if differing.iter().any(|key| key == "training.steps")
