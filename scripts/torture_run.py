@@ -215,13 +215,14 @@ def check_checkpoint(folder: Path) -> dict:
 
 
 def portrait(run: Path) -> dict:
-    """What a run learned and wrote of it. Not its log, which has a clock, nor the checkpoints before the last."""
+    """What a run learned and wrote of it. Not what has a clock, nor a drawing, nor the checkpoints before the last."""
+    passing = {"train.log", "lock", "curves.svg", "tensorboard"}
     last = checkpoint(run, pointer(run)).name
     files = {}
     for path in run.rglob("*"):
         place = path.relative_to(run)
         older = place.parts[0] == "checkpoints" and place.parts[1:2] != (last,)
-        if path.is_file() and not older and place.name not in ("train.log", "lock") and path.suffix != ".partial":
+        if path.is_file() and not older and place.parts[0] not in passing and path.suffix != ".partial":
             files[str(place)] = path.read_bytes()
     return files
 

@@ -146,11 +146,11 @@ impl RunDirectory {
         self.path.join(CHECKPOINTS).join(folder_name(step))
     }
 
-    /// Writes a checkpoint and names it the latest. The files come as (name, bytes).
+    /// Writes a checkpoint, names `best` the best one and this one the latest. The files come as (name, bytes).
     ///
     /// # Errors
     /// A disk that is full, for one. What was saved before stays, and what is half-written goes.
-    pub fn save(&self, step: u64, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    pub fn save(&self, step: u64, best: Option<u64>, files: &[(&str, Vec<u8>)]) -> Result<()> {
         let parent = self.path.join(CHECKPOINTS);
         let partial = parent.join(format!("{PARTIAL}{}", folder_name(step)));
         let written = write_folder(&partial, files).and_then(|()| self.put_in_place(&partial, step));
@@ -159,6 +159,11 @@ impl RunDirectory {
             let _ = fs::remove_dir_all(&partial);
         }
         written?;
+        // In this order: a kill between the two repeats the steps, and the naming. A kill before the best checkpoint was
+        // written leaves nothing to name.
+        if let Some(best) = best.filter(|&best| self.checkpoint(best).is_dir()) {
+            self.name_best(best)?;
+        }
         self.point(LATEST, step)
     }
 
@@ -183,7 +188,7 @@ impl RunDirectory {
             let Some(step) = name.strip_prefix(OLD) else { continue };
             let (from, place) =
                 (self.path.join(CHECKPOINTS).join(&name), self.path.join(CHECKPOINTS).join(step));
-            if !place.exists() {
+            if !place.exists() && is_whole(&from) {
                 fs::rename(&from, &place).map_err(|error| Error::file("write", &place, &error))?;
             }
         }
@@ -326,6 +331,16 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     fs::rename(&partial, path).map_err(|error| Error::file("write", path, &error))?;
     path.parent().map_or(Ok(()), flush_folder)
+}
+
+/// Whether a folder has every file that its manifest names, as it was written.
+fn is_whole(folder: &Path) -> bool {
+    let Ok(manifest) = fs::read(folder.join(MANIFEST)) else { return false };
+    let sums: BTreeMap<String, String> = serde_json::from_slice(&manifest).unwrap_or_default();
+    let same = |(name, sum): (&String, &String)| {
+        fs::read(folder.join(name)).is_ok_and(|bytes| sha256(&bytes) == *sum)
+    };
+    !sums.is_empty() && sums.iter().all(same)
 }
 
 /// Writes files and their manifest into a new folder, and waits until the disk has them.

@@ -114,7 +114,8 @@ impl<'a> Trainer<'a> {
             if validated {
                 self.validate(report)?;
             }
-            let stopped = stop.raised();
+            // At the last step nothing is left to be stopped but the last validation.
+            let stopped = stop.raised().filter(|_| self.ended().is_none());
             // A last step that is not validated here is validated and saved by `finish`.
             let due = self.progress.step.is_multiple_of(config.checkpoint_every) && self.ended().is_none();
             if validated || stopped.is_some() || due {
@@ -264,9 +265,8 @@ impl<'a> Trainer<'a> {
         self.progress.metrics_bytes = report.flush()?;
         let before = self.progress.clone();
         self.validate(report)?;
-        store.save(self.snapshot(&before))?;
         report.flush()?;
-        Ok(())
+        store.save(self.snapshot(&before))
     }
 }
 

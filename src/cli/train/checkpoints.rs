@@ -102,12 +102,7 @@ fn write(
         (TRAINING, tensors::to_bytes(&snapshot.training, None)?),
         (STATE, state),
     ];
-    run.save(progress.step, &files)?;
-    // A kill may have come between this and the best checkpoint itself: what is not named yet is named now.
-    let mut best = snapshot.best.iter().map(|best| best.step);
-    if let Some(best) = best.next().filter(|&best| run.checkpoint(best).is_dir()) {
-        run.name_best(best)?;
-    }
+    run.save(progress.step, snapshot.best.first().map(|best| best.step), &files)?;
     // A run that goes on from here holds those of `progress` for its best.
     let kept: Vec<u64> = snapshot.best.iter().map(|best| best.step).chain(progress.best_steps()).collect();
     run.prune(training.keep_last, &kept, |step| training.saves_at(step))

@@ -58,8 +58,13 @@ impl Saved {
         let (config, there) = (&experiment.training, &self.progress);
         let ended = there.step >= config.steps || (config.epochs > 0 && there.epoch >= config.epochs);
         // The last step's validation comes after its checkpoint. Without its row, a kill came between the two.
-        let length = std::fs::metadata(run.file("metrics.csv")).map_or(0, |file| file.len());
-        let validated = there.step.is_multiple_of(config.validate_every) || length != there.metrics_bytes;
+        let metrics = std::fs::read(run.file("metrics.csv")).unwrap_or_default();
+        let behind = metrics.get(there.metrics_bytes as usize..).unwrap_or_default();
+        let row = String::from_utf8_lossy(behind);
+        let is_row = row.starts_with(&format!("{},{},valid,", there.step, there.epoch))
+            && row.ends_with('\n')
+            && row.lines().count() == 1;
+        let validated = there.step.is_multiple_of(config.validate_every) || is_row;
         let average = model_file::read(&run.average());
         let averaged = config.average == 0 || average.is_ok_and(|(header, _)| header.step == there.step);
         ended && validated && averaged
