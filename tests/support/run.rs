@@ -153,14 +153,12 @@ impl Scene {
 
 /// The binary, started in any folder.
 pub fn start(folder: &Path, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_seqloom"))
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    listened_to(Command::new(env!("CARGO_BIN_EXE_seqloom")).args(arguments).current_dir(folder))
+}
+
+/// Starts a command, with pipes for all that it reads and says.
+pub fn listened_to(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// What a process left behind.

@@ -2,9 +2,9 @@
 //! trainers in one folder, a disk that takes no more.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::support::run::{Finished, Scene, wait_until};
+use crate::support::run::{Finished, Scene, listened_to, wait_until};
 
 /// Trains with a variable of the environment that brings a fault about.
 fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Finished {
@@ -18,16 +18,8 @@ fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Fi
     ];
     let mut arguments = vec!["train", "copy.toml", "--resume", "--out", out];
     few.iter().chain(settings).for_each(|setting| arguments.extend(["--set", *setting]));
-    let child = Command::new(env!("CARGO_BIN_EXE_seqloom"))
-        .args(arguments)
-        .env(fault.0, fault.1)
-        .current_dir(scene.path(""))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    Finished::of(child)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seqloom"));
+    Finished::of(listened_to(command.args(arguments).env(fault.0, fault.1).current_dir(scene.path(""))))
 }
 
 const NAN: &str = "SEQLOOM_TEST_NAN_AT";
@@ -167,15 +159,8 @@ fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
     // In blocks of 512 bytes; the signal that would end the process is passed over.
     let command =
         format!("trap '' XFSZ; ulimit -f 40; exec {binary} train copy.toml --resume --set training.steps=4");
-    let child = Command::new("sh")
-        .args(["-c", &command])
-        .current_dir(scene.path(""))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let full = Finished::of(child);
+    let full =
+        Finished::of(listened_to(Command::new("sh").args(["-c", &command]).current_dir(scene.path(""))));
     assert_eq!(full.code, Some(1), "{}", full.stderr);
     let named =
         "error: cannot write runs/copy/checkpoints/.partial-step-00000004/model.safetensors: file too large";

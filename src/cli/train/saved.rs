@@ -65,9 +65,9 @@ impl Saved {
             && row.ends_with('\n')
             && row.lines().count() == 1;
         let validated = there.step.is_multiple_of(config.validate_every) || is_row;
-        let average = model_file::read(&run.average());
-        let averaged = config.average == 0 || average.is_ok_and(|(header, _)| header.step == there.step);
-        ended && validated && averaged
+        // A whole model file is read for it, so it is asked last.
+        let averaged = || model_file::read(&run.average()).is_ok_and(|(header, _)| header.step == there.step);
+        ended && validated && (config.average == 0 || averaged())
     }
 
     /// Loads the weights; what the trainer needs besides.
