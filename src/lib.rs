@@ -30,9 +30,9 @@
 //! 1. [`data::pairs::Sources`] reads the rows, and the checkpoint's own tokenizer cuts them.
 //! 2. The encoder reads a batch once. [`start`] makes a state of what it read, and [`step`] takes one token of each row
 //!    and that state, and gives back scores and the next state.
-//! 3. [`decoding::greedy`] is the search. It begins with BOS, feeds the likeliest token back, and ends a row at EOS or
-//!    at its limit. [`decoding::beam`] keeps a few rows for each source instead of one. Both see the model only through
-//!    [`decoding::search::Stepper`].
+//! 3. [`decoding::batch`] is the loop of every search. It begins each source with BOS, has all rows take a step, and lets
+//!    new sources in as others leave. [`decoding::beam`] keeps the books of a source: which tokens follow, and when a
+//!    hypothesis has ended, at EOS or at its limit. Both see the model only through [`decoding::search::Stepper`].
 //! 4. The target's tokenizer joins the tokens to a text. Where there are references, [`metrics::edit`] counts.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
@@ -46,8 +46,9 @@
 //! use seqloom::data::SideConfig;
 //! use seqloom::data::batch::Batch;
 //! use seqloom::data::tokenizer::Tokenizer;
+//! use seqloom::decoding::DecodingConfig;
 //! use seqloom::decoding::decoder::ModelStepper;
-//! use seqloom::decoding::greedy::greedy;
+//! use seqloom::decoding::jobs::decode;
 //! use seqloom::model::TransformerConfig;
 //! use seqloom::model::params::Params;
 //! use seqloom::model::transformer::Transformer;
@@ -82,14 +83,16 @@
 //!
 //! // Decoding: the decoder sees only what it said itself.
 //! let stepper = ModelStepper { model: &model, device };
-//! let found = greedy(&stepper, &batch.source, &[10])?;
+//! let sources = [source.encode("jīqì xuéxí").ids];
+//! let config = DecodingConfig { max_length: Some(10), ..DecodingConfig::default() };
+//! let found = decode(&stepper, &[&sources[0]], &config)?;
 //! assert_eq!(target.decode(&found[0].tokens), "機器學習");
 //! assert!(found[0].finished); // EOS came before the limit of 10 tokens
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Read these first: [`data::batch`], [`model::transformer`], [`training::trainer`], [`decoding::greedy`],
+//! Read these first: [`data::batch`], [`model::transformer`], [`training::trainer`], [`decoding::beam`],
 //! [`checkpoint::run`].
 //!
 //! [`encode`]: model::transformer::Transformer::encode

@@ -1,5 +1,8 @@
 //! Every key of an experiment does what its line in configs/reference.toml says. What a model's options compute is in
-//! tests/model, what a bad value is told is in tests/config; here are the keys of data, training and decoding.
+//! tests/model, what a bad value is told is in tests/config; here are the keys of data and training, and in `decoding`
+//! those of decoding.
+
+mod decoding;
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,8 @@ use serde_json::json;
 use super::loaded::LoadedModel;
 use crate::data::pairs::{Format, SourceRow, Sources};
 use crate::data::vocabulary::{UNK, comparable};
-use crate::decoding::decoder::decode;
+use crate::decoding::jobs::decode_by;
+use crate::decoding::rules::Rules;
 use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
 use crate::metrics::edit::{ErrorRate, Scores};
@@ -140,11 +141,10 @@ fn decode_rows(
     }
     let said: Vec<usize> = (0..rows.len()).filter(|&row| !encoded[row].ids.is_empty()).collect();
     let ids: Vec<&[i64]> = said.iter().map(|&row| encoded[row].ids.as_slice()).collect();
-    let silent = Hypothesis { tokens: Vec::new(), score: 0.0, finished: true };
+    let silent = Hypothesis { finished: true, ..Hypothesis::default() };
+    let rules = Rules::new(&loaded.experiment.decoding, |text| loaded.tokenizers.target.encode(text).ids);
     let mut out = vec![(silent, String::new()); rows.len()];
-    for (row, hypothesis) in
-        said.into_iter().zip(decode(&loaded.stepper(), &ids, &loaded.experiment.decoding)?)
-    {
+    for (row, hypothesis) in said.into_iter().zip(decode_by(&loaded.stepper(), &ids, &rules)?) {
         let text = loaded.tokenizers.target.decode(&hypothesis.tokens);
         out[row] = (hypothesis, text);
     }

@@ -1,10 +1,13 @@
-//! `[decoding]`: how many hypotheses a source has and how they are compared, how far an output may go, and how many
-//! sources go together.
+//! `[decoding]`: what is searched for or drawn, how hypotheses are compared, what an output must not say, how far it may
+//! go, and how many sources go together.
 //!
 //! Only the keys, their defaults and the rules among them. It knows no model.
 
+mod sampling;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::sampling::SamplingConfig;
 use crate::error::Problem;
 
 /// `[decoding]`
@@ -13,11 +16,36 @@ use crate::error::Problem;
 pub struct DecodingConfig {
     /// Live hypotheses of a source; 1 is greedy search.
     pub beam: usize,
+    /// Groups that the beam is parted into (Vijayakumar et al. 2016), of equal size: each is a beam of its own, and a
+    /// later one avoids what the earlier ones say at the same step.
+    pub beam_groups: usize,
+    /// What a token's log-probability loses for each hypothesis of an earlier group that says it at the same step.
+    pub diversity_strength: f64,
+    /// Outputs of a source, the best first: at most `beam`. When sampling, the number of samples.
+    pub n_best: usize,
+    /// When a source is done before its limit.
+    pub stop: Stop,
+    /// Finished hypotheses for each live one with which a source is done (Kasai et al. 2022).
+    pub patience: f64,
     /// What the sum of log-probabilities is divided by, to compare outputs of different lengths. Greedy search compares
     /// none.
     pub length_penalty: LengthPenalty,
     /// a in the length penalty.
     pub length_penalty_alpha: f64,
+    /// b in the coverage penalty (Wu et al. 2016).
+    pub coverage_penalty: f64,
+    /// What several models say together.
+    pub ensemble: Combination,
+    /// The fewest tokens of an output, EOS counted in.
+    pub min_length: usize,
+    /// The log-probability of a token that was said already is multiplied by this (Keskar et al. 2019).
+    pub repetition_penalty: f64,
+    /// No this many tokens in a row stand in an output twice; 0 is off.
+    pub no_repeat_ngram: usize,
+    /// Texts that no output has, as the target's tokenizer cuts them.
+    pub banned: Vec<String>,
+    /// Whether `<unk>` is never said.
+    pub suppress_unknown: bool,
     /// Sources that are decoded together; the batch has up to `beam` rows for each.
     pub batch_size: usize,
     /// The most tokens an output may have, EOS counted in. When absent: `max_length_factor` * source tokens + `max_length_offset`.
@@ -27,20 +55,49 @@ pub struct DecodingConfig {
     pub max_length_factor: f64,
     /// b in the limit a * source tokens + b.
     pub max_length_offset: usize,
+    /// Outputs are drawn, not searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<SamplingConfig>,
 }
 
 impl Default for DecodingConfig {
     fn default() -> Self {
         DecodingConfig {
             beam: 1,
+            beam_groups: 1,
+            diversity_strength: 0.5,
+            n_best: 1,
+            stop: Stop::Patience,
+            patience: 1.0,
             length_penalty: LengthPenalty::Length,
             length_penalty_alpha: 1.0,
+            coverage_penalty: 0.0,
+            ensemble: Combination::LogProbabilities,
+            min_length: 0,
+            repetition_penalty: 1.0,
+            no_repeat_ngram: 0,
+            banned: Vec::new(),
+            suppress_unknown: false,
             batch_size: 64,
             max_length: None,
             max_length_factor: 2.0,
             max_length_offset: 50,
+            sampling: None,
         }
     }
+}
+
+/// When a source is done before its limit. With each of them it is done when no live hypothesis can still get among its
+/// `n_best` finished ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// With `patience` * `beam` finished hypotheses.
+    Patience,
+    /// With `n_best` finished hypotheses.
+    First,
+    /// Not before.
+    BestPossible,
 }
 
 /// What the sum of log-probabilities of an output with len tokens, EOS counted in, is divided by.
@@ -55,25 +112,82 @@ pub enum LengthPenalty {
     Gnmt,
 }
 
+/// What several models say together of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Combination {
+    /// The mean of their log-probabilities; it is not normalised, so that a score is the mean of the models' scores.
+    LogProbabilities,
+    /// The logarithm of the mean of their probabilities.
+    Probabilities,
+}
+
+const TABLE: &str = "decoding";
+
 impl DecodingConfig {
     /// The rules among these keys.
     pub fn check(&self) -> Result<(), Problem> {
-        let table = "decoding";
-        let counts = [("beam", self.beam as u64), ("batch_size", self.batch_size as u64)];
-        Problem::check_whole(table, 1, &counts)?;
-        if let Some(max_length) = self.max_length {
-            Problem::check_whole(table, 1, &[("max_length", max_length as u64)])?;
-        }
-        Problem::check_whole(table, 0, &[("max_length_offset", self.max_length_offset as u64)])?;
-        let reals = [
-            ("length_penalty_alpha", self.length_penalty_alpha),
-            ("max_length_factor", self.max_length_factor),
+        let counts = [
+            ("beam", self.beam),
+            ("beam_groups", self.beam_groups),
+            ("n_best", self.n_best),
+            ("batch_size", self.batch_size),
         ];
-        Problem::check_real(table, "at least 0", |x| x >= 0.0, &reals)?;
+        Problem::check_whole(TABLE, 1, &counts.map(|(key, value)| (key, value as u64)))?;
+        let off_at_0 = [("min_length", self.min_length), ("no_repeat_ngram", self.no_repeat_ngram)];
+        Problem::check_whole(TABLE, 0, &off_at_0.map(|(key, value)| (key, value as u64)))?;
+        let weights = [
+            ("diversity_strength", self.diversity_strength),
+            ("length_penalty_alpha", self.length_penalty_alpha),
+            ("coverage_penalty", self.coverage_penalty),
+        ];
+        Problem::check_real(TABLE, "at least 0", |x| x >= 0.0, &weights)?;
+        let factors = [("patience", self.patience), ("repetition_penalty", self.repetition_penalty)];
+        Problem::check_real(TABLE, "above 0", |x| x > 0.0, &factors)?;
+        if self.banned.iter().any(|text| text.trim().is_empty()) {
+            return Err(Problem::new(TABLE, &["banned"], "a text in `banned` must not be empty"));
+        }
+        self.check_length()?;
+        self.sampling.as_ref().map_or(Ok(()), SamplingConfig::check)?;
+        self.check_beam()
+    }
+
+    fn check_beam(&self) -> Result<(), Problem> {
+        let (beam, groups, n_best) = (self.beam, self.beam_groups, self.n_best);
+        if self.sampling.is_some() && beam > 1 {
+            let message = format!("`beam` must be 1 where outputs are drawn (`sampling`), but it is {beam}");
+            let hint = "the number of samples is `n_best`";
+            return Err(Problem::new(TABLE, &["beam", "sampling"], message).hint(hint));
+        }
+        if !beam.is_multiple_of(groups) {
+            let message = format!("`beam_groups` must divide `beam`, but they are {groups} and {beam}");
+            return Err(Problem::new(TABLE, &["beam_groups", "beam"], message));
+        }
+        if self.sampling.is_none() && n_best > beam {
+            let message = format!("`n_best` must be at most `beam`, but they are {n_best} and {beam}");
+            return Err(Problem::new(TABLE, &["n_best", "beam"], message));
+        }
+        Ok(())
+    }
+
+    fn check_length(&self) -> Result<(), Problem> {
+        if let Some(max_length) = self.max_length {
+            Problem::check_whole(TABLE, 1, &[("max_length", max_length as u64)])?;
+            if self.min_length > max_length {
+                let message = format!(
+                    "`min_length` must be at most `max_length`, but they are {} and {max_length}",
+                    self.min_length
+                );
+                return Err(Problem::new(TABLE, &["min_length", "max_length"], message));
+            }
+        }
+        Problem::check_whole(TABLE, 0, &[("max_length_offset", self.max_length_offset as u64)])?;
+        let factor = [("max_length_factor", self.max_length_factor)];
+        Problem::check_real(TABLE, "at least 0", |x| x >= 0.0, &factor)?;
         if self.max_length_factor == 0.0 && self.max_length_offset == 0 {
             let keys = ["max_length_factor", "max_length_offset"];
             let message = "`max_length_factor` and `max_length_offset` must not both be 0: no output would have a token";
-            return Err(Problem::new(table, &keys, message));
+            return Err(Problem::new(TABLE, &keys, message));
         }
         Ok(())
     }

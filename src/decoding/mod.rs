@@ -1,14 +1,24 @@
 //! Decoding: from a source to tokens, one step at a time, each drawn from what came before.
 //!
-//! A search sees a model only through [`search::Stepper`] (start from a source batch, step, keep rows),
-//! so that it is tested with a scripted fake and no weights.
+//! A search sees a model only through [`search::Stepper`] (start from sources, step, keep rows, join), so that it is
+//! tested with a scripted fake and no weights. [`batch`] is the loop, [`beam`] the books of one source, [`best`] and
+//! [`sampling`] are the choice, [`constraints`] and [`penalty`] what the choice goes by.
 
 mod config;
 
-pub use config::{DecodingConfig, LengthPenalty};
+pub use config::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
 
+pub mod batch;
 pub mod beam;
+pub mod best;
+pub mod constraints;
 pub mod decoder;
-pub mod greedy;
+pub mod ensemble;
+pub mod jobs;
 pub mod penalty;
+pub mod rules;
+pub mod sampling;
 pub mod search;
+
+#[cfg(test)]
+mod tests;

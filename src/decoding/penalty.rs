@@ -1,41 +1,56 @@
-//! The length penalty: what a sum of log-probabilities is divided by, so that an output does not win by being short.
+//! By what outputs are compared: the sum of log-probabilities over a length penalty, so that an output does not win by
+//! being short, and a coverage penalty, so that it does not win by leaving out a part of the source.
 //!
-//! Numbers only. `gnmt` is that of Wu et al. 2016 (equation 14); the length counts EOS.
+//! Numbers only. `gnmt` and coverage are equation 14 of Wu et al. 2016; the length counts EOS.
 
 use super::DecodingConfig;
 use super::config::LengthPenalty;
 
-/// A kind of penalty and its exponent.
+/// A kind of length penalty with its exponent, and the weight of the coverage penalty.
 #[derive(Clone, Copy, Debug)]
 pub struct Penalty {
     /// The formula.
     pub kind: LengthPenalty,
     /// a in it, at least 0.
     pub alpha: f64,
+    /// b in the coverage penalty, at least 0: b * sum over source positions of log(min(attention it got, 1)).
+    pub coverage: f64,
 }
 
 impl Penalty {
-    /// The penalty that a config asks for.
+    /// The penalties that a config asks for.
     pub fn new(config: &DecodingConfig) -> Penalty {
-        Penalty { kind: config.length_penalty, alpha: config.length_penalty_alpha }
+        Penalty {
+            kind: config.length_penalty,
+            alpha: config.length_penalty_alpha,
+            coverage: config.coverage_penalty,
+        }
     }
 
-    /// By what outputs of different lengths are compared: the sum of the log-probabilities over the penalty.
-    pub fn normalised(&self, score: f64, length: usize) -> f64 {
-        score / self.divisor(length)
+    /// What ranks an output of `length` tokens; `attended` is what each source position got in all steps together.
+    /// A position that got nothing counts as if it had got the smallest number.
+    pub fn ranking(&self, sum: f64, length: usize, attended: &[f32]) -> f64 {
+        let covered = |&got: &f32| f64::from(got.clamp(f32::MIN_POSITIVE, 1.0)).ln();
+        match self.coverage {
+            0.0 => sum / self.divisor(length),
+            weight => sum / self.divisor(length) + weight * attended.iter().map(covered).sum::<f64>(),
+        }
     }
 
-    /// The most that `normalised` can become for an output that grows to at most `limit` tokens: each token more makes
-    /// the sum smaller or leaves it, and the penalty never falls, so it is as if all tokens to come were certain.
-    pub fn attainable(&self, score: f64, limit: usize) -> f64 {
-        self.normalised(score, limit)
+    /// The most that `ranking` can become for an output that grows to at most `limit` tokens: each token more makes the
+    /// sum smaller or leaves it, the length penalty never falls and the coverage penalty is at most 0, so it is as if
+    /// all tokens to come were certain and looked at everything.
+    pub fn attainable(&self, sum: f64, limit: usize) -> f64 {
+        sum / self.divisor(limit)
     }
 
     fn divisor(&self, length: usize) -> f64 {
+        // Nothing at all, which is what is left where rules forbid every first token, counts as one token.
+        let length = length.max(1) as f64;
         match self.kind {
             LengthPenalty::None => 1.0,
-            LengthPenalty::Length => (length as f64).powf(self.alpha),
-            LengthPenalty::Gnmt => ((5.0 + length as f64) / 6.0).powf(self.alpha),
+            LengthPenalty::Length => length.powf(self.alpha),
+            LengthPenalty::Gnmt => ((5.0 + length) / 6.0).powf(self.alpha),
         }
     }
 }
@@ -45,8 +60,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_penalty_is_its_formula() {
-        let of = |kind, alpha, length| Penalty { kind, alpha }.normalised(-6.0, length);
+    fn a_length_penalty_is_its_formula() {
+        let of = |kind, alpha, length| Penalty { kind, alpha, coverage: 0.0 }.ranking(-6.0, length, &[]);
         assert_eq!(of(LengthPenalty::None, 1.0, 3), -6.0);
         assert_eq!(of(LengthPenalty::Length, 1.0, 3), -2.0);
         assert_eq!(of(LengthPenalty::Length, 2.0, 2), -1.5);
@@ -55,5 +70,14 @@ mod tests {
         for kind in [LengthPenalty::Length, LengthPenalty::Gnmt] {
             assert_eq!(of(kind, 0.0, 9), -6.0, "an exponent of 0 is no penalty");
         }
+    }
+
+    #[test]
+    fn coverage_costs_what_the_source_was_looked_at_too_little() {
+        let penalty = Penalty { kind: LengthPenalty::Length, alpha: 1.0, coverage: 0.5 };
+        let expected = -2.0 + 0.5 * (0.25f64.ln() + 0.5f64.ln());
+        assert!((penalty.ranking(-6.0, 3, &[0.25, 1.0, 1.75, 0.5]) - expected).abs() < 1e-12);
+        assert!(penalty.ranking(-6.0, 3, &[0.0, 3.0]).is_finite(), "nothing at all is no logarithm of 0");
+        assert_eq!(penalty.attainable(-6.0, 3), -2.0);
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! So a search is tested with a scripted fake and no weights, and a model knows no search.
 
-use crate::data::batch::Source;
-use crate::data::vocabulary::{BOS, PAD};
 use crate::error::{Error, Result};
 
 /// A model that is asked one step at a time.
@@ -11,14 +9,35 @@ pub trait Stepper {
     /// Where a decode stands; a value that the model hands out and takes back.
     type State;
 
-    /// Reads the sources.
-    fn start(&self, source: &Source) -> Result<Self::State>;
+    /// Reads the sources (token ids without EOS), one row for each, before its first token.
+    fn start(&self, sources: &[&[i64]]) -> Result<Self::State>;
 
-    /// Takes one more token of each row, and scores what may follow.
+    /// Takes one more token of each row, and scores what may follow. The first token of a row is BOS.
     fn step(&self, tokens: &[i64], state: Self::State) -> Result<(Scores, Self::State)>;
+
+    /// As `step`, with [`Scores::attention`].
+    ///
+    /// # Errors
+    /// The model has no attention to show.
+    fn step_with_attention(&self, _: &[i64], _: Self::State) -> Result<(Scores, Self::State)> {
+        Err(Error::failure("this model does not show what it attends to"))
+    }
 
     /// Goes on with the rows named, in that order; a row may be named more than once or not at all.
     fn reorder(&self, rows: &[i64], state: Self::State) -> Result<Self::State>;
+
+    /// The rows of `one`, then those of `other`: rows that begin now go on beside rows that are further.
+    fn join(&self, one: Self::State, other: Self::State) -> Result<Self::State>;
+
+    /// Whether sources are to come in beside others that are further. If not, nothing is ever joined.
+    fn joins(&self) -> bool {
+        false
+    }
+
+    /// The most tokens that an output can have, EOS counted in; `None` where there is no such limit.
+    fn longest(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Log-probabilities of the next token, row after row.
@@ -28,34 +47,39 @@ pub struct Scores {
     pub log_p: Vec<f32>,
     /// V
     pub vocabulary: usize,
+    /// For each row how much it looked at each position of its own source: the decoder's last layer, the mean of its
+    /// heads. Only [`Stepper::step_with_attention`] fills it.
+    pub attention: Option<Vec<Vec<f32>>>,
 }
 
 impl Scores {
+    /// Nothing is attended to.
+    pub fn new(log_p: Vec<f32>, vocabulary: usize) -> Scores {
+        Scores { log_p, vocabulary, attention: None }
+    }
+
     /// The rows, V numbers each.
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
-        self.log_p.chunks_exact(self.vocabulary)
+        self.log_p.chunks_exact(self.vocabulary.max(1))
     }
 }
 
-/// What an output may go on with, of one row: tokens and their log-probabilities. PAD and BOS are no output, and what
-/// is not finite is impossible.
-pub fn sayable(log_p: &[f32]) -> impl Iterator<Item = (i64, f32)> {
-    let tokens = (0..).zip(log_p.iter().copied());
-    tokens.filter(|&(token, log_p)| token != PAD && token != BOS && log_p.is_finite())
-}
-
-/// Nothing is sayable: the model's weights are not finite numbers either.
+/// No score of a row is a number: the model's weights are not either.
 pub fn scores_not_finite() -> Error {
     Error::failure("the model's scores are not finite numbers")
 }
 
 /// What a search found for one source.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hypothesis {
     /// Token ids without BOS and EOS.
     pub tokens: Vec<i64>,
-    /// Sum of the log-probabilities of its tokens, EOS counted in when it is finished.
+    /// Sum of the model's log-probabilities of its tokens, EOS counted in when it is finished; whatever a search was
+    /// told to prefer, avoid or draw, it is what the model gives to this output.
     pub score: f64,
-    /// False when the length limit cut it off before EOS.
+    /// By what hypotheses of a source are compared: the sum with the repetition penalty in it, over the length penalty,
+    /// and the coverage penalty.
+    pub ranking: f64,
+    /// False when something cut it off before EOS: the length limit, or rules that let no token follow.
     pub finished: bool,
 }

@@ -10,7 +10,9 @@ use crate::data::sampler::{batches_within, sort_by_length};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::comparable;
 use crate::decoding::DecodingConfig;
-use crate::decoding::decoder::{ModelStepper, decode};
+use crate::decoding::decoder::ModelStepper;
+use crate::decoding::jobs::decode_by;
+use crate::decoding::rules::Rules;
 use crate::decoding::search::Hypothesis;
 use crate::error::Result;
 use crate::metrics::edit::Scores;
@@ -29,7 +31,8 @@ pub fn validate(
     let rows = if config.decode_rows == 0 { all } else { config.decode_rows.min(all) };
     let examples = &set.examples[..rows];
     let sources: Vec<&[i64]> = examples.iter().map(|example| example.source.as_slice()).collect();
-    let decoded = decode(stepper, &sources, decoding)?;
+    let rules = Rules::new(decoding, |text| target.encode(text).ids);
+    let decoded = decode_by(stepper, &sources, &rules)?;
     let mut scores = Scores::default();
     for (example, hypothesis) in examples.iter().zip(&decoded) {
         let exact = target.same_text(&example.target, &hypothesis.tokens);

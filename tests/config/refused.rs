@@ -1,6 +1,6 @@
 //! Each kind of bad experiment file, with the exact message that it gets.
 
-use super::{LEAST, refused};
+use super::{LEAST, accepted, refused};
 
 #[track_caller]
 fn check_messages(cases: &[(&str, &str)]) {
@@ -149,6 +149,15 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
         ("[data.target]\nmax_length = 0", "6:14: `max_length` must be at least 1, but it is 0"),
         ("[decoding]\nbatch_size = 0", "6:14: `batch_size` must be at least 1, but it is 0"),
         ("[decoding]\nbeam = 0", "6:8: `beam` must be at least 1, but it is 0"),
+        ("[decoding]\nn_best = 0", "6:10: `n_best` must be at least 1, but it is 0"),
+        ("[decoding]\nbeam_groups = 0", "6:15: `beam_groups` must be at least 1, but it is 0"),
+        ("[decoding]\npatience = 0", "6:12: `patience` must be above 0, but it is 0.0"),
+        ("[decoding]\ncoverage_penalty = -1", "6:20: `coverage_penalty` must be at least 0, but it is -1.0"),
+        ("[decoding]\nrepetition_penalty = 0", "6:22: `repetition_penalty` must be above 0, but it is 0.0"),
+        ("[decoding]\nbanned = [\"a\", \" \"]", "6:10: a text in `banned` must not be empty"),
+        ("[decoding.sampling]\ntemperature = 0", "6:15: `temperature` must be above 0, but it is 0.0"),
+        ("[decoding.sampling]\ntop_p = 1.1", "6:9: `top_p` must be above 0 and at most 1, but it is 1.1"),
+        ("[decoding.sampling]\nmin_p = -0.1", "6:9: `min_p` must be from 0 to 1, but it is -0.1"),
         (
             "[decoding]\nlength_penalty_alpha = -0.5",
             "6:24: `length_penalty_alpha` must be at least 0, but it is -0.5",
@@ -163,6 +172,27 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
         ),
         ("[runtime]\nthreads = 5000", "6:11: `threads` must be at most 4096, but it is 5000"),
     ]);
+}
+
+#[test]
+fn keys_of_decoding_that_do_not_go_together_are_refused() {
+    check_messages(&[
+        (
+            "[decoding]\nbeam = 6\nbeam_groups = 4",
+            "7:15: `beam_groups` must divide `beam`, but they are 4 and 6",
+        ),
+        ("[decoding]\nbeam = 2\nn_best = 3", "7:10: `n_best` must be at most `beam`, but they are 3 and 2"),
+        (
+            "[decoding]\nmin_length = 5\nmax_length = 4",
+            "6:14: `min_length` must be at most `max_length`, but they are 5 and 4",
+        ),
+        (
+            "[decoding]\nbeam = 2\n[decoding.sampling]",
+            "6:8: `beam` must be 1 where outputs are drawn (`sampling`), but it is 2\n\
+             hint: the number of samples is `n_best`",
+        ),
+    ]);
+    accepted(LEAST, &["decoding.sampling={}", "decoding.n_best=9"]);
 }
 
 #[test]

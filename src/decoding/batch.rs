@@ -1,0 +1,158 @@
+//! The loop of every search: sources come into the batch as others leave it ("continuous batching").
+//!
+//! All live rows of all sources take a step together, each source's books get the scores of their own rows, and rows that
+//! are done leave at once. It knows no model and no tensor, and what a source finds does not depend on what else is in
+//! the batch.
+
+use super::beam::{Books, Job, Rows, Scratch};
+use super::rules::Rules;
+use super::search::{Hypothesis, Scores, Stepper};
+use crate::data::vocabulary::EOS;
+use crate::error::{Error, Result};
+
+/// How many sources go together.
+#[derive(Clone, Copy, Debug)]
+pub struct Batching {
+    /// The most sources.
+    pub size: usize,
+    /// With this many free places new sources come in beside the others, since reading a few costs nearly as much as
+    /// reading many. `None`: only into an empty batch.
+    pub refill: Option<usize>,
+}
+
+/// Decodes all jobs. `found` gets the number of each job, counted from 0, and its best hypotheses, the best first, as soon
+/// as they are there: in the order in which the jobs end.
+///
+/// # Errors
+/// Those of the model and of `found`; a prefix that no output can begin with.
+pub fn search<S: Stepper>(
+    stepper: &S,
+    jobs: impl Iterator<Item = Job>,
+    rules: &Rules,
+    batching: Batching,
+    mut found: impl FnMut(usize, Vec<Hypothesis>) -> Result<()>,
+) -> Result<()> {
+    let mut batch = Batch { stepper, rules, batching, seats: Vec::new(), scratch: Scratch::default() };
+    let mut jobs = jobs.enumerate().fuse();
+    let mut state = None;
+    loop {
+        state = batch.let_in(&mut jobs, state)?;
+        let Some(held) = state else {
+            return Ok(());
+        };
+        state = batch.step(held)?;
+        let done = |seat: &mut Seat| seat.rows == 0;
+        for seat in batch.seats.extract_if(.., done) {
+            found(seat.number, seat.books.found(rules))?;
+        }
+    }
+}
+
+/// A source in the batch.
+struct Seat {
+    /// The job's number.
+    number: usize,
+    /// Its rows, which stand behind those of the seats before it.
+    rows: usize,
+    books: Books,
+}
+
+struct Batch<'a, S> {
+    stepper: &'a S,
+    rules: &'a Rules,
+    batching: Batching,
+    seats: Vec<Seat>,
+    scratch: Scratch,
+}
+
+impl<S: Stepper> Batch<'_, S> {
+    /// Fills free places, where there are enough of them. The state is that of the rows in the batch, where there is any.
+    fn let_in(
+        &mut self,
+        jobs: &mut impl Iterator<Item = (usize, Job)>,
+        state: Option<S::State>,
+    ) -> Result<Option<S::State>> {
+        let free = self.batching.size.max(1) - self.seats.len();
+        if state.is_some() && self.batching.refill.is_none_or(|least| free < least) {
+            return Ok(state);
+        }
+        let new: Vec<(usize, Job)> = jobs.take(free).collect();
+        if new.is_empty() {
+            return Ok(state);
+        }
+        let sources: Vec<&[i64]> = new.iter().map(|(_, job)| job.source.as_slice()).collect();
+        let begun = self.stepper.start(&sources)?;
+        let seats = new.iter().map(|(number, job)| Seat {
+            number: *number,
+            rows: 1,
+            books: Books::new(job, self.rules),
+        });
+        self.seats.extend(seats);
+        match state {
+            Some(held) => self.stepper.join(held, begun).map(Some),
+            None => Ok(Some(begun)),
+        }
+    }
+
+    /// Takes a step; the state is that of the rows that go on, where there are any.
+    fn step(&mut self, state: S::State) -> Result<Option<S::State>> {
+        let last: Vec<i64> =
+            self.seats.iter().flat_map(|seat| seat.books.rows()).map(|(_, token)| token).collect();
+        let (mut scores, next) = match self.rules.penalty.coverage {
+            0.0 => self.stepper.step(&last, state)?,
+            _ => self.stepper.step_with_attention(&last, state)?,
+        };
+        check(&scores, last.len())?;
+        self.advance(&mut scores)?;
+        let kept = self.settle();
+        match kept.len() {
+            0 => Ok(None),
+            _ if kept.iter().copied().eq(0..last.len() as i64) => Ok(Some(next)),
+            _ => self.stepper.reorder(&kept, next).map(Some),
+        }
+    }
+
+    /// Hands each source its rows.
+    fn advance(&mut self, scores: &mut Scores) -> Result<()> {
+        let vocabulary = scores.vocabulary;
+        let mut attention = scores.attention.as_deref().unwrap_or_default();
+        let mut log_p = scores.log_p.as_mut_slice();
+        for seat in &mut self.seats {
+            let (own, rest) = log_p.split_at_mut(seat.rows * vocabulary);
+            let (attended, others) = attention.split_at(seat.rows.min(attention.len()));
+            (log_p, attention) = (rest, others);
+            let mut rows = Rows { log_p: own, vocabulary, attention: attended };
+            rows.forbid_padding_and_bos();
+            seat.books.advance(&mut rows, self.rules, &mut self.scratch)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of the batch that go on, in the order in which they stand from now on.
+    fn settle(&mut self) -> Vec<i64> {
+        let (mut kept, mut first) = (Vec::new(), 0);
+        for seat in &mut self.seats {
+            let before = kept.len();
+            kept.extend(seat.books.rows().map(|(row, _)| (first + row) as i64));
+            first += seat.rows;
+            seat.rows = kept.len() - before;
+            seat.books.settle();
+        }
+        kept
+    }
+}
+
+/// A model that gives other numbers than it was asked for has a bug, which must not become wrong outputs.
+fn check(scores: &Scores, rows: usize) -> Result<()> {
+    let of_attention = scores.attention.as_ref().map_or(rows, Vec::len);
+    if scores.vocabulary <= EOS as usize
+        || scores.log_p.len() != rows * scores.vocabulary
+        || of_attention != rows
+    {
+        let (numbers, vocabulary) = (scores.log_p.len(), scores.vocabulary);
+        let message =
+            format!("the model gave {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
+        return Err(Error::failure(message));
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! `[decoding.sampling]`: outputs are drawn, not searched for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+
+/// `[decoding.sampling]`: each token is drawn from what the model gives to it. `top_k`, `top_p` and `min_p` leave out
+/// unlikely tokens, in this order, each by what the one before it left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplingConfig {
+    /// What log-probabilities are divided by: below 1, likely tokens become likelier.
+    pub temperature: f64,
+    /// Only this many of the likeliest tokens can be drawn (Fan et al. 2018); 0 is all.
+    pub top_k: usize,
+    /// Only the likeliest tokens can be drawn, as few as have this probability together (Holtzman et al. 2020).
+    pub top_p: f64,
+    /// Only tokens can be drawn that have this share of the likeliest one's probability (Nguyen et al. 2024).
+    pub min_p: f64,
+    /// What every random number follows from, together with the source, the sample's number and the step.
+    pub seed: u64,
+}
+
+impl Default for SamplingConfig {
+    fn default() -> Self {
+        SamplingConfig { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 1 }
+    }
+}
+
+impl SamplingConfig {
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let table = "decoding.sampling";
+        Problem::check_real(table, "above 0", |x| x > 0.0, &[("temperature", self.temperature)])?;
+        let is_share = |x| x > 0.0 && x <= 1.0;
+        Problem::check_real(table, "above 0 and at most 1", is_share, &[("top_p", self.top_p)])?;
+        Problem::check_real(table, "from 0 to 1", |x| (0.0..=1.0).contains(&x), &[("min_p", self.min_p)])?;
+        Problem::check_whole(table, 0, &[("top_k", self.top_k as u64)])
+    }
+}

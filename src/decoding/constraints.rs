@@ -1,0 +1,178 @@
+//! What an output must not say: rules that change a row of scores for a moment, before a search chooses from it.
+//!
+//! The changes are undone once it has chosen, so that a row can be shared, and what is reported is the model's own.
+
+use super::DecodingConfig;
+use crate::data::vocabulary::{EOS, UNK};
+
+/// What every output of a decode must keep to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Constraints {
+    /// The fewest tokens of an output, EOS counted in.
+    pub min_length: usize,
+    /// What the log-probability of a token that was said already is multiplied by (Keskar et al. 2019); 1 is off.
+    pub repetition_penalty: f64,
+    /// No this many tokens in a row stand in an output twice; 0 is off.
+    pub no_repeat_ngram: usize,
+    /// Sequences of tokens that no output has; none of them is empty.
+    pub banned: Vec<Vec<i64>>,
+    /// Whether UNK is never said.
+    pub suppress_unknown: bool,
+}
+
+/// What was changed in a row, and what stood there.
+#[derive(Debug, Default)]
+pub struct Edits {
+    changed: Vec<(usize, f32)>,
+}
+
+impl Edits {
+    /// Changes the score of a token; one that the row does not know changes nothing.
+    pub fn change(&mut self, row: &mut [f32], token: i64, to: impl FnOnce(f32) -> f32) {
+        if let Some(score) = row.get_mut(token as usize) {
+            self.changed.push((token as usize, *score));
+            *score = to(*score);
+        }
+    }
+
+    /// Makes a token impossible.
+    pub fn forbid(&mut self, row: &mut [f32], token: i64) {
+        self.change(row, token, |_| f32::NEG_INFINITY);
+    }
+
+    /// Makes the row what it was.
+    pub fn undo(&mut self, row: &mut [f32]) {
+        while let Some((token, score)) = self.changed.pop() {
+            row[token] = score;
+        }
+    }
+}
+
+impl Constraints {
+    /// What a config asks for, with its banned texts as token ids.
+    pub fn new(config: &DecodingConfig, banned: Vec<Vec<i64>>) -> Constraints {
+        Constraints {
+            min_length: config.min_length,
+            repetition_penalty: config.repetition_penalty,
+            no_repeat_ngram: config.no_repeat_ngram,
+            banned,
+            suppress_unknown: config.suppress_unknown,
+        }
+    }
+
+    /// Whether [`Constraints::apply`] looks at what was said.
+    pub fn read_output(&self) -> bool {
+        self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 || !self.banned.is_empty()
+    }
+
+    /// Changes the scores of what may follow `said`, as token number `length` of the output, counted from 1.
+    pub fn apply(&self, said: &[i64], length: usize, row: &mut [f32], edits: &mut Edits) {
+        if self.repetition_penalty != 1.0 {
+            self.penalise_repetition(said, row, edits);
+        }
+        if length < self.min_length {
+            edits.forbid(row, EOS);
+        }
+        if self.suppress_unknown {
+            edits.forbid(row, UNK);
+        }
+        if self.no_repeat_ngram > 0 {
+            self.forbid_repeated_ngrams(said, row, edits);
+        }
+        for banned in &self.banned {
+            if let Some((&last, before)) = banned.split_last()
+                && said.ends_with(before)
+            {
+                edits.forbid(row, last);
+            }
+        }
+    }
+
+    /// However often a token was said.
+    fn penalise_repetition(&self, said: &[i64], row: &mut [f32], edits: &mut Edits) {
+        let mut tokens = said.to_vec();
+        tokens.sort_unstable();
+        tokens.dedup();
+        for token in tokens {
+            edits.change(row, token, |log_p| log_p * self.repetition_penalty as f32);
+        }
+    }
+
+    /// What followed each earlier place where the last n - 1 tokens stand.
+    fn forbid_repeated_ngrams(&self, said: &[i64], row: &mut [f32], edits: &mut Edits) {
+        let Some(start) = (said.len() + 1).checked_sub(self.no_repeat_ngram) else {
+            return;
+        };
+        let before = &said[start..];
+        for window in said.windows(self.no_repeat_ngram) {
+            if let Some((&next, same)) = window.split_last()
+                && same == before
+            {
+                edits.forbid(row, next);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Constraints = Constraints {
+        min_length: 0,
+        repetition_penalty: 1.0,
+        no_repeat_ngram: 0,
+        banned: Vec::new(),
+        suppress_unknown: false,
+    };
+
+    /// The row of eight scores of -1 after `said`; it must be as before when the edits are undone.
+    fn after(constraints: &Constraints, said: &[i64]) -> Vec<f32> {
+        let (mut row, mut edits) = (vec![-1.0; 8], Edits::default());
+        constraints.apply(said, said.len() + 1, &mut row, &mut edits);
+        let changed = row.clone();
+        edits.undo(&mut row);
+        assert_eq!(row, [-1.0; 8]);
+        changed
+    }
+
+    fn forbidden(constraints: &Constraints, said: &[i64]) -> Vec<i64> {
+        let row = after(constraints, said);
+        (0..8).filter(|&token| row[token as usize] == f32::NEG_INFINITY).collect()
+    }
+
+    #[test]
+    fn eos_and_the_unknown_symbol_are_forbidden_when_it_is_asked() {
+        let constraints = Constraints { min_length: 3, ..NONE };
+        assert_eq!(forbidden(&constraints, &[]), [EOS]);
+        assert_eq!(forbidden(&constraints, &[4]), [EOS]);
+        assert!(forbidden(&constraints, &[4, 4]).is_empty(), "EOS is the third");
+        assert_eq!(forbidden(&Constraints { suppress_unknown: true, ..NONE }, &[]), [UNK]);
+        assert!(forbidden(&NONE, &[4, 4, 4]).is_empty());
+    }
+
+    #[test]
+    fn a_token_that_was_said_is_penalised_once() {
+        let row = after(&Constraints { repetition_penalty: 1.5, ..NONE }, &[6, 4, 6, 6]);
+        assert_eq!(row, [-1.0, -1.0, -1.0, -1.0, -1.5, -1.0, -1.5, -1.0]);
+    }
+
+    #[test]
+    fn an_ngram_does_not_stand_in_an_output_twice() {
+        let of = |n, said: &[i64]| forbidden(&Constraints { no_repeat_ngram: n, ..NONE }, said);
+        assert_eq!(of(1, &[4, 6, 4]), [4, 6]);
+        assert_eq!(of(2, &[4, 6, 5, 4]), [6]);
+        assert_eq!(of(2, &[4, 4]), [4]);
+        assert_eq!(of(3, &[4, 5, 6, 4, 5, 7, 4, 5]), [6, 7]);
+        assert!(of(3, &[4, 5]).is_empty() && of(3, &[4]).is_empty() && of(3, &[]).is_empty());
+    }
+
+    #[test]
+    fn the_last_token_of_a_banned_sequence_is_forbidden_where_the_rest_stands_before_it() {
+        let constraints = Constraints { banned: vec![vec![5], vec![6, 7], vec![4, 4, 6], vec![99]], ..NONE };
+        assert_eq!(forbidden(&constraints, &[]), [5]);
+        assert_eq!(forbidden(&constraints, &[6]), [5, 7]);
+        assert_eq!(forbidden(&constraints, &[6, 4]), [5]);
+        assert_eq!(forbidden(&constraints, &[6, 4, 4]), [5, 6]);
+    }
+}

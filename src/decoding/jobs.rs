@@ -1,0 +1,70 @@
+//! Sources in, hypotheses out, in their order: sorts by length, sets the limits and hands all to the search.
+
+use super::DecodingConfig;
+use super::batch::{Batching, search};
+use super::beam::Job;
+use super::rules::Rules;
+use super::search::{Hypothesis, Stepper};
+use crate::error::{Error, Result};
+
+/// What one output is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// Token ids without EOS.
+    pub source: &'a [i64],
+    /// The tokens that the output begins with.
+    pub prefix: &'a [i64],
+}
+
+/// The best hypothesis of each source (token ids without EOS).
+///
+/// # Errors
+/// The config bans texts, which only the target's tokenizer can turn into tokens: use [`decode_by`] or
+/// [`decode_n_best`]. And the model's own errors.
+pub fn decode<S: Stepper>(
+    stepper: &S,
+    sources: &[&[i64]],
+    config: &DecodingConfig,
+) -> Result<Vec<Hypothesis>> {
+    if !config.banned.is_empty() {
+        let message = "`decoding.banned` is text, and needs the target's tokenizer to become tokens";
+        return Err(Error::input(message).hint("make the rules with `Rules::new`"));
+    }
+    decode_by(stepper, sources, &Rules::new(config, |_| Vec::new()))
+}
+
+/// The best hypothesis of each source (token ids without EOS), by rules that are made already.
+pub fn decode_by<S: Stepper>(stepper: &S, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
+    let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    let lists = decode_n_best(stepper, &requests, rules)?;
+    Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
+}
+
+/// The best hypotheses of each request, the best first: as many as the config's `n_best`, or as there are.
+pub fn decode_n_best<S: Stepper>(
+    stepper: &S,
+    requests: &[Request],
+    rules: &Rules,
+) -> Result<Vec<Vec<Hypothesis>>> {
+    // The longest first: those that come in while others are under way need no more room than these, and the last ones
+    // to leave are short.
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by_key(|&row| std::cmp::Reverse(requests[row].source.len()));
+    let jobs = order.iter().map(|&row| {
+        let Request { source, prefix } = requests[row];
+        let limit = rules.limits.of(source.len(), stepper.longest());
+        Job { source: source.to_vec(), prefix: prefix.to_vec(), limit }
+    });
+    let mut found = vec![Vec::new(); requests.len()];
+    search(stepper, jobs, rules, batching(stepper, rules), |number, list| {
+        found[order[number]] = list;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A quarter of the places must be free before new sources come in.
+fn batching<S: Stepper>(stepper: &S, rules: &Rules) -> Batching {
+    let refill = stepper.joins().then_some(rules.batch_size.div_ceil(4));
+    Batching { size: rules.batch_size, refill }
+}

@@ -1,0 +1,150 @@
+//! What a search goes by: the numbers of a config, and its texts as token ids.
+
+use super::DecodingConfig;
+use super::config::{SamplingConfig, Stop};
+use super::constraints::Constraints;
+use super::penalty::Penalty;
+use crate::data::vocabulary::UNK;
+
+/// What holds for every source of a decode.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Live hypotheses of a group.
+    pub width: usize,
+    /// Groups of a source, or its samples.
+    pub groups: usize,
+    /// What a token loses for each hypothesis of an earlier group that says it at the same step.
+    pub diversity: f64,
+    /// Outputs of a source.
+    pub n_best: usize,
+    /// Finished hypotheses with which a group is done.
+    pub enough: usize,
+    /// By what hypotheses are compared.
+    pub penalty: Penalty,
+    /// Where outputs are drawn.
+    pub sampling: Option<SamplingConfig>,
+    /// What no output may say.
+    pub constraints: Constraints,
+    /// The most tokens of an output.
+    pub limits: Limits,
+    /// Sources that are decoded together.
+    pub batch_size: usize,
+}
+
+impl Rules {
+    /// The rules of a config. `spell` gives the token ids of a banned text; one that the vocabulary lacks a symbol of
+    /// cannot be said anyway, and is no rule.
+    pub fn new(config: &DecodingConfig, spell: impl Fn(&str) -> Vec<i64>) -> Rules {
+        let samples = config.sampling.is_some();
+        let groups = if samples { config.n_best } else { config.beam_groups };
+        let mut banned: Vec<Vec<i64>> = config.banned.iter().map(|text| spell(text)).collect();
+        banned.retain(|tokens| !tokens.is_empty() && !tokens.contains(&UNK));
+        let mut rules = Rules {
+            width: if samples { 1 } else { config.beam / groups },
+            groups,
+            diversity: config.diversity_strength,
+            n_best: config.n_best,
+            enough: 1,
+            penalty: Penalty::new(config),
+            sampling: config.sampling.clone(),
+            constraints: Constraints::new(config, banned),
+            limits: Limits::new(config),
+            batch_size: config.batch_size,
+        };
+        rules.enough = match config.stop {
+            // The first EOS of greedy search is its last, and so is that of a sample.
+            _ if samples || config.beam == 1 => 1,
+            // A little less, since 10 * 1.1 is 11.000000000000002.
+            Stop::Patience => {
+                ((rules.width as f64 * config.patience - 1e-9).ceil() as usize).max(rules.kept())
+            }
+            Stop::First => rules.kept(),
+            Stop::BestPossible => usize::MAX,
+        };
+        rules
+    }
+
+    /// Hypotheses that a group hands over.
+    pub fn kept(&self) -> usize {
+        self.n_best.min(self.width)
+    }
+
+    /// Whether groups avoid what those before them say.
+    pub fn diverse(&self) -> bool {
+        self.groups > 1 && self.sampling.is_none() && self.diversity > 0.0
+    }
+}
+
+/// How the most tokens of an output follow from its source.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    fixed: Option<usize>,
+    factor: f64,
+    offset: usize,
+}
+
+impl Limits {
+    fn new(config: &DecodingConfig) -> Limits {
+        let (factor, offset) = (config.max_length_factor, config.max_length_offset);
+        Limits { fixed: config.max_length, factor, offset }
+    }
+
+    /// The most tokens of the output of a source, EOS counted in: never more than the model's `longest`, and at least 1.
+    pub fn of(&self, source_tokens: usize, longest: Option<usize>) -> usize {
+        let by_source = (self.factor * source_tokens as f64) as usize;
+        let limit = self.fixed.unwrap_or(by_source.saturating_add(self.offset));
+        limit.min(longest.unwrap_or(usize::MAX)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_follows_from_the_source_and_never_exceeds_the_model() {
+        let config =
+            DecodingConfig { max_length_factor: 1.5, max_length_offset: 2, ..DecodingConfig::default() };
+        let limits = Limits::new(&config);
+        assert_eq!([0, 1, 3].map(|tokens| limits.of(tokens, None)), [2, 3, 6]);
+        assert_eq!(limits.of(usize::MAX, Some(9)), 9);
+        let fixed = Limits::new(&DecodingConfig { max_length: Some(7), ..config });
+        assert_eq!((fixed.of(100, None), fixed.of(100, Some(3)), fixed.of(100, Some(0))), (7, 3, 1));
+    }
+
+    #[test]
+    fn a_source_is_done_with_as_many_finished_hypotheses_as_its_rule_says() {
+        let enough = |stop, patience, n_best, groups| {
+            let config = DecodingConfig {
+                beam: 10,
+                beam_groups: groups,
+                n_best,
+                stop,
+                patience,
+                ..Default::default()
+            };
+            Rules::new(&config, |_| Vec::new()).enough
+        };
+        assert_eq!(enough(Stop::Patience, 1.0, 1, 1), 10);
+        assert_eq!(enough(Stop::Patience, 1.1, 1, 1), 11);
+        assert_eq!(enough(Stop::Patience, 0.05, 1, 1), 1);
+        assert_eq!(enough(Stop::Patience, 0.05, 4, 1), 4);
+        assert_eq!(enough(Stop::Patience, 2.0, 1, 5), 4);
+        assert_eq!((enough(Stop::First, 2.0, 1, 1), enough(Stop::First, 2.0, 3, 1)), (1, 3));
+        assert_eq!(enough(Stop::BestPossible, 1.0, 1, 1), usize::MAX);
+        let greedy = DecodingConfig { stop: Stop::BestPossible, patience: 3.0, ..Default::default() };
+        assert_eq!(Rules::new(&greedy, |_| Vec::new()).enough, 1);
+    }
+
+    #[test]
+    fn a_banned_text_that_cannot_be_spelled_is_no_rule() {
+        let banned = ["ab", "x", " "].map(String::from).to_vec();
+        let config = DecodingConfig { banned, ..Default::default() };
+        let spell = |text: &str| match text {
+            "ab" => vec![4, 5],
+            "x" => vec![UNK],
+            _ => vec![],
+        };
+        assert_eq!(Rules::new(&config, spell).constraints.banned, [[4, 5]]);
+    }
+}

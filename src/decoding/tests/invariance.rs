@@ -1,0 +1,99 @@
+//! What a source finds does not depend on what else is decoded, and how.
+
+use super::*;
+
+/// 56 jobs of all lengths, some with a prefix.
+fn jobs() -> Vec<Job> {
+    let job = |(n, source): (usize, [i64; 1])| Job {
+        source: source.to_vec(),
+        prefix: [&[][..], &[4], &[], &[5, 5, UNK]][n % 4].to_vec(),
+        limit: 1 + n * 5 % 12,
+    };
+    sources(56).into_iter().enumerate().map(job).collect()
+}
+
+/// Decodes the jobs in this order; the result is in the order of [`jobs`].
+fn decode(
+    stepper: &Scripted,
+    order: &[usize],
+    config: &DecodingConfig,
+    batching: Batching,
+) -> Vec<Vec<Hypothesis>> {
+    let jobs = jobs();
+    let mut all = vec![None; jobs.len()];
+    let queue = order.iter().map(|&n| jobs[n].clone());
+    search(stepper, queue, &rules(config), batching, |number, list| {
+        assert!(all[order[number]].replace(list).is_none(), "a job ends once");
+        Ok(())
+    })
+    .unwrap();
+    all.into_iter().map(Option::unwrap).collect()
+}
+
+#[test]
+fn the_batch_the_order_and_refilling_change_nothing() {
+    let forwards: Vec<usize> = (0..56).collect();
+    let shuffled: Vec<usize> = (0..56).map(|n| n * 23 % 56).collect();
+    for config in all_kinds() {
+        let alone =
+            decode(&Scripted::new(random_looking), &forwards, &config, Batching { size: 1, refill: None });
+        for size in [1, 2, 7, 64] {
+            for refill in [None, Some(1), Some(3)] {
+                for order in [&forwards, &shuffled] {
+                    let stepper = Scripted { joins: refill.is_some(), ..Scripted::new(random_looking) };
+                    let together = decode(&stepper, order, &config, Batching { size, refill });
+                    assert_eq!(together, alone, "{size} {refill:?} {config:?}");
+                    assert_eq!(stepper.most_sources.get(), size.min(56));
+                    let mixes = refill.is_some_and(|least| least < size && size < 56);
+                    assert_eq!(stepper.mixed.get(), mixes, "{size} {refill:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn refilling_saves_steps() {
+    let order: Vec<usize> = (0..56).collect();
+    let steps = |refill| {
+        let stepper = Scripted { joins: true, ..Scripted::new(random_looking) };
+        decode(&stepper, &order, &DecodingConfig::default(), Batching { size: 8, refill });
+        stepper.steps.get()
+    };
+    let (never, rarely, always) = (steps(None), steps(Some(4)), steps(Some(1)));
+    assert!(always < rarely && rarely < never, "{always} {rarely} {never}");
+}
+
+#[test]
+fn no_job_is_no_step_and_an_error_of_the_receiver_ends_the_search() {
+    let (stepper, config) = (Scripted::new(random_looking), DecodingConfig::default());
+    assert!(found_by(&stepper, &[], &config).is_empty());
+    assert_eq!(stepper.steps.get(), 0);
+    let mut received = 0;
+    let ended =
+        search(&stepper, jobs().into_iter(), &rules(&config), Batching { size: 1, refill: None }, |_, _| {
+            received += 1;
+            Err(crate::error::Error::failure("enough"))
+        });
+    assert_eq!((ended.unwrap_err().message(), received), ("enough", 1));
+}
+
+#[test]
+fn the_simple_entry_gives_the_best_of_each_source_in_order() {
+    let config =
+        DecodingConfig { beam: 4, n_best: 2, batch_size: 3, max_length: Some(9), ..Default::default() };
+    let sources: Vec<Vec<i64>> = (0..9).map(|n| vec![4 + n % 5; 1 + (n as usize * 4) % 7]).collect();
+    let rows: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
+    for joins in [false, true] {
+        let stepper = Scripted { joins, ..Scripted::new(random_looking) };
+        let best = crate::decoding::jobs::decode(&stepper, &rows, &config).unwrap();
+        for (row, best) in rows.iter().zip(best) {
+            let request = Request { source: row, prefix: &[] };
+            let alone = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
+            assert_eq!(best, alone[0][0]);
+        }
+    }
+    let banned = DecodingConfig { banned: vec!["4".into()], ..config };
+    let refused = crate::decoding::jobs::decode(&Scripted::new(random_looking), &rows, &banned).unwrap_err();
+    assert!(refused.message().contains("needs the target's tokenizer"), "{refused}");
+}

@@ -1,0 +1,164 @@
+//! A scripted model in place of weights: every output of a small language can be counted, and every score said.
+
+mod constrained;
+mod ensembles;
+mod invariance;
+mod samples;
+mod searches;
+
+use std::cell::Cell;
+
+use super::batch::{Batching, search};
+use super::beam::Job;
+use super::jobs::{Request, decode_n_best};
+use super::rules::Rules;
+use super::search::{Hypothesis, Scores, Stepper};
+use super::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
+use crate::data::vocabulary::{BOS, EOS, UNK};
+use crate::error::Result;
+
+/// Log-probabilities of what follows a source and what was said so far.
+type Script = fn(&[i64], &[i64]) -> Vec<f32>;
+
+/// A model that says what its script says, and looks at the source as `attention` says.
+struct Scripted {
+    script: Script,
+    attention: Option<Script>,
+    joins: bool,
+    /// Steps that were taken, and the most sources that were in one of them.
+    steps: Cell<usize>,
+    most_sources: Cell<usize>,
+    /// Whether rows of different ages stood side by side.
+    mixed: Cell<bool>,
+}
+
+/// What was read and said; nothing is said before BOS is taken.
+#[derive(Clone)]
+struct Row {
+    source: Vec<i64>,
+    said: Option<Vec<i64>>,
+}
+
+impl Scripted {
+    fn new(script: Script) -> Scripted {
+        Scripted {
+            script,
+            attention: None,
+            joins: false,
+            steps: Cell::new(0),
+            most_sources: Cell::new(0),
+            mixed: Cell::new(false),
+        }
+    }
+
+    fn observe(&self, state: &[Row]) {
+        let mut sources: Vec<&[i64]> = state.iter().map(|row| row.source.as_slice()).collect();
+        sources.dedup();
+        self.steps.set(self.steps.get() + 1);
+        self.most_sources.set(self.most_sources.get().max(sources.len()));
+        let ages = state.iter().map(|row| row.said.as_ref().map(Vec::len));
+        self.mixed.set(self.mixed.get() || ages.clone().min() != ages.max());
+    }
+}
+
+impl Stepper for Scripted {
+    type State = Vec<Row>;
+
+    fn start(&self, sources: &[&[i64]]) -> Result<Self::State> {
+        Ok(sources.iter().map(|source| Row { source: source.to_vec(), said: None }).collect())
+    }
+
+    fn step(&self, tokens: &[i64], mut state: Self::State) -> Result<(Scores, Self::State)> {
+        assert_eq!(tokens.len(), state.len());
+        for (row, &token) in state.iter_mut().zip(tokens) {
+            match &mut row.said {
+                None => assert_eq!(token, BOS),
+                Some(said) => said.push(token),
+            }
+            row.said.get_or_insert_default();
+        }
+        self.observe(&state);
+        let rows: Vec<Vec<f32>> =
+            state.iter().map(|row| (self.script)(&row.source, row.said.as_ref().unwrap())).collect();
+        Ok((Scores::new(rows.concat(), rows[0].len()), state))
+    }
+
+    fn step_with_attention(&self, tokens: &[i64], state: Self::State) -> Result<(Scores, Self::State)> {
+        let (mut scores, state) = self.step(tokens, state)?;
+        scores.attention = self
+            .attention
+            .map(|look| state.iter().map(|row| look(&row.source, row.said.as_ref().unwrap())).collect());
+        Ok((scores, state))
+    }
+
+    fn reorder(&self, rows: &[i64], state: Self::State) -> Result<Self::State> {
+        Ok(rows.iter().map(|&row| state[row as usize].clone()).collect())
+    }
+
+    fn join(&self, one: Self::State, other: Self::State) -> Result<Self::State> {
+        assert!(self.joins);
+        Ok([one, other].concat())
+    }
+
+    fn joins(&self) -> bool {
+        self.joins
+    }
+}
+
+/// A language of six tokens, whose probabilities look random. PAD and BOS are as likely as the others.
+fn random_looking(source: &[i64], said: &[i64]) -> Vec<f32> {
+    let mixed = |state: u64, token: i64| {
+        let state = (state ^ token as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        state ^ (state >> 29)
+    };
+    let state = source.iter().chain(said).fold(1, |state, &token| mixed(state, token));
+    let weights: Vec<f32> = (0..6).map(|v| (mixed(mixed(state, v), 9) % 4001) as f32 / 1000.0).collect();
+    let sum: f32 = weights.iter().map(|weight| weight.exp()).sum();
+    weights.iter().map(|weight| weight - sum.ln()).collect()
+}
+
+/// What an output can hold in that language, EOS among it.
+const SAYABLE: [i64; 4] = [UNK, EOS, 4, 5];
+
+/// Sources of one token each, which differ.
+fn sources(count: i64) -> Vec<[i64; 1]> {
+    (4..4 + count).map(|token| [token]).collect()
+}
+
+/// Rules whose banned texts are token ids with spaces between.
+fn rules(config: &DecodingConfig) -> Rules {
+    assert_eq!(config.check(), Ok(()));
+    Rules::new(config, |text| text.split(' ').map(|id| id.parse().unwrap()).collect())
+}
+
+/// What is found for each source.
+fn found_by(stepper: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
+    let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    decode_n_best(stepper, &requests, &rules(config)).unwrap()
+}
+
+/// What is found for one source.
+fn found(script: Script, config: &DecodingConfig) -> Vec<Hypothesis> {
+    found_by(&Scripted::new(script), &[[4]], config).remove(0)
+}
+
+/// The sum of the log-probabilities of an output, as the script gives them.
+fn forced(script: Script, source: &[i64], one: &Hypothesis) -> f64 {
+    let all = one.tokens.iter().copied().chain(one.finished.then_some(EOS));
+    all.enumerate().map(|(n, token)| f64::from(script(source, &one.tokens[..n])[token as usize])).sum()
+}
+
+/// Configs of every kind of search.
+fn all_kinds() -> Vec<DecodingConfig> {
+    let beam = |beam, n_best| DecodingConfig { beam, n_best, ..DecodingConfig::default() };
+    let sampling = Some(SamplingConfig { temperature: 1.3, top_p: 0.9, ..SamplingConfig::default() });
+    vec![
+        beam(1, 1),
+        beam(4, 3),
+        DecodingConfig { stop: Stop::BestPossible, length_penalty: LengthPenalty::Gnmt, ..beam(3, 2) },
+        DecodingConfig { beam_groups: 3, ..beam(6, 5) },
+        DecodingConfig { sampling: sampling.clone(), ..beam(1, 4) },
+        DecodingConfig { no_repeat_ngram: 2, repetition_penalty: 1.4, min_length: 3, ..beam(4, 4) },
+        DecodingConfig { no_repeat_ngram: 1, min_length: 4, sampling, ..beam(1, 2) },
+    ]
+}

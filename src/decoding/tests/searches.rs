@@ -1,0 +1,256 @@
+//! What searches find, held against all outputs that there are, and when they stop.
+
+use super::*;
+
+/// All outputs that end before the limit, the best first.
+fn all_outputs(source: i64, limit: usize, config: &DecodingConfig) -> Vec<Hypothesis> {
+    let mut all = Vec::new();
+    let mut open = vec![Hypothesis::default()];
+    for length in 1..=limit {
+        for begun in std::mem::take(&mut open) {
+            let log_p = random_looking(&[source], &begun.tokens);
+            for token in SAYABLE {
+                let mut next = begun.clone();
+                next.score += f64::from(log_p[token as usize]);
+                if token == EOS {
+                    next.ranking = rules(config).penalty.ranking(next.score, length, &[]);
+                    all.push(Hypothesis { finished: true, ..next });
+                } else {
+                    next.tokens.push(token);
+                    open.push(next);
+                }
+            }
+        }
+    }
+    all.sort_by(|one, other| other.ranking.total_cmp(&one.ranking));
+    all
+}
+
+fn penalties() -> Vec<DecodingConfig> {
+    let of = |length_penalty, length_penalty_alpha| DecodingConfig {
+        length_penalty,
+        length_penalty_alpha,
+        max_length: Some(5),
+        ..DecodingConfig::default()
+    };
+    vec![
+        of(LengthPenalty::None, 1.0),
+        of(LengthPenalty::Length, 1.0),
+        of(LengthPenalty::Length, 0.5),
+        of(LengthPenalty::Gnmt, 1.0),
+        of(LengthPenalty::Gnmt, 2.0),
+    ]
+}
+
+#[test]
+fn a_beam_that_is_wide_enough_finds_the_best_of_all_outputs() {
+    for penalty in penalties() {
+        for stop in [Stop::Patience, Stop::BestPossible] {
+            let config = DecodingConfig { beam: 200, n_best: 4, stop, ..penalty.clone() };
+            for source in 4..30 {
+                let all = all_outputs(source, 5, &config);
+                assert_eq!(all.len(), 1 + 3 + 9 + 27 + 81);
+                let found = found_by(&Scripted::new(random_looking), &[[source]], &config).remove(0);
+                assert_eq!(found, all[..4], "source {source}, {config:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_beam_of_one_is_greedy_search() {
+    for stop in [Stop::Patience, Stop::First, Stop::BestPossible] {
+        let config = DecodingConfig { stop, max_length: Some(6), ..DecodingConfig::default() };
+        let all = found_by(&Scripted::new(random_looking), &sources(50), &config);
+        assert!(all.iter().any(|list| list[0].finished) && all.iter().any(|list| !list[0].finished));
+        for (source, list) in sources(50).iter().zip(all) {
+            let mut greedy = Hypothesis::default();
+            while !greedy.finished && greedy.tokens.len() < 6 {
+                let log_p = random_looking(source, &greedy.tokens);
+                let best = SAYABLE.into_iter().reduce(|best, token| {
+                    if log_p[token as usize] > log_p[best as usize] { token } else { best }
+                });
+                match best.unwrap() {
+                    EOS => greedy.finished = true,
+                    token => greedy.tokens.push(token),
+                }
+            }
+            assert_eq!((list.len(), &list[0].tokens, list[0].finished), (1, &greedy.tokens, greedy.finished));
+        }
+    }
+}
+
+/// 4 looks better than 5, and leads to worse.
+fn garden_path(_: &[i64], said: &[i64]) -> Vec<f32> {
+    let p: [f32; 6] = match said {
+        [] => [0.0, 0.0, 0.0, 0.01, 0.59, 0.4],
+        [4] => [0.0, 0.0, 0.0, 0.4, 0.3, 0.3],
+        _ => [0.0, 0.0, 0.0, 0.98, 0.01, 0.01],
+    };
+    p.map(f32::ln).to_vec()
+}
+
+#[test]
+fn a_beam_of_two_finds_what_greedy_search_misses() {
+    let beam = |beam| DecodingConfig { beam, max_length: Some(5), ..DecodingConfig::default() };
+    assert_eq!(found(garden_path, &beam(1))[0].tokens, [4]);
+    let best = found(garden_path, &beam(2)).remove(0);
+    assert_eq!((best.tokens.as_slice(), best.finished), ([5].as_slice(), true));
+    assert!((best.score - (0.4f64 * 0.98).ln()).abs() < 1e-6);
+    assert_eq!(best.ranking, best.score / 2.0);
+}
+
+#[test]
+fn the_score_of_an_output_is_the_sum_of_its_log_probabilities_whatever_chose_it() {
+    for config in all_kinds() {
+        let config = DecodingConfig { max_length: Some(7), ..config };
+        let all = found_by(&Scripted::new(random_looking), &sources(40), &config);
+        for (source, list) in sources(40).iter().zip(all) {
+            assert!(!list.is_empty() && list.len() <= config.n_best);
+            for one in list {
+                assert!((forced(random_looking, source, &one) - one.score).abs() < 1e-9, "{config:?}");
+                assert!(one.finished || one.tokens.len() <= 7);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_output_at_its_limit_is_not_passed_off_as_finished() {
+    // A source of 4 wants to say 5 for ever, one of 5 may end at once.
+    let endless = |source: &[i64], _: &[i64]| match source {
+        [4] => vec![-9.0, -9.0, -9.0, -8.0, -2.0, -0.2],
+        _ => vec![-9.0, -9.0, -9.0, -0.5, -2.0, -1.5],
+    };
+    for beam in [1, 2] {
+        let config = DecodingConfig { beam, max_length: Some(3), ..DecodingConfig::default() };
+        let all = found_by(&Scripted::new(endless), &[[4], [5]], &config);
+        let (long, short) = (&all[0][0], &all[1][0]);
+        assert_eq!((long.tokens.as_slice(), long.finished), ([5, 5, 5].as_slice(), false));
+        assert!((long.score + 0.6).abs() < 1e-6);
+        assert_eq!((short.tokens.as_slice(), short.finished), ([].as_slice(), true));
+    }
+}
+
+#[test]
+fn what_was_cut_off_fills_the_n_best_behind_what_has_finished() {
+    let config = DecodingConfig { beam: 3, n_best: 3, max_length: Some(1), ..DecodingConfig::default() };
+    let all = found(|_, _| vec![-9.0, -9.0, -9.0, -3.0, -0.2, -2.5], &config);
+    let shown: Vec<_> = all.iter().map(|one| (one.tokens.as_slice(), one.finished)).collect();
+    assert_eq!(shown, [([].as_slice(), true), ([4].as_slice(), false), ([5].as_slice(), false)]);
+}
+
+#[test]
+fn a_source_is_done_when_no_live_hypothesis_can_win_any_more() {
+    let sure = |_: &[i64], _: &[i64]| vec![-9.0, -9.0, -9.0, -0.1, -4.0, -5.0];
+    for stop in [Stop::Patience, Stop::First, Stop::BestPossible] {
+        let stepper = Scripted::new(sure);
+        let config = DecodingConfig { beam: 3, stop, max_length: Some(8), ..DecodingConfig::default() };
+        // Eight tokens for -4.0 would be -0.5 each, and one for -0.1 is there.
+        assert!(found_by(&stepper, &[[4]], &config)[0][0].finished);
+        assert_eq!(stepper.steps.get(), 1);
+    }
+}
+
+#[test]
+fn each_rule_stops_when_it_says() {
+    // With the mean of its log-probabilities to rank it, every output is better than the ones before it.
+    let ever_better = |_: &[i64], _: &[i64]| {
+        let p: [f32; 5] = [0.0, 0.0, 0.0, 0.3, 0.7];
+        p.map(f32::ln).to_vec()
+    };
+    let length = |stop, patience| {
+        let config = DecodingConfig { beam: 2, stop, patience, max_length: Some(10), ..Default::default() };
+        let best = found(ever_better, &config).remove(0);
+        (best.tokens.len(), best.finished)
+    };
+    assert_eq!(length(Stop::First, 1.0), (0, true));
+    assert_eq!(length(Stop::Patience, 1.0), (1, true));
+    assert_eq!(length(Stop::Patience, 1.5), (2, true));
+    assert_eq!(length(Stop::Patience, 2.0), (3, true));
+    assert_eq!(length(Stop::BestPossible, 1.0), (9, true));
+}
+
+#[test]
+fn coverage_prefers_what_has_looked_at_the_whole_source() {
+    // 4 is likelier and looks at one position only, 5 at both.
+    let script = |_: &[i64], said: &[i64]| {
+        let p: [f32; 6] =
+            if said.is_empty() { [0.0, 0.0, 0.0, 0.0, 0.6, 0.4] } else { [0.0, 0.0, 0.0, 1.0, 0.0, 0.0] };
+        p.map(f32::ln).to_vec()
+    };
+    let mut stepper = Scripted::new(script);
+    let config =
+        |coverage_penalty| DecodingConfig { beam: 2, n_best: 2, coverage_penalty, ..Default::default() };
+    assert_eq!(found_by(&stepper, &[[4]], &config(0.0))[0][0].tokens, [4]);
+    stepper.attention = Some(|_, said| if said == [5] { vec![0.1, 0.9] } else { vec![0.75, 0.25] });
+    let all = found_by(&stepper, &[[4]], &config(0.5)).remove(0);
+    assert_eq!((&all[0].tokens, &all[1].tokens), (&vec![5], &vec![4]));
+    let ranking = [0.4f64.ln() / 2.0 + 0.5 * 0.85f64.ln(), 0.6f64.ln() / 2.0 + 0.5 * 0.5f64.ln()];
+    assert!(all.iter().zip(ranking).all(|(one, ranking)| (one.ranking - ranking).abs() < 1e-6), "{all:?}");
+    assert!((all[0].score - 0.4f64.ln()).abs() < 1e-6, "no penalty is in the score");
+}
+
+#[test]
+fn later_groups_avoid_what_earlier_ones_say() {
+    let config = |diversity_strength| DecodingConfig {
+        beam: 4,
+        beam_groups: 4,
+        n_best: 4,
+        diversity_strength,
+        max_length: Some(4),
+        ..DecodingConfig::default()
+    };
+    let language = |_: &[i64], said: &[i64]| match said.len() {
+        0 => vec![-9.0, -9.0, -9.0, -9.0, -0.4, -1.3, -3.0, -4.0],
+        _ => vec![-9.0, -9.0, -9.0, -0.01, -6.0, -6.0, -6.0, -6.0],
+    };
+    let firsts = |strength| -> Vec<i64> {
+        found(language, &config(strength)).iter().map(|one| one.tokens[0]).collect()
+    };
+    assert_eq!(firsts(0.0), [4], "equal groups find the same, which counts once");
+    // The second group has 4 for 1.4 and takes 5; the third 4 for 1.4; the fourth 5 for 2.3.
+    assert_eq!(firsts(1.0), [4, 5]);
+    assert_eq!(firsts(10.0), [4, 5, 6, 7]);
+    for one in found(language, &config(10.0)) {
+        assert!((forced(language, &[4], &one) - one.score).abs() < 1e-9);
+        assert!(
+            (one.ranking - one.score / 2.0).abs() < 1e-5,
+            "what a group loses for diversity is in no figure"
+        );
+    }
+}
+
+#[test]
+fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
+    let failing: [Script; 3] = [
+        |_, _| vec![f32::NAN; 6],
+        |_, _| vec![-1.0, -1.0, -1.0, -1.0, f32::INFINITY, -1.0],
+        |_, said| if said == [5] { vec![f32::NAN; 6] } else { vec![-1.0; 6] },
+    ];
+    for script in failing {
+        for config in all_kinds() {
+            let request = Request { source: &[4], prefix: &[5] };
+            let error = decode_n_best(&Scripted::new(script), &[request], &rules(&config)).unwrap_err();
+            assert_eq!(
+                (error.message(), error.exit_code()),
+                ("the model's scores are not finite numbers", 1)
+            );
+        }
+    }
+    // Only EOS is possible, so that the beam is never full.
+    let config = DecodingConfig { beam: 4, n_best: 4, max_length: Some(3), ..DecodingConfig::default() };
+    let all = found(|_, _| vec![0.0, f32::NEG_INFINITY, 0.0, -0.1, f32::NEG_INFINITY], &config);
+    assert_eq!(all.iter().map(|one| (one.tokens.len(), one.finished)).collect::<Vec<_>>(), [(0, true)]);
+}
+
+#[test]
+fn a_model_that_gives_other_numbers_than_asked_for_is_an_error() {
+    let error = decode_n_best(
+        &Scripted::new(|_, _| vec![-1.0; 3]),
+        &[Request { source: &[4], prefix: &[] }],
+        &rules(&DecodingConfig::default()),
+    );
+    let expected = "the model gave 3 scores for 1 rows and a vocabulary of 3";
+    assert_eq!(error.unwrap_err().message(), expected);
+}

@@ -1,0 +1,117 @@
+//! The keys of decoding, as `seqloom decode` has them. What each search finds is held against all outputs of a small
+//! language beside the code; here a model that is not sure of anything decodes.
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::{UNSURE, train};
+use crate::support::run::Scene;
+
+/// A model that has learned a little; all tests only read it.
+fn scene() -> &'static Scene {
+    static SCENE: OnceLock<Scene> = OnceLock::new();
+    SCENE.get_or_init(|| {
+        let scene = Scene::new(60, 12);
+        train(&scene, "runs/copy", &UNSURE);
+        scene
+    })
+}
+
+/// Output, score and whether it is finished, of each validation row.
+fn decode(settings: &[&str]) -> Vec<(String, f64, bool)> {
+    let settings: Vec<String> = settings.iter().map(|setting| format!("decoding.{setting}")).collect();
+    let mut arguments = vec!["--input", "valid.csv", "--format", "jsonl"];
+    settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
+    let rows = scene().decode(&arguments, "").succeeded().stdout;
+    let row = |line| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let output = row["output"].as_str().unwrap().to_string();
+        (output, row["score"].as_f64().unwrap(), row["finished"].as_bool().unwrap())
+    };
+    rows.lines().map(row).collect()
+}
+
+fn outputs(settings: &[&str]) -> Vec<String> {
+    decode(settings).into_iter().map(|(output, ..)| output).collect()
+}
+
+/// What a beam compares finished outputs by, by default: each token of the output is a character.
+fn rankings(settings: &[&str]) -> Vec<f64> {
+    let ranking = |(output, score, finished): (String, f64, bool)| {
+        if finished { score / (output.chars().count() + 1) as f64 } else { f64::NEG_INFINITY }
+    };
+    decode(settings).into_iter().map(ranking).collect()
+}
+
+#[test]
+fn a_later_stop_finds_nothing_worse_and_often_better() {
+    let stops =
+        [&["stop=first"][..], &["stop=patience", "patience=1.0"], &["patience=3.0"], &["stop=best_possible"]];
+    let all = stops.map(|settings| rankings(&[settings, &["beam=6"]].concat()));
+    for pair in all.windows(2) {
+        assert!(pair[0].iter().zip(&pair[1]).all(|(sooner, later)| sooner <= later), "{all:?}");
+    }
+    assert_ne!(all[0], all[1]);
+    assert_ne!(all[1], all[3]);
+    assert_eq!(rankings(&["beam=6"]), all[1], "patience of 1 is the default");
+}
+
+#[test]
+fn groups_of_one_are_greedy_search_unless_they_avoid_each_other() {
+    let greedy = outputs(&[]);
+    assert_eq!(outputs(&["beam=4", "beam_groups=4", "diversity_strength=0.0"]), greedy);
+    let diverse = ["beam=4", "beam_groups=4", "diversity_strength=1.0"];
+    assert_ne!(outputs(&diverse), greedy);
+    assert_ne!(outputs(&diverse), outputs(&["beam=4"]));
+    let better = rankings(&diverse).into_iter().zip(rankings(&[])).all(|(one, other)| one >= other);
+    assert!(better, "greedy search is what the first group does");
+}
+
+#[test]
+fn outputs_keep_to_their_lengths_and_to_what_they_must_not_say() {
+    for beam in ["beam=1", "beam=4"] {
+        let plain = outputs(&[beam]);
+        assert!(plain.iter().any(|output| output.chars().count() + 1 < 7));
+        for (output, _, finished) in decode(&[beam, "min_length=7"]) {
+            assert!(!finished || output.chars().count() + 1 >= 7, "{output}");
+        }
+        let most = plain.iter().flat_map(|output| output.chars()).max().unwrap().to_string();
+        assert!(
+            outputs(&[beam, &format!("banned=[\"{most}\"]")]).iter().all(|output| !output.contains(&most))
+        );
+        let pair: String = plain.iter().find(|output| output.len() > 1).unwrap().chars().take(2).collect();
+        let without = outputs(&[beam, &format!("banned=[\"{pair}\"]")]);
+        assert!(plain.iter().any(|output| output.contains(&pair)));
+        assert!(without.iter().all(|output| !output.contains(&pair)), "{pair}: {without:?}");
+        for output in outputs(&[beam, "no_repeat_ngram=1", "suppress_unknown=true"]) {
+            let said: std::collections::HashSet<char> = output.chars().collect();
+            assert_eq!(said.len(), output.chars().count(), "{output}");
+        }
+        let repeats = |settings: &[&str]| -> usize {
+            let again = |output: &String| {
+                let said: std::collections::HashSet<char> = output.chars().collect();
+                output.chars().count() - said.len()
+            };
+            outputs(settings).iter().map(again).sum()
+        };
+        assert!(repeats(&[beam, "repetition_penalty=4.0"]) < repeats(&[beam]), "{beam}");
+    }
+}
+
+#[test]
+fn samples_follow_from_their_seed_and_are_greedy_where_nothing_else_is_left() {
+    let sample = |more: &[&str]| outputs(&[&["sampling.seed=7"], more].concat());
+    let drawn = sample(&[]);
+    let greedy = outputs(&[]);
+    assert_ne!(drawn, greedy);
+    assert_ne!(drawn, outputs(&["sampling={}"]), "another seed");
+    for batch_size in ["batch_size=1", "batch_size=5"] {
+        assert_eq!(sample(&[batch_size]), drawn);
+    }
+    for narrow in ["temperature=1e-6", "top_k=1", "top_p=1e-6", "min_p=1.0"] {
+        assert_eq!(sample(&[&format!("sampling.{narrow}")]), greedy, "{narrow}");
+    }
+    let best = rankings(&["sampling={}", "n_best=20"]);
+    assert!(best.iter().zip(rankings(&["sampling={}"])).all(|(best, one)| *best >= one), "the best of many");
+}
