@@ -50,16 +50,22 @@ fn version_of(root: &Path) -> Option<String> {
 }
 
 fn compile_shim(root: &Path) {
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .opt_level(3)
-        .debug(false)
-        .files(["dropout", "loss", "optimizer", "system"].map(|part| format!("src/shim/{part}.cpp")))
-        .include(root.join("include"))
-        .include(root.join("include/torch/csrc/api/include"))
-        .flag("-ffp-contract=off") // the same bits from every instruction set
-        .flag_if_supported("-fopenmp") // without it libtorch's parallel_for runs on one thread, and says nothing
-        .flag_if_supported("-Wno-unused-parameter")
-        .compile("seqloom_shim");
+    let compile = |parts: &[&str], contraction: &str, name: &str| {
+        cc::Build::new()
+            .cpp(true)
+            .std("c++17")
+            .opt_level(3)
+            .debug(false)
+            .files(parts.iter().map(|part| format!("src/shim/{part}.cpp")))
+            .include(root.join("include"))
+            .include(root.join("include/torch/csrc/api/include"))
+            .flag(format!("-ffp-contract={contraction}"))
+            .flag_if_supported("-fopenmp") // without it libtorch's parallel_for runs on one thread, and says nothing
+            .flag_if_supported("-Wno-unused-parameter")
+            .flag_if_supported("-Wno-psabi") // wide vectors are never arguments of a call
+            .compile(name);
+    };
+    // Products are fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
+    compile(&["product"], "fast", "seqloom_shim_products");
+    compile(&["attend", "dropout", "loss", "optimizer", "softmax", "system"], "off", "seqloom_shim");
 }

@@ -49,7 +49,7 @@
 //! use seqloom::decoding::DecodingConfig;
 //! use seqloom::decoding::decoder::ModelStepper;
 //! use seqloom::decoding::jobs::decode;
-//! use seqloom::model::TransformerConfig;
+//! use seqloom::model::{TransformerConfig, Weights};
 //! use seqloom::model::params::Params;
 //! use seqloom::model::transformer::Transformer;
 //! use seqloom::runtime::{Runtime, RuntimeConfig};
@@ -82,7 +82,7 @@
 //! }
 //!
 //! // Decoding: the decoder sees only what it said itself.
-//! let stepper = ModelStepper { model: &model, device };
+//! let stepper = ModelStepper::new(&model, Weights::F32);
 //! let sources = [source.encode("jīqì xuéxí").ids];
 //! let config = DecodingConfig { max_length: Some(10), ..DecodingConfig::default() };
 //! let found = decode(&stepper, &[&sources[0]], &config)?;

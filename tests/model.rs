@@ -1,11 +1,13 @@
 //! The Transformer: PyTorch's numbers (`golden`), what must hold for any weights (`meaning`), the first weights
-//! (`beginning`). Every model here is tiny and on the CPU.
+//! (`beginning`), a token at a time (`stepping`). Every model here is tiny and on the CPU.
 
 mod beginning;
 mod golden;
 mod meaning;
+mod stepping;
 
 use seqloom::data::batch::{Batch, Source};
+use seqloom::data::vocabulary::{BOS, EOS, PAD};
 use seqloom::model::TransformerConfig;
 use seqloom::model::layers::Noise;
 use seqloom::model::params::Params;
@@ -89,4 +91,20 @@ fn batch(sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Batch {
     let sources: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
     let targets: Vec<&[i64]> = targets.iter().map(Vec::as_slice).collect();
     Batch::new(&sources, &targets)
+}
+
+/// A golden file's source and target rows, of different lengths, without special tokens.
+fn pairs(golden: &Golden) -> (Vec<Vec<i64>>, Vec<Vec<i64>>) {
+    (rows(golden.get("source"), &[PAD, EOS]), rows(golden.get("target_in"), &[PAD, BOS]))
+}
+
+fn small() -> TransformerConfig {
+    TransformerConfig {
+        width: 16,
+        heads: 2,
+        feed_forward: 24,
+        encoder_layers: 2,
+        decoder_layers: 2,
+        ..TransformerConfig::default()
+    }
 }

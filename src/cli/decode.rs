@@ -12,9 +12,9 @@ use serde_json::json;
 use super::loaded::LoadedModel;
 use crate::data::pairs::{Format, SourceRow, Sources};
 use crate::data::vocabulary::{UNK, comparable};
-use crate::decoding::jobs::decode_by;
 use crate::decoding::rules::Rules;
 use crate::decoding::search::Hypothesis;
+use crate::decoding::workers::decode_best;
 use crate::error::{Error, Result};
 use crate::metrics::edit::{ErrorRate, Scores};
 use crate::training::report::talk;
@@ -144,7 +144,7 @@ fn decode_rows(
     let silent = Hypothesis { finished: true, ..Hypothesis::default() };
     let rules = Rules::new(&loaded.experiment.decoding, |text| loaded.tokenizers.target.encode(text).ids);
     let mut out = vec![(silent, String::new()); rows.len()];
-    for (row, hypothesis) in said.into_iter().zip(decode_by(&loaded.stepper(), &ids, &rules)?) {
+    for (row, hypothesis) in said.into_iter().zip(decode_best(&loaded.stepper(), &ids, &rules)?) {
         let text = loaded.tokenizers.target.decode(&hypothesis.tokens);
         out[row] = (hypothesis, text);
     }

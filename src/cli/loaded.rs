@@ -10,9 +10,9 @@ use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::decoder::ModelStepper;
 use crate::error::{Error, Result};
-use crate::model::Tied;
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
+use crate::model::{Tied, Weights};
 use crate::runtime::{Runtime, RuntimeConfig};
 
 /// What a model file holds, on the device that it runs on.
@@ -25,6 +25,8 @@ pub struct LoadedModel {
     pub model: Transformer,
     /// What it runs on.
     pub runtime: Runtime,
+    /// In what numbers its matrices are kept for decoding.
+    pub weights: Weights,
 }
 
 impl LoadedModel {
@@ -54,12 +56,13 @@ impl LoadedModel {
         let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
-        Ok(LoadedModel { experiment, tokenizers, model, runtime })
+        let weights = experiment.decoding.weights.unwrap_or(Weights::of(runtime.compute));
+        Ok(LoadedModel { experiment, tokenizers, model, runtime, weights })
     }
 
     /// The model as a search sees it.
-    pub fn stepper(&self) -> ModelStepper<'_> {
-        ModelStepper { model: &self.model, device: self.runtime.device }
+    pub fn stepper(&self) -> ModelStepper {
+        ModelStepper::new(&self.model, self.weights)
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::sampling::SamplingConfig;
 use crate::error::Problem;
+use crate::model::Weights;
 
 /// `[decoding]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct DecodingConfig {
     pub banned: Vec<String>,
     /// Whether `<unk>` is never said.
     pub suppress_unknown: bool,
+    /// In what numbers the matrices are kept; when absent, in those that training computed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weights>,
     /// Sources that are decoded together; the batch has up to `beam` rows for each.
     pub batch_size: usize,
     /// The most tokens an output may have, EOS counted in. When absent: `max_length_factor` * source tokens + `max_length_offset`.
@@ -78,6 +82,7 @@ impl Default for DecodingConfig {
             no_repeat_ngram: 0,
             banned: Vec::new(),
             suppress_unknown: false,
+            weights: None,
             batch_size: 64,
             max_length: None,
             max_length_factor: 2.0,

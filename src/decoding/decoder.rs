@@ -1,46 +1,65 @@
 //! A model as a search sees it: steps in, plain arrays of scores out.
 
-use tch::{Kind, Tensor};
-
 use super::search::{Scores, Stepper};
-use crate::data::batch::Source;
-use crate::error::{Error, Result};
-use crate::model::transformer::{DecoderState, Transformer};
+use crate::error::Result;
+use crate::model::Weights;
+use crate::model::inference::{DecoderState, Inference};
+use crate::model::transformer::Transformer;
 
-/// A model as a search sees it. No gradients, no dropout.
+/// A model as a search sees it: as it was when this was made. No gradients, no dropout.
 #[derive(Debug)]
-pub struct ModelStepper<'a> {
-    /// The network.
-    pub model: &'a Transformer,
-    /// Where it lies.
-    pub device: tch::Device,
+pub struct ModelStepper {
+    model: Inference,
 }
 
-impl Stepper for ModelStepper<'_> {
+impl ModelStepper {
+    /// Takes over what `model` has learned so far, its matrices in the numbers named.
+    pub fn new(model: &Transformer, weights: Weights) -> ModelStepper {
+        ModelStepper { model: Inference::new(model, weights) }
+    }
+
+    /// The same weights, for another thread.
+    pub fn share(&self) -> ModelStepper {
+        ModelStepper { model: self.model.share() }
+    }
+
+    /// Whether it runs on the CPU.
+    pub fn on_cpu(&self) -> bool {
+        self.model.on_cpu()
+    }
+
+    fn stepped(&self, tokens: &[i64], state: DecoderState, looking: bool) -> Result<(Scores, DecoderState)> {
+        let step = self.model.step(tokens, state, looking)?;
+        let scores = Scores { attention: step.attention, ..Scores::new(step.log_p, self.model.vocabulary()) };
+        Ok((scores, step.state))
+    }
+}
+
+impl Stepper for ModelStepper {
     type State = DecoderState;
 
     fn start(&self, sources: &[&[i64]]) -> Result<DecoderState> {
-        let _guard = tch::no_grad_guard();
-        let memory = self.model.encode(&Source::new(sources).to_device(self.device), None);
-        Ok(self.model.start(memory))
+        Ok(self.model.start(sources))
     }
 
     fn step(&self, tokens: &[i64], state: DecoderState) -> Result<(Scores, DecoderState)> {
-        let _guard = tch::no_grad_guard();
-        let tokens = Tensor::from_slice(tokens).to_device(self.device);
-        let (logits, state) = self.model.step(&tokens, state); // (B, V)
-        let vocabulary = logits.size()[1] as usize;
-        let log_p = Vec::try_from(logits.log_softmax(-1, Kind::Float).flatten(0, 1))?;
-        Ok((Scores::new(log_p, vocabulary), state))
+        self.stepped(tokens, state, false)
+    }
+
+    fn step_with_attention(&self, tokens: &[i64], state: DecoderState) -> Result<(Scores, DecoderState)> {
+        self.stepped(tokens, state, true)
     }
 
     fn reorder(&self, rows: &[i64], state: DecoderState) -> Result<DecoderState> {
-        let _guard = tch::no_grad_guard();
-        Ok(state.keep(&Tensor::from_slice(rows).to_device(self.device)))
+        Ok(state.keep(rows))
     }
 
-    fn join(&self, _: DecoderState, _: DecoderState) -> Result<DecoderState> {
-        Err(Error::failure("this model does not take in sources beside others that are further"))
+    fn join(&self, one: DecoderState, other: DecoderState) -> Result<DecoderState> {
+        Ok(one.join(other))
+    }
+
+    fn joins(&self) -> bool {
+        true
     }
 
     fn longest(&self) -> Option<usize> {

@@ -46,21 +46,30 @@ pub fn decode_n_best<S: Stepper>(
     requests: &[Request],
     rules: &Rules,
 ) -> Result<Vec<Vec<Hypothesis>>> {
-    // The longest first: those that come in while others are under way need no more room than these, and the last ones
-    // to leave are short.
-    let mut order: Vec<usize> = (0..requests.len()).collect();
-    order.sort_by_key(|&row| std::cmp::Reverse(requests[row].source.len()));
-    let jobs = order.iter().map(|&row| {
-        let Request { source, prefix } = requests[row];
-        let limit = rules.limits.of(source.len(), stepper.longest());
-        Job { source: source.to_vec(), prefix: prefix.to_vec(), limit }
-    });
+    let order = longest_first(requests);
+    let jobs = order.iter().map(|&row| requests[row].job(stepper, rules));
     let mut found = vec![Vec::new(); requests.len()];
     search(stepper, jobs, rules, batching(stepper, rules), |number, list| {
         found[order[number]] = list;
         Ok(())
     })?;
     Ok(found)
+}
+
+impl Request<'_> {
+    /// What the search does for it.
+    pub(super) fn job<S: Stepper>(&self, stepper: &S, rules: &Rules) -> Job {
+        let limit = rules.limits.of(self.source.len(), stepper.longest());
+        Job { source: self.source.to_vec(), prefix: self.prefix.to_vec(), limit }
+    }
+}
+
+/// The numbers of the requests, those with long sources first: those that come in while others are under way need no more
+/// room than these, and the last ones to leave are short.
+pub(super) fn longest_first(requests: &[Request]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by_key(|&row| std::cmp::Reverse(requests[row].source.len()));
+    order
 }
 
 /// A quarter of the places must be free before new sources come in.

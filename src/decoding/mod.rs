@@ -19,6 +19,7 @@ pub mod penalty;
 pub mod rules;
 pub mod sampling;
 pub mod search;
+pub mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use super::TransformerConfig;
 use super::layers::{Linear, Noise, dropout};
 use super::params::Scope;
 use super::positions::Rotation;
+use crate::shim::{self, Seen};
 
 /// What a query may not look at.
 #[derive(Clone, Copy, Debug)]
@@ -41,20 +42,13 @@ pub struct KeysValues {
     pub values: Tensor,
 }
 
-impl KeysValues {
-    /// The rows named by `rows`, (N) i64, in that order.
-    pub fn keep(&self, rows: &Tensor) -> KeysValues {
-        KeysValues { keys: self.keys.index_select(0, rows), values: self.values.index_select(0, rows) }
-    }
-}
-
 /// softmax(Q K' / sqrt(K)) V, in H heads, between four matrices.
 #[derive(Debug)]
 pub struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
+    pub(super) query: Linear,
+    pub(super) key: Linear,
+    pub(super) value: Linear,
+    pub(super) output: Linear,
     heads: i64,
     dropout: f64,
     /// What the products between queries, keys and values compute in.
@@ -159,5 +153,109 @@ impl Attention {
     fn turned(&self, x: &Tensor, rotation: Option<&Rotation>) -> Tensor {
         let heads = self.split(x); // (B, H, T, K)
         rotation.map_or_else(|| heads.shallow_clone(), |rotation| rotation.turn(&heads))
+    }
+}
+
+/// Attention of the positions of whole sequences, each within its own; the sequences follow each other without padding.
+///
+/// # Shapes
+/// query_key_value: (N, 3 D); `lengths` sum to N; out: (N, D)
+pub fn within_sequences(query_key_value: &Tensor, lengths: &[i64], heads: i64) -> Tensor {
+    let width = query_key_value.size()[1] / 3;
+    if query_key_value.device() == Device::Cpu {
+        let query = query_key_value.narrow(1, 0, width);
+        let keys_values = query_key_value.narrow(1, width, 2 * width).contiguous();
+        return shim::attend(&query, &keys_values, &Seen::own_sequence(lengths), heads, None);
+    }
+    let (rows, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
+    let device = query_key_value.device();
+    let lengths = Tensor::from_slice(lengths).to_device(device).unsqueeze(1); // (B, 1)
+    let real = Tensor::arange(longest, (Kind::Int64, device)).lt_tensor(&lengths); // (B, S)
+    let places = real.flatten(0, 1).nonzero().squeeze_dim(1); // (N)
+    let padded = Tensor::zeros([rows * longest, 3 * width], (Kind::Float, device));
+    let padded = padded.index_copy(0, &places, query_key_value);
+    let parts = padded.view([rows, longest, 3, heads, width / heads]).permute([2, 0, 3, 1, 4]); // (3, B, H, S, K)
+    let mask = real.view([rows, 1, 1, longest]);
+    let (query, keys, values) = (parts.get(0), parts.get(1), parts.get(2));
+    let out =
+        Tensor::scaled_dot_product_attention(&query, &keys, &values, Some(&mask), 0.0, false, None, false);
+    out.transpose(1, 2).reshape([rows * longest, width]).index_select(0, &places) // (N, D)
+}
+
+/// Attention of one query for each row over the slots that the row sees. With `weights` also the softmax, summed over the
+/// heads: (R, the most slots that a row sees).
+///
+/// # Shapes
+/// query: (R, D); keys_values: (slots, 2 D), keys before values; out: (R, D)
+pub fn over_slots(
+    query: &Tensor,
+    keys_values: &Tensor,
+    seen: &Seen,
+    heads: i64,
+    weights: Option<&mut Vec<f32>>,
+) -> Tensor {
+    if query.device() == Device::Cpu {
+        return shim::attend(query, keys_values, seen, heads, weights);
+    }
+    let (out, softmax) = gathered(query, keys_values, seen, heads);
+    if let Some(weights) = weights {
+        let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float); // (R, L)
+        *weights = Vec::try_from(sums.flatten(0, 1)).expect("the sums are f32");
+    }
+    out
+}
+
+/// The same by libtorch's own functions, on any device: what the rows see is copied together and padded. The softmax of
+/// each head comes back as well: (R, H, 1, L)
+fn gathered(query: &Tensor, keys_values: &Tensor, seen: &Seen, heads: i64) -> (Tensor, Tensor) {
+    let (rows, width) = query.size2().expect("queries have two dimensions");
+    let (device, longest) = (query.device(), seen.lengths.iter().copied().max().unwrap_or(0));
+    let mut index = vec![0; (rows * longest) as usize];
+    for ((to, &start), &length) in
+        index.chunks_mut(longest.max(1) as usize).zip(&seen.starts).zip(&seen.lengths)
+    {
+        for (at, slot) in to[..length as usize].iter_mut().enumerate() {
+            let place = start + at as i64;
+            *slot = seen.slots.as_ref().map_or(place, |slots| i64::from(slots[place as usize]));
+        }
+    }
+    let index = Tensor::from_slice(&index).to_device(device);
+    let lengths = Tensor::from_slice(&seen.lengths).to_device(device).view([-1, 1, 1, 1]);
+    let beyond = Tensor::arange(longest, (Kind::Int64, device)).ge_tensor(&lengths); // (R, 1, 1, L)
+    let parts = keys_values.index_select(0, &index).view([rows, longest, 2, heads, width / heads]);
+    let parts = parts.permute([2, 0, 3, 1, 4]); // (2, R, H, L, K)
+    let query = query.reshape([rows, heads, 1, width / heads]); // (R, H, 1, K)
+    let scores = query.matmul(&parts.get(0).transpose(2, 3)) / ((width / heads) as f64).sqrt(); // (R, H, 1, L)
+    let softmax = scores.masked_fill(&beyond, f64::NEG_INFINITY).softmax(-1, Kind::Float);
+    (softmax.matmul(&parts.get(1)).reshape([rows, width]), softmax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_over_slots_are_what_libtorch_makes_of_them() {
+        let numbers = |count: i64, shape: [i64; 2]| {
+            (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.73).sin().view(shape)
+        };
+        for heads in [1, 3] {
+            let width = 24;
+            let (query, keys_values) = (numbers(5 * width, [5, width]), numbers(18 * width, [9, 2 * width]));
+            let slots = vec![8, 0, 3, 3, 5, 1, 2, 7, 6, 4, 4];
+            let (starts, lengths) = (vec![0, 1, 4, 0, 10], vec![4, 1, 6, 11, 1]);
+            for slots in [Some(slots), None] {
+                let starts = if slots.is_some() { starts.clone() } else { vec![0, 8, 2, 0, 3] };
+                let lengths = if slots.is_some() { lengths.clone() } else { vec![9, 1, 7, 2, 1] };
+                let seen = Seen { slots, starts, lengths };
+                let (plain, softmax) = gathered(&query, &keys_values, &seen, heads);
+                let mut weights = Vec::new();
+                let ours = over_slots(&query, &keys_values, &seen, heads, Some(&mut weights));
+                assert!((ours - plain).abs().max().double_value(&[]) < 1e-6);
+                let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float);
+                let difference = Tensor::from_slice(&weights).view_as(&sums) - sums;
+                assert!(difference.abs().max().double_value(&[]) < 1e-6);
+            }
+        }
     }
 }

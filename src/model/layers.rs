@@ -75,6 +75,11 @@ impl Linear {
         &self.weight
     }
 
+    /// The bias: (outputs)
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// What its products compute in.
     pub fn compute(&self) -> Kind {
         self.compute
@@ -129,6 +134,12 @@ impl Norm {
         Norm { kind: config.norm, weight, bias }
     }
 
+    /// The same norm, for another thread.
+    pub fn share(&self) -> Norm {
+        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
+        Norm { kind: self.kind, weight: self.weight.shallow_clone(), bias }
+    }
+
     /// Normalises each position on its own.
     ///
     /// # Shapes
@@ -148,10 +159,10 @@ impl Norm {
 /// outer(activation(inner(x))), with dropout inside; `swiglu` is outer(silu(gate(x)) * inner(x)).
 #[derive(Debug)]
 pub struct FeedForward {
-    activation: Activation,
-    gate: Option<Linear>,
-    inner: Linear,
-    outer: Linear,
+    pub(super) activation: Activation,
+    pub(super) gate: Option<Linear>,
+    pub(super) inner: Linear,
+    pub(super) outer: Linear,
     dropout: f64,
 }
 

@@ -4,14 +4,18 @@
 //! `B` batch, `S` source length, `T` target length, `D` width, `H` heads, `K` head width (`D / H`),
 //! `F` feed-forward width, `V` vocabulary. A line that changes a shape says its new shape behind it.
 //!
-//! Read [`layers`], [`attention`], [`transformer`] in this order.
+//! Read [`layers`], [`attention`], [`transformer`] in this order, then [`inference`].
 
 mod config;
 
 pub mod attention;
+pub mod inference;
 pub mod layers;
 pub mod params;
 pub mod positions;
+pub mod product;
+pub mod slots;
 pub mod transformer;
 
 pub use config::{Activation, ModelConfig, Norm, NormPlace, Positions, Tied, TransformerConfig};
+pub use product::Weights;

@@ -32,25 +32,33 @@ impl PositionTable {
         }
     }
 
-    /// What is added to the embeddings of positions `start..start + length`.
+    /// What is added to the embeddings of the given positions.
     ///
     /// # Shapes
-    /// (length, D)
-    pub fn added(&self, start: i64, length: i64) -> Option<Tensor> {
+    /// (positions, D)
+    pub fn added(&self, positions: &[i64]) -> Option<Tensor> {
         match self.kind {
-            Positions::Sinusoidal => Some(sinusoidal(start, length, self.width, self.device)),
-            Positions::Learned => self.learned.as_ref().map(|rows| rows.narrow(0, start, length)),
+            Positions::Sinusoidal => Some(sinusoidal(positions, self.width, self.device)),
+            Positions::Learned => self
+                .learned
+                .as_ref()
+                .map(|rows| rows.index_select(0, &Tensor::from_slice(positions).to_device(self.device))),
             Positions::Rotary | Positions::None => None,
         }
     }
 
-    /// By what the queries and keys of positions `start..start + length` are turned.
-    pub fn turned(&self, start: i64, length: i64) -> Option<Rotation> {
+    /// By what the queries and keys of the given positions are turned.
+    pub fn turned(&self, positions: &[i64]) -> Option<Rotation> {
         (self.kind == Positions::Rotary).then(|| {
-            let angles = angles(start, length, self.head_width, self.device); // (length, K / 2)
-            let twice = Tensor::cat(&[&angles, &angles], -1); // (length, K)
+            let angles = angles(positions, self.head_width, self.device); // (positions, K / 2)
+            let twice = Tensor::cat(&[&angles, &angles], -1); // (positions, K)
             Rotation { cos: twice.cos().to_kind(Kind::Float), sin: twice.sin().to_kind(Kind::Float) }
         })
+    }
+
+    /// The same positions, for another thread.
+    pub fn share(&self) -> PositionTable {
+        PositionTable { learned: self.learned.as_ref().map(Tensor::shallow_clone), ..*self }
     }
 }
 
@@ -64,6 +72,17 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// Turns rows that have a position each, in place.
+    ///
+    /// # Shapes
+    /// x: (R, D)
+    pub fn turn_rows(&self, x: &Tensor, heads: i64) {
+        let (rows, width) = x.size2().expect("rows have two dimensions");
+        let mut x = x.view([rows, heads, width / heads]); // (R, H, K)
+        let each = Rotation { cos: self.cos.unsqueeze(1), sin: self.sin.unsqueeze(1) }; // (R, 1, K)
+        x.copy_(&each.turn(&x));
+    }
+
     /// Turns queries or keys.
     ///
     /// # Shapes
@@ -75,16 +94,17 @@ impl Rotation {
     }
 }
 
-/// position * BASE^(-2i / width) for i in 0..width / 2, in f64 until the end: (length, width / 2)
-fn angles(start: i64, length: i64, width: i64, device: Device) -> Tensor {
-    let options = (Kind::Double, Device::Cpu);
-    let position = Tensor::arange_start(start, start + length, options).unsqueeze(1); // (length, 1)
-    let exponent = Tensor::arange_start_step(0, width, 2, options) * (-BASE.ln() / width as f64); // (width / 2)
+/// position * BASE^(-2i / width) for i in 0..width / 2, in f64 until the end: (positions, width / 2)
+fn angles(positions: &[i64], width: i64, device: Device) -> Tensor {
+    let position = Tensor::from_slice(positions).to_kind(Kind::Double).unsqueeze(1); // (positions, 1)
+    let exponent =
+        Tensor::arange_start_step(0, width, 2, (Kind::Double, Device::Cpu)) * (-BASE.ln() / width as f64); // (width / 2)
     (position * exponent.exp()).to_device(device)
 }
 
-/// Sine in the even columns, cosine in the odd ones (Vaswani et al. 2017): (length, width) f32
-fn sinusoidal(start: i64, length: i64, width: i64, device: Device) -> Tensor {
-    let angles = angles(start, length, width, device); // (length, width / 2)
-    Tensor::stack(&[angles.sin(), angles.cos()], -1).view([length, width]).to_kind(Kind::Float)
+/// Sine in the even columns, cosine in the odd ones (Vaswani et al. 2017): (positions, width) f32
+fn sinusoidal(positions: &[i64], width: i64, device: Device) -> Tensor {
+    let angles = angles(positions, width, device); // (positions, width / 2)
+    let rows = positions.len() as i64;
+    Tensor::stack(&[angles.sin(), angles.cos()], -1).view([rows, width]).to_kind(Kind::Float)
 }

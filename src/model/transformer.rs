@@ -1,12 +1,9 @@
-//! The Transformer encoder-decoder (Vaswani et al. 2017), in two ways of running:
-//! over whole targets for training ([`Transformer::decode`]), and a token at a time for decoding
-//! ([`Transformer::start`], [`Transformer::step`]). Both give the same numbers.
-//!
-//! The model keeps no state of a decode: [`DecoderState`] is a value, handed in and returned.
+//! The Transformer encoder-decoder (Vaswani et al. 2017) over whole targets, as it is trained and as given targets are
+//! scored. A token at a time it is run by [`super::inference`], with the same numbers.
 
 use tch::{Kind, Tensor};
 
-use super::attention::{Attention, KeysValues, Mask};
+use super::attention::{Attention, Mask};
 use super::layers::{FeedForward, Linear, Noise, Norm, dropout};
 use super::params::{Params, Scope};
 use super::positions::{PositionTable, Rotation};
@@ -14,18 +11,15 @@ use super::{Activation, NormPlace, Positions, Tied, TransformerConfig};
 use crate::data::batch::Source;
 use crate::data::vocabulary::PAD;
 
-/// Room in a key-value cache at the start; it doubles when it is full.
-const CACHE_ROOM: i64 = 32;
-
 /// The whole network.
 #[derive(Debug)]
 pub struct Transformer {
-    source_embedding: Tensor,
-    target_embedding: Tensor,
-    output: Linear,
-    encoder: Encoder,
-    decoder: Decoder,
-    config: TransformerConfig,
+    pub(super) source_embedding: Tensor,
+    pub(super) target_embedding: Tensor,
+    pub(super) output: Linear,
+    pub(super) encoder: Encoder,
+    pub(super) decoder: Decoder,
+    pub(super) config: TransformerConfig,
 }
 
 /// What the encoder made of a source batch.
@@ -35,18 +29,6 @@ pub struct Memory {
     pub hidden: Tensor,
     /// Where the padding is, when there is any: 0 or minus infinity, (B, 1, 1, S)
     pub padding: Option<Tensor>,
-}
-
-/// Where a decode stands: everything that the next step needs.
-#[derive(Debug)]
-pub struct DecoderState {
-    /// For each layer, the keys and values of the tokens so far, with room for more: (B, H, room, K)
-    own: Vec<KeysValues>,
-    /// For each layer, those of the source: (B, H, S, K)
-    cross: Vec<KeysValues>,
-    padding: Option<Tensor>,
-    /// Tokens so far.
-    length: i64,
 }
 
 impl Transformer {
@@ -108,7 +90,7 @@ impl Transformer {
     /// Reads a source batch.
     pub fn encode(&self, source: &Source, noise: Option<&Noise>) -> Memory {
         let padding = padding_mask(source);
-        let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, 0, noise);
+        let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, noise);
         Memory { hidden: self.encoder.forward(x, Mask::padding(&padding), noise), padding }
     }
 
@@ -117,7 +99,7 @@ impl Transformer {
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
     pub fn decode(&self, target_in: &Tensor, memory: &Memory, noise: Option<&Noise>) -> Tensor {
-        let x = self.embed(&self.target_embedding, target_in, &self.decoder.positions, 0, noise);
+        let x = self.embed(&self.target_embedding, target_in, &self.decoder.positions, noise);
         self.decoder.forward(x, memory, noise)
     }
 
@@ -134,38 +116,16 @@ impl Transformer {
         &self.output
     }
 
-    /// The state before the first token.
-    pub fn start(&self, memory: Memory) -> DecoderState {
-        let layers = &self.decoder.layers;
-        let cross: Vec<KeysValues> =
-            layers.iter().map(|layer| layer.cross_attention.keys_values(&memory.hidden)).collect();
-        let own = cross.iter().map(|seen| empty_cache(&seen.keys)).collect();
-        DecoderState { own, cross, padding: memory.padding, length: 0 }
-    }
-
-    /// Takes one more token of each row, and scores the vocabulary for the next one.
-    ///
-    /// # Shapes
-    /// tokens: (B) i64; out: (B, V)
-    pub fn step(&self, tokens: &Tensor, mut state: DecoderState) -> (Tensor, DecoderState) {
-        let tokens = tokens.unsqueeze(1); // (B, 1)
-        let x = self.embed(&self.target_embedding, &tokens, &self.decoder.positions, state.length, None);
-        let hidden = self.decoder.step(x, &mut state); // (B, 1, D)
-        state.length += 1;
-        (self.logits(&hidden.squeeze_dim(1)), state)
-    }
-
     fn embed(
         &self,
         weight: &Tensor,
         tokens: &Tensor,
         positions: &PositionTable,
-        start: i64,
         noise: Option<&Noise>,
     ) -> Tensor {
         let scale = (self.config.width as f64).sqrt();
         let x = Tensor::embedding(weight, tokens, PAD, false, false) * scale; // (B, T, D)
-        let x = match positions.added(start, tokens.size()[1]) {
+        let x = match positions.added(&range(tokens.size()[1])) {
             Some(added) => x + added,
             None => x,
         };
@@ -173,16 +133,8 @@ impl Transformer {
     }
 }
 
-impl DecoderState {
-    /// The rows named by `rows`, (N) i64, in that order; a row may be named more than once or not at all.
-    pub fn keep(self, rows: &Tensor) -> DecoderState {
-        DecoderState {
-            own: self.own.iter().map(|layer| layer.keep(rows)).collect(),
-            cross: self.cross.iter().map(|layer| layer.keep(rows)).collect(),
-            padding: self.padding.map(|padding| padding.index_select(0, rows)),
-            length: self.length,
-        }
-    }
+fn range(length: i64) -> Vec<i64> {
+    (0..length).collect()
 }
 
 /// 0 where a source position is real, minus infinity where it is padding: (B, 1, 1, S). Nothing where no row is padded.
@@ -197,30 +149,11 @@ fn padding_mask(source: &Source) -> Option<Tensor> {
     Some(padded.zeros_like().to_kind(Kind::Float).masked_fill(&padded, f64::NEG_INFINITY))
 }
 
-fn empty_cache(like: &Tensor) -> KeysValues {
-    let (b, h, _, k) = like.size4().expect("keys have four dimensions");
-    let empty = || Tensor::empty([b, h, CACHE_ROOM, k], (like.kind(), like.device()));
-    KeysValues { keys: empty(), values: empty() }
-}
-
-/// Writes the keys and values of position `at` into the cache, which doubles when it is full, and gives back
-/// what is filled: (B, H, at + 1, K)
-fn remember(cache: &mut KeysValues, new: &KeysValues, at: i64) -> KeysValues {
-    let write = |all: &mut Tensor, new: &Tensor| {
-        if all.size()[2] == at {
-            *all = Tensor::cat(&[&*all, &all.empty_like()], 2); // (B, H, 2 * room, K)
-        }
-        all.narrow(2, at, 1).copy_(new);
-        all.narrow(2, 0, at + 1)
-    };
-    KeysValues { keys: write(&mut cache.keys, &new.keys), values: write(&mut cache.values, &new.values) }
-}
-
 /// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
 #[derive(Debug)]
-struct Residual {
-    norm: Norm,
-    place: NormPlace,
+pub(super) struct Residual {
+    pub(super) norm: Norm,
+    pub(super) place: NormPlace,
     dropout: f64,
 }
 
@@ -242,10 +175,10 @@ impl Residual {
 }
 
 #[derive(Debug)]
-struct Encoder {
-    positions: PositionTable,
-    layers: Vec<EncoderLayer>,
-    norm: Option<Norm>,
+pub(super) struct Encoder {
+    pub(super) positions: PositionTable,
+    pub(super) layers: Vec<EncoderLayer>,
+    pub(super) norm: Option<Norm>,
 }
 
 impl Encoder {
@@ -256,7 +189,7 @@ impl Encoder {
     }
 
     fn forward(&self, mut x: Tensor, mask: Mask, noise: Option<&Noise>) -> Tensor {
-        let rotation = self.positions.turned(0, x.size()[1]);
+        let rotation = self.positions.turned(&range(x.size()[1]));
         for layer in &self.layers {
             x = layer.forward(&x, mask, rotation.as_ref(), noise);
         }
@@ -265,11 +198,11 @@ impl Encoder {
 }
 
 #[derive(Debug)]
-struct EncoderLayer {
-    self_attention: Attention,
-    self_attention_norm: Residual,
-    feed_forward: FeedForward,
-    feed_forward_norm: Residual,
+pub(super) struct EncoderLayer {
+    pub(super) self_attention: Attention,
+    pub(super) self_attention_norm: Residual,
+    pub(super) feed_forward: FeedForward,
+    pub(super) feed_forward_norm: Residual,
 }
 
 impl EncoderLayer {
@@ -292,10 +225,10 @@ impl EncoderLayer {
 }
 
 #[derive(Debug)]
-struct Decoder {
-    positions: PositionTable,
-    layers: Vec<DecoderLayer>,
-    norm: Option<Norm>,
+pub(super) struct Decoder {
+    pub(super) positions: PositionTable,
+    pub(super) layers: Vec<DecoderLayer>,
+    pub(super) norm: Option<Norm>,
 }
 
 impl Decoder {
@@ -306,42 +239,22 @@ impl Decoder {
     }
 
     fn forward(&self, mut x: Tensor, memory: &Memory, noise: Option<&Noise>) -> Tensor {
-        let rotation = self.positions.turned(0, x.size()[1]);
-        let rotation = rotation.as_ref();
+        let rotation = self.positions.turned(&range(x.size()[1]));
         for layer in &self.layers {
-            let own = |x: &Tensor| {
-                let (query, seen) = layer.self_attention.project(x, rotation);
-                layer.self_attention.forward(&query, &seen, Mask::Causal, noise)
-            };
-            let cross = layer.cross_attention.keys_values(&memory.hidden);
-            x = layer.forward(&x, own, &cross, Mask::padding(&memory.padding), noise);
-        }
-        normed(x, &self.norm)
-    }
-
-    fn step(&self, mut x: Tensor, state: &mut DecoderState) -> Tensor {
-        let rotation = self.positions.turned(state.length, 1);
-        let rotation = rotation.as_ref();
-        for ((layer, cache), cross) in self.layers.iter().zip(&mut state.own).zip(&state.cross) {
-            let own = |x: &Tensor| {
-                let (query, new) = layer.self_attention.project(x, rotation);
-                let seen = remember(cache, &new, state.length);
-                layer.self_attention.forward(&query, &seen, Mask::Open, None)
-            };
-            x = layer.forward(&x, own, cross, Mask::padding(&state.padding), None);
+            x = layer.forward(&x, memory, rotation.as_ref(), noise);
         }
         normed(x, &self.norm)
     }
 }
 
 #[derive(Debug)]
-struct DecoderLayer {
-    self_attention: Attention,
-    self_attention_norm: Residual,
-    cross_attention: Attention,
-    cross_attention_norm: Residual,
-    feed_forward: FeedForward,
-    feed_forward_norm: Residual,
+pub(super) struct DecoderLayer {
+    pub(super) self_attention: Attention,
+    pub(super) self_attention_norm: Residual,
+    pub(super) cross_attention: Attention,
+    pub(super) cross_attention_norm: Residual,
+    pub(super) feed_forward: FeedForward,
+    pub(super) feed_forward_norm: Residual,
 }
 
 impl DecoderLayer {
@@ -356,18 +269,21 @@ impl DecoderLayer {
         }
     }
 
-    /// `own` is the self-attention: over the whole target, or over the cache.
     fn forward(
         &self,
         x: &Tensor,
-        own: impl FnOnce(&Tensor) -> Tensor,
-        cross: &KeysValues,
-        mask: Mask,
+        memory: &Memory,
+        rotation: Option<&Rotation>,
         noise: Option<&Noise>,
     ) -> Tensor {
-        let x = self.self_attention_norm.around(x, noise, own);
+        let (own, cross) = (&self.self_attention, &self.cross_attention);
+        let x = self.self_attention_norm.around(x, noise, |x| {
+            let (query, seen) = own.project(x, rotation);
+            own.forward(&query, &seen, Mask::Causal, noise)
+        });
+        let seen = cross.keys_values(&memory.hidden);
         let x = self.cross_attention_norm.around(&x, noise, |x| {
-            self.cross_attention.forward(&self.cross_attention.queries(x), cross, mask, noise)
+            cross.forward(&cross.queries(x), &seen, Mask::padding(&memory.padding), noise)
         });
         self.feed_forward_norm.around(&x, noise, |x| self.feed_forward.forward(x, noise))
     }

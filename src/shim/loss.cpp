@@ -3,7 +3,7 @@
 //
 // With p the softmax of a row's logits x over V tokens, y its label and e the smoothing, the loss of the row is
 //   (1 - e) (L - x_y) + e (L - mean(x)),  L = log(sum(exp(x))),  and its gradient  p - (1 - e) [v = y] - e / V.
-#include "shim.h"
+#include "softmax.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -23,75 +23,15 @@
 
 namespace {
 
+using seqloom::exponentials;
+using seqloom::largest_and_sum;
+
 // Rows whose logits are there at a time. Enough for matrix products at full speed, and few enough for the cache.
 constexpr int64_t CHUNK = 512;
-// Partial sums side by side: the same additions in the same order on every instruction set.
-constexpr int64_t LANES = 16;
-
-// e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf).
-inline float exponential(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  const float whole = std::nearbyint(x * 1.44269504088896341f);
-  float rest = x - whole * 0.693359375f;
-  rest = rest - whole * -2.12194440e-4f;
-  float y = 1.9875691500e-4f;
-  y = y * rest + 1.3981999507e-3f;
-  y = y * rest + 8.3334519073e-3f;
-  y = y * rest + 4.1665795894e-2f;
-  y = y * rest + 1.6666665459e-1f;
-  y = y * rest + 5.0000001201e-1f;
-  y = y * (rest * rest) + rest + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
-  float power;
-  std::memcpy(&power, &bits, sizeof power);
-  return y * power;
-}
-
 struct RowLoss {
   double smoothed, nll;
   bool correct;
 };
-
-// A row's largest logit, and their sum.
-EVERY_X86 void largest_and_sum(const float* x, int64_t count, float* largest, double* sum) {
-  float most[LANES], sums[LANES] = {};
-  std::fill(most, most + LANES, -std::numeric_limits<float>::infinity());
-  const int64_t even = count - count % LANES;
-  for (int64_t i = 0; i < even; i += LANES) {
-    for (int64_t lane = 0; lane < LANES; ++lane) {
-      const float value = x[i + lane];
-      most[lane] = most[lane] > value ? most[lane] : value;
-      sums[lane] += value;
-    }
-  }
-  for (int64_t i = even; i < count; ++i) {
-    most[0] = std::max(most[0], x[i]);
-    sums[0] += x[i];
-  }
-  *largest = *std::max_element(most, most + LANES);
-  *sum = 0.0;
-  for (const float part : sums) *sum += part;
-}
-
-// x becomes exp(x - largest); their sum.
-EVERY_X86 double exponentials(float* x, int64_t count, float largest) {
-  float sums[LANES] = {};
-  const int64_t even = count - count % LANES;
-  for (int64_t i = 0; i < even; i += LANES) {
-    for (int64_t lane = 0; lane < LANES; ++lane) {
-      const float value = exponential(x[i + lane] - largest);
-      x[i + lane] = value;
-      sums[lane] += value;
-    }
-  }
-  for (int64_t i = even; i < count; ++i) {
-    x[i] = exponential(x[i] - largest);
-    sums[0] += x[i];
-  }
-  double sum = 0.0;
-  for (const float part : sums) sum += part;
-  return sum;
-}
 
 EVERY_X86 void scale_and_shift(float* x, int64_t count, float scale, float shift) {
   for (int64_t i = 0; i < count; ++i) x[i] = x[i] * scale - shift;

@@ -2,6 +2,7 @@
 #include "shim.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/util/ParallelGuard.h>
 #include <torch/headeronly/version.h>
 
 #include <dlfcn.h>
@@ -28,6 +29,10 @@ int seqloom_load(const char* library) {
   seqloom::last_error() = reason ? reason : "no reason given";
   return 1;
 }
+
+void* seqloom_alone_begin() { return new c10::ParallelGuard(true); }
+
+void seqloom_alone_end(void* guard) { delete static_cast<c10::ParallelGuard*>(guard); }
 
 void seqloom_keep_pages() {
 #if defined(__GLIBC__)

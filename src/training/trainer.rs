@@ -21,7 +21,6 @@ use super::{BestBy, Then, TokensPerBatch, TrainingConfig};
 use crate::data::dataset::Example;
 use crate::data::loader::{Assembler, Loaded, Loader};
 use crate::data::sampler::Sampler;
-use crate::decoding::decoder::ModelStepper;
 use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
@@ -236,8 +235,7 @@ impl<'a> Trainer<'a> {
     /// What libtorch refuses.
     pub fn validate_as_is(&self) -> Result<(Validation, Vec<Hypothesis>)> {
         let Parts { config, decoding, model, params, valid, target, .. } = &self.parts;
-        let stepper = ModelStepper { model, device: params.device() };
-        validate(&stepper, valid, target, config, decoding)
+        validate(model, params.device(), valid, target, config, decoding)
     }
 
     fn snapshot(&self, progress: &Progress) -> Snapshot {

@@ -1,5 +1,7 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
+use tch::Device;
+
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::objective::labelled;
@@ -11,28 +13,32 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::comparable;
 use crate::decoding::DecodingConfig;
 use crate::decoding::decoder::ModelStepper;
-use crate::decoding::jobs::decode_by;
 use crate::decoding::rules::Rules;
 use crate::decoding::search::Hypothesis;
+use crate::decoding::workers::decode_best;
 use crate::error::Result;
 use crate::metrics::edit::Scores;
+use crate::model::Weights;
+use crate::model::transformer::Transformer;
 
 /// Validates on `set`; the first `training.decode_rows` rows (0: all) are decoded, and come back beside the figures.
 /// Nothing is dropped out, and no gradient is kept.
 pub fn validate(
-    stepper: &ModelStepper,
+    model: &Transformer,
+    device: Device,
     set: &Dataset,
     target: &Tokenizer,
     config: &TrainingConfig,
     decoding: &DecodingConfig,
 ) -> Result<(Validation, Vec<Hypothesis>)> {
-    let (nll, right, tokens) = likelihood(stepper, set, config);
+    let (nll, right, tokens) = likelihood(model, device, set, config);
     let all = set.examples.len();
     let rows = if config.decode_rows == 0 { all } else { config.decode_rows.min(all) };
     let examples = &set.examples[..rows];
     let sources: Vec<&[i64]> = examples.iter().map(|example| example.source.as_slice()).collect();
     let rules = Rules::new(decoding, |text| target.encode(text).ids);
-    let decoded = decode_by(stepper, &sources, &rules)?;
+    let stepper = ModelStepper::new(model, Weights::of(model.output().compute()));
+    let decoded = decode_best(&stepper, &sources, &rules)?;
     let mut scores = Scores::default();
     for (example, hypothesis) in examples.iter().zip(&decoded) {
         let exact = target.same_text(&example.target, &hypothesis.tokens);
@@ -52,7 +58,12 @@ pub fn validate(
 const VALIDATED_AT_ONCE: usize = 4096;
 
 /// Sum of the negative log-likelihood, tokens whose label is the likeliest, and tokens.
-fn likelihood(stepper: &ModelStepper, set: &Dataset, config: &TrainingConfig) -> (f64, f64, usize) {
+fn likelihood(
+    model: &Transformer,
+    device: Device,
+    set: &Dataset,
+    config: &TrainingConfig,
+) -> (f64, f64, usize) {
     let _guard = tch::no_grad_guard();
     let budget = match config.tokens_per_batch {
         TokensPerBatch::Tokens(tokens) => tokens.min(VALIDATED_AT_ONCE),
@@ -64,10 +75,10 @@ fn likelihood(stepper: &ModelStepper, set: &Dataset, config: &TrainingConfig) ->
     sort_by_length(&mut rows, &lengths);
     let (mut nll, mut right, mut tokens) = (0.0, 0.0, 0);
     for rows in batches_within(&rows, &lengths, budget, budget) {
-        let batch = assembler.batch(&rows, 0).to_device(stepper.device);
-        let memory = stepper.model.encode(&batch.source, None);
-        let hidden = stepper.model.decode(&batch.target_in, &memory, None); // (B, T, D)
-        let loss = cross_entropy(&labelled(&hidden, &batch), stepper.model.output(), &batch.labels, 0.0);
+        let batch = assembler.batch(&rows, 0).to_device(device);
+        let memory = model.encode(&batch.source, None);
+        let hidden = model.decode(&batch.target_in, &memory, None); // (B, T, D)
+        let loss = cross_entropy(&labelled(&hidden, &batch), model.output(), &batch.labels, 0.0);
         nll += loss.nll.double_value(&[]);
         right += loss.correct.double_value(&[]);
         tokens += batch.target_tokens();

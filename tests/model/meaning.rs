@@ -1,24 +1,17 @@
-//! What must hold for any weights: the future is hidden, padding and neighbours change nothing, a cached step is the
-//! full forward, and a pass without noise is exact. The weights are those of the golden files, so that none is zero.
+//! What must hold for any weights: the future is hidden, padding and neighbours change nothing, and a pass
+//! without noise is exact. The weights are those of the golden files, so that none is zero.
 
 use std::slice::from_ref;
 
 use seqloom::data::batch::Batch;
-use seqloom::data::vocabulary::{BOS, EOS, PAD};
 use seqloom::model::layers::{Noise, dropout};
-use seqloom::model::transformer::DecoderState;
-use seqloom::model::{Activation, NormPlace, Positions, TransformerConfig};
+use seqloom::model::{Activation, NormPlace, TransformerConfig};
 use tch::{Device, IndexOp, Kind, Tensor};
 
-use super::{CASES, Model, batch, rows};
+use super::{CASES, Model, batch, pairs, small};
 use crate::support::{Golden, assert_close, assert_same, distance};
 
 const TOLERANCE: f64 = 1e-5;
-
-/// Source and target rows of different lengths, without special tokens.
-fn pairs(golden: &Golden) -> (Vec<Vec<i64>>, Vec<Vec<i64>>) {
-    (rows(golden.get("source"), &[PAD, EOS]), rows(golden.get("target_in"), &[PAD, BOS]))
-}
 
 fn real_logits(model: &Model, batch: &Batch) -> Tensor {
     let logits = model.logits(&batch.source, &batch.target_in, None);
@@ -78,78 +71,6 @@ fn the_order_of_a_batch_changes_nothing() {
         let batch_after = batch(&sources, &targets);
         let after = model.logits(&batch_after.source, &batch_after.target_in, None);
         assert_close(&before, &after.flip([0]), TOLERANCE, case);
-    }
-}
-
-/// Feeds (B, T) a token at a time; the logits of all steps, (B, T, V), and the state behind them.
-fn steps(model: &Model, mut state: DecoderState, target_in: &Tensor) -> (Tensor, DecoderState) {
-    let mut all = Vec::new();
-    for t in 0..target_in.size()[1] {
-        let (logits, next) = model.network.step(&target_in.i((.., t)), state);
-        all.push(logits);
-        state = next;
-    }
-    (Tensor::stack(&all, 1), state)
-}
-
-#[test]
-fn a_cached_step_equals_the_full_forward() {
-    let _guard = tch::no_grad_guard();
-    for case in CASES {
-        let golden = Golden::read(case);
-        let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
-        let batch = batch(&sources, &targets);
-        let full = model.logits(&batch.source, &batch.target_in, None);
-        let state = model.network.start(model.network.encode(&batch.source, None));
-        assert_close(&steps(&model, state, &batch.target_in).0, &full, TOLERANCE, case);
-    }
-}
-
-#[test]
-fn a_cache_that_grows_equals_the_full_forward_for_each_kind_of_positions() {
-    let _guard = tch::no_grad_guard();
-    for positions in [Positions::Sinusoidal, Positions::Learned, Positions::Rotary, Positions::None] {
-        let config = TransformerConfig { positions, max_positions: 140, ..small() };
-        let model = Model::new(&config, 11, 13, 3);
-        let sources = [(0..30).map(|n| 4 + n % 7).collect(), vec![5; 3]];
-        let targets = [(0..139).map(|n| 4 + n * n % 9).collect(), (0..20).map(|n| 4 + n % 9).collect()];
-        let batch = batch(&sources, &targets);
-        let full = model.logits(&batch.source, &batch.target_in, None);
-        let state = model.network.start(model.network.encode(&batch.source, None));
-        let (stepped, _) = steps(&model, state, &batch.target_in);
-        assert_close(&stepped, &full, TOLERANCE, &format!("{positions:?}"));
-    }
-}
-
-fn small() -> TransformerConfig {
-    TransformerConfig {
-        width: 16,
-        heads: 2,
-        feed_forward: 24,
-        encoder_layers: 2,
-        decoder_layers: 2,
-        ..TransformerConfig::default()
-    }
-}
-
-#[test]
-fn a_decode_goes_on_with_the_rows_that_are_kept() {
-    let _guard = tch::no_grad_guard();
-    for case in ["two_layers", "rotary", "learned"] {
-        let golden = Golden::read(case);
-        let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
-        let batch_before = batch(&sources, &targets);
-        let kept = Tensor::from_slice(&[1i64, 0, 0, 2]); // a row twice, as a beam does
-        let target_in = batch_before.target_in.index_select(0, &kept); // (4, T)
-        let kept_sources: Vec<Vec<i64>> = [1, 0, 0, 2].map(|row: usize| sources[row].clone()).to_vec();
-        let source = batch(&kept_sources, &kept_sources).source;
-        let full = model.logits(&source, &target_in, None);
-
-        let start = model.network.start(model.network.encode(&batch_before.source, None));
-        let (_, state) = steps(&model, start, &batch_before.target_in.narrow(1, 0, 3));
-        let left = target_in.size()[1] - 3;
-        let (stepped, _) = steps(&model, state.keep(&kept), &target_in.narrow(1, 3, left));
-        assert_close(&stepped, &full.narrow(1, 3, left), TOLERANCE, case);
     }
 }
 

@@ -1,0 +1,91 @@
+//! Several batches at a time over the cores: a worker with a batch of its own for each.
+//!
+//! Two threads that share the products of a small batch wait for each other more than they multiply. What a source gives
+//! does not depend on the batch that it is in, and so not on the workers either.
+
+use std::cell::RefCell;
+use std::sync::Mutex;
+
+use super::batch::{Batching, search};
+use super::decoder::ModelStepper;
+use super::jobs::{Request, longest_first};
+use super::rules::Rules;
+use super::search::Hypothesis;
+use crate::error::{Error, Result};
+use crate::model::inference::on_this_thread_alone;
+
+/// With fewer sources for each worker, workers cost more than they bring.
+const WORTH_A_WORKER: usize = 4;
+
+type Found = Vec<(usize, Vec<Hypothesis>)>;
+
+/// The best hypotheses of each request, the best first, as [`super::jobs::decode_n_best`], on all of libtorch's threads.
+///
+/// # Errors
+/// Those of the model; a prefix that no output can begin with.
+pub fn decode_on_all_cores(
+    stepper: &ModelStepper,
+    requests: &[Request],
+    rules: &Rules,
+) -> Result<Vec<Vec<Hypothesis>>> {
+    let threads = if stepper.on_cpu() { tch::get_num_threads().max(1) as usize } else { 1 };
+    let workers = threads.min(requests.len() / WORTH_A_WORKER).max(1);
+    let size = rules.batch_size.min(requests.len().div_ceil(workers)).max(1);
+    let order = Mutex::new(longest_first(requests).into_iter());
+    let work = |stepper: &ModelStepper| {
+        let next = || order.lock().ok().and_then(|mut order| order.next());
+        worker(stepper, next, requests, rules, size)
+    };
+    let mut out = vec![Vec::new(); requests.len()];
+    let parts = if workers == 1 {
+        vec![work(stepper)]
+    } else {
+        let shared: Vec<ModelStepper> = (0..workers).map(|_| stepper.share()).collect();
+        std::thread::scope(|scope| {
+            let work = &work;
+            let running: Vec<_> = shared
+                .into_iter()
+                .map(|stepper| scope.spawn(move || on_this_thread_alone(|| work(&stepper))))
+                .collect();
+            let broken = |_| Err(Error::failure("a worker of the decoder broke down"));
+            running.into_iter().map(|worker| worker.join().unwrap_or_else(broken)).collect()
+        })
+    };
+    for part in parts {
+        part?.into_iter().for_each(|(row, list)| out[row] = list);
+    }
+    Ok(out)
+}
+
+/// The best hypothesis of each source (token ids without EOS).
+///
+/// # Errors
+/// As [`decode_on_all_cores`].
+pub fn decode_best(stepper: &ModelStepper, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
+    let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    let lists = decode_on_all_cores(stepper, &requests, rules)?;
+    Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
+}
+
+/// Takes sources from the queue as long as there are any, up to `size` at a time.
+fn worker(
+    stepper: &ModelStepper,
+    next: impl Fn() -> Option<usize>,
+    requests: &[Request],
+    rules: &Rules,
+    size: usize,
+) -> Result<Found> {
+    let taken = RefCell::new(Vec::new());
+    let jobs = std::iter::from_fn(|| {
+        let row = next()?;
+        taken.borrow_mut().push(row);
+        Some(requests[row].job(stepper, rules))
+    });
+    let mut out = Found::new();
+    let batching = Batching { size, refill: Some(size.div_ceil(4)) };
+    search(stepper, jobs, rules, batching, |number, list| {
+        out.push((taken.borrow()[number], list));
+        Ok(())
+    })?;
+    Ok(out)
+}

@@ -1,0 +1,437 @@
+//! The Transformer as a decoder runs it: a token of each row at a time, rows of any age side by side.
+//!
+//! Nothing is padded: the positions of all sources stand one after the other, and each row names the slots of the keys and
+//! values that it sees ([`Slots`]). So on the CPU a row's numbers do not depend on the rows beside it, not in the last bit.
+//! The model keeps no state of a decode: [`DecoderState`] is a value, handed in and returned.
+
+use tch::{Device, Tensor};
+
+use super::attention::{over_slots, within_sequences};
+use super::layers::{FeedForward, Norm};
+use super::positions::PositionTable;
+use super::product::{Product, Weights};
+use super::slots::Slots;
+use super::transformer::{DecoderLayer, EncoderLayer, Residual, Transformer};
+use super::{Activation, NormPlace};
+use crate::data::vocabulary::{EOS, PAD};
+use crate::shim::{self, Seen};
+
+/// Positions whose vectors are made once.
+const KNOWN_POSITIONS: i64 = 512;
+
+/// Runs something whose products and loops use this thread alone, however many threads libtorch has.
+pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
+    shim::on_this_thread_alone(work)
+}
+
+/// A trained Transformer, made ready for decoding.
+#[derive(Debug)]
+pub struct Inference {
+    source: Embedding,
+    target: Embedding,
+    encoder: Vec<EncoderBlock>,
+    encoder_norm: Option<Norm>,
+    decoder: Vec<DecoderBlock>,
+    decoder_norm: Option<Norm>,
+    output: Product,
+    heads: i64,
+    longest: Option<usize>,
+}
+
+/// Where a decode stands: everything that the next step needs.
+#[derive(Debug)]
+pub struct DecoderState {
+    /// Keys and values of the tokens so far.
+    own: Slots,
+    /// Keys and values of the sources' positions.
+    cross: Slots,
+    rows: Vec<Row>,
+}
+
+/// What one row sees.
+#[derive(Clone, Debug)]
+struct Row {
+    /// Slots of its tokens so far.
+    own: Vec<i32>,
+    /// Slots of its source.
+    source: Vec<i32>,
+}
+
+/// What comes of a step.
+#[derive(Debug)]
+pub struct Step {
+    /// Log-probabilities of the next token, row after row: (R * V)
+    pub log_p: Vec<f32>,
+    /// For each row, how the last layer's cross-attention spreads over the positions of its source, EOS counted in: the
+    /// mean over the heads. Only where it was asked for.
+    pub attention: Option<Vec<Vec<f32>>>,
+    /// The state that the next step wants.
+    pub state: DecoderState,
+}
+
+impl Inference {
+    /// Joins, casts and packs what `model` has learned so far.
+    pub fn new(model: &Transformer, weights: Weights) -> Inference {
+        let _guard = tch::no_grad_guard();
+        let scale = (model.config.width as f64).sqrt();
+        let embedding = |weight: &Tensor, positions: &PositionTable| {
+            let known =
+                model.longest().map_or(KNOWN_POSITIONS, |longest| KNOWN_POSITIONS.min(longest as i64));
+            let known = positions.added(&(0..known).collect::<Vec<_>>()).map(|known| known.detach());
+            Embedding { weight: weight.detach(), scale, positions: positions.share(), known }
+        };
+        let (encoder, decoder) = (&model.encoder, &model.decoder);
+        Inference {
+            source: embedding(&model.source_embedding, &encoder.positions),
+            target: embedding(&model.target_embedding, &decoder.positions),
+            encoder: encoder.layers.iter().map(|layer| EncoderBlock::new(layer, weights)).collect(),
+            encoder_norm: encoder.norm.as_ref().map(Norm::share),
+            decoder: decoder.layers.iter().map(|layer| DecoderBlock::new(layer, weights)).collect(),
+            decoder_norm: decoder.norm.as_ref().map(Norm::share),
+            output: Product::new(&[&model.output], weights),
+            heads: model.config.heads as i64,
+            longest: model.longest(),
+        }
+    }
+
+    /// The same weights, for another thread.
+    pub fn share(&self) -> Inference {
+        Inference {
+            source: self.source.share(),
+            target: self.target.share(),
+            encoder: self.encoder.iter().map(EncoderBlock::share).collect(),
+            encoder_norm: self.encoder_norm.as_ref().map(Norm::share),
+            decoder: self.decoder.iter().map(DecoderBlock::share).collect(),
+            decoder_norm: self.decoder_norm.as_ref().map(Norm::share),
+            output: self.output.share(),
+            ..*self
+        }
+    }
+
+    /// The longest side, EOS or BOS counted in, that the positions know; `None` for any length.
+    pub fn longest(&self) -> Option<usize> {
+        self.longest
+    }
+
+    /// Whether it runs on the CPU.
+    pub fn on_cpu(&self) -> bool {
+        self.target.weight.device() == Device::Cpu
+    }
+
+    /// Size of the target's vocabulary (V).
+    pub fn vocabulary(&self) -> usize {
+        self.target.weight.size()[0] as usize
+    }
+
+    /// Reads sources (token ids without EOS): a row for each, before its first token.
+    pub fn start(&self, sources: &[&[i64]]) -> DecoderState {
+        let _guard = tch::no_grad_guard();
+        let lengths: Vec<i64> = sources.iter().map(|source| source.len() as i64 + 1).collect();
+        let memory = self.encode(sources, &lengths); // (N, D)
+        let (width, device) = (memory.size()[1], memory.device());
+        let mut cross = Slots::new(self.decoder.len(), width, device);
+        let positions = memory.size()[0];
+        let first = cross.reserve(positions as usize, &mut []);
+        for (n, block) in self.decoder.iter().enumerate() {
+            cross.write(n, first, &block.source_keys_values.forward(&memory, false, None));
+        }
+        let mut end = first;
+        let rows = lengths.iter().map(|&length| {
+            let start = end;
+            end += length as i32;
+            Row { own: Vec::new(), source: (start..end).collect() }
+        });
+        DecoderState { own: Slots::new(self.decoder.len(), width, device), cross, rows: rows.collect() }
+    }
+
+    /// The encoder over whole sources: (N, D), their positions one after the other.
+    fn encode(&self, sources: &[&[i64]], lengths: &[i64]) -> Tensor {
+        let tokens: Vec<i64> = sources.iter().flat_map(|row| row.iter().copied().chain([EOS])).collect();
+        let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
+        let rotation = self.source.positions.turned(&positions);
+        let mut x = self.source.forward(&tokens, &positions); // (N, D)
+        let width = x.size()[1];
+        for block in &self.encoder {
+            x = block.attention_norm.around(&x, |x, residual| {
+                let parts = block.query_key_value.forward(x, false, None); // (N, 3 D)
+                if let Some(rotation) = &rotation {
+                    rotation.turn_rows(&parts.narrow(1, 0, width), self.heads);
+                    rotation.turn_rows(&parts.narrow(1, width, width), self.heads);
+                }
+                let seen = within_sequences(&parts, lengths, self.heads); // (N, D)
+                block.attended.forward(&seen, false, Some(residual))
+            });
+            x = block.feed_forward.around(&x);
+        }
+        normed(x, &self.encoder_norm)
+    }
+
+    /// Takes one more token of each row, and scores what may follow. With `looking` it also says where the rows looked.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn step(
+        &self,
+        tokens: &[i64],
+        mut state: DecoderState,
+        looking: bool,
+    ) -> Result<Step, tch::TchError> {
+        let _guard = tch::no_grad_guard();
+        assert_eq!(tokens.len(), state.rows.len(), "a token for each row");
+        let first = state.grow();
+        let positions: Vec<i64> = state.rows.iter().map(|row| row.own.len() as i64 - 1).collect();
+        let own = Seen::lists(state.rows.iter().map(|row| row.own.as_slice()));
+        let source = Seen::lists(state.rows.iter().map(|row| row.source.as_slice()));
+        let rotation = self.target.positions.turned(&positions);
+        let mut x = self.target.forward(tokens, &positions); // (R, D)
+        let width = x.size()[1];
+        let mut weights = Vec::new();
+        for (n, block) in self.decoder.iter().enumerate() {
+            x = block.own_norm.around(&x, |x, residual| {
+                let parts = block.query_key_value.forward(x, false, None); // (R, 3 D)
+                if let Some(rotation) = &rotation {
+                    rotation.turn_rows(&parts.narrow(1, 0, width), self.heads);
+                    rotation.turn_rows(&parts.narrow(1, width, width), self.heads);
+                }
+                state.own.write(n, first, &parts.narrow(1, width, 2 * width));
+                let query = parts.narrow(1, 0, width); // (R, D)
+                let seen = over_slots(&query, state.own.layer(n), &own, self.heads, None);
+                block.attended.forward(&seen, false, Some(residual))
+            });
+            x = block.cross_norm.around(&x, |x, residual| {
+                let query = block.query.forward(x, false, None); // (R, D)
+                let looking = (looking && n + 1 == self.decoder.len()).then_some(&mut weights);
+                let seen = over_slots(&query, state.cross.layer(n), &source, self.heads, looking);
+                block.crossed.forward(&seen, false, Some(residual))
+            });
+            x = block.feed_forward.around(&x);
+        }
+        let log_p = self.output.log_probabilities(&normed(x, &self.decoder_norm))?;
+        let attention = looking.then(|| self.means(&weights, &source.lengths));
+        Ok(Step { log_p, attention, state })
+    }
+
+    /// The mean over the heads of each row's attention, cut to the row's own source.
+    fn means(&self, sums: &[f32], lengths: &[i64]) -> Vec<Vec<f32>> {
+        let most = lengths.iter().copied().max().unwrap_or(0).max(1) as usize;
+        let mean = |sum: &f32| sum / self.heads as f32;
+        let rows = sums.chunks(most).zip(lengths);
+        rows.map(|(row, &length)| row[..length as usize].iter().map(mean).collect()).collect()
+    }
+}
+
+impl DecoderState {
+    /// A slot more for each row; gives back the first of them.
+    fn grow(&mut self) -> i32 {
+        let count = self.rows.len();
+        let mut lists = lists(&mut self.rows, own);
+        let first = self.own.reserve(count, &mut lists);
+        lists.iter_mut().zip(first..).for_each(|(list, slot)| list.push(slot));
+        first
+    }
+
+    /// The rows named, in that order; a row may be named more than once or not at all. Nothing but lists is moved.
+    pub fn keep(self, rows: &[i64]) -> DecoderState {
+        DecoderState { rows: rows.iter().map(|&row| self.rows[row as usize].clone()).collect(), ..self }
+    }
+
+    /// The rows of this state, then those of `other`.
+    pub fn join(mut self, mut other: DecoderState) -> DecoderState {
+        let _guard = tch::no_grad_guard();
+        self.own.take(&other.own, &mut lists(&mut self.rows, own), &mut lists(&mut other.rows, own));
+        self.cross.take(
+            &other.cross,
+            &mut lists(&mut self.rows, source),
+            &mut lists(&mut other.rows, source),
+        );
+        self.rows.append(&mut other.rows);
+        self
+    }
+}
+
+fn own(row: &mut Row) -> &mut Vec<i32> {
+    &mut row.own
+}
+
+fn source(row: &mut Row) -> &mut Vec<i32> {
+    &mut row.source
+}
+
+fn lists(rows: &mut [Row], which: fn(&mut Row) -> &mut Vec<i32>) -> Vec<&mut Vec<i32>> {
+    rows.iter_mut().map(which).collect()
+}
+
+/// Token ids to vectors, with their positions added.
+#[derive(Debug)]
+struct Embedding {
+    weight: Tensor,
+    scale: f64,
+    positions: PositionTable,
+    /// The first positions: (KNOWN_POSITIONS, D)
+    known: Option<Tensor>,
+}
+
+impl Embedding {
+    fn share(&self) -> Embedding {
+        let known = self.known.as_ref().map(Tensor::shallow_clone);
+        Embedding { weight: self.weight.shallow_clone(), positions: self.positions.share(), known, ..*self }
+    }
+
+    /// (R) to (R, D)
+    fn forward(&self, tokens: &[i64], positions: &[i64]) -> Tensor {
+        let device = self.weight.device();
+        let on_device = |ids: &[i64]| Tensor::from_slice(ids).to_device(device);
+        let x = Tensor::embedding(&self.weight, &on_device(tokens), PAD, false, false) * self.scale; // (R, D)
+        let farthest = positions.iter().copied().max().unwrap_or(0);
+        let added = match &self.known {
+            Some(known) if farthest < known.size()[0] => Some(known.index_select(0, &on_device(positions))),
+            _ => self.positions.added(positions),
+        };
+        added.map_or(x.shallow_clone(), |added| x + added)
+    }
+}
+
+/// The way around a part: `x + f(norm(x))`, or `norm(x + f(x))`. The part adds the residual itself.
+#[derive(Debug)]
+struct Around {
+    norm: Norm,
+    place: NormPlace,
+}
+
+impl Around {
+    fn new(residual: &Residual) -> Around {
+        Around { norm: residual.norm.share(), place: residual.place }
+    }
+
+    fn share(&self) -> Around {
+        Around { norm: self.norm.share(), place: self.place }
+    }
+
+    fn around(&self, x: &Tensor, part: impl FnOnce(&Tensor, &Tensor) -> Tensor) -> Tensor {
+        match self.place {
+            NormPlace::Pre => part(&self.norm.forward(x), x),
+            NormPlace::Post => self.norm.forward(&part(x, x)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FeedForwardBlock {
+    norm: Around,
+    activation: Activation,
+    gate: Option<Product>,
+    inner: Product,
+    outer: Product,
+}
+
+impl FeedForwardBlock {
+    fn new(part: &FeedForward, norm: &Residual, weights: Weights) -> FeedForwardBlock {
+        FeedForwardBlock {
+            norm: Around::new(norm),
+            activation: part.activation,
+            gate: part.gate.as_ref().map(|gate| Product::new(&[gate], weights)),
+            inner: Product::new(&[&part.inner], weights),
+            outer: Product::new(&[&part.outer], weights),
+        }
+    }
+
+    fn share(&self) -> FeedForwardBlock {
+        FeedForwardBlock {
+            norm: self.norm.share(),
+            activation: self.activation,
+            gate: self.gate.as_ref().map(Product::share),
+            inner: self.inner.share(),
+            outer: self.outer.share(),
+        }
+    }
+
+    fn around(&self, x: &Tensor) -> Tensor {
+        self.norm.around(x, |x, residual| {
+            let inner = self.inner.forward(x, self.activation == Activation::Relu, None); // (R, F)
+            let active = match (self.activation, &self.gate) {
+                (Activation::Swiglu, Some(gate)) => gate.forward(x, false, None).silu() * inner,
+                (Activation::Gelu, _) => inner.gelu("none"),
+                (Activation::Silu | Activation::Swiglu, _) => inner.silu(),
+                (Activation::Relu, _) => inner,
+            };
+            self.outer.forward(&active, false, Some(residual))
+        })
+    }
+}
+
+#[derive(Debug)]
+struct EncoderBlock {
+    attention_norm: Around,
+    query_key_value: Product,
+    attended: Product,
+    feed_forward: FeedForwardBlock,
+}
+
+impl EncoderBlock {
+    fn new(layer: &EncoderLayer, weights: Weights) -> EncoderBlock {
+        let own = &layer.self_attention;
+        EncoderBlock {
+            attention_norm: Around::new(&layer.self_attention_norm),
+            query_key_value: Product::new(&[&own.query, &own.key, &own.value], weights),
+            attended: Product::new(&[&own.output], weights),
+            feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
+        }
+    }
+
+    fn share(&self) -> EncoderBlock {
+        EncoderBlock {
+            attention_norm: self.attention_norm.share(),
+            query_key_value: self.query_key_value.share(),
+            attended: self.attended.share(),
+            feed_forward: self.feed_forward.share(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct DecoderBlock {
+    own_norm: Around,
+    query_key_value: Product,
+    attended: Product,
+    cross_norm: Around,
+    query: Product,
+    source_keys_values: Product,
+    crossed: Product,
+    feed_forward: FeedForwardBlock,
+}
+
+impl DecoderBlock {
+    fn new(layer: &DecoderLayer, weights: Weights) -> DecoderBlock {
+        let (own, cross) = (&layer.self_attention, &layer.cross_attention);
+        DecoderBlock {
+            own_norm: Around::new(&layer.self_attention_norm),
+            query_key_value: Product::new(&[&own.query, &own.key, &own.value], weights),
+            attended: Product::new(&[&own.output], weights),
+            cross_norm: Around::new(&layer.cross_attention_norm),
+            query: Product::new(&[&cross.query], weights),
+            source_keys_values: Product::new(&[&cross.key, &cross.value], weights),
+            crossed: Product::new(&[&cross.output], weights),
+            feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
+        }
+    }
+
+    fn share(&self) -> DecoderBlock {
+        DecoderBlock {
+            own_norm: self.own_norm.share(),
+            query_key_value: self.query_key_value.share(),
+            attended: self.attended.share(),
+            cross_norm: self.cross_norm.share(),
+            query: self.query.share(),
+            source_keys_values: self.source_keys_values.share(),
+            crossed: self.crossed.share(),
+            feed_forward: self.feed_forward.share(),
+        }
+    }
+}
+
+fn normed(x: Tensor, norm: &Option<Norm>) -> Tensor {
+    match norm {
+        Some(norm) => norm.forward(&x),
+        None => x,
+    }
+}

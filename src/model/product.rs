@@ -1,0 +1,166 @@
+//! Linear layers made ready for decoding: joined where they read the same, cast or packed once instead of at every step.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use super::layers::Linear;
+use crate::shim::{Packed, PackedKind};
+
+/// In what numbers a model's matrices are kept for decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// As trained.
+    F32,
+    /// Rounded to bfloat16: half the memory.
+    Bf16,
+    /// Rounded to 8 bits, with a scale for each output; only on the CPU.
+    Int8,
+}
+
+impl Weights {
+    /// Those that go with what a model computes in.
+    pub fn of(compute: Kind) -> Weights {
+        if compute == Kind::BFloat16 { Weights::Bf16 } else { Weights::F32 }
+    }
+}
+
+/// Linear layers over the same inputs, as one.
+#[derive(Debug)]
+pub enum Product {
+    /// On the CPU.
+    Packed(Arc<Packed>),
+    /// Elsewhere, by libtorch.
+    Plain {
+        /// (outputs, inputs)
+        weight: Tensor,
+        /// (outputs)
+        bias: Option<Tensor>,
+    },
+}
+
+impl Product {
+    /// The outputs of `layers` stand one after the other.
+    pub fn new(layers: &[&Linear], weights: Weights) -> Product {
+        let _guard = tch::no_grad_guard();
+        let joined = |parts: Vec<&Tensor>| (!parts.is_empty()).then(|| Tensor::cat(&parts, 0));
+        let weight = joined(layers.iter().map(|layer| layer.weight()).collect()).expect("there is a layer");
+        let bias = joined(layers.iter().filter_map(|layer| layer.bias()).collect());
+        if weight.device() == Device::Cpu {
+            let kind = match weights {
+                Weights::F32 => PackedKind::F32,
+                Weights::Bf16 => PackedKind::Bf16,
+                Weights::Int8 => PackedKind::Int8,
+            };
+            return Product::Packed(Arc::new(Packed::new(&weight, bias.as_ref(), kind, 0)));
+        }
+        let kind = if weights == Weights::F32 { Kind::Float } else { Kind::BFloat16 };
+        Product::Plain { weight: weight.to_kind(kind), bias: bias.map(|bias| bias.to_kind(kind)) }
+    }
+
+    /// `x W' + b`, then ReLU where asked for, then `+ residual`.
+    ///
+    /// # Shapes
+    /// (R, inputs) to (R, outputs); f32
+    pub fn forward(&self, x: &Tensor, relu: bool, residual: Option<&Tensor>) -> Tensor {
+        match self {
+            Product::Packed(packed) => packed.product(x, relu, residual),
+            Product::Plain { weight, bias } => {
+                let y = x.to_kind(weight.kind()).linear(weight, bias.as_ref()).to_kind(Kind::Float);
+                let y = if relu { y.relu() } else { y };
+                residual.map_or(y.shallow_clone(), |residual| residual + y)
+            }
+        }
+    }
+
+    /// The log-softmax over the outputs, row after row.
+    ///
+    /// # Shapes
+    /// (R, inputs) to (R * outputs)
+    pub fn log_probabilities(&self, x: &Tensor) -> Result<Vec<f32>, tch::TchError> {
+        match self {
+            Product::Packed(packed) => Ok(packed.log_probabilities(x)),
+            Product::Plain { .. } => {
+                Vec::try_from(self.forward(x, false, None).log_softmax(-1, Kind::Float).flatten(0, 1))
+            }
+        }
+    }
+
+    /// The same weights, for another thread.
+    pub fn share(&self) -> Product {
+        match self {
+            Product::Packed(packed) => Product::Packed(Arc::clone(packed)),
+            Product::Plain { weight, bias } => Product::Plain {
+                weight: weight.shallow_clone(),
+                bias: bias.as_ref().map(Tensor::shallow_clone),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn random(shape: [i64; 2], seed: i64) -> Tensor {
+        // A generator of the process would race with other tests.
+        let count = shape[0] * shape[1];
+        let x =
+            (Tensor::arange(count, (Kind::Double, Device::Cpu)) * 12.9898 + seed as f64).sin() * 43758.5453;
+        ((&x - x.floor()) * 2.0 - 1.0).to_kind(Kind::Float).view(shape)
+    }
+
+    fn largest(a: &Tensor, b: &Tensor) -> f64 {
+        (a - b).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn packed_products_are_the_plain_ones_and_know_no_batch() {
+        for (outputs, inputs) in [(1, 1), (7, 5), (33, 64), (100, 30), (64, 128)] {
+            let (weight, bias) = (random([outputs, inputs], 1), random([1, outputs], 2).view([outputs]));
+            let (x, residual) = (random([31, inputs], 3), random([31, outputs], 4));
+            let plain = x.linear(&weight, Some(&bias));
+            let finished = plain.relu() + &residual;
+            for lanes in [0, 4, 8, 16] {
+                for (kind, most) in
+                    [(PackedKind::F32, 1e-5), (PackedKind::Bf16, 0.1), (PackedKind::Int8, 0.2)]
+                {
+                    let packed = Packed::new(&weight, Some(&bias), kind, lanes);
+                    let all = packed.product(&x, false, None);
+                    assert!(largest(&all, &plain) < most, "{kind:?} {lanes} {outputs} {inputs}");
+                    assert!(largest(&packed.product(&x, true, Some(&residual)), &finished) < most);
+                    for row in [0, 13, 30] {
+                        let alone = packed.product(&x.narrow(0, row, 1), false, None);
+                        assert_eq!(largest(&alone, &all.narrow(0, row, 1)), 0.0, "{kind:?} {lanes}");
+                    }
+                    let log_p = Tensor::from_slice(&packed.log_probabilities(&x)).view([31, outputs]);
+                    assert!(largest(&log_p, &all.log_softmax(-1, Kind::Float)) < 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn eight_bits_err_by_half_a_step_of_each_scale() {
+        // Rows and outputs of very different sizes keep their own precision.
+        let weight = random([40, 64], 5) * random([40, 1], 6).exp2() * 8.0;
+        let x = random([9, 64], 7) * 1e3;
+        let exact = x.linear::<&Tensor>(&weight, None);
+        let int8 = Packed::new(&weight, None, PackedKind::Int8, 0).product(&x, false, None);
+        let size = |t: &Tensor| t.abs().amax([1], true); // (R, 1)
+        let bound = size(&x).matmul(&size(&weight).tr()) * 64.0 / 127.0;
+        assert!(((int8 - exact).abs() / bound).max().double_value(&[]) < 0.5);
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        let weight = random([3, 4], 1);
+        let x = Tensor::from_slice(&[f32::NAN; 4]).view([1, 4]);
+        for kind in [PackedKind::F32, PackedKind::Bf16] {
+            let y = Packed::new(&weight, None, kind, 0).product(&x, true, None);
+            assert!(y.isnan().all().int64_value(&[]) == 1, "{kind:?}");
+        }
+    }
+}

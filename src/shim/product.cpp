@@ -1,0 +1,403 @@
+// y = x W' + b over weights that were packed beforehand: for decoding, where the same weights meet a few rows over and over.
+//
+// Each number of the result is one chain of fused multiply-adds over the inputs, in their order, whichever rows are in the
+// batch: so a row gives the same bits alone and among others. libtorch's own products pack the weights anew each time,
+// and add in an order that goes by the number of rows.
+//
+// Weights are packed in panels of two vectors of outputs: input by input, so that a panel is read from front to back.
+//   f32   as they are
+//   bf16  half the memory, rounded; they become f32 again in a register, by a shift, so inputs and sums stay f32
+//   int8  a scale for each output; each row of inputs is rounded to 8 bits by its own largest number, and sums are exact
+#include "softmax.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define X86 1
+#endif
+#define INLINE inline __attribute__((always_inline))
+
+namespace {
+
+enum Kind : int { F32 = 0, BF16 = 1, INT8 = 2 };
+
+// Inputs of int8 that one instruction multiplies with four weights and adds up.
+constexpr int64_t QUAD = 4;
+// Inputs are 0 to 255 to that instruction; this much is taken away from the sums again.
+constexpr int32_t MIDDLE = 128;
+// Rows that go through all panels together, so that they stay in the cache.
+constexpr int64_t ROWS_TOGETHER = 252;
+
+// The widest vectors of this machine, in floats.
+int widest() {
+#ifdef X86
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) return 16;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 8;
+#endif
+  return 4;
+}
+
+struct Packed {
+  int kind, lanes;
+  int64_t outputs, inputs;
+  // Panels, one after the other; the last one is filled up with zeros.
+  at::Tensor weights;
+  // For each output of all panels.
+  std::vector<float> bias, scales;
+  std::vector<int32_t> offsets;
+
+  int64_t panel() const { return 2 * lanes; }
+  int64_t panels() const { return (outputs + panel() - 1) / panel(); }
+  // Inputs that take part: of int8 whole quads.
+  int64_t depth() const { return kind == INT8 ? (inputs + QUAD - 1) / QUAD * QUAD : inputs; }
+};
+
+template <int LANES>
+struct Of {
+  typedef float Floats __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+  typedef uint32_t Bits __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+};
+
+// The weights of one input for a panel's outputs, as two vectors.
+template <int LANES>
+INLINE void load(const float* w, typename Of<LANES>::Floats& low, typename Of<LANES>::Floats& high) {
+  typedef typename Of<LANES>::Floats Floats;
+  low = *reinterpret_cast<const Floats*>(w);
+  high = *reinterpret_cast<const Floats*>(w + LANES);
+}
+// Two bf16 stand in 32 bits: the low half belongs to the first vector.
+template <int LANES>
+INLINE void load(const uint32_t* w, typename Of<LANES>::Floats& low, typename Of<LANES>::Floats& high) {
+  typedef typename Of<LANES>::Floats Floats;
+  typedef typename Of<LANES>::Bits Bits;
+  const Bits both = *reinterpret_cast<const Bits*>(w);
+  low = (Floats)(both << 16);
+  high = (Floats)(both & 0xffff0000U);
+}
+
+constexpr int step(int lanes, const float*) { return 2 * lanes; }
+constexpr int step(int lanes, const uint32_t*) { return lanes; }
+
+// ROWS rows with one panel. All sums stay in registers.
+template <int LANES, int ROWS, typename Weight>
+INLINE void tile(const float* x, int64_t inputs, const Weight* w, float* out) {
+  typedef typename Of<LANES>::Floats Floats;
+  Floats sums[ROWS][2];
+  for (int row = 0; row < ROWS; ++row) sums[row][0] = sums[row][1] = Floats{};
+  for (int64_t k = 0; k < inputs; ++k, w += step(LANES, w)) {
+    Floats low, high;
+    load<LANES>(w, low, high);
+#pragma GCC unroll 16
+    for (int row = 0; row < ROWS; ++row) {
+      const float value = x[row * inputs + k];
+      sums[row][0] += value * low;
+      sums[row][1] += value * high;
+    }
+  }
+  for (int row = 0; row < ROWS; ++row) {
+    *reinterpret_cast<Floats*>(out + 2 * LANES * row) = sums[row][0];
+    *reinterpret_cast<Floats*>(out + 2 * LANES * row + LANES) = sums[row][1];
+  }
+}
+
+// As many sums as there are registers for.
+constexpr int most_rows(int lanes) { return lanes == 16 ? 14 : 6; }
+
+template <int LANES, typename Weight>
+INLINE void tile_of(int rows, const float* x, int64_t inputs, const Weight* w, float* out) {
+  switch (rows) {
+#define ROWS(n) \
+  case n:       \
+    if constexpr (n <= most_rows(LANES)) return tile<LANES, n>(x, inputs, w, out);
+    ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
+#undef ROWS
+  }
+}
+
+#ifdef X86
+template <int ROWS>
+INLINE __attribute__((target("avx512f,avx512bw,avx512vnni"))) void quad_tile(const uint8_t* x, int64_t depth,
+                                                                             const int8_t* w, int32_t* out) {
+  __m512i sums[ROWS][2];
+  for (int row = 0; row < ROWS; ++row) sums[row][0] = sums[row][1] = _mm512_setzero_si512();
+  for (int64_t k = 0; k < depth; k += QUAD, w += 128) {
+    const __m512i low = _mm512_loadu_si512(w), high = _mm512_loadu_si512(w + 64);
+#pragma GCC unroll 16
+    for (int row = 0; row < ROWS; ++row) {
+      int32_t four;
+      std::memcpy(&four, x + row * depth + k, QUAD);
+      const __m512i value = _mm512_set1_epi32(four);
+      sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], value, low);
+      sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], value, high);
+    }
+  }
+  for (int row = 0; row < ROWS; ++row) {
+    _mm512_storeu_si512(out + 32 * row, sums[row][0]);
+    _mm512_storeu_si512(out + 32 * row + 16, sums[row][1]);
+  }
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) void quads_512(int rows, const uint8_t* x, int64_t depth,
+                                                                      const int8_t* w, int32_t* out) {
+  switch (rows) {
+#define ROWS(n) \
+  case n:       \
+    return quad_tile<n>(x, depth, w, out);
+    ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
+#undef ROWS
+  }
+}
+#endif
+
+// The same sums on any machine.
+EVERY_X86 void quads_anywhere(int rows, int64_t panel, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+  std::fill(out, out + rows * panel, 0);
+  for (int64_t k = 0; k < depth; k += QUAD, w += QUAD * panel) {
+    for (int row = 0; row < rows; ++row) {
+      const uint8_t* four = x + row * depth + k;
+      int32_t* sums = out + row * panel;
+      for (int64_t at = 0; at < panel; ++at) {
+        const int8_t* weight = w + QUAD * at;
+        sums[at] += four[0] * weight[0] + four[1] * weight[1] + four[2] * weight[2] + four[3] * weight[3];
+      }
+    }
+  }
+}
+
+// A row of inputs as 8 bits around MIDDLE; what one of them is worth.
+EVERY_X86 float quantised(const float* x, int64_t inputs, uint8_t* out) {
+  float largest = 0.0f;
+  for (int64_t k = 0; k < inputs; ++k) {
+    const float size = std::fabs(x[k]);
+    largest = largest > size ? largest : size;
+  }
+  const float scale = largest > 0.0f ? 127.0f / largest : 0.0f;
+  for (int64_t k = 0; k < inputs; ++k) {
+    out[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(x[k] * scale)) + MIDDLE);
+  }
+  return largest / 127.0f;
+}
+
+// The rows of one call, and where their results go.
+struct Rows {
+  const Packed& packed;
+  const float* x;
+  const uint8_t* quantised;
+  const float* units;
+  const float* residual;
+  bool relu;
+  float* out;
+};
+
+// What is done with the sums of `count` rows from `first` and one panel.
+INLINE void finish(const Rows& rows, int64_t first, int count, int64_t panel, const float* sums) {
+  const Packed& packed = rows.packed;
+  const int64_t width = packed.panel(), begin = panel * width, columns = std::min(width, packed.outputs - begin);
+  const float* bias = packed.bias.data() + begin;
+  for (int row = 0; row < count; ++row) {
+    const float* from = sums + row * width;
+    const int64_t place = (first + row) * packed.outputs + begin;
+    float* out = rows.out + place;
+    for (int64_t at = 0; at < columns; ++at) {
+      const float value = from[at] + bias[at];
+      out[at] = rows.relu && !(value > 0.0f) ? (value != value ? value : 0.0f) : value;
+    }
+    if (rows.residual) {
+      for (int64_t at = 0; at < columns; ++at) out[at] += rows.residual[place + at];
+    }
+  }
+}
+
+// Rows `first` to `last` with panels `begin` to `end`; `multiply(first, count, panel, sums)` makes the sums of a tile.
+template <typename Multiply>
+INLINE void tiles(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end, int most, float* sums,
+                  Multiply multiply) {
+  for (int64_t from = first; from < last; from += ROWS_TOGETHER) {
+    const int64_t to = std::min(from + ROWS_TOGETHER, last), blocks = (to - from + most - 1) / most;
+    for (int64_t panel = begin; panel < end; ++panel) {
+      int64_t row = from;
+      for (int64_t left = blocks; left > 0; --left) {
+        const int count = static_cast<int>((to - row + left - 1) / left);
+        multiply(row, count, panel, sums);
+        finish(rows, row, count, panel, sums);
+        row += count;
+      }
+    }
+  }
+}
+
+template <int LANES, typename Weight>
+INLINE void floats(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
+  const int64_t inputs = rows.packed.inputs, panel_size = inputs * step(LANES, static_cast<const Weight*>(nullptr));
+  const auto* weights = reinterpret_cast<const Weight*>(rows.packed.weights.const_data_ptr<uint8_t>());
+  float sums[most_rows(LANES) * 2 * LANES];
+  tiles(rows, first, last, begin, end, most_rows(LANES), sums,
+        [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
+          tile_of<LANES>(count, rows.x + row * inputs, inputs, weights + panel * panel_size, out);
+        });
+}
+
+#define FLOATS(name, attributes, lanes)                                                                      \
+  attributes void name(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {          \
+    if (rows.packed.kind == F32) {                                                                           \
+      floats<lanes, float>(rows, first, last, begin, end);                                                   \
+    } else {                                                                                                 \
+      floats<lanes, uint32_t>(rows, first, last, begin, end);                                                \
+    }                                                                                                        \
+  }
+#ifdef X86
+FLOATS(floats_512, __attribute__((target("avx512f,avx512bw"))), 16)
+FLOATS(floats_256, __attribute__((target("avx2,fma"))), 8)
+#endif
+FLOATS(floats_anywhere, , 4)
+
+void bytes(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
+  const Packed& packed = rows.packed;
+  const int64_t depth = packed.depth(), width = packed.panel();
+  const auto* weights = reinterpret_cast<const int8_t*>(packed.weights.const_data_ptr<uint8_t>());
+  constexpr int MOST = 14;
+  int32_t whole[MOST * 32];
+  float sums[MOST * 32];
+  tiles(rows, first, last, begin, end, MOST, sums, [&](int64_t row, int count, int64_t panel, float* out) {
+    const uint8_t* x = rows.quantised + row * depth;
+    const int8_t* w = weights + panel * width * depth;
+#ifdef X86
+    static const bool fast = __builtin_cpu_supports("avx512vnni");
+    if (fast && packed.lanes == 16) {
+      quads_512(count, x, depth, w, whole);
+    } else {
+      quads_anywhere(count, width, x, depth, w, whole);
+    }
+#else
+    quads_anywhere(count, width, x, depth, w, whole);
+#endif
+    const float* scales = packed.scales.data() + panel * width;
+    const int32_t* offsets = packed.offsets.data() + panel * width;
+    for (int n = 0; n < count; ++n) {
+      const float unit = rows.units[row + n];
+      for (int64_t at = 0; at < width; ++at) {
+        out[n * width + at] = static_cast<float>(whole[n * width + at] - offsets[at]) * (unit * scales[at]);
+      }
+    }
+  });
+}
+
+void multiply(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
+  if (rows.packed.kind == INT8) return bytes(rows, first, last, begin, end);
+#ifdef X86
+  if (rows.packed.lanes == 16) return floats_512(rows, first, last, begin, end);
+  if (rows.packed.lanes == 8) return floats_256(rows, first, last, begin, end);
+#endif
+  floats_anywhere(rows, first, last, begin, end);
+}
+
+uint32_t to_bf16(float value) { return c10::BFloat16(value).x; }
+
+// Where the weight from input k to output o stands among all weights, in elements of 4, 2 and 1 bytes.
+void pack_into(Packed& packed, const float* w) {
+  const int64_t width = packed.panel(), inputs = packed.inputs, depth = packed.depth(), lanes = packed.lanes;
+  uint8_t* bytes = packed.weights.data_ptr<uint8_t>();
+  for (int64_t o = 0; o < packed.outputs; ++o) {
+    const int64_t panel = o / width, at = o % width;
+    const float* row = w + o * inputs;
+    float largest = 0.0f;
+    for (int64_t k = 0; k < inputs; ++k) largest = std::max(largest, std::fabs(row[k]));
+    if (packed.kind == INT8) packed.scales[o] = largest / 127.0f;
+    for (int64_t k = 0; k < inputs; ++k) {
+      if (packed.kind == F32) {
+        reinterpret_cast<float*>(bytes)[(panel * inputs + k) * width + at] = row[k];
+      } else if (packed.kind == BF16) {
+        uint32_t& both = reinterpret_cast<uint32_t*>(bytes)[(panel * inputs + k) * lanes + at % lanes];
+        both |= to_bf16(row[k]) << (at < lanes ? 0 : 16);
+      } else {
+        const float scaled = largest > 0.0f ? std::nearbyint(row[k] * (127.0f / largest)) : 0.0f;
+        const auto whole = static_cast<int8_t>(scaled);
+        bytes[panel * width * depth + (k / QUAD * width + at) * QUAD + k % QUAD] = static_cast<uint8_t>(whole);
+        packed.offsets[o] += MIDDLE * whole;
+      }
+    }
+  }
+}
+
+std::unique_ptr<Packed> pack(const at::Tensor& weight, const at::Tensor* bias, int kind, int lanes) {
+  auto packed = std::make_unique<Packed>();
+  packed->kind = kind;
+  packed->lanes = lanes > 0 ? std::min(lanes, widest()) : widest();
+  packed->outputs = weight.size(0);
+  packed->inputs = weight.size(1);
+  const int64_t room = packed->panels() * packed->panel(), size = kind == F32 ? 4 : kind == BF16 ? 2 : 1;
+  packed->weights = at::zeros({room * packed->depth() * size}, at::kByte);
+  packed->bias.resize(room);
+  packed->scales.resize(kind == INT8 ? room : 0);
+  packed->offsets.resize(kind == INT8 ? room : 0);
+  if (bias) {
+    const at::Tensor values = bias->contiguous();
+    std::copy_n(values.const_data_ptr<float>(), packed->outputs, packed->bias.begin());
+  }
+  pack_into(*packed, weight.contiguous().const_data_ptr<float>());
+  return packed;
+}
+
+// Multiplications below which another thread is not worth waking.
+constexpr int64_t WORTH_A_THREAD = 1 << 18;
+
+void product(const Packed& packed, const at::Tensor& input, const at::Tensor* residual, bool relu, float* out) {
+  const at::Tensor x = input.contiguous(), base = residual ? residual->contiguous() : at::Tensor();
+  const int64_t count = x.numel() / packed.inputs, depth = packed.depth();
+  TORCH_CHECK(x.scalar_type() == at::kFloat && x.size(-1) == packed.inputs, "a product wants f32 rows of its inputs");
+  Rows rows{packed, x.const_data_ptr<float>(), nullptr, nullptr, nullptr, relu, out};
+  if (residual) {
+    TORCH_CHECK(base.scalar_type() == at::kFloat && base.numel() == count * packed.outputs, "a residual of other shape");
+    rows.residual = base.const_data_ptr<float>();
+  }
+  std::vector<uint8_t> small;
+  std::vector<float> units;
+  if (packed.kind == INT8) {
+    small.assign(count * depth, MIDDLE);
+    units.resize(count);
+    for (int64_t row = 0; row < count; ++row) {
+      units[row] = quantised(rows.x + row * packed.inputs, packed.inputs, small.data() + row * depth);
+    }
+    rows.quantised = small.data();
+    rows.units = units.data();
+  }
+  const int64_t grain = std::max<int64_t>(1, WORTH_A_THREAD / std::max<int64_t>(1, packed.panel() * depth * count));
+  at::parallel_for(0, packed.panels(), grain,
+                   [&](int64_t begin, int64_t end) { multiply(rows, 0, count, begin, end); });
+}
+
+}  // namespace
+
+extern "C" int seqloom_pack(void** out, const at::Tensor* weight, const at::Tensor* bias, int kind, int lanes) {
+  return seqloom::guarded([&] { *out = pack(*weight, bias, kind, lanes).release(); });
+}
+
+extern "C" void seqloom_packed_free(void* packed) { delete static_cast<Packed*>(packed); }
+
+extern "C" int seqloom_product(at::Tensor** out, const void* packed, const at::Tensor* x, const at::Tensor* residual,
+                               bool relu) {
+  return seqloom::guarded([&] {
+    const auto& weights = *static_cast<const Packed*>(packed);
+    std::vector<int64_t> sizes = x->sizes().vec();
+    sizes.back() = weights.outputs;
+    at::Tensor result = at::empty(sizes, x->options());
+    product(weights, *x, residual, relu, result.data_ptr<float>());
+    *out = new at::Tensor(std::move(result));
+  });
+}
+
+extern "C" int seqloom_log_probabilities(float* out, const void* packed, const at::Tensor* x) {
+  return seqloom::guarded([&] {
+    const auto& weights = *static_cast<const Packed*>(packed);
+    product(weights, *x, nullptr, false, out);
+    seqloom::log_softmax_rows(out, x->numel() / weights.inputs, weights.outputs);
+  });
+}

@@ -1,0 +1,44 @@
+// What softmaxes are made of, on the CPU: exponentials and sums that are the same on every instruction set.
+#pragma once
+
+#include "shim.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace seqloom {
+
+// Partial sums side by side: the same additions in the same order on every instruction set.
+constexpr int64_t LANES = 16;
+
+// e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf).
+inline float exponential(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  const float whole = std::nearbyint(x * 1.44269504088896341f);
+  float rest = x - whole * 0.693359375f;
+  rest = rest - whole * -2.12194440e-4f;
+  float y = 1.9875691500e-4f;
+  y = y * rest + 1.3981999507e-3f;
+  y = y * rest + 8.3334519073e-3f;
+  y = y * rest + 4.1665795894e-2f;
+  y = y * rest + 1.6666665459e-1f;
+  y = y * rest + 5.0000001201e-1f;
+  y = y * (rest * rest) + rest + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return y * power;
+}
+
+// A row's largest logit, and their sum.
+void largest_and_sum(const float* x, int64_t count, float* largest, double* sum);
+
+// x becomes exp(x - largest); their sum.
+double exponentials(float* x, int64_t count, float largest);
+
+// Rows of logits become log-probabilities, on all threads.
+void log_softmax_rows(float* x, int64_t rows, int64_t count);
+
+}  // namespace seqloom

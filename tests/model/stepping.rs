@@ -1,0 +1,182 @@
+//! A token at a time: the same numbers as over whole targets, for any rows side by side, and not a bit of difference between
+//! one company of rows and another.
+
+use seqloom::data::vocabulary::BOS;
+use seqloom::model::inference::{DecoderState, Inference};
+use seqloom::model::{Positions, TransformerConfig, Weights};
+use tch::{Kind, Tensor};
+
+use super::{CASES, Model, batch, pairs, small};
+use crate::support::{Golden, distance};
+
+const TOLERANCE: f64 = 1e-5;
+
+/// Log-probabilities of each step of each row.
+type Steps = Vec<Vec<Vec<f32>>>;
+
+fn slices(rows: &[Vec<i64>]) -> Vec<&[i64]> {
+    rows.iter().map(Vec::as_slice).collect()
+}
+
+/// Takes a step with the tokens given; adds what came of it to the rows of `all` that `numbers` names.
+fn step(
+    model: &Inference,
+    state: DecoderState,
+    tokens: &[i64],
+    numbers: &[usize],
+    all: &mut Steps,
+) -> DecoderState {
+    let step = model.step(tokens, state, false).unwrap();
+    for (row, &number) in step.log_p.chunks(model.vocabulary()).zip(numbers) {
+        all[number].push(row.to_vec());
+    }
+    step.state
+}
+
+/// Runs rows side by side, each with its own target behind BOS; a row leaves when its target is at its end.
+fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Steps {
+    let mut all = vec![Vec::new(); sources.len()];
+    let mut numbers: Vec<usize> = (0..sources.len()).collect();
+    let mut state = model.start(&slices(sources));
+    for t in 0.. {
+        let here: Vec<usize> = (0..numbers.len()).filter(|&row| t <= targets[numbers[row]].len()).collect();
+        if here.len() < numbers.len() {
+            state = state.keep(&here.iter().map(|&row| row as i64).collect::<Vec<_>>());
+            numbers = here.iter().map(|&row| numbers[row]).collect();
+        }
+        if numbers.is_empty() {
+            return all;
+        }
+        let token = |&row: &usize| if t == 0 { BOS } else { targets[row][t - 1] };
+        let tokens: Vec<i64> = numbers.iter().map(token).collect();
+        state = step(model, state, &tokens, &numbers, &mut all);
+    }
+    all
+}
+
+/// The same numbers by teacher forcing.
+fn forced(model: &Model, sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Vec<Tensor> {
+    let batch = batch(sources, targets);
+    let log_p = model.logits(&batch.source, &batch.target_in, None).log_softmax(-1, Kind::Float); // (B, T, V)
+    let rows = (0..).zip(targets);
+    rows.map(|(row, target)| log_p.get(row).narrow(0, 0, target.len() as i64 + 1)).collect()
+}
+
+fn assert_forced(steps: &Steps, forced: &[Tensor], tolerance: f64, what: &str) {
+    for (row, (steps, forced)) in steps.iter().zip(forced).enumerate() {
+        let steps = Tensor::from_slice(&steps.concat()).view_as(forced);
+        let apart = distance(&steps, forced);
+        assert!(apart <= tolerance, "{what}: row {row} is {apart} away");
+    }
+}
+
+#[test]
+fn a_step_equals_the_full_forward() {
+    let _guard = tch::no_grad_guard();
+    for case in CASES {
+        let golden = Golden::read(case);
+        let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
+        let stepped = side_by_side(&Inference::new(&model.network, Weights::F32), &sources, &targets);
+        assert_forced(&stepped, &forced(&model, &sources, &targets), TOLERANCE, case);
+    }
+}
+
+/// Long rows, so that slots are cleared away and grow; the rows that leave make holes in them.
+#[test]
+fn long_outputs_equal_the_full_forward_for_each_kind_of_positions() {
+    let _guard = tch::no_grad_guard();
+    for positions in [Positions::Sinusoidal, Positions::Learned, Positions::Rotary, Positions::None] {
+        let config = TransformerConfig { positions, max_positions: 700, ..small() };
+        let model = Model::new(&config, 11, 13, 3);
+        let sources: Vec<Vec<i64>> =
+            [30, 3, 1, 0].map(|length| (0..length).map(|n| 4 + n % 7).collect()).to_vec();
+        let targets: Vec<Vec<i64>> =
+            [600, 20, 139, 5].map(|length| (0..length).map(|n| 4 + n * n % 9).collect()).to_vec();
+        let stepped = side_by_side(&Inference::new(&model.network, Weights::F32), &sources, &targets);
+        assert_forced(&stepped, &forced(&model, &sources, &targets), 2e-5, &format!("{positions:?}"));
+    }
+}
+
+#[test]
+fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
+    let _guard = tch::no_grad_guard();
+    for case in ["two_layers", "rotary", "learned", "post_norm"] {
+        let golden = Golden::read(case);
+        let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
+        let inference = Inference::new(&model.network, Weights::F32);
+        let alone = side_by_side(&inference, &sources, &targets);
+        let mut all = vec![Vec::new(); 5];
+        let token = |row: usize, t: usize| if t == 0 { BOS } else { targets[row][t - 1] };
+        // Row 0 and 1 begin; row 0 goes on twice, as a beam does, before row 1; then row 1 begins once more beside them.
+        let state = inference.start(&slices(&sources[..2]));
+        let state = step(&inference, state, &[token(0, 0), token(1, 0)], &[0, 1], &mut all);
+        let state = state.keep(&[0, 1, 0]);
+        let tokens = [token(0, 1), token(1, 1), token(0, 1)];
+        let state = step(&inference, state, &tokens, &[0, 1, 2], &mut all);
+        let state = state.join(inference.start(&slices(&sources[1..2])));
+        let tokens = [token(0, 2), token(1, 2), token(0, 2), token(1, 0)];
+        let state = step(&inference, state, &tokens, &[0, 1, 2, 3], &mut all);
+        let state = state.keep(&[3, 2]);
+        step(&inference, state, &[token(1, 1), token(0, 3)], &[3, 2], &mut all);
+        // All of it bit for bit what the rows give without all that.
+        assert_eq!(all[0], alone[0][..3], "{case}");
+        assert_eq!(all[1], alone[1][..3], "{case}");
+        assert_eq!(all[2], [alone[0][1].clone(), alone[0][2].clone(), alone[0][3].clone()], "{case}");
+        assert_eq!(all[3], alone[1][..2], "{case}");
+    }
+}
+
+#[test]
+fn company_changes_no_bit() {
+    let _guard = tch::no_grad_guard();
+    let config = TransformerConfig { width: 48, heads: 3, feed_forward: 80, ..small() };
+    let model = Model::new(&config, 50, 70, 5);
+    let sources: Vec<Vec<i64>> =
+        (0..40).map(|row| (0..row % 9).map(|n| 4 + (n * 7 + row) % 46).collect()).collect();
+    let targets: Vec<Vec<i64>> =
+        (0..40).map(|row| (0..row % 11).map(|n| 4 + (n * 5 + row) % 66).collect()).collect();
+    for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
+        let inference = Inference::new(&model.network, weights);
+        let together = side_by_side(&inference, &sources, &targets);
+        let shared = side_by_side(&inference.share(), &sources, &targets);
+        assert!(together == shared, "{weights:?}: another handle on the same weights");
+        for size in [1, 2, 7, 33] {
+            let apart = sources.chunks(size).zip(targets.chunks(size));
+            let apart: Steps = apart.flat_map(|(s, t)| side_by_side(&inference, s, t)).collect();
+            assert!(together == apart, "{weights:?}: {size} rows side by side");
+        }
+    }
+}
+
+#[test]
+fn weights_in_fewer_bits_are_near() {
+    let _guard = tch::no_grad_guard();
+    let golden = Golden::read("two_layers");
+    let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
+    let exact = forced(&model, &sources, &targets);
+    for (weights, tolerance) in [(Weights::Bf16, 0.05), (Weights::Int8, 0.1)] {
+        let stepped = side_by_side(&Inference::new(&model.network, weights), &sources, &targets);
+        assert_forced(&stepped, &exact, tolerance, &format!("{weights:?}"));
+        let same =
+            stepped.iter().flatten().flatten().zip(Vec::<f32>::try_from(exact[0].flatten(0, 1)).unwrap());
+        assert!(same.into_iter().any(|(one, other)| *one != other), "{weights:?} are not those of f32");
+    }
+}
+
+#[test]
+fn where_a_step_looked_sums_to_one_over_its_own_source() {
+    let _guard = tch::no_grad_guard();
+    let golden = Golden::read("two_layers");
+    let (model, (sources, _)) = (Model::golden(&golden), pairs(&golden));
+    let inference = Inference::new(&model.network, Weights::F32);
+    let state = inference.start(&slices(&sources));
+    let plain = inference.step(&vec![BOS; sources.len()], inference.start(&slices(&sources)), false).unwrap();
+    let looked = inference.step(&vec![BOS; sources.len()], state, true).unwrap();
+    assert!(plain.attention.is_none() && plain.log_p == looked.log_p);
+    let attention = looked.attention.unwrap();
+    assert_eq!(attention.len(), sources.len());
+    for (row, source) in attention.iter().zip(&sources) {
+        assert_eq!(row.len(), source.len() + 1, "a share for each position, EOS counted in");
+        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5 && row.iter().all(|&share| share >= 0.0));
+    }
+}
