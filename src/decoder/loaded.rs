@@ -69,12 +69,14 @@ pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Para
     Transformer::new(&experiment.model.transformer, sizes.0, sizes.1, params)
 }
 
-/// Only how a model is run can be changed after its training.
+/// What can be changed after the training: how a model is run, and how long its texts may be.
 fn refuse_fixed(overrides: &[String]) -> Result<()> {
-    let fixed = overrides.iter().find(|text| !text.starts_with("decoding.") && !text.starts_with("runtime."));
+    let free = ["decoding.", "runtime.", "data.source.max_length=", "data.target.max_length="];
+    let fixed = overrides.iter().find(|text| !free.iter().any(|start| text.starts_with(start)));
     match fixed {
         Some(text) => {
-            Err(Error::input(format!("only decoding.* and runtime.* can be set here, but not `{text}`"))
+            let keys = "decoding.*, runtime.* and data.*.max_length";
+            Err(Error::input(format!("only {keys} can be set here, but not `{text}`"))
                 .hint("the rest was settled by training, and stands in the checkpoint"))
         }
         None => Ok(()),
