@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::rows::Row;
 use self::tally::Tally;
 use super::input::{Input, OnError, Shard, Wanted};
-use super::output::{Field, OutputFormat, Writer};
+use super::output::{Field, Kept, OutputFormat, Writer};
 use super::refuse_same_file;
 use crate::data::DataConfig;
 use crate::data::pairs::{Format, Sources};
@@ -88,8 +88,8 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     }
     let columns = Columns::new(args, &sources);
     let (writer, answered) = columns.writer(args)?;
+    let mut tally = Tally::new(args.examples, answered.rows);
     let input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
-    let mut tally = Tally::new(args.examples, answered);
     if !decode_all(args, &loaded, input, writer, &columns, &mut tally)? {
         return Ok(());
     }
@@ -156,19 +156,19 @@ impl Columns {
         }
     }
 
-    /// Opens the output, and says how many rows it has already.
-    fn writer(&self, args: &DecodeArgs) -> Result<(Writer, u64)> {
+    /// Opens the output, and says what it has already.
+    fn writer(&self, args: &DecodeArgs) -> Result<(Writer, Kept)> {
         let format = OutputFormat::choose(args.format, &args.output)?;
         let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
         let names: Vec<&str> = self.fields(&blank).into_iter().map(|(name, _)| name).collect();
         if !args.resume {
-            return Ok((Writer::open(&args.output, format, &names)?, 0));
+            return Ok((Writer::open(&args.output, format, &names)?, Kept::default()));
         }
         let (writer, answered) = Writer::resume(&args.output, format, &names)?;
-        if answered > 0 {
-            let output = args.output.display();
+        if answered.rows > 0 {
+            let (output, rows) = (args.output.display(), answered.rows);
             talk(&format!(
-                "{output} has {answered} rows already; going on behind them, and what is said here is of the rest"
+                "{output} has {rows} rows already; going on behind them, and what is said here is of the rest"
             ));
         }
         Ok((writer, answered))

@@ -3,6 +3,7 @@
 //! A line typed at a terminal or written to a pipe is handed on at once; a file goes in full chunks. What waits between
 //! reader and model is bounded, so that memory does not depend on the input's length.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::str::FromStr;
@@ -11,14 +12,19 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use clap::ValueEnum;
 
-use crate::data::pairs::{Place, SourceRow, Sources};
+use super::output::Kept;
+use crate::data::pairs::{Place, SourceRow, Sources, shorten};
 use crate::error::{Error, Result};
 
 /// The most rows that go on together.
 pub const CHUNK: usize = 2048;
 
-/// The most rows that the reader hands over at once.
+/// Bytes of text beyond which a chunk takes no more rows.
+const CHUNK_BYTES: usize = 1 << 24;
+
+/// The most rows that the reader hands over at once, and the bytes beyond which it does.
 const PACK: usize = 256;
+const PACK_BYTES: usize = 1 << 20;
 
 /// Packs that wait for the model.
 const AHEAD: usize = 16;
@@ -58,13 +64,33 @@ impl Shard {
 }
 
 /// Which rows of the input are wanted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Wanted {
     /// All of them, or those of a shard.
     pub shard: Option<Shard>,
-    /// Of these, how many at the beginning were answered before.
-    pub answered: u64,
+    /// Of these, those at the beginning that were answered before.
+    pub answered: Kept,
 }
+
+impl Wanted {
+    /// The last row that was answered before must be the one that the output says it is.
+    fn check_last(&self, row: &Result<SourceRow>) -> Result<()> {
+        match (&self.answered.last_source, row) {
+            (Some(source), Ok(row)) if *source != row.text => {
+                let message = format!(
+                    "row {} of the output must answer the input's, but they are\n  {}\n  {}",
+                    self.answered.rows,
+                    shorten(source),
+                    shorten(&row.text)
+                );
+                Err(Error::input(message).hint(SAME_INPUT))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const SAME_INPUT: &str = "--resume needs the same input as before, and the same --shard";
 
 /// A row of the input.
 pub struct InputRow {
@@ -72,6 +98,12 @@ pub struct InputRow {
     pub number: u64,
     /// What stands in it, or what is wrong with it.
     pub row: Result<SourceRow>,
+}
+
+impl InputRow {
+    fn bytes(&self) -> usize {
+        self.row.as_ref().map_or(0, |row| row.text.len() + row.reference.as_ref().map_or(0, String::len))
+    }
 }
 
 /// Rows, or why nothing more can be read.
@@ -97,7 +129,7 @@ impl Input {
         let file = sources.place(0).file;
         std::thread::Builder::new()
             .name("input".to_owned())
-            .spawn(move || read_ahead(sources, wanted, &to))
+            .spawn(move || read_ahead(sources, Choice { wanted, number: 0, ours: 0 }, &to))
             .map_err(|error| Error::failure(format!("cannot start a thread: {error}")))?;
         // A redirected file is all there; a pipe or a terminal is not.
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
@@ -110,11 +142,15 @@ impl Input {
     /// # Errors
     /// Nothing more can be read. All rows before were handed out.
     pub fn next_chunk(&mut self) -> Result<Vec<InputRow>> {
-        while self.waiting.len() < CHUNK {
+        let mut bytes: usize = self.waiting.iter().map(InputRow::bytes).sum();
+        while self.waiting.len() < CHUNK && bytes < CHUNK_BYTES {
             let waits = self.full_chunks || self.waiting.is_empty();
             let pack = if waits { self.packs.recv().ok() } else { self.packs.try_recv().ok() };
             match pack {
-                Some(Ok(rows)) => self.waiting.extend(rows),
+                Some(Ok(rows)) => {
+                    bytes += rows.iter().map(InputRow::bytes).sum::<usize>();
+                    self.waiting.extend(rows);
+                }
                 Some(Err(error)) => self.ended_by = Some(error),
                 None => break,
             }
@@ -134,39 +170,69 @@ impl Input {
 }
 
 /// Reads until the end, or until nobody listens any more.
-fn read_ahead(mut sources: Sources, wanted: Wanted, to: &SyncSender<Pack>) {
-    let (mut number, mut answered, mut pack) = (0, wanted.answered, Vec::new());
+fn read_ahead(mut sources: Sources, mut choice: Choice, to: &SyncSender<Pack>) {
+    let mut pack = Vec::new();
     loop {
-        let end = match sources.next_row() {
-            Ok(Some(row)) => {
-                number += 1;
-                if wanted.shard.is_none_or(|shard| shard.has(number)) {
-                    match answered {
-                        0 => pack.push(InputRow { number, row }),
-                        _ => answered -= 1,
-                    }
-                }
+        let end = match sources.next_row().and_then(|row| choice.choose(row)) {
+            Ok(Next::Row(row)) => {
+                pack.push(row);
                 None
             }
-            Ok(None) if answered > 0 => Some(Err(too_few(wanted.answered, wanted.answered - answered))),
-            Ok(None) => Some(Ok(Vec::new())),
-            Err(error) => Some(Err(error)),
+            Ok(Next::NotWanted) => None,
+            Ok(Next::End) => Some(None),
+            Err(error) => Some(Some(Err(error))),
         };
-        let due = end.is_some() || pack.len() >= PACK || !sources.is_ready();
+        let full = pack.len() >= PACK || pack.iter().map(InputRow::bytes).sum::<usize>() >= PACK_BYTES;
+        let due = full || end.is_some() || !sources.is_ready();
         if due && !pack.is_empty() && to.send(Ok(std::mem::take(&mut pack))).is_err() {
             return;
         }
-        if let Some(end) = end {
-            // Whoever has gone away needs no end either.
-            let _ = to.send(end);
+        if let Some(error) = end {
+            // Whoever has gone away needs no error either.
+            let _ = error.map(|error| to.send(error));
             return;
+        }
+    }
+}
+
+/// What the reader comes upon.
+enum Next {
+    Row(InputRow),
+    NotWanted,
+    End,
+}
+
+/// Takes the rows that are wanted.
+struct Choice {
+    wanted: Wanted,
+    /// Rows so far.
+    number: u64,
+    /// Of these, those of the shard.
+    ours: u64,
+}
+
+impl Choice {
+    fn choose(&mut self, row: Option<Result<SourceRow>>) -> Result<Next> {
+        let answered = self.wanted.answered.rows;
+        let Some(row) = row else {
+            return if self.ours < answered { Err(too_few(answered, self.ours)) } else { Ok(Next::End) };
+        };
+        self.number += 1;
+        if self.wanted.shard.is_some_and(|shard| !shard.has(self.number)) {
+            return Ok(Next::NotWanted);
+        }
+        self.ours += 1;
+        match self.ours.cmp(&answered) {
+            Ordering::Less => Ok(Next::NotWanted),
+            Ordering::Equal => self.wanted.check_last(&row).map(|()| Next::NotWanted),
+            Ordering::Greater => Ok(Next::Row(InputRow { number: self.number, row })),
         }
     }
 }
 
 fn too_few(answered: u64, there: u64) -> Error {
     Error::input(format!("the output has {answered} rows already, but the input has only {there}"))
-        .hint("--resume needs the same input as before, and the same --shard")
+        .hint(SAME_INPUT)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::data::pairs::Format;
 use crate::error::{Error, Result};
+pub use resume::Kept;
+use resume::keep_complete_rows;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,11 +76,11 @@ impl Writer {
         Writer::begin(Box::new(file), format, output.display().to_string(), columns)
     }
 
-    /// Goes on behind the complete rows of a file, and says how many there are. A torn row at its end is cut off.
+    /// Goes on behind the complete rows of a file, and says what is there. A torn row at its end is cut off.
     ///
     /// # Errors
     /// The output is no file, has other columns, cannot be written, or another command is writing it.
-    pub fn resume(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<(Writer, u64)> {
+    pub fn resume(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<(Writer, Kept)> {
         let failed = |error: std::io::Error| Error::file("write", output, &error);
         let mut open = OpenOptions::new();
         let open = open.read(true).write(true).create(true).truncate(false);
@@ -91,11 +93,11 @@ impl Writer {
         }
         lock(&file, output)?;
         let header = if format == OutputFormat::Csv { csv_line(columns)? } else { String::new() };
-        let rows = resume::keep_complete_rows(&mut file, output, format, &header)?;
+        let kept = keep_complete_rows(&mut file, output, format, &header)?;
         let place = output.display().to_string();
-        match rows {
-            Some(rows) => Ok((Writer { to: Box::new(BufWriter::new(file)), format, place }, rows)),
-            None => Ok((Writer::begin(Box::new(file), format, place, columns)?, 0)),
+        match kept {
+            Some(kept) => Ok((Writer { to: Box::new(BufWriter::new(file)), format, place }, kept)),
+            None => Ok((Writer::begin(Box::new(file), format, place, columns)?, Kept::default())),
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
-use lines::shorten;
+pub use lines::shorten;
 pub use sources::{Format, SourceRow, Sources};
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.

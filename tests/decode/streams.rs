@@ -61,23 +61,24 @@ fn answers(text: &str, format: &str) -> Vec<Vec<String>> {
     }
 }
 
-/// Some thousand rows with quotes in them: more than are read together.
+/// Rows with quotes in them.
 fn many() -> Vec<String> {
-    words(5000)
+    words(1200)
         .iter()
         .zip(0..)
         .map(|(word, n)| if n % 50 == 0 { format!("{word}\"a") } else { word.clone() })
         .collect()
 }
 
-/// Decodes the first rows of an endless pipe into a file, and kills the process when some of them are written.
+/// Decodes the first rows of an endless pipe into a file, and kills the process when it has written some.
 fn killed(scene: &Scene, arguments: &[&str], output: &str, rows: &[String]) {
+    let before = scene.path(output).metadata().map_or(0, |metadata| metadata.len());
     let mut child: Child = scene.spawn(&[&["decode", "runs/copy"], arguments].concat());
     let mut to = child.stdin.take().unwrap();
     to.write_all(lines(rows).as_bytes()).unwrap();
     to.flush().unwrap();
-    let path = scene.path(output);
-    wait_until("rows are written", || path.metadata().is_ok_and(|metadata| metadata.len() > 1000));
+    let length = || scene.path(output).metadata().map_or(0, |metadata| metadata.len());
+    wait_until("rows are written", || length() > before.max(1000));
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -88,15 +89,16 @@ fn what_a_kill_leaves_is_continued_and_nothing_is_lost_or_doubled() {
     let rows = many();
     scene.write("rows.txt", lines(&rows));
     for format in ["text", "csv", "jsonl"] {
-        let arguments = ["--format", format, "--set", "decoding.max_length=4", "--output"];
+        let arguments =
+            ["--format", format, "--set", "decoding.max_length=4", "--set", "runtime.threads=1", "--output"];
         let whole = [&arguments[..], &["whole", "--input", "rows.txt"]].concat();
         scene.decode(&whole, "").succeeded();
         let broken = [&arguments[..], &["broken", "--resume"]].concat();
-        killed(&scene, &broken, "broken", &rows[..1500]);
+        killed(&scene, &broken, "broken", &rows[..400]);
         // A second kill hits in the middle of a row.
         let torn = scene.read("broken");
         scene.write("broken", &torn[..torn.len() - 3]);
-        killed(&scene, &broken, "broken", &rows[..3000]);
+        killed(&scene, &broken, "broken", &rows[..800]);
         let there = scene.read("broken").len();
         assert!(there > 1000 && there < scene.read("whole").len(), "{format}: it was killed too late");
         let said = scene.decode(&broken, &lines(&rows)).succeeded().stderr;
@@ -166,6 +168,14 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
         finished.stderr
     );
     assert_eq!(scene.text("long.txt"), "ab\ncd\nef\n");
+
+    scene.decode(&["--input", "words.txt", "--output", "out.jsonl"], "").succeeded();
+    scene.write("words.txt", "ab\nxy\nef\n");
+    let finished = scene.decode(&["--input", "words.txt", "--resume", "--output", "out.jsonl"], "");
+    let error =
+        "error: row 2 of the output must answer the input's, but they are\n  cd\n  xy\nhint: --resume needs";
+    assert!(finished.code == Some(2) && finished.stderr.contains(error), "{}", finished.stderr);
+    assert_eq!(scene.text("out.jsonl").lines().count(), 2);
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, truncate: bool
     let truncated = truncate && source.ids.len() > limit;
     if truncated {
         source.ids.truncate(limit);
+        source.ids.shrink_to_fit();
         source.unknown = source.ids.iter().filter(|&&token| token == UNK).count();
     }
     let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";

@@ -157,7 +157,7 @@ pub(super) fn bad_row(message: &str, row: &str, place: &Place) -> Error {
 }
 
 /// A row as a message shows it: on one line, cut to [`SHOWN`] characters, without anything that moves a cursor.
-pub(super) fn shorten(row: &str) -> Cow<'_, str> {
+pub fn shorten(row: &str) -> Cow<'_, str> {
     let cut = row.char_indices().nth(SHOWN).map(|(end, _)| end);
     let shown = &row[..cut.unwrap_or(row.len())];
     if cut.is_none() && !shown.contains(char::is_control) {
