@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// The result of everything in seqloom that can fail.
@@ -175,6 +176,25 @@ impl From<tch::TchError> for Error {
         let text = error.to_string();
         Error::failure(format!("libtorch: {}", text.lines().next().unwrap_or("unknown error")))
     }
+}
+
+/// Does `work`, and makes an error of a panic: tch panics where an operation fails, most often for want of memory.
+///
+/// # Errors
+/// Those of `work`, and a failure for each panic.
+pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        let error =
+            Error::failure(format!("an operation failed: {}", text.lines().next().unwrap_or_default()));
+        Err(match text.contains("memory") {
+            true => error.hint("lower `training.tokens_per_batch`, or `decoding.batch_size` for decoding"),
+            false => {
+                error.hint("RUST_BACKTRACE=1 shows where; this is a fault of seqloom that we want to know of")
+            }
+        })
+    })
 }
 
 /// The operating system's reason without its error number.

@@ -1,7 +1,7 @@
 //! seqloom trains encoder-decoder models on paired sequences and decodes with them, on libtorch.
 //!
 //! This page is the guided tour: what a pair goes through, module by module. The command `seqloom` is a thin layer
-//! over this library ([`cli`]).
+//! over this library ([`cli`]). To decode from Rust with a model that is trained, [`Decoder`] is all you need.
 //!
 //! # Training
 //!
@@ -34,6 +34,9 @@
 //!    new sources in as others leave. [`decoding::beam`] keeps the books of a source: which tokens follow, and when a
 //!    hypothesis has ended, at EOS or at its limit. Both see the model only through [`decoding::search::Stepper`].
 //! 4. The target's tokenizer joins the tokens to a text. Where there are references, [`metrics::edit`] counts.
+//!
+//! [`decoder`] is all of this behind two calls. Where the target is given, [`training::likelihood`] says how likely
+//! the model holds it.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
 //! is the door to the few C++ functions that tch lacks.
@@ -104,6 +107,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod decoder;
 pub mod decoding;
 pub mod error;
 pub mod metrics;
@@ -111,3 +115,5 @@ pub mod model;
 pub mod runtime;
 pub mod shim;
 pub mod training;
+
+pub use decoder::{Decoder, Output};

@@ -6,17 +6,19 @@
 mod average;
 mod decode;
 mod doctor;
+mod input;
 mod inspect;
-mod loaded;
+mod output;
+mod score;
 mod train;
 
 use std::io::IsTerminal;
-use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::training::report::talk;
 
 /// Trains encoder-decoder models on paired sequences, and decodes with them.
@@ -39,6 +41,8 @@ enum Command {
     Average(average::AverageArgs),
     /// Decodes sources with a trained model
     Decode(decode::DecodeArgs),
+    /// Scores given pairs with a trained model: log-probabilities and perplexity
+    Score(score::ScoreArgs),
     /// Shows what a checkpoint holds: config, vocabularies, weights, where it stood
     Inspect(inspect::InspectArgs),
     /// Shows what seqloom runs on, and what to do when a GPU is not seen
@@ -59,29 +63,18 @@ fn run(command: &Command) -> Result<u8> {
         Command::Train(args) => train::run(args),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
+        Command::Score(args) => score::run(args).map(|()| 0),
         Command::Inspect(args) => inspect::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
     }
 }
 
-/// tch panics where an operation fails, most often for want of memory; of that too people get a sentence.
-/// RUST_BACKTRACE=1 shows the whole of it.
+/// Of a panic too people get a sentence. RUST_BACKTRACE=1 shows the whole of it.
 fn guarded(work: impl FnOnce() -> Result<u8>) -> Result<u8> {
     if std::env::var_os("RUST_BACKTRACE").is_none() {
         std::panic::set_hook(Box::new(|_| {}));
     }
-    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        let error =
-            Error::failure(format!("an operation failed: {}", text.lines().next().unwrap_or_default()));
-        Err(match text.contains("memory") {
-            true => error.hint("lower `training.tokens_per_batch`, or `decoding.batch_size` for decoding"),
-            false => {
-                error.hint("RUST_BACKTRACE=1 shows where; this is a fault of seqloom that we want to know of")
-            }
-        })
-    })
+    caught(work)
 }
 
 /// Colours `error:` and `hint:` where a person looks on and NO_COLOR is not set.
@@ -99,6 +92,17 @@ fn print(text: &str) -> Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::failure(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The output is written while the input is read.
+fn refuse_same_file(input: &Path, output: &Path) -> Result<()> {
+    match (input.canonicalize(), output.canonicalize()) {
+        (Ok(one), Ok(other)) if one == other && one.is_file() => {
+            Err(Error::input(format!("{} cannot be the input and the output at once", input.display()))
+                .hint("name another file with --output"))
         }
         _ => Ok(()),
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
-use lines::{Lines, shorten};
+pub use lines::shorten;
 pub use sources::{Format, SourceRow, Sources};
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
@@ -55,10 +55,11 @@ pub struct Pair {
 pub fn read_pairs(files: &Files, source_column: &str, target_column: &str) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for file in &files.0 {
-        match file {
-            PairFile::Table(path) => read_table(path, source_column, target_column, &mut pairs)?,
-            PairFile::Parallel { source, target } => read_parallel(source, target, &mut pairs)?,
-        }
+        let sources = match file {
+            PairFile::Table(path) => open_table(path, source_column, target_column)?,
+            PairFile::Parallel { source, target } => Sources::parallel(source, target)?,
+        };
+        read_all(sources, &mut pairs)?;
     }
     if pairs.is_empty() {
         let names: Vec<String> = files.0.iter().map(name).collect();
@@ -77,61 +78,28 @@ fn name(file: &PairFile) -> String {
     }
 }
 
-fn read_table(path: &Path, source_column: &str, target_column: &str, pairs: &mut Vec<Pair>) -> Result<()> {
-    if Format::of(path) == Format::Text {
-        let message = format!("a file of pairs must be .csv, .tsv or .jsonl, but it is {}", path.display());
-        let hint = "two files of parallel text are named together: { source = \"a.en\", target = \"a.de\" }";
-        return Err(Error::input(message).hint(hint));
-    }
-    let file: Arc<Path> = path.into();
-    for row in Sources::with_targets(path, source_column, target_column)? {
+fn open_table(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
+    let hint = "two files of parallel text are named together: { source = \"a.en\", target = \"a.de\" }";
+    Sources::with_targets(path, source_column, target_column).map_err(|error| match Format::of(path) {
+        Format::Text => error.hint(hint),
+        _ => error,
+    })
+}
+
+fn read_all(mut sources: Sources, pairs: &mut Vec<Pair>) -> Result<()> {
+    while let Some(row) = sources.next() {
         let SourceRow { text, reference, line } = row?;
-        let place = Place { file: file.clone(), line };
+        let place = sources.place(line);
         let target = reference.unwrap_or_default();
         refuse_empty(&text, "source", &place, &target)?;
-        refuse_empty(&target, "target", &place, &text)?;
+        refuse_empty(&target, "target", &sources.target_place(line), &text)?;
         pairs.push(Pair { source: text, target, place });
     }
     Ok(())
 }
 
-fn read_parallel(source: &Path, target: &Path, pairs: &mut Vec<Pair>) -> Result<()> {
-    let (mut sources, mut targets) = (Lines::open(source)?, Lines::open(target)?);
-    loop {
-        let (source_text, target_text) = match (sources.next_line()?, targets.next_line()?) {
-            (Some(source_text), Some(target_text)) => (source_text.to_string(), target_text.to_string()),
-            (None, None) => return Ok(()),
-            _ => return Err(unequal(&mut sources, &mut targets)),
-        };
-        refuse_empty(&source_text, "source", &sources.place(), &target_text)?;
-        refuse_empty(&target_text, "target", &targets.place(), &source_text)?;
-        pairs.push(Pair { source: source_text, target: target_text, place: sources.place() });
-    }
-}
-
-/// One of the files ended before the other: counts the rest, so that the message has both lengths.
-fn unequal(sources: &mut Lines, targets: &mut Lines) -> Error {
-    for lines in [&mut *sources, &mut *targets] {
-        loop {
-            match lines.next_line() {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(error) => return error,
-            }
-        }
-    }
-    let (source, target) = (sources.place(), targets.place());
-    Error::input(format!(
-        "two files of parallel text must have the same number of lines, but {} has {} and {} has {}",
-        source.file.display(),
-        source.line,
-        target.file.display(),
-        target.line
-    ))
-}
-
 /// There is nothing to learn from a pair without one of its sides, and it is most often a slip in the data.
-fn refuse_empty(text: &str, side: &str, place: &Place, other: &str) -> Result<()> {
+pub fn refuse_empty(text: &str, side: &str, place: &Place, other: &str) -> Result<()> {
     if !text.trim().is_empty() {
         return Ok(());
     }

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod curves;
 pub mod ema;
 pub mod gradients;
+pub mod likelihood;
 pub mod loss;
 pub mod memory;
 pub mod metrics;

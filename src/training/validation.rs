@@ -2,13 +2,11 @@
 
 use tch::Device;
 
+use super::likelihood::{READ_AT_ONCE, forced};
 use super::loss::cross_entropy;
 use super::metrics::Validation;
-use super::objective::labelled;
 use super::{TokensPerBatch, TrainingConfig};
-use crate::data::dataset::{Dataset, Example};
-use crate::data::loader::Assembler;
-use crate::data::sampler::{batches_within, sort_by_length};
+use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::comparable;
 use crate::decoding::DecodingConfig;
@@ -54,9 +52,6 @@ pub fn validate(
     Ok((found, decoded))
 }
 
-/// The most positions of either side that are validated together; without gradients they need little memory.
-const VALIDATED_AT_ONCE: usize = 4096;
-
 /// Sum of the negative log-likelihood, tokens whose label is the likeliest, and tokens.
 fn likelihood(
     model: &Transformer,
@@ -64,24 +59,17 @@ fn likelihood(
     set: &Dataset,
     config: &TrainingConfig,
 ) -> (f64, f64, usize) {
-    let _guard = tch::no_grad_guard();
     let budget = match config.tokens_per_batch {
-        TokensPerBatch::Tokens(tokens) => tokens.min(VALIDATED_AT_ONCE),
-        TokensPerBatch::Auto => VALIDATED_AT_ONCE,
+        TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
+        TokensPerBatch::Auto => READ_AT_ONCE,
     };
-    let assembler = Assembler::new(set.examples.clone(), 0.0, 0);
-    let lengths: Vec<_> = set.examples.iter().map(Example::lengths).collect();
-    let mut rows: Vec<usize> = (0..lengths.len()).collect();
-    sort_by_length(&mut rows, &lengths);
+    let pairs = set.examples.iter().map(|example| (example.source.as_slice(), example.target.as_slice()));
     let (mut nll, mut right, mut tokens) = (0.0, 0.0, 0);
-    for rows in batches_within(&rows, &lengths, budget, budget) {
-        let batch = assembler.batch(&rows, 0).to_device(device);
-        let memory = model.encode(&batch.source, None);
-        let hidden = model.decode(&batch.target_in, &memory, None); // (B, T, D)
-        let loss = cross_entropy(&labelled(&hidden, &batch), model.output(), &batch.labels, 0.0);
+    for forced in forced(model, device, &pairs.collect::<Vec<_>>(), budget) {
+        let loss = cross_entropy(&forced.hidden, model.output(), &forced.batch.labels, 0.0);
         nll += loss.nll.double_value(&[]);
         right += loss.correct.double_value(&[]);
-        tokens += batch.target_tokens();
+        tokens += forced.batch.target_tokens();
     }
     (nll, right, tokens)
 }

@@ -140,7 +140,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
     let cases: [(&[&str], &str); 9] = [
         (
             &["--set", "training.steps=3"],
-            "error: only decoding.* and runtime.* can be set here, but not `training.steps=3`\n\
+            "error: only decoding.*, runtime.* and data.*.max_length can be set here, but not `training.steps=3`\n\
              hint: the rest was settled by training, and stands in the checkpoint",
         ),
         (
@@ -172,21 +172,6 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
     scene
         .decode(&["--set", "decoding.beem=2"], "ab\n")
         .refused_naming(2, &["unknown key `beem` in [decoding]\n"]);
-}
-
-#[test]
-fn a_source_that_cannot_be_read_is_refused_with_its_line() {
-    let scene = Scene::trained();
-    scene.fed(&["decode", "runs/copy"], b"ab\n\xFF\xFE\n").refused(
-        2,
-        "error: <stdin>:2: the text must be UTF-8, but byte 1 of the line is 0xFF\n  \u{fffd}\u{fffd}\n\
-         hint: convert the file to UTF-8",
-    );
-    scene.decode(&[], &format!("ab\n{}\n", "a".repeat(513))).refused(
-        2,
-        "error: <stdin>:2: a source may have 512 tokens (`data.source.max_length`), but this row's has 513\n\
-         hint: split it into shorter sources",
-    );
 }
 
 #[test]

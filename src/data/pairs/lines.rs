@@ -1,11 +1,12 @@
 //! A file's physical lines, counted, checked to be UTF-8, without their ends: what every format here is read from.
 //!
 //! Drops a byte-order mark at the file's start and a CR before the line's end; the last line needs no end.
+//! No line is held beyond [`LONGEST`] bytes, so that an input without line breaks does not fill the memory.
 //! Knows nothing of rows and columns.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,22 +16,59 @@ use crate::error::{Error, Result};
 /// How much of a row a message shows, in characters.
 const SHOWN: usize = 80;
 
+/// The longest line, and the longest row over several lines, in bytes.
+pub(super) const LONGEST: usize = 1 << 24;
+
+/// Why a row cannot be had.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// This row is broken, and the next one can be read.
+    Row(Error),
+    /// Nothing more can be read: the file fails, or nobody knows where the next row begins.
+    End(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::End(error)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        match fault {
+            Fault::Row(error) | Fault::End(error) => error,
+        }
+    }
+}
+
+/// What was read, or why it cannot be had.
+pub(super) type Had<T> = std::result::Result<T, Fault>;
+
 /// The lines of a file, one at a time.
 pub(super) struct Lines {
-    reader: Box<dyn BufRead>,
+    reader: BufReader<Box<dyn Read + Send>>,
     file: Arc<Path>,
     number: u64,
     buffer: Vec<u8>,
+    /// The line that was read last was too long, and the rest of it is still in the reader.
+    cut: bool,
 }
 
 impl Lines {
     pub fn open(path: &Path) -> Result<Lines> {
         let file = File::open(path).map_err(|error| Error::file("read", path, &error))?;
-        Ok(Lines::new(Box::new(BufReader::with_capacity(1 << 16, file)), path))
+        Ok(Lines::new(Box::new(file), path))
     }
 
-    pub fn new(reader: Box<dyn BufRead>, name: &Path) -> Lines {
-        Lines { reader, file: name.into(), number: 0, buffer: Vec::new() }
+    pub fn new(reader: Box<dyn Read + Send>, name: &Path) -> Lines {
+        let reader = BufReader::with_capacity(1 << 16, reader);
+        Lines { reader, file: name.into(), number: 0, buffer: Vec::new(), cut: false }
+    }
+
+    /// Whether the next line has arrived as a whole, so that reading it does not wait.
+    pub fn is_ready(&self) -> bool {
+        self.reader.buffer().contains(&b'\n')
     }
 
     /// The number of the line that was read last, from 1; 0 before the first.
@@ -47,30 +85,58 @@ impl Lines {
         Place { file: self.file.clone(), line }
     }
 
-    /// The line that was read last, for messages.
+    /// The line that was read last, with a mark for each byte that is not UTF-8.
     pub fn current(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.buffer.trim_ascii())
+        String::from_utf8_lossy(self.bytes())
+    }
+
+    /// Whether all of the line that was read last is at hand.
+    pub fn is_whole(&self) -> bool {
+        !self.cut
     }
 
     /// The next line, or `None` at the end of the file.
-    pub fn next_line(&mut self) -> Result<Option<&str>> {
-        self.buffer.clear();
-        let read = self.reader.read_until(b'\n', &mut self.buffer);
-        if read.map_err(|error| Error::file("read", &self.file, &error))? == 0 {
+    pub fn next_line(&mut self) -> Had<Option<&str>> {
+        if !self.advance().map_err(|error| Error::file("read", &self.file, &error))? {
             return Ok(None);
         }
-        self.number += 1;
-        let mut bytes = self.buffer.as_slice();
-        bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if self.number == 1 {
-            bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        if self.cut {
+            return Err(Fault::Row(too_long(&self.current(), &self.place())));
         }
+        let bytes = self.bytes();
         match std::str::from_utf8(bytes) {
             Ok(line) => Ok(Some(line)),
-            Err(error) => Err(not_utf8(bytes, error.valid_up_to(), &self.place())),
+            Err(error) => Err(Fault::Row(not_utf8(bytes, error.valid_up_to(), &self.place()))),
         }
     }
+
+    /// Reads a line into the buffer; false at the end of the file.
+    fn advance(&mut self) -> std::io::Result<bool> {
+        if std::mem::take(&mut self.cut) {
+            self.reader.skip_until(b'\n')?;
+        }
+        self.buffer.clear();
+        let mut limited = self.reader.by_ref().take(LONGEST as u64);
+        let read = limited.read_until(b'\n', &mut self.buffer)?;
+        self.cut = read == LONGEST && !self.buffer.ends_with(b"\n");
+        self.number += u64::from(read > 0);
+        Ok(read > 0)
+    }
+
+    /// The line that was read last, without its end.
+    fn bytes(&self) -> &[u8] {
+        let bytes = self.buffer.as_slice();
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        match self.number {
+            1 => bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes),
+            _ => bytes,
+        }
+    }
+}
+
+fn too_long(line: &str, place: &Place) -> Error {
+    bad_row(&format!("a line may have {} MiB, but this one is longer", LONGEST >> 20), line, place)
 }
 
 /// The line as it can be shown, and the byte that breaks it.
@@ -91,7 +157,7 @@ pub(super) fn bad_row(message: &str, row: &str, place: &Place) -> Error {
 }
 
 /// A row as a message shows it: on one line, cut to [`SHOWN`] characters, without anything that moves a cursor.
-pub(super) fn shorten(row: &str) -> Cow<'_, str> {
+pub fn shorten(row: &str) -> Cow<'_, str> {
     let cut = row.char_indices().nth(SHOWN).map(|(end, _)| end);
     let shown = &row[..cut.unwrap_or(row.len())];
     if cut.is_none() && !shown.contains(char::is_control) {

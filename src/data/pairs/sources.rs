@@ -1,15 +1,15 @@
-//! The rows of one input, streamed: text or a table, from a file or from standard input.
+//! The rows of one input, streamed: text, parallel text or a table, from files or from standard input.
 //!
-//! This is what `decode` reads, a row at a time, however long the input is; a table for training is read through
+//! This is what `decode` reads, a row at a time, however long the input is; pairs for training are read through
 //! it too. An empty source is a row like any other here. Knows no tokens.
 
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::Place;
-use super::lines::{Lines, bad_row, shorten};
+use super::lines::{Fault, Had, Lines, bad_row, shorten};
 use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv};
 use crate::error::{Error, Result};
 
@@ -43,7 +43,7 @@ impl Format {
 pub struct SourceRow {
     /// The source, as it stands in the file.
     pub text: String,
-    /// The target column, where the table has it.
+    /// The target, where the table has its column; always in parallel text.
     pub reference: Option<String>,
     /// The physical line where the row starts, from 1.
     pub line: u64,
@@ -61,6 +61,8 @@ struct Columns<'a> {
 /// What it takes to find source and target in a row.
 enum Layout {
     Text,
+    /// The targets, a line for each of the sources.
+    Parallel(Lines),
     Fields(Fields),
     Objects(Keys),
 }
@@ -73,7 +75,7 @@ struct Fields {
     width: usize,
 }
 
-type ReadRecord = fn(&mut Lines) -> Result<Option<Record>>;
+type ReadRecord = fn(&mut Lines) -> Had<Option<Record>>;
 
 /// The keys of an object.
 struct Keys {
@@ -99,8 +101,8 @@ impl Sources {
     pub fn open(input: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
         let columns = Columns::new(source_column, target_column, false);
         if input == Path::new("-") {
-            let stdin = Box::new(BufReader::new(std::io::stdin()));
-            return Sources::start(Lines::new(stdin, Path::new("<stdin>")), Format::Text, columns);
+            let stdin = Lines::new(Box::new(std::io::stdin()), Path::new("<stdin>"));
+            return Sources::start(stdin, Format::Text, columns);
         }
         Sources::start(Lines::open(input)?, Format::of(input), columns)
     }
@@ -110,14 +112,31 @@ impl Sources {
         match &self.layout {
             Layout::Text => false,
             Layout::Fields(fields) => fields.target.is_some(),
-            Layout::Objects(_) => true,
+            Layout::Parallel(_) | Layout::Objects(_) => true,
         }
     }
 
-    /// Opens a table that must have both columns, in every row.
-    pub(super) fn with_targets(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
+    /// Opens a file of pairs: a table that must have both columns, in every row.
+    ///
+    /// # Errors
+    /// The file is missing or no table, or its header does not name both columns.
+    pub fn with_targets(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
+        if Format::of(path) == Format::Text {
+            let message =
+                format!("a file of pairs must be .csv, .tsv or .jsonl, but it is {}", path.display());
+            return Err(Error::input(message));
+        }
         let columns = Columns::new(source_column, target_column, true);
         Sources::start(Lines::open(path)?, Format::of(path), columns)
+    }
+
+    /// Opens two text files with a line for each pair.
+    ///
+    /// # Errors
+    /// One of them is missing.
+    pub fn parallel(source: &Path, target: &Path) -> Result<Sources> {
+        let (lines, targets) = (Lines::open(source)?, Lines::open(target)?);
+        Ok(Sources { lines, layout: Layout::Parallel(targets), ended: false })
     }
 
     /// Reads rows of `format` from `reader`; `name` stands for the file in messages.
@@ -125,7 +144,7 @@ impl Sources {
     /// # Errors
     /// The header does not name the source's column, or cannot be read.
     pub fn new(
-        reader: Box<dyn BufRead>,
+        reader: Box<dyn Read + Send>,
         name: &Path,
         format: Format,
         source_column: &str,
@@ -138,6 +157,23 @@ impl Sources {
     /// The place of a row, for messages.
     pub fn place(&self, line: u64) -> Place {
         self.lines.place_of(line)
+    }
+
+    /// The place of a row's target, for messages.
+    pub fn target_place(&self, line: u64) -> Place {
+        match &self.layout {
+            Layout::Parallel(targets) => targets.place_of(line),
+            _ => self.place(line),
+        }
+    }
+
+    /// Whether the next row has arrived, so that reading it does not wait: its line at least.
+    pub fn is_ready(&self) -> bool {
+        self.lines.is_ready()
+            && match &self.layout {
+                Layout::Parallel(targets) => targets.is_ready(),
+                _ => true,
+            }
     }
 
     fn start(mut lines: Lines, format: Format, columns: Columns) -> Result<Sources> {
@@ -155,10 +191,34 @@ impl Sources {
         Ok(Sources { lines, layout, ended })
     }
 
-    fn next_row(&mut self) -> Result<Option<SourceRow>> {
+    /// The next row, or why that row is broken; `None` at the end. Where a row is broken the next one can be asked for.
+    ///
+    /// # Errors
+    /// Nothing more can be read: the file cannot be, a quote is never closed, or files of parallel text differ in
+    /// length.
+    pub fn next_row(&mut self) -> Result<Option<Result<SourceRow>>> {
+        if self.ended {
+            return Ok(None);
+        }
+        match self.read() {
+            Ok(Some(row)) => Ok(Some(Ok(row))),
+            Err(Fault::Row(error)) => Ok(Some(Err(error))),
+            Ok(None) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Err(Fault::End(error)) => {
+                self.ended = true;
+                Err(error)
+            }
+        }
+    }
+
+    fn read(&mut self) -> Had<Option<SourceRow>> {
         let lines = &mut self.lines;
-        match &self.layout {
+        match &mut self.layout {
             Layout::Text => text_row(lines),
+            Layout::Parallel(targets) => parallel_row(lines, targets),
             Layout::Fields(fields) => fields.next_row(lines),
             Layout::Objects(keys) => keys.next_row(lines),
         }
@@ -171,10 +231,46 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn text_row(lines: &mut Lines) -> Result<Option<SourceRow>> {
+fn text_row(lines: &mut Lines) -> Had<Option<SourceRow>> {
     let text = lines.next_line()?.map(str::to_string);
     let line = lines.number();
     Ok(text.map(|text| SourceRow { text, reference: None, line }))
+}
+
+/// Reads both lines even where one of them is broken, so that the next ones belong together again.
+fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> Had<Option<SourceRow>> {
+    let source = sources.next_line().map(|line| line.map(str::to_string));
+    let target = targets.next_line().map(|line| line.map(str::to_string));
+    match (source, target) {
+        (Err(Fault::End(error)), _) | (_, Err(Fault::End(error))) => Err(Fault::End(error)),
+        (Ok(None), Ok(None)) => Ok(None),
+        (Ok(None), _) | (_, Ok(None)) => Err(Fault::End(unequal(sources, targets))),
+        (Err(fault), _) | (_, Err(fault)) => Err(fault),
+        (Ok(Some(text)), Ok(Some(target))) => {
+            Ok(Some(SourceRow { text, reference: Some(target), line: sources.number() }))
+        }
+    }
+}
+
+/// One of the files ended before the other: counts the rest, so that the message has both lengths.
+fn unequal(sources: &mut Lines, targets: &mut Lines) -> Error {
+    for lines in [&mut *sources, &mut *targets] {
+        loop {
+            match lines.next_line() {
+                Ok(Some(_)) | Err(Fault::Row(_)) => {}
+                Ok(None) => break,
+                Err(Fault::End(error)) => return error,
+            }
+        }
+    }
+    let (source, target) = (sources.place(), targets.place());
+    Error::input(format!(
+        "two files of parallel text must have the same number of lines, but {} has {} and {} has {}",
+        source.file.display(),
+        source.line,
+        target.file.display(),
+        target.line
+    ))
 }
 
 impl Fields {
@@ -195,7 +291,7 @@ impl Fields {
         Ok(Fields { read, source, target, width })
     }
 
-    fn next_row(&self, lines: &mut Lines) -> Result<Option<SourceRow>> {
+    fn next_row(&self, lines: &mut Lines) -> Had<Option<SourceRow>> {
         let Some(mut record) = (self.read)(lines)? else {
             return Ok(None);
         };
@@ -203,7 +299,7 @@ impl Fields {
         if there != self.width {
             let fields = if there == 1 { "field" } else { "fields" };
             let message = format!("the row has {there} {fields}, but the header has {}", self.width);
-            return Err(bad_row(&message, &record.raw, &lines.place_of(line)));
+            return Err(Fault::Row(bad_row(&message, &record.raw, &lines.place_of(line))));
         }
         // A clone, not a take, for the target: one column may serve as both sides.
         let reference = self.target.and_then(|index| record.fields.get(index).cloned());
@@ -232,14 +328,15 @@ fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Resul
 }
 
 impl Keys {
-    fn next_row(&self, lines: &mut Lines) -> Result<Option<SourceRow>> {
+    fn next_row(&self, lines: &mut Lines) -> Had<Option<SourceRow>> {
         let Some(object) = read_object(lines)? else {
             return Ok(None);
         };
-        let text = find_string(&object, &self.source, "data.source.column", lines)?;
+        let find = |key, config_key| find_string(&object, key, config_key, lines).map_err(Fault::Row);
+        let text = find(&self.source, "data.source.column")?;
         let reference = match object.get(&self.target) {
             None | Some(Value::Null) if !self.target_needed => None,
-            _ => Some(find_string(&object, &self.target, "data.target.column", lines)?),
+            _ => Some(find(&self.target, "data.target.column")?),
         };
         let line = lines.number();
         Ok(Some(SourceRow { text, reference, line }))
@@ -253,11 +350,11 @@ fn find_string(object: &Map<String, Value>, key: &str, config_key: &str, lines: 
         Some(other) => {
             let (key, kind) = (shorten(key), kind_of(other));
             let message = format!("`{key}` must be a string, but it is {kind}");
-            Err(bad_row(&message, &lines.current(), &lines.place()))
+            Err(bad_row(&message, lines.current().trim(), &lines.place()))
         }
         None => {
             let (message, hint) = no_column(key, config_key, object.keys().map(String::as_str));
-            Err(bad_row(&message, &lines.current(), &lines.place()).hint(hint))
+            Err(bad_row(&message, lines.current().trim(), &lines.place()).hint(hint))
         }
     }
 }
@@ -266,11 +363,8 @@ impl Iterator for Sources {
     type Item = Result<SourceRow>;
 
     fn next(&mut self) -> Option<Result<SourceRow>> {
-        if self.ended {
-            return None;
-        }
-        let row = self.next_row().transpose();
-        self.ended = !matches!(row, Some(Ok(_)));
-        row
+        let row = self.next_row().transpose()?.flatten();
+        self.ended |= row.is_err();
+        Some(row)
     }
 }

@@ -7,8 +7,8 @@
 
 use serde_json::{Map, Value};
 
-use super::lines::{Lines, bad_row, shorten};
-use crate::error::{Error, Result};
+use super::lines::{Fault, Had, LONGEST, Lines, bad_row, shorten};
+use crate::error::Error;
 
 /// A row of a CSV or TSV file.
 pub(super) struct Record {
@@ -17,6 +17,10 @@ pub(super) struct Record {
     pub line: u64,
     /// Its beginning as it stands in the file, for messages.
     pub raw: String,
+    /// Its length in the file, about.
+    bytes: usize,
+    /// What is wrong with it, though it ends where it should.
+    fault: Option<Error>,
 }
 
 /// Where the next character of a CSV row falls.
@@ -33,23 +37,35 @@ enum State {
 }
 
 /// The next row of a CSV file, or `None` at its end. A field in quotes may go over several lines, joined by `\n`.
-pub(super) fn read_csv(lines: &mut Lines) -> Result<Option<Record>> {
+///
+/// A line that is not UTF-8 breaks its row alone; a quote out of place leaves open where the next row begins.
+pub(super) fn read_csv(lines: &mut Lines) -> Had<Option<Record>> {
     let mut record: Option<Record> = None;
     let mut state = State::Start;
     loop {
-        let number = lines.number() + 1;
-        let Some(line) = lines.next_line()? else {
-            return record.map_or(Ok(None), |open| Err(never_closed(&open, lines)));
+        let fault = match lines.next_line() {
+            Ok(Some(_)) => None,
+            Ok(None) => return record.map_or(Ok(None), |open| Err(Fault::End(never_closed(&open, lines)))),
+            Err(Fault::Row(error)) => Some(error),
+            Err(end) => return Err(end),
         };
+        if let Some(error) = fault.as_ref().filter(|_| !lines.is_whole()) {
+            return Err(Fault::End(error.clone()));
+        }
+        let line = lines.current();
         if record.is_none() && line.is_empty() {
             continue;
         }
-        let begun = record.get_or_insert_with(|| Record::new(number, vec![String::new()]));
-        begun.keep_raw(line);
-        let split = split_csv(line, state, &mut begun.fields);
-        state = split.ok_or_else(|| goes_on(begun, lines))?;
+        let begun = record.get_or_insert_with(|| Record::new(lines.number(), vec![String::new()]));
+        begun.keep_raw(&line);
+        begun.fault = begun.fault.take().or(fault);
+        let split = split_csv(&line, state, &mut begun.fields);
+        state = split.ok_or_else(|| Fault::End(goes_on(begun, lines)))?;
+        if begun.bytes > LONGEST {
+            return Err(Fault::End(never_ends(begun, lines)));
+        }
         if state != State::Quoted {
-            return Ok(record);
+            return begun.fault.take().map_or(Ok(record), |error| Err(Fault::Row(error)));
         }
     }
 }
@@ -85,7 +101,7 @@ fn split_csv(line: &str, mut state: State, fields: &mut Vec<String>) -> Option<S
 }
 
 /// The next row of a TSV file, or `None` at its end.
-pub(super) fn read_tsv(lines: &mut Lines) -> Result<Option<Record>> {
+pub(super) fn read_tsv(lines: &mut Lines) -> Had<Option<Record>> {
     loop {
         let number = lines.number() + 1;
         match lines.next_line()? {
@@ -101,7 +117,7 @@ pub(super) fn read_tsv(lines: &mut Lines) -> Result<Option<Record>> {
 }
 
 /// The next object of a JSONL file, or `None` at its end; it stands on the line that was read last.
-pub(super) fn read_object(lines: &mut Lines) -> Result<Option<Map<String, Value>>> {
+pub(super) fn read_object(lines: &mut Lines) -> Had<Option<Map<String, Value>>> {
     while let Some(line) = lines.next_line()? {
         if line.trim().is_empty() {
             continue;
@@ -115,7 +131,7 @@ pub(super) fn read_object(lines: &mut Lines) -> Result<Option<Map<String, Value>
                 format!("each line must be a JSON object, but at column {}: {reason}", error.column())
             }
         };
-        return Err(bad_row(&message, &lines.current(), &lines.place()));
+        return Err(Fault::Row(bad_row(&message, lines.current().trim(), &lines.place())));
     }
     Ok(None)
 }
@@ -134,12 +150,12 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 
 impl Record {
     fn new(line: u64, fields: Vec<String>) -> Record {
-        let raw = String::new();
-        Record { fields, line, raw }
+        Record { fields, line, raw: String::new(), bytes: 0, fault: None }
     }
 
     /// Keeps as much of a line as a message may show: a row with a quote left open can be the rest of the file.
     fn keep_raw(&mut self, line: &str) {
+        self.bytes += line.len() + 1;
         if self.raw.len() < 400 {
             if !self.raw.is_empty() {
                 self.raw.push('\n');
@@ -154,6 +170,14 @@ const QUOTE_HINT: &str = "a quote that is text is doubled, in a quoted field: \"
 fn never_closed(record: &Record, lines: &Lines) -> Error {
     let message = "a quote opens a field in this row and must be closed, but the file ends";
     bad_row(message, &record.raw, &lines.place_of(record.line)).hint(QUOTE_HINT)
+}
+
+fn never_ends(record: &Record, lines: &Lines) -> Error {
+    let message = format!(
+        "a quote opens a field in this row and must be closed within {} MiB, but it is not",
+        LONGEST >> 20
+    );
+    bad_row(&message, &record.raw, &lines.place_of(record.line)).hint(QUOTE_HINT)
 }
 
 fn goes_on(record: &Record, lines: &Lines) -> Error {

@@ -1,5 +1,6 @@
 //! A trained model, ready to decode: all of it comes out of one model file.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use crate::checkpoint::model_file;
@@ -9,6 +10,7 @@ use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::decoder::ModelStepper;
+use crate::decoding::rules::Rules;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
@@ -27,6 +29,10 @@ pub struct LoadedModel {
     pub runtime: Runtime,
     /// In what numbers its matrices are kept for decoding.
     pub weights: Weights,
+    /// How it is searched.
+    pub rules: Rules,
+    /// Made when it is first asked for.
+    stepper: OnceCell<ModelStepper>,
 }
 
 impl LoadedModel {
@@ -57,12 +63,13 @@ impl LoadedModel {
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
         let weights = experiment.decoding.weights.unwrap_or(Weights::of(runtime.compute));
-        Ok(LoadedModel { experiment, tokenizers, model, runtime, weights })
+        let rules = Rules::new(&experiment.decoding, |text| tokenizers.target.encode(text).ids);
+        Ok(LoadedModel { experiment, tokenizers, model, runtime, weights, rules, stepper: OnceCell::new() })
     }
 
     /// The model as a search sees it.
-    pub fn stepper(&self) -> ModelStepper {
-        ModelStepper::new(&self.model, self.weights)
+    pub fn stepper(&self) -> &ModelStepper {
+        self.stepper.get_or_init(|| ModelStepper::new(&self.model, self.weights))
     }
 }
 
@@ -72,12 +79,14 @@ pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Para
     Transformer::new(&experiment.model.transformer, sizes.0, sizes.1, params)
 }
 
-/// Only how a model is run can be changed after its training.
+/// What can be changed after the training: how a model is run, and how long its texts may be.
 fn refuse_fixed(overrides: &[String]) -> Result<()> {
-    let fixed = overrides.iter().find(|text| !text.starts_with("decoding.") && !text.starts_with("runtime."));
+    let free = ["decoding.", "runtime.", "data.source.max_length=", "data.target.max_length="];
+    let fixed = overrides.iter().find(|text| !free.iter().any(|start| text.starts_with(start)));
     match fixed {
         Some(text) => {
-            Err(Error::input(format!("only decoding.* and runtime.* can be set here, but not `{text}`"))
+            let keys = "decoding.*, runtime.* and data.*.max_length";
+            Err(Error::input(format!("only {keys} can be set here, but not `{text}`"))
                 .hint("the rest was settled by training, and stands in the checkpoint"))
         }
         None => Ok(()),

@@ -1,0 +1,253 @@
+//! Rows as they arrive: a thread reads ahead of the model, and what has arrived goes on together.
+//!
+//! A line typed at a terminal or written to a pipe is handed on at once; a file goes in full chunks. What waits between
+//! reader and model is bounded, so that memory does not depend on the input's length.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use clap::ValueEnum;
+
+use super::output::Kept;
+use crate::data::pairs::{Place, SourceRow, Sources, shorten};
+use crate::error::{Error, Result};
+
+/// The most rows that go on together.
+pub const CHUNK: usize = 2048;
+
+/// Bytes of text beyond which a chunk takes no more rows.
+const CHUNK_BYTES: usize = 1 << 24;
+
+/// The most rows that the reader hands over at once, and the bytes beyond which it does.
+const PACK: usize = 256;
+const PACK_BYTES: usize = 1 << 20;
+
+/// Packs that wait for the model.
+const AHEAD: usize = 16;
+
+/// What happens to a row that cannot be read, or that the model cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// The rows before it are written, and the command ends with an error that names file and line
+    Stop,
+    /// Its output is empty; it is counted, and the first one is named at the end
+    Skip,
+}
+
+/// Every n-th row, from the i-th on: the share of one job among n.
+#[derive(Clone, Copy, Debug)]
+pub struct Shard {
+    number: u64,
+    of: u64,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Shard, String> {
+        let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match numbers {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Shard { number, of }),
+            _ => Err("it must be I/N with I from 1 to N: 1/4, 2/4, 3/4, 4/4".to_owned()),
+        }
+    }
+}
+
+impl Shard {
+    fn has(&self, row: u64) -> bool {
+        row % self.of == self.number % self.of
+    }
+}
+
+/// Which rows of the input are wanted.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// All of them, or those of a shard.
+    pub shard: Option<Shard>,
+    /// Of these, those at the beginning that were answered before.
+    pub answered: Kept,
+}
+
+impl Wanted {
+    /// The last row that was answered before must be the one that the output says it is.
+    fn check_last(&self, row: &Result<SourceRow>) -> Result<()> {
+        match (&self.answered.last_source, row) {
+            (Some(source), Ok(row)) if *source != row.text => {
+                let message = format!(
+                    "row {} of the output must answer the input's, but they are\n  {}\n  {}",
+                    self.answered.rows,
+                    shorten(source),
+                    shorten(&row.text)
+                );
+                Err(Error::input(message).hint(SAME_INPUT))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const SAME_INPUT: &str = "--resume needs the same input as before, and the same --shard";
+
+/// A row of the input.
+pub struct InputRow {
+    /// Its number in the whole input, from 1.
+    pub number: u64,
+    /// What stands in it, or what is wrong with it.
+    pub row: Result<SourceRow>,
+}
+
+impl InputRow {
+    fn bytes(&self) -> usize {
+        self.row.as_ref().map_or(0, |row| row.text.len() + row.reference.as_ref().map_or(0, String::len))
+    }
+}
+
+/// Rows, or why nothing more can be read.
+type Pack = Result<Vec<InputRow>>;
+
+/// The rows of an input, chunk by chunk.
+pub struct Input {
+    packs: Receiver<Pack>,
+    waiting: VecDeque<InputRow>,
+    ended_by: Option<Error>,
+    /// Whether a chunk waits until it is full.
+    full_chunks: bool,
+    file: Arc<Path>,
+}
+
+impl Input {
+    /// Starts to read. `path` is where `sources` come from; `-` is standard input.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start(sources: Sources, path: &Path, wanted: Wanted) -> Result<Input> {
+        let (to, packs) = sync_channel(AHEAD);
+        let file = sources.place(0).file;
+        std::thread::Builder::new()
+            .name("input".to_owned())
+            .spawn(move || read_ahead(sources, Choice { wanted, number: 0, ours: 0 }, &to))
+            .map_err(|error| Error::failure(format!("cannot start a thread: {error}")))?;
+        // A redirected file is all there; a pipe or a terminal is not.
+        let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
+        let full_chunks = path.metadata().is_ok_and(|metadata| metadata.is_file());
+        Ok(Input { packs, waiting: VecDeque::new(), ended_by: None, full_chunks, file })
+    }
+
+    /// The next rows, at most [`CHUNK`]; waits for one at least, and gives none at the end.
+    ///
+    /// # Errors
+    /// Nothing more can be read. All rows before were handed out.
+    pub fn next_chunk(&mut self) -> Result<Vec<InputRow>> {
+        let mut bytes: usize = self.waiting.iter().map(InputRow::bytes).sum();
+        while self.waiting.len() < CHUNK && bytes < CHUNK_BYTES {
+            let waits = self.full_chunks || self.waiting.is_empty();
+            let pack = if waits { self.packs.recv().ok() } else { self.packs.try_recv().ok() };
+            match pack {
+                Some(Ok(rows)) => {
+                    bytes += rows.iter().map(InputRow::bytes).sum::<usize>();
+                    self.waiting.extend(rows);
+                }
+                Some(Err(error)) => self.ended_by = Some(error),
+                None => break,
+            }
+        }
+        if self.waiting.is_empty()
+            && let Some(error) = self.ended_by.take()
+        {
+            return Err(error);
+        }
+        Ok(self.waiting.drain(..self.waiting.len().min(CHUNK)).collect())
+    }
+
+    /// The place of a line, for messages.
+    pub fn place(&self, line: u64) -> Place {
+        Place { file: self.file.clone(), line }
+    }
+}
+
+/// Reads until the end, or until nobody listens any more.
+fn read_ahead(mut sources: Sources, mut choice: Choice, to: &SyncSender<Pack>) {
+    let mut pack = Vec::new();
+    loop {
+        let end = match sources.next_row().and_then(|row| choice.choose(row)) {
+            Ok(Next::Row(row)) => {
+                pack.push(row);
+                None
+            }
+            Ok(Next::NotWanted) => None,
+            Ok(Next::End) => Some(None),
+            Err(error) => Some(Some(Err(error))),
+        };
+        let full = pack.len() >= PACK || pack.iter().map(InputRow::bytes).sum::<usize>() >= PACK_BYTES;
+        let due = full || end.is_some() || !sources.is_ready();
+        if due && !pack.is_empty() && to.send(Ok(std::mem::take(&mut pack))).is_err() {
+            return;
+        }
+        if let Some(error) = end {
+            // Whoever has gone away needs no error either.
+            let _ = error.map(|error| to.send(error));
+            return;
+        }
+    }
+}
+
+/// What the reader comes upon.
+enum Next {
+    Row(InputRow),
+    NotWanted,
+    End,
+}
+
+/// Takes the rows that are wanted.
+struct Choice {
+    wanted: Wanted,
+    /// Rows so far.
+    number: u64,
+    /// Of these, those of the shard.
+    ours: u64,
+}
+
+impl Choice {
+    fn choose(&mut self, row: Option<Result<SourceRow>>) -> Result<Next> {
+        let answered = self.wanted.answered.rows;
+        let Some(row) = row else {
+            return if self.ours < answered { Err(too_few(answered, self.ours)) } else { Ok(Next::End) };
+        };
+        self.number += 1;
+        if self.wanted.shard.is_some_and(|shard| !shard.has(self.number)) {
+            return Ok(Next::NotWanted);
+        }
+        self.ours += 1;
+        match self.ours.cmp(&answered) {
+            Ordering::Less => Ok(Next::NotWanted),
+            Ordering::Equal => self.wanted.check_last(&row).map(|()| Next::NotWanted),
+            Ordering::Greater => Ok(Next::Row(InputRow { number: self.number, row })),
+        }
+    }
+}
+
+fn too_few(answered: u64, there: u64) -> Error {
+    Error::input(format!("the output has {answered} rows already, but the input has only {there}"))
+        .hint(SAME_INPUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_the_rows_among_them() {
+        let shards: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).to_vec();
+        for row in 1..10 {
+            let having: Vec<usize> = (0..3).filter(|&n| shards[n].has(row)).collect();
+            assert_eq!(having, [(row as usize - 1) % 3]);
+        }
+        for wrong in ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/2/3", "a/b"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+}

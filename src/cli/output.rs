@@ -1,0 +1,187 @@
+//! Where rows go: a line of text, a row of CSV or a JSON object for each, to a file or to standard output.
+//!
+//! A file that a killed command left half-written can be taken up again: `resume` keeps its complete rows.
+
+mod resume;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::data::pairs::Format;
+use crate::error::{Error, Result};
+pub use resume::Kept;
+use resume::keep_complete_rows;
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// A line for each row
+    Text,
+    /// Comma-separated columns with a header
+    Csv,
+    /// A JSON object a line
+    Jsonl,
+}
+
+impl OutputFormat {
+    /// The format that is asked for, or else the one that the output's extension names.
+    ///
+    /// # Errors
+    /// The extension is one that is only read.
+    pub fn choose(asked: Option<OutputFormat>, output: &Path) -> Result<OutputFormat> {
+        match (asked, Format::of(output)) {
+            (Some(format), _) => Ok(format),
+            (None, Format::Csv) => Ok(OutputFormat::Csv),
+            (None, Format::Jsonl) => Ok(OutputFormat::Jsonl),
+            (None, Format::Text) => Ok(OutputFormat::Text),
+            (None, Format::Tsv) => {
+                let message = format!("outputs are not written as TSV, but {} asks for it", output.display());
+                Err(Error::input(message).hint("name a .csv or .jsonl, or say --format"))
+            }
+        }
+    }
+}
+
+/// A field of a row: its column, and what it holds; null where there is nothing.
+pub type Field<'a> = (&'a str, Value);
+
+/// Writes rows.
+pub struct Writer {
+    to: Box<dyn Write>,
+    format: OutputFormat,
+    place: String,
+}
+
+impl Writer {
+    /// Replaces the file, or writes to standard output for `-`. The columns are the header of a table.
+    ///
+    /// # Errors
+    /// The file cannot be written, or another command is writing it.
+    pub fn open(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<Writer> {
+        if output == Path::new("-") {
+            return Writer::begin(Box::new(std::io::stdout()), format, "standard output".to_owned(), columns);
+        }
+        let failed = |error: std::io::Error| Error::file("write", output, &error);
+        // Emptied only when it is ours.
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).open(output).map_err(failed)?;
+        if file.metadata().map_err(failed)?.is_file() {
+            lock(&file, output)?;
+            file.set_len(0).map_err(failed)?;
+        }
+        Writer::begin(Box::new(file), format, output.display().to_string(), columns)
+    }
+
+    /// Goes on behind the complete rows of a file, and says what is there. A torn row at its end is cut off.
+    ///
+    /// # Errors
+    /// The output is no file, has other columns, cannot be written, or another command is writing it.
+    pub fn resume(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<(Writer, Kept)> {
+        let failed = |error: std::io::Error| Error::file("write", output, &error);
+        let mut open = OpenOptions::new();
+        let open = open.read(true).write(true).create(true).truncate(false);
+        let mut file = match output == Path::new("-") {
+            true => return Err(no_file(output)),
+            false => open.open(output).map_err(failed)?,
+        };
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(no_file(output));
+        }
+        lock(&file, output)?;
+        let header = if format == OutputFormat::Csv { csv_line(columns)? } else { String::new() };
+        let kept = keep_complete_rows(&mut file, output, format, &header)?;
+        let place = output.display().to_string();
+        match kept {
+            Some(kept) => Ok((Writer { to: Box::new(BufWriter::new(file)), format, place }, kept)),
+            None => Ok((Writer::begin(Box::new(file), format, place, columns)?, Kept::default())),
+        }
+    }
+
+    fn begin(to: Box<dyn Write>, format: OutputFormat, place: String, columns: &[&str]) -> Result<Writer> {
+        let mut writer = Writer { to: Box::new(BufWriter::new(to)), format, place };
+        if format == OutputFormat::Csv {
+            let written = writer.to.write_all(csv_line(columns)?.as_bytes());
+            writer.unless_gone(written)?;
+        }
+        Ok(writer)
+    }
+
+    /// Writes a row: `line` as text, else its fields, in the order of the columns. False when the reader has gone away.
+    ///
+    /// # Errors
+    /// The disk is full, for instance.
+    pub fn write(&mut self, line: &str, fields: Vec<Field>) -> Result<bool> {
+        let text = match self.format {
+            OutputFormat::Text => format!("{}\n", one_line(line)),
+            OutputFormat::Csv => csv_line(&fields.iter().map(|(_, value)| cell(value)).collect::<Vec<_>>())?,
+            OutputFormat::Jsonl => {
+                let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+                format!("{}\n", Value::Object(fields.collect()))
+            }
+        };
+        let written = self.to.write_all(text.as_bytes());
+        self.unless_gone(written)
+    }
+
+    /// Hands over what was written; false when the reader has gone away. A kill from here on loses none of it.
+    ///
+    /// # Errors
+    /// The disk is full, for instance.
+    pub fn flush(&mut self) -> Result<bool> {
+        let flushed = self.to.flush();
+        self.unless_gone(flushed)
+    }
+
+    fn unless_gone(&self, written: std::io::Result<()>) -> Result<bool> {
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Error::failure(format!("cannot write {}: {error}", self.place))),
+        }
+    }
+}
+
+fn no_file(output: &Path) -> Error {
+    let output = if output == Path::new("-") { "standard output".into() } else { output.to_string_lossy() };
+    Error::input(format!("--resume goes on with a half-written file, but the output is {output}"))
+        .hint("name the file with --output")
+}
+
+/// Two commands that write the same file would lose rows or have them twice.
+fn lock(file: &File, output: &Path) -> Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("{} is being written by another seqloom", output.display());
+            Err(Error::input(message).hint("wait for it, or name another file with --output"))
+        }
+        // A file system without locks is no reason to write nothing.
+        Err(TryLockError::Error(_)) | Ok(()) => Ok(()),
+    }
+}
+
+/// A value as a field of a table.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// One line of a table.
+fn csv_line<S: AsRef<[u8]>>(fields: &[S]) -> Result<String> {
+    let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot lay out a CSV row: {error}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(fields).map_err(|error| failed(&error))?;
+    let bytes = writer.into_inner().map_err(|error| failed(&error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// An output a line: a line break that a model says would shift all lines behind it.
+fn one_line(output: &str) -> String {
+    output.replace(['\n', '\r'], " ")
+}

@@ -1,0 +1,289 @@
+//! `seqloom score`: how likely a model holds given targets, by teacher forcing.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::input::{Input, InputRow, OnError, Wanted};
+use super::output::{Field, OutputFormat, Writer};
+use crate::data::DataConfig;
+use crate::data::pairs::{Format, SourceRow, Sources};
+use crate::data::vocabulary::EOS;
+use crate::decoder::loaded::LoadedModel;
+use crate::error::{Error, Result};
+use crate::training::report::talk;
+
+/// Arguments of `seqloom score`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom score runs/dates --input data/dates/test.csv --output scores.csv
+  seqloom score runs/dates --input decoded.csv --target-column output
+  seqloom score runs/dates --input test.en --targets test.de --format jsonl --tokens
+
+A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source.")]
+pub struct ScoreArgs {
+    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
+    run: PathBuf,
+    /// Pairs in .csv, .tsv or .jsonl, or with --targets text with a source a line
+    #[arg(long, short, value_name = "FILE")]
+    input: PathBuf,
+    /// Text with a target for each line of --input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source_column", "target_column"])]
+    targets: Option<PathBuf>,
+    /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
+    #[arg(long, value_name = "COLUMN")]
+    source_column: Option<String>,
+    /// The targets' column in .csv, .tsv and .jsonl [default: as in training]
+    #[arg(long, value_name = "COLUMN")]
+    target_column: Option<String>,
+    /// Where scores go; - for standard output
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// How scores are written [default: by the output's extension, else text, a score a line]; csv and jsonl have
+    /// source, target, score and length, which is the number of tokens, EOS counted in
+    #[arg(long, value_enum)]
+    format: Option<OutputFormat>,
+    /// Adds each token of the target and its log-probability; for jsonl
+    #[arg(long)]
+    tokens: bool,
+    /// What happens to a pair that is broken (not UTF-8, say), too long, or without a source
+    #[arg(long, value_enum, default_value = "stop")]
+    on_error: OnError,
+    /// Writes pairs, tokens, log-probabilities and perplexity to a JSON file
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// Replaces a key of runtime.* or data.*.max_length; may be given more than once
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// A pair on its way to its score.
+struct Pair {
+    read: Option<SourceRow>,
+    /// Token ids of source and target, or why the pair is skipped.
+    ids: Result<(Vec<i64>, Vec<i64>)>,
+}
+
+/// Scores.
+pub fn run(args: &ScoreArgs) -> Result<()> {
+    let loaded = LoadedModel::open(&args.run, &args.overrides)?;
+    let sources = open(args, &loaded.experiment.data)?;
+    refuse_same_file(args)?;
+    let format = OutputFormat::choose(args.format, &args.output)?;
+    if args.tokens && format != OutputFormat::Jsonl {
+        return Err(Error::input("--tokens writes a list for each pair, which only JSON Lines can hold")
+            .hint("say --format jsonl, or name a .jsonl with --output"));
+    }
+    let nothing = Pair { read: None, ids: Err(Error::input("")) };
+    let names: Vec<&str> = fields(args, &loaded, &nothing, &[]).into_iter().map(|(name, _)| name).collect();
+    let mut writer = Writer::open(&args.output, format, &names)?;
+    let mut input = Input::start(sources, &args.input, Wanted::default())?;
+    let mut tally = Tally::default();
+    loop {
+        let read = input.next_chunk()?;
+        let ended = read.is_empty();
+        let (pairs, fault) = encode(&loaded, &input, read, args.on_error, &mut tally);
+        if !score(args, &loaded, &pairs, &mut writer, &mut tally)? {
+            return Ok(());
+        }
+        match fault {
+            Some(error) => return Err(error),
+            None if ended => break,
+            None => {}
+        }
+    }
+    tally.say();
+    args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
+}
+
+fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
+    if let Some(targets) = &args.targets {
+        return Sources::parallel(&args.input, targets);
+    }
+    let source = args.source_column.as_ref().unwrap_or(&data.source.column);
+    let target = args.target_column.as_ref().unwrap_or(&data.target.column);
+    Sources::with_targets(&args.input, source, target).map_err(|error| match Format::of(&args.input) {
+        Format::Text => error.hint("of parallel text --input names the sources, and --targets the targets"),
+        _ => error,
+    })
+}
+
+/// The output is written while the input is read.
+fn refuse_same_file(args: &ScoreArgs) -> Result<()> {
+    [Some(&args.input), args.targets.as_ref()]
+        .into_iter()
+        .flatten()
+        .try_for_each(|input| super::refuse_same_file(input, &args.output))
+}
+
+/// Cuts pairs into tokens. Where a pair is at fault and none may be, gives those before it, and the fault.
+fn encode(
+    loaded: &LoadedModel,
+    input: &Input,
+    rows: Vec<InputRow>,
+    on_error: OnError,
+    tally: &mut Tally,
+) -> (Vec<Pair>, Option<Error>) {
+    let mut pairs = Vec::with_capacity(rows.len());
+    for InputRow { row, .. } in rows {
+        let (read, ids) = match row {
+            Ok(read) => {
+                let ids = encode_row(loaded, &read, tally).map_err(|error| error.at(input.place(read.line)));
+                (Some(read), ids)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        match &ids {
+            Err(error) if on_error == OnError::Stop => {
+                let error = error.clone();
+                return (pairs, Some(error));
+            }
+            _ => pairs.push(Pair { read, ids }),
+        }
+    }
+    (pairs, None)
+}
+
+fn encode_row(loaded: &LoadedModel, row: &SourceRow, tally: &mut Tally) -> Result<(Vec<i64>, Vec<i64>)> {
+    let source = loaded.tokenizers.source.encode(&row.text);
+    let target = loaded.tokenizers.target.encode(row.reference.as_deref().unwrap_or_default());
+    loaded.check_pair(&source, &target)?;
+    tally.unknown[0] += source.unknown;
+    tally.unknown[1] += target.unknown;
+    Ok((source.ids, target.ids))
+}
+
+/// Scores and writes; false when nobody reads the output any more.
+fn score(
+    args: &ScoreArgs,
+    loaded: &LoadedModel,
+    pairs: &[Pair],
+    writer: &mut Writer,
+    tally: &mut Tally,
+) -> Result<bool> {
+    let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
+    let ids: Vec<(&[i64], &[i64])> =
+        ids.map(|(source, target)| (source.as_slice(), target.as_slice())).collect();
+    let mut scores = loaded.score(&ids)?.into_iter();
+    for pair in pairs {
+        let log_p = match &pair.ids {
+            Ok(_) => scores.next().unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        tally.add(pair, &log_p);
+        let line = pair.ids.as_ref().map_or(String::new(), |_| sum(&log_p).to_string());
+        if !writer.write(&line, fields(args, loaded, pair, &log_p))? {
+            return Ok(false);
+        }
+    }
+    writer.flush()
+}
+
+fn sum(log_p: &[f32]) -> f64 {
+    log_p.iter().copied().map(f64::from).sum()
+}
+
+/// The fields of a row, in the order of the columns. A pair that is skipped has no score.
+fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) -> Vec<Field<'static>> {
+    let (read, ids) = (pair.read.as_ref(), pair.ids.as_ref().ok());
+    let mut fields = vec![
+        ("source", json!(read.map(|read| &read.text))),
+        ("target", json!(read.and_then(|read| read.reference.as_ref()))),
+        ("score", json!(ids.map(|_| sum(log_p)))),
+        ("length", json!(ids.map(|_| log_p.len()))),
+    ];
+    if args.tokens {
+        let target = &loaded.tokenizers.target;
+        let tokens = ids.map(|(_, target)| target.iter().copied().chain([EOS]).take(log_p.len()));
+        let tokens = tokens.map(|ids| ids.map(|id| target.token(id)).collect::<Vec<_>>());
+        fields.push(("tokens", json!(tokens)));
+        fields.push(("log_probabilities", json!(ids.map(|_| log_p))));
+    }
+    if args.on_error == OnError::Skip {
+        fields.push(("error", json!(pair.ids.as_ref().err().map(Error::message))));
+    }
+    fields
+}
+
+/// What is reported at the end.
+#[derive(Debug, Default)]
+struct Tally {
+    pairs: usize,
+    tokens: usize,
+    log_probability: f64,
+    unknown: [usize; 2],
+    empty: usize,
+    skipped: usize,
+    first_skipped: Option<Error>,
+}
+
+impl Tally {
+    fn add(&mut self, pair: &Pair, log_p: &[f32]) {
+        match &pair.ids {
+            Ok((source, _)) => {
+                self.pairs += 1;
+                self.tokens += log_p.len();
+                self.log_probability += sum(log_p);
+                self.empty += usize::from(source.is_empty());
+            }
+            Err(error) => {
+                self.skipped += 1;
+                self.first_skipped.get_or_insert_with(|| error.clone());
+            }
+        }
+    }
+
+    /// exp of the negative log-probability per token, EOS counted in.
+    fn perplexity(&self) -> f64 {
+        (-self.log_probability / self.tokens as f64).exp()
+    }
+
+    fn say(&self) {
+        if self.tokens > 0 {
+            talk(&format!(
+                "{} pairs, {} target tokens with EOS: perplexity {:.4} per token, mean log-probability {:.4} per pair",
+                self.pairs,
+                self.tokens,
+                self.perplexity(),
+                self.log_probability / self.pairs as f64
+            ));
+        }
+        let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());
+        let notes = [
+            (
+                self.skipped,
+                format!("pairs were skipped, and have no score; the first: {}", first.unwrap_or_default()),
+            ),
+            (
+                self.empty,
+                "pairs have neither source nor target; they have no tokens, and their score is 0".to_owned(),
+            ),
+            (self.unknown[0], "symbols of the sources are not in the vocabulary".to_owned()),
+            (
+                self.unknown[1],
+                "symbols of the targets are not in the vocabulary, and are scored as <unk>".to_owned(),
+            ),
+        ];
+        for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
+            talk(&format!("note: {count} {what}"));
+        }
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let mut summary = json!({
+            "pairs": self.pairs,
+            "tokens": self.tokens,
+            "log_probability": self.log_probability,
+            "skipped": self.skipped,
+            "empty": self.empty,
+            "unknown_source": self.unknown[0],
+            "unknown_target": self.unknown[1],
+        });
+        if self.tokens > 0 {
+            summary["mean_log_probability"] = json!(self.log_probability / self.pairs as f64);
+            summary["perplexity"] = json!(self.perplexity());
+        }
+        std::fs::write(path, format!("{summary}\n")).map_err(|error| Error::file("write", path, &error))
+    }
+}

@@ -1,0 +1,211 @@
+//! A trained model from outside, as a library has it: texts in, texts out.
+//!
+//! The whole of it, in ten lines (`examples/decode.rs` is this as a program):
+//!
+//! ```no_run
+//! use seqloom::Decoder;
+//!
+//! fn main() -> seqloom::error::Result<()> {
+//!     let decoder = Decoder::open("runs/dates")?;
+//!     let texts = ["March 5, 2024", "the 1st of May 1999"];
+//!     for (text, output) in texts.iter().zip(decoder.decode(&texts)?) {
+//!         println!("{text} -> {output}");
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What `--set` does on the command line, [`Decoder::with_overrides`] does here; how likely each output is, and
+//! whether it was cut off, [`Decoder::outputs`] says; how likely a given target is, [`Decoder::score`].
+//!
+//! **Threads.** A `Decoder` may be moved to another thread, but not be shared between threads (it is [`Send`] and not
+//! `Sync`, as libtorch's tensors are): open one for each thread, or lend it out under a `Mutex`. Each call runs on
+//! `runtime.threads` threads of libtorch, a number that holds for the whole process: the last one opened sets it.
+//!
+//! **Errors.** Nothing here panics: where libtorch fails, for want of memory for instance, that is an error too.
+
+pub mod loaded;
+
+use std::path::Path;
+
+use crate::data::tokenizer::Encoded;
+use crate::decoding::jobs::Request;
+use crate::decoding::search::Hypothesis;
+use crate::decoding::workers::decode_on_all_cores;
+use crate::error::{Error, Result, caught};
+use crate::training::likelihood::log_probabilities;
+use loaded::LoadedModel;
+
+/// A trained model that decodes texts.
+pub struct Decoder {
+    model: LoadedModel,
+}
+
+/// What a model made of one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// The output, as a text.
+    pub text: String,
+    /// Its tokens, its score (the sum of their log-probabilities), and whether it is finished.
+    pub hypothesis: Hypothesis,
+}
+
+impl Output {
+    /// What an empty source has.
+    fn silent() -> Output {
+        Output { text: String::new(), hypothesis: Hypothesis { finished: true, ..Hypothesis::default() } }
+    }
+}
+
+impl Decoder {
+    /// Opens a run directory (its best checkpoint), a checkpoint folder or a model.safetensors.
+    ///
+    /// # Errors
+    /// Nothing of that kind is there, or the file is damaged.
+    pub fn open(path: impl AsRef<Path>) -> Result<Decoder> {
+        Decoder::with_overrides(path, &[] as &[&str])
+    }
+
+    /// The same with other settings than those of the training: `decoding.beam=5`, `runtime.threads=1`.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::open`]; a key that there is not, or that training has settled.
+    pub fn with_overrides<S: AsRef<str>>(path: impl AsRef<Path>, overrides: &[S]) -> Result<Decoder> {
+        let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
+        caught(|| Ok(Decoder { model: LoadedModel::open(path.as_ref(), &overrides)? }))
+    }
+
+    /// The output of each text, in the order of the texts. An empty text has an empty output.
+    ///
+    /// # Errors
+    /// A text has more tokens than `data.source.max_length`; the work could not be done.
+    pub fn decode<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<String>> {
+        Ok(self.outputs(texts)?.into_iter().map(|output| output.text).collect())
+    }
+
+    /// The same with all that is known of each output.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::decode`].
+    pub fn outputs<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Output>> {
+        let sources = (0..).zip(texts).map(|(n, text)| {
+            let source = self.model.tokenizers.source.encode(text.as_ref());
+            self.model.check_source(&source).map_err(|error| error.at(format!("text {n}")))?;
+            Ok(source.ids)
+        });
+        let sources = sources.collect::<Result<Vec<_>>>()?;
+        let sources: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
+        caught(|| self.model.decode(&sources))
+    }
+
+    /// The log-probability of each pair's target, EOS counted in, given its source.
+    ///
+    /// # Errors
+    /// A side has more tokens than its `max_length`, or a target has no source; the work could not be done.
+    pub fn score<S: AsRef<str>, T: AsRef<str>>(&self, pairs: &[(S, T)]) -> Result<Vec<f64>> {
+        let encoded = (0..).zip(pairs).map(|(n, (source, target))| {
+            let source = self.model.tokenizers.source.encode(source.as_ref());
+            let target = self.model.tokenizers.target.encode(target.as_ref());
+            self.model.check_pair(&source, &target).map_err(|error| error.at(format!("pair {n}")))?;
+            Ok((source.ids, target.ids))
+        });
+        let encoded = encoded.collect::<Result<Vec<_>>>()?;
+        let pairs: Vec<(&[i64], &[i64])> =
+            encoded.iter().map(|(source, target)| (source.as_slice(), target.as_slice())).collect();
+        let scores = caught(|| self.model.score(&pairs))?;
+        Ok(scores.iter().map(|tokens| tokens.iter().copied().map(f64::from).sum()).collect())
+    }
+
+    /// The model itself, with its tokenizers and settings.
+    pub fn model(&self) -> &LoadedModel {
+        &self.model
+    }
+}
+
+impl LoadedModel {
+    /// Decodes sources of token ids; an empty source has an empty output, and the model is not asked for it.
+    ///
+    /// # Errors
+    /// The work could not be done.
+    pub fn decode(&self, sources: &[&[i64]]) -> Result<Vec<Output>> {
+        let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+        let lists = self.decode_n_best(&requests)?;
+        Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_else(Output::silent)).collect())
+    }
+
+    /// The best outputs of each request, the best first, up to `decoding.n_best`.
+    ///
+    /// # Errors
+    /// A prefix that no output can begin with; the work could not be done.
+    pub fn decode_n_best(&self, requests: &[Request]) -> Result<Vec<Vec<Output>>> {
+        let asked: Vec<usize> = (0..requests.len()).filter(|&row| !requests[row].source.is_empty()).collect();
+        let wanted: Vec<Request> = asked.iter().map(|&row| requests[row]).collect();
+        let found = decode_on_all_cores(self.stepper(), &wanted, &self.rules)?;
+        let mut outputs = vec![vec![Output::silent()]; requests.len()];
+        let output = |hypothesis: Hypothesis| {
+            let text = self.tokenizers.target.decode(&hypothesis.tokens);
+            Output { text, hypothesis }
+        };
+        for (row, list) in asked.into_iter().zip(found) {
+            outputs[row] = list.into_iter().map(output).collect();
+        }
+        Ok(outputs)
+    }
+
+    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. As in decoding, the
+    /// model is not asked for an empty source: with an empty target it has no tokens.
+    ///
+    /// # Errors
+    /// The work could not be done.
+    pub fn score(&self, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
+        let asked: Vec<usize> = (0..pairs.len()).filter(|&row| !pairs[row].0.is_empty()).collect();
+        let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| pairs[row]).collect();
+        let mut scores = vec![Vec::new(); pairs.len()];
+        let found = log_probabilities(&self.model, self.runtime.device, &ids)?;
+        asked.into_iter().zip(found).for_each(|(row, found)| scores[row] = found);
+        Ok(scores)
+    }
+
+    /// A source must not be longer than `data.source.max_length`.
+    ///
+    /// # Errors
+    /// An input error without a place.
+    pub fn check_source(&self, source: &Encoded) -> Result<()> {
+        check_length(source, "source", self.experiment.data.source.max_length)
+    }
+
+    /// Neither side of a pair must be longer than its `max_length`, and a target must have a source.
+    ///
+    /// # Errors
+    /// An input error without a place.
+    pub fn check_pair(&self, source: &Encoded, target: &Encoded) -> Result<()> {
+        self.check_source(source)?;
+        check_length(target, "target", self.experiment.data.target.max_length)?;
+        match source.ids.is_empty() && !target.ids.is_empty() {
+            true => Err(Error::input("a target must have a source, but it is empty")),
+            false => Ok(()),
+        }
+    }
+}
+
+fn check_length(side: &Encoded, name: &str, limit: usize) -> Result<()> {
+    let length = side.ids.len();
+    if length <= limit {
+        return Ok(());
+    }
+    let message =
+        format!("a {name} may have {limit} tokens (`data.{name}.max_length`), but this row's has {length}");
+    Err(Error::input(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Decoder;
+
+    /// What the documentation promises to threads.
+    #[test]
+    fn a_decoder_may_go_to_another_thread() {
+        fn goes<T: Send>() {}
+        goes::<Decoder>();
+    }
+}

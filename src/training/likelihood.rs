@@ -1,0 +1,89 @@
+//! Teacher forcing without learning: how likely given targets are, in batches of similar length.
+//!
+//! Nothing is dropped out, and no gradient is kept.
+
+use tch::{Device, Kind, Tensor};
+
+use super::objective::labelled;
+use crate::data::batch::Batch;
+use crate::data::sampler::{batches_within, sort_by_length};
+use crate::error::{Error, Result};
+use crate::model::transformer::Transformer;
+
+/// The most positions of either side that are read together; without gradients they need little memory.
+pub const READ_AT_ONCE: usize = 4096;
+
+/// Positions whose scores of the whole vocabulary stand in memory at once.
+const SCORED_AT_ONCE: i64 = 512;
+
+/// A batch of pairs, and what the decoder made of it.
+#[derive(Debug)]
+pub struct Forced {
+    /// Which of the pairs they are.
+    pub rows: Vec<usize>,
+    /// The padded pairs.
+    pub batch: Batch,
+    /// What the output layer is given for each label: (N, D)
+    pub hidden: Tensor,
+}
+
+/// Reads pairs of token ids (source, target), without BOS and EOS, in batches of at most `budget` positions on either
+/// side, one batch after the other. No row depends on those beside it.
+pub fn forced<'a>(
+    model: &'a Transformer,
+    device: Device,
+    pairs: &'a [(&'a [i64], &'a [i64])],
+    budget: usize,
+) -> impl Iterator<Item = Forced> + 'a {
+    let lengths: Vec<_> = pairs.iter().map(|(source, target)| (source.len() + 1, target.len() + 1)).collect();
+    let mut rows: Vec<usize> = (0..pairs.len()).collect();
+    sort_by_length(&mut rows, &lengths);
+    batches_within(&rows, &lengths, budget, budget).into_iter().map(move |rows| {
+        let _guard = tch::no_grad_guard();
+        let (sources, targets): (Vec<&[i64]>, Vec<&[i64]>) = rows.iter().map(|&row| pairs[row]).unzip();
+        let batch = Batch::new(&sources, &targets).to_device(device);
+        let memory = model.encode(&batch.source, None);
+        let hidden = labelled(&model.decode(&batch.target_in, &memory, None), &batch); // (N, D)
+        Forced { rows, batch, hidden }
+    })
+}
+
+/// The log-probability of each token of each target, EOS last, given its source and the tokens before it.
+///
+/// # Errors
+/// A number of the model is not finite.
+pub fn log_probabilities(
+    model: &Transformer,
+    device: Device,
+    pairs: &[(&[i64], &[i64])],
+) -> Result<Vec<Vec<f32>>> {
+    let mut found = vec![Vec::new(); pairs.len()];
+    for Forced { rows, batch, hidden } in forced(model, device, pairs, READ_AT_ONCE) {
+        let flat = of_labels(model, &hidden, &batch.labels)?;
+        if flat.iter().any(|log_p| !log_p.is_finite()) {
+            return Err(Error::failure("the model's scores are not finite numbers"));
+        }
+        let mut rest = flat.as_slice();
+        for (&row, &length) in rows.iter().zip(&batch.target_lengths) {
+            let (own, behind) = rest.split_at(length as usize);
+            found[row] = own.to_vec();
+            rest = behind;
+        }
+    }
+    Ok(found)
+}
+
+/// Log-probabilities of the labels, a few positions at a time.
+///
+/// # Shapes
+/// hidden: (N, D); labels: (N) i64; out: N numbers
+fn of_labels(model: &Transformer, hidden: &Tensor, labels: &Tensor) -> Result<Vec<f32>> {
+    let _guard = tch::no_grad_guard();
+    let mut found = Vec::with_capacity(labels.numel());
+    for (hidden, labels) in hidden.split(SCORED_AT_ONCE, 0).iter().zip(labels.split(SCORED_AT_ONCE, 0)) {
+        let log_p = model.logits(hidden).log_softmax(-1, Kind::Float); // (n, V)
+        let of_label = log_p.gather(1, &labels.unsqueeze(1), false).squeeze_dim(1); // (n)
+        found.extend(Vec::<f32>::try_from(of_label)?);
+    }
+    Ok(found)
+}

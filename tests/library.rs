@@ -1,0 +1,59 @@
+//! seqloom from Rust: the example is what the command is, and what is wrong is an error.
+
+#[allow(dead_code)] // Its `main` is for people.
+#[path = "../examples/decode.rs"]
+mod example;
+
+use seqloom::Decoder;
+
+use crate::support::run::{Scene, words};
+
+#[test]
+fn the_example_says_what_the_command_says() {
+    let scene = Scene::trained();
+    let words = words(60);
+    let texts: Vec<&str> = words.iter().map(String::as_str).chain(["", "hgfed"]).collect();
+    let outputs = example::decode(&scene.path("runs/copy"), &texts).unwrap();
+    let said = scene.decode(&["--beam", "5"], &(texts.join("\n") + "\n")).succeeded().stdout;
+    assert_eq!(outputs, said.lines().collect::<Vec<_>>());
+    assert_eq!(outputs[60], "");
+}
+
+#[test]
+fn a_decoder_has_scores_and_flags_and_scores_pairs() {
+    let scene = Scene::trained();
+    let settings = ["runtime.threads=1", "runtime.device=cpu", "decoding.max_length=4"];
+    let decoder = Decoder::with_overrides(scene.path("runs/copy"), &settings).unwrap();
+    let outputs = decoder.outputs(&["abc", "abcdefg"]).unwrap();
+    assert_eq!((outputs[0].text.as_str(), outputs[0].hypothesis.finished), ("abc", true));
+    assert_eq!((outputs[1].text.as_str(), outputs[1].hypothesis.finished), ("abcd", false));
+    let scores = decoder.score(&[("abc", "abc"), ("abc", "cba"), ("", "")]).unwrap();
+    assert!((scores[0] - outputs[0].hypothesis.score).abs() < 1e-5, "{scores:?}");
+    assert!(scores[1] < scores[0] && scores[2] == 0.0, "{scores:?}");
+    // It may go to another thread, and be asked again.
+    let again = std::thread::spawn(move || decoder.decode(&["abc".to_owned()])).join().unwrap().unwrap();
+    assert_eq!(again, ["abc"]);
+}
+
+#[test]
+fn what_is_wrong_is_an_error_and_no_panic() {
+    let scene = Scene::trained();
+    let run = scene.path("runs/copy");
+    let refused = |path: &std::path::Path, settings: &[&str]| {
+        Decoder::with_overrides(path, settings).err().map(|error| error.message().to_owned()).unwrap()
+    };
+    assert!(
+        refused(&scene.path("nowhere"), &[]).starts_with("there is no run, checkpoint or model file at ")
+    );
+    assert!(refused(&run, &["decoding.beam=0"]).contains("`beam` must be at least 1"));
+    assert!(
+        refused(&run, &["seed=2"])
+            .contains("only decoding.*, runtime.* and data.*.max_length can be set here")
+    );
+    let decoder = Decoder::with_overrides(&run, &["runtime.threads=1"]).unwrap();
+    let error = decoder.decode(&["ab", &"a".repeat(513)]).unwrap_err();
+    assert!(error.message().starts_with("text 1: a source may have 512 tokens"), "{error}");
+    let error = decoder.score(&[("", "ab")]).unwrap_err();
+    assert_eq!(error.message(), "pair 0: a target must have a source, but it is empty");
+    assert_eq!(decoder.decode(&[] as &[&str]).unwrap(), Vec::<String>::new());
+}

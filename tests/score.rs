@@ -1,0 +1,158 @@
+//! `seqloom score`: what teacher forcing says of given pairs is what the search said of its outputs, and what training
+//! said of its validation set.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::support::run::{Finished, Scene, words};
+
+fn score(scene: &Scene, more: &[&str]) -> Finished {
+    scene.seqloom(&[&["score", "runs/copy"], more].concat())
+}
+
+fn objects(finished: &Finished) -> Vec<Value> {
+    finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A column of numbers.
+fn column(text: &str, name: &str) -> Vec<f64> {
+    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().map(Result::unwrap);
+    rows.map(|row: BTreeMap<String, String>| row[name].parse().unwrap()).collect()
+}
+
+#[test]
+fn the_score_of_an_output_is_the_score_that_the_search_gave_it() {
+    let scene = Scene::trained();
+    // Unknown letters too, so that the model is not sure of everything; and an empty source.
+    let rows: String =
+        words(150).iter().zip(0..).map(|(word, n)| format!("{word}{}\n", ["", "z", "zz"][n % 3])).collect();
+    scene.write("in.txt", rows + "\n");
+    for beam in ["1", "4"] {
+        let arguments = ["--input", "in.txt", "--beam", beam, "--output", "out.csv"];
+        scene.decode(&arguments, "").succeeded();
+        let decoded = scene.text("out.csv");
+        let scored = score(&scene, &["--input", "out.csv", "--target-column", "output", "--format", "csv"])
+            .succeeded();
+        let (by_search, by_force) = (column(&decoded, "score"), column(&scored.stdout, "score"));
+        assert_eq!(by_search.len(), by_force.len());
+        let finished = decoded.lines().skip(1).map(|line| line.ends_with("true"));
+        let pairs: Vec<_> =
+            by_search.iter().zip(&by_force).zip(finished).filter(|(_, finished)| *finished).collect();
+        assert!(pairs.len() > 140, "{} outputs are finished", pairs.len());
+        for ((search, force), _) in pairs {
+            assert!((search - force).abs() < 1e-5, "beam {beam}: {search} and {force}");
+        }
+    }
+}
+
+#[test]
+fn the_perplexity_of_the_validation_set_is_that_of_training() {
+    let scene = Scene::trained();
+    let finished = score(&scene, &["--input", "valid.csv", "--summary", "s.json"]).succeeded();
+    let summary: Value = serde_json::from_str(&scene.text("s.json")).unwrap();
+    let best: u64 = scene.text("runs/copy/best").trim()[5..].parse().unwrap();
+    let metrics = scene.text("runs/copy/metrics.csv");
+    let row =
+        metrics.lines().find(|row| row.starts_with(&format!("{best},")) && row.contains(",valid,")).unwrap();
+    let header: Vec<&str> = metrics.lines().next().unwrap().split(',').collect();
+    let place = header.iter().position(|name| *name == "perplexity").unwrap();
+    let trained: f64 = row.split(',').nth(place).unwrap().parse().unwrap();
+    assert!((summary["perplexity"].as_f64().unwrap() - trained).abs() < 1e-5, "{summary} {trained}");
+    let scores: Vec<f64> = finished.stdout.lines().map(|line| line.parse().unwrap()).collect();
+    let mean = scores.iter().sum::<f64>() / 40.0;
+    assert_eq!((scores.len(), &summary["pairs"], &summary["skipped"]), (40, &json!(40), &json!(0)));
+    assert!((summary["mean_log_probability"].as_f64().unwrap() - mean).abs() < 1e-9);
+    assert!(finished.stderr.starts_with("40 pairs, "), "{}", finished.stderr);
+    assert!(finished.stderr.contains(&format!("perplexity {trained:.4} per token")), "{}", finished.stderr);
+}
+
+#[test]
+fn each_token_has_its_log_probability() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "source,target\nabc,abc\nab,axb\nab,\n");
+    let finished = score(&scene, &["--input", "in.csv", "--format", "jsonl", "--tokens"]).succeeded();
+    let rows = objects(&finished);
+    let tokens: Vec<&Value> = rows.iter().map(|row| &row["tokens"]).collect();
+    assert_eq!(
+        tokens,
+        [&json!(["a", "b", "c", "<eos>"]), &json!(["a", "<unk>", "b", "<eos>"]), &json!(["<eos>"])]
+    );
+    for row in &rows {
+        let log_p: Vec<f64> = serde_json::from_value(row["log_probabilities"].clone()).unwrap();
+        assert_eq!(json!(log_p.len()), row["length"]);
+        assert!((log_p.iter().sum::<f64>() - row["score"].as_f64().unwrap()).abs() < 1e-9);
+        assert!(log_p.iter().all(|log_p| *log_p < 0.0));
+    }
+    assert!(rows[0]["score"].as_f64() > rows[2]["score"].as_f64(), "a copy is likelier than silence");
+    let note = "note: 1 symbols of the targets are not in the vocabulary, and are scored as <unk>\n";
+    assert!(finished.stderr.ends_with(note), "{}", finished.stderr);
+    score(&scene, &["--input", "in.csv", "--tokens"]).refused(
+        2,
+        "error: --tokens writes a list for each pair, which only JSON Lines can hold\n\
+         hint: say --format jsonl, or name a .jsonl with --output",
+    );
+}
+
+#[test]
+fn pairs_come_from_columns_of_any_name_or_from_parallel_text() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "source,target\nabc,abc\nab,ba\n");
+    scene.write("in.tsv", "to\tfrom\nabc\tabc\nba\tab\n");
+    scene.write("in.src", "abc\nab\n");
+    scene.write("in.tgt", "abc\nba\n");
+    let table = score(&scene, &["--input", "in.csv"]).succeeded();
+    let named = ["--input", "in.tsv", "--source-column", "from", "--target-column", "to"];
+    assert_eq!(score(&scene, &named).succeeded().stdout, table.stdout);
+    let parallel = ["--input", "in.src", "--targets", "in.tgt"];
+    assert_eq!(score(&scene, &parallel).succeeded().stdout, table.stdout);
+}
+
+#[test]
+fn scores_do_not_depend_on_the_pairs_beside_them() {
+    let scene = Scene::trained();
+    let words = words(2100);
+    let table = |words: &[String]| {
+        let rows: String = words.iter().map(|word| format!("{word},{word}\n")).collect();
+        format!("source,target\n{rows}")
+    };
+    scene.write("all.csv", table(&words));
+    scene.write("one.csv", table(&words[2095..2096]));
+    let all = score(&scene, &["--input", "all.csv"]).succeeded().stdout;
+    let one = score(&scene, &["--input", "one.csv"]).succeeded().stdout;
+    let all: Vec<f64> = all.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(all.len(), 2100);
+    assert!((all[2095] - one.trim().parse::<f64>().unwrap()).abs() < 1e-5);
+}
+
+#[test]
+fn a_pair_that_cannot_be_scored_is_refused_or_skipped() {
+    let scene = Scene::trained();
+    scene.write("in.csv", format!("source,target\nab,ab\n,ab\nab,{}\n,\nabc,abc\n", "a".repeat(600)));
+    let finished = score(&scene, &["--input", "in.csv"]);
+    assert_eq!((finished.code, finished.stdout.lines().count()), (Some(2), 1));
+    assert_eq!(finished.stderr, "error: in.csv:3: a target must have a source, but it is empty\n");
+    let skip = ["--input", "in.csv", "--on-error", "skip", "--format", "jsonl"];
+    let finished = score(&scene, &skip).succeeded();
+    let rows = objects(&finished);
+    assert_eq!((rows.len(), &rows[1]["score"], &rows[3]["score"]), (5, &Value::Null, &json!(0.0)));
+    let too_long =
+        "in.csv:4: a target may have 512 tokens (`data.target.max_length`), but this row's has 600";
+    assert_eq!(rows[2]["error"], too_long);
+    assert!(finished.stderr.contains("note: 2 pairs were skipped, and have no score; the first: in.csv:3: "));
+    let longer = ["--set", "data.target.max_length=600"];
+    let rows = objects(&score(&scene, &[&skip[..], &longer].concat()).succeeded());
+    assert_eq!((&rows[2]["length"], &rows[2]["error"]), (&json!(601), &Value::Null));
+
+    scene.write("in.txt", "ab\n");
+    score(&scene, &["--input", "in.txt"]).refused(
+        2,
+        "error: a file of pairs must be .csv, .tsv or .jsonl, but it is in.txt\n\
+         hint: of parallel text --input names the sources, and --targets the targets",
+    );
+    scene.write("two.txt", "ab\ncd\n");
+    let finished = score(&scene, &["--input", "in.txt", "--targets", "two.txt"]);
+    assert_eq!(finished.code, Some(2));
+    let message = "must have the same number of lines, but in.txt has 1 and two.txt has 2\n";
+    assert!(finished.stderr.ends_with(message), "{}", finished.stderr);
+}
