@@ -92,7 +92,7 @@ impl Runtime {
         let bf16 = match config.precision {
             Precision::F32 => false,
             Precision::Bf16 => true,
-            Precision::Auto => device != Device::Cpu || has_fast_bf16(),
+            Precision::Auto => device != Device::Cpu || shim::has_fast_bf16(),
         };
         Ok(Runtime { device, threads, compute: if bf16 { Kind::BFloat16 } else { Kind::Float } })
     }
@@ -100,18 +100,6 @@ impl Runtime {
     /// What matrix products compute in, as a config names it.
     pub fn precision(&self) -> &'static str {
         if self.compute == Kind::BFloat16 { "bf16" } else { "f32" }
-    }
-}
-
-/// Whether the CPU multiplies matrices of bfloat16 faster than those of f32: it has instructions for it.
-pub fn has_fast_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::arch::is_x86_feature_detected!("avx512bf16")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
     }
 }
 

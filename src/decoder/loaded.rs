@@ -59,7 +59,7 @@ impl LoadedModel {
             return Err(Error::failure(message));
         }
         let runtime = Runtime::start(&experiment.runtime)?;
-        let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
+        let mut params = Params::blank(runtime.device).computing_in(runtime.compute);
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
         let weights = experiment.decoding.weights.unwrap_or(Weights::of(runtime.compute));

@@ -6,7 +6,7 @@ use super::TransformerConfig;
 use super::layers::{Linear, Noise, dropout};
 use super::params::Scope;
 use super::positions::Rotation;
-use crate::shim::{self, Seen};
+use crate::shim::decoding::{Seen, attend};
 
 /// What a query may not look at.
 #[derive(Clone, Copy, Debug)]
@@ -165,7 +165,7 @@ pub fn within_sequences(query_key_value: &Tensor, lengths: &[i64], heads: i64) -
     if query_key_value.device() == Device::Cpu {
         let query = query_key_value.narrow(1, 0, width);
         let keys_values = query_key_value.narrow(1, width, 2 * width).contiguous();
-        return shim::attend(&query, &keys_values, &Seen::own_sequence(lengths), heads, None);
+        return attend(&query, &keys_values, &Seen::own_sequence(lengths), heads, None);
     }
     let (rows, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
     let device = query_key_value.device();
@@ -195,7 +195,7 @@ pub fn over_slots(
     weights: Option<&mut Vec<f32>>,
 ) -> Tensor {
     if query.device() == Device::Cpu {
-        return shim::attend(query, keys_values, seen, heads, weights);
+        return attend(query, keys_values, seen, heads, weights);
     }
     let (out, softmax) = gathered(query, keys_values, seen, heads);
     if let Some(weights) = weights {

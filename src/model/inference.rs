@@ -14,7 +14,7 @@ use super::slots::Slots;
 use super::transformer::{DecoderLayer, EncoderLayer, Residual, Transformer};
 use super::{Activation, NormPlace};
 use crate::data::vocabulary::{EOS, PAD};
-use crate::shim::{self, Seen};
+use crate::shim::{self, decoding::Seen};
 
 /// Positions whose vectors are made once.
 const KNOWN_POSITIONS: i64 = 512;

@@ -26,7 +26,8 @@ pub struct Param {
 #[derive(Debug)]
 pub struct Params {
     device: Device,
-    seed: u64,
+    /// What first values are drawn from; without it they are zero.
+    seed: Option<u64>,
     compute: Kind,
     params: Vec<Param>,
 }
@@ -34,7 +35,12 @@ pub struct Params {
 impl Params {
     /// An empty set; what is added lies on `device` and starts from `seed`.
     pub fn new(device: Device, seed: u64) -> Params {
-        Params { device, seed, compute: Kind::Float, params: Vec::new() }
+        Params { device, seed: Some(seed), compute: Kind::Float, params: Vec::new() }
+    }
+
+    /// An empty set for weights that are loaded: what is added is zero, and nothing is drawn.
+    pub fn blank(device: Device) -> Params {
+        Params { device, seed: None, compute: Kind::Float, params: Vec::new() }
     }
 
     /// The same, for a model whose matrix products are of another kind. The weights themselves stay f32: they are cast
@@ -78,15 +84,24 @@ impl Params {
         clear_gradients(&self.params.iter().map(|param| &param.tensor).collect::<Vec<_>>());
     }
 
-    fn add(&mut self, name: String, values: Vec<f32>, shape: &[i64], decays: bool) -> Tensor {
+    fn add(
+        &mut self,
+        name: String,
+        shape: &[i64],
+        decays: bool,
+        first: impl FnOnce(&mut ChaCha8Rng) -> Vec<f32>,
+    ) -> Tensor {
         assert!(self.get(&name).is_none(), "two weights are named {name}");
-        let tensor = Tensor::from_slice(&values).view(shape).to_device(self.device).set_requires_grad(true);
+        let value = match self.seed {
+            Some(seed) => {
+                let mut generator = ChaCha8Rng::seed_from_u64(seed_for(seed, 0, &name));
+                Tensor::from_slice(&first(&mut generator)).view(shape).to_device(self.device)
+            }
+            None => Tensor::zeros(shape, (Kind::Float, self.device)),
+        };
+        let tensor = value.set_requires_grad(true);
         self.params.push(Param { name, tensor: tensor.shallow_clone(), decays });
         tensor
-    }
-
-    fn generator(&self, name: &str) -> ChaCha8Rng {
-        ChaCha8Rng::seed_from_u64(seed_for(self.seed, 0, name))
     }
 }
 
@@ -108,29 +123,30 @@ impl Scope<'_> {
         let name = self.full(name);
         let bound = (6.0 / (inputs + outputs) as f64).sqrt() as f32;
         let uniform = Uniform::new_inclusive(-bound, bound).expect("the bound is finite and positive");
-        let mut generator = self.params.generator(&name);
-        let values = (0..outputs * inputs).map(|_| uniform.sample(&mut generator)).collect();
-        self.params.add(name, values, &[outputs, inputs], true)
+        self.params.add(name, &[outputs, inputs], true, |generator| {
+            (0..outputs * inputs).map(|_| uniform.sample(generator)).collect()
+        })
     }
 
     /// An embedding, (rows, width), normal with standard deviation width^-1/2; row `zero_row` is zero.
     pub fn embedding(&mut self, name: &str, rows: i64, width: i64, zero_row: Option<i64>) -> Tensor {
         let name = self.full(name);
         let deviation = (width as f32).powf(-0.5);
-        let mut generator = self.params.generator(&name);
-        let mut values: Vec<f32> = (0..rows * width)
-            .map(|_| deviation * Distribution::<f32>::sample(&StandardNormal, &mut generator))
-            .collect();
-        if let Some(row) = zero_row {
-            values[row as usize * width as usize..(row as usize + 1) * width as usize].fill(0.0);
-        }
-        self.params.add(name, values, &[rows, width], false)
+        self.params.add(name, &[rows, width], false, |generator| {
+            let mut values: Vec<f32> = (0..rows * width)
+                .map(|_| deviation * Distribution::<f32>::sample(&StandardNormal, generator))
+                .collect();
+            if let Some(row) = zero_row {
+                values[row as usize * width as usize..(row as usize + 1) * width as usize].fill(0.0);
+            }
+            values
+        })
     }
 
     /// A vector of one value: a bias (0) or a norm's weight (1).
     pub fn vector(&mut self, name: &str, size: i64, value: f32) -> Tensor {
         let name = self.full(name);
-        self.params.add(name, vec![value; size as usize], &[size], false)
+        self.params.add(name, &[size], false, |_| vec![value; size as usize])
     }
 
     /// Where the weights lie.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::layers::Linear;
-use crate::shim::{Packed, PackedKind};
+use crate::shim::decoding::{Packed, PackedKind};
 
 /// In what numbers a model's matrices are kept for decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,200 @@
+//! What decoding needs on the CPU: products with packed weights, and attention over slots.
+
+use std::ffi::{c_int, c_void};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use super::last_error;
+
+unsafe extern "C" {
+    fn seqloom_pack(
+        out: *mut *mut c_void,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        kind: c_int,
+        lanes: c_int,
+    ) -> c_int;
+    fn seqloom_packed_free(packed: *mut c_void);
+    fn seqloom_product(
+        out: *mut *mut C_tensor,
+        packed: *const c_void,
+        x: *const C_tensor,
+        residual: *const C_tensor,
+        relu: bool,
+    ) -> c_int;
+    fn seqloom_log_probabilities(out: *mut f32, packed: *const c_void, x: *const C_tensor) -> c_int;
+    fn seqloom_attend(
+        out: *mut *mut C_tensor,
+        seen: *mut f32,
+        most: i64,
+        query: *const C_tensor,
+        keys_values: *const C_tensor,
+        slots: *const i32,
+        starts: *const i64,
+        lengths: *const i64,
+        heads: i64,
+    ) -> c_int;
+}
+
+/// In what numbers packed weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackedKind {
+    /// As they are.
+    F32,
+    /// Rounded to bfloat16; inputs and sums stay f32.
+    Bf16,
+    /// Rounded to 8 bits with a scale for each output; each row of inputs is rounded to 8 bits as well.
+    Int8,
+}
+
+/// The weights of a linear layer, packed for products with few rows on the CPU. A row's result has the same bits in any
+/// batch and with any number of threads.
+#[derive(Debug)]
+pub struct Packed {
+    weights: *mut c_void,
+    outputs: i64,
+}
+
+// SAFETY: the weights are written once, while they are packed, and only read after that, by functions without state.
+unsafe impl Send for Packed {}
+// SAFETY: as above.
+unsafe impl Sync for Packed {}
+
+impl Drop for Packed {
+    fn drop(&mut self) {
+        // SAFETY: made by `seqloom_pack`, and given back once.
+        unsafe { seqloom_packed_free(self.weights) }
+    }
+}
+
+impl Packed {
+    /// Packs a weight, (outputs, inputs) f32, and a bias, (outputs) f32. `lanes` is how many floats go together at most;
+    /// 0 for as many as the machine can.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, kind: PackedKind, lanes: i32) -> Packed {
+        let mut weights = std::ptr::null_mut();
+        let outputs = weight.size()[0];
+        let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+        // SAFETY: live tensors, lent for the time of the call; on success `weights` is ours.
+        let status = unsafe { seqloom_pack(&mut weights, weight.as_ptr(), bias, kind as c_int, lanes) };
+        assert!(status == 0, "packing weights: {}", last_error());
+        Packed { weights, outputs }
+    }
+
+    /// `x W' + b`, then `relu` where asked for, then `+ residual` where there is one.
+    ///
+    /// # Shapes
+    /// x: (R, inputs); the result and `residual`: (R, outputs); all f32 on the CPU
+    pub fn product(&self, x: &Tensor, relu: bool, residual: Option<&Tensor>) -> Tensor {
+        let mut out = std::ptr::null_mut();
+        let residual = residual.map_or(std::ptr::null(), Tensor::as_ptr);
+        // SAFETY: the pointers are live; on success `out` is a new tensor that we own.
+        let status = unsafe { seqloom_product(&mut out, self.weights, x.as_ptr(), residual, relu) };
+        assert!(status == 0, "product: {}", last_error());
+        // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+        unsafe { Tensor::from_ptr(out) }
+    }
+
+    /// The log-softmax of `x W' + b`: (R * outputs)
+    ///
+    /// # Shapes
+    /// x: (R, inputs) f32 on the CPU
+    pub fn log_probabilities(&self, x: &Tensor) -> Vec<f32> {
+        let count = (x.size()[0] * self.outputs) as usize;
+        let mut out = Vec::with_capacity(count);
+        // SAFETY: there is room for as many numbers as the product has, and all of them are written.
+        let status = unsafe { seqloom_log_probabilities(out.as_mut_ptr(), self.weights, x.as_ptr()) };
+        assert!(status == 0, "log-probabilities: {}", last_error());
+        // SAFETY: as above.
+        unsafe { out.set_len(count) };
+        out
+    }
+}
+
+/// Which slots each row looks at.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The slots of all rows, one row after the other; without it rows look at slots that follow each other.
+    pub slots: Option<Vec<i32>>,
+    /// Where each row begins: in `slots`, or its first slot.
+    pub starts: Vec<i64>,
+    /// How many slots each row looks at.
+    pub lengths: Vec<i64>,
+}
+
+impl Seen {
+    /// Each position of sequences that follow each other sees its own sequence.
+    pub fn own_sequence(lengths: &[i64]) -> Seen {
+        let mut seen = Seen::default();
+        let mut start = 0;
+        for &length in lengths {
+            seen.starts.extend(std::iter::repeat_n(start, length as usize));
+            seen.lengths.extend(std::iter::repeat_n(length, length as usize));
+            start += length;
+        }
+        seen
+    }
+
+    /// Each row sees its own list of slots.
+    pub fn lists<'a>(rows: impl Iterator<Item = &'a [i32]>) -> Seen {
+        let (mut slots, mut seen) = (Vec::new(), Seen::default());
+        for row in rows {
+            seen.starts.push(slots.len() as i64);
+            seen.lengths.push(row.len() as i64);
+            slots.extend_from_slice(row);
+        }
+        Seen { slots: Some(slots), ..seen }
+    }
+}
+
+/// softmax(q K' / sqrt(head width)) V of each row over the slots that it sees, in f32 on the CPU. With `weights` also the
+/// softmax, summed over the heads: (R, the most slots that a row sees).
+///
+/// # Shapes
+/// query: (R, D); keys_values: (slots, 2 D), keys before values; out: (R, D)
+pub fn attend(
+    query: &Tensor,
+    keys_values: &Tensor,
+    seen: &Seen,
+    heads: i64,
+    weights: Option<&mut Vec<f32>>,
+) -> Tensor {
+    let (rows, room) = (query.size()[0] as usize, keys_values.size()[0]);
+    let most = seen.lengths.iter().copied().max().unwrap_or(0);
+    let end = |(&start, &length): (&i64, &i64)| start + length;
+    let ends = seen.starts.iter().zip(&seen.lengths).map(end).max().unwrap_or(0);
+    let within = |slot: &i32| (0..room).contains(&i64::from(*slot));
+    let known = match &seen.slots {
+        Some(slots) => ends <= slots.len() as i64 && slots.iter().all(within),
+        None => ends <= room,
+    };
+    let counted = seen.starts.len() == rows && seen.lengths.len() == rows;
+    assert!(
+        counted && known && seen.lengths.iter().all(|&length| length > 0),
+        "attention to what is not there"
+    );
+    let mut out = std::ptr::null_mut();
+    let slots = seen.slots.as_ref().map_or(std::ptr::null(), Vec::as_ptr);
+    let to = weights.map_or(std::ptr::null_mut(), |weights| {
+        *weights = vec![0.0; rows * most as usize];
+        weights.as_mut_ptr()
+    });
+    let (starts, lengths) = (seen.starts.as_ptr(), seen.lengths.as_ptr());
+    // SAFETY: live tensors and lists, lent for the time of the call; every slot was checked to be there.
+    let status = unsafe {
+        seqloom_attend(
+            &mut out,
+            to,
+            most,
+            query.as_ptr(),
+            keys_values.as_ptr(),
+            slots,
+            starts,
+            lengths,
+            heads,
+        )
+    };
+    assert!(status == 0, "attention: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
+}
