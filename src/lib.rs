@@ -31,8 +31,8 @@
 //! 2. The encoder reads a batch once. [`start`] makes a state of what it read, and [`step`] takes one token of each row
 //!    and that state, and gives back scores and the next state.
 //! 3. [`decoding::batch`] is the loop of every search. It begins each source with BOS, has all rows take a step, and lets
-//!    new sources in as others leave. [`decoding::beam`] keeps the books of a source: which tokens follow, and when a
-//!    hypothesis has ended, at EOS or at its limit. Both see the model only through [`decoding::search::Stepper`].
+//!    new sources in as others leave. [`decoding::books`] holds what one source has in [`decoding::beam`]s: which
+//!    tokens follow, and when a hypothesis has ended, at EOS or at its limit. Both see the model only through [`decoding::search::Stepper`].
 //! 4. The target's tokenizer joins the tokens to a text. Where there are references, [`metrics::edit`] counts.
 //!
 //! [`decoder`] is all of this behind two calls. Where the target is given, [`training::likelihood`] says how likely

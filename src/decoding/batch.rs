@@ -4,7 +4,8 @@
 //! are done leave at once. It knows no model and no tensor, and what a source finds does not depend on what else is in
 //! the batch.
 
-use super::beam::{Books, Job, Rows, Scratch};
+use super::beam::Scratch;
+use super::books::{Books, Job, Rows};
 use super::rules::Rules;
 use super::search::{Hypothesis, Scores, Stepper};
 use crate::data::vocabulary::EOS;

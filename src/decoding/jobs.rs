@@ -2,7 +2,7 @@
 
 use super::DecodingConfig;
 use super::batch::{Batching, search};
-use super::beam::Job;
+use super::books::Job;
 use super::rules::Rules;
 use super::search::{Hypothesis, Stepper};
 use crate::error::{Error, Result};

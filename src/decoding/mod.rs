@@ -1,8 +1,8 @@
 //! Decoding: from a source to tokens, one step at a time, each drawn from what came before.
 //!
 //! A search sees a model only through [`search::Stepper`] (start from sources, step, keep rows, join), so that it is
-//! tested with a scripted fake and no weights. [`batch`] is the loop, [`beam`] the books of one source, [`best`] and
-//! [`sampling`] are the choice, [`constraints`] and [`penalty`] what the choice goes by.
+//! tested with a scripted fake and no weights. [`batch`] is the loop, [`books`] is what one source has, in one
+//! [`beam`] or more, [`best`] and [`sampling`] are the choice, [`constraints`] and [`penalty`] what it goes by.
 
 mod config;
 
@@ -11,6 +11,7 @@ pub use config::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Sto
 pub mod batch;
 pub mod beam;
 pub mod best;
+pub mod books;
 pub mod constraints;
 pub mod decoder;
 pub mod ensemble;

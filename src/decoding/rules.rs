@@ -36,11 +36,11 @@ impl Rules {
     /// cannot be said anyway, and is no rule.
     pub fn new(config: &DecodingConfig, spell: impl Fn(&str) -> Vec<i64>) -> Rules {
         let samples = config.sampling.is_some();
-        let groups = if samples { config.n_best } else { config.beam_groups };
+        let groups = if samples { config.n_best } else { config.beam_groups }.max(1);
         let mut banned: Vec<Vec<i64>> = config.banned.iter().map(|text| spell(text)).collect();
         banned.retain(|tokens| !tokens.is_empty() && !tokens.contains(&UNK));
         let mut rules = Rules {
-            width: if samples { 1 } else { config.beam / groups },
+            width: if samples { 1 } else { (config.beam / groups).max(1) },
             groups,
             diversity: config.diversity_strength,
             n_best: config.n_best,

@@ -9,7 +9,7 @@ mod searches;
 use std::cell::Cell;
 
 use super::batch::{Batching, search};
-use super::beam::Job;
+use super::books::Job;
 use super::jobs::{Request, decode_n_best};
 use super::rules::Rules;
 use super::search::{Hypothesis, Scores, Stepper};
