@@ -235,11 +235,13 @@ fn a_model_does_no_input_and_no_output_and_sees_no_text() {
 
 #[test]
 fn a_search_knows_no_model_and_no_tensor() {
-    let knows = "decoding/decoder.rs";
+    // The one that steps a model, the one that has several of them step, and the name of what their weights are kept in.
+    let know = ["decoding/decoder.rs", "decoding/workers.rs", "decoding/config.rs"];
     let words = ["crate::model", "tch"];
     for file in SourceFile::all().into_iter().filter(|file| file.name.starts_with("decoding/")) {
         let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
-        assert!(said.is_empty() || file.name == knows, "src/{} says {said:?}, only {knows} may", file.name);
+        let may = know.contains(&file.name.as_str());
+        assert!(said.is_empty() || may, "src/{} says {said:?}, only {know:?} may", file.name);
     }
 }
 
