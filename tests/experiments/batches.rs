@@ -55,7 +55,7 @@ fn model(experiment: &Experiment) -> (ModelStepper, Vec<Vec<i64>>) {
 /// Greedy search, a beam, and samples; the rest is what the config says, within a few tokens.
 fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
     let own = &experiment.decoding;
-    let greedy = DecodingConfig { beam: 1, max_length_factor: 0.2, max_length_offset: 3, ..own.clone() };
+    let greedy = DecodingConfig { beam: 1, max_length_factor: 0.1, max_length_offset: 2, ..own.clone() };
     let beam = DecodingConfig { beam: 4, n_best: 2, ..greedy.clone() };
     let sampling = DecodingConfig { sampling: Some(SamplingConfig::default()), ..greedy.clone() };
     [greedy, beam, sampling]
@@ -78,7 +78,7 @@ fn check(name: &str, stepper: &ModelStepper, sources: &[Vec<i64>], config: &Deco
     let shuffled: Vec<usize> = forwards.iter().map(|row| row * 37 % sources.len()).collect();
     let alone = decode(&forwards, 1, false);
     assert!(alone.iter().any(|list| list[0].tokens != alone[0][0].tokens), "{name}: all say the same");
-    for (order, batch_size) in [(&forwards, 2), (&shuffled, 7), (&forwards, 64), (&shuffled, 64)] {
+    for (order, batch_size) in [(&forwards, 2), (&shuffled, 7), (&forwards, 64)] {
         assert!(decode(order, batch_size, false) == alone, "{name}, batches of {batch_size}: {config:?}");
     }
     assert!(decode(&shuffled, 64, true) == alone, "{name}, on all cores: {config:?}");
