@@ -5,18 +5,17 @@
 //! ```
 //!
 //! The python needs what the scripts in benches/peers/ name; they turn seqloom's own model file into each side's form. Each
-//! side runs in a process of its own, loads, warms up, and then decodes the whole file; loading and tokenizing are not
-//! timed. How many sentences go together is chosen for each side by a try before the rounds. The sides take turns, and
-//! medians are compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode the same.
+//! side runs in a process of its own, loads, warms up, and then decodes the whole file; loading is not timed, nor is
+//! tokenizing, but for ours. How many sentences go together is chosen for each side by a try before the rounds. The sides
+//! take turns, and medians are compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode the
+//! same.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
-use seqloom::cli::loaded::LoadedModel;
+use seqloom::Decoder;
 use seqloom::data::pairs::Sources;
-use seqloom::decoding::rules::Rules;
-use seqloom::decoding::workers::decode_best;
 use seqloom::error::Result;
 use seqloom::runtime::memory;
 use seqloom::training::clock::Since;
@@ -97,8 +96,18 @@ fn main() {
 
 fn sides(args: &Args) -> Vec<Side> {
     let mut sides = vec![
-        Side { name: "seqloom f32", against: 0, rows: &ROWS, command: |args, turn| run_ours(args, turn, "f32") },
-        Side { name: "seqloom int8", against: 1, rows: &ROWS, command: |args, turn| run_ours(args, turn, "int8") },
+        Side {
+            name: "seqloom f32",
+            against: 0,
+            rows: &ROWS,
+            command: |args, turn| run_ours(args, turn, "f32"),
+        },
+        Side {
+            name: "seqloom int8",
+            against: 1,
+            rows: &ROWS,
+            command: |args, turn| run_ours(args, turn, "int8"),
+        },
         Side {
             name: "CTranslate2 f32",
             against: 0,
@@ -180,36 +189,30 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
         format!("decoding.beam={beam}"),
         format!("decoding.batch_size={rows}"),
     ];
-    let loaded = LoadedModel::open(&args.model, &overrides)?;
-    let data = &loaded.experiment.data;
+    let decoder = Decoder::with_overrides(&args.model, &overrides)?;
+    let data = &decoder.model().experiment.data;
     let sources = Sources::open(&args.input, &data.source.column, &data.target.column)?;
     let texts = sources.map(|row| row.map(|row| row.text)).collect::<Result<Vec<String>>>()?;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let encoded = loaded.tokenizers.source.encode_all(&texts);
-    let sources: Vec<&[i64]> = encoded.iter().map(|source| source.ids.as_slice()).collect();
-    let rules = Rules::new(&loaded.experiment.decoding, |text| loaded.tokenizers.target.encode(text).ids);
-    let stepper = loaded.stepper();
-    decode_best(&stepper, &sources[..sources.len().min(16)], &rules)?;
+    decoder.outputs(&texts[..texts.len().min(16)])?;
     let started = Since::now();
-    let found = decode_best(&stepper, &sources, &rules)?;
+    let found = decoder.outputs(&texts)?;
     let seconds = started.seconds();
-    let peak = memory::peak(loaded.runtime.device);
+    let peak = memory::peak(decoder.model().runtime.device);
     if let Some(path) = &args.output {
-        let line = |tokens: &[i64]| loaded.tokenizers.target.decode(tokens).replace(['\n', '\r'], " ") + "\n";
-        let text: String = found.iter().map(|one| line(&one.tokens)).collect();
+        let text: String = found.iter().map(|one| one.text.replace(['\n', '\r'], " ") + "\n").collect();
         std::fs::write(path, text).expect("the outputs can be written");
     }
     let mut times = Vec::new();
-    let apart = (sources.len() / args.latency.max(1)).max(1);
-    for source in sources.iter().step_by(apart).take(args.latency) {
+    let apart = (texts.len() / args.latency.max(1)).max(1);
+    for text in texts.iter().step_by(apart).take(args.latency) {
         let started = Since::now();
-        decode_best(&stepper, &[source], &rules)?;
+        decoder.outputs(&[text])?;
         times.push(1e3 * started.seconds());
     }
     let mut measured = json!({
         "sentences_per_s": found.len() as f64 / seconds,
-        "output_tokens_per_s": found.iter().map(|one| one.tokens.len() + 1).sum::<usize>() as f64 / seconds,
-        "unfinished": found.iter().filter(|one| !one.finished).count(),
+        "output_tokens_per_s": found.iter().map(|one| one.hypothesis.tokens.len() + 1).sum::<usize>() as f64 / seconds,
+        "unfinished": found.iter().filter(|one| !one.hypothesis.finished).count(),
         "peak_gib": peak as f64 / (1u64 << 30) as f64,
     });
     if !times.is_empty() {
