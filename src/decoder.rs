@@ -16,7 +16,9 @@
 //! ```
 //!
 //! What `--set` does on the command line, [`Decoder::with_overrides`] does here; how likely each output is, and
-//! whether it was cut off, [`Decoder::outputs`] says; how likely a given target is, [`Decoder::score`].
+//! whether it was cut off, [`Decoder::outputs`] says; more than one output of each text, [`Decoder::n_best`] has; outputs
+//! with a given beginning, [`Decoder::complete`]; how likely a given target is, [`Decoder::score`]. Several models decode
+//! together after [`Decoder::open_together`].
 //!
 //! **Threads.** A `Decoder` may be moved to another thread, but not be shared between threads (it is [`Send`] and not
 //! `Sync`, as libtorch's tensors are): open one for each thread, or lend it out under a `Mutex`. Each call runs on
@@ -25,12 +27,15 @@
 //! **Errors.** Nothing here panics: where libtorch fails, for want of memory for instance, that is an error too.
 
 pub mod loaded;
+pub mod verify;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::data::pairs::shorten;
 use crate::data::tokenizer::Encoded;
+use crate::decoding::ensemble::mean;
 use crate::decoding::jobs::Request;
-use crate::decoding::search::Hypothesis;
+use crate::decoding::search::{Hypothesis, Stepper};
 use crate::decoding::workers::decode_on_all_cores;
 use crate::error::{Error, Result, caught};
 use crate::training::likelihood::log_probabilities;
@@ -75,6 +80,19 @@ impl Decoder {
         caught(|| Ok(Decoder { model: LoadedModel::open(path.as_ref(), &overrides)? }))
     }
 
+    /// Opens models that decode together: the first one's settings are what holds, and `decoding.ensemble` says how they
+    /// choose.
+    ///
+    /// # Errors
+    /// There is no model; those of [`Decoder::with_overrides`]; models that do not cut both sides alike.
+    pub fn open_together<P: AsRef<Path>, S: AsRef<str>>(paths: &[P], overrides: &[S]) -> Result<Decoder> {
+        let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
+        let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
+        let (first, others) =
+            paths.split_first().ok_or_else(|| Error::input("there must be a model to open"))?;
+        caught(|| Ok(Decoder { model: LoadedModel::open_together(first, others, &overrides)? }))
+    }
+
     /// The output of each text, in the order of the texts. An empty text has an empty output.
     ///
     /// # Errors
@@ -88,14 +106,36 @@ impl Decoder {
     /// # Errors
     /// Those of [`Decoder::decode`].
     pub fn outputs<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Output>> {
-        let sources = (0..).zip(texts).map(|(n, text)| {
-            let source = self.model.tokenizers.source.encode(text.as_ref());
-            self.model.check_source(&source).map_err(|error| error.at(format!("text {n}")))?;
-            Ok(source.ids)
-        });
-        let sources = sources.collect::<Result<Vec<_>>>()?;
-        let sources: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
-        caught(|| self.model.decode(&sources))
+        Ok(self.n_best(texts)?.into_iter().map(best).collect())
+    }
+
+    /// The best outputs of each text, the best first: at most `decoding.n_best`, and at least one.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::decode`].
+    pub fn n_best<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<Output>>> {
+        let asked: Vec<(&str, &str)> = texts.iter().map(|text| (text.as_ref(), "")).collect();
+        self.complete(&asked)
+    }
+
+    /// The best outputs of each (text, prefix) that begin with the prefix. An empty text has an empty output all the same.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an output
+    /// may be.
+    pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, asked: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
+        caught(|| {
+            let encoded = (0..).zip(asked).map(|(n, (text, prefix))| {
+                let source = self.model.tokenizers.source.encode(text.as_ref());
+                let checked = self.model.check_source(&source);
+                let prefix = checked.and_then(|()| self.model.encode_prefix(&source, prefix.as_ref()));
+                Ok((source.ids, prefix.map_err(|error| error.at(format!("text {n}")))?))
+            });
+            let encoded = encoded.collect::<Result<Vec<_>>>()?;
+            let requests: Vec<Request> =
+                encoded.iter().map(|(source, prefix)| Request { source, prefix }).collect();
+            self.model.decode_n_best(&requests)
+        })
     }
 
     /// The log-probability of each pair's target, EOS counted in, given its source.
@@ -122,18 +162,14 @@ impl Decoder {
     }
 }
 
-impl LoadedModel {
-    /// Decodes sources of token ids; an empty source has an empty output, and the model is not asked for it.
-    ///
-    /// # Errors
-    /// The work could not be done.
-    pub fn decode(&self, sources: &[&[i64]]) -> Result<Vec<Output>> {
-        let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
-        let lists = self.decode_n_best(&requests)?;
-        Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_else(Output::silent)).collect())
-    }
+/// The first of a list.
+fn best(list: Vec<Output>) -> Output {
+    list.into_iter().next().unwrap_or_else(Output::silent)
+}
 
-    /// The best outputs of each request, the best first, up to `decoding.n_best`.
+impl LoadedModel {
+    /// The best outputs of each request, the best first, up to `decoding.n_best`. An empty source has an empty output, and
+    /// the model is not asked for it.
     ///
     /// # Errors
     /// A prefix that no output can begin with; the work could not be done.
@@ -152,8 +188,9 @@ impl LoadedModel {
         Ok(outputs)
     }
 
-    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. As in decoding, the
-    /// model is not asked for an empty source: with an empty target it has no tokens.
+    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. Models that choose
+    /// together give what `decoding.ensemble` makes of theirs. As in decoding, the model is not asked for an empty source:
+    /// with an empty target it has no tokens.
     ///
     /// # Errors
     /// The work could not be done.
@@ -161,9 +198,41 @@ impl LoadedModel {
         let asked: Vec<usize> = (0..pairs.len()).filter(|&row| !pairs[row].0.is_empty()).collect();
         let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| pairs[row]).collect();
         let mut scores = vec![Vec::new(); pairs.len()];
-        let found = log_probabilities(&self.model, self.runtime.device, &ids)?;
-        asked.into_iter().zip(found).for_each(|(row, found)| scores[row] = found);
+        let of_all = self.members().map(|one| log_probabilities(&one.model, one.runtime.device, &ids));
+        let mut of_all = of_all.collect::<Result<Vec<_>>>()?;
+        for (place, row) in asked.into_iter().enumerate() {
+            let of_row = of_all.iter_mut().map(|found| std::mem::take(&mut found[place]));
+            scores[row] = mean(of_row, self.experiment.decoding.ensemble);
+        }
         Ok(scores)
+    }
+
+    /// The tokens of what the output of a source is to begin with.
+    ///
+    /// # Errors
+    /// An input error without a place: the target's vocabulary lacks a symbol of it, or it is longer than the output of this
+    /// source may be.
+    pub fn encode_prefix(&self, source: &Encoded, text: &str) -> Result<Vec<i64>> {
+        let Encoded { ids, unknown } = self.tokenizers.target.encode(text);
+        if unknown > 0 {
+            let message = format!(
+                "a prefix must be spelled with the target's vocabulary, but it lacks {unknown} symbols of `{}`",
+                shorten(text)
+            );
+            return Err(Error::input(message));
+        }
+        let length = ids.len();
+        if length == 0 || source.ids.is_empty() {
+            return Ok(ids);
+        }
+        let limit = self.rules.limits.of(source.ids.len(), self.stepper().longest());
+        if length > limit {
+            let message = format!(
+                "a prefix must not be longer than its output, which may have {limit} tokens, but it has {length}"
+            );
+            return Err(Error::input(message).hint("allow more with --set decoding.max_length=N"));
+        }
+        Ok(ids)
     }
 
     /// A source must not be longer than `data.source.max_length`.
@@ -171,7 +240,7 @@ impl LoadedModel {
     /// # Errors
     /// An input error without a place.
     pub fn check_source(&self, source: &Encoded) -> Result<()> {
-        check_length(source, "source", self.experiment.data.source.max_length)
+        check_length(source, "source", self.longest_source())
     }
 
     /// Neither side of a pair must be longer than its `max_length`, and a target must have a source.

@@ -2,7 +2,11 @@
 //!
 //! The model copies words without a fault, so that each output says which source it belongs to.
 
+mod n_best;
+mod prefixes;
 mod streams;
+mod together;
+mod verify;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

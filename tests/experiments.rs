@@ -2,16 +2,11 @@
 //!
 //! Public data sets are looked for in $SEQLOOM_DATA, else in data/, where data/get_*.py put them; without them their tests say so and pass.
 
+mod batches;
+
 use std::path::{Path, PathBuf};
 
 use seqloom::config::Experiment;
-use seqloom::decoding::decoder::ModelStepper;
-use seqloom::decoding::jobs::decode;
-use seqloom::decoding::{DecodingConfig, SamplingConfig};
-use seqloom::model::Weights;
-use seqloom::model::params::Params;
-use seqloom::model::transformer::Transformer;
-use tch::Device;
 
 use crate::support::run::{Finished, start};
 
@@ -124,49 +119,4 @@ fn translation_takes_three_steps_on_multi30k() {
     let smaller = ["training.steps=3", "data.source.bpe.vocabulary=300", "data.target.bpe.vocabulary=300"];
     let overrides = [files(&folder), smaller.map(String::from).to_vec()].concat();
     train(&root().join("configs/multi30k_small.toml"), &overrides);
-}
-
-/// Greedy search, a beam, and samples.
-fn searches(of_experiment: &DecodingConfig) -> [DecodingConfig; 3] {
-    let config = DecodingConfig { beam: 1, max_length: Some(6), ..of_experiment.clone() };
-    let beam = DecodingConfig { beam: 4, ..config.clone() };
-    let sampling = DecodingConfig { sampling: Some(SamplingConfig::default()), ..config.clone() };
-    [config, beam, sampling]
-}
-
-#[test]
-fn outputs_do_not_depend_on_the_batch_in_any_experiment() {
-    // The steps are so small that threads would only wait for each other.
-    tch::set_num_threads(1);
-    let settings = SMALL.map(String::from);
-    let sources: Vec<Vec<i64>> =
-        (0..24).map(|n| (0..1 + n % 9).map(|t| 4 + (n * 7 + t * t * 3) % 30).collect()).collect();
-    for path in configs() {
-        let experiment = Experiment::load(&path, &settings).unwrap();
-        let mut params = Params::new(Device::Cpu, 1);
-        let model = Transformer::new(&experiment.model.transformer, 34, 34, &mut params);
-        // Larger weights than a beginning has, so that tokens are not all about as likely.
-        tch::no_grad(|| {
-            params.iter().for_each(|param| drop(param.tensor.shallow_clone().g_mul_scalar_(3.0)))
-        });
-        let stepper = ModelStepper::new(&model, Weights::F32);
-        for config in searches(&experiment.decoding) {
-            let outputs = |order: &[usize], batch_size| {
-                let rows: Vec<&[i64]> = order.iter().map(|&n| sources[n].as_slice()).collect();
-                let config = DecodingConfig { batch_size, ..config.clone() };
-                let found = decode(&stepper, &rows, &config).unwrap();
-                let mut found: Vec<_> =
-                    order.iter().zip(found).map(|(&n, one)| (n, one.tokens, one.score.to_bits())).collect();
-                found.sort_unstable();
-                found
-            };
-            let forwards: Vec<usize> = (0..24).collect();
-            let shuffled: Vec<usize> = (0..24).map(|n| n * 7 % 24).collect();
-            let alone = outputs(&forwards, 1);
-            assert!(alone.iter().any(|(_, tokens, _)| alone[0].1 != *tokens), "{}", path.display());
-            for (order, batch_size) in [(&forwards, 2), (&shuffled, 7), (&forwards, 64)] {
-                assert_eq!(outputs(order, batch_size), alone, "{} {config:?}", path.display());
-            }
-        }
-    }
 }

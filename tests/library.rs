@@ -57,3 +57,28 @@ fn what_is_wrong_is_an_error_and_no_panic() {
     assert_eq!(error.message(), "pair 0: a target must have a source, but it is empty");
     assert_eq!(decoder.decode(&[] as &[&str]).unwrap(), Vec::<String>::new());
 }
+
+#[test]
+fn outputs_come_in_lists_with_beginnings_and_from_several_models() {
+    let scene = Scene::trained();
+    let run = scene.path("runs/copy");
+    let settings = ["runtime.threads=1", "runtime.device=cpu", "decoding.beam=4", "decoding.n_best=3"];
+    let decoder = Decoder::with_overrides(&run, &settings).unwrap();
+    let lists = decoder.n_best(&["abc", "", "hgfed"]).unwrap();
+    assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 3]);
+    assert_eq!([&lists[0][0].text, &lists[1][0].text, &lists[2][0].text], ["abc", "", "hgfed"]);
+    assert_eq!(decoder.decode(&["abc"]).unwrap(), ["abc"]);
+
+    let begun = decoder.complete(&[("abc", "ca"), ("abc", ""), ("", "ca")]).unwrap();
+    assert!(begun[0].iter().all(|output| output.text.starts_with("ca")), "{:?}", begun[0]);
+    assert_eq!((&begun[1], &begun[2]), (&lists[0], &lists[1]));
+    let error = decoder.complete(&[("abc", ""), ("abc", "axa")]).unwrap_err();
+    let expected =
+        "text 1: a prefix must be spelled with the target's vocabulary, but it lacks 1 symbols of `axa`";
+    assert_eq!((error.message(), error.exit_code()), (expected, 2));
+
+    let together = Decoder::open_together(&[&run, &run], &settings).unwrap();
+    assert_eq!(together.n_best(&["abc", "", "hgfed"]).unwrap(), lists);
+    let nothing: [&str; 0] = [];
+    assert!(Decoder::open_together(&nothing, &settings).is_err());
+}

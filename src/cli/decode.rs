@@ -2,23 +2,23 @@
 //!
 //! Rows that have arrived are decoded and written together; among them they are sorted by length.
 
+mod columns;
 mod rows;
 mod tally;
+mod verify;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
 
-use self::rows::Row;
+use self::columns::Columns;
 use self::tally::Tally;
 use super::input::{Input, OnError, Shard, Wanted};
-use super::output::{Field, Kept, OutputFormat, Writer};
+use super::output::{OutputFormat, Writer};
 use super::refuse_same_file;
 use crate::data::DataConfig;
 use crate::data::pairs::{Format, Sources};
-use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::{Error, Result};
 use crate::training::report::talk;
@@ -30,6 +30,9 @@ use crate::training::report::talk;
   seqloom decode runs/dates --input data/dates/test.csv --output out.csv --beam 5
   seqloom decode runs/dates --input words.txt --format jsonl --set decoding.max_length=40
   seqloom decode runs/dates --input words.txt --output out.2.txt --shard 2/4 --resume
+  seqloom decode runs/dates --input words.txt --format jsonl --beam 5 --set decoding.n_best=3
+  seqloom decode runs/first --with runs/second --with runs/third --input words.txt
+  seqloom decode runs/dates --input words.txt --verify
 
 Four jobs with --shard 1/4 to 4/4 share an input; their text outputs are put together again by
   paste -d '\\n' out.1.txt out.2.txt out.3.txt out.4.txt | head -n \"$(grep -c '' words.txt)\"
@@ -37,17 +40,28 @@ and CSV and JSON Lines have the row's number in the input in a column `row`.")]
 pub struct DecodeArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
+    /// Another model that chooses each token together with it, as decoding.ensemble says; may be given more than once. Both
+    /// tokenizers must be the same; the settings are those of RUN
+    #[arg(long, value_name = "RUN")]
+    with: Vec<PathBuf>,
     /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input, decoded as it comes
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     input: PathBuf,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long)]
     column: Option<String>,
+    /// What every output begins with (that of an empty source is empty all the same)
+    #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column")]
+    prefix: Option<String>,
+    /// The column of .csv, .tsv and .jsonl that has what each row's output begins with
+    #[arg(long, value_name = "COLUMN")]
+    prefix_column: Option<String>,
     /// Where outputs go; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// How outputs are written [default: by the output's extension, else text]; csv and jsonl have source, reference
-    /// (where there is one), output, score and finished
+    /// (where there is one), output, score and finished; with decoding.n_best above 1 a row for each output, with its rank
+    /// from 1 and what ranks it
     #[arg(long, value_enum)]
     format: Option<OutputFormat>,
     /// Goes on behind the complete rows of an output file that a stopped command left, with the same input
@@ -71,6 +85,17 @@ pub struct DecodeArgs {
     /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N")]
     beam: Option<usize>,
+    /// Writes no outputs, but tries whether outputs can be trusted, on the first N rows: rows alone, together and shuffled,
+    /// step by step and at once, searched and scored [default N: 100]
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        default_missing_value = "100",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000),
+        conflicts_with_all = ["output", "format", "resume", "shard", "examples", "summary"]
+    )]
+    verify: Option<u64>,
     /// Replaces a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
@@ -80,13 +105,16 @@ pub struct DecodeArgs {
 pub fn run(args: &DecodeArgs) -> Result<()> {
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
     let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
-    let loaded = LoadedModel::open(&args.run, &overrides)?;
+    let loaded = LoadedModel::open_together(&args.run, &args.with, &overrides)?;
     let sources = open(args, &loaded.experiment.data)?;
+    if let Some(rows) = args.verify {
+        return verify::run(args, &loaded, sources, rows as usize);
+    }
     refuse_same_file(&args.input, &args.output)?;
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
         talk("reading sources from standard input, one a line; Ctrl-D ends them");
     }
-    let columns = Columns::new(args, &sources);
+    let columns = Columns::new(args, &sources, loaded.rules.n_best);
     let (writer, answered) = columns.writer(args)?;
     let mut tally = Tally::new(args.examples, answered.rows);
     let input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
@@ -115,9 +143,11 @@ fn decode_all(
         tally.add_sources(&input, &rows);
         for row in rows::decode(loaded, rows)? {
             tally.add(loaded, &row);
-            let line = row.content.as_ref().map_or("", |output| output.text.as_str());
-            if !writer.write(line, columns.fields(&row))? {
-                return Ok(false);
+            for rank in 1..=row.content.as_ref().map_or(1, Vec::len) {
+                let line = row.content.as_ref().map_or("", |outputs| outputs[rank - 1].text.as_str());
+                if !writer.write(line, columns.fields(&row, rank))? {
+                    return Ok(false);
+                }
             }
         }
         if !writer.flush()? {
@@ -130,68 +160,12 @@ fn decode_all(
 }
 
 fn open(args: &DecodeArgs, data: &DataConfig) -> Result<Sources> {
-    if args.column.is_some() && Format::of(&args.input) == Format::Text {
-        return Err(Error::input("--column is for tables, but the input is text with a source a line")
-            .hint("name a .csv, .tsv or .jsonl file with --input"));
+    for (named, option) in [(&args.column, "--column"), (&args.prefix_column, "--prefix-column")] {
+        if named.is_some() && Format::of(&args.input) == Format::Text {
+            let message = format!("{option} is for tables, but the input is text with a source a line");
+            return Err(Error::input(message).hint("name a .csv, .tsv or .jsonl file with --input"));
+        }
     }
     let column = args.column.as_deref().unwrap_or(&data.source.column);
-    Sources::open(&args.input, column, &data.target.column)
-}
-
-/// Which columns a table has besides source, output, score and finished.
-struct Columns {
-    number: bool,
-    reference: bool,
-    truncated: bool,
-    error: bool,
-}
-
-impl Columns {
-    fn new(args: &DecodeArgs, sources: &Sources) -> Columns {
-        Columns {
-            number: args.shard.is_some(),
-            reference: sources.has_references(),
-            truncated: args.truncate,
-            error: args.on_error == OnError::Skip,
-        }
-    }
-
-    /// Opens the output, and says what it has already.
-    fn writer(&self, args: &DecodeArgs) -> Result<(Writer, Kept)> {
-        let format = OutputFormat::choose(args.format, &args.output)?;
-        let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
-        let names: Vec<&str> = self.fields(&blank).into_iter().map(|(name, _)| name).collect();
-        if !args.resume {
-            return Ok((Writer::open(&args.output, format, &names)?, Kept::default()));
-        }
-        let (writer, answered) = Writer::resume(&args.output, format, &names)?;
-        if answered.rows > 0 {
-            let (output, rows) = (args.output.display(), answered.rows);
-            talk(&format!(
-                "{output} has {rows} rows already; going on behind them, and what is said here is of the rest"
-            ));
-        }
-        Ok((writer, answered))
-    }
-
-    /// The fields of a row, in the order of the columns. A row that is skipped has an empty output and no score.
-    fn fields(&self, row: &Row<Output>) -> Vec<Field<'static>> {
-        let read = row.read.as_ref();
-        let output = row.content.as_ref().ok();
-        let all = [
-            (self.number, "row", json!(row.number)),
-            (true, "source", json!(read.map(|read| &read.text))),
-            (self.reference, "reference", json!(read.and_then(|read| read.reference.as_ref()))),
-            (true, "output", json!(output.map_or("", |output| &output.text))),
-            (true, "score", json!(output.map(|output| output.hypothesis.score))),
-            (true, "finished", json!(output.is_some_and(|output| output.hypothesis.finished))),
-            (self.truncated, "truncated", json!(row.truncated)),
-            (
-                self.error,
-                "error",
-                row.content.as_ref().err().map_or(Value::Null, |error| json!(error.message())),
-            ),
-        ];
-        all.into_iter().filter(|(there, _, _)| *there).map(|(_, name, value)| (name, value)).collect()
-    }
+    Sources::open(&args.input, column, &data.target.column, args.prefix_column.as_deref())
 }

@@ -102,7 +102,8 @@ pub struct InputRow {
 
 impl InputRow {
     fn bytes(&self) -> usize {
-        self.row.as_ref().map_or(0, |row| row.text.len() + row.reference.as_ref().map_or(0, String::len))
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.row.as_ref().map_or(0, |row| row.text.len() + length(&row.reference) + length(&row.prefix))
     }
 }
 

@@ -76,11 +76,17 @@ impl Writer {
         Writer::begin(Box::new(file), format, output.display().to_string(), columns)
     }
 
-    /// Goes on behind the complete rows of a file, and says what is there. A torn row at its end is cut off.
+    /// Goes on behind the complete rows of a file, and says what is there. A torn row at its end is cut off, and so is a
+    /// group of up to `n_best` rows for the same input that may lack one.
     ///
     /// # Errors
     /// The output is no file, has other columns, cannot be written, or another command is writing it.
-    pub fn resume(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<(Writer, Kept)> {
+    pub fn resume(
+        output: &Path,
+        format: OutputFormat,
+        columns: &[&str],
+        n_best: u64,
+    ) -> Result<(Writer, Kept)> {
         let failed = |error: std::io::Error| Error::file("write", output, &error);
         let mut open = OpenOptions::new();
         let open = open.read(true).write(true).create(true).truncate(false);
@@ -93,7 +99,7 @@ impl Writer {
         }
         lock(&file, output)?;
         let header = if format == OutputFormat::Csv { csv_line(columns)? } else { String::new() };
-        let kept = keep_complete_rows(&mut file, output, format, &header)?;
+        let kept = keep_complete_rows(&mut file, output, format, &header, n_best)?;
         let place = output.display().to_string();
         match kept {
             Some(kept) => Ok((Writer { to: Box::new(BufWriter::new(file)), format, place }, kept)),

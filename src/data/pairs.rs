@@ -88,7 +88,7 @@ fn open_table(path: &Path, source_column: &str, target_column: &str) -> Result<S
 
 fn read_all(mut sources: Sources, pairs: &mut Vec<Pair>) -> Result<()> {
     while let Some(row) = sources.next() {
-        let SourceRow { text, reference, line } = row?;
+        let SourceRow { text, reference, line, .. } = row?;
         let place = sources.place(line);
         let target = reference.unwrap_or_default();
         refuse_empty(&text, "source", &place, &target)?;

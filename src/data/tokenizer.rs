@@ -149,6 +149,25 @@ impl Tokenizer {
         }
     }
 
+    /// The first thing in which another tokenizer differs, and what it is in each of them: the kind, a token, or with BPE
+    /// a merge. Two without a difference cut every text alike, into the same ids.
+    pub fn difference(&self, other: &Tokenizer) -> Option<(String, [String; 2])> {
+        if self.kind() != other.kind() {
+            return Some(("kind".to_owned(), [self.kind(), other.kind()].map(str::to_owned)));
+        }
+        let shown = |token: Option<&String>| token.map_or("missing".to_owned(), |token| format!("{token:?}"));
+        let tokens = [self, other].map(|one| one.vocabulary().tokens());
+        if let Some((id, both)) = first_difference(tokens) {
+            return Some((format!("token {id}"), both.map(shown)));
+        }
+        let (Tokenizer::Bpe(one), Tokenizer::Bpe(other)) = (self, other) else { return None };
+        let merge = |merge: Option<&(String, String)>| {
+            merge.map_or("missing".to_owned(), |(left, right)| format!("{left:?} + {right:?}"))
+        };
+        let (n, both) = first_difference([one.merges(), other.merges()])?;
+        Some((format!("merge {n}"), both.map(merge)))
+    }
+
     /// The JSON that goes into a model file: `{"kind": …, "tokens": […]}`, where a token's place is its id, and for BPE
     /// `"merges": ["a b", …]` beside it, the first to be applied first.
     pub fn to_json(&self) -> Value {
@@ -167,6 +186,12 @@ impl Tokenizer {
         let damaged = |message: String| Error::failure(format!("the tokenizer is damaged: {message}"));
         read_json(value).map_err(damaged)
     }
+}
+
+/// The first place at which two lists differ, and what stands there.
+fn first_difference<T: PartialEq>([one, other]: [&[T]; 2]) -> Option<(usize, [Option<&T>; 2])> {
+    let places = 0..one.len().max(other.len());
+    places.map(|n| (n, [one.get(n), other.get(n)])).find(|(_, [one, other])| one != other)
 }
 
 fn count(counts: &mut HashMap<String, u64>, token: &str) {

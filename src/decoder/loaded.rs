@@ -1,7 +1,10 @@
-//! A trained model, ready to decode: all of it comes out of one model file.
+//! A trained model, ready to decode: all of it comes out of one model file. Others may be loaded beside it, which choose with
+//! it together.
 
 use std::cell::OnceCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tch::Device;
 
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
@@ -10,6 +13,7 @@ use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::decoder::ModelStepper;
+use crate::decoding::ensemble::Ensemble;
 use crate::decoding::rules::Rules;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
@@ -31,15 +35,18 @@ pub struct LoadedModel {
     pub weights: Weights,
     /// How it is searched.
     pub rules: Rules,
+    /// Models that choose together with it (`decoding.ensemble`): their targets are cut as its own, and so are their sources.
+    pub others: Vec<LoadedModel>,
     /// Made when it is first asked for.
-    stepper: OnceCell<ModelStepper>,
+    stepper: OnceCell<Ensemble<ModelStepper>>,
 }
 
 impl LoadedModel {
     /// Opens a run directory (its best checkpoint), a checkpoint folder or a model file.
     ///
     /// # Errors
-    /// Nothing of that kind there, a damaged file, an override of what the weights depend on.
+    /// Nothing of that kind there, a damaged file, an override of what the weights depend on, numbers that the device does
+    /// not compute in.
     pub fn open(path: &Path, overrides: &[String]) -> Result<LoadedModel> {
         let path = locate_model(path)?;
         refuse_fixed(overrides)?;
@@ -63,14 +70,72 @@ impl LoadedModel {
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
         let weights = experiment.decoding.weights.unwrap_or(Weights::of(runtime.compute));
+        check_weights(weights, runtime.device)?;
         let rules = Rules::new(&experiment.decoding, |text| tokenizers.target.encode(text).ids);
-        Ok(LoadedModel { experiment, tokenizers, model, runtime, weights, rules, stepper: OnceCell::new() })
+        let (others, stepper) = (Vec::new(), OnceCell::new());
+        Ok(LoadedModel { experiment, tokenizers, model, runtime, weights, rules, others, stepper })
     }
 
-    /// The model as a search sees it.
-    pub fn stepper(&self) -> &ModelStepper {
-        self.stepper.get_or_init(|| ModelStepper::new(&self.model, self.weights))
+    /// Opens a model and others beside it, which choose together with it as its `decoding.ensemble` says.
+    ///
+    /// # Errors
+    /// Those of [`LoadedModel::open`]; models that do not cut both sides alike.
+    pub fn open_together(path: &Path, others: &[PathBuf], overrides: &[String]) -> Result<LoadedModel> {
+        let mut first = LoadedModel::open(path, overrides)?;
+        for other in others {
+            let opened = LoadedModel::open(other, overrides)?;
+            check_alike([path, other], [&first.tokenizers, &opened.tokenizers])?;
+            first.others.push(opened);
+        }
+        Ok(first)
     }
+
+    /// The model as a search sees it, with those that choose together with it.
+    pub fn stepper(&self) -> &Ensemble<ModelStepper> {
+        self.stepper.get_or_init(|| self.stepper_with(None))
+    }
+
+    /// The same, its matrices in the numbers named or in each model's own.
+    pub fn stepper_with(&self, weights: Option<Weights>) -> Ensemble<ModelStepper> {
+        let own = |one: &LoadedModel| ModelStepper::new(&one.model, weights.unwrap_or(one.weights));
+        Ensemble::new(own(self), self.others.iter().map(own), self.experiment.decoding.ensemble)
+    }
+
+    /// It, then those that choose together with it.
+    pub fn members(&self) -> impl Iterator<Item = &LoadedModel> {
+        std::iter::once(self).chain(&self.others)
+    }
+
+    /// The most tokens that a source may have: `data.source.max_length`, the least of all members.
+    pub fn longest_source(&self) -> usize {
+        let own = self.experiment.data.source.max_length;
+        self.others.iter().map(|other| other.experiment.data.source.max_length).fold(own, usize::min)
+    }
+}
+
+fn check_weights(weights: Weights, device: Device) -> Result<()> {
+    if weights != Weights::Int8 || device == Device::Cpu {
+        return Ok(());
+    }
+    let message = format!("`decoding.weights` may be int8 on a CPU alone, but the device is {device:?}");
+    Err(Error::input(message).hint("say --set decoding.weights=bf16, or --set runtime.device=cpu"))
+}
+
+/// What models that choose together must have in common.
+fn check_alike(paths: [&Path; 2], tokenizers: [&Tokenizers; 2]) -> Result<()> {
+    let [one, other] = tokenizers;
+    let sides = [("target", &one.target, &other.target), ("source", &one.source, &other.source)];
+    for (side, first, second) in sides {
+        if let Some((what, [first, second])) = first.difference(second) {
+            let [one, other] = paths.map(Path::display);
+            let message = format!(
+                "models that decode together must have one {side} tokenizer, but its {what} is {first} in {one} \
+                 and {second} in {other}"
+            );
+            return Err(Error::input(message));
+        }
+    }
+    Ok(())
 }
 
 /// The network that an experiment describes.
@@ -90,5 +155,23 @@ fn refuse_fixed(overrides: &[String]) -> Result<()> {
                 .hint("the rest was settled by training, and stands in the checkpoint"))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_bits_are_for_the_cpu() {
+        for weights in [Weights::F32, Weights::Bf16] {
+            assert!(check_weights(weights, Device::Cuda(0)).is_ok());
+        }
+        assert!(check_weights(Weights::Int8, Device::Cpu).is_ok());
+        let refused = check_weights(Weights::Int8, Device::Cuda(1)).unwrap_err();
+        assert_eq!(
+            (refused.message(), refused.exit_code()),
+            ("`decoding.weights` may be int8 on a CPU alone, but the device is Cuda(1)", 2)
+        );
     }
 }

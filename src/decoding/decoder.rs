@@ -1,6 +1,6 @@
 //! A model as a search sees it: steps in, plain arrays of scores out.
 
-use super::search::{Scores, Stepper};
+use super::search::{Scores, Shareable, Stepper};
 use crate::error::Result;
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
@@ -16,16 +16,6 @@ impl ModelStepper {
     /// Takes over what `model` has learned so far, its matrices in the numbers named.
     pub fn new(model: &Transformer, weights: Weights) -> ModelStepper {
         ModelStepper { model: Inference::new(model, weights) }
-    }
-
-    /// The same weights, for another thread.
-    pub fn share(&self) -> ModelStepper {
-        ModelStepper { model: self.model.share() }
-    }
-
-    /// Whether it runs on the CPU.
-    pub fn on_cpu(&self) -> bool {
-        self.model.on_cpu()
     }
 
     fn stepped(&self, tokens: &[i64], state: DecoderState, looking: bool) -> Result<(Scores, DecoderState)> {
@@ -64,5 +54,15 @@ impl Stepper for ModelStepper {
 
     fn longest(&self) -> Option<usize> {
         self.model.longest()
+    }
+}
+
+impl Shareable for ModelStepper {
+    fn share(&self) -> ModelStepper {
+        ModelStepper { model: self.model.share() }
+    }
+
+    fn on_cpu(&self) -> bool {
+        self.model.on_cpu()
     }
 }

@@ -1,7 +1,7 @@
 //! Several models that choose together, step by step: to a search they are one.
 
 use super::config::Combination;
-use super::search::{Scores, Stepper};
+use super::search::{Scores, Shareable, Stepper};
 use crate::error::{Error, Result};
 
 /// Models over the same target vocabulary, which read the same source ids.
@@ -12,13 +12,9 @@ pub struct Ensemble<S> {
 }
 
 impl<S: Stepper> Ensemble<S> {
-    /// # Errors
-    /// There is no member.
-    pub fn new(members: Vec<S>, combination: Combination) -> Result<Ensemble<S>> {
-        match members.is_empty() {
-            true => Err(Error::input("an ensemble must have a model, but it has none")),
-            false => Ok(Ensemble { members, combination }),
-        }
+    /// One model, and others beside it. Without others it is that model, to the last bit.
+    pub fn new(first: S, others: impl IntoIterator<Item = S>, combination: Combination) -> Ensemble<S> {
+        Ensemble { members: std::iter::once(first).chain(others).collect(), combination }
     }
 
     fn step_each(
@@ -69,35 +65,62 @@ impl<S: Stepper> Stepper for Ensemble<S> {
     }
 }
 
+impl<S: Shareable> Shareable for Ensemble<S> {
+    fn share(&self) -> Ensemble<S> {
+        Ensemble { members: self.members.iter().map(S::share).collect(), combination: self.combination }
+    }
+
+    fn on_cpu(&self) -> bool {
+        self.members.iter().all(S::on_cpu)
+    }
+}
+
 /// What all members say together, in the place of the first one's scores. Attention is the mean of theirs.
-fn combined(all: Vec<Scores>, combination: Combination) -> Result<Scores> {
+fn combined(mut all: Vec<Scores>, combination: Combination) -> Result<Scores> {
     let members = all.len() as f32;
+    let vocabularies = all.iter().map(|scores| scores.vocabulary);
+    if let Some((one, other)) =
+        vocabularies.clone().zip(vocabularies.skip(1)).find(|(one, other)| one != other)
+    {
+        let message = format!(
+            "the models of an ensemble must have one target vocabulary, but theirs have {one} and {other} tokens"
+        );
+        return Err(Error::input(message));
+    }
+    let log_p = mean(all.iter_mut().map(|scores| std::mem::take(&mut scores.log_p)), combination);
     let mut all = all.into_iter();
-    let mut sum = all.next().ok_or_else(|| Error::failure("an ensemble without a model"))?;
+    let mut first = all.next().ok_or_else(|| Error::failure("an ensemble without a model"))?;
+    first.log_p = log_p;
     for scores in all {
-        if scores.vocabulary != sum.vocabulary {
-            let message = format!(
-                "the models of an ensemble must have one target vocabulary, but theirs have {} and {} tokens",
-                sum.vocabulary, scores.vocabulary
-            );
-            return Err(Error::input(message));
-        }
-        let pairs = sum.log_p.iter_mut().zip(scores.log_p);
-        match combination {
-            Combination::LogProbabilities => pairs.for_each(|(sum, log_p)| *sum += log_p),
-            Combination::Probabilities => pairs.for_each(|(sum, log_p)| *sum = log_of_sum(*sum, log_p)),
-        }
-        let attention = sum.attention.iter_mut().flatten().zip(scores.attention.into_iter().flatten());
+        let attention = first.attention.iter_mut().flatten().zip(scores.attention.into_iter().flatten());
         for (sum, of_one) in attention {
             sum.iter_mut().zip(of_one).for_each(|(sum, of_one)| *sum += of_one);
         }
     }
-    match combination {
-        Combination::LogProbabilities => sum.log_p.iter_mut().for_each(|log_p| *log_p /= members),
-        Combination::Probabilities => sum.log_p.iter_mut().for_each(|log_p| *log_p -= members.ln()),
+    first.attention.iter_mut().flatten().flatten().for_each(|of_all| *of_all /= members);
+    Ok(first)
+}
+
+/// What several models say together, number by number: each list has the log-probabilities that one of them gives to the
+/// same tokens. Those of a single model stay as they are.
+pub fn mean(all: impl IntoIterator<Item = Vec<f32>>, combination: Combination) -> Vec<f32> {
+    let mut all = all.into_iter();
+    let mut sum = all.next().unwrap_or_default();
+    let mut members = 1.0;
+    for log_p in all {
+        members += 1.0;
+        let pairs = sum.iter_mut().zip(log_p);
+        match combination {
+            Combination::LogProbabilities => pairs.for_each(|(sum, log_p)| *sum += log_p),
+            Combination::Probabilities => pairs.for_each(|(sum, log_p)| *sum = log_of_sum(*sum, log_p)),
+        }
     }
-    sum.attention.iter_mut().flatten().flatten().for_each(|of_all| *of_all /= members);
-    Ok(sum)
+    match combination {
+        _ if members == 1.0 => {}
+        Combination::LogProbabilities => sum.iter_mut().for_each(|log_p| *log_p /= members),
+        Combination::Probabilities => sum.iter_mut().for_each(|log_p| *log_p -= members.ln()),
+    }
+    sum
 }
 
 /// log(exp(a) + exp(b)), which neither overflows nor vanishes.

@@ -40,6 +40,15 @@ pub trait Stepper {
     }
 }
 
+/// A model that several threads may run at a time, each with its own.
+pub trait Shareable: Stepper + Send + Sized {
+    /// The same weights, for another thread.
+    fn share(&self) -> Self;
+
+    /// Whether it runs on the CPU, so that more threads bring more.
+    fn on_cpu(&self) -> bool;
+}
+
 /// Log-probabilities of the next token, row after row.
 #[derive(Clone, Debug)]
 pub struct Scores {

@@ -7,10 +7,9 @@ use std::cell::RefCell;
 use std::sync::Mutex;
 
 use super::batch::{Batching, search};
-use super::decoder::ModelStepper;
 use super::jobs::{Request, longest_first};
 use super::rules::Rules;
-use super::search::Hypothesis;
+use super::search::{Hypothesis, Shareable, Stepper};
 use crate::error::{Error, Result};
 use crate::model::inference::on_this_thread_alone;
 
@@ -23,8 +22,8 @@ type Found = Vec<(usize, Vec<Hypothesis>)>;
 ///
 /// # Errors
 /// Those of the model; a prefix that no output can begin with.
-pub fn decode_on_all_cores(
-    stepper: &ModelStepper,
+pub fn decode_on_all_cores<S: Shareable>(
+    stepper: &S,
     requests: &[Request],
     rules: &Rules,
 ) -> Result<Vec<Vec<Hypothesis>>> {
@@ -32,7 +31,7 @@ pub fn decode_on_all_cores(
     let workers = threads.min(requests.len() / WORTH_A_WORKER).max(1);
     let size = rules.batch_size.min(requests.len().div_ceil(workers)).max(1);
     let order = Mutex::new(longest_first(requests).into_iter());
-    let work = |stepper: &ModelStepper| {
+    let work = |stepper: &S| {
         let next = || order.lock().ok().and_then(|mut order| order.next());
         worker(stepper, next, requests, rules, size)
     };
@@ -40,7 +39,7 @@ pub fn decode_on_all_cores(
     let parts = if workers == 1 {
         vec![work(stepper)]
     } else {
-        let shared: Vec<ModelStepper> = (0..workers).map(|_| stepper.share()).collect();
+        let shared: Vec<S> = (0..workers).map(|_| stepper.share()).collect();
         std::thread::scope(|scope| {
             let work = &work;
             let running: Vec<_> = shared
@@ -61,15 +60,15 @@ pub fn decode_on_all_cores(
 ///
 /// # Errors
 /// As [`decode_on_all_cores`].
-pub fn decode_best(stepper: &ModelStepper, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
+pub fn decode_best<S: Shareable>(stepper: &S, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
     let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
     let lists = decode_on_all_cores(stepper, &requests, rules)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
 
 /// Takes sources from the queue as long as there are any, up to `size` at a time.
-fn worker(
-    stepper: &ModelStepper,
+fn worker<S: Stepper>(
+    stepper: &S,
     next: impl Fn() -> Option<usize>,
     requests: &[Request],
     rules: &Rules,

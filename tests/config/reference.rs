@@ -99,9 +99,9 @@ fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default()
 
 #[test]
 fn the_reference_page_lists_every_choice() {
-    let (page, all) = reference();
+    let (_, page) = reference();
     let mut found = Vec::new();
-    let all: Table = all.parse().unwrap();
+    let all: Table = page.parse().unwrap();
     tables("", &all, &mut found);
     let texts = found.iter().flat_map(|(path, table)| {
         table.iter().filter(|(_, value)| value.is_str()).map(move |(key, _)| (path, key))
@@ -116,8 +116,10 @@ fn the_reference_page_lists_every_choice() {
             continue;
         };
         let start = format!("{key} = ");
-        let line = page.lines().find(|line| line.starts_with(&start)).unwrap();
-        assert!(line.contains(&format!("# {}", choices.join(" | "))), "{line}\nmust list {choices:?}");
+        // A key of another table may have the same name.
+        let lines: Vec<&str> = page.lines().filter(|line| line.starts_with(&start)).collect();
+        let list = format!("# {}", choices.join(" | "));
+        assert!(lines.iter().any(|line| line.contains(&list)), "{lines:?}\nmust list {choices:?}");
         seen += 1;
     }
     assert!(seen >= 8, "{seen}");

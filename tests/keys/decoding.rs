@@ -18,18 +18,19 @@ fn scene() -> &'static Scene {
     })
 }
 
-/// Output, score and whether it is finished, of each validation row.
+/// Output, score and whether it is finished, of each validation row: of its best output.
 fn decode(settings: &[&str]) -> Vec<(String, f64, bool)> {
     let settings: Vec<String> = settings.iter().map(|setting| format!("decoding.{setting}")).collect();
     let mut arguments = vec!["--input", "valid.csv", "--format", "jsonl"];
     settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
     let rows = scene().decode(&arguments, "").succeeded().stdout;
-    let row = |line| {
-        let row: Value = serde_json::from_str(line).unwrap();
+    let rows = rows.lines().map(|line| serde_json::from_str(line).unwrap());
+    let best = rows.filter(|row: &Value| row.get("rank").is_none_or(|rank| *rank == 1));
+    let row = |row: Value| {
         let output = row["output"].as_str().unwrap().to_string();
         (output, row["score"].as_f64().unwrap(), row["finished"].as_bool().unwrap())
     };
-    rows.lines().map(row).collect()
+    best.map(row).collect()
 }
 
 fn outputs(settings: &[&str]) -> Vec<String> {
@@ -114,4 +115,33 @@ fn samples_follow_from_their_seed_and_are_greedy_where_nothing_else_is_left() {
     }
     let best = rankings(&["sampling={}", "n_best=20"]);
     assert!(best.iter().zip(rankings(&["sampling={}"])).all(|(best, one)| *best >= one), "the best of many");
+}
+
+#[test]
+fn weights_of_fewer_bits_say_nearly_the_same() {
+    let plain = decode(&[]);
+    assert_eq!(decode(&["weights=f32"]), plain, "what training computed in is the default");
+    for (weights, most) in [("bf16", 0.2), ("int8", 0.5)] {
+        let rounded = decode(&[&format!("weights={weights}")]);
+        let apart = |n: usize| (rounded[n].1 - plain[n].1).abs();
+        let same: Vec<usize> = (0..plain.len()).filter(|&n| rounded[n].0 == plain[n].0).collect();
+        assert!(same.len() * 2 > plain.len(), "{weights}: {rounded:?}, not {plain:?}");
+        assert!(same.iter().all(|&n| apart(n) < most), "{weights}: {rounded:?}, not {plain:?}");
+        assert!(same.iter().any(|&n| apart(n) > 0.0), "{weights} rounds nothing");
+    }
+}
+
+#[test]
+fn an_ensemble_is_a_mean_of_scores_or_of_probabilities() {
+    // Beside itself a model stays what it is, one way or the other.
+    let decode = |more: &[&str]| {
+        let arguments = [&["--input", "valid.csv", "--format", "csv"], more].concat();
+        scene().decode(&arguments, "").succeeded().stdout
+    };
+    assert_eq!(decode(&["--with", "runs/copy"]), decode(&[]));
+    let outputs = |text: &str| -> Vec<String> {
+        csv::Reader::from_reader(text.as_bytes()).records().map(|row| row.unwrap()[2].to_owned()).collect()
+    };
+    let probabilities = decode(&["--with", "runs/copy", "--set", "decoding.ensemble=probabilities"]);
+    assert_eq!(outputs(&probabilities), outputs(&decode(&[])));
 }

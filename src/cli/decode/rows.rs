@@ -7,6 +7,7 @@ use crate::data::tokenizer::Encoded;
 use crate::data::vocabulary::UNK;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
+use crate::decoding::jobs::Request;
 use crate::error::{Error, Result};
 
 /// A row before it is decoded, and with its output behind it.
@@ -21,16 +22,31 @@ pub struct Row<T> {
     pub content: Result<T>,
 }
 
-/// Cuts sources into tokens. Where a row is at fault and none may be, gives the rows before it, and the fault.
+/// What the model is asked for.
+pub struct Asked {
+    /// What it reads.
+    pub source: Encoded,
+    /// The tokens that the output begins with.
+    pub prefix: Vec<i64>,
+}
+
+impl Asked {
+    /// The same to a search.
+    pub fn request(&self) -> Request<'_> {
+        Request { source: &self.source.ids, prefix: &self.prefix }
+    }
+}
+
+/// Cuts sources and prefixes into tokens. Where a row is at fault and none may be, gives the rows before it, and the fault.
 pub fn encode(
     loaded: &LoadedModel,
     input: &Input,
     rows: Vec<InputRow>,
     args: &DecodeArgs,
-) -> (Vec<Row<Encoded>>, Option<Error>) {
+) -> (Vec<Row<Asked>>, Option<Error>) {
     let mut encoded = Vec::with_capacity(rows.len());
     for row in rows {
-        let row = encode_row(loaded, input, row, args.truncate);
+        let row = encode_row(loaded, input, row, args);
         match &row.content {
             Err(error) if args.on_error == OnError::Stop => {
                 let error = error.clone();
@@ -42,31 +58,34 @@ pub fn encode(
     (encoded, None)
 }
 
-fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, truncate: bool) -> Row<Encoded> {
+fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeArgs) -> Row<Asked> {
     let number = row.number;
     let read = match row.row {
         Ok(read) => read,
         Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
     };
     let mut source = loaded.tokenizers.source.encode(&read.text);
-    let limit = loaded.experiment.data.source.max_length;
-    let truncated = truncate && source.ids.len() > limit;
+    let limit = loaded.longest_source();
+    let truncated = args.truncate && source.ids.len() > limit;
     if truncated {
         source.ids.truncate(limit);
         source.ids.shrink_to_fit();
         source.unknown = source.ids.iter().filter(|&&token| token == UNK).count();
     }
     let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
-    let checked = loaded.check_source(&source);
-    let content = checked.map(|()| source).map_err(|error| error.at(input.place(read.line)).hint(hint));
+    let text = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
+    let checked = loaded.check_source(&source).map_err(|error| error.hint(hint));
+    let content = checked
+        .and_then(|()| loaded.encode_prefix(&source, text))
+        .map(|prefix| Asked { source, prefix })
+        .map_err(|error| error.at(input.place(read.line)));
     Row { number, read: Some(read), truncated, content }
 }
 
-/// Decodes what is not skipped.
-pub fn decode(loaded: &LoadedModel, rows: Vec<Row<Encoded>>) -> Result<Vec<Row<Output>>> {
-    let sources: Vec<&[i64]> =
-        rows.iter().filter_map(|row| row.content.as_ref().ok()).map(|source| source.ids.as_slice()).collect();
-    let mut outputs = loaded.decode(&sources)?.into_iter();
+/// Decodes what is not skipped; the outputs of a row are the best first.
+pub fn decode(loaded: &LoadedModel, rows: Vec<Row<Asked>>) -> Result<Vec<Row<Vec<Output>>>> {
+    let requests = rows.iter().filter_map(|row| row.content.as_ref().ok()).map(Asked::request);
+    let mut outputs = loaded.decode_n_best(&requests.collect::<Vec<_>>())?.into_iter();
     let decoded = rows.into_iter().filter_map(|row| {
         let Row { number, read, truncated, content } = row;
         let content = match content {

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::rows::Row;
+use super::rows::{Asked, Row};
 use crate::cli::input::Input;
 use crate::data::pairs::SourceRow;
-use crate::data::tokenizer::Encoded;
 use crate::data::vocabulary::{UNK, comparable};
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
@@ -45,7 +44,9 @@ pub struct Tally {
     only_unknown: Rows,
     unknown: usize,
     unknown_out: usize,
+    outputs: usize,
     unfinished: usize,
+    fewer: usize,
     scores: Scores,
     examples_left: usize,
 }
@@ -57,11 +58,11 @@ impl Tally {
     }
 
     /// Counts what is read.
-    pub fn add_sources(&mut self, input: &Input, rows: &[Row<Encoded>]) {
+    pub fn add_sources(&mut self, input: &Input, rows: &[Row<Asked>]) {
         for row in rows {
             self.rows += 1;
             let (source, read) = match (&row.content, &row.read) {
-                (Ok(source), Some(read)) => (source, read),
+                (Ok(asked), Some(read)) => (&asked.source, read),
                 (Err(error), _) => {
                     let first = || error.message().lines().next().unwrap_or_default().to_owned();
                     self.skipped.add(first);
@@ -83,12 +84,18 @@ impl Tally {
         }
     }
 
-    /// Counts an output, and shows it while examples are asked for.
-    pub fn add(&mut self, loaded: &LoadedModel, row: &Row<Output>) {
-        let (Ok(Output { text, hypothesis }), Some(read)) = (&row.content, &row.read) else { return };
+    /// Counts the outputs of a row, and shows the best while examples are asked for; it is held against the reference.
+    pub fn add(&mut self, loaded: &LoadedModel, row: &Row<Vec<Output>>) {
+        let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return };
+        self.outputs += outputs.len();
+        for Output { hypothesis, .. } in outputs {
+            self.unfinished += usize::from(!hypothesis.finished);
+            self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
+        }
+        let is_empty = read.text.trim().is_empty();
+        self.fewer += usize::from(!is_empty && outputs.len() < loaded.rules.n_best);
+        let Some(Output { text, hypothesis }) = outputs.first() else { return };
         let mut right = false;
-        self.unfinished += usize::from(!hypothesis.finished);
-        self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
         if let Some(reference) = &read.reference {
             let target = &loaded.tokenizers.target;
             let tokens = target.encode(reference).ids;
@@ -127,6 +134,7 @@ impl Tally {
             (self.unknown, "symbols of the sources are not in the vocabulary"),
             (self.unknown_out, "unknown symbols stand in the outputs"),
             (self.unfinished, "outputs hit the length limit (`decoding.max_length`)"),
+            (self.fewer, "rows have fewer outputs than `decoding.n_best`: the search found no more"),
         ];
         for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
             talk(&format!("note: {count} {what}"));
@@ -144,6 +152,7 @@ impl Tally {
             "skipped": self.skipped.count,
             "truncated": self.truncated.count,
             "empty": self.empty.count,
+            "outputs": self.outputs,
             "unfinished": self.unfinished,
             "unknown": self.unknown,
         });

@@ -1,6 +1,7 @@
 //! What a killed command left: the rows of its output that are complete.
 //!
-//! Rows are written one behind the other, so what is there is the beginning of what was to be there.
+//! Rows are written one behind the other, so what is there is the beginning of what was to be there. With more than one
+//! output for a row of the input they make a group, of which each has its rank.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -14,14 +15,15 @@ use crate::error::{Error, Result};
 /// What an output holds already.
 #[derive(Debug, Default, PartialEq)]
 pub struct Kept {
-    /// Complete rows, the header not counted.
+    /// Rows of the input that are answered completely.
     pub rows: u64,
     /// The column `source` of the last of them, where there is one.
     pub last_source: Option<String>,
 }
 
-/// Cuts a torn row off, stands behind the last complete one, and says what is there. Nothing where not even the header
-/// of a table is complete: the file is empty then.
+/// Cuts a torn row off, or a group that may lack one, stands behind the last complete one, and says what is there. A group
+/// is complete when it has `n_best` rows or another one begins behind it. Nothing where not even the header of a table is
+/// complete: the file is empty then.
 ///
 /// # Errors
 /// The file cannot be read or cut, or begins with another header.
@@ -30,16 +32,22 @@ pub fn keep_complete_rows(
     path: &Path,
     format: OutputFormat,
     header: &str,
+    n_best: u64,
 ) -> Result<Option<Kept>> {
     let failed = |doing: &'static str| move |error: std::io::Error| Error::file(doing, path, &error);
-    let there = complete(&*file, format == OutputFormat::Csv).map_err(failed("read"))?;
+    let rank = |row: &[u8]| field(row, format, header, "rank").and_then(|rank| rank.parse::<u64>().ok());
+    let place = |row: &[u8]| match (n_best > 1).then(|| rank(row)).flatten() {
+        Some(rank) => Place { first: rank == 1, last: rank == n_best },
+        None => Place { first: true, last: true },
+    };
+    let there = complete(&*file, format == OutputFormat::Csv, place).map_err(failed("read"))?;
     if there.rows > 0 && read_at(file, 0, header.len().min(there.bytes as usize))? != header.as_bytes() {
         return Err(other_columns(path, header));
     }
     let rows = if header.is_empty() { Some(there.rows) } else { there.rows.checked_sub(1) };
     let last = read_at(file, there.last, (there.bytes - there.last) as usize)?;
-    let kept =
-        rows.map(|rows| Kept { rows, last_source: source(&last, format, header).filter(|_| rows > 0) });
+    let kept = rows
+        .map(|rows| Kept { rows, last_source: field(&last, format, header, "source").filter(|_| rows > 0) });
     let cut = file.set_len(there.bytes).and_then(|()| file.seek(SeekFrom::Start(there.bytes)));
     cut.map_err(failed("write"))?;
     Ok(kept)
@@ -52,22 +60,33 @@ fn read_at(file: &mut File, at: u64, length: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The source of a row.
-fn source(row: &[u8], format: OutputFormat, header: &str) -> Option<String> {
+/// A field of the first of these rows.
+fn field(rows: &[u8], format: OutputFormat, header: &str, column: &str) -> Option<String> {
     match format {
         OutputFormat::Text => None,
         OutputFormat::Jsonl => {
-            Some(serde_json::from_slice::<Value>(row).ok()?.get("source")?.as_str()?.to_owned())
+            let row = rows.split(|&byte| byte == b'\n').next()?;
+            match serde_json::from_slice::<Value>(row).ok()?.get(column)? {
+                Value::String(text) => Some(text.clone()),
+                Value::Null => None,
+                other => Some(other.to_string()),
+            }
         }
         OutputFormat::Csv => {
-            let place = header.trim_end().split(',').position(|name| name == "source")?;
-            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(row);
+            let place = header.trim_end().split(',').position(|name| name == column)?;
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(rows);
             Some(reader.records().next()?.ok()?.get(place)?.to_owned())
         }
     }
 }
 
-/// The complete rows of a file.
+/// Where a row stands in its group.
+struct Place {
+    first: bool,
+    last: bool,
+}
+
+/// The complete groups of a file; one of a single row is a row.
 #[derive(Debug, Default, PartialEq)]
 struct Complete {
     rows: u64,
@@ -76,22 +95,38 @@ struct Complete {
     bytes: u64,
 }
 
-/// Complete rows from the start of a file. A quoted field of a table may hold line breaks: within it the number of
+impl Complete {
+    /// A group is complete.
+    fn add(&mut self, first: u64, end: u64) {
+        *self = Complete { rows: self.rows + 1, last: first, bytes: end };
+    }
+}
+
+/// Complete groups from the start of a file. A quoted field of a table may hold line breaks: within it the number of
 /// quotes so far is odd.
-fn complete(file: impl Read, csv: bool) -> std::io::Result<Complete> {
+fn complete(file: impl Read, csv: bool, place: impl Fn(&[u8]) -> Place) -> std::io::Result<Complete> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    let (mut quoted, mut at, mut found) = (false, 0, Complete::default());
+    let (mut quoted, mut row, mut at) = (false, Vec::new(), 0);
+    let (mut open, mut found) = (None, Complete::default());
     loop {
         let buffer = reader.fill_buf()?;
         if buffer.is_empty() {
             return Ok(found);
         }
-        for byte in buffer {
-            at += 1;
-            match byte {
-                b'"' if csv => quoted = !quoted,
-                b'\n' if !quoted => found = Complete { rows: found.rows + 1, last: found.bytes, bytes: at },
-                _ => {}
+        for &byte in buffer {
+            row.push(byte);
+            quoted ^= csv && byte == b'"';
+            if byte != b'\n' || quoted {
+                continue;
+            }
+            let Place { first, last } = place(&row);
+            if first && let Some(begun) = open.replace(at) {
+                found.add(begun, at);
+            }
+            at += row.len() as u64;
+            row.clear();
+            if last && let Some(begun) = open.take() {
+                found.add(begun, at);
             }
         }
         let used = buffer.len();
@@ -112,6 +147,10 @@ fn other_columns(path: &Path, header: &str) -> Error {
 mod tests {
     use super::*;
 
+    fn alone(_: &[u8]) -> Place {
+        Place { first: true, last: true }
+    }
+
     #[test]
     fn wherever_a_table_is_torn_its_complete_rows_are_counted() {
         let rows = ["source,b\n", "1,\"x\ny\"\n", "\"2\n\",\"say \"\"\n\"\"\"\n", "3,\n"];
@@ -120,15 +159,31 @@ mod tests {
         for cut in 0..=text.len() {
             let there = (0..=rows.len()).filter(|&n| ends(n) <= cut).max().unwrap_or(0);
             let (last, bytes) = (ends(there.saturating_sub(1)) as u64, ends(there) as u64);
-            let found = complete(&text.as_bytes()[..cut], true).unwrap();
+            let found = complete(&text.as_bytes()[..cut], true, alone).unwrap();
             assert_eq!(found, Complete { rows: there as u64, last, bytes }, "cut behind byte {cut}");
         }
-        let sources = rows.map(|row| source(row.as_bytes(), OutputFormat::Csv, rows[0]).unwrap());
+        let sources = rows.map(|row| field(row.as_bytes(), OutputFormat::Csv, rows[0], "source").unwrap());
         assert_eq!(sources, ["source", "1", "2\n", "3"]);
     }
 
     #[test]
     fn a_quote_is_nothing_special_in_text() {
-        assert_eq!(complete(&b"\"a\nb\n\nc"[..], false).unwrap(), Complete { rows: 3, last: 5, bytes: 6 });
+        let found = complete(&b"\"a\nb\n\nc"[..], false, alone).unwrap();
+        assert_eq!(found, Complete { rows: 3, last: 5, bytes: 6 });
+    }
+
+    /// A group ends with its third row, or where another one begins.
+    #[test]
+    fn a_group_that_may_lack_a_row_is_not_complete() {
+        let place = |row: &[u8]| Place { first: row[0] == b'1', last: row[0] == b'3' };
+        let text = b"1\n2\n3\n1\n2\n1\n1\n2\n3\n1\n";
+        let ends = [0, 6, 10, 12, 18];
+        let begins = [0, 0, 6, 10, 12];
+        for cut in 0..=text.len() {
+            // Those that are short are known by the row behind them.
+            let rows = [6, 12, 14, 18].iter().filter(|&&known| known <= cut).count();
+            let expected = Complete { rows: rows as u64, last: begins[rows], bytes: ends[rows] };
+            assert_eq!(complete(&text[..cut], false, place).unwrap(), expected, "cut behind byte {cut}");
+        }
     }
 }

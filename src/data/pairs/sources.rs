@@ -45,6 +45,8 @@ pub struct SourceRow {
     pub text: String,
     /// The target, where the table has its column; always in parallel text.
     pub reference: Option<String>,
+    /// What the output is to begin with, where a column of a table says it.
+    pub prefix: Option<String>,
     /// The physical line where the row starts, from 1.
     pub line: u64,
 }
@@ -56,6 +58,7 @@ struct Columns<'a> {
     target: &'a str,
     /// Whether a table, or a row, without the target is an error.
     target_needed: bool,
+    prefix: Option<&'a str>,
 }
 
 /// What it takes to find source and target in a row.
@@ -67,11 +70,12 @@ enum Layout {
     Objects(Keys),
 }
 
-/// A table with a header: how a row of it is read, the places of the two fields, and the number of all.
+/// A table with a header: how a row of it is read, the places of its fields, and the number of all.
 struct Fields {
     read: ReadRecord,
     source: usize,
     target: Option<usize>,
+    prefix: Option<usize>,
     width: usize,
 }
 
@@ -82,7 +86,11 @@ struct Keys {
     source: String,
     target: String,
     target_needed: bool,
+    prefix: Option<String>,
 }
+
+/// What names the column of prefixes.
+const PREFIX_COLUMN: &str = "--prefix-column";
 
 /// The rows of an input, one at a time: an iterator of `Result<SourceRow>` that ends after the first error.
 pub struct Sources {
@@ -97,9 +105,14 @@ impl Sources {
     /// The columns are those of a table and are not looked at for text; the target's may be missing.
     ///
     /// # Errors
-    /// The file is missing, or its header does not name the source's column.
-    pub fn open(input: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
-        let columns = Columns::new(source_column, target_column, false);
+    /// The file is missing, or its header does not name the source's column, or that of the prefixes.
+    pub fn open(
+        input: &Path,
+        source_column: &str,
+        target_column: &str,
+        prefix_column: Option<&str>,
+    ) -> Result<Sources> {
+        let columns = Columns { prefix: prefix_column, ..Columns::new(source_column, target_column, false) };
         if input == Path::new("-") {
             let stdin = Lines::new(Box::new(std::io::stdin()), Path::new("<stdin>"));
             return Sources::start(stdin, Format::Text, columns);
@@ -185,6 +198,7 @@ impl Sources {
                 source: columns.source.to_string(),
                 target: columns.target.to_string(),
                 target_needed: columns.target_needed,
+                prefix: columns.prefix.map(str::to_string),
             }),
         };
         let ended = false;
@@ -227,14 +241,14 @@ impl Sources {
 
 impl<'a> Columns<'a> {
     fn new(source: &'a str, target: &'a str, target_needed: bool) -> Columns<'a> {
-        Columns { source, target, target_needed }
+        Columns { source, target, target_needed, prefix: None }
     }
 }
 
 fn text_row(lines: &mut Lines) -> Had<Option<SourceRow>> {
     let text = lines.next_line()?.map(str::to_string);
     let line = lines.number();
-    Ok(text.map(|text| SourceRow { text, reference: None, line }))
+    Ok(text.map(|text| SourceRow { text, reference: None, prefix: None, line }))
 }
 
 /// Reads both lines even where one of them is broken, so that the next ones belong together again.
@@ -247,7 +261,7 @@ fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> Had<Option<SourceRo
         (Ok(None), _) | (_, Ok(None)) => Err(Fault::End(unequal(sources, targets))),
         (Err(fault), _) | (_, Err(fault)) => Err(fault),
         (Ok(Some(text)), Ok(Some(target))) => {
-            Ok(Some(SourceRow { text, reference: Some(target), line: sources.number() }))
+            Ok(Some(SourceRow { text, reference: Some(target), prefix: None, line: sources.number() }))
         }
     }
 }
@@ -287,8 +301,9 @@ impl Fields {
             true => Some(find_column(&header, columns.target, "data.target.column", &place)?),
             false => None,
         };
+        let prefix = columns.prefix.map(|column| find_column(&header, column, PREFIX_COLUMN, &place));
         let width = header.fields.len();
-        Ok(Fields { read, source, target, width })
+        Ok(Fields { read, source, target, prefix: prefix.transpose()?, width })
     }
 
     fn next_row(&self, lines: &mut Lines) -> Had<Option<SourceRow>> {
@@ -301,11 +316,12 @@ impl Fields {
             let message = format!("the row has {there} {fields}, but the header has {}", self.width);
             return Err(Fault::Row(bad_row(&message, &record.raw, &lines.place_of(line))));
         }
-        // A clone, not a take, for the target: one column may serve as both sides.
-        let reference = self.target.and_then(|index| record.fields.get(index).cloned());
+        // A clone, not a take: one column may serve as both sides.
+        let field = |index: Option<usize>| index.and_then(|index| record.fields.get(index).cloned());
+        let (reference, prefix) = (field(self.target), field(self.prefix));
         let text = record.fields.get_mut(self.source).map(std::mem::take);
         let text = text.unwrap_or_default();
-        Ok(Some(SourceRow { text, reference, line }))
+        Ok(Some(SourceRow { text, reference, prefix, line }))
     }
 }
 
@@ -332,14 +348,18 @@ impl Keys {
         let Some(object) = read_object(lines)? else {
             return Ok(None);
         };
-        let find = |key, config_key| find_string(&object, key, config_key, lines).map_err(Fault::Row);
+        let find = |key: &str, named_by| find_string(&object, key, named_by, lines).map_err(Fault::Row);
         let text = find(&self.source, "data.source.column")?;
         let reference = match object.get(&self.target) {
             None | Some(Value::Null) if !self.target_needed => None,
             _ => Some(find(&self.target, "data.target.column")?),
         };
+        let prefix = match &self.prefix {
+            Some(key) if object.get(key) != Some(&Value::Null) => Some(find(key, PREFIX_COLUMN)?),
+            _ => None,
+        };
         let line = lines.number();
-        Ok(Some(SourceRow { text, reference, line }))
+        Ok(Some(SourceRow { text, reference, prefix, line }))
     }
 }
 

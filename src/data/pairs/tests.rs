@@ -117,6 +117,7 @@ fn a_table_to_decode_may_lack_targets_and_have_empty_sources() {
     let row = |text: &str, reference: Option<&str>, line| SourceRow {
         text: text.to_string(),
         reference: reference.map(str::to_string),
+        prefix: None,
         line,
     };
     let read = |text, format| rows(text, format).into_iter().map(|row| row.unwrap()).collect::<Vec<_>>();
@@ -143,7 +144,7 @@ fn a_format_is_known_by_its_extension() {
     let formats = ["a.csv", "a.b.TSV", "a.jsonl", "a.en", "csv", "-"].map(|name| Format::of(Path::new(name)));
     assert_eq!(formats, [Format::Csv, Format::Tsv, Format::Jsonl, Format::Text, Format::Text, Format::Text]);
     let (_folder, path) = file("a.txt", "one\ntwo\n");
-    let sources = Sources::open(&path, "source", "target").unwrap();
+    let sources = Sources::open(&path, "source", "target", None).unwrap();
     assert_eq!(sources.place(2).to_string(), format!("{}:2", path.display()));
     assert_eq!(sources.count(), 2);
 }

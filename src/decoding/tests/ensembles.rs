@@ -19,8 +19,8 @@ fn a_model_with_itself_is_that_model() {
         let config = DecodingConfig { max_length: Some(6), ..config };
         let alone = found_by(&Scripted::new(random_looking), &sources, &config);
         for combination in [Combination::LogProbabilities, Combination::Probabilities] {
-            let members = (0..2).map(|_| Scripted { joins: true, ..Scripted::new(random_looking) }).collect();
-            let ensemble = Ensemble::new(members, combination).unwrap();
+            let member = || Scripted { joins: true, ..Scripted::new(random_looking) };
+            let ensemble = Ensemble::new(member(), [member()], combination);
             let together = decode_n_best(&ensemble, &requests(&sources), &rules(&config)).unwrap();
             for (one, other) in together.iter().flatten().zip(alone.iter().flatten()) {
                 assert_eq!((&one.tokens, one.finished), (&other.tokens, other.finished));
@@ -35,8 +35,7 @@ fn a_score_is_what_the_members_say_together() {
     let sources = sources(20);
     let config = DecodingConfig { beam: 3, max_length: Some(6), ..DecodingConfig::default() };
     let together = |combination| {
-        let members = [random_looking, another].map(|script: Script| Scripted::new(script));
-        let ensemble = Ensemble::new(members.into_iter().collect(), combination).unwrap();
+        let ensemble = Ensemble::new(Scripted::new(random_looking), [Scripted::new(another)], combination);
         decode_n_best(&ensemble, &requests(&sources), &rules(&config)).unwrap().concat()
     };
     for (source, one) in sources.iter().zip(together(Combination::LogProbabilities)) {
@@ -57,7 +56,7 @@ fn what_one_member_knows_to_be_impossible_is_half_as_likely_or_impossible() {
     let sure: Script = |_, _| [0.0f32, 0.0, 0.0, 1.0, 0.0].map(f32::ln).to_vec();
     let unsure: Script = |_, _| [0.0f32, 0.0, 0.0, 0.25, 0.75].map(f32::ln).to_vec();
     let scores = |combination| {
-        let ensemble = Ensemble::new(vec![Scripted::new(sure), Scripted::new(unsure)], combination).unwrap();
+        let ensemble = Ensemble::new(Scripted::new(sure), [Scripted::new(unsure)], combination);
         let state = ensemble.start(&[&[4]]).unwrap();
         ensemble.step(&[BOS], state).unwrap().0.log_p
     };
@@ -71,8 +70,9 @@ fn what_one_member_knows_to_be_impossible_is_half_as_likely_or_impossible() {
 #[test]
 fn attention_is_the_mean_of_the_members() {
     let attention: [Script; 2] = [|_, _| vec![0.2, 0.8], |_, _| vec![0.6, 0.4]];
-    let members = attention.map(|look| Scripted { attention: Some(look), ..Scripted::new(random_looking) });
-    let ensemble = Ensemble::new(members.into_iter().collect(), Combination::Probabilities).unwrap();
+    let [one, other] =
+        attention.map(|look| Scripted { attention: Some(look), ..Scripted::new(random_looking) });
+    let ensemble = Ensemble::new(one, [other], Combination::Probabilities);
     let state = ensemble.start(&[&[4]]).unwrap();
     let seen = ensemble.step_with_attention(&[BOS], state).unwrap().0.attention.unwrap();
     assert!((seen[0][0] - 0.4).abs() < 1e-6 && (seen[0][1] - 0.6).abs() < 1e-6, "{seen:?}");
@@ -81,14 +81,22 @@ fn attention_is_the_mean_of_the_members() {
 #[test]
 fn members_that_do_not_match_are_refused() {
     let small: Script = |_, _| vec![-1.0; 5];
-    let ensemble = Ensemble::new(
-        vec![Scripted::new(random_looking), Scripted::new(small)],
-        Combination::LogProbabilities,
-    );
+    let [one, other] = [random_looking, small].map(|script: Script| Scripted::new(script));
+    let ensemble = Ensemble::new(one, [other], Combination::LogProbabilities);
     let rules = rules(&DecodingConfig::default());
-    let error = decode_n_best(&ensemble.unwrap(), &requests(&[[4]]), &rules).unwrap_err();
+    let error = decode_n_best(&ensemble, &requests(&[[4]]), &rules).unwrap_err();
     let expected =
         "the models of an ensemble must have one target vocabulary, but theirs have 6 and 5 tokens";
     assert_eq!((error.message(), error.exit_code()), (expected, 2));
-    assert!(Ensemble::<Scripted>::new(Vec::new(), Combination::Probabilities).is_err());
+}
+
+#[test]
+fn a_model_alone_is_itself_to_the_last_bit() {
+    let sources = sources(20);
+    let config = DecodingConfig { beam: 3, max_length: Some(6), ..DecodingConfig::default() };
+    let alone = found_by(&Scripted::new(random_looking), &sources, &config);
+    for combination in [Combination::LogProbabilities, Combination::Probabilities] {
+        let ensemble = Ensemble::new(Scripted::new(random_looking), [], combination);
+        assert_eq!(decode_n_best(&ensemble, &requests(&sources), &rules(&config)).unwrap(), alone);
+    }
 }

@@ -1,0 +1,90 @@
+//! The columns of an output: which there are, and what a row has in each.
+
+use serde_json::{Value, json};
+
+use super::DecodeArgs;
+use super::rows::Row;
+use crate::cli::input::OnError;
+use crate::cli::output::{Field, Kept, OutputFormat, Writer};
+use crate::data::pairs::Sources;
+use crate::decoder::Output;
+use crate::error::{Error, Result};
+use crate::training::report::talk;
+
+/// Which columns a table has besides source, output, score and finished.
+pub struct Columns {
+    number: bool,
+    reference: bool,
+    truncated: bool,
+    error: bool,
+    /// Outputs of a source; with more than one, each has its rank.
+    n_best: usize,
+}
+
+impl Columns {
+    /// Those that the command line asks for and the input gives.
+    pub fn new(args: &DecodeArgs, sources: &Sources, n_best: usize) -> Columns {
+        Columns {
+            number: args.shard.is_some(),
+            reference: sources.has_references(),
+            truncated: args.truncate,
+            error: args.on_error == OnError::Skip,
+            n_best,
+        }
+    }
+
+    /// Opens the output, and says what it has already.
+    ///
+    /// # Errors
+    /// Text is to have more than one output a row; the output cannot be written or continued.
+    pub fn writer(&self, args: &DecodeArgs) -> Result<(Writer, Kept)> {
+        let format = OutputFormat::choose(args.format, &args.output)?;
+        if format == OutputFormat::Text && self.n_best > 1 {
+            let message = format!(
+                "text has one line for each row, but `decoding.n_best` asks for {} outputs of each",
+                self.n_best
+            );
+            return Err(
+                Error::input(message).hint("say --format csv or --format jsonl, or --set decoding.n_best=1")
+            );
+        }
+        let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
+        let names: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
+        if !args.resume {
+            return Ok((Writer::open(&args.output, format, &names)?, Kept::default()));
+        }
+        let (writer, answered) = Writer::resume(&args.output, format, &names, self.n_best as u64)?;
+        if answered.rows > 0 {
+            let (output, rows) = (args.output.display(), answered.rows);
+            talk(&format!(
+                "{output} has {rows} rows already; going on behind them, and what is said here is of the rest"
+            ));
+        }
+        Ok((writer, answered))
+    }
+
+    /// The fields of the output of this rank, from 1, in the order of the columns. A row that is skipped has one, which is
+    /// empty and has no score.
+    pub fn fields(&self, row: &Row<Vec<Output>>, rank: usize) -> Vec<Field<'static>> {
+        let read = row.read.as_ref();
+        let output = row.content.as_ref().ok().and_then(|outputs| outputs.get(rank - 1));
+        let ranked = self.n_best > 1;
+        let all = [
+            (self.number, "row", json!(row.number)),
+            (true, "source", json!(read.map(|read| &read.text))),
+            (self.reference, "reference", json!(read.and_then(|read| read.reference.as_ref()))),
+            (ranked, "rank", json!(rank)),
+            (true, "output", json!(output.map_or("", |output| &output.text))),
+            (true, "score", json!(output.map(|output| output.hypothesis.score))),
+            (ranked, "ranking", json!(output.map(|output| output.hypothesis.ranking))),
+            (true, "finished", json!(output.is_some_and(|output| output.hypothesis.finished))),
+            (self.truncated, "truncated", json!(row.truncated)),
+            (
+                self.error,
+                "error",
+                row.content.as_ref().err().map_or(Value::Null, |error| json!(error.message())),
+            ),
+        ];
+        all.into_iter().filter(|(there, _, _)| *there).map(|(_, name, value)| (name, value)).collect()
+    }
+}

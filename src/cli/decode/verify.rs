@@ -1,0 +1,87 @@
+//! `seqloom decode --verify`: whether the outputs of a model can be trusted, tried on its user's own rows.
+
+use super::DecodeArgs;
+use super::rows::{self, Asked};
+use crate::cli::input::{Input, Wanted};
+use crate::cli::print;
+use crate::data::pairs::Sources;
+use crate::decoder::loaded::LoadedModel;
+use crate::decoder::verify::{Check, TOLERANCE, verify};
+use crate::decoding::jobs::Request;
+use crate::error::{Error, Result};
+
+/// Tries the first rows, and says what it tried.
+///
+/// # Errors
+/// There is no row to try; two ways to the same outputs are too far apart.
+pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: Sources, count: usize) -> Result<()> {
+    let (read, asked) = first_rows(args, loaded, sources, count)?;
+    if asked.is_empty() {
+        return Err(Error::input("there must be a row to try, but all are empty or skipped")
+            .hint("name other rows with --input"));
+    }
+    let requests: Vec<Request> = asked.iter().map(Asked::request).collect();
+    let left_out = match read - asked.len() {
+        0 => String::new(),
+        count => format!(", of which {count} are empty or skipped"),
+    };
+    let runtime = &loaded.runtime;
+    print(&format!("{read} rows{left_out}; {:?}, {} threads\n", runtime.device, runtime.threads))?;
+    let (mut all, mut off) = (0, Vec::new());
+    verify(loaded, &requests, |check| {
+        all += 1;
+        print(&line(&check))?;
+        if !check.holds() {
+            off.push(check.what);
+        }
+        Ok(())
+    })?;
+    if off.is_empty() {
+        return print(&format!("all {all} checks hold, to {TOLERANCE:e}\n"));
+    }
+    let (count, off) = (off.len(), off.join("; "));
+    Err(Error::failure(format!("{count} of {all} checks are off by more than {TOLERANCE:e}: {off}")))
+}
+
+/// How many rows were read, and those that the model can be asked for.
+fn first_rows(
+    args: &DecodeArgs,
+    loaded: &LoadedModel,
+    sources: Sources,
+    count: usize,
+) -> Result<(usize, Vec<Asked>)> {
+    let mut input = Input::start(sources, &args.input, Wanted::default())?;
+    let (mut read, mut asked) = (0, Vec::new());
+    while read < count {
+        let mut chunk = input.next_chunk()?;
+        if chunk.is_empty() {
+            break;
+        }
+        chunk.truncate(count - read);
+        read += chunk.len();
+        let (encoded, fault) = rows::encode(loaded, &input, chunk, args);
+        if let Some(error) = fault {
+            return Err(error);
+        }
+        asked.extend(encoded.into_iter().filter_map(|row| row.content.ok()));
+    }
+    asked.retain(|asked| !asked.source.ids.is_empty());
+    Ok((read, asked))
+}
+
+/// A check as a line.
+fn line(check: &Check) -> String {
+    let verdict = match (check.holds(), check.binding) {
+        (false, _) => "OFF     ",
+        (true, true) => "ok      ",
+        (true, false) => "reported",
+    };
+    let Check { what, outputs, largest, .. } = check;
+    let said = match check.differ {
+        Some(differ) => {
+            format!("{differ} of {outputs} outputs differ, their scores by at most {largest:.1e}")
+        }
+        None => format!("{outputs} outputs, at most {largest:.1e} apart"),
+    };
+    format!("{verdict}  {what}: {said}\n")
+}

@@ -1,0 +1,248 @@
+//! Whether outputs can be trusted: what must change nothing is changed, and how far the outputs move is measured, on a user's
+//! own model and rows.
+
+use super::loaded::LoadedModel;
+use crate::data::vocabulary::{BOS, EOS};
+use crate::decoding::jobs::{Request, decode_n_best};
+use crate::decoding::rules::Rules;
+use crate::decoding::search::{Hypothesis, Shareable, Stepper};
+use crate::decoding::workers::decode_on_all_cores;
+use crate::decoding::{DecodingConfig, SamplingConfig};
+use crate::error::Result;
+use crate::model::Weights;
+
+/// How far log-probabilities that should be the same may be apart.
+pub const TOLERANCE: f64 = 1e-4;
+
+/// Rows of the batches that shuffled rows are decoded in: few, so that others are together than before.
+const FEW: usize = 7;
+
+/// Two ways to the same outputs, and how far they are apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// Which search, and which two ways.
+    pub what: String,
+    /// Outputs that were held against each other.
+    pub outputs: usize,
+    /// How many of them have other tokens; nothing where both ways score the same tokens.
+    pub differ: Option<usize>,
+    /// The largest difference of two log-probabilities: of whole outputs, or of single tokens.
+    pub largest: f64,
+    /// Whether a difference is a fault. Numbers of fewer bits may say something else.
+    pub binding: bool,
+}
+
+impl Check {
+    /// Whether nothing is at fault.
+    pub fn holds(&self) -> bool {
+        !self.binding || (self.differ.unwrap_or(0) == 0 && self.largest <= TOLERANCE)
+    }
+}
+
+/// The outputs of each request.
+type Found = Vec<Vec<Hypothesis>>;
+
+/// Tries all of it, with the search that the config names and with samples; `report` gets each check as soon as it is made.
+/// No source may be empty.
+///
+/// # Errors
+/// Those of the model and of `report`.
+pub fn verify(
+    model: &LoadedModel,
+    requests: &[Request],
+    mut report: impl FnMut(Check) -> Result<()>,
+) -> Result<()> {
+    for (name, rules) in searches(model) {
+        let alone = batches(model, requests, &name, &rules, &mut report)?;
+        let exact = model.members().all(|one| one.weights == Weights::F32);
+        let plain = model.stepper_with(Some(Weights::F32));
+        let found = if exact { alone.clone() } else { decode_on_all_cores(&plain, requests, &rules)? };
+        for check in forced(model, &plain, requests, &name, &found)? {
+            report(check)?;
+        }
+        if !exact {
+            let weights: Vec<String> = model.members().map(|one| format!("{:?}", one.weights)).collect();
+            let what = format!("{name}, weights in {} against F32", weights.join(" and "));
+            report(compared(what, &alone, &found, false))?;
+        }
+    }
+    Ok(())
+}
+
+/// The search that the config names, and samples where it names none.
+fn searches(model: &LoadedModel) -> Vec<(String, Rules)> {
+    let config = &model.experiment.decoding;
+    let samples = |sampling: &SamplingConfig| format!("samples with seed {}", sampling.seed);
+    if let Some(sampling) = &config.sampling {
+        return vec![(samples(sampling), model.rules.clone())];
+    }
+    let name =
+        if config.beam == 1 { "greedy search".to_owned() } else { format!("a beam of {}", config.beam) };
+    let sampling = SamplingConfig::default();
+    let second = samples(&sampling);
+    let config =
+        DecodingConfig { beam: 1, beam_groups: 1, n_best: 1, sampling: Some(sampling), ..config.clone() };
+    let rules = Rules::new(&config, |text| model.tokenizers.target.encode(text).ids);
+    vec![(name, model.rules.clone()), (second, rules)]
+}
+
+/// Rows alone against all of them together, shuffled ones, and as many as the config says on all cores. Gives back what is
+/// found for rows alone.
+fn batches(
+    model: &LoadedModel,
+    requests: &[Request],
+    name: &str,
+    rules: &Rules,
+    report: &mut impl FnMut(Check) -> Result<()>,
+) -> Result<Found> {
+    let stepper = model.stepper();
+    let binding = stepper.on_cpu() || model.members().all(|one| one.weights == Weights::F32);
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    let alone = in_batches(stepper, requests, rules, &order, 1)?;
+    let together = in_batches(stepper, requests, rules, &order, requests.len())?;
+    let what = format!("{name}, batches of 1 against one of {}", requests.len());
+    report(compared(what, &alone, &together, binding))?;
+    order.sort_by_key(|&row| (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let shuffled = in_batches(stepper, requests, rules, &order, FEW)?;
+    let what = format!("{name}, batches of 1 against shuffled ones of {FEW}");
+    report(compared(what, &alone, &shuffled, binding))?;
+    let as_configured = decode_on_all_cores(stepper, requests, rules)?;
+    let what = format!("{name}, batches of 1 against up to {} on all cores", rules.batch_size);
+    report(compared(what, &alone, &as_configured, binding))?;
+    Ok(alone)
+}
+
+/// Decodes in batches of this size, in this order; the result is in the order of the requests.
+fn in_batches<S: Stepper>(
+    stepper: &S,
+    requests: &[Request],
+    rules: &Rules,
+    order: &[usize],
+    size: usize,
+) -> Result<Found> {
+    let rules = Rules { batch_size: size.max(1), ..rules.clone() };
+    let mut all = vec![Vec::new(); requests.len()];
+    for rows in order.chunks(size.max(1)) {
+        let batch: Vec<Request> = rows.iter().map(|&row| requests[row]).collect();
+        let found = decode_n_best(stepper, &batch, &rules)?;
+        rows.iter().zip(found).for_each(|(&row, list)| all[row] = list);
+    }
+    Ok(all)
+}
+
+fn compared(what: String, one: &Found, other: &Found, binding: bool) -> Check {
+    let tokens = |list: &[Hypothesis]| list.iter().map(|one| (one.tokens.clone(), one.finished)).collect();
+    let differ = |one: &[Hypothesis], other: &[Hypothesis]| -> bool {
+        let [one, other]: [Vec<(Vec<i64>, bool)>; 2] = [tokens(one), tokens(other)];
+        one != other
+    };
+    let pairs = one.iter().flatten().zip(other.iter().flatten());
+    Check {
+        what,
+        outputs: one.iter().map(Vec::len).sum(),
+        differ: Some(one.iter().zip(other).filter(|(one, other)| differ(one, other)).count()),
+        largest: largest(pairs.map(|(one, other)| (one.score, other.score))),
+        binding,
+    }
+}
+
+/// The largest difference; what is no number stays none.
+fn largest(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let differences = pairs.map(|(one, other)| (one - other).abs());
+    differences.fold(
+        0.0,
+        |most, difference| if difference > most || difference.is_nan() { difference } else { most },
+    )
+}
+
+/// The model a token at a time against the model over whole outputs (teacher forcing): of each token, and of the score
+/// that the search gave.
+fn forced<S: Stepper>(
+    model: &LoadedModel,
+    stepper: &S,
+    requests: &[Request],
+    name: &str,
+    found: &Found,
+) -> Result<[Check; 2]> {
+    // Of what was cut off at the end of all positions, nobody can ask for what follows.
+    let longest = stepper.longest().unwrap_or(usize::MAX);
+    let of_requests = requests.iter().zip(found);
+    let all = of_requests.flat_map(|(request, list)| list.iter().map(|one| (request.source, one)));
+    let all: Vec<(&[i64], &Hypothesis)> = all.filter(|(_, one)| one.tokens.len() < longest).collect();
+    let pairs: Vec<(&[i64], &[i64])> =
+        all.iter().map(|(source, one)| (*source, one.tokens.as_slice())).collect();
+    let at_once = model.score(&pairs)?;
+    let mut by_steps = Vec::new();
+    for pairs in pairs.chunks(model.rules.batch_size) {
+        by_steps.extend(stepped(stepper, pairs)?);
+    }
+    let binding = model.members().all(|one| one.runtime.compute == tch::Kind::Float);
+    let check = |what, largest| Check {
+        what: format!("{name}, {what}"),
+        outputs: all.len(),
+        differ: None,
+        largest,
+        binding,
+    };
+    let tokens = by_steps.iter().flatten().zip(at_once.iter().flatten());
+    let of_tokens = largest(tokens.map(|(one, other)| (f64::from(*one), f64::from(*other))));
+    let scores = all.iter().zip(&at_once).map(|((_, one), tokens)| {
+        let said = one.tokens.len() + usize::from(one.finished);
+        (one.score, tokens.iter().take(said).copied().map(f64::from).sum())
+    });
+    let of_scores = largest(scores);
+    Ok([
+        check("tokens step by step against all at once", of_tokens),
+        check("scores of the search against those of the outputs", of_scores),
+    ])
+}
+
+/// The log-probability of each token of each target, EOS last, a step at a time.
+fn stepped<S: Stepper>(stepper: &S, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
+    let mut found = vec![Vec::new(); pairs.len()];
+    let sources: Vec<&[i64]> = pairs.iter().map(|(source, _)| *source).collect();
+    let mut rows: Vec<usize> = (0..pairs.len()).collect();
+    let mut state = stepper.start(&sources)?;
+    for t in 0.. {
+        let last: Vec<i64> = rows.iter().map(|&row| if t == 0 { BOS } else { pairs[row].1[t - 1] }).collect();
+        let (scores, next) = stepper.step(&last, state)?;
+        for (&row, log_p) in rows.iter().zip(scores.log_p.chunks_exact(scores.vocabulary.max(1))) {
+            let token = pairs[row].1.get(t).copied().unwrap_or(EOS);
+            found[row].push(log_p[token as usize]);
+        }
+        let kept: Vec<usize> = (0..rows.len()).filter(|&n| t < pairs[rows[n]].1.len()).collect();
+        if kept.is_empty() {
+            break;
+        }
+        let places: Vec<i64> = kept.iter().map(|&n| n as i64).collect();
+        state = stepper.reorder(&places, next)?;
+        rows = kept.into_iter().map(|n| rows[n]).collect();
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(tokens: &[i64], score: f64) -> Vec<Hypothesis> {
+        vec![Hypothesis { tokens: tokens.to_vec(), score, ranking: score, finished: true }]
+    }
+
+    #[test]
+    fn what_is_apart_is_found_and_judged() {
+        let found = vec![one(&[4], -1.0), one(&[5], -2.0)];
+        let check = |other: &Found| compared(String::new(), &found, other, true);
+        let same = check(&found);
+        assert_eq!((same.outputs, same.differ, same.largest, same.holds()), (2, Some(0), 0.0, true));
+        let near = check(&vec![one(&[4], -1.00005), one(&[5], -2.0)]);
+        assert!(near.holds() && near.largest > 4e-5, "{near:?}");
+        let far = check(&vec![one(&[4], -1.0), one(&[5], -2.001)]);
+        assert!(!far.holds() && far.differ == Some(0), "{far:?}");
+        let other = check(&vec![one(&[4], -1.0), one(&[6], -2.0)]);
+        assert_eq!((other.differ, other.holds()), (Some(1), false));
+        let broken = check(&vec![one(&[4], f64::NAN), one(&[5], -2.0)]);
+        assert!(broken.largest.is_nan() && !broken.holds());
+        assert!(Check { binding: false, ..broken }.holds(), "what is only reported is no fault");
+    }
+}

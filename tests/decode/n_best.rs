@@ -1,0 +1,99 @@
+//! More than one output for a row: each has its rank, and a row of the input stays one wherever rows are counted.
+
+use serde_json::{Value, json};
+
+use super::{lines, objects, table};
+use crate::support::run::{Scene, words};
+
+/// Three of a beam of four.
+const THREE: [&str; 4] = ["--beam", "4", "--set", "decoding.n_best=3"];
+
+#[test]
+fn each_output_has_a_row_with_its_rank_and_what_ranks_it() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "source,target\nabc,abc\n,ab\nhgfed,hgfed\n");
+    let decode = |format: &str, more: &[&str]| {
+        let arguments = [&THREE[..], &["--input", "in.csv", "--format", format], more].concat();
+        scene.decode(&arguments, "").succeeded()
+    };
+    let finished = decode("jsonl", &["--summary", "s.json", "--examples", "9"]);
+    let rows = objects(&finished.stdout);
+    let ranks: Vec<u64> = rows.iter().map(|row| row["rank"].as_u64().unwrap()).collect();
+    assert_eq!(ranks, [1, 2, 3, 1, 1, 2, 3]);
+    assert_eq!([&rows[0], &rows[3], &rows[4]].map(|row| &row["output"]), ["abc", "", "hgfed"]);
+    for row in rows.iter().filter(|row| row["finished"] == true && row["output"] != "") {
+        let length = row["output"].as_str().unwrap().chars().count() + 1;
+        let [score, ranking] = ["score", "ranking"].map(|key| row[key].as_f64().unwrap());
+        assert!((ranking - score / length as f64).abs() < 1e-9, "{row}");
+    }
+    assert!(rows[0]["ranking"].as_f64() > rows[1]["ranking"].as_f64(), "the best first");
+    // Only the best is held against the reference.
+    let summary: Value = serde_json::from_str(&scene.text("s.json")).unwrap();
+    assert_eq!(
+        (&summary["rows"], &summary["outputs"], &summary["exact_match"]),
+        (&json!(3), &json!(7), &json!(2.0 / 3.0))
+    );
+    assert_eq!(finished.stderr.matches("->").count(), 3, "{}", finished.stderr);
+
+    let text = decode("csv", &[]).stdout;
+    let rows = table(&text);
+    assert_eq!(rows[0], ["source", "reference", "rank", "output", "score", "ranking", "finished"]);
+    assert_eq!((rows.len(), &rows[1][..4]), (8, &["abc", "abc", "1", "abc"].map(String::from)[..]));
+    let one = scene.decode(&["--input", "in.csv", "--format", "csv", "--beam", "4"], "").succeeded().stdout;
+    assert_eq!(table(&one)[0], ["source", "reference", "output", "score", "finished"]);
+}
+
+#[test]
+fn text_has_a_line_for_a_row_and_no_more() {
+    Scene::trained().decode(&THREE, "ab\n").refused(
+        2,
+        "error: text has one line for each row, but `decoding.n_best` asks for 3 outputs of each\n\
+         hint: say --format csv or --format jsonl, or --set decoding.n_best=1",
+    );
+}
+
+#[test]
+fn samples_are_as_many_as_asked_for_and_what_a_search_lacks_is_said() {
+    let scene = Scene::trained();
+    let decode = |more: &[&str]| scene.decode(&[&["--format", "jsonl"], more].concat(), "abc\n").succeeded();
+    let samples = decode(&["--set", "decoding.sampling={}", "--set", "decoding.n_best=5"]);
+    assert_eq!(objects(&samples.stdout).len(), 5);
+    // Groups that do not avoid each other find the same.
+    let groups = ["--set", "decoding.beam_groups=4", "--set", "decoding.diversity_strength=0.0"];
+    let few = decode(&[&THREE[..], &groups].concat());
+    assert_eq!(objects(&few.stdout).len(), 1);
+    let note = "note: 1 rows have fewer outputs than `decoding.n_best`: the search found no more\n";
+    assert_eq!(few.stderr, note);
+}
+
+#[test]
+fn wherever_it_is_torn_a_group_is_begun_anew_and_rows_of_the_input_are_counted() {
+    let scene = Scene::trained();
+    let mut rows = words(9);
+    // A row of one output, a row that is skipped, and one with line breaks and quotes.
+    rows[2] = String::new();
+    rows[5] = "\"a\"".repeat(300);
+    rows[7] = "ab\"\"cd".into();
+    scene.write("rows.txt", lines(&rows));
+    for format in ["csv", "jsonl"] {
+        let out = format!("out.{format}");
+        let arguments = ["--input", "rows.txt", "--on-error", "skip", "--shard", "1/1", "--output", &out];
+        let arguments = [&THREE[..], &arguments].concat();
+        scene.decode(&arguments, "").succeeded();
+        let whole = scene.read(&out);
+        let cuts =
+            [0, 10, whole.len() / 5, whole.len() / 2, whole.len() * 4 / 5, whole.len() - 1, whole.len()];
+        for cut in cuts {
+            scene.write(&out, &whole[..cut]);
+            scene.decode(&[&arguments[..], &["--resume"]].concat(), "").succeeded();
+            assert!(scene.read(&out) == whole, "{format}, cut behind byte {cut}:\n{}", scene.text(&out));
+        }
+        assert_eq!(scene.text(&out).matches("hint").count(), 0);
+    }
+    let shard =
+        [&THREE[..], &["--input", "rows.txt", "--on-error", "skip", "--format", "jsonl", "--shard", "2/4"]];
+    let rows = objects(&scene.decode(&shard.concat(), "").succeeded().stdout);
+    let numbers: Vec<(u64, u64)> =
+        rows.iter().map(|row| (row["row"].as_u64().unwrap(), row["rank"].as_u64().unwrap())).collect();
+    assert_eq!(numbers, [(2, 1), (2, 2), (2, 3), (6, 1)], "the sixth is too long");
+}

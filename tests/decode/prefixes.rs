@@ -1,0 +1,92 @@
+//! What outputs are made to begin with.
+
+use serde_json::{Value, json};
+
+use super::{lines, objects};
+use crate::support::run::{Scene, words};
+
+#[test]
+fn an_output_begins_with_what_it_is_told_to() {
+    let scene = Scene::trained();
+    let sources = words(20);
+    let plain = scene.decode(&[], &lines(&sources)).succeeded().stdout;
+    for search in [&["--beam", "1"][..], &["--beam", "4"], &["--set", "decoding.sampling={}"]] {
+        let begun =
+            scene.decode(&[search, &["--prefix", "ha"]].concat(), &lines(&sources)).succeeded().stdout;
+        assert!(begun.lines().all(|line| line.starts_with("ha")), "{begun}");
+        assert_eq!(begun.lines().count(), 20);
+    }
+    // What it would have said anyway changes nothing, and white space around it neither.
+    let score = |more: &[&str]| {
+        objects(&scene.decode(&[&["--format", "jsonl"], more].concat(), "abc\n").succeeded().stdout)
+    };
+    assert_eq!(score(&["--prefix", " ab "]), score(&[]));
+    assert_eq!(scene.decode(&["--prefix", ""], &lines(&sources)).succeeded().stdout, plain);
+    // The model is not asked for an empty source.
+    let finished = scene.decode(&["--prefix", "ha"], "ab\n\n").succeeded();
+    assert_eq!(finished.stdout.lines().nth(1), Some(""));
+    assert!(finished.stderr.contains("1 sources are empty, and so are their outputs"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_column_has_what_each_output_begins_with() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "source,begin\nabc,ca\nabc,\nhgf,h\n");
+    scene.write("in.tsv", "begin\tsource\nca\tabc\n\tabc\nh\thgf\n");
+    scene.write(
+        "in.jsonl",
+        "{\"source\":\"abc\",\"begin\":\"ca\"}\n{\"source\":\"abc\",\"begin\":null}\n{\"source\":\"hgf\",\"begin\":\"h\"}\n",
+    );
+    for input in ["in.csv", "in.tsv", "in.jsonl"] {
+        let arguments = ["--input", input, "--prefix-column", "begin"];
+        let outputs = scene.decode(&arguments, "").succeeded().stdout;
+        let outputs: Vec<&str> = outputs.lines().collect();
+        assert!(outputs[0].starts_with("ca"), "{input}: {outputs:?}");
+        assert_eq!(outputs[1..], ["abc", "hgf"], "{input}");
+    }
+    scene.decode(&["--prefix-column", "begin"], "abc\n").refused(
+        2,
+        "error: --prefix-column is for tables, but the input is text with a source a line\n\
+         hint: name a .csv, .tsv or .jsonl file with --input",
+    );
+    scene.decode(&["--input", "in.csv", "--prefix-column", "begins"], "").refused(
+        2,
+        "error: in.csv:1: there must be a column `begins`, but there are `source`, `begin`\n\
+         hint: did you mean `begin`? `--prefix-column` names the column",
+    );
+    let both = scene.decode(&["--input", "in.csv", "--prefix-column", "begin", "--prefix", "a"], "");
+    assert!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{}", both.stderr);
+}
+
+#[test]
+fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
+    let scene = Scene::trained();
+    scene.write("in.csv", "source,begin\nab,a\ncd,xcy\nef,\nab,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\ngh,g\n");
+    let arguments = ["--input", "in.csv", "--prefix-column", "begin"];
+    let finished = scene.decode(&arguments, "");
+    assert_eq!((finished.code, finished.stdout.lines().count()), (Some(2), 1));
+    assert_eq!(
+        finished.stderr,
+        "error: in.csv:3: a prefix must be spelled with the target's vocabulary, but it lacks 2 symbols of `xcy`\n"
+    );
+    let skip = ["--on-error", "skip", "--format", "jsonl"];
+    let finished = scene.decode(&[&arguments[..], &skip].concat(), "").succeeded();
+    let rows = objects(&finished.stdout);
+    let outputs: Vec<&Value> = rows.iter().map(|row| &row["output"]).collect();
+    assert_eq!(outputs[1..4], [&json!(""), &json!("ef"), &json!("")]);
+    assert!(rows[0]["output"].as_str().unwrap().starts_with('a') && rows[4]["error"].is_null());
+    assert_eq!(
+        rows[3]["error"],
+        "in.csv:5: a prefix must not be longer than its output, which may have 8 tokens, but it has 30"
+    );
+    assert!(finished.stderr.contains("note: 2 rows were skipped"), "{}", finished.stderr);
+    // With --prefix it is the same, and a prefix as long as the output is cut off there.
+    let limited = ["--prefix", "ab", "--format", "jsonl", "--set"];
+    let row = scene.decode(&[&limited[..], &["decoding.max_length=2"]].concat(), "cd\n").succeeded().stdout;
+    assert_eq!((&objects(&row)[0]["output"], &objects(&row)[0]["finished"]), (&json!("ab"), &json!(false)));
+    scene.decode(&[&limited[..], &["decoding.max_length=1"]].concat(), "cd\n").refused(
+        2,
+        "error: <stdin>:1: a prefix must not be longer than its output, which may have 1 tokens, but it has 2\n\
+         hint: allow more with --set decoding.max_length=N",
+    );
+}

@@ -1,0 +1,91 @@
+//! `seqloom decode --verify`: what it tries, and that it finds what is off.
+
+use seqloom::checkpoint::model_file;
+
+use crate::support::run::Scene;
+
+#[test]
+fn a_sound_model_holds_and_each_check_is_a_line() {
+    let scene = Scene::trained();
+    let finished = scene.decode(&["--input", "valid.csv", "--beam", "3", "--verify", "20"], "").succeeded();
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    assert!(lines[0].starts_with("20 rows; Cpu, "), "{}", finished.stdout);
+    assert_eq!(lines.last(), Some(&"all 10 checks hold, to 1e-4"));
+    assert!(lines[1..11].iter().all(|line| line.starts_with("ok  ")), "{}", finished.stdout);
+    for what in [
+        "ok        a beam of 3, batches of 1 against one of 20: 0 of 20 outputs differ, their scores by at most 0.0e0",
+        "a beam of 3, batches of 1 against shuffled ones of 7: ",
+        "a beam of 3, batches of 1 against up to 64 on all cores: ",
+        "a beam of 3, tokens step by step against all at once: 20 outputs, at most ",
+        "a beam of 3, scores of the search against those of the outputs: 20 outputs, at most ",
+        "samples with seed 1, batches of 1 against one of 20: 0 of 20 outputs differ",
+    ] {
+        assert!(finished.stdout.contains(what), "no {what:?} in\n{}", finished.stdout);
+    }
+    assert_eq!(finished.stderr, "");
+    // All rows of a shorter input, from standard input, with a prefix, of which some cannot be asked.
+    let finished = scene.decode(&["--prefix", "a", "--verify"], "ab\n\ncd\n").succeeded();
+    assert!(finished.stdout.starts_with("3 rows, of which 1 are empty or skipped; "), "{}", finished.stdout);
+}
+
+#[test]
+fn weights_of_fewer_bits_are_reported_and_are_no_fault() {
+    let scene = Scene::trained();
+    for weights in ["int8", "bf16"] {
+        let setting = format!("decoding.weights={weights}");
+        let arguments = ["--input", "valid.csv", "--verify", "8", "--set", &setting];
+        let finished = scene.decode(&arguments, "").succeeded();
+        let reported: Vec<&str> =
+            finished.stdout.lines().filter(|line| line.starts_with("reported  ")).collect();
+        assert_eq!(reported.len(), 2, "{}", finished.stdout);
+        assert!(
+            reported[0]
+                .to_lowercase()
+                .contains(&format!("greedy search, weights in {weights} against f32: "))
+        );
+    }
+    let arguments = ["--input", "valid.csv", "--verify", "8", "--set", "runtime.precision=bf16"];
+    let finished = scene.decode(&arguments, "").succeeded();
+    assert!(finished.stdout.contains("reported  greedy search, tokens step by step"), "{}", finished.stdout);
+}
+
+/// With logits this large, f32 has few digits left behind the point.
+#[test]
+fn what_is_off_is_named_and_the_command_fails() {
+    let scene = Scene::trained();
+    let best = scene.path(scene.checkpoint("runs/copy", "best")).join("model.safetensors");
+    let (header, mut weights) = model_file::read(&best).unwrap();
+    for (name, weight) in weights.iter_mut().filter(|(name, _)| name.starts_with("decoder.norm")) {
+        assert!(name.starts_with("decoder.norm."));
+        *weight = &*weight * 1e4;
+    }
+    scene.write("large.safetensors", header.to_bytes(&weights).unwrap());
+    let search = ["--beam", "4", "--set", "decoding.n_best=4", "--verify", "20"];
+    let finished =
+        scene.seqloom(&[&["decode", "large.safetensors", "--input", "valid.csv"][..], &search].concat());
+    assert_eq!(finished.code, Some(1), "{}", finished.stdout);
+    assert!(finished.stdout.contains("OFF       a beam of 4, tokens step by step"), "{}", finished.stdout);
+    assert!(
+        finished.stderr.contains("checks are off by more than 1e-4: a beam of 4, "),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn what_cannot_be_verified_is_refused() {
+    let scene = Scene::trained();
+    scene.decode(&["--verify"], "\n\n").refused(
+        2,
+        "error: there must be a row to try, but all are empty or skipped\nhint: name other rows with --input",
+    );
+    for more in [&["--output", "a.txt"][..], &["--resume"], &["--summary", "s.json"], &["--shard", "1/2"]] {
+        let finished = scene.decode(&[&["--verify"], more].concat(), "ab\n");
+        assert!(
+            finished.code == Some(2) && finished.stderr.contains("cannot be used with"),
+            "{}",
+            finished.stderr
+        );
+    }
+    assert_eq!(scene.decode(&["--verify", "0"], "ab\n").code, Some(2));
+}

@@ -1,0 +1,96 @@
+//! What a source is decoded to does not depend on the batch, in any experiment of configs/: its own kind of network and its
+//! own tokenizers, small, with random weights, over pairs that are made up here.
+
+use std::sync::Arc;
+
+use seqloom::config::Experiment;
+use seqloom::data::dataset::Tokenizers;
+use seqloom::data::pairs::{Pair, Place};
+use seqloom::decoder::loaded::build;
+use seqloom::decoding::decoder::ModelStepper;
+use seqloom::decoding::jobs::{Request, decode_n_best};
+use seqloom::decoding::rules::Rules;
+use seqloom::decoding::search::Hypothesis;
+use seqloom::decoding::workers::decode_on_all_cores;
+use seqloom::decoding::{DecodingConfig, SamplingConfig};
+use seqloom::model::Weights;
+use seqloom::model::params::Params;
+use tch::Device;
+
+use super::configs;
+use crate::support::run::words;
+
+/// What a config says of its network stays, but for its size.
+const SMALL: [&str; 5] = [
+    "model.transformer.width=32",
+    "model.transformer.heads=2",
+    "model.transformer.feed_forward=48",
+    "model.transformer.encoder_layers=2",
+    "model.transformer.decoder_layers=2",
+];
+
+/// As many rows as 100, of one to six words.
+const ROWS: usize = 100;
+
+fn pairs() -> Vec<Pair> {
+    let words = words(ROWS + 6);
+    let text = |n: usize, shift: usize| words[n..n + 1 + (n + shift) % 6].join(" ");
+    let place = |n: usize| Place { file: Arc::from(std::path::Path::new("made up")), line: n as u64 };
+    (0..ROWS).map(|n| Pair { source: text(n, 0), target: text(n, 2), place: place(n) }).collect()
+}
+
+/// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about as
+/// likely, and the sources as its tokenizer cuts them.
+fn model(experiment: &Experiment) -> (ModelStepper, Vec<Vec<i64>>) {
+    let pairs = pairs();
+    let tokenizers = Tokenizers::train(&experiment.data, &pairs).unwrap();
+    let mut params = Params::new(Device::Cpu, experiment.seed);
+    let network = build(experiment, &tokenizers, &mut params);
+    tch::no_grad(|| params.iter().for_each(|param| drop(param.tensor.shallow_clone().g_mul_scalar_(2.0))));
+    let sources = pairs.iter().map(|pair| tokenizers.source.encode(&pair.source).ids).collect();
+    (ModelStepper::new(&network, Weights::F32), sources)
+}
+
+/// Greedy search, a beam, and samples; the rest is what the config says, within a few tokens.
+fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
+    let own = &experiment.decoding;
+    let greedy = DecodingConfig { beam: 1, max_length_factor: 0.2, max_length_offset: 3, ..own.clone() };
+    let beam = DecodingConfig { beam: 4, n_best: 2, ..greedy.clone() };
+    let sampling = DecodingConfig { sampling: Some(SamplingConfig::default()), ..greedy.clone() };
+    [greedy, beam, sampling]
+}
+
+fn check(name: &str, stepper: &ModelStepper, sources: &[Vec<i64>], config: &DecodingConfig) {
+    let decode = |order: &[usize], batch_size: usize, on_all_cores: bool| -> Vec<Vec<Hypothesis>> {
+        let requests: Vec<Request> =
+            order.iter().map(|&row| Request { source: &sources[row], prefix: &[] }).collect();
+        let rules = Rules { batch_size, ..Rules::new(config, |_| Vec::new()) };
+        let found = match on_all_cores {
+            true => decode_on_all_cores(stepper, &requests, &rules),
+            false => decode_n_best(stepper, &requests, &rules),
+        };
+        let mut all = vec![Vec::new(); sources.len()];
+        order.iter().zip(found.unwrap()).for_each(|(&row, list)| all[row] = list);
+        all
+    };
+    let forwards: Vec<usize> = (0..sources.len()).collect();
+    let shuffled: Vec<usize> = forwards.iter().map(|row| row * 37 % sources.len()).collect();
+    let alone = decode(&forwards, 1, false);
+    assert!(alone.iter().any(|list| list[0].tokens != alone[0][0].tokens), "{name}: all say the same");
+    for (order, batch_size) in [(&forwards, 2), (&shuffled, 7), (&forwards, 64), (&shuffled, 64)] {
+        assert!(decode(order, batch_size, false) == alone, "{name}, batches of {batch_size}: {config:?}");
+    }
+    assert!(decode(&shuffled, 64, true) == alone, "{name}, on all cores: {config:?}");
+}
+
+/// Texts and scores, to the last bit.
+#[test]
+fn outputs_do_not_depend_on_the_batch_in_any_experiment() {
+    for path in configs() {
+        let experiment = Experiment::load(&path, &SMALL.map(String::from)).unwrap();
+        let (stepper, sources) = model(&experiment);
+        for config in searches(&experiment) {
+            check(&experiment.name, &stepper, &sources, &config);
+        }
+    }
+}
