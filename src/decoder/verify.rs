@@ -52,12 +52,13 @@ pub fn verify(
     requests: &[Request],
     mut report: impl FnMut(Check) -> Result<()>,
 ) -> Result<()> {
+    let exact = model.members().all(|one| one.weights == Weights::F32);
+    let unrounded = (!exact).then(|| model.stepper_with(Some(Weights::F32)));
+    let plain = unrounded.as_ref().unwrap_or_else(|| model.stepper());
     for (name, rules) in searches(model) {
         let alone = batches(model, requests, &name, &rules, &mut report)?;
-        let exact = model.members().all(|one| one.weights == Weights::F32);
-        let plain = model.stepper_with(Some(Weights::F32));
-        let found = if exact { alone.clone() } else { decode_on_all_cores(&plain, requests, &rules)? };
-        for check in forced(model, &plain, requests, &name, &found)? {
+        let found = if exact { alone.clone() } else { decode_on_all_cores(plain, requests, &rules)? };
+        for check in forced(model, plain, requests, &name, &found)? {
             report(check)?;
         }
         if !exact {

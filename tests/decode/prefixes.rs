@@ -90,3 +90,17 @@ fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
          hint: allow more with --set decoding.max_length=N",
     );
 }
+
+#[test]
+fn each_kind_of_tokenizer_spells_prefixes() {
+    let scene = Scene::trained();
+    let words = words(2).join(" ");
+    for kind in ["data.target.words={}", "data.target.bpe={ vocabulary = 40 }"] {
+        let arguments = ["--out", "runs/begun", "--set", "training.steps=1", "--set", kind];
+        scene.train(&arguments).succeeded();
+        let arguments = ["decode", "runs/begun", "--prefix", &words, "--set", "decoding.max_length=20"];
+        let outputs = scene.fed(&arguments, b"ab\nhgfed\n").succeeded().stdout;
+        assert!(outputs.lines().all(|line| line.starts_with(&words)), "{kind}: {outputs}");
+        std::fs::remove_dir_all(scene.path("runs/begun")).unwrap();
+    }
+}

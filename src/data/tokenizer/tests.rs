@@ -271,3 +271,26 @@ fn an_output_is_right_however_it_is_cut_and_never_where_a_symbol_is_unknown() {
     assert!(!tokenizer.same_text(&[a], &[b]));
     assert!(!tokenizer.same_text(&[UNK], &[UNK]));
 }
+
+#[test]
+fn the_first_difference_of_two_tokenizers_is_found() {
+    let read = |json: String| Tokenizer::from_json(&serde_json::from_str(&json).unwrap()).unwrap();
+    let of = |kind: &str, tokens: &str| {
+        let specials = r#""<pad>","<unk>","<bos>","<eos>""#;
+        read(format!(r#"{{"kind":"{kind}","tokens":[{specials},{tokens}}}"#))
+    };
+    let found = |one: &Tokenizer, other: &Tokenizer| {
+        let (what, [one, other]) = one.difference(other)?;
+        Some(format!("{what}: {one}, {other}"))
+    };
+    let ab = of("characters", r#""a","b"]"#);
+    assert_eq!(found(&ab, &ab.clone()), None);
+    assert_eq!(found(&ab, &of("words", r#""a","b"]"#)).unwrap(), "kind: characters, words");
+    assert_eq!(found(&ab, &of("characters", r#""b","a"]"#)).unwrap(), r#"token 4: "a", "b""#);
+    assert_eq!(found(&ab, &of("characters", r#""a"]"#)).unwrap(), r#"token 5: "b", missing"#);
+    assert_eq!(found(&of("characters", r#""a"]"#), &ab).unwrap(), r#"token 5: missing, "b""#);
+    let merged = |merges: &str| of("bpe", &format!(r#""a","b","ab","ba"],"merges":[{merges}]"#));
+    let one = merged(r#""a b","b a""#);
+    assert_eq!(found(&one, &one.clone()), None);
+    assert_eq!(found(&one, &merged(r#""b a","a b""#)).unwrap(), r#"merge 0: "a" + "b", "b" + "a""#);
+}
