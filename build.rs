@@ -65,7 +65,7 @@ fn compile_shim(root: &Path) {
             .flag_if_supported("-Wno-psabi") // wide vectors are never arguments of a call
             .compile(name);
     };
-    // Products are fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
-    compile(&["product"], "fast", "seqloom_shim_products");
-    compile(&["attend", "dropout", "loss", "optimizer", "softmax", "system"], "off", "seqloom_shim");
+    // Decoding is fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
+    compile(&["attend", "product"], "fast", "seqloom_shim_decoding");
+    compile(&["dropout", "loss", "optimizer", "softmax", "system"], "off", "seqloom_shim");
 }

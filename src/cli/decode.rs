@@ -35,7 +35,7 @@ use crate::training::report::talk;
   seqloom decode runs/dates --input words.txt --verify
 
 Four jobs with --shard 1/4 to 4/4 share an input; their text outputs are put together again by
-  paste -d '\\n' out.1.txt out.2.txt out.3.txt out.4.txt | head -n \"$(wc -l < words.txt)\"
+  paste -d '\\n' out.1.txt out.2.txt out.3.txt out.4.txt | head -n \"$(grep -c '' words.txt)\"
 and CSV and JSON Lines have the row's number in the input in a column `row`.")]
 pub struct DecodeArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors

@@ -7,7 +7,7 @@
 use tch::{Device, Tensor};
 
 use super::attention::{over_slots, within_sequences};
-use super::layers::{FeedForward, Norm};
+use super::layers::{FeedForward, Norm, activated};
 use super::positions::PositionTable;
 use super::product::{Product, Weights};
 use super::slots::Slots;
@@ -347,13 +347,11 @@ impl FeedForwardBlock {
 
     fn around(&self, x: &Tensor) -> Tensor {
         self.norm.around(x, |x, residual| {
-            let inner = self.inner.forward(x, self.activation == Activation::Relu, None); // (R, F)
-            let active = match (self.activation, &self.gate) {
-                (Activation::Swiglu, Some(gate)) => gate.forward(x, false, None).silu() * inner,
-                (Activation::Gelu, _) => inner.gelu("none"),
-                (Activation::Silu | Activation::Swiglu, _) => inner.silu(),
-                (Activation::Relu, _) => inner,
-            };
+            // ReLU is done by the product itself.
+            let relu = self.activation == Activation::Relu;
+            let inner = self.inner.forward(x, relu, None); // (R, F)
+            let gate = self.gate.as_ref().map(|gate| gate.forward(x, false, None)); // (R, F)
+            let active = if relu { inner } else { activated(self.activation, inner, gate) };
             self.outer.forward(&active, false, Some(residual))
         })
     }

@@ -156,6 +156,19 @@ impl Norm {
     }
 }
 
+/// activation(inner); `swiglu` is silu(gate) * inner.
+///
+/// # Shapes
+/// any, and the same for `gate`
+pub(super) fn activated(activation: Activation, inner: Tensor, gate: Option<Tensor>) -> Tensor {
+    match (activation, gate) {
+        (Activation::Swiglu, Some(gate)) => gate.silu() * inner,
+        (Activation::Gelu, _) => inner.gelu("none"),
+        (Activation::Silu | Activation::Swiglu, _) => inner.silu(),
+        (Activation::Relu, _) => inner.relu(),
+    }
+}
+
 /// outer(activation(inner(x))), with dropout inside; `swiglu` is outer(silu(gate(x)) * inner(x)).
 #[derive(Debug)]
 pub struct FeedForward {
@@ -185,13 +198,8 @@ impl FeedForward {
     /// # Shapes
     /// (B, T, D) to (B, T, D)
     pub fn forward(&self, x: &Tensor, noise: Option<&Noise>) -> Tensor {
-        let inner = self.inner.forward(x); // (B, T, F)
-        let active = match (self.activation, &self.gate) {
-            (Activation::Swiglu, Some(gate)) => gate.forward(x).silu() * inner,
-            (Activation::Gelu, _) => inner.gelu("none"),
-            (Activation::Silu | Activation::Swiglu, _) => inner.silu(),
-            (Activation::Relu, _) => inner.relu(),
-        };
+        let gate = self.gate.as_ref().map(|gate| gate.forward(x)); // (B, T, F)
+        let active = activated(self.activation, self.inner.forward(x), gate); // (B, T, F)
         self.outer.forward(&dropout(active, None, self.dropout, noise))
     }
 }

@@ -8,6 +8,7 @@
 //   f32   as they are
 //   bf16  half the memory, rounded; they become f32 again in a register, by a shift, so inputs and sums stay f32
 //   int8  a scale for each output; each row of inputs is rounded to 8 bits by its own largest number, and sums are exact
+#include "instructions.h"
 #include "softmax.h"
 
 #include <ATen/Parallel.h>
@@ -19,12 +20,6 @@
 #include <cstring>
 #include <memory>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-#define X86 1
-#endif
-#define INLINE inline __attribute__((always_inline))
-
 namespace {
 
 enum Kind : int { F32 = 0, BF16 = 1, INT8 = 2 };
@@ -35,15 +30,6 @@ constexpr int64_t QUAD = 4;
 constexpr int32_t MIDDLE = 128;
 // Rows that go through all panels together, so that they stay in the cache.
 constexpr int64_t ROWS_TOGETHER = 252;
-
-// The widest vectors of this machine, in floats.
-int widest() {
-#ifdef X86
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) return 16;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 8;
-#endif
-  return 4;
-}
 
 struct Packed {
   int kind, lanes;
@@ -122,7 +108,7 @@ INLINE void tile_of(int rows, const float* x, int64_t inputs, const Weight* w, f
   }
 }
 
-#ifdef X86
+#ifdef SEQLOOM_X86
 template <int ROWS>
 INLINE __attribute__((target("avx512f,avx512bw,avx512vnni"))) void quad_tile(const uint8_t* x, int64_t depth,
                                                                              const int8_t* w, int32_t* out) {
@@ -174,11 +160,18 @@ EVERY_X86 void quads_anywhere(int rows, int64_t panel, const uint8_t* x, int64_t
 
 // A row of inputs as 8 bits around MIDDLE; what one of them is worth.
 EVERY_X86 float quantised(const float* x, int64_t inputs, uint8_t* out) {
-  float largest = 0.0f;
-  for (int64_t k = 0; k < inputs; ++k) {
-    const float size = std::fabs(x[k]);
-    largest = largest > size ? largest : size;
+  // Side by side, for a largest number is not to be had in vectors otherwise.
+  constexpr int64_t LANES = 16;
+  float most[LANES] = {};
+  const int64_t even = inputs - inputs % LANES;
+  for (int64_t k = 0; k < even; k += LANES) {
+    for (int64_t lane = 0; lane < LANES; ++lane) {
+      const float size = std::fabs(x[k + lane]);
+      most[lane] = most[lane] > size ? most[lane] : size;
+    }
   }
+  for (int64_t k = even; k < inputs; ++k) most[0] = std::max(most[0], std::fabs(x[k]));
+  const float largest = *std::max_element(most, most + LANES);
   const float scale = largest > 0.0f ? 127.0f / largest : 0.0f;
   for (int64_t k = 0; k < inputs; ++k) {
     out[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(x[k] * scale)) + MIDDLE);
@@ -253,46 +246,57 @@ INLINE void floats(const Rows& rows, int64_t first, int64_t last, int64_t begin,
       floats<lanes, uint32_t>(rows, first, last, begin, end);                                                \
     }                                                                                                        \
   }
-#ifdef X86
+#ifdef SEQLOOM_X86
 FLOATS(floats_512, __attribute__((target("avx512f,avx512bw"))), 16)
 FLOATS(floats_256, __attribute__((target("avx2,fma"))), 8)
 #endif
 FLOATS(floats_anywhere, , 4)
 
-void bytes(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
+template <typename Quads>
+INLINE void bytes(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end, Quads quads) {
   const Packed& packed = rows.packed;
   const int64_t depth = packed.depth(), width = packed.panel();
   const auto* weights = reinterpret_cast<const int8_t*>(packed.weights.const_data_ptr<uint8_t>());
   constexpr int MOST = 14;
   int32_t whole[MOST * 32];
   float sums[MOST * 32];
-  tiles(rows, first, last, begin, end, MOST, sums, [&](int64_t row, int count, int64_t panel, float* out) {
-    const uint8_t* x = rows.quantised + row * depth;
-    const int8_t* w = weights + panel * width * depth;
-#ifdef X86
-    static const bool fast = __builtin_cpu_supports("avx512vnni");
-    if (fast && packed.lanes == 16) {
-      quads_512(count, x, depth, w, whole);
-    } else {
-      quads_anywhere(count, width, x, depth, w, whole);
-    }
-#else
-    quads_anywhere(count, width, x, depth, w, whole);
+  tiles(rows, first, last, begin, end, MOST, sums,
+        [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
+          quads(count, width, rows.quantised + row * depth, depth, weights + panel * width * depth, whole);
+          const float* scales = packed.scales.data() + panel * width;
+          const int32_t* offsets = packed.offsets.data() + panel * width;
+          for (int n = 0; n < count; ++n) {
+            const float unit = rows.units[row + n];
+            const int32_t* from = whole + n * width;
+            float* to = out + n * width;
+            for (int64_t at = 0; at < width; ++at) {
+              to[at] = static_cast<float>(from[at] - offsets[at]) * (unit * scales[at]);
+            }
+          }
+        });
+}
+
+#ifdef SEQLOOM_X86
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) void bytes_512(const Rows& rows, int64_t first, int64_t last,
+                                                                      int64_t begin, int64_t end) {
+  bytes(rows, first, last, begin, end,
+        [](int count, int64_t, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+          quads_512(count, x, depth, w, out);
+        });
+}
 #endif
-    const float* scales = packed.scales.data() + panel * width;
-    const int32_t* offsets = packed.offsets.data() + panel * width;
-    for (int n = 0; n < count; ++n) {
-      const float unit = rows.units[row + n];
-      for (int64_t at = 0; at < width; ++at) {
-        out[n * width + at] = static_cast<float>(whole[n * width + at] - offsets[at]) * (unit * scales[at]);
-      }
-    }
-  });
+
+void bytes_anywhere(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
+  bytes(rows, first, last, begin, end, quads_anywhere);
 }
 
 void multiply(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
-  if (rows.packed.kind == INT8) return bytes(rows, first, last, begin, end);
-#ifdef X86
+#ifdef SEQLOOM_X86
+  static const bool fast = __builtin_cpu_supports("avx512vnni");
+  if (rows.packed.kind == INT8 && fast && rows.packed.lanes == 16) return bytes_512(rows, first, last, begin, end);
+#endif
+  if (rows.packed.kind == INT8) return bytes_anywhere(rows, first, last, begin, end);
+#ifdef SEQLOOM_X86
   if (rows.packed.lanes == 16) return floats_512(rows, first, last, begin, end);
   if (rows.packed.lanes == 8) return floats_256(rows, first, last, begin, end);
 #endif
@@ -330,7 +334,7 @@ void pack_into(Packed& packed, const float* w) {
 std::unique_ptr<Packed> pack(const at::Tensor& weight, const at::Tensor* bias, int kind, int lanes) {
   auto packed = std::make_unique<Packed>();
   packed->kind = kind;
-  packed->lanes = lanes > 0 ? std::min(lanes, widest()) : widest();
+  packed->lanes = lanes > 0 ? std::min(lanes, seqloom::widest()) : seqloom::widest();
   packed->outputs = weight.size(0);
   packed->inputs = weight.size(1);
   const int64_t room = packed->panels() * packed->panel(), size = kind == F32 ? 4 : kind == BF16 ? 2 : 1;

@@ -1,0 +1,292 @@
+//! Decoding speed, latency and memory against CTranslate2, PyTorch and JoeyNMT: one model, one file, in turn, in one run.
+//!
+//! ```text
+//! cargo bench --bench decoding -- --model MODEL.safetensors --input TEST.csv --python PATH_TO_A_PYTHON [--joeynmt]
+//! ```
+//!
+//! The python needs what the scripts in benches/peers/ name; they turn seqloom's own model file into each side's form. Each
+//! side runs in a process of its own, loads, warms up, and then decodes the whole file; loading is not timed, nor is
+//! tokenizing, but for ours. How many sentences go together is chosen for each side by a try before the rounds. The sides
+//! take turns, and medians are compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode the
+//! same.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Parser;
+use seqloom::Decoder;
+use seqloom::data::pairs::Sources;
+use seqloom::error::Result;
+use seqloom::runtime::memory;
+use seqloom::training::clock::Since;
+use serde_json::{Value, json};
+
+/// Sentences of a batch that are tried.
+const ROWS: [usize; 3] = [32, 64, 128];
+
+#[derive(Parser)]
+struct Args {
+    /// A trained seqloom model
+    #[arg(long)]
+    model: PathBuf,
+    /// A CSV file with the columns that the model was trained on
+    #[arg(long, default_value = "data/multi30k/test_2016.csv")]
+    input: PathBuf,
+    /// A Python with what the scripts in benches/peers/ need
+    #[arg(long, default_value = "python3")]
+    python: String,
+    /// Takes JoeyNMT in as well, which takes minutes
+    #[arg(long)]
+    joeynmt: bool,
+    /// How often each side runs
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Beam widths
+    #[arg(long, value_delimiter = ',', default_value = "1,5")]
+    beams: Vec<usize>,
+    /// Sentences that are decoded one at a time for the latency
+    #[arg(long, default_value_t = 50)]
+    latency: usize,
+    /// CPU threads of all sides
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Runs our side once and prints what it measured: f32, bf16 or int8
+    #[arg(long, hide = true)]
+    ours: Option<String>,
+    /// Sentences of a batch of our side
+    #[arg(long, hide = true, default_value_t = 64)]
+    rows: usize,
+    /// Where our side writes its outputs
+    #[arg(long, hide = true)]
+    output: Option<PathBuf>,
+    /// cargo says this to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// One run of a side.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
+    beam: usize,
+    rows: usize,
+    latency: usize,
+    output: &'a Path,
+}
+
+/// Who takes part.
+struct Side {
+    name: &'static str,
+    /// The number of the side of ours that it is held against.
+    against: usize,
+    rows: &'static [usize],
+    command: fn(&Args, Turn) -> Command,
+}
+
+fn main() {
+    let args = Args::parse();
+    if let Some(weights) = &args.ours {
+        println!("{}", ours(&args, weights).unwrap_or_else(|error| panic!("{error}")));
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for &beam in &args.beams {
+        compare(&args, beam, folder.path());
+    }
+}
+
+fn sides(args: &Args) -> Vec<Side> {
+    let mut sides = vec![
+        Side {
+            name: "seqloom f32",
+            against: 0,
+            rows: &ROWS,
+            command: |args, turn| run_ours(args, turn, "f32"),
+        },
+        Side {
+            name: "seqloom int8",
+            against: 1,
+            rows: &ROWS,
+            command: |args, turn| run_ours(args, turn, "int8"),
+        },
+        Side {
+            name: "CTranslate2 f32",
+            against: 0,
+            rows: &ROWS,
+            command: |args, turn| run_ctranslate2(args, turn, "float32"),
+        },
+        Side {
+            name: "CTranslate2 int8",
+            against: 1,
+            rows: &ROWS,
+            command: |args, turn| run_ctranslate2(args, turn, "int8"),
+        },
+        Side { name: "PyTorch", against: 0, rows: &ROWS, command: run_pytorch },
+    ];
+    if args.joeynmt {
+        // A try of it takes minutes, and 64 is its own default.
+        sides.push(Side { name: "JoeyNMT", against: 0, rows: &[64], command: run_joeynmt });
+    }
+    sides
+}
+
+/// All rounds with one beam width.
+fn compare(args: &Args, beam: usize, folder: &Path) {
+    let sides = sides(args);
+    let outputs: Vec<PathBuf> = (0..sides.len()).map(|n| folder.join(format!("{beam}-{n}.txt"))).collect();
+    let turn = |n: usize, rows, latency| Turn { beam, rows, latency, output: &outputs[n] };
+    let rows: Vec<usize> = (0..sides.len())
+        .map(|n| {
+            let speed = |rows| match sides[n].rows {
+                [_] => 0.0,
+                _ => number(&output((sides[n].command)(args, turn(n, rows, 0))), "sentences_per_s"),
+            };
+            let tried: Vec<(usize, f64)> = sides[n].rows.iter().map(|&rows| (rows, speed(rows))).collect();
+            eprintln!("beam {beam}: {}: sentences of a batch and sentences/s: {tried:?}", sides[n].name);
+            tried.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(64, |best| best.0)
+        })
+        .collect();
+    let mut measured: Vec<Vec<Value>> = sides.iter().map(|_| Vec::new()).collect();
+    for round in 1..=args.rounds {
+        for (n, results) in measured.iter_mut().enumerate() {
+            let result = output((sides[n].command)(args, turn(n, rows[n], args.latency)));
+            eprintln!("beam {beam}, round {round}: {}: {result}", sides[n].name);
+            results.push(result);
+        }
+    }
+    let quality = quality(args, &outputs);
+    report(args, beam, &sides, &rows, &measured, &quality);
+}
+
+fn report(
+    args: &Args,
+    beam: usize,
+    sides: &[Side],
+    rows: &[usize],
+    measured: &[Vec<Value>],
+    quality: &[Value],
+) {
+    let of = |n: usize, key: &str| median(measured[n].iter().map(|result| number(result, key)).collect());
+    println!("decoding, beam {beam}, {} threads, {} rounds, medians:", args.threads, args.rounds);
+    for (n, side) in sides.iter().enumerate() {
+        let speed = of(n, "sentences_per_s");
+        let ratio = of(side.against, "sentences_per_s") / speed;
+        let (latency, peak) = (of(n, "latency_ms"), of(n, "peak_gib"));
+        let (bleu, same) = (number(&quality[n], "bleu"), 100.0 * number(&quality[n], "as_the_first"));
+        println!(
+            "  {:<16} {speed:7.1} sentences/s ({:3} together), {latency:6.1} ms for one alone, {peak:.2} GiB at most, \
+             BLEU {bleu:.2}, {same:5.1} % as {}; {} is {ratio:.2} times as fast",
+            side.name, rows[n], sides[0].name, sides[side.against].name
+        );
+    }
+}
+
+/// Decodes the file and then single sentences.
+fn ours(args: &Args, weights: &str) -> Result<Value> {
+    let [beam, rows] = [args.beams[0], args.rows];
+    let overrides = [
+        format!("runtime.threads={}", args.threads),
+        format!("decoding.weights={weights}"),
+        format!("decoding.beam={beam}"),
+        format!("decoding.batch_size={rows}"),
+    ];
+    let decoder = Decoder::with_overrides(&args.model, &overrides)?;
+    let data = &decoder.model().experiment.data;
+    let sources = Sources::open(&args.input, &data.source.column, &data.target.column)?;
+    let texts = sources.map(|row| row.map(|row| row.text)).collect::<Result<Vec<String>>>()?;
+    decoder.outputs(&texts[..texts.len().min(16)])?;
+    let started = Since::now();
+    let found = decoder.outputs(&texts)?;
+    let seconds = started.seconds();
+    let peak = memory::peak(decoder.model().runtime.device);
+    if let Some(path) = &args.output {
+        let text: String = found.iter().map(|one| one.text.replace(['\n', '\r'], " ") + "\n").collect();
+        std::fs::write(path, text).expect("the outputs can be written");
+    }
+    let mut times = Vec::new();
+    let apart = (texts.len() / args.latency.max(1)).max(1);
+    for text in texts.iter().step_by(apart).take(args.latency) {
+        let started = Since::now();
+        decoder.outputs(&[text])?;
+        times.push(1e3 * started.seconds());
+    }
+    let mut measured = json!({
+        "sentences_per_s": found.len() as f64 / seconds,
+        "output_tokens_per_s": found.iter().map(|one| one.hypothesis.tokens.len() + 1).sum::<usize>() as f64 / seconds,
+        "unfinished": found.iter().filter(|one| !one.hypothesis.finished).count(),
+        "peak_gib": peak as f64 / (1u64 << 30) as f64,
+    });
+    if !times.is_empty() {
+        measured["latency_ms"] = json!(median(times));
+    }
+    Ok(measured)
+}
+
+fn run_ours(args: &Args, turn: Turn, weights: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a running program has a path"));
+    command.args(["--ours", weights, "--beams", &turn.beam.to_string()]);
+    command.args(["--threads", &args.threads.to_string(), "--rows", &turn.rows.to_string()]);
+    command.args(["--latency", &turn.latency.to_string()]);
+    command.arg("--model").arg(&args.model).arg("--input").arg(&args.input);
+    command.arg("--output").arg(turn.output);
+    command
+}
+
+/// A worker of one thread for each core is its best; a single sentence has all threads.
+fn run_ctranslate2(args: &Args, turn: Turn, kind: &str) -> Command {
+    let mut command = peer(args, turn, "ctranslate2_reference.py");
+    command.args(["--type", kind, "--workers", &args.threads.to_string(), "--threads", "1"]);
+    command.arg("--model").arg(&args.model).arg("--input").arg(&args.input);
+    command
+}
+
+fn run_pytorch(args: &Args, turn: Turn) -> Command {
+    let mut command = peer(args, turn, "pytorch_reference.py");
+    let folder = args.input.parent().filter(|folder| *folder != Path::new(""));
+    command.args(["decode", "--threads", &args.threads.to_string()]);
+    command.arg("--data").arg(folder.unwrap_or(Path::new(".")));
+    command.arg("--split").arg(args.input.file_stem().expect("the input is a file"));
+    command.arg("--seqloom").arg(&args.model);
+    command
+}
+
+fn run_joeynmt(args: &Args, turn: Turn) -> Command {
+    let mut command = peer(args, turn, "joeynmt_decode.py");
+    command.args(["--threads", &args.threads.to_string()]);
+    command.arg("--model").arg(&args.model).arg("--input").arg(&args.input);
+    command
+}
+
+/// A script of benches/peers/ with what all take.
+fn peer(args: &Args, turn: Turn, script: &str) -> Command {
+    let mut command = Command::new(&args.python);
+    command.arg(Path::new("benches/peers").join(script));
+    command.args(["--beam", &turn.beam.to_string(), "--rows", &turn.rows.to_string()]);
+    command.args(["--latency", &turn.latency.to_string(), "--output"]).arg(turn.output);
+    command
+}
+
+/// BLEU of each side, and the share of its texts that are those of the first.
+fn quality(args: &Args, outputs: &[PathBuf]) -> Vec<Value> {
+    let mut command = Command::new(&args.python);
+    command.arg("benches/peers/compare_outputs.py").arg("--input").arg(&args.input).args(outputs);
+    output(command).as_array().cloned().expect("a list with a place for each side")
+}
+
+/// The JSON that a side prints last.
+fn output(mut command: Command) -> Value {
+    let out = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a side prints JSON")
+}
+
+fn number(result: &Value, key: &str) -> f64 {
+    result[key].as_f64().unwrap_or_else(|| panic!("{result} has no number `{key}`"))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    // Of an even number the mean of the two in the middle, which are one and the same of an odd number.
+    let middle = values.len() / 2;
+    (values[(values.len() - 1) / 2] + values[middle]) / 2.0
+}

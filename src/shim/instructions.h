@@ -1,0 +1,21 @@
+// What code that is written once for each width of vectors needs.
+#pragma once
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define SEQLOOM_X86 1
+#endif
+#define INLINE inline __attribute__((always_inline))
+
+namespace seqloom {
+
+// The widest vectors of this machine, in floats.
+inline int widest() {
+#ifdef SEQLOOM_X86
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) return 16;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 8;
+#endif
+  return 4;
+}
+
+}  // namespace seqloom
