@@ -167,6 +167,12 @@ pub fn within_sequences(query_key_value: &Tensor, lengths: &[i64], heads: i64) -
         let keys_values = query_key_value.narrow(1, width, 2 * width).contiguous();
         return attend(&query, &keys_values, &Seen::own_sequence(lengths), heads, None);
     }
+    padded(query_key_value, lengths, heads)
+}
+
+/// The same by libtorch's own functions, on any device: the sequences are padded, and what was padded is left out again.
+fn padded(query_key_value: &Tensor, lengths: &[i64], heads: i64) -> Tensor {
+    let width = query_key_value.size()[1] / 3;
     let (rows, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
     let device = query_key_value.device();
     let lengths = Tensor::from_slice(lengths).to_device(device).unsqueeze(1); // (B, 1)
@@ -233,6 +239,15 @@ fn gathered(query: &Tensor, keys_values: &Tensor, seen: &Seen, heads: i64) -> (T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_within_sequences_are_what_libtorch_makes_of_them() {
+        let parts = (Tensor::arange(11 * 3 * 12, (Kind::Float, Device::Cpu)) * 0.37).sin().view([11, 36]);
+        for lengths in [vec![11], vec![1, 7, 3], vec![2, 2, 2, 5]] {
+            let ours = within_sequences(&parts, &lengths, 2);
+            assert!((ours - padded(&parts, &lengths, 2)).abs().max().double_value(&[]) < 1e-6, "{lengths:?}");
+        }
+    }
 
     #[test]
     fn rows_over_slots_are_what_libtorch_makes_of_them() {
