@@ -4,6 +4,7 @@
 
 mod rows;
 mod tally;
+mod trace;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,11 @@ use serde_json::{Value, json};
 
 use self::rows::Row;
 use self::tally::Tally;
-use super::input::{Input, OnError, Shard, Wanted};
+use self::trace::{LookArgs, Tracer};
+use super::input::{Input, OnError, Shard, Wanted, open_sources};
 use super::output::{Field, Kept, OutputFormat, Writer};
-use super::refuse_same_file;
-use crate::data::DataConfig;
-use crate::data::pairs::{Format, Sources};
+use super::{interactive, refuse_same_file};
+use crate::data::pairs::Sources;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ use crate::training::report::talk;
   seqloom decode runs/dates --input data/dates/test.csv --output out.csv --beam 5
   seqloom decode runs/dates --input words.txt --format jsonl --set decoding.max_length=40
   seqloom decode runs/dates --input words.txt --output out.2.txt --shard 2/4 --resume
+  seqloom decode runs/dates --input words.txt --output out.txt --trace steps.jsonl
+  seqloom decode runs/dates --interactive
 
 Four jobs with --shard 1/4 to 4/4 share an input; their text outputs are put together again by
   paste -d '\\n' out.1.txt out.2.txt out.3.txt out.4.txt | head -n \"$(wc -l < words.txt)\"
@@ -68,6 +71,8 @@ pub struct DecodeArgs {
     /// Writes rows, exact match, error rate, and what was skipped, cut or unfinished, to a JSON file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
     /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N")]
     beam: Option<usize>,
@@ -81,16 +86,20 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
     let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
     let loaded = LoadedModel::open(&args.run, &overrides)?;
-    let sources = open(args, &loaded.experiment.data)?;
+    if args.look.interactive {
+        return interactive::run(&loaded, args.look.trace_top, args.truncate);
+    }
+    let sources = open_sources(&args.input, args.column.as_deref(), &loaded.experiment.data)?;
     refuse_same_file(&args.input, &args.output)?;
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
         talk("reading sources from standard input, one a line; Ctrl-D ends them");
     }
     let columns = Columns::new(args, &sources);
     let (writer, answered) = columns.writer(args)?;
+    let mut tracer = Tracer::open(&args.look, &loaded, &args.input, &args.output)?;
     let mut tally = Tally::new(args.examples, answered.rows);
     let input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
-    if !decode_all(args, &loaded, input, writer, &columns, &mut tally)? {
+    if !decode_all(args, &loaded, input, writer, &columns, &mut tally, &mut tracer)? {
         return Ok(());
     }
     tally.say();
@@ -105,6 +114,7 @@ fn decode_all(
     mut writer: Writer,
     columns: &Columns,
     tally: &mut Tally,
+    tracer: &mut Tracer,
 ) -> Result<bool> {
     loop {
         let read = input.next_chunk()?;
@@ -113,29 +123,23 @@ fn decode_all(
         }
         let (rows, fault) = rows::encode(loaded, &input, read, args);
         tally.add_sources(&input, &rows);
-        for row in rows::decode(loaded, rows)? {
-            tally.add(loaded, &row);
+        tracer.keep_sources(&rows);
+        let rows = rows::decode(loaded, rows)?;
+        for row in &rows {
+            tally.add(loaded, row);
             let line = row.content.as_ref().map_or("", |output| output.text.as_str());
-            if !writer.write(line, columns.fields(&row))? {
+            if !writer.write(line, columns.fields(row))? {
                 return Ok(false);
             }
         }
         if !writer.flush()? {
             return Ok(false);
         }
+        tracer.write(&rows)?;
         if let Some(error) = fault {
             return Err(error);
         }
     }
-}
-
-fn open(args: &DecodeArgs, data: &DataConfig) -> Result<Sources> {
-    if args.column.is_some() && Format::of(&args.input) == Format::Text {
-        return Err(Error::input("--column is for tables, but the input is text with a source a line")
-            .hint("name a .csv, .tsv or .jsonl file with --input"));
-    }
-    let column = args.column.as_deref().unwrap_or(&data.source.column);
-    Sources::open(&args.input, column, &data.target.column)
 }
 
 /// Which columns a table has besides source, output, score and finished.

@@ -2,7 +2,7 @@
 //!
 //! A search sees a model only through [`search::Stepper`] (start from sources, step, keep rows, join), so that it is
 //! tested with a scripted fake and no weights. [`batch`] is the loop, [`beam`] the books of one source, [`best`] and
-//! [`sampling`] are the choice, [`constraints`] and [`penalty`] what the choice goes by.
+//! [`sampling`] are the choice, [`constraints`] and [`penalty`] what the choice goes by. [`trace`] and [`watch`] look inside.
 
 mod config;
 
@@ -19,6 +19,8 @@ pub mod penalty;
 pub mod rules;
 pub mod sampling;
 pub mod search;
+pub mod trace;
+pub mod watch;
 pub mod workers;
 
 #[cfg(test)]
