@@ -24,10 +24,11 @@ use crate::error::{Error, Result};
   seqloom attention runs/dates --input data/dates/test.csv --row 7 --beam 5 --output attention.svg
   seqloom attention --trace steps.jsonl --row 7 --output attention.svg
 
-The output's tokens stand below each other, the source's side by side. The darker a cell, the more the decoder's last layer
-looked there, as the mean of its heads, while it said that token; a row of cells sums to 1.")]
+The output's tokens stand below each other, the source's side by side. The darker a cell, the
+more the decoder's last layer looked there, as the mean of its heads, when it chose that token;
+a row of cells sums to 1. docs/trace.md says more.")]
 pub struct AttentionArgs {
-    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
+    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors; none with --trace
     #[arg(required_unless_present = "trace", conflicts_with = "trace")]
     run: Option<PathBuf>,
     /// The source itself

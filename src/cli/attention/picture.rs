@@ -41,32 +41,30 @@ struct Layout {
     /// The left and upper end of the cells.
     left: f64,
     top: f64,
-    /// The right and lower end.
+    /// Their right and lower end.
     right: f64,
     bottom: f64,
     width: f64,
-    /// Whether the source's tokens are too wide to stand above their cells as they are.
-    slanted: bool,
 }
 
 impl Layout {
     fn new(row: &TracedRow) -> Layout {
         let (across, down) = (row.source_tokens.len(), row.steps.len());
         let cell = if across.max(down) > MANY { SMALL_CELL } else { CELL };
-        let widths = || row.source_tokens.iter().map(|token| width(&label(token)));
-        let widest = widths().fold(0.0, f64::max);
-        let slanted = widest > cell - 2.0;
-        let of_outputs = row.steps.iter().map(|step| width(&label(&step.token))).fold(0.0, f64::max);
+        let of_outputs = row.steps.iter().map(|step| width(&step.token)).fold(0.0, f64::max);
         let left = MARGIN + of_outputs + 10.0;
+        // Slanted labels are higher, and reach beyond their columns.
         let (sine, cosine) = SLANT.to_radians().sin_cos();
-        let above = if slanted { widest * sine + FONT_SIZE } else { FONT_SIZE + 4.0 };
-        let top = HEADING + above + 8.0;
-        let right = left + cell * across as f64;
-        // A slanted label reaches beyond its column.
-        let ends = (1..).zip(widths()).map(|(n, wide)| left + cell * f64::from(n) + wide * cosine);
-        let farthest = if slanted { ends.fold(0.0, f64::max) } else { 0.0 };
+        let (mut above, mut farthest) = (FONT_SIZE, 0.0_f64);
+        for (n, wide) in (1..).zip(row.source_tokens.iter().map(|token| width(token))) {
+            if slants(wide, cell) {
+                above = above.max(wide * sine + FONT_SIZE);
+                farthest = farthest.max(left + cell * f64::from(n) + wide * cosine);
+            }
+        }
+        let (top, right) = (HEADING + above + 8.0, left + cell * across as f64);
         let width = (right + PROBABILITY).max(farthest).max(NARROWEST - MARGIN) + MARGIN;
-        Layout { cell, left, top, right, bottom: top + cell * down as f64, width, slanted }
+        Layout { cell, left, top, right, bottom: top + cell * down as f64, width }
     }
 
     fn height(&self) -> f64 {
@@ -76,6 +74,11 @@ impl Layout {
 
 /// Degrees by which wide labels go up.
 const SLANT: f64 = 55.0;
+
+/// Whether a label is too wide to stand upright above its cell, as nearly all single characters do.
+fn slants(wide: f64, cell: f64) -> bool {
+    wide > cell
+}
 
 /// The picture of a row, of which each step attends to as many positions as there are source tokens.
 pub fn svg(row: &TracedRow) -> String {
@@ -97,7 +100,7 @@ pub fn svg(row: &TracedRow) -> String {
 }
 
 fn heading(row: &TracedRow) -> String {
-    format!("{}  →  {}", row.source.as_deref().unwrap_or_default(), row.output)
+    format!("{} → {}", row.source.as_deref().unwrap_or_default(), row.output)
 }
 
 /// Source and output as texts, and how sure the model is.
@@ -115,16 +118,14 @@ fn title(row: &TracedRow, layout: &Layout, out: &mut String) {
 
 /// The source's tokens above the cells.
 fn source(row: &TracedRow, layout: &Layout, out: &mut String) {
-    let anchor = if layout.slanted { "start" } else { "middle" };
-    let _ = writeln!(out, "<g class=\"source\" text-anchor=\"{anchor}\">");
+    out.push_str("<g class=\"source\" text-anchor=\"middle\">\n");
     for (n, token) in row.source_tokens.iter().enumerate() {
-        let x = layout.left + layout.cell * (n as f64 + 0.5);
-        let y = layout.top - 8.0;
-        match layout.slanted {
+        let (x, y) = (layout.left + layout.cell * (n as f64 + 0.5), layout.top - 8.0);
+        match slants(width(token), layout.cell) {
             true => {
                 // The label's middle line, not its base line, points at the middle of the column.
                 let x = x + FONT_SIZE / 3.0;
-                let turned = format!("transform=\"rotate(-{SLANT} {x:.1} {y:.1})\"");
+                let turned = format!("text-anchor=\"start\" transform=\"rotate(-{SLANT} {x:.1} {y:.1})\"");
                 named(out, (x, y), &turned, token);
             }
             false => named(out, (x, y), "", token),
@@ -166,7 +167,7 @@ fn cells(row: &TracedRow, layout: &Layout, out: &mut String) {
     let Layout { cell, left, top, right, bottom, .. } = layout;
     let side = cell - 1.0;
     let few = row.steps.len() * row.source_tokens.len() <= FEW_CELLS;
-    let _ = writeln!(out, "<g class=\"cells\" fill=\"#0072b2\">");
+    let _ = writeln!(out, "<g class=\"cells\" fill=\"#0072b2\" stroke=\"#888\" stroke-opacity=\"0.2\">");
     for (down, step) in row.steps.iter().enumerate() {
         for (across, (weight, token)) in step.attention.iter().zip(&row.source_tokens).enumerate() {
             let (x, y) = (left + cell * across as f64 + 0.5, top + cell * down as f64 + 0.5);
@@ -193,14 +194,14 @@ fn legend(layout: &Layout, out: &mut String) {
     let y = layout.bottom + 24.0;
     let _ = writeln!(out, "<g class=\"scale\" fill=\"#0072b2\">");
     for n in 0..=10 {
-        let (x, opacity) = (MARGIN + 16.0 + 12.0 * f64::from(n), f64::from(n) / 10.0);
+        let (x, opacity) = (MARGIN + 12.0 + 12.0 * f64::from(n), f64::from(n) / 10.0);
         let place = format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"12\" height=\"12\"");
         let _ = writeln!(out, "<rect {place} fill-opacity=\"{opacity:.1}\"/>");
     }
     out.push_str("</g>\n<g class=\"faint\" fill=\"#555\" font-size=\"11\">\n");
     text(out, (MARGIN, y + 10.0), "", "0");
-    text(out, (MARGIN + 154.0, y + 10.0), "", "1");
-    text(out, (MARGIN + 176.0, y + 10.0), "", "attention of the last layer, mean of its heads");
+    text(out, (MARGIN + 149.0, y + 10.0), "", "1");
+    text(out, (MARGIN + 170.0, y + 10.0), "", "attention of the last layer, mean of its heads");
     text(out, (MARGIN, y + 28.0), "", "on the right: how likely each token was");
     out.push_str("</g>\n");
 }
@@ -209,8 +210,9 @@ fn label(token: &str) -> String {
     shortened(&visible(token), MOST_COLUMNS)
 }
 
-fn width(label: &str) -> f64 {
-    columns(label) as f64 * COLUMN
+/// Of a token's label.
+fn width(token: &str) -> f64 {
+    columns(&label(token)) as f64 * COLUMN
 }
 
 /// A log-probability as a probability.
