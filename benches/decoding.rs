@@ -191,7 +191,7 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     ];
     let decoder = Decoder::with_overrides(&args.model, &overrides)?;
     let data = &decoder.model().experiment.data;
-    let sources = Sources::open(&args.input, &data.source.column, &data.target.column)?;
+    let sources = Sources::open(&args.input, &data.source.column, &data.target.column, None)?;
     let texts = sources.map(|row| row.map(|row| row.text)).collect::<Result<Vec<String>>>()?;
     decoder.outputs(&texts[..texts.len().min(16)])?;
     let started = Since::now();

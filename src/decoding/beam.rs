@@ -171,7 +171,7 @@ impl Beam {
             }
             let largest = match (&mut self.chance, &step.rules.sampling) {
                 (Some(chance), Some(sampling)) => {
-                    let (largest, token) = drawable.draw(row, sampling, chance.next());
+                    let (largest, token) = drawable.draw(row, sampling, chance.number());
                     if let Some(token) = token {
                         let total = one.sum + f64::from(row[token as usize]);
                         best.push(Candidate { parent, token, total });

@@ -28,7 +28,7 @@ impl Chance {
     }
 
     /// The next number, at least 0 and below 1.
-    pub fn next(&mut self) -> f64 {
+    pub fn number(&mut self) -> f64 {
         self.0.random()
     }
 }
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn random_numbers_follow_from_the_seed_the_source_and_the_sample() {
-        let first = |seed, source: &[i64], number| Chance::new(seed, source, number).next();
+        let first = |seed, source: &[i64], number| Chance::new(seed, source, number).number();
         let all = [first(1, &[4, 5], 0), first(2, &[4, 5], 0), first(1, &[5, 4], 0), first(1, &[4, 5], 1)];
         assert!(all.iter().enumerate().all(|(n, one)| !all[..n].contains(one)), "{all:?}");
         assert_eq!(first(1, &[4, 5], 0), all[0]);
