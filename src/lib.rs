@@ -39,7 +39,7 @@
 //! the model holds it.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
-//! is the door to the few C++ functions that tch lacks.
+//! is the door to the few C++ functions that tch lacks. [`svg`] is what all pictures share.
 //!
 //! # The whole way, in one piece
 //!
@@ -114,6 +114,7 @@ pub mod metrics;
 pub mod model;
 pub mod runtime;
 pub mod shim;
+pub mod svg;
 pub mod training;
 
 pub use decoder::{Decoder, Output};

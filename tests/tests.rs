@@ -6,6 +6,7 @@ mod decode;
 mod experiments;
 mod keys;
 mod library;
+mod look;
 mod meaning;
 mod model;
 mod resume;

@@ -5,6 +5,7 @@
 mod columns;
 mod rows;
 mod tally;
+mod trace;
 mod verify;
 
 use std::io::IsTerminal;
@@ -13,14 +14,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::columns::Columns;
+use self::rows::Row;
 use self::tally::Tally;
-use super::input::{Input, OnError, Shard, Wanted};
+use self::trace::{LookArgs, Tracer};
+use super::input::{Input, OnError, Shard, Wanted, open_sources};
 use super::output::{OutputFormat, Writer};
-use super::refuse_same_file;
-use crate::data::DataConfig;
-use crate::data::pairs::{Format, Sources};
+use super::{interactive, refuse_same_file};
+use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::training::report::talk;
 
 /// Arguments of `seqloom decode`.
@@ -33,6 +35,8 @@ use crate::training::report::talk;
   seqloom decode runs/dates --input words.txt --format jsonl --beam 5 --set decoding.n_best=3
   seqloom decode runs/first --with runs/second --with runs/third --input words.txt
   seqloom decode runs/dates --input words.txt --verify
+  seqloom decode runs/dates --input words.txt --output out.txt --trace steps.jsonl
+  seqloom decode runs/dates --interactive
 
 Four jobs with --shard 1/4 to 4/4 share an input; their text outputs are put together again by
   paste -d '\\n' out.1.txt out.2.txt out.3.txt out.4.txt | head -n \"$(grep -c '' words.txt)\"
@@ -82,6 +86,8 @@ pub struct DecodeArgs {
     /// Writes rows, exact match, error rate, and what was skipped, cut or unfinished, to a JSON file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
     /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N")]
     beam: Option<usize>,
@@ -93,7 +99,7 @@ pub struct DecodeArgs {
         num_args = 0..=1,
         default_missing_value = "100",
         value_parser = clap::value_parser!(u64).range(1..=1_000_000),
-        conflicts_with_all = ["output", "format", "resume", "shard", "examples", "summary"]
+        conflicts_with_all = ["output", "format", "resume", "shard", "examples", "summary", "trace"]
     )]
     verify: Option<u64>,
     /// Replaces a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
@@ -106,7 +112,11 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
     let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
     let loaded = LoadedModel::open_together(&args.run, &args.with, &overrides)?;
-    let sources = open(args, &loaded.experiment.data)?;
+    if args.look.interactive {
+        return interactive::run(&loaded, args.look.trace_top, args.truncate, args.prefix.as_deref());
+    }
+    let columns = [args.column.as_deref(), args.prefix_column.as_deref()];
+    let sources = open_sources(&args.input, columns, &loaded.experiment.data)?;
     if let Some(rows) = args.verify {
         return verify::run(args, &loaded, sources, rows as usize);
     }
@@ -116,9 +126,10 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     }
     let columns = Columns::new(args, &sources, loaded.rules.n_best);
     let (writer, answered) = columns.writer(args)?;
+    let mut tracer = Tracer::open(&args.look, &loaded, &args.input, &args.output)?;
     let mut tally = Tally::new(args.examples, answered.rows);
     let input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
-    if !decode_all(args, &loaded, input, writer, &columns, &mut tally)? {
+    if !decode_all(args, &loaded, input, writer, &columns, &mut tally, &mut tracer)? {
         return Ok(());
     }
     tally.say();
@@ -133,6 +144,7 @@ fn decode_all(
     mut writer: Writer,
     columns: &Columns,
     tally: &mut Tally,
+    tracer: &mut Tracer,
 ) -> Result<bool> {
     loop {
         let read = input.next_chunk()?;
@@ -141,31 +153,31 @@ fn decode_all(
         }
         let (rows, fault) = rows::encode(loaded, &input, read, args);
         tally.add_sources(&input, &rows);
-        for row in rows::decode(loaded, rows)? {
-            tally.add(loaded, &row);
-            for rank in 1..=row.content.as_ref().map_or(1, Vec::len) {
-                let line = row.content.as_ref().map_or("", |outputs| outputs[rank - 1].text.as_str());
-                if !writer.write(line, columns.fields(&row, rank))? {
-                    return Ok(false);
-                }
+        tracer.keep_sources(&rows);
+        let rows = rows::decode(loaded, rows)?;
+        for row in &rows {
+            tally.add(loaded, row);
+            if !write(&mut writer, columns, row)? {
+                return Ok(false);
             }
         }
         if !writer.flush()? {
             return Ok(false);
         }
+        tracer.write(&rows)?;
         if let Some(error) = fault {
             return Err(error);
         }
     }
 }
 
-fn open(args: &DecodeArgs, data: &DataConfig) -> Result<Sources> {
-    for (named, option) in [(&args.column, "--column"), (&args.prefix_column, "--prefix-column")] {
-        if named.is_some() && Format::of(&args.input) == Format::Text {
-            let message = format!("{option} is for tables, but the input is text with a source a line");
-            return Err(Error::input(message).hint("name a .csv, .tsv or .jsonl file with --input"));
+/// Writes the outputs of a row, the best first; false when nobody reads them any more.
+fn write(writer: &mut Writer, columns: &Columns, row: &Row<Vec<Output>>) -> Result<bool> {
+    for rank in 1..=row.content.as_ref().map_or(1, Vec::len) {
+        let line = row.content.as_ref().map_or("", |outputs| outputs[rank - 1].text.as_str());
+        if !writer.write(line, columns.fields(row, rank))? {
+            return Ok(false);
         }
     }
-    let column = args.column.as_deref().unwrap_or(&data.source.column);
-    Sources::open(&args.input, column, &data.target.column, args.prefix_column.as_deref())
+    Ok(true)
 }

@@ -13,7 +13,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use clap::ValueEnum;
 
 use super::output::Kept;
-use crate::data::pairs::{Place, SourceRow, Sources, shorten};
+use crate::data::DataConfig;
+use crate::data::pairs::{Format, Place, SourceRow, Sources, shorten};
 use crate::error::{Error, Result};
 
 /// The most rows that go on together.
@@ -28,6 +29,25 @@ const PACK_BYTES: usize = 1 << 20;
 
 /// Packs that wait for the model.
 const AHEAD: usize = 16;
+
+/// Opens an input whose sources stand in the first of these columns, or else where they stood in training; the second has
+/// what each output is to begin with.
+///
+/// # Errors
+/// The file is missing or lacks a column, or text is to have columns.
+pub fn open_sources(
+    input: &Path,
+    [column, prefix_column]: [Option<&str>; 2],
+    data: &DataConfig,
+) -> Result<Sources> {
+    for (named, option) in [(column, "--column"), (prefix_column, "--prefix-column")] {
+        if named.is_some() && Format::of(input) == Format::Text {
+            let message = format!("{option} is for tables, but the input is text with a source a line");
+            return Err(Error::input(message).hint("name a .csv, .tsv or .jsonl file with --input"));
+        }
+    }
+    Sources::open(input, column.unwrap_or(&data.source.column), &data.target.column, prefix_column)
+}
 
 /// What happens to a row that cannot be read, or that the model cannot take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,13 +3,16 @@
 //! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 the user's input is wrong,
 //! 130 and 143 stopped by a signal after saving.
 
+mod attention;
 mod average;
 mod decode;
 mod doctor;
 mod input;
 mod inspect;
+mod interactive;
 mod output;
 mod score;
+mod traced;
 mod train;
 
 use std::io::IsTerminal;
@@ -41,6 +44,8 @@ enum Command {
     Average(average::AverageArgs),
     /// Decodes sources with a trained model
     Decode(decode::DecodeArgs),
+    /// Draws where a model looks while it says an output: source against output, as SVG
+    Attention(attention::AttentionArgs),
     /// Scores given pairs with a trained model: log-probabilities and perplexity
     Score(score::ScoreArgs),
     /// Shows what a checkpoint holds: config, vocabularies, weights, where it stood
@@ -63,6 +68,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Train(args) => train::run(args),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
+        Command::Attention(args) => attention::run(args).map(|()| 0),
         Command::Score(args) => score::run(args).map(|()| 0),
         Command::Inspect(args) => inspect::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
@@ -77,10 +83,14 @@ fn guarded(work: impl FnOnce() -> Result<u8>) -> Result<u8> {
     caught(work)
 }
 
-/// Colours `error:` and `hint:` where a person looks on and NO_COLOR is not set.
+/// Whether a person looks on and NO_COLOR is not set.
+fn may_colour(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Colours `error:` and `hint:`.
 fn coloured(text: &str) -> String {
-    if !std::io::stderr().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-    {
+    if !may_colour(&std::io::stderr()) {
         return text.to_owned();
     }
     text.replacen("error:", "\x1b[1;31merror:\x1b[0m", 1).replacen("\nhint:", "\n\x1b[1;36mhint:\x1b[0m", 1)
@@ -99,11 +109,14 @@ fn print(text: &str) -> Result<()> {
 
 /// The output is written while the input is read.
 fn refuse_same_file(input: &Path, output: &Path) -> Result<()> {
-    match (input.canonicalize(), output.canonicalize()) {
-        (Ok(one), Ok(other)) if one == other && one.is_file() => {
-            Err(Error::input(format!("{} cannot be the input and the output at once", input.display()))
-                .hint("name another file with --output"))
-        }
-        _ => Ok(()),
+    match is_same_file(input, output) {
+        true => Err(Error::input(format!("{} cannot be the input and the output at once", input.display()))
+            .hint("name another file with --output")),
+        false => Ok(()),
     }
+}
+
+/// Whether both paths name the same file, which is there.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other && one.is_file())
 }

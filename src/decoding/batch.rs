@@ -144,7 +144,7 @@ impl<S: Stepper> Batch<'_, S> {
 }
 
 /// A model that gives other numbers than it was asked for has a bug, which must not become wrong outputs.
-fn check(scores: &Scores, rows: usize) -> Result<()> {
+pub(super) fn check(scores: &Scores, rows: usize) -> Result<()> {
     let of_attention = scores.attention.as_ref().map_or(rows, Vec::len);
     if scores.vocabulary <= EOS as usize
         || scores.log_p.len() != rows * scores.vocabulary

@@ -2,7 +2,8 @@
 //!
 //! A search sees a model only through [`search::Stepper`] (start from sources, step, keep rows, join), so that it is
 //! tested with a scripted fake and no weights. [`batch`] is the loop, [`books`] is what one source has, in one
-//! [`beam`] or more, [`best`] and [`sampling`] are the choice, [`constraints`] and [`penalty`] what it goes by.
+//! [`beam`] or more, [`best`] and [`sampling`] are the choice, [`constraints`] and [`penalty`] what it goes by. [`trace`]
+//! and [`watch`] look inside.
 
 mod config;
 
@@ -20,6 +21,8 @@ pub mod penalty;
 pub mod rules;
 pub mod sampling;
 pub mod search;
+pub mod trace;
+pub mod watch;
 pub mod workers;
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ impl Scores {
     pub fn new(log_p: Vec<f32>, vocabulary: usize) -> Scores {
         Scores { log_p, vocabulary, attention: None }
     }
+
+    /// The rows, V numbers each.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.log_p.chunks_exact(self.vocabulary.max(1))
+    }
 }
 
 /// No score of a row is a number: the model's weights are not either.

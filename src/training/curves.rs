@@ -11,6 +11,7 @@ use std::path::Path;
 use axis::{Axis, four_digits, with_commas};
 
 use crate::error::{Error, Result};
+use crate::svg::{escaped, text};
 
 /// A line of a panel: one column of the rows of one kind.
 struct Curve {
@@ -309,27 +310,6 @@ fn thinned(points: Vec<Point>) -> Vec<Point> {
 /// Where a step lies, from the left.
 fn across(steps: &Axis, step: f64) -> f64 {
     LEFT + (RIGHT - LEFT) * steps.place(step)
-}
-
-/// Adds a text. Writing to a string cannot fail, here and above.
-fn text(out: &mut String, (x, y): Point, attributes: &str, words: &str) {
-    let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{}</text>", escaped(words));
-}
-
-/// A text as XML has it. A folder's name may hold characters that XML has no way to write.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            control if control.is_control() => out.push('\u{fffd}'),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

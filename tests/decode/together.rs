@@ -5,17 +5,9 @@ use seqloom::Decoder;
 use super::lines;
 use crate::support::run::{Scene, words};
 
-/// With a second model that has learned less, from other first weights.
-fn two() -> Scene {
-    let scene = Scene::trained();
-    let less = ["--out", "runs/other", "--set", "seed=2", "--set", "training.steps=150"];
-    scene.train(&less).succeeded();
-    scene
-}
-
 #[test]
 fn a_score_is_the_mean_of_the_models_scores() {
-    let scene = two();
+    let scene = Scene::two();
     let words = words(30);
     let runs = ["runs/copy", "runs/other"].map(|run| scene.path(run));
     let alone = runs.each_ref().map(|run| Decoder::with_overrides(run, &["decoding.beam=4"]).unwrap());
@@ -41,7 +33,7 @@ fn a_score_is_the_mean_of_the_models_scores() {
 
 #[test]
 fn two_models_decode_on_the_command_line_and_the_batch_changes_nothing() {
-    let scene = two();
+    let scene = Scene::two();
     let sources = lines(&words(40));
     let decode = |run: &str, more: &[&str]| {
         let arguments = [&["decode", run, "--format", "csv", "--beam", "3"], more].concat();

@@ -72,6 +72,14 @@ impl Scene {
         scene
     }
 
+    /// With `runs/other` beside it, a second model that has learned less, from other first weights.
+    pub fn two() -> Scene {
+        let scene = Scene::trained();
+        let less = ["--out", "runs/other", "--set", "seed=2", "--set", "training.steps=150"];
+        scene.train(&less).succeeded();
+        scene
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)

@@ -5,6 +5,7 @@ mod ensembles;
 mod invariance;
 mod samples;
 mod searches;
+mod traces;
 
 use std::cell::Cell;
 

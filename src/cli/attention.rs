@@ -1,0 +1,168 @@
+//! `seqloom attention`: where a model looks while it says an output, as a picture of one row.
+
+mod picture;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::input::open_sources;
+use super::traced::{TracedRow, known};
+use super::{print, refuse_same_file};
+use crate::data::pairs::{SourceRow, Sources};
+use crate::decoder::loaded::LoadedModel;
+use crate::decoding::jobs::Request;
+use crate::decoding::trace::trace;
+use crate::error::{Error, Result};
+
+/// Arguments of `seqloom attention`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom attention runs/dates --text 'March 5, 2024' --output attention.svg
+  seqloom attention runs/dates --input data/dates/test.csv --row 7 --beam 5 --output attention.svg
+  seqloom attention --trace steps.jsonl --row 7 --output attention.svg
+
+The output's tokens stand below each other, the source's side by side. The darker a cell, the
+more the decoder's last layer looked there, as the mean of its heads, when it chose that token;
+a row of cells sums to 1. docs/trace.md says more.")]
+pub struct AttentionArgs {
+    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors; none with --trace
+    #[arg(required_unless_present = "trace", conflicts_with = "trace")]
+    run: Option<PathBuf>,
+    /// The source itself
+    #[arg(long, conflicts_with_all = ["input", "row", "trace"])]
+    text: Option<String>,
+    /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input
+    #[arg(long, short, value_name = "FILE", default_value = "-", conflicts_with = "trace")]
+    input: PathBuf,
+    /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
+    #[arg(long, conflicts_with_all = ["text", "trace"])]
+    column: Option<String>,
+    /// Which row of the input is drawn, from 1
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    row: u64,
+    /// Draws a row of what `decode --trace` wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["beam", "overrides"])]
+    trace: Option<PathBuf>,
+    /// Where the picture goes; - for standard output [default: -, if that is no terminal]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Hypotheses that go on side by side; short for --set decoding.beam=N [default: as in training]
+    #[arg(long, value_name = "N")]
+    beam: Option<usize>,
+    /// Replaces a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Draws.
+pub fn run(args: &AttentionArgs) -> Result<()> {
+    if args.output.is_none() && std::io::stdout().is_terminal() {
+        return Err(Error::input("the picture must go to a file, but standard output is a terminal")
+            .hint("name a file with --output attention.svg, or say --output -"));
+    }
+    let output = args.output.as_deref().unwrap_or(Path::new("-"));
+    let row = match (&args.trace, &args.run) {
+        (Some(trace), _) => {
+            refuse_same_file(trace, output)?;
+            read_traced(trace, args.row)?
+        }
+        (None, Some(run)) => {
+            refuse_same_file(&args.input, output)?;
+            traced(args, run)?
+        }
+        (None, None) => return Err(Error::input("a run must be named, or a trace with --trace")),
+    };
+    check(&row)?;
+    let svg = picture::svg(&row);
+    match output == Path::new("-") {
+        true => print(&svg),
+        false => std::fs::write(output, svg).map_err(|error| Error::file("write", output, &error)),
+    }
+}
+
+/// Decodes a row, and looks inside.
+fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
+    let beam = args.beam.map(|width| format!("decoding.beam={width}"));
+    let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
+    let loaded = LoadedModel::open(run, &overrides)?;
+    let (text, place) = match &args.text {
+        Some(text) => (text.clone(), "--text".to_owned()),
+        None => {
+            let mut sources =
+                open_sources(&args.input, [args.column.as_deref(), None], &loaded.experiment.data)?;
+            let row = read_row(&mut sources, args.row)?;
+            (row.text, sources.place(row.line).to_string())
+        }
+    };
+    let source = loaded.tokenizers.source.encode(&text);
+    let hint = "allow more with --set data.source.max_length=N";
+    loaded.check_source(&source).map_err(|error| error.at(place).hint(hint))?;
+    let outputs = loaded.decode_n_best(&[Request { source: &source.ids, prefix: &[] }])?;
+    let best = outputs.first().and_then(|list| list.first());
+    let known: Vec<_> = best.iter().map(|output| known(&source.ids, output)).collect();
+    let mut steps = trace(loaded.stepper(), &known, 0)?;
+    let made = best.zip(steps.pop());
+    let row = made.map(|(output, steps)| TracedRow::new(&loaded, &source.ids, output, steps));
+    Ok(TracedRow { row: args.row, rank: 1, source: Some(text), ..row.unwrap_or_default() })
+}
+
+fn read_row(sources: &mut Sources, number: u64) -> Result<SourceRow> {
+    let mut there = 0;
+    while let Some(row) = sources.next_row()? {
+        there += 1;
+        if there == number {
+            return row;
+        }
+    }
+    Err(no_row(number, "the input", there))
+}
+
+fn no_row(number: u64, of: &str, there: u64) -> Error {
+    Error::input(format!("--row must be a row of {of}, from 1 on, but there is none with number {number}"))
+        .hint(format!("{there} rows were read"))
+}
+
+/// Finds a row in a trace.
+fn read_traced(path: &Path, number: u64) -> Result<TracedRow> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        row: u64,
+    }
+    let failed = |error: std::io::Error| Error::file("read", path, &error);
+    let mut there = 0;
+    for line in BufReader::new(File::open(path).map_err(failed)?).lines() {
+        let line = line.map_err(failed)?;
+        there += 1;
+        let unreadable = |error: serde_json::Error| {
+            let must = "a trace must have a JSON object a line, as `decode --trace` writes it";
+            Error::input(format!("{}:{there}: {must}, but: {error}", path.display()))
+        };
+        if serde_json::from_str::<Numbered>(&line).map_err(unreadable)?.row == number {
+            return serde_json::from_str(&line).map_err(unreadable);
+        }
+    }
+    Err(no_row(number, &path.display().to_string(), there))
+}
+
+/// There must be something to draw, and it must fit together.
+fn check(row: &TracedRow) -> Result<()> {
+    if let Some(error) = &row.error {
+        return Err(Error::input(format!("row {} was skipped, and has no attention: {error}", row.row)));
+    }
+    if row.steps.is_empty() {
+        return Err(Error::input("an output must have a token to be drawn, but this row's has none")
+            .hint("the model is not asked for an empty source"));
+    }
+    let positions = row.source_tokens.len();
+    match row.steps.iter().find(|step| step.attention.len() != positions) {
+        Some(step) => Err(Error::input(format!(
+            "each step must attend to {positions} tokens of the source, but one attends to {}",
+            step.attention.len()
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,224 @@
+//! The picture: the source's tokens side by side, the output's below each other, a cell for each pair of them.
+//!
+//! It is light, and dark where its reader prefers dark. No font is embedded; those that are named know Chinese, Japanese
+//! and Korean on the systems that have them.
+
+use std::fmt::Write as _;
+
+use crate::cli::traced::{TracedRow, TracedStep, columns, shortened, visible};
+use crate::svg::{escaped, text};
+
+const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK TC', 'Noto Sans CJK SC', \
+     'Noto Sans CJK JP', 'Source Han Sans', 'PingFang TC', 'PingFang SC', 'Hiragino Sans', 'Microsoft JhengHei', \
+     'Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic', 'WenQuanYi Zen Hei', sans-serif";
+
+/// What a reader that prefers dark sees instead of the colours of the attributes.
+const DARK: &str = "@media (prefers-color-scheme: dark) { .page { fill: #1b1d21 } text { fill: #e6e6e6 } \
+     .faint text, .faint { fill: #a8a8a8 } .cells, .scale { fill: #56b4e9 } .frame { stroke: #777 } }";
+
+const FONT_SIZE: f64 = 13.0;
+/// Of a column of text; a Chinese character takes two.
+const COLUMN: f64 = 7.6;
+/// The side of a cell, and of one where there are more than [`MANY`] in a row or below each other.
+const CELL: f64 = 26.0;
+const SMALL_CELL: f64 = 16.0;
+const MANY: usize = 60;
+/// The most columns of a token; the whole of a longer one shows where the pointer rests.
+const MOST_COLUMNS: usize = 24;
+/// With more cells, none says its number under the pointer: the picture would be too large for a browser.
+const FEW_CELLS: usize = 5000;
+const MARGIN: f64 = 16.0;
+/// What stands above the source's tokens, and below the cells.
+const HEADING: f64 = 58.0;
+const LEGEND: f64 = 64.0;
+/// For the probabilities to the right of the cells.
+const PROBABILITY: f64 = 58.0;
+const NARROWEST: f64 = 460.0;
+
+/// Where everything stands.
+struct Layout {
+    cell: f64,
+    /// The left and upper end of the cells.
+    left: f64,
+    top: f64,
+    /// Their right and lower end.
+    right: f64,
+    bottom: f64,
+    width: f64,
+}
+
+impl Layout {
+    fn new(row: &TracedRow) -> Layout {
+        let (across, down) = (row.source_tokens.len(), row.steps.len());
+        let cell = if across.max(down) > MANY { SMALL_CELL } else { CELL };
+        let of_outputs = row.steps.iter().map(|step| width(&step.token)).fold(0.0, f64::max);
+        let left = MARGIN + of_outputs + 10.0;
+        // Slanted labels are higher, and reach beyond their columns.
+        let (sine, cosine) = SLANT.to_radians().sin_cos();
+        let (mut above, mut farthest) = (FONT_SIZE, 0.0_f64);
+        for (n, wide) in (1..).zip(row.source_tokens.iter().map(|token| width(token))) {
+            if slants(wide, cell) {
+                above = above.max(wide * sine + FONT_SIZE);
+                farthest = farthest.max(left + cell * f64::from(n) + wide * cosine);
+            }
+        }
+        let (top, right) = (HEADING + above + 8.0, left + cell * across as f64);
+        let width = (right + PROBABILITY).max(farthest).max(NARROWEST - MARGIN) + MARGIN;
+        Layout { cell, left, top, right, bottom: top + cell * down as f64, width }
+    }
+
+    fn height(&self) -> f64 {
+        self.bottom + LEGEND
+    }
+}
+
+/// Degrees by which wide labels go up.
+const SLANT: f64 = 55.0;
+
+/// Whether a label is too wide to stand upright above its cell, as nearly all single characters do.
+fn slants(wide: f64, cell: f64) -> bool {
+    wide > cell
+}
+
+/// The picture of a row, of which each step attends to as many positions as there are source tokens.
+pub fn svg(row: &TracedRow) -> String {
+    let layout = Layout::new(row);
+    let mut body = String::new();
+    title(row, &layout, &mut body);
+    source(row, &layout, &mut body);
+    output(row, &layout, &mut body);
+    cells(row, &layout, &mut body);
+    legend(&layout, &mut body);
+    let (width, height) = (layout.width.ceil(), layout.height().ceil());
+    let name = escaped(&heading(row));
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\" fill=\"#222\">\n\
+         <title>{name}</title>\n<style>{DARK}</style>\n\
+         <rect class=\"page\" width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n{body}</svg>\n"
+    )
+}
+
+fn heading(row: &TracedRow) -> String {
+    format!("{} → {}", row.source.as_deref().unwrap_or_default(), row.output)
+}
+
+/// Source and output as texts, and how sure the model is.
+fn title(row: &TracedRow, layout: &Layout, out: &mut String) {
+    let room = ((layout.width - 2.0 * MARGIN) / (COLUMN * 1.2)) as usize;
+    let heading = shortened(&heading(row), room);
+    text(out, (MARGIN, 26.0), "font-size=\"15\" font-weight=\"bold\"", &heading);
+    let score = row
+        .score
+        .map_or(String::new(), |score| format!("score {score:.4} (probability {}), ", percent(score)));
+    let end = if row.finished { "with <eos>" } else { "cut off before <eos>" };
+    let words = format!("{score}{} tokens {end}", row.steps.len());
+    text(out, (MARGIN, 46.0), "class=\"faint\" fill=\"#555\"", &words);
+}
+
+/// The source's tokens above the cells.
+fn source(row: &TracedRow, layout: &Layout, out: &mut String) {
+    out.push_str("<g class=\"source\" text-anchor=\"middle\">\n");
+    for (n, token) in row.source_tokens.iter().enumerate() {
+        let (x, y) = (layout.left + layout.cell * (n as f64 + 0.5), layout.top - 8.0);
+        match slants(width(token), layout.cell) {
+            true => {
+                // The label's middle line, not its base line, points at the middle of the column.
+                let x = x + FONT_SIZE / 3.0;
+                let turned = format!("text-anchor=\"start\" transform=\"rotate(-{SLANT} {x:.1} {y:.1})\"");
+                named(out, (x, y), &turned, token);
+            }
+            false => named(out, (x, y), "", token),
+        }
+    }
+    out.push_str("</g>\n");
+}
+
+/// The output's tokens on the left of the cells, and how likely each was on the right.
+fn output(row: &TracedRow, layout: &Layout, out: &mut String) {
+    let lines = |out: &mut String, class: &str, each: &dyn Fn(&mut String, f64, &TracedStep)| {
+        let _ = writeln!(out, "<g {class}>");
+        for (n, step) in row.steps.iter().enumerate() {
+            each(out, layout.top + layout.cell * (n as f64 + 0.5) + FONT_SIZE / 3.0, step);
+        }
+        out.push_str("</g>\n");
+    };
+    lines(out, "class=\"output\" text-anchor=\"end\"", &|out, y, step| {
+        named(out, (layout.left - 8.0, y), "", &step.token);
+    });
+    lines(out, "class=\"faint\" fill=\"#555\" font-size=\"11\"", &|out, y, step| {
+        text(out, (layout.right + 8.0, y), "", &percent(f64::from(step.log_probability)));
+    });
+}
+
+/// A label, with the whole token under the pointer where it is too long.
+fn named(out: &mut String, (x, y): (f64, f64), attributes: &str, token: &str) {
+    let shown = label(token);
+    if columns(&visible(token)) <= MOST_COLUMNS {
+        return text(out, (x, y), attributes, &shown);
+    }
+    let (shown, whole) = (escaped(&shown), escaped(token));
+    let _ =
+        writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{shown}<title>{whole}</title></text>");
+}
+
+/// A cell for each token of the output and each token of the source.
+fn cells(row: &TracedRow, layout: &Layout, out: &mut String) {
+    let Layout { cell, left, top, right, bottom, .. } = layout;
+    let side = cell - 1.0;
+    let few = row.steps.len() * row.source_tokens.len() <= FEW_CELLS;
+    let _ = writeln!(out, "<g class=\"cells\" fill=\"#0072b2\" stroke=\"#888\" stroke-opacity=\"0.2\">");
+    for (down, step) in row.steps.iter().enumerate() {
+        for (across, (weight, token)) in step.attention.iter().zip(&row.source_tokens).enumerate() {
+            let (x, y) = (left + cell * across as f64 + 0.5, top + cell * down as f64 + 0.5);
+            // A file may hold anything.
+            let weight = if weight.is_finite() { weight.clamp(0.0, 1.0) } else { 0.0 };
+            let place = format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"{side}\" height=\"{side}\"");
+            let _ = write!(out, "<rect class=\"cell\" {place} fill-opacity=\"{weight:.3}\"");
+            let _ = match few {
+                true => {
+                    let (said, seen) = (escaped(&visible(&step.token)), escaped(&visible(token)));
+                    writeln!(out, "><title>{said} ← {seen}: {weight:.3}</title></rect>")
+                }
+                false => writeln!(out, "/>"),
+            };
+        }
+    }
+    out.push_str("</g>\n");
+    let frame = format!("x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\"", right - left, bottom - top);
+    let _ = writeln!(out, "<rect class=\"frame\" {frame} fill=\"none\" stroke=\"#999\"/>");
+}
+
+/// What a shade means.
+fn legend(layout: &Layout, out: &mut String) {
+    let y = layout.bottom + 24.0;
+    let _ = writeln!(out, "<g class=\"scale\" fill=\"#0072b2\">");
+    for n in 0..=10 {
+        let (x, opacity) = (MARGIN + 12.0 + 12.0 * f64::from(n), f64::from(n) / 10.0);
+        let place = format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"12\" height=\"12\"");
+        let _ = writeln!(out, "<rect {place} fill-opacity=\"{opacity:.1}\"/>");
+    }
+    out.push_str("</g>\n<g class=\"faint\" fill=\"#555\" font-size=\"11\">\n");
+    text(out, (MARGIN, y + 10.0), "", "0");
+    text(out, (MARGIN + 149.0, y + 10.0), "", "1");
+    text(out, (MARGIN + 170.0, y + 10.0), "", "attention of the last layer, mean of its heads");
+    text(out, (MARGIN, y + 28.0), "", "on the right: how likely each token was");
+    out.push_str("</g>\n");
+}
+
+fn label(token: &str) -> String {
+    shortened(&visible(token), MOST_COLUMNS)
+}
+
+/// Of a token's label.
+fn width(token: &str) -> f64 {
+    columns(&label(token)) as f64 * COLUMN
+}
+
+/// A log-probability as a probability.
+fn percent(log_probability: f64) -> String {
+    format!("{:.1} %", 100.0 * log_probability.exp())
+}
+
+#[cfg(test)]
+mod tests;

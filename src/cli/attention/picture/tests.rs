@@ -1,0 +1,131 @@
+//! Pictures of made-up rows, read back by an XML parser.
+
+use roxmltree::{Document, Node};
+
+use super::*;
+
+fn row(source: &[&str], output: &[&str]) -> TracedRow {
+    let step = |(n, token): (usize, &&str)| TracedStep {
+        token: token.to_string(),
+        log_probability: -0.1,
+        attention: (0..source.len()).map(|place| if place == n { 0.8 } else { 0.05 }).collect(),
+        ..TracedStep::default()
+    };
+    TracedRow {
+        row: 1,
+        source: Some(source.concat()),
+        source_tokens: source.iter().map(|token| token.to_string()).collect(),
+        output: output.concat(),
+        score: Some(-0.5),
+        finished: true,
+        steps: output.iter().enumerate().map(step).collect(),
+        ..TracedRow::default()
+    }
+}
+
+fn number(node: &Node, name: &str) -> f64 {
+    node.attribute(name).unwrap().parse().unwrap()
+}
+
+/// The labels of a group; with the text under the pointer where there is one.
+fn labels(document: &Document, class: &str) -> Vec<String> {
+    let group = document.descendants().find(|node| node.attribute("class") == Some(class)).unwrap();
+    let texts = group.children().filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "text")));
+    texts
+        .map(|node| node.descendants().filter_map(|part| part.text().filter(|_| part.is_text())).collect())
+        .collect()
+}
+
+/// It must be a whole picture with a cell for each pair of tokens, all on the page, and the cells beside their labels.
+#[track_caller]
+fn checked(row: &TracedRow) -> String {
+    let picture = svg(row);
+    let document = Document::parse(&picture).unwrap();
+    let root = document.root_element();
+    assert_eq!(root.tag_name().namespace(), Some("http://www.w3.org/2000/svg"));
+    assert!(!picture.contains("NaN") && !picture.contains("inf") && !picture.contains("<script"));
+    let (width, height) = (number(&root, "width"), number(&root, "height"));
+    for node in document.descendants().filter(|node| node.has_attribute("x")) {
+        let (x, y) = (number(&node, "x"), number(&node, "y"));
+        assert!(x >= 0.0 && x < width && y >= 0.0 && y < height, "{node:?}");
+        if node.has_attribute("width") {
+            assert!(x + number(&node, "width") <= width && y + number(&node, "height") <= height, "{node:?}");
+        }
+    }
+    let cells: Vec<Node> =
+        document.descendants().filter(|node| node.attribute("class") == Some("cell")).collect();
+    assert_eq!(cells.len(), row.source_tokens.len() * row.steps.len());
+    let weights = row.steps.iter().flat_map(|step| &step.attention);
+    for (cell, weight) in cells.iter().zip(weights) {
+        assert!((number(cell, "fill-opacity") - f64::from(*weight)).abs() < 1e-3);
+    }
+    picture
+}
+
+#[test]
+fn each_pair_of_tokens_has_a_cell_and_each_token_a_label() {
+    let row = row(&["1", "9", "9", "4", "<eos>"], &["M", "C", "<eos>"]);
+    let picture = checked(&row);
+    let document = Document::parse(&picture).unwrap();
+    assert_eq!(labels(&document, "source"), row.source_tokens);
+    assert_eq!(labels(&document, "output"), ["M", "C", "<eos>"]);
+    for said in [
+        "1994&lt;eos&gt; → MC&lt;eos&gt;",
+        "score -0.5000 (probability 60.7 %), 3 tokens with &lt;eos&gt;",
+        "prefers-color-scheme: dark",
+        "<title>M ← 1: 0.800</title>",
+        ">90.5 %<",
+        "attention of the last layer",
+    ] {
+        assert!(picture.contains(said), "no {said:?} in\n{picture}");
+    }
+    let cut_off = TracedRow { finished: false, score: None, ..row };
+    assert!(checked(&cut_off).contains(">3 tokens cut off before &lt;eos&gt;<"));
+}
+
+#[test]
+fn chinese_stays_chinese_and_stands_upright() {
+    let row = row(&["機", "器", "學", "習", "<eos>"], &["き", "か", "い", "한", "국"]);
+    let picture = checked(&row);
+    let document = Document::parse(&picture).unwrap();
+    assert_eq!(labels(&document, "source"), ["機", "器", "學", "習", "<eos>"]);
+    assert_eq!(labels(&document, "output"), ["き", "か", "い", "한", "국"]);
+    assert!(picture.contains("'Noto Sans CJK TC'"));
+    assert_eq!(picture.matches("rotate(").count(), 1, "only <eos> is too wide");
+    let words = checked(&self::row(&["機器", "學習"], &["機器學習"]));
+    assert_eq!(words.matches("rotate(").count(), 2);
+}
+
+#[test]
+fn what_xml_cannot_write_and_what_cannot_be_seen_is_shown_all_the_same() {
+    let tokens = ["<b>", "&amp;", "\"'", " ", "\u{0}", "\u{1b}", "\u{ffff}", "\u{301}", "]]>", "ا"];
+    let picture = checked(&row(&tokens, &tokens));
+    let document = Document::parse(&picture).unwrap();
+    let shown = ["<b>", "&amp;", "\"'", "␣", "\u{fffd}", "\u{fffd}", "\u{fffd}", "◌\u{301}", "]]>", "ا"];
+    assert_eq!(labels(&document, "source"), shown);
+    assert_eq!(labels(&document, "output"), shown);
+}
+
+#[test]
+fn long_tokens_are_cut_and_long_rows_stay_readable() {
+    let long = "Donaudampfschifffahrtsgesellschaftskapitän";
+    let picture = checked(&row(&[long, "b"], &["a", long]));
+    let document = Document::parse(&picture).unwrap();
+    let cut = format!("Donaudampfschifffahrtsg…{long}");
+    assert_eq!(labels(&document, "source"), [&cut, "b"]);
+    assert_eq!(labels(&document, "output"), ["a", &cut]);
+    let many = vec!["學"; 400];
+    let picture = checked(&row(&many, &many[..300]));
+    assert!(picture.len() < 20_000_000 && !picture.contains("←"), "{} bytes", picture.len());
+    checked(&row(&["a"], &["b"]));
+}
+
+#[test]
+fn numbers_that_are_none_shade_nothing() {
+    let mut row = row(&["a", "b"], &["c"]);
+    row.steps[0].attention = vec![f32::NAN, 7.0];
+    row.score = Some(f64::NEG_INFINITY);
+    let picture = svg(&row);
+    assert!(Document::parse(&picture).is_ok());
+    assert!(picture.contains("fill-opacity=\"0.000\"") && picture.contains("fill-opacity=\"1.000\""));
+}

@@ -1,0 +1,160 @@
+//! `--trace`: what the model gave at each step of each output, a JSON object for each; docs/trace.md says what is in it.
+//!
+//! Outputs are traced when they have been written, some at a time, so that memory does not depend on the input's length.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::rows::{Asked, Row};
+use crate::cli::is_same_file;
+use crate::cli::output::{OutputFormat, Writer};
+use crate::cli::traced::{TracedRow, known};
+use crate::decoder::Output;
+use crate::decoder::loaded::LoadedModel;
+use crate::decoding::trace::{Known, trace};
+use crate::error::{Error, Result};
+
+/// Numbers of attention that are held at once, where an output alone has no more.
+const MOST_NUMBERS: usize = 1 << 22;
+
+/// How to look inside.
+#[derive(Args, Debug)]
+pub struct LookArgs {
+    /// Writes for each output, a JSON object a line, what the model gave at each of its steps: the likeliest tokens, the
+    /// chosen one and its rank, the attention over the source; docs/trace.md has the format
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub trace: Option<PathBuf>,
+    /// Likeliest tokens of each step that --trace writes and --interactive shows
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub trace_top: usize,
+    /// At a terminal: shows the output of each line that is typed, token by token, with the likeliest alternatives; greedy
+    /// search or sampling
+    #[arg(long, conflicts_with_all = [
+        "trace", "input", "column", "prefix_column", "output", "format", "resume", "shard", "on_error", "examples",
+        "summary", "verify"
+    ])]
+    pub interactive: bool,
+}
+
+/// Traces rows where that is asked for.
+pub struct Tracer<'a> {
+    loaded: &'a LoadedModel,
+    top: usize,
+    writer: Option<Writer>,
+    /// Token ids of the sources that are being decoded; none for a row that is skipped.
+    sources: Vec<Vec<i64>>,
+}
+
+impl Tracer<'_> {
+    /// Opens the trace. The output is open already.
+    ///
+    /// # Errors
+    /// The file cannot be written, or is the input or the output.
+    pub fn open<'a>(
+        args: &LookArgs,
+        loaded: &'a LoadedModel,
+        input: &Path,
+        output: &Path,
+    ) -> Result<Tracer<'a>> {
+        let open = |path: &PathBuf| {
+            if path == output || is_same_file(path, output) {
+                return Err(two_roles(path, "output"));
+            }
+            if is_same_file(path, input) {
+                return Err(two_roles(path, "input"));
+            }
+            // JSON has no line breaks, so that a row is a line of text.
+            Writer::open(path, OutputFormat::Text, &[])
+        };
+        let writer = args.trace.as_ref().map(open).transpose()?;
+        Ok(Tracer { loaded, top: args.trace_top, writer, sources: Vec::new() })
+    }
+
+    /// Keeps what the model is going to read.
+    pub fn keep_sources(&mut self, rows: &[Row<Asked>]) {
+        if self.writer.is_some() {
+            let ids =
+                |row: &Row<Asked>| row.content.as_ref().map_or(Vec::new(), |asked| asked.source.ids.clone());
+            self.sources = rows.iter().map(ids).collect();
+        }
+    }
+
+    /// Traces the same rows, now that they are decoded, and writes and flushes what comes of it.
+    ///
+    /// # Errors
+    /// The file cannot be written, or nobody reads it any more; the work could not be done.
+    pub fn write(&mut self, rows: &[Row<Vec<Output>>]) -> Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let mut there = true;
+        let all: Vec<Entry> =
+            rows.iter().zip(&self.sources).flat_map(|(row, ids)| entries(row, ids)).collect();
+        let mut left = all.as_slice();
+        while !left.is_empty() {
+            let (now, later) = left.split_at(together(left, self.loaded.rules.batch_size));
+            for row in traced(self.loaded, now, self.top)? {
+                let failed = |error| Error::failure(format!("cannot lay out a trace: {error}"));
+                there &= writer.write(&serde_json::to_string(&row).map_err(failed)?, Vec::new())?;
+            }
+            left = later;
+        }
+        match writer.flush()? && there {
+            true => Ok(()),
+            false => Err(Error::failure("nobody reads the trace any more")),
+        }
+    }
+}
+
+fn two_roles(path: &Path, role: &str) -> Error {
+    let path = if path == Path::new("-") { "standard output".into() } else { path.to_string_lossy() };
+    Error::input(format!("{path} cannot be the {role} and the trace at once"))
+        .hint("name another file with --trace")
+}
+
+/// What is to become a line of the trace.
+struct Entry<'a> {
+    row: &'a Row<Vec<Output>>,
+    /// Token ids of the source.
+    ids: &'a [i64],
+    /// Its place among the outputs of the row, from 1.
+    rank: usize,
+    /// Why the row has no output.
+    output: std::result::Result<&'a Output, &'a Error>,
+}
+
+/// A line for each output of a row, the best first, and one for a row that is skipped.
+fn entries<'a>(row: &'a Row<Vec<Output>>, ids: &'a [i64]) -> Vec<Entry<'a>> {
+    let entry = |(rank, output)| Entry { row, ids, rank, output };
+    match &row.content {
+        Ok(outputs) => (1..).zip(outputs.iter().map(Ok)).map(entry).collect(),
+        Err(error) => vec![entry((1, Err(error)))],
+    }
+}
+
+/// How many of these go through the model side by side.
+fn together(entries: &[Entry], most: usize) -> usize {
+    let mut numbers = 0;
+    let fits = |entry: &&Entry| {
+        let tokens = entry.output.map_or(0, |output| output.hypothesis.tokens.len() + 1);
+        numbers += tokens * (entry.ids.len() + 1);
+        numbers <= MOST_NUMBERS
+    };
+    entries.iter().take(most).take_while(fits).count().max(1)
+}
+
+/// What is written of these.
+fn traced(loaded: &LoadedModel, entries: &[Entry], top: usize) -> Result<Vec<TracedRow>> {
+    let skipped = Known { source: &[], tokens: &[], finished: false };
+    let outputs = entries.iter().map(|entry| entry.output.map_or(skipped, |output| known(entry.ids, output)));
+    let steps = trace(loaded.stepper(), &outputs.collect::<Vec<Known>>(), top)?;
+    let row = |(entry, steps): (&Entry, _)| {
+        let made = match entry.output {
+            Ok(output) => TracedRow::new(loaded, entry.ids, output, steps),
+            Err(error) => TracedRow { error: Some(error.message().to_owned()), ..TracedRow::default() },
+        };
+        let Row { number, read, truncated, .. } = entry.row;
+        let source = read.as_ref().map(|read| read.text.clone());
+        TracedRow { row: *number, rank: entry.rank, source, truncated: *truncated, ..made }
+    };
+    Ok(entries.iter().zip(steps).map(row).collect())
+}

@@ -1,0 +1,187 @@
+//! `seqloom decode --interactive`: a line is typed, and its output grows on the screen, token by token.
+//!
+//! The search is the one that all decoding uses, looked at while it goes on. What is wrong with a line is said, and the
+//! next one can be typed.
+
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+
+use super::may_colour;
+use super::traced::{columns, visible};
+use crate::data::tokenizer::Encoded;
+use crate::data::vocabulary::{EOS, UNK};
+use crate::decoder::loaded::LoadedModel;
+use crate::decoding::jobs::Request;
+use crate::decoding::search::Hypothesis;
+use crate::decoding::trace::Step;
+use crate::decoding::watch::{check_watchable, watch};
+use crate::error::{Error, Result};
+
+/// Columns for the output so far; of a longer one the end is shown.
+const GROWING: usize = 32;
+
+/// Any value in the environment makes a pipe count as a terminal: for tests.
+const TEST_TERMINAL: &str = "SEQLOOM_TEST_TERMINAL";
+
+/// Answers lines until `:q` or the end of the input, with outputs that begin with `prefix`. `top` alternatives are shown of
+/// each step.
+///
+/// # Errors
+/// Standard input is no terminal; the settings let several outputs grow side by side; the target's vocabulary cannot
+/// spell the prefix; the work could not be done.
+pub fn run(loaded: &LoadedModel, top: usize, truncate: bool, prefix: Option<&str>) -> Result<()> {
+    if !std::io::stdin().is_terminal() && std::env::var_os(TEST_TERMINAL).is_none() {
+        return Err(Error::input("--interactive must be at a terminal, but standard input is none").hint(
+            "leave --interactive out to decode what a pipe or a file holds; --trace writes each step",
+        ));
+    }
+    check_watchable(&loaded.rules)?;
+    let prefix = prefix.unwrap_or_default();
+    // One that cannot be spelled would be wrong on every line.
+    loaded.encode_prefix(&Encoded::default(), prefix)?;
+    let (input, to) = (std::io::stdin(), std::io::stdout());
+    let colour = may_colour(&to);
+    let mut session = Session { loaded, top, truncate, prefix, colour, to: Box::new(to) };
+    session.talk_with(input.lock())
+}
+
+struct Session<'a> {
+    loaded: &'a LoadedModel,
+    top: usize,
+    truncate: bool,
+    prefix: &'a str,
+    colour: bool,
+    to: Box<dyn Write>,
+}
+
+impl Session<'_> {
+    fn talk_with(&mut self, mut input: impl BufRead) -> Result<()> {
+        self.say(
+            "Type a source. Each step shows the output so far and the likeliest tokens in per cent, the chosen one in [].\n\
+             :q or Ctrl-D ends.\n",
+        )?;
+        let mut line = Vec::new();
+        loop {
+            self.say("> ")?;
+            line.clear();
+            let read = input.read_until(b'\n', &mut line);
+            let read = read.map_err(|error| Error::failure(format!("cannot read a line: {error}")))?;
+            match std::str::from_utf8(&line).map(str::trim) {
+                Ok(":q") => return Ok(()),
+                _ if read == 0 => return self.say("\n"),
+                Ok(text) => self.answer(text)?,
+                Err(_) => self.say("error: the text must be UTF-8, but this line is not\n")?,
+            }
+        }
+    }
+
+    /// Decodes a line.
+    fn answer(&mut self, text: &str) -> Result<()> {
+        let loaded = self.loaded;
+        let Some(source) = self.read(text)? else { return Ok(()) };
+        let prefix = match loaded.encode_prefix(&source, self.prefix) {
+            Ok(prefix) => prefix,
+            Err(error) => return self.say(&format!("{error}\n")),
+        };
+        let request = Request { source: &source.ids, prefix: &prefix };
+        let mut said = Vec::new();
+        let output = watch(loaded.stepper(), &request, &loaded.rules, self.top, |step| {
+            said.extend((step.token != EOS).then_some(step.token));
+            self.show(&said, step)
+        })?;
+        self.conclude(&output)
+    }
+
+    /// A source as the model reads it; nothing where it is not asked, and says why.
+    fn read(&mut self, text: &str) -> Result<Option<Encoded>> {
+        let mut source = self.loaded.tokenizers.source.encode(text);
+        let (limit, length) = (self.loaded.longest_source(), source.ids.len());
+        if length == 0 {
+            return self.say("note: the source is empty, and so is its output\n").map(|()| None);
+        }
+        if self.truncate && length > limit {
+            source.ids.truncate(limit);
+            source.unknown = source.ids.iter().filter(|&&token| token == UNK).count();
+            self.say(&format!("note: the source is cut to {limit} of its {length} tokens\n"))?;
+        }
+        if let Err(error) = self.loaded.check_source(&source) {
+            let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
+            return self.say(&format!("{}\n", error.hint(hint))).map(|()| None);
+        }
+        if source.unknown > 0 {
+            let (unknown, all) = (source.unknown, source.ids.len());
+            self.say(&format!("note: {unknown} of its {all} symbols are not in the vocabulary\n"))?;
+        }
+        Ok(Some(source))
+    }
+
+    /// A step: the output so far, and what else might have been said.
+    fn show(&mut self, said: &[i64], step: &Step) -> Result<()> {
+        let so_far = last_columns(&self.loaded.tokenizers.target.decode(said), GROWING);
+        let padding = " ".repeat(GROWING.saturating_sub(columns(&so_far)));
+        let mut alternatives: Vec<String> = Vec::new();
+        for &(token, log_p) in &step.top {
+            let shown = self.token(token, log_p);
+            alternatives.push(if token == step.token { self.marked(&shown) } else { format!(" {shown} ") });
+        }
+        if step.top.iter().all(|(token, _)| *token != step.token) {
+            let shown = self.marked(&self.token(step.token, step.log_p));
+            alternatives.push(format!("… {shown} at rank {}", step.rank));
+        }
+        self.say(&format!("  {so_far}{padding} {}\n", alternatives.join(" ").trim_end()))
+    }
+
+    fn token(&self, token: i64, log_p: f32) -> String {
+        format!("{} {:.1}", visible(self.loaded.tokenizers.target.token(token)), 100.0 * log_p.exp())
+    }
+
+    fn marked(&self, text: &str) -> String {
+        if self.colour { format!("\x1b[1;32m[{text}]\x1b[0m") } else { format!("[{text}]") }
+    }
+
+    fn conclude(&mut self, output: &Hypothesis) -> Result<()> {
+        let text = one_line(&self.loaded.tokenizers.target.decode(&output.tokens));
+        let text = if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text };
+        let tokens = output.tokens.len() + usize::from(output.finished);
+        let end = if output.finished { "<eos> counted in" } else { "cut off before <eos>" };
+        let (score, p) = (output.score, 100.0 * output.score.exp());
+        self.say(&format!("{text}\nscore {score:.4} ({p:.2} %), {tokens} tokens, {end}\n"))
+    }
+
+    /// Writes at once. That nobody looks on any more is an error: nobody would type a line either.
+    fn say(&mut self, text: &str) -> Result<()> {
+        let written = self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush());
+        written.map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Error::failure("nobody reads standard output any more"),
+            _ => Error::failure(format!("cannot write to standard output: {error}")),
+        })
+    }
+}
+
+/// The end of a text, of at most `most` columns.
+fn last_columns(text: &str, most: usize) -> String {
+    let text = one_line(text);
+    if columns(&text) <= most {
+        return text;
+    }
+    let starts = text.char_indices().map(|(start, _)| start);
+    let rest = starts.map(|start| &text[start..]).find(|rest| columns(rest) < most);
+    format!("…{}", rest.unwrap_or_default())
+}
+
+/// A text that moves no cursor.
+fn one_line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_output_the_end_is_shown() {
+        assert_eq!(last_columns("abc", 3), "abc");
+        assert_eq!(last_columns("abcd", 3), "…cd");
+        assert_eq!(last_columns("機器學習", 6), "…學習");
+        assert_eq!(last_columns("a\x1b[2J", 9), "a\u{fffd}[2J");
+    }
+}

@@ -1,0 +1,154 @@
+//! An output in a trace, as `decode --trace` writes it and `attention` draws it; and tokens as people see them.
+
+use serde::{Deserialize, Serialize};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::data::vocabulary::EOS;
+use crate::decoder::Output;
+use crate::decoder::loaded::LoadedModel;
+use crate::decoding::trace::{Known, Step};
+
+/// An output of a row of the input, step by step: a JSON object of docs/trace.md.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TracedRow {
+    /// The row's number in the input, from 1.
+    pub row: u64,
+    /// Its place among the outputs of the row, 1 for the best.
+    pub rank: usize,
+    /// What was read; nothing where the row cannot be read.
+    pub source: Option<String>,
+    /// The tokens that the model saw, EOS the last of them; none where it was not asked.
+    pub source_tokens: Vec<String>,
+    /// Whether the source was cut.
+    pub truncated: bool,
+    /// The output, as a text.
+    pub output: String,
+    /// The sum of the log-probabilities of its tokens.
+    pub score: Option<f64>,
+    /// Whether it ends in EOS.
+    pub finished: bool,
+    /// Why the row was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// A step for each token of the output.
+    pub steps: Vec<TracedStep>,
+}
+
+/// A step of the output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TracedStep {
+    /// The token that was said.
+    pub token: String,
+    /// Its id.
+    pub id: i64,
+    /// What the model gave to it.
+    pub log_probability: f32,
+    /// Its place among all tokens, 1 for the likeliest.
+    pub rank: usize,
+    /// The likeliest tokens, the likeliest first.
+    pub top: Vec<Alternative>,
+    /// How much was looked at each of the source's tokens.
+    pub attention: Vec<f32>,
+}
+
+/// A token that might be said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Alternative {
+    /// The token.
+    pub token: String,
+    /// Its id.
+    pub id: i64,
+    /// What the model gave to it.
+    pub log_probability: f32,
+}
+
+/// An output as [`crate::decoding::trace::trace`] wants it.
+pub fn known<'a>(source: &'a [i64], output: &'a Output) -> Known<'a> {
+    Known { source, tokens: &output.hypothesis.tokens, finished: output.hypothesis.finished }
+}
+
+impl TracedRow {
+    /// The row of an output, whose source has these ids. What is known of the row besides is the caller's to add.
+    pub fn new(loaded: &LoadedModel, ids: &[i64], output: &Output, steps: Vec<Step>) -> TracedRow {
+        let tokenizers = &loaded.tokenizers;
+        let eos = (!ids.is_empty()).then_some(EOS);
+        let source_tokens = ids.iter().copied().chain(eos).map(|id| tokenizers.source.token(id).to_owned());
+        TracedRow {
+            source_tokens: source_tokens.collect(),
+            output: output.text.clone(),
+            score: Some(output.hypothesis.score),
+            finished: output.hypothesis.finished,
+            steps: steps.into_iter().map(|step| TracedStep::new(loaded, step)).collect(),
+            ..TracedRow::default()
+        }
+    }
+}
+
+impl TracedStep {
+    fn new(loaded: &LoadedModel, step: Step) -> TracedStep {
+        let token = |id: i64| loaded.tokenizers.target.token(id).to_owned();
+        let alternative = |(id, log_probability)| Alternative { token: token(id), id, log_probability };
+        TracedStep {
+            token: token(step.token),
+            id: step.token,
+            log_probability: step.log_p,
+            rank: step.rank,
+            top: step.top.into_iter().map(alternative).collect(),
+            attention: step.attention,
+        }
+    }
+}
+
+/// A token as it can be seen: white space as `␣`, a mark without a letter on `◌`, what moves a cursor as `�`.
+pub fn visible(token: &str) -> String {
+    let seen = |character: char| match character {
+        space if space.is_whitespace() => '␣',
+        control if control.is_control() => '\u{fffd}',
+        other => other,
+    };
+    let alone = token.chars().next().is_some_and(|first| first.width() == Some(0));
+    alone.then_some('◌').into_iter().chain(token.chars().map(seen)).collect()
+}
+
+/// Columns that a text takes: two for a Chinese character, none for a mark over a letter.
+pub fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// A text of at most `most` columns, whose end may be left out.
+pub fn shortened(text: &str, most: usize) -> String {
+    if columns(text) <= most {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let fits = |character: &char| {
+        used += character.width().unwrap_or(0);
+        used <= most
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_can_be_seen_whatever_it_is() {
+        assert_eq!(
+            ["a b", "\u{3000}", "\u{301}", "e\u{301}", "\u{1b}[", "習"].map(visible),
+            ["a␣b", "␣", "◌\u{301}", "e\u{301}", "\u{fffd}[", "習"]
+        );
+    }
+
+    #[test]
+    fn a_text_is_cut_by_what_it_takes_and_not_by_its_characters() {
+        assert_eq!(["機器學習", "machine", "e\u{301}e\u{301}e\u{301}e\u{301}"].map(columns), [8, 7, 4]);
+        assert_eq!(shortened("機器學習", 8), "機器學習");
+        assert_eq!(shortened("機器學習", 7), "機器學…");
+        assert_eq!(shortened("機器學習", 6), "機器…");
+        assert_eq!(shortened("", 0), "");
+    }
+}

@@ -1,0 +1,115 @@
+//! A trace says what the model gave at each step, and a watched search is the search.
+
+use super::super::trace::{Known, Step, trace};
+use super::super::watch::{check_watchable, watch};
+use super::*;
+
+/// Looks at the source's token the more, the more was said.
+fn looking(source: &[i64], said: &[i64]) -> Vec<f32> {
+    let own = (said.len() + 1) as f32 / 10.0;
+    source.iter().map(|_| own).chain([1.0 - own]).collect()
+}
+
+fn model() -> Scripted {
+    Scripted { attention: Some(looking), ..Scripted::new(random_looking) }
+}
+
+/// What the script says of an output, sorted in full.
+fn expected(source: &[i64], one: &Hypothesis, top: usize) -> Vec<Step> {
+    let said: Vec<i64> = one.tokens.iter().copied().chain(one.finished.then_some(EOS)).collect();
+    let step = |n: usize| {
+        let row = random_looking(source, &said[..n]);
+        let mut order: Vec<(i64, f32)> = (0..).zip(row.iter().copied()).collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let rank = 1 + order.iter().position(|(token, _)| *token == said[n]).unwrap();
+        order.truncate(top);
+        let attention = looking(source, &said[..n]);
+        Step { token: said[n], log_p: row[said[n] as usize], rank, top: order, attention }
+    };
+    (0..said.len()).map(step).collect()
+}
+
+#[test]
+fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
+    for config in all_kinds() {
+        let config = DecodingConfig { max_length: Some(6), ..config };
+        let sources = sources(9);
+        let mut outputs: Vec<Hypothesis> =
+            found_by(&model(), &sources, &config).into_iter().map(|list| list[0].clone()).collect();
+        outputs[3].tokens.clear();
+        let known: Vec<Known> = sources
+            .iter()
+            .zip(&outputs)
+            .map(|(source, one)| Known { source, tokens: &one.tokens, finished: one.finished })
+            .collect();
+        let steps = trace(&model(), &known, 3).unwrap();
+        for ((source, one), steps) in sources.iter().zip(&outputs).zip(&steps) {
+            assert_eq!(*steps, expected(source, one, 3));
+            let sum: f64 = steps.iter().map(|step| f64::from(step.log_p)).sum();
+            assert!(one.tokens.is_empty() || sum == one.score, "{sum} and {}", one.score);
+        }
+    }
+}
+
+#[test]
+fn nothing_said_is_nothing_traced_and_an_empty_source_is_not_asked_for() {
+    let nothing = Known { source: &[4], tokens: &[], finished: false };
+    let empty = Known { source: &[], tokens: &[], finished: true };
+    let stepper = model();
+    assert_eq!(trace(&stepper, &[nothing, empty], 2).unwrap(), [vec![], vec![]]);
+    assert_eq!(trace(&stepper, &[], 2).unwrap().len(), 0);
+    assert_eq!(stepper.steps.get(), 0);
+    let one = Known { finished: true, ..nothing };
+    let steps = trace(&stepper, &[nothing, one, empty], 0).unwrap();
+    assert_eq!(steps.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 0]);
+    assert!(steps[1][0].top.is_empty());
+}
+
+#[test]
+fn of_equals_the_lower_token_ranks_first_and_what_is_impossible_was_not_said() {
+    let even: Script = |_, _| vec![-1.5, -1.5, -1.5, -1.5, -1.5, f32::NEG_INFINITY];
+    let stepper = Scripted { attention: Some(looking), ..Scripted::new(even) };
+    let known = |tokens| Known { source: &[4], tokens, finished: false };
+    let steps = trace(&stepper, &[known(&[4])], 9).unwrap();
+    assert_eq!((steps[0][0].rank, steps[0][0].top.len()), (5, 5));
+    assert!(trace(&stepper, &[known(&[5])], 9).is_err());
+    assert!(trace(&stepper, &[known(&[6])], 9).is_err());
+}
+
+#[test]
+fn a_watched_search_is_the_search_and_shows_each_step_once() {
+    for config in all_kinds() {
+        let config = DecodingConfig { n_best: 1, beam: 1, beam_groups: 1, max_length: Some(6), ..config };
+        for [token] in sources(20) {
+            let request = Request { source: &[token], prefix: &[] };
+            let mut steps = Vec::new();
+            let output = watch(&Scripted::new(random_looking), &request, &rules(&config), 3, |step| {
+                steps.push(step.clone());
+                Ok(())
+            });
+            let output = output.unwrap();
+            assert_eq!([&output], [&found_by(&Scripted::new(random_looking), &[[token]], &config)[0][0]]);
+            let mut expected = expected(&[token], &output, 3);
+            expected.iter_mut().for_each(|step| step.attention.clear());
+            assert_eq!(steps, expected);
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_may_end_the_search_and_several_outputs_are_not_watched() {
+    let request = Request { source: &[4], prefix: &[4, 5] };
+    let config = DecodingConfig { min_length: 5, ..DecodingConfig::default() };
+    let stepper = Scripted::new(random_looking);
+    let mut seen = Vec::new();
+    let ended = watch(&stepper, &request, &rules(&config), 1, |step| {
+        seen.push(step.token);
+        if seen.len() < 2 { Ok(()) } else { Err(crate::error::Error::failure("enough")) }
+    });
+    assert_eq!((ended.unwrap_err().message(), seen), ("enough", vec![4, 5]));
+    let wide = DecodingConfig { beam: 4, beam_groups: 2, ..DecodingConfig::default() };
+    assert!(check_watchable(&rules(&wide)).unwrap_err().message().ends_with("but the beam has 4"));
+    let samples =
+        DecodingConfig { n_best: 3, sampling: Some(SamplingConfig::default()), ..Default::default() };
+    assert!(check_watchable(&rules(&samples)).unwrap_err().message().ends_with("but there are 3"));
+}

@@ -1,0 +1,111 @@
+//! What a model gave to outputs that are found already: each goes through it once more, a token at a time.
+//!
+//! A search needs none of this and pays nothing for it. A row's numbers do not depend on the rows beside it, so these are
+//! the numbers that the search saw, before any rule changed them. It knows no model and no tensor.
+
+use super::batch::check;
+use super::best::Best;
+use super::search::{Scores, Stepper, scores_not_finite};
+use crate::data::vocabulary::{BOS, EOS};
+use crate::error::Result;
+
+/// An output, and what it is the output of.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Token ids without EOS. A model is not asked for an empty source, which has no steps.
+    pub source: &'a [i64],
+    /// Token ids without BOS and EOS.
+    pub tokens: &'a [i64],
+    /// Whether EOS was said behind them.
+    pub finished: bool,
+}
+
+impl Known<'_> {
+    fn said(&self) -> Vec<i64> {
+        match self.source.is_empty() {
+            true => Vec::new(),
+            false => self.tokens.iter().copied().chain(self.finished.then_some(EOS)).collect(),
+        }
+    }
+}
+
+/// What was said at one step, and what else might have been. Log-probabilities are those of the whole softmax, PAD and
+/// BOS among them, which no output has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// The token that was said.
+    pub token: i64,
+    /// Its log-probability.
+    pub log_p: f32,
+    /// Its place among all tokens: 1 for the likeliest. Of equals the lower id comes first.
+    pub rank: usize,
+    /// The likeliest tokens and their log-probabilities, the likeliest first.
+    pub top: Vec<(i64, f32)>,
+    /// How much was looked at each position of the source, EOS the last of them; empty where nobody asked.
+    pub attention: Vec<f32>,
+}
+
+impl Step {
+    /// Reads a row of scores (V) of which `token` was said, and keeps the `top` best.
+    ///
+    /// # Errors
+    /// The token has no score that is a finite number.
+    pub(super) fn new(row: &[f32], token: i64, top: usize, best: &mut Best) -> Result<Step> {
+        let score = usize::try_from(token).ok().and_then(|place| row.get(place)).copied();
+        let log_p = score.filter(|score| score.is_finite()).ok_or_else(scores_not_finite)?;
+        let earlier = |(other, score): &(i64, &f32)| **score > log_p || (**score == log_p && *other < token);
+        let rank = 1 + (0..).zip(row).filter(earlier).count();
+        best.begin(top.max(1));
+        best.scan(0, 0.0, row);
+        let top = best.list().iter().take(top).map(|one| (one.token, one.total as f32)).collect();
+        Ok(Step { token, log_p, rank, top, attention: Vec::new() })
+    }
+}
+
+/// The steps of each output, EOS's among them where it is finished, with the `top` likeliest tokens of each. All outputs
+/// go side by side, so that what is handed in should be a batch.
+///
+/// # Errors
+/// Those of the model, which must show what it attends to.
+pub fn trace<S: Stepper>(stepper: &S, outputs: &[Known], top: usize) -> Result<Vec<Vec<Step>>> {
+    let said: Vec<Vec<i64>> = outputs.iter().map(Known::said).collect();
+    let mut steps = vec![Vec::new(); outputs.len()];
+    let mut live: Vec<usize> = (0..said.len()).filter(|&row| !said[row].is_empty()).collect();
+    if live.is_empty() {
+        return Ok(steps);
+    }
+    let sources: Vec<&[i64]> = live.iter().map(|&row| outputs[row].source).collect();
+    let (mut state, mut last, mut best) = (stepper.start(&sources)?, vec![BOS; live.len()], Best::default());
+    loop {
+        let (scores, next) = stepper.step_with_attention(&last, state)?;
+        check(&scores, live.len())?;
+        record(scores, &live, &said, top, &mut best, &mut steps)?;
+        let goes_on = |n: &usize| steps[live[*n]].len() < said[live[*n]].len();
+        let kept: Vec<usize> = (0..live.len()).filter(goes_on).collect();
+        if kept.is_empty() {
+            return Ok(steps);
+        }
+        let rows: Vec<i64> = kept.iter().map(|&n| n as i64).collect();
+        state = if kept.len() < live.len() { stepper.reorder(&rows, next)? } else { next };
+        live = kept.into_iter().map(|n| live[n]).collect();
+        last = live.iter().map(|&row| said[row][steps[row].len() - 1]).collect();
+    }
+}
+
+/// Adds a step to each of the outputs that are `live`.
+fn record(
+    mut scores: Scores,
+    live: &[usize],
+    said: &[Vec<i64>],
+    top: usize,
+    best: &mut Best,
+    steps: &mut [Vec<Step>],
+) -> Result<()> {
+    let mut attention = scores.attention.take().unwrap_or_default();
+    attention.resize(live.len(), Vec::new());
+    for ((&row, log_p), attention) in live.iter().zip(scores.rows()).zip(attention) {
+        let step = Step::new(log_p, said[row][steps[row].len()], top, best)?;
+        steps[row].push(Step { attention, ..step });
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! A search that is looked at while it goes on: each step is shown as soon as its token is chosen.
+//!
+//! The search is the one that all decoding uses, over a model that tells what it is asked. What was chosen is known when
+//! the model is asked to go on from it. It knows no model and no tensor.
+
+use std::cell::RefCell;
+
+use super::batch::{Batching, search};
+use super::best::Best;
+use super::jobs::Request;
+use super::rules::Rules;
+use super::search::{Hypothesis, Scores, Stepper};
+use super::trace::Step;
+use crate::data::vocabulary::EOS;
+use crate::error::{Error, Result};
+
+/// Whether these rules let one output grow, and no other beside it.
+///
+/// # Errors
+/// There are several.
+pub fn check_watchable(rules: &Rules) -> Result<()> {
+    match (rules.width, rules.groups) {
+        (1, 1) => Ok(()),
+        (1, groups) if rules.sampling.is_some() => {
+            let message = format!(
+                "to be watched, one output must grow at a time (`decoding.n_best`), but there are {groups}"
+            );
+            Err(Error::input(message).hint("watch one sample with --set decoding.n_best=1"))
+        }
+        (width, groups) => {
+            let message = format!(
+                "to be watched, one output must grow at a time (`decoding.beam`), but the beam has {}",
+                width * groups
+            );
+            Err(Error::input(message).hint(
+                "watch greedy search with --beam 1, or draw with --set decoding.sampling.temperature=1",
+            ))
+        }
+    }
+}
+
+/// The output that the search finds for a request. `shown` gets each step as soon as it is made, with the `top` likeliest
+/// tokens and without attention.
+///
+/// # Errors
+/// Those of [`check_watchable`], of the model and of `shown`.
+pub fn watch<S: Stepper>(
+    stepper: &S,
+    request: &Request,
+    rules: &Rules,
+    top: usize,
+    shown: impl FnMut(&Step) -> Result<()>,
+) -> Result<Hypothesis> {
+    check_watchable(rules)?;
+    let watcher = Watcher { row: None, steps: 0, top, best: Best::default(), shown };
+    let watched = Watched { stepper, watcher: RefCell::new(watcher) };
+    let mut output = Hypothesis::default();
+    let job = std::iter::once(request.job(stepper, rules));
+    search(&watched, job, rules, Batching { size: 1, refill: None }, |_, list| {
+        output = list.into_iter().next().unwrap_or_default();
+        Ok(())
+    })?;
+    let mut watcher = watched.watcher.into_inner();
+    let last = output.tokens.get(watcher.steps).copied().or(output.finished.then_some(EOS));
+    last.map_or(Ok(()), |token| watcher.chosen(token))?;
+    Ok(output)
+}
+
+/// A model whose scores are overheard.
+struct Watched<'a, S, F> {
+    stepper: &'a S,
+    watcher: RefCell<Watcher<F>>,
+}
+
+struct Watcher<F> {
+    /// The scores of the step whose token is not known yet.
+    row: Option<Vec<f32>>,
+    /// Steps that were shown.
+    steps: usize,
+    top: usize,
+    best: Best,
+    shown: F,
+}
+
+impl<F: FnMut(&Step) -> Result<()>> Watcher<F> {
+    /// Of the scores seen last, this token was chosen.
+    fn chosen(&mut self, token: i64) -> Result<()> {
+        let Some(row) = self.row.take() else { return Ok(()) };
+        self.steps += 1;
+        (self.shown)(&Step::new(&row, token, self.top, &mut self.best)?)
+    }
+}
+
+impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Watched<'_, S, F> {
+    fn overhear(&self, tokens: &[i64], step: Result<(Scores, S::State)>) -> Result<(Scores, S::State)> {
+        let (scores, state) = step?;
+        let mut watcher = self.watcher.borrow_mut();
+        tokens.iter().try_for_each(|&token| watcher.chosen(token))?;
+        watcher.row = scores.rows().next().map(<[f32]>::to_vec);
+        Ok((scores, state))
+    }
+}
+
+impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Stepper for Watched<'_, S, F> {
+    type State = S::State;
+
+    fn start(&self, sources: &[&[i64]]) -> Result<S::State> {
+        self.stepper.start(sources)
+    }
+
+    fn step(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
+        self.overhear(tokens, self.stepper.step(tokens, state))
+    }
+
+    fn step_with_attention(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
+        self.overhear(tokens, self.stepper.step_with_attention(tokens, state))
+    }
+
+    fn reorder(&self, rows: &[i64], state: S::State) -> Result<S::State> {
+        self.stepper.reorder(rows, state)
+    }
+
+    fn join(&self, one: S::State, other: S::State) -> Result<S::State> {
+        self.stepper.join(one, other)
+    }
+
+    fn longest(&self) -> Option<usize> {
+        self.stepper.longest()
+    }
+}
