@@ -29,7 +29,7 @@ const MOST_COLUMNS: usize = 24;
 const FEW_CELLS: usize = 5000;
 const MARGIN: f64 = 16.0;
 /// What stands above the source's tokens, and below the cells.
-const HEADING: f64 = 58.0;
+const HEADING: f64 = 78.0;
 const LEGEND: f64 = 64.0;
 /// For the probabilities to the right of the cells.
 const PROBABILITY: f64 = 58.0;
@@ -56,8 +56,9 @@ impl Layout {
         // Slanted labels are higher, and reach beyond their columns.
         let (sine, cosine) = SLANT.to_radians().sin_cos();
         let (mut above, mut farthest) = (FONT_SIZE, 0.0_f64);
-        for (n, wide) in (1..).zip(row.source_tokens.iter().map(|token| width(token))) {
-            if slants(wide, cell) {
+        for (n, token) in (1..).zip(&row.source_tokens) {
+            if slants(token) {
+                let wide = width(token);
                 above = above.max(wide * sine + FONT_SIZE);
                 farthest = farthest.max(left + cell * f64::from(n) + wide * cosine);
             }
@@ -75,9 +76,9 @@ impl Layout {
 /// Degrees by which wide labels go up.
 const SLANT: f64 = 55.0;
 
-/// Whether a label is too wide to stand upright above its cell, as nearly all single characters do.
-fn slants(wide: f64, cell: f64) -> bool {
-    wide > cell
+/// Whether a label is too wide to stand upright above its cell, as single characters do.
+fn slants(token: &str) -> bool {
+    columns(&label(token)) > 2
 }
 
 /// The picture of a row, of which each step attends to as many positions as there are source tokens.
@@ -90,7 +91,7 @@ pub fn svg(row: &TracedRow) -> String {
     cells(row, &layout, &mut body);
     legend(&layout, &mut body);
     let (width, height) = (layout.width.ceil(), layout.height().ceil());
-    let name = escaped(&heading(row));
+    let name = escaped(&format!("{} → {}", row.source.as_deref().unwrap_or_default(), row.output));
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\" font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\" fill=\"#222\">\n\
@@ -99,21 +100,19 @@ pub fn svg(row: &TracedRow) -> String {
     )
 }
 
-fn heading(row: &TracedRow) -> String {
-    format!("{} → {}", row.source.as_deref().unwrap_or_default(), row.output)
-}
-
 /// Source and output as texts, and how sure the model is.
 fn title(row: &TracedRow, layout: &Layout, out: &mut String) {
     let room = ((layout.width - 2.0 * MARGIN) / (COLUMN * 1.2)) as usize;
-    let heading = shortened(&heading(row), room);
-    text(out, (MARGIN, 26.0), "font-size=\"15\" font-weight=\"bold\"", &heading);
+    let texts = [row.source.clone().unwrap_or_default(), format!("→ {}", row.output)];
+    for (words, y) in texts.iter().zip([26.0, 47.0]) {
+        text(out, (MARGIN, y), "font-size=\"15\" font-weight=\"bold\"", &shortened(words, room));
+    }
     let score = row
         .score
         .map_or(String::new(), |score| format!("score {score:.4} (probability {}), ", percent(score)));
     let end = if row.finished { "with <eos>" } else { "cut off before <eos>" };
     let words = format!("{score}{} tokens {end}", row.steps.len());
-    text(out, (MARGIN, 46.0), "class=\"faint\" fill=\"#555\"", &words);
+    text(out, (MARGIN, 67.0), "class=\"faint\" fill=\"#555\"", &words);
 }
 
 /// The source's tokens above the cells.
@@ -121,7 +120,7 @@ fn source(row: &TracedRow, layout: &Layout, out: &mut String) {
     out.push_str("<g class=\"source\" text-anchor=\"middle\">\n");
     for (n, token) in row.source_tokens.iter().enumerate() {
         let (x, y) = (layout.left + layout.cell * (n as f64 + 0.5), layout.top - 8.0);
-        match slants(width(token), layout.cell) {
+        match slants(token) {
             true => {
                 // The label's middle line, not its base line, points at the middle of the column.
                 let x = x + FONT_SIZE / 3.0;
