@@ -97,6 +97,14 @@ impl Runtime {
         Ok(Runtime { device, threads, compute: if bf16 { Kind::BFloat16 } else { Kind::Float } })
     }
 
+    /// Where it runs, for people.
+    pub fn place(&self) -> String {
+        match self.device {
+            Device::Cpu => format!("the CPU ({} threads)", self.threads),
+            other => format!("{other:?}"),
+        }
+    }
+
     /// What matrix products compute in, as a config names it.
     pub fn precision(&self) -> &'static str {
         if self.compute == Kind::BFloat16 { "bf16" } else { "f32" }

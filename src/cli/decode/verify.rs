@@ -25,8 +25,7 @@ pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: Sources, count: usi
         0 => String::new(),
         count => format!(", of which {count} are empty or skipped"),
     };
-    let runtime = &loaded.runtime;
-    print(&format!("{read} rows{left_out}; {:?}, {} threads\n", runtime.device, runtime.threads))?;
+    print(&format!("{read} rows on {}{left_out}\n", loaded.runtime.place()))?;
     let (mut all, mut off) = (0, Vec::new());
     verify(loaded, &requests, |check| {
         all += 1;

@@ -1,7 +1,4 @@
 //! What training says at its beginning and at its end.
-
-use tch::Device;
-
 use crate::checkpoint::run::RunDirectory;
 use crate::config::Experiment;
 use crate::data::dataset::Splits;
@@ -27,11 +24,8 @@ pub fn introduce(
     let (numbers, moving) = (count(true), count(false));
     let frozen =
         if moving < numbers { format!(", {} of them frozen", numbers - moving) } else { String::new() };
-    let device = match runtime.device {
-        Device::Cpu => format!("the CPU ({} threads)", runtime.threads),
-        other => format!("{other:?}"),
-    };
     let (name, place, precision) = (&experiment.name, run.path().display(), runtime.precision());
+    let device = runtime.place();
     report.say(&format!("{name}: {numbers} parameters{frozen} on {device}, {precision}, into {place}"));
 }
 
