@@ -7,7 +7,7 @@ use crate::model::inference::{DecoderState, Inference};
 use crate::model::transformer::Transformer;
 
 /// A model as a search sees it: as it was when this was made. No gradients, no dropout.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ModelStepper {
     model: Inference,
 }
@@ -58,10 +58,6 @@ impl Stepper for ModelStepper {
 }
 
 impl Shareable for ModelStepper {
-    fn share(&self) -> ModelStepper {
-        ModelStepper { model: self.model.share() }
-    }
-
     fn on_cpu(&self) -> bool {
         self.model.on_cpu()
     }

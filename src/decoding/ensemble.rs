@@ -5,7 +5,7 @@ use super::search::{Scores, Shareable, Stepper};
 use crate::error::{Error, Result};
 
 /// Models over the same target vocabulary, which read the same source ids.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ensemble<S> {
     members: Vec<S>,
     combination: Combination,
@@ -66,10 +66,6 @@ impl<S: Stepper> Stepper for Ensemble<S> {
 }
 
 impl<S: Shareable> Shareable for Ensemble<S> {
-    fn share(&self) -> Ensemble<S> {
-        Ensemble { members: self.members.iter().map(S::share).collect(), combination: self.combination }
-    }
-
     fn on_cpu(&self) -> bool {
         self.members.iter().all(S::on_cpu)
     }

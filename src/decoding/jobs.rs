@@ -49,7 +49,7 @@ pub fn decode_n_best<S: Stepper>(
     let order = longest_first(requests);
     let jobs = order.iter().map(|&row| requests[row].job(stepper, rules));
     let mut found = vec![Vec::new(); requests.len()];
-    search(stepper, jobs, rules, batching(stepper, rules), |number, list| {
+    search(stepper, jobs, rules, batching(stepper, rules.batch_size), |number, list| {
         found[order[number]] = list;
         Ok(())
     })?;
@@ -73,7 +73,6 @@ pub(super) fn longest_first(requests: &[Request]) -> Vec<usize> {
 }
 
 /// A quarter of the places must be free before new sources come in.
-fn batching<S: Stepper>(stepper: &S, rules: &Rules) -> Batching {
-    let refill = stepper.joins().then_some(rules.batch_size.div_ceil(4));
-    Batching { size: rules.batch_size, refill }
+pub(super) fn batching<S: Stepper>(stepper: &S, size: usize) -> Batching {
+    Batching { size, refill: stepper.joins().then_some(size.div_ceil(4)) }
 }

@@ -40,11 +40,9 @@ pub trait Stepper {
     }
 }
 
-/// A model that several threads may run at a time, each with its own.
-pub trait Shareable: Stepper + Send + Sized {
-    /// The same weights, for another thread.
-    fn share(&self) -> Self;
-
+/// A model that several threads may run at a time, each with a clone of its own, which has the same weights and no copy of
+/// them.
+pub trait Shareable: Stepper + Clone + Send {
     /// Whether it runs on the CPU, so that more threads bring more.
     fn on_cpu(&self) -> bool;
 }

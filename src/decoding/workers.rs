@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 use std::sync::Mutex;
 
-use super::batch::{Batching, search};
-use super::jobs::{Request, longest_first};
+use super::batch::search;
+use super::jobs::{Request, batching, longest_first};
 use super::rules::Rules;
 use super::search::{Hypothesis, Shareable, Stepper};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub fn decode_on_all_cores<S: Shareable>(
     let parts = if workers == 1 {
         vec![work(stepper)]
     } else {
-        let shared: Vec<S> = (0..workers).map(|_| stepper.share()).collect();
+        let shared: Vec<S> = (0..workers).map(|_| stepper.clone()).collect();
         std::thread::scope(|scope| {
             let work = &work;
             let running: Vec<_> = shared
@@ -81,8 +81,7 @@ fn worker<S: Stepper>(
         Some(requests[row].job(stepper, rules))
     });
     let mut out = Found::new();
-    let batching = Batching { size, refill: Some(size.div_ceil(4)) };
-    search(stepper, jobs, rules, batching, |number, list| {
+    search(stepper, jobs, rules, batching(stepper, size), |number, list| {
         out.push((taken.borrow()[number], list));
         Ok(())
     })?;

@@ -11,7 +11,7 @@ use super::layers::{FeedForward, Norm, activated};
 use super::positions::PositionTable;
 use super::product::{Product, Weights};
 use super::slots::Slots;
-use super::transformer::{DecoderLayer, EncoderLayer, Residual, Transformer};
+use super::transformer::{DecoderLayer, EncoderLayer, Residual, Transformer, normed};
 use super::{Activation, NormPlace};
 use crate::data::vocabulary::{EOS, PAD};
 use crate::shim::{self, decoding::Seen};
@@ -24,8 +24,9 @@ pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
     shim::on_this_thread_alone(work)
 }
 
-/// A trained Transformer, made ready for decoding.
-#[derive(Debug)]
+/// A trained Transformer, made ready for decoding. A clone has the same weights, not a copy of them: another thread may
+/// have it.
+#[derive(Clone, Debug)]
 pub struct Inference {
     source: Embedding,
     target: Embedding,
@@ -78,33 +79,19 @@ impl Inference {
             let known =
                 model.longest().map_or(KNOWN_POSITIONS, |longest| KNOWN_POSITIONS.min(longest as i64));
             let known = positions.added(&(0..known).collect::<Vec<_>>()).map(|known| known.detach());
-            Embedding { weight: weight.detach(), scale, positions: positions.share(), known }
+            Embedding { weight: weight.detach(), scale, positions: positions.clone(), known }
         };
         let (encoder, decoder) = (&model.encoder, &model.decoder);
         Inference {
             source: embedding(&model.source_embedding, &encoder.positions),
             target: embedding(&model.target_embedding, &decoder.positions),
             encoder: encoder.layers.iter().map(|layer| EncoderBlock::new(layer, weights)).collect(),
-            encoder_norm: encoder.norm.as_ref().map(Norm::share),
+            encoder_norm: encoder.norm.clone(),
             decoder: decoder.layers.iter().map(|layer| DecoderBlock::new(layer, weights)).collect(),
-            decoder_norm: decoder.norm.as_ref().map(Norm::share),
+            decoder_norm: decoder.norm.clone(),
             output: Product::new(&[&model.output], weights),
             heads: model.config.heads as i64,
             longest: model.longest(),
-        }
-    }
-
-    /// The same weights, for another thread.
-    pub fn share(&self) -> Inference {
-        Inference {
-            source: self.source.share(),
-            target: self.target.share(),
-            encoder: self.encoder.iter().map(EncoderBlock::share).collect(),
-            encoder_norm: self.encoder_norm.as_ref().map(Norm::share),
-            decoder: self.decoder.iter().map(DecoderBlock::share).collect(),
-            decoder_norm: self.decoder_norm.as_ref().map(Norm::share),
-            output: self.output.share(),
-            ..*self
         }
     }
 
@@ -271,12 +258,15 @@ struct Embedding {
     known: Option<Tensor>,
 }
 
-impl Embedding {
-    fn share(&self) -> Embedding {
+/// The same vectors, not a copy of them.
+impl Clone for Embedding {
+    fn clone(&self) -> Embedding {
         let known = self.known.as_ref().map(Tensor::shallow_clone);
-        Embedding { weight: self.weight.shallow_clone(), positions: self.positions.share(), known, ..*self }
+        Embedding { weight: self.weight.shallow_clone(), positions: self.positions.clone(), known, ..*self }
     }
+}
 
+impl Embedding {
     /// (R) to (R, D)
     fn forward(&self, tokens: &[i64], positions: &[i64]) -> Tensor {
         let device = self.weight.device();
@@ -292,7 +282,7 @@ impl Embedding {
 }
 
 /// The way around a part: `x + f(norm(x))`, or `norm(x + f(x))`. The part adds the residual itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Around {
     norm: Norm,
     place: NormPlace,
@@ -300,11 +290,7 @@ struct Around {
 
 impl Around {
     fn new(residual: &Residual) -> Around {
-        Around { norm: residual.norm.share(), place: residual.place }
-    }
-
-    fn share(&self) -> Around {
-        Around { norm: self.norm.share(), place: self.place }
+        Around { norm: residual.norm.clone(), place: residual.place }
     }
 
     fn around(&self, x: &Tensor, part: impl FnOnce(&Tensor, &Tensor) -> Tensor) -> Tensor {
@@ -315,7 +301,7 @@ impl Around {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct FeedForwardBlock {
     norm: Around,
     activation: Activation,
@@ -335,16 +321,6 @@ impl FeedForwardBlock {
         }
     }
 
-    fn share(&self) -> FeedForwardBlock {
-        FeedForwardBlock {
-            norm: self.norm.share(),
-            activation: self.activation,
-            gate: self.gate.as_ref().map(Product::share),
-            inner: self.inner.share(),
-            outer: self.outer.share(),
-        }
-    }
-
     fn around(&self, x: &Tensor) -> Tensor {
         self.norm.around(x, |x, residual| {
             // ReLU is done by the product itself.
@@ -357,7 +333,7 @@ impl FeedForwardBlock {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct EncoderBlock {
     attention_norm: Around,
     query_key_value: Product,
@@ -375,18 +351,9 @@ impl EncoderBlock {
             feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
         }
     }
-
-    fn share(&self) -> EncoderBlock {
-        EncoderBlock {
-            attention_norm: self.attention_norm.share(),
-            query_key_value: self.query_key_value.share(),
-            attended: self.attended.share(),
-            feed_forward: self.feed_forward.share(),
-        }
-    }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct DecoderBlock {
     own_norm: Around,
     query_key_value: Product,
@@ -411,25 +378,5 @@ impl DecoderBlock {
             crossed: Product::new(&[&cross.output], weights),
             feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
         }
-    }
-
-    fn share(&self) -> DecoderBlock {
-        DecoderBlock {
-            own_norm: self.own_norm.share(),
-            query_key_value: self.query_key_value.share(),
-            attended: self.attended.share(),
-            cross_norm: self.cross_norm.share(),
-            query: self.query.share(),
-            source_keys_values: self.source_keys_values.share(),
-            crossed: self.crossed.share(),
-            feed_forward: self.feed_forward.share(),
-        }
-    }
-}
-
-fn normed(x: Tensor, norm: &Option<Norm>) -> Tensor {
-    match norm {
-        Some(norm) => norm.forward(&x),
-        None => x,
     }
 }

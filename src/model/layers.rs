@@ -124,6 +124,14 @@ pub struct Norm {
     bias: Option<Tensor>,
 }
 
+/// The same weights, not a copy of them.
+impl Clone for Norm {
+    fn clone(&self) -> Norm {
+        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
+        Norm { kind: self.kind, weight: self.weight.shallow_clone(), bias }
+    }
+}
+
 impl Norm {
     /// Weight one, bias zero; RMSNorm has no bias.
     pub fn new(mut scope: Scope, config: &TransformerConfig) -> Norm {
@@ -132,12 +140,6 @@ impl Norm {
         let bias =
             (config.bias && config.norm == NormKind::LayerNorm).then(|| scope.vector("bias", width, 0.0));
         Norm { kind: config.norm, weight, bias }
-    }
-
-    /// The same norm, for another thread.
-    pub fn share(&self) -> Norm {
-        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
-        Norm { kind: self.kind, weight: self.weight.shallow_clone(), bias }
     }
 
     /// Normalises each position on its own.

@@ -55,9 +55,11 @@ impl PositionTable {
             Rotation { cos: twice.cos().to_kind(Kind::Float), sin: twice.sin().to_kind(Kind::Float) }
         })
     }
+}
 
-    /// The same positions, for another thread.
-    pub fn share(&self) -> PositionTable {
+/// The same vectors, not a copy of them.
+impl Clone for PositionTable {
+    fn clone(&self) -> PositionTable {
         PositionTable { learned: self.learned.as_ref().map(Tensor::shallow_clone), ..*self }
     }
 }

@@ -87,9 +87,11 @@ impl Product {
             }
         }
     }
+}
 
-    /// The same weights, for another thread.
-    pub fn share(&self) -> Product {
+/// The same weights, not a copy of them.
+impl Clone for Product {
+    fn clone(&self) -> Product {
         match self {
             Product::Packed(packed) => Product::Packed(Arc::clone(packed)),
             Product::Plain { weight, bias } => Product::Plain {

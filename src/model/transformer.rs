@@ -294,7 +294,7 @@ fn final_norm(scope: &mut Scope, config: &TransformerConfig) -> Option<Norm> {
     (config.norm_place == NormPlace::Pre).then(|| Norm::new(scope.sub("norm"), config))
 }
 
-fn normed(x: Tensor, norm: &Option<Norm>) -> Tensor {
+pub(super) fn normed(x: Tensor, norm: &Option<Norm>) -> Tensor {
     match norm {
         Some(norm) => norm.forward(&x),
         None => x,

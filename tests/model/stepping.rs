@@ -138,7 +138,7 @@ fn company_changes_no_bit() {
     for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
         let inference = Inference::new(&model.network, weights);
         let together = side_by_side(&inference, &sources, &targets);
-        let shared = side_by_side(&inference.share(), &sources, &targets);
+        let shared = side_by_side(&inference.clone(), &sources, &targets);
         assert!(together == shared, "{weights:?}: another handle on the same weights");
         for size in [1, 2, 7, 33] {
             let apart = sources.chunks(size).zip(targets.chunks(size));
