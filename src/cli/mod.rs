@@ -16,7 +16,7 @@ mod traced;
 mod train;
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -107,16 +107,40 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
-/// The output is written while the input is read.
-fn refuse_same_file(input: &Path, output: &Path) -> Result<()> {
-    match is_same_file(input, output) {
-        true => Err(Error::input(format!("{} cannot be the input and the output at once", input.display()))
-            .hint("name another file with --output")),
-        false => Ok(()),
+/// A file on the command line: what it is, as the option that names it says, and where.
+type Role<'a> = (&'static str, &'a Path);
+
+/// Refuses a file that is to be written and has another role besides: one would destroy the other. Before anything is opened.
+fn refuse_two_roles(read: &[Role], written: &[Role]) -> Result<()> {
+    let read = read.iter().filter(|(_, path)| *path != Path::new("-"));
+    let mut others: Vec<&Role> = read.collect();
+    for role in written {
+        if let Some((other, _)) = others.iter().find(|other| is_same_file(other.1, role.1)) {
+            let (role, path) = *role;
+            let path = if path == Path::new("-") { "standard output".into() } else { path.to_string_lossy() };
+            return Err(Error::input(format!("{path} cannot be the {other} and the {role} at once"))
+                .hint(format!("name another file with --{role}")));
+        }
+        others.push(role);
     }
+    Ok(())
 }
 
-/// Whether both paths name the same file, which is there.
+/// Whether both paths name one file, which is there or would be made.
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other && one.is_file())
+    matches!((place(one), place(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// Where a file is or would be; of pipes and devices there is none, since they may have several roles.
+fn place(path: &Path) -> Option<PathBuf> {
+    if path == Path::new("-") {
+        return Some(path.to_owned());
+    }
+    match path.canonicalize() {
+        Ok(there) => Some(there).filter(|there| there.is_file()),
+        Err(_) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::input::{Input, InputRow, OnError, Wanted};
 use super::output::{Field, OutputFormat, Writer};
+use super::refuse_two_roles;
 use crate::data::DataConfig;
 use crate::data::pairs::{Format, SourceRow, Sources};
 use crate::data::vocabulary::EOS;
@@ -109,12 +110,13 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
     })
 }
 
-/// The output is written while the input is read.
+/// Files are written while others are read.
 fn refuse_same_file(args: &ScoreArgs) -> Result<()> {
-    [Some(&args.input), args.targets.as_ref()]
-        .into_iter()
-        .flatten()
-        .try_for_each(|input| super::refuse_same_file(input, &args.output))
+    let mut read = vec![("input", args.input.as_path())];
+    read.extend(args.targets.as_deref().map(|path| ("targets", path)));
+    let mut written = vec![("output", args.output.as_path())];
+    written.extend(args.summary.as_deref().map(|path| ("summary", path)));
+    refuse_two_roles(&read, &written)
 }
 
 /// Cuts pairs into tokens. Where a pair is at fault and none may be, gives those before it, and the fault.

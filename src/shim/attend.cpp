@@ -22,18 +22,27 @@ typedef float Four __attribute__((vector_size(16)));
 // Vectors of a head that stay in registers.
 constexpr int64_t TOGETHER = 4;
 
-// One row looks at `length` slots: slots[0] and so on, or from slot `first` on where there is no list.
+// What a row looks at: slots[0] and so on, or from slot `first` on where there is no list.
+struct Slots {
+  const int32_t* slots;
+  int64_t first, length, stride;
+
+  // Where slot number n of the row begins.
+  INLINE int64_t operator()(int64_t n) const { return (slots ? slots[n] : first + n) * stride; }
+};
+
 struct Row {
   const float* query;
-  const int32_t* slots;
-  int64_t first, length;
+  Slots slots;
+  // What the row behind it looks at: it is asked for while this one is under way.
+  Slots next;
   float* out;
   // Where the weights go, summed over the heads; or nowhere.
   float* seen;
 };
 
 struct Shape {
-  int64_t heads, head_width, slot_stride;
+  int64_t heads, head_width;
 };
 
 INLINE const Floats& at(const float* x) { return *reinterpret_cast<const Floats*>(x); }
@@ -46,6 +55,21 @@ INLINE float sum(const Floats& x) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
+// The sums of four vectors; each is that of `sum`, to the last bit.
+INLINE Four sums(const Floats (&x)[4]) {
+  Four four[4];
+  for (int n = 0; n < 4; ++n) {
+    const Eight eight = __builtin_shufflevector(x[n], x[n], 0, 1, 2, 3, 4, 5, 6, 7) +
+                        __builtin_shufflevector(x[n], x[n], 8, 9, 10, 11, 12, 13, 14, 15);
+    four[n] = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+  }
+  const Four one = __builtin_shufflevector(four[0], four[1], 0, 1, 4, 5) +
+                   __builtin_shufflevector(four[0], four[1], 2, 3, 6, 7);
+  const Four other = __builtin_shufflevector(four[2], four[3], 0, 1, 4, 5) +
+                     __builtin_shufflevector(four[2], four[3], 2, 3, 6, 7);
+  return __builtin_shufflevector(one, other, 0, 2, 4, 6) + __builtin_shufflevector(one, other, 1, 3, 5, 7);
+}
+
 INLINE float dot(const float* a, const float* b, int64_t count) {
   Floats sums = {};
   int64_t i = 0;
@@ -55,55 +79,88 @@ INLINE float dot(const float* a, const float* b, int64_t count) {
   return total;
 }
 
+// How alike the query is to the key of each slot.
+INLINE void likeness(const float* query, const float* keys, const Slots& slots, int64_t count, float* out) {
+  int64_t n = 0;
+  for (; n + 4 <= slots.length && count % LANES == 0; n += 4) {
+    const float* key[4] = {keys + slots(n), keys + slots(n + 1), keys + slots(n + 2), keys + slots(n + 3)};
+    Floats parts[4] = {};
+    for (int64_t i = 0; i < count; i += LANES) {
+      const Floats& part = at(query + i);
+      for (int m = 0; m < 4; ++m) parts[m] += part * at(key[m] + i);
+    }
+    const Four four = sums(parts);
+    for (int m = 0; m < 4; ++m) out[n + m] = four[m];
+  }
+  for (; n < slots.length; ++n) out[n] = dot(query, keys + slots(n), count);
+}
+
+// Asks for one head of what a row looks at: rows lie apart, and the processor guesses no list.
+INLINE void ask_ahead(const float* numbers, const Slots& slots, int64_t count) {
+  constexpr int64_t LINE = 64 / sizeof(float);
+  for (int64_t n = 0; n < slots.length; ++n) {
+    const float* slot = numbers + slots(n);
+    for (int64_t i = 0; i < count; i += LINE) __builtin_prefetch(slot + i, 0, 2);
+  }
+}
+
 // The sum of `weights[n]` times the values of slot n, for VECTORS vectors of a head.
-template <int VECTORS, typename Slot>
-INLINE void weighted(const float* weights, int64_t length, const float* values, Slot slot, float* out) {
+template <int VECTORS>
+INLINE void weighted(const float* weights, const float* values, const Slots& slots, float* out) {
   Floats sums[VECTORS] = {};
-  for (int64_t n = 0; n < length; ++n) {
-    const float* value = values + slot(n);
+  for (int64_t n = 0; n < slots.length; ++n) {
+    const float* value = values + slots(n);
     for (int v = 0; v < VECTORS; ++v) sums[v] += weights[n] * at(value + v * LANES);
   }
   for (int v = 0; v < VECTORS; ++v) *reinterpret_cast<Floats*>(out + v * LANES) = sums[v];
 }
 
-template <typename Slot>
-INLINE void weighted(const float* weights, int64_t length, const float* values, Slot slot, int64_t count, float* out) {
+INLINE void weighted(const float* weights, const float* values, const Slots& slots, int64_t count, float* out) {
   int64_t i = 0;
   for (; i + TOGETHER * LANES <= count; i += TOGETHER * LANES) {
-    weighted<TOGETHER>(weights, length, values + i, slot, out + i);
+    weighted<TOGETHER>(weights, values + i, slots, out + i);
   }
-  for (; i + LANES <= count; i += LANES) weighted<1>(weights, length, values + i, slot, out + i);
+  for (; i + LANES <= count; i += LANES) weighted<1>(weights, values + i, slots, out + i);
   for (; i < count; ++i) {
     out[i] = 0.0f;
-    for (int64_t n = 0; n < length; ++n) out[i] += weights[n] * values[slot(n) + i];
+    for (int64_t n = 0; n < slots.length; ++n) out[i] += weights[n] * values[slots(n) + i];
   }
 }
 
-// weights become exp(weights - largest) over their sum.
-INLINE void softmax(float* weights, int64_t length, float largest) {
-  float total = 0.0f;
-  for (int64_t n = 0; n < length; ++n) weights[n] = seqloom::exponential(weights[n] - largest);
-  for (int64_t n = 0; n < length; ++n) total += weights[n];
-  const float share = 1.0f / total;
-  for (int64_t n = 0; n < length; ++n) weights[n] *= share;
+INLINE int64_t whole_vectors(int64_t length) { return (length + LANES - 1) / LANES * LANES; }
+
+// The softmax of `scale` times the weights. There is room for whole vectors: what fills them up weighs nothing.
+INLINE void softmax(float* weights, int64_t length, float scale) {
+  const int64_t room = whole_vectors(length);
+  std::fill(weights + length, weights + room, -std::numeric_limits<float>::infinity());
+  Floats most = scale * at(weights);
+  for (int64_t i = 0; i < room; i += LANES) {
+    const Floats scaled = scale * at(weights + i);
+    *reinterpret_cast<Floats*>(weights + i) = scaled;
+    most = most > scaled ? most : scaled;
+  }
+  float largest = most[0];
+  for (int64_t lane = 1; lane < LANES; ++lane) largest = largest > most[lane] ? largest : most[lane];
+  Floats parts = {};
+  for (int64_t i = 0; i < room; i += LANES) {
+    for (int64_t lane = 0; lane < LANES; ++lane) weights[i + lane] = seqloom::exponential(weights[i + lane] - largest);
+    parts += at(weights + i);
+  }
+  const float share = 1.0f / sum(parts);
+  for (int64_t i = 0; i < room; i += LANES) *reinterpret_cast<Floats*>(weights + i) = share * at(weights + i);
 }
 
 INLINE void attend_row(const Row& row, const float* keys, const float* values, Shape shape, float* weights) {
-  const auto slot = [&](int64_t n) __attribute__((always_inline)) {
-    return (row.slots ? row.slots[n] : row.first + n) * shape.slot_stride;
-  };
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_width));
   for (int64_t head = 0; head < shape.heads; ++head) {
     const int64_t begin = head * shape.head_width;
-    float largest = -std::numeric_limits<float>::infinity();
-    for (int64_t n = 0; n < row.length; ++n) {
-      weights[n] = scale * dot(row.query + begin, keys + slot(n) + begin, shape.head_width);
-      largest = largest > weights[n] ? largest : weights[n];
-    }
-    softmax(weights, row.length, largest);
-    weighted(weights, row.length, values + begin, slot, shape.head_width, row.out + begin);
+    ask_ahead(keys + begin, row.next, shape.head_width);
+    likeness(row.query + begin, keys + begin, row.slots, shape.head_width, weights);
+    ask_ahead(values + begin, row.next, shape.head_width);
+    softmax(weights, row.slots.length, scale);
+    weighted(weights, values + begin, row.slots, shape.head_width, row.out + begin);
     if (row.seen) {
-      for (int64_t n = 0; n < row.length; ++n) row.seen[n] += weights[n];
+      for (int64_t n = 0; n < row.slots.length; ++n) row.seen[n] += weights[n];
     }
   }
 }
@@ -144,15 +201,18 @@ extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const
     TORCH_CHECK(keys_values->is_contiguous() && query->size(1) == width, "attention wants keys beside values");
     at::Tensor result = at::empty({rows, width}, query->options());
     const float* keys = keys_values->const_data_ptr<float>();
-    const Shape shape{heads, width / heads, 2 * width};
+    const Shape shape{heads, width / heads};
     const float* from = query->const_data_ptr<float>();
     float* to = result.data_ptr<float>();
     static const auto attend = attend_here();
     at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
-      std::vector<float> weights(*std::max_element(lengths + begin, lengths + end));
+      const auto of = [&](int64_t r) {
+        return Slots{slots ? slots + starts[r] : nullptr, starts[r], lengths[r], 2 * width};
+      };
+      std::vector<float> weights(whole_vectors(*std::max_element(lengths + begin, lengths + end)));
       for (int64_t r = begin; r < end; ++r) {
-        const Row row{from + r * stride, slots ? slots + starts[r] : nullptr, starts[r], lengths[r], to + r * width,
-                      seen ? seen + r * most : nullptr};
+        const Slots next = r + 1 < end ? of(r + 1) : Slots{};
+        const Row row{from + r * stride, of(r), next, to + r * width, seen ? seen + r * most : nullptr};
         attend(row, keys, keys + width, shape, weights.data());
       }
     });

@@ -4,7 +4,7 @@
 // batch: so a row gives the same bits alone and among others. libtorch's own products pack the weights anew each time,
 // and add in an order that goes by the number of rows.
 //
-// Weights are packed in panels of two vectors of outputs: input by input, so that a panel is read from front to back.
+// Weights are packed in panels of a few vectors of outputs: input by input, so that a panel is read from front to back.
 //   f32   as they are
 //   bf16  half the memory, rounded; they become f32 again in a register, by a shift, so inputs and sums stay f32
 //   int8  a scale for each output; each row of inputs is rounded to 8 bits by its own largest number, and sums are exact
@@ -30,6 +30,14 @@ constexpr int64_t QUAD = 4;
 constexpr int32_t MIDDLE = 128;
 // Rows that go through all panels together, so that they stay in the cache.
 constexpr int64_t ROWS_TOGETHER = 252;
+// How far ahead weights are asked for, in bytes: the processor's own guesses end at each page of 4 KiB.
+constexpr int64_t AHEAD = 2048;
+
+// Vectors of a panel. Of 32 registers 24 hold sums, six rows by four vectors, which want fewer loads for each product than
+// fourteen rows by two.
+constexpr int vectors(int lanes) { return lanes == 16 ? 4 : 2; }
+// As many rows as there are registers for.
+constexpr int MOST_ROWS = 6;
 
 struct Packed {
   int kind, lanes;
@@ -40,7 +48,7 @@ struct Packed {
   std::vector<float> bias, scales;
   std::vector<int32_t> offsets;
 
-  int64_t panel() const { return 2 * lanes; }
+  int64_t panel() const { return vectors(lanes) * lanes; }
   int64_t panels() const { return (outputs + panel() - 1) / panel(); }
   // Inputs that take part: of int8 whole quads.
   int64_t depth() const { return kind == INT8 ? (inputs + QUAD - 1) / QUAD * QUAD : inputs; }
@@ -52,59 +60,63 @@ struct Of {
   typedef uint32_t Bits __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 };
 
-// The weights of one input for a panel's outputs, as two vectors.
+// The weights of one input for a panel's outputs, as vectors.
 template <int LANES>
-INLINE void load(const float* w, typename Of<LANES>::Floats& low, typename Of<LANES>::Floats& high) {
+INLINE void load(const float* w, typename Of<LANES>::Floats* out) {
   typedef typename Of<LANES>::Floats Floats;
-  low = *reinterpret_cast<const Floats*>(w);
-  high = *reinterpret_cast<const Floats*>(w + LANES);
+  for (int n = 0; n < vectors(LANES); ++n) out[n] = *reinterpret_cast<const Floats*>(w + n * LANES);
 }
-// Two bf16 stand in 32 bits: the low half belongs to the first vector.
+// Two bf16 stand in 32 bits: the low half belongs to the first vector of a pair.
 template <int LANES>
-INLINE void load(const uint32_t* w, typename Of<LANES>::Floats& low, typename Of<LANES>::Floats& high) {
+INLINE void load(const uint32_t* w, typename Of<LANES>::Floats* out) {
   typedef typename Of<LANES>::Floats Floats;
   typedef typename Of<LANES>::Bits Bits;
-  const Bits both = *reinterpret_cast<const Bits*>(w);
-  low = (Floats)(both << 16);
-  high = (Floats)(both & 0xffff0000U);
+  for (int n = 0; n < vectors(LANES); n += 2) {
+    const Bits both = *reinterpret_cast<const Bits*>(w + n / 2 * LANES);
+    out[n] = (Floats)(both << 16);
+    out[n + 1] = (Floats)(both & 0xffff0000U);
+  }
 }
 
-constexpr int step(int lanes, const float*) { return 2 * lanes; }
-constexpr int step(int lanes, const uint32_t*) { return lanes; }
+constexpr int step(int lanes, const float*) { return vectors(lanes) * lanes; }
+constexpr int step(int lanes, const uint32_t*) { return vectors(lanes) * lanes / 2; }
+
+template <int BYTES>
+INLINE void ask_ahead(const void* w) {
+  for (int at = 0; at < BYTES; at += 64) __builtin_prefetch(static_cast<const char*>(w) + AHEAD + at);
+}
 
 // ROWS rows with one panel. All sums stay in registers.
 template <int LANES, int ROWS, typename Weight>
 INLINE void tile(const float* x, int64_t inputs, const Weight* w, float* out) {
   typedef typename Of<LANES>::Floats Floats;
-  Floats sums[ROWS][2];
-  for (int row = 0; row < ROWS; ++row) sums[row][0] = sums[row][1] = Floats{};
-  for (int64_t k = 0; k < inputs; ++k, w += step(LANES, w)) {
-    Floats low, high;
-    load<LANES>(w, low, high);
-#pragma GCC unroll 16
+  constexpr int VECTORS = vectors(LANES), STEP = step(LANES, static_cast<const Weight*>(nullptr));
+  Floats sums[ROWS][VECTORS] = {};
+  for (int64_t k = 0; k < inputs; ++k, w += STEP) {
+    Floats weights[VECTORS];
+    load<LANES>(w, weights);
+    ask_ahead<STEP * sizeof(Weight)>(w);
+#pragma GCC unroll 6
     for (int row = 0; row < ROWS; ++row) {
       const float value = x[row * inputs + k];
-      sums[row][0] += value * low;
-      sums[row][1] += value * high;
+#pragma GCC unroll 4
+      for (int n = 0; n < VECTORS; ++n) sums[row][n] += value * weights[n];
     }
   }
   for (int row = 0; row < ROWS; ++row) {
-    *reinterpret_cast<Floats*>(out + 2 * LANES * row) = sums[row][0];
-    *reinterpret_cast<Floats*>(out + 2 * LANES * row + LANES) = sums[row][1];
+    for (int n = 0; n < VECTORS; ++n) *reinterpret_cast<Floats*>(out + LANES * (VECTORS * row + n)) = sums[row][n];
   }
 }
-
-// As many sums as there are registers for.
-constexpr int most_rows(int lanes) { return lanes == 16 ? 14 : 6; }
 
 template <int LANES, typename Weight>
 INLINE void tile_of(int rows, const float* x, int64_t inputs, const Weight* w, float* out) {
   switch (rows) {
-#define ROWS(n) \
-  case n:       \
-    if constexpr (n <= most_rows(LANES)) return tile<LANES, n>(x, inputs, w, out);
-    ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
-#undef ROWS
+    case 1: return tile<LANES, 1>(x, inputs, w, out);
+    case 2: return tile<LANES, 2>(x, inputs, w, out);
+    case 3: return tile<LANES, 3>(x, inputs, w, out);
+    case 4: return tile<LANES, 4>(x, inputs, w, out);
+    case 5: return tile<LANES, 5>(x, inputs, w, out);
+    case 6: return tile<LANES, 6>(x, inputs, w, out);
   }
 }
 
@@ -112,33 +124,38 @@ INLINE void tile_of(int rows, const float* x, int64_t inputs, const Weight* w, f
 template <int ROWS>
 INLINE __attribute__((target("avx512f,avx512bw,avx512vnni"))) void quad_tile(const uint8_t* x, int64_t depth,
                                                                              const int8_t* w, int32_t* out) {
-  __m512i sums[ROWS][2];
-  for (int row = 0; row < ROWS; ++row) sums[row][0] = sums[row][1] = _mm512_setzero_si512();
-  for (int64_t k = 0; k < depth; k += QUAD, w += 128) {
-    const __m512i low = _mm512_loadu_si512(w), high = _mm512_loadu_si512(w + 64);
-#pragma GCC unroll 16
+  constexpr int VECTORS = vectors(16), BYTES = 64 * VECTORS;
+  __m512i sums[ROWS][VECTORS];
+  for (auto& row : sums) {
+    for (__m512i& sum : row) sum = _mm512_setzero_si512();
+  }
+  for (int64_t k = 0; k < depth; k += QUAD, w += BYTES) {
+    __m512i weights[VECTORS];
+    for (int n = 0; n < VECTORS; ++n) weights[n] = _mm512_loadu_si512(w + 64 * n);
+    ask_ahead<BYTES>(w);
+#pragma GCC unroll 6
     for (int row = 0; row < ROWS; ++row) {
       int32_t four;
       std::memcpy(&four, x + row * depth + k, QUAD);
       const __m512i value = _mm512_set1_epi32(four);
-      sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], value, low);
-      sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], value, high);
+#pragma GCC unroll 4
+      for (int n = 0; n < VECTORS; ++n) sums[row][n] = _mm512_dpbusd_epi32(sums[row][n], value, weights[n]);
     }
   }
   for (int row = 0; row < ROWS; ++row) {
-    _mm512_storeu_si512(out + 32 * row, sums[row][0]);
-    _mm512_storeu_si512(out + 32 * row + 16, sums[row][1]);
+    for (int n = 0; n < VECTORS; ++n) _mm512_storeu_si512(out + 16 * (VECTORS * row + n), sums[row][n]);
   }
 }
 
 __attribute__((target("avx512f,avx512bw,avx512vnni"))) void quads_512(int rows, const uint8_t* x, int64_t depth,
                                                                       const int8_t* w, int32_t* out) {
   switch (rows) {
-#define ROWS(n) \
-  case n:       \
-    return quad_tile<n>(x, depth, w, out);
-    ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
-#undef ROWS
+    case 1: return quad_tile<1>(x, depth, w, out);
+    case 2: return quad_tile<2>(x, depth, w, out);
+    case 3: return quad_tile<3>(x, depth, w, out);
+    case 4: return quad_tile<4>(x, depth, w, out);
+    case 5: return quad_tile<5>(x, depth, w, out);
+    case 6: return quad_tile<6>(x, depth, w, out);
   }
 }
 #endif
@@ -158,24 +175,55 @@ EVERY_X86 void quads_anywhere(int rows, int64_t panel, const uint8_t* x, int64_t
   }
 }
 
-// A row of inputs as 8 bits around MIDDLE; what one of them is worth.
-EVERY_X86 float quantised(const float* x, int64_t inputs, uint8_t* out) {
-  // Side by side, for a largest number is not to be had in vectors otherwise.
-  constexpr int64_t LANES = 16;
-  float most[LANES] = {};
-  const int64_t even = inputs - inputs % LANES;
-  for (int64_t k = 0; k < even; k += LANES) {
-    for (int64_t lane = 0; lane < LANES; ++lane) {
-      const float size = std::fabs(x[k + lane]);
-      most[lane] = most[lane] > size ? most[lane] : size;
-    }
+// The largest size of a row's inputs; no number where one of them is none. Sizes are in the order of their bits, and of whole
+// numbers compilers find the largest in vectors.
+EVERY_X86 float largest_size(const float* x, int64_t inputs) {
+  int32_t most = 0;
+  for (int64_t k = 0; k < inputs; ++k) {
+    int32_t bits;
+    std::memcpy(&bits, x + k, sizeof bits);
+    most = std::max(most, bits & 0x7fffffff);
   }
-  for (int64_t k = even; k < inputs; ++k) most[0] = std::max(most[0], std::fabs(x[k]));
-  const float largest = *std::max_element(most, most + LANES);
-  const float scale = largest > 0.0f ? 127.0f / largest : 0.0f;
+  float largest;
+  std::memcpy(&largest, &most, sizeof largest);
+  return largest;
+}
+
+// x * scale, rounded to the nearest whole number (of two the even one), around MIDDLE.
+void to_bytes_anywhere(const float* x, int64_t inputs, float scale, uint8_t* out) {
   for (int64_t k = 0; k < inputs; ++k) {
     out[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(x[k] * scale)) + MIDDLE);
   }
+}
+
+#ifdef SEQLOOM_X86
+__attribute__((target("avx512f,avx512bw"))) void to_bytes_512(const float* x, int64_t inputs, float scale,
+                                                              uint8_t* out) {
+  // Masked, with all of it: GCC warns of what the plain ones leave undefined.
+  constexpr __mmask16 ALL = 0xffff;
+  const __m512 scales = _mm512_set1_ps(scale);
+  const __m512i middle = _mm512_set1_epi32(MIDDLE);
+  int64_t k = 0;
+  for (; k + 16 <= inputs; k += 16) {
+    const __m512i whole = _mm512_maskz_cvtps_epi32(ALL, _mm512_mul_ps(_mm512_loadu_ps(x + k), scales));
+    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(ALL, _mm512_add_epi32(whole, middle));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + k), bytes);
+  }
+  to_bytes_anywhere(x + k, inputs - k, scale, out + k);
+}
+#endif
+
+// A row of inputs as 8 bits around MIDDLE; what one of them is worth.
+float quantised(const float* x, int64_t inputs, uint8_t* out) {
+  const float largest = largest_size(x, inputs), scale = largest > 0.0f ? 127.0f / largest : 0.0f;
+#ifdef SEQLOOM_X86
+  static const bool wide = seqloom::widest() == 16;
+  if (wide) {
+    to_bytes_512(x, inputs, scale, out);
+    return largest / 127.0f;
+  }
+#endif
+  to_bytes_anywhere(x, inputs, scale, out);
   return largest / 127.0f;
 }
 
@@ -211,10 +259,10 @@ INLINE void finish(const Rows& rows, int64_t first, int count, int64_t panel, co
 
 // Rows `first` to `last` with panels `begin` to `end`; `multiply(first, count, panel, sums)` makes the sums of a tile.
 template <typename Multiply>
-INLINE void tiles(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end, int most, float* sums,
+INLINE void tiles(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end, float* sums,
                   Multiply multiply) {
   for (int64_t from = first; from < last; from += ROWS_TOGETHER) {
-    const int64_t to = std::min(from + ROWS_TOGETHER, last), blocks = (to - from + most - 1) / most;
+    const int64_t to = std::min(from + ROWS_TOGETHER, last), blocks = (to - from + MOST_ROWS - 1) / MOST_ROWS;
     for (int64_t panel = begin; panel < end; ++panel) {
       int64_t row = from;
       for (int64_t left = blocks; left > 0; --left) {
@@ -231,8 +279,8 @@ template <int LANES, typename Weight>
 INLINE void floats(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
   const int64_t inputs = rows.packed.inputs, panel_size = inputs * step(LANES, static_cast<const Weight*>(nullptr));
   const auto* weights = reinterpret_cast<const Weight*>(rows.packed.weights.const_data_ptr<uint8_t>());
-  float sums[most_rows(LANES) * 2 * LANES];
-  tiles(rows, first, last, begin, end, most_rows(LANES), sums,
+  float sums[MOST_ROWS * vectors(LANES) * LANES];
+  tiles(rows, first, last, begin, end, sums,
         [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
           tile_of<LANES>(count, rows.x + row * inputs, inputs, weights + panel * panel_size, out);
         });
@@ -257,10 +305,10 @@ INLINE void bytes(const Rows& rows, int64_t first, int64_t last, int64_t begin, 
   const Packed& packed = rows.packed;
   const int64_t depth = packed.depth(), width = packed.panel();
   const auto* weights = reinterpret_cast<const int8_t*>(packed.weights.const_data_ptr<uint8_t>());
-  constexpr int MOST = 14;
-  int32_t whole[MOST * 32];
-  float sums[MOST * 32];
-  tiles(rows, first, last, begin, end, MOST, sums,
+  constexpr int MOST_SUMS = MOST_ROWS * vectors(16) * 16;
+  int32_t whole[MOST_SUMS];
+  float sums[MOST_SUMS];
+  tiles(rows, first, last, begin, end, sums,
         [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
           quads(count, width, rows.quantised + row * depth, depth, weights + panel * width * depth, whole);
           const float* scales = packed.scales.data() + panel * width;
@@ -319,8 +367,9 @@ void pack_into(Packed& packed, const float* w) {
       if (packed.kind == F32) {
         reinterpret_cast<float*>(bytes)[(panel * inputs + k) * width + at] = row[k];
       } else if (packed.kind == BF16) {
-        uint32_t& both = reinterpret_cast<uint32_t*>(bytes)[(panel * inputs + k) * lanes + at % lanes];
-        both |= to_bf16(row[k]) << (at < lanes ? 0 : 16);
+        const int64_t place = at / (2 * lanes) * lanes + at % lanes;
+        uint32_t& both = reinterpret_cast<uint32_t*>(bytes)[(panel * inputs + k) * (width / 2) + place];
+        both |= to_bf16(row[k]) << (at / lanes % 2 == 0 ? 0 : 16);
       } else {
         const float scaled = largest > 0.0f ? std::nearbyint(row[k] * (127.0f / largest)) : 0.0f;
         const auto whole = static_cast<int8_t>(scaled);

@@ -1,8 +1,8 @@
 // The process: which libtorch it has, its libraries, its memory.
 #include "shim.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/CachingDeviceAllocator.h>
-#include <c10/util/ParallelGuard.h>
 #include <torch/headeronly/version.h>
 
 #include <dlfcn.h>
@@ -47,9 +47,23 @@ bool seqloom_fast_bf16() {
 #endif
 }
 
-void* seqloom_alone_begin() { return new c10::ParallelGuard(true); }
+// How many threads this one had for its loops; the number belongs to the calling thread alone (an internal control variable
+// of OpenMP). libtorch sets that of a new thread when its first loop begins, once from its own code and once from a header
+// in ours: both are done here, so that neither comes later.
+int seqloom_alone_begin() {
+  at::internal::lazy_init_num_threads();
+  const int before = at::get_num_threads();
+#ifdef _OPENMP
+  omp_set_num_threads(1);
+#endif
+  return before;
+}
 
-void seqloom_alone_end(void* guard) { delete static_cast<c10::ParallelGuard*>(guard); }
+void seqloom_alone_end([[maybe_unused]] int before) {
+#ifdef _OPENMP
+  omp_set_num_threads(before);
+#endif
+}
 
 void seqloom_keep_pages() {
 #if defined(__GLIBC__)

@@ -33,11 +33,11 @@ impl Columns {
         }
     }
 
-    /// Opens the output, and says what it has already.
+    /// How outputs are written.
     ///
     /// # Errors
-    /// Text is to have more than one output a row; the output cannot be written or continued.
-    pub fn writer(&self, args: &DecodeArgs) -> Result<(Writer, Kept)> {
+    /// Text is to have more than one output a row; the extension is one that is only read.
+    pub fn format(&self, args: &DecodeArgs) -> Result<OutputFormat> {
         let format = OutputFormat::choose(args.format, &args.output)?;
         if format == OutputFormat::Text && self.n_best > 1 {
             let message = format!(
@@ -48,6 +48,14 @@ impl Columns {
                 Error::input(message).hint("say --format csv or --format jsonl, or --set decoding.n_best=1")
             );
         }
+        Ok(format)
+    }
+
+    /// Opens the output, and says what it has already.
+    ///
+    /// # Errors
+    /// The output cannot be written or continued.
+    pub fn writer(&self, args: &DecodeArgs, format: OutputFormat) -> Result<(Writer, Kept)> {
         let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
         let names: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
         if !args.resume {

@@ -2,12 +2,11 @@
 //!
 //! Outputs are traced when they have been written, some at a time, so that memory does not depend on the input's length.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::rows::{Asked, Row};
-use crate::cli::is_same_file;
 use crate::cli::output::{OutputFormat, Writer};
 use crate::cli::traced::{TracedRow, known};
 use crate::decoder::Output;
@@ -47,26 +46,13 @@ pub struct Tracer<'a> {
 }
 
 impl Tracer<'_> {
-    /// Opens the trace. The output is open already.
+    /// Opens the trace.
     ///
     /// # Errors
-    /// The file cannot be written, or is the input or the output.
-    pub fn open<'a>(
-        args: &LookArgs,
-        loaded: &'a LoadedModel,
-        input: &Path,
-        output: &Path,
-    ) -> Result<Tracer<'a>> {
-        let open = |path: &PathBuf| {
-            if path == output || is_same_file(path, output) {
-                return Err(two_roles(path, "output"));
-            }
-            if is_same_file(path, input) {
-                return Err(two_roles(path, "input"));
-            }
-            // JSON has no line breaks, so that a row is a line of text.
-            Writer::open(path, OutputFormat::Text, &[])
-        };
+    /// The file cannot be written.
+    pub fn open<'a>(args: &LookArgs, loaded: &'a LoadedModel) -> Result<Tracer<'a>> {
+        // JSON has no line breaks, so that a row is a line of text.
+        let open = |path: &PathBuf| Writer::open(path, OutputFormat::Text, &[]);
         let writer = args.trace.as_ref().map(open).transpose()?;
         Ok(Tracer { loaded, top: args.trace_top, writer, sources: Vec::new() })
     }
@@ -103,12 +89,6 @@ impl Tracer<'_> {
             false => Err(Error::failure("nobody reads the trace any more")),
         }
     }
-}
-
-fn two_roles(path: &Path, role: &str) -> Error {
-    let path = if path == Path::new("-") { "standard output".into() } else { path.to_string_lossy() };
-    Error::input(format!("{path} cannot be the {role} and the trace at once"))
-        .hint("name another file with --trace")
 }
 
 /// What is to become a line of the trace.
