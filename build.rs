@@ -51,7 +51,11 @@ fn version_of(root: &Path) -> Option<String> {
 
 fn compile_shim(root: &Path) {
     let compile = |parts: &[&str], contraction: &str, name: &str| {
-        cc::Build::new()
+        let mut build = cc::Build::new();
+        if let Ok(mimalloc) = std::env::var("DEP_MIMALLOC_INCLUDE_DIR") {
+            build.include(mimalloc);
+        }
+        build
             .cpp(true)
             .std("c++17")
             .opt_level(3)

@@ -9,6 +9,9 @@ pub mod decoding;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 
+// Linked for its malloc alone.
+#[cfg(target_os = "linux")]
+use libmimalloc_sys as _;
 use tch::Tensor;
 use torch_sys::C_tensor;
 
@@ -85,10 +88,10 @@ pub fn load_library(path: &Path) -> std::result::Result<(), String> {
     if status == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-/// Tells glibc's malloc to keep the pages of large tensors between steps instead of handing them back to the kernel,
-/// where each step would fault them in anew. Nothing elsewhere.
+/// Tells malloc (mimalloc, on Linux) to keep pages between steps instead of handing them back to the kernel, where each step
+/// would fault them in anew. Nothing elsewhere.
 pub fn keep_pages() {
-    // SAFETY: sets parameters of malloc, which locks for itself.
+    // SAFETY: sets an option of malloc, which is atomic.
     unsafe { seqloom_keep_pages() }
 }
 

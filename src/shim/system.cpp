@@ -6,20 +6,29 @@
 #include <torch/headeronly/version.h>
 
 #include <dlfcn.h>
-#if __has_include(<malloc.h>)
-#include <malloc.h>
+#if __has_include(<mimalloc.h>)
+#include <mimalloc.h>
 #endif
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>
 #endif
 
-#include <limits>
+#include <cstdlib>
 
 std::string& seqloom::last_error() {
   thread_local std::string text;
   return text;
 }
+
+namespace {
+
+// oneDNN compiles products of bf16 for each shape that it meets, and keeps the last 1,024 of them, megabytes each. Batches are
+// of ever other shapes, so only those of one update are met again. It reads this once, from the environment alone, which may
+// be changed while there is a single thread: before `main`.
+__attribute__((constructor)) void keep_few_compiled_products() { setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0); }
+
+}  // namespace
 
 extern "C" {
 
@@ -66,11 +75,8 @@ void seqloom_alone_end([[maybe_unused]] int before) {
 }
 
 void seqloom_keep_pages() {
-#if defined(__GLIBC__)
-  // No block of its own per large tensor, and nothing handed back at the top: each step meets the pages of the last one.
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
-  mallopt(M_TOP_PAD, 64 << 20);
+#if __has_include(<mimalloc.h>)
+  mi_option_set(mi_option_purge_delay, -1);
 #endif
 }
 
