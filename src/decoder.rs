@@ -153,7 +153,10 @@ impl Decoder {
         let pairs: Vec<(&[i64], &[i64])> =
             encoded.iter().map(|(source, target)| (source.as_slice(), target.as_slice())).collect();
         let scores = caught(|| self.model.score(&pairs))?;
-        Ok(scores.iter().map(|tokens| tokens.iter().copied().map(f64::from).sum()).collect())
+        Ok(scores
+            .iter()
+            .map(|tokens| tokens.iter().copied().map(f64::from).fold(0.0, |a, b| a + b))
+            .collect())
     }
 
     /// The model itself, with its tokenizers and settings.
@@ -249,7 +252,7 @@ impl LoadedModel {
     /// An input error without a place.
     pub fn check_pair(&self, source: &Encoded, target: &Encoded) -> Result<()> {
         self.check_source(source)?;
-        check_length(target, "target", self.experiment.data.target.max_length)?;
+        check_length(target, "target", self.longest_target())?;
         match source.ids.is_empty() && !target.ids.is_empty() {
             true => Err(Error::input("a target must have a source, but it is empty")),
             false => Ok(()),

@@ -280,7 +280,26 @@ fn an_output_that_would_destroy_its_input_is_refused() {
         "error: valid.csv cannot be the input and the output at once\n\
          hint: name another file with --output",
     );
+    let two_roles = [
+        (&["--input", "valid.csv", "--summary", "./valid.csv"][..], "valid.csv", "input", "summary"),
+        (&["--output", "new.csv", "--summary", "./new.csv"], "new.csv", "output", "summary"),
+    ];
+    for (arguments, file, one, other) in two_roles {
+        let message = format!(
+            "error: {file} cannot be the {one} and the {other} at once\nhint: name another file with --{other}"
+        );
+        scene.decode(arguments, "ab\n").refused(2, &message);
+    }
+    let scored = scene.seqloom(&["score", "runs/copy", "--input", "valid.csv", "--summary", "valid.csv"]);
+    scored.refused(
+        2,
+        "error: valid.csv cannot be the input and the summary at once\nhint: name another file with --summary",
+    );
     assert_eq!(scene.read("valid.csv"), before);
+    // What cannot be opened is known before the output is emptied.
+    scene.write("old.txt", "precious\n");
+    let refused = scene.decode(&["--output", "old.txt", "--trace", "nowhere/trace.jsonl"], "ab\n");
+    assert_eq!((refused.code, scene.text("old.txt").as_str()), (Some(2), "precious\n"), "{}", refused.stderr);
     scene.decode(&["--output", "out.tsv"], "ab\n").refused(
         2,
         "error: outputs are not written as TSV, but out.tsv asks for it\n\

@@ -189,7 +189,7 @@ fn a_trace_that_would_destroy_something_is_refused() {
     let same = ["--input", "in.txt", "--output", "out.txt", "--trace", "./out.txt"];
     scene.decode(&same, "").refused(
         2,
-        "error: ./out.txt cannot be the output and the trace at once\nhint: name another file with --trace",
+        "error: out.txt cannot be the output and the trace at once\nhint: name another file with --trace",
     );
     scene.decode(&["--input", "in.txt", "--trace", "in.txt"], "").refused(
         2,

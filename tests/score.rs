@@ -47,6 +47,30 @@ fn the_score_of_an_output_is_the_score_that_the_search_gave_it() {
 }
 
 #[test]
+fn models_together_give_the_mean_of_their_scores_and_a_score_depends_on_no_search() {
+    let scene = Scene::two();
+    let input = ["--input", "valid.csv", "--format", "csv"];
+    let scores =
+        |more: &[&str]| column(&score(&scene, &[&input[..], more].concat()).succeeded().stdout, "score");
+    let early = "runs/other";
+    let other = scene.seqloom(&["score", early, "--input", "valid.csv", "--format", "csv"]).succeeded();
+    let means: Vec<f64> =
+        scores(&[]).iter().zip(column(&other.stdout, "score")).map(|(a, b)| (a + b) / 2.0).collect();
+    let together = scores(&["--with", early]);
+    assert!(together.iter().zip(&means).all(|(a, b)| (a - b).abs() < 1e-3), "{together:?}\n{means:?}");
+    let probabilities = scores(&["--with", early, "--set", "decoding.ensemble=\"probabilities\""]);
+    assert!(
+        probabilities.iter().zip(&together).all(|(a, b)| a >= b),
+        "the mean of numbers is above that of their logs"
+    );
+    score(&scene, &["--input", "valid.csv", "--set", "decoding.weights=\"int8\""]).refused(
+        2,
+        "error: a score depends on no search, but `decoding.weights=\"int8\"` was said\n\
+         hint: of [decoding] only `ensemble` can be set here",
+    );
+}
+
+#[test]
 fn the_perplexity_of_the_validation_set_is_that_of_training() {
     let scene = Scene::trained();
     let finished = score(&scene, &["--input", "valid.csv", "--summary", "s.json"]).succeeded();

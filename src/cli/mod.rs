@@ -115,9 +115,10 @@ fn refuse_two_roles(read: &[Role], written: &[Role]) -> Result<()> {
     let read = read.iter().filter(|(_, path)| *path != Path::new("-"));
     let mut others: Vec<&Role> = read.collect();
     for role in written {
-        if let Some((other, _)) = others.iter().find(|other| is_same_file(other.1, role.1)) {
-            let (role, path) = *role;
-            let path = if path == Path::new("-") { "standard output".into() } else { path.to_string_lossy() };
+        if let Some((other, path)) = others.iter().find(|other| is_same_file(other.1, role.1)) {
+            let role = role.0;
+            let path =
+                if *path == Path::new("-") { "standard output".into() } else { path.to_string_lossy() };
             return Err(Error::input(format!("{path} cannot be the {other} and the {role} at once"))
                 .hint(format!("name another file with --{role}")));
         }

@@ -98,8 +98,7 @@ impl Writer {
             return Err(no_file(output));
         }
         lock(&file, output)?;
-        let header = if format == OutputFormat::Csv { csv_line(columns)? } else { String::new() };
-        let kept = keep_complete_rows(&mut file, output, format, &header, n_best)?;
+        let kept = keep_complete_rows(&mut file, output, format, columns, n_best)?;
         let place = output.display().to_string();
         match kept {
             Some(kept) => Ok((Writer { to: Box::new(BufWriter::new(file)), format, place }, kept)),

@@ -22,10 +22,14 @@ use crate::training::report::talk;
   seqloom score runs/dates --input decoded.csv --target-column output
   seqloom score runs/dates --input test.en --targets test.de --format jsonl --tokens
 
-A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source.")]
+A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source, by the
+weights as they were trained. An output that decoding cut off is scored as if it ended there.")]
 pub struct ScoreArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
+    /// Another model that scores together with it, as decoding.ensemble says; may be given more than once
+    #[arg(long, value_name = "RUN")]
+    with: Vec<PathBuf>,
     /// Pairs in .csv, .tsv or .jsonl, or with --targets text with a source a line
     #[arg(long, short, value_name = "FILE")]
     input: PathBuf,
@@ -54,7 +58,7 @@ pub struct ScoreArgs {
     /// Writes pairs, tokens, log-probabilities and perplexity to a JSON file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Replaces a key of runtime.* or data.*.max_length; may be given more than once
+    /// Replaces decoding.ensemble or a key of runtime.* or data.*.max_length; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
 }
@@ -68,7 +72,8 @@ struct Pair {
 
 /// Scores.
 pub fn run(args: &ScoreArgs) -> Result<()> {
-    let loaded = LoadedModel::open(&args.run, &args.overrides)?;
+    refuse_search(&args.overrides)?;
+    let loaded = LoadedModel::open_together(&args.run, &args.with, &args.overrides)?;
     let sources = open(args, &loaded.experiment.data)?;
     refuse_same_file(args)?;
     let format = OutputFormat::choose(args.format, &args.output)?;
@@ -96,6 +101,16 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     }
     tally.say();
     args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
+}
+
+/// Nothing is searched for here.
+fn refuse_search(overrides: &[String]) -> Result<()> {
+    let of_search = |text: &&String| text.starts_with("decoding.") && !text.starts_with("decoding.ensemble=");
+    match overrides.iter().find(of_search) {
+        Some(text) => Err(Error::input(format!("a score depends on no search, but `{text}` was said"))
+            .hint("of [decoding] only `ensemble` can be set here")),
+        None => Ok(()),
+    }
 }
 
 fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
@@ -183,7 +198,8 @@ fn score(
 }
 
 fn sum(log_p: &[f32]) -> f64 {
-    log_p.iter().copied().map(f64::from).sum()
+    // The sum of nothing is -0 otherwise.
+    log_p.iter().copied().map(f64::from).fold(0.0, |sum, log_p| sum + log_p)
 }
 
 /// The fields of a row, in the order of the columns. A pair that is skipped has no score.

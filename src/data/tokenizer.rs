@@ -117,6 +117,20 @@ impl Tokenizer {
         }
     }
 
+    /// What each token adds to the text of [`Tokenizer::decode`], in the order of the ids: at its beginning, and further on.
+    pub fn pieces(&self) -> Vec<[String; 2]> {
+        let piece = |id| {
+            let token = self.token(id);
+            match self {
+                _ if [PAD, BOS, EOS].contains(&id) => Default::default(),
+                Tokenizer::Characters(_) => [token.to_owned(), token.to_owned()],
+                Tokenizer::Words(_) => [token.to_owned(), format!(" {token}")],
+                Tokenizer::Bpe(_) => [bpe::join([token].into_iter()), bpe::unmark(token)],
+            }
+        };
+        (0..self.vocabulary_size() as i64).map(piece).collect()
+    }
+
     /// Whether an output says what a reference says, however each is cut. What the vocabulary lacks is never right.
     pub fn same_text(&self, reference: &[i64], output: &[i64]) -> bool {
         !reference.contains(&UNK) && self.decode(reference) == self.decode(output)

@@ -4,15 +4,14 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use tch::Device;
-
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
+use crate::data::DataConfig;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
-use crate::decoding::decoder::ModelStepper;
+use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::ensemble::Ensemble;
 use crate::decoding::rules::Rules;
 use crate::error::{Error, Result};
@@ -69,9 +68,8 @@ impl LoadedModel {
         let mut params = Params::blank(runtime.device).computing_in(runtime.compute);
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
-        let weights = experiment.decoding.weights.unwrap_or(Weights::of(runtime.compute));
-        check_weights(weights, runtime.device)?;
-        let rules = Rules::new(&experiment.decoding, |text| tokenizers.target.encode(text).ids);
+        let weights = weights_for(&experiment.decoding, runtime.device, runtime.compute)?;
+        let rules = Rules::new(&experiment.decoding, || tokenizers.target.pieces())?;
         let (others, stepper) = (Vec::new(), OnceCell::new());
         Ok(LoadedModel { experiment, tokenizers, model, runtime, weights, rules, others, stepper })
     }
@@ -108,17 +106,17 @@ impl LoadedModel {
 
     /// The most tokens that a source may have: `data.source.max_length`, the least of all members.
     pub fn longest_source(&self) -> usize {
-        let own = self.experiment.data.source.max_length;
-        self.others.iter().map(|other| other.experiment.data.source.max_length).fold(own, usize::min)
+        self.least(|data| data.source.max_length)
     }
-}
 
-fn check_weights(weights: Weights, device: Device) -> Result<()> {
-    if weights != Weights::Int8 || device == Device::Cpu {
-        return Ok(());
+    /// The same of a target that is scored.
+    pub fn longest_target(&self) -> usize {
+        self.least(|data| data.target.max_length)
     }
-    let message = format!("`decoding.weights` may be int8 on a CPU alone, but the device is {device:?}");
-    Err(Error::input(message).hint("say --set decoding.weights=bf16, or --set runtime.device=cpu"))
+
+    fn least(&self, limit: fn(&DataConfig) -> usize) -> usize {
+        self.members().map(|one| limit(&one.experiment.data)).min().unwrap_or_default()
+    }
 }
 
 /// What models that choose together must have in common.
@@ -155,23 +153,5 @@ fn refuse_fixed(overrides: &[String]) -> Result<()> {
                 .hint("the rest was settled by training, and stands in the checkpoint"))
         }
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn eight_bits_are_for_the_cpu() {
-        for weights in [Weights::F32, Weights::Bf16] {
-            assert!(check_weights(weights, Device::Cuda(0)).is_ok());
-        }
-        assert!(check_weights(Weights::Int8, Device::Cpu).is_ok());
-        let refused = check_weights(Weights::Int8, Device::Cuda(1)).unwrap_err();
-        assert_eq!(
-            (refused.message(), refused.exit_code()),
-            ("`decoding.weights` may be int8 on a CPU alone, but the device is Cuda(1)", 2)
-        );
     }
 }

@@ -55,7 +55,7 @@ pub fn verify(
     let exact = model.members().all(|one| one.weights == Weights::F32);
     let unrounded = (!exact).then(|| model.stepper_with(Some(Weights::F32)));
     let plain = unrounded.as_ref().unwrap_or_else(|| model.stepper());
-    for (name, rules) in searches(model) {
+    for (name, rules) in searches(model)? {
         let alone = batches(model, requests, &name, &rules, &mut report)?;
         let found = if exact { alone.clone() } else { decode_on_all_cores(plain, requests, &rules)? };
         for check in forced(model, plain, requests, &name, &found)? {
@@ -71,11 +71,11 @@ pub fn verify(
 }
 
 /// The search that the config names, and samples where it names none.
-fn searches(model: &LoadedModel) -> Vec<(String, Rules)> {
+fn searches(model: &LoadedModel) -> Result<Vec<(String, Rules)>> {
     let config = &model.experiment.decoding;
     let samples = |sampling: &SamplingConfig| format!("samples with seed {}", sampling.seed);
     if let Some(sampling) = &config.sampling {
-        return vec![(samples(sampling), model.rules.clone())];
+        return Ok(vec![(samples(sampling), model.rules.clone())]);
     }
     let name =
         if config.beam == 1 { "greedy search".to_owned() } else { format!("a beam of {}", config.beam) };
@@ -83,8 +83,8 @@ fn searches(model: &LoadedModel) -> Vec<(String, Rules)> {
     let second = samples(&sampling);
     let config =
         DecodingConfig { beam: 1, beam_groups: 1, n_best: 1, sampling: Some(sampling), ..config.clone() };
-    let rules = Rules::new(&config, |text| model.tokenizers.target.encode(text).ids);
-    vec![(name, model.rules.clone()), (second, rules)]
+    let rules = Rules::new(&config, || model.tokenizers.target.pieces())?;
+    Ok(vec![(name, model.rules.clone()), (second, rules)])
 }
 
 /// Rows alone against all of them together, shuffled ones, and as many as the config says on all cores. Gives back what is

@@ -43,7 +43,7 @@ pub struct DecodingConfig {
     pub repetition_penalty: f64,
     /// No this many tokens in a row stand in an output twice; 0 is off.
     pub no_repeat_ngram: usize,
-    /// Texts that no output has, as the target's tokenizer cuts them.
+    /// Texts that stand nowhere in an output; its beginning and its end count as spaces.
     pub banned: Vec<String>,
     /// Whether `<unk>` is never said.
     pub suppress_unknown: bool,

@@ -1,10 +1,26 @@
 //! A model as a search sees it: steps in, plain arrays of scores out.
 
+use tch::{Device, Kind};
+
+use super::DecodingConfig;
 use super::search::{Scores, Shareable, Stepper};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
 use crate::model::transformer::Transformer;
+
+/// In what numbers the matrices of a model are kept that runs on `device` and was trained to compute in `compute`.
+///
+/// # Errors
+/// The config asks for numbers that the device does not compute in.
+pub fn weights_for(config: &DecodingConfig, device: Device, compute: Kind) -> Result<Weights> {
+    let weights = config.weights.unwrap_or(Weights::of(compute));
+    if weights != Weights::Int8 || device == Device::Cpu {
+        return Ok(weights);
+    }
+    let message = format!("`decoding.weights` may be int8 on a CPU alone, but the device is {device:?}");
+    Err(Error::input(message).hint("say --set decoding.weights=bf16, or --set runtime.device=cpu"))
+}
 
 /// A model as a search sees it: as it was when this was made. No gradients, no dropout.
 #[derive(Clone, Debug)]
@@ -60,5 +76,28 @@ impl Stepper for ModelStepper {
 impl Shareable for ModelStepper {
     fn on_cpu(&self) -> bool {
         self.model.on_cpu()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_bits_are_for_the_cpu() {
+        let asked = |weights, device| {
+            let config = DecodingConfig { weights, ..DecodingConfig::default() };
+            weights_for(&config, device, Kind::BFloat16)
+        };
+        for weights in [Weights::F32, Weights::Bf16] {
+            assert_eq!(asked(Some(weights), Device::Cuda(0)).unwrap(), weights);
+        }
+        assert_eq!(asked(None, Device::Cuda(0)).unwrap(), Weights::Bf16);
+        assert_eq!(asked(Some(Weights::Int8), Device::Cpu).unwrap(), Weights::Int8);
+        let refused = asked(Some(Weights::Int8), Device::Cuda(1)).unwrap_err();
+        assert_eq!(
+            (refused.message(), refused.exit_code()),
+            ("`decoding.weights` may be int8 on a CPU alone, but the device is Cuda(1)", 2)
+        );
     }
 }

@@ -30,7 +30,7 @@ pub fn decode<S: Stepper>(
         let message = "`decoding.banned` is text, and needs the target's tokenizer to become tokens";
         return Err(Error::input(message).hint("make the rules with `Rules::new`"));
     }
-    decode_by(stepper, sources, &Rules::new(config, |_| Vec::new()))
+    decode_by(stepper, sources, &Rules::new(config, Vec::new)?)
 }
 
 /// The best hypothesis of each source (token ids without EOS), by rules that are made already.

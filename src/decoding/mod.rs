@@ -9,6 +9,7 @@ mod config;
 
 pub use config::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
 
+pub mod banned;
 pub mod batch;
 pub mod beam;
 pub mod best;

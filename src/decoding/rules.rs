@@ -1,10 +1,13 @@
 //! What a search goes by: the numbers of a config, and its texts as token ids.
 
+use std::sync::Arc;
+
 use super::DecodingConfig;
+use super::banned::{Banned, Piece};
 use super::config::{SamplingConfig, Stop};
 use super::constraints::Constraints;
 use super::penalty::Penalty;
-use crate::data::vocabulary::UNK;
+use crate::error::Result;
 
 /// What holds for every source of a decode.
 #[derive(Clone, Debug)]
@@ -32,13 +35,17 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of a config. `spell` gives the token ids of a banned text; one that the vocabulary lacks a symbol of
-    /// cannot be said anyway, and is no rule.
-    pub fn new(config: &DecodingConfig, spell: impl Fn(&str) -> Vec<i64>) -> Rules {
+    /// The rules of a config. `pieces` gives the text of each token; it is asked only where texts are banned.
+    ///
+    /// # Errors
+    /// Too many texts are banned.
+    pub fn new(config: &DecodingConfig, pieces: impl FnOnce() -> Vec<Piece>) -> Result<Rules> {
+        let banned = match config.banned.as_slice() {
+            [] => None,
+            texts => Some(Arc::new(Banned::new(texts, pieces())?)),
+        };
         let samples = config.sampling.is_some();
         let groups = if samples { config.n_best } else { config.beam_groups }.max(1);
-        let mut banned: Vec<Vec<i64>> = config.banned.iter().map(|text| spell(text)).collect();
-        banned.retain(|tokens| !tokens.is_empty() && !tokens.contains(&UNK));
         let mut rules = Rules {
             width: if samples { 1 } else { (config.beam / groups).max(1) },
             groups,
@@ -61,7 +68,7 @@ impl Rules {
             Stop::First => rules.kept(),
             Stop::BestPossible => usize::MAX,
         };
-        rules
+        Ok(rules)
     }
 
     /// Hypotheses that a group hands over.
@@ -81,19 +88,21 @@ pub struct Limits {
     fixed: Option<usize>,
     factor: f64,
     offset: usize,
+    least: usize,
 }
 
 impl Limits {
     fn new(config: &DecodingConfig) -> Limits {
         let (factor, offset) = (config.max_length_factor, config.max_length_offset);
-        Limits { fixed: config.max_length, factor, offset }
+        Limits { fixed: config.max_length, factor, offset, least: config.min_length }
     }
 
-    /// The most tokens of the output of a source, EOS counted in: never more than the model's `longest`, and at least 1.
+    /// The most tokens of the output of a source, EOS counted in: never less than `decoding.min_length`, never more than the
+    /// model's `longest`, and at least 1.
     pub fn of(&self, source_tokens: usize, longest: Option<usize>) -> usize {
         let by_source = (self.factor * source_tokens as f64) as usize;
         let limit = self.fixed.unwrap_or(by_source.saturating_add(self.offset));
-        limit.min(longest.unwrap_or(usize::MAX)).max(1)
+        limit.max(self.least).min(longest.unwrap_or(usize::MAX)).max(1)
     }
 }
 
@@ -108,6 +117,9 @@ mod tests {
         let limits = Limits::new(&config);
         assert_eq!([0, 1, 3].map(|tokens| limits.of(tokens, None)), [2, 3, 6]);
         assert_eq!(limits.of(usize::MAX, Some(9)), 9);
+        let long = Limits::new(&DecodingConfig { min_length: 5, ..config.clone() });
+        assert_eq!([0, 1, 3].map(|tokens| long.of(tokens, None)), [5, 5, 6]);
+        assert_eq!(long.of(0, Some(4)), 4);
         let fixed = Limits::new(&DecodingConfig { max_length: Some(7), ..config });
         assert_eq!((fixed.of(100, None), fixed.of(100, Some(3)), fixed.of(100, Some(0))), (7, 3, 1));
     }
@@ -123,7 +135,7 @@ mod tests {
                 patience,
                 ..Default::default()
             };
-            Rules::new(&config, |_| Vec::new()).enough
+            Rules::new(&config, Vec::new).unwrap().enough
         };
         assert_eq!(enough(Stop::Patience, 1.0, 1, 1), 10);
         assert_eq!(enough(Stop::Patience, 1.1, 1, 1), 11);
@@ -133,18 +145,6 @@ mod tests {
         assert_eq!((enough(Stop::First, 2.0, 1, 1), enough(Stop::First, 2.0, 3, 1)), (1, 3));
         assert_eq!(enough(Stop::BestPossible, 1.0, 1, 1), usize::MAX);
         let greedy = DecodingConfig { stop: Stop::BestPossible, patience: 3.0, ..Default::default() };
-        assert_eq!(Rules::new(&greedy, |_| Vec::new()).enough, 1);
-    }
-
-    #[test]
-    fn a_banned_text_that_cannot_be_spelled_is_no_rule() {
-        let banned = ["ab", "x", " "].map(String::from).to_vec();
-        let config = DecodingConfig { banned, ..Default::default() };
-        let spell = |text: &str| match text {
-            "ab" => vec![4, 5],
-            "x" => vec![UNK],
-            _ => vec![],
-        };
-        assert_eq!(Rules::new(&config, spell).constraints.banned, [[4, 5]]);
+        assert_eq!(Rules::new(&greedy, Vec::new).unwrap().enough, 1);
     }
 }

@@ -10,7 +10,7 @@ use super::batch::search;
 use super::jobs::{Request, batching, longest_first};
 use super::rules::Rules;
 use super::search::{Hypothesis, Shareable, Stepper};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::model::inference::on_this_thread_alone;
 
 /// With fewer sources for each worker, workers cost more than they bring.
@@ -44,7 +44,7 @@ pub fn decode_on_all_cores<S: Shareable>(
             let work = &work;
             let running: Vec<_> = shared
                 .into_iter()
-                .map(|stepper| scope.spawn(move || on_this_thread_alone(|| work(&stepper))))
+                .map(|stepper| scope.spawn(move || on_this_thread_alone(|| caught(|| work(&stepper)))))
                 .collect();
             let broken = |_| Err(Error::failure("a worker of the decoder broke down"));
             running.into_iter().map(|worker| worker.join().unwrap_or_else(broken)).collect()

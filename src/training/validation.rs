@@ -10,13 +10,12 @@ use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::comparable;
 use crate::decoding::DecodingConfig;
-use crate::decoding::decoder::ModelStepper;
+use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::rules::Rules;
 use crate::decoding::search::Hypothesis;
 use crate::decoding::workers::decode_best;
 use crate::error::Result;
 use crate::metrics::edit::Scores;
-use crate::model::Weights;
 use crate::model::transformer::Transformer;
 
 /// Validates on `set`; the first `training.decode_rows` rows (0: all) are decoded, and come back beside the figures.
@@ -34,8 +33,8 @@ pub fn validate(
     let rows = if config.decode_rows == 0 { all } else { config.decode_rows.min(all) };
     let examples = &set.examples[..rows];
     let sources: Vec<&[i64]> = examples.iter().map(|example| example.source.as_slice()).collect();
-    let rules = Rules::new(decoding, |text| target.encode(text).ids);
-    let stepper = ModelStepper::new(model, Weights::of(model.output().compute()));
+    let rules = Rules::new(decoding, || target.pieces())?;
+    let stepper = ModelStepper::new(model, weights_for(decoding, device, model.output().compute())?);
     let decoded = decode_best(&stepper, &sources, &rules)?;
     let mut scores = Scores::default();
     for (example, hypothesis) in examples.iter().zip(&decoded) {

@@ -128,13 +128,21 @@ fn a_broken_row_of_any_table_can_be_skipped() {
 }
 
 #[test]
-fn where_the_next_row_begins_nobody_knows_skipping_ends() {
+fn a_quote_out_of_place_costs_its_row_unless_nobody_knows_where_the_next_one_begins() {
     let scene = Scene::trained();
-    scene.write("in.csv", "source,target\nab,ab\n\"cd\"e,cd\nef,ef\n");
-    let finished = scene.decode(&["--input", "in.csv", "--on-error", "skip"], "");
+    let message = "in.csv:3: a comma must follow a closing quote, but the field goes on\n";
+    let decode = |row: &str| {
+        scene.write("in.csv", format!("source,target\nab,ab\n{row}\nef,ef\n"));
+        scene.decode(&["--input", "in.csv", "--on-error", "skip"], "")
+    };
+    for row in ["\"cd\"e,cd", "\"a \"b\" c\",cd", "cd,\"d\" "] {
+        let finished = decode(row).succeeded();
+        assert_eq!(finished.stdout, "ab\n\nef\n", "{row}");
+        assert!(finished.stderr.contains(&format!("the first: {message}")), "{}", finished.stderr);
+    }
+    let finished = decode("\"cd\"e,\"cd");
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), "ab\n"));
-    let message = "error: in.csv:3: a comma must follow a closing quote, but the field goes on\n";
-    assert!(finished.stderr.starts_with(message), "{}", finished.stderr);
+    assert!(finished.stderr.starts_with(&format!("error: {message}")), "{}", finished.stderr);
 }
 
 #[test]

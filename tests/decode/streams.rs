@@ -159,6 +159,14 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     for (arguments, message) in cases {
         scene.decode(&[&["--input", "words.txt", "--resume"], arguments].concat(), "").refused(2, message);
     }
+    // Lines that are no outputs, whole or torn, are neither counted as such nor cut off.
+    for text in ["a line\nand another\n", "{\"source\":\"ab\",\"output\":\"ab\"}\n", "1\n2\n3"] {
+        scene.write("other.jsonl", text);
+        let refused = scene.decode(&["--input", "words.txt", "--resume", "--output", "other.jsonl"], "");
+        let message = "error: an output that is continued must begin with `an object of source, output, score, finished`";
+        assert!(refused.code == Some(2) && refused.stderr.starts_with(message), "{}", refused.stderr);
+        assert_eq!(scene.text("other.jsonl"), text);
+    }
     assert_eq!(scene.text("other.csv"), "word,output\nab,ab\n");
     let finished = scene.decode(&["--input", "words.txt", "--resume", "--output", "long.txt"], "");
     assert_eq!(finished.code, Some(2));

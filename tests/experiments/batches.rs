@@ -65,7 +65,7 @@ fn check(name: &str, stepper: &ModelStepper, sources: &[Vec<i64>], config: &Deco
     let decode = |order: &[usize], batch_size: usize, on_all_cores: bool| -> Vec<Vec<Hypothesis>> {
         let requests: Vec<Request> =
             order.iter().map(|&row| Request { source: &sources[row], prefix: &[] }).collect();
-        let rules = Rules { batch_size, ..Rules::new(config, |_| Vec::new()) };
+        let rules = Rules { batch_size, ..Rules::new(config, Vec::new).unwrap() };
         let found = match on_all_cores {
             true => decode_on_all_cores(stepper, &requests, &rules),
             false => decode_n_best(stepper, &requests, &rules),

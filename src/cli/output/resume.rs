@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::OutputFormat;
+use super::{OutputFormat, csv_line};
 use crate::error::{Error, Result};
 
 /// What an output holds already.
@@ -26,26 +26,36 @@ pub struct Kept {
 /// complete: the file is empty then.
 ///
 /// # Errors
-/// The file cannot be read or cut, or begins with another header.
+/// The file cannot be read or cut, has other columns, or more outputs of a row than `n_best`. It stays what it was then.
 pub fn keep_complete_rows(
     file: &mut File,
     path: &Path,
     format: OutputFormat,
-    header: &str,
+    columns: &[&str],
     n_best: u64,
 ) -> Result<Option<Kept>> {
+    let header = &if format == OutputFormat::Csv { csv_line(columns)? } else { String::new() };
     let failed = |doing: &'static str| move |error: std::io::Error| Error::file(doing, path, &error);
     let rank = |row: &[u8]| field(row, format, header, "rank").and_then(|rank| rank.parse::<u64>().ok());
     let place = |row: &[u8]| match (n_best > 1).then(|| rank(row)).flatten() {
-        Some(rank) => Place { first: rank == 1, last: rank == n_best },
-        None => Place { first: true, last: true },
+        Some(rank) => Place { rank, last: rank == n_best },
+        None => Place { rank: 1, last: true },
     };
     let there = complete(&*file, format == OutputFormat::Csv, place).map_err(failed("read"))?;
     if there.rows > 0 && read_at(file, 0, header.len().min(there.bytes as usize))? != header.as_bytes() {
-        return Err(other_columns(path, header));
+        return Err(other_columns(path, header.trim_end()));
+    }
+    if there.most > n_best {
+        return Err(too_many(path, n_best, there.most));
     }
     let rows = if header.is_empty() { Some(there.rows) } else { there.rows.checked_sub(1) };
     let last = read_at(file, there.last, (there.bytes - there.last) as usize)?;
+    if format == OutputFormat::Jsonl && there.rows > 0 {
+        let first = first_line(file).map_err(failed("read"))?;
+        if ![first.as_slice(), &last].into_iter().all(|rows| has_keys(rows, columns)) {
+            return Err(other_columns(path, &format!("an object of {}", columns.join(", "))));
+        }
+    }
     let kept = rows
         .map(|rows| Kept { rows, last_source: field(&last, format, header, "source").filter(|_| rows > 0) });
     let cut = file.set_len(there.bytes).and_then(|()| file.seek(SeekFrom::Start(there.bytes)));
@@ -58,6 +68,20 @@ fn read_at(file: &mut File, at: u64, length: usize) -> Result<Vec<u8>> {
     let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes));
     read.map_err(|error| Error::failure(format!("cannot read the output: {error}")))?;
     Ok(bytes)
+}
+
+fn first_line(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    file.rewind()?;
+    BufReader::new(file).read_until(b'\n', &mut line)?;
+    Ok(line)
+}
+
+/// Whether the first of these rows is an object of just these keys.
+fn has_keys(rows: &[u8], keys: &[&str]) -> bool {
+    let row = rows.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    serde_json::from_slice::<Map<String, Value>>(row)
+        .is_ok_and(|row| row.len() == keys.len() && keys.iter().all(|key| row.contains_key(*key)))
 }
 
 /// A field of the first of these rows.
@@ -82,7 +106,8 @@ fn field(rows: &[u8], format: OutputFormat, header: &str, column: &str) -> Optio
 
 /// Where a row stands in its group.
 struct Place {
-    first: bool,
+    /// From 1, with which a group begins.
+    rank: u64,
     last: bool,
 }
 
@@ -93,12 +118,14 @@ struct Complete {
     /// Where the last of them begins, and where it ends.
     last: u64,
     bytes: u64,
+    /// The highest rank of all rows.
+    most: u64,
 }
 
 impl Complete {
     /// A group is complete.
     fn add(&mut self, first: u64, end: u64) {
-        *self = Complete { rows: self.rows + 1, last: first, bytes: end };
+        *self = Complete { rows: self.rows + 1, last: first, bytes: end, most: self.most };
     }
 }
 
@@ -119,8 +146,11 @@ fn complete(file: impl Read, csv: bool, place: impl Fn(&[u8]) -> Place) -> std::
             if byte != b'\n' || quoted {
                 continue;
             }
-            let Place { first, last } = place(&row);
-            if first && let Some(begun) = open.replace(at) {
+            let Place { rank, last } = place(&row);
+            found.most = found.most.max(rank);
+            if rank == 1
+                && let Some(begun) = open.replace(at)
+            {
                 found.add(begun, at);
             }
             at += row.len() as u64;
@@ -134,21 +164,29 @@ fn complete(file: impl Read, csv: bool, place: impl Fn(&[u8]) -> Place) -> std::
     }
 }
 
-fn other_columns(path: &Path, header: &str) -> Error {
-    let message = format!(
-        "an output that is continued must begin with `{}`, but {} does not",
-        header.trim_end(),
-        path.display()
-    );
-    Error::input(message).hint("--resume needs the same input and the same options as before")
+fn other_columns(path: &Path, first: &str) -> Error {
+    let message =
+        format!("an output that is continued must begin with `{first}`, but {} does not", path.display());
+    Error::input(message).hint(SAME)
 }
+
+fn too_many(path: &Path, n_best: u64, rank: u64) -> Error {
+    let path = path.display();
+    let message = format!(
+        "an output that is continued must have `decoding.n_best` outputs of a row at most, which is {n_best}, but {path} \
+         has one of rank {rank}"
+    );
+    Error::input(message).hint(SAME)
+}
+
+const SAME: &str = "--resume needs the same input and the same options as before";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn alone(_: &[u8]) -> Place {
-        Place { first: true, last: true }
+        Place { rank: 1, last: true }
     }
 
     #[test]
@@ -160,7 +198,8 @@ mod tests {
             let there = (0..=rows.len()).filter(|&n| ends(n) <= cut).max().unwrap_or(0);
             let (last, bytes) = (ends(there.saturating_sub(1)) as u64, ends(there) as u64);
             let found = complete(&text.as_bytes()[..cut], true, alone).unwrap();
-            assert_eq!(found, Complete { rows: there as u64, last, bytes }, "cut behind byte {cut}");
+            let most = u64::from(there > 0);
+            assert_eq!(found, Complete { rows: there as u64, last, bytes, most }, "cut behind byte {cut}");
         }
         let sources = rows.map(|row| field(row.as_bytes(), OutputFormat::Csv, rows[0], "source").unwrap());
         assert_eq!(sources, ["source", "1", "2\n", "3"]);
@@ -169,20 +208,25 @@ mod tests {
     #[test]
     fn a_quote_is_nothing_special_in_text() {
         let found = complete(&b"\"a\nb\n\nc"[..], false, alone).unwrap();
-        assert_eq!(found, Complete { rows: 3, last: 5, bytes: 6 });
+        assert_eq!(found, Complete { rows: 3, last: 5, bytes: 6, most: 1 });
     }
 
     /// A group ends with its third row, or where another one begins.
     #[test]
     fn a_group_that_may_lack_a_row_is_not_complete() {
-        let place = |row: &[u8]| Place { first: row[0] == b'1', last: row[0] == b'3' };
+        let place = |row: &[u8]| Place { rank: u64::from(row[0] - b'0'), last: row[0] == b'3' };
         let text = b"1\n2\n3\n1\n2\n1\n1\n2\n3\n1\n";
         let ends = [0, 6, 10, 12, 18];
         let begins = [0, 0, 6, 10, 12];
         for cut in 0..=text.len() {
             // Those that are short are known by the row behind them.
             let rows = [6, 12, 14, 18].iter().filter(|&&known| known <= cut).count();
-            let expected = Complete { rows: rows as u64, last: begins[rows], bytes: ends[rows] };
+            let most = text[..cut]
+                .split_inclusive(|&byte| byte == b'\n')
+                .filter(|row| row.len() == 2)
+                .map(|row| row[0] - b'0');
+            let most = u64::from(most.max().unwrap_or(0));
+            let expected = Complete { rows: rows as u64, last: begins[rows], bytes: ends[rows], most };
             assert_eq!(complete(&text[..cut], false, place).unwrap(), expected, "cut behind byte {cut}");
         }
     }

@@ -38,7 +38,8 @@ enum State {
 
 /// The next row of a CSV file, or `None` at its end. A field in quotes may go over several lines, joined by `\n`.
 ///
-/// A line that is not UTF-8 breaks its row alone; a quote out of place leaves open where the next row begins.
+/// A line that is not UTF-8 breaks its row alone, and so does a field that goes on behind its closing quote. Where such a row
+/// would go over several lines, it is open where the next one begins.
 pub(super) fn read_csv(lines: &mut Lines) -> Had<Option<Record>> {
     let mut record: Option<Record> = None;
     let mut state = State::Start;
@@ -59,8 +60,12 @@ pub(super) fn read_csv(lines: &mut Lines) -> Had<Option<Record>> {
         let begun = record.get_or_insert_with(|| Record::new(lines.number(), vec![String::new()]));
         begun.keep_raw(&line);
         begun.fault = begun.fault.take().or(fault);
-        let split = split_csv(&line, state, &mut begun.fields);
-        state = split.ok_or_else(|| Fault::End(goes_on(begun, lines)))?;
+        let slipped;
+        (state, slipped) = split_csv(&line, state, &mut begun.fields);
+        if slipped {
+            let error = goes_on(begun, lines);
+            return Err(if state == State::Quoted { Fault::End(error) } else { Fault::Row(error) });
+        }
         if begun.bytes > LONGEST {
             return Err(Fault::End(never_ends(begun, lines)));
         }
@@ -71,8 +76,9 @@ pub(super) fn read_csv(lines: &mut Lines) -> Had<Option<Record>> {
 }
 
 /// Splits a line of a row onto `fields`, whose last field is the one begun. Gives the state at the line's end, which
-/// is `Quoted` where the row goes on, or `None` where a field goes on after its closing quote.
-fn split_csv(line: &str, mut state: State, fields: &mut Vec<String>) -> Option<State> {
+/// is `Quoted` where the row goes on, and whether a field goes on after its closing quote.
+fn split_csv(line: &str, mut state: State, fields: &mut Vec<String>) -> (State, bool) {
+    let mut slipped = false;
     let mut field = fields.pop().unwrap_or_default();
     for character in line.chars() {
         state = match (state, character) {
@@ -90,14 +96,17 @@ fn split_csv(line: &str, mut state: State, fields: &mut Vec<String>) -> Option<S
                 field.push(character);
                 State::Quoted
             }
-            (State::Quote, _) => return None,
+            (State::Quote, _) => {
+                slipped = true;
+                State::Plain
+            }
         };
     }
     if state == State::Quoted {
         field.push('\n');
     }
     fields.push(field);
-    Some(state)
+    (state, slipped)
 }
 
 /// The next row of a TSV file, or `None` at its end.

@@ -136,7 +136,12 @@ fn words_of(marked: &str) -> impl Iterator<Item = &str> {
 /// The text of tokens: marks are spaces again, but for the one before the first word.
 pub(super) fn join<'a>(tokens: impl Iterator<Item = &'a str>) -> String {
     let marked: String = tokens.collect();
-    marked.strip_prefix(SPACE).unwrap_or(&marked).replace(SPACE, " ")
+    unmark(marked.strip_prefix(SPACE).unwrap_or(&marked))
+}
+
+/// Marks are spaces again.
+pub(super) fn unmark(marked: &str) -> String {
+    marked.replace(SPACE, " ")
 }
 
 /// Vocabulary and merges of a freshly trained model: first the alphabet in the order of its code points, then what

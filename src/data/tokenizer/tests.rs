@@ -60,6 +60,23 @@ fn a_text_of_known_symbols_comes_back_in_nfc() {
     }
 }
 
+/// Any tokens, in any order.
+#[test]
+fn a_text_is_what_its_tokens_add_to_it() {
+    for tokenizer in all() {
+        let pieces = tokenizer.pieces();
+        let size = tokenizer.vocabulary_size();
+        assert_eq!(pieces.len(), size);
+        for first in 1..size {
+            let ids: Vec<i64> = (0..6).map(|n| ((first + n * n * 7) % size) as i64).collect();
+            let ids: Vec<i64> = ids.into_iter().filter(|id| ![PAD, BOS, EOS].contains(id)).collect();
+            let text =
+                ids.iter().enumerate().map(|(n, &id)| pieces[id as usize][usize::from(n > 0)].as_str());
+            assert_eq!(text.collect::<String>(), tokenizer.decode(&ids), "{} {ids:?}", tokenizer.kind());
+        }
+    }
+}
+
 #[test]
 fn composed_and_decomposed_text_are_the_same() {
     for tokenizer in all() {

@@ -101,7 +101,7 @@ fn an_output_that_nothing_may_follow_ends_unfinished() {
     }
     let banned = ["1", "4", "5"].map(String::from).to_vec();
     let unknown = found(random_looking, &DecodingConfig { banned: banned.clone(), ..config.clone() });
-    // The unknown symbol cannot be banned by a text.
+    // The unknown symbol is none of these texts.
     assert_eq!((unknown[0].tokens.as_slice(), unknown[0].finished), ([UNK].as_slice(), false));
     let config = DecodingConfig { banned, suppress_unknown: true, ..config };
     assert_eq!(found(random_looking, &config), [Hypothesis::default()]);

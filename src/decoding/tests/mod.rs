@@ -126,10 +126,12 @@ fn sources(count: i64) -> Vec<[i64; 1]> {
     (4..4 + count).map(|token| [token]).collect()
 }
 
-/// Rules whose banned texts are token ids with spaces between.
+/// Rules in whose texts each token is its id, with spaces between; the unknown symbol is what it always is.
 fn rules(config: &DecodingConfig) -> Rules {
     assert_eq!(config.check(), Ok(()));
-    Rules::new(config, |text| text.split(' ').map(|id| id.parse().unwrap()).collect())
+    let name = |id: i64| if id == UNK { "<unk>".to_owned() } else { id.to_string() };
+    let pieces = || (0..6).map(|id| [name(id), format!(" {}", name(id))]).collect();
+    Rules::new(config, pieces).unwrap()
 }
 
 /// What is found for each source.
