@@ -59,8 +59,8 @@ struct Draw {
 // out = x * factor, and + residual where there is one, for the blocks from `begin` to `end`. A dropped NaN is 0 * NaN, and
 // so is not hidden.
 template <typename Out, typename In>
-inline __attribute__((always_inline)) void drop_blocks(Out* out, const In* x, const float* residual, int64_t count,
-                                                       int64_t begin, int64_t end, Draw draw) {
+INLINE void drop_blocks(Out* out, const In* x, const float* residual, int64_t count, int64_t begin, int64_t end,
+                        Draw draw) {
   float factor[BLOCK];
   for (int64_t block = begin; block < end; ++block) {
     draw.factors(block, factor);
