@@ -93,8 +93,10 @@ EVERY_X86 void drop(float* out, const Half* x, const float* residual, int64_t co
 // The result has the residual's type, and without one that of x.
 at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p, uint64_t seed) {
   const bool half = input.scalar_type() == at::kBFloat16;
-  TORCH_CHECK(half || input.scalar_type() == at::kFloat, "dropout wants numbers of f32 or bf16");
-  TORCH_CHECK(!residual || residual->scalar_type() == at::kFloat, "dropout wants a residual of f32");
+  TORCH_CHECK(input.is_cpu() && (half || input.scalar_type() == at::kFloat), "dropout wants f32 or bf16 on the CPU");
+  TORCH_CHECK(!residual || (residual->is_cpu() && residual->scalar_type() == at::kFloat &&
+                            residual->sizes() == input.sizes()),
+              "dropout wants a residual of f32, of the same shape");
   TORCH_CHECK(input.numel() <= std::numeric_limits<uint32_t>::max(), "dropout wants fewer than 2^32 elements");
   const at::Tensor x = input.contiguous();
   const at::Tensor base = residual ? residual->contiguous() : at::Tensor();
