@@ -1,4 +1,4 @@
-//! What decoding needs on the CPU: products with packed weights, and attention over slots.
+//! What decoding needs on the CPU: products with packed weights, attention over slots, and activations.
 
 use std::ffi::{c_int, c_void};
 
@@ -24,6 +24,8 @@ unsafe extern "C" {
         relu: bool,
     ) -> c_int;
     fn seqloom_log_probabilities(out: *mut f32, packed: *const c_void, x: *const C_tensor) -> c_int;
+    fn seqloom_silu(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
+    fn seqloom_gelu(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
     fn seqloom_attend(
         out: *mut *mut C_tensor,
         seen: *mut f32,
@@ -110,6 +112,34 @@ impl Packed {
         unsafe { out.set_len(count) };
         out
     }
+}
+
+/// `x * sigmoid(x)`, whose bits go by the number alone and not by its place, as those of libtorch's loops do.
+///
+/// # Shapes
+/// any; f32 on the CPU
+pub fn silu(x: &Tensor) -> Tensor {
+    activated(x, seqloom_silu)
+}
+
+/// `x * Phi(x)`, the exact GELU to 3e-7; its bits go by the number alone as well.
+///
+/// # Shapes
+/// any; f32 on the CPU
+pub fn gelu(x: &Tensor) -> Tensor {
+    activated(x, seqloom_gelu)
+}
+
+fn activated(
+    x: &Tensor,
+    activation: unsafe extern "C" fn(*mut *mut C_tensor, *const C_tensor) -> c_int,
+) -> Tensor {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; on success `out` is a new one that we own.
+    let status = unsafe { activation(&mut out, x.as_ptr()) };
+    assert!(status == 0, "activation: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
 }
 
 /// Which slots each row looks at.
@@ -245,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn products_take_rows_of_their_inputs_alone() {
+    fn products_and_activations_take_rows_of_their_inputs_alone() {
         let packed = Packed::new(&zeros(&[3, 4]), None, PackedKind::F32, 0);
         assert_eq!(packed.log_probabilities(&zeros(&[2, 4])).len(), 6);
         refused(|| packed.log_probabilities(&zeros(&[2, 5, 4])));
@@ -255,5 +285,6 @@ mod tests {
         refused(|| Packed::new(&zeros(&[3, 4]), Some(&zeros(&[2])), PackedKind::F32, 0));
         refused(|| Packed::new(&zeros(&[3, 0]), None, PackedKind::F32, 0));
         refused(|| Packed::new(&zeros(&[3, 4]), None, PackedKind::F32, 5));
+        refused(|| silu(&zeros(&[3]).to_kind(Kind::Double)));
     }
 }
