@@ -59,6 +59,24 @@ pub fn within_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     }
 }
 
+/// Does `work` on some rows, or where the memory does not suffice on each half of them, and so on down to single rows.
+/// Those that it does not suffice for even by themselves come back.
+///
+/// # Errors
+/// Everything else that goes wrong in it.
+pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) -> Result<Vec<usize>> {
+    if within_memory(|| work(rows))?.is_some() {
+        return Ok(Vec::new());
+    }
+    if rows.len() <= 1 {
+        return Ok(rows.to_vec());
+    }
+    let (left, right) = rows.split_at(rows.len() / 2);
+    let mut too_large = in_halves(left, work)?;
+    too_large.extend(in_halves(right, work)?);
+    Ok(too_large)
+}
+
 /// How libtorch's allocators say it, on the CPU and on a GPU.
 fn is_out_of_memory(text: &str) -> bool {
     ["out of memory", "can't allocate memory", "bad_alloc", "ALLOC_FAILED"]
@@ -158,6 +176,21 @@ mod tests {
         assert_eq!((left.rows.as_slice(), left.name.as_str()), ([4].as_slice(), "0l"));
         assert_eq!((right.rows.as_slice(), right.name.as_str()), ([5, 6].as_slice(), "0r"));
         assert!(left.halves().is_none());
+    }
+
+    #[test]
+    fn what_has_no_memory_is_done_in_halves_and_single_rows_come_back() {
+        let mut done = Vec::new();
+        let mut work = |rows: &[usize]| {
+            if rows.len() > 2 || rows.contains(&7) {
+                return Err(Error::failure("CUDA out of memory"));
+            }
+            done.extend_from_slice(rows);
+            Ok(())
+        };
+        assert_eq!(in_halves(&[1, 7, 3, 4, 5], &mut work).unwrap(), [7]);
+        assert_eq!(done, [1, 3, 4, 5]);
+        assert!(in_halves(&[1, 2], &mut |_| Err(Error::failure("the shapes differ"))).is_err());
     }
 
     #[test]
