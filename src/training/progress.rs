@@ -26,6 +26,9 @@ pub struct Progress {
     pub skipped_in_a_row: u64,
     /// Weights and optimizer went back to a checkpoint, and no update has moved them since.
     pub rolled_back: bool,
+    /// Saved between two steps at which checkpoints were due: training was stopped, or ended.
+    #[serde(default)]
+    pub between: bool,
     /// The most positions of a batch's side; what `tokens_per_batch = "auto"` found.
     pub tokens_per_batch: usize,
     /// Figures since the last row of `metrics.csv`.

@@ -246,7 +246,7 @@ impl<'a> Trainer<'a> {
         };
         let training = self.optimizer.state(params).into_iter().chain(beside);
         Snapshot {
-            progress: progress.clone(),
+            progress: Progress { between: !self.parts.config.saves_at(progress.step), ..progress.clone() },
             best: self.progress.best.clone(),
             weights: weights.into_iter().map(copied).collect(),
             training: training.map(copied).collect(),
