@@ -70,6 +70,6 @@ fn compile_shim(root: &Path) {
             .compile(name);
     };
     // Decoding is fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
-    compile(&["attend", "product"], "fast", "seqloom_shim_decoding");
-    compile(&["dropout", "loss", "optimizer", "softmax", "system"], "off", "seqloom_shim");
+    compile(&["attend", "pack", "product"], "fast", "seqloom_shim_decoding");
+    compile(&["activations", "dropout", "loss", "optimizer", "softmax", "system"], "off", "seqloom_shim");
 }

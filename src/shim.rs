@@ -1,4 +1,4 @@
-//! The door to src/shim/, in C++: what tch does not bind. The only file with `unsafe`.
+//! The door to src/shim/, in C++: what tch does not bind. Only this file and [`decoding`] have `unsafe`.
 //!
 //! A tch tensor is a pointer to a C++ `at::Tensor`; the functions here lend such pointers to C++ for the time of
 //! a call, and take over the ones that C++ made. What decoding needs on the CPU stands in [`decoding`].
@@ -309,4 +309,28 @@ fn last_error() -> String {
     // SAFETY: the C++ side hands out a NUL-terminated string that lives until its next error on this thread.
     let text = unsafe { CStr::from_ptr(seqloom_last_error()) }.to_string_lossy().into_owned();
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn labels_are_of_the_vocabulary_and_residuals_of_the_same_shape() {
+        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        let loss = |labels: &[i64]| {
+            let labels = Tensor::from_slice(labels);
+            catch_unwind(|| vocabulary_loss(&zeros(&[2, 4]), &zeros(&[3, 4]), &labels, 0.1, false))
+        };
+        assert!(loss(&[0, 2]).is_ok());
+        for labels in [[0, 3].as_slice(), &[-1, 0], &[0], &[0, 1, 2]] {
+            assert!(loss(labels).is_err(), "{labels:?}");
+        }
+        let added = |shape: &[i64]| catch_unwind(|| dropout(&zeros(&[2, 4]), Some(&zeros(shape)), 0.1, 1));
+        assert!(added(&[2, 4]).is_ok() && added(&[4]).is_err());
+    }
 }

@@ -327,7 +327,7 @@ impl FeedForwardBlock {
             let relu = self.activation == Activation::Relu;
             let inner = self.inner.forward(x, relu, None); // (R, F)
             let gate = self.gate.as_ref().map(|gate| gate.forward(x, false, None)); // (R, F)
-            let active = if relu { inner } else { activated(self.activation, inner, gate) };
+            let active = if relu { inner } else { activated(self.activation, inner, gate, true) };
             self.outer.forward(&active, false, Some(residual))
         })
     }

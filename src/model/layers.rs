@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::params::Scope;
 use super::{Activation, Norm as NormKind, TransformerConfig};
@@ -41,7 +41,7 @@ pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&Nois
     };
     let Some(noise) = noise.filter(|_| p > 0.0) else { return add(x) };
     let seed = noise.next();
-    if x.device() == tch::Device::Cpu {
+    if x.device() == Device::Cpu {
         return shim::dropout(&x, residual, p, seed);
     }
     // The generator of the device, seeded for this one draw.
@@ -158,15 +158,24 @@ impl Norm {
     }
 }
 
-/// activation(inner); `swiglu` is silu(gate) * inner.
+/// activation(inner); `swiglu` is silu(gate) * inner. `decoding` on a CPU, a number's bits go by itself alone: libtorch has
+/// one function for whole vectors and another for what is left at the end. It gives no gradient.
 ///
 /// # Shapes
 /// any, and the same for `gate`
-pub(super) fn activated(activation: Activation, inner: Tensor, gate: Option<Tensor>) -> Tensor {
+pub(super) fn activated(
+    activation: Activation,
+    inner: Tensor,
+    gate: Option<Tensor>,
+    decoding: bool,
+) -> Tensor {
+    let ours = decoding && inner.device() == Device::Cpu;
+    let silu = |x: Tensor| if ours { shim::decoding::silu(&x) } else { x.silu() };
     match (activation, gate) {
-        (Activation::Swiglu, Some(gate)) => gate.silu() * inner,
+        (Activation::Swiglu, Some(gate)) => silu(gate) * inner,
+        (Activation::Gelu, _) if ours => shim::decoding::gelu(&inner),
         (Activation::Gelu, _) => inner.gelu("none"),
-        (Activation::Silu | Activation::Swiglu, _) => inner.silu(),
+        (Activation::Silu | Activation::Swiglu, _) => silu(inner),
         (Activation::Relu, _) => inner.relu(),
     }
 }
@@ -201,7 +210,46 @@ impl FeedForward {
     /// (B, T, D) to (B, T, D)
     pub fn forward(&self, x: &Tensor, noise: Option<&Noise>) -> Tensor {
         let gate = self.gate.as_ref().map(|gate| gate.forward(x)); // (B, T, F)
-        let active = activated(self.activation, self.inner.forward(x), gate); // (B, T, F)
+        let active = activated(self.activation, self.inner.forward(x), gate, false); // (B, T, F)
         self.outer.forward(&dropout(active, None, self.dropout, noise))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Activation; 4] = [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::Swiglu];
+
+    /// With one as inner, the gate's activation is all that there is of `swiglu`.
+    fn of(activation: Activation, x: &Tensor, decoding: bool) -> Tensor {
+        match activation {
+            Activation::Swiglu => activated(activation, x.ones_like(), Some(x.shallow_clone()), decoding),
+            _ => activated(activation, x.shallow_clone(), None, decoding),
+        }
+    }
+
+    #[test]
+    fn decoding_has_the_activations_of_training_whatever_stands_beside_a_number() {
+        let x = Tensor::linspace(-110.0, 110.0, 220_013, (Kind::Float, Device::Cpu));
+        for activation in ALL {
+            let (ours, exact) = (of(activation, &x, true), of(activation, &x.to_kind(Kind::Double), false));
+            let error = (&ours - exact) / x.abs().clamp_min(1.0);
+            assert!(error.abs().max().double_value(&[]) < 3e-7, "{activation:?}");
+            for (start, length) in [(110_000, 1), (100_003, 17), (7, 220_006)] {
+                let alone = of(activation, &x.narrow(0, start, length), true);
+                assert!(alone.equal(&ours.narrow(0, start, length)), "{activation:?}: {length} numbers");
+            }
+        }
+    }
+
+    #[test]
+    fn an_activation_of_no_number_is_none() {
+        let x = Tensor::from_slice(&[f32::NAN; 19]);
+        for activation in ALL {
+            for decoding in [false, true] {
+                assert!(of(activation, &x, decoding).isnan().all().int64_value(&[]) == 1, "{activation:?}");
+            }
+        }
     }
 }

@@ -158,11 +158,36 @@ mod tests {
 
     #[test]
     fn what_is_no_number_stays_none() {
-        let weight = random([3, 4], 1);
-        let x = Tensor::from_slice(&[f32::NAN; 4]).view([1, 4]);
-        for kind in [PackedKind::F32, PackedKind::Bf16] {
-            let y = Packed::new(&weight, None, kind, 0).product(&x, true, None);
-            assert!(y.isnan().all().int64_value(&[]) == 1, "{kind:?}");
+        let (weight, x) = (random([3, 40], 1), random([2, 40], 2));
+        let with = |tensor: &Tensor, place: i64, value: f32| {
+            let changed = tensor.copy();
+            let _ = changed.get(1).get(place).fill_(f64::from(value));
+            changed
+        };
+        for kind in [PackedKind::F32, PackedKind::Bf16, PackedKind::Int8] {
+            for (place, value) in [(0, f32::NAN), (39, f32::NAN), (17, f32::INFINITY)] {
+                let packed = Packed::new(&weight, None, kind, 0);
+                let finite = packed.product(&with(&x, place, value), false, None).isfinite();
+                let rows = Vec::<bool>::try_from(finite.flatten(0, 1)).unwrap();
+                assert_eq!(rows, [true, true, true, false, false, false], "{kind:?}: {value} at {place}");
+                let packed = Packed::new(&with(&weight, place, value), None, kind, 0);
+                let finite = packed.product(&x, false, None).isfinite();
+                let rows = Vec::<bool>::try_from(finite.flatten(0, 1)).unwrap();
+                assert_eq!(
+                    rows,
+                    [true, false, true, true, false, true],
+                    "{kind:?}: weight {value} at {place}"
+                );
+            }
+            let none = Packed::new(&weight, None, kind, 0).product(&with(&x, 5, f32::NAN), true, None);
+            assert!(none.get(1).isnan().all().int64_value(&[]) == 1, "{kind:?}: ReLU hides nothing");
         }
+    }
+
+    #[test]
+    fn rows_too_small_for_a_scale_are_zero_to_eight_bits() {
+        let x = Tensor::from_slice(&[1e-40f32, -1e-38, 0.0, 1e-39]).view([1, 4]);
+        let y = Packed::new(&random([3, 4], 1), None, PackedKind::Int8, 0).product(&x, false, None);
+        assert_eq!(largest(&y, &Tensor::zeros([1, 3], (Kind::Float, Device::Cpu))), 0.0);
     }
 }

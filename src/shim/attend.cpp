@@ -196,9 +196,12 @@ extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const
                               const int64_t* lengths, int64_t heads) {
   return seqloom::guarded([&] {
     const int64_t rows = query->size(0), width = keys_values->size(1) / 2, stride = query->stride(0);
-    TORCH_CHECK(query->scalar_type() == at::kFloat && keys_values->scalar_type() == at::kFloat && query->stride(1) == 1,
-                "attention wants rows of f32");
-    TORCH_CHECK(keys_values->is_contiguous() && query->size(1) == width, "attention wants keys beside values");
+    TORCH_CHECK(query->is_cpu() && query->dim() == 2 && query->scalar_type() == at::kFloat && query->stride(1) == 1,
+                "attention wants rows of f32 on the CPU");
+    TORCH_CHECK(keys_values->is_cpu() && keys_values->dim() == 2 && keys_values->scalar_type() == at::kFloat &&
+                    keys_values->is_contiguous() && query->size(1) == width,
+                "attention wants keys beside values");
+    TORCH_CHECK(heads > 0 && width % heads == 0, "heads divide the width");
     at::Tensor result = at::empty({rows, width}, query->options());
     const float* keys = keys_values->const_data_ptr<float>();
     const Shape shape{heads, width / heads};

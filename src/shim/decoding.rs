@@ -1,4 +1,4 @@
-//! What decoding needs on the CPU: products with packed weights, and attention over slots.
+//! What decoding needs on the CPU: products with packed weights, attention over slots, and activations.
 
 use std::ffi::{c_int, c_void};
 
@@ -24,6 +24,8 @@ unsafe extern "C" {
         relu: bool,
     ) -> c_int;
     fn seqloom_log_probabilities(out: *mut f32, packed: *const c_void, x: *const C_tensor) -> c_int;
+    fn seqloom_silu(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
+    fn seqloom_gelu(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
     fn seqloom_attend(
         out: *mut *mut C_tensor,
         seen: *mut f32,
@@ -100,15 +102,44 @@ impl Packed {
     /// # Shapes
     /// x: (R, inputs) f32 on the CPU
     pub fn log_probabilities(&self, x: &Tensor) -> Vec<f32> {
+        assert_eq!(x.dim(), 2, "log-probabilities are of rows");
         let count = (x.size()[0] * self.outputs) as usize;
         let mut out = Vec::with_capacity(count);
-        // SAFETY: there is room for as many numbers as the product has, and all of them are written.
+        // SAFETY: there is room for as many numbers as the product of that many rows has, and all of them are written.
         let status = unsafe { seqloom_log_probabilities(out.as_mut_ptr(), self.weights, x.as_ptr()) };
         assert!(status == 0, "log-probabilities: {}", last_error());
         // SAFETY: as above.
         unsafe { out.set_len(count) };
         out
     }
+}
+
+/// `x * sigmoid(x)`, whose bits go by the number alone and not by its place, as those of libtorch's loops do.
+///
+/// # Shapes
+/// any; f32 on the CPU
+pub fn silu(x: &Tensor) -> Tensor {
+    activated(x, seqloom_silu)
+}
+
+/// `x * Phi(x)`, the exact GELU to 3e-7; its bits go by the number alone as well.
+///
+/// # Shapes
+/// any; f32 on the CPU
+pub fn gelu(x: &Tensor) -> Tensor {
+    activated(x, seqloom_gelu)
+}
+
+fn activated(
+    x: &Tensor,
+    activation: unsafe extern "C" fn(*mut *mut C_tensor, *const C_tensor) -> c_int,
+) -> Tensor {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; on success `out` is a new one that we own.
+    let status = unsafe { activation(&mut out, x.as_ptr()) };
+    assert!(status == 0, "activation: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
 }
 
 /// Which slots each row looks at.
@@ -145,6 +176,20 @@ impl Seen {
         }
         Seen { slots: Some(slots), ..seen }
     }
+
+    /// Whether it is of `rows` rows, each of which sees something, and all of that among the first `room` slots.
+    fn within(&self, rows: usize, room: i64) -> bool {
+        let slots = self.slots.as_ref();
+        let limit = slots.map_or(room, |slots| slots.len() as i64);
+        let inside = |(&start, &length): (&i64, &i64)| {
+            start >= 0 && length > 0 && start.checked_add(length).is_some_and(|end| end <= limit)
+        };
+        let there = |slots: &Vec<i32>| slots.iter().all(|&slot| (0..room).contains(&i64::from(slot)));
+        self.starts.len() == rows
+            && self.lengths.len() == rows
+            && self.starts.iter().zip(&self.lengths).all(inside)
+            && slots.is_none_or(there)
+    }
 }
 
 /// softmax(q K' / sqrt(head width)) V of each row over the slots that it sees, in f32 on the CPU. With `weights` also the
@@ -160,19 +205,8 @@ pub fn attend(
     weights: Option<&mut Vec<f32>>,
 ) -> Tensor {
     let (rows, room) = (query.size()[0] as usize, keys_values.size()[0]);
+    assert!(seen.within(rows, room), "attention to what is not there");
     let most = seen.lengths.iter().copied().max().unwrap_or(0);
-    let end = |(&start, &length): (&i64, &i64)| start + length;
-    let ends = seen.starts.iter().zip(&seen.lengths).map(end).max().unwrap_or(0);
-    let within = |slot: &i32| (0..room).contains(&i64::from(*slot));
-    let known = match &seen.slots {
-        Some(slots) => ends <= slots.len() as i64 && slots.iter().all(within),
-        None => ends <= room,
-    };
-    let counted = seen.starts.len() == rows && seen.lengths.len() == rows;
-    assert!(
-        counted && known && seen.lengths.iter().all(|&length| length > 0),
-        "attention to what is not there"
-    );
     let mut out = std::ptr::null_mut();
     let slots = seen.slots.as_ref().map_or(std::ptr::null(), Vec::as_ptr);
     let to = weights.map_or(std::ptr::null_mut(), |weights| {
@@ -180,7 +214,7 @@ pub fn attend(
         weights.as_mut_ptr()
     });
     let (starts, lengths) = (seen.starts.as_ptr(), seen.lengths.as_ptr());
-    // SAFETY: live tensors and lists, lent for the time of the call; every slot was checked to be there.
+    // SAFETY: live tensors and lists, lent for the time of the call; every slot was found to be there.
     let status = unsafe {
         seqloom_attend(
             &mut out,
@@ -197,4 +231,60 @@ pub fn attend(
     assert!(status == 0, "attention: {}", last_error());
     // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
     unsafe { Tensor::from_ptr(out) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn zeros(shape: &[i64]) -> Tensor {
+        Tensor::zeros(shape, (Kind::Float, Device::Cpu))
+    }
+
+    #[track_caller]
+    fn refused<T>(call: impl FnOnce() -> T) {
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(call()))).is_err());
+    }
+
+    #[test]
+    fn attention_reads_nothing_that_is_not_there() {
+        let (query, keys_values) = (zeros(&[2, 6]), zeros(&[5, 12]));
+        let seen = |starts: [i64; 2], lengths: [i64; 2]| Seen {
+            slots: None,
+            starts: starts.to_vec(),
+            lengths: lengths.to_vec(),
+        };
+        let good = seen([0, 3], [3, 2]);
+        assert_eq!(attend(&query, &keys_values, &good, 2, None).size(), [2, 6]);
+        for heads in [-1, 0, 4] {
+            refused(|| attend(&query, &keys_values, &good, heads, None));
+        }
+        for (starts, lengths) in
+            [([-1, 0], [1, 1]), ([0, 3], [3, 3]), ([0, 1], [1, i64::MAX]), ([0, 0], [1, 0])]
+        {
+            refused(|| attend(&query, &keys_values, &seen(starts, lengths), 2, None));
+        }
+        let listed = Seen { slots: Some(vec![0, 1, 5]), ..seen([0, 1], [1, 2]) };
+        refused(|| attend(&query, &keys_values, &listed, 2, None));
+        refused(|| attend(&query, &zeros(&[5, 14]), &good, 2, None));
+        refused(|| attend(&query.view([2, 3, 2]), &keys_values, &good, 2, None));
+    }
+
+    #[test]
+    fn products_and_activations_take_rows_of_their_inputs_alone() {
+        let packed = Packed::new(&zeros(&[3, 4]), None, PackedKind::F32, 0);
+        assert_eq!(packed.log_probabilities(&zeros(&[2, 4])).len(), 6);
+        refused(|| packed.log_probabilities(&zeros(&[2, 5, 4])));
+        refused(|| packed.product(&zeros(&[4]), false, None));
+        refused(|| packed.product(&zeros(&[2, 5]), false, None));
+        refused(|| packed.product(&zeros(&[2, 4]), false, Some(&zeros(&[2, 4]))));
+        refused(|| Packed::new(&zeros(&[3, 4]), Some(&zeros(&[2])), PackedKind::F32, 0));
+        refused(|| Packed::new(&zeros(&[3, 0]), None, PackedKind::F32, 0));
+        refused(|| Packed::new(&zeros(&[3, 4]), None, PackedKind::F32, 5));
+        refused(|| silu(&zeros(&[3]).to_kind(Kind::Double)));
+    }
 }

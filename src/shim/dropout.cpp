@@ -59,8 +59,8 @@ struct Draw {
 // out = x * factor, and + residual where there is one, for the blocks from `begin` to `end`. A dropped NaN is 0 * NaN, and
 // so is not hidden.
 template <typename Out, typename In>
-inline __attribute__((always_inline)) void drop_blocks(Out* out, const In* x, const float* residual, int64_t count,
-                                                       int64_t begin, int64_t end, Draw draw) {
+INLINE void drop_blocks(Out* out, const In* x, const float* residual, int64_t count, int64_t begin, int64_t end,
+                        Draw draw) {
   float factor[BLOCK];
   for (int64_t block = begin; block < end; ++block) {
     draw.factors(block, factor);
@@ -93,8 +93,10 @@ EVERY_X86 void drop(float* out, const Half* x, const float* residual, int64_t co
 // The result has the residual's type, and without one that of x.
 at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p, uint64_t seed) {
   const bool half = input.scalar_type() == at::kBFloat16;
-  TORCH_CHECK(half || input.scalar_type() == at::kFloat, "dropout wants numbers of f32 or bf16");
-  TORCH_CHECK(!residual || residual->scalar_type() == at::kFloat, "dropout wants a residual of f32");
+  TORCH_CHECK(input.is_cpu() && (half || input.scalar_type() == at::kFloat), "dropout wants f32 or bf16 on the CPU");
+  TORCH_CHECK(!residual || (residual->is_cpu() && residual->scalar_type() == at::kFloat &&
+                            residual->sizes() == input.sizes()),
+              "dropout wants a residual of f32, of the same shape");
   TORCH_CHECK(input.numel() <= std::numeric_limits<uint32_t>::max(), "dropout wants fewer than 2^32 elements");
   const at::Tensor x = input.contiguous();
   const at::Tensor base = residual ? residual->contiguous() : at::Tensor();

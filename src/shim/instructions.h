@@ -1,11 +1,12 @@
 // What code that is written once for each width of vectors needs.
 #pragma once
 
+#include "shim.h"
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 #define SEQLOOM_X86 1
 #endif
-#define INLINE inline __attribute__((always_inline))
 
 namespace seqloom {
 

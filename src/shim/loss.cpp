@@ -64,6 +64,8 @@ void chunk_on_cpu(at::Tensor& logits, const at::Tensor& labels, double smoothing
   std::vector<RowLoss> losses(rows);
   float* x = logits.data_ptr<float>();
   const int64_t* label = labels.const_data_ptr<int64_t>();
+  const bool known = std::all_of(label, label + rows, [&](int64_t id) { return 0 <= id && id < count; });
+  TORCH_CHECK(known, "a label that the vocabulary does not have");
   at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       losses[row] = row_loss(x + row * count, count, label[row], smoothing, gradient);
@@ -155,10 +157,12 @@ extern "C" int seqloom_vocabulary_loss(at::Tensor** smoothed, at::Tensor** nll, 
                                        const at::Tensor* hidden, const at::Tensor* weight, const at::Tensor* labels,
                                        double smoothing, bool bf16) {
   return seqloom::guarded([&] {
+    TORCH_CHECK(labels->dim() == 1 && labels->size(0) == hidden->size(0) && labels->device() == hidden->device(),
+                "the loss wants a label for each row");
     const auto type = static_cast<int64_t>(bf16 ? at::kBFloat16 : at::kFloat);
     // Inside of `forward` gradients are off, whatever they were.
     const bool on = at::GradMode::is_enabled();
-    const auto out = VocabularyLoss::apply(*hidden, *weight, *labels, smoothing, type, on && hidden->requires_grad(),
+    const auto out = VocabularyLoss::apply(*hidden, *weight, labels->contiguous(), smoothing, type, on && hidden->requires_grad(),
                                            on && weight->requires_grad());
     *smoothed = new at::Tensor(out[0]);
     *nll = new at::Tensor(out[1]);

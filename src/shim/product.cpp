@@ -3,56 +3,27 @@
 // Each number of the result is one chain of fused multiply-adds over the inputs, in their order, whichever rows are in the
 // batch: so a row gives the same bits alone and among others. libtorch's own products pack the weights anew each time,
 // and add in an order that goes by the number of rows.
-//
-// Weights are packed in panels of a few vectors of outputs: input by input, so that a panel is read from front to back.
-//   f32   as they are
-//   bf16  half the memory, rounded; they become f32 again in a register, by a shift, so inputs and sums stay f32
-//   int8  a scale for each output; each row of inputs is rounded to 8 bits by its own largest number, and sums are exact
 #include "instructions.h"
+#include "packed.h"
 #include "softmax.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <memory>
 
 namespace {
 
-enum Kind : int { F32 = 0, BF16 = 1, INT8 = 2 };
+using seqloom::F32, seqloom::INT8, seqloom::MIDDLE;
+using seqloom::Packed, seqloom::QUAD, seqloom::vectors;
 
-// Inputs of int8 that one instruction multiplies with four weights and adds up.
-constexpr int64_t QUAD = 4;
-// Inputs are 0 to 255 to that instruction; this much is taken away from the sums again.
-constexpr int32_t MIDDLE = 128;
 // Rows that go through all panels together, so that they stay in the cache.
 constexpr int64_t ROWS_TOGETHER = 252;
 // How far ahead weights are asked for, in bytes: the processor's own guesses end at each page of 4 KiB.
 constexpr int64_t AHEAD = 2048;
-
-// Vectors of a panel. Of 32 registers 24 hold sums, six rows by four vectors, which want fewer loads for each product than
-// fourteen rows by two.
-constexpr int vectors(int lanes) { return lanes == 16 ? 4 : 2; }
 // As many rows as there are registers for.
 constexpr int MOST_ROWS = 6;
-
-struct Packed {
-  int kind, lanes;
-  int64_t outputs, inputs;
-  // Panels, one after the other; the last one is filled up with zeros.
-  at::Tensor weights;
-  // For each output of all panels.
-  std::vector<float> bias, scales;
-  std::vector<int32_t> offsets;
-
-  int64_t panel() const { return vectors(lanes) * lanes; }
-  int64_t panels() const { return (outputs + panel() - 1) / panel(); }
-  // Inputs that take part: of int8 whole quads.
-  int64_t depth() const { return kind == INT8 ? (inputs + QUAD - 1) / QUAD * QUAD : inputs; }
-};
 
 template <int LANES>
 struct Of {
@@ -173,58 +144,6 @@ EVERY_X86 void quads_anywhere(int rows, int64_t panel, const uint8_t* x, int64_t
       }
     }
   }
-}
-
-// The largest size of a row's inputs; no number where one of them is none. Sizes are in the order of their bits, and of whole
-// numbers compilers find the largest in vectors.
-EVERY_X86 float largest_size(const float* x, int64_t inputs) {
-  int32_t most = 0;
-  for (int64_t k = 0; k < inputs; ++k) {
-    int32_t bits;
-    std::memcpy(&bits, x + k, sizeof bits);
-    most = std::max(most, bits & 0x7fffffff);
-  }
-  float largest;
-  std::memcpy(&largest, &most, sizeof largest);
-  return largest;
-}
-
-// x * scale, rounded to the nearest whole number (of two the even one), around MIDDLE.
-void to_bytes_anywhere(const float* x, int64_t inputs, float scale, uint8_t* out) {
-  for (int64_t k = 0; k < inputs; ++k) {
-    out[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(x[k] * scale)) + MIDDLE);
-  }
-}
-
-#ifdef SEQLOOM_X86
-__attribute__((target("avx512f,avx512bw"))) void to_bytes_512(const float* x, int64_t inputs, float scale,
-                                                              uint8_t* out) {
-  // Masked, with all of it: GCC warns of what the plain ones leave undefined.
-  constexpr __mmask16 ALL = 0xffff;
-  const __m512 scales = _mm512_set1_ps(scale);
-  const __m512i middle = _mm512_set1_epi32(MIDDLE);
-  int64_t k = 0;
-  for (; k + 16 <= inputs; k += 16) {
-    const __m512i whole = _mm512_maskz_cvtps_epi32(ALL, _mm512_mul_ps(_mm512_loadu_ps(x + k), scales));
-    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(ALL, _mm512_add_epi32(whole, middle));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + k), bytes);
-  }
-  to_bytes_anywhere(x + k, inputs - k, scale, out + k);
-}
-#endif
-
-// A row of inputs as 8 bits around MIDDLE; what one of them is worth.
-float quantised(const float* x, int64_t inputs, uint8_t* out) {
-  const float largest = largest_size(x, inputs), scale = largest > 0.0f ? 127.0f / largest : 0.0f;
-#ifdef SEQLOOM_X86
-  static const bool wide = seqloom::widest() == 16;
-  if (wide) {
-    to_bytes_512(x, inputs, scale, out);
-    return largest / 127.0f;
-  }
-#endif
-  to_bytes_anywhere(x, inputs, scale, out);
-  return largest / 127.0f;
 }
 
 // The rows of one call, and where their results go.
@@ -351,64 +270,18 @@ void multiply(const Rows& rows, int64_t first, int64_t last, int64_t begin, int6
   floats_anywhere(rows, first, last, begin, end);
 }
 
-uint32_t to_bf16(float value) { return c10::BFloat16(value).x; }
-
-// Where the weight from input k to output o stands among all weights, in elements of 4, 2 and 1 bytes.
-void pack_into(Packed& packed, const float* w) {
-  const int64_t width = packed.panel(), inputs = packed.inputs, depth = packed.depth(), lanes = packed.lanes;
-  uint8_t* bytes = packed.weights.data_ptr<uint8_t>();
-  for (int64_t o = 0; o < packed.outputs; ++o) {
-    const int64_t panel = o / width, at = o % width;
-    const float* row = w + o * inputs;
-    float largest = 0.0f;
-    for (int64_t k = 0; k < inputs; ++k) largest = std::max(largest, std::fabs(row[k]));
-    if (packed.kind == INT8) packed.scales[o] = largest / 127.0f;
-    for (int64_t k = 0; k < inputs; ++k) {
-      if (packed.kind == F32) {
-        reinterpret_cast<float*>(bytes)[(panel * inputs + k) * width + at] = row[k];
-      } else if (packed.kind == BF16) {
-        const int64_t place = at / (2 * lanes) * lanes + at % lanes;
-        uint32_t& both = reinterpret_cast<uint32_t*>(bytes)[(panel * inputs + k) * (width / 2) + place];
-        both |= to_bf16(row[k]) << (at / lanes % 2 == 0 ? 0 : 16);
-      } else {
-        const float scaled = largest > 0.0f ? std::nearbyint(row[k] * (127.0f / largest)) : 0.0f;
-        const auto whole = static_cast<int8_t>(scaled);
-        bytes[panel * width * depth + (k / QUAD * width + at) * QUAD + k % QUAD] = static_cast<uint8_t>(whole);
-        packed.offsets[o] += MIDDLE * whole;
-      }
-    }
-  }
-}
-
-std::unique_ptr<Packed> pack(const at::Tensor& weight, const at::Tensor* bias, int kind, int lanes) {
-  auto packed = std::make_unique<Packed>();
-  packed->kind = kind;
-  packed->lanes = lanes > 0 ? std::min(lanes, seqloom::widest()) : seqloom::widest();
-  packed->outputs = weight.size(0);
-  packed->inputs = weight.size(1);
-  const int64_t room = packed->panels() * packed->panel(), size = kind == F32 ? 4 : kind == BF16 ? 2 : 1;
-  packed->weights = at::zeros({room * packed->depth() * size}, at::kByte);
-  packed->bias.resize(room);
-  packed->scales.resize(kind == INT8 ? room : 0);
-  packed->offsets.resize(kind == INT8 ? room : 0);
-  if (bias) {
-    const at::Tensor values = bias->contiguous();
-    std::copy_n(values.const_data_ptr<float>(), packed->outputs, packed->bias.begin());
-  }
-  pack_into(*packed, weight.contiguous().const_data_ptr<float>());
-  return packed;
-}
-
 // Multiplications below which another thread is not worth waking.
 constexpr int64_t WORTH_A_THREAD = 1 << 18;
 
 void product(const Packed& packed, const at::Tensor& input, const at::Tensor* residual, bool relu, float* out) {
+  TORCH_CHECK(input.is_cpu() && input.scalar_type() == at::kFloat && input.dim() == 2 && input.size(1) == packed.inputs,
+              "a product wants rows of its inputs, in f32 on the CPU");
   const at::Tensor x = input.contiguous(), base = residual ? residual->contiguous() : at::Tensor();
-  const int64_t count = x.numel() / packed.inputs, depth = packed.depth();
-  TORCH_CHECK(x.scalar_type() == at::kFloat && x.size(-1) == packed.inputs, "a product wants f32 rows of its inputs");
+  const int64_t count = x.size(0), depth = packed.depth();
   Rows rows{packed, x.const_data_ptr<float>(), nullptr, nullptr, nullptr, relu, out};
   if (residual) {
-    TORCH_CHECK(base.scalar_type() == at::kFloat && base.numel() == count * packed.outputs, "a residual of other shape");
+    TORCH_CHECK(base.is_cpu() && base.scalar_type() == at::kFloat && base.numel() == count * packed.outputs,
+                "a residual of other shape");
     rows.residual = base.const_data_ptr<float>();
   }
   std::vector<uint8_t> small;
@@ -417,7 +290,7 @@ void product(const Packed& packed, const at::Tensor& input, const at::Tensor* re
     small.assign(count * depth, MIDDLE);
     units.resize(count);
     for (int64_t row = 0; row < count; ++row) {
-      units[row] = quantised(rows.x + row * packed.inputs, packed.inputs, small.data() + row * depth);
+      units[row] = seqloom::quantised(rows.x + row * packed.inputs, packed.inputs, small.data() + row * depth);
     }
     rows.quantised = small.data();
     rows.units = units.data();
@@ -429,19 +302,11 @@ void product(const Packed& packed, const at::Tensor& input, const at::Tensor* re
 
 }  // namespace
 
-extern "C" int seqloom_pack(void** out, const at::Tensor* weight, const at::Tensor* bias, int kind, int lanes) {
-  return seqloom::guarded([&] { *out = pack(*weight, bias, kind, lanes).release(); });
-}
-
-extern "C" void seqloom_packed_free(void* packed) { delete static_cast<Packed*>(packed); }
-
 extern "C" int seqloom_product(at::Tensor** out, const void* packed, const at::Tensor* x, const at::Tensor* residual,
                                bool relu) {
   return seqloom::guarded([&] {
     const auto& weights = *static_cast<const Packed*>(packed);
-    std::vector<int64_t> sizes = x->sizes().vec();
-    sizes.back() = weights.outputs;
-    at::Tensor result = at::empty(sizes, x->options());
+    at::Tensor result = at::empty({x->size(0), weights.outputs}, x->options());
     product(weights, *x, residual, relu, result.data_ptr<float>());
     *out = new at::Tensor(std::move(result));
   });
@@ -451,6 +316,6 @@ extern "C" int seqloom_log_probabilities(float* out, const void* packed, const a
   return seqloom::guarded([&] {
     const auto& weights = *static_cast<const Packed*>(packed);
     product(weights, *x, nullptr, false, out);
-    seqloom::log_softmax_rows(out, x->numel() / weights.inputs, weights.outputs);
+    seqloom::log_softmax_rows(out, x->size(0), weights.outputs);
   });
 }

@@ -40,3 +40,5 @@ inline std::vector<at::Tensor> list(at::Tensor* const* tensors, int64_t count) {
 #else
 #define EVERY_X86
 #endif
+// A part of such a body: it takes the instruction set of the function that it is written into.
+#define INLINE inline __attribute__((always_inline))

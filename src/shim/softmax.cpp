@@ -26,39 +26,32 @@ EVERY_X86 void largest_and_sum(const float* x, int64_t count, float* largest, do
   for (const float part : sums) *sum += part;
 }
 
-// x becomes exp(x - largest); their sum.
-EVERY_X86 double exponentials(float* x, int64_t count, float largest) {
+namespace {
+
+// The sum of exp(x - largest); with KEEP these take the place of x.
+template <bool KEEP>
+INLINE double sum_of(float* x, int64_t count, float largest) {
   float sums[LANES] = {};
   const int64_t even = count - count % LANES;
   for (int64_t i = 0; i < even; i += LANES) {
     for (int64_t lane = 0; lane < LANES; ++lane) {
       const float value = exponential(x[i + lane] - largest);
-      x[i + lane] = value;
+      if (KEEP) x[i + lane] = value;
       sums[lane] += value;
     }
   }
   for (int64_t i = even; i < count; ++i) {
-    x[i] = exponential(x[i] - largest);
-    sums[0] += x[i];
+    const float value = exponential(x[i] - largest);
+    if (KEEP) x[i] = value;
+    sums[0] += value;
   }
   double sum = 0.0;
   for (const float part : sums) sum += part;
   return sum;
 }
 
-namespace {
-
-// The sum of exp(x - largest), x untouched.
-EVERY_X86 double sum_of_exponentials(const float* x, int64_t count, float largest) {
-  float sums[LANES] = {};
-  const int64_t even = count - count % LANES;
-  for (int64_t i = 0; i < even; i += LANES) {
-    for (int64_t lane = 0; lane < LANES; ++lane) sums[lane] += exponential(x[i + lane] - largest);
-  }
-  for (int64_t i = even; i < count; ++i) sums[0] += exponential(x[i] - largest);
-  double sum = 0.0;
-  for (const float part : sums) sum += part;
-  return sum;
+EVERY_X86 double sum_of_exponentials(float* x, int64_t count, float largest) {
+  return sum_of<false>(x, count, largest);
 }
 
 EVERY_X86 void subtract(float* x, int64_t count, float value) {
@@ -66,6 +59,8 @@ EVERY_X86 void subtract(float* x, int64_t count, float value) {
 }
 
 }  // namespace
+
+EVERY_X86 double exponentials(float* x, int64_t count, float largest) { return sum_of<true>(x, count, largest); }
 
 void log_softmax_rows(float* x, int64_t rows, int64_t count) {
   at::parallel_for(0, rows, 8, [&](int64_t begin, int64_t end) {

@@ -13,8 +13,8 @@ namespace seqloom {
 // Partial sums side by side: the same additions in the same order on every instruction set.
 constexpr int64_t LANES = 16;
 
-// e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf).
-inline float exponential(float x) {
+// e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf). What is no number stays none.
+INLINE float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
   const float whole = std::nearbyint(x * 1.44269504088896341f);
   float rest = x - whole * 0.693359375f;
@@ -26,7 +26,12 @@ inline float exponential(float x) {
   y = y * rest + 1.6666665459e-1f;
   y = y * rest + 5.0000001201e-1f;
   y = y * (rest * rest) + rest + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
+  // 2^whole. Of a number from 2^23 on the last bits are the whole number itself: there is nothing to convert, which of no
+  // number would be undefined.
+  const float shifted = whole + (0x1p23f + 127.0f);
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits <<= 23;
   float power;
   std::memcpy(&power, &bits, sizeof power);
   return y * power;

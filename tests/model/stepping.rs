@@ -3,7 +3,7 @@
 
 use seqloom::data::vocabulary::BOS;
 use seqloom::model::inference::{DecoderState, Inference};
-use seqloom::model::{Positions, TransformerConfig, Weights};
+use seqloom::model::{Activation, Norm, Positions, TransformerConfig, Weights};
 use tch::{Kind, Tensor};
 
 use super::{CASES, Model, batch, pairs, small};
@@ -129,21 +129,30 @@ fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
 #[test]
 fn company_changes_no_bit() {
     let _guard = tch::no_grad_guard();
-    let config = TransformerConfig { width: 48, heads: 3, feed_forward: 80, ..small() };
-    let model = Model::new(&config, 50, 70, 5);
     let sources: Vec<Vec<i64>> =
         (0..40).map(|row| (0..row % 9).map(|n| 4 + (n * 7 + row) % 46).collect()).collect();
     let targets: Vec<Vec<i64>> =
         (0..40).map(|row| (0..row % 11).map(|n| 4 + (n * 5 + row) % 66).collect()).collect();
-    for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
-        let inference = Inference::new(&model.network, weights);
-        let together = side_by_side(&inference, &sources, &targets);
-        let shared = side_by_side(&inference.clone(), &sources, &targets);
-        assert!(together == shared, "{weights:?}: another handle on the same weights");
-        for size in [1, 2, 7, 33] {
-            let apart = sources.chunks(size).zip(targets.chunks(size));
-            let apart: Steps = apart.flat_map(|(s, t)| side_by_side(&inference, s, t)).collect();
-            assert!(together == apart, "{weights:?}: {size} rows side by side");
+    // No row is whole vectors, so where it stands in them goes by the rows before it.
+    let plain = TransformerConfig { width: 42, heads: 3, feed_forward: 83, ..small() };
+    let modern = TransformerConfig { norm: Norm::RmsNorm, positions: Positions::Rotary, ..plain.clone() };
+    for (activation, config) in [
+        (Activation::Relu, &plain),
+        (Activation::Gelu, &plain),
+        (Activation::Silu, &plain),
+        (Activation::Swiglu, &modern),
+    ] {
+        let model = Model::new(&TransformerConfig { activation, ..config.clone() }, 50, 70, 5);
+        for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
+            let inference = Inference::new(&model.network, weights);
+            let together = side_by_side(&inference, &sources, &targets);
+            let shared = side_by_side(&inference.clone(), &sources, &targets);
+            assert!(together == shared, "{activation:?}, {weights:?}: another handle");
+            for size in [1, 2, 7, 33] {
+                let apart = sources.chunks(size).zip(targets.chunks(size));
+                let apart: Steps = apart.flat_map(|(s, t)| side_by_side(&inference, s, t)).collect();
+                assert!(together == apart, "{activation:?}, {weights:?}: {size} rows side by side");
+            }
         }
     }
 }

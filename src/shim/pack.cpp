@@ -1,0 +1,132 @@
+// Weights into the form that products read, and rows of numbers into 8 bits.
+#include "instructions.h"
+#include "packed.h"
+
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+
+namespace {
+
+using seqloom::BF16, seqloom::F32, seqloom::INT8;
+using seqloom::MIDDLE, seqloom::Packed, seqloom::QUAD;
+
+// The largest size of a row's numbers; no number where one of them is none. Sizes are in the order of their bits, and of whole
+// numbers compilers find the largest in vectors.
+EVERY_X86 float largest_size(const float* x, int64_t count) {
+  int32_t most = 0;
+  for (int64_t k = 0; k < count; ++k) {
+    int32_t bits;
+    std::memcpy(&bits, x + k, sizeof bits);
+    most = std::max(most, bits & 0x7fffffff);
+  }
+  float largest;
+  std::memcpy(&largest, &most, sizeof largest);
+  return largest;
+}
+
+// x * scale, rounded to the nearest whole number (of two the even one), around MIDDLE.
+void to_bytes_anywhere(const float* x, int64_t count, float scale, uint8_t* out) {
+  for (int64_t k = 0; k < count; ++k) {
+    out[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(x[k] * scale)) + MIDDLE);
+  }
+}
+
+#ifdef SEQLOOM_X86
+__attribute__((target("avx512f,avx512bw"))) void to_bytes_512(const float* x, int64_t count, float scale,
+                                                              uint8_t* out) {
+  // Masked, with all of it: GCC warns of what the plain ones leave undefined.
+  constexpr __mmask16 ALL = 0xffff;
+  const __m512 scales = _mm512_set1_ps(scale);
+  const __m512i middle = _mm512_set1_epi32(MIDDLE);
+  int64_t k = 0;
+  for (; k + 16 <= count; k += 16) {
+    const __m512i whole = _mm512_maskz_cvtps_epi32(ALL, _mm512_mul_ps(_mm512_loadu_ps(x + k), scales));
+    const __m128i bytes = _mm512_maskz_cvtepi32_epi8(ALL, _mm512_add_epi32(whole, middle));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + k), bytes);
+  }
+  to_bytes_anywhere(x + k, count - k, scale, out + k);
+}
+#endif
+
+}  // namespace
+
+float seqloom::quantised(const float* x, int64_t count, uint8_t* out) {
+  const float largest = largest_size(x, count), unit = largest / 127.0f, scale = 127.0f / largest;
+  // Nothing to tell apart: all of it is 0, or so small that the scale is infinite, or `unit` says that it is no number.
+  if (!(scale > 0.0f && scale <= std::numeric_limits<float>::max())) {
+    std::fill(out, out + count, static_cast<uint8_t>(MIDDLE));
+    return unit;
+  }
+#ifdef SEQLOOM_X86
+  static const bool wide = widest() == 16;
+  if (wide) {
+    to_bytes_512(x, count, scale, out);
+    return unit;
+  }
+#endif
+  to_bytes_anywhere(x, count, scale, out);
+  return unit;
+}
+
+namespace {
+
+uint32_t to_bf16(float value) { return c10::BFloat16(value).x; }
+
+// Puts the weights of output o in their places, counted in elements of 4, 2 and 1 bytes. `rounded` is room for a row.
+void pack_output(Packed& packed, int64_t o, const float* row, uint8_t* rounded) {
+  const int64_t width = packed.panel(), inputs = packed.inputs, depth = packed.depth(), lanes = packed.lanes;
+  const int64_t panel = o / width, at = o % width;
+  uint8_t* bytes = packed.weights.data_ptr<uint8_t>();
+  if (packed.kind == INT8) packed.scales[o] = seqloom::quantised(row, inputs, rounded);
+  for (int64_t k = 0; k < inputs; ++k) {
+    if (packed.kind == F32) {
+      reinterpret_cast<float*>(bytes)[(panel * inputs + k) * width + at] = row[k];
+    } else if (packed.kind == BF16) {
+      const int64_t place = at / (2 * lanes) * lanes + at % lanes;
+      uint32_t& both = reinterpret_cast<uint32_t*>(bytes)[(panel * inputs + k) * (width / 2) + place];
+      both |= to_bf16(row[k]) << (at / lanes % 2 == 0 ? 0 : 16);
+    } else {
+      const int32_t whole = rounded[k] - MIDDLE;
+      bytes[panel * width * depth + (k / QUAD * width + at) * QUAD + k % QUAD] = static_cast<uint8_t>(whole);
+      packed.offsets[o] += MIDDLE * whole;
+    }
+  }
+}
+
+std::unique_ptr<Packed> pack(const at::Tensor& weight, const at::Tensor* bias, int kind, int lanes) {
+  TORCH_CHECK(weight.is_cpu() && weight.dim() == 2 && weight.size(1) > 0, "weights are rows of inputs on the CPU");
+  TORCH_CHECK(!bias || (bias->is_cpu() && bias->numel() == weight.size(0)), "a bias has a number for each output");
+  TORCH_CHECK(lanes == 0 || lanes == 4 || lanes == 8 || lanes == 16, "no vectors of ", lanes, " floats");
+  auto packed = std::make_unique<Packed>();
+  packed->kind = kind;
+  packed->lanes = lanes > 0 ? std::min(lanes, seqloom::widest()) : seqloom::widest();
+  packed->outputs = weight.size(0);
+  packed->inputs = weight.size(1);
+  const int64_t room = packed->panels() * packed->panel(), size = kind == F32 ? 4 : kind == BF16 ? 2 : 1;
+  packed->weights = at::zeros({room * packed->depth() * size}, at::kByte);
+  packed->bias.resize(room);
+  packed->scales.resize(kind == INT8 ? room : 0);
+  packed->offsets.resize(kind == INT8 ? room : 0);
+  if (bias) {
+    const at::Tensor values = bias->contiguous();
+    std::copy_n(values.const_data_ptr<float>(), packed->outputs, packed->bias.begin());
+  }
+  const at::Tensor rows = weight.contiguous();
+  const float* w = rows.const_data_ptr<float>();
+  std::vector<uint8_t> rounded(packed->inputs);
+  for (int64_t o = 0; o < packed->outputs; ++o) pack_output(*packed, o, w + o * packed->inputs, rounded.data());
+  return packed;
+}
+
+}  // namespace
+
+extern "C" int seqloom_pack(void** out, const at::Tensor* weight, const at::Tensor* bias, int kind, int lanes) {
+  return seqloom::guarded([&] { *out = pack(*weight, bias, kind, lanes).release(); });
+}
+
+extern "C" void seqloom_packed_free(void* packed) { delete static_cast<Packed*>(packed); }
