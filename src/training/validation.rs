@@ -14,13 +14,16 @@ use crate::decoding::workers::decode_best;
 use crate::error::Result;
 use crate::metrics::edit::Scores;
 
+/// Rows and what the model made of them.
+pub type Outputs = Vec<(usize, Hypothesis)>;
+
 /// What a validation found, and on what.
 #[derive(Debug)]
 pub struct Validated {
     /// Its figures.
     pub found: Validation,
     /// Rows that were decoded, in order, and their outputs; none where a score was not a finite number.
-    pub decoded: Vec<(usize, Hypothesis)>,
+    pub decoded: Outputs,
     /// Rows that were left out because there is no memory for them.
     pub left_out: Vec<usize>,
 }
@@ -98,7 +101,7 @@ fn likelihood(parts: &Parts) -> Result<Likelihood> {
 }
 
 /// Outputs of the rows that are decoded and not left out already, and rows that there is no memory for here either.
-fn decode(parts: &Parts, left_out: &[usize]) -> Result<(Vec<(usize, Hypothesis)>, Vec<usize>)> {
+fn decode(parts: &Parts, left_out: &[usize]) -> Result<(Outputs, Vec<usize>)> {
     let Parts { model, config, target, .. } = parts;
     let examples = &parts.valid.examples;
     let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
@@ -106,7 +109,7 @@ fn decode(parts: &Parts, left_out: &[usize]) -> Result<(Vec<(usize, Hypothesis)>
     let rules = Rules::new(parts.decoding, || target.pieces())?;
     let weights = weights_for(parts.decoding, parts.params.device(), model.output().compute())?;
     let stepper = ModelStepper::new(model, weights);
-    let mut decoded = Vec::new();
+    let mut decoded = Outputs::new();
     let too_large = in_halves(&rows, &mut |rows| {
         let sources: Vec<&[i64]> = rows.iter().map(|&row| examples[row].source.as_slice()).collect();
         decoded.extend(rows.iter().copied().zip(decode_best(&stepper, &sources, &rules)?));
