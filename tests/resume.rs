@@ -350,3 +350,17 @@ fn a_checkpoint_that_a_stop_made_stays_until_the_next_and_counts_for_nothing() {
     run.prune(2, &[], |step| step % 4 == 0).unwrap();
     assert_eq!(checkpoints(&scene), ["step-00000004", "step-00000008", "step-00000011"].map(PathBuf::from));
 }
+
+/// When checkpoints are due may change; what was saved before stays what it was.
+#[test]
+fn another_cadence_removes_none_of_the_newest_checkpoints() {
+    let scene = scene();
+    let keep = ["--set", "training.keep_last=3"];
+    train(&scene, "run", &[&keep[..], &["--set", "training.steps=24"]].concat()).succeeded();
+    let seldom = ["--set", "training.validate_every=1000", "--set", "training.checkpoint_every=1000"];
+    let more = ["--resume", "--set", "training.steps=30"];
+    train(&scene, "run", &[&keep[..], &seldom, &more].concat()).succeeded();
+    let there = checkpoints(&scene);
+    let newest = ["step-00000020", "step-00000024", "step-00000030"].map(PathBuf::from);
+    assert!(newest.iter().all(|step| there.contains(step)), "{there:?}");
+}

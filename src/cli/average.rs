@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::regular::{is_regular, progress};
 use crate::checkpoint::average::mean;
-use crate::checkpoint::run::{MODEL, RunDirectory, STATE};
+use crate::checkpoint::run::{MODEL, RunDirectory};
 use crate::checkpoint::tensors::Named;
 use crate::config::Experiment;
 use crate::error::{Error, Result};
@@ -59,11 +60,8 @@ fn state(run: &RunDirectory, config: &str) -> Result<(Progress, Experiment)> {
     let Some(latest) = run.latest()? else {
         return Err(Error::input(format!("the run {} has no checkpoint yet", run.path().display())));
     };
-    let path = run.checkpoint(latest).join(STATE);
-    let progress: Progress = serde_json::from_slice(&run.read(latest, STATE)?)
-        .map_err(|error| Error::failure(format!("{} cannot be read: {error}", path.display())))?;
     let experiment = Experiment::parse(config, &run.file("config.toml").display().to_string(), &[])?;
-    Ok((progress, experiment))
+    Ok((progress(run, latest)?, experiment))
 }
 
 /// The steps of the `count` last or best checkpoints that are there, up to the latest. Of the last ones only those that
@@ -79,7 +77,7 @@ pub fn chosen(
     if of == AverageOf::Best {
         return Ok(progress.best_steps().filter(|step| steps.contains(step)).take(count).collect());
     }
-    let last = |&step: &u64| config.saves_at(step) || step == progress.step;
+    let last = |&step: &u64| step == progress.step || is_regular(run, config, step);
     let last: Vec<u64> = steps.into_iter().filter(last).collect();
     Ok(last[last.len().saturating_sub(count)..].to_vec())
 }

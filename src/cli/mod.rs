@@ -11,6 +11,7 @@ mod input;
 mod inspect;
 mod interactive;
 mod output;
+mod regular;
 mod score;
 mod traced;
 mod train;

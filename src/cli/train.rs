@@ -212,12 +212,13 @@ fn take_average(
     let (path, weights) = write_average(run, &steps, trainer.progress().step)?;
     load_into(params, &weights, &path)?;
     let listed: Vec<String> = steps.iter().map(u64::to_string).collect();
-    let (found, _) = trainer.validate_as_is()?;
-    report.say(&format!(
-        "average of {} checkpoints (steps {}): {found}, in {}",
-        steps.len(),
-        listed.join(", "),
-        path.display()
-    ));
+    let found = trainer.validate_as_is()?.found;
+    let count = match steps.len() {
+        count if count < config.average => {
+            format!("{count} checkpoints, all there are of {}", config.average)
+        }
+        count => format!("{count} checkpoints"),
+    };
+    report.say(&format!("average of {count} (steps {}): {found}, in {}", listed.join(", "), path.display()));
     Ok(())
 }

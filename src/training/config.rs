@@ -187,10 +187,9 @@ impl TrainingConfig {
         }
     }
 
-    /// Whether a checkpoint is saved at that step of every run, stopped in between or not.
+    /// Whether a checkpoint is due at that step.
     pub fn saves_at(&self, step: u64) -> bool {
-        step == self.steps
-            || [self.checkpoint_every, self.validate_every].iter().any(|&every| step.is_multiple_of(every))
+        [self.checkpoint_every, self.validate_every].iter().any(|&every| step.is_multiple_of(every))
     }
 
     /// The optimizers that are named; one, in a config that was checked.

@@ -6,7 +6,7 @@ use super::objective::objective;
 use super::parts::Parts;
 use crate::data::batch::Batch;
 use crate::data::loader::{Assembler, Loaded};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::seed_for;
 
 /// The batches of one update on their way through the network.
@@ -68,9 +68,7 @@ impl Update<'_> {
                     &made
                 }
             };
-        if faults.memory_for.is_some_and(|most| batch.positions() > most) {
-            return Err(Error::failure("out of memory, by way of a test"));
-        }
+        faults.memory(batch.positions())?;
         let seed = seed_for(*seed, self.step, &format!("dropout {}", piece.name));
         let found = objective(model, config, &batch.to_device(params.device()), self.step, seed);
         let fault = if faults.nan_at.contains(&self.step) { f64::NAN } else { 1.0 };

@@ -16,36 +16,28 @@ pub const READ_AT_ONCE: usize = 4096;
 /// Positions whose scores of the whole vocabulary stand in memory at once.
 const SCORED_AT_ONCE: i64 = 512;
 
-/// A batch of pairs, and what the decoder made of it.
-#[derive(Debug)]
-pub struct Forced {
-    /// Which of the pairs they are.
-    pub rows: Vec<usize>,
-    /// The padded pairs.
-    pub batch: Batch,
-    /// What the output layer is given for each label: (N, D)
-    pub hidden: Tensor,
-}
-
-/// Reads pairs of token ids (source, target), without BOS and EOS, in batches of at most `budget` positions on either
-/// side, one batch after the other. No row depends on those beside it.
-pub fn forced<'a>(
-    model: &'a Transformer,
-    device: Device,
-    pairs: &'a [(&'a [i64], &'a [i64])],
-    budget: usize,
-) -> impl Iterator<Item = Forced> + 'a {
+/// The rows of each batch: at most `budget` positions on either side, rows of similar length together.
+pub fn batches(pairs: &[(&[i64], &[i64])], budget: usize) -> Vec<Vec<usize>> {
     let lengths: Vec<_> = pairs.iter().map(|(source, target)| (source.len() + 1, target.len() + 1)).collect();
     let mut rows: Vec<usize> = (0..pairs.len()).collect();
     sort_by_length(&mut rows, &lengths);
-    batches_within(&rows, &lengths, budget, budget).into_iter().map(move |rows| {
-        let _guard = tch::no_grad_guard();
-        let (sources, targets): (Vec<&[i64]>, Vec<&[i64]>) = rows.iter().map(|&row| pairs[row]).unzip();
-        let batch = Batch::new(&sources, &targets).to_device(device);
-        let memory = model.encode(&batch.source, None);
-        let hidden = labelled(&model.decode(&batch.target_in, &memory, None), &batch); // (N, D)
-        Forced { rows, batch, hidden }
-    })
+    batches_within(&rows, &lengths, budget, budget)
+}
+
+/// Some pairs of token ids (source, target), without BOS and EOS, padded to a batch.
+pub fn batch_of(pairs: &[(&[i64], &[i64])], rows: &[usize]) -> Batch {
+    let (sources, targets): (Vec<&[i64]>, Vec<&[i64]>) = rows.iter().map(|&row| pairs[row]).unzip();
+    Batch::new(&sources, &targets)
+}
+
+/// What the decoder makes of a batch, for the output layer. No row depends on those beside it.
+///
+/// # Shapes
+/// out: (N, D), a row for each label
+pub fn forced(model: &Transformer, batch: &Batch) -> Tensor {
+    let _guard = tch::no_grad_guard();
+    let memory = model.encode(&batch.source, None);
+    labelled(&model.decode(&batch.target_in, &memory, None), batch) // (N, D)
 }
 
 /// The log-probability of each token of each target, EOS last, given its source and the tokens before it.
@@ -58,8 +50,9 @@ pub fn log_probabilities(
     pairs: &[(&[i64], &[i64])],
 ) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
-    for Forced { rows, batch, hidden } in forced(model, device, pairs, READ_AT_ONCE) {
-        let flat = of_labels(model, &hidden, &batch.labels)?;
+    for rows in batches(pairs, READ_AT_ONCE) {
+        let batch = batch_of(pairs, &rows).to_device(device);
+        let flat = of_labels(model, &forced(model, &batch), &batch.labels)?;
         if flat.iter().any(|log_p| !log_p.is_finite()) {
             return Err(Error::failure("the model's scores are not finite numbers"));
         }

@@ -59,6 +59,24 @@ pub fn within_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     }
 }
 
+/// Does `work` on some rows, or where the memory does not suffice on each half of them, and so on down to single rows.
+/// Those that it does not suffice for even by themselves come back.
+///
+/// # Errors
+/// Everything else that goes wrong in it.
+pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) -> Result<Vec<usize>> {
+    if within_memory(|| work(rows))?.is_some() {
+        return Ok(Vec::new());
+    }
+    if rows.len() <= 1 {
+        return Ok(rows.to_vec());
+    }
+    let (left, right) = rows.split_at(rows.len() / 2);
+    let mut too_large = in_halves(left, work)?;
+    too_large.extend(in_halves(right, work)?);
+    Ok(too_large)
+}
+
 /// How libtorch's allocators say it, on the CPU and on a GPU.
 fn is_out_of_memory(text: &str) -> bool {
     ["out of memory", "can't allocate memory", "bad_alloc", "ALLOC_FAILED"]
@@ -68,6 +86,12 @@ fn is_out_of_memory(text: &str) -> bool {
 
 /// The smallest budget that is tried, in positions.
 const SMALLEST: usize = 256;
+
+/// Share of the limit that trials may take.
+const SHARE: f64 = 0.85;
+
+/// Batches of other shapes that a trial has besides the heaviest: what is left between their tensors takes room as well.
+const OTHERS: usize = 6;
 
 /// Finds `tokens_per_batch`: the largest budget whose batches fit into `limit` bytes (0: four fifths of what is free).
 ///
@@ -89,17 +113,18 @@ pub fn find_budget(
     };
     let lengths: Vec<(usize, usize)> = examples.iter().map(Example::lengths).collect();
     let all = lengths.iter().map(|(source, target)| (*source).max(*target)).sum::<usize>().max(SMALLEST);
+    // The rest stays free: what comes later is not quite what was tried.
+    let most = (limit as f64 * SHARE) as u64;
     let mut peak_of = |budget: usize| -> Result<Option<u64>> {
-        let rows = heaviest(&lengths, budget);
+        let rows = tried(&lengths, budget);
         let done = within_memory(|| rows.iter().try_for_each(|rows| trial(rows)))?;
-        Ok(done.map(|()| memory::peak(device)).filter(|&peak| peak <= limit))
+        Ok(done.map(|()| memory::peak(device)).filter(|&peak| peak <= most))
     };
     let (mut fits, mut used, mut next) = (0, before, SMALLEST);
     while let Some(peak) = peak_of(next)? {
         let per_position = peak.saturating_sub(used) as f64 / (next - fits) as f64;
         (fits, used) = (next, peak);
-        // A tenth stays free: what comes later is not quite what was tried.
-        let room = (limit as f64 * 0.9 - peak as f64).max(0.0);
+        let room = most.saturating_sub(peak) as f64;
         let reachable = (fits as f64 + room / per_position.max(1.0)) as usize;
         next = reachable.min(2 * fits).min(all) / SMALLEST * SMALLEST;
         if next <= fits {
@@ -120,8 +145,8 @@ fn too_small(limit: u64) -> Error {
     Error::input(message).hint("raise `training.memory_limit`, or take a smaller model")
 }
 
-/// Of the batches within a budget, those with the most positions and with the longest rows.
-fn heaviest(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
+/// Of the batches within a budget, those with the most positions and with the longest rows, and some of every length.
+fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
     // A longer row is a batch of its own, whatever the budget.
     let fits = |&row: &usize| lengths[row].0.max(lengths[row].1) <= budget;
     let mut rows: Vec<usize> = (0..lengths.len()).filter(fits).collect();
@@ -132,8 +157,9 @@ fn heaviest(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
         let most = |side: fn(&(usize, usize)) -> usize| batch.iter().map(|&row| side(&lengths[row])).max();
         batch.len() * (most(|pair| pair.0).unwrap_or(0) + most(|pair| pair.1).unwrap_or(0))
     };
-    let fullest = batches.into_iter().max_by_key(positions);
-    fullest.into_iter().chain(longest).collect()
+    let fullest = batches.iter().max_by_key(|batch| positions(batch)).cloned();
+    let others = batches.iter().step_by(batches.len().div_ceil(OTHERS).max(1)).cloned();
+    fullest.into_iter().chain(longest).chain(others).collect()
 }
 
 #[cfg(test)]
@@ -158,6 +184,34 @@ mod tests {
         assert_eq!((left.rows.as_slice(), left.name.as_str()), ([4].as_slice(), "0l"));
         assert_eq!((right.rows.as_slice(), right.name.as_str()), ([5, 6].as_slice(), "0r"));
         assert!(left.halves().is_none());
+    }
+
+    #[test]
+    fn what_has_no_memory_is_done_in_halves_and_single_rows_come_back() {
+        let mut done = Vec::new();
+        let mut work = |rows: &[usize]| {
+            if rows.len() > 2 || rows.contains(&7) {
+                return Err(Error::failure("CUDA out of memory"));
+            }
+            done.extend_from_slice(rows);
+            Ok(())
+        };
+        assert_eq!(in_halves(&[1, 7, 3, 4, 5], &mut work).unwrap(), [7]);
+        assert_eq!(done, [1, 3, 4, 5]);
+        assert!(in_halves(&[1, 2], &mut |_| Err(Error::failure("the shapes differ"))).is_err());
+    }
+
+    #[test]
+    fn what_is_tried_is_of_every_length_and_a_part_of_the_limit_stays_free() {
+        let lengths: Vec<(usize, usize)> = (1..=120).map(|length| (length, length)).collect();
+        let longest_of = |rows: &Vec<usize>| rows.iter().map(|&row| lengths[row].0).max().unwrap();
+        let tried: Vec<usize> = tried(&lengths, 256).iter().map(longest_of).collect();
+        assert!(tried.contains(&120) && tried.iter().any(|&length| length < 20), "{tried:?}");
+        assert!(tried.len() >= OTHERS, "{tried:?}");
+        // The process as it is takes more than the share of a limit that it just fits into.
+        let limit = memory::peak(Device::Cpu) / 100 * 108;
+        let examples = vec![Example { source: vec![5; 9], target: vec![5; 9] }; 200];
+        assert!(limit == 0 || find_budget(&examples, Device::Cpu, limit, |_| Ok(())).is_err());
     }
 
     #[test]

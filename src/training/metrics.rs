@@ -84,8 +84,22 @@ pub struct Validation {
     pub unfinished: u64,
 }
 
+impl Validation {
+    /// The model's scores are not finite numbers, so there is nothing to be found.
+    pub const NONE: Validation = Validation {
+        nll: f64::NAN,
+        token_accuracy: f64::NAN,
+        exact_match: f64::NAN,
+        error_rate: f64::NAN,
+        unfinished: 0,
+    };
+}
+
 impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nll.is_nan() {
+            return write!(f, "no figures, for the model's scores are not finite numbers");
+        }
         write!(
             f,
             "nll {:.4}, perplexity {:.3}, token accuracy {:.2} %, exact match {:.2} %, error rate {:.2} %",
@@ -156,8 +170,6 @@ impl MetricsFile {
 
     /// A row of training figures.
     pub fn training(&mut self, step: u64, epoch: u64, learning_rate: f64, window: &Window) -> Result<()> {
-        // Nothing is known of a stretch whose updates were all skipped.
-        let known = |value: f64| if value.is_nan() { String::new() } else { value.to_string() };
         self.row(&[
             ("step", step.to_string()),
             ("epoch", epoch.to_string()),
@@ -175,16 +187,17 @@ impl MetricsFile {
 
     /// A row of validation figures.
     pub fn validation(&mut self, step: u64, epoch: u64, found: &Validation) -> Result<()> {
+        let unfinished = if found.nll.is_nan() { String::new() } else { found.unfinished.to_string() };
         self.row(&[
             ("step", step.to_string()),
             ("epoch", epoch.to_string()),
             ("kind", "valid".to_owned()),
-            ("nll", found.nll.to_string()),
-            ("perplexity", found.nll.exp().to_string()),
-            ("token_accuracy", found.token_accuracy.to_string()),
-            ("exact_match", found.exact_match.to_string()),
-            ("error_rate", found.error_rate.to_string()),
-            ("unfinished", found.unfinished.to_string()),
+            ("nll", known(found.nll)),
+            ("perplexity", known(found.nll.exp())),
+            ("token_accuracy", known(found.token_accuracy)),
+            ("exact_match", known(found.exact_match)),
+            ("error_rate", known(found.error_rate)),
+            ("unfinished", unfinished),
         ])
     }
 
@@ -205,4 +218,9 @@ impl MetricsFile {
         let row = fields.join(",") + "\n";
         self.file.write_all(row.as_bytes()).map_err(|error| Error::file("write", &self.path, &error))
     }
+}
+
+/// Nothing is known of a stretch whose updates were all skipped, or of a model without finite scores.
+fn known(value: f64) -> String {
+    if value.is_nan() { String::new() } else { value.to_string() }
 }

@@ -7,7 +7,7 @@ use super::progress::{Best, Progress};
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
 
@@ -42,6 +42,19 @@ pub struct Faults {
     pub nan_at: Vec<u64>,
     /// Batches of more positions than this run out of memory.
     pub memory_for: Option<usize>,
+}
+
+impl Faults {
+    /// Stands where a batch of so many positions goes through the network.
+    ///
+    /// # Errors
+    /// A test wants no memory to be there for it.
+    pub fn memory(&self, positions: usize) -> Result<()> {
+        match self.memory_for.is_some_and(|most| positions > most) {
+            true => Err(Error::failure("out of memory, by way of a test")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Tensors by name.

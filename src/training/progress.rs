@@ -26,6 +26,9 @@ pub struct Progress {
     pub skipped_in_a_row: u64,
     /// Weights and optimizer went back to a checkpoint, and no update has moved them since.
     pub rolled_back: bool,
+    /// Saved between two steps at which checkpoints were due: training was stopped, or ended.
+    #[serde(default)]
+    pub between: bool,
     /// The most positions of a batch's side; what `tokens_per_batch = "auto"` found.
     pub tokens_per_batch: usize,
     /// Figures since the last row of `metrics.csv`.
@@ -70,8 +73,13 @@ impl Progress {
     }
 
     /// Takes a validation into the books of the `keep` best; true when it is better than all before. Of equal ones the
-    /// earlier is the better.
+    /// earlier is the better. The cost of one without figures is `f64::MAX`.
     pub fn validated(&mut self, found: Best, keep: usize) -> bool {
+        // What has no figures is not even the best of none.
+        if found.cost == f64::MAX {
+            self.stale += 1;
+            return false;
+        }
         let at = self.best.iter().position(|best| found.cost < best.cost).unwrap_or(self.best.len());
         self.best.insert(at, found);
         self.best.truncate(keep);
@@ -98,5 +106,8 @@ mod tests {
         assert_eq!(better, [true, true, false, false, true, false]);
         assert_eq!(progress.best_steps().collect::<Vec<_>>(), [5, 2, 3]);
         assert_eq!(progress.stale, 1);
+        let mut diverged = Progress::default();
+        assert!(!diverged.validated(Best { step: 1, cost: f64::MAX }, 3));
+        assert_eq!((diverged.best.len(), diverged.stale), (0, 1));
     }
 }

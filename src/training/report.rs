@@ -217,12 +217,13 @@ impl<'a> Report<'a> {
     }
 
     /// Writes the first decoded rows of a validation as source | reference | output.
-    pub fn samples(&mut self, step: u64, set: &Dataset, decoded: &[Hypothesis]) -> Result<()> {
+    pub fn samples(&mut self, step: u64, set: &Dataset, decoded: &[(usize, Hypothesis)]) -> Result<()> {
         if decoded.is_empty() {
             return Ok(());
         }
         let mut text = String::from("source | reference | output\n");
-        for (pair, hypothesis) in set.pairs.iter().zip(decoded) {
+        for (row, hypothesis) in decoded {
+            let pair = &set.pairs[*row];
             let output = (self.detokenize)(&hypothesis.tokens);
             let mark = if hypothesis.finished { "" } else { " [hit the length limit]" };
             let _ = writeln!(text, "{} | {} | {output}{mark}", pair.source, pair.target);

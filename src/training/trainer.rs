@@ -16,12 +16,11 @@ use super::parts::{Named, Parts, Snapshot, Store};
 use super::progress::{Best, Outcome, Progress};
 use super::report::Report;
 use super::schedule::Schedule;
-use super::validation::validate;
+use super::validation::{Validated, validate};
 use super::{BestBy, Then, TokensPerBatch, TrainingConfig};
 use crate::data::dataset::Example;
 use crate::data::loader::{Assembler, Loaded, Loader};
 use crate::data::sampler::Sampler;
-use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::StopFlag;
@@ -221,10 +220,11 @@ impl<'a> Trainer<'a> {
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let validated = self.validate_as_is();
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let (found, decoded) = validated?;
+        let Validated { found, decoded, left_out } = validated?;
         let best = Best { step: self.progress.step, cost: cost(config.best_by, &found) };
         let better = self.progress.validated(best, config.keep_best);
         self.schedule.validated(&mut self.progress.plateau, better);
+        left_out.iter().for_each(|&row| report.left_out(best.step, &valid.pairs[row]));
         report.validated(best.step, self.progress.epoch, &found, better, self.waiting.seconds())?;
         report.samples(best.step, valid, &decoded[..config.samples.min(decoded.len())])
     }
@@ -233,9 +233,8 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// What libtorch refuses.
-    pub fn validate_as_is(&self) -> Result<(Validation, Vec<Hypothesis>)> {
-        let Parts { config, decoding, model, params, valid, target, .. } = &self.parts;
-        validate(model, params.device(), valid, target, config, decoding)
+    pub fn validate_as_is(&self) -> Result<Validated> {
+        validate(&self.parts)
     }
 
     fn snapshot(&self, progress: &Progress) -> Snapshot {
@@ -247,7 +246,7 @@ impl<'a> Trainer<'a> {
         };
         let training = self.optimizer.state(params).into_iter().chain(beside);
         Snapshot {
-            progress: progress.clone(),
+            progress: Progress { between: !self.parts.config.saves_at(progress.step), ..progress.clone() },
             best: self.progress.best.clone(),
             weights: weights.into_iter().map(copied).collect(),
             training: training.map(copied).collect(),

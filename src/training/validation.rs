@@ -1,74 +1,119 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
-use tch::Device;
-
-use super::likelihood::{READ_AT_ONCE, forced};
+use super::TokensPerBatch;
+use super::likelihood::{READ_AT_ONCE, batch_of, batches, forced};
 use super::loss::cross_entropy;
+use super::memory::in_halves;
 use super::metrics::Validation;
-use super::{TokensPerBatch, TrainingConfig};
-use crate::data::dataset::Dataset;
-use crate::data::tokenizer::Tokenizer;
+use super::parts::Parts;
 use crate::data::vocabulary::comparable;
-use crate::decoding::DecodingConfig;
 use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::rules::Rules;
-use crate::decoding::search::Hypothesis;
+use crate::decoding::search::{Hypothesis, scores_not_finite};
 use crate::decoding::workers::decode_best;
 use crate::error::Result;
 use crate::metrics::edit::Scores;
-use crate::model::transformer::Transformer;
 
-/// Validates on `set`; the first `training.decode_rows` rows (0: all) are decoded, and come back beside the figures.
-/// Nothing is dropped out, and no gradient is kept.
-pub fn validate(
-    model: &Transformer,
-    device: Device,
-    set: &Dataset,
-    target: &Tokenizer,
-    config: &TrainingConfig,
-    decoding: &DecodingConfig,
-) -> Result<(Validation, Vec<Hypothesis>)> {
-    let (nll, right, tokens) = likelihood(model, device, set, config);
-    let all = set.examples.len();
-    let rows = if config.decode_rows == 0 { all } else { config.decode_rows.min(all) };
-    let examples = &set.examples[..rows];
-    let sources: Vec<&[i64]> = examples.iter().map(|example| example.source.as_slice()).collect();
-    let rules = Rules::new(decoding, || target.pieces())?;
-    let stepper = ModelStepper::new(model, weights_for(decoding, device, model.output().compute())?);
-    let decoded = decode_best(&stepper, &sources, &rules)?;
+/// Rows and what the model made of them.
+pub type Outputs = Vec<(usize, Hypothesis)>;
+
+/// What a validation found, and on what.
+#[derive(Debug)]
+pub struct Validated {
+    /// Its figures.
+    pub found: Validation,
+    /// Rows that were decoded, in order, and their outputs; none where a score was not a finite number.
+    pub decoded: Outputs,
+    /// Rows that were left out because there is no memory for them.
+    pub left_out: Vec<usize>,
+}
+
+/// Validates on `valid`, and decodes its first `training.decode_rows` rows (0: all). Nothing is dropped out, and no
+/// gradient is kept.
+///
+/// # Errors
+/// What libtorch refuses. A score that is not a finite number is none: training has a rule of its own for it.
+pub fn validate(parts: &Parts) -> Result<Validated> {
+    let Likelihood { nll, right, tokens, mut left_out } = likelihood(parts)?;
+    let without_figures = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
+    let nll = nll / tokens as f64;
+    if !nll.is_finite() {
+        return Ok(without_figures(left_out));
+    }
+    let (decoded, too_large) = match decode(parts, &left_out) {
+        Err(error) if error.message() == scores_not_finite().message() => {
+            return Ok(without_figures(left_out));
+        }
+        done => done?,
+    };
+    left_out.extend(too_large);
     let mut scores = Scores::default();
-    for (example, hypothesis) in examples.iter().zip(&decoded) {
-        let exact = target.same_text(&example.target, &hypothesis.tokens);
-        scores.add(&comparable(&example.target), &hypothesis.tokens, exact);
+    for (row, hypothesis) in &decoded {
+        let target = &parts.valid.examples[*row].target;
+        let exact = parts.target.same_text(target, &hypothesis.tokens);
+        scores.add(&comparable(target), &hypothesis.tokens, exact);
     }
     let found = Validation {
-        nll: nll / tokens as f64,
+        nll,
         token_accuracy: right / tokens as f64,
         exact_match: scores.exact_match(),
         error_rate: scores.symbol_error_rate(),
-        unfinished: decoded.iter().filter(|row| !row.finished).count() as u64,
+        unfinished: decoded.iter().filter(|(_, row)| !row.finished).count() as u64,
     };
-    Ok((found, decoded))
+    Ok(Validated { found, decoded, left_out })
 }
 
-/// Sum of the negative log-likelihood, tokens whose label is the likeliest, and tokens.
-fn likelihood(
-    model: &Transformer,
-    device: Device,
-    set: &Dataset,
-    config: &TrainingConfig,
-) -> (f64, f64, usize) {
+/// Sums over the rows that there is memory for.
+#[derive(Default)]
+struct Likelihood {
+    /// Of the negative log-likelihood.
+    nll: f64,
+    /// Tokens whose label is the likeliest.
+    right: f64,
+    tokens: usize,
+    left_out: Vec<usize>,
+}
+
+fn likelihood(parts: &Parts) -> Result<Likelihood> {
+    let Parts { model, params, config, faults, .. } = parts;
     let budget = match config.tokens_per_batch {
         TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
         TokensPerBatch::Auto => READ_AT_ONCE,
     };
-    let pairs = set.examples.iter().map(|example| (example.source.as_slice(), example.target.as_slice()));
-    let (mut nll, mut right, mut tokens) = (0.0, 0.0, 0);
-    for forced in forced(model, device, &pairs.collect::<Vec<_>>(), budget) {
-        let loss = cross_entropy(&forced.hidden, model.output(), &forced.batch.labels, 0.0);
-        nll += loss.nll.double_value(&[]);
-        right += loss.correct.double_value(&[]);
-        tokens += forced.batch.target_tokens();
+    let examples = parts.valid.examples.iter();
+    let pairs: Vec<_> =
+        examples.map(|example| (example.source.as_slice(), example.target.as_slice())).collect();
+    let mut sums = Likelihood::default();
+    for rows in batches(&pairs, budget) {
+        let too_large = in_halves(&rows, &mut |rows| {
+            let batch = batch_of(&pairs, rows);
+            faults.memory(batch.positions())?;
+            let batch = batch.to_device(params.device());
+            let loss = cross_entropy(&forced(model, &batch), model.output(), &batch.labels, 0.0);
+            sums.nll += loss.nll.double_value(&[]);
+            sums.right += loss.correct.double_value(&[]);
+            sums.tokens += batch.target_tokens();
+            Ok(())
+        })?;
+        sums.left_out.extend(too_large);
     }
-    (nll, right, tokens)
+    Ok(sums)
+}
+
+/// Outputs of the rows that are decoded and not left out already, and rows that there is no memory for here either.
+fn decode(parts: &Parts, left_out: &[usize]) -> Result<(Outputs, Vec<usize>)> {
+    let Parts { model, config, target, .. } = parts;
+    let examples = &parts.valid.examples;
+    let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
+    let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
+    let rules = Rules::new(parts.decoding, || target.pieces())?;
+    let weights = weights_for(parts.decoding, parts.params.device(), model.output().compute())?;
+    let stepper = ModelStepper::new(model, weights);
+    let mut decoded = Outputs::new();
+    let too_large = in_halves(&rows, &mut |rows| {
+        let sources: Vec<&[i64]> = rows.iter().map(|&row| examples[row].source.as_slice()).collect();
+        decoded.extend(rows.iter().copied().zip(decode_best(&stepper, &sources, &rules)?));
+        Ok(())
+    })?;
+    Ok((decoded, too_large))
 }

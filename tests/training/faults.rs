@@ -173,3 +173,56 @@ fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
     let weights = |run: &str| scene.read(scene.checkpoint(run, "latest").join("model.safetensors"));
     assert!(weights("runs/copy") == weights("whole"));
 }
+
+/// Weights that are far off give scores that are no numbers, and at a validation nothing has been skipped for it yet.
+#[test]
+fn a_validation_without_finite_scores_has_no_figures_and_the_rule_for_skipped_updates_decides() {
+    let scene = Scene::new(60, 12);
+    let adamw = "[training.adamw]\nlearning_rate = 1e-2";
+    scene.write("copy.toml", scene.text("copy.toml").replace(adamw, "[training.sgd]\nlearning_rate = 1e30"));
+    let settings = ["training.steps=40", "training.clip_norm=0", "training.validate_every=1"];
+    let stopped = train(&scene, "run", NONE, &settings);
+    let validated = "step 1: validation: no figures, for the model's scores are not finite numbers\n";
+    assert!(stopped.stderr.contains(validated), "{}", stopped.stderr);
+    let last = "was not in 10 updates in a row, up to step 11\n";
+    assert!(stopped.code == Some(1) && stopped.stderr.contains(last), "{}", stopped.stderr);
+    let valid = rows(&scene, "run", "valid");
+    assert_eq!(valid.len(), 10);
+    assert!(valid.iter().all(|row| row["nll"].is_empty() && row["exact_match"].is_empty()), "{valid:?}");
+    assert!(!scene.path("run/best").exists());
+}
+
+#[test]
+fn what_to_go_back_to_stays_however_many_checkpoints_follow() {
+    let scene = Scene::new(60, 12);
+    let rollback = ["training.steps=24", "training.non_finite.then=rollback"];
+    for (fault, settings, back) in [
+        ("13,14,15,16,17,18,19,20,21,22", &["training.checkpoint_every=1"][..], "of step 11\n"),
+        ("13,14,15", &["training.keep_last=1", "training.non_finite.limit=3"], "of step 8\n"),
+    ] {
+        let out = format!("run{}", settings.len());
+        let said = train(&scene, &out, (NAN, fault), &[&rollback[..], settings].concat()).succeeded().stderr;
+        assert!(said.contains(&format!("weights and optimizer go back to those {back}")), "{said}");
+    }
+}
+
+#[test]
+fn a_validation_without_memory_is_cut_and_a_row_without_is_left_out_and_named() {
+    let scene = Scene::new(60, 12);
+    train(&scene, "whole", NONE, &[]).succeeded();
+    train(&scene, "cut", (MEMORY, "40"), &[]).succeeded();
+    let [whole, cut] = ["whole", "cut"].map(|run| rows(&scene, run, "valid"));
+    for (whole, cut) in numbers(&whole, "nll").iter().zip(numbers(&cut, "nll")) {
+        assert!((whole / cut - 1.0).abs() < 1e-4, "{whole} and {cut}");
+    }
+    let long = "abcdefgh".repeat(5);
+    scene.write("valid.csv", scene.text("valid.csv") + &format!("{long},{long}\n"));
+    let said = train(&scene, "run", (MEMORY, "70"), &["training.decode_rows=0"]).succeeded().stderr;
+    let left_out =
+        "valid.csv:14: this pair is left out: the memory does not suffice for it, even by itself\n";
+    assert!(said.contains(left_out), "{said}");
+    // The figures are those of the rest.
+    let whole = train(&scene, "rest", (MEMORY, "70"), &["training.decode_rows=12"]).succeeded();
+    assert!(!whole.stderr.contains("panicked"));
+    assert_eq!(rows(&scene, "run", "valid"), rows(&scene, "rest", "valid"));
+}

@@ -368,6 +368,22 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
 }
 
 #[test]
+fn a_number_of_pieces_that_is_not_the_models_is_refused() {
+    let scene = Scene::new(60, 12);
+    let pieces = |size: usize| format!("data.source.bpe.vocabulary={size}");
+    train(&scene, "old", &[&pieces(30), "training.steps=1"]).succeeded();
+    with(&scene, "new", &[&pieces(500), "training.steps=1"], &["--from", "old"]).refused_naming(
+        2,
+        &["the source vocabulary has 30 tokens, but `data.source.bpe.vocabulary` is 500\n\
+             hint: set it to 30, or train from scratch, without --from, for a vocabulary of 500"],
+    );
+    with(&scene, "new", &[&pieces(30), "training.steps=1"], &["--from", "old"]).succeeded();
+    // Sixty short words have not so many pieces. Who asks for as many again means the same.
+    train(&scene, "few", &[&pieces(5000), "training.steps=1"]).succeeded();
+    with(&scene, "fewer", &[&pieces(5000), "training.steps=1"], &["--from", "few"]).succeeded();
+}
+
+#[test]
 fn auto_finds_what_fits_and_a_resumed_run_keeps_it() {
     let scene = Scene::new(60, 12);
     let auto = ["training.tokens_per_batch=auto"];

@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
+use super::super::regular::{is_regular, progress};
 use super::saved::Saved;
 use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
@@ -12,9 +13,9 @@ use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
-use crate::training::TrainingConfig;
 use crate::training::parts::{Snapshot, Store};
 use crate::training::progress::Progress;
+use crate::training::{Then, TrainingConfig};
 
 /// Writes snapshots into a run directory, one at a time.
 pub struct Checkpoints<'a> {
@@ -69,15 +70,8 @@ impl Store for Checkpoints<'_> {
     }
 
     fn restore(&mut self, last: u64) -> Result<Option<(Progress, Named)>> {
-        // The same one whether the run was stopped in between or not; and none of the time when updates were skipped.
-        let regular = |&step: &u64| step < last && self.training.saves_at(step);
-        for step in self.run.steps()?.into_iter().rev().filter(regular) {
-            let saved = Saved::read(self.run, step)?;
-            if saved.progress.skipped_in_a_row == 0 {
-                return saved.into_model(self.run, self.params).map(Some);
-            }
-        }
-        Ok(None)
+        let Some(step) = good(self.run, &self.training)?.find(|&step| step < last) else { return Ok(None) };
+        Saved::read(self.run, step)?.into_model(self.run, self.params).map(Some)
     }
 }
 
@@ -87,6 +81,14 @@ impl Drop for Checkpoints<'_> {
         // Whoever drops it has an error to tell already.
         let _ = self.settle(true);
     }
+}
+
+/// Checkpoints to go back to, the newest first: the same ones whether the run was stopped in between or not, and none of
+/// the time when updates were skipped.
+fn good<'a>(run: &'a RunDirectory, training: &'a TrainingConfig) -> Result<impl Iterator<Item = u64> + 'a> {
+    let is_good = |step: &u64| progress(run, *step).is_ok_and(|progress| progress.skipped_in_a_row == 0);
+    let steps = run.steps()?.into_iter().rev();
+    Ok(steps.filter(is_good).filter(|&step| is_regular(run, training, step)))
 }
 
 fn write(
@@ -104,6 +106,11 @@ fn write(
     ];
     run.save(progress.step, snapshot.best.first().map(|best| best.step), &files)?;
     // A run that goes on from here holds those of `progress` for its best.
-    let kept: Vec<u64> = snapshot.best.iter().map(|best| best.step).chain(progress.best_steps()).collect();
-    run.prune(training.keep_last, &kept, |step| training.saves_at(step))
+    let mut kept: Vec<u64> =
+        snapshot.best.iter().map(|best| best.step).chain(progress.best_steps()).collect();
+    if training.non_finite.then == Then::Rollback {
+        // The newest may be of the step whose weights fail; then it is the one before.
+        kept.extend(good(run, training)?.take(2));
+    }
+    run.prune(training.keep_last, &kept, |step| is_regular(run, training, step))
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tch::Tensor;
 
 use crate::checkpoint::model_file;
@@ -18,6 +19,8 @@ use crate::model::params::Params;
 /// A model to begin with.
 pub struct Initial {
     path: PathBuf,
+    /// Of the experiment that made it.
+    config: Value,
     tokenizers: Tokenizers,
     weights: Named,
     /// Whether its vocabularies may grow.
@@ -31,13 +34,13 @@ impl Initial {
         let (header, weights) = model_file::read(&path)?;
         let tokenizers =
             Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(path.display()))?;
-        Ok(Initial { path, tokenizers, weights, extend })
+        Ok(Initial { path, config: header.config, tokenizers, weights, extend })
     }
 
     /// The model's tokenizers, if they have every symbol of the training pairs, or may grow.
     ///
     /// # Errors
-    /// A tokenizer of another kind than the config's; a vocabulary that lacks symbols.
+    /// A tokenizer of another kind than the config's, or of another size; a vocabulary that lacks symbols.
     pub fn tokenizers(&self, config: &DataConfig, pairs: &[Pair]) -> Result<Tokenizers> {
         let sources = pairs.iter().map(|pair| pair.source.as_str());
         let targets = pairs.iter().map(|pair| pair.target.as_str());
@@ -74,6 +77,9 @@ impl Initial {
             );
             return Err(Error::input(message));
         }
+        if let Some(bpe) = &config.bpe {
+            self.check_size(side, tokenizer.vocabulary_size(), bpe.vocabulary)?;
+        }
         let missing = tokenizer.missing(config, texts);
         let Some(first) = missing.first() else { return Ok(tokenizer.clone()) };
         if self.extend {
@@ -86,6 +92,22 @@ impl Initial {
         );
         let hint = "`--extend-vocabulary` adds them, each beginning as the mean of the old ones";
         Err(Error::input(message).hint(hint))
+    }
+
+    /// The config must ask for as many pieces as there are; or for as many as the model's own, which may have found fewer.
+    fn check_size(&self, side: &str, there: usize, wanted: usize) -> Result<()> {
+        let table = if side == "shared" { "source" } else { side };
+        let asked = self.config.pointer(&format!("/data/{table}/bpe/vocabulary")).and_then(Value::as_u64);
+        if wanted == there || asked == Some(wanted as u64) {
+            return Ok(());
+        }
+        let place = self.path.display();
+        let message = format!(
+            "{place}: the {side} vocabulary has {there} tokens, but `data.{table}.bpe.vocabulary` is {wanted}"
+        );
+        Err(Error::input(message).hint(format!(
+            "set it to {there}, or train from scratch, without --from, for a vocabulary of {wanted}"
+        )))
     }
 
     /// Puts its weights into a model over the tokenizers of [`Initial::tokenizers`]. A new token's row is the mean of the
