@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The python needs what the scripts in benches/peers/ name; they turn seqloom's own model file into each side's form. Each
-//! side runs in a process of its own, loads, warms up, and then decodes the whole file; loading is not timed, nor is
-//! tokenizing, but for ours. How many sentences go together is chosen for each side by a try before the rounds. The sides
+//! side runs in a process of its own, loads, warms up, and then decodes the whole file; neither loading nor tokenizing is
+//! timed. How many sentences go together is chosen for each side by a try before the rounds. The sides
 //! take turns, and medians are compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode the
 //! same.
 

@@ -100,8 +100,8 @@
 //!
 //! [`encode`]: model::transformer::Transformer::encode
 //! [`decode`]: model::transformer::Transformer::decode
-//! [`start`]: model::transformer::Transformer::start
-//! [`step`]: model::transformer::Transformer::step
+//! [`start`]: model::inference::Inference::start
+//! [`step`]: model::inference::Inference::step
 
 pub mod checkpoint;
 pub mod cli;

@@ -25,8 +25,11 @@ pub struct Banned {
     /// For each token.
     pieces: Vec<Piece>,
     /// The tokens that complete a text, for each state and whether nothing is said yet; made when it is first asked for.
-    completing: Mutex<HashMap<(StateID, bool), Arc<[i64]>>>,
+    completing: Mutex<HashMap<(StateID, bool), Tokens>>,
 }
+
+/// Ids of tokens.
+type Tokens = Arc<[i64]>;
 
 impl Banned {
     /// `pieces` has a text for each token of the vocabulary; that of EOS is never asked for.
@@ -41,7 +44,7 @@ impl Banned {
     }
 
     /// The tokens that would complete a banned text behind `said`, EOS among them.
-    pub fn completing(&self, said: &[i64]) -> Arc<[i64]> {
+    pub fn completing(&self, said: &[i64]) -> Tokens {
         let mut state = self.start();
         for (n, &token) in said.iter().enumerate() {
             state = self.walk(state, self.piece(token, n == 0)).0;
@@ -52,7 +55,7 @@ impl Banned {
         Arc::clone(known.entry(key).or_insert_with(|| self.find(state, said.is_empty())))
     }
 
-    fn find(&self, state: StateID, first: bool) -> Arc<[i64]> {
+    fn find(&self, state: StateID, first: bool) -> Tokens {
         let tokens = 0..self.pieces.len() as i64;
         tokens.filter(|&token| self.walk(state, self.piece(token, first)).1).collect()
     }

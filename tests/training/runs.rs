@@ -364,7 +364,8 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
         2,
         &["the source tokenizer must be of the kind that the config names, `words`, but it is `characters`"],
     );
-    with(&scene, "alone", &[], &["--extend-vocabulary"]);
+    let alone = with(&scene, "alone", &[], &["--extend-vocabulary"]);
+    assert!(alone.code == Some(2) && alone.stderr.contains("--from"), "{}", alone.stderr);
 }
 
 #[test]
