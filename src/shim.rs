@@ -58,6 +58,14 @@ unsafe extern "C" {
         nesterov: bool,
         weight_decay: f64,
     ) -> c_int;
+    fn seqloom_norm(out: *mut *mut C_tensor, tensors: *const *const C_tensor, count: i64) -> c_int;
+    fn seqloom_scale(tensors: *const *const C_tensor, count: i64, factor: f64) -> c_int;
+    fn seqloom_lerp(
+        averages: *const *const C_tensor,
+        tensors: *const *const C_tensor,
+        count: i64,
+        share: f64,
+    ) -> c_int;
     fn seqloom_vocabulary_loss(
         smoothed: *mut *mut C_tensor,
         nll: *mut *mut C_tensor,
@@ -278,6 +286,33 @@ pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
         )
     };
     if status == 0 { Ok(()) } else { Err(Error::failure(format!("SGD: {}", last_error()))) }
+}
+
+/// The norm of all tensors as one vector: a scalar on their device.
+pub fn norm(tensors: &[&Tensor]) -> Tensor {
+    let (pointers, mut out) = (pointers(tensors), std::ptr::null_mut());
+    // SAFETY: live tensors, lent for the time of the call; on success `out` is a new tensor that we own.
+    let status = unsafe { seqloom_norm(&mut out, pointers.as_ptr(), pointers.len() as i64) };
+    assert!(status == 0, "norm: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
+}
+
+/// Multiplies all tensors, in place.
+pub fn scale(tensors: &[&Tensor], factor: f64) {
+    let pointers = pointers(tensors);
+    // SAFETY: live tensors, lent for the time of the call.
+    let status = unsafe { seqloom_scale(pointers.as_ptr(), pointers.len() as i64, factor) };
+    assert!(status == 0, "scale: {}", last_error());
+}
+
+/// Moves each of `averages` by `share` of the way to its tensor, in place.
+pub fn lerp(averages: &[&Tensor], tensors: &[&Tensor], share: f64) {
+    assert_eq!(averages.len(), tensors.len(), "a tensor for each average");
+    let (averages, tensors) = (pointers(averages), pointers(tensors));
+    // SAFETY: two lists of live tensors, of one length, lent for the time of the call.
+    let status = unsafe { seqloom_lerp(averages.as_ptr(), tensors.as_ptr(), tensors.len() as i64, share) };
+    assert!(status == 0, "lerp: {}", last_error());
 }
 
 /// Bytes of a GPU.

@@ -1,5 +1,5 @@
 //! The Transformer: PyTorch's numbers (`golden`), what must hold for any weights (`meaning`), the first weights
-//! (`beginning`), a token at a time (`stepping`). Every model here is tiny and on the CPU.
+//! (`beginning`), a token at a time (`stepping`). Every model here is tiny.
 
 mod beginning;
 mod golden;
@@ -47,16 +47,30 @@ impl Model {
         target_vocabulary: usize,
         seed: u64,
     ) -> Model {
-        let mut params = Params::new(Device::Cpu, seed);
+        Model::on(Device::Cpu, config, source_vocabulary, target_vocabulary, seed)
+    }
+
+    fn on(
+        device: Device,
+        config: &TransformerConfig,
+        source_vocabulary: usize,
+        target_vocabulary: usize,
+        seed: u64,
+    ) -> Model {
+        let mut params = Params::new(device, seed);
         let network = Transformer::new(config, source_vocabulary, target_vocabulary, &mut params);
         Model { params, network }
     }
 
     /// With the weights of a golden file, whose names must be exactly the model's.
     fn golden(golden: &Golden) -> Model {
+        Model::golden_on(Device::Cpu, golden)
+    }
+
+    fn golden_on(device: Device, golden: &Golden) -> Model {
         let size = |key| golden.number(key) as usize;
         let (source, target) = (size("source_vocabulary"), size("target_vocabulary"));
-        let model = Model::new(&golden.transformer(), source, target, 1);
+        let model = Model::on(device, &golden.transformer(), source, target, 1);
         let weights = golden.under("weights/");
         let mut names: Vec<&str> = model.params.iter().map(|param| param.name.as_str()).collect();
         names.sort_unstable();

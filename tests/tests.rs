@@ -4,6 +4,7 @@ mod bad_input;
 mod config;
 mod decode;
 mod experiments;
+mod gpu;
 mod keys;
 mod library;
 mod look;

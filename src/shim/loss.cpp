@@ -9,10 +9,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/exp.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -26,8 +27,12 @@ namespace {
 using seqloom::exponentials;
 using seqloom::largest_and_sum;
 
-// Rows whose logits are there at a time. Enough for matrix products at full speed, and few enough for the cache.
-constexpr int64_t CHUNK = 512;
+// Rows whose logits are there at a time. On a CPU enough for matrix products at full speed, and few enough for the cache;
+// elsewhere as many as fit into 128 MiB of f32, for what a GPU waits for are the calls.
+int64_t rows_at_once(bool on_cpu, int64_t vocabulary) {
+  return on_cpu ? 512 : std::max<int64_t>(512, (int64_t{1} << 25) / std::max<int64_t>(1, vocabulary));
+}
+
 struct RowLoss {
   double smoothed, nll;
   bool correct;
@@ -53,91 +58,98 @@ RowLoss row_loss(float* x, int64_t count, int64_t label, double smoothing, bool 
   return {(1.0 - smoothing) * nll + smoothing * uniform, nll, at_label >= largest};
 }
 
-// Sums over the rows: smoothed loss, negative log-likelihood, labels that are the likeliest token.
-struct Sums {
-  double smoothed = 0.0, nll = 0.0;
-  int64_t correct = 0;
-};
+// The output layer over all rows, piece by piece.
+struct Pass {
+  at::Tensor x, weight, labels;         // (N, D) and (V, D), of the type that products compute in; (N)
+  double smoothing;
+  at::Tensor room;                      // for the logits of a piece
+  at::Tensor to_hidden, to_weight;      // there where a gradient is wanted
+  at::Tensor totals;                    // smoothed loss, negative log-likelihood, labels that are the likeliest token
 
-void chunk_on_cpu(at::Tensor& logits, const at::Tensor& labels, double smoothing, bool gradient, Sums& sums) {
-  const int64_t rows = logits.size(0), count = logits.size(1);
-  std::vector<RowLoss> losses(rows);
-  float* x = logits.data_ptr<float>();
-  const int64_t* label = labels.const_data_ptr<int64_t>();
-  const bool known = std::all_of(label, label + rows, [&](int64_t id) { return 0 <= id && id < count; });
-  TORCH_CHECK(known, "a label that the vocabulary does not have");
-  at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      losses[row] = row_loss(x + row * count, count, label[row], smoothing, gradient);
+  bool gradient() const { return to_hidden.defined() || to_weight.defined(); }
+
+  // The losses of a piece go to the totals; with a gradient the logits, (n, V) in f32, become their own.
+  void losses_on_cpu(at::Tensor& logits, const at::Tensor& wanted) {
+    const int64_t rows = logits.size(0), count = logits.size(1);
+    std::vector<RowLoss> losses(rows);
+    float* x = logits.data_ptr<float>();
+    const int64_t* label = wanted.const_data_ptr<int64_t>();
+    const bool known = std::all_of(label, label + rows, [&](int64_t id) { return 0 <= id && id < count; });
+    TORCH_CHECK(known, "a label that the vocabulary does not have");
+    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        losses[row] = row_loss(x + row * count, count, label[row], smoothing, gradient());
+      }
+    });
+    // In the order of the rows, so that the number of threads does not matter.
+    double* total = totals.data_ptr<double>();
+    for (const RowLoss& row : losses) {
+      total[0] += row.smoothed;
+      total[1] += row.nll;
+      total[2] += row.correct;
     }
-  });
-  // In the order of the rows, so that the number of threads does not matter.
-  for (const RowLoss& row : losses) {
-    sums.smoothed += row.smoothed;
-    sums.nll += row.nll;
-    sums.correct += row.correct;
   }
-}
 
-// The same by libtorch's kernels, for other devices. Its sums stay on the device until the end.
-void chunk_elsewhere(at::Tensor& logits, const at::Tensor& labels, double smoothing, bool gradient,
-                     at::Tensor& totals) {
-  const double count = static_cast<double>(logits.size(1));
-  const at::Tensor log_p = at::log_softmax(logits, -1);
-  const at::Tensor at_label = log_p.gather(1, labels.unsqueeze(1));
-  const at::Tensor nll = -at_label.sum(), uniform = -log_p.sum() / count;
-  totals[0] += nll * (1.0 - smoothing) + uniform * smoothing;
-  totals[1] += nll;
-  totals[2] += log_p.argmax(-1).eq(labels).sum();
-  if (gradient) {
-    logits.copy_(log_p).exp_().sub_(smoothing / count);
-    logits.scatter_add_(1, labels.unsqueeze(1), at::full_like(at_label, smoothing - 1.0));
+  // The same by libtorch's kernels, for other devices, where the totals stay until somebody asks for them.
+  void losses_elsewhere(at::Tensor& logits, const at::Tensor& wanted) {
+    const double count = static_cast<double>(logits.size(1));
+    const at::Tensor log_p = at::log_softmax(logits, -1), label = wanted.unsqueeze(1);
+    const at::Tensor at_label = log_p.gather(1, label);
+    const at::Tensor nll = at_label.sum().neg(), uniform = log_p.sum().div(-count);
+    const at::Tensor correct = log_p.argmax(-1, true).eq(label).sum();
+    const at::Tensor smoothed = nll * (1.0 - smoothing) + uniform * smoothing;
+    totals.add_(at::stack({smoothed, nll, correct.to(at::kFloat)}));
+    if (!gradient()) return;
+    at::exp_out(logits, log_p).sub_(smoothing / count);
+    logits.scatter_add_(1, label, at::full_like(at_label, smoothing - 1.0));
   }
-}
+
+  void piece(int64_t begin, int64_t length) {
+    const at::Tensor rows = x.narrow(0, begin, length), wanted = labels.narrow(0, begin, length);
+    at::Tensor product = room.narrow(0, 0, length);
+    at::mm_out(product, rows, weight.t());
+    at::Tensor logits = product.to(at::kFloat);
+    if (x.is_cpu()) {
+      losses_on_cpu(logits, wanted);
+    } else {
+      losses_elsewhere(logits, wanted);
+    }
+    if (!gradient()) return;
+    product.copy_(logits);
+    if (to_hidden.defined()) {
+      at::Tensor to_rows = to_hidden.narrow(0, begin, length);
+      at::mm_out(to_rows, product, weight);
+    }
+    if (to_weight.defined() && product.scalar_type() == at::kFloat) {
+      to_weight.addmm_(product.t(), rows);
+    } else if (to_weight.defined()) {
+      to_weight.add_(at::mm(product.t(), rows));
+    }
+  }
+};
 
 struct VocabularyLoss : torch::autograd::Function<VocabularyLoss> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden,
                                                 const at::Tensor& weight, const at::Tensor& labels, double smoothing,
                                                 int64_t type, bool of_hidden, bool of_weight) {
-    const int64_t rows = hidden.size(0), vocabulary = weight.size(0);
-    const bool gradient = of_hidden || of_weight;
     const auto kind = static_cast<at::ScalarType>(type);
-    const at::Tensor x = hidden.to(kind).contiguous(), w = weight.to(kind).contiguous();
-    const auto options = hidden.options().dtype(at::kFloat);
-    at::Tensor to_hidden = of_hidden ? at::empty_like(x) : at::Tensor();
-    at::Tensor to_weight = of_weight ? at::zeros(weight.sizes(), options) : at::Tensor();
-    const at::Tensor room = at::empty({std::min(CHUNK, rows), vocabulary}, x.options());
-    at::Tensor totals = at::zeros({3}, options.dtype(at::kDouble));
-    Sums sums;
-    for (int64_t begin = 0; begin < rows; begin += CHUNK) {
-      const int64_t length = std::min(CHUNK, rows - begin);
-      const at::Tensor piece = x.narrow(0, begin, length), wanted = labels.narrow(0, begin, length);
-      at::Tensor product = room.narrow(0, 0, length);
-      at::mm_out(product, piece, w.t());
-      at::Tensor logits = product.to(at::kFloat);
-      if (x.is_cpu()) {
-        chunk_on_cpu(logits, wanted, smoothing, gradient, sums);
-      } else {
-        chunk_elsewhere(logits, wanted, smoothing, gradient, totals);
-      }
-      if (!gradient) continue;
-      const at::Tensor back = logits.to(kind);
-      if (of_hidden) {
-        at::Tensor to_piece = to_hidden.narrow(0, begin, length);
-        at::mm_out(to_piece, back, w);
-      }
-      if (of_weight && kind == at::kFloat) {
-        to_weight.addmm_(back.t(), piece);
-      } else if (of_weight) {
-        to_weight.add_(at::mm(back.t(), piece));
-      }
-    }
-    if (x.is_cpu()) {
-      totals = at::tensor({sums.smoothed, sums.nll, static_cast<double>(sums.correct)}, totals.options());
-    }
-    if (of_hidden) to_hidden = to_hidden.to(hidden.scalar_type());
-    context->save_for_backward({to_hidden, to_weight});
-    const at::Tensor smoothed = totals[0].clone(), nll = totals[1].clone(), correct = totals[2].clone();
+    const int64_t rows = hidden.size(0), vocabulary = weight.size(0);
+    const int64_t at_once = std::min(rows_at_once(hidden.is_cpu(), vocabulary), rows);
+    const at::Tensor x = hidden.to(kind).contiguous();
+    const auto f32 = hidden.options().dtype(at::kFloat);
+    Pass pass{x,
+              weight.to(kind).contiguous(),
+              labels,
+              smoothing,
+              at::empty({at_once, vocabulary}, x.options()),
+              of_hidden ? at::empty_like(x) : at::Tensor(),
+              of_weight ? at::zeros(weight.sizes(), f32) : at::Tensor(),
+              at::zeros({3}, f32.dtype(at::kDouble))};
+    for (int64_t begin = 0; begin < rows; begin += at_once) pass.piece(begin, std::min(at_once, rows - begin));
+    if (of_hidden) pass.to_hidden = pass.to_hidden.to(hidden.scalar_type());
+    context->save_for_backward({pass.to_hidden, pass.to_weight});
+    const auto total = [&](int64_t n) { return pass.totals[n].clone(); };
+    const at::Tensor smoothed = total(0), nll = total(1), correct = total(2);
     context->mark_non_differentiable({nll, correct});
     return {smoothed, nll, correct};
   }

@@ -1,9 +1,14 @@
-// One step of an optimizer over all its tensors at once, by libtorch's fused kernels, on any device.
+// What an update does to all tensors at once, by libtorch's fused kernels, on any device.
 #include "shim.h"
 
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/norm.h>
+#include <ATen/ops/stack.h>
 
 using seqloom::guarded;
 using seqloom::list;
@@ -47,6 +52,20 @@ int seqloom_clear_gradients(at::Tensor* const* tensors, int64_t count) {
   return guarded([&] {
     for (int64_t i = 0; i < count; ++i) tensors[i]->mutable_grad() = at::Tensor();
   });
+}
+
+// The norm of all tensors as one vector; a scalar on their device.
+int seqloom_norm(at::Tensor** out, at::Tensor* const* tensors, int64_t count) {
+  return guarded([&] { *out = new at::Tensor(at::norm(at::stack(at::_foreach_norm(list(tensors, count), 2)))); });
+}
+
+int seqloom_scale(at::Tensor* const* tensors, int64_t count, double factor) {
+  return guarded([&] { at::_foreach_mul_(list(tensors, count), factor); });
+}
+
+// averages += share * (tensors - averages)
+int seqloom_lerp(at::Tensor* const* averages, at::Tensor* const* tensors, int64_t count, double share) {
+  return guarded([&] { at::_foreach_lerp_(list(averages, count), list(tensors, count), share); });
 }
 
 }  // extern "C"

@@ -7,6 +7,7 @@ use super::EmaConfig;
 use super::optimizer::take;
 use crate::error::Result;
 use crate::model::params::Params;
+use crate::shim;
 
 /// What the trained weights are called in a checkpoint whose model file holds their average.
 const TRAINED: &str = "trained/";
@@ -30,9 +31,9 @@ impl Ema {
         let _guard = tch::no_grad_guard();
         // The first weights are not worth remembering: the average is young as long as training is.
         let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
-        for (average, param) in self.averages.iter_mut().zip(params.iter()) {
-            let _ = average.lerp_(&param.tensor, 1.0 - decay);
-        }
+        let averages: Vec<&Tensor> = self.averages.iter().collect();
+        let weights: Vec<&Tensor> = params.iter().map(|param| &param.tensor).collect();
+        shim::lerp(&averages, &weights, 1.0 - decay);
     }
 
     /// Exchanges averages and weights. Twice is as if nothing had been, to the last bit.

@@ -1,7 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015) and SGD with momentum, with state of our own, so that it
 //! can be saved by name. One fused call for all weights that move alike.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use wildmatch::WildMatch;
 
 use super::{AdamConfig, AdamWConfig, SgdConfig, TrainingConfig};
@@ -214,17 +214,15 @@ pub fn matching<'p>(params: &'p Params, pattern: &str, key: &str) -> Result<Vec<
 /// The norm of all gradients as one vector, before they are scaled down to `limit` (0: never).
 pub fn clip_gradients(params: &Params, limit: f64) -> f64 {
     let _guard = tch::no_grad_guard();
-    let mut gradients: Vec<Tensor> =
+    let gradients: Vec<Tensor> =
         params.iter().map(|param| param.tensor.grad()).filter(Tensor::defined).collect();
     if gradients.is_empty() {
         return 0.0;
     }
-    let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
-    let norm = Tensor::stack(&norms, 0).to_device(Device::Cpu).norm().double_value(&[]);
+    let gradients: Vec<&Tensor> = gradients.iter().collect();
+    let norm = shim::norm(&gradients).double_value(&[]);
     if limit > 0.0 && norm > limit && norm.is_finite() {
-        for gradient in &mut gradients {
-            *gradient *= limit / norm;
-        }
+        shim::scale(&gradients, limit / norm);
     }
     norm
 }

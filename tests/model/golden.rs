@@ -11,7 +11,7 @@ use seqloom::training::{AdamWConfig, TrainingConfig};
 use tch::{Device, IndexOp, Kind, Tensor};
 
 use super::{CASES, Model, batch, rows, set};
-use crate::support::{Golden, assert_close, assert_same};
+use crate::support::{Golden, assert_close, assert_same, devices};
 
 /// float32 itself is up to 3.5e-6 away from float64 in these files; make_golden.py prints how far.
 const TOLERANCE: f64 = 1e-5;
@@ -37,19 +37,25 @@ fn a_batch_holds_what_pytorch_was_fed() {
 
 #[test]
 fn logits_are_pytorchs() {
-    for case in CASES {
+    for (device, case) in everywhere() {
         let golden = Golden::read(case);
-        let batch = golden_batch(&golden);
-        let logits = Model::golden(&golden).logits(&batch.source, &batch.target_in, None);
-        assert_close(&logits, golden.get("logits"), TOLERANCE, case);
+        let batch = golden_batch(&golden).to_device(device);
+        let logits = Model::golden_on(device, &golden).logits(&batch.source, &batch.target_in, None);
+        assert_close(&logits, golden.get("logits"), TOLERANCE, &format!("{case} on {device:?}"));
     }
+}
+
+/// Every case on every device.
+fn everywhere() -> impl Iterator<Item = (Device, &'static str)> {
+    devices().into_iter().flat_map(|device| CASES.map(|case| (device, case)))
 }
 
 #[test]
 fn losses_and_all_gradients_are_pytorchs() {
-    for case in CASES {
+    for (device, case) in everywhere() {
         let golden = Golden::read(case);
-        let (model, batch) = (Model::golden(&golden), golden_batch(&golden));
+        let (model, batch) = (Model::golden_on(device, &golden), golden_batch(&golden).to_device(device));
+        let case = &format!("{case} on {device:?}");
         let memory = model.network.encode(&batch.source, None);
         let hidden = labelled(&model.network.decode(&batch.target_in, &memory, None), &batch); // (N, D)
         let loss = cross_entropy(&hidden, model.network.output(), &batch.labels, 0.1);
@@ -89,6 +95,10 @@ fn cross_entropy_is_pytorchs_for_every_smoothing() {
 
 #[test]
 fn ten_steps_of_adamw_are_pytorchs() {
+    devices().into_iter().for_each(ten_steps_of_adamw);
+}
+
+fn ten_steps_of_adamw(device: Device) {
     let golden = Golden::read("adamw");
     let config = AdamWConfig {
         beta1: golden.number("beta1"),
@@ -97,7 +107,7 @@ fn ten_steps_of_adamw_are_pytorchs() {
         weight_decay: golden.number("weight_decay"),
         ..AdamWConfig::default()
     };
-    let params = adamw_params(&golden);
+    let params = adamw_params(device, &golden);
     let config = TrainingConfig { adamw: Some(config), ..TrainingConfig::default() };
     let mut optimizer = Optimizer::new(&config, &params).unwrap();
     let rates = Vec::<f64>::try_from(golden.get("adamw/learning_rate")).unwrap();
@@ -106,19 +116,19 @@ fn ten_steps_of_adamw_are_pytorchs() {
         params.clear_gradients();
         for param in params.iter() {
             // The gradient of sum(g * w) is g.
-            (at("gradient", &param.name) * &param.tensor).sum(Kind::Float).backward();
+            (at("gradient", &param.name).to_device(device) * &param.tensor).sum(Kind::Float).backward();
         }
         optimizer.step(&params, rate).unwrap();
         for param in params.iter() {
-            let what = format!("{} after step {}", param.name, step + 1);
+            let what = format!("{} after step {} on {device:?}", param.name, step + 1);
             assert_close(&param.tensor, &at("after", &param.name), 1e-6, &what);
         }
     }
 }
 
 /// Two matrices that decay and a bias that does not.
-fn adamw_params(golden: &Golden) -> Params {
-    let mut params = Params::new(Device::Cpu, 1);
+fn adamw_params(device: Device, golden: &Golden) -> Params {
+    let mut params = Params::new(device, 1);
     let mut root = params.root();
     let _ = root.sub("matrix").matrix("weight", 3, 4);
     let _ = root.sub("tensor").matrix("weight", 5, 2);

@@ -7,7 +7,7 @@ use seqloom::model::{Activation, Norm, Positions, TransformerConfig, Weights};
 use tch::{Kind, Tensor};
 
 use super::{CASES, Model, batch, pairs, small};
-use crate::support::{Golden, distance};
+use crate::support::{Golden, devices, distance};
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -56,7 +56,7 @@ fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -
 
 /// The same numbers by teacher forcing.
 fn forced(model: &Model, sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Vec<Tensor> {
-    let batch = batch(sources, targets);
+    let batch = batch(sources, targets).to_device(model.params.device());
     let log_p = model.logits(&batch.source, &batch.target_in, None).log_softmax(-1, Kind::Float); // (B, T, V)
     let rows = (0..).zip(targets);
     rows.map(|(row, target)| log_p.get(row).narrow(0, 0, target.len() as i64 + 1)).collect()
@@ -73,11 +73,12 @@ fn assert_forced(steps: &Steps, forced: &[Tensor], tolerance: f64, what: &str) {
 #[test]
 fn a_step_equals_the_full_forward() {
     let _guard = tch::no_grad_guard();
-    for case in CASES {
+    for (device, case) in devices().into_iter().flat_map(|device| CASES.map(|case| (device, case))) {
         let golden = Golden::read(case);
-        let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
+        let (model, (sources, targets)) = (Model::golden_on(device, &golden), pairs(&golden));
         let stepped = side_by_side(&Inference::new(&model.network, Weights::F32), &sources, &targets);
-        assert_forced(&stepped, &forced(&model, &sources, &targets), TOLERANCE, case);
+        let what = format!("{case} on {device:?}");
+        assert_forced(&stepped, &forced(&model, &sources, &targets), TOLERANCE, &what);
     }
 }
 

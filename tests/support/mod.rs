@@ -7,8 +7,9 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use seqloom::model::TransformerConfig;
+use seqloom::runtime::gpus;
 use serde::de::DeserializeOwned;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A file of tests/golden/, made by its make_golden.py.
 pub struct Golden {
@@ -67,10 +68,25 @@ fn tensor(view: &safetensors::tensor::TensorView) -> Tensor {
     Tensor::from_data_size(view.data(), &shape, kind)
 }
 
+/// The CPU, and the first GPU where there is one: the same must hold on each.
+pub fn devices() -> Vec<Device> {
+    let gpu = gpu();
+    if gpu.is_none() {
+        eprintln!("there is no GPU here: tried on the CPU alone");
+    }
+    [Device::Cpu].into_iter().chain(gpu).collect()
+}
+
+/// The first GPU, where there is one.
+pub fn gpu() -> Option<Device> {
+    (gpus() > 0).then_some(Device::Cuda(0))
+}
+
 /// Largest absolute difference; the shapes must be the same, and nothing may be NaN.
 pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size(), "the shapes differ");
-    let largest = (a.detach().to_kind(Kind::Double) - b.detach().to_kind(Kind::Double)).abs().max();
+    let double = |x: &Tensor| x.detach().to_device(Device::Cpu).to_kind(Kind::Double);
+    let largest = (double(a) - double(b)).abs().max();
     let largest = largest.double_value(&[]);
     assert!(!largest.is_nan(), "a tensor holds NaN");
     largest
