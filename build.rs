@@ -71,5 +71,9 @@ fn compile_shim(root: &Path) {
     };
     // Decoding is fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
     compile(&["attend", "pack", "product"], "fast", "seqloom_shim_decoding");
-    compile(&["activations", "dropout", "loss", "optimizer", "softmax", "system"], "off", "seqloom_shim");
+    compile(
+        &["activations", "cast", "dropout", "loss", "optimizer", "softmax", "system"],
+        "off",
+        "seqloom_shim",
+    );
 }

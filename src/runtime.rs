@@ -89,6 +89,9 @@ impl Runtime {
         };
         tch::set_num_threads(threads as i32);
         let device = choose_device(&config.device)?;
+        if device != Device::Cpu {
+            shim::prefer_flash_attention();
+        }
         let bf16 = match config.precision {
             Precision::F32 => false,
             Precision::Bf16 => true,

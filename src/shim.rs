@@ -58,6 +58,13 @@ unsafe extern "C" {
         nesterov: bool,
         weight_decay: f64,
     ) -> c_int;
+    fn seqloom_cast(
+        out: *mut *mut C_tensor,
+        weights: *const *const C_tensor,
+        counts: *const i64,
+        groups: i64,
+        bf16: bool,
+    ) -> c_int;
     fn seqloom_norm(out: *mut *mut C_tensor, tensors: *const *const C_tensor, count: i64) -> c_int;
     fn seqloom_scale(tensors: *const *const C_tensor, count: i64, factor: f64) -> c_int;
     fn seqloom_lerp(
@@ -76,6 +83,7 @@ unsafe extern "C" {
         smoothing: f64,
         bf16: bool,
     ) -> c_int;
+    fn seqloom_prefer_flash_attention();
     fn seqloom_gpu_memory(device: i64, reserved: *mut i64, free: *mut i64, total: *mut i64) -> c_int;
 }
 
@@ -180,6 +188,22 @@ pub fn vocabulary_loss(
     assert!(status == 0, "loss: {}", last_error());
     // SAFETY: the call succeeded, so these are tensors that nobody else owns.
     out.map(|tensor| unsafe { Tensor::from_ptr(tensor) })
+}
+
+/// Casts weights by one node of the graph; those of a group, of one shape but for the rows, stand one after the other in one
+/// tensor.
+pub fn cast(groups: &[Vec<&Tensor>], bf16: bool) -> Vec<Tensor> {
+    let counts: Vec<i64> = groups.iter().map(|group| group.len() as i64).collect();
+    let weights = pointers(&groups.concat());
+    let mut out = vec![std::ptr::null_mut(); groups.len()];
+    // SAFETY: as many live tensors as the counts say, and room for a tensor of each group, lent for the time of the call; on
+    // success `out` holds new tensors that we own.
+    let status = unsafe {
+        seqloom_cast(out.as_mut_ptr(), weights.as_ptr(), counts.as_ptr(), counts.len() as i64, bf16)
+    };
+    assert!(status == 0, "cast: {}", last_error());
+    // SAFETY: the call succeeded, so these are tensors that nobody else owns.
+    out.into_iter().map(|tensor| unsafe { Tensor::from_ptr(tensor) }).collect()
 }
 
 /// The tensors of one step of Adam or AdamW, in the same order in each list.
@@ -313,6 +337,13 @@ pub fn lerp(averages: &[&Tensor], tensors: &[&Tensor], share: f64) {
     // SAFETY: two lists of live tensors, of one length, lent for the time of the call.
     let status = unsafe { seqloom_lerp(averages.as_ptr(), tensors.as_ptr(), tensors.len() as i64, share) };
     assert!(status == 0, "lerp: {}", last_error());
+}
+
+/// Tells libtorch to leave cuDNN's attention alone, which makes a plan for each shape that it has not met: tens of
+/// milliseconds for each batch of another length. Its own flash kernels take any shape.
+pub fn prefer_flash_attention() {
+    // SAFETY: sets a switch of libtorch.
+    unsafe { seqloom_prefer_flash_attention() }
 }
 
 /// Bytes of a GPU.

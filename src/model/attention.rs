@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::TransformerConfig;
-use super::layers::{Linear, Noise, dropout};
+use super::layers::{Linear, Noise, Pass, dropout};
 use super::params::Scope;
 use super::positions::Rotation;
 use crate::shim::decoding::{Seen, attend};
@@ -15,7 +15,7 @@ pub enum Mask<'a> {
     Open,
     /// Nothing that comes later.
     Causal,
-    /// No padding: zero where a key is real, minus infinity where it is padding, (B, 1, 1, S).
+    /// No padding: zero where a key is real, minus infinity where it is padding, (B, 1, 1, S), of [`attention_kind`].
     Padding(&'a Tensor),
 }
 
@@ -42,6 +42,12 @@ pub struct KeysValues {
     pub values: Tensor,
 }
 
+/// What the products between queries, keys and values compute in. The CPU's fused attention in bf16 has a backward pass that
+/// is ten times slower than in f32.
+pub(super) fn attention_kind(device: Device, compute: Kind) -> Kind {
+    if device == Device::Cpu { Kind::Float } else { compute }
+}
+
 /// softmax(Q K' / sqrt(K)) V, in H heads, between four matrices.
 #[derive(Debug)]
 pub struct Attention {
@@ -59,8 +65,7 @@ impl Attention {
     /// Four matrices of D by D.
     pub fn new(mut scope: Scope, config: &TransformerConfig) -> Attention {
         let width = config.width as i64;
-        // The CPU's fused attention in bf16 has a backward pass that is ten times slower than in f32.
-        let compute = if scope.device() == Device::Cpu { Kind::Float } else { scope.compute() };
+        let compute = attention_kind(scope.device(), scope.compute());
         let mut matrix = |name| Linear::new(scope.sub(name), width, width, config.bias);
         Attention {
             query: matrix("query"),
@@ -77,8 +82,9 @@ impl Attention {
     ///
     /// # Shapes
     /// x: (B, T, D); the queries: (B, H, T, K)
-    pub fn project(&self, x: &Tensor, rotation: Option<&Rotation>) -> (Tensor, KeysValues) {
-        let [query, keys, values] = Linear::forward_all([&self.query, &self.key, &self.value], x); // (B, T, D)
+    pub fn project(&self, x: &Tensor, rotation: Option<&Rotation>, pass: Pass) -> (Tensor, KeysValues) {
+        let layers = [&self.query, &self.key, &self.value];
+        let [query, keys, values] = Linear::all_within(layers, x, pass); // (B, T, D)
         let (query, keys) = (self.turned(&query, rotation), self.turned(&keys, rotation));
         (query, KeysValues { keys, values: self.split(&values) })
     }
@@ -87,16 +93,16 @@ impl Attention {
     ///
     /// # Shapes
     /// x: (B, T, D) to (B, H, T, K)
-    pub fn queries(&self, x: &Tensor) -> Tensor {
-        self.split(&self.query.forward(x))
+    pub fn queries(&self, x: &Tensor, pass: Pass) -> Tensor {
+        self.split(&self.query.within(x, pass))
     }
 
     /// The keys and values of what is looked at.
     ///
     /// # Shapes
     /// memory: (B, S, D)
-    pub fn keys_values(&self, memory: &Tensor) -> KeysValues {
-        let [keys, values] = Linear::forward_all([&self.key, &self.value], memory); // (B, S, D)
+    pub fn keys_values(&self, memory: &Tensor, pass: Pass) -> KeysValues {
+        let [keys, values] = Linear::all_within([&self.key, &self.value], memory, pass); // (B, S, D)
         KeysValues { keys: self.split(&keys), values: self.split(&values) }
     }
 
@@ -104,20 +110,29 @@ impl Attention {
     ///
     /// # Shapes
     /// query: (B, H, T, K) to (B, T, D)
-    pub fn forward(&self, query: &Tensor, seen: &KeysValues, mask: Mask, noise: Option<&Noise>) -> Tensor {
+    pub fn forward(&self, query: &Tensor, seen: &KeysValues, mask: Mask, pass: Pass) -> Tensor {
         let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
         let (query, keys, values) = (cast(query), cast(&seen.keys), cast(&seen.values));
-        let heads = match noise.filter(|_| self.dropout > 0.0) {
+        let heads = match pass.noise.filter(|_| self.dropout > 0.0) {
             Some(noise) => self.with_dropout(&query, &keys, &values, mask, noise),
             None => {
-                let padding = mask.padding_of().map(cast);
+                let padding = mask.padding_of();
                 let causal = matches!(mask, Mask::Causal);
                 Tensor::scaled_dot_product_attention(
                     &query, &keys, &values, padding, 0.0, causal, None, false,
                 )
             }
         };
-        self.output.forward(&heads.transpose(1, 2).flatten(2, 3)) // (B, T, D)
+        self.output.within(&heads.transpose(1, 2).flatten(2, 3), pass) // (B, T, D)
+    }
+
+    /// Its layers, in groups that read the same: all but the last do in self-attention.
+    pub(super) fn groups(&self, own: bool) -> Vec<Vec<&Linear>> {
+        let (query, key, value) = (&self.query, &self.key, &self.value);
+        let mut groups =
+            if own { vec![vec![query, key, value]] } else { vec![vec![query], vec![key, value]] };
+        groups.push(vec![&self.output]);
+        groups
     }
 
     /// The same written out, with dropout on the attention's weights: libtorch's own draws its mask from a generator
@@ -136,7 +151,8 @@ impl Attention {
             Mask::Open => scores,
             Mask::Padding(padding) => scores + padding,
             Mask::Causal => {
-                let later = scores.ones_like().triu(1).to_kind(Kind::Bool);
+                let (t, s) = (query.size()[2], keys.size()[2]);
+                let later = Tensor::ones([t, s], (Kind::Bool, scores.device())).triu(1); // (T, S)
                 scores.masked_fill(&later, f64::NEG_INFINITY)
             }
         };

@@ -8,16 +8,13 @@ use tch::{Device, Tensor};
 
 use super::attention::{over_slots, within_sequences};
 use super::layers::{FeedForward, Norm, activated};
-use super::positions::PositionTable;
+use super::positions::{Places, PositionTable};
 use super::product::{Product, Weights};
 use super::slots::Slots;
 use super::transformer::{DecoderLayer, EncoderLayer, Residual, Transformer, normed};
 use super::{Activation, NormPlace};
 use crate::data::vocabulary::{EOS, PAD};
 use crate::shim::{self, decoding::Seen};
-
-/// Positions whose vectors are made once.
-const KNOWN_POSITIONS: i64 = 512;
 
 /// Runs something whose products and loops use this thread alone, however many threads libtorch has.
 pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
@@ -75,11 +72,10 @@ impl Inference {
     pub fn new(model: &Transformer, weights: Weights) -> Inference {
         let _guard = tch::no_grad_guard();
         let scale = (model.config.width as f64).sqrt();
-        let embedding = |weight: &Tensor, positions: &PositionTable| {
-            let known =
-                model.longest().map_or(KNOWN_POSITIONS, |longest| KNOWN_POSITIONS.min(longest as i64));
-            let known = positions.added(&(0..known).collect::<Vec<_>>()).map(|known| known.detach());
-            Embedding { weight: weight.detach(), scale, positions: positions.clone(), known }
+        let embedding = |weight: &Tensor, positions: &PositionTable| Embedding {
+            weight: weight.detach(),
+            scale,
+            positions: positions.clone(),
         };
         let (encoder, decoder) = (&model.encoder, &model.decoder);
         Inference {
@@ -135,7 +131,7 @@ impl Inference {
     fn encode(&self, sources: &[&[i64]], lengths: &[i64]) -> Tensor {
         let tokens: Vec<i64> = sources.iter().flat_map(|row| row.iter().copied().chain([EOS])).collect();
         let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
-        let rotation = self.source.positions.turned(&positions);
+        let rotation = self.source.positions.turned(Places::Each(&positions));
         let mut x = self.source.forward(&tokens, &positions); // (N, D)
         let width = x.size()[1];
         for block in &self.encoder {
@@ -169,7 +165,7 @@ impl Inference {
         let positions: Vec<i64> = state.rows.iter().map(|row| row.own.len() as i64 - 1).collect();
         let own = Seen::lists(state.rows.iter().map(|row| row.own.as_slice()));
         let source = Seen::lists(state.rows.iter().map(|row| row.source.as_slice()));
-        let rotation = self.target.positions.turned(&positions);
+        let rotation = self.target.positions.turned(Places::Each(&positions));
         let mut x = self.target.forward(tokens, &positions); // (R, D)
         let width = x.size()[1];
         let mut weights = Vec::new();
@@ -254,29 +250,21 @@ struct Embedding {
     weight: Tensor,
     scale: f64,
     positions: PositionTable,
-    /// The first positions: (KNOWN_POSITIONS, D)
-    known: Option<Tensor>,
 }
 
 /// The same vectors, not a copy of them.
 impl Clone for Embedding {
     fn clone(&self) -> Embedding {
-        let known = self.known.as_ref().map(Tensor::shallow_clone);
-        Embedding { weight: self.weight.shallow_clone(), positions: self.positions.clone(), known, ..*self }
+        Embedding { weight: self.weight.shallow_clone(), positions: self.positions.clone(), ..*self }
     }
 }
 
 impl Embedding {
     /// (R) to (R, D)
     fn forward(&self, tokens: &[i64], positions: &[i64]) -> Tensor {
-        let device = self.weight.device();
-        let on_device = |ids: &[i64]| Tensor::from_slice(ids).to_device(device);
-        let x = Tensor::embedding(&self.weight, &on_device(tokens), PAD, false, false) * self.scale; // (R, D)
-        let farthest = positions.iter().copied().max().unwrap_or(0);
-        let added = match &self.known {
-            Some(known) if farthest < known.size()[0] => Some(known.index_select(0, &on_device(positions))),
-            _ => self.positions.added(positions),
-        };
+        let tokens = Tensor::from_slice(tokens).to_device(self.weight.device());
+        let x = Tensor::embedding(&self.weight, &tokens, PAD, false, false) * self.scale; // (R, D)
+        let added = self.positions.added(Places::Each(positions));
         added.map_or(x.shallow_clone(), |added| x + added)
     }
 }

@@ -1,6 +1,7 @@
 //! The small parts: linear layer, norm, feed-forward, dropout.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
@@ -30,6 +31,42 @@ impl Noise {
     }
 }
 
+/// What is the same for all layers in one pass through the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    /// Where it takes its randomness from; without it, it is exact.
+    pub noise: Option<&'a Noise>,
+    /// The weights as its products take them.
+    pub cast: &'a Cast,
+}
+
+/// Weights of linear layers in the kind that their products compute in, cast all at once instead of each where it is used,
+/// and joined where layers read the same. Empty where there is nothing to cast.
+#[derive(Debug, Default)]
+pub struct Cast {
+    /// Weight and bias, by the first layer's number.
+    layers: HashMap<usize, (Tensor, Option<Tensor>)>,
+}
+
+impl Cast {
+    /// Of layers in groups, each of which reads the same.
+    pub fn new(groups: &[Vec<&Linear>]) -> Cast {
+        let compute = groups.first().map_or(Kind::Float, |group| group[0].compute);
+        if compute == Kind::Float {
+            return Cast::default();
+        }
+        let all = groups.iter().flat_map(|group| Linear::weights_and_biases(group));
+        let all: Vec<Vec<&Tensor>> = all.filter(|tensors| !tensors.is_empty()).collect();
+        let mut cast = shim::cast(&all, compute == Kind::BFloat16).into_iter();
+        let mut next = || cast.next().expect("a tensor for each group");
+        let layers = groups.iter().map(|group| {
+            let weight = next();
+            (group[0].number, (weight, group[0].bias.is_some().then(&mut next)))
+        });
+        Cast { layers: layers.collect() }
+    }
+}
+
 /// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p), then adds `residual` where there is one.
 ///
 /// # Shapes
@@ -52,6 +89,8 @@ pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&Nois
 /// y = x W' + b, in the kind of number that the model computes in.
 #[derive(Debug)]
 pub struct Linear {
+    /// No other layer of a model has it.
+    number: usize,
     weight: Tensor,
     bias: Option<Tensor>,
     compute: Kind,
@@ -60,14 +99,15 @@ pub struct Linear {
 impl Linear {
     /// Xavier uniform weight, zero bias.
     pub fn new(mut scope: Scope, inputs: i64, outputs: i64, bias: bool) -> Linear {
+        let number = scope.count();
         let weight = scope.matrix("weight", outputs, inputs);
         let bias = bias.then(|| scope.vector("bias", outputs, 0.0));
-        Linear { weight, bias, compute: scope.compute() }
+        Linear { number, weight, bias, compute: scope.compute() }
     }
 
     /// A layer over a weight that is there already, (outputs, inputs), without bias.
     pub fn over(weight: Tensor, compute: Kind) -> Linear {
-        Linear { weight, bias: None, compute }
+        Linear { number: usize::MAX, weight, bias: None, compute }
     }
 
     /// The weight: (outputs, inputs)
@@ -94,22 +134,43 @@ impl Linear {
         cast(x).linear(&cast(&self.weight), self.bias.as_ref().map(cast))
     }
 
+    /// The same in a pass, for a layer that is cast with the others.
+    pub fn within(&self, x: &Tensor, pass: Pass) -> Tensor {
+        let [y] = Linear::all_within([self], x, pass);
+        y
+    }
+
     /// Several layers over the same input, as one product: what each of them gives.
     ///
     /// # Shapes
     /// (..., inputs) to (..., outputs) for each layer
-    pub fn forward_all<const N: usize>(layers: [&Linear; N], x: &Tensor) -> [Tensor; N] {
+    pub fn all_within<const N: usize>(layers: [&Linear; N], x: &Tensor, pass: Pass) -> [Tensor; N] {
+        let cast = pass.cast.layers.get(&layers[0].number);
         // Joining the weights costs as much as multiplying a few rows with them.
-        let (compute, rows) = (layers[0].compute, x.numel() as i64 / layers[0].weight.size()[1]);
-        if rows < FEW_ROWS {
-            return layers.map(|layer| layer.forward(x));
+        let rows = x.numel() as i64 / layers[0].weight.size()[1];
+        let y = match cast {
+            Some((weight, bias)) => x.to_kind(layers[0].compute).linear(weight, bias.as_ref()),
+            None if N == 1 || rows < FEW_ROWS => return layers.map(|layer| layer.forward(x)),
+            None => Linear::joined(&layers, x),
+        };
+        if N == 1 {
+            return layers.map(|_| y.shallow_clone());
         }
-        let weight = Tensor::cat(&layers.map(|layer| &layer.weight), 0).to_kind(compute);
-        let biases: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.bias.as_ref()).collect();
-        let bias = (!biases.is_empty()).then(|| Tensor::cat(&biases, 0).to_kind(compute));
         let outputs = layers.map(|layer| layer.weight.size()[0]);
-        let mut parts = x.to_kind(compute).linear(&weight, bias).split_with_sizes(outputs, -1).into_iter();
+        let mut parts = y.split_with_sizes(outputs, -1).into_iter();
         outputs.map(|_| parts.next().expect("a part for each layer"))
+    }
+
+    fn weights_and_biases<'a>(layers: &[&'a Linear]) -> [Vec<&'a Tensor>; 2] {
+        let weights = layers.iter().map(|layer| &layer.weight).collect();
+        [weights, layers.iter().filter_map(|layer| layer.bias.as_ref()).collect()]
+    }
+
+    fn joined(layers: &[&Linear], x: &Tensor) -> Tensor {
+        let compute = layers[0].compute;
+        let [weights, biases] = Linear::weights_and_biases(layers);
+        let bias = (!biases.is_empty()).then(|| Tensor::cat(&biases, 0).to_kind(compute));
+        x.to_kind(compute).linear(&Tensor::cat(&weights, 0).to_kind(compute), bias)
     }
 }
 
@@ -208,10 +269,15 @@ impl FeedForward {
     ///
     /// # Shapes
     /// (B, T, D) to (B, T, D)
-    pub fn forward(&self, x: &Tensor, noise: Option<&Noise>) -> Tensor {
-        let gate = self.gate.as_ref().map(|gate| gate.forward(x)); // (B, T, F)
-        let active = activated(self.activation, self.inner.forward(x), gate, false); // (B, T, F)
-        self.outer.forward(&dropout(active, None, self.dropout, noise))
+    pub fn forward(&self, x: &Tensor, pass: Pass) -> Tensor {
+        let gate = self.gate.as_ref().map(|gate| gate.within(x, pass)); // (B, T, F)
+        let active = activated(self.activation, self.inner.within(x, pass), gate, false); // (B, T, F)
+        self.outer.within(&dropout(active, None, self.dropout, pass.noise), pass)
+    }
+
+    /// Its layers, in groups that read the same.
+    pub(super) fn groups(&self) -> Vec<Vec<&Linear>> {
+        self.gate.iter().chain([&self.inner, &self.outer]).map(|layer| vec![layer]).collect()
     }
 }
 

@@ -149,6 +149,11 @@ impl Scope<'_> {
         self.params.add(name, &[size], false, |_| vec![value; size as usize])
     }
 
+    /// How many weights the model has so far.
+    pub fn count(&self) -> usize {
+        self.params.len()
+    }
+
     /// Where the weights lie.
     pub fn device(&self) -> Device {
         self.params.device

@@ -8,59 +8,115 @@ use super::{Positions, TransformerConfig};
 /// Base of the wavelengths of both the sinusoidal and the rotary kind.
 const BASE: f64 = 10_000.0;
 
+/// Positions whose vectors are made once.
+const KNOWN: i64 = 512;
+
+/// Which positions.
+#[derive(Clone, Copy, Debug)]
+pub enum Places<'a> {
+    /// The first so many, in order.
+    First(i64),
+    /// One for each row.
+    Each(&'a [i64]),
+}
+
+impl Places<'_> {
+    /// Their rows of a table, where it reaches so far.
+    fn of(self, table: &Tensor) -> Option<Tensor> {
+        match self {
+            Places::First(count) => (count <= table.size()[0]).then(|| table.narrow(0, 0, count)),
+            Places::Each(places) => {
+                let reaches = places.iter().all(|&place| place < table.size()[0]);
+                reaches.then(|| table.index_select(0, &Tensor::from_slice(places).to_device(table.device())))
+            }
+        }
+    }
+
+    fn list(self) -> Vec<i64> {
+        match self {
+            Places::First(count) => (0..count).collect(),
+            Places::Each(places) => places.to_vec(),
+        }
+    }
+}
+
 /// The positions of one stack, encoder or decoder.
 #[derive(Debug)]
 pub struct PositionTable {
-    kind: Positions,
     width: i64,
     head_width: i64,
-    learned: Option<Tensor>,
+    table: Table,
     device: Device,
+}
+
+/// What the first positions add, or how they turn.
+#[derive(Debug)]
+enum Table {
+    None,
+    /// All that there are: (positions, D)
+    Learned(Tensor),
+    /// (KNOWN, D)
+    Sinusoidal(Tensor),
+    /// (KNOWN, K)
+    Rotary(Rotation),
 }
 
 impl PositionTable {
     /// Weights only for the learned kind.
     pub fn new(mut scope: Scope, config: &TransformerConfig) -> PositionTable {
         let (width, rows) = (config.width as i64, config.max_positions as i64);
-        PositionTable {
-            kind: config.positions,
-            width,
-            head_width: width / config.heads as i64,
-            device: scope.device(),
-            learned: (config.positions == Positions::Learned)
-                .then(|| scope.sub("positions").embedding("weight", rows, width, None)),
-        }
+        let (head_width, device) = (width / config.heads as i64, scope.device());
+        let known = Places::First(KNOWN).list();
+        let table = match config.positions {
+            Positions::None => Table::None,
+            Positions::Learned => {
+                Table::Learned(scope.sub("positions").embedding("weight", rows, width, None))
+            }
+            Positions::Sinusoidal => Table::Sinusoidal(sinusoidal(&known, width, device)),
+            Positions::Rotary => Table::Rotary(Rotation::new(&known, head_width, device)),
+        };
+        PositionTable { width, head_width, table, device }
     }
 
     /// What is added to the embeddings of the given positions.
     ///
     /// # Shapes
     /// (positions, D)
-    pub fn added(&self, positions: &[i64]) -> Option<Tensor> {
-        match self.kind {
-            Positions::Sinusoidal => Some(sinusoidal(positions, self.width, self.device)),
-            Positions::Learned => self
-                .learned
-                .as_ref()
-                .map(|rows| rows.index_select(0, &Tensor::from_slice(positions).to_device(self.device))),
-            Positions::Rotary | Positions::None => None,
+    pub fn added(&self, places: Places) -> Option<Tensor> {
+        match &self.table {
+            Table::Sinusoidal(known) => {
+                Some(places.of(known).unwrap_or_else(|| sinusoidal(&places.list(), self.width, self.device)))
+            }
+            Table::Learned(rows) => {
+                Some(places.of(rows).expect("no row is longer than the positions that there are"))
+            }
+            Table::Rotary(_) | Table::None => None,
         }
     }
 
     /// By what the queries and keys of the given positions are turned.
-    pub fn turned(&self, positions: &[i64]) -> Option<Rotation> {
-        (self.kind == Positions::Rotary).then(|| {
-            let angles = angles(positions, self.head_width, self.device); // (positions, K / 2)
-            let twice = Tensor::cat(&[&angles, &angles], -1); // (positions, K)
-            Rotation { cos: twice.cos().to_kind(Kind::Float), sin: twice.sin().to_kind(Kind::Float) }
-        })
+    pub fn turned(&self, places: Places) -> Option<Rotation> {
+        let Table::Rotary(known) = &self.table else { return None };
+        let rotation = match (places.of(&known.cos), places.of(&known.sin)) {
+            (Some(cos), Some(sin)) => Rotation { cos, sin },
+            _ => Rotation::new(&places.list(), self.head_width, self.device),
+        };
+        Some(rotation)
     }
 }
 
 /// The same vectors, not a copy of them.
 impl Clone for PositionTable {
     fn clone(&self) -> PositionTable {
-        PositionTable { learned: self.learned.as_ref().map(Tensor::shallow_clone), ..*self }
+        let table = match &self.table {
+            Table::None => Table::None,
+            Table::Learned(rows) => Table::Learned(rows.shallow_clone()),
+            Table::Sinusoidal(known) => Table::Sinusoidal(known.shallow_clone()),
+            Table::Rotary(known) => {
+                Table::Rotary(Rotation { cos: known.cos.shallow_clone(), sin: known.sin.shallow_clone() })
+            }
+        };
+        PositionTable { table, ..*self }
     }
 }
 
@@ -74,6 +130,13 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    fn new(positions: &[i64], head_width: i64, device: Device) -> Rotation {
+        let angles = angles(positions, head_width); // (positions, K / 2)
+        let twice = Tensor::cat(&[&angles, &angles], -1); // (positions, K)
+        let on_device = |x: Tensor| x.to_kind(Kind::Float).to_device(device);
+        Rotation { cos: on_device(twice.cos()), sin: on_device(twice.sin()) }
+    }
+
     /// Turns rows that have a position each, in place.
     ///
     /// # Shapes
@@ -96,17 +159,18 @@ impl Rotation {
     }
 }
 
-/// position * BASE^(-2i / width) for i in 0..width / 2, in f64 until the end: (positions, width / 2)
-fn angles(positions: &[i64], width: i64, device: Device) -> Tensor {
+/// position * BASE^(-2i / width) for i in 0..width / 2: (positions, width / 2), in f64 on the CPU
+fn angles(positions: &[i64], width: i64) -> Tensor {
     let position = Tensor::from_slice(positions).to_kind(Kind::Double).unsqueeze(1); // (positions, 1)
     let exponent =
         Tensor::arange_start_step(0, width, 2, (Kind::Double, Device::Cpu)) * (-BASE.ln() / width as f64); // (width / 2)
-    (position * exponent.exp()).to_device(device)
+    position * exponent.exp()
 }
 
 /// Sine in the even columns, cosine in the odd ones (Vaswani et al. 2017): (positions, width) f32
 fn sinusoidal(positions: &[i64], width: i64, device: Device) -> Tensor {
-    let angles = angles(positions, width, device); // (positions, width / 2)
+    let angles = angles(positions, width); // (positions, width / 2)
     let rows = positions.len() as i64;
-    Tensor::stack(&[angles.sin(), angles.cos()], -1).view([rows, width]).to_kind(Kind::Float)
+    let both = Tensor::stack(&[angles.sin(), angles.cos()], -1).view([rows, width]);
+    both.to_kind(Kind::Float).to_device(device)
 }

@@ -3,10 +3,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::attention::{Attention, Mask};
-use super::layers::{FeedForward, Linear, Noise, Norm, dropout};
+use super::attention::{Attention, Mask, attention_kind};
+use super::layers::{Cast, FeedForward, Linear, Noise, Norm, Pass, dropout};
 use super::params::{Params, Scope};
-use super::positions::{PositionTable, Rotation};
+use super::positions::{Places, PositionTable, Rotation};
 use super::{Activation, NormPlace, Positions, Tied, TransformerConfig};
 use crate::data::batch::Source;
 use crate::data::vocabulary::PAD;
@@ -29,6 +29,8 @@ pub struct Memory {
     pub hidden: Tensor,
     /// Where the padding is, when there is any: 0 or minus infinity, (B, 1, 1, S)
     pub padding: Option<Tensor>,
+    /// The weights of the pass, for the decoder's part of it.
+    cast: Cast,
 }
 
 impl Transformer {
@@ -89,9 +91,17 @@ impl Transformer {
 
     /// Reads a source batch.
     pub fn encode(&self, source: &Source, noise: Option<&Noise>) -> Memory {
-        let padding = padding_mask(source);
+        let padding = padding_mask(source, self.output.compute());
         let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, noise);
-        Memory { hidden: self.encoder.forward(x, Mask::padding(&padding), noise), padding }
+        let cast = self.cast();
+        let pass = Pass { noise, cast: &cast };
+        Memory { hidden: self.encoder.forward(x, Mask::padding(&padding), pass), padding, cast }
+    }
+
+    fn cast(&self) -> Cast {
+        let encoder = self.encoder.layers.iter().flat_map(EncoderLayer::groups);
+        let decoder = self.decoder.layers.iter().flat_map(DecoderLayer::groups);
+        Cast::new(&encoder.chain(decoder).collect::<Vec<_>>())
     }
 
     /// Runs the decoder over whole targets: position t sees the tokens up to t and the source.
@@ -100,7 +110,7 @@ impl Transformer {
     /// target_in: (B, T) i64; out: (B, T, D)
     pub fn decode(&self, target_in: &Tensor, memory: &Memory, noise: Option<&Noise>) -> Tensor {
         let x = self.embed(&self.target_embedding, target_in, &self.decoder.positions, noise);
-        self.decoder.forward(x, memory, noise)
+        self.decoder.forward(x, memory, Pass { noise, cast: &memory.cast })
     }
 
     /// Scores of the vocabulary, before the softmax, in f32.
@@ -125,7 +135,7 @@ impl Transformer {
     ) -> Tensor {
         let scale = (self.config.width as f64).sqrt();
         let x = Tensor::embedding(weight, tokens, PAD, false, false) * scale; // (B, T, D)
-        let x = match positions.added(&range(tokens.size()[1])) {
+        let x = match positions.added(Places::First(tokens.size()[1])) {
             Some(added) => x + added,
             None => x,
         };
@@ -133,20 +143,19 @@ impl Transformer {
     }
 }
 
-fn range(length: i64) -> Vec<i64> {
-    (0..length).collect()
-}
-
 /// 0 where a source position is real, minus infinity where it is padding: (B, 1, 1, S). Nothing where no row is padded.
-fn padding_mask(source: &Source) -> Option<Tensor> {
+fn padding_mask(source: &Source, compute: Kind) -> Option<Tensor> {
     let longest = source.longest();
     if source.lengths.iter().all(|&length| length == longest) {
         return None;
     }
     let device = source.tokens.device();
     let lengths = Tensor::from_slice(&source.lengths).to_device(device).view([-1, 1, 1, 1]);
-    let padded = Tensor::arange(longest, (Kind::Int64, device)).ge_tensor(&lengths); // (B, 1, 1, S)
-    Some(padded.zeros_like().to_kind(Kind::Float).masked_fill(&padded, f64::NEG_INFINITY))
+    // A GPU's kernels want rows that begin at multiples of 8 numbers, and copy the mask of each layer where they do not.
+    let room = (longest + 7) / 8 * 8;
+    let padded = Tensor::arange(room, (Kind::Int64, device)).ge_tensor(&lengths); // (B, 1, 1, room)
+    let mask = Tensor::zeros(padded.size(), (attention_kind(device, compute), device));
+    Some(mask.masked_fill(&padded, f64::NEG_INFINITY).narrow(3, 0, longest))
 }
 
 /// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
@@ -188,10 +197,10 @@ impl Encoder {
         Encoder { layers, norm: final_norm(&mut scope, config), positions: PositionTable::new(scope, config) }
     }
 
-    fn forward(&self, mut x: Tensor, mask: Mask, noise: Option<&Noise>) -> Tensor {
-        let rotation = self.positions.turned(&range(x.size()[1]));
+    fn forward(&self, mut x: Tensor, mask: Mask, pass: Pass) -> Tensor {
+        let rotation = self.positions.turned(Places::First(x.size()[1]));
         for layer in &self.layers {
-            x = layer.forward(&x, mask, rotation.as_ref(), noise);
+            x = layer.forward(&x, mask, rotation.as_ref(), pass);
         }
         normed(x, &self.norm)
     }
@@ -215,12 +224,16 @@ impl EncoderLayer {
         }
     }
 
-    fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, noise: Option<&Noise>) -> Tensor {
-        let x = self.self_attention_norm.around(x, noise, |x| {
-            let (query, seen) = self.self_attention.project(x, rotation);
-            self.self_attention.forward(&query, &seen, mask, noise)
+    fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, pass: Pass) -> Tensor {
+        let x = self.self_attention_norm.around(x, pass.noise, |x| {
+            let (query, seen) = self.self_attention.project(x, rotation, pass);
+            self.self_attention.forward(&query, &seen, mask, pass)
         });
-        self.feed_forward_norm.around(&x, noise, |x| self.feed_forward.forward(x, noise))
+        self.feed_forward_norm.around(&x, pass.noise, |x| self.feed_forward.forward(x, pass))
+    }
+
+    fn groups(&self) -> Vec<Vec<&Linear>> {
+        [self.self_attention.groups(true), self.feed_forward.groups()].concat()
     }
 }
 
@@ -238,10 +251,10 @@ impl Decoder {
         Decoder { layers, norm: final_norm(&mut scope, config), positions: PositionTable::new(scope, config) }
     }
 
-    fn forward(&self, mut x: Tensor, memory: &Memory, noise: Option<&Noise>) -> Tensor {
-        let rotation = self.positions.turned(&range(x.size()[1]));
+    fn forward(&self, mut x: Tensor, memory: &Memory, pass: Pass) -> Tensor {
+        let rotation = self.positions.turned(Places::First(x.size()[1]));
         for layer in &self.layers {
-            x = layer.forward(&x, memory, rotation.as_ref(), noise);
+            x = layer.forward(&x, memory, rotation.as_ref(), pass);
         }
         normed(x, &self.norm)
     }
@@ -269,23 +282,22 @@ impl DecoderLayer {
         }
     }
 
-    fn forward(
-        &self,
-        x: &Tensor,
-        memory: &Memory,
-        rotation: Option<&Rotation>,
-        noise: Option<&Noise>,
-    ) -> Tensor {
+    fn forward(&self, x: &Tensor, memory: &Memory, rotation: Option<&Rotation>, pass: Pass) -> Tensor {
         let (own, cross) = (&self.self_attention, &self.cross_attention);
-        let x = self.self_attention_norm.around(x, noise, |x| {
-            let (query, seen) = own.project(x, rotation);
-            own.forward(&query, &seen, Mask::Causal, noise)
+        let x = self.self_attention_norm.around(x, pass.noise, |x| {
+            let (query, seen) = own.project(x, rotation, pass);
+            own.forward(&query, &seen, Mask::Causal, pass)
         });
-        let seen = cross.keys_values(&memory.hidden);
-        let x = self.cross_attention_norm.around(&x, noise, |x| {
-            cross.forward(&cross.queries(x), &seen, Mask::padding(&memory.padding), noise)
+        let seen = cross.keys_values(&memory.hidden, pass);
+        let x = self.cross_attention_norm.around(&x, pass.noise, |x| {
+            cross.forward(&cross.queries(x, pass), &seen, Mask::padding(&memory.padding), pass)
         });
-        self.feed_forward_norm.around(&x, noise, |x| self.feed_forward.forward(x, noise))
+        self.feed_forward_norm.around(&x, pass.noise, |x| self.feed_forward.forward(x, pass))
+    }
+
+    fn groups(&self) -> Vec<Vec<&Linear>> {
+        let (own, cross) = (&self.self_attention, &self.cross_attention);
+        [own.groups(true), cross.groups(false), self.feed_forward.groups()].concat()
     }
 }
 

@@ -1,6 +1,7 @@
 // The process: which libtorch it has, its libraries, its memory.
 #include "shim.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/headeronly/version.h>
@@ -79,6 +80,8 @@ void seqloom_keep_pages() {
   mi_option_set(mi_option_purge_delay, -1);
 #endif
 }
+
+void seqloom_prefer_flash_attention() { at::globalContext().setSDPUseCuDNN(false); }
 
 // Bytes that libtorch has reserved on a GPU at most so far, and those that the GPU has free and in all.
 int seqloom_gpu_memory(int64_t device, int64_t* reserved, int64_t* free, int64_t* total) {

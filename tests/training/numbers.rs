@@ -2,7 +2,7 @@
 
 use seqloom::model::TransformerConfig;
 use seqloom::model::attention::{Attention, KeysValues, Mask};
-use seqloom::model::layers::{Linear, Noise};
+use seqloom::model::layers::{Cast, Linear, Noise, Pass};
 use seqloom::model::params::Params;
 use seqloom::shim;
 use seqloom::training::loss::{cross_entropy, divergence};
@@ -210,29 +210,46 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
         TransformerConfig { width: 16, heads: 2, attention_dropout: 1e-9, ..TransformerConfig::default() };
     let attention = Attention::new(params.root(), &config);
     let x = noise(&[3, 5, 16], 1);
-    let (query, seen) = attention.project(&x, None);
+    let cast = Cast::default();
+    let exact = Pass { noise: None, cast: &cast };
+    let (query, seen) = attention.project(&x, None, exact);
     let lengths = Tensor::from_slice(&[5i64, 2, 3]).view([-1, 1, 1, 1]);
     let padded = Tensor::arange(5, (Kind::Int64, Device::Cpu)).ge_tensor(&lengths); // (3, 1, 1, 5)
     let padding = Tensor::zeros([3, 1, 1, 5], FLOAT).masked_fill(&padded, f64::NEG_INFINITY);
     let seen: &KeysValues = &seen;
     for mask in [Mask::Open, Mask::Causal, Mask::Padding(&padding)] {
-        let fused = attention.forward(&query, seen, mask, None);
-        let written_out = attention.forward(&query, seen, mask, Some(&Noise::new(3)));
+        let fused = attention.forward(&query, seen, mask, exact);
+        let written_out =
+            attention.forward(&query, seen, mask, Pass { noise: Some(&Noise::new(3)), cast: &cast });
         assert_close(&written_out, &fused, 1e-6, &format!("{mask:?}"));
     }
 }
 
 #[test]
-fn several_layers_in_one_product_are_each_of_them() {
-    let mut params = Params::new(Device::Cpu, 1);
-    let mut root = params.root();
-    let one = Linear::new(root.sub("one"), 8, 6, true);
-    let two = Linear::new(root.sub("two"), 8, 4, true);
-    for rows in [3, 400] {
-        let x = noise(&[rows, 2, 8], 1);
-        let [first, second] = Linear::forward_all([&one, &two], &x);
-        assert_close(&first, &one.forward(&x), 1e-6, "first");
-        assert_close(&second, &two.forward(&x), 1e-6, "second");
+fn several_layers_in_one_product_are_each_of_them_with_their_gradients() {
+    for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 0.0)] {
+        let mut params = Params::new(Device::Cpu, 1).computing_in(kind);
+        let mut root = params.root();
+        let one = Linear::new(root.sub("one"), 8, 6, true);
+        let two = Linear::new(root.sub("two"), 8, 4, true);
+        let cast = Cast::new(&[vec![&one, &two]]);
+        let pass = Pass { noise: None, cast: &cast };
+        let loss = |y: &Tensor| (y.to_kind(Kind::Float) * noise(&y.size(), 2)).sum(Kind::Float);
+        let gradients = |y: Tensor| {
+            params.clear_gradients();
+            loss(&y).backward();
+            params.iter().map(|param| param.tensor.grad()).collect::<Vec<_>>()
+        };
+        for rows in [3, 400] {
+            let x = noise(&[rows, 2, 8], 1);
+            let together = || Tensor::cat(&Linear::all_within([&one, &two], &x, pass), -1);
+            let apart = || Tensor::cat(&[one.forward(&x), two.forward(&x)], -1);
+            assert_close(&together(), &apart(), tolerance, "what they give");
+            for (ours, theirs) in gradients(together()).iter().zip(&gradients(apart())) {
+                assert_eq!(ours.kind(), Kind::Float);
+                assert_close(ours, theirs, tolerance * 100.0, "a gradient");
+            }
+        }
     }
 }
 
