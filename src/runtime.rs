@@ -77,7 +77,8 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Sets up the process: malloc, threads, device.
+    /// Sets up the process: malloc, threads, device. A process that is to use a GPU asks for it before its first backward
+    /// pass: libtorch looks for CUDA once.
     ///
     /// # Errors
     /// A device that is asked for by name and not there.

@@ -84,6 +84,7 @@ unsafe extern "C" {
         bf16: bool,
     ) -> c_int;
     fn seqloom_prefer_flash_attention();
+    fn seqloom_gpu_forget(device: i64) -> c_int;
     fn seqloom_gpu_memory(device: i64, reserved: *mut i64, free: *mut i64, total: *mut i64) -> c_int;
 }
 
@@ -364,6 +365,13 @@ pub fn gpu_memory(number: usize) -> Option<GpuMemory> {
     let status = unsafe { seqloom_gpu_memory(number as i64, &mut peak, &mut free, &mut total) };
     let bytes = |count: i64| count.max(0) as u64;
     (status == 0).then(|| GpuMemory { peak: bytes(peak), free: bytes(free), total: bytes(total) })
+}
+
+/// Hands what libtorch does not use back to the GPU of that number, and counts its peak from here on. Nothing where
+/// libtorch's CUDA half is not there.
+pub fn forget_gpu_memory(number: usize) {
+    // SAFETY: asks libtorch's allocator, which locks itself; no tensor's memory is touched.
+    let _ = unsafe { seqloom_gpu_forget(number as i64) };
 }
 
 fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {

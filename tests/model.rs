@@ -14,7 +14,7 @@ use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use tch::{Device, Tensor};
 
-use crate::support::Golden;
+use crate::support::{Golden, gpu};
 
 /// The files of tests/golden/ that hold a model.
 const CASES: [&str; 14] = [
@@ -57,6 +57,8 @@ impl Model {
         target_vocabulary: usize,
         seed: u64,
     ) -> Model {
+        // libtorch looks for CUDA once, before the process's first backward pass.
+        gpu();
         let mut params = Params::new(device, seed);
         let network = Transformer::new(config, source_vocabulary, target_vocabulary, &mut params);
         Model { params, network }

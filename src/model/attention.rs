@@ -172,36 +172,104 @@ impl Attention {
     }
 }
 
-/// Attention of the positions of whole sequences, each within its own; the sequences follow each other without padding.
-///
-/// # Shapes
-/// query_key_value: (N, 3 D); `lengths` sum to N; out: (N, D)
-pub fn within_sequences(query_key_value: &Tensor, lengths: &[i64], heads: i64) -> Tensor {
-    let width = query_key_value.size()[1] / 3;
-    if query_key_value.device() == Device::Cpu {
-        let query = query_key_value.narrow(1, 0, width);
-        let keys_values = query_key_value.narrow(1, width, 2 * width).contiguous();
-        return attend(&query, &keys_values, &Seen::own_sequence(lengths), heads, None);
-    }
-    padded(query_key_value, lengths, heads)
+/// Sequences that follow each other without padding, as attention on their device wants to know of them.
+#[derive(Debug)]
+pub struct Sequences {
+    count: i64,
+    longest: i64,
+    kind: SequencesKind,
 }
 
-/// The same by libtorch's own functions, on any device: the sequences are padded, and what was padded is left out again.
-fn padded(query_key_value: &Tensor, lengths: &[i64], heads: i64) -> Tensor {
+#[derive(Debug)]
+enum SequencesKind {
+    /// On the CPU.
+    Packed(Seen),
+    /// Elsewhere they are padded: where their positions then stand, (N), and which of the places are theirs, (B, 1, 1, S).
+    Padded { places: Tensor, real: Tensor },
+}
+
+impl Sequences {
+    /// Of so many positions each.
+    pub fn new(lengths: &[i64], device: Device) -> Sequences {
+        let (count, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
+        let kind = if device == Device::Cpu {
+            SequencesKind::Packed(Seen::own_sequence(lengths))
+        } else {
+            Sequences::padded(lengths, longest, device)
+        };
+        Sequences { count, longest, kind }
+    }
+
+    fn padded(lengths: &[i64], longest: i64, device: Device) -> SequencesKind {
+        let rows = (0..).zip(lengths);
+        let places: Vec<i64> =
+            rows.flat_map(|(row, &length)| (0..length).map(move |t| row * longest + t)).collect();
+        let lengths = Tensor::from_slice(lengths).to_device(device).view([-1, 1, 1, 1]);
+        let real = Tensor::arange(longest, (Kind::Int64, device)).lt_tensor(&lengths); // (B, 1, 1, S)
+        SequencesKind::Padded { places: Tensor::from_slice(&places).to_device(device), real }
+    }
+}
+
+/// Attention of the positions of whole sequences, each within its own.
+///
+/// # Shapes
+/// query_key_value: (N, 3 D); out: (N, D)
+pub fn within_sequences(query_key_value: &Tensor, sequences: &Sequences, heads: i64) -> Tensor {
     let width = query_key_value.size()[1] / 3;
-    let (rows, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
-    let device = query_key_value.device();
-    let lengths = Tensor::from_slice(lengths).to_device(device).unsqueeze(1); // (B, 1)
-    let real = Tensor::arange(longest, (Kind::Int64, device)).lt_tensor(&lengths); // (B, S)
-    let places = real.flatten(0, 1).nonzero().squeeze_dim(1); // (N)
-    let padded = Tensor::zeros([rows * longest, 3 * width], (Kind::Float, device));
-    let padded = padded.index_copy(0, &places, query_key_value);
-    let parts = padded.view([rows, longest, 3, heads, width / heads]).permute([2, 0, 3, 1, 4]); // (3, B, H, S, K)
-    let mask = real.view([rows, 1, 1, longest]);
+    let Sequences { count, longest, .. } = *sequences;
+    let (places, real) = match &sequences.kind {
+        SequencesKind::Packed(seen) => {
+            let query = query_key_value.narrow(1, 0, width);
+            let keys_values = query_key_value.narrow(1, width, 2 * width).contiguous();
+            return attend(&query, &keys_values, seen, heads, None);
+        }
+        SequencesKind::Padded { places, real } => (places, real),
+    };
+    let padded = Tensor::zeros([count * longest, 3 * width], (Kind::Float, query_key_value.device()));
+    let padded = padded.index_copy(0, places, query_key_value);
+    let parts = padded.view([count, longest, 3, heads, width / heads]).permute([2, 0, 3, 1, 4]); // (3, B, H, S, K)
     let (query, keys, values) = (parts.get(0), parts.get(1), parts.get(2));
     let out =
-        Tensor::scaled_dot_product_attention(&query, &keys, &values, Some(&mask), 0.0, false, None, false);
-    out.transpose(1, 2).reshape([rows * longest, width]).index_select(0, &places) // (N, D)
+        Tensor::scaled_dot_product_attention(&query, &keys, &values, Some(real), 0.0, false, None, false);
+    out.transpose(1, 2).reshape([count * longest, width]).index_select(0, places) // (N, D)
+}
+
+/// The slots that rows see, as attention on their device wants to know of them.
+#[derive(Debug)]
+pub struct Sight {
+    seen: Seen,
+    /// Not on the CPU: the slots of all rows, padded, (R * L), and which of them are beyond a row's own, (R, 1, 1, L).
+    padded: Option<(Tensor, Tensor)>,
+}
+
+impl Sight {
+    /// Each row sees its own list of slots.
+    pub fn new<'a>(rows: impl Iterator<Item = &'a [i32]>, device: Device) -> Sight {
+        let seen = Seen::lists(rows);
+        let padded = (device != Device::Cpu).then(|| padded(&seen, device));
+        Sight { seen, padded }
+    }
+
+    /// How many slots each row sees.
+    pub fn lengths(&self) -> &[i64] {
+        &self.seen.lengths
+    }
+}
+
+fn padded(seen: &Seen, device: Device) -> (Tensor, Tensor) {
+    let longest = seen.lengths.iter().copied().max().unwrap_or(0);
+    let mut index = vec![0; seen.lengths.len() * longest as usize];
+    for ((to, &start), &length) in
+        index.chunks_mut(longest.max(1) as usize).zip(&seen.starts).zip(&seen.lengths)
+    {
+        for (at, slot) in to[..length as usize].iter_mut().enumerate() {
+            let place = start + at as i64;
+            *slot = seen.slots.as_ref().map_or(place, |slots| i64::from(slots[place as usize]));
+        }
+    }
+    let lengths = Tensor::from_slice(&seen.lengths).to_device(device).view([-1, 1, 1, 1]);
+    let beyond = Tensor::arange(longest, (Kind::Int64, device)).ge_tensor(&lengths); // (R, 1, 1, L)
+    (Tensor::from_slice(&index).to_device(device), beyond)
 }
 
 /// Attention of one query for each row over the slots that the row sees. With `weights` also the softmax, summed over the
@@ -212,14 +280,14 @@ fn padded(query_key_value: &Tensor, lengths: &[i64], heads: i64) -> Tensor {
 pub fn over_slots(
     query: &Tensor,
     keys_values: &Tensor,
-    seen: &Seen,
+    sight: &Sight,
     heads: i64,
     weights: Option<&mut Vec<f32>>,
 ) -> Tensor {
-    if query.device() == Device::Cpu {
-        return attend(query, keys_values, seen, heads, weights);
-    }
-    let (out, softmax) = gathered(query, keys_values, seen, heads);
+    let Some((index, beyond)) = &sight.padded else {
+        return attend(query, keys_values, &sight.seen, heads, weights);
+    };
+    let (out, softmax) = gathered(query, keys_values, index, beyond, heads);
     if let Some(weights) = weights {
         let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float); // (R, L)
         *weights = Vec::try_from(sums.flatten(0, 1)).expect("the sums are f32");
@@ -229,26 +297,19 @@ pub fn over_slots(
 
 /// The same by libtorch's own functions, on any device: what the rows see is copied together and padded. The softmax of
 /// each head comes back as well: (R, H, 1, L)
-fn gathered(query: &Tensor, keys_values: &Tensor, seen: &Seen, heads: i64) -> (Tensor, Tensor) {
+fn gathered(
+    query: &Tensor,
+    keys_values: &Tensor,
+    index: &Tensor,
+    beyond: &Tensor,
+    heads: i64,
+) -> (Tensor, Tensor) {
     let (rows, width) = query.size2().expect("queries have two dimensions");
-    let (device, longest) = (query.device(), seen.lengths.iter().copied().max().unwrap_or(0));
-    let mut index = vec![0; (rows * longest) as usize];
-    for ((to, &start), &length) in
-        index.chunks_mut(longest.max(1) as usize).zip(&seen.starts).zip(&seen.lengths)
-    {
-        for (at, slot) in to[..length as usize].iter_mut().enumerate() {
-            let place = start + at as i64;
-            *slot = seen.slots.as_ref().map_or(place, |slots| i64::from(slots[place as usize]));
-        }
-    }
-    let index = Tensor::from_slice(&index).to_device(device);
-    let lengths = Tensor::from_slice(&seen.lengths).to_device(device).view([-1, 1, 1, 1]);
-    let beyond = Tensor::arange(longest, (Kind::Int64, device)).ge_tensor(&lengths); // (R, 1, 1, L)
-    let parts = keys_values.index_select(0, &index).view([rows, longest, 2, heads, width / heads]);
+    let parts = keys_values.index_select(0, index).view([rows, -1, 2, heads, width / heads]);
     let parts = parts.permute([2, 0, 3, 1, 4]); // (2, R, H, L, K)
     let query = query.reshape([rows, heads, 1, width / heads]); // (R, H, 1, K)
     let scores = query.matmul(&parts.get(0).transpose(2, 3)) / ((width / heads) as f64).sqrt(); // (R, H, 1, L)
-    let softmax = scores.masked_fill(&beyond, f64::NEG_INFINITY).softmax(-1, Kind::Float);
+    let softmax = scores.masked_fill(beyond, f64::NEG_INFINITY).softmax(-1, Kind::Float);
     (softmax.matmul(&parts.get(1)).reshape([rows, width]), softmax)
 }
 
@@ -260,8 +321,11 @@ mod tests {
     fn positions_within_sequences_are_what_libtorch_makes_of_them() {
         let parts = (Tensor::arange(11 * 3 * 12, (Kind::Float, Device::Cpu)) * 0.37).sin().view([11, 36]);
         for lengths in [vec![11], vec![1, 7, 3], vec![2, 2, 2, 5]] {
-            let ours = within_sequences(&parts, &lengths, 2);
-            assert!((ours - padded(&parts, &lengths, 2)).abs().max().double_value(&[]) < 1e-6, "{lengths:?}");
+            let ours = Sequences::new(&lengths, Device::Cpu);
+            let kind = Sequences::padded(&lengths, ours.longest, Device::Cpu);
+            let theirs = within_sequences(&parts, &Sequences { kind, ..ours }, 2);
+            let ours = within_sequences(&parts, &Sequences::new(&lengths, Device::Cpu), 2);
+            assert!((ours - theirs).abs().max().double_value(&[]) < 1e-6, "{lengths:?}");
         }
     }
 
@@ -279,9 +343,10 @@ mod tests {
                 let starts = if slots.is_some() { starts.clone() } else { vec![0, 8, 2, 0, 3] };
                 let lengths = if slots.is_some() { lengths.clone() } else { vec![9, 1, 7, 2, 1] };
                 let seen = Seen { slots, starts, lengths };
-                let (plain, softmax) = gathered(&query, &keys_values, &seen, heads);
-                let mut weights = Vec::new();
-                let ours = over_slots(&query, &keys_values, &seen, heads, Some(&mut weights));
+                let (index, beyond) = padded(&seen, Device::Cpu);
+                let (plain, softmax) = gathered(&query, &keys_values, &index, &beyond, heads);
+                let (mut weights, sight) = (Vec::new(), Sight { seen, padded: None });
+                let ours = over_slots(&query, &keys_values, &sight, heads, Some(&mut weights));
                 assert!((ours - plain).abs().max().double_value(&[]) < 1e-6);
                 let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float);
                 let difference = Tensor::from_slice(&weights).view_as(&sums) - sums;

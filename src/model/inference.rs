@@ -6,7 +6,7 @@
 
 use tch::{Device, Tensor};
 
-use super::attention::{over_slots, within_sequences};
+use super::attention::{Sequences, Sight, over_slots, within_sequences};
 use super::layers::{FeedForward, Norm, activated};
 use super::positions::{Places, PositionTable};
 use super::product::{Product, Weights};
@@ -14,7 +14,7 @@ use super::slots::Slots;
 use super::transformer::{DecoderLayer, EncoderLayer, Residual, Transformer, normed};
 use super::{Activation, NormPlace};
 use crate::data::vocabulary::{EOS, PAD};
-use crate::shim::{self, decoding::Seen};
+use crate::shim;
 
 /// Runs something whose products and loops use this thread alone, however many threads libtorch has.
 pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
@@ -133,7 +133,7 @@ impl Inference {
         let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
         let rotation = self.source.positions.turned(Places::Each(&positions));
         let mut x = self.source.forward(&tokens, &positions); // (N, D)
-        let width = x.size()[1];
+        let (width, sequences) = (x.size()[1], Sequences::new(lengths, x.device()));
         for block in &self.encoder {
             x = block.attention_norm.around(&x, |x, residual| {
                 let parts = block.query_key_value.forward(x, false, None); // (N, 3 D)
@@ -141,7 +141,7 @@ impl Inference {
                     rotation.turn_rows(&parts.narrow(1, 0, width), self.heads);
                     rotation.turn_rows(&parts.narrow(1, width, width), self.heads);
                 }
-                let seen = within_sequences(&parts, lengths, self.heads); // (N, D)
+                let seen = within_sequences(&parts, &sequences, self.heads); // (N, D)
                 block.attended.forward(&seen, false, Some(residual))
             });
             x = block.feed_forward.around(&x);
@@ -163,8 +163,9 @@ impl Inference {
         assert_eq!(tokens.len(), state.rows.len(), "a token for each row");
         let first = state.grow();
         let positions: Vec<i64> = state.rows.iter().map(|row| row.own.len() as i64 - 1).collect();
-        let own = Seen::lists(state.rows.iter().map(|row| row.own.as_slice()));
-        let source = Seen::lists(state.rows.iter().map(|row| row.source.as_slice()));
+        let device = self.target.weight.device();
+        let own = Sight::new(state.rows.iter().map(|row| row.own.as_slice()), device);
+        let source = Sight::new(state.rows.iter().map(|row| row.source.as_slice()), device);
         let rotation = self.target.positions.turned(Places::Each(&positions));
         let mut x = self.target.forward(tokens, &positions); // (R, D)
         let width = x.size()[1];
@@ -190,7 +191,7 @@ impl Inference {
             x = block.feed_forward.around(&x);
         }
         let log_p = self.output.log_probabilities(&normed(x, &self.decoder_norm))?;
-        let attention = looking.then(|| self.means(&weights, &source.lengths));
+        let attention = looking.then(|| self.means(&weights, source.lengths()));
         Ok(Step { log_p, attention, state })
     }
 

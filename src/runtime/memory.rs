@@ -13,6 +13,13 @@ pub fn peak(device: Device) -> u64 {
     }
 }
 
+/// What was taken only to try something counts no more. On a GPU alone: elsewhere the system keeps the books.
+pub fn forget(device: Device) {
+    if let Device::Cuda(number) = device {
+        shim::forget_gpu_memory(number);
+    }
+}
+
 /// Bytes that nobody uses. Nothing where the system does not say.
 pub fn free(device: Device) -> Option<u64> {
     match device {

@@ -95,4 +95,13 @@ int seqloom_gpu_memory(int64_t device, int64_t* reserved, int64_t* free, int64_t
   });
 }
 
+// Hands what is not used back to a GPU, and counts its peak from here on.
+int seqloom_gpu_forget(int64_t device) {
+  return seqloom::guarded([&] {
+    auto* allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);
+    allocator->emptyCache();
+    allocator->resetPeakStats(static_cast<c10::DeviceIndex>(device));
+  });
+}
+
 }  // extern "C"

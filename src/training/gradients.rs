@@ -1,5 +1,7 @@
 //! The gradients of one update: the sum over its batches, and what to do where the memory does not suffice for one.
 
+use tch::Tensor;
+
 use super::memory::{Piece, find_budget, within_memory};
 use super::metrics::Window;
 use super::objective::objective;
@@ -7,7 +9,7 @@ use super::parts::Parts;
 use crate::data::batch::Batch;
 use crate::data::loader::{Assembler, Loaded};
 use crate::error::Result;
-use crate::runtime::seed_for;
+use crate::runtime::{memory, seed_for};
 
 /// The batches of one update on their way through the network.
 pub struct Update<'u> {
@@ -21,18 +23,39 @@ pub struct Update<'u> {
     pub step: u64,
 }
 
+/// What the batches of an update gave. Its sums are read last: a GPU is not waited for before there is need.
+pub struct Given {
+    counts: Window,
+    /// Smoothed loss and negative log-likelihood: (2) f64
+    sums: Option<Tensor>,
+    /// Rows that were left out because there is no memory for them.
+    pub left_out: Vec<usize>,
+}
+
+impl Given {
+    /// The update's figures; the norm of its gradients is known by now.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn window(&self, gradient_norm: f64) -> Result<Window> {
+        let sums = self.sums.as_ref().map(Vec::<f64>::try_from).transpose()?;
+        let [loss, nll] = sums.map_or([0.0; 2], |sums| [sums[0], sums[1]]);
+        Ok(Window { loss, nll, gradient_norm, ..self.counts.clone() })
+    }
+}
+
 impl Update<'_> {
-    /// Leaves the gradients with the weights; the update's figures, and rows that were left out.
+    /// Leaves the gradients with the weights.
     ///
     /// Where the memory does not suffice it begins anew, with the batch in halves. A row that does not fit by itself is
     /// left out.
-    pub fn gradients(&self) -> Result<(Window, Vec<usize>)> {
+    pub fn gradients(&self) -> Result<Given> {
         let mut pieces: Vec<Piece> =
             self.batches.iter().enumerate().map(|(n, batch)| Piece::whole(n, batch)).collect();
         let mut left_out = Vec::new();
         loop {
-            let (window, too_large) = self.sum_over(&pieces)?;
-            let Some(at) = too_large else { return Ok((window, left_out)) };
+            let (given, too_large) = self.sum_over(&pieces)?;
+            let Some(at) = too_large else { return Ok(Given { left_out, ..given }) };
             match pieces[at].halves() {
                 Some(halves) => drop(pieces.splice(at..=at, halves)),
                 None => left_out.extend(pieces.remove(at).rows),
@@ -41,22 +64,27 @@ impl Update<'_> {
     }
 
     /// Forward and backward of all pieces, or up to the one that is too large.
-    fn sum_over(&self, pieces: &[Piece]) -> Result<(Window, Option<usize>)> {
+    fn sum_over(&self, pieces: &[Piece]) -> Result<(Given, Option<usize>)> {
         let labels = |row: &usize| self.parts.train.examples[*row].lengths().1;
         let tokens = pieces.iter().flat_map(|piece| &piece.rows).map(labels).sum();
-        let mut window = Window { updates: 1, ..Window::default() };
+        let counts = Window { updates: 1, ..Window::default() };
+        let mut given = Given { counts, sums: None, left_out: Vec::new() };
         self.parts.params.clear_gradients();
         for (at, piece) in pieces.iter().enumerate() {
-            match within_memory(|| self.backward(piece, tokens))? {
-                Some(part) => window.add(&part),
-                None => return Ok((window, Some(at))),
-            }
+            let Some((counts, sums)) = within_memory(|| self.backward(piece, tokens))? else {
+                return Ok((given, Some(at)));
+            };
+            given.counts.add(&counts);
+            given.sums = Some(match given.sums {
+                Some(before) => before + sums,
+                None => sums,
+            });
         }
-        Ok((window, None))
+        Ok((given, None))
     }
 
-    /// Forward and backward of one piece; its figures. The loss is divided by the `tokens` of the whole update.
-    fn backward(&self, piece: &Piece, tokens: usize) -> Result<Window> {
+    /// Forward and backward of one piece; its counts and sums. The loss is divided by the `tokens` of the whole update.
+    fn backward(&self, piece: &Piece, tokens: usize) -> Result<(Window, Tensor)> {
         let Parts { model, config, params, faults, seed, .. } = self.parts;
         // The loader has padded whole batches already.
         let made;
@@ -73,11 +101,8 @@ impl Update<'_> {
         let found = objective(model, config, &batch.to_device(params.device()), self.step, seed);
         let fault = if faults.nan_at.contains(&self.step) { f64::NAN } else { 1.0 };
         (&found.loss * (fault / tokens as f64)).f_backward()?;
-        Ok(Window {
-            loss: found.loss.double_value(&[]) * fault,
-            nll: found.nll.double_value(&[]),
-            ..Window::of(batch)
-        })
+        let sums = Tensor::stack(&[found.loss.detach() * fault, found.nll.detach()], 0); // (2)
+        Ok((Window::of(batch), sums))
     }
 }
 
@@ -111,5 +136,7 @@ pub fn budget_for(parts: &Parts, assembler: &Assembler) -> Result<usize> {
         parts.params.clear_gradients();
         Ok(())
     };
-    find_budget(&parts.train.examples, device, limit, trial)
+    let found = find_budget(&parts.train.examples, device, limit, trial);
+    memory::forget(device);
+    found
 }

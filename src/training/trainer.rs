@@ -142,8 +142,8 @@ impl<'a> Trainer<'a> {
         let next = || (0..accumulate).map(|_| self.loader.next_batch()).collect::<Result<Vec<Loaded>>>();
         let batches = self.waiting.time(next)?;
         let update = Update { parts: &self.parts, assembler: &self.assembler, batches: &batches, step };
-        let (mut window, left_out) = update.gradients()?;
-        window.gradient_norm = clip_gradients(self.parts.params, self.parts.config.clip_norm);
+        let given = update.gradients()?;
+        let mut window = given.window(clip_gradients(self.parts.params, self.parts.config.clip_norm))?;
         let mut skipped = Vec::new();
         if window.loss.is_finite() && window.gradient_norm.is_finite() {
             self.optimizer.step(self.parts.params, self.learning_rate(step))?;
@@ -159,7 +159,7 @@ impl<'a> Trainer<'a> {
         if let Some(last) = batches.last() {
             (self.progress.epoch, self.progress.position) = (last.epoch, last.position);
         }
-        Ok(Updated { window, skipped, left_out })
+        Ok(Updated { window, skipped, left_out: given.left_out })
     }
 
     /// The learning rate of a step.
