@@ -15,8 +15,7 @@ SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 .PHONY: help libtorch build demo test lint unit torture gate bench clean distclean tools
 
 help: ## list what there is to make
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; do \
-		printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 libtorch: ## fetch libtorch 2.11.0 into .libtorch (544 MB, once; with a GPU: scripts/get_libtorch.py --cuda)
 	@$(PYTHON) scripts/get_libtorch.py
@@ -39,9 +38,10 @@ test: lint unit torture gate ## all that must hold: format, lints, tests, a few 
 # Once round the kinds of kill, on a shorter run: half a minute.
 test: TORTURE = --kills 14 --set training.steps=98
 
-lint: tools libtorch ## rustfmt and clippy, whose warnings count as errors
+lint: tools libtorch ## rustfmt, clippy and the documentation's links, whose warnings count as errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps --document-private-items --quiet
 
 unit: tools libtorch ## unit, integration and documentation tests
 	$(CARGO) test $(CARGO_FLAGS)

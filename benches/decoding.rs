@@ -10,6 +10,8 @@
 //! take turns, and medians are compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode the
 //! same.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,11 +19,14 @@ use clap::Parser;
 use seqloom::Decoder;
 use seqloom::data::pairs::Sources;
 use seqloom::decoder::Output;
+use seqloom::decoder::loaded::LoadedModel;
 use seqloom::decoding::jobs::Request;
 use seqloom::error::Result;
 use seqloom::runtime::memory;
 use seqloom::training::clock::Since;
 use serde_json::{Value, json};
+
+use self::common::{median, output};
 
 /// Sentences of a batch that are tried.
 const ROWS: [usize; 3] = [32, 64, 128];
@@ -97,36 +102,22 @@ fn main() {
 }
 
 fn sides(args: &Args) -> Vec<Side> {
+    let side = |name: &'static str, against, command: fn(&Args, Turn) -> Command| Side {
+        name,
+        against,
+        rows: &ROWS,
+        command,
+    };
     let mut sides = vec![
-        Side {
-            name: "seqloom f32",
-            against: 0,
-            rows: &ROWS,
-            command: |args, turn| run_ours(args, turn, "f32"),
-        },
-        Side {
-            name: "seqloom int8",
-            against: 1,
-            rows: &ROWS,
-            command: |args, turn| run_ours(args, turn, "int8"),
-        },
-        Side {
-            name: "CTranslate2 f32",
-            against: 0,
-            rows: &ROWS,
-            command: |args, turn| run_ctranslate2(args, turn, "float32"),
-        },
-        Side {
-            name: "CTranslate2 int8",
-            against: 1,
-            rows: &ROWS,
-            command: |args, turn| run_ctranslate2(args, turn, "int8"),
-        },
-        Side { name: "PyTorch", against: 0, rows: &ROWS, command: run_pytorch },
+        side("seqloom f32", 0, |args, turn| run_ours(args, turn, "f32")),
+        side("seqloom int8", 1, |args, turn| run_ours(args, turn, "int8")),
+        side("CTranslate2 f32", 0, |args, turn| run_ctranslate2(args, turn, "float32")),
+        side("CTranslate2 int8", 1, |args, turn| run_ctranslate2(args, turn, "int8")),
+        side("PyTorch", 0, run_pytorch),
     ];
     if args.joeynmt {
         // A try of it takes minutes, and 64 is its own default.
-        sides.push(Side { name: "JoeyNMT", against: 0, rows: &[64], command: run_joeynmt });
+        sides.push(Side { rows: &[64], ..side("JoeyNMT", 0, run_joeynmt) });
     }
     sides
 }
@@ -136,21 +127,9 @@ fn compare(args: &Args, beam: usize, folder: &Path) {
     let sides = sides(args);
     let outputs: Vec<PathBuf> = (0..sides.len()).map(|n| folder.join(format!("{beam}-{n}.txt"))).collect();
     let turn = |n: usize, rows, latency| Turn { beam, rows, latency, output: &outputs[n] };
-    let rows: Vec<usize> = (0..sides.len())
-        .map(|n| {
-            if let Some(rows) = args.rows {
-                return rows;
-            }
-            let once = |rows| number(&output((sides[n].command)(args, turn(n, rows, 0))), "sentences_per_s");
-            // The better of two: a machine that stumbles once must not choose the size.
-            let speed = |rows| match sides[n].rows {
-                [_] => 0.0,
-                _ => f64::max(once(rows), once(rows)),
-            };
-            let tried: Vec<(usize, f64)> = sides[n].rows.iter().map(|&rows| (rows, speed(rows))).collect();
-            eprintln!("beam {beam}: {}: sentences of a batch and sentences/s: {tried:?}", sides[n].name);
-            tried.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(64, |best| best.0)
-        })
+    let rows: Vec<usize> = (0..)
+        .zip(&sides)
+        .map(|(n, side)| args.rows.unwrap_or_else(|| best_rows(args, side, |rows| turn(n, rows, 0))))
         .collect();
     let mut measured: Vec<Vec<Value>> = sides.iter().map(|_| Vec::new()).collect();
     for round in 1..=args.rounds {
@@ -162,6 +141,19 @@ fn compare(args: &Args, beam: usize, folder: &Path) {
     }
     let quality = quality(args, &outputs);
     report(args, beam, &sides, &rows, &measured, &quality);
+}
+
+/// How many sentences go together best.
+fn best_rows<'a>(args: &Args, side: &Side, turn: impl Fn(usize) -> Turn<'a>) -> usize {
+    let once = |rows| number(&output((side.command)(args, turn(rows))), "sentences_per_s");
+    // The better of two: a machine that stumbles once must not choose the size.
+    let speed = |rows| match side.rows {
+        [_] => 0.0,
+        _ => f64::max(once(rows), once(rows)),
+    };
+    let tried: Vec<(usize, f64)> = side.rows.iter().map(|&rows| (rows, speed(rows))).collect();
+    eprintln!("{}: sentences of a batch and sentences/s: {tried:?}", side.name);
+    tried.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(64, |best| best.0)
 }
 
 fn report(
@@ -187,52 +179,55 @@ fn report(
     }
 }
 
-/// Decodes the file and then single sentences.
+/// Decodes the file and then single sentences. As on the other sides, they are tokens already when the clock starts.
 fn ours(args: &Args, weights: &str) -> Result<Value> {
     let [beam, rows] = [args.beams[0], args.rows.unwrap_or(64)];
     let overrides = [
         format!("runtime.threads={}", args.threads),
+        "runtime.device=cpu".to_owned(),
         format!("decoding.weights={weights}"),
         format!("decoding.beam={beam}"),
         format!("decoding.batch_size={rows}"),
     ];
     let decoder = Decoder::with_overrides(&args.model, &overrides)?;
-    let data = &decoder.model().experiment.data;
-    let sources = Sources::open(&args.input, &data.source.column, &data.target.column, None)?;
-    let texts = sources.map(|row| row.map(|row| row.text)).collect::<Result<Vec<String>>>()?;
-    decoder.outputs(&texts[..texts.len().min(16)])?;
-    let started = Since::now();
-    let sources: Vec<Vec<i64>> =
-        texts.iter().map(|text| decoder.model().tokenizers.source.encode(text).ids).collect();
-    let tokenizing = started.seconds();
+    let model = decoder.model();
+    let data = &model.experiment.data;
+    let texts = Sources::open(&args.input, &data.source.column, &data.target.column, None)?;
+    let source = &model.tokenizers.source;
+    let sources = texts.map(|row| row.map(|row| source.encode(&row.text).ids)).collect::<Result<Vec<_>>>()?;
     let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    model.decode_n_best(&requests[..requests.len().min(16)])?;
     let started = Since::now();
-    let found = decoder.model().decode_n_best(&requests)?;
+    let found = model.decode_n_best(&requests)?;
     let seconds = started.seconds();
     let found: Vec<Output> = found.into_iter().filter_map(|list| list.into_iter().next()).collect();
-    let peak = memory::peak(decoder.model().runtime.device);
+    let peak = memory::peak(model.runtime.device);
     if let Some(path) = &args.output {
         let text: String = found.iter().map(|one| one.text.replace(['\n', '\r'], " ") + "\n").collect();
         std::fs::write(path, text).expect("the outputs can be written");
-    }
-    let mut times = Vec::new();
-    let apart = (texts.len() / args.latency.max(1)).max(1);
-    for text in texts.iter().step_by(apart).take(args.latency) {
-        let started = Since::now();
-        decoder.outputs(&[text])?;
-        times.push(1e3 * started.seconds());
     }
     let mut measured = json!({
         "sentences_per_s": found.len() as f64 / seconds,
         "output_tokens_per_s": found.iter().map(|one| one.hypothesis.tokens.len() + 1).sum::<usize>() as f64 / seconds,
         "unfinished": found.iter().filter(|one| !one.hypothesis.finished).count(),
         "peak_gib": peak as f64 / (1u64 << 30) as f64,
-        "tokenizing_s": tokenizing,
     });
-    if !times.is_empty() {
-        measured["latency_ms"] = json!(median(times));
+    if args.latency > 0 {
+        measured["latency_ms"] = json!(latency(model, &requests, args.latency)?);
     }
     Ok(measured)
+}
+
+/// Milliseconds that a sentence alone takes, the median of `count` of them.
+fn latency(model: &LoadedModel, requests: &[Request], count: usize) -> Result<f64> {
+    let mut times = Vec::new();
+    let apart = (requests.len() / count).max(1);
+    for request in requests.iter().step_by(apart).take(count) {
+        let started = Since::now();
+        model.decode_n_best(&[*request])?;
+        times.push(1e3 * started.seconds());
+    }
+    Ok(median(times))
 }
 
 fn run_ours(args: &Args, turn: Turn, weights: &str) -> Command {
@@ -286,21 +281,6 @@ fn quality(args: &Args, outputs: &[PathBuf]) -> Vec<Value> {
     output(command).as_array().cloned().expect("a list with a place for each side")
 }
 
-/// The JSON that a side prints last.
-fn output(mut command: Command) -> Value {
-    let out = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a side prints JSON")
-}
-
 fn number(result: &Value, key: &str) -> f64 {
     result[key].as_f64().unwrap_or_else(|| panic!("{result} has no number `{key}`"))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    // Of an even number the mean of the two in the middle, which are one and the same of an odd number.
-    let middle = values.len() / 2;
-    (values[(values.len() - 1) / 2] + values[middle]) / 2.0
 }

@@ -9,6 +9,8 @@
 //! by the tokens of a pair in the whole set that is pairs per second, whichever batches came. The sides take turns, and
 //! medians are compared. The setting is configs/multi30k_small.toml, which benches/peers/ repeats.
 
+mod common;
+
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -24,6 +26,8 @@ use seqloom::training::metrics::Window;
 use seqloom::training::parts::{Faults, Parts};
 use seqloom::training::trainer::Trainer;
 use serde_json::{Value, json};
+
+use self::common::{median, output};
 
 #[derive(Parser)]
 struct Args {
@@ -119,9 +123,22 @@ fn ours(args: &Args) -> Result<Value> {
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,
+        machine: runtime.machine(),
         faults: Faults::default(),
     };
     let mut trainer = Trainer::new(parts, None)?;
+    let tokens: usize = data.train.examples.iter().map(|example| example.lengths().1).sum();
+    let tokens_per_pair = tokens as f64 / data.train.examples.len() as f64;
+    measure(args, &mut trainer, runtime, &model, tokens_per_pair)
+}
+
+fn measure(
+    args: &Args,
+    trainer: &mut Trainer,
+    runtime: Runtime,
+    model: &Transformer,
+    tokens_per_pair: f64,
+) -> Result<Value> {
     for _ in 0..args.warmup {
         trainer.update()?;
     }
@@ -132,8 +149,6 @@ fn ours(args: &Args) -> Result<Value> {
     let seconds = started.seconds();
     let operations = 6.0 * model.multiplications(window.source_tokens, window.tokens);
     let peak_memory = memory::peak(runtime.device);
-    let tokens: usize = data.train.examples.iter().map(|example| example.lengths().1).sum();
-    let tokens_per_pair = tokens as f64 / data.train.examples.len() as f64;
     Ok(json!({
         "pairs_per_s": window.tokens as f64 / seconds / tokens_per_pair,
         "target_tokens_per_s": window.tokens as f64 / seconds,
@@ -202,19 +217,4 @@ fn shared(args: &Args) -> Vec<String> {
 /// The sizes of the larger setting, as the references take them.
 fn sizes(args: &Args) -> &'static [&'static str] {
     if args.large { &["--width", "512", "--ff", "2048", "--heads", "8", "--layers", "6"] } else { &[] }
-}
-
-/// The JSON that a side prints last.
-fn output(mut command: Command) -> Value {
-    let out = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a side prints JSON")
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    // Of an even number the mean of the two in the middle, which are one and the same of an odd number.
-    let middle = values.len() / 2;
-    (values[(values.len() - 1) / 2] + values[middle]) / 2.0
 }

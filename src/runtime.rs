@@ -109,6 +109,11 @@ impl Runtime {
         }
     }
 
+    /// Where it runs and what it computes in: a run learns the same bits where this is the same.
+    pub fn machine(&self) -> String {
+        format!("{}, {}", self.place(), self.precision())
+    }
+
     /// What matrix products compute in, as a config names it.
     pub fn precision(&self) -> &'static str {
         if self.compute == Kind::BFloat16 { "bf16" } else { "f32" }

@@ -210,6 +210,8 @@ fn a_summary_and_examples_are_given_where_they_are_asked_for() {
     assert_eq!((&summary["rows"], &summary["unfinished"]), (&json!(3), &json!(0)));
     assert_eq!(summary["exact_match"], json!(2.0 / 3.0));
     assert_eq!(summary["symbol_error_rate"], json!(2.0 / 9.0));
+    let asked = ["--input", "in.csv", "--output", "out.txt", "--summary", "-"];
+    assert_eq!(scene.decode(&asked, "").succeeded().stdout, scene.text("summary.json"));
 }
 
 #[test]

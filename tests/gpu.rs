@@ -37,7 +37,7 @@ fn a_run_that_is_resumed_on_a_gpu_is_the_run_that_never_stopped_to_five_digits()
     if !here() {
         return;
     }
-    let scene = Scene::new(60, 12);
+    let scene = Scene::new(60, 12).with_gpus();
     let settings = [
         "model.transformer.dropout=0.2",
         "training.accumulate=2",
@@ -69,7 +69,7 @@ fn what_a_gpu_has_learned_in_bf16_is_decoded_alike_there_and_on_the_cpu() {
     if !here() {
         return;
     }
-    let scene = Scene::new(400, 40);
+    let scene = Scene::new(400, 40).with_gpus();
     scene.train(&[&GPU[..], &BF16].concat()).succeeded();
     let table = scene.text("valid.csv");
     let words: String =
@@ -77,7 +77,7 @@ fn what_a_gpu_has_learned_in_bf16_is_decoded_alike_there_and_on_the_cpu() {
     let decoded = |more: &[&str]| scene.decode(more, &words).succeeded().stdout;
     let exact = ["--set", "decoding.weights=f32"];
     for search in [&[][..], &["--beam", "4"], &["--set", "decoding.sampling.top_k=3"]] {
-        let on_cpu = decoded(&[&exact[..], search].concat());
+        let on_cpu = decoded(&[&["--set", "runtime.device=cpu"][..], &exact, search].concat());
         assert_eq!(decoded(&[&GPU[..], &exact, search].concat()), on_cpu, "{search:?}");
     }
     let in_bf16 = decoded(&GPU);
@@ -93,7 +93,7 @@ fn every_regulariser_and_optimizer_runs_on_a_gpu() {
     if !here() {
         return;
     }
-    let scene = Scene::new(60, 12);
+    let scene = Scene::new(60, 12).with_gpus();
     let cases: [&[&str]; 6] = [
         &["training.r_drop=1.0", "model.transformer.dropout=0.1"],
         &["training.scheduled_sampling.share=0.3"],

@@ -6,15 +6,13 @@ mod decoding;
 
 use std::collections::BTreeMap;
 
+use seqloom::checkpoint::model_file;
+use tch::Tensor;
+
 use crate::support::run::Scene;
+use crate::support::{assert_close, assert_same, distance};
 
-/// Rows of a run's metrics.csv of one kind, by column name.
-fn rows(scene: &Scene, run: &str, kind: &str) -> Vec<BTreeMap<String, String>> {
-    let text = scene.text(format!("{run}/metrics.csv"));
-    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().map(Result::unwrap);
-    rows.filter(|row: &BTreeMap<String, String>| row["kind"] == kind).collect()
-}
-
+/// The numbers of one column.
 fn column(rows: &[BTreeMap<String, String>], name: &str) -> Vec<f64> {
     rows.iter().map(|row| row[name].parse().unwrap()).collect()
 }
@@ -33,7 +31,7 @@ fn without_and_with(settings: &[&str], kind: &str, name: &str) -> [Vec<f64>; 2] 
     let scene = Scene::new(60, 12);
     train(&scene, "without", &[]);
     train(&scene, "with", settings);
-    ["without", "with"].map(|run| column(&rows(&scene, run, kind), name))
+    ["without", "with"].map(|run| column(&scene.metrics(run, kind), name))
 }
 
 #[test]
@@ -62,21 +60,45 @@ fn each_schedule_sets_the_learning_rate_of_every_step() {
         let name = format!("run{n}");
         scene.write("copy.toml", table.replace("[training.inverse_sqrt]\nwarmup = 40", schedule));
         train(&scene, &name, &["training.adamw.learning_rate=1.0e-3"]);
-        let rates = column(&rows(&scene, &name, "train"), "learning_rate");
+        let rates = column(&scene.metrics(&name, "train"), "learning_rate");
         for (rate, share) in rates.iter().zip(expected) {
             assert!((rate - 1e-3 * share).abs() < 1e-9, "{schedule}: {rates:?}");
         }
     }
 }
 
+/// Plain gradient descent, whose first step goes as far as the gradient is long.
 #[test]
-fn clipping_changes_the_updates_and_not_the_logged_norm() {
-    let [norms, clipped] = without_and_with(&["training.clip_norm=0.01"], "train", "gradient_norm");
-    assert_eq!(norms[0], clipped[0]);
-    assert!(clipped[0] > 0.01, "the norm is logged before clipping");
-    // Adam divides by the gradients' size; only changing shares of it move the weights otherwise.
-    let [norms, unclipped] = without_and_with(&["training.clip_norm=0"], "train", "gradient_norm");
-    assert_eq!(norms[0], unclipped[0]);
+fn clipping_shortens_the_step_to_the_limit_and_not_the_logged_norm() {
+    let scene = Scene::new(60, 12);
+    let sgd = "[training.sgd]\nlearning_rate = 0.1\nmomentum = 0.0";
+    let table = scene.text("copy.toml").replace("[training.adamw]\nlearning_rate = 1e-2", sgd);
+    scene.write(
+        "copy.toml",
+        table.replace("[training.inverse_sqrt]\nwarmup = 40", "[training.constant]\nwarmup = 0"),
+    );
+    let stepped = |limit: f64| {
+        let (run, clip) = (format!("run-{limit}"), format!("training.clip_norm={limit}"));
+        train(&scene, &run, &[&clip, "training.steps=1", "training.log_every=1"]);
+        let path = scene.path(scene.checkpoint(&run, "latest").join("model.safetensors"));
+        let (_, weights) = model_file::read(&path).unwrap();
+        let flat: Vec<Tensor> = weights.into_iter().map(|(_, tensor)| tensor.flatten(0, -1)).collect();
+        (Tensor::cat(&flat, 0), column(&scene.metrics(&run, "train"), "gradient_norm")[0])
+    };
+    let (free, norm) = stepped(0.0);
+    let [above, half, quarter] = [2.0, 0.5, 0.25].map(|share| stepped(norm * share));
+    assert!(
+        [&above, &half, &quarter].iter().all(|(_, logged)| *logged == norm),
+        "the norm is that before clipping"
+    );
+    assert_same(&above.0, &free, "a limit above the norm");
+    assert_close(
+        &(&free - &half.0),
+        &((&half.0 - &quarter.0) * 2.0),
+        1e-6,
+        "a half of the step is two quarters",
+    );
+    assert!(distance(&free, &half.0) > 1e-4);
 }
 
 #[test]
@@ -84,7 +106,7 @@ fn label_smoothing_raises_the_loss_above_the_likelihood() {
     let scene = Scene::new(60, 12);
     train(&scene, "plain", &["training.label_smoothing=0.0"]);
     train(&scene, "smoothed", &["training.label_smoothing=0.3"]);
-    let (plain, smoothed) = (rows(&scene, "plain", "train"), rows(&scene, "smoothed", "train"));
+    let (plain, smoothed) = (scene.metrics("plain", "train"), scene.metrics("smoothed", "train"));
     assert_eq!(column(&plain, "loss"), column(&plain, "nll"));
     assert_eq!(column(&plain, "nll")[0], column(&smoothed, "nll")[0]);
     assert!(column(&smoothed, "loss")[5] > column(&smoothed, "nll")[5]);
@@ -104,8 +126,8 @@ fn rows_validations_checkpoints_and_samples_come_when_they_are_due() {
     let scene = Scene::new(60, 12);
     let settings = ["training.log_every=2", "training.validate_every=3", "training.samples=2"];
     train(&scene, "run", &settings);
-    assert_eq!(column(&rows(&scene, "run", "train"), "step"), [2.0, 4.0, 6.0]);
-    assert_eq!(column(&rows(&scene, "run", "valid"), "step"), [3.0, 6.0]);
+    assert_eq!(column(&scene.metrics("run", "train"), "step"), [2.0, 4.0, 6.0]);
+    assert_eq!(column(&scene.metrics("run", "valid"), "step"), [3.0, 6.0]);
     assert_eq!(scene.text("run/samples/step-00000003.txt").lines().count(), 1 + 2);
     train(&scene, "often", &["training.checkpoint_every=1", "training.keep_last=2"]);
     let steps = || scene.files("often/checkpoints").into_keys().filter(|path| path.ends_with("state.json"));
@@ -117,7 +139,7 @@ fn training_ends_at_its_epochs_or_when_patience_runs_out() {
     let scene = Scene::new(60, 12);
     let settings = ["training.steps=500", "training.epochs=2", "training.tokens_per_batch=64"];
     train(&scene, "epochs", &settings);
-    let last = rows(&scene, "epochs", "train").pop().unwrap();
+    let last = scene.metrics("epochs", "train").pop().unwrap();
     assert_eq!(last["epoch"], "2");
     assert!(last["step"].parse::<u64>().unwrap() < 100);
     // Nothing gets better at a learning rate of almost nothing.
@@ -129,7 +151,7 @@ fn training_ends_at_its_epochs_or_when_patience_runs_out() {
         "training.adamw.learning_rate=1e-9",
     ];
     let said = train(&scene, "patience", &settings);
-    assert_eq!(rows(&scene, "patience", "valid").len(), 4);
+    assert_eq!(scene.metrics("patience", "valid").len(), 4);
     assert!(said.contains("no better validation"), "{said}");
     assert_eq!(scene.text("patience/best").trim(), "step-00000001");
 }
@@ -143,7 +165,7 @@ fn best_by_chooses_the_figure_that_decides() {
         let settings = ["training.validate_every=1", "training.keep_last=9"];
         train(&scene, by, &[&settings[..], &[&format!("training.best_by={by}")]].concat());
         let costs: Vec<f64> =
-            column(&rows(&scene, by, "valid"), column_name).iter().map(|value| sign * value).collect();
+            column(&scene.metrics(by, "valid"), column_name).iter().map(|value| sign * value).collect();
         let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
         let first = 1 + costs.iter().position(|&cost| cost == least).unwrap();
         assert_eq!(scene.text(format!("{by}/best")).trim(), format!("step-{first:08}"), "{by}: {costs:?}");

@@ -1,12 +1,11 @@
 //! Looking inside: `decode --trace`, `attention` and `decode --interactive` as a user has them.
 
 use std::io::Write;
-use std::process::Command;
 
 use seqloom::data::vocabulary::{BOS, PAD};
 use serde_json::{Value, json};
 
-use crate::support::run::{Finished, Scene, listened_to, words};
+use crate::support::run::{Finished, Scene, binary, listened_to, words};
 
 /// Sources of all kinds, of which some make the model unsure.
 fn sources(count: usize) -> String {
@@ -302,10 +301,8 @@ fn what_cannot_be_drawn_is_refused() {
 
 /// A session whose pipe counts as a terminal.
 fn session(scene: &Scene, more: &[&str], lines: &[u8]) -> Finished {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seqloom"));
     let arguments = [&["decode", "runs/copy", "--interactive"], more].concat();
-    command.args(arguments).current_dir(scene.path("")).env("SEQLOOM_TEST_TERMINAL", "1");
-    let mut child = listened_to(&mut command);
+    let mut child = listened_to(binary(&scene.path("")).args(arguments).env("SEQLOOM_TEST_TERMINAL", "1"));
     child.stdin.take().unwrap().write_all(lines).unwrap();
     Finished::of(child)
 }

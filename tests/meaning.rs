@@ -105,6 +105,7 @@ impl Bench {
             train: &self.train,
             valid: &self.train,
             target: &self.target,
+            machine: String::new(),
             faults: Faults::default(),
         };
         Trainer::new(parts, None).unwrap()

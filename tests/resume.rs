@@ -364,3 +364,34 @@ fn another_cadence_removes_none_of_the_newest_checkpoints() {
     let newest = ["step-00000020", "step-00000024", "step-00000030"].map(PathBuf::from);
     assert!(newest.iter().all(|step| there.contains(step)), "{there:?}");
 }
+
+#[test]
+fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
+    let scene = scene();
+    let resumed = |out: &str, more: &[&str]| {
+        let settings = more.iter().flat_map(|setting| ["--set", *setting]);
+        train(&scene, out, &["--resume"].into_iter().chain(settings).collect::<Vec<_>>()).succeeded().stderr
+    };
+    assert!(!resumed("run", &["training.steps=2"]).contains("note: "));
+    assert!(!resumed("run", &["training.steps=4"]).contains("note: "));
+    let said = resumed("run", &["training.steps=6", "runtime.threads=2"]);
+    let note = "note: the run was on the CPU (1 threads), f32; on the CPU (2 threads), f32 it goes on, but not to the \
+                last bit as it would have\n";
+    assert!(said.contains(note), "{said}");
+    let schedule = |table: &str| {
+        scene.write(
+            "copy.toml",
+            scene.text("copy.toml").replace("[training.inverse_sqrt]\nwarmup = 40", table),
+        );
+    };
+    schedule("[training.linear]\nwarmup = 1");
+    resumed("linear", &["training.steps=2"]);
+    let said = resumed("linear", &["training.steps=4"]);
+    assert!(said.contains("note: the learning rate falls towards `training.steps`"), "{said}");
+    scene.write("copy.toml", Scene::new(60, 12).text("copy.toml"));
+    schedule("[training.plateau]\nwarmup = 1");
+    resumed("plateau", &["training.steps=2"]);
+    assert!(!resumed("plateau", &["training.steps=4"]).contains("note: "));
+    let said = resumed("plateau", &["training.steps=6", "training.validate_every=3"]);
+    assert!(said.contains("note: the learning rate goes by the validations"), "{said}");
+}

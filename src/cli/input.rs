@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use super::output::Kept;
 use crate::data::DataConfig;
 use crate::data::pairs::{Format, Place, SourceRow, Sources, shorten};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 
 /// The most rows that go on together.
 pub const CHUNK: usize = 2048;
@@ -150,7 +150,17 @@ impl Input {
         let file = sources.place(0).file;
         std::thread::Builder::new()
             .name("input".to_owned())
-            .spawn(move || read_ahead(sources, Choice { wanted, number: 0, ours: 0 }, &to))
+            .spawn(move || {
+                let choice = Choice { wanted, number: 0, ours: 0 };
+                // Without its error a reader that breaks down would look like one that is at the end.
+                let read = || {
+                    read_ahead(sources, choice, &to);
+                    Ok(())
+                };
+                if let Err(error) = caught(read) {
+                    let _ = to.send(Err(error));
+                }
+            })
             .map_err(|error| Error::failure(format!("cannot start a thread: {error}")))?;
         // A redirected file is all there; a pipe or a terminal is not.
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
 use crate::error::{Error, Result, caught};
 use crate::training::report::talk;
@@ -106,6 +107,15 @@ fn print(text: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes what `--summary` asks for, to standard output for `-`.
+fn write_summary(path: &Path, summary: &Value) -> Result<()> {
+    let text = format!("{summary}\n");
+    if path == Path::new("-") {
+        return print(&text);
+    }
+    std::fs::write(path, text).map_err(|error| Error::file("write", path, &error))
 }
 
 /// A file on the command line: what it is, as the option that names it says, and where.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::input::{Input, InputRow, OnError, Wanted};
 use super::output::{Field, OutputFormat, Writer};
-use super::refuse_two_roles;
+use super::{refuse_two_roles, write_summary};
 use crate::data::DataConfig;
 use crate::data::pairs::{Format, SourceRow, Sources};
 use crate::data::vocabulary::EOS;
@@ -302,6 +302,6 @@ impl Tally {
             summary["mean_log_probability"] = json!(self.log_probability / self.pairs as f64);
             summary["perplexity"] = json!(self.perplexity());
         }
-        std::fs::write(path, format!("{summary}\n")).map_err(|error| Error::file("write", path, &error))
+        write_summary(path, &summary)
     }
 }

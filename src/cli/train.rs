@@ -11,7 +11,7 @@ use clap::Args;
 
 use self::checkpoints::Checkpoints;
 use self::initial::Initial;
-use self::said::{conclude, introduce, introduce_batches, introduce_data};
+use self::said::{conclude, introduce, introduce_batches, introduce_data, introduce_resumed};
 use self::saved::{Saved, claim};
 use super::average::{chosen, write_average};
 use crate::checkpoint::run::{Lock, RunDirectory};
@@ -109,7 +109,8 @@ fn train(
     beginning.initial.map_or(Ok(()), |initial| initial.load_into(&params, experiment))?;
     let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
     let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
-    let parts = parts(experiment, &model, &params, data)?;
+    let before = saved.as_ref().map(|(progress, _)| progress.machine.clone());
+    let parts = parts(experiment, runtime, &model, &params, data)?;
     let mut trainer = Trainer::new(parts, saved)?;
     run.create()?;
     let _lock = match beginning.lock {
@@ -121,9 +122,7 @@ fn train(
     introduce(&mut report, experiment, run, runtime, &params);
     introduce_data(&mut report, data);
     introduce_batches(&mut report, experiment, data, trainer.progress());
-    if trainer.progress().step > 0 {
-        report.say(&format!("going on from step {}", trainer.progress().step));
-    }
+    introduce_resumed(&mut report, trainer.progress(), before);
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
     let outcome = trainer.run(stop, &mut report, &mut checkpoints)?;
     let average = experiment.training.average > 0 && !matches!(outcome, Outcome::Stopped(_));
@@ -146,6 +145,7 @@ fn lock_anew(run: &RunDirectory) -> Result<Lock> {
 
 fn parts<'a>(
     experiment: &'a Experiment,
+    runtime: Runtime,
     model: &'a Transformer,
     params: &'a Params,
     data: &'a Splits,
@@ -160,6 +160,7 @@ fn parts<'a>(
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,
+        machine: runtime.machine(),
         faults: faults()?,
     })
 }

@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::dataset::Example;
 use super::sampler::Sampler;
 use super::vocabulary::UNK;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::runtime::seed_for;
 
 /// Batches that wait to be used.
@@ -76,7 +76,7 @@ impl Assembler {
 /// Hands out batches.
 #[derive(Debug)]
 pub struct Loader {
-    batches: Receiver<Loaded>,
+    batches: Receiver<Result<Loaded>>,
 }
 
 impl Loader {
@@ -86,14 +86,17 @@ impl Loader {
     /// The system has no thread to give.
     pub fn start(mut sampler: Sampler, assembler: Assembler) -> Result<Loader> {
         let (sender, batches) = sync_channel(AHEAD);
+        let mut next = move || {
+            let pass = sampler.epoch();
+            let rows = sampler.next_batch().to_vec();
+            let batch = assembler.batch(&rows, pass);
+            Ok(Loaded { batch, rows, pass, epoch: sampler.epoch(), position: sampler.position() })
+        };
         let make = move || {
             loop {
-                let pass = sampler.epoch();
-                let rows = sampler.next_batch().to_vec();
-                let batch = assembler.batch(&rows, pass);
-                let loaded =
-                    Loaded { batch, rows, pass, epoch: sampler.epoch(), position: sampler.position() };
-                if sender.send(loaded).is_err() {
+                let loaded = caught(&mut next);
+                let broken = loaded.is_err();
+                if sender.send(loaded).is_err() || broken {
                     return;
                 }
             }
@@ -106,9 +109,10 @@ impl Loader {
     /// The next batch.
     ///
     /// # Errors
-    /// The thread has ended before its time.
+    /// The thread has broken down.
     pub fn next_batch(&self) -> Result<Loaded> {
-        self.batches.recv().map_err(|_| Error::failure("the loader's thread has ended"))
+        let ended = |_| Err(Error::failure("the loader's thread has ended"));
+        self.batches.recv().unwrap_or_else(ended)
     }
 }
 
@@ -145,6 +149,15 @@ mod tests {
             assert!(one.batch.source.tokens.equal(&other.batch.source.tokens));
             assert!(one.batch.target_in.equal(&other.batch.target_in));
         }
+    }
+
+    #[test]
+    fn a_thread_that_breaks_down_says_why() {
+        let sampler = Sampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
+        // A set that lacks the rows that the sampler knows of.
+        let loader = Loader::start(sampler, Assembler::new(examples(0), 0.0, 3)).unwrap();
+        let error = loader.next_batch().unwrap_err();
+        assert!(error.message().contains("index out of bounds"), "{error}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub enum Mask<'a> {
     Open,
     /// Nothing that comes later.
     Causal,
-    /// No padding: zero where a key is real, minus infinity where it is padding, (B, 1, 1, S), of [`attention_kind`].
+    /// No padding: zero where a key is real, minus infinity where it is padding, (B, 1, 1, S), in what attention computes in.
     Padding(&'a Tensor),
 }
 

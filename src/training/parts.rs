@@ -31,6 +31,8 @@ pub struct Parts<'a> {
     pub valid: &'a Dataset,
     /// The target side's tokenizer, for the scores of validation.
     pub target: &'a Tokenizer,
+    /// What it runs on, for the books.
+    pub machine: String,
     /// Faults that tests inject.
     pub faults: Faults,
 }

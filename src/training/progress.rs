@@ -37,6 +37,9 @@ pub struct Progress {
     pub metrics_bytes: u64,
     /// Fingerprint of the training pairs.
     pub data: String,
+    /// What it ran on: on another machine the bits are others.
+    #[serde(default)]
+    pub machine: String,
 }
 
 /// A good validation.

@@ -225,7 +225,7 @@ impl<'a> Report<'a> {
         for (row, hypothesis) in decoded {
             let pair = &set.pairs[*row];
             let output = (self.detokenize)(&hypothesis.tokens);
-            let mark = if hypothesis.finished { "" } else { " [hit the length limit]" };
+            let mark = if hypothesis.finished { "" } else { " [cut off before <eos>]" };
             let _ = writeln!(text, "{} | {} | {output}{mark}", pair.source, pair.target);
         }
         let path = self.folder.join("samples").join(format!("step-{step:08}.txt"));

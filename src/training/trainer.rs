@@ -71,6 +71,7 @@ impl<'a> Trainer<'a> {
             }
             None => Progress { data, ..Progress::default() },
         };
+        progress.machine.clone_from(&parts.machine);
         let assembler = Assembler::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
         progress.tokens_per_batch = match (parts.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,

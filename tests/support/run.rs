@@ -1,6 +1,7 @@
 //! A tiny experiment in a folder of its own, and the binary run there as a user runs it.
 //!
-//! The task is to copy short words. Every run is on the CPU with one thread: the same seed gives the same bits.
+//! The task is to copy short words. Every run is on the CPU with one thread, and sees no GPU unless the scene says so: the
+//! same seed gives the same bits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,17 +45,23 @@ threads = 1
 /// A folder with an experiment, its data, and the runs that a test makes of it.
 pub struct Scene {
     folder: TempDir,
+    sees_gpus: bool,
 }
 
 impl Scene {
     /// `copy.toml`, `train.csv` and `valid.csv`, always the same; no word is in both sets.
     pub fn new(train: usize, valid: usize) -> Scene {
-        let scene = Scene { folder: tempfile::tempdir().unwrap() };
+        let scene = Scene { folder: tempfile::tempdir().unwrap(), sees_gpus: false };
         let words = words(train + valid);
         scene.write("copy.toml", EXPERIMENT);
         scene.write("train.csv", table(&words[..train]));
         scene.write("valid.csv", table(&words[train..]));
         scene
+    }
+
+    /// What runs in it sees the GPUs that there are.
+    pub fn with_gpus(self) -> Scene {
+        Scene { sees_gpus: true, ..self }
     }
 
     /// With the finished run `runs/copy`. It is trained once for all tests; each has its own copy to break.
@@ -101,6 +108,13 @@ impl Scene {
     /// A file's text.
     pub fn text(&self, name: impl AsRef<Path>) -> String {
         String::from_utf8(self.read(name)).unwrap()
+    }
+
+    /// The rows of a run's metrics.csv of one kind, by the names of the columns.
+    pub fn metrics(&self, run: &str, kind: &str) -> Vec<BTreeMap<String, String>> {
+        let text = self.text(format!("{run}/metrics.csv"));
+        let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().map(Result::unwrap);
+        rows.filter(|row: &BTreeMap<String, String>| row["kind"] == kind).collect()
     }
 
     /// All files under a folder, named from the scene's.
@@ -155,14 +169,27 @@ impl Scene {
 
     /// The binary, started in the folder.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
-        start(self.folder.path(), arguments)
+        match self.sees_gpus {
+            true => listened_to(binary(self.folder.path()).env_remove(GPUS).args(arguments)),
+            false => start(self.folder.path(), arguments),
+        }
     }
 }
 
 /// The binary, started in any folder.
 pub fn start(folder: &Path, arguments: &[&str]) -> Child {
-    listened_to(Command::new(env!("CARGO_BIN_EXE_seqloom")).args(arguments).current_dir(folder))
+    listened_to(binary(folder).args(arguments))
 }
+
+/// The binary in a folder, where it sees no GPU.
+pub fn binary(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seqloom"));
+    command.current_dir(folder).env(GPUS, "");
+    command
+}
+
+/// Which GPUs a process sees.
+const GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 /// Starts a command, with pipes for all that it reads and says.
 pub fn listened_to(command: &mut Command) -> Child {

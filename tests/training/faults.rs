@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::support::run::{Finished, Scene, listened_to, wait_until};
+use crate::support::run::{Finished, Scene, binary, listened_to, wait_until};
 
 /// Trains with a variable of the environment that brings a fault about.
 fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Finished {
@@ -18,19 +18,12 @@ fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Fi
     ];
     let mut arguments = vec!["train", "copy.toml", "--resume", "--out", out];
     few.iter().chain(settings).for_each(|setting| arguments.extend(["--set", *setting]));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seqloom"));
-    Finished::of(listened_to(command.args(arguments).env(fault.0, fault.1).current_dir(scene.path(""))))
+    Finished::of(listened_to(binary(&scene.path("")).args(arguments).env(fault.0, fault.1)))
 }
 
 const NAN: &str = "SEQLOOM_TEST_NAN_AT";
 const MEMORY: &str = "SEQLOOM_TEST_MEMORY_FOR";
 const NONE: (&str, &str) = ("SEQLOOM_TEST_NOTHING", "");
-
-fn rows(scene: &Scene, run: &str, kind: &str) -> Vec<BTreeMap<String, String>> {
-    let text = scene.text(format!("{run}/metrics.csv"));
-    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().map(Result::unwrap);
-    rows.filter(|row: &BTreeMap<String, String>| row["kind"] == kind).collect()
-}
 
 fn numbers(rows: &[BTreeMap<String, String>], name: &str) -> Vec<f64> {
     rows.iter().map(|row| row[name].parse().unwrap()).collect()
@@ -52,8 +45,8 @@ fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
         let number: usize = fields[0].strip_prefix("train.csv:").unwrap().parse().unwrap();
         assert_eq!(known.lines().nth(number - 1), Some(format!("{},{}", fields[1], fields[2]).as_str()));
     }
-    assert_eq!(numbers(&rows(&scene, "run", "train"), "skipped"), [0.0, 1.0, 1.0, 0.0]);
-    assert!(rows(&scene, "run", "train").iter().all(|row| row["loss"].parse::<f64>().unwrap().is_finite()));
+    assert_eq!(numbers(&scene.metrics("run", "train"), "skipped"), [0.0, 1.0, 1.0, 0.0]);
+    assert!(scene.metrics("run", "train").iter().all(|row| row["loss"].parse::<f64>().unwrap().is_finite()));
 }
 
 #[test]
@@ -68,9 +61,9 @@ fn training_with_skipped_updates_comes_to_the_same_quality() {
         "training.decode_rows=40",
     ];
     train(&scene, "run", (NAN, "40,41,300,650"), &settings).succeeded();
-    let valid = rows(&scene, "run", "valid");
+    let valid = scene.metrics("run", "valid");
     assert!(numbers(&valid, "exact_match")[0] > 0.95, "{valid:?}");
-    assert_eq!(numbers(&rows(&scene, "run", "train"), "skipped"), [4.0]);
+    assert_eq!(numbers(&scene.metrics("run", "train"), "skipped"), [4.0]);
 }
 
 #[test]
@@ -104,7 +97,7 @@ fn a_batch_without_memory_is_cut_and_computes_the_same() {
     // A batch has up to 128 positions of both sides.
     let said = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
     assert!(!said.contains("left out"), "{said}");
-    let [whole, cut] = ["whole", "cut"].map(|run| rows(&scene, run, "train"));
+    let [whole, cut] = ["whole", "cut"].map(|run| scene.metrics(run, "train"));
     for name in ["loss", "gradient_norm"] {
         for (whole, cut) in numbers(&whole, name).iter().zip(numbers(&cut, name)) {
             assert!((whole / cut - 1.0).abs() < 1e-4, "{name}: {whole} and {cut}");
@@ -186,7 +179,7 @@ fn a_validation_without_finite_scores_has_no_figures_and_the_rule_for_skipped_up
     assert!(stopped.stderr.contains(validated), "{}", stopped.stderr);
     let last = "was not in 10 updates in a row, up to step 11\n";
     assert!(stopped.code == Some(1) && stopped.stderr.contains(last), "{}", stopped.stderr);
-    let valid = rows(&scene, "run", "valid");
+    let valid = scene.metrics("run", "valid");
     assert_eq!(valid.len(), 10);
     assert!(valid.iter().all(|row| row["nll"].is_empty() && row["exact_match"].is_empty()), "{valid:?}");
     assert!(!scene.path("run/best").exists());
@@ -211,7 +204,7 @@ fn a_validation_without_memory_is_cut_and_a_row_without_is_left_out_and_named() 
     let scene = Scene::new(60, 12);
     train(&scene, "whole", NONE, &[]).succeeded();
     train(&scene, "cut", (MEMORY, "40"), &[]).succeeded();
-    let [whole, cut] = ["whole", "cut"].map(|run| rows(&scene, run, "valid"));
+    let [whole, cut] = ["whole", "cut"].map(|run| scene.metrics(run, "valid"));
     for (whole, cut) in numbers(&whole, "nll").iter().zip(numbers(&cut, "nll")) {
         assert!((whole / cut - 1.0).abs() < 1e-4, "{whole} and {cut}");
     }
@@ -224,5 +217,5 @@ fn a_validation_without_memory_is_cut_and_a_row_without_is_left_out_and_named() 
     // The figures are those of the rest.
     let whole = train(&scene, "rest", (MEMORY, "70"), &["training.decode_rows=12"]).succeeded();
     assert!(!whole.stderr.contains("panicked"));
-    assert_eq!(rows(&scene, "run", "valid"), rows(&scene, "rest", "valid"));
+    assert_eq!(scene.metrics("run", "valid"), scene.metrics("rest", "valid"));
 }

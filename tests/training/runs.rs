@@ -38,11 +38,7 @@ fn weights(scene: &Scene, run: &str, step: u64) -> BTreeMap<String, Tensor> {
 
 /// One column of a run's training rows.
 fn column(scene: &Scene, run: &str, name: &str) -> Vec<String> {
-    let text = scene.text(format!("{run}/metrics.csv"));
-    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().map(Result::unwrap);
-    rows.filter(|row: &BTreeMap<String, String>| row["kind"] == "train")
-        .map(|row| row[name].clone())
-        .collect()
+    scene.metrics(run, "train").iter().map(|row| row[name].clone()).collect()
 }
 
 #[test]

@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::rows::{Asked, Row};
 use crate::cli::input::Input;
+use crate::cli::write_summary;
 use crate::data::pairs::SourceRow;
 use crate::data::vocabulary::{UNK, comparable};
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::edit::{ErrorRate, Scores};
 use crate::training::report::talk;
 
@@ -160,7 +161,7 @@ impl Tally {
             summary["exact_match"] = json!(self.scores.exact_match());
             summary["symbol_error_rate"] = json!(self.scores.symbol_error_rate());
         }
-        std::fs::write(path, format!("{summary}\n")).map_err(|error| Error::file("write", path, &error))
+        write_summary(path, &summary)
     }
 }
 

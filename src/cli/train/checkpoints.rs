@@ -11,7 +11,7 @@ use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, Named};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 use crate::model::params::Params;
 use crate::training::parts::{Snapshot, Store};
 use crate::training::progress::Progress;
@@ -53,7 +53,7 @@ impl Store for Checkpoints<'_> {
         let header = ModelHeader::new(self.config.clone(), self.tokenizers.clone(), step);
         let (run, training) = (self.run.clone(), self.training.clone());
         let thread = std::thread::Builder::new().name("checkpoint".to_owned());
-        let writing = thread.spawn(move || write(&run, &training, &header, &snapshot));
+        let writing = thread.spawn(move || caught(|| write(&run, &training, &header, &snapshot)));
         let failed =
             |error| Error::failure(format!("cannot start the thread that writes checkpoints: {error}"));
         self.writing = Some(writing.map_err(failed)?);
@@ -63,7 +63,7 @@ impl Store for Checkpoints<'_> {
     fn settle(&mut self, wait: bool) -> Result<()> {
         match self.writing.take_if(|writing| wait || writing.is_finished()) {
             Some(writing) => {
-                writing.join().map_err(|_| Error::failure("a checkpoint could not be written"))?
+                writing.join().unwrap_or_else(|_| Err(Error::failure("a checkpoint could not be written")))
             }
             None => Ok(()),
         }

@@ -24,9 +24,21 @@ pub fn introduce(
     let (numbers, moving) = (count(true), count(false));
     let frozen =
         if moving < numbers { format!(", {} of them frozen", numbers - moving) } else { String::new() };
-    let (name, place, precision) = (&experiment.name, run.path().display(), runtime.precision());
-    let device = runtime.place();
-    report.say(&format!("{name}: {numbers} parameters{frozen} on {device}, {precision}, into {place}"));
+    let (name, place, machine) = (&experiment.name, run.path().display(), runtime.machine());
+    report.say(&format!("{name}: {numbers} parameters{frozen} on {machine}, into {place}"));
+}
+
+/// Where a run goes on from, and what is not as it was; `before` is the machine that it ran on.
+pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: Option<String>) {
+    if progress.step > 0 {
+        report.say(&format!("going on from step {}", progress.step));
+    }
+    let now = &progress.machine;
+    if let Some(before) = before.filter(|before| !before.is_empty() && before != now) {
+        report.say(&format!(
+            "note: the run was on {before}; on {now} it goes on, but not to the last bit as it would have"
+        ));
+    }
 }
 
 /// The pairs, what was left out of them, and how they are cut.

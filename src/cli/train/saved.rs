@@ -11,10 +11,12 @@ use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
+use crate::training::TrainingConfig;
 use crate::training::progress::Progress;
 use crate::training::report::talk;
 
-/// Keys that may change between a run and its resumption: they decide when it ends and what it shows, not what it learns.
+/// Keys that may change between a run and its resumption: they decide when it ends and what it shows. What it learns they
+/// change only where [`notes`] says so.
 const CHANGEABLE: [&str; 14] = [
     "training.steps",
     "training.epochs",
@@ -116,20 +118,28 @@ pub fn claim(
         return Err(Error::input(format!("{place} holds this run already"))
             .hint("--resume goes on with it, --out DIR starts another one beside it"));
     }
-    if let Some(key) = differing.iter().find(|key| key.starts_with("runtime.")) {
-        talk(&format!(
-            "note: with another `{key}` the run goes on, but not to the last bit as it would have"
-        ));
-    }
-    let schedule = &experiment.training;
-    if differing.iter().any(|key| key == "training.steps")
-        && (schedule.linear.is_some() || schedule.cosine.is_some())
-    {
-        talk(
-            "note: the learning rate falls towards `training.steps`, so with another number it goes on differently",
-        );
-    }
+    notes(&experiment.training, &differing).for_each(talk);
     Ok((lock, Some(Saved::read(run, step)?)))
+}
+
+/// What changed keys change in what is learned.
+fn notes<'a>(config: &TrainingConfig, differing: &'a [String]) -> impl Iterator<Item = &'static str> + 'a {
+    let falls = config.linear.is_some() || config.cosine.is_some();
+    let notes = [
+        (
+            falls,
+            &["training.steps"][..],
+            "note: the learning rate falls towards `training.steps`, so with another number it goes on differently",
+        ),
+        (
+            config.plateau.is_some(),
+            &["training.validate_every", "training.decode_rows", "decoding."],
+            "note: the learning rate goes by the validations, so with other ones it may go on differently",
+        ),
+    ];
+    let concerned =
+        move |keys: &[&str]| differing.iter().any(|key| keys.iter().any(|of| key.starts_with(of)));
+    notes.into_iter().filter(move |(holds, keys, _)| *holds && concerned(keys)).map(|(.., note)| note)
 }
 
 /// Paths of the keys that two configs do not agree on.

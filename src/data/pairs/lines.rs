@@ -156,7 +156,7 @@ pub(super) fn bad_row(message: &str, row: &str, place: &Place) -> Error {
     Error::input(format!("{message}\n  {}", shorten(row))).at(place)
 }
 
-/// A row as a message shows it: on one line, cut to [`SHOWN`] characters, without anything that moves a cursor.
+/// A row as a message shows it: on one line, cut to `SHOWN` characters, without anything that moves a cursor.
 pub fn shorten(row: &str) -> Cow<'_, str> {
     let cut = row.char_indices().nth(SHOWN).map(|(end, _)| end);
     let shown = &row[..cut.unwrap_or(row.len())];
