@@ -80,6 +80,9 @@ pub fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
     });
 }
 
+/// The most rows of a batch: a GPU's attention kernels take no more.
+const MOST_ROWS: usize = 65_535;
+
 /// Cuts rows, in their order, into batches of at most `budget` positions on either side, padding counted in; the first
 /// one of at most `first`. A row that is longer than that is a batch of its own.
 pub fn batches_within(
@@ -94,7 +97,7 @@ pub fn batches_within(
         let length = lengths[row].0.max(lengths[row].1);
         let budget = if batches.len() <= 1 { first } else { budget };
         match batches.last_mut() {
-            Some(batch) if longest.max(length) * (batch.len() + 1) <= budget => {
+            Some(batch) if batch.len() < MOST_ROWS && longest.max(length) * (batch.len() + 1) <= budget => {
                 longest = longest.max(length);
                 batch.push(row);
             }
@@ -122,6 +125,14 @@ mod tests {
             batches.push(sampler.next_batch().to_vec());
         }
         batches
+    }
+
+    #[test]
+    fn the_shortest_rows_do_not_make_batches_without_end() {
+        let count = MOST_ROWS + 5;
+        let rows: Vec<usize> = (0..count).collect();
+        let batches = batches_within(&rows, &vec![(1, 1); count], 1 << 20, 1 << 20);
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [MOST_ROWS, 5]);
     }
 
     #[test]
