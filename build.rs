@@ -70,7 +70,7 @@ fn compile_shim(root: &Path) {
             .compile(name);
     };
     // Decoding is fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
-    compile(&["attend", "pack", "product"], "fast", "seqloom_shim_decoding");
+    compile(&["attend", "log_softmax", "pack", "product"], "fast", "seqloom_shim_decoding");
     compile(
         &["activations", "cast", "dropout", "loss", "optimizer", "softmax", "system"],
         "off",

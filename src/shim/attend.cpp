@@ -17,8 +17,22 @@ namespace {
 // Floats that go together; the same sums in the same order on every instruction set that has fused multiply-adds.
 constexpr int64_t LANES = 16;
 typedef float Floats __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef float Eight __attribute__((vector_size(32)));
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float Four __attribute__((vector_size(16)));
+
+// The same in two halves, where registers have eight floats: GCC takes wider vectors apart float by float.
+struct Halves {
+  Eight low, high;
+};
+
+INLINE Halves operator+(const Halves& a, const Halves& b) { return {a.low + b.low, a.high + b.high}; }
+INLINE Halves operator*(const Halves& a, const Halves& b) { return {a.low * b.low, a.high * b.high}; }
+INLINE Halves operator*(float a, const Halves& b) { return {a * b.low, a * b.high}; }
+INLINE void operator+=(Halves& a, const Halves& b) { a = a + b; }
+INLINE Halves larger(const Halves& a, const Halves& b) {
+  return {a.low > b.low ? a.low : b.low, a.high > b.high ? a.high : b.high};
+}
+INLINE Floats larger(const Floats& a, const Floats& b) { return a > b ? a : b; }
 // Vectors of a head that stay in registers.
 constexpr int64_t TOGETHER = 4;
 
@@ -45,24 +59,31 @@ struct Shape {
   int64_t heads, head_width;
 };
 
-INLINE const Floats& at(const float* x) { return *reinterpret_cast<const Floats*>(x); }
+template <typename Vector>
+INLINE const Vector& at(const float* x) {
+  return *reinterpret_cast<const Vector*>(x);
+}
 
-INLINE float sum(const Floats& x) {
-  const Eight eight = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
-                      __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
-  const Four four =
-      __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+INLINE Eight folded(const Halves& x) { return x.low + x.high; }
+INLINE Eight folded(const Floats& x) {
+  return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+INLINE Four folded(const Eight& x) {
+  return __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
+}
+
+template <typename Vector>
+INLINE float sum(const Vector& x) {
+  const Four four = folded(folded(x));
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 // The sums of four vectors; each is that of `sum`, to the last bit.
-INLINE Four sums(const Floats (&x)[4]) {
+template <typename Vector>
+INLINE Four sums(const Vector (&x)[4]) {
   Four four[4];
-  for (int n = 0; n < 4; ++n) {
-    const Eight eight = __builtin_shufflevector(x[n], x[n], 0, 1, 2, 3, 4, 5, 6, 7) +
-                        __builtin_shufflevector(x[n], x[n], 8, 9, 10, 11, 12, 13, 14, 15);
-    four[n] = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
-  }
+  for (int n = 0; n < 4; ++n) four[n] = folded(folded(x[n]));
   const Four one = __builtin_shufflevector(four[0], four[1], 0, 1, 4, 5) +
                    __builtin_shufflevector(four[0], four[1], 2, 3, 6, 7);
   const Four other = __builtin_shufflevector(four[2], four[3], 0, 1, 4, 5) +
@@ -70,29 +91,31 @@ INLINE Four sums(const Floats (&x)[4]) {
   return __builtin_shufflevector(one, other, 0, 2, 4, 6) + __builtin_shufflevector(one, other, 1, 3, 5, 7);
 }
 
+template <typename Vector>
 INLINE float dot(const float* a, const float* b, int64_t count) {
-  Floats sums = {};
+  Vector sums = {};
   int64_t i = 0;
-  for (; i + LANES <= count; i += LANES) sums += at(a + i) * at(b + i);
+  for (; i + LANES <= count; i += LANES) sums += at<Vector>(a + i) * at<Vector>(b + i);
   float total = sum(sums);
   for (; i < count; ++i) total += a[i] * b[i];
   return total;
 }
 
 // How alike the query is to the key of each slot.
+template <typename Vector>
 INLINE void likeness(const float* query, const float* keys, const Slots& slots, int64_t count, float* out) {
   int64_t n = 0;
   for (; n + 4 <= slots.length && count % LANES == 0; n += 4) {
     const float* key[4] = {keys + slots(n), keys + slots(n + 1), keys + slots(n + 2), keys + slots(n + 3)};
-    Floats parts[4] = {};
+    Vector parts[4] = {};
     for (int64_t i = 0; i < count; i += LANES) {
-      const Floats& part = at(query + i);
-      for (int m = 0; m < 4; ++m) parts[m] += part * at(key[m] + i);
+      const Vector& part = at<Vector>(query + i);
+      for (int m = 0; m < 4; ++m) parts[m] += part * at<Vector>(key[m] + i);
     }
     const Four four = sums(parts);
     for (int m = 0; m < 4; ++m) out[n + m] = four[m];
   }
-  for (; n < slots.length; ++n) out[n] = dot(query, keys + slots(n), count);
+  for (; n < slots.length; ++n) out[n] = dot<Vector>(query, keys + slots(n), count);
 }
 
 // Asks for one head of what a row looks at: rows lie apart, and the processor guesses no list.
@@ -105,22 +128,23 @@ INLINE void ask_ahead(const float* numbers, const Slots& slots, int64_t count) {
 }
 
 // The sum of `weights[n]` times the values of slot n, for VECTORS vectors of a head.
-template <int VECTORS>
+template <typename Vector, int VECTORS>
 INLINE void weighted(const float* weights, const float* values, const Slots& slots, float* out) {
-  Floats sums[VECTORS] = {};
+  Vector sums[VECTORS] = {};
   for (int64_t n = 0; n < slots.length; ++n) {
     const float* value = values + slots(n);
-    for (int v = 0; v < VECTORS; ++v) sums[v] += weights[n] * at(value + v * LANES);
+    for (int v = 0; v < VECTORS; ++v) sums[v] += weights[n] * at<Vector>(value + v * LANES);
   }
-  for (int v = 0; v < VECTORS; ++v) *reinterpret_cast<Floats*>(out + v * LANES) = sums[v];
+  for (int v = 0; v < VECTORS; ++v) *reinterpret_cast<Vector*>(out + v * LANES) = sums[v];
 }
 
+template <typename Vector>
 INLINE void weighted(const float* weights, const float* values, const Slots& slots, int64_t count, float* out) {
   int64_t i = 0;
   for (; i + TOGETHER * LANES <= count; i += TOGETHER * LANES) {
-    weighted<TOGETHER>(weights, values + i, slots, out + i);
+    weighted<Vector, TOGETHER>(weights, values + i, slots, out + i);
   }
-  for (; i + LANES <= count; i += LANES) weighted<1>(weights, values + i, slots, out + i);
+  for (; i + LANES <= count; i += LANES) weighted<Vector, 1>(weights, values + i, slots, out + i);
   for (; i < count; ++i) {
     out[i] = 0.0f;
     for (int64_t n = 0; n < slots.length; ++n) out[i] += weights[n] * values[slots(n) + i];
@@ -130,49 +154,52 @@ INLINE void weighted(const float* weights, const float* values, const Slots& slo
 INLINE int64_t whole_vectors(int64_t length) { return (length + LANES - 1) / LANES * LANES; }
 
 // The softmax of `scale` times the weights. There is room for whole vectors: what fills them up weighs nothing.
+template <typename Vector>
 INLINE void softmax(float* weights, int64_t length, float scale) {
   const int64_t room = whole_vectors(length);
   std::fill(weights + length, weights + room, -std::numeric_limits<float>::infinity());
-  Floats most = scale * at(weights);
+  Vector most = scale * at<Vector>(weights);
   for (int64_t i = 0; i < room; i += LANES) {
-    const Floats scaled = scale * at(weights + i);
-    *reinterpret_cast<Floats*>(weights + i) = scaled;
-    most = most > scaled ? most : scaled;
+    const Vector scaled = scale * at<Vector>(weights + i);
+    *reinterpret_cast<Vector*>(weights + i) = scaled;
+    most = larger(most, scaled);
   }
-  float largest = most[0];
-  for (int64_t lane = 1; lane < LANES; ++lane) largest = largest > most[lane] ? largest : most[lane];
-  Floats parts = {};
+  float all[LANES];
+  *reinterpret_cast<Vector*>(all) = most;
+  const float largest = *std::max_element(all, all + LANES);
+  Vector parts = {};
   for (int64_t i = 0; i < room; i += LANES) {
     for (int64_t lane = 0; lane < LANES; ++lane) weights[i + lane] = seqloom::exponential(weights[i + lane] - largest);
-    parts += at(weights + i);
+    parts += at<Vector>(weights + i);
   }
   const float share = 1.0f / sum(parts);
-  for (int64_t i = 0; i < room; i += LANES) *reinterpret_cast<Floats*>(weights + i) = share * at(weights + i);
+  for (int64_t i = 0; i < room; i += LANES) *reinterpret_cast<Vector*>(weights + i) = share * at<Vector>(weights + i);
 }
 
+template <typename Vector>
 INLINE void attend_row(const Row& row, const float* keys, const float* values, Shape shape, float* weights) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_width));
   for (int64_t head = 0; head < shape.heads; ++head) {
     const int64_t begin = head * shape.head_width;
     ask_ahead(keys + begin, row.next, shape.head_width);
-    likeness(row.query + begin, keys + begin, row.slots, shape.head_width, weights);
+    likeness<Vector>(row.query + begin, keys + begin, row.slots, shape.head_width, weights);
     ask_ahead(values + begin, row.next, shape.head_width);
-    softmax(weights, row.slots.length, scale);
-    weighted(weights, values + begin, row.slots, shape.head_width, row.out + begin);
+    softmax<Vector>(weights, row.slots.length, scale);
+    weighted<Vector>(weights, values + begin, row.slots, shape.head_width, row.out + begin);
     if (row.seen) {
       for (int64_t n = 0; n < row.slots.length; ++n) row.seen[n] += weights[n];
     }
   }
 }
 
-#define ATTEND(name, attributes)                                                                               \
+#define ATTEND(name, attributes, vector)                                                                       \
   attributes void name(const Row& row, const float* keys, const float* values, Shape shape, float* weights) {  \
-    attend_row(row, keys, values, shape, weights);                                                             \
+    attend_row<vector>(row, keys, values, shape, weights);                                                     \
   }
-ATTEND(attend_anywhere, )
+ATTEND(attend_anywhere, , Floats)
 #ifdef SEQLOOM_X86
-ATTEND(attend_512, __attribute__((target("avx512f,avx512bw,fma"))))
-ATTEND(attend_256, __attribute__((target("avx2,fma"))))
+ATTEND(attend_512, __attribute__((target("avx512f,avx512bw,fma"))), Floats)
+ATTEND(attend_256, __attribute__((target("avx2,fma"))), Halves)
 #endif
 
 // The one for this machine.

@@ -51,6 +51,18 @@ __attribute__((target("avx512f,avx512bw"))) void to_bytes_512(const float* x, in
   }
   to_bytes_anywhere(x + k, count - k, scale, out + k);
 }
+
+__attribute__((target("avx2"))) void to_bytes_256(const float* x, int64_t count, float scale, uint8_t* out) {
+  const __m256 scales = _mm256_set1_ps(scale);
+  const __m256i middle = _mm256_set1_epi32(MIDDLE);
+  int64_t k = 0;
+  for (; k + 8 <= count; k += 8) {
+    const __m256i whole = _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + k), scales)), middle);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + k), _mm_packus_epi16(words, words));
+  }
+  to_bytes_anywhere(x + k, count - k, scale, out + k);
+}
 #endif
 
 }  // namespace
@@ -63,14 +75,13 @@ float seqloom::quantised(const float* x, int64_t count, uint8_t* out) {
     return unit;
   }
 #ifdef SEQLOOM_X86
-  static const bool wide = widest() == 16;
-  if (wide) {
-    to_bytes_512(x, count, scale, out);
-    return unit;
-  }
-#endif
+  static const auto to_bytes = widest() == 16 ? to_bytes_512 : widest() == 8 ? to_bytes_256 : to_bytes_anywhere;
+  to_bytes(x, count, scale, out);
+  return unit;
+#else
   to_bytes_anywhere(x, count, scale, out);
   return unit;
+#endif
 }
 
 namespace {
@@ -104,7 +115,12 @@ std::unique_ptr<Packed> pack(const at::Tensor& weight, const at::Tensor* bias, i
   TORCH_CHECK(lanes == 0 || lanes == 4 || lanes == 8 || lanes == 16, "no vectors of ", lanes, " floats");
   auto packed = std::make_unique<Packed>();
   packed->kind = kind;
-  packed->lanes = lanes > 0 ? std::min(lanes, seqloom::widest()) : seqloom::widest();
+  packed->lanes = seqloom::widest();
+#ifdef SEQLOOM_X86
+  // Without these instructions products of bytes are fastest by AVX2.
+  if (kind == INT8 && !__builtin_cpu_supports("avx512vnni")) packed->lanes = std::min(packed->lanes, 8);
+#endif
+  if (lanes > 0) packed->lanes = std::min(packed->lanes, lanes);
   packed->outputs = weight.size(0);
   packed->inputs = weight.size(1);
   const int64_t room = packed->panels() * packed->panel(), size = kind == F32 ? 4 : kind == BF16 ? 2 : 1;

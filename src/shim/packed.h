@@ -17,9 +17,10 @@ constexpr int64_t QUAD = 4;
 // Inputs are 0 to 255 to that instruction; this much is taken away from the sums again.
 constexpr int32_t MIDDLE = 128;
 
-// Vectors of a panel. Of 32 registers 24 hold sums, six rows by four vectors, which want fewer loads for each product than
-// fourteen rows by two.
+// Vectors of a panel, and rows that it meets at once. Of 32 registers 24 hold sums, six rows by four vectors, which want fewer
+// loads for each product than fourteen rows by two; of 16 registers ten do, for with twelve GCC keeps two of them in memory.
 constexpr int vectors(int lanes) { return lanes == 16 ? 4 : 2; }
+constexpr int most_rows(int lanes) { return lanes == 16 ? 6 : 5; }
 
 struct Packed {
   int kind, lanes;
@@ -32,6 +33,8 @@ struct Packed {
 
   int64_t panel() const { return vectors(lanes) * lanes; }
   int64_t panels() const { return (outputs + panel() - 1) / panel(); }
+  // Whether inputs keep their sign, for products by AVX2.
+  bool centred() const { return kind == INT8 && lanes == 8; }
   // Inputs that take part: of int8 whole quads.
   int64_t depth() const { return kind == INT8 ? (inputs + QUAD - 1) / QUAD * QUAD : inputs; }
 };

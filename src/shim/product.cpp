@@ -12,18 +12,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace {
 
 using seqloom::F32, seqloom::INT8, seqloom::MIDDLE;
-using seqloom::Packed, seqloom::QUAD, seqloom::vectors;
+using seqloom::most_rows, seqloom::Packed, seqloom::QUAD, seqloom::vectors;
 
 // Rows that go through all panels together, so that they stay in the cache.
 constexpr int64_t ROWS_TOGETHER = 252;
 // How far ahead weights are asked for, in bytes: the processor's own guesses end at each page of 4 KiB.
 constexpr int64_t AHEAD = 2048;
-// As many rows as there are registers for.
-constexpr int MOST_ROWS = 6;
 
 template <int LANES>
 struct Of {
@@ -87,7 +86,7 @@ INLINE void tile_of(int rows, const float* x, int64_t inputs, const Weight* w, f
     case 3: return tile<LANES, 3>(x, inputs, w, out);
     case 4: return tile<LANES, 4>(x, inputs, w, out);
     case 5: return tile<LANES, 5>(x, inputs, w, out);
-    case 6: return tile<LANES, 6>(x, inputs, w, out);
+    case 6: return tile<LANES, most_rows(LANES)>(x, inputs, w, out);
   }
 }
 
@@ -129,6 +128,53 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) void quads_512(int rows, 
     case 6: return quad_tile<6>(x, depth, w, out);
   }
 }
+
+// With what AVX2 has, rows with half of a panel: eight outputs, in two vectors that hold two sums of each. Weights become 16
+// bits wide on their way, as x is already, and keep their signs.
+struct Sums {
+  __m256i one, other;
+};
+
+INLINE __attribute__((target("avx2"))) void add_quad(const int16_t* x, __m256i one, __m256i other, Sums& sums) {
+  int64_t four;
+  std::memcpy(&four, x, sizeof four);
+  const __m256i value = _mm256_set1_epi64x(four);
+  sums.one = _mm256_add_epi32(sums.one, _mm256_madd_epi16(value, one));
+  sums.other = _mm256_add_epi32(sums.other, _mm256_madd_epi16(value, other));
+  // Row after row: GCC would multiply all of them first, and then have no registers left for the sums.
+  asm volatile("" : "+x"(sums.one), "+x"(sums.other));
+}
+
+INLINE __attribute__((target("avx2"))) void store_sums(const Sums& sums, int32_t* out) {
+  const __m256i added = _mm256_hadd_epi32(sums.one, sums.other);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permute4x64_epi64(added, _MM_SHUFFLE(3, 1, 2, 0)));
+}
+
+template <size_t... ROW>
+INLINE __attribute__((target("avx2"))) void quad_tile_256(std::index_sequence<ROW...>, const int16_t* x, int64_t depth,
+                                                          const int8_t* w, int32_t* out) {
+  constexpr int BYTES = 32 * vectors(8);
+  Sums sums[sizeof...(ROW)] = {};
+  for (int64_t k = 0; k < depth; k += QUAD, w += BYTES) {
+    const auto* at = reinterpret_cast<const __m128i*>(w);
+    const __m256i one = _mm256_cvtepi8_epi16(_mm_loadu_si128(at)), other = _mm256_cvtepi8_epi16(_mm_loadu_si128(at + 1));
+    ask_ahead<BYTES>(w);
+    (add_quad(x + ROW * depth + k, one, other, sums[ROW]), ...);
+  }
+  (store_sums(sums[ROW], out + 8 * vectors(8) * ROW), ...);
+}
+
+__attribute__((target("avx2"))) void quads_256(int rows, const int16_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+  for (int half = 0; half < 2; ++half, w += 32, out += 8) {
+    switch (rows) {
+      case 1: quad_tile_256(std::make_index_sequence<1>(), x, depth, w, out); break;
+      case 2: quad_tile_256(std::make_index_sequence<2>(), x, depth, w, out); break;
+      case 3: quad_tile_256(std::make_index_sequence<3>(), x, depth, w, out); break;
+      case 4: quad_tile_256(std::make_index_sequence<4>(), x, depth, w, out); break;
+      case 5: quad_tile_256(std::make_index_sequence<5>(), x, depth, w, out); break;
+    }
+  }
+}
 #endif
 
 // The same sums on any machine.
@@ -151,6 +197,7 @@ struct Rows {
   const Packed& packed;
   const float* x;
   const uint8_t* quantised;
+  const int16_t* centred;
   const float* units;
   const float* residual;
   bool relu;
@@ -176,12 +223,13 @@ INLINE void finish(const Rows& rows, int64_t first, int count, int64_t panel, co
   }
 }
 
-// Rows `first` to `last` with panels `begin` to `end`; `multiply(first, count, panel, sums)` makes the sums of a tile.
-template <typename Multiply>
+// Rows `first` to `last` with panels `begin` to `end`; `multiply(first, count, panel, sums)` makes the sums of a tile, which
+// has MOST rows at most.
+template <int MOST, typename Multiply>
 INLINE void tiles(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end, float* sums,
                   Multiply multiply) {
   for (int64_t from = first; from < last; from += ROWS_TOGETHER) {
-    const int64_t to = std::min(from + ROWS_TOGETHER, last), blocks = (to - from + MOST_ROWS - 1) / MOST_ROWS;
+    const int64_t to = std::min(from + ROWS_TOGETHER, last), blocks = (to - from + MOST - 1) / MOST;
     for (int64_t panel = begin; panel < end; ++panel) {
       int64_t row = from;
       for (int64_t left = blocks; left > 0; --left) {
@@ -198,11 +246,12 @@ template <int LANES, typename Weight>
 INLINE void floats(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
   const int64_t inputs = rows.packed.inputs, panel_size = inputs * step(LANES, static_cast<const Weight*>(nullptr));
   const auto* weights = reinterpret_cast<const Weight*>(rows.packed.weights.const_data_ptr<uint8_t>());
-  float sums[MOST_ROWS * vectors(LANES) * LANES];
-  tiles(rows, first, last, begin, end, sums,
-        [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
-          tile_of<LANES>(count, rows.x + row * inputs, inputs, weights + panel * panel_size, out);
-        });
+  constexpr int MOST = most_rows(LANES);
+  float sums[MOST * vectors(LANES) * LANES];
+  tiles<MOST>(rows, first, last, begin, end, sums,
+              [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
+                tile_of<LANES>(count, rows.x + row * inputs, inputs, weights + panel * panel_size, out);
+              });
 }
 
 #define FLOATS(name, attributes, lanes)                                                                      \
@@ -219,48 +268,57 @@ FLOATS(floats_256, __attribute__((target("avx2,fma"))), 8)
 #endif
 FLOATS(floats_anywhere, , 4)
 
-template <typename Quads>
-INLINE void bytes(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end, Quads quads) {
+// CENTRED are sums of the numbers themselves, and not of what stands `MIDDLE` above them.
+template <int MOST, bool CENTRED, typename Input, typename Quads>
+INLINE void bytes(const Rows& rows, const Input* x, int64_t first, int64_t last, int64_t begin, int64_t end, Quads quads) {
   const Packed& packed = rows.packed;
   const int64_t depth = packed.depth(), width = packed.panel();
   const auto* weights = reinterpret_cast<const int8_t*>(packed.weights.const_data_ptr<uint8_t>());
-  constexpr int MOST_SUMS = MOST_ROWS * vectors(16) * 16;
+  constexpr int MOST_SUMS = MOST * vectors(16) * 16;
   int32_t whole[MOST_SUMS];
   float sums[MOST_SUMS];
-  tiles(rows, first, last, begin, end, sums,
-        [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
-          quads(count, width, rows.quantised + row * depth, depth, weights + panel * width * depth, whole);
-          const float* scales = packed.scales.data() + panel * width;
-          const int32_t* offsets = packed.offsets.data() + panel * width;
-          for (int n = 0; n < count; ++n) {
-            const float unit = rows.units[row + n];
-            const int32_t* from = whole + n * width;
-            float* to = out + n * width;
-            for (int64_t at = 0; at < width; ++at) {
-              to[at] = static_cast<float>(from[at] - offsets[at]) * (unit * scales[at]);
-            }
-          }
-        });
+  tiles<MOST>(rows, first, last, begin, end, sums,
+              [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
+                quads(count, width, x + row * depth, depth, weights + panel * width * depth, whole);
+                const float* scales = packed.scales.data() + panel * width;
+                const int32_t* offsets = packed.offsets.data() + panel * width;
+                for (int n = 0; n < count; ++n) {
+                  const float unit = rows.units[row + n];
+                  const int32_t* from = whole + n * width;
+                  float* to = out + n * width;
+                  for (int64_t at = 0; at < width; ++at) {
+                    to[at] = static_cast<float>(CENTRED ? from[at] : from[at] - offsets[at]) * (unit * scales[at]);
+                  }
+                }
+              });
 }
 
 #ifdef SEQLOOM_X86
 __attribute__((target("avx512f,avx512bw,avx512vnni"))) void bytes_512(const Rows& rows, int64_t first, int64_t last,
                                                                       int64_t begin, int64_t end) {
-  bytes(rows, first, last, begin, end,
-        [](int count, int64_t, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
-          quads_512(count, x, depth, w, out);
-        });
+  bytes<most_rows(16), false>(rows, rows.quantised, first, last, begin, end,
+                              [](int count, int64_t, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+                                quads_512(count, x, depth, w, out);
+                              });
+}
+
+__attribute__((target("avx2,fma"))) void bytes_256(const Rows& rows, int64_t first, int64_t last, int64_t begin,
+                                                   int64_t end) {
+  bytes<most_rows(8), true>(rows, rows.centred, first, last, begin, end,
+                            [](int count, int64_t, const int16_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+                              quads_256(count, x, depth, w, out);
+                            });
 }
 #endif
 
 void bytes_anywhere(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
-  bytes(rows, first, last, begin, end, quads_anywhere);
+  bytes<most_rows(4), false>(rows, rows.quantised, first, last, begin, end, quads_anywhere);
 }
 
 void multiply(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
 #ifdef SEQLOOM_X86
-  static const bool fast = __builtin_cpu_supports("avx512vnni");
-  if (rows.packed.kind == INT8 && fast && rows.packed.lanes == 16) return bytes_512(rows, first, last, begin, end);
+  if (rows.packed.kind == INT8 && rows.packed.lanes == 16) return bytes_512(rows, first, last, begin, end);
+  if (rows.packed.centred()) return bytes_256(rows, first, last, begin, end);
 #endif
   if (rows.packed.kind == INT8) return bytes_anywhere(rows, first, last, begin, end);
 #ifdef SEQLOOM_X86
@@ -278,13 +336,14 @@ void product(const Packed& packed, const at::Tensor& input, const at::Tensor* re
               "a product wants rows of its inputs, in f32 on the CPU");
   const at::Tensor x = input.contiguous(), base = residual ? residual->contiguous() : at::Tensor();
   const int64_t count = x.size(0), depth = packed.depth();
-  Rows rows{packed, x.const_data_ptr<float>(), nullptr, nullptr, nullptr, relu, out};
+  Rows rows{packed, x.const_data_ptr<float>(), nullptr, nullptr, nullptr, nullptr, relu, out};
   if (residual) {
     TORCH_CHECK(base.is_cpu() && base.scalar_type() == at::kFloat && base.numel() == count * packed.outputs,
                 "a residual of other shape");
     rows.residual = base.const_data_ptr<float>();
   }
   std::vector<uint8_t> small;
+  std::vector<int16_t> centred;
   std::vector<float> units;
   if (packed.kind == INT8) {
     small.assign(count * depth, MIDDLE);
@@ -292,7 +351,12 @@ void product(const Packed& packed, const at::Tensor& input, const at::Tensor* re
     for (int64_t row = 0; row < count; ++row) {
       units[row] = seqloom::quantised(rows.x + row * packed.inputs, packed.inputs, small.data() + row * depth);
     }
+    if (packed.centred()) {
+      centred.resize(small.size());
+      std::transform(small.begin(), small.end(), centred.begin(), [](uint8_t byte) { return int16_t(byte - MIDDLE); });
+    }
     rows.quantised = small.data();
+    rows.centred = centred.data();
     rows.units = units.data();
   }
   const int64_t grain = std::max<int64_t>(1, WORTH_A_THREAD / std::max<int64_t>(1, packed.panel() * depth * count));

@@ -1,4 +1,4 @@
-// What softmaxes are made of, on the CPU: exponentials and sums that are the same on every instruction set.
+// What softmaxes are made of, on the CPU: exponentials and sums, in the same order on every instruction set.
 #pragma once
 
 #include "shim.h"
@@ -35,6 +35,28 @@ INLINE float exponential(float x) {
   float power;
   std::memcpy(&power, &bits, sizeof power);
   return y * power;
+}
+
+// The sum of exp(x - largest); with KEEP these take the place of x.
+template <bool KEEP>
+INLINE double sum_of_exponentials(float* x, int64_t count, float largest) {
+  float sums[LANES] = {};
+  const int64_t even = count - count % LANES;
+  for (int64_t i = 0; i < even; i += LANES) {
+    for (int64_t lane = 0; lane < LANES; ++lane) {
+      const float value = exponential(x[i + lane] - largest);
+      if (KEEP) x[i + lane] = value;
+      sums[lane] += value;
+    }
+  }
+  for (int64_t i = even; i < count; ++i) {
+    const float value = exponential(x[i] - largest);
+    if (KEEP) x[i] = value;
+    sums[0] += value;
+  }
+  double sum = 0.0;
+  for (const float part : sums) sum += part;
+  return sum;
 }
 
 // A row's largest logit, and their sum.
