@@ -281,4 +281,17 @@ mod tests {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn a_reader_that_breaks_down_is_not_at_the_end_of_the_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in.txt");
+        std::fs::write(&path, "abc\n").unwrap();
+        let sources = Sources::open(&path, "source", "target", None).unwrap();
+        // No command line has such a shard.
+        let wanted = Wanted { shard: Some(Shard { number: 0, of: 0 }), ..Wanted::default() };
+        let error = Input::start(sources, &path, wanted).unwrap().next_chunk().err().unwrap();
+        assert_eq!(error.exit_code(), 1);
+        assert!(error.message().contains("divisor of zero"), "{error}");
+    }
 }
