@@ -15,8 +15,9 @@ use crate::training::TrainingConfig;
 use crate::training::progress::Progress;
 use crate::training::report::talk;
 
-/// Keys that may change between a run and its resumption: they decide when it ends and what it shows. What it learns they
-/// change only where [`notes`] says so.
+/// Keys that may change between a run and its resumption: they decide when it ends, what it shows, what follows from a
+/// fault, and what it runs on. Where another value changes what is learned all the same, [`notes`] says so, and of what it
+/// runs on `introduce_resumed`.
 const CHANGEABLE: [&str; 14] = [
     "training.steps",
     "training.epochs",
