@@ -212,6 +212,10 @@ fn a_summary_and_examples_are_given_where_they_are_asked_for() {
     assert_eq!(summary["symbol_error_rate"], json!(2.0 / 9.0));
     let asked = ["--input", "in.csv", "--output", "out.txt", "--summary", "-"];
     assert_eq!(scene.decode(&asked, "").succeeded().stdout, scene.text("summary.json"));
+    scene.decode(&["--input", "in.csv", "--summary", "-"], "").refused(
+        2,
+        "error: standard output cannot be the output and the summary at once\nhint: name another file with --summary",
+    );
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub struct DecodeArgs {
     /// Prints this many rows with their references to standard error
     #[arg(long, value_name = "N", default_value_t = 0)]
     examples: usize,
-    /// Writes rows, exact match, error rate, and what was skipped, cut or unfinished, to a JSON file
+    /// Writes rows, exact match, error rate, and what was skipped, cut or unfinished, as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
     #[command(flatten)]

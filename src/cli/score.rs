@@ -55,7 +55,7 @@ pub struct ScoreArgs {
     /// What happens to a pair that is broken (not UTF-8, say), too long, or without a source
     #[arg(long, value_enum, default_value = "stop")]
     on_error: OnError,
-    /// Writes pairs, tokens, log-probabilities and perplexity to a JSON file
+    /// Writes pairs, tokens, log-probabilities and perplexity as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
     /// Replaces decoding.ensemble or a key of runtime.* or data.*.max_length; may be given more than once
