@@ -14,15 +14,7 @@ use std::path::Path;
 use seqloom::checkpoint::model_file;
 use serde_json::{Value, json};
 
-use crate::support::run::{Finished, Scene, start, words};
-
-fn lines(words: &[String]) -> String {
-    words.iter().map(|word| format!("{word}\n")).collect()
-}
-
-fn objects(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
+use crate::support::run::{Finished, Scene, lines, objects, start, words};
 
 fn table(text: &str) -> Vec<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());

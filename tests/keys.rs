@@ -4,18 +4,11 @@
 
 mod decoding;
 
-use std::collections::BTreeMap;
-
 use seqloom::checkpoint::model_file;
 use tch::Tensor;
 
-use crate::support::run::Scene;
+use crate::support::run::{Scene, numbers};
 use crate::support::{assert_close, assert_same, distance};
-
-/// The numbers of one column.
-fn column(rows: &[BTreeMap<String, String>], name: &str) -> Vec<f64> {
-    rows.iter().map(|row| row[name].parse().unwrap()).collect()
-}
 
 /// Trains for a few updates; every setting is `key=value`.
 fn train(scene: &Scene, out: &str, settings: &[&str]) -> String {
@@ -31,7 +24,7 @@ fn without_and_with(settings: &[&str], kind: &str, name: &str) -> [Vec<f64>; 2] 
     let scene = Scene::new(60, 12);
     train(&scene, "without", &[]);
     train(&scene, "with", settings);
-    ["without", "with"].map(|run| column(&scene.metrics(run, kind), name))
+    ["without", "with"].map(|run| numbers(&scene.metrics(run, kind), name))
 }
 
 #[test]
@@ -60,7 +53,7 @@ fn each_schedule_sets_the_learning_rate_of_every_step() {
         let name = format!("run{n}");
         scene.write("copy.toml", table.replace("[training.inverse_sqrt]\nwarmup = 40", schedule));
         train(&scene, &name, &["training.adamw.learning_rate=1.0e-3"]);
-        let rates = column(&scene.metrics(&name, "train"), "learning_rate");
+        let rates = numbers(&scene.metrics(&name, "train"), "learning_rate");
         for (rate, share) in rates.iter().zip(expected) {
             assert!((rate - 1e-3 * share).abs() < 1e-9, "{schedule}: {rates:?}");
         }
@@ -83,7 +76,7 @@ fn clipping_shortens_the_step_to_the_limit_and_not_the_logged_norm() {
         let path = scene.path(scene.checkpoint(&run, "latest").join("model.safetensors"));
         let (_, weights) = model_file::read(&path).unwrap();
         let flat: Vec<Tensor> = weights.into_iter().map(|(_, tensor)| tensor.flatten(0, -1)).collect();
-        (Tensor::cat(&flat, 0), column(&scene.metrics(&run, "train"), "gradient_norm")[0])
+        (Tensor::cat(&flat, 0), numbers(&scene.metrics(&run, "train"), "gradient_norm")[0])
     };
     let (free, norm) = stepped(0.0);
     let [above, half, quarter] = [2.0, 0.5, 0.25].map(|share| stepped(norm * share));
@@ -107,9 +100,9 @@ fn label_smoothing_raises_the_loss_above_the_likelihood() {
     train(&scene, "plain", &["training.label_smoothing=0.0"]);
     train(&scene, "smoothed", &["training.label_smoothing=0.3"]);
     let (plain, smoothed) = (scene.metrics("plain", "train"), scene.metrics("smoothed", "train"));
-    assert_eq!(column(&plain, "loss"), column(&plain, "nll"));
-    assert_eq!(column(&plain, "nll")[0], column(&smoothed, "nll")[0]);
-    assert!(column(&smoothed, "loss")[5] > column(&smoothed, "nll")[5]);
+    assert_eq!(numbers(&plain, "loss"), numbers(&plain, "nll"));
+    assert_eq!(numbers(&plain, "nll")[0], numbers(&smoothed, "nll")[0]);
+    assert!(numbers(&smoothed, "loss")[5] > numbers(&smoothed, "nll")[5]);
 }
 
 #[test]
@@ -126,8 +119,8 @@ fn rows_validations_checkpoints_and_samples_come_when_they_are_due() {
     let scene = Scene::new(60, 12);
     let settings = ["training.log_every=2", "training.validate_every=3", "training.samples=2"];
     train(&scene, "run", &settings);
-    assert_eq!(column(&scene.metrics("run", "train"), "step"), [2.0, 4.0, 6.0]);
-    assert_eq!(column(&scene.metrics("run", "valid"), "step"), [3.0, 6.0]);
+    assert_eq!(numbers(&scene.metrics("run", "train"), "step"), [2.0, 4.0, 6.0]);
+    assert_eq!(numbers(&scene.metrics("run", "valid"), "step"), [3.0, 6.0]);
     assert_eq!(scene.text("run/samples/step-00000003.txt").lines().count(), 1 + 2);
     train(&scene, "often", &["training.checkpoint_every=1", "training.keep_last=2"]);
     let steps = || scene.files("often/checkpoints").into_keys().filter(|path| path.ends_with("state.json"));
@@ -165,7 +158,7 @@ fn best_by_chooses_the_figure_that_decides() {
         let settings = ["training.validate_every=1", "training.keep_last=9"];
         train(&scene, by, &[&settings[..], &[&format!("training.best_by={by}")]].concat());
         let costs: Vec<f64> =
-            column(&scene.metrics(by, "valid"), column_name).iter().map(|value| sign * value).collect();
+            numbers(&scene.metrics(by, "valid"), column_name).iter().map(|value| sign * value).collect();
         let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
         let first = 1 + costs.iter().position(|&cost| cost == least).unwrap();
         assert_eq!(scene.text(format!("{by}/best")).trim(), format!("step-{first:08}"), "{by}: {costs:?}");

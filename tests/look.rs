@@ -5,16 +5,7 @@ use std::io::Write;
 use seqloom::data::vocabulary::{BOS, PAD};
 use serde_json::{Value, json};
 
-use crate::support::run::{Finished, Scene, binary, listened_to, words};
-
-/// Sources of all kinds, of which some make the model unsure.
-fn sources(count: usize) -> String {
-    words(count).iter().zip(0..).map(|(word, n)| format!("{word}{}\n", ["", "z", "zz"][n % 3])).collect()
-}
-
-fn objects(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
+use crate::support::run::{Finished, Scene, binary, lines, listened_to, objects, unsure_lines, words};
 
 fn numbers(list: &Value, key: &str) -> Vec<f64> {
     list.as_array().unwrap().iter().map(|one| one[key].as_f64().unwrap()).collect()
@@ -59,7 +50,7 @@ fn check(row: &Value, top: usize) {
 #[test]
 fn a_trace_says_what_the_search_saw_whatever_the_search() {
     let scene = Scene::trained();
-    scene.write("in.txt", sources(90));
+    scene.write("in.txt", unsure_lines(90));
     let searches: [&[&str]; 4] = [
         &[],
         &["--beam", "4"],
@@ -98,7 +89,7 @@ fn a_trace_says_what_the_search_saw_whatever_the_search() {
 #[test]
 fn each_output_of_a_row_is_traced_and_what_several_models_or_a_prefix_led_to() {
     let scene = Scene::two();
-    scene.write("in.txt", [sources(30).as_bytes(), b"\n\xFF\nab\n"].concat());
+    scene.write("in.txt", [unsure_lines(30).as_bytes(), b"\n\xFF\nab\n"].concat());
     let beam = ["--beam", "4", "--set", "decoding.n_best=3"];
     let draws = ["--set", "decoding.sampling={}", "--set", "decoding.n_best=2"];
     let searches = [
@@ -358,16 +349,12 @@ fn what_is_wrong_with_a_line_is_said_and_the_next_one_can_be_typed() {
 fn a_drawn_token_shows_its_rank_and_is_the_one_that_decode_draws() {
     let scene = Scene::trained();
     let hot = ["--set", "decoding.sampling.temperature=4", "--trace-top", "1"];
-    let input = lines_of(&words(5));
+    let input = lines(&words(5));
     let said = session(&scene, &hot, input.as_bytes()).succeeded().stdout;
     assert!(said.contains("] at rank "), "{said}");
     for output in scene.decode(&hot, &input).succeeded().stdout.lines() {
         assert!(said.contains(&format!("\n{output}\nscore ")), "no {output} in\n{said}");
     }
-}
-
-fn lines_of(words: &[String]) -> String {
-    words.iter().map(|word| format!("{word}\n")).collect()
 }
 
 #[test]

@@ -5,14 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::run::{Finished, Scene, words};
+use crate::support::run::{Finished, Scene, objects, unsure_lines, words};
 
 fn score(scene: &Scene, more: &[&str]) -> Finished {
     scene.seqloom(&[&["score", "runs/copy"], more].concat())
-}
-
-fn objects(finished: &Finished) -> Vec<Value> {
-    finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// A column of numbers.
@@ -25,9 +21,7 @@ fn column(text: &str, name: &str) -> Vec<f64> {
 fn the_score_of_an_output_is_the_score_that_the_search_gave_it() {
     let scene = Scene::trained();
     // Unknown letters too, so that the model is not sure of everything; and an empty source.
-    let rows: String =
-        words(150).iter().zip(0..).map(|(word, n)| format!("{word}{}\n", ["", "z", "zz"][n % 3])).collect();
-    scene.write("in.txt", rows + "\n");
+    scene.write("in.txt", unsure_lines(150) + "\n");
     for beam in ["1", "4"] {
         let arguments = ["--input", "in.txt", "--beam", beam, "--output", "out.csv"];
         scene.decode(&arguments, "").succeeded();
@@ -96,7 +90,7 @@ fn each_token_has_its_log_probability() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,target\nabc,abc\nab,axb\nab,\n");
     let finished = score(&scene, &["--input", "in.csv", "--format", "jsonl", "--tokens"]).succeeded();
-    let rows = objects(&finished);
+    let rows = objects(&finished.stdout);
     let tokens: Vec<&Value> = rows.iter().map(|row| &row["tokens"]).collect();
     assert_eq!(
         tokens,
@@ -158,14 +152,14 @@ fn a_pair_that_cannot_be_scored_is_refused_or_skipped() {
     assert_eq!(finished.stderr, "error: in.csv:3: a target must have a source, but it is empty\n");
     let skip = ["--input", "in.csv", "--on-error", "skip", "--format", "jsonl"];
     let finished = score(&scene, &skip).succeeded();
-    let rows = objects(&finished);
+    let rows = objects(&finished.stdout);
     assert_eq!((rows.len(), &rows[1]["score"], &rows[3]["score"]), (5, &Value::Null, &json!(0.0)));
     let too_long =
         "in.csv:4: a target may have 512 tokens (`data.target.max_length`), but this row's has 600";
     assert_eq!(rows[2]["error"], too_long);
     assert!(finished.stderr.contains("note: 2 pairs were skipped, and have no score; the first: in.csv:3: "));
     let longer = ["--set", "data.target.max_length=600"];
-    let rows = objects(&score(&scene, &[&skip[..], &longer].concat()).succeeded());
+    let rows = objects(&score(&scene, &[&skip[..], &longer].concat()).succeeded().stdout);
     assert_eq!((&rows[2]["length"], &rows[2]["error"]), (&json!(601), &Value::Null));
 
     scene.write("in.txt", "ab\n");

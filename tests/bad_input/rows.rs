@@ -2,16 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::run::{Finished, Scene};
+use crate::support::run::{Scene, objects};
 
 /// Five rows between good ones: empty, unknown, NUL, not UTF-8, too long.
 fn strange() -> Vec<u8> {
     let long = "a".repeat(100_000);
     [&b"abc\n\nxyz\nb\0a\n\xFFab\n"[..], long.as_bytes(), b"\ncab\n"].concat()
-}
-
-fn objects(finished: &Finished) -> Vec<Value> {
-    finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -63,7 +59,7 @@ fn with_skip_each_row_has_its_line_and_what_was_wrong_is_said() {
 fn a_skipped_row_has_its_reason_beside_it() {
     let scene = Scene::trained();
     let skip = ["decode", "runs/copy", "--on-error", "skip", "--format"];
-    let rows = objects(&scene.fed(&[&skip[..], &["jsonl"]].concat(), &strange()).succeeded());
+    let rows = objects(&scene.fed(&[&skip[..], &["jsonl"]].concat(), &strange()).succeeded().stdout);
     assert_eq!((&rows[0]["error"], &rows[0]["output"]), (&Value::Null, &json!("abc")));
     let broken = json!({
         "source": null, "output": "", "score": null, "finished": false,
@@ -84,7 +80,7 @@ fn a_source_that_is_too_long_is_cut_where_it_is_asked_for_and_counted() {
     let limit = ["--set", "data.source.max_length=4"];
     let arguments = [&limit[..], &["--truncate", "--format", "jsonl"]].concat();
     let finished = scene.decode(&arguments, "abcdef\nabcd\n").succeeded();
-    let rows = objects(&finished);
+    let rows = objects(&finished.stdout);
     assert_eq!((&rows[0]["truncated"], &rows[1]["truncated"]), (&json!(true), &json!(false)));
     assert_eq!((&rows[0]["output"], &rows[1]["output"]), (&json!("abcd"), &json!("abcd")));
     assert_eq!(

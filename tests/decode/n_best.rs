@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{lines, objects, table};
-use crate::support::run::{Scene, words};
+use super::table;
+use crate::support::run::{Scene, lines, objects, words};
 
 /// Three of a beam of four.
 const THREE: [&str; 4] = ["--beam", "4", "--set", "decoding.n_best=3"];

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{lines, objects};
-use crate::support::run::{Scene, words};
+use crate::support::run::{Scene, lines, objects, words};
 
 #[test]
 fn an_output_begins_with_what_it_is_told_to() {

@@ -6,8 +6,8 @@ use std::process::Child;
 
 use serde_json::Value;
 
-use super::{lines, objects, table};
-use crate::support::run::{Finished, Scene, wait_until, words};
+use super::table;
+use crate::support::run::{Finished, Scene, lines, objects, wait_until, words};
 
 #[test]
 fn a_line_is_answered_before_the_next_one_is_written() {

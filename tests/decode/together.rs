@@ -2,8 +2,7 @@
 
 use seqloom::Decoder;
 
-use super::lines;
-use crate::support::run::{Scene, words};
+use crate::support::run::{Scene, lines, words};
 
 #[test]
 fn a_score_is_the_mean_of_the_models_scores() {

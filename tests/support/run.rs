@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// `copy.toml` of every scene.
@@ -268,6 +269,26 @@ pub fn words(count: usize) -> Vec<String> {
         }
     }
     words
+}
+
+/// A line of text for each word.
+pub fn lines(words: &[String]) -> String {
+    words.iter().map(|word| format!("{word}\n")).collect()
+}
+
+/// Lines of words, some with letters that no vocabulary has, so that a model is not sure of everything.
+pub fn unsure_lines(count: usize) -> String {
+    words(count).iter().zip(0..).map(|(word, n)| format!("{word}{}\n", ["", "z", "zz"][n % 3])).collect()
+}
+
+/// The rows of a .jsonl file.
+pub fn objects(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// One column of a run's metrics.
+pub fn numbers(rows: &[BTreeMap<String, String>], name: &str) -> Vec<f64> {
+    rows.iter().map(|row| row[name].parse().unwrap()).collect()
 }
 
 fn table(words: &[String]) -> String {

@@ -1,10 +1,9 @@
 //! What goes wrong by itself so seldom that it must be brought about: numbers that are none, memory that ends, two
 //! trainers in one folder, a disk that takes no more.
 
-use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::support::run::{Finished, Scene, binary, listened_to, wait_until};
+use crate::support::run::{Finished, Scene, binary, listened_to, numbers, wait_until};
 
 /// Trains with a variable of the environment that brings a fault about.
 fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Finished {
@@ -24,10 +23,6 @@ fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Fi
 const NAN: &str = "SEQLOOM_TEST_NAN_AT";
 const MEMORY: &str = "SEQLOOM_TEST_MEMORY_FOR";
 const NONE: (&str, &str) = ("SEQLOOM_TEST_NOTHING", "");
-
-fn numbers(rows: &[BTreeMap<String, String>], name: &str) -> Vec<f64> {
-    rows.iter().map(|row| row[name].parse().unwrap()).collect()
-}
 
 #[test]
 fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {

@@ -62,26 +62,27 @@ fn every_optimizer_learns() {
 }
 
 /// What a stop can meet: a falling plateau, averages, another optimizer's state, every regulariser, bf16.
+const PIECES: [(&str, &[&str]); 6] = [
+    ("plateau", &["training.best_by=exact_match", "training.validate_every=1"]),
+    ("ema", &["training.ema.decay=0.9", "model.transformer.dropout=0.2"]),
+    ("sgd", &["training.accumulate=3", "training.freeze=[\"encoder.*\"]"]),
+    ("words", &["training.word_dropout=0.3", "model.transformer.attention_dropout=0.2"]),
+    ("r_drop", &["training.r_drop=2.0", "model.transformer.dropout=0.2"]),
+    (
+        "bf16",
+        &[
+            "runtime.precision=bf16",
+            "training.scheduled_sampling={share=0.5,warmup=4}",
+            "model.transformer.dropout=0.2",
+        ],
+    ),
+];
+
 #[test]
 fn whatever_is_switched_on_a_run_in_pieces_is_the_run_in_one() {
-    let cases: [(&str, &[&str]); 6] = [
-        ("plateau", &["training.best_by=exact_match", "training.validate_every=1"]),
-        ("ema", &["training.ema.decay=0.9", "model.transformer.dropout=0.2"]),
-        ("sgd", &["training.accumulate=3", "training.freeze=[\"encoder.*\"]"]),
-        ("words", &["training.word_dropout=0.3", "model.transformer.attention_dropout=0.2"]),
-        ("r_drop", &["training.r_drop=2.0", "model.transformer.dropout=0.2"]),
-        (
-            "bf16",
-            &[
-                "runtime.precision=bf16",
-                "training.scheduled_sampling={share=0.5,warmup=4}",
-                "model.transformer.dropout=0.2",
-            ],
-        ),
-    ];
     let scene = Scene::new(60, 12);
     let toml = scene.text("copy.toml");
-    for (name, settings) in cases {
+    for (name, settings) in PIECES {
         let changed = match name {
             "plateau" => toml.replace(
                 "[training.inverse_sqrt]\nwarmup = 40",
