@@ -80,7 +80,7 @@ pub struct Validation {
     pub exact_match: f64,
     /// Edit distance over reference length of the decoded rows, in target tokens.
     pub error_rate: f64,
-    /// Decoded rows that hit the length limit.
+    /// Decoded rows that were cut off before EOS.
     pub unfinished: u64,
 }
 
@@ -111,7 +111,7 @@ impl fmt::Display for Validation {
         )?;
         match self.unfinished {
             0 => Ok(()),
-            unfinished => write!(f, ", {unfinished} outputs hit the length limit"),
+            unfinished => write!(f, ", {unfinished} outputs cut off before <eos>"),
         }
     }
 }

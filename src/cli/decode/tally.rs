@@ -134,7 +134,7 @@ impl Tally {
         let notes = [
             (self.unknown, "symbols of the sources are not in the vocabulary"),
             (self.unknown_out, "unknown symbols stand in the outputs"),
-            (self.unfinished, "outputs hit the length limit (`decoding.max_length`)"),
+            (self.unfinished, "outputs were cut off before <eos> (`decoding.max_length`)"),
             (self.fewer, "rows have fewer outputs than `decoding.n_best`: the search found no more"),
         ];
         for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
