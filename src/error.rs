@@ -3,6 +3,7 @@
 //! An error says whose turn it is: `Input` is the user's to mend (exit code 2), `Failure` is the
 //! machine's or ours (exit code 1).
 
+use std::any::Any;
 use std::fmt;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -178,17 +179,27 @@ impl From<tch::TchError> for Error {
     }
 }
 
+/// Whether something failed for want of memory, by what libtorch and the standard library say then.
+pub fn lacks_memory(text: &str) -> bool {
+    ["memory", "bad_alloc", "ALLOC_FAILED"].iter().any(|words| text.contains(words))
+}
+
+/// What a panic says.
+pub fn reason(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
+}
+
 /// Does `work`, and makes an error of a panic: tch panics where an operation fails, most often for want of memory.
 ///
 /// # Errors
 /// Those of `work`, and a failure for each panic.
 pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        let text = reason(payload.as_ref());
         let error =
             Error::failure(format!("an operation failed: {}", text.lines().next().unwrap_or_default()));
-        Err(match text.contains("memory") {
+        Err(match lacks_memory(text) {
             true => error.hint("lower `training.tokens_per_batch`, or `decoding.batch_size` for decoding"),
             false => {
                 error.hint("RUST_BACKTRACE=1 shows where; this is a fault of seqloom that we want to know of")

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
-use crate::error::{Error, Result, caught};
+use crate::error::{Error, Result, caught, lacks_memory, reason};
 use crate::training::report::talk;
 
 /// Trains encoder-decoder models on paired sequences, and decodes with them.
@@ -77,11 +77,17 @@ fn run(command: &Command) -> Result<u8> {
     }
 }
 
-/// Of a panic too people get a sentence. RUST_BACKTRACE=1 shows the whole of it.
+/// Of a panic too people get a sentence. RUST_BACKTRACE=1 shows the whole of it, except where memory has ended: a trace
+/// takes some itself, and std, which holds a lock while it makes one, waits for that lock for ever if there is none.
 fn guarded(work: impl FnOnce() -> Result<u8>) -> Result<u8> {
-    if std::env::var_os("RUST_BACKTRACE").is_none() {
-        std::panic::set_hook(Box::new(|_| {}));
-    }
+    let traced = std::env::var_os("RUST_BACKTRACE").map(|_| std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        if let Some(trace) = &traced
+            && !lacks_memory(reason(panic.payload()))
+        {
+            trace(panic);
+        }
+    }));
     caught(work)
 }
 
