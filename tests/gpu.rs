@@ -89,7 +89,7 @@ fn what_a_gpu_has_learned_in_bf16_is_decoded_alike_there_and_on_the_cpu() {
 }
 
 #[test]
-fn every_regulariser_and_optimizer_runs_on_a_gpu() {
+fn every_regulariser_runs_on_a_gpu() {
     if !here() {
         return;
     }

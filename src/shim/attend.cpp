@@ -202,17 +202,6 @@ ATTEND(attend_512, __attribute__((target("avx512f,avx512bw,fma"))), Floats)
 ATTEND(attend_256, __attribute__((target("avx2,fma"))), Halves)
 #endif
 
-// The one for this machine.
-auto attend_here() -> void (*)(const Row&, const float*, const float*, Shape, float*) {
-#ifdef SEQLOOM_X86
-  switch (seqloom::widest()) {
-    case 16: return attend_512;
-    case 8: return attend_256;
-  }
-#endif
-  return attend_anywhere;
-}
-
 }  // namespace
 
 // query: (R, >= D) rows of f32; keys_values: (slots, 2 D), keys before values; starts, lengths: R of each. With `slots`
@@ -234,7 +223,7 @@ extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const
     const Shape shape{heads, width / heads};
     const float* from = query->const_data_ptr<float>();
     float* to = result.data_ptr<float>();
-    static const auto attend = attend_here();
+    static const auto attend = FOR_THIS_MACHINE(attend);
     at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
       const auto of = [&](int64_t r) {
         return Slots{slots ? slots + starts[r] : nullptr, starts[r], lengths[r], 2 * width};

@@ -20,3 +20,10 @@ inline int widest() {
 }
 
 }  // namespace seqloom
+
+// Of the functions NAME_512, NAME_256 and NAME_anywhere the one for this machine.
+#ifdef SEQLOOM_X86
+#define FOR_THIS_MACHINE(name) (seqloom::widest() == 16 ? name##_512 : seqloom::widest() == 8 ? name##_256 : name##_anywhere)
+#else
+#define FOR_THIS_MACHINE(name) name##_anywhere
+#endif

@@ -74,14 +74,9 @@ float seqloom::quantised(const float* x, int64_t count, uint8_t* out) {
     std::fill(out, out + count, static_cast<uint8_t>(MIDDLE));
     return unit;
   }
-#ifdef SEQLOOM_X86
-  static const auto to_bytes = widest() == 16 ? to_bytes_512 : widest() == 8 ? to_bytes_256 : to_bytes_anywhere;
+  static const auto to_bytes = FOR_THIS_MACHINE(to_bytes);
   to_bytes(x, count, scale, out);
   return unit;
-#else
-  to_bytes_anywhere(x, count, scale, out);
-  return unit;
-#endif
 }
 
 namespace {
@@ -104,7 +99,7 @@ void pack_output(Packed& packed, int64_t o, const float* row, uint8_t* rounded) 
     } else {
       const int32_t whole = rounded[k] - MIDDLE;
       bytes[panel * width * depth + (k / QUAD * width + at) * QUAD + k % QUAD] = static_cast<uint8_t>(whole);
-      packed.offsets[o] += MIDDLE * whole;
+      if (!packed.centred()) packed.offsets[o] += MIDDLE * whole;
     }
   }
 }

@@ -29,6 +29,7 @@ struct Packed {
   at::Tensor weights;
   // For each output of all panels.
   std::vector<float> bias, scales;
+  // What MIDDLE adds to the sums; nothing where inputs keep their sign.
   std::vector<int32_t> offsets;
 
   int64_t panel() const { return vectors(lanes) * lanes; }

@@ -268,8 +268,7 @@ FLOATS(floats_256, __attribute__((target("avx2,fma"))), 8)
 #endif
 FLOATS(floats_anywhere, , 4)
 
-// CENTRED are sums of the numbers themselves, and not of what stands `MIDDLE` above them.
-template <int MOST, bool CENTRED, typename Input, typename Quads>
+template <int MOST, typename Input, typename Quads>
 INLINE void bytes(const Rows& rows, const Input* x, int64_t first, int64_t last, int64_t begin, int64_t end, Quads quads) {
   const Packed& packed = rows.packed;
   const int64_t depth = packed.depth(), width = packed.panel();
@@ -287,7 +286,7 @@ INLINE void bytes(const Rows& rows, const Input* x, int64_t first, int64_t last,
                   const int32_t* from = whole + n * width;
                   float* to = out + n * width;
                   for (int64_t at = 0; at < width; ++at) {
-                    to[at] = static_cast<float>(CENTRED ? from[at] : from[at] - offsets[at]) * (unit * scales[at]);
+                    to[at] = static_cast<float>(from[at] - offsets[at]) * (unit * scales[at]);
                   }
                 }
               });
@@ -296,7 +295,7 @@ INLINE void bytes(const Rows& rows, const Input* x, int64_t first, int64_t last,
 #ifdef SEQLOOM_X86
 __attribute__((target("avx512f,avx512bw,avx512vnni"))) void bytes_512(const Rows& rows, int64_t first, int64_t last,
                                                                       int64_t begin, int64_t end) {
-  bytes<most_rows(16), false>(rows, rows.quantised, first, last, begin, end,
+  bytes<most_rows(16)>(rows, rows.quantised, first, last, begin, end,
                               [](int count, int64_t, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
                                 quads_512(count, x, depth, w, out);
                               });
@@ -304,7 +303,7 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) void bytes_512(const Rows
 
 __attribute__((target("avx2,fma"))) void bytes_256(const Rows& rows, int64_t first, int64_t last, int64_t begin,
                                                    int64_t end) {
-  bytes<most_rows(8), true>(rows, rows.centred, first, last, begin, end,
+  bytes<most_rows(8)>(rows, rows.centred, first, last, begin, end,
                             [](int count, int64_t, const int16_t* x, int64_t depth, const int8_t* w, int32_t* out) {
                               quads_256(count, x, depth, w, out);
                             });
@@ -312,7 +311,7 @@ __attribute__((target("avx2,fma"))) void bytes_256(const Rows& rows, int64_t fir
 #endif
 
 void bytes_anywhere(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
-  bytes<most_rows(4), false>(rows, rows.quantised, first, last, begin, end, quads_anywhere);
+  bytes<most_rows(4)>(rows, rows.quantised, first, last, begin, end, quads_anywhere);
 }
 
 void multiply(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {

@@ -8,7 +8,7 @@ use tch::Device;
 use crate::data::dataset::Example;
 use crate::data::loader::Loaded;
 use crate::data::sampler::{batches_within, sort_by_length};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reason};
 use crate::runtime::memory;
 
 /// Rows that go through the network together: a batch, or a part of one.
@@ -49,13 +49,8 @@ pub fn within_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
         Ok(Ok(done)) => Ok(Some(done)),
         Ok(Err(error)) if is_out_of_memory(error.message()) => Ok(None),
         Ok(Err(error)) => Err(error),
-        Err(payload) => {
-            let text = payload.downcast_ref::<String>().map(String::as_str);
-            match text.or_else(|| payload.downcast_ref::<&str>().copied()) {
-                Some(text) if is_out_of_memory(text) => Ok(None),
-                _ => resume_unwind(payload),
-            }
-        }
+        Err(payload) if is_out_of_memory(reason(payload.as_ref())) => Ok(None),
+        Err(payload) => resume_unwind(payload),
     }
 }
 
