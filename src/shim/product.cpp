@@ -135,14 +135,17 @@ struct Sums {
   __m256i one, other;
 };
 
+INLINE __attribute__((target("avx2"))) void add_to(__m256i& sum, __m256i products) {
+  // Row after row, and where the sums stand: left to itself GCC multiplies all rows first, and then has no registers for sums.
+  asm volatile("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
+}
+
 INLINE __attribute__((target("avx2"))) void add_quad(const int16_t* x, __m256i one, __m256i other, Sums& sums) {
   int64_t four;
   std::memcpy(&four, x, sizeof four);
   const __m256i value = _mm256_set1_epi64x(four);
-  sums.one = _mm256_add_epi32(sums.one, _mm256_madd_epi16(value, one));
-  sums.other = _mm256_add_epi32(sums.other, _mm256_madd_epi16(value, other));
-  // Row after row: GCC would multiply all of them first, and then have no registers left for the sums.
-  asm volatile("" : "+x"(sums.one), "+x"(sums.other));
+  add_to(sums.one, _mm256_madd_epi16(value, one));
+  add_to(sums.other, _mm256_madd_epi16(value, other));
 }
 
 INLINE __attribute__((target("avx2"))) void store_sums(const Sums& sums, int32_t* out) {
@@ -154,7 +157,8 @@ template <size_t... ROW>
 INLINE __attribute__((target("avx2"))) void quad_tile_256(std::index_sequence<ROW...>, const int16_t* x, int64_t depth,
                                                           const int8_t* w, int32_t* out) {
   constexpr int BYTES = 32 * vectors(8);
-  Sums sums[sizeof...(ROW)] = {};
+  Sums sums[sizeof...(ROW)];
+  ((sums[ROW].one = sums[ROW].other = _mm256_setzero_si256()), ...);
   for (int64_t k = 0; k < depth; k += QUAD, w += BYTES) {
     const auto* at = reinterpret_cast<const __m128i*>(w);
     const __m256i one = _mm256_cvtepi8_epi16(_mm_loadu_si128(at)), other = _mm256_cvtepi8_epi16(_mm_loadu_si128(at + 1));
@@ -172,6 +176,7 @@ __attribute__((target("avx2"))) void quads_256(int rows, const int16_t* x, int64
       case 3: quad_tile_256(std::make_index_sequence<3>(), x, depth, w, out); break;
       case 4: quad_tile_256(std::make_index_sequence<4>(), x, depth, w, out); break;
       case 5: quad_tile_256(std::make_index_sequence<5>(), x, depth, w, out); break;
+      case 6: quad_tile_256(std::make_index_sequence<6>(), x, depth, w, out); break;
     }
   }
 }
@@ -303,10 +308,11 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) void bytes_512(const Rows
 
 __attribute__((target("avx2,fma"))) void bytes_256(const Rows& rows, int64_t first, int64_t last, int64_t begin,
                                                    int64_t end) {
-  bytes<most_rows(8)>(rows, rows.centred, first, last, begin, end,
-                            [](int count, int64_t, const int16_t* x, int64_t depth, const int8_t* w, int32_t* out) {
-                              quads_256(count, x, depth, w, out);
-                            });
+  // Twelve sums; weights, an input and a product have the other four registers.
+  bytes<6>(rows, rows.centred, first, last, begin, end,
+           [](int count, int64_t, const int16_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+             quads_256(count, x, depth, w, out);
+           });
 }
 #endif
 

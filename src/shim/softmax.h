@@ -16,7 +16,9 @@ constexpr int64_t LANES = 16;
 // e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf). What is no number stays none.
 INLINE float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
-  const float whole = std::nearbyint(x * 1.44269504088896341f);
+  // To a number that large nothing but whole numbers can be added: what comes back is rounded to the nearest, on any machine.
+  constexpr float LARGE = 0x1.8p23f;
+  const float whole = (x * 1.44269504088896341f + LARGE) - LARGE;
   float rest = x - whole * 0.693359375f;
   rest = rest - whole * -2.12194440e-4f;
   float y = 1.9875691500e-4f;
