@@ -200,7 +200,9 @@ pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         let error =
             Error::failure(format!("an operation failed: {}", text.lines().next().unwrap_or_default()));
         Err(match lacks_memory(text) {
-            true => error.hint("lower `training.tokens_per_batch`, or `decoding.batch_size` for decoding"),
+            true => error.hint(
+                "lower `training.tokens_per_batch`; for decoding, `decoding.batch_size` or `decoding.beam`",
+            ),
             false => {
                 error.hint("RUST_BACKTRACE=1 shows where; this is a fault of seqloom that we want to know of")
             }

@@ -162,7 +162,7 @@ fn decode_all(
             return writer.flush();
         }
         let (rows, fault) = rows::encode(loaded, &input, read, args);
-        tally.add_sources(&input, &rows);
+        tally.add_sources(loaded, &input, &rows);
         tracer.keep_sources(&rows);
         let rows = rows::decode(loaded, rows)?;
         for row in &rows {

@@ -23,7 +23,8 @@ use crate::training::report::talk;
   seqloom score runs/dates --input test.en --targets test.de --format jsonl --tokens
 
 A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source, by the
-weights as they were trained. An output that decoding cut off is scored as if it ended there.")]
+weights as they were trained. An output that decoding cut off is scored as if it ended there. A target is cut into tokens as in
+training: with BPE a search may have said the same text in other pieces, and then its own score is another one.")]
 pub struct ScoreArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,

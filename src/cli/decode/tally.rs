@@ -59,7 +59,7 @@ impl Tally {
     }
 
     /// Counts what is read.
-    pub fn add_sources(&mut self, input: &Input, rows: &[Row<Asked>]) {
+    pub fn add_sources(&mut self, loaded: &LoadedModel, input: &Input, rows: &[Row<Asked>]) {
         for row in rows {
             self.rows += 1;
             let (source, read) = match (&row.content, &row.read) {
@@ -71,13 +71,15 @@ impl Tally {
                 }
                 (Ok(_), None) => continue,
             };
-            let (tokens, unknown) = (source.ids.len(), source.unknown);
-            self.unknown += unknown;
+            self.unknown += source.unknown;
+            // White space and the marks of where words begin say nothing by themselves.
+            let says_nothing =
+                |&id: &i64| id == UNK || loaded.tokenizers.source.decode(&[id]).trim().is_empty();
             let kinds = [
                 (&mut self.truncated, row.truncated),
-                (&mut self.empty, tokens == 0),
+                (&mut self.empty, source.ids.is_empty()),
                 (&mut self.with_nul, read.text.contains('\0')),
-                (&mut self.only_unknown, tokens > 0 && unknown == tokens),
+                (&mut self.only_unknown, source.unknown > 0 && source.ids.iter().all(says_nothing)),
             ];
             for (rows, _) in kinds.into_iter().filter(|(_, is_one)| *is_one) {
                 rows.add(|| input.place(read.line).to_string());
