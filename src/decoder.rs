@@ -38,7 +38,7 @@ use crate::decoding::jobs::Request;
 use crate::decoding::search::{Hypothesis, Stepper};
 use crate::decoding::workers::decode_on_all_cores;
 use crate::error::{Error, Result, caught};
-use crate::training::likelihood::log_probabilities;
+use crate::training::likelihood::{READ_AT_ONCE, batches, log_probabilities};
 use loaded::LoadedModel;
 
 /// A trained model that decodes texts.
@@ -191,21 +191,43 @@ impl LoadedModel {
         Ok(outputs)
     }
 
-    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. Models that choose
-    /// together give what `decoding.ensemble` makes of theirs. As in decoding, the model is not asked for an empty source:
-    /// with an empty target it has no tokens.
+    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. On the CPU it is what a
+    /// search gives to the same tokens, to the last bit. Models that choose together give what `decoding.ensemble` makes of
+    /// theirs. As in decoding, the model is not asked for an empty source: with an empty target it has no tokens.
     ///
     /// # Errors
     /// The work could not be done.
     pub fn score(&self, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
+        self.score_by(pairs, |member, ids| self.stepper().members()[member].score(ids))
+    }
+
+    /// The same by the networks as they were trained, which read whole targets without a cache and with other kernels.
+    ///
+    /// # Errors
+    /// The work could not be done.
+    pub fn score_uncached(&self, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
+        let members: Vec<&LoadedModel> = self.members().collect();
+        self.score_by(pairs, |member, ids| {
+            log_probabilities(&members[member].model, members[member].runtime.device, ids)
+        })
+    }
+
+    fn score_by(
+        &self,
+        pairs: &[(&[i64], &[i64])],
+        of_member: impl Fn(usize, &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>>,
+    ) -> Result<Vec<Vec<f32>>> {
         let asked: Vec<usize> = (0..pairs.len()).filter(|&row| !pairs[row].0.is_empty()).collect();
         let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| pairs[row]).collect();
         let mut scores = vec![Vec::new(); pairs.len()];
-        let of_all = self.members().map(|one| log_probabilities(&one.model, one.runtime.device, &ids));
-        let mut of_all = of_all.collect::<Result<Vec<_>>>()?;
-        for (place, row) in asked.into_iter().enumerate() {
-            let of_row = of_all.iter_mut().map(|found| std::mem::take(&mut found[place]));
-            scores[row] = mean(of_row, self.experiment.decoding.ensemble);
+        for rows in batches(&ids, READ_AT_ONCE) {
+            let batch: Vec<(&[i64], &[i64])> = rows.iter().map(|&row| ids[row]).collect();
+            let of_all = (0..=self.others.len()).map(|member| of_member(member, &batch));
+            let mut of_all = of_all.collect::<Result<Vec<_>>>()?;
+            for (place, row) in rows.into_iter().enumerate() {
+                let of_row = of_all.iter_mut().map(|found| std::mem::take(&mut found[place]));
+                scores[asked[row]] = mean(of_row, self.experiment.decoding.ensemble);
+            }
         }
         Ok(scores)
     }

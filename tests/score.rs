@@ -40,6 +40,63 @@ fn the_score_of_an_output_is_the_score_that_the_search_gave_it() {
     }
 }
 
+/// BPE may cut an output's text into other pieces than the search said, and a cut-off output has no EOS: its tokens say it all.
+#[test]
+fn the_tokens_of_an_output_have_its_score_to_the_last_digit() {
+    let scene = Scene::new(400, 40);
+    let pieces = ["--set", "data.target.bpe={ vocabulary = 60 }", "--set", "training.steps=150"];
+    scene.train(&pieces).succeeded();
+    scene.write("in.txt", unsure_lines(60));
+    let list = ["--input", "in.txt", "--beam", "4", "--set", "decoding.n_best=4", "--tokens"];
+    for (weights, output) in [("f32", "out.csv"), ("int8", "out.jsonl"), ("bf16", "out.jsonl")] {
+        let weights = format!("decoding.weights={weights}");
+        let short = ["--set", "decoding.max_length=4", "--set", &weights, "--output", output];
+        scene.decode(&[&list[..], &short].concat(), "").succeeded();
+        let arguments = ["--input", output, "--set", &weights, "--output", "scores.jsonl", "--tokens"];
+        let of_tokens = [&arguments[..], &["--tokens-column", "tokens"]].concat();
+        score(&scene, &of_tokens).succeeded();
+        let scored = objects(&scene.text("scores.jsonl"));
+        let found = match output {
+            "out.csv" => column(&scene.text(output), "score"),
+            _ => objects(&scene.text(output)).iter().map(|row| row["score"].as_f64().unwrap()).collect(),
+        };
+        assert_eq!(found, scored.iter().map(|row| row["score"].as_f64().unwrap()).collect::<Vec<_>>());
+        let ended = |row: &&Value| row["tokens"].as_array().unwrap().last() == Some(&json!("<eos>"));
+        let cut = scored.iter().filter(|row| !ended(row)).count();
+        assert!(cut > 3 && cut < scored.len() - 3, "{cut} of {} are cut off", scored.len());
+        if output == "out.jsonl" {
+            for (found, scored) in objects(&scene.text(output)).iter().zip(&scored) {
+                assert_eq!([&found["output"], &found["tokens"]], [&scored["target"], &scored["tokens"]]);
+            }
+        }
+    }
+}
+
+#[test]
+fn tokens_that_are_none_are_refused() {
+    let scene = Scene::trained();
+    let tokens = |list: &str| {
+        scene.write("in.jsonl", format!("{{\"source\": \"ab\", \"tokens\": {list}}}\n"));
+        score(&scene, &["--input", "in.jsonl", "--tokens-column", "tokens"])
+    };
+    tokens("[\"a\", \"<unk>\", \"<eos>\"]").succeeded();
+    let lacks = "error: in.jsonl:1: a token must be one of the model's vocabulary, but it lacks `ab`";
+    tokens("[\"ab\"]").refused(2, lacks);
+    for within in ["[\"<eos>\", \"a\"]", "[\"<eos>\", \"<eos>\"]"] {
+        tokens(within).refused(2, "error: in.jsonl:1: <eos> must not stand within a target");
+    }
+    let list = "error: in.jsonl:1: a target must be a JSON list of tokens (--tokens-column), but it is";
+    for (wrong, shown) in [("\"ab\"", "ab"), ("[1]", "[1]")] {
+        let hint = "hint: `decode --tokens` writes such lists; --target-column is for texts";
+        tokens(wrong).refused(2, &format!("{list} `{shown}`\n{hint}"));
+    }
+    scene.decode(&["--tokens"], "ab\n").refused(
+        2,
+        "error: text has outputs alone, but --tokens asks for their tokens beside them\n\
+         hint: say --format csv or --format jsonl",
+    );
+}
+
 #[test]
 fn models_together_give_the_mean_of_their_scores_and_a_score_depends_on_no_search() {
     let scene = Scene::two();
@@ -57,10 +114,10 @@ fn models_together_give_the_mean_of_their_scores_and_a_score_depends_on_no_searc
         probabilities.iter().zip(&together).all(|(a, b)| a >= b),
         "the mean of numbers is above that of their logs"
     );
-    score(&scene, &["--input", "valid.csv", "--set", "decoding.weights=\"int8\""]).refused(
+    score(&scene, &["--input", "valid.csv", "--set", "decoding.beam=4"]).refused(
         2,
-        "error: a score depends on no search, but `decoding.weights=\"int8\"` was said\n\
-         hint: of [decoding] only `ensemble` can be set here",
+        "error: a score depends on no search, but `decoding.beam=4` was said\n\
+         hint: of [decoding] only `ensemble` and `weights` can be set here",
     );
 }
 

@@ -34,6 +34,7 @@ use crate::training::report::talk;
   seqloom decode runs/dates --input words.txt --output out.2.txt --shard 2/4 --resume
   seqloom decode runs/dates --input words.txt --format jsonl --beam 5 --set decoding.n_best=3
   seqloom decode runs/first --with runs/second --with runs/third --input words.txt
+  seqloom decode runs/dates --input words.txt --format jsonl --tokens
   seqloom decode runs/dates --input words.txt --verify
   seqloom decode runs/dates --input words.txt --output out.txt --trace steps.jsonl
   seqloom decode runs/dates --interactive
@@ -68,6 +69,10 @@ pub struct DecodeArgs {
     /// from 1 and what ranks it
     #[arg(long, value_enum)]
     format: Option<OutputFormat>,
+    /// Adds each output's tokens, <eos> behind them where it is finished, for csv and jsonl; `score --tokens-column` takes
+    /// them
+    #[arg(long)]
+    tokens: bool,
     /// Goes on behind the complete rows of an output file that a stopped command left, with the same input
     #[arg(long)]
     resume: bool,
@@ -99,7 +104,7 @@ pub struct DecodeArgs {
         num_args = 0..=1,
         default_missing_value = "100",
         value_parser = clap::value_parser!(u64).range(1..=1_000_000),
-        conflicts_with_all = ["output", "format", "resume", "shard", "examples", "summary", "trace"]
+        conflicts_with_all = ["output", "format", "tokens", "resume", "shard", "examples", "summary", "trace"]
     )]
     verify: Option<u64>,
     /// Replaces a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
@@ -133,7 +138,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
         talk("reading sources from standard input, one a line; Ctrl-D ends them");
     }
-    let columns = Columns::new(args, &sources, loaded.rules.n_best);
+    let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;
     let mut tracer = Tracer::open(&args.look, &loaded)?;
     let (writer, answered) = columns.writer(args, format)?;

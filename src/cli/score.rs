@@ -9,8 +9,9 @@ use super::input::{Input, InputRow, OnError, Wanted};
 use super::output::{Field, OutputFormat, Writer};
 use super::{refuse_two_roles, write_summary};
 use crate::data::DataConfig;
-use crate::data::pairs::{Format, SourceRow, Sources};
-use crate::data::vocabulary::EOS;
+use crate::data::pairs::{Format, SourceRow, Sources, Target, shorten};
+use crate::data::tokenizer::{Encoded, Tokenizer};
+use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoder::loaded::LoadedModel;
 use crate::error::{Error, Result};
 use crate::training::report::talk;
@@ -20,11 +21,13 @@ use crate::training::report::talk;
 #[command(after_help = "Examples:
   seqloom score runs/dates --input data/dates/test.csv --output scores.csv
   seqloom score runs/dates --input decoded.csv --target-column output
+  seqloom score runs/dates --input decoded.jsonl --tokens-column tokens
   seqloom score runs/dates --input test.en --targets test.de --format jsonl --tokens
 
-A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source, by the
-weights as they were trained. An output that decoding cut off is scored as if it ended there. A target is cut into tokens as in
-training: with BPE a search may have said the same text in other pieces, and then its own score is another one.")]
+A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source. A target is cut
+into tokens as in training: with BPE a search may have said the same text in other pieces, and an output that decoding cut off is
+scored as if it ended there. `decode --tokens` writes what a search did say, and --tokens-column takes it: then the score is the
+one that the search gave.")]
 pub struct ScoreArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
@@ -43,6 +46,10 @@ pub struct ScoreArgs {
     /// The targets' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, value_name = "COLUMN")]
     target_column: Option<String>,
+    /// A column of .csv, .tsv and .jsonl that has the targets as JSON lists of tokens, as `decode --tokens` writes them: they
+    /// are scored as they stand, and EOS is where <eos> ends them
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["targets", "target_column"])]
+    tokens_column: Option<String>,
     /// Where scores go; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
@@ -59,7 +66,7 @@ pub struct ScoreArgs {
     /// Writes pairs, tokens, log-probabilities and perplexity as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
-    /// Replaces decoding.ensemble or a key of runtime.* or data.*.max_length; may be given more than once
+    /// Replaces decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
 }
@@ -67,8 +74,16 @@ pub struct ScoreArgs {
 /// A pair on its way to its score.
 struct Pair {
     read: Option<SourceRow>,
-    /// Token ids of source and target, or why the pair is skipped.
-    ids: Result<(Vec<i64>, Vec<i64>)>,
+    /// What is scored, or why the pair is skipped.
+    ids: Result<Ids>,
+}
+
+/// A pair as token ids.
+struct Ids {
+    source: Vec<i64>,
+    target: Vec<i64>,
+    /// Whether EOS is scored behind the target.
+    ended: bool,
 }
 
 /// Scores.
@@ -90,7 +105,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     loop {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
-        let (pairs, fault) = encode(&loaded, &input, read, args.on_error, &mut tally);
+        let (pairs, fault) = encode(args, &loaded, &input, read, &mut tally);
         if !score(args, &loaded, &pairs, &mut writer, &mut tally)? {
             return Ok(());
         }
@@ -106,10 +121,12 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
 
 /// Nothing is searched for here.
 fn refuse_search(overrides: &[String]) -> Result<()> {
-    let of_search = |text: &&String| text.starts_with("decoding.") && !text.starts_with("decoding.ensemble=");
+    let free = ["decoding.ensemble=", "decoding.weights="];
+    let of_search =
+        |text: &&String| text.starts_with("decoding.") && !free.iter().any(|start| text.starts_with(start));
     match overrides.iter().find(of_search) {
         Some(text) => Err(Error::input(format!("a score depends on no search, but `{text}` was said"))
-            .hint("of [decoding] only `ensemble` can be set here")),
+            .hint("of [decoding] only `ensemble` and `weights` can be set here")),
         None => Ok(()),
     }
 }
@@ -119,7 +136,11 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
         return Sources::parallel(&args.input, targets);
     }
     let source = args.source_column.as_ref().unwrap_or(&data.source.column);
-    let target = args.target_column.as_ref().unwrap_or(&data.target.column);
+    let target = match (&args.tokens_column, &args.target_column) {
+        (Some(column), _) => Target::Tokens(column),
+        (None, Some(column)) => Target::Text(column),
+        (None, None) => Target::Text(&data.target.column),
+    };
     Sources::with_targets(&args.input, source, target).map_err(|error| match Format::of(&args.input) {
         Format::Text => error.hint("of parallel text --input names the sources, and --targets the targets"),
         _ => error,
@@ -137,23 +158,25 @@ fn refuse_same_file(args: &ScoreArgs) -> Result<()> {
 
 /// Cuts pairs into tokens. Where a pair is at fault and none may be, gives those before it, and the fault.
 fn encode(
+    args: &ScoreArgs,
     loaded: &LoadedModel,
     input: &Input,
     rows: Vec<InputRow>,
-    on_error: OnError,
     tally: &mut Tally,
 ) -> (Vec<Pair>, Option<Error>) {
     let mut pairs = Vec::with_capacity(rows.len());
     for InputRow { row, .. } in rows {
         let (read, ids) = match row {
             Ok(read) => {
-                let ids = encode_row(loaded, &read, tally).map_err(|error| error.at(input.place(read.line)));
+                let mut read = read;
+                let ids = encode_row(args, loaded, &mut read, tally);
+                let ids = ids.map_err(|error| error.at(input.place(read.line)));
                 (Some(read), ids)
             }
             Err(error) => (None, Err(error)),
         };
         match &ids {
-            Err(error) if on_error == OnError::Stop => {
+            Err(error) if args.on_error == OnError::Stop => {
                 let error = error.clone();
                 return (pairs, Some(error));
             }
@@ -163,13 +186,41 @@ fn encode(
     (pairs, None)
 }
 
-fn encode_row(loaded: &LoadedModel, row: &SourceRow, tally: &mut Tally) -> Result<(Vec<i64>, Vec<i64>)> {
+/// Where targets come as tokens, their text takes the place of the list in `row`.
+fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally: &mut Tally) -> Result<Ids> {
     let source = loaded.tokenizers.source.encode(&row.text);
-    let target = loaded.tokenizers.target.encode(row.reference.as_deref().unwrap_or_default());
+    let tokenizer = &loaded.tokenizers.target;
+    let target = row.reference.as_deref().unwrap_or_default();
+    let (target, ended) = match args.tokens_column {
+        None => (tokenizer.encode(target), true),
+        Some(_) => read_tokens(tokenizer, target)?,
+    };
+    if args.tokens_column.is_some() {
+        row.reference = Some(tokenizer.decode(&target.ids));
+    }
     loaded.check_pair(&source, &target)?;
     tally.unknown[0] += source.unknown;
     tally.unknown[1] += target.unknown;
-    Ok((source.ids, target.ids))
+    Ok(Ids { source: source.ids, target: target.ids, ended })
+}
+
+/// A target as a JSON list of tokens, and whether `<eos>` ends it.
+fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
+    let tokens: Vec<String> = serde_json::from_str(list).map_err(|_| {
+        let message = format!(
+            "a target must be a JSON list of tokens (--tokens-column), but it is `{}`",
+            shorten(list)
+        );
+        Error::input(message).hint("`decode --tokens` writes such lists; --target-column is for texts")
+    })?;
+    let mut ids = tokens.iter().map(|token| tokenizer.id(token)).collect::<Result<Vec<i64>>>()?;
+    let ended = ids.pop_if(|id| *id == EOS).is_some();
+    if let Some(id) = ids.iter().find(|id| [PAD, BOS, EOS].contains(id)) {
+        let message = format!("{} must not stand within a target", tokenizer.token(*id));
+        return Err(Error::input(message));
+    }
+    let unknown = ids.iter().filter(|id| **id == UNK).count();
+    Ok((Encoded { ids, unknown }, ended))
 }
 
 /// Scores and writes; false when nobody reads the output any more.
@@ -182,11 +233,15 @@ fn score(
 ) -> Result<bool> {
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
     let ids: Vec<(&[i64], &[i64])> =
-        ids.map(|(source, target)| (source.as_slice(), target.as_slice())).collect();
+        ids.map(|Ids { source, target, .. }| (source.as_slice(), target.as_slice())).collect();
     let mut scores = loaded.score(&ids)?.into_iter();
     for pair in pairs {
         let log_p = match &pair.ids {
-            Ok(_) => scores.next().unwrap_or_default(),
+            Ok(Ids { target, ended, .. }) => {
+                let mut log_p = scores.next().unwrap_or_default();
+                log_p.truncate(target.len() + usize::from(*ended));
+                log_p
+            }
             Err(_) => Vec::new(),
         };
         tally.add(pair, &log_p);
@@ -214,7 +269,7 @@ fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) ->
     ];
     if args.tokens {
         let target = &loaded.tokenizers.target;
-        let tokens = ids.map(|(_, target)| target.iter().copied().chain([EOS]).take(log_p.len()));
+        let tokens = ids.map(|Ids { target, .. }| target.iter().copied().chain([EOS]).take(log_p.len()));
         let tokens = tokens.map(|ids| ids.map(|id| target.token(id)).collect::<Vec<_>>());
         fields.push(("tokens", json!(tokens)));
         fields.push(("log_probabilities", json!(ids.map(|_| log_p))));
@@ -240,7 +295,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, pair: &Pair, log_p: &[f32]) {
         match &pair.ids {
-            Ok((source, _)) => {
+            Ok(Ids { source, .. }) => {
                 self.pairs += 1;
                 self.tokens += log_p.len();
                 self.log_probability += sum(log_p);

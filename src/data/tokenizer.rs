@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::data::SideConfig;
+use crate::data::pairs::shorten;
 use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary};
 use crate::error::{Error, Result};
 pub use bpe::Bpe;
@@ -139,6 +140,20 @@ impl Tokenizer {
     /// A token as it is shown: special tokens by their names, an id outside of the vocabulary as `<unk>`.
     pub fn token(&self, id: i64) -> &str {
         self.vocabulary().token(id).unwrap_or(SPECIALS[UNK as usize])
+    }
+
+    /// The id of a token as [`Tokenizer::token`] shows it.
+    ///
+    /// # Errors
+    /// An input error without a place: there is no such token.
+    pub fn id(&self, token: &str) -> Result<i64> {
+        let special = SPECIALS.iter().position(|name| *name == token).map(|id| id as i64);
+        special.or_else(|| self.vocabulary().id(token)).ok_or_else(|| {
+            Error::input(format!(
+                "a token must be one of the model's vocabulary, but it lacks `{}`",
+                shorten(token)
+            ))
+        })
     }
 
     /// Number of tokens, the four special ones counted in. BPE may reach fewer than the config asks for.

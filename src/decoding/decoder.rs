@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use super::DecodingConfig;
-use super::search::{Scores, Shareable, Stepper};
+use super::search::{Scores, Shareable, Stepper, scores_not_finite};
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
@@ -32,6 +32,19 @@ impl ModelStepper {
     /// Takes over what `model` has learned so far, its matrices in the numbers named.
     pub fn new(model: &Transformer, weights: Weights) -> ModelStepper {
         ModelStepper { model: Inference::new(model, weights) }
+    }
+
+    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. On the CPU they are what
+    /// the steps of a search give to the same tokens, to the last bit.
+    ///
+    /// # Errors
+    /// A number of the model is not finite; what libtorch refuses.
+    pub fn score(&self, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
+        let scores = self.model.score(pairs)?;
+        match scores.iter().flatten().all(|log_p| log_p.is_finite()) {
+            true => Ok(scores),
+            false => Err(scores_not_finite()),
+        }
     }
 
     fn stepped(&self, tokens: &[i64], state: DecoderState, looking: bool) -> Result<(Scores, DecoderState)> {

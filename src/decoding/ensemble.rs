@@ -17,6 +17,11 @@ impl<S: Stepper> Ensemble<S> {
         Ensemble { members: std::iter::once(first).chain(others).collect(), combination }
     }
 
+    /// The models, in the order in which they were given.
+    pub fn members(&self) -> &[S] {
+        &self.members
+    }
+
     fn step_each(
         &self,
         states: Vec<S::State>,

@@ -13,8 +13,11 @@ use super::product::{Product, Weights};
 use super::slots::Slots;
 use super::transformer::{DecoderLayer, EncoderLayer, Residual, Transformer, normed};
 use super::{Activation, NormPlace};
-use crate::data::vocabulary::{EOS, PAD};
+use crate::data::vocabulary::{BOS, EOS, PAD};
 use crate::shim;
+
+/// Tokens whose scores of the whole vocabulary stand in memory at once.
+const SCORED_AT_ONCE: usize = 256;
 
 /// Runs something whose products and loops use this thread alone, however many threads libtorch has.
 pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
@@ -160,39 +163,79 @@ impl Inference {
         looking: bool,
     ) -> Result<Step, tch::TchError> {
         let _guard = tch::no_grad_guard();
-        assert_eq!(tokens.len(), state.rows.len(), "a token for each row");
-        let first = state.grow();
-        let positions: Vec<i64> = state.rows.iter().map(|row| row.own.len() as i64 - 1).collect();
+        let runs: Vec<&[i64]> = tokens.chunks(1).collect();
+        let (hidden, attention) = self.read(&runs, &mut state, looking); // (R, D)
+        let log_p = self.output.log_probabilities(&hidden)?;
+        Ok(Step { log_p, attention, state })
+    }
+
+    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. All tokens of a target are
+    /// read at once, each of which sees those before it: on the CPU they get what [`Inference::step`] gives them one by one,
+    /// to the last bit.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn score(&self, rows: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>, tch::TchError> {
+        let _guard = tch::no_grad_guard();
+        let sources: Vec<&[i64]> = rows.iter().map(|(source, _)| *source).collect();
+        let fed: Vec<Vec<i64>> = rows.iter().map(|(_, target)| [&[BOS], *target].concat()).collect();
+        let runs: Vec<&[i64]> = fed.iter().map(Vec::as_slice).collect();
+        let (hidden, _) = self.read(&runs, &mut self.start(&sources), false); // (N, D)
+        let labels = rows.iter().flat_map(|(_, target)| target.iter().copied().chain([EOS]));
+        let labels: Vec<i64> = labels.collect();
+        let mut flat = Vec::with_capacity(labels.len());
+        for (hidden, labels) in
+            hidden.split(SCORED_AT_ONCE as i64, 0).iter().zip(labels.chunks(SCORED_AT_ONCE))
+        {
+            let log_p = self.output.log_probabilities(hidden)?;
+            let scores = log_p.chunks_exact(self.vocabulary());
+            flat.extend(scores.zip(labels).map(|(scores, &label)| scores[label as usize]));
+        }
+        let mut rest = flat.into_iter();
+        Ok(fed.iter().map(|run| rest.by_ref().take(run.len()).collect()).collect())
+    }
+
+    /// Reads more tokens of each row, one or several, and gives what the output layer is to see of each of them, in their
+    /// order: (N, D). With `looking` also where each of them looked.
+    fn read(
+        &self,
+        runs: &[&[i64]],
+        state: &mut DecoderState,
+        looking: bool,
+    ) -> (Tensor, Option<Vec<Vec<f32>>>) {
+        assert_eq!(runs.len(), state.rows.len(), "tokens for each row");
+        let first = state.grow(runs);
+        let tokens = runs.concat();
+        let positions: Vec<i64> = state.seen(runs).map(|(own, _)| own.len() as i64 - 1).collect();
         let device = self.target.weight.device();
-        let own = Sight::new(state.rows.iter().map(|row| row.own.as_slice()), device);
-        let source = Sight::new(state.rows.iter().map(|row| row.source.as_slice()), device);
+        let own = Sight::new(state.seen(runs).map(|(own, _)| own), device);
+        let source = Sight::new(state.seen(runs).map(|(_, source)| source), device);
         let rotation = self.target.positions.turned(Places::Each(&positions));
-        let mut x = self.target.forward(tokens, &positions); // (R, D)
+        let mut x = self.target.forward(&tokens, &positions); // (N, D)
         let width = x.size()[1];
         let mut weights = Vec::new();
         for (n, block) in self.decoder.iter().enumerate() {
             x = block.own_norm.around(&x, |x, residual| {
-                let parts = block.query_key_value.forward(x, false, None); // (R, 3 D)
+                let parts = block.query_key_value.forward(x, false, None); // (N, 3 D)
                 if let Some(rotation) = &rotation {
                     rotation.turn_rows(&parts.narrow(1, 0, width), self.heads);
                     rotation.turn_rows(&parts.narrow(1, width, width), self.heads);
                 }
                 state.own.write(n, first, &parts.narrow(1, width, 2 * width));
-                let query = parts.narrow(1, 0, width); // (R, D)
+                let query = parts.narrow(1, 0, width); // (N, D)
                 let seen = over_slots(&query, state.own.layer(n), &own, self.heads, None);
                 block.attended.forward(&seen, false, Some(residual))
             });
             x = block.cross_norm.around(&x, |x, residual| {
-                let query = block.query.forward(x, false, None); // (R, D)
+                let query = block.query.forward(x, false, None); // (N, D)
                 let looking = (looking && n + 1 == self.decoder.len()).then_some(&mut weights);
                 let seen = over_slots(&query, state.cross.layer(n), &source, self.heads, looking);
                 block.crossed.forward(&seen, false, Some(residual))
             });
             x = block.feed_forward.around(&x);
         }
-        let log_p = self.output.log_probabilities(&normed(x, &self.decoder_norm))?;
         let attention = looking.then(|| self.means(&weights, source.lengths()));
-        Ok(Step { log_p, attention, state })
+        (normed(x, &self.decoder_norm), attention)
     }
 
     /// The mean over the heads of each row's attention, cut to the row's own source.
@@ -205,13 +248,22 @@ impl Inference {
 }
 
 impl DecoderState {
-    /// A slot more for each row; gives back the first of them.
-    fn grow(&mut self) -> i32 {
-        let count = self.rows.len();
+    /// A slot more for each new token of each row; gives back the first of them.
+    fn grow(&mut self, runs: &[&[i64]]) -> i32 {
+        let count = runs.iter().map(|run| run.len()).sum();
         let mut lists = lists(&mut self.rows, own);
         let first = self.own.reserve(count, &mut lists);
-        lists.iter_mut().zip(first..).for_each(|(list, slot)| list.push(slot));
+        let mut slots = first..;
+        lists.iter_mut().zip(runs).for_each(|(list, run)| list.extend(slots.by_ref().take(run.len())));
         first
+    }
+
+    /// The slots that each of the new tokens sees: of its row those up to itself, and its source's.
+    fn seen<'a>(&'a self, runs: &'a [&[i64]]) -> impl Iterator<Item = (&'a [i32], &'a [i32])> {
+        self.rows.iter().zip(runs).flat_map(|(row, run)| {
+            let before = row.own.len() - run.len();
+            (0..run.len()).map(move |n| (&row.own[..=before + n], row.source.as_slice()))
+        })
     }
 
     /// The rows named, in that order; a row may be named more than once or not at all. Nothing but lists is moved.

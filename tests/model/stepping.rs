@@ -1,7 +1,7 @@
 //! A token at a time: the same numbers as over whole targets, for any rows side by side, and not a bit of difference between
 //! one company of rows and another.
 
-use seqloom::data::vocabulary::BOS;
+use seqloom::data::vocabulary::{BOS, EOS};
 use seqloom::model::inference::{DecoderState, Inference};
 use seqloom::model::{Activation, Norm, Positions, TransformerConfig, Weights};
 use tch::{Kind, Tensor};
@@ -79,6 +79,28 @@ fn a_step_equals_the_full_forward() {
         let stepped = side_by_side(&Inference::new(&model.network, Weights::F32), &sources, &targets);
         let what = format!("{case} on {device:?}");
         assert_forced(&stepped, &forced(&model, &sources, &targets), TOLERANCE, &what);
+    }
+}
+
+#[test]
+fn whole_targets_at_once_have_the_bits_of_the_steps() {
+    let _guard = tch::no_grad_guard();
+    for case in CASES {
+        let golden = Golden::read(case);
+        let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
+        for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
+            let inference = Inference::new(&model.network, weights);
+            let rows: Vec<(&[i64], &[i64])> =
+                sources.iter().zip(&targets).map(|(one, other)| (one.as_slice(), other.as_slice())).collect();
+            let at_once = inference.score(&rows).unwrap();
+            let steps = side_by_side(&inference, &sources, &targets);
+            for ((at_once, steps), target) in at_once.iter().zip(steps).zip(&targets) {
+                let labels = target.iter().copied().chain([EOS]);
+                let of_labels: Vec<f32> =
+                    steps.iter().zip(labels).map(|(log_p, label)| log_p[label as usize]).collect();
+                assert_eq!(*at_once, of_labels, "{case} {weights:?}");
+            }
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use super::rows::Row;
 use crate::cli::input::OnError;
 use crate::cli::output::{Field, Kept, OutputFormat, Writer};
 use crate::data::pairs::Sources;
+use crate::data::vocabulary::{EOS, Vocabulary};
 use crate::decoder::Output;
+use crate::decoder::loaded::LoadedModel;
+use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
 use crate::training::report::talk;
 
@@ -17,28 +20,36 @@ pub struct Columns {
     reference: bool,
     truncated: bool,
     error: bool,
+    /// The target's, where its tokens are written.
+    vocabulary: Option<Vocabulary>,
     /// Outputs of a source; with more than one, each has its rank.
     n_best: usize,
 }
 
 impl Columns {
     /// Those that the command line asks for and the input gives.
-    pub fn new(args: &DecodeArgs, sources: &Sources, n_best: usize) -> Columns {
+    pub fn new(args: &DecodeArgs, sources: &Sources, loaded: &LoadedModel) -> Columns {
+        let vocabulary = loaded.tokenizers.target.vocabulary();
         Columns {
             number: args.shard.is_some(),
             reference: sources.has_references(),
             truncated: args.truncate,
             error: args.on_error == OnError::Skip,
-            n_best,
+            vocabulary: args.tokens.then(|| vocabulary.clone()),
+            n_best: loaded.rules.n_best,
         }
     }
 
     /// How outputs are written.
     ///
     /// # Errors
-    /// Text is to have more than one output a row; the extension is one that is only read.
+    /// Text is to have more than one output a row, or its tokens; the extension is one that is only read.
     pub fn format(&self, args: &DecodeArgs) -> Result<OutputFormat> {
         let format = OutputFormat::choose(args.format, &args.output)?;
+        if format == OutputFormat::Text && args.tokens {
+            let message = "text has outputs alone, but --tokens asks for their tokens beside them";
+            return Err(Error::input(message).hint("say --format csv or --format jsonl"));
+        }
         if format == OutputFormat::Text && self.n_best > 1 {
             let message = format!(
                 "text has one line for each row, but `decoding.n_best` asks for {} outputs of each",
@@ -84,6 +95,7 @@ impl Columns {
             (ranked, "rank", json!(rank)),
             (true, "output", json!(output.map_or("", |output| &output.text))),
             (true, "score", json!(output.map(|output| output.hypothesis.score))),
+            (self.vocabulary.is_some(), "tokens", json!(output.map(|output| self.tokens(output)))),
             (ranked, "ranking", json!(output.map(|output| output.hypothesis.ranking))),
             (true, "finished", json!(output.is_some_and(|output| output.hypothesis.finished))),
             (self.truncated, "truncated", json!(row.truncated)),
@@ -94,5 +106,12 @@ impl Columns {
             ),
         ];
         all.into_iter().filter(|(there, _, _)| *there).map(|(_, name, value)| (name, value)).collect()
+    }
+
+    /// The tokens of an output as they are shown.
+    fn tokens(&self, output: &Output) -> Vec<&str> {
+        let Hypothesis { tokens, finished, .. } = &output.hypothesis;
+        let ids = tokens.iter().copied().chain(finished.then_some(EOS));
+        ids.filter_map(|id| self.vocabulary.as_ref()?.token(id)).collect()
     }
 }

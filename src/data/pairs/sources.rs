@@ -38,12 +38,21 @@ impl Format {
     }
 }
 
+/// The column of the targets, and what stands in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// Texts.
+    Text(&'a str),
+    /// Lists of tokens, as JSON.
+    Tokens(&'a str),
+}
+
 /// A row to decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceRow {
     /// The source, as it stands in the file.
     pub text: String,
-    /// The target, where the table has its column; always in parallel text.
+    /// The target, where the table has its column; always in parallel text. A list of tokens stands here as JSON.
     pub reference: Option<String>,
     /// What the output is to begin with, where a column of a table says it.
     pub prefix: Option<String>,
@@ -58,6 +67,8 @@ struct Columns<'a> {
     target: &'a str,
     /// Whether a table, or a row, without the target is an error.
     target_needed: bool,
+    /// Whether targets are lists of tokens.
+    tokens: bool,
     prefix: Option<&'a str>,
 }
 
@@ -86,6 +97,7 @@ struct Keys {
     source: String,
     target: String,
     target_needed: bool,
+    tokens: bool,
     prefix: Option<String>,
 }
 
@@ -133,13 +145,16 @@ impl Sources {
     ///
     /// # Errors
     /// The file is missing or no table, or its header does not name both columns.
-    pub fn with_targets(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
+    pub fn with_targets(path: &Path, source_column: &str, target: Target) -> Result<Sources> {
         if Format::of(path) == Format::Text {
             let message =
                 format!("a file of pairs must be .csv, .tsv or .jsonl, but it is {}", path.display());
             return Err(Error::input(message));
         }
-        let columns = Columns::new(source_column, target_column, true);
+        let columns = match target {
+            Target::Text(column) => Columns::new(source_column, column, true),
+            Target::Tokens(column) => Columns { tokens: true, ..Columns::new(source_column, column, true) },
+        };
         Sources::start(Lines::open(path)?, Format::of(path), columns)
     }
 
@@ -198,6 +213,7 @@ impl Sources {
                 source: columns.source.to_string(),
                 target: columns.target.to_string(),
                 target_needed: columns.target_needed,
+                tokens: columns.tokens,
                 prefix: columns.prefix.map(str::to_string),
             }),
         };
@@ -241,7 +257,7 @@ impl Sources {
 
 impl<'a> Columns<'a> {
     fn new(source: &'a str, target: &'a str, target_needed: bool) -> Columns<'a> {
-        Columns { source, target, target_needed, prefix: None }
+        Columns { source, target, target_needed, tokens: false, prefix: None }
     }
 }
 
@@ -352,6 +368,7 @@ impl Keys {
         let text = find(&self.source, "data.source.column")?;
         let reference = match object.get(&self.target) {
             None | Some(Value::Null) if !self.target_needed => None,
+            Some(list @ Value::Array(_)) if self.tokens => Some(list.to_string()),
             _ => Some(find(&self.target, "data.target.column")?),
         };
         let prefix = match &self.prefix {
