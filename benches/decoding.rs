@@ -195,7 +195,8 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     let texts = Sources::open(&args.input, &data.source.column, &data.target.column, None)?;
     let source = &model.tokenizers.source;
     let sources = texts.map(|row| row.map(|row| source.encode(&row.text).ids)).collect::<Result<Vec<_>>>()?;
-    let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    let requests: Vec<Request> =
+        sources.iter().map(|source| Request { source: source[..].into(), prefix: &[] }).collect();
     model.decode_n_best(&requests[..requests.len().min(16)])?;
     let started = Since::now();
     let found = model.decode_n_best(&requests)?;

@@ -26,19 +26,20 @@
 //!
 //! **Errors.** Nothing here panics: where libtorch fails, for want of memory for instance, that is an error too.
 
+pub mod asked;
 pub mod loaded;
+pub mod shortlist;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-use crate::data::pairs::shorten;
-use crate::data::tokenizer::Encoded;
 use crate::decoding::ensemble::mean;
 use crate::decoding::jobs::Request;
-use crate::decoding::search::{Hypothesis, Stepper};
+use crate::decoding::search::{Hypothesis, Source};
 use crate::decoding::workers::decode_on_all_cores;
 use crate::error::{Error, Result, caught};
 use crate::training::likelihood::{READ_AT_ONCE, batches, log_probabilities};
+use asked::Asked;
 use loaded::LoadedModel;
 
 /// A trained model that decodes texts.
@@ -84,7 +85,7 @@ impl Decoder {
     /// choose.
     ///
     /// # Errors
-    /// There is no model; those of [`Decoder::with_overrides`]; models that do not cut both sides alike.
+    /// There is no model; those of [`Decoder::with_overrides`]; models over different target vocabularies.
     pub fn open_together<P: AsRef<Path>, S: AsRef<str>>(paths: &[P], overrides: &[S]) -> Result<Decoder> {
         let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
         let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
@@ -126,15 +127,12 @@ impl Decoder {
     pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, asked: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
         caught(|| {
             let encoded = (0..).zip(asked).map(|(n, (text, prefix))| {
-                let source = self.model.tokenizers.source.encode(text.as_ref());
-                let checked = self.model.check_source(&source);
-                let prefix = checked.and_then(|()| self.model.encode_prefix(&source, prefix.as_ref()));
-                Ok((source.ids, prefix.map_err(|error| error.at(format!("text {n}")))?))
+                let source = self.model.encode_source(text.as_ref());
+                let asked = self.model.ask(source, prefix.as_ref());
+                asked.map_err(|error| error.at(format!("text {n}")))
             });
-            let encoded = encoded.collect::<Result<Vec<_>>>()?;
-            let requests: Vec<Request> =
-                encoded.iter().map(|(source, prefix)| Request { source, prefix }).collect();
-            self.model.decode_n_best(&requests)
+            let asked = encoded.collect::<Result<Vec<_>>>()?;
+            self.model.decode_n_best(&asked.iter().map(Asked::request).collect::<Vec<_>>())
         })
     }
 
@@ -144,14 +142,14 @@ impl Decoder {
     /// A side has more tokens than its `max_length`, or a target has no source; the work could not be done.
     pub fn score<S: AsRef<str>, T: AsRef<str>>(&self, pairs: &[(S, T)]) -> Result<Vec<f64>> {
         let encoded = (0..).zip(pairs).map(|(n, (source, target))| {
-            let source = self.model.tokenizers.source.encode(source.as_ref());
+            let source = self.model.encode_source(source.as_ref());
             let target = self.model.tokenizers.target.encode(target.as_ref());
             self.model.check_pair(&source, &target).map_err(|error| error.at(format!("pair {n}")))?;
-            Ok((source.ids, target.ids))
+            Ok((source.reading(), target.ids))
         });
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
-        let pairs: Vec<(&[i64], &[i64])> =
-            encoded.iter().map(|(source, target)| (source.as_slice(), target.as_slice())).collect();
+        let pairs: Vec<(Source, &[i64])> =
+            encoded.iter().map(|(source, target)| (source.source(), target.as_slice())).collect();
         let scores = caught(|| self.model.score(&pairs))?;
         Ok(scores
             .iter()
@@ -177,7 +175,8 @@ impl LoadedModel {
     /// # Errors
     /// A prefix that no output can begin with; the work could not be done.
     pub fn decode_n_best(&self, requests: &[Request]) -> Result<Vec<Vec<Output>>> {
-        let asked: Vec<usize> = (0..requests.len()).filter(|&row| !requests[row].source.is_empty()).collect();
+        let asked: Vec<usize> =
+            (0..requests.len()).filter(|&row| !requests[row].source.ids.is_empty()).collect();
         let wanted: Vec<Request> = asked.iter().map(|&row| requests[row]).collect();
         let found = decode_on_all_cores(self.stepper(), &wanted, &self.rules)?;
         let mut outputs = vec![vec![Output::silent()]; requests.len()];
@@ -191,105 +190,52 @@ impl LoadedModel {
         Ok(outputs)
     }
 
-    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. On the CPU it is what a
-    /// search gives to the same tokens, to the last bit. Models that choose together give what `decoding.ensemble` makes of
-    /// theirs. As in decoding, the model is not asked for an empty source: with an empty target it has no tokens.
+    /// The log-probability of each token of each target, EOS last. On the CPU it is what a search gives to the same tokens, to
+    /// the last bit. Models that choose together give what `decoding.ensemble` makes of theirs. As in decoding, the model is
+    /// not asked for an empty source: with an empty target it has no tokens.
     ///
     /// # Errors
     /// The work could not be done.
-    pub fn score(&self, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
-        self.score_by(pairs, |member, ids| self.stepper().members()[member].score(ids))
+    pub fn score(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
+        self.score_by(pairs, |member, pairs| self.stepper().members()[member].score(pairs))
     }
 
-    /// The same by the networks as they were trained, which read whole targets without a cache and with other kernels.
+    /// The same by the networks as they were trained, which read whole targets without a cache and with other kernels, and
+    /// choose among all tokens.
     ///
     /// # Errors
     /// The work could not be done.
-    pub fn score_uncached(&self, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
+    pub fn score_uncached(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
         let members: Vec<&LoadedModel> = self.members().collect();
-        self.score_by(pairs, |member, ids| {
-            log_probabilities(&members[member].model, members[member].runtime.device, ids)
+        self.score_by(pairs, |member, pairs| {
+            let ids: Vec<(&[i64], &[i64])> =
+                pairs.iter().map(|(source, target)| (source.ids, *target)).collect();
+            log_probabilities(&members[member].model, members[member].runtime.device, &ids)
         })
     }
 
     fn score_by(
         &self,
-        pairs: &[(&[i64], &[i64])],
-        of_member: impl Fn(usize, &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>>,
+        pairs: &[(Source, &[i64])],
+        of_member: impl Fn(usize, &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>>,
     ) -> Result<Vec<Vec<f32>>> {
-        let asked: Vec<usize> = (0..pairs.len()).filter(|&row| !pairs[row].0.is_empty()).collect();
-        let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| pairs[row]).collect();
+        let asked: Vec<usize> = (0..pairs.len()).filter(|&row| !pairs[row].0.ids.is_empty()).collect();
+        let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| (pairs[row].0.ids, pairs[row].1)).collect();
         let mut scores = vec![Vec::new(); pairs.len()];
         for rows in batches(&ids, READ_AT_ONCE) {
-            let batch: Vec<(&[i64], &[i64])> = rows.iter().map(|&row| ids[row]).collect();
-            let of_all = (0..=self.others.len()).map(|member| of_member(member, &batch));
-            let mut of_all = of_all.collect::<Result<Vec<_>>>()?;
-            for (place, row) in rows.into_iter().enumerate() {
+            let rows: Vec<usize> = rows.into_iter().map(|row| asked[row]).collect();
+            let of_one = |member: usize| {
+                let read = |&row: &usize| (pairs[row].0.of_member(member), pairs[row].1);
+                of_member(member, &rows.iter().map(read).collect::<Vec<_>>())
+            };
+            let mut of_all = (0..=self.others.len()).map(of_one).collect::<Result<Vec<_>>>()?;
+            for (place, &row) in rows.iter().enumerate() {
                 let of_row = of_all.iter_mut().map(|found| std::mem::take(&mut found[place]));
-                scores[asked[row]] = mean(of_row, self.experiment.decoding.ensemble);
+                scores[row] = mean(of_row, self.experiment.decoding.ensemble);
             }
         }
         Ok(scores)
     }
-
-    /// The tokens of what the output of a source is to begin with.
-    ///
-    /// # Errors
-    /// An input error without a place: the target's vocabulary lacks a symbol of it, or it is longer than the output of this
-    /// source may be.
-    pub fn encode_prefix(&self, source: &Encoded, text: &str) -> Result<Vec<i64>> {
-        let Encoded { ids, unknown } = self.tokenizers.target.encode(text);
-        if unknown > 0 {
-            let message = format!(
-                "a prefix must be spelled with the target's vocabulary, but it lacks {unknown} symbols of `{}`",
-                shorten(text)
-            );
-            return Err(Error::input(message));
-        }
-        let length = ids.len();
-        if length == 0 || source.ids.is_empty() {
-            return Ok(ids);
-        }
-        let limit = self.rules.limits.of(source.ids.len(), self.stepper().longest());
-        if length > limit {
-            let message = format!(
-                "a prefix must not be longer than its output, which may have {limit} tokens, but it has {length}"
-            );
-            return Err(Error::input(message).hint("allow more with --set decoding.max_length=N"));
-        }
-        Ok(ids)
-    }
-
-    /// A source must not be longer than `data.source.max_length`.
-    ///
-    /// # Errors
-    /// An input error without a place.
-    pub fn check_source(&self, source: &Encoded) -> Result<()> {
-        check_length(source, "source", self.longest_source())
-    }
-
-    /// Neither side of a pair must be longer than its `max_length`, and a target must have a source.
-    ///
-    /// # Errors
-    /// An input error without a place.
-    pub fn check_pair(&self, source: &Encoded, target: &Encoded) -> Result<()> {
-        self.check_source(source)?;
-        check_length(target, "target", self.longest_target())?;
-        match source.ids.is_empty() && !target.ids.is_empty() {
-            true => Err(Error::input("a target must have a source, but it is empty")),
-            false => Ok(()),
-        }
-    }
-}
-
-fn check_length(side: &Encoded, name: &str, limit: usize) -> Result<()> {
-    let length = side.ids.len();
-    if length <= limit {
-        return Ok(());
-    }
-    let message =
-        format!("a {name} may have {limit} tokens (`data.{name}.max_length`), but this row's has {length}");
-    Err(Error::input(message))
 }
 
 #[cfg(test)]

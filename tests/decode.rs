@@ -4,6 +4,7 @@
 
 mod n_best;
 mod prefixes;
+mod shortlists;
 mod streams;
 mod together;
 mod verify;

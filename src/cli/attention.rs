@@ -14,7 +14,6 @@ use super::traced::{TracedRow, known};
 use super::{print, refuse_two_roles};
 use crate::data::pairs::{SourceRow, Sources};
 use crate::decoder::loaded::LoadedModel;
-use crate::decoding::jobs::Request;
 use crate::decoding::trace::trace;
 use crate::error::{Error, Result};
 
@@ -98,15 +97,16 @@ fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
             (row.text, sources.place(row.line).to_string())
         }
     };
-    let source = loaded.tokenizers.source.encode(&text);
+    let source = loaded.encode_source(&text);
     let hint = "allow more with --set data.source.max_length=N";
     loaded.check_source(&source).map_err(|error| error.at(place).hint(hint))?;
-    let outputs = loaded.decode_n_best(&[Request { source: &source.ids, prefix: &[] }])?;
+    let asked = loaded.ask(source, "")?;
+    let outputs = loaded.decode_n_best(&[asked.request()])?;
     let best = outputs.first().and_then(|list| list.first());
-    let known: Vec<_> = best.iter().map(|output| known(&source.ids, output)).collect();
+    let known: Vec<_> = best.iter().map(|output| known(&asked.reading, output)).collect();
     let mut steps = trace(loaded.stepper(), &known, 0)?;
     let made = best.zip(steps.pop());
-    let row = made.map(|(output, steps)| TracedRow::new(&loaded, &source.ids, output, steps));
+    let row = made.map(|(output, steps)| TracedRow::new(&loaded, &asked.reading.ids, output, steps));
     Ok(TracedRow { row: args.row, rank: 1, source: Some(text), ..row.unwrap_or_default() })
 }
 

@@ -45,10 +45,14 @@ and CSV and JSON Lines have the row's number in the input in a column `row`.")]
 pub struct DecodeArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
-    /// Another model that chooses each token together with it, as decoding.ensemble says; may be given more than once. Both
-    /// tokenizers must be the same; the settings are those of RUN
+    /// Another model that chooses each token together with it, as decoding.ensemble says; may be given more than once. The
+    /// target's vocabulary must be the same; the search is that of RUN
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
+    /// Outputs say nothing but what this file lists for their sources, which is faster with a large vocabulary; scores are
+    /// then over the lists. `seqloom shortlist` makes it
+    #[arg(long, value_name = "FILE")]
+    shortlist: Option<PathBuf>,
     /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input, decoded as it comes
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     input: PathBuf,
@@ -125,7 +129,8 @@ impl DecodeArgs {
 pub fn run(args: &DecodeArgs) -> Result<()> {
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
     let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
-    let loaded = LoadedModel::open_together(&args.run, &args.with, &overrides)?;
+    let mut loaded = LoadedModel::open_together(&args.run, &args.with, &overrides)?;
+    args.shortlist.as_ref().map_or(Ok(()), |path| loaded.use_shortlist(path))?;
     if args.look.interactive {
         return interactive::run(&loaded, args.look.trace_top, args.truncate, args.prefix.as_deref());
     }

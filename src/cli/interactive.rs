@@ -8,9 +8,9 @@ use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 use super::may_colour;
 use super::traced::{columns, visible};
 use crate::data::tokenizer::Encoded;
-use crate::data::vocabulary::{EOS, UNK};
+use crate::data::vocabulary::EOS;
+use crate::decoder::asked::EncodedSource;
 use crate::decoder::loaded::LoadedModel;
-use crate::decoding::jobs::Request;
 use crate::decoding::search::Hypothesis;
 use crate::decoding::trace::Step;
 use crate::decoding::watch::{check_watchable, watch};
@@ -78,13 +78,12 @@ impl Session<'_> {
     fn answer(&mut self, text: &str) -> Result<()> {
         let loaded = self.loaded;
         let Some(source) = self.read(text)? else { return Ok(()) };
-        let prefix = match loaded.encode_prefix(&source, self.prefix) {
-            Ok(prefix) => prefix,
+        let asked = match loaded.ask(source, self.prefix) {
+            Ok(asked) => asked,
             Err(error) => return self.say(&format!("{error}\n")),
         };
-        let request = Request { source: &source.ids, prefix: &prefix };
         let mut said = Vec::new();
-        let output = watch(loaded.stepper(), &request, &loaded.rules, self.top, |step| {
+        let output = watch(loaded.stepper(), &asked.request(), &loaded.rules, self.top, |step| {
             said.extend((step.token != EOS).then_some(step.token));
             self.show(&said, step)
         })?;
@@ -92,23 +91,22 @@ impl Session<'_> {
     }
 
     /// A source as the model reads it; nothing where it is not asked, and says why.
-    fn read(&mut self, text: &str) -> Result<Option<Encoded>> {
-        let mut source = self.loaded.tokenizers.source.encode(text);
-        let (limit, length) = (self.loaded.longest_source(), source.ids.len());
+    fn read(&mut self, text: &str) -> Result<Option<EncodedSource>> {
+        let mut source = self.loaded.encode_source(text);
+        let length = source.own.ids.len();
         if length == 0 {
             return self.say("note: the source is empty, and so is its output\n").map(|()| None);
         }
-        if self.truncate && length > limit {
-            source.ids.truncate(limit);
-            source.unknown = source.ids.iter().filter(|&&token| token == UNK).count();
-            self.say(&format!("note: the source is cut to {limit} of its {length} tokens\n"))?;
+        if self.truncate && self.loaded.truncate(&mut source) {
+            let kept = source.own.ids.len();
+            self.say(&format!("note: the source is cut to {kept} of its {length} tokens\n"))?;
         }
         if let Err(error) = self.loaded.check_source(&source) {
             let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
             return self.say(&format!("{}\n", error.hint(hint))).map(|()| None);
         }
-        if source.unknown > 0 {
-            let (unknown, all) = (source.unknown, source.ids.len());
+        if source.own.unknown > 0 {
+            let (unknown, all) = (source.own.unknown, source.own.ids.len());
             self.say(&format!("note: {unknown} of its {all} symbols are not in the vocabulary\n"))?;
         }
         Ok(Some(source))

@@ -13,6 +13,7 @@ mod interactive;
 mod output;
 mod regular;
 mod score;
+mod shortlist;
 mod traced;
 mod train;
 
@@ -50,6 +51,8 @@ enum Command {
     Attention(attention::AttentionArgs),
     /// Scores given pairs with a trained model: log-probabilities and perplexity
     Score(score::ScoreArgs),
+    /// Learns what outputs may say, by their sources, for faster decoding with large vocabularies
+    Shortlist(shortlist::ShortlistArgs),
     /// Shows what a checkpoint holds: config, vocabularies, weights, where it stood
     Inspect(inspect::InspectArgs),
     /// Shows what seqloom runs on, and what to do when a GPU is not seen
@@ -72,6 +75,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Decode(args) => decode::run(args).map(|()| 0),
         Command::Attention(args) => attention::run(args).map(|()| 0),
         Command::Score(args) => score::run(args).map(|()| 0),
+        Command::Shortlist(args) => shortlist::run(args).map(|()| 0),
         Command::Inspect(args) => inspect::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
     }

@@ -13,6 +13,7 @@ use crate::data::pairs::{Format, SourceRow, Sources, Target, shorten};
 use crate::data::tokenizer::{Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoder::loaded::LoadedModel;
+use crate::decoding::search::{Reading, Source};
 use crate::error::{Error, Result};
 use crate::training::report::talk;
 
@@ -80,7 +81,7 @@ struct Pair {
 
 /// A pair as token ids.
 struct Ids {
-    source: Vec<i64>,
+    source: Reading,
     target: Vec<i64>,
     /// Whether EOS is scored behind the target.
     ended: bool,
@@ -188,7 +189,7 @@ fn encode(
 
 /// Where targets come as tokens, their text takes the place of the list in `row`.
 fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally: &mut Tally) -> Result<Ids> {
-    let source = loaded.tokenizers.source.encode(&row.text);
+    let source = loaded.encode_source(&row.text);
     let tokenizer = &loaded.tokenizers.target;
     let target = row.reference.as_deref().unwrap_or_default();
     let (target, ended) = match args.tokens_column {
@@ -199,9 +200,9 @@ fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally
         row.reference = Some(tokenizer.decode(&target.ids));
     }
     loaded.check_pair(&source, &target)?;
-    tally.unknown[0] += source.unknown;
+    tally.unknown[0] += source.own.unknown;
     tally.unknown[1] += target.unknown;
-    Ok(Ids { source: source.ids, target: target.ids, ended })
+    Ok(Ids { source: source.reading(), target: target.ids, ended })
 }
 
 /// A target as a JSON list of tokens, and whether `<eos>` ends it.
@@ -232,8 +233,8 @@ fn score(
     tally: &mut Tally,
 ) -> Result<bool> {
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
-    let ids: Vec<(&[i64], &[i64])> =
-        ids.map(|Ids { source, target, .. }| (source.as_slice(), target.as_slice())).collect();
+    let ids: Vec<(Source, &[i64])> =
+        ids.map(|Ids { source, target, .. }| (source.source(), target.as_slice())).collect();
     let mut scores = loaded.score(&ids)?.into_iter();
     for pair in pairs {
         let log_p = match &pair.ids {
@@ -299,7 +300,7 @@ impl Tally {
                 self.pairs += 1;
                 self.tokens += log_p.len();
                 self.log_probability += sum(log_p);
-                self.empty += usize::from(source.is_empty());
+                self.empty += usize::from(source.ids.is_empty());
             }
             Err(error) => {
                 self.skipped += 1;

@@ -6,6 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use crate::data::vocabulary::EOS;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
+use crate::decoding::search::Reading;
 use crate::decoding::trace::{Known, Step};
 
 /// An output of a row of the input, step by step: a JSON object of docs/trace.md.
@@ -66,8 +67,12 @@ pub struct Alternative {
 }
 
 /// An output as [`crate::decoding::trace::trace`] wants it.
-pub fn known<'a>(source: &'a [i64], output: &'a Output) -> Known<'a> {
-    Known { source, tokens: &output.hypothesis.tokens, finished: output.hypothesis.finished }
+pub fn known<'a>(reading: &'a Reading, output: &'a Output) -> Known<'a> {
+    Known {
+        source: reading.source(),
+        tokens: &output.hypothesis.tokens,
+        finished: output.hypothesis.finished,
+    }
 }
 
 impl TracedRow {

@@ -11,6 +11,7 @@ pub use config::{
 
 pub mod batch;
 pub mod dataset;
+pub mod lexicon;
 pub mod loader;
 pub mod pairs;
 pub mod sampler;

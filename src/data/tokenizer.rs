@@ -15,7 +15,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::data::SideConfig;
 use crate::data::pairs::shorten;
-use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary};
+use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, first_difference};
 use crate::error::{Error, Result};
 pub use bpe::Bpe;
 
@@ -185,8 +185,7 @@ impl Tokenizer {
             return Some(("kind".to_owned(), [self.kind(), other.kind()].map(str::to_owned)));
         }
         let shown = |token: Option<&String>| token.map_or("missing".to_owned(), |token| format!("{token:?}"));
-        let tokens = [self, other].map(|one| one.vocabulary().tokens());
-        if let Some((id, both)) = first_difference(tokens) {
+        if let Some((id, both)) = self.vocabulary().difference(other.vocabulary()) {
             return Some((format!("token {id}"), both.map(shown)));
         }
         let (Tokenizer::Bpe(one), Tokenizer::Bpe(other)) = (self, other) else { return None };
@@ -215,12 +214,6 @@ impl Tokenizer {
         let damaged = |message: String| Error::failure(format!("the tokenizer is damaged: {message}"));
         read_json(value).map_err(damaged)
     }
-}
-
-/// The first place at which two lists differ, and what stands there.
-fn first_difference<T: PartialEq>([one, other]: [&[T]; 2]) -> Option<(usize, [Option<&T>; 2])> {
-    let places = 0..one.len().max(other.len());
-    places.map(|n| (n, [one.get(n), other.get(n)])).find(|(_, [one, other])| one != other)
 }
 
 fn count(counts: &mut HashMap<String, u64>, token: &str) {

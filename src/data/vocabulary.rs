@@ -98,10 +98,21 @@ impl Vocabulary {
         self.tokens.get(usize::try_from(id).ok()?).map(String::as_str)
     }
 
+    /// The first id at which another vocabulary has another token, and what each of them has there.
+    pub fn difference<'a>(&'a self, other: &'a Vocabulary) -> Option<(usize, [Option<&'a String>; 2])> {
+        first_difference([&self.tokens, &other.tokens])
+    }
+
     fn push(&mut self, token: String) {
         self.ids.insert(token.clone(), self.tokens.len() as i64);
         self.tokens.push(token);
     }
+}
+
+/// The first place at which two lists differ, and what stands there.
+pub(super) fn first_difference<T: PartialEq>([one, other]: [&[T]; 2]) -> Option<(usize, [Option<&T>; 2])> {
+    let places = 0..one.len().max(other.len());
+    places.map(|n| (n, [one.get(n), other.get(n)])).find(|(_, [one, other])| one != other)
 }
 
 /// Whether a token is written like a special one.

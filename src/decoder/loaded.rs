@@ -8,9 +8,9 @@ use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
-use crate::data::DataConfig;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
+use crate::decoder::shortlist::Shortlist;
 use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::ensemble::Ensemble;
 use crate::decoding::rules::Rules;
@@ -34,8 +34,12 @@ pub struct LoadedModel {
     pub weights: Weights,
     /// How it is searched.
     pub rules: Rules,
-    /// Models that choose together with it (`decoding.ensemble`): their targets are cut as its own, and so are their sources.
+    /// Models that choose together with it (`decoding.ensemble`), over the same target vocabulary.
     pub others: Vec<LoadedModel>,
+    /// What an output of a source may say; nothing for every token.
+    pub shortlist: Option<Shortlist>,
+    /// Whether the others cut sources as it does.
+    cuts_alike: bool,
     /// Made when it is first asked for.
     stepper: OnceCell<Ensemble<ModelStepper>>,
 }
@@ -70,19 +74,30 @@ impl LoadedModel {
         load_into(&params, &weights, &path)?;
         let weights = weights_for(&experiment.decoding, runtime.device, runtime.compute)?;
         let rules = Rules::new(&experiment.decoding, || tokenizers.target.pieces())?;
-        let (others, stepper) = (Vec::new(), OnceCell::new());
-        Ok(LoadedModel { experiment, tokenizers, model, runtime, weights, rules, others, stepper })
+        Ok(LoadedModel {
+            experiment,
+            tokenizers,
+            model,
+            runtime,
+            weights,
+            rules,
+            others: Vec::new(),
+            shortlist: None,
+            cuts_alike: true,
+            stepper: OnceCell::new(),
+        })
     }
 
     /// Opens a model and others beside it, which choose together with it as its `decoding.ensemble` says.
     ///
     /// # Errors
-    /// Those of [`LoadedModel::open`]; models that do not cut both sides alike.
+    /// Those of [`LoadedModel::open`]; models over different target vocabularies.
     pub fn open_together(path: &Path, others: &[PathBuf], overrides: &[String]) -> Result<LoadedModel> {
         let mut first = LoadedModel::open(path, overrides)?;
         for other in others {
             let opened = LoadedModel::open(other, overrides)?;
-            check_alike([path, other], [&first.tokenizers, &opened.tokenizers])?;
+            check_targets([path, other], [&first.tokenizers.target, &opened.tokenizers.target])?;
+            first.cuts_alike &= first.tokenizers.source.difference(&opened.tokenizers.source).is_none();
             first.others.push(opened);
         }
         Ok(first)
@@ -104,36 +119,46 @@ impl LoadedModel {
         std::iter::once(self).chain(&self.others)
     }
 
-    /// The most tokens that a source may have: `data.source.max_length`, the least of all members.
-    pub fn longest_source(&self) -> usize {
-        self.least(|data| data.source.max_length)
+    /// Reads a file of [`crate::decoder::shortlist`]: from now on an output says nothing else.
+    ///
+    /// # Errors
+    /// The file cannot be read, or was made for other vocabularies.
+    pub fn use_shortlist(&mut self, path: &Path) -> Result<()> {
+        self.shortlist = Some(Shortlist::read(path, &self.tokenizers)?);
+        Ok(())
     }
 
-    /// The same of a target that is scored.
+    /// Whether all models cut sources alike.
+    pub fn cuts_alike(&self) -> bool {
+        self.cuts_alike
+    }
+
+    /// The most tokens that a source may have (`data.source.max_length`), as each model cuts it, or where all cut it alike as
+    /// any of them may read it.
+    pub fn source_limits(&self) -> Vec<usize> {
+        let limits = self.members().map(|one| one.experiment.data.source.max_length);
+        match self.cuts_alike {
+            true => limits.min().into_iter().collect(),
+            false => limits.collect(),
+        }
+    }
+
+    /// The most tokens that a target may have that is scored: `data.target.max_length`, the least of all models.
     pub fn longest_target(&self) -> usize {
-        self.least(|data| data.target.max_length)
-    }
-
-    fn least(&self, limit: fn(&DataConfig) -> usize) -> usize {
-        self.members().map(|one| limit(&one.experiment.data)).min().unwrap_or_default()
+        self.members().map(|one| one.experiment.data.target.max_length).min().unwrap_or_default()
     }
 }
 
-/// What models that choose together must have in common.
-fn check_alike(paths: [&Path; 2], tokenizers: [&Tokenizers; 2]) -> Result<()> {
-    let [one, other] = tokenizers;
-    let sides = [("target", &one.target, &other.target), ("source", &one.source, &other.source)];
-    for (side, first, second) in sides {
-        if let Some((what, [first, second])) = first.difference(second) {
-            let [one, other] = paths.map(Path::display);
-            let message = format!(
-                "models that decode together must have one {side} tokenizer, but its {what} is {first} in {one} \
-                 and {second} in {other}"
-            );
-            return Err(Error::input(message));
-        }
-    }
-    Ok(())
+/// What models that choose together must have in common: each choice is among the same tokens.
+fn check_targets(paths: [&Path; 2], [one, other]: [&Tokenizer; 2]) -> Result<()> {
+    let Some((id, tokens)) = one.vocabulary().difference(other.vocabulary()) else { return Ok(()) };
+    let [first, second] =
+        tokens.map(|token| token.map_or("missing".to_owned(), |token| format!("{token:?}")));
+    let [one, other] = paths.map(Path::display);
+    Err(Error::input(format!(
+        "models that decode together must have one target vocabulary, but its token {id} is {first} in {one} and \
+         {second} in {other}"
+    )))
 }
 
 /// The network that an experiment describes.

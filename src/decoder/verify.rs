@@ -5,7 +5,7 @@ use super::loaded::LoadedModel;
 use crate::data::vocabulary::{BOS, EOS};
 use crate::decoding::jobs::{Request, decode_n_best};
 use crate::decoding::rules::Rules;
-use crate::decoding::search::{Hypothesis, Shareable, Stepper};
+use crate::decoding::search::{Hypothesis, Shareable, Source, Stepper};
 use crate::decoding::workers::decode_on_all_cores;
 use crate::decoding::{DecodingConfig, SamplingConfig};
 use crate::error::Result;
@@ -170,7 +170,7 @@ fn outputs<'a>(
     model: &LoadedModel,
     requests: &'a [Request],
     found: &'a Found,
-) -> Vec<(&'a [i64], &'a Hypothesis)> {
+) -> Vec<(Source<'a>, &'a Hypothesis)> {
     let longest = model.stepper().longest().unwrap_or(usize::MAX);
     let of_requests = requests.iter().zip(found);
     let all = of_requests.flat_map(|(request, list)| list.iter().map(|one| (request.source, one)));
@@ -180,7 +180,7 @@ fn outputs<'a>(
 /// The scores that the search gave against those that `seqloom score` gives to its outputs.
 fn scored(model: &LoadedModel, requests: &[Request], name: &str, found: &Found) -> Result<Check> {
     let all = outputs(model, requests, found);
-    let pairs: Vec<(&[i64], &[i64])> =
+    let pairs: Vec<(Source, &[i64])> =
         all.iter().map(|(source, one)| (*source, one.tokens.as_slice())).collect();
     let scores = all.iter().zip(model.score(&pairs)?).map(|((_, one), tokens)| {
         let said = one.tokens.len() + usize::from(one.finished);
@@ -205,8 +205,11 @@ fn uncached<S: Stepper>(
     found: &Found,
 ) -> Result<Check> {
     let all = outputs(model, requests, found);
-    let pairs: Vec<(&[i64], &[i64])> =
+    let pairs: Vec<(Source, &[i64])> =
         all.iter().map(|(source, one)| (*source, one.tokens.as_slice())).collect();
+    // The networks know no shortlist.
+    let pairs: Vec<(Source, &[i64])> =
+        pairs.into_iter().map(|(source, target)| (Source { allowed: None, ..source }, target)).collect();
     let at_once = model.score_uncached(&pairs)?;
     let mut by_steps = Vec::new();
     for pairs in pairs.chunks(model.rules.batch_size) {
@@ -224,9 +227,9 @@ fn uncached<S: Stepper>(
 }
 
 /// The log-probability of each token of each target, EOS last, a step at a time.
-fn stepped<S: Stepper>(stepper: &S, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
+fn stepped<S: Stepper>(stepper: &S, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
-    let sources: Vec<&[i64]> = pairs.iter().map(|(source, _)| *source).collect();
+    let sources: Vec<Source> = pairs.iter().map(|(source, _)| *source).collect();
     let mut rows: Vec<usize> = (0..pairs.len()).collect();
     let mut state = stepper.start(&sources)?;
     for t in 0.. {

@@ -7,7 +7,7 @@
 use super::beam::Scratch;
 use super::books::{Books, Job, Rows};
 use super::rules::Rules;
-use super::search::{Hypothesis, Scores, Stepper};
+use super::search::{Hypothesis, Scores, Source, Stepper};
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 
@@ -81,7 +81,7 @@ impl<S: Stepper> Batch<'_, S> {
         if new.is_empty() {
             return Ok(state);
         }
-        let sources: Vec<&[i64]> = new.iter().map(|(_, job)| job.source.as_slice()).collect();
+        let sources: Vec<Source> = new.iter().map(|(_, job)| job.source.source()).collect();
         let begun = self.stepper.start(&sources)?;
         let seats = new.iter().map(|(number, job)| Seat {
             number: *number,

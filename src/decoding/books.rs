@@ -8,15 +8,15 @@
 use super::beam::{Beam, Scratch, Step};
 use super::rules::Rules;
 use super::sampling::Chance;
-use super::search::{Hypothesis, scores_not_finite};
+use super::search::{Hypothesis, Reading, scores_not_finite};
 use crate::data::vocabulary::{BOS, EOS, PAD};
 use crate::error::{Error, Result};
 
 /// A source to decode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
-    /// Token ids without EOS.
-    pub source: Vec<i64>,
+    /// What is read.
+    pub source: Reading,
     /// The tokens that the output begins with, whatever the model gives to them. They count for the limit and for the
     /// score, and no rule is asked about them.
     pub prefix: Vec<i64>,
@@ -108,8 +108,9 @@ pub struct Books {
 impl Books {
     /// Those of a source that begins: one row.
     pub fn new(job: &Job, rules: &Rules) -> Books {
-        let chance =
-            |number| rules.sampling.as_ref().map(|sampling| Chance::new(sampling.seed, &job.source, number));
+        let chance = |number| {
+            rules.sampling.as_ref().map(|sampling| Chance::new(sampling.seed, &job.source.ids, number))
+        };
         Books {
             prefix: job.prefix.clone(),
             limit: job.limit.max(1),

@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use super::DecodingConfig;
-use super::search::{Scores, Shareable, Stepper, scores_not_finite};
+use super::search::{Scores, Shareable, Source, Stepper, scores_not_finite};
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
@@ -34,13 +34,15 @@ impl ModelStepper {
         ModelStepper { model: Inference::new(model, weights) }
     }
 
-    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. On the CPU they are what
-    /// the steps of a search give to the same tokens, to the last bit.
+    /// The log-probability of each token of each target, EOS last, a target being token ids. On the CPU they are what the
+    /// steps of a search give to the same tokens, to the last bit.
     ///
     /// # Errors
     /// A number of the model is not finite; what libtorch refuses.
-    pub fn score(&self, pairs: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>> {
-        let scores = self.model.score(pairs)?;
+    pub fn score(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
+        let targets: Vec<&[i64]> = pairs.iter().map(|(_, target)| *target).collect();
+        let scores =
+            self.model.score(begun(&self.model, pairs.iter().map(|(source, _)| *source)), &targets)?;
         match scores.iter().flatten().all(|log_p| log_p.is_finite()) {
             true => Ok(scores),
             false => Err(scores_not_finite()),
@@ -54,11 +56,17 @@ impl ModelStepper {
     }
 }
 
+/// The state before the first token.
+fn begun<'a>(model: &Inference, sources: impl Iterator<Item = Source<'a>> + Clone) -> DecoderState {
+    let ids: Vec<&[i64]> = sources.clone().map(|source| source.ids).collect();
+    model.start(&ids).within(sources.map(|source| source.allowed.cloned()))
+}
+
 impl Stepper for ModelStepper {
     type State = DecoderState;
 
-    fn start(&self, sources: &[&[i64]]) -> Result<DecoderState> {
-        Ok(self.model.start(sources))
+    fn start(&self, sources: &[Source]) -> Result<DecoderState> {
+        Ok(begun(&self.model, sources.iter().copied()))
     }
 
     fn step(&self, tokens: &[i64], state: DecoderState) -> Result<(Scores, DecoderState)> {

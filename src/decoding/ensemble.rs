@@ -1,14 +1,22 @@
 //! Several models that choose together, step by step: to a search they are one.
 
 use super::config::Combination;
-use super::search::{Scores, Shareable, Stepper};
+use super::search::{Scores, Shareable, Source, Stepper};
 use crate::error::{Error, Result};
 
-/// Models over the same target vocabulary, which read the same source ids.
+/// Models over the same target vocabulary. They read the same source ids, or each of them its own.
 #[derive(Clone, Debug)]
 pub struct Ensemble<S> {
     members: Vec<S>,
     combination: Combination,
+}
+
+/// Where the models of an ensemble stand.
+#[derive(Debug)]
+pub struct Standing<T> {
+    states: Vec<T>,
+    /// Whether all of them cut the sources alike.
+    alike: bool,
 }
 
 impl<S: Stepper> Ensemble<S> {
@@ -24,24 +32,28 @@ impl<S: Stepper> Ensemble<S> {
 
     fn step_each(
         &self,
-        states: Vec<S::State>,
+        Standing { states, alike }: Standing<S::State>,
         step: impl Fn(&S, S::State) -> Result<(Scores, S::State)>,
-    ) -> Result<(Scores, Vec<S::State>)> {
+    ) -> Result<(Scores, Standing<S::State>)> {
         let (mut all, mut next) = (Vec::new(), Vec::new());
         for (member, state) in self.members.iter().zip(states) {
             let (scores, state) = step(member, state)?;
             all.push(scores);
             next.push(state);
         }
-        Ok((combined(all, self.combination)?, next))
+        Ok((combined(all, self.combination, alike)?, Standing { states: next, alike }))
     }
 }
 
 impl<S: Stepper> Stepper for Ensemble<S> {
-    type State = Vec<S::State>;
+    type State = Standing<S::State>;
 
-    fn start(&self, sources: &[&[i64]]) -> Result<Self::State> {
-        self.members.iter().map(|member| member.start(sources)).collect()
+    fn start(&self, sources: &[Source]) -> Result<Self::State> {
+        let start = |(n, member): (usize, &S)| {
+            member.start(&sources.iter().map(|source| source.of_member(n)).collect::<Vec<_>>())
+        };
+        let states = self.members.iter().enumerate().map(start).collect::<Result<_>>()?;
+        Ok(Standing { states, alike: sources.iter().all(|source| source.others.is_empty()) })
     }
 
     fn step(&self, tokens: &[i64], state: Self::State) -> Result<(Scores, Self::State)> {
@@ -53,12 +65,15 @@ impl<S: Stepper> Stepper for Ensemble<S> {
     }
 
     fn reorder(&self, rows: &[i64], state: Self::State) -> Result<Self::State> {
-        self.members.iter().zip(state).map(|(member, state)| member.reorder(rows, state)).collect()
+        let Standing { states, alike } = state;
+        let kept = self.members.iter().zip(states).map(|(member, state)| member.reorder(rows, state));
+        Ok(Standing { states: kept.collect::<Result<_>>()?, alike })
     }
 
     fn join(&self, one: Self::State, other: Self::State) -> Result<Self::State> {
-        let states = one.into_iter().zip(other);
-        self.members.iter().zip(states).map(|(member, (one, other))| member.join(one, other)).collect()
+        let pairs = self.members.iter().zip(one.states.into_iter().zip(other.states));
+        let states = pairs.map(|(member, (one, other))| member.join(one, other)).collect::<Result<_>>()?;
+        Ok(Standing { states, alike: one.alike && other.alike })
     }
 
     fn joins(&self) -> bool {
@@ -76,9 +91,10 @@ impl<S: Shareable> Shareable for Ensemble<S> {
     }
 }
 
-/// What all members say together, in the place of the first one's scores. Attention is the mean of theirs.
-fn combined(mut all: Vec<Scores>, combination: Combination) -> Result<Scores> {
-    let members = all.len() as f32;
+/// What all members say together, in the place of the first one's scores. Attention is the mean of theirs; where they do not
+/// cut sources `alike`, it is the first one's.
+fn combined(mut all: Vec<Scores>, combination: Combination, alike: bool) -> Result<Scores> {
+    let looking = if alike { all.len() } else { 1 };
     let vocabularies = all.iter().map(|scores| scores.vocabulary);
     if let Some((one, other)) =
         vocabularies.clone().zip(vocabularies.skip(1)).find(|(one, other)| one != other)
@@ -92,13 +108,13 @@ fn combined(mut all: Vec<Scores>, combination: Combination) -> Result<Scores> {
     let mut all = all.into_iter();
     let mut first = all.next().ok_or_else(|| Error::failure("an ensemble without a model"))?;
     first.log_p = log_p;
-    for scores in all {
+    for scores in all.take(looking - 1) {
         let attention = first.attention.iter_mut().flatten().zip(scores.attention.into_iter().flatten());
         for (sum, of_one) in attention {
             sum.iter_mut().zip(of_one).for_each(|(sum, of_one)| *sum += of_one);
         }
     }
-    first.attention.iter_mut().flatten().flatten().for_each(|of_all| *of_all /= members);
+    first.attention.iter_mut().flatten().flatten().for_each(|of_all| *of_all /= looking as f32);
     Ok(first)
 }
 

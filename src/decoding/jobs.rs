@@ -4,14 +4,14 @@ use super::DecodingConfig;
 use super::batch::{Batching, search};
 use super::books::Job;
 use super::rules::Rules;
-use super::search::{Hypothesis, Stepper};
+use super::search::{Hypothesis, Source, Stepper};
 use crate::error::{Error, Result};
 
 /// What one output is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
-    /// Token ids without EOS.
-    pub source: &'a [i64],
+    /// What is read.
+    pub source: Source<'a>,
     /// The tokens that the output begins with.
     pub prefix: &'a [i64],
 }
@@ -35,7 +35,8 @@ pub fn decode<S: Stepper>(
 
 /// The best hypothesis of each source (token ids without EOS), by rules that are made already.
 pub fn decode_by<S: Stepper>(stepper: &S, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
-    let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    let requests: Vec<Request> =
+        sources.iter().map(|source| Request { source: (*source).into(), prefix: &[] }).collect();
     let lists = decode_n_best(stepper, &requests, rules)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
@@ -59,8 +60,8 @@ pub fn decode_n_best<S: Stepper>(
 impl Request<'_> {
     /// What the search does for it.
     pub(super) fn job<S: Stepper>(&self, stepper: &S, rules: &Rules) -> Job {
-        let limit = rules.limits.of(self.source.len(), stepper.longest());
-        Job { source: self.source.to_vec(), prefix: self.prefix.to_vec(), limit }
+        let limit = rules.limits.of(self.source.ids.len(), stepper.longest());
+        Job { source: self.source.into(), prefix: self.prefix.to_vec(), limit }
     }
 }
 
@@ -68,7 +69,7 @@ impl Request<'_> {
 /// room than these, and the last ones to leave are short.
 pub(super) fn longest_first(requests: &[Request]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
-    order.sort_by_key(|&row| std::cmp::Reverse(requests[row].source.len()));
+    order.sort_by_key(|&row| std::cmp::Reverse(requests[row].source.ids.len()));
     order
 }
 

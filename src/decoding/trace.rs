@@ -5,15 +5,15 @@
 
 use super::batch::check;
 use super::best::Best;
-use super::search::{Scores, Stepper, scores_not_finite};
+use super::search::{Scores, Source, Stepper, scores_not_finite};
 use crate::data::vocabulary::{BOS, EOS};
 use crate::error::Result;
 
 /// An output, and what it is the output of.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// Token ids without EOS. A model is not asked for an empty source, which has no steps.
-    pub source: &'a [i64],
+    /// What was read. A model is not asked for an empty source, which has no steps.
+    pub source: Source<'a>,
     /// Token ids without BOS and EOS.
     pub tokens: &'a [i64],
     /// Whether EOS was said behind them.
@@ -22,7 +22,7 @@ pub struct Known<'a> {
 
 impl Known<'_> {
     fn said(&self) -> Vec<i64> {
-        match self.source.is_empty() {
+        match self.source.ids.is_empty() {
             true => Vec::new(),
             false => self.tokens.iter().copied().chain(self.finished.then_some(EOS)).collect(),
         }
@@ -57,7 +57,8 @@ impl Step {
         let rank = 1 + (0..).zip(row).filter(earlier).count();
         best.begin(top.max(1));
         best.scan(0, 0.0, row);
-        let top = best.list().iter().take(top).map(|one| (one.token, one.total as f32)).collect();
+        let sayable = best.list().iter().filter(|one| one.total.is_finite());
+        let top = sayable.take(top).map(|one| (one.token, one.total as f32)).collect();
         Ok(Step { token, log_p, rank, top, attention: Vec::new() })
     }
 }
@@ -74,7 +75,7 @@ pub fn trace<S: Stepper>(stepper: &S, outputs: &[Known], top: usize) -> Result<V
     if live.is_empty() {
         return Ok(steps);
     }
-    let sources: Vec<&[i64]> = live.iter().map(|&row| outputs[row].source).collect();
+    let sources: Vec<Source> = live.iter().map(|&row| outputs[row].source).collect();
     let (mut state, mut last, mut best) = (stepper.start(&sources)?, vec![BOS; live.len()], Best::default());
     loop {
         let (scores, next) = stepper.step_with_attention(&last, state)?;

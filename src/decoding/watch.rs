@@ -9,7 +9,7 @@ use super::batch::{Batching, search};
 use super::best::Best;
 use super::jobs::Request;
 use super::rules::Rules;
-use super::search::{Hypothesis, Scores, Stepper};
+use super::search::{Hypothesis, Scores, Source, Stepper};
 use super::trace::Step;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
@@ -104,7 +104,7 @@ impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Watched<'_, S, F> {
 impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Stepper for Watched<'_, S, F> {
     type State = S::State;
 
-    fn start(&self, sources: &[&[i64]]) -> Result<S::State> {
+    fn start(&self, sources: &[Source]) -> Result<S::State> {
         self.stepper.start(sources)
     }
 

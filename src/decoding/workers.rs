@@ -61,7 +61,8 @@ pub fn decode_on_all_cores<S: Shareable>(
 /// # Errors
 /// As [`decode_on_all_cores`].
 pub fn decode_best<S: Shareable>(stepper: &S, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
-    let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    let requests: Vec<Request> =
+        sources.iter().map(|source| Request { source: (*source).into(), prefix: &[] }).collect();
     let lists = decode_on_all_cores(stepper, &requests, rules)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }

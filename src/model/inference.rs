@@ -4,16 +4,21 @@
 //! values that it sees ([`Slots`]). So on the CPU a row's numbers do not depend on the rows beside it, not in the last bit.
 //! The model keeps no state of a decode: [`DecoderState`] is a value, handed in and returned.
 
+mod blocks;
+
+use std::sync::Arc;
+
 use tch::{Device, Tensor};
 
+use self::blocks::{DecoderBlock, Embedding, EncoderBlock};
 use super::attention::{Sequences, Sight, over_slots, within_sequences};
-use super::layers::{FeedForward, Norm, activated};
+use super::layers::Norm;
+use super::output::{Narrowed, OutputLayer};
 use super::positions::{Places, PositionTable};
-use super::product::{Product, Weights};
+use super::product::Weights;
 use super::slots::Slots;
-use super::transformer::{DecoderLayer, EncoderLayer, Residual, Transformer, normed};
-use super::{Activation, NormPlace};
-use crate::data::vocabulary::{BOS, EOS, PAD};
+use super::transformer::{Transformer, normed};
+use crate::data::vocabulary::{BOS, EOS};
 use crate::shim;
 
 /// Tokens whose scores of the whole vocabulary stand in memory at once.
@@ -34,7 +39,7 @@ pub struct Inference {
     encoder_norm: Option<Norm>,
     decoder: Vec<DecoderBlock>,
     decoder_norm: Option<Norm>,
-    output: Product,
+    output: OutputLayer,
     heads: i64,
     longest: Option<usize>,
 }
@@ -47,6 +52,8 @@ pub struct DecoderState {
     /// Keys and values of the sources' positions.
     cross: Slots,
     rows: Vec<Row>,
+    /// The output layer over what the rows may say; made when it is next needed, nothing while they may say everything.
+    narrowed: Option<Arc<Narrowed>>,
 }
 
 /// What one row sees.
@@ -56,6 +63,8 @@ struct Row {
     own: Vec<i32>,
     /// Slots of its source.
     source: Vec<i32>,
+    /// The tokens that it may say; nothing for all of them.
+    allowed: Option<Arc<[i64]>>,
 }
 
 /// What comes of a step.
@@ -88,7 +97,7 @@ impl Inference {
             encoder_norm: encoder.norm.clone(),
             decoder: decoder.layers.iter().map(|layer| DecoderBlock::new(layer, weights)).collect(),
             decoder_norm: decoder.norm.clone(),
-            output: Product::new(&[&model.output], weights),
+            output: OutputLayer::new(&model.output, weights),
             heads: model.config.heads as i64,
             longest: model.longest(),
         }
@@ -125,9 +134,10 @@ impl Inference {
         let rows = lengths.iter().map(|&length| {
             let start = end;
             end += length as i32;
-            Row { own: Vec::new(), source: (start..end).collect() }
+            Row { own: Vec::new(), source: (start..end).collect(), allowed: None }
         });
-        DecoderState { own: Slots::new(self.decoder.len(), width, device), cross, rows: rows.collect() }
+        let own = Slots::new(self.decoder.len(), width, device);
+        DecoderState { own, cross, rows: rows.collect(), narrowed: None }
     }
 
     /// The encoder over whole sources: (N, D), their positions one after the other.
@@ -165,34 +175,46 @@ impl Inference {
         let _guard = tch::no_grad_guard();
         let runs: Vec<&[i64]> = tokens.chunks(1).collect();
         let (hidden, attention) = self.read(&runs, &mut state, looking); // (R, D)
-        let log_p = self.output.log_probabilities(&hidden)?;
+        self.narrow(&mut state);
+        let lists: Vec<_> = state.rows.iter().map(|row| row.allowed.as_ref()).collect();
+        let log_p = self.output.log_probabilities(&hidden, state.narrowed.as_deref(), &lists)?;
         Ok(Step { log_p, attention, state })
     }
 
-    /// The log-probability of each token of each target, EOS last; (source, target) are token ids. All tokens of a target are
-    /// read at once, each of which sees those before it: on the CPU they get what [`Inference::step`] gives them one by one,
-    /// to the last bit.
+    /// The log-probability of each token of each target (token ids), EOS last; the rows of `state` have said nothing yet. All
+    /// tokens of a target are read at once, each of which sees those before it: on the CPU they get what
+    /// [`Inference::step`] gives them one by one, to the last bit.
     ///
     /// # Errors
     /// What libtorch refuses.
-    pub fn score(&self, rows: &[(&[i64], &[i64])]) -> Result<Vec<Vec<f32>>, tch::TchError> {
+    pub fn score(&self, mut state: DecoderState, targets: &[&[i64]]) -> Result<Vec<Vec<f32>>, tch::TchError> {
         let _guard = tch::no_grad_guard();
-        let sources: Vec<&[i64]> = rows.iter().map(|(source, _)| *source).collect();
-        let fed: Vec<Vec<i64>> = rows.iter().map(|(_, target)| [&[BOS], *target].concat()).collect();
+        let fed: Vec<Vec<i64>> = targets.iter().map(|target| [&[BOS], *target].concat()).collect();
         let runs: Vec<&[i64]> = fed.iter().map(Vec::as_slice).collect();
-        let (hidden, _) = self.read(&runs, &mut self.start(&sources), false); // (N, D)
-        let labels = rows.iter().flat_map(|(_, target)| target.iter().copied().chain([EOS]));
-        let labels: Vec<i64> = labels.collect();
+        let (hidden, _) = self.read(&runs, &mut state, false); // (N, D)
+        self.narrow(&mut state);
+        let labelled = state.rows.iter().zip(targets).flat_map(|(row, target)| {
+            let labels = target.iter().copied().chain([EOS]);
+            labels.map(|label| (label as usize, row.allowed.as_ref()))
+        });
+        let (labels, lists): (Vec<usize>, Vec<_>) = labelled.unzip();
         let mut flat = Vec::with_capacity(labels.len());
-        for (hidden, labels) in
-            hidden.split(SCORED_AT_ONCE as i64, 0).iter().zip(labels.chunks(SCORED_AT_ONCE))
-        {
-            let log_p = self.output.log_probabilities(hidden)?;
+        let parts = labels.chunks(SCORED_AT_ONCE).zip(lists.chunks(SCORED_AT_ONCE));
+        for (hidden, (labels, lists)) in hidden.split(SCORED_AT_ONCE as i64, 0).iter().zip(parts) {
+            let log_p = self.output.log_probabilities(hidden, state.narrowed.as_deref(), lists)?;
             let scores = log_p.chunks_exact(self.vocabulary());
-            flat.extend(scores.zip(labels).map(|(scores, &label)| scores[label as usize]));
+            flat.extend(scores.zip(labels).map(|(scores, &label)| scores[label]));
         }
         let mut rest = flat.into_iter();
         Ok(fed.iter().map(|run| rest.by_ref().take(run.len()).collect()).collect())
+    }
+
+    /// Makes the output layer over what the rows may say, where they may not say everything and it is not there yet.
+    fn narrow(&self, state: &mut DecoderState) {
+        if state.narrowed.is_none() {
+            let lists: Option<Vec<_>> = state.rows.iter().map(|row| row.allowed.as_ref()).collect();
+            state.narrowed = lists.map(|lists| Arc::new(self.output.narrowed(&lists)));
+        }
     }
 
     /// Reads more tokens of each row, one or several, and gives what the output layer is to see of each of them, in their
@@ -248,6 +270,12 @@ impl Inference {
 }
 
 impl DecoderState {
+    /// The same, whose rows may say no other tokens than these, in ascending order: all of them, or none of them, has a list.
+    pub fn within(mut self, lists: impl Iterator<Item = Option<Arc<[i64]>>>) -> DecoderState {
+        self.rows.iter_mut().zip(lists).for_each(|(row, allowed)| row.allowed = allowed);
+        DecoderState { narrowed: None, ..self }
+    }
+
     /// A slot more for each new token of each row; gives back the first of them.
     fn grow(&mut self, runs: &[&[i64]]) -> i32 {
         let count = runs.iter().map(|run| run.len()).sum();
@@ -281,7 +309,7 @@ impl DecoderState {
             &mut lists(&mut other.rows, source),
         );
         self.rows.append(&mut other.rows);
-        self
+        DecoderState { narrowed: None, ..self }
     }
 }
 
@@ -295,129 +323,4 @@ fn source(row: &mut Row) -> &mut Vec<i32> {
 
 fn lists(rows: &mut [Row], which: fn(&mut Row) -> &mut Vec<i32>) -> Vec<&mut Vec<i32>> {
     rows.iter_mut().map(which).collect()
-}
-
-/// Token ids to vectors, with their positions added.
-#[derive(Debug)]
-struct Embedding {
-    weight: Tensor,
-    scale: f64,
-    positions: PositionTable,
-}
-
-/// The same vectors, not a copy of them.
-impl Clone for Embedding {
-    fn clone(&self) -> Embedding {
-        Embedding { weight: self.weight.shallow_clone(), positions: self.positions.clone(), ..*self }
-    }
-}
-
-impl Embedding {
-    /// (R) to (R, D)
-    fn forward(&self, tokens: &[i64], positions: &[i64]) -> Tensor {
-        let tokens = Tensor::from_slice(tokens).to_device(self.weight.device());
-        let x = Tensor::embedding(&self.weight, &tokens, PAD, false, false) * self.scale; // (R, D)
-        let added = self.positions.added(Places::Each(positions));
-        added.map_or(x.shallow_clone(), |added| x + added)
-    }
-}
-
-/// The way around a part: `x + f(norm(x))`, or `norm(x + f(x))`. The part adds the residual itself.
-#[derive(Clone, Debug)]
-struct Around {
-    norm: Norm,
-    place: NormPlace,
-}
-
-impl Around {
-    fn new(residual: &Residual) -> Around {
-        Around { norm: residual.norm.clone(), place: residual.place }
-    }
-
-    fn around(&self, x: &Tensor, part: impl FnOnce(&Tensor, &Tensor) -> Tensor) -> Tensor {
-        match self.place {
-            NormPlace::Pre => part(&self.norm.forward(x), x),
-            NormPlace::Post => self.norm.forward(&part(x, x)),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct FeedForwardBlock {
-    norm: Around,
-    activation: Activation,
-    gate: Option<Product>,
-    inner: Product,
-    outer: Product,
-}
-
-impl FeedForwardBlock {
-    fn new(part: &FeedForward, norm: &Residual, weights: Weights) -> FeedForwardBlock {
-        FeedForwardBlock {
-            norm: Around::new(norm),
-            activation: part.activation,
-            gate: part.gate.as_ref().map(|gate| Product::new(&[gate], weights)),
-            inner: Product::new(&[&part.inner], weights),
-            outer: Product::new(&[&part.outer], weights),
-        }
-    }
-
-    fn around(&self, x: &Tensor) -> Tensor {
-        self.norm.around(x, |x, residual| {
-            // ReLU is done by the product itself.
-            let relu = self.activation == Activation::Relu;
-            let inner = self.inner.forward(x, relu, None); // (R, F)
-            let gate = self.gate.as_ref().map(|gate| gate.forward(x, false, None)); // (R, F)
-            let active = if relu { inner } else { activated(self.activation, inner, gate, true) };
-            self.outer.forward(&active, false, Some(residual))
-        })
-    }
-}
-
-#[derive(Clone, Debug)]
-struct EncoderBlock {
-    attention_norm: Around,
-    query_key_value: Product,
-    attended: Product,
-    feed_forward: FeedForwardBlock,
-}
-
-impl EncoderBlock {
-    fn new(layer: &EncoderLayer, weights: Weights) -> EncoderBlock {
-        let own = &layer.self_attention;
-        EncoderBlock {
-            attention_norm: Around::new(&layer.self_attention_norm),
-            query_key_value: Product::new(&[&own.query, &own.key, &own.value], weights),
-            attended: Product::new(&[&own.output], weights),
-            feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct DecoderBlock {
-    own_norm: Around,
-    query_key_value: Product,
-    attended: Product,
-    cross_norm: Around,
-    query: Product,
-    source_keys_values: Product,
-    crossed: Product,
-    feed_forward: FeedForwardBlock,
-}
-
-impl DecoderBlock {
-    fn new(layer: &DecoderLayer, weights: Weights) -> DecoderBlock {
-        let (own, cross) = (&layer.self_attention, &layer.cross_attention);
-        DecoderBlock {
-            own_norm: Around::new(&layer.self_attention_norm),
-            query_key_value: Product::new(&[&own.query, &own.key, &own.value], weights),
-            attended: Product::new(&[&own.output], weights),
-            cross_norm: Around::new(&layer.cross_attention_norm),
-            query: Product::new(&[&cross.query], weights),
-            source_keys_values: Product::new(&[&cross.key, &cross.value], weights),
-            crossed: Product::new(&[&cross.output], weights),
-            feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
-        }
-    }
 }

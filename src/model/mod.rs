@@ -11,6 +11,7 @@ mod config;
 pub mod attention;
 pub mod inference;
 pub mod layers;
+pub mod output;
 pub mod params;
 pub mod positions;
 pub mod product;

@@ -48,13 +48,18 @@ impl Product {
         let joined = |parts: Vec<&Tensor>| (!parts.is_empty()).then(|| Tensor::cat(&parts, 0));
         let weight = joined(layers.iter().map(|layer| layer.weight()).collect()).expect("there is a layer");
         let bias = joined(layers.iter().filter_map(|layer| layer.bias()).collect());
+        Product::of(&weight, bias.as_ref(), weights)
+    }
+
+    /// A single layer: its weight, (outputs, inputs), and its bias, (outputs).
+    pub fn of(weight: &Tensor, bias: Option<&Tensor>, weights: Weights) -> Product {
         if weight.device() == Device::Cpu {
             let kind = match weights {
                 Weights::F32 => PackedKind::F32,
                 Weights::Bf16 => PackedKind::Bf16,
                 Weights::Int8 => PackedKind::Int8,
             };
-            return Product::Packed(Arc::new(Packed::new(&weight, bias.as_ref(), kind, 0)));
+            return Product::Packed(Arc::new(Packed::new(weight, bias, kind, 0)));
         }
         let kind = if weights == Weights::F32 { Kind::Float } else { Kind::BFloat16 };
         Product::Plain { weight: weight.to_kind(kind), bias: bias.map(|bias| bias.to_kind(kind)) }

@@ -24,6 +24,7 @@ unsafe extern "C" {
         relu: bool,
     ) -> c_int;
     fn seqloom_log_probabilities(out: *mut f32, packed: *const c_void, x: *const C_tensor) -> c_int;
+    fn seqloom_log_softmax(x: *mut f32, count: i64) -> c_int;
     fn seqloom_silu(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
     fn seqloom_gelu(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
     fn seqloom_attend(
@@ -113,6 +114,13 @@ impl Packed {
         unsafe { out.set_len(count) };
         out
     }
+}
+
+/// The log-softmax of a row of logits, in its place, as [`Packed::log_probabilities`] has it. An empty row has none.
+pub fn log_softmax(row: &mut [f32]) {
+    // SAFETY: a live slice, lent for the time of the call.
+    let status = unsafe { seqloom_log_softmax(row.as_mut_ptr(), row.len() as i64) };
+    assert!(status == 0, "log-softmax: {}", last_error());
 }
 
 /// `x * sigmoid(x)`, whose bits go by the number alone and not by its place, as those of libtorch's loops do.

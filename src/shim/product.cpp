@@ -381,6 +381,10 @@ extern "C" int seqloom_product(at::Tensor** out, const void* packed, const at::T
   });
 }
 
+extern "C" int seqloom_log_softmax(float* x, int64_t count) {
+  return seqloom::guarded([&] { seqloom::log_softmax_rows(x, 1, count); });
+}
+
 extern "C" int seqloom_log_probabilities(float* out, const void* packed, const at::Tensor* x) {
   return seqloom::guarded([&] {
     const auto& weights = *static_cast<const Packed*>(packed);

@@ -2,7 +2,7 @@
 
 use seqloom::Decoder;
 
-use crate::support::run::{Scene, lines, words};
+use crate::support::run::{Scene, lines, objects, words};
 
 #[test]
 fn a_score_is_the_mean_of_the_models_scores() {
@@ -49,6 +49,54 @@ fn two_models_decode_on_the_command_line_and_the_batch_changes_nothing() {
     scene.seqloom(&checked).succeeded();
 }
 
+/// Each reads the source as it was trained to: only what is said must be the same tokens.
+#[test]
+fn models_that_cut_sources_differently_decode_together() {
+    let scene = Scene::trained();
+    for (run, cut) in
+        [("runs/pieces", "data.source.bpe={ vocabulary = 40 }"), ("runs/words", "data.source.words={}")]
+    {
+        scene.train(&["--out", run, "--set", "training.steps=60", "--set", cut]).succeeded();
+    }
+    let words = words(20);
+    let runs = ["runs/copy", "runs/pieces", "runs/words"].map(|run| scene.path(run));
+    let settings = ["decoding.beam=3"];
+    let alone = runs.each_ref().map(|run| Decoder::with_overrides(run, &settings).unwrap());
+    let together = Decoder::open_together(&runs, &settings).unwrap();
+    let outputs = together.outputs(&words).unwrap();
+    let pairs: Vec<(&str, &str)> =
+        words.iter().zip(&outputs).map(|(word, output)| (word.as_str(), output.text.as_str())).collect();
+    let scores = alone.each_ref().map(|decoder| decoder.score(&pairs).unwrap());
+    let both = together.score(&pairs).unwrap();
+    for (row, output) in outputs.iter().enumerate().filter(|(_, output)| output.hypothesis.finished) {
+        let mean = scores.iter().map(|scores| scores[row]).sum::<f64>() / 3.0;
+        assert!((output.hypothesis.score - mean).abs() < 1e-4, "{} and {mean}", output.hypothesis.score);
+        assert_eq!(output.hypothesis.score, both[row]);
+    }
+    let sources = lines(&words);
+    let with = ["--with", "runs/pieces", "--with", "runs/words", "--beam", "3", "--format", "csv"];
+    let decode = |more: &[&str]| scene.decode(&[&with[..], more].concat(), &sources).succeeded().stdout;
+    let all = decode(&[]);
+    assert_eq!(all, decode(&["--set", "decoding.batch_size=3"]));
+    // The attention is the first one's, over its own tokens.
+    decode(&["--output", "o.csv", "--trace", "t.jsonl"]);
+    let trace = objects(&scene.text("t.jsonl"));
+    assert!(trace.iter().all(|row| {
+        let tokens = row["source_tokens"].as_array().unwrap().len();
+        row["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|step| step["attention"].as_array().unwrap().len() == tokens)
+    }));
+    // The limit is that of each: as one word a long source is short.
+    let long = ["--set", "data.source.max_length=3"];
+    let refused = scene.decode(&[&with[..], &long].concat(), "abcdefgh\n");
+    assert!(refused.code == Some(2) && refused.stderr.contains("this row's has 8"), "{}", refused.stderr);
+    let cut = scene.decode(&[&with[..], &long, &["--truncate"]].concat(), "abcdefgh\n").succeeded();
+    assert!(cut.stdout.contains(",true"), "{}", cut.stdout);
+}
+
 #[test]
 fn models_that_do_not_match_are_refused_with_the_first_difference() {
     let scene = Scene::trained();
@@ -59,21 +107,15 @@ fn models_that_do_not_match_are_refused_with_the_first_difference() {
         scene.train(&arguments).succeeded();
     };
     train("runs/letters", &["data.train=letters.csv", "data.valid=letters.csv"]);
-    train("runs/words", &["data.source.words={}"]);
     let inspected = scene.seqloom(&["inspect", "runs/copy", "--vocabulary"]).succeeded().stdout;
     let first = inspected.split("\"<eos>\" ").nth(1).unwrap().split_whitespace().next().unwrap();
     let decode = |with: &str| scene.decode(&["--with", with], "ab\n");
     decode("runs/letters").refused(
         2,
         &format!(
-            "error: models that decode together must have one target tokenizer, but its token 4 is {first} in runs/copy \
+            "error: models that decode together must have one target vocabulary, but its token 4 is {first} in runs/copy \
              and \"x\" in runs/letters"
         ),
-    );
-    decode("runs/words").refused(
-        2,
-        "error: models that decode together must have one source tokenizer, but its kind is characters in runs/copy and \
-         words in runs/words",
     );
     decode("runs/none").refused_naming(2, &["there is no run, checkpoint or model file at runs/none"]);
 }

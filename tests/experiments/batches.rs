@@ -64,7 +64,7 @@ fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
 fn check(name: &str, stepper: &ModelStepper, sources: &[Vec<i64>], config: &DecodingConfig) {
     let decode = |order: &[usize], batch_size: usize, on_all_cores: bool| -> Vec<Vec<Hypothesis>> {
         let requests: Vec<Request> =
-            order.iter().map(|&row| Request { source: &sources[row], prefix: &[] }).collect();
+            order.iter().map(|&row| Request { source: sources[row][..].into(), prefix: &[] }).collect();
         let rules = Rules { batch_size, ..Rules::new(config, Vec::new).unwrap() };
         let found = match on_all_cores {
             true => decode_on_all_cores(stepper, &requests, &rules),

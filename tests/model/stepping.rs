@@ -1,6 +1,8 @@
 //! A token at a time: the same numbers as over whole targets, for any rows side by side, and not a bit of difference between
 //! one company of rows and another.
 
+use std::sync::Arc;
+
 use seqloom::data::vocabulary::{BOS, EOS};
 use seqloom::model::inference::{DecoderState, Inference};
 use seqloom::model::{Activation, Norm, Positions, TransformerConfig, Weights};
@@ -90,9 +92,7 @@ fn whole_targets_at_once_have_the_bits_of_the_steps() {
         let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
         for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
             let inference = Inference::new(&model.network, weights);
-            let rows: Vec<(&[i64], &[i64])> =
-                sources.iter().zip(&targets).map(|(one, other)| (one.as_slice(), other.as_slice())).collect();
-            let at_once = inference.score(&rows).unwrap();
+            let at_once = inference.score(inference.start(&slices(&sources)), &slices(&targets)).unwrap();
             let steps = side_by_side(&inference, &sources, &targets);
             for ((at_once, steps), target) in at_once.iter().zip(steps).zip(&targets) {
                 let labels = target.iter().copied().chain([EOS]);
@@ -177,6 +177,51 @@ fn company_changes_no_bit() {
                 assert!(together == apart, "{activation:?}, {weights:?}: {size} rows side by side");
             }
         }
+    }
+}
+
+/// Lists of tokens that rows may say: bits of the whole softmax where all are listed, and a softmax over its own list for each
+/// row, whatever the rows beside it may say.
+#[test]
+fn a_row_chooses_among_its_own_list() {
+    let _guard = tch::no_grad_guard();
+    let (sources, vocabulary) = (vec![vec![4, 5], vec![6], vec![7, 8, 9], vec![5]], 23);
+    let model = Model::new(&small(), 11, vocabulary, 5);
+    let everything: Arc<[i64]> = (0..vocabulary as i64).collect();
+    let lists: Vec<Arc<[i64]>> =
+        [&[1, 3, 7, 22][..], &[1, 3], &[1, 3, 4, 5, 6, 8, 20], &[1, 3, 7]].map(Arc::from).to_vec();
+    for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
+        let inference = Inference::new(&model.network, weights);
+        let within = |rows: &[usize], lists: &[Arc<[i64]>]| {
+            let sources: Vec<&[i64]> = rows.iter().map(|&row| sources[row].as_slice()).collect();
+            inference.start(&sources).within(rows.iter().map(|&row| Some(lists[row].clone())))
+        };
+        let said = |state| {
+            let mut all = vec![Vec::new(); 4];
+            step(&inference, state, &[BOS; 4], &[0, 1, 2, 3], &mut all);
+            all.concat()
+        };
+        let whole = said(inference.start(&slices(&sources)));
+        assert!(whole == said(within(&[0, 1, 2, 3], &vec![everything.clone(); 4])), "{weights:?}");
+        let together = said(within(&[0, 1, 2, 3], &lists));
+        let joined = within(&[0, 1], &lists).join(within(&[2, 3], &lists));
+        assert!(together == said(joined), "{weights:?}: rows that came later");
+        for (row, list) in lists.iter().enumerate() {
+            let mut alone = vec![Vec::new(); 1];
+            step(&inference, within(&[row], &lists), &[BOS], &[0], &mut alone);
+            assert!(alone[0][0] == together[row], "{weights:?}: row {row} alone");
+            let sum: f32 = list.iter().map(|&token| whole[row][token as usize].exp()).sum();
+            for (token, &log_p) in (0..).zip(&together[row]) {
+                let expected = whole[row][token as usize] - sum.ln();
+                match list.contains(&token) {
+                    true => assert!((log_p - expected).abs() < 1e-5, "{weights:?}: row {row}, token {token}"),
+                    false => assert_eq!(log_p, f32::NEG_INFINITY),
+                }
+            }
+        }
+        let ended = inference.score(within(&[0, 2], &lists), &[&[7, 22], &[4]]).unwrap();
+        assert_eq!(ended[0][0], together[0][7]);
+        assert_eq!(ended[1][0], together[2][4]);
     }
 }
 

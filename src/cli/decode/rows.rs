@@ -3,11 +3,9 @@
 use super::DecodeArgs;
 use crate::cli::input::{Input, InputRow, OnError};
 use crate::data::pairs::SourceRow;
-use crate::data::tokenizer::Encoded;
-use crate::data::vocabulary::UNK;
 use crate::decoder::Output;
+use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
-use crate::decoding::jobs::Request;
 use crate::error::{Error, Result};
 
 /// A row before it is decoded, and with its output behind it.
@@ -20,21 +18,6 @@ pub struct Row<T> {
     pub truncated: bool,
     /// What goes on with it, or why it is skipped.
     pub content: Result<T>,
-}
-
-/// What the model is asked for.
-pub struct Asked {
-    /// What it reads.
-    pub source: Encoded,
-    /// The tokens that the output begins with.
-    pub prefix: Vec<i64>,
-}
-
-impl Asked {
-    /// The same to a search.
-    pub fn request(&self) -> Request<'_> {
-        Request { source: &self.source.ids, prefix: &self.prefix }
-    }
 }
 
 /// Cuts sources and prefixes into tokens. Where a row is at fault and none may be, gives the rows before it, and the fault.
@@ -64,21 +47,13 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeA
         Ok(read) => read,
         Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
     };
-    let mut source = loaded.tokenizers.source.encode(&read.text);
-    let limit = loaded.longest_source();
-    let truncated = args.truncate && source.ids.len() > limit;
-    if truncated {
-        source.ids.truncate(limit);
-        source.ids.shrink_to_fit();
-        source.unknown = source.ids.iter().filter(|&&token| token == UNK).count();
-    }
+    let mut source = loaded.encode_source(&read.text);
+    let truncated = args.truncate && loaded.truncate(&mut source);
     let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
     let text = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
     let checked = loaded.check_source(&source).map_err(|error| error.hint(hint));
-    let content = checked
-        .and_then(|()| loaded.encode_prefix(&source, text))
-        .map(|prefix| Asked { source, prefix })
-        .map_err(|error| error.at(input.place(read.line)));
+    let content =
+        checked.and_then(|()| loaded.ask(source, text)).map_err(|error| error.at(input.place(read.line)));
     Row { number, read: Some(read), truncated, content }
 }
 

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::rows::{Asked, Row};
+use super::rows::Row;
 use crate::cli::input::Input;
 use crate::cli::write_summary;
 use crate::data::pairs::SourceRow;
 use crate::data::vocabulary::{UNK, comparable};
 use crate::decoder::Output;
+use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::Result;
 use crate::metrics::edit::{ErrorRate, Scores};
@@ -62,8 +63,8 @@ impl Tally {
     pub fn add_sources(&mut self, loaded: &LoadedModel, input: &Input, rows: &[Row<Asked>]) {
         for row in rows {
             self.rows += 1;
-            let (source, read) = match (&row.content, &row.read) {
-                (Ok(asked), Some(read)) => (&asked.source, read),
+            let (asked, read) = match (&row.content, &row.read) {
+                (Ok(asked), Some(read)) => (asked, read),
                 (Err(error), _) => {
                     let first = || error.message().lines().next().unwrap_or_default().to_owned();
                     self.skipped.add(first);
@@ -71,15 +72,16 @@ impl Tally {
                 }
                 (Ok(_), None) => continue,
             };
-            self.unknown += source.unknown;
+            self.unknown += asked.unknown;
+            let ids = &asked.reading.ids;
             // White space and the marks of where words begin say nothing by themselves.
             let says_nothing =
                 |&id: &i64| id == UNK || loaded.tokenizers.source.decode(&[id]).trim().is_empty();
             let kinds = [
                 (&mut self.truncated, row.truncated),
-                (&mut self.empty, source.ids.is_empty()),
+                (&mut self.empty, ids.is_empty()),
                 (&mut self.with_nul, read.text.contains('\0')),
-                (&mut self.only_unknown, source.unknown > 0 && source.ids.iter().all(says_nothing)),
+                (&mut self.only_unknown, asked.unknown > 0 && ids.iter().all(says_nothing)),
             ];
             for (rows, _) in kinds.into_iter().filter(|(_, is_one)| *is_one) {
                 rows.add(|| input.place(read.line).to_string());

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::rows::{Asked, Row};
+use super::rows::Row;
 use crate::cli::output::{OutputFormat, Writer};
 use crate::cli::traced::{TracedRow, known};
 use crate::decoder::Output;
+use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
+use crate::decoding::search::{Reading, Source};
 use crate::decoding::trace::{Known, trace};
 use crate::error::{Error, Result};
 
@@ -42,7 +44,7 @@ pub struct Tracer<'a> {
     top: usize,
     writer: Option<Writer>,
     /// Token ids of the sources that are being decoded; none for a row that is skipped.
-    sources: Vec<Vec<i64>>,
+    sources: Vec<Reading>,
 }
 
 impl Tracer<'_> {
@@ -60,9 +62,10 @@ impl Tracer<'_> {
     /// Keeps what the model is going to read.
     pub fn keep_sources(&mut self, rows: &[Row<Asked>]) {
         if self.writer.is_some() {
-            let ids =
-                |row: &Row<Asked>| row.content.as_ref().map_or(Vec::new(), |asked| asked.source.ids.clone());
-            self.sources = rows.iter().map(ids).collect();
+            let reading = |row: &Row<Asked>| {
+                row.content.as_ref().map_or(Reading::default(), |asked| asked.reading.clone())
+            };
+            self.sources = rows.iter().map(reading).collect();
         }
     }
 
@@ -74,7 +77,7 @@ impl Tracer<'_> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let mut there = true;
         let all: Vec<Entry> =
-            rows.iter().zip(&self.sources).flat_map(|(row, ids)| entries(row, ids)).collect();
+            rows.iter().zip(&self.sources).flat_map(|(row, reading)| entries(row, reading)).collect();
         let mut left = all.as_slice();
         while !left.is_empty() {
             let (now, later) = left.split_at(together(left, self.loaded.rules.batch_size));
@@ -94,8 +97,8 @@ impl Tracer<'_> {
 /// What is to become a line of the trace.
 struct Entry<'a> {
     row: &'a Row<Vec<Output>>,
-    /// Token ids of the source.
-    ids: &'a [i64],
+    /// What was read.
+    reading: &'a Reading,
     /// Its place among the outputs of the row, from 1.
     rank: usize,
     /// Why the row has no output.
@@ -103,8 +106,8 @@ struct Entry<'a> {
 }
 
 /// A line for each output of a row, the best first, and one for a row that is skipped.
-fn entries<'a>(row: &'a Row<Vec<Output>>, ids: &'a [i64]) -> Vec<Entry<'a>> {
-    let entry = |(rank, output)| Entry { row, ids, rank, output };
+fn entries<'a>(row: &'a Row<Vec<Output>>, reading: &'a Reading) -> Vec<Entry<'a>> {
+    let entry = |(rank, output)| Entry { row, reading, rank, output };
     match &row.content {
         Ok(outputs) => (1..).zip(outputs.iter().map(Ok)).map(entry).collect(),
         Err(error) => vec![entry((1, Err(error)))],
@@ -116,7 +119,7 @@ fn together(entries: &[Entry], most: usize) -> usize {
     let mut numbers = 0;
     let fits = |entry: &&Entry| {
         let tokens = entry.output.map_or(0, |output| output.hypothesis.tokens.len() + 1);
-        numbers += tokens * (entry.ids.len() + 1);
+        numbers += tokens * (entry.reading.ids.len() + 1);
         numbers <= MOST_NUMBERS
     };
     entries.iter().take(most).take_while(fits).count().max(1)
@@ -124,12 +127,13 @@ fn together(entries: &[Entry], most: usize) -> usize {
 
 /// What is written of these.
 fn traced(loaded: &LoadedModel, entries: &[Entry], top: usize) -> Result<Vec<TracedRow>> {
-    let skipped = Known { source: &[], tokens: &[], finished: false };
-    let outputs = entries.iter().map(|entry| entry.output.map_or(skipped, |output| known(entry.ids, output)));
+    let skipped = Known { source: Source::default(), tokens: &[], finished: false };
+    let outputs =
+        entries.iter().map(|entry| entry.output.map_or(skipped, |output| known(entry.reading, output)));
     let steps = trace(loaded.stepper(), &outputs.collect::<Vec<Known>>(), top)?;
     let row = |(entry, steps): (&Entry, _)| {
         let made = match entry.output {
-            Ok(output) => TracedRow::new(loaded, entry.ids, output, steps),
+            Ok(output) => TracedRow::new(loaded, &entry.reading.ids, output, steps),
             Err(error) => TracedRow { error: Some(error.message().to_owned()), ..TracedRow::default() },
         };
         let Row { number, read, truncated, .. } = entry.row;

@@ -1,10 +1,11 @@
 //! `seqloom decode --verify`: whether the outputs of a model can be trusted, tried on its user's own rows.
 
 use super::DecodeArgs;
-use super::rows::{self, Asked};
+use super::rows;
 use crate::cli::input::{Input, Wanted};
 use crate::cli::print;
 use crate::data::pairs::Sources;
+use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
 use crate::decoder::verify::{Check, TOLERANCE, TOLERANCE_UNCACHED, verify};
 use crate::decoding::jobs::Request;
@@ -64,7 +65,7 @@ fn first_rows(
         }
         asked.extend(encoded.into_iter().filter_map(|row| row.content.ok()));
     }
-    asked.retain(|asked| !asked.source.ids.is_empty());
+    asked.retain(|asked| !asked.reading.ids.is_empty());
     Ok((read, asked))
 }
 

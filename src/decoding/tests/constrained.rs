@@ -126,7 +126,7 @@ fn a_prefix_is_said_whatever_it_costs_and_counts() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(7), ..config };
         for prefix in [&[5][..], &[UNK, 4], &[4, 4, 4]] {
-            let request = Request { source: &[9], prefix };
+            let request = Request { source: (&[9]).into(), prefix };
             let all = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             for one in &all[0] {
                 assert!(one.tokens.starts_with(prefix) && one.tokens.len() <= 7, "{one:?}");
@@ -142,7 +142,7 @@ fn a_prefix_that_an_unbounded_search_finds_anyway_changes_nothing() {
     for source in sources(20) {
         let free = found_by(&Scripted::new(random_looking), &[source], &config).remove(0).remove(0);
         for length in 0..=free.tokens.len() {
-            let request = Request { source: &source, prefix: &free.tokens[..length] };
+            let request = Request { source: source[..].into(), prefix: &free.tokens[..length] };
             let all = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             assert_eq!(all[0][0], free);
         }
@@ -154,7 +154,7 @@ fn a_prefix_beyond_the_limit_is_cut_and_one_that_is_no_output_is_refused() {
     let of = |prefix: &[i64]| {
         let config = DecodingConfig { beam: 2, max_length: Some(3), ..DecodingConfig::default() };
         let stepper = Scripted::new(random_looking);
-        decode_n_best(&stepper, &[Request { source: &[4], prefix }], &rules(&config))
+        decode_n_best(&stepper, &[Request { source: (&[4]).into(), prefix }], &rules(&config))
     };
     let cut = &of(&[4, 5, 4, 5, 4]).unwrap()[0][0];
     assert_eq!((cut.tokens.as_slice(), cut.finished), ([4, 5, 4].as_slice(), false));

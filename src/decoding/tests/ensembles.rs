@@ -9,7 +9,7 @@ fn another(source: &[i64], said: &[i64]) -> Vec<f32> {
 }
 
 fn requests(sources: &[[i64; 1]]) -> Vec<Request<'_>> {
-    sources.iter().map(|source| Request { source, prefix: &[] }).collect()
+    sources.iter().map(|source| Request { source: source.into(), prefix: &[] }).collect()
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn what_one_member_knows_to_be_impossible_is_half_as_likely_or_impossible() {
     let unsure: Script = |_, _| [0.0f32, 0.0, 0.0, 0.25, 0.75].map(f32::ln).to_vec();
     let scores = |combination| {
         let ensemble = Ensemble::new(Scripted::new(sure), [Scripted::new(unsure)], combination);
-        let state = ensemble.start(&[&[4]]).unwrap();
+        let state = ensemble.start(&[(&[4]).into()]).unwrap();
         ensemble.step(&[BOS], state).unwrap().0.log_p
     };
     let mean = scores(Combination::LogProbabilities);
@@ -73,7 +73,7 @@ fn attention_is_the_mean_of_the_members() {
     let [one, other] =
         attention.map(|look| Scripted { attention: Some(look), ..Scripted::new(random_looking) });
     let ensemble = Ensemble::new(one, [other], Combination::Probabilities);
-    let state = ensemble.start(&[&[4]]).unwrap();
+    let state = ensemble.start(&[(&[4]).into()]).unwrap();
     let seen = ensemble.step_with_attention(&[BOS], state).unwrap().0.attention.unwrap();
     assert!((seen[0][0] - 0.4).abs() < 1e-6 && (seen[0][1] - 0.6).abs() < 1e-6, "{seen:?}");
 }

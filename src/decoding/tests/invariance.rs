@@ -1,11 +1,12 @@
 //! What a source finds does not depend on what else is decoded, and how.
 
 use super::*;
+use crate::decoding::search::Reading;
 
 /// 56 jobs of all lengths, some with a prefix.
 fn jobs() -> Vec<Job> {
     let job = |(n, source): (usize, [i64; 1])| Job {
-        source: source.to_vec(),
+        source: Reading { ids: source.to_vec(), ..Reading::default() },
         prefix: [&[][..], &[4], &[], &[5, 5, UNK]][n % 4].to_vec(),
         limit: 1 + n * 5 % 12,
     };
@@ -88,7 +89,7 @@ fn the_simple_entry_gives_the_best_of_each_source_in_order() {
         let stepper = Scripted { joins, ..Scripted::new(random_looking) };
         let best = crate::decoding::jobs::decode(&stepper, &rows, &config).unwrap();
         for (row, best) in rows.iter().zip(best) {
-            let request = Request { source: row, prefix: &[] };
+            let request = Request { source: (*row).into(), prefix: &[] };
             let alone = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             assert_eq!(best, alone[0][0]);
         }

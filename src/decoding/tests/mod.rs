@@ -13,7 +13,7 @@ use super::batch::{Batching, search};
 use super::books::Job;
 use super::jobs::{Request, decode_n_best};
 use super::rules::Rules;
-use super::search::{Hypothesis, Scores, Stepper};
+use super::search::{Hypothesis, Scores, Source, Stepper};
 use super::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
 use crate::data::vocabulary::{BOS, EOS, UNK};
 use crate::error::Result;
@@ -65,8 +65,8 @@ impl Scripted {
 impl Stepper for Scripted {
     type State = Vec<Row>;
 
-    fn start(&self, sources: &[&[i64]]) -> Result<Self::State> {
-        Ok(sources.iter().map(|source| Row { source: source.to_vec(), said: None }).collect())
+    fn start(&self, sources: &[Source]) -> Result<Self::State> {
+        Ok(sources.iter().map(|source| Row { source: source.ids.to_vec(), said: None }).collect())
     }
 
     fn step(&self, tokens: &[i64], mut state: Self::State) -> Result<(Scores, Self::State)> {
@@ -136,7 +136,8 @@ fn rules(config: &DecodingConfig) -> Rules {
 
 /// What is found for each source.
 fn found_by(stepper: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
-    let requests: Vec<Request> = sources.iter().map(|source| Request { source, prefix: &[] }).collect();
+    let requests: Vec<Request> =
+        sources.iter().map(|source| Request { source: source.into(), prefix: &[] }).collect();
     decode_n_best(stepper, &requests, &rules(config)).unwrap()
 }
 

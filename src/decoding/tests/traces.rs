@@ -40,7 +40,7 @@ fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
         let known: Vec<Known> = sources
             .iter()
             .zip(&outputs)
-            .map(|(source, one)| Known { source, tokens: &one.tokens, finished: one.finished })
+            .map(|(source, one)| Known { source: source.into(), tokens: &one.tokens, finished: one.finished })
             .collect();
         let steps = trace(&model(), &known, 3).unwrap();
         for ((source, one), steps) in sources.iter().zip(&outputs).zip(&steps) {
@@ -53,8 +53,8 @@ fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
 
 #[test]
 fn nothing_said_is_nothing_traced_and_an_empty_source_is_not_asked_for() {
-    let nothing = Known { source: &[4], tokens: &[], finished: false };
-    let empty = Known { source: &[], tokens: &[], finished: true };
+    let nothing = Known { source: (&[4]).into(), tokens: &[], finished: false };
+    let empty = Known { source: (&[]).into(), tokens: &[], finished: true };
     let stepper = model();
     assert_eq!(trace(&stepper, &[nothing, empty], 2).unwrap(), [vec![], vec![]]);
     assert_eq!(trace(&stepper, &[], 2).unwrap().len(), 0);
@@ -69,7 +69,7 @@ fn nothing_said_is_nothing_traced_and_an_empty_source_is_not_asked_for() {
 fn of_equals_the_lower_token_ranks_first_and_what_is_impossible_was_not_said() {
     let even: Script = |_, _| vec![-1.5, -1.5, -1.5, -1.5, -1.5, f32::NEG_INFINITY];
     let stepper = Scripted { attention: Some(looking), ..Scripted::new(even) };
-    let known = |tokens| Known { source: &[4], tokens, finished: false };
+    let known = |tokens| Known { source: (&[4]).into(), tokens, finished: false };
     let steps = trace(&stepper, &[known(&[4])], 9).unwrap();
     assert_eq!((steps[0][0].rank, steps[0][0].top.len()), (5, 5));
     assert!(trace(&stepper, &[known(&[5])], 9).is_err());
@@ -81,7 +81,8 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
     for config in all_kinds() {
         let config = DecodingConfig { n_best: 1, beam: 1, beam_groups: 1, max_length: Some(6), ..config };
         for [token] in sources(20) {
-            let request = Request { source: &[token], prefix: &[] };
+            let source = [token];
+            let request = Request { source: (&source).into(), prefix: &[] };
             let mut steps = Vec::new();
             let output = watch(&Scripted::new(random_looking), &request, &rules(&config), 3, |step| {
                 steps.push(step.clone());
@@ -98,7 +99,7 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
 
 #[test]
 fn what_is_shown_may_end_the_search_and_several_outputs_are_not_watched() {
-    let request = Request { source: &[4], prefix: &[4, 5] };
+    let request = Request { source: (&[4]).into(), prefix: &[4, 5] };
     let config = DecodingConfig { min_length: 5, ..DecodingConfig::default() };
     let stepper = Scripted::new(random_looking);
     let mut seen = Vec::new();

@@ -1,0 +1,112 @@
+//! `seqloom shortlist`: learns from training pairs what an output may say, by its source, for `decode --shortlist`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::checkpoint::model_file;
+use crate::checkpoint::run::locate_model;
+use crate::config::Experiment;
+use crate::data::dataset::{Dataset, Splits, Tokenizers};
+use crate::data::lexicon::Lexicon;
+use crate::data::vocabulary::{SPECIALS, UNK};
+use crate::decoder::shortlist::Shortlist;
+use crate::error::{Error, Result};
+use crate::runtime::RuntimeConfig;
+use crate::training::report::talk;
+
+/// Rounds of expectation maximisation.
+const ROUNDS: usize = 5;
+
+/// Arguments of `seqloom shortlist`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom shortlist runs/translate --output shortlist.json
+  seqloom decode runs/translate --shortlist shortlist.json --input test.en
+
+A shortlist pays with large vocabularies. What goes with a source token is learned by IBM model 1. How much of the validation
+targets the lists hold is said at the end: what they lack can't be said.")]
+pub struct ShortlistArgs {
+    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
+    run: PathBuf,
+    /// Where the shortlist goes
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Target tokens that may be said whatever the source is: the most frequent ones
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    frequent: usize,
+    /// Target tokens that may be said for each token of the source: the likeliest ones
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    best: usize,
+    /// The most training pairs that are learned from, the first ones
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pairs: u64,
+    /// Replaces a key of data.*, data.train for instance; may be given more than once
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Learns and writes a shortlist.
+pub fn run(args: &ShortlistArgs) -> Result<()> {
+    if let Some(text) = args.overrides.iter().find(|text| !text.starts_with("data.")) {
+        return Err(Error::input(format!("only data.* can be set here, but not `{text}`")));
+    }
+    let path = locate_model(&args.run)?;
+    let (header, _) = model_file::read(&path)?;
+    let place = path.display().to_string();
+    let trained = Experiment::from_json(&header.config, &place)?;
+    let portable = Experiment { runtime: RuntimeConfig::default(), ..trained };
+    let experiment = portable.with_overrides(&args.overrides)?;
+    let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(&place))?;
+    let Splits { train, valid, tokenizers } = Splits::load(&experiment.data, |_| Ok(tokenizers))?;
+    let shortlist = learn(args, &train, &tokenizers);
+    shortlist.write(&args.output, &tokenizers)?;
+    talk(&format!("{} pairs learned from", train.examples.len().min(args.pairs as usize)));
+    talk(&coverage(&shortlist, &valid, &tokenizers));
+    Ok(())
+}
+
+fn learn(args: &ShortlistArgs, train: &Dataset, tokenizers: &Tokenizers) -> Shortlist {
+    let (sources, targets) = (&tokenizers.source, &tokenizers.target);
+    let pairs = train.examples.iter().take(args.pairs as usize);
+    let sides = pairs.map(|example| (example.source.as_slice(), example.target.as_slice()));
+    let mut counts: Vec<(u64, i64)> = (0..targets.vocabulary_size() as i64).map(|id| (0, id)).collect();
+    sides.clone().flat_map(|(_, target)| target).for_each(|&id| counts[id as usize].0 += 1);
+    counts.sort_by_key(|&(count, id)| (std::cmp::Reverse(count), id));
+    let seen = counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, id)| id);
+    let lexicon = Lexicon::train(sources.vocabulary_size(), sides, ROUNDS);
+    let list = |id: i64| {
+        // Names and numbers are often the same on both sides.
+        let itself =
+            (id >= SPECIALS.len() as i64).then(|| targets.vocabulary().id(sources.token(id))).flatten();
+        let mut list = lexicon.best(id, args.best);
+        list.extend(itself.filter(|itself| !list.contains(itself)));
+        list.retain(|&id| id != UNK);
+        list
+    };
+    let lists = (0..sources.vocabulary_size() as i64).map(list).collect();
+    Shortlist::new(seen.filter(|&id| id != UNK).take(args.frequent).collect(), lists)
+}
+
+/// How much of the validation pairs' targets could be said.
+fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> String {
+    let (mut tokens, mut held, mut whole, mut listed) = (0, 0, 0, 0);
+    for example in valid.examples.iter() {
+        let allowed = shortlist.allowed(&example.source, &[]);
+        let there = example.target.iter().filter(|token| allowed.binary_search(token).is_ok()).count();
+        tokens += example.target.len();
+        held += there;
+        whole += usize::from(there == example.target.len());
+        listed += allowed.len();
+    }
+    let (rows, percent) =
+        (valid.examples.len(), |part: usize, of: usize| 100.0 * part as f64 / of.max(1) as f64);
+    format!(
+        "of {rows} validation targets the lists hold {:.2} % of the tokens, and {:.2} % as a whole; a list has {:.0} of {} \
+         tokens on average",
+        percent(held, tokens),
+        percent(whole, rows),
+        listed as f64 / rows.max(1) as f64,
+        tokenizers.target.vocabulary_size()
+    )
+}

@@ -1,0 +1,134 @@
+//! What an output may say, by its source: the vocabulary shortlist.
+//!
+//! Of a large vocabulary few tokens can follow from a source: those that are frequent everywhere, and those that go with its
+//! own tokens. A file lists both; it is made from training pairs ([`crate::data::lexicon`]) and names tokens by their texts:
+//! `{"format": 1, "frequent": ["der", …], "lists": {"dog": ["Hund", …], …}}`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::dataset::Tokenizers;
+use crate::data::tokenizer::Tokenizer;
+use crate::data::vocabulary::{EOS, UNK};
+use crate::error::{Error, Result};
+
+/// What this version writes and reads.
+const FORMAT: u32 = 1;
+
+/// The file, as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    frequent: Vec<String>,
+    lists: BTreeMap<String, Vec<String>>,
+}
+
+/// Tokens that may be said whatever the source is, and those that go with each of its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortlist {
+    frequent: Vec<i64>,
+    /// For each token of the source's vocabulary.
+    lists: Vec<Vec<i64>>,
+}
+
+impl Shortlist {
+    /// A shortlist of token ids: what may always be said, and for each token of the source's vocabulary what goes with it.
+    pub fn new(frequent: Vec<i64>, lists: Vec<Vec<i64>>) -> Shortlist {
+        Shortlist { frequent, lists }
+    }
+
+    /// Reads a file; a token of the source without a list has an empty one.
+    ///
+    /// # Errors
+    /// It cannot be read, is no shortlist, or names a token that its vocabulary lacks.
+    pub fn read(path: &Path, tokenizers: &Tokenizers) -> Result<Shortlist> {
+        let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        let wrong = |what: String| {
+            let message = format!("{} must be a shortlist of this model, but {what}", path.display());
+            Error::input(message).hint("make one with `seqloom shortlist RUN --output FILE`")
+        };
+        let file: File = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        if file.format != FORMAT {
+            return Err(wrong(format!("its format is {}, and this version knows {FORMAT}", file.format)));
+        }
+        let ids = |tokenizer: &Tokenizer, tokens: &[String]| -> Result<Vec<i64>> {
+            let ids = tokens.iter().map(|token| tokenizer.id(token)).collect::<Result<_>>();
+            ids.map_err(|error| wrong(error.message().to_owned()))
+        };
+        let mut lists = vec![Vec::new(); tokenizers.source.vocabulary_size()];
+        for (token, list) in &file.lists {
+            let of = ids(&tokenizers.source, std::slice::from_ref(token))?;
+            lists[of[0] as usize] = ids(&tokenizers.target, list)?;
+        }
+        Ok(Shortlist { frequent: ids(&tokenizers.target, &file.frequent)?, lists })
+    }
+
+    /// What [`Shortlist::read`] reads.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path, tokenizers: &Tokenizers) -> Result<()> {
+        let texts = |ids: &[i64]| ids.iter().map(|&id| tokenizers.target.token(id).to_owned()).collect();
+        let lists = (0..).zip(&self.lists).filter(|(_, list)| !list.is_empty());
+        let lists = lists.map(|(id, list)| (tokenizers.source.token(id).to_owned(), texts(list)));
+        let file = File { format: FORMAT, frequent: texts(&self.frequent), lists: lists.collect() };
+        let json = serde_json::to_vec(&file);
+        let json = json.map_err(|error| Error::failure(format!("cannot lay out a shortlist: {error}")))?;
+        std::fs::write(path, json).map_err(|error| Error::file("write", path, &error))
+    }
+
+    /// What an output of this source may have, in ascending order: EOS, UNK and its prefix in any case.
+    pub fn allowed(&self, source: &[i64], prefix: &[i64]) -> Arc<[i64]> {
+        let of_source = source.iter().filter_map(|&token| self.lists.get(token as usize)).flatten();
+        let mut all: Vec<i64> =
+            [UNK, EOS].iter().chain(&self.frequent).chain(of_source).chain(prefix).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::SideConfig;
+
+    fn tokenizers() -> Tokenizers {
+        let side = |text: &str| Tokenizer::train(&SideConfig::default(), [text].into_iter()).unwrap();
+        Tokenizers { source: side("abc"), target: side("xyz \"") }
+    }
+
+    #[test]
+    fn an_output_may_say_what_is_frequent_what_goes_with_its_source_and_its_prefix() {
+        let list = Shortlist::new(vec![5], vec![vec![], vec![], vec![], vec![], vec![8, 4], vec![5, 7]]);
+        assert_eq!(list.allowed(&[], &[])[..], [UNK, EOS, 5]);
+        assert_eq!(list.allowed(&[4, 5, 4], &[])[..], [UNK, EOS, 4, 5, 7, 8]);
+        assert_eq!(list.allowed(&[UNK, 99], &[6])[..], [UNK, EOS, 5, 6]);
+    }
+
+    #[test]
+    fn a_file_comes_back_as_it_was_written_and_a_strange_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.json");
+        let lists = vec![vec![], vec![8], vec![], vec![], vec![4, 6], vec![], vec![5]];
+        let list = Shortlist::new(vec![7, 5], lists);
+        list.write(&path, &tokenizers()).unwrap();
+        assert_eq!(Shortlist::read(&path, &tokenizers()).unwrap(), list);
+        for (text, says) in [
+            ("[]", "invalid length 0"),
+            (r#"{"format": 2, "frequent": [], "lists": {}}"#, "its format is 2, and this version knows 1"),
+            (r#"{"format": 1, "frequent": ["q"], "lists": {}}"#, "it lacks `q`"),
+            (r#"{"format": 1, "frequent": [], "lists": {"x": []}}"#, "it lacks `x`"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Shortlist::read(&path, &tokenizers()).unwrap_err();
+            assert!(error.message().contains(says), "{}", error.message());
+            assert_eq!(error.exit_code(), 2);
+        }
+        assert!(Shortlist::read(&folder.path().join("none"), &tokenizers()).is_err());
+    }
+}

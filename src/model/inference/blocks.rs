@@ -1,0 +1,135 @@
+//! The blocks of the Transformer as a decoder runs them: their layers joined, cast or packed.
+
+use tch::Tensor;
+
+use super::super::layers::{FeedForward, Norm, activated};
+use super::super::positions::{Places, PositionTable};
+use super::super::product::{Product, Weights};
+use super::super::transformer::{DecoderLayer, EncoderLayer, Residual};
+use super::super::{Activation, NormPlace};
+use crate::data::vocabulary::PAD;
+
+/// Token ids to vectors, with their positions added.
+#[derive(Debug)]
+pub(super) struct Embedding {
+    pub(super) weight: Tensor,
+    pub(super) scale: f64,
+    pub(super) positions: PositionTable,
+}
+
+/// The same vectors, not a copy of them.
+impl Clone for Embedding {
+    fn clone(&self) -> Embedding {
+        Embedding { weight: self.weight.shallow_clone(), positions: self.positions.clone(), ..*self }
+    }
+}
+
+impl Embedding {
+    /// (R) to (R, D)
+    pub(super) fn forward(&self, tokens: &[i64], positions: &[i64]) -> Tensor {
+        let tokens = Tensor::from_slice(tokens).to_device(self.weight.device());
+        let x = Tensor::embedding(&self.weight, &tokens, PAD, false, false) * self.scale; // (R, D)
+        let added = self.positions.added(Places::Each(positions));
+        added.map_or(x.shallow_clone(), |added| x + added)
+    }
+}
+
+/// The way around a part: `x + f(norm(x))`, or `norm(x + f(x))`. The part adds the residual itself.
+#[derive(Clone, Debug)]
+pub(super) struct Around {
+    pub(super) norm: Norm,
+    pub(super) place: NormPlace,
+}
+
+impl Around {
+    pub(super) fn new(residual: &Residual) -> Around {
+        Around { norm: residual.norm.clone(), place: residual.place }
+    }
+
+    pub(super) fn around(&self, x: &Tensor, part: impl FnOnce(&Tensor, &Tensor) -> Tensor) -> Tensor {
+        match self.place {
+            NormPlace::Pre => part(&self.norm.forward(x), x),
+            NormPlace::Post => self.norm.forward(&part(x, x)),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct FeedForwardBlock {
+    pub(super) norm: Around,
+    pub(super) activation: Activation,
+    pub(super) gate: Option<Product>,
+    pub(super) inner: Product,
+    pub(super) outer: Product,
+}
+
+impl FeedForwardBlock {
+    pub(super) fn new(part: &FeedForward, norm: &Residual, weights: Weights) -> FeedForwardBlock {
+        FeedForwardBlock {
+            norm: Around::new(norm),
+            activation: part.activation,
+            gate: part.gate.as_ref().map(|gate| Product::new(&[gate], weights)),
+            inner: Product::new(&[&part.inner], weights),
+            outer: Product::new(&[&part.outer], weights),
+        }
+    }
+
+    pub(super) fn around(&self, x: &Tensor) -> Tensor {
+        self.norm.around(x, |x, residual| {
+            // ReLU is done by the product itself.
+            let relu = self.activation == Activation::Relu;
+            let inner = self.inner.forward(x, relu, None); // (R, F)
+            let gate = self.gate.as_ref().map(|gate| gate.forward(x, false, None)); // (R, F)
+            let active = if relu { inner } else { activated(self.activation, inner, gate, true) };
+            self.outer.forward(&active, false, Some(residual))
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct EncoderBlock {
+    pub(super) attention_norm: Around,
+    pub(super) query_key_value: Product,
+    pub(super) attended: Product,
+    pub(super) feed_forward: FeedForwardBlock,
+}
+
+impl EncoderBlock {
+    pub(super) fn new(layer: &EncoderLayer, weights: Weights) -> EncoderBlock {
+        let own = &layer.self_attention;
+        EncoderBlock {
+            attention_norm: Around::new(&layer.self_attention_norm),
+            query_key_value: Product::new(&[&own.query, &own.key, &own.value], weights),
+            attended: Product::new(&[&own.output], weights),
+            feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct DecoderBlock {
+    pub(super) own_norm: Around,
+    pub(super) query_key_value: Product,
+    pub(super) attended: Product,
+    pub(super) cross_norm: Around,
+    pub(super) query: Product,
+    pub(super) source_keys_values: Product,
+    pub(super) crossed: Product,
+    pub(super) feed_forward: FeedForwardBlock,
+}
+
+impl DecoderBlock {
+    pub(super) fn new(layer: &DecoderLayer, weights: Weights) -> DecoderBlock {
+        let (own, cross) = (&layer.self_attention, &layer.cross_attention);
+        DecoderBlock {
+            own_norm: Around::new(&layer.self_attention_norm),
+            query_key_value: Product::new(&[&own.query, &own.key, &own.value], weights),
+            attended: Product::new(&[&own.output], weights),
+            cross_norm: Around::new(&layer.cross_attention_norm),
+            query: Product::new(&[&cross.query], weights),
+            source_keys_values: Product::new(&[&cross.key, &cross.value], weights),
+            crossed: Product::new(&[&cross.output], weights),
+            feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The output layer of a decoder: over the whole vocabulary, or over what the rows of a batch may say.
+//!
+//! A row that may say a few hundred tokens of many thousands needs no product with the rest. The rows of a batch share one
+//! product over all that any of them may say, and each has its softmax over its own list alone: so its numbers do not
+//! depend on the rows beside it, and with every token listed they are those of the whole layer, to the last bit on the CPU.
+
+use std::sync::Arc;
+
+use tch::Tensor;
+
+use super::layers::Linear;
+use super::product::{Product, Weights};
+use crate::shim::decoding::log_softmax;
+
+/// Where a token has no column.
+const NOWHERE: u32 = u32::MAX;
+
+/// The output layer.
+#[derive(Debug)]
+pub struct OutputLayer {
+    /// (V, D)
+    weight: Tensor,
+    /// (V)
+    bias: Option<Tensor>,
+    weights: Weights,
+    whole: Product,
+}
+
+/// The output layer over some tokens.
+#[derive(Debug)]
+pub struct Narrowed {
+    product: Product,
+    /// For each token of the vocabulary its column, or [`NOWHERE`].
+    columns: Vec<u32>,
+}
+
+impl OutputLayer {
+    /// Packs what `layer` has learned, in the numbers named.
+    pub fn new(layer: &Linear, weights: Weights) -> OutputLayer {
+        let (weight, bias) = (layer.weight().detach(), layer.bias().map(Tensor::detach));
+        OutputLayer { weight, bias, weights, whole: Product::new(&[layer], weights) }
+    }
+
+    /// The layer over all tokens of these lists.
+    pub fn narrowed(&self, lists: &[&Arc<[i64]>]) -> Narrowed {
+        let vocabulary = self.weight.size()[0] as usize;
+        let mut columns = vec![NOWHERE; vocabulary];
+        let mut last: Option<&Arc<[i64]>> = None;
+        for list in lists {
+            // Rows of one source stand together and have one list.
+            if last.is_none_or(|last| !Arc::ptr_eq(last, list)) {
+                list.iter().for_each(|&token| columns[token as usize] = 0);
+            }
+            last = Some(list);
+        }
+        let tokens: Vec<i64> =
+            (0..).zip(&columns).filter(|(_, column)| **column == 0).map(|(token, _)| token).collect();
+        (0..).zip(&tokens).for_each(|(column, &token)| columns[token as usize] = column);
+        let index = Tensor::from_slice(&tokens).to_device(self.weight.device());
+        let of_tokens = |all: &Tensor| all.index_select(0, &index);
+        let bias = self.bias.as_ref().map(of_tokens);
+        let product = Product::of(&of_tokens(&self.weight), bias.as_ref(), self.weights);
+        Narrowed { product, columns }
+    }
+
+    /// The log-softmax of each row: over its list, where the layer is narrowed, with the logarithm of zero for all other
+    /// tokens.
+    ///
+    /// # Shapes
+    /// hidden: (R, D), `lists`: R; out: R * V numbers
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn log_probabilities(
+        &self,
+        hidden: &Tensor,
+        narrowed: Option<&Narrowed>,
+        lists: &[Option<&Arc<[i64]>>],
+    ) -> Result<Vec<f32>, tch::TchError> {
+        let Some(Narrowed { product, columns }) = narrowed else {
+            return self.whole.log_probabilities(hidden);
+        };
+        let logits = product.forward(hidden, false, None); // (R, U)
+        let used = logits.size()[1] as usize;
+        let logits = Vec::<f32>::try_from(logits.flatten(0, 1))?;
+        let mut all = Vec::new();
+        let count = lists.len() * columns.len();
+        assert!(all.try_reserve_exact(count).is_ok(), "there is no memory for {count} log-probabilities");
+        all.resize(count, f32::NEG_INFINITY);
+        let mut own = Vec::new();
+        for ((row, logits), list) in all.chunks_mut(columns.len()).zip(logits.chunks(used)).zip(lists) {
+            let list = list.map_or(&[][..], |list| list);
+            own.clear();
+            own.extend(list.iter().map(|&token| logits[columns[token as usize] as usize]));
+            log_softmax(&mut own);
+            list.iter().zip(&own).for_each(|(&token, &log_p)| row[token as usize] = log_p);
+        }
+        Ok(all)
+    }
+}
+
+/// The same weights, not a copy of them.
+impl Clone for OutputLayer {
+    fn clone(&self) -> OutputLayer {
+        OutputLayer {
+            weight: self.weight.shallow_clone(),
+            bias: self.bias.as_ref().map(Tensor::shallow_clone),
+            weights: self.weights,
+            whole: self.whole.clone(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `seqloom shortlist`, and decoding within what it lists.
+
+use serde_json::{Value, json};
+
+use crate::support::run::{Scene, lines, objects, words};
+
+/// The letters of the words of a scene, as its model has them.
+fn letters(scene: &Scene) -> Vec<String> {
+    let json: Value = serde_json::from_str(&scene.text("list.json")).unwrap();
+    json["lists"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn a_shortlist_is_learned_and_outputs_keep_to_it() {
+    let scene = Scene::trained();
+    let arguments = ["shortlist", "runs/copy", "--output", "list.json", "--frequent", "2", "--best", "1"];
+    let finished = scene.seqloom(&arguments).succeeded();
+    assert_eq!(
+        finished.stderr,
+        "400 pairs learned from\nof 40 validation targets the lists hold 100.00 % of the tokens, and 100.00 % as a whole; a \
+         list has 7 of 12 tokens on average\n"
+    );
+    let json: Value = serde_json::from_str(&scene.text("list.json")).unwrap();
+    assert_eq!((&json["format"], json["frequent"].as_array().unwrap().len()), (&json!(1), 2));
+    for letter in letters(&scene) {
+        assert_eq!(json["lists"][&letter], json!([letter]), "the words are copied");
+    }
+    let sources = lines(&words(60));
+    let decode = |more: &[&str]| scene.decode(&[&["--format", "csv"], more].concat(), &sources).succeeded();
+    let listed = decode(&["--shortlist", "list.json"]).stdout;
+    let outputs = |text: &str| -> Vec<String> {
+        text.lines().skip(1).map(|row| row.split(',').nth(1).unwrap().to_owned()).collect()
+    };
+    assert_eq!(outputs(&listed), outputs(&decode(&[]).stdout));
+    assert_ne!(listed, decode(&[]).stdout, "a softmax over fewer tokens gives more to each");
+    for setting in ["decoding.batch_size=1", "decoding.batch_size=7", "runtime.threads=2"] {
+        assert_eq!(decode(&["--shortlist", "list.json", "--set", setting]).stdout, listed, "{setting}");
+    }
+    let checks = ["--shortlist", "list.json", "--input", "valid.csv", "--beam", "3", "--verify", "20"];
+    scene.decode(&checks, "").succeeded();
+    let trace = ["--shortlist", "list.json", "--trace", "t.jsonl", "--trace-top", "12", "--output", "o.txt"];
+    scene.decode(&trace, "ab\n").succeeded();
+    for step in objects(&scene.text("t.jsonl"))[0]["steps"].as_array().unwrap() {
+        let top = step["top"].as_array().unwrap();
+        assert!(top.len() < 12 && top.iter().all(|one| one["log_probability"].is_f64()), "{step}");
+    }
+}
+
+/// A model that copies is made to say what its list has instead, but never out of it.
+#[test]
+fn what_is_not_listed_is_never_said_but_for_a_prefix() {
+    let scene = Scene::trained();
+    let list = json!({"format": 1, "frequent": ["a", "b"], "lists": {"c": ["d"]}});
+    scene.write("list.json", list.to_string());
+    let sources = lines(&words(60));
+    let list = ["--shortlist", "list.json", "--set", "decoding.suppress_unknown=true"];
+    let said = scene.decode(&list, &sources).succeeded().stdout;
+    for (source, output) in sources.lines().zip(said.lines()) {
+        let may = if source.contains('c') { "abd" } else { "ab" };
+        assert!(output.chars().all(|letter| may.contains(letter)), "{source}: {output}");
+    }
+    let with_prefix = scene.decode(&[&list[..], &["--prefix", "h"]].concat(), "ab\n").succeeded().stdout;
+    assert!(with_prefix.starts_with('h'), "{with_prefix}");
+    let both = ["--with", "runs/copy", "--set", "decoding.ensemble=\"probabilities\""];
+    assert_eq!(scene.decode(&[&list[..], &both].concat(), &sources).succeeded().stdout, said);
+}
+
+#[test]
+fn a_shortlist_that_is_none_is_refused() {
+    let scene = Scene::trained();
+    scene.decode(&["--shortlist", "none.json"], "ab\n").refused_naming(2, &["none.json"]);
+    scene.write("list.json", "{}");
+    scene.decode(&["--shortlist", "list.json"], "ab\n").refused_naming(
+        2,
+        &[
+            "error: list.json must be a shortlist of this model, but missing field `format`",
+            "hint: make one with",
+        ],
+    );
+    let other = ["shortlist", "runs/copy", "--output", "list.json", "--set", "data.train=none.csv"];
+    scene.seqloom(&other).refused_naming(2, &["none.csv"]);
+    let other = ["shortlist", "runs/copy", "--output", "list.json", "--set", "seed=2"];
+    scene.seqloom(&other).refused(2, "error: only data.* can be set here, but not `seed=2`");
+}
