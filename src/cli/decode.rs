@@ -18,7 +18,7 @@ use self::rows::Row;
 use self::tally::Tally;
 use self::trace::{LookArgs, Tracer};
 use super::input::{Input, OnError, Shard, Wanted, open_sources};
-use super::output::{OutputFormat, Writer};
+use super::output::{OutputFormat, Record, Writer};
 use super::{interactive, refuse_two_roles};
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
@@ -77,7 +77,8 @@ pub struct DecodeArgs {
     /// them
     #[arg(long)]
     tokens: bool,
-    /// Goes on behind the complete rows of an output file that a stopped command left, with the same input
+    /// Goes on behind the complete rows of an output file that a stopped command left, with the same model, input and options;
+    /// a file OUTPUT.resume.json says what they were, as long as the output is not complete
     #[arg(long)]
     resume: bool,
     /// Decodes every N-th row from the I-th on: one job of N
@@ -146,7 +147,9 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;
     let mut tracer = Tracer::open(&args.look, &loaded)?;
-    let (writer, answered) = columns.writer(args, format)?;
+    let record = Record::new(&args.output, columns::settings(args, &loaded)?);
+    let (writer, answered) = columns.writer(args, format, &record)?;
+    let writer = writer.recorded(record, answered.rows > 0);
     let mut tally = Tally::new(args.examples, answered.rows);
     let input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
     if !decode_all(args, &loaded, input, writer, &columns, &mut tally, &mut tracer)? {
@@ -168,9 +171,8 @@ fn decode_all(
 ) -> Result<bool> {
     loop {
         let read = input.next_chunk()?;
-        if read.is_empty() {
-            return writer.flush();
-        }
+        let Some(first) = read.first() else { return writer.finish() };
+        writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
         let (rows, fault) = rows::encode(loaded, &input, read, args);
         tally.add_sources(loaded, &input, &rows);
         tracer.keep_sources(&rows);

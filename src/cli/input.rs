@@ -3,7 +3,6 @@
 //! A line typed at a terminal or written to a pipe is handed on at once; a file goes in full chunks. What waits between
 //! reader and model is bounded, so that memory does not depend on the input's length.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::str::FromStr;
@@ -12,13 +11,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use clap::ValueEnum;
 
-use super::output::Kept;
+use super::output::{Kept, SAME_AS_BEFORE};
 use crate::data::DataConfig;
 use crate::data::pairs::{Format, Place, SourceRow, Sources, shorten};
 use crate::error::{Error, Result, caught};
 
-/// The most rows that go on together.
+/// The most rows that go on together, and those that go on first. Each chunk is twice the one before: the first outputs come
+/// soon, a job that is killed again and again gets on, and later chunks have more rows to sort among.
 pub const CHUNK: usize = 2048;
+const FIRST_CHUNK: usize = 256;
 
 /// Bytes of text beyond which a chunk takes no more rows.
 const CHUNK_BYTES: usize = 1 << 24;
@@ -77,6 +78,12 @@ impl FromStr for Shard {
     }
 }
 
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
 impl Shard {
     fn has(&self, row: u64) -> bool {
         row % self.of == self.number % self.of
@@ -93,24 +100,26 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The last row that was answered before must be the one that the output says it is.
-    fn check_last(&self, row: &Result<SourceRow>) -> Result<()> {
-        match (&self.answered.last_source, row) {
+    /// A row that was answered before, counted from 1, must be the one that the output or its record says it is.
+    fn check(&self, number: u64, row: &Result<SourceRow>) -> Result<()> {
+        let known = match number {
+            1 => self.answered.first_source.as_ref(),
+            _ => None,
+        };
+        let last = self.answered.last_source.as_ref().filter(|_| number == self.answered.rows);
+        match (last.or(known), row) {
             (Some(source), Ok(row)) if *source != row.text => {
                 let message = format!(
-                    "row {} of the output must answer the input's, but they are\n  {}\n  {}",
-                    self.answered.rows,
+                    "row {number} of the output must answer the input's, but they are\n  {}\n  {}",
                     shorten(source),
                     shorten(&row.text)
                 );
-                Err(Error::input(message).hint(SAME_INPUT))
+                Err(Error::input(message).hint(SAME_AS_BEFORE))
             }
             _ => Ok(()),
         }
     }
 }
-
-const SAME_INPUT: &str = "--resume needs the same input as before, and the same --shard";
 
 /// A row of the input.
 pub struct InputRow {
@@ -135,6 +144,8 @@ pub struct Input {
     packs: Receiver<Pack>,
     waiting: VecDeque<InputRow>,
     ended_by: Option<Error>,
+    /// Rows of the next chunk.
+    size: usize,
     /// Whether a chunk waits until it is full.
     full_chunks: bool,
     file: Arc<Path>,
@@ -165,7 +176,7 @@ impl Input {
         // A redirected file is all there; a pipe or a terminal is not.
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
         let full_chunks = path.metadata().is_ok_and(|metadata| metadata.is_file());
-        Ok(Input { packs, waiting: VecDeque::new(), ended_by: None, full_chunks, file })
+        Ok(Input { packs, waiting: VecDeque::new(), ended_by: None, size: FIRST_CHUNK, full_chunks, file })
     }
 
     /// The next rows, at most [`CHUNK`]; waits for one at least, and gives none at the end.
@@ -174,7 +185,7 @@ impl Input {
     /// Nothing more can be read. All rows before were handed out.
     pub fn next_chunk(&mut self) -> Result<Vec<InputRow>> {
         let mut bytes: usize = self.waiting.iter().map(InputRow::bytes).sum();
-        while self.waiting.len() < CHUNK && bytes < CHUNK_BYTES {
+        while self.waiting.len() < self.size && bytes < CHUNK_BYTES {
             let waits = self.full_chunks || self.waiting.is_empty();
             let pack = if waits { self.packs.recv().ok() } else { self.packs.try_recv().ok() };
             match pack {
@@ -191,7 +202,9 @@ impl Input {
         {
             return Err(error);
         }
-        Ok(self.waiting.drain(..self.waiting.len().min(CHUNK)).collect())
+        let chunk = self.waiting.drain(..self.waiting.len().min(self.size)).collect();
+        self.size = CHUNK.min(2 * self.size);
+        Ok(chunk)
     }
 
     /// The place of a line, for messages.
@@ -253,17 +266,16 @@ impl Choice {
             return Ok(Next::NotWanted);
         }
         self.ours += 1;
-        match self.ours.cmp(&answered) {
-            Ordering::Less => Ok(Next::NotWanted),
-            Ordering::Equal => self.wanted.check_last(&row).map(|()| Next::NotWanted),
-            Ordering::Greater => Ok(Next::Row(InputRow { number: self.number, row })),
+        if self.ours > answered {
+            return Ok(Next::Row(InputRow { number: self.number, row }));
         }
+        self.wanted.check(self.ours, &row).map(|()| Next::NotWanted)
     }
 }
 
 fn too_few(answered: u64, there: u64) -> Error {
     Error::input(format!("the output has {answered} rows already, but the input has only {there}"))
-        .hint(SAME_INPUT)
+        .hint(SAME_AS_BEFORE)
 }
 
 #[cfg(test)]

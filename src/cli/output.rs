@@ -2,6 +2,7 @@
 //!
 //! A file that a killed command left half-written can be taken up again: `resume` keeps its complete rows.
 
+mod record;
 mod resume;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -13,8 +14,13 @@ use serde_json::Value;
 
 use crate::data::pairs::Format;
 use crate::error::{Error, Result};
+pub use record::Record;
 pub use resume::Kept;
 use resume::keep_complete_rows;
+
+/// What a command needs that goes on with an output.
+pub const SAME_AS_BEFORE: &str =
+    "--resume needs the same model, the same input and the same options as before";
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,6 +60,9 @@ pub struct Writer {
     to: Box<dyn Write>,
     format: OutputFormat,
     place: String,
+    record: Option<Record>,
+    /// Whether the record stands already.
+    recorded: bool,
 }
 
 impl Writer {
@@ -63,7 +72,12 @@ impl Writer {
     /// The file cannot be written, or another command is writing it.
     pub fn open(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<Writer> {
         if output == Path::new("-") {
-            return Writer::begin(Box::new(std::io::stdout()), format, "standard output".to_owned(), columns);
+            return Writer::headed(
+                Box::new(std::io::stdout()),
+                format,
+                "standard output".to_owned(),
+                columns,
+            );
         }
         let failed = |error: std::io::Error| Error::file("write", output, &error);
         // Emptied only when it is ours.
@@ -73,7 +87,7 @@ impl Writer {
             lock(&file, output)?;
             file.set_len(0).map_err(failed)?;
         }
-        Writer::begin(Box::new(file), format, output.display().to_string(), columns)
+        Writer::headed(Box::new(file), format, output.display().to_string(), columns)
     }
 
     /// Goes on behind the complete rows of a file, and says what is there. A torn row at its end is cut off, and so is a
@@ -101,13 +115,43 @@ impl Writer {
         let kept = keep_complete_rows(&mut file, output, format, columns, n_best)?;
         let place = output.display().to_string();
         match kept {
-            Some(kept) => Ok((Writer { to: Box::new(BufWriter::new(file)), format, place }, kept)),
-            None => Ok((Writer::begin(Box::new(file), format, place, columns)?, Kept::default())),
+            Some(kept) => Ok((Writer::new(Box::new(file), format, place), kept)),
+            None => Ok((Writer::headed(Box::new(file), format, place, columns)?, Kept::default())),
         }
     }
 
-    fn begin(to: Box<dyn Write>, format: OutputFormat, place: String, columns: &[&str]) -> Result<Writer> {
-        let mut writer = Writer { to: Box::new(BufWriter::new(to)), format, place };
+    fn new(to: Box<dyn Write>, format: OutputFormat, place: String) -> Writer {
+        Writer { to: Box::new(BufWriter::new(to)), format, place, record: None, recorded: false }
+    }
+
+    /// Keeps a record of how the output is begun, as long as it is not complete; whether it is `there` from before.
+    pub fn recorded(self, record: Record, there: bool) -> Writer {
+        Writer { record: Some(record), recorded: there, ..self }
+    }
+
+    /// Before anything is written of a source, the first of all, its record stands.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub fn begin(&mut self, first: Option<&str>) -> Result<()> {
+        match &self.record {
+            Some(record) if !std::mem::replace(&mut self.recorded, true) => record.write(first),
+            _ => Ok(()),
+        }
+    }
+
+    /// All is written; false when the reader has gone away.
+    ///
+    /// # Errors
+    /// The disk is full, for instance.
+    pub fn finish(&mut self) -> Result<bool> {
+        let there = self.flush()?;
+        self.record.as_ref().map(Record::remove);
+        Ok(there)
+    }
+
+    fn headed(to: Box<dyn Write>, format: OutputFormat, place: String, columns: &[&str]) -> Result<Writer> {
+        let mut writer = Writer::new(to, format, place);
         if format == OutputFormat::Csv {
             let written = writer.to.write_all(csv_line(columns)?.as_bytes());
             writer.unless_gone(written)?;

@@ -22,6 +22,8 @@ use crate::runtime::{Runtime, RuntimeConfig};
 
 /// What a model file holds, on the device that it runs on.
 pub struct LoadedModel {
+    /// The checksum of its file.
+    pub sha256: String,
     /// The experiment that made it, with what the command line overrode.
     pub experiment: Experiment,
     /// Both sides' tokenizers.
@@ -75,6 +77,7 @@ impl LoadedModel {
         let weights = weights_for(&experiment.decoding, runtime.device, runtime.compute)?;
         let rules = Rules::new(&experiment.decoding, || tokenizers.target.pieces())?;
         Ok(LoadedModel {
+            sha256: header.sha256,
             experiment,
             tokenizers,
             model,

@@ -148,7 +148,7 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
         (
             &["--output", "other.csv"],
             "error: an output that is continued must begin with `source,output,score,finished`, but other.csv does not\n\
-             hint: --resume needs the same input and the same options as before",
+             hint: --resume needs the same model, the same input and the same options as before",
         ),
         (&["--output", "runs"], "error: cannot write runs: is a directory"),
         (
@@ -184,6 +184,42 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
         "error: row 2 of the output must answer the input's, but they are\n  cd\n  xy\nhint: --resume needs";
     assert!(finished.code == Some(2) && finished.stderr.contains(error), "{}", finished.stderr);
     assert_eq!(scene.text("out.jsonl").lines().count(), 2);
+}
+
+/// A record stands beside a half-written output, and goes when it is complete.
+#[test]
+fn an_output_is_continued_only_as_it_was_begun() {
+    let scene = Scene::two();
+    scene.write("words.txt", "ab\ncd\nef\n");
+    let broken = lines(&["x".repeat(2000)].map(|row| row + "\nab"));
+    scene.write("broken.txt", format!("ab\ncd\n{broken}"));
+    let begin = ["--input", "broken.txt", "--output", "out.txt"];
+    assert_eq!(scene.decode(&begin, "").code, Some(2), "the third row is too long");
+    assert_eq!(scene.text("out.txt"), "ab\ncd\n");
+    assert!(scene.path("out.txt.resume.json").is_file());
+    let go_on = ["--input", "words.txt", "--output", "out.txt", "--resume"];
+    let other = |run: &str, more: &[&str], says: &str| {
+        let finished = scene.seqloom(&[&["decode", run], &go_on[..], more].concat());
+        finished.refused_naming(2, &["error: an output must be continued as it was begun, but", says]);
+        assert_eq!(scene.text("out.txt"), "ab\ncd\n");
+    };
+    other("runs/other", &[], "`model` was ");
+    other("runs/copy", &["--with", "runs/other"], "`model` was ");
+    other("runs/copy", &["--beam", "3"], "`decoding.beam` was 1 and is 3 now");
+    other("runs/copy", &["--shard", "1/1"], "`--shard` was null and is ");
+    other("runs/copy", &["--prefix", "a"], "`--prefix` was null and is ");
+    scene.write("words.txt", "xy\ncd\nef\n");
+    let refused = scene.decode(&go_on, "");
+    let says = "error: row 1 of the output must answer the input's, but they are\n  ab\n  xy\n";
+    assert!(refused.code == Some(2) && refused.stderr.contains(says), "{}", refused.stderr);
+    scene.write("words.txt", "ab\ncd\nef\n");
+    let batches = ["--set", "decoding.batch_size=3"];
+    let finished = scene.decode(&[&go_on[..], &batches].concat(), "").succeeded();
+    assert!(!finished.stderr.contains("no record"), "{}", finished.stderr);
+    assert_eq!(scene.text("out.txt"), "ab\ncd\nef\n");
+    assert!(!scene.path("out.txt.resume.json").exists());
+    let finished = scene.decode(&go_on, "").succeeded();
+    assert!(finished.stderr.contains("though no record says how they came about"), "{}", finished.stderr);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The columns of an output: which there are, and what a row has in each.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::DecodeArgs;
 use super::rows::Row;
 use crate::cli::input::OnError;
-use crate::cli::output::{Field, Kept, OutputFormat, Writer};
+use crate::cli::output::{Field, Kept, OutputFormat, Record, Writer};
 use crate::data::pairs::Sources;
 use crate::data::vocabulary::{EOS, Vocabulary};
 use crate::decoder::Output;
@@ -13,6 +13,28 @@ use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
 use crate::training::report::talk;
+
+/// What the outputs follow from, as a record of a half-written output has it.
+pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {
+    let failed = |error: serde_json::Error| Error::failure(format!("cannot lay out the settings: {error}"));
+    let decoding = serde_json::to_value(&loaded.experiment.decoding).map_err(failed)?;
+    let models: Vec<&str> = loaded.members().map(|one| one.sha256.as_str()).collect();
+    let mut all = Map::from_iter([
+        ("model".to_owned(), json!(models)),
+        ("data.source.max_length".to_owned(), json!(loaded.experiment.data.source.max_length)),
+        ("--prefix".to_owned(), json!(args.prefix)),
+        ("--prefix-column".to_owned(), json!(args.prefix_column)),
+        ("--column".to_owned(), json!(args.column)),
+        ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
+        ("--shortlist".to_owned(), json!(args.shortlist)),
+        ("--truncate".to_owned(), json!(args.truncate)),
+        ("--on-error skip".to_owned(), json!(args.on_error == OnError::Skip)),
+    ]);
+    // No output depends on how many sources go together.
+    let keys = decoding.as_object().into_iter().flatten().filter(|(key, _)| *key != "batch_size");
+    all.extend(keys.map(|(key, value)| (format!("decoding.{key}"), value.clone())));
+    Ok(all)
+}
 
 /// Which columns a table has besides source, output, score and finished.
 pub struct Columns {
@@ -65,19 +87,23 @@ impl Columns {
     /// Opens the output, and says what it has already.
     ///
     /// # Errors
-    /// The output cannot be written or continued.
-    pub fn writer(&self, args: &DecodeArgs, format: OutputFormat) -> Result<(Writer, Kept)> {
+    /// The output cannot be written or continued, or was begun in another way.
+    pub fn writer(&self, args: &DecodeArgs, format: OutputFormat, record: &Record) -> Result<(Writer, Kept)> {
         let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
         let names: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
         if !args.resume {
             return Ok((Writer::open(&args.output, format, &names)?, Kept::default()));
         }
-        let (writer, answered) = Writer::resume(&args.output, format, &names, self.n_best as u64)?;
+        let (writer, mut answered) = Writer::resume(&args.output, format, &names, self.n_best as u64)?;
         if answered.rows > 0 {
+            let known = record.check()?;
             let (output, rows) = (args.output.display(), answered.rows);
+            let unknown = ", though no record says how they came about";
             talk(&format!(
-                "{output} has {rows} rows already; going on behind them, and what is said here is of the rest"
+                "{output} has {rows} rows already; going on behind them{}, and what is said here is of the rest",
+                if known.is_none() { unknown } else { "" }
             ));
+            answered.first_source = known.and_then(|first| first.as_str().map(str::to_owned));
         }
         Ok((writer, answered))
     }

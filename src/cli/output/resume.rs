@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{OutputFormat, csv_line};
+use super::{OutputFormat, SAME_AS_BEFORE, csv_line};
 use crate::error::{Error, Result};
 
 /// What an output holds already.
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 pub struct Kept {
     /// Rows of the input that are answered completely.
     pub rows: u64,
+    /// The first source, where a record says it.
+    pub first_source: Option<String>,
     /// The column `source` of the last of them, where there is one.
     pub last_source: Option<String>,
 }
@@ -56,8 +58,11 @@ pub fn keep_complete_rows(
             return Err(other_columns(path, &format!("an object of {}", columns.join(", "))));
         }
     }
-    let kept = rows
-        .map(|rows| Kept { rows, last_source: field(&last, format, header, "source").filter(|_| rows > 0) });
+    let kept = rows.map(|rows| Kept {
+        rows,
+        first_source: None,
+        last_source: field(&last, format, header, "source").filter(|_| rows > 0),
+    });
     let cut = file.set_len(there.bytes).and_then(|()| file.seek(SeekFrom::Start(there.bytes)));
     cut.map_err(failed("write"))?;
     Ok(kept)
@@ -167,7 +172,7 @@ fn complete(file: impl Read, csv: bool, place: impl Fn(&[u8]) -> Place) -> std::
 fn other_columns(path: &Path, first: &str) -> Error {
     let message =
         format!("an output that is continued must begin with `{first}`, but {} does not", path.display());
-    Error::input(message).hint(SAME)
+    Error::input(message).hint(SAME_AS_BEFORE)
 }
 
 fn too_many(path: &Path, n_best: u64, rank: u64) -> Error {
@@ -176,10 +181,8 @@ fn too_many(path: &Path, n_best: u64, rank: u64) -> Error {
         "an output that is continued must have `decoding.n_best` outputs of a row at most, which is {n_best}, but {path} \
          has one of rank {rank}"
     );
-    Error::input(message).hint(SAME)
+    Error::input(message).hint(SAME_AS_BEFORE)
 }
-
-const SAME: &str = "--resume needs the same input and the same options as before";
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,72 @@
+//! How a half-written output was begun: a record beside it, so that it is not continued with another model, other settings or
+//! another input. It goes when the output is complete.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::data::pairs::shorten;
+use crate::error::{Error, Result};
+
+/// The key of the first row that was read; null where it could not be read.
+const FIRST: &str = "first source";
+
+/// What outputs follow from, by name.
+#[derive(Debug)]
+pub struct Record {
+    /// Nothing for what is no file.
+    path: Option<PathBuf>,
+    settings: Map<String, Value>,
+}
+
+impl Record {
+    /// Of an output that follows from these settings; nothing is written yet.
+    pub fn new(output: &Path, settings: Map<String, Value>) -> Record {
+        let is_file = output != Path::new("-") && (output.is_file() || !output.exists());
+        let mut path = output.as_os_str().to_owned();
+        path.push(".resume.json");
+        Record { path: is_file.then(|| path.into()), settings }
+    }
+
+    /// Holds the record that is there against these settings, and gives back the source that the output began with. Nothing
+    /// where there is no record, or no whole one.
+    ///
+    /// # Errors
+    /// The output was begun in another way.
+    pub fn check(&self) -> Result<Option<Value>> {
+        let there = self.path.as_ref().and_then(|path| std::fs::read(path).ok());
+        let there = there.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
+        let Some(mut there) = there else { return Ok(None) };
+        let first = there.remove(FIRST).unwrap_or_default();
+        let names = self.settings.keys().chain(there.keys());
+        for name in names {
+            let [was, is] = [&there, &self.settings].map(|side| side.get(name).unwrap_or(&Value::Null));
+            if was != is {
+                let [was, is] = [was, is].map(|value| shorten(&value.to_string()).into_owned());
+                let message = format!(
+                    "an output must be continued as it was begun, but `{name}` was {was} and is {is} now"
+                );
+                return Err(Error::input(message).hint(super::SAME_AS_BEFORE));
+            }
+        }
+        Ok(Some(first))
+    }
+
+    /// Writes it, with the first source.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, first: Option<&str>) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let mut all = self.settings.clone();
+        all.insert(FIRST.to_owned(), first.into());
+        std::fs::write(path, format!("{}\n", Value::Object(all)))
+            .map_err(|error| Error::file("write", path, &error))
+    }
+
+    /// The output is complete.
+    pub fn remove(&self) {
+        // One that stays, or that another command took away, does no harm.
+        let _ = self.path.as_ref().map(std::fs::remove_file);
+    }
+}
