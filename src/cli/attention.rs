@@ -92,7 +92,7 @@ fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
         Some(text) => (text.clone(), "--text".to_owned()),
         None => {
             let mut sources =
-                open_sources(&args.input, [args.column.as_deref(), None], &loaded.experiment.data)?;
+                open_sources(&args.input, None, [args.column.as_deref(), None], &loaded.experiment.data)?;
             let row = read_row(&mut sources, args.row)?;
             (row.text, sources.place(row.line).to_string())
         }

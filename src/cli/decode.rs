@@ -17,7 +17,7 @@ use self::columns::Columns;
 use self::rows::Row;
 use self::tally::Tally;
 use self::trace::{LookArgs, Tracer};
-use super::input::{Input, OnError, Shard, Wanted, open_sources};
+use super::input::{Input, InputFormat, OnError, Shard, Wanted, open_sources};
 use super::output::{OutputFormat, Record, Writer};
 use super::{interactive, refuse_two_roles};
 use crate::decoder::Output;
@@ -56,6 +56,9 @@ pub struct DecodeArgs {
     /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input, decoded as it comes
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     input: PathBuf,
+    /// How the input is written [default: by its extension; standard input is text]
+    #[arg(long, value_enum)]
+    input_format: Option<InputFormat>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long)]
     column: Option<String>,
@@ -136,13 +139,13 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
         return interactive::run(&loaded, args.look.trace_top, args.truncate, args.prefix.as_deref());
     }
     let columns = [args.column.as_deref(), args.prefix_column.as_deref()];
-    let sources = open_sources(&args.input, columns, &loaded.experiment.data)?;
+    let sources = open_sources(&args.input, args.input_format, columns, &loaded.experiment.data)?;
     if let Some(rows) = args.verify {
         return verify::run(args, &loaded, sources, rows as usize);
     }
     refuse_two_roles(&[("input", &args.input)], &args.written())?;
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
-        talk("reading sources from standard input, one a line; Ctrl-D ends them");
+        talk("reading sources from standard input; Ctrl-D ends them");
     }
     let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;

@@ -38,16 +38,43 @@ const AHEAD: usize = 16;
 /// The file is missing or lacks a column, or text is to have columns.
 pub fn open_sources(
     input: &Path,
+    format: Option<InputFormat>,
     [column, prefix_column]: [Option<&str>; 2],
     data: &DataConfig,
 ) -> Result<Sources> {
+    let format = format.map(Format::from);
     for (named, option) in [(column, "--column"), (prefix_column, "--prefix-column")] {
-        if named.is_some() && Format::of(input) == Format::Text {
+        if named.is_some() && format.unwrap_or(Format::of(input)) == Format::Text {
             let message = format!("{option} is for tables, but the input is text with a source a line");
-            return Err(Error::input(message).hint("name a .csv, .tsv or .jsonl file with --input"));
+            return Err(Error::input(message)
+                .hint("name a .csv, .tsv or .jsonl file with --input, or say --input-format"));
         }
     }
-    Sources::open(input, column.unwrap_or(&data.source.column), &data.target.column, prefix_column)
+    Sources::open(input, format, column.unwrap_or(&data.source.column), &data.target.column, prefix_column)
+}
+
+/// How an input is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// A source a line
+    Text,
+    /// Comma-separated columns with a header
+    Csv,
+    /// Tab-separated columns with a header
+    Tsv,
+    /// A JSON object a line
+    Jsonl,
+}
+
+impl From<InputFormat> for Format {
+    fn from(format: InputFormat) -> Format {
+        match format {
+            InputFormat::Text => Format::Text,
+            InputFormat::Csv => Format::Csv,
+            InputFormat::Tsv => Format::Tsv,
+            InputFormat::Jsonl => Format::Jsonl,
+        }
+    }
 }
 
 /// What happens to a row that cannot be read, or that the model cannot take.
@@ -299,7 +326,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in.txt");
         std::fs::write(&path, "abc\n").unwrap();
-        let sources = Sources::open(&path, "source", "target", None).unwrap();
+        let sources = Sources::open(&path, None, "source", "target", None).unwrap();
         // No command line has such a shard.
         let wanted = Wanted { shard: Some(Shard { number: 0, of: 0 }), ..Wanted::default() };
         let error = Input::start(sources, &path, wanted).unwrap().next_chunk().err().unwrap();

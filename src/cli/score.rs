@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::input::{Input, InputRow, OnError, Wanted};
+use super::input::{Input, InputFormat, InputRow, OnError, Wanted};
 use super::output::{Field, OutputFormat, Writer};
 use super::{refuse_two_roles, write_summary};
 use crate::data::DataConfig;
@@ -35,11 +35,14 @@ pub struct ScoreArgs {
     /// Another model that scores together with it, as decoding.ensemble says; may be given more than once
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
-    /// Pairs in .csv, .tsv or .jsonl, or with --targets text with a source a line
+    /// Pairs in .csv, .tsv or .jsonl, or with --targets text with a source a line; - for standard input
     #[arg(long, short, value_name = "FILE")]
     input: PathBuf,
+    /// How the pairs are written [default: by the extension]
+    #[arg(long, value_enum)]
+    input_format: Option<InputFormat>,
     /// Text with a target for each line of --input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["source_column", "target_column"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input_format", "source_column", "target_column"])]
     targets: Option<PathBuf>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, value_name = "COLUMN")]
@@ -142,7 +145,10 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
         (None, Some(column)) => Target::Text(column),
         (None, None) => Target::Text(&data.target.column),
     };
-    Sources::with_targets(&args.input, source, target).map_err(|error| match Format::of(&args.input) {
+    let format = args.input_format.map(Format::from);
+    let opened = Sources::with_targets(&args.input, format, source, target);
+    opened.map_err(|error| match format.unwrap_or(Format::of(&args.input)) {
+        Format::Text if args.input == Path::new("-") => error.hint("say --input-format csv, tsv or jsonl"),
         Format::Text => error.hint("of parallel text --input names the sources, and --targets the targets"),
         _ => error,
     })

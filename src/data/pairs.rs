@@ -80,11 +80,11 @@ fn name(file: &PairFile) -> String {
 
 fn open_table(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
     let hint = "two files of parallel text are named together: { source = \"a.en\", target = \"a.de\" }";
-    Sources::with_targets(path, source_column, Target::Text(target_column)).map_err(|error| match Format::of(
-        path,
-    ) {
-        Format::Text => error.hint(hint),
-        _ => error,
+    Sources::with_targets(path, None, source_column, Target::Text(target_column)).map_err(|error| {
+        match Format::of(path) {
+            Format::Text => error.hint(hint),
+            _ => error,
+        }
     })
 }
 

@@ -129,6 +129,9 @@ pub enum Combination {
 
 const TABLE: &str = "decoding";
 
+/// The most rows that a source may have in a batch.
+const MOST_OF_A_SOURCE: usize = 10_000;
+
 impl DecodingConfig {
     /// The rules among these keys.
     pub fn check(&self) -> Result<(), Problem> {
@@ -159,6 +162,12 @@ impl DecodingConfig {
 
     fn check_beam(&self) -> Result<(), Problem> {
         let (beam, groups, n_best) = (self.beam, self.beam_groups, self.n_best);
+        for (key, rows) in [("beam", beam), ("n_best", n_best)] {
+            if rows > MOST_OF_A_SOURCE {
+                let message = format!("`{key}` must be at most {MOST_OF_A_SOURCE}, but it is {rows}");
+                return Err(Problem::new(TABLE, &[key], message));
+            }
+        }
         if self.sampling.is_some() && beam > 1 {
             let message = format!("`beam` must be 1 where outputs are drawn (`sampling`), but it is {beam}");
             let hint = "the number of samples is `n_best`";

@@ -9,6 +9,9 @@ use super::constraints::Constraints;
 use super::penalty::Penalty;
 use crate::error::Result;
 
+/// The most rows of a batch: beyond them a product gains nothing, and each takes memory at every step.
+const MOST_ROWS: usize = 8192;
+
 /// What holds for every source of a decode.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -56,8 +59,9 @@ impl Rules {
             sampling: config.sampling.clone(),
             constraints: Constraints::new(config, banned),
             limits: Limits::new(config),
-            batch_size: config.batch_size,
+            batch_size: 0,
         };
+        rules.batch_size = config.batch_size.min(MOST_ROWS / (rules.width * groups)).max(1);
         rules.enough = match config.stop {
             // The first EOS of greedy search is its last, and so is that of a sample.
             _ if samples || config.beam == 1 => 1,
@@ -122,6 +126,16 @@ mod tests {
         assert_eq!(long.of(0, Some(4)), 4);
         let fixed = Limits::new(&DecodingConfig { max_length: Some(7), ..config });
         assert_eq!((fixed.of(100, None), fixed.of(100, Some(3)), fixed.of(100, Some(0))), (7, 3, 1));
+    }
+
+    #[test]
+    fn sources_with_many_rows_go_in_smaller_batches() {
+        let size = |beam, batch_size| {
+            let config = DecodingConfig { beam, batch_size, ..DecodingConfig::default() };
+            Rules::new(&config, Vec::new).unwrap().batch_size
+        };
+        assert_eq!([size(1, 64), size(5, 64), size(1, 100_000)], [64, 64, 8192]);
+        assert_eq!([size(1000, 64), size(10_000, 64)], [8, 1]);
     }
 
     #[test]

@@ -148,6 +148,7 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
         ("[data.source.bpe]\nvocabulary = 4", "6:14: `vocabulary` must be at least 5, but it is 4"),
         ("[data.target]\nmax_length = 0", "6:14: `max_length` must be at least 1, but it is 0"),
         ("[decoding]\nbatch_size = 0", "6:14: `batch_size` must be at least 1, but it is 0"),
+        ("[decoding]\nbeam = 100000", "6:8: `beam` must be at most 10000, but it is 100000"),
         ("[decoding]\nbeam = 0", "6:8: `beam` must be at least 1, but it is 0"),
         ("[decoding]\nn_best = 0", "6:10: `n_best` must be at least 1, but it is 0"),
         ("[decoding]\nbeam_groups = 0", "6:15: `beam_groups` must be at least 1, but it is 0"),

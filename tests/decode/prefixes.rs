@@ -46,7 +46,7 @@ fn a_column_has_what_each_output_begins_with() {
     scene.decode(&["--prefix-column", "begin"], "abc\n").refused(
         2,
         "error: --prefix-column is for tables, but the input is text with a source a line\n\
-         hint: name a .csv, .tsv or .jsonl file with --input",
+         hint: name a .csv, .tsv or .jsonl file with --input, or say --input-format",
     );
     scene.decode(&["--input", "in.csv", "--prefix-column", "begins"], "").refused(
         2,

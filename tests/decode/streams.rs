@@ -186,6 +186,36 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     assert_eq!(scene.text("out.jsonl").lines().count(), 2);
 }
 
+/// A table needs no file of its own.
+#[test]
+fn standard_input_is_a_table_where_it_is_said_to_be() {
+    let scene = Scene::trained();
+    let columns = ["--prefix-column", "begin", "--format", "csv"];
+    let csv = "begin,source,target\nab,abc,abc\n,\"fed\",fed\n";
+    let jsonl = "{\"source\": \"abc\", \"target\": \"abc\", \"begin\": \"ab\"}\n{\"source\": \"fed\", \"target\": \"fed\", \"begin\": null}\n";
+    for (format, input) in [
+        ("csv", csv.to_owned()),
+        ("tsv", csv.replace(',', "\t").replace('"', "")),
+        ("jsonl", jsonl.to_owned()),
+    ] {
+        let decoded = scene.decode(&[&columns[..], &["--input-format", format]].concat(), &input).succeeded();
+        let rows = table(&decoded.stdout);
+        assert_eq!(rows[1][..3], ["abc", "abc", "abc"], "{format}");
+        assert_eq!(rows[2][..3], ["fed", "fed", "fed"], "{format}");
+        let scored = ["score", "runs/copy", "--input", "-", "--format", "csv", "--input-format", format];
+        let scores = table(&scene.fed(&scored, input.as_bytes()).succeeded().stdout);
+        assert_eq!([&scores[1][0], &scores[2][1]], ["abc", "fed"], "{format}");
+    }
+    // A file whose name says nothing, or something else.
+    scene.write("table.txt", csv);
+    let named = ["--input", "table.txt", "--input-format", "csv"];
+    assert_eq!(scene.decode(&named, "").succeeded().stdout, "abc\nfed\n");
+    scene.fed(&["score", "runs/copy", "--input", "-"], b"").refused(
+        2,
+        "error: a file of pairs must be .csv, .tsv or .jsonl, but it is -\nhint: say --input-format csv, tsv or jsonl",
+    );
+}
+
 /// A record stands beside a half-written output, and goes when it is complete.
 #[test]
 fn an_output_is_continued_only_as_it_was_begun() {

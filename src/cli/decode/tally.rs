@@ -157,6 +157,8 @@ impl Tally {
             "skipped": self.skipped.count,
             "truncated": self.truncated.count,
             "empty": self.empty.count,
+            "with_nul": self.with_nul.count,
+            "only_unknown": self.only_unknown.count,
             "outputs": self.outputs,
             "unfinished": self.unfinished,
             "unknown": self.unknown,

@@ -112,7 +112,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens a file by its extension, or standard input (as text) where `input` is `-`.
+    /// Opens a file, or standard input where `input` is `-`, which is written in `format`, or else as a file's extension says;
+    /// standard input is text then.
     ///
     /// The columns are those of a table and are not looked at for text; the target's may be missing.
     ///
@@ -120,16 +121,13 @@ impl Sources {
     /// The file is missing, or its header does not name the source's column, or that of the prefixes.
     pub fn open(
         input: &Path,
+        format: Option<Format>,
         source_column: &str,
         target_column: &str,
         prefix_column: Option<&str>,
     ) -> Result<Sources> {
         let columns = Columns { prefix: prefix_column, ..Columns::new(source_column, target_column, false) };
-        if input == Path::new("-") {
-            let stdin = Lines::new(Box::new(std::io::stdin()), Path::new("<stdin>"));
-            return Sources::start(stdin, Format::Text, columns);
-        }
-        Sources::start(Lines::open(input)?, Format::of(input), columns)
+        Sources::start(lines_of(input)?, format.unwrap_or(Format::of(input)), columns)
     }
 
     /// Whether rows may have a reference: a table with the target's column, or any JSONL.
@@ -141,12 +139,19 @@ impl Sources {
         }
     }
 
-    /// Opens a file of pairs: a table that must have both columns, in every row.
+    /// Opens a file of pairs, or standard input for `-`: a table, in `format` or as its extension says, that must have both
+    /// columns, in every row.
     ///
     /// # Errors
     /// The file is missing or no table, or its header does not name both columns.
-    pub fn with_targets(path: &Path, source_column: &str, target: Target) -> Result<Sources> {
-        if Format::of(path) == Format::Text {
+    pub fn with_targets(
+        path: &Path,
+        format: Option<Format>,
+        source_column: &str,
+        target: Target,
+    ) -> Result<Sources> {
+        let format = format.unwrap_or(Format::of(path));
+        if format == Format::Text {
             let message =
                 format!("a file of pairs must be .csv, .tsv or .jsonl, but it is {}", path.display());
             return Err(Error::input(message));
@@ -155,7 +160,7 @@ impl Sources {
             Target::Text(column) => Columns::new(source_column, column, true),
             Target::Tokens(column) => Columns { tokens: true, ..Columns::new(source_column, column, true) },
         };
-        Sources::start(Lines::open(path)?, Format::of(path), columns)
+        Sources::start(lines_of(path)?, format, columns)
     }
 
     /// Opens two text files with a line for each pair.
@@ -252,6 +257,14 @@ impl Sources {
             Layout::Fields(fields) => fields.next_row(lines),
             Layout::Objects(keys) => keys.next_row(lines),
         }
+    }
+}
+
+/// The lines of a file, or of standard input for `-`.
+fn lines_of(input: &Path) -> Result<Lines> {
+    match input == Path::new("-") {
+        true => Ok(Lines::new(Box::new(std::io::stdin()), Path::new("<stdin>"))),
+        false => Lines::open(input),
     }
 }
 
