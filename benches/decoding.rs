@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
-use seqloom::Decoder;
 use seqloom::data::pairs::Sources;
 use seqloom::decoder::Output;
+use seqloom::decoder::asked::Asked;
 use seqloom::decoder::loaded::LoadedModel;
 use seqloom::decoding::jobs::Request;
 use seqloom::error::Result;
@@ -45,6 +45,12 @@ struct Args {
     /// Takes JoeyNMT in as well, which takes minutes
     #[arg(long)]
     joeynmt: bool,
+    /// Takes our side in once more, with this shortlist (`seqloom shortlist`)
+    #[arg(long)]
+    shortlist: Option<PathBuf>,
+    /// Leaves the others out
+    #[arg(long)]
+    alone: bool,
     /// How often each side runs
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -109,12 +115,22 @@ fn sides(args: &Args) -> Vec<Side> {
         command,
     };
     let mut sides = vec![
-        side("seqloom f32", 0, |args, turn| run_ours(args, turn, "f32")),
-        side("seqloom int8", 1, |args, turn| run_ours(args, turn, "int8")),
-        side("CTranslate2 f32", 0, |args, turn| run_ctranslate2(args, turn, "float32")),
-        side("CTranslate2 int8", 1, |args, turn| run_ctranslate2(args, turn, "int8")),
-        side("PyTorch", 0, run_pytorch),
+        side("seqloom f32", 0, |args, turn| run_ours(args, turn, "f32", None)),
+        side("seqloom int8", 1, |args, turn| run_ours(args, turn, "int8", None)),
     ];
+    if args.shortlist.is_some() {
+        sides.push(side("f32, shortlist", 0, |args, turn| {
+            run_ours(args, turn, "f32", args.shortlist.as_deref())
+        }));
+        sides.push(side("int8, shortlist", 1, |args, turn| {
+            run_ours(args, turn, "int8", args.shortlist.as_deref())
+        }));
+    }
+    if !args.alone {
+        sides.push(side("CTranslate2 f32", 0, |args, turn| run_ctranslate2(args, turn, "float32")));
+        sides.push(side("CTranslate2 int8", 1, |args, turn| run_ctranslate2(args, turn, "int8")));
+        sides.push(side("PyTorch", 0, run_pytorch));
+    }
     if args.joeynmt {
         // A try of it takes minutes, and 64 is its own default.
         sides.push(Side { rows: &[64], ..side("JoeyNMT", 0, run_joeynmt) });
@@ -189,14 +205,14 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
         format!("decoding.beam={beam}"),
         format!("decoding.batch_size={rows}"),
     ];
-    let decoder = Decoder::with_overrides(&args.model, &overrides)?;
-    let model = decoder.model();
+    let mut model = LoadedModel::open(&args.model, &overrides)?;
+    args.shortlist.as_ref().map_or(Ok(()), |path| model.use_shortlist(path))?;
+    let model = &model;
     let data = &model.experiment.data;
-    let texts = Sources::open(&args.input, &data.source.column, &data.target.column, None)?;
-    let source = &model.tokenizers.source;
-    let sources = texts.map(|row| row.map(|row| source.encode(&row.text).ids)).collect::<Result<Vec<_>>>()?;
-    let requests: Vec<Request> =
-        sources.iter().map(|source| Request { source: source[..].into(), prefix: &[] }).collect();
+    let texts = Sources::open(&args.input, None, &data.source.column, &data.target.column, None)?;
+    let asked =
+        texts.map(|row| model.ask(model.encode_source(&row?.text), "")).collect::<Result<Vec<_>>>()?;
+    let requests: Vec<Request> = asked.iter().map(Asked::request).collect();
     model.decode_n_best(&requests[..requests.len().min(16)])?;
     let started = Since::now();
     let found = model.decode_n_best(&requests)?;
@@ -231,13 +247,14 @@ fn latency(model: &LoadedModel, requests: &[Request], count: usize) -> Result<f6
     Ok(median(times))
 }
 
-fn run_ours(args: &Args, turn: Turn, weights: &str) -> Command {
+fn run_ours(args: &Args, turn: Turn, weights: &str, shortlist: Option<&Path>) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a running program has a path"));
     command.args(["--ours", weights, "--beams", &turn.beam.to_string()]);
     command.args(["--threads", &args.threads.to_string(), "--rows", &turn.rows.to_string()]);
     command.args(["--latency", &turn.latency.to_string()]);
     command.arg("--model").arg(&args.model).arg("--input").arg(&args.input);
     command.arg("--output").arg(turn.output);
+    shortlist.map(|path| command.arg("--shortlist").arg(path));
     command
 }
 
