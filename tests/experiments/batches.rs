@@ -1,5 +1,5 @@
 //! What a source is decoded to does not depend on the batch, in any experiment of configs/: its own kind of network and its
-//! own tokenizers, small, with random weights, over pairs that are made up here.
+//! own tokenizers, in its own size, with random weights, over pairs that are made up here.
 
 use std::sync::Arc;
 
@@ -16,22 +16,14 @@ use seqloom::decoding::{DecodingConfig, SamplingConfig};
 use seqloom::model::Weights;
 use seqloom::model::inference::on_this_thread_alone;
 use seqloom::model::params::Params;
+use seqloom::model::transformer::Transformer;
 use tch::Device;
 
 use super::configs;
 use crate::support::run::words;
 
-/// What a config says of its network stays, but for its size.
-const SMALL: [&str; 5] = [
-    "model.transformer.width=16",
-    "model.transformer.heads=2",
-    "model.transformer.feed_forward=24",
-    "model.transformer.encoder_layers=1",
-    "model.transformer.decoder_layers=1",
-];
-
 /// Rows of one to three words.
-const ROWS: usize = 100;
+const ROWS: usize = 70;
 
 fn pairs() -> Vec<Pair> {
     let words = words(ROWS + 3);
@@ -42,20 +34,20 @@ fn pairs() -> Vec<Pair> {
 
 /// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about as
 /// likely, and the sources as its tokenizer cuts them.
-fn model(experiment: &Experiment) -> (ModelStepper, Vec<Vec<i64>>) {
+fn model(experiment: &Experiment) -> (Transformer, Vec<Vec<i64>>) {
     let pairs = pairs();
     let tokenizers = Tokenizers::train(&experiment.data, &pairs).unwrap();
     let mut params = Params::new(Device::Cpu, experiment.seed);
     let network = build(experiment, &tokenizers, &mut params);
     tch::no_grad(|| params.iter().for_each(|param| drop(param.tensor.shallow_clone().g_mul_scalar_(2.0))));
     let sources = pairs.iter().map(|pair| tokenizers.source.encode(&pair.source).ids).collect();
-    (ModelStepper::new(&network, Weights::F32), sources)
+    (network, sources)
 }
 
 /// Greedy search, a beam, and samples; the rest is what the config says, within a few tokens.
 fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
     let own = &experiment.decoding;
-    let greedy = DecodingConfig { beam: 1, max_length_factor: 0.1, max_length_offset: 2, ..own.clone() };
+    let greedy = DecodingConfig { beam: 1, max_length_factor: 0.1, max_length_offset: 6, ..own.clone() };
     let beam = DecodingConfig { beam: 4, n_best: 2, ..greedy.clone() };
     let sampling = DecodingConfig { sampling: Some(SamplingConfig::default()), ..greedy.clone() };
     [greedy, beam, sampling]
@@ -84,16 +76,25 @@ fn check(name: &str, stepper: &ModelStepper, sources: &[Vec<i64>], config: &Deco
     assert!(decode(&shuffled, 64, true) == alone, "{name}, on all cores: {config:?}");
 }
 
-/// Texts and scores, to the last bit.
+/// Texts and scores, to the last bit: in f32, and in the numbers of fewer bits a search of each.
 #[test]
 fn outputs_do_not_depend_on_the_batch_in_any_experiment() {
     for path in configs() {
-        let experiment = Experiment::load(&path, &SMALL.map(String::from)).unwrap();
-        let (stepper, sources) = model(&experiment);
+        let experiment = Experiment::load(&path, &[]).unwrap();
+        let (network, sources) = model(&experiment);
+        let [greedy, beam, sampling] = searches(&experiment);
+        let all = [
+            (Weights::F32, vec![&greedy, &beam, &sampling]),
+            (Weights::Bf16, vec![&greedy]),
+            (Weights::Int8, vec![&beam]),
+        ];
         // The steps are so small that threads would only wait for each other.
         on_this_thread_alone(|| {
-            for config in searches(&experiment) {
-                check(&experiment.name, &stepper, &sources, &config);
+            for (weights, searches) in all {
+                let stepper = ModelStepper::new(&network, weights);
+                for config in searches {
+                    check(&format!("{} {weights:?}", experiment.name), &stepper, &sources, config);
+                }
             }
         });
     }
