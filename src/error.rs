@@ -179,9 +179,19 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// Whether something failed for want of memory, by what libtorch and the standard library say then.
+/// Whether something failed for want of memory, by what libtorch's allocators (on the CPU and on a GPU), the standard library and
+/// we ourselves say then.
 pub fn lacks_memory(text: &str) -> bool {
-    ["memory", "bad_alloc", "ALLOC_FAILED"].iter().any(|words| text.contains(words))
+    let said = [
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "no memory for",
+        "memory allocation",
+        "bad_alloc",
+        "ALLOC_FAILED",
+    ];
+    said.iter().any(|words| text.contains(words))
 }
 
 /// What a panic says.

@@ -76,7 +76,7 @@ pub struct DecodeArgs {
     /// from 1 and what ranks it
     #[arg(long, value_enum)]
     format: Option<OutputFormat>,
-    /// Adds each output's tokens, <eos> behind them where it is finished, for csv and jsonl; `score --tokens-column` takes
+    /// Adds each output's tokens, EOS behind them where it is finished, for csv and jsonl; `score --tokens-column` takes
     /// them
     #[arg(long)]
     tokens: bool,

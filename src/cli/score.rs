@@ -51,7 +51,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "COLUMN")]
     target_column: Option<String>,
     /// A column of .csv, .tsv and .jsonl that has the targets as JSON lists of tokens, as `decode --tokens` writes them: they
-    /// are scored as they stand, and EOS is where <eos> ends them
+    /// are scored as they stand, and EOS with them where it ends them
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["targets", "target_column"])]
     tokens_column: Option<String>,
     /// Where scores go; - for standard output

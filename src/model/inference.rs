@@ -53,7 +53,7 @@ pub struct DecoderState {
     cross: Slots,
     rows: Vec<Row>,
     /// The output layer over what the rows may say; made when it is next needed, nothing while they may say everything.
-    narrowed: Option<Arc<Narrowed>>,
+    narrowed: Option<Narrowed>,
 }
 
 /// What one row sees.
@@ -177,7 +177,7 @@ impl Inference {
         let (hidden, attention) = self.read(&runs, &mut state, looking); // (R, D)
         self.narrow(&mut state);
         let lists: Vec<_> = state.rows.iter().map(|row| row.allowed.as_ref()).collect();
-        let log_p = self.output.log_probabilities(&hidden, state.narrowed.as_deref(), &lists)?;
+        let log_p = self.output.log_probabilities(&hidden, state.narrowed.as_ref(), &lists)?;
         Ok(Step { log_p, attention, state })
     }
 
@@ -201,7 +201,7 @@ impl Inference {
         let mut flat = Vec::with_capacity(labels.len());
         let parts = labels.chunks(SCORED_AT_ONCE).zip(lists.chunks(SCORED_AT_ONCE));
         for (hidden, (labels, lists)) in hidden.split(SCORED_AT_ONCE as i64, 0).iter().zip(parts) {
-            let log_p = self.output.log_probabilities(hidden, state.narrowed.as_deref(), lists)?;
+            let log_p = self.output.log_probabilities(hidden, state.narrowed.as_ref(), lists)?;
             let scores = log_p.chunks_exact(self.vocabulary());
             flat.extend(scores.zip(labels).map(|(scores, &label)| scores[label]));
         }
@@ -213,7 +213,7 @@ impl Inference {
     fn narrow(&self, state: &mut DecoderState) {
         if state.narrowed.is_none() {
             let lists: Option<Vec<_>> = state.rows.iter().map(|row| row.allowed.as_ref()).collect();
-            state.narrowed = lists.map(|lists| Arc::new(self.output.narrowed(&lists)));
+            state.narrowed = lists.map(|lists| self.output.narrowed(&lists));
         }
     }
 

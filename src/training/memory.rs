@@ -8,7 +8,7 @@ use tch::Device;
 use crate::data::dataset::Example;
 use crate::data::loader::Loaded;
 use crate::data::sampler::{batches_within, sort_by_length};
-use crate::error::{Error, Result, reason};
+use crate::error::{Error, Result, lacks_memory, reason};
 use crate::runtime::memory;
 
 /// Rows that go through the network together: a batch, or a part of one.
@@ -47,9 +47,9 @@ impl Piece {
 pub fn within_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(Some(done)),
-        Ok(Err(error)) if is_out_of_memory(error.message()) => Ok(None),
+        Ok(Err(error)) if lacks_memory(error.message()) => Ok(None),
         Ok(Err(error)) => Err(error),
-        Err(payload) if is_out_of_memory(reason(payload.as_ref())) => Ok(None),
+        Err(payload) if lacks_memory(reason(payload.as_ref())) => Ok(None),
         Err(payload) => resume_unwind(payload),
     }
 }
@@ -70,13 +70,6 @@ pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) 
     let mut too_large = in_halves(left, work)?;
     too_large.extend(in_halves(right, work)?);
     Ok(too_large)
-}
-
-/// How libtorch's allocators say it, on the CPU and on a GPU.
-fn is_out_of_memory(text: &str) -> bool {
-    ["out of memory", "can't allocate memory", "bad_alloc", "ALLOC_FAILED"]
-        .iter()
-        .any(|words| text.contains(words))
 }
 
 /// The smallest budget that is tried, in positions.
