@@ -113,6 +113,84 @@ fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
     }
 }
 
+/// A validation is given up for a stop, and made up for by what goes on.
+#[test]
+fn a_stop_does_not_wait_for_a_validation() {
+    let scene = Scene::new(60, 4000);
+    let slow = [
+        "--set",
+        "training.decode_rows=0",
+        "--set",
+        "decoding.beam=12",
+        "--set",
+        "decoding.max_length=60",
+        "--set",
+        "training.validate_every=3",
+    ];
+    let all = |more: &[&'static str]| train_arguments("stopped", &[&slow[..], more].concat());
+    for (last, resumed) in [("training.steps=5", false), ("training.steps=3", true)] {
+        let more = if resumed { vec!["--set", last, "--resume"] } else { vec!["--set", last] };
+        let child = scene.spawn(&all(&more));
+        wait_until("it makes its updates", || {
+            let log = std::fs::read_to_string(scene.path("stopped/train.log")).unwrap_or_default();
+            log.lines()
+                .filter(|line| line.contains("going on from step") || line.contains("vocabularies"))
+                .count()
+                > usize::from(resumed)
+        });
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        send("TERM", child.id());
+        let finished = Finished::of(child);
+        assert_eq!(finished.code, Some(143), "{}", finished.stderr);
+        assert_eq!(scene.text("stopped/latest").trim(), "step-00000003", "{}", finished.stderr);
+        assert!(!scene.text("stopped/metrics.csv").contains(",valid,"));
+    }
+    let quick = [
+        "--set",
+        "training.decode_rows=6",
+        "--set",
+        "training.validate_every=3",
+        "--set",
+        "training.steps=5",
+    ];
+    train(&scene, "stopped", &[&quick[..], &["--resume"]].concat()).succeeded();
+    train(&scene, "whole", &quick).succeeded();
+    assert_same_ending(&scene, "stopped", "whole");
+}
+
+/// The last step's validation may be the best of all, and stays so where more steps are asked for.
+#[test]
+fn the_best_stays_the_best_where_a_run_that_ended_goes_on() {
+    let scene = Scene::trained();
+    let best = scene.text("runs/copy/best");
+    let go_on = |steps: &str, rate: &str| {
+        scene.train(&["--resume", "--set", steps, "--set", "training.keep_last=1", "--set", rate]).succeeded()
+    };
+    // Ends between two validations, with the best one so far: of all rows, not of a few.
+    let rate = "training.validate_every=10000";
+    go_on("training.steps=730", rate);
+    assert_eq!(scene.text("runs/copy/best").trim() == "step-00000730", scene.text("runs/copy/best") != best);
+    let pointed = scene.text("runs/copy/best");
+    go_on("training.steps=790", "training.validate_every=10000");
+    let later = scene.text("runs/copy/best");
+    assert!(later == pointed || later.trim() == "step-00000790", "{later} after {pointed}");
+    assert!(scene.path(scene.checkpoint("runs/copy", "best")).is_dir());
+}
+
+#[test]
+fn other_validation_pairs_are_noted() {
+    let scene = scene();
+    let end = steps(4);
+    train(&scene, "run", &["--set", &end]).succeeded();
+    scene.write("valid.csv", scene.text("valid.csv") + "ab,ab\n");
+    let end = steps(5);
+    let said = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
+    assert!(said.contains("note: the validation pairs are not those of before"), "{said}");
+    let end = steps(6);
+    let said = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
+    assert!(!said.contains("note: "), "{said}");
+}
+
 fn send(signal: &str, process: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {process}")]).status();
     assert!(sent.unwrap().success());
@@ -212,7 +290,7 @@ fn a_run_is_not_started_twice_nor_resumed_with_what_changes_its_learning() {
                 2,
                 &format!(
                     "error: runs/copy holds another experiment: {key} differ\n\
-                     hint: name another folder with --out, or remove that one"
+                     hint: name another folder with --out; with --from runs/copy it begins with the weights of this one"
                 ),
             );
         }

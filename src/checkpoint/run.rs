@@ -8,6 +8,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::tensors::sha256;
 use crate::error::{Error, Result};
 
@@ -28,6 +30,8 @@ const OLD: &str = ".partial-old-";
 const LOCK: &str = "lock";
 /// Where the mean of several checkpoints lies.
 const AVERAGE: &str = "average";
+/// Names the model that training began with.
+const FROM: &str = "from.json";
 /// Names the newest checkpoint.
 const LATEST: &str = "latest";
 /// Names the checkpoint with the best validation.
@@ -37,6 +41,15 @@ const BEST: &str = "best";
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+}
+
+/// The model that a run began with (`--from`): where it was, and the checksum of its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// As it was named.
+    pub path: PathBuf,
+    /// SHA-256.
+    pub sha256: String,
 }
 
 /// A folder with a config, figures and checkpoints.
@@ -91,6 +104,26 @@ impl RunDirectory {
         }
     }
 
+    /// Writes what training began with; without a model nothing is there.
+    pub fn write_from(&self, origin: Option<&Origin>) -> Result<()> {
+        let path = self.path.join(FROM);
+        let Some(origin) = origin else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(Error::file("write", &path, &error))
+                }
+                _ => Ok(()),
+            };
+        };
+        let json = serde_json::to_vec_pretty(origin).map_err(|error| Error::failure(error.to_string()))?;
+        replace(&path, &json)
+    }
+
+    /// The model that training began with, where it was one.
+    pub fn from(&self) -> Option<Origin> {
+        serde_json::from_slice(&fs::read(self.path.join(FROM)).ok()?).ok()
+    }
+
     /// A file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -107,7 +140,7 @@ impl RunDirectory {
         let is_beginning = |entry: &fs::DirEntry| {
             let is_empty = || fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
             match entry.file_name().to_str() {
-                Some(LOCK | "config.partial") => true,
+                Some(LOCK | FROM | "config.partial" | "from.partial") => true,
                 Some(CHECKPOINTS) => is_empty(),
                 _ => false,
             }

@@ -14,10 +14,10 @@ use self::initial::Initial;
 use self::said::{conclude, introduce, introduce_batches, introduce_data, introduce_resumed};
 use self::saved::{Saved, claim};
 use super::average::{chosen, write_average};
-use crate::checkpoint::run::{Lock, RunDirectory};
+use crate::checkpoint::run::{Lock, Origin, RunDirectory};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
-use crate::data::dataset::{Splits, Tokenizers};
+use crate::data::dataset::{Example, Splits, Tokenizers};
 use crate::decoder::loaded::build;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
@@ -26,7 +26,7 @@ use crate::runtime::{Runtime, StopFlag};
 use crate::training::clock::matrix_peak;
 use crate::training::metrics::Window;
 use crate::training::parts::{Faults, Parts};
-use crate::training::progress::Outcome;
+use crate::training::progress::{Outcome, Progress};
 use crate::training::report::{Machine, Report, talk};
 use crate::training::trainer::Trainer;
 
@@ -73,8 +73,9 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     }
     let runtime = Runtime::start(&experiment.runtime)?;
     // A run that goes on has weights of its own.
-    let initial = args.from.as_ref().filter(|_| saved.is_none());
-    let initial = initial.map(|path| Initial::read(path, args.extend_vocabulary)).transpose()?;
+    let initial = args.from.as_ref().map(|path| Initial::read(path, args.extend_vocabulary)).transpose()?;
+    check_origin(&run, args.resume, initial.as_ref())?;
+    let initial = initial.filter(|_| saved.is_none());
     let data = Splits::load(&experiment.data, |pairs| match (&saved, &initial) {
         (Some(saved), _) => Ok(saved.tokenizers.clone()),
         (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
@@ -86,6 +87,27 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         Outcome::Stopped(signal) => 128 + signal,
         Outcome::Complete | Outcome::OutOfPatience => 0,
     })
+}
+
+/// A run that goes on has weights of its own, whatever --from names; one that begins once more must begin as it did.
+fn check_origin(run: &RunDirectory, resume: bool, initial: Option<&Initial>) -> Result<()> {
+    let (was, is) = (run.from().filter(|_| resume), initial.map(Initial::origin));
+    let place = run.path().display();
+    match (was, is, run.latest()?) {
+        (Some(was), None, None) => {
+            let message = format!("{place} began with {} and has no checkpoint yet", was.path.display());
+            Err(Error::input(message)
+                .hint("say the same --from once more, or take another folder with --out"))
+        }
+        (was, Some(is), Some(_)) if resume && was.as_ref().map(|was| &was.sha256) != Some(&is.sha256) => {
+            talk(&format!(
+                "note: {place} goes on from its own checkpoint, and did not begin with {} as it is now",
+                is.path.display()
+            ));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where training begins: at a checkpoint of its own, at another model, or at random weights.
@@ -106,10 +128,11 @@ fn train(
 ) -> Result<Outcome> {
     let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
     let model = build(experiment, &data.tokenizers, &mut params);
+    let origin = beginning.initial.as_ref().map(Initial::origin);
     beginning.initial.map_or(Ok(()), |initial| initial.load_into(&params, experiment))?;
     let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
     let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
-    let before = saved.as_ref().map(|(progress, _)| progress.machine.clone());
+    let before = saved.as_ref().map(|(progress, _)| progress.clone());
     let parts = parts(experiment, runtime, &model, &params, data)?;
     let mut trainer = Trainer::new(parts, saved)?;
     run.create()?;
@@ -117,14 +140,21 @@ fn train(
         Some(lock) => lock,
         None => lock_anew(run)?,
     };
+    if before.is_none() {
+        run.write_from(origin.as_ref())?;
+    }
     run.write_config(&experiment.to_toml())?;
     let mut report = open_report(experiment, run, runtime, data, &model, &trainer, metrics_bytes)?;
     introduce(&mut report, experiment, run, runtime, &params);
+    if let Some(Origin { path, sha256 }) = origin {
+        report.say(&format!("begins with the weights of {} (SHA-256 {sha256})", path.display()));
+    }
     introduce_data(&mut report, data);
     introduce_batches(&mut report, experiment, data, trainer.progress());
     introduce_resumed(&mut report, trainer.progress(), before);
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
-    let outcome = trainer.run(stop, &mut report, &mut checkpoints)?;
+    let outcome = trainer.run(stop, &mut report, &mut checkpoints);
+    let outcome = outcome.inspect_err(|error| report.failed(error))?;
     let average = experiment.training.average > 0 && !matches!(outcome, Outcome::Stopped(_));
     if average {
         take_average(experiment, run, &params, &trainer, &mut report)?;
@@ -188,7 +218,7 @@ fn open_report<'a>(
     trainer: &Trainer,
     metrics_bytes: Option<u64>,
 ) -> Result<Report<'a>> {
-    let steps = (trainer.progress().step, experiment.training.steps);
+    let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
     let detokenize = Box::new(|tokens: &[i64]| data.tokenizers.target.decode(tokens));
     // Forward, and twice as much backward; a multiplication and an addition.
     let operations = |window: &Window| 6.0 * model.multiplications(window.source_tokens, window.tokens);
@@ -198,6 +228,18 @@ fn open_report<'a>(
         operations: Box::new(operations),
     };
     Report::open(run.path(), metrics_bytes, steps, detokenize, machine)
+}
+
+/// About where training ends, for the time that is left.
+fn last_step(experiment: &Experiment, progress: &Progress, data: &Splits) -> u64 {
+    let config = &experiment.training;
+    if config.epochs == 0 {
+        return config.steps;
+    }
+    let longer = |example: &Example| example.lengths().0.max(example.lengths().1);
+    let positions: usize = data.train.examples.iter().map(longer).sum();
+    let batches = config.epochs * positions.div_ceil(progress.tokens_per_batch.max(1)) as u64;
+    config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
 }
 
 /// The mean of the last or best checkpoints: validated, and written beside them.

@@ -7,8 +7,9 @@ use super::metrics::Window;
 use super::objective::objective;
 use super::parts::Parts;
 use crate::data::batch::Batch;
+use crate::data::dataset::Example;
 use crate::data::loader::{Assembler, Loaded};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::{memory, seed_for};
 
 /// The batches of one update on their way through the network.
@@ -21,6 +22,8 @@ pub struct Update<'u> {
     pub batches: &'u [Loaded],
     /// The number of the update, from 1.
     pub step: u64,
+    /// The fewest positions for which the memory did not suffice so far: no piece of as many is tried again.
+    pub too_large: Option<usize>,
 }
 
 /// What the batches of an update gave. Its sums are read last: a GPU is not waited for before there is need.
@@ -30,7 +33,12 @@ pub struct Given {
     sums: Option<Tensor>,
     /// Rows that were left out because there is no memory for them.
     pub left_out: Vec<usize>,
+    /// What [`Update::too_large`] is now.
+    pub too_large: Option<usize>,
 }
+
+/// So many single rows without memory, and none before them that there was memory for, are no chance.
+const HOPELESS: usize = 8;
 
 impl Given {
     /// The update's figures; the norm of its gradients is known by now.
@@ -47,20 +55,48 @@ impl Given {
 impl Update<'_> {
     /// Leaves the gradients with the weights.
     ///
-    /// Where the memory does not suffice it begins anew, with the batch in halves. A row that does not fit by itself is
-    /// left out.
+    /// Where the memory does not suffice it begins anew, since half a backward pass may have left its gradients, with
+    /// everything in halves that is as large. A row that does not fit by itself is left out.
+    ///
+    /// # Errors
+    /// There is no memory for a single row; what libtorch refuses.
     pub fn gradients(&self) -> Result<Given> {
-        let mut pieces: Vec<Piece> =
-            self.batches.iter().enumerate().map(|(n, batch)| Piece::whole(n, batch)).collect();
-        let mut left_out = Vec::new();
+        let whole = self.batches.iter().enumerate().map(|(n, batch)| Piece::whole(n, batch));
+        let (mut too_large, mut left_out) = (self.too_large, Vec::new());
+        let mut pieces = self.small_enough(whole.collect(), too_large);
         loop {
-            let (given, too_large) = self.sum_over(&pieces)?;
-            let Some(at) = too_large else { return Ok(Given { left_out, ..given }) };
-            match pieces[at].halves() {
+            let (given, failed) = self.sum_over(&pieces)?;
+            let Some(at) = failed else { return Ok(Given { left_out, too_large, ..given }) };
+            too_large = Some(self.positions(&pieces[at]).min(too_large.unwrap_or(usize::MAX)));
+            if pieces[at].rows.len() == 1 {
+                left_out.extend(pieces.remove(at).rows);
+            }
+            if at == 0 && left_out.len() >= HOPELESS {
+                let message = "the memory must suffice for a pair at least, but it does not";
+                return Err(Error::failure(message).hint("take a smaller model, or free some memory"));
+            }
+            pieces = self.small_enough(pieces, too_large);
+        }
+    }
+
+    /// The same rows in pieces of fewer positions than were too large; a single row stays.
+    fn small_enough(&self, mut pieces: Vec<Piece>, too_large: Option<usize>) -> Vec<Piece> {
+        let Some(too_large) = too_large else { return pieces };
+        let mut at = 0;
+        while at < pieces.len() {
+            match pieces[at].halves().filter(|_| self.positions(&pieces[at]) >= too_large) {
                 Some(halves) => drop(pieces.splice(at..=at, halves)),
-                None => left_out.extend(pieces.remove(at).rows),
+                None => at += 1,
             }
         }
+        pieces
+    }
+
+    /// Positions of a piece, padding counted in.
+    fn positions(&self, piece: &Piece) -> usize {
+        let lengths = piece.rows.iter().map(|&row| Example::lengths(&self.parts.train.examples[row]));
+        let longest = lengths.fold((0, 0), |most, row| (row.0.max(most.0), row.1.max(most.1)));
+        piece.rows.len() * (longest.0 + longest.1)
     }
 
     /// Forward and backward of all pieces, or up to the one that is too large.
@@ -68,7 +104,7 @@ impl Update<'_> {
         let labels = |row: &usize| self.parts.train.examples[*row].lengths().1;
         let tokens = pieces.iter().flat_map(|piece| &piece.rows).map(labels).sum();
         let counts = Window { updates: 1, ..Window::default() };
-        let mut given = Given { counts, sums: None, left_out: Vec::new() };
+        let mut given = Given { counts, sums: None, left_out: Vec::new(), too_large: None };
         self.parts.params.clear_gradients();
         for (at, piece) in pieces.iter().enumerate() {
             let Some((counts, sums)) = within_memory(|| self.backward(piece, tokens))? else {

@@ -81,7 +81,15 @@ const SHARE: f64 = 0.85;
 /// Batches of other shapes that a trial has besides the heaviest: what is left between their tensors takes room as well.
 const OTHERS: usize = 6;
 
-/// Finds `tokens_per_batch`: the largest budget whose batches fit into `limit` bytes (0: four fifths of what is free).
+/// A pass over the set has so many batches at least, where they are not small: with a few that take the whole set together
+/// nothing is shuffled, padding is of no use to avoid, and a step learns little from much.
+const LEAST_BATCHES: usize = 100;
+
+/// What is small.
+const SMALL: usize = 4096;
+
+/// Finds `tokens_per_batch`: the largest budget whose batches fit into `limit` bytes (0: four fifths of what is free), and
+/// with which a pass over the set has [`LEAST_BATCHES`].
 ///
 /// `trial` runs forward and backward over some rows. Budgets grow by at most twice at a time; from the two last ones
 /// follows how much a position takes, and so how far the next one may go.
@@ -101,6 +109,7 @@ pub fn find_budget(
     };
     let lengths: Vec<(usize, usize)> = examples.iter().map(Example::lengths).collect();
     let all = lengths.iter().map(|(source, target)| (*source).max(*target)).sum::<usize>().max(SMALLEST);
+    let all = all.min(SMALL.max(all / LEAST_BATCHES));
     // The rest stays free: what comes later is not quite what was tried.
     let most = (limit as f64 * SHARE) as u64;
     let mut peak_of = |budget: usize| -> Result<Option<u64>> {

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::TrainingConfig;
-use super::progress::{Best, Progress};
+use super::progress::Progress;
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
@@ -66,8 +66,10 @@ pub type Named = Vec<(String, Tensor)>;
 pub struct Snapshot {
     /// Where training stands.
     pub progress: Progress,
-    /// The best validations, the best one first: of `progress`, and of the last step's validation, which may come after.
-    pub best: Vec<Best>,
+    /// The step that `best` names: of `progress`, or of the last step's validation, which may come after.
+    pub best: Option<u64>,
+    /// The best validations, the last step's among them.
+    pub best_steps: Vec<u64>,
     /// What is decoded with: the weights, or their moving averages.
     pub weights: Named,
     /// What training needs besides.

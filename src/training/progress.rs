@@ -18,6 +18,13 @@ pub struct Progress {
     pub position: usize,
     /// The best validations so far, the best one first; at most `training.keep_best`.
     pub best: Vec<Best>,
+    /// The validation at the end of a run, which was trained on later: it is in none of the books that training goes by, but
+    /// the best model may be its.
+    #[serde(default)]
+    pub ended_with: Option<Best>,
+    /// The step's validation is yet to come: a stop came before it was done.
+    #[serde(default)]
+    pub validation_due: bool,
     /// Validations in a row since then that were not better.
     pub stale: u64,
     /// What the schedule `plateau` remembers.
@@ -37,6 +44,9 @@ pub struct Progress {
     pub metrics_bytes: u64,
     /// Fingerprint of the training pairs.
     pub data: String,
+    /// Fingerprint of the validation pairs.
+    #[serde(default)]
+    pub valid: String,
     /// What it ran on: on another machine the bits are others.
     #[serde(default)]
     pub machine: String,
@@ -90,6 +100,18 @@ impl Progress {
         at == 0
     }
 
+    /// The best validation, that at the end of a run among them.
+    pub fn best_of_all(&self) -> Option<Best> {
+        let all = self.best.first().into_iter().chain(&self.ended_with);
+        all.min_by(|one, other| one.cost.total_cmp(&other.cost)).copied()
+    }
+
+    /// Takes the validation at the end of a run to the books, apart from all others.
+    pub fn ended_with(&mut self, found: Best) {
+        let before = self.ended_with.filter(|before| before.cost <= found.cost);
+        self.ended_with = before.or(Some(found).filter(|found| found.cost < f64::MAX));
+    }
+
     /// Steps of the best validations.
     pub fn best_steps(&self) -> impl Iterator<Item = u64> {
         self.best.iter().map(|best| best.step)
@@ -109,6 +131,9 @@ mod tests {
         assert_eq!(better, [true, true, false, false, true, false]);
         assert_eq!(progress.best_steps().collect::<Vec<_>>(), [5, 2, 3]);
         assert_eq!(progress.stale, 1);
+        progress.ended_with(Best { step: 7, cost: 0.5 });
+        progress.ended_with(Best { step: 9, cost: 0.7 });
+        assert_eq!(progress.best_of_all(), Some(Best { step: 7, cost: 0.5 }));
         let mut diverged = Progress::default();
         assert!(!diverged.validated(Best { step: 1, cost: f64::MAX }, 3));
         assert_eq!((diverged.best.len(), diverged.stale), (0, 1));

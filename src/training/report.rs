@@ -123,7 +123,7 @@ impl<'a> Report<'a> {
         waited: f64,
     ) -> Result<()> {
         self.metrics.training(step, epoch, learning_rate, window)?;
-        let pace = self.pace(waited);
+        let pace = Pace { padding: window.padding(), ..self.pace(waited) };
         self.scalars(step, &training_scalars(window, learning_rate, &pace));
         let line = format!(
             "step {step}: loss {:.4}, gradient norm {:.3}, lr {learning_rate:.2e}, {pace}{}{}",
@@ -132,11 +132,7 @@ impl<'a> Report<'a> {
             if window.skipped > 0 { format!(", {} updates skipped", window.skipped) } else { String::new() },
             self.time_left(step),
         );
-        // Where there is a bar, it says the most of this already.
-        if self.bar.is_none() {
-            talk(&line);
-        }
-        self.log_line(&line);
+        self.say(&line);
         if self.drawn.is_none_or(|drawn| drawn.seconds() >= BETWEEN_DRAWINGS) {
             self.draw();
         }
@@ -237,6 +233,11 @@ impl<'a> Report<'a> {
         self.metrics.flush()
     }
 
+    /// What ends the run goes into `train.log`; whoever ran it says it on the terminal.
+    pub fn failed(&mut self, error: &Error) {
+        self.log_line(&error.to_string());
+    }
+
     /// Draws the figures a last time and takes the bar away.
     pub fn close(&mut self) {
         self.draw();
@@ -254,7 +255,10 @@ impl<'a> Report<'a> {
     /// given up: `metrics.csv` has the figures. What would follow half a record could not be read, so nothing does.
     fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) {
         let Some(events) = &mut self.events else { return };
-        if let Err(error) = events.scalars(wall_time(), step, scalars) {
+        // What is no number has no place on a curve, and none in `metrics.csv`.
+        let numbers: Vec<(&str, f64)> =
+            scalars.iter().filter(|(_, value)| !value.is_nan()).copied().collect();
+        if let Err(error) = events.scalars(wall_time(), step, &numbers) {
             self.events = None;
             self.say(&format!("note: {}; TensorBoard sees no more of this run", error.message()));
         }

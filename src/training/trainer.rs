@@ -34,6 +34,8 @@ pub struct Updated {
     pub skipped: Vec<usize>,
     /// Rows that were left out because there is no memory for them.
     pub left_out: Vec<usize>,
+    /// The positions of a piece for which the memory did not suffice, where it was found out now.
+    pub too_large: Option<usize>,
 }
 
 /// A training run that can be asked for one update at a time.
@@ -45,6 +47,8 @@ pub struct Trainer<'a> {
     assembler: Assembler,
     loader: Loader,
     progress: Progress,
+    /// The fewest positions for which the memory did not suffice.
+    too_large: Option<usize>,
     waiting: Stopwatch,
 }
 
@@ -72,6 +76,7 @@ impl<'a> Trainer<'a> {
             None => Progress { data, ..Progress::default() },
         };
         progress.machine.clone_from(&parts.machine);
+        progress.valid = parts.valid.fingerprint();
         let assembler = Assembler::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
         progress.tokens_per_batch = match (parts.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
@@ -83,7 +88,8 @@ impl<'a> Trainer<'a> {
         let loader = Loader::start(sampler, assembler.clone())?;
         let schedule = Schedule::new(parts.config, parts.width);
         let waiting = Stopwatch::default();
-        Ok(Trainer { parts, optimizer, ema, schedule, assembler, loader, progress, waiting })
+        let too_large = None;
+        Ok(Trainer { parts, optimizer, ema, schedule, assembler, loader, progress, too_large, waiting })
     }
 
     /// Where training stands.
@@ -103,18 +109,19 @@ impl<'a> Trainer<'a> {
     pub fn run(&mut self, stop: &StopFlag, report: &mut Report, store: &mut dyn Store) -> Result<Outcome> {
         let config = self.parts.config;
         loop {
-            if let Some(outcome) = self.ended() {
-                self.finish(report, store)?;
-                store.settle(true)?;
-                return Ok(outcome);
+            if !self.progress.validation_due {
+                if let Some(outcome) = self.ended() {
+                    let stopped = self.finish(stop, report, store)?;
+                    store.settle(true)?;
+                    return Ok(stopped.map_or(outcome, Outcome::Stopped));
+                }
+                self.update_and_log(report, store)?;
+                self.progress.validation_due = self.progress.step.is_multiple_of(config.validate_every);
             }
-            self.update_and_log(report, store)?;
-            let validated = self.progress.step.is_multiple_of(config.validate_every);
-            if validated {
-                self.validate(report)?;
-            }
+            let validated = self.progress.validation_due && self.validate(stop, report)?.is_some();
+            self.progress.validation_due &= !validated;
             // At the last step nothing is left to be stopped but the last validation.
-            let stopped = stop.raised().filter(|_| self.ended().is_none());
+            let stopped = stop.raised().filter(|_| self.progress.validation_due || self.ended().is_none());
             // A last step that is not validated here is validated and saved by `finish`.
             let due = self.progress.step.is_multiple_of(config.checkpoint_every) && self.ended().is_none();
             if validated || stopped.is_some() || due {
@@ -142,8 +149,10 @@ impl<'a> Trainer<'a> {
         let accumulate = self.parts.config.accumulate;
         let next = || (0..accumulate).map(|_| self.loader.next_batch()).collect::<Result<Vec<Loaded>>>();
         let batches = self.waiting.time(next)?;
-        let update = Update { parts: &self.parts, assembler: &self.assembler, batches: &batches, step };
-        let given = update.gradients()?;
+        let Trainer { parts, assembler, too_large, .. } = self;
+        let before = *too_large;
+        let given = Update { parts, assembler, batches: &batches, step, too_large: before }.gradients()?;
+        *too_large = given.too_large;
         let mut window = given.window(clip_gradients(self.parts.params, self.parts.config.clip_norm))?;
         let mut skipped = Vec::new();
         if window.loss.is_finite() && window.gradient_norm.is_finite() {
@@ -160,7 +169,8 @@ impl<'a> Trainer<'a> {
         if let Some(last) = batches.last() {
             (self.progress.epoch, self.progress.position) = (last.epoch, last.position);
         }
-        Ok(Updated { window, skipped, left_out: given.left_out })
+        let too_large = given.too_large.filter(|_| given.too_large != before);
+        Ok(Updated { window, skipped, left_out: given.left_out, too_large })
     }
 
     /// The learning rate of a step.
@@ -173,6 +183,12 @@ impl<'a> Trainer<'a> {
         self.progress.window.add(&updated.window);
         let (step, epoch) = (self.progress.step, self.progress.epoch);
         let train = self.parts.train;
+        if let Some(positions) = updated.too_large {
+            report.say(&format!(
+                "step {step}: the memory does not suffice for {positions} positions at once; from here on what is as large goes \
+                 in halves, which is slower: lower `training.tokens_per_batch`"
+            ));
+        }
         updated.left_out.iter().for_each(|&row| report.left_out(step, &train.pairs[row]));
         if !updated.skipped.is_empty() {
             report.skipped(step, updated.skipped.iter().map(|&row| &train.pairs[row]))?;
@@ -196,7 +212,8 @@ impl<'a> Trainer<'a> {
             "the loss or its gradient must be a finite number, but was not in {skipped} updates in a row, up to step {step}"
         );
         let failed = Error::failure(message).hint(
-            "the rows are in skipped/ of the run; train anew with a lower learning rate or a longer warm-up",
+            "the rows are in skipped/ of the run; train anew with a lower learning rate or a longer warm-up, or go back to \
+             an earlier checkpoint with --resume --set training.non_finite.then=rollback",
         );
         // To go back a second time without an update in between would be for ever.
         if self.parts.config.non_finite.then == Then::Stop || self.progress.rolled_back {
@@ -215,19 +232,20 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Validates, writes a row and samples, and keeps the books of the best.
-    fn validate(&mut self, report: &mut Report) -> Result<()> {
+    /// Validates, writes a row and samples, and keeps the books of the best. Nothing where a stop came before it was done.
+    fn validate(&mut self, stop: &StopFlag, report: &mut Report) -> Result<Option<Best>> {
         let Parts { config, params, valid, .. } = self.parts;
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let validated = self.validate_as_is();
+        let validated = validate(&self.parts, &|| stop.raised().is_some());
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let Validated { found, decoded, left_out } = validated?;
+        let Some(Validated { found, decoded, left_out }) = validated? else { return Ok(None) };
         let best = Best { step: self.progress.step, cost: cost(config.best_by, &found) };
         let better = self.progress.validated(best, config.keep_best);
         self.schedule.validated(&mut self.progress.plateau, better);
         left_out.iter().for_each(|&row| report.left_out(best.step, &valid.pairs[row]));
         report.validated(best.step, self.progress.epoch, &found, better, self.waiting.seconds())?;
-        report.samples(best.step, valid, &decoded[..config.samples.min(decoded.len())])
+        report.samples(best.step, valid, &decoded[..config.samples.min(decoded.len())])?;
+        Ok(Some(best))
     }
 
     /// What a validation finds with the weights as they are: those of an average, say.
@@ -235,7 +253,8 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// What libtorch refuses.
     pub fn validate_as_is(&self) -> Result<Validated> {
-        validate(&self.parts)
+        let validated = validate(&self.parts, &|| false)?;
+        validated.ok_or_else(|| Error::failure("a validation that nobody stopped was not done"))
     }
 
     fn snapshot(&self, progress: &Progress) -> Snapshot {
@@ -248,7 +267,13 @@ impl<'a> Trainer<'a> {
         let training = self.optimizer.state(params).into_iter().chain(beside);
         Snapshot {
             progress: Progress { between: !self.parts.config.saves_at(progress.step), ..progress.clone() },
-            best: self.progress.best.clone(),
+            best: progress
+                .best_of_all()
+                .into_iter()
+                .chain(self.progress.best_of_all())
+                .min_by(cheaper)
+                .map(|best| best.step),
+            best_steps: self.progress.best_steps().collect(),
             weights: weights.into_iter().map(copied).collect(),
             training: training.map(copied).collect(),
         }
@@ -256,16 +281,23 @@ impl<'a> Trainer<'a> {
 
     /// The last step is validated, too. What is saved are the books from before: a run that is resumed with more steps
     /// goes on as if it had never ended here, and cuts this validation's row off again.
-    fn finish(&mut self, report: &mut Report, store: &mut dyn Store) -> Result<()> {
+    /// The signal, where a stop came before the validation was done.
+    fn finish(&mut self, stop: &StopFlag, report: &mut Report, store: &mut dyn Store) -> Result<Option<u8>> {
         if self.progress.step == 0 || self.progress.step.is_multiple_of(self.parts.config.validate_every) {
-            return Ok(());
+            return Ok(None);
         }
         self.progress.metrics_bytes = report.flush()?;
-        let before = self.progress.clone();
-        self.validate(report)?;
+        let mut before = self.progress.clone();
+        let validated = self.validate(stop, report)?;
+        validated.into_iter().for_each(|found| before.ended_with(found));
         report.flush()?;
-        store.save(self.snapshot(&before))
+        store.save(self.snapshot(&before))?;
+        Ok(stop.raised().filter(|_| validated.is_none()))
     }
+}
+
+fn cheaper(one: &Best, other: &Best) -> std::cmp::Ordering {
+    one.cost.total_cmp(&other.cost)
 }
 
 /// A copy in the memory of the CPU, where there is more of it.

@@ -29,23 +29,26 @@ pub struct Validated {
 }
 
 /// Validates on `valid`, and decodes its first `training.decode_rows` rows (0: all). Nothing is dropped out, and no
-/// gradient is kept.
+/// gradient is kept. Nothing where `stopped` said so before it was done.
 ///
 /// # Errors
 /// What libtorch refuses. A score that is not a finite number is none: training has a rule of its own for it.
-pub fn validate(parts: &Parts) -> Result<Validated> {
-    let Likelihood { nll, right, tokens, mut left_out } = likelihood(parts)?;
+pub fn validate(parts: &Parts, stopped: &dyn Fn() -> bool) -> Result<Option<Validated>> {
+    let Some(Likelihood { nll, right, tokens, mut left_out }) = likelihood(parts, stopped)? else {
+        return Ok(None);
+    };
     let without_figures = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
     let nll = nll / tokens as f64;
     if !nll.is_finite() {
-        return Ok(without_figures(left_out));
+        return Ok(Some(without_figures(left_out)));
     }
-    let (decoded, too_large) = match decode(parts, &left_out) {
+    let done = match decode(parts, &left_out, stopped) {
         Err(error) if error.message() == scores_not_finite().message() => {
-            return Ok(without_figures(left_out));
+            return Ok(Some(without_figures(left_out)));
         }
         done => done?,
     };
+    let Some((decoded, too_large)) = done else { return Ok(None) };
     left_out.extend(too_large);
     let mut scores = Scores::default();
     for (row, hypothesis) in &decoded {
@@ -60,7 +63,7 @@ pub fn validate(parts: &Parts) -> Result<Validated> {
         error_rate: scores.symbol_error_rate(),
         unfinished: decoded.iter().filter(|(_, row)| !row.finished).count() as u64,
     };
-    Ok(Validated { found, decoded, left_out })
+    Ok(Some(Validated { found, decoded, left_out }))
 }
 
 /// Sums over the rows that there is memory for.
@@ -74,7 +77,7 @@ struct Likelihood {
     left_out: Vec<usize>,
 }
 
-fn likelihood(parts: &Parts) -> Result<Likelihood> {
+fn likelihood(parts: &Parts, stopped: &dyn Fn() -> bool) -> Result<Option<Likelihood>> {
     let Parts { model, params, config, faults, .. } = parts;
     let budget = match config.tokens_per_batch {
         TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
@@ -85,6 +88,9 @@ fn likelihood(parts: &Parts) -> Result<Likelihood> {
         examples.map(|example| (example.source.as_slice(), example.target.as_slice())).collect();
     let mut sums = Likelihood::default();
     for rows in batches(&pairs, budget) {
+        if stopped() {
+            return Ok(None);
+        }
         let too_large = in_halves(&rows, &mut |rows| {
             let batch = batch_of(&pairs, rows);
             faults.memory(batch.positions())?;
@@ -97,11 +103,18 @@ fn likelihood(parts: &Parts) -> Result<Likelihood> {
         })?;
         sums.left_out.extend(too_large);
     }
-    Ok(sums)
+    Ok(Some(sums))
 }
 
+/// Rows that are decoded before it is looked whether a stop is asked for: enough for full batches on every core.
+const DECODED_AT_ONCE: usize = 512;
+
 /// Outputs of the rows that are decoded and not left out already, and rows that there is no memory for here either.
-fn decode(parts: &Parts, left_out: &[usize]) -> Result<(Outputs, Vec<usize>)> {
+fn decode(
+    parts: &Parts,
+    left_out: &[usize],
+    stopped: &dyn Fn() -> bool,
+) -> Result<Option<(Outputs, Vec<usize>)>> {
     let Parts { model, config, target, .. } = parts;
     let examples = &parts.valid.examples;
     let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
@@ -109,11 +122,16 @@ fn decode(parts: &Parts, left_out: &[usize]) -> Result<(Outputs, Vec<usize>)> {
     let rules = Rules::new(parts.decoding, || target.pieces())?;
     let weights = weights_for(parts.decoding, parts.params.device(), model.output().compute())?;
     let stepper = ModelStepper::new(model, weights);
-    let mut decoded = Outputs::new();
-    let too_large = in_halves(&rows, &mut |rows| {
-        let sources: Vec<&[i64]> = rows.iter().map(|&row| examples[row].source.as_slice()).collect();
-        decoded.extend(rows.iter().copied().zip(decode_best(&stepper, &sources, &rules)?));
-        Ok(())
-    })?;
-    Ok((decoded, too_large))
+    let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
+    for rows in rows.chunks(DECODED_AT_ONCE) {
+        too_large.extend(in_halves(rows, &mut |rows| {
+            let sources: Vec<&[i64]> = rows.iter().map(|&row| examples[row].source.as_slice()).collect();
+            decoded.extend(rows.iter().copied().zip(decode_best(&stepper, &sources, &rules)?));
+            Ok(())
+        })?);
+        if stopped() {
+            return Ok(None);
+        }
+    }
+    Ok(Some((decoded, too_large)))
 }

@@ -69,6 +69,7 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
     assert_eq!(stopped.code, Some(1));
     let message = "error: the loss or its gradient must be a finite number, but was not in 3 updates in a row, up to step 8\nhint: the rows are in skipped/";
     assert!(stopped.stderr.contains(message), "{}", stopped.stderr);
+    assert!(scene.text("stopped/train.log").contains("] error: the loss or its gradient must be"));
     // What was saved before is whole, and without the fault training goes on from there.
     assert_eq!(scene.text("stopped/latest").trim(), "step-00000006");
     train(&scene, "stopped", NONE, &[limit]).succeeded();
@@ -92,6 +93,9 @@ fn a_batch_without_memory_is_cut_and_computes_the_same() {
     // A batch has up to 128 positions of both sides.
     let said = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
     assert!(!said.contains("left out"), "{said}");
+    // What is too large is found out once, and said.
+    let found = said.lines().filter(|line| line.contains("the memory does not suffice for ")).count();
+    assert!((1..=3).contains(&found), "{said}");
     let [whole, cut] = ["whole", "cut"].map(|run| scene.metrics(run, "train"));
     for name in ["loss", "gradient_norm"] {
         for (whole, cut) in numbers(&whole, name).iter().zip(numbers(&cut, name)) {
@@ -115,6 +119,16 @@ fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
     let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
     let alone = "train.csv:62: this pair has 41 positions, more than `tokens_per_batch` = 32: it is a batch of its own\n";
     assert!(said.contains(alone), "{said}");
+}
+
+#[test]
+fn without_memory_for_a_single_pair_training_ends() {
+    let scene = Scene::new(60, 12);
+    let failed = train(&scene, "run", (MEMORY, "1"), &[]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    let message =
+        "error: the memory must suffice for a pair at least, but it does not\nhint: take a smaller model";
+    assert!(failed.stderr.contains(message), "{}", failed.stderr);
 }
 
 #[test]

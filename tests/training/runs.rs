@@ -318,9 +318,23 @@ fn another_run_is_where_training_begins() {
     assert!(!said.contains("going on"), "{said}");
     let nll: f64 = column(&scene, "fine", "nll")[0].parse().unwrap();
     assert!(nll < 0.3, "the first loss of a model that knows its task: {nll}");
-    // Resuming goes on with the run's own weights, whatever --from says.
+    assert!(said.contains("begins with the weights of runs/copy/checkpoints/"), "{said}");
+    // Resuming goes on with the run's own weights, whatever --from says; of another model there is a note.
     let more = ["training.steps=2"];
-    with(&scene, "fine", &more, &["--from", "runs/copy", "--resume"]).succeeded();
+    let said = with(&scene, "fine", &more, &["--from", "runs/copy", "--resume"]).succeeded().stderr;
+    assert!(!said.contains("note: fine"), "{said}");
+    let more = ["training.steps=3"];
+    let said = with(&scene, "fine", &more, &["--from", "fine", "--resume"]).succeeded().stderr;
+    assert!(said.contains("note: fine goes on from its own checkpoint, and did not begin with"), "{said}");
+    // Killed before its first checkpoint it must not begin with random weights.
+    std::fs::remove_dir_all(scene.path("fine/checkpoints")).unwrap();
+    std::fs::create_dir(scene.path("fine/checkpoints")).unwrap();
+    ["latest", "best"]
+        .iter()
+        .for_each(|name| std::fs::remove_file(scene.path(format!("fine/{name}"))).unwrap());
+    with(&scene, "fine", &more, &["--resume"])
+        .refused_naming(2, &["error: fine began with runs/copy/", "hint: say the same --from"]);
+    with(&scene, "fine", &more, &["--resume", "--from", "runs/copy"]).succeeded();
     with(&scene, "other", &["model.transformer.width=16"], &["--from", "runs/copy"])
         .refused_naming(1, &["must be ", "[model] of `copy` must describe the model"]);
 }

@@ -104,10 +104,10 @@ fn write(
         (TRAINING, tensors::to_bytes(&snapshot.training, None)?),
         (STATE, state),
     ];
-    run.save(progress.step, snapshot.best.first().map(|best| best.step), &files)?;
+    run.save(progress.step, snapshot.best, &files)?;
     // A run that goes on from here holds those of `progress` for its best.
     let mut kept: Vec<u64> =
-        snapshot.best.iter().map(|best| best.step).chain(progress.best_steps()).collect();
+        snapshot.best_steps.iter().copied().chain(progress.best_steps()).chain(snapshot.best).collect();
     if training.non_finite.then == Then::Rollback {
         // The newest may be of the step whose weights fail; then it is the one before.
         kept.extend(good(run, training)?.take(2));

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tch::Tensor;
 
-use crate::checkpoint::model_file;
-use crate::checkpoint::run::locate_model;
+use crate::checkpoint::model_file::{self, ModelHeader};
+use crate::checkpoint::run::{Origin, locate_model};
 use crate::checkpoint::tensors::{Named, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
@@ -19,6 +19,7 @@ use crate::model::params::Params;
 /// A model to begin with.
 pub struct Initial {
     path: PathBuf,
+    sha256: String,
     /// Of the experiment that made it.
     config: Value,
     tokenizers: Tokenizers,
@@ -34,7 +35,13 @@ impl Initial {
         let (header, weights) = model_file::read(&path)?;
         let tokenizers =
             Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(path.display()))?;
-        Ok(Initial { path, config: header.config, tokenizers, weights, extend })
+        let ModelHeader { sha256, config, .. } = header;
+        Ok(Initial { path, sha256, config, tokenizers, weights, extend })
+    }
+
+    /// What it is, for the run's records.
+    pub fn origin(&self) -> Origin {
+        Origin { path: self.path.clone(), sha256: self.sha256.clone() }
     }
 
     /// The model's tokenizers, if they have every symbol of the training pairs, or may grow.

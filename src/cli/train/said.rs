@@ -28,16 +28,22 @@ pub fn introduce(
     report.say(&format!("{name}: {numbers} parameters{frozen} on {machine}, into {place}"));
 }
 
-/// Where a run goes on from, and what is not as it was; `before` is the machine that it ran on.
-pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: Option<String>) {
+/// Where a run goes on from, and what is not as it was; `before` is where it stood.
+pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: Option<Progress>) {
+    let Some(before) = before else { return };
     if progress.step > 0 {
         report.say(&format!("going on from step {}", progress.step));
     }
-    let now = &progress.machine;
-    if let Some(before) = before.filter(|before| !before.is_empty() && before != now) {
+    let (was, now) = (&before.machine, &progress.machine);
+    if !was.is_empty() && was != now {
         report.say(&format!(
-            "note: the run was on {before}; on {now} it goes on, but not to the last bit as it would have"
+            "note: the run was on {was}; on {now} it goes on, but not to the last bit as it would have"
         ));
+    }
+    if !before.valid.is_empty() && before.valid != progress.valid {
+        report.say(
+            "note: the validation pairs are not those of before: earlier figures, the best among them, are of others",
+        );
     }
 }
 
@@ -67,7 +73,7 @@ const NAMED: usize = 20;
 pub fn introduce_batches(report: &mut Report, experiment: &Experiment, data: &Splits, progress: &Progress) {
     let budget = progress.tokens_per_batch;
     if experiment.training.tokens_per_batch == TokensPerBatch::Auto {
-        report.say(&format!("tokens_per_batch: {budget} positions fit into the memory"));
+        report.say(&format!("tokens_per_batch: {budget} positions, found by trial"));
     }
     let longest = |row: usize| {
         let (source, target) = data.train.examples[row].lengths();

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::super::regular::progress;
 use crate::checkpoint::model_file;
-use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
+use crate::checkpoint::run::{Lock, MODEL, RunDirectory, TRAINING};
 use crate::checkpoint::tensors::{self, Named, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
@@ -18,7 +19,7 @@ use crate::training::report::talk;
 /// Keys that may change between a run and its resumption: they decide when it ends, what it shows, what follows from a
 /// fault, and what it runs on. Where another value changes what is learned all the same, [`notes`] says so, and of what it
 /// runs on `introduce_resumed`.
-const CHANGEABLE: [&str; 14] = [
+const CHANGEABLE: [&str; 15] = [
     "training.steps",
     "training.epochs",
     "training.patience",
@@ -30,6 +31,7 @@ const CHANGEABLE: [&str; 14] = [
     "training.average",
     "training.decode_rows",
     "training.samples",
+    "training.memory_limit",
     "training.non_finite.",
     "runtime.",
     "decoding.",
@@ -46,12 +48,10 @@ pub struct Saved {
 impl Saved {
     /// Reads the checkpoint of a step, all but what the optimizer needs.
     pub fn read(run: &RunDirectory, step: u64) -> Result<Saved> {
-        let state = run.read(step, STATE)?;
-        let path = run.checkpoint(step).join(STATE);
-        let progress = serde_json::from_slice(&state)
-            .map_err(|error| Error::failure(format!("{} cannot be read: {error}", path.display())))?;
+        // First of all the version, which the model's header says.
         let path = run.checkpoint(step).join(MODEL);
         let (header, weights) = model_file::parse(&run.read(step, MODEL)?, &path)?;
+        let progress = progress(run, step)?;
         let tokenizers = Tokenizers::from_json(&header.tokenizers)?;
         Ok(Saved { progress, tokenizers, weights, path })
     }
@@ -70,7 +70,7 @@ impl Saved {
         let validated = there.step.is_multiple_of(config.validate_every) || is_row;
         // A whole model file is read for it, so it is asked last.
         let averaged = || model_file::read(&run.average()).is_ok_and(|(header, _)| header.step == there.step);
-        ended && validated && (config.average == 0 || averaged())
+        ended && validated && !there.validation_due && (config.average == 0 || averaged())
     }
 
     /// Loads the weights; what the trainer needs besides.
@@ -106,6 +106,8 @@ pub fn claim(
     let latest = run.latest()?;
     // A run that ended before its first checkpoint has nothing to lose, and may begin anew with another config.
     let (Some(text), Some(step)) = (run.config()?, latest) else { return Ok((lock, None)) };
+    // Before its config: a newer version may have written both.
+    let saved = resume.then(|| Saved::read(run, step)).transpose()?;
     let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
     let differing = differing_keys(&there.to_json(), &experiment.to_json());
     let fixed: Vec<&String> =
@@ -113,14 +115,16 @@ pub fn claim(
     if !fixed.is_empty() {
         let keys: Vec<&str> = fixed.iter().map(|key| key.as_str()).collect();
         return Err(Error::input(format!("{place} holds another experiment: {} differ", keys.join(", ")))
-            .hint("name another folder with --out, or remove that one"));
+            .hint(format!(
+                "name another folder with --out; with --from {place} it begins with the weights of this one"
+            )));
     }
-    if !resume {
+    let Some(saved) = saved else {
         return Err(Error::input(format!("{place} holds this run already"))
             .hint("--resume goes on with it, --out DIR starts another one beside it"));
-    }
+    };
     notes(&experiment.training, &differing).for_each(talk);
-    Ok((lock, Some(Saved::read(run, step)?)))
+    Ok((lock, Some(saved)))
 }
 
 /// What changed keys change in what is learned.
