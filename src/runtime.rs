@@ -109,15 +109,28 @@ impl Runtime {
         }
     }
 
-    /// Where it runs and what it computes in: a run learns the same bits where this is the same.
+    /// Where it runs and what it computes in.
     pub fn machine(&self) -> String {
         format!("{}, {}", self.place(), self.precision())
+    }
+
+    /// The same with the type of the CPU, where it runs on that: a run learns the same bits where this is the same.
+    pub fn identity(&self) -> String {
+        let cpu = (self.device == Device::Cpu).then(cpu_model).flatten();
+        cpu.map_or(self.machine(), |cpu| format!("{}, {cpu}", self.machine()))
     }
 
     /// What matrix products compute in, as a config names it.
     pub fn precision(&self) -> &'static str {
         if self.compute == Kind::BFloat16 { "bf16" } else { "f32" }
     }
+}
+
+/// What the CPU calls itself, where the system says it.
+fn cpu_model() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// Loads libtorch's CUDA half where it is installed.

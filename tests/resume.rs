@@ -6,7 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use seqloom::checkpoint::model_file::{self, ModelHeader};
 use seqloom::checkpoint::run::RunDirectory;
+use seqloom::checkpoint::tensors::sha256;
 
 use crate::support::run::{Finished, Scene, wait_until};
 
@@ -161,20 +163,51 @@ fn a_stop_does_not_wait_for_a_validation() {
 /// The last step's validation may be the best of all, and stays so where more steps are asked for.
 #[test]
 fn the_best_stays_the_best_where_a_run_that_ended_goes_on() {
-    let scene = Scene::trained();
-    let best = scene.text("runs/copy/best");
-    let go_on = |steps: &str, rate: &str| {
-        scene.train(&["--resume", "--set", steps, "--set", "training.keep_last=1", "--set", rate]).succeeded()
+    let scene = Scene::new(200, 12);
+    let train = |more: &[&str]| {
+        let few = [
+            "--set",
+            "training.validate_every=40",
+            "--set",
+            "training.keep_last=1",
+            "--set",
+            "training.best_by=nll",
+        ];
+        scene.train(&[&few[..], more].concat()).succeeded()
     };
-    // Ends between two validations, with the best one so far: of all rows, not of a few.
-    let rate = "training.validate_every=10000";
-    go_on("training.steps=730", rate);
-    assert_eq!(scene.text("runs/copy/best").trim() == "step-00000730", scene.text("runs/copy/best") != best);
-    let pointed = scene.text("runs/copy/best");
-    go_on("training.steps=790", "training.validate_every=10000");
-    let later = scene.text("runs/copy/best");
-    assert!(later == pointed || later.trim() == "step-00000790", "{later} after {pointed}");
-    assert!(scene.path(scene.checkpoint("runs/copy", "best")).is_dir());
+    train(&["--set", "training.steps=100"]);
+    assert_eq!(scene.text("runs/copy/best").trim(), "step-00000100");
+    // Pairs that nobody can learn make everything that follows worse.
+    scene.write("valid.csv", "source,target\nab,gfedcbagfedcba\ncd,hhhhhhhhhhhhhhh\n");
+    train(&["--resume", "--set", "training.steps=170"]);
+    assert_eq!(scene.text("runs/copy/best").trim(), "step-00000100");
+    scene.fed(&["decode", "runs/copy"], b"ab\n").succeeded();
+}
+
+/// A newer version may write what this one cannot read, and that is what people must know.
+#[test]
+fn a_newer_checkpoint_is_named_as_such() {
+    let scene = Scene::trained();
+    let folder = scene.checkpoint("runs/copy", "latest");
+    let model = scene.path(folder.join("model.safetensors"));
+    let (header, weights) = model_file::read(&model).unwrap();
+    let newer =
+        ModelHeader { format_version: header.format_version + 1, ..header }.to_bytes(&weights).unwrap();
+    let state = scene.text(folder.join("state.json")).replacen('{', "{ \"more\": 1,", 1);
+    let mut manifest: BTreeMap<String, String> =
+        serde_json::from_str(&scene.text(folder.join("manifest.json"))).unwrap();
+    manifest.insert("model.safetensors".into(), sha256(&newer));
+    manifest.insert("state.json".into(), sha256(state.as_bytes()));
+    scene.write(folder.join("model.safetensors"), newer);
+    scene.write(folder.join("state.json"), state);
+    scene.write(folder.join("manifest.json"), serde_json::to_string(&manifest).unwrap());
+    scene.write("runs/copy/config.toml", scene.text("runs/copy/config.toml") + "\n[more]\nkey = 1\n");
+    let refused = scene.train(&["--resume", "--set", "training.steps=701"]);
+    assert!(
+        refused.code == Some(2) && refused.stderr.contains("has format 2, but this seqloom reads up to 1"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]
@@ -453,9 +486,13 @@ fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
     assert!(!resumed("run", &["training.steps=2"]).contains("note: "));
     assert!(!resumed("run", &["training.steps=4"]).contains("note: "));
     let said = resumed("run", &["training.steps=6", "runtime.threads=2"]);
-    let note = "note: the run was on the CPU (1 threads), f32; on the CPU (2 threads), f32 it goes on, but not to the \
-                last bit as it would have\n";
-    assert!(said.contains(note), "{said}");
+    for part in [
+        "note: the run was on the CPU (1 threads), f32",
+        "; on the CPU (2 threads), f32",
+        " it goes on, but not to the last bit as it would have\n",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
     let schedule = |table: &str| {
         scene.write(
             "copy.toml",

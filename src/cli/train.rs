@@ -190,7 +190,7 @@ fn parts<'a>(
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,
-        machine: runtime.machine(),
+        machine: runtime.identity(),
         faults: faults()?,
     })
 }
