@@ -207,8 +207,7 @@ pub fn reason(payload: &(dyn Any + Send)) -> &str {
 pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = reason(payload.as_ref());
-        let error =
-            Error::failure(format!("an operation failed: {}", text.lines().next().unwrap_or_default()));
+        let error = Error::failure(format!("an operation failed: {}", first_line(text)));
         Err(match lacks_memory(text) {
             true => error.hint(
                 "lower `training.tokens_per_batch`; for decoding, `decoding.batch_size` or `decoding.beam`",
@@ -220,11 +219,39 @@ pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
+/// The first line of what libtorch says, whose others are a trace of its functions. In a panic of tch they stand within quotes.
+fn first_line(text: &str) -> &str {
+    const QUOTED: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
+    let text = text.strip_prefix(QUOTED).unwrap_or(text);
+    let end = text.find('\n').into_iter().chain(text.find("\\n")).min();
+    &text[..end.unwrap_or(text.len())]
+}
+
 /// The operating system's reason without its error number.
 fn io_reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_libtorch_says_the_first_line_is_told() {
+        let panic = || -> Result<()> {
+            let failed: std::result::Result<(), tch::TchError> = Err(tch::TchError::Torch(
+                "can't allocate memory: you tried 5 bytes.\nframe #0: c10".to_owned(),
+            ));
+            failed.unwrap();
+            Ok(())
+        };
+        let error = caught(panic).unwrap_err();
+        assert_eq!(error.message(), "an operation failed: can't allocate memory: you tried 5 bytes.");
+        assert!(error.to_string().contains("hint: lower `training.tokens_per_batch`"));
+        assert_eq!(first_line("plain"), "plain");
     }
 }
