@@ -91,7 +91,7 @@ impl RunDirectory {
 
     /// Writes the resolved experiment.
     pub fn write_config(&self, config: &str) -> Result<()> {
-        replace(&self.path.join(CONFIG), config.as_bytes())
+        write_file(&self.path.join(CONFIG), config.as_bytes())
     }
 
     /// The resolved experiment of a run that was started, or nothing.
@@ -116,7 +116,7 @@ impl RunDirectory {
             };
         };
         let json = serde_json::to_vec_pretty(origin).map_err(|error| Error::failure(error.to_string()))?;
-        replace(&path, &json)
+        write_file(&path, &json)
     }
 
     /// The model that training began with, where it was one.
@@ -233,7 +233,7 @@ impl RunDirectory {
         let path = self.average();
         let folder = self.path.join(AVERAGE);
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
-        replace(&path, model)?;
+        write_file(&path, model)?;
         Ok(path)
     }
 
@@ -317,7 +317,7 @@ impl RunDirectory {
     }
 
     fn point(&self, name: &str, step: u64) -> Result<()> {
-        replace(&self.path.join(name), format!("{}\n", folder_name(step)).as_bytes())
+        write_file(&self.path.join(name), format!("{}\n", folder_name(step)).as_bytes())
     }
 }
 
@@ -355,7 +355,10 @@ fn folder_name(step: u64) -> String {
 }
 
 /// Writes a file beside its place and renames it over what was there.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("partial");
     if let Err(error) = write_through(&partial, bytes) {
         // The first error is the one to tell.
@@ -363,7 +366,8 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         return Err(error);
     }
     fs::rename(&partial, path).map_err(|error| Error::file("write", path, &error))?;
-    path.parent().map_or(Ok(()), flush_folder)
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    flush_folder(folder.unwrap_or(Path::new(".")))
 }
 
 /// Whether a folder has every file that its manifest names, as it was written.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::regular::{is_regular, progress};
 use crate::checkpoint::average::mean;
-use crate::checkpoint::run::{MODEL, RunDirectory};
+use crate::checkpoint::run::{MODEL, RunDirectory, locate_model, write_file};
 use crate::checkpoint::tensors::Named;
 use crate::config::Experiment;
 use crate::error::{Error, Result};
@@ -19,20 +19,31 @@ use crate::training::{AverageOf, TrainingConfig};
 #[command(after_help = "Examples:
   seqloom average runs/dates --last 5
   seqloom average runs/dates --best 3
-  seqloom decode runs/dates/average --input test.csv")]
+  seqloom decode runs/dates/average --input test.csv
+  seqloom average runs/one --with runs/two --with runs/three --output mean.safetensors")]
 pub struct AverageArgs {
-    /// The run's directory; the mean goes into its folder `average`
+    /// The run's directory; the mean goes into its folder `average`. With --with a run, a checkpoint folder or a
+    /// model.safetensors
     run: PathBuf,
     /// Takes the newest checkpoints, so many
-    #[arg(long, value_name = "K", required_unless_present = "best", conflicts_with = "best")]
+    #[arg(long, value_name = "K", required_unless_present_any = ["best", "with"], conflicts_with = "best")]
     last: Option<usize>,
     /// Takes the checkpoints with the best validations, so many
     #[arg(long, value_name = "K")]
     best: Option<usize>,
+    /// Takes RUN and this model, wherever they come from; may be given more than once
+    #[arg(long, value_name = "RUN", requires = "output", conflicts_with_all = ["last", "best"])]
+    with: Vec<PathBuf>,
+    /// Where the mean of them goes
+    #[arg(long, short, value_name = "FILE", requires = "with")]
+    output: Option<PathBuf>,
 }
 
 /// Averages, and says what it took.
 pub fn run(args: &AverageArgs) -> Result<()> {
+    if let Some(output) = &args.output {
+        return average_models(args, output);
+    }
     let run = RunDirectory::at(&args.run);
     let Some(config) = run.config()? else {
         let message = format!("there is no run at {}", args.run.display());
@@ -52,6 +63,17 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     let (path, _) = write_average(&run, &steps, steps.iter().copied().max().unwrap_or(0))?;
     let listed: Vec<String> = steps.iter().map(u64::to_string).collect();
     talk(&format!("the mean of steps {} is in {}", listed.join(", "), path.display()));
+    Ok(())
+}
+
+/// Models from anywhere, into a file of its own, which is like the first one's but for the weights.
+fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
+    let paths = std::iter::once(&args.run).chain(&args.with).map(|path| locate_model(path));
+    let paths = paths.collect::<Result<Vec<_>>>()?;
+    let (header, weights) = mean(&paths)?;
+    write_file(output, &header.to_bytes(&weights)?)?;
+    let listed: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    talk(&format!("the mean of {} is in {}", listed.join(", "), output.display()));
     Ok(())
 }
 

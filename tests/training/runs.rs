@@ -204,6 +204,13 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     scene
         .seqloom(&["average", "run", "--best", "9"])
         .refused_naming(2, &["9 checkpoints were asked for, but the run has 3 of them\nhint: "]);
+    // The same from models wherever they are, and what they are not.
+    let [last, before] = ["latest", "best"].map(|name| scene.checkpoint("run", name).display().to_string());
+    let models = ["average", last.as_str(), "--with", &before, "--output", "mean.safetensors"];
+    scene.seqloom(&models).succeeded();
+    scene.fed(&["decode", "mean.safetensors"], b"ab\n").succeeded();
+    let refused = scene.seqloom(&["average", "run", "--with", "nowhere", "--output", "m.safetensors"]);
+    refused.refused_naming(2, &["nowhere"]);
     scene.seqloom(&["average", "nowhere", "--last", "2"]).refused_naming(2, &["there is no run at nowhere"]);
     // A run that was stopped before its average takes it later.
     std::fs::remove_dir_all(scene.path("run/average")).unwrap();
