@@ -242,11 +242,11 @@ mod tests {
 
     #[test]
     fn of_what_libtorch_says_the_first_line_is_told() {
+        let says = "can't allocate memory: you tried 5 bytes.\nframe #0: c10";
+        let failed =
+            || -> std::result::Result<(), tch::TchError> { Err(tch::TchError::Torch(says.to_owned())) };
         let panic = || -> Result<()> {
-            let failed: std::result::Result<(), tch::TchError> = Err(tch::TchError::Torch(
-                "can't allocate memory: you tried 5 bytes.\nframe #0: c10".to_owned(),
-            ));
-            failed.unwrap();
+            failed().unwrap();
             Ok(())
         };
         let error = caught(panic).unwrap_err();

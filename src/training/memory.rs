@@ -89,7 +89,7 @@ const LEAST_BATCHES: usize = 100;
 const SMALL: usize = 4096;
 
 /// Finds `tokens_per_batch`: the largest budget whose batches fit into `limit` bytes (0: four fifths of what is free), and
-/// with which a pass over the set has [`LEAST_BATCHES`].
+/// with which a pass over the set has 100 batches, or batches of 4,096 positions.
 ///
 /// `trial` runs forward and backward over some rows. Budgets grow by at most twice at a time; from the two last ones
 /// follows how much a position takes, and so how far the next one may go.
