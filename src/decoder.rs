@@ -18,7 +18,7 @@
 //! What `--set` does on the command line, [`Decoder::with_overrides`] does here; how likely each output is, and
 //! whether it was cut off, [`Decoder::outputs`] says; more than one output of each text, [`Decoder::n_best`] has; outputs
 //! with a given beginning, [`Decoder::complete`]; how likely a given target is, [`Decoder::score`]. Several models decode
-//! together after [`Decoder::open_together`].
+//! together after [`Decoder::open_together`]; with a large vocabulary [`Decoder::with_shortlist`] is faster.
 //!
 //! **Threads.** A `Decoder` may be moved to another thread, but not be shared between threads (it is [`Send`] and not
 //! `Sync`, as libtorch's tensors are): open one for each thread, or lend it out under a `Mutex`. Each call runs on
@@ -92,6 +92,15 @@ impl Decoder {
         let (first, others) =
             paths.split_first().ok_or_else(|| Error::input("there must be a model to open"))?;
         caught(|| Ok(Decoder { model: LoadedModel::open_together(first, others, &overrides)? }))
+    }
+
+    /// The same, whose outputs say nothing but what a file of `seqloom shortlist` lists for their sources.
+    ///
+    /// # Errors
+    /// The file cannot be read, or was made for other vocabularies.
+    pub fn with_shortlist(mut self, path: impl AsRef<Path>) -> Result<Decoder> {
+        self.model.use_shortlist(path.as_ref())?;
+        Ok(self)
     }
 
     /// The output of each text, in the order of the texts. An empty text has an empty output.

@@ -1,5 +1,6 @@
 //! `seqloom shortlist`, and decoding within what it lists.
 
+use seqloom::Decoder;
 use serde_json::{Value, json};
 
 use crate::support::run::{Scene, lines, objects, words};
@@ -36,6 +37,9 @@ fn a_shortlist_is_learned_and_outputs_keep_to_it() {
     for setting in ["decoding.batch_size=1", "decoding.batch_size=7", "runtime.threads=2"] {
         assert_eq!(decode(&["--shortlist", "list.json", "--set", setting]).stdout, listed, "{setting}");
     }
+    let decoder =
+        Decoder::open(scene.path("runs/copy")).unwrap().with_shortlist(scene.path("list.json")).unwrap();
+    assert_eq!(decoder.decode(&words(60)).unwrap(), outputs(&listed));
     let checks = ["--shortlist", "list.json", "--input", "valid.csv", "--beam", "3", "--verify", "20"];
     scene.decode(&checks, "").succeeded();
     let trace = ["--shortlist", "list.json", "--trace", "t.jsonl", "--trace-top", "12", "--output", "o.txt"];
