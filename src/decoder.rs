@@ -137,7 +137,8 @@ impl Decoder {
         caught(|| {
             let encoded = (0..).zip(asked).map(|(n, (text, prefix))| {
                 let source = self.model.encode_source(text.as_ref());
-                let asked = self.model.ask(source, prefix.as_ref());
+                let checked = self.model.check_source(&source);
+                let asked = checked.and_then(|()| self.model.ask(source, prefix.as_ref()));
                 asked.map_err(|error| error.at(format!("text {n}")))
             });
             let asked = encoded.collect::<Result<Vec<_>>>()?;

@@ -200,11 +200,12 @@ fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally
     let target = row.reference.as_deref().unwrap_or_default();
     let (target, ended) = match args.tokens_column {
         None => (tokenizer.encode(target), true),
-        Some(_) => read_tokens(tokenizer, target)?,
+        Some(_) => {
+            let (target, ended) = read_tokens(tokenizer, target)?;
+            row.reference = Some(tokenizer.decode(&target.ids));
+            (target, ended)
+        }
     };
-    if args.tokens_column.is_some() {
-        row.reference = Some(tokenizer.decode(&target.ids));
-    }
     loaded.check_pair(&source, &target)?;
     tally.unknown[0] += source.own.unknown;
     tally.unknown[1] += target.unknown;

@@ -6,13 +6,12 @@ use clap::Args;
 
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
-use crate::config::Experiment;
 use crate::data::dataset::{Dataset, Splits, Tokenizers};
 use crate::data::lexicon::Lexicon;
 use crate::data::vocabulary::{SPECIALS, UNK};
+use crate::decoder::loaded::described;
 use crate::decoder::shortlist::Shortlist;
 use crate::error::{Error, Result};
-use crate::runtime::RuntimeConfig;
 use crate::training::report::talk;
 
 /// Rounds of expectation maximisation.
@@ -53,11 +52,7 @@ pub fn run(args: &ShortlistArgs) -> Result<()> {
     }
     let path = locate_model(&args.run)?;
     let (header, _) = model_file::read(&path)?;
-    let place = path.display().to_string();
-    let trained = Experiment::from_json(&header.config, &place)?;
-    let portable = Experiment { runtime: RuntimeConfig::default(), ..trained };
-    let experiment = portable.with_overrides(&args.overrides)?;
-    let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(&place))?;
+    let (experiment, tokenizers) = described(&header, &path, &args.overrides)?;
     let Splits { train, valid, tokenizers } = Splits::load(&experiment.data, |_| Ok(tokenizers))?;
     let shortlist = learn(args, &train, &tokenizers);
     shortlist.write(&args.output, &tokenizers)?;

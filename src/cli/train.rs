@@ -72,10 +72,10 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         return Ok(0);
     }
     let runtime = Runtime::start(&experiment.runtime)?;
+    check_origin(&run, args.from.as_deref(), args.resume, saved.is_some())?;
     // A run that goes on has weights of its own.
-    let initial = args.from.as_ref().map(|path| Initial::read(path, args.extend_vocabulary)).transpose()?;
-    check_origin(&run, args.resume, initial.as_ref())?;
-    let initial = initial.filter(|_| saved.is_none());
+    let initial = args.from.as_ref().filter(|_| saved.is_none());
+    let initial = initial.map(|path| Initial::read(path, args.extend_vocabulary)).transpose()?;
     let data = Splits::load(&experiment.data, |pairs| match (&saved, &initial) {
         (Some(saved), _) => Ok(saved.tokenizers.clone()),
         (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
@@ -90,20 +90,18 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
 }
 
 /// A run that goes on has weights of its own, whatever --from names; one that begins once more must begin as it did.
-fn check_origin(run: &RunDirectory, resume: bool, initial: Option<&Initial>) -> Result<()> {
-    let (was, is) = (run.from().filter(|_| resume), initial.map(Initial::origin));
+fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: bool) -> Result<()> {
+    let was = run.from().filter(|_| resume);
     let place = run.path().display();
-    match (was, is, run.latest()?) {
-        (Some(was), None, None) => {
+    match (was, from) {
+        (Some(was), None) if !goes_on => {
             let message = format!("{place} began with {} and has no checkpoint yet", was.path.display());
             Err(Error::input(message)
                 .hint("say the same --from once more, or take another folder with --out"))
         }
-        (was, Some(is), Some(_)) if resume && was.as_ref().map(|was| &was.sha256) != Some(&is.sha256) => {
-            talk(&format!(
-                "note: {place} goes on from its own checkpoint, and did not begin with {} as it is now",
-                is.path.display()
-            ));
+        (was, Some(from)) if goes_on && was.as_ref().is_none_or(|was| !was.path.starts_with(from)) => {
+            let from = from.display();
+            talk(&format!("note: {place} goes on from its own checkpoint, and did not begin with {from}"));
             Ok(())
         }
         _ => Ok(()),

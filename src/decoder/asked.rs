@@ -72,12 +72,11 @@ impl LoadedModel {
         cut
     }
 
-    /// A request for the output of a source that begins with `prefix`.
+    /// A request for the output of a source, whose length was checked ([`LoadedModel::check_source`]), that begins with `prefix`.
     ///
     /// # Errors
-    /// Those of [`LoadedModel::check_source`] and [`LoadedModel::encode_prefix`].
+    /// Those of [`LoadedModel::encode_prefix`].
     pub fn ask(&self, source: EncodedSource, prefix: &str) -> Result<Asked> {
-        self.check_source(&source)?;
         let prefix = self.encode_prefix(&source.own, prefix)?;
         let unknown = source.own.unknown;
         let allowed = self.shortlist.as_ref().map(|list| list.allowed(&source.own.ids, &prefix));

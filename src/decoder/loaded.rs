@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::model_file;
+use crate::checkpoint::model_file::{self, ModelHeader};
 use crate::checkpoint::run::locate_model;
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
@@ -57,11 +57,7 @@ impl LoadedModel {
         refuse_fixed(overrides)?;
         let (header, weights) = model_file::read(&path)?;
         let place = path.display().to_string();
-        // What the model was trained on says nothing of the machine that it is run on.
-        let trained = Experiment::from_json(&header.config, &place)?;
-        let portable = Experiment { runtime: RuntimeConfig::default(), ..trained };
-        let experiment = portable.with_overrides(overrides)?;
-        let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(&place))?;
+        let (experiment, tokenizers) = described(&header, &path, overrides)?;
         let sizes = [&tokenizers.source, &tokenizers.target].map(Tokenizer::vocabulary_size);
         if experiment.model.transformer.tied_embeddings == Tied::All && sizes[0] != sizes[1] {
             let [source, target] = sizes;
@@ -162,6 +158,23 @@ fn check_targets(paths: [&Path; 2], [one, other]: [&Tokenizer; 2]) -> Result<()>
         "models that decode together must have one target vocabulary, but its token {id} is {first} in {one} and \
          {second} in {other}"
     )))
+}
+
+/// The experiment and the tokenizers that a model file at `path` holds, with what the command line overrides.
+///
+/// # Errors
+/// A damaged header, an override of no key.
+pub fn described(
+    header: &ModelHeader,
+    path: &Path,
+    overrides: &[String],
+) -> Result<(Experiment, Tokenizers)> {
+    let place = path.display().to_string();
+    let trained = Experiment::from_json(&header.config, &place)?;
+    // What the model was trained on says nothing of the machine that it is run on.
+    let portable = Experiment { runtime: RuntimeConfig::default(), ..trained };
+    let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(&place))?;
+    Ok((portable.with_overrides(overrides)?, tokenizers))
 }
 
 /// The network that an experiment describes.

@@ -197,19 +197,19 @@ fn scored(model: &LoadedModel, requests: &[Request], name: &str, found: &Found) 
 }
 
 /// Tokens a step at a time, with what was kept of those before, against the network over whole outputs, as in training.
-fn uncached<S: Stepper>(
+fn uncached<'a, S: Stepper>(
     model: &LoadedModel,
     stepper: &S,
-    requests: &[Request],
+    requests: &'a [Request],
     name: &str,
-    found: &Found,
+    found: &'a Found,
 ) -> Result<Check> {
     let all = outputs(model, requests, found);
-    let pairs: Vec<(Source, &[i64])> =
-        all.iter().map(|(source, one)| (*source, one.tokens.as_slice())).collect();
     // The networks know no shortlist.
-    let pairs: Vec<(Source, &[i64])> =
-        pairs.into_iter().map(|(source, target)| (Source { allowed: None, ..source }, target)).collect();
+    let whole = |(source, one): &(Source<'a>, &'a Hypothesis)| {
+        (Source { allowed: None, ..*source }, one.tokens.as_slice())
+    };
+    let pairs: Vec<(Source, &[i64])> = all.iter().map(whole).collect();
     let at_once = model.score_uncached(&pairs)?;
     let mut by_steps = Vec::new();
     for pairs in pairs.chunks(model.rules.batch_size) {

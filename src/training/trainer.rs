@@ -267,12 +267,7 @@ impl<'a> Trainer<'a> {
         let training = self.optimizer.state(params).into_iter().chain(beside);
         Snapshot {
             progress: Progress { between: !self.parts.config.saves_at(progress.step), ..progress.clone() },
-            best: progress
-                .best_of_all()
-                .into_iter()
-                .chain(self.progress.best_of_all())
-                .min_by(cheaper)
-                .map(|best| best.step),
+            best: progress.best_of_all().map(|best| best.step),
             best_steps: self.progress.best_steps().collect(),
             weights: weights.into_iter().map(copied).collect(),
             training: training.map(copied).collect(),
@@ -294,10 +289,6 @@ impl<'a> Trainer<'a> {
         store.save(self.snapshot(&before))?;
         Ok(stop.raised().filter(|_| validated.is_none()))
     }
-}
-
-fn cheaper(one: &Best, other: &Best) -> std::cmp::Ordering {
-    one.cost.total_cmp(&other.cost)
 }
 
 /// A copy in the memory of the CPU, where there is more of it.

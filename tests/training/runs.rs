@@ -333,6 +333,8 @@ fn another_run_is_where_training_begins() {
     let more = ["training.steps=3"];
     let said = with(&scene, "fine", &more, &["--from", "fine", "--resume"]).succeeded().stderr;
     assert!(said.contains("note: fine goes on from its own checkpoint, and did not begin with"), "{said}");
+    // It needs that model no more.
+    with(&scene, "fine", &["training.steps=4"], &["--from", "nowhere", "--resume"]).succeeded();
     // Killed before its first checkpoint it must not begin with random weights.
     std::fs::remove_dir_all(scene.path("fine/checkpoints")).unwrap();
     std::fs::create_dir(scene.path("fine/checkpoints")).unwrap();
