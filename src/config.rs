@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataConfig;
+use crate::data::{DataConfig, SideConfig};
 use crate::decoding::DecodingConfig;
 use crate::error::{Error, Problem, Result};
 use crate::model::{ModelConfig, Positions, Tied};
@@ -19,6 +19,14 @@ mod read;
 mod tree;
 
 use tree::{Complaint, Node, Origin, Value};
+
+/// Tables of which one is named: what `--set` names takes the place of what the file names.
+const ALTERNATIVES: [(&str, &[&str]); 4] = [
+    ("data.source", &SideConfig::TOKENIZERS),
+    ("data.target", &SideConfig::TOKENIZERS),
+    ("training", &TrainingConfig::OPTIMIZERS),
+    ("training", &TrainingConfig::SCHEDULES),
+];
 
 /// The most bytes of an experiment file. A larger one is some other file, given by mistake.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -73,7 +81,8 @@ impl Experiment {
 
     /// Reads the text of an experiment file; `place` is how errors name it.
     ///
-    /// An override replaces the value at its path, or adds it. Its value is TOML where it can be read
+    /// An override replaces the value at its path, or adds it; another optimizer, schedule or tokenizer takes the place of the
+    /// file's. Its value is TOML where it can be read
     /// as TOML, and text where not: `runtime.device=cpu`, `training.steps=100`, `data.train=["a.csv", "b.csv"]`.
     ///
     /// # Errors
@@ -187,6 +196,9 @@ fn check_name(name: &str) -> std::result::Result<(), Problem> {
 fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, Complaint> {
     for (number, argument) in overrides.iter().enumerate() {
         tree.set(number, argument)?;
+    }
+    for (table, names) in ALTERNATIVES {
+        tree.prefer_set(table, names);
     }
     // So that a file without [data] hears which key it lacks.
     if tree.at("data").is_none()

@@ -164,7 +164,7 @@ impl Problem {
             return Ok(());
         }
         let message = format!("[{table}] must name one {kind}, but it names `{}`", named.join("` and `"));
-        let hint = "take one of them out; what `--set` names comes on top of what the file names";
+        let hint = "take one of them out";
         // The last one named is the one too many.
         let keys: Vec<&str> = named.iter().rev().copied().collect();
         Err(Problem::new(table, &keys, message).hint(hint))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tch::{Cuda, Device, Kind};
 
 use crate::error::{Error, Problem, Result};
@@ -186,15 +186,20 @@ pub struct StopFlag {
 }
 
 impl StopFlag {
-    /// A flag that SIGINT and SIGTERM raise; the second signal ends the process at once.
+    /// A flag that SIGINT, SIGTERM and SIGHUP raise; a second SIGINT or SIGTERM ends the process at once.
     pub fn on_signals() -> Result<StopFlag> {
         let flag = StopFlag::default();
         let seen = Arc::new(AtomicBool::new(false));
         let failed = |error| Error::failure(format!("cannot listen to signals: {error}"));
-        for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds `seen` still false, the second does not.
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))
-                .map_err(failed)?;
+        // Under `nohup` a terminal that closes ends nothing.
+        let closing = Some(SIGHUP).filter(|&signal| !is_ignored(signal));
+        for signal in [SIGINT, SIGTERM].into_iter().chain(closing) {
+            // A terminal that closes says so itself and once more through its shell: one stop.
+            if signal != SIGHUP {
+                // In this order: the first signal finds `seen` still false, the second does not.
+                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))
+                    .map_err(failed)?;
+            }
             signal_hook::flag::register(signal, Arc::clone(&seen)).map_err(failed)?;
             signal_hook::flag::register_usize(signal, Arc::clone(&flag.signal), signal as usize)
                 .map_err(failed)?;
@@ -209,6 +214,15 @@ impl StopFlag {
             signal => Some(signal as u8),
         }
     }
+}
+
+/// Whether whoever started the process told it not to hear a signal. No, where the system does not say.
+fn is_ignored(signal: i32) -> bool {
+    let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use seqloom::checkpoint::model_file::{self, ModelHeader};
 use seqloom::checkpoint::run::RunDirectory;
 use seqloom::checkpoint::tensors::sha256;
 
-use crate::support::run::{Finished, Scene, wait_until};
+use crate::support::run::{Finished, Scene, listened_to, wait_until};
 
 /// Dropout, two batches an update, three updates an epoch; log, validation and checkpoint fall on different steps.
 const SETTINGS: [&str; 8] = [
@@ -93,14 +93,19 @@ fn stopped_at_any_step_and_resumed_is_the_run_that_never_stopped() {
 fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
     let scene = scene();
     // With validations, and without: a signal falls into the longest thing there is, and that is one.
-    for (signal, code, every) in
-        [("TERM", 143, "training.validate_every=6"), ("INT", 130, "training.validate_every=1000")]
-    {
+    for (signal, code, every) in [
+        ("TERM", 143, "training.validate_every=6"),
+        ("INT", 130, "training.validate_every=1000"),
+        ("HUP", 129, "training.validate_every=1000"),
+    ] {
         let (run, whole) = (format!("stopped-{signal}"), format!("whole-{signal}"));
         let endless = steps(1_000_000);
         let child = scene.spawn(&train_arguments(&run, &["--set", &endless, "--set", every]));
         wait_until("it logs", || log_lines(&scene, &run) > 3);
         send(signal, child.id());
+        if signal == "HUP" {
+            send(signal, child.id());
+        }
         let finished = Finished::of(child);
         assert_eq!(finished.code, Some(code), "{}", finished.stderr);
         let latest = scene.text(format!("{run}/latest"));
@@ -113,6 +118,21 @@ fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
         train(&scene, &whole, &["--set", &end, "--set", every]).succeeded();
         assert_same_books(&scene, &run, &whole);
     }
+}
+
+#[test]
+fn under_nohup_a_terminal_that_closes_does_not_stop_it() {
+    let scene = scene();
+    let endless = steps(1_000_000);
+    let mut nohup = Command::new("nohup");
+    nohup.arg(env!("CARGO_BIN_EXE_seqloom")).args(train_arguments("run", &["--set", &endless]));
+    let child = listened_to(nohup.current_dir(scene.path("")).env("CUDA_VISIBLE_DEVICES", ""));
+    wait_until("it logs", || log_lines(&scene, "run") > 3);
+    send("HUP", child.id());
+    let before = log_lines(&scene, "run");
+    wait_until("it goes on", || log_lines(&scene, "run") > before + 3);
+    send("TERM", child.id());
+    assert_eq!(Finished::of(child).code, Some(143));
 }
 
 /// A validation is given up for a stop, and made up for by what goes on.

@@ -79,7 +79,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 pub fn load_into(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
     let _guard = tch::no_grad_guard();
     let wrong = |what: String| {
-        Error::failure(format!("{}: {what}", path.display()))
+        Error::input(format!("{}: {what}", path.display()))
             .hint("the weights belong to a model of other settings; compare with `seqloom inspect`")
     };
     for param in params.iter() {

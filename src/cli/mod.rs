@@ -1,7 +1,7 @@
 //! The subcommands, one file each; the only place besides training/report.rs that prints.
 //!
 //! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 the user's input is wrong,
-//! 130 and 143 stopped by a signal after saving.
+//! 129, 130 and 143 stopped by a signal after saving.
 
 mod attention;
 mod average;

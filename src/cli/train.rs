@@ -11,10 +11,10 @@ use clap::Args;
 
 use self::checkpoints::Checkpoints;
 use self::initial::Initial;
-use self::said::{conclude, introduce, introduce_batches, introduce_data, introduce_resumed};
+use self::said::{conclude, introduce, introduce_batches, introduce_data, introduce_origin, introduce_resumed};
 use self::saved::{Saved, claim};
 use super::average::{chosen, write_average};
-use crate::checkpoint::run::{Lock, Origin, RunDirectory};
+use crate::checkpoint::run::{Lock, RunDirectory};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::{Example, Splits, Tokenizers};
@@ -127,7 +127,7 @@ fn train(
     let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
     let model = build(experiment, &data.tokenizers, &mut params);
     let origin = beginning.initial.as_ref().map(Initial::origin);
-    beginning.initial.map_or(Ok(()), |initial| initial.load_into(&params, experiment))?;
+    let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
     let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
     let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
@@ -144,9 +144,7 @@ fn train(
     run.write_config(&experiment.to_toml())?;
     let mut report = open_report(experiment, run, runtime, data, &model, &trainer, metrics_bytes)?;
     introduce(&mut report, experiment, run, runtime, &params);
-    if let Some(Origin { path, sha256 }) = origin {
-        report.say(&format!("begins with the weights of {} (SHA-256 {sha256})", path.display()));
-    }
+    introduce_origin(&mut report, &params, origin.zip(new_rows));
     introduce_data(&mut report, data);
     introduce_batches(&mut report, experiment, data, trainer.progress());
     introduce_resumed(&mut report, trainer.progress(), before);

@@ -127,6 +127,22 @@ impl Node {
         Ok(())
     }
 
+    /// Of the named entries of a table keeps those alone that a `--set` wrote, if there is one.
+    pub(super) fn prefer_set(&mut self, table: &str, names: &[&str]) {
+        let node = table.split('.').try_fold(self, |node, key| match &mut node.value {
+            Value::Table(entries) => entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.node),
+            _ => None,
+        });
+        let Some(Node { value: Value::Table(entries), .. }) = node else {
+            return;
+        };
+        let is_named = |entry: &Entry| names.contains(&entry.key.as_str());
+        let is_set = |entry: &Entry| entry.node.set_within().is_some();
+        if entries.iter().any(|entry| is_named(entry) && is_set(entry)) {
+            entries.retain(|entry| !is_named(entry) || is_set(entry));
+        }
+    }
+
     /// The value at a path of keys.
     pub(super) fn at(&self, path: &str) -> Option<&Node> {
         path.split('.').try_fold(self, |node, key| match &node.value {

@@ -156,6 +156,9 @@ impl DataConfig {
 }
 
 impl SideConfig {
+    /// The tables of which one names the tokenizer.
+    pub const TOKENIZERS: [&'static str; 3] = ["characters", "words", "bpe"];
+
     fn fill_in(&mut self, column: &str) {
         if self.column.is_empty() {
             self.column = column.to_string();
@@ -167,12 +170,9 @@ impl SideConfig {
 
     /// The tokenizers that are named; one, in a config that was checked.
     fn tokenizers(&self) -> Vec<&'static str> {
-        let named = [
-            ("characters", self.characters.is_some()),
-            ("words", self.words.is_some()),
-            ("bpe", self.bpe.is_some()),
-        ];
-        named.into_iter().filter(|(_, is_named)| *is_named).map(|(name, _)| name).collect()
+        let are_there = [self.characters.is_some(), self.words.is_some(), self.bpe.is_some()];
+        let all = Self::TOKENIZERS.into_iter().zip(are_there);
+        all.filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
     }
 
     /// The tokenizer that this side names.

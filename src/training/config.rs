@@ -168,6 +168,12 @@ pub enum AverageOf {
 }
 
 impl TrainingConfig {
+    /// The tables of which one names the optimizer.
+    pub const OPTIMIZERS: [&'static str; 3] = ["adamw", "adam", "sgd"];
+    /// The tables of which one names the learning rate's schedule.
+    pub const SCHEDULES: [&'static str; 6] =
+        ["constant", "inverse_sqrt", "cosine", "linear", "noam", "plateau"];
+
     /// Names the optimizer and the schedule where the file names none.
     pub fn fill_in(&mut self) {
         if self.optimizers().is_empty() {
@@ -194,19 +200,20 @@ impl TrainingConfig {
 
     /// The optimizers that are named; one, in a config that was checked.
     fn optimizers(&self) -> Vec<&'static str> {
-        named(&[("adamw", self.adamw.is_some()), ("adam", self.adam.is_some()), ("sgd", self.sgd.is_some())])
+        named(Self::OPTIMIZERS, [self.adamw.is_some(), self.adam.is_some(), self.sgd.is_some()])
     }
 
     /// The schedules that are named; one, in a config that was checked.
     fn schedules(&self) -> Vec<&'static str> {
-        named(&[
-            ("constant", self.constant.is_some()),
-            ("inverse_sqrt", self.inverse_sqrt.is_some()),
-            ("cosine", self.cosine.is_some()),
-            ("linear", self.linear.is_some()),
-            ("noam", self.noam.is_some()),
-            ("plateau", self.plateau.is_some()),
-        ])
+        let are_there = [
+            self.constant.is_some(),
+            self.inverse_sqrt.is_some(),
+            self.cosine.is_some(),
+            self.linear.is_some(),
+            self.noam.is_some(),
+            self.plateau.is_some(),
+        ];
+        named(Self::SCHEDULES, are_there)
     }
 
     /// The rules among these keys, once [`TrainingConfig::fill_in`] has run.
@@ -296,6 +303,6 @@ impl TrainingConfig {
 }
 
 /// The names of those that are there.
-fn named(all: &[(&'static str, bool)]) -> Vec<&'static str> {
-    all.iter().filter(|(_, is_named)| *is_named).map(|(name, _)| *name).collect()
+fn named<const N: usize>(names: [&'static str; N], are_there: [bool; N]) -> Vec<&'static str> {
+    names.into_iter().zip(are_there).filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
 }

@@ -198,7 +198,7 @@ fn keys_of_decoding_that_do_not_go_together_are_refused() {
 
 #[test]
 fn tables_that_do_not_go_together_are_refused() {
-    let one = "hint: take one of them out; what `--set` names comes on top of what the file names";
+    let one = "hint: take one of them out";
     check_messages(&[
         (
             "[data.source.words]\n[data.source.bpe]",
@@ -256,11 +256,6 @@ fn an_error_that_an_override_brings_names_the_override() {
             &format!("`heads` must divide `width`, but they are 4 and 250\n{divide}"),
         ),
         (
-            "data.source.words.minimum_count=2",
-            "[data.source] must name one tokenizer, but it names `characters` and `words`\
-             \nhint: take one of them out; what `--set` names comes on top of what the file names",
-        ),
-        (
             "modle.x=1",
             "unknown key `modle`\nhint: did you mean `model`? \
              Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`",
@@ -268,4 +263,9 @@ fn an_error_that_an_override_brings_names_the_override() {
     ] {
         assert_eq!(refused(&text, &[argument]), format!("error: --set {argument}: {message}"));
     }
+    assert_eq!(
+        refused(LEAST, &["training.noam.warmup=2", "training.cosine.warmup=3"]),
+        "error: --set training.noam.warmup=2: [training] must name one schedule, but it names `cosine` and `noam`\
+         \nhint: take one of them out"
+    );
 }

@@ -345,7 +345,7 @@ fn another_run_is_where_training_begins() {
         .refused_naming(2, &["error: fine began with runs/copy/", "hint: say the same --from"]);
     with(&scene, "fine", &more, &["--resume", "--from", "runs/copy"]).succeeded();
     with(&scene, "other", &["model.transformer.width=16"], &["--from", "runs/copy"])
-        .refused_naming(1, &["must be ", "[model] of `copy` must describe the model"]);
+        .refused_naming(2, &["must be ", "[model] of `copy` must describe the model"]);
 }
 
 #[test]
@@ -364,7 +364,12 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
     );
     assert!(!scene.path("fine").exists());
     let settings = ["training.steps=1", "training.adamw.learning_rate=1e-12"];
-    with(&scene, "fine", &settings, &[&from[..], &["--extend-vocabulary"]].concat()).succeeded();
+    let extend = [&from[..], &["--extend-vocabulary"]].concat();
+    let said = with(&scene, "fine", &settings, &extend).succeeded().stderr;
+    assert!(said.contains("`source_embedding.weight` has 2 new rows, each the mean of the old ones\n"), "{said}");
+    let held = [&settings[..], &["training.freeze=[\"source*\"]"]].concat();
+    let said = with(&scene, "held", &held, &extend).succeeded().stderr;
+    assert!(said.contains("2 new rows, each the mean of the old ones; note: `training.freeze` holds"), "{said}");
     let old =
         weights_at(&scene, scene.checkpoint("runs/copy", "best").join("model.safetensors").to_str().unwrap());
     let new = weights(&scene, "fine", 1);

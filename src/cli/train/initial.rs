@@ -118,14 +118,15 @@ impl Initial {
     }
 
     /// Puts its weights into a model over the tokenizers of [`Initial::tokenizers`]. A new token's row is the mean of the
-    /// rows of the old ones, the special tokens not among them.
+    /// rows of the old ones, the special tokens not among them. Which weights have how many new rows is the answer.
     ///
     /// # Errors
     /// Weights of other names or shapes.
-    pub fn load_into(self, params: &Params, experiment: &Experiment) -> Result<()> {
+    pub fn load_into(self, params: &Params, experiment: &Experiment) -> Result<Vec<(String, i64)>> {
         let special = crate::data::vocabulary::SPECIALS.len() as i64;
         let rows_grow = |name: &str| name.ends_with("_embedding.weight") || name == "output.weight";
-        let grown = |name: &str, tensor: Tensor| -> Tensor {
+        let mut new_rows = Vec::new();
+        let mut grown = |name: &str, tensor: Tensor| -> Tensor {
             let (have, Some(want)) = (tensor.size(), params.get(name).map(Tensor::size)) else {
                 return tensor;
             };
@@ -133,6 +134,7 @@ impl Initial {
             if !may || want[0] <= have[0] || have[0] <= special {
                 return tensor;
             }
+            new_rows.push((name.to_string(), want[0] - have[0]));
             let old = tensor.narrow(0, special, have[0] - special);
             let mean = old.mean_dim([0i64].as_slice(), true, tensor.kind()); // (1, D)
             Tensor::cat(&[&tensor, &mean.expand([want[0] - have[0], have[1]], false)], 0)
@@ -144,6 +146,7 @@ impl Initial {
                 "[model] of `{}` must describe the model that training begins with; `seqloom inspect` shows it",
                 experiment.name
             ))
-        })
+        })?;
+        Ok(new_rows)
     }
 }

@@ -1,5 +1,5 @@
 //! What training says at its beginning and at its end.
-use crate::checkpoint::run::RunDirectory;
+use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
 use crate::data::dataset::Splits;
 use crate::data::tokenizer::Tokenizer;
@@ -44,6 +44,18 @@ pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: Optio
         report.say(
             "note: the validation pairs are not those of before: earlier figures, the best among them, are of others",
         );
+    }
+}
+
+/// The model that training begins with, and the rows that `--extend-vocabulary` added to its weights.
+pub fn introduce_origin(report: &mut Report, params: &Params, origin: Option<(Origin, Vec<(String, i64)>)>) {
+    let Some((Origin { path, sha256 }, new_rows)) = origin else { return };
+    report.say(&format!("begins with the weights of {} (SHA-256 {sha256})", path.display()));
+    for (name, rows) in &new_rows {
+        let moves = params.get(name).is_some_and(|weight| weight.requires_grad());
+        let frozen =
+            if moves { "" } else { "; note: `training.freeze` holds this weight, so they stay what they are" };
+        report.say(&format!("`{name}` has {rows} new rows, each the mean of the old ones{frozen}"));
     }
 }
 
