@@ -65,9 +65,13 @@ fn an_override_that_names_an_alternative_takes_the_place_of_the_files() {
         &file,
         &["training.sgd.learning_rate=0.2", "training.linear={}", "data.source.words.minimum_count=2"],
     );
-    let rest = "[data.source.words]\nminimum_count = 2\n[training.sgd]\nlearning_rate = 0.2\n[training.linear]";
+    let rest =
+        "[data.source.words]\nminimum_count = 2\n[training.sgd]\nlearning_rate = 0.2\n[training.linear]";
     assert_eq!(replaced, accepted(&format!("{LEAST}{rest}"), &[]));
-    assert_eq!(accepted(&file, &["training.adam.learning_rate=0.2"]).training.adam.unwrap().learning_rate, 0.2);
+    assert_eq!(
+        accepted(&file, &["training.adam.learning_rate=0.2"]).training.adam.unwrap().learning_rate,
+        0.2
+    );
     let further = accepted(&file, &[]).with_overrides(&strings(&["training.linear={}"])).unwrap();
     assert!(further.training.inverse_sqrt.is_none() && further.training.linear.is_some());
 }

@@ -11,7 +11,9 @@ use clap::Args;
 
 use self::checkpoints::Checkpoints;
 use self::initial::Initial;
-use self::said::{conclude, introduce, introduce_batches, introduce_data, introduce_origin, introduce_resumed};
+use self::said::{
+    conclude, introduce, introduce_batches, introduce_data, introduce_origin, introduce_resumed,
+};
 use self::saved::{Saved, claim};
 use super::average::{chosen, write_average};
 use crate::checkpoint::run::{Lock, RunDirectory};

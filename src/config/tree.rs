@@ -130,7 +130,9 @@ impl Node {
     /// Of the named entries of a table keeps those alone that a `--set` wrote, if there is one.
     pub(super) fn prefer_set(&mut self, table: &str, names: &[&str]) {
         let node = table.split('.').try_fold(self, |node, key| match &mut node.value {
-            Value::Table(entries) => entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.node),
+            Value::Table(entries) => {
+                entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.node)
+            }
             _ => None,
         });
         let Some(Node { value: Value::Table(entries), .. }) = node else {

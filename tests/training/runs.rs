@@ -366,10 +366,16 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
     let settings = ["training.steps=1", "training.adamw.learning_rate=1e-12"];
     let extend = [&from[..], &["--extend-vocabulary"]].concat();
     let said = with(&scene, "fine", &settings, &extend).succeeded().stderr;
-    assert!(said.contains("`source_embedding.weight` has 2 new rows, each the mean of the old ones\n"), "{said}");
+    assert!(
+        said.contains("`source_embedding.weight` has 2 new rows, each the mean of the old ones\n"),
+        "{said}"
+    );
     let held = [&settings[..], &["training.freeze=[\"source*\"]"]].concat();
     let said = with(&scene, "held", &held, &extend).succeeded().stderr;
-    assert!(said.contains("2 new rows, each the mean of the old ones; note: `training.freeze` holds"), "{said}");
+    assert!(
+        said.contains("2 new rows, each the mean of the old ones; note: `training.freeze` holds"),
+        "{said}"
+    );
     let old =
         weights_at(&scene, scene.checkpoint("runs/copy", "best").join("model.safetensors").to_str().unwrap());
     let new = weights(&scene, "fine", 1);

@@ -53,8 +53,11 @@ pub fn introduce_origin(report: &mut Report, params: &Params, origin: Option<(Or
     report.say(&format!("begins with the weights of {} (SHA-256 {sha256})", path.display()));
     for (name, rows) in &new_rows {
         let moves = params.get(name).is_some_and(|weight| weight.requires_grad());
-        let frozen =
-            if moves { "" } else { "; note: `training.freeze` holds this weight, so they stay what they are" };
+        let frozen = if moves {
+            ""
+        } else {
+            "; note: `training.freeze` holds this weight, so they stay what they are"
+        };
         report.say(&format!("`{name}` has {rows} new rows, each the mean of the old ones{frozen}"));
     }
 }
