@@ -58,7 +58,7 @@ gate: build ## train the demo's model afresh and check that it gets 99 % of the 
 		--summary runs/gate/summary.json
 	@$(PYTHON) scripts/quality_gate.py runs/gate/summary.json --at-least 0.99
 
-# BENCH takes a benchmark and its options: make bench BENCH='decoding -- --model runs/NAME/best/model.safetensors'
+# BENCH takes a benchmark and its options: make bench BENCH='decoding -- --model runs/NAME/checkpoints/STEP/model.safetensors'
 bench: build ## speed, against references
 	$(CARGO) bench --bench $(or $(BENCH),training)
 

@@ -28,6 +28,19 @@ const ALTERNATIVES: [(&str, &[&str]); 4] = [
     ("training", &TrainingConfig::SCHEDULES),
 ];
 
+/// Keys of other tools, or of another table, and where they stand here.
+const ELSEWHERE: [(&str, &str, &str); 9] = [
+    ("training", "learning_rate", "training.adamw.learning_rate"),
+    ("training", "lr", "training.adamw.learning_rate"),
+    ("training", "weight_decay", "training.adamw.weight_decay"),
+    ("training", "warmup", "training.inverse_sqrt.warmup"),
+    ("training", "batch_size", "training.tokens_per_batch"),
+    ("training", "seed", "seed"),
+    ("model", "width", "model.transformer.width"),
+    ("model", "heads", "model.transformer.heads"),
+    ("model", "dropout", "model.transformer.dropout"),
+];
+
 /// The most bytes of an experiment file. A larger one is some other file, given by mistake.
 const LARGEST_FILE: u64 = 1 << 20;
 

@@ -120,6 +120,11 @@ impl Runtime {
         cpu.map_or(self.machine(), |cpu| format!("{}, {cpu}", self.machine()))
     }
 
+    /// Whether it computes in numbers that the CPU has no fast instructions for.
+    pub fn computes_slowly(&self) -> bool {
+        self.device == Device::Cpu && self.compute == Kind::BFloat16 && !shim::has_fast_bf16()
+    }
+
     /// What matrix products compute in, as a config names it.
     pub fn precision(&self) -> &'static str {
         if self.compute == Kind::BFloat16 { "bf16" } else { "f32" }

@@ -181,7 +181,7 @@ fn an_output_that_hits_the_limit_is_flagged_and_counted() {
         .map(|row| (row["output"].clone(), row["finished"].clone()))
         .collect();
     assert_eq!(flags, [("a", false), ("", true), ("f", false)].map(|(a, b)| (json!(a), json!(b))));
-    assert!(finished.stderr.ends_with("note: 2 outputs were cut off before <eos> (`decoding.max_length`)\n"));
+    assert!(finished.stderr.ends_with("note: 2 outputs were cut off before <eos>, at their limit (`decoding.max_length`) or where the rules of [decoding] left nothing to say\n"));
     let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
     let counts = ["rows", "unfinished", "empty", "unknown", "skipped", "truncated"].map(|key| &summary[key]);
     assert_eq!(counts, [3, 2, 1, 0, 0, 0].map(|count| json!(count)).each_ref());

@@ -503,7 +503,8 @@ fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
         let settings = more.iter().flat_map(|setting| ["--set", *setting]);
         train(&scene, out, &["--resume"].into_iter().chain(settings).collect::<Vec<_>>()).succeeded().stderr
     };
-    assert!(!resumed("run", &["training.steps=2"]).contains("note: "));
+    let said = resumed("run", &["training.steps=2"]);
+    assert!(said.contains("note: the learning rate rises all along: its `warmup` is 40"), "{said}");
     assert!(!resumed("run", &["training.steps=4"]).contains("note: "));
     let said = resumed("run", &["training.steps=6", "runtime.threads=2"]);
     for part in [

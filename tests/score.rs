@@ -201,6 +201,32 @@ fn scores_do_not_depend_on_the_pairs_beside_them() {
 }
 
 #[test]
+fn a_source_that_decoding_cut_is_cut_for_its_score() {
+    let scene = Scene::trained();
+    scene.write("in.txt", "abcdefgh\nab\n");
+    let short = ["--truncate", "--set", "data.source.max_length=4"];
+    let decode = ["--input", "in.txt", "--output", "out.csv", "--tokens"];
+    scene.decode(&[&decode[..], &short].concat(), "").succeeded();
+    let tokens = ["--input", "out.csv", "--tokens-column", "tokens", "--format", "jsonl"];
+    let finished = score(&scene, &[&tokens[..], &short, &["--summary", "s.json"]].concat()).succeeded();
+    assert!(finished.stderr.contains("note: 1 sources were too long and were cut"), "{}", finished.stderr);
+    let summary: Value = serde_json::from_str(&scene.text("s.json")).unwrap();
+    assert_eq!(summary["truncated"], 1);
+    let text = scene.text("out.csv");
+    let mut decoded = csv::Reader::from_reader(text.as_bytes());
+    let at = decoded.headers().unwrap().iter().position(|name| name == "score").unwrap();
+    let decoded = decoded.records().map(|row| row.unwrap()[at].parse::<f64>().unwrap());
+    for (decoded, scored) in decoded.zip(objects(&finished.stdout)) {
+        assert_eq!(Some(decoded), scored["score"].as_f64());
+    }
+    let whole = score(&scene, &[&tokens[..], &["--set", "data.source.max_length=4"]].concat());
+    whole.refused_naming(
+        2,
+        &["a source may have 4 tokens", "hint: allow more with --set data.source.max_length"],
+    );
+}
+
+#[test]
 fn a_pair_that_cannot_be_scored_is_refused_or_skipped() {
     let scene = Scene::trained();
     scene.write("in.csv", format!("source,target\nab,ab\n,ab\nab,{}\n,\nabc,abc\n", "a".repeat(600)));

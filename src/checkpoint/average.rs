@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tch::{Kind, Tensor};
 
-use super::model_file::{self, ModelHeader};
+use super::model_file::{self, ModelHeader, same_network};
 use super::tensors::Named;
 use crate::error::{Error, Result};
 
@@ -23,9 +23,11 @@ pub fn mean(paths: &[PathBuf]) -> Result<(ModelHeader, Named)> {
         let (other, more) = model_file::read(path)?;
         let alike = weights.iter().map(|(name, tensor)| (name, tensor.size()));
         let same = alike.eq(more.iter().map(|(name, tensor)| (name, tensor.size())));
+        // Heads, positions and the like are in no weight's shape.
+        let same = same && same_network(&header.config, &other.config);
         if !same || other.tokenizers != header.tokenizers {
             let message = format!(
-                "checkpoints can be averaged when they have the same weights and vocabularies, but {} and {} differ",
+                "checkpoints can be averaged when they are of the same network and vocabularies, but {} and {} differ",
                 first.display(),
                 path.display()
             );

@@ -324,6 +324,9 @@ impl RunDirectory {
 /// The model file behind what a user names: a run directory (its best, else its latest), a checkpoint folder, or the
 /// file itself.
 pub fn locate_model(path: &Path) -> Result<PathBuf> {
+    if let Some(step) = named_by_pointer(path) {
+        return Ok(step.join(MODEL));
+    }
     if path.is_file() {
         return Ok(path.to_path_buf());
     }
@@ -348,6 +351,17 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
         ))
         .hint("a run directory is what `seqloom train CONFIG` makes, by default runs/NAME")),
     }
+}
+
+/// The checkpoint that a run's `latest` or `best` names, where the file itself was given.
+fn named_by_pointer(path: &Path) -> Option<PathBuf> {
+    let run = RunDirectory::at(path.parent()?);
+    let step = match path.file_name()?.to_str()? {
+        LATEST => run.latest().ok()??,
+        BEST => run.best().ok()??,
+        _ => return None,
+    };
+    Some(run.checkpoint(step))
 }
 
 fn folder_name(step: u64) -> String {

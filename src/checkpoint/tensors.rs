@@ -52,6 +52,11 @@ pub fn to_bytes(tensors: &[(String, Tensor)], metadata: Option<&str>) -> Result<
 
 /// The tensors of a safetensors file's bytes, on the CPU, and its metadata text. `path` is for the errors.
 pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(Named, Option<String>)> {
+    // The length of the header, and the header, which is a JSON object.
+    if bytes.get(8).is_some_and(|&first| first != b'{') {
+        return Err(Error::input(format!("{} is no model file", path.display()))
+            .hint("name a run directory, a checkpoint folder or a model.safetensors"));
+    }
     let damaged = |reason: String| {
         Error::failure(format!("{} is damaged or no model file: {reason}", path.display()))
             .hint("a copy may have been cut short; use another checkpoint of the run")
@@ -79,7 +84,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 pub fn load_into(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
     let _guard = tch::no_grad_guard();
     let wrong = |what: String| {
-        Error::input(format!("{}: {what}", path.display()))
+        Error::failure(format!("{}: {what}", path.display()))
             .hint("the weights belong to a model of other settings; compare with `seqloom inspect`")
     };
     for param in params.iter() {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
-use super::input::open_sources;
+use super::input::{InputFormat, open_sources};
 use super::traced::{TracedRow, known};
 use super::{print, refuse_two_roles};
 use crate::data::pairs::{SourceRow, Sources};
@@ -37,6 +37,9 @@ pub struct AttentionArgs {
     /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input
     #[arg(long, short, value_name = "FILE", default_value = "-", conflicts_with = "trace")]
     input: PathBuf,
+    /// How the input is written [default: by its extension; standard input is text]
+    #[arg(long, value_enum, conflicts_with_all = ["text", "trace"])]
+    input_format: Option<InputFormat>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, conflicts_with_all = ["text", "trace"])]
     column: Option<String>,
@@ -91,8 +94,8 @@ fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
     let (text, place) = match &args.text {
         Some(text) => (text.clone(), "--text".to_owned()),
         None => {
-            let mut sources =
-                open_sources(&args.input, None, [args.column.as_deref(), None], &loaded.experiment.data)?;
+            let columns = [args.column.as_deref(), None];
+            let mut sources = open_sources(&args.input, args.input_format, columns, &loaded.experiment.data)?;
             let row = read_row(&mut sources, args.row)?;
             (row.text, sources.place(row.line).to_string())
         }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::regular::{is_regular, progress};
 use crate::checkpoint::average::mean;
+use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, locate_model, write_file};
 use crate::checkpoint::tensors::Named;
 use crate::config::Experiment;
@@ -60,7 +61,8 @@ pub fn run(args: &AverageArgs) -> Result<()> {
         let message = format!("{count} checkpoints were asked for, but the run has {} of them", steps.len());
         return Err(Error::input(message).hint(format!("`training.{kept}` says how many a run keeps")));
     }
-    let (path, _) = write_average(&run, &steps, steps.iter().copied().max().unwrap_or(0))?;
+    let (header, weights) = mean_of(&run, &steps, steps.iter().copied().max().unwrap_or(0))?;
+    let path = run.save_average(&header.to_bytes(&weights)?)?;
     let listed: Vec<String> = steps.iter().map(u64::to_string).collect();
     talk(&format!("the mean of steps {} is in {}", listed.join(", "), path.display()));
     Ok(())
@@ -97,18 +99,17 @@ pub fn chosen(
 ) -> Result<Vec<u64>> {
     let steps: Vec<u64> = run.steps()?.into_iter().filter(|&step| step <= progress.step).collect();
     if of == AverageOf::Best {
-        return Ok(progress.best_steps().filter(|step| steps.contains(step)).take(count).collect());
+        let best = progress.best_steps_of_all().into_iter();
+        return Ok(best.filter(|step| steps.contains(step)).take(count).collect());
     }
     let last = |&step: &u64| step == progress.step || is_regular(run, config, step);
     let last: Vec<u64> = steps.into_iter().filter(last).collect();
     Ok(last[last.len().saturating_sub(count)..].to_vec())
 }
 
-/// Takes the mean of some steps' checkpoints and writes it; its path, and the weights.
-pub fn write_average(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(PathBuf, Named)> {
+/// The mean of some steps' checkpoints, as a model of step `step`.
+pub fn mean_of(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(ModelHeader, Named)> {
     let paths: Vec<PathBuf> = steps.iter().map(|&step| run.checkpoint(step).join(MODEL)).collect();
-    let (mut header, weights) = mean(&paths)?;
-    header.step = step;
-    let path: &Path = &run.save_average(&header.to_bytes(&weights)?)?;
-    Ok((path.to_path_buf(), weights))
+    let (header, weights) = mean(&paths)?;
+    Ok((ModelHeader { step, ..header }, weights))
 }

@@ -67,6 +67,9 @@ pub struct ScoreArgs {
     /// What happens to a pair that is broken (not UTF-8, say), too long, or without a source
     #[arg(long, value_enum, default_value = "stop")]
     on_error: OnError,
+    /// Cuts sources that are longer than data.source.max_length, as `decode --truncate` does, and counts them
+    #[arg(long)]
+    truncate: bool,
     /// Writes pairs, tokens, log-probabilities and perplexity as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
@@ -146,7 +149,9 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
         (None, None) => Target::Text(&data.target.column),
     };
     let format = args.input_format.map(Format::from);
-    let opened = Sources::with_targets(&args.input, format, source, target);
+    let of_target = if args.tokens_column.is_some() { "--tokens-column" } else { "--target-column" };
+    let named_by = ["--source-column", of_target];
+    let opened = Sources::with_targets(&args.input, format, source, target, named_by);
     opened.map_err(|error| match format.unwrap_or(Format::of(&args.input)) {
         Format::Text if args.input == Path::new("-") => error.hint("say --input-format csv, tsv or jsonl"),
         Format::Text => error.hint("of parallel text --input names the sources, and --targets the targets"),
@@ -195,7 +200,8 @@ fn encode(
 
 /// Where targets come as tokens, their text takes the place of the list in `row`.
 fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally: &mut Tally) -> Result<Ids> {
-    let source = loaded.encode_source(&row.text);
+    let mut source = loaded.encode_source(&row.text);
+    tally.truncated += usize::from(args.truncate && loaded.truncate(&mut source));
     let tokenizer = &loaded.tokenizers.target;
     let target = row.reference.as_deref().unwrap_or_default();
     let (target, ended) = match args.tokens_column {
@@ -206,7 +212,11 @@ fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally
             (target, ended)
         }
     };
-    loaded.check_pair(&source, &target)?;
+    let hint = "allow more with --set data.source.max_length=N, or data.target.max_length=N; --truncate cuts sources";
+    loaded.check_pair(&source, &target).map_err(|error| match source.own.ids.is_empty() {
+        true => error,
+        false => error.hint(hint),
+    })?;
     tally.unknown[0] += source.own.unknown;
     tally.unknown[1] += target.unknown;
     Ok(Ids { source: source.reading(), target: target.ids, ended })
@@ -296,6 +306,7 @@ struct Tally {
     log_probability: f64,
     unknown: [usize; 2],
     empty: usize,
+    truncated: usize,
     skipped: usize,
     first_skipped: Option<Error>,
 }
@@ -341,6 +352,7 @@ impl Tally {
                 self.empty,
                 "pairs have neither source nor target; they have no tokens, and their score is 0".to_owned(),
             ),
+            (self.truncated, "sources were too long and were cut (--truncate)".to_owned()),
             (self.unknown[0], "symbols of the sources are not in the vocabulary".to_owned()),
             (
                 self.unknown[1],
@@ -359,6 +371,7 @@ impl Tally {
             "log_probability": self.log_probability,
             "skipped": self.skipped,
             "empty": self.empty,
+            "truncated": self.truncated,
             "unknown_source": self.unknown[0],
             "unknown_target": self.unknown[1],
         });

@@ -15,7 +15,7 @@ use self::said::{
     conclude, introduce, introduce_batches, introduce_data, introduce_origin, introduce_resumed,
 };
 use self::saved::{Saved, claim};
-use super::average::{chosen, write_average};
+use super::average::{chosen, mean_of};
 use crate::checkpoint::run::{Lock, RunDirectory};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
@@ -66,11 +66,8 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let run = RunDirectory::at(&folder);
     let (lock, saved) = claim(&run, &experiment, args.resume)?;
     if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(&experiment, &run)) {
-        let step = saved.progress.step;
-        talk(&format!(
-            "{} is complete: {step} steps. `--set training.steps=N` goes on to N.",
-            folder.display()
-        ));
+        let (step, key) = (saved.progress.step, saved.ended_by(&experiment));
+        talk(&format!("{} is complete: {step} steps. `--set {key}=N` goes on to N.", folder.display()));
         return Ok(0);
     }
     let runtime = Runtime::start(&experiment.runtime)?;
@@ -101,13 +98,19 @@ fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: 
             Err(Error::input(message)
                 .hint("say the same --from once more, or take another folder with --out"))
         }
-        (was, Some(from)) if goes_on && was.as_ref().is_none_or(|was| !was.path.starts_with(from)) => {
+        (was, Some(from)) if goes_on && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
             let from = from.display();
             talk(&format!("note: {place} goes on from its own checkpoint, and did not begin with {from}"));
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a path leads into another, however the two are written.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
+    path.starts_with(folder)
 }
 
 /// Where training begins: at a checkpoint of its own, at another model, or at random weights.
@@ -149,14 +152,15 @@ fn train(
     introduce_origin(&mut report, &params, origin.zip(new_rows));
     introduce_data(&mut report, data);
     introduce_batches(&mut report, experiment, data, trainer.progress());
-    introduce_resumed(&mut report, trainer.progress(), before);
+    introduce_resumed(&mut report, &experiment.training, trainer.progress(), before);
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
     let outcome = trainer.run(stop, &mut report, &mut checkpoints);
     let outcome = outcome.inspect_err(|error| report.failed(error))?;
     let average = experiment.training.average > 0 && !matches!(outcome, Outcome::Stopped(_));
     if average {
-        take_average(experiment, run, &params, &trainer, &mut report)?;
+        take_average(experiment, run, &params, &trainer, (stop, &mut report))?;
     }
+    let outcome = stop.raised().filter(|_| average).map_or(outcome, Outcome::Stopped);
     conclude(&mut report, run, outcome, trainer.progress(), average);
     Ok(outcome)
 }
@@ -240,20 +244,22 @@ fn last_step(experiment: &Experiment, progress: &Progress, data: &Splits) -> u64
     config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
 }
 
-/// The mean of the last or best checkpoints: validated, and written beside them.
+/// The mean of the last or best checkpoints: validated, and written beside them. A stop before it is validated leaves it to the
+/// run that goes on.
 fn take_average(
     experiment: &Experiment,
     run: &RunDirectory,
     params: &Params,
     trainer: &Trainer,
-    report: &mut Report,
+    (stop, report): (&StopFlag, &mut Report),
 ) -> Result<()> {
     let config = &experiment.training;
     let steps = chosen(run, trainer.progress(), config, config.average_of, config.average)?;
-    let (path, weights) = write_average(run, &steps, trainer.progress().step)?;
-    load_into(params, &weights, &path)?;
-    let listed: Vec<String> = steps.iter().map(u64::to_string).collect();
-    let found = trainer.validate_as_is()?.found;
+    let (header, weights) = mean_of(run, &steps, trainer.progress().step)?;
+    load_into(params, &weights, &run.average())?;
+    let Some(validated) = trainer.validate_as_is(stop)? else { return Ok(()) };
+    let path = run.save_average(&header.to_bytes(&weights)?)?;
+    let (found, listed) = (validated.found, steps.iter().map(u64::to_string).collect::<Vec<_>>());
     let count = match steps.len() {
         count if count < config.average => {
             format!("{count} checkpoints, all there are of {}", config.average)

@@ -123,7 +123,10 @@ impl<'n> Reader<'n> {
     fn unknown(&self, key: &str, known: &[&str], origin: Origin) -> Complaint {
         let message = format!("unknown key `{}`{}", key.escape_debug(), self.in_table());
         let keys = format!("`{}`", known.join("`, `"));
+        let elsewhere =
+            super::ELSEWHERE.iter().find(|(table, name, _)| (*table, *name) == (self.path.as_str(), key));
         let hint = match nearest(key, known) {
+            _ if let Some((.., place)) = elsewhere => format!("it stands in `{place}`"),
             Some(near) => format!("did you mean `{near}`? Keys there: {keys}"),
             None => format!("keys there: {keys}"),
         };

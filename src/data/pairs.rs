@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
 pub use lines::shorten;
+use sources::KEYS;
 pub use sources::{Format, SourceRow, Sources, Target};
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
@@ -80,7 +81,7 @@ fn name(file: &PairFile) -> String {
 
 fn open_table(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
     let hint = "two files of parallel text are named together: { source = \"a.en\", target = \"a.de\" }";
-    Sources::with_targets(path, None, source_column, Target::Text(target_column)).map_err(|error| {
+    Sources::with_targets(path, None, source_column, Target::Text(target_column), KEYS).map_err(|error| {
         match Format::of(path) {
             Format::Text => error.hint(hint),
             _ => error,

@@ -106,7 +106,12 @@ impl LoadedModel {
             let message = format!(
                 "a prefix must not be longer than its output, which may have {limit} tokens, but it has {length}"
             );
-            return Err(Error::input(message).hint("allow more with --set decoding.max_length=N"));
+            return Err(Error::input(message).hint(match self.stepper().longest() {
+                Some(longest) if longest <= limit => {
+                    "the model has no more positions (`model.transformer.max_positions`)"
+                }
+                _ => "allow more with --set decoding.max_length=N",
+            }));
         }
         Ok(ids)
     }

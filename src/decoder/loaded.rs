@@ -93,8 +93,12 @@ impl LoadedModel {
     /// Those of [`LoadedModel::open`]; models over different target vocabularies.
     pub fn open_together(path: &Path, others: &[PathBuf], overrides: &[String]) -> Result<LoadedModel> {
         let mut first = LoadedModel::open(path, overrides)?;
+        // The search is the first one's; the others keep their own, which nobody asks about.
+        let of_search =
+            |text: &String| text.starts_with("decoding.") && !text.starts_with("decoding.weights=");
+        let of_all: Vec<String> = overrides.iter().filter(|text| !of_search(text)).cloned().collect();
         for other in others {
-            let opened = LoadedModel::open(other, overrides)?;
+            let opened = LoadedModel::open(other, &of_all)?;
             check_targets([path, other], [&first.tokenizers.target, &opened.tokenizers.target])?;
             first.cuts_alike &= first.tokenizers.source.difference(&opened.tokenizers.source).is_none();
             first.others.push(opened);

@@ -64,7 +64,8 @@ pub fn verify(
         let alone = batches(model, requests, &name, &rules, &mut report)?;
         report(scored(model, requests, &name, &alone)?)?;
         let found = if exact { alone.clone() } else { decode_on_all_cores(plain, requests, &rules)? };
-        report(uncached(model, plain, requests, &name, &found)?)?;
+        let in_full = if exact { name.clone() } else { format!("{name}, weights in F32") };
+        report(uncached(model, plain, requests, &in_full, &found)?)?;
         if !exact {
             let weights: Vec<String> = model.members().map(|one| format!("{:?}", one.weights)).collect();
             let what = format!("{name}, weights in {} against F32", weights.join(" and "));

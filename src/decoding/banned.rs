@@ -1,7 +1,8 @@
 //! Texts that no output has: which tokens would complete one, after what an output says already.
 //!
 //! Texts are found wherever they stand, however they are cut into tokens. The beginning and the end of an output count as
-//! spaces, so that a text with spaces around it is a word of its own.
+//! spaces, so that a text with spaces around it is a word of its own. A token that nothing could follow is no way out either,
+//! nor is a last one that ends in a banned text.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -24,8 +25,27 @@ pub struct Banned {
     automaton: NFA,
     /// For each token.
     pieces: Vec<Piece>,
-    /// The tokens that complete a text, for each state and whether nothing is said yet; made when it is first asked for.
-    completing: Mutex<HashMap<(StateID, bool), Tokens>>,
+    /// The forbidden tokens of each place; made when they are first asked for.
+    known: Mutex<HashMap<Place, Tokens>>,
+}
+
+/// What is said, as far as it matters for what may follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// All tokens so far.
+    pub tokens: &'a [i64],
+    /// So many of them were forced, and may have banned texts.
+    pub forced: usize,
+    /// Whether the next token is the last that there can be.
+    pub to_the_limit: bool,
+}
+
+/// All that forbidden tokens follow from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    state: StateID,
+    first: bool,
+    last: bool,
 }
 
 /// Ids of tokens.
@@ -40,24 +60,48 @@ impl Banned {
         let texts: Vec<String> = texts.iter().map(|text| text.nfc().collect()).collect();
         let automaton = NFA::new(&texts)
             .map_err(|error| Error::input(format!("`decoding.banned` has too many texts: {error}")))?;
-        Ok(Banned { automaton, pieces, completing: Mutex::default() })
+        Ok(Banned { automaton, pieces, known: Mutex::default() })
     }
 
-    /// The tokens that would complete a banned text behind `said`, EOS among them.
-    pub fn completing(&self, said: &[i64]) -> Tokens {
-        let mut state = self.start();
-        for (n, &token) in said.iter().enumerate() {
-            state = self.walk(state, self.piece(token, n == 0)).0;
-        }
-        let key = (state, said.is_empty());
+    /// The tokens that must not follow, EOS among them.
+    pub fn forbidden(&self, said: Said) -> Tokens {
+        let place =
+            Place { state: self.state_behind(said), first: said.tokens.is_empty(), last: said.to_the_limit };
         // A worker that broke down has left nothing half-written.
-        let mut known = self.completing.lock().unwrap_or_else(|broken| broken.into_inner());
-        Arc::clone(known.entry(key).or_insert_with(|| self.find(state, said.is_empty())))
+        let mut known = self.known.lock().unwrap_or_else(|broken| broken.into_inner());
+        Arc::clone(known.entry(place).or_insert_with(|| self.find(place)))
     }
 
-    fn find(&self, state: StateID, first: bool) -> Tokens {
-        let tokens = 0..self.pieces.len() as i64;
-        tokens.filter(|&token| self.walk(state, self.piece(token, first)).1).collect()
+    fn state_behind(&self, said: Said) -> StateID {
+        let mut state = self.walk(self.root(), " ").0;
+        for (n, &token) in said.tokens.iter().enumerate() {
+            state = self.walk(state, self.piece(token, n == 0)).0;
+            // A banned word at the end of what is forced is forced as well.
+            if n + 1 == said.forced && self.ends_in_one(state) {
+                state = self.root();
+            }
+        }
+        state
+    }
+
+    fn find(&self, place: Place) -> Tokens {
+        let is_forbidden = |token: &i64| {
+            let (next, completes) = self.walk(place.state, self.piece(*token, place.first));
+            let ends_badly = || self.ends_in_one(next) && (place.last || self.leads_nowhere(next));
+            completes || (*token != EOS && ends_badly())
+        };
+        (0..self.pieces.len() as i64).filter(is_forbidden).collect()
+    }
+
+    /// Whether an output that ended here would have a banned text.
+    fn ends_in_one(&self, state: StateID) -> bool {
+        self.walk(state, " ").1
+    }
+
+    /// Whether every token that says something would complete a text.
+    fn leads_nowhere(&self, state: StateID) -> bool {
+        let mut says_something = self.pieces.iter().map(|[_, later]| later).filter(|text| !text.is_empty());
+        says_something.all(|text| self.walk(state, text).1)
     }
 
     fn piece(&self, token: i64, first: bool) -> &str {
@@ -74,9 +118,9 @@ impl Banned {
         }
     }
 
-    /// The state before the first token.
-    fn start(&self) -> StateID {
-        self.walk(self.automaton.start_state(Anchored::No).unwrap_or_default(), " ").0
+    /// The state that knows nothing.
+    fn root(&self) -> StateID {
+        self.automaton.start_state(Anchored::No).unwrap_or_default()
     }
 
     /// The state behind a text, and whether a banned one ends in it.
@@ -91,6 +135,7 @@ impl Banned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::vocabulary::UNK;
 
     /// Ids 4 and on.
     const TOKENS: [&str; 8] = ["a", "b", " a", " ab", "ba", " ", "é", "cabc"];
@@ -114,20 +159,25 @@ mod tests {
                 std::iter::once(" ").chain(pieces).collect()
             };
             let has = |text: &str| texts.iter().any(|one| text.contains(one));
+            let goes_on = |tokens: &[i64]| {
+                [UNK, EOS].into_iter().chain(4..12).any(|token| !has(&text(&[tokens, &[token]].concat())))
+            };
             let mut said: Vec<Vec<i64>> = vec![vec![]];
             for _ in 0..3 {
                 said = said
                     .iter()
                     .flat_map(|before| {
-                        let forbidden = banned.completing(before);
+                        let forbidden = banned.forbidden(Said { tokens: before, ..Said::default() });
+                        let last = Said { tokens: before, to_the_limit: true, forced: 0 };
+                        let last = banned.forbidden(last);
                         let next = |token: i64| [before.as_slice(), &[token]].concat();
                         for token in 1..12 {
-                            assert_eq!(
-                                forbidden.contains(&token),
-                                has(&text(&next(token))),
-                                "{texts:?} {:?}",
-                                next(token)
-                            );
+                            let output = next(token);
+                            let complete = has(&text(&output));
+                            let stuck = token != EOS && !goes_on(&output);
+                            assert_eq!(forbidden.contains(&token), complete || stuck, "{texts:?} {output:?}");
+                            let ended = has(&(text(&output) + " "));
+                            assert_eq!(last.contains(&token), complete || ended, "{texts:?} {output:?}");
                         }
                         (4..12).filter(|token| !forbidden.contains(token)).map(next).collect::<Vec<_>>()
                     })
@@ -136,8 +186,22 @@ mod tests {
         }
     }
 
+    /// Every token begins with a space, so that what ends in a banned word could neither go on nor end.
+    #[test]
+    fn a_banned_word_is_forbidden_where_tokens_are_words() {
+        let words = ["", "<unk>", "", "", "ein", "und", "Haus"];
+        let pieces: Vec<Piece> = words
+            .map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }])
+            .into();
+        let banned = Banned::new(&[" und ".to_owned()], pieces).unwrap();
+        let forbidden =
+            |tokens: &[i64], forced| banned.forbidden(Said { tokens, forced, to_the_limit: false }).to_vec();
+        assert_eq!((forbidden(&[], 0), forbidden(&[4], 0)), (vec![5], vec![5]));
+        assert_eq!(forbidden(&[4, 5], 2), [5], "what is forced may have it, and goes on");
+    }
+
     #[test]
     fn a_text_is_banned_in_any_form() {
-        assert_eq!(*banned(&["e\u{301}"]).completing(&[4]), [10]);
+        assert_eq!(*banned(&["e\u{301}"]).forbidden(Said { tokens: &[4], ..Said::default() }), [10]);
     }
 }

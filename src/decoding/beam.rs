@@ -3,6 +3,7 @@
 //! Choice ([`Best`], or [`Drawable`] where tokens are drawn), constraints and penalties are apart; here are the books. It
 //! knows no model and no tensor.
 
+use super::banned::Said;
 use super::best::{Best, Candidate};
 use super::books::{History, Rows};
 use super::constraints::Edits;
@@ -59,6 +60,8 @@ pub(super) struct Step<'a> {
     pub length: usize,
     /// The most tokens, EOS counted in.
     pub limit: usize,
+    /// Tokens that every output begins with.
+    pub forced: usize,
     pub rules: &'a Rules,
 }
 
@@ -128,6 +131,7 @@ impl Beam {
         }
         std::mem::swap(&mut self.live, &mut scratch.parents);
         self.live.clear();
+        let finished_before = self.finished;
         for (rank, chosen) in scratch.best.list().iter().enumerate() {
             let parent = &scratch.parents[chosen.parent];
             let goes_on = chosen.token != EOS && self.live.len() < step.rules.width;
@@ -142,6 +146,7 @@ impl Beam {
         }
         if step.rules.diverse() {
             scratch.avoided.extend(self.live.iter().map(|one| history.token(one.node)));
+            scratch.avoided.extend(std::iter::repeat_n(EOS, self.finished - finished_before));
         }
         if self.is_done(step) {
             self.close(history, step);
@@ -165,7 +170,8 @@ impl Beam {
             if constraints.read_output() {
                 history.read(one.node, said);
             }
-            constraints.apply(said, step.length, row, edits);
+            let so_far = Said { tokens: said, forced: step.forced, to_the_limit: step.length >= step.limit };
+            constraints.apply(so_far, step.length, row, edits);
             for &token in avoided.iter() {
                 edits.change(row, token, |log_p| log_p - step.rules.diversity as f32);
             }

@@ -145,7 +145,7 @@ impl Books {
             return self.force(token, rows, rules);
         }
         scratch.begin();
-        let step = Step { length: self.length, limit: self.limit, rules };
+        let step = Step { length: self.length, limit: self.limit, forced: self.prefix.len(), rules };
         for group in &mut self.groups {
             group.advance(rows, &mut self.history, &step, scratch)?;
         }
@@ -164,7 +164,7 @@ impl Books {
         if !log_p.is_finite() {
             return Err(scores_not_finite());
         }
-        let step = Step { length: self.length, limit: self.limit, rules };
+        let step = Step { length: self.length, limit: self.limit, forced: self.prefix.len(), rules };
         let node = self.groups.iter().flat_map(Beam::live).next().map_or(History::ROOT, |one| one.node);
         let node = self.history.push(node, token);
         for group in &mut self.groups {
@@ -173,23 +173,36 @@ impl Books {
         Ok(())
     }
 
-    /// The best hypotheses, at most `n_best`, the best first: what has finished, then what was cut off. Groups may have
-    /// found the same; it counts once. Samples are what they are.
+    /// The best hypotheses, at most `n_best`, the best first: what has finished, then what was cut off. Each group gives as many
+    /// as it is wide, and more only where those are too few. Groups may have found the same; it counts once. Samples are
+    /// what they are.
     pub fn found(self, rules: &Rules) -> Vec<Hypothesis> {
-        let mut all: Vec<Hypothesis> = self.groups.into_iter().flat_map(Beam::found).collect();
-        all.sort_by(|one, other| {
-            other.finished.cmp(&one.finished).then(other.ranking.total_cmp(&one.ranking))
-        });
-        if rules.groups > 1 && rules.sampling.is_none() {
-            let mut seen: Vec<Hypothesis> = Vec::new();
-            for one in all {
-                if !seen.iter().any(|other| (&other.tokens, other.finished) == (&one.tokens, one.finished)) {
-                    seen.push(one);
-                }
-            }
-            all = seen;
+        let mut groups: Vec<Vec<Hypothesis>> = self.groups.into_iter().map(Beam::found).collect();
+        if rules.groups == 1 || rules.sampling.is_some() {
+            return ranked(groups.into_iter().flatten(), rules.n_best);
         }
-        all.truncate(rules.n_best);
-        all
+        let more =
+            groups.iter_mut().map(|group| group.split_off(rules.width.min(group.len()))).collect::<Vec<_>>();
+        let first = distinct(ranked(groups.into_iter().flatten(), usize::MAX), Vec::new());
+        let all = distinct(ranked(more.into_iter().flatten(), usize::MAX), first);
+        ranked(all.into_iter().take(rules.n_best), rules.n_best)
     }
+}
+
+/// The best of them, the best first.
+fn ranked(all: impl Iterator<Item = Hypothesis>, at_most: usize) -> Vec<Hypothesis> {
+    let mut all: Vec<Hypothesis> = all.collect();
+    all.sort_by(|one, other| other.finished.cmp(&one.finished).then(other.ranking.total_cmp(&one.ranking)));
+    all.truncate(at_most);
+    all
+}
+
+/// Those that are there, and behind them those of the list that are not.
+fn distinct(list: Vec<Hypothesis>, mut there: Vec<Hypothesis>) -> Vec<Hypothesis> {
+    for one in list {
+        if !there.iter().any(|other| (&other.tokens, other.finished) == (&one.tokens, one.finished)) {
+            there.push(one);
+        }
+    }
+    there
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::banned::Banned;
+use super::banned::{Banned, Said};
 use crate::data::vocabulary::{EOS, UNK};
 
 /// What every output of a decode must keep to.
@@ -69,9 +69,9 @@ impl Constraints {
     }
 
     /// Changes the scores of what may follow `said`, as token number `length` of the output, counted from 1.
-    pub fn apply(&self, said: &[i64], length: usize, row: &mut [f32], edits: &mut Edits) {
+    pub fn apply(&self, said: Said, length: usize, row: &mut [f32], edits: &mut Edits) {
         if self.repetition_penalty != 1.0 {
-            self.penalise_repetition(said, row, edits);
+            self.penalise_repetition(said.tokens, row, edits);
         }
         if length < self.min_length {
             edits.forbid(row, EOS);
@@ -80,10 +80,10 @@ impl Constraints {
             edits.forbid(row, UNK);
         }
         if self.no_repeat_ngram > 0 {
-            self.forbid_repeated_ngrams(said, row, edits);
+            self.forbid_repeated_ngrams(said.tokens, row, edits);
         }
         if let Some(banned) = &self.banned {
-            banned.completing(said).iter().for_each(|&token| edits.forbid(row, token));
+            banned.forbidden(said).iter().for_each(|&token| edits.forbid(row, token));
         }
     }
 
@@ -128,7 +128,8 @@ mod tests {
     /// The row of eight scores of -1 after `said`; it must be as before when the edits are undone.
     fn after(constraints: &Constraints, said: &[i64]) -> Vec<f32> {
         let (mut row, mut edits) = (vec![-1.0; 8], Edits::default());
-        constraints.apply(said, said.len() + 1, &mut row, &mut edits);
+        let so_far = Said { tokens: said, ..Said::default() };
+        constraints.apply(so_far, said.len() + 1, &mut row, &mut edits);
         let changed = row.clone();
         edits.undo(&mut row);
         assert_eq!(row, [-1.0; 8]);

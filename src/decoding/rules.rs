@@ -75,9 +75,9 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Hypotheses that a group hands over.
+    /// Hypotheses that a group hands over: as many as are asked for, since others may have found the same.
     pub fn kept(&self) -> usize {
-        self.n_best.min(self.width)
+        if self.sampling.is_some() { 1 } else { self.n_best }
     }
 
     /// Whether groups avoid what those before them say.

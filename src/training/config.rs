@@ -193,6 +193,14 @@ impl TrainingConfig {
         }
     }
 
+    /// Updates in which the learning rate rises.
+    pub fn warmup(&self) -> u64 {
+        let plain = [&self.constant, &self.inverse_sqrt, &self.noam].into_iter().flatten();
+        let falling = [&self.cosine, &self.linear].into_iter().flatten();
+        let warmups = plain.map(|schedule| schedule.warmup).chain(falling.map(|schedule| schedule.warmup));
+        warmups.chain(self.plateau.iter().map(|schedule| schedule.warmup)).max().unwrap_or(0)
+    }
+
     /// Whether a checkpoint is due at that step.
     pub fn saves_at(&self, step: u64) -> bool {
         [self.checkpoint_every, self.validate_every].iter().any(|&every| step.is_multiple_of(every))

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::memory::{Piece, find_budget, within_memory};
+use super::memory::{Piece, Room, find_budget, within_memory};
 use super::metrics::Window;
 use super::objective::objective;
 use super::parts::Parts;
@@ -37,8 +37,8 @@ pub struct Given {
     pub too_large: Option<usize>,
 }
 
-/// So many single rows without memory, and none before them that there was memory for, are no chance.
-const HOPELESS: usize = 8;
+/// After so many single rows without memory, and none before them that there was memory for, the shortest row is tried.
+const DOUBTFUL: usize = 8;
 
 impl Given {
     /// The update's figures; the norm of its gradients is known by now.
@@ -71,12 +71,21 @@ impl Update<'_> {
             if pieces[at].rows.len() == 1 {
                 left_out.extend(pieces.remove(at).rows);
             }
-            if at == 0 && left_out.len() >= HOPELESS {
+            if at == 0 && left_out.len() == DOUBTFUL && !self.shortest_fits()? {
                 let message = "the memory must suffice for a pair at least, but it does not";
                 return Err(Error::failure(message).hint("take a smaller model, or free some memory"));
             }
             pieces = self.small_enough(pieces, too_large);
         }
+    }
+
+    /// Whether there is memory for the shortest row of the set; long ones may stand together in a batch.
+    fn shortest_fits(&self) -> Result<bool> {
+        let examples = &self.parts.train.examples;
+        let length = |row: &usize| examples[*row].lengths().0 + examples[*row].lengths().1;
+        let rows: Vec<usize> = (0..examples.len()).min_by_key(length).into_iter().collect();
+        let piece = Piece { rows, pass: 0, name: String::new() };
+        Ok(within_memory(|| self.backward(&piece, 1))?.is_some())
     }
 
     /// The same rows in pieces of fewer positions than were too large; a single row stays.
@@ -165,14 +174,13 @@ pub fn budget_for(parts: &Parts, assembler: &Assembler) -> Result<usize> {
     let weights: usize = parts.params.iter().map(|param| param.tensor.numel() * 4).sum();
     let saving = if device == tch::Device::Cpu { 9 * weights as u64 } else { 0 };
     let limit = (parts.config.memory_limit * (1u64 << 30) as f64) as u64;
-    let limit = if limit > 0 { limit.saturating_sub(saving).max(1) } else { 0 };
     let trial = |rows: &[usize]| -> Result<()> {
         let batch = assembler.batch(rows, 0).to_device(device);
         objective(parts.model, parts.config, &batch, u64::MAX, 0).loss.f_backward()?;
         parts.params.clear_gradients();
         Ok(())
     };
-    let found = find_budget(&parts.train.examples, device, limit, trial);
+    let found = find_budget(&parts.train.examples, device, Room { limit, kept: saving }, trial);
     memory::forget(device);
     found
 }

@@ -88,8 +88,16 @@ const LEAST_BATCHES: usize = 100;
 /// What is small.
 const SMALL: usize = 4096;
 
-/// Finds `tokens_per_batch`: the largest budget whose batches fit into `limit` bytes (0: four fifths of what is free), and
-/// with which a pass over the set has 100 batches, or batches of 4,096 positions.
+/// What training may take, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// In all; 0 for four fifths of what is free.
+    pub limit: u64,
+    /// Of a limit that is set, so much is kept for what comes beside updates.
+    pub kept: u64,
+}
+
+/// Finds `tokens_per_batch`: the largest budget whose batches fit into the room, and with which a pass over the set has 100 batches, or batches of 4,096 positions.
 ///
 /// `trial` runs forward and backward over some rows. Budgets grow by at most twice at a time; from the two last ones
 /// follows how much a position takes, and so how far the next one may go.
@@ -99,13 +107,13 @@ const SMALL: usize = 4096;
 pub fn find_budget(
     examples: &[Example],
     device: Device,
-    limit: u64,
+    room: Room,
     mut trial: impl FnMut(&[usize]) -> Result<()>,
 ) -> Result<usize> {
     let before = memory::peak(device);
-    let limit = match limit {
+    let limit = match room.limit {
         0 => before + memory::free(device).unwrap_or(0) / 5 * 4,
-        limit => limit,
+        limit => limit.saturating_sub(room.kept),
     };
     let lengths: Vec<(usize, usize)> = examples.iter().map(Example::lengths).collect();
     let all = lengths.iter().map(|(source, target)| (*source).max(*target)).sum::<usize>().max(SMALLEST);
@@ -129,7 +137,7 @@ pub fn find_budget(
         }
     }
     match fits {
-        0 => Err(too_small(limit)),
+        0 => Err(too_small(if room.limit == 0 { limit } else { room.limit })),
         fits => Ok(fits),
     }
 }
@@ -162,6 +170,10 @@ fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn room(limit: u64) -> Room {
+        Room { limit, kept: 0 }
+    }
 
     #[test]
     fn what_runs_out_of_memory_is_told_from_what_fails_otherwise() {
@@ -208,21 +220,21 @@ mod tests {
         // The process as it is takes more than the share of a limit that it just fits into.
         let limit = memory::peak(Device::Cpu) / 100 * 108;
         let examples = vec![Example { source: vec![5; 9], target: vec![5; 9] }; 200];
-        assert!(limit == 0 || find_budget(&examples, Device::Cpu, limit, |_| Ok(())).is_err());
+        assert!(limit == 0 || find_budget(&examples, Device::Cpu, room(limit), |_| Ok(())).is_err());
     }
 
     #[test]
     fn a_limit_that_nothing_fits_into_is_an_error_and_a_wide_one_takes_the_whole_set() {
         let examples: Vec<Example> =
             (0..200).map(|_| Example { source: vec![5; 9], target: vec![5; 9] }).collect();
-        let error = find_budget(&examples, Device::Cpu, 1, |_| Ok(())).unwrap_err();
+        let error = find_budget(&examples, Device::Cpu, room(1), |_| Ok(())).unwrap_err();
         assert!(error.message().contains("256 positions"), "{error}");
-        let found = find_budget(&examples, Device::Cpu, u64::MAX, |_| Ok(())).unwrap();
+        let found = find_budget(&examples, Device::Cpu, room(u64::MAX), |_| Ok(())).unwrap();
         assert_eq!(found, 1792, "all 2,000 positions, down to a multiple of 256");
         let failing = |rows: &[usize]| match rows.len() {
             0..=60 => Ok(()),
             _ => Err(Error::failure("CUDA out of memory")),
         };
-        assert_eq!(find_budget(&examples, Device::Cpu, u64::MAX, failing).unwrap(), 512);
+        assert_eq!(find_budget(&examples, Device::Cpu, room(u64::MAX), failing).unwrap(), 512);
     }
 }

@@ -63,9 +63,12 @@ impl Window {
         self.gradient_norm / self.updates as f64
     }
 
-    /// Share of the positions that are padding.
+    /// Share of the positions that are padding; none where no update was made.
     pub fn padding(&self) -> f64 {
-        1.0 - (self.tokens + self.source_tokens) as f64 / self.positions.max(1) as f64
+        if self.positions == 0 {
+            return 0.0;
+        }
+        1.0 - (self.tokens + self.source_tokens) as f64 / self.positions as f64
     }
 }
 

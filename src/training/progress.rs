@@ -106,6 +106,15 @@ impl Progress {
         all.min_by(|one, other| one.cost.total_cmp(&other.cost)).copied()
     }
 
+    /// The steps of the best validations, the best first, that at the end of a run among them.
+    pub fn best_steps_of_all(&self) -> Vec<u64> {
+        let mut all: Vec<Best> = self.best.iter().chain(&self.ended_with).copied().collect();
+        all.sort_by(|one, other| one.cost.total_cmp(&other.cost));
+        let mut steps: Vec<u64> = all.iter().map(|best| best.step).collect();
+        steps.dedup();
+        steps
+    }
+
     /// Takes the validation at the end of a run to the books, apart from all others.
     pub fn ended_with(&mut self, found: Best) {
         let before = self.ended_with.filter(|before| before.cost <= found.cost);
@@ -134,6 +143,7 @@ mod tests {
         progress.ended_with(Best { step: 7, cost: 0.5 });
         progress.ended_with(Best { step: 9, cost: 0.7 });
         assert_eq!(progress.best_of_all(), Some(Best { step: 7, cost: 0.5 }));
+        assert_eq!(progress.best_steps_of_all(), [7, 5, 2, 3]);
         let mut diverged = Progress::default();
         assert!(!diverged.validated(Best { step: 1, cost: f64::MAX }, 3));
         assert_eq!((diverged.best.len(), diverged.stale), (0, 1));

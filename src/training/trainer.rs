@@ -186,7 +186,8 @@ impl<'a> Trainer<'a> {
         if let Some(positions) = updated.too_large {
             report.say(&format!(
                 "step {step}: the memory does not suffice for {positions} positions at once; from here on what is as large goes \
-                 in halves, which is slower: lower `training.tokens_per_batch`"
+                 in halves, which is slower: lower `training.tokens_per_batch`, or for single long pairs `max_length` with \
+                 `data.too_long` = \"skip\""
             ));
         }
         updated.left_out.iter().for_each(|&row| report.left_out(step, &train.pairs[row]));
@@ -211,12 +212,19 @@ impl<'a> Trainer<'a> {
         let message = format!(
             "the loss or its gradient must be a finite number, but was not in {skipped} updates in a row, up to step {step}"
         );
-        let failed = Error::failure(message).hint(
-            "the rows are in skipped/ of the run; train anew with a lower learning rate or a longer warm-up, or go back to \
-             an earlier checkpoint with --resume --set training.non_finite.then=rollback",
-        );
+        let goes_back = self.parts.config.non_finite.then == Then::Rollback;
+        let or = match (goes_back, self.progress.rolled_back) {
+            (false, _) => {
+                ", or go back to an earlier checkpoint with --resume --set training.non_finite.then=rollback"
+            }
+            (true, true) => "; to go back to a checkpoint did not help",
+            (true, false) => "; there is no checkpoint to go back to",
+        };
+        let failed = Error::failure(message).hint(format!(
+            "the rows are in skipped/ of the run; train anew with a lower learning rate or a longer warm-up{or}"
+        ));
         // To go back a second time without an update in between would be for ever.
-        if self.parts.config.non_finite.then == Then::Stop || self.progress.rolled_back {
+        if !goes_back || self.progress.rolled_back {
             return Err(failed);
         }
         store.settle(true)?;
@@ -248,13 +256,13 @@ impl<'a> Trainer<'a> {
         Ok(Some(best))
     }
 
-    /// What a validation finds with the weights as they are: those of an average, say.
+    /// What a validation finds with the weights as they are: those of an average, say. Nothing where a stop came before it was
+    /// done.
     ///
     /// # Errors
     /// What libtorch refuses.
-    pub fn validate_as_is(&self) -> Result<Validated> {
-        let validated = validate(&self.parts, &|| false)?;
-        validated.ok_or_else(|| Error::failure("a validation that nobody stopped was not done"))
+    pub fn validate_as_is(&self, stop: &StopFlag) -> Result<Option<Validated>> {
+        validate(&self.parts, &|| stop.raised().is_some())
     }
 
     fn snapshot(&self, progress: &Progress) -> Snapshot {

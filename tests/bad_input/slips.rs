@@ -157,7 +157,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
         (
             &["--input", "words.csv"],
             "error: words.csv:1: there must be a column `source`, but there are `word`, `target`\n\
-             hint: `data.source.column` names the column; of a .csv or .tsv the first row names what there is",
+             hint: `--column` names the column; of a .csv or .tsv the first row names what there is",
         ),
         (&["--output", "no/out.txt"], "error: cannot write no/out.txt: no such file or directory"),
         (&["--output", "runs"], "error: cannot write runs: is a directory"),
@@ -169,6 +169,9 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
         2,
         &["`runtime.device` is `cuda:7`, but libtorch sees ", "\nhint: `seqloom doctor` says"],
     );
+    scene
+        .seqloom(&["decode", "runs/copy/config.toml"])
+        .refused_naming(2, &["error: runs/copy/config.toml is no model file\nhint: name a run directory"]);
     scene
         .decode(&["--set", "decoding.beem=2"], "ab\n")
         .refused_naming(2, &["unknown key `beem` in [decoding]\n"]);

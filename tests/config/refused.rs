@@ -256,6 +256,10 @@ fn an_error_that_an_override_brings_names_the_override() {
             &format!("`heads` must divide `width`, but they are 4 and 250\n{divide}"),
         ),
         (
+            "training.learning_rate=0.1",
+            "unknown key `learning_rate` in [training]\nhint: it stands in `training.adamw.learning_rate`",
+        ),
+        (
             "modle.x=1",
             "unknown key `modle`\nhint: did you mean `model`? \
              Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`",

@@ -8,6 +8,9 @@ use crate::support::run::{Scene, lines, objects, words};
 /// Three of a beam of four.
 const THREE: [&str; 4] = ["--beam", "4", "--set", "decoding.n_best=3"];
 
+/// All letters of the model's language.
+const BAN_ALL: &str = r#"decoding.banned=["a", "b", "c", "d", "e", "f", "g", "h"]"#;
+
 #[test]
 fn each_output_has_a_row_with_its_rank_and_what_ranks_it() {
     let scene = Scene::trained();
@@ -58,9 +61,12 @@ fn samples_are_as_many_as_asked_for_and_what_a_search_lacks_is_said() {
     let decode = |more: &[&str]| scene.decode(&[&["--format", "jsonl"], more].concat(), "abc\n").succeeded();
     let samples = decode(&["--set", "decoding.sampling={}", "--set", "decoding.n_best=5"]);
     assert_eq!(objects(&samples.stdout).len(), 5);
-    // Groups that do not avoid each other find the same.
+    // Groups that do not avoid each other find the same, and go on.
     let groups = ["--set", "decoding.beam_groups=4", "--set", "decoding.diversity_strength=0.0"];
-    let few = decode(&[&THREE[..], &groups].concat());
+    let all = decode(&[&THREE[..], &groups].concat());
+    assert_eq!(objects(&all.stdout).len(), 3);
+    // Nothing but EOS may be said.
+    let few = decode(&[&THREE[..], &["--set", BAN_ALL, "--set", "decoding.suppress_unknown=true"]].concat());
     assert_eq!(objects(&few.stdout).len(), 1);
     let note = "note: 1 rows have fewer outputs than `decoding.n_best`: the search found no more\n";
     assert_eq!(few.stderr, note);

@@ -238,6 +238,8 @@ fn an_output_is_continued_only_as_it_was_begun() {
     other("runs/copy", &["--beam", "3"], "`decoding.beam` was 1 and is 3 now");
     other("runs/copy", &["--shard", "1/1"], "`--shard` was null and is ");
     other("runs/copy", &["--prefix", "a"], "`--prefix` was null and is ");
+    let precision = ["--set", "runtime.precision=bf16"];
+    other("runs/copy", &precision, r#"`decoding.weights` was "f32" and is "bf16" now"#);
     scene.write("words.txt", "xy\ncd\nef\n");
     let refused = scene.decode(&go_on, "");
     let says = "error: row 1 of the output must answer the input's, but they are\n  ab\n  xy\n";

@@ -49,6 +49,22 @@ fn two_models_decode_on_the_command_line_and_the_batch_changes_nothing() {
     scene.seqloom(&checked).succeeded();
 }
 
+/// The search is that of the first, whatever the others' own settings would make of what is asked for.
+#[test]
+fn what_the_others_are_searched_by_is_no_matter() {
+    let scene = Scene::trained();
+    let groups =
+        ["--set", "decoding.beam=4", "--set", "decoding.beam_groups=2", "--set", "training.steps=60"];
+    scene.train(&[&["--out", "runs/groups"][..], &groups].concat()).succeeded();
+    let decode = |more: &[&str]| {
+        let both = ["decode", "runs/copy", "--with", "runs/groups"];
+        scene.fed(&[&both[..], more].concat(), b"abc\nfed\n").succeeded().stdout
+    };
+    assert_eq!(decode(&["--beam", "3"]).lines().count(), 2);
+    let samples = decode(&["--set", "decoding.sampling.temperature=0.01"]);
+    assert_eq!(samples, decode(&[]), "samples as cold as these are greedy search");
+}
+
 /// Each reads the source as it was trained to: only what is said must be the same tokens.
 #[test]
 fn models_that_cut_sources_differently_decode_together() {

@@ -46,7 +46,11 @@ fn weights_of_fewer_bits_are_reported_and_are_no_fault() {
     }
     let arguments = ["--input", "valid.csv", "--verify", "8", "--set", "runtime.precision=bf16"];
     let finished = scene.decode(&arguments, "").succeeded();
-    assert!(finished.stdout.contains("reported  greedy search, tokens step by step"), "{}", finished.stdout);
+    assert!(
+        finished.stdout.contains("reported  greedy search, weights in F32, tokens step by step"),
+        "{}",
+        finished.stdout
+    );
 }
 
 /// With logits this large, f32 has few digits left behind the point.

@@ -80,10 +80,12 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
     assert!(said.contains(back), "{said}");
     assert_eq!(scene.text("back/latest").trim(), "step-00000012");
     // The same checkpoint twice would go on for ever.
-    let endless = train(&scene, "endless", (NAN, "5,6,7,8,9,10,11,12"), &settings);
+    let endless = train(&scene, "endless", (NAN, "6,7,8,9,10,11,12"), &settings);
     assert_eq!(endless.code, Some(1), "{}", endless.stderr);
+    assert!(endless.stderr.contains("; to go back to a checkpoint did not help"), "{}", endless.stderr);
     let early = train(&scene, "early", (NAN, "1,2,3"), &settings);
     assert_eq!(early.code, Some(1), "nothing to go back to: {}", early.stderr);
+    assert!(early.stderr.contains("; there is no checkpoint to go back to"), "{}", early.stderr);
 }
 
 #[test]
@@ -119,6 +121,23 @@ fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
     let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
     let alone = "train.csv:62: this pair has 41 positions, more than `tokens_per_batch` = 32: it is a batch of its own\n";
     assert!(said.contains(alone), "{said}");
+}
+
+/// Batches are of rows of one length, so that long ones stand together.
+#[test]
+fn many_rows_without_memory_are_left_out_and_the_rest_goes_on() {
+    let scene = Scene::new(60, 12);
+    let long = "abcdefgh".repeat(5);
+    let rows = format!("{long},{long}\n").repeat(12);
+    scene.write("train.csv", scene.text("train.csv") + &rows);
+    let settings = ["training.epochs=1", "training.steps=99", "training.tokens_per_batch=700"];
+    let said = train(&scene, "run", (MEMORY, "70"), &settings).succeeded().stderr;
+    assert_eq!(
+        said.matches("this pair is left out: the memory does not suffice for it").count(),
+        12,
+        "{said}"
+    );
+    assert!(said.contains("train.csv:73: this pair is left out"), "{said}");
 }
 
 #[test]

@@ -209,6 +209,13 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     let models = ["average", last.as_str(), "--with", &before, "--output", "mean.safetensors"];
     scene.seqloom(&models).succeeded();
     scene.fed(&["decode", "mean.safetensors"], b"ab\n").succeeded();
+    // The files that name checkpoints stand for them, and what only has the same shapes is another network.
+    scene.seqloom(&["inspect", "run/latest"]).succeeded();
+    train(&scene, "rotary", &["model.transformer.positions=rotary", "training.steps=2"]).succeeded();
+    scene.seqloom(&["average", "run", "--with", "rotary", "--output", "m.safetensors"]).refused_naming(
+        2,
+        &["checkpoints can be averaged when they are of the same network and vocabularies"],
+    );
     let refused = scene.seqloom(&["average", "run", "--with", "nowhere", "--output", "m.safetensors"]);
     refused.refused_naming(2, &["nowhere"]);
     scene.seqloom(&["average", "nowhere", "--last", "2"]).refused_naming(2, &["there is no run at nowhere"]);
@@ -344,6 +351,13 @@ fn another_run_is_where_training_begins() {
     with(&scene, "fine", &more, &["--resume"])
         .refused_naming(2, &["error: fine began with runs/copy/", "hint: say the same --from"]);
     with(&scene, "fine", &more, &["--resume", "--from", "runs/copy"]).succeeded();
+    // Nor are heads in any weight's shape; dropout is no part of a network.
+    for other in ["model.transformer.heads=1", "model.transformer.positions=rotary"] {
+        with(&scene, "other", &[other], &["--from", "runs/copy"])
+            .refused_naming(2, &["is another network than [model] describes\nhint: [model] of `copy`"]);
+    }
+    let dropout = ["training.steps=1", "model.transformer.attention_dropout=0.2"];
+    with(&scene, "dropout", &dropout, &["--from", "runs/copy"]).succeeded();
     with(&scene, "other", &["model.transformer.width=16"], &["--from", "runs/copy"])
         .refused_naming(2, &["must be ", "[model] of `copy` must describe the model"]);
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::DecodeArgs;
 use super::rows::Row;
+use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
 use crate::cli::output::{Field, Kept, OutputFormat, Record, Writer};
 use crate::data::pairs::Sources;
@@ -19,6 +20,9 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
     let failed = |error: serde_json::Error| Error::failure(format!("cannot lay out the settings: {error}"));
     let decoding = serde_json::to_value(&loaded.experiment.decoding).map_err(failed)?;
     let models: Vec<&str> = loaded.members().map(|one| one.sha256.as_str()).collect();
+    let shortlist = args.shortlist.as_ref().map(|path| {
+        std::fs::read(path).map(|bytes| sha256(&bytes)).map_err(|error| Error::file("read", path, &error))
+    });
     let mut all = Map::from_iter([
         ("model".to_owned(), json!(models)),
         ("data.source.max_length".to_owned(), json!(loaded.experiment.data.source.max_length)),
@@ -26,13 +30,15 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
         ("--prefix-column".to_owned(), json!(args.prefix_column)),
         ("--column".to_owned(), json!(args.column)),
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
-        ("--shortlist".to_owned(), json!(args.shortlist)),
+        ("--shortlist".to_owned(), json!(shortlist.transpose()?)),
         ("--truncate".to_owned(), json!(args.truncate)),
         ("--on-error skip".to_owned(), json!(args.on_error == OnError::Skip)),
     ]);
     // No output depends on how many sources go together.
     let keys = decoding.as_object().into_iter().flatten().filter(|(key, _)| *key != "batch_size");
     all.extend(keys.map(|(key, value)| (format!("decoding.{key}"), value.clone())));
+    // `runtime.precision` decides where the key is off.
+    all.insert("decoding.weights".to_owned(), json!(loaded.weights));
     Ok(all)
 }
 

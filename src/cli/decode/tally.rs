@@ -138,7 +138,10 @@ impl Tally {
         let notes = [
             (self.unknown, "symbols of the sources are not in the vocabulary"),
             (self.unknown_out, "unknown symbols stand in the outputs"),
-            (self.unfinished, "outputs were cut off before <eos> (`decoding.max_length`)"),
+            (
+                self.unfinished,
+                "outputs were cut off before <eos>, at their limit (`decoding.max_length`) or where the rules of [decoding] left nothing to say",
+            ),
             (self.fewer, "rows have fewer outputs than `decoding.n_best`: the search found no more"),
         ];
         for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {

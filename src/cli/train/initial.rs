@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tch::Tensor;
 
-use crate::checkpoint::model_file::{self, ModelHeader};
+use crate::checkpoint::model_file::{self, ModelHeader, same_network};
 use crate::checkpoint::run::{Origin, locate_model};
 use crate::checkpoint::tensors::{Named, load_into};
 use crate::config::Experiment;
@@ -141,12 +141,16 @@ impl Initial {
         };
         let weights: Named =
             self.weights.into_iter().map(|(name, tensor)| (name.clone(), grown(&name, tensor))).collect();
-        load_into(params, &weights, &self.path).map_err(|error| {
-            error.hint(format!(
-                "[model] of `{}` must describe the model that training begins with; `seqloom inspect` shows it",
-                experiment.name
-            ))
-        })?;
+        let hint = format!(
+            "[model] of `{}` must describe the model that training begins with, apart from its dropout; `seqloom inspect` shows it",
+            experiment.name
+        );
+        load_into(params, &weights, &self.path)
+            .map_err(|error| Error::input(error.message()).hint(hint.as_str()))?;
+        if !same_network(&self.config, &experiment.to_json()) {
+            let message = format!("{} is another network than [model] describes", self.path.display());
+            return Err(Error::input(message).hint(hint));
+        }
         Ok(new_rows)
     }
 }

@@ -5,9 +5,9 @@ use crate::data::dataset::Splits;
 use crate::data::tokenizer::Tokenizer;
 use crate::model::params::Params;
 use crate::runtime::Runtime;
-use crate::training::TokensPerBatch;
 use crate::training::progress::{Outcome, Progress};
 use crate::training::report::Report;
+use crate::training::{TokensPerBatch, TrainingConfig};
 
 /// Model and machine.
 pub fn introduce(
@@ -26,11 +26,35 @@ pub fn introduce(
         if moving < numbers { format!(", {} of them frozen", numbers - moving) } else { String::new() };
     let (name, place, machine) = (&experiment.name, run.path().display(), runtime.machine());
     report.say(&format!("{name}: {numbers} parameters{frozen} on {machine}, into {place}"));
+    if runtime.computes_slowly() {
+        report.say("note: this CPU has no fast instructions for bfloat16; `runtime.precision` = \"f32\" is many times as fast");
+    }
 }
 
-/// Where a run goes on from, and what is not as it was; `before` is where it stood.
-pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: Option<Progress>) {
-    let Some(before) = before else { return };
+/// A schedule that will not do what its name says.
+fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
+    if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
+        report.say("note: the learning rate falls towards `training.steps`, whenever `training.epochs` ends training");
+    }
+    let (warmup, steps) = (config.warmup(), config.steps);
+    if warmup >= steps {
+        report.say(&format!(
+            "note: the learning rate rises all along: its `warmup` is {warmup}, and `training.steps` {steps}"
+        ));
+    }
+}
+
+/// A run that begins hears of its schedule, one that goes on from where, and what is not as it was; `before` is where it stood.
+pub fn introduce_resumed(
+    report: &mut Report,
+    config: &TrainingConfig,
+    progress: &Progress,
+    before: Option<Progress>,
+) {
+    let Some(before) = before else {
+        introduce_schedule(report, config);
+        return;
+    };
     if progress.step > 0 {
         report.say(&format!("going on from step {}", progress.step));
     }

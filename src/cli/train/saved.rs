@@ -12,9 +12,9 @@ use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
-use crate::training::TrainingConfig;
-use crate::training::progress::Progress;
+use crate::training::progress::{Outcome, Progress};
 use crate::training::report::talk;
+use crate::training::{TokensPerBatch, TrainingConfig};
 
 /// Keys that may change between a run and its resumption: they decide when it ends, what it shows, what follows from a
 /// fault, and what it runs on. Where another value changes what is learned all the same, [`notes`] says so, and of what it
@@ -59,7 +59,7 @@ impl Saved {
     /// Nothing is left to do, not even a validation or an average.
     pub fn is_complete(&self, experiment: &Experiment, run: &RunDirectory) -> bool {
         let (config, there) = (&experiment.training, &self.progress);
-        let ended = there.step >= config.steps || (config.epochs > 0 && there.epoch >= config.epochs);
+        let ended = there.ended(config).is_some();
         // The last step's validation comes after its checkpoint. Without its row, a kill came between the two.
         let metrics = std::fs::read(run.file("metrics.csv")).unwrap_or_default();
         let behind = metrics.get(there.metrics_bytes as usize..).unwrap_or_default();
@@ -71,6 +71,16 @@ impl Saved {
         // A whole model file is read for it, so it is asked last.
         let averaged = || model_file::read(&run.average()).is_ok_and(|(header, _)| header.step == there.step);
         ended && validated && !there.validation_due && (config.average == 0 || averaged())
+    }
+
+    /// The key that ended the run.
+    pub fn ended_by(&self, experiment: &Experiment) -> &'static str {
+        let (config, there) = (&experiment.training, &self.progress);
+        match there.ended(config) {
+            Some(Outcome::OutOfPatience) => "training.patience",
+            _ if there.step < config.steps => "training.epochs",
+            _ => "training.steps",
+        }
     }
 
     /// Loads the weights; what the trainer needs besides.
@@ -140,6 +150,11 @@ fn notes<'a>(config: &TrainingConfig, differing: &'a [String]) -> impl Iterator<
             config.plateau.is_some(),
             &["training.validate_every", "training.decode_rows", "decoding."],
             "note: the learning rate goes by the validations, so with other ones it may go on differently",
+        ),
+        (
+            config.tokens_per_batch == TokensPerBatch::Auto,
+            &["training.memory_limit"],
+            "note: a run keeps the `tokens_per_batch` that it found at its start, whatever `training.memory_limit` is now",
         ),
     ];
     let concerned =

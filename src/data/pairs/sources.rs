@@ -70,6 +70,8 @@ struct Columns<'a> {
     /// Whether targets are lists of tokens.
     tokens: bool,
     prefix: Option<&'a str>,
+    /// What names the source's column and the target's, for messages.
+    named_by: [&'static str; 2],
 }
 
 /// What it takes to find source and target in a row.
@@ -99,7 +101,11 @@ struct Keys {
     target_needed: bool,
     tokens: bool,
     prefix: Option<String>,
+    named_by: [&'static str; 2],
 }
+
+/// What names the columns in training.
+pub const KEYS: [&str; 2] = ["data.source.column", "data.target.column"];
 
 /// What names the column of prefixes.
 const PREFIX_COLUMN: &str = "--prefix-column";
@@ -126,7 +132,9 @@ impl Sources {
         target_column: &str,
         prefix_column: Option<&str>,
     ) -> Result<Sources> {
-        let columns = Columns { prefix: prefix_column, ..Columns::new(source_column, target_column, false) };
+        let named_by = ["--column", KEYS[1]];
+        let columns =
+            Columns { prefix: prefix_column, named_by, ..Columns::new(source_column, target_column, false) };
         Sources::start(lines_of(input)?, format.unwrap_or(Format::of(input)), columns)
     }
 
@@ -140,7 +148,7 @@ impl Sources {
     }
 
     /// Opens a file of pairs, or standard input for `-`: a table, in `format` or as its extension says, that must have both
-    /// columns, in every row.
+    /// columns, in every row; `named_by` is what messages say names them.
     ///
     /// # Errors
     /// The file is missing or no table, or its header does not name both columns.
@@ -149,6 +157,7 @@ impl Sources {
         format: Option<Format>,
         source_column: &str,
         target: Target,
+        named_by: [&'static str; 2],
     ) -> Result<Sources> {
         let format = format.unwrap_or(Format::of(path));
         if format == Format::Text {
@@ -156,10 +165,11 @@ impl Sources {
                 format!("a file of pairs must be .csv, .tsv or .jsonl, but it is {}", path.display());
             return Err(Error::input(message));
         }
-        let columns = match target {
-            Target::Text(column) => Columns::new(source_column, column, true),
-            Target::Tokens(column) => Columns { tokens: true, ..Columns::new(source_column, column, true) },
+        let (target, tokens) = match target {
+            Target::Text(column) => (column, false),
+            Target::Tokens(column) => (column, true),
         };
+        let columns = Columns { tokens, named_by, ..Columns::new(source_column, target, true) };
         Sources::start(lines_of(path)?, format, columns)
     }
 
@@ -220,6 +230,7 @@ impl Sources {
                 target_needed: columns.target_needed,
                 tokens: columns.tokens,
                 prefix: columns.prefix.map(str::to_string),
+                named_by: columns.named_by,
             }),
         };
         let ended = false;
@@ -270,7 +281,7 @@ fn lines_of(input: &Path) -> Result<Lines> {
 
 impl<'a> Columns<'a> {
     fn new(source: &'a str, target: &'a str, target_needed: bool) -> Columns<'a> {
-        Columns { source, target, target_needed, tokens: false, prefix: None }
+        Columns { source, target, target_needed, tokens: false, prefix: None, named_by: KEYS }
     }
 }
 
@@ -324,10 +335,10 @@ impl Fields {
             return Err(Error::input(message));
         };
         let place = lines.place_of(header.line);
-        let source = find_column(&header, columns.source, "data.source.column", &place)?;
+        let source = find_column(&header, columns.source, columns.named_by[0], &place)?;
         let is_there = header.fields.iter().any(|name| name == columns.target);
         let target = match is_there || columns.target_needed {
-            true => Some(find_column(&header, columns.target, "data.target.column", &place)?),
+            true => Some(find_column(&header, columns.target, columns.named_by[1], &place)?),
             false => None,
         };
         let prefix = columns.prefix.map(|column| find_column(&header, column, PREFIX_COLUMN, &place));
@@ -378,11 +389,11 @@ impl Keys {
             return Ok(None);
         };
         let find = |key: &str, named_by| find_string(&object, key, named_by, lines).map_err(Fault::Row);
-        let text = find(&self.source, "data.source.column")?;
+        let text = find(&self.source, self.named_by[0])?;
         let reference = match object.get(&self.target) {
             None | Some(Value::Null) if !self.target_needed => None,
             Some(list @ Value::Array(_)) if self.tokens => Some(list.to_string()),
-            _ => Some(find(&self.target, "data.target.column")?),
+            _ => Some(find(&self.target, self.named_by[1])?),
         };
         let prefix = match &self.prefix {
             Some(key) if object.get(key) != Some(&Value::Null) => Some(find(key, PREFIX_COLUMN)?),

@@ -205,20 +205,48 @@ fn later_groups_avoid_what_earlier_ones_say() {
         0 => vec![-9.0, -9.0, -9.0, -9.0, -0.4, -1.3, -3.0, -4.0],
         _ => vec![-9.0, -9.0, -9.0, -0.01, -6.0, -6.0, -6.0, -6.0],
     };
-    let firsts = |strength| -> Vec<i64> {
-        found(language, &config(strength)).iter().map(|one| one.tokens[0]).collect()
+    let outputs = |strength| -> Vec<Vec<i64>> {
+        found(language, &config(strength)).into_iter().map(|one| one.tokens).collect()
     };
-    assert_eq!(firsts(0.0), [4], "equal groups find the same, which counts once");
+    // Equal groups find the same, which counts once, and go on until there are enough.
+    assert_eq!(outputs(0.0), [&[4][..], &[4, 4], &[4, 4, 4], &[4, 4, 4, 4]]);
     // The second group has 4 for 1.4 and takes 5; the third 4 for 1.4; the fourth 5 for 2.3.
-    assert_eq!(firsts(1.0), [4, 5]);
-    assert_eq!(firsts(10.0), [4, 5, 6, 7]);
+    assert_eq!(outputs(1.0)[..2], [[4], [5]]);
+    let mut firsts: Vec<i64> = outputs(10.0).iter().map(|tokens| tokens[0]).collect();
+    firsts.sort_unstable();
+    assert_eq!(firsts, [4, 5, 6, 7]);
     for one in found(language, &config(10.0)) {
         assert!((forced(language, &[4], &one) - one.score).abs() < 1e-9);
+        let length = one.tokens.len() + usize::from(one.finished);
         assert!(
-            (one.ranking - one.score / 2.0).abs() < 1e-5,
+            (one.ranking - one.score / length as f64).abs() < 1e-5,
             "what a group loses for diversity is in no figure"
         );
     }
+}
+
+#[test]
+fn later_groups_avoid_ending_where_earlier_ones_end() {
+    let config = |diversity_strength| DecodingConfig {
+        beam: 3,
+        beam_groups: 3,
+        n_best: 3,
+        diversity_strength,
+        max_length: Some(3),
+        ..DecodingConfig::default()
+    };
+    let language = |_: &[i64], said: &[i64]| match said.len() {
+        0 => vec![-99.0, -99.0, -99.0, -0.1, -3.0, -4.0, -5.0],
+        _ => vec![-99.0, -99.0, -99.0, -0.1, -12.0, -12.0, -12.0],
+    };
+    let outputs = |strength| -> Vec<Vec<i64>> {
+        found(language, &config(strength)).into_iter().map(|one| one.tokens).collect()
+    };
+    // The first group ends and goes on with 4, for there is to be more than one output; the second has EOS for 3.6 all the
+    // same, which counts once, and goes on with 5; the third has EOS for 7.1 and takes 6 for 5.
+    assert_eq!(outputs(3.5), [&[][..], &[4], &[6]]);
+    // And nobody says EOS where another one does.
+    assert_eq!(outputs(30.0), [&[][..], &[5, 5, 5], &[6, 6, 6]]);
 }
 
 #[test]

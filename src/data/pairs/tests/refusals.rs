@@ -50,6 +50,11 @@ fn a_missing_column_is_named_with_those_there_are_and_the_nearest() {
     let error = refused("a.tsv", "source\tphones\na\tb\n");
     assert!(error.contains("there must be a column `target`, but there are `source`, `phones`"), "{error}");
     assert!(error.contains("hint: `data.target.column` names the column"), "{error}");
+    let error = refused("a.csv", "source;target\na;b\n");
+    assert!(
+        error.contains("hint: is `;` what stands between the columns? It must be a comma in .csv"),
+        "{error}"
+    );
     let error = refused("a.csv", "source,target,source\na,b,c\n");
     assert!(
         error.starts_with("error: a.csv:1: a header must name a column once, but `source` stands"),
