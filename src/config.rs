@@ -28,17 +28,33 @@ const ALTERNATIVES: [(&str, &[&str]); 4] = [
     ("training", &TrainingConfig::SCHEDULES),
 ];
 
-/// Keys of other tools, or of another table, and where they stand here.
-const ELSEWHERE: [(&str, &str, &str); 9] = [
-    ("training", "learning_rate", "training.adamw.learning_rate"),
-    ("training", "lr", "training.adamw.learning_rate"),
-    ("training", "weight_decay", "training.adamw.weight_decay"),
-    ("training", "warmup", "training.inverse_sqrt.warmup"),
-    ("training", "batch_size", "training.tokens_per_batch"),
-    ("training", "seed", "seed"),
-    ("model", "width", "model.transformer.width"),
-    ("model", "heads", "model.transformer.heads"),
-    ("model", "dropout", "model.transformer.dropout"),
+/// A key that people look for in a table, and where it stands.
+struct Elsewhere {
+    table: &'static str,
+    typed: &'static str,
+    /// Tables of which one has it: the one that the file names, or the first.
+    among: &'static [&'static str],
+    key: &'static str,
+}
+
+const fn elsewhere(
+    table: &'static str,
+    typed: &'static str,
+    among: &'static [&'static str],
+    key: &'static str,
+) -> Elsewhere {
+    Elsewhere { table, typed, among, key }
+}
+
+const ELSEWHERE: [Elsewhere; 8] = [
+    elsewhere("training", "learning_rate", &TrainingConfig::OPTIMIZERS, "learning_rate"),
+    elsewhere("training", "lr", &TrainingConfig::OPTIMIZERS, "learning_rate"),
+    elsewhere("training", "weight_decay", &TrainingConfig::OPTIMIZERS, "weight_decay"),
+    elsewhere("training", "warmup", &TrainingConfig::SCHEDULES, "warmup"),
+    elsewhere("training", "batch_size", &[], "tokens_per_batch"),
+    elsewhere("model", "width", &["transformer"], "width"),
+    elsewhere("model", "heads", &["transformer"], "heads"),
+    elsewhere("model", "dropout", &["transformer"], "dropout"),
 ];
 
 /// The most bytes of an experiment file. A larger one is some other file, given by mistake.

@@ -199,13 +199,13 @@ impl StopFlag {
         // Under `nohup` a terminal that closes ends nothing.
         let closing = Some(SIGHUP).filter(|&signal| !is_ignored(signal));
         for signal in [SIGINT, SIGTERM].into_iter().chain(closing) {
-            // A terminal that closes says so itself and once more through its shell: one stop.
+            // A terminal that closes says so itself, once more through its shell, and may be followed by SIGTERM: one stop.
             if signal != SIGHUP {
                 // In this order: the first signal finds `seen` still false, the second does not.
                 signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))
                     .map_err(failed)?;
+                signal_hook::flag::register(signal, Arc::clone(&seen)).map_err(failed)?;
             }
-            signal_hook::flag::register(signal, Arc::clone(&seen)).map_err(failed)?;
             signal_hook::flag::register_usize(signal, Arc::clone(&flag.signal), signal as usize)
                 .map_err(failed)?;
         }

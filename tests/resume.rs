@@ -89,6 +89,27 @@ fn stopped_at_any_step_and_resumed_is_the_run_that_never_stopped() {
     assert_same_ending(&scene, "pieces", "whole");
 }
 
+/// Large enough for the threads to share the work.
+#[test]
+fn on_two_threads_a_run_in_pieces_is_the_run_in_one() {
+    let scene = scene();
+    let settings = [
+        "--set",
+        "runtime.threads=2",
+        "--set",
+        "training.tokens_per_batch=1024",
+        "--set",
+        "model.transformer.width=64",
+        "--set",
+        "model.transformer.feed_forward=512",
+    ];
+    let until = |end: &'static str| [&settings[..], &["--set", end]].concat();
+    train(&scene, "whole", &until("training.steps=14")).succeeded();
+    train(&scene, "pieces", &until("training.steps=7")).succeeded();
+    train(&scene, "pieces", &[until("training.steps=14"), vec!["--resume"]].concat()).succeeded();
+    assert_same_ending(&scene, "pieces", "whole");
+}
+
 #[test]
 fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
     let scene = scene();

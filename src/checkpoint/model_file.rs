@@ -86,21 +86,6 @@ pub fn read(path: &Path) -> Result<(ModelHeader, Named)> {
     parse(&std::fs::read(path).map_err(|error| Error::file("read", path, &error))?, path)
 }
 
-/// Whether two configs describe the same network, whatever is dropped out of it in training.
-pub fn same_network(one: &Value, other: &Value) -> bool {
-    let described = |config: &Value| {
-        let mut network = config["model"].clone();
-        if let Some(keys) = network["transformer"].as_object_mut() {
-            keys.retain(|key, _| !key.ends_with("dropout"));
-            if keys.get("positions").is_some_and(|positions| positions != "learned") {
-                keys.remove("max_positions");
-            }
-        }
-        network
-    };
-    described(one) == described(other)
-}
-
 /// Takes a model file's bytes apart; `path` is for the errors.
 ///
 /// # Errors

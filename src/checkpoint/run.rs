@@ -324,7 +324,7 @@ impl RunDirectory {
 /// The model file behind what a user names: a run directory (its best, else its latest), a checkpoint folder, or the
 /// file itself.
 pub fn locate_model(path: &Path) -> Result<PathBuf> {
-    if let Some(step) = named_by_pointer(path) {
+    if let Some(step) = named_by_pointer(path)? {
         return Ok(step.join(MODEL));
     }
     if path.is_file() {
@@ -354,14 +354,15 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
 }
 
 /// The checkpoint that a run's `latest` or `best` names, where the file itself was given.
-fn named_by_pointer(path: &Path) -> Option<PathBuf> {
-    let run = RunDirectory::at(path.parent()?);
-    let step = match path.file_name()?.to_str()? {
-        LATEST => run.latest().ok()??,
-        BEST => run.best().ok()??,
-        _ => return None,
+fn named_by_pointer(path: &Path) -> Result<Option<PathBuf>> {
+    let (Some(folder), true) = (path.parent(), path.is_file()) else { return Ok(None) };
+    let run = RunDirectory::at(folder);
+    let step = match path.file_name().and_then(|name| name.to_str()) {
+        Some(LATEST) => run.latest()?,
+        Some(BEST) => run.best()?,
+        _ => None,
     };
-    Some(run.checkpoint(step))
+    Ok(step.map(|step| run.checkpoint(step)))
 }
 
 fn folder_name(step: u64) -> String {

@@ -11,6 +11,7 @@ use crate::checkpoint::run::{MODEL, RunDirectory, locate_model, write_file};
 use crate::checkpoint::tensors::Named;
 use crate::config::Experiment;
 use crate::error::{Error, Result};
+use crate::model::ModelConfig;
 use crate::training::progress::Progress;
 use crate::training::report::talk;
 use crate::training::{AverageOf, TrainingConfig};
@@ -72,7 +73,18 @@ pub fn run(args: &AverageArgs) -> Result<()> {
 fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     let paths = std::iter::once(&args.run).chain(&args.with).map(|path| locate_model(path));
     let paths = paths.collect::<Result<Vec<_>>>()?;
-    let (header, weights) = mean(&paths)?;
+    let (headers, weights) = mean(&paths)?;
+    let header = &headers[0];
+    for (other, path) in headers.iter().zip(&paths) {
+        let differing = ModelConfig::differences(&header.config, &other.config);
+        if !differing.is_empty() {
+            let (one, other, keys) = (paths[0].display(), path.display(), differing.join("`, `"));
+            let message = format!(
+                "models can be averaged when they are the same network, but {one} and {other} differ in `{keys}`"
+            );
+            return Err(Error::input(message).hint("compare them with `seqloom inspect`"));
+        }
+    }
     write_file(output, &header.to_bytes(&weights)?)?;
     let listed: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     talk(&format!("the mean of {} is in {}", listed.join(", "), output.display()));
@@ -110,6 +122,6 @@ pub fn chosen(
 /// The mean of some steps' checkpoints, as a model of step `step`.
 pub fn mean_of(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(ModelHeader, Named)> {
     let paths: Vec<PathBuf> = steps.iter().map(|&step| run.checkpoint(step).join(MODEL)).collect();
-    let (header, weights) = mean(&paths)?;
-    Ok((ModelHeader { step, ..header }, weights))
+    let (mut headers, weights) = mean(&paths)?;
+    Ok((ModelHeader { step, ..headers.swap_remove(0) }, weights))
 }

@@ -62,7 +62,7 @@ pub struct DecodeArgs {
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long)]
     column: Option<String>,
-    /// What every output begins with (that of an empty source is empty all the same)
+    /// What every output begins with (that of an empty source is empty all the same); white space around it does not count
     #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column")]
     prefix: Option<String>,
     /// The column of .csv, .tsv and .jsonl that has what each row's output begins with

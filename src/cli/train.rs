@@ -16,7 +16,7 @@ use self::said::{
 };
 use self::saved::{Saved, claim};
 use super::average::{chosen, mean_of};
-use crate::checkpoint::run::{Lock, RunDirectory};
+use crate::checkpoint::run::{Lock, MODEL, RunDirectory};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::{Example, Splits, Tokenizers};
@@ -66,8 +66,8 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let run = RunDirectory::at(&folder);
     let (lock, saved) = claim(&run, &experiment, args.resume)?;
     if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(&experiment, &run)) {
-        let (step, key) = (saved.progress.step, saved.ended_by(&experiment));
-        talk(&format!("{} is complete: {step} steps. `--set {key}=N` goes on to N.", folder.display()));
+        let (step, next) = (saved.progress.step, saved.goes_on_with(&experiment));
+        talk(&format!("{} is complete: {step} steps. {next}", folder.display()));
         return Ok(0);
     }
     let runtime = Runtime::start(&experiment.runtime)?;
@@ -109,6 +109,9 @@ fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: 
 
 /// Whether a path leads into another, however the two are written.
 fn lies_in(path: &Path, folder: &Path) -> bool {
+    // The files `latest` and `best` stand for a checkpoint beside them.
+    let is_pointer = folder.is_file() && !folder.ends_with(MODEL);
+    let folder = folder.parent().filter(|_| is_pointer).unwrap_or(folder);
     let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
     path.starts_with(folder)
 }
@@ -138,11 +141,7 @@ fn train(
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
     let parts = parts(experiment, runtime, &model, &params, data)?;
     let mut trainer = Trainer::new(parts, saved)?;
-    run.create()?;
-    let _lock = match beginning.lock {
-        Some(lock) => lock,
-        None => lock_anew(run)?,
-    };
+    let _lock = take(run, beginning.lock)?;
     if before.is_none() {
         run.write_from(origin.as_ref())?;
     }
@@ -157,16 +156,18 @@ fn train(
     let outcome = trainer.run(stop, &mut report, &mut checkpoints);
     let outcome = outcome.inspect_err(|error| report.failed(error))?;
     let average = experiment.training.average > 0 && !matches!(outcome, Outcome::Stopped(_));
-    if average {
-        take_average(experiment, run, &params, &trainer, (stop, &mut report))?;
-    }
-    let outcome = stop.raised().filter(|_| average).map_or(outcome, Outcome::Stopped);
+    let given_up = average && !take_average(experiment, run, &params, &trainer, (stop, &mut report))?;
+    let outcome = stop.raised().filter(|_| given_up).map_or(outcome, Outcome::Stopped);
     conclude(&mut report, run, outcome, trainer.progress(), average);
     Ok(outcome)
 }
 
-/// Locks a folder that was not there when it was looked at; nobody may have begun in it since.
-fn lock_anew(run: &RunDirectory) -> Result<Lock> {
+/// Makes the folder, and locks it where it was not there when it was looked at; nobody may have begun in it since.
+fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
+    run.create()?;
+    if let Some(lock) = lock {
+        return Ok(lock);
+    }
     let lock = run.lock()?;
     match run.latest()? {
         None => Ok(lock),
@@ -244,20 +245,20 @@ fn last_step(experiment: &Experiment, progress: &Progress, data: &Splits) -> u64
     config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
 }
 
-/// The mean of the last or best checkpoints: validated, and written beside them. A stop before it is validated leaves it to the
-/// run that goes on.
+/// The mean of the last or best checkpoints: validated, and written beside them. False where a stop came before that, which
+/// leaves it to the run that goes on.
 fn take_average(
     experiment: &Experiment,
     run: &RunDirectory,
     params: &Params,
     trainer: &Trainer,
     (stop, report): (&StopFlag, &mut Report),
-) -> Result<()> {
+) -> Result<bool> {
     let config = &experiment.training;
     let steps = chosen(run, trainer.progress(), config, config.average_of, config.average)?;
     let (header, weights) = mean_of(run, &steps, trainer.progress().step)?;
     load_into(params, &weights, &run.average())?;
-    let Some(validated) = trainer.validate_as_is(stop)? else { return Ok(()) };
+    let Some(validated) = trainer.validate_as_is(stop)? else { return Ok(false) };
     let path = run.save_average(&header.to_bytes(&weights)?)?;
     let (found, listed) = (validated.found, steps.iter().map(u64::to_string).collect::<Vec<_>>());
     let count = match steps.len() {
@@ -267,5 +268,5 @@ fn take_average(
         count => format!("{count} checkpoints"),
     };
     report.say(&format!("average of {count} (steps {}): {found}, in {}", listed.join(", "), path.display()));
-    Ok(())
+    Ok(true)
 }

@@ -94,8 +94,10 @@ impl LoadedModel {
     pub fn open_together(path: &Path, others: &[PathBuf], overrides: &[String]) -> Result<LoadedModel> {
         let mut first = LoadedModel::open(path, overrides)?;
         // The search is the first one's; the others keep their own, which nobody asks about.
-        let of_search =
-            |text: &String| text.starts_with("decoding.") && !text.starts_with("decoding.weights=");
+        let of_search = |text: &String| {
+            let key = text.split('=').next().unwrap_or_default().trim();
+            key.starts_with("decoding.") && key != "decoding.weights"
+        };
         let of_all: Vec<String> = overrides.iter().filter(|text| !of_search(text)).cloned().collect();
         for other in others {
             let opened = LoadedModel::open(other, &of_all)?;

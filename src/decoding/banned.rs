@@ -73,35 +73,50 @@ impl Banned {
     }
 
     fn state_behind(&self, said: Said) -> StateID {
-        let mut state = self.walk(self.root(), " ").0;
-        for (n, &token) in said.tokens.iter().enumerate() {
-            state = self.walk(state, self.piece(token, n == 0)).0;
-            // A banned word at the end of what is forced is forced as well.
-            if n + 1 == said.forced && self.ends_in_one(state) {
-                state = self.root();
-            }
+        let mut state = self.behind_forced(said);
+        for (n, &token) in said.tokens.iter().enumerate().skip(said.forced) {
+            state = self.walk(state, self.piece(token, n == 0));
         }
         state
     }
 
+    /// A banned word at the end of what is forced is forced as well: what follows is held against the longest part of it
+    /// that does not end in one.
+    fn behind_forced(&self, said: Said) -> StateID {
+        let tokens = said.tokens.iter().take(said.forced).enumerate();
+        let text: String =
+            std::iter::once(" ").chain(tokens.map(|(n, &token)| self.piece(token, n == 0))).collect();
+        if said.tokens.len() < said.forced || said.forced == 0 {
+            return self.walk(self.root(), &text);
+        }
+        let parts = text.char_indices().map(|(at, _)| self.walk(self.root(), &text[at..]));
+        parts.into_iter().find(|&state| !self.ends_in_one(state)).unwrap_or(self.root())
+    }
+
     fn find(&self, place: Place) -> Tokens {
-        let is_forbidden = |token: &i64| {
-            let (next, completes) = self.walk(place.state, self.piece(*token, place.first));
-            let ends_badly = || self.ends_in_one(next) && (place.last || self.leads_nowhere(next));
-            completes || (*token != EOS && ends_badly())
+        let mut dead = HashMap::new();
+        let mut is_forbidden = |token: &i64| {
+            let text = self.piece(*token, place.first);
+            if self.completes(place.state, text) {
+                return true;
+            }
+            let next = self.walk(place.state, text);
+            *token != EOS
+                && self.ends_in_one(next)
+                && (place.last || *dead.entry(next).or_insert_with(|| self.leads_nowhere(next)))
         };
-        (0..self.pieces.len() as i64).filter(is_forbidden).collect()
+        (0..self.pieces.len() as i64).filter(|token| is_forbidden(token)).collect()
     }
 
     /// Whether an output that ended here would have a banned text.
     fn ends_in_one(&self, state: StateID) -> bool {
-        self.walk(state, " ").1
+        self.completes(state, " ")
     }
 
     /// Whether every token that says something would complete a text.
     fn leads_nowhere(&self, state: StateID) -> bool {
         let mut says_something = self.pieces.iter().map(|[_, later]| later).filter(|text| !text.is_empty());
-        says_something.all(|text| self.walk(state, text).1)
+        says_something.all(|text| self.completes(state, text))
     }
 
     fn piece(&self, token: i64, first: bool) -> &str {
@@ -123,11 +138,16 @@ impl Banned {
         self.automaton.start_state(Anchored::No).unwrap_or_default()
     }
 
-    /// The state behind a text, and whether a banned one ends in it.
-    fn walk(&self, state: StateID, text: &str) -> (StateID, bool) {
-        text.bytes().fold((state, false), |(state, ended), byte| {
-            let next = self.automaton.next_state(Anchored::No, state, byte);
-            (next, ended || self.automaton.is_match(next))
+    /// The state behind a text.
+    fn walk(&self, state: StateID, text: &str) -> StateID {
+        text.bytes().fold(state, |state, byte| self.automaton.next_state(Anchored::No, state, byte))
+    }
+
+    /// Whether a banned text ends in this text.
+    fn completes(&self, mut state: StateID, text: &str) -> bool {
+        text.bytes().any(|byte| {
+            state = self.automaton.next_state(Anchored::No, state, byte);
+            self.automaton.is_match(state)
         })
     }
 }
@@ -198,6 +218,11 @@ mod tests {
             |tokens: &[i64], forced| banned.forbidden(Said { tokens, forced, to_the_limit: false }).to_vec();
         assert_eq!((forbidden(&[], 0), forbidden(&[4], 0)), (vec![5], vec![5]));
         assert_eq!(forbidden(&[4, 5], 2), [5], "what is forced may have it, and goes on");
+        let two = [" und ", "und Haus"].map(str::to_owned);
+        let pieces = banned.pieces.clone();
+        let both = Banned::new(&two, pieces).unwrap();
+        let said = Said { tokens: &[4, 5], forced: 2, to_the_limit: false };
+        assert_eq!(both.forbidden(said).to_vec(), [5, 6], "only what is forced may have it");
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(super) struct Step<'a> {
     pub limit: usize,
     /// Tokens that every output begins with.
     pub forced: usize,
+    /// Whether all groups together have too few outputs, so that each goes on.
+    pub short: bool,
     pub rules: &'a Rules,
 }
 
@@ -93,6 +95,11 @@ impl Beam {
     /// The same, to be told where they stand.
     pub fn live_mut(&mut self) -> &mut [Live] {
         &mut self.live
+    }
+
+    /// What has finished so far, the best first.
+    pub fn kept(&self) -> &[Hypothesis] {
+        &self.kept
     }
 
     /// What has finished, the best first, and behind it what was cut off.
@@ -164,7 +171,8 @@ impl Beam {
     ) -> Result<()> {
         let Scratch { best, drawable, edits, said, avoided, .. } = scratch;
         let Rules { constraints, width, .. } = step.rules;
-        best.begin(if *width == 1 && step.rules.enough == 1 { 1 } else { 2 * width });
+        let ends_at_once = *width == 1 && step.rules.enough == 1 && !step.short;
+        best.begin(if ends_at_once { 1 } else { 2 * width });
         for (parent, one) in self.live.iter().enumerate() {
             let row = rows.row(one.row);
             if constraints.read_output() {
@@ -216,7 +224,7 @@ impl Beam {
     fn is_done(&self, step: &Step) -> bool {
         let attainable = |one: &Live| step.rules.penalty.attainable(one.sum, step.limit);
         let cannot_win = |worst: &Hypothesis| self.live.iter().all(|one| attainable(one) <= worst.ranking);
-        self.finished >= step.rules.enough
+        (self.finished >= step.rules.enough && !step.short)
             || step.length >= step.limit
             || self.live.is_empty()
             || (self.kept.len() == step.rules.kept() && self.kept.last().is_some_and(cannot_win))

@@ -5,6 +5,8 @@
 //! sampling a group of one for each sample, which draws its token instead of choosing the best. It knows no model and no
 //! tensor.
 
+use std::collections::HashSet;
+
 use super::beam::{Beam, Scratch, Step};
 use super::rules::Rules;
 use super::sampling::Chance;
@@ -145,12 +147,20 @@ impl Books {
             return self.force(token, rows, rules);
         }
         scratch.begin();
-        let step = Step { length: self.length, limit: self.limit, forced: self.prefix.len(), rules };
+        let short = rules.may_be_short() && self.has_too_few(rules.n_best);
+        let step = Step { length: self.length, limit: self.limit, forced: self.prefix.len(), short, rules };
         for group in &mut self.groups {
             group.advance(rows, &mut self.history, &step, scratch)?;
         }
         self.shared = false;
         Ok(())
+    }
+
+    /// Whether the groups have found fewer outputs so far, each counted once.
+    fn has_too_few(&self, wanted: usize) -> bool {
+        let found: HashSet<&[i64]> =
+            self.groups.iter().flat_map(Beam::kept).map(|one| one.tokens.as_slice()).collect();
+        found.len() < wanted
     }
 
     /// Goes on with the prefix, the same in all groups.
@@ -164,7 +174,8 @@ impl Books {
         if !log_p.is_finite() {
             return Err(scores_not_finite());
         }
-        let step = Step { length: self.length, limit: self.limit, forced: self.prefix.len(), rules };
+        let (length, limit, forced) = (self.length, self.limit, self.prefix.len());
+        let step = Step { length, limit, forced, short: false, rules };
         let node = self.groups.iter().flat_map(Beam::live).next().map_or(History::ROOT, |one| one.node);
         let node = self.history.push(node, token);
         for group in &mut self.groups {

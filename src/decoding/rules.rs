@@ -23,7 +23,7 @@ pub struct Rules {
     pub diversity: f64,
     /// Outputs of a source.
     pub n_best: usize,
-    /// Finished hypotheses with which a group is done.
+    /// Finished hypotheses with which a group is done, unless outputs are short.
     pub enough: usize,
     /// By what hypotheses are compared.
     pub penalty: Penalty,
@@ -67,17 +67,27 @@ impl Rules {
             _ if samples || config.beam == 1 => 1,
             // A little less, since 10 * 1.1 is 11.000000000000002.
             Stop::Patience => {
-                ((rules.width as f64 * config.patience - 1e-9).ceil() as usize).max(rules.kept())
+                ((rules.width as f64 * config.patience - 1e-9).ceil() as usize).max(rules.own())
             }
-            Stop::First => rules.kept(),
+            Stop::First => rules.own(),
             Stop::BestPossible => usize::MAX,
         };
         Ok(rules)
     }
 
-    /// Hypotheses that a group hands over: as many as are asked for, since others may have found the same.
+    /// Outputs that a group has to give, where no other one has found the same.
+    pub fn own(&self) -> usize {
+        self.n_best.min(self.width)
+    }
+
+    /// Hypotheses that a group keeps: some may be needed in the place of those that others have found as well.
     pub fn kept(&self) -> usize {
         if self.sampling.is_some() { 1 } else { self.n_best }
+    }
+
+    /// Whether groups may be needed for more than their own.
+    pub fn may_be_short(&self) -> bool {
+        self.kept() > self.own()
     }
 
     /// Whether groups avoid what those before them say.

@@ -2,7 +2,10 @@
 //!
 //! Only the keys, their defaults and the rules among them. It knows no tensor.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::Problem;
 
@@ -15,6 +18,28 @@ const WIDEST: usize = 1 << 16;
 pub struct ModelConfig {
     /// Transformer encoder-decoder (Vaswani et al. 2017).
     pub transformer: TransformerConfig,
+}
+
+impl ModelConfig {
+    /// Keys by which the networks of two experiments, as JSON, differ, whatever is dropped out of them in training. Heads,
+    /// positions and the like are in no weight's shape.
+    pub fn differences(one: &Value, other: &Value) -> Vec<String> {
+        let described = |experiment: &Value| {
+            // What an older version did not write has its default.
+            let model: ModelConfig = serde_json::from_value(experiment["model"].clone()).unwrap_or_default();
+            let learned = model.transformer.positions == Positions::Learned;
+            let mut keys = serde_json::to_value(model.transformer).unwrap_or_default();
+            if let Some(keys) = keys.as_object_mut() {
+                keys.retain(|key, _| !key.ends_with("dropout") && (learned || key != "max_positions"));
+            }
+            keys
+        };
+        let (one, other) = (described(one), described(other));
+        let keys = [&one, &other].into_iter().filter_map(Value::as_object).flat_map(|keys| keys.keys());
+        let differing: BTreeSet<&String> =
+            keys.filter(|key| one[key.as_str()] != other[key.as_str()]).collect();
+        differing.into_iter().cloned().collect()
+    }
 }
 
 /// `[model.transformer]`

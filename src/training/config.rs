@@ -172,7 +172,7 @@ impl TrainingConfig {
     pub const OPTIMIZERS: [&'static str; 3] = ["adamw", "adam", "sgd"];
     /// The tables of which one names the learning rate's schedule.
     pub const SCHEDULES: [&'static str; 6] =
-        ["constant", "inverse_sqrt", "cosine", "linear", "noam", "plateau"];
+        ["inverse_sqrt", "constant", "cosine", "linear", "noam", "plateau"];
 
     /// Names the optimizer and the schedule where the file names none.
     pub fn fill_in(&mut self) {
@@ -214,8 +214,8 @@ impl TrainingConfig {
     /// The schedules that are named; one, in a config that was checked.
     fn schedules(&self) -> Vec<&'static str> {
         let are_there = [
-            self.constant.is_some(),
             self.inverse_sqrt.is_some(),
+            self.constant.is_some(),
             self.cosine.is_some(),
             self.linear.is_some(),
             self.noam.is_some(),

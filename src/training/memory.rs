@@ -97,7 +97,8 @@ pub struct Room {
     pub kept: u64,
 }
 
-/// Finds `tokens_per_batch`: the largest budget whose batches fit into the room, and with which a pass over the set has 100 batches, or batches of 4,096 positions.
+/// Finds `tokens_per_batch`: the largest budget whose batches fit into the room, and with which a pass over the set has 100
+/// batches, or batches of 4,096 positions.
 ///
 /// `trial` runs forward and backward over some rows. Budgets grow by at most twice at a time; from the two last ones
 /// follows how much a position takes, and so how far the next one may go.

@@ -155,7 +155,10 @@ impl<'a> Trainer<'a> {
         *too_large = given.too_large;
         let mut window = given.window(clip_gradients(self.parts.params, self.parts.config.clip_norm))?;
         let mut skipped = Vec::new();
-        if window.loss.is_finite() && window.gradient_norm.is_finite() {
+        if window.tokens == 0 {
+            // There was no memory for any of its rows.
+            window = Window::default();
+        } else if window.loss.is_finite() && window.gradient_norm.is_finite() {
             self.optimizer.step(self.parts.params, self.learning_rate(step))?;
             self.ema.iter_mut().for_each(|ema| ema.update(self.parts.params, step));
             self.progress.skipped_in_a_row = 0;

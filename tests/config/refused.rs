@@ -257,7 +257,7 @@ fn an_error_that_an_override_brings_names_the_override() {
         ),
         (
             "training.learning_rate=0.1",
-            "unknown key `learning_rate` in [training]\nhint: it stands in `training.adamw.learning_rate`",
+            "unknown key `learning_rate` in [training]\nhint: it is `training.adamw.learning_rate` here",
         ),
         (
             "modle.x=1",
@@ -267,6 +267,9 @@ fn an_error_that_an_override_brings_names_the_override() {
     ] {
         assert_eq!(refused(&text, &[argument]), format!("error: --set {argument}: {message}"));
     }
+    // To be told of another optimizer than the file's would put it in the place of the file's.
+    let adam = format!("{LEAST}[training.adam]");
+    assert!(refused(&adam, &["training.lr=1"]).ends_with("\nhint: it is `training.adam.learning_rate` here"));
     assert_eq!(
         refused(LEAST, &["training.noam.warmup=2", "training.cosine.warmup=3"]),
         "error: --set training.noam.warmup=2: [training] must name one schedule, but it names `cosine` and `noam`\

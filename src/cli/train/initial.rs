@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tch::Tensor;
 
-use crate::checkpoint::model_file::{self, ModelHeader, same_network};
+use crate::checkpoint::model_file::{self, ModelHeader};
 use crate::checkpoint::run::{Origin, locate_model};
 use crate::checkpoint::tensors::{Named, load_into};
 use crate::config::Experiment;
@@ -14,6 +14,7 @@ use crate::data::pairs::Pair;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{DataConfig, SideConfig};
 use crate::error::{Error, Result};
+use crate::model::ModelConfig;
 use crate::model::params::Params;
 
 /// A model to begin with.
@@ -147,8 +148,10 @@ impl Initial {
         );
         load_into(params, &weights, &self.path)
             .map_err(|error| Error::input(error.message()).hint(hint.as_str()))?;
-        if !same_network(&self.config, &experiment.to_json()) {
-            let message = format!("{} is another network than [model] describes", self.path.display());
+        let differing = ModelConfig::differences(&self.config, &experiment.to_json());
+        if !differing.is_empty() {
+            let (place, keys) = (self.path.display(), differing.join("`, `"));
+            let message = format!("{place} is another network than [model] describes: `{keys}` differ");
             return Err(Error::input(message).hint(hint));
         }
         Ok(new_rows)

@@ -73,13 +73,13 @@ impl Saved {
         ended && validated && !there.validation_due && (config.average == 0 || averaged())
     }
 
-    /// The key that ended the run.
-    pub fn ended_by(&self, experiment: &Experiment) -> &'static str {
+    /// How a run that has ended goes on.
+    pub fn goes_on_with(&self, experiment: &Experiment) -> &'static str {
         let (config, there) = (&experiment.training, &self.progress);
         match there.ended(config) {
-            Some(Outcome::OutOfPatience) => "training.patience",
-            _ if there.step < config.steps => "training.epochs",
-            _ => "training.steps",
+            Some(Outcome::OutOfPatience) => "A larger `training.patience` goes on.",
+            _ if there.step < config.steps => "`--set training.epochs=N` goes on to N.",
+            _ => "`--set training.steps=N` goes on to N.",
         }
     }
 
@@ -101,14 +101,7 @@ pub fn claim(
     resume: bool,
 ) -> Result<(Option<Lock>, Option<Saved>)> {
     let place = run.path().display();
-    if run.path().is_file() {
-        return Err(Error::input(format!("a run needs a folder, but {place} is a file"))
-            .hint("name another folder with --out"));
-    }
-    if run.holds_something_else() {
-        return Err(Error::input(format!("{place} is not empty and holds no run"))
-            .hint("name another folder with --out"));
-    }
+    check_place(run)?;
     let lock = run.path().is_dir().then(|| run.lock()).transpose()?;
     if lock.is_some() && run.config()?.is_some() {
         run.recover()?;
@@ -135,6 +128,17 @@ pub fn claim(
     };
     notes(&experiment.training, &differing).for_each(talk);
     Ok((lock, Some(saved)))
+}
+
+/// A run's folder is new, empty or a run's.
+fn check_place(run: &RunDirectory) -> Result<()> {
+    let place = run.path().display();
+    let message = match (run.path().is_file(), run.holds_something_else()) {
+        (true, _) => format!("a run needs a folder, but {place} is a file"),
+        (false, true) => format!("{place} is not empty and holds no run"),
+        (false, false) => return Ok(()),
+    };
+    Err(Error::input(message).hint("name another folder with --out"))
 }
 
 /// What changed keys change in what is learned.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Place;
 use super::lines::{Fault, Had, Lines, bad_row, shorten};
-use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv};
+use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv, sole_name_with_separator};
 use crate::error::{Error, Result};
 
 /// How the rows of an input are written.
@@ -377,7 +377,14 @@ fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Resul
             Err(bad_row(&message, &header.raw, place))
         }
         (None, _) => {
-            let (message, hint) = no_column(column, key, header.fields.iter().map(String::as_str));
+            let names = header.fields.iter().map(String::as_str);
+            let (message, hint) = no_column(column, key, names.clone());
+            let hint = match sole_name_with_separator(names) {
+                Some(separator) => format!(
+                    "is `{separator}` what stands between the columns? It must be a comma in .csv, and a tab in .tsv"
+                ),
+                None => hint,
+            };
             Err(Error::input(message).at(place).hint(hint))
         }
     }

@@ -197,7 +197,7 @@ fn goes_on(record: &Record, lines: &Lines) -> Error {
 }
 
 /// What likely stands between columns where a header was read as one name.
-fn sole_name_with_separator<'a>(mut there: impl Iterator<Item = &'a str>) -> Option<char> {
+pub(super) fn sole_name_with_separator<'a>(mut there: impl Iterator<Item = &'a str>) -> Option<char> {
     let sole = there.next().filter(|_| there.next().is_none())?;
     sole.chars().find(|character| [';', '\t', '|', ','].contains(character))
 }
@@ -220,12 +220,6 @@ pub(super) fn no_column<'a>(
         format!("there are {}", listed.join(", "))
     };
     let message = format!("there must be a column `{}`, but {listed}", shorten(column));
-    if let Some(separator) = sole_name_with_separator(there.clone()) {
-        let hint = format!(
-            "is `{separator}` what stands between the columns? It must be a comma in .csv, and a tab in .tsv"
-        );
-        return (message, hint);
-    }
     let likeness = |name: &str| strsim::jaro_winkler(&column.to_lowercase(), &name.trim().to_lowercase());
     let nearest = there.map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = match nearest {
