@@ -46,6 +46,7 @@ const fn elsewhere(
     Elsewhere { table, typed, among, key }
 }
 
+/// Keys of other tools, and of tables below.
 const ELSEWHERE: [Elsewhere; 8] = [
     elsewhere("training", "learning_rate", &TrainingConfig::OPTIMIZERS, "learning_rate"),
     elsewhere("training", "lr", &TrainingConfig::OPTIMIZERS, "learning_rate"),
