@@ -41,7 +41,8 @@ SETTINGS = {
     "runtime.threads": "1",
 }
 TRAINING_PAIRS, VALIDATION_PAIRS = 60, 12
-CHECKPOINT_FILES = {"model.safetensors", "training.safetensors", "state.json"}
+STATE = "state.json"
+CHECKPOINT_FILES = {"model.safetensors", "training.safetensors", STATE}
 MANIFEST = "manifest.json"
 
 LONGEST_WAIT = 300  # seconds; a process that takes longer hangs

@@ -125,9 +125,13 @@ pub fn draw(folder: &Path) -> Result<()> {
     let text = fs::read(&metrics).map_err(|error| Error::file("read", &metrics, &error))?;
     let title = folder.file_name().unwrap_or_default().to_string_lossy();
     let picture = svg(&title, &String::from_utf8_lossy(&text));
-    let (path, partial) = (folder.join("curves.svg"), folder.join(".partial-curves.svg"));
+    let (path, partial) = (folder.join("curves.svg"), folder.join("curves.partial"));
     let written = fs::write(&partial, picture).and_then(|()| fs::rename(&partial, &path));
-    written.map_err(|error| Error::file("write", &path, &error))
+    written.map_err(|error| {
+        // A half-written one is of no use, and on a full disk its room is.
+        let _ = fs::remove_file(&partial);
+        Error::file("write", &path, &error)
+    })
 }
 
 /// The picture of a `metrics.csv`, whatever is in it: rows that are not whole and cells that are no finite numbers are
