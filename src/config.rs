@@ -28,34 +28,17 @@ const ALTERNATIVES: [(&str, &[&str]); 4] = [
     ("training", &TrainingConfig::SCHEDULES),
 ];
 
-/// A key that people look for in a table, and where it stands.
-struct Elsewhere {
-    table: &'static str,
-    typed: &'static str,
-    /// Tables of which one has it: the one that the file names, or the first.
-    among: &'static [&'static str],
-    key: &'static str,
-}
-
-const fn elsewhere(
-    table: &'static str,
-    typed: &'static str,
-    among: &'static [&'static str],
-    key: &'static str,
-) -> Elsewhere {
-    Elsewhere { table, typed, among, key }
-}
-
-/// Keys of other tools, and of tables below.
-const ELSEWHERE: [Elsewhere; 8] = [
-    elsewhere("training", "learning_rate", &TrainingConfig::OPTIMIZERS, "learning_rate"),
-    elsewhere("training", "lr", &TrainingConfig::OPTIMIZERS, "learning_rate"),
-    elsewhere("training", "weight_decay", &TrainingConfig::OPTIMIZERS, "weight_decay"),
-    elsewhere("training", "warmup", &TrainingConfig::SCHEDULES, "warmup"),
-    elsewhere("training", "batch_size", &[], "tokens_per_batch"),
-    elsewhere("model", "width", &["transformer"], "width"),
-    elsewhere("model", "heads", &["transformer"], "heads"),
-    elsewhere("model", "dropout", &["transformer"], "dropout"),
+/// Keys that people look for in a table: the table, what they type, the tables below of which one has it (the one that the file
+/// names, or the first), and what it is called there.
+const ELSEWHERE: [(&str, &str, &[&str], &str); 8] = [
+    ("training", "learning_rate", &TrainingConfig::OPTIMIZERS, "learning_rate"),
+    ("training", "lr", &TrainingConfig::OPTIMIZERS, "learning_rate"),
+    ("training", "weight_decay", &TrainingConfig::OPTIMIZERS, "weight_decay"),
+    ("training", "warmup", &TrainingConfig::SCHEDULES, "warmup"),
+    ("training", "batch_size", &[], "tokens_per_batch"),
+    ("model", "width", &["transformer"], "width"),
+    ("model", "heads", &["transformer"], "heads"),
+    ("model", "dropout", &["transformer"], "dropout"),
 ];
 
 /// The most bytes of an experiment file. A larger one is some other file, given by mistake.

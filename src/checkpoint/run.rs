@@ -324,8 +324,11 @@ impl RunDirectory {
 /// The model file behind what a user names: a run directory (its best, else its latest), a checkpoint folder, or the
 /// file itself.
 pub fn locate_model(path: &Path) -> Result<PathBuf> {
-    if let Some(step) = named_by_pointer(path)? {
-        return Ok(step.join(MODEL));
+    if let Some(run) = run_of_pointer(path).map(RunDirectory::at) {
+        let step = if path.ends_with(BEST) { run.best()? } else { run.latest()? };
+        if let Some(step) = step {
+            return Ok(run.checkpoint(step).join(MODEL));
+        }
     }
     if path.is_file() {
         return Ok(path.to_path_buf());
@@ -353,16 +356,10 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The checkpoint that a run's `latest` or `best` names, where the file itself was given.
-fn named_by_pointer(path: &Path) -> Result<Option<PathBuf>> {
-    let (Some(folder), true) = (path.parent(), path.is_file()) else { return Ok(None) };
-    let run = RunDirectory::at(folder);
-    let step = match path.file_name().and_then(|name| name.to_str()) {
-        Some(LATEST) => run.latest()?,
-        Some(BEST) => run.best()?,
-        _ => None,
-    };
-    Ok(step.map(|step| run.checkpoint(step)))
+/// The run's folder, where its file `latest` or `best` was named.
+pub fn run_of_pointer(path: &Path) -> Option<&Path> {
+    let is_pointer = path.is_file() && (path.ends_with(LATEST) || path.ends_with(BEST));
+    path.parent().filter(|_| is_pointer)
 }
 
 fn folder_name(step: u64) -> String {

@@ -13,10 +13,11 @@ use self::checkpoints::Checkpoints;
 use self::initial::Initial;
 use self::said::{
     conclude, introduce, introduce_batches, introduce_data, introduce_origin, introduce_resumed,
+    introduce_schedule,
 };
 use self::saved::{Saved, claim};
 use super::average::{chosen, mean_of};
-use crate::checkpoint::run::{Lock, MODEL, RunDirectory};
+use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::{Example, Splits, Tokenizers};
@@ -109,9 +110,7 @@ fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: 
 
 /// Whether a path leads into another, however the two are written.
 fn lies_in(path: &Path, folder: &Path) -> bool {
-    // The files `latest` and `best` stand for a checkpoint beside them.
-    let is_pointer = folder.is_file() && !folder.ends_with(MODEL);
-    let folder = folder.parent().filter(|_| is_pointer).unwrap_or(folder);
+    let folder = run_of_pointer(folder).unwrap_or(folder);
     let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
     path.starts_with(folder)
 }
@@ -151,7 +150,10 @@ fn train(
     introduce_origin(&mut report, &params, origin.zip(new_rows));
     introduce_data(&mut report, data);
     introduce_batches(&mut report, experiment, data, trainer.progress());
-    introduce_resumed(&mut report, &experiment.training, trainer.progress(), before);
+    match &before {
+        Some(before) => introduce_resumed(&mut report, trainer.progress(), before),
+        None => introduce_schedule(&mut report, &experiment.training),
+    }
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
     let outcome = trainer.run(stop, &mut report, &mut checkpoints);
     let outcome = outcome.inspect_err(|error| report.failed(error))?;

@@ -9,7 +9,6 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::Elsewhere;
 use super::tree::{Complaint, Entry, Node, Origin, Value};
 
 /// Reads a whole tree.
@@ -124,20 +123,21 @@ impl<'n> Reader<'n> {
     fn unknown(&self, key: &str, known: &[&str], origin: Origin) -> Complaint {
         let message = format!("unknown key `{}`{}", key.escape_debug(), self.in_table());
         let keys = format!("`{}`", known.join("`, `"));
-        let elsewhere =
-            super::ELSEWHERE.iter().find(|one| (one.table, one.typed) == (self.path.as_str(), key));
         let hint = match nearest(key, known) {
-            _ if let Some(elsewhere) = elsewhere => format!("it is `{}` here", self.place_of(elsewhere)),
+            _ if let Some(place) = self.elsewhere(key) => format!("it is `{place}` here"),
             Some(near) => format!("did you mean `{near}`? Keys there: {keys}"),
             None => format!("keys there: {keys}"),
         };
         Complaint { origin, message, hint: Some(hint) }
     }
 
-    fn place_of(&self, Elsewhere { table, among, key, .. }: &Elsewhere) -> String {
-        let named = among.iter().find(|name| self.node.at(name).is_some()).or(among.first());
-        let parts = [Some(table), named, Some(key)];
-        parts.into_iter().flatten().copied().collect::<Vec<&str>>().join(".")
+    /// Where a key stands that people look for in this table.
+    fn elsewhere(&self, key: &str) -> Option<String> {
+        let mut all = super::ELSEWHERE.iter();
+        let (table, _, among, name) = all.find(|(table, typed, ..)| (*table, *typed) == (&self.path, key))?;
+        let named = among.iter().find(|below| self.node.at(below).is_some()).or(among.first());
+        let parts = [Some(table), named, Some(name)];
+        Some(parts.into_iter().flatten().copied().collect::<Vec<&str>>().join("."))
     }
 
     /// The text here, or what was typed for it at `--set`.

@@ -102,17 +102,19 @@ impl Progress {
 
     /// The best validation, that at the end of a run among them.
     pub fn best_of_all(&self) -> Option<Best> {
-        let all = self.best.first().into_iter().chain(&self.ended_with);
-        all.min_by(|one, other| one.cost.total_cmp(&other.cost)).copied()
+        self.all_of_the_best().first().copied()
     }
 
     /// The steps of the best validations, the best first, that at the end of a run among them.
     pub fn best_steps_of_all(&self) -> Vec<u64> {
+        self.all_of_the_best().iter().map(|best| best.step).collect()
+    }
+
+    fn all_of_the_best(&self) -> Vec<Best> {
         let mut all: Vec<Best> = self.best.iter().chain(&self.ended_with).copied().collect();
         all.sort_by(|one, other| one.cost.total_cmp(&other.cost));
-        let mut steps: Vec<u64> = all.iter().map(|best| best.step).collect();
-        steps.dedup();
-        steps
+        all.dedup_by_key(|best| best.step);
+        all
     }
 
     /// Takes the validation at the end of a run to the books, apart from all others.

@@ -32,8 +32,8 @@ pub struct LookArgs {
     /// At a terminal: shows the output of each line that is typed, token by token, with the likeliest alternatives; greedy
     /// search or sampling
     #[arg(long, conflicts_with_all = [
-        "trace", "input", "input_format", "tokens", "column", "prefix_column", "output", "format", "resume", "shard", "on_error", "examples",
-        "summary", "verify"
+        "trace", "input", "input_format", "tokens", "column", "prefix_column", "output", "format", "resume", "shard",
+        "on_error", "examples", "summary", "verify"
     ])]
     pub interactive: bool,
 }

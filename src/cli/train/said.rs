@@ -32,7 +32,7 @@ pub fn introduce(
 }
 
 /// A schedule that will not do what its name says.
-fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
+pub fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
     if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
         report.say("note: the learning rate falls towards `training.steps`, whenever `training.epochs` ends training");
     }
@@ -44,17 +44,8 @@ fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
     }
 }
 
-/// A run that begins hears of its schedule, one that goes on from where, and what is not as it was; `before` is where it stood.
-pub fn introduce_resumed(
-    report: &mut Report,
-    config: &TrainingConfig,
-    progress: &Progress,
-    before: Option<Progress>,
-) {
-    let Some(before) = before else {
-        introduce_schedule(report, config);
-        return;
-    };
+/// Where a run goes on from, and what is not as it was; `before` is where it stood.
+pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: &Progress) {
     if progress.step > 0 {
         report.say(&format!("going on from step {}", progress.step));
     }

@@ -191,16 +191,21 @@ fn coverage_prefers_what_has_looked_at_the_whole_source() {
     assert!((all[0].score - 0.4f64.ln()).abs() < 1e-6, "no penalty is in the score");
 }
 
+/// So many groups of one hypothesis, and as many outputs.
+fn groups_of_one(groups: usize, diversity_strength: f64, max_length: usize) -> DecodingConfig {
+    DecodingConfig {
+        beam: groups,
+        beam_groups: groups,
+        n_best: groups,
+        diversity_strength,
+        max_length: Some(max_length),
+        ..DecodingConfig::default()
+    }
+}
+
 #[test]
 fn later_groups_avoid_what_earlier_ones_say() {
-    let config = |diversity_strength| DecodingConfig {
-        beam: 4,
-        beam_groups: 4,
-        n_best: 4,
-        diversity_strength,
-        max_length: Some(4),
-        ..DecodingConfig::default()
-    };
+    let config = |strength| groups_of_one(4, strength, 4);
     let language = |_: &[i64], said: &[i64]| match said.len() {
         0 => vec![-9.0, -9.0, -9.0, -9.0, -0.4, -1.3, -3.0, -4.0],
         _ => vec![-9.0, -9.0, -9.0, -0.01, -6.0, -6.0, -6.0, -6.0],
@@ -227,14 +232,7 @@ fn later_groups_avoid_what_earlier_ones_say() {
 
 #[test]
 fn later_groups_avoid_ending_where_earlier_ones_end() {
-    let config = |diversity_strength| DecodingConfig {
-        beam: 3,
-        beam_groups: 3,
-        n_best: 3,
-        diversity_strength,
-        max_length: Some(3),
-        ..DecodingConfig::default()
-    };
+    let config = |strength| groups_of_one(3, strength, 3);
     let language = |_: &[i64], said: &[i64]| match said.len() {
         0 => vec![-99.0, -99.0, -99.0, -0.1, -3.0, -4.0, -5.0],
         _ => vec![-99.0, -99.0, -99.0, -0.1, -12.0, -12.0, -12.0],
