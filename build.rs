@@ -76,6 +76,6 @@ fn compile_shim(root: &Path) {
     let vectors = "-fno-trapping-math";
     compile(&["product"], &[fused], "seqloom_shim_products");
     compile(&["attend", "log_softmax", "pack"], &[fused, vectors], "seqloom_shim_decoding");
-    let rest = ["activations", "cast", "dropout", "loss", "optimizer", "softmax", "system"];
+    let rest = ["activations", "cast", "dropout", "instructions", "loss", "optimizer", "system"];
     compile(&rest, &[same, vectors], "seqloom_shim");
 }

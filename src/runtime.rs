@@ -13,6 +13,7 @@ use tch::{Cuda, Device, Kind};
 
 use crate::error::{Error, Problem, Result};
 use crate::shim;
+use crate::shim::vectors::Vectors;
 
 /// `[runtime]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,8 +82,9 @@ impl Runtime {
     /// pass: libtorch looks for CUDA once.
     ///
     /// # Errors
-    /// A device that is asked for by name and not there.
+    /// A device that is asked for by name and not there; `SEQLOOM_VECTORS` likewise.
     pub fn start(config: &RuntimeConfig) -> Result<Runtime> {
+        Vectors::in_use()?;
         shim::keep_pages();
         let threads = match config.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),

@@ -1,10 +1,11 @@
-//! The door to src/shim/, in C++: what tch does not bind. Only this file and [`decoding`] have `unsafe`.
+//! The door to src/shim/, in C++: what tch does not bind. Only this file, [`decoding`] and [`vectors`] have `unsafe`.
 //!
 //! A tch tensor is a pointer to a C++ `at::Tensor`; the functions here lend such pointers to C++ for the time of
 //! a call, and take over the ones that C++ made. What decoding needs on the CPU stands in [`decoding`].
 #![allow(unsafe_code)]
 
 pub mod decoding;
+pub mod vectors;
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;

@@ -5,6 +5,7 @@ mod config;
 mod decode;
 mod experiments;
 mod gpu;
+mod kernels;
 mod keys;
 mod library;
 mod look;

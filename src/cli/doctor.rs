@@ -9,6 +9,7 @@ use tch::{Device, Kind};
 use super::print;
 use crate::error::Result;
 use crate::runtime::{Runtime, RuntimeConfig, gpus, load_cuda};
+use crate::shim::vectors::Vectors;
 use crate::shim::{has_fast_bf16, libtorch_version};
 use crate::training::clock::matrix_peak;
 
@@ -30,6 +31,7 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         ("loaded from", loaded_from("libtorch_cpu").unwrap_or_else(|| "unknown".to_owned())),
         ("built against", env!("SEQLOOM_LIBTORCH").to_owned()),
         ("CPU", format!("{cores} cores: as many threads, unless `runtime.threads` says otherwise")),
+        ("vectors", vectors()?),
         ("GPUs", gpus.to_string()),
     ];
     let mut text = String::new();
@@ -64,6 +66,13 @@ fn bench() -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// What seqloom's own kernels run on; libtorch chooses for itself.
+fn vectors() -> Result<String> {
+    let (used, best) = (Vectors::in_use()?, Vectors::of_machine());
+    let beside = format!("{}: SEQLOOM_VECTORS says so, this machine has {}", used.name(), best.name());
+    Ok(if used == best { used.name().to_owned() } else { beside })
 }
 
 /// The file that a library was loaded from, as the kernel knows it.

@@ -59,7 +59,7 @@ impl Product {
                 Weights::Bf16 => PackedKind::Bf16,
                 Weights::Int8 => PackedKind::Int8,
             };
-            return Product::Packed(Arc::new(Packed::new(weight, bias, kind, 0)));
+            return Product::Packed(Arc::new(Packed::new(weight, bias, kind)));
         }
         let kind = if weights == Weights::F32 { Kind::Float } else { Kind::BFloat16 };
         Product::Plain { weight: weight.to_kind(kind), bias: bias.map(|bias| bias.to_kind(kind)) }
@@ -110,6 +110,7 @@ impl Clone for Product {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shim::vectors::Vectors;
 
     fn random(shape: [i64; 2], seed: i64) -> Tensor {
         // A generator of the process would race with other tests.
@@ -130,17 +131,17 @@ mod tests {
             let (x, residual) = (random([31, inputs], 3), random([31, outputs], 4));
             let plain = x.linear(&weight, Some(&bias));
             let finished = plain.relu() + &residual;
-            for lanes in [0, 4, 8, 16] {
+            for vectors in Vectors::here() {
                 for (kind, most) in
                     [(PackedKind::F32, 1e-5), (PackedKind::Bf16, 0.1), (PackedKind::Int8, 0.2)]
                 {
-                    let packed = Packed::new(&weight, Some(&bias), kind, lanes);
+                    let packed = vectors.run(|| Packed::new(&weight, Some(&bias), kind));
                     let all = packed.product(&x, false, None);
-                    assert!(largest(&all, &plain) < most, "{kind:?} {lanes} {outputs} {inputs}");
+                    assert!(largest(&all, &plain) < most, "{kind:?} {vectors:?} {outputs} {inputs}");
                     assert!(largest(&packed.product(&x, true, Some(&residual)), &finished) < most);
                     for row in [0, 13, 30] {
                         let alone = packed.product(&x.narrow(0, row, 1), false, None);
-                        assert_eq!(largest(&alone, &all.narrow(0, row, 1)), 0.0, "{kind:?} {lanes}");
+                        assert_eq!(largest(&alone, &all.narrow(0, row, 1)), 0.0, "{kind:?} {vectors:?}");
                     }
                     let log_p = Tensor::from_slice(&packed.log_probabilities(&x)).view([31, outputs]);
                     assert!(largest(&log_p, &all.log_softmax(-1, Kind::Float)) < 1e-5);
@@ -155,7 +156,7 @@ mod tests {
         let weight = random([40, 64], 5) * random([40, 1], 6).exp2() * 8.0;
         let x = random([9, 64], 7) * 1e3;
         let exact = x.linear::<&Tensor>(&weight, None);
-        let int8 = Packed::new(&weight, None, PackedKind::Int8, 0).product(&x, false, None);
+        let int8 = Packed::new(&weight, None, PackedKind::Int8).product(&x, false, None);
         let size = |t: &Tensor| t.abs().amax([1], true); // (R, 1)
         let bound = size(&x).matmul(&size(&weight).tr()) * 64.0 / 127.0;
         assert!(((int8 - exact).abs() / bound).max().double_value(&[]) < 0.5);
@@ -171,11 +172,11 @@ mod tests {
         };
         for kind in [PackedKind::F32, PackedKind::Bf16, PackedKind::Int8] {
             for (place, value) in [(0, f32::NAN), (39, f32::NAN), (17, f32::INFINITY)] {
-                let packed = Packed::new(&weight, None, kind, 0);
+                let packed = Packed::new(&weight, None, kind);
                 let finite = packed.product(&with(&x, place, value), false, None).isfinite();
                 let rows = Vec::<bool>::try_from(finite.flatten(0, 1)).unwrap();
                 assert_eq!(rows, [true, true, true, false, false, false], "{kind:?}: {value} at {place}");
-                let packed = Packed::new(&with(&weight, place, value), None, kind, 0);
+                let packed = Packed::new(&with(&weight, place, value), None, kind);
                 let finite = packed.product(&x, false, None).isfinite();
                 let rows = Vec::<bool>::try_from(finite.flatten(0, 1)).unwrap();
                 assert_eq!(
@@ -184,7 +185,7 @@ mod tests {
                     "{kind:?}: weight {value} at {place}"
                 );
             }
-            let none = Packed::new(&weight, None, kind, 0).product(&with(&x, 5, f32::NAN), true, None);
+            let none = Packed::new(&weight, None, kind).product(&with(&x, 5, f32::NAN), true, None);
             assert!(none.get(1).isnan().all().int64_value(&[]) == 1, "{kind:?}: ReLU hides nothing");
         }
     }
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn rows_too_small_for_a_scale_are_zero_to_eight_bits() {
         let x = Tensor::from_slice(&[1e-40f32, -1e-38, 0.0, 1e-39]).view([1, 4]);
-        let y = Packed::new(&random([3, 4], 1), None, PackedKind::Int8, 0).product(&x, false, None);
+        let y = Packed::new(&random([3, 4], 1), None, PackedKind::Int8).product(&x, false, None);
         assert_eq!(largest(&y, &Tensor::zeros([1, 3], (Kind::Float, Device::Cpu))), 0.0);
     }
 }

@@ -2,6 +2,7 @@
 //
 // With e = exp(-|x|) the sigmoid is 1 / (1 + e) from 0 on, and e / (1 + e) below. The normal distribution behind the GELU is
 // made of Hastings' erf (Abramowitz and Stegun 1964, 7.1.26), which is right to 1.5e-7.
+#include "instructions.h"
 #include "softmax.h"
 
 #include <ATen/Parallel.h>
@@ -9,47 +10,56 @@
 
 namespace {
 
-EVERY_X86 void silu(const float* x, int64_t count, float* out) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float e = seqloom::exponential(-std::fabs(x[i]));
-    out[i] = x[i] * ((x[i] < 0.0f ? e : 1.0f) / (1.0f + e));
+struct Silu {
+  template <int LANES>
+  INLINE static void run(const float* x, int64_t count, float* out) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float e = seqloom::exponential(-std::fabs(x[i]));
+      out[i] = x[i] * ((x[i] < 0.0f ? e : 1.0f) / (1.0f + e));
+    }
   }
-}
+};
 
-EVERY_X86 void gelu(const float* x, int64_t count, float* out) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float t = 1.0f / (1.0f + 0.3275911f * 0.70710678118654752f * std::fabs(x[i]));
-    float y = 1.061405429f;
-    y = y * t - 1.453152027f;
-    y = y * t + 1.421413741f;
-    y = y * t - 0.284496736f;
-    y = y * t + 0.254829592f;
-    // How much of the distribution lies beyond |x|.
-    const float beyond = 0.5f * y * t * seqloom::exponential(-0.5f * x[i] * x[i]);
-    out[i] = x[i] * (x[i] < 0.0f ? beyond : 1.0f - beyond);
+struct Gelu {
+  template <int LANES>
+  INLINE static void run(const float* x, int64_t count, float* out) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float t = 1.0f / (1.0f + 0.3275911f * 0.70710678118654752f * std::fabs(x[i]));
+      float y = 1.061405429f;
+      y = y * t - 1.453152027f;
+      y = y * t + 1.421413741f;
+      y = y * t - 0.284496736f;
+      y = y * t + 0.254829592f;
+      // How much of the distribution lies beyond |x|.
+      const float beyond = 0.5f * y * t * seqloom::exponential(-0.5f * x[i] * x[i]);
+      out[i] = x[i] * (x[i] < 0.0f ? beyond : 1.0f - beyond);
+    }
   }
-}
+};
 
 // Numbers that are worth a thread.
 constexpr int64_t GRAIN = 1 << 15;
 
-at::Tensor each(const at::Tensor& input, void (*activation)(const float*, int64_t, float*)) {
+template <typename Activation>
+at::Tensor each(const at::Tensor& input) {
   TORCH_CHECK(input.is_cpu() && input.scalar_type() == at::kFloat, "an activation wants f32 on the CPU");
   const at::Tensor x = input.contiguous();
   at::Tensor out = at::empty(x.sizes(), x.options());
   const float* from = x.const_data_ptr<float>();
   float* to = out.data_ptr<float>();
-  at::parallel_for(0, x.numel(), GRAIN,
-                   [&](int64_t begin, int64_t end) { activation(from + begin, end - begin, to + begin); });
+  const int lanes = seqloom::lanes();
+  at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
+    seqloom::on<Activation>(lanes, from + begin, end - begin, to + begin);
+  });
   return out;
 }
 
 }  // namespace
 
 extern "C" int seqloom_silu(at::Tensor** out, const at::Tensor* x) {
-  return seqloom::guarded([&] { *out = new at::Tensor(each(*x, silu)); });
+  return seqloom::guarded([&] { *out = new at::Tensor(each<Silu>(*x)); });
 }
 
 extern "C" int seqloom_gelu(at::Tensor** out, const at::Tensor* x) {
-  return seqloom::guarded([&] { *out = new at::Tensor(each(*x, gelu)); });
+  return seqloom::guarded([&] { *out = new at::Tensor(each<Gelu>(*x)); });
 }

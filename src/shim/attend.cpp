@@ -11,14 +11,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 namespace {
 
 // Floats that go together; the same sums in the same order on every instruction set that has fused multiply-adds.
-constexpr int64_t LANES = 16;
-typedef float Floats __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
-typedef float Four __attribute__((vector_size(16)));
+constexpr int64_t GROUP = 16;
+typedef float Sixteen __attribute__((vector_size(GROUP * 4)));
+typedef float Eight __attribute__((vector_size(GROUP * 2)));
+typedef float Four __attribute__((vector_size(GROUP)));
 
 // The same in two halves, where registers have eight floats: GCC takes wider vectors apart float by float.
 struct Halves {
@@ -32,7 +33,7 @@ INLINE void operator+=(Halves& a, const Halves& b) { a = a + b; }
 INLINE Halves larger(const Halves& a, const Halves& b) {
   return {a.low > b.low ? a.low : b.low, a.high > b.high ? a.high : b.high};
 }
-INLINE Floats larger(const Floats& a, const Floats& b) { return a > b ? a : b; }
+INLINE Sixteen larger(const Sixteen& a, const Sixteen& b) { return a > b ? a : b; }
 // Vectors of a head that stay in registers.
 constexpr int64_t TOGETHER = 4;
 
@@ -60,12 +61,22 @@ struct Shape {
 };
 
 template <typename Vector>
-INLINE const Vector& at(const float* x) {
-  return *reinterpret_cast<const Vector*>(x);
+INLINE Vector load_group(const float* from) {
+  if constexpr (std::is_same_v<Vector, Halves>) {
+    return {seqloom::load<Eight>(from), seqloom::load<Eight>(from + GROUP / 2)};
+  } else {
+    return seqloom::load<Vector>(from);
+  }
+}
+
+INLINE void store_group(float* to, const Sixteen& vector) { seqloom::store(to, vector); }
+INLINE void store_group(float* to, const Halves& vector) {
+  seqloom::store(to, vector.low);
+  seqloom::store(to + GROUP / 2, vector.high);
 }
 
 INLINE Eight folded(const Halves& x) { return x.low + x.high; }
-INLINE Eight folded(const Floats& x) {
+INLINE Eight folded(const Sixteen& x) {
   return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
@@ -95,7 +106,7 @@ template <typename Vector>
 INLINE float dot(const float* a, const float* b, int64_t count) {
   Vector sums = {};
   int64_t i = 0;
-  for (; i + LANES <= count; i += LANES) sums += at<Vector>(a + i) * at<Vector>(b + i);
+  for (; i + GROUP <= count; i += GROUP) sums += load_group<Vector>(a + i) * load_group<Vector>(b + i);
   float total = sum(sums);
   for (; i < count; ++i) total += a[i] * b[i];
   return total;
@@ -105,12 +116,12 @@ INLINE float dot(const float* a, const float* b, int64_t count) {
 template <typename Vector>
 INLINE void likeness(const float* query, const float* keys, const Slots& slots, int64_t count, float* out) {
   int64_t n = 0;
-  for (; n + 4 <= slots.length && count % LANES == 0; n += 4) {
+  for (; n + 4 <= slots.length && count % GROUP == 0; n += 4) {
     const float* key[4] = {keys + slots(n), keys + slots(n + 1), keys + slots(n + 2), keys + slots(n + 3)};
     Vector parts[4] = {};
-    for (int64_t i = 0; i < count; i += LANES) {
-      const Vector& part = at<Vector>(query + i);
-      for (int m = 0; m < 4; ++m) parts[m] += part * at<Vector>(key[m] + i);
+    for (int64_t i = 0; i < count; i += GROUP) {
+      const auto part = load_group<Vector>(query + i);
+      for (int m = 0; m < 4; ++m) parts[m] += part * load_group<Vector>(key[m] + i);
     }
     const Four four = sums(parts);
     for (int m = 0; m < 4; ++m) out[n + m] = four[m];
@@ -133,74 +144,67 @@ INLINE void weighted(const float* weights, const float* values, const Slots& slo
   Vector sums[VECTORS] = {};
   for (int64_t n = 0; n < slots.length; ++n) {
     const float* value = values + slots(n);
-    for (int v = 0; v < VECTORS; ++v) sums[v] += weights[n] * at<Vector>(value + v * LANES);
+    for (int v = 0; v < VECTORS; ++v) sums[v] += weights[n] * load_group<Vector>(value + v * GROUP);
   }
-  for (int v = 0; v < VECTORS; ++v) *reinterpret_cast<Vector*>(out + v * LANES) = sums[v];
+  for (int v = 0; v < VECTORS; ++v) store_group(out + v * GROUP, sums[v]);
 }
 
 template <typename Vector>
 INLINE void weighted(const float* weights, const float* values, const Slots& slots, int64_t count, float* out) {
   int64_t i = 0;
-  for (; i + TOGETHER * LANES <= count; i += TOGETHER * LANES) {
+  for (; i + TOGETHER * GROUP <= count; i += TOGETHER * GROUP) {
     weighted<Vector, TOGETHER>(weights, values + i, slots, out + i);
   }
-  for (; i + LANES <= count; i += LANES) weighted<Vector, 1>(weights, values + i, slots, out + i);
+  for (; i + GROUP <= count; i += GROUP) weighted<Vector, 1>(weights, values + i, slots, out + i);
   for (; i < count; ++i) {
     out[i] = 0.0f;
     for (int64_t n = 0; n < slots.length; ++n) out[i] += weights[n] * values[slots(n) + i];
   }
 }
 
-INLINE int64_t whole_vectors(int64_t length) { return (length + LANES - 1) / LANES * LANES; }
+INLINE int64_t whole_vectors(int64_t length) { return (length + GROUP - 1) / GROUP * GROUP; }
 
 // The softmax of `scale` times the weights. There is room for whole vectors: what fills them up weighs nothing.
 template <typename Vector>
 INLINE void softmax(float* weights, int64_t length, float scale) {
   const int64_t room = whole_vectors(length);
   std::fill(weights + length, weights + room, -std::numeric_limits<float>::infinity());
-  Vector most = scale * at<Vector>(weights);
-  for (int64_t i = 0; i < room; i += LANES) {
-    const Vector scaled = scale * at<Vector>(weights + i);
-    *reinterpret_cast<Vector*>(weights + i) = scaled;
+  Vector most = scale * load_group<Vector>(weights);
+  for (int64_t i = 0; i < room; i += GROUP) {
+    const Vector scaled = scale * load_group<Vector>(weights + i);
+    store_group(weights + i, scaled);
     most = larger(most, scaled);
   }
-  float all[LANES];
-  *reinterpret_cast<Vector*>(all) = most;
-  const float largest = *std::max_element(all, all + LANES);
+  float all[GROUP];
+  store_group(all, most);
+  const float largest = *std::max_element(all, all + GROUP);
   Vector parts = {};
-  for (int64_t i = 0; i < room; i += LANES) {
-    for (int64_t lane = 0; lane < LANES; ++lane) weights[i + lane] = seqloom::exponential(weights[i + lane] - largest);
-    parts += at<Vector>(weights + i);
+  for (int64_t i = 0; i < room; i += GROUP) {
+    for (int64_t n = 0; n < GROUP; ++n) weights[i + n] = seqloom::exponential(weights[i + n] - largest);
+    parts += load_group<Vector>(weights + i);
   }
   const float share = 1.0f / sum(parts);
-  for (int64_t i = 0; i < room; i += LANES) *reinterpret_cast<Vector*>(weights + i) = share * at<Vector>(weights + i);
+  for (int64_t i = 0; i < room; i += GROUP) store_group(weights + i, share * load_group<Vector>(weights + i));
 }
 
-template <typename Vector>
-INLINE void attend_row(const Row& row, const float* keys, const float* values, Shape shape, float* weights) {
-  const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_width));
-  for (int64_t head = 0; head < shape.heads; ++head) {
-    const int64_t begin = head * shape.head_width;
-    ask_ahead(keys + begin, row.next, shape.head_width);
-    likeness<Vector>(row.query + begin, keys + begin, row.slots, shape.head_width, weights);
-    ask_ahead(values + begin, row.next, shape.head_width);
-    softmax<Vector>(weights, row.slots.length, scale);
-    weighted<Vector>(weights, values + begin, row.slots, shape.head_width, row.out + begin);
-    if (row.seen) {
-      for (int64_t n = 0; n < row.slots.length; ++n) row.seen[n] += weights[n];
+struct Attend {
+  template <int LANES>
+  INLINE static void run(const Row& row, const float* keys, const float* values, Shape shape, float* weights) {
+    typedef std::conditional_t<LANES == 8, Halves, Sixteen> Vector;
+    const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_width));
+    for (int64_t head = 0; head < shape.heads; ++head) {
+      const int64_t begin = head * shape.head_width;
+      ask_ahead(keys + begin, row.next, shape.head_width);
+      likeness<Vector>(row.query + begin, keys + begin, row.slots, shape.head_width, weights);
+      ask_ahead(values + begin, row.next, shape.head_width);
+      softmax<Vector>(weights, row.slots.length, scale);
+      weighted<Vector>(weights, values + begin, row.slots, shape.head_width, row.out + begin);
+      if (row.seen) {
+        for (int64_t n = 0; n < row.slots.length; ++n) row.seen[n] += weights[n];
+      }
     }
   }
-}
-
-#define ATTEND(name, attributes, vector)                                                                       \
-  attributes void name(const Row& row, const float* keys, const float* values, Shape shape, float* weights) {  \
-    attend_row<vector>(row, keys, values, shape, weights);                                                     \
-  }
-ATTEND(attend_anywhere, , Floats)
-#ifdef SEQLOOM_X86
-ATTEND(attend_512, __attribute__((target("avx512f,avx512bw,fma"))), Floats)
-ATTEND(attend_256, __attribute__((target("avx2,fma"))), Halves)
-#endif
+};
 
 }  // namespace
 
@@ -223,7 +227,7 @@ extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const
     const Shape shape{heads, width / heads};
     const float* from = query->const_data_ptr<float>();
     float* to = result.data_ptr<float>();
-    static const auto attend = FOR_THIS_MACHINE(attend);
+    const int lanes = seqloom::lanes();
     at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
       const auto of = [&](int64_t r) {
         return Slots{slots ? slots + starts[r] : nullptr, starts[r], lengths[r], 2 * width};
@@ -232,7 +236,7 @@ extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const
       for (int64_t r = begin; r < end; ++r) {
         const Slots next = r + 1 < end ? of(r + 1) : Slots{};
         const Row row{from + r * stride, of(r), next, to + r * width, seen ? seen + r * most : nullptr};
-        attend(row, keys, keys + width, shape, weights.data());
+        seqloom::on<Attend>(lanes, row, keys, keys + width, shape, weights.data());
       }
     });
     *out = new at::Tensor(std::move(result));

@@ -13,7 +13,6 @@ unsafe extern "C" {
         weight: *const C_tensor,
         bias: *const C_tensor,
         kind: c_int,
-        lanes: c_int,
     ) -> c_int;
     fn seqloom_packed_free(packed: *mut c_void);
     fn seqloom_product(
@@ -72,14 +71,13 @@ impl Drop for Packed {
 }
 
 impl Packed {
-    /// Packs a weight, (outputs, inputs) f32, and a bias, (outputs) f32. `lanes` is how many floats go together at most;
-    /// 0 for as many as the machine can.
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, kind: PackedKind, lanes: i32) -> Packed {
+    /// Packs a weight, (outputs, inputs) f32, and a bias, (outputs) f32, for the vectors that this thread's kernels run on.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, kind: PackedKind) -> Packed {
         let mut weights = std::ptr::null_mut();
         let outputs = weight.size()[0];
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
         // SAFETY: live tensors, lent for the time of the call; on success `weights` is ours.
-        let status = unsafe { seqloom_pack(&mut weights, weight.as_ptr(), bias, kind as c_int, lanes) };
+        let status = unsafe { seqloom_pack(&mut weights, weight.as_ptr(), bias, kind as c_int) };
         assert!(status == 0, "packing weights: {}", last_error());
         Packed { weights, outputs }
     }
@@ -285,15 +283,14 @@ mod tests {
 
     #[test]
     fn products_and_activations_take_rows_of_their_inputs_alone() {
-        let packed = Packed::new(&zeros(&[3, 4]), None, PackedKind::F32, 0);
+        let packed = Packed::new(&zeros(&[3, 4]), None, PackedKind::F32);
         assert_eq!(packed.log_probabilities(&zeros(&[2, 4])).len(), 6);
         refused(|| packed.log_probabilities(&zeros(&[2, 5, 4])));
         refused(|| packed.product(&zeros(&[4]), false, None));
         refused(|| packed.product(&zeros(&[2, 5]), false, None));
         refused(|| packed.product(&zeros(&[2, 4]), false, Some(&zeros(&[2, 4]))));
-        refused(|| Packed::new(&zeros(&[3, 4]), Some(&zeros(&[2])), PackedKind::F32, 0));
-        refused(|| Packed::new(&zeros(&[3, 0]), None, PackedKind::F32, 0));
-        refused(|| Packed::new(&zeros(&[3, 4]), None, PackedKind::F32, 5));
+        refused(|| Packed::new(&zeros(&[3, 4]), Some(&zeros(&[2])), PackedKind::F32));
+        refused(|| Packed::new(&zeros(&[3, 0]), None, PackedKind::F32));
         refused(|| silu(&zeros(&[3]).to_kind(Kind::Double)));
     }
 }

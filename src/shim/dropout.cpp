@@ -1,5 +1,5 @@
 // Dropout whose mask is a function of (seed, index), drawn on all threads, with the residual added in the same pass.
-#include "shim.h"
+#include "instructions.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
@@ -56,39 +56,26 @@ struct Draw {
   }
 };
 
-// out = x * factor, and + residual where there is one, for the blocks from `begin` to `end`. A dropped NaN is 0 * NaN, and
-// so is not hidden.
-template <typename Out, typename In>
-INLINE void drop_blocks(Out* out, const In* x, const float* residual, int64_t count, int64_t begin, int64_t end,
-                        Draw draw) {
-  float factor[BLOCK];
-  for (int64_t block = begin; block < end; ++block) {
-    draw.factors(block, factor);
-    const int64_t at = block * BLOCK, length = std::min(BLOCK, count - at);
-    if (residual) {
-      for (int64_t i = 0; i < length; ++i) out[at + i] = Out(residual[at + i] + to_float(x[at + i]) * factor[i]);
-    } else {
-      for (int64_t i = 0; i < length; ++i) out[at + i] = Out(to_float(x[at + i]) * factor[i]);
-    }
-  }
-}
-
 using Half = c10::BFloat16;
 
-EVERY_X86 void drop(float* out, const float* x, const float* residual, int64_t count, int64_t begin, int64_t end,
-                    Draw draw) {
-  drop_blocks(out, x, residual, count, begin, end, draw);
-}
-
-EVERY_X86 void drop(Half* out, const Half* x, const float* residual, int64_t count, int64_t begin, int64_t end,
-                    Draw draw) {
-  drop_blocks(out, x, residual, count, begin, end, draw);
-}
-
-EVERY_X86 void drop(float* out, const Half* x, const float* residual, int64_t count, int64_t begin, int64_t end,
-                    Draw draw) {
-  drop_blocks(out, x, residual, count, begin, end, draw);
-}
+// out = x * factor, and + residual where there is one, for the blocks from `begin` to `end`. A dropped NaN is 0 * NaN, and
+// so is not hidden.
+struct Drop {
+  template <int LANES, typename Out, typename In>
+  INLINE static void run(Out* out, const In* x, const float* residual, int64_t count, int64_t begin, int64_t end,
+                         Draw draw) {
+    float factor[BLOCK];
+    for (int64_t block = begin; block < end; ++block) {
+      draw.factors(block, factor);
+      const int64_t at = block * BLOCK, length = std::min(BLOCK, count - at);
+      if (residual) {
+        for (int64_t i = 0; i < length; ++i) out[at + i] = Out(residual[at + i] + to_float(x[at + i]) * factor[i]);
+      } else {
+        for (int64_t i = 0; i < length; ++i) out[at + i] = Out(to_float(x[at + i]) * factor[i]);
+      }
+    }
+  }
+};
 
 // The result has the residual's type, and without one that of x.
 at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p, uint64_t seed) {
@@ -104,13 +91,17 @@ at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p
   const Draw draw(p, seed);
   const float* add = residual ? base.const_data_ptr<float>() : nullptr;
   const int64_t count = x.numel(), blocks = (count + BLOCK - 1) / BLOCK;
+  const int lanes = seqloom::lanes();
   at::parallel_for(0, blocks, 256, [&](int64_t begin, int64_t end) {
+    const auto drop = [&](auto* to, const auto* from) {
+      seqloom::on<Drop>(lanes, to, from, add, count, begin, end, draw);
+    };
     if (half && residual) {
-      drop(out.data_ptr<float>(), x.const_data_ptr<Half>(), add, count, begin, end, draw);
+      drop(out.data_ptr<float>(), x.const_data_ptr<Half>());
     } else if (half) {
-      drop(out.data_ptr<Half>(), x.const_data_ptr<Half>(), add, count, begin, end, draw);
+      drop(out.data_ptr<Half>(), x.const_data_ptr<Half>());
     } else {
-      drop(out.data_ptr<float>(), x.const_data_ptr<float>(), add, count, begin, end, draw);
+      drop(out.data_ptr<float>(), x.const_data_ptr<float>());
     }
   });
   return out;

@@ -1,29 +1,65 @@
-// What code that is written once for each width of vectors needs.
+// Which vector instructions kernels run on, and how one source serves all of them.
+//
+// A kernel is a struct with an INLINE function `run<LANES>`. `on<Kernel>(lanes, ...)` calls what the compiler made of it for
+// AVX-512, for AVX2 with fused multiply-adds, or for any machine. The lanes of a call, which are the floats of a vector, are
+// asked for once, by the thread that it comes from, before work is spread over others.
 #pragma once
 
 #include "shim.h"
 
+#include <cstring>
+#include <type_traits>
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 #define SEQLOOM_X86 1
+#define FOR_AVX512 __attribute__((target("avx512f,avx512bw,fma")))
+#define FOR_VNNI __attribute__((target("avx512f,avx512bw,fma,avx512vnni")))
+#define FOR_AVX2 __attribute__((target("avx2,fma")))
 #endif
 
 namespace seqloom {
 
-// The widest vectors of this machine, in floats.
-inline int widest() {
+// What this machine has at most, or less where SEQLOOM_VECTORS says so: 16, 8 or 4. An error where it names none of them.
+int lanes();
+// The same for products of bytes, which without VNNI are fastest by AVX2.
+int lanes_of_bytes();
+
 #ifdef SEQLOOM_X86
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) return 16;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 8;
+template <typename Kernel, typename... Arguments>
+FOR_AVX512 auto on_avx512(const Arguments&... arguments) {
+  return Kernel::template run<16>(arguments...);
+}
+
+template <typename Kernel, typename... Arguments>
+FOR_AVX2 auto on_avx2(const Arguments&... arguments) {
+  return Kernel::template run<8>(arguments...);
+}
 #endif
-  return 4;
+
+template <typename Kernel, typename... Arguments>
+inline auto on(int lanes, const Arguments&... arguments) {
+#ifdef SEQLOOM_X86
+  if (lanes == 16) return on_avx512<Kernel>(arguments...);
+  if (lanes == 8) return on_avx2<Kernel>(arguments...);
+#endif
+  return Kernel::template run<4>(arguments...);
+}
+
+// Loads and stores of vectors, which stand anywhere: compilers make single instructions of them. An `aligned` on the type of a
+// vector would say so as well, but GCC drops it where that is the argument of a template, and then promises what nobody keeps.
+template <typename Vector, typename Number>
+INLINE Vector load(const Number* from) {
+  static_assert(std::is_trivially_copyable_v<Vector> && sizeof(Vector) % sizeof(Number) == 0);
+  Vector out;
+  std::memcpy(&out, from, sizeof out);
+  return out;
+}
+
+template <typename Vector, typename Number>
+INLINE void store(Number* to, const Vector& vector) {
+  static_assert(std::is_trivially_copyable_v<Vector> && sizeof(Vector) % sizeof(Number) == 0);
+  std::memcpy(to, &vector, sizeof vector);
 }
 
 }  // namespace seqloom
-
-// Of the functions NAME_512, NAME_256 and NAME_anywhere the one for this machine.
-#ifdef SEQLOOM_X86
-#define FOR_THIS_MACHINE(name) (seqloom::widest() == 16 ? name##_512 : seqloom::widest() == 8 ? name##_256 : name##_anywhere)
-#else
-#define FOR_THIS_MACHINE(name) name##_anywhere
-#endif

@@ -3,6 +3,7 @@
 //
 // With p the softmax of a row's logits x over V tokens, y its label and e the smoothing, the loss of the row is
 //   (1 - e) (L - x_y) + e (L - mean(x)),  L = log(sum(exp(x))),  and its gradient  p - (1 - e) [v = y] - e / V.
+#include "instructions.h"
 #include "softmax.h"
 
 #include <ATen/Parallel.h>
@@ -24,9 +25,6 @@
 
 namespace {
 
-using seqloom::exponentials;
-using seqloom::largest_and_sum;
-
 // Rows whose logits are there at a time. On a CPU enough for matrix products at full speed, and few enough for the cache;
 // elsewhere as many as fit into 128 MiB of f32, for what a GPU waits for are the calls.
 int64_t rows_at_once(bool on_cpu, int64_t vocabulary) {
@@ -38,25 +36,25 @@ struct RowLoss {
   bool correct;
 };
 
-EVERY_X86 void scale_and_shift(float* x, int64_t count, float scale, float shift) {
-  for (int64_t i = 0; i < count; ++i) x[i] = x[i] * scale - shift;
-}
-
 // The loss of one row; with `gradient` its logits become their own gradient.
-RowLoss row_loss(float* x, int64_t count, int64_t label, double smoothing, bool gradient) {
-  const float at_label = x[label];
-  float largest;
-  double total;
-  largest_and_sum(x, count, &largest, &total);
-  const double sum = exponentials(x, count, largest);
-  const double log_sum = static_cast<double>(largest) + std::log(sum);
-  const double nll = log_sum - at_label, uniform = log_sum - total / count;
-  if (gradient) {
-    scale_and_shift(x, count, static_cast<float>(1.0 / sum), static_cast<float>(smoothing / count));
-    x[label] -= static_cast<float>(1.0 - smoothing);
+struct OfRow {
+  template <int LANES>
+  INLINE static RowLoss run(float* x, int64_t count, int64_t label, double smoothing, bool gradient) {
+    const float at_label = x[label];
+    float largest;
+    double total;
+    seqloom::largest_and_sum(x, count, &largest, &total);
+    const double sum = seqloom::sum_of_exponentials<true>(x, count, largest);
+    const double log_sum = static_cast<double>(largest) + std::log(sum);
+    const double nll = log_sum - at_label, uniform = log_sum - total / count;
+    if (gradient) {
+      const auto scale = static_cast<float>(1.0 / sum), shift = static_cast<float>(smoothing / count);
+      for (int64_t i = 0; i < count; ++i) x[i] = x[i] * scale - shift;
+      x[label] -= static_cast<float>(1.0 - smoothing);
+    }
+    return {(1.0 - smoothing) * nll + smoothing * uniform, nll, at_label >= largest};
   }
-  return {(1.0 - smoothing) * nll + smoothing * uniform, nll, at_label >= largest};
-}
+};
 
 // The output layer over all rows, piece by piece.
 struct Pass {
@@ -76,9 +74,10 @@ struct Pass {
     const int64_t* label = wanted.const_data_ptr<int64_t>();
     const bool known = std::all_of(label, label + rows, [&](int64_t id) { return 0 <= id && id < count; });
     TORCH_CHECK(known, "a label that the vocabulary does not have");
+    const int lanes = seqloom::lanes();
     at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        losses[row] = row_loss(x + row * count, count, label[row], smoothing, gradient());
+        losses[row] = seqloom::on<OfRow>(lanes, x + row * count, count, label[row], smoothing, gradient());
       }
     });
     // In the order of the rows, so that the number of threads does not matter.

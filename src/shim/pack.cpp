@@ -17,7 +17,7 @@ using seqloom::MIDDLE, seqloom::Packed, seqloom::QUAD;
 
 // The largest size of a row's numbers; no number where one of them is none. Sizes are in the order of their bits, and of whole
 // numbers compilers find the largest in vectors.
-EVERY_X86 float largest_size(const float* x, int64_t count) {
+INLINE float largest_size(const float* x, int64_t count) {
   int32_t most = 0;
   for (int64_t k = 0; k < count; ++k) {
     int32_t bits;
@@ -37,8 +37,7 @@ void to_bytes_anywhere(const float* x, int64_t count, float scale, uint8_t* out)
 }
 
 #ifdef SEQLOOM_X86
-__attribute__((target("avx512f,avx512bw"))) void to_bytes_512(const float* x, int64_t count, float scale,
-                                                              uint8_t* out) {
+FOR_AVX512 void to_bytes_512(const float* x, int64_t count, float scale, uint8_t* out) {
   // Masked, with all of it: GCC warns of what the plain ones leave undefined.
   constexpr __mmask16 ALL = 0xffff;
   const __m512 scales = _mm512_set1_ps(scale);
@@ -52,7 +51,7 @@ __attribute__((target("avx512f,avx512bw"))) void to_bytes_512(const float* x, in
   to_bytes_anywhere(x + k, count - k, scale, out + k);
 }
 
-__attribute__((target("avx2"))) void to_bytes_256(const float* x, int64_t count, float scale, uint8_t* out) {
+FOR_AVX2 void to_bytes_256(const float* x, int64_t count, float scale, uint8_t* out) {
   const __m256 scales = _mm256_set1_ps(scale);
   const __m256i middle = _mm256_set1_epi32(MIDDLE);
   int64_t k = 0;
@@ -65,18 +64,28 @@ __attribute__((target("avx2"))) void to_bytes_256(const float* x, int64_t count,
 }
 #endif
 
+struct Quantised {
+  template <int LANES>
+  INLINE static float run(const float* x, int64_t count, uint8_t* out) {
+    const float largest = largest_size(x, count), unit = largest / 127.0f, scale = 127.0f / largest;
+    // Nothing to tell apart: all of it is 0, or so small that the scale is infinite, or `unit` says that it is no number.
+    if (!(scale > 0.0f && scale <= std::numeric_limits<float>::max())) {
+      std::fill(out, out + count, static_cast<uint8_t>(MIDDLE));
+      return unit;
+    }
+#ifdef SEQLOOM_X86
+    if constexpr (LANES == 16) return to_bytes_512(x, count, scale, out), unit;
+    if constexpr (LANES == 8) return to_bytes_256(x, count, scale, out), unit;
+#endif
+    to_bytes_anywhere(x, count, scale, out);
+    return unit;
+  }
+};
+
 }  // namespace
 
 float seqloom::quantised(const float* x, int64_t count, uint8_t* out) {
-  const float largest = largest_size(x, count), unit = largest / 127.0f, scale = 127.0f / largest;
-  // Nothing to tell apart: all of it is 0, or so small that the scale is infinite, or `unit` says that it is no number.
-  if (!(scale > 0.0f && scale <= std::numeric_limits<float>::max())) {
-    std::fill(out, out + count, static_cast<uint8_t>(MIDDLE));
-    return unit;
-  }
-  static const auto to_bytes = FOR_THIS_MACHINE(to_bytes);
-  to_bytes(x, count, scale, out);
-  return unit;
+  return seqloom::on<Quantised>(seqloom::lanes(), x, count, out);
 }
 
 namespace {
@@ -91,11 +100,11 @@ void pack_output(Packed& packed, int64_t o, const float* row, uint8_t* rounded) 
   if (packed.kind == INT8) packed.scales[o] = seqloom::quantised(row, inputs, rounded);
   for (int64_t k = 0; k < inputs; ++k) {
     if (packed.kind == F32) {
-      reinterpret_cast<float*>(bytes)[(panel * inputs + k) * width + at] = row[k];
+      seqloom::store(bytes + 4 * ((panel * inputs + k) * width + at), row[k]);
     } else if (packed.kind == BF16) {
       const int64_t place = at / (2 * lanes) * lanes + at % lanes;
-      uint32_t& both = reinterpret_cast<uint32_t*>(bytes)[(panel * inputs + k) * (width / 2) + place];
-      both |= to_bf16(row[k]) << (at / lanes % 2 == 0 ? 0 : 16);
+      uint8_t* both = bytes + 4 * ((panel * inputs + k) * (width / 2) + place);
+      seqloom::store(both, seqloom::load<uint32_t>(both) | to_bf16(row[k]) << (at / lanes % 2 == 0 ? 0 : 16));
     } else {
       const int32_t whole = rounded[k] - MIDDLE;
       bytes[panel * width * depth + (k / QUAD * width + at) * QUAD + k % QUAD] = static_cast<uint8_t>(whole);
@@ -104,18 +113,12 @@ void pack_output(Packed& packed, int64_t o, const float* row, uint8_t* rounded) 
   }
 }
 
-std::unique_ptr<Packed> pack(const at::Tensor& weight, const at::Tensor* bias, int kind, int lanes) {
+std::unique_ptr<Packed> pack(const at::Tensor& weight, const at::Tensor* bias, int kind) {
   TORCH_CHECK(weight.is_cpu() && weight.dim() == 2 && weight.size(1) > 0, "weights are rows of inputs on the CPU");
   TORCH_CHECK(!bias || (bias->is_cpu() && bias->numel() == weight.size(0)), "a bias has a number for each output");
-  TORCH_CHECK(lanes == 0 || lanes == 4 || lanes == 8 || lanes == 16, "no vectors of ", lanes, " floats");
   auto packed = std::make_unique<Packed>();
   packed->kind = kind;
-  packed->lanes = seqloom::widest();
-#ifdef SEQLOOM_X86
-  // Without these instructions products of bytes are fastest by AVX2.
-  if (kind == INT8 && !__builtin_cpu_supports("avx512vnni")) packed->lanes = std::min(packed->lanes, 8);
-#endif
-  if (lanes > 0) packed->lanes = std::min(packed->lanes, lanes);
+  packed->lanes = kind == INT8 ? seqloom::lanes_of_bytes() : seqloom::lanes();
   packed->outputs = weight.size(0);
   packed->inputs = weight.size(1);
   const int64_t room = packed->panels() * packed->panel(), size = kind == F32 ? 4 : kind == BF16 ? 2 : 1;
@@ -136,8 +139,8 @@ std::unique_ptr<Packed> pack(const at::Tensor& weight, const at::Tensor* bias, i
 
 }  // namespace
 
-extern "C" int seqloom_pack(void** out, const at::Tensor* weight, const at::Tensor* bias, int kind, int lanes) {
-  return seqloom::guarded([&] { *out = pack(*weight, bias, kind, lanes).release(); });
+extern "C" int seqloom_pack(void** out, const at::Tensor* weight, const at::Tensor* bias, int kind) {
+  return seqloom::guarded([&] { *out = pack(*weight, bias, kind).release(); });
 }
 
 extern "C" void seqloom_packed_free(void* packed) { delete static_cast<Packed*>(packed); }

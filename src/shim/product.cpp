@@ -11,12 +11,12 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace {
 
 using seqloom::F32, seqloom::INT8, seqloom::MIDDLE;
+using seqloom::load, seqloom::store;
 using seqloom::most_rows, seqloom::Packed, seqloom::QUAD, seqloom::vectors;
 
 // Rows that go through all panels together, so that they stay in the cache.
@@ -26,23 +26,23 @@ constexpr int64_t AHEAD = 2048;
 
 template <int LANES>
 struct Of {
-  typedef float Floats __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-  typedef uint32_t Bits __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+  typedef float Floats __attribute__((vector_size(LANES * 4)));
+  typedef uint32_t Bits __attribute__((vector_size(LANES * 4)));
 };
 
 // The weights of one input for a panel's outputs, as vectors.
 template <int LANES>
-INLINE void load(const float* w, typename Of<LANES>::Floats* out) {
+INLINE void load_weights(const float* w, typename Of<LANES>::Floats* out) {
   typedef typename Of<LANES>::Floats Floats;
-  for (int n = 0; n < vectors(LANES); ++n) out[n] = *reinterpret_cast<const Floats*>(w + n * LANES);
+  for (int n = 0; n < vectors(LANES); ++n) out[n] = load<Floats>(w + n * LANES);
 }
 // Two bf16 stand in 32 bits: the low half belongs to the first vector of a pair.
 template <int LANES>
-INLINE void load(const uint32_t* w, typename Of<LANES>::Floats* out) {
+INLINE void load_weights(const uint32_t* w, typename Of<LANES>::Floats* out) {
   typedef typename Of<LANES>::Floats Floats;
   typedef typename Of<LANES>::Bits Bits;
   for (int n = 0; n < vectors(LANES); n += 2) {
-    const Bits both = *reinterpret_cast<const Bits*>(w + n / 2 * LANES);
+    const auto both = load<Bits>(w + n / 2 * LANES);
     out[n] = (Floats)(both << 16);
     out[n + 1] = (Floats)(both & 0xffff0000U);
   }
@@ -64,7 +64,7 @@ INLINE void tile(const float* x, int64_t inputs, const Weight* w, float* out) {
   Floats sums[ROWS][VECTORS] = {};
   for (int64_t k = 0; k < inputs; ++k, w += STEP) {
     Floats weights[VECTORS];
-    load<LANES>(w, weights);
+    load_weights<LANES>(w, weights);
     ask_ahead<STEP * sizeof(Weight)>(w);
 #pragma GCC unroll 6
     for (int row = 0; row < ROWS; ++row) {
@@ -74,7 +74,7 @@ INLINE void tile(const float* x, int64_t inputs, const Weight* w, float* out) {
     }
   }
   for (int row = 0; row < ROWS; ++row) {
-    for (int n = 0; n < VECTORS; ++n) *reinterpret_cast<Floats*>(out + LANES * (VECTORS * row + n)) = sums[row][n];
+    for (int n = 0; n < VECTORS; ++n) store(out + LANES * (VECTORS * row + n), sums[row][n]);
   }
 }
 
@@ -91,41 +91,48 @@ INLINE void tile_of(int rows, const float* x, int64_t inputs, const Weight* w, f
 }
 
 #ifdef SEQLOOM_X86
-template <int ROWS>
-INLINE __attribute__((target("avx512f,avx512bw,avx512vnni"))) void quad_tile(const uint8_t* x, int64_t depth,
-                                                                             const int8_t* w, int32_t* out) {
-  constexpr int VECTORS = vectors(16), BYTES = 64 * VECTORS;
-  __m512i sums[ROWS][VECTORS];
-  for (auto& row : sums) {
-    for (__m512i& sum : row) sum = _mm512_setzero_si512();
-  }
-  for (int64_t k = 0; k < depth; k += QUAD, w += BYTES) {
-    __m512i weights[VECTORS];
-    for (int n = 0; n < VECTORS; ++n) weights[n] = _mm512_loadu_si512(w + 64 * n);
-    ask_ahead<BYTES>(w);
-#pragma GCC unroll 6
-    for (int row = 0; row < ROWS; ++row) {
-      int32_t four;
-      std::memcpy(&four, x + row * depth + k, QUAD);
-      const __m512i value = _mm512_set1_epi32(four);
-#pragma GCC unroll 4
-      for (int n = 0; n < VECTORS; ++n) sums[row][n] = _mm512_dpbusd_epi32(sums[row][n], value, weights[n]);
-    }
-  }
-  for (int row = 0; row < ROWS; ++row) {
-    for (int n = 0; n < VECTORS; ++n) _mm512_storeu_si512(out + 16 * (VECTORS * row + n), sums[row][n]);
-  }
+// Sums have names and rows are unrolled by the language: in arrays that loops run over GCC 12 copies them, and keeps some in memory.
+struct Quads {
+  __m512i one, two, three, four;
+};
+
+INLINE FOR_VNNI void add_quad(const uint8_t* x, const Quads& weights, Quads& sums) {
+  const __m512i value = _mm512_set1_epi32(load<int32_t>(x));
+  sums.one = _mm512_dpbusd_epi32(sums.one, value, weights.one);
+  sums.two = _mm512_dpbusd_epi32(sums.two, value, weights.two);
+  sums.three = _mm512_dpbusd_epi32(sums.three, value, weights.three);
+  sums.four = _mm512_dpbusd_epi32(sums.four, value, weights.four);
 }
 
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) void quads_512(int rows, const uint8_t* x, int64_t depth,
-                                                                      const int8_t* w, int32_t* out) {
+INLINE FOR_VNNI void store_sums(const Quads& sums, int32_t* out) {
+  _mm512_storeu_si512(out, sums.one);
+  _mm512_storeu_si512(out + 16, sums.two);
+  _mm512_storeu_si512(out + 32, sums.three);
+  _mm512_storeu_si512(out + 48, sums.four);
+}
+
+template <size_t... ROW>
+INLINE FOR_VNNI void quad_tile_512(std::index_sequence<ROW...>, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+  constexpr int BYTES = 64 * vectors(16);
+  Quads sums[sizeof...(ROW)];
+  ((sums[ROW].one = sums[ROW].two = sums[ROW].three = sums[ROW].four = _mm512_setzero_si512()), ...);
+  for (int64_t k = 0; k < depth; k += QUAD, w += BYTES) {
+    const Quads weights{_mm512_loadu_si512(w), _mm512_loadu_si512(w + 64), _mm512_loadu_si512(w + 128),
+                        _mm512_loadu_si512(w + 192)};
+    ask_ahead<BYTES>(w);
+    (add_quad(x + ROW * depth + k, weights, sums[ROW]), ...);
+  }
+  (store_sums(sums[ROW], out + 16 * vectors(16) * ROW), ...);
+}
+
+FOR_VNNI void quads_512(int rows, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
   switch (rows) {
-    case 1: return quad_tile<1>(x, depth, w, out);
-    case 2: return quad_tile<2>(x, depth, w, out);
-    case 3: return quad_tile<3>(x, depth, w, out);
-    case 4: return quad_tile<4>(x, depth, w, out);
-    case 5: return quad_tile<5>(x, depth, w, out);
-    case 6: return quad_tile<6>(x, depth, w, out);
+    case 1: return quad_tile_512(std::make_index_sequence<1>(), x, depth, w, out);
+    case 2: return quad_tile_512(std::make_index_sequence<2>(), x, depth, w, out);
+    case 3: return quad_tile_512(std::make_index_sequence<3>(), x, depth, w, out);
+    case 4: return quad_tile_512(std::make_index_sequence<4>(), x, depth, w, out);
+    case 5: return quad_tile_512(std::make_index_sequence<5>(), x, depth, w, out);
+    case 6: return quad_tile_512(std::make_index_sequence<6>(), x, depth, w, out);
   }
 }
 
@@ -135,27 +142,25 @@ struct Sums {
   __m256i one, other;
 };
 
-INLINE __attribute__((target("avx2"))) void add_to(__m256i& sum, __m256i products) {
+INLINE FOR_AVX2 void add_to(__m256i& sum, __m256i products) {
   // Row after row, and where the sums stand: left to itself GCC multiplies all rows first, and then has no registers for sums.
   asm volatile("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
 }
 
-INLINE __attribute__((target("avx2"))) void add_quad(const int16_t* x, __m256i one, __m256i other, Sums& sums) {
-  int64_t four;
-  std::memcpy(&four, x, sizeof four);
-  const __m256i value = _mm256_set1_epi64x(four);
+INLINE FOR_AVX2 void add_quad(const int16_t* x, __m256i one, __m256i other, Sums& sums) {
+  const __m256i value = _mm256_set1_epi64x(load<int64_t>(x));
   add_to(sums.one, _mm256_madd_epi16(value, one));
   add_to(sums.other, _mm256_madd_epi16(value, other));
 }
 
-INLINE __attribute__((target("avx2"))) void store_sums(const Sums& sums, int32_t* out) {
+INLINE FOR_AVX2 void store_sums(const Sums& sums, int32_t* out) {
   const __m256i added = _mm256_hadd_epi32(sums.one, sums.other);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permute4x64_epi64(added, _MM_SHUFFLE(3, 1, 2, 0)));
 }
 
 template <size_t... ROW>
-INLINE __attribute__((target("avx2"))) void quad_tile_256(std::index_sequence<ROW...>, const int16_t* x, int64_t depth,
-                                                          const int8_t* w, int32_t* out) {
+INLINE FOR_AVX2 void quad_tile_256(std::index_sequence<ROW...>, const int16_t* x, int64_t depth, const int8_t* w,
+                                   int32_t* out) {
   constexpr int BYTES = 32 * vectors(8);
   Sums sums[sizeof...(ROW)];
   ((sums[ROW].one = sums[ROW].other = _mm256_setzero_si256()), ...);
@@ -168,7 +173,7 @@ INLINE __attribute__((target("avx2"))) void quad_tile_256(std::index_sequence<RO
   (store_sums(sums[ROW], out + 8 * vectors(8) * ROW), ...);
 }
 
-__attribute__((target("avx2"))) void quads_256(int rows, const int16_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+FOR_AVX2 void quads_256(int rows, const int16_t* x, int64_t depth, const int8_t* w, int32_t* out) {
   for (int half = 0; half < 2; ++half, w += 32, out += 8) {
     switch (rows) {
       case 1: quad_tile_256(std::make_index_sequence<1>(), x, depth, w, out); break;
@@ -183,7 +188,7 @@ __attribute__((target("avx2"))) void quads_256(int rows, const int16_t* x, int64
 #endif
 
 // The same sums on any machine.
-EVERY_X86 void quads_anywhere(int rows, int64_t panel, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
+void quads_anywhere(int rows, int64_t panel, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
   std::fill(out, out + rows * panel, 0);
   for (int64_t k = 0; k < depth; k += QUAD, w += QUAD * panel) {
     for (int row = 0; row < rows; ++row) {
@@ -248,7 +253,7 @@ INLINE void tiles(const Rows& rows, int64_t first, int64_t last, int64_t begin, 
 }
 
 template <int LANES, typename Weight>
-INLINE void floats(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
+INLINE void float_tiles(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
   const int64_t inputs = rows.packed.inputs, panel_size = inputs * step(LANES, static_cast<const Weight*>(nullptr));
   const auto* weights = reinterpret_cast<const Weight*>(rows.packed.weights.const_data_ptr<uint8_t>());
   constexpr int MOST = most_rows(LANES);
@@ -259,79 +264,54 @@ INLINE void floats(const Rows& rows, int64_t first, int64_t last, int64_t begin,
               });
 }
 
-#define FLOATS(name, attributes, lanes)                                                                      \
-  attributes void name(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {          \
-    if (rows.packed.kind == F32) {                                                                           \
-      floats<lanes, float>(rows, first, last, begin, end);                                                   \
-    } else {                                                                                                 \
-      floats<lanes, uint32_t>(rows, first, last, begin, end);                                                \
-    }                                                                                                        \
+struct Floats {
+  template <int LANES>
+  INLINE static void run(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
+    if (rows.packed.kind == F32) {
+      float_tiles<LANES, float>(rows, first, last, begin, end);
+    } else {
+      float_tiles<LANES, uint32_t>(rows, first, last, begin, end);
+    }
   }
-#ifdef SEQLOOM_X86
-FLOATS(floats_512, __attribute__((target("avx512f,avx512bw"))), 16)
-FLOATS(floats_256, __attribute__((target("avx2,fma"))), 8)
-#endif
-FLOATS(floats_anywhere, , 4)
+};
 
-template <int MOST, typename Input, typename Quads>
-INLINE void bytes(const Rows& rows, const Input* x, int64_t first, int64_t last, int64_t begin, int64_t end, Quads quads) {
-  const Packed& packed = rows.packed;
-  const int64_t depth = packed.depth(), width = packed.panel();
-  const auto* weights = reinterpret_cast<const int8_t*>(packed.weights.const_data_ptr<uint8_t>());
-  constexpr int MOST_SUMS = MOST * vectors(16) * 16;
-  int32_t whole[MOST_SUMS];
-  float sums[MOST_SUMS];
-  tiles<MOST>(rows, first, last, begin, end, sums,
-              [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
-                quads(count, width, x + row * depth, depth, weights + panel * width * depth, whole);
-                const float* scales = packed.scales.data() + panel * width;
-                const int32_t* offsets = packed.offsets.data() + panel * width;
-                for (int n = 0; n < count; ++n) {
-                  const float unit = rows.units[row + n];
-                  const int32_t* from = whole + n * width;
-                  float* to = out + n * width;
-                  for (int64_t at = 0; at < width; ++at) {
-                    to[at] = static_cast<float>(from[at] - offsets[at]) * (unit * scales[at]);
+// The sums of `count` rows from `row`, with a panel, in whole numbers.
+template <int LANES>
+INLINE void quads(const Rows& rows, int64_t row, int count, const int8_t* panel, int32_t* out) {
+  const int64_t depth = rows.packed.depth();
+#ifdef SEQLOOM_X86
+  if constexpr (LANES == 16) return quads_512(count, rows.quantised + row * depth, depth, panel, out);
+  if constexpr (LANES == 8) return quads_256(count, rows.centred + row * depth, depth, panel, out);
+#endif
+  quads_anywhere(count, rows.packed.panel(), rows.quantised + row * depth, depth, panel, out);
+}
+
+struct Bytes {
+  template <int LANES>
+  INLINE static void run(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
+    const Packed& packed = rows.packed;
+    const int64_t width = packed.panel(), panel_size = width * packed.depth();
+    const auto* weights = reinterpret_cast<const int8_t*>(packed.weights.const_data_ptr<uint8_t>());
+    // By AVX2 there are twelve sums; weights, an input and a product have the other four registers.
+    constexpr int MOST = LANES == 8 ? 6 : most_rows(LANES);
+    int32_t whole[MOST * vectors(LANES) * LANES];
+    float sums[MOST * vectors(LANES) * LANES];
+    tiles<MOST>(rows, first, last, begin, end, sums,
+                [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
+                  quads<LANES>(rows, row, count, weights + panel * panel_size, whole);
+                  const float* scales = packed.scales.data() + panel * width;
+                  const int32_t* offsets = packed.offsets.data() + panel * width;
+                  for (int n = 0; n < count; ++n) {
+                    const float unit = rows.units[row + n];
+                    const int32_t* from = whole + n * width;
+                    float* to = out + n * width;
+                    for (int64_t at = 0; at < width; ++at) {
+                      to[at] = static_cast<float>(from[at] - offsets[at]) * (unit * scales[at]);
+                    }
                   }
-                }
-              });
-}
-
-#ifdef SEQLOOM_X86
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) void bytes_512(const Rows& rows, int64_t first, int64_t last,
-                                                                      int64_t begin, int64_t end) {
-  bytes<most_rows(16)>(rows, rows.quantised, first, last, begin, end,
-                              [](int count, int64_t, const uint8_t* x, int64_t depth, const int8_t* w, int32_t* out) {
-                                quads_512(count, x, depth, w, out);
-                              });
-}
-
-__attribute__((target("avx2,fma"))) void bytes_256(const Rows& rows, int64_t first, int64_t last, int64_t begin,
-                                                   int64_t end) {
-  // Twelve sums; weights, an input and a product have the other four registers.
-  bytes<6>(rows, rows.centred, first, last, begin, end,
-           [](int count, int64_t, const int16_t* x, int64_t depth, const int8_t* w, int32_t* out) {
-             quads_256(count, x, depth, w, out);
-           });
-}
-#endif
-
-void bytes_anywhere(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
-  bytes<most_rows(4)>(rows, rows.quantised, first, last, begin, end, quads_anywhere);
-}
-
-void multiply(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
-#ifdef SEQLOOM_X86
-  if (rows.packed.kind == INT8 && rows.packed.lanes == 16) return bytes_512(rows, first, last, begin, end);
-  if (rows.packed.centred()) return bytes_256(rows, first, last, begin, end);
-#endif
-  if (rows.packed.kind == INT8) return bytes_anywhere(rows, first, last, begin, end);
-#ifdef SEQLOOM_X86
-  if (rows.packed.lanes == 16) return floats_512(rows, first, last, begin, end);
-  if (rows.packed.lanes == 8) return floats_256(rows, first, last, begin, end);
-#endif
-  floats_anywhere(rows, first, last, begin, end);
-}
+                });
+  }
+};
 
 // Multiplications below which another thread is not worth waking.
 constexpr int64_t WORTH_A_THREAD = 1 << 18;
@@ -365,8 +345,13 @@ void product(const Packed& packed, const at::Tensor& input, const at::Tensor* re
     rows.units = units.data();
   }
   const int64_t grain = std::max<int64_t>(1, WORTH_A_THREAD / std::max<int64_t>(1, packed.panel() * depth * count));
-  at::parallel_for(0, packed.panels(), grain,
-                   [&](int64_t begin, int64_t end) { multiply(rows, 0, count, begin, end); });
+  at::parallel_for(0, packed.panels(), grain, [&](int64_t begin, int64_t end) {
+    if (packed.kind == INT8) {
+      seqloom::on<Bytes>(packed.lanes, rows, int64_t{0}, count, begin, end);
+    } else {
+      seqloom::on<Floats>(packed.lanes, rows, int64_t{0}, count, begin, end);
+    }
+  });
 }
 
 }  // namespace

@@ -34,11 +34,5 @@ inline std::vector<at::Tensor> list(at::Tensor* const* tensors, int64_t count) {
 
 }  // namespace seqloom
 
-// One body for every instruction set: what it marks vectorises without further help, and gives the same bits.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define EVERY_X86 __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define EVERY_X86
-#endif
-// A part of such a body: it takes the instruction set of the function that it is written into.
+// A part of another function, whose instruction set it takes.
 #define INLINE inline __attribute__((always_inline))

@@ -11,7 +11,7 @@
 namespace seqloom {
 
 // Partial sums side by side: the same additions in the same order on every instruction set.
-constexpr int64_t LANES = 16;
+constexpr int64_t PARTS = 16;
 
 // e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf). What is no number stays none.
 INLINE float exponential(float x) {
@@ -42,13 +42,13 @@ INLINE float exponential(float x) {
 // The sum of exp(x - largest); with KEEP these take the place of x.
 template <bool KEEP>
 INLINE double sum_of_exponentials(float* x, int64_t count, float largest) {
-  float sums[LANES] = {};
-  const int64_t even = count - count % LANES;
-  for (int64_t i = 0; i < even; i += LANES) {
-    for (int64_t lane = 0; lane < LANES; ++lane) {
-      const float value = exponential(x[i + lane] - largest);
-      if (KEEP) x[i + lane] = value;
-      sums[lane] += value;
+  float sums[PARTS] = {};
+  const int64_t even = count - count % PARTS;
+  for (int64_t i = 0; i < even; i += PARTS) {
+    for (int64_t part = 0; part < PARTS; ++part) {
+      const float value = exponential(x[i + part] - largest);
+      if (KEEP) x[i + part] = value;
+      sums[part] += value;
     }
   }
   for (int64_t i = even; i < count; ++i) {
@@ -57,15 +57,30 @@ INLINE double sum_of_exponentials(float* x, int64_t count, float largest) {
     sums[0] += value;
   }
   double sum = 0.0;
-  for (const float part : sums) sum += part;
+  for (const float each : sums) sum += each;
   return sum;
 }
 
 // A row's largest logit, and their sum.
-void largest_and_sum(const float* x, int64_t count, float* largest, double* sum);
-
-// x becomes exp(x - largest); their sum.
-double exponentials(float* x, int64_t count, float largest);
+INLINE void largest_and_sum(const float* x, int64_t count, float* largest, double* sum) {
+  float most[PARTS], sums[PARTS] = {};
+  std::fill(most, most + PARTS, -std::numeric_limits<float>::infinity());
+  const int64_t even = count - count % PARTS;
+  for (int64_t i = 0; i < even; i += PARTS) {
+    for (int64_t part = 0; part < PARTS; ++part) {
+      const float value = x[i + part];
+      most[part] = most[part] > value ? most[part] : value;
+      sums[part] += value;
+    }
+  }
+  for (int64_t i = even; i < count; ++i) {
+    most[0] = std::max(most[0], x[i]);
+    sums[0] += x[i];
+  }
+  *largest = *std::max_element(most, most + PARTS);
+  *sum = 0.0;
+  for (const float each : sums) *sum += each;
+}
 
 // Rows of logits become log-probabilities, on all threads.
 void log_softmax_rows(float* x, int64_t rows, int64_t count);

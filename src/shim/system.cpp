@@ -29,6 +29,18 @@ namespace {
 // be changed while there is a single thread: before `main`.
 __attribute__((constructor)) void keep_few_compiled_products() { setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0); }
 
+#if defined(__x86_64__) && defined(__GNUC__)
+// Whether the system keeps the registers of tiles: an older one has a CPU with AMX, and no use of it.
+bool saves_tiles() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE)) return false;
+  unsigned low = 0, high = 0;
+  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned TILES = 3U << 17;
+  return (low & TILES) == TILES;
+}
+#endif
+
 }  // namespace
 
 extern "C" {
@@ -51,7 +63,7 @@ bool seqloom_fast_bf16() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   const bool tiles = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & (1U << 22));
   __builtin_cpu_init();
-  return tiles || (__builtin_cpu_is("amd") && __builtin_cpu_supports("avx512bf16"));
+  return (tiles && saves_tiles()) || (__builtin_cpu_is("amd") && __builtin_cpu_supports("avx512bf16"));
 #else
   return false;
 #endif

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use seqloom::data::vocabulary::{BOS, EOS};
 use seqloom::model::inference::{DecoderState, Inference};
 use seqloom::model::{Activation, Norm, Positions, TransformerConfig, Weights};
+use seqloom::shim::vectors::Vectors;
 use tch::{Kind, Tensor};
 
 use super::{CASES, Model, batch, pairs, small};
@@ -81,6 +82,34 @@ fn a_step_equals_the_full_forward() {
         let stepped = side_by_side(&Inference::new(&model.network, Weights::F32), &sources, &targets);
         let what = format!("{case} on {device:?}");
         assert_forced(&stepped, &forced(&model, &sources, &targets), TOLERANCE, &what);
+    }
+}
+
+/// On each kind of vectors, in each kind of numbers: heads that are no whole vectors, and those that are.
+#[test]
+fn steps_of_every_head_width_equal_the_full_forward() {
+    let _guard = tch::no_grad_guard();
+    let (sources, targets) = (vec![vec![4, 5, 6, 7, 8], vec![9]], vec![vec![4, 9, 5], vec![6, 7]]);
+    for head_width in 1..=130 {
+        let heads = 1 + head_width % 2; // positions want an even width
+        let config = TransformerConfig {
+            width: head_width * heads,
+            heads,
+            feed_forward: 5 + head_width % 40,
+            encoder_layers: 1,
+            decoder_layers: 1,
+            ..small()
+        };
+        let model = Model::new(&config, 11, 13, 3);
+        let exact = forced(&model, &sources, &targets);
+        for vectors in Vectors::here() {
+            for (weights, tolerance) in [(Weights::F32, 2e-5), (Weights::Bf16, 0.05), (Weights::Int8, 0.2)] {
+                let stepped = vectors
+                    .run(|| side_by_side(&Inference::new(&model.network, weights), &sources, &targets));
+                let what = format!("head width {head_width}, {weights:?}, {vectors:?}");
+                assert_forced(&stepped, &exact, tolerance, &what);
+            }
+        }
     }
 }
 

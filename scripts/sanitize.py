@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Runs the C++ kernels of src/shim/ under AddressSanitizer and UndefinedBehaviorSanitizer, which end at the first fault.
+
+    python3 scripts/sanitize.py
+
+tests/shim/ is compiled with them, together with src/shim/, into a program without Rust and without our malloc, which tries many
+shapes on each kind of vectors that this machine has. What was compiled is kept in target/sanitize/. Where the C++ compiler
+(CXX, or c++) has no sanitizers, this says so and passes. libtorch is that of LIBTORCH, or the one in .libtorch/.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBTORCH = Path(os.environ.get("LIBTORCH") or ROOT / ".libtorch/torch")
+PLACE = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "sanitize"
+COMPILER = shlex.split(os.environ.get("CXX") or "c++")
+PARTS = ["decoding", "training"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+FLAGS = ["-std=c++17", "-O1", "-g1", "-fopenmp", "-Wno-psabi", "-Wall", "-Wextra", "-Wno-unused-parameter",
+         "-isystem", str(LIBTORCH / "include"), "-isystem", str(LIBTORCH / "include/torch/csrc/api/include")]
+
+
+def there_are_sanitizers() -> bool:
+    """Whether a program can be compiled with them, and runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, program = Path(folder, "main.cpp"), Path(folder, "main")
+        source.write_text("int main() {}\n")
+        command = COMPILER + SANITIZERS + ["-fopenmp", str(source), "-o", str(program)]
+        made = subprocess.run(command, capture_output=True, check=False)
+        return made.returncode == 0 and subprocess.run([program], capture_output=True, check=False).returncode == 0
+
+
+def compile_parts() -> None:
+    """The parts side by side; none that is newer than all it is made of."""
+    sources = [*(ROOT / "tests/shim").iterdir(), *(ROOT / "src/shim").glob("*.[ch]*"), Path(__file__)]
+    newest = max(source.stat().st_mtime for source in sources)
+    old = [part for part in PARTS if not (PLACE / f"{part}.o").exists() or (PLACE / f"{part}.o").stat().st_mtime < newest]
+    commands = [COMPILER + FLAGS + SANITIZERS + ["-c", str(ROOT / f"tests/shim/{part}.cpp"), "-o", str(PLACE / f"{part}.o")]
+                for part in old]
+    running = [subprocess.Popen(command) for command in commands]
+    if any([compiler.wait() != 0 for compiler in running]):
+        for part in old:
+            (PLACE / f"{part}.o").unlink(missing_ok=True)
+        sys.exit("error: tests/shim/ does not compile")
+
+
+def main() -> None:
+    """Compiles, links, runs."""
+    if not there_are_sanitizers():
+        print(f"sanitize: skipped, for {COMPILER[0]} has no AddressSanitizer and UndefinedBehaviorSanitizer here")
+        return
+    PLACE.mkdir(parents=True, exist_ok=True)
+    compile_parts()
+    libraries = LIBTORCH / "lib"
+    objects = [str(PLACE / f"{part}.o") for part in PARTS]
+    linked = ["-L", str(libraries), "-ltorch_cpu", "-lc10", "-ldl", f"-Wl,-rpath,{libraries}", "-o", str(PLACE / "shim")]
+    subprocess.run(COMPILER + SANITIZERS + ["-fopenmp"] + objects + linked, check=True)
+    # libtorch keeps much until a process ends; it is not the subject here.
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1",
+               "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    if subprocess.run([PLACE / "shim"], env={**os.environ, **options}, check=False).returncode != 0:
+        sys.exit("error: the kernels of src/shim/ do not hold under sanitizers")
+    print("sanitize: no fault in src/shim/")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+//! The kernels of src/shim/ on each kind of vectors that this machine has, over many shapes, against libtorch. Numbers begin
+//! anywhere in their memory, as rows of odd width do.
+//!
+//! `scripts/sanitize.py` tries the same once more under sanitizers, without Rust (tests/shim/).
+
+use seqloom::shim::decoding::{Packed, PackedKind, Seen, attend, gelu, log_softmax, silu};
+use seqloom::shim::vectors::Vectors;
+use seqloom::shim::{dropout, vocabulary_loss};
+use tch::{Device, Kind, Tensor};
+
+use crate::support::run::{Finished, Scene, binary, listened_to};
+use crate::support::{assert_close, assert_same};
+
+/// Numbers of (-2, 2), from a hash of their places, so that tests beside this one draw nothing from the same generator. They
+/// begin `offset` numbers into their memory.
+fn numbers(shape: &[i64], offset: i64) -> Tensor {
+    let count: i64 = shape.iter().product();
+    let x = (Tensor::arange(offset + count, (Kind::Double, Device::Cpu)) * 12.9898 + count as f64).sin()
+        * 43758.5453;
+    ((&x - x.floor()) * 4.0 - 2.0).to_kind(Kind::Float).narrow(0, offset, count).view(shape)
+}
+
+/// Rows as 8 bits of their own largest number have them, in f64.
+fn in_bytes(rows: &Tensor) -> Tensor {
+    let largest = rows.abs().amax([1], true);
+    let scale = Tensor::from(127f32) / &largest;
+    let whole = (rows * scale).round().to_kind(Kind::Double);
+    whole * (largest.to_kind(Kind::Double) / 127.0)
+}
+
+fn expected(x: &Tensor, weight: &Tensor, bias: &Tensor, kind: PackedKind) -> Tensor {
+    let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
+    let (x, weight) = match kind {
+        PackedKind::F32 => (double(x), double(weight)),
+        PackedKind::Bf16 => (double(x), double(&weight.to_kind(Kind::BFloat16))),
+        PackedKind::Int8 => (in_bytes(x), in_bytes(weight)),
+    };
+    x.linear(&weight, Some(&double(bias)))
+}
+
+#[test]
+fn products_of_any_shape_are_libtorchs() {
+    let shapes =
+        (1..=70).flat_map(|n| [(n, 71 - n, 1 + n % 14), (n, 1 + n * 7 % 10, 5), (1 + n * 3 % 8, n, 3)]);
+    let large = [(70, 70, 6), (130, 300, 300), (64, 64, 253), (129, 512, 2)];
+    for (outputs, inputs, rows) in shapes.chain(large) {
+        let (weight, bias) = (numbers(&[outputs, inputs], inputs % 5), numbers(&[outputs], outputs % 3));
+        let (x, residual) = (numbers(&[rows, inputs], rows % 7), numbers(&[rows, outputs], 1));
+        for kind in [PackedKind::F32, PackedKind::Bf16, PackedKind::Int8] {
+            let theirs = expected(&x, &weight, &bias, kind);
+            let finished = theirs.relu() + &residual;
+            for vectors in Vectors::here() {
+                let what = format!("{outputs} outputs, {inputs} inputs, {rows} rows, {kind:?}, {vectors:?}");
+                let packed = vectors.run(|| Packed::new(&weight, Some(&bias), kind));
+                assert_close(&packed.product(&x, false, None), &theirs, 5e-4, &what);
+                assert_close(&packed.product(&x, true, Some(&residual)), &finished, 5e-4, &what);
+            }
+        }
+    }
+}
+
+/// softmax(q K' / sqrt(width)) V of one row, and the softmax summed over the heads.
+fn attended(query: &Tensor, keys_values: &Tensor, slots: &[i64], heads: i64) -> (Tensor, Tensor) {
+    let (length, width) = (slots.len() as i64, query.size()[0] / heads);
+    let parts = keys_values.index_select(0, &Tensor::from_slice(slots)).view([length, 2, heads, width]);
+    let parts = parts.permute([1, 2, 0, 3]); // (2, H, L, K)
+    let scores = query.view([heads, 1, width]).matmul(&parts.get(0).transpose(1, 2)) / (width as f64).sqrt();
+    let softmax = scores.softmax(-1, Kind::Float); // (H, 1, L)
+    let out = softmax.matmul(&parts.get(1)).view([heads * width]);
+    (out, softmax.sum_dim_intlist([0, 1].as_slice(), false, Kind::Float))
+}
+
+fn attention_is_libtorchs(head_width: i64, heads: i64, rows: i64, room: i64, listed: bool) {
+    let width = heads * head_width;
+    // Queries stand between keys and values, in rows that are no whole vectors.
+    let query = numbers(&[rows, 3 * width + 1], head_width % 3).narrow(1, width + 1, width);
+    let keys_values = numbers(&[room, 2 * width], head_width % 5);
+    let length = |row: i64| if row == 0 { room } else { 1 + row * 7 % room };
+    let own = |row: i64| -> Vec<i64> {
+        let slot = |n| if listed { (row + n * 3) % room } else { row % (room - length(row) + 1) + n };
+        (0..length(row)).map(slot).collect()
+    };
+    let all: Vec<Vec<i64>> = (0..rows).map(own).collect();
+    let lists: Vec<Vec<i32>> = all.iter().map(|own| own.iter().map(|&slot| slot as i32).collect()).collect();
+    let seen = match listed {
+        true => Seen::lists(lists.iter().map(Vec::as_slice)),
+        false => Seen {
+            slots: None,
+            starts: all.iter().map(|own| own[0]).collect(),
+            lengths: all.iter().map(|own| own.len() as i64).collect(),
+        },
+    };
+    for vectors in Vectors::here() {
+        let what = format!("head width {head_width}, {heads} heads, {rows} rows, {room} slots, {vectors:?}");
+        let mut weights = Vec::new();
+        let ours = vectors.run(|| attend(&query, &keys_values, &seen, heads, Some(&mut weights)));
+        for (row, own) in (0..).zip(&all) {
+            let (out, softmax) = attended(&query.get(row), &keys_values, own, heads);
+            assert_close(&ours.get(row), &out, 1e-5, &what);
+            let first = row as usize * room as usize;
+            assert_close(&Tensor::from_slice(&weights[first..first + own.len()]), &softmax, 1e-5, &what);
+        }
+    }
+}
+
+#[test]
+fn attention_of_every_head_width_is_libtorchs() {
+    for head_width in 1..=130 {
+        attention_is_libtorchs(
+            head_width,
+            1 + head_width % 3,
+            1 + head_width % 4,
+            1 + head_width * 5 % 23,
+            true,
+        );
+        attention_is_libtorchs(head_width, 1, 2, 9, false);
+    }
+    // More rows than a thread takes, and every number of slots around whole vectors.
+    attention_is_libtorchs(40, 2, 37, 20, true);
+    for room in 1..=50 {
+        attention_is_libtorchs(24, 1, 2, room, room % 2 == 0);
+    }
+}
+
+#[test]
+fn softmax_and_activations_of_every_length_are_libtorchs() {
+    for length in 1..=100 {
+        let x = numbers(&[length], length % 11);
+        let same: Vec<[Tensor; 2]> = Vectors::here()
+            .map(|vectors| {
+                let what = format!("{length} numbers, {vectors:?}");
+                let mut row = Vec::<f32>::try_from(&(&x * 4.0)).unwrap();
+                vectors.run(|| log_softmax(&mut row));
+                let theirs = (&x * 4.0).log_softmax(-1, Kind::Float);
+                assert_close(&Tensor::from_slice(&row), &theirs, 1e-5, &what);
+                let [silu, gelu] = vectors.run(|| [silu(&x), gelu(&x)]);
+                assert_close(&silu, &x.silu(), 1e-6, &what);
+                assert_close(&gelu, &x.gelu("none"), 1e-6, &what);
+                [silu, gelu]
+            })
+            .collect();
+        for [silu, gelu] in &same {
+            assert_same(silu, &same[0][0], "SiLU");
+            assert_same(gelu, &same[0][1], "GELU");
+        }
+    }
+}
+
+/// What training is made of has the same bits on each of them: a run may go on where another machine left it.
+#[test]
+fn dropout_and_loss_have_the_same_bits_on_all_vectors() {
+    for count in (1..=200).step_by(3) {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let (x, residual) = (numbers(&[count], count % 9).to_kind(kind), numbers(&[count], count % 4));
+            let drawn = |vectors: Vectors| {
+                vectors.run(|| [dropout(&x, None, 0.3, 7), dropout(&x, Some(&residual), 0.3, 7)])
+            };
+            let first = drawn(Vectors::Portable);
+            for vectors in Vectors::here() {
+                for (ours, first) in drawn(vectors).iter().zip(&first) {
+                    assert_same(ours, first, &format!("dropout of {count} {kind:?}, {vectors:?}"));
+                }
+            }
+            let kept = first[0].ne(0.0).to_kind(kind) * &x / 0.7;
+            assert_close(&first[0], &kept, 0.05, &format!("dropout of {count} {kind:?}"));
+        }
+    }
+    for vocabulary in (4..=70).chain([4099]) {
+        let (rows, what) = (1 + vocabulary % 6, format!("a vocabulary of {vocabulary}"));
+        let labels = (Tensor::arange(rows, (Kind::Int64, Device::Cpu)) * 3).remainder(vocabulary);
+        let passed = |vectors: Vectors, smoothing: f64| {
+            let hidden = numbers(&[rows, 9], vocabulary % 3).set_requires_grad(true);
+            let weight = numbers(&[vocabulary, 9], rows % 5).set_requires_grad(true);
+            let loss = vectors.run(|| {
+                let [smoothed, nll, correct] = vocabulary_loss(&hidden, &weight, &labels, smoothing, false);
+                smoothed.backward();
+                Tensor::stack(&[smoothed.detach(), nll, correct], 0)
+            });
+            [loss, hidden.grad(), weight.grad()]
+        };
+        for smoothing in [0.0, 0.1] {
+            let first = passed(Vectors::Portable, smoothing);
+            for vectors in Vectors::here() {
+                for (ours, first) in passed(vectors, smoothing).iter().zip(&first) {
+                    assert_same(ours, first, &format!("{what}, smoothing {smoothing}, {vectors:?}"));
+                }
+            }
+        }
+        let [loss, to_hidden, _] = passed(Vectors::Portable, 0.0);
+        let hidden = numbers(&[rows, 9], vocabulary % 3).set_requires_grad(true);
+        let logits = hidden.linear::<&Tensor>(&numbers(&[vocabulary, 9], rows % 5), None);
+        let theirs = logits.cross_entropy_loss::<&Tensor>(&labels, None, tch::Reduction::Sum, -100, 0.0);
+        theirs.backward();
+        assert_close(&loss.get(0), &theirs.to_kind(Kind::Double), 1e-4, &what);
+        assert_close(&to_hidden, &hidden.grad(), 1e-5, &what);
+    }
+}
+
+/// Heads that no vector fits: the whole way, from the first step to outputs, in each kind of numbers.
+#[test]
+fn models_of_awkward_head_widths_train_validate_and_decode() {
+    let scene = Scene::new(20, 4);
+    for (n, head_width) in [1, 3, 17, 24, 33, 65, 100, 130].into_iter().enumerate() {
+        let run = format!("runs/{head_width}");
+        let (width, precision) =
+            (format!("model.transformer.width={}", 2 * head_width), ["f32", "bf16"][n % 2]);
+        let precision = format!("runtime.precision={precision}");
+        let settings = ["training.steps=2", "training.validate_every=1", &width, &precision];
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let arguments: Vec<&str> =
+            ["train", "copy.toml", "--out", &run].into_iter().chain(settings).collect();
+        scene.seqloom(&arguments).succeeded();
+        assert_eq!(scene.metrics(&run, "valid").len(), 2, "{head_width}");
+        let weights = format!("decoding.weights={}", ["int8", "f32", "bf16"][n % 3]);
+        let finished = scene.fed(&["decode", &run, "--set", &weights], b"abc\nfed\n").succeeded();
+        assert_eq!(finished.stdout.lines().count(), 2, "{head_width}");
+    }
+}
+
+#[test]
+fn vectors_that_are_none_or_not_here_are_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let doctor = |vectors: &str| {
+        Finished::of(listened_to(binary(folder.path()).arg("doctor").env("SEQLOOM_VECTORS", vectors)))
+    };
+    for vectors in Vectors::here() {
+        let told = doctor(vectors.name()).succeeded().stdout;
+        assert!(told.contains(&format!("vectors        {}", vectors.name())), "{told}");
+    }
+    doctor("sse").refused(
+        2,
+        "error: `SEQLOOM_VECTORS` must be portable, avx2 or avx512, but it is `sse`\n\
+         hint: without it the best that this machine has is used",
+    );
+    if Vectors::of_machine() < Vectors::Avx512 {
+        doctor("avx512").refused_naming(2, &["is avx512, but the best that this machine has is "]);
+    }
+}

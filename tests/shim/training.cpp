@@ -1,0 +1,139 @@
+// The loss, dropout, casts and updates over many shapes, in one translation unit with the kernels themselves, and what runs all
+// tests on each kind of vectors. scripts/sanitize.py compiles it with sanitizers.
+#include "../../src/shim/cast.cpp"
+#include "../../src/shim/dropout.cpp"
+#include "../../src/shim/loss.cpp"
+#include "../../src/shim/optimizer.cpp"
+#include "../../src/shim/system.cpp"
+#include "check.h"
+
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/zeros_like.h>
+
+extern "C" {
+int seqloom_lanes(int* out);
+int seqloom_lanes_set(int lanes);
+}
+
+namespace {
+
+using check::done, check::named, check::near, check::numbers, check::refused, check::taken, check::that;
+
+// The same bits, whatever they were made by: the first to come is what the others are held against.
+void same_everywhere(const at::Tensor& made, const std::string& what) {
+  static std::vector<std::pair<std::string, at::Tensor>> first;
+  for (const auto& [name, tensor] : first) {
+    if (name == what) return that(tensor.equal(made), what + ": other bits on other instructions");
+  }
+  first.emplace_back(what, made.clone());
+}
+
+void loss_of(int64_t vocabulary, int64_t rows, bool bf16) {
+  const std::string what = named("loss", vocabulary, rows, bf16);
+  const auto leaf = [](const at::Tensor& tensor) { return tensor.detach().requires_grad_(); };
+  const at::Tensor hidden = leaf(numbers({rows, 9}, vocabulary % 3)), weight = leaf(numbers({vocabulary, 9}, rows % 5));
+  at::Tensor labels = at::randint(vocabulary, {rows}, at::kLong);
+  for (const double smoothing : {0.0, 0.1}) {
+    at::Tensor *smoothed = nullptr, *nll = nullptr, *correct = nullptr;
+    done(seqloom_vocabulary_loss(&smoothed, &nll, &correct, &hidden, &weight, &labels, smoothing, bf16), what);
+    const at::Tensor loss = taken(smoothed), plain = taken(nll), right = taken(correct);
+    loss.backward();
+    const at::Tensor to_hidden = hidden.grad().clone(), to_weight = weight.grad().clone();
+    hidden.mutable_grad() = weight.mutable_grad() = at::Tensor();
+    if (!bf16) same_everywhere(at::stack({loss.detach(), plain, right}), what + " " + std::to_string(smoothing));
+    const at::Tensor logits = at::linear(hidden, weight);
+    const at::Tensor theirs = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
+    near(plain, theirs, (bf16 ? 0.2 : 1e-5) * (rows + 10), what);
+    near(right, logits.argmax(-1).eq(labels).sum(), bf16 ? rows : 0, what + ", right ones");
+    if (smoothing > 0.0) continue;
+    theirs.backward();
+    near(to_hidden, hidden.grad(), bf16 ? 0.2 : 1e-4, what + ", gradient");
+    near(to_weight, weight.grad(), bf16 ? 0.2 : 1e-4, what + ", gradient of the weight");
+    hidden.mutable_grad() = weight.mutable_grad() = at::Tensor();
+  }
+  labels[rows - 1] = vocabulary;
+  at::Tensor *smoothed = nullptr, *nll = nullptr, *correct = nullptr;
+  refused(seqloom_vocabulary_loss(&smoothed, &nll, &correct, &hidden, &weight, &labels, 0.1, bf16), what + ", no label");
+}
+
+void dropout_of(int64_t count, at::ScalarType type, bool added) {
+  const std::string what = named("dropout", count, static_cast<int>(type), added);
+  const at::Tensor x = numbers({count}, count % 9).to(type).requires_grad_(), residual = numbers({count}, count % 4);
+  at::Tensor* made = nullptr;
+  done(seqloom_dropout(&made, &x, added ? &residual : nullptr, 0.3, static_cast<uint64_t>(count) << 33), what);
+  const at::Tensor out = taken(made);
+  out.sum().backward();
+  same_everywhere(out.detach(), what);
+  same_everywhere(x.grad(), what + ", gradient");
+  // Dropout is linear: its gradient is the factor of each element.
+  const at::Tensor dropped = (x * x.grad()).to(at::kFloat);
+  near(out, added ? residual + dropped : dropped, type == at::kFloat ? 1e-6 : 0.1, what);
+}
+
+void casts() {
+  for (int64_t size = 1; size <= 33; size += 4) {
+    const at::Tensor one = numbers({size, 5}, size % 3).requires_grad_(), other = numbers({2, 5}, 1).requires_grad_();
+    at::Tensor* const weights[] = {const_cast<at::Tensor*>(&one), const_cast<at::Tensor*>(&other)};
+    const int64_t counts[] = {2};
+    at::Tensor* made = nullptr;
+    done(seqloom_cast(&made, weights, counts, 1, true), "cast");
+    const at::Tensor joined = taken(made);
+    near(joined.narrow(0, 0, size), one.to(at::kBFloat16), 0.0, "cast");
+    joined.sum().backward();
+    near(other.grad(), at::ones_like(other), 0.0, "gradient of a cast");
+  }
+}
+
+void updates() {
+  at::Tensor weight = numbers({7, 3}, 1), gradient = numbers({7, 3}, 2), first = at::zeros({7, 3}), second = at::zeros({7, 3});
+  at::Tensor step = at::zeros({}) + 1.0, average = weight.clone(), momentum = at::zeros({7, 3});
+  at::Tensor *w[] = {&weight}, *g[] = {&gradient}, *m[] = {&first}, *v[] = {&second}, *n[] = {&step}, *a[] = {&average},
+             *b[] = {&momentum};
+  const at::Tensor before = weight.clone();
+  done(seqloom_fused_adam(w, g, m, v, n, 1, true, 0.1, 0.9, 0.999, 0.0, 1e-8), "AdamW");
+  // The first step is the sign of the gradient.
+  near(weight, before - 0.1 * gradient.sign(), 1e-5, "AdamW");
+  done(seqloom_fused_sgd(w, g, b, 1, 1, 0.1, 0.9, false, 0.0), "SGD");
+  near(weight, before - 0.1 * gradient.sign() - 0.1 * gradient, 1e-5, "SGD");
+  at::Tensor* norm = nullptr;
+  done(seqloom_norm(&norm, g, 1), "norm");
+  near(taken(norm), gradient.norm(), 1e-5, "norm");
+  done(seqloom_scale(g, 1, 0.5), "scale");
+  done(seqloom_lerp(a, w, 1, 0.5), "average");
+  near(average, (before + weight) / 2.0, 1e-5, "average");
+  done(seqloom_clear_gradients(w, 1), "clearing");
+}
+
+}  // namespace
+
+void check::training() {
+  for (int64_t vocabulary = 4; vocabulary <= 70; ++vocabulary) loss_of(vocabulary, 1 + vocabulary % 6, false);
+  loss_of(4099, 3, false);
+  loss_of(37, 1100, false);
+  loss_of(37, 5, true);
+  for (int64_t count = 1; count <= 200; count += count < 70 ? 1 : 13) {
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      dropout_of(count, type, false);
+      dropout_of(count, type, true);
+    }
+  }
+  casts();
+  updates();
+}
+
+int main() {
+  int most = 0;
+  done(seqloom_lanes(&most), "vectors");
+  for (int lanes = 4; lanes <= most; lanes *= 2) {
+    seqloom_lanes_set(lanes);
+    at::Generator numbers = at::globalContext().defaultGenerator(at::kCPU);
+    numbers.set_current_seed(1);
+    check::decoding();
+    numbers.set_current_seed(2);
+    check::training();
+    std::printf("shim: all kernels hold on vectors of %d\n", lanes);
+  }
+}
