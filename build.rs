@@ -15,10 +15,6 @@ fn main() {
     // The binary, the tests and the documentation's examples then run without LD_LIBRARY_PATH.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     println!("cargo:rustc-env=SEQLOOM_LIBTORCH={}", root.display());
-    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
-        // The threads of libtorch itself: at run time its own libgomp is found first.
-        println!("cargo:rustc-link-lib=gomp");
-    }
 }
 
 /// torch-sys checks no version when LIBTORCH is set, and a wrong one fails at run time with a riddle.
@@ -64,7 +60,6 @@ fn compile_shim(root: &Path) {
             .include(root.join("include"))
             .include(root.join("include/torch/csrc/api/include"))
             .flags(flags)
-            .flag_if_supported("-fopenmp") // without it libtorch's parallel_for runs on one thread, and says nothing
             .flag_if_supported("-Wno-unused-parameter")
             .flag_if_supported("-Wno-psabi") // wide vectors are never arguments of a call
             .compile(name);

@@ -21,7 +21,7 @@ PLACE = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "sanitize"
 COMPILER = shlex.split(os.environ.get("CXX") or "c++")
 PARTS = ["decoding", "training"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS = ["-std=c++17", "-O1", "-g1", "-fopenmp", "-Wno-psabi", "-Wall", "-Wextra", "-Wno-unused-parameter",
+FLAGS = ["-std=c++17", "-O1", "-g1", "-Wno-psabi", "-Wall", "-Wextra", "-Wno-unused-parameter",
          "-isystem", str(LIBTORCH / "include"), "-isystem", str(LIBTORCH / "include/torch/csrc/api/include")]
 
 
@@ -30,7 +30,7 @@ def there_are_sanitizers() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder, "main.cpp"), Path(folder, "main")
         source.write_text("int main() {}\n")
-        command = COMPILER + SANITIZERS + ["-fopenmp", str(source), "-o", str(program)]
+        command = COMPILER + SANITIZERS + [str(source), "-o", str(program)]
         made = subprocess.run(command, capture_output=True, check=False)
         return made.returncode == 0 and subprocess.run([program], capture_output=True, check=False).returncode == 0
 
@@ -59,10 +59,9 @@ def main() -> None:
     libraries = LIBTORCH / "lib"
     objects = [str(PLACE / f"{part}.o") for part in PARTS]
     linked = ["-L", str(libraries), "-ltorch_cpu", "-lc10", "-ldl", f"-Wl,-rpath,{libraries}", "-o", str(PLACE / "shim")]
-    subprocess.run(COMPILER + SANITIZERS + ["-fopenmp"] + objects + linked, check=True)
+    subprocess.run(COMPILER + SANITIZERS + objects + linked, check=True)
     # libtorch keeps much until a process ends; it is not the subject here.
-    options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1",
-               "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
     if subprocess.run([PLACE / "shim"], env={**os.environ, **options}, check=False).returncode != 0:
         sys.exit("error: the kernels of src/shim/ do not hold under sanitizers")
     print("sanitize: no fault in src/shim/")

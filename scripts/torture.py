@@ -9,7 +9,8 @@
 A small run is trained once and left alone: the reference. The same run is then trained in another folder, ended at a
 random moment, resumed with `seqloom train CONFIG --resume`, ended again. When it is complete it is compared, and the
 next one begins. What ends it: SIGKILL at any moment and at the moments that hurt, SIGTERM and SIGINT, a second SIGTERM
-behind the first, a full disk. Between two starts there may lie what a power cut leaves half-written.
+behind the first, a full disk. Between two starts there may lie what a power cut leaves half-written, and each start has
+another number of threads than the one before.
 
 It proves, each time:
   - exit code and last words are those that fit the end: 143 or 130 and saved, or 1 and an error that names the file;

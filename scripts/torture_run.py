@@ -5,6 +5,7 @@ It knows nothing about kills. What is wrong with a folder is raised as a `Violat
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -37,9 +38,11 @@ SETTINGS = {
     "training.checkpoint_every": "4",
     "training.keep_last": "2",
     "training.decode_rows": "6",
+    "training.shards": "4",
     "runtime.device": "cpu",
-    "runtime.threads": "1",
 }
+# One after the other, a number for each start: no number of threads changes a bit.
+THREADS = 1, 2, 3
 TRAINING_PAIRS, VALIDATION_PAIRS = 60, 12
 STATE = "state.json"
 CHECKPOINT_FILES = {"model.safetensors", "training.safetensors", STATE}
@@ -66,6 +69,7 @@ class Experiment:
 
     def __init__(self, folder: Path, binary: Path, settings: dict):
         self.folder, self.binary, self.settings = folder, binary, settings
+        self.threads = itertools.cycle(THREADS)
         every = words(TRAINING_PAIRS + VALIDATION_PAIRS)
         for name, part in ("train", every[:TRAINING_PAIRS]), ("valid", every[TRAINING_PAIRS:]):
             rows = "".join(f"{word},{word}\n" for word in part)
@@ -77,7 +81,7 @@ class Experiment:
 
     def train(self, run: Path, more: dict) -> "Process":
         """Starts the run, or goes on with it; with more settings, or others."""
-        settings = {**self.settings, **more}
+        settings = {"runtime.threads": str(next(self.threads)), **self.settings, **more}
         overrides = [part for pair in settings.items() for part in ("--set", "=".join(pair))]
         return Process([self.binary, "train", "copy.toml", "--out", run, "--resume", *overrides], self.folder, run)
 

@@ -126,13 +126,23 @@ impl Experiment {
             .unwrap_or_else(|error| format!("# this experiment cannot be written as TOML: {error}\n"))
     }
 
-    /// The experiment as JSON, for a checkpoint.
+    /// The experiment as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         // Unreachable: no map in here has a key that is no text.
         serde_json::to_value(self).unwrap_or(serde_json::Value::Null)
     }
 
-    /// Reads what [`Experiment::to_json`] wrote, as strictly as a file; `place` is how errors name it.
+    /// The same for a checkpoint: without the number of threads, which is the machine's and changes nothing of the model. So
+    /// the model file is the same whatever it was, and what decodes takes the cores that it has.
+    pub fn to_checkpoint(&self) -> serde_json::Value {
+        let mut json = self.to_json();
+        if let Some(runtime) = json["runtime"].as_object_mut() {
+            runtime.remove("threads");
+        }
+        json
+    }
+
+    /// Reads what [`Experiment::to_json`] or [`Experiment::to_checkpoint`] wrote, as strictly as a file; `place` is how errors name it.
     ///
     /// # Errors
     /// As [`Experiment::parse`].

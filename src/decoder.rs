@@ -22,7 +22,7 @@
 //!
 //! **Threads.** A `Decoder` may be moved to another thread, but not be shared between threads (it is [`Send`] and not
 //! `Sync`, as libtorch's tensors are): open one for each thread, or lend it out under a `Mutex`. Each call runs on
-//! `runtime.threads` threads of libtorch, a number that holds for the whole process: the last one opened sets it.
+//! `runtime.threads` threads, a number that holds for the whole process: the last one opened sets it.
 //!
 //! **Errors.** Nothing here panics: where libtorch fails, for want of memory for instance, that is an error too.
 
@@ -33,11 +33,13 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-use crate::decoding::ensemble::mean;
+use crate::decoding::decoder::ModelStepper;
+use crate::decoding::ensemble::{Ensemble, mean};
 use crate::decoding::jobs::Request;
-use crate::decoding::search::{Hypothesis, Source};
+use crate::decoding::search::{Hypothesis, Shareable, Source};
 use crate::decoding::workers::decode_on_all_cores;
 use crate::error::{Error, Result, caught};
+use crate::runtime::threads;
 use crate::training::likelihood::{READ_AT_ONCE, batches, log_probabilities};
 use asked::Asked;
 use loaded::LoadedModel;
@@ -207,7 +209,17 @@ impl LoadedModel {
     /// # Errors
     /// The work could not be done.
     pub fn score(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
-        self.score_by(pairs, |member, pairs| self.stepper().members()[member].score(pairs))
+        self.score_by(pairs, |batches| {
+            let stepper = self.stepper();
+            let batches = batches.into_iter().map(|batch| (stepper.clone(), batch)).collect();
+            let score = |(stepper, batch): (Ensemble<ModelStepper>, OfMembers)| {
+                stepper.members().iter().zip(&batch).map(|(member, pairs)| member.score(pairs)).collect()
+            };
+            match stepper.on_cpu() {
+                true => threads::each(batches, score),
+                false => batches.into_iter().map(score).collect(),
+            }
+        })
     }
 
     /// The same by the networks as they were trained, which read whole targets without a cache and with other kernels, and
@@ -216,37 +228,43 @@ impl LoadedModel {
     /// # Errors
     /// The work could not be done.
     pub fn score_uncached(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
-        let members: Vec<&LoadedModel> = self.members().collect();
-        self.score_by(pairs, |member, pairs| {
-            let ids: Vec<(&[i64], &[i64])> =
-                pairs.iter().map(|(source, target)| (source.ids, *target)).collect();
-            log_probabilities(&members[member].model, members[member].runtime.device, &ids)
-        })
+        let score = |(member, pairs): (&LoadedModel, Vec<(Source, &[i64])>)| {
+            let ids: Vec<_> = pairs.iter().map(|(source, target)| (source.ids, *target)).collect();
+            log_probabilities(&member.model, member.runtime.device, &ids)
+        };
+        let of_batch = |batch: OfMembers| self.members().zip(batch).map(score).collect();
+        self.score_by(pairs, |batches| batches.into_iter().map(of_batch).collect())
     }
 
-    fn score_by(
+    /// `scores` makes of each batch what each member gives to each of its pairs.
+    fn score_by<'p>(
         &self,
-        pairs: &[(Source, &[i64])],
-        of_member: impl Fn(usize, &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>>,
+        pairs: &[(Source<'p>, &'p [i64])],
+        scores: impl FnOnce(Vec<OfMembers<'p>>) -> Vec<Result<Vec<Vec<Vec<f32>>>>>,
     ) -> Result<Vec<Vec<f32>>> {
         let asked: Vec<usize> = (0..pairs.len()).filter(|&row| !pairs[row].0.ids.is_empty()).collect();
         let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| (pairs[row].0.ids, pairs[row].1)).collect();
-        let mut scores = vec![Vec::new(); pairs.len()];
-        for rows in batches(&ids, READ_AT_ONCE) {
-            let rows: Vec<usize> = rows.into_iter().map(|row| asked[row]).collect();
-            let of_one = |member: usize| {
-                let read = |&row: &usize| (pairs[row].0.of_member(member), pairs[row].1);
-                of_member(member, &rows.iter().map(read).collect::<Vec<_>>())
-            };
-            let mut of_all = (0..=self.others.len()).map(of_one).collect::<Result<Vec<_>>>()?;
+        let batches = batches(&ids, READ_AT_ONCE).into_iter();
+        let batches: Vec<Vec<usize>> =
+            batches.map(|rows| rows.into_iter().map(|row| asked[row]).collect()).collect();
+        let of_member = |rows: &[usize], member: usize| -> Vec<_> {
+            rows.iter().map(|&row| (pairs[row].0.of_member(member), pairs[row].1)).collect()
+        };
+        let of_members = |rows: &Vec<usize>| (0..=self.others.len()).map(|n| of_member(rows, n)).collect();
+        let mut found = vec![Vec::new(); pairs.len()];
+        for (rows, of_all) in batches.iter().zip(scores(batches.iter().map(of_members).collect())) {
+            let mut of_all = of_all?;
             for (place, &row) in rows.iter().enumerate() {
                 let of_row = of_all.iter_mut().map(|found| std::mem::take(&mut found[place]));
-                scores[row] = mean(of_row, self.experiment.decoding.ensemble);
+                found[row] = mean(of_row, self.experiment.decoding.ensemble);
             }
         }
-        Ok(scores)
+        Ok(found)
     }
 }
+
+/// The pairs of a batch, as each member of an ensemble reads them.
+type OfMembers<'p> = Vec<Vec<(Source<'p>, &'p [i64])>>;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The machine: device, threads, seeds per step, and the flag that asks for a stop.
 
 pub mod memory;
+pub mod threads;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::shim::vectors::Vectors;
 pub struct RuntimeConfig {
     /// `auto` (a GPU when one is seen), `cpu`, `cuda`, or `cuda:N`.
     pub device: String,
-    /// CPU threads; 0 for one per core. The same number gives the same bits.
+    /// CPU threads; 0 for one per core. Any number gives the same bits.
     pub threads: usize,
     /// What matrix products compute in.
     pub precision: Precision,
@@ -71,7 +72,7 @@ impl RuntimeConfig {
 pub struct Runtime {
     /// Where tensors live.
     pub device: Device,
-    /// CPU threads of libtorch.
+    /// CPU threads.
     pub threads: usize,
     /// What matrix products compute in.
     pub compute: Kind,
@@ -86,11 +87,12 @@ impl Runtime {
     pub fn start(config: &RuntimeConfig) -> Result<Runtime> {
         Vectors::in_use()?;
         shim::keep_pages();
+        // The cores that the process may use: of its CPU set, and of its container's quota.
         let threads = match config.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        tch::set_num_threads(threads as i32);
+        threads::set(threads)?;
         let device = choose_device(&config.device)?;
         if device != Device::Cpu {
             shim::prefer_flash_attention();
@@ -106,6 +108,7 @@ impl Runtime {
     /// Where it runs, for people.
     pub fn place(&self) -> String {
         match self.device {
+            Device::Cpu if self.threads == 1 => "the CPU (1 thread)".to_owned(),
             Device::Cpu => format!("the CPU ({} threads)", self.threads),
             other => format!("{other:?}"),
         }
@@ -116,10 +119,13 @@ impl Runtime {
         format!("{}, {}", self.place(), self.precision())
     }
 
-    /// The same with the type of the CPU, where it runs on that: a run learns the same bits where this is the same.
+    /// The type of the device and what it computes in: a run learns the same bits where this is the same.
     pub fn identity(&self) -> String {
-        let cpu = (self.device == Device::Cpu).then(cpu_model).flatten();
-        cpu.map_or(self.machine(), |cpu| format!("{}, {cpu}", self.machine()))
+        let device = match self.device {
+            Device::Cpu => cpu_model().map_or("the CPU".to_owned(), |model| format!("the CPU ({model})")),
+            other => format!("{other:?}"),
+        };
+        format!("{device}, {}", self.precision())
     }
 
     /// Whether it computes in numbers that the CPU has no fast instructions for.

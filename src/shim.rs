@@ -1,10 +1,11 @@
-//! The door to src/shim/, in C++: what tch does not bind. Only this file, [`decoding`] and [`vectors`] have `unsafe`.
+//! The door to src/shim/, in C++: what tch does not bind. Only this file, [`decoding`], [`threads`] and [`vectors`] have `unsafe`.
 //!
 //! A tch tensor is a pointer to a C++ `at::Tensor`; the functions here lend such pointers to C++ for the time of
 //! a call, and take over the ones that C++ made. What decoding needs on the CPU stands in [`decoding`].
 #![allow(unsafe_code)]
 
 pub mod decoding;
+pub mod threads;
 pub mod vectors;
 
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -24,9 +25,11 @@ unsafe extern "C" {
     fn seqloom_load(library: *const c_char) -> c_int;
     fn seqloom_keep_pages();
     fn seqloom_fast_bf16() -> bool;
-    fn seqloom_alone_begin() -> c_int;
-    fn seqloom_alone_end(before: c_int);
-    fn seqloom_clear_gradients(tensors: *const *const C_tensor, count: i64) -> c_int;
+    fn seqloom_set_gradients(
+        tensors: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        count: i64,
+    ) -> c_int;
     fn seqloom_dropout(
         out: *mut *mut C_tensor,
         x: *const C_tensor,
@@ -66,7 +69,7 @@ unsafe extern "C" {
         groups: i64,
         bf16: bool,
     ) -> c_int;
-    fn seqloom_norm(out: *mut *mut C_tensor, tensors: *const *const C_tensor, count: i64) -> c_int;
+    fn seqloom_norms(out: *mut *mut C_tensor, tensors: *const *const C_tensor, count: i64) -> c_int;
     fn seqloom_scale(tensors: *const *const C_tensor, count: i64, factor: f64) -> c_int;
     fn seqloom_lerp(
         averages: *const *const C_tensor,
@@ -119,26 +122,19 @@ pub fn has_fast_bf16() -> bool {
     unsafe { seqloom_fast_bf16() }
 }
 
-/// Runs something on this thread alone: libtorch's loops do not spread over its others.
-pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
-    struct Guard(c_int);
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            // SAFETY: sets a number of this thread.
-            unsafe { seqloom_alone_end(self.0) }
-        }
-    }
-    // SAFETY: sets a number of this thread, until the guard is dropped.
-    let _guard = Guard(unsafe { seqloom_alone_begin() });
-    work()
-}
-
 /// Takes the gradients away, so that the next backward pass hands its own over instead of adding them to zeros.
 pub fn clear_gradients(tensors: &[&Tensor]) {
-    let pointers = pointers(tensors);
+    set_gradients(tensors, &[]);
+}
+
+/// Gives each tensor the gradient beside it, which may be undefined; all of them none, where there are no gradients.
+pub fn set_gradients(tensors: &[&Tensor], gradients: &[Tensor]) {
+    assert!(gradients.is_empty() || gradients.len() == tensors.len(), "a gradient for each tensor");
+    let (tensors, gradients) = (pointers(tensors), pointers(&gradients.iter().collect::<Vec<_>>()));
+    let from = if gradients.is_empty() { std::ptr::null() } else { gradients.as_ptr() };
     // SAFETY: live tensors, lent for the time of the call; the weights' own gradients go, views of them stay valid.
-    let status = unsafe { seqloom_clear_gradients(pointers.as_ptr(), pointers.len() as i64) };
-    assert!(status == 0, "clearing gradients: {}", last_error());
+    let status = unsafe { seqloom_set_gradients(tensors.as_ptr(), from, tensors.len() as i64) };
+    assert!(status == 0, "setting gradients: {}", last_error());
 }
 
 /// `residual + dropout(x)`, or `dropout(x)`, on the CPU in f32, with its gradient.
@@ -314,12 +310,12 @@ pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
     if status == 0 { Ok(()) } else { Err(Error::failure(format!("SGD: {}", last_error()))) }
 }
 
-/// The norm of all tensors as one vector: a scalar on their device.
-pub fn norm(tensors: &[&Tensor]) -> Tensor {
+/// The norm of each tensor, one after the other: (tensors) f32, on their device.
+pub fn norms(tensors: &[&Tensor]) -> Tensor {
     let (pointers, mut out) = (pointers(tensors), std::ptr::null_mut());
     // SAFETY: live tensors, lent for the time of the call; on success `out` is a new tensor that we own.
-    let status = unsafe { seqloom_norm(&mut out, pointers.as_ptr(), pointers.len() as i64) };
-    assert!(status == 0, "norm: {}", last_error());
+    let status = unsafe { seqloom_norms(&mut out, pointers.as_ptr(), pointers.len() as i64) };
+    assert!(status == 0, "norms: {}", last_error());
     // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
     unsafe { Tensor::from_ptr(out) }
 }

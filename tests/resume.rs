@@ -89,24 +89,24 @@ fn stopped_at_any_step_and_resumed_is_the_run_that_never_stopped() {
     assert_same_ending(&scene, "pieces", "whole");
 }
 
-/// Large enough for the threads to share the work.
+/// Four shards an update, on fewer and on more threads than there are cores here.
 #[test]
-fn on_two_threads_a_run_in_pieces_is_the_run_in_one() {
+fn any_number_of_threads_gives_the_same_bits_also_where_it_changes_on_the_way() {
     let scene = scene();
-    let settings = [
-        "--set",
-        "runtime.threads=2",
-        "--set",
-        "training.tokens_per_batch=1024",
-        "--set",
-        "model.transformer.width=64",
-        "--set",
-        "model.transformer.feed_forward=512",
-    ];
-    let until = |end: &'static str| [&settings[..], &["--set", end]].concat();
-    train(&scene, "whole", &until("training.steps=14")).succeeded();
-    train(&scene, "pieces", &until("training.steps=7")).succeeded();
-    train(&scene, "pieces", &[until("training.steps=14"), vec!["--resume"]].concat()).succeeded();
+    let settings = ["--set", "training.shards=4", "--set", "training.word_dropout=0.1", "--set"];
+    let until = |out: &str, step: u64, threads: u64, more: &[&str]| {
+        let (end, threads) = (steps(step), format!("runtime.threads={threads}"));
+        let settings = [&settings[..], &[&end, "--set", &threads], more].concat();
+        train(&scene, out, &settings).succeeded();
+    };
+    until("whole", 14, 1, &[]);
+    for (run, threads) in [("two", 2), ("four", 4)] {
+        until(run, 14, threads, &[]);
+        assert_same_books(&scene, run, "whole");
+    }
+    for (step, threads) in [(5, 3), (9, 1), (14, 2)] {
+        until("pieces", step, threads, &["--resume"]);
+    }
     assert_same_ending(&scene, "pieces", "whole");
 }
 
@@ -527,11 +527,12 @@ fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
     let said = resumed("run", &["training.steps=2"]);
     assert!(said.contains("note: the learning rate rises all along: its `warmup` is 40"), "{said}");
     assert!(!resumed("run", &["training.steps=4"]).contains("note: "));
-    let said = resumed("run", &["training.steps=6", "runtime.threads=2"]);
+    assert!(!resumed("run", &["training.steps=5", "runtime.threads=2"]).contains("note: "));
+    let said = resumed("run", &["training.steps=6", "runtime.precision=bf16"]);
     for part in [
-        "note: the run was on the CPU (1 threads), f32",
-        "; on the CPU (2 threads), f32",
-        " it goes on, but not to the last bit as it would have\n",
+        "note: the run was on the CPU",
+        ", f32; on the CPU",
+        ", bf16 it goes on, but not to the last bit as it would have\n",
     ] {
         assert!(said.contains(part), "{said}");
     }

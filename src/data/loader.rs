@@ -12,6 +12,7 @@ use rand_chacha::rand_core::SeedableRng;
 use super::batch::Batch;
 use super::dataset::Example;
 use super::sampler::Sampler;
+use super::shard::{Shard, Tree};
 use super::vocabulary::UNK;
 use crate::error::{Error, Result, caught};
 use crate::runtime::seed_for;
@@ -22,16 +23,19 @@ const AHEAD: usize = 8;
 /// A batch, and where the sampler stands behind it.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The padded rows.
-    pub batch: Batch,
-    /// Which rows of the set they are.
-    pub rows: Vec<usize>,
-    /// The pass over the set that it belongs to; the first is 0.
-    pub pass: u64,
+    /// Its shards, and their padded rows.
+    pub shards: Tree<(Shard, Batch)>,
     /// Passes over the set that are complete after this batch.
     pub epoch: u64,
     /// Batches of the current pass that are used after this one.
     pub position: usize,
+}
+
+impl Loaded {
+    /// Rows of the set, those of all shards.
+    pub fn rows(&self) -> impl Iterator<Item = usize> {
+        self.shards.leaves().into_iter().flat_map(|(shard, _)| shard.rows.iter().copied())
+    }
 }
 
 /// Makes batches of rows.
@@ -47,6 +51,29 @@ impl Assembler {
     /// stay what they are.
     pub fn new(examples: Arc<[Example]>, word_dropout: f64, seed: u64) -> Assembler {
         Assembler { examples, word_dropout, seed }
+    }
+
+    /// Positions of a row on both sides.
+    pub fn positions(&self, row: usize) -> usize {
+        let (source, target) = self.examples[row].lengths();
+        source + target
+    }
+
+    /// Positions of some rows side by side, padding counted in.
+    pub fn padded_positions(&self, rows: &[usize]) -> usize {
+        let lengths = rows.iter().map(|&row| self.examples[row].lengths());
+        let longest = lengths.fold((0, 0), |most, row| (row.0.max(most.0), row.1.max(most.1)));
+        rows.len() * (longest.0 + longest.1)
+    }
+
+    /// Labels of a row.
+    pub fn labels(&self, row: usize) -> usize {
+        self.examples[row].lengths().1
+    }
+
+    /// A shard as it goes through the network.
+    pub fn shard(&self, shard: &Shard) -> Batch {
+        self.batch(&shard.rows, shard.pass)
     }
 
     /// Pads the rows named. Which words are dropped is a function of the row and the epoch.
@@ -80,17 +107,21 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts a thread that makes batches ahead; it ends with the loader.
+    /// Starts a thread that makes batches ahead, each halved so many `times`; it ends with the loader.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(mut sampler: Sampler, assembler: Assembler) -> Result<Loader> {
+    pub fn start(mut sampler: Sampler, assembler: Assembler, times: u32) -> Result<Loader> {
         let (sender, batches) = sync_channel(AHEAD);
         let mut next = move || {
             let pass = sampler.epoch();
-            let rows = sampler.next_batch().to_vec();
-            let batch = assembler.batch(&rows, pass);
-            Ok(Loaded { batch, rows, pass, epoch: sampler.epoch(), position: sampler.position() })
+            let whole = Shard::whole(sampler.next_batch().to_vec(), pass);
+            let shards = Tree::cut(whole, times, &|row| assembler.positions(row));
+            let shards = shards.map(&mut |shard| {
+                let batch = assembler.shard(&shard);
+                (shard, batch)
+            });
+            Ok(Loaded { shards, epoch: sampler.epoch(), position: sampler.position() })
         };
         let make = move || {
             loop {
@@ -132,7 +163,7 @@ mod tests {
         let examples = examples(50);
         let lengths = examples.iter().map(Example::lengths).collect();
         let sampler = Sampler::new(lengths, 40, 3, epoch, position);
-        Loader::start(sampler, Assembler::new(examples, word_dropout, 3)).unwrap()
+        Loader::start(sampler, Assembler::new(examples, word_dropout, 3), 1).unwrap()
     }
 
     #[test]
@@ -145,9 +176,14 @@ mod tests {
         let resumed = loader(0.3, last.epoch, last.position);
         for _ in 0..20 {
             let (one, other) = (whole.next_batch().unwrap(), resumed.next_batch().unwrap());
-            assert_eq!((one.epoch, one.position, &one.rows), (other.epoch, other.position, &other.rows));
-            assert!(one.batch.source.tokens.equal(&other.batch.source.tokens));
-            assert!(one.batch.target_in.equal(&other.batch.target_in));
+            assert_eq!((one.epoch, one.position), (other.epoch, other.position));
+            let (one, other) = (one.shards.leaves(), other.shards.leaves());
+            assert_eq!(one.len(), other.len());
+            for ((shard, batch), (same, other)) in one.into_iter().zip(other) {
+                assert_eq!(shard, same);
+                assert!(batch.source.tokens.equal(&other.source.tokens));
+                assert!(batch.target_in.equal(&other.target_in));
+            }
         }
     }
 
@@ -155,7 +191,7 @@ mod tests {
     fn a_thread_that_breaks_down_says_why() {
         let sampler = Sampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
         // A set that lacks the rows that the sampler knows of.
-        let loader = Loader::start(sampler, Assembler::new(examples(0), 0.0, 3)).unwrap();
+        let loader = Loader::start(sampler, Assembler::new(examples(0), 0.0, 3), 0).unwrap();
         let error = loader.next_batch().unwrap_err();
         assert!(error.message().contains("index out of bounds"), "{error}");
     }

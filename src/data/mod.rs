@@ -15,5 +15,6 @@ pub mod lexicon;
 pub mod loader;
 pub mod pairs;
 pub mod sampler;
+pub mod shard;
 pub mod tokenizer;
 pub mod vocabulary;

@@ -10,15 +10,15 @@ use super::batch::search;
 use super::jobs::{Request, batching, longest_first};
 use super::rules::Rules;
 use super::search::{Hypothesis, Shareable, Stepper};
-use crate::error::{Error, Result, caught};
-use crate::model::inference::on_this_thread_alone;
+use crate::error::{Result, caught};
+use crate::runtime::threads;
 
 /// With fewer sources for each worker, workers cost more than they bring.
 const WORTH_A_WORKER: usize = 4;
 
 type Found = Vec<(usize, Vec<Hypothesis>)>;
 
-/// The best hypotheses of each request, the best first, as [`super::jobs::decode_n_best`], on all of libtorch's threads.
+/// The best hypotheses of each request, the best first, as [`super::jobs::decode_n_best`], on all threads.
 ///
 /// # Errors
 /// Those of the model; a prefix that no output can begin with.
@@ -27,28 +27,22 @@ pub fn decode_on_all_cores<S: Shareable>(
     requests: &[Request],
     rules: &Rules,
 ) -> Result<Vec<Vec<Hypothesis>>> {
-    let threads = if stepper.on_cpu() { tch::get_num_threads().max(1) as usize } else { 1 };
+    let threads = if stepper.on_cpu() { threads::count() } else { 1 };
     let workers = threads.min(requests.len() / WORTH_A_WORKER).max(1);
     let size = rules.batch_size.min(requests.len().div_ceil(workers)).max(1);
     let order = Mutex::new(longest_first(requests).into_iter());
-    let work = |stepper: &S| {
+    let work = |stepper: S| {
         let next = || order.lock().ok().and_then(|mut order| order.next());
-        worker(stepper, next, requests, rules, size)
+        worker(&stepper, next, requests, rules, size)
     };
     let mut out = vec![Vec::new(); requests.len()];
     let parts = if workers == 1 {
-        vec![work(stepper)]
+        // A single batch: its kernels go to all threads, where there is enough in them.
+        let stepper = stepper.clone();
+        vec![threads::on_all(|| work(stepper))]
     } else {
-        let shared: Vec<S> = (0..workers).map(|_| stepper.clone()).collect();
-        std::thread::scope(|scope| {
-            let work = &work;
-            let running: Vec<_> = shared
-                .into_iter()
-                .map(|stepper| scope.spawn(move || on_this_thread_alone(|| caught(|| work(&stepper)))))
-                .collect();
-            let broken = |_| Err(Error::failure("a worker of the decoder broke down"));
-            running.into_iter().map(|worker| worker.join().unwrap_or_else(broken)).collect()
-        })
+        let each: Vec<S> = (0..workers).map(|_| stepper.clone()).collect();
+        threads::each(each, |stepper| caught(|| work(stepper)))
     };
     for part in parts {
         part?.into_iter().for_each(|(row, list)| out[row] = list);

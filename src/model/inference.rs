@@ -19,15 +19,9 @@ use super::product::Weights;
 use super::slots::Slots;
 use super::transformer::{Transformer, normed};
 use crate::data::vocabulary::{BOS, EOS};
-use crate::shim;
 
 /// Tokens whose scores of the whole vocabulary stand in memory at once.
 const SCORED_AT_ONCE: usize = 256;
-
-/// Runs something whose products and loops use this thread alone, however many threads libtorch has.
-pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
-    shim::on_this_thread_alone(work)
-}
 
 /// A trained Transformer, made ready for decoding. A clone has the same weights, not a copy of them: another thread may
 /// have it.

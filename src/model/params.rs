@@ -3,6 +3,8 @@
 //! Every weight's first value is a function of (seed, its name), so that adding a weight moves no other.
 //! A variable store of tch would rename duplicates, broadcast on load and draw from the process-wide generator.
 
+use std::collections::HashMap;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
@@ -22,12 +24,22 @@ pub struct Param {
     pub decays: bool,
 }
 
+/// Where the first values come from.
+#[derive(Debug)]
+enum First {
+    /// Drawn from a seed.
+    Seed(u64),
+    /// Zero, until they are loaded.
+    Zero,
+    /// The weights themselves are those of another set, under the same names.
+    Shared(HashMap<String, Tensor>),
+}
+
 /// All weights of a model, in the order in which they were made.
 #[derive(Debug)]
 pub struct Params {
     device: Device,
-    /// What first values are drawn from; without it they are zero.
-    seed: Option<u64>,
+    first: First,
     compute: Kind,
     params: Vec<Param>,
 }
@@ -35,12 +47,20 @@ pub struct Params {
 impl Params {
     /// An empty set; what is added lies on `device` and starts from `seed`.
     pub fn new(device: Device, seed: u64) -> Params {
-        Params { device, seed: Some(seed), compute: Kind::Float, params: Vec::new() }
+        Params { device, first: First::Seed(seed), compute: Kind::Float, params: Vec::new() }
     }
 
     /// An empty set for weights that are loaded: what is added is zero, and nothing is drawn.
     pub fn blank(device: Device) -> Params {
-        Params { device, seed: None, compute: Kind::Float, params: Vec::new() }
+        Params { device, first: First::Zero, compute: Kind::Float, params: Vec::new() }
+    }
+
+    /// An empty set for the same model once more: what is added is the weight of that name here, and no copy of it. So
+    /// another thread can have a model over the same weights.
+    pub fn again(&self) -> Params {
+        let weights = self.params.iter().map(|param| (param.name.clone(), param.tensor.shallow_clone()));
+        let first = First::Shared(weights.collect());
+        Params { device: self.device, first, compute: self.compute, params: Vec::new() }
     }
 
     /// The same, for a model whose matrix products are of another kind. The weights themselves stay f32: they are cast
@@ -62,6 +82,11 @@ impl Params {
     /// Every weight, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Param> {
         self.params.iter()
+    }
+
+    /// The weight at that place.
+    pub fn at(&self, place: usize) -> &Param {
+        &self.params[place]
     }
 
     /// The weight of that name.
@@ -92,14 +117,15 @@ impl Params {
         first: impl FnOnce(&mut ChaCha8Rng) -> Vec<f32>,
     ) -> Tensor {
         assert!(self.get(&name).is_none(), "two weights are named {name}");
-        let value = match self.seed {
-            Some(seed) => {
-                let mut generator = ChaCha8Rng::seed_from_u64(seed_for(seed, 0, &name));
-                Tensor::from_slice(&first(&mut generator)).view(shape).to_device(self.device)
+        let tensor = match &self.first {
+            First::Seed(seed) => {
+                let mut generator = ChaCha8Rng::seed_from_u64(seed_for(*seed, 0, &name));
+                let value = Tensor::from_slice(&first(&mut generator)).view(shape).to_device(self.device);
+                value.set_requires_grad(true)
             }
-            None => Tensor::zeros(shape, (Kind::Float, self.device)),
+            First::Zero => Tensor::zeros(shape, (Kind::Float, self.device)).set_requires_grad(true),
+            First::Shared(weights) => weights[&name].shallow_clone(),
         };
-        let tensor = value.set_requires_grad(true);
         self.params.push(Param { name, tensor: tensor.shallow_clone(), decays });
         tensor
     }

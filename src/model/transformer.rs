@@ -70,6 +70,13 @@ impl Transformer {
         }
     }
 
+    /// The same network over another set of weights, such as [`Params::again`] gives.
+    pub fn again(&self, params: &mut Params) -> Transformer {
+        let rows = |embedding: &Tensor| embedding.size()[0] as usize;
+        let (source, target) = (rows(&self.source_embedding), rows(&self.target_embedding));
+        Transformer::new(&self.config, source, target, params)
+    }
+
     /// The longest side, EOS or BOS counted in, that the positions know; `None` for any length.
     pub fn longest(&self) -> Option<usize> {
         (self.config.positions == Positions::Learned).then_some(self.config.max_positions)

@@ -5,7 +5,6 @@
 #include "instructions.h"
 #include "softmax.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 namespace {
@@ -37,9 +36,6 @@ struct Gelu {
   }
 };
 
-// Numbers that are worth a thread.
-constexpr int64_t GRAIN = 1 << 15;
-
 template <typename Activation>
 at::Tensor each(const at::Tensor& input) {
   TORCH_CHECK(input.is_cpu() && input.scalar_type() == at::kFloat, "an activation wants f32 on the CPU");
@@ -48,7 +44,7 @@ at::Tensor each(const at::Tensor& input) {
   const float* from = x.const_data_ptr<float>();
   float* to = out.data_ptr<float>();
   const int lanes = seqloom::lanes();
-  at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
+  seqloom::parallel_for(0, x.numel(), seqloom::grain(seqloom::EXPONENTIAL), [&](int64_t begin, int64_t end) {
     seqloom::on<Activation>(lanes, from + begin, end - begin, to + begin);
   });
   return out;

@@ -6,11 +6,11 @@
 #include "instructions.h"
 #include "softmax.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <type_traits>
 
 namespace {
@@ -228,7 +228,9 @@ extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const
     const float* from = query->const_data_ptr<float>();
     float* to = result.data_ptr<float>();
     const int lanes = seqloom::lanes();
-    at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+    const int64_t seen_slots = std::accumulate(lengths, lengths + rows, int64_t{0});
+    const int64_t of_one = 2 * width * seen_slots / std::max<int64_t>(1, rows);
+    seqloom::parallel_for(0, rows, seqloom::grain(of_one), [&](int64_t begin, int64_t end) {
       const auto of = [&](int64_t r) {
         return Slots{slots ? slots + starts[r] : nullptr, starts[r], lengths[r], 2 * width};
       };

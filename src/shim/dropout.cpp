@@ -1,7 +1,6 @@
 // Dropout whose mask is a function of (seed, index), drawn on all threads, with the residual added in the same pass.
 #include "instructions.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -92,7 +91,7 @@ at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p
   const float* add = residual ? base.const_data_ptr<float>() : nullptr;
   const int64_t count = x.numel(), blocks = (count + BLOCK - 1) / BLOCK;
   const int lanes = seqloom::lanes();
-  at::parallel_for(0, blocks, 256, [&](int64_t begin, int64_t end) {
+  seqloom::parallel_for(0, blocks, 256, [&](int64_t begin, int64_t end) {
     const auto drop = [&](auto* to, const auto* from) {
       seqloom::on<Drop>(lanes, to, from, add, count, begin, end, draw);
     };

@@ -3,7 +3,6 @@
 #include "instructions.h"
 #include "softmax.h"
 
-#include <ATen/Parallel.h>
 
 namespace {
 
@@ -23,7 +22,7 @@ struct LogSoftmax {
 
 void seqloom::log_softmax_rows(float* x, int64_t rows, int64_t count) {
   const int lanes = seqloom::lanes();
-  at::parallel_for(0, rows, 8, [&](int64_t begin, int64_t end) {
+  seqloom::parallel_for(0, rows, seqloom::grain(seqloom::EXPONENTIAL * count), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) seqloom::on<LogSoftmax>(lanes, x + row * count, count);
   });
 }

@@ -6,7 +6,6 @@
 #include "instructions.h"
 #include "softmax.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -75,7 +74,7 @@ struct Pass {
     const bool known = std::all_of(label, label + rows, [&](int64_t id) { return 0 <= id && id < count; });
     TORCH_CHECK(known, "a label that the vocabulary does not have");
     const int lanes = seqloom::lanes();
-    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+    seqloom::parallel_for(0, rows, seqloom::grain(seqloom::EXPONENTIAL * count), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         losses[row] = seqloom::on<OfRow>(lanes, x + row * count, count, label[row], smoothing, gradient());
       }

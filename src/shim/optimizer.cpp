@@ -7,7 +7,6 @@
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
-#include <ATen/ops/norm.h>
 #include <ATen/ops/stack.h>
 
 using seqloom::guarded;
@@ -48,15 +47,15 @@ int seqloom_fused_sgd(at::Tensor* const* weights, at::Tensor* const* gradients, 
 }
 
 // Without a gradient there, the next backward pass hands its own over instead of adding to zeros.
-int seqloom_clear_gradients(at::Tensor* const* tensors, int64_t count) {
+int seqloom_set_gradients(at::Tensor* const* tensors, at::Tensor* const* gradients, int64_t count) {
   return guarded([&] {
-    for (int64_t i = 0; i < count; ++i) tensors[i]->mutable_grad() = at::Tensor();
+    for (int64_t i = 0; i < count; ++i) tensors[i]->mutable_grad() = gradients ? *gradients[i] : at::Tensor();
   });
 }
 
-// The norm of all tensors as one vector; a scalar on their device.
-int seqloom_norm(at::Tensor** out, at::Tensor* const* tensors, int64_t count) {
-  return guarded([&] { *out = new at::Tensor(at::norm(at::stack(at::_foreach_norm(list(tensors, count), 2)))); });
+// The norm of each tensor, on their device.
+int seqloom_norms(at::Tensor** out, at::Tensor* const* tensors, int64_t count) {
+  return guarded([&] { *out = new at::Tensor(at::stack(at::_foreach_norm(list(tensors, count), 2))); });
 }
 
 int seqloom_scale(at::Tensor* const* tensors, int64_t count, double factor) {

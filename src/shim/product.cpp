@@ -7,7 +7,6 @@
 #include "packed.h"
 #include "softmax.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -313,9 +312,6 @@ struct Bytes {
   }
 };
 
-// Multiplications below which another thread is not worth waking.
-constexpr int64_t WORTH_A_THREAD = 1 << 18;
-
 void product(const Packed& packed, const at::Tensor& input, const at::Tensor* residual, bool relu, float* out) {
   TORCH_CHECK(input.is_cpu() && input.scalar_type() == at::kFloat && input.dim() == 2 && input.size(1) == packed.inputs,
               "a product wants rows of its inputs, in f32 on the CPU");
@@ -344,8 +340,8 @@ void product(const Packed& packed, const at::Tensor& input, const at::Tensor* re
     rows.centred = centred.data();
     rows.units = units.data();
   }
-  const int64_t grain = std::max<int64_t>(1, WORTH_A_THREAD / std::max<int64_t>(1, packed.panel() * depth * count));
-  at::parallel_for(0, packed.panels(), grain, [&](int64_t begin, int64_t end) {
+  const int64_t grain = seqloom::grain(packed.panel() * depth * count);
+  seqloom::parallel_for(0, packed.panels(), grain, [&](int64_t begin, int64_t end) {
     if (packed.kind == INT8) {
       seqloom::on<Bytes>(packed.lanes, rows, int64_t{0}, count, begin, end);
     } else {

@@ -13,6 +13,9 @@ namespace seqloom {
 // Partial sums side by side: the same additions in the same order on every instruction set.
 constexpr int64_t PARTS = 16;
 
+// What an exponential takes, in multiplications.
+constexpr int64_t EXPONENTIAL = 16;
+
 // e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf). What is no number stays none.
 INLINE float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;

@@ -2,7 +2,6 @@
 #include "shim.h"
 
 #include <ATen/Context.h>
-#include <ATen/Parallel.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/headeronly/version.h>
 
@@ -69,23 +68,7 @@ bool seqloom_fast_bf16() {
 #endif
 }
 
-// How many threads this one had for its loops; the number belongs to the calling thread alone (an internal control variable
-// of OpenMP). libtorch sets that of a new thread when its first loop begins, once from its own code and once from a header
-// in ours: both are done here, so that neither comes later.
-int seqloom_alone_begin() {
-  at::internal::lazy_init_num_threads();
-  const int before = at::get_num_threads();
-#ifdef _OPENMP
-  omp_set_num_threads(1);
-#endif
-  return before;
-}
-
-void seqloom_alone_end([[maybe_unused]] int before) {
-#ifdef _OPENMP
-  omp_set_num_threads(before);
-#endif
-}
+void seqloom_split_by(seqloom::Split split) { seqloom::split() = split; }
 
 void seqloom_keep_pages() {
 #if __has_include(<mimalloc.h>)

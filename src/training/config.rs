@@ -36,6 +36,8 @@ pub struct TrainingConfig {
     pub memory_limit: f64,
     /// Batches that make one update.
     pub accumulate: usize,
+    /// Parts that the rows of an update are cut into, a power of two; 0: by `tokens_per_batch`.
+    pub shards: usize,
     /// Share of the probability that is spread over the whole vocabulary (e in the loss).
     pub label_smoothing: f64,
     /// Gradients are scaled down to this global norm; 0 for never.
@@ -114,6 +116,7 @@ impl Default for TrainingConfig {
             tokens_per_batch: TokensPerBatch::Tokens(4096),
             memory_limit: 0.0,
             accumulate: 1,
+            shards: 0,
             label_smoothing: 0.1,
             clip_norm: 1.0,
             freeze: Vec::new(),
@@ -168,6 +171,8 @@ pub enum AverageOf {
 }
 
 impl TrainingConfig {
+    /// Shards that an update may have.
+    const MOST_SHARDS: usize = 1024;
     /// The tables of which one names the optimizer.
     pub const OPTIMIZERS: [&'static str; 3] = ["adamw", "adam", "sgd"];
     /// The tables of which one names the learning rate's schedule.
@@ -269,7 +274,13 @@ impl TrainingConfig {
             ("decode_rows", self.decode_rows as u64),
             ("samples", self.samples as u64),
         ];
-        Problem::check_whole("training", 0, &limits)
+        Problem::check_whole("training", 0, &limits)?;
+        if self.shards > 0 && (!self.shards.is_power_of_two() || self.shards > Self::MOST_SHARDS) {
+            let (most, shards) = (Self::MOST_SHARDS, self.shards);
+            let message = format!("`shards` must be 0 or a power of two, {most} at most, but it is {shards}");
+            return Err(Problem::new("training", &["shards"], message));
+        }
+        Ok(())
     }
 
     /// What is averaged at the end must still be there.

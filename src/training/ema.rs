@@ -5,8 +5,10 @@ use tch::Tensor;
 
 use super::EmaConfig;
 use super::optimizer::take;
+use super::share::shared_out;
 use crate::error::Result;
 use crate::model::params::Params;
+use crate::runtime::threads;
 use crate::shim;
 
 /// What the trained weights are called in a checkpoint whose model file holds their average.
@@ -31,9 +33,15 @@ impl Ema {
         let _guard = tch::no_grad_guard();
         // The first weights are not worth remembering: the average is young as long as training is.
         let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
-        let averages: Vec<&Tensor> = self.averages.iter().collect();
-        let weights: Vec<&Tensor> = params.iter().map(|param| &param.tensor).collect();
-        shim::lerp(&averages, &weights, 1.0 - decay);
+        let pairs = self.averages.iter().zip(params.iter());
+        let pairs = pairs.map(|(average, param)| (average.shallow_clone(), param.tensor.detach())).collect();
+        let parts = shared_out(pairs, params.device(), |(average, _): &(Tensor, Tensor)| average);
+        threads::each(parts, |part| {
+            let _guard = tch::no_grad_guard();
+            let (averages, weights): (Vec<&Tensor>, Vec<&Tensor>) =
+                part.iter().map(|pair| (&pair.0, &pair.1)).unzip();
+            shim::lerp(&averages, &weights, 1.0 - decay);
+        });
     }
 
     /// Exchanges averages and weights. Twice is as if nothing had been, to the last bit.

@@ -1,44 +1,270 @@
-//! The gradients of one update: the sum over its batches, and what to do where the memory does not suffice for one.
+//! The gradients of one update: the sum over the shards of its batches, and what to do where the memory does not suffice
+//! for one.
+//!
+//! Each shard goes forward and backward on one thread, by itself alone. What they give is added up along the tree that their
+//! batches are cut by (`data/shard.rs`), so that no number of threads changes a bit. Data-parallel training over several
+//! machines is the same tree, with its upper nodes between them.
 
-use tch::Tensor;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::memory::{Piece, Room, find_budget, within_memory};
+use tch::{Device, Tensor};
+
+use super::TrainingConfig;
+use super::memory::{Room, find_budget, within_memory};
 use super::metrics::Window;
 use super::objective::objective;
-use super::parts::Parts;
+use super::parts::{Faults, Parts};
+use super::replicas::Replicas;
 use crate::data::batch::Batch;
-use crate::data::dataset::Example;
 use crate::data::loader::{Assembler, Loaded};
+use crate::data::shard::{Shard, Tree};
 use crate::error::{Error, Result};
-use crate::runtime::{memory, seed_for};
+use crate::runtime::{memory, seed_for, threads};
+use crate::shim::set_gradients;
+use crate::shim::threads::on_this_thread_alone;
 
-/// The batches of one update on their way through the network.
-pub struct Update<'u> {
-    /// What is trained.
-    pub parts: &'u Parts<'u>,
-    /// Makes the halves of a batch.
-    pub assembler: &'u Assembler,
-    /// `training.accumulate` batches.
-    pub batches: &'u [Loaded],
+/// What makes the gradients of an update; threads share it.
+pub struct Engine<'e> {
+    /// `[training]`
+    pub config: &'e TrainingConfig,
+    /// The run's seed.
+    pub seed: u64,
+    /// Makes shards that are not there yet.
+    pub assembler: &'e Assembler,
+    /// The network, for each thread.
+    pub replicas: &'e Replicas,
+    /// Faults that tests inject.
+    pub faults: &'e Faults,
     /// The number of the update, from 1.
     pub step: u64,
-    /// The fewest positions for which the memory did not suffice so far: no piece of as many is tried again.
+}
+
+/// What the batches of an update gave. Its losses are read last: a GPU is not waited for before there is need.
+pub struct Given {
+    counts: Window,
+    losses: Option<Tensor>,
+    /// Rows that were left out because there is no memory for them.
+    pub left_out: Vec<usize>,
+    /// The fewest positions for which the memory did not suffice so far.
     pub too_large: Option<usize>,
 }
 
-/// What the batches of an update gave. Its sums are read last: a GPU is not waited for before there is need.
-pub struct Given {
+/// A shard on its way, and its rows where they are made already.
+type Leaf = (Shard, Option<Batch>);
+
+/// What a shard gave, or several of them.
+struct Sum {
     counts: Window,
     /// Smoothed loss and negative log-likelihood: (2) f64
-    sums: Option<Tensor>,
-    /// Rows that were left out because there is no memory for them.
-    pub left_out: Vec<usize>,
-    /// What [`Update::too_large`] is now.
-    pub too_large: Option<usize>,
+    losses: Tensor,
+    /// For each weight; undefined where nothing depends on it.
+    gradients: Vec<Tensor>,
+}
+
+/// Why there is no sum.
+enum Broken {
+    /// There is no memory for this shard.
+    Memory(Shard),
+    /// Another shard is broken already.
+    Elsewhere,
+    Error(Error),
+}
+
+impl Broken {
+    /// What is told of two.
+    fn or(self, other: Broken) -> Broken {
+        if matches!(self, Broken::Elsewhere) { other } else { self }
+    }
+}
+
+/// One way over the tree.
+struct Walk<'w> {
+    engine: &'w Engine<'w>,
+    /// Labels of the whole update.
+    tokens: usize,
+    /// Whether a shard broke: what has not begun need not.
+    broken: AtomicBool,
 }
 
 /// After so many single rows without memory, and none before them that there was memory for, the shortest row is tried.
 const DOUBTFUL: usize = 8;
+
+/// The target positions of a batch that are worth a shard of their own. Fewer keep more cores busy, but each shard costs a
+/// pass over all weights.
+const WORTH_A_SHARD: usize = 512;
+
+/// The most shards of an update, where the config names no number.
+const MOST_SHARDS: usize = 8;
+
+/// How often each batch is halved. On a CPU it follows from the config alone, never from the machine; a GPU takes whole
+/// batches.
+pub fn halvings(config: &TrainingConfig, tokens_per_batch: usize, device: Device) -> u32 {
+    if device != Device::Cpu {
+        return 0;
+    }
+    let worth = (tokens_per_batch * config.accumulate / WORTH_A_SHARD).clamp(1, MOST_SHARDS);
+    let shards = if config.shards > 0 { config.shards } else { worth };
+    (shards / config.accumulate.next_power_of_two()).max(1).ilog2()
+}
+
+impl Engine<'_> {
+    /// Leaves the gradients with the weights. `too_large` are the fewest positions for which the memory did not suffice so
+    /// far: no shard of as many is tried again.
+    ///
+    /// Where the memory does not suffice it begins anew, with everything in halves that is as large. A row that does not fit by
+    /// itself is left out.
+    ///
+    /// # Errors
+    /// There is no memory for a single row; what libtorch refuses.
+    pub fn gradients(&self, parts: &Parts, batches: Vec<Loaded>, too_large: Option<usize>) -> Result<Given> {
+        let (mut too_large, mut left_out) = (too_large, Vec::new());
+        let batches = (0..).zip(batches).map(|(n, batch)| batch.shards.map(&mut |leaf| named(n, leaf)));
+        let mut tree = Tree::over(batches.collect());
+        let mut shards = tree.as_ref().map(shards_of);
+        if too_large.is_some() {
+            (shards, tree) = (shards.map(|shards| self.small_enough(shards, too_large)), None);
+        }
+        loop {
+            let Some(all) = shards else { return self.nothing(parts, left_out, too_large) };
+            let leaves = tree.take().unwrap_or_else(|| all.clone().map(&mut |shard| (shard, None)));
+            let broken = match self.sum_over(leaves)? {
+                ControlFlow::Continue(sum) => return Ok(sum.given(parts, left_out, too_large)),
+                ControlFlow::Break(broken) => broken,
+            };
+            too_large = Some(self.positions(&broken).min(too_large.unwrap_or(usize::MAX)));
+            let first = all.leaves()[0] == &broken;
+            shards = Some(all);
+            if broken.rows.len() == 1 {
+                shards = shards.and_then(|all| all.without(&|shard| *shard == broken));
+                left_out.extend(broken.rows);
+            }
+            if first && left_out.len() == DOUBTFUL && !self.shortest_fits(parts)? {
+                let message = "the memory must suffice for a pair at least, but it does not";
+                return Err(Error::failure(message).hint("take a smaller model, or free some memory"));
+            }
+            shards = shards.map(|all| self.small_enough(all, too_large));
+        }
+    }
+
+    /// There was no memory for any of the rows.
+    fn nothing(&self, parts: &Parts, left_out: Vec<usize>, too_large: Option<usize>) -> Result<Given> {
+        parts.params.clear_gradients();
+        Ok(Given { counts: Window::default(), losses: None, left_out, too_large })
+    }
+
+    /// Whether there is memory for the shortest row of the set; long ones may stand together in a batch.
+    fn shortest_fits(&self, parts: &Parts) -> Result<bool> {
+        let examples = &parts.train.examples;
+        let rows = (0..examples.len()).min_by_key(|&row| self.assembler.positions(row));
+        let leaf = (Shard::whole(rows.into_iter().collect(), 0), None);
+        Ok(self.sum_over(Tree::Leaf(leaf))?.is_continue())
+    }
+
+    /// The same rows in shards of fewer positions than were too large; a single row stays.
+    fn small_enough(&self, shards: Tree<Shard>, too_large: Option<usize>) -> Tree<Shard> {
+        let Some(too_large) = too_large else { return shards };
+        let is_too_large = |shard: &Shard| self.positions(shard) >= too_large;
+        shards.halved_where(&is_too_large, &|row| self.assembler.positions(row))
+    }
+
+    /// Positions of a shard, padding counted in.
+    fn positions(&self, shard: &Shard) -> usize {
+        self.assembler.padded_positions(&shard.rows)
+    }
+
+    /// Forward and backward of all shards, or one for which there is no memory.
+    fn sum_over(&self, tree: Tree<Leaf>) -> Result<ControlFlow<Shard, Sum>> {
+        let rows = tree.leaves().into_iter().flat_map(|(shard, _)| &shard.rows);
+        let tokens = rows.map(|&row| self.assembler.labels(row)).sum();
+        let walk = Walk { engine: self, tokens, broken: AtomicBool::new(false) };
+        match self.replicas.on_all(|| walk.sum(tree)) {
+            Ok(sum) => Ok(ControlFlow::Continue(sum)),
+            Err(Broken::Memory(shard)) => Ok(ControlFlow::Break(shard)),
+            Err(Broken::Error(error)) => Err(error),
+            Err(Broken::Elsewhere) => Err(Error::failure("a shard is broken that nobody knows of")),
+        }
+    }
+
+    /// Forward and backward of one shard. The loss is divided by the `tokens` of the whole update.
+    fn backward(&self, shard: &Shard, batch: &Batch, tokens: usize) -> Result<Sum> {
+        self.faults.memory(batch.positions())?;
+        let seed = seed_for(self.seed, self.step, &format!("dropout {}", shard.name));
+        let fault = if self.faults.nan_at.contains(&self.step) { f64::NAN } else { 1.0 };
+        self.replicas.with(|replica| {
+            let batch = &batch.to_device(replica.device());
+            let found = objective(&replica.model, self.config, batch, self.step, seed);
+            let gradients = replica.backward(&(&found.loss * (fault / tokens as f64)))?;
+            let losses = Tensor::stack(&[found.loss.detach() * fault, found.nll.detach()], 0); // (2)
+            Ok(Sum { counts: Window::of(batch), losses, gradients })
+        })
+    }
+}
+
+impl Walk<'_> {
+    /// Left and right at once, where a thread is free. The order of the additions is that of the tree.
+    fn sum(&self, tree: Tree<Leaf>) -> std::result::Result<Sum, Broken> {
+        match tree {
+            Tree::Leaf(leaf) => on_this_thread_alone(|| self.leaf(leaf)),
+            Tree::Node(halves) => {
+                let [left, right] = *halves;
+                match threads::join(|| self.sum(left), || self.sum(right)) {
+                    (Ok(left), Ok(right)) => Ok(left.plus(right)),
+                    (Err(left), Err(right)) => Err(left.or(right)),
+                    (Err(broken), _) | (_, Err(broken)) => Err(broken),
+                }
+            }
+        }
+    }
+
+    fn leaf(&self, (shard, batch): Leaf) -> std::result::Result<Sum, Broken> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(Broken::Elsewhere);
+        }
+        let batch = batch.unwrap_or_else(|| self.engine.assembler.shard(&shard));
+        let broken = match within_memory(|| self.engine.backward(&shard, &batch, self.tokens)) {
+            Ok(Some(sum)) => return Ok(sum),
+            Ok(None) => Broken::Memory(shard),
+            Err(error) => Broken::Error(error),
+        };
+        self.broken.store(true, Ordering::Relaxed);
+        Err(broken)
+    }
+}
+
+/// What is random in a shard goes by the number of its batch in the update as well.
+fn named(n: usize, (shard, batch): (Shard, Batch)) -> Leaf {
+    (Shard { name: format!("{n}{}", shard.name), ..shard }, Some(batch))
+}
+
+fn shards_of(tree: &Tree<Leaf>) -> Tree<Shard> {
+    match tree {
+        Tree::Leaf((shard, _)) => Tree::Leaf(shard.clone()),
+        Tree::Node(halves) => Tree::node(shards_of(&halves[0]), shards_of(&halves[1])),
+    }
+}
+
+impl Sum {
+    fn plus(mut self, other: Sum) -> Sum {
+        let _guard = tch::no_grad_guard();
+        self.counts.add(&other.counts);
+        for (sum, more) in self.gradients.iter_mut().zip(other.gradients) {
+            match (sum.defined(), more.defined()) {
+                (true, true) => drop(sum.g_add_(&more)),
+                (false, _) => *sum = more,
+                (true, false) => {}
+            }
+        }
+        Sum { losses: self.losses + other.losses, ..self }
+    }
+
+    /// Hands the gradients to the weights.
+    fn given(self, parts: &Parts, left_out: Vec<usize>, too_large: Option<usize>) -> Given {
+        let weights: Vec<&Tensor> = parts.params.iter().map(|param| &param.tensor).collect();
+        set_gradients(&weights, &self.gradients);
+        Given { counts: self.counts, losses: Some(self.losses), left_out, too_large }
+    }
+}
 
 impl Given {
     /// The update's figures; the norm of its gradients is known by now.
@@ -46,108 +272,9 @@ impl Given {
     /// # Errors
     /// What libtorch refuses.
     pub fn window(&self, gradient_norm: f64) -> Result<Window> {
-        let sums = self.sums.as_ref().map(Vec::<f64>::try_from).transpose()?;
-        let [loss, nll] = sums.map_or([0.0; 2], |sums| [sums[0], sums[1]]);
-        Ok(Window { loss, nll, gradient_norm, ..self.counts.clone() })
-    }
-}
-
-impl Update<'_> {
-    /// Leaves the gradients with the weights.
-    ///
-    /// Where the memory does not suffice it begins anew, since half a backward pass may have left its gradients, with
-    /// everything in halves that is as large. A row that does not fit by itself is left out.
-    ///
-    /// # Errors
-    /// There is no memory for a single row; what libtorch refuses.
-    pub fn gradients(&self) -> Result<Given> {
-        let whole = self.batches.iter().enumerate().map(|(n, batch)| Piece::whole(n, batch));
-        let (mut too_large, mut left_out) = (self.too_large, Vec::new());
-        let mut pieces = self.small_enough(whole.collect(), too_large);
-        loop {
-            let (given, failed) = self.sum_over(&pieces)?;
-            let Some(at) = failed else { return Ok(Given { left_out, too_large, ..given }) };
-            too_large = Some(self.positions(&pieces[at]).min(too_large.unwrap_or(usize::MAX)));
-            if pieces[at].rows.len() == 1 {
-                left_out.extend(pieces.remove(at).rows);
-            }
-            if at == 0 && left_out.len() == DOUBTFUL && !self.shortest_fits()? {
-                let message = "the memory must suffice for a pair at least, but it does not";
-                return Err(Error::failure(message).hint("take a smaller model, or free some memory"));
-            }
-            pieces = self.small_enough(pieces, too_large);
-        }
-    }
-
-    /// Whether there is memory for the shortest row of the set; long ones may stand together in a batch.
-    fn shortest_fits(&self) -> Result<bool> {
-        let examples = &self.parts.train.examples;
-        let length = |row: &usize| examples[*row].lengths().0 + examples[*row].lengths().1;
-        let rows: Vec<usize> = (0..examples.len()).min_by_key(length).into_iter().collect();
-        let piece = Piece { rows, pass: 0, name: String::new() };
-        Ok(within_memory(|| self.backward(&piece, 1))?.is_some())
-    }
-
-    /// The same rows in pieces of fewer positions than were too large; a single row stays.
-    fn small_enough(&self, mut pieces: Vec<Piece>, too_large: Option<usize>) -> Vec<Piece> {
-        let Some(too_large) = too_large else { return pieces };
-        let mut at = 0;
-        while at < pieces.len() {
-            match pieces[at].halves().filter(|_| self.positions(&pieces[at]) >= too_large) {
-                Some(halves) => drop(pieces.splice(at..=at, halves)),
-                None => at += 1,
-            }
-        }
-        pieces
-    }
-
-    /// Positions of a piece, padding counted in.
-    fn positions(&self, piece: &Piece) -> usize {
-        let lengths = piece.rows.iter().map(|&row| Example::lengths(&self.parts.train.examples[row]));
-        let longest = lengths.fold((0, 0), |most, row| (row.0.max(most.0), row.1.max(most.1)));
-        piece.rows.len() * (longest.0 + longest.1)
-    }
-
-    /// Forward and backward of all pieces, or up to the one that is too large.
-    fn sum_over(&self, pieces: &[Piece]) -> Result<(Given, Option<usize>)> {
-        let labels = |row: &usize| self.parts.train.examples[*row].lengths().1;
-        let tokens = pieces.iter().flat_map(|piece| &piece.rows).map(labels).sum();
-        let counts = Window { updates: 1, ..Window::default() };
-        let mut given = Given { counts, sums: None, left_out: Vec::new(), too_large: None };
-        self.parts.params.clear_gradients();
-        for (at, piece) in pieces.iter().enumerate() {
-            let Some((counts, sums)) = within_memory(|| self.backward(piece, tokens))? else {
-                return Ok((given, Some(at)));
-            };
-            given.counts.add(&counts);
-            given.sums = Some(match given.sums {
-                Some(before) => before + sums,
-                None => sums,
-            });
-        }
-        Ok((given, None))
-    }
-
-    /// Forward and backward of one piece; its counts and sums. The loss is divided by the `tokens` of the whole update.
-    fn backward(&self, piece: &Piece, tokens: usize) -> Result<(Window, Tensor)> {
-        let Parts { model, config, params, faults, seed, .. } = self.parts;
-        // The loader has padded whole batches already.
-        let made;
-        let batch =
-            match self.batches.iter().find(|batch| batch.pass == piece.pass && batch.rows == piece.rows) {
-                Some(loaded) => &loaded.batch,
-                None => {
-                    made = self.assembler.batch(&piece.rows, piece.pass);
-                    &made
-                }
-            };
-        faults.memory(batch.positions())?;
-        let seed = seed_for(*seed, self.step, &format!("dropout {}", piece.name));
-        let found = objective(model, config, &batch.to_device(params.device()), self.step, seed);
-        let fault = if faults.nan_at.contains(&self.step) { f64::NAN } else { 1.0 };
-        (&found.loss * (fault / tokens as f64)).f_backward()?;
-        let sums = Tensor::stack(&[found.loss.detach() * fault, found.nll.detach()], 0); // (2)
-        Ok((Window::of(batch), sums))
+        let Some(losses) = &self.losses else { return Ok(Window::default()) };
+        let losses = Vec::<f64>::try_from(losses)?;
+        Ok(Window { loss: losses[0], nll: losses[1], gradient_norm, updates: 1, ..self.counts.clone() })
     }
 }
 
@@ -168,17 +295,21 @@ impl Window {
 ///
 /// # Errors
 /// Not even small batches fit.
-pub fn budget_for(parts: &Parts, assembler: &Assembler) -> Result<usize> {
-    let device = parts.params.device();
+pub fn budget_for(parts: &Parts, assembler: &Assembler, replicas: &Replicas) -> Result<usize> {
+    let Parts { config, seed, params, faults, .. } = parts;
+    let device = params.device();
     // While a checkpoint is written, weights and state stand in memory twice more: as copies, and as bytes.
-    let weights: usize = parts.params.iter().map(|param| param.tensor.numel() * 4).sum();
-    let saving = if device == tch::Device::Cpu { 9 * weights as u64 } else { 0 };
-    let limit = (parts.config.memory_limit * (1u64 << 30) as f64) as u64;
-    let trial = |rows: &[usize]| -> Result<()> {
-        let batch = assembler.batch(rows, 0).to_device(device);
-        objective(parts.model, parts.config, &batch, u64::MAX, 0).loss.f_backward()?;
-        parts.params.clear_gradients();
-        Ok(())
+    let weights: usize = params.iter().map(|param| param.tensor.numel() * 4).sum();
+    let saving = if device == Device::Cpu { 9 * weights as u64 } else { 0 };
+    let limit = (config.memory_limit * (1u64 << 30) as f64) as u64;
+    let engine = Engine { config, seed: *seed, assembler, replicas, faults, step: u64::MAX };
+    let trial = |rows: &[usize], budget: usize| -> Result<()> {
+        let shard = Shard::whole(rows.to_vec(), 0);
+        let tree = Tree::cut(shard, halvings(config, budget, device), &|row| assembler.positions(row));
+        match engine.sum_over(tree.map(&mut |shard| (shard, None)))? {
+            ControlFlow::Continue(_) => Ok(()),
+            ControlFlow::Break(_) => Err(Error::failure("out of memory")),
+        }
     };
     let found = find_budget(&parts.train.examples, device, Room { limit, kept: saving }, trial);
     memory::forget(device);

@@ -6,39 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tch::Device;
 
 use crate::data::dataset::Example;
-use crate::data::loader::Loaded;
 use crate::data::sampler::{batches_within, sort_by_length};
 use crate::error::{Error, Result, lacks_memory, reason};
 use crate::runtime::memory;
-
-/// Rows that go through the network together: a batch, or a part of one.
-#[derive(Clone, Debug)]
-pub struct Piece {
-    /// Rows of the training set.
-    pub rows: Vec<usize>,
-    /// The pass over the set that they belong to.
-    pub pass: u64,
-    /// Names its randomness: the number of the batch in the update, and which half of it.
-    pub name: String,
-}
-
-impl Piece {
-    /// A whole batch, the `n`th of an update.
-    pub fn whole(n: usize, loaded: &Loaded) -> Piece {
-        Piece { rows: loaded.rows.clone(), pass: loaded.pass, name: n.to_string() }
-    }
-
-    /// Its halves; nothing of a single row.
-    pub fn halves(&self) -> Option<[Piece; 2]> {
-        let (left, right) = self.rows.split_at(self.rows.len() / 2);
-        let half = |rows: &[usize], side: char| Piece {
-            rows: rows.to_vec(),
-            pass: self.pass,
-            name: format!("{}{side}", self.name),
-        };
-        (!left.is_empty()).then(|| [half(left, 'l'), half(right, 'r')])
-    }
-}
 
 /// Does `work`; nothing where the memory did not suffice for it.
 ///
@@ -100,7 +70,7 @@ pub struct Room {
 /// Finds `tokens_per_batch`: the largest budget whose batches fit into the room, and with which a pass over the set has 100
 /// batches, or batches of 4,096 positions.
 ///
-/// `trial` runs forward and backward over some rows. Budgets grow by at most twice at a time; from the two last ones
+/// `trial` runs forward and backward over some rows, as a batch of that budget. Budgets grow by at most twice at a time; from the two last ones
 /// follows how much a position takes, and so how far the next one may go.
 ///
 /// # Errors
@@ -109,7 +79,7 @@ pub fn find_budget(
     examples: &[Example],
     device: Device,
     room: Room,
-    mut trial: impl FnMut(&[usize]) -> Result<()>,
+    mut trial: impl FnMut(&[usize], usize) -> Result<()>,
 ) -> Result<usize> {
     let before = memory::peak(device);
     let limit = match room.limit {
@@ -123,7 +93,7 @@ pub fn find_budget(
     let most = (limit as f64 * SHARE) as u64;
     let mut peak_of = |budget: usize| -> Result<Option<u64>> {
         let rows = tried(&lengths, budget);
-        let done = within_memory(|| rows.iter().try_for_each(|rows| trial(rows)))?;
+        let done = within_memory(|| rows.iter().try_for_each(|rows| trial(rows, budget)))?;
         Ok(done.map(|()| memory::peak(device)).filter(|&peak| peak <= most))
     };
     let (mut fits, mut used, mut next) = (0, before, SMALLEST);
@@ -188,15 +158,6 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_is_halved_down_to_single_rows() {
-        let piece = Piece { rows: vec![4, 5, 6], pass: 0, name: "0".into() };
-        let [left, right] = piece.halves().unwrap();
-        assert_eq!((left.rows.as_slice(), left.name.as_str()), ([4].as_slice(), "0l"));
-        assert_eq!((right.rows.as_slice(), right.name.as_str()), ([5, 6].as_slice(), "0r"));
-        assert!(left.halves().is_none());
-    }
-
-    #[test]
     fn what_has_no_memory_is_done_in_halves_and_single_rows_come_back() {
         let mut done = Vec::new();
         let mut work = |rows: &[usize]| {
@@ -221,18 +182,18 @@ mod tests {
         // The process as it is takes more than the share of a limit that it just fits into.
         let limit = memory::peak(Device::Cpu) / 100 * 108;
         let examples = vec![Example { source: vec![5; 9], target: vec![5; 9] }; 200];
-        assert!(limit == 0 || find_budget(&examples, Device::Cpu, room(limit), |_| Ok(())).is_err());
+        assert!(limit == 0 || find_budget(&examples, Device::Cpu, room(limit), |_, _| Ok(())).is_err());
     }
 
     #[test]
     fn a_limit_that_nothing_fits_into_is_an_error_and_a_wide_one_takes_the_whole_set() {
         let examples: Vec<Example> =
             (0..200).map(|_| Example { source: vec![5; 9], target: vec![5; 9] }).collect();
-        let error = find_budget(&examples, Device::Cpu, room(1), |_| Ok(())).unwrap_err();
+        let error = find_budget(&examples, Device::Cpu, room(1), |_, _| Ok(())).unwrap_err();
         assert!(error.message().contains("256 positions"), "{error}");
-        let found = find_budget(&examples, Device::Cpu, room(u64::MAX), |_| Ok(())).unwrap();
+        let found = find_budget(&examples, Device::Cpu, room(u64::MAX), |_, _| Ok(())).unwrap();
         assert_eq!(found, 1792, "all 2,000 positions, down to a multiple of 256");
-        let failing = |rows: &[usize]| match rows.len() {
+        let failing = |rows: &[usize], _| match rows.len() {
             0..=60 => Ok(()),
             _ => Err(Error::failure("CUDA out of memory")),
         };

@@ -4,9 +4,11 @@
 use tch::{Kind, Tensor};
 use wildmatch::WildMatch;
 
+use super::share::shared_out;
 use super::{AdamConfig, AdamWConfig, SgdConfig, TrainingConfig};
 use crate::error::{Error, Result};
 use crate::model::params::{Param, Params};
+use crate::runtime::threads;
 use crate::shim::{self, AdamStep, AdamTensors, SgdStep, SgdTensors};
 
 /// How weights move.
@@ -53,6 +55,35 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// One fused call for weights that move alike.
+    fn step(&self, moving: &[Moving], learning_rate: f64, weight_decay: f64) -> Result<()> {
+        let weights = moving.iter().map(|one| &one.weight).collect();
+        let gradients = moving.iter().map(|one| &one.gradient).collect();
+        let state = |n: usize| moving.iter().map(|one| &one.state[n]).collect::<Vec<_>>();
+        if let Rule::Sgd(SgdConfig { momentum, nesterov, .. }) = *self {
+            // Without momentum the kernel wants no buffers.
+            let momenta = if momentum > 0.0 { state(0) } else { Vec::new() };
+            let tensors = SgdTensors { weights, gradients, momenta };
+            return shim::fused_sgd(&tensors, SgdStep { learning_rate, momentum, nesterov, weight_decay });
+        }
+        let (decoupled, [beta1, beta2, epsilon]) = self.adam().unwrap_or_default();
+        let steps = moving.iter().map(|one| &one.step).collect();
+        let tensors = AdamTensors { weights, gradients, first: state(0), second: state(1), steps };
+        shim::fused_adam(&tensors, AdamStep { decoupled, learning_rate, beta1, beta2, weight_decay, epsilon })
+    }
+}
+
+/// A weight that moves, and what it moves by; all of them lent, not copied.
+struct Moving {
+    weight: Tensor,
+    gradient: Tensor,
+    /// As [`Rule::names`] names it.
+    state: Vec<Tensor>,
+    /// Steps made.
+    step: Tensor,
+}
+
 /// Weights that move alike.
 #[derive(Clone, Debug, PartialEq)]
 struct Group {
@@ -86,47 +117,31 @@ impl Optimizer {
         Ok(Optimizer { rule, groups, state, step: Tensor::zeros([], (Kind::Float, params.device())) })
     }
 
-    /// Moves every weight that has a gradient.
+    /// Moves every weight that has a gradient, the weights shared out among all threads.
     pub fn step(&mut self, params: &Params, learning_rate: f64) -> Result<()> {
         let _guard = tch::no_grad_guard();
         self.step += 1.0;
-        let gradients: Vec<Tensor> = params.iter().map(|param| param.tensor.grad()).collect();
-        let weights: Vec<&Tensor> = params.iter().map(|param| &param.tensor).collect();
+        let mut parts = Vec::new();
         for group in &self.groups {
-            let has_gradient = |at: &usize| gradients[*at].defined();
-            let members: Vec<usize> = group.members.iter().copied().filter(has_gradient).collect();
-            // All of them frozen, or an update without rows; the fused kernels want a tensor at least.
-            if members.is_empty() {
-                continue;
-            }
-            let rate = learning_rate * group.learning_rate_factor;
-            self.step_of(&members, &weights, &gradients, rate, group.weight_decay)?;
+            let moving = |&at: &usize| {
+                let gradient = params.at(at).tensor.grad();
+                gradient.defined().then(|| self.moving(params.at(at), gradient, at))
+            };
+            // None where all of them are frozen, or in an update without rows; the fused kernels want a tensor at least.
+            let members = group.members.iter().filter_map(moving).collect();
+            let members = shared_out(members, params.device(), |one: &Moving| &one.weight);
+            parts.extend(members.into_iter().map(|weights| (weights, group)));
         }
-        Ok(())
+        let step = |(weights, group): (Vec<Moving>, &Group)| {
+            let _guard = tch::no_grad_guard();
+            self.rule.step(&weights, learning_rate * group.learning_rate_factor, group.weight_decay)
+        };
+        threads::each(parts, step).into_iter().collect()
     }
 
-    /// One fused call for the weights at the places `members`.
-    fn step_of(
-        &self,
-        members: &[usize],
-        weights: &[&Tensor],
-        gradients: &[Tensor],
-        learning_rate: f64,
-        weight_decay: f64,
-    ) -> Result<()> {
-        let weights = members.iter().map(|&at| weights[at]).collect();
-        let gradients = members.iter().map(|&at| &gradients[at]).collect();
-        let state = |n: usize| members.iter().map(|&at| &self.state[at][n]).collect::<Vec<_>>();
-        if let Rule::Sgd(SgdConfig { momentum, nesterov, .. }) = self.rule {
-            // Without momentum the kernel wants no buffers.
-            let momenta = if momentum > 0.0 { state(0) } else { Vec::new() };
-            let tensors = SgdTensors { weights, gradients, momenta };
-            return shim::fused_sgd(&tensors, SgdStep { learning_rate, momentum, nesterov, weight_decay });
-        }
-        let (decoupled, [beta1, beta2, epsilon]) = self.rule.adam().unwrap_or_default();
-        let steps = vec![&self.step; members.len()];
-        let tensors = AdamTensors { weights, gradients, first: state(0), second: state(1), steps };
-        shim::fused_adam(&tensors, AdamStep { decoupled, learning_rate, beta1, beta2, weight_decay, epsilon })
+    fn moving(&self, param: &Param, gradient: Tensor, at: usize) -> Moving {
+        let state = self.state[at].iter().map(Tensor::shallow_clone).collect();
+        Moving { weight: param.tensor.shallow_clone(), gradient, state, step: self.step.shallow_clone() }
     }
 
     /// All of its state by name, for a checkpoint; the tensors are its own.
@@ -219,10 +234,14 @@ pub fn clip_gradients(params: &Params, limit: f64) -> f64 {
     if gradients.is_empty() {
         return 0.0;
     }
-    let gradients: Vec<&Tensor> = gradients.iter().collect();
-    let norm = shim::norm(&gradients).double_value(&[]);
+    let parts = || {
+        let lent = gradients.iter().map(Tensor::shallow_clone).collect();
+        shared_out(lent, params.device(), |gradient| gradient)
+    };
+    let norms = threads::each(parts(), |part: Vec<Tensor>| shim::norms(&part.iter().collect::<Vec<_>>()));
+    let norm = Tensor::cat(&norms, 0).norm().double_value(&[]);
     if limit > 0.0 && norm > limit && norm.is_finite() {
-        shim::scale(&gradients, limit / norm);
+        threads::each(parts(), |part| shim::scale(&part.iter().collect::<Vec<_>>(), limit / norm));
     }
     norm
 }

@@ -9,11 +9,12 @@ use wildmatch::WildMatch;
 
 use super::clock::Stopwatch;
 use super::ema::Ema;
-use super::gradients::{Update, budget_for};
+use super::gradients::{Engine, budget_for, halvings};
 use super::metrics::{Validation, Window};
 use super::optimizer::{Optimizer, clip_gradients, matching};
 use super::parts::{Named, Parts, Snapshot, Store};
 use super::progress::{Best, Outcome, Progress};
+use super::replicas::Replicas;
 use super::report::Report;
 use super::schedule::Schedule;
 use super::validation::{Validated, validate};
@@ -44,6 +45,7 @@ pub struct Trainer<'a> {
     optimizer: Optimizer,
     ema: Option<Ema>,
     schedule: Schedule,
+    replicas: Replicas,
     assembler: Assembler,
     loader: Loader,
     progress: Progress,
@@ -78,18 +80,31 @@ impl<'a> Trainer<'a> {
         progress.machine.clone_from(&parts.machine);
         progress.valid = parts.valid.fingerprint();
         let assembler = Assembler::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
+        let replicas = Replicas::new(parts.model, parts.params);
         progress.tokens_per_batch = match (parts.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
-            (TokensPerBatch::Auto, 0) => budget_for(&parts, &assembler)?,
+            (TokensPerBatch::Auto, 0) => budget_for(&parts, &assembler, &replicas)?,
         };
         let lengths = parts.train.examples.iter().map(Example::lengths).collect();
         let sampler =
             Sampler::new(lengths, progress.tokens_per_batch, parts.seed, progress.epoch, progress.position);
-        let loader = Loader::start(sampler, assembler.clone())?;
+        let halvings = halvings(parts.config, progress.tokens_per_batch, parts.params.device());
+        let loader = Loader::start(sampler, assembler.clone(), halvings)?;
         let schedule = Schedule::new(parts.config, parts.width);
         let waiting = Stopwatch::default();
         let too_large = None;
-        Ok(Trainer { parts, optimizer, ema, schedule, assembler, loader, progress, too_large, waiting })
+        Ok(Trainer {
+            parts,
+            optimizer,
+            ema,
+            schedule,
+            replicas,
+            assembler,
+            loader,
+            progress,
+            too_large,
+            waiting,
+        })
     }
 
     /// Where training stands.
@@ -149,10 +164,13 @@ impl<'a> Trainer<'a> {
         let accumulate = self.parts.config.accumulate;
         let next = || (0..accumulate).map(|_| self.loader.next_batch()).collect::<Result<Vec<Loaded>>>();
         let batches = self.waiting.time(next)?;
-        let Trainer { parts, assembler, too_large, .. } = self;
-        let before = *too_large;
-        let given = Update { parts, assembler, batches: &batches, step, too_large: before }.gradients()?;
-        *too_large = given.too_large;
+        let rows: Vec<usize> = batches.iter().flat_map(Loaded::rows).collect();
+        if let Some(last) = batches.last() {
+            (self.progress.epoch, self.progress.position) = (last.epoch, last.position);
+        }
+        let before = self.too_large;
+        let given = self.engine(step).gradients(&self.parts, batches, before)?;
+        self.too_large = given.too_large;
         let mut window = given.window(clip_gradients(self.parts.params, self.parts.config.clip_norm))?;
         let mut skipped = Vec::new();
         if window.tokens == 0 {
@@ -165,15 +183,17 @@ impl<'a> Trainer<'a> {
             self.progress.rolled_back = false;
         } else {
             window = Window { skipped: 1, ..Window::default() };
-            skipped.extend(batches.iter().flat_map(|batch| &batch.rows));
+            skipped = rows;
             self.progress.skipped_in_a_row += 1;
         }
         self.progress.step = step;
-        if let Some(last) = batches.last() {
-            (self.progress.epoch, self.progress.position) = (last.epoch, last.position);
-        }
         let too_large = given.too_large.filter(|_| given.too_large != before);
         Ok(Updated { window, skipped, left_out: given.left_out, too_large })
+    }
+
+    fn engine(&self, step: u64) -> Engine<'_> {
+        let Parts { config, seed, faults, .. } = &self.parts;
+        Engine { config, seed: *seed, assembler: &self.assembler, replicas: &self.replicas, faults, step }
     }
 
     /// The learning rate of a step.
@@ -247,7 +267,7 @@ impl<'a> Trainer<'a> {
     fn validate(&mut self, stop: &StopFlag, report: &mut Report) -> Result<Option<Best>> {
         let Parts { config, params, valid, .. } = self.parts;
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let validated = validate(&self.parts, &|| stop.raised().is_some());
+        let validated = validate(&self.parts, &self.replicas, &|| stop.raised().is_some());
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let Some(Validated { found, decoded, left_out }) = validated? else { return Ok(None) };
         let best = Best { step: self.progress.step, cost: cost(config.best_by, &found) };
@@ -265,7 +285,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// What libtorch refuses.
     pub fn validate_as_is(&self, stop: &StopFlag) -> Result<Option<Validated>> {
-        validate(&self.parts, &|| stop.raised().is_some())
+        validate(&self.parts, &self.replicas, &|| stop.raised().is_some())
     }
 
     fn snapshot(&self, progress: &Progress) -> Snapshot {

@@ -6,6 +6,7 @@ use super::loss::cross_entropy;
 use super::memory::in_halves;
 use super::metrics::Validation;
 use super::parts::Parts;
+use super::replicas::{Replica, Replicas};
 use crate::data::vocabulary::comparable;
 use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::rules::Rules;
@@ -33,8 +34,12 @@ pub struct Validated {
 ///
 /// # Errors
 /// What libtorch refuses. A score that is not a finite number is none: training has a rule of its own for it.
-pub fn validate(parts: &Parts, stopped: &dyn Fn() -> bool) -> Result<Option<Validated>> {
-    let Some(Likelihood { nll, right, tokens, mut left_out }) = likelihood(parts, stopped)? else {
+pub fn validate(
+    parts: &Parts,
+    replicas: &Replicas,
+    stopped: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<Validated>> {
+    let Some(Likelihood { nll, right, tokens, mut left_out }) = likelihood(parts, replicas, stopped)? else {
         return Ok(None);
     };
     let without_figures = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
@@ -77,8 +82,20 @@ struct Likelihood {
     left_out: Vec<usize>,
 }
 
-fn likelihood(parts: &Parts, stopped: &dyn Fn() -> bool) -> Result<Option<Likelihood>> {
-    let Parts { model, params, config, faults, .. } = parts;
+impl Likelihood {
+    fn plus(mut self, other: Likelihood) -> Likelihood {
+        self.left_out.extend(other.left_out);
+        let (nll, right) = (self.nll + other.nll, self.right + other.right);
+        Likelihood { nll, right, tokens: self.tokens + other.tokens, ..self }
+    }
+}
+
+fn likelihood(
+    parts: &Parts,
+    replicas: &Replicas,
+    stopped: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<Likelihood>> {
+    let Parts { config, faults, .. } = parts;
     let budget = match config.tokens_per_batch {
         TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
         TokensPerBatch::Auto => READ_AT_ONCE,
@@ -86,24 +103,28 @@ fn likelihood(parts: &Parts, stopped: &dyn Fn() -> bool) -> Result<Option<Likeli
     let examples = parts.valid.examples.iter();
     let pairs: Vec<_> =
         examples.map(|example| (example.source.as_slice(), example.target.as_slice())).collect();
-    let mut sums = Likelihood::default();
-    for rows in batches(&pairs, budget) {
+    let of_batch = |replica: &Replica, rows: Vec<usize>| {
+        let mut sums = Likelihood::default();
         if stopped() {
             return Ok(None);
         }
-        let too_large = in_halves(&rows, &mut |rows| {
+        sums.left_out = in_halves(&rows, &mut |rows| {
             let batch = batch_of(&pairs, rows);
             faults.memory(batch.positions())?;
-            let batch = batch.to_device(params.device());
+            let (batch, model) = (batch.to_device(replica.device()), &replica.model);
             let loss = cross_entropy(&forced(model, &batch), model.output(), &batch.labels, 0.0);
             sums.nll += loss.nll.double_value(&[]);
             sums.right += loss.correct.double_value(&[]);
             sums.tokens += batch.target_tokens();
             Ok(())
         })?;
-        sums.left_out.extend(too_large);
-    }
-    Ok(Some(sums))
+        Ok(Some(sums))
+    };
+    // In the order of the batches, so that the number of threads does not matter.
+    let found: Result<Vec<Option<Likelihood>>> =
+        replicas.each(batches(&pairs, budget), of_batch).into_iter().collect();
+    let Some(all) = found?.into_iter().collect::<Option<Vec<Likelihood>>>() else { return Ok(None) };
+    Ok(Some(all.into_iter().fold(Likelihood::default(), Likelihood::plus)))
 }
 
 /// Rows that are decoded before it is looked whether a stop is asked for: enough for full batches on every core.
@@ -113,7 +134,7 @@ const DECODED_AT_ONCE: usize = 512;
 fn decode(
     parts: &Parts,
     left_out: &[usize],
-    stopped: &dyn Fn() -> bool,
+    stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<(Outputs, Vec<usize>)>> {
     let Parts { model, config, target, .. } = parts;
     let examples = &parts.valid.examples;

@@ -14,7 +14,6 @@ use seqloom::decoding::search::Hypothesis;
 use seqloom::decoding::workers::decode_on_all_cores;
 use seqloom::decoding::{DecodingConfig, SamplingConfig};
 use seqloom::model::Weights;
-use seqloom::model::inference::on_this_thread_alone;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use tch::Device;
@@ -88,14 +87,11 @@ fn outputs_do_not_depend_on_the_batch_in_any_experiment() {
             (Weights::Bf16, vec![&greedy]),
             (Weights::Int8, vec![&beam]),
         ];
-        // The steps are so small that threads would only wait for each other.
-        on_this_thread_alone(|| {
-            for (weights, searches) in all {
-                let stepper = ModelStepper::new(&network, weights);
-                for config in searches {
-                    check(&format!("{} {weights:?}", experiment.name), &stepper, &sources, config);
-                }
+        for (weights, searches) in all {
+            let stepper = ModelStepper::new(&network, weights);
+            for config in searches {
+                check(&format!("{} {weights:?}", experiment.name), &stepper, &sources, config);
             }
-        });
+        }
     }
 }

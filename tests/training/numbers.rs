@@ -4,6 +4,7 @@ use seqloom::model::TransformerConfig;
 use seqloom::model::attention::{Attention, KeysValues, Mask};
 use seqloom::model::layers::{Cast, Linear, Noise, Pass};
 use seqloom::model::params::Params;
+use seqloom::runtime::threads;
 use seqloom::shim;
 use seqloom::training::loss::{cross_entropy, divergence};
 use seqloom::training::optimizer::Optimizer;
@@ -193,12 +194,12 @@ fn dropout_drops_its_share_scales_the_rest_and_has_the_gradient_of_its_mask() {
 #[test]
 fn dropout_is_the_same_for_any_number_of_threads() {
     let x = noise(&[2000, 100], 1);
-    let before = tch::get_num_threads();
-    let [one, two] = [1, 2].map(|threads| {
-        tch::set_num_threads(threads);
-        shim::dropout(&x, None, 0.3, 5)
+    let [one, two] = [1, 2].map(|count| {
+        threads::set(count).unwrap();
+        let x = x.shallow_clone();
+        threads::on_all(move || shim::dropout(&x, None, 0.3, 5))
     });
-    tch::set_num_threads(before);
+    threads::set(1).unwrap();
     assert_same(&one, &two, "one and two threads");
 }
 

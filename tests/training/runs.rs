@@ -301,9 +301,9 @@ fn each_regulariser_has_its_own_effect() {
 fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
     let scene = Scene::new(60, 12);
     let said = train(&scene, "exact", &["runtime.precision=f32"]).succeeded().stderr;
-    assert!(said.contains("on the CPU (1 threads), f32, into"), "{said}");
+    assert!(said.contains("on the CPU (1 thread), f32, into"), "{said}");
     let said = train(&scene, "rough", &["runtime.precision=bf16"]).succeeded().stderr;
-    assert!(said.contains("on the CPU (1 threads), bf16, into"), "{said}");
+    assert!(said.contains("on the CPU (1 thread), bf16, into"), "{said}");
     let losses = |run: &str| -> Vec<f64> {
         column(&scene, run, "loss").iter().map(|loss| loss.parse().unwrap()).collect()
     };

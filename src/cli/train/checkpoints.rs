@@ -38,7 +38,7 @@ impl<'a> Checkpoints<'a> {
         Checkpoints {
             run,
             params,
-            config: experiment.to_json(),
+            config: experiment.to_checkpoint(),
             tokenizers: tokenizers.to_json(),
             training: experiment.training.clone(),
             writing: None,

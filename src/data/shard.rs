@@ -1,0 +1,182 @@
+//! Parts of a batch that go through the network one by one, each on a thread of its own: its shards.
+//!
+//! A batch is halved, its halves are halved, and so on: a binary tree, whose leaves are the shards. What they give is added
+//! up along the same tree. It follows from the rows alone, so whoever does a part, and when, changes no bit of the sum.
+
+/// Rows of the training set that go through the network together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Rows of the training set.
+    pub rows: Vec<usize>,
+    /// The pass over the set that they belong to.
+    pub pass: u64,
+    /// Names its randomness: which half of which half of its batch it is.
+    pub name: String,
+}
+
+impl Shard {
+    /// A whole batch.
+    pub fn whole(rows: Vec<usize>, pass: u64) -> Shard {
+        Shard { rows, pass, name: String::new() }
+    }
+
+    /// Its halves, with about as many positions each; nothing of a single row. `positions` are those of a row.
+    pub fn halves(&self, positions: impl Fn(usize) -> usize) -> Option<[Shard; 2]> {
+        if self.rows.len() < 2 {
+            return None;
+        }
+        let all: usize = self.rows.iter().map(|&row| positions(row)).sum();
+        let mut so_far = 0;
+        let within = |row: &&usize| {
+            so_far += positions(**row);
+            2 * so_far <= all
+        };
+        let middle = self.rows.iter().take_while(within).count().clamp(1, self.rows.len() - 1);
+        let (left, right) = self.rows.split_at(middle);
+        let half = |rows: &[usize], side: char| Shard {
+            rows: rows.to_vec(),
+            pass: self.pass,
+            name: format!("{}{side}", self.name),
+        };
+        Some([half(left, 'l'), half(right, 'r')])
+    }
+}
+
+/// A binary tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tree<T> {
+    /// An end of it.
+    Leaf(T),
+    /// What is added up first: left and right.
+    Node(Box<[Tree<T>; 2]>),
+}
+
+impl<T> Tree<T> {
+    /// A node.
+    pub fn node(left: Tree<T>, right: Tree<T>) -> Tree<T> {
+        Tree::Node(Box::new([left, right]))
+    }
+
+    /// Trees in their order as one, its halves as equal as may be; nothing without a tree.
+    pub fn over(trees: Vec<Tree<T>>) -> Option<Tree<T>> {
+        let mut left = trees;
+        if left.len() < 2 {
+            return left.pop();
+        }
+        let right = left.split_off(left.len().next_power_of_two() / 2);
+        Some(Tree::node(Tree::over(left)?, Tree::over(right)?))
+    }
+
+    /// What `make` makes of each leaf.
+    pub fn map<U>(self, make: &mut impl FnMut(T) -> U) -> Tree<U> {
+        match self {
+            Tree::Leaf(leaf) => Tree::Leaf(make(leaf)),
+            Tree::Node(halves) => {
+                let [left, right] = *halves;
+                let left = left.map(make);
+                Tree::node(left, right.map(make))
+            }
+        }
+    }
+
+    /// Its leaves, from left to right.
+    pub fn leaves(&self) -> Vec<&T> {
+        match self {
+            Tree::Leaf(leaf) => vec![leaf],
+            Tree::Node(halves) => halves.iter().flat_map(Tree::leaves).collect(),
+        }
+    }
+}
+
+impl Tree<Shard> {
+    /// A batch halved so many times over, as far as its rows go.
+    pub fn cut(shard: Shard, times: u32, positions: &impl Fn(usize) -> usize) -> Tree<Shard> {
+        match shard.halves(positions).filter(|_| times > 0) {
+            Some([left, right]) => {
+                Tree::node(Tree::cut(left, times - 1, positions), Tree::cut(right, times - 1, positions))
+            }
+            None => Tree::Leaf(shard),
+        }
+    }
+
+    /// Each leaf that is too large in halves, as often as it takes; a single row stays.
+    pub fn halved_where(
+        self,
+        too_large: &impl Fn(&Shard) -> bool,
+        positions: &impl Fn(usize) -> usize,
+    ) -> Tree<Shard> {
+        match self {
+            Tree::Leaf(shard) => match shard.halves(positions).filter(|_| too_large(&shard)) {
+                Some(halves) => {
+                    let [left, right] =
+                        halves.map(|half| Tree::Leaf(half).halved_where(too_large, positions));
+                    Tree::node(left, right)
+                }
+                None => Tree::Leaf(shard),
+            },
+            Tree::Node(halves) => {
+                let [left, right] = halves.map(|half| half.halved_where(too_large, positions));
+                Tree::node(left, right)
+            }
+        }
+    }
+
+    /// The tree without the leaf of that name and batch; nothing where it was the only one.
+    pub fn without(self, unwanted: &impl Fn(&Shard) -> bool) -> Option<Tree<Shard>> {
+        match self {
+            Tree::Leaf(shard) => (!unwanted(&shard)).then_some(Tree::Leaf(shard)),
+            Tree::Node(halves) => {
+                let [left, right] = halves.map(|half| half.without(unwanted));
+                match (left, right) {
+                    (Some(left), Some(right)) => Some(Tree::node(left, right)),
+                    (one, other) => one.or(other),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows_of(tree: &Tree<Shard>) -> Vec<&[usize]> {
+        tree.leaves().into_iter().map(|shard| shard.rows.as_slice()).collect()
+    }
+
+    #[test]
+    fn a_batch_is_cut_in_halves_of_about_as_many_positions() {
+        let positions = |row: usize| [1, 1, 2, 4, 8, 8][row];
+        let tree = Tree::cut(Shard::whole((0..6).collect(), 3), 2, &positions);
+        assert_eq!(rows_of(&tree), [[0, 1, 2].as_slice(), &[3], &[4], &[5]]);
+        let names: Vec<&str> = tree.leaves().into_iter().map(|shard| shard.name.as_str()).collect();
+        assert_eq!(names, ["ll", "lr", "rl", "rr"]);
+        let few = Tree::cut(Shard::whole(vec![4, 5, 1], 0), 5, &positions);
+        assert_eq!(rows_of(&few), [[4].as_slice(), &[5], &[1]]);
+    }
+
+    #[test]
+    fn a_shard_that_is_too_large_is_halved_down_to_single_rows_where_it_stands() {
+        let tree = Tree::cut(Shard::whole((0..8).collect(), 0), 1, &|_| 1);
+        let tree = tree.halved_where(&|shard| shard.rows.len() > 1 && shard.rows.contains(&5), &|_| 1);
+        assert_eq!(rows_of(&tree), [[0, 1, 2, 3].as_slice(), &[4], &[5], &[6, 7]]);
+        let without = tree.without(&|shard| shard.name == "rlr").unwrap();
+        assert_eq!(rows_of(&without), [[0, 1, 2, 3].as_slice(), &[4], &[6, 7]]);
+        assert_eq!(Tree::Leaf(Shard::whole(vec![1], 0)).without(&|_| true), None);
+    }
+
+    #[test]
+    fn several_trees_are_one_with_whole_subtrees_on_the_left() {
+        let sums = |count: i32| {
+            fn text(tree: &Tree<i32>) -> String {
+                match tree {
+                    Tree::Leaf(leaf) => leaf.to_string(),
+                    Tree::Node(halves) => format!("({}+{})", text(&halves[0]), text(&halves[1])),
+                }
+            }
+            text(&Tree::over((0..count).map(Tree::Leaf).collect()).unwrap())
+        };
+        assert_eq!([1, 2, 3, 6].map(sums), ["0", "(0+1)", "((0+1)+2)", "(((0+1)+(2+3))+(4+5))"]);
+        assert!(Tree::<i32>::over(Vec::new()).is_none());
+    }
+}

@@ -1,0 +1,100 @@
+//! A network for each thread, all of them over the same weights: libtorch's tensors go from thread to thread, but are not
+//! lent to several at a time.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tch::{Device, Tensor};
+
+use crate::model::params::Params;
+use crate::model::transformer::Transformer;
+use crate::runtime::threads;
+
+/// The network as one thread has it.
+#[derive(Debug)]
+pub struct Replica {
+    /// The network.
+    pub model: Transformer,
+    params: Params,
+}
+
+impl Replica {
+    fn new(model: &Transformer, params: &Params) -> Replica {
+        let mut params = params.again();
+        Replica { model: model.again(&mut params), params }
+    }
+
+    /// Where the weights lie.
+    pub fn device(&self) -> Device {
+        self.params.device()
+    }
+
+    /// The gradients of a loss: a tensor for each weight, in their order, undefined where the loss knows nothing of it. The
+    /// weights themselves get none, for other threads have the same ones.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn backward(&self, loss: &Tensor) -> Result<Vec<Tensor>, tch::TchError> {
+        let weights = || self.params.iter().map(|param| &param.tensor);
+        let moving: Vec<&Tensor> = weights().filter(|weight| weight.requires_grad()).collect();
+        let mut found = Tensor::f_run_backward(&[loss], &moving, false, false)?.into_iter();
+        let mut gradient = |weight: &Tensor| match weight.requires_grad() {
+            // The fused optimizers go through memory as it lies.
+            true => {
+                found.next().filter(Tensor::defined).map_or(Tensor::default(), |found| found.contiguous())
+            }
+            false => Tensor::default(),
+        };
+        Ok(weights().map(&mut gradient).collect())
+    }
+}
+
+/// One for each thread that asks.
+#[derive(Debug)]
+pub struct Replicas {
+    on_cpu: bool,
+    first: Mutex<Replica>,
+    idle: Mutex<Vec<Replica>>,
+}
+
+impl Replicas {
+    /// Over the weights of `params`.
+    pub fn new(model: &Transformer, params: &Params) -> Replicas {
+        Replicas {
+            on_cpu: params.device() == Device::Cpu,
+            first: Mutex::new(Replica::new(model, params)),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Runs something whose parts may go to all threads; on this one alone where a GPU does the work, one thing at a time.
+    pub fn on_all<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        if self.on_cpu { threads::on_all(work) } else { work() }
+    }
+
+    /// What `work` makes of each item, in their order, as [`threads::each`]; one after the other where a GPU does the work.
+    pub fn each<I: Send, T: Send>(
+        &self,
+        items: Vec<I>,
+        work: impl Fn(&Replica, I) -> T + Sync + Send,
+    ) -> Vec<T> {
+        let work = |item| self.with(|replica| work(replica, item));
+        if self.on_cpu { threads::each(items, work) } else { items.into_iter().map(work).collect() }
+    }
+
+    /// Runs something with a replica that nobody else has meanwhile.
+    pub fn with<T>(&self, work: impl FnOnce(&Replica) -> T) -> T {
+        let idle = locked(&self.idle).pop();
+        let replica = idle.unwrap_or_else(|| {
+            let first = locked(&self.first);
+            Replica::new(&first.model, &first.params)
+        });
+        let out = work(&replica);
+        // One whose work panics is not kept: it costs nothing to make.
+        locked(&self.idle).push(replica);
+        out
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,45 @@
+//! What an update does to each weight by itself, shared out among the threads.
+
+use tch::{Device, Tensor};
+
+use crate::runtime::threads;
+
+/// Runs of a list, for each thread one, of about as many numbers; a single one where `device` is a GPU, which does one thing
+/// at a time. In their order, so that what is made of them does not depend on the cuts. `tensor` is an item's.
+pub fn shared_out<T>(items: Vec<T>, device: Device, tensor: impl Fn(&T) -> &Tensor) -> Vec<Vec<T>> {
+    let threads = if device == Device::Cpu { threads::count() } else { 1 };
+    let all: usize = items.iter().map(|item| tensor(item).numel()).sum();
+    let most = all.div_ceil(threads).max(1);
+    let mut parts: Vec<Vec<T>> = Vec::new();
+    let mut before = 0;
+    for item in items {
+        let part = before / most;
+        before += tensor(&item).numel();
+        if part >= parts.len() {
+            parts.push(Vec::new());
+        }
+        parts.last_mut().expect("there is one by now").push(item);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    #[test]
+    fn parts_keep_the_order_and_hold_about_as_many_numbers_each() {
+        threads::set(2).unwrap();
+        let tensors = [4, 1, 3, 8, 5].map(|size| Tensor::zeros([size], (Kind::Float, Device::Cpu)));
+        let sizes = |device| -> Vec<Vec<usize>> {
+            let items = tensors.iter().map(Tensor::shallow_clone).collect();
+            let parts = shared_out(items, device, |tensor| tensor);
+            parts.iter().map(|part| part.iter().map(Tensor::numel).collect()).collect()
+        };
+        assert_eq!(sizes(Device::Cpu), [vec![4, 1, 3, 8], vec![5]]);
+        assert_eq!(sizes(Device::Cuda(0)), [vec![4, 1, 3, 8, 5]]);
+        threads::set(1).unwrap();
+    }
+}
