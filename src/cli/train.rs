@@ -149,7 +149,7 @@ fn train(
     introduce(&mut report, experiment, run, runtime, &params);
     introduce_origin(&mut report, &params, origin.zip(new_rows));
     introduce_data(&mut report, data);
-    introduce_batches(&mut report, experiment, data, trainer.progress());
+    introduce_batches(&mut report, experiment, runtime, data, trainer.progress());
     match &before {
         Some(before) => introduce_resumed(&mut report, trainer.progress(), before),
         None => introduce_schedule(&mut report, &experiment.training),

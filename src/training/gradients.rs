@@ -90,12 +90,19 @@ struct Walk<'w> {
 /// After so many single rows without memory, and none before them that there was memory for, the shortest row is tried.
 const DOUBTFUL: usize = 8;
 
-/// The target positions of a batch that are worth a shard of their own. Fewer keep more cores busy, but each shard costs a
-/// pass over all weights.
-const WORTH_A_SHARD: usize = 512;
+/// Positions of a side that are worth a shard of their own, and up to how many shards. Fewer keep more cores busy, but each
+/// shard costs a pass over all weights.
+const WORTH_A_SHARD: [(usize, usize); 3] = [(256, 2), (512, 4), (2048, 1024)];
 
-/// The most shards of an update, where the config names no number.
-const MOST_SHARDS: usize = 8;
+/// The shards of an update that has so many positions on a side, where the config names no number.
+fn shards_for(positions: usize) -> usize {
+    WORTH_A_SHARD.iter().map(|&(worth, most)| (positions / worth).clamp(1, most)).max().unwrap_or(1)
+}
+
+/// Shards of an update, where its batches have rows enough.
+pub fn shards(config: &TrainingConfig, tokens_per_batch: usize) -> usize {
+    config.accumulate << halvings(config, tokens_per_batch, Device::Cpu)
+}
 
 /// How often each batch is halved. On a CPU it follows from the config alone, never from the machine; a GPU takes whole
 /// batches.
@@ -103,8 +110,10 @@ pub fn halvings(config: &TrainingConfig, tokens_per_batch: usize, device: Device
     if device != Device::Cpu {
         return 0;
     }
-    let worth = (tokens_per_batch * config.accumulate / WORTH_A_SHARD).clamp(1, MOST_SHARDS);
-    let shards = if config.shards > 0 { config.shards } else { worth };
+    let shards = match config.shards {
+        0 => shards_for(tokens_per_batch * config.accumulate),
+        shards => shards,
+    };
     (shards / config.accumulate.next_power_of_two()).max(1).ilog2()
 }
 
@@ -314,4 +323,21 @@ pub fn budget_for(parts: &Parts, assembler: &Assembler, replicas: &Replicas) -> 
     let found = find_budget(&parts.train.examples, device, Room { limit, kept: saving }, trial);
     memory::forget(device);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_follow_from_the_positions_of_an_update_unless_the_config_names_their_number() {
+        let by_tokens = [256, 512, 1024, 2048, 4096, 8192, 16_384].map(shards_for);
+        assert_eq!(by_tokens, [1, 2, 2, 4, 4, 4, 8]);
+        let config = |shards, accumulate| TrainingConfig { shards, accumulate, ..TrainingConfig::default() };
+        assert_eq!(halvings(&config(0, 1), 4096, Device::Cpu), 2);
+        assert_eq!(halvings(&config(0, 4), 512, Device::Cpu), 0, "four batches are four shards");
+        assert_eq!(halvings(&config(8, 1), 100, Device::Cpu), 3);
+        assert_eq!(halvings(&config(8, 3), 100, Device::Cpu), 1, "three batches of two shards");
+        assert_eq!(halvings(&config(8, 1), 4096, Device::Cuda(0)), 0);
+    }
 }

@@ -1,10 +1,13 @@
 //! What training says at its beginning and at its end.
+use tch::Device;
+
 use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
 use crate::data::dataset::Splits;
 use crate::data::tokenizer::Tokenizer;
 use crate::model::params::Params;
 use crate::runtime::Runtime;
+use crate::training::gradients::shards;
 use crate::training::progress::{Outcome, Progress};
 use crate::training::report::Report;
 use crate::training::{TokensPerBatch, TrainingConfig};
@@ -100,10 +103,24 @@ pub fn introduce_data(report: &mut Report, data: &Splits) {
 const NAMED: usize = 20;
 
 /// Rows that no batch within the budget has room for, and what `auto` found.
-pub fn introduce_batches(report: &mut Report, experiment: &Experiment, data: &Splits, progress: &Progress) {
+pub fn introduce_batches(
+    report: &mut Report,
+    experiment: &Experiment,
+    runtime: Runtime,
+    data: &Splits,
+    progress: &Progress,
+) {
     let budget = progress.tokens_per_batch;
     if experiment.training.tokens_per_batch == TokensPerBatch::Auto {
         report.say(&format!("tokens_per_batch: {budget} positions, found by trial"));
+    }
+    let shards = shards(&experiment.training, budget);
+    if runtime.device == Device::Cpu && runtime.threads > shards {
+        let threads = runtime.threads;
+        report.say(&format!(
+            "note: an update has {shards} shards for {threads} threads; `training.shards` = {} keeps more of them busy",
+            (2 * shards).max(threads.next_power_of_two())
+        ));
     }
     let longest = |row: usize| {
         let (source, target) = data.train.examples[row].lengths();
