@@ -12,7 +12,7 @@ SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 # Cargo locks its folder anyway, and the steps print; side by side they would only wait and mix their lines.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help libtorch build demo test lint unit sanitize torture gate bench clean distclean tools
+.PHONY: help libtorch build demo test lint unit sanitize dist torture gate bench clean distclean tools
 
 help: ## list what there is to make
 	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,9 +34,10 @@ demo: build ## train a small model that rewrites dates, and show what it does wi
 	@echo
 	@echo "Try your own:  echo 'the 5th of March 2024' | $(SEQLOOM) decode runs/dates"
 
-test: lint unit sanitize torture gate ## all that must hold: format, lints, tests, sanitizers, a few kills, and a small training that must succeed
+test: lint unit sanitize dist torture gate ## all that must hold: format, lints, tests, sanitizers, an empty root, a few kills, and a small training that must succeed
 # Once round the kinds of kill, on a shorter run: half a minute.
 test: TORTURE = --kills 14 --set training.steps=98
+test: DIST = --try
 
 lint: tools libtorch ## rustfmt, clippy and the documentation's links, whose warnings count as errors
 	$(CARGO) fmt --check
@@ -48,6 +49,10 @@ unit: tools libtorch ## unit, integration and documentation tests
 
 sanitize: tools libtorch ## the C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer, on all vectors of this machine
 	@$(PYTHON) scripts/sanitize.py
+
+# DIST takes the script's options: make dist DIST=--archive
+dist: build ## target/dist: a folder that runs wherever there is glibc, tried in an empty root
+	@$(PYTHON) scripts/make_dist.py $(DIST)
 
 # TORTURE takes the script's options: make torture TORTURE='--kills 1000 --seed 7'
 torture: build ## kill a training run 200 times, resume it each time, and prove that nothing is lost by it

@@ -12,8 +12,11 @@ fn main() {
     let root = lib.parent().expect("libtorch's lib folder has a parent").to_path_buf();
     check_version(&root);
     compile_shim(&root);
-    // The binary, the tests and the documentation's examples then run without LD_LIBRARY_PATH.
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    // The binary, the tests and the documentation's examples then run without LD_LIBRARY_PATH. Beside the binary is where
+    // scripts/make_dist.py puts the libraries.
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}:$ORIGIN/../lib", lib.display());
+    // No link argument of ours reaches the binary of a dependent; its own build script does the same with this.
+    println!("cargo:libtorch_lib={}", lib.display());
     println!("cargo:rustc-env=SEQLOOM_LIBTORCH={}", root.display());
 }
 
@@ -49,7 +52,7 @@ fn compile_shim(root: &Path) {
     let compile = |parts: &[&str], flags: &[&str], name: &str| {
         let mut build = cc::Build::new();
         if let Ok(mimalloc) = std::env::var("DEP_MIMALLOC_INCLUDE_DIR") {
-            build.include(mimalloc);
+            build.include(mimalloc).define("SEQLOOM_MALLOC", None);
         }
         build
             .cpp(true)

@@ -15,8 +15,8 @@
 //! }
 //! ```
 //!
-//! What `--set` does on the command line, [`Decoder::with_overrides`] does here; how likely each output is, and
-//! whether it was cut off, [`Decoder::outputs`] says; more than one output of each text, [`Decoder::n_best`] has; outputs
+//! What `--set` does on the command line, [`Decoder::with_overrides`] does here; how likely each output is,
+//! whether it was cut off, and how many symbols of its text the model does not know, [`Decoder::outputs`] says; more than one output of each text, [`Decoder::n_best`] has; outputs
 //! with a given beginning, [`Decoder::complete`]; how likely a given target is, [`Decoder::score`]. Several models decode
 //! together after [`Decoder::open_together`]; with a large vocabulary [`Decoder::with_shortlist`] is faster.
 //!
@@ -33,6 +33,7 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
+use crate::data::vocabulary::UNK;
 use crate::decoding::decoder::ModelStepper;
 use crate::decoding::ensemble::{Ensemble, mean};
 use crate::decoding::jobs::Request;
@@ -56,12 +57,15 @@ pub struct Output {
     pub text: String,
     /// Its tokens, its score (the sum of their log-probabilities), and whether it is finished.
     pub hypothesis: Hypothesis,
+    /// How many symbols of its source the model's vocabulary lacks; [`Decoder::unknown_symbols`] says which.
+    pub unknown: usize,
 }
 
 impl Output {
     /// What an empty source has.
     fn silent() -> Output {
-        Output { text: String::new(), hypothesis: Hypothesis { finished: true, ..Hypothesis::default() } }
+        let hypothesis = Hypothesis { finished: true, ..Hypothesis::default() };
+        Output { text: String::new(), hypothesis, unknown: 0 }
     }
 }
 
@@ -169,6 +173,12 @@ impl Decoder {
             .collect())
     }
 
+    /// The symbols of a source that the model's vocabulary lacks, each time that they stand in it: words where the source is cut
+    /// into words, else characters. The model reads one and the same token for all of them, and outputs are guesses there.
+    pub fn unknown_symbols(&self, text: &str) -> Vec<String> {
+        self.model.tokenizers.source.unknown_symbols(text)
+    }
+
     /// The model itself, with its tokenizers and settings.
     pub fn model(&self) -> &LoadedModel {
         &self.model
@@ -192,11 +202,12 @@ impl LoadedModel {
         let wanted: Vec<Request> = asked.iter().map(|&row| requests[row]).collect();
         let found = decode_on_all_cores(self.stepper(), &wanted, &self.rules)?;
         let mut outputs = vec![vec![Output::silent()]; requests.len()];
-        let output = |hypothesis: Hypothesis| {
-            let text = self.tokenizers.target.decode(&hypothesis.tokens);
-            Output { text, hypothesis }
-        };
         for (row, list) in asked.into_iter().zip(found) {
+            let unknown = requests[row].source.ids.iter().filter(|&&id| id == UNK).count();
+            let output = |hypothesis: Hypothesis| {
+                let text = self.tokenizers.target.decode(&hypothesis.tokens);
+                Output { text, hypothesis, unknown }
+            };
             outputs[row] = list.into_iter().map(output).collect();
         }
         Ok(outputs)

@@ -1,7 +1,8 @@
 //! seqloom trains encoder-decoder models on paired sequences and decodes with them, on libtorch.
 //!
 //! This page is the guided tour: what a pair goes through, module by module. The command `seqloom` is a thin layer
-//! over this library ([`cli`]). To decode from Rust with a model that is trained, [`Decoder`] is all you need.
+//! over this library ([`cli`]). To decode from Rust with a model that is trained, [`Decoder`] is all you need; `docs/library.md`
+//! says what your crate needs. The feature `cli`, on by default, brings the command line and mimalloc; a library leaves it off.
 //!
 //! # Training
 //!
@@ -104,6 +105,7 @@
 //! [`step`]: model::inference::Inference::step
 
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod data;

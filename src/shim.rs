@@ -12,7 +12,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 
 // Linked for its malloc alone.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "malloc"))]
 use libmimalloc_sys as _;
 use tch::Tensor;
 use torch_sys::C_tensor;
@@ -109,8 +109,8 @@ pub fn load_library(path: &Path) -> std::result::Result<(), String> {
     if status == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-/// Tells malloc (mimalloc, on Linux) to keep pages between steps instead of handing them back to the kernel, where each step
-/// would fault them in anew. Nothing elsewhere.
+/// Tells malloc (mimalloc, with the feature `malloc` on Linux) to keep pages between steps instead of handing them back to the
+/// kernel, where each step would fault them in anew. Nothing elsewhere.
 pub fn keep_pages() {
     // SAFETY: sets an option of malloc, which is atomic.
     unsafe { seqloom_keep_pages() }

@@ -27,6 +27,9 @@ fn a_decoder_has_scores_and_flags_and_scores_pairs() {
     let outputs = decoder.outputs(&["abc", "abcdefg"]).unwrap();
     assert_eq!((outputs[0].text.as_str(), outputs[0].hypothesis.finished), ("abc", true));
     assert_eq!((outputs[1].text.as_str(), outputs[1].hypothesis.finished), ("abcd", false));
+    let counted = decoder.outputs(&["aZbÄ", "abc", " "]).unwrap();
+    assert_eq!(counted.iter().map(|output| output.unknown).collect::<Vec<_>>(), [2, 0, 0]);
+    assert_eq!(decoder.unknown_symbols("aZbÄ"), ["Z", "Ä"]);
     let scores = decoder.score(&[("abc", "abc"), ("abc", "cba"), ("", "")]).unwrap();
     assert!((scores[0] - outputs[0].hypothesis.score).abs() < 1e-5, "{scores:?}");
     assert!(scores[1] < scores[0] && scores[2] == 0.0, "{scores:?}");

@@ -3,6 +3,7 @@
 mod bad_input;
 mod config;
 mod decode;
+mod dependent;
 mod experiments;
 mod gpu;
 mod kernels;

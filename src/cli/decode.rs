@@ -18,7 +18,7 @@ use self::rows::Row;
 use self::tally::Tally;
 use self::trace::{LookArgs, Tracer};
 use super::input::{Input, InputFormat, OnError, Shard, Wanted, open_sources};
-use super::output::{OutputFormat, Record, Writer};
+use super::output::{Carried, OutputFormat, Record, Writer};
 use super::{interactive, refuse_two_roles};
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
@@ -72,7 +72,7 @@ pub struct DecodeArgs {
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// How outputs are written [default: by the output's extension, else text]; csv and jsonl have source, reference
-    /// (where there is one), output, score and finished; with decoding.n_best above 1 a row for each output, with its rank
+    /// (where there is one), output, score and finished, and before them all other columns or fields of the input; with decoding.n_best above 1 a row for each output, with its rank
     /// from 1 and what ranks it
     #[arg(long, value_enum)]
     format: Option<OutputFormat>,
@@ -151,14 +151,17 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let format = columns.format(args)?;
     let mut tracer = Tracer::open(&args.look, &loaded)?;
     let record = Record::new(&args.output, columns::settings(args, &loaded)?);
-    let (writer, answered) = columns.writer(args, format, &record)?;
+    let (sources, carried) = columns.carried(sources, format);
+    let (writer, answered) = columns.writer(args, format, &carried.header(), &record)?;
     let writer = writer.recorded(record, answered.rows > 0);
     let mut tally = Tally::new(args.examples, answered.rows);
     let input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
-    if !decode_all(args, &loaded, input, writer, &columns, &mut tally, &mut tracer)? {
+    let mut out = Out { writer, columns, carried };
+    if !decode_all(args, &loaded, input, &mut out, &mut tally, &mut tracer)? {
         return Ok(());
     }
     tally.say();
+    out.carried.say();
     args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
 }
 
@@ -167,26 +170,25 @@ fn decode_all(
     args: &DecodeArgs,
     loaded: &LoadedModel,
     mut input: Input,
-    mut writer: Writer,
-    columns: &Columns,
+    out: &mut Out,
     tally: &mut Tally,
     tracer: &mut Tracer,
 ) -> Result<bool> {
     loop {
         let read = input.next_chunk()?;
-        let Some(first) = read.first() else { return writer.finish() };
-        writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
+        let Some(first) = read.first() else { return out.writer.finish() };
+        out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
         let (rows, fault) = rows::encode(loaded, &input, read, args);
         tally.add_sources(loaded, &input, &rows);
         tracer.keep_sources(&rows);
         let rows = rows::decode(loaded, rows)?;
         for row in &rows {
             tally.add(loaded, row);
-            if !write(&mut writer, columns, row)? {
+            if !out.write(row)? {
                 return Ok(false);
             }
         }
-        if !writer.flush()? {
+        if !out.writer.flush()? {
             return Ok(false);
         }
         tracer.write(&rows)?;
@@ -196,13 +198,24 @@ fn decode_all(
     }
 }
 
-/// Writes the outputs of a row, the best first; false when nobody reads them any more.
-fn write(writer: &mut Writer, columns: &Columns, row: &Row<Vec<Output>>) -> Result<bool> {
-    for rank in 1..=row.content.as_ref().map_or(1, Vec::len) {
-        let line = row.content.as_ref().map_or("", |outputs| outputs[rank - 1].text.as_str());
-        if !writer.write(line, columns.fields(row, rank))? {
-            return Ok(false);
+/// Where outputs go, and what goes with them.
+struct Out {
+    writer: Writer,
+    columns: Columns,
+    carried: Carried,
+}
+
+impl Out {
+    /// Writes the outputs of a row, the best first; false when nobody reads them any more.
+    fn write(&mut self, row: &Row<Vec<Output>>) -> Result<bool> {
+        let others = row.read.as_ref().map_or(&[][..], |read| &read.others);
+        let carried = self.carried.of_row(others);
+        for rank in 1..=row.content.as_ref().map_or(1, Vec::len) {
+            let line = row.content.as_ref().map_or("", |outputs| outputs[rank - 1].text.as_str());
+            if !self.writer.write(line, &carried, self.columns.fields(row, rank))? {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
-    Ok(true)
 }

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use super::output::{Kept, SAME_AS_BEFORE};
 use crate::data::DataConfig;
-use crate::data::pairs::{Format, Place, SourceRow, Sources, shorten};
+use crate::data::pairs::{Format, Other, Place, SourceRow, Sources, shorten};
 use crate::error::{Error, Result, caught};
 
 /// The most rows that go on together, and those that go on first. Each chunk is twice the one before: the first outputs come
@@ -159,7 +159,10 @@ pub struct InputRow {
 impl InputRow {
     fn bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        self.row.as_ref().map_or(0, |row| row.text.len() + length(&row.reference) + length(&row.prefix))
+        let others = |row: &SourceRow| row.others.iter().map(Other::bytes).sum::<usize>();
+        let all =
+            |row: &SourceRow| row.text.len() + length(&row.reference) + length(&row.prefix) + others(row);
+        self.row.as_ref().map_or(0, all)
     }
 }
 

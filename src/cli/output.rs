@@ -1,7 +1,9 @@
 //! Where rows go: a line of text, a row of CSV or a JSON object for each, to a file or to standard output.
 //!
-//! A file that a killed command left half-written can be taken up again: `resume` keeps its complete rows.
+//! A file that a killed command left half-written can be taken up again: `resume` keeps its complete rows. What a row of the
+//! input has besides goes before what is made of it (`carried`).
 
+mod carried;
 mod record;
 mod resume;
 
@@ -12,8 +14,9 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::data::pairs::Format;
+use crate::data::pairs::{Format, Other};
 use crate::error::{Error, Result};
+pub use carried::Carried;
 pub use record::Record;
 pub use resume::Kept;
 use resume::keep_complete_rows;
@@ -159,17 +162,23 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes a row: `line` as text, else its fields, in the order of the columns. False when the reader has gone away.
+    /// Writes a row: `line` as text, else what is carried and its fields, in the order of the columns. False when the reader has
+    /// gone away.
     ///
     /// # Errors
     /// The disk is full, for instance.
-    pub fn write(&mut self, line: &str, fields: Vec<Field>) -> Result<bool> {
+    pub fn write(&mut self, line: &str, carried: &[Option<&Other>], fields: Vec<Field>) -> Result<bool> {
         let text = match self.format {
             OutputFormat::Text => format!("{}\n", one_line(line)),
-            OutputFormat::Csv => csv_line(&fields.iter().map(|(_, value)| cell(value)).collect::<Vec<_>>())?,
+            OutputFormat::Csv => {
+                let carried = carried.iter().map(|field| carried::cell(*field));
+                let cells = carried.chain(fields.iter().map(|(_, value)| cell(value)));
+                csv_line(&cells.collect::<Vec<_>>())?
+            }
             OutputFormat::Jsonl => {
-                let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
-                format!("{}\n", Value::Object(fields.collect()))
+                let carried = carried.iter().flatten().map(|field| carried::member(field));
+                let fields = fields.iter().map(|(name, value)| format!("{}:{value}", Value::from(*name)));
+                format!("{{{}}}\n", carried.chain(fields).collect::<Vec<_>>().join(","))
             }
         };
         let written = self.to.write_all(text.as_bytes());

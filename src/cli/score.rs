@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::input::{Input, InputFormat, InputRow, OnError, Wanted};
-use super::output::{Field, OutputFormat, Writer};
+use super::output::{Carried, Field, OutputFormat, Writer};
 use super::{refuse_two_roles, write_summary};
 use crate::data::DataConfig;
 use crate::data::pairs::{Format, SourceRow, Sources, Target, shorten};
@@ -58,7 +58,8 @@ pub struct ScoreArgs {
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// How scores are written [default: by the output's extension, else text, a score a line]; csv and jsonl have
-    /// source, target, score and length, which is the number of tokens, EOS counted in
+    /// source, target, score and length, which is the number of tokens, EOS counted in, and before them all other columns or
+    /// fields of the input
     #[arg(long, value_enum)]
     format: Option<OutputFormat>,
     /// Adds each token of the target and its log-probability; for jsonl
@@ -106,14 +107,15 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     }
     let nothing = Pair { read: None, ids: Err(Error::input("")) };
     let names: Vec<&str> = fields(args, &loaded, &nothing, &[]).into_iter().map(|(name, _)| name).collect();
-    let mut writer = Writer::open(&args.output, format, &names)?;
+    let (sources, mut carried) = Carried::new(sources, format, &names);
+    let mut writer = Writer::open(&args.output, format, &carried.header())?;
     let mut input = Input::start(sources, &args.input, Wanted::default())?;
     let mut tally = Tally::default();
     loop {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
         let (pairs, fault) = encode(args, &loaded, &input, read, &mut tally);
-        if !score(args, &loaded, &pairs, &mut writer, &mut tally)? {
+        if !score(args, &loaded, &pairs, (&mut writer, &mut carried), &mut tally)? {
             return Ok(());
         }
         match fault {
@@ -123,6 +125,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         }
     }
     tally.say();
+    carried.say();
     args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
 }
 
@@ -246,7 +249,7 @@ fn score(
     args: &ScoreArgs,
     loaded: &LoadedModel,
     pairs: &[Pair],
-    writer: &mut Writer,
+    (writer, carried): (&mut Writer, &mut Carried),
     tally: &mut Tally,
 ) -> Result<bool> {
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
@@ -264,7 +267,8 @@ fn score(
         };
         tally.add(pair, &log_p);
         let line = pair.ids.as_ref().map_or(String::new(), |_| sum(&log_p).to_string());
-        if !writer.write(&line, fields(args, loaded, pair, &log_p))? {
+        let others = pair.read.as_ref().map_or(&[][..], |read| &read.others);
+        if !writer.write(&line, &carried.of_row(others), fields(args, loaded, pair, &log_p))? {
             return Ok(false);
         }
     }

@@ -1,5 +1,6 @@
 //! `seqloom train`: an experiment file in, a run directory out.
 
+mod bar;
 mod checkpoints;
 mod initial;
 mod said;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use self::bar::bar;
 use self::checkpoints::Checkpoints;
 use self::initial::Initial;
 use self::said::{
@@ -232,7 +234,8 @@ fn open_report<'a>(
         matrix_peak: matrix_peak(runtime.device, runtime.compute),
         operations: Box::new(operations),
     };
-    Report::open(run.path(), metrics_bytes, steps, detokenize, machine)
+    let report = Report::open(run.path(), metrics_bytes, steps, detokenize, machine)?;
+    Ok(report.with_bar(bar(steps)))
 }
 
 /// About where training ends, for the time that is left.

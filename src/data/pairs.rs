@@ -5,6 +5,7 @@
 //! Knows no tokens and no tensors. [`Sources`] streams the rows to decode, and [`read_pairs`] is built on it.
 
 mod lines;
+mod parallel;
 mod sources;
 mod table;
 
@@ -16,7 +17,7 @@ use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
 pub use lines::shorten;
 use sources::KEYS;
-pub use sources::{Format, SourceRow, Sources, Target};
+pub use sources::{Content, Format, Other, SourceRow, Sources, Target};
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq)]

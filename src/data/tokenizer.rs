@@ -99,6 +99,17 @@ impl Tokenizer {
         Encoded { ids, unknown }
     }
 
+    /// What is UNK in [`Tokenizer::encode`], in its order.
+    pub fn unknown_symbols(&self, text: &str) -> Vec<String> {
+        let text = normalize(text);
+        let lacks = |symbol: &String| self.vocabulary().id(symbol).is_none();
+        match self {
+            Tokenizer::Characters(_) => text.chars().map(String::from).filter(lacks).collect(),
+            Tokenizer::Words(_) => text.split_whitespace().map(str::to_owned).filter(lacks).collect(),
+            Tokenizer::Bpe(_) => bpe::mark_spaces(&text).chars().map(String::from).filter(lacks).collect(),
+        }
+    }
+
     /// [`Tokenizer::encode`] for each of many texts.
     pub fn encode_all(&self, texts: &[&str]) -> Vec<Encoded> {
         texts.iter().map(|text| self.encode(text)).collect()

@@ -6,7 +6,7 @@
 #include <torch/headeronly/version.h>
 
 #include <dlfcn.h>
-#if __has_include(<mimalloc.h>)
+#ifdef SEQLOOM_MALLOC
 #include <mimalloc.h>
 #endif
 
@@ -71,7 +71,7 @@ bool seqloom_fast_bf16() {
 void seqloom_split_by(seqloom::Split split) { seqloom::split() = split; }
 
 void seqloom_keep_pages() {
-#if __has_include(<mimalloc.h>)
+#ifdef SEQLOOM_MALLOC
   mi_option_set(mi_option_purge_delay, -1);
 #endif
 }

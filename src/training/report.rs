@@ -1,14 +1,12 @@
-//! What training tells people: a bar or lines on the terminal, `train.log`, `metrics.csv`, `samples/`,
-//! `curves.svg`, and an event file for TensorBoard.
+//! What training tells people: lines on the terminal, `train.log`, `metrics.csv`, `samples/`, `curves.svg`, and an event
+//! file for TensorBoard.
 //!
-//! Besides cli/ the only file that writes to the terminal.
+//! Besides cli/ the only file that writes to the terminal. A bar on it is the command line's.
 
 use std::fmt::{self, Write as _};
 use std::fs::{self, File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::clock::{Since, wall_time};
 use super::curves;
@@ -36,6 +34,16 @@ pub struct Machine<'a> {
     pub operations: Box<dyn Fn(&Window) -> f64 + 'a>,
 }
 
+/// What stays at the foot of a terminal and shows where training stands.
+pub trait Bar {
+    /// Makes room for something that is said.
+    fn suspend(&self, say: &dyn Fn());
+    /// Shows that this many updates are made, and a few words.
+    fn show(&self, step: u64, words: String);
+    /// Takes it away.
+    fn clear(&self);
+}
+
 /// Where training's figures and talk go.
 pub struct Report<'a> {
     machine: Machine<'a>,
@@ -46,7 +54,7 @@ pub struct Report<'a> {
     /// When `curves.svg` was drawn last.
     drawn: Option<Since>,
     folder: PathBuf,
-    bar: Option<ProgressBar>,
+    bar: Option<Box<dyn Bar>>,
     detokenize: Detokenize<'a>,
     started: Since,
     first_step: u64,
@@ -83,7 +91,7 @@ impl<'a> Report<'a> {
             events: Some(EventFile::create(folder, wall_time(), steps.0 + 1)?),
             drawn: None,
             folder: folder.to_path_buf(),
-            bar: std::io::stderr().is_terminal().then(|| bar(steps)),
+            bar: None,
             detokenize,
             started: Since::now(),
             first_step: steps.0,
@@ -94,10 +102,15 @@ impl<'a> Report<'a> {
         })
     }
 
+    /// With a bar, until it is closed.
+    pub fn with_bar(self, bar: Option<Box<dyn Bar>>) -> Report<'a> {
+        Report { bar, ..self }
+    }
+
     /// A line for the terminal and `train.log`.
     pub fn say(&mut self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| talk(line)),
+            Some(bar) => bar.suspend(&|| talk(line)),
             None => talk(line),
         }
         self.log_line(line);
@@ -107,9 +120,8 @@ impl<'a> Report<'a> {
     pub fn updated(&mut self, step: u64, window: &Window, learning_rate: f64) {
         self.recent.add(window);
         if let Some(bar) = &self.bar {
-            bar.set_position(step);
             let (loss, speed) = (window.loss_per_token(), self.speed());
-            bar.set_message(format!("loss {loss:.3}, {speed:.0} tokens/s, lr {learning_rate:.2e}"));
+            bar.show(step, format!("loss {loss:.3}, {speed:.0} tokens/s, lr {learning_rate:.2e}"));
         }
     }
 
@@ -242,7 +254,7 @@ impl<'a> Report<'a> {
     pub fn close(&mut self) {
         self.draw();
         if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
+            bar.clear();
         }
     }
 
@@ -330,10 +342,4 @@ fn training_scalars(window: &Window, learning_rate: f64, pace: &Pace) -> [(&'sta
 /// A line on stderr. Who does not listen any more is no reason to stop.
 pub fn talk(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-fn bar((step, steps): (u64, u64)) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(steps).with_style(style).with_position(step)
 }

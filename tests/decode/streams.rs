@@ -163,7 +163,7 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     for text in ["a line\nand another\n", "{\"source\":\"ab\",\"output\":\"ab\"}\n", "1\n2\n3"] {
         scene.write("other.jsonl", text);
         let refused = scene.decode(&["--input", "words.txt", "--resume", "--output", "other.jsonl"], "");
-        let message = "error: an output that is continued must begin with `an object of source, output, score, finished`";
+        let message = "error: an output that is continued must begin with `an object with source, output, score, finished`";
         assert!(refused.code == Some(2) && refused.stderr.starts_with(message), "{}", refused.stderr);
         assert_eq!(scene.text("other.jsonl"), text);
     }
@@ -200,11 +200,11 @@ fn standard_input_is_a_table_where_it_is_said_to_be() {
     ] {
         let decoded = scene.decode(&[&columns[..], &["--input-format", format]].concat(), &input).succeeded();
         let rows = table(&decoded.stdout);
-        assert_eq!(rows[1][..3], ["abc", "abc", "abc"], "{format}");
-        assert_eq!(rows[2][..3], ["fed", "fed", "fed"], "{format}");
+        assert_eq!(rows[1][..4], ["ab", "abc", "abc", "abc"], "{format}");
+        assert_eq!(rows[2][..4], ["", "fed", "fed", "fed"], "{format}");
         let scored = ["score", "runs/copy", "--input", "-", "--format", "csv", "--input-format", format];
         let scores = table(&scene.fed(&scored, input.as_bytes()).succeeded().stdout);
-        assert_eq!([&scores[1][0], &scores[2][1]], ["abc", "fed"], "{format}");
+        assert_eq!([&scores[1][1], &scores[2][2]], ["abc", "fed"], "{format}");
     }
     // A file whose name says nothing, or something else.
     scene.write("table.txt", csv);

@@ -6,7 +6,7 @@ use super::DecodeArgs;
 use super::rows::Row;
 use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
-use crate::cli::output::{Field, Kept, OutputFormat, Record, Writer};
+use crate::cli::output::{Carried, Field, Kept, OutputFormat, Record, Writer};
 use crate::data::pairs::Sources;
 use crate::data::vocabulary::{EOS, Vocabulary};
 use crate::decoder::Output;
@@ -30,6 +30,7 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
         ("--prefix-column".to_owned(), json!(args.prefix_column)),
         ("--column".to_owned(), json!(args.column)),
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
+        ("--tokens".to_owned(), json!(args.tokens)),
         ("--shortlist".to_owned(), json!(shortlist.transpose()?)),
         ("--truncate".to_owned(), json!(args.truncate)),
         ("--on-error skip".to_owned(), json!(args.on_error == OnError::Skip)),
@@ -42,7 +43,7 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
     Ok(all)
 }
 
-/// Which columns a table has besides source, output, score and finished.
+/// Which columns an output has of its own besides source, output, score and finished.
 pub struct Columns {
     number: bool,
     reference: bool,
@@ -90,17 +91,28 @@ impl Columns {
         Ok(format)
     }
 
-    /// Opens the output, and says what it has already.
+    /// What goes from the input to the output as it is.
+    pub fn carried(&self, sources: Sources, format: OutputFormat) -> (Sources, Carried) {
+        let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
+        let own: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
+        Carried::new(sources, format, &own)
+    }
+
+    /// Opens the output, whose columns are `names`, and says what it has already.
     ///
     /// # Errors
     /// The output cannot be written or continued, or was begun in another way.
-    pub fn writer(&self, args: &DecodeArgs, format: OutputFormat, record: &Record) -> Result<(Writer, Kept)> {
-        let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
-        let names: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
+    pub fn writer(
+        &self,
+        args: &DecodeArgs,
+        format: OutputFormat,
+        names: &[&str],
+        record: &Record,
+    ) -> Result<(Writer, Kept)> {
         if !args.resume {
-            return Ok((Writer::open(&args.output, format, &names)?, Kept::default()));
+            return Ok((Writer::open(&args.output, format, names)?, Kept::default()));
         }
-        let (writer, mut answered) = Writer::resume(&args.output, format, &names, self.n_best as u64)?;
+        let (writer, mut answered) = Writer::resume(&args.output, format, names, self.n_best as u64)?;
         if answered.rows > 0 {
             let known = record.check()?;
             let (output, rows) = (args.output.display(), answered.rows);

@@ -99,7 +99,7 @@ impl Tally {
         }
         let is_empty = read.text.trim().is_empty();
         self.fewer += usize::from(!is_empty && outputs.len() < loaded.rules.n_best);
-        let Some(Output { text, hypothesis }) = outputs.first() else { return };
+        let Some(Output { text, hypothesis, .. }) = outputs.first() else { return };
         let mut right = false;
         if let Some(reference) = &read.reference {
             let target = &loaded.tokenizers.target;

@@ -83,7 +83,7 @@ impl Tracer<'_> {
             let (now, later) = left.split_at(together(left, self.loaded.rules.batch_size));
             for row in traced(self.loaded, now, self.top)? {
                 let failed = |error| Error::failure(format!("cannot lay out a trace: {error}"));
-                there &= writer.write(&serde_json::to_string(&row).map_err(failed)?, Vec::new())?;
+                there &= writer.write(&serde_json::to_string(&row).map_err(failed)?, &[], Vec::new())?;
             }
             left = later;
         }

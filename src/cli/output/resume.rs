@@ -55,7 +55,7 @@ pub fn keep_complete_rows(
     if format == OutputFormat::Jsonl && there.rows > 0 {
         let first = first_line(file).map_err(failed("read"))?;
         if ![first.as_slice(), &last].into_iter().all(|rows| has_keys(rows, columns)) {
-            return Err(other_columns(path, &format!("an object of {}", columns.join(", "))));
+            return Err(other_columns(path, &format!("an object with {}", columns.join(", "))));
         }
     }
     let kept = rows.map(|rows| Kept {
@@ -82,11 +82,11 @@ fn first_line(file: &mut File) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Whether the first of these rows is an object of just these keys.
+/// Whether the first of these rows is an object with these keys; it may carry others of its input.
 fn has_keys(rows: &[u8], keys: &[&str]) -> bool {
     let row = rows.split(|&byte| byte == b'\n').next().unwrap_or_default();
     serde_json::from_slice::<Map<String, Value>>(row)
-        .is_ok_and(|row| row.len() == keys.len() && keys.iter().all(|key| row.contains_key(*key)))
+        .is_ok_and(|row| keys.iter().all(|key| row.contains_key(*key)))
 }
 
 /// A field of the first of these rows.
@@ -102,11 +102,15 @@ fn field(rows: &[u8], format: OutputFormat, header: &str, column: &str) -> Optio
             }
         }
         OutputFormat::Csv => {
-            let place = header.trim_end().split(',').position(|name| name == column)?;
-            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(rows);
-            Some(reader.records().next()?.ok()?.get(place)?.to_owned())
+            let place = first_record(header.as_bytes())?.iter().position(|name| name == column)?;
+            Some(first_record(rows)?.get(place)?.to_owned())
         }
     }
+}
+
+fn first_record(table: &[u8]) -> Option<csv::StringRecord> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(table);
+    reader.records().next()?.ok()
 }
 
 /// Where a row stands in its group.

@@ -3,15 +3,21 @@
 //! This is what `decode` reads, a row at a time, however long the input is; pairs for training are read through
 //! it too. An empty source is a row like any other here. Knows no tokens.
 
+mod others;
+
+use std::collections::VecDeque;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::Place;
 use super::lines::{Fault, Had, Lines, bad_row, shorten};
+use super::parallel::parallel_row;
 use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv, sole_name_with_separator};
 use crate::error::{Error, Result};
+pub use others::{Content, Other};
 
 /// How the rows of an input are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +62,17 @@ pub struct SourceRow {
     pub reference: Option<String>,
     /// What the output is to begin with, where a column of a table says it.
     pub prefix: Option<String>,
+    /// The fields that are neither source nor reference, where rows carry them ([`Sources::carrying`]).
+    pub others: Vec<Other>,
     /// The physical line where the row starts, from 1.
     pub line: u64,
+}
+
+impl SourceRow {
+    /// A source alone.
+    pub(super) fn of_text(text: String, line: u64) -> SourceRow {
+        SourceRow { text, reference: None, prefix: None, others: Vec::new(), line }
+    }
 }
 
 /// The columns that are asked for.
@@ -83,13 +98,14 @@ enum Layout {
     Objects(Keys),
 }
 
-/// A table with a header: how a row of it is read, the places of its fields, and the number of all.
+/// A table with a header: how a row of it is read, the places of its fields, and the names of all.
 struct Fields {
     read: ReadRecord,
     source: usize,
     target: Option<usize>,
+    tokens: bool,
     prefix: Option<usize>,
-    width: usize,
+    names: Vec<Arc<str>>,
 }
 
 type ReadRecord = fn(&mut Lines) -> Had<Option<Record>>;
@@ -114,6 +130,10 @@ const PREFIX_COLUMN: &str = "--prefix-column";
 pub struct Sources {
     lines: Lines,
     layout: Layout,
+    /// Whether rows carry their other fields.
+    carries: bool,
+    /// Rows that were read before they were asked for.
+    ahead: VecDeque<Had<Option<SourceRow>>>,
     ended: bool,
 }
 
@@ -179,7 +199,7 @@ impl Sources {
     /// One of them is missing.
     pub fn parallel(source: &Path, target: &Path) -> Result<Sources> {
         let (lines, targets) = (Lines::open(source)?, Lines::open(target)?);
-        Ok(Sources { lines, layout: Layout::Parallel(targets), ended: false })
+        Ok(Sources::of(lines, Layout::Parallel(targets)))
     }
 
     /// Reads rows of `format` from `reader`; `name` stands for the file in messages.
@@ -212,11 +232,15 @@ impl Sources {
 
     /// Whether the next row has arrived, so that reading it does not wait: its line at least.
     pub fn is_ready(&self) -> bool {
-        self.lines.is_ready()
-            && match &self.layout {
-                Layout::Parallel(targets) => targets.is_ready(),
-                _ => true,
-            }
+        let are_ready = || match &self.layout {
+            Layout::Parallel(targets) => self.lines.is_ready() && targets.is_ready(),
+            _ => self.lines.is_ready(),
+        };
+        !self.ahead.is_empty() || are_ready()
+    }
+
+    fn of(lines: Lines, layout: Layout) -> Sources {
+        Sources { lines, layout, carries: false, ahead: VecDeque::new(), ended: false }
     }
 
     fn start(mut lines: Lines, format: Format, columns: Columns) -> Result<Sources> {
@@ -233,8 +257,7 @@ impl Sources {
                 named_by: columns.named_by,
             }),
         };
-        let ended = false;
-        Ok(Sources { lines, layout, ended })
+        Ok(Sources::of(lines, layout))
     }
 
     /// The next row, or why that row is broken; `None` at the end. Where a row is broken the next one can be asked for.
@@ -246,7 +269,7 @@ impl Sources {
         if self.ended {
             return Ok(None);
         }
-        match self.read() {
+        match self.ahead.pop_front().unwrap_or_else(|| self.read_next()) {
             Ok(Some(row)) => Ok(Some(Ok(row))),
             Err(Fault::Row(error)) => Ok(Some(Err(error))),
             Ok(None) => {
@@ -260,13 +283,13 @@ impl Sources {
         }
     }
 
-    fn read(&mut self) -> Had<Option<SourceRow>> {
+    fn read_next(&mut self) -> Had<Option<SourceRow>> {
         let lines = &mut self.lines;
         match &mut self.layout {
             Layout::Text => text_row(lines),
             Layout::Parallel(targets) => parallel_row(lines, targets),
-            Layout::Fields(fields) => fields.next_row(lines),
-            Layout::Objects(keys) => keys.next_row(lines),
+            Layout::Fields(fields) => fields.next_row(lines, self.carries),
+            Layout::Objects(keys) => keys.next_row(lines, self.carries),
         }
     }
 }
@@ -288,43 +311,7 @@ impl<'a> Columns<'a> {
 fn text_row(lines: &mut Lines) -> Had<Option<SourceRow>> {
     let text = lines.next_line()?.map(str::to_string);
     let line = lines.number();
-    Ok(text.map(|text| SourceRow { text, reference: None, prefix: None, line }))
-}
-
-/// Reads both lines even where one of them is broken, so that the next ones belong together again.
-fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> Had<Option<SourceRow>> {
-    let source = sources.next_line().map(|line| line.map(str::to_string));
-    let target = targets.next_line().map(|line| line.map(str::to_string));
-    match (source, target) {
-        (Err(Fault::End(error)), _) | (_, Err(Fault::End(error))) => Err(Fault::End(error)),
-        (Ok(None), Ok(None)) => Ok(None),
-        (Ok(None), _) | (_, Ok(None)) => Err(Fault::End(unequal(sources, targets))),
-        (Err(fault), _) | (_, Err(fault)) => Err(fault),
-        (Ok(Some(text)), Ok(Some(target))) => {
-            Ok(Some(SourceRow { text, reference: Some(target), prefix: None, line: sources.number() }))
-        }
-    }
-}
-
-/// One of the files ended before the other: counts the rest, so that the message has both lengths.
-fn unequal(sources: &mut Lines, targets: &mut Lines) -> Error {
-    for lines in [&mut *sources, &mut *targets] {
-        loop {
-            match lines.next_line() {
-                Ok(Some(_)) | Err(Fault::Row(_)) => {}
-                Ok(None) => break,
-                Err(Fault::End(error)) => return error,
-            }
-        }
-    }
-    let (source, target) = (sources.place(), targets.place());
-    Error::input(format!(
-        "two files of parallel text must have the same number of lines, but {} has {} and {} has {}",
-        source.file.display(),
-        source.line,
-        target.file.display(),
-        target.line
-    ))
+    Ok(text.map(|text| SourceRow::of_text(text, line)))
 }
 
 impl Fields {
@@ -342,18 +329,25 @@ impl Fields {
             false => None,
         };
         let prefix = columns.prefix.map(|column| find_column(&header, column, PREFIX_COLUMN, &place));
-        let width = header.fields.len();
-        Ok(Fields { read, source, target, prefix: prefix.transpose()?, width })
+        let names = header.fields.into_iter().map(Arc::from).collect();
+        Ok(Fields { read, source, target, tokens: columns.tokens, prefix: prefix.transpose()?, names })
     }
 
-    fn next_row(&self, lines: &mut Lines) -> Had<Option<SourceRow>> {
+    /// The places and names of the fields that a row carries. A list of tokens is none of a reference, which is text.
+    fn others(&self) -> impl Iterator<Item = (usize, &Arc<str>)> {
+        let target = self.target.filter(|_| !self.tokens);
+        let is_other = move |place: usize| place != self.source && Some(place) != target;
+        self.names.iter().enumerate().filter(move |(place, _)| is_other(*place))
+    }
+
+    fn next_row(&self, lines: &mut Lines, carries: bool) -> Had<Option<SourceRow>> {
         let Some(mut record) = (self.read)(lines)? else {
             return Ok(None);
         };
         let (there, line) = (record.fields.len(), record.line);
-        if there != self.width {
+        if there != self.names.len() {
             let fields = if there == 1 { "field" } else { "fields" };
-            let message = format!("the row has {there} {fields}, but the header has {}", self.width);
+            let message = format!("the row has {there} {fields}, but the header has {}", self.names.len());
             return Err(Fault::Row(bad_row(&message, &record.raw, &lines.place_of(line))));
         }
         // A clone, not a take: one column may serve as both sides.
@@ -361,7 +355,12 @@ impl Fields {
         let (reference, prefix) = (field(self.target), field(self.prefix));
         let text = record.fields.get_mut(self.source).map(std::mem::take);
         let text = text.unwrap_or_default();
-        Ok(Some(SourceRow { text, reference, prefix, line }))
+        let mut carry = |(place, name): (usize, &Arc<str>)| Other {
+            name: name.clone(),
+            value: Content::Text(std::mem::take(&mut record.fields[place])),
+        };
+        let others = if carries { self.others().map(&mut carry).collect() } else { Vec::new() };
+        Ok(Some(SourceRow { text, reference, prefix, others, line }))
     }
 }
 
@@ -391,7 +390,7 @@ fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Resul
 }
 
 impl Keys {
-    fn next_row(&self, lines: &mut Lines) -> Had<Option<SourceRow>> {
+    fn next_row(&self, lines: &mut Lines, carries: bool) -> Had<Option<SourceRow>> {
         let Some(object) = read_object(lines)? else {
             return Ok(None);
         };
@@ -406,8 +405,12 @@ impl Keys {
             Some(key) if object.get(key) != Some(&Value::Null) => Some(find(key, PREFIX_COLUMN)?),
             _ => None,
         };
-        let line = lines.number();
-        Ok(Some(SourceRow { text, reference, prefix, line }))
+        let others = match carries {
+            true if self.tokens => others::of_object(&lines.current(), &[&self.source]),
+            true => others::of_object(&lines.current(), &[&self.source, &self.target]),
+            false => Vec::new(),
+        };
+        Ok(Some(SourceRow { text, reference, prefix, others, line: lines.number() }))
     }
 }
 

@@ -118,6 +118,7 @@ fn a_table_to_decode_may_lack_targets_and_have_empty_sources() {
         text: text.to_string(),
         reference: reference.map(str::to_string),
         prefix: None,
+        others: Vec::new(),
         line,
     };
     let read = |text, format| rows(text, format).into_iter().map(|row| row.unwrap()).collect::<Vec<_>>();

@@ -138,15 +138,18 @@ fn an_empty_text_has_no_tokens() {
 }
 
 #[test]
-fn what_the_vocabulary_lacks_is_counted_one_by_one() {
+fn what_the_vocabulary_lacks_is_counted_one_by_one_and_can_be_listed() {
     let by_character = train(&characters()).encode("catÜÜ");
     assert_eq!((by_character.unknown, by_character.ids.len()), (2, 5));
+    assert_eq!(train(&characters()).unknown_symbols("catU\u{308}Ü"), ["Ü", "Ü"]);
     let by_word = train(&words(2)).encode("the zebra sat on a mat");
     assert_eq!(by_word.unknown, 3);
+    assert_eq!(train(&words(2)).unknown_symbols("the zebra sat on a mat"), ["zebra", "a", "mat"]);
     // Three unknown characters in a row are three tokens, and the rest of the word is read as before.
     let tokenizer = train(&bpe(200));
     let by_bpe = tokenizer.encode("the ÜÜÜ cat");
     assert_eq!(by_bpe.unknown, 3);
+    assert_eq!(tokenizer.unknown_symbols("the ÜÖÜ cat"), ["Ü", "Ö", "Ü"]);
     assert_eq!(tokenizer.decode(&by_bpe.ids), "the <unk><unk><unk> cat");
 }
 

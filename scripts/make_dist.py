@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""Makes one folder out of a build, that runs wherever there is glibc: seqloom, libtorch, and what these need.
+
+    python3 scripts/make_dist.py                 target/dist/seqloom-VERSION-linux-MACHINE/: stripped, tried
+    python3 scripts/make_dist.py --archive       and beside it an archive of that, .tar.zst or else .tar.gz
+    python3 scripts/make_dist.py --try           tries the same with links in place of copies, and leaves nothing behind
+
+The binary then looks for its libraries beside itself, in ../lib, and nowhere else; libtorch's own do so already. The
+folder is tried in a root that has nothing but glibc and it: what it decodes there must be what the build decodes. For
+that it takes chroot, as root or in a user namespace; where there is neither, it says so.
+
+Needs `make build` before it; `strip` where it is to be small.
+"""
+
+import argparse
+import json
+import mmap
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
+BINARY = TARGET / "release" / "seqloom"
+
+# What glibc is made of: every system has it, and it must fit the system's loader and kernel.
+GLIBC = re.compile(
+    r"(ld-linux.*|lib(c|m|dl|rt|pthread|util|resolv|anl|nsl|mvec|nss_\w+|BrokenLocale))\.so(\.\d+)+|linux-vdso.*"
+)
+# NVIDIA's are handed on as they came.
+NEVER_STRIPPED = re.compile(r"libcu(dart|pti)\.so.*")
+BESIDE = b"$ORIGIN/../lib"  # what build.rs puts last
+
+README = """seqloom {version} for Linux on {machine}, with all that it needs besides glibc {glibc} or newer.
+
+    bin/seqloom --help
+    bin/seqloom doctor
+
+The folder may lie anywhere, and be moved; bin/ and lib/ must stay side by side. A link to bin/seqloom works, a copy of
+it alone does not. It runs on the CPU. With an NVIDIA GPU, LD_LIBRARY_PATH may name the lib folder of a PyTorch 2.11 for
+CUDA, beside which its nvidia/ folder lies: that libtorch is taken then.
+
+licenses/ has the terms of seqloom (MIT or Apache-2.0, as you choose), of libtorch, of NVIDIA's libcudart and libcupti,
+which its CUDA EULA lets anybody redistribute with an application, and of the Rust crates inside. libstdc++, libgcc_s and
+libgomp are GCC's, under the GPL 3 with the GCC Runtime Library Exception.
+"""
+
+
+class Failure(Exception):
+    """Something that the user must know of."""
+
+
+def main():
+    arguments = parse_arguments()
+    try:
+        if arguments.trial:
+            with tempfile.TemporaryDirectory(dir=make_folder(TARGET / "dist")) as folder:
+                try_in_an_empty_root(assemble(Path(folder), linked=True), linked=True)
+            return 0
+        folder = assemble(TARGET / "dist", linked=False)
+        try_in_an_empty_root(folder, linked=False)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        print(f"{shown(folder)}: {size / 1e6:.0f} MB")
+        if arguments.archive:
+            archive(folder)
+    except (Failure, OSError, subprocess.CalledProcessError) as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--archive", action="store_true", help="also as one file")
+    parser.add_argument("--try", dest="trial", action="store_true", help="only try whether it can be made, and runs")
+    return parser.parse_args()
+
+
+def assemble(into, linked):
+    """The folder, in one piece or not at all; linked to what is there already, or copied and stripped."""
+    if not BINARY.exists():
+        raise Failure(f"there is no {shown(BINARY)}: call `make build` first")
+    version = run([BINARY, "--version"]).split()[1]
+    folder = into / f"seqloom-{version}-linux-{platform.machine()}"
+    partial = into / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    make_folder(partial / "bin")
+    make_folder(partial / "lib")
+    shutil.copy2(BINARY, partial / "bin")
+    for name, path in libraries().items():
+        (link if linked else shutil.copy)(path, partial / "lib" / name)
+    if not linked:
+        strip(partial)
+        licences(partial / "licenses")
+    look_beside(partial / "bin" / "seqloom")
+    text = README.format(version=version, machine=platform.machine(), glibc=oldest_glibc(partial))
+    (partial / "README.txt").write_text(text)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
+
+
+def libraries():
+    """What the binary loads besides glibc, by name."""
+    found = {}
+    for line in run(["ldd", BINARY]).splitlines():
+        name, _, rest = line.strip().partition(" => ")
+        if not rest or GLIBC.fullmatch(name):
+            continue
+        path = rest.rsplit(" (", 1)[0]
+        if "not found" in rest:
+            raise Failure(f"the build must run here, but there is no {name}")
+        found[name] = Path(path).resolve()
+    return found
+
+
+def glibc():
+    """The loader and glibc's libraries that the binary and its libraries name, by the paths at which they are looked for."""
+    lines = [line.strip() for line in run(["ldd", BINARY]).splitlines()]
+    paths = [re.match(r"(?:\S+ => )?(/\S+) \(", line) for line in lines]
+    paths = [Path(match[1]) for match in paths if match]
+    return [path for path in paths if GLIBC.fullmatch(path.name)]
+
+
+def look_beside(binary):
+    """Takes this machine's folder out of the binary's path to its libraries; the string's place stays as long as it was."""
+    data = binary.read_bytes()
+    end = data.find(b":" + BESIDE + b"\0")
+    if end < 0:
+        raise Failure(f"{binary} must look for its libraries in {BESIDE.decode()} last, as build.rs has it, but does not")
+    start = data.rfind(b"\0", 0, end) + 1
+    length = end + 1 + len(BESIDE) - start
+    binary.write_bytes(data[:start] + BESIDE.ljust(length, b"\0") + data[start + length :])
+
+
+def strip(folder):
+    if not shutil.which("strip"):
+        print("note: there is no `strip` here (binutils), so the libraries keep their symbols", file=sys.stderr)
+        return
+    for path in [folder / "bin" / "seqloom", *(folder / "lib").iterdir()]:
+        if not NEVER_STRIPPED.fullmatch(path.name):
+            path.chmod(0o755)
+            run(["strip", path])
+
+
+def oldest_glibc(folder):
+    """The glibc that the newest symbol is of that anything here wants."""
+    versions = {(2, 17)}
+    for path in [folder / "bin" / "seqloom", *(folder / "lib").iterdir()]:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            found = re.finditer(rb"GLIBC_(\d+)\.(\d+)\0", data)
+            versions.update((int(match[1]), int(match[2])) for match in found)
+    return "{}.{}".format(*max(versions))
+
+
+def licences(into):
+    """The terms of all that is shipped."""
+    make_folder(into)
+    for path in ROOT.glob("LICENSE-*"):
+        shutil.copy(path, into)
+    libtorch = next(path for name, path in libraries().items() if name == "libtorch_cpu.so").parent.parent.parent
+    for name in ("torch-*", "nvidia_cuda_runtime*", "nvidia_cuda_cupti*"):
+        for folder in libtorch.glob(f"{name}.dist-info/licenses"):
+            shutil.copytree(folder, into / folder.parent.name.removesuffix(".dist-info"))
+    for name, folder in crates():
+        files = [path for path in folder.rglob("*") if is_licence(path.name) and path.is_file()]
+        for path in files:
+            shutil.copy(path, make_folder(into / "crates" / name) / "-".join(path.relative_to(folder).parts))
+
+
+def is_licence(name):
+    return re.match(r"(licen[cs]e|copying|notice|unlicense)", name.lower()) and not name.endswith(".rs")
+
+
+def crates():
+    """The crates in the binary, and where each lies."""
+    command = ["cargo", "metadata", "--format-version=1", "--locked", "--offline"]
+    command += ["--filter-platform", f"{platform.machine()}-unknown-linux-gnu"]
+    data = json.loads(run(command, cwd=ROOT))
+    packages = {package["id"]: package for package in data["packages"]}
+    nodes = {node["id"]: node for node in data["resolve"]["nodes"]}
+    waiting, seen = [data["resolve"]["root"]], set()
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        linked = [dep for dep in nodes[one]["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])]
+        waiting.extend(dep["pkg"] for dep in linked)
+    seen.discard(data["resolve"]["root"])
+    for one in sorted(seen):
+        package = packages[one]
+        yield f"{package['name']}-{package['version']}", Path(package["manifest_path"]).parent
+
+
+def try_in_an_empty_root(folder, linked):
+    """Decodes in a root that has nothing but glibc, the folder and a model, which is trained for three updates."""
+    inside = into_a_root()
+    if inside is None:
+        print("skipped: trying it in an empty root takes root or a user namespace, and this machine has neither")
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        root = Path(place)
+        for path in glibc():
+            target = root / path.relative_to("/")
+            make_folder(target.parent)
+            shutil.copy(path, target)
+        for name in ("proc", "dev"):
+            make_folder(root / name)
+        shutil.copytree(folder, root / "seqloom", copy_function=link)
+        train = [BINARY, "train", "configs/reverse.toml", "--set", "training.steps=3", "--out", root / "run"]
+        run([*train, "--set", "runtime.threads=1", "--set", "runtime.device=cpu"], cwd=ROOT)
+        decode = ["--format", "csv", "--set", "decoding.max_length=8", "--set", "runtime.device=cpu"]
+        there = run([BINARY, "decode", root / "run", *decode], stdin="1 2 3\n")
+        environment = {"PATH": "/seqloom/bin"}
+        command = [*inside, root, "/seqloom/bin/seqloom"]
+        here = run([*command, "decode", "/run", *decode], stdin="1 2 3\n", env=environment)
+        doctor = run([*command, "doctor"], env=environment)
+        # Without /proc libtorch does not see which CPU it has, and the last digits of a score are others.
+        if [row.split(",")[1] for row in here.split()] != [row.split(",")[1] for row in there.split()]:
+            raise Failure(f"in an empty root it must decode as it does here, but it says\n{here}and here\n{there}")
+        if " /seqloom/lib/libtorch_cpu.so" not in doctor and "unknown" not in doctor:
+            raise Failure(f"in an empty root libtorch must be the folder's, but doctor says\n{doctor}")
+    print(f"{folder.name} runs in an empty root: {len(list((folder / 'lib').iterdir()))} libraries besides glibc")
+
+
+def into_a_root():
+    """The command that runs another one in a root of its own, with /proc and /dev where that is allowed."""
+    mount = 'mount --rbind /proc "$0/proc" 2>/dev/null; mount --rbind /dev "$0/dev" 2>/dev/null; exec chroot "$0" "$@"'
+    chroot = shutil.which("chroot", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    ways = [["unshare", "--mount", "--map-root-user", "sh", "-c", mount], ["unshare", "--mount", "sh", "-c", mount]]
+    ways += [[chroot]] if chroot else []
+    for way in ways:
+        answer = subprocess.run([*way, "/", "true"], capture_output=True, stdin=subprocess.DEVNULL)
+        if answer.returncode == 0:
+            return way
+    return None
+
+
+def archive(folder):
+    packed = ["zstd", "-T0", "-9", "-q", "-f"] if shutil.which("zstd") else ["gzip", "-6"]
+    path = folder.parent / f"{folder.name}.tar.{'zst' if packed[0] == 'zstd' else 'gz'}"
+    tar = ["tar", "-C", folder.parent, "--owner=0", "--group=0", "--sort=name", "-cf", "-", folder.name]
+    with open(path, "wb") as file, subprocess.Popen(tar, stdout=subprocess.PIPE) as packer:
+        subprocess.run([*packed, "-c"], stdin=packer.stdout, stdout=file, check=True)
+    if packer.returncode != 0:
+        raise Failure("tar failed")
+    print(f"{shown(path)}: {path.stat().st_size / 1e6:.0f} MB")
+
+
+def link(source, target):
+    """A hard link, or a copy where the two lie on different disks."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def make_folder(path):
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def shown(path):
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def run(command, stdin="", **options):
+    """What a command says; if it fails, what it complains of."""
+    answer = subprocess.run([str(part) for part in command], input=stdin, capture_output=True, text=True, **options)
+    if answer.returncode != 0:
+        raise Failure(f"{' '.join(str(part) for part in command)} failed:\n{answer.stderr}{answer.stdout}")
+    return answer.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

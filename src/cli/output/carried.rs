@@ -1,0 +1,211 @@
+//! What an output carries of its input: the other fields of a row, before those that are made here.
+//!
+//! A column that the output has itself cannot be carried. Those of a table are settled before its first row: with JSON Lines as
+//! the input they are the fields of the input's first row. What is not carried for one of these reasons is said at the end.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::OutputFormat;
+use crate::data::pairs::{Content, Other, Sources, shorten};
+use crate::training::report::talk;
+
+/// Which fields are carried, and which were not.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// The output's own columns.
+    own: Vec<String>,
+    /// Those that are carried, where the output is a table.
+    columns: Option<Vec<Arc<str>>>,
+    /// Names of fields that the output has itself.
+    taken: BTreeSet<String>,
+    /// Names that stand twice in the input's header, where an object can have them once.
+    twice: BTreeSet<String>,
+    /// Rows with fields that the table has no column for, and the first of these fields.
+    without_column: (usize, String),
+}
+
+impl Carried {
+    /// For an output with these columns of its own; the sources then carry what it takes. A text takes nothing.
+    pub fn new(sources: Sources, format: OutputFormat, own: &[&str]) -> (Sources, Carried) {
+        if format == OutputFormat::Text {
+            return (sources, Carried::default());
+        }
+        let (mut sources, own) = (sources.carrying(), own.iter().map(|name| (*name).to_owned()).collect());
+        let mut carried = Carried { own, ..Carried::default() };
+        if format == OutputFormat::Csv {
+            let columns = sources.other_columns().into_iter().filter(|name| carried.is_free(name)).collect();
+            carried.columns = Some(columns);
+        }
+        (sources, carried)
+    }
+
+    /// The columns of a table: those that are carried, then its own.
+    pub fn header(&self) -> Vec<&str> {
+        let carried = self.columns.iter().flatten().map(|name| &**name);
+        carried.chain(self.own.iter().map(String::as_str)).collect()
+    }
+
+    /// What goes to the output of a row's other fields; nothing stands for an empty cell of a table.
+    pub fn of_row<'a>(&mut self, others: &'a [Other]) -> Vec<Option<&'a Other>> {
+        let free: Vec<&Other> = others.iter().filter(|other| self.is_free(&other.name)).collect();
+        let Some(columns) = &self.columns else {
+            let mut seen = HashSet::new();
+            let (first, again): (Vec<&Other>, Vec<&Other>) =
+                free.into_iter().partition(|other| seen.insert(&*other.name));
+            self.twice.extend(again.iter().map(|other| other.name.to_string()));
+            return first.into_iter().map(Some).collect();
+        };
+        if columns.iter().eq(free.iter().map(|other| &other.name)) {
+            return free.into_iter().map(Some).collect();
+        }
+        let mut by_name: HashMap<&str, &Other> = free.iter().map(|other| (&*other.name, *other)).collect();
+        let cells = columns.iter().map(|name| by_name.remove(&**name)).collect();
+        if let Some(other) = free.iter().find(|other| by_name.contains_key(&*other.name)) {
+            if self.without_column.0 == 0 {
+                self.without_column.1 = other.name.to_string();
+            }
+            self.without_column.0 += 1;
+        }
+        cells
+    }
+
+    /// Whether the output has no column of this name itself; where it has one, that is kept to be said.
+    fn is_free(&mut self, name: &str) -> bool {
+        let free = !self.own.iter().any(|own| own == name);
+        if !free && !self.taken.contains(name) {
+            self.taken.insert(name.to_owned());
+        }
+        free
+    }
+
+    /// Says what was not carried.
+    pub fn say(&self) {
+        let listed = |names: &BTreeSet<String>| {
+            let names: Vec<String> = names.iter().map(|name| format!("`{}`", shorten(name))).collect();
+            names.join(", ")
+        };
+        if !self.taken.is_empty() {
+            let taken = listed(&self.taken);
+            talk(&format!(
+                "note: of the input the output lacks {taken}: it has columns of its own that are named so"
+            ));
+        }
+        if !self.twice.is_empty() {
+            let twice = listed(&self.twice);
+            talk(&format!(
+                "note: the header names {twice} more than once; the output has the first one's values"
+            ));
+        }
+        let (rows, first) = &self.without_column;
+        if *rows > 0 {
+            talk(&format!(
+                "note: {rows} rows have fields that the input's first row lacks, and the table has no column for them; the \
+                 first: `{}` (--format jsonl has room for all)",
+                shorten(first)
+            ));
+        }
+    }
+}
+
+/// A field as a table has it: a text, or else a value as it is written in the input.
+pub fn cell(field: Option<&Other>) -> String {
+    match field.map(|other| &other.value) {
+        None => String::new(),
+        Some(Content::Text(text)) => text.clone(),
+        Some(Content::Json(json)) => match serde_json::from_str::<Value>(json) {
+            Ok(Value::String(text)) => text,
+            Ok(Value::Null) => String::new(),
+            _ => json.clone(),
+        },
+    }
+}
+
+/// A field as a member of an object.
+pub fn member(other: &Other) -> String {
+    let value = match &other.value {
+        Content::Text(text) => Value::from(text.as_str()).to_string(),
+        Content::Json(json) => json.clone(),
+    };
+    format!("{}:{value}", Value::from(&*other.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::path::Path;
+
+    use super::*;
+    use crate::data::pairs::Format;
+
+    /// The columns of a table of these rows, and the cells or members of each row.
+    fn carried(text: &'static str, from: Format, to: OutputFormat) -> (Vec<String>, Vec<String>, Carried) {
+        let reader = Box::new(Cursor::new(text.as_bytes()));
+        let sources = Sources::new(reader, Path::new("in"), from, "source", "target").unwrap();
+        let (sources, mut carried) = Carried::new(sources, to, &["source", "score"]);
+        let header = carried.header().into_iter().map(str::to_owned).collect();
+        let rows: Vec<String> = sources
+            .map(|row| {
+                let row = row.unwrap();
+                let fields = carried.of_row(&row.others);
+                let parts: Vec<String> = match to {
+                    OutputFormat::Jsonl => fields.into_iter().flatten().map(member).collect(),
+                    _ => fields.into_iter().map(cell).collect(),
+                };
+                parts.join("|")
+            })
+            .collect();
+        (header, rows, carried)
+    }
+
+    #[test]
+    fn a_value_of_an_object_is_carried_as_it_is_written() {
+        let values = r#"{"id":123456789012345678901234567890, "target":"t", "x":{"b":[1.0, 1e2],"a":null},"source":"s","é\n":"\u00e9"}"#;
+        let (_, rows, _) = carried(values, Format::Jsonl, OutputFormat::Jsonl);
+        let expected = r#""id":123456789012345678901234567890|"x":{"b":[1.0, 1e2],"a":null}|"é\n":"\u00e9""#;
+        assert_eq!(rows, [expected]);
+        let (header, rows, _) = carried(values, Format::Jsonl, OutputFormat::Csv);
+        assert_eq!(header, ["id", "x", "é\n", "source", "score"]);
+        assert_eq!(rows, [r#"123456789012345678901234567890|{"b":[1.0, 1e2],"a":null}|é"#]);
+    }
+
+    #[test]
+    fn columns_of_a_table_keep_their_order_and_a_name_that_stands_twice() {
+        let text = "n,source,a,target,a\n1,s,x,t,y\n2,s,\"q,\"\"\",t,\n";
+        let (header, rows, _) = carried(text, Format::Csv, OutputFormat::Csv);
+        assert_eq!(header, ["n", "a", "a", "source", "score"]);
+        assert_eq!(rows, ["1|x|y", "2|q,\"|"]);
+        let (_, rows, said) = carried(text, Format::Csv, OutputFormat::Jsonl);
+        assert_eq!(rows, [r#""n":"1"|"a":"x""#, r#""n":"2"|"a":"q,\"""#]);
+        assert_eq!(said.twice.into_iter().collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn objects_with_other_fields_than_the_first_are_counted_where_a_table_has_no_room() {
+        let text = concat!(
+            r#"{"source":"s","a":1,"b":"x","score":7}"#,
+            "\n",
+            r#"{"b":null,"source":"s","c":true,"d":1}"#,
+            "\n",
+            r#"{"b":"y","a":2,"source":"s"}"#,
+            "\n"
+        );
+        let (header, rows, said) = carried(text, Format::Jsonl, OutputFormat::Csv);
+        assert_eq!(header, ["a", "b", "source", "score"]);
+        assert_eq!(rows, ["1|x", "|", "2|y"]);
+        assert_eq!(said.without_column, (1, "c".to_owned()));
+        assert_eq!(said.taken.into_iter().collect::<Vec<_>>(), ["score"]);
+        let (_, rows, said) = carried(text, Format::Jsonl, OutputFormat::Jsonl);
+        assert_eq!(rows, [r#""a":1|"b":"x""#, r#""b":null|"c":true|"d":1"#, r#""b":"y"|"a":2"#]);
+        assert_eq!(said.without_column.0, 0);
+    }
+
+    /// A key may stand twice in an object; serde's reader, Python's and the browsers' take the last.
+    #[test]
+    fn of_a_key_that_stands_twice_the_last_value_is_carried() {
+        let (_, rows, _) = carried(r#"{"a":1,"source":"s","b":2,"a":3}"#, Format::Jsonl, OutputFormat::Jsonl);
+        assert_eq!(rows, [r#""a":3|"b":2"#]);
+    }
+}

@@ -1,0 +1,34 @@
+//! The bar at the foot of a terminal while training goes on; where stderr is no terminal there is none.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::training::report::Bar;
+
+/// From the step that training stands at to the one at which it ends.
+pub fn bar((step, steps): (u64, u64)) -> Option<Box<dyn Bar>> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    Some(Box::new(OnTerminal(ProgressBar::new(steps).with_style(style).with_position(step))))
+}
+
+struct OnTerminal(ProgressBar);
+
+impl Bar for OnTerminal {
+    fn suspend(&self, say: &dyn Fn()) {
+        self.0.suspend(say);
+    }
+
+    fn show(&self, step: u64, words: String) {
+        self.0.set_position(step);
+        self.0.set_message(words);
+    }
+
+    fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,41 @@
+//! Parallel text: two files with a line for each pair.
+
+use super::lines::{Fault, Had, Lines};
+use super::sources::SourceRow;
+use crate::error::Error;
+
+/// Reads both lines even where one of them is broken, so that the next ones belong together again.
+pub(super) fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> Had<Option<SourceRow>> {
+    let source = sources.next_line().map(|line| line.map(str::to_string));
+    let target = targets.next_line().map(|line| line.map(str::to_string));
+    match (source, target) {
+        (Err(Fault::End(error)), _) | (_, Err(Fault::End(error))) => Err(Fault::End(error)),
+        (Ok(None), Ok(None)) => Ok(None),
+        (Ok(None), _) | (_, Ok(None)) => Err(Fault::End(unequal(sources, targets))),
+        (Err(fault), _) | (_, Err(fault)) => Err(fault),
+        (Ok(Some(text)), Ok(Some(target))) => {
+            Ok(Some(SourceRow { reference: Some(target), ..SourceRow::of_text(text, sources.number()) }))
+        }
+    }
+}
+
+/// One of the files ended before the other: counts the rest, so that the message has both lengths.
+fn unequal(sources: &mut Lines, targets: &mut Lines) -> Error {
+    for lines in [&mut *sources, &mut *targets] {
+        loop {
+            match lines.next_line() {
+                Ok(Some(_)) | Err(Fault::Row(_)) => {}
+                Ok(None) => break,
+                Err(Fault::End(error)) => return error,
+            }
+        }
+    }
+    let (source, target) = (sources.place(), targets.place());
+    Error::input(format!(
+        "two files of parallel text must have the same number of lines, but {} has {} and {} has {}",
+        source.file.display(),
+        source.line,
+        target.file.display(),
+        target.line
+    ))
+}

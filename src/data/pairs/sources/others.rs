@@ -1,0 +1,114 @@
+//! The other fields of a table's rows: what is neither source nor reference, and is carried to an output as it stands.
+//!
+//! A JSON value is kept as its text, so that no number loses a digit and no list its order. Knows nothing of outputs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserializer;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Layout, Sources};
+
+/// A field that is carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Its column, or its key.
+    pub name: Arc<str>,
+    /// What stands in it.
+    pub value: Content,
+}
+
+/// What stands in a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The text of a field of CSV or TSV.
+    Text(String),
+    /// A value of an object, as it is written there.
+    Json(String),
+}
+
+impl Other {
+    /// Its length in bytes, about.
+    pub fn bytes(&self) -> usize {
+        let (Content::Text(text) | Content::Json(text)) = &self.value;
+        self.name.len() + text.len()
+    }
+}
+
+impl Sources {
+    /// The same, whose rows carry their other fields.
+    pub fn carrying(self) -> Sources {
+        Sources { carries: true, ..self }
+    }
+
+    /// The columns of the fields that rows carry, in their order: those of the header, or of JSONL those of its first row that
+    /// can be read, for which this waits. Later rows may have others.
+    pub fn other_columns(&mut self) -> Vec<Arc<str>> {
+        if !self.carries {
+            return Vec::new();
+        }
+        match &self.layout {
+            Layout::Text | Layout::Parallel(_) => Vec::new(),
+            Layout::Fields(fields) => fields.others().map(|(_, name)| name.clone()).collect(),
+            Layout::Objects(_) => self.columns_of_first(),
+        }
+    }
+
+    /// What is read for it is handed out later.
+    fn columns_of_first(&mut self) -> Vec<Arc<str>> {
+        while self.ahead.iter().all(|row| row.is_err()) {
+            let row = self.read_next();
+            let broken = matches!(&row, Err(super::Fault::Row(_)));
+            self.ahead.push_back(row);
+            if !broken {
+                break;
+            }
+        }
+        match self.ahead.back() {
+            Some(Ok(Some(row))) => row.others.iter().map(|other| other.name.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The fields of an object, but for those of some names. Of a name that stands twice the last value holds, as for any other
+/// reader of JSON.
+pub(super) fn of_object(line: &str, left_out: &[&str]) -> Vec<Other> {
+    let fields = serde_json::Deserializer::from_str(line).deserialize_map(InOrder).unwrap_or_default();
+    let mut places: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    let mut others: Vec<Other> = Vec::new();
+    for (name, value) in fields.into_iter().filter(|(name, _)| !left_out.contains(&name.as_str())) {
+        let value = Content::Json(value.get().to_owned());
+        let name: Arc<str> = name.into();
+        match places.get(&name) {
+            Some(&place) => others[place].value = value,
+            None => {
+                places.insert(name.clone(), others.len());
+                others.push(Other { name, value });
+            }
+        }
+    }
+    others
+}
+
+/// Reads an object's fields as they stand.
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Vec<(String, Box<RawValue>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(fields)
+    }
+}
