@@ -21,7 +21,7 @@ PLACE = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "sanitize"
 COMPILER = shlex.split(os.environ.get("CXX") or "c++")
 PARTS = ["decoding", "training"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS = ["-std=c++17", "-O1", "-g1", "-Wno-psabi", "-Wall", "-Wextra", "-Wno-unused-parameter",
+FLAGS = ["-std=c++17", "-O1", "-g1", "-Wno-psabi", "-Wall", "-Wextra", "-Wno-unused-parameter", "-pthread",
          "-isystem", str(LIBTORCH / "include"), "-isystem", str(LIBTORCH / "include/torch/csrc/api/include")]
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     libraries = LIBTORCH / "lib"
     objects = [str(PLACE / f"{part}.o") for part in PARTS]
     linked = ["-L", str(libraries), "-ltorch_cpu", "-lc10", "-ldl", f"-Wl,-rpath,{libraries}", "-o", str(PLACE / "shim")]
-    subprocess.run(COMPILER + SANITIZERS + objects + linked, check=True)
+    subprocess.run(COMPILER + SANITIZERS + ["-pthread"] + objects + linked, check=True)
     # libtorch keeps much until a process ends; it is not the subject here.
     options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
     if subprocess.run([PLACE / "shim"], env={**os.environ, **options}, check=False).returncode != 0:

@@ -13,6 +13,8 @@
 #include <ATen/ops/randint.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <thread>
+
 extern "C" {
 int seqloom_lanes(int* out);
 int seqloom_lanes_set(int lanes);
@@ -98,13 +100,26 @@ void updates() {
   near(weight, before - 0.1 * gradient.sign(), 1e-5, "AdamW");
   done(seqloom_fused_sgd(w, g, b, 1, 1, 0.1, 0.9, false, 0.0), "SGD");
   near(weight, before - 0.1 * gradient.sign() - 0.1 * gradient, 1e-5, "SGD");
-  at::Tensor* norm = nullptr;
-  done(seqloom_norm(&norm, g, 1), "norm");
-  near(taken(norm), gradient.norm(), 1e-5, "norm");
+  at::Tensor* norms = nullptr;
+  done(seqloom_norms(&norms, g, 1), "norms");
+  near(taken(norms), gradient.norm().view({1}), 1e-5, "norms");
   done(seqloom_scale(g, 1, 0.5), "scale");
   done(seqloom_lerp(a, w, 1, 0.5), "average");
   near(average, (before + weight) / 2.0, 1e-5, "average");
-  done(seqloom_clear_gradients(w, 1), "clearing");
+  done(seqloom_set_gradients(w, g, 1), "setting gradients");
+  near(weight.grad(), gradient, 0.0, "setting gradients");
+  done(seqloom_set_gradients(w, nullptr, 1), "clearing gradients");
+  that(!weight.grad().defined(), "a gradient is left");
+}
+
+// Halves of a range on two threads, however short they are.
+void halves(int64_t begin, int64_t end, int64_t, const void* work, seqloom::Part part) {
+  const int64_t middle = begin + (end - begin) / 2;
+  std::thread first([&] {
+    if (begin < middle) part(work, begin, middle);
+  });
+  part(work, middle, end);
+  first.join();
 }
 
 }  // namespace
@@ -125,6 +140,7 @@ void check::training() {
 }
 
 int main() {
+  seqloom_split_by(halves);
   int most = 0;
   done(seqloom_lanes(&most), "vectors");
   for (int lanes = 4; lanes <= most; lanes *= 2) {
