@@ -209,7 +209,8 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     args.shortlist.as_ref().map_or(Ok(()), |path| model.use_shortlist(path))?;
     let model = &model;
     let data = &model.experiment.data;
-    let texts = Sources::open(&args.input, None, &data.source.column, &data.target.column, None)?;
+    let texts =
+        Sources::open(&args.input, None, &data.source.column, &data.target.column, None, data.header)?;
     let asked =
         texts.map(|row| model.ask(model.encode_source(&row?.text), "")).collect::<Result<Vec<_>>>()?;
     let requests: Vec<Request> = asked.iter().map(Asked::request).collect();

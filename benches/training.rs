@@ -16,7 +16,8 @@ use std::process::Command;
 
 use clap::Parser;
 use seqloom::config::Experiment;
-use seqloom::data::dataset::{Splits, Tokenizers};
+use seqloom::data::dataset::Tokenizers;
+use seqloom::data::splits::Splits;
 use seqloom::error::Result;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;

@@ -20,7 +20,7 @@ REQUIRED = {
     f"{kind}/{column}"
     for kind, columns in {
         "train": ("loss", "nll", "perplexity", "gradient_norm", "learning_rate"),
-        "valid": ("nll", "perplexity", "token_accuracy", "exact_match", "error_rate"),
+        "valid": ("nll", "perplexity", "token_accuracy", "exact_match", "character_error_rate"),
     }.items()
     for column in columns
 }

@@ -71,11 +71,11 @@ def main() -> None:
     for language in args.languages:
         rows = [summary for (name, _), summary in zip(work, found) if name == language]
         words = [1 - row["exact_match"] for row in rows]
-        phones = [row["symbol_error_rate"] for row in rows]
+        phones = [row["word_error_rate"] for row in rows]
         each = ", ".join(f"{100 * value:.2f}" for value in words)
         print(f"| {language} | {spread(words)} | {spread(phones)} | {each} |")
     words = [1 - row["exact_match"] for row in found]
-    phones = [row["symbol_error_rate"] for row in found]
+    phones = [row["word_error_rate"] for row in found]
     print(f"| mean | {100 * statistics.mean(words):.2f} | {100 * statistics.mean(phones):.2f} | |")
 
 

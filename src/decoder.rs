@@ -109,7 +109,8 @@ impl Decoder {
         Ok(self)
     }
 
-    /// The output of each text, in the order of the texts. An empty text has an empty output.
+    /// The output of each text, in the order of the texts. An empty text has an empty output, unless the model learned from
+    /// such (`data.empty`).
     ///
     /// # Errors
     /// A text has more tokens than `data.source.max_length`; the work could not be done.
@@ -134,7 +135,8 @@ impl Decoder {
         self.complete(&asked)
     }
 
-    /// The best outputs of each (text, prefix) that begin with the prefix. An empty text has an empty output all the same.
+    /// The best outputs of each (text, prefix) that begin with the prefix. An empty text that the model is not
+    /// asked for has an empty output all the same.
     ///
     /// # Errors
     /// Those of [`Decoder::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an output
@@ -198,7 +200,7 @@ impl LoadedModel {
     /// A prefix that no output can begin with; the work could not be done.
     pub fn decode_n_best(&self, requests: &[Request]) -> Result<Vec<Vec<Output>>> {
         let asked: Vec<usize> =
-            (0..requests.len()).filter(|&row| !requests[row].source.ids.is_empty()).collect();
+            (0..requests.len()).filter(|&row| self.is_asked_for(requests[row].source.ids)).collect();
         let wanted: Vec<Request> = asked.iter().map(|&row| requests[row]).collect();
         let found = decode_on_all_cores(self.stepper(), &wanted, &self.rules)?;
         let mut outputs = vec![vec![Output::silent()]; requests.len()];
@@ -215,7 +217,7 @@ impl LoadedModel {
 
     /// The log-probability of each token of each target, EOS last. On the CPU it is what a search gives to the same tokens, to
     /// the last bit. Models that choose together give what `decoding.ensemble` makes of theirs. As in decoding, the model is
-    /// not asked for an empty source: with an empty target it has no tokens.
+    /// not asked for an empty source, unless it learned from such: with an empty target it has no tokens.
     ///
     /// # Errors
     /// The work could not be done.
@@ -253,7 +255,7 @@ impl LoadedModel {
         pairs: &[(Source<'p>, &'p [i64])],
         scores: impl FnOnce(Vec<OfMembers<'p>>) -> Vec<Result<Vec<Vec<Vec<f32>>>>>,
     ) -> Result<Vec<Vec<f32>>> {
-        let asked: Vec<usize> = (0..pairs.len()).filter(|&row| !pairs[row].0.ids.is_empty()).collect();
+        let asked: Vec<usize> = (0..pairs.len()).filter(|&row| self.is_asked_for(pairs[row].0.ids)).collect();
         let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| (pairs[row].0.ids, pairs[row].1)).collect();
         let batches = batches(&ids, READ_AT_ONCE).into_iter();
         let batches: Vec<Vec<usize>> =

@@ -11,7 +11,7 @@
 //!    [`decoding::DecodingConfig`], [`runtime::RuntimeConfig`].
 //! 2. [`data::pairs`] reads the files. A [`data::pairs::Pair`] is two texts and the line where they stand.
 //! 3. [`data::tokenizer`] cuts each side into characters, words or byte-pair pieces, and [`data::vocabulary`] gives
-//!    each piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result.
+//!    each piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result, [`data::splits`] both sets.
 //! 4. [`data::sampler`] says which rows go together, as a function of (seed, epoch). [`data::batch`] pads them. The
 //!    source ends in EOS. The target is there twice: BOS and the tokens as input, the tokens and EOS as labels.
 //! 5. [`model::transformer`] reads the source batch ([`encode`]) and runs over the whole target at once ([`decode`]):

@@ -28,8 +28,10 @@ fn text_in_is_text_out_a_line_for_a_line() {
     let scene = Scene::trained();
     let finished = scene.decode(&[], "abc\n\nhgfed\n \t \ncab").succeeded();
     assert_eq!(finished.stdout, "abc\n\nhgfed\n\ncab\n");
-    let note = "note: 2 sources are empty, and so are their outputs; the first: <stdin>:2\n";
-    assert_eq!(finished.stderr, note);
+    let notes = "note: <stdin> was read as text, a source a line; --input-format reads tables\n\
+                 note: <stdin>: reading changed 1 of 5 sources: 1 without white space at the ends (`data.source.whitespace`)\n\
+                 note: 2 sources are empty, and so are their outputs; the first: <stdin>:2\n";
+    assert_eq!(finished.stderr, notes);
     assert_eq!(scene.decode(&[], "").succeeded().stdout, "");
     scene.write("words.txt", "ba\r\ndead\r\n");
     assert_eq!(scene.decode(&["--input", "words.txt"], "").succeeded().stdout, "ba\ndead\n");
@@ -87,7 +89,7 @@ fn a_table_of_each_kind_goes_in_and_out_with_its_references() {
         assert_eq!(text.stdout, "abc\nbad\n", "{input}");
         assert_eq!(
             text.stderr,
-            "2 rows, exact match 50.00 %, symbol error rate 33.33 % (2 substitutions, 0 deletions, 0 insertions in 6 symbols)\n",
+            "2 rows, exact match 50.00 %, character error rate 33.33 % (2 substitutions, 0 deletions, 0 insertions in 6 characters)\n",
             "{input}"
         );
 
@@ -204,7 +206,7 @@ fn a_summary_and_examples_are_given_where_they_are_asked_for() {
     let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
     assert_eq!((&summary["rows"], &summary["unfinished"]), (&json!(3), &json!(0)));
     assert_eq!(summary["exact_match"], json!(2.0 / 3.0));
-    assert_eq!(summary["symbol_error_rate"], json!(2.0 / 9.0));
+    assert_eq!(summary["character_error_rate"], json!(2.0 / 9.0));
     let asked = ["--input", "in.csv", "--output", "out.txt", "--summary", "-"];
     assert_eq!(scene.decode(&asked, "").succeeded().stdout, scene.text("summary.json"));
     scene.decode(&["--input", "in.csv", "--summary", "-"], "").refused(

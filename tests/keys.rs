@@ -152,9 +152,11 @@ fn training_ends_at_its_epochs_or_when_patience_runs_out() {
 #[test]
 fn best_by_chooses_the_figure_that_decides() {
     let scene = Scene::new(60, 12);
-    for (by, column_name, sign) in
-        [("nll", "nll", 1.0), ("error_rate", "error_rate", 1.0), ("exact_match", "exact_match", -1.0)]
-    {
+    for (by, column_name, sign) in [
+        ("nll", "nll", 1.0),
+        ("error_rate", "character_error_rate", 1.0),
+        ("exact_match", "exact_match", -1.0),
+    ] {
         let settings = ["training.validate_every=1", "training.keep_last=9"];
         train(&scene, by, &[&settings[..], &[&format!("training.best_by={by}")]].concat());
         let costs: Vec<f64> =

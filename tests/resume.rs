@@ -394,6 +394,12 @@ fn figures_that_were_lost_are_not_filled_with_nothing() {
         ],
     );
     assert_eq!(scene.text("runs/copy/metrics.csv"), "step,epoch\n");
+    // Nor do rows go on under columns that mean something else.
+    let scene = Scene::trained();
+    let other = scene.text("runs/copy/metrics.csv").replace("word_error_rate", "WORD_error_rate");
+    scene.write("runs/copy/metrics.csv", other);
+    let refused = scene.train(&["--resume", "--set", "training.steps=701"]);
+    refused.refused_naming(1, &["must have the columns that this seqloom writes, but it has others"]);
 }
 
 /// A run directory with checkpoints of one small file.

@@ -16,4 +16,5 @@ mod resume;
 mod score;
 mod structure;
 mod support;
+mod texts;
 mod training;

@@ -43,6 +43,10 @@ pub struct AttentionArgs {
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, conflicts_with_all = ["text", "trace"])]
     column: Option<String>,
+    /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
+    /// [default: as in training]
+    #[arg(long, value_name = "BOOL", conflicts_with_all = ["text", "trace"])]
+    header: Option<bool>,
     /// Which row of the input is drawn, from 1
     #[arg(long, value_name = "N", default_value_t = 1)]
     row: u64,
@@ -95,7 +99,8 @@ fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
         Some(text) => (text.clone(), "--text".to_owned()),
         None => {
             let columns = [args.column.as_deref(), None];
-            let mut sources = open_sources(&args.input, args.input_format, columns, &loaded.experiment.data)?;
+            let mut sources =
+                open_sources(&args.input, args.input_format, columns, args.header, &loaded.experiment.data)?;
             let row = read_row(&mut sources, args.row)?;
             (row.text, sources.place(row.line).to_string())
         }
@@ -106,7 +111,7 @@ fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
     let asked = loaded.ask(source, "")?;
     let outputs = loaded.decode_n_best(&[asked.request()])?;
     let best = outputs.first().and_then(|list| list.first());
-    let known: Vec<_> = best.iter().map(|output| known(&asked.reading, output)).collect();
+    let known: Vec<_> = best.iter().map(|output| known(&loaded, &asked.reading, output)).collect();
     let mut steps = trace(loaded.stepper(), &known, 0)?;
     let made = best.zip(steps.pop());
     let row = made.map(|(output, steps)| TracedRow::new(&loaded, &asked.reading.ids, output, steps));

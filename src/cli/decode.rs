@@ -17,9 +17,10 @@ use self::columns::Columns;
 use self::rows::Row;
 use self::tally::Tally;
 use self::trace::{LookArgs, Tracer};
-use super::input::{Input, InputFormat, OnError, Shard, Wanted, open_sources};
+use super::input::{Input, InputFormat, OnError, Shard, Wanted, guessed, open_sources};
 use super::output::{Carried, OutputFormat, Record, Writer};
 use super::{interactive, refuse_two_roles};
+use crate::data::splits::refuse_sound;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::Result;
@@ -62,7 +63,12 @@ pub struct DecodeArgs {
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long)]
     column: Option<String>,
-    /// What every output begins with (that of an empty source is empty all the same); white space around it does not count
+    /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
+    /// [default: as in training]
+    #[arg(long, value_name = "BOOL")]
+    header: Option<bool>,
+    /// What every output begins with (that of an empty source is empty all the same); white space around it counts where
+    /// data.target.whitespace is keep
     #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column")]
     prefix: Option<String>,
     /// The column of .csv, .tsv and .jsonl that has what each row's output begins with
@@ -96,7 +102,7 @@ pub struct DecodeArgs {
     /// Prints this many rows with their references to standard error
     #[arg(long, value_name = "N", default_value_t = 0)]
     examples: usize,
-    /// Writes rows, exact match, error rate, and what was skipped, cut or unfinished, as JSON; - for standard output
+    /// Writes rows, exact match, error rates, and what was skipped, cut or unfinished, as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
     #[command(flatten)]
@@ -139,7 +145,8 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
         return interactive::run(&loaded, args.look.trace_top, args.truncate, args.prefix.as_deref());
     }
     let columns = [args.column.as_deref(), args.prefix_column.as_deref()];
-    let sources = open_sources(&args.input, args.input_format, columns, &loaded.experiment.data)?;
+    let sources =
+        open_sources(&args.input, args.input_format, columns, args.header, &loaded.experiment.data)?;
     if let Some(rows) = args.verify {
         return verify::run(args, &loaded, sources, rows as usize);
     }
@@ -154,13 +161,14 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let (sources, carried) = columns.carried(sources, format);
     let (writer, answered) = columns.writer(args, format, &carried.header(), &record)?;
     let writer = writer.recorded(record, answered.rows > 0);
-    let mut tally = Tally::new(args.examples, answered.rows);
-    let input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
+    let mut tally = Tally::new(&loaded, format, args.examples, answered.rows);
+    let mut input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
+    input.guessed = guessed(&args.input, args.input_format);
     let mut out = Out { writer, columns, carried };
-    if !decode_all(args, &loaded, input, &mut out, &mut tally, &mut tracer)? {
+    if !decode_all(args, &loaded, &mut input, &mut out, &mut tally, &mut tracer)? {
         return Ok(());
     }
-    tally.say();
+    tally.say(&loaded, &input);
     out.carried.say();
     args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
 }
@@ -169,17 +177,21 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
 fn decode_all(
     args: &DecodeArgs,
     loaded: &LoadedModel,
-    mut input: Input,
+    input: &mut Input,
     out: &mut Out,
     tally: &mut Tally,
     tracer: &mut Tracer,
 ) -> Result<bool> {
+    let mut is_first = true;
     loop {
         let read = input.next_chunk()?;
         let Some(first) = read.first() else { return out.writer.finish() };
+        if std::mem::replace(&mut is_first, false) {
+            refuse_sound(read.iter().filter_map(|row| row.row.as_ref().ok()).map(|row| row.text.as_str()))?;
+        }
         out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
-        let (rows, fault) = rows::encode(loaded, &input, read, args);
-        tally.add_sources(loaded, &input, &rows);
+        let (rows, fault) = rows::encode(loaded, input, read, args);
+        tally.add_sources(loaded, input, &rows);
         tracer.keep_sources(&rows);
         let rows = rows::decode(loaded, rows)?;
         for row in &rows {

@@ -4,6 +4,7 @@
 //! reader and model is bounded, so that memory does not depend on the input's length.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use clap::ValueEnum;
 
 use super::output::{Kept, SAME_AS_BEFORE};
 use crate::data::DataConfig;
-use crate::data::pairs::{Format, Other, Place, SourceRow, Sources, shorten};
+use crate::data::pairs::{Format, LineEnds, Other, Place, SourceRow, Sources, shorten};
 use crate::error::{Error, Result, caught};
 
 /// The most rows that go on together, and those that go on first. Each chunk is twice the one before: the first outputs come
@@ -40,6 +41,7 @@ pub fn open_sources(
     input: &Path,
     format: Option<InputFormat>,
     [column, prefix_column]: [Option<&str>; 2],
+    header: Option<bool>,
     data: &DataConfig,
 ) -> Result<Sources> {
     let format = format.map(Format::from);
@@ -50,7 +52,26 @@ pub fn open_sources(
                 .hint("name a .csv, .tsv or .jsonl file with --input, or say --input-format"));
         }
     }
-    Sources::open(input, format, column.unwrap_or(&data.source.column), &data.target.column, prefix_column)
+    let (header, [source, target]) = columns_of(data, header);
+    Sources::open(input, format, column.unwrap_or(source), target, prefix_column, header)
+}
+
+/// Whether the first row of a table names its columns, and those of sources and targets: as in training, unless it is said
+/// that an input has such a row or none, other than the training's files.
+pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) {
+    match header {
+        Some(header) if header != data.header => (header, DataConfig::columns(header)),
+        _ => (data.header, [&data.source.column, &data.target.column]),
+    }
+}
+
+/// How an input is read whose name does not say how it is written, where no option does.
+pub fn guessed(input: &Path, format: Option<InputFormat>) -> Option<String> {
+    let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
+    let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
+    let name = if input == Path::new("-") { "<stdin>".into() } else { input.display().to_string() };
+    let said = format!("{name} was read as text, a source a line; --input-format reads tables");
+    (format.is_none() && of_text).then_some(said)
 }
 
 /// How an input is written.
@@ -179,6 +200,9 @@ pub struct Input {
     /// Whether a chunk waits until it is full.
     full_chunks: bool,
     file: Arc<Path>,
+    line_ends: Vec<LineEnds>,
+    /// How the input is read, where nobody said it.
+    pub guessed: Option<String>,
 }
 
 impl Input {
@@ -188,7 +212,7 @@ impl Input {
     /// There is no thread to be had.
     pub fn start(sources: Sources, path: &Path, wanted: Wanted) -> Result<Input> {
         let (to, packs) = sync_channel(AHEAD);
-        let file = sources.place(0).file;
+        let (file, line_ends) = (sources.place(0).file, sources.line_ends());
         std::thread::Builder::new()
             .name("input".to_owned())
             .spawn(move || {
@@ -206,7 +230,8 @@ impl Input {
         // A redirected file is all there; a pipe or a terminal is not.
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
         let full_chunks = path.metadata().is_ok_and(|metadata| metadata.is_file());
-        Ok(Input { packs, waiting: VecDeque::new(), ended_by: None, size: FIRST_CHUNK, full_chunks, file })
+        let (waiting, size) = (VecDeque::new(), FIRST_CHUNK);
+        Ok(Input { packs, waiting, ended_by: None, size, full_chunks, file, line_ends, guessed: None })
     }
 
     /// The next rows, at most [`CHUNK`]; waits for one at least, and gives none at the end.
@@ -235,6 +260,14 @@ impl Input {
         let chunk = self.waiting.drain(..self.waiting.len().min(self.size)).collect();
         self.size = CHUNK.min(2 * self.size);
         Ok(chunk)
+    }
+
+    /// What is to be said of the input once it is read, which has so many rows.
+    pub fn notes(&self, rows: u64) -> Vec<String> {
+        let file = self.file.display();
+        let none = (rows == 0).then(|| format!("{file} has no rows to read"));
+        let by_cr = self.line_ends.iter().filter_map(LineEnds::note);
+        none.into_iter().chain(by_cr).chain(self.guessed.clone()).collect()
     }
 
     /// The place of a line, for messages.
@@ -329,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in.txt");
         std::fs::write(&path, "abc\n").unwrap();
-        let sources = Sources::open(&path, None, "source", "target", None).unwrap();
+        let sources = Sources::open(&path, None, "source", "target", None, true).unwrap();
         // No command line has such a shard.
         let wanted = Wanted { shard: Some(Shard { number: 0, of: 0 }), ..Wanted::default() };
         let error = Input::start(sources, &path, wanted).unwrap().next_chunk().err().unwrap();

@@ -65,8 +65,8 @@ impl Session<'_> {
             line.clear();
             let read = input.read_until(b'\n', &mut line);
             let read = read.map_err(|error| Error::failure(format!("cannot read a line: {error}")))?;
-            match std::str::from_utf8(&line).map(str::trim) {
-                Ok(":q") => return Ok(()),
+            match std::str::from_utf8(&line).map(|line| line.trim_end_matches(['\n', '\r'])) {
+                Ok(text) if text.trim() == ":q" => return Ok(()),
                 _ if read == 0 => return self.say("\n"),
                 Ok(text) => self.answer(text)?,
                 Err(_) => self.say("error: the text must be UTF-8, but this line is not\n")?,
@@ -94,7 +94,7 @@ impl Session<'_> {
     fn read(&mut self, text: &str) -> Result<Option<EncodedSource>> {
         let mut source = self.loaded.encode_source(text);
         let length = source.own.ids.len();
-        if length == 0 {
+        if !self.loaded.is_asked_for(&source.own.ids) {
             return self.say("note: the source is empty, and so is its output\n").map(|()| None);
         }
         if self.truncate && self.loaded.truncate(&mut source) {

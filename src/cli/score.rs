@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::input::{Input, InputFormat, InputRow, OnError, Wanted};
+use super::input::{Input, InputFormat, InputRow, OnError, Wanted, columns_of};
 use super::output::{Carried, Field, OutputFormat, Writer};
 use super::{refuse_two_roles, write_summary};
 use crate::data::DataConfig;
+use crate::data::dataset::Tokenizers;
 use crate::data::pairs::{Format, SourceRow, Sources, Target, shorten};
-use crate::data::tokenizer::{Encoded, Tokenizer};
+use crate::data::tokenizer::{Changed, Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::{Reading, Source};
@@ -42,8 +43,12 @@ pub struct ScoreArgs {
     #[arg(long, value_enum)]
     input_format: Option<InputFormat>,
     /// Text with a target for each line of --input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["input_format", "source_column", "target_column"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input_format", "header", "source_column", "target_column"])]
     targets: Option<PathBuf>,
+    /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
+    /// [default: as in training]
+    #[arg(long, value_name = "BOOL")]
+    header: Option<bool>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, value_name = "COLUMN")]
     source_column: Option<String>,
@@ -124,7 +129,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
             None => {}
         }
     }
-    tally.say();
+    tally.say(&loaded, &input);
     carried.say();
     args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
 }
@@ -145,16 +150,17 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
     if let Some(targets) = &args.targets {
         return Sources::parallel(&args.input, targets);
     }
-    let source = args.source_column.as_ref().unwrap_or(&data.source.column);
+    let (header, columns) = columns_of(data, args.header);
+    let source = args.source_column.as_deref().unwrap_or(columns[0]);
     let target = match (&args.tokens_column, &args.target_column) {
         (Some(column), _) => Target::Tokens(column),
         (None, Some(column)) => Target::Text(column),
-        (None, None) => Target::Text(&data.target.column),
+        (None, None) => Target::Text(columns[1]),
     };
     let format = args.input_format.map(Format::from);
     let of_target = if args.tokens_column.is_some() { "--tokens-column" } else { "--target-column" };
     let named_by = ["--source-column", of_target];
-    let opened = Sources::with_targets(&args.input, format, source, target, named_by);
+    let opened = Sources::with_targets(&args.input, format, source, target, header, named_by);
     opened.map_err(|error| match format.unwrap_or(Format::of(&args.input)) {
         Format::Text if args.input == Path::new("-") => error.hint("say --input-format csv, tsv or jsonl"),
         Format::Text => error.hint("of parallel text --input names the sources, and --targets the targets"),
@@ -207,8 +213,12 @@ fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally
     tally.truncated += usize::from(args.truncate && loaded.truncate(&mut source));
     let tokenizer = &loaded.tokenizers.target;
     let target = row.reference.as_deref().unwrap_or_default();
+    tally.changed[0].add(loaded.tokenizers.source.changes(&row.text));
     let (target, ended) = match args.tokens_column {
-        None => (tokenizer.encode(target), true),
+        None => {
+            tally.changed[1].add(tokenizer.changes(target));
+            (tokenizer.encode(target), true)
+        }
         Some(_) => {
             let (target, ended) = read_tokens(tokenizer, target)?;
             row.reference = Some(tokenizer.decode(&target.ids));
@@ -313,6 +323,8 @@ struct Tally {
     truncated: usize,
     skipped: usize,
     first_skipped: Option<Error>,
+    /// Texts that were not read as they stand in the file: sources and targets.
+    changed: [Changed; 2],
 }
 
 impl Tally {
@@ -322,7 +334,7 @@ impl Tally {
                 self.pairs += 1;
                 self.tokens += log_p.len();
                 self.log_probability += sum(log_p);
-                self.empty += usize::from(source.ids.is_empty());
+                self.empty += usize::from(source.ids.is_empty() && log_p.is_empty());
             }
             Err(error) => {
                 self.skipped += 1;
@@ -336,7 +348,7 @@ impl Tally {
         (-self.log_probability / self.tokens as f64).exp()
     }
 
-    fn say(&self) {
+    fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.tokens > 0 {
             talk(&format!(
                 "{} pairs, {} target tokens with EOS: perplexity {:.4} per token, mean log-probability {:.4} per pair",
@@ -345,6 +357,13 @@ impl Tally {
                 self.perplexity(),
                 self.log_probability / self.pairs as f64
             ));
+        }
+        let rows = (self.pairs + self.skipped) as u64;
+        input.notes(rows).iter().for_each(|note| talk(&format!("note: {note}")));
+        let Tokenizers { source, target } = &loaded.tokenizers;
+        let said = [("source", source), ("target", target)].into_iter().zip(&self.changed);
+        for said in said.filter_map(|((side, tokenizer), changed)| changed.in_words(side, tokenizer.form())) {
+            talk(&format!("note: {}: {said}", input.place(0).file.display()));
         }
         let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());
         let notes = [

@@ -6,8 +6,9 @@ use clap::Args;
 
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
-use crate::data::dataset::{Dataset, Splits, Tokenizers};
+use crate::data::dataset::{Dataset, Tokenizers};
 use crate::data::lexicon::Lexicon;
+use crate::data::splits::Splits;
 use crate::data::vocabulary::{SPECIALS, UNK};
 use crate::decoder::loaded::described;
 use crate::decoder::shortlist::Shortlist;
@@ -53,7 +54,7 @@ pub fn run(args: &ShortlistArgs) -> Result<()> {
     let path = locate_model(&args.run)?;
     let (header, _) = model_file::read(&path)?;
     let (experiment, tokenizers) = described(&header, &path, &args.overrides)?;
-    let Splits { train, valid, tokenizers } = Splits::load(&experiment.data, |_| Ok(tokenizers))?;
+    let Splits { train, valid, tokenizers } = Splits::load(&experiment.data, |_| Ok(tokenizers.clone()))?;
     let shortlist = learn(args, &train, &tokenizers);
     shortlist.write(&args.output, &tokenizers)?;
     talk(&format!("{} pairs learned from", train.examples.len().min(args.pairs as usize)));

@@ -67,11 +67,11 @@ pub struct Alternative {
 }
 
 /// An output as [`crate::decoding::trace::trace`] wants it.
-pub fn known<'a>(reading: &'a Reading, output: &'a Output) -> Known<'a> {
+pub fn known<'a>(loaded: &LoadedModel, reading: &'a Reading, output: &'a Output) -> Known<'a> {
     Known {
         source: reading.source(),
         tokens: &output.hypothesis.tokens,
-        finished: output.hypothesis.finished,
+        finished: output.hypothesis.finished && loaded.is_asked_for(&reading.ids),
     }
 }
 
@@ -79,7 +79,7 @@ impl TracedRow {
     /// The row of an output, whose source has these ids. What is known of the row besides is the caller's to add.
     pub fn new(loaded: &LoadedModel, ids: &[i64], output: &Output, steps: Vec<Step>) -> TracedRow {
         let tokenizers = &loaded.tokenizers;
-        let eos = (!ids.is_empty()).then_some(EOS);
+        let eos = loaded.is_asked_for(ids).then_some(EOS);
         let source_tokens = ids.iter().copied().chain(eos).map(|id| tokenizers.source.token(id).to_owned());
         TracedRow {
             source_tokens: source_tokens.collect(),

@@ -18,18 +18,28 @@ pub struct DataConfig {
     pub train: Files,
     /// Validation pairs, in the same ways.
     pub valid: Files,
+    /// Whether the first row of .csv and .tsv names the columns; otherwise they are named by their numbers, from 1.
+    #[serde(default = "with_header")]
+    pub header: bool,
     /// One vocabulary for both sides, built from both; both sides then name the same tokenizer.
     #[serde(default)]
     pub shared_vocabulary: bool,
     /// What happens to a pair with a side longer than its `max_length`: `error`, or `skip` (counted and reported).
     #[serde(default)]
     pub too_long: TooLong,
+    /// What happens to a pair with an empty side: `error`, `skip` (counted and reported), or `keep`.
+    #[serde(default)]
+    pub empty: Empty,
     /// The side that is read.
     #[serde(default)]
     pub source: SideConfig,
     /// The side that is written.
     #[serde(default)]
     pub target: SideConfig,
+}
+
+fn with_header() -> bool {
+    true
 }
 
 /// What to do with a pair that has a side longer than the limit.
@@ -43,15 +53,70 @@ pub enum TooLong {
     Skip,
 }
 
+/// What to do with a pair that has an empty side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Empty {
+    /// Stop, count them, and name the first.
+    #[default]
+    Error,
+    /// Leave them out, count them, and say so.
+    Skip,
+    /// Learn from them: an empty side is EOS alone.
+    Keep,
+}
+
+/// A normal form of Unicode (UAX 15).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// Composed: `é` is one character.
+    #[default]
+    Nfc,
+    /// Decomposed: `é` is two characters, and a Korean syllable its jamo.
+    Nfd,
+    /// Composed, and what only looks different is the same: `ﬁ` is two letters, a full-width letter an ordinary one.
+    Nfkc,
+    /// As it stands in the file.
+    None,
+}
+
+impl Normalize {
+    /// As Unicode has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Normalize::Nfc => "NFC",
+            Normalize::Nfd => "NFD",
+            Normalize::Nfkc => "NFKC",
+            Normalize::None => "no normal form",
+        }
+    }
+}
+
+/// What becomes of white space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whitespace {
+    /// Gone at the ends of a text; within it, what moves a cursor is a space.
+    #[default]
+    Trim,
+    /// As it stands in the file.
+    Keep,
+}
+
 /// One side of the data. At most one of the tokenizers is named; without one it is `characters`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SideConfig {
-    /// The column's name; empty for `source` and `target` on their sides.
+    /// The column's name; empty for `source` and `target` on their sides, or `1` and `2` where no header names them.
     pub column: String,
+    /// The normal form of Unicode in which texts are read.
+    pub normalize: Normalize,
+    /// What becomes of white space: `trim`, or `keep`.
+    pub whitespace: Whitespace,
     /// The most tokens (without BOS and EOS) that this side of a pair may have.
     pub max_length: usize,
-    /// Unicode characters in NFC, one token each.
+    /// Unicode characters, one token each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub characters: Option<CharactersConfig>,
     /// Tokens separated by white space.
@@ -64,7 +129,15 @@ pub struct SideConfig {
 
 impl Default for SideConfig {
     fn default() -> Self {
-        SideConfig { column: String::new(), max_length: 512, characters: None, words: None, bpe: None }
+        SideConfig {
+            column: String::new(),
+            normalize: Normalize::Nfc,
+            whitespace: Whitespace::Trim,
+            max_length: 512,
+            characters: None,
+            words: None,
+            bpe: None,
+        }
     }
 }
 
@@ -113,8 +186,14 @@ impl Default for BpeConfig {
 impl DataConfig {
     /// Fills in what stays empty in the file: the names of the columns, and the tokenizer.
     pub fn fill_in(&mut self) {
-        self.source.fill_in("source");
-        self.target.fill_in("target");
+        let [source, target] = DataConfig::columns(self.header);
+        self.source.fill_in(source);
+        self.target.fill_in(target);
+    }
+
+    /// The columns of sources and targets where nothing else is said.
+    pub fn columns(header: bool) -> [&'static str; 2] {
+        if header { ["source", "target"] } else { ["1", "2"] }
     }
 
     /// The rules among these keys, once [`DataConfig::fill_in`] has run.
@@ -133,16 +212,40 @@ impl DataConfig {
         }
         self.source.check("data.source")?;
         self.target.check("data.target")?;
+        self.check_numbers()?;
         self.check_shared()
+    }
+
+    /// Columns that nothing names have numbers.
+    fn check_numbers(&self) -> Result<(), Problem> {
+        for (table, side) in [("data.source", &self.source), ("data.target", &self.target)] {
+            if !self.header && !side.column.parse::<usize>().is_ok_and(|number| number > 0) {
+                let message = format!(
+                    "without a header (`data.header` = false) `column` must be a number from 1, but it is `{}`",
+                    side.column
+                );
+                return Err(Problem::new(table, &["column"], message));
+            }
+        }
+        Ok(())
     }
 
     /// One vocabulary needs one tokenizer.
     fn check_shared(&self) -> Result<(), Problem> {
         let (source, target) = (&self.source, &self.target);
+        if !self.shared_vocabulary {
+            return Ok(());
+        }
+        let forms = [source, target].map(|side| (side.normalize, side.whitespace));
+        if forms[0] != forms[1] {
+            let keys = ["shared_vocabulary", "source", "target"];
+            let message = "`shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ";
+            return Err(Problem::new("data", &keys, message).hint("give both sides the same ones"));
+        }
         let same = source.characters == target.characters
             && source.words == target.words
             && source.bpe == target.bpe;
-        if same || !self.shared_vocabulary {
+        if same {
             return Ok(());
         }
         let keys = ["shared_vocabulary", "source", "target"];
@@ -198,6 +301,11 @@ impl SideConfig {
             Problem::check_whole(&format!("{table}.characters"), 1, &values)?;
         }
         if let Some(words) = &self.words {
+            if self.whitespace == Whitespace::Keep {
+                let message = "words are joined by one space, so `whitespace` must be \"trim\" for them, but it is \"keep\"";
+                let hint = "`characters` and `bpe` keep white space";
+                return Err(Problem::new(table, &["whitespace"], message).hint(hint));
+            }
             Problem::check_whole(
                 &format!("{table}.words"),
                 1,

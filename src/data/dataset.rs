@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::pairs::{Pair, Place, read_pairs};
+use super::pairs::{Pair, Place};
 use super::tokenizer::Tokenizer;
 use super::{DataConfig, TooLong};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub struct Tokenizers {
 
 impl Tokenizers {
     /// Builds both from the training pairs alone.
-    pub fn train(config: &DataConfig, pairs: &[Pair]) -> Result<Tokenizers> {
+    pub fn train(config: &DataConfig, pairs: &[&Pair]) -> Result<Tokenizers> {
         let sources = pairs.iter().map(|pair| pair.source.as_str());
         let targets = pairs.iter().map(|pair| pair.target.as_str());
         if config.shared_vocabulary {
@@ -73,8 +73,12 @@ pub struct Dataset {
     pub examples: Arc<[Example]>,
     /// Where pairs were left out because a side is too long.
     pub skipped: Vec<Place>,
+    /// Where pairs were left out because a side is empty.
+    pub empty: Vec<Place>,
     /// Symbols that a vocabulary lacks: of the sources, of the targets.
     pub unknown: [usize; 2],
+    /// What is to be said of the files, a line each.
+    pub notes: Vec<String>,
 }
 
 impl Dataset {
@@ -110,7 +114,8 @@ impl Dataset {
                 Error::input(message).hint("raise `data.source.max_length` and `data.target.max_length`")
             );
         }
-        Ok(Dataset { pairs: kept, examples: examples.into(), skipped, unknown })
+        let (empty, notes) = (Vec::new(), Vec::new());
+        Ok(Dataset { pairs: kept, examples: examples.into(), skipped, empty, unknown, notes })
     }
 
     /// SHA-256 over all tokens, in hexadecimal: two sets with the same one train the same model.
@@ -123,37 +128,6 @@ impl Dataset {
             }
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// Both splits of an experiment, and the tokenizers that cut them.
-#[derive(Debug)]
-pub struct Splits {
-    /// What is learned from.
-    pub train: Dataset,
-    /// What is only looked at.
-    pub valid: Dataset,
-    /// What cuts both.
-    pub tokenizers: Tokenizers,
-}
-
-impl Splits {
-    /// Reads both splits and cuts them into tokens; `tokenizers` gets the training pairs and says with what.
-    ///
-    /// # Errors
-    /// What [`read_pairs`], `tokenizers` and [`Dataset::new`] refuse.
-    pub fn load(
-        config: &DataConfig,
-        tokenizers: impl FnOnce(&[Pair]) -> Result<Tokenizers>,
-    ) -> Result<Splits> {
-        let read = |files| read_pairs(files, &config.source.column, &config.target.column);
-        let (train, valid) = (read(&config.train)?, read(&config.valid)?);
-        let tokenizers = tokenizers(&train)?;
-        Ok(Splits {
-            train: Dataset::new(train, &tokenizers, config)?,
-            valid: Dataset::new(valid, &tokenizers, config)?,
-            tokenizers,
-        })
     }
 }
 

@@ -6,7 +6,8 @@
 mod config;
 
 pub use config::{
-    BpeConfig, CharactersConfig, DataConfig, Files, PairFile, SideConfig, TooLong, WordsConfig,
+    BpeConfig, CharactersConfig, DataConfig, Empty, Files, Normalize, PairFile, SideConfig, TooLong,
+    Whitespace, WordsConfig,
 };
 
 pub mod batch;
@@ -16,5 +17,6 @@ pub mod loader;
 pub mod pairs;
 pub mod sampler;
 pub mod shard;
+pub mod splits;
 pub mod tokenizer;
 pub mod vocabulary;

@@ -4,6 +4,8 @@
 //! blank lines of a table; what is wrong stops the reading, names the file and the line, and shows the row.
 //! Knows no tokens and no tensors. [`Sources`] streams the rows to decode, and [`read_pairs`] is built on it.
 
+mod ends;
+mod format;
 mod lines;
 mod parallel;
 mod sources;
@@ -15,9 +17,10 @@ use std::sync::Arc;
 
 use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
-pub use lines::shorten;
+pub use format::Format;
+pub use lines::{LineEnds, shorten};
 use sources::KEYS;
-pub use sources::{Content, Format, Other, SourceRow, Sources, Target};
+pub use sources::{Content, Other, SourceRow, Sources, Target};
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,32 +48,49 @@ pub struct Pair {
     pub place: Place,
 }
 
+/// The pairs of a set.
+#[derive(Debug, Default)]
+pub struct Set {
+    /// In the order of the files and of their rows.
+    pub pairs: Vec<Pair>,
+    /// What is to be said of the files, a line each.
+    pub notes: Vec<String>,
+}
+
 /// Reads every pair of a set, in the order of the files and of their rows.
 ///
-/// A table is known by its extension (`.csv`, `.tsv`, `.jsonl`) and has the columns named; parallel text has a pair
-/// for each line. Of a pair, neither side may be empty or white space.
+/// A table is known by its extension (`.csv`, `.tsv`, `.jsonl`) and has the columns of sources and targets; without `header`
+/// those of .csv and .tsv are named by their numbers, from 1. Parallel text has a pair for each line. A side may be empty here.
 ///
 /// # Errors
 /// Input errors that name the file and the line and show the row: a file that is missing or not UTF-8, an unknown
 /// extension, a missing column, a row that breaks the format or has an empty side, files of parallel text that
 /// differ in length, a set without any pair.
-pub fn read_pairs(files: &Files, source_column: &str, target_column: &str) -> Result<Vec<Pair>> {
-    let mut pairs = Vec::new();
+pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<Set> {
+    let mut set = Set::default();
     for file in &files.0 {
         let sources = match file {
-            PairFile::Table(path) => open_table(path, source_column, target_column)?,
-            PairFile::Parallel { source, target } => Sources::parallel(source, target)?,
+            PairFile::Table(path) => open_table(path, columns, header)?,
+            PairFile::Parallel { source, target } => {
+                let is_table = |path: &&std::path::PathBuf| Format::of(path) != Format::Text;
+                let note = |path: &std::path::PathBuf| {
+                    format!("{} is read as text, a line for each pair", path.display())
+                };
+                set.notes.extend([source, target].into_iter().filter(is_table).map(note));
+                Sources::parallel(source, target)?
+            }
         };
-        read_all(sources, &mut pairs)?;
+        let before = set.pairs.len();
+        read_all(sources, &mut set)?;
+        if set.pairs.len() == before {
+            let message = format!("a file of pairs must have at least one row, but {} has none", name(file));
+            return Err(Error::input(message));
+        }
     }
-    if pairs.is_empty() {
-        let names: Vec<String> = files.0.iter().map(name).collect();
-        return Err(Error::input(format!(
-            "a set must have at least one pair, but it has none: {}",
-            names.join(", ")
-        )));
+    if set.pairs.is_empty() {
+        return Err(Error::input("a set must have at least one file, but it has none"));
     }
-    Ok(pairs)
+    Ok(set)
 }
 
 fn name(file: &PairFile) -> String {
@@ -80,9 +100,9 @@ fn name(file: &PairFile) -> String {
     }
 }
 
-fn open_table(path: &Path, source_column: &str, target_column: &str) -> Result<Sources> {
+fn open_table(path: &Path, [source, target]: [&str; 2], header: bool) -> Result<Sources> {
     let hint = "two files of parallel text are named together: { source = \"a.en\", target = \"a.de\" }";
-    Sources::with_targets(path, None, source_column, Target::Text(target_column), KEYS).map_err(|error| {
+    Sources::with_targets(path, None, source, Target::Text(target), header, KEYS).map_err(|error| {
         match Format::of(path) {
             Format::Text => error.hint(hint),
             _ => error,
@@ -90,27 +110,14 @@ fn open_table(path: &Path, source_column: &str, target_column: &str) -> Result<S
     })
 }
 
-fn read_all(mut sources: Sources, pairs: &mut Vec<Pair>) -> Result<()> {
+fn read_all(mut sources: Sources, set: &mut Set) -> Result<()> {
     while let Some(row) = sources.next() {
         let SourceRow { text, reference, line, .. } = row?;
         let place = sources.place(line);
-        let target = reference.unwrap_or_default();
-        refuse_empty(&text, "source", &place, &target)?;
-        refuse_empty(&target, "target", &sources.target_place(line), &text)?;
-        pairs.push(Pair { source: text, target, place });
+        set.pairs.push(Pair { source: text, target: reference.unwrap_or_default(), place });
     }
+    set.notes.extend(sources.line_ends().iter().filter_map(LineEnds::note));
     Ok(())
-}
-
-/// There is nothing to learn from a pair without one of its sides, and it is most often a slip in the data.
-pub fn refuse_empty(text: &str, side: &str, place: &Place, other: &str) -> Result<()> {
-    if !text.trim().is_empty() {
-        return Ok(());
-    }
-    let other_side = if side == "source" { "target" } else { "source" };
-    let message =
-        format!("the {side} of a pair must not be empty, but it is\n  {other_side}: {}", shorten(other));
-    Err(Error::input(message).at(place).hint("leave the pair out of the file, or fill in the missing side"))
 }
 
 #[cfg(test)]

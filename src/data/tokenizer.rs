@@ -1,23 +1,23 @@
 //! Cutting text into tokens and putting it together again: characters, words, byte-pair encoding.
 //!
-//! Every text is brought to one form first ([`normalize`]), so that what looks the same is the same. A special token
+//! Every text is brought to one form first ([`Form`]), so that what looks the same is the same. A special token
 //! has no text: `<eos>` in a file is cut like any other characters, and never ends a sequence.
 //! Knows strings and ids, no tensors and no files.
 
 mod bpe;
 mod extend;
+mod form;
+mod json;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
-
-use crate::data::SideConfig;
 use crate::data::pairs::shorten;
 use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, first_difference};
+use crate::data::{SideConfig, Whitespace};
 use crate::error::{Error, Result};
 pub use bpe::Bpe;
+pub use form::{Changed, Changes, Form};
 
 /// A text as ids, without BOS and EOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,29 +30,20 @@ pub struct Encoded {
 
 /// How the text of a side becomes ids, and back.
 #[derive(Clone, Debug)]
-pub enum Tokenizer {
+pub struct Tokenizer {
+    form: Form,
+    kind: Kind,
+}
+
+/// What the tokens are.
+#[derive(Clone, Debug)]
+enum Kind {
     /// A token for each Unicode scalar value, the space too.
     Characters(Vocabulary),
     /// Tokens separated by white space, of any kind and amount; one space when joined.
     Words(Vocabulary),
     /// Byte-pair encoding within words.
     Bpe(Box<Bpe>),
-}
-
-/// The form in which every text is read: NFC, without white space at its ends, and with a space for each tab, line
-/// break or other white space that moves a cursor, since what is written is a line.
-pub fn normalize(text: &str) -> Cow<'_, str> {
-    let trimmed = text.trim();
-    let is_nfc = is_nfc_quick(trimmed.chars()) == IsNormalized::Yes;
-    if is_nfc && !trimmed.contains(breaks) {
-        return Cow::Borrowed(trimmed);
-    }
-    Cow::Owned(trimmed.nfc().map(|character| if breaks(character) { ' ' } else { character }).collect())
-}
-
-/// Tabs, line breaks, form feeds, and the Unicode separators of lines and paragraphs.
-fn breaks(character: char) -> bool {
-    character.is_whitespace() && (character.is_control() || matches!(character, '\u{2028}' | '\u{2029}'))
 }
 
 impl Tokenizer {
@@ -62,38 +53,46 @@ impl Tokenizer {
     /// # Errors
     /// A BPE vocabulary is asked that is too small for the characters of the texts.
     pub fn train<'a>(config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Result<Tokenizer> {
+        let form = Form::of(config);
         if let Some(bpe) = &config.bpe {
-            return Ok(Tokenizer::Bpe(Box::new(Bpe::train(bpe.vocabulary, texts)?)));
+            let kind = Kind::Bpe(Box::new(Bpe::train(bpe.vocabulary, form, texts)?));
+            return Ok(Tokenizer { form, kind });
         }
         let mut counts = HashMap::new();
         if let Some(words) = &config.words {
             for text in texts {
-                normalize(text).split_whitespace().for_each(|word| count(&mut counts, word));
+                form.apply(text).split_whitespace().for_each(|word| count(&mut counts, word));
             }
-            return Ok(Tokenizer::Words(Vocabulary::from_counts(counts, words.minimum_count)));
+            let kind = Kind::Words(Vocabulary::from_counts(counts, words.minimum_count));
+            return Ok(Tokenizer { form, kind });
         }
         for text in texts {
-            normalize(text)
-                .chars()
-                .for_each(|character| count(&mut counts, character.encode_utf8(&mut [0; 4])));
+            let text = form.apply(text);
+            text.chars().for_each(|character| count(&mut counts, character.encode_utf8(&mut [0; 4])));
         }
         let minimum_count = config.characters.as_ref().map_or(1, |characters| characters.minimum_count);
-        Ok(Tokenizer::Characters(Vocabulary::from_counts(counts, minimum_count)))
+        let kind = Kind::Characters(Vocabulary::from_counts(counts, minimum_count));
+        Ok(Tokenizer { form, kind })
     }
 
-    /// A text, normalised, as ids without BOS and EOS. What the vocabulary lacks is UNK and counted: for BPE a
+    /// The form in which texts are read.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// A text in its form, as ids without BOS and EOS. What the vocabulary lacks is UNK and counted: for BPE a
     /// character, otherwise a token.
     pub fn encode(&self, text: &str) -> Encoded {
-        let text = normalize(text);
-        let ids: Vec<i64> = match self {
-            Tokenizer::Characters(vocabulary) => {
+        let text = self.form.apply(text);
+        let ids: Vec<i64> = match &self.kind {
+            Kind::Characters(vocabulary) => {
                 let id = |character: char| vocabulary.id(character.encode_utf8(&mut [0; 4]));
                 text.chars().map(|character| id(character).unwrap_or(UNK)).collect()
             }
-            Tokenizer::Words(vocabulary) => {
+            Kind::Words(vocabulary) => {
                 text.split_whitespace().map(|word| vocabulary.id(word).unwrap_or(UNK)).collect()
             }
-            Tokenizer::Bpe(bpe) => bpe.encode(&text),
+            Kind::Bpe(bpe) => bpe.encode(&text),
         };
         let unknown = ids.iter().filter(|id| **id == UNK).count();
         Encoded { ids, unknown }
@@ -101,12 +100,12 @@ impl Tokenizer {
 
     /// What is UNK in [`Tokenizer::encode`], in its order.
     pub fn unknown_symbols(&self, text: &str) -> Vec<String> {
-        let text = normalize(text);
+        let text = self.form.apply(text);
         let lacks = |symbol: &String| self.vocabulary().id(symbol).is_none();
-        match self {
-            Tokenizer::Characters(_) => text.chars().map(String::from).filter(lacks).collect(),
-            Tokenizer::Words(_) => text.split_whitespace().map(str::to_owned).filter(lacks).collect(),
-            Tokenizer::Bpe(_) => bpe::mark_spaces(&text).chars().map(String::from).filter(lacks).collect(),
+        match self.kind {
+            Kind::Characters(_) => text.chars().map(String::from).filter(lacks).collect(),
+            Kind::Words(_) => text.split_whitespace().map(str::to_owned).filter(lacks).collect(),
+            Kind::Bpe(_) => bpe::mark_spaces(&text).chars().map(String::from).filter(lacks).collect(),
         }
     }
 
@@ -115,37 +114,88 @@ impl Tokenizer {
         texts.iter().map(|text| self.encode(text)).collect()
     }
 
-    /// The text of ids. PAD, BOS and EOS are left out wherever they stand; UNK, and an id outside of the vocabulary,
-    /// is `<unk>`.
-    ///
-    /// Gives back the normalised text that was encoded if nothing in it was unknown, except that words are joined by
-    /// one space and that BPE, where the space is `▁`, gives a `▁` of the text as a space.
-    pub fn decode(&self, ids: &[i64]) -> String {
-        let tokens = ids.iter().filter(|id| ![PAD, BOS, EOS].contains(id)).map(|id| self.token(*id));
-        match self {
-            Tokenizer::Characters(_) => tokens.collect(),
-            Tokenizer::Words(_) => tokens.collect::<Vec<_>>().join(" "),
-            Tokenizer::Bpe(_) => bpe::join(tokens),
+    /// What [`Tokenizer::encode`] does to a text that stands in a file, whatever its vocabulary has.
+    pub fn changes(&self, text: &str) -> Changes {
+        let normal = self.form.normal(text);
+        let trimmed = if self.form.whitespace == Whitespace::Trim { normal.trim() } else { &normal };
+        let of_words = self.is_of_words();
+        Changes {
+            normal_form: normal != text,
+            outer: trimmed.len() < normal.len(),
+            breaks: !of_words && self.form.apply(text) != trimmed,
+            between: of_words && !is_joined_by_spaces(trimmed),
+            mark: matches!(self.kind, Kind::Bpe(_)) && text.contains(bpe::SPACE),
         }
     }
 
-    /// What each token adds to the text of [`Tokenizer::decode`], in the order of the ids: at its beginning, and further on.
-    pub fn pieces(&self) -> Vec<[String; 2]> {
-        let piece = |id| {
-            let token = self.token(id);
-            match self {
-                _ if [PAD, BOS, EOS].contains(&id) => Default::default(),
-                Tokenizer::Characters(_) => [token.to_owned(), token.to_owned()],
-                Tokenizer::Words(_) => [token.to_owned(), format!(" {token}")],
-                Tokenizer::Bpe(_) => [bpe::join([token].into_iter()), bpe::unmark(token)],
-            }
+    /// The text of ids, in the normal form. PAD, BOS and EOS are left out wherever they stand; UNK, and an id outside of the
+    /// vocabulary, is `<unk>`.
+    ///
+    /// Gives back the text that was encoded, in its form, if nothing in it was unknown, except that words are joined by
+    /// one space and that BPE, where the space is `▁`, gives a `▁` of the text as a space.
+    pub fn decode(&self, ids: &[i64]) -> String {
+        let tokens = ids.iter().filter(|id| ![PAD, BOS, EOS].contains(id)).map(|id| self.token(*id));
+        let text = match self.kind {
+            Kind::Characters(_) => tokens.collect(),
+            Kind::Words(_) => tokens.collect::<Vec<_>>().join(" "),
+            Kind::Bpe(_) => bpe::join(tokens),
         };
-        (0..self.vocabulary_size() as i64).map(piece).collect()
+        self.in_normal_form(text)
     }
 
-    /// Whether an output says what a reference says, however each is cut. What the vocabulary lacks is never right.
-    pub fn same_text(&self, reference: &[i64], output: &[i64]) -> bool {
-        !reference.contains(&UNK) && self.decode(reference) == self.decode(output)
+    /// Tokens that are each in the normal form need not make a text that is.
+    fn in_normal_form(&self, text: String) -> String {
+        match self.form.normal(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(normal) => normal,
+        }
+    }
+
+    /// What each token adds to the text of [`Tokenizer::decode`], before that is brought to the normal form, in the order of
+    /// the ids: at its beginning, and further on.
+    pub fn pieces(&self) -> Vec<[String; 2]> {
+        let pieces = |id| match [PAD, BOS, EOS].contains(&id) {
+            true => Default::default(),
+            false => [true, false].map(|first| self.piece(id, first)),
+        };
+        (0..self.vocabulary_size() as i64).map(pieces).collect()
+    }
+
+    /// The text of [`Tokenizer::decode`] in parts: what stands between its unknown symbols. Without any it is one part.
+    pub fn known_parts(&self, ids: &[i64]) -> Vec<String> {
+        let known = |id: i64| self.vocabulary().token(id).is_some() && id != UNK;
+        let (mut parts, mut first) = (vec![String::new()], true);
+        for &id in ids.iter().filter(|id| ![PAD, BOS, EOS].contains(id)) {
+            let piece = self.piece(id, first);
+            first = false;
+            let part = parts.last_mut();
+            match part {
+                Some(part) if known(id) => part.push_str(&piece),
+                Some(part) => {
+                    part.push_str(piece.strip_suffix(SPECIALS[UNK as usize]).unwrap_or_default());
+                    parts.push(String::new());
+                }
+                None => {}
+            }
+        }
+        parts.into_iter().map(|part| self.in_normal_form(part)).collect()
+    }
+
+    /// What a token adds to a text, at its beginning or further on.
+    fn piece(&self, id: i64, first: bool) -> String {
+        let token = self.token(id);
+        match self.kind {
+            Kind::Words(_) if !first => format!(" {token}"),
+            Kind::Characters(_) | Kind::Words(_) => token.to_owned(),
+            Kind::Bpe(_) if first => bpe::join([token].into_iter()),
+            Kind::Bpe(_) => bpe::unmark(token),
+        }
+    }
+
+    /// Whether its texts are words, phones or symbols with white space between: error rates are over these then, and
+    /// otherwise over characters.
+    pub fn is_of_words(&self) -> bool {
+        matches!(self.kind, Kind::Words(_))
     }
 
     /// A token as it is shown: special tokens by their names, an id outside of the vocabulary as `<unk>`.
@@ -174,56 +224,40 @@ impl Tokenizer {
 
     /// The tokens and their ids.
     pub fn vocabulary(&self) -> &Vocabulary {
-        match self {
-            Tokenizer::Characters(vocabulary) | Tokenizer::Words(vocabulary) => vocabulary,
-            Tokenizer::Bpe(bpe) => bpe.vocabulary(),
+        match &self.kind {
+            Kind::Characters(vocabulary) | Kind::Words(vocabulary) => vocabulary,
+            Kind::Bpe(bpe) => bpe.vocabulary(),
         }
     }
 
     /// `characters`, `words` or `bpe`, as in the config.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Tokenizer::Characters(_) => "characters",
-            Tokenizer::Words(_) => "words",
-            Tokenizer::Bpe(_) => "bpe",
+        match self.kind {
+            Kind::Characters(_) => "characters",
+            Kind::Words(_) => "words",
+            Kind::Bpe(_) => "bpe",
         }
     }
 
-    /// The first thing in which another tokenizer differs, and what it is in each of them: the kind, a token, or with BPE
-    /// a merge. Two without a difference cut every text alike, into the same ids.
+    /// The first thing in which another tokenizer differs, and what it is in each of them: the kind, the form, a token, or
+    /// with BPE a merge. Two without a difference cut every text alike, into the same ids.
     pub fn difference(&self, other: &Tokenizer) -> Option<(String, [String; 2])> {
         if self.kind() != other.kind() {
             return Some(("kind".to_owned(), [self.kind(), other.kind()].map(str::to_owned)));
+        }
+        if self.form != other.form {
+            return Some(("form".to_owned(), [self.form, other.form].map(|form| form.to_string())));
         }
         let shown = |token: Option<&String>| token.map_or("missing".to_owned(), |token| format!("{token:?}"));
         if let Some((id, both)) = self.vocabulary().difference(other.vocabulary()) {
             return Some((format!("token {id}"), both.map(shown)));
         }
-        let (Tokenizer::Bpe(one), Tokenizer::Bpe(other)) = (self, other) else { return None };
+        let (Kind::Bpe(one), Kind::Bpe(other)) = (&self.kind, &other.kind) else { return None };
         let merge = |merge: Option<&(String, String)>| {
             merge.map_or("missing".to_owned(), |(left, right)| format!("{left:?} + {right:?}"))
         };
         let (n, both) = first_difference([one.merges(), other.merges()])?;
         Some((format!("merge {n}"), both.map(merge)))
-    }
-
-    /// The JSON that goes into a model file: `{"kind": …, "tokens": […]}`, where a token's place is its id, and for BPE
-    /// `"merges": ["a b", …]` beside it, the first to be applied first.
-    pub fn to_json(&self) -> Value {
-        let mut value = json!({ "kind": self.kind(), "tokens": self.vocabulary() });
-        if let Tokenizer::Bpe(bpe) = self {
-            value["merges"] = bpe.merges().iter().map(|(left, right)| format!("{left} {right}")).collect();
-        }
-        value
-    }
-
-    /// The tokenizer of such a JSON value.
-    ///
-    /// # Errors
-    /// A key is missing, unknown or of another type, or the tokens (and merges) are not such as training makes.
-    pub fn from_json(value: &Value) -> Result<Tokenizer> {
-        let damaged = |message: String| Error::failure(format!("the tokenizer is damaged: {message}"));
-        read_json(value).map_err(damaged)
     }
 }
 
@@ -235,52 +269,9 @@ fn count(counts: &mut HashMap<String, u64>, token: &str) {
     }
 }
 
-/// What a JSON value holds, or what is wrong with it.
-type Checked<T> = std::result::Result<T, String>;
-
-fn read_json(value: &Value) -> Checked<Tokenizer> {
-    let object = value.as_object().ok_or("it must be a JSON object")?;
-    let kind = object.get("kind").and_then(Value::as_str).ok_or("it must have a string `kind`")?;
-    let keys: &[&str] = if kind == "bpe" { &["kind", "tokens", "merges"] } else { &["kind", "tokens"] };
-    if let Some(key) = object.keys().find(|key| !keys.contains(&key.as_str())) {
-        return Err(format!("it has an unknown key `{key}`"));
-    }
-    let vocabulary =
-        Vocabulary::from_tokens(strings(object, "tokens")?).map_err(|error| error.message().to_string())?;
-    let of_text = &vocabulary.tokens()[SPECIALS.len()..];
-    match kind {
-        "characters" => match of_text.iter().find(|token| token.chars().count() != 1) {
-            Some(token) => Err(format!("each of its tokens must be one character, but one is {token:?}")),
-            None => Ok(Tokenizer::Characters(vocabulary)),
-        },
-        "words" => match of_text.iter().find(|token| token.is_empty() || token.contains(char::is_whitespace))
-        {
-            Some(token) => Err(format!("its tokens must be words, but one is {token:?}")),
-            None => Ok(Tokenizer::Words(vocabulary)),
-        },
-        "bpe" => {
-            let merges: Checked<Vec<_>> =
-                strings(object, "merges")?.iter().map(|merge| parts(merge)).collect();
-            Ok(Tokenizer::Bpe(Box::new(Bpe::new(vocabulary, merges?)?)))
-        }
-        _ => Err(format!("its kind must be characters, words or bpe, but it is `{kind}`")),
-    }
-}
-
-/// The two parts of a merge; a token never has a space in it.
-fn parts(merge: &str) -> Checked<(String, String)> {
-    match merge.split_once(' ') {
-        Some((left, right)) if !left.is_empty() && !right.is_empty() && !right.contains(' ') => {
-            Ok((left.to_string(), right.to_string()))
-        }
-        _ => Err(format!("a merge must be two tokens with a space between, but one is {merge:?}")),
-    }
-}
-
-fn strings(object: &Map<String, Value>, key: &str) -> Checked<Vec<String>> {
-    let list = object.get(key).and_then(Value::as_array).ok_or(format!("it must have a list `{key}`"))?;
-    let strings: Option<Vec<String>> = list.iter().map(|item| item.as_str().map(str::to_string)).collect();
-    strings.ok_or(format!("`{key}` must be a list of strings"))
+/// Whether a text is words with one space between.
+fn is_joined_by_spaces(text: &str) -> bool {
+    text.split(' ').all(|word| !word.is_empty() && !word.contains(char::is_whitespace)) || text.is_empty()
 }
 
 #[cfg(test)]

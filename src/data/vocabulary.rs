@@ -17,10 +17,6 @@ pub const UNK: i64 = 1;
 pub const BOS: i64 = 2;
 /// Ends a sequence.
 pub const EOS: i64 = 3;
-/// A reference's tokens as an output is held against them: what the vocabulary lacks equals no token.
-pub fn comparable(reference: &[i64]) -> Vec<i64> {
-    reference.iter().map(|&token| if token == UNK { -1 } else { token }).collect()
-}
 
 /// How the special tokens are shown, in the order of their ids.
 pub const SPECIALS: [&str; 4] = ["<pad>", "<unk>", "<bos>", "<eos>"];

@@ -98,7 +98,7 @@ impl LoadedModel {
             return Err(Error::input(message));
         }
         let length = ids.len();
-        if length == 0 || source.ids.is_empty() {
+        if length == 0 || !self.is_asked_for(&source.ids) {
             return Ok(ids);
         }
         let limit = self.rules.limits.of(source.ids.len(), self.stepper().longest());
@@ -125,14 +125,14 @@ impl LoadedModel {
         parts.try_for_each(|(part, limit)| check_length(part, "source", limit))
     }
 
-    /// Neither side of a pair must be longer than its `max_length`, and a target must have a source.
+    /// Neither side of a pair must be longer than its `max_length`, and a target must have a source that the model is asked for.
     ///
     /// # Errors
     /// An input error without a place.
     pub fn check_pair(&self, source: &EncodedSource, target: &Encoded) -> Result<()> {
         self.check_source(source)?;
         check_length(target, "target", self.longest_target())?;
-        match source.own.ids.is_empty() && !target.ids.is_empty() {
+        match !self.is_asked_for(&source.own.ids) && !target.ids.is_empty() {
             true => Err(Error::input("a target must have a source, but it is empty")),
             false => Ok(()),
         }

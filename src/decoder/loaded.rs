@@ -8,6 +8,7 @@ use crate::checkpoint::model_file::{self, ModelHeader};
 use crate::checkpoint::run::locate_model;
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
+use crate::data::Empty;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoder::shortlist::Shortlist;
@@ -131,6 +132,12 @@ impl LoadedModel {
     pub fn use_shortlist(&mut self, path: &Path) -> Result<()> {
         self.shortlist = Some(Shortlist::read(path, &self.tokenizers)?);
         Ok(())
+    }
+
+    /// Whether the model is asked for a source of these tokens. An empty one it knows only where it learned from such
+    /// (`data.empty` = "keep"); otherwise its output is empty, too.
+    pub fn is_asked_for(&self, source: &[i64]) -> bool {
+        !source.is_empty() || self.experiment.data.empty == Empty::Keep
     }
 
     /// Whether all models cut sources alike.

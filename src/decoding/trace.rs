@@ -12,20 +12,17 @@ use crate::error::Result;
 /// An output, and what it is the output of.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// What was read. A model is not asked for an empty source, which has no steps.
+    /// What was read.
     pub source: Source<'a>,
     /// Token ids without BOS and EOS.
     pub tokens: &'a [i64],
-    /// Whether EOS was said behind them.
+    /// Whether EOS was said behind them; not where the model was not asked.
     pub finished: bool,
 }
 
 impl Known<'_> {
     fn said(&self) -> Vec<i64> {
-        match self.source.ids.is_empty() {
-            true => Vec::new(),
-            false => self.tokens.iter().copied().chain(self.finished.then_some(EOS)).collect(),
-        }
+        self.tokens.iter().copied().chain(self.finished.then_some(EOS)).collect()
     }
 }
 

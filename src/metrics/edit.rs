@@ -1,4 +1,4 @@
-//! Edit distance (Levenshtein 1966) and the error rates made of it: WER, CER, PER, and exact match beside them.
+//! Edit distance (Levenshtein 1966) and the error rates made of it: WER, CER, PER.
 //!
 //! What a symbol is (a word, a character, a phoneme, an id) is the caller's choice: slices go in, counts come out.
 //! Knows no tokenizer and no tensors.
@@ -21,8 +21,11 @@ impl ErrorRate {
     ///
     /// Of the alignments with as few errors, the one with the fewest substitutions counts, which is the one with the
     /// most symbols in common: so the three counts are unique, and swapping the two sides swaps deletions and
-    /// insertions. Time is the product of the lengths, memory the hypothesis's length.
+    /// insertions. Time is the product of the lengths without what both begin and end with, memory the hypothesis's length.
     pub fn between<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> ErrorRate {
+        let reference_length = reference.len() as u64;
+        // What both begin or end with is in common in some best alignment of either kind.
+        let (reference, hypothesis) = without_common_ends(reference, hypothesis);
         // Each cell keeps the counts of its own best path, so no table is kept to walk back over.
         let mut row: Vec<Cell> = (0..=hypothesis.len() as u32).map(Cell::insertions).collect();
         for (wanted, deleted) in reference.iter().zip(1..) {
@@ -39,7 +42,7 @@ impl ErrorRate {
             substitutions: u64::from(end.substitutions),
             deletions: u64::from(end.deletions),
             insertions: u64::from(end.insertions),
-            reference_length: reference.len() as u64,
+            reference_length,
         }
     }
 
@@ -61,6 +64,14 @@ impl ErrorRate {
     pub fn rate(&self) -> f64 {
         self.errors() as f64 / self.reference_length.max(1) as f64
     }
+}
+
+/// Both without what they begin with and what they end with alike.
+fn without_common_ends<'a, T: PartialEq>(one: &'a [T], other: &'a [T]) -> (&'a [T], &'a [T]) {
+    let start = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let (one, other) = (&one[start..], &other[start..]);
+    let end = one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count();
+    (&one[..one.len() - end], &other[..other.len() - end])
 }
 
 /// The errors on the best path to one cell of the table.
@@ -100,36 +111,6 @@ impl Cell {
     fn or_better(self, other: Cell) -> Cell {
         let order = |cell: Cell| (cell.cost(), cell.substitutions);
         if order(other) < order(self) { other } else { self }
-    }
-}
-
-/// What a decoded set scores, a row at a time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scores {
-    /// Number of rows.
-    pub rows: u64,
-    /// Rows that are right.
-    pub exact: u64,
-    /// The errors of all rows.
-    pub errors: ErrorRate,
-}
-
-impl Scores {
-    /// Adds a row. The caller says whether it is right: the same text may be cut into other tokens.
-    pub fn add<T: PartialEq>(&mut self, reference: &[T], hypothesis: &[T], exact: bool) {
-        self.rows += 1;
-        self.exact += u64::from(exact);
-        self.errors.add(ErrorRate::between(reference, hypothesis));
-    }
-
-    /// Errors for each reference symbol of the whole set (not a mean over rows), as [`ErrorRate::rate`] has it.
-    pub fn symbol_error_rate(&self) -> f64 {
-        self.errors.rate()
-    }
-
-    /// The part of the rows that equal their reference, from 0 to 1; 0 without rows.
-    pub fn exact_match(&self) -> f64 {
-        self.exact as f64 / self.rows.max(1) as f64
     }
 }
 
@@ -223,21 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn a_set_adds_up_errors_and_lengths_and_not_rates() {
-        let mut scores = Scores::default();
-        scores.add(&characters("abcdefghi"), &characters("abcdefghi"), true);
-        scores.add(&characters("a"), &characters("b"), false);
-        assert_eq!((scores.rows, scores.exact), (2, 1));
-        assert_eq!((scores.symbol_error_rate(), scores.exact_match()), (0.1, 0.5));
-    }
-
-    #[test]
     fn nothing_to_compare_has_a_rate_all_the_same() {
-        assert_eq!((ErrorRate::default().rate(), Scores::default().exact_match()), (0.0, 0.0));
-        let mut scores = Scores::default();
-        scores.add(&[], &characters("ab"), false);
-        assert_eq!((scores.symbol_error_rate(), scores.exact_match()), (2.0, 0.0));
-        scores.add::<char>(&[], &[], true);
-        assert_eq!(scores.exact_match(), 0.5);
+        assert_eq!(ErrorRate::default().rate(), 0.0);
+        assert_eq!(ErrorRate::between(&[], &characters("ab")).rate(), 2.0);
     }
 }

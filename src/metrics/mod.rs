@@ -3,3 +3,4 @@
 //! Numbers and strings only: nothing in this folder knows a tensor, a model or a file.
 
 pub mod edit;
+pub mod scores;

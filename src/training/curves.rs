@@ -74,7 +74,14 @@ const PANELS: [Panel; 4] = [
                 width: THIN,
             },
             Curve { name: "exact match", kind: "valid", column: "exact_match", colour: GREEN, width: THIN },
-            Curve { name: "error rate", kind: "valid", column: "error_rate", colour: VERMILION, width: THIN },
+            Curve {
+                name: "character error rate",
+                kind: "valid",
+                column: CHARACTERS,
+                colour: VERMILION,
+                width: THIN,
+            },
+            Curve { name: "word error rate", kind: "valid", column: WORDS, colour: VERMILION, width: THIN },
         ],
     },
     Panel {
@@ -102,6 +109,10 @@ const PANELS: [Panel; 4] = [
         }],
     },
 ];
+
+/// Columns of error rates.
+const CHARACTERS: &str = "character_error_rate";
+const WORDS: &str = "word_error_rate";
 
 const WIDTH: f64 = 900.0;
 /// Where the plots begin and end, from the left.
@@ -171,7 +182,8 @@ impl Panel {
     /// Adds the panel, whose plot begins at `top`.
     fn draw(&self, table: &Table, steps: &Axis, top: f64, out: &mut String) {
         let factor = if self.scale == Scale::Percent { 100.0 } else { 1.0 };
-        let lines: Vec<Vec<Point>> = self.curves.iter().map(|curve| curve.points(table, factor)).collect();
+        let curves = self.shown(table);
+        let lines: Vec<Vec<Point>> = curves.iter().map(|curve| curve.points(table, factor)).collect();
         let values: Vec<f64> = lines.iter().flatten().map(|point| point.1).collect();
         let mut axis = match self.scale {
             Scale::Log => Axis::log(&values, (self.height / 28.0) as usize),
@@ -191,14 +203,21 @@ impl Panel {
             let middle = ((LEFT + RIGHT) / 2.0, top + self.height / 2.0 + 4.0);
             text(out, middle, "text-anchor=\"middle\" fill=\"#777\"", "no figures yet");
         }
-        for (n, (curve, line)) in self.curves.iter().zip(&lines).enumerate() {
-            let place = (RIGHT - 180.0 * (self.curves.len() - n) as f64, top - 10.0);
+        for (n, (curve, line)) in curves.iter().zip(&lines).enumerate() {
+            let place = (RIGHT - 180.0 * (curves.len() - n) as f64, top - 10.0);
             curve.draw_legend(line, &self.scale, place, out);
             let line = thinned(line.iter().filter(|point| axis.takes(point.1)).copied().collect());
             let places: Vec<Point> =
                 line.iter().map(|point| (across(steps, point.0), down(point.1))).collect();
             curve.draw(&places, out);
         }
+    }
+
+    /// The error rate over words stands in place of that over characters, where there is one.
+    fn shown(&self, table: &Table) -> Vec<&Curve> {
+        let of_words = !table.points(WORDS, |kind| kind == "valid").is_empty();
+        let hidden = if of_words { CHARACTERS } else { WORDS };
+        self.curves.iter().filter(|curve| curve.column != hidden).collect()
     }
 
     /// The grid, the labels on the left, and the frame on top of the grid.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::metrics::scores::Unit;
 
 /// Sums over the updates since the last row of training figures. Saved, so that a row may span a stop.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -81,8 +82,10 @@ pub struct Validation {
     pub token_accuracy: f64,
     /// Share of the decoded rows that are exactly the reference.
     pub exact_match: f64,
-    /// Edit distance over reference length of the decoded rows, in target tokens.
-    pub error_rate: f64,
+    /// Edit distance over reference length of the decoded rows, in characters of the texts.
+    pub character_error_rate: f64,
+    /// The same in words of the texts, where the target's tokens are words.
+    pub word_error_rate: Option<f64>,
     /// Decoded rows that were cut off before EOS.
     pub unfinished: u64,
 }
@@ -93,9 +96,18 @@ impl Validation {
         nll: f64::NAN,
         token_accuracy: f64::NAN,
         exact_match: f64::NAN,
-        error_rate: f64::NAN,
+        character_error_rate: f64::NAN,
+        word_error_rate: None,
         unfinished: 0,
     };
+
+    /// Over words where the target's tokens are words, else over characters: its name, and the rate.
+    pub fn error_rate(&self) -> (&'static str, f64) {
+        match self.word_error_rate {
+            Some(rate) => (Unit::Words.rate(), rate),
+            None => (Unit::Characters.rate(), self.character_error_rate),
+        }
+    }
 }
 
 impl fmt::Display for Validation {
@@ -103,14 +115,15 @@ impl fmt::Display for Validation {
         if self.nll.is_nan() {
             return write!(f, "no figures, for the model's scores are not finite numbers");
         }
+        let (rate, errors) = self.error_rate();
         write!(
             f,
-            "nll {:.4}, perplexity {:.3}, token accuracy {:.2} %, exact match {:.2} %, error rate {:.2} %",
+            "nll {:.4}, perplexity {:.3}, token accuracy {:.2} %, exact match {:.2} %, {rate} {:.2} %",
             self.nll,
             self.nll.exp(),
             100.0 * self.token_accuracy,
             100.0 * self.exact_match,
-            100.0 * self.error_rate,
+            100.0 * errors,
         )?;
         match self.unfinished {
             0 => Ok(()),
@@ -126,7 +139,7 @@ pub struct MetricsFile {
     file: File,
 }
 
-const HEADER: [&str; 15] = [
+const HEADER: [&str; 16] = [
     "step",
     "epoch",
     "kind",
@@ -138,7 +151,8 @@ const HEADER: [&str; 15] = [
     "target_tokens",
     "token_accuracy",
     "exact_match",
-    "error_rate",
+    "character_error_rate",
+    "word_error_rate",
     "unfinished",
     "padding",
     "skipped",
@@ -162,6 +176,9 @@ impl MetricsFile {
             return Err(
                 Error::failure(message).hint("put the file back as it was, or train anew with --out DIR")
             );
+        }
+        if bytes.is_some() {
+            check_header(path)?;
         }
         file.set_len(wanted).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
         let mut metrics = MetricsFile { path: path.to_path_buf(), file };
@@ -199,7 +216,8 @@ impl MetricsFile {
             ("perplexity", known(found.nll.exp())),
             ("token_accuracy", known(found.token_accuracy)),
             ("exact_match", known(found.exact_match)),
-            ("error_rate", known(found.error_rate)),
+            ("character_error_rate", known(found.character_error_rate)),
+            ("word_error_rate", known(found.word_error_rate.unwrap_or(f64::NAN))),
             ("unfinished", unfinished),
         ])
     }
@@ -221,6 +239,19 @@ impl MetricsFile {
         let row = fields.join(",") + "\n";
         self.file.write_all(row.as_bytes()).map_err(|error| Error::file("write", &self.path, &error))
     }
+}
+
+/// Rows that go on must have the columns of those before.
+fn check_header(path: &Path) -> Result<()> {
+    let text = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+    let there = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    if there == HEADER.join(",").as_bytes() {
+        return Ok(());
+    }
+    let message =
+        format!("{} must have the columns that this seqloom writes, but it has others", path.display());
+    Err(Error::failure(message)
+        .hint("go on with the seqloom that began the run, or train anew with --out DIR"))
 }
 
 /// Nothing is known of a stretch whose updates were all skipped, or of a model without finite scores.

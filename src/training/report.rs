@@ -212,7 +212,8 @@ impl<'a> Report<'a> {
             ("valid/perplexity", found.nll.exp()),
             ("valid/token_accuracy", found.token_accuracy),
             ("valid/exact_match", found.exact_match),
-            ("valid/error_rate", found.error_rate),
+            ("valid/character_error_rate", found.character_error_rate),
+            ("valid/word_error_rate", found.word_error_rate.unwrap_or(f64::NAN)),
         ];
         self.scalars(step, &scalars);
         let mut line = format!("step {step}: validation: {found}");
@@ -234,7 +235,9 @@ impl<'a> Report<'a> {
             let pair = &set.pairs[*row];
             let output = (self.detokenize)(&hypothesis.tokens);
             let mark = if hypothesis.finished { "" } else { " [cut off before <eos>]" };
-            let _ = writeln!(text, "{} | {} | {output}{mark}", pair.source, pair.target);
+            let [source, target, output] =
+                [&pair.source, &pair.target, &output].map(|text| on_one_line(text));
+            let _ = writeln!(text, "{source} | {target} | {output}{mark}");
         }
         let path = self.folder.join("samples").join(format!("step-{step:08}.txt"));
         fs::write(&path, text).map_err(|error| Error::file("write", &path, &error))
@@ -294,6 +297,11 @@ impl<'a> Report<'a> {
         let seconds = per_step * self.last_step.saturating_sub(step) as f64;
         format!(", {}:{:02} min left", seconds as u64 / 60, seconds as u64 % 60)
     }
+}
+
+/// A text without line breaks, which are shown by their names.
+fn on_one_line(text: &str) -> String {
+    text.replace('\n', "\\n").replace('\r', "\\r")
 }
 
 /// How fast training goes, since the last row of figures.

@@ -7,13 +7,12 @@ use super::memory::in_halves;
 use super::metrics::Validation;
 use super::parts::Parts;
 use super::replicas::{Replica, Replicas};
-use crate::data::vocabulary::comparable;
 use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::rules::Rules;
 use crate::decoding::search::{Hypothesis, scores_not_finite};
 use crate::decoding::workers::decode_best;
 use crate::error::Result;
-use crate::metrics::edit::Scores;
+use crate::metrics::scores::{Scores, Unit};
 
 /// Rows and what the model made of them.
 pub type Outputs = Vec<(usize, Hypothesis)>;
@@ -55,17 +54,17 @@ pub fn validate(
     };
     let Some((decoded, too_large)) = done else { return Ok(None) };
     left_out.extend(too_large);
-    let mut scores = Scores::default();
+    let unit = if parts.target.is_of_words() { Unit::Words } else { Unit::Characters };
+    let mut scores = Scores::over(unit);
     for (row, hypothesis) in &decoded {
-        let target = &parts.valid.examples[*row].target;
-        let exact = parts.target.same_text(target, &hypothesis.tokens);
-        scores.add(&comparable(target), &hypothesis.tokens, exact);
+        scores.add(&parts.valid.pairs[*row].target, &parts.target.known_parts(&hypothesis.tokens));
     }
     let found = Validation {
         nll,
         token_accuracy: right / tokens as f64,
         exact_match: scores.exact_match(),
-        error_rate: scores.symbol_error_rate(),
+        character_error_rate: scores.character_error_rate(),
+        word_error_rate: scores.word_error_rate(),
         unfinished: decoded.iter().filter(|(_, row)| !row.finished).count() as u64,
     };
     Ok(Some(Validated { found, decoded, left_out }))

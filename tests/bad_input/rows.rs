@@ -77,7 +77,7 @@ fn a_skipped_row_has_its_reason_beside_it() {
 #[test]
 fn a_source_that_is_too_long_is_cut_where_it_is_asked_for_and_counted() {
     let scene = Scene::trained();
-    let limit = ["--set", "data.source.max_length=4"];
+    let limit = ["--input-format", "text", "--set", "data.source.max_length=4"];
     let arguments = [&limit[..], &["--truncate", "--format", "jsonl"]].concat();
     let finished = scene.decode(&arguments, "abcdef\nabcd\n").succeeded();
     let rows = objects(&finished.stdout);

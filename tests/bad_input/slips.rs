@@ -44,7 +44,7 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
 fn a_broken_data_file_is_refused_with_the_line_and_the_row() {
     let scene = Scene::new(8, 2);
     let cases: [(&[u8], &str); 6] = [
-        (b"source,target\n", "error: a set must have at least one pair, but it has none: bad.csv"),
+        (b"source,target\n", "error: a file of pairs must have at least one row, but bad.csv has none"),
         (b"", "error: a table must start with a header, but bad.csv is empty"),
         (b"source,target\nab,ab\nab\n", "error: bad.csv:3: the row has 1 field, but the header has 2\n  ab"),
         (
@@ -55,7 +55,7 @@ fn a_broken_data_file_is_refused_with_the_line_and_the_row() {
         (
             b"source,target\nab,\n",
             "error: bad.csv:2: the target of a pair must not be empty, but it is\n  source: ab\n\
-             hint: leave the pair out of the file, or fill in the missing side",
+             hint: fill it in, or leave such pairs out with `data.empty = \"skip\"`; \"keep\" learns from them",
         ),
         (
             b"source,target\n\"ab,ab\n",
@@ -157,7 +157,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
         (
             &["--input", "words.csv"],
             "error: words.csv:1: there must be a column `source`, but there are `word`, `target`\n\
-             hint: `--column` names the column; of a .csv or .tsv the first row names what there is",
+             hint: `--column` names the column, and the first row what there is; `--header false` reads files without such a row",
         ),
         (&["--output", "no/out.txt"], "error: cannot write no/out.txt: no such file or directory"),
         (&["--output", "runs"], "error: cannot write runs: is a directory"),

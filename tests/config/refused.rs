@@ -20,7 +20,7 @@ fn a_key_that_is_unknown_is_named_with_its_place_and_the_nearest_known_one() {
         (
             "[data.source.charakters]",
             "5:14: unknown key `charakters` in [data.source]\nhint: did you mean `characters`? \
-             Keys there: `column`, `max_length`, `characters`, `words`, `bpe`",
+             Keys there: `column`, `normalize`, `whitespace`, `max_length`, `characters`, `words`, `bpe`",
         ),
         (
             "[training.adamw]\nlr = 1e-3",
@@ -207,6 +207,20 @@ fn tables_that_do_not_go_together_are_refused() {
         (
             "[training.constant]\n[training.noam]",
             &format!("6:1: [training] must name one schedule, but it names `constant` and `noam`\n{one}"),
+        ),
+        (
+            "header = false\n[data.source]\ncolumn = \"from\"",
+            "7:10: without a header (`data.header` = false) `column` must be a number from 1, but it is `from`",
+        ),
+        (
+            "[data.target]\nwhitespace = \"keep\"\n[data.target.words]",
+            "6:14: words are joined by one space, so `whitespace` must be \"trim\" for them, but it is \"keep\"\n\
+             hint: `characters` and `bpe` keep white space",
+        ),
+        (
+            "shared_vocabulary = true\n[data.source]\nnormalize = \"nfd\"",
+            "5:21: `shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ\n\
+             hint: give both sides the same ones",
         ),
         (
             "shared_vocabulary = true\n[data.source.bpe]",

@@ -58,7 +58,8 @@ fn text_has_a_line_for_a_row_and_no_more() {
 #[test]
 fn samples_are_as_many_as_asked_for_and_what_a_search_lacks_is_said() {
     let scene = Scene::trained();
-    let decode = |more: &[&str]| scene.decode(&[&["--format", "jsonl"], more].concat(), "abc\n").succeeded();
+    let form = ["--format", "jsonl", "--input-format", "text"];
+    let decode = |more: &[&str]| scene.decode(&[&form[..], more].concat(), "abc\n").succeeded();
     let samples = decode(&["--set", "decoding.sampling={}", "--set", "decoding.n_best=5"]);
     assert_eq!(objects(&samples.stdout).len(), 5);
     // Groups that do not avoid each other find the same, and go on.

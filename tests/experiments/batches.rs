@@ -35,7 +35,7 @@ fn pairs() -> Vec<Pair> {
 /// likely, and the sources as its tokenizer cuts them.
 fn model(experiment: &Experiment) -> (Transformer, Vec<Vec<i64>>) {
     let pairs = pairs();
-    let tokenizers = Tokenizers::train(&experiment.data, &pairs).unwrap();
+    let tokenizers = Tokenizers::train(&experiment.data, &pairs.iter().collect::<Vec<_>>()).unwrap();
     let mut params = Params::new(Device::Cpu, experiment.seed);
     let network = build(experiment, &tokenizers, &mut params);
     tch::no_grad(|| params.iter().for_each(|param| drop(param.tensor.shallow_clone().g_mul_scalar_(2.0))));

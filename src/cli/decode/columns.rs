@@ -29,6 +29,7 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
         ("--prefix".to_owned(), json!(args.prefix)),
         ("--prefix-column".to_owned(), json!(args.prefix_column)),
         ("--column".to_owned(), json!(args.column)),
+        ("--header".to_owned(), json!(args.header)),
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
         ("--tokens".to_owned(), json!(args.tokens)),
         ("--shortlist".to_owned(), json!(shortlist.transpose()?)),

@@ -6,14 +6,18 @@ use serde_json::json;
 
 use super::rows::Row;
 use crate::cli::input::Input;
+use crate::cli::output::OutputFormat;
 use crate::cli::write_summary;
+use crate::data::dataset::Tokenizers;
 use crate::data::pairs::SourceRow;
-use crate::data::vocabulary::{UNK, comparable};
+use crate::data::tokenizer::Changed;
+use crate::data::vocabulary::UNK;
 use crate::decoder::Output;
 use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::Result;
-use crate::metrics::edit::{ErrorRate, Scores};
+use crate::metrics::edit::ErrorRate;
+use crate::metrics::scores::{Scores, Unit};
 use crate::training::report::talk;
 
 /// Rows of one kind.
@@ -50,13 +54,21 @@ pub struct Tally {
     unfinished: usize,
     fewer: usize,
     scores: Scores,
+    /// Texts that were not read as they stand in the file: sources and references.
+    changed: [Changed; 2],
+    /// Outputs whose line breaks text has no place for.
+    broken: usize,
+    /// Whether outputs are written as text.
+    as_text: bool,
     examples_left: usize,
 }
 
 impl Tally {
     /// Shows `examples` rows; `before` rows were in the output when the command began.
-    pub fn new(examples: usize, before: u64) -> Tally {
-        Tally { examples_left: examples, before, ..Tally::default() }
+    pub fn new(loaded: &LoadedModel, format: OutputFormat, examples: usize, before: u64) -> Tally {
+        let unit = if loaded.tokenizers.target.is_of_words() { Unit::Words } else { Unit::Characters };
+        let (as_text, scores) = (format == OutputFormat::Text, Scores::over(unit));
+        Tally { examples_left: examples, before, as_text, scores, ..Tally::default() }
     }
 
     /// Counts what is read.
@@ -73,13 +85,14 @@ impl Tally {
                 (Ok(_), None) => continue,
             };
             self.unknown += asked.unknown;
+            self.changed[0].add(loaded.tokenizers.source.changes(&read.text));
             let ids = &asked.reading.ids;
             // White space and the marks of where words begin say nothing by themselves.
             let says_nothing =
                 |&id: &i64| id == UNK || loaded.tokenizers.source.decode(&[id]).trim().is_empty();
             let kinds = [
                 (&mut self.truncated, row.truncated),
-                (&mut self.empty, ids.is_empty()),
+                (&mut self.empty, !loaded.is_asked_for(ids)),
                 (&mut self.with_nul, read.text.contains('\0')),
                 (&mut self.only_unknown, asked.unknown > 0 && ids.iter().all(says_nothing)),
             ];
@@ -97,15 +110,15 @@ impl Tally {
             self.unfinished += usize::from(!hypothesis.finished);
             self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
         }
-        let is_empty = read.text.trim().is_empty();
-        self.fewer += usize::from(!is_empty && outputs.len() < loaded.rules.n_best);
+        let is_asked = !read.text.trim().is_empty() || loaded.is_asked_for(&[]);
+        self.fewer += usize::from(is_asked && outputs.len() < loaded.rules.n_best);
         let Some(Output { text, hypothesis, .. }) = outputs.first() else { return };
+        self.broken += usize::from(self.as_text && text.contains(['\n', '\r']));
         let mut right = false;
         if let Some(reference) = &read.reference {
-            let target = &loaded.tokenizers.target;
-            let tokens = target.encode(reference).ids;
-            right = target.same_text(&tokens, &hypothesis.tokens);
-            self.scores.add(&comparable(&tokens), &hypothesis.tokens, right);
+            self.changed[1].add(loaded.tokenizers.target.changes(reference));
+            let parts = loaded.tokenizers.target.known_parts(&hypothesis.tokens);
+            right = self.scores.add(reference, &parts);
         }
         if self.examples_left > 0 {
             self.examples_left -= 1;
@@ -113,18 +126,23 @@ impl Tally {
         }
     }
 
-    /// Says all of it.
-    pub fn say(&self) {
+    /// Says all of it, and what is to be said of the input.
+    pub fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.scores.rows > 0 {
-            let ErrorRate { substitutions, deletions, insertions, reference_length } = self.scores.errors;
+            let errors = self.scores.errors();
+            let ErrorRate { substitutions, deletions, insertions, reference_length } = errors;
+            let unit = self.scores.unit();
             talk(&format!(
-                "{} rows, exact match {:.2} %, symbol error rate {:.2} % ({substitutions} substitutions, \
-                 {deletions} deletions, {insertions} insertions in {reference_length} symbols)",
+                "{} rows, exact match {:.2} %, {} {:.2} % ({substitutions} substitutions, \
+                 {deletions} deletions, {insertions} insertions in {reference_length} {})",
                 self.scores.rows,
                 100.0 * self.scores.exact_match(),
-                100.0 * self.scores.symbol_error_rate()
+                unit.rate(),
+                100.0 * errors.rate(),
+                unit.plural()
             ));
         }
+        self.say_of_input(loaded, input);
         let rows = [
             (&self.skipped, "rows were skipped, and their outputs are empty"),
             (&self.truncated, "sources were too long and were cut (--truncate)"),
@@ -142,10 +160,28 @@ impl Tally {
                 self.unfinished,
                 "outputs were cut off before <eos>, at their limit (`decoding.max_length`) or where the rules of [decoding] left nothing to say",
             ),
+            (
+                self.broken,
+                "outputs have line breaks, which are spaces in text; --format csv and --format jsonl keep them",
+            ),
             (self.fewer, "rows have fewer outputs than `decoding.n_best`: the search found no more"),
         ];
         for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
             talk(&format!("note: {count} {what}"));
+        }
+    }
+
+    /// How the input was read.
+    fn say_of_input(&self, loaded: &LoadedModel, input: &Input) {
+        let file = input.place(0).file.display().to_string();
+        input.notes(self.rows as u64 + self.before).iter().for_each(|note| talk(&format!("note: {note}")));
+        let Tokenizers { source, target } = &loaded.tokenizers;
+        let [sources, references] = &self.changed;
+        if let Some(said) = sources.in_words("source", source.form()) {
+            talk(&format!("note: {file}: {said}"));
+        }
+        if let Some(said) = references.in_words("target", target.form()) {
+            talk(&format!("note: {file}: {said}; no output equals these {}", references.changed()));
         }
     }
 
@@ -165,10 +201,15 @@ impl Tally {
             "outputs": self.outputs,
             "unfinished": self.unfinished,
             "unknown": self.unknown,
+            "changed_sources": self.changed[0].changed(),
+            "changed_references": self.changed[1].changed(),
         });
         if self.scores.rows > 0 {
             summary["exact_match"] = json!(self.scores.exact_match());
-            summary["symbol_error_rate"] = json!(self.scores.symbol_error_rate());
+            summary["character_error_rate"] = json!(self.scores.character_error_rate());
+            if let Some(rate) = self.scores.word_error_rate() {
+                summary["word_error_rate"] = json!(rate);
+            }
         }
         write_summary(path, &summary)
     }

@@ -128,8 +128,9 @@ fn together(entries: &[Entry], most: usize) -> usize {
 /// What is written of these.
 fn traced(loaded: &LoadedModel, entries: &[Entry], top: usize) -> Result<Vec<TracedRow>> {
     let skipped = Known { source: Source::default(), tokens: &[], finished: false };
-    let outputs =
-        entries.iter().map(|entry| entry.output.map_or(skipped, |output| known(entry.reading, output)));
+    let outputs = entries
+        .iter()
+        .map(|entry| entry.output.map_or(skipped, |output| known(loaded, entry.reading, output)));
     let steps = trace(loaded.stepper(), &outputs.collect::<Vec<Known>>(), top)?;
     let row = |(entry, steps): (&Entry, _)| {
         let made = match entry.output {

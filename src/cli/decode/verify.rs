@@ -72,7 +72,7 @@ fn first_rows(
         }
         asked.extend(encoded.into_iter().filter_map(|row| row.content.ok()));
     }
-    asked.retain(|asked| !asked.reading.ids.is_empty());
+    asked.retain(|asked| loaded.is_asked_for(&asked.reading.ids));
     Ok((read, asked))
 }
 

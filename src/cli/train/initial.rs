@@ -11,7 +11,7 @@ use crate::checkpoint::tensors::{Named, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::pairs::Pair;
-use crate::data::tokenizer::Tokenizer;
+use crate::data::tokenizer::{Form, Tokenizer};
 use crate::data::{DataConfig, SideConfig};
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
@@ -49,7 +49,7 @@ impl Initial {
     ///
     /// # Errors
     /// A tokenizer of another kind than the config's, or of another size; a vocabulary that lacks symbols.
-    pub fn tokenizers(&self, config: &DataConfig, pairs: &[Pair]) -> Result<Tokenizers> {
+    pub fn tokenizers(&self, config: &DataConfig, pairs: &[&Pair]) -> Result<Tokenizers> {
         let sources = pairs.iter().map(|pair| pair.source.as_str());
         let targets = pairs.iter().map(|pair| pair.target.as_str());
         let Tokenizers { source, target } = &self.tokenizers;
@@ -84,6 +84,14 @@ impl Initial {
                 "{place}: the {side} tokenizer must be of the kind that the config names, `{wanted}`, but it is `{there}`"
             );
             return Err(Error::input(message));
+        }
+        if tokenizer.form() != Form::of(config) {
+            let (there, wanted) = (tokenizer.form(), Form::of(config));
+            let message = format!(
+                "{place}: the {side} texts must be read as the config says, {wanted}, but the model reads them as {there}"
+            );
+            let hint = "`normalize` and `whitespace` in [data.source] and [data.target] decide";
+            return Err(Error::input(message).hint(hint));
         }
         if let Some(bpe) = &config.bpe {
             self.check_size(side, tokenizer.vocabulary_size(), bpe.vocabulary)?;

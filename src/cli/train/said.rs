@@ -3,7 +3,7 @@ use tch::Device;
 
 use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
-use crate::data::dataset::Splits;
+use crate::data::splits::Splits;
 use crate::data::tokenizer::Tokenizer;
 use crate::model::params::Params;
 use crate::runtime::Runtime;
@@ -88,11 +88,16 @@ pub fn introduce_data(report: &mut Report, data: &Splits) {
             let count = set.skipped.len();
             line += &format!("; {count} left out because a side is too long, the first at {first}");
         }
+        if let Some(first) = set.empty.first() {
+            let count = set.empty.len();
+            line += &format!("; {count} left out because a side is empty, the first at {first}");
+        }
         if set.unknown != [0, 0] {
             let [source, target] = set.unknown;
             line += &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
         }
         report.say(&line);
+        set.notes.iter().for_each(|note| report.say(&format!("note: {note}")));
     }
     let described = |tokenizer: &Tokenizer| format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind());
     let (source, target) = (described(&data.tokenizers.source), described(&data.tokenizers.target));

@@ -1,6 +1,7 @@
 //! A file's physical lines, counted, checked to be UTF-8, without their ends: what every format here is read from.
 //!
-//! Drops a byte-order mark at the file's start and a CR before the line's end; the last line needs no end.
+//! Drops a byte-order mark at the file's start and a CR before the line's end; the last line needs no end. Lines may end in
+//! CR alone (`ends`).
 //! No line is held beyond [`LONGEST`] bytes, so that an input without line breaks does not fill the memory.
 //! Knows nothing of rows and columns.
 
@@ -9,8 +10,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Place;
+use super::ends::Ends;
 use crate::error::{Error, Result};
 
 /// How much of a row a message shows, in characters.
@@ -45,14 +48,36 @@ impl From<Fault> for Error {
 /// What was read, or why it cannot be had.
 pub(super) type Had<T> = std::result::Result<T, Fault>;
 
+/// How the lines of a file end, as far as it was read.
+#[derive(Clone, Debug)]
+pub struct LineEnds {
+    file: Arc<Path>,
+    by_cr: Arc<AtomicBool>,
+    within_field: Arc<AtomicBool>,
+}
+
+impl LineEnds {
+    /// What is to be said of it, if anything.
+    pub fn note(&self) -> Option<String> {
+        let kinds = [
+            (&self.by_cr, "lines end in CR alone, and are read so"),
+            (&self.within_field, "line breaks within fields are CR and LF, and are read as LF"),
+        ];
+        let (_, said) = kinds.into_iter().find(|(is_so, _)| is_so.load(Ordering::Relaxed))?;
+        Some(format!("{}: {said}", self.file.display()))
+    }
+}
+
 /// The lines of a file, one at a time.
 pub(super) struct Lines {
-    reader: BufReader<Box<dyn Read + Send>>,
+    reader: BufReader<Ends>,
     file: Arc<Path>,
     number: u64,
     buffer: Vec<u8>,
     /// The line that was read last was too long, and the rest of it is still in the reader.
     cut: bool,
+    /// Set where a field goes on behind CR and LF.
+    crlf_within_field: Arc<AtomicBool>,
 }
 
 impl Lines {
@@ -62,13 +87,33 @@ impl Lines {
     }
 
     pub fn new(reader: Box<dyn Read + Send>, name: &Path) -> Lines {
-        let reader = BufReader::with_capacity(1 << 16, reader);
-        Lines { reader, file: name.into(), number: 0, buffer: Vec::new(), cut: false }
+        let reader = BufReader::with_capacity(1 << 16, Ends::new(reader));
+        Lines {
+            reader,
+            file: name.into(),
+            number: 0,
+            buffer: Vec::new(),
+            cut: false,
+            crlf_within_field: Arc::default(),
+        }
     }
 
     /// Whether the next line has arrived as a whole, so that reading it does not wait.
     pub fn is_ready(&self) -> bool {
         self.reader.buffer().contains(&b'\n')
+    }
+
+    /// How they end, for whoever asks while another thread reads.
+    pub fn ends(&self) -> LineEnds {
+        let within_field = self.crlf_within_field.clone();
+        LineEnds { file: self.file.clone(), by_cr: self.reader.get_ref().by_cr(), within_field }
+    }
+
+    /// A field goes on behind the line that was read last.
+    pub fn goes_on(&self) {
+        if self.buffer.ends_with(b"\r\n") {
+            self.crlf_within_field.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The number of the line that was read last, from 1; 0 before the first.

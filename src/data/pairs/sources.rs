@@ -13,36 +13,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Place;
-use super::lines::{Fault, Had, Lines, bad_row, shorten};
+use super::format::Format;
+use super::lines::{Fault, Had, LineEnds, Lines, bad_row, shorten};
 use super::parallel::parallel_row;
 use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv, sole_name_with_separator};
 use crate::error::{Error, Result};
 pub use others::{Content, Other};
-
-/// How the rows of an input are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A source a line; an empty line is an empty source.
-    Text,
-    /// Comma-separated fields with a header (RFC 4180).
-    Csv,
-    /// Tab-separated fields with a header, without quoting.
-    Tsv,
-    /// A JSON object a line.
-    Jsonl,
-}
-
-impl Format {
-    /// The format that a file's extension names (in any case); anything but `.csv`, `.tsv` and `.jsonl` is text.
-    pub fn of(path: &Path) -> Format {
-        match path.extension().map(|extension| extension.to_ascii_lowercase()) {
-            Some(extension) if extension == "csv" => Format::Csv,
-            Some(extension) if extension == "tsv" => Format::Tsv,
-            Some(extension) if extension == "jsonl" => Format::Jsonl,
-            _ => Format::Text,
-        }
-    }
-}
 
 /// The column of the targets, and what stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +61,8 @@ struct Columns<'a> {
     /// Whether targets are lists of tokens.
     tokens: bool,
     prefix: Option<&'a str>,
+    /// Whether the first row of .csv and .tsv names the columns; otherwise their names are their numbers, from 1.
+    header: bool,
     /// What names the source's column and the target's, for messages.
     named_by: [&'static str; 2],
 }
@@ -98,9 +76,13 @@ enum Layout {
     Objects(Keys),
 }
 
-/// A table with a header: how a row of it is read, the places of its fields, and the names of all.
+/// A table: how a row of it is read, the places of its fields, and the names of all.
 struct Fields {
     read: ReadRecord,
+    /// The first row of a table without a header, as long as it waits.
+    first: Option<Record>,
+    /// What says how many fields a row has.
+    measure: &'static str,
     source: usize,
     target: Option<usize>,
     tokens: bool,
@@ -139,7 +121,7 @@ pub struct Sources {
 
 impl Sources {
     /// Opens a file, or standard input where `input` is `-`, which is written in `format`, or else as a file's extension says;
-    /// standard input is text then.
+    /// standard input is text then. Without `header` the columns of .csv and .tsv are named by their numbers, from 1.
     ///
     /// The columns are those of a table and are not looked at for text; the target's may be missing.
     ///
@@ -151,10 +133,11 @@ impl Sources {
         source_column: &str,
         target_column: &str,
         prefix_column: Option<&str>,
+        header: bool,
     ) -> Result<Sources> {
         let named_by = ["--column", KEYS[1]];
-        let columns =
-            Columns { prefix: prefix_column, named_by, ..Columns::new(source_column, target_column, false) };
+        let columns = Columns::new(source_column, target_column, false);
+        let columns = Columns { prefix: prefix_column, named_by, header, ..columns };
         Sources::start(lines_of(input)?, format.unwrap_or(Format::of(input)), columns)
     }
 
@@ -177,6 +160,7 @@ impl Sources {
         format: Option<Format>,
         source_column: &str,
         target: Target,
+        header: bool,
         named_by: [&'static str; 2],
     ) -> Result<Sources> {
         let format = format.unwrap_or(Format::of(path));
@@ -189,7 +173,7 @@ impl Sources {
             Target::Text(column) => (column, false),
             Target::Tokens(column) => (column, true),
         };
-        let columns = Columns { tokens, named_by, ..Columns::new(source_column, target, true) };
+        let columns = Columns { tokens, header, named_by, ..Columns::new(source_column, target, true) };
         Sources::start(lines_of(path)?, format, columns)
     }
 
@@ -217,17 +201,18 @@ impl Sources {
         Sources::start(Lines::new(reader, name), format, columns)
     }
 
+    /// How the lines of its files end, which reading finds out.
+    pub fn line_ends(&self) -> Vec<LineEnds> {
+        let targets = match &self.layout {
+            Layout::Parallel(targets) => Some(targets.ends()),
+            _ => None,
+        };
+        [self.lines.ends()].into_iter().chain(targets).collect()
+    }
+
     /// The place of a row, for messages.
     pub fn place(&self, line: u64) -> Place {
         self.lines.place_of(line)
-    }
-
-    /// The place of a row's target, for messages.
-    pub fn target_place(&self, line: u64) -> Place {
-        match &self.layout {
-            Layout::Parallel(targets) => targets.place_of(line),
-            _ => self.place(line),
-        }
     }
 
     /// Whether the next row has arrived, so that reading it does not wait: its line at least.
@@ -304,7 +289,7 @@ fn lines_of(input: &Path) -> Result<Lines> {
 
 impl<'a> Columns<'a> {
     fn new(source: &'a str, target: &'a str, target_needed: bool) -> Columns<'a> {
-        Columns { source, target, target_needed, tokens: false, prefix: None, named_by: KEYS }
+        Columns { source, target, target_needed, tokens: false, prefix: None, header: true, named_by: KEYS }
     }
 }
 
@@ -316,12 +301,16 @@ fn text_row(lines: &mut Lines) -> Had<Option<SourceRow>> {
 
 impl Fields {
     fn from_header(lines: &mut Lines, read: ReadRecord, columns: Columns) -> Result<Fields> {
-        let Some(header) = read(lines)? else {
+        let Some(first) = read(lines)? else {
             let file = lines.place().file;
-            let message = format!("a table must start with a header, but {} is empty", file.display());
-            return Err(Error::input(message));
+            let must = if columns.header { "start with a header" } else { "have a row" };
+            return Err(Error::input(format!("a table must {must}, but {} is empty", file.display())));
         };
-        let place = lines.place_of(header.line);
+        let place = lines.place_of(first.line);
+        let (header, first, measure) = match columns.header {
+            true => (first, None, "header"),
+            false => (first.numbered(), Some(first), "first row"),
+        };
         let source = find_column(&header, columns.source, columns.named_by[0], &place)?;
         let is_there = header.fields.iter().any(|name| name == columns.target);
         let target = match is_there || columns.target_needed {
@@ -330,7 +319,8 @@ impl Fields {
         };
         let prefix = columns.prefix.map(|column| find_column(&header, column, PREFIX_COLUMN, &place));
         let names = header.fields.into_iter().map(Arc::from).collect();
-        Ok(Fields { read, source, target, tokens: columns.tokens, prefix: prefix.transpose()?, names })
+        let (tokens, prefix) = (columns.tokens, prefix.transpose()?);
+        Ok(Fields { read, first, measure, source, target, tokens, prefix, names })
     }
 
     /// The places and names of the fields that a row carries. A list of tokens is none of a reference, which is text.
@@ -340,14 +330,19 @@ impl Fields {
         self.names.iter().enumerate().filter(move |(place, _)| is_other(*place))
     }
 
-    fn next_row(&self, lines: &mut Lines, carries: bool) -> Had<Option<SourceRow>> {
-        let Some(mut record) = (self.read)(lines)? else {
+    fn next_row(&mut self, lines: &mut Lines, carries: bool) -> Had<Option<SourceRow>> {
+        let record = match self.first.take() {
+            Some(first) => Some(first),
+            None => (self.read)(lines)?,
+        };
+        let Some(mut record) = record else {
             return Ok(None);
         };
         let (there, line) = (record.fields.len(), record.line);
         if there != self.names.len() {
             let fields = if there == 1 { "field" } else { "fields" };
-            let message = format!("the row has {there} {fields}, but the header has {}", self.names.len());
+            let (measure, width) = (self.measure, self.names.len());
+            let message = format!("the row has {there} {fields}, but the {measure} has {width}");
             return Err(Fault::Row(bad_row(&message, &record.raw, &lines.place_of(line))));
         }
         // A clone, not a take: one column may serve as both sides.
@@ -377,7 +372,7 @@ fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Resul
         }
         (None, _) => {
             let names = header.fields.iter().map(String::as_str);
-            let (message, hint) = no_column(column, key, names.clone());
+            let (message, hint) = no_column(column, key, header.stands, names.clone());
             let hint = match sole_name_with_separator(names) {
                 Some(separator) => format!(
                     "is `{separator}` what stands between the columns? It must be a comma in .csv, and a tab in .tsv"
@@ -424,7 +419,7 @@ fn find_string(object: &Map<String, Value>, key: &str, config_key: &str, lines: 
             Err(bad_row(&message, lines.current().trim(), &lines.place()))
         }
         None => {
-            let (message, hint) = no_column(key, config_key, object.keys().map(String::as_str));
+            let (message, hint) = no_column(key, config_key, false, object.keys().map(String::as_str));
             Err(bad_row(&message, lines.current().trim(), &lines.place()).hint(hint))
         }
     }

@@ -15,6 +15,8 @@ pub(super) struct Record {
     pub fields: Vec<String>,
     /// The physical line where it starts.
     pub line: u64,
+    /// Whether it stands in the file; the header of a table that has none does not.
+    pub stands: bool,
     /// Its beginning as it stands in the file, for messages.
     pub raw: String,
     /// Its length in the file, about.
@@ -69,7 +71,9 @@ pub(super) fn read_csv(lines: &mut Lines) -> Had<Option<Record>> {
         if begun.bytes > LONGEST {
             return Err(Fault::End(never_ends(begun, lines)));
         }
-        if state != State::Quoted {
+        if state == State::Quoted {
+            lines.goes_on();
+        } else {
             return begun.fault.take().map_or(Ok(record), |error| Err(Fault::Row(error)));
         }
     }
@@ -159,7 +163,13 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 
 impl Record {
     fn new(line: u64, fields: Vec<String>) -> Record {
-        Record { fields, line, raw: String::new(), bytes: 0, fault: None }
+        Record { fields, line, stands: true, raw: String::new(), bytes: 0, fault: None }
+    }
+
+    /// What would be the header of a table that has none: the numbers of the columns.
+    pub(super) fn numbered(&self) -> Record {
+        let fields = (1..=self.fields.len()).map(|number| number.to_string()).collect();
+        Record { stands: false, raw: self.raw.clone(), ..Record::new(self.line, fields) }
     }
 
     /// Keeps as much of a line as a message may show: a row with a quote left open can be the rest of the file.
@@ -202,10 +212,12 @@ pub(super) fn sole_name_with_separator<'a>(mut there: impl Iterator<Item = &'a s
     sole.chars().find(|character| [';', '\t', '|', ','].contains(character))
 }
 
-/// Says that a column is missing from those there are, and which of them was likely meant: message and hint.
+/// Says that a column is missing from those there are, which a header names or the keys of an object, and which of them was
+/// likely meant: message and hint.
 pub(super) fn no_column<'a>(
     column: &str,
     key: &str,
+    of_header: bool,
     there: impl Iterator<Item = &'a str> + Clone,
 ) -> (String, String) {
     const LISTED: usize = 20;
@@ -226,7 +238,13 @@ pub(super) fn no_column<'a>(
         Some((likeness, name)) if likeness > 0.7 => {
             format!("did you mean `{}`? `{key}` names the column", shorten(name))
         }
-        _ => format!("`{key}` names the column; of a .csv or .tsv the first row names what there is"),
+        _ if of_header => {
+            let without = if key.starts_with("--") { "--header false" } else { "data.header = false" };
+            format!(
+                "`{key}` names the column, and the first row what there is; `{without}` reads files without such a row"
+            )
+        }
+        _ => format!("`{key}` names the column"),
     };
     (message, hint)
 }

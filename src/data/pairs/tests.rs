@@ -21,8 +21,8 @@ fn file(name: &str, bytes: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
 
 fn read(name: &str, bytes: impl AsRef<[u8]>) -> Result<Vec<(String, String, u64)>> {
     let (_folder, path) = file(name, bytes);
-    let pairs = read_pairs(&Files(vec![PairFile::Table(path)]), "source", "target")?;
-    Ok(pairs.into_iter().map(|pair| (pair.source, pair.target, pair.place.line)).collect())
+    let pairs = read_pairs(&Files(vec![PairFile::Table(path)]), ["source", "target"], true)?;
+    Ok(pairs.pairs.into_iter().map(|pair| (pair.source, pair.target, pair.place.line)).collect())
 }
 
 fn parallel(source: &str, target: &str) -> Result<Vec<Pair>> {
@@ -31,7 +31,8 @@ fn parallel(source: &str, target: &str) -> Result<Vec<Pair>> {
     std::fs::write(&paths[0], source).unwrap();
     std::fs::write(&paths[1], target).unwrap();
     let [source, target] = paths;
-    read_pairs(&Files(vec![PairFile::Parallel { source, target }]), "source", "target")
+    read_pairs(&Files(vec![PairFile::Parallel { source, target }]), ["source", "target"], true)
+        .map(|set| set.pairs)
 }
 
 fn rows(text: &str, format: Format) -> Vec<Result<SourceRow>> {
@@ -87,10 +88,10 @@ fn several_files_follow_each_other_and_one_column_may_be_both_sides() {
     std::fs::write(&one, "source,target\na,b\n").unwrap();
     std::fs::write(&two, "source\ttarget\nc\td\n").unwrap();
     let files = Files(vec![PairFile::Table(one), PairFile::Table(two.clone())]);
-    let pairs = read_pairs(&files, "source", "target").unwrap();
+    let pairs = read_pairs(&files, ["source", "target"], true).unwrap().pairs;
     assert_eq!(pairs.iter().map(|pair| pair.target.as_str()).collect::<String>(), "bd");
     assert_eq!(pairs[1].place.to_string(), format!("{}:2", two.display()));
-    let copied = read_pairs(&files, "source", "source").unwrap();
+    let copied = read_pairs(&files, ["source", "source"], true).unwrap().pairs;
     assert_eq!((copied[0].source.as_str(), copied[0].target.as_str()), ("a", "a"));
 }
 
@@ -130,6 +131,26 @@ fn a_table_to_decode_may_lack_targets_and_have_empty_sources() {
 }
 
 #[test]
+fn without_a_header_columns_go_by_their_numbers() {
+    let (_folder, path) = file("a.tsv", "\u{feff}aller\tɑ l e\n\nbon\tb ɔ\n");
+    let files = Files(vec![PairFile::Table(path)]);
+    let read = |columns| read_pairs(&files, columns, false).map(|set| set.pairs);
+    let pairs = read(["1", "2"]).unwrap();
+    let texts: Vec<_> = pairs.iter().map(|pair| (&*pair.source, &*pair.target, pair.place.line)).collect();
+    assert_eq!(texts, [("aller", "ɑ l e", 1), ("bon", "b ɔ", 3)]);
+    assert_eq!(read(["2", "1"]).unwrap()[1].source, "b ɔ");
+    let error = read(["1", "3"]).unwrap_err().to_string();
+    assert!(error.contains("a.tsv:1: there must be a column `3`, but there are `1`, `2`\nhint: "), "{error}");
+    let (_folder, path) = file("a.csv", "\"a\nb\",c\nd\n");
+    let error = read_pairs(&Files(vec![PairFile::Table(path)]), ["1", "2"], false).unwrap_err().to_string();
+    assert!(error.contains("a.csv:3: the row has 1 field, but the first row has 2"), "{error}");
+    // Objects name their fields themselves.
+    let (_folder, path) = file("a.jsonl", "{\"1\":\"a\",\"2\":\"b\"}\n");
+    let pairs = read_pairs(&Files(vec![PairFile::Table(path)]), ["1", "2"], false).unwrap().pairs;
+    assert_eq!((&*pairs[0].source, &*pairs[0].target), ("a", "b"));
+}
+
+#[test]
 fn rows_end_with_the_first_error() {
     let rows = rows("source,target\na,b\nc\nd,e\n", Format::Csv);
     assert_eq!(rows.len(), 2);
@@ -145,7 +166,7 @@ fn a_format_is_known_by_its_extension() {
     let formats = ["a.csv", "a.b.TSV", "a.jsonl", "a.en", "csv", "-"].map(|name| Format::of(Path::new(name)));
     assert_eq!(formats, [Format::Csv, Format::Tsv, Format::Jsonl, Format::Text, Format::Text, Format::Text]);
     let (_folder, path) = file("a.txt", "one\ntwo\n");
-    let sources = Sources::open(&path, None, "source", "target", None).unwrap();
+    let sources = Sources::open(&path, None, "source", "target", None, true).unwrap();
     assert_eq!(sources.place(2).to_string(), format!("{}:2", path.display()));
     assert_eq!(sources.count(), 2);
 }

@@ -1,7 +1,8 @@
 //! Byte-pair encoding (Sennrich et al. 2016) on characters, trained and applied by crate `tokenizers`.
 //!
 //! A text is cut into words before each space, and the space is written `▁` (U+2581) at the head of its word, the
-//! first word too, as SentencePiece has it: so joining the tokens gives back every space. Only the crate's model is
+//! first word too, as SentencePiece has it: so joining the tokens gives back every space. Where line breaks and tabs are
+//! kept, a word begins with each of them as well. Only the crate's model is
 //! used, not its pipeline, whose special tokens are found in any text that spells them. Knows no files.
 
 use std::collections::HashSet;
@@ -10,15 +11,19 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::utils::parallelism::set_parallelism;
 use tokenizers::{Model, Trainer};
 
-use super::normalize;
+use super::form::{Form, breaks};
 use crate::data::vocabulary::{SPECIALS, UNK, Vocabulary, is_special};
 use crate::error::{Error, Result};
 
 /// Stands for a space at the head of a word.
-const SPACE: char = '▁';
+pub(super) const SPACE: char = '▁';
 
 /// A pair seen once is no pattern: a token of it would be trained once.
 const MINIMUM_PAIR_COUNT: u64 = 2;
+
+/// Merges are learned from words of at most so many characters, longer ones in parts: the trainer's time is quadratic in the
+/// longest, and text without spaces is one word. To encode takes linear time, and needs no parts.
+const LONGEST_LEARNED: usize = 500;
 
 /// A trained byte-pair encoding.
 #[derive(Clone, Debug)]
@@ -34,8 +39,8 @@ impl Bpe {
     ///
     /// # Errors
     /// The characters of the texts alone need a larger vocabulary.
-    pub(super) fn train<'a>(size: usize, texts: impl Iterator<Item = &'a str>) -> Result<Bpe> {
-        let words: Vec<String> = texts.map(|text| mark_spaces(&normalize(text))).collect();
+    pub(super) fn train<'a>(size: usize, form: Form, texts: impl Iterator<Item = &'a str>) -> Result<Bpe> {
+        let words: Vec<String> = texts.map(|text| mark_spaces(&form.apply(text))).collect();
         let alphabet: HashSet<char> = words.iter().flat_map(|text| text.chars()).collect();
         let smallest = alphabet.len() + SPECIALS.len();
         if size < smallest {
@@ -56,7 +61,7 @@ impl Bpe {
         // One thread is as fast as two here, and `runtime.threads` stays the whole truth about threads.
         set_parallelism(false);
         let mut model = BPE::default();
-        let split = |text: &str| Ok(words_of(text).map(str::to_string).collect());
+        let split = |text: &str| Ok(words_of(text).flat_map(parts_of).map(str::to_string).collect());
         let trained = trainer.feed(words.into_iter(), split).and_then(|()| trainer.train(&mut model));
         trained.map_err(|error| Error::failure(format!("BPE training: {error}")))?;
         let (vocabulary, merges) = take_over(&model)?;
@@ -101,7 +106,7 @@ impl Bpe {
         &self.merges
     }
 
-    /// The ids of a normalised text.
+    /// The ids of a text in its form.
     pub(super) fn encode(&self, text: &str) -> Vec<i64> {
         let marked = mark_spaces(text);
         let mut ids = Vec::with_capacity(marked.len() / 2);
@@ -126,11 +131,19 @@ pub(super) fn mark_spaces(text: &str) -> String {
     marked
 }
 
-/// The words of a marked text, each with its mark in front.
+/// The words of a marked text, each with its mark in front, or the line break or tab.
 fn words_of(marked: &str) -> impl Iterator<Item = &str> {
-    let starts = marked.match_indices(SPACE).map(|(start, _)| start);
+    let begins = |character: char| character == SPACE || breaks(character);
+    let starts = marked.match_indices(begins).map(|(start, _)| start);
     let ends = starts.clone().skip(1).chain([marked.len()]);
     starts.zip(ends).map(|(start, end)| &marked[start..end])
+}
+
+/// A word in parts that are learned from.
+fn parts_of(word: &str) -> impl Iterator<Item = &str> {
+    let starts = word.char_indices().step_by(LONGEST_LEARNED).map(|(start, _)| start);
+    let ends = starts.clone().skip(1).chain([word.len()]);
+    starts.zip(ends).map(|(start, end)| &word[start..end])
 }
 
 /// The text of tokens: marks are spaces again, but for the one before the first word.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Bpe, Tokenizer, bpe, count, normalize};
+use super::{Bpe, Kind, Tokenizer, bpe, count};
 use crate::data::SideConfig;
 use crate::data::vocabulary::{SPECIALS, Vocabulary};
 use crate::error::{Error, Result};
@@ -18,14 +18,14 @@ impl Tokenizer {
             }
         };
         for text in texts {
-            let text = normalize(text);
+            let text = self.form.apply(text);
             let mut characters = |text: &str| {
                 text.chars().for_each(|character| look_at(character.encode_utf8(&mut [0; 4])));
             };
-            match self {
-                Tokenizer::Characters(_) => characters(&text),
-                Tokenizer::Bpe(_) => characters(&bpe::mark_spaces(&text)),
-                Tokenizer::Words(_) => text.split_whitespace().for_each(&mut look_at),
+            match self.kind {
+                Kind::Characters(_) => characters(&text),
+                Kind::Bpe(_) => characters(&bpe::mark_spaces(&text)),
+                Kind::Words(_) => text.split_whitespace().for_each(&mut look_at),
             }
         }
         let minimum_count = match (&config.characters, &config.words) {
@@ -43,14 +43,14 @@ impl Tokenizer {
     pub fn extended(&self, symbols: &[String]) -> Result<Tokenizer> {
         let tokens = self.vocabulary().tokens().iter().chain(symbols).cloned().collect();
         let vocabulary = Vocabulary::from_tokens(tokens)?;
-        Ok(match self {
-            Tokenizer::Characters(_) => Tokenizer::Characters(vocabulary),
-            Tokenizer::Words(_) => Tokenizer::Words(vocabulary),
-            Tokenizer::Bpe(bpe) => {
-                let bpe = Bpe::new(vocabulary, bpe.merges().to_vec()).map_err(Error::failure)?;
-                Tokenizer::Bpe(Box::new(bpe))
+        let kind = match &self.kind {
+            Kind::Characters(_) => Kind::Characters(vocabulary),
+            Kind::Words(_) => Kind::Words(vocabulary),
+            Kind::Bpe(bpe) => {
+                Kind::Bpe(Box::new(Bpe::new(vocabulary, bpe.merges().to_vec()).map_err(Error::failure)?))
             }
-        })
+        };
+        Ok(Tokenizer { form: self.form, kind })
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! Round trips first, then special tokens and white space, what is unknown, training, and the JSON of a model file.
 
+use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
+
 use super::*;
-use crate::data::{BpeConfig, CharactersConfig, WordsConfig};
+use crate::data::{BpeConfig, CharactersConfig, Normalize, WordsConfig};
 
 /// Latin, Chinese, decomposed accents, an emoji of several code points, right-to-left text, spelled-out special tokens.
 const TEXTS: [&str; 10] = [
@@ -72,7 +75,8 @@ fn a_text_is_what_its_tokens_add_to_it() {
             let ids: Vec<i64> = ids.into_iter().filter(|id| ![PAD, BOS, EOS].contains(id)).collect();
             let text =
                 ids.iter().enumerate().map(|(n, &id)| pieces[id as usize][usize::from(n > 0)].as_str());
-            assert_eq!(text.collect::<String>(), tokenizer.decode(&ids), "{} {ids:?}", tokenizer.kind());
+            let text = text.collect::<String>().nfc().collect::<String>();
+            assert_eq!(text, tokenizer.decode(&ids), "{} {ids:?}", tokenizer.kind());
         }
     }
 }
@@ -118,12 +122,97 @@ fn bpe_learns_no_token_that_is_written_like_a_special_one() {
 
 #[test]
 fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces() {
-    assert_eq!(normalize(" \t a\tb\r\nc\u{2028}d\u{a0} \n"), "a b  c d");
-    assert_eq!(normalize("a\u{a0}\u{3000}b"), "a\u{a0}\u{3000}b");
     let (by_character, by_word, by_bpe) = (train(&characters()), train(&words(1)), train(&bpe(200)));
     assert_eq!(by_character.decode(&by_character.encode("  the  cat\n").ids), "the  cat");
     assert_eq!(by_bpe.decode(&by_bpe.encode("  the  cat\n").ids), "the  cat");
     assert_eq!(by_word.decode(&by_word.encode("  the \u{3000} cat\n").ids), "the cat");
+}
+
+/// Any text, in any form, by characters and by pieces: what comes back is the text in that form, to the last space.
+#[test]
+fn what_is_read_comes_back_in_its_form() {
+    let alphabet =
+        ["a", "b", "é", "e\u{301}", " ", "  ", "\t", "\n", "\r\n", "가", "\u{1100}\u{1161}", "ﬁ", "\u{3000}"];
+    let mut state: u64 = 11;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let texts: Vec<String> = (0..300)
+        .map(|_| (0..random(9)).map(|_| alphabet[random(alphabet.len())]).collect())
+        .chain(["", " ", "    if x:\n\t\treturn  y\n\n", " \n", "\n"].map(str::to_owned))
+        .collect();
+    for normalize in [Normalize::Nfc, Normalize::Nfd, Normalize::Nfkc, Normalize::None] {
+        for whitespace in [Whitespace::Trim, Whitespace::Keep] {
+            for kind in [characters(), bpe(80)] {
+                let config = SideConfig { normalize, whitespace, ..kind };
+                let tokenizer = Tokenizer::train(&config, texts.iter().map(String::as_str)).unwrap();
+                for text in &texts {
+                    let encoded = tokenizer.encode(text);
+                    let (read, form) = (tokenizer.decode(&encoded.ids), tokenizer.form());
+                    assert_eq!(read, form.apply(text), "{text:?} {form} {}", tokenizer.kind());
+                    assert_eq!(tokenizer.known_parts(&encoded.ids), [read.as_str()]);
+                    assert_eq!(tokenizer.encode(&read), encoded, "{text:?}");
+                    // Nothing is changed in silence, and nothing said that is not so.
+                    assert_eq!(
+                        read != *text,
+                        tokenizer.changes(text) != Changes::default(),
+                        "{text:?} {form}"
+                    );
+                    let unchanged = normalize == Normalize::None && whitespace == Whitespace::Keep;
+                    assert!(!unchanged || read == *text, "{text:?}");
+                }
+            }
+            if whitespace == Whitespace::Trim {
+                let config = SideConfig { normalize, ..words(1) };
+                let tokenizer = Tokenizer::train(&config, texts.iter().map(String::as_str)).unwrap();
+                for text in &texts {
+                    let read = tokenizer.decode(&tokenizer.encode(text).ids);
+                    assert_eq!(read != *text, tokenizer.changes(text) != Changes::default(), "{text:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_form_is_part_of_a_tokenizer_and_an_older_model_has_the_first_one() {
+    let config = SideConfig { normalize: Normalize::Nfd, whitespace: Whitespace::Keep, ..characters() };
+    let tokenizer = Tokenizer::train(&config, ["가 "].into_iter()).unwrap();
+    assert_eq!(tokenizer.vocabulary().tokens()[4..], [" ", "\u{1100}", "\u{1161}"]);
+    let mut json = tokenizer.to_json();
+    let back = Tokenizer::from_json(&json).unwrap();
+    assert_eq!((back.form(), back.difference(&tokenizer)), (tokenizer.form(), None));
+    json.as_object_mut().unwrap().retain(|key, _| ["kind", "tokens"].contains(&key.as_str()));
+    let older = Tokenizer::from_json(&json).unwrap();
+    assert_eq!(older.form(), Form::default());
+    let (what, both) = older.difference(&tokenizer).unwrap();
+    assert_eq!(what, "form");
+    assert_eq!(both, ["NFC, white space trimmed", "NFD, white space kept"]);
+}
+
+#[test]
+fn outputs_come_in_the_normal_form_however_their_tokens_meet() {
+    let tokenizer = Tokenizer::train(&characters(), ["e", "x\u{301}"].into_iter()).unwrap();
+    let ids: Vec<i64> = ["e", "\u{301}"].iter().map(|token| tokenizer.id(token).unwrap()).collect();
+    assert_eq!(tokenizer.decode(&ids), "\u{e9}");
+}
+
+/// Text without spaces is one word, and neither to learn from it nor to cut it may take the square of its length. By counts
+/// of what is done there would be no test, so the lengths are such that a square would take minutes.
+#[test]
+fn a_line_of_any_length_is_learned_from_and_cut_in_linear_time() {
+    let mut state: u64 = 1;
+    let mut letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ['A', 'C', 'G', 'T'][(state >> 62) as usize]
+    };
+    let line: String = (0..300_000).map(|_| letter()).collect();
+    let tokenizer = Tokenizer::train(&bpe(60), [line.as_str()].into_iter()).unwrap();
+    assert_eq!(tokenizer.vocabulary_size(), 60);
+    let encoded = tokenizer.encode(&line);
+    assert!(encoded.ids.len() < line.len() / 2);
+    assert_eq!(tokenizer.decode(&encoded.ids), line);
 }
 
 #[test]
@@ -238,8 +327,7 @@ fn a_tokenizer_comes_back_from_its_json() {
         }
     }
     let small = Tokenizer::train(&bpe(8), ["ab ab"].into_iter()).unwrap();
-    let json =
-        r#"{"kind":"bpe","merges":["a b"],"tokens":["<pad>","<unk>","<bos>","<eos>","a","b","▁","ab"]}"#;
+    let json = r#"{"kind":"bpe","merges":["a b"],"normalize":"nfc","tokens":["<pad>","<unk>","<bos>","<eos>","a","b","▁","ab"],"whitespace":"trim"}"#;
     assert_eq!(small.to_json().to_string(), json);
 }
 
@@ -284,12 +372,21 @@ fn many_texts_are_encoded_as_one_by_one() {
 }
 
 #[test]
-fn an_output_is_right_however_it_is_cut_and_never_where_a_symbol_is_unknown() {
-    let tokenizer = Tokenizer::train(&bpe(8), ["ab ab"].into_iter()).unwrap();
-    let [a, b, ab] = ["a", "b", "ab"].map(|token| tokenizer.vocabulary().id(token).unwrap());
-    assert!(tokenizer.same_text(&[ab], &[a, b]));
-    assert!(!tokenizer.same_text(&[a], &[b]));
-    assert!(!tokenizer.same_text(&[UNK], &[UNK]));
+fn the_known_parts_of_an_output_are_its_text_without_what_is_unknown() {
+    for tokenizer in all() {
+        let size = tokenizer.vocabulary_size();
+        for first in 1..size {
+            let ids: Vec<i64> = (0..6).map(|n| ((first + n * n * 7) % size) as i64).collect();
+            let parts = tokenizer.known_parts(&ids);
+            assert_eq!(parts.join("<unk>"), tokenizer.decode(&ids), "{} {ids:?}", tokenizer.kind());
+            assert_eq!(parts.len(), 1 + ids.iter().filter(|&&id| id == UNK).count());
+        }
+        assert_eq!(tokenizer.known_parts(&[]), [""]);
+        assert_eq!(tokenizer.known_parts(&[-1, EOS]), ["", ""]);
+    }
+    let words = train(&words(1));
+    let ids = [&words.encode("the cat").ids[..], &[UNK], &words.encode("sat").ids].concat();
+    assert_eq!(words.known_parts(&ids), ["the cat ", " sat"]);
 }
 
 #[test]

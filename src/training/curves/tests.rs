@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use super::{Axis, MOST_POINTS, draw, svg};
 
-const HEADER: &str = "step,epoch,kind,learning_rate,loss,nll,perplexity,gradient_norm,target_tokens,token_accuracy,exact_match,error_rate,unfinished\n";
+const HEADER: &str = "step,epoch,kind,learning_rate,loss,nll,perplexity,gradient_norm,target_tokens,token_accuracy,exact_match,character_error_rate,word_error_rate,unfinished\n";
 
 /// A header and three rows as a run writes them.
 fn short_run() -> String {
-    let rows = "50,1,train,2.5e-4,3.5,3.1,22.2,4.5,51200,,,,\n\
-                100,2,train,5e-4,2.5,2.1,8.17,2.5,51200,,,,\n\
-                100,2,valid,,,1.9,6.69,,,0.61,0.12,0.9,3\n";
+    let rows = "50,1,train,2.5e-4,3.5,3.1,22.2,4.5,51200,,,,,\n\
+                100,2,train,5e-4,2.5,2.1,8.17,2.5,51200,,,,,\n\
+                100,2,valid,,,1.9,6.69,,,0.61,0.12,0.9,,3\n";
     HEADER.to_owned() + rows
 }
 
@@ -44,7 +44,7 @@ const ALL: [&str; 8] = [
     "validation nll",
     "token accuracy",
     "exact match",
-    "error rate",
+    "character error rate",
     "learning rate",
     "before clipping",
 ];
@@ -97,20 +97,20 @@ fn a_run_without_figures_is_a_picture_that_says_so() {
 
 #[test]
 fn one_row_is_a_dot() {
-    let picture = svg("a", &(HEADER.to_owned() + "5,0,train,1e-4,3.5,3.1,22.2,4.5,51200,,,,\n"));
+    let picture = svg("a", &(HEADER.to_owned() + "5,0,train,1e-4,3.5,3.1,22.2,4.5,51200,,,,,\n"));
     assert_eq!(names(&picture), ["training loss", "training nll", "learning rate", "before clipping"]);
     assert_eq!(picture.matches("h0\"").count(), 4);
 }
 
 #[test]
 fn what_is_no_number_is_left_out() {
-    let rows = "10,0,train,NaN,inf,1e999,-inf,nan,1,,,,\n\
-                10,0,valid,,,0,,,,x,-,1e400,\n\
-                nan,0,train,1,1,1,1,1,1,,,,\n\
-                -5,0,train,1,1,1,1,1,1,,,,\n\
-                20,0,train,-1,-2.0,0,,0,1,,,,\n";
+    let rows = "10,0,train,NaN,inf,1e999,-inf,nan,1,,,,,\n\
+                10,0,valid,,,0,,,,x,-,1e400,,\n\
+                nan,0,train,1,1,1,1,1,1,,,,,\n\
+                -5,0,train,1,1,1,1,1,1,,,,,\n\
+                20,0,train,-1,-2.0,0,,0,1,,,,,\n";
     assert_eq!(names(&svg("a", &(HEADER.to_owned() + rows))), ["learning rate"]);
-    let extremes = "18446744073709551615,0,train,1.7e308,5e-324,1.7e308,,2.3e-308,1,,,,\n";
+    let extremes = "18446744073709551615,0,train,1.7e308,5e-324,1.7e308,,2.3e-308,1,,,,,\n";
     curves(&svg("a", &(HEADER.to_owned() + extremes)));
 }
 
@@ -128,17 +128,23 @@ fn a_row_that_is_not_whole_is_left_out() {
 
 #[test]
 fn an_error_rate_of_more_than_all_is_drawn_at_the_edge_and_the_heading_says_it() {
-    let picture = svg("a", &(HEADER.to_owned() + "1,0,valid,,,1.0,2.7,,,0.1,0.0,3.5,0\n"));
+    let picture = svg("a", &(HEADER.to_owned() + "1,0,valid,,,1.0,2.7,,,0.1,0.0,3.5,,0\n"));
     assert!(picture.contains("Validation, % (cut at 100)"));
-    let top = curves(&picture).into_iter().find(|(name, _)| name == "error rate").unwrap().1;
+    let top = curves(&picture).into_iter().find(|(name, _)| name == "character error rate").unwrap().1;
     assert_eq!(top, "M866.0 336.0");
+}
+
+#[test]
+fn where_outputs_are_words_their_error_rate_is_drawn() {
+    let picture = svg("a", &(HEADER.to_owned() + "1,0,valid,,,1.0,2.7,,,0.1,0.0,0.5,0.25,0\n"));
+    assert!(picture.contains("word error rate 25.00 %") && !picture.contains("character error rate"));
 }
 
 #[test]
 fn a_long_run_is_thinned_and_keeps_its_ends() {
     let mut metrics = HEADER.to_owned();
     for step in 1..=12_345 {
-        writeln!(metrics, "{step},0,train,1e-3,{0},{0},,1.5,9,,,,", 10.0 / f64::from(step)).unwrap();
+        writeln!(metrics, "{step},0,train,1e-3,{0},{0},,1.5,9,,,,,", 10.0 / f64::from(step)).unwrap();
     }
     let picture = svg("a", &metrics);
     let line = &curves(&picture)[0].1;

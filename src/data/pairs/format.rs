@@ -1,0 +1,28 @@
+//! How files of rows are written, and what their names say of it.
+
+use std::path::Path;
+
+/// How the rows of an input are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A source a line; an empty line is an empty source.
+    Text,
+    /// Comma-separated fields with a header (RFC 4180).
+    Csv,
+    /// Tab-separated fields with a header, without quoting.
+    Tsv,
+    /// A JSON object a line.
+    Jsonl,
+}
+
+impl Format {
+    /// The format that a file's extension names (in any case); anything but `.csv`, `.tsv` and `.jsonl` is text.
+    pub fn of(path: &Path) -> Format {
+        match path.extension().map(|extension| extension.to_ascii_lowercase()) {
+            Some(extension) if extension == "csv" => Format::Csv,
+            Some(extension) if extension == "tsv" => Format::Tsv,
+            Some(extension) if extension == "jsonl" => Format::Jsonl,
+            _ => Format::Text,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Both splits of an experiment: read, held against the rules of `[data]`, and cut into tokens.
+//!
+//! Which pairs are used, which of them the tokenizers learn from, and what is said of the files. Knows no model.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::dataset::{Dataset, Tokenizers};
+use super::pairs::{Pair, Place, Set, read_pairs, shorten};
+use super::tokenizer::{Changed, Form};
+use super::{DataConfig, Empty, Files, PairFile, SideConfig, TooLong};
+use crate::error::{Error, Result};
+
+/// Both splits of an experiment, and the tokenizers that cut them.
+#[derive(Debug)]
+pub struct Splits {
+    /// What is learned from.
+    pub train: Dataset,
+    /// What is only looked at.
+    pub valid: Dataset,
+    /// What cuts both.
+    pub tokenizers: Tokenizers,
+}
+
+impl Splits {
+    /// Reads both splits and cuts them into tokens. `tokenizers` gets training pairs and says with what; it is asked more than
+    /// once where pairs are left out whose length depends on the answer.
+    ///
+    /// # Errors
+    /// What [`read_pairs`], `tokenizers` and [`Dataset::new`] refuse; pairs with an empty side, as `data.empty` says.
+    pub fn load(config: &DataConfig, tokenizers: impl Fn(&[&Pair]) -> Result<Tokenizers>) -> Result<Splits> {
+        let read = |files| -> Result<(Set, Vec<Place>)> {
+            let columns = [config.source.column.as_str(), &config.target.column];
+            let Set { pairs, notes } = read_pairs(files, columns, config.header)?;
+            refuse_sound(pairs.iter().map(|pair| pair.source.as_str()))?;
+            let (pairs, empty) = without_empty(pairs, files, config)?;
+            Ok((Set { pairs, notes }, empty))
+        };
+        let (train, valid) = (read(&config.train)?, read(&config.valid)?);
+        let tokenizers = learn(&train.0.pairs, config, tokenizers)?;
+        let set = |(set, empty): (Set, Vec<Place>), files| -> Result<Dataset> {
+            let Set { pairs, mut notes } = set;
+            notes.extend(changed_texts(&pairs, &tokenizers, files));
+            Ok(Dataset { empty, notes, ..Dataset::new(pairs, &tokenizers, config)? })
+        };
+        Ok(Splits { train: set(train, &config.train)?, valid: set(valid, &config.valid)?, tokenizers })
+    }
+}
+
+/// How many places of empty sides an error names.
+const NAMED: usize = 5;
+
+/// The pairs that `data.empty` lets through, and the places of those that it leaves out.
+fn without_empty(pairs: Vec<Pair>, files: &Files, config: &DataConfig) -> Result<(Vec<Pair>, Vec<Place>)> {
+    let forms = [&config.source, &config.target].map(Form::of);
+    let empty_sides = |pair: &Pair| [forms[0].is_empty(&pair.source), forms[1].is_empty(&pair.target)];
+    if config.empty == Empty::Keep {
+        return Ok((pairs, Vec::new()));
+    }
+    let (empty, kept): (Vec<Pair>, Vec<Pair>) =
+        pairs.into_iter().partition(|pair| empty_sides(pair).contains(&true));
+    if config.empty == Empty::Error
+        && let Some(first) = empty.first()
+    {
+        let of_source = empty_sides(first)[0];
+        let counts = [0, 1].map(|side| empty.iter().filter(|pair| empty_sides(pair)[side]).count());
+        let file = if of_source { &first.place.file } else { target_file(files, &first.place.file) };
+        let place = Place { file: file.into(), line: first.place.line };
+        return Err(empty_side(first, of_source, counts, &empty).at(place));
+    }
+    if kept.is_empty() {
+        let message = format!("no pair is left: all {} have an empty side", empty.len());
+        return Err(Error::input(message));
+    }
+    Ok((kept, empty.into_iter().map(|pair| pair.place).collect()))
+}
+
+/// There is nothing to learn from a pair without one of its sides, and it is most often a slip in the data.
+fn empty_side(first: &Pair, of_source: bool, [sources, targets]: [usize; 2], all: &[Pair]) -> Error {
+    let (side, other, text) = match of_source {
+        true => ("source", "target", &first.target),
+        false => ("target", "source", &first.source),
+    };
+    let mut message =
+        format!("the {side} of a pair must not be empty, but it is\n  {other}: {}", shorten(text));
+    if all.len() > 1 {
+        let more = if all.len() > NAMED { ", …" } else { "" };
+        let places: Vec<String> = all.iter().take(NAMED).map(|pair| pair.place.to_string()).collect();
+        let sides: Vec<String> = [(sources, "sources"), (targets, "targets")]
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, side)| format!("{count} empty {side}"))
+            .collect();
+        let (all, sides, places) = (all.len(), sides.join(" and "), places.join(", "));
+        message += &format!("\n{all} pairs have an empty side ({sides}): {places}{more}");
+    }
+    let hint = "fill it in, or leave such pairs out with `data.empty = \"skip\"`; \"keep\" learns from them";
+    Error::input(message).hint(hint)
+}
+
+/// The most characters that a token of byte-pair encoding has on the average, in a side that may fit.
+const LONGEST_MEAN: usize = 16;
+
+/// The tokenizers, learned from pairs that are used: what is left out makes no vocabulary.
+///
+/// The length of a side in characters or words depends on no vocabulary; in pieces it does. There, what they are learned from
+/// shrinks until all of it fits, each time by a little more than it must, so that this ends soon. A pair that was dropped on
+/// the way and fits in the end is used all the same, so that which pairs are used follows from the tokenizers alone.
+fn learn(
+    pairs: &[Pair],
+    config: &DataConfig,
+    tokenizers: impl Fn(&[&Pair]) -> Result<Tokenizers>,
+) -> Result<Tokenizers> {
+    let all: Vec<&Pair> = pairs.iter().collect();
+    if config.too_long == TooLong::Error {
+        return tokenizers(&all);
+    }
+    let sides = [&config.source, &config.target];
+    let those = |holds: &dyn Fn([&str; 2]) -> bool| -> Vec<&Pair> {
+        all.iter().copied().filter(|pair| holds([&pair.source, &pair.target])).collect()
+    };
+    let may_fit = |texts: [&str; 2]| (0..2).all(|n| least_tokens(sides[n], texts[n]) <= sides[n].max_length);
+    let must_fit = |texts: [&str; 2]| (0..2).all(|n| texts[n].chars().count() < sides[n].max_length);
+    let mut learned_from = those(&may_fit);
+    // What may fit and does not can have more characters than the vocabulary.
+    let mut found = tokenizers(&learned_from).or_else(|error| {
+        learned_from = those(&|texts| may_fit(texts) && must_fit(texts));
+        tokenizers(&learned_from).map_err(|_| error)
+    })?;
+    for round in 0.. {
+        let lengths = |pair: &Pair| {
+            [found.source.encode(&pair.source).ids.len(), found.target.encode(&pair.target).ids.len()]
+        };
+        let lengths: Vec<[usize; 2]> = learned_from.iter().map(|pair| lengths(pair)).collect();
+        let fits = |lengths: &[usize; 2], spared: usize| {
+            (0..2).all(|n| lengths[n] <= sides[n].max_length - sides[n].max_length * spared.min(8) / 16)
+        };
+        if lengths.iter().all(|lengths| fits(lengths, 0)) {
+            break;
+        }
+        let fitting = learned_from.iter().zip(&lengths).filter(|(_, lengths)| fits(lengths, round));
+        let fitting: Vec<&Pair> = fitting.map(|(pair, _)| *pair).collect();
+        let again = tokenizers(&fitting)?;
+        let same = |one: &Tokenizers, other: &Tokenizers| {
+            one.source.difference(&other.source).is_none() && one.target.difference(&other.target).is_none()
+        };
+        if same(&found, &again) {
+            break;
+        }
+        (learned_from, found) = (fitting, again);
+    }
+    Ok(found)
+}
+
+/// The least tokens that a text can have, whatever is learned; for characters and words, those that it has.
+fn least_tokens(config: &SideConfig, text: &str) -> usize {
+    let text = Form::of(config).apply(text);
+    match (&config.words, &config.bpe) {
+        (Some(_), _) => text.split_whitespace().count(),
+        (_, Some(_)) => text.chars().count() / LONGEST_MEAN,
+        (None, None) => text.chars().count(),
+    }
+}
+
+/// For each file and side, how many texts are not read as they stand there.
+fn changed_texts(pairs: &[Pair], tokenizers: &Tokenizers, files: &Files) -> Vec<String> {
+    let mut notes = Vec::new();
+    for of_file in pairs.chunk_by(|one, other| Arc::ptr_eq(&one.place.file, &other.place.file)) {
+        let mut changed = [Changed::default(); 2];
+        for pair in of_file {
+            changed[0].add(tokenizers.source.changes(&pair.source));
+            changed[1].add(tokenizers.target.changes(&pair.target));
+        }
+        let source_file = of_file.first().map(|pair| &*pair.place.file).unwrap_or(Path::new(""));
+        let sides = [
+            ("source", &tokenizers.source, source_file),
+            ("target", &tokenizers.target, target_file(files, source_file)),
+        ];
+        for ((side, tokenizer, file), changed) in sides.into_iter().zip(changed) {
+            let said = changed.in_words(side, tokenizer.form());
+            notes.extend(said.map(|said| format!("{}: {said}", file.display())));
+        }
+    }
+    notes
+}
+
+/// The file of targets that belongs to one of sources.
+fn target_file<'a>(files: &'a Files, source_file: &'a Path) -> &'a Path {
+    let of_parallel = files.0.iter().find_map(|file| match file {
+        PairFile::Parallel { source, target } if source == source_file => Some(target.as_path()),
+        _ => None,
+    });
+    of_parallel.unwrap_or(source_file)
+}
+
+/// What names of sound files end with, and of features made of sound.
+const SOUND: [&str; 16] = [
+    "wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff", "amr", "au", "sph",
+    "npy", "npz",
+];
+
+/// Sources that are nothing but names of sound files, more than one, would be read as texts.
+///
+/// # Errors
+/// They are.
+pub fn refuse_sound<'a>(mut sources: impl Iterator<Item = &'a str>) -> Result<()> {
+    let is_name = |text: &str| {
+        let name = text.trim();
+        let ending = Path::new(name).extension().map(|ending| ending.to_ascii_lowercase());
+        !name.contains('\n') && ending.is_some_and(|ending| SOUND.iter().any(|known| ending == *known))
+    };
+    let (Some(first), Some(second)) = (sources.next(), sources.next()) else { return Ok(()) };
+    if ![first, second].into_iter().chain(sources).all(is_name) {
+        return Ok(());
+    }
+    let message = format!(
+        "sources must be texts, but all of them are names of sound files, such as `{}`",
+        shorten(first.trim())
+    );
+    Err(Error::input(message)
+        .hint("seqloom does not read sound yet: it would learn from the names themselves"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! The form in which the texts of a side are read: a normal form of Unicode, and what becomes of white space.
+//!
+//! Two spellings of what looks the same are one text then. What this changes is counted: [`Changed`] says it, for each file.
+//! Knows no tokens and no files.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfd_quick, is_nfkc_quick};
+
+use crate::data::{Normalize, SideConfig, Whitespace};
+
+/// How a side's texts are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// The normal form of Unicode.
+    pub normalize: Normalize,
+    /// What becomes of white space.
+    pub whitespace: Whitespace,
+}
+
+impl Form {
+    /// The one that a config names.
+    pub fn of(config: &SideConfig) -> Form {
+        Form { normalize: config.normalize, whitespace: config.whitespace }
+    }
+
+    /// A text in this form. In this form already, it stays what it is.
+    pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let normal = self.normal(text);
+        if self.whitespace == Whitespace::Keep {
+            return normal;
+        }
+        match normal {
+            Cow::Borrowed(text) => without_breaks(text.trim()),
+            Cow::Owned(text) => Cow::Owned(without_breaks(text.trim()).into_owned()),
+        }
+    }
+
+    /// A text in the normal form, its white space as it is.
+    pub fn normal<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let is_normal = match self.normalize {
+            Normalize::Nfc => is_nfc_quick(text.chars()),
+            Normalize::Nfd => is_nfd_quick(text.chars()),
+            Normalize::Nfkc => is_nfkc_quick(text.chars()),
+            Normalize::None => IsNormalized::Yes,
+        };
+        match (is_normal, self.normalize) {
+            (IsNormalized::Yes, _) | (_, Normalize::None) => Cow::Borrowed(text),
+            (_, Normalize::Nfc) => Cow::Owned(text.nfc().collect()),
+            (_, Normalize::Nfd) => Cow::Owned(text.nfd().collect()),
+            (_, Normalize::Nfkc) => Cow::Owned(text.nfkc().collect()),
+        }
+    }
+
+    /// Whether a text has nothing in it that is read.
+    pub fn is_empty(&self, text: &str) -> bool {
+        match self.whitespace {
+            Whitespace::Trim => text.trim().is_empty(),
+            Whitespace::Keep => text.is_empty(),
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whitespace = match self.whitespace {
+            Whitespace::Trim => "trimmed",
+            Whitespace::Keep => "kept",
+        };
+        write!(f, "{}, white space {whitespace}", self.normalize.name())
+    }
+}
+
+/// A space for each tab, line break or other white space that moves a cursor.
+fn without_breaks(text: &str) -> Cow<'_, str> {
+    match text.contains(breaks) {
+        true => Cow::Owned(text.replace(breaks, " ")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// Tabs, line breaks, form feeds, and the Unicode separators of lines and paragraphs.
+pub(super) fn breaks(character: char) -> bool {
+    character.is_whitespace() && (character.is_control() || matches!(character, '\u{2028}' | '\u{2029}'))
+}
+
+/// In what a text that is read differs from the one that stands in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Its normal form.
+    pub normal_form: bool,
+    /// White space at its ends, which is gone.
+    pub outer: bool,
+    /// Line breaks and tabs, which are spaces.
+    pub breaks: bool,
+    /// White space between words, which is one space.
+    pub between: bool,
+    /// The mark for a space, `▁`, which is one.
+    pub mark: bool,
+}
+
+/// The texts of a file's side, and how many of them reading changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    texts: usize,
+    changed: usize,
+    /// In the order of [`Changes`].
+    kinds: [usize; 5],
+}
+
+impl Changed {
+    /// Adds a text.
+    pub fn add(&mut self, changes: Changes) {
+        let Changes { normal_form, outer, breaks, between, mark } = changes;
+        let kinds = [normal_form, outer, breaks, between, mark];
+        self.texts += 1;
+        self.changed += usize::from(kinds.contains(&true));
+        self.kinds.iter_mut().zip(kinds).for_each(|(count, is_one)| *count += usize::from(is_one));
+    }
+
+    /// Texts that are not read as they stand in the file.
+    pub fn changed(&self) -> usize {
+        self.changed
+    }
+
+    /// Says it of a side, `source` or `target`, with the keys that decide; nothing where no text was changed.
+    pub fn in_words(&self, side: &str, form: Form) -> Option<String> {
+        if self.changed == 0 {
+            return None;
+        }
+        let [normal_form, outer, breaks, between, mark] = self.kinds;
+        let kinds = [
+            (normal_form, format!("brought to {} (`data.{side}.normalize`)", form.normalize.name())),
+            (outer, format!("without white space at the ends (`data.{side}.whitespace`)")),
+            (breaks, format!("line breaks or tabs made spaces (`data.{side}.whitespace`)")),
+            (between, "white space between words made one space".to_owned()),
+            (mark, "`▁` made a space, for which bpe has it".to_owned()),
+        ];
+        let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+        let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
+        Some(format!("reading changed {} of {} {side}s: {}", self.changed, self.texts, kinds.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(normalize: Normalize, whitespace: Whitespace) -> Form {
+        Form { normalize, whitespace }
+    }
+
+    #[test]
+    fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces_unless_they_are_kept() {
+        let trim = Form::default();
+        assert_eq!(trim.apply(" \t a\tb\r\nc\u{2028}d\u{a0} \n"), "a b  c d");
+        assert_eq!(trim.apply("a\u{a0}\u{3000}b"), "a\u{a0}\u{3000}b");
+        let keep = form(Normalize::Nfc, Whitespace::Keep);
+        assert_eq!(keep.apply(" \t e\u{301}\r\n"), " \t \u{e9}\r\n");
+        assert_eq!([trim, keep].map(|form| form.is_empty(" \n")), [true, false]);
+        assert_eq!([trim, keep].map(|form| form.is_empty("")), [true, true]);
+    }
+
+    #[test]
+    fn each_normal_form_is_what_unicode_says() {
+        let text = "\u{e9}\u{ac00}\u{fb01}e\u{301}\u{1100}\u{1161}";
+        let read = |normalize| form(normalize, Whitespace::Trim).apply(text).into_owned();
+        assert_eq!(read(Normalize::Nfc), "\u{e9}\u{ac00}\u{fb01}\u{e9}\u{ac00}");
+        assert_eq!(read(Normalize::Nfd), "e\u{301}\u{1100}\u{1161}\u{fb01}e\u{301}\u{1100}\u{1161}");
+        assert_eq!(read(Normalize::Nfkc), "\u{e9}\u{ac00}fi\u{e9}\u{ac00}");
+        assert_eq!(read(Normalize::None), text);
+    }
+
+    /// Of all characters, beside a letter, a mark and a space.
+    #[test]
+    fn a_text_in_its_form_stays_what_it_is() {
+        let kinds = [Normalize::Nfc, Normalize::Nfd, Normalize::Nfkc, Normalize::None];
+        for character in ('\0'..=char::MAX).step_by(7).chain('\0'..'\u{3400}') {
+            for text in [format!("{character}a"), format!(" {character}\u{301}"), format!("a{character} ")] {
+                for normalize in kinds {
+                    for whitespace in [Whitespace::Trim, Whitespace::Keep] {
+                        let form = form(normalize, whitespace);
+                        let read = form.apply(&text).into_owned();
+                        assert_eq!(form.apply(&read), read, "{text:?} in {form:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_changed_is_said_by_kind_with_its_key() {
+        let mut changed = Changed::default();
+        assert_eq!(changed.in_words("target", Form::default()), None);
+        changed.add(Changes::default());
+        assert_eq!(changed.in_words("target", Form::default()), None);
+        changed.add(Changes { outer: true, breaks: true, ..Changes::default() });
+        changed.add(Changes { normal_form: true, ..Changes::default() });
+        assert_eq!(
+            changed.in_words("target", Form::default()).unwrap(),
+            "reading changed 2 of 3 targets: 1 brought to NFC (`data.target.normalize`), 1 without white space at the \
+             ends (`data.target.whitespace`), 1 line breaks or tabs made spaces (`data.target.whitespace`)"
+        );
+    }
+}
