@@ -20,7 +20,6 @@ use seqloom::data::pairs::Sources;
 use seqloom::decoder::Output;
 use seqloom::decoder::asked::Asked;
 use seqloom::decoder::loaded::LoadedModel;
-use seqloom::decoding::jobs::Request;
 use seqloom::error::Result;
 use seqloom::runtime::memory;
 use seqloom::training::clock::Since;
@@ -213,7 +212,7 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
         Sources::open(&args.input, None, &data.source.column, &data.target.column, None, data.header)?;
     let asked =
         texts.map(|row| model.ask(model.encode_source(&row?.text), "")).collect::<Result<Vec<_>>>()?;
-    let requests: Vec<Request> = asked.iter().map(Asked::request).collect();
+    let requests: Vec<&Asked> = asked.iter().collect();
     model.decode_n_best(&requests[..requests.len().min(16)])?;
     let started = Since::now();
     let found = model.decode_n_best(&requests)?;
@@ -237,7 +236,7 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
 }
 
 /// Milliseconds that a sentence alone takes, the median of `count` of them.
-fn latency(model: &LoadedModel, requests: &[Request], count: usize) -> Result<f64> {
+fn latency(model: &LoadedModel, requests: &[&Asked], count: usize) -> Result<f64> {
     let mut times = Vec::new();
     let apart = (requests.len() / count).max(1);
     for request in requests.iter().step_by(apart).take(count) {

@@ -29,11 +29,11 @@
 pub mod asked;
 pub mod loaded;
 pub mod shortlist;
+mod unknown;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-use crate::data::vocabulary::UNK;
 use crate::decoding::decoder::ModelStepper;
 use crate::decoding::ensemble::{Ensemble, mean};
 use crate::decoding::jobs::Request;
@@ -53,7 +53,7 @@ pub struct Decoder {
 /// What a model made of one source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
-    /// The output, as a text.
+    /// The output, as a text; with `decoding.replace_unknown` it has no `<unk>` in it.
     pub text: String,
     /// Its tokens, its score (the sum of their log-probabilities), and whether it is finished.
     pub hypothesis: Hypothesis,
@@ -150,7 +150,7 @@ impl Decoder {
                 asked.map_err(|error| error.at(format!("text {n}")))
             });
             let asked = encoded.collect::<Result<Vec<_>>>()?;
-            self.model.decode_n_best(&asked.iter().map(Asked::request).collect::<Vec<_>>())
+            self.model.decode_n_best(&asked.iter().collect::<Vec<_>>())
         })
     }
 
@@ -193,24 +193,26 @@ fn best(list: Vec<Output>) -> Output {
 }
 
 impl LoadedModel {
-    /// The best outputs of each request, the best first, up to `decoding.n_best`. An empty source has an empty output, and
-    /// the model is not asked for it.
+    /// The best outputs of all that is asked for, the best first, up to `decoding.n_best`. An empty source has an empty
+    /// output, and the model is not asked for it.
     ///
     /// # Errors
-    /// A prefix that no output can begin with; the work could not be done.
-    pub fn decode_n_best(&self, requests: &[Request]) -> Result<Vec<Vec<Output>>> {
-        let asked: Vec<usize> =
-            (0..requests.len()).filter(|&row| self.is_asked_for(requests[row].source.ids)).collect();
-        let wanted: Vec<Request> = asked.iter().map(|&row| requests[row]).collect();
+    /// The work could not be done.
+    pub fn decode_n_best(&self, asked: &[&Asked]) -> Result<Vec<Vec<Output>>> {
+        let rows: Vec<usize> =
+            (0..asked.len()).filter(|&row| self.is_asked_for(&asked[row].reading.ids)).collect();
+        let wanted: Vec<Request> = rows.iter().map(|&row| asked[row].request()).collect();
         let found = decode_on_all_cores(self.stepper(), &wanted, &self.rules)?;
-        let mut outputs = vec![vec![Output::silent()]; requests.len()];
-        for (row, list) in asked.into_iter().zip(found) {
-            let unknown = requests[row].source.ids.iter().filter(|&&id| id == UNK).count();
+        let mut outputs = vec![vec![Output::silent()]; asked.len()];
+        for (row, list) in rows.into_iter().zip(found) {
             let output = |hypothesis: Hypothesis| {
                 let text = self.tokenizers.target.decode(&hypothesis.tokens);
-                Output { text, hypothesis, unknown }
+                Output { text, hypothesis, unknown: asked[row].unknown }
             };
             outputs[row] = list.into_iter().map(output).collect();
+        }
+        if self.experiment.decoding.replace_unknown {
+            self.replace_unknown(asked, &mut outputs)?;
         }
         Ok(outputs)
     }

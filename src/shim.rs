@@ -395,10 +395,10 @@ mod tests {
         let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
         let loss = |labels: &[i64]| {
             let labels = Tensor::from_slice(labels);
-            catch_unwind(|| vocabulary_loss(&zeros(&[2, 4]), &zeros(&[3, 4]), &labels, 0.1, false))
+            catch_unwind(|| vocabulary_loss(&zeros(&[2, 4]), &zeros(&[5, 4]), &labels, 0.1, false))
         };
-        assert!(loss(&[0, 2]).is_ok());
-        for labels in [[0, 3].as_slice(), &[-1, 0], &[0], &[0, 1, 2]] {
+        assert!(loss(&[1, 3]).is_ok() && loss(&[4, 4]).is_ok());
+        for labels in [[1, 5].as_slice(), &[-1, 1], &[1], &[1, 3, 4], &[0, 1], &[2, 1]] {
             assert!(loss(labels).is_err(), "{labels:?}");
         }
         let added = |shape: &[i64]| catch_unwind(|| dropout(&zeros(&[2, 4]), Some(&zeros(shape)), 0.1, 1));

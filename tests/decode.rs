@@ -2,6 +2,7 @@
 //!
 //! The model copies words without a fault, so that each output says which source it belongs to.
 
+mod beams;
 mod carried;
 mod n_best;
 mod prefixes;

@@ -51,6 +51,9 @@ def convert(model: SeqloomModel, folder: Path) -> None:
     source, target, output = model.embeddings()
     spec.encoder.embeddings[0].weight, spec.decoder.embeddings.weight = source, target
     spec.decoder.projection.weight = output
+    # No output says <pad> (0) or <bos> (2), and the softmax is over the rest.
+    spec.decoder.projection.bias = np.zeros(len(output), np.float32)
+    spec.decoder.projection.bias[[0, 2]] = -1e9
     for stack, name in ((spec.encoder, "encoder"), (spec.decoder, "decoder")):
         stack.scale_embeddings = True
         tables = {

@@ -109,7 +109,7 @@ fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
     let hint = "allow more with --set data.source.max_length=N";
     loaded.check_source(&source).map_err(|error| error.at(place).hint(hint))?;
     let asked = loaded.ask(source, "")?;
-    let outputs = loaded.decode_n_best(&[asked.request()])?;
+    let outputs = loaded.decode_n_best(&[&asked])?;
     let best = outputs.first().and_then(|list| list.first());
     let known: Vec<_> = best.iter().map(|output| known(&loaded, &asked.reading, output)).collect();
     let mut steps = trace(loaded.stepper(), &known, 0)?;

@@ -67,8 +67,8 @@ pub struct DecodeArgs {
     /// [default: as in training]
     #[arg(long, value_name = "BOOL")]
     header: Option<bool>,
-    /// What every output begins with (that of an empty source is empty all the same); white space around it counts where
-    /// data.target.whitespace is keep
+    /// What the text of every output begins with (that of an empty source is empty all the same), also in the middle of a word;
+    /// white space around it counts where data.target.whitespace is keep
     #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column")]
     prefix: Option<String>,
     /// The column of .csv, .tsv and .jsonl that has what each row's output begins with
@@ -110,8 +110,12 @@ pub struct DecodeArgs {
     /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N")]
     beam: Option<usize>,
+    /// Puts in the place of each <unk> in an output's text the symbol of the source that the model looked at most; short for
+    /// --set decoding.replace_unknown=true
+    #[arg(long)]
+    replace_unknown: bool,
     /// Writes no outputs, but tries whether outputs can be trusted, on the first N rows: rows alone, together and shuffled,
-    /// step by step and at once, searched and scored [default N: 100]
+    /// step by step and at once, searched and scored, a beam against greedy search [default N: 100]
     #[arg(
         long,
         value_name = "N",
@@ -138,7 +142,8 @@ impl DecodeArgs {
 /// Decodes.
 pub fn run(args: &DecodeArgs) -> Result<()> {
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
-    let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
+    let replaces = args.replace_unknown.then(|| "decoding.replace_unknown=true".to_owned());
+    let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).chain(replaces).collect();
     let mut loaded = LoadedModel::open_together(&args.run, &args.with, &overrides)?;
     args.shortlist.as_ref().map_or(Ok(()), |path| loaded.use_shortlist(path))?;
     if args.look.interactive {

@@ -37,7 +37,7 @@ pub fn run(loaded: &LoadedModel, top: usize, truncate: bool, prefix: Option<&str
     check_watchable(&loaded.rules)?;
     let prefix = prefix.unwrap_or_default();
     // One that cannot be spelled would be wrong on every line.
-    loaded.encode_prefix(&Encoded::default(), prefix)?;
+    loaded.opening(&Encoded::default(), prefix)?;
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
     let mut session = Session { loaded, top, truncate, prefix, colour, to: Box::new(to) };

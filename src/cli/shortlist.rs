@@ -88,7 +88,7 @@ fn learn(args: &ShortlistArgs, train: &Dataset, tokenizers: &Tokenizers) -> Shor
 fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> String {
     let (mut tokens, mut held, mut whole, mut listed) = (0, 0, 0, 0);
     for example in valid.examples.iter() {
-        let allowed = shortlist.allowed(&example.source, &[]);
+        let allowed = shortlist.allowed(&example.source, std::iter::empty());
         let there = example.target.iter().filter(|token| allowed.binary_search(token).is_ok()).count();
         tokens += example.target.len();
         held += there;

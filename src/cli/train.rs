@@ -14,8 +14,8 @@ use self::bar::bar;
 use self::checkpoints::Checkpoints;
 use self::initial::Initial;
 use self::said::{
-    conclude, introduce, introduce_batches, introduce_data, introduce_origin, introduce_resumed,
-    introduce_schedule,
+    conclude, introduce, introduce_batches, introduce_data, introduce_limits, introduce_origin,
+    introduce_resumed, introduce_schedule,
 };
 use self::saved::{Saved, claim};
 use super::average::{chosen, mean_of};
@@ -139,6 +139,8 @@ fn train(
     let origin = beginning.initial.as_ref().map(Initial::origin);
     let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
     let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
+    // The model knows how long its outputs may be; the run's config says what was asked for.
+    let (asked_for, experiment) = (experiment, &fitted(experiment, data));
     let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
     let parts = parts(experiment, runtime, &model, &params, data)?;
@@ -147,11 +149,12 @@ fn train(
     if before.is_none() {
         run.write_from(origin.as_ref())?;
     }
-    run.write_config(&experiment.to_toml())?;
+    run.write_config(&asked_for.to_toml())?;
     let mut report = open_report(experiment, run, runtime, data, &model, &trainer, metrics_bytes)?;
     introduce(&mut report, experiment, run, runtime, &params);
     introduce_origin(&mut report, &params, origin.zip(new_rows));
     introduce_data(&mut report, data);
+    introduce_limits(&mut report, &experiment.decoding, &data.valid, model.longest());
     introduce_batches(&mut report, experiment, runtime, data, trainer.progress());
     match &before {
         Some(before) => introduce_resumed(&mut report, trainer.progress(), before),
@@ -165,6 +168,14 @@ fn train(
     let outcome = stop.raised().filter(|_| given_up).map_or(outcome, Outcome::Stopped);
     conclude(&mut report, run, outcome, trainer.progress(), average);
     Ok(outcome)
+}
+
+/// With limits of outputs that fit the training pairs.
+fn fitted(experiment: &Experiment, data: &Splits) -> Experiment {
+    let mut fitted = experiment.clone();
+    let length = |example: &Example| (example.source.len(), example.target.len());
+    fitted.decoding.fit(data.train.examples.iter().map(length));
+    fitted
 }
 
 /// Makes the folder, and locks it where it was not there when it was looked at; nobody may have begun in it since.

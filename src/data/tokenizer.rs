@@ -134,7 +134,13 @@ impl Tokenizer {
     /// Gives back the text that was encoded, in its form, if nothing in it was unknown, except that words are joined by
     /// one space and that BPE, where the space is `▁`, gives a `▁` of the text as a space.
     pub fn decode(&self, ids: &[i64]) -> String {
-        let tokens = ids.iter().filter(|id| ![PAD, BOS, EOS].contains(id)).map(|id| self.token(*id));
+        self.decode_with(ids, |_| SPECIALS[UNK as usize])
+    }
+
+    /// The same with other texts in the place of UNK: that of the n-th id, from 0, is `unknown(n)`.
+    pub fn decode_with<'a>(&'a self, ids: &[i64], unknown: impl Fn(usize) -> &'a str) -> String {
+        let said = (0..).zip(ids).filter(|(_, id)| ![PAD, BOS, EOS].contains(id));
+        let tokens = said.map(|(n, &id)| if id == UNK { unknown(n) } else { self.token(id) });
         let text = match self.kind {
             Kind::Characters(_) => tokens.collect(),
             Kind::Words(_) => tokens.collect::<Vec<_>>().join(" "),
@@ -148,6 +154,34 @@ impl Tokenizer {
         match self.form.normal(&text) {
             Cow::Borrowed(_) => text,
             Cow::Owned(normal) => normal,
+        }
+    }
+
+    /// A text as its tokens spell it, where none of it is unknown: in its form, before that of an output.
+    pub fn spelled(&self, text: &str) -> String {
+        let text = self.form.apply(text);
+        match self.kind {
+            Kind::Characters(_) => text.into_owned(),
+            Kind::Words(_) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+            Kind::Bpe(_) => bpe::unmark(&text),
+        }
+    }
+
+    /// What each token of [`Tokenizer::encode`] is in the text, also where it is UNK; without the mark of a space.
+    pub fn cut(&self, text: &str) -> Vec<String> {
+        let text = self.form.apply(text);
+        match &self.kind {
+            Kind::Characters(_) => text.chars().map(String::from).collect(),
+            Kind::Words(_) => text.split_whitespace().map(str::to_owned).collect(),
+            Kind::Bpe(bpe) => {
+                let marked = bpe::mark_spaces(&text);
+                let mut rest = marked.chars();
+                let mut next = |id: i64| -> String {
+                    let length = if id == UNK { 1 } else { self.token(id).chars().count() };
+                    rest.by_ref().take(length).collect()
+                };
+                bpe.encode(&text).into_iter().map(|id| bpe::unmark(&next(id)).trim().to_owned()).collect()
+            }
         }
     }
 

@@ -1,10 +1,13 @@
 //! From texts to what a search is asked: sources as each model cuts them, what an output begins with, what it may say.
 
+use std::sync::Arc;
+
 use super::loaded::LoadedModel;
 use crate::data::pairs::shorten;
 use crate::data::tokenizer::Encoded;
 use crate::data::vocabulary::UNK;
 use crate::decoding::jobs::Request;
+use crate::decoding::opening::Opening;
 use crate::decoding::search::{Reading, Stepper};
 use crate::error::{Error, Result};
 
@@ -15,6 +18,8 @@ pub struct EncodedSource {
     pub own: Encoded,
     /// Those of each other; empty where all of them cut sources alike.
     others: Vec<Encoded>,
+    /// What each of the first's tokens is in the text, where `decoding.replace_unknown` asks for it.
+    texts: Vec<String>,
 }
 
 impl EncodedSource {
@@ -36,14 +41,16 @@ pub struct Asked {
     pub reading: Reading,
     /// How many of its tokens are UNK.
     pub unknown: usize,
-    /// The tokens that the output begins with.
-    pub prefix: Vec<i64>,
+    /// What each of its tokens is in the text; empty where nobody asks.
+    pub texts: Vec<String>,
+    /// How the output begins.
+    pub opening: Arc<Opening>,
 }
 
 impl Asked {
     /// The same to a search.
     pub fn request(&self) -> Request<'_> {
-        Request { source: self.reading.source(), prefix: &self.prefix }
+        Request { source: self.reading.source(), opening: Some(&self.opening) }
     }
 }
 
@@ -54,7 +61,11 @@ impl LoadedModel {
             true => Vec::new(),
             false => self.others.iter().map(|other| other.tokenizers.source.encode(text)).collect(),
         };
-        EncodedSource { own: self.tokenizers.source.encode(text), others }
+        let texts = match self.experiment.decoding.replace_unknown {
+            true => self.tokenizers.source.cut(text),
+            false => Vec::new(),
+        };
+        EncodedSource { own: self.tokenizers.source.encode(text), others, texts }
     }
 
     /// Cuts a source to what the models may read, and says whether there was something to cut.
@@ -75,31 +86,32 @@ impl LoadedModel {
     /// A request for the output of a source, whose length was checked ([`LoadedModel::check_source`]), that begins with `prefix`.
     ///
     /// # Errors
-    /// Those of [`LoadedModel::encode_prefix`].
-    pub fn ask(&self, source: EncodedSource, prefix: &str) -> Result<Asked> {
-        let prefix = self.encode_prefix(&source.own, prefix)?;
-        let unknown = source.own.unknown;
-        let allowed = self.shortlist.as_ref().map(|list| list.allowed(&source.own.ids, &prefix));
-        Ok(Asked { reading: Reading { allowed, ..source.reading() }, unknown, prefix })
+    /// Those of [`LoadedModel::opening`].
+    pub fn ask(&self, mut source: EncodedSource, prefix: &str) -> Result<Asked> {
+        let opening = Arc::new(self.opening(&source.own, prefix)?);
+        let (unknown, texts) = (source.own.unknown, std::mem::take(&mut source.texts));
+        let allowed = self.shortlist.as_ref().map(|list| list.allowed(&source.own.ids, opening.tokens()));
+        Ok(Asked { reading: Reading { allowed, ..source.reading() }, unknown, texts, opening })
     }
 
-    /// The tokens of what the output of a source is to begin with.
+    /// All ways to begin the output of a source with this text.
     ///
     /// # Errors
     /// An input error without a place: the target's vocabulary lacks a symbol of it, or it is longer than the output of this
     /// source may be.
-    pub fn encode_prefix(&self, source: &Encoded, text: &str) -> Result<Vec<i64>> {
-        let Encoded { ids, unknown } = self.tokenizers.target.encode(text);
-        if unknown > 0 {
+    pub fn opening(&self, source: &Encoded, text: &str) -> Result<Opening> {
+        let target = &self.tokenizers.target;
+        let Some(opening) = self.rules.texts.opening(&target.spelled(text)) else {
+            let unknown = target.encode(text).unknown;
             let message = format!(
                 "a prefix must be spelled with the target's vocabulary, but it lacks {unknown} symbols of `{}`",
                 shorten(text)
             );
             return Err(Error::input(message));
-        }
-        let length = ids.len();
+        };
+        let length = opening.fewest();
         if length == 0 || !self.is_asked_for(&source.ids) {
-            return Ok(ids);
+            return Ok(opening);
         }
         let limit = self.rules.limits.of(source.ids.len(), self.stepper().longest());
         if length > limit {
@@ -113,7 +125,7 @@ impl LoadedModel {
                 _ => "allow more with --set decoding.max_length=N",
             }));
         }
-        Ok(ids)
+        Ok(opening)
     }
 
     /// A source must not be longer than `data.source.max_length`, for any of the models.

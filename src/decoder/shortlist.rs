@@ -81,11 +81,11 @@ impl Shortlist {
         std::fs::write(path, json).map_err(|error| Error::file("write", path, &error))
     }
 
-    /// What an output of this source may have, in ascending order: EOS, UNK and its prefix in any case.
-    pub fn allowed(&self, source: &[i64], prefix: &[i64]) -> Arc<[i64]> {
+    /// What an output of this source may have, in ascending order: EOS, UNK and what it may begin with in any case.
+    pub fn allowed(&self, source: &[i64], beginning: impl Iterator<Item = i64>) -> Arc<[i64]> {
         let of_source = source.iter().filter_map(|&token| self.lists.get(token as usize)).flatten();
         let mut all: Vec<i64> =
-            [UNK, EOS].iter().chain(&self.frequent).chain(of_source).chain(prefix).copied().collect();
+            [UNK, EOS].iter().chain(&self.frequent).chain(of_source).copied().chain(beginning).collect();
         all.sort_unstable();
         all.dedup();
         all.into()
@@ -105,9 +105,9 @@ mod tests {
     #[test]
     fn an_output_may_say_what_is_frequent_what_goes_with_its_source_and_its_prefix() {
         let list = Shortlist::new(vec![5], vec![vec![], vec![], vec![], vec![], vec![8, 4], vec![5, 7]]);
-        assert_eq!(list.allowed(&[], &[])[..], [UNK, EOS, 5]);
-        assert_eq!(list.allowed(&[4, 5, 4], &[])[..], [UNK, EOS, 4, 5, 7, 8]);
-        assert_eq!(list.allowed(&[UNK, 99], &[6])[..], [UNK, EOS, 5, 6]);
+        assert_eq!(list.allowed(&[], [].into_iter())[..], [UNK, EOS, 5]);
+        assert_eq!(list.allowed(&[4, 5, 4], [].into_iter())[..], [UNK, EOS, 4, 5, 7, 8]);
+        assert_eq!(list.allowed(&[UNK, 99], [6].into_iter())[..], [UNK, EOS, 5, 6]);
     }
 
     #[test]

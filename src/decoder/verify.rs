@@ -1,6 +1,8 @@
 //! Whether outputs can be trusted: what must change nothing is changed, and how far the outputs move is measured, on a user's
 //! own model and rows.
 
+use std::collections::HashSet;
+
 use super::loaded::LoadedModel;
 use crate::data::vocabulary::{BOS, EOS};
 use crate::decoding::jobs::{Request, decode_n_best};
@@ -17,6 +19,9 @@ pub const TOLERANCE: f64 = 1e-5;
 /// The same of single tokens by other kernels, which add in another order.
 pub const TOLERANCE_UNCACHED: f64 = 1e-4;
 
+/// The width of the beam that is tried where the config has none.
+const BEAM: usize = 5;
+
 /// Rows of the batches that shuffled rows are decoded in: few, so that others are together than before.
 const FEW: usize = 7;
 
@@ -27,8 +32,11 @@ pub struct Check {
     pub what: String,
     /// Outputs that were held against each other.
     pub outputs: usize,
-    /// How many of them have other tokens; nothing where both ways score the same tokens.
+    /// How many of them are not as they must be, which is to have the same tokens; nothing where both ways score the same
+    /// tokens.
     pub differ: Option<usize>,
+    /// What those do: "differ".
+    pub fault: &'static str,
     /// The largest difference of two log-probabilities: of whole outputs, or of single tokens.
     pub largest: f64,
     /// The difference that may be.
@@ -72,7 +80,74 @@ pub fn verify(
             report(compared(what, &alone, &found, false))?;
         }
     }
+    if model.experiment.decoding.sampling.is_none() {
+        against_greedy(model, requests, &mut report)?;
+    }
     Ok(())
+}
+
+/// A beam, by the order in which it lists its outputs, and against greedy search, below which it must not rank. The stop rules
+/// `patience`, `first` and `best_possible` may lose what greedy search finds: then that is only said.
+fn against_greedy(
+    model: &LoadedModel,
+    requests: &[Request],
+    report: &mut impl FnMut(Check) -> Result<()>,
+) -> Result<()> {
+    let config = &model.experiment.decoding;
+    let greedy = DecodingConfig { beam: 1, beam_groups: 1, n_best: 1, ..config.clone() };
+    let beam = if config.beam > 1 { config.beam } else { BEAM };
+    let wide = DecodingConfig { beam, ..config.clone() };
+    let lists = DecodingConfig { n_best: config.n_best.max(beam.min(BEAM)), ..wide.clone() };
+    let decode = |config: &DecodingConfig| -> Result<(Rules, Found)> {
+        let rules = Rules::new(config, || model.tokenizers.target.pieces())?;
+        let found = decode_on_all_cores(model.stepper(), requests, &rules)?;
+        Ok((rules, found))
+    };
+    let ((_, greedy), (rules, wide), (_, lists)) = (decode(&greedy)?, decode(&wide)?, decode(&lists)?);
+    let name = format!("a beam of {beam}");
+    report(ordered(format!("{name}, its lists by rank"), &rules, &lists))?;
+    let below = below_greedy(format!("{name} against greedy search"), &greedy, &wide);
+    report(Check { binding: rules.compares && knows_no_batch(model), ..below })
+}
+
+/// Lists are in order, and no text stands in one twice.
+fn ordered(what: String, rules: &Rules, found: &Found) -> Check {
+    let key = |one: &Hypothesis| (one.finished, one.ranking);
+    let wrong = |list: &&Vec<Hypothesis>| {
+        let texts: HashSet<String> = list.iter().map(|one| rules.texts.of(&one.tokens)).collect();
+        texts.len() < list.len() || list.windows(2).any(|pair| key(&pair[0]) < key(&pair[1]))
+    };
+    Check {
+        what,
+        outputs: found.len(),
+        differ: Some(found.iter().filter(wrong).count()),
+        fault: "are out of order or have a text twice,",
+        largest: 0.0,
+        tolerance: 0.0,
+        binding: true,
+    }
+}
+
+/// How many of the best outputs rank below what greedy search found.
+fn below_greedy(what: String, greedy: &Found, wide: &Found) -> Check {
+    let lacks = |(greedy, wide): (&Vec<Hypothesis>, &Vec<Hypothesis>)| -> f64 {
+        match (greedy.first(), wide.first()) {
+            (Some(greedy), Some(wide)) if greedy.finished && wide.finished => greedy.ranking - wide.ranking,
+            (Some(greedy), _) if greedy.finished => f64::INFINITY,
+            // What was cut off ranks below everything.
+            _ => 0.0,
+        }
+    };
+    let lacking: Vec<f64> = greedy.iter().zip(wide).map(lacks).filter(|lacks| *lacks > TOLERANCE).collect();
+    Check {
+        what,
+        outputs: wide.len(),
+        differ: Some(lacking.len()),
+        fault: "rank below what greedy search finds,",
+        largest: lacking.into_iter().fold(0.0, f64::max),
+        tolerance: TOLERANCE,
+        binding: true,
+    }
 }
 
 /// The search that the config names, and samples where it names none.
@@ -146,6 +221,7 @@ fn compared(what: String, one: &Found, other: &Found, binding: bool) -> Check {
         what,
         outputs: one.iter().map(Vec::len).sum(),
         differ: Some(one.iter().zip(other).filter(|(one, other)| differ(one, other)).count()),
+        fault: "differ, their scores",
         largest: largest(pairs.map(|(one, other)| (one.score, other.score))),
         tolerance: TOLERANCE,
         binding,
@@ -191,6 +267,7 @@ fn scored(model: &LoadedModel, requests: &[Request], name: &str, found: &Found) 
         what: format!("{name}, scores of the search against those of the outputs"),
         outputs: all.len(),
         differ: None,
+        fault: "",
         largest: largest(scores),
         tolerance: TOLERANCE,
         binding: knows_no_batch(model),
@@ -221,6 +298,7 @@ fn uncached<'a, S: Stepper>(
         what: format!("{name}, tokens step by step against whole outputs without a cache"),
         outputs: all.len(),
         differ: None,
+        fault: "",
         largest: largest(tokens.map(|(one, other)| (f64::from(*one), f64::from(*other)))),
         tolerance: TOLERANCE_UNCACHED,
         binding: model.members().all(|one| one.runtime.compute == tch::Kind::Float),
@@ -257,6 +335,22 @@ mod tests {
 
     fn one(tokens: &[i64], score: f64) -> Vec<Hypothesis> {
         vec![Hypothesis { tokens: tokens.to_vec(), score, ranking: score, finished: true }]
+    }
+
+    #[test]
+    fn a_beam_below_greedy_search_and_lists_without_order_are_found() {
+        let of = |score, finished| vec![Hypothesis { finished, ..one(&[4], score)[0].clone() }];
+        let greedy = vec![of(-1.0, true), of(-1.0, true), of(-1.0, true), of(-9.0, false)];
+        let wide = vec![of(-1.0, true), of(-1.5, true), of(-0.5, false), of(-10.0, true)];
+        let check = below_greedy(String::new(), &greedy, &wide);
+        assert_eq!((check.differ, check.largest, check.holds()), (Some(2), f64::INFINITY, false));
+        assert!(below_greedy(String::new(), &greedy[..1].to_vec(), &wide).holds());
+        let rules = Rules::new(&DecodingConfig::default(), Vec::new).unwrap();
+        let list =
+            |scores: [f64; 2], second: i64| vec![[one(&[4], scores[0]), one(&[second], scores[1])].concat()];
+        let wrong = |found: &Found| ordered(String::new(), &rules, found).differ;
+        assert_eq!(wrong(&list([-1.0, -2.0], 5)), Some(0));
+        assert_eq!((wrong(&list([-2.0, -1.0], 5)), wrong(&list([-1.0, -2.0], 4))), (Some(1), Some(1)));
     }
 
     #[test]

@@ -12,19 +12,16 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::noncontiguous::NFA;
 use unicode_normalization::UnicodeNormalization;
 
+use super::texts::Texts;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
-
-/// What a token adds to a text: at its beginning, and further on.
-pub type Piece = [String; 2];
 
 /// The banned texts of a decode.
 #[derive(Debug)]
 pub struct Banned {
     /// Aho and Corasick 1975, over bytes: a state is all of what was said that a banned text may begin with.
     automaton: NFA,
-    /// For each token.
-    pieces: Vec<Piece>,
+    texts: Arc<Texts>,
     /// The forbidden tokens of each place; made when they are first asked for.
     known: Mutex<HashMap<Place, Tokens>>,
 }
@@ -52,15 +49,13 @@ struct Place {
 type Tokens = Arc<[i64]>;
 
 impl Banned {
-    /// `pieces` has a text for each token of the vocabulary; that of EOS is never asked for.
-    ///
     /// # Errors
     /// The texts are too many.
-    pub fn new(texts: &[String], pieces: Vec<Piece>) -> Result<Banned> {
-        let texts: Vec<String> = texts.iter().map(|text| text.nfc().collect()).collect();
-        let automaton = NFA::new(&texts)
+    pub fn new(banned: &[String], texts: Arc<Texts>) -> Result<Banned> {
+        let banned: Vec<String> = banned.iter().map(|text| text.nfc().collect()).collect();
+        let automaton = NFA::new(&banned)
             .map_err(|error| Error::input(format!("`decoding.banned` has too many texts: {error}")))?;
-        Ok(Banned { automaton, pieces, known: Mutex::default() })
+        Ok(Banned { automaton, texts, known: Mutex::default() })
     }
 
     /// The tokens that must not follow, EOS among them.
@@ -105,7 +100,7 @@ impl Banned {
                 && self.ends_in_one(next)
                 && (place.last || *dead.entry(next).or_insert_with(|| self.leads_nowhere(next)))
         };
-        (0..self.pieces.len() as i64).filter(|token| is_forbidden(token)).collect()
+        (0..self.texts.count() as i64).filter(|token| is_forbidden(token)).collect()
     }
 
     /// Whether an output that ended here would have a banned text.
@@ -115,22 +110,14 @@ impl Banned {
 
     /// Whether every token that says something would complete a text.
     fn leads_nowhere(&self, state: StateID) -> bool {
-        let mut says_something = self.pieces.iter().map(|[_, later]| later).filter(|text| !text.is_empty());
+        // EOS is asked about by itself.
+        let tokens = (0..self.texts.count() as i64).filter(|token| *token != EOS);
+        let mut says_something = tokens.map(|token| self.piece(token, false)).filter(|text| !text.is_empty());
         says_something.all(|text| self.completes(state, text))
     }
 
     fn piece(&self, token: i64, first: bool) -> &str {
-        match self.pieces.get(token as usize) {
-            _ if token == EOS => " ",
-            Some([at_first, later]) => {
-                if first {
-                    at_first
-                } else {
-                    later
-                }
-            }
-            None => "",
-        }
+        self.texts.piece(token, first)
     }
 
     /// The state that knows nothing.
@@ -164,7 +151,8 @@ mod tests {
         let special = ["", "<unk>", "", ""].map(str::to_owned).map(|text| [text.clone(), text]);
         let pieces = TOKENS.map(|text| [text.trim_start().to_owned(), text.to_owned()]);
         let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
-        Banned::new(&texts, special.into_iter().chain(pieces).collect()).unwrap()
+        let pieces = special.into_iter().chain(pieces).collect();
+        Banned::new(&texts, Arc::new(Texts::new(pieces))).unwrap()
     }
 
     /// What is forbidden is what makes a text that has a banned one, and nothing else.
@@ -210,17 +198,15 @@ mod tests {
     #[test]
     fn a_banned_word_is_forbidden_where_tokens_are_words() {
         let words = ["", "<unk>", "", "", "ein", "und", "Haus"];
-        let pieces: Vec<Piece> = words
-            .map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }])
-            .into();
-        let banned = Banned::new(&[" und ".to_owned()], pieces).unwrap();
+        let pieces = words
+            .map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }]);
+        let banned = Banned::new(&[" und ".to_owned()], Arc::new(Texts::new(pieces.into()))).unwrap();
         let forbidden =
             |tokens: &[i64], forced| banned.forbidden(Said { tokens, forced, to_the_limit: false }).to_vec();
         assert_eq!((forbidden(&[], 0), forbidden(&[4], 0)), (vec![5], vec![5]));
         assert_eq!(forbidden(&[4, 5], 2), [5], "what is forced may have it, and goes on");
         let two = [" und ", "und Haus"].map(str::to_owned);
-        let pieces = banned.pieces.clone();
-        let both = Banned::new(&two, pieces).unwrap();
+        let both = Banned::new(&two, Arc::clone(&banned.texts)).unwrap();
         let said = Said { tokens: &[4, 5], forced: 2, to_the_limit: false };
         assert_eq!(both.forbidden(said).to_vec(), [5, 6], "only what is forced may have it");
     }

@@ -25,7 +25,7 @@ pub struct Batching {
 /// as they are there: in the order in which the jobs end.
 ///
 /// # Errors
-/// Those of the model and of `found`; a prefix that no output can begin with.
+/// Those of the model and of `found`.
 pub fn search<S: Stepper>(
     stepper: &S,
     jobs: impl Iterator<Item = Job>,

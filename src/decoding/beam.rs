@@ -3,10 +3,13 @@
 //! Choice ([`Best`], or [`Drawable`] where tokens are drawn), constraints and penalties are apart; here are the books. It
 //! knows no model and no tensor.
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::banned::Said;
 use super::best::{Best, Candidate};
 use super::books::{History, Rows};
 use super::constraints::Edits;
+use super::opening::{Narrowed, Opening};
 use super::rules::Rules;
 use super::sampling::{Chance, Drawable};
 use super::search::{Hypothesis, scores_not_finite};
@@ -21,6 +24,9 @@ pub struct Scratch {
     edits: Edits,
     said: Vec<i64>,
     parents: Vec<Live>,
+    narrowed: Narrowed,
+    /// What greedy search goes on with, where the beam follows it.
+    leading: Option<Candidate>,
     /// What the groups before this one say in this step.
     avoided: Vec<i64>,
 }
@@ -45,6 +51,12 @@ pub(super) struct Live {
     sum: f64,
     /// What each source position got of its attention; empty where nobody asks.
     attended: Vec<f32>,
+    /// How much of the beginning that is forced is said.
+    place: usize,
+    /// So many of its tokens lie within it.
+    forced: usize,
+    /// Whether it is what greedy search says; never where nobody asks.
+    leads: bool,
 }
 
 impl Live {
@@ -60,11 +72,19 @@ pub(super) struct Step<'a> {
     pub length: usize,
     /// The most tokens, EOS counted in.
     pub limit: usize,
-    /// Tokens that every output begins with.
-    pub forced: usize,
+    /// How every output begins.
+    pub opening: &'a Opening,
     /// Whether all groups together have too few outputs, so that each goes on.
     pub short: bool,
     pub rules: &'a Rules,
+}
+
+/// A hypothesis that has finished.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub one: Hypothesis,
+    /// What it says, where there is to be more than one output: each says something else.
+    pub text: String,
 }
 
 /// A beam.
@@ -73,7 +93,7 @@ pub(super) struct Beam {
     /// The best first; none when the beam is done.
     live: Vec<Live>,
     /// The best hypotheses that have finished, the best first.
-    kept: Vec<Hypothesis>,
+    kept: Vec<Kept>,
     /// How many have finished.
     finished: usize,
     /// Where tokens are drawn.
@@ -81,9 +101,10 @@ pub(super) struct Beam {
 }
 
 impl Beam {
-    /// Nothing is said. Tokens are drawn where there is chance.
-    pub fn new(chance: Option<Chance>) -> Beam {
-        let nothing = Live { row: 0, node: History::ROOT, score: 0.0, sum: 0.0, attended: Vec::new() };
+    /// Nothing is said. Tokens are drawn where there is chance; with `leads` the beam never loses what greedy search says.
+    pub fn new(chance: Option<Chance>, leads: bool) -> Beam {
+        let (row, node, place) = (0, History::ROOT, Opening::START);
+        let nothing = Live { row, node, score: 0.0, sum: 0.0, attended: Vec::new(), place, forced: 0, leads };
         Beam { live: vec![nothing], kept: Vec::new(), finished: 0, chance }
     }
 
@@ -98,24 +119,13 @@ impl Beam {
     }
 
     /// What has finished so far, the best first.
-    pub fn kept(&self) -> &[Hypothesis] {
+    pub fn kept(&self) -> &[Kept] {
         &self.kept
     }
 
     /// What has finished, the best first, and behind it what was cut off.
-    pub fn found(self) -> Vec<Hypothesis> {
+    pub fn found(self) -> Vec<Kept> {
         self.kept
-    }
-
-    /// Goes on with a token of the prefix, which stands at `node`, whatever it costs.
-    pub fn force(&mut self, node: usize, log_p: f64, attention: &[f32], history: &History, step: &Step) {
-        for one in &mut self.live {
-            (one.node, one.score, one.sum) = (node, one.score + log_p, one.sum + log_p);
-            one.attend(attention);
-        }
-        if step.length >= step.limit {
-            self.close(history, step);
-        }
     }
 
     /// Takes a step: the best continuations go on or are finished. A hypothesis that nothing may follow is dropped;
@@ -139,22 +149,30 @@ impl Beam {
         std::mem::swap(&mut self.live, &mut scratch.parents);
         self.live.clear();
         let finished_before = self.finished;
-        for (rank, chosen) in scratch.best.list().iter().enumerate() {
-            let parent = &scratch.parents[chosen.parent];
-            let goes_on = chosen.token != EOS && self.live.len() < step.rules.width;
-            let finishes = chosen.token == EOS && rank < step.rules.width;
-            if goes_on {
-                let mut next = follow(parent, chosen, rows, &scratch.avoided, step.rules);
-                next.node = history.push(parent.node, chosen.token);
-                self.live.push(next);
-            } else if finishes {
-                self.finish(follow(parent, chosen, rows, &scratch.avoided, step.rules), history, step);
+        let Scratch { best, avoided, parents, leading, .. } = scratch;
+        let leading = *leading;
+        // Greedy search goes on beside the beam that would lose it.
+        let lost = leading.filter(|leading| !best.list().contains(leading));
+        for (rank, chosen) in best.list().iter().chain(&lost).enumerate() {
+            let leads = leading.as_ref() == Some(chosen);
+            let goes_on = chosen.token != EOS && (self.live.len() < step.rules.width || leads);
+            let finishes = chosen.token == EOS && (rank < step.rules.width || leads);
+            if !goes_on && !finishes {
+                continue;
+            }
+            let next = Live { leads, ..follow(&parents[chosen.parent], chosen, rows, avoided, step) };
+            if finishes {
+                self.finish(next, history, step);
+            } else {
+                let node = history.push(next.node, chosen.token);
+                self.live.push(Live { node, ..next });
             }
         }
         if step.rules.diverse() {
-            scratch.avoided.extend(self.live.iter().map(|one| history.token(one.node)));
-            scratch.avoided.extend(std::iter::repeat_n(EOS, self.finished - finished_before));
+            avoided.extend(self.live.iter().map(|one| history.token(one.node)));
+            avoided.extend(std::iter::repeat_n(EOS, self.finished - finished_before));
         }
+        self.drop_outranked(step);
         if self.is_done(step) {
             self.close(history, step);
         }
@@ -169,31 +187,48 @@ impl Beam {
         step: &Step,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let Scratch { best, drawable, edits, said, avoided, .. } = scratch;
+        let Scratch { best, drawable, edits, said, avoided, narrowed, leading, .. } = scratch;
         let Rules { constraints, width, .. } = step.rules;
         let ends_at_once = *width == 1 && step.rules.enough == 1 && !step.short;
         best.begin(if ends_at_once { 1 } else { 2 * width });
+        *leading = None;
         for (parent, one) in self.live.iter().enumerate() {
-            let row = rows.row(one.row);
+            let (row, place) = (rows.row(one.row), step.opening.at(one.place));
+            let left = step.limit.saturating_sub(step.length);
+            if let Some(place) = place {
+                narrowed.clear(row.len());
+                narrowed.take(step.opening, place, false, left, row);
+            }
             if constraints.read_output() {
                 history.read(one.node, said);
             }
-            let so_far = Said { tokens: said, forced: step.forced, to_the_limit: step.length >= step.limit };
+            let so_far = Said { tokens: said, forced: one.forced, to_the_limit: step.length >= step.limit };
             constraints.apply(so_far, step.length, row, edits);
-            for &token in avoided.iter() {
+            for &token in avoided.iter().filter(|_| place.is_none()) {
                 edits.change(row, token, |log_p| log_p - step.rules.diversity as f32);
             }
+            if let Some(place) = place {
+                narrowed.take(step.opening, place, true, left, row);
+            }
+            let scores = if place.is_some() { narrowed.row() } else { &*row };
+            // Where nothing else can be said, nothing is drawn.
+            let is_settled = place.is_some_and(|place| place.choices.len() == 1);
             let largest = match (&mut self.chance, &step.rules.sampling) {
-                (Some(chance), Some(sampling)) => {
-                    let (largest, token) = drawable.draw(row, sampling, chance.number());
+                (Some(chance), Some(sampling)) if !is_settled => {
+                    let (largest, token) = drawable.draw(scores, sampling, chance.number());
                     if let Some(token) = token {
-                        let total = one.sum + f64::from(row[token as usize]);
+                        let total = one.sum + f64::from(scores[token as usize]);
                         best.push(Candidate { parent, token, total });
                     }
                     largest
                 }
-                _ => best.scan(parent, one.sum, row),
+                _ => best.scan(parent, one.sum, scores),
             };
+            if one.leads && largest.is_finite() {
+                let first = scores.iter().position(|score| *score == largest);
+                let total = one.sum + f64::from(largest);
+                *leading = first.map(|token| Candidate { parent, token: token as i64, total });
+            }
             edits.undo(row);
             let all_forbidden = || largest == f32::NEG_INFINITY && row.iter().any(|log_p| log_p.is_finite());
             if !largest.is_finite() && !all_forbidden() {
@@ -209,44 +244,76 @@ impl Beam {
         self.keep(&one, true, history, step);
     }
 
-    /// Puts a hypothesis in its place among those kept, behind its equals.
+    /// Puts a hypothesis in its place among those kept, behind its equals. What another one says as well counts once, with
+    /// the better of them.
     fn keep(&mut self, one: &Live, finished: bool, history: &History, step: &Step) {
         let ranking = step.rules.penalty.ranking(one.sum, step.length, &one.attended);
-        let before = |other: &Hypothesis| (other.finished && !finished) || other.ranking >= ranking;
+        let before = |other: &Kept| (other.one.finished && !finished) || other.one.ranking >= ranking;
         let place = self.kept.partition_point(before);
-        if place < step.rules.kept() {
-            let tokens = history.tokens(one.node);
-            self.kept.insert(place, Hypothesis { tokens, score: one.score, ranking, finished });
-            self.kept.truncate(step.rules.kept());
+        if place >= step.rules.kept() {
+            return;
+        }
+        let tokens = history.tokens(one.node);
+        let text = if step.rules.tells_apart() {
+            step.rules.texts.of(&tokens).nfc().collect()
+        } else {
+            String::new()
+        };
+        if step.rules.tells_apart()
+            && let Some(same) = self.kept.iter().position(|other| other.text == text)
+        {
+            if same < place {
+                return;
+            }
+            self.kept.remove(same);
+        }
+        let one = Hypothesis { tokens, score: one.score, ranking, finished };
+        self.kept.insert(place, Kept { one, text });
+        self.kept.truncate(step.rules.kept());
+    }
+
+    /// Whether a live hypothesis cannot get among the outputs any more; by the default rule already when it is worse, at
+    /// its present length, than as many that have finished as the beam is wide.
+    fn is_outranked(&self, one: &Live, step: &Step) -> bool {
+        let compares = step.rules.compares && !one.leads && !step.short;
+        let (count, length) =
+            if compares { (step.rules.width, step.length) } else { (step.rules.places(), step.limit) };
+        let attainable = step.rules.penalty.attainable(one.sum, length);
+        self.kept.get(count - 1).is_some_and(|worst| attainable <= worst.one.ranking)
+    }
+
+    /// When all are outranked, they end; what greedy search says goes on alone as long as it may still win.
+    fn drop_outranked(&mut self, step: &Step) {
+        let outranked: Vec<bool> = self.live.iter().map(|one| self.is_outranked(one, step)).collect();
+        if self.live.iter().zip(&outranked).all(|(one, outranked)| one.leads || *outranked) {
+            let mut outranked = outranked.into_iter();
+            self.live.retain(|_| !outranked.next().unwrap_or(true));
         }
     }
 
     fn is_done(&self, step: &Step) -> bool {
-        let attainable = |one: &Live| step.rules.penalty.attainable(one.sum, step.limit);
-        let cannot_win = |worst: &Hypothesis| self.live.iter().all(|one| attainable(one) <= worst.ranking);
-        (self.finished >= step.rules.enough && !step.short)
-            || step.length >= step.limit
-            || self.live.is_empty()
-            || (self.kept.len() == step.rules.kept() && self.kept.last().is_some_and(cannot_win))
+        let has_enough = self.finished >= step.rules.enough && self.kept.len() >= step.rules.own();
+        (has_enough && !step.short) || step.length >= step.limit || self.live.is_empty()
     }
 
     /// Nothing goes on. What is cut off fills the places that no finished hypothesis has.
     fn close(&mut self, history: &History, step: &Step) {
         for one in std::mem::take(&mut self.live) {
-            if self.finished < step.rules.kept() {
-                self.keep(&one, false, history, step);
-            }
+            self.keep(&one, false, history, step);
         }
     }
 }
 
-/// The live hypothesis `parent` with one more token. What a group loses for saying what others say decides only which
-/// tokens it chooses, and is given back here.
-fn follow(parent: &Live, chosen: &Candidate, rows: &mut Rows, avoided: &[i64], rules: &Rules) -> Live {
-    let times = avoided.iter().filter(|&&token| token == chosen.token).count();
+/// The live hypothesis `parent` with one more token, whose place in the history is still its parent's. What a group loses
+/// for saying what others say decides only which tokens it chooses, and is given back here.
+fn follow(parent: &Live, chosen: &Candidate, rows: &mut Rows, avoided: &[i64], step: &Step) -> Live {
+    let is_free = step.opening.at(parent.place).is_none();
+    let times = avoided.iter().filter(|&&token| is_free && token == chosen.token).count();
     let mut next = parent.clone();
     next.score += f64::from(rows.row(parent.row)[chosen.token as usize]);
-    next.sum = chosen.total + times as f64 * f64::from(rules.diversity as f32);
+    next.sum = chosen.total + times as f64 * f64::from(step.rules.diversity as f32);
+    let (place, within) = step.opening.behind(parent.place, chosen.token);
+    (next.place, next.forced) = (place, parent.forced + usize::from(within));
     if let Some(attention) = rows.attention.get(parent.row) {
         next.attend(attention);
     }

@@ -6,22 +6,24 @@
 //! tensor.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use super::beam::{Beam, Scratch, Step};
+use super::beam::{Beam, Kept, Scratch, Step};
+use super::opening::Opening;
 use super::rules::Rules;
 use super::sampling::Chance;
-use super::search::{Hypothesis, Reading, scores_not_finite};
-use crate::data::vocabulary::{BOS, EOS, PAD};
-use crate::error::{Error, Result};
+use super::search::{Hypothesis, Reading};
+use crate::data::vocabulary::{BOS, PAD};
+use crate::error::Result;
 
 /// A source to decode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
     /// What is read.
     pub source: Reading,
-    /// The tokens that the output begins with, whatever the model gives to them. They count for the limit and for the
-    /// score, and no rule is asked about them.
-    pub prefix: Vec<i64>,
+    /// How the output begins, whatever the model gives to it. It counts for the limit and for the score, and no rule is
+    /// asked about it.
+    pub opening: Arc<Opening>,
     /// The most tokens of the output, EOS counted in; at least 1.
     pub limit: usize,
 }
@@ -96,15 +98,13 @@ impl History {
 /// The books of one source.
 #[derive(Debug)]
 pub struct Books {
-    prefix: Vec<i64>,
+    opening: Arc<Opening>,
     /// The most tokens, EOS counted in.
     limit: usize,
     /// Steps taken, which is the length of everything that is live.
     length: usize,
     history: History,
     groups: Vec<Beam>,
-    /// Whether all groups still stand at the same row.
-    shared: bool,
 }
 
 impl Books {
@@ -114,25 +114,27 @@ impl Books {
             rules.sampling.as_ref().map(|sampling| Chance::new(sampling.seed, &job.source.ids, number))
         };
         Books {
-            prefix: job.prefix.clone(),
+            opening: Arc::clone(&job.opening),
             limit: job.limit.max(1),
             length: 0,
             history: History::new(),
-            groups: (0..rules.groups).map(|number| Beam::new(chance(number))).collect(),
-            shared: true,
+            groups: (0..rules.groups)
+                .map(|number| Beam::new(chance(number), rules.compares && number == 0))
+                .collect(),
         }
     }
 
     /// For each of its rows, the row of the step before that it goes on from, and its last token. None when the source
     /// is done.
     pub fn rows(&self) -> impl Iterator<Item = (usize, i64)> {
-        let rows = if self.shared { 1 } else { usize::MAX };
+        // Before the first token all groups stand at the same row.
+        let rows = if self.length == 0 { 1 } else { usize::MAX };
         self.groups.iter().flat_map(Beam::live).take(rows).map(|one| (one.row, self.history.token(one.node)))
     }
 
     /// The rows stand in the batch as [`Books::rows`] gave them.
     pub fn settle(&mut self) {
-        if !self.shared {
+        if self.length > 0 {
             self.groups.iter_mut().flat_map(Beam::live_mut).enumerate().for_each(|(row, one)| one.row = row);
         }
     }
@@ -140,79 +142,60 @@ impl Books {
     /// Takes a step.
     ///
     /// # Errors
-    /// A row has no score that is a finite number; a prefix holds what no output can.
+    /// A row has no score that is a finite number.
     pub fn advance(&mut self, rows: &mut Rows, rules: &Rules, scratch: &mut Scratch) -> Result<()> {
         self.length += 1;
-        if let Some(&token) = self.prefix.get(self.length - 1) {
-            return self.force(token, rows, rules);
-        }
         scratch.begin();
         let short = rules.may_be_short() && self.has_too_few(rules.n_best);
-        let step = Step { length: self.length, limit: self.limit, forced: self.prefix.len(), short, rules };
+        let step = Step { length: self.length, limit: self.limit, opening: &self.opening, short, rules };
         for group in &mut self.groups {
             group.advance(rows, &mut self.history, &step, scratch)?;
         }
-        self.shared = false;
         Ok(())
     }
 
     /// Whether the groups have found fewer outputs so far, each counted once.
     fn has_too_few(&self, wanted: usize) -> bool {
-        let found: HashSet<&[i64]> =
-            self.groups.iter().flat_map(Beam::kept).map(|one| one.tokens.as_slice()).collect();
+        let found: HashSet<&str> =
+            self.groups.iter().flat_map(Beam::kept).map(|kept| kept.text.as_str()).collect();
         found.len() < wanted
-    }
-
-    /// Goes on with the prefix, the same in all groups.
-    fn force(&mut self, token: i64, rows: &mut Rows, rules: &Rules) -> Result<()> {
-        let attention = rows.attention.first().map(Vec::as_slice).unwrap_or_default();
-        let known = (0..rows.vocabulary as i64).contains(&token) && ![PAD, BOS, EOS].contains(&token);
-        if !known {
-            return Err(Error::input(format!("an output cannot begin with token {token} in its prefix")));
-        }
-        let log_p = f64::from(rows.log_p[token as usize]);
-        if !log_p.is_finite() {
-            return Err(scores_not_finite());
-        }
-        let (length, limit, forced) = (self.length, self.limit, self.prefix.len());
-        let step = Step { length, limit, forced, short: false, rules };
-        let node = self.groups.iter().flat_map(Beam::live).next().map_or(History::ROOT, |one| one.node);
-        let node = self.history.push(node, token);
-        for group in &mut self.groups {
-            group.force(node, log_p, attention, &self.history, &step);
-        }
-        Ok(())
     }
 
     /// The best hypotheses, at most `n_best`, the best first: what has finished, then what was cut off. Each group gives as many
     /// as it is wide, and more only where those are too few. Groups may have found the same; it counts once. Samples are
     /// what they are.
     pub fn found(self, rules: &Rules) -> Vec<Hypothesis> {
-        let mut groups: Vec<Vec<Hypothesis>> = self.groups.into_iter().map(Beam::found).collect();
-        if rules.groups == 1 || rules.sampling.is_some() {
-            return ranked(groups.into_iter().flatten(), rules.n_best);
+        let mut groups: Vec<Vec<Kept>> = self.groups.into_iter().map(Beam::found).collect();
+        let more: Vec<Vec<Kept>> = match rules.groups {
+            1 => Vec::new(),
+            _ => groups.iter_mut().map(|group| group.split_off(rules.width.min(group.len()))).collect(),
+        };
+        let mut all = ranked(groups.into_iter().flatten());
+        if rules.sampling.is_none() && rules.groups > 1 {
+            let first = distinct(all, Vec::new());
+            all = distinct(ranked(more.into_iter().flatten()), first);
+            all.truncate(rules.n_best);
+            all = ranked(all.into_iter());
         }
-        let more =
-            groups.iter_mut().map(|group| group.split_off(rules.width.min(group.len()))).collect::<Vec<_>>();
-        let first = distinct(ranked(groups.into_iter().flatten(), usize::MAX), Vec::new());
-        let all = distinct(ranked(more.into_iter().flatten(), usize::MAX), first);
-        ranked(all.into_iter().take(rules.n_best), rules.n_best)
+        all.truncate(rules.n_best);
+        all.into_iter().map(|kept| kept.one).collect()
     }
 }
 
-/// The best of them, the best first.
-fn ranked(all: impl Iterator<Item = Hypothesis>, at_most: usize) -> Vec<Hypothesis> {
-    let mut all: Vec<Hypothesis> = all.collect();
-    all.sort_by(|one, other| other.finished.cmp(&one.finished).then(other.ranking.total_cmp(&one.ranking)));
-    all.truncate(at_most);
+/// All of them, the best first.
+fn ranked(all: impl Iterator<Item = Kept>) -> Vec<Kept> {
+    let mut all: Vec<Kept> = all.collect();
+    all.sort_by(|Kept { one, .. }, Kept { one: other, .. }| {
+        other.finished.cmp(&one.finished).then(other.ranking.total_cmp(&one.ranking))
+    });
     all
 }
 
-/// Those that are there, and behind them those of the list that are not.
-fn distinct(list: Vec<Hypothesis>, mut there: Vec<Hypothesis>) -> Vec<Hypothesis> {
-    for one in list {
-        if !there.iter().any(|other| (&other.tokens, other.finished) == (&one.tokens, one.finished)) {
-            there.push(one);
+/// Those that are there, and behind them those of the list that say something else.
+fn distinct(list: Vec<Kept>, mut there: Vec<Kept>) -> Vec<Kept> {
+    for kept in list {
+        if !there.iter().any(|other| other.text == kept.text) {
+            there.push(kept);
         }
     }
     there

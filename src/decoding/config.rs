@@ -47,6 +47,8 @@ pub struct DecodingConfig {
     pub banned: Vec<String>,
     /// Whether `<unk>` is never said.
     pub suppress_unknown: bool,
+    /// Whether an `<unk>` of an output becomes the symbol of the source that the model looked at most when it said it.
+    pub replace_unknown: bool,
     /// In what numbers the matrices are kept; when absent, in those that training computed in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
@@ -55,10 +57,13 @@ pub struct DecodingConfig {
     /// The most tokens an output may have, EOS counted in. When absent: `max_length_factor` * source tokens + `max_length_offset`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
-    /// a in the limit a * source tokens + b.
-    pub max_length_factor: f64,
+    /// a in the limit a * source tokens + b. When all three are absent, training takes a and b from its pairs
+    /// ([`DecodingConfig::fit`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length_factor: Option<f64>,
     /// b in the limit a * source tokens + b.
-    pub max_length_offset: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length_offset: Option<usize>,
     /// Outputs are drawn, not searched for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<SamplingConfig>,
@@ -71,7 +76,7 @@ impl Default for DecodingConfig {
             beam_groups: 1,
             diversity_strength: 0.5,
             n_best: 1,
-            stop: Stop::Patience,
+            stop: Stop::Outranked,
             patience: 1.0,
             length_penalty: LengthPenalty::Length,
             length_penalty_alpha: 1.0,
@@ -82,11 +87,12 @@ impl Default for DecodingConfig {
             no_repeat_ngram: 0,
             banned: Vec::new(),
             suppress_unknown: false,
+            replace_unknown: false,
             weights: None,
             batch_size: 64,
             max_length: None,
-            max_length_factor: 2.0,
-            max_length_offset: 50,
+            max_length_factor: None,
+            max_length_offset: None,
             sampling: None,
         }
     }
@@ -97,6 +103,9 @@ impl Default for DecodingConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
+    /// When no live hypothesis, at its present length, ranks above as many finished ones as the beam is wide. What greedy
+    /// search says goes on to its end, so that no output ranks below it.
+    Outranked,
     /// With `patience` * `beam` finished hypotheses.
     Patience,
     /// With `n_best` finished hypotheses.
@@ -128,6 +137,12 @@ pub enum Combination {
 }
 
 const TABLE: &str = "decoding";
+
+/// a in the limit a * source tokens + b, where no pairs say otherwise, and the least that they can say.
+const LEAST_FACTOR: f64 = 2.0;
+
+/// b in the same.
+const LEAST_OFFSET: usize = 50;
 
 /// The most rows that a source may have in a batch.
 const MOST_OF_A_SOURCE: usize = 10_000;
@@ -184,6 +199,29 @@ impl DecodingConfig {
         Ok(())
     }
 
+    /// a and b in the limit a * source tokens + b.
+    pub fn length_by_source(&self) -> (f64, usize) {
+        (self.max_length_factor.unwrap_or(LEAST_FACTOR), self.max_length_offset.unwrap_or(LEAST_OFFSET))
+    }
+
+    /// Lets outputs be as long as the targets of these pairs (tokens of source and target, EOS not counted), and a quarter
+    /// of what these need beyond `a` longer: a is the pairs' mean ratio. Never less than without pairs; nothing where the
+    /// config says how long outputs may be.
+    pub fn fit(&mut self, lengths: impl Iterator<Item = (usize, usize)> + Clone) {
+        if self.max_length.is_some() || self.max_length_factor.is_some() || self.max_length_offset.is_some() {
+            return;
+        }
+        let (sources, targets) =
+            lengths.clone().fold((0, 0), |sums, pair| (sums.0 + pair.0, sums.1 + pair.1));
+        // Two digits: whoever reads the config need not see more.
+        let ratio = (100.0 * targets as f64 / sources.max(1) as f64).ceil() / 100.0;
+        let factor = ratio.max(LEAST_FACTOR);
+        let beyond = |(source, target): (usize, usize)| (target + 1) as f64 - factor * source as f64;
+        let needed = lengths.map(beyond).fold(0.0, f64::max);
+        self.max_length_factor = Some(factor);
+        self.max_length_offset = Some(((1.25 * needed).ceil() as usize).max(LEAST_OFFSET));
+    }
+
     fn check_length(&self) -> Result<(), Problem> {
         if let Some(max_length) = self.max_length {
             Problem::check_whole(TABLE, 1, &[("max_length", max_length as u64)])?;
@@ -195,10 +233,10 @@ impl DecodingConfig {
                 return Err(Problem::new(TABLE, &["min_length", "max_length"], message));
             }
         }
-        Problem::check_whole(TABLE, 0, &[("max_length_offset", self.max_length_offset as u64)])?;
-        let factor = [("max_length_factor", self.max_length_factor)];
-        Problem::check_real(TABLE, "at least 0", |x| x >= 0.0, &factor)?;
-        if self.max_length_factor == 0.0 && self.max_length_offset == 0 {
+        let (factor, offset) = self.length_by_source();
+        Problem::check_whole(TABLE, 0, &[("max_length_offset", offset as u64)])?;
+        Problem::check_real(TABLE, "at least 0", |x| x >= 0.0, &[("max_length_factor", factor)])?;
+        if factor == 0.0 && offset == 0 {
             let keys = ["max_length_factor", "max_length_offset"];
             let message = "`max_length_factor` and `max_length_offset` must not both be 0: no output would have a token";
             return Err(Problem::new(TABLE, &keys, message));

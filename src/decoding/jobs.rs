@@ -1,8 +1,11 @@
 //! Sources in, hypotheses out, in their order: sorts by length, sets the limits and hands all to the search.
 
+use std::sync::Arc;
+
 use super::DecodingConfig;
 use super::batch::{Batching, search};
 use super::books::Job;
+use super::opening::Opening;
 use super::rules::Rules;
 use super::search::{Hypothesis, Source, Stepper};
 use crate::error::{Error, Result};
@@ -12,8 +15,8 @@ use crate::error::{Error, Result};
 pub struct Request<'a> {
     /// What is read.
     pub source: Source<'a>,
-    /// The tokens that the output begins with.
-    pub prefix: &'a [i64],
+    /// How the output begins; nothing where it is free.
+    pub opening: Option<&'a Arc<Opening>>,
 }
 
 /// The best hypothesis of each source (token ids without EOS).
@@ -36,7 +39,7 @@ pub fn decode<S: Stepper>(
 /// The best hypothesis of each source (token ids without EOS), by rules that are made already.
 pub fn decode_by<S: Stepper>(stepper: &S, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
     let requests: Vec<Request> =
-        sources.iter().map(|source| Request { source: (*source).into(), prefix: &[] }).collect();
+        sources.iter().map(|source| Request { source: (*source).into(), opening: None }).collect();
     let lists = decode_n_best(stepper, &requests, rules)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
@@ -61,7 +64,7 @@ impl Request<'_> {
     /// What the search does for it.
     pub(super) fn job<S: Stepper>(&self, stepper: &S, rules: &Rules) -> Job {
         let limit = rules.limits.of(self.source.ids.len(), stepper.longest());
-        Job { source: self.source.into(), prefix: self.prefix.to_vec(), limit }
+        Job { source: self.source.into(), opening: self.opening.cloned().unwrap_or_default(), limit }
     }
 }
 

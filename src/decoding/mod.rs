@@ -2,8 +2,8 @@
 //!
 //! A search sees a model only through [`search::Stepper`] (start from sources, step, keep rows, join), so that it is
 //! tested with a scripted fake and no weights. [`batch`] is the loop, [`books`] is what one source has, in one
-//! [`beam`] or more, [`best`] and [`sampling`] are the choice, [`constraints`] and [`penalty`] what it goes by. [`trace`]
-//! and [`watch`] look inside.
+//! [`beam`] or more, [`best`] and [`sampling`] are the choice, [`constraints`], [`opening`] and [`penalty`] what it goes
+//! by. [`trace`] and [`watch`] look inside.
 
 mod config;
 
@@ -18,10 +18,12 @@ pub mod constraints;
 pub mod decoder;
 pub mod ensemble;
 pub mod jobs;
+pub mod opening;
 pub mod penalty;
 pub mod rules;
 pub mod sampling;
 pub mod search;
+pub mod texts;
 pub mod trace;
 pub mod watch;
 pub mod workers;

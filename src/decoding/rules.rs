@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::banned::{Banned, Piece};
+use super::banned::Banned;
 use super::config::{SamplingConfig, Stop};
 use super::constraints::Constraints;
 use super::penalty::Penalty;
+use super::texts::{Piece, Texts};
 use crate::error::Result;
 
 /// The most rows of a batch: beyond them a product gains nothing, and each takes memory at every step.
@@ -25,12 +26,16 @@ pub struct Rules {
     pub n_best: usize,
     /// Finished hypotheses with which a group is done, unless outputs are short.
     pub enough: usize,
+    /// Whether a group is done when what is live is worse than what has finished, and follows greedy search to its end.
+    pub compares: bool,
     /// By what hypotheses are compared.
     pub penalty: Penalty,
     /// Where outputs are drawn.
     pub sampling: Option<SamplingConfig>,
     /// What no output may say.
     pub constraints: Constraints,
+    /// What tokens say.
+    pub texts: Arc<Texts>,
     /// The most tokens of an output.
     pub limits: Limits,
     /// Sources that are decoded together.
@@ -38,14 +43,16 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of a config. `pieces` gives the text of each token; it is asked only where texts are banned.
+    /// The rules of a config. `pieces` gives the text of each token. Without them two outputs say the same only when their
+    /// tokens are the same, and no text can be banned or forced.
     ///
     /// # Errors
     /// Too many texts are banned.
     pub fn new(config: &DecodingConfig, pieces: impl FnOnce() -> Vec<Piece>) -> Result<Rules> {
+        let texts = Arc::new(Texts::new(pieces()));
         let banned = match config.banned.as_slice() {
             [] => None,
-            texts => Some(Arc::new(Banned::new(texts, pieces())?)),
+            banned => Some(Arc::new(Banned::new(banned, Arc::clone(&texts))?)),
         };
         let samples = config.sampling.is_some();
         let groups = if samples { config.n_best } else { config.beam_groups }.max(1);
@@ -55,9 +62,11 @@ impl Rules {
             diversity: config.diversity_strength,
             n_best: config.n_best,
             enough: 1,
+            compares: false,
             penalty: Penalty::new(config),
             sampling: config.sampling.clone(),
             constraints: Constraints::new(config, banned),
+            texts,
             limits: Limits::new(config),
             batch_size: 0,
         };
@@ -65,6 +74,8 @@ impl Rules {
         rules.enough = match config.stop {
             // The first EOS of greedy search is its last, and so is that of a sample.
             _ if samples || config.beam == 1 => 1,
+            Stop::Outranked if rules.width == 1 => 1,
+            Stop::Outranked => usize::MAX,
             // A little less, since 10 * 1.1 is 11.000000000000002.
             Stop::Patience => {
                 ((rules.width as f64 * config.patience - 1e-9).ceil() as usize).max(rules.own())
@@ -72,6 +83,7 @@ impl Rules {
             Stop::First => rules.own(),
             Stop::BestPossible => usize::MAX,
         };
+        rules.compares = config.stop == Stop::Outranked && rules.enough > 1;
         Ok(rules)
     }
 
@@ -80,14 +92,24 @@ impl Rules {
         self.n_best.min(self.width)
     }
 
-    /// Hypotheses that a group keeps: some may be needed in the place of those that others have found as well.
-    pub fn kept(&self) -> usize {
+    /// Outputs that a group may have to give: some may be needed in the place of those that others have found as well.
+    pub fn places(&self) -> usize {
         if self.sampling.is_some() { 1 } else { self.n_best }
+    }
+
+    /// Finished hypotheses that a group keeps.
+    pub fn kept(&self) -> usize {
+        if self.compares { self.places().max(self.width) } else { self.places() }
     }
 
     /// Whether groups may be needed for more than their own.
     pub fn may_be_short(&self) -> bool {
-        self.kept() > self.own()
+        self.places() > self.own()
+    }
+
+    /// Whether it matters that two outputs say the same.
+    pub fn tells_apart(&self) -> bool {
+        self.places() > 1
     }
 
     /// Whether groups avoid what those before them say.
@@ -106,8 +128,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn new(config: &DecodingConfig) -> Limits {
-        let (factor, offset) = (config.max_length_factor, config.max_length_offset);
+    /// Those of a config.
+    pub fn new(config: &DecodingConfig) -> Limits {
+        let (factor, offset) = config.length_by_source();
         Limits { fixed: config.max_length, factor, offset, least: config.min_length }
     }
 
@@ -126,8 +149,11 @@ mod tests {
 
     #[test]
     fn a_limit_follows_from_the_source_and_never_exceeds_the_model() {
-        let config =
-            DecodingConfig { max_length_factor: 1.5, max_length_offset: 2, ..DecodingConfig::default() };
+        let config = DecodingConfig {
+            max_length_factor: Some(1.5),
+            max_length_offset: Some(2),
+            ..DecodingConfig::default()
+        };
         let limits = Limits::new(&config);
         assert_eq!([0, 1, 3].map(|tokens| limits.of(tokens, None)), [2, 3, 6]);
         assert_eq!(limits.of(usize::MAX, Some(9)), 9);
@@ -168,6 +194,10 @@ mod tests {
         assert_eq!(enough(Stop::Patience, 2.0, 1, 5), 4);
         assert_eq!((enough(Stop::First, 2.0, 1, 1), enough(Stop::First, 2.0, 3, 1)), (1, 3));
         assert_eq!(enough(Stop::BestPossible, 1.0, 1, 1), usize::MAX);
+        assert_eq!(
+            (enough(Stop::Outranked, 1.0, 1, 1), enough(Stop::Outranked, 1.0, 1, 10)),
+            (usize::MAX, 1)
+        );
         let greedy = DecodingConfig { stop: Stop::BestPossible, patience: 3.0, ..Default::default() };
         assert_eq!(Rules::new(&greedy, Vec::new).unwrap().enough, 1);
     }

@@ -14,7 +14,7 @@ pub struct Source<'a> {
     /// The same text in the tokens of each further model of an ensemble; empty where all of them cut it alike.
     pub others: &'a [Vec<i64>],
     /// The tokens that its outputs may have, in ascending order, and so all that the softmax is over; nothing for the whole
-    /// vocabulary.
+    /// vocabulary but PAD and BOS.
     pub allowed: Option<&'a Arc<[i64]>>,
 }
 

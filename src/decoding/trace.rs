@@ -26,15 +26,15 @@ impl Known<'_> {
     }
 }
 
-/// What was said at one step, and what else might have been. Log-probabilities are those of the whole softmax, PAD and
-/// BOS among them, which no output has.
+/// What was said at one step, and what else might have been. Log-probabilities are those of the whole softmax, which is over
+/// all that an output may say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     /// The token that was said.
     pub token: i64,
     /// Its log-probability.
     pub log_p: f32,
-    /// Its place among all tokens: 1 for the likeliest. Of equals the lower id comes first.
+    /// Its place among all tokens that may be said: 1 for the likeliest. Of equals the lower id comes first.
     pub rank: usize,
     /// The likeliest tokens and their log-probabilities, the likeliest first.
     pub top: Vec<(i64, f32)>,

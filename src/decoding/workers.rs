@@ -21,7 +21,7 @@ type Found = Vec<(usize, Vec<Hypothesis>)>;
 /// The best hypotheses of each request, the best first, as [`super::jobs::decode_n_best`], on all threads.
 ///
 /// # Errors
-/// Those of the model; a prefix that no output can begin with.
+/// Those of the model.
 pub fn decode_on_all_cores<S: Shareable>(
     stepper: &S,
     requests: &[Request],
@@ -56,7 +56,7 @@ pub fn decode_on_all_cores<S: Shareable>(
 /// As [`decode_on_all_cores`].
 pub fn decode_best<S: Shareable>(stepper: &S, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
     let requests: Vec<Request> =
-        sources.iter().map(|source| Request { source: (*source).into(), prefix: &[] }).collect();
+        sources.iter().map(|source| Request { source: (*source).into(), opening: None }).collect();
     let lists = decode_on_all_cores(stepper, &requests, rules)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }

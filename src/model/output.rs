@@ -3,13 +3,15 @@
 //! A row that may say a few hundred tokens of many thousands needs no product with the rest. The rows of a batch share one
 //! product over all that any of them may say, and each has its softmax over its own list alone: so its numbers do not
 //! depend on the rows beside it, and with every token listed they are those of the whole layer, to the last bit on the CPU.
+//! PAD and BOS, which no output says, are never likely: that is a bias.
 
 use std::sync::Arc;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::Linear;
 use super::product::{Product, Weights};
+use crate::data::vocabulary::{BOS, PAD};
 use crate::shim::decoding::log_softmax;
 
 /// Where a token has no column.
@@ -21,7 +23,7 @@ pub struct OutputLayer {
     /// (V, D)
     weight: Tensor,
     /// (V)
-    bias: Option<Tensor>,
+    bias: Tensor,
     weights: Weights,
     whole: Product,
 }
@@ -37,8 +39,14 @@ pub struct Narrowed {
 impl OutputLayer {
     /// Packs what `layer` has learned, in the numbers named.
     pub fn new(layer: &Linear, weights: Weights) -> OutputLayer {
-        let (weight, bias) = (layer.weight().detach(), layer.bias().map(Tensor::detach));
-        OutputLayer { weight, bias, weights, whole: Product::new(&[layer], weights) }
+        let weight = layer.weight().detach();
+        let zeros = || Tensor::zeros([weight.size()[0]], (Kind::Float, weight.device()));
+        let bias = layer.bias().map_or_else(zeros, |bias| bias.detach().copy());
+        for token in [PAD, BOS] {
+            let _ = bias.get(token).fill_(f64::NEG_INFINITY);
+        }
+        let whole = Product::of(&weight, Some(&bias), weights);
+        OutputLayer { weight, bias, weights, whole }
     }
 
     /// The layer over all tokens of these lists.
@@ -58,8 +66,7 @@ impl OutputLayer {
         (0..).zip(&tokens).for_each(|(column, &token)| columns[token as usize] = column);
         let index = Tensor::from_slice(&tokens).to_device(self.weight.device());
         let of_tokens = |all: &Tensor| all.index_select(0, &index);
-        let bias = self.bias.as_ref().map(of_tokens);
-        let product = Product::of(&of_tokens(&self.weight), bias.as_ref(), self.weights);
+        let product = Product::of(&of_tokens(&self.weight), Some(&of_tokens(&self.bias)), self.weights);
         Narrowed { product, columns }
     }
 
@@ -104,7 +111,7 @@ impl Clone for OutputLayer {
     fn clone(&self) -> OutputLayer {
         OutputLayer {
             weight: self.weight.shallow_clone(),
-            bias: self.bias.as_ref().map(Tensor::shallow_clone),
+            bias: self.bias.shallow_clone(),
             weights: self.weights,
             whole: self.whole.clone(),
         }

@@ -9,7 +9,7 @@ use super::params::{Params, Scope};
 use super::positions::{Places, PositionTable, Rotation};
 use super::{Activation, NormPlace, Positions, Tied, TransformerConfig};
 use crate::data::batch::Source;
-use crate::data::vocabulary::PAD;
+use crate::data::vocabulary::{BOS, PAD};
 
 /// The whole network.
 #[derive(Debug)]
@@ -126,6 +126,19 @@ impl Transformer {
     /// (..., D) to (..., V)
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
         self.output.forward(hidden).to_kind(Kind::Float)
+    }
+
+    /// Log-probabilities of what an output may say, without a graph; PAD and BOS, which it may not, have that of zero.
+    ///
+    /// # Shapes
+    /// (..., D) to (..., V)
+    pub fn log_probabilities(&self, hidden: &Tensor) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        let logits = self.logits(hidden);
+        for token in [PAD, BOS] {
+            let _ = logits.select(-1, token).fill_(f64::NEG_INFINITY);
+        }
+        logits.log_softmax(-1, Kind::Float)
     }
 
     /// The layer that makes the scores, for a loss that never holds all of them.

@@ -1,15 +1,16 @@
 // The output layer and the cross-entropy behind it in one piece, a few rows at a time: the logits of a whole batch
 // never stand in memory, and those of a piece become their own gradient in place.
 //
-// With p the softmax of a row's logits x over V tokens, y its label and e the smoothing, the loss of the row is
+// With p the softmax of a row's logits x over the V tokens that an output may say, y its label and e the smoothing, the
+// loss of the row is
 //   (1 - e) (L - x_y) + e (L - mean(x)),  L = log(sum(exp(x))),  and its gradient  p - (1 - e) [v = y] - e / V.
+// No output says <pad> (0) or <bos> (2): their logits count for nothing, and get no gradient.
 #include "instructions.h"
 #include "softmax.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/exp.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mm.h>
@@ -30,15 +31,25 @@ int64_t rows_at_once(bool on_cpu, int64_t vocabulary) {
   return on_cpu ? 512 : std::max<int64_t>(512, (int64_t{1} << 25) / std::max<int64_t>(1, vocabulary));
 }
 
+// Columns of a row of logits. <unk> takes the place of <bos> for a while, so that all that may be said stands together.
+constexpr int64_t PAD = 0, UNK = 1, BOS = 2, FIRST = BOS;
+
+// The place of a label among what may be said; negative where it may not be.
+int64_t place_of(int64_t label) { return label == UNK ? 0 : label > BOS ? label - FIRST : -1; }
+
 struct RowLoss {
   double smoothed, nll;
   bool correct;
 };
 
-// The loss of one row; with `gradient` its logits become their own gradient.
+// The loss of one row, whose label stands at a place among what may be said; with `gradient` its logits become their own
+// gradient.
 struct OfRow {
   template <int LANES>
-  INLINE static RowLoss run(float* x, int64_t count, int64_t label, double smoothing, bool gradient) {
+  INLINE static RowLoss run(float* row, int64_t vocabulary, int64_t label, double smoothing, bool gradient) {
+    float* x = row + FIRST;
+    const int64_t count = vocabulary - FIRST;
+    x[0] = row[UNK];
     const float at_label = x[label];
     float largest;
     double total;
@@ -50,6 +61,8 @@ struct OfRow {
       const auto scale = static_cast<float>(1.0 / sum), shift = static_cast<float>(smoothing / count);
       for (int64_t i = 0; i < count; ++i) x[i] = x[i] * scale - shift;
       x[label] -= static_cast<float>(1.0 - smoothing);
+      row[UNK] = x[0];
+      row[PAD] = row[BOS] = 0.0f;
     }
     return {(1.0 - smoothing) * nll + smoothing * uniform, nll, at_label >= largest};
   }
@@ -71,12 +84,13 @@ struct Pass {
     std::vector<RowLoss> losses(rows);
     float* x = logits.data_ptr<float>();
     const int64_t* label = wanted.const_data_ptr<int64_t>();
-    const bool known = std::all_of(label, label + rows, [&](int64_t id) { return 0 <= id && id < count; });
-    TORCH_CHECK(known, "a label that the vocabulary does not have");
+    const bool known = std::all_of(label, label + rows, [&](int64_t id) { return place_of(id) >= 0 && id < count; });
+    TORCH_CHECK(known, "a label that no output may say");
     const int lanes = seqloom::lanes();
     seqloom::parallel_for(0, rows, seqloom::grain(seqloom::EXPONENTIAL * count), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        losses[row] = seqloom::on<OfRow>(lanes, x + row * count, count, label[row], smoothing, gradient());
+        losses[row] =
+            seqloom::on<OfRow>(lanes, x + row * count, count, place_of(label[row]), smoothing, gradient());
       }
     });
     // In the order of the rows, so that the number of threads does not matter.
@@ -90,16 +104,21 @@ struct Pass {
 
   // The same by libtorch's kernels, for other devices, where the totals stay until somebody asks for them.
   void losses_elsewhere(at::Tensor& logits, const at::Tensor& wanted) {
-    const double count = static_cast<double>(logits.size(1));
-    const at::Tensor log_p = at::log_softmax(logits, -1), label = wanted.unsqueeze(1);
+    logits.select(1, BOS).copy_(logits.select(1, UNK));
+    at::Tensor said = logits.narrow(1, FIRST, logits.size(1) - FIRST);
+    const double count = static_cast<double>(said.size(1));
+    const at::Tensor log_p = at::log_softmax(said, -1), label = wanted.sub(FIRST).clamp_min(0).unsqueeze(1);
     const at::Tensor at_label = log_p.gather(1, label);
     const at::Tensor nll = at_label.sum().neg(), uniform = log_p.sum().div(-count);
     const at::Tensor correct = log_p.argmax(-1, true).eq(label).sum();
     const at::Tensor smoothed = nll * (1.0 - smoothing) + uniform * smoothing;
     totals.add_(at::stack({smoothed, nll, correct.to(at::kFloat)}));
     if (!gradient()) return;
-    at::exp_out(logits, log_p).sub_(smoothing / count);
-    logits.scatter_add_(1, label, at::full_like(at_label, smoothing - 1.0));
+    said.copy_(log_p.exp().sub_(smoothing / count));
+    said.scatter_add_(1, label, at::full_like(at_label, smoothing - 1.0));
+    logits.select(1, UNK).copy_(logits.select(1, BOS));
+    logits.select(1, PAD).zero_();
+    logits.select(1, BOS).zero_();
   }
 
   void piece(int64_t begin, int64_t length) {
@@ -169,6 +188,7 @@ extern "C" int seqloom_vocabulary_loss(at::Tensor** smoothed, at::Tensor** nll, 
   return seqloom::guarded([&] {
     TORCH_CHECK(labels->dim() == 1 && labels->size(0) == hidden->size(0) && labels->device() == hidden->device(),
                 "the loss wants a label for each row");
+    TORCH_CHECK(weight->size(0) > FIRST, "the loss wants a vocabulary with its special tokens");
     const auto type = static_cast<int64_t>(bf16 ? at::kBFloat16 : at::kFloat);
     // Inside of `forward` gradients are off, whatever they were.
     const bool on = at::GradMode::is_enabled();

@@ -2,7 +2,7 @@
 //!
 //! Nothing is dropped out, and no gradient is kept.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::objective::labelled;
 use crate::data::batch::Batch;
@@ -74,7 +74,7 @@ fn of_labels(model: &Transformer, hidden: &Tensor, labels: &Tensor) -> Result<Ve
     let _guard = tch::no_grad_guard();
     let mut found = Vec::with_capacity(labels.numel());
     for (hidden, labels) in hidden.split(SCORED_AT_ONCE, 0).iter().zip(labels.split(SCORED_AT_ONCE, 0)) {
-        let log_p = model.logits(hidden).log_softmax(-1, Kind::Float); // (n, V)
+        let log_p = model.log_probabilities(hidden); // (n, V)
         let of_label = log_p.gather(1, &labels.unsqueeze(1), false).squeeze_dim(1); // (n)
         found.extend(Vec::<f32>::try_from(of_label)?);
     }

@@ -1,15 +1,17 @@
-//! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)`, together
-//! with the output layer before it; and the divergence of R-drop (Liang et al. 2021).
+//! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)` over the tokens
+//! that an output may say, together with the output layer before it; and the divergence of R-drop (Liang et al. 2021).
 
 use tch::{Kind, Tensor};
 
+use crate::data::vocabulary::{EOS, UNK};
 use crate::model::layers::Linear;
 use crate::shim::vocabulary_loss;
 
 /// Sums over the target positions of a batch; who divides them knows how many there are in the whole update.
 #[derive(Debug)]
 pub struct Loss {
-    /// (1 - e) * nll + e / V * sum(-log p), with a graph behind it: scalar
+    /// (1 - e) * nll + e / V' * sum(-log p) over the V' tokens that an output may say, all but PAD and BOS, with a graph
+    /// behind it: scalar
     pub smoothed: Tensor,
     /// Negative log-likelihood of the labels: scalar
     pub nll: Tensor,
@@ -32,6 +34,15 @@ pub fn cross_entropy(hidden: &Tensor, output: &Linear, labels: &Tensor, smoothin
 /// # Shapes
 /// one, other: logits (N, V)
 pub fn divergence(one: &Tensor, other: &Tensor) -> Tensor {
-    let (log_p, log_q) = (one.log_softmax(-1, Kind::Float), other.log_softmax(-1, Kind::Float)); // (N, V)
+    let [log_p, log_q] = [one, other].map(log_probabilities); // (N, V - 2)
     ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(Kind::Float)
+}
+
+/// Log-probabilities of what an output may say: of UNK, and of all from EOS on.
+///
+/// # Shapes
+/// (N, V) to (N, V - 2)
+fn log_probabilities(logits: &Tensor) -> Tensor {
+    let behind = logits.size()[1] - EOS;
+    Tensor::cat(&[logits.narrow(1, UNK, 1), logits.narrow(1, EOS, behind)], 1).log_softmax(-1, Kind::Float)
 }

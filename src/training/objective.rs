@@ -89,6 +89,7 @@ fn with_guesses(model: &Transformer, batch: &Batch, memory: &Memory, share: f64,
     }
     let places = Tensor::from_slice(&places).to_device(batch.target_in.device()); // (M)
     let hidden = model.decode(&batch.target_in, memory, None).flatten(0, 1); // (B * T, D)
-    let guesses = model.logits(&hidden.index_select(0, &(&places - 1))).argmax(-1, false); // (M)
+    let said = model.log_probabilities(&hidden.index_select(0, &(&places - 1))); // (M, V)
+    let guesses = said.argmax(-1, false); // (M)
     batch.target_in.flatten(0, 1).index_copy(0, &places, &guesses).view_as(&batch.target_in)
 }

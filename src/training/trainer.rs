@@ -365,7 +365,7 @@ fn cost(by: BestBy, found: &Validation) -> f64 {
     let cost = match by {
         BestBy::Nll => found.nll,
         BestBy::ExactMatch => -found.exact_match,
-        BestBy::ErrorRate => found.error_rate().1,
+        BestBy::ErrorRate => found.capped_error_rate,
     };
     if cost.is_finite() { cost } else { f64::MAX }
 }

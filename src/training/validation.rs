@@ -12,6 +12,7 @@ use crate::decoding::rules::Rules;
 use crate::decoding::search::{Hypothesis, scores_not_finite};
 use crate::decoding::workers::decode_best;
 use crate::error::Result;
+use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
 
 /// Rows and what the model made of them.
@@ -55,9 +56,11 @@ pub fn validate(
     let Some((decoded, too_large)) = done else { return Ok(None) };
     left_out.extend(too_large);
     let unit = if parts.target.is_of_words() { Unit::Words } else { Unit::Characters };
-    let mut scores = Scores::over(unit);
+    let (mut scores, mut capped) = (Scores::over(unit), 0);
     for (row, hypothesis) in &decoded {
+        let before = scores.errors();
         scores.add(&parts.valid.pairs[*row].target, &parts.target.known_parts(&hypothesis.tokens));
+        capped += at_most_all_wrong(&before, &scores.errors(), hypothesis.finished);
     }
     let found = Validation {
         nll,
@@ -65,9 +68,17 @@ pub fn validate(
         exact_match: scores.exact_match(),
         character_error_rate: scores.character_error_rate(),
         word_error_rate: scores.word_error_rate(),
+        capped_error_rate: capped as f64 / scores.errors().reference_length.max(1) as f64,
         unfinished: decoded.iter().filter(|(_, row)| !row.finished).count() as u64,
     };
     Ok(Some(Validated { found, decoded, left_out }))
+}
+
+/// The errors that a row has added to those before it, when no row is worse than one in which every symbol of the reference is
+/// wrong. So bad is one that does not end.
+fn at_most_all_wrong(before: &ErrorRate, with_it: &ErrorRate, finished: bool) -> u64 {
+    let all = (with_it.reference_length - before.reference_length).max(1);
+    if finished { all.min(with_it.errors() - before.errors()) } else { all }
 }
 
 /// Sums over the rows that there is memory for.
@@ -154,4 +165,24 @@ fn decode(
         }
     }
     Ok(Some((decoded, too_large)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_at_most_all_wrong_and_is_that_when_it_does_not_end() {
+        let cost = |reference: &str, output: &str, finished: bool| {
+            let mut scores = Scores::default();
+            scores.add("abc", &["xbc"]);
+            let before = scores.errors();
+            scores.add(reference, &[output]);
+            at_most_all_wrong(&before, &scores.errors(), finished)
+        };
+        assert_eq!([cost("abcd", "abcd", true), cost("abcd", "abxd", true)], [0, 1]);
+        assert_eq!(cost("abcd", "abcdabcdabcdabcdabcd", true), 4, "16 errors, in 4 symbols");
+        assert_eq!(cost("abcd", "abc", false), 4, "near, and cut off");
+        assert_eq!([cost("", "abc", true), cost("", "", true)], [1, 0]);
+    }
 }

@@ -100,6 +100,12 @@ fn each_kind_of_tokenizer_spells_prefixes() {
         let arguments = ["decode", "runs/begun", "--prefix", &words, "--set", "decoding.max_length=20"];
         let outputs = scene.fed(&arguments, b"ab\nhgfed\n").succeeded().stdout;
         assert!(outputs.lines().all(|line| line.starts_with(&words)), "{kind}: {outputs}");
+        // Two letters of a word, which no token need be.
+        for search in [&["--beam", "4"][..], &["--set", "decoding.sampling={}"]] {
+            let arguments = [&["decode", "runs/begun", "--prefix", &words[..2]], search].concat();
+            let outputs = scene.fed(&arguments, b"ab\nhgfed\n").succeeded().stdout;
+            assert!(outputs.lines().all(|line| line.starts_with(&words[..2])), "{kind}: {outputs}");
+        }
         std::fs::remove_dir_all(scene.path("runs/begun")).unwrap();
     }
 }

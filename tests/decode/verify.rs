@@ -10,14 +10,16 @@ fn a_sound_model_holds_and_each_check_is_a_line() {
     let finished = scene.decode(&["--input", "valid.csv", "--beam", "3", "--verify", "20"], "").succeeded();
     let lines: Vec<&str> = finished.stdout.lines().collect();
     assert!(lines[0].starts_with("20 rows on the CPU ("), "{}", finished.stdout);
-    assert_eq!(lines.last(), Some(&"all 10 checks hold, to 1e-5, and to 1e-4 without a cache"));
-    assert!(lines[1..11].iter().all(|line| line.starts_with("ok  ")), "{}", finished.stdout);
+    assert_eq!(lines.last(), Some(&"all 12 checks hold, to 1e-5, and to 1e-4 without a cache"));
+    assert!(lines[1..13].iter().all(|line| line.starts_with("ok  ")), "{}", finished.stdout);
     for what in [
         "ok        a beam of 3, batches of 1 against one of 20: 0 of 20 outputs differ, their scores by at most 0.0e0",
         "a beam of 3, batches of 1 against shuffled ones of 7: ",
         "a beam of 3, batches of 1 against up to 64 on all cores: ",
         "a beam of 3, tokens step by step against whole outputs without a cache: 20 outputs, at most ",
         "a beam of 3, scores of the search against those of the outputs: 20 outputs, at most 0.0e0 apart",
+        "ok        a beam of 3, its lists by rank: 0 of 20 outputs are out of order",
+        "ok        a beam of 3 against greedy search: 0 of 20 outputs rank below what greedy search finds, by at most 0.0e0",
         "samples with seed 1, batches of 1 against one of 20: 0 of 20 outputs differ",
     ] {
         assert!(finished.stdout.contains(what), "no {what:?} in\n{}", finished.stdout);
@@ -70,7 +72,7 @@ fn what_is_off_is_named_and_the_command_fails() {
     assert_eq!(finished.code, Some(1), "{}", finished.stdout);
     assert!(finished.stdout.contains("OFF       a beam of 4, tokens step by step"), "{}", finished.stdout);
     assert!(
-        finished.stderr.contains("of 10 checks are off: a beam of 4, tokens step by step"),
+        finished.stderr.contains("of 12 checks are off: a beam of 4, tokens step by step"),
         "{}",
         finished.stderr
     );

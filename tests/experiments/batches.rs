@@ -46,7 +46,8 @@ fn model(experiment: &Experiment) -> (Transformer, Vec<Vec<i64>>) {
 /// Greedy search, a beam, and samples; the rest is what the config says, within a few tokens.
 fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
     let own = &experiment.decoding;
-    let greedy = DecodingConfig { beam: 1, max_length_factor: 0.1, max_length_offset: 6, ..own.clone() };
+    let greedy =
+        DecodingConfig { beam: 1, max_length_factor: Some(0.1), max_length_offset: Some(6), ..own.clone() };
     let beam = DecodingConfig { beam: 4, n_best: 2, ..greedy.clone() };
     let sampling = DecodingConfig { sampling: Some(SamplingConfig::default()), ..greedy.clone() };
     [greedy, beam, sampling]
@@ -55,7 +56,7 @@ fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
 fn check(name: &str, stepper: &ModelStepper, sources: &[Vec<i64>], config: &DecodingConfig) {
     let decode = |order: &[usize], batch_size: usize, on_all_cores: bool| -> Vec<Vec<Hypothesis>> {
         let requests: Vec<Request> =
-            order.iter().map(|&row| Request { source: sources[row][..].into(), prefix: &[] }).collect();
+            order.iter().map(|&row| Request { source: sources[row][..].into(), opening: None }).collect();
         let rules = Rules { batch_size, ..Rules::new(config, Vec::new).unwrap() };
         let found = match on_all_cores {
             true => decode_on_all_cores(stepper, &requests, &rules),

@@ -47,15 +47,29 @@ fn rankings(settings: &[&str]) -> Vec<f64> {
 
 #[test]
 fn a_later_stop_finds_nothing_worse_and_often_better() {
-    let stops =
-        [&["stop=first"][..], &["stop=patience", "patience=1.0"], &["patience=3.0"], &["stop=best_possible"]];
+    let stops = [
+        &["stop=first"][..],
+        &["stop=patience"],
+        &["stop=patience", "patience=3.0"],
+        &["stop=best_possible"],
+    ];
     let all = stops.map(|settings| rankings(&[settings, &["beam=6"]].concat()));
     for pair in all.windows(2) {
         assert!(pair[0].iter().zip(&pair[1]).all(|(sooner, later)| sooner <= later), "{all:?}");
     }
     assert_ne!(all[0], all[1]);
     assert_ne!(all[1], all[3]);
-    assert_eq!(rankings(&["beam=6"]), all[1], "patience of 1 is the default");
+    assert_eq!(
+        rankings(&["beam=6", "stop=patience", "patience=1.0"]),
+        all[1],
+        "patience of 1 is the default"
+    );
+    let (compared, greedy) = (rankings(&["beam=6"]), rankings(&[]));
+    assert_eq!(rankings(&["beam=6", "stop=outranked"]), compared, "the default");
+    assert!(
+        compared.iter().zip(&greedy).all(|(compared, greedy)| compared >= greedy),
+        "{compared:?} {greedy:?}"
+    );
 }
 
 #[test]

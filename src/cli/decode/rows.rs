@@ -59,8 +59,8 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeA
 
 /// Decodes what is not skipped; the outputs of a row are the best first.
 pub fn decode(loaded: &LoadedModel, rows: Vec<Row<Asked>>) -> Result<Vec<Row<Vec<Output>>>> {
-    let requests = rows.iter().filter_map(|row| row.content.as_ref().ok()).map(Asked::request);
-    let mut outputs = loaded.decode_n_best(&requests.collect::<Vec<_>>())?.into_iter();
+    let asked: Vec<&Asked> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
+    let mut outputs = loaded.decode_n_best(&asked)?.into_iter();
     let decoded = rows.into_iter().filter_map(|row| {
         let Row { number, read, truncated, content } = row;
         let content = match content {

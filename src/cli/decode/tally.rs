@@ -15,6 +15,7 @@ use crate::data::vocabulary::UNK;
 use crate::decoder::Output;
 use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
+use crate::decoding::search::Stepper;
 use crate::error::Result;
 use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
@@ -48,8 +49,11 @@ pub struct Tally {
     empty: Rows,
     with_nul: Rows,
     only_unknown: Rows,
+    beyond_the_limit: Rows,
     unknown: usize,
     unknown_out: usize,
+    /// Whether sources stand in for these.
+    replaced: bool,
     outputs: usize,
     unfinished: usize,
     fewer: usize,
@@ -90,7 +94,11 @@ impl Tally {
             // White space and the marks of where words begin say nothing by themselves.
             let says_nothing =
                 |&id: &i64| id == UNK || loaded.tokenizers.source.decode(&[id]).trim().is_empty();
+            let reference =
+                read.reference.as_ref().map(|text| loaded.tokenizers.target.encode(text).ids.len());
+            let limit = loaded.rules.limits.of(ids.len(), loaded.stepper().longest());
             let kinds = [
+                (&mut self.beyond_the_limit, reference.is_some_and(|length| length >= limit)),
                 (&mut self.truncated, row.truncated),
                 (&mut self.empty, !loaded.is_asked_for(ids)),
                 (&mut self.with_nul, read.text.contains('\0')),
@@ -106,6 +114,7 @@ impl Tally {
     pub fn add(&mut self, loaded: &LoadedModel, row: &Row<Vec<Output>>) {
         let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return };
         self.outputs += outputs.len();
+        self.replaced = loaded.experiment.decoding.replace_unknown;
         for Output { hypothesis, .. } in outputs {
             self.unfinished += usize::from(!hypothesis.finished);
             self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
@@ -149,13 +158,23 @@ impl Tally {
             (&self.empty, "sources are empty, and so are their outputs"),
             (&self.with_nul, "sources have NUL characters, as UTF-16 and binary files do"),
             (&self.only_unknown, "sources have nothing but symbols that the vocabulary lacks"),
+            (
+                &self.beyond_the_limit,
+                "references have more tokens than outputs may have (`decoding.max_length`), and no output can be right there",
+            ),
         ];
         for (rows, what) in rows.iter().filter(|(rows, _)| rows.count > 0) {
             talk(&format!("note: {} {what}; the first: {}", rows.count, rows.first));
         }
         let notes = [
             (self.unknown, "symbols of the sources are not in the vocabulary"),
-            (self.unknown_out, "unknown symbols stand in the outputs"),
+            (
+                self.unknown_out,
+                match self.replaced {
+                    true => "unknown symbols of the outputs were replaced by symbols of their sources",
+                    false => "unknown symbols stand in the outputs",
+                },
+            ),
             (
                 self.unfinished,
                 "outputs were cut off before <eos>, at their limit (`decoding.max_length`) or where the rules of [decoding] left nothing to say",
@@ -203,6 +222,7 @@ impl Tally {
             "unknown": self.unknown,
             "changed_sources": self.changed[0].changed(),
             "changed_references": self.changed[1].changed(),
+            "beyond_the_limit": self.beyond_the_limit.count,
         });
         if self.scores.rows > 0 {
             summary["exact_match"] = json!(self.scores.exact_match());

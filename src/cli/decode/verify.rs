@@ -87,7 +87,7 @@ fn line(check: &Check) -> String {
     let Check { what, outputs, largest, .. } = check;
     let said = match check.differ {
         Some(differ) => {
-            format!("{differ} of {outputs} outputs differ, their scores by at most {largest:.1e}")
+            format!("{differ} of {outputs} outputs {} by at most {largest:.1e}", check.fault)
         }
         None => format!("{outputs} outputs, at most {largest:.1e} apart"),
     };

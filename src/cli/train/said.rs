@@ -3,8 +3,11 @@ use tch::Device;
 
 use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
+use crate::data::dataset::{Dataset, Example};
 use crate::data::splits::Splits;
 use crate::data::tokenizer::Tokenizer;
+use crate::decoding::DecodingConfig;
+use crate::decoding::rules::Limits;
 use crate::model::params::Params;
 use crate::runtime::Runtime;
 use crate::training::gradients::shards;
@@ -102,6 +105,30 @@ pub fn introduce_data(report: &mut Report, data: &Splits) {
     let described = |tokenizer: &Tokenizer| format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind());
     let (source, target) = (described(&data.tokenizers.source), described(&data.tokenizers.target));
     report.say(&format!("vocabularies: source {source}, target {target}"));
+}
+
+/// References that no output can reach, because it would be longer than outputs may be.
+pub fn introduce_limits(
+    report: &mut Report,
+    config: &DecodingConfig,
+    valid: &Dataset,
+    longest: Option<usize>,
+) {
+    let limits = Limits::new(config);
+    let too_long = |example: &Example| {
+        let limit = limits.of(example.source.len(), longest);
+        (example.target.len() >= limit).then_some((example.target.len() + 1, limit))
+    };
+    let rows: Vec<_> =
+        (0..).zip(valid.examples.iter()).filter_map(|(row, one)| Some((row, too_long(one)?))).collect();
+    let Some(&(row, (length, limit))) = rows.first() else { return };
+    let place = &valid.pairs[row].place;
+    report.say(&format!(
+        "note: {} of {} validation references have more tokens than outputs may have, and no output can be right there; the first \
+         is {place}: {length} tokens with <eos>, but {limit} are allowed (`decoding.max_length`)",
+        rows.len(),
+        valid.examples.len()
+    ));
 }
 
 /// So many long rows are named; of the rest there is a count.

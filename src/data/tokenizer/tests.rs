@@ -82,6 +82,31 @@ fn a_text_is_what_its_tokens_add_to_it() {
 }
 
 #[test]
+fn a_text_is_cut_into_what_its_tokens_stand_for_unknown_ones_too() {
+    for tokenizer in all() {
+        for text in TEXTS.into_iter().chain(["the zebra sat", "ζ", "a ζ b ζζ"]) {
+            let (ids, cut) = (tokenizer.encode(text).ids, tokenizer.cut(text));
+            assert_eq!(ids.len(), cut.len(), "{} {text}", tokenizer.kind());
+            let whole = tokenizer.decode_with(&ids, |n| &cut[n]);
+            // What stands for an unknown piece of a word has no space of its own.
+            let plain = |text: &str| text.split_whitespace().collect::<String>();
+            assert_eq!(plain(&whole), plain(&text.nfc().collect::<String>()), "{}", tokenizer.kind());
+            assert_eq!(tokenizer.spelled(text), tokenizer.spelled(&format!(" {text}\t")));
+            if !ids.contains(&UNK) {
+                assert_eq!(tokenizer.spelled(text), tokenizer.decode(&ids), "{}", tokenizer.kind());
+            }
+        }
+    }
+    assert_eq!(train(&bpe(200)).cut("the cat").concat(), "thecat", "no marks");
+    assert_eq!(train(&characters()).decode_with(&[UNK, UNK], |n| ["x", "yz"][n]), "xyz");
+    assert_eq!(
+        train(&words(1)).decode_with(&[BOS, UNK, EOS], |n| ["", "ζ"][n]),
+        "ζ",
+        "by the place of the id"
+    );
+}
+
+#[test]
 fn composed_and_decomposed_text_are_the_same() {
     for tokenizer in all() {
         let composed = tokenizer.encode("caf\u{e9}");

@@ -126,7 +126,8 @@ fn a_prefix_is_said_whatever_it_costs_and_counts() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(7), ..config };
         for prefix in [&[5][..], &[UNK, 4], &[4, 4, 4]] {
-            let request = Request { source: (&[9]).into(), prefix };
+            let opening = begins_with(prefix);
+            let request = Request { source: (&[9]).into(), opening: Some(&opening) };
             let all = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             for one in &all[0] {
                 assert!(one.tokens.starts_with(prefix) && one.tokens.len() <= 7, "{one:?}");
@@ -142,7 +143,8 @@ fn a_prefix_that_an_unbounded_search_finds_anyway_changes_nothing() {
     for source in sources(20) {
         let free = found_by(&Scripted::new(random_looking), &[source], &config).remove(0).remove(0);
         for length in 0..=free.tokens.len() {
-            let request = Request { source: source[..].into(), prefix: &free.tokens[..length] };
+            let opening = begins_with(&free.tokens[..length]);
+            let request = Request { source: source[..].into(), opening: Some(&opening) };
             let all = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             assert_eq!(all[0][0], free);
         }
@@ -150,17 +152,174 @@ fn a_prefix_that_an_unbounded_search_finds_anyway_changes_nothing() {
 }
 
 #[test]
-fn a_prefix_beyond_the_limit_is_cut_and_one_that_is_no_output_is_refused() {
-    let of = |prefix: &[i64]| {
-        let config = DecodingConfig { beam: 2, max_length: Some(3), ..DecodingConfig::default() };
-        let stepper = Scripted::new(random_looking);
-        decode_n_best(&stepper, &[Request { source: (&[4]).into(), prefix }], &rules(&config))
+fn a_prefix_that_does_not_fit_leaves_nothing_to_say() {
+    for beam in [1, 2] {
+        let config = DecodingConfig { beam, max_length: Some(3), ..DecodingConfig::default() };
+        let of = |prefix: &[i64]| {
+            let opening = begins_with(prefix);
+            let request = Request { source: (&[4]).into(), opening: Some(&opening) };
+            decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config))
+                .unwrap()
+                .remove(0)
+                .remove(0)
+        };
+        assert_eq!(of(&[4, 5, 4]).tokens, [4, 5, 4], "as long as the output");
+        for prefix in [&[4, 5, 4, 5][..], &[BOS], &[6]] {
+            assert_eq!(of(prefix), Hypothesis::default(), "{prefix:?}");
+        }
+    }
+}
+
+/// Ids 4 and on; a text of them can be cut in several ways.
+const PIECES: [&str; 6] = ["a", "b", "c", "ab", "abc", "bc"];
+
+/// All of these tokens, EOS too, with probabilities that look random.
+fn ways(source: &[i64], said: &[i64]) -> Vec<f32> {
+    let some = |v: i64| {
+        let state = source.iter().chain(said).chain([&v]).fold(7u64, |state, &token| {
+            (state ^ token as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
+        });
+        (state % 3001) as f32 / 1000.0
     };
-    let cut = &of(&[4, 5, 4, 5, 4]).unwrap()[0][0];
-    assert_eq!((cut.tokens.as_slice(), cut.finished), ([4, 5, 4].as_slice(), false));
-    for token in [-1, 0, BOS, EOS, 6, i64::MAX] {
-        let error = of(&[4, token]).unwrap_err();
-        let message = format!("an output cannot begin with token {token} in its prefix");
-        assert_eq!((error.message(), error.exit_code()), (message.as_str(), 2));
+    let weights: Vec<f32> = (0..10).map(some).collect();
+    let sum: f32 = weights.iter().map(|weight| weight.exp()).sum();
+    weights.iter().map(|weight| weight - sum.ln()).collect()
+}
+
+fn with_pieces(config: &DecodingConfig) -> Rules {
+    let special = ["", "<unk>", "", ""].map(|text| [text.to_owned(), text.to_owned()]);
+    let pieces = PIECES.map(|text| [text.to_owned(), text.to_owned()]);
+    Rules::new(config, || special.into_iter().chain(pieces).collect()).unwrap()
+}
+
+/// Every output of at most `limit` tokens with EOS, the best first, and its text.
+fn all_ways(source: i64, limit: usize) -> Vec<(f64, String, Vec<i64>)> {
+    let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 0.0)]);
+    let rules = with_pieces(&DecodingConfig::default());
+    for length in 1..=limit {
+        for (said, sum) in std::mem::take(&mut open) {
+            let log_p = ways(&[source], &said);
+            for token in [UNK, EOS].into_iter().chain(4..10) {
+                let sum = sum + f64::from(log_p[token as usize]);
+                match token {
+                    EOS => all.push((sum / length as f64, rules.texts.of(&said), said.clone())),
+                    _ => open.push(([&said[..], &[token]].concat(), sum)),
+                }
+            }
+        }
+    }
+    all.sort_by(|one, other| other.0.total_cmp(&one.0));
+    all
+}
+
+#[test]
+fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
+    let config = DecodingConfig { beam: 3000, max_length: Some(4), ..DecodingConfig::default() };
+    let rules = with_pieces(&config);
+    let (mut beyond, mut other_cut) = (0, 0);
+    for source in 4..24 {
+        let all = all_ways(source, 4);
+        for text in ["a", "ab", "abc", "abab", "bca", "cc"] {
+            let opening = Arc::new(rules.texts.opening(text).unwrap());
+            let read = [source];
+            let request = Request { source: (&read).into(), opening: Some(&opening) };
+            let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0).remove(0);
+            // Within a forced text nobody says UNK.
+            let best =
+                all.iter().find(|(_, said, tokens)| said.starts_with(text) && tokens[0] != UNK).unwrap();
+            assert_eq!((&found.tokens, found.finished), (&best.2, true), "{source} {text}");
+            assert!((found.ranking - best.0).abs() < 1e-9);
+            let ends = |n: usize| rules.texts.of(&found.tokens[..n]).len();
+            beyond += usize::from((1..=found.tokens.len()).all(|n| ends(n) != text.len()));
+            other_cut += usize::from(rules.texts.of(&found.tokens[..1]).len() == 1 && text.starts_with("ab"));
+        }
+    }
+    assert!(beyond > 5 && other_cut > 5, "{beyond} {other_cut}");
+}
+
+#[test]
+fn every_search_keeps_to_a_forced_text() {
+    for config in all_kinds() {
+        let config = DecodingConfig { max_length: Some(5), banned: vec!["cc".into()], ..config };
+        let rules = with_pieces(&config);
+        for text in ["ab", "abcab", "cc", "ccabcc"] {
+            let opening = Arc::new(rules.texts.opening(text).unwrap());
+            for source in sources(9) {
+                let request = Request { source: (&source).into(), opening: Some(&opening) };
+                for one in &decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap()[0] {
+                    let said = rules.texts.of(&one.tokens);
+                    assert!(said.starts_with(text), "{said} does not begin with {text}");
+                    assert!(
+                        !said[text.len() - 1..].contains("cc"),
+                        "{said}: only what is forced may have it"
+                    );
+                    assert!((forced(ways, &source, one) - one.score).abs() < 1e-9);
+                }
+            }
+        }
+    }
+    let rules = with_pieces(&DecodingConfig::default());
+    assert!(rules.texts.opening("abd").is_none() && rules.texts.opening("d").is_none());
+    assert_eq!(rules.texts.opening("abcabc").unwrap().fewest(), 2);
+    assert_eq!(rules.texts.opening("").unwrap(), Opening::default());
+}
+
+/// Words: what begins so may follow, and nothing that leads nowhere.
+#[test]
+fn a_forced_text_may_end_within_a_word() {
+    let words = ["", "<unk>", "", "", "a", "ab", "new", "york", "yorkshire"];
+    let pieces =
+        words.map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }]);
+    let texts = super::super::texts::Texts::new(pieces.into());
+    let tokens = |text: &str| -> Vec<Vec<i64>> {
+        let opening = texts.opening(text).unwrap();
+        let (mut open, mut all) = (vec![(Opening::START, Vec::new())], Vec::new());
+        while let Some((place, said)) = open.pop() {
+            match opening.at(place) {
+                None => all.push(said),
+                Some(place) => open.extend(place.choices.iter().map(|choice| {
+                    (choice.next, said.iter().copied().chain([choice.token]).collect::<Vec<i64>>())
+                })),
+            }
+        }
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(tokens("new yo"), [[6, 7], [6, 8]]);
+    assert_eq!(tokens("new york"), [[6, 7], [6, 8]]);
+    assert_eq!(tokens("a"), [[4], [5]]);
+    assert_eq!(tokens("ab new"), [[5, 6]], "not `a` and then a `b`");
+    assert!(texts.opening("a b").is_none() && texts.opening("nev").is_none());
+}
+
+#[test]
+fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
+    for stop in [Stop::Outranked, Stop::BestPossible] {
+        let config =
+            DecodingConfig { beam: 3000, n_best: 12, max_length: Some(4), stop, ..DecodingConfig::default() };
+        for source in sources(12) {
+            let request = Request { source: (&source).into(), opening: None };
+            let found =
+                decode_n_best(&Scripted::new(ways), &[request], &with_pieces(&config)).unwrap().remove(0);
+            let mut expected: Vec<(f64, String, Vec<i64>)> = Vec::new();
+            for one in all_ways(source[0], 4) {
+                if expected.iter().all(|other| other.1 != one.1) {
+                    expected.push(one);
+                }
+            }
+            let tokens: Vec<&[i64]> = found.iter().map(|one| one.tokens.as_slice()).collect();
+            let wanted: Vec<&[i64]> = expected[..12].iter().map(|one| one.2.as_slice()).collect();
+            assert_eq!(tokens, wanted);
+        }
+    }
+    // Narrow beams and groups: no text twice, and as many as are asked for.
+    for config in all_kinds().into_iter().filter(|config| config.sampling.is_none() && config.n_best > 1) {
+        let rules = with_pieces(&DecodingConfig { max_length: Some(6), ..config.clone() });
+        for source in sources(30) {
+            let request = Request { source: (&source).into(), opening: None };
+            let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0);
+            let texts: HashSet<String> = found.iter().map(|one| rules.texts.of(&one.tokens)).collect();
+            assert_eq!((texts.len(), found.len()), (config.n_best, config.n_best), "{config:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ fn another(source: &[i64], said: &[i64]) -> Vec<f32> {
 }
 
 fn requests(sources: &[[i64; 1]]) -> Vec<Request<'_>> {
-    sources.iter().map(|source| Request { source: source.into(), prefix: &[] }).collect()
+    sources.iter().map(|source| Request { source: source.into(), opening: None }).collect()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::decoding::search::Reading;
 fn jobs() -> Vec<Job> {
     let job = |(n, source): (usize, [i64; 1])| Job {
         source: Reading { ids: source.to_vec(), ..Reading::default() },
-        prefix: [&[][..], &[4], &[], &[5, 5, UNK]][n % 4].to_vec(),
+        opening: begins_with([&[][..], &[4], &[], &[5, 5, UNK]][n % 4]),
         limit: 1 + n * 5 % 12,
     };
     sources(56).into_iter().enumerate().map(job).collect()
@@ -89,7 +89,7 @@ fn the_simple_entry_gives_the_best_of_each_source_in_order() {
         let stepper = Scripted { joins, ..Scripted::new(random_looking) };
         let best = crate::decoding::jobs::decode(&stepper, &rows, &config).unwrap();
         for (row, best) in rows.iter().zip(best) {
-            let request = Request { source: (*row).into(), prefix: &[] };
+            let request = Request { source: (*row).into(), opening: None };
             let alone = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             assert_eq!(best, alone[0][0]);
         }

@@ -8,10 +8,12 @@ mod searches;
 mod traces;
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use super::batch::{Batching, search};
 use super::books::Job;
 use super::jobs::{Request, decode_n_best};
+use super::opening::{Choice, Opening, Place};
 use super::rules::Rules;
 use super::search::{Hypothesis, Scores, Source, Stepper};
 use super::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
@@ -134,10 +136,19 @@ fn rules(config: &DecodingConfig) -> Rules {
     Rules::new(config, pieces).unwrap()
 }
 
+/// Outputs begin with these tokens.
+fn begins_with(tokens: &[i64]) -> Arc<Opening> {
+    let place = |(n, &token): (usize, &i64)| {
+        let next = if n + 1 < tokens.len() { n + 1 } else { Opening::FREE };
+        Place { choices: vec![Choice { token, next, beyond: false }], fewest: tokens.len() - n }
+    };
+    Arc::new(Opening::new(tokens.iter().enumerate().map(place).collect()))
+}
+
 /// What is found for each source.
 fn found_by(stepper: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
     let requests: Vec<Request> =
-        sources.iter().map(|source| Request { source: source.into(), prefix: &[] }).collect();
+        sources.iter().map(|source| Request { source: source.into(), opening: None }).collect();
     decode_n_best(stepper, &requests, &rules(config)).unwrap()
 }
 
@@ -159,6 +170,7 @@ fn all_kinds() -> Vec<DecodingConfig> {
     vec![
         beam(1, 1),
         beam(4, 3),
+        DecodingConfig { stop: Stop::Patience, ..beam(4, 3) },
         DecodingConfig { stop: Stop::BestPossible, length_penalty: LengthPenalty::Gnmt, ..beam(3, 2) },
         DecodingConfig { beam_groups: 3, ..beam(6, 5) },
         DecodingConfig { sampling: sampling.clone(), ..beam(1, 4) },

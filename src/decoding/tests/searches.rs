@@ -45,7 +45,7 @@ fn penalties() -> Vec<DecodingConfig> {
 #[test]
 fn a_beam_that_is_wide_enough_finds_the_best_of_all_outputs() {
     for penalty in penalties() {
-        for stop in [Stop::Patience, Stop::BestPossible] {
+        for stop in [Stop::Outranked, Stop::Patience, Stop::BestPossible] {
             let config = DecodingConfig { beam: 200, n_best: 4, stop, ..penalty.clone() };
             for source in 4..30 {
                 let all = all_outputs(source, 5, &config);
@@ -59,7 +59,7 @@ fn a_beam_that_is_wide_enough_finds_the_best_of_all_outputs() {
 
 #[test]
 fn a_beam_of_one_is_greedy_search() {
-    for stop in [Stop::Patience, Stop::First, Stop::BestPossible] {
+    for stop in [Stop::Outranked, Stop::Patience, Stop::First, Stop::BestPossible] {
         let config = DecodingConfig { stop, max_length: Some(6), ..DecodingConfig::default() };
         let all = found_by(&Scripted::new(random_looking), &sources(50), &config);
         assert!(all.iter().any(|list| list[0].finished) && all.iter().any(|list| !list[0].finished));
@@ -164,11 +164,65 @@ fn each_rule_stops_when_it_says() {
         let best = found(ever_better, &config).remove(0);
         (best.tokens.len(), best.finished)
     };
+    // The empty output and that of one token have finished when those of two tokens have -0.36 each.
+    assert_eq!(length(Stop::Outranked, 1.0), (9, true), "what is live is better all the time");
     assert_eq!(length(Stop::First, 1.0), (0, true));
     assert_eq!(length(Stop::Patience, 1.0), (1, true));
     assert_eq!(length(Stop::Patience, 1.5), (2, true));
     assert_eq!(length(Stop::Patience, 2.0), (3, true));
     assert_eq!(length(Stop::BestPossible, 1.0), (9, true));
+}
+
+/// EOS is always among the likeliest few, as with a small vocabulary and label smoothing, and nearly never likely.
+fn small_and_smooth(source: &[i64], said: &[i64]) -> Vec<f32> {
+    let wanted = 4 + (source[0] + said.iter().sum::<i64>() * 5 + said.len() as i64) % 3;
+    let ends = said.len() as i64 >= 4 + source[0] % 5;
+    let p = |token: i64| match token {
+        0 | 2 => 0.0,
+        EOS if ends => 0.9,
+        _ if token == wanted && !ends => 0.9,
+        EOS => 0.04,
+        _ => 0.02,
+    };
+    (0..7).map(|token| (p(token) as f32).ln()).collect()
+}
+
+#[test]
+fn a_beam_never_ranks_below_greedy_search() {
+    let scripts: [Script; 2] = [small_and_smooth, random_looking];
+    for script in scripts {
+        for length_penalty in [LengthPenalty::None, LengthPenalty::Length, LengthPenalty::Gnmt] {
+            for (beam, beam_groups) in [(2, 1), (3, 1), (5, 1), (10, 1), (6, 3), (4, 4)] {
+                let greedy =
+                    DecodingConfig { length_penalty, max_length: Some(16), ..DecodingConfig::default() };
+                let wide = DecodingConfig { beam, beam_groups, n_best: 2, ..greedy.clone() };
+                let [greedy, wide] =
+                    [greedy, wide].map(|config| found_by(&Scripted::new(script), &sources(60), &config));
+                for (greedy, wide) in greedy.iter().zip(&wide) {
+                    let (one, best) = (&greedy[0], &wide[0]);
+                    let below = (best.finished, best.ranking) < (one.finished, one.ranking);
+                    assert!(!below, "a beam of {beam}: {best:?} and not {one:?}");
+                    let is_in_order = |pair: &[Hypothesis]| {
+                        (pair[0].finished, pair[0].ranking) >= (pair[1].finished, pair[1].ranking)
+                    };
+                    assert!(wide.windows(2).all(is_in_order), "{wide:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The rules that count what has finished: unlikely ends are counted too.
+#[test]
+fn with_few_tokens_to_choose_from_patience_ends_too_soon() {
+    let config = |stop| DecodingConfig { beam: 5, stop, max_length: Some(16), ..DecodingConfig::default() };
+    let of = |config: &DecodingConfig| found_by(&Scripted::new(small_and_smooth), &sources(20), config);
+    let greedy = of(&DecodingConfig { beam: 1, ..config(Stop::Outranked) });
+    assert_eq!(of(&config(Stop::Outranked)), greedy);
+    assert_eq!(of(&config(Stop::BestPossible)), greedy);
+    let patient = of(&config(Stop::Patience));
+    let below = patient.iter().zip(&greedy).filter(|(one, greedy)| one[0].ranking < greedy[0].ranking);
+    assert!(below.count() > 10);
 }
 
 #[test]
@@ -256,7 +310,8 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
     ];
     for script in failing {
         for config in all_kinds() {
-            let request = Request { source: (&[4]).into(), prefix: &[5] };
+            let opening = begins_with(&[5]);
+            let request = Request { source: (&[4]).into(), opening: Some(&opening) };
             let error = decode_n_best(&Scripted::new(script), &[request], &rules(&config)).unwrap_err();
             assert_eq!(
                 (error.message(), error.exit_code()),
@@ -274,7 +329,7 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
 fn a_model_that_gives_other_numbers_than_asked_for_is_an_error() {
     let error = decode_n_best(
         &Scripted::new(|_, _| vec![-1.0; 3]),
-        &[Request { source: (&[4]).into(), prefix: &[] }],
+        &[Request { source: (&[4]).into(), opening: None }],
         &rules(&DecodingConfig::default()),
     );
     let expected = "the model gave 3 scores for 1 rows and a vocabulary of 3";

@@ -82,7 +82,7 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
         let config = DecodingConfig { n_best: 1, beam: 1, beam_groups: 1, max_length: Some(6), ..config };
         for [token] in sources(20) {
             let source = [token];
-            let request = Request { source: (&source).into(), prefix: &[] };
+            let request = Request { source: (&source).into(), opening: None };
             let mut steps = Vec::new();
             let output = watch(&Scripted::new(random_looking), &request, &rules(&config), 3, |step| {
                 steps.push(step.clone());
@@ -99,7 +99,8 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
 
 #[test]
 fn what_is_shown_may_end_the_search_and_several_outputs_are_not_watched() {
-    let request = Request { source: (&[4]).into(), prefix: &[4, 5] };
+    let opening = begins_with(&[4, 5]);
+    let request = Request { source: (&[4]).into(), opening: Some(&opening) };
     let config = DecodingConfig { min_length: 5, ..DecodingConfig::default() };
     let stepper = Scripted::new(random_looking);
     let mut seen = Vec::new();

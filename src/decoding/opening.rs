@@ -1,0 +1,98 @@
+//! How an output must begin: at each place of a beginning, the tokens that may come next, and where each of them leads.
+//!
+//! A text can be cut in several ways, and a token may go beyond its end; which is best, the search finds. It knows tokens
+//! and no text: [`super::texts`] makes it of one.
+
+/// A beginning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    places: Vec<Place>,
+}
+
+/// What may come next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// In no particular order.
+    pub choices: Vec<Choice>,
+    /// The fewest tokens that lead from here to where nothing is forced any more.
+    pub fewest: usize,
+}
+
+/// A token at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The token.
+    pub token: i64,
+    /// The place behind it, or [`Opening::FREE`].
+    pub next: usize,
+    /// Whether it goes beyond the beginning: then what it says is not forced, and rules are asked about it.
+    pub beyond: bool,
+}
+
+impl Opening {
+    /// Where every output begins.
+    pub const START: usize = 0;
+    /// Where nothing is forced any more.
+    pub const FREE: usize = usize::MAX;
+
+    /// A beginning of these places, of which the first is where it begins.
+    pub(super) fn new(places: Vec<Place>) -> Opening {
+        Opening { places }
+    }
+
+    /// What may come next at a place; nothing where that is free.
+    pub fn at(&self, place: usize) -> Option<&Place> {
+        self.places.get(place)
+    }
+
+    /// Every token that stands at some place.
+    pub fn tokens(&self) -> impl Iterator<Item = i64> {
+        self.places.iter().flat_map(|place| &place.choices).map(|choice| choice.token)
+    }
+
+    /// The fewest tokens that say it.
+    pub fn fewest(&self) -> usize {
+        self.fewest_from(Opening::START)
+    }
+
+    fn fewest_from(&self, place: usize) -> usize {
+        self.at(place).map_or(0, |place| place.fewest)
+    }
+
+    /// What follows a place by a token: the place behind it, and whether it lies within the beginning.
+    pub(super) fn behind(&self, place: usize, token: i64) -> (usize, bool) {
+        let choices = self.at(place).map_or(&[][..], |place| &place.choices);
+        let choice = choices.iter().find(|choice| choice.token == token);
+        choice.map_or((Opening::FREE, false), |choice| (choice.next, !choice.beyond))
+    }
+}
+
+/// A row of scores in which nothing may be said but what a place lets come next. Kept between steps, to save allocations.
+#[derive(Debug, Default)]
+pub(super) struct Narrowed(Vec<f32>);
+
+impl Narrowed {
+    /// Takes the scores of a row for some of the choices: those that go beyond the beginning, or those that do not. What
+    /// could not be said in full with `left` more tokens is left out.
+    pub fn take(&mut self, opening: &Opening, place: &Place, beyond: bool, left: usize, row: &[f32]) {
+        let fits = |choice: &&Choice| choice.beyond == beyond && opening.fewest_from(choice.next) <= left;
+        for choice in place.choices.iter().filter(fits) {
+            if let (Some(to), Some(&score)) =
+                (self.0.get_mut(choice.token as usize), row.get(choice.token as usize))
+            {
+                *to = score;
+            }
+        }
+    }
+
+    /// Begins anew, with nothing that may be said.
+    pub fn clear(&mut self, vocabulary: usize) {
+        self.0.clear();
+        self.0.resize(vocabulary, f32::NEG_INFINITY);
+    }
+
+    /// The row.
+    pub fn row(&self) -> &[f32] {
+        &self.0
+    }
+}

@@ -1,0 +1,111 @@
+//! What tokens say: the text of an output, and the ways in which tokens can say a given beginning.
+//!
+//! Only pieces of text go in, one for each token; it knows no tokenizer.
+
+use std::sync::OnceLock;
+
+use super::opening::{Choice, Opening, Place};
+use crate::data::vocabulary::{EOS, SPECIALS};
+
+/// What a token adds to a text: at its beginning, and further on.
+pub type Piece = [String; 2];
+
+/// The texts of all tokens.
+#[derive(Debug, Default)]
+pub struct Texts {
+    pieces: Vec<Piece>,
+    /// Made when a beginning is first asked for.
+    order: OnceLock<Order>,
+}
+
+/// Tokens by what they say.
+#[derive(Debug)]
+struct Order {
+    /// Those that are no special ones, in the order of their pieces: of those at the beginning, and of those further on.
+    sorted: [Vec<u32>; 2],
+    /// Bytes of the longest piece.
+    longest: usize,
+}
+
+impl Texts {
+    /// `pieces` has a text for each token, in the order of the ids.
+    pub fn new(pieces: Vec<Piece>) -> Texts {
+        Texts { pieces, order: OnceLock::new() }
+    }
+
+    fn order(&self) -> &Order {
+        self.order.get_or_init(|| {
+            let sorted = [true, false].map(|first| {
+                let mut ids: Vec<u32> = (SPECIALS.len() as u32..self.pieces.len() as u32).collect();
+                ids.sort_by_key(|&id| self.piece(i64::from(id), first));
+                ids
+            });
+            Order { sorted, longest: self.pieces.iter().flatten().map(String::len).max().unwrap_or(0) }
+        })
+    }
+
+    /// How many tokens have a text.
+    pub fn count(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// What a token adds to a text; EOS is a space, and a token that is not known nothing.
+    pub fn piece(&self, token: i64, first: bool) -> &str {
+        match self.pieces.get(token as usize) {
+            _ if token == EOS => " ",
+            Some(piece) => &piece[usize::from(!first)],
+            None => "",
+        }
+    }
+
+    /// The text of an output. A token without one is its number, so that two outputs that differ in it differ.
+    pub fn of(&self, tokens: &[i64]) -> String {
+        let mut text = String::new();
+        for (n, &token) in tokens.iter().enumerate() {
+            match self.pieces.get(token as usize) {
+                Some(piece) => text += &piece[usize::from(n > 0)],
+                None => text += &format!("<{token}>"),
+            }
+        }
+        text
+    }
+
+    /// All ways to begin an output with this text, whose last token may go beyond it; nothing where no tokens say it. An
+    /// empty text forces nothing.
+    pub fn opening(&self, text: &str) -> Option<Opening> {
+        if text.is_empty() {
+            return Some(Opening::default());
+        }
+        // The place behind `offset` bytes is 1 + offset; nothing is said yet at the first.
+        let mut places = vec![Place { fewest: usize::MAX, ..Place::default() }; text.len() + 1];
+        for offset in (0..text.len()).rev().filter(|&offset| text.is_char_boundary(offset)) {
+            places[1 + offset] = self.place(text, offset, false, &places);
+        }
+        places[Opening::START] = self.place(text, 0, true, &places);
+        (places[Opening::START].fewest < usize::MAX).then(|| Opening::new(places))
+    }
+
+    /// What may come next behind `offset` bytes of a text, where the later places are known. Nothing leads into a dead end.
+    fn place(&self, text: &str, offset: usize, first: bool, places: &[Place]) -> Place {
+        let Order { sorted, longest } = self.order();
+        let (rest, sorted) = (&text[offset..], &sorted[usize::from(!first)]);
+        let piece = |id: &u32| self.piece(i64::from(*id), first);
+        let from = |least: &str| sorted.partition_point(|id| piece(id) < least);
+        let choice = |&id: &u32, next, beyond| Choice { token: i64::from(id), next, beyond };
+        let mut choices = Vec::new();
+        let ends = (usize::from(!first)..=rest.len().min(*longest)).filter(|&end| rest.is_char_boundary(end));
+        for end in ends {
+            let same = sorted[from(&rest[..end])..].iter().take_while(|id| piece(id) == &rest[..end]);
+            let next = if end == rest.len() { Opening::FREE } else { 1 + offset + end };
+            if places.get(next).is_none_or(|next| next.fewest < usize::MAX) {
+                choices.extend(same.map(|id| choice(id, next, false)));
+            }
+        }
+        let begins = sorted[from(rest)..].iter().take_while(|id| piece(id).starts_with(rest));
+        let beyond = begins.filter(|id| piece(id).len() > rest.len());
+        choices.extend(beyond.map(|id| choice(id, Opening::FREE, true)));
+        let behind = |choice: &Choice| places.get(choice.next).map_or(0, |next| next.fewest);
+        let fewest = choices.iter().map(|choice| 1 + behind(choice)).min().unwrap_or(usize::MAX);
+        Place { choices, fewest }
+    }
+}
