@@ -208,8 +208,8 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     args.shortlist.as_ref().map_or(Ok(()), |path| model.use_shortlist(path))?;
     let model = &model;
     let data = &model.experiment.data;
-    let texts =
-        Sources::open(&args.input, None, &data.source.column, &data.target.column, None, data.header)?;
+    let columns = (data.source.column.as_str(), (data.target.column.as_str(), false));
+    let texts = Sources::open(&args.input, None, columns.0, columns.1, None, data.header)?;
     let asked =
         texts.map(|row| model.ask(model.encode_source(&row?.text), "")).collect::<Result<Vec<_>>>()?;
     let requests: Vec<&Asked> = asked.iter().collect();

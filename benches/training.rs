@@ -155,7 +155,7 @@ fn measure(
         "target_tokens_per_s": window.tokens as f64 / seconds,
         "matmul_gflops": operations / seconds / 1e9,
         "peak_gib": peak_memory as f64 / (1u64 << 30) as f64,
-        "matrix_peak_share": operations / seconds / matrix_peak(runtime.device, runtime.compute),
+        "matrix_peak_share": operations / seconds / matrix_peak(runtime.device, runtime.compute, runtime.threads, &[]),
         "waiting_share": (trainer.waited() - waited) / seconds,
         "padding": window.padding(),
     }))

@@ -15,8 +15,10 @@ use crate::model::{ModelConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
 
+pub mod page;
 mod read;
 mod tree;
+mod twice;
 
 use tree::{Complaint, Node, Origin, Value};
 

@@ -42,7 +42,8 @@ impl Error {
 
     /// A file could not be read or written. A missing file, or a folder in its place, is the user's to mend.
     pub fn file(doing: &str, path: &Path, error: &std::io::Error) -> Self {
-        let message = format!("cannot {doing} {}: {}", path.display(), io_reason(error));
+        let message =
+            format!("cannot {doing} {}: {}{}", path.display(), io_reason(error), looked_for_in(path, error));
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => Error::input(message),
             _ => Error::failure(message),
@@ -227,6 +228,27 @@ fn first_line(text: &str) -> &str {
     &text[..end.unwrap_or(text.len())]
 }
 
+/// A number of things in words: `1 thread`, `2 threads`. `one` is the word for one of them.
+pub fn counted(number: impl TryInto<u64>, one: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Where a file is sought whose path begins nowhere: paths in a config are seen from where seqloom is called, too.
+pub fn sought_from(path: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(folder) if path.is_relative() => format!(" (looked for in {})", folder.display()),
+        _ => String::new(),
+    }
+}
+
+fn looked_for_in(path: &Path, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => sought_from(path),
+        _ => String::new(),
+    }
+}
+
 /// The operating system's reason without its error number.
 fn io_reason(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -239,6 +261,22 @@ fn io_reason(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "thread")), ["0 threads", "1 thread", "2 threads"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_with_the_folder_where_it_was_looked_for() {
+        let said = |path: &str, kind: ErrorKind| {
+            Error::file("read", Path::new(path), &std::io::Error::from(kind)).message().to_owned()
+        };
+        let here = format!(" (looked for in {})", std::env::current_dir().unwrap().display());
+        assert!(said("no.csv", ErrorKind::NotFound).ends_with(&here));
+        assert!(!said("/no.csv", ErrorKind::NotFound).contains("looked for"));
+        assert!(!said("no.csv", ErrorKind::PermissionDenied).contains("looked for"));
+    }
 
     #[test]
     fn of_what_libtorch_says_the_first_line_is_told() {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tch::{Cuda, Device, Kind};
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Problem, Result, counted};
 use crate::shim;
 use crate::shim::vectors::Vectors;
 
@@ -108,8 +108,7 @@ impl Runtime {
     /// Where it runs, for people.
     pub fn place(&self) -> String {
         match self.device {
-            Device::Cpu if self.threads == 1 => "the CPU (1 thread)".to_owned(),
-            Device::Cpu => format!("the CPU ({} threads)", self.threads),
+            Device::Cpu => format!("the CPU ({})", counted(self.threads, "thread")),
             other => format!("{other:?}"),
         }
     }
@@ -175,7 +174,7 @@ fn choose_device(name: &str) -> Result<Device> {
     if index < seen {
         return Ok(Device::Cuda(index));
     }
-    let message = format!("`runtime.device` is `{name}`, but libtorch sees {seen} GPUs");
+    let message = format!("`runtime.device` is `{name}`, but libtorch sees {}", counted(seen, "GPU"));
     Err(Error::input(message)
         .hint("`seqloom doctor` says what is missing; `--set runtime.device=cpu` goes without"))
 }

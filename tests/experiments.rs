@@ -51,7 +51,7 @@ fn train(config: &Path, overrides: &[String]) {
     overrides.for_each(|setting| arguments.extend(["--set", setting]));
     // The configs name their data from the repository's root.
     let said = Finished::of(start(root(), &arguments)).succeeded().stderr;
-    assert!(said.contains("validation: nll "), "{said}");
+    assert!(said.contains(", valid: nll "), "{said}");
     let rows = std::fs::read_to_string(out.path().join("run/metrics.csv")).unwrap();
     assert!(rows.lines().any(|row| row.contains(",valid,")), "{rows}");
     for row in rows.lines().filter(|row| row.contains(",train,")) {

@@ -255,7 +255,11 @@ fn what_cannot_be_drawn_is_refused() {
         "{\"row\":1,\"error\":\"too long\"}\n{\"row\":2}\n{\"row\":3,\"steps\":[{\"attention\":[1]}]}\n\n",
     );
     let cases: [(&[&str], &str, &[&str]); 9] = [
-        (&["runs/copy", "--row", "3"], "ab\ncd\n", &["--row must be a row of the input", "2 rows were read"]),
+        (
+            &["runs/copy", "--row", "3"],
+            "ab\ncd\n",
+            &["--row must be a row of the input", "it ends after 2 rows"],
+        ),
         (&["runs/copy", "--row", "0"], "ab\ncd\n", &["there is none with number 0"]),
         (&["runs/copy", "--text", " "], "", &["an output must have a token to be drawn"]),
         (&["runs/copy"], "ab\n", &[]),

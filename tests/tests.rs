@@ -5,6 +5,7 @@ mod config;
 mod decode;
 mod dependent;
 mod experiments;
+mod first_hour;
 mod gpu;
 mod kernels;
 mod keys;

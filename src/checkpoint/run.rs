@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::tensors::sha256;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sought_from};
 
 /// The file with the weights.
 pub const MODEL: &str = "model.safetensors";
@@ -337,7 +337,9 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
         return Ok(path.join(MODEL));
     }
     if !path.exists() {
-        return Err(Error::input(format!("there is no run, checkpoint or model file at {}", path.display())));
+        let sought = sought_from(path);
+        let message = format!("there is no run, checkpoint or model file at {}{sought}", path.display());
+        return Err(Error::input(message));
     }
     let run = RunDirectory::at(path);
     let best = run.best()?;

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
+use super::headings::{INPUT, OUTPUT, SEARCH};
 use super::input::{InputFormat, open_sources};
 use super::traced::{TracedRow, known};
 use super::{print, refuse_two_roles};
 use crate::data::pairs::{SourceRow, Sources};
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::trace::trace;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// Arguments of `seqloom attention`.
 #[derive(Args, Debug)]
@@ -24,43 +25,42 @@ use crate::error::{Error, Result};
   seqloom attention runs/dates --input data/dates/test.csv --row 7 --beam 5 --output attention.svg
   seqloom attention --trace steps.jsonl --row 7 --output attention.svg
 
-The output's tokens stand below each other, the source's side by side. The darker a cell, the
-more the decoder's last layer looked there, as the mean of its heads, when it chose that token;
-a row of cells sums to 1. docs/trace.md says more.")]
+The output's tokens stand below each other, the source's side by side. The darker a cell, the more the decoder's last layer \
+looked there, as the mean of its heads, when it chose that token; a row of cells sums to 1. docs/trace.md says more.")]
 pub struct AttentionArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors; none with --trace
     #[arg(required_unless_present = "trace", conflicts_with = "trace")]
     run: Option<PathBuf>,
     /// The source itself
-    #[arg(long, conflicts_with_all = ["input", "row", "trace"])]
+    #[arg(long, conflicts_with_all = ["input", "row", "trace"], help_heading = INPUT)]
     text: Option<String>,
     /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input
-    #[arg(long, short, value_name = "FILE", default_value = "-", conflicts_with = "trace")]
+    #[arg(long, short, value_name = "FILE", default_value = "-", conflicts_with = "trace", help_heading = INPUT)]
     input: PathBuf,
     /// How the input is written [default: by its extension; standard input is text]
-    #[arg(long, value_enum, conflicts_with_all = ["text", "trace"])]
+    #[arg(long, value_enum, conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     input_format: Option<InputFormat>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
-    #[arg(long, conflicts_with_all = ["text", "trace"])]
+    #[arg(long, conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     column: Option<String>,
     /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
     /// [default: as in training]
-    #[arg(long, value_name = "BOOL", conflicts_with_all = ["text", "trace"])]
+    #[arg(long, value_name = "BOOL", conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     header: Option<bool>,
     /// Which row of the input is drawn, from 1
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = INPUT)]
     row: u64,
     /// Draws a row of what `decode --trace` wrote
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["beam", "overrides"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["beam", "overrides"], help_heading = INPUT)]
     trace: Option<PathBuf>,
     /// Where the picture goes; - for standard output [default: -, if that is no terminal]
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     output: Option<PathBuf>,
     /// Hypotheses that go on side by side; short for --set decoding.beam=N [default: as in training]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = SEARCH)]
     beam: Option<usize>,
     /// Replaces a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = SEARCH)]
     overrides: Vec<String>,
 }
 
@@ -98,7 +98,7 @@ fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
     let (text, place) = match &args.text {
         Some(text) => (text.clone(), "--text".to_owned()),
         None => {
-            let columns = [args.column.as_deref(), None];
+            let columns = [args.column.as_deref(), None, None];
             let mut sources =
                 open_sources(&args.input, args.input_format, columns, args.header, &loaded.experiment.data)?;
             let row = read_row(&mut sources, args.row)?;
@@ -131,7 +131,7 @@ fn read_row(sources: &mut Sources, number: u64) -> Result<SourceRow> {
 
 fn no_row(number: u64, of: &str, there: u64) -> Error {
     Error::input(format!("--row must be a row of {of}, from 1 on, but there is none with number {number}"))
-        .hint(format!("{there} rows were read"))
+        .hint(format!("it ends after {}", counted(there, "row")))
 }
 
 /// Finds a row in a trace.

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::headings::{MODELS, OUTPUT};
 use super::regular::{is_regular, progress};
 use crate::checkpoint::average::mean;
 use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, locate_model, write_file};
 use crate::checkpoint::tensors::Named;
 use crate::config::Experiment;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sought_from};
 use crate::model::ModelConfig;
 use crate::training::progress::Progress;
 use crate::training::report::talk;
@@ -28,16 +29,16 @@ pub struct AverageArgs {
     /// model.safetensors
     run: PathBuf,
     /// Takes the newest checkpoints, so many
-    #[arg(long, value_name = "K", required_unless_present_any = ["best", "with"], conflicts_with = "best")]
+    #[arg(long, value_name = "K", required_unless_present_any = ["best", "with"], conflicts_with = "best", help_heading = MODELS)]
     last: Option<usize>,
     /// Takes the checkpoints with the best validations, so many
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", help_heading = MODELS)]
     best: Option<usize>,
     /// Takes RUN and this model, wherever they come from; may be given more than once
-    #[arg(long, value_name = "RUN", requires = "output", conflicts_with_all = ["last", "best"])]
+    #[arg(long, value_name = "RUN", requires = "output", conflicts_with_all = ["last", "best"], help_heading = MODELS)]
     with: Vec<PathBuf>,
     /// Where the mean of them goes
-    #[arg(long, short, value_name = "FILE", requires = "with")]
+    #[arg(long, short, value_name = "FILE", requires = "with", help_heading = OUTPUT)]
     output: Option<PathBuf>,
 }
 
@@ -48,7 +49,7 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     }
     let run = RunDirectory::at(&args.run);
     let Some(config) = run.config()? else {
-        let message = format!("there is no run at {}", args.run.display());
+        let message = format!("there is no run at {}{}", args.run.display(), sought_from(&args.run));
         return Err(Error::input(message).hint("a run directory is what `seqloom train CONFIG` makes"));
     };
     let (of, count) = match (args.last, args.best) {

@@ -17,9 +17,11 @@ use self::columns::Columns;
 use self::rows::Row;
 use self::tally::Tally;
 use self::trace::{LookArgs, Tracer};
+use super::headings::{INPUT, INSIGHT, MODEL, OUTPUT, SEARCH};
 use super::input::{Input, InputFormat, OnError, Shard, Wanted, guessed, open_sources};
 use super::output::{Carried, OutputFormat, Record, Writer};
 use super::{interactive, refuse_two_roles};
+use crate::data::pairs::Sources;
 use crate::data::splits::refuse_sound;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
@@ -33,7 +35,8 @@ use crate::training::report::talk;
   seqloom decode runs/dates --input data/dates/test.csv --output out.csv --beam 5
   seqloom decode runs/dates --input words.txt --format jsonl --set decoding.max_length=40
   seqloom decode runs/dates --input words.txt --output out.2.txt --shard 2/4 --resume
-  seqloom decode runs/dates --input words.txt --format jsonl --beam 5 --set decoding.n_best=3
+  seqloom decode runs/dates --input words.txt --format jsonl --n-best 3
+  seqloom decode runs/dates --input test.en --targets test.de --output out.csv
   seqloom decode runs/first --with runs/second --with runs/third --input words.txt
   seqloom decode runs/dates --input words.txt --format jsonl --tokens
   seqloom decode runs/dates --input words.txt --verify
@@ -41,79 +44,93 @@ use crate::training::report::talk;
   seqloom decode runs/dates --interactive
 
 Four jobs with --shard 1/4 to 4/4 share an input; their text outputs are put together again by
-  paste -d '\\n' out.1.txt out.2.txt out.3.txt out.4.txt | head -n \"$(grep -c '' words.txt)\"
+  paste -d '\\n' out.[1-4].txt | head -n \"$(grep -c '' words.txt)\"
 and CSV and JSON Lines have the row's number in the input in a column `row`.")]
 pub struct DecodeArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
     /// Another model that chooses each token together with it, as decoding.ensemble says; may be given more than once. The
     /// target's vocabulary must be the same; the search is that of RUN
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", help_heading = MODEL)]
     with: Vec<PathBuf>,
     /// Outputs say nothing but what this file lists for their sources, which is faster with a large vocabulary; scores are
     /// then over the lists. `seqloom shortlist` makes it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = MODEL)]
     shortlist: Option<PathBuf>,
     /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input, decoded as it comes
-    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = INPUT)]
     input: PathBuf,
     /// How the input is written [default: by its extension; standard input is text]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = INPUT)]
     input_format: Option<InputFormat>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
-    #[arg(long)]
+    #[arg(long, help_heading = INPUT)]
     column: Option<String>,
+    /// The references' column in .csv, .tsv and .jsonl [default: as in training, where there is one]
+    #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
+    target_column: Option<String>,
+    /// Text with a reference for each line of --input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["input_format", "header", "column", "target_column", "prefix_column"],
+        help_heading = INPUT
+    )]
+    targets: Option<PathBuf>,
     /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
     /// [default: as in training]
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     header: Option<bool>,
     /// What the text of every output begins with (that of an empty source is empty all the same), also in the middle of a word;
     /// white space around it counts where data.target.whitespace is keep
-    #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column", help_heading = SEARCH)]
     prefix: Option<String>,
     /// The column of .csv, .tsv and .jsonl that has what each row's output begins with
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     prefix_column: Option<String>,
     /// Where outputs go; - for standard output
-    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
     /// How outputs are written [default: by the output's extension, else text]; csv and jsonl have source, reference
     /// (where there is one), output, score and finished, and before them all other columns or fields of the input; with decoding.n_best above 1 a row for each output, with its rank
     /// from 1 and what ranks it
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
     /// Adds each output's tokens, EOS behind them where it is finished, for csv and jsonl; `score --tokens-column` takes
     /// them
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     tokens: bool,
     /// Goes on behind the complete rows of an output file that a stopped command left, with the same model, input and options;
     /// a file OUTPUT.resume.json says what they were, as long as the output is not complete
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     resume: bool,
     /// Decodes every N-th row from the I-th on: one job of N
-    #[arg(long, value_name = "I/N")]
+    #[arg(long, value_name = "I/N", help_heading = INPUT)]
     shard: Option<Shard>,
     /// What happens to a row that is broken (not UTF-8, say) or too long
-    #[arg(long, value_enum, default_value = "stop")]
+    #[arg(long, value_enum, default_value = "stop", help_heading = INPUT)]
     on_error: OnError,
     /// Cuts sources that are longer than data.source.max_length, and counts them
-    #[arg(long)]
+    #[arg(long, help_heading = INPUT)]
     truncate: bool,
     /// Prints this many rows with their references to standard error
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = OUTPUT)]
     examples: usize,
     /// Writes rows, exact match, error rates, and what was skipped, cut or unfinished, as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,
     /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = SEARCH)]
     beam: Option<usize>,
     /// Puts in the place of each <unk> in an output's text the symbol of the source that the model looked at most; short for
     /// --set decoding.replace_unknown=true
-    #[arg(long)]
+    #[arg(long, help_heading = SEARCH)]
     replace_unknown: bool,
+    /// Outputs of each source, the best first; short for --set decoding.n_best=N. A narrower beam is widened to it
+    #[arg(long, value_name = "N", help_heading = SEARCH)]
+    n_best: Option<usize>,
     /// Writes no outputs, but tries whether outputs can be trusted, on the first N rows: rows alone, together and shuffled,
     /// step by step and at once, searched and scored, a beam against greedy search [default N: 100]
     #[arg(
@@ -122,11 +139,12 @@ pub struct DecodeArgs {
         num_args = 0..=1,
         default_missing_value = "100",
         value_parser = clap::value_parser!(u64).range(1..=1_000_000),
-        conflicts_with_all = ["output", "format", "tokens", "resume", "shard", "examples", "summary", "trace"]
+        conflicts_with_all = ["output", "format", "tokens", "resume", "shard", "examples", "summary", "trace"],
+        help_heading = INSIGHT
     )]
     verify: Option<u64>,
     /// Replaces a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = SEARCH)]
     overrides: Vec<String>,
 }
 
@@ -145,17 +163,18 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let replaces = args.replace_unknown.then(|| "decoding.replace_unknown=true".to_owned());
     let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).chain(replaces).collect();
     let mut loaded = LoadedModel::open_together(&args.run, &args.with, &overrides)?;
+    args.n_best.map_or(Ok(()), |n_best| want(&mut loaded, n_best))?;
     args.shortlist.as_ref().map_or(Ok(()), |path| loaded.use_shortlist(path))?;
     if args.look.interactive {
         return interactive::run(&loaded, args.look.trace_top, args.truncate, args.prefix.as_deref());
     }
-    let columns = [args.column.as_deref(), args.prefix_column.as_deref()];
-    let sources =
-        open_sources(&args.input, args.input_format, columns, args.header, &loaded.experiment.data)?;
+    let sources = open(args, &loaded)?;
     if let Some(rows) = args.verify {
         return verify::run(args, &loaded, sources, rows as usize);
     }
-    refuse_two_roles(&[("input", &args.input)], &args.written())?;
+    let targets = args.targets.as_deref().map(|path| ("targets", path));
+    let read: Vec<_> = [("input", args.input.as_path())].into_iter().chain(targets).collect();
+    refuse_two_roles(&read, &args.written())?;
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
         talk("reading sources from standard input; Ctrl-D ends them");
     }
@@ -176,6 +195,22 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     tally.say(&loaded, &input);
     out.carried.say();
     args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
+}
+
+/// So many outputs of each source are asked for by name: a narrower beam follows, and that is said.
+fn want(loaded: &mut LoadedModel, n_best: usize) -> Result<()> {
+    if let Some(beam) = loaded.want(n_best)? {
+        talk(&format!("note: --n-best {n_best} needs a beam as wide: it is {beam}"));
+    }
+    Ok(())
+}
+
+fn open(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Sources> {
+    if let Some(targets) = &args.targets {
+        return Sources::parallel(&args.input, targets);
+    }
+    let columns = [&args.column, &args.target_column, &args.prefix_column].map(Option::as_deref);
+    open_sources(&args.input, args.input_format, columns, args.header, &loaded.experiment.data)
 }
 
 /// Decodes until the input ends; false when nobody reads the output any more.

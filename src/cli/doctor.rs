@@ -7,7 +7,7 @@ use clap::Args;
 use tch::{Device, Kind};
 
 use super::print;
-use crate::error::Result;
+use crate::error::{Result, counted};
 use crate::runtime::{Runtime, RuntimeConfig, gpus, load_cuda};
 use crate::shim::vectors::Vectors;
 use crate::shim::{has_fast_bf16, libtorch_version};
@@ -30,7 +30,10 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         ("libtorch", libtorch_version()),
         ("loaded from", loaded_from("libtorch_cpu").unwrap_or_else(|| "unknown".to_owned())),
         ("built against", env!("SEQLOOM_LIBTORCH").to_owned()),
-        ("CPU", format!("{cores} cores: as many threads, unless `runtime.threads` says otherwise")),
+        (
+            "CPU",
+            format!("{}: as many threads, unless `runtime.threads` says otherwise", counted(cores, "core")),
+        ),
         ("vectors", vectors()?),
         ("GPUs", gpus.to_string()),
     ];
@@ -51,7 +54,7 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
 /// The matrix peak of every device and precision, as training measures it at its start.
 fn bench() -> Result<String> {
     let cpu = Runtime::start(&RuntimeConfig { device: "cpu".into(), ..RuntimeConfig::default() })?;
-    let mut devices = vec![(Device::Cpu, format!("CPU, {} threads", cpu.threads))];
+    let mut devices = vec![(Device::Cpu, format!("CPU, {}", counted(cpu.threads, "thread")))];
     devices.extend((0..gpus()).map(|number| (Device::Cuda(number), format!("GPU {number}"))));
     let mut text = String::from("\nMatrix products, billions of operations per second:\n");
     for (device, name) in devices {
@@ -61,7 +64,7 @@ fn bench() -> Result<String> {
                     writeln!(text, "{name:<16} {precision:<5} not measured: this CPU is not faster at it");
                 continue;
             }
-            let peak = matrix_peak(device, kind) / 1e9;
+            let peak = matrix_peak(device, kind, cpu.threads, &[]) / 1e9;
             let _ = writeln!(text, "{name:<16} {precision:<5} {peak:.0}");
         }
     }

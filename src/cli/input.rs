@@ -32,20 +32,22 @@ const PACK_BYTES: usize = 1 << 20;
 /// Packs that wait for the model.
 const AHEAD: usize = 16;
 
-/// Opens an input whose sources stand in the first of these columns, or else where they stood in training; the second has
-/// what each output is to begin with.
+/// Opens an input whose sources stand in the first of these columns and its references in the second, or else where they stood
+/// in training; the third has what each output is to begin with. References that are asked for by name must be there.
 ///
 /// # Errors
 /// The file is missing or lacks a column, or text is to have columns.
 pub fn open_sources(
     input: &Path,
     format: Option<InputFormat>,
-    [column, prefix_column]: [Option<&str>; 2],
+    [column, target_column, prefix_column]: [Option<&str>; 3],
     header: Option<bool>,
     data: &DataConfig,
 ) -> Result<Sources> {
     let format = format.map(Format::from);
-    for (named, option) in [(column, "--column"), (prefix_column, "--prefix-column")] {
+    for (named, option) in
+        [(column, "--column"), (target_column, "--target-column"), (prefix_column, "--prefix-column")]
+    {
         if named.is_some() && format.unwrap_or(Format::of(input)) == Format::Text {
             let message = format!("{option} is for tables, but the input is text with a source a line");
             return Err(Error::input(message)
@@ -53,6 +55,7 @@ pub fn open_sources(
         }
     }
     let (header, [source, target]) = columns_of(data, header);
+    let target = (target_column.unwrap_or(target), target_column.is_some());
     Sources::open(input, format, column.unwrap_or(source), target, prefix_column, header)
 }
 
@@ -362,7 +365,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in.txt");
         std::fs::write(&path, "abc\n").unwrap();
-        let sources = Sources::open(&path, None, "source", "target", None, true).unwrap();
+        let sources = Sources::open(&path, None, "source", ("target", false), None, true).unwrap();
         // No command line has such a shard.
         let wanted = Wanted { shard: Some(Shard { number: 0, of: 0 }), ..Wanted::default() };
         let error = Input::start(sources, &path, wanted).unwrap().next_chunk().err().unwrap();

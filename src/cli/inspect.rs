@@ -12,7 +12,7 @@ use crate::checkpoint::run::{STATE, locate_model};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
-use crate::error::Result;
+use crate::error::{Result, counted};
 
 /// Arguments of `seqloom inspect`.
 #[derive(Args, Debug)]
@@ -37,11 +37,11 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     let experiment = Experiment::from_json(&header.config, &path.display().to_string())?;
     let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(path.display()))?;
     let mut text = format!(
-        "{}\nwritten by seqloom {}, format {}, after {} updates\n",
+        "{}\nwritten by seqloom {}, format {}, after {}\n",
         path.display(),
         header.seqloom_version,
         header.format_version,
-        header.step
+        counted(header.step, "update")
     );
     if let Ok(state) = std::fs::read_to_string(path.with_file_name(STATE)) {
         section(&mut text, "Where training stood (state.json)", state.trim());

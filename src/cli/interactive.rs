@@ -14,7 +14,7 @@ use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::Hypothesis;
 use crate::decoding::trace::Step;
 use crate::decoding::watch::{check_watchable, watch};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// Columns for the output so far; of a longer one the end is shown.
 const GROWING: usize = 32;
@@ -142,7 +142,7 @@ impl Session<'_> {
         let tokens = output.tokens.len() + usize::from(output.finished);
         let end = if output.finished { "<eos> counted in" } else { "cut off before <eos>" };
         let (score, p) = (output.score, 100.0 * output.score.exp());
-        self.say(&format!("{text}\nscore {score:.4} ({p:.2} %), {tokens} tokens, {end}\n"))
+        self.say(&format!("{text}\nscore {score:.4} ({p:.2} %), {}, {end}\n", counted(tokens, "token")))
     }
 
     /// Writes at once. That nobody looks on any more is an error: nobody would type a line either.

@@ -7,9 +7,12 @@ mod attention;
 mod average;
 mod decode;
 mod doctor;
+mod headings;
+mod init;
 mod input;
 mod inspect;
 mod interactive;
+mod keys;
 mod output;
 mod regular;
 mod score;
@@ -21,9 +24,11 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
+use crate::config::page::entries;
 use crate::error::{Error, Result, caught, lacks_memory, reason};
 use crate::training::report::talk;
 
@@ -36,13 +41,16 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "A first run:
-  seqloom train configs/dates.toml
-  echo 'March 5, 2024' | seqloom decode runs/dates";
+  seqloom init pairs.csv
+  seqloom train pairs.toml
+  echo 'a source' | seqloom decode runs/pairs";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Trains the model that an experiment file describes
     Train(train::TrainArgs),
+    /// Writes a config for pairs of yours, and parts them into training, validation and test
+    Init(init::InitArgs),
     /// Averages the last or the best checkpoints of a run
     Average(average::AverageArgs),
     /// Decodes sources with a trained model
@@ -55,28 +63,54 @@ enum Command {
     Shortlist(shortlist::ShortlistArgs),
     /// Shows what a checkpoint holds: config, vocabularies, weights, where it stood
     Inspect(inspect::InspectArgs),
+    /// Shows every key of a config with its default and its meaning
+    Keys(keys::KeysArgs),
     /// Shows what seqloom runs on, and what to do when a GPU is not seen
     Doctor(doctor::DoctorArgs),
 }
 
 /// Parses the command line, runs what it names, and says what went wrong.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return refused(&error),
+    };
     ExitCode::from(guarded(|| run(&command)).unwrap_or_else(|error| {
         talk(&coloured(&error.to_string()));
         error.exit_code()
     }))
 }
 
+/// What clap says: help, the version, or what is wrong with the command line. Who takes a key for an option hears how it is set.
+fn refused(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && let Some(path) = key_of(option)
+    {
+        talk(&coloured(&format!("\nhint: `--set {path}=…` sets the key of that name")));
+    }
+    ExitCode::from(error.exit_code() as u8)
+}
+
+/// The key whose last part, or all of it, is written like an option: `--training.steps`, `--learning-rate`.
+fn key_of(option: &str) -> Option<String> {
+    let name = option.trim_start_matches('-').split('=').next()?.replace('-', "_");
+    let paths = entries().into_iter().filter(|entry| !entry.key.is_empty()).map(|entry| entry.path());
+    paths.into_iter().find(|path| *path == name || path.ends_with(&format!(".{name}")))
+}
+
 fn run(command: &Command) -> Result<u8> {
     match command {
         Command::Train(args) => train::run(args),
+        Command::Init(args) => init::run(args).map(|()| 0),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
         Command::Attention(args) => attention::run(args).map(|()| 0),
         Command::Score(args) => score::run(args).map(|()| 0),
         Command::Shortlist(args) => shortlist::run(args).map(|()| 0),
         Command::Inspect(args) => inspect::run(args).map(|()| 0),
+        Command::Keys(args) => keys::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::headings::{INPUT, MODEL, OUTPUT};
 use super::input::{Input, InputFormat, InputRow, OnError, Wanted, columns_of};
 use super::output::{Carried, Field, OutputFormat, Writer};
 use super::{refuse_two_roles, write_summary};
@@ -15,7 +16,7 @@ use crate::data::tokenizer::{Changed, Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::{Reading, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::training::report::talk;
 
 /// Arguments of `seqloom score`.
@@ -26,61 +27,66 @@ use crate::training::report::talk;
   seqloom score runs/dates --input decoded.jsonl --tokens-column tokens
   seqloom score runs/dates --input test.en --targets test.de --format jsonl --tokens
 
-A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source. A target is cut
-into tokens as in training: with BPE a search may have said the same text in other pieces, and an output that decoding cut off is
-scored as if it ended there. `decode --tokens` writes what a search did say, and --tokens-column takes it: then the score is the
-one that the search gave.")]
+A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source. A target \
+is cut into tokens as in training: with BPE a search may have said the same text in other pieces, and an output that decoding \
+cut off is scored as if it ended there. `decode --tokens` writes what a search did say, and --tokens-column takes it: then the \
+score is the one that the search gave.")]
 pub struct ScoreArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
     /// Another model that scores together with it, as decoding.ensemble says; may be given more than once
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", help_heading = MODEL)]
     with: Vec<PathBuf>,
     /// Pairs in .csv, .tsv or .jsonl, or with --targets text with a source a line; - for standard input
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", help_heading = INPUT)]
     input: PathBuf,
     /// How the pairs are written [default: by the extension]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = INPUT)]
     input_format: Option<InputFormat>,
     /// Text with a target for each line of --input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["input_format", "header", "source_column", "target_column"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["input_format", "header", "source_column", "target_column"],
+        help_heading = INPUT
+    )]
     targets: Option<PathBuf>,
     /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
     /// [default: as in training]
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     header: Option<bool>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     source_column: Option<String>,
     /// The targets' column in .csv, .tsv and .jsonl [default: as in training]
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     target_column: Option<String>,
     /// A column of .csv, .tsv and .jsonl that has the targets as JSON lists of tokens, as `decode --tokens` writes them: they
     /// are scored as they stand, and EOS with them where it ends them
-    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["targets", "target_column"])]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["targets", "target_column"], help_heading = INPUT)]
     tokens_column: Option<String>,
     /// Where scores go; - for standard output
-    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
     /// How scores are written [default: by the output's extension, else text, a score a line]; csv and jsonl have
     /// source, target, score and length, which is the number of tokens, EOS counted in, and before them all other columns or
     /// fields of the input
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
     /// Adds each token of the target and its log-probability; for jsonl
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     tokens: bool,
     /// What happens to a pair that is broken (not UTF-8, say), too long, or without a source
-    #[arg(long, value_enum, default_value = "stop")]
+    #[arg(long, value_enum, default_value = "stop", help_heading = INPUT)]
     on_error: OnError,
     /// Cuts sources that are longer than data.source.max_length, as `decode --truncate` does, and counts them
-    #[arg(long)]
+    #[arg(long, help_heading = INPUT)]
     truncate: bool,
     /// Writes pairs, tokens, log-probabilities and perplexity as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
     /// Replaces decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than once
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = MODEL)]
     overrides: Vec<String>,
 }
 
@@ -351,9 +357,9 @@ impl Tally {
     fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.tokens > 0 {
             talk(&format!(
-                "{} pairs, {} target tokens with EOS: perplexity {:.4} per token, mean log-probability {:.4} per pair",
-                self.pairs,
-                self.tokens,
+                "{}, {} with EOS: perplexity {:.4} per token, mean log-probability {:.4} per pair",
+                counted(self.pairs, "pair"),
+                counted(self.tokens, "target token"),
                 self.perplexity(),
                 self.log_probability / self.pairs as f64
             ));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::headings::{LISTS, OUTPUT};
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
 use crate::data::dataset::{Dataset, Tokenizers};
@@ -12,7 +13,7 @@ use crate::data::splits::Splits;
 use crate::data::vocabulary::{SPECIALS, UNK};
 use crate::decoder::loaded::described;
 use crate::decoder::shortlist::Shortlist;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::training::report::talk;
 
 /// Rounds of expectation maximisation.
@@ -24,25 +25,25 @@ const ROUNDS: usize = 5;
   seqloom shortlist runs/translate --output shortlist.json
   seqloom decode runs/translate --shortlist shortlist.json --input test.en
 
-A shortlist pays with large vocabularies. What goes with a source token is learned by IBM model 1. How much of the validation
-targets the lists hold is said at the end: what they lack can't be said.")]
+A shortlist pays with large vocabularies. What goes with a source token is learned by IBM model 1. How much of the \
+validation targets the lists hold is said at the end: what they lack can't be said.")]
 pub struct ShortlistArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
     /// Where the shortlist goes
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     output: PathBuf,
     /// Target tokens that may be said whatever the source is: the most frequent ones
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = LISTS)]
     frequent: usize,
     /// Target tokens that may be said for each token of the source: the likeliest ones
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = LISTS)]
     best: usize,
     /// The most training pairs that are learned from, the first ones
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = LISTS)]
     pairs: u64,
     /// Replaces a key of data.*, data.train for instance; may be given more than once
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = LISTS)]
     overrides: Vec<String>,
 }
 
@@ -57,7 +58,7 @@ pub fn run(args: &ShortlistArgs) -> Result<()> {
     let Splits { train, valid, tokenizers } = Splits::load(&experiment.data, |_| Ok(tokenizers.clone()))?;
     let shortlist = learn(args, &train, &tokenizers);
     shortlist.write(&args.output, &tokenizers)?;
-    talk(&format!("{} pairs learned from", train.examples.len().min(args.pairs as usize)));
+    talk(&format!("{} learned from", counted(train.examples.len().min(args.pairs as usize), "pair")));
     talk(&coverage(&shortlist, &valid, &tokenizers));
     Ok(())
 }

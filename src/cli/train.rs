@@ -19,13 +19,14 @@ use self::said::{
 };
 use self::saved::{Saved, claim};
 use super::average::{chosen, mean_of};
+use super::headings::{BEGINNING, CONFIG, RUN};
 use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::{Example, Tokenizers};
 use crate::data::splits::Splits;
 use crate::decoder::loaded::build;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
 use crate::runtime::{Runtime, StopFlag};
@@ -40,27 +41,31 @@ use crate::training::trainer::Trainer;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   seqloom train configs/dates.toml
-  seqloom train configs/dates.toml --set training.steps=500 --set runtime.threads=1 --out runs/short
+  seqloom train configs/dates.toml --set training.steps=500 --out runs/short
   seqloom train configs/dates.toml --resume
   seqloom train more.toml --from runs/dates --extend-vocabulary")]
 pub struct TrainArgs {
     /// The experiment file; configs/reference.toml explains every key
     config: PathBuf,
     /// Replaces one key of the file; may be given more than once
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = CONFIG)]
     overrides: Vec<String>,
     /// The run's directory [default: runs/NAME]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = RUN)]
     out: Option<PathBuf>,
     /// Goes on from the run's latest checkpoint; starts where there is none
-    #[arg(long)]
+    #[arg(long, help_heading = RUN)]
     resume: bool,
     /// Begins with the weights and vocabularies of another run, a checkpoint or a model.safetensors
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", help_heading = BEGINNING)]
     from: Option<PathBuf>,
     /// Adds symbols that the vocabularies of --from lack, each beginning as the mean of the old ones
-    #[arg(long, requires = "from")]
+    #[arg(long, requires = "from", help_heading = BEGINNING)]
     extend_vocabulary: bool,
+    /// Says with each row of figures what train.log has: the share of the speed that matrix products reach here at most, the
+    /// padding, the time in which updates waited for their pairs, and the memory
+    #[arg(long, short, help_heading = RUN)]
+    verbose: bool,
 }
 
 /// Trains; the process's exit code.
@@ -71,7 +76,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let (lock, saved) = claim(&run, &experiment, args.resume)?;
     if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(&experiment, &run)) {
         let (step, next) = (saved.progress.step, saved.goes_on_with(&experiment));
-        talk(&format!("{} is complete: {step} steps. {next}", folder.display()));
+        talk(&format!("{} is complete: {}. {next}", folder.display(), counted(step, "step")));
         return Ok(0);
     }
     let runtime = Runtime::start(&experiment.runtime)?;
@@ -86,7 +91,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     })?;
     let stop = StopFlag::on_signals()?;
     let beginning = Beginning { lock, saved, initial };
-    Ok(match train(&experiment, &run, runtime, &data, beginning, &stop)? {
+    Ok(match train(&experiment, &run, runtime, &data, beginning, (&stop, args.verbose))? {
         Outcome::Stopped(signal) => 128 + signal,
         Outcome::Complete | Outcome::OutOfPatience => 0,
     })
@@ -132,7 +137,7 @@ fn train(
     runtime: Runtime,
     data: &Splits,
     beginning: Beginning,
-    stop: &StopFlag,
+    (stop, verbose): (&StopFlag, bool),
 ) -> Result<Outcome> {
     let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
     let model = build(experiment, &data.tokenizers, &mut params);
@@ -150,7 +155,7 @@ fn train(
         run.write_from(origin.as_ref())?;
     }
     run.write_config(&asked_for.to_toml())?;
-    let mut report = open_report(experiment, run, runtime, data, &model, &trainer, metrics_bytes)?;
+    let mut report = open_report(experiment, run, runtime, data, &model, &trainer, (metrics_bytes, verbose))?;
     introduce(&mut report, experiment, run, runtime, &params);
     introduce_origin(&mut report, &params, origin.zip(new_rows));
     introduce_data(&mut report, data);
@@ -235,19 +240,22 @@ fn open_report<'a>(
     data: &'a Splits,
     model: &'a Transformer,
     trainer: &Trainer,
-    metrics_bytes: Option<u64>,
+    (metrics_bytes, verbose): (Option<u64>, bool),
 ) -> Result<Report<'a>> {
     let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
     let detokenize = Box::new(|tokens: &[i64]| data.tokenizers.target.decode(tokens));
     // Forward, and twice as much backward; a multiplication and an addition.
     let operations = |window: &Window| 6.0 * model.multiplications(window.source_tokens, window.tokens);
+    let network = &experiment.model.transformer;
+    let (width, inner) = (network.width as i64, network.feed_forward as i64);
+    let shapes = [[512, width, width], [512, width, inner], [512, inner, width]];
     let machine = Machine {
         device: runtime.device,
-        matrix_peak: matrix_peak(runtime.device, runtime.compute),
+        matrix_peak: matrix_peak(runtime.device, runtime.compute, runtime.threads, &shapes),
         operations: Box::new(operations),
     };
     let report = Report::open(run.path(), metrics_bytes, steps, detokenize, machine)?;
-    Ok(report.with_bar(bar(steps)))
+    Ok(report.with_bar(bar(steps)).verbose(verbose))
 }
 
 /// About where training ends, for the time that is left.
@@ -280,9 +288,9 @@ fn take_average(
     let (found, listed) = (validated.found, steps.iter().map(u64::to_string).collect::<Vec<_>>());
     let count = match steps.len() {
         count if count < config.average => {
-            format!("{count} checkpoints, all there are of {}", config.average)
+            format!("{}, all there are of {}", counted(count, "checkpoint"), config.average)
         }
-        count => format!("{count} checkpoints"),
+        count => counted(count, "checkpoint"),
     };
     report.say(&format!("average of {count} (steps {}): {found}, in {}", listed.join(", "), path.display()));
     Ok(true)

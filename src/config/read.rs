@@ -9,6 +9,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::page;
 use super::tree::{Complaint, Entry, Node, Origin, Value};
 
 /// Reads a whole tree.
@@ -126,9 +127,25 @@ impl<'n> Reader<'n> {
         let hint = match nearest(key, known) {
             _ if let Some(place) = self.elsewhere(key) => format!("it is `{place}` here"),
             Some(near) => format!("did you mean `{near}`? Keys there: {keys}"),
+            None if let Some(question) = self.of_other_tables(key) => {
+                format!("{question} Keys there: {keys}")
+            }
             None => format!("keys there: {keys}"),
         };
         Complaint { origin, message, hint: Some(hint) }
+    }
+
+    /// The keys of that name in other tables; where the file names some of these tables, those of them.
+    fn of_other_tables(&self, key: &str) -> Option<String> {
+        let mut paths = page::ending(key);
+        let is_named = |path: &String| {
+            let table = path.rsplit_once('.').map_or("", |(table, _)| table);
+            self.path.is_empty() && self.node.at(table).is_some()
+        };
+        if paths.iter().any(is_named) {
+            paths.retain(is_named);
+        }
+        page::question(&paths)
     }
 
     /// Where a key stands that people look for in this table.
@@ -150,7 +167,7 @@ impl<'n> Reader<'n> {
 }
 
 /// The one of the known names that is meant, if one is near.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
     // One slip in three letters is still the same word.
     let near = |candidate: &&str| distance(candidate) * 3 <= candidate.chars().count().max(3);

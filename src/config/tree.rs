@@ -5,6 +5,8 @@
 
 use toml::de::{DeTable, DeValue};
 
+use super::twice::written_twice;
+
 /// How deep values may lie in each other. The deepest key known lies at four.
 const DEPTH: usize = 16;
 
@@ -84,7 +86,8 @@ impl Node {
     pub(super) fn from_toml(text: &str) -> Result<Node, Complaint> {
         let document = DeTable::parse(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
-            Complaint::new(Origin::File(start), format!("this is not TOML: {}", reason(&error, text)))
+            let message = format!("this is not TOML: {}", reason(&error, text));
+            Complaint { origin: Origin::File(start), message, hint: written_twice(text, start) }
         })?;
         // The root is the whole file, so no line of it is its place.
         let entries = table_entries(document.get_ref(), &Origin::File, DEPTH)?;

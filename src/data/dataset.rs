@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::pairs::{Pair, Place};
 use super::tokenizer::Tokenizer;
 use super::{DataConfig, TooLong};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// The tokenizers of both sides.
 #[derive(Clone, Debug)]
@@ -136,8 +136,10 @@ fn texts(pairs: &[Pair], side: impl Fn(&Pair) -> &String) -> Vec<&str> {
 }
 
 fn too_long(place: &Place, (side, length, limit): (&str, usize, usize)) -> Error {
-    let message =
-        format!("a {side} may have {limit} tokens (`data.{side}.max_length`), but this row's has {length}");
+    let message = format!(
+        "a {side} may have {} (`data.{side}.max_length`), but this row's has {length}",
+        counted(limit, "token")
+    );
     Error::input(message).at(place).hint(format!(
         "raise `data.{side}.max_length`, or leave such rows out with `data.too_long = \"skip\"`"
     ))

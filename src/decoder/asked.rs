@@ -9,7 +9,7 @@ use crate::data::vocabulary::UNK;
 use crate::decoding::jobs::Request;
 use crate::decoding::opening::Opening;
 use crate::decoding::search::{Reading, Stepper};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// A source in the tokens of all models that choose together.
 #[derive(Clone, Debug, Default)]
@@ -115,8 +115,9 @@ impl LoadedModel {
         }
         let limit = self.rules.limits.of(source.ids.len(), self.stepper().longest());
         if length > limit {
+            let limit_said = counted(limit, "token");
             let message = format!(
-                "a prefix must not be longer than its output, which may have {limit} tokens, but it has {length}"
+                "a prefix must not be longer than its output, which may have {limit_said}, but it has {length}"
             );
             return Err(Error::input(message).hint(match self.stepper().longest() {
                 Some(longest) if longest <= limit => {
@@ -156,7 +157,9 @@ fn check_length(side: &Encoded, name: &str, limit: usize) -> Result<()> {
     if length <= limit {
         return Ok(());
     }
-    let message =
-        format!("a {name} may have {limit} tokens (`data.{name}.max_length`), but this row's has {length}");
+    let message = format!(
+        "a {name} may have {} (`data.{name}.max_length`), but this row's has {length}",
+        counted(limit, "token")
+    );
     Err(Error::input(message))
 }

@@ -8,6 +8,7 @@ use crate::checkpoint::model_file::{self, ModelHeader};
 use crate::checkpoint::run::locate_model;
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
+use crate::config::page::meant;
 use crate::data::Empty;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
@@ -109,6 +110,21 @@ impl LoadedModel {
         Ok(first)
     }
 
+    /// Asks for so many outputs of each source, and widens a beam that is narrower, to the width that it gives back.
+    ///
+    /// # Errors
+    /// A number that `decoding.n_best` or `decoding.beam` may not be.
+    pub fn want(&mut self, n_best: usize) -> Result<Option<usize>> {
+        let decoding = &self.experiment.decoding;
+        let mut settings = vec![format!("decoding.n_best={n_best}")];
+        let beam = n_best.next_multiple_of(decoding.beam_groups);
+        let widened = (decoding.sampling.is_none() && beam > decoding.beam).then_some(beam);
+        settings.extend(widened.map(|beam| format!("decoding.beam={beam}")));
+        self.experiment = self.experiment.with_overrides(&settings)?;
+        self.rules = Rules::new(&self.experiment.decoding, || self.tokenizers.target.pieces())?;
+        Ok(widened)
+    }
+
     /// The model as a search sees it, with those that choose together with it.
     pub fn stepper(&self) -> &Ensemble<ModelStepper> {
         self.stepper.get_or_init(|| self.stepper_with(None))
@@ -199,12 +215,14 @@ pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Para
 /// What can be changed after the training: how a model is run, and how long its texts may be.
 fn refuse_fixed(overrides: &[String]) -> Result<()> {
     let free = ["decoding.", "runtime.", "data.source.max_length=", "data.target.max_length="];
-    let fixed = overrides.iter().find(|text| !free.iter().any(|start| text.starts_with(start)));
+    let is_free = |text: &str| free.iter().any(|start| text.starts_with(start));
+    let fixed = overrides.iter().find(|text| !is_free(text));
     match fixed {
         Some(text) => {
             let keys = "decoding.*, runtime.* and data.*.max_length";
+            let settled = "the rest was settled by training, and stands in the checkpoint";
             Err(Error::input(format!("only {keys} can be set here, but not `{text}`"))
-                .hint("the rest was settled by training, and stands in the checkpoint"))
+                .hint(meant(text, |path| is_free(&format!("{path}="))).unwrap_or(settled.to_owned())))
         }
         None => Ok(()),
     }

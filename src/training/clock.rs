@@ -1,10 +1,12 @@
 //! The only file that reads the clock: how long things take, for people to look at. Nothing that is learned depends on it.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tch::{Device, Kind, Tensor};
 
 use crate::runtime::memory;
+use crate::shim::threads::on_this_thread_alone;
 
 /// Measures stretches of time and adds them up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,14 +50,81 @@ pub fn wall_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// Floating-point operations per second that products of square matrices reach here at most: the best of several.
-pub fn matrix_peak(device: Device, kind: Kind) -> f64 {
-    // A GPU needs more to be busy, and several products for each look at the clock.
-    let (size, products): (i64, i32) = if device == Device::Cpu { (768, 1) } else { (8192, 10) };
+/// The time that is left, by the speed of the last minutes: neither what was slow long ago nor what an earlier process did
+/// counts.
+#[derive(Debug)]
+pub struct TimeLeft {
+    last_step: u64,
+    /// Seconds and steps, the oldest first; one of them may be older than [`TimeLeft::OVER`].
+    marks: VecDeque<(f64, u64)>,
+}
+
+impl TimeLeft {
+    /// Seconds over which the speed is taken.
+    const OVER: f64 = 300.0;
+
+    /// From this step at 0 seconds to the last one.
+    pub fn new(step: u64, last_step: u64) -> TimeLeft {
+        TimeLeft { last_step, marks: VecDeque::from([(0.0, step)]) }
+    }
+
+    /// So far training was after so many seconds.
+    pub fn mark(&mut self, seconds: f64, step: u64) {
+        while self.marks.get(1).is_some_and(|next| seconds - next.0 >= Self::OVER) {
+            self.marks.pop_front();
+        }
+        self.marks.push_back((seconds, step));
+    }
+
+    /// Seconds that are left at a step, after so many seconds; nothing before there is a speed.
+    pub fn seconds(&self, now: f64, step: u64) -> Option<f64> {
+        let &(then, from) = self.marks.front()?;
+        let made = step.checked_sub(from).filter(|&made| made > 0)?;
+        Some((now - then) / made as f64 * self.last_step.saturating_sub(step) as f64)
+    }
+}
+
+/// A stretch of time for people: `45 s`, `12 min`, `1 h 20 min`, `31 h`.
+pub fn in_words(seconds: f64) -> String {
+    match seconds as u64 {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds / 60),
+        seconds @ 3600..36_000 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+/// Floating-point operations per second that matrix products reach here at most: on the CPU those of so many threads
+/// together, each of which multiplies alone at the same time, as in training. The best of several sizes and of the `shapes`,
+/// of which each is (rows, inputs, outputs). It takes some tenths of a second.
+pub fn matrix_peak(device: Device, kind: Kind, threads: usize, shapes: &[[i64; 3]]) -> f64 {
+    if device != Device::Cpu {
+        // A GPU needs more to be busy, and several products for each look at the clock.
+        let peak = product_speed(device, kind, [8192; 3], 10);
+        memory::forget(device);
+        return peak;
+    }
+    let shapes: Vec<[i64; 3]> = [256, 512, 768].map(|size| [size; 3]).iter().chain(shapes).copied().collect();
+    let alone = || -> Vec<f64> {
+        on_this_thread_alone(|| {
+            shapes.iter().map(|&shape| product_speed(Device::Cpu, kind, shape, 1)).collect()
+        })
+    };
+    let each: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(alone)).collect();
+        // One that found no memory has no speed.
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    let together = |shape: usize| each.iter().map(|speeds| speeds[shape]).sum::<f64>();
+    (0..shapes.len()).map(together).fold(0.0, f64::max)
+}
+
+/// Operations per second of the fastest product of this shape within some hundredths of a second.
+fn product_speed(device: Device, kind: Kind, [rows, inputs, outputs]: [i64; 3], products: i32) -> f64 {
     let _guard = tch::no_grad_guard();
     // A GPU multiplies numbers that are all alike faster than others.
-    let square = || (Tensor::rand([size, size], (Kind::Float, device)) - 0.5).to_kind(kind);
-    let (one, other, out) = (square(), square(), square());
+    let matrix = |rows, columns| (Tensor::rand([rows, columns], (Kind::Float, device)) - 0.5).to_kind(kind);
+    let (one, other, out) = (matrix(rows, inputs), matrix(inputs, outputs), matrix(rows, outputs));
     let product = || {
         let started = Instant::now();
         // A GPU is done when a number of the result is there.
@@ -70,7 +139,37 @@ pub fn matrix_peak(device: Device, kind: Kind) -> f64 {
     while started.elapsed().as_secs_f64() < 0.03 {
         best = best.min(product());
     }
-    drop((one, other, out));
-    memory::forget(device);
-    2.0 * (size as f64).powi(3) / best
+    2.0 * (rows * inputs * outputs) as f64 / best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_by_the_speed_of_the_last_minutes_and_of_this_process() {
+        let mut left = TimeLeft::new(1000, 2000);
+        assert_eq!(left.seconds(10.0, 1000), None);
+        left.mark(100.0, 1010);
+        assert_eq!(left.seconds(100.0, 1010), Some(9900.0));
+        // Ten times as fast from here on; what was slow is forgotten after some minutes.
+        for minute in 1..=10 {
+            left.mark(100.0 + 60.0 * f64::from(minute), 1010 + 60 * u64::from(minute as u32));
+        }
+        let found = left.seconds(700.0, 1610).unwrap();
+        assert!((found - 390.0).abs() < 1.0, "{found}");
+    }
+
+    #[test]
+    fn a_stretch_of_time_is_said_in_the_units_that_people_count_in() {
+        let said = [0.4, 59.9, 60.0, 3599.0, 4800.0, 35_999.0, 36_000.0, 400_000.0].map(in_words);
+        assert_eq!(said, ["0 s", "59 s", "1 min", "59 min", "1 h 20 min", "9 h 59 min", "10 h", "111 h"]);
+    }
+
+    #[test]
+    fn two_threads_multiply_no_slower_than_one() {
+        let peak = |threads| matrix_peak(Device::Cpu, Kind::Float, threads, &[[64, 32, 128]]);
+        // What a machine reaches must not decide a test; that it is a speed, and a sum, can be seen.
+        assert!(peak(1) > 1e8 && peak(1).is_finite() && peak(2) > 1e8);
+    }
 }

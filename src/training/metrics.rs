@@ -136,6 +136,22 @@ impl fmt::Display for Validation {
     }
 }
 
+impl Validation {
+    /// The figures that a line of 80 columns has room for.
+    pub fn in_short(&self) -> String {
+        if self.nll.is_nan() {
+            return self.to_string();
+        }
+        let (rate, errors) = self.error_rate();
+        format!(
+            "nll {:.3}, exact {:.2} %, {rate} {:.2} %",
+            self.nll,
+            100.0 * self.exact_match,
+            100.0 * errors
+        )
+    }
+}
+
 /// Writes the rows.
 #[derive(Debug)]
 pub struct MetricsFile {

@@ -8,14 +8,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::clock::{Since, wall_time};
+use super::clock::{Since, TimeLeft, in_words, wall_time};
 use super::curves;
 use super::metrics::{MetricsFile, Validation, Window};
 use super::tensorboard::EventFile;
 use crate::data::dataset::Dataset;
 use crate::data::pairs::Pair;
 use crate::decoding::search::Hypothesis;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::runtime::memory;
 
 /// Sources, references and outputs of a validation, as text.
@@ -28,7 +28,8 @@ const BETWEEN_DRAWINGS: f64 = 10.0;
 pub struct Machine<'a> {
     /// Where training runs.
     pub device: tch::Device,
-    /// Floating-point operations per second that its matrix products reach at most.
+    /// Floating-point operations per second that its matrix products reach at most, as far as is known: training that is
+    /// faster than what was measured raises it.
     pub matrix_peak: f64,
     /// Floating-point operations of the matrix products of some updates.
     pub operations: Box<dyn Fn(&Window) -> f64 + 'a>,
@@ -57,8 +58,9 @@ pub struct Report<'a> {
     bar: Option<Box<dyn Bar>>,
     detokenize: Detokenize<'a>,
     started: Since,
-    first_step: u64,
-    last_step: u64,
+    left: TimeLeft,
+    /// Whether the terminal has what only `train.log` has otherwise.
+    verbose: bool,
     /// Figures of the updates since the last line, and the time.
     recent: Window,
     since: Since,
@@ -94,8 +96,8 @@ impl<'a> Report<'a> {
             bar: None,
             detokenize,
             started: Since::now(),
-            first_step: steps.0,
-            last_step: steps.1,
+            left: TimeLeft::new(steps.0, steps.1),
+            verbose: false,
             recent: Window::default(),
             since: Since::now(),
             waited: 0.0,
@@ -107,21 +109,31 @@ impl<'a> Report<'a> {
         Report { bar, ..self }
     }
 
+    /// With what keeps training from going faster on the terminal, too.
+    pub fn verbose(self, verbose: bool) -> Report<'a> {
+        Report { verbose, ..self }
+    }
+
     /// A line for the terminal and `train.log`.
     pub fn say(&mut self, line: &str) {
+        self.show(line);
+        self.log_line(line);
+    }
+
+    /// A line for the terminal.
+    fn show(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(&|| talk(line)),
             None => talk(line),
         }
-        self.log_line(line);
     }
 
     /// An update was made.
-    pub fn updated(&mut self, step: u64, window: &Window, learning_rate: f64) {
+    pub fn updated(&mut self, step: u64, window: &Window) {
         self.recent.add(window);
         if let Some(bar) = &self.bar {
-            let (loss, speed) = (window.loss_per_token(), self.speed());
-            bar.show(step, format!("loss {loss:.3}, {speed:.0} tokens/s, lr {learning_rate:.2e}"));
+            let (loss, speed, left) = (window.loss_per_token(), self.speed(), self.time_left(step));
+            bar.show(step, format!("loss {loss:.3}, {speed:.0} tokens/s{left}"));
         }
     }
 
@@ -137,14 +149,19 @@ impl<'a> Report<'a> {
         self.metrics.training(step, epoch, learning_rate, window)?;
         let pace = Pace { padding: window.padding(), ..self.pace(waited) };
         self.scalars(step, &training_scalars(window, learning_rate, &pace));
-        let line = format!(
-            "step {step}: loss {:.4}, gradient norm {:.3}, lr {learning_rate:.2e}, {pace}{}{}",
-            window.loss_per_token(),
-            window.mean_gradient_norm(),
-            if window.skipped > 0 { format!(", {} updates skipped", window.skipped) } else { String::new() },
-            self.time_left(step),
-        );
-        self.say(&line);
+        self.left.mark(self.started.seconds(), step);
+        let line = training_line(step, window, learning_rate, pace.tokens_per_second, &self.time_left(step));
+        self.show(&line);
+        if self.verbose {
+            self.show(&format!("  {pace}"));
+        }
+        self.log_line(&format!("{line}; {pace}"));
+        if window.skipped > 0 {
+            self.say(&format!(
+                "step {step}: {} skipped since the last line",
+                counted(window.skipped, "update")
+            ));
+        }
         if self.drawn.is_none_or(|drawn| drawn.seconds() >= BETWEEN_DRAWINGS) {
             self.draw();
         }
@@ -153,11 +170,14 @@ impl<'a> Report<'a> {
     }
 
     /// How fast it goes, and what keeps it from going faster.
-    fn pace(&self, waited: f64) -> Pace {
+    fn pace(&mut self, waited: f64) -> Pace {
         let seconds = self.since.seconds().max(1e-9);
+        let reached = (self.machine.operations)(&self.recent) / seconds;
+        // When it was measured, something else may have had the machine. A share of the most that was seen is one.
+        self.machine.matrix_peak = self.machine.matrix_peak.max(reached);
         Pace {
             tokens_per_second: self.speed(),
-            peak_share: (self.machine.operations)(&self.recent) / seconds / self.machine.matrix_peak,
+            peak_share: reached / self.machine.matrix_peak,
             padding: self.recent.padding(),
             waiting: (waited - self.waited) / seconds,
             memory: memory::peak(self.machine.device) as f64 / (1u64 << 30) as f64,
@@ -216,9 +236,12 @@ impl<'a> Report<'a> {
             ("valid/word_error_rate", found.word_error_rate.unwrap_or(f64::NAN)),
         ];
         self.scalars(step, &scalars);
-        let mut line = format!("step {step}: validation: {found}");
-        line.push_str(if better { " (best)" } else { "" });
-        self.say(&line);
+        let best = if better { " (best)" } else { "" };
+        self.show(&format!("step {step}, valid: {}{best}", found.in_short()));
+        if found.unfinished > 0 {
+            self.show(&format!("  {} cut off before <eos>", counted(found.unfinished, "output")));
+        }
+        self.log_line(&format!("step {step}: validation: {found}{best}"));
         self.draw();
         // The time that it took is none of training's.
         self.begin_anew(waited);
@@ -293,15 +316,25 @@ impl<'a> Report<'a> {
     }
 
     fn time_left(&self, step: u64) -> String {
-        let per_step = self.started.seconds() / step.saturating_sub(self.first_step).max(1) as f64;
-        let seconds = per_step * self.last_step.saturating_sub(step) as f64;
-        format!(", {}:{:02} min left", seconds as u64 / 60, seconds as u64 % 60)
+        let seconds = self.left.seconds(self.started.seconds(), step);
+        seconds.map_or(String::new(), |seconds| format!(", {} left", in_words(seconds)))
     }
 }
 
 /// A text without line breaks, which are shown by their names.
 fn on_one_line(text: &str) -> String {
     text.replace('\n', "\\n").replace('\r', "\\r")
+}
+
+/// A row of training figures as the terminal has it: no wider than 80 columns.
+fn training_line(step: u64, window: &Window, learning_rate: f64, speed: f64, left: &str) -> String {
+    let norm = window.mean_gradient_norm();
+    let decimals = if norm < 10.0 { 2 } else { usize::from(norm < 100.0) };
+    let speed = if speed < 99_999.5 { format!("{speed:.0}") } else { format!("{:.0}k", speed / 1000.0) };
+    format!(
+        "step {step}: loss {:.3}, norm {norm:.decimals$}, lr {learning_rate:.2e}, {speed} tokens/s{left}",
+        window.loss_per_token(),
+    )
 }
 
 /// How fast training goes, since the last row of figures.
@@ -321,8 +354,7 @@ impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.0} target tokens/s, {:.0} % of the matrix peak, padding {:.1} %, waiting {:.2} %, {:.2} GiB",
-            self.tokens_per_second,
+            "{:.0} % of the matrix peak, padding {:.1} %, waiting {:.2} %, memory {:.2} GiB",
             100.0 * self.peak_share,
             100.0 * self.padding,
             100.0 * self.waiting,
@@ -350,4 +382,35 @@ fn training_scalars(window: &Window, learning_rate: f64, pace: &Pace) -> [(&'sta
 /// A line on stderr. Who does not listen any more is no reason to stop.
 pub fn talk(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_training_figures_fits_80_columns() {
+        let window = |loss: f64, norm: f64| Window {
+            updates: 1,
+            tokens: 1,
+            loss,
+            gradient_norm: norm,
+            ..Window::default()
+        };
+        let left = ", 9 h 59 min left";
+        for (step, loss, norm, speed) in [
+            (50, 2.345, 1.0, 5678.0),
+            (99_999, 9.9996, 9.99, 99_999.0),
+            (1_000_000, 9.99, 99.94, 999_999.0),
+            (1_000_000, 0.123, 1234.0, 999_999.0),
+        ] {
+            let line = training_line(step, &window(loss, norm), 1e-3, speed, left);
+            assert!(line.len() <= 80, "{}: {line}", line.len());
+        }
+        let line = training_line(50, &window(2.3456, 1.0), 1e-3, 5678.1, ", 12 min left");
+        assert_eq!(line, "step 50: loss 2.346, norm 1.00, lr 1.00e-3, 5678 tokens/s, 12 min left");
+        let pace =
+            Pace { tokens_per_second: 1.0, peak_share: 1.0, padding: 0.999, waiting: 0.9999, memory: 1234.5 };
+        assert!(pace.to_string().len() + 2 <= 80, "{pace}");
+    }
 }

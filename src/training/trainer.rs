@@ -217,7 +217,7 @@ impl<'a> Trainer<'a> {
         if !updated.skipped.is_empty() {
             report.skipped(step, updated.skipped.iter().map(|&row| &train.pairs[row]))?;
         }
-        report.updated(step, &updated.window, self.learning_rate(step));
+        report.updated(step, &updated.window);
         if step.is_multiple_of(self.parts.config.log_every) {
             let window = std::mem::take(&mut self.progress.window);
             report.logged(step, epoch, self.learning_rate(step), &window, self.waited())?;

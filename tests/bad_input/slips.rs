@@ -15,7 +15,7 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
             "model.transformer.heads=5",
             "--set model.transformer.heads=5: `heads` must divide `width`, but they are 5 and 32\n",
         ),
-        ("data.train=no.csv", "cannot read no.csv: no such file or directory\n"),
+        ("data.train=no.csv", "cannot read no.csv: no such file or directory (looked for in /"),
         (
             "data.source.column=sorce",
             "train.csv:1: there must be a column `sorce`, but there are `source`, `target`\n\
@@ -23,7 +23,7 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
         ),
         (
             "data.source.max_length=1",
-            "train.csv:2: a source may have 1 tokens (`data.source.max_length`), but this row's has ",
+            "train.csv:2: a source may have 1 token (`data.source.max_length`), but this row's has ",
         ),
         ("runtime.device=cuda:7", "`runtime.device` is `cuda:7`, but libtorch sees "),
     ];
@@ -32,12 +32,18 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
         finished.refused_naming(2, &[]);
         assert!(finished.stderr.starts_with(&format!("error: {message}")), "{setting}: {}", finished.stderr);
     }
-    scene.seqloom(&["train", "no.toml"]).refused(2, "error: cannot read no.toml: no such file or directory");
+    let missing = format!("error: cannot read no.toml: no such file or directory{}", looked_for(&scene));
+    scene.seqloom(&["train", "no.toml"]).refused(2, &missing);
     scene.write("wide.toml", scene.text("copy.toml").replace("heads = 2", "heads = 5"));
     scene
         .seqloom(&["train", "wide.toml"])
         .refused_naming(2, &["error: wide.toml:7:9: `heads` must divide `width`, but they are 5 and 32\n"]);
     assert!(!scene.path("runs").exists(), "a run that never began left something behind");
+}
+
+/// Where paths that begin nowhere are looked for.
+fn looked_for(scene: &Scene) -> String {
+    format!(" (looked for in {})", scene.path("").canonicalize().unwrap().display())
 }
 
 #[test]
@@ -114,9 +120,10 @@ fn a_folder_that_holds_something_is_never_written_into() {
 #[test]
 fn a_decode_of_what_is_no_run_is_refused() {
     let scene = Scene::new(8, 2);
-    scene
-        .seqloom(&["decode", "nowhere"])
-        .refused(2, "error: there is no run, checkpoint or model file at nowhere");
+    scene.seqloom(&["decode", "nowhere"]).refused(
+        2,
+        &format!("error: there is no run, checkpoint or model file at nowhere{}", looked_for(&scene)),
+    );
     scene.write("folder/diary.txt", "dear diary");
     scene.seqloom(&["decode", "folder"]).refused(
         2,
@@ -137,7 +144,7 @@ fn a_decode_of_what_is_no_run_is_refused() {
 fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
     let scene = Scene::trained();
     scene.write("words.csv", "word,target\nab,ab\n");
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 7] = [
         (
             &["--set", "training.steps=3"],
             "error: only decoding.*, runtime.* and data.*.max_length can be set here, but not `training.steps=3`\n\
@@ -152,18 +159,21 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
             "error: --set decoding.batch_size: it must have the form key.path=value",
         ),
         (&["--beam", "0"], "error: --set decoding.beam=0: `beam` must be at least 1, but it is 0"),
-        (&["--input", "no.txt"], "error: cannot read no.txt: no such file or directory"),
         (&["--input", "runs"], "error: cannot read runs: is a directory"),
         (
             &["--input", "words.csv"],
             "error: words.csv:1: there must be a column `source`, but there are `word`, `target`\n\
              hint: `--column` names the column, and the first row what there is; `--header false` reads files without such a row",
         ),
-        (&["--output", "no/out.txt"], "error: cannot write no/out.txt: no such file or directory"),
         (&["--output", "runs"], "error: cannot write runs: is a directory"),
     ];
     for (arguments, message) in cases {
         scene.decode(arguments, "ab\n").refused(2, message);
+    }
+    for (option, path, doing) in [("--input", "no.txt", "read"), ("--output", "no/out.txt", "write")] {
+        let message =
+            format!("error: cannot {doing} {path}: no such file or directory{}", looked_for(&scene));
+        scene.decode(&[option, path], "ab\n").refused(2, &message);
     }
     scene.decode(&["--set", "runtime.device=cuda:7"], "ab\n").refused_naming(
         2,

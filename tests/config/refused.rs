@@ -93,7 +93,11 @@ fn text_that_is_no_toml_is_refused_with_its_place() {
         ("x = y", "5:5: this is not TOML: string values must be quoted"),
         ("x == 1", "5:4: this is not TOML: extra `=`"),
         ("x", "5:2: this is not TOML: key with no value, expected `=`"),
-        ("[data]", "5:2: this is not TOML: duplicate key `data`"),
+        (
+            "[data]",
+            "5:2: this is not TOML: duplicate key `data`\nhint: [data] begins in line 2 already: put its keys together \
+             there",
+        ),
         (
             "source.column = \"ä\"\nä = 1",
             "6:1: this is not TOML: invalid unquoted key, expected letters, numbers, `-`, `_`",

@@ -51,7 +51,7 @@ fn text_has_a_line_for_a_row_and_no_more() {
     Scene::trained().decode(&THREE, "ab\n").refused(
         2,
         "error: text has one line for each row, but `decoding.n_best` asks for 3 outputs of each\n\
-         hint: say --format csv or --format jsonl, or --set decoding.n_best=1",
+         hint: say --format csv or --format jsonl, or --n-best 1",
     );
 }
 

@@ -85,7 +85,7 @@ fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
     assert_eq!((&objects(&row)[0]["output"], &objects(&row)[0]["finished"]), (&json!("ab"), &json!(false)));
     scene.decode(&[&limited[..], &["decoding.max_length=1"]].concat(), "cd\n").refused(
         2,
-        "error: <stdin>:1: a prefix must not be longer than its output, which may have 1 tokens, but it has 2\n\
+        "error: <stdin>:1: a prefix must not be longer than its output, which may have 1 token, but it has 2\n\
          hint: allow more with --set decoding.max_length=N",
     );
 }

@@ -30,7 +30,7 @@ fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
     let said = train(&scene, "run", (NAN, "5,8"), &[]).succeeded().stderr;
     let skipped = "step 5: skipped, for its loss or a gradient is not a finite number; its rows are in run/skipped/step-00000005.csv\n";
     assert!(said.contains(skipped), "{said}");
-    assert!(said.contains(", 1 updates skipped"), "{said}");
+    assert!(said.contains(": 1 update skipped since the last line\n"), "{said}");
     let table = scene.text("run/skipped/step-00000005.csv");
     let mut lines = table.lines();
     assert_eq!(lines.next(), Some("place,source,target"));
@@ -203,7 +203,7 @@ fn a_validation_without_finite_scores_has_no_figures_and_the_rule_for_skipped_up
     scene.write("copy.toml", scene.text("copy.toml").replace(adamw, "[training.sgd]\nlearning_rate = 1e30"));
     let settings = ["training.steps=40", "training.clip_norm=0", "training.validate_every=1"];
     let stopped = train(&scene, "run", NONE, &settings);
-    let validated = "step 1: validation: no figures, for the model's scores are not finite numbers\n";
+    let validated = "step 1, valid: no figures, for the model's scores are not finite numbers\n";
     assert!(stopped.stderr.contains(validated), "{}", stopped.stderr);
     let last = "was not in 10 updates in a row, up to step 11\n";
     assert!(stopped.code == Some(1) && stopped.stderr.contains(last), "{}", stopped.stderr);

@@ -30,6 +30,8 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
         ("--prefix-column".to_owned(), json!(args.prefix_column)),
         ("--column".to_owned(), json!(args.column)),
         ("--header".to_owned(), json!(args.header)),
+        ("--target-column".to_owned(), json!(args.target_column)),
+        ("--targets".to_owned(), json!(args.targets)),
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
         ("--tokens".to_owned(), json!(args.tokens)),
         ("--shortlist".to_owned(), json!(shortlist.transpose()?)),
@@ -85,9 +87,7 @@ impl Columns {
                 "text has one line for each row, but `decoding.n_best` asks for {} outputs of each",
                 self.n_best
             );
-            return Err(
-                Error::input(message).hint("say --format csv or --format jsonl, or --set decoding.n_best=1")
-            );
+            return Err(Error::input(message).hint("say --format csv or --format jsonl, or --n-best 1"));
         }
         Ok(format)
     }

@@ -16,7 +16,7 @@ use crate::decoder::Output;
 use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::Stepper;
-use crate::error::Result;
+use crate::error::{Result, counted};
 use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
 use crate::training::report::talk;
@@ -142,9 +142,9 @@ impl Tally {
             let ErrorRate { substitutions, deletions, insertions, reference_length } = errors;
             let unit = self.scores.unit();
             talk(&format!(
-                "{} rows, exact match {:.2} %, {} {:.2} % ({substitutions} substitutions, \
+                "{}, exact match {:.2} %, {} {:.2} % ({substitutions} substitutions, \
                  {deletions} deletions, {insertions} insertions in {reference_length} {})",
-                self.scores.rows,
+                counted(self.scores.rows, "row"),
                 100.0 * self.scores.exact_match(),
                 unit.rate(),
                 100.0 * errors.rate(),

@@ -9,7 +9,7 @@ use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
 use crate::decoder::verify::{Check, TOLERANCE, TOLERANCE_UNCACHED, verify};
 use crate::decoding::jobs::Request;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// Tries the first rows, and says what it tried.
 ///
@@ -26,7 +26,7 @@ pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: Sources, count: usi
         0 => String::new(),
         count => format!(", of which {count} are empty or skipped"),
     };
-    print(&format!("{read} rows on {}{left_out}\n", loaded.runtime.place()))?;
+    print(&format!("{} on {}{left_out}\n", counted(read, "row"), loaded.runtime.place()))?;
     let (mut all, mut idle, mut off) = (0, 0, Vec::new());
     verify(loaded, &requests, |check| {
         let is_idle = check.outputs == 0 && check.holds();

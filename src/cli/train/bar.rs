@@ -11,7 +11,7 @@ pub fn bar((step, steps): (u64, u64)) -> Option<Box<dyn Bar>> {
     if !std::io::stderr().is_terminal() {
         return None;
     }
-    let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}, {eta} left")
+    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     Some(Box::new(OnTerminal(ProgressBar::new(steps).with_style(style).with_position(step))))
 }

@@ -8,6 +8,7 @@ use crate::data::splits::Splits;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
 use crate::decoding::rules::Limits;
+use crate::error::counted;
 use crate::model::params::Params;
 use crate::runtime::Runtime;
 use crate::training::gradients::shards;
@@ -86,7 +87,7 @@ pub fn introduce_origin(report: &mut Report, params: &Params, origin: Option<(Or
 /// The pairs, what was left out of them, and how they are cut.
 pub fn introduce_data(report: &mut Report, data: &Splits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
-        let mut line = format!("{} {name} pairs", set.pairs.len());
+        let mut line = counted(set.pairs.len(), &format!("{name} pair"));
         if let Some(first) = set.skipped.first() {
             let count = set.skipped.len();
             line += &format!("; {count} left out because a side is too long, the first at {first}");
@@ -166,7 +167,7 @@ pub fn introduce_batches(
         ));
     }
     if long.len() > NAMED {
-        report.say(&format!("and {} more such pairs", long.len() - NAMED));
+        report.say(&format!("and {}", counted(long.len() - NAMED, "more such pair")));
     }
 }
 
@@ -187,7 +188,7 @@ pub fn conclude(
     let average = if averaged { format!(", or its average: {path}/average") } else { String::new() };
     let next = format!("Decode with: seqloom decode {path}{average}");
     report.say(&match outcome {
-        Outcome::Complete => format!("done: {step} steps{best}. {next}"),
+        Outcome::Complete => format!("done: {}{best}. {next}", counted(step, "step")),
         Outcome::OutOfPatience => {
             format!("stopped at step {step}: no better validation for a while{best}. {next}")
         }

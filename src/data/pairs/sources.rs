@@ -123,20 +123,20 @@ impl Sources {
     /// Opens a file, or standard input where `input` is `-`, which is written in `format`, or else as a file's extension says;
     /// standard input is text then. Without `header` the columns of .csv and .tsv are named by their numbers, from 1.
     ///
-    /// The columns are those of a table and are not looked at for text; the target's may be missing.
+    /// The columns are those of a table and are not looked at for text; the target's may be missing where it is not needed.
     ///
     /// # Errors
-    /// The file is missing, or its header does not name the source's column, or that of the prefixes.
+    /// The file is missing, or its header does not name the source's column, one that is needed, or that of the prefixes.
     pub fn open(
         input: &Path,
         format: Option<Format>,
         source_column: &str,
-        target_column: &str,
+        (target_column, target_needed): (&str, bool),
         prefix_column: Option<&str>,
         header: bool,
     ) -> Result<Sources> {
-        let named_by = ["--column", KEYS[1]];
-        let columns = Columns::new(source_column, target_column, false);
+        let named_by = ["--column", if target_needed { "--target-column" } else { KEYS[1] }];
+        let columns = Columns::new(source_column, target_column, target_needed);
         let columns = Columns { prefix: prefix_column, named_by, header, ..columns };
         Sources::start(lines_of(input)?, format.unwrap_or(Format::of(input)), columns)
     }
@@ -177,12 +177,12 @@ impl Sources {
         Sources::start(lines_of(path)?, format, columns)
     }
 
-    /// Opens two text files with a line for each pair.
+    /// Opens two text files with a line for each pair; `-` for standard input as the sources.
     ///
     /// # Errors
     /// One of them is missing.
     pub fn parallel(source: &Path, target: &Path) -> Result<Sources> {
-        let (lines, targets) = (Lines::open(source)?, Lines::open(target)?);
+        let (lines, targets) = (lines_of(source)?, Lines::open(target)?);
         Ok(Sources::of(lines, Layout::Parallel(targets)))
     }
 

@@ -166,7 +166,7 @@ fn a_format_is_known_by_its_extension() {
     let formats = ["a.csv", "a.b.TSV", "a.jsonl", "a.en", "csv", "-"].map(|name| Format::of(Path::new(name)));
     assert_eq!(formats, [Format::Csv, Format::Tsv, Format::Jsonl, Format::Text, Format::Text, Format::Text]);
     let (_folder, path) = file("a.txt", "one\ntwo\n");
-    let sources = Sources::open(&path, None, "source", "target", None, true).unwrap();
+    let sources = Sources::open(&path, None, "source", ("target", false), None, true).unwrap();
     assert_eq!(sources.place(2).to_string(), format!("{}:2", path.display()));
     assert_eq!(sources.count(), 2);
 }

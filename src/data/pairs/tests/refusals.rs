@@ -126,10 +126,8 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
     );
     let missing = Files(vec![PairFile::Table("no/such.csv".into())]);
     let error = read_pairs(&missing, ["source", "target"], true).unwrap_err();
-    assert_eq!(
-        (error.exit_code(), error.message()),
-        (2, "cannot read no/such.csv: no such file or directory")
-    );
+    let start = "cannot read no/such.csv: no such file or directory (looked for in /";
+    assert!(error.exit_code() == 2 && error.message().starts_with(start), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folder.csv");
     std::fs::create_dir(&path).unwrap();

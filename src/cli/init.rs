@@ -1,0 +1,167 @@
+//! `seqloom init`: a config for pairs of somebody's own, and the pairs parted into training, validation and test.
+//!
+//! What the config says follows from a look at the pairs (`look`); which pair goes where, from its source and a seed
+//! (`split`). Nothing that is there is overwritten, and nothing stays half-written.
+
+mod look;
+mod page;
+mod read;
+mod split;
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Args};
+
+use self::look::Look;
+use self::read::{Pairs, read};
+use self::split::{Parts, split};
+use super::headings::{INPUT, OUTPUT};
+use crate::checkpoint::run::write_file;
+use crate::config::Experiment;
+use crate::error::{Error, Result, counted};
+use crate::training::report::talk;
+
+/// Arguments of `seqloom init`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom init pairs.csv
+  seqloom init words.tsv --source-column word --target-column ipa
+  seqloom init train.en --targets train.de --name en_de
+  seqloom train pairs.toml
+
+It writes NAME.toml and the files NAME.train.csv, NAME.valid.csv and NAME.test.csv. A twentieth of the pairs goes to \
+validation and as many to the test, 1,000 at most; pairs with the same source stay together. The config is a beginning: \
+what it says follows from the number of the pairs and how long they are.")]
+pub struct InitArgs {
+    /// Pairs in .csv, .tsv or .jsonl, or with --targets text with a source a line
+    pairs: PathBuf,
+    /// Text with a target for each line of PAIRS
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source_column", "target_column", "header"], help_heading = INPUT)]
+    targets: Option<PathBuf>,
+    /// The sources' column [default: `source`, or the first of two]
+    #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
+    source_column: Option<String>,
+    /// The targets' column [default: `target`, or the second of two]
+    #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
+    target_column: Option<String>,
+    /// Whether the first row of .csv and .tsv names the columns; without such a row the first is read and the second written
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, help_heading = INPUT)]
+    header: bool,
+    /// The experiment's name, and how its files begin [default: as PAIRS is called]
+    #[arg(long, help_heading = OUTPUT)]
+    name: Option<String>,
+    /// Where the files go; it must be there
+    #[arg(long, value_name = "DIR", default_value = ".", help_heading = OUTPUT)]
+    out: PathBuf,
+    /// Which pairs are held out: another seed, others
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = OUTPUT)]
+    seed: u64,
+}
+
+/// Reads, parts, looks, and writes.
+pub fn run(args: &InitArgs) -> Result<()> {
+    let name = match (&args.name, args.pairs.file_stem()) {
+        (Some(name), _) => name.clone(),
+        (None, Some(stem)) => stem.to_string_lossy().into_owned(),
+        (None, None) => return Err(Error::input("the pairs must be a file").hint("name it, or say --name")),
+    };
+    let files = Files::new(&args.out, &name);
+    files.refuse_old()?;
+    let pairs = read(args)?;
+    let sources: Vec<&str> = pairs.rows.iter().map(|(source, _)| source.as_str()).collect();
+    let Some(parts) = split(&sources, args.seed) else {
+        let message = "there must be three different sources at least: for training, validation and test";
+        let there = counted(pairs.rows.len(), "pair");
+        return Err(Error::input(format!("{message}; {} has {there}", args.pairs.display())));
+    };
+    let look = Look::new(&pairs.rows, &parts);
+    let config = page::config(&name, &files.for_config(), &look, args);
+    // What does not load would be a fault of this file, and nobody's but ours.
+    Experiment::parse(&config, &files.config.display().to_string(), &[])?;
+    files.write(&pairs, &parts, &config)?;
+    say(&files, &pairs, &parts, &look);
+    Ok(())
+}
+
+/// What is written.
+struct Files {
+    config: PathBuf,
+    /// Training, validation, test.
+    pairs: [PathBuf; 3],
+}
+
+impl Files {
+    fn new(folder: &Path, name: &str) -> Files {
+        let folder = if folder == Path::new(".") { Path::new("") } else { folder };
+        let pairs = ["train", "valid", "test"].map(|part| folder.join(format!("{name}.{part}.csv")));
+        Files { config: folder.join(format!("{name}.toml")), pairs }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        self.pairs.iter().chain([&self.config])
+    }
+
+    /// Paths of the training and validation pairs, as the config has them.
+    fn for_config(&self) -> [String; 2] {
+        [0, 1].map(|part: usize| self.pairs[part].display().to_string())
+    }
+
+    fn refuse_old(&self) -> Result<()> {
+        match self.all().find(|path| path.symlink_metadata().is_ok()) {
+            Some(path) => {
+                Err(Error::input(format!("{} is there already, and is not overwritten", path.display()))
+                    .hint("say another --name or --out"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Writes all of them, the config last; where one cannot be written, none stays.
+    fn write(&self, pairs: &Pairs, parts: &Parts, config: &str) -> Result<()> {
+        let mut contents = Vec::new();
+        for rows in parts.all() {
+            contents.push(table(pairs, rows)?);
+        }
+        contents.push(config.as_bytes().to_vec());
+        self.refuse_old()?;
+        for (number, (path, bytes)) in self.all().zip(&contents).enumerate() {
+            if let Err(error) = write_file(path, bytes) {
+                self.all().take(number).for_each(|path| drop(std::fs::remove_file(path)));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// These rows as CSV.
+fn table(pairs: &Pairs, rows: &[usize]) -> Result<Vec<u8>> {
+    let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot lay out a CSV row: {error}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["source", "target"]).map_err(|error| failed(&error))?;
+    for &row in rows {
+        let (source, target) = &pairs.rows[row];
+        writer.write_record([source, target]).map_err(|error| failed(&error))?;
+    }
+    writer.into_inner().map_err(|error| failed(&error))
+}
+
+/// What was done, and what comes next.
+fn say(files: &Files, pairs: &Pairs, parts: &Parts, look: &Look) {
+    for note in &pairs.notes {
+        talk(note);
+    }
+    for ((path, rows), purpose) in
+        files.pairs.iter().zip(parts.all()).zip(["training", "validation", "the test"])
+    {
+        talk(&format!("{}: {} for {purpose}", path.display(), counted(rows.len(), "pair")));
+    }
+    for (side, seen) in [("sources", &look.source), ("targets", &look.target)] {
+        talk(&format!("{side} are cut into {}: {}", seen.cut.in_words(), seen.why));
+    }
+    talk(&format!(
+        "{}: the experiment. Train with: seqloom train {}",
+        files.config.display(),
+        files.config.display()
+    ));
+}

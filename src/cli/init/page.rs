@@ -1,0 +1,172 @@
+//! The config that `init` writes: short, each line with its reason, and sized by the number of the pairs and their length.
+
+use super::InitArgs;
+use super::look::{Cut, Look, Side};
+
+/// A network and how long it is trained.
+struct Size {
+    width: usize,
+    feed_forward: usize,
+    layers: usize,
+    dropout: f64,
+    tokens_per_batch: usize,
+    learning_rate: f64,
+    passes: f64,
+}
+
+impl Size {
+    /// By the tokens that the training pairs have on their longer side.
+    fn of(look: &Look) -> Size {
+        let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean);
+        let prose = matches!(look.target.cut, Cut::Bpe(_)) || matches!(look.source.cut, Cut::Bpe(_));
+        let (small, middle) = (Size::small(), Size::middle());
+        match tokens {
+            _ if prose => Size::prose(),
+            ..100_000.0 => small,
+            _ => middle,
+        }
+    }
+
+    fn small() -> Size {
+        let (width, feed_forward, layers) = (64, 256, 2);
+        Size {
+            width,
+            feed_forward,
+            layers,
+            dropout: 0.1,
+            tokens_per_batch: 1024,
+            learning_rate: 3e-3,
+            passes: 40.0,
+        }
+    }
+
+    fn middle() -> Size {
+        let (width, feed_forward, layers) = (128, 512, 3);
+        Size {
+            width,
+            feed_forward,
+            layers,
+            dropout: 0.1,
+            tokens_per_batch: 1024,
+            learning_rate: 2e-3,
+            passes: 30.0,
+        }
+    }
+
+    fn prose() -> Size {
+        let (width, feed_forward, layers) = (256, 1024, 3);
+        Size {
+            width,
+            feed_forward,
+            layers,
+            dropout: 0.2,
+            tokens_per_batch: 4096,
+            learning_rate: 1.5e-3,
+            passes: 40.0,
+        }
+    }
+}
+
+/// The text of the config.
+pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &InitArgs) -> String {
+    let size = Size::of(look);
+    let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean).max(1.0);
+    let pass = tokens / size.tokens_per_batch as f64;
+    let steps = round((size.passes * pass).clamp(1000.0, 20_000.0));
+    let every = (steps / 10).max(50);
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let Size { width, feed_forward, layers, dropout, tokens_per_batch, learning_rate, .. } = size;
+    let shared = match look.shared {
+        true => "shared_vocabulary = true    # both sides are written in the same letters\n",
+        false => "",
+    };
+    let limit = limit(look);
+    let best_by = if look.target.cut == Cut::Characters || look.target.cut == Cut::Words {
+        "best_by = \"exact_match\"     # `best` is the checkpoint with the most outputs right to the last token\n"
+    } else {
+        "best_by = \"nll\"             # of a free translation the loss says more than the share that is right\n"
+    };
+    let tied = if look.shared {
+        "tied_embeddings = \"all\"     # one matrix for both sides and the output layer\n"
+    } else {
+        ""
+    };
+    format!(
+        "# Made by `seqloom init` from {pairs}: a beginning, to be changed. `seqloom keys` explains every key.\n\
+         # Paths are seen from where seqloom is called.\n\
+         \n\
+         name = {name}\n\
+         \n\
+         [data]\n\
+         train = {train}\n\
+         valid = {valid}\n\
+         {shared}{limit}\n\
+         {source}{target}\
+         [model.transformer]\n\
+         width = {width}                 # wider and deeper learns more, from more pairs, in more time\n\
+         heads = 4\n\
+         feed_forward = {feed_forward}\n\
+         encoder_layers = {layers}\n\
+         decoder_layers = {layers}\n\
+         dropout = {dropout}               # more of it for few pairs\n\
+         {tied}\n\
+         [training]\n\
+         steps = {steps}                # some {passes} passes over the pairs\n\
+         tokens_per_batch = {tokens_per_batch}\n\
+         {best_by}\
+         validate_every = {every}\n\
+         checkpoint_every = {every}\n\
+         \n\
+         [training.adamw]\n\
+         learning_rate = {learning_rate:?}\n\
+         \n\
+         [training.linear]           # up to the learning rate, then straight down to nothing\n\
+         warmup = {warmup}\n",
+        pairs = args.pairs.display().to_string().replace(char::is_control, " "),
+        name = quoted(name),
+        train = quoted(train),
+        valid = quoted(valid),
+        source = table("source", &look.source),
+        target = table("target", &look.target),
+        passes = (steps as f64 / pass).round(),
+        warmup = steps / 10,
+    )
+}
+
+/// The table of a side.
+fn table(side: &str, look: &Side) -> String {
+    let mut own = String::new();
+    if look.longest > LIMIT && look.longest <= MOST {
+        own += &format!("max_length = {MOST}\n");
+    }
+    if look.keeps_space {
+        own += "whitespace = \"keep\"         # line breaks and tabs are a part of these texts\n";
+    }
+    if !own.is_empty() {
+        own = format!("[data.{side}]\n{own}\n");
+    }
+    let cut = match look.cut {
+        Cut::Characters => format!("[data.{side}.characters]\n\n"),
+        Cut::Words => format!("[data.{side}.words]\n\n"),
+        Cut::Bpe(pieces) => format!("[data.{side}.bpe]\nvocabulary = {pieces}\n\n"),
+    };
+    own + &cut
+}
+
+/// `max_length` where a config says none, and the most that this page says.
+const LIMIT: usize = 512;
+const MOST: usize = 2048;
+
+/// What happens to texts that are longer than any limit.
+fn limit(look: &Look) -> &'static str {
+    match look.source.longest.max(look.target.longest) > MOST {
+        true => "too_long = \"skip\"           # some texts are very long: left out, and counted\n",
+        false => "",
+    }
+}
+
+/// To two digits.
+fn round(steps: f64) -> usize {
+    let unit = 10f64.powf(steps.log10().floor() - 1.0).max(50.0);
+    ((steps / unit).round() * unit) as usize
+}

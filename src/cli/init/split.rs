@@ -1,0 +1,106 @@
+//! Which pairs are for training, for validation and for the test. Pairs with the same source stay together, so that nothing
+//! that is asked was learned by heart; where a source goes depends on it and on the seed, and not on the order of the rows.
+
+use std::collections::BTreeMap;
+
+use crate::data::tokenizer::Form;
+use crate::runtime::seed_for;
+
+/// A share of 1 / 20, and no more than this, for validation, and as many for the test.
+const MOST: usize = 1000;
+
+/// Rows, in the order of the input.
+#[derive(Debug, PartialEq)]
+pub struct Parts {
+    /// What is learned from.
+    pub train: Vec<usize>,
+    /// What training looks at.
+    pub valid: Vec<usize>,
+    /// What is looked at once, in the end.
+    pub test: Vec<usize>,
+}
+
+impl Parts {
+    /// In this order.
+    pub fn all(&self) -> [&[usize]; 3] {
+        [&self.train, &self.valid, &self.test]
+    }
+}
+
+/// Parts the rows; nothing where there are fewer than three different sources.
+pub fn split(sources: &[&str], seed: u64) -> Option<Parts> {
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (row, source) in sources.iter().enumerate() {
+        groups.entry(Form::default().apply(source).into_owned()).or_default().push(row);
+    }
+    if groups.len() < 3 {
+        return None;
+    }
+    let mut groups: Vec<(u64, Vec<usize>)> =
+        groups.into_iter().map(|(source, rows)| (seed_for(seed, 0, &source), rows)).collect();
+    groups.sort();
+    let held_out = (sources.len() / 20).clamp(1, MOST);
+    let (valid, test) = (take(&mut groups, held_out), take(&mut groups, held_out));
+    let mut train: Vec<usize> = groups.into_iter().flat_map(|(_, rows)| rows).collect();
+    train.sort_unstable();
+    Some(Parts { train, valid, test })
+}
+
+/// Takes the first groups that have so many rows together at most; where none has so few, the smallest.
+fn take(groups: &mut Vec<(u64, Vec<usize>)>, most: usize) -> Vec<usize> {
+    let mut taken = Vec::new();
+    let mut left = Vec::new();
+    for (hash, rows) in std::mem::take(groups) {
+        match taken.len() + rows.len() <= most {
+            true => taken.extend(rows),
+            false => left.push((hash, rows)),
+        }
+    }
+    if taken.is_empty()
+        && let Some(smallest) = (0..left.len()).min_by_key(|&group| left[group].1.len())
+    {
+        taken = left.remove(smallest).1;
+    }
+    *groups = left;
+    taken.sort_unstable();
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_has_its_place_and_a_source_is_on_one_side() {
+        let words: Vec<String> = (0..1000).map(|n| format!("word {}", n % 700)).collect();
+        let sources: Vec<&str> = words.iter().map(String::as_str).collect();
+        let parts = split(&sources, 1).unwrap();
+        let mut all: Vec<usize> = parts.all().concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..1000).collect::<Vec<_>>());
+        assert_eq!((parts.valid.len(), parts.test.len()), (50, 50));
+        let texts = |rows: &[usize]| -> Vec<&str> { rows.iter().map(|&row| sources[row]).collect() };
+        let train = texts(&parts.train);
+        assert!(texts(&parts.valid).iter().chain(&texts(&parts.test)).all(|source| !train.contains(source)));
+        assert!(texts(&parts.valid).iter().all(|source| !texts(&parts.test).contains(source)));
+        assert_eq!(split(&sources, 1).unwrap(), parts);
+        assert_ne!(split(&sources, 2).unwrap(), parts);
+        // The order of the rows decides nothing.
+        let backwards: Vec<&str> = sources.iter().rev().copied().collect();
+        let mut other: Vec<&str> =
+            split(&backwards, 1).unwrap().valid.iter().map(|&row| backwards[row]).collect();
+        let mut same = texts(&parts.valid);
+        other.sort_unstable();
+        same.sort_unstable();
+        assert_eq!(other, same);
+    }
+
+    #[test]
+    fn few_pairs_are_parted_too_and_the_same_pair_many_times_is_not() {
+        let parts = split(&["a", "b", "c"], 1).unwrap();
+        assert_eq!(parts.all().map(<[usize]>::len), [1, 1, 1]);
+        assert_eq!(split(&["a", "b", "a", " b "], 1), None);
+        let many: Vec<&str> = ["a", "b", "c"].repeat(50);
+        assert_eq!(split(&many, 1).unwrap().all().map(<[usize]>::len), [50, 50, 50]);
+    }
+}

@@ -1,0 +1,129 @@
+//! The reference page, configs/reference.toml, as the binary has it: every key with its default and its meaning, for
+//! `seqloom keys`, and for who writes a key without its table.
+
+/// The page.
+pub const PAGE: &str = include_str!("../../configs/reference.toml");
+
+/// A table or a key of the page, with its remarks.
+#[derive(Debug)]
+pub struct Entry {
+    /// The table, as a path; empty for what stands in none.
+    pub table: &'static str,
+    /// The key; empty for the table itself.
+    pub key: &'static str,
+    /// Its lines as they stand on the page.
+    pub lines: Vec<&'static str>,
+}
+
+impl Entry {
+    /// The whole path: `decoding.beam`, or `decoding` for a table.
+    pub fn path(&self) -> String {
+        [self.table, self.key].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+    }
+
+    /// Whether its path or its remarks say something; in any case of letters.
+    pub fn says(&self, words: &str) -> bool {
+        let words = words.to_lowercase();
+        let said = |text: &str| text.to_lowercase().contains(&words);
+        said(&self.path()) || self.lines.iter().any(|line| said(line))
+    }
+}
+
+/// Tables and keys in the order of the page.
+pub fn entries() -> Vec<Entry> {
+    let (mut entries, mut table) = (Vec::<Entry>::new(), "");
+    let mut follows = false;
+    for line in PAGE.lines() {
+        // What is off by default has a # right before it.
+        let text = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
+        let name = text.split(['=', ']']).next().unwrap_or_default();
+        let is_key = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if let Some(header) = name.strip_prefix('[') {
+            table = header.trim_start_matches('[');
+            entries.push(Entry { table, key: "", lines: vec![line] });
+            follows = true;
+        } else if text.contains('=') && !name.trim().is_empty() && is_key(name.trim()) {
+            entries.push(Entry { table, key: name.trim(), lines: vec![line] });
+            follows = true;
+        } else {
+            // Remarks go on behind a margin.
+            follows &= line.trim_start_matches('#').starts_with("    ");
+            if let Some(last) = entries.last_mut().filter(|_| follows) {
+                last.lines.push(line);
+            }
+        }
+    }
+    entries
+}
+
+/// The keys and tables whose paths end so, as whole names; where none does, those of the nearest name.
+pub(super) fn ending(name: &str) -> Vec<String> {
+    let paths: Vec<String> = entries().iter().map(Entry::path).collect();
+    let ends = |name: &str| -> Vec<String> {
+        let behind = format!(".{name}");
+        let mut found: Vec<String> = paths.iter().filter(|path| path.ends_with(&behind)).cloned().collect();
+        found.dedup();
+        found
+    };
+    match ends(name) {
+        found if found.is_empty() => {
+            let last: Vec<&str> = paths.iter().filter_map(|path| path.rsplit('.').next()).collect();
+            super::read::nearest(name, &last).map(ends).unwrap_or_default()
+        }
+        found => found,
+    }
+}
+
+/// A hint for who wrote a key (with or without `=` and a value behind it) that no table has at that place. `may_be` says
+/// which keys have a meaning there: where one of them is called so, others are not named.
+pub fn meant(written: &str, may_be: impl Fn(&str) -> bool) -> Option<String> {
+    let name = written.split('=').next().unwrap_or_default().trim();
+    if entries().iter().any(|entry| entry.path() == name) {
+        return None;
+    }
+    let mut paths = ending(name);
+    if paths.iter().any(|path| may_be(path)) {
+        paths.retain(|path| may_be(path));
+    }
+    question(&paths)
+}
+
+/// `did you mean …?`
+pub(super) fn question(paths: &[String]) -> Option<String> {
+    let named: Vec<String> = paths.iter().take(3).map(|path| format!("`{path}`")).collect();
+    let (last, others) = named.split_last()?;
+    Some(match others {
+        [] => format!("did you mean {last}?"),
+        others => format!("did you mean {} or {last}?", others.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_with_a_value_is_a_key_of_its_table() {
+        let entries = entries();
+        let of =
+            |path: &str| entries.iter().find(|entry| entry.path() == path).map(|entry| entry.lines.len());
+        assert_eq!(of("seed"), Some(1));
+        assert_eq!(of("data.train"), Some(3));
+        assert_eq!(of("model.transformer.embedding_dropout"), Some(1));
+        assert_eq!(of("training.groups.weights"), Some(1));
+        assert_eq!(of("decoding.sampling.temperature"), Some(1));
+        assert!(entries.len() > 100 && entries.iter().all(|entry| !entry.path().contains(' ')));
+    }
+
+    #[test]
+    fn a_key_without_its_table_is_found() {
+        let meant = |name: &str| meant(name, |_| true).unwrap_or_default();
+        assert_eq!(meant("n_best=3"), "did you mean `decoding.n_best`?");
+        assert_eq!(meant("n_bets"), "did you mean `decoding.n_best`?");
+        assert_eq!(meant("threads"), "did you mean `runtime.threads`?");
+        assert_eq!(meant("transformer.width"), "did you mean `model.transformer.width`?");
+        assert_eq!(meant("column"), "did you mean `data.source.column` or `data.target.column`?");
+        assert_eq!(meant("decoding.beam=3"), "");
+        assert_eq!(meant("no_such_key"), "");
+    }
+}
