@@ -4,6 +4,9 @@
 //! A rule inside one table stands in that table's module, a rule between tables stands here.
 //! Every error names its place: `file:line:column`, or the `--set` that brought it.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -81,13 +84,22 @@ impl Experiment {
     /// # Errors
     /// A file that cannot be read, and all that [`Experiment::parse`] refuses.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
-        let size = std::fs::metadata(path).map_err(|error| Error::file("read", path, &error))?.len();
-        if size > LARGEST_FILE {
-            let message =
-                format!("an experiment file must have at most {LARGEST_FILE} bytes, but this has {size}");
+        let is_pipe = std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo());
+        // What a shell pipes in has a name in /dev; any other pipe may never be written to.
+        if is_pipe && !path.starts_with("/dev") {
+            let message = "an experiment must stand in a file, but this is a named pipe";
             return Err(Error::input(message).at(path.display()));
         }
-        let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        let mut bytes = Vec::new();
+        // A device has no size to be asked for, and no end.
+        File::open(path)
+            .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
+            .map_err(|error| Error::file("read", path, &error))?;
+        if bytes.len() as u64 > LARGEST_FILE {
+            let message =
+                format!("an experiment file must have at most {LARGEST_FILE} bytes, but this has more");
+            return Err(Error::input(message).at(path.display()));
+        }
         let text = String::from_utf8(bytes).map_err(|_| {
             Error::input("an experiment file must be UTF-8 text, but it is not").at(path.display())
         })?;

@@ -4,6 +4,7 @@
 //! machine's or ours (exit code 1).
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -81,11 +82,25 @@ impl Error {
     }
 }
 
+/// Whatever names, files and models put into a message: what would move a terminal's cursor or change its colours is written as
+/// its escape. Line breaks stay.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let moves = |character: char| character.is_control() && character != '\n';
+    if !text.contains(moves) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |character: char| match moves(character) {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        write!(f, "error: {}", printable(&self.message))?;
         match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
+            Some(hint) => write!(f, "\nhint: {}", printable(hint)),
             None => Ok(()),
         }
     }
@@ -137,6 +152,17 @@ impl Problem {
             return Err(Problem::new(table, &[key], format!("`{key}` must be {must}, but it is {value}")));
         }
         Ok(())
+    }
+
+    /// None of these whole numbers may be larger than `most`: no machine has room for more, or time.
+    pub fn check_most(table: &str, most: u64, values: &[(&str, u64)]) -> std::result::Result<(), Problem> {
+        match values.iter().find(|(_, value)| *value > most) {
+            Some((key, value)) => {
+                let message = format!("`{key}` must be at most {most}, but it is {value}");
+                Err(Problem::new(table, &[key], message))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Each of these numbers must be finite and be what `must` says and `holds` tests.
@@ -276,6 +302,13 @@ mod tests {
         assert!(said("no.csv", ErrorKind::NotFound).ends_with(&here));
         assert!(!said("/no.csv", ErrorKind::NotFound).contains("looked for"));
         assert!(!said("no.csv", ErrorKind::PermissionDenied).contains("looked for"));
+    }
+
+    #[test]
+    fn a_message_moves_no_cursor_whatever_it_is_about() {
+        let error = Error::input("no \u{1b}]0;owned\u{7}\u{9b}31m file\r\n  row").hint("\u{1b}[2J\tä");
+        let shown = "error: no \\u{1b}]0;owned\\u{7}\\u{9b}31m file\\r\n  row\nhint: \\u{1b}[2J\\tä";
+        assert_eq!(error.to_string(), shown);
     }
 
     #[test]

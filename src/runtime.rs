@@ -1,20 +1,19 @@
 //! The machine: device, threads, seeds per step, and the flag that asks for a stop.
 
 pub mod memory;
+mod signals;
 pub mod threads;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tch::{Cuda, Device, Kind};
 
 use crate::error::{Error, Problem, Result, counted};
 use crate::shim;
 use crate::shim::vectors::Vectors;
+pub use signals::{OnUsr1, StopFlag};
 
 /// `[runtime]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +25,8 @@ pub struct RuntimeConfig {
     pub threads: usize,
     /// What matrix products compute in.
     pub precision: Precision,
+    /// What SIGUSR1 asks for: the end behind a checkpoint, or a checkpoint alone.
+    pub on_usr1: OnUsr1,
 }
 
 /// What matrix products compute in.
@@ -42,7 +43,12 @@ pub enum Precision {
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        RuntimeConfig { device: "auto".into(), threads: 0, precision: Precision::F32 }
+        RuntimeConfig {
+            device: "auto".into(),
+            threads: 0,
+            precision: Precision::F32,
+            on_usr1: OnUsr1::default(),
+        }
     }
 }
 
@@ -189,52 +195,6 @@ pub fn seed_for(run_seed: u64, step: u64, purpose: &str) -> u64 {
     hash.update(purpose.as_bytes());
     let digest = hash.finalize();
     u64::from_le_bytes(digest[..8].try_into().expect("eight bytes are eight bytes"))
-}
-
-/// Whether somebody asked for a stop, by a signal or by program.
-#[derive(Clone, Debug, Default)]
-pub struct StopFlag {
-    signal: Arc<AtomicUsize>,
-}
-
-impl StopFlag {
-    /// A flag that SIGINT, SIGTERM and SIGHUP raise; a second SIGINT or SIGTERM ends the process at once.
-    pub fn on_signals() -> Result<StopFlag> {
-        let flag = StopFlag::default();
-        let seen = Arc::new(AtomicBool::new(false));
-        let failed = |error| Error::failure(format!("cannot listen to signals: {error}"));
-        // Under `nohup` a terminal that closes ends nothing.
-        let closing = Some(SIGHUP).filter(|&signal| !is_ignored(signal));
-        for signal in [SIGINT, SIGTERM].into_iter().chain(closing) {
-            // A terminal that closes says so itself, once more through its shell, and may be followed by SIGTERM: one stop.
-            if signal != SIGHUP {
-                // In this order: the first signal finds `seen` still false, the second does not.
-                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))
-                    .map_err(failed)?;
-                signal_hook::flag::register(signal, Arc::clone(&seen)).map_err(failed)?;
-            }
-            signal_hook::flag::register_usize(signal, Arc::clone(&flag.signal), signal as usize)
-                .map_err(failed)?;
-        }
-        Ok(flag)
-    }
-
-    /// The number of the signal that asked for a stop.
-    pub fn raised(&self) -> Option<u8> {
-        match self.signal.load(Ordering::Relaxed) {
-            0 => None,
-            signal => Some(signal as u8),
-        }
-    }
-}
-
-/// Whether whoever started the process told it not to hear a signal. No, where the system does not say.
-fn is_ignored(signal: i32) -> bool {
-    let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-        u64::from_str_radix(mask.trim(), 16).ok()
-    });
-    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 #[cfg(test)]

@@ -3,5 +3,7 @@
 //! neither with a panic.
 
 mod damage;
+mod hostile;
+mod outputs;
 mod rows;
 mod slips;

@@ -128,7 +128,7 @@ fn a_file_that_cannot_be_read_is_refused() {
         format!("{}: an experiment file must be UTF-8 text, but it is not", path.display())
     );
     std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
-    let large = "an experiment file must have at most 1048576 bytes, but this has 2097152";
+    let large = "an experiment file must have at most 1048576 bytes, but this has more";
     assert_eq!(load().message(), format!("{}: {large}", path.display()));
 }
 

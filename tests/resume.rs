@@ -265,6 +265,32 @@ fn other_validation_pairs_are_noted() {
     assert!(!said.contains("note: "), "{said}");
 }
 
+/// The fingerprint decides, not the name.
+#[test]
+fn pairs_may_move_and_may_not_change() {
+    let scene = scene();
+    train(&scene, "whole", &["--set", "training.steps=8"]).succeeded();
+    train(&scene, "run", &["--set", "training.steps=4"]).succeeded();
+    scene.write("new/train.csv", scene.read("train.csv"));
+    scene.write("new/valid.csv", scene.read("valid.csv"));
+    let moved =
+        ["--resume", "--set", "data.train=new/train.csv", "--set", "data.valid=new/valid.csv", "--set"];
+    let resume = |end| train(&scene, "run", &[&moved[..], &[end]].concat());
+    let said = resume("training.steps=8").succeeded().stderr;
+    for key in ["data.train", "data.valid"] {
+        assert!(
+            said.contains(&format!("note: `{key}` names other files than before, with the same pairs\n")),
+            "{said}"
+        );
+    }
+    assert_eq!(scene.text("run/metrics.csv"), scene.text("whole/metrics.csv"));
+    let files = scene.files("run");
+    scene.write("new/train.csv", scene.text("train.csv").replacen("a", "b", 1));
+    resume("training.steps=9")
+        .refused_naming(2, &["the training pairs are not those that the run began with\n"]);
+    assert!(scene.files("run") == files, "a run that was refused was changed");
+}
+
 fn send(signal: &str, process: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {process}")]).status();
     assert!(sent.unwrap().success());

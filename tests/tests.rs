@@ -15,6 +15,7 @@ mod meaning;
 mod model;
 mod resume;
 mod score;
+mod signals;
 mod structure;
 mod support;
 mod texts;

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::tensors::{self, Named, sha256};
+use super::files::read_within;
+use super::tensors::{self, Named, sha256, sha256_of_parts};
 use crate::error::{Error, Result};
 
 /// Raised when an older seqloom could not read what a newer one writes.
@@ -73,9 +74,7 @@ fn is_sound(checksum: &str, bytes: &[u8]) -> bool {
     let Some(place) = place_of(checksum, bytes).filter(|place| place.len() == NO_CHECKSUM.len()) else {
         return false;
     };
-    let mut zeroed = bytes.to_vec();
-    zeroed[place].copy_from_slice(NO_CHECKSUM.as_bytes());
-    sha256(&zeroed) == checksum
+    sha256_of_parts(&[&bytes[..place.start], NO_CHECKSUM.as_bytes(), &bytes[place.end..]]) == checksum
 }
 
 /// Reads a model file and holds it against its own checksum.
@@ -83,7 +82,7 @@ fn is_sound(checksum: &str, bytes: &[u8]) -> bool {
 /// # Errors
 /// A file that is missing, and what [`parse`] refuses.
 pub fn read(path: &Path) -> Result<(ModelHeader, Named)> {
-    parse(&std::fs::read(path).map_err(|error| Error::file("read", path, &error))?, path)
+    parse(&read_within(path, u64::MAX)?, path)
 }
 
 /// Takes a model file's bytes apart; `path` is for the errors.

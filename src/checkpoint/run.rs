@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{
+    SMALL, flush_folder, read_text_within, read_within, remove_if_there, write_file, write_through,
+};
 use super::tensors::sha256;
 use crate::error::{Error, Result, sought_from};
 
@@ -36,6 +38,12 @@ const FROM: &str = "from.json";
 const LATEST: &str = "latest";
 /// Names the checkpoint with the best validation.
 const BEST: &str = "best";
+
+/// Files in a run's folder that are its own.
+pub const OWN_FILES: [&str; 9] =
+    [CONFIG, "metrics.csv", "train.log", "curves.svg", LATEST, BEST, LOCK, FROM, "average/model.safetensors"];
+/// Folders in it that are, with all that they hold.
+pub const OWN_FOLDERS: [&str; 4] = [CHECKPOINTS, "samples", "skipped", "tensorboard"];
 
 /// Whoever has it is the only one that trains in a folder.
 #[derive(Debug)]
@@ -96,12 +104,7 @@ impl RunDirectory {
 
     /// The resolved experiment of a run that was started, or nothing.
     pub fn config(&self) -> Result<Option<String>> {
-        let path = self.path.join(CONFIG);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::file("read", &path, &error)),
-        }
+        read_text_within(&self.path.join(CONFIG), SMALL)
     }
 
     /// Writes what training began with; without a model nothing is there.
@@ -121,7 +124,7 @@ impl RunDirectory {
 
     /// The model that training began with, where it was one.
     pub fn from(&self) -> Option<Origin> {
-        serde_json::from_slice(&fs::read(self.path.join(FROM)).ok()?).ok()
+        serde_json::from_slice(&read_within(&self.path.join(FROM), SMALL).ok()?).ok()
     }
 
     /// A file in the folder.
@@ -204,6 +207,11 @@ impl RunDirectory {
         let (parent, place) = (self.path.join(CHECKPOINTS), self.checkpoint(step));
         // The same step again, after `latest` was set back: the old one goes when the new one is in its place.
         let old = parent.join(format!("{OLD}{}", folder_name(step)));
+        if !place.is_dir() && fs::symlink_metadata(&place).is_ok() {
+            // Somebody's file under a checkpoint's name: it stays, under another one.
+            let aside = parent.join(format!("not-a-checkpoint-{}", folder_name(step)));
+            fs::rename(&place, &aside).map_err(|error| Error::file("write", &aside, &error))?;
+        }
         if place.exists() {
             remove_if_there(&old)?;
             fs::rename(&place, &old).map_err(|error| Error::file("write", &old, &error))?;
@@ -276,21 +284,24 @@ impl RunDirectory {
     pub fn read(&self, step: u64, name: &str) -> Result<Vec<u8>> {
         let folder = self.checkpoint(step);
         let path = folder.join(name);
-        let load = |path: &Path| fs::read(path).map_err(|error| Error::file("read", path, &error));
         let damaged = || {
             Error::failure(format!("{} is damaged: it does not match {MANIFEST}", path.display()))
                 .hint(format!("name another step in {}", self.path.join(LATEST).display()))
         };
         let manifest: BTreeMap<String, String> =
-            serde_json::from_slice(&load(&folder.join(MANIFEST))?).map_err(|_| damaged())?;
-        let bytes = load(&path)?;
+            serde_json::from_slice(&read_within(&folder.join(MANIFEST), SMALL)?).map_err(|_| damaged())?;
+        let bytes = read_within(&path, if name == STATE { SMALL } else { u64::MAX })?;
         if manifest.get(name).is_some_and(|sum| *sum == sha256(&bytes)) { Ok(bytes) } else { Err(damaged()) }
     }
 
     /// Steps of all checkpoints that are there, in order.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let names = self.checkpoint_names()?;
-        let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
+        // A plain file, or a folder that only looks like one of ours, is no checkpoint.
+        let step = |name: &String| -> Option<u64> {
+            let step = name.strip_prefix("step-")?.parse().ok()?;
+            (*name == folder_name(step) && self.checkpoint(step).is_dir()).then_some(step)
+        };
         let mut steps: Vec<u64> = names.iter().filter_map(step).collect();
         steps.sort_unstable();
         Ok(steps)
@@ -304,15 +315,12 @@ impl RunDirectory {
 
     fn pointer(&self, name: &str) -> Result<Option<u64>> {
         let path = self.path.join(name);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::file("read", &path, &error)),
-        };
+        let Some(text) = read_text_within(&path, SMALL)? else { return Ok(None) };
         let step = text.trim().strip_prefix("step-").and_then(|digits| digits.parse().ok());
         step.map(Some).ok_or_else(|| {
             let message = format!("{} must name a step, such as {}", path.display(), folder_name(1000));
-            Error::failure(format!("{message}, but it says `{}`", text.trim()))
+            let says: String = text.trim().chars().take(80).collect();
+            Error::failure(format!("{message}, but it says `{says}`"))
         })
     }
 
@@ -358,6 +366,18 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// The folder of the run that a model file lies in, without links.
+pub fn run_of_model(model: &Path) -> Option<PathBuf> {
+    let model = model.canonicalize().ok()?;
+    let folder = model.parent()?;
+    match folder.ends_with(AVERAGE) {
+        true => folder.parent().filter(|run| run.join(CONFIG).is_file()).map(Path::to_path_buf),
+        false => {
+            folder.parent().filter(|above| above.ends_with(CHECKPOINTS))?.parent().map(Path::to_path_buf)
+        }
+    }
+}
+
 /// The run's folder, where its file `latest` or `best` was named.
 pub fn run_of_pointer(path: &Path) -> Option<&Path> {
     let is_pointer = path.is_file() && (path.ends_with(LATEST) || path.ends_with(BEST));
@@ -368,30 +388,16 @@ fn folder_name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
-/// Writes a file beside its place and renames it over what was there.
-///
-/// # Errors
-/// It cannot be written.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = path.with_extension("partial");
-    if let Err(error) = write_through(&partial, bytes) {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&partial);
-        return Err(error);
-    }
-    fs::rename(&partial, path).map_err(|error| Error::file("write", path, &error))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    flush_folder(folder.unwrap_or(Path::new(".")))
-}
-
 /// Whether a folder has every file that its manifest names, as it was written.
 fn is_whole(folder: &Path) -> bool {
-    let Ok(manifest) = fs::read(folder.join(MANIFEST)) else { return false };
+    let Ok(manifest) = read_within(&folder.join(MANIFEST), SMALL) else { return false };
     let sums: BTreeMap<String, String> = serde_json::from_slice(&manifest).unwrap_or_default();
-    let same = |(name, sum): (&String, &String)| {
-        fs::read(folder.join(name)).is_ok_and(|bytes| sha256(&bytes) == *sum)
+    // Of these alone: a manifest may name whatever lies on the disk.
+    let same = |name: &str| {
+        let bytes = read_within(&folder.join(name), u64::MAX);
+        bytes.is_ok_and(|bytes| sums.get(name).is_some_and(|sum| *sum == sha256(&bytes)))
     };
-    !sums.is_empty() && sums.iter().all(same)
+    [MODEL, TRAINING, STATE].into_iter().all(same)
 }
 
 /// Writes files and their manifest into a new folder, and waits until the disk has them.
@@ -405,28 +411,4 @@ fn write_folder(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
     let manifest = serde_json::to_string_pretty(&sums).map_err(|e| Error::failure(e.to_string()))?;
     write_through(&folder.join(MANIFEST), manifest.as_bytes())?;
     flush_folder(folder)
-}
-
-/// Writes a file and waits until the disk has it.
-fn write_through(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| Error::file("write", path, &error))
-}
-
-/// A rename is on the disk only when its folder is.
-fn flush_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| Error::file("write", path, &error))
-}
-
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::file("remove", path, &error))
-        }
-        _ => Ok(()),
-    }
 }

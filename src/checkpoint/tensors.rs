@@ -69,7 +69,10 @@ pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(Named, Option<String>)> 
         let kind = kind_of(view.dtype())
             .ok_or_else(|| damaged(format!("`{name}` has the dtype {:?}", view.dtype())))?;
         let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
-        tensors.push((name.to_owned(), Tensor::f_from_data_size(view.data(), &shape, kind)?));
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind);
+        let tensor =
+            tensor.map_err(|error| damaged(format!("`{name}`: {}", Error::from(error).message())))?;
+        tensors.push((name.to_owned(), tensor));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     Ok((tensors, metadata))
@@ -77,27 +80,49 @@ pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(Named, Option<String>)> 
 
 /// SHA-256 of a file's bytes, as hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_of_parts(&[bytes])
+}
+
+/// The same of bytes that lie in parts, one behind the other.
+pub fn sha256_of_parts(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Copies saved weights into a model: the same names, shapes and dtypes, both ways.
 pub fn load_into(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
+    check(params, saved, path)?;
     let _guard = tch::no_grad_guard();
+    for (name, tensor) in saved {
+        if let Some(weight) = params.get(name) {
+            weight.shallow_clone().f_copy_(tensor)?;
+        }
+    }
+    Ok(())
+}
+
+/// Holds saved weights against those of a model, of which an outline will do: the same names, shapes and dtypes, both ways.
+///
+/// # Errors
+/// The first weight that is missing, is of another shape, or is not known.
+pub fn check(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
     let wrong = |what: String| {
         Error::failure(format!("{}: {what}", path.display()))
             .hint("the weights belong to a model of other settings; compare with `seqloom inspect`")
     };
+    let by_name: HashMap<&str, &Tensor> =
+        saved.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     for param in params.iter() {
-        let (name, mut weight) = (&param.name, param.tensor.shallow_clone());
-        let Some((_, tensor)) = saved.iter().find(|(other, _)| other == name) else {
+        let (name, weight) = (&param.name, &param.tensor);
+        let Some(tensor) = by_name.get(name.as_str()) else {
             return Err(wrong(format!("the weight `{name}` is missing")));
         };
         if tensor.size() != weight.size() || tensor.kind() != weight.kind() {
             let shown = |t: &Tensor| format!("{:?} {:?}", t.kind(), t.size());
-            let (wanted, found) = (shown(&weight), shown(tensor));
+            let (wanted, found) = (shown(weight), shown(tensor));
             return Err(wrong(format!("`{name}` must be {wanted}, but it is {found}")));
         }
-        weight.f_copy_(tensor)?;
     }
     match saved.iter().find(|(name, _)| params.get(name).is_none()) {
         Some((name, _)) => Err(wrong(format!("the model has no weight named `{name}`"))),
@@ -110,7 +135,12 @@ fn store(tensor: &Tensor) -> Result<Stored> {
     let dtype = dtype_of(tensor.kind())
         .ok_or_else(|| Error::failure(format!("cannot save a tensor of {:?}", tensor.kind())))?;
     let shape = tensor.size().iter().map(|&size| size as usize).collect();
-    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    let size = tensor.numel() * tensor.kind().elt_size_in_bytes();
+    let mut bytes = Vec::new();
+    let there = bytes.try_reserve_exact(size);
+    there
+        .map_err(|_| Error::failure(format!("there is no memory for a copy of {size} bytes to be saved")))?;
+    bytes.resize(size, 0);
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok(Stored { dtype, shape, bytes })
 }

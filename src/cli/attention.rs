@@ -3,7 +3,7 @@
 mod picture;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,8 +11,11 @@ use serde::Deserialize;
 
 use super::headings::{INPUT, OUTPUT, SEARCH};
 use super::input::{InputFormat, open_sources};
+use super::print;
+use super::roles::{Roles, is_stdout};
 use super::traced::{TracedRow, known};
-use super::{print, refuse_two_roles};
+use crate::checkpoint::files::write_output;
+use crate::checkpoint::run::locate_model;
 use crate::data::pairs::{SourceRow, Sources};
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::trace::trace;
@@ -73,28 +76,28 @@ pub fn run(args: &AttentionArgs) -> Result<()> {
     let output = args.output.as_deref().unwrap_or(Path::new("-"));
     let row = match (&args.trace, &args.run) {
         (Some(trace), _) => {
-            refuse_two_roles(&[("trace", trace)], &[("output", output)])?;
+            Roles::default().reads("trace", trace).writes("output", output, "--output").check()?;
             read_traced(trace, args.row)?
         }
-        (None, Some(run)) => {
-            refuse_two_roles(&[("input", &args.input)], &[("output", output)])?;
-            traced(args, run)?
-        }
+        (None, Some(run)) => traced(args, run, output)?,
         (None, None) => return Err(Error::input("a run must be named, or a trace with --trace")),
     };
     check(&row)?;
     let svg = picture::svg(&row);
-    match output == Path::new("-") {
+    match is_stdout(output) {
         true => print(&svg),
-        false => std::fs::write(output, svg).map_err(|error| Error::file("write", output, &error)),
+        false => write_output(output, svg.as_bytes()),
     }
 }
 
 /// Decodes a row, and looks inside.
-fn traced(args: &AttentionArgs, run: &Path) -> Result<TracedRow> {
+fn traced(args: &AttentionArgs, run: &Path, output: &Path) -> Result<TracedRow> {
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
     let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
     let loaded = LoadedModel::open(run, &overrides)?;
+    let roles = Roles::default().reads_model(&locate_model(run)?).reads_data(&loaded.experiment.data);
+    let input = args.text.is_none().then_some(args.input.as_path());
+    roles.may_read("input", input).writes("output", output, "--output").check()?;
     let (text, place) = match &args.text {
         Some(text) => (text.clone(), "--text".to_owned()),
         None => {
@@ -134,6 +137,9 @@ fn no_row(number: u64, of: &str, there: u64) -> Error {
         .hint(format!("it ends after {}", counted(there, "row")))
 }
 
+/// The most bytes of a line of a trace.
+const LONGEST_LINE: u64 = 1 << 30;
+
 /// Finds a row in a trace.
 fn read_traced(path: &Path, number: u64) -> Result<TracedRow> {
     #[derive(Deserialize)]
@@ -141,9 +147,13 @@ fn read_traced(path: &Path, number: u64) -> Result<TracedRow> {
         row: u64,
     }
     let failed = |error: std::io::Error| Error::file("read", path, &error);
-    let mut there = 0;
-    for line in BufReader::new(File::open(path).map_err(failed)?).lines() {
-        let line = line.map_err(failed)?;
+    let (mut there, mut reader) = (0, BufReader::new(File::open(path).map_err(failed)?));
+    loop {
+        let mut line = String::new();
+        // A file without a line break may be one without an end.
+        if reader.by_ref().take(LONGEST_LINE).read_line(&mut line).map_err(failed)? == 0 {
+            break;
+        }
         there += 1;
         let unreadable = |error: serde_json::Error| {
             let must = "a trace must have a JSON object a line, as `decode --trace` writes it";

@@ -6,9 +6,11 @@ use clap::Args;
 
 use super::headings::{MODELS, OUTPUT};
 use super::regular::{is_regular, progress};
+use super::roles::Roles;
 use crate::checkpoint::average::mean;
+use crate::checkpoint::files::write_output;
 use crate::checkpoint::model_file::ModelHeader;
-use crate::checkpoint::run::{MODEL, RunDirectory, locate_model, write_file};
+use crate::checkpoint::run::{MODEL, RunDirectory, locate_model};
 use crate::checkpoint::tensors::Named;
 use crate::config::Experiment;
 use crate::error::{Error, Result, sought_from};
@@ -74,6 +76,8 @@ pub fn run(args: &AverageArgs) -> Result<()> {
 fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     let paths = std::iter::once(&args.run).chain(&args.with).map(|path| locate_model(path));
     let paths = paths.collect::<Result<Vec<_>>>()?;
+    let roles = paths.iter().fold(Roles::default(), |roles, path| roles.reads_model(path));
+    roles.writes("output", output, "--output").check()?;
     let (headers, weights) = mean(&paths)?;
     let header = &headers[0];
     for (other, path) in headers.iter().zip(&paths) {
@@ -86,7 +90,7 @@ fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
             return Err(Error::input(message).hint("compare them with `seqloom inspect`"));
         }
     }
-    write_file(output, &header.to_bytes(&weights)?)?;
+    write_output(output, &header.to_bytes(&weights)?)?;
     let listed: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     talk(&format!("the mean of {} is in {}", listed.join(", "), output.display()));
     Ok(())

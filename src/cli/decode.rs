@@ -19,13 +19,17 @@ use self::tally::Tally;
 use self::trace::{LookArgs, Tracer};
 use super::headings::{INPUT, INSIGHT, MODEL, OUTPUT, SEARCH};
 use super::input::{Input, InputFormat, OnError, Shard, Wanted, guessed, open_sources};
+use super::interactive;
 use super::output::{Carried, OutputFormat, Record, Writer};
-use super::{interactive, refuse_two_roles};
+use super::interactive;
+use super::roles::Roles;
+use crate::checkpoint::run::locate_model;
 use crate::data::pairs::Sources;
 use crate::data::splits::refuse_sound;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::Result;
+use crate::runtime::StopFlag;
 use crate::training::report::talk;
 
 /// Arguments of `seqloom decode`.
@@ -149,11 +153,21 @@ pub struct DecodeArgs {
 }
 
 impl DecodeArgs {
-    /// The files that are written.
-    fn written(&self) -> Vec<(&'static str, &Path)> {
-        let others = [("trace", &self.look.trace), ("summary", &self.summary)];
-        let others = others.into_iter().filter_map(|(role, path)| Some((role, path.as_deref()?)));
-        std::iter::once(("output", self.output.as_path())).chain(others).collect()
+    /// The files that it reads and writes.
+    fn roles(&self, loaded: &LoadedModel) -> Result<Roles> {
+        let mut roles = Roles::default().reads("input", &self.input);
+        roles = roles.may_read("targets", self.targets.as_deref());
+        roles = roles.may_read("shortlist", self.shortlist.as_deref());
+        for path in std::iter::once(&self.run).chain(&self.with) {
+            roles = roles.reads_model(&locate_model(path)?);
+        }
+        roles = loaded.members().fold(roles, |roles, one| roles.reads_data(&one.experiment.data));
+        let record = Record::place(&self.output);
+        Ok(roles
+            .writes("output", &self.output, "--output")
+            .may_write("record of the output", record.as_deref(), "--output")
+            .may_write("trace", self.look.trace.as_deref(), "--trace")
+            .may_write("summary", self.summary.as_deref(), "--summary"))
     }
 }
 
@@ -172,19 +186,19 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     if let Some(rows) = args.verify {
         return verify::run(args, &loaded, sources, rows as usize);
     }
-    let targets = args.targets.as_deref().map(|path| ("targets", path));
-    let read: Vec<_> = [("input", args.input.as_path())].into_iter().chain(targets).collect();
-    refuse_two_roles(&read, &args.written())?;
+    args.roles(&loaded)?.check()?;
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
         talk("reading sources from standard input; Ctrl-D ends them");
     }
     let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;
-    let mut tracer = Tracer::open(&args.look, &loaded)?;
+    // What is there is written already; a signal ends the command at once, but not within a row.
+    let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
+    let mut tracer = Tracer::open(&args.look, &loaded, &stop)?;
     let record = Record::new(&args.output, columns::settings(args, &loaded)?);
     let (sources, carried) = columns.carried(sources, format);
     let (writer, answered) = columns.writer(args, format, &carried.header(), &record)?;
-    let writer = writer.recorded(record, answered.rows > 0);
+    let writer = writer.recorded(record, answered.rows > 0).guarded(&stop);
     let mut tally = Tally::new(&loaded, format, args.examples, answered.rows);
     let mut input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
     input.guessed = guessed(&args.input, args.input_format);
@@ -233,7 +247,8 @@ fn decode_all(
         let (rows, fault) = rows::encode(loaded, input, read, args);
         tally.add_sources(loaded, input, &rows);
         tracer.keep_sources(&rows);
-        let rows = rows::decode(loaded, rows)?;
+        let (rows, without_figures) = rows::decode(loaded, input, rows, args.on_error, tally)?;
+        let fault = without_figures.or(fault);
         for row in &rows {
             tally.add(loaded, row);
             if !out.write(row)? {

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::print;
+use crate::checkpoint::files::{SMALL, read_text_within};
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::{STATE, locate_model};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
-use crate::error::{Result, counted};
+use crate::error::{Result, counted, printable};
 
 /// Arguments of `seqloom inspect`.
 #[derive(Args, Debug)]
@@ -43,7 +44,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         header.format_version,
         counted(header.step, "update")
     );
-    if let Ok(state) = std::fs::read_to_string(path.with_file_name(STATE)) {
+    if let Ok(Some(state)) = read_text_within(&path.with_file_name(STATE), SMALL) {
         section(&mut text, "Where training stood (state.json)", state.trim());
     }
     section(&mut text, "Experiment", experiment.to_toml().trim());
@@ -52,7 +53,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         sides.iter().map(|(side, tokenizer)| describe(side, tokenizer, args.vocabulary)).collect();
     section(&mut text, "Vocabularies", &lines.join("\n"));
     section(&mut text, "Parameters", &parameters(&weights, args.tensors));
-    print(&text)
+    print(&printable(&text))
 }
 
 fn section(text: &mut String, title: &str, body: &str) {

@@ -1,12 +1,13 @@
 //! The subcommands, one file each; the only place besides training/report.rs that prints.
 //!
 //! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 the user's input is wrong,
-//! 129, 130 and 143 stopped by a signal after saving.
+//! 128 and its number stopped by a signal, after saving where there was something to save.
 
 mod attention;
 mod average;
 mod decode;
 mod doctor;
+mod figures;
 mod headings;
 mod init;
 mod input;
@@ -15,22 +16,25 @@ mod interactive;
 mod keys;
 mod output;
 mod regular;
+mod roles;
 mod score;
 mod shortlist;
 mod traced;
 mod train;
 
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
+use self::roles::is_stdout;
+use crate::checkpoint::files::write_output;
 use crate::config::page::entries;
-use crate::error::{Error, Result, caught, lacks_memory, reason};
-use crate::training::report::talk;
+use crate::error::{Error, Result, caught, lacks_memory, printable, reason};
 
 /// Trains encoder-decoder models on paired sequences, and decodes with them.
 #[derive(Debug, Parser)]
@@ -76,19 +80,23 @@ pub fn main() -> ExitCode {
         Err(error) => return refused(&error),
     };
     ExitCode::from(guarded(|| run(&command)).unwrap_or_else(|error| {
-        talk(&coloured(&error.to_string()));
+        complain(&error.to_string());
         error.exit_code()
     }))
 }
 
 /// What clap says: help, the version, or what is wrong with the command line. Who takes a key for an option hears how it is set.
 fn refused(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
+    // Help is ours, and has its colours; a slip is shown as it was typed.
+    match error.use_stderr() {
+        true => complain(error.render().to_string().trim_end()),
+        false => drop(error.print()),
+    }
     if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::UnknownArgument
         && let Some(path) = key_of(option)
     {
-        talk(&coloured(&format!("\nhint: `--set {path}=…` sets the key of that name")));
+        complain(&format!("\nhint: `--set {path}=…` sets the key of that name"));
     }
     ExitCode::from(error.exit_code() as u8)
 }
@@ -134,18 +142,46 @@ fn may_colour(to: &impl IsTerminal) -> bool {
     to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Colours `error:` and `hint:`.
-fn coloured(text: &str) -> String {
-    if !may_colour(&std::io::stderr()) {
-        return text.to_owned();
+/// An error on stderr, with colours for `error:` and `hint:`. No other escape of a terminal stands in it.
+fn complain(text: &str) {
+    let text = printable(text);
+    let coloured = match may_colour(&std::io::stderr()) {
+        true => text.replacen("error:", "\x1b[1;31merror:\x1b[0m", 1).replacen(
+            "\nhint:",
+            "\n\x1b[1;36mhint:\x1b[0m",
+            1,
+        ),
+        false => text.into_owned(),
+    };
+    // Who does not listen any more needs no error either.
+    let _ = writeln!(std::io::stderr(), "{coloured}");
+}
+
+/// Standard output. A terminal gets no character that would move its cursor but line breaks and tabs: what stands in files and
+/// models is not for it to obey.
+fn standard_output() -> Box<dyn Write> {
+    let to = std::io::stdout();
+    if to.is_terminal() { Box::new(Printable(to)) } else { Box::new(to) }
+}
+
+struct Printable<W>(W);
+
+impl<W: Write> Write for Printable<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let parts: Vec<Cow<str>> = text.split('\t').map(printable).collect();
+        self.0.write_all(parts.join("\t").as_bytes()).map(|()| bytes.len())
     }
-    text.replacen("error:", "\x1b[1;31merror:\x1b[0m", 1).replacen("\nhint:", "\n\x1b[1;36mhint:\x1b[0m", 1)
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Writes to stdout; a reader that has gone away is no error, and the rest is not written.
 fn print(text: &str) -> Result<()> {
-    use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let mut to = standard_output();
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::failure(format!("cannot write to standard output: {error}")))
         }
@@ -156,47 +192,8 @@ fn print(text: &str) -> Result<()> {
 /// Writes what `--summary` asks for, to standard output for `-`.
 fn write_summary(path: &Path, summary: &Value) -> Result<()> {
     let text = format!("{summary}\n");
-    if path == Path::new("-") {
+    if is_stdout(path) {
         return print(&text);
     }
-    std::fs::write(path, text).map_err(|error| Error::file("write", path, &error))
-}
-
-/// A file on the command line: what it is, as the option that names it says, and where.
-type Role<'a> = (&'static str, &'a Path);
-
-/// Refuses a file that is to be written and has another role besides: one would destroy the other. Before anything is opened.
-fn refuse_two_roles(read: &[Role], written: &[Role]) -> Result<()> {
-    let read = read.iter().filter(|(_, path)| *path != Path::new("-"));
-    let mut others: Vec<&Role> = read.collect();
-    for role in written {
-        if let Some((other, path)) = others.iter().find(|other| is_same_file(other.1, role.1)) {
-            let role = role.0;
-            let path =
-                if *path == Path::new("-") { "standard output".into() } else { path.to_string_lossy() };
-            return Err(Error::input(format!("{path} cannot be the {other} and the {role} at once"))
-                .hint(format!("name another file with --{role}")));
-        }
-        others.push(role);
-    }
-    Ok(())
-}
-
-/// Whether both paths name one file, which is there or would be made.
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    matches!((place(one), place(other)), (Some(one), Some(other)) if one == other)
-}
-
-/// Where a file is or would be; of pipes and devices there is none, since they may have several roles.
-fn place(path: &Path) -> Option<PathBuf> {
-    if path == Path::new("-") {
-        return Some(path.to_owned());
-    }
-    match path.canonicalize() {
-        Ok(there) => Some(there).filter(|there| there.is_file()),
-        Err(_) => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
-        }
-    }
+    write_output(path, text.as_bytes())
 }

@@ -8,14 +8,17 @@ mod record;
 mod resume;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
 use serde_json::Value;
 
+use super::roles::is_stdout;
+use super::standard_output;
 use crate::data::pairs::{Format, Other};
 use crate::error::{Error, Result};
+use crate::runtime::StopFlag;
 pub use carried::Carried;
 pub use record::Record;
 pub use resume::Kept;
@@ -58,9 +61,18 @@ impl OutputFormat {
 /// A field of a row: its column, and what it holds; null where there is nothing.
 pub type Field<'a> = (&'a str, Value);
 
-/// Writes rows.
+/// What waits to be written goes when it has so many bytes.
+const WAITING: usize = 1 << 20;
+
+/// Writes rows, and nothing but whole ones: a signal that ends the command leaves a file behind a row.
 pub struct Writer {
     to: Box<dyn Write>,
+    /// Whole rows.
+    waiting: Vec<u8>,
+    /// What may end the command; nothing where it need not wait for rows to be written, as with a pipe, which may be full for
+    /// ever.
+    stop: Option<StopFlag>,
+    is_file: bool,
     format: OutputFormat,
     place: String,
     record: Option<Record>,
@@ -74,23 +86,20 @@ impl Writer {
     /// # Errors
     /// The file cannot be written, or another command is writing it.
     pub fn open(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<Writer> {
-        if output == Path::new("-") {
-            return Writer::headed(
-                Box::new(std::io::stdout()),
-                format,
-                "standard output".to_owned(),
-                columns,
-            );
+        if is_stdout(output) {
+            let place = "standard output".to_owned();
+            return Writer::new(standard_output(), false, format, place).headed(columns);
         }
         let failed = |error: std::io::Error| Error::file("write", output, &error);
         // Emptied only when it is ours.
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).open(output).map_err(failed)?;
-        if file.metadata().map_err(failed)?.is_file() {
+        let is_file = file.metadata().map_err(failed)?.is_file();
+        if is_file {
             lock(&file, output)?;
             file.set_len(0).map_err(failed)?;
         }
-        Writer::headed(Box::new(file), format, output.display().to_string(), columns)
+        Writer::new(Box::new(file), is_file, format, output.display().to_string()).headed(columns)
     }
 
     /// Goes on behind the complete rows of a file, and says what is there. A torn row at its end is cut off, and so is a
@@ -107,7 +116,7 @@ impl Writer {
         let failed = |error: std::io::Error| Error::file("write", output, &error);
         let mut open = OpenOptions::new();
         let open = open.read(true).write(true).create(true).truncate(false);
-        let mut file = match output == Path::new("-") {
+        let mut file = match is_stdout(output) {
             true => return Err(no_file(output)),
             false => open.open(output).map_err(failed)?,
         };
@@ -117,19 +126,28 @@ impl Writer {
         lock(&file, output)?;
         let kept = keep_complete_rows(&mut file, output, format, columns, n_best)?;
         let place = output.display().to_string();
+        let writer = Writer::new(Box::new(file), true, format, place);
         match kept {
-            Some(kept) => Ok((Writer::new(Box::new(file), format, place), kept)),
-            None => Ok((Writer::headed(Box::new(file), format, place, columns)?, Kept::default())),
+            Some(kept) => Ok((writer, kept)),
+            None => Ok((writer.headed(columns)?, Kept::default())),
         }
     }
 
-    fn new(to: Box<dyn Write>, format: OutputFormat, place: String) -> Writer {
-        Writer { to: Box::new(BufWriter::new(to)), format, place, record: None, recorded: false }
+    fn new(to: Box<dyn Write>, is_file: bool, format: OutputFormat, place: String) -> Writer {
+        let (waiting, stop) = (Vec::new(), None);
+        Writer { to, waiting, stop, is_file, format, place, record: None, recorded: false }
+    }
+
+    /// No signal of these ends the command while rows are written to a file.
+    pub fn guarded(mut self, stop: &StopFlag) -> Writer {
+        self.stop = self.is_file.then(|| stop.clone());
+        self
     }
 
     /// Keeps a record of how the output is begun, as long as it is not complete; whether it is `there` from before.
-    pub fn recorded(self, record: Record, there: bool) -> Writer {
-        Writer { record: Some(record), recorded: there, ..self }
+    pub fn recorded(mut self, record: Record, there: bool) -> Writer {
+        (self.record, self.recorded) = (Some(record), there);
+        self
     }
 
     /// Before anything is written of a source, the first of all, its record stands.
@@ -153,13 +171,11 @@ impl Writer {
         Ok(there)
     }
 
-    fn headed(to: Box<dyn Write>, format: OutputFormat, place: String, columns: &[&str]) -> Result<Writer> {
-        let mut writer = Writer::new(to, format, place);
-        if format == OutputFormat::Csv {
-            let written = writer.to.write_all(csv_line(columns)?.as_bytes());
-            writer.unless_gone(written)?;
+    fn headed(mut self, columns: &[&str]) -> Result<Writer> {
+        if self.format == OutputFormat::Csv {
+            self.waiting.extend(csv_line(columns)?.as_bytes());
         }
-        Ok(writer)
+        Ok(self)
     }
 
     /// Writes a row: `line` as text, else what is carried and its fields, in the order of the columns. False when the reader has
@@ -181,8 +197,8 @@ impl Writer {
                 format!("{{{}}}\n", carried.chain(fields).collect::<Vec<_>>().join(","))
             }
         };
-        let written = self.to.write_all(text.as_bytes());
-        self.unless_gone(written)
+        self.waiting.extend(text.as_bytes());
+        if self.waiting.len() < WAITING { Ok(true) } else { self.flush() }
     }
 
     /// Hands over what was written; false when the reader has gone away. A kill from here on loses none of it.
@@ -190,8 +206,19 @@ impl Writer {
     /// # Errors
     /// The disk is full, for instance.
     pub fn flush(&mut self) -> Result<bool> {
-        let flushed = self.to.flush();
+        let flushed = self.hand_over();
         self.unless_gone(flushed)
+    }
+
+    fn hand_over(&mut self) -> std::io::Result<()> {
+        let Writer { to, waiting, stop, .. } = self;
+        let mut work = || to.write_all(waiting).and_then(|()| to.flush());
+        let written = match stop {
+            Some(stop) => stop.whole(work),
+            None => work(),
+        };
+        self.waiting.clear();
+        written
     }
 
     fn unless_gone(&self, written: std::io::Result<()>) -> Result<bool> {
@@ -203,8 +230,16 @@ impl Writer {
     }
 }
 
+/// What was written before an error stays.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Whoever drops it has an error to tell already.
+        let _ = self.hand_over();
+    }
+}
+
 fn no_file(output: &Path) -> Error {
-    let output = if output == Path::new("-") { "standard output".into() } else { output.to_string_lossy() };
+    let output = if is_stdout(output) { "standard output".into() } else { output.to_string_lossy() };
     Error::input(format!("--resume goes on with a half-written file, but the output is {output}"))
         .hint("name the file with --output")
 }

@@ -12,8 +12,14 @@ use crate::training::progress::Progress;
 /// A checkpoint that is damaged.
 pub fn progress(run: &RunDirectory, step: u64) -> Result<Progress> {
     let path = run.checkpoint(step).join(STATE);
-    serde_json::from_slice(&run.read(step, STATE)?)
-        .map_err(|error| Error::failure(format!("{} cannot be read: {error}", path.display())))
+    let damaged = |what: String| {
+        Error::failure(format!("{} is damaged: {what}", path.display()))
+            .hint(format!("name another step in {}", run.file("latest").display()))
+    };
+    let progress: Progress =
+        serde_json::from_slice(&run.read(step, STATE)?).map_err(|error| damaged(error.to_string()))?;
+    progress.check().map_err(damaged)?;
+    Ok(progress)
 }
 
 /// Whether a checkpoint counts. When checkpoints are due may change where a run is resumed, so each says it of itself; a

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::figures::each_with_figures;
 use super::headings::{INPUT, MODEL, OUTPUT};
 use super::input::{Input, InputFormat, InputRow, OnError, Wanted, columns_of};
 use super::output::{Carried, Field, OutputFormat, Writer};
-use super::{refuse_two_roles, write_summary};
+use super::roles::Roles;
+use super::write_summary;
+use crate::checkpoint::run::locate_model;
 use crate::data::DataConfig;
 use crate::data::dataset::Tokenizers;
 use crate::data::pairs::{Format, SourceRow, Sources, Target, shorten};
@@ -17,6 +20,7 @@ use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::{Reading, Source};
 use crate::error::{Error, Result, counted};
+use crate::runtime::StopFlag;
 use crate::training::report::talk;
 
 /// Arguments of `seqloom score`.
@@ -110,7 +114,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     refuse_search(&args.overrides)?;
     let loaded = LoadedModel::open_together(&args.run, &args.with, &args.overrides)?;
     let sources = open(args, &loaded.experiment.data)?;
-    refuse_same_file(args)?;
+    roles(args, &loaded)?.check()?;
     let format = OutputFormat::choose(args.format, &args.output)?;
     if args.tokens && format != OutputFormat::Jsonl {
         return Err(Error::input("--tokens writes a list for each pair, which only JSON Lines can hold")
@@ -119,17 +123,19 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     let nothing = Pair { read: None, ids: Err(Error::input("")) };
     let names: Vec<&str> = fields(args, &loaded, &nothing, &[]).into_iter().map(|(name, _)| name).collect();
     let (sources, mut carried) = Carried::new(sources, format, &names);
-    let mut writer = Writer::open(&args.output, format, &carried.header())?;
+    let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
+    let mut writer = Writer::open(&args.output, format, &carried.header())?.guarded(&stop);
     let mut input = Input::start(sources, &args.input, Wanted::default())?;
     let mut tally = Tally::default();
     loop {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
         let (pairs, fault) = encode(args, &loaded, &input, read, &mut tally);
-        if !score(args, &loaded, &pairs, (&mut writer, &mut carried), &mut tally)? {
+        let (pairs, without_figures) = score(args, &loaded, &input, pairs)?;
+        if !write(args, &loaded, &pairs, (&mut writer, &mut carried), &mut tally)? {
             return Ok(());
         }
-        match fault {
+        match without_figures.or(fault) {
             Some(error) => return Err(error),
             None if ended => break,
             None => {}
@@ -174,13 +180,15 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
     })
 }
 
-/// Files are written while others are read.
-fn refuse_same_file(args: &ScoreArgs) -> Result<()> {
-    let mut read = vec![("input", args.input.as_path())];
-    read.extend(args.targets.as_deref().map(|path| ("targets", path)));
-    let mut written = vec![("output", args.output.as_path())];
-    written.extend(args.summary.as_deref().map(|path| ("summary", path)));
-    refuse_two_roles(&read, &written)
+/// The files that it reads and writes.
+fn roles(args: &ScoreArgs, loaded: &LoadedModel) -> Result<Roles> {
+    let mut roles = Roles::default().reads("input", &args.input).may_read("targets", args.targets.as_deref());
+    for path in std::iter::once(&args.run).chain(&args.with) {
+        roles = roles.reads_model(&locate_model(path)?);
+    }
+    roles = loaded.members().fold(roles, |roles, one| roles.reads_data(&one.experiment.data));
+    roles = roles.writes("output", &args.output, "--output");
+    Ok(roles.may_write("summary", args.summary.as_deref(), "--summary"))
 }
 
 /// Cuts pairs into tokens. Where a pair is at fault and none may be, gives those before it, and the fault.
@@ -260,31 +268,50 @@ fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
     Ok((Encoded { ids, unknown }, ended))
 }
 
-/// Scores and writes; false when nobody reads the output any more.
+/// The log-probabilities of each pair's tokens; none of one that is skipped. Where a pair's are no numbers and none may be so,
+/// gives the pairs before it, and the fault.
 fn score(
     args: &ScoreArgs,
     loaded: &LoadedModel,
-    pairs: &[Pair],
-    (writer, carried): (&mut Writer, &mut Carried),
-    tally: &mut Tally,
-) -> Result<bool> {
+    input: &Input,
+    pairs: Vec<Pair>,
+) -> Result<(Vec<(Pair, Vec<f32>)>, Option<Error>)> {
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
     let ids: Vec<(Source, &[i64])> =
         ids.map(|Ids { source, target, .. }| (source.source(), target.as_slice())).collect();
-    let mut scores = loaded.score(&ids)?.into_iter();
-    for pair in pairs {
-        let log_p = match &pair.ids {
-            Ok(Ids { target, ended, .. }) => {
-                let mut log_p = scores.next().unwrap_or_default();
-                log_p.truncate(target.len() + usize::from(*ended));
-                log_p
-            }
-            Err(_) => Vec::new(),
-        };
-        tally.add(pair, &log_p);
-        let line = pair.ids.as_ref().map_or(String::new(), |_| sum(&log_p).to_string());
+    let mut scores = each_with_figures(&ids, &|some| loaded.score(some))?.into_iter();
+    let mut scored = Vec::with_capacity(pairs.len());
+    for Pair { read, ids } in pairs {
+        let found = ids.and_then(|ids| {
+            let mut log_p = scores.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| match &read {
+                Some(read) => error.at(input.place(read.line)),
+                None => error,
+            })?;
+            log_p.truncate(ids.target.len() + usize::from(ids.ended));
+            Ok((ids, log_p))
+        });
+        match found {
+            Ok((ids, log_p)) => scored.push((Pair { read, ids: Ok(ids) }, log_p)),
+            Err(error) if args.on_error == OnError::Stop => return Ok((scored, Some(error))),
+            Err(error) => scored.push((Pair { read, ids: Err(error) }, Vec::new())),
+        }
+    }
+    Ok((scored, None))
+}
+
+/// False when nobody reads the output any more.
+fn write(
+    args: &ScoreArgs,
+    loaded: &LoadedModel,
+    scored: &[(Pair, Vec<f32>)],
+    (writer, carried): (&mut Writer, &mut Carried),
+    tally: &mut Tally,
+) -> Result<bool> {
+    for (pair, log_p) in scored {
+        tally.add(pair, log_p);
+        let line = pair.ids.as_ref().map_or(String::new(), |_| sum(log_p).to_string());
         let others = pair.read.as_ref().map_or(&[][..], |read| &read.others);
-        if !writer.write(&line, &carried.of_row(others), fields(args, loaded, pair, &log_p))? {
+        if !writer.write(&line, &carried.of_row(others), fields(args, loaded, pair, log_p))? {
             return Ok(false);
         }
     }

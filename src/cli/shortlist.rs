@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::headings::{LISTS, OUTPUT};
+use super::roles::Roles;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
 use crate::data::dataset::{Dataset, Tokenizers};
@@ -55,6 +56,8 @@ pub fn run(args: &ShortlistArgs) -> Result<()> {
     let path = locate_model(&args.run)?;
     let (header, _) = model_file::read(&path)?;
     let (experiment, tokenizers) = described(&header, &path, &args.overrides)?;
+    let roles = Roles::default().reads_model(&path).reads_data(&experiment.data);
+    roles.writes("output", &args.output, "--output").check()?;
     let Splits { train, valid, tokenizers } = Splits::load(&experiment.data, |_| Ok(tokenizers.clone()))?;
     let shortlist = learn(args, &train, &tokenizers);
     shortlist.write(&args.output, &tokenizers)?;

@@ -20,16 +20,17 @@ use self::said::{
 use self::saved::{Saved, claim};
 use super::average::{chosen, mean_of};
 use super::headings::{BEGINNING, CONFIG, RUN};
+use super::roles::Roles;
 use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::{Example, Tokenizers};
 use crate::data::splits::Splits;
-use crate::decoder::loaded::build;
-use crate::error::{Error, Result, counted};
+use crate::decoder::loaded::{build, outline};
+use crate::error::{Error, Kind, Result, counted};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
-use crate::runtime::{Runtime, StopFlag};
+use crate::runtime::{Runtime, StopFlag, memory};
 use crate::training::clock::matrix_peak;
 use crate::training::metrics::Window;
 use crate::training::parts::{Faults, Parts};
@@ -71,8 +72,10 @@ pub struct TrainArgs {
 /// Trains; the process's exit code.
 pub fn run(args: &TrainArgs) -> Result<u8> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
+    let stop = StopFlag::on_signals(experiment.runtime.on_usr1)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));
     let run = RunDirectory::at(&folder);
+    roles(args, &experiment, &run).check()?;
     let (lock, saved) = claim(&run, &experiment, args.resume)?;
     if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(&experiment, &run)) {
         let (step, next) = (saved.progress.step, saved.goes_on_with(&experiment));
@@ -89,12 +92,19 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
         (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
         (None, None) => Tokenizers::train(&experiment.data, pairs),
     })?;
-    let stop = StopFlag::on_signals()?;
     let beginning = Beginning { lock, saved, initial };
     Ok(match train(&experiment, &run, runtime, &data, beginning, (&stop, args.verbose))? {
         Outcome::Stopped(signal) => 128 + signal,
         Outcome::Complete | Outcome::OutOfPatience => 0,
     })
+}
+
+/// What it reads, and what it writes in its place; all else is written beside its place and renamed.
+fn roles(args: &TrainArgs, experiment: &Experiment, run: &RunDirectory) -> Roles {
+    let roles = Roles::default().reads("config", &args.config).reads_data(&experiment.data);
+    let roles = roles.may_read("model of --from", args.from.as_deref());
+    let own = |roles: Roles, name: &str| roles.writes(format!("run's {name}"), &run.file(name), "--out");
+    ["metrics.csv", "train.log"].into_iter().fold(roles, own)
 }
 
 /// A run that goes on has weights of its own, whatever --from names; one that begins once more must begin as it did.
@@ -139,17 +149,26 @@ fn train(
     beginning: Beginning,
     (stop, verbose): (&StopFlag, bool),
 ) -> Result<Outcome> {
+    if let Some(saved) = &beginning.saved {
+        saved.check_weights(experiment)?;
+    }
+    check_room(experiment, runtime, &outline(experiment, &data.tokenizers))?;
     let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
     let model = build(experiment, &data.tokenizers, &mut params);
     let origin = beginning.initial.as_ref().map(Initial::origin);
     let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
+    let moved = beginning.saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
     let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
     // The model knows how long its outputs may be; the run's config says what was asked for.
     let (asked_for, experiment) = (experiment, &fitted(experiment, data));
     let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
     let parts = parts(experiment, runtime, &model, &params, data)?;
-    let mut trainer = Trainer::new(parts, saved)?;
+    let place = before.as_ref().map(|before| run.checkpoint(before.step));
+    let mut trainer = Trainer::new(parts, saved).map_err(|error| match (error.kind(), place) {
+        (Kind::Failure, Some(place)) => error.at(place.display()),
+        _ => error,
+    })?;
     let _lock = take(run, beginning.lock)?;
     if before.is_none() {
         run.write_from(origin.as_ref())?;
@@ -162,10 +181,12 @@ fn train(
     introduce_limits(&mut report, &experiment.decoding, &data.valid, model.longest());
     introduce_batches(&mut report, experiment, runtime, data, trainer.progress());
     match &before {
-        Some(before) => introduce_resumed(&mut report, trainer.progress(), before),
+        Some(before) => introduce_resumed(&mut report, trainer.progress(), before, &moved),
         None => introduce_schedule(&mut report, &experiment.training),
     }
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
+    // Up to here there was nothing to save, and a signal ended the process at once.
+    stop.listen();
     let outcome = trainer.run(stop, &mut report, &mut checkpoints);
     let outcome = outcome.inspect_err(|error| report.failed(error))?;
     let average = experiment.training.average > 0 && !matches!(outcome, Outcome::Stopped(_));
@@ -181,6 +202,26 @@ fn fitted(experiment: &Experiment, data: &Splits) -> Experiment {
     let length = |example: &Example| (example.source.len(), example.target.len());
     fitted.decoding.fit(data.train.examples.iter().map(length));
     fitted
+}
+
+/// A network that the machine cannot hold is refused before it is made: the system would end the process, and say nothing.
+fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Result<()> {
+    // The weights, their gradients, and what the optimizer keeps of each.
+    let copies = if experiment.training.sgd.is_some() { 3.0 } else { 4.0 };
+    let (numbers, gib) = (outline.numbers(), |bytes: f64| bytes / (1u64 << 30) as f64);
+    let needed = copies * 4.0 * numbers;
+    match memory::total(runtime.device).map(|total| total as f64) {
+        Some(total) if needed > total => {
+            let message = format!(
+                "training must fit into the memory, but a model of {numbers:.0} weights takes {:.1} GiB, and there are {:.1}",
+                gib(needed),
+                gib(total)
+            );
+            let hint = "lower `width`, `feed_forward` or the layers of [model.transformer], or take smaller vocabularies";
+            Err(Error::input(message).hint(hint))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes the folder, and locks it where it was not there when it was looked at; nobody may have begun in it since.
@@ -280,6 +321,9 @@ fn take_average(
     (stop, report): (&StopFlag, &mut Report),
 ) -> Result<bool> {
     let config = &experiment.training;
+    if stop.raised().is_some() {
+        return Ok(false);
+    }
     let steps = chosen(run, trainer.progress(), config, config.average_of, config.average)?;
     let (header, weights) = mean_of(run, &steps, trainer.progress().step)?;
     load_into(params, &weights, &run.average())?;

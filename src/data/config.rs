@@ -10,6 +10,12 @@ mod files;
 
 pub use files::{Files, PairFile};
 
+/// The most tokens of a text: a line that is read has no more bytes.
+const LONGEST: u64 = 1 << 24;
+
+/// The most pieces of a vocabulary; the largest that are in use have a million.
+const MOST_PIECES: u64 = 1 << 22;
+
 /// Where the pairs are and how each side is cut into tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -296,6 +302,7 @@ impl SideConfig {
     fn check(&self, table: &str) -> Result<(), Problem> {
         Problem::check_one(table, "tokenizer", &self.tokenizers())?;
         Problem::check_whole(table, 1, &[("max_length", self.max_length as u64)])?;
+        Problem::check_most(table, LONGEST, &[("max_length", self.max_length as u64)])?;
         if let Some(characters) = &self.characters {
             let values = [("minimum_count", characters.minimum_count as u64)];
             Problem::check_whole(&format!("{table}.characters"), 1, &values)?;
@@ -314,7 +321,9 @@ impl SideConfig {
         }
         if let Some(bpe) = &self.bpe {
             // Four of them are the special tokens; a vocabulary of nothing else writes nothing.
-            Problem::check_whole(&format!("{table}.bpe"), 5, &[("vocabulary", bpe.vocabulary as u64)])?;
+            let (table, size) = (format!("{table}.bpe"), [("vocabulary", bpe.vocabulary as u64)]);
+            Problem::check_whole(&table, 5, &size)?;
+            Problem::check_most(&table, MOST_PIECES, &size)?;
         }
         Ok(())
     }

@@ -35,6 +35,11 @@ impl Sampler {
         sampler
     }
 
+    /// Batches of the pass that it stands in.
+    pub fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
     /// The rows of the next batch.
     pub fn next_batch(&mut self) -> &[usize] {
         if self.position == self.batches.len() {

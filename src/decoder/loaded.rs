@@ -4,9 +4,11 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use tch::Tensor;
+
 use crate::checkpoint::model_file::{self, ModelHeader};
 use crate::checkpoint::run::locate_model;
-use crate::checkpoint::tensors::load_into;
+use crate::checkpoint::tensors::{check, load_into};
 use crate::config::Experiment;
 use crate::config::page::meant;
 use crate::data::Empty;
@@ -58,16 +60,8 @@ impl LoadedModel {
         let path = locate_model(path)?;
         refuse_fixed(overrides)?;
         let (header, weights) = model_file::read(&path)?;
-        let place = path.display().to_string();
         let (experiment, tokenizers) = described(&header, &path, overrides)?;
-        let sizes = [&tokenizers.source, &tokenizers.target].map(Tokenizer::vocabulary_size);
-        if experiment.model.transformer.tied_embeddings == Tied::All && sizes[0] != sizes[1] {
-            let [source, target] = sizes;
-            let message = format!(
-                "{place} ties its embeddings, but its vocabularies have {source} and {target} tokens"
-            );
-            return Err(Error::failure(message));
-        }
+        check_weights(&experiment, &tokenizers, &weights, &path)?;
         let runtime = Runtime::start(&experiment.runtime)?;
         let mut params = Params::blank(runtime.device).computing_in(runtime.compute);
         let model = build(&experiment, &tokenizers, &mut params);
@@ -210,6 +204,38 @@ pub fn described(
 pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Params) -> Transformer {
     let sizes = (tokenizers.source.vocabulary_size(), tokenizers.target.vocabulary_size());
     Transformer::new(&experiment.model.transformer, sizes.0, sizes.1, params)
+}
+
+/// Holds the weights of a file against what its header says, before anything of that size is made.
+///
+/// # Errors
+/// Weights of other names or shapes; vocabularies that cannot share a matrix.
+pub fn check_weights(
+    experiment: &Experiment,
+    tokenizers: &Tokenizers,
+    weights: &[(String, Tensor)],
+    path: &Path,
+) -> Result<()> {
+    let transformer = &experiment.model.transformer;
+    let (place, layers) = (path.display(), transformer.encoder_layers + transformer.decoder_layers);
+    // Each layer has several, and names without end need not be made to know it.
+    if weights.len() < layers {
+        let there = weights.len();
+        return Err(Error::failure(format!("{place} has {there} weights, too few for its {layers} layers")));
+    }
+    let [source, target] = [&tokenizers.source, &tokenizers.target].map(Tokenizer::vocabulary_size);
+    if transformer.tied_embeddings == Tied::All && source != target {
+        let what = format!("ties its embeddings, but its vocabularies have {source} and {target} tokens");
+        return Err(Error::failure(format!("{place} {what}")));
+    }
+    check(&outline(experiment, tokenizers), weights, path)
+}
+
+/// The weights of the network that an experiment describes, without their numbers.
+pub fn outline(experiment: &Experiment, tokenizers: &Tokenizers) -> Params {
+    let mut params = Params::outline();
+    build(experiment, tokenizers, &mut params);
+    params
 }
 
 /// What can be changed after the training: how a model is run, and how long its texts may be.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::files::{read_within, write_output};
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::{EOS, UNK};
@@ -17,6 +18,9 @@ use crate::error::{Error, Result};
 
 /// What this version writes and reads.
 const FORMAT: u32 = 1;
+
+/// The most bytes of a file.
+const LARGEST: u64 = 1 << 31;
 
 /// The file, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,7 +50,7 @@ impl Shortlist {
     /// # Errors
     /// It cannot be read, is no shortlist, or names a token that its vocabulary lacks.
     pub fn read(path: &Path, tokenizers: &Tokenizers) -> Result<Shortlist> {
-        let bytes = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
+        let bytes = read_within(path, LARGEST)?;
         let wrong = |what: String| {
             let message = format!("{} must be a shortlist of this model, but {what}", path.display());
             Error::input(message).hint("make one with `seqloom shortlist RUN --output FILE`")
@@ -78,7 +82,7 @@ impl Shortlist {
         let file = File { format: FORMAT, frequent: texts(&self.frequent), lists: lists.collect() };
         let json = serde_json::to_vec(&file);
         let json = json.map_err(|error| Error::failure(format!("cannot lay out a shortlist: {error}")))?;
-        std::fs::write(path, json).map_err(|error| Error::file("write", path, &error))
+        write_output(path, &json)
     }
 
     /// What an output of this source may have, in ascending order: EOS, UNK and what it may begin with in any case.

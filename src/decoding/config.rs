@@ -144,6 +144,13 @@ const LEAST_FACTOR: f64 = 2.0;
 /// b in the same.
 const LEAST_OFFSET: usize = 50;
 
+/// The most tokens of an output: half as many again as the longest text that is read, and as many as [`DecodingConfig::fit`] may
+/// give it.
+const LONGEST: u64 = 1 << 25;
+
+/// The most sources that are decoded together.
+const MOST_SOURCES: u64 = 1_000_000;
+
 /// The most rows that a source may have in a batch.
 const MOST_OF_A_SOURCE: usize = 10_000;
 
@@ -157,6 +164,7 @@ impl DecodingConfig {
             ("batch_size", self.batch_size),
         ];
         Problem::check_whole(TABLE, 1, &counts.map(|(key, value)| (key, value as u64)))?;
+        Problem::check_most(TABLE, MOST_SOURCES, &[("batch_size", self.batch_size as u64)])?;
         let off_at_0 = [("min_length", self.min_length), ("no_repeat_ngram", self.no_repeat_ngram)];
         Problem::check_whole(TABLE, 0, &off_at_0.map(|(key, value)| (key, value as u64)))?;
         let weights = [
@@ -223,6 +231,11 @@ impl DecodingConfig {
     }
 
     fn check_length(&self) -> Result<(), Problem> {
+        let lengths = [
+            ("min_length", self.min_length as u64),
+            ("max_length", self.max_length.unwrap_or(0) as u64),
+        ];
+        Problem::check_most(TABLE, LONGEST, &lengths)?;
         if let Some(max_length) = self.max_length {
             Problem::check_whole(TABLE, 1, &[("max_length", max_length as u64)])?;
             if self.min_length > max_length {
@@ -235,7 +248,9 @@ impl DecodingConfig {
         }
         let (factor, offset) = self.length_by_source();
         Problem::check_whole(TABLE, 0, &[("max_length_offset", offset as u64)])?;
-        Problem::check_real(TABLE, "at least 0", |x| x >= 0.0, &[("max_length_factor", factor)])?;
+        Problem::check_most(TABLE, LONGEST, &[("max_length_offset", offset as u64)])?;
+        let fits = |x| (0.0..=LONGEST as f64).contains(&x);
+        Problem::check_real(TABLE, "at least 0 and at most 33554432", fits, &[("max_length_factor", factor)])?;
         if factor == 0.0 && offset == 0 {
             let keys = ["max_length_factor", "max_length_offset"];
             let message = "`max_length_factor` and `max_length_offset` must not both be 0: no output would have a token";

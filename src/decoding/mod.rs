@@ -17,6 +17,7 @@ pub mod books;
 pub mod constraints;
 pub mod decoder;
 pub mod ensemble;
+pub mod interruptible;
 pub mod jobs;
 pub mod opening;
 pub mod penalty;

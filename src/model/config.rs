@@ -10,7 +10,13 @@ use serde_json::Value;
 use crate::error::Problem;
 
 /// No network is wider, and a slip of the hand would only run out of memory.
-const WIDEST: usize = 1 << 16;
+const WIDEST: u64 = 1 << 16;
+
+/// Nor is one deeper: the deepest that was trained has 1,000 layers (Wang et al. 2022).
+const DEEPEST: u64 = 4096;
+
+/// Weights of 4 TiB.
+const MOST_WEIGHTS: u64 = 1 << 40;
 
 /// Which network, and its sizes: `[model.transformer]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -211,15 +217,32 @@ impl TransformerConfig {
         ];
         Problem::check_share(table, &places)?;
         let widest = [
-            ("width", self.width),
-            ("feed_forward", self.feed_forward),
-            ("max_positions", self.max_positions),
+            ("width", self.width as u64),
+            ("feed_forward", self.feed_forward as u64),
+            ("max_positions", self.max_positions as u64),
         ];
-        if let Some((key, value)) = widest.into_iter().find(|(_, value)| *value > WIDEST) {
-            let message = format!("`{key}` must be at most {WIDEST}, but it is {value}");
-            return Err(Problem::new(table, &[key], message));
-        }
+        Problem::check_most(table, WIDEST, &widest)?;
+        let layers =
+            [("encoder_layers", self.encoder_layers as u64), ("decoder_layers", self.decoder_layers as u64)];
+        Problem::check_most(table, DEEPEST, &layers)?;
+        self.check_weights(table)?;
         self.check_head_width(table)
+    }
+
+    /// Each of the sizes may be one that there is, and all of them together not.
+    fn check_weights(&self, table: &str) -> Result<(), Problem> {
+        let [width, feed_forward] = [self.width, self.feed_forward].map(|size| size as u64);
+        let inner = if self.activation == Activation::Swiglu { 3 } else { 2 } * width * feed_forward;
+        let attention = 4 * width * width;
+        let encoder = self.encoder_layers as u64 * (attention + inner);
+        let weights = encoder + self.decoder_layers as u64 * (2 * attention + inner);
+        if weights <= MOST_WEIGHTS {
+            return Ok(());
+        }
+        let message =
+            format!("the layers must have at most {MOST_WEIGHTS} weights together, but have {weights}");
+        let keys = ["width", "feed_forward", "encoder_layers", "decoder_layers"];
+        Err(Problem::new(table, &keys, message).hint("lower `width`, `feed_forward` or the layers"))
     }
 
     fn check_head_width(&self, table: &str) -> Result<(), Problem> {

@@ -33,6 +33,8 @@ enum First {
     Zero,
     /// The weights themselves are those of another set, under the same names.
     Shared(HashMap<String, Tensor>),
+    /// There are none: weights have shapes and no numbers.
+    Outline,
 }
 
 /// All weights of a model, in the order in which they were made.
@@ -42,17 +44,20 @@ pub struct Params {
     first: First,
     compute: Kind,
     params: Vec<Param>,
+    /// Where each stands.
+    places: HashMap<String, usize>,
 }
 
 impl Params {
     /// An empty set; what is added lies on `device` and starts from `seed`.
     pub fn new(device: Device, seed: u64) -> Params {
-        Params { device, first: First::Seed(seed), compute: Kind::Float, params: Vec::new() }
+        Params { first: First::Seed(seed), ..Params::blank(device) }
     }
 
     /// An empty set for weights that are loaded: what is added is zero, and nothing is drawn.
     pub fn blank(device: Device) -> Params {
-        Params { device, first: First::Zero, compute: Kind::Float, params: Vec::new() }
+        let (params, places) = (Vec::new(), HashMap::new());
+        Params { device, first: First::Zero, compute: Kind::Float, params, places }
     }
 
     /// An empty set for the same model once more: what is added is the weight of that name here, and no copy of it. So
@@ -60,7 +65,19 @@ impl Params {
     pub fn again(&self) -> Params {
         let weights = self.params.iter().map(|param| (param.name.clone(), param.tensor.shallow_clone()));
         let first = First::Shared(weights.collect());
-        Params { device: self.device, first, compute: self.compute, params: Vec::new() }
+        Params { first, compute: self.compute, ..Params::blank(self.device) }
+    }
+
+    /// An empty set whose weights have names and shapes, and take no memory: what a network over it is made of can be asked
+    /// before it is made, and nothing else.
+    pub fn outline() -> Params {
+        Params { first: First::Outline, ..Params::blank(Device::Cpu) }
+    }
+
+    /// How many numbers all weights have together.
+    pub fn numbers(&self) -> f64 {
+        let of_weight = |param: &Param| param.tensor.size().iter().map(|&size| size as f64).product::<f64>();
+        self.params.iter().map(of_weight).sum()
     }
 
     /// The same, for a model whose matrix products are of another kind. The weights themselves stay f32: they are cast
@@ -91,7 +108,7 @@ impl Params {
 
     /// The weight of that name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
-        self.params.iter().find(|param| param.name == name).map(|param| &param.tensor)
+        self.places.get(name).map(|&place| &self.params[place].tensor)
     }
 
     /// Number of weights.
@@ -109,22 +126,35 @@ impl Params {
         clear_gradients(&self.params.iter().map(|param| &param.tensor).collect::<Vec<_>>());
     }
 
+    /// Adds a weight; `first` draws its values, one after the other, and `zero_row` is zero all the same.
     fn add(
         &mut self,
         name: String,
         shape: &[i64],
         decays: bool,
-        first: impl FnOnce(&mut ChaCha8Rng) -> Vec<f32>,
+        zero_row: Option<i64>,
+        mut first: impl FnMut(&mut ChaCha8Rng) -> f32,
     ) -> Tensor {
-        assert!(self.get(&name).is_none(), "two weights are named {name}");
+        let place = self.params.len();
+        assert!(self.places.insert(name.clone(), place).is_none(), "two weights are named {name}");
         let tensor = match &self.first {
             First::Seed(seed) => {
+                let count = shape.iter().product::<i64>() as usize;
+                let mut values = Vec::new();
+                let there = values.try_reserve_exact(count);
+                assert!(there.is_ok(), "there is no memory for the {count} numbers of `{name}`");
                 let mut generator = ChaCha8Rng::seed_from_u64(seed_for(*seed, 0, &name));
-                let value = Tensor::from_slice(&first(&mut generator)).view(shape).to_device(self.device);
-                value.set_requires_grad(true)
+                values.extend((0..count).map(|_| first(&mut generator)));
+                if let Some(row) = zero_row {
+                    let width = shape[1] as usize;
+                    values[row as usize * width..][..width].fill(0.0);
+                }
+                Tensor::from_slice(&values).view(shape).to_device(self.device).set_requires_grad(true)
             }
             First::Zero => Tensor::zeros(shape, (Kind::Float, self.device)).set_requires_grad(true),
             First::Shared(weights) => weights[&name].shallow_clone(),
+            // One number that stands in all places.
+            First::Outline => Tensor::zeros([], (Kind::Float, Device::Cpu)).expand(shape, false),
         };
         self.params.push(Param { name, tensor: tensor.shallow_clone(), decays });
         tensor
@@ -149,30 +179,22 @@ impl Scope<'_> {
         let name = self.full(name);
         let bound = (6.0 / (inputs + outputs) as f64).sqrt() as f32;
         let uniform = Uniform::new_inclusive(-bound, bound).expect("the bound is finite and positive");
-        self.params.add(name, &[outputs, inputs], true, |generator| {
-            (0..outputs * inputs).map(|_| uniform.sample(generator)).collect()
-        })
+        self.params.add(name, &[outputs, inputs], true, None, |generator| uniform.sample(generator))
     }
 
     /// An embedding, (rows, width), normal with standard deviation width^-1/2; row `zero_row` is zero.
     pub fn embedding(&mut self, name: &str, rows: i64, width: i64, zero_row: Option<i64>) -> Tensor {
         let name = self.full(name);
         let deviation = (width as f32).powf(-0.5);
-        self.params.add(name, &[rows, width], false, |generator| {
-            let mut values: Vec<f32> = (0..rows * width)
-                .map(|_| deviation * Distribution::<f32>::sample(&StandardNormal, generator))
-                .collect();
-            if let Some(row) = zero_row {
-                values[row as usize * width as usize..(row as usize + 1) * width as usize].fill(0.0);
-            }
-            values
-        })
+        let normal =
+            |generator: &mut ChaCha8Rng| deviation * Distribution::<f32>::sample(&StandardNormal, generator);
+        self.params.add(name, &[rows, width], false, zero_row, normal)
     }
 
     /// A vector of one value: a bias (0) or a norm's weight (1).
     pub fn vector(&mut self, name: &str, size: i64, value: f32) -> Tensor {
         let name = self.full(name);
-        self.params.add(name, &[size], false, |_| vec![value; size as usize])
+        self.params.add(name, &[size], false, None, |_| value)
     }
 
     /// How many weights the model has so far.
@@ -183,6 +205,11 @@ impl Scope<'_> {
     /// Where the weights lie.
     pub fn device(&self) -> Device {
         self.params.device
+    }
+
+    /// Whether weights have shapes and no numbers, so that nothing need be made that is no weight.
+    pub fn is_outline(&self) -> bool {
+        matches!(self.params.first, First::Outline)
     }
 
     /// What matrix products compute in.

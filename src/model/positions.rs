@@ -68,6 +68,7 @@ impl PositionTable {
         let (head_width, device) = (width / config.heads as i64, scope.device());
         let known = Places::First(KNOWN).list();
         let table = match config.positions {
+            Positions::Sinusoidal | Positions::Rotary if scope.is_outline() => Table::None,
             Positions::None => Table::None,
             Positions::Learned => {
                 Table::Learned(scope.sub("positions").embedding("weight", rows, width, None))

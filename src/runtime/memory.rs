@@ -31,12 +31,24 @@ pub fn free(device: Device) -> Option<u64> {
     }
 }
 
+/// Bytes that there are, whoever uses them, swap space counted in. Nothing where the system does not say.
+pub fn total(device: Device) -> Option<u64> {
+    if let Device::Cuda(number) = device {
+        return shim::gpu_memory(number).map(|memory| memory.free.saturating_add(memory.peak));
+    }
+    let machine = kibibytes("/proc/meminfo", "MemTotal:")?;
+    let swap = kibibytes("/proc/meminfo", "SwapTotal:").unwrap_or(0);
+    let container = cgroup("max").unwrap_or(u64::MAX);
+    Some(machine.min(container).saturating_add(swap))
+}
+
 /// What a container may still take, where there is such a limit.
 fn left_to_the_container() -> Option<u64> {
-    let number = |name: &str| -> Option<u64> {
-        std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?.trim().parse().ok()
-    };
-    Some(number("max")?.saturating_sub(number("current")?))
+    Some(cgroup("max")?.saturating_sub(cgroup("current")?))
+}
+
+fn cgroup(name: &str) -> Option<u64> {
+    std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?.trim().parse().ok()
 }
 
 /// A line such as `VmHWM:   123 kB`, in bytes.

@@ -18,6 +18,12 @@ pub use optimizer::{AdamConfig, AdamWConfig, EmaConfig, GroupConfig, SgdConfig};
 pub use schedule::{DecayConfig, PlateauConfig, WarmupConfig};
 pub use scheduled_sampling::ScheduledSamplingConfig;
 
+/// The most batches of an update, all of which are in memory together.
+const MOST_BATCHES: u64 = 1 << 16;
+
+/// The most positions of a batch.
+const MOST_POSITIONS: u64 = 1 << 28;
+
 /// `[training]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,7 +32,7 @@ pub struct TrainingConfig {
     pub steps: u64,
     /// Stop after this many passes over the training pairs; 0 for no such limit.
     pub epochs: u64,
-    /// Stop after this many validations in a row that were not better; 0 for never.
+    /// Stop after this many validations in a row that were not better, counted from the first that is better than none; 0 for never.
     pub patience: u64,
     /// What `best` means.
     pub best_by: BestBy,
@@ -160,6 +166,17 @@ pub enum BestBy {
     ErrorRate,
 }
 
+impl BestBy {
+    /// What it costs to have no model, and say nothing: no row is right, and each symbol of the references is an error.
+    pub fn cost_of_none(self) -> f64 {
+        match self {
+            BestBy::Nll => f64::MAX,
+            BestBy::ExactMatch => 0.0,
+            BestBy::ErrorRate => 1.0,
+        }
+    }
+}
+
 /// Which checkpoints are averaged at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -267,6 +284,8 @@ impl TrainingConfig {
             ("keep_best", self.keep_best as u64),
         ];
         Problem::check_whole("training", 1, &counts)?;
+        Problem::check_most("training", MOST_BATCHES, &[("accumulate", self.accumulate as u64)])?;
+        Problem::check_most("training", MOST_POSITIONS, &[("tokens_per_batch", tokens)])?;
         let limits = [
             ("epochs", self.epochs),
             ("patience", self.patience),

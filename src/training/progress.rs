@@ -1,10 +1,13 @@
 //! Where training stands (`state.json`), and when it is over.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
-use super::TrainingConfig;
 use super::metrics::Window;
 use super::schedule::Plateau;
+use super::{BestBy, TrainingConfig};
+use crate::error::Problem;
 
 /// Where training stands: `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,7 +28,7 @@ pub struct Progress {
     /// The step's validation is yet to come: a stop came before it was done.
     #[serde(default)]
     pub validation_due: bool,
-    /// Validations in a row since then that were not better.
+    /// Validations in a row since then that were not better; none as long as no model is better than none.
     pub stale: u64,
     /// What the schedule `plateau` remembers.
     pub plateau: Plateau,
@@ -60,6 +63,30 @@ pub struct Best {
     pub step: u64,
     /// `training.best_by`, turned so that less is better.
     pub cost: f64,
+    /// What tells equal ones apart: the negative log-likelihood per target token. The largest number where it is not known.
+    #[serde(default = "unknown")]
+    pub nll: f64,
+}
+
+fn unknown() -> f64 {
+    f64::MAX
+}
+
+impl Best {
+    fn order(&self, other: &Best) -> Ordering {
+        self.cost.total_cmp(&other.cost).then(self.nll.total_cmp(&other.nll))
+    }
+}
+
+/// What a validation means for those that wait for a better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is better than all before.
+    Better,
+    /// It is not.
+    Worse,
+    /// It is not, but no model so far is better than none at all, so nobody has begun to wait.
+    Early,
 }
 
 /// Why training ended.
@@ -85,19 +112,60 @@ impl Progress {
         }
     }
 
-    /// Takes a validation into the books of the `keep` best; true when it is better than all before. Of equal ones the
-    /// earlier is the better. The cost of one without figures is `f64::MAX`.
-    pub fn validated(&mut self, found: Best, keep: usize) -> bool {
+    /// Takes a validation into the books of the `keep` best. Of equal ones the likelier is the better, and of those the earlier.
+    /// The cost of one without figures is `f64::MAX`.
+    pub fn validated(&mut self, found: Best, keep: usize, by: BestBy) -> Verdict {
         // What has no figures is not even the best of none.
         if found.cost == f64::MAX {
             self.stale += 1;
-            return false;
+            return Verdict::Worse;
         }
-        let at = self.best.iter().position(|best| found.cost < best.cost).unwrap_or(self.best.len());
+        let is_better = |best: &Best| found.order(best).is_lt();
+        let at = self.best.iter().position(is_better).unwrap_or(self.best.len());
         self.best.insert(at, found);
+        let early = self.best[0].cost >= by.cost_of_none();
         self.best.truncate(keep);
-        self.stale = if at == 0 { 0 } else { self.stale + 1 };
-        at == 0
+        self.stale = if at == 0 || early { 0 } else { self.stale + 1 };
+        match (at, early) {
+            (0, _) => Verdict::Better,
+            (_, true) => Verdict::Early,
+            (_, false) => Verdict::Worse,
+        }
+    }
+
+    /// Whether it can be of a run that was saved; if not, which field cannot be, and what it must be.
+    ///
+    /// # Errors
+    /// As it says.
+    pub fn check(&self) -> Result<(), String> {
+        // Numbers that JSON holds exactly, with room to count on.
+        const MOST: u64 = 1 << 53;
+        let Progress { window, plateau, step, .. } = self;
+        let bests = self.best.iter().chain(&self.ended_with).map(|best| best.step).max().unwrap_or(0);
+        let counts = [
+            ("step", *step, Problem::LARGEST),
+            ("epoch", self.epoch, MOST),
+            ("position", self.position as u64, MOST),
+            ("stale", self.stale, *step),
+            ("plateau.stale", plateau.stale, *step),
+            ("skipped_in_a_row", self.skipped_in_a_row, *step),
+            ("best.step", bests, *step),
+            ("tokens_per_batch", self.tokens_per_batch as u64, Problem::LARGEST),
+            ("metrics_bytes", self.metrics_bytes, MOST),
+            ("window.tokens", window.tokens, MOST),
+            ("window.source_tokens", window.source_tokens, MOST),
+            ("window.positions", window.positions, MOST),
+            ("window.rows", window.rows, MOST),
+            ("window.updates", window.updates, *step),
+            ("window.skipped", window.skipped, *step),
+        ];
+        if let Some((name, count, most)) = counts.into_iter().find(|(_, count, most)| count > most) {
+            return Err(format!("`{name}` must be at most {most}, but it is {count}"));
+        }
+        match (0.0..=1.0).contains(&plateau.share) {
+            true => Ok(()),
+            false => Err(format!("`plateau.share` must be from 0 to 1, but it is {}", plateau.share)),
+        }
     }
 
     /// The best validation, that at the end of a run among them.
@@ -112,14 +180,14 @@ impl Progress {
 
     fn all_of_the_best(&self) -> Vec<Best> {
         let mut all: Vec<Best> = self.best.iter().chain(&self.ended_with).copied().collect();
-        all.sort_by(|one, other| one.cost.total_cmp(&other.cost));
+        all.sort_by(Best::order);
         all.dedup_by_key(|best| best.step);
         all
     }
 
     /// Takes the validation at the end of a run to the books, apart from all others.
     pub fn ended_with(&mut self, found: Best) {
-        let before = self.ended_with.filter(|before| before.cost <= found.cost);
+        let before = self.ended_with.filter(|before| before.order(&found).is_le());
         self.ended_with = before.or(Some(found).filter(|found| found.cost < f64::MAX));
     }
 
@@ -133,21 +201,78 @@ impl Progress {
 mod tests {
     use super::*;
 
+    fn at(step: u64, cost: f64) -> Best {
+        Best { step, cost, nll: 1.0 }
+    }
+
     #[test]
     fn the_best_are_kept_in_order_and_the_earlier_of_equals_first() {
         let mut progress = Progress::default();
         let costs = [3.0, 2.0, 2.0, 5.0, 1.0, 2.5];
-        let better: Vec<bool> =
-            costs.iter().zip(1..).map(|(&cost, step)| progress.validated(Best { step, cost }, 3)).collect();
+        let validated = |(&cost, step)| progress.validated(at(step, cost), 3, BestBy::Nll);
+        let better: Vec<bool> = costs.iter().zip(1..).map(validated).map(|v| v == Verdict::Better).collect();
         assert_eq!(better, [true, true, false, false, true, false]);
         assert_eq!(progress.best_steps().collect::<Vec<_>>(), [5, 2, 3]);
         assert_eq!(progress.stale, 1);
-        progress.ended_with(Best { step: 7, cost: 0.5 });
-        progress.ended_with(Best { step: 9, cost: 0.7 });
-        assert_eq!(progress.best_of_all(), Some(Best { step: 7, cost: 0.5 }));
+        progress.ended_with(at(7, 0.5));
+        progress.ended_with(at(9, 0.7));
+        assert_eq!(progress.best_of_all(), Some(at(7, 0.5)));
         assert_eq!(progress.best_steps_of_all(), [7, 5, 2, 3]);
         let mut diverged = Progress::default();
-        assert!(!diverged.validated(Best { step: 1, cost: f64::MAX }, 3));
+        assert_eq!(diverged.validated(at(1, f64::MAX), 3, BestBy::Nll), Verdict::Worse);
         assert_eq!((diverged.best.len(), diverged.stale), (0, 1));
+    }
+
+    #[test]
+    fn equal_validations_are_told_apart_by_their_likelihood() {
+        let mut progress = Progress::default();
+        let nll = [3.0, 2.0, 2.5, 2.0];
+        let found = nll.iter().zip(1..).map(|(&nll, step)| Best { step, cost: -0.5, nll });
+        let verdicts: Vec<Verdict> =
+            found.map(|found| progress.validated(found, 4, BestBy::ExactMatch)).collect();
+        assert_eq!(verdicts, [Verdict::Better, Verdict::Better, Verdict::Worse, Verdict::Worse]);
+        assert_eq!(progress.best_steps().collect::<Vec<_>>(), [2, 4, 3, 1]);
+        // A state of before has no likelihood, and whatever is as good takes its place.
+        let old: Best = serde_json::from_str(r#"{ "step": 1, "cost": -0.5 }"#).unwrap();
+        assert!(Best { step: 2, cost: -0.5, nll: 9.0 }.order(&old).is_lt());
+    }
+
+    #[test]
+    fn patience_begins_with_the_first_model_that_is_better_than_none() {
+        use Verdict::{Better, Early, Worse};
+        let verdicts = |by, figures: &[(f64, f64)]| -> (Vec<Verdict>, u64) {
+            let mut progress = Progress::default();
+            let found = figures.iter().zip(1..).map(|(&(cost, nll), step)| Best { step, cost, nll });
+            let verdicts = found.map(|found| progress.validated(found, 2, by)).collect();
+            (verdicts, progress.stale)
+        };
+        // None is right, and the likelihood falls for a while.
+        let none_right = [(-0.0, 2.0), (-0.0, 2.5), (-0.0, 2.6), (-0.1, 2.7), (-0.1, 2.8), (-0.0, 1.0)];
+        let found = verdicts(BestBy::ExactMatch, &none_right);
+        assert_eq!(found, (vec![Better, Early, Early, Better, Worse, Worse], 2));
+        // An empty output has as many errors as its reference has symbols.
+        let found = verdicts(BestBy::ErrorRate, &[(1.0, 2.0), (1.0, 3.0), (0.9, 3.0), (1.0, 2.0)]);
+        assert_eq!(found, (vec![Better, Early, Better, Worse], 1));
+        assert_eq!(verdicts(BestBy::Nll, &[(3.0, 3.0), (4.0, 4.0)]), (vec![Better, Worse], 1));
+    }
+
+    #[test]
+    fn no_number_of_a_saved_state_is_taken_unseen() {
+        let good = Progress { step: 10, epoch: 2, best: vec![at(10, 1.0)], ..Progress::default() };
+        assert_eq!(good.check(), Ok(()));
+        let refused = |change: fn(&mut Progress), says: &str| {
+            let mut progress = good.clone();
+            change(&mut progress);
+            assert_eq!(progress.check().unwrap_err(), says);
+        };
+        refused(|it| it.step = 1 << 40, "`step` must be at most 2147483647, but it is 1099511627776");
+        refused(
+            |it| it.epoch = u64::MAX,
+            "`epoch` must be at most 9007199254740992, but it is 18446744073709551615",
+        );
+        refused(|it| it.best[0].step = 11, "`best.step` must be at most 10, but it is 11");
+        refused(|it| it.stale = 11, "`stale` must be at most 10, but it is 11");
+        refused(|it| it.window.updates = 11, "`window.updates` must be at most 10, but it is 11");
+        refused(|it| it.plateau.share = -0.5, "`plateau.share` must be from 0 to 1, but it is -0.5");
     }
 }

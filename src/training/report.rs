@@ -15,7 +15,7 @@ use super::tensorboard::EventFile;
 use crate::data::dataset::Dataset;
 use crate::data::pairs::Pair;
 use crate::decoding::search::Hypothesis;
-use crate::error::{Error, Result, counted};
+use crate::error::{Error, Result, counted, printable};
 use crate::runtime::memory;
 
 /// Sources, references and outputs of a validation, as text.
@@ -286,7 +286,7 @@ impl<'a> Report<'a> {
 
     /// A full disk must not end training for the sake of its talk, so a failure here is passed over.
     fn log_line(&mut self, line: &str) {
-        let _ = writeln!(self.log, "[{:>8.1} s] {line}", self.started.seconds());
+        let _ = writeln!(self.log, "[{:>8.1} s] {}", self.started.seconds(), printable(line));
     }
 
     /// Numbers for TensorBoard, by name. To watch must not end training either, so a file that cannot be written is
@@ -379,9 +379,9 @@ fn training_scalars(window: &Window, learning_rate: f64, pace: &Pace) -> [(&'sta
     ]
 }
 
-/// A line on stderr. Who does not listen any more is no reason to stop.
+/// A line on stderr, without what would move a terminal's cursor. Who does not listen any more is no reason to stop.
 pub fn talk(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
 #[cfg(test)]

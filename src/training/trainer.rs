@@ -13,7 +13,7 @@ use super::gradients::{Engine, budget_for, halvings};
 use super::metrics::{Validation, Window};
 use super::optimizer::{Optimizer, clip_gradients, matching};
 use super::parts::{Named, Parts, Snapshot, Store};
-use super::progress::{Best, Outcome, Progress};
+use super::progress::{Best, Outcome, Progress, Verdict};
 use super::replicas::Replicas;
 use super::report::Report;
 use super::schedule::Schedule;
@@ -88,6 +88,13 @@ impl<'a> Trainer<'a> {
         let lengths = parts.train.examples.iter().map(Example::lengths).collect();
         let sampler =
             Sampler::new(lengths, progress.tokens_per_batch, parts.seed, progress.epoch, progress.position);
+        if progress.position > sampler.batches() {
+            let (there, position) = (sampler.batches(), progress.position);
+            let message = format!("a pass has {there} batches, but the saved `position` is {position}");
+            return Err(
+                Error::failure(message).hint("the checkpoint is damaged; name another one in `latest`")
+            );
+        }
         let halvings = halvings(parts.config, progress.tokens_per_batch, parts.params.device());
         let loader = Loader::start(sampler, assembler.clone(), halvings)?;
         let schedule = Schedule::new(parts.config, parts.width);
@@ -139,9 +146,13 @@ impl<'a> Trainer<'a> {
             let stopped = stop.raised().filter(|_| self.progress.validation_due || self.ended().is_none());
             // A last step that is not validated here is validated and saved by `finish`.
             let due = self.progress.step.is_multiple_of(config.checkpoint_every) && self.ended().is_none();
-            if validated || stopped.is_some() || due {
+            let asked = stop.save_asked() && self.ended().is_none();
+            if validated || stopped.is_some() || due || asked {
                 self.progress.metrics_bytes = report.flush()?;
                 store.save(self.snapshot(&self.progress))?;
+            }
+            if asked {
+                report.say(&format!("step {}: saved, as SIGUSR1 asks for; going on", self.progress.step));
             }
             store.settle(stopped.is_some())?;
             if let Some(signal) = stopped {
@@ -270,9 +281,13 @@ impl<'a> Trainer<'a> {
         let validated = validate(&self.parts, &self.replicas, &|| stop.raised().is_some());
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let Some(Validated { found, decoded, left_out }) = validated? else { return Ok(None) };
-        let best = Best { step: self.progress.step, cost: cost(config.best_by, &found) };
-        let better = self.progress.validated(best, config.keep_best);
-        self.schedule.validated(&mut self.progress.plateau, better);
+        let (step, nll) = (self.progress.step, if found.nll.is_finite() { found.nll } else { f64::MAX });
+        let best = Best { step, cost: cost(config.best_by, &found), nll };
+        let verdict = self.progress.validated(best, config.keep_best, config.best_by);
+        let better = verdict == Verdict::Better;
+        if verdict != Verdict::Early {
+            self.schedule.validated(&mut self.progress.plateau, better);
+        }
         left_out.iter().for_each(|&row| report.left_out(best.step, &valid.pairs[row]));
         report.validated(best.step, self.progress.epoch, &found, better, self.waiting.seconds())?;
         report.samples(best.step, valid, &decoded[..config.samples.min(decoded.len())])?;

@@ -8,6 +8,7 @@ use super::metrics::Validation;
 use super::parts::Parts;
 use super::replicas::{Replica, Replicas};
 use crate::decoding::decoder::{ModelStepper, weights_for};
+use crate::decoding::interruptible::Interruptible;
 use crate::decoding::rules::Rules;
 use crate::decoding::search::{Hypothesis, scores_not_finite};
 use crate::decoding::workers::decode_best;
@@ -48,6 +49,7 @@ pub fn validate(
         return Ok(Some(without_figures(left_out)));
     }
     let done = match decode(parts, &left_out, stopped) {
+        Err(_) if stopped() => return Ok(None),
         Err(error) if error.message() == scores_not_finite().message() => {
             return Ok(Some(without_figures(left_out)));
         }
@@ -152,7 +154,7 @@ fn decode(
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
     let rules = Rules::new(parts.decoding, || target.pieces())?;
     let weights = weights_for(parts.decoding, parts.params.device(), model.output().compute())?;
-    let stepper = ModelStepper::new(model, weights);
+    let stepper = Interruptible::new(ModelStepper::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {
         too_large.extend(in_halves(rows, &mut |rows| {

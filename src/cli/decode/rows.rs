@@ -1,6 +1,8 @@
 //! Rows to be decoded, and what became of them.
 
 use super::DecodeArgs;
+use super::tally::Tally;
+use crate::cli::figures::each_with_figures;
 use crate::cli::input::{Input, InputRow, OnError};
 use crate::data::pairs::SourceRow;
 use crate::decoder::Output;
@@ -57,17 +59,34 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeA
     Row { number, read: Some(read), truncated, content }
 }
 
-/// Decodes what is not skipped; the outputs of a row are the best first.
-pub fn decode(loaded: &LoadedModel, rows: Vec<Row<Asked>>) -> Result<Vec<Row<Vec<Output>>>> {
+/// Decodes what is not skipped; the outputs of a row are the best first. Where a row's scores are no numbers and none may be so,
+/// gives the rows before it, and the fault.
+pub fn decode(
+    loaded: &LoadedModel,
+    input: &Input,
+    rows: Vec<Row<Asked>>,
+    on_error: OnError,
+    tally: &mut Tally,
+) -> Result<(Vec<Row<Vec<Output>>>, Option<Error>)> {
     let asked: Vec<&Asked> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
-    let mut outputs = loaded.decode_n_best(&asked)?.into_iter();
-    let decoded = rows.into_iter().filter_map(|row| {
+    let mut outputs = each_with_figures(&asked, &|some| loaded.decode_n_best(some))?.into_iter();
+    let mut decoded = Vec::with_capacity(rows.len());
+    for row in rows {
         let Row { number, read, truncated, content } = row;
-        let content = match content {
-            Ok(_) => Ok(outputs.next()?),
-            Err(error) => Err(error),
+        let place = read.as_ref().map(|read| input.place(read.line));
+        let content = match (content, place) {
+            (Ok(_), Some(place)) => outputs.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| {
+                let error = error.at(place);
+                tally.skip(&error);
+                error
+            }),
+            (Ok(_), None) => continue,
+            (Err(error), _) => Err(error),
         };
-        Some(Row { number, read, truncated, content })
-    });
-    Ok(decoded.collect())
+        match content {
+            Err(error) if on_error == OnError::Stop => return Ok((decoded, Some(error))),
+            content => decoded.push(Row { number, read, truncated, content }),
+        }
+    }
+    Ok((decoded, None))
 }

@@ -16,7 +16,7 @@ use crate::decoder::Output;
 use crate::decoder::asked::Asked;
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::Stepper;
-use crate::error::{Result, counted};
+use crate::error::{Error, Result, counted};
 use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
 use crate::training::report::talk;
@@ -82,8 +82,7 @@ impl Tally {
             let (asked, read) = match (&row.content, &row.read) {
                 (Ok(asked), Some(read)) => (asked, read),
                 (Err(error), _) => {
-                    let first = || error.message().lines().next().unwrap_or_default().to_owned();
-                    self.skipped.add(first);
+                    self.skip(error);
                     continue;
                 }
                 (Ok(_), None) => continue,
@@ -108,6 +107,11 @@ impl Tally {
                 rows.add(|| input.place(read.line).to_string());
             }
         }
+    }
+
+    /// Counts a row that has no output for this reason.
+    pub fn skip(&mut self, error: &Error) {
+        self.skipped.add(|| error.message().lines().next().unwrap_or_default().to_owned());
     }
 
     /// Counts the outputs of a row, and shows the best while examples are asked for; it is held against the reference.

@@ -16,6 +16,7 @@ use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::{Reading, Source};
 use crate::decoding::trace::{Known, trace};
 use crate::error::{Error, Result};
+use crate::runtime::StopFlag;
 
 /// Numbers of attention that are held at once, where an output alone has no more.
 const MOST_NUMBERS: usize = 1 << 22;
@@ -53,10 +54,10 @@ impl Tracer<'_> {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn open<'a>(args: &LookArgs, loaded: &'a LoadedModel) -> Result<Tracer<'a>> {
+    pub fn open<'a>(args: &LookArgs, loaded: &'a LoadedModel, stop: &StopFlag) -> Result<Tracer<'a>> {
         // JSON has no line breaks, so that a row is a line of text.
         let open = |path: &PathBuf| Writer::open(path, OutputFormat::Text, &[]);
-        let writer = args.trace.as_ref().map(open).transpose()?;
+        let writer = args.trace.as_ref().map(open).transpose()?.map(|writer| writer.guarded(stop));
         Ok(Tracer { loaded, top: args.trace_top, writer, sources: Vec::new() })
     }
 

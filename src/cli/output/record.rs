@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::checkpoint::files::{read_within, write_output};
+use crate::cli::roles::is_stdout;
 use crate::data::pairs::shorten;
 use crate::error::{Error, Result};
 
 /// The key of the first row that was read; null where it could not be read.
 const FIRST: &str = "first source";
+
+/// The most bytes of a record: a source may have 16 MiB, each of whose bytes JSON may write as six.
+const LARGEST: u64 = 1 << 27;
 
 /// What outputs follow from, by name.
 #[derive(Debug)]
@@ -22,10 +27,15 @@ pub struct Record {
 impl Record {
     /// Of an output that follows from these settings; nothing is written yet.
     pub fn new(output: &Path, settings: Map<String, Value>) -> Record {
-        let is_file = output != Path::new("-") && (output.is_file() || !output.exists());
+        Record { path: Record::place(output), settings }
+    }
+
+    /// Where that of an output is; of what is no file there is none.
+    pub fn place(output: &Path) -> Option<PathBuf> {
+        let is_file = !is_stdout(output) && (output.is_file() || !output.exists());
         let mut path = output.as_os_str().to_owned();
         path.push(".resume.json");
-        Record { path: is_file.then(|| path.into()), settings }
+        is_file.then(|| path.into())
     }
 
     /// Holds the record that is there against these settings, and gives back the source that the output began with. Nothing
@@ -34,7 +44,7 @@ impl Record {
     /// # Errors
     /// The output was begun in another way.
     pub fn check(&self) -> Result<Option<Value>> {
-        let there = self.path.as_ref().and_then(|path| std::fs::read(path).ok());
+        let there = self.path.as_ref().and_then(|path| read_within(path, LARGEST).ok());
         let there = there.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
         let Some(mut there) = there else { return Ok(None) };
         let first = there.remove(FIRST).unwrap_or_default();
@@ -60,8 +70,7 @@ impl Record {
         let Some(path) = &self.path else { return Ok(()) };
         let mut all = self.settings.clone();
         all.insert(FIRST.to_owned(), first.into());
-        std::fs::write(path, format!("{}\n", Value::Object(all)))
-            .map_err(|error| Error::file("write", path, &error))
+        write_output(path, format!("{}\n", Value::Object(all)).as_bytes())
     }
 
     /// The output is complete.

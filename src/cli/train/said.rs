@@ -51,8 +51,9 @@ pub fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
     }
 }
 
-/// Where a run goes on from, and what is not as it was; `before` is where it stood.
-pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: &Progress) {
+/// Where a run goes on from, and what is not as it was; `before` is where it stood, and `moved` the keys of the pairs' files that
+/// name others than before.
+pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: &Progress, moved: &[&str]) {
     if progress.step > 0 {
         report.say(&format!("going on from step {}", progress.step));
     }
@@ -62,7 +63,11 @@ pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: &Prog
             "note: the run was on {was}; on {now} it goes on, but not to the last bit as it would have"
         ));
     }
-    if !before.valid.is_empty() && before.valid != progress.valid {
+    let same_valid = before.valid.is_empty() || before.valid == progress.valid;
+    for key in moved.iter().filter(|key| **key == "data.train" || same_valid) {
+        report.say(&format!("note: `{key}` names other files than before, with the same pairs"));
+    }
+    if !same_valid {
         report.say(
             "note: the validation pairs are not those of before: earlier figures, the best among them, are of others",
         );

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::super::regular::progress;
+use crate::checkpoint::files::read_within;
 use crate::checkpoint::model_file;
-use crate::checkpoint::run::{Lock, MODEL, RunDirectory, TRAINING};
+use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, Named, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
+use crate::decoder::loaded::check_weights;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::training::progress::{Outcome, Progress};
@@ -17,9 +19,11 @@ use crate::training::report::talk;
 use crate::training::{TokensPerBatch, TrainingConfig};
 
 /// Keys that may change between a run and its resumption: they decide when it ends, what it shows, what follows from a
-/// fault, and what it runs on. Where another value changes what is learned all the same, [`notes`] says so, and of what it
-/// runs on `introduce_resumed`.
-const CHANGEABLE: [&str; 15] = [
+/// fault, where its files lie, and what it runs on. Where another value changes what is learned all the same, [`notes`] says
+/// so, and of what it runs on `introduce_resumed`. Whether files hold the same pairs their fingerprint says.
+const CHANGEABLE: [&str; 17] = [
+    DATA_FILES[0],
+    DATA_FILES[1],
     "training.steps",
     "training.epochs",
     "training.patience",
@@ -37,8 +41,13 @@ const CHANGEABLE: [&str; 15] = [
     "decoding.",
 ];
 
+/// Where the pairs lie.
+const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
+
 /// A checkpoint that training goes on from.
 pub struct Saved {
+    /// Which of the keys of the pairs' files name others than before.
+    pub moved: Vec<&'static str>,
     pub progress: Progress,
     pub tokenizers: Tokenizers,
     weights: Named,
@@ -53,7 +62,7 @@ impl Saved {
         let (header, weights) = model_file::parse(&run.read(step, MODEL)?, &path)?;
         let progress = progress(run, step)?;
         let tokenizers = Tokenizers::from_json(&header.tokenizers)?;
-        Ok(Saved { progress, tokenizers, weights, path })
+        Ok(Saved { moved: Vec::new(), progress, tokenizers, weights, path })
     }
 
     /// Nothing is left to do, not even a validation or an average.
@@ -61,7 +70,7 @@ impl Saved {
         let (config, there) = (&experiment.training, &self.progress);
         let ended = there.ended(config).is_some();
         // The last step's validation comes after its checkpoint. Without its row, a kill came between the two.
-        let metrics = std::fs::read(run.file("metrics.csv")).unwrap_or_default();
+        let metrics = read_within(&run.file("metrics.csv"), u64::MAX).unwrap_or_default();
         let behind = metrics.get(there.metrics_bytes as usize..).unwrap_or_default();
         let row = String::from_utf8_lossy(behind);
         let is_row = row.starts_with(&format!("{},{},valid,", there.step, there.epoch))
@@ -83,9 +92,19 @@ impl Saved {
         }
     }
 
+    /// Holds the weights against the network of an experiment, which need not be made for it.
+    pub fn check_weights(&self, experiment: &Experiment) -> Result<()> {
+        check_weights(experiment, &self.tokenizers, &self.weights, &self.path)
+    }
+
     /// Loads the weights; what the trainer needs besides.
     pub fn into_model(self, run: &RunDirectory, params: &Params) -> Result<(Progress, Named)> {
         load_into(params, &self.weights, &self.path)?;
+        if run.checkpoint(self.progress.step) != self.path.with_file_name("") {
+            let (place, step) = (self.path.with_file_name(STATE), self.progress.step);
+            let message = format!("`step` must be that of its folder, but it is {step}");
+            return Err(Error::failure(format!("{} is damaged: {message}", place.display())));
+        }
         let bytes = run.read(self.progress.step, TRAINING)?;
         let path = run.checkpoint(self.progress.step).join(TRAINING);
         let (training, _) = tensors::from_bytes(&bytes, &path)?;
@@ -113,8 +132,12 @@ pub fn claim(
     let saved = resume.then(|| Saved::read(run, step)).transpose()?;
     let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
     let differing = differing_keys(&there.to_json(), &experiment.to_json());
+    let of = |key: &str, name: &str| {
+        key.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || name.ends_with('.') || rest.starts_with('.'))
+    };
     let fixed: Vec<&String> =
-        differing.iter().filter(|key| !CHANGEABLE.iter().any(|free| key.starts_with(free))).collect();
+        differing.iter().filter(|key| !CHANGEABLE.iter().any(|free| of(key, free))).collect();
     if !fixed.is_empty() {
         let keys: Vec<&str> = fixed.iter().map(|key| key.as_str()).collect();
         return Err(Error::input(format!("{place} holds another experiment: {} differ", keys.join(", ")))
@@ -127,7 +150,8 @@ pub fn claim(
             .hint("--resume goes on with it, --out DIR starts another one beside it"));
     };
     notes(&experiment.training, &differing).for_each(talk);
-    Ok((lock, Some(saved)))
+    let is_other = |name: &&str| differing.iter().any(|key| of(key, name));
+    Ok((lock, Some(Saved { moved: DATA_FILES.into_iter().filter(is_other).collect(), ..saved })))
 }
 
 /// A run's folder is new, empty or a run's.

@@ -52,9 +52,11 @@ impl Bpe {
             );
             return Err(Error::input(message).hint(format!("set `vocabulary` to {smallest} at the least")));
         }
+        // No more merges can be made than there are characters, and the trainer makes room for as many as it is asked for.
+        let most = smallest + words.iter().map(String::len).sum::<usize>();
         // The special tokens stay outside: the trainer would give the id of `<eos>` to a merge that spells it.
         let mut trainer = BpeTrainer::builder()
-            .vocab_size(size - SPECIALS.len())
+            .vocab_size(size.min(most) - SPECIALS.len())
             .min_frequency(MINIMUM_PAIR_COUNT)
             .show_progress(false)
             .build();

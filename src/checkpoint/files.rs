@@ -1,0 +1,193 @@
+//! Files that are whole or not there, and reading that ends.
+//!
+//! What is written goes beside its place first, is flushed to the disk and renamed, so that a kill or a full disk leaves what
+//! was there before. What is read is a file, and no longer than it may be.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The most bytes of a file of a few lines: a pointer, a manifest, the state of a run.
+pub const SMALL: u64 = 1 << 24;
+
+/// Links that are followed one behind the other before they count as a circle.
+const MOST_LINKS: usize = 40;
+
+/// Writes a file beside its place and renames it over what was there.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    put(&path.with_extension("partial"), path, bytes)
+}
+
+/// Writes what a user named, in the same way, under a name beside it that nothing else has. A pipe or a device has nothing to
+/// lose and is written as it is; of a link it is the file behind it that is replaced.
+///
+/// # Errors
+/// It cannot be written. What was there before stays.
+pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
+    let there = fs::metadata(path).ok();
+    if there.as_ref().is_some_and(|there| !there.is_file()) {
+        return in_place(path, bytes);
+    }
+    let place = behind_links(path);
+    let mut name = std::ffi::OsString::from(".");
+    name.push(place.file_name().unwrap_or_default());
+    name.push(format!(".{}.partial", std::process::id()));
+    let partial = place.with_file_name(name);
+    match OpenOptions::new().write(true).create_new(true).open(&partial) {
+        // A folder that takes no new file, and a file in it that may be written.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && there.is_some() => {
+            return in_place(path, bytes);
+        }
+        Err(error) => return Err(Error::file("write", path, &error)),
+        Ok(_) => {}
+    }
+    if let Some(there) = there {
+        // The new one is whose the old one was; where that cannot be, it is ours.
+        let _ = fs::set_permissions(&partial, there.permissions());
+    }
+    put(&partial, &place, bytes)
+}
+
+fn put(partial: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    let written = write_through(partial, bytes)
+        .and_then(|()| fs::rename(partial, path).map_err(|error| Error::file("write", path, &error)));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(partial);
+    }
+    written?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    flush_folder(folder.unwrap_or(Path::new(".")))
+}
+
+fn in_place(path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = OpenOptions::new().write(true).truncate(true).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).map_err(|error| Error::file("write", path, &error))
+}
+
+/// Where a path leads when its last part is a link, whether something is there or not.
+pub fn behind_links(path: &Path) -> PathBuf {
+    let mut place = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&place) else { break };
+        // `join` takes an absolute path as it is.
+        place = place.parent().unwrap_or(Path::new("")).join(target);
+    }
+    place
+}
+
+/// Writes a file and waits until the disk has it.
+pub(super) fn write_through(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| Error::file("write", path, &error))
+}
+
+/// A rename is on the disk only when its folder is.
+pub(super) fn flush_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| Error::file("write", path, &error))
+}
+
+/// Removes a folder, or whatever else stands there.
+pub(super) fn remove_if_there(path: &Path) -> Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(there) if there.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// The bytes of a file, which may have `most`. A pipe or a device is none: it might have no end, or nothing to give.
+///
+/// # Errors
+/// The file is missing, is none, is too long or cannot be read.
+pub fn read_within(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let failed = |error: std::io::Error| Error::file("read", path, &error);
+    let there = fs::metadata(path).map_err(failed)?;
+    if there.is_dir() {
+        return Err(failed(ErrorKind::IsADirectory.into()));
+    }
+    let must = |what: String| Error::input(format!("{} must be a file{what}", path.display()));
+    if !there.is_file() {
+        return Err(must(", but it is a pipe or a device".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let size = there.len().min(most);
+    let no_memory =
+        |_| Error::failure(format!("there is no memory for the {size} bytes of {}", path.display()));
+    bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX)).map_err(no_memory)?;
+    // A file may grow while it is read.
+    File::open(path)
+        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(failed)?;
+    match bytes.len() as u64 > most {
+        true => Err(must(format!(" of at most {most} bytes, but it has more"))),
+        false => Ok(bytes),
+    }
+}
+
+/// The same of a text; nothing where there is no such file.
+///
+/// # Errors
+/// It is none, is too long, is no text or cannot be read.
+pub fn read_text_within(path: &Path, most: u64) -> Result<Option<String>> {
+    if matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let no_text = |_| Error::failure(format!("{} must be UTF-8 text, but it is not", path.display()));
+    read_within(path, most).and_then(|bytes| String::from_utf8(bytes).map_err(no_text)).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_takes_the_place_of_the_file_behind_a_link_and_leaves_its_other_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("data"), "old").unwrap();
+        fs::hard_link(at("data"), at("other name")).unwrap();
+        std::os::unix::fs::symlink("data", at("link")).unwrap();
+        std::os::unix::fs::symlink("nothing yet", at("dangling")).unwrap();
+        write_output(&at("link"), b"new").unwrap();
+        write_output(&at("dangling"), b"made").unwrap();
+        let read = |name: &str| fs::read_to_string(at(name)).unwrap();
+        assert_eq!(["data", "link", "other name"].map(read), ["new", "new", "old"]);
+        assert_eq!(read("nothing yet"), "made");
+        write_output(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(write_output(folder.path(), b"x").unwrap_err().message().ends_with("is a directory"));
+        let there: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(there.len(), 5, "{there:?}");
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latest");
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let says = |most| read_within(&path, most).unwrap_err().message().to_owned();
+        assert!(says(9).ends_with("latest must be a file, but it is a pipe or a device"), "{}", says(9));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "0123456789").unwrap();
+        assert!(
+            says(9).ends_with("latest must be a file of at most 9 bytes, but it has more"),
+            "{}",
+            says(9)
+        );
+        assert_eq!(read_within(&path, 10).unwrap(), b"0123456789");
+    }
+}

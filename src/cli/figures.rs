@@ -1,0 +1,48 @@
+//! Rows whose scores are no finite numbers: which of them it is, where a whole batch fails for it.
+
+use crate::decoding::search::scores_not_finite;
+use crate::error::Result;
+
+/// Does `work` on all items, and where the model's scores are no numbers finds out for which of them: no row depends on the
+/// others.
+///
+/// # Errors
+/// Whatever else goes wrong.
+pub fn each_with_figures<I, T>(
+    items: &[I],
+    work: &impl Fn(&[I]) -> Result<Vec<T>>,
+) -> Result<Vec<Result<T>>> {
+    match work(items) {
+        Ok(done) => Ok(done.into_iter().map(Ok).collect()),
+        Err(error) if error.message() != scores_not_finite().message() => Err(error),
+        Err(error) if items.len() <= 1 => Ok(items
+            .iter()
+            .map(|_| Err(error.clone().hint("look for weights that are not finite")))
+            .collect()),
+        Err(_) => {
+            let (one, other) = items.split_at(items.len() / 2);
+            let mut done = each_with_figures(one, work)?;
+            done.extend(each_with_figures(other, work)?);
+            Ok(done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn a_row_without_figures_costs_no_other_row() {
+        let work = |some: &[i32]| match some.iter().any(|&n| n == 3 || n == 6) {
+            true => Err(scores_not_finite()),
+            false => Ok(some.iter().map(|n| n * 10).collect()),
+        };
+        let found = each_with_figures(&[1, 2, 3, 4, 5, 6, 7], &work).unwrap();
+        let found: Vec<Option<i32>> = found.into_iter().map(Result::ok).collect();
+        assert_eq!(found, [Some(10), Some(20), None, Some(40), Some(50), None, Some(70)]);
+        let broken = |_: &[i32]| -> Result<Vec<i32>> { Err(Error::failure("the disk is full")) };
+        assert!(each_with_figures(&[1, 2], &broken).is_err());
+    }
+}

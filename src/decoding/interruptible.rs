@@ -1,0 +1,65 @@
+//! A model that gives up between two steps where somebody asks for a stop: a batch of long outputs may take minutes.
+//!
+//! It knows no signals, only a question that it asks before each step.
+
+use super::search::{Scores, Shareable, Source, Stepper};
+use crate::error::{Error, Result};
+
+/// A model, and whether to go on with it.
+#[derive(Clone)]
+pub struct Interruptible<'a, S> {
+    model: S,
+    stopped: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl<'a, S> Interruptible<'a, S> {
+    /// Asks `stopped` before each step.
+    pub fn new(model: S, stopped: &'a (dyn Fn() -> bool + Sync)) -> Interruptible<'a, S> {
+        Interruptible { model, stopped }
+    }
+
+    fn go_on(&self) -> Result<&S> {
+        match (self.stopped)() {
+            true => Err(Error::failure("the search was stopped")),
+            false => Ok(&self.model),
+        }
+    }
+}
+
+impl<S: Stepper> Stepper for Interruptible<'_, S> {
+    type State = S::State;
+
+    fn start(&self, sources: &[Source]) -> Result<S::State> {
+        self.go_on()?.start(sources)
+    }
+
+    fn step(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
+        self.go_on()?.step(tokens, state)
+    }
+
+    fn step_with_attention(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
+        self.go_on()?.step_with_attention(tokens, state)
+    }
+
+    fn reorder(&self, rows: &[i64], state: S::State) -> Result<S::State> {
+        self.model.reorder(rows, state)
+    }
+
+    fn join(&self, one: S::State, other: S::State) -> Result<S::State> {
+        self.model.join(one, other)
+    }
+
+    fn joins(&self) -> bool {
+        self.model.joins()
+    }
+
+    fn longest(&self) -> Option<usize> {
+        self.model.longest()
+    }
+}
+
+impl<S: Shareable> Shareable for Interruptible<'_, S> {
+    fn on_cpu(&self) -> bool {
+        self.model.on_cpu()
+    }
+}

@@ -1,0 +1,106 @@
+//! Signals: what asks for a stop or for a checkpoint, and when it is heard.
+//!
+//! As long as there is nothing to save a signal ends the process at once, however long the work would go on: reading, learning a
+//! vocabulary, building a model. Whoever has something to save listens, and looks at the flag between two pieces of work.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use crate::error::{Error, Result};
+
+/// What SIGUSR1 asks for, the warning that batch systems send before a job's time is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUsr1 {
+    /// A checkpoint, and the end.
+    #[default]
+    Stop,
+    /// A checkpoint at the next update; training goes on.
+    Save,
+}
+
+/// Whether somebody asked for a stop, by a signal or by program.
+#[derive(Clone, Debug, Default)]
+pub struct StopFlag {
+    signal: Arc<AtomicUsize>,
+    /// Nobody listens: a signal ends the process.
+    at_once: Arc<AtomicBool>,
+    save: Arc<AtomicBool>,
+}
+
+impl StopFlag {
+    /// A flag that SIGINT, SIGTERM, SIGHUP, SIGUSR2 and, as it is told, SIGUSR1 raise. Until [`StopFlag::listen`] each of them
+    /// ends the process at once, with exit code 128 and its number; after it a second SIGINT or SIGTERM does.
+    ///
+    /// # Errors
+    /// The system does not let it listen.
+    pub fn on_signals(usr1: OnUsr1) -> Result<StopFlag> {
+        let flag = StopFlag { at_once: Arc::new(AtomicBool::new(true)), ..StopFlag::default() };
+        let seen = Arc::new(AtomicBool::new(false));
+        let failed = |error| Error::failure(format!("cannot listen to signals: {error}"));
+        // Under `nohup` a terminal that closes ends nothing.
+        let heard = |signal: &i32| matches!(*signal, SIGINT | SIGTERM) || !is_ignored(*signal);
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2].into_iter().filter(heard) {
+            if signal == SIGUSR1 && usr1 == OnUsr1::Save {
+                signal_hook::flag::register(signal, Arc::clone(&flag.save)).map_err(failed)?;
+                continue;
+            }
+            let ends = |when: &Arc<AtomicBool>| {
+                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(when))
+            };
+            ends(&flag.at_once).map_err(failed)?;
+            // A terminal that closes says so itself, once more through its shell, and may be followed by SIGTERM: one stop.
+            if matches!(signal, SIGINT | SIGTERM) {
+                // In this order: the first signal finds `seen` still false, the second does not.
+                ends(&seen).map_err(failed)?;
+                signal_hook::flag::register(signal, Arc::clone(&seen)).map_err(failed)?;
+            }
+            signal_hook::flag::register_usize(signal, Arc::clone(&flag.signal), signal as usize)
+                .map_err(failed)?;
+        }
+        Ok(flag)
+    }
+
+    /// From here on somebody looks at the flag.
+    pub fn listen(&self) {
+        self.at_once.store(false, Ordering::SeqCst);
+    }
+
+    /// Does work that no signal ends half-way: one that comes in the meantime ends the process behind it.
+    pub fn whole<T>(&self, work: impl FnOnce() -> T) -> T {
+        let nobody_listens = self.at_once.swap(false, Ordering::SeqCst);
+        let done = work();
+        if nobody_listens {
+            self.at_once.store(true, Ordering::SeqCst);
+            if let Some(signal) = self.raised() {
+                std::process::exit(128 + i32::from(signal));
+            }
+        }
+        done
+    }
+
+    /// The number of the signal that asked for a stop.
+    pub fn raised(&self) -> Option<u8> {
+        match self.signal.load(Ordering::SeqCst) {
+            0 => None,
+            signal => Some(signal as u8),
+        }
+    }
+
+    /// Whether a checkpoint was asked for since this was asked last.
+    pub fn save_asked(&self) -> bool {
+        self.save.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Whether whoever started the process told it not to hear a signal. No, where the system does not say.
+fn is_ignored(signal: i32) -> bool {
+    let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
