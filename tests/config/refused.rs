@@ -138,6 +138,35 @@ fn sizes_that_make_no_network_are_refused_at_their_place() {
 }
 
 #[test]
+fn sizes_that_no_machine_has_are_refused_by_name() {
+    let most = |key: &str, most: u64, is: u64| format!("`{key}` must be at most {most}, but it is {is}");
+    let cases = [
+        ("model.transformer.width=65537", most("width", 65536, 65537)),
+        ("model.transformer.feed_forward=2147483647", most("feed_forward", 65536, 2147483647)),
+        ("model.transformer.encoder_layers=4097", most("encoder_layers", 4096, 4097)),
+        ("model.transformer.decoder_layers=2147483647", most("decoder_layers", 4096, 2147483647)),
+        ("model.transformer.max_positions=65537", most("max_positions", 65536, 65537)),
+        ("data.source.max_length=2147483647", most("max_length", 1 << 24, 2147483647)),
+        ("data.target.bpe.vocabulary=2147483647", most("vocabulary", 1 << 22, 2147483647)),
+        ("decoding.min_length=2147483647", most("min_length", 1_000_000, 2147483647)),
+        ("decoding.max_length=2147483647", most("max_length", 1_000_000, 2147483647)),
+        ("decoding.max_length_offset=1000001", most("max_length_offset", 1_000_000, 1000001)),
+        ("decoding.batch_size=1000001", most("batch_size", 1_000_000, 1000001)),
+        ("training.tokens_per_batch=2147483647", most("tokens_per_batch", 1 << 28, 2147483647)),
+        ("training.accumulate=65537", most("accumulate", 1 << 16, 65537)),
+        ("decoding.min_length=2147483648", most("min_length", 2147483647, 2147483648)),
+    ];
+    for (set, message) in cases {
+        assert_eq!(refused(LEAST, &[set]), format!("error: --set {set}: {message}"));
+    }
+    // Each of them may be, and all together not.
+    let all = ["width=65536", "feed_forward=65536", "encoder_layers=4096"];
+    let all = all.map(|size| format!("model.transformer.{size}"));
+    let message = refused(LEAST, &all.each_ref().map(String::as_str));
+    assert!(message.contains("the layers must have at most 1099511627776 weights together, but have "), "{message}");
+}
+
+#[test]
 fn a_number_outside_its_range_is_refused_at_its_place() {
     let share = "must be at least 0 and below 1, but it is";
     check_messages(&[
