@@ -268,6 +268,9 @@ fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
     Ok((Encoded { ids, unknown }, ended))
 }
 
+/// A pair, and the log-probability of each token of its target.
+type Scored = (Pair, Vec<f32>);
+
 /// The log-probabilities of each pair's tokens; none of one that is skipped. Where a pair's are no numbers and none may be so,
 /// gives the pairs before it, and the fault.
 fn score(
@@ -275,7 +278,7 @@ fn score(
     loaded: &LoadedModel,
     input: &Input,
     pairs: Vec<Pair>,
-) -> Result<(Vec<(Pair, Vec<f32>)>, Option<Error>)> {
+) -> Result<(Vec<Scored>, Option<Error>)> {
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
     let ids: Vec<(Source, &[i64])> =
         ids.map(|Ids { source, target, .. }| (source.source(), target.as_slice())).collect();
@@ -303,7 +306,7 @@ fn score(
 fn write(
     args: &ScoreArgs,
     loaded: &LoadedModel,
-    scored: &[(Pair, Vec<f32>)],
+    scored: &[Scored],
     (writer, carried): (&mut Writer, &mut Carried),
     tally: &mut Tally,
 ) -> Result<bool> {

@@ -144,7 +144,7 @@ const LEAST_FACTOR: f64 = 2.0;
 /// b in the same.
 const LEAST_OFFSET: usize = 50;
 
-/// The most tokens of an output: half as many again as the longest text that is read, and as many as [`DecodingConfig::fit`] may
+/// The most tokens of an output: twice as many as a line that is read has bytes, and as many as [`DecodingConfig::fit`] may
 /// give it.
 const LONGEST: u64 = 1 << 25;
 
@@ -231,10 +231,8 @@ impl DecodingConfig {
     }
 
     fn check_length(&self) -> Result<(), Problem> {
-        let lengths = [
-            ("min_length", self.min_length as u64),
-            ("max_length", self.max_length.unwrap_or(0) as u64),
-        ];
+        let lengths =
+            [("min_length", self.min_length as u64), ("max_length", self.max_length.unwrap_or(0) as u64)];
         Problem::check_most(TABLE, LONGEST, &lengths)?;
         if let Some(max_length) = self.max_length {
             Problem::check_whole(TABLE, 1, &[("max_length", max_length as u64)])?;
@@ -250,7 +248,12 @@ impl DecodingConfig {
         Problem::check_whole(TABLE, 0, &[("max_length_offset", offset as u64)])?;
         Problem::check_most(TABLE, LONGEST, &[("max_length_offset", offset as u64)])?;
         let fits = |x| (0.0..=LONGEST as f64).contains(&x);
-        Problem::check_real(TABLE, "at least 0 and at most 33554432", fits, &[("max_length_factor", factor)])?;
+        Problem::check_real(
+            TABLE,
+            "at least 0 and at most 33554432",
+            fits,
+            &[("max_length_factor", factor)],
+        )?;
         if factor == 0.0 && offset == 0 {
             let keys = ["max_length_factor", "max_length_offset"];
             let message = "`max_length_factor` and `max_length_offset` must not both be 0: no output would have a token";

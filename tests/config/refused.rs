@@ -148,9 +148,9 @@ fn sizes_that_no_machine_has_are_refused_by_name() {
         ("model.transformer.max_positions=65537", most("max_positions", 65536, 65537)),
         ("data.source.max_length=2147483647", most("max_length", 1 << 24, 2147483647)),
         ("data.target.bpe.vocabulary=2147483647", most("vocabulary", 1 << 22, 2147483647)),
-        ("decoding.min_length=2147483647", most("min_length", 1_000_000, 2147483647)),
-        ("decoding.max_length=2147483647", most("max_length", 1_000_000, 2147483647)),
-        ("decoding.max_length_offset=1000001", most("max_length_offset", 1_000_000, 1000001)),
+        ("decoding.min_length=2147483647", most("min_length", 1 << 25, 2147483647)),
+        ("decoding.max_length=2147483647", most("max_length", 1 << 25, 2147483647)),
+        ("decoding.max_length_offset=33554433", most("max_length_offset", 1 << 25, 33554433)),
         ("decoding.batch_size=1000001", most("batch_size", 1_000_000, 1000001)),
         ("training.tokens_per_batch=2147483647", most("tokens_per_batch", 1 << 28, 2147483647)),
         ("training.accumulate=65537", most("accumulate", 1 << 16, 65537)),
@@ -163,7 +163,10 @@ fn sizes_that_no_machine_has_are_refused_by_name() {
     let all = ["width=65536", "feed_forward=65536", "encoder_layers=4096"];
     let all = all.map(|size| format!("model.transformer.{size}"));
     let message = refused(LEAST, &all.each_ref().map(String::as_str));
-    assert!(message.contains("the layers must have at most 1099511627776 weights together, but have "), "{message}");
+    assert!(
+        message.contains("the layers must have at most 1099511627776 weights together, but have "),
+        "{message}"
+    );
 }
 
 #[test]

@@ -59,6 +59,9 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeA
     Row { number, read: Some(read), truncated, content }
 }
 
+/// Rows with their outputs, the best first.
+type Decoded = Vec<Row<Vec<Output>>>;
+
 /// Decodes what is not skipped; the outputs of a row are the best first. Where a row's scores are no numbers and none may be so,
 /// gives the rows before it, and the fault.
 pub fn decode(
@@ -67,9 +70,10 @@ pub fn decode(
     rows: Vec<Row<Asked>>,
     on_error: OnError,
     tally: &mut Tally,
-) -> Result<(Vec<Row<Vec<Output>>>, Option<Error>)> {
-    let asked: Vec<&Asked> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
-    let mut outputs = each_with_figures(&asked, &|some| loaded.decode_n_best(some))?.into_iter();
+) -> Result<(Decoded, Option<Error>)> {
+    let requests = rows.iter().filter_map(|row| row.content.as_ref().ok()).map(Asked::request);
+    let requests: Vec<_> = requests.collect();
+    let mut outputs = each_with_figures(&requests, &|some| loaded.decode_n_best(some))?.into_iter();
     let mut decoded = Vec::with_capacity(rows.len());
     for row in rows {
         let Row { number, read, truncated, content } = row;
