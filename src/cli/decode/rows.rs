@@ -71,9 +71,8 @@ pub fn decode(
     on_error: OnError,
     tally: &mut Tally,
 ) -> Result<(Decoded, Option<Error>)> {
-    let requests = rows.iter().filter_map(|row| row.content.as_ref().ok()).map(Asked::request);
-    let requests: Vec<_> = requests.collect();
-    let mut outputs = each_with_figures(&requests, &|some| loaded.decode_n_best(some))?.into_iter();
+    let asked: Vec<&Asked> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
+    let mut outputs = each_with_figures(&asked, &|some| loaded.decode_n_best(some))?.into_iter();
     let mut decoded = Vec::with_capacity(rows.len());
     for row in rows {
         let Row { number, read, truncated, content } = row;
