@@ -20,7 +20,6 @@ use self::trace::{LookArgs, Tracer};
 use super::headings::{INPUT, INSIGHT, MODEL, OUTPUT, SEARCH};
 use super::input::{Input, InputFormat, OnError, Shard, Wanted, guessed, open_sources};
 use super::interactive;
-use super::interactive;
 use super::output::{Carried, OutputFormat, Record, Writer};
 use super::roles::Roles;
 use crate::checkpoint::run::locate_model;
