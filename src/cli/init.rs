@@ -16,7 +16,7 @@ use self::look::Look;
 use self::read::{Pairs, read};
 use self::split::{Parts, split};
 use super::headings::{INPUT, OUTPUT};
-use crate::checkpoint::run::write_file;
+use crate::checkpoint::files::write_file;
 use crate::config::Experiment;
 use crate::error::{Error, Result, counted};
 use crate::training::report::talk;
