@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::support::run::{Finished, Scene, binary, listened_to, objects};
 
 mod init;
+mod readme;
 
 const COMMANDS: [&str; 10] =
     ["init", "train", "average", "decode", "attention", "score", "shortlist", "inspect", "keys", "doctor"];

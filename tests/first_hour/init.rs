@@ -112,10 +112,11 @@ fn nothing_is_overwritten_and_nothing_stays_half_written() {
         .refused_naming(2, &["there must be three different sources at least", "two.csv has 3 pairs"]);
     scene.write("broken.csv", "source,target\na,b\nc\n");
     init(&scene, &["broken.csv"]).refused_naming(2, &["broken.csv:3: the row has 1 field"]);
-    init(&scene, &["copy.toml"]).refused_naming(2, &["hint: of parallel text PAIRS names the sources"]);
+    scene.write("words.txt", "ab\n");
+    init(&scene, &["words.txt"]).refused_naming(2, &["hint: of parallel text PAIRS names the sources"]);
     init(&scene, &["none.csv"]).refused_naming(2, &["(looked for in "]);
     init(&scene, &["a.csv", "--name", "a/b"]).refused_naming(2, &["`name` must be a plain folder name"]);
-    for name in ["two.csv", "broken.csv"] {
+    for name in ["two.csv", "broken.csv", "words.txt"] {
         std::fs::remove_file(scene.path(name)).unwrap();
     }
     assert!(scene.files("") == before);

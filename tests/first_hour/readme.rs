@@ -1,0 +1,213 @@
+//! README.md is true: its commands are run as they stand, its figures measured, and what it names is there.
+//!
+//! The commands go through one shell, with the binary on the path, in a folder of the test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use seqloom::Decoder;
+use seqloom::config::Experiment;
+use tempfile::TempDir;
+
+use crate::support::run::{Finished, binary};
+
+const README: &str = include_str!("../../README.md");
+
+/// The folder that the README works in.
+const PLACE: &str = "/tmp/roman";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The text below a heading.
+fn section(heading: &str) -> &'static str {
+    let start = README.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let rest = &README[start + 4..];
+    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+}
+
+/// The commands of a section, block by block.
+fn blocks(heading: &str) -> Vec<&'static str> {
+    section(heading).split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// Runs commands in a folder as somebody does who pastes them, with nobody at the keyboard.
+fn paste(folder: &Path, commands: &str) -> Finished {
+    let mut shell = Command::new("bash");
+    let bin = Path::new(env!("CARGO_BIN_EXE_seqloom")).parent().unwrap().display().to_string();
+    let path = std::env::var("PATH").unwrap_or_default();
+    shell.args(["-euo", "pipefail", "-c", &commands.replace(PLACE, &folder.display().to_string())]);
+    shell.current_dir(folder).env("PATH", format!("{bin}:{path}")).env("CUDA_VISIBLE_DEVICES", "");
+    // A pipe for the terminal that --interactive wants.
+    shell.env("SEQLOOM_TEST_TERMINAL", "1").stdin(Stdio::null());
+    Finished::of(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+/// What the five minutes leave behind, and what each of their blocks said; they are gone through once for all tests.
+fn five_minutes() -> &'static (TempDir, Vec<Finished>) {
+    static DONE: OnceLock<(TempDir, Vec<Finished>)> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = blocks("Your own experiment in five minutes");
+        let said = blocks.iter().map(|block| paste(folder.path(), block).succeeded()).collect();
+        (folder, said)
+    })
+}
+
+/// The share of right rows that a command says, in per cent.
+fn exact(said: &str) -> f64 {
+    let rest = said.split_once("exact match ").unwrap_or_else(|| panic!("no exact match in {said}")).1;
+    rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_five_minutes_go_as_they_are_written_and_come_to_their_figures() {
+    let (folder, said) = five_minutes();
+    let [made, init, train, resume, decode, look, further] = said.as_slice() else {
+        panic!("seven blocks are known here, but there are {}", said.len());
+    };
+    assert_eq!((made.stdout.as_str(), made.stderr.as_str()), ("", ""));
+    assert!(init.stderr.contains("roman.test.csv: 199 pairs for the test\n"), "{}", init.stderr);
+    assert!(init.stdout.contains("\n[data]\n"), "[data] must be a table: {}", init.stdout);
+    assert!(train.stderr.contains("step 100: loss ") && train.stderr.contains(" left\n"), "{}", train.stderr);
+    assert!(resume.stderr.contains("is complete: "), "{}", resume.stderr);
+    assert_eq!(decode.stdout.lines().next(), Some("MCMXCIV"));
+    let claim =
+        "The first line says `MCMXCIV`. Of the 199 numbers in `roman.test.csv`, about 99 % come out right.";
+    assert!(README.contains(claim));
+    let greedy = exact(&decode.stderr);
+    assert!(decode.stderr.contains("199 rows, ") && greedy >= 98.0, "{}", decode.stderr);
+    assert_eq!(decode.stderr.matches(" -> ").count(), 3, "{}", decode.stderr);
+    assert!(look.stdout.contains("source | reference | output"), "{}", look.stdout);
+    assert_eq!(further.stdout, "MCMXCIV\n");
+    // Five beginnings are no worse, and going on makes no model worse.
+    let test = "--input roman.test.csv --output /dev/null --format text";
+    for (what, arguments) in [("a beam", "runs/roman --beam 5"), ("going on", "runs/further")] {
+        let other = paste(folder.path(), &format!("seqloom decode {arguments} {test}")).succeeded();
+        // One row more or less is the CPU's rounding.
+        assert!(exact(&other.stderr) >= greedy - 0.6, "{what}: {} after {greedy}", other.stderr);
+    }
+}
+
+#[test]
+fn every_command_about_decoding_runs() {
+    let (folder, _) = five_minutes();
+    for command in blocks("Decoding").iter().flat_map(|block| block.lines()) {
+        paste(folder.path(), command).succeeded();
+    }
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(read("attention.svg").starts_with("<svg") && read("best.jsonl").lines().count() > 199);
+    let code = [
+        "seqloom::Decoder::open(\"runs/roman\")?",
+        "decode(&[\"1994\", \"2024\"])?",
+        "assert_eq!(outputs[0], \"MCMXCIV\")",
+    ];
+    assert!(code.iter().all(|line| section("Decoding").contains(line)));
+    let decoder = Decoder::with_overrides(folder.path().join("runs/roman"), &["runtime.device=cpu"]).unwrap();
+    assert_eq!(decoder.decode(&["1994", "2024"]).unwrap()[0], "MCMXCIV");
+}
+
+#[test]
+fn what_goes_wrong_is_said_as_the_page_says() {
+    let (folder, _) = five_minutes();
+    let lines = section("When something is wrong").lines();
+    let shown: Vec<&str> = lines.filter_map(|line| line.strip_prefix("    ")).collect();
+    let starts: Vec<usize> = (0..shown.len()).filter(|&line| shown[line].starts_with("$ ")).collect();
+    assert!(starts.len() > 1);
+    for (n, &start) in starts.iter().enumerate() {
+        let end = starts.get(n + 1).copied().unwrap_or(shown.len());
+        let expected = shown[start + 1..end].join("\n");
+        let finished = paste(folder.path(), shown[start].trim_start_matches("$ "));
+        assert_eq!((finished.code, finished.stderr.trim_end()), (Some(2), expected.trim_end()));
+    }
+}
+
+#[test]
+fn a_run_leaves_behind_what_the_page_lists() {
+    let (folder, _) = five_minutes();
+    let runs = folder.path().join("runs");
+    let latest = fs::read_to_string(runs.join("roman/latest")).unwrap();
+    let (mut checkpoint, mut seen) = (false, 0);
+    for line in section("What a run leaves behind").lines().filter(|line| line.starts_with("      ")) {
+        let deep = line.starts_with("        ");
+        checkpoint = deep && checkpoint || line.trim_start().starts_with("checkpoints/");
+        let names = line.trim_start().split("  ").next().unwrap();
+        for name in names.split(", ").map(|name| name.split(' ').next().unwrap()) {
+            let place: PathBuf = match (deep, checkpoint) {
+                (true, true) => runs.join("roman/checkpoints").join(latest.trim()).join(name),
+                (_, true) => runs.join("roman/checkpoints").join(latest.trim()),
+                _ if name == "from.json" => runs.join("further/from.json"),
+                _ => runs.join("roman").join(name),
+            };
+            // Only faults bring these about.
+            assert!(place.exists() || name == "skipped/", "{}", place.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 12, "{seen}");
+}
+
+#[test]
+fn every_file_that_the_page_names_is_there() {
+    for link in README.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+        assert!(link.is_empty() || root().join(link).exists(), "{link}");
+    }
+    let listed = section("What is where").lines().filter_map(|line| line.strip_prefix("    "));
+    for name in listed.flat_map(|line| line.split("  ").next().unwrap().split(", ")) {
+        let places = [root().join(name), root().join("src").join(name)];
+        assert!(places.iter().any(|place| place.exists()), "{name}");
+    }
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    for line in README.lines().filter_map(|line| line.strip_prefix("    ")) {
+        let words: Vec<&str> = line.split('#').next().unwrap().split_whitespace().collect();
+        match words.as_slice() {
+            ["make", target, ..] => assert!(makefile.contains(&format!("\n{target}:")), "{line}"),
+            ["python3", script, ..] => assert!(root().join(script).exists(), "{line}"),
+            ["seqloom", "train", config, ..] if config.starts_with("configs/") => {
+                Experiment::load(&root().join(config), &[]).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_setting_and_every_option_of_the_page_is_known() {
+    let least = "name = \"a\"\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
+    for rest in README.split("--set ").skip(1) {
+        let setting = match rest.strip_prefix('\'') {
+            Some(quoted) => quoted.split('\'').next().unwrap(),
+            None => rest.split([' ', '`', ')', '\n']).next().unwrap(),
+        };
+        // What is shown as wrong, or is no setting.
+        if !setting.contains('=') || setting.contains("heads=5") || setting == "n_best=3" {
+            continue;
+        }
+        Experiment::parse(least, "a.toml", &[setting.to_owned()]).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let commands = [
+        "init",
+        "train",
+        "average",
+        "decode",
+        "attention",
+        "score",
+        "shortlist",
+        "inspect",
+        "keys",
+        "doctor",
+    ];
+    let help = |command: &str| binary(root()).args([command, "--help"]).output().unwrap().stdout;
+    let mut known = String::from_utf8(commands.map(help).concat()).unwrap();
+    known += &fs::read_to_string(root().join("scripts/get_libtorch.py")).unwrap();
+    // TensorBoard's own.
+    known += " --logdir ";
+    let known: Vec<&str> = known.split([' ', '\n', '"', ',', '`']).collect();
+    let words = README.split([' ', '`', '\n', '(']).filter(|word| word.starts_with("--") && word.len() > 2);
+    for option in words.map(|word| word.trim_end_matches([',', '.', ';', ':', ')', '\''])) {
+        assert!(known.contains(&option), "{option}");
+    }
+}
