@@ -66,7 +66,7 @@ fn an_unknown_name_of_a_weight_is_shown_without_its_escapes() {
     let finished = scene.seqloom(&["decode", "no\u{1b}[31mfile"]);
     finished.refused_naming(2, &["at no\\u{1b}[31mfile"]);
     assert!(!scene.seqloom(&["decode", "--no\u{1b}[31moption"]).stderr.contains('\u{1b}'));
-    let set = ["--set", "data.train=\u{1b}[31m.csv"];
+    let set = ["--out", "new", "--set", "data.train=\u{1b}[31m.csv"];
     assert!(scene.train(&set).stderr.contains("\\u{1b}[31m.csv"));
 }
 
