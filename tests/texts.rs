@@ -123,7 +123,7 @@ fn a_model_that_learned_from_empty_sides_is_asked_for_them() {
     refused.refused_naming(2, &["pairs.csv:2: the source of a pair", "2 pairs have an empty side"]);
     let said = train_on(&scene, "pairs.csv", "skipped", 3, &["data.empty=skip"]);
     assert!(
-        said.contains("1 training pairs; 2 left out because a side is empty, the first at pairs.csv:2"),
+        said.contains("1 training pair; 2 left out because a side is empty, the first at pairs.csv:2"),
         "{said}"
     );
     let silent = scene.fed(&["decode", "skipped"], b"\n").succeeded();

@@ -63,7 +63,8 @@ fn every_optimizer_learns() {
 
 /// What a stop can meet: a falling plateau, averages, another optimizer's state, every regulariser, bf16.
 const PIECES: [(&str, &[&str]); 6] = [
-    ("plateau", &["training.best_by=exact_match", "training.validate_every=1"]),
+    // So high a learning rate makes nothing better.
+    ("plateau", &["training.best_by=nll", "training.validate_every=1", "training.adamw.learning_rate=0.3"]),
     ("ema", &["training.ema.decay=0.9", "model.transformer.dropout=0.2"]),
     ("sgd", &["training.accumulate=3", "training.freeze=[\"encoder.*\"]"]),
     ("words", &["training.word_dropout=0.3", "model.transformer.attention_dropout=0.2"]),
@@ -108,7 +109,7 @@ fn whatever_is_switched_on_a_run_in_pieces_is_the_run_in_one() {
         }
     }
     let last: f64 = column(&scene, "plateau-whole", "learning_rate").last().unwrap().parse().unwrap();
-    assert!(last < 1e-2, "the plateau was met: {last}");
+    assert!(last < 0.3, "the plateau was met: {last}");
 }
 
 #[test]
@@ -119,10 +120,10 @@ fn a_plateau_lowers_the_learning_rate_when_validation_gets_no_better() {
         .write("copy.toml", scene.text("copy.toml").replace("[training.inverse_sqrt]\nwarmup = 40", plateau));
     // At a learning rate of almost nothing no validation is better than the first.
     let settings =
-        ["training.validate_every=1", "training.best_by=exact_match", "training.adamw.learning_rate=1e-9"];
+        ["training.validate_every=1", "training.best_by=nll", "training.adamw.learning_rate=1e-20"];
     train(&scene, "run", &settings).succeeded();
     let rates = column(&scene, "run", "learning_rate");
-    let shares: Vec<f64> = rates.iter().map(|rate| rate.parse::<f64>().unwrap() / 1e-9).collect();
+    let shares: Vec<f64> = rates.iter().map(|rate| rate.parse::<f64>().unwrap() / 1e-20).collect();
     let expected = [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125];
     assert!(
         shares.iter().zip(expected).all(|(share, expected)| (share - expected).abs() < 1e-6),
