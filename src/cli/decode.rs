@@ -127,7 +127,7 @@ pub struct DecodeArgs {
     /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     beam: Option<usize>,
-    /// Puts in the place of each <unk> in an output's text the symbol of the source that the model looked at most; short for
+    /// Puts in the place of each unknown symbol in an output's text the symbol of the source that the model looked at most; short for
     /// --set decoding.replace_unknown=true
     #[arg(long, help_heading = SEARCH)]
     replace_unknown: bool,

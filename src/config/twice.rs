@@ -1,5 +1,5 @@
 //! What to do about a table that a TOML file writes in two ways, which TOML forbids and its parser does not explain:
-//! `data = { … }` and a [data.source] below it, `training.steps = 100` and a [training] below it, or [data] twice.
+//! `data = { … }` and a `[data.source]` below it, `training.steps = 100` and a `[training]` below it, or `[data]` twice.
 
 /// A hint, where the text before this byte writes a table that the line at this byte writes once more.
 pub(super) fn written_twice(text: &str, byte: usize) -> Option<String> {
