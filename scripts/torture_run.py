@@ -229,6 +229,8 @@ def portrait(run: Path) -> dict:
         older = place.parts[0] == "checkpoints" and place.parts[1:2] != (last,)
         if path.is_file() and not older and place.parts[0] not in passing and path.suffix != ".partial":
             files[str(place)] = path.read_bytes()
+    # The number of threads is the last start's.
+    files["config.toml"] = re.sub(rb"(?m)^threads = .*$", b"", files.get("config.toml", b""))
     return files
 
 
