@@ -37,6 +37,16 @@ unsafe extern "C" {
         p: f64,
         seed: u64,
     ) -> c_int;
+    fn seqloom_affine(
+        out: *mut *mut C_tensor,
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        residual: *const C_tensor,
+        relu: bool,
+        p: f64,
+        seed: u64,
+    ) -> c_int;
     fn seqloom_fused_adam(
         weights: *const *const C_tensor,
         gradients: *const *const C_tensor,
@@ -149,6 +159,43 @@ pub fn dropout(x: &Tensor, residual: Option<&Tensor>, p: f64, seed: u64) -> Tens
     // SAFETY: the pointers are live tensors; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_dropout(&mut out, x.as_ptr(), residual, p, seed) };
     assert!(status == 0, "dropout: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
+}
+
+/// What follows a product in the same pass over it: `residual + dropout(relu(x))`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// Zero in place of what is negative.
+    pub relu: bool,
+    /// The share that dropout zeroes, and the seed of its mask, as [`dropout`] has it.
+    pub dropout: Option<(f64, u64)>,
+    /// Added in the end.
+    pub residual: Option<&'a Tensor>,
+}
+
+/// x W' + b and what follows it, on the CPU in f32, with its gradient.
+///
+/// # Shapes
+/// x: (..., inputs); weight: (outputs, inputs); bias: (outputs); `residual` and the result: (..., outputs)
+pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, epilogue: Epilogue) -> Tensor {
+    let mut out = std::ptr::null_mut();
+    let pointer = |tensor: Option<&Tensor>| tensor.map_or(std::ptr::null(), Tensor::as_ptr);
+    let (p, seed) = epilogue.dropout.unwrap_or_default();
+    // SAFETY: the pointers are live tensors, or null where there is none; on success `out` is a new tensor that we own.
+    let status = unsafe {
+        seqloom_affine(
+            &mut out,
+            x.as_ptr(),
+            weight.as_ptr(),
+            pointer(bias),
+            pointer(epilogue.residual),
+            epilogue.relu,
+            p,
+            seed,
+        )
+    };
+    assert!(status == 0, "a linear layer: {}", last_error());
     // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
     unsafe { Tensor::from_ptr(out) }
 }

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::TransformerConfig;
-use super::layers::{Linear, Noise, Pass, dropout};
+use super::layers::{Epilogue, Linear, Noise, Pass, dropout};
 use super::params::Scope;
 use super::positions::Rotation;
 use crate::shim::decoding::{Seen, attend};
@@ -110,7 +110,14 @@ impl Attention {
     ///
     /// # Shapes
     /// query: (B, H, T, K) to (B, T, D)
-    pub fn forward(&self, query: &Tensor, seen: &KeysValues, mask: Mask, pass: Pass) -> Tensor {
+    pub fn forward(
+        &self,
+        query: &Tensor,
+        seen: &KeysValues,
+        mask: Mask,
+        epilogue: Epilogue,
+        pass: Pass,
+    ) -> Tensor {
         let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
         let (query, keys, values) = (cast(query), cast(&seen.keys), cast(&seen.values));
         let heads = match pass.noise.filter(|_| self.dropout > 0.0) {
@@ -123,7 +130,7 @@ impl Attention {
                 )
             }
         };
-        self.output.within(&heads.transpose(1, 2).flatten(2, 3), pass) // (B, T, D)
+        self.output.with_epilogue(&heads.transpose(1, 2).flatten(2, 3), epilogue, pass) // (B, T, D)
     }
 
     /// Its layers, in groups that read the same: all but the last do in self-attention.

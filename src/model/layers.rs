@@ -25,9 +25,12 @@ impl Noise {
         Noise { seed, draws: Cell::new(0) }
     }
 
-    fn next(&self) -> u64 {
-        self.draws.set(self.draws.get() + 1);
-        seed_for(self.seed, self.draws.get(), "dropout")
+    /// The seed of one draw; none where nothing is dropped.
+    fn draw(&self, p: f64) -> Option<u64> {
+        (p > 0.0).then(|| {
+            self.draws.set(self.draws.get() + 1);
+            seed_for(self.seed, self.draws.get(), "dropout")
+        })
     }
 }
 
@@ -76,14 +79,24 @@ pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&Nois
         Some(residual) => residual + x,
         None => x,
     };
-    let Some(noise) = noise.filter(|_| p > 0.0) else { return add(x) };
-    let seed = noise.next();
+    let Some(seed) = noise.and_then(|noise| noise.draw(p)) else { return add(x) };
     if x.device() == Device::Cpu {
         return shim::dropout(&x, residual, p, seed);
     }
     // The generator of the device, seeded for this one draw.
     tch::manual_seed(seed as i64);
     add(x.dropout(p, true))
+}
+
+/// What follows a layer: `residual + dropout(relu(x))`, each where it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// Zero in place of what is negative.
+    pub relu: bool,
+    /// The share of the elements that is dropped.
+    pub dropout: f64,
+    /// The way around: (..., outputs)
+    pub residual: Option<&'a Tensor>,
 }
 
 /// y = x W' + b, in the kind of number that the model computes in.
@@ -131,13 +144,28 @@ impl Linear {
     /// (..., inputs) to (..., outputs)
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
-        cast(x).linear(&cast(&self.weight), self.bias.as_ref().map(cast))
+        multiplied(&cast(x), &cast(&self.weight), self.bias.as_ref().map(cast).as_ref())
     }
 
     /// The same in a pass, for a layer that is cast with the others.
     pub fn within(&self, x: &Tensor, pass: Pass) -> Tensor {
         let [y] = Linear::all_within([self], x, pass);
         y
+    }
+
+    /// The same with what follows it. On a CPU in f32 that is one pass over the product.
+    ///
+    /// # Shapes
+    /// (..., inputs) to (..., outputs)
+    pub fn with_epilogue(&self, x: &Tensor, epilogue: Epilogue, pass: Pass) -> Tensor {
+        let Epilogue { relu, dropout: p, residual } = epilogue;
+        if fuses(x.device(), self.compute) {
+            let dropout = pass.noise.and_then(|noise| noise.draw(p)).map(|seed| (p, seed));
+            let epilogue = shim::Epilogue { relu, dropout, residual };
+            return shim::affine(x, &self.weight, self.bias.as_ref(), epilogue);
+        }
+        let y = self.within(x, pass);
+        dropout(if relu { y.relu() } else { y }, residual, p, pass.noise)
     }
 
     /// Several layers over the same input, as one product: what each of them gives.
@@ -149,7 +177,7 @@ impl Linear {
         // Joining the weights costs as much as multiplying a few rows with them.
         let rows = x.numel() as i64 / layers[0].weight.size()[1];
         let y = match cast {
-            Some((weight, bias)) => x.to_kind(layers[0].compute).linear(weight, bias.as_ref()),
+            Some((weight, bias)) => multiplied(&x.to_kind(layers[0].compute), weight, bias.as_ref()),
             None if N == 1 || rows < FEW_ROWS => return layers.map(|layer| layer.forward(x)),
             None => Linear::joined(&layers, x),
         };
@@ -170,7 +198,20 @@ impl Linear {
         let compute = layers[0].compute;
         let [weights, biases] = Linear::weights_and_biases(layers);
         let bias = (!biases.is_empty()).then(|| Tensor::cat(&biases, 0).to_kind(compute));
-        x.to_kind(compute).linear(&Tensor::cat(&weights, 0).to_kind(compute), bias)
+        multiplied(&x.to_kind(compute), &Tensor::cat(&weights, 0).to_kind(compute), bias.as_ref())
+    }
+}
+
+/// Whether a layer and what follows it are one node of the graph.
+fn fuses(device: Device, compute: Kind) -> bool {
+    device == Device::Cpu && compute == Kind::Float
+}
+
+/// x W' + b
+fn multiplied(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    match fuses(x.device(), x.kind()) {
+        true => shim::affine(x, weight, bias, shim::Epilogue::default()),
+        false => x.linear(weight, bias),
     }
 }
 
@@ -269,10 +310,16 @@ impl FeedForward {
     ///
     /// # Shapes
     /// (B, T, D) to (B, T, D)
-    pub fn forward(&self, x: &Tensor, pass: Pass) -> Tensor {
-        let gate = self.gate.as_ref().map(|gate| gate.within(x, pass)); // (B, T, F)
-        let active = activated(self.activation, self.inner.within(x, pass), gate, false); // (B, T, F)
-        self.outer.within(&dropout(active, None, self.dropout, pass.noise), pass)
+    pub fn forward(&self, x: &Tensor, epilogue: Epilogue, pass: Pass) -> Tensor {
+        let active = if self.activation == Activation::Relu {
+            let inside = Epilogue { relu: true, dropout: self.dropout, residual: None };
+            self.inner.with_epilogue(x, inside, pass) // (B, T, F)
+        } else {
+            let gate = self.gate.as_ref().map(|gate| gate.within(x, pass)); // (B, T, F)
+            let active = activated(self.activation, self.inner.within(x, pass), gate, false);
+            dropout(active, None, self.dropout, pass.noise) // (B, T, F)
+        };
+        self.outer.with_epilogue(&active, epilogue, pass)
     }
 
     /// Its layers, in groups that read the same.

@@ -4,7 +4,7 @@
 use tch::{Kind, Tensor};
 
 use super::attention::{Attention, Mask, attention_kind};
-use super::layers::{Cast, FeedForward, Linear, Noise, Norm, Pass, dropout};
+use super::layers::{Cast, Epilogue, FeedForward, Linear, Noise, Norm, Pass, dropout};
 use super::params::{Params, Scope};
 use super::positions::{Places, PositionTable, Rotation};
 use super::{Activation, NormPlace, Positions, Tied, TransformerConfig};
@@ -195,10 +195,12 @@ impl Residual {
         }
     }
 
-    fn around(&self, x: &Tensor, noise: Option<&Noise>, part: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+    /// The part ends in the dropout and the addition that it is given.
+    fn around(&self, x: &Tensor, part: impl FnOnce(&Tensor, Epilogue) -> Tensor) -> Tensor {
+        let epilogue = Epilogue { relu: false, dropout: self.dropout, residual: Some(x) };
         match self.place {
-            NormPlace::Pre => dropout(part(&self.norm.forward(x)), Some(x), self.dropout, noise),
-            NormPlace::Post => self.norm.forward(&dropout(part(x), Some(x), self.dropout, noise)),
+            NormPlace::Pre => part(&self.norm.forward(x), epilogue),
+            NormPlace::Post => self.norm.forward(&part(x, epilogue)),
         }
     }
 }
@@ -245,11 +247,11 @@ impl EncoderLayer {
     }
 
     fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, pass: Pass) -> Tensor {
-        let x = self.self_attention_norm.around(x, pass.noise, |x| {
+        let x = self.self_attention_norm.around(x, |x, epilogue| {
             let (query, seen) = self.self_attention.project(x, rotation, pass);
-            self.self_attention.forward(&query, &seen, mask, pass)
+            self.self_attention.forward(&query, &seen, mask, epilogue, pass)
         });
-        self.feed_forward_norm.around(&x, pass.noise, |x| self.feed_forward.forward(x, pass))
+        self.feed_forward_norm.around(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
     }
 
     fn groups(&self) -> Vec<Vec<&Linear>> {
@@ -304,15 +306,15 @@ impl DecoderLayer {
 
     fn forward(&self, x: &Tensor, memory: &Memory, rotation: Option<&Rotation>, pass: Pass) -> Tensor {
         let (own, cross) = (&self.self_attention, &self.cross_attention);
-        let x = self.self_attention_norm.around(x, pass.noise, |x| {
+        let x = self.self_attention_norm.around(x, |x, epilogue| {
             let (query, seen) = own.project(x, rotation, pass);
-            own.forward(&query, &seen, Mask::Causal, pass)
+            own.forward(&query, &seen, Mask::Causal, epilogue, pass)
         });
         let seen = cross.keys_values(&memory.hidden, pass);
-        let x = self.cross_attention_norm.around(&x, pass.noise, |x| {
-            cross.forward(&cross.queries(x, pass), &seen, Mask::padding(&memory.padding), pass)
+        let x = self.cross_attention_norm.around(&x, |x, epilogue| {
+            cross.forward(&cross.queries(x, pass), &seen, Mask::padding(&memory.padding), epilogue, pass)
         });
-        self.feed_forward_norm.around(&x, pass.noise, |x| self.feed_forward.forward(x, pass))
+        self.feed_forward_norm.around(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
     }
 
     fn groups(&self) -> Vec<Vec<&Linear>> {

@@ -92,7 +92,7 @@ const DOUBTFUL: usize = 8;
 
 /// Positions of a side that are worth a shard of their own, and up to how many shards. Fewer keep more cores busy, but each
 /// shard costs a pass over all weights.
-const WORTH_A_SHARD: [(usize, usize); 3] = [(256, 2), (512, 4), (2048, 1024)];
+const WORTH_A_SHARD: [(usize, usize); 3] = [(256, 2), (1024, 4), (2048, 1024)];
 
 /// The shards of an update that has so many positions on a side, where the config names no number.
 fn shards_for(positions: usize) -> usize {
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn shards_follow_from_the_positions_of_an_update_unless_the_config_names_their_number() {
         let by_tokens = [256, 512, 1024, 2048, 4096, 8192, 16_384].map(shards_for);
-        assert_eq!(by_tokens, [1, 2, 2, 4, 4, 4, 8]);
+        assert_eq!(by_tokens, [1, 2, 2, 2, 4, 4, 8]);
         let config = |shards, accumulate| TrainingConfig { shards, accumulate, ..TrainingConfig::default() };
         assert_eq!(halvings(&config(0, 1), 4096, Device::Cpu), 2);
         assert_eq!(halvings(&config(0, 4), 512, Device::Cpu), 0, "four batches are four shards");
