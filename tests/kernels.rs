@@ -6,7 +6,7 @@
 use seqloom::data::vocabulary::{BOS, PAD};
 use seqloom::shim::decoding::{Packed, PackedKind, Seen, attend, gelu, log_softmax, silu};
 use seqloom::shim::vectors::Vectors;
-use seqloom::shim::{dropout, vocabulary_loss};
+use seqloom::shim::{Epilogue, affine, dropout, vocabulary_loss};
 use tch::{Device, Kind, Tensor};
 
 use crate::support::run::{Finished, Scene, binary, listened_to};
@@ -143,6 +143,61 @@ fn softmax_and_activations_of_every_length_are_libtorchs() {
         for [silu, gelu] in &same {
             assert_same(silu, &same[0][0], "SiLU");
             assert_same(gelu, &same[0][1], "GELU");
+        }
+    }
+}
+
+/// What comes out of a layer with all that may follow it, and the gradients of `x`, weight, bias and residual.
+fn layer(inputs: &[Tensor; 4], made: impl Fn(&[Tensor; 4]) -> Tensor) -> [Tensor; 5] {
+    let leaves = inputs.each_ref().map(|tensor| tensor.detach().set_requires_grad(true));
+    let out = made(&leaves);
+    // Of all elements different ones.
+    let loss = (&out * numbers(&out.size(), 2)).sum(Kind::Float);
+    let [x, weight, bias, residual] = leaves.each_ref().map(|leaf| {
+        let found = Tensor::f_run_backward(&[&loss], &[leaf], true, false);
+        found.map_or_else(|_| leaf.zeros_like(), |mut found| found.remove(0))
+    });
+    [out.detach(), x, weight, bias, residual]
+}
+
+#[test]
+fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vectors() {
+    for (outputs, rows) in (1..=70).map(|n| (n, 1 + n * 5 % 23)).chain([(96, 9), (130, 70), (64, 200)]) {
+        let inputs = 1 + outputs * 7 % 11;
+        let shapes: [&[i64]; 4] = [&[1, rows, inputs], &[outputs, inputs], &[outputs], &[1, rows, outputs]];
+        let inputs = [0, 1, 2, 3].map(|n| numbers(shapes[n], (outputs + n as i64) % 6));
+        for (relu, p, with) in [
+            (false, 0.0, false),
+            (true, 0.0, false),
+            (true, 0.3, false),
+            (false, 0.3, true),
+            (true, 0.3, true),
+        ] {
+            let what = format!("{outputs} outputs, {rows} rows, ReLU {relu}, dropout {p}, residual {with}");
+            let theirs = layer(&inputs, |[x, weight, bias, residual]| {
+                let product = x.linear(weight, Some(bias));
+                let active = if relu { product.relu() } else { product };
+                // Of ones, dropout makes its factors.
+                let factors =
+                    if p > 0.0 { dropout(&active.ones_like(), None, p, 7) } else { active.ones_like() };
+                if with { active * factors + residual } else { active * factors }
+            });
+            let ours = |vectors: Vectors| {
+                let dropout = (p > 0.0).then_some((p, 7));
+                layer(&inputs, |[x, weight, bias, residual]| {
+                    let epilogue = Epilogue { relu, dropout, residual: with.then_some(residual) };
+                    vectors.run(|| affine(x, weight, Some(bias), epilogue))
+                })
+            };
+            let first = ours(Vectors::Portable);
+            for (ours, theirs) in first.iter().zip(&theirs) {
+                assert_close(ours, theirs, 2e-4, &what);
+            }
+            for vectors in Vectors::here() {
+                for (ours, first) in ours(vectors).iter().zip(&first) {
+                    assert_same(ours, first, &format!("{what}, {vectors:?}"));
+                }
+            }
         }
     }
 }

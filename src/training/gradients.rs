@@ -16,6 +16,7 @@ use super::metrics::Window;
 use super::objective::objective;
 use super::parts::{Faults, Parts};
 use super::replicas::Replicas;
+use super::share::shared_out;
 use crate::data::batch::Batch;
 use crate::data::loader::{Assembler, Loaded};
 use crate::data::shard::{Shard, Tree};
@@ -254,17 +255,22 @@ fn shards_of(tree: &Tree<Leaf>) -> Tree<Shard> {
 }
 
 impl Sum {
+    /// Each weight's gradients go to one thread, whichever is free.
     fn plus(mut self, other: Sum) -> Sum {
-        let _guard = tch::no_grad_guard();
         self.counts.add(&other.counts);
-        for (sum, more) in self.gradients.iter_mut().zip(other.gradients) {
-            match (sum.defined(), more.defined()) {
-                (true, true) => drop(sum.g_add_(&more)),
-                (false, _) => *sum = more,
-                (true, false) => {}
-            }
-        }
-        Sum { losses: self.losses + other.losses, ..self }
+        let device = self.losses.device();
+        let pairs = self.gradients.into_iter().zip(other.gradients).collect();
+        let parts = shared_out(pairs, device, |(sum, _)| sum);
+        let added = |part: Vec<(Tensor, Tensor)>| -> Vec<Tensor> {
+            let _guard = tch::no_grad_guard();
+            part.into_iter().map(|(sum, more)| added(sum, more)).collect()
+        };
+        let gradients = if device == Device::Cpu {
+            threads::each(parts, added).into_iter().flatten().collect()
+        } else {
+            parts.into_iter().flat_map(added).collect()
+        };
+        Sum { counts: self.counts, losses: self.losses + other.losses, gradients }
     }
 
     /// Hands the gradients to the weights.
@@ -272,6 +278,15 @@ impl Sum {
         let weights: Vec<&Tensor> = parts.params.iter().map(|param| &param.tensor).collect();
         set_gradients(&weights, &self.gradients);
         Given { counts: self.counts, losses: Some(self.losses), left_out, too_large }
+    }
+}
+
+/// The sum of two gradients, either of which may be undefined.
+fn added(mut sum: Tensor, more: Tensor) -> Tensor {
+    match (sum.defined(), more.defined()) {
+        (true, true) => sum.g_add_(&more),
+        (false, _) => more,
+        (true, false) => sum,
     }
 }
 

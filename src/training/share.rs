@@ -8,19 +8,24 @@ use crate::runtime::threads;
 /// at a time. In their order, so that what is made of them does not depend on the cuts. `tensor` is an item's.
 pub fn shared_out<T>(items: Vec<T>, device: Device, tensor: impl Fn(&T) -> &Tensor) -> Vec<Vec<T>> {
     let threads = if device == Device::Cpu { threads::count() } else { 1 };
-    let all: usize = items.iter().map(|item| tensor(item).numel()).sum();
+    let all: usize = items.iter().map(|item| numbers(tensor(item))).sum();
     let most = all.div_ceil(threads).max(1);
     let mut parts: Vec<Vec<T>> = Vec::new();
     let mut before = 0;
     for item in items {
         let part = before / most;
-        before += tensor(&item).numel();
+        before += numbers(tensor(&item));
         if part >= parts.len() {
             parts.push(Vec::new());
         }
         parts.last_mut().expect("there is one by now").push(item);
     }
     parts
+}
+
+/// A gradient that nothing depends on is undefined, and has none.
+fn numbers(tensor: &Tensor) -> usize {
+    if tensor.defined() { tensor.numel() } else { 0 }
 }
 
 #[cfg(test)]

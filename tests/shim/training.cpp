@@ -1,5 +1,6 @@
-// The loss, dropout, casts and updates over many shapes, in one translation unit with the kernels themselves, and what runs all
+// The loss, linear layers, dropout, casts and updates over many shapes, in one translation unit with the kernels themselves, and what runs all
 // tests on each kind of vectors. scripts/sanitize.py compiles it with sanitizers.
+#include "../../src/shim/affine.cpp"
 #include "../../src/shim/cast.cpp"
 #include "../../src/shim/dropout.cpp"
 #include "../../src/shim/loss.cpp"
@@ -78,6 +79,27 @@ void dropout_of(int64_t count, at::ScalarType type, bool added) {
   near(out, added ? residual + dropped : dropped, type == at::kFloat ? 1e-6 : 0.1, what);
 }
 
+void layer_of(int64_t outputs, int64_t rows, bool relu, double p, bool added) {
+  const std::string what = named("layer", outputs, rows, relu) + (added ? " and a residual" : "");
+  const at::Tensor x = numbers({rows, 5}, rows % 7).requires_grad_(), weight = numbers({outputs, 5}, 1).requires_grad_();
+  const at::Tensor bias = numbers({outputs}, 2).requires_grad_(), residual = numbers({rows, outputs}, outputs % 3);
+  at::Tensor *made = nullptr, *factors = nullptr;
+  done(seqloom_affine(&made, &x, &weight, &bias, added ? &residual : nullptr, relu, p, 7), what);
+  const at::Tensor out = taken(made), ones = at::ones_like(residual);
+  done(seqloom_dropout(&factors, &ones, nullptr, p, 7), what);
+  out.sum().backward();
+  const at::Tensor to_x = x.grad().clone(), to_bias = bias.grad().clone();
+  for (const at::Tensor& leaf : {x, weight, bias}) leaf.mutable_grad() = at::Tensor();
+  at::Tensor theirs = at::linear(x, weight, bias);
+  if (relu) theirs = theirs.relu();
+  theirs = theirs * taken(factors);
+  if (added) theirs = theirs + residual;
+  near(out, theirs, 1e-5, what);
+  theirs.sum().backward();
+  near(to_x, x.grad(), 1e-4, what + ", gradient");
+  near(to_bias, bias.grad(), 1e-4, what + ", gradient of the bias");
+}
+
 void casts() {
   for (int64_t size = 1; size <= 33; size += 4) {
     const at::Tensor one = numbers({size, 5}, size % 3).requires_grad_(), other = numbers({2, 5}, 1).requires_grad_();
@@ -138,6 +160,11 @@ void check::training() {
       dropout_of(count, type, true);
     }
   }
+  for (int64_t outputs = 1; outputs <= 140; outputs += outputs < 70 ? 1 : 23) {
+    layer_of(outputs, 1 + outputs * 5 % 23, outputs % 2 == 0, 0.3, outputs % 3 == 0);
+    layer_of(outputs, 3, false, 0.0, false);
+  }
+  layer_of(33, 150, true, 0.5, true);
   casts();
   updates();
 }
