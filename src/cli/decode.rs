@@ -24,7 +24,6 @@ use super::output::{Carried, OutputFormat, Record, Writer};
 use super::roles::Roles;
 use crate::checkpoint::run::locate_model;
 use crate::data::pairs::Sources;
-use crate::data::splits::refuse_sound;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::Result;
@@ -235,13 +234,9 @@ fn decode_all(
     tally: &mut Tally,
     tracer: &mut Tracer,
 ) -> Result<bool> {
-    let mut is_first = true;
     loop {
         let read = input.next_chunk()?;
         let Some(first) = read.first() else { return out.writer.finish() };
-        if std::mem::replace(&mut is_first, false) {
-            refuse_sound(read.iter().filter_map(|row| row.row.as_ref().ok()).map(|row| row.text.as_str()))?;
-        }
         out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
         let (rows, fault) = rows::encode(loaded, input, read, args);
         tally.add_sources(loaded, input, &rows);

@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use super::output::{Kept, SAME_AS_BEFORE};
 use crate::data::DataConfig;
 use crate::data::pairs::{Format, LineEnds, Other, Place, SourceRow, Sources, shorten};
+use crate::data::splits::refuse_sound;
 use crate::error::{Error, Result, caught};
 
 /// The most rows that go on together, and those that go on first. Each chunk is twice the one before: the first outputs come
@@ -202,6 +203,7 @@ pub struct Input {
     size: usize,
     /// Whether a chunk waits until it is full.
     full_chunks: bool,
+    is_first: bool,
     file: Arc<Path>,
     line_ends: Vec<LineEnds>,
     /// How the input is read, where nobody said it.
@@ -233,14 +235,23 @@ impl Input {
         // A redirected file is all there; a pipe or a terminal is not.
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
         let full_chunks = path.metadata().is_ok_and(|metadata| metadata.is_file());
-        let (waiting, size) = (VecDeque::new(), FIRST_CHUNK);
-        Ok(Input { packs, waiting, ended_by: None, size, full_chunks, file, line_ends, guessed: None })
+        Ok(Input {
+            packs,
+            waiting: VecDeque::new(),
+            ended_by: None,
+            size: FIRST_CHUNK,
+            full_chunks,
+            is_first: true,
+            file,
+            line_ends,
+            guessed: None,
+        })
     }
 
     /// The next rows, at most [`CHUNK`]; waits for one at least, and gives none at the end.
     ///
     /// # Errors
-    /// Nothing more can be read. All rows before were handed out.
+    /// Nothing more can be read, when all rows before were handed out; sources that are names of sound files.
     pub fn next_chunk(&mut self) -> Result<Vec<InputRow>> {
         let mut bytes: usize = self.waiting.iter().map(InputRow::bytes).sum();
         while self.waiting.len() < self.size && bytes < CHUNK_BYTES {
@@ -260,8 +271,11 @@ impl Input {
         {
             return Err(error);
         }
-        let chunk = self.waiting.drain(..self.waiting.len().min(self.size)).collect();
+        let chunk: Vec<InputRow> = self.waiting.drain(..self.waiting.len().min(self.size)).collect();
         self.size = CHUNK.min(2 * self.size);
+        if std::mem::replace(&mut self.is_first, false) {
+            refuse_sound(chunk.iter().filter_map(|row| row.row.as_ref().ok()).map(|row| row.text.as_str()))?;
+        }
         Ok(chunk)
     }
 

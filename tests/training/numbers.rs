@@ -3,7 +3,7 @@
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::TransformerConfig;
 use seqloom::model::attention::{Attention, KeysValues, Mask};
-use seqloom::model::layers::{Cast, Linear, Noise, Pass};
+use seqloom::model::layers::{Cast, Epilogue, Linear, Noise, Pass};
 use seqloom::model::params::Params;
 use seqloom::runtime::threads;
 use seqloom::shim;
@@ -223,9 +223,8 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
     let padding = Tensor::zeros([3, 1, 1, 5], FLOAT).masked_fill(&padded, f64::NEG_INFINITY);
     let seen: &KeysValues = &seen;
     for mask in [Mask::Open, Mask::Causal, Mask::Padding(&padding)] {
-        let fused = attention.forward(&query, seen, mask, exact);
-        let written_out =
-            attention.forward(&query, seen, mask, Pass { noise: Some(&Noise::new(3)), cast: &cast });
+        let passed = |pass| attention.forward(&query, seen, mask, Epilogue::default(), pass);
+        let (fused, written_out) = (passed(exact), passed(Pass { noise: Some(&Noise::new(3)), cast: &cast }));
         assert_close(&written_out, &fused, 1e-6, &format!("{mask:?}"));
     }
 }

@@ -14,55 +14,36 @@ struct Size {
     passes: f64,
 }
 
+const SMALL: Size = Size {
+    width: 64,
+    feed_forward: 256,
+    layers: 2,
+    dropout: 0.1,
+    tokens_per_batch: 1024,
+    learning_rate: 3e-3,
+    passes: 40.0,
+};
+const MIDDLE: Size =
+    Size { width: 128, feed_forward: 512, layers: 3, learning_rate: 2e-3, passes: 30.0, ..SMALL };
+const PROSE: Size = Size {
+    width: 256,
+    feed_forward: 1024,
+    layers: 3,
+    dropout: 0.2,
+    tokens_per_batch: 4096,
+    learning_rate: 1.5e-3,
+    passes: 40.0,
+};
+
 impl Size {
     /// By the tokens that the training pairs have on their longer side.
-    fn of(look: &Look) -> Size {
+    fn of(look: &Look) -> &'static Size {
         let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean);
         let prose = matches!(look.target.cut, Cut::Bpe(_)) || matches!(look.source.cut, Cut::Bpe(_));
-        let (small, middle) = (Size::small(), Size::middle());
         match tokens {
-            _ if prose => Size::prose(),
-            ..100_000.0 => small,
-            _ => middle,
-        }
-    }
-
-    fn small() -> Size {
-        let (width, feed_forward, layers) = (64, 256, 2);
-        Size {
-            width,
-            feed_forward,
-            layers,
-            dropout: 0.1,
-            tokens_per_batch: 1024,
-            learning_rate: 3e-3,
-            passes: 40.0,
-        }
-    }
-
-    fn middle() -> Size {
-        let (width, feed_forward, layers) = (128, 512, 3);
-        Size {
-            width,
-            feed_forward,
-            layers,
-            dropout: 0.1,
-            tokens_per_batch: 1024,
-            learning_rate: 2e-3,
-            passes: 30.0,
-        }
-    }
-
-    fn prose() -> Size {
-        let (width, feed_forward, layers) = (256, 1024, 3);
-        Size {
-            width,
-            feed_forward,
-            layers,
-            dropout: 0.2,
-            tokens_per_batch: 4096,
-            learning_rate: 1.5e-3,
-            passes: 40.0,
+            _ if prose => &PROSE,
+            ..100_000.0 => &SMALL,
+            _ => &MIDDLE,
         }
     }
 }
@@ -75,7 +56,7 @@ pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &Init
     let steps = round((size.passes * pass).clamp(1000.0, 20_000.0));
     let every = (steps / 10).max(50);
     let quoted = |text: &str| toml::Value::from(text).to_string();
-    let Size { width, feed_forward, layers, dropout, tokens_per_batch, learning_rate, .. } = size;
+    let &Size { width, feed_forward, layers, dropout, tokens_per_batch, learning_rate, .. } = size;
     let shared = match look.shared {
         true => "shared_vocabulary = true    # both sides are written in the same letters\n",
         false => "",
