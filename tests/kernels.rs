@@ -154,8 +154,8 @@ fn layer(inputs: &[Tensor; 4], made: impl Fn(&[Tensor; 4]) -> Tensor) -> [Tensor
     // Of all elements different ones.
     let loss = (&out * numbers(&out.size(), 2)).sum(Kind::Float);
     let [x, weight, bias, residual] = leaves.each_ref().map(|leaf| {
-        let found = Tensor::f_run_backward(&[&loss], &[leaf], true, false);
-        found.map_or_else(|_| leaf.zeros_like(), |mut found| found.remove(0))
+        let found = Tensor::run_backward(&[&loss], &[leaf], true, false).remove(0);
+        if found.defined() { found } else { leaf.zeros_like() }
     });
     [out.detach(), x, weight, bias, residual]
 }
@@ -184,10 +184,11 @@ fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vecto
             });
             let ours = |vectors: Vectors| {
                 let dropout = (p > 0.0).then_some((p, 7));
-                layer(&inputs, |[x, weight, bias, residual]| {
+                let made = |[x, weight, bias, residual]: &[Tensor; 4]| {
                     let epilogue = Epilogue { relu, dropout, residual: with.then_some(residual) };
-                    vectors.run(|| affine(x, weight, Some(bias), epilogue))
-                })
+                    affine(x, weight, Some(bias), epilogue)
+                };
+                vectors.run(|| layer(&inputs, made))
             };
             let first = ours(Vectors::Portable);
             for (ours, theirs) in first.iter().zip(&theirs) {
