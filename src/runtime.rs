@@ -84,6 +84,9 @@ pub struct Runtime {
     pub compute: Kind,
 }
 
+/// Threads that are started for each core at most: more of them would do nothing but wake each other.
+const MOST_FOR_A_CORE: usize = 4;
+
 impl Runtime {
     /// Sets up the process: malloc, threads, device. A process that is to use a GPU asks for it before its first backward
     /// pass: libtorch looks for CUDA once.
@@ -94,9 +97,10 @@ impl Runtime {
         Vectors::in_use()?;
         shim::keep_pages();
         // The cores that the process may use: of its CPU set, and of its container's quota.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match config.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
+            0 => cores,
+            threads => threads.min(MOST_FOR_A_CORE * cores),
         };
         threads::set(threads)?;
         let device = choose_device(&config.device)?;

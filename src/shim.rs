@@ -1,10 +1,11 @@
-//! The door to src/shim/, in C++: what tch does not bind. Only this file, [`decoding`], [`threads`] and [`vectors`] have `unsafe`.
+//! The door to src/shim/, in C++: what tch does not bind. Only this file and those below it have `unsafe`.
 //!
 //! A tch tensor is a pointer to a C++ `at::Tensor`; the functions here lend such pointers to C++ for the time of
 //! a call, and take over the ones that C++ made. What decoding needs on the CPU stands in [`decoding`].
 #![allow(unsafe_code)]
 
 pub mod decoding;
+pub mod optimizer;
 pub mod threads;
 pub mod vectors;
 
@@ -16,8 +17,6 @@ use std::path::Path;
 use libmimalloc_sys as _;
 use tch::Tensor;
 use torch_sys::C_tensor;
-
-use crate::error::{Error, Result};
 
 unsafe extern "C" {
     fn seqloom_libtorch_version() -> *const c_char;
@@ -47,45 +46,12 @@ unsafe extern "C" {
         p: f64,
         seed: u64,
     ) -> c_int;
-    fn seqloom_fused_adam(
-        weights: *const *const C_tensor,
-        gradients: *const *const C_tensor,
-        first: *const *const C_tensor,
-        second: *const *const C_tensor,
-        steps: *const *const C_tensor,
-        count: i64,
-        decoupled: bool,
-        learning_rate: f64,
-        beta1: f64,
-        beta2: f64,
-        weight_decay: f64,
-        epsilon: f64,
-    ) -> c_int;
-    fn seqloom_fused_sgd(
-        weights: *const *const C_tensor,
-        gradients: *const *const C_tensor,
-        momenta: *const *const C_tensor,
-        count: i64,
-        momentum_count: i64,
-        learning_rate: f64,
-        momentum: f64,
-        nesterov: bool,
-        weight_decay: f64,
-    ) -> c_int;
     fn seqloom_cast(
         out: *mut *mut C_tensor,
         weights: *const *const C_tensor,
         counts: *const i64,
         groups: i64,
         bf16: bool,
-    ) -> c_int;
-    fn seqloom_norms(out: *mut *mut C_tensor, tensors: *const *const C_tensor, count: i64) -> c_int;
-    fn seqloom_scale(tensors: *const *const C_tensor, count: i64, factor: f64) -> c_int;
-    fn seqloom_lerp(
-        averages: *const *const C_tensor,
-        tensors: *const *const C_tensor,
-        count: i64,
-        share: f64,
     ) -> c_int;
     fn seqloom_vocabulary_loss(
         smoothed: *mut *mut C_tensor,
@@ -163,7 +129,7 @@ pub fn dropout(x: &Tensor, residual: Option<&Tensor>, p: f64, seed: u64) -> Tens
     unsafe { Tensor::from_ptr(out) }
 }
 
-/// What follows a product in the same pass over it: `residual + dropout(relu(x))`.
+/// What follows a product in the same pass over it: `dropout(relu(x))`, or `residual + dropout(x)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// Zero in place of what is negative.
@@ -175,6 +141,9 @@ pub struct Epilogue<'a> {
 }
 
 /// x W' + b and what follows it, on the CPU in f32, with its gradient.
+///
+/// # Panics
+/// ReLU and a residual at once: the gradient asks the result what ReLU left.
 ///
 /// # Shapes
 /// x: (..., inputs); weight: (outputs, inputs); bias: (outputs); `residual` and the result: (..., outputs)
@@ -249,139 +218,6 @@ pub fn cast(groups: &[Vec<&Tensor>], bf16: bool) -> Vec<Tensor> {
     assert!(status == 0, "cast: {}", last_error());
     // SAFETY: the call succeeded, so these are tensors that nobody else owns.
     out.into_iter().map(|tensor| unsafe { Tensor::from_ptr(tensor) }).collect()
-}
-
-/// The tensors of one step of Adam or AdamW, in the same order in each list.
-#[derive(Default)]
-pub struct AdamTensors<'a> {
-    /// The weights, changed in place.
-    pub weights: Vec<&'a Tensor>,
-    /// Their gradients.
-    pub gradients: Vec<&'a Tensor>,
-    /// First moments, changed in place.
-    pub first: Vec<&'a Tensor>,
-    /// Second moments, changed in place.
-    pub second: Vec<&'a Tensor>,
-    /// Steps made, this one counted in, one f32 scalar each.
-    pub steps: Vec<&'a Tensor>,
-}
-
-/// Hyper-parameters of one step of Adam or AdamW.
-#[derive(Clone, Copy, Debug)]
-pub struct AdamStep {
-    /// AdamW's decay of the weights themselves; without it the decay is added to the gradients.
-    pub decoupled: bool,
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Weight decay.
-    pub weight_decay: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-}
-
-/// One step of Adam or AdamW over all tensors at once (`at::_fused_adam_`, `at::_fused_adamw_`), on any device.
-pub fn fused_adam(tensors: &AdamTensors, step: AdamStep) -> Result<()> {
-    let count = tensors.weights.len();
-    let lists = [&tensors.gradients, &tensors.first, &tensors.second, &tensors.steps];
-    assert!(lists.iter().all(|list| list.len() == count), "Adam wants lists of one length");
-    // SAFETY: five lists of `count` live tensors each, lent for the time of the call.
-    let status = unsafe {
-        seqloom_fused_adam(
-            pointers(&tensors.weights).as_ptr(),
-            pointers(&tensors.gradients).as_ptr(),
-            pointers(&tensors.first).as_ptr(),
-            pointers(&tensors.second).as_ptr(),
-            pointers(&tensors.steps).as_ptr(),
-            count as i64,
-            step.decoupled,
-            step.learning_rate,
-            step.beta1,
-            step.beta2,
-            step.weight_decay,
-            step.epsilon,
-        )
-    };
-    if status == 0 { Ok(()) } else { Err(Error::failure(format!("Adam: {}", last_error()))) }
-}
-
-/// The tensors of one step of SGD, in the same order in each list.
-#[derive(Default)]
-pub struct SgdTensors<'a> {
-    /// The weights, changed in place.
-    pub weights: Vec<&'a Tensor>,
-    /// Their gradients.
-    pub gradients: Vec<&'a Tensor>,
-    /// Momenta, changed in place; zeros before the first step. None of them where the momentum is 0.
-    pub momenta: Vec<&'a Tensor>,
-}
-
-/// Hyper-parameters of one step of SGD.
-#[derive(Clone, Copy, Debug)]
-pub struct SgdStep {
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// Decay of the momentum.
-    pub momentum: f64,
-    /// Nesterov's momentum.
-    pub nesterov: bool,
-    /// Added to the gradients, times the weights.
-    pub weight_decay: f64,
-}
-
-/// One step of SGD with momentum over all tensors at once (`at::_fused_sgd_`), on any device.
-pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
-    let count = tensors.weights.len();
-    let momenta = if step.momentum > 0.0 { count } else { 0 };
-    assert!(
-        tensors.gradients.len() == count && tensors.momenta.len() == momenta,
-        "SGD wants lists of one length"
-    );
-    // SAFETY: three lists of `count` live tensors each, lent for the time of the call.
-    let status = unsafe {
-        seqloom_fused_sgd(
-            pointers(&tensors.weights).as_ptr(),
-            pointers(&tensors.gradients).as_ptr(),
-            pointers(&tensors.momenta).as_ptr(),
-            count as i64,
-            momenta as i64,
-            step.learning_rate,
-            step.momentum,
-            step.nesterov,
-            step.weight_decay,
-        )
-    };
-    if status == 0 { Ok(()) } else { Err(Error::failure(format!("SGD: {}", last_error()))) }
-}
-
-/// The norm of each tensor, one after the other: (tensors) f32, on their device.
-pub fn norms(tensors: &[&Tensor]) -> Tensor {
-    let (pointers, mut out) = (pointers(tensors), std::ptr::null_mut());
-    // SAFETY: live tensors, lent for the time of the call; on success `out` is a new tensor that we own.
-    let status = unsafe { seqloom_norms(&mut out, pointers.as_ptr(), pointers.len() as i64) };
-    assert!(status == 0, "norms: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
-    unsafe { Tensor::from_ptr(out) }
-}
-
-/// Multiplies all tensors, in place.
-pub fn scale(tensors: &[&Tensor], factor: f64) {
-    let pointers = pointers(tensors);
-    // SAFETY: live tensors, lent for the time of the call.
-    let status = unsafe { seqloom_scale(pointers.as_ptr(), pointers.len() as i64, factor) };
-    assert!(status == 0, "scale: {}", last_error());
-}
-
-/// Moves each of `averages` by `share` of the way to its tensor, in place.
-pub fn lerp(averages: &[&Tensor], tensors: &[&Tensor], share: f64) {
-    assert_eq!(averages.len(), tensors.len(), "a tensor for each average");
-    let (averages, tensors) = (pointers(averages), pointers(tensors));
-    // SAFETY: two lists of live tensors, of one length, lent for the time of the call.
-    let status = unsafe { seqloom_lerp(averages.as_ptr(), tensors.as_ptr(), tensors.len() as i64, share) };
-    assert!(status == 0, "lerp: {}", last_error());
 }
 
 /// Tells libtorch to leave cuDNN's attention alone, which makes a plan for each shape that it has not met: tens of

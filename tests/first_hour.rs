@@ -65,6 +65,21 @@ fn a_key_that_is_written_without_its_table_is_answered_with_its_whole_name() {
         let hint = format!("hint: `--set {path}=…` sets the key of that name\n");
         assert!(finished.stderr.ends_with(&hint), "{}", finished.stderr);
     }
+    let ends = |finished: Finished, end: &str| {
+        assert!(finished.stderr.ends_with(end), "{}", finished.stderr);
+        assert!(!finished.stderr.contains("as a value"), "{}", finished.stderr);
+    };
+    ends(
+        scene.train(&["--lr", "5"]),
+        "hint: `--set training.adamw.learning_rate=…` sets the key of that name\n",
+    );
+    ends(
+        scene.decode(&["--max-length", "5"], "ab\n"),
+        "hint: `--set decoding.max_length=…` sets the key of that name\n",
+    );
+    // What a command has no `--set` for is no hint there.
+    ends(scene.decode(&["--steps", "5"], "ab\n"), "For more information, try '--help'.\n");
+    ends(scene.seqloom(&["doctor", "--threads", "5"]), "For more information, try '--help'.\n");
     let finished = scene.decode(&["--nbest", "3"], "ab\n");
     assert!(finished.stderr.contains("--n-best"), "{}", finished.stderr);
     assert!(!scene.path("other").exists());
@@ -139,6 +154,12 @@ fn references_come_from_any_column_or_from_a_file_of_their_own() {
     decode(&["--input", "in.txt", "--targets", "right.txt", "--output", "right.txt"], "")
         .refused_naming(2, &["right.txt cannot be the targets and the output at once"]);
     assert_eq!(scene.text("right.txt"), "abc\nno\n");
+    decode(&["--input", "in.csv", "--targets", "right.txt"], "")
+        .refused_naming(2, &["this is a table: in.csv"]);
+    let rows = objects(&decode(&["--input", "in.csv", "--source-column", "right"], "").succeeded().stdout);
+    assert_eq!(rows[0]["source"], "abc");
+    let same = decode(&["--input", "valid.csv", "--column", "target"], "").succeeded();
+    assert!(!same.stderr.contains("exact match"), "a column is no reference for itself: {}", same.stderr);
 }
 
 #[test]

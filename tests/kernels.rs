@@ -166,13 +166,9 @@ fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vecto
         let inputs = 1 + outputs * 7 % 11;
         let shapes: [&[i64]; 4] = [&[1, rows, inputs], &[outputs, inputs], &[outputs], &[1, rows, outputs]];
         let inputs = [0, 1, 2, 3].map(|n| numbers(shapes[n], (outputs + n as i64) % 6));
-        for (relu, p, with) in [
-            (false, 0.0, false),
-            (true, 0.0, false),
-            (true, 0.3, false),
-            (false, 0.3, true),
-            (true, 0.3, true),
-        ] {
+        for (relu, p, with) in
+            [(false, 0.0, false), (true, 0.0, false), (true, 0.3, false), (false, 0.3, true)]
+        {
             let what = format!("{outputs} outputs, {rows} rows, ReLU {relu}, dropout {p}, residual {with}");
             let theirs = layer(&inputs, |[x, weight, bias, residual]| {
                 let product = x.linear(weight, Some(bias));

@@ -214,6 +214,8 @@ fn names_of_sound_files_are_no_sources() {
     scene.write("sound.csv", "source,target\na.wav,abc\nb.wav,fee\n");
     scene.train(&["--out", "x", "--set", "data.train=sound.csv"]).refused(2, refused);
     scene.decode(&["--input", "sound.csv"], "").refused(2, refused);
+    scene.decode(&["--input", "sound.csv", "--verify"], "").refused(2, refused);
+    scene.seqloom(&["score", "runs/copy", "--input", "sound.csv"]).refused(2, refused);
 }
 
 #[test]

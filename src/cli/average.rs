@@ -13,6 +13,7 @@ use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, locate_model};
 use crate::checkpoint::tensors::Named;
 use crate::config::Experiment;
+use crate::decoder::loaded::described;
 use crate::error::{Error, Result, sought_from};
 use crate::model::ModelConfig;
 use crate::training::progress::Progress;
@@ -76,10 +77,13 @@ pub fn run(args: &AverageArgs) -> Result<()> {
 fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     let paths = std::iter::once(&args.run).chain(&args.with).map(|path| locate_model(path));
     let paths = paths.collect::<Result<Vec<_>>>()?;
-    let roles = paths.iter().fold(Roles::default(), |roles, path| roles.reads_model(path));
-    roles.writes("output", output, "--output").check()?;
     let (headers, weights) = mean(&paths)?;
     let header = &headers[0];
+    for (header, path) in headers.iter().zip(&paths) {
+        let (experiment, _) = described(header, path, &[])?;
+        let roles = Roles::default().reads_model(path).reads_data(&experiment.data);
+        roles.writes("output", output, "--output").check()?;
+    }
     for (other, path) in headers.iter().zip(&paths) {
         let differing = ModelConfig::differences(&header.config, &other.config);
         if !differing.is_empty() {

@@ -66,7 +66,7 @@ pub struct DecodeArgs {
     #[arg(long, value_enum, help_heading = INPUT)]
     input_format: Option<InputFormat>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
-    #[arg(long, help_heading = INPUT)]
+    #[arg(long, alias = "source-column", help_heading = INPUT)]
     column: Option<String>,
     /// The references' column in .csv, .tsv and .jsonl [default: as in training, where there is one]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
@@ -130,7 +130,8 @@ pub struct DecodeArgs {
     /// --set decoding.replace_unknown=true
     #[arg(long, help_heading = SEARCH)]
     replace_unknown: bool,
-    /// Outputs of each source, the best first; short for --set decoding.n_best=N. A narrower beam is widened to it
+    /// Outputs of each source, the best first, for csv and jsonl; short for --set decoding.n_best=N. A narrower beam is widened
+    /// to it
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     n_best: Option<usize>,
     /// Writes no outputs, but tries whether outputs can be trusted, on the first N rows: rows alone, together and shuffled,

@@ -88,24 +88,51 @@ pub fn main() -> ExitCode {
 /// What clap says: help, the version, or what is wrong with the command line. Who takes a key for an option hears how it is set.
 fn refused(error: &clap::Error) -> ExitCode {
     // Help is ours, and has its colours; a slip is shown as it was typed.
-    match error.use_stderr() {
-        true => complain(error.render().to_string().trim_end()),
-        false => drop(error.print()),
+    if !error.use_stderr() {
+        drop(error.print());
+        return ExitCode::from(error.exit_code() as u8);
     }
-    if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
-        && error.kind() == ErrorKind::UnknownArgument
-        && let Some(path) = key_of(option)
-    {
+    let said = error.render().to_string();
+    let key = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => {
+            let command = std::env::args().nth(1).unwrap_or_default();
+            key_of(option, settable(&command))
+        }
+        _ => None,
+    };
+    // Nobody means an option as a value; and where a key is meant, no option that is merely written like it.
+    let off_track =
+        |line: &&str| line.starts_with("  tip: ") && (key.is_some() || line.contains("as a value"));
+    let kept: Vec<&str> = said.lines().filter(|line| !off_track(line)).collect();
+    complain(kept.join("\n").replace("\n\n\n", "\n\n").trim_end());
+    if let Some(path) = key {
         complain(&format!("\nhint: `--set {path}=…` sets the key of that name"));
     }
     ExitCode::from(error.exit_code() as u8)
 }
 
-/// The key whose last part, or all of it, is written like an option: `--training.steps`, `--learning-rate`.
-fn key_of(option: &str) -> Option<String> {
+/// What `--set` of a command takes: how keys begin, those first that are more likely meant.
+fn settable(command: &str) -> &'static [&'static str] {
+    match command {
+        "train" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
+        "decode" | "attention" => &["decoding.", "runtime."],
+        "score" => &["runtime."],
+        "shortlist" => &["data."],
+        _ => &[],
+    }
+}
+
+/// The key whose last part, or all of it, is written like an option: `--training.steps`, `--learning-rate`, `--lr`, `--step`.
+fn key_of(option: &str, beginnings: &[&str]) -> Option<String> {
     let name = option.trim_start_matches('-').split('=').next()?.replace('-', "_");
-    let paths = entries().into_iter().filter(|entry| !entry.key.is_empty()).map(|entry| entry.path());
-    paths.into_iter().find(|path| *path == name || path.ends_with(&format!(".{name}")))
+    let names = [if name == "lr" { "learning_rate".to_owned() } else { name.clone() }, name + "s"];
+    let paths: Vec<String> =
+        entries().into_iter().filter(|entry| !entry.key.is_empty()).map(|entry| entry.path()).collect();
+    let is_named = |path: &&String, name: &str| *path == name || path.ends_with(&format!(".{name}"));
+    let found = |beginning: &&str, name: &str| {
+        paths.iter().find(|path| path.starts_with(*beginning) && is_named(path, name)).cloned()
+    };
+    names.iter().find_map(|name| beginnings.iter().find_map(|beginning| found(beginning, name)))
 }
 
 fn run(command: &Command) -> Result<u8> {

@@ -68,11 +68,16 @@ impl Roles {
         self.reads("model", model)
     }
 
-    /// What a config names.
+    /// What a config names, seen from here and from all folders above the runs: training was called from one of them.
     pub fn reads_data(self, data: &DataConfig) -> Roles {
+        let above: Vec<PathBuf> =
+            self.runs.iter().flat_map(|run| run.ancestors().skip(1)).map(PathBuf::from).collect();
         let sets = [("`data.train`", &data.train), ("`data.valid`", &data.valid)];
         let files = sets.into_iter().flat_map(|(what, files)| files.paths().map(move |path| (what, path)));
-        files.fold(self, |roles, (what, path)| roles.reads(what, path))
+        files.fold(self, |roles, (what, path)| {
+            let elsewhere = above.iter().map(|folder| folder.join(path)).filter(|path| path.is_file());
+            elsewhere.fold(roles.reads(what, path), |roles, path| roles.reads(what, &path))
+        })
     }
 
     /// Refuses a file that is to be written and has another role besides: one would destroy the other.

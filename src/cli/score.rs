@@ -60,7 +60,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     header: Option<bool>,
     /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
-    #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
+    #[arg(long, alias = "column", value_name = "COLUMN", help_heading = INPUT)]
     source_column: Option<String>,
     /// The targets' column in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]

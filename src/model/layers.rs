@@ -88,7 +88,7 @@ pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&Nois
     add(x.dropout(p, true))
 }
 
-/// What follows a layer: `residual + dropout(relu(x))`, each where it is asked for.
+/// What follows a layer: `dropout(relu(x))`, or `residual + dropout(x)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// Zero in place of what is negative.

@@ -59,7 +59,7 @@ INLINE const float* beside(const float* row, const Place& place, int64_t columns
   return room;
 }
 
-// y = drop(relu(y + bias)) + residual, in place, for the blocks from `begin` to `end`. No number stays none: a dropped NaN is
+// y = drop(relu(y + bias)) + residual, in place (no layer has both ReLU and a residual), for the blocks from `begin` to `end`. No number stays none: a dropped NaN is
 // 0 * NaN, and ReLU's comparison keeps it.
 struct Forward {
   template <int LANES>
@@ -148,6 +148,7 @@ struct Affine : torch::autograd::Function<Affine> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight,
                         const std::optional<Tensor>& bias, const std::optional<Tensor>& residual, bool relu, double p,
                         int64_t seed) {
+    TORCH_CHECK(!relu || !residual, "the gradient of ReLU asks what it left, which a residual would hide");
     const Tensor rows = x.reshape({-1, x.size(-1)});
     Tensor y = at::mm(rows, weight.t());  // (N, outputs)
     const int64_t columns = y.size(1), count = y.numel();

@@ -9,7 +9,7 @@ use super::share::shared_out;
 use crate::error::Result;
 use crate::model::params::Params;
 use crate::runtime::threads;
-use crate::shim;
+use crate::shim::optimizer::lerp;
 
 /// What the trained weights are called in a checkpoint whose model file holds their average.
 const TRAINED: &str = "trained/";
@@ -40,7 +40,7 @@ impl Ema {
             let _guard = tch::no_grad_guard();
             let (averages, weights): (Vec<&Tensor>, Vec<&Tensor>) =
                 part.iter().map(|pair| (&pair.0, &pair.1)).unzip();
-            shim::lerp(&averages, &weights, 1.0 - decay);
+            lerp(&averages, &weights, 1.0 - decay);
         });
     }
 

@@ -9,7 +9,9 @@ use super::{AdamConfig, AdamWConfig, SgdConfig, TrainingConfig};
 use crate::error::{Error, Result};
 use crate::model::params::{Param, Params};
 use crate::runtime::threads;
-use crate::shim::{self, AdamStep, AdamTensors, SgdStep, SgdTensors};
+use crate::shim::optimizer::{
+    AdamStep, AdamTensors, SgdStep, SgdTensors, fused_adam, fused_sgd, norms, scale,
+};
 
 /// How weights move.
 #[derive(Clone, Debug)]
@@ -65,12 +67,12 @@ impl Rule {
             // Without momentum the kernel wants no buffers.
             let momenta = if momentum > 0.0 { state(0) } else { Vec::new() };
             let tensors = SgdTensors { weights, gradients, momenta };
-            return shim::fused_sgd(&tensors, SgdStep { learning_rate, momentum, nesterov, weight_decay });
+            return fused_sgd(&tensors, SgdStep { learning_rate, momentum, nesterov, weight_decay });
         }
         let (decoupled, [beta1, beta2, epsilon]) = self.adam().unwrap_or_default();
         let steps = moving.iter().map(|one| &one.step).collect();
         let tensors = AdamTensors { weights, gradients, first: state(0), second: state(1), steps };
-        shim::fused_adam(&tensors, AdamStep { decoupled, learning_rate, beta1, beta2, weight_decay, epsilon })
+        fused_adam(&tensors, AdamStep { decoupled, learning_rate, beta1, beta2, weight_decay, epsilon })
     }
 }
 
@@ -238,10 +240,10 @@ pub fn clip_gradients(params: &Params, limit: f64) -> f64 {
         let lent = gradients.iter().map(Tensor::shallow_clone).collect();
         shared_out(lent, params.device(), |gradient| gradient)
     };
-    let norms = threads::each(parts(), |part: Vec<Tensor>| shim::norms(&part.iter().collect::<Vec<_>>()));
+    let norms = threads::each(parts(), |part: Vec<Tensor>| norms(&part.iter().collect::<Vec<_>>()));
     let norm = Tensor::cat(&norms, 0).norm().double_value(&[]);
     if limit > 0.0 && norm > limit && norm.is_finite() {
-        threads::each(parts(), |part| shim::scale(&part.iter().collect::<Vec<_>>(), limit / norm));
+        threads::each(parts(), |part| scale(&part.iter().collect::<Vec<_>>(), limit / norm));
     }
     norm
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::process::Stdio;
 
-use crate::support::run::{Finished, Scene, binary};
+use crate::support::run::{Finished, Scene, binary, listened_to};
 
 /// A command whose standard input is a file, and whose standard output is appended to another.
 fn redirected(scene: &Scene, arguments: &[&str], input: &str, appended: Option<&str>) -> Finished {
@@ -64,7 +64,7 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
     let checkpoint = scene.checkpoint("runs/copy", "best").display().to_string();
     let model = format!("{checkpoint}/model.safetensors");
     let state = format!("{checkpoint}/state.json");
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["decode", "runs/copy", "--output", &model], "cannot be the model and the output at once"),
         (&["decode", "runs/copy", "--output", &state], "cannot be the output: it belongs to the run"),
         (
@@ -86,10 +86,19 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
             &["average", "runs/copy", "--with", "runs/copy", "--output", &model],
             "cannot be the model and the output at once",
         ),
+        (
+            &["average", "runs/copy", "--with", "runs/copy", "--output", "train.csv"],
+            "train.csv cannot be the `data.train` and the output",
+        ),
     ];
     for (arguments, message) in cases {
         scene.fed(arguments, b"ab\n").refused_naming(2, &[message]);
     }
+    // Its pairs are known from another folder, too.
+    let from_there = ["decode", "copy", "--input", "../valid.csv", "--output", "../train.csv"];
+    let mut command = binary(&scene.path("runs"));
+    let finished = Finished::of(listened_to(command.args(from_there)));
+    finished.refused_naming(2, &["train.csv cannot be the `data.train` and the output"]);
     assert!(scene.files("") == files, "something was written");
     // Beside them there is room.
     scene.decode(&["--output", "runs/copy/outputs.txt"], "ab\n").succeeded();

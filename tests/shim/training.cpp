@@ -161,10 +161,10 @@ void check::training() {
     }
   }
   for (int64_t outputs = 1; outputs <= 140; outputs += outputs < 70 ? 1 : 23) {
-    layer_of(outputs, 1 + outputs * 5 % 23, outputs % 2 == 0, 0.3, outputs % 3 == 0);
+    layer_of(outputs, 1 + outputs * 5 % 23, outputs % 2 == 0, 0.3, outputs % 2 == 1);
     layer_of(outputs, 3, false, 0.0, false);
   }
-  layer_of(33, 150, true, 0.5, true);
+  layer_of(33, 150, true, 0.5, false);
   casts();
   updates();
 }

@@ -153,6 +153,10 @@ pub fn introduce_batches(
         report.say(&format!("tokens_per_batch: {budget} positions, found by trial"));
     }
     let shards = shards(&experiment.training, budget);
+    if runtime.threads < experiment.runtime.threads {
+        let (asked, threads) = (experiment.runtime.threads, counted(runtime.threads, "thread"));
+        report.say(&format!("note: of {asked} threads {threads} were started, four for each core"));
+    }
     if runtime.device == Device::Cpu && runtime.threads > shards {
         let threads = runtime.threads;
         report.say(&format!(
@@ -191,12 +195,12 @@ pub fn conclude(
         .next()
         .map_or(String::new(), |best| format!("; the best validation was at step {best}"));
     let average = if averaged { format!(", or its average: {path}/average") } else { String::new() };
-    let next = format!("Decode with: seqloom decode {path}{average}");
     report.say(&match outcome {
-        Outcome::Complete => format!("done: {}{best}. {next}", counted(step, "step")),
-        Outcome::OutOfPatience => {
-            format!("stopped at step {step}: no better validation for a while{best}. {next}")
-        }
+        Outcome::Complete => format!("done: {}{best}", counted(step, "step")),
+        Outcome::OutOfPatience => format!("stopped at step {step}: no better validation for a while{best}"),
         Outcome::Stopped(_) => format!("stopped at step {step}, saved. Go on with --resume"),
     });
+    if !matches!(outcome, Outcome::Stopped(_)) {
+        report.say(&format!("decode with: seqloom decode {path}{average}"));
+    }
 }

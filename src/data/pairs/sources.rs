@@ -180,8 +180,13 @@ impl Sources {
     /// Opens two text files with a line for each pair; `-` for standard input as the sources.
     ///
     /// # Errors
-    /// One of them is missing.
+    /// One of them is missing, or is a table.
     pub fn parallel(source: &Path, target: &Path) -> Result<Sources> {
+        if let Some(table) = [source, target].into_iter().find(|path| Format::of(path) != Format::Text) {
+            let message = "parallel text has a text for each line, but its name says that this is a table";
+            return Err(Error::input(format!("{message}: {}", table.display()))
+                .hint("a table has both sides: name their columns; or give the file another ending"));
+        }
         let (lines, targets) = (lines_of(source)?, Lines::open(target)?);
         Ok(Sources::of(lines, Layout::Parallel(targets)))
     }
@@ -312,7 +317,9 @@ impl Fields {
             false => (first.numbered(), Some(first), "first row"),
         };
         let source = find_column(&header, columns.source, columns.named_by[0], &place)?;
-        let is_there = header.fields.iter().any(|name| name == columns.target);
+        // A column is not its own reference, where nobody asks for one.
+        let is_there =
+            columns.target != columns.source && header.fields.iter().any(|name| name == columns.target);
         let target = match is_there || columns.target_needed {
             true => Some(find_column(&header, columns.target, columns.named_by[1], &place)?),
             false => None,
@@ -393,6 +400,7 @@ impl Keys {
         let text = find(&self.source, self.named_by[0])?;
         let reference = match object.get(&self.target) {
             None | Some(Value::Null) if !self.target_needed => None,
+            _ if !self.target_needed && self.target == self.source => None,
             Some(list @ Value::Array(_)) if self.tokens => Some(list.to_string()),
             _ => Some(find(&self.target, self.named_by[1])?),
         };
