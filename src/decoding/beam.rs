@@ -3,8 +3,6 @@
 //! Choice ([`Best`], or [`Drawable`] where tokens are drawn), constraints and penalties are apart; here are the books. It
 //! knows no model and no tensor.
 
-use unicode_normalization::UnicodeNormalization;
-
 use super::banned::Said;
 use super::best::{Best, Candidate};
 use super::books::{History, Rows};
@@ -204,6 +202,9 @@ impl Beam {
             }
             let so_far = Said { tokens: said, forced: one.forced, to_the_limit: step.length >= step.limit };
             constraints.apply(so_far, step.length, row, edits);
+            for &token in step.opening.forbidden(one.place) {
+                edits.change(row, token, |_| f32::NEG_INFINITY);
+            }
             for &token in avoided.iter().filter(|_| place.is_none()) {
                 edits.change(row, token, |log_p| log_p - step.rules.diversity as f32);
             }
@@ -254,11 +255,7 @@ impl Beam {
             return;
         }
         let tokens = history.tokens(one.node);
-        let text = if step.rules.tells_apart() {
-            step.rules.texts.of(&tokens).nfc().collect()
-        } else {
-            String::new()
-        };
+        let text = if step.rules.tells_apart() { step.rules.texts.of(&tokens) } else { String::new() };
         if step.rules.tells_apart()
             && let Some(same) = self.kept.iter().position(|other| other.text == text)
         {

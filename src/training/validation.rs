@@ -11,6 +11,7 @@ use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::interruptible::Interruptible;
 use crate::decoding::rules::Rules;
 use crate::decoding::search::{Hypothesis, scores_not_finite};
+use crate::decoding::texts::Texts;
 use crate::decoding::workers::decode_best;
 use crate::error::Result;
 use crate::metrics::edit::ErrorRate;
@@ -152,7 +153,7 @@ fn decode(
     let examples = &parts.valid.examples;
     let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
-    let rules = Rules::new(parts.decoding, || target.pieces())?;
+    let rules = Rules::with_texts(parts.decoding, Texts::in_form(target.pieces(), target.form()))?;
     let weights = weights_for(parts.decoding, parts.params.device(), model.output().compute())?;
     let stepper = Interruptible::new(ModelStepper::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
