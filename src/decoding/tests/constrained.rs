@@ -337,7 +337,7 @@ fn with_accents(config: &DecodingConfig, normalize: Normalize, whitespace: White
 
 #[test]
 fn what_is_one_text_is_so_by_the_form_of_outputs() {
-    let config = DecodingConfig { beam: 200, n_best: 40, max_length: Some(3), ..DecodingConfig::default() };
+    let config = DecodingConfig { beam: 900, n_best: 900, max_length: Some(3), ..DecodingConfig::default() };
     let all = |normalize, whitespace| {
         let rules = with_accents(&config, normalize, whitespace);
         let request = Request { source: (&[4]).into(), opening: None };
@@ -361,7 +361,7 @@ fn nothing_that_follows_a_forced_text_changes_it() {
         for config in all_kinds() {
             let config = DecodingConfig { max_length: Some(5), ..config };
             let rules = with_accents(&config, normalize, Whitespace::Trim);
-            let opening = rules.texts.opening("e").unwrap();
+            let opening = Arc::new(rules.texts.opening("e").unwrap());
             let beyond = |place: &Place| place.choices.iter().any(|choice| choice.token == 8);
             let is_free = matches!(normalize, Normalize::Nfd | Normalize::None);
             assert_eq!(opening.at(Opening::START).map(beyond), Some(is_free));
