@@ -272,11 +272,13 @@ impl Beam {
     /// Whether a live hypothesis cannot get among the outputs any more; by the default rule already when it is worse, at
     /// its present length, than as many that have finished as the beam is wide.
     fn is_outranked(&self, one: &Live, step: &Step) -> bool {
-        let compares = step.rules.compares && !one.leads && !step.short;
-        let (count, length) =
-            if compares { (step.rules.width, step.length) } else { (step.rules.places(), step.limit) };
-        let attainable = step.rules.penalty.attainable(one.sum, length);
-        self.kept.get(count - 1).is_some_and(|worst| attainable <= worst.one.ranking)
+        let penalty = &step.rules.penalty;
+        let (count, rank) = match step.rules.compares && !one.leads && !step.short {
+            // With what it has looked at so far: as if it had looked at everything, it would go on to the limit.
+            true => (step.rules.width, penalty.ranking(one.sum, step.length, &one.attended)),
+            false => (step.rules.places(), penalty.attainable(one.sum, step.limit)),
+        };
+        self.kept.get(count - 1).is_some_and(|worst| rank <= worst.one.ranking)
     }
 
     /// When all are outranked, they end; what greedy search says goes on alone as long as it may still win.
