@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("metrics", &["error"]),
     ("data", &["error", "runtime"]),
     ("model", &["error", "runtime", "shim", "data::batch", "data::vocabulary"]),
-    ("decoding", &["error", "runtime", "data::batch", "data::vocabulary", "model"]),
+    ("decoding", &["error", "runtime", "data::batch", "data::form", "data::vocabulary", "model"]),
     ("training", &["error", "svg", "runtime", "shim", "data", "model", "decoding", "metrics"]),
     ("checkpoint", &["error", "model::params"]),
     ("config", &["error", "runtime", "data", "model", "decoding", "training"]),
@@ -230,6 +230,7 @@ fn metrics_know_no_tensors_and_pairs_and_tokens_neither() {
     never("metrics/", &["tch"]);
     never("data/pairs", &["tch"]);
     never("data/tokenizer", &["tch"]);
+    never("data/form.rs", &["tch"]);
     never("data/vocabulary.rs", &["tch"]);
 }
 

@@ -14,8 +14,8 @@ use self::bar::bar;
 use self::checkpoints::Checkpoints;
 use self::initial::Initial;
 use self::said::{
-    conclude, introduce, introduce_batches, introduce_data, introduce_limits, introduce_origin,
-    introduce_resumed, introduce_schedule,
+    conclude, introduce, introduce_batches, introduce_data, introduce_form, introduce_limits,
+    introduce_origin, introduce_resumed, introduce_schedule,
 };
 use self::saved::{Saved, claim};
 use super::average::{chosen, mean_of};
@@ -178,6 +178,7 @@ fn train(
     introduce(&mut report, experiment, run, runtime, &params);
     introduce_origin(&mut report, &params, origin.zip(new_rows));
     introduce_data(&mut report, data);
+    introduce_form(&mut report, &data.tokenizers.target, &data.valid);
     introduce_limits(&mut report, &experiment.decoding, &data.valid, model.longest());
     introduce_batches(&mut report, experiment, runtime, data, trainer.progress());
     match &before {

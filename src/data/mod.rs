@@ -12,6 +12,7 @@ pub use config::{
 
 pub mod batch;
 pub mod dataset;
+pub mod form;
 pub mod lexicon;
 pub mod loader;
 pub mod pairs;

@@ -6,18 +6,16 @@
 
 mod bpe;
 mod extend;
-mod form;
 mod json;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
+pub use super::form::{Changed, Changes, Form};
 use crate::data::pairs::shorten;
 use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, first_difference};
 use crate::data::{SideConfig, Whitespace};
 use crate::error::{Error, Result};
 pub use bpe::Bpe;
-pub use form::{Changed, Changes, Form};
 
 /// A text as ids, without BOS and EOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,7 +126,7 @@ impl Tokenizer {
         }
     }
 
-    /// The text of ids, in the normal form. PAD, BOS and EOS are left out wherever they stand; UNK, and an id outside of the
+    /// The text of ids, in its form. PAD, BOS and EOS are left out wherever they stand; UNK, and an id outside of the
     /// vocabulary, is `<unk>`.
     ///
     /// Gives back the text that was encoded, in its form, if nothing in it was unknown, except that words are joined by
@@ -146,15 +144,13 @@ impl Tokenizer {
             Kind::Words(_) => tokens.collect::<Vec<_>>().join(" "),
             Kind::Bpe(_) => bpe::join(tokens),
         };
-        self.in_normal_form(text)
+        // Tokens that are each in the form need not make a text that is.
+        self.form.apply(&text).into_owned()
     }
 
-    /// Tokens that are each in the normal form need not make a text that is.
-    fn in_normal_form(&self, text: String) -> String {
-        match self.form.normal(&text) {
-            Cow::Borrowed(_) => text,
-            Cow::Owned(normal) => normal,
-        }
+    /// A text as an output says it, if it can: what a reference has to be compared with.
+    pub fn as_output(&self, text: &str) -> String {
+        self.form.apply(&self.spelled(text)).into_owned()
     }
 
     /// A text as its tokens spell it, where none of it is unknown: in its form, before that of an output.
@@ -185,7 +181,7 @@ impl Tokenizer {
         }
     }
 
-    /// What each token adds to the text of [`Tokenizer::decode`], before that is brought to the normal form, in the order of
+    /// What each token adds to the text of [`Tokenizer::decode`], before that is brought to its form, in the order of
     /// the ids: at its beginning, and further on.
     pub fn pieces(&self) -> Vec<[String; 2]> {
         let pieces = |id| match [PAD, BOS, EOS].contains(&id) {
@@ -212,7 +208,17 @@ impl Tokenizer {
                 None => {}
             }
         }
-        parts.into_iter().map(|part| self.in_normal_form(part)).collect()
+        let last = parts.len() - 1;
+        let in_form = |(n, part): (usize, String)| {
+            let mut part = self.form.normal(&part).into_owned();
+            if self.form.whitespace == Whitespace::Trim {
+                // The ends of the text are those of its first part and of its last.
+                part = if n == last { part.trim_end() } else { &part }.to_owned();
+                part = if n == 0 { part.trim_start() } else { &part }.to_owned();
+            }
+            part
+        };
+        parts.into_iter().enumerate().map(in_form).collect()
     }
 
     /// What a token adds to a text, at its beginning or further on.

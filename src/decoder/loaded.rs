@@ -18,6 +18,7 @@ use crate::decoder::shortlist::Shortlist;
 use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::ensemble::Ensemble;
 use crate::decoding::rules::Rules;
+use crate::decoding::texts::Texts;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
@@ -67,7 +68,7 @@ impl LoadedModel {
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
         let weights = weights_for(&experiment.decoding, runtime.device, runtime.compute)?;
-        let rules = Rules::new(&experiment.decoding, || tokenizers.target.pieces())?;
+        let rules = Rules::with_texts(&experiment.decoding, texts_of(&tokenizers.target))?;
         Ok(LoadedModel {
             sha256: header.sha256,
             experiment,
@@ -115,8 +116,13 @@ impl LoadedModel {
         let widened = (decoding.sampling.is_none() && beam > decoding.beam).then_some(beam);
         settings.extend(widened.map(|beam| format!("decoding.beam={beam}")));
         self.experiment = self.experiment.with_overrides(&settings)?;
-        self.rules = Rules::new(&self.experiment.decoding, || self.tokenizers.target.pieces())?;
+        self.rules = Rules::with_texts(&self.experiment.decoding, self.texts())?;
         Ok(widened)
+    }
+
+    /// What its target's tokens say, for rules of its own.
+    pub fn texts(&self) -> Texts {
+        texts_of(&self.tokenizers.target)
     }
 
     /// The model as a search sees it, with those that choose together with it.
@@ -169,6 +175,10 @@ impl LoadedModel {
     pub fn longest_target(&self) -> usize {
         self.members().map(|one| one.experiment.data.target.max_length).min().unwrap_or_default()
     }
+}
+
+fn texts_of(target: &Tokenizer) -> Texts {
+    Texts::in_form(target.pieces(), target.form())
 }
 
 /// What models that choose together must have in common: each choice is among the same tokens.

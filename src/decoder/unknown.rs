@@ -1,5 +1,7 @@
 //! `decoding.replace_unknown`: an `<unk>` of an output becomes the symbol of the source that the model looked at most when it
-//! said it (Jean et al. 2015; OpenNMT's `-replace_unk`).
+//! said it (Jean et al. 2015; OpenNMT's `-replace_unk`). What says the same then stands once in a list.
+
+use std::collections::HashSet;
 
 use super::Output;
 use super::asked::Asked;
@@ -9,13 +11,16 @@ use crate::decoding::trace::{Known, Step, trace};
 use crate::error::Result;
 
 impl LoadedModel {
-    /// Replaces the unknown symbols in the texts of all outputs; the tokens stay. Outputs without one cost nothing.
+    /// Replaces the unknown symbols in the texts of all outputs; the tokens stay. Outputs without one cost nothing. A list may
+    /// be shorter then, since a text stands in it once; but samples are what they are.
     ///
     /// # Errors
     /// The work could not be done.
     pub(super) fn replace_unknown(&self, asked: &[&Asked], outputs: &mut [Vec<Output>]) -> Result<()> {
-        let all =
-            asked.iter().zip(outputs).flat_map(|(asked, list)| list.iter_mut().map(move |one| (asked, one)));
+        let all = asked
+            .iter()
+            .zip(&mut *outputs)
+            .flat_map(|(asked, list)| list.iter_mut().map(move |one| (asked, one)));
         let mut concerned: Vec<(&&Asked, &mut Output)> =
             all.filter(|(_, output)| output.hypothesis.tokens.contains(&UNK)).collect();
         for some in concerned.chunks_mut(self.rules.batch_size) {
@@ -30,8 +35,17 @@ impl LoadedModel {
                 output.text = self.tokenizers.target.decode_with(&output.hypothesis.tokens, of_source);
             }
         }
+        if self.rules.sampling.is_none() {
+            outputs.iter_mut().for_each(keep_first);
+        }
         Ok(())
     }
+}
+
+/// Of outputs that say the same the first stays, which is the best.
+fn keep_first(list: &mut Vec<Output>) {
+    let mut said = HashSet::new();
+    list.retain(|output| said.insert(output.text.clone()));
 }
 
 /// The symbol of the source with the most attention; EOS, which stands behind them, is none. Of equals the first.
@@ -39,4 +53,22 @@ fn most_looked_at<'a>(step: &Step, texts: &'a [String]) -> &'a str {
     let pairs = step.attention.iter().zip(texts);
     let most = pairs.reduce(|most, one| if one.0 > most.0 { one } else { most });
     most.map_or("", |(_, text)| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoding::search::Hypothesis;
+
+    #[test]
+    fn a_text_that_several_outputs_have_stands_once_with_the_best() {
+        let output = |text: &str, ranking| {
+            let hypothesis = Hypothesis { ranking, ..Hypothesis::default() };
+            Output { text: text.to_owned(), hypothesis, unknown: 0 }
+        };
+        let mut list = vec![output("a", -1.0), output("b", -2.0), output("a", -3.0), output("c", -4.0)];
+        keep_first(&mut list);
+        let left: Vec<_> = list.iter().map(|one| (one.text.as_str(), one.hypothesis.ranking)).collect();
+        assert_eq!(left, [("a", -1.0), ("b", -2.0), ("c", -4.0)]);
+    }
 }

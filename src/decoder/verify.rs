@@ -99,7 +99,7 @@ fn against_greedy(
     let wide = DecodingConfig { beam, ..config.clone() };
     let lists = DecodingConfig { n_best: config.n_best.max(beam.min(BEAM)), ..wide.clone() };
     let decode = |config: &DecodingConfig| -> Result<(Rules, Found)> {
-        let rules = Rules::new(config, || model.tokenizers.target.pieces())?;
+        let rules = Rules::with_texts(config, model.texts())?;
         let found = decode_on_all_cores(model.stepper(), requests, &rules)?;
         Ok((rules, found))
     };
@@ -163,7 +163,7 @@ fn searches(model: &LoadedModel) -> Result<Vec<(String, Rules)>> {
     let second = samples(&sampling);
     let config =
         DecodingConfig { beam: 1, beam_groups: 1, n_best: 1, sampling: Some(sampling), ..config.clone() };
-    let rules = Rules::new(&config, || model.tokenizers.target.pieces())?;
+    let rules = Rules::with_texts(&config, model.texts())?;
     Ok(vec![(name, model.rules.clone()), (second, rules)])
 }
 

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::noncontiguous::NFA;
-use unicode_normalization::UnicodeNormalization;
 
 use super::texts::Texts;
 use crate::data::vocabulary::EOS;
@@ -52,7 +51,7 @@ impl Banned {
     /// # Errors
     /// The texts are too many.
     pub fn new(banned: &[String], texts: Arc<Texts>) -> Result<Banned> {
-        let banned: Vec<String> = banned.iter().map(|text| text.nfc().collect()).collect();
+        let banned: Vec<String> = banned.iter().map(|text| texts.normal(text)).collect();
         let automaton = NFA::new(&banned)
             .map_err(|error| Error::input(format!("`decoding.banned` has too many texts: {error}")))?;
         Ok(Banned { automaton, texts, known: Mutex::default() })

@@ -3,8 +3,6 @@
 //! Choice ([`Best`], or [`Drawable`] where tokens are drawn), constraints and penalties are apart; here are the books. It
 //! knows no model and no tensor.
 
-use unicode_normalization::UnicodeNormalization;
-
 use super::banned::Said;
 use super::best::{Best, Candidate};
 use super::books::{History, Rows};
@@ -204,6 +202,9 @@ impl Beam {
             }
             let so_far = Said { tokens: said, forced: one.forced, to_the_limit: step.length >= step.limit };
             constraints.apply(so_far, step.length, row, edits);
+            for &token in step.opening.forbidden(one.place) {
+                edits.change(row, token, |_| f32::NEG_INFINITY);
+            }
             for &token in avoided.iter().filter(|_| place.is_none()) {
                 edits.change(row, token, |log_p| log_p - step.rules.diversity as f32);
             }
@@ -254,11 +255,7 @@ impl Beam {
             return;
         }
         let tokens = history.tokens(one.node);
-        let text = if step.rules.tells_apart() {
-            step.rules.texts.of(&tokens).nfc().collect()
-        } else {
-            String::new()
-        };
+        let text = if step.rules.tells_apart() { step.rules.texts.of(&tokens) } else { String::new() };
         if step.rules.tells_apart()
             && let Some(same) = self.kept.iter().position(|other| other.text == text)
         {
@@ -275,11 +272,13 @@ impl Beam {
     /// Whether a live hypothesis cannot get among the outputs any more; by the default rule already when it is worse, at
     /// its present length, than as many that have finished as the beam is wide.
     fn is_outranked(&self, one: &Live, step: &Step) -> bool {
-        let compares = step.rules.compares && !one.leads && !step.short;
-        let (count, length) =
-            if compares { (step.rules.width, step.length) } else { (step.rules.places(), step.limit) };
-        let attainable = step.rules.penalty.attainable(one.sum, length);
-        self.kept.get(count - 1).is_some_and(|worst| attainable <= worst.one.ranking)
+        let penalty = &step.rules.penalty;
+        let (count, rank) = match step.rules.compares && !one.leads && !step.short {
+            // With what it has looked at so far: as if it had looked at everything, it would go on to the limit.
+            true => (step.rules.width, penalty.ranking(one.sum, step.length, &one.attended)),
+            false => (step.rules.places(), penalty.attainable(one.sum, step.limit)),
+        };
+        self.kept.get(count - 1).is_some_and(|worst| rank <= worst.one.ranking)
     }
 
     /// When all are outranked, they end; what greedy search says goes on alone as long as it may still win.

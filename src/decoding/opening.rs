@@ -7,6 +7,8 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
     places: Vec<Place>,
+    /// Tokens that would change the end of it, so that they do not follow.
+    joining: Vec<i64>,
 }
 
 /// What may come next.
@@ -23,7 +25,7 @@ pub struct Place {
 pub struct Choice {
     /// The token.
     pub token: i64,
-    /// The place behind it, or [`Opening::FREE`].
+    /// The place behind it, or [`Opening::END`] or [`Opening::FREE`].
     pub next: usize,
     /// Whether it goes beyond the beginning: then what it says is not forced, and rules are asked about it.
     pub beyond: bool,
@@ -34,10 +36,27 @@ impl Opening {
     pub const START: usize = 0;
     /// Where nothing is forced any more.
     pub const FREE: usize = usize::MAX;
+    /// Where all of it is said and nothing more, and some tokens would change it.
+    pub const END: usize = usize::MAX - 1;
 
     /// A beginning of these places, of which the first is where it begins.
     pub(super) fn new(places: Vec<Place>) -> Opening {
-        Opening { places }
+        Opening { places, joining: Vec::new() }
+    }
+
+    /// The same where these tokens do not come next behind its end.
+    pub(super) fn not_followed_by(mut self, joining: Vec<i64>) -> Opening {
+        if !joining.is_empty() {
+            let choices = self.places.iter_mut().flat_map(|place| &mut place.choices);
+            let last = choices.filter(|choice| choice.next == Opening::FREE && !choice.beyond);
+            last.for_each(|choice| choice.next = Opening::END);
+        }
+        Opening { joining, ..self }
+    }
+
+    /// What may not come next at a place that is free otherwise.
+    pub(super) fn forbidden(&self, place: usize) -> &[i64] {
+        if place == Opening::END { &self.joining } else { &[] }
     }
 
     /// What may come next at a place; nothing where that is free.

@@ -49,7 +49,15 @@ impl Rules {
     /// # Errors
     /// Too many texts are banned.
     pub fn new(config: &DecodingConfig, pieces: impl FnOnce() -> Vec<Piece>) -> Result<Rules> {
-        let texts = Arc::new(Texts::new(pieces()));
+        Rules::with_texts(config, Texts::new(pieces()))
+    }
+
+    /// The same where outputs are written in another form than the usual one.
+    ///
+    /// # Errors
+    /// Those of [`Rules::new`].
+    pub fn with_texts(config: &DecodingConfig, texts: Texts) -> Result<Rules> {
+        let texts = Arc::new(texts);
         let banned = match config.banned.as_slice() {
             [] => None,
             banned => Some(Arc::new(Banned::new(banned, Arc::clone(&texts))?)),

@@ -1,10 +1,11 @@
 //! What tokens say: the text of an output, and the ways in which tokens can say a given beginning.
 //!
-//! Only pieces of text go in, one for each token; it knows no tokenizer.
+//! Only pieces of text go in, one for each token, and the form in which outputs are written; it knows no tokenizer.
 
 use std::sync::OnceLock;
 
 use super::opening::{Choice, Opening, Place};
+use crate::data::form::Form;
 use crate::data::vocabulary::{EOS, SPECIALS};
 
 /// What a token adds to a text: at its beginning, and further on.
@@ -14,6 +15,7 @@ pub type Piece = [String; 2];
 #[derive(Debug, Default)]
 pub struct Texts {
     pieces: Vec<Piece>,
+    form: Form,
     /// Made when a beginning is first asked for.
     order: OnceLock<Order>,
 }
@@ -25,12 +27,19 @@ struct Order {
     sorted: [Vec<u32>; 2],
     /// Bytes of the longest piece.
     longest: usize,
+    /// Those that could change the text before them, further on.
+    joining: Vec<i64>,
 }
 
 impl Texts {
     /// `pieces` has a text for each token, in the order of the ids.
     pub fn new(pieces: Vec<Piece>) -> Texts {
-        Texts { pieces, order: OnceLock::new() }
+        Texts::in_form(pieces, Form::default())
+    }
+
+    /// The same where texts are written in this form.
+    pub fn in_form(pieces: Vec<Piece>, form: Form) -> Texts {
+        Texts { pieces, form, order: OnceLock::new() }
     }
 
     fn order(&self) -> &Order {
@@ -40,7 +49,13 @@ impl Texts {
                 ids.sort_by_key(|&id| self.piece(i64::from(id), first));
                 ids
             });
-            Order { sorted, longest: self.pieces.iter().flatten().map(String::len).max().unwrap_or(0) }
+            let joining = sorted[1].iter().map(|&id| i64::from(id));
+            let joining = joining.filter(|&id| self.form.may_join(self.piece(id, false))).collect();
+            Order {
+                joining,
+                sorted,
+                longest: self.pieces.iter().flatten().map(String::len).max().unwrap_or(0),
+            }
         })
     }
 
@@ -58,7 +73,12 @@ impl Texts {
         }
     }
 
-    /// The text of an output. A token without one is its number, so that two outputs that differ in it differ.
+    /// A text in the normal form of outputs.
+    pub fn normal(&self, text: &str) -> String {
+        self.form.normal(text).into_owned()
+    }
+
+    /// The text of an output as it is written. A token without one is its number, so that two outputs that differ in it differ.
     pub fn of(&self, tokens: &[i64]) -> String {
         let mut text = String::new();
         for (n, &token) in tokens.iter().enumerate() {
@@ -67,10 +87,11 @@ impl Texts {
                 None => text += &format!("<{token}>"),
             }
         }
-        text
+        self.form.apply(&text).into_owned()
     }
 
-    /// All ways to begin an output with this text, whose last token may go beyond it; nothing where no tokens say it. An
+    /// All ways to begin an output with this text, whose last token may go beyond it, and what would
+    /// change it in the form of outputs does not follow; nothing where no tokens say it. An
     /// empty text forces nothing.
     pub fn opening(&self, text: &str) -> Option<Opening> {
         if text.is_empty() {
@@ -82,12 +103,16 @@ impl Texts {
             places[1 + offset] = self.place(text, offset, false, &places);
         }
         places[Opening::START] = self.place(text, 0, true, &places);
-        (places[Opening::START].fewest < usize::MAX).then(|| Opening::new(places))
+        (places[Opening::START].fewest < usize::MAX).then(|| {
+            let joining = self.order().joining.iter().copied();
+            let joins = |&token: &i64| self.form.joins(text, self.piece(token, false));
+            Opening::new(places).not_followed_by(joining.filter(joins).collect())
+        })
     }
 
     /// What may come next behind `offset` bytes of a text, where the later places are known. Nothing leads into a dead end.
     fn place(&self, text: &str, offset: usize, first: bool, places: &[Place]) -> Place {
-        let Order { sorted, longest } = self.order();
+        let Order { sorted, longest, .. } = self.order();
         let (rest, sorted) = (&text[offset..], &sorted[usize::from(!first)]);
         let piece = |id: &u32| self.piece(i64::from(*id), first);
         let from = |least: &str| sorted.partition_point(|id| piece(id) < least);
@@ -102,7 +127,10 @@ impl Texts {
             }
         }
         let begins = sorted[from(rest)..].iter().take_while(|id| piece(id).starts_with(rest));
-        let beyond = begins.filter(|id| piece(id).len() > rest.len());
+        let beyond = begins.filter(|id| {
+            let more = &piece(id)[rest.len()..];
+            !more.is_empty() && !self.form.joins(text, more)
+        });
         choices.extend(beyond.map(|id| choice(id, Opening::FREE, true)));
         let behind = |choice: &Choice| places.get(choice.next).map_or(0, |next| next.fewest);
         let fewest = choices.iter().map(|choice| 1 + behind(choice)).min().unwrap_or(usize::MAX);

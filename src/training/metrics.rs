@@ -82,11 +82,13 @@ pub struct Validation {
     pub token_accuracy: f64,
     /// Share of the decoded rows that are exactly the reference.
     pub exact_match: f64,
+    /// The same where references are brought to the form of outputs: what checkpoints are compared by.
+    pub exact_in_form: f64,
     /// Edit distance over reference length of the decoded rows, in characters of the texts.
     pub character_error_rate: f64,
     /// The same in words of the texts, where the target's tokens are words.
     pub word_error_rate: Option<f64>,
-    /// The rate of the unit where no row has more errors than its reference has symbols, and as many when it was cut off: what
+    /// The rate of the unit, references in the form of outputs, where no row has more errors than its reference has symbols, and as many when it was cut off: what
     /// checkpoints are compared by, so that a few rows that run on do not decide.
     pub capped_error_rate: f64,
     /// Decoded rows that were cut off before EOS.
@@ -99,6 +101,7 @@ impl Validation {
         nll: f64::NAN,
         token_accuracy: f64::NAN,
         exact_match: f64::NAN,
+        exact_in_form: f64::NAN,
         character_error_rate: f64::NAN,
         word_error_rate: None,
         capped_error_rate: f64::NAN,

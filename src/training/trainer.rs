@@ -379,7 +379,7 @@ fn restore(
 fn cost(by: BestBy, found: &Validation) -> f64 {
     let cost = match by {
         BestBy::Nll => found.nll,
-        BestBy::ExactMatch => -found.exact_match,
+        BestBy::ExactMatch => -found.exact_in_form,
         BestBy::ErrorRate => found.capped_error_rate,
     };
     if cost.is_finite() { cost } else { f64::MAX }

@@ -7,10 +7,12 @@ use super::memory::in_halves;
 use super::metrics::Validation;
 use super::parts::Parts;
 use super::replicas::{Replica, Replicas};
+use crate::data::tokenizer::Tokenizer;
 use crate::decoding::decoder::{ModelStepper, weights_for};
 use crate::decoding::interruptible::Interruptible;
 use crate::decoding::rules::Rules;
 use crate::decoding::search::{Hypothesis, scores_not_finite};
+use crate::decoding::texts::Texts;
 use crate::decoding::workers::decode_best;
 use crate::error::Result;
 use crate::metrics::edit::ErrorRate;
@@ -57,23 +59,34 @@ pub fn validate(
     };
     let Some((decoded, too_large)) = done else { return Ok(None) };
     left_out.extend(too_large);
-    let unit = if parts.target.is_of_words() { Unit::Words } else { Unit::Characters };
-    let (mut scores, mut capped) = (Scores::over(unit), 0);
-    for (row, hypothesis) in &decoded {
-        let before = scores.errors();
-        scores.add(&parts.valid.pairs[*row].target, &parts.target.known_parts(&hypothesis.tokens));
-        capped += at_most_all_wrong(&before, &scores.errors(), hypothesis.finished);
-    }
-    let found = Validation {
-        nll,
-        token_accuracy: right / tokens as f64,
-        exact_match: scores.exact_match(),
-        character_error_rate: scores.character_error_rate(),
-        word_error_rate: scores.word_error_rate(),
-        capped_error_rate: capped as f64 / scores.errors().reference_length.max(1) as f64,
-        unfinished: decoded.iter().filter(|(_, row)| !row.finished).count() as u64,
-    };
+    let rows = decoded.iter().map(|(row, one)| (parts.valid.pairs[*row].target.as_str(), one));
+    let found = Validation { nll, token_accuracy: right / tokens as f64, ..compared(parts.target, rows) };
     Ok(Some(Validated { found, decoded, left_out }))
+}
+
+/// References, as they stand in the file, against outputs. What decides compares both in the form of outputs, so that a file in
+/// another form does not make the worse model the better one.
+fn compared<'a>(target: &Tokenizer, rows: impl Iterator<Item = (&'a str, &'a Hypothesis)>) -> Validation {
+    let unit = if target.is_of_words() { Unit::Words } else { Unit::Characters };
+    let (mut shown, mut deciding) = (Scores::over(unit), Scores::over(unit));
+    let (mut capped, mut unfinished) = (0, 0);
+    for (reference, hypothesis) in rows {
+        let parts = target.known_parts(&hypothesis.tokens);
+        shown.add(reference, &parts);
+        let before = deciding.errors();
+        deciding.add(&target.as_output(reference), &parts);
+        capped += at_most_all_wrong(&before, &deciding.errors(), hypothesis.finished);
+        unfinished += u64::from(!hypothesis.finished);
+    }
+    Validation {
+        exact_match: shown.exact_match(),
+        exact_in_form: deciding.exact_match(),
+        character_error_rate: shown.character_error_rate(),
+        word_error_rate: shown.word_error_rate(),
+        capped_error_rate: capped as f64 / deciding.errors().reference_length.max(1) as f64,
+        unfinished,
+        ..Validation::NONE
+    }
 }
 
 /// The errors that a row has added to those before it, when no row is worse than one in which every symbol of the reference is
@@ -152,7 +165,7 @@ fn decode(
     let examples = &parts.valid.examples;
     let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
-    let rules = Rules::new(parts.decoding, || target.pieces())?;
+    let rules = Rules::with_texts(parts.decoding, Texts::in_form(target.pieces(), target.form()))?;
     let weights = weights_for(parts.decoding, parts.params.device(), model.output().compute())?;
     let stepper = Interruptible::new(ModelStepper::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
@@ -172,6 +185,21 @@ fn decode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::SideConfig;
+
+    #[test]
+    fn what_decides_is_compared_in_the_form_of_outputs() {
+        let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9} xyz"].into_iter()).unwrap();
+        let found = |output: &str| {
+            let tokens = target.encode(output).ids;
+            let one = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
+            compared(&target, [("cafe\u{301} ", &one)].into_iter())
+        };
+        let [right, wrong] = ["caf\u{e9}", "cafe"].map(found);
+        assert_eq!((right.exact_match, right.exact_in_form, right.capped_error_rate), (0.0, 1.0, 0.0));
+        assert_eq!((wrong.exact_match, wrong.exact_in_form, wrong.capped_error_rate), (0.0, 0.0, 0.25));
+        assert!(right.character_error_rate > 0.0, "over the file, as it stands");
+    }
 
     #[test]
     fn a_row_is_at_most_all_wrong_and_is_that_when_it_does_not_end() {

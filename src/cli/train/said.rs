@@ -137,6 +137,28 @@ pub fn introduce_limits(
     ));
 }
 
+/// References that no output can equal, because outputs are written in another form.
+pub fn introduce_form(report: &mut Report, target: &Tokenizer, valid: &Dataset) {
+    if let Some(note) = in_other_form(target, valid.pairs.iter().map(|pair| pair.target.as_str())) {
+        report.say(&note);
+    }
+}
+
+fn in_other_form<'a>(
+    target: &Tokenizer,
+    references: impl ExactSizeIterator<Item = &'a str>,
+) -> Option<String> {
+    let all = references.len();
+    let others = references.filter(|text| target.as_output(text) != *text).count();
+    (others > 0).then(|| {
+        format!(
+            "note: {others} of {all} validation references no output can equal as they stand in the file, because of their normal \
+             form or white space (outputs: {}); `training.best_by` compares both in the form of outputs",
+            target.form()
+        )
+    })
+}
+
 /// So many long rows are named; of the rest there is a count.
 const NAMED: usize = 20;
 
@@ -202,5 +224,23 @@ pub fn conclude(
     });
     if !matches!(outcome, Outcome::Stopped(_)) {
         report.say(&format!("decode with: seqloom decode {path}{average}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::SideConfig;
+
+    #[test]
+    fn references_in_another_form_than_outputs_are_counted() {
+        let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9}"].into_iter()).unwrap();
+        let note = |texts: &[&'static str]| in_other_form(&target, texts.iter().copied());
+        assert_eq!(note(&["caf\u{e9}", "fe", ""]), None);
+        assert_eq!(
+            note(&["cafe\u{301}", "fe", "fe "]).unwrap(),
+            "note: 2 of 3 validation references no output can equal as they stand in the file, because of their normal form \
+             or white space (outputs: NFC, white space trimmed); `training.best_by` compares both in the form of outputs"
+        );
     }
 }

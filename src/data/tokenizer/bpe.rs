@@ -11,7 +11,7 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::utils::parallelism::set_parallelism;
 use tokenizers::{Model, Trainer};
 
-use super::form::{Form, breaks};
+use crate::data::form::{Form, breaks};
 use crate::data::vocabulary::{SPECIALS, UNK, Vocabulary, is_special};
 use crate::error::{Error, Result};
 

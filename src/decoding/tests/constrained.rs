@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
+use super::super::texts::Texts;
 use super::*;
+use crate::data::form::Form;
+use crate::data::{Normalize, Whitespace};
 
 /// All outputs of at most `limit` tokens with EOS, and the sums that rank them under a repetition penalty.
 fn all_outputs(limit: usize, repetition: f32) -> Vec<(Vec<i64>, f64)> {
@@ -270,7 +273,7 @@ fn a_forced_text_may_end_within_a_word() {
     let words = ["", "<unk>", "", "", "a", "ab", "new", "york", "yorkshire"];
     let pieces =
         words.map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }]);
-    let texts = super::super::texts::Texts::new(pieces.into());
+    let texts = Texts::new(pieces.into());
     let tokens = |text: &str| -> Vec<Vec<i64>> {
         let opening = texts.opening(text).unwrap();
         let (mut open, mut all) = (vec![(Opening::START, Vec::new())], Vec::new());
@@ -320,6 +323,55 @@ fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
             let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0);
             let texts: HashSet<String> = found.iter().map(|one| rules.texts.of(&one.tokens)).collect();
             assert_eq!((texts.len(), found.len()), (config.n_best, config.n_best), "{config:?}");
+        }
+    }
+}
+
+/// `e`, an accent, `é` and a space, in outputs of this form.
+fn with_accents(config: &DecodingConfig, normalize: Normalize, whitespace: Whitespace) -> Rules {
+    let pieces = ["", "<unk>", "", "", "e", "\u{301}", "\u{e9}", " ", "e\u{301}", "ex"];
+    let pieces = pieces.map(|text| [text.to_owned(), text.to_owned()]);
+    let form = Form { normalize, whitespace };
+    Rules::with_texts(config, Texts::in_form(pieces.into(), form)).unwrap()
+}
+
+#[test]
+fn what_is_one_text_is_so_by_the_form_of_outputs() {
+    let config = DecodingConfig { beam: 900, n_best: 900, max_length: Some(3), ..DecodingConfig::default() };
+    let all = |normalize, whitespace| {
+        let rules = with_accents(&config, normalize, whitespace);
+        let request = Request { source: (&[4]).into(), opening: None };
+        let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0);
+        let texts: Vec<String> = found.iter().map(|one| rules.texts.of(&one.tokens)).collect();
+        assert_eq!(texts.iter().collect::<HashSet<_>>().len(), texts.len(), "{texts:?}");
+        texts
+    };
+    let holds =
+        |texts: &[String], wanted: &[&str]| wanted.iter().all(|one| texts.iter().any(|text| text == one));
+    assert!(holds(&all(Normalize::None, Whitespace::Keep), &["e\u{301}", "\u{e9}", "e", "e ", " e"]));
+    let nfc = all(Normalize::Nfc, Whitespace::Keep);
+    assert!(holds(&nfc, &["\u{e9}", "\u{e9} "]) && !holds(&nfc, &["e\u{301}"]));
+    let nfd = all(Normalize::Nfd, Whitespace::Trim);
+    assert!(holds(&nfd, &["e\u{301}"]) && nfd.iter().all(|text| text.trim() == text));
+}
+
+#[test]
+fn nothing_that_follows_a_forced_text_changes_it() {
+    for normalize in [Normalize::Nfc, Normalize::Nfkc, Normalize::Nfd, Normalize::None] {
+        for config in all_kinds() {
+            let config = DecodingConfig { max_length: Some(5), ..config };
+            let rules = with_accents(&config, normalize, Whitespace::Trim);
+            let opening = Arc::new(rules.texts.opening("e").unwrap());
+            let beyond = |place: &Place| place.choices.iter().any(|choice| choice.token == 8);
+            let is_free = matches!(normalize, Normalize::Nfd | Normalize::None);
+            assert_eq!(opening.at(Opening::START).map(beyond), Some(is_free));
+            for source in sources(20) {
+                let request = Request { source: (&source).into(), opening: Some(&opening) };
+                for one in decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0) {
+                    let text = rules.texts.of(&one.tokens);
+                    assert!(text.starts_with('e'), "{text:?} in {normalize:?}");
+                }
+            }
         }
     }
 }

@@ -245,6 +245,21 @@ fn coverage_prefers_what_has_looked_at_the_whole_source() {
     assert!((all[0].score - 0.4f64.ln()).abs() < 1e-6, "no penalty is in the score");
 }
 
+/// What goes on has looked at no more than what has finished.
+#[test]
+fn coverage_lets_no_search_go_on_whose_outputs_are_outranked() {
+    let script = |_: &[i64], _: &[i64]| [0.0, 0.0, 0.0, 0.9, 0.06, 0.04f32].map(f32::ln).to_vec();
+    let steps = |coverage_penalty| {
+        let mut stepper = Scripted::new(script);
+        stepper.attention = Some(|_, _| vec![1.0, 0.0]);
+        let config = DecodingConfig { beam: 3, coverage_penalty, max_length: Some(60), ..Default::default() };
+        assert!(found_by(&stepper, &[[4]], &config)[0][0].tokens.is_empty());
+        stepper.steps.get()
+    };
+    assert_eq!(steps(0.2), steps(0.0));
+    assert!(steps(0.2) < 20);
+}
+
 /// So many groups of one hypothesis, and as many outputs.
 fn groups_of_one(groups: usize, diversity_strength: f64, max_length: usize) -> DecodingConfig {
     DecodingConfig {

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfd_quick, is_nfkc_quick};
 
 use crate::data::{Normalize, SideConfig, Whitespace};
@@ -53,6 +54,32 @@ impl Form {
         }
     }
 
+    /// Whether `text`, which is in the normal form, could be changed by what is said from `more` on: a mark is joined to a letter
+    /// before it, and marks have an order of their own, so that no text could begin with `text` then.
+    pub fn joins(&self, text: &str, more: &str) -> bool {
+        let is_mark = |character: char| canonical_combining_class(character) != 0;
+        let Some(first) = more.chars().next().filter(|first| !first.is_ascii()) else { return false };
+        let of_marks = is_mark(first)
+            && match self.normalize {
+                Normalize::None => false,
+                Normalize::Nfd => text.chars().next_back().is_some_and(is_mark),
+                Normalize::Nfc | Normalize::Nfkc => true,
+            };
+        of_marks
+            || self.normalize != Normalize::None && !self.normal(&format!("{text}{more}")).starts_with(text)
+    }
+
+    /// Whether there may be a text that `more` joins ([`Form::joins`]): quick, and right where it says no.
+    pub fn may_join(&self, more: &str) -> bool {
+        let first = more.chars().next();
+        first.is_some_and(|first| {
+            canonical_combining_class(first) != 0
+                || [is_nfc_quick, is_nfkc_quick]
+                    .iter()
+                    .any(|quick| quick(std::iter::once(first)) != IsNormalized::Yes)
+        })
+    }
+
     /// Whether a text has nothing in it that is read.
     pub fn is_empty(&self, text: &str) -> bool {
         match self.whitespace {
@@ -81,7 +108,7 @@ fn without_breaks(text: &str) -> Cow<'_, str> {
 }
 
 /// Tabs, line breaks, form feeds, and the Unicode separators of lines and paragraphs.
-pub(super) fn breaks(character: char) -> bool {
+pub fn breaks(character: char) -> bool {
     character.is_whitespace() && (character.is_control() || matches!(character, '\u{2028}' | '\u{2029}'))
 }
 
@@ -187,6 +214,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_would_change_the_text_before_it_is_known() {
+        let joins = |normalize, text: &str, more: &str| {
+            let form = form(normalize, Whitespace::Trim);
+            let joins = form.joins(text, more);
+            assert!(!joins || form.may_join(more), "{text:?} {more:?}");
+            joins
+        };
+        for normalize in [Normalize::Nfc, Normalize::Nfkc] {
+            assert!(joins(normalize, "e", "\u{301}"));
+            assert!(joins(normalize, "x", "\u{334}e"), "a mark with which others may come");
+            assert!(joins(normalize, "\u{1100}", "\u{1161}") && joins(normalize, "\u{ac00}", "\u{11a8}"));
+            assert!(joins(normalize, "\u{9c7}", "\u{9be}"), "two letters, which are one");
+            assert!(!joins(normalize, "e", "\u{e9}") && !joins(normalize, "e", "a\u{301}"));
+            assert!(!joins(normalize, "e", ""));
+        }
+        assert!(!joins(Normalize::Nfd, "e", "\u{301}") && !joins(Normalize::None, "e", "\u{301}"));
+        assert!(joins(Normalize::Nfd, "e\u{302}", "\u{327}"), "which goes before the other mark");
+        assert!(!joins(Normalize::None, "e\u{302}", "\u{327}"));
     }
 
     #[test]
