@@ -1,7 +1,7 @@
 //! The config that `init` writes: short, each line with its reason, and sized by the number of the pairs and their length.
 
 use super::InitArgs;
-use super::look::{Cut, Look, Side};
+use super::look::{Cut, Look, MOST, Side};
 
 /// A network and how long it is trained.
 struct Size {
@@ -39,13 +39,17 @@ impl Size {
     /// By the tokens that the training pairs have on their longer side.
     fn of(look: &Look) -> &'static Size {
         let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean);
-        let prose = matches!(look.target.cut, Cut::Bpe(_)) || matches!(look.source.cut, Cut::Bpe(_));
         match tokens {
-            _ if prose => &PROSE,
+            _ if is_prose(look) => &PROSE,
             ..100_000.0 => &SMALL,
             _ => &MIDDLE,
         }
     }
+}
+
+/// Whether a side is sentences: of a sentence more than one translation is right.
+fn is_prose(look: &Look) -> bool {
+    [&look.source, &look.target].iter().any(|side| matches!(side.cut, Cut::Bpe(_)))
 }
 
 /// The text of the config.
@@ -62,15 +66,10 @@ pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &Init
         false => "",
     };
     let limit = limit(look);
-    let best_by = if look.target.cut == Cut::Characters || look.target.cut == Cut::Words {
-        "best_by = \"exact_match\"     # `best` is the checkpoint with the most outputs right to the last token\n"
-    } else {
-        "best_by = \"nll\"             # of a free translation the loss says more than the share that is right\n"
-    };
-    let tied = if look.shared {
-        "tied_embeddings = \"all\"     # one matrix for both sides and the output layer\n"
-    } else {
-        ""
+    let best_by = best_by(look);
+    let tied = match look.shared {
+        true => "tied_embeddings = \"all\"     # one matrix for both sides and the output layer\n",
+        false => "",
     };
     format!(
         "# Made by `seqloom init` from {pairs}: a beginning, to be changed. `seqloom keys` explains every key.\n\
@@ -92,7 +91,7 @@ pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &Init
          dropout = {dropout}               # more of it for few pairs\n\
          {tied}\n\
          [training]\n\
-         steps = {steps}                # some {passes} passes over the pairs\n\
+         steps = {steps}                # {passes} over the pairs\n\
          tokens_per_batch = {tokens_per_batch}\n\
          {best_by}\
          validate_every = {every}\n\
@@ -109,15 +108,39 @@ pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &Init
         valid = quoted(valid),
         source = table("source", &look.source),
         target = table("target", &look.target),
-        passes = (steps as f64 / pass).round(),
+        passes = passes(steps, look, size),
         warmup = steps / 10,
     )
+}
+
+/// What makes a checkpoint the best one.
+fn best_by(look: &Look) -> &'static str {
+    match is_prose(look) {
+        true => {
+            "best_by = \"nll\"             # of a free translation the loss says more than the share that is right\n"
+        }
+        false => {
+            "best_by = \"exact_match\"     # `best` is the checkpoint with the most outputs right to the last token\n"
+        }
+    }
+}
+
+/// How often so many updates go over the pairs. A text has its EOS, about a tenth of a batch is padding or room that no pair
+/// fits into, and the last update of a pass is one however small it is.
+fn passes(steps: usize, look: &Look, size: &Size) -> String {
+    let positions = look.pairs as f64 * (look.source.mean.max(look.target.mean) + 1.0) * 1.1;
+    let updates = (positions / size.tokens_per_batch as f64).max(1.0);
+    match (steps as f64 / updates).round() {
+        ..1.0 => "less than a pass".to_owned(),
+        1.0 => "about a pass".to_owned(),
+        passes => format!("some {passes} passes"),
+    }
 }
 
 /// The table of a side.
 fn table(side: &str, look: &Side) -> String {
     let mut own = String::new();
-    if look.longest > LIMIT && look.longest <= MOST {
+    if look.longest() > LIMIT {
         own += &format!("max_length = {MOST}\n");
     }
     if look.keeps_space {
@@ -134,13 +157,12 @@ fn table(side: &str, look: &Side) -> String {
     own + &cut
 }
 
-/// `max_length` where a config says none, and the most that this page says.
+/// `max_length` where a config says none.
 const LIMIT: usize = 512;
-const MOST: usize = 2048;
 
 /// What happens to texts that are longer than any limit.
 fn limit(look: &Look) -> &'static str {
-    match look.source.longest.max(look.target.longest) > MOST {
+    match look.longest() > MOST {
         true => "too_long = \"skip\"           # some texts are very long: left out, and counted\n",
         false => "",
     }
