@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn sentences_are_judged_by_their_loss_whatever_they_are_written_in() {
         let sentence =
-            |n: usize| (0..9).map(|k| format!("w{}", (n * 7 + k * k) % 977)).collect::<Vec<_>>().join(" ");
+            |n: usize| (0..9).map(|k| format!("w{}", (n * 7 + k * k) % 2999)).collect::<Vec<_>>().join(" ");
         let look = look((0..4000).map(|n| (sentence(n), format!("{}", n % 900))));
         assert!(look.target.cut == Cut::Characters && best_by(&look).starts_with("best_by = \"nll\""));
     }
