@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 
-use self::look::Look;
+use self::look::{Look, MOST};
 use self::read::{Pairs, read};
 use self::split::{Parts, split};
 use super::headings::{INPUT, OUTPUT};
@@ -65,6 +65,10 @@ pub fn run(args: &InitArgs) -> Result<()> {
         (None, Some(stem)) => stem.to_string_lossy().into_owned(),
         (None, None) => return Err(Error::input("the pairs must be a file").hint("name it, or say --name")),
     };
+    if name.contains(['/', '\\']) {
+        let message = format!("--name must be a name and no path, but it is `{name}`");
+        return Err(Error::input(message).hint("--out names the folder"));
+    }
     let files = Files::new(&args.out, &name);
     files.refuse_old()?;
     let pairs = read(args)?;
@@ -159,9 +163,35 @@ fn say(files: &Files, pairs: &Pairs, parts: &Parts, look: &Look) {
     for (side, seen) in [("sources", &look.source), ("targets", &look.target)] {
         talk(&format!("{side} are cut into {}: {}", seen.cut.in_words(), seen.why));
     }
+    let longer = look.longer_than(MOST);
+    if longer > 0 {
+        let pairs = counted(longer, "pair");
+        talk(&format!("{pairs} with a side of more than {MOST} tokens will be left out (`data.too_long`)"));
+    }
     talk(&format!(
         "{}: the experiment. Train with: seqloom train {}",
         files.config.display(),
-        files.config.display()
+        for_shell(&files.config.display().to_string())
     ));
+}
+
+/// A path as a shell takes it for one word.
+fn for_shell(path: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-+=:@%,".contains(character);
+    match path.chars().all(is_plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_shell;
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_part_it() {
+        assert_eq!(for_shell("a/wörter-1.toml"), "a/wörter-1.toml");
+        assert_eq!(for_shell("my exp.toml"), "'my exp.toml'");
+        assert_eq!(for_shell("it's.toml"), "'it'\\''s.toml'");
+    }
 }

@@ -77,7 +77,7 @@ pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<Set
                     format!("{} is read as text, a line for each pair", path.display())
                 };
                 set.notes.extend([source, target].into_iter().filter(is_table).map(note));
-                Sources::parallel(source, target)?
+                Sources::parallel(source, target).map_err(|error| seen_from(&[source, target], error))?
             }
         };
         let before = set.pairs.len();
@@ -105,9 +105,17 @@ fn open_table(path: &Path, [source, target]: [&str; 2], header: bool) -> Result<
     Sources::with_targets(path, None, source, Target::Text(target), header, KEYS).map_err(|error| {
         match Format::of(path) {
             Format::Text => error.hint(hint),
-            _ => error,
+            _ => seen_from(&[path], error),
         }
     })
+}
+
+/// Whoever calls from another folder than the config's finds nothing, and may not know why.
+fn seen_from(paths: &[impl AsRef<Path>], error: Error) -> Error {
+    match paths.iter().map(AsRef::as_ref).any(|path| path.is_relative() && !path.exists()) {
+        true => error.hint("paths are seen from where seqloom is called"),
+        false => error,
+    }
 }
 
 fn read_all(mut sources: Sources, set: &mut Set) -> Result<()> {

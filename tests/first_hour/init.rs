@@ -115,7 +115,12 @@ fn nothing_is_overwritten_and_nothing_stays_half_written() {
     scene.write("words.txt", "ab\n");
     init(&scene, &["words.txt"]).refused_naming(2, &["hint: of parallel text PAIRS names the sources"]);
     init(&scene, &["none.csv"]).refused_naming(2, &["(looked for in "]);
-    init(&scene, &["a.csv", "--name", "a/b"]).refused_naming(2, &["`name` must be a plain folder name"]);
+    init(&scene, &["a.csv", "--name", "a/b"]).refused(
+        2,
+        "error: --name must be a name and no path, but it is `a/b`\nhint: --out names the folder",
+    );
+    init(&scene, &["a.csv", "--source-column", "source", "--target-column", "source"])
+        .refused_naming(2, &["sources and targets must be two columns, but both are `source`"]);
     for name in ["two.csv", "broken.csv", "words.txt"] {
         std::fs::remove_file(scene.path(name)).unwrap();
     }

@@ -1,7 +1,7 @@
 //! The config that `init` writes: short, each line with its reason, and sized by the number of the pairs and their length.
 
 use super::InitArgs;
-use super::look::{Cut, Look, Side};
+use super::look::{Cut, Look, MOST, Side};
 
 /// A network and how long it is trained.
 struct Size {
@@ -39,38 +39,26 @@ impl Size {
     /// By the tokens that the training pairs have on their longer side.
     fn of(look: &Look) -> &'static Size {
         let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean);
-        let prose = matches!(look.target.cut, Cut::Bpe(_)) || matches!(look.source.cut, Cut::Bpe(_));
         match tokens {
-            _ if prose => &PROSE,
+            _ if is_prose(look) => &PROSE,
             ..100_000.0 => &SMALL,
             _ => &MIDDLE,
         }
     }
 }
 
+/// Whether a side is sentences: of a sentence more than one translation is right.
+fn is_prose(look: &Look) -> bool {
+    [&look.source, &look.target].iter().any(|side| matches!(side.cut, Cut::Bpe(_)))
+}
+
 /// The text of the config.
 pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &InitArgs) -> String {
     let size = Size::of(look);
-    let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean).max(1.0);
-    let pass = tokens / size.tokens_per_batch as f64;
-    let steps = round((size.passes * pass).clamp(1000.0, 20_000.0));
-    let every = (steps / 10).max(50);
     let quoted = |text: &str| toml::Value::from(text).to_string();
-    let &Size { width, feed_forward, layers, dropout, tokens_per_batch, learning_rate, .. } = size;
     let shared = match look.shared {
         true => "shared_vocabulary = true    # both sides are written in the same letters\n",
         false => "",
-    };
-    let limit = limit(look);
-    let best_by = if look.target.cut == Cut::Characters || look.target.cut == Cut::Words {
-        "best_by = \"exact_match\"     # `best` is the checkpoint with the most outputs right to the last token\n"
-    } else {
-        "best_by = \"nll\"             # of a free translation the loss says more than the share that is right\n"
-    };
-    let tied = if look.shared {
-        "tied_embeddings = \"all\"     # one matrix for both sides and the output layer\n"
-    } else {
-        ""
     };
     format!(
         "# Made by `seqloom init` from {pairs}: a beginning, to be changed. `seqloom keys` explains every key.\n\
@@ -82,17 +70,49 @@ pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &Init
          train = {train}\n\
          valid = {valid}\n\
          {shared}{limit}\n\
-         {source}{target}\
-         [model.transformer]\n\
+         {source}{target}{network}{training}",
+        pairs = args.pairs.display().to_string().replace(char::is_control, " "),
+        name = quoted(name),
+        train = quoted(train),
+        valid = quoted(valid),
+        limit = limit(look),
+        source = table("source", &look.source),
+        target = table("target", &look.target),
+        network = network(look, size),
+        training = training(look, size),
+    )
+}
+
+/// The tables of the model.
+fn network(look: &Look, size: &Size) -> String {
+    let &Size { width, feed_forward, layers, dropout, .. } = size;
+    let tied = match look.shared {
+        true => "tied_embeddings = \"all\"     # one matrix for both sides and the output layer\n",
+        false => "",
+    };
+    format!(
+        "[model.transformer]\n\
          width = {width}                 # wider and deeper learns more, from more pairs, in more time\n\
          heads = 4\n\
          feed_forward = {feed_forward}\n\
          encoder_layers = {layers}\n\
          decoder_layers = {layers}\n\
          dropout = {dropout}               # more of it for few pairs\n\
-         {tied}\n\
-         [training]\n\
-         steps = {steps}                # some {passes} passes over the pairs\n\
+         {tied}\n"
+    )
+}
+
+/// The tables of the training.
+fn training(look: &Look, size: &Size) -> String {
+    let &Size { tokens_per_batch, learning_rate, .. } = size;
+    let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean).max(1.0);
+    let pass = tokens / tokens_per_batch as f64;
+    let steps = round((size.passes * pass).clamp(1000.0, 20_000.0));
+    let every = (steps / 10).max(50);
+    let (passes, best_by, warmup) = (passes(steps, look, size), best_by(look), steps / 10);
+    format!(
+        "[training]\n\
+         steps = {steps}                # {passes} over the pairs\n\
          tokens_per_batch = {tokens_per_batch}\n\
          {best_by}\
          validate_every = {every}\n\
@@ -102,22 +122,38 @@ pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &Init
          learning_rate = {learning_rate:?}\n\
          \n\
          [training.linear]           # up to the learning rate, then straight down to nothing\n\
-         warmup = {warmup}\n",
-        pairs = args.pairs.display().to_string().replace(char::is_control, " "),
-        name = quoted(name),
-        train = quoted(train),
-        valid = quoted(valid),
-        source = table("source", &look.source),
-        target = table("target", &look.target),
-        passes = (steps as f64 / pass).round(),
-        warmup = steps / 10,
+         warmup = {warmup}\n"
     )
+}
+
+/// What makes a checkpoint the best one.
+fn best_by(look: &Look) -> &'static str {
+    match is_prose(look) {
+        true => {
+            "best_by = \"nll\"             # of a free translation the loss says more than the share that is right\n"
+        }
+        false => {
+            "best_by = \"exact_match\"     # `best` is the checkpoint with the most outputs right to the last token\n"
+        }
+    }
+}
+
+/// How often so many updates go over the pairs. A text has its EOS, about a tenth of a batch is padding or room that no pair
+/// fits into, and the last update of a pass is one however small it is.
+fn passes(steps: usize, look: &Look, size: &Size) -> String {
+    let positions = look.pairs as f64 * (look.source.mean.max(look.target.mean) + 1.0) * 1.1;
+    let updates = (positions / size.tokens_per_batch as f64).max(1.0);
+    match (steps as f64 / updates).round() {
+        ..1.0 => "less than a pass".to_owned(),
+        1.0 => "about a pass".to_owned(),
+        passes => format!("some {passes} passes"),
+    }
 }
 
 /// The table of a side.
 fn table(side: &str, look: &Side) -> String {
     let mut own = String::new();
-    if look.longest > LIMIT && look.longest <= MOST {
+    if look.longest() > LIMIT {
         own += &format!("max_length = {MOST}\n");
     }
     if look.keeps_space {
@@ -134,13 +170,12 @@ fn table(side: &str, look: &Side) -> String {
     own + &cut
 }
 
-/// `max_length` where a config says none, and the most that this page says.
+/// `max_length` where a config says none.
 const LIMIT: usize = 512;
-const MOST: usize = 2048;
 
 /// What happens to texts that are longer than any limit.
 fn limit(look: &Look) -> &'static str {
-    match look.source.longest.max(look.target.longest) > MOST {
+    match look.longest() > MOST {
         true => "too_long = \"skip\"           # some texts are very long: left out, and counted\n",
         false => "",
     }
@@ -150,4 +185,45 @@ fn limit(look: &Look) -> &'static str {
 fn round(steps: f64) -> usize {
     let unit = 10f64.powf(steps.log10().floor() - 1.0).max(50.0);
     ((steps / unit).round() * unit) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::split::split;
+    use super::*;
+
+    fn look(pairs: impl Iterator<Item = (String, String)>) -> Look {
+        let rows: Vec<(String, String)> = pairs.collect();
+        let sources: Vec<&str> = rows.iter().map(|(source, _)| source.as_str()).collect();
+        Look::new(&rows, &split(&sources, 1).unwrap())
+    }
+
+    #[test]
+    fn passes_count_eos_and_padding_and_are_no_more_than_the_updates() {
+        let pairs = |count: usize| look((0..count).map(|n| (format!("{n:04}"), "MMDCCLXI".to_owned())));
+        // 3,602 pairs of 8 + 1 positions and a tenth are 35 updates of 1,024.
+        assert_eq!(passes(1100, &pairs(4000), &SMALL), "some 32 passes");
+        assert_eq!(passes(1000, &pairs(3), &SMALL), "some 1000 passes");
+        assert_eq!(passes(10, &pairs(4000), &SMALL), "less than a pass");
+    }
+
+    #[test]
+    fn a_limit_is_written_wherever_a_text_is_longer_than_the_usual_one() {
+        let long =
+            |of: usize| look((0..100).map(move |n| (n.to_string(), "a".repeat(if n == 7 { of } else { 9 }))));
+        for (length, limited, skipped) in [(512, false, false), (600, true, false), (3000, true, true)] {
+            let look = long(length);
+            assert_eq!(table("target", &look.target).contains("max_length = 2048\n"), limited);
+            assert_eq!(limit(&look).contains("skip"), skipped);
+            assert!(!table("source", &look.source).contains("max_length"));
+        }
+    }
+
+    #[test]
+    fn sentences_are_judged_by_their_loss_whatever_they_are_written_in() {
+        let sentence =
+            |n: usize| (0..9).map(|k| format!("w{}", (n * 7 + k * k) % 2999)).collect::<Vec<_>>().join(" ");
+        let look = look((0..4000).map(|n| (sentence(n), format!("{}", n % 900))));
+        assert!(look.target.cut == Cut::Characters && best_by(&look).starts_with("best_by = \"nll\""));
+    }
 }

@@ -1,11 +1,12 @@
 //! The pairs that a config is to be made for, as they stand in their files, and which columns they are.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::InitArgs;
 use crate::data::DataConfig;
-use crate::data::pairs::{Format, SourceRow, Sources, Target};
-use crate::error::{Result, counted};
+use crate::data::pairs::{Format, Other, SourceRow, Sources, Target};
+use crate::error::{Error, Result, counted};
 
 /// Pairs, and what is to be said about how they were read.
 #[derive(Debug, Default)]
@@ -24,14 +25,22 @@ pub fn read(args: &InitArgs) -> Result<Pairs> {
     let mut pairs = Pairs::default();
     let sources = open(args, &mut pairs.notes)?;
     let mut empty = 0;
+    // Of JSONL each row can have others.
+    let mut left: Vec<Arc<str>> = Vec::new();
     for row in sources {
-        let SourceRow { text, reference, .. } = row?;
+        let SourceRow { text, reference, others, .. } = row?;
+        for Other { name, .. } in others {
+            if !left.contains(&name) {
+                left.push(name);
+            }
+        }
         let target = reference.unwrap_or_default();
         match text.trim().is_empty() || target.trim().is_empty() {
             true => empty += 1,
             false => pairs.rows.push((text, target)),
         }
     }
+    pairs.notes.extend(left_columns(&left));
     if empty > 0 {
         pairs.notes.push(format!("{} with an empty side left out", counted(empty, "pair")));
     }
@@ -42,29 +51,63 @@ fn open(args: &InitArgs, notes: &mut Vec<String>) -> Result<Sources> {
     if let Some(targets) = &args.targets {
         return Sources::parallel(&args.pairs, targets);
     }
-    let mut columns = [&args.source_column, &args.target_column].map(Option::clone);
-    if columns == [None, None]
-        && args.header
-        && let Some([first, second]) = two_columns(&args.pairs)
-        && [&first, &second] != ["source", "target"]
-        && [&first, &second] != ["target", "source"]
-    {
-        let pair = "; --header false where these are a pair";
-        notes.push(format!(
-            "the columns are `{first}`, which is read, and `{second}`, which is written{pair}"
-        ));
-        columns = [Some(first), Some(second)];
+    let [source, target] = columns(args, notes);
+    if source == target {
+        let message = format!("sources and targets must be two columns, but both are `{source}`");
+        return Err(Error::input(message).hint("--source-column and --target-column name them"));
     }
-    let [source, target] = columns;
-    let [first, second] = DataConfig::columns(args.header);
-    let (source, target) = (source.unwrap_or(first.into()), target.unwrap_or(second.into()));
     let named_by = ["--source-column", "--target-column"];
     let opened =
         Sources::with_targets(&args.pairs, None, &source, Target::Text(&target), args.header, named_by);
-    opened.map_err(|error| match Format::of(&args.pairs) {
+    opened.map(Sources::carrying).map_err(|error| match Format::of(&args.pairs) {
         Format::Text => error.hint("of parallel text PAIRS names the sources, and --targets the targets"),
         _ => error,
     })
+}
+
+/// The columns of sources and targets: those that are named, or else what a table of two columns leaves no choice about.
+fn columns(args: &InitArgs, notes: &mut Vec<String>) -> [String; 2] {
+    let named = [&args.source_column, &args.target_column].map(Option::clone);
+    let nothing_named = named == [None, None];
+    let usual = DataConfig::columns(args.header).map(str::to_owned);
+    let there = two_columns(&args.pairs).filter(|_| args.header);
+    let chosen = match (named, there) {
+        ([None, None], Some(there)) => of_two(there),
+        ([source, target], _) => {
+            let [first, second] = usual.clone();
+            [source.unwrap_or(first), target.unwrap_or(second)]
+        }
+    };
+    if nothing_named && chosen != usual {
+        let [source, target] = &chosen;
+        let pair = "; --header false where these are a pair";
+        notes.push(format!(
+            "the columns are `{source}`, which is read, and `{target}`, which is written{pair}"
+        ));
+    }
+    chosen
+}
+
+/// Which of two columns is read, and which is written: one that is called `source` or `target` is that.
+fn of_two([first, second]: [String; 2]) -> [String; 2] {
+    match second == "source" || (first == "target" && second != "target") {
+        true => [second, first],
+        false => [first, second],
+    }
+}
+
+/// A sentence about the columns that are in no pair.
+fn left_columns(others: &[Arc<str>]) -> Option<String> {
+    const LISTED: usize = 10;
+    let mut names: Vec<String> = others.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    if others.len() > LISTED {
+        names.push("…".to_owned());
+    }
+    match others {
+        [] => None,
+        [_] => Some(format!("the column {} is not taken over", names[0])),
+        _ => Some(format!("the columns {} are not taken over", names.join(", "))),
+    }
 }
 
 /// The names of a table's columns, where there are two.
@@ -79,4 +122,28 @@ fn two_columns(path: &Path) -> Option<[String; 2]> {
     let mut reader = reader.from_path(path).ok()?;
     let header: Vec<String> = reader.headers().ok()?.iter().map(str::to_owned).collect();
     header.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_columns_one_that_is_named_keeps_its_role() {
+        let chosen = |first: &str, second: &str| of_two([first.to_owned(), second.to_owned()]).join(" ");
+        assert_eq!(chosen("text", "source"), "source text");
+        assert_eq!(chosen("target", "english"), "english target");
+        assert_eq!(chosen("source", "x"), "source x");
+        assert_eq!(chosen("x", "target"), "x target");
+        assert_eq!(chosen("target", "source"), "source target");
+        assert_eq!(chosen("word", "ipa"), "word ipa");
+    }
+
+    #[test]
+    fn columns_in_no_pair_are_named() {
+        let said = |names: &[&str]| left_columns(&names.iter().map(|&name| name.into()).collect::<Vec<_>>());
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&["id"]).unwrap(), "the column `id` is not taken over");
+        assert_eq!(said(&["id", "by"]).unwrap(), "the columns `id`, `by` are not taken over");
+    }
 }

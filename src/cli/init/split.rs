@@ -39,20 +39,28 @@ pub fn split(sources: &[&str], seed: u64) -> Option<Parts> {
     let mut groups: Vec<(u64, Vec<usize>)> =
         groups.into_iter().map(|(source, rows)| (seed_for(seed, 0, &source), rows)).collect();
     groups.sort();
+    // The largest stays, whatever the others are: there must be something to learn from.
+    let largest = (0..groups.len()).max_by_key(|&group| groups[group].1.len())?;
+    let (_, mut train) = groups.remove(largest);
     let held_out = (sources.len() / 20).clamp(1, MOST);
-    let (valid, test) = (take(&mut groups, held_out), take(&mut groups, held_out));
-    let mut train: Vec<usize> = groups.into_iter().flat_map(|(_, rows)| rows).collect();
+    let (valid, test) = (take(&mut groups, held_out, 1), take(&mut groups, held_out, 0));
+    train.extend(groups.into_iter().flat_map(|(_, rows)| rows));
     train.sort_unstable();
     Some(Parts { train, valid, test })
 }
 
-/// Takes the first groups that have so many rows together at most; where none has so few, the smallest.
-fn take(groups: &mut Vec<(u64, Vec<usize>)>, most: usize) -> Vec<usize> {
+/// Takes the first groups that have so many rows together at most, and leaves so many groups; where none has so few rows, the
+/// smallest.
+fn take(groups: &mut Vec<(u64, Vec<usize>)>, most: usize, leave: usize) -> Vec<usize> {
     let mut taken = Vec::new();
     let mut left = Vec::new();
+    let mut may_go = groups.len().saturating_sub(leave);
     for (hash, rows) in std::mem::take(groups) {
-        match taken.len() + rows.len() <= most {
-            true => taken.extend(rows),
+        match may_go > 0 && taken.len() + rows.len() <= most {
+            true => {
+                taken.extend(rows);
+                may_go -= 1;
+            }
             false => left.push((hash, rows)),
         }
     }
@@ -102,5 +110,12 @@ mod tests {
         assert_eq!(split(&["a", "b", "a", " b "], 1), None);
         let many: Vec<&str> = ["a", "b", "c"].repeat(50);
         assert_eq!(split(&many, 1).unwrap().all().map(<[usize]>::len), [50, 50, 50]);
+    }
+
+    #[test]
+    fn a_source_that_most_pairs_have_is_learned_from() {
+        let mut sources = vec!["a"; 100];
+        sources.extend(["c", "e"]);
+        assert_eq!(split(&sources, 1).unwrap().all().map(<[usize]>::len), [100, 1, 1]);
     }
 }

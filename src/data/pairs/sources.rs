@@ -381,6 +381,7 @@ fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Resul
             let names = header.fields.iter().map(String::as_str);
             let (message, hint) = no_column(column, key, header.stands, names.clone());
             let hint = match sole_name_with_separator(names) {
+                Some('\t') => "tabs stand between the columns: such a table is called .tsv".to_owned(),
                 Some(separator) => format!(
                     "is `{separator}` what stands between the columns? It must be a comma in .csv, and a tab in .tsv"
                 ),

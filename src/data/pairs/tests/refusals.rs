@@ -55,6 +55,8 @@ fn a_missing_column_is_named_with_those_there_are_and_the_nearest() {
         error.contains("hint: is `;` what stands between the columns? It must be a comma in .csv"),
         "{error}"
     );
+    let error = refused("a.csv", "source\ttarget\na\tb\n");
+    assert!(error.contains("hint: tabs stand between the columns: such a table is called .tsv"), "{error}");
     let error = refused("a.csv", "source,target,source\na,b,c\n");
     assert!(
         error.starts_with("error: a.csv:1: a header must name a column once, but `source` stands"),
@@ -128,6 +130,7 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
     let error = read_pairs(&missing, ["source", "target"], true).unwrap_err();
     let start = "cannot read no/such.csv: no such file or directory (looked for in /";
     assert!(error.exit_code() == 2 && error.message().starts_with(start), "{error}");
+    assert!(error.to_string().ends_with("hint: paths are seen from where seqloom is called"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folder.csv");
     std::fs::create_dir(&path).unwrap();
