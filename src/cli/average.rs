@@ -79,11 +79,12 @@ fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     let paths = paths.collect::<Result<Vec<_>>>()?;
     let (headers, weights) = mean(&paths)?;
     let header = &headers[0];
+    let mut roles = Roles::default();
     for (header, path) in headers.iter().zip(&paths) {
         let (experiment, _) = described(header, path, &[])?;
-        let roles = Roles::default().reads_model(path).reads_data(&experiment.data);
-        roles.writes("output", output, "--output").check()?;
+        roles = roles.reads_model(path).reads_data(&experiment.data);
     }
+    roles.writes("output", output, "--output").check()?;
     for (other, path) in headers.iter().zip(&paths) {
         let differing = ModelConfig::differences(&header.config, &other.config);
         if !differing.is_empty() {

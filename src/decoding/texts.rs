@@ -90,9 +90,8 @@ impl Texts {
         self.form.apply(&text).into_owned()
     }
 
-    /// All ways to begin an output with this text, whose last token may go beyond it, and what would
-    /// change it in the form of outputs does not follow; nothing where no tokens say it. An
-    /// empty text forces nothing.
+    /// All ways to begin an output with this text, whose last token may go beyond it, and what would change it in the form of
+    /// outputs does not follow; nothing where no tokens say it. An empty text forces nothing.
     pub fn opening(&self, text: &str) -> Option<Opening> {
         if text.is_empty() {
             return Some(Opening::default());

@@ -59,8 +59,8 @@ INLINE const float* beside(const float* row, const Place& place, int64_t columns
   return room;
 }
 
-// y = drop(relu(y + bias)) + residual, in place (no layer has both ReLU and a residual), for the blocks from `begin` to `end`. No number stays none: a dropped NaN is
-// 0 * NaN, and ReLU's comparison keeps it.
+// y = drop(relu(y + bias)) + residual, in place, for the blocks from `begin` to `end`; no layer has both ReLU and a residual.
+// No number stays none: a dropped NaN is 0 * NaN, and ReLU's comparison keeps it.
 struct Forward {
   template <int LANES>
   INLINE static void run(float* y, const float* bias, const float* residual, int64_t count, int64_t columns, int64_t begin,
@@ -157,11 +157,11 @@ struct Affine : torch::autograd::Function<Affine> {
     const Tensor around = residual ? residual->contiguous() : Tensor();
     TORCH_CHECK(!residual || around.numel() == count, "a residual wants the shape of what it is added to");
     const float* add = bias ? bias->const_data_ptr<float>() : nullptr;
-    const float* beside = residual ? around.const_data_ptr<float>() : nullptr;
+    const float* way_around = residual ? around.const_data_ptr<float>() : nullptr;
     const int lanes = seqloom::lanes();
     float* out = y.data_ptr<float>();
     seqloom::parallel_for(0, blocks_of(count), 256, [&](int64_t begin, int64_t end) {
-      seqloom::on<Forward>(lanes, out, add, beside, count, columns, begin, end, epilogue);
+      seqloom::on<Forward>(lanes, out, add, way_around, count, columns, begin, end, epilogue);
     });
     auto shape = x.sizes().vec();
     shape.back() = columns;

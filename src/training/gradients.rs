@@ -258,18 +258,13 @@ impl Sum {
     /// Each weight's gradients go to one thread, whichever is free.
     fn plus(mut self, other: Sum) -> Sum {
         self.counts.add(&other.counts);
-        let device = self.losses.device();
         let pairs = self.gradients.into_iter().zip(other.gradients).collect();
-        let parts = shared_out(pairs, device, |(sum, _)| sum);
+        let parts = shared_out(pairs, self.losses.device(), |(sum, _)| sum);
         let added = |part: Vec<(Tensor, Tensor)>| -> Vec<Tensor> {
             let _guard = tch::no_grad_guard();
             part.into_iter().map(|(sum, more)| added(sum, more)).collect()
         };
-        let gradients = if device == Device::Cpu {
-            threads::each(parts, added).into_iter().flatten().collect()
-        } else {
-            parts.into_iter().flat_map(added).collect()
-        };
+        let gradients = threads::each(parts, added).into_iter().flatten().collect();
         Sum { counts: self.counts, losses: self.losses + other.losses, gradients }
     }
 

@@ -88,8 +88,8 @@ pub struct Validation {
     pub character_error_rate: f64,
     /// The same in words of the texts, where the target's tokens are words.
     pub word_error_rate: Option<f64>,
-    /// The rate of the unit, references in the form of outputs, where no row has more errors than its reference has symbols, and as many when it was cut off: what
-    /// checkpoints are compared by, so that a few rows that run on do not decide.
+    /// The rate of the unit, references in the form of outputs, where no row has more errors than its reference has symbols,
+    /// and as many when it was cut off: what checkpoints are compared by, so that a few rows that run on do not decide.
     pub capped_error_rate: f64,
     /// Decoded rows that were cut off before EOS.
     pub unfinished: u64,

@@ -256,11 +256,12 @@ fn pieces(words: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::split::split;
     use super::*;
 
-    fn look(pairs: impl Iterator<Item = (String, String)>) -> Look {
+    /// A look at these pairs, as they are parted.
+    pub fn look(pairs: impl Iterator<Item = (String, String)>) -> Look {
         let rows: Vec<(String, String)> = pairs.collect();
         let sources: Vec<&str> = rows.iter().map(|(source, _)| source.as_str()).collect();
         Look::new(&rows, &split(&sources, 1).unwrap())

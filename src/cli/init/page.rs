@@ -189,14 +189,8 @@ fn round(steps: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::split::split;
+    use super::super::look::tests::look;
     use super::*;
-
-    fn look(pairs: impl Iterator<Item = (String, String)>) -> Look {
-        let rows: Vec<(String, String)> = pairs.collect();
-        let sources: Vec<&str> = rows.iter().map(|(source, _)| source.as_str()).collect();
-        Look::new(&rows, &split(&sources, 1).unwrap())
-    }
 
     #[test]
     fn passes_count_eos_and_padding_and_are_no_more_than_the_updates() {
