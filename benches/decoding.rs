@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
-use seqloom::data::pairs::Sources;
+use seqloom::data::pairs::RowReader;
 use seqloom::decoder::Output;
-use seqloom::decoder::asked::Asked;
+use seqloom::decoder::asked::EncodedRequest;
 use seqloom::decoder::loaded::LoadedModel;
 use seqloom::error::Result;
 use seqloom::runtime::memory;
@@ -209,10 +209,10 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     let model = &model;
     let data = &model.experiment.data;
     let columns = (data.source.column.as_str(), (data.target.column.as_str(), false));
-    let texts = Sources::open(&args.input, None, columns.0, columns.1, None, data.header)?;
+    let texts = RowReader::open(&args.input, None, columns.0, columns.1, None, data.header)?;
     let asked =
         texts.map(|row| model.ask(model.encode_source(&row?.text), "")).collect::<Result<Vec<_>>>()?;
-    let requests: Vec<&Asked> = asked.iter().collect();
+    let requests: Vec<&EncodedRequest> = asked.iter().collect();
     model.decode_n_best(&requests[..requests.len().min(16)])?;
     let started = Since::now();
     let found = model.decode_n_best(&requests)?;
@@ -236,7 +236,7 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
 }
 
 /// Milliseconds that a sentence alone takes, the median of `count` of them.
-fn latency(model: &LoadedModel, requests: &[&Asked], count: usize) -> Result<f64> {
+fn latency(model: &LoadedModel, requests: &[&EncodedRequest], count: usize) -> Result<f64> {
     let mut times = Vec::new();
     let apart = (requests.len() / count).max(1);
     for request in requests.iter().step_by(apart).take(count) {

@@ -17,14 +17,14 @@ use std::process::Command;
 use clap::Parser;
 use seqloom::config::Experiment;
 use seqloom::data::dataset::Tokenizers;
-use seqloom::data::splits::Splits;
+use seqloom::data::splits::DataSplits;
 use seqloom::error::Result;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use seqloom::runtime::{Runtime, memory};
 use seqloom::training::clock::{Since, matrix_peak};
-use seqloom::training::metrics::Window;
-use seqloom::training::parts::{Faults, Parts};
+use seqloom::training::metrics::RunningStats;
+use seqloom::training::parts::{InjectedFaults, TrainContext};
 use seqloom::training::trainer::Trainer;
 use serde_json::{Value, json};
 
@@ -109,12 +109,12 @@ fn main() {
 fn ours(args: &Args) -> Result<Value> {
     let experiment = Experiment::load("configs/multi30k_small.toml".as_ref(), &overrides(args))?;
     let runtime = Runtime::start(&experiment.runtime)?;
-    let data = Splits::load(&experiment.data, |pairs| Tokenizers::train(&experiment.data, pairs))?;
-    let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
+    let data = DataSplits::load(&experiment.data, |pairs| Tokenizers::train(&experiment.data, pairs))?;
+    let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
     let transformer = &experiment.model.transformer;
     let sizes = (data.tokenizers.source.vocabulary_size(), data.tokenizers.target.vocabulary_size());
     let model = Transformer::new(transformer, sizes.0, sizes.1, &mut params);
-    let parts = Parts {
+    let parts = TrainContext {
         config: &experiment.training,
         decoding: &experiment.decoding,
         seed: experiment.seed,
@@ -125,7 +125,7 @@ fn ours(args: &Args) -> Result<Value> {
         valid: &data.valid,
         target: &data.tokenizers.target,
         machine: runtime.machine(),
-        faults: Faults::default(),
+        faults: InjectedFaults::default(),
     };
     let mut trainer = Trainer::new(parts, None)?;
     let tokens: usize = data.train.examples.iter().map(|example| example.lengths().1).sum();
@@ -143,7 +143,7 @@ fn measure(
     for _ in 0..args.warmup {
         trainer.update()?;
     }
-    let (started, waited, mut window) = (Since::now(), trainer.waited(), Window::default());
+    let (started, waited, mut window) = (Since::now(), trainer.waited(), RunningStats::default());
     for _ in 0..args.updates {
         window.add(&trainer.update()?.window);
     }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use seqloom::Decoder;
+use seqloom::Predictor;
 use seqloom::error::{Error, Result};
 
 fn main() -> Result<()> {
@@ -19,7 +19,7 @@ fn main() -> Result<()> {
 
 /// The output of each text, or a note where it was cut off. The other settings are those of the training.
 pub fn decode(run: &Path, texts: &[&str]) -> Result<Vec<String>> {
-    let decoder = Decoder::with_overrides(run, &["decoding.beam=5", "runtime.threads=1"])?;
+    let decoder = Predictor::with_overrides(run, &["decoding.beam=5", "runtime.threads=1"])?;
     let outputs = decoder.outputs(texts)?.into_iter().map(|output| match output.hypothesis.finished {
         true => output.text,
         false => format!("{} (and more)", output.text),

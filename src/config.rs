@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataConfig, SideConfig};
 use crate::decoding::DecodingConfig;
-use crate::error::{Error, Problem, Result};
+use crate::error::{ConfigError, Error, Result};
 use crate::model::{ModelConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
@@ -23,7 +23,7 @@ mod read;
 mod tree;
 mod twice;
 
-use tree::{Complaint, Node, Origin, Value};
+use tree::{LocatedError, Node, Origin, Value};
 
 /// Tables of which one is named: what `--set` names takes the place of what the file names.
 const ALTERNATIVES: [(&str, &[&str]); 4] = [
@@ -170,7 +170,7 @@ impl Experiment {
         self.training.fill_in();
     }
 
-    fn check(&self) -> std::result::Result<(), Problem> {
+    fn check(&self) -> std::result::Result<(), ConfigError> {
         check_name(&self.name)?;
         self.data.check()?;
         self.model.check()?;
@@ -182,11 +182,11 @@ impl Experiment {
     }
 
     /// One matrix for both sides needs one vocabulary.
-    fn check_tied(&self) -> std::result::Result<(), Problem> {
+    fn check_tied(&self) -> std::result::Result<(), ConfigError> {
         if self.model.transformer.tied_embeddings != Tied::All || self.data.shared_vocabulary {
             return Ok(());
         }
-        Err(Problem {
+        Err(ConfigError {
             keys: vec!["model.transformer.tied_embeddings".into(), "data.shared_vocabulary".into()],
             message: "`tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false"
                 .into(),
@@ -195,7 +195,7 @@ impl Experiment {
     }
 
     /// Learned positions must reach to the end of the longest side.
-    fn check_positions(&self) -> std::result::Result<(), Problem> {
+    fn check_positions(&self) -> std::result::Result<(), ConfigError> {
         let transformer = &self.model.transformer;
         let longest = self.data.source.max_length.max(self.data.target.max_length);
         if transformer.positions != Positions::Learned || transformer.max_positions > longest {
@@ -204,7 +204,7 @@ impl Experiment {
         let names = ["max_positions", "positions"].map(|key| format!("model.transformer.{key}"));
         let lengths = ["source", "target"].map(|side| format!("data.{side}.max_length"));
         let (least, there) = (longest + 1, transformer.max_positions);
-        Err(Problem {
+        Err(ConfigError {
             keys: names.into_iter().chain(lengths).collect(),
             message: format!(
                 "`max_positions` must be at least {least} for `learned` positions, but it is {there}"
@@ -217,7 +217,7 @@ impl Experiment {
 }
 
 /// The name is that of a folder, whatever the system.
-fn check_name(name: &str) -> std::result::Result<(), Problem> {
+fn check_name(name: &str) -> std::result::Result<(), ConfigError> {
     let plain = |c: char| !matches!(c, '/' | '\\' | ':') && !c.is_control();
     let message = match name {
         "" => "`name` must not be empty".to_string(),
@@ -226,11 +226,11 @@ fn check_name(name: &str) -> std::result::Result<(), Problem> {
         _ => format!("`name` must be a plain folder name, but it is {name:?}"),
     };
     let hint = "the run's folder is runs/NAME: letters, digits, `-`, `_` and `.` are safe";
-    Err(Problem { keys: vec!["name".into()], message, hint: Some(hint.into()) })
+    Err(ConfigError { keys: vec!["name".into()], message, hint: Some(hint.into()) })
 }
 
 /// From a tree and what `--set` adds to a checked experiment.
-fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, Complaint> {
+fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, LocatedError> {
     for (number, argument) in overrides.iter().enumerate() {
         tree.set(number, argument)?;
     }
@@ -251,11 +251,11 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
 }
 
 /// The place of a broken rule: what `--set` brought, else the first of its keys that is written at all.
-fn locate(problem: Problem, tree: &Node) -> Complaint {
+fn locate(problem: ConfigError, tree: &Node) -> LocatedError {
     let written: Vec<&Node> = problem.keys.iter().filter_map(|key| tree.at(key)).collect();
     let set = written.iter().find_map(|node| node.set_within());
     let origin = set.or(written.first().map(|node| node.origin)).unwrap_or(Origin::Unseen);
-    Complaint { origin, message: problem.message, hint: problem.hint }
+    LocatedError { origin, message: problem.message, hint: problem.hint }
 }
 
 /// What is needed to name a place for a person.
@@ -266,7 +266,7 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn error(&self, complaint: Complaint) -> Error {
+    fn error(&self, complaint: LocatedError) -> Error {
         let error = Error::input(complaint.message).at(self.name(complaint.origin));
         match complaint.hint {
             Some(hint) => error.hint(hint),
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn a_broken_rule_is_placed_at_what_set_brought_before_what_the_file_says() {
         let mut tree = Node::from_toml("[a]\nx = 1\ny = 2").unwrap();
-        let problem = |keys: &[&str]| Problem::new("a", keys, "");
+        let problem = |keys: &[&str]| ConfigError::new("a", keys, "");
         assert_eq!(locate(problem(&["x", "y"]), &tree).origin, Origin::File(8));
         assert_eq!(locate(problem(&["z", "y"]), &tree).origin, Origin::File(14));
         assert_eq!(locate(problem(&["z"]), &tree).origin, Origin::Unseen);

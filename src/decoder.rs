@@ -34,19 +34,19 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-use crate::decoding::decoder::ModelStepper;
+use crate::decoding::decoder::NetworkDecoder;
 use crate::decoding::ensemble::{Ensemble, mean};
-use crate::decoding::jobs::Request;
+use crate::decoding::jobs::DecodeRequest;
 use crate::decoding::search::{Hypothesis, Shareable, Source};
 use crate::decoding::workers::decode_on_all_cores;
 use crate::error::{Error, Result, caught};
 use crate::runtime::threads;
 use crate::training::likelihood::{READ_AT_ONCE, batches, log_probabilities};
-use asked::Asked;
+use asked::EncodedRequest;
 use loaded::LoadedModel;
 
 /// A trained model that decodes texts.
-pub struct Decoder {
+pub struct Predictor {
     model: LoadedModel,
 }
 
@@ -69,22 +69,22 @@ impl Output {
     }
 }
 
-impl Decoder {
+impl Predictor {
     /// Opens a run directory (its best checkpoint), a checkpoint folder or a model.safetensors.
     ///
     /// # Errors
     /// Nothing of that kind is there, or the file is damaged.
-    pub fn open(path: impl AsRef<Path>) -> Result<Decoder> {
-        Decoder::with_overrides(path, &[] as &[&str])
+    pub fn open(path: impl AsRef<Path>) -> Result<Predictor> {
+        Predictor::with_overrides(path, &[] as &[&str])
     }
 
     /// The same with other settings than those of the training: `decoding.beam=5`, `runtime.threads=1`.
     ///
     /// # Errors
     /// Those of [`Decoder::open`]; a key that there is not, or that training has settled.
-    pub fn with_overrides<S: AsRef<str>>(path: impl AsRef<Path>, overrides: &[S]) -> Result<Decoder> {
+    pub fn with_overrides<S: AsRef<str>>(path: impl AsRef<Path>, overrides: &[S]) -> Result<Predictor> {
         let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
-        caught(|| Ok(Decoder { model: LoadedModel::open(path.as_ref(), &overrides)? }))
+        caught(|| Ok(Predictor { model: LoadedModel::open(path.as_ref(), &overrides)? }))
     }
 
     /// Opens models that decode together: the first one's settings are what holds, and `decoding.ensemble` says how they
@@ -92,19 +92,19 @@ impl Decoder {
     ///
     /// # Errors
     /// There is no model; those of [`Decoder::with_overrides`]; models over different target vocabularies.
-    pub fn open_together<P: AsRef<Path>, S: AsRef<str>>(paths: &[P], overrides: &[S]) -> Result<Decoder> {
+    pub fn open_together<P: AsRef<Path>, S: AsRef<str>>(paths: &[P], overrides: &[S]) -> Result<Predictor> {
         let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
         let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
         let (first, others) =
             paths.split_first().ok_or_else(|| Error::input("there must be a model to open"))?;
-        caught(|| Ok(Decoder { model: LoadedModel::open_together(first, others, &overrides)? }))
+        caught(|| Ok(Predictor { model: LoadedModel::open_together(first, others, &overrides)? }))
     }
 
     /// The same, whose outputs say nothing but what a file of `seqloom shortlist` lists for their sources.
     ///
     /// # Errors
     /// The file cannot be read, or was made for other vocabularies.
-    pub fn with_shortlist(mut self, path: impl AsRef<Path>) -> Result<Decoder> {
+    pub fn with_shortlist(mut self, path: impl AsRef<Path>) -> Result<Predictor> {
         self.model.use_shortlist(path.as_ref())?;
         Ok(self)
     }
@@ -146,7 +146,7 @@ impl Decoder {
             let encoded = (0..).zip(asked).map(|(n, (text, prefix))| {
                 let source = self.model.encode_source(text.as_ref());
                 let checked = self.model.check_source(&source);
-                let asked = checked.and_then(|()| self.model.ask(source, prefix.as_ref()));
+                let asked = checked.and_then(|()| self.model.encode_request(source, prefix.as_ref()));
                 asked.map_err(|error| error.at(format!("text {n}")))
             });
             let asked = encoded.collect::<Result<Vec<_>>>()?;
@@ -163,7 +163,7 @@ impl Decoder {
             let source = self.model.encode_source(source.as_ref());
             let target = self.model.tokenizers.target.encode(target.as_ref());
             self.model.check_pair(&source, &target).map_err(|error| error.at(format!("pair {n}")))?;
-            Ok((source.reading(), target.ids))
+            Ok((source.into_source(), target.ids))
         });
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
         let pairs: Vec<(Source, &[i64])> =
@@ -198,11 +198,11 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The work could not be done.
-    pub fn decode_n_best(&self, asked: &[&Asked]) -> Result<Vec<Vec<Output>>> {
+    pub fn decode_n_best(&self, asked: &[&EncodedRequest]) -> Result<Vec<Vec<Output>>> {
         let rows: Vec<usize> =
-            (0..asked.len()).filter(|&row| self.is_asked_for(&asked[row].reading.ids)).collect();
-        let wanted: Vec<Request> = rows.iter().map(|&row| asked[row].request()).collect();
-        let found = decode_on_all_cores(self.stepper(), &wanted, &self.rules)?;
+            (0..asked.len()).filter(|&row| self.is_requested(&asked[row].reading.ids)).collect();
+        let wanted: Vec<DecodeRequest> = rows.iter().map(|&row| asked[row].request()).collect();
+        let found = decode_on_all_cores(self.decoder(), &wanted, &self.rules)?;
         let mut outputs = vec![vec![Output::silent()]; asked.len()];
         for (row, list) in rows.into_iter().zip(found) {
             let output = |hypothesis: Hypothesis| {
@@ -225,9 +225,9 @@ impl LoadedModel {
     /// The work could not be done.
     pub fn score(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
         self.score_by(pairs, |batches| {
-            let stepper = self.stepper();
+            let stepper = self.decoder();
             let batches = batches.into_iter().map(|batch| (stepper.clone(), batch)).collect();
-            let score = |(stepper, batch): (Ensemble<ModelStepper>, OfMembers)| {
+            let score = |(stepper, batch): (Ensemble<NetworkDecoder>, OfMembers)| {
                 stepper.members().iter().zip(&batch).map(|(member, pairs)| member.score(pairs)).collect()
             };
             match stepper.on_cpu() {
@@ -257,7 +257,7 @@ impl LoadedModel {
         pairs: &[(Source<'p>, &'p [i64])],
         scores: impl FnOnce(Vec<OfMembers<'p>>) -> Vec<Result<Vec<Vec<Vec<f32>>>>>,
     ) -> Result<Vec<Vec<f32>>> {
-        let asked: Vec<usize> = (0..pairs.len()).filter(|&row| self.is_asked_for(pairs[row].0.ids)).collect();
+        let asked: Vec<usize> = (0..pairs.len()).filter(|&row| self.is_requested(pairs[row].0.ids)).collect();
         let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| (pairs[row].0.ids, pairs[row].1)).collect();
         let batches = batches(&ids, READ_AT_ONCE).into_iter();
         let batches: Vec<Vec<usize>> =
@@ -283,12 +283,12 @@ type OfMembers<'p> = Vec<Vec<(Source<'p>, &'p [i64])>>;
 
 #[cfg(test)]
 mod tests {
-    use super::Decoder;
+    use super::Predictor;
 
     /// What the documentation promises to threads.
     #[test]
     fn a_decoder_may_go_to_another_thread() {
         fn goes<T: Send>() {}
-        goes::<Decoder>();
+        goes::<Predictor>();
     }
 }

@@ -112,7 +112,7 @@ impl std::error::Error for Error {}
 ///
 /// Where the values stand (file and line, or `--set`) only the reader of the config knows, and adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigError {
     /// The keys that the rule is about, as full paths (`model.transformer.heads`), the one to blame first.
     pub keys: Vec<String>,
     /// What must hold, and what is there.
@@ -121,14 +121,14 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-impl Problem {
+impl ConfigError {
     /// The largest size that a config may name, so that the product of two stays inside 64 bits.
     pub const LARGEST: u64 = i32::MAX as u64;
 
     /// The rule about `keys` of one table is broken.
     pub fn new(table: &str, keys: &[&str], message: impl Into<String>) -> Self {
         let keys = keys.iter().map(|key| format!("{table}.{key}")).collect();
-        Problem { keys, message: message.into(), hint: None }
+        ConfigError { keys, message: message.into(), hint: None }
     }
 
     /// Adds what the user can do about it.
@@ -138,55 +138,63 @@ impl Problem {
     }
 
     /// Each of these whole numbers must be at least `minimum`, and none larger than [`Problem::LARGEST`].
-    pub fn check_whole(
+    pub fn check_integer(
         table: &str,
         minimum: u64,
         values: &[(&str, u64)],
-    ) -> std::result::Result<(), Problem> {
+    ) -> std::result::Result<(), ConfigError> {
         for (key, value) in values {
             let must = match *value {
                 value if value < minimum => format!("at least {minimum}"),
                 value if value > Self::LARGEST => format!("at most {}", Self::LARGEST),
                 _ => continue,
             };
-            return Err(Problem::new(table, &[key], format!("`{key}` must be {must}, but it is {value}")));
+            return Err(ConfigError::new(
+                table,
+                &[key],
+                format!("`{key}` must be {must}, but it is {value}"),
+            ));
         }
         Ok(())
     }
 
     /// None of these whole numbers may be larger than `most`: no machine has room for more, or time.
-    pub fn check_most(table: &str, most: u64, values: &[(&str, u64)]) -> std::result::Result<(), Problem> {
+    pub fn check_most(
+        table: &str,
+        most: u64,
+        values: &[(&str, u64)],
+    ) -> std::result::Result<(), ConfigError> {
         match values.iter().find(|(_, value)| *value > most) {
             Some((key, value)) => {
                 let message = format!("`{key}` must be at most {most}, but it is {value}");
-                Err(Problem::new(table, &[key], message))
+                Err(ConfigError::new(table, &[key], message))
             }
             None => Ok(()),
         }
     }
 
     /// Each of these numbers must be finite and be what `must` says and `holds` tests.
-    pub fn check_real(
+    pub fn check_float(
         table: &str,
         must: &str,
         holds: fn(f64) -> bool,
         values: &[(&str, f64)],
-    ) -> std::result::Result<(), Problem> {
+    ) -> std::result::Result<(), ConfigError> {
         match values.iter().find(|(_, value)| !value.is_finite() || !holds(*value)) {
             Some((key, value)) => {
-                Err(Problem::new(table, &[key], format!("`{key}` must be {must}, but it is {value:?}")))
+                Err(ConfigError::new(table, &[key], format!("`{key}` must be {must}, but it is {value:?}")))
             }
             None => Ok(()),
         }
     }
 
     /// Each of these numbers must be a share of something that is not the whole of it.
-    pub fn check_share(table: &str, values: &[(&str, f64)]) -> std::result::Result<(), Problem> {
-        Problem::check_real(table, "at least 0 and below 1", |x| (0.0..1.0).contains(&x), values)
+    pub fn check_share(table: &str, values: &[(&str, f64)]) -> std::result::Result<(), ConfigError> {
+        ConfigError::check_float(table, "at least 0 and below 1", |x| (0.0..1.0).contains(&x), values)
     }
 
     /// Of the alternatives of one kind (`tokenizer`, `schedule`) a table names at most one.
-    pub fn check_one(table: &str, kind: &str, named: &[&str]) -> std::result::Result<(), Problem> {
+    pub fn check_one(table: &str, kind: &str, named: &[&str]) -> std::result::Result<(), ConfigError> {
         if named.len() < 2 {
             return Ok(());
         }
@@ -194,7 +202,7 @@ impl Problem {
         let hint = "take one of them out";
         // The last one named is the one too many.
         let keys: Vec<&str> = named.iter().rev().copied().collect();
-        Err(Problem::new(table, &keys, message).hint(hint))
+        Err(ConfigError::new(table, &keys, message).hint(hint))
     }
 }
 

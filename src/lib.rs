@@ -119,4 +119,4 @@ pub mod shim;
 pub mod svg;
 pub mod training;
 
-pub use decoder::{Decoder, Output};
+pub use decoder::{Output, Predictor};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tch::{Cuda, Device, Kind};
 
-use crate::error::{Error, Problem, Result, counted};
+use crate::error::{ConfigError, Error, Result, counted};
 use crate::shim;
 use crate::shim::vectors::Vectors;
 pub use signals::{OnUsr1, StopFlag};
@@ -54,17 +54,17 @@ impl Default for RuntimeConfig {
 
 impl RuntimeConfig {
     /// The rules among these keys; whether the device is there, only [`Runtime::start`] knows.
-    pub fn check(&self) -> std::result::Result<(), Problem> {
+    pub fn check(&self) -> std::result::Result<(), ConfigError> {
         let device = self.device.as_str();
         let numbered = device.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
         if !numbered && !matches!(device, "auto" | "cpu" | "cuda") {
             let message = format!("`device` must be auto, cpu, cuda or cuda:N, but it is {device:?}");
-            return Err(Problem::new("runtime", &["device"], message));
+            return Err(ConfigError::new("runtime", &["device"], message));
         }
         if self.threads > Self::MOST_THREADS {
             let (most, threads) = (Self::MOST_THREADS, self.threads);
             let message = format!("`threads` must be at most {most}, but it is {threads}");
-            return Err(Problem::new("runtime", &["threads"], message));
+            return Err(ConfigError::new("runtime", &["threads"], message));
         }
         Ok(())
     }

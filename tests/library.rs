@@ -4,7 +4,7 @@
 #[path = "../examples/decode.rs"]
 mod example;
 
-use seqloom::Decoder;
+use seqloom::Predictor;
 
 use crate::support::run::{Scene, words};
 
@@ -23,7 +23,7 @@ fn the_example_says_what_the_command_says() {
 fn a_decoder_has_scores_and_flags_and_scores_pairs() {
     let scene = Scene::trained();
     let settings = ["runtime.threads=1", "runtime.device=cpu", "decoding.max_length=4"];
-    let decoder = Decoder::with_overrides(scene.path("runs/copy"), &settings).unwrap();
+    let decoder = Predictor::with_overrides(scene.path("runs/copy"), &settings).unwrap();
     let outputs = decoder.outputs(&["abc", "abcdefg"]).unwrap();
     assert_eq!((outputs[0].text.as_str(), outputs[0].hypothesis.finished), ("abc", true));
     assert_eq!((outputs[1].text.as_str(), outputs[1].hypothesis.finished), ("abcd", false));
@@ -43,7 +43,7 @@ fn what_is_wrong_is_an_error_and_no_panic() {
     let scene = Scene::trained();
     let run = scene.path("runs/copy");
     let refused = |path: &std::path::Path, settings: &[&str]| {
-        Decoder::with_overrides(path, settings).err().map(|error| error.message().to_owned()).unwrap()
+        Predictor::with_overrides(path, settings).err().map(|error| error.message().to_owned()).unwrap()
     };
     assert!(
         refused(&scene.path("nowhere"), &[]).starts_with("there is no run, checkpoint or model file at ")
@@ -53,7 +53,7 @@ fn what_is_wrong_is_an_error_and_no_panic() {
         refused(&run, &["seed=2"])
             .contains("only decoding.*, runtime.* and data.*.max_length can be set here")
     );
-    let decoder = Decoder::with_overrides(&run, &["runtime.threads=1"]).unwrap();
+    let decoder = Predictor::with_overrides(&run, &["runtime.threads=1"]).unwrap();
     let error = decoder.decode(&["ab", &"a".repeat(513)]).unwrap_err();
     assert!(error.message().starts_with("text 1: a source may have 512 tokens"), "{error}");
     let error = decoder.score(&[("", "ab")]).unwrap_err();
@@ -66,7 +66,7 @@ fn outputs_come_in_lists_with_beginnings_and_from_several_models() {
     let scene = Scene::trained();
     let run = scene.path("runs/copy");
     let settings = ["runtime.threads=1", "runtime.device=cpu", "decoding.beam=4", "decoding.n_best=3"];
-    let decoder = Decoder::with_overrides(&run, &settings).unwrap();
+    let decoder = Predictor::with_overrides(&run, &settings).unwrap();
     let lists = decoder.n_best(&["abc", "", "hgfed"]).unwrap();
     assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 3]);
     assert_eq!([&lists[0][0].text, &lists[1][0].text, &lists[2][0].text], ["abc", "", "hgfed"]);
@@ -80,8 +80,8 @@ fn outputs_come_in_lists_with_beginnings_and_from_several_models() {
         "text 1: a prefix must be spelled with the target's vocabulary, but it lacks 1 symbols of `axa`";
     assert_eq!((error.message(), error.exit_code()), (expected, 2));
 
-    let together = Decoder::open_together(&[&run, &run], &settings).unwrap();
+    let together = Predictor::open_together(&[&run, &run], &settings).unwrap();
     assert_eq!(together.n_best(&["abc", "", "hgfed"]).unwrap(), lists);
     let nothing: [&str; 0] = [];
-    assert!(Decoder::open_together(&nothing, &settings).is_err());
+    assert!(Predictor::open_together(&nothing, &settings).is_err());
 }

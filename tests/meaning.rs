@@ -7,16 +7,16 @@ use seqloom::checkpoint::model_file;
 use seqloom::config::Experiment;
 use seqloom::data::batch::Batch;
 use seqloom::data::dataset::{Dataset, Example, Tokenizers};
-use seqloom::data::loader::Assembler;
+use seqloom::data::loader::Collator;
 use seqloom::data::pairs::read_pairs;
-use seqloom::data::sampler::Sampler;
+use seqloom::data::sampler::BatchSampler;
 use seqloom::data::tokenizer::Tokenizer;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use seqloom::training::loss::cross_entropy;
 use seqloom::training::objective::labelled;
 use seqloom::training::optimizer::clip_gradients;
-use seqloom::training::parts::{Faults, Parts};
+use seqloom::training::parts::{InjectedFaults, TrainContext};
 use seqloom::training::trainer::Trainer;
 use tch::{Device, Tensor};
 
@@ -95,7 +95,7 @@ impl Bench {
     }
 
     fn trainer(&self) -> Trainer<'_> {
-        let parts = Parts {
+        let parts = TrainContext {
             config: &self.experiment.training,
             decoding: &self.experiment.decoding,
             seed: 1,
@@ -106,18 +106,18 @@ impl Bench {
             valid: &self.train,
             target: &self.target,
             machine: String::new(),
-            faults: Faults::default(),
+            faults: InjectedFaults::default(),
         };
         Trainer::new(parts, None).unwrap()
     }
 
     fn batch(&self, rows: &[usize]) -> Batch {
-        Assembler::new(self.train.examples.clone(), 0.0, 1).batch(rows, 0)
+        Collator::new(self.train.examples.clone(), 0.0, 1).batch(rows, 0)
     }
 
-    fn sampler(&self, tokens_per_batch: usize) -> Sampler {
+    fn sampler(&self, tokens_per_batch: usize) -> BatchSampler {
         let lengths = self.train.examples.iter().map(Example::lengths).collect();
-        Sampler::new(lengths, tokens_per_batch, 1, 0, 0)
+        BatchSampler::new(lengths, tokens_per_batch, 1, 0, 0)
     }
 
     /// Loss per target token of the given rows as one batch, and the norm of its gradients.

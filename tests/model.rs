@@ -6,10 +6,10 @@ mod golden;
 mod meaning;
 mod stepping;
 
-use seqloom::data::batch::{Batch, Source};
+use seqloom::data::batch::{Batch, SourceBatch};
 use seqloom::data::vocabulary::{BOS, EOS, PAD};
 use seqloom::model::TransformerConfig;
-use seqloom::model::layers::Noise;
+use seqloom::model::layers::DropoutRng;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use tch::{Device, Tensor};
@@ -84,7 +84,7 @@ impl Model {
     }
 
     /// Teacher forcing: (B, T, V).
-    fn logits(&self, source: &Source, target_in: &Tensor, noise: Option<&Noise>) -> Tensor {
+    fn logits(&self, source: &SourceBatch, target_in: &Tensor, noise: Option<&DropoutRng>) -> Tensor {
         let memory = self.network.encode(source, noise);
         self.network.logits(&self.network.decode(target_in, &memory, noise))
     }

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use tch::{Kind, Tensor};
 
 use super::model_file::{self, ModelHeader};
-use super::tensors::Named;
+use super::tensors::NamedTensors;
 use crate::error::{Error, Result};
 
 /// The mean of the weights in some model files, and their headers. The sum is taken in f64.
 ///
 /// # Errors
 /// No file; files whose weights or vocabularies are not the same; what [`model_file::read`] refuses.
-pub fn mean(paths: &[PathBuf]) -> Result<(Vec<ModelHeader>, Named)> {
+pub fn mean(paths: &[PathBuf]) -> Result<(Vec<ModelHeader>, NamedTensors)> {
     let Some((first, rest)) = paths.split_first() else {
         return Err(Error::input("an average needs at least one checkpoint, but there is none"));
     };

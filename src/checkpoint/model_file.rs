@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::files::read_within;
-use super::tensors::{self, Named, sha256, sha256_of_parts};
+use super::tensors::{self, NamedTensors, sha256, sha256_of_parts};
 use crate::error::{Error, Result};
 
 /// Raised when an older seqloom could not read what a newer one writes.
@@ -81,7 +81,7 @@ fn is_sound(checksum: &str, bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// A file that is missing, and what [`parse`] refuses.
-pub fn read(path: &Path) -> Result<(ModelHeader, Named)> {
+pub fn read(path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     parse(&read_within(path, u64::MAX)?, path)
 }
 
@@ -89,7 +89,7 @@ pub fn read(path: &Path) -> Result<(ModelHeader, Named)> {
 ///
 /// # Errors
 /// Bytes that are cut short, changed, of a newer format, or no seqloom model.
-pub fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, Named)> {
+pub fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     let (weights, metadata) = tensors::from_bytes(bytes, path)?;
     let place = path.display();
     let Some(metadata) = metadata else {

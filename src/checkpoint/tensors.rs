@@ -17,7 +17,7 @@ use crate::model::params::Params;
 const METADATA_KEY: &str = "seqloom";
 
 /// Tensors by name.
-pub type Named = Vec<(String, Tensor)>;
+pub type NamedTensors = Vec<(String, Tensor)>;
 
 /// A tensor's bytes as they stand in the file: little endian, row after row.
 struct Stored {
@@ -51,7 +51,7 @@ pub fn to_bytes(tensors: &[(String, Tensor)], metadata: Option<&str>) -> Result<
 }
 
 /// The tensors of a safetensors file's bytes, on the CPU, and its metadata text. `path` is for the errors.
-pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(Named, Option<String>)> {
+pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(NamedTensors, Option<String>)> {
     // The length of the header, and the header, which is a JSON object.
     if bytes.get(8).is_some_and(|&first| first != b'{') {
         return Err(Error::input(format!("{} is no model file", path.display()))
@@ -64,7 +64,7 @@ pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(Named, Option<String>)> 
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
     let metadata = header.metadata().as_ref().and_then(|map| map.get(METADATA_KEY).cloned());
-    let mut tensors = Named::new();
+    let mut tensors = NamedTensors::new();
     for (name, view) in file.iter() {
         let kind = kind_of(view.dtype())
             .ok_or_else(|| damaged(format!("`{name}` has the dtype {:?}", view.dtype())))?;

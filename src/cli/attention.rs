@@ -12,11 +12,11 @@ use serde::Deserialize;
 use super::headings::{INPUT, OUTPUT, SEARCH};
 use super::input::{InputFormat, open_sources};
 use super::print;
-use super::roles::{Roles, is_stdout};
+use super::roles::{FileRoles, is_stdout};
 use super::traced::{TracedRow, known};
 use crate::checkpoint::files::write_output;
 use crate::checkpoint::run::locate_model;
-use crate::data::pairs::{SourceRow, Sources};
+use crate::data::pairs::{RowReader, SourceRow};
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::trace::trace;
 use crate::error::{Error, Result, counted};
@@ -76,7 +76,7 @@ pub fn run(args: &AttentionArgs) -> Result<()> {
     let output = args.output.as_deref().unwrap_or(Path::new("-"));
     let row = match (&args.trace, &args.run) {
         (Some(trace), _) => {
-            Roles::default().reads("trace", trace).writes("output", output, "--output").check()?;
+            FileRoles::default().reads("trace", trace).writes("output", output, "--output").check()?;
             read_traced(trace, args.row)?
         }
         (None, Some(run)) => traced(args, run, output)?,
@@ -95,7 +95,7 @@ fn traced(args: &AttentionArgs, run: &Path, output: &Path) -> Result<TracedRow> 
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
     let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
     let loaded = LoadedModel::open(run, &overrides)?;
-    let roles = Roles::default().reads_model(&locate_model(run)?).reads_data(&loaded.experiment.data);
+    let roles = FileRoles::default().reads_model(&locate_model(run)?).reads_data(&loaded.experiment.data);
     let input = args.text.is_none().then_some(args.input.as_path());
     roles.may_read("input", input).writes("output", output, "--output").check()?;
     let (text, place) = match &args.text {
@@ -111,17 +111,17 @@ fn traced(args: &AttentionArgs, run: &Path, output: &Path) -> Result<TracedRow> 
     let source = loaded.encode_source(&text);
     let hint = "allow more with --set data.source.max_length=N";
     loaded.check_source(&source).map_err(|error| error.at(place).hint(hint))?;
-    let asked = loaded.ask(source, "")?;
+    let asked = loaded.encode_request(source, "")?;
     let outputs = loaded.decode_n_best(&[&asked])?;
     let best = outputs.first().and_then(|list| list.first());
     let known: Vec<_> = best.iter().map(|output| known(&loaded, &asked.reading, output)).collect();
-    let mut steps = trace(loaded.stepper(), &known, 0)?;
+    let mut steps = trace(loaded.decoder(), &known, 0)?;
     let made = best.zip(steps.pop());
     let row = made.map(|(output, steps)| TracedRow::new(&loaded, &asked.reading.ids, output, steps));
     Ok(TracedRow { row: args.row, rank: 1, source: Some(text), ..row.unwrap_or_default() })
 }
 
-fn read_row(sources: &mut Sources, number: u64) -> Result<SourceRow> {
+fn read_row(sources: &mut RowReader, number: u64) -> Result<SourceRow> {
     let mut there = 0;
     while let Some(row) = sources.next_row()? {
         there += 1;

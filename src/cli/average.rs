@@ -6,18 +6,18 @@ use clap::Args;
 
 use super::headings::{MODELS, OUTPUT};
 use super::regular::{is_regular, progress};
-use super::roles::Roles;
+use super::roles::FileRoles;
 use crate::checkpoint::average::mean;
 use crate::checkpoint::files::write_output;
 use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, locate_model};
-use crate::checkpoint::tensors::Named;
+use crate::checkpoint::tensors::NamedTensors;
 use crate::config::Experiment;
-use crate::decoder::loaded::described;
+use crate::decoder::loaded::read_description;
 use crate::error::{Error, Result, sought_from};
 use crate::model::ModelConfig;
-use crate::training::progress::Progress;
-use crate::training::report::talk;
+use crate::training::progress::TrainState;
+use crate::training::report::status;
 use crate::training::{AverageOf, TrainingConfig};
 
 /// Arguments of `seqloom average`.
@@ -69,7 +69,7 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     let (header, weights) = mean_of(&run, &steps, steps.iter().copied().max().unwrap_or(0))?;
     let path = run.save_average(&header.to_bytes(&weights)?)?;
     let listed: Vec<String> = steps.iter().map(u64::to_string).collect();
-    talk(&format!("the mean of steps {} is in {}", listed.join(", "), path.display()));
+    status(&format!("the mean of steps {} is in {}", listed.join(", "), path.display()));
     Ok(())
 }
 
@@ -79,9 +79,9 @@ fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     let paths = paths.collect::<Result<Vec<_>>>()?;
     let (headers, weights) = mean(&paths)?;
     let header = &headers[0];
-    let mut roles = Roles::default();
+    let mut roles = FileRoles::default();
     for (header, path) in headers.iter().zip(&paths) {
-        let (experiment, _) = described(header, path, &[])?;
+        let (experiment, _) = read_description(header, path, &[])?;
         roles = roles.reads_model(path).reads_data(&experiment.data);
     }
     roles.writes("output", output, "--output").check()?;
@@ -97,12 +97,12 @@ fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     }
     write_output(output, &header.to_bytes(&weights)?)?;
     let listed: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    talk(&format!("the mean of {} is in {}", listed.join(", "), output.display()));
+    status(&format!("the mean of {} is in {}", listed.join(", "), output.display()));
     Ok(())
 }
 
 /// Where the run stands, and what it is.
-fn state(run: &RunDirectory, config: &str) -> Result<(Progress, Experiment)> {
+fn state(run: &RunDirectory, config: &str) -> Result<(TrainState, Experiment)> {
     let Some(latest) = run.latest()? else {
         return Err(Error::input(format!("the run {} has no checkpoint yet", run.path().display())));
     };
@@ -114,7 +114,7 @@ fn state(run: &RunDirectory, config: &str) -> Result<(Progress, Experiment)> {
 /// every run saves count, so that the mean does not depend on where a run was stopped.
 pub fn chosen(
     run: &RunDirectory,
-    progress: &Progress,
+    progress: &TrainState,
     config: &TrainingConfig,
     of: AverageOf,
     count: usize,
@@ -130,7 +130,7 @@ pub fn chosen(
 }
 
 /// The mean of some steps' checkpoints, as a model of step `step`.
-pub fn mean_of(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(ModelHeader, Named)> {
+pub fn mean_of(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(ModelHeader, NamedTensors)> {
     let paths: Vec<PathBuf> = steps.iter().map(|&step| run.checkpoint(step).join(MODEL)).collect();
     let (mut headers, weights) = mean(&paths)?;
     Ok((ModelHeader { step, ..headers.swap_remove(0) }, weights))

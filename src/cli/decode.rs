@@ -15,20 +15,20 @@ use clap::Args;
 
 use self::columns::Columns;
 use self::rows::Row;
-use self::tally::Tally;
-use self::trace::{LookArgs, Tracer};
+use self::tally::DecodeSummary;
+use self::trace::{TraceArgs, Tracer};
 use super::headings::{INPUT, INSIGHT, MODEL, OUTPUT, SEARCH};
-use super::input::{Input, InputFormat, OnError, Shard, Wanted, guessed, open_sources};
+use super::input::{Input, InputFormat, OnError, Selection, Shard, guessed, open_sources};
 use super::interactive;
-use super::output::{Carried, OutputFormat, Record, Writer};
-use super::roles::Roles;
+use super::output::{CarriedFields, OutputFormat, Record, Writer};
+use super::roles::FileRoles;
 use crate::checkpoint::run::locate_model;
-use crate::data::pairs::Sources;
+use crate::data::pairs::RowReader;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::Result;
 use crate::runtime::StopFlag;
-use crate::training::report::talk;
+use crate::training::report::status;
 
 /// Arguments of `seqloom decode`.
 #[derive(Args, Debug)]
@@ -122,7 +122,7 @@ pub struct DecodeArgs {
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
     #[command(flatten)]
-    look: LookArgs,
+    look: TraceArgs,
     /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     beam: Option<usize>,
@@ -153,8 +153,8 @@ pub struct DecodeArgs {
 
 impl DecodeArgs {
     /// The files that it reads and writes.
-    fn roles(&self, loaded: &LoadedModel) -> Result<Roles> {
-        let mut roles = Roles::default().reads("input", &self.input);
+    fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
+        let mut roles = FileRoles::default().reads("input", &self.input);
         roles = roles.may_read("targets", self.targets.as_deref());
         roles = roles.may_read("shortlist", self.shortlist.as_deref());
         for path in std::iter::once(&self.run).chain(&self.with) {
@@ -187,7 +187,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     }
     args.roles(&loaded)?.check()?;
     if args.input == Path::new("-") && std::io::stdin().is_terminal() {
-        talk("reading sources from standard input; Ctrl-D ends them");
+        status("reading sources from standard input; Ctrl-D ends them");
     }
     let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;
@@ -198,8 +198,8 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let (sources, carried) = columns.carried(sources, format);
     let (writer, answered) = columns.writer(args, format, &carried.header(), &record)?;
     let writer = writer.recorded(record, answered.rows > 0).guarded(&stop);
-    let mut tally = Tally::new(&loaded, format, args.examples, answered.rows);
-    let mut input = Input::start(sources, &args.input, Wanted { shard: args.shard, answered })?;
+    let mut tally = DecodeSummary::new(&loaded, format, args.examples, answered.rows);
+    let mut input = Input::start(sources, &args.input, Selection { shard: args.shard, answered })?;
     input.guessed = guessed(&args.input, args.input_format);
     let mut out = Out { writer, columns, carried };
     if !decode_all(args, &loaded, &mut input, &mut out, &mut tally, &mut tracer)? {
@@ -212,15 +212,15 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
 
 /// So many outputs of each source are asked for by name: a narrower beam follows, and that is said.
 fn want(loaded: &mut LoadedModel, n_best: usize) -> Result<()> {
-    if let Some(beam) = loaded.want(n_best)? {
-        talk(&format!("note: --n-best {n_best} needs a beam as wide: it is {beam}"));
+    if let Some(beam) = loaded.require_n_best(n_best)? {
+        status(&format!("note: --n-best {n_best} needs a beam as wide: it is {beam}"));
     }
     Ok(())
 }
 
-fn open(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Sources> {
+fn open(args: &DecodeArgs, loaded: &LoadedModel) -> Result<RowReader> {
     if let Some(targets) = &args.targets {
-        return Sources::parallel(&args.input, targets);
+        return RowReader::parallel(&args.input, targets);
     }
     let columns = [&args.column, &args.target_column, &args.prefix_column].map(Option::as_deref);
     open_sources(&args.input, args.input_format, columns, args.header, &loaded.experiment.data)
@@ -232,7 +232,7 @@ fn decode_all(
     loaded: &LoadedModel,
     input: &mut Input,
     out: &mut Out,
-    tally: &mut Tally,
+    tally: &mut DecodeSummary,
     tracer: &mut Tracer,
 ) -> Result<bool> {
     loop {
@@ -264,7 +264,7 @@ fn decode_all(
 struct Out {
     writer: Writer,
     columns: Columns,
-    carried: Carried,
+    carried: CarriedFields,
 }
 
 impl Out {

@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 
-use self::look::{Look, MOST};
+use self::look::{MOST, PairStatistics};
 use self::read::{Pairs, read};
-use self::split::{Parts, split};
+use self::split::{Split, split};
 use super::headings::{INPUT, OUTPUT};
 use crate::checkpoint::files::write_file;
 use crate::config::Experiment;
 use crate::error::{Error, Result, counted};
-use crate::training::report::talk;
+use crate::training::report::status;
 
 /// Arguments of `seqloom init`.
 #[derive(Args, Debug)]
@@ -78,7 +78,7 @@ pub fn run(args: &InitArgs) -> Result<()> {
         let there = counted(pairs.rows.len(), "pair");
         return Err(Error::input(format!("{message}; {} has {there}", args.pairs.display())));
     };
-    let look = Look::new(&pairs.rows, &parts);
+    let look = PairStatistics::new(&pairs.rows, &parts);
     let config = page::config(&name, &files.for_config(), &look, args);
     // What does not load would be a fault of this file, and nobody's but ours.
     Experiment::parse(&config, &files.config.display().to_string(), &[])?;
@@ -121,7 +121,7 @@ impl Files {
     }
 
     /// Writes all of them, the config last; where one cannot be written, none stays.
-    fn write(&self, pairs: &Pairs, parts: &Parts, config: &str) -> Result<()> {
+    fn write(&self, pairs: &Pairs, parts: &Split, config: &str) -> Result<()> {
         let mut contents = Vec::new();
         for rows in parts.all() {
             contents.push(table(pairs, rows)?);
@@ -151,24 +151,24 @@ fn table(pairs: &Pairs, rows: &[usize]) -> Result<Vec<u8>> {
 }
 
 /// What was done, and what comes next.
-fn say(files: &Files, pairs: &Pairs, parts: &Parts, look: &Look) {
+fn say(files: &Files, pairs: &Pairs, parts: &Split, look: &PairStatistics) {
     for note in &pairs.notes {
-        talk(note);
+        status(note);
     }
     for ((path, rows), purpose) in
         files.pairs.iter().zip(parts.all()).zip(["training", "validation", "the test"])
     {
-        talk(&format!("{}: {} for {purpose}", path.display(), counted(rows.len(), "pair")));
+        status(&format!("{}: {} for {purpose}", path.display(), counted(rows.len(), "pair")));
     }
     for (side, seen) in [("sources", &look.source), ("targets", &look.target)] {
-        talk(&format!("{side} are cut into {}: {}", seen.cut.in_words(), seen.why));
+        status(&format!("{side} are cut into {}: {}", seen.cut.in_words(), seen.why));
     }
     let longer = look.longer_than(MOST);
     if longer > 0 {
         let pairs = counted(longer, "pair");
-        talk(&format!("{pairs} with a side of more than {MOST} tokens will be left out (`data.too_long`)"));
+        status(&format!("{pairs} with a side of more than {MOST} tokens will be left out (`data.too_long`)"));
     }
-    talk(&format!(
+    status(&format!(
         "{}: the experiment. Train with: seqloom train {}",
         files.config.display(),
         for_shell(&files.config.display().to_string())

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 
 use super::output::{Kept, SAME_AS_BEFORE};
 use crate::data::DataConfig;
-use crate::data::pairs::{Format, LineEnds, Other, Place, SourceRow, Sources, shorten};
+use crate::data::pairs::{ExtraField, Format, LineEnds, Place, RowReader, SourceRow, shorten};
 use crate::data::splits::refuse_sound;
 use crate::error::{Error, Result, caught};
 
@@ -44,7 +44,7 @@ pub fn open_sources(
     [column, target_column, prefix_column]: [Option<&str>; 3],
     header: Option<bool>,
     data: &DataConfig,
-) -> Result<Sources> {
+) -> Result<RowReader> {
     let format = format.map(Format::from);
     for (named, option) in
         [(column, "--column"), (target_column, "--target-column"), (prefix_column, "--prefix-column")]
@@ -57,7 +57,7 @@ pub fn open_sources(
     }
     let (header, [source, target]) = columns_of(data, header);
     let target = (target_column.unwrap_or(target), target_column.is_some());
-    Sources::open(input, format, column.unwrap_or(source), target, prefix_column, header)
+    RowReader::open(input, format, column.unwrap_or(source), target, prefix_column, header)
 }
 
 /// Whether the first row of a table names its columns, and those of sources and targets: as in training, unless it is said
@@ -144,14 +144,14 @@ impl Shard {
 
 /// Which rows of the input are wanted.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub struct Selection {
     /// All of them, or those of a shard.
     pub shard: Option<Shard>,
     /// Of these, those at the beginning that were answered before.
     pub answered: Kept,
 }
 
-impl Wanted {
+impl Selection {
     /// A row that was answered before, counted from 1, must be the one that the output or its record says it is.
     fn check(&self, number: u64, row: &Result<SourceRow>) -> Result<()> {
         let known = match number {
@@ -184,19 +184,18 @@ pub struct InputRow {
 impl InputRow {
     fn bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let others = |row: &SourceRow| row.others.iter().map(Other::bytes).sum::<usize>();
-        let all =
-            |row: &SourceRow| row.text.len() + length(&row.reference) + length(&row.prefix) + others(row);
+        let others = |row: &SourceRow| row.others.iter().map(ExtraField::bytes).sum::<usize>();
+        let all = |row: &SourceRow| row.text.len() + length(&row.target) + length(&row.prefix) + others(row);
         self.row.as_ref().map_or(0, all)
     }
 }
 
 /// Rows, or why nothing more can be read.
-type Pack = Result<Vec<InputRow>>;
+type RowPack = Result<Vec<InputRow>>;
 
 /// The rows of an input, chunk by chunk.
 pub struct Input {
-    packs: Receiver<Pack>,
+    packs: Receiver<RowPack>,
     waiting: VecDeque<InputRow>,
     ended_by: Option<Error>,
     /// Rows of the next chunk.
@@ -215,7 +214,7 @@ impl Input {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn start(sources: Sources, path: &Path, wanted: Wanted) -> Result<Input> {
+    pub fn start(sources: RowReader, path: &Path, wanted: Selection) -> Result<Input> {
         let (to, packs) = sync_channel(AHEAD);
         let (file, line_ends) = (sources.place(0).file, sources.line_ends());
         std::thread::Builder::new()
@@ -294,7 +293,7 @@ impl Input {
 }
 
 /// Reads until the end, or until nobody listens any more.
-fn read_ahead(mut sources: Sources, mut choice: Choice, to: &SyncSender<Pack>) {
+fn read_ahead(mut sources: RowReader, mut choice: Choice, to: &SyncSender<RowPack>) {
     let mut pack = Vec::new();
     loop {
         let end = match sources.next_row().and_then(|row| choice.choose(row)) {
@@ -328,7 +327,7 @@ enum Next {
 
 /// Takes the rows that are wanted.
 struct Choice {
-    wanted: Wanted,
+    wanted: Selection,
     /// Rows so far.
     number: u64,
     /// Of these, those of the shard.
@@ -379,9 +378,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in.txt");
         std::fs::write(&path, "abc\n").unwrap();
-        let sources = Sources::open(&path, None, "source", ("target", false), None, true).unwrap();
+        let sources = RowReader::open(&path, None, "source", ("target", false), None, true).unwrap();
         // No command line has such a shard.
-        let wanted = Wanted { shard: Some(Shard { number: 0, of: 0 }), ..Wanted::default() };
+        let wanted = Selection { shard: Some(Shard { number: 0, of: 0 }), ..Selection::default() };
         let error = Input::start(sources, &path, wanted).unwrap().next_chunk().err().unwrap();
         assert_eq!(error.exit_code(), 1);
         assert!(error.message().contains("divisor of zero"), "{error}");

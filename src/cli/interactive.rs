@@ -12,8 +12,8 @@ use crate::data::vocabulary::EOS;
 use crate::decoder::asked::EncodedSource;
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::Hypothesis;
-use crate::decoding::trace::Step;
-use crate::decoding::watch::{check_watchable, watch};
+use crate::decoding::trace::TraceStep;
+use crate::decoding::watch::{check_streamable, stream};
 use crate::error::{Error, Result, counted};
 
 /// Columns for the output so far; of a longer one the end is shown.
@@ -34,10 +34,10 @@ pub fn run(loaded: &LoadedModel, top: usize, truncate: bool, prefix: Option<&str
             "leave --interactive out to decode what a pipe or a file holds; --trace writes each step",
         ));
     }
-    check_watchable(&loaded.rules)?;
+    check_streamable(&loaded.rules)?;
     let prefix = prefix.unwrap_or_default();
     // One that cannot be spelled would be wrong on every line.
-    loaded.opening(&Encoded::default(), prefix)?;
+    loaded.forced_prefix(&Encoded::default(), prefix)?;
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
     let mut session = Session { loaded, top, truncate, prefix, colour, to: Box::new(to) };
@@ -78,12 +78,12 @@ impl Session<'_> {
     fn answer(&mut self, text: &str) -> Result<()> {
         let loaded = self.loaded;
         let Some(source) = self.read(text)? else { return Ok(()) };
-        let asked = match loaded.ask(source, self.prefix) {
+        let asked = match loaded.encode_request(source, self.prefix) {
             Ok(asked) => asked,
             Err(error) => return self.say(&format!("{error}\n")),
         };
         let mut said = Vec::new();
-        let output = watch(loaded.stepper(), &asked.request(), &loaded.rules, self.top, |step| {
+        let output = stream(loaded.decoder(), &asked.request(), &loaded.rules, self.top, |step| {
             said.extend((step.token != EOS).then_some(step.token));
             self.show(&said, step)
         })?;
@@ -94,7 +94,7 @@ impl Session<'_> {
     fn read(&mut self, text: &str) -> Result<Option<EncodedSource>> {
         let mut source = self.loaded.encode_source(text);
         let length = source.own.ids.len();
-        if !self.loaded.is_asked_for(&source.own.ids) {
+        if !self.loaded.is_requested(&source.own.ids) {
             return self.say("note: the source is empty, and so is its output\n").map(|()| None);
         }
         if self.truncate && self.loaded.truncate(&mut source) {
@@ -113,7 +113,7 @@ impl Session<'_> {
     }
 
     /// A step: the output so far, and what else might have been said.
-    fn show(&mut self, said: &[i64], step: &Step) -> Result<()> {
+    fn show(&mut self, said: &[i64], step: &TraceStep) -> Result<()> {
         let so_far = last_columns(&self.loaded.tokenizers.target.decode(said), GROWING);
         let padding = " ".repeat(GROWING.saturating_sub(columns(&so_far)));
         let mut alternatives: Vec<String> = Vec::new();

@@ -80,7 +80,7 @@ pub fn main() -> ExitCode {
         Err(error) => return refused(&error),
     };
     ExitCode::from(guarded(|| run(&command)).unwrap_or_else(|error| {
-        complain(&error.to_string());
+        print_error(&error.to_string());
         error.exit_code()
     }))
 }
@@ -104,9 +104,9 @@ fn refused(error: &clap::Error) -> ExitCode {
     let off_track =
         |line: &&str| line.starts_with("  tip: ") && (key.is_some() || line.contains("as a value"));
     let kept: Vec<&str> = said.lines().filter(|line| !off_track(line)).collect();
-    complain(kept.join("\n").replace("\n\n\n", "\n\n").trim_end());
+    print_error(kept.join("\n").replace("\n\n\n", "\n\n").trim_end());
     if let Some(path) = key {
-        complain(&format!("\nhint: `--set {path}=…` sets the key of that name"));
+        print_error(&format!("\nhint: `--set {path}=…` sets the key of that name"));
     }
     ExitCode::from(error.exit_code() as u8)
 }
@@ -170,7 +170,7 @@ fn may_colour(to: &impl IsTerminal) -> bool {
 }
 
 /// An error on stderr, with colours for `error:` and `hint:`. No other escape of a terminal stands in it.
-fn complain(text: &str) {
+fn print_error(text: &str) {
     let text = printable(text);
     let coloured = match may_colour(&std::io::stderr()) {
         true => text.replacen("error:", "\x1b[1;31merror:\x1b[0m", 1).replacen(

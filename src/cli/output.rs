@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use super::roles::is_stdout;
 use super::standard_output;
-use crate::data::pairs::{Format, Other};
+use crate::data::pairs::{ExtraField, Format};
 use crate::error::{Error, Result};
 use crate::runtime::StopFlag;
-pub use carried::Carried;
+pub use carried::CarriedFields;
 pub use record::Record;
 pub use resume::Kept;
 use resume::keep_complete_rows;
@@ -183,7 +183,7 @@ impl Writer {
     ///
     /// # Errors
     /// The disk is full, for instance.
-    pub fn write(&mut self, line: &str, carried: &[Option<&Other>], fields: Vec<Field>) -> Result<bool> {
+    pub fn write(&mut self, line: &str, carried: &[Option<&ExtraField>], fields: Vec<Field>) -> Result<bool> {
         let text = match self.format {
             OutputFormat::Text => format!("{}\n", one_line(line)),
             OutputFormat::Csv => {

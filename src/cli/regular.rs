@@ -4,19 +4,19 @@
 use crate::checkpoint::run::{RunDirectory, STATE};
 use crate::error::{Error, Result};
 use crate::training::TrainingConfig;
-use crate::training::progress::Progress;
+use crate::training::progress::TrainState;
 
 /// Where training stood when a checkpoint was saved.
 ///
 /// # Errors
 /// A checkpoint that is damaged.
-pub fn progress(run: &RunDirectory, step: u64) -> Result<Progress> {
+pub fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
     let path = run.checkpoint(step).join(STATE);
     let damaged = |what: String| {
         Error::failure(format!("{} is damaged: {what}", path.display()))
             .hint(format!("name another step in {}", run.file("latest").display()))
     };
-    let progress: Progress =
+    let progress: TrainState =
         serde_json::from_slice(&run.read(step, STATE)?).map_err(|error| damaged(error.to_string()))?;
     progress.check().map_err(damaged)?;
     Ok(progress)

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// The files of a command. `-` is standard input among those that are read, and standard output among those that are written.
 #[derive(Debug, Default)]
-pub struct Roles {
+pub struct FileRoles {
     read: Vec<Role>,
     written: Vec<Role>,
     runs: Vec<PathBuf>,
@@ -39,37 +39,37 @@ struct Identity {
     is_stdout: bool,
 }
 
-impl Roles {
+impl FileRoles {
     /// A file that is read.
-    pub fn reads(mut self, what: impl Into<String>, path: &Path) -> Roles {
+    pub fn reads(mut self, what: impl Into<String>, path: &Path) -> FileRoles {
         self.read.push(Role { what: what.into(), path: path.to_owned(), option: "" });
         self
     }
 
     /// A file that is read, where it is named.
-    pub fn may_read(self, what: &str, path: Option<&Path>) -> Roles {
+    pub fn may_read(self, what: &str, path: Option<&Path>) -> FileRoles {
         path.into_iter().fold(self, |roles, path| roles.reads(what, path))
     }
 
     /// A file that is written; the option names another one.
-    pub fn writes(mut self, what: impl Into<String>, path: &Path, option: &'static str) -> Roles {
+    pub fn writes(mut self, what: impl Into<String>, path: &Path, option: &'static str) -> FileRoles {
         self.written.push(Role { what: what.into(), path: path.to_owned(), option });
         self
     }
 
     /// A file that is written, where it is named.
-    pub fn may_write(self, what: &str, path: Option<&Path>, option: &'static str) -> Roles {
+    pub fn may_write(self, what: &str, path: Option<&Path>, option: &'static str) -> FileRoles {
         path.into_iter().fold(self, |roles, path| roles.writes(what, path, option))
     }
 
     /// A model file; where it lies in a run, all that is the run's own may not be written.
-    pub fn reads_model(mut self, model: &Path) -> Roles {
+    pub fn reads_model(mut self, model: &Path) -> FileRoles {
         self.runs.extend(run_of_model(model));
         self.reads("model", model)
     }
 
     /// What a config names, seen from here and from all folders above the runs: training was called from one of them.
-    pub fn reads_data(self, data: &DataConfig) -> Roles {
+    pub fn reads_data(self, data: &DataConfig) -> FileRoles {
         let above: Vec<PathBuf> =
             self.runs.iter().flat_map(|run| run.ancestors().skip(1)).map(PathBuf::from).collect();
         let sets = [("`data.train`", &data.train), ("`data.valid`", &data.valid)];
@@ -208,7 +208,7 @@ mod tests {
         std::os::unix::fs::symlink(folder.path(), at("here")).unwrap();
         std::os::unix::fs::symlink("new.txt", at("dangling")).unwrap();
         let says = |read: &str, written: [&str; 2]| {
-            let roles = Roles::default().reads("input", &at(read));
+            let roles = FileRoles::default().reads("input", &at(read));
             let roles = roles.writes("output", &at(written[0]), "--output");
             roles.writes("summary", &at(written[1]), "--summary").check().err().map(|error| error.to_string())
         };
@@ -224,7 +224,7 @@ mod tests {
         }
         assert_eq!(says("in.txt", ["a.txt", "sub/a.txt"]), None);
         let device = |path: &str| {
-            Roles::default().reads("input", Path::new(path)).writes(
+            FileRoles::default().reads("input", Path::new(path)).writes(
                 "output",
                 Path::new("/dev/null"),
                 "--output",
@@ -244,7 +244,7 @@ mod tests {
         }
         fs::hard_link(step.join("state.json"), folder.path().join("other name")).unwrap();
         let writes = |path: &Path| {
-            Roles::default()
+            FileRoles::default()
                 .reads_model(&step.join("model.safetensors"))
                 .writes("output", path, "--output")
                 .check()

@@ -7,21 +7,21 @@ use serde_json::json;
 
 use super::figures::each_with_figures;
 use super::headings::{INPUT, MODEL, OUTPUT};
-use super::input::{Input, InputFormat, InputRow, OnError, Wanted, columns_of};
-use super::output::{Carried, Field, OutputFormat, Writer};
-use super::roles::Roles;
+use super::input::{Input, InputFormat, InputRow, OnError, Selection, columns_of};
+use super::output::{CarriedFields, Field, OutputFormat, Writer};
+use super::roles::FileRoles;
 use super::write_summary;
 use crate::checkpoint::run::locate_model;
 use crate::data::DataConfig;
 use crate::data::dataset::Tokenizers;
-use crate::data::pairs::{Format, SourceRow, Sources, Target, shorten};
-use crate::data::tokenizer::{Changed, Encoded, Tokenizer};
+use crate::data::pairs::{Format, RowReader, SourceRow, Target, shorten};
+use crate::data::tokenizer::{ChangeCounts, Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::{Reading, Source};
+use crate::decoding::search::{OwnedSource, Source};
 use crate::error::{Error, Result, counted};
 use crate::runtime::StopFlag;
-use crate::training::report::talk;
+use crate::training::report::status;
 
 /// Arguments of `seqloom score`.
 #[derive(Args, Debug)]
@@ -103,7 +103,7 @@ struct Pair {
 
 /// A pair as token ids.
 struct Ids {
-    source: Reading,
+    source: OwnedSource,
     target: Vec<i64>,
     /// Whether EOS is scored behind the target.
     ended: bool,
@@ -122,11 +122,11 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     }
     let nothing = Pair { read: None, ids: Err(Error::input("")) };
     let names: Vec<&str> = fields(args, &loaded, &nothing, &[]).into_iter().map(|(name, _)| name).collect();
-    let (sources, mut carried) = Carried::new(sources, format, &names);
+    let (sources, mut carried) = CarriedFields::new(sources, format, &names);
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
     let mut writer = Writer::open(&args.output, format, &carried.header())?.guarded(&stop);
-    let mut input = Input::start(sources, &args.input, Wanted::default())?;
-    let mut tally = Tally::default();
+    let mut input = Input::start(sources, &args.input, Selection::default())?;
+    let mut tally = ScoreSummary::default();
     loop {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
@@ -158,9 +158,9 @@ fn refuse_search(overrides: &[String]) -> Result<()> {
     }
 }
 
-fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
+fn open(args: &ScoreArgs, data: &DataConfig) -> Result<RowReader> {
     if let Some(targets) = &args.targets {
-        return Sources::parallel(&args.input, targets);
+        return RowReader::parallel(&args.input, targets);
     }
     let (header, columns) = columns_of(data, args.header);
     let source = args.source_column.as_deref().unwrap_or(columns[0]);
@@ -172,7 +172,7 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
     let format = args.input_format.map(Format::from);
     let of_target = if args.tokens_column.is_some() { "--tokens-column" } else { "--target-column" };
     let named_by = ["--source-column", of_target];
-    let opened = Sources::with_targets(&args.input, format, source, target, header, named_by);
+    let opened = RowReader::with_targets(&args.input, format, source, target, header, named_by);
     opened.map_err(|error| match format.unwrap_or(Format::of(&args.input)) {
         Format::Text if args.input == Path::new("-") => error.hint("say --input-format csv, tsv or jsonl"),
         Format::Text => error.hint("of parallel text --input names the sources, and --targets the targets"),
@@ -181,8 +181,9 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<Sources> {
 }
 
 /// The files that it reads and writes.
-fn roles(args: &ScoreArgs, loaded: &LoadedModel) -> Result<Roles> {
-    let mut roles = Roles::default().reads("input", &args.input).may_read("targets", args.targets.as_deref());
+fn roles(args: &ScoreArgs, loaded: &LoadedModel) -> Result<FileRoles> {
+    let mut roles =
+        FileRoles::default().reads("input", &args.input).may_read("targets", args.targets.as_deref());
     for path in std::iter::once(&args.run).chain(&args.with) {
         roles = roles.reads_model(&locate_model(path)?);
     }
@@ -197,7 +198,7 @@ fn encode(
     loaded: &LoadedModel,
     input: &Input,
     rows: Vec<InputRow>,
-    tally: &mut Tally,
+    tally: &mut ScoreSummary,
 ) -> (Vec<Pair>, Option<Error>) {
     let mut pairs = Vec::with_capacity(rows.len());
     for InputRow { row, .. } in rows {
@@ -222,11 +223,16 @@ fn encode(
 }
 
 /// Where targets come as tokens, their text takes the place of the list in `row`.
-fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally: &mut Tally) -> Result<Ids> {
+fn encode_row(
+    args: &ScoreArgs,
+    loaded: &LoadedModel,
+    row: &mut SourceRow,
+    tally: &mut ScoreSummary,
+) -> Result<Ids> {
     let mut source = loaded.encode_source(&row.text);
     tally.truncated += usize::from(args.truncate && loaded.truncate(&mut source));
     let tokenizer = &loaded.tokenizers.target;
-    let target = row.reference.as_deref().unwrap_or_default();
+    let target = row.target.as_deref().unwrap_or_default();
     tally.changed[0].add(loaded.tokenizers.source.changes(&row.text));
     let (target, ended) = match args.tokens_column {
         None => {
@@ -235,7 +241,7 @@ fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally
         }
         Some(_) => {
             let (target, ended) = read_tokens(tokenizer, target)?;
-            row.reference = Some(tokenizer.decode(&target.ids));
+            row.target = Some(tokenizer.decode(&target.ids));
             (target, ended)
         }
     };
@@ -246,7 +252,7 @@ fn encode_row(args: &ScoreArgs, loaded: &LoadedModel, row: &mut SourceRow, tally
     })?;
     tally.unknown[0] += source.own.unknown;
     tally.unknown[1] += target.unknown;
-    Ok(Ids { source: source.reading(), target: target.ids, ended })
+    Ok(Ids { source: source.into_source(), target: target.ids, ended })
 }
 
 /// A target as a JSON list of tokens, and whether `<eos>` ends it.
@@ -307,8 +313,8 @@ fn write(
     args: &ScoreArgs,
     loaded: &LoadedModel,
     scored: &[Scored],
-    (writer, carried): (&mut Writer, &mut Carried),
-    tally: &mut Tally,
+    (writer, carried): (&mut Writer, &mut CarriedFields),
+    tally: &mut ScoreSummary,
 ) -> Result<bool> {
     for (pair, log_p) in scored {
         tally.add(pair, log_p);
@@ -331,7 +337,7 @@ fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) ->
     let (read, ids) = (pair.read.as_ref(), pair.ids.as_ref().ok());
     let mut fields = vec![
         ("source", json!(read.map(|read| &read.text))),
-        ("target", json!(read.and_then(|read| read.reference.as_ref()))),
+        ("target", json!(read.and_then(|read| read.target.as_ref()))),
         ("score", json!(ids.map(|_| sum(log_p)))),
         ("length", json!(ids.map(|_| log_p.len()))),
     ];
@@ -350,7 +356,7 @@ fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) ->
 
 /// What is reported at the end.
 #[derive(Debug, Default)]
-struct Tally {
+struct ScoreSummary {
     pairs: usize,
     tokens: usize,
     log_probability: f64,
@@ -360,10 +366,10 @@ struct Tally {
     skipped: usize,
     first_skipped: Option<Error>,
     /// Texts that were not read as they stand in the file: sources and targets.
-    changed: [Changed; 2],
+    changed: [ChangeCounts; 2],
 }
 
-impl Tally {
+impl ScoreSummary {
     fn add(&mut self, pair: &Pair, log_p: &[f32]) {
         match &pair.ids {
             Ok(Ids { source, .. }) => {
@@ -386,7 +392,7 @@ impl Tally {
 
     fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.tokens > 0 {
-            talk(&format!(
+            status(&format!(
                 "{}, {} with EOS: perplexity {:.4} per token, mean log-probability {:.4} per pair",
                 counted(self.pairs, "pair"),
                 counted(self.tokens, "target token"),
@@ -395,11 +401,11 @@ impl Tally {
             ));
         }
         let rows = (self.pairs + self.skipped) as u64;
-        input.notes(rows).iter().for_each(|note| talk(&format!("note: {note}")));
+        input.notes(rows).iter().for_each(|note| status(&format!("note: {note}")));
         let Tokenizers { source, target } = &loaded.tokenizers;
         let said = [("source", source), ("target", target)].into_iter().zip(&self.changed);
         for said in said.filter_map(|((side, tokenizer), changed)| changed.in_words(side, tokenizer.form())) {
-            talk(&format!("note: {}: {said}", input.place(0).file.display()));
+            status(&format!("note: {}: {said}", input.place(0).file.display()));
         }
         let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());
         let notes = [
@@ -419,7 +425,7 @@ impl Tally {
             ),
         ];
         for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
-            talk(&format!("note: {count} {what}"));
+            status(&format!("note: {count} {what}"));
         }
     }
 

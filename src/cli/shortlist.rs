@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::headings::{LISTS, OUTPUT};
-use super::roles::Roles;
+use super::roles::FileRoles;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
 use crate::data::dataset::{Dataset, Tokenizers};
 use crate::data::lexicon::Lexicon;
-use crate::data::splits::Splits;
+use crate::data::splits::DataSplits;
 use crate::data::vocabulary::{SPECIALS, UNK};
-use crate::decoder::loaded::described;
+use crate::decoder::loaded::read_description;
 use crate::decoder::shortlist::Shortlist;
 use crate::error::{Error, Result, counted};
-use crate::training::report::talk;
+use crate::training::report::status;
 
 /// Rounds of expectation maximisation.
 const ROUNDS: usize = 5;
@@ -55,14 +55,15 @@ pub fn run(args: &ShortlistArgs) -> Result<()> {
     }
     let path = locate_model(&args.run)?;
     let (header, _) = model_file::read(&path)?;
-    let (experiment, tokenizers) = described(&header, &path, &args.overrides)?;
-    let roles = Roles::default().reads_model(&path).reads_data(&experiment.data);
+    let (experiment, tokenizers) = read_description(&header, &path, &args.overrides)?;
+    let roles = FileRoles::default().reads_model(&path).reads_data(&experiment.data);
     roles.writes("output", &args.output, "--output").check()?;
-    let Splits { train, valid, tokenizers } = Splits::load(&experiment.data, |_| Ok(tokenizers.clone()))?;
+    let DataSplits { train, valid, tokenizers } =
+        DataSplits::load(&experiment.data, |_| Ok(tokenizers.clone()))?;
     let shortlist = learn(args, &train, &tokenizers);
     shortlist.write(&args.output, &tokenizers)?;
-    talk(&format!("{} learned from", counted(train.examples.len().min(args.pairs as usize), "pair")));
-    talk(&coverage(&shortlist, &valid, &tokenizers));
+    status(&format!("{} learned from", counted(train.examples.len().min(args.pairs as usize), "pair")));
+    status(&coverage(&shortlist, &valid, &tokenizers));
     Ok(())
 }
 

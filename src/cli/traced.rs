@@ -6,8 +6,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use crate::data::vocabulary::EOS;
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::Reading;
-use crate::decoding::trace::{Known, Step};
+use crate::decoding::search::OwnedSource;
+use crate::decoding::trace::{TraceStep, TracedOutput};
 
 /// An output of a row of the input, step by step: a JSON object of docs/trace.md.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -67,19 +67,19 @@ pub struct Alternative {
 }
 
 /// An output as [`crate::decoding::trace::trace`] wants it.
-pub fn known<'a>(loaded: &LoadedModel, reading: &'a Reading, output: &'a Output) -> Known<'a> {
-    Known {
+pub fn known<'a>(loaded: &LoadedModel, reading: &'a OwnedSource, output: &'a Output) -> TracedOutput<'a> {
+    TracedOutput {
         source: reading.source(),
         tokens: &output.hypothesis.tokens,
-        finished: output.hypothesis.finished && loaded.is_asked_for(&reading.ids),
+        finished: output.hypothesis.finished && loaded.is_requested(&reading.ids),
     }
 }
 
 impl TracedRow {
     /// The row of an output, whose source has these ids. What is known of the row besides is the caller's to add.
-    pub fn new(loaded: &LoadedModel, ids: &[i64], output: &Output, steps: Vec<Step>) -> TracedRow {
+    pub fn new(loaded: &LoadedModel, ids: &[i64], output: &Output, steps: Vec<TraceStep>) -> TracedRow {
         let tokenizers = &loaded.tokenizers;
-        let eos = loaded.is_asked_for(ids).then_some(EOS);
+        let eos = loaded.is_requested(ids).then_some(EOS);
         let source_tokens = ids.iter().copied().chain(eos).map(|id| tokenizers.source.token(id).to_owned());
         TracedRow {
             source_tokens: source_tokens.collect(),
@@ -93,7 +93,7 @@ impl TracedRow {
 }
 
 impl TracedStep {
-    fn new(loaded: &LoadedModel, step: Step) -> TracedStep {
+    fn new(loaded: &LoadedModel, step: TraceStep) -> TracedStep {
         let token = |id: i64| loaded.tokenizers.target.token(id).to_owned();
         let alternative = |(id, log_probability)| Alternative { token: token(id), id, log_probability };
         TracedStep {

@@ -12,30 +12,30 @@ use clap::Args;
 
 use self::bar::bar;
 use self::checkpoints::Checkpoints;
-use self::initial::Initial;
+use self::initial::InitialModel;
 use self::said::{
     conclude, introduce, introduce_batches, introduce_data, introduce_form, introduce_limits,
     introduce_origin, introduce_resumed, introduce_schedule,
 };
-use self::saved::{Saved, claim};
+use self::saved::{SavedRun, claim};
 use super::average::{chosen, mean_of};
 use super::headings::{BEGINNING, CONFIG, RUN};
-use super::roles::Roles;
+use super::roles::FileRoles;
 use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::{Example, Tokenizers};
-use crate::data::splits::Splits;
+use crate::data::splits::DataSplits;
 use crate::decoder::loaded::{build, outline};
 use crate::error::{Error, Kind, Result, counted};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
 use crate::runtime::{Runtime, StopFlag, memory};
 use crate::training::clock::matrix_peak;
-use crate::training::metrics::Window;
-use crate::training::parts::{Faults, Parts};
-use crate::training::progress::{Outcome, Progress};
-use crate::training::report::{Machine, Report, talk};
+use crate::training::metrics::RunningStats;
+use crate::training::parts::{InjectedFaults, TrainContext};
+use crate::training::progress::{StopReason, TrainState};
+use crate::training::report::{Machine, Report, status};
 use crate::training::trainer::Trainer;
 
 /// Arguments of `seqloom train`.
@@ -79,31 +79,31 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let (lock, saved) = claim(&run, &experiment, args.resume)?;
     if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(&experiment, &run)) {
         let (step, next) = (saved.progress.step, saved.goes_on_with(&experiment));
-        talk(&format!("{} is complete: {}. {next}", folder.display(), counted(step, "step")));
+        status(&format!("{} is complete: {}. {next}", folder.display(), counted(step, "step")));
         return Ok(0);
     }
     let runtime = Runtime::start(&experiment.runtime)?;
     check_origin(&run, args.from.as_deref(), args.resume, saved.is_some())?;
     // A run that goes on has weights of its own.
     let initial = args.from.as_ref().filter(|_| saved.is_none());
-    let initial = initial.map(|path| Initial::read(path, args.extend_vocabulary)).transpose()?;
-    let data = Splits::load(&experiment.data, |pairs| match (&saved, &initial) {
+    let initial = initial.map(|path| InitialModel::read(path, args.extend_vocabulary)).transpose()?;
+    let data = DataSplits::load(&experiment.data, |pairs| match (&saved, &initial) {
         (Some(saved), _) => Ok(saved.tokenizers.clone()),
         (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
         (None, None) => Tokenizers::train(&experiment.data, pairs),
     })?;
-    let beginning = Beginning { lock, saved, initial };
+    let beginning = TrainingStart { lock, saved, initial };
     Ok(match train(&experiment, &run, runtime, &data, beginning, (&stop, args.verbose))? {
-        Outcome::Stopped(signal) => 128 + signal,
-        Outcome::Complete | Outcome::OutOfPatience => 0,
+        StopReason::Stopped(signal) => 128 + signal,
+        StopReason::Complete | StopReason::OutOfPatience => 0,
     })
 }
 
 /// What it reads, and what it writes in its place; all else is written beside its place and renamed.
-fn roles(args: &TrainArgs, experiment: &Experiment, run: &RunDirectory) -> Roles {
-    let roles = Roles::default().reads("config", &args.config).reads_data(&experiment.data);
+fn roles(args: &TrainArgs, experiment: &Experiment, run: &RunDirectory) -> FileRoles {
+    let roles = FileRoles::default().reads("config", &args.config).reads_data(&experiment.data);
     let roles = roles.may_read("model of --from", args.from.as_deref());
-    let own = |roles: Roles, name: &str| roles.writes(format!("run's {name}"), &run.file(name), "--out");
+    let own = |roles: FileRoles, name: &str| roles.writes(format!("run's {name}"), &run.file(name), "--out");
     ["metrics.csv", "train.log"].into_iter().fold(roles, own)
 }
 
@@ -119,7 +119,7 @@ fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: 
         }
         (was, Some(from)) if goes_on && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
             let from = from.display();
-            talk(&format!("note: {place} goes on from its own checkpoint, and did not begin with {from}"));
+            status(&format!("note: {place} goes on from its own checkpoint, and did not begin with {from}"));
             Ok(())
         }
         _ => Ok(()),
@@ -134,10 +134,10 @@ fn lies_in(path: &Path, folder: &Path) -> bool {
 }
 
 /// Where training begins: at a checkpoint of its own, at another model, or at random weights.
-struct Beginning {
+struct TrainingStart {
     lock: Option<Lock>,
-    saved: Option<Saved>,
-    initial: Option<Initial>,
+    saved: Option<SavedRun>,
+    initial: Option<InitialModel>,
 }
 
 /// Builds the model, or takes it up where it was saved, and trains it.
@@ -145,17 +145,17 @@ fn train(
     experiment: &Experiment,
     run: &RunDirectory,
     runtime: Runtime,
-    data: &Splits,
-    beginning: Beginning,
+    data: &DataSplits,
+    beginning: TrainingStart,
     (stop, verbose): (&StopFlag, bool),
-) -> Result<Outcome> {
+) -> Result<StopReason> {
     if let Some(saved) = &beginning.saved {
         saved.check_weights(experiment)?;
     }
     check_room(experiment, runtime, &outline(experiment, &data.tokenizers))?;
-    let mut params = Params::new(runtime.device, experiment.seed).computing_in(runtime.compute);
+    let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
     let model = build(experiment, &data.tokenizers, &mut params);
-    let origin = beginning.initial.as_ref().map(Initial::origin);
+    let origin = beginning.initial.as_ref().map(InitialModel::origin);
     let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
     let moved = beginning.saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
     let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
@@ -179,7 +179,7 @@ fn train(
     introduce_origin(&mut report, &params, origin.zip(new_rows));
     introduce_data(&mut report, data);
     introduce_form(&mut report, &data.tokenizers.target, &data.valid);
-    introduce_limits(&mut report, &experiment.decoding, &data.valid, model.longest());
+    introduce_limits(&mut report, &experiment.decoding, &data.valid, model.max_length());
     introduce_batches(&mut report, experiment, runtime, data, trainer.progress());
     match &before {
         Some(before) => introduce_resumed(&mut report, trainer.progress(), before, &moved),
@@ -190,15 +190,15 @@ fn train(
     stop.listen();
     let outcome = trainer.run(stop, &mut report, &mut checkpoints);
     let outcome = outcome.inspect_err(|error| report.failed(error))?;
-    let average = experiment.training.average > 0 && !matches!(outcome, Outcome::Stopped(_));
+    let average = experiment.training.average > 0 && !matches!(outcome, StopReason::Stopped(_));
     let given_up = average && !take_average(experiment, run, &params, &trainer, (stop, &mut report))?;
-    let outcome = stop.raised().filter(|_| given_up).map_or(outcome, Outcome::Stopped);
+    let outcome = stop.raised().filter(|_| given_up).map_or(outcome, StopReason::Stopped);
     conclude(&mut report, run, outcome, trainer.progress(), average);
     Ok(outcome)
 }
 
 /// With limits of outputs that fit the training pairs.
-fn fitted(experiment: &Experiment, data: &Splits) -> Experiment {
+fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
     let mut fitted = experiment.clone();
     let length = |example: &Example| (example.source.len(), example.target.len());
     fitted.decoding.fit(data.train.examples.iter().map(length));
@@ -209,7 +209,7 @@ fn fitted(experiment: &Experiment, data: &Splits) -> Experiment {
 fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Result<()> {
     // The weights, their gradients, and what the optimizer keeps of each.
     let copies = if experiment.training.sgd.is_some() { 3.0 } else { 4.0 };
-    let (numbers, gib) = (outline.numbers(), |bytes: f64| bytes / (1u64 << 30) as f64);
+    let (numbers, gib) = (outline.parameter_count(), |bytes: f64| bytes / (1u64 << 30) as f64);
     let needed = copies * 4.0 * numbers;
     match memory::total(runtime.device).map(|total| total as f64) {
         Some(total) if needed > total => {
@@ -244,9 +244,9 @@ fn parts<'a>(
     runtime: Runtime,
     model: &'a Transformer,
     params: &'a Params,
-    data: &'a Splits,
-) -> Result<Parts<'a>> {
-    Ok(Parts {
+    data: &'a DataSplits,
+) -> Result<TrainContext<'a>> {
+    Ok(TrainContext {
         config: &experiment.training,
         decoding: &experiment.decoding,
         seed: experiment.seed,
@@ -262,14 +262,14 @@ fn parts<'a>(
 }
 
 /// Faults by way of the environment: for tests, and no part of an experiment.
-fn faults() -> Result<Faults> {
+fn faults() -> Result<InjectedFaults> {
     let numbers = |name: &str| -> Result<Vec<u64>> {
         let Some(text) = std::env::var_os(name) else { return Ok(Vec::new()) };
         let text = text.to_string_lossy().into_owned();
         let numbers: Option<Vec<u64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
         numbers.ok_or_else(|| Error::input(format!("{name} must be numbers with commas, but it is `{text}`")))
     };
-    Ok(Faults {
+    Ok(InjectedFaults {
         nan_at: numbers("SEQLOOM_TEST_NAN_AT")?,
         memory_for: numbers("SEQLOOM_TEST_MEMORY_FOR")?.first().map(|&positions| positions as usize),
     })
@@ -279,7 +279,7 @@ fn open_report<'a>(
     experiment: &Experiment,
     run: &RunDirectory,
     runtime: Runtime,
-    data: &'a Splits,
+    data: &'a DataSplits,
     model: &'a Transformer,
     trainer: &Trainer,
     (metrics_bytes, verbose): (Option<u64>, bool),
@@ -287,7 +287,7 @@ fn open_report<'a>(
     let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
     let detokenize = Box::new(|tokens: &[i64]| data.tokenizers.target.decode(tokens));
     // Forward, and twice as much backward; a multiplication and an addition.
-    let operations = |window: &Window| 6.0 * model.multiplications(window.source_tokens, window.tokens);
+    let operations = |window: &RunningStats| 6.0 * model.multiplications(window.source_tokens, window.tokens);
     let network = &experiment.model.transformer;
     let (width, inner) = (network.width as i64, network.feed_forward as i64);
     let shapes = [[512, width, width], [512, width, inner], [512, inner, width]];
@@ -301,7 +301,7 @@ fn open_report<'a>(
 }
 
 /// About where training ends, for the time that is left.
-fn last_step(experiment: &Experiment, progress: &Progress, data: &Splits) -> u64 {
+fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) -> u64 {
     let config = &experiment.training;
     if config.epochs == 0 {
         return config.steps;

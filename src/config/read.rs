@@ -10,58 +10,58 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeser
 use serde::forward_to_deserialize_any;
 
 use super::page;
-use super::tree::{Complaint, Entry, Node, Origin, Value};
+use super::tree::{Entry, LocatedError, Node, Origin, Value};
 
 /// Reads a whole tree.
-pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, Complaint> {
+pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, LocatedError> {
     let root = Reader { node: tree, path: String::new() };
     T::deserialize(&root).map_err(|trouble| root.settle(trouble))
 }
 
 /// What serde finds wrong, until the reader that knows the place makes a sentence of it.
 #[derive(Debug)]
-enum Trouble {
+enum DeserializeError {
     Missing(&'static str),
     Unknown { key: String, known: &'static [&'static str] },
     Wanted(String),
     Other(String),
-    Settled(Complaint),
+    Settled(LocatedError),
 }
 
-impl From<Complaint> for Trouble {
-    fn from(complaint: Complaint) -> Self {
-        Trouble::Settled(complaint)
+impl From<LocatedError> for DeserializeError {
+    fn from(complaint: LocatedError) -> Self {
+        DeserializeError::Settled(complaint)
     }
 }
 
 // serde asks for it; people read what the reader settles.
-impl fmt::Display for Trouble {
+impl fmt::Display for DeserializeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for DeserializeError {}
 
-impl de::Error for Trouble {
+impl de::Error for DeserializeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Trouble::Other(message.to_string())
+        DeserializeError::Other(message.to_string())
     }
 
     fn missing_field(key: &'static str) -> Self {
-        Trouble::Missing(key)
+        DeserializeError::Missing(key)
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Trouble::Unknown { key: key.to_string(), known }
+        DeserializeError::Unknown { key: key.to_string(), known }
     }
 
     fn invalid_type(_: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
-        Trouble::Wanted(wanted.to_string())
+        DeserializeError::Wanted(wanted.to_string())
     }
 
     fn invalid_value(_: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
-        Trouble::Wanted(wanted.to_string())
+        DeserializeError::Wanted(wanted.to_string())
     }
 }
 
@@ -89,39 +89,39 @@ impl<'n> Reader<'n> {
         if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) }
     }
 
-    fn complain(&self, message: String) -> Complaint {
-        Complaint::new(self.node.origin, message)
+    fn complain(&self, message: String) -> LocatedError {
+        LocatedError::new(self.node.origin, message)
     }
 
-    fn wanted(&self, what: &str) -> Complaint {
+    fn wanted(&self, what: &str) -> LocatedError {
         let (key, shown) = (self.key(), self.node.value.shown());
         self.complain(format!("`{key}` must be {what}, but it is {shown}"))
     }
 
     /// Makes a sentence of what is wrong with this value, unless one further down has done so.
-    fn settle(&self, trouble: Trouble) -> Complaint {
+    fn settle(&self, trouble: DeserializeError) -> LocatedError {
         match trouble {
-            Trouble::Settled(complaint) => complaint,
-            Trouble::Missing(key) => Complaint {
+            DeserializeError::Settled(complaint) => complaint,
+            DeserializeError::Missing(key) => LocatedError {
                 origin: self.node.origin,
                 message: format!("missing key `{key}`{}", self.in_table()),
                 hint: Some(format!("write it there, or say `--set {}=…`", self.join(key))),
             },
-            Trouble::Unknown { key, known } => self.unknown(&key, known, self.node.origin),
-            Trouble::Wanted(what) => self.wanted(&what),
-            Trouble::Other(message) => self.complain(format!("`{}`: {message}", self.key())),
+            DeserializeError::Unknown { key, known } => self.unknown(&key, known, self.node.origin),
+            DeserializeError::Wanted(what) => self.wanted(&what),
+            DeserializeError::Other(message) => self.complain(format!("`{}`: {message}", self.key())),
         }
     }
 
     /// Makes a sentence of what is wrong with a key of this table.
-    fn settle_key(&self, trouble: Trouble, origin: Origin) -> Complaint {
+    fn settle_key(&self, trouble: DeserializeError, origin: Origin) -> LocatedError {
         match trouble {
-            Trouble::Unknown { key, known } => self.unknown(&key, known, origin),
+            DeserializeError::Unknown { key, known } => self.unknown(&key, known, origin),
             other => self.settle(other),
         }
     }
 
-    fn unknown(&self, key: &str, known: &[&str], origin: Origin) -> Complaint {
+    fn unknown(&self, key: &str, known: &[&str], origin: Origin) -> LocatedError {
         let message = format!("unknown key `{}`{}", key.escape_debug(), self.in_table());
         let keys = format!("`{}`", known.join("`, `"));
         let hint = match nearest(key, known) {
@@ -132,7 +132,7 @@ impl<'n> Reader<'n> {
             }
             None => format!("keys there: {keys}"),
         };
-        Complaint { origin, message, hint: Some(hint) }
+        LocatedError { origin, message, hint: Some(hint) }
     }
 
     /// The keys of that name in other tables; where the file names some of these tables, those of them.
@@ -175,14 +175,14 @@ pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
 }
 
 impl<'de> Deserializer<'de> for &Reader<'_> {
-    type Error = Trouble;
+    type Error = DeserializeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         let result = match &self.node.value {
             Value::Text(text) => visitor.visit_str(text),
-            Value::Whole(number) => visitor.visit_i64(*number),
-            Value::Real(number) => visitor.visit_f64(*number),
-            Value::Truth(truth) => visitor.visit_bool(*truth),
+            Value::Integer(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Boolean(truth) => visitor.visit_bool(*truth),
             Value::List(list) => visitor.visit_seq(Items { rest: list.iter(), reader: self }),
             Value::Table(entries) => {
                 visitor.visit_map(Entries { rest: entries.iter(), value: None, reader: self })
@@ -196,27 +196,27 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Trouble> {
+    ) -> Result<V::Value, DeserializeError> {
         match self.node.value {
             Value::Table(_) => self.deserialize_any(visitor),
             _ => Err(self.wanted("a table").into()),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         match self.node.value {
-            Value::Truth(truth) => visitor.visit_bool(truth),
+            Value::Boolean(truth) => visitor.visit_bool(truth),
             _ => Err(self.wanted("true or false").into()),
         }
     }
 
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         match self.node.value {
-            Value::Whole(number) => match u64::try_from(number) {
+            Value::Integer(number) => match u64::try_from(number) {
                 Ok(number) => visitor.visit_u64(number),
                 Err(_) => {
                     let message = format!("`{}` must not be negative, but it is {number}", self.key());
@@ -227,23 +227,23 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
         }
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         match self.node.value {
-            Value::Whole(number) => visitor.visit_f64(number as f64),
-            Value::Real(number) if number.is_finite() => visitor.visit_f64(number),
-            Value::Real(_) => Err(self.wanted("a finite number").into()),
+            Value::Integer(number) => visitor.visit_f64(number as f64),
+            Value::Float(number) if number.is_finite() => visitor.visit_f64(number),
+            Value::Float(_) => Err(self.wanted("a finite number").into()),
             _ => Err(self.wanted("a number").into()),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         match self.text() {
             Some(text) => visitor.visit_str(text),
             None => Err(self.wanted("text in quotes").into()),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
         self.deserialize_str(visitor)
     }
 
@@ -252,16 +252,16 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
         _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Trouble> {
+    ) -> Result<V::Value, DeserializeError> {
         let text = self.text().unwrap_or("");
         if variants.contains(&text) {
-            let variant: StrDeserializer<'_, Trouble> = text.into_deserializer();
+            let variant: StrDeserializer<'_, DeserializeError> = text.into_deserializer();
             return visitor.visit_enum(variant).map_err(|trouble| self.settle(trouble).into());
         }
         let (key, shown, choices) = (self.key(), self.node.value.shown(), variants.join("`, `"));
         let message = format!("`{key}` must be one of `{choices}`, but it is {shown}");
         let hint = nearest(text, variants).map(|near| format!("did you mean `{near}`?"));
-        Err(Trouble::Settled(Complaint { origin: self.node.origin, message, hint }))
+        Err(DeserializeError::Settled(LocatedError { origin: self.node.origin, message, hint }))
     }
 
     forward_to_deserialize_any! {
@@ -278,22 +278,25 @@ struct Entries<'n> {
 }
 
 impl<'de> de::MapAccess<'de> for Entries<'_> {
-    type Error = Trouble;
+    type Error = DeserializeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Trouble> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, DeserializeError> {
         self.value = self.rest.next();
         let Some(entry) = self.value else {
             return Ok(None);
         };
-        let key: StrDeserializer<'_, Trouble> = entry.key.as_str().into_deserializer();
+        let key: StrDeserializer<'_, DeserializeError> = entry.key.as_str().into_deserializer();
         seed.deserialize(key)
             .map(Some)
             .map_err(|trouble| self.reader.settle_key(trouble, entry.origin).into())
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Trouble> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DeserializeError> {
         let Some(entry) = self.value else {
-            return Err(Trouble::Other("a value was asked for before its key".to_string()));
+            return Err(DeserializeError::Other("a value was asked for before its key".to_string()));
         };
         seed.deserialize(&Reader { node: &entry.node, path: self.reader.join(&entry.key) })
     }
@@ -306,9 +309,12 @@ struct Items<'n> {
 }
 
 impl<'de> de::SeqAccess<'de> for Items<'_> {
-    type Error = Trouble;
+    type Error = DeserializeError;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Trouble> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DeserializeError> {
         let path = self.reader.path.clone();
         self.rest.next().map(|node| seed.deserialize(&Reader { node, path })).transpose()
     }

@@ -34,9 +34,9 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) enum Value {
     Text(String),
-    Whole(i64),
-    Real(f64),
-    Truth(bool),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
     List(Vec<Node>),
     Table(Vec<Entry>),
 }
@@ -51,15 +51,15 @@ pub(super) struct Entry {
 
 /// What is wrong, and where.
 #[derive(Debug)]
-pub(super) struct Complaint {
+pub(super) struct LocatedError {
     pub origin: Origin,
     pub message: String,
     pub hint: Option<String>,
 }
 
-impl Complaint {
+impl LocatedError {
     pub(super) fn new(origin: Origin, message: impl Into<String>) -> Self {
-        Complaint { origin, message: message.into(), hint: None }
+        LocatedError { origin, message: message.into(), hint: None }
     }
 }
 
@@ -68,9 +68,9 @@ impl Value {
     pub(super) fn shown(&self) -> String {
         match self {
             Value::Text(text) => format!("{text:?}"),
-            Value::Whole(number) => number.to_string(),
-            Value::Real(number) => format!("{number:?}").to_lowercase(),
-            Value::Truth(truth) => truth.to_string(),
+            Value::Integer(number) => number.to_string(),
+            Value::Float(number) => format!("{number:?}").to_lowercase(),
+            Value::Boolean(truth) => truth.to_string(),
             Value::List(_) => "a list".to_string(),
             Value::Table(_) => "a table".to_string(),
         }
@@ -83,11 +83,11 @@ impl Node {
     }
 
     /// The tree of a TOML text.
-    pub(super) fn from_toml(text: &str) -> Result<Node, Complaint> {
+    pub(super) fn from_toml(text: &str) -> Result<Node, LocatedError> {
         let document = DeTable::parse(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let message = format!("this is not TOML: {}", reason(&error, text));
-            Complaint { origin: Origin::File(start), message, hint: written_twice(text, start) }
+            LocatedError { origin: Origin::File(start), message, hint: written_twice(text, start) }
         })?;
         // The root is the whole file, so no line of it is its place.
         let entries = table_entries(document.get_ref(), &Origin::File, DEPTH)?;
@@ -95,14 +95,14 @@ impl Node {
     }
 
     /// The tree of a JSON value. A key without a value (`null`) is a key that is not there.
-    pub(super) fn from_json(json: &serde_json::Value) -> Result<Node, Complaint> {
+    pub(super) fn from_json(json: &serde_json::Value) -> Result<Node, LocatedError> {
         from_json(json, DEPTH)
     }
 
     /// Puts in what `--set` says: `argument` is `key.path=value`, the `number`th of them.
-    pub(super) fn set(&mut self, number: usize, argument: &str) -> Result<(), Complaint> {
+    pub(super) fn set(&mut self, number: usize, argument: &str) -> Result<(), LocatedError> {
         let origin = Origin::Set(number);
-        let malformed = || Complaint::new(origin, "it must have the form key.path=value");
+        let malformed = || LocatedError::new(origin, "it must have the form key.path=value");
         let (path, text) = argument.split_once('=').ok_or_else(malformed)?;
         let keys: Vec<&str> = path.split('.').map(str::trim).collect();
         if keys.len() > DEPTH || keys.iter().any(|key| key.is_empty()) {
@@ -113,11 +113,11 @@ impl Node {
     }
 
     /// Puts `value` at the end of the path, making tables on the way.
-    fn put(&mut self, keys: &[&str], value: Node, origin: Origin) -> Result<(), Complaint> {
+    fn put(&mut self, keys: &[&str], value: Node, origin: Origin) -> Result<(), LocatedError> {
         let (mut place, mut above) = (self, "");
         for key in keys {
             let Value::Table(entries) = &mut place.value else {
-                return Err(Complaint::new(origin, format!("`{above}` is a value, not a table")));
+                return Err(LocatedError::new(origin, format!("`{above}` is a value, not a table")));
             };
             let index = entries.iter().position(|entry| entry.key == *key).unwrap_or_else(|| {
                 let node = Node::new(Value::Table(Vec::new()), origin);
@@ -179,17 +179,17 @@ fn reason(error: &toml::de::Error, text: &str) -> String {
 }
 
 /// What was typed behind a `=`: a TOML value, or else a bare string.
-fn typed_value(text: &str, origin: Origin) -> Result<Node, Complaint> {
+fn typed_value(text: &str, origin: Origin) -> Result<Node, LocatedError> {
     let mut node = match DeValue::parse(text) {
         Ok(value) => from_toml(value.get_ref(), origin, &|_| origin, DEPTH)?,
         // Nobody types a quote or a bracket without meaning TOML.
         Err(error) if text.starts_with(['"', '\'', '[', '{']) => {
             let message = format!("the value is not TOML: {}", reason(&error, text));
-            return Err(Complaint::new(origin, message));
+            return Err(LocatedError::new(origin, message));
         }
         Err(_) => Node::new(Value::Text(text.to_string()), origin),
     };
-    if matches!(node.value, Value::Whole(_) | Value::Real(_) | Value::Truth(_)) {
+    if matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Boolean(_)) {
         node.typed = Some(text.to_string());
     }
     Ok(node)
@@ -199,7 +199,7 @@ fn table_entries(
     table: &DeTable<'_>,
     origin_of: &dyn Fn(usize) -> Origin,
     depth: usize,
-) -> Result<Vec<Entry>, Complaint> {
+) -> Result<Vec<Entry>, LocatedError> {
     // The parser sorts by name; people read from the top.
     let mut rows: Vec<_> = table.iter().collect();
     rows.sort_by_key(|(key, _)| key.span().start);
@@ -215,19 +215,19 @@ fn from_toml(
     origin: Origin,
     origin_of: &dyn Fn(usize) -> Origin,
     depth: usize,
-) -> Result<Node, Complaint> {
+) -> Result<Node, LocatedError> {
     let value = match value {
         _ if depth == 0 => return Err(too_deep(origin)),
         DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Boolean(truth) => Value::Truth(*truth),
+        DeValue::Boolean(truth) => Value::Boolean(*truth),
         DeValue::Datetime(moment) => Value::Text(moment.to_string()),
         DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
-            Ok(number) => Value::Whole(number),
+            Ok(number) => Value::Integer(number),
             Err(_) => return Err(too_large(origin, digits)),
         },
         DeValue::Float(digits) => match digits.as_str().parse::<f64>() {
-            Ok(number) => Value::Real(number),
-            Err(_) => return Err(Complaint::new(origin, format!("`{digits}` is no number"))),
+            Ok(number) => Value::Float(number),
+            Err(_) => return Err(LocatedError::new(origin, format!("`{digits}` is no number"))),
         },
         DeValue::Array(list) => {
             let node = |item: &toml::Spanned<DeValue<'_>>| {
@@ -240,17 +240,17 @@ fn from_toml(
     Ok(Node::new(value, origin))
 }
 
-fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, Complaint> {
+fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, LocatedError> {
     use serde_json::Value as Json;
     let origin = Origin::Unseen;
     let value = match json {
         _ if depth == 0 => return Err(too_deep(origin)),
-        Json::Null => return Err(Complaint::new(origin, "a list must not hold `null`")),
-        Json::Bool(truth) => Value::Truth(*truth),
+        Json::Null => return Err(LocatedError::new(origin, "a list must not hold `null`")),
+        Json::Bool(truth) => Value::Boolean(*truth),
         Json::String(text) => Value::Text(text.clone()),
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => Value::Whole(whole),
-            (None, Some(real)) if number.is_f64() => Value::Real(real),
+            (Some(whole), _) => Value::Integer(whole),
+            (None, Some(real)) if number.is_f64() => Value::Float(real),
             _ => return Err(too_large(origin, number)),
         },
         Json::Array(list) => {
@@ -267,12 +267,12 @@ fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, Complaint> 
     Ok(Node::new(value, origin))
 }
 
-fn too_large(origin: Origin, number: impl std::fmt::Display) -> Complaint {
-    Complaint::new(origin, format!("a whole number must fit in 64 bits, but it is {number}"))
+fn too_large(origin: Origin, number: impl std::fmt::Display) -> LocatedError {
+    LocatedError::new(origin, format!("a whole number must fit in 64 bits, but it is {number}"))
 }
 
-fn too_deep(origin: Origin) -> Complaint {
-    Complaint::new(origin, "tables and lists lie too deep in each other")
+fn too_deep(origin: Origin) -> LocatedError {
+    LocatedError::new(origin, "tables and lists lie too deep in each other")
 }
 
 #[cfg(test)]

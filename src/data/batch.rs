@@ -8,19 +8,19 @@ use super::vocabulary::{BOS, EOS, PAD};
 ///
 /// Only the encoder's front looks inside; the rest of the model knows how long each row is.
 #[derive(Debug)]
-pub struct Source {
+pub struct SourceBatch {
     /// (B, S) i64
     pub tokens: Tensor,
     /// Real positions of each row, EOS counted in.
     pub lengths: Vec<i64>,
 }
 
-impl Source {
+impl SourceBatch {
     /// Pads rows of token ids (without EOS).
-    pub fn new(rows: &[&[i64]]) -> Source {
-        let closed: Vec<Vec<i64>> = rows.iter().map(|row| closed(row)).collect();
+    pub fn new(rows: &[&[i64]]) -> SourceBatch {
+        let closed: Vec<Vec<i64>> = rows.iter().map(|row| with_eos(row)).collect();
         let lengths = closed.iter().map(|row| row.len() as i64).collect();
-        Source { tokens: padded(&closed), lengths }
+        SourceBatch { tokens: padded(&closed), lengths }
     }
 
     /// Number of rows (B).
@@ -29,13 +29,13 @@ impl Source {
     }
 
     /// The longest row (S).
-    pub fn longest(&self) -> i64 {
+    pub fn max_length(&self) -> i64 {
         self.lengths.iter().copied().max().unwrap_or(0)
     }
 
     /// The same batch on another device.
-    pub fn to_device(&self, device: Device) -> Source {
-        Source { tokens: self.tokens.to_device(device), lengths: self.lengths.clone() }
+    pub fn to_device(&self, device: Device) -> SourceBatch {
+        SourceBatch { tokens: self.tokens.to_device(device), lengths: self.lengths.clone() }
     }
 }
 
@@ -43,13 +43,13 @@ impl Source {
 #[derive(Debug)]
 pub struct Batch {
     /// What the encoder reads.
-    pub source: Source,
+    pub source: SourceBatch,
     /// BOS and the target's tokens: (B, T) i64
     pub target_in: Tensor,
     /// The target's tokens and EOS without the padding, row after row: (N) i64
     pub labels: Tensor,
     /// Where the labels stand in the flattened (B, T): (N) i64
-    pub places: Tensor,
+    pub label_positions: Tensor,
     /// Positions of each target, EOS counted in; they sum to N.
     pub target_lengths: Vec<i64>,
 }
@@ -57,19 +57,19 @@ pub struct Batch {
 impl Batch {
     /// Pads pairs of token ids (without BOS and EOS).
     pub fn new(sources: &[&[i64]], targets: &[&[i64]]) -> Batch {
-        let inputs: Vec<Vec<i64>> = targets.iter().map(|row| opened(row)).collect();
+        let inputs: Vec<Vec<i64>> = targets.iter().map(|row| with_bos(row)).collect();
         let longest = inputs.iter().map(Vec::len).max().unwrap_or(0);
-        let labels: Vec<i64> = targets.iter().flat_map(|row| closed(row)).collect();
+        let labels: Vec<i64> = targets.iter().flat_map(|row| with_eos(row)).collect();
         let places: Vec<i64> = inputs
             .iter()
             .enumerate()
             .flat_map(|(row, input)| (0..input.len()).map(move |t| (row * longest + t) as i64))
             .collect();
         Batch {
-            source: Source::new(sources),
+            source: SourceBatch::new(sources),
             target_in: padded(&inputs),
             labels: Tensor::from_slice(&labels),
-            places: Tensor::from_slice(&places),
+            label_positions: Tensor::from_slice(&places),
             target_lengths: inputs.iter().map(|row| row.len() as i64).collect(),
         }
     }
@@ -100,17 +100,17 @@ impl Batch {
             source: self.source.to_device(device),
             target_in: self.target_in.to_device(device),
             labels: self.labels.to_device(device),
-            places: self.places.to_device(device),
+            label_positions: self.label_positions.to_device(device),
             target_lengths: self.target_lengths.clone(),
         }
     }
 }
 
-fn closed(row: &[i64]) -> Vec<i64> {
+fn with_eos(row: &[i64]) -> Vec<i64> {
     row.iter().copied().chain([EOS]).collect()
 }
 
-fn opened(row: &[i64]) -> Vec<i64> {
+fn with_bos(row: &[i64]) -> Vec<i64> {
     [BOS].into_iter().chain(row.iter().copied()).collect()
 }
 
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(Vec::<i64>::try_from(batch.source.tokens.flatten(0, 1)).unwrap(), [7, 8, 3, 9, 3, 0]);
         assert_eq!(Vec::<i64>::try_from(batch.target_in.flatten(0, 1)).unwrap(), [2, 5, 0, 0, 2, 6, 4, 5]);
         assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [5, 3, 6, 4, 5, 3]);
-        assert_eq!(Vec::<i64>::try_from(&batch.places).unwrap(), [0, 1, 4, 5, 6, 7]);
+        assert_eq!(Vec::<i64>::try_from(&batch.label_positions).unwrap(), [0, 1, 4, 5, 6, 7]);
         assert_eq!(batch.target_tokens(), 6);
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 mod files;
 
@@ -203,13 +203,13 @@ impl DataConfig {
     }
 
     /// The rules among these keys, once [`DataConfig::fill_in`] has run.
-    pub fn check(&self) -> Result<(), Problem> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         for (key, files) in [("train", &self.train), ("valid", &self.valid)] {
             if files.0.is_empty() {
-                return Err(Problem::new("data", &[key], format!("`{key}` must name at least one file")));
+                return Err(ConfigError::new("data", &[key], format!("`{key}` must name at least one file")));
             }
             if files.paths().any(|path| path.as_os_str().is_empty()) {
-                return Err(Problem::new(
+                return Err(ConfigError::new(
                     "data",
                     &[key],
                     format!("`{key}` must not have an empty file name"),
@@ -223,21 +223,21 @@ impl DataConfig {
     }
 
     /// Columns that nothing names have numbers.
-    fn check_numbers(&self) -> Result<(), Problem> {
+    fn check_numbers(&self) -> Result<(), ConfigError> {
         for (table, side) in [("data.source", &self.source), ("data.target", &self.target)] {
             if !self.header && !side.column.parse::<usize>().is_ok_and(|number| number > 0) {
                 let message = format!(
                     "without a header (`data.header` = false) `column` must be a number from 1, but it is `{}`",
                     side.column
                 );
-                return Err(Problem::new(table, &["column"], message));
+                return Err(ConfigError::new(table, &["column"], message));
             }
         }
         Ok(())
     }
 
     /// One vocabulary needs one tokenizer.
-    fn check_shared(&self) -> Result<(), Problem> {
+    fn check_shared(&self) -> Result<(), ConfigError> {
         let (source, target) = (&self.source, &self.target);
         if !self.shared_vocabulary {
             return Ok(());
@@ -246,7 +246,7 @@ impl DataConfig {
         if forms[0] != forms[1] {
             let keys = ["shared_vocabulary", "source", "target"];
             let message = "`shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ";
-            return Err(Problem::new("data", &keys, message).hint("give both sides the same ones"));
+            return Err(ConfigError::new("data", &keys, message).hint("give both sides the same ones"));
         }
         let same = source.characters == target.characters
             && source.words == target.words
@@ -260,7 +260,8 @@ impl DataConfig {
             source.tokenizer_in_words(),
             target.tokenizer_in_words()
         );
-        Err(Problem::new("data", &keys, message).hint("give both sides the same one, with the same settings"))
+        Err(ConfigError::new("data", &keys, message)
+            .hint("give both sides the same one, with the same settings"))
     }
 }
 
@@ -299,21 +300,21 @@ impl SideConfig {
         }
     }
 
-    fn check(&self, table: &str) -> Result<(), Problem> {
-        Problem::check_one(table, "tokenizer", &self.tokenizers())?;
-        Problem::check_whole(table, 1, &[("max_length", self.max_length as u64)])?;
-        Problem::check_most(table, LONGEST, &[("max_length", self.max_length as u64)])?;
+    fn check(&self, table: &str) -> Result<(), ConfigError> {
+        ConfigError::check_one(table, "tokenizer", &self.tokenizers())?;
+        ConfigError::check_integer(table, 1, &[("max_length", self.max_length as u64)])?;
+        ConfigError::check_most(table, LONGEST, &[("max_length", self.max_length as u64)])?;
         if let Some(characters) = &self.characters {
             let values = [("minimum_count", characters.minimum_count as u64)];
-            Problem::check_whole(&format!("{table}.characters"), 1, &values)?;
+            ConfigError::check_integer(&format!("{table}.characters"), 1, &values)?;
         }
         if let Some(words) = &self.words {
             if self.whitespace == Whitespace::Keep {
                 let message = "words are joined by one space, so `whitespace` must be \"trim\" for them, but it is \"keep\"";
                 let hint = "`characters` and `bpe` keep white space";
-                return Err(Problem::new(table, &["whitespace"], message).hint(hint));
+                return Err(ConfigError::new(table, &["whitespace"], message).hint(hint));
             }
-            Problem::check_whole(
+            ConfigError::check_integer(
                 &format!("{table}.words"),
                 1,
                 &[("minimum_count", words.minimum_count as u64)],
@@ -322,8 +323,8 @@ impl SideConfig {
         if let Some(bpe) = &self.bpe {
             // Four of them are the special tokens; a vocabulary of nothing else writes nothing.
             let (table, size) = (format!("{table}.bpe"), [("vocabulary", bpe.vocabulary as u64)]);
-            Problem::check_whole(&table, 5, &size)?;
-            Problem::check_most(&table, MOST_PIECES, &size)?;
+            ConfigError::check_integer(&table, 5, &size)?;
+            ConfigError::check_most(&table, MOST_PIECES, &size)?;
         }
         Ok(())
     }

@@ -13,22 +13,22 @@ use crate::data::{Normalize, SideConfig, Whitespace};
 
 /// How a side's texts are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Form {
+pub struct TextForm {
     /// The normal form of Unicode.
     pub normalize: Normalize,
     /// What becomes of white space.
     pub whitespace: Whitespace,
 }
 
-impl Form {
+impl TextForm {
     /// The one that a config names.
-    pub fn of(config: &SideConfig) -> Form {
-        Form { normalize: config.normalize, whitespace: config.whitespace }
+    pub fn of(config: &SideConfig) -> TextForm {
+        TextForm { normalize: config.normalize, whitespace: config.whitespace }
     }
 
     /// A text in this form. In this form already, it stays what it is.
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let normal = self.normal(text);
+        let normal = self.normalize(text);
         if self.whitespace == Whitespace::Keep {
             return normal;
         }
@@ -39,7 +39,7 @@ impl Form {
     }
 
     /// A text in the normal form, its white space as it is.
-    pub fn normal<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn normalize<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let is_normal = match self.normalize {
             Normalize::Nfc => is_nfc_quick(text.chars()),
             Normalize::Nfd => is_nfd_quick(text.chars()),
@@ -66,7 +66,8 @@ impl Form {
                 Normalize::Nfc | Normalize::Nfkc => true,
             };
         of_marks
-            || self.normalize != Normalize::None && !self.normal(&format!("{text}{more}")).starts_with(text)
+            || self.normalize != Normalize::None
+                && !self.normalize(&format!("{text}{more}")).starts_with(text)
     }
 
     /// Whether there may be a text that `more` joins ([`Form::joins`]): quick, and right where it says no.
@@ -89,7 +90,7 @@ impl Form {
     }
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for TextForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whitespace = match self.whitespace {
             Whitespace::Trim => "trimmed",
@@ -129,14 +130,14 @@ pub struct Changes {
 
 /// The texts of a file's side, and how many of them reading changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangeCounts {
     texts: usize,
     changed: usize,
     /// In the order of [`Changes`].
     kinds: [usize; 5],
 }
 
-impl Changed {
+impl ChangeCounts {
     /// Adds a text.
     pub fn add(&mut self, changes: Changes) {
         let Changes { normal_form, outer, breaks, between, mark } = changes;
@@ -152,7 +153,7 @@ impl Changed {
     }
 
     /// Says it of a side, `source` or `target`, with the keys that decide; nothing where no text was changed.
-    pub fn in_words(&self, side: &str, form: Form) -> Option<String> {
+    pub fn in_words(&self, side: &str, form: TextForm) -> Option<String> {
         if self.changed == 0 {
             return None;
         }
@@ -174,13 +175,13 @@ impl Changed {
 mod tests {
     use super::*;
 
-    fn form(normalize: Normalize, whitespace: Whitespace) -> Form {
-        Form { normalize, whitespace }
+    fn form(normalize: Normalize, whitespace: Whitespace) -> TextForm {
+        TextForm { normalize, whitespace }
     }
 
     #[test]
     fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces_unless_they_are_kept() {
-        let trim = Form::default();
+        let trim = TextForm::default();
         assert_eq!(trim.apply(" \t a\tb\r\nc\u{2028}d\u{a0} \n"), "a b  c d");
         assert_eq!(trim.apply("a\u{a0}\u{3000}b"), "a\u{a0}\u{3000}b");
         let keep = form(Normalize::Nfc, Whitespace::Keep);
@@ -239,14 +240,14 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_said_by_kind_with_its_key() {
-        let mut changed = Changed::default();
-        assert_eq!(changed.in_words("target", Form::default()), None);
+        let mut changed = ChangeCounts::default();
+        assert_eq!(changed.in_words("target", TextForm::default()), None);
         changed.add(Changes::default());
-        assert_eq!(changed.in_words("target", Form::default()), None);
+        assert_eq!(changed.in_words("target", TextForm::default()), None);
         changed.add(Changes { outer: true, breaks: true, ..Changes::default() });
         changed.add(Changes { normal_form: true, ..Changes::default() });
         assert_eq!(
-            changed.in_words("target", Form::default()).unwrap(),
+            changed.in_words("target", TextForm::default()).unwrap(),
             "reading changed 2 of 3 targets: 1 brought to NFC (`data.target.normalize`), 1 without white space at the \
              ends (`data.target.whitespace`), 1 line breaks or tabs made spaces (`data.target.whitespace`)"
         );

@@ -46,12 +46,12 @@ impl Lexicon {
             for token in sources(source, vocabulary) {
                 seen[token].extend(target.iter().map(|&token| token as u32));
                 if seen[token].len() > 2 * settled[token] {
-                    settle(&mut seen[token]);
+                    sort_and_dedup(&mut seen[token]);
                     settled[token] = seen[token].len().max(64);
                 }
             }
         }
-        seen.iter_mut().for_each(settle);
+        seen.iter_mut().for_each(sort_and_dedup);
         let mut starts = vec![0];
         starts.extend(seen.iter().scan(0, |end, list| {
             *end += list.len();
@@ -96,7 +96,7 @@ fn sources(source: &[i64], vocabulary: usize) -> impl Iterator<Item = usize> {
     source.iter().map(|&token| token as usize).chain([vocabulary])
 }
 
-fn settle(list: &mut Vec<u32>) {
+fn sort_and_dedup(list: &mut Vec<u32>) {
     list.sort_unstable();
     list.dedup();
     list.shrink_to_fit();

@@ -11,7 +11,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::batch::Batch;
 use super::dataset::Example;
-use super::sampler::Sampler;
+use super::sampler::BatchSampler;
 use super::shard::{Shard, Tree};
 use super::vocabulary::UNK;
 use crate::error::{Error, Result, caught};
@@ -22,7 +22,7 @@ const AHEAD: usize = 8;
 
 /// A batch, and where the sampler stands behind it.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedBatch {
     /// Its shards, and their padded rows.
     pub shards: Tree<(Shard, Batch)>,
     /// Passes over the set that are complete after this batch.
@@ -31,7 +31,7 @@ pub struct Loaded {
     pub position: usize,
 }
 
-impl Loaded {
+impl LoadedBatch {
     /// Rows of the set, those of all shards.
     pub fn rows(&self) -> impl Iterator<Item = usize> {
         self.shards.leaves().into_iter().flat_map(|(shard, _)| shard.rows.iter().copied())
@@ -40,17 +40,17 @@ impl Loaded {
 
 /// Makes batches of rows.
 #[derive(Clone, Debug)]
-pub struct Assembler {
+pub struct Collator {
     examples: Arc<[Example]>,
     word_dropout: f64,
     seed: u64,
 }
 
-impl Assembler {
+impl Collator {
     /// Over the rows of a set. `word_dropout` is the share of the tokens that the network sees as `<unk>`; the labels
     /// stay what they are.
-    pub fn new(examples: Arc<[Example]>, word_dropout: f64, seed: u64) -> Assembler {
-        Assembler { examples, word_dropout, seed }
+    pub fn new(examples: Arc<[Example]>, word_dropout: f64, seed: u64) -> Collator {
+        Collator { examples, word_dropout, seed }
     }
 
     /// Positions of a row on both sides.
@@ -84,14 +84,14 @@ impl Assembler {
         if self.word_dropout == 0.0 {
             return Batch::new(&sources, &targets);
         }
-        let seen: Vec<Example> = rows.iter().map(|&row| self.with_unknown(row, epoch)).collect();
+        let seen: Vec<Example> = rows.iter().map(|&row| self.with_word_dropout(row, epoch)).collect();
         let seen_sources: Vec<&[i64]> = seen.iter().map(|example| example.source.as_slice()).collect();
         let seen_targets: Vec<&[i64]> = seen.iter().map(|example| example.target.as_slice()).collect();
         let seen = Batch::new(&seen_sources, &seen_targets);
         Batch { source: seen.source, target_in: seen.target_in, ..Batch::new(&sources, &targets) }
     }
 
-    fn with_unknown(&self, row: usize, epoch: u64) -> Example {
+    fn with_word_dropout(&self, row: usize, epoch: u64) -> Example {
         let seed = seed_for(self.seed, epoch, &format!("word dropout {row}"));
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut drop = |token: &i64| if random.random_bool(self.word_dropout) { UNK } else { *token };
@@ -103,7 +103,7 @@ impl Assembler {
 /// Hands out batches.
 #[derive(Debug)]
 pub struct Loader {
-    batches: Receiver<Result<Loaded>>,
+    batches: Receiver<Result<LoadedBatch>>,
 }
 
 impl Loader {
@@ -111,7 +111,7 @@ impl Loader {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(mut sampler: Sampler, assembler: Assembler, times: u32) -> Result<Loader> {
+    pub fn start(mut sampler: BatchSampler, assembler: Collator, times: u32) -> Result<Loader> {
         let (sender, batches) = sync_channel(AHEAD);
         let mut next = move || {
             let pass = sampler.epoch();
@@ -121,7 +121,7 @@ impl Loader {
                 let batch = assembler.shard(&shard);
                 (shard, batch)
             });
-            Ok(Loaded { shards, epoch: sampler.epoch(), position: sampler.position() })
+            Ok(LoadedBatch { shards, epoch: sampler.epoch(), position: sampler.position() })
         };
         let make = move || {
             loop {
@@ -141,7 +141,7 @@ impl Loader {
     ///
     /// # Errors
     /// The thread has broken down.
-    pub fn next_batch(&self) -> Result<Loaded> {
+    pub fn next_batch(&self) -> Result<LoadedBatch> {
         let ended = |_| Err(Error::failure("the loader's thread has ended"));
         self.batches.recv().unwrap_or_else(ended)
     }
@@ -162,8 +162,8 @@ mod tests {
     fn loader(word_dropout: f64, epoch: u64, position: usize) -> Loader {
         let examples = examples(50);
         let lengths = examples.iter().map(Example::lengths).collect();
-        let sampler = Sampler::new(lengths, 40, 3, epoch, position);
-        Loader::start(sampler, Assembler::new(examples, word_dropout, 3), 1).unwrap()
+        let sampler = BatchSampler::new(lengths, 40, 3, epoch, position);
+        Loader::start(sampler, Collator::new(examples, word_dropout, 3), 1).unwrap()
     }
 
     #[test]
@@ -189,9 +189,9 @@ mod tests {
 
     #[test]
     fn a_thread_that_breaks_down_says_why() {
-        let sampler = Sampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
+        let sampler = BatchSampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
         // A set that lacks the rows that the sampler knows of.
-        let loader = Loader::start(sampler, Assembler::new(examples(0), 0.0, 3), 0).unwrap();
+        let loader = Loader::start(sampler, Collator::new(examples(0), 0.0, 3), 0).unwrap();
         let error = loader.next_batch().unwrap_err();
         assert!(error.message().contains("index out of bounds"), "{error}");
     }
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn word_dropout_hides_its_share_of_the_inputs_and_no_label() {
         let all: Vec<usize> = (0..50).collect();
-        let assembler = |share| Assembler::new(examples(50), share, 1).batch(&all, 0);
+        let assembler = |share| Collator::new(examples(50), share, 1).batch(&all, 0);
         let (plain, dropped) = (assembler(0.0), assembler(0.4));
         let unknown = |tokens: &tch::Tensor| tokens.eq(UNK).sum(tch::Kind::Int64).int64_value(&[]) as f64;
         for (tokens, real) in [
@@ -209,7 +209,7 @@ mod tests {
             let share = unknown(tokens) / real as f64;
             assert!((share - 0.4).abs() < 0.12, "{share}");
         }
-        assert!(dropped.labels.equal(&plain.labels) && dropped.places.equal(&plain.places));
+        assert!(dropped.labels.equal(&plain.labels) && dropped.label_positions.equal(&plain.label_positions));
         assert_eq!(unknown(&plain.source.tokens), 0.0);
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 pub use format::Format;
 pub use lines::{LineEnds, shorten};
 use sources::KEYS;
-pub use sources::{Content, Other, SourceRow, Sources, Target};
+pub use sources::{ExtraField, FieldValue, RowReader, SourceRow, Target};
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Pair {
 
 /// The pairs of a set.
 #[derive(Debug, Default)]
-pub struct Set {
+pub struct PairSet {
     /// In the order of the files and of their rows.
     pub pairs: Vec<Pair>,
     /// What is to be said of the files, a line each.
@@ -66,8 +66,8 @@ pub struct Set {
 /// Input errors that name the file and the line and show the row: a file that is missing or not UTF-8, an unknown
 /// extension, a missing column, a row that breaks the format or has an empty side, files of parallel text that
 /// differ in length, a set without any pair.
-pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<Set> {
-    let mut set = Set::default();
+pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<PairSet> {
+    let mut set = PairSet::default();
     for file in &files.0 {
         let sources = match file {
             PairFile::Table(path) => open_table(path, columns, header)?,
@@ -77,7 +77,8 @@ pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<Set
                     format!("{} is read as text, a line for each pair", path.display())
                 };
                 set.notes.extend([source, target].into_iter().filter(is_table).map(note));
-                Sources::parallel(source, target).map_err(|error| seen_from(&[source, target], error))?
+                RowReader::parallel(source, target)
+                    .map_err(|error| with_search_folder(&[source, target], error))?
             }
         };
         let before = set.pairs.len();
@@ -100,27 +101,27 @@ fn name(file: &PairFile) -> String {
     }
 }
 
-fn open_table(path: &Path, [source, target]: [&str; 2], header: bool) -> Result<Sources> {
+fn open_table(path: &Path, [source, target]: [&str; 2], header: bool) -> Result<RowReader> {
     let hint = "two files of parallel text are named together: { source = \"a.en\", target = \"a.de\" }";
-    Sources::with_targets(path, None, source, Target::Text(target), header, KEYS).map_err(|error| {
+    RowReader::with_targets(path, None, source, Target::Text(target), header, KEYS).map_err(|error| {
         match Format::of(path) {
             Format::Text => error.hint(hint),
-            _ => seen_from(&[path], error),
+            _ => with_search_folder(&[path], error),
         }
     })
 }
 
 /// Whoever calls from another folder than the config's finds nothing, and may not know why.
-fn seen_from(paths: &[impl AsRef<Path>], error: Error) -> Error {
+fn with_search_folder(paths: &[impl AsRef<Path>], error: Error) -> Error {
     match paths.iter().map(AsRef::as_ref).any(|path| path.is_relative() && !path.exists()) {
         true => error.hint("paths are seen from where seqloom is called"),
         false => error,
     }
 }
 
-fn read_all(mut sources: Sources, set: &mut Set) -> Result<()> {
+fn read_all(mut sources: RowReader, set: &mut PairSet) -> Result<()> {
     while let Some(row) = sources.next() {
-        let SourceRow { text, reference, line, .. } = row?;
+        let SourceRow { text, target: reference, line, .. } = row?;
         let place = sources.place(line);
         set.pairs.push(Pair { source: text, target: reference.unwrap_or_default(), place });
     }

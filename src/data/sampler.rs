@@ -10,7 +10,7 @@ use crate::runtime::seed_for;
 
 /// Cuts the training rows into batches of similar length, epoch by epoch.
 #[derive(Debug)]
-pub struct Sampler {
+pub struct BatchSampler {
     /// Positions of each row, EOS counted in: (source, target).
     lengths: Vec<(usize, usize)>,
     tokens_per_batch: usize,
@@ -20,7 +20,7 @@ pub struct Sampler {
     position: usize,
 }
 
-impl Sampler {
+impl BatchSampler {
     /// Stands before batch `position` of `epoch`; both count from 0. `lengths` are those of the rows, (source, target),
     /// EOS counted in.
     pub fn new(
@@ -29,8 +29,9 @@ impl Sampler {
         seed: u64,
         epoch: u64,
         position: usize,
-    ) -> Sampler {
-        let mut sampler = Sampler { lengths, tokens_per_batch, seed, epoch, batches: Vec::new(), position };
+    ) -> BatchSampler {
+        let mut sampler =
+            BatchSampler { lengths, tokens_per_batch, seed, epoch, batches: Vec::new(), position };
         sampler.batches = sampler.batches_of(epoch);
         sampler
     }
@@ -69,7 +70,7 @@ impl Sampler {
         rows.shuffle(&mut random);
         sort_by_length(&mut rows, &self.lengths);
         let first = random.random_range(1..=self.tokens_per_batch);
-        let mut batches = batches_within(&rows, &self.lengths, first, self.tokens_per_batch);
+        let mut batches = batches_within_budget(&rows, &self.lengths, first, self.tokens_per_batch);
         batches.shuffle(&mut random);
         batches
     }
@@ -90,7 +91,7 @@ const MOST_ROWS: usize = 65_535;
 
 /// Cuts rows, in their order, into batches of at most `budget` positions on either side, padding counted in; the first
 /// one of at most `first`. A row that is longer than that is a batch of its own.
-pub fn batches_within(
+pub fn batches_within_budget(
     rows: &[usize],
     lengths: &[(usize, usize)],
     first: usize,
@@ -123,7 +124,7 @@ mod tests {
         (0..count).map(|n| (n % 7 + 2, n % 11 + 2)).collect()
     }
 
-    fn epoch(sampler: &mut Sampler) -> Vec<Vec<usize>> {
+    fn epoch(sampler: &mut BatchSampler) -> Vec<Vec<usize>> {
         let now = sampler.epoch();
         let mut batches = Vec::new();
         while sampler.epoch() == now {
@@ -136,14 +137,14 @@ mod tests {
     fn the_shortest_rows_do_not_make_batches_without_end() {
         let count = MOST_ROWS + 5;
         let rows: Vec<usize> = (0..count).collect();
-        let batches = batches_within(&rows, &vec![(1, 1); count], 1 << 20, 1 << 20);
+        let batches = batches_within_budget(&rows, &vec![(1, 1); count], 1 << 20, 1 << 20);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [MOST_ROWS, 5]);
     }
 
     #[test]
     fn an_epoch_holds_every_row_once_and_keeps_to_the_budget() {
         let rows = lengths(100);
-        let mut sampler = Sampler::new(rows.clone(), 40, 1, 0, 0);
+        let mut sampler = BatchSampler::new(rows.clone(), 40, 1, 0, 0);
         let (first, second) = (epoch(&mut sampler), epoch(&mut sampler));
         for batches in [&first, &second] {
             let mut seen: Vec<usize> = batches.concat();
@@ -159,11 +160,11 @@ mod tests {
 
     #[test]
     fn a_sampler_that_starts_in_the_middle_goes_on_as_the_first_one_did() {
-        let mut whole = Sampler::new(lengths(60), 30, 7, 0, 0);
+        let mut whole = BatchSampler::new(lengths(60), 30, 7, 0, 0);
         for _ in 0..25 {
             whole.next_batch();
         }
-        let mut resumed = Sampler::new(lengths(60), 30, 7, whole.epoch(), whole.position());
+        let mut resumed = BatchSampler::new(lengths(60), 30, 7, whole.epoch(), whole.position());
         for _ in 0..25 {
             assert_eq!(whole.next_batch(), resumed.next_batch());
         }
@@ -184,7 +185,7 @@ mod tests {
     fn batches_hold_less_than_a_twentieth_of_padding() {
         let rows = sentences(20_000);
         let (mut real, mut all) = (0, 0);
-        for batch in epoch(&mut Sampler::new(rows.clone(), 4096, 1, 0, 0)) {
+        for batch in epoch(&mut BatchSampler::new(rows.clone(), 4096, 1, 0, 0)) {
             let longest =
                 batch.iter().fold((0, 0), |most, &row| (rows[row].0.max(most.0), rows[row].1.max(most.1)));
             real += batch.iter().map(|&row| rows[row].0 + rows[row].1).sum::<usize>();
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn rows_that_meet_in_one_epoch_seldom_meet_in_the_next() {
-        let mut sampler = Sampler::new(sentences(20_000), 1024, 1, 0, 0);
+        let mut sampler = BatchSampler::new(sentences(20_000), 1024, 1, 0, 0);
         let place = |batches: &[Vec<usize>]| {
             let mut place = vec![0; 20_000];
             batches.iter().enumerate().for_each(|(n, rows)| rows.iter().for_each(|&row| place[row] = n));
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_row_longer_than_the_budget_is_a_batch_of_its_own() {
-        let batches = batches_within(&[0, 1, 2], &[(2, 2), (90, 3), (2, 2)], 10, 10);
+        let batches = batches_within_budget(&[0, 1, 2], &[(2, 2), (90, 3), (2, 2)], 10, 10);
         assert_eq!(batches, [vec![0], vec![1], vec![2]]);
     }
 }

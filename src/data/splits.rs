@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::dataset::{Dataset, Tokenizers};
-use super::pairs::{Pair, Place, Set, read_pairs, shorten};
-use super::tokenizer::{Changed, Form};
+use super::pairs::{Pair, PairSet, Place, read_pairs, shorten};
+use super::tokenizer::{ChangeCounts, TextForm};
 use super::{DataConfig, Empty, Files, PairFile, SideConfig, TooLong};
 use crate::error::{Error, Result};
 
 /// Both splits of an experiment, and the tokenizers that cut them.
 #[derive(Debug)]
-pub struct Splits {
+pub struct DataSplits {
     /// What is learned from.
     pub train: Dataset,
     /// What is only looked at.
@@ -22,28 +22,31 @@ pub struct Splits {
     pub tokenizers: Tokenizers,
 }
 
-impl Splits {
+impl DataSplits {
     /// Reads both splits and cuts them into tokens. `tokenizers` gets training pairs and says with what; it is asked more than
     /// once where pairs are left out whose length depends on the answer.
     ///
     /// # Errors
     /// What [`read_pairs`], `tokenizers` and [`Dataset::new`] refuse; pairs with an empty side, as `data.empty` says.
-    pub fn load(config: &DataConfig, tokenizers: impl Fn(&[&Pair]) -> Result<Tokenizers>) -> Result<Splits> {
-        let read = |files| -> Result<(Set, Vec<Place>)> {
+    pub fn load(
+        config: &DataConfig,
+        tokenizers: impl Fn(&[&Pair]) -> Result<Tokenizers>,
+    ) -> Result<DataSplits> {
+        let read = |files| -> Result<(PairSet, Vec<Place>)> {
             let columns = [config.source.column.as_str(), &config.target.column];
-            let Set { pairs, notes } = read_pairs(files, columns, config.header)?;
+            let PairSet { pairs, notes } = read_pairs(files, columns, config.header)?;
             refuse_sound(pairs.iter().map(|pair| pair.source.as_str()))?;
             let (pairs, empty) = without_empty(pairs, files, config)?;
-            Ok((Set { pairs, notes }, empty))
+            Ok((PairSet { pairs, notes }, empty))
         };
         let (train, valid) = (read(&config.train)?, read(&config.valid)?);
         let tokenizers = learn(&train.0.pairs, config, tokenizers)?;
-        let set = |(set, empty): (Set, Vec<Place>), files| -> Result<Dataset> {
-            let Set { pairs, mut notes } = set;
+        let set = |(set, empty): (PairSet, Vec<Place>), files| -> Result<Dataset> {
+            let PairSet { pairs, mut notes } = set;
             notes.extend(changed_texts(&pairs, &tokenizers, files));
             Ok(Dataset { empty, notes, ..Dataset::new(pairs, &tokenizers, config)? })
         };
-        Ok(Splits { train: set(train, &config.train)?, valid: set(valid, &config.valid)?, tokenizers })
+        Ok(DataSplits { train: set(train, &config.train)?, valid: set(valid, &config.valid)?, tokenizers })
     }
 }
 
@@ -52,7 +55,7 @@ const NAMED: usize = 5;
 
 /// The pairs that `data.empty` lets through, and the places of those that it leaves out.
 fn without_empty(pairs: Vec<Pair>, files: &Files, config: &DataConfig) -> Result<(Vec<Pair>, Vec<Place>)> {
-    let forms = [&config.source, &config.target].map(Form::of);
+    let forms = [&config.source, &config.target].map(TextForm::of);
     let empty_sides = |pair: &Pair| [forms[0].is_empty(&pair.source), forms[1].is_empty(&pair.target)];
     if config.empty == Empty::Keep {
         return Ok((pairs, Vec::new()));
@@ -154,7 +157,7 @@ fn learn(
 
 /// The least tokens that a text can have, whatever is learned; for characters and words, those that it has.
 fn least_tokens(config: &SideConfig, text: &str) -> usize {
-    let text = Form::of(config).apply(text);
+    let text = TextForm::of(config).apply(text);
     match (&config.words, &config.bpe) {
         (Some(_), _) => text.split_whitespace().count(),
         (_, Some(_)) => text.chars().count() / LONGEST_MEAN,
@@ -166,7 +169,7 @@ fn least_tokens(config: &SideConfig, text: &str) -> usize {
 fn changed_texts(pairs: &[Pair], tokenizers: &Tokenizers, files: &Files) -> Vec<String> {
     let mut notes = Vec::new();
     for of_file in pairs.chunk_by(|one, other| Arc::ptr_eq(&one.place.file, &other.place.file)) {
-        let mut changed = [Changed::default(); 2];
+        let mut changed = [ChangeCounts::default(); 2];
         for pair in of_file {
             changed[0].add(tokenizers.source.changes(&pair.source));
             changed[1].add(tokenizers.target.changes(&pair.target));

@@ -10,7 +10,7 @@ mod json;
 
 use std::collections::HashMap;
 
-pub use super::form::{Changed, Changes, Form};
+pub use super::form::{ChangeCounts, Changes, TextForm};
 use crate::data::pairs::shorten;
 use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, first_difference};
 use crate::data::{SideConfig, Whitespace};
@@ -29,7 +29,7 @@ pub struct Encoded {
 /// How the text of a side becomes ids, and back.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    form: Form,
+    form: TextForm,
     kind: Kind,
 }
 
@@ -51,7 +51,7 @@ impl Tokenizer {
     /// # Errors
     /// A BPE vocabulary is asked that is too small for the characters of the texts.
     pub fn train<'a>(config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Result<Tokenizer> {
-        let form = Form::of(config);
+        let form = TextForm::of(config);
         if let Some(bpe) = &config.bpe {
             let kind = Kind::Bpe(Box::new(Bpe::train(bpe.vocabulary, form, texts)?));
             return Ok(Tokenizer { form, kind });
@@ -74,7 +74,7 @@ impl Tokenizer {
     }
 
     /// The form in which texts are read.
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> TextForm {
         self.form
     }
 
@@ -114,7 +114,7 @@ impl Tokenizer {
 
     /// What [`Tokenizer::encode`] does to a text that stands in a file, whatever its vocabulary has.
     pub fn changes(&self, text: &str) -> Changes {
-        let normal = self.form.normal(text);
+        let normal = self.form.normalize(text);
         let trimmed = if self.form.whitespace == Whitespace::Trim { normal.trim() } else { &normal };
         let of_words = self.is_of_words();
         Changes {
@@ -150,11 +150,11 @@ impl Tokenizer {
 
     /// A text as an output says it, if it can: what a reference has to be compared with.
     pub fn as_output(&self, text: &str) -> String {
-        self.form.apply(&self.spelled(text)).into_owned()
+        self.form.apply(&self.normalized(text)).into_owned()
     }
 
     /// A text as its tokens spell it, where none of it is unknown: in its form, before that of an output.
-    pub fn spelled(&self, text: &str) -> String {
+    pub fn normalized(&self, text: &str) -> String {
         let text = self.form.apply(text);
         match self.kind {
             Kind::Characters(_) => text.into_owned(),
@@ -164,7 +164,7 @@ impl Tokenizer {
     }
 
     /// What each token of [`Tokenizer::encode`] is in the text, also where it is UNK; without the mark of a space.
-    pub fn cut(&self, text: &str) -> Vec<String> {
+    pub fn split(&self, text: &str) -> Vec<String> {
         let text = self.form.apply(text);
         match &self.kind {
             Kind::Characters(_) => text.chars().map(String::from).collect(),
@@ -210,7 +210,7 @@ impl Tokenizer {
         }
         let last = parts.len() - 1;
         let in_form = |(n, part): (usize, String)| {
-            let mut part = self.form.normal(&part).into_owned();
+            let mut part = self.form.normalize(&part).into_owned();
             if self.form.whitespace == Whitespace::Trim {
                 // The ends of the text are those of its first part and of its last.
                 part = if n == last { part.trim_end() } else { &part }.to_owned();

@@ -6,9 +6,9 @@ use super::loaded::LoadedModel;
 use crate::data::pairs::shorten;
 use crate::data::tokenizer::Encoded;
 use crate::data::vocabulary::UNK;
-use crate::decoding::jobs::Request;
-use crate::decoding::opening::Opening;
-use crate::decoding::search::{Reading, Stepper};
+use crate::decoding::jobs::DecodeRequest;
+use crate::decoding::opening::ForcedPrefix;
+use crate::decoding::search::{IncrementalDecoder, OwnedSource};
 use crate::error::{Error, Result, counted};
 
 /// A source in the tokens of all models that choose together.
@@ -24,9 +24,9 @@ pub struct EncodedSource {
 
 impl EncodedSource {
     /// As a model reads it.
-    pub fn reading(self) -> Reading {
+    pub fn into_source(self) -> OwnedSource {
         let others = self.others.into_iter().map(|other| other.ids).collect();
-        Reading { ids: self.own.ids, others, allowed: None }
+        OwnedSource { ids: self.own.ids, others, allowed: None }
     }
 
     fn parts(&self) -> impl Iterator<Item = &Encoded> {
@@ -36,33 +36,33 @@ impl EncodedSource {
 
 /// What the models are asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct EncodedRequest {
     /// What they read.
-    pub reading: Reading,
+    pub reading: OwnedSource,
     /// How many of its tokens are UNK.
     pub unknown: usize,
     /// What each of its tokens is in the text; empty where nobody asks.
     pub texts: Vec<String>,
     /// How the output begins.
-    pub opening: Arc<Opening>,
+    pub opening: Arc<ForcedPrefix>,
 }
 
-impl Asked {
+impl EncodedRequest {
     /// The same to a search.
-    pub fn request(&self) -> Request<'_> {
-        Request { source: self.reading.source(), opening: Some(&self.opening) }
+    pub fn request(&self) -> DecodeRequest<'_> {
+        DecodeRequest { source: self.reading.source(), prefix: Some(&self.opening) }
     }
 }
 
 impl LoadedModel {
     /// Cuts a source into tokens.
     pub fn encode_source(&self, text: &str) -> EncodedSource {
-        let others = match self.cuts_alike() {
+        let others = match self.tokenizes_alike() {
             true => Vec::new(),
             false => self.others.iter().map(|other| other.tokenizers.source.encode(text)).collect(),
         };
         let texts = match self.experiment.decoding.replace_unknown {
-            true => self.tokenizers.source.cut(text),
+            true => self.tokenizers.source.split(text),
             false => Vec::new(),
         };
         EncodedSource { own: self.tokenizers.source.encode(text), others, texts }
@@ -87,11 +87,16 @@ impl LoadedModel {
     ///
     /// # Errors
     /// Those of [`LoadedModel::opening`].
-    pub fn ask(&self, mut source: EncodedSource, prefix: &str) -> Result<Asked> {
-        let opening = Arc::new(self.opening(&source.own, prefix)?);
+    pub fn encode_request(&self, mut source: EncodedSource, prefix: &str) -> Result<EncodedRequest> {
+        let opening = Arc::new(self.forced_prefix(&source.own, prefix)?);
         let (unknown, texts) = (source.own.unknown, std::mem::take(&mut source.texts));
         let allowed = self.shortlist.as_ref().map(|list| list.allowed(&source.own.ids, opening.tokens()));
-        Ok(Asked { reading: Reading { allowed, ..source.reading() }, unknown, texts, opening })
+        Ok(EncodedRequest {
+            reading: OwnedSource { allowed, ..source.into_source() },
+            unknown,
+            texts,
+            opening,
+        })
     }
 
     /// All ways to begin the output of a source with this text.
@@ -99,9 +104,9 @@ impl LoadedModel {
     /// # Errors
     /// An input error without a place: the target's vocabulary lacks a symbol of it, or it is longer than the output of this
     /// source may be.
-    pub fn opening(&self, source: &Encoded, text: &str) -> Result<Opening> {
+    pub fn forced_prefix(&self, source: &Encoded, text: &str) -> Result<ForcedPrefix> {
         let target = &self.tokenizers.target;
-        let Some(opening) = self.rules.texts.opening(&target.spelled(text)) else {
+        let Some(opening) = self.rules.texts.forced_prefix(&target.normalized(text)) else {
             let unknown = target.encode(text).unknown;
             let message = format!(
                 "a prefix must be spelled with the target's vocabulary, but it lacks {unknown} symbols of `{}`",
@@ -109,17 +114,17 @@ impl LoadedModel {
             );
             return Err(Error::input(message));
         };
-        let length = opening.fewest();
-        if length == 0 || !self.is_asked_for(&source.ids) {
+        let length = opening.min_tokens();
+        if length == 0 || !self.is_requested(&source.ids) {
             return Ok(opening);
         }
-        let limit = self.rules.limits.of(source.ids.len(), self.stepper().longest());
+        let limit = self.rules.length_limits.of(source.ids.len(), self.decoder().max_length());
         if length > limit {
             let limit_said = counted(limit, "token");
             let message = format!(
                 "a prefix must not be longer than its output, which may have {limit_said}, but it has {length}"
             );
-            return Err(Error::input(message).hint(match self.stepper().longest() {
+            return Err(Error::input(message).hint(match self.decoder().max_length() {
                 Some(longest) if longest <= limit => {
                     "the model has no more positions (`model.transformer.max_positions`)"
                 }
@@ -144,8 +149,8 @@ impl LoadedModel {
     /// An input error without a place.
     pub fn check_pair(&self, source: &EncodedSource, target: &Encoded) -> Result<()> {
         self.check_source(source)?;
-        check_length(target, "target", self.longest_target())?;
-        match !self.is_asked_for(&source.own.ids) && !target.ids.is_empty() {
+        check_length(target, "target", self.max_target_length())?;
+        match !self.is_requested(&source.own.ids) && !target.ids.is_empty() {
             true => Err(Error::input("a target must have a source, but it is empty")),
             false => Ok(()),
         }

@@ -15,10 +15,10 @@ use crate::data::Empty;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoder::shortlist::Shortlist;
-use crate::decoding::decoder::{ModelStepper, weights_for};
+use crate::decoding::decoder::{NetworkDecoder, weights_for};
 use crate::decoding::ensemble::Ensemble;
-use crate::decoding::rules::Rules;
-use crate::decoding::texts::Texts;
+use crate::decoding::rules::SearchOptions;
+use crate::decoding::texts::TokenTexts;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
@@ -40,7 +40,7 @@ pub struct LoadedModel {
     /// In what numbers its matrices are kept for decoding.
     pub weights: Weights,
     /// How it is searched.
-    pub rules: Rules,
+    pub rules: SearchOptions,
     /// Models that choose together with it (`decoding.ensemble`), over the same target vocabulary.
     pub others: Vec<LoadedModel>,
     /// What an output of a source may say; nothing for every token.
@@ -48,7 +48,7 @@ pub struct LoadedModel {
     /// Whether the others cut sources as it does.
     cuts_alike: bool,
     /// Made when it is first asked for.
-    stepper: OnceCell<Ensemble<ModelStepper>>,
+    stepper: OnceCell<Ensemble<NetworkDecoder>>,
 }
 
 impl LoadedModel {
@@ -59,16 +59,16 @@ impl LoadedModel {
     /// not compute in.
     pub fn open(path: &Path, overrides: &[String]) -> Result<LoadedModel> {
         let path = locate_model(path)?;
-        refuse_fixed(overrides)?;
+        refuse_fixed_keys(overrides)?;
         let (header, weights) = model_file::read(&path)?;
-        let (experiment, tokenizers) = described(&header, &path, overrides)?;
+        let (experiment, tokenizers) = read_description(&header, &path, overrides)?;
         check_weights(&experiment, &tokenizers, &weights, &path)?;
         let runtime = Runtime::start(&experiment.runtime)?;
-        let mut params = Params::blank(runtime.device).computing_in(runtime.compute);
+        let mut params = Params::blank(runtime.device).with_compute_kind(runtime.compute);
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
         let weights = weights_for(&experiment.decoding, runtime.device, runtime.compute)?;
-        let rules = Rules::with_texts(&experiment.decoding, texts_of(&tokenizers.target))?;
+        let rules = SearchOptions::with_texts(&experiment.decoding, texts_of(&tokenizers.target))?;
         Ok(LoadedModel {
             sha256: header.sha256,
             experiment,
@@ -109,30 +109,30 @@ impl LoadedModel {
     ///
     /// # Errors
     /// A number that `decoding.n_best` or `decoding.beam` may not be.
-    pub fn want(&mut self, n_best: usize) -> Result<Option<usize>> {
+    pub fn require_n_best(&mut self, n_best: usize) -> Result<Option<usize>> {
         let decoding = &self.experiment.decoding;
         let mut settings = vec![format!("decoding.n_best={n_best}")];
         let beam = n_best.next_multiple_of(decoding.beam_groups);
         let widened = (decoding.sampling.is_none() && beam > decoding.beam).then_some(beam);
         settings.extend(widened.map(|beam| format!("decoding.beam={beam}")));
         self.experiment = self.experiment.with_overrides(&settings)?;
-        self.rules = Rules::with_texts(&self.experiment.decoding, self.texts())?;
+        self.rules = SearchOptions::with_texts(&self.experiment.decoding, self.texts())?;
         Ok(widened)
     }
 
     /// What its target's tokens say, for rules of its own.
-    pub fn texts(&self) -> Texts {
+    pub fn texts(&self) -> TokenTexts {
         texts_of(&self.tokenizers.target)
     }
 
     /// The model as a search sees it, with those that choose together with it.
-    pub fn stepper(&self) -> &Ensemble<ModelStepper> {
-        self.stepper.get_or_init(|| self.stepper_with(None))
+    pub fn decoder(&self) -> &Ensemble<NetworkDecoder> {
+        self.stepper.get_or_init(|| self.decoder_with(None))
     }
 
     /// The same, its matrices in the numbers named or in each model's own.
-    pub fn stepper_with(&self, weights: Option<Weights>) -> Ensemble<ModelStepper> {
-        let own = |one: &LoadedModel| ModelStepper::new(&one.model, weights.unwrap_or(one.weights));
+    pub fn decoder_with(&self, weights: Option<Weights>) -> Ensemble<NetworkDecoder> {
+        let own = |one: &LoadedModel| NetworkDecoder::new(&one.model, weights.unwrap_or(one.weights));
         Ensemble::new(own(self), self.others.iter().map(own), self.experiment.decoding.ensemble)
     }
 
@@ -152,12 +152,12 @@ impl LoadedModel {
 
     /// Whether the model is asked for a source of these tokens. An empty one it knows only where it learned from such
     /// (`data.empty` = "keep"); otherwise its output is empty, too.
-    pub fn is_asked_for(&self, source: &[i64]) -> bool {
+    pub fn is_requested(&self, source: &[i64]) -> bool {
         !source.is_empty() || self.experiment.data.empty == Empty::Keep
     }
 
     /// Whether all models cut sources alike.
-    pub fn cuts_alike(&self) -> bool {
+    pub fn tokenizes_alike(&self) -> bool {
         self.cuts_alike
     }
 
@@ -172,13 +172,13 @@ impl LoadedModel {
     }
 
     /// The most tokens that a target may have that is scored: `data.target.max_length`, the least of all models.
-    pub fn longest_target(&self) -> usize {
+    pub fn max_target_length(&self) -> usize {
         self.members().map(|one| one.experiment.data.target.max_length).min().unwrap_or_default()
     }
 }
 
-fn texts_of(target: &Tokenizer) -> Texts {
-    Texts::in_form(target.pieces(), target.form())
+fn texts_of(target: &Tokenizer) -> TokenTexts {
+    TokenTexts::in_form(target.pieces(), target.form())
 }
 
 /// What models that choose together must have in common: each choice is among the same tokens.
@@ -197,7 +197,7 @@ fn check_targets(paths: [&Path; 2], [one, other]: [&Tokenizer; 2]) -> Result<()>
 ///
 /// # Errors
 /// A damaged header, an override of no key.
-pub fn described(
+pub fn read_description(
     header: &ModelHeader,
     path: &Path,
     overrides: &[String],
@@ -249,7 +249,7 @@ pub fn outline(experiment: &Experiment, tokenizers: &Tokenizers) -> Params {
 }
 
 /// What can be changed after the training: how a model is run, and how long its texts may be.
-fn refuse_fixed(overrides: &[String]) -> Result<()> {
+fn refuse_fixed_keys(overrides: &[String]) -> Result<()> {
     let free = ["decoding.", "runtime.", "data.source.max_length=", "data.target.max_length="];
     let is_free = |text: &str| free.iter().any(|start| text.starts_with(start));
     let fixed = overrides.iter().find(|text| !is_free(text));

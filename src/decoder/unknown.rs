@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::Output;
-use super::asked::Asked;
+use super::asked::EncodedRequest;
 use super::loaded::LoadedModel;
 use crate::data::vocabulary::UNK;
-use crate::decoding::trace::{Known, Step, trace};
+use crate::decoding::trace::{TraceStep, TracedOutput, trace};
 use crate::error::Result;
 
 impl LoadedModel {
@@ -16,20 +16,24 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The work could not be done.
-    pub(super) fn replace_unknown(&self, asked: &[&Asked], outputs: &mut [Vec<Output>]) -> Result<()> {
+    pub(super) fn replace_unknown(
+        &self,
+        asked: &[&EncodedRequest],
+        outputs: &mut [Vec<Output>],
+    ) -> Result<()> {
         let all = asked
             .iter()
             .zip(&mut *outputs)
             .flat_map(|(asked, list)| list.iter_mut().map(move |one| (asked, one)));
-        let mut concerned: Vec<(&&Asked, &mut Output)> =
+        let mut concerned: Vec<(&&EncodedRequest, &mut Output)> =
             all.filter(|(_, output)| output.hypothesis.tokens.contains(&UNK)).collect();
         for some in concerned.chunks_mut(self.rules.batch_size) {
-            let known = some.iter().map(|(asked, output)| Known {
+            let known = some.iter().map(|(asked, output)| TracedOutput {
                 source: asked.reading.source(),
                 tokens: &output.hypothesis.tokens,
                 finished: output.hypothesis.finished,
             });
-            let steps = trace(self.stepper(), &known.collect::<Vec<_>>(), 0)?;
+            let steps = trace(self.decoder(), &known.collect::<Vec<_>>(), 0)?;
             for ((asked, output), steps) in some.iter_mut().zip(steps) {
                 let of_source = |n: usize| most_looked_at(&steps[n], &asked.texts);
                 output.text = self.tokenizers.target.decode_with(&output.hypothesis.tokens, of_source);
@@ -49,7 +53,7 @@ fn keep_first(list: &mut Vec<Output>) {
 }
 
 /// The symbol of the source with the most attention; EOS, which stands behind them, is none. Of equals the first.
-fn most_looked_at<'a>(step: &Step, texts: &'a [String]) -> &'a str {
+fn most_looked_at<'a>(step: &TraceStep, texts: &'a [String]) -> &'a str {
     let pairs = step.attention.iter().zip(texts);
     let most = pairs.reduce(|most, one| if one.0 > most.0 { one } else { most });
     most.map_or("", |(_, text)| text)

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use super::loaded::LoadedModel;
 use crate::data::vocabulary::{BOS, EOS};
-use crate::decoding::jobs::{Request, decode_n_best};
-use crate::decoding::rules::Rules;
-use crate::decoding::search::{Hypothesis, Shareable, Source, Stepper};
+use crate::decoding::jobs::{DecodeRequest, decode_n_best};
+use crate::decoding::rules::SearchOptions;
+use crate::decoding::search::{Hypothesis, IncrementalDecoder, Shareable, Source};
 use crate::decoding::workers::decode_on_all_cores;
 use crate::decoding::{DecodingConfig, SamplingConfig};
 use crate::error::Result;
@@ -62,12 +62,12 @@ type Found = Vec<Vec<Hypothesis>>;
 /// Those of the model and of `report`.
 pub fn verify(
     model: &LoadedModel,
-    requests: &[Request],
+    requests: &[DecodeRequest],
     mut report: impl FnMut(Check) -> Result<()>,
 ) -> Result<()> {
     let exact = model.members().all(|one| one.weights == Weights::F32);
-    let unrounded = (!exact).then(|| model.stepper_with(Some(Weights::F32)));
-    let plain = unrounded.as_ref().unwrap_or_else(|| model.stepper());
+    let unrounded = (!exact).then(|| model.decoder_with(Some(Weights::F32)));
+    let plain = unrounded.as_ref().unwrap_or_else(|| model.decoder());
     for (name, rules) in searches(model)? {
         let alone = batches(model, requests, &name, &rules, &mut report)?;
         report(scored(model, requests, &name, &alone)?)?;
@@ -90,7 +90,7 @@ pub fn verify(
 /// `patience`, `first` and `best_possible` may lose what greedy search finds: then that is only said.
 fn against_greedy(
     model: &LoadedModel,
-    requests: &[Request],
+    requests: &[DecodeRequest],
     report: &mut impl FnMut(Check) -> Result<()>,
 ) -> Result<()> {
     let config = &model.experiment.decoding;
@@ -98,20 +98,20 @@ fn against_greedy(
     let beam = if config.beam > 1 { config.beam } else { BEAM };
     let wide = DecodingConfig { beam, ..config.clone() };
     let lists = DecodingConfig { n_best: config.n_best.max(beam.min(BEAM)), ..wide.clone() };
-    let decode = |config: &DecodingConfig| -> Result<(Rules, Found)> {
-        let rules = Rules::with_texts(config, model.texts())?;
-        let found = decode_on_all_cores(model.stepper(), requests, &rules)?;
+    let decode = |config: &DecodingConfig| -> Result<(SearchOptions, Found)> {
+        let rules = SearchOptions::with_texts(config, model.texts())?;
+        let found = decode_on_all_cores(model.decoder(), requests, &rules)?;
         Ok((rules, found))
     };
     let ((_, greedy), (rules, wide), (_, lists)) = (decode(&greedy)?, decode(&wide)?, decode(&lists)?);
     let name = format!("a beam of {beam}");
     report(ordered(format!("{name}, its lists by rank"), &rules, &lists))?;
     let below = below_greedy(format!("{name} against greedy search"), &greedy, &wide);
-    report(Check { binding: rules.compares && knows_no_batch(model), ..below })
+    report(Check { binding: rules.stops_when_outranked && knows_no_batch(model), ..below })
 }
 
 /// Lists are in order, and no text stands in one twice.
-fn ordered(what: String, rules: &Rules, found: &Found) -> Check {
+fn ordered(what: String, rules: &SearchOptions, found: &Found) -> Check {
     let key = |one: &Hypothesis| (one.finished, one.ranking);
     let wrong = |list: &&Vec<Hypothesis>| {
         let texts: HashSet<String> = list.iter().map(|one| rules.texts.of(&one.tokens)).collect();
@@ -151,7 +151,7 @@ fn below_greedy(what: String, greedy: &Found, wide: &Found) -> Check {
 }
 
 /// The search that the config names, and samples where it names none.
-fn searches(model: &LoadedModel) -> Result<Vec<(String, Rules)>> {
+fn searches(model: &LoadedModel) -> Result<Vec<(String, SearchOptions)>> {
     let config = &model.experiment.decoding;
     let samples = |sampling: &SamplingConfig| format!("samples with seed {}", sampling.seed);
     if let Some(sampling) = &config.sampling {
@@ -163,7 +163,7 @@ fn searches(model: &LoadedModel) -> Result<Vec<(String, Rules)>> {
     let second = samples(&sampling);
     let config =
         DecodingConfig { beam: 1, beam_groups: 1, n_best: 1, sampling: Some(sampling), ..config.clone() };
-    let rules = Rules::with_texts(&config, model.texts())?;
+    let rules = SearchOptions::with_texts(&config, model.texts())?;
     Ok(vec![(name, model.rules.clone()), (second, rules)])
 }
 
@@ -171,12 +171,12 @@ fn searches(model: &LoadedModel) -> Result<Vec<(String, Rules)>> {
 /// found for rows alone.
 fn batches(
     model: &LoadedModel,
-    requests: &[Request],
+    requests: &[DecodeRequest],
     name: &str,
-    rules: &Rules,
+    rules: &SearchOptions,
     report: &mut impl FnMut(Check) -> Result<()>,
 ) -> Result<Found> {
-    let (stepper, binding) = (model.stepper(), knows_no_batch(model));
+    let (stepper, binding) = (model.decoder(), knows_no_batch(model));
     let mut order: Vec<usize> = (0..requests.len()).collect();
     let alone = in_batches(stepper, requests, rules, &order, 1)?;
     let together = in_batches(stepper, requests, rules, &order, requests.len())?;
@@ -193,17 +193,17 @@ fn batches(
 }
 
 /// Decodes in batches of this size, in this order; the result is in the order of the requests.
-fn in_batches<S: Stepper>(
+fn in_batches<S: IncrementalDecoder>(
     stepper: &S,
-    requests: &[Request],
-    rules: &Rules,
+    requests: &[DecodeRequest],
+    rules: &SearchOptions,
     order: &[usize],
     size: usize,
 ) -> Result<Found> {
-    let rules = Rules { batch_size: size.max(1), ..rules.clone() };
+    let rules = SearchOptions { batch_size: size.max(1), ..rules.clone() };
     let mut all = vec![Vec::new(); requests.len()];
     for rows in order.chunks(size.max(1)) {
-        let batch: Vec<Request> = rows.iter().map(|&row| requests[row]).collect();
+        let batch: Vec<DecodeRequest> = rows.iter().map(|&row| requests[row]).collect();
         let found = decode_n_best(stepper, &batch, &rules)?;
         rows.iter().zip(found).for_each(|(&row, list)| all[row] = list);
     }
@@ -239,23 +239,23 @@ fn largest(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
 
 /// Whether numbers depend on no others beside them: libtorch's own products in few bits may be rounded otherwise.
 fn knows_no_batch(model: &LoadedModel) -> bool {
-    model.stepper().on_cpu() || model.members().all(|one| one.weights == Weights::F32)
+    model.decoder().on_cpu() || model.members().all(|one| one.weights == Weights::F32)
 }
 
 /// The outputs with their sources. Of what was cut off at the end of all positions, nobody can ask for what follows.
 fn outputs<'a>(
     model: &LoadedModel,
-    requests: &'a [Request],
+    requests: &'a [DecodeRequest],
     found: &'a Found,
 ) -> Vec<(Source<'a>, &'a Hypothesis)> {
-    let longest = model.stepper().longest().unwrap_or(usize::MAX);
+    let longest = model.decoder().max_length().unwrap_or(usize::MAX);
     let of_requests = requests.iter().zip(found);
     let all = of_requests.flat_map(|(request, list)| list.iter().map(|one| (request.source, one)));
     all.filter(|(_, one)| one.tokens.len() < longest).collect()
 }
 
 /// The scores that the search gave against those that `seqloom score` gives to its outputs.
-fn scored(model: &LoadedModel, requests: &[Request], name: &str, found: &Found) -> Result<Check> {
+fn scored(model: &LoadedModel, requests: &[DecodeRequest], name: &str, found: &Found) -> Result<Check> {
     let all = outputs(model, requests, found);
     let pairs: Vec<(Source, &[i64])> =
         all.iter().map(|(source, one)| (*source, one.tokens.as_slice())).collect();
@@ -275,10 +275,10 @@ fn scored(model: &LoadedModel, requests: &[Request], name: &str, found: &Found) 
 }
 
 /// Tokens a step at a time, with what was kept of those before, against the network over whole outputs, as in training.
-fn uncached<'a, S: Stepper>(
+fn uncached<'a, S: IncrementalDecoder>(
     model: &LoadedModel,
     stepper: &S,
-    requests: &'a [Request],
+    requests: &'a [DecodeRequest],
     name: &str,
     found: &'a Found,
 ) -> Result<Check> {
@@ -306,7 +306,7 @@ fn uncached<'a, S: Stepper>(
 }
 
 /// The log-probability of each token of each target, EOS last, a step at a time.
-fn stepped<S: Stepper>(stepper: &S, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
+fn stepped<S: IncrementalDecoder>(stepper: &S, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
     let sources: Vec<Source> = pairs.iter().map(|(source, _)| *source).collect();
     let mut rows: Vec<usize> = (0..pairs.len()).collect();
@@ -345,7 +345,7 @@ mod tests {
         let check = below_greedy(String::new(), &greedy, &wide);
         assert_eq!((check.differ, check.largest, check.holds()), (Some(2), f64::INFINITY, false));
         assert!(below_greedy(String::new(), &greedy[..1].to_vec(), &wide).holds());
-        let rules = Rules::new(&DecodingConfig::default(), Vec::new).unwrap();
+        let rules = SearchOptions::new(&DecodingConfig::default(), Vec::new).unwrap();
         let list =
             |scores: [f64; 2], second: i64| vec![[one(&[4], scores[0]), one(&[second], scores[1])].concat()];
         let wrong = |found: &Found| ordered(String::new(), &rules, found).differ;

@@ -11,23 +11,23 @@ use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::noncontiguous::NFA;
 
-use super::texts::Texts;
+use super::texts::TokenTexts;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 
 /// The banned texts of a decode.
 #[derive(Debug)]
-pub struct Banned {
+pub struct BannedTexts {
     /// Aho and Corasick 1975, over bytes: a state is all of what was said that a banned text may begin with.
     automaton: NFA,
-    texts: Arc<Texts>,
+    texts: Arc<TokenTexts>,
     /// The forbidden tokens of each place; made when they are first asked for.
     known: Mutex<HashMap<Place, Tokens>>,
 }
 
 /// What is said, as far as it matters for what may follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Said<'a> {
+pub struct OutputPrefix<'a> {
     /// All tokens so far.
     pub tokens: &'a [i64],
     /// So many of them were forced, and may have banned texts.
@@ -47,18 +47,18 @@ struct Place {
 /// Ids of tokens.
 type Tokens = Arc<[i64]>;
 
-impl Banned {
+impl BannedTexts {
     /// # Errors
     /// The texts are too many.
-    pub fn new(banned: &[String], texts: Arc<Texts>) -> Result<Banned> {
+    pub fn new(banned: &[String], texts: Arc<TokenTexts>) -> Result<BannedTexts> {
         let banned: Vec<String> = banned.iter().map(|text| texts.normal(text)).collect();
         let automaton = NFA::new(&banned)
             .map_err(|error| Error::input(format!("`decoding.banned` has too many texts: {error}")))?;
-        Ok(Banned { automaton, texts, known: Mutex::default() })
+        Ok(BannedTexts { automaton, texts, known: Mutex::default() })
     }
 
     /// The tokens that must not follow, EOS among them.
-    pub fn forbidden(&self, said: Said) -> Tokens {
+    pub fn forbidden(&self, said: OutputPrefix) -> Tokens {
         let place =
             Place { state: self.state_behind(said), first: said.tokens.is_empty(), last: said.to_the_limit };
         // A worker that broke down has left nothing half-written.
@@ -66,7 +66,7 @@ impl Banned {
         Arc::clone(known.entry(place).or_insert_with(|| self.find(place)))
     }
 
-    fn state_behind(&self, said: Said) -> StateID {
+    fn state_behind(&self, said: OutputPrefix) -> StateID {
         let mut state = self.behind_forced(said);
         for (n, &token) in said.tokens.iter().enumerate().skip(said.forced) {
             state = self.walk(state, self.piece(token, n == 0));
@@ -76,7 +76,7 @@ impl Banned {
 
     /// A banned word at the end of what is forced is forced as well: what follows is held against the longest part of it
     /// that does not end in one.
-    fn behind_forced(&self, said: Said) -> StateID {
+    fn behind_forced(&self, said: OutputPrefix) -> StateID {
         let tokens = said.tokens.iter().take(said.forced).enumerate();
         let text: String =
             std::iter::once(" ").chain(tokens.map(|(n, &token)| self.piece(token, n == 0))).collect();
@@ -97,7 +97,7 @@ impl Banned {
             let next = self.walk(place.state, text);
             *token != EOS
                 && self.ends_in_one(next)
-                && (place.last || *dead.entry(next).or_insert_with(|| self.leads_nowhere(next)))
+                && (place.last || *dead.entry(next).or_insert_with(|| self.is_dead_end(next)))
         };
         (0..self.texts.count() as i64).filter(|token| is_forbidden(token)).collect()
     }
@@ -108,7 +108,7 @@ impl Banned {
     }
 
     /// Whether every token that says something would complete a text.
-    fn leads_nowhere(&self, state: StateID) -> bool {
+    fn is_dead_end(&self, state: StateID) -> bool {
         // EOS is asked about by itself.
         let tokens = (0..self.texts.count() as i64).filter(|token| *token != EOS);
         let mut says_something = tokens.map(|token| self.piece(token, false)).filter(|text| !text.is_empty());
@@ -146,12 +146,12 @@ mod tests {
     /// Ids 4 and on.
     const TOKENS: [&str; 8] = ["a", "b", " a", " ab", "ba", " ", "é", "cabc"];
 
-    fn banned(texts: &[&str]) -> Banned {
+    fn banned(texts: &[&str]) -> BannedTexts {
         let special = ["", "<unk>", "", ""].map(str::to_owned).map(|text| [text.clone(), text]);
         let pieces = TOKENS.map(|text| [text.trim_start().to_owned(), text.to_owned()]);
         let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
         let pieces = special.into_iter().chain(pieces).collect();
-        Banned::new(&texts, Arc::new(Texts::new(pieces))).unwrap()
+        BannedTexts::new(&texts, Arc::new(TokenTexts::new(pieces))).unwrap()
     }
 
     /// What is forbidden is what makes a text that has a banned one, and nothing else.
@@ -174,8 +174,9 @@ mod tests {
                 said = said
                     .iter()
                     .flat_map(|before| {
-                        let forbidden = banned.forbidden(Said { tokens: before, ..Said::default() });
-                        let last = Said { tokens: before, to_the_limit: true, forced: 0 };
+                        let forbidden =
+                            banned.forbidden(OutputPrefix { tokens: before, ..OutputPrefix::default() });
+                        let last = OutputPrefix { tokens: before, to_the_limit: true, forced: 0 };
                         let last = banned.forbidden(last);
                         let next = |token: i64| [before.as_slice(), &[token]].concat();
                         for token in 1..12 {
@@ -199,19 +200,24 @@ mod tests {
         let words = ["", "<unk>", "", "", "ein", "und", "Haus"];
         let pieces = words
             .map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }]);
-        let banned = Banned::new(&[" und ".to_owned()], Arc::new(Texts::new(pieces.into()))).unwrap();
-        let forbidden =
-            |tokens: &[i64], forced| banned.forbidden(Said { tokens, forced, to_the_limit: false }).to_vec();
+        let banned =
+            BannedTexts::new(&[" und ".to_owned()], Arc::new(TokenTexts::new(pieces.into()))).unwrap();
+        let forbidden = |tokens: &[i64], forced| {
+            banned.forbidden(OutputPrefix { tokens, forced, to_the_limit: false }).to_vec()
+        };
         assert_eq!((forbidden(&[], 0), forbidden(&[4], 0)), (vec![5], vec![5]));
         assert_eq!(forbidden(&[4, 5], 2), [5], "what is forced may have it, and goes on");
         let two = [" und ", "und Haus"].map(str::to_owned);
-        let both = Banned::new(&two, Arc::clone(&banned.texts)).unwrap();
-        let said = Said { tokens: &[4, 5], forced: 2, to_the_limit: false };
+        let both = BannedTexts::new(&two, Arc::clone(&banned.texts)).unwrap();
+        let said = OutputPrefix { tokens: &[4, 5], forced: 2, to_the_limit: false };
         assert_eq!(both.forbidden(said).to_vec(), [5, 6], "only what is forced may have it");
     }
 
     #[test]
     fn a_text_is_banned_in_any_form() {
-        assert_eq!(*banned(&["e\u{301}"]).forbidden(Said { tokens: &[4], ..Said::default() }), [10]);
+        assert_eq!(
+            *banned(&["e\u{301}"]).forbidden(OutputPrefix { tokens: &[4], ..OutputPrefix::default() }),
+            [10]
+        );
     }
 }

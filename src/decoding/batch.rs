@@ -4,10 +4,10 @@
 //! are done leave at once. It knows no model and no tensor, and what a source finds does not depend on what else is in
 //! the batch.
 
-use super::beam::Scratch;
-use super::books::{Books, Job, Rows};
-use super::rules::Rules;
-use super::search::{Hypothesis, Scores, Source, Stepper};
+use super::beam::Workspace;
+use super::books::{DecodeJob, Hypotheses, ScoreRows};
+use super::rules::SearchOptions;
+use super::search::{Hypothesis, IncrementalDecoder, Scores, Source};
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 
@@ -26,69 +26,69 @@ pub struct Batching {
 ///
 /// # Errors
 /// Those of the model and of `found`.
-pub fn search<S: Stepper>(
+pub fn generate<S: IncrementalDecoder>(
     stepper: &S,
-    jobs: impl Iterator<Item = Job>,
-    rules: &Rules,
+    jobs: impl Iterator<Item = DecodeJob>,
+    rules: &SearchOptions,
     batching: Batching,
     mut found: impl FnMut(usize, Vec<Hypothesis>) -> Result<()>,
 ) -> Result<()> {
-    let mut batch = Batch { stepper, rules, batching, seats: Vec::new(), scratch: Scratch::default() };
+    let mut batch = Batch { stepper, rules, batching, slots: Vec::new(), scratch: Workspace::default() };
     let mut jobs = jobs.enumerate().fuse();
     let mut state = None;
     loop {
-        state = batch.let_in(&mut jobs, state)?;
+        state = batch.admit(&mut jobs, state)?;
         let Some(held) = state else {
             return Ok(());
         };
         state = batch.step(held)?;
-        let done = |seat: &mut Seat| seat.rows == 0;
-        for seat in batch.seats.extract_if(.., done) {
-            found(seat.number, seat.books.found(rules))?;
+        let done = |seat: &mut Slot| seat.rows == 0;
+        for seat in batch.slots.extract_if(.., done) {
+            found(seat.number, seat.books.into_best(rules))?;
         }
     }
 }
 
 /// A source in the batch.
-struct Seat {
+struct Slot {
     /// The job's number.
     number: usize,
     /// Its rows, which stand behind those of the seats before it.
     rows: usize,
-    books: Books,
+    books: Hypotheses,
 }
 
 struct Batch<'a, S> {
     stepper: &'a S,
-    rules: &'a Rules,
+    rules: &'a SearchOptions,
     batching: Batching,
-    seats: Vec<Seat>,
-    scratch: Scratch,
+    slots: Vec<Slot>,
+    scratch: Workspace,
 }
 
-impl<S: Stepper> Batch<'_, S> {
+impl<S: IncrementalDecoder> Batch<'_, S> {
     /// Fills free places, where there are enough of them. The state is that of the rows in the batch, where there is any.
-    fn let_in(
+    fn admit(
         &mut self,
-        jobs: &mut impl Iterator<Item = (usize, Job)>,
+        jobs: &mut impl Iterator<Item = (usize, DecodeJob)>,
         state: Option<S::State>,
     ) -> Result<Option<S::State>> {
-        let free = self.batching.size.max(1) - self.seats.len();
+        let free = self.batching.size.max(1) - self.slots.len();
         if state.is_some() && self.batching.refill.is_none_or(|least| free < least) {
             return Ok(state);
         }
-        let new: Vec<(usize, Job)> = jobs.take(free).collect();
+        let new: Vec<(usize, DecodeJob)> = jobs.take(free).collect();
         if new.is_empty() {
             return Ok(state);
         }
         let sources: Vec<Source> = new.iter().map(|(_, job)| job.source.source()).collect();
         let begun = self.stepper.start(&sources)?;
-        let seats = new.iter().map(|(number, job)| Seat {
+        let seats = new.iter().map(|(number, job)| Slot {
             number: *number,
             rows: 1,
-            books: Books::new(job, self.rules),
+            books: Hypotheses::new(job, self.rules),
         });
-        self.seats.extend(seats);
+        self.slots.extend(seats);
         match state {
             Some(held) => self.stepper.join(held, begun).map(Some),
             None => Ok(Some(begun)),
@@ -98,14 +98,14 @@ impl<S: Stepper> Batch<'_, S> {
     /// Takes a step; the state is that of the rows that go on, where there are any.
     fn step(&mut self, state: S::State) -> Result<Option<S::State>> {
         let last: Vec<i64> =
-            self.seats.iter().flat_map(|seat| seat.books.rows()).map(|(_, token)| token).collect();
+            self.slots.iter().flat_map(|seat| seat.books.rows()).map(|(_, token)| token).collect();
         let (mut scores, next) = match self.rules.penalty.coverage {
             0.0 => self.stepper.step(&last, state)?,
             _ => self.stepper.step_with_attention(&last, state)?,
         };
-        check(&scores, last.len())?;
+        check_scores(&scores, last.len())?;
         self.advance(&mut scores)?;
-        let kept = self.settle();
+        let kept = self.renumber();
         match kept.len() {
             0 => Ok(None),
             _ if kept.iter().copied().eq(0..last.len() as i64) => Ok(Some(next)),
@@ -118,11 +118,11 @@ impl<S: Stepper> Batch<'_, S> {
         let vocabulary = scores.vocabulary;
         let mut attention = scores.attention.as_deref().unwrap_or_default();
         let mut log_p = scores.log_p.as_mut_slice();
-        for seat in &mut self.seats {
+        for seat in &mut self.slots {
             let (own, rest) = log_p.split_at_mut(seat.rows * vocabulary);
             let (attended, others) = attention.split_at(seat.rows.min(attention.len()));
             (log_p, attention) = (rest, others);
-            let mut rows = Rows { log_p: own, vocabulary, attention: attended };
+            let mut rows = ScoreRows { log_p: own, vocabulary, attention: attended };
             rows.forbid_padding_and_bos();
             seat.books.advance(&mut rows, self.rules, &mut self.scratch)?;
         }
@@ -130,21 +130,21 @@ impl<S: Stepper> Batch<'_, S> {
     }
 
     /// The rows of the batch that go on, in the order in which they stand from now on.
-    fn settle(&mut self) -> Vec<i64> {
+    fn renumber(&mut self) -> Vec<i64> {
         let (mut kept, mut first) = (Vec::new(), 0);
-        for seat in &mut self.seats {
+        for seat in &mut self.slots {
             let before = kept.len();
             kept.extend(seat.books.rows().map(|(row, _)| (first + row) as i64));
             first += seat.rows;
             seat.rows = kept.len() - before;
-            seat.books.settle();
+            seat.books.renumber();
         }
         kept
     }
 }
 
 /// A model that gives other numbers than it was asked for has a bug, which must not become wrong outputs.
-pub(super) fn check(scores: &Scores, rows: usize) -> Result<()> {
+pub(super) fn check_scores(scores: &Scores, rows: usize) -> Result<()> {
     let of_attention = scores.attention.as_ref().map_or(rows, Vec::len);
     if scores.vocabulary <= EOS as usize
         || scores.log_p.len() != rows * scores.vocabulary

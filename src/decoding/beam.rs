@@ -3,33 +3,33 @@
 //! Choice ([`Best`], or [`Drawable`] where tokens are drawn), constraints and penalties are apart; here are the books. It
 //! knows no model and no tensor.
 
-use super::banned::Said;
-use super::best::{Best, Candidate};
-use super::books::{History, Rows};
-use super::constraints::Edits;
-use super::opening::{Narrowed, Opening};
-use super::rules::Rules;
-use super::sampling::{Chance, Drawable};
+use super::banned::OutputPrefix;
+use super::best::{Candidate, TopK};
+use super::books::{ScoreRows, TokenTree};
+use super::constraints::ScoreEdits;
+use super::opening::{ForcedPrefix, PrefixScores};
+use super::rules::SearchOptions;
+use super::sampling::{SampleRng, Sampler};
 use super::search::{Hypothesis, scores_not_finite};
 use crate::data::vocabulary::EOS;
 use crate::error::Result;
 
 /// What is used anew in every step, to save allocations.
 #[derive(Debug, Default)]
-pub struct Scratch {
-    best: Best,
-    drawable: Drawable,
-    edits: Edits,
-    said: Vec<i64>,
-    parents: Vec<Live>,
-    narrowed: Narrowed,
+pub struct Workspace {
+    top_k: TopK,
+    sampler: Sampler,
+    edits: ScoreEdits,
+    prefix_tokens: Vec<i64>,
+    parents: Vec<ActiveHypothesis>,
+    narrowed: PrefixScores,
     /// What greedy search goes on with, where the beam follows it.
     leading: Option<Candidate>,
     /// What the groups before this one say in this step.
     avoided: Vec<i64>,
 }
 
-impl Scratch {
+impl Workspace {
     /// A source takes a step.
     pub(super) fn begin(&mut self) {
         self.avoided.clear();
@@ -38,7 +38,7 @@ impl Scratch {
 
 /// A beginning that may go on.
 #[derive(Clone, Debug)]
-pub(super) struct Live {
+pub(super) struct ActiveHypothesis {
     /// The row of its source that it goes on from.
     pub row: usize,
     /// Its last token's place in the history.
@@ -48,19 +48,19 @@ pub(super) struct Live {
     /// The same with the repetition penalty in it.
     sum: f64,
     /// What each source position got of its attention; empty where nobody asks.
-    attended: Vec<f32>,
+    coverage: Vec<f32>,
     /// How much of the beginning that is forced is said.
     place: usize,
     /// So many of its tokens lie within it.
     forced: usize,
     /// Whether it is what greedy search says; never where nobody asks.
-    leads: bool,
+    is_greedy: bool,
 }
 
-impl Live {
+impl ActiveHypothesis {
     fn attend(&mut self, attention: &[f32]) {
-        self.attended.resize(attention.len().max(self.attended.len()), 0.0);
-        self.attended.iter_mut().zip(attention).for_each(|(sum, more)| *sum += more);
+        self.coverage.resize(attention.len().max(self.coverage.len()), 0.0);
+        self.coverage.iter_mut().zip(attention).for_each(|(sum, more)| *sum += more);
     }
 }
 
@@ -69,18 +69,18 @@ pub(super) struct Step<'a> {
     /// The number of the token that is chosen, from 1.
     pub length: usize,
     /// The most tokens, EOS counted in.
-    pub limit: usize,
+    pub max_length: usize,
     /// How every output begins.
-    pub opening: &'a Opening,
+    pub prefix: &'a ForcedPrefix,
     /// Whether all groups together have too few outputs, so that each goes on.
-    pub short: bool,
-    pub rules: &'a Rules,
+    pub needs_more: bool,
+    pub rules: &'a SearchOptions,
 }
 
 /// A hypothesis that has finished.
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub one: Hypothesis,
+pub(super) struct RankedHypothesis {
+    pub hypothesis: Hypothesis,
     /// What it says, where there is to be more than one output: each says something else.
     pub text: String,
 }
@@ -89,85 +89,97 @@ pub(super) struct Kept {
 #[derive(Debug)]
 pub(super) struct Beam {
     /// The best first; none when the beam is done.
-    live: Vec<Live>,
+    active: Vec<ActiveHypothesis>,
     /// The best hypotheses that have finished, the best first.
-    kept: Vec<Kept>,
+    ranked: Vec<RankedHypothesis>,
     /// How many have finished.
     finished: usize,
     /// Where tokens are drawn.
-    chance: Option<Chance>,
+    rng: Option<SampleRng>,
 }
 
 impl Beam {
     /// Nothing is said. Tokens are drawn where there is chance; with `leads` the beam never loses what greedy search says.
-    pub fn new(chance: Option<Chance>, leads: bool) -> Beam {
-        let (row, node, place) = (0, History::ROOT, Opening::START);
-        let nothing = Live { row, node, score: 0.0, sum: 0.0, attended: Vec::new(), place, forced: 0, leads };
-        Beam { live: vec![nothing], kept: Vec::new(), finished: 0, chance }
+    pub fn new(chance: Option<SampleRng>, leads: bool) -> Beam {
+        let (row, node, place) = (0, TokenTree::ROOT, ForcedPrefix::START);
+        let nothing = ActiveHypothesis {
+            row,
+            node,
+            score: 0.0,
+            sum: 0.0,
+            coverage: Vec::new(),
+            place,
+            forced: 0,
+            is_greedy: leads,
+        };
+        Beam { active: vec![nothing], ranked: Vec::new(), finished: 0, rng: chance }
     }
 
     /// What goes on, the best first; nothing when the beam is done.
-    pub fn live(&self) -> &[Live] {
-        &self.live
+    pub fn active(&self) -> &[ActiveHypothesis] {
+        &self.active
     }
 
     /// The same, to be told where they stand.
-    pub fn live_mut(&mut self) -> &mut [Live] {
-        &mut self.live
+    pub fn active_mut(&mut self) -> &mut [ActiveHypothesis] {
+        &mut self.active
     }
 
     /// What has finished so far, the best first.
-    pub fn kept(&self) -> &[Kept] {
-        &self.kept
+    pub fn ranked(&self) -> &[RankedHypothesis] {
+        &self.ranked
     }
 
     /// What has finished, the best first, and behind it what was cut off.
-    pub fn found(self) -> Vec<Kept> {
-        self.kept
+    pub fn into_ranked(self) -> Vec<RankedHypothesis> {
+        self.ranked
     }
 
     /// Takes a step: the best continuations go on or are finished. A hypothesis that nothing may follow is dropped;
     /// when that is all of them, the beam is done, and they are what it has.
     pub fn advance(
         &mut self,
-        rows: &mut Rows,
-        history: &mut History,
+        rows: &mut ScoreRows,
+        history: &mut TokenTree,
         step: &Step,
-        scratch: &mut Scratch,
+        scratch: &mut Workspace,
     ) -> Result<()> {
-        if self.live.is_empty() {
+        if self.active.is_empty() {
             return Ok(());
         }
         self.choose(rows, history, step, scratch)?;
-        if scratch.best.list().is_empty() {
+        if scratch.top_k.candidates().is_empty() {
             let before = Step { length: step.length - 1, ..*step };
             self.close(history, &before);
             return Ok(());
         }
-        std::mem::swap(&mut self.live, &mut scratch.parents);
-        self.live.clear();
+        std::mem::swap(&mut self.active, &mut scratch.parents);
+        self.active.clear();
         let finished_before = self.finished;
-        let Scratch { best, avoided, parents, leading, .. } = scratch;
+        let Workspace { top_k: best, avoided, parents, leading, .. } = scratch;
         let leading = *leading;
         // Greedy search goes on beside the beam that would lose it.
-        let lost = leading.filter(|leading| !best.list().contains(leading));
-        for (rank, chosen) in best.list().iter().chain(&lost).enumerate() {
+        let lost = leading.filter(|leading| !best.candidates().contains(leading));
+        for (rank, chosen) in best.candidates().iter().chain(&lost).enumerate() {
             let leads = leading.as_ref() == Some(chosen);
-            let goes_on = chosen.token != EOS && (self.live.len() < step.rules.width || leads);
+            let goes_on = chosen.token != EOS && (self.active.len() < step.rules.width || leads);
             let finishes = chosen.token == EOS && (rank < step.rules.width || leads);
             if !goes_on && !finishes {
                 continue;
             }
-            let next = Live { leads, ..follow(&parents[chosen.parent], chosen, rows, avoided, step) };
+            let next = ActiveHypothesis {
+                is_greedy: leads,
+                ..follow(&parents[chosen.parent], chosen, rows, avoided, step)
+            };
             if finishes {
                 self.finish(next, history, step);
             } else {
                 let node = history.push(next.node, chosen.token);
-                self.live.push(Live { node, ..next });
+                self.active.push(ActiveHypothesis { node, ..next });
             }
         }
-        if step.rules.diverse() {
-            avoided.extend(self.live.iter().map(|one| history.token(one.node)));
+        if step.rules.is_diverse() {
+            avoided.extend(self.active.iter().map(|one| history.token(one.node)));
             avoided.extend(std::iter::repeat_n(EOS, self.finished - finished_before));
         }
         self.drop_outranked(step);
@@ -180,43 +192,56 @@ impl Beam {
     /// Finds the continuations. What ends a beam of one at once needs no second.
     fn choose(
         &mut self,
-        rows: &mut Rows,
-        history: &History,
+        rows: &mut ScoreRows,
+        history: &TokenTree,
         step: &Step,
-        scratch: &mut Scratch,
+        scratch: &mut Workspace,
     ) -> Result<()> {
-        let Scratch { best, drawable, edits, said, avoided, narrowed, leading, .. } = scratch;
-        let Rules { constraints, width, .. } = step.rules;
-        let ends_at_once = *width == 1 && step.rules.enough == 1 && !step.short;
+        let Workspace {
+            top_k: best,
+            sampler: drawable,
+            edits,
+            prefix_tokens: said,
+            avoided,
+            narrowed,
+            leading,
+            ..
+        } = scratch;
+        let SearchOptions { constraints, width, .. } = step.rules;
+        let ends_at_once = *width == 1 && step.rules.stop_after == 1 && !step.needs_more;
         best.begin(if ends_at_once { 1 } else { 2 * width });
         *leading = None;
-        for (parent, one) in self.live.iter().enumerate() {
-            let (row, place) = (rows.row(one.row), step.opening.at(one.place));
-            let left = step.limit.saturating_sub(step.length);
+        for (parent, one) in self.active.iter().enumerate() {
+            let (row, place) = (rows.row(one.row), step.prefix.at(one.place));
+            let left = step.max_length.saturating_sub(step.length);
             if let Some(place) = place {
                 narrowed.clear(row.len());
-                narrowed.take(step.opening, place, false, left, row);
+                narrowed.take(step.prefix, place, false, left, row);
             }
-            if constraints.read_output() {
-                history.read(one.node, said);
+            if constraints.need_prefix() {
+                history.read_prefix(one.node, said);
             }
-            let so_far = Said { tokens: said, forced: one.forced, to_the_limit: step.length >= step.limit };
+            let so_far = OutputPrefix {
+                tokens: said,
+                forced: one.forced,
+                to_the_limit: step.length >= step.max_length,
+            };
             constraints.apply(so_far, step.length, row, edits);
-            for &token in step.opening.forbidden(one.place) {
+            for &token in step.prefix.forbidden(one.place) {
                 edits.change(row, token, |_| f32::NEG_INFINITY);
             }
             for &token in avoided.iter().filter(|_| place.is_none()) {
                 edits.change(row, token, |log_p| log_p - step.rules.diversity as f32);
             }
             if let Some(place) = place {
-                narrowed.take(step.opening, place, true, left, row);
+                narrowed.take(step.prefix, place, true, left, row);
             }
             let scores = if place.is_some() { narrowed.row() } else { &*row };
             // Where nothing else can be said, nothing is drawn.
             let is_settled = place.is_some_and(|place| place.choices.len() == 1);
-            let largest = match (&mut self.chance, &step.rules.sampling) {
+            let largest = match (&mut self.rng, &step.rules.sampling) {
                 (Some(chance), Some(sampling)) if !is_settled => {
-                    let (largest, token) = drawable.draw(scores, sampling, chance.number());
+                    let (largest, token) = drawable.draw(scores, sampling, chance.next_number());
                     if let Some(token) = token {
                         let total = one.sum + f64::from(scores[token as usize]);
                         best.push(Candidate { parent, token, total });
@@ -225,7 +250,7 @@ impl Beam {
                 }
                 _ => best.scan(parent, one.sum, scores),
             };
-            if one.leads && largest.is_finite() {
+            if one.is_greedy && largest.is_finite() {
                 let first = scores.iter().position(|score| *score == largest);
                 let total = one.sum + f64::from(largest);
                 *leading = first.map(|token| Candidate { parent, token: token as i64, total });
@@ -240,64 +265,67 @@ impl Beam {
     }
 
     /// A hypothesis has said EOS.
-    fn finish(&mut self, one: Live, history: &History, step: &Step) {
+    fn finish(&mut self, one: ActiveHypothesis, history: &TokenTree, step: &Step) {
         self.finished += 1;
         self.keep(&one, true, history, step);
     }
 
     /// Puts a hypothesis in its place among those kept, behind its equals. What another one says as well counts once, with
     /// the better of them.
-    fn keep(&mut self, one: &Live, finished: bool, history: &History, step: &Step) {
-        let ranking = step.rules.penalty.ranking(one.sum, step.length, &one.attended);
-        let before = |other: &Kept| (other.one.finished && !finished) || other.one.ranking >= ranking;
-        let place = self.kept.partition_point(before);
-        if place >= step.rules.kept() {
+    fn keep(&mut self, one: &ActiveHypothesis, finished: bool, history: &TokenTree, step: &Step) {
+        let ranking = step.rules.penalty.ranking(one.sum, step.length, &one.coverage);
+        let before = |other: &RankedHypothesis| {
+            (other.hypothesis.finished && !finished) || other.hypothesis.ranking >= ranking
+        };
+        let place = self.ranked.partition_point(before);
+        if place >= step.rules.ranked_capacity() {
             return;
         }
         let tokens = history.tokens(one.node);
-        let text = if step.rules.tells_apart() { step.rules.texts.of(&tokens) } else { String::new() };
-        if step.rules.tells_apart()
-            && let Some(same) = self.kept.iter().position(|other| other.text == text)
+        let text = if step.rules.removes_duplicates() { step.rules.texts.of(&tokens) } else { String::new() };
+        if step.rules.removes_duplicates()
+            && let Some(same) = self.ranked.iter().position(|other| other.text == text)
         {
             if same < place {
                 return;
             }
-            self.kept.remove(same);
+            self.ranked.remove(same);
         }
         let one = Hypothesis { tokens, score: one.score, ranking, finished };
-        self.kept.insert(place, Kept { one, text });
-        self.kept.truncate(step.rules.kept());
+        self.ranked.insert(place, RankedHypothesis { hypothesis: one, text });
+        self.ranked.truncate(step.rules.ranked_capacity());
     }
 
     /// Whether a live hypothesis cannot get among the outputs any more; by the default rule already when it is worse, at
     /// its present length, than as many that have finished as the beam is wide.
-    fn is_outranked(&self, one: &Live, step: &Step) -> bool {
+    fn is_outranked(&self, one: &ActiveHypothesis, step: &Step) -> bool {
         let penalty = &step.rules.penalty;
-        let (count, rank) = match step.rules.compares && !one.leads && !step.short {
+        let (count, rank) = match step.rules.stops_when_outranked && !one.is_greedy && !step.needs_more {
             // With what it has looked at so far: as if it had looked at everything, it would go on to the limit.
-            true => (step.rules.width, penalty.ranking(one.sum, step.length, &one.attended)),
-            false => (step.rules.places(), penalty.attainable(one.sum, step.limit)),
+            true => (step.rules.width, penalty.ranking(one.sum, step.length, &one.coverage)),
+            false => (step.rules.max_outputs_per_group(), penalty.best_attainable(one.sum, step.max_length)),
         };
-        self.kept.get(count - 1).is_some_and(|worst| rank <= worst.one.ranking)
+        self.ranked.get(count - 1).is_some_and(|worst| rank <= worst.hypothesis.ranking)
     }
 
     /// When all are outranked, they end; what greedy search says goes on alone as long as it may still win.
     fn drop_outranked(&mut self, step: &Step) {
-        let outranked: Vec<bool> = self.live.iter().map(|one| self.is_outranked(one, step)).collect();
-        if self.live.iter().zip(&outranked).all(|(one, outranked)| one.leads || *outranked) {
+        let outranked: Vec<bool> = self.active.iter().map(|one| self.is_outranked(one, step)).collect();
+        if self.active.iter().zip(&outranked).all(|(one, outranked)| one.is_greedy || *outranked) {
             let mut outranked = outranked.into_iter();
-            self.live.retain(|_| !outranked.next().unwrap_or(true));
+            self.active.retain(|_| !outranked.next().unwrap_or(true));
         }
     }
 
     fn is_done(&self, step: &Step) -> bool {
-        let has_enough = self.finished >= step.rules.enough && self.kept.len() >= step.rules.own();
-        (has_enough && !step.short) || step.length >= step.limit || self.live.is_empty()
+        let has_enough =
+            self.finished >= step.rules.stop_after && self.ranked.len() >= step.rules.outputs_per_group();
+        (has_enough && !step.needs_more) || step.length >= step.max_length || self.active.is_empty()
     }
 
     /// Nothing goes on. What is cut off fills the places that no finished hypothesis has.
-    fn close(&mut self, history: &History, step: &Step) {
-        for one in std::mem::take(&mut self.live) {
+    fn close(&mut self, history: &TokenTree, step: &Step) {
+        for one in std::mem::take(&mut self.active) {
             self.keep(&one, false, history, step);
         }
     }
@@ -305,13 +333,19 @@ impl Beam {
 
 /// The live hypothesis `parent` with one more token, whose place in the history is still its parent's. What a group loses
 /// for saying what others say decides only which tokens it chooses, and is given back here.
-fn follow(parent: &Live, chosen: &Candidate, rows: &mut Rows, avoided: &[i64], step: &Step) -> Live {
-    let is_free = step.opening.at(parent.place).is_none();
+fn follow(
+    parent: &ActiveHypothesis,
+    chosen: &Candidate,
+    rows: &mut ScoreRows,
+    avoided: &[i64],
+    step: &Step,
+) -> ActiveHypothesis {
+    let is_free = step.prefix.at(parent.place).is_none();
     let times = avoided.iter().filter(|&&token| is_free && token == chosen.token).count();
     let mut next = parent.clone();
     next.score += f64::from(rows.row(parent.row)[chosen.token as usize]);
     next.sum = chosen.total + times as f64 * f64::from(step.rules.diversity as f32);
-    let (place, within) = step.opening.behind(parent.place, chosen.token);
+    let (place, within) = step.prefix.state_after(parent.place, chosen.token);
     (next.place, next.forced) = (place, parent.forced + usize::from(within));
     if let Some(attention) = rows.attention.get(parent.row) {
         next.attend(attention);

@@ -22,12 +22,12 @@ pub struct Candidate {
 /// The best `count` candidates of the rows seen since [`Best::begin`], the best first; of equals the lower parent comes
 /// first, then the lower token.
 #[derive(Debug, Default)]
-pub struct Best {
+pub struct TopK {
     list: Vec<Candidate>,
     count: usize,
 }
 
-impl Best {
+impl TopK {
     /// Begins anew, with room for `count` candidates.
     pub fn begin(&mut self, count: usize) {
         self.list.clear();
@@ -37,7 +37,7 @@ impl Best {
     /// Takes what a row has to offer beside those before it; `sum` is added to all its scores, and what is minus
     /// infinity or no number is no candidate. Gives back the row's largest score.
     pub fn scan(&mut self, parent: usize, sum: f64, row: &[f32]) -> f32 {
-        let (mut least, mut largest) = (self.least(), f32::NEG_INFINITY);
+        let (mut least, mut largest) = (self.threshold(), f32::NEG_INFINITY);
         for (n, block) in row.chunks(BLOCK).enumerate() {
             let top = maximum(block);
             largest = larger(largest, top);
@@ -46,7 +46,7 @@ impl Best {
                     let total = sum + f64::from(score);
                     if total > least {
                         self.push(Candidate { parent, token: token as i64, total });
-                        least = self.least();
+                        least = self.threshold();
                     }
                 }
             }
@@ -64,12 +64,12 @@ impl Best {
     }
 
     /// The candidates, the best first.
-    pub fn list(&self) -> &[Candidate] {
+    pub fn candidates(&self) -> &[Candidate] {
         &self.list
     }
 
     /// What a candidate must be above.
-    fn least(&self) -> f64 {
+    fn threshold(&self) -> f64 {
         match self.list.last() {
             Some(worst) if self.list.len() == self.count => worst.total,
             _ => f64::NEG_INFINITY,
@@ -105,12 +105,12 @@ mod tests {
     use super::*;
 
     fn scanned(count: usize, rows: &[(f64, &[f32])]) -> Vec<(usize, i64)> {
-        let mut best = Best::default();
+        let mut best = TopK::default();
         best.begin(count);
         for (parent, (sum, row)) in rows.iter().enumerate() {
             assert_eq!(best.scan(parent, *sum, row), row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         }
-        best.list().iter().map(|one| (one.parent, one.token)).collect()
+        best.candidates().iter().map(|one| (one.parent, one.token)).collect()
     }
 
     #[test]

@@ -8,29 +8,29 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::beam::{Beam, Kept, Scratch, Step};
-use super::opening::Opening;
-use super::rules::Rules;
-use super::sampling::Chance;
-use super::search::{Hypothesis, Reading};
+use super::beam::{Beam, RankedHypothesis, Step, Workspace};
+use super::opening::ForcedPrefix;
+use super::rules::SearchOptions;
+use super::sampling::SampleRng;
+use super::search::{Hypothesis, OwnedSource};
 use crate::data::vocabulary::{BOS, PAD};
 use crate::error::Result;
 
 /// A source to decode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Job {
+pub struct DecodeJob {
     /// What is read.
-    pub source: Reading,
+    pub source: OwnedSource,
     /// How the output begins, whatever the model gives to it. It counts for the limit and for the score, and no rule is
     /// asked about it.
-    pub opening: Arc<Opening>,
+    pub prefix: Arc<ForcedPrefix>,
     /// The most tokens of the output, EOS counted in; at least 1.
-    pub limit: usize,
+    pub max_length: usize,
 }
 
 /// The rows of a source in the scores of a step.
 #[derive(Debug)]
-pub struct Rows<'a> {
+pub struct ScoreRows<'a> {
     /// (rows * V)
     pub log_p: &'a mut [f32],
     /// V
@@ -39,7 +39,7 @@ pub struct Rows<'a> {
     pub attention: &'a [Vec<f32>],
 }
 
-impl Rows<'_> {
+impl ScoreRows<'_> {
     /// PAD and BOS are no output.
     pub fn forbid_padding_and_bos(&mut self) {
         for row in self.log_p.chunks_exact_mut(self.vocabulary) {
@@ -55,16 +55,16 @@ impl Rows<'_> {
 
 /// All hypotheses of a source, the dead ones too, as a tree: each token names the one before it.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct TokenTree {
     nodes: Vec<(usize, i64)>,
 }
 
-impl History {
+impl TokenTree {
     /// The place of BOS, before everything.
     pub(super) const ROOT: usize = 0;
 
-    fn new() -> History {
-        History { nodes: vec![(History::ROOT, BOS)] }
+    fn new() -> TokenTree {
+        TokenTree { nodes: vec![(TokenTree::ROOT, BOS)] }
     }
 
     pub(super) fn push(&mut self, before: usize, token: i64) -> usize {
@@ -78,9 +78,9 @@ impl History {
     }
 
     /// The tokens from the first to the one at `node`.
-    pub(super) fn read(&self, mut node: usize, into: &mut Vec<i64>) {
+    pub(super) fn read_prefix(&self, mut node: usize, into: &mut Vec<i64>) {
         into.clear();
-        while node != History::ROOT {
+        while node != TokenTree::ROOT {
             let (before, token) = self.nodes[node];
             into.push(token);
             node = before;
@@ -90,36 +90,36 @@ impl History {
 
     pub(super) fn tokens(&self, node: usize) -> Vec<i64> {
         let mut tokens = Vec::new();
-        self.read(node, &mut tokens);
+        self.read_prefix(node, &mut tokens);
         tokens
     }
 }
 
 /// The books of one source.
 #[derive(Debug)]
-pub struct Books {
-    opening: Arc<Opening>,
+pub struct Hypotheses {
+    opening: Arc<ForcedPrefix>,
     /// The most tokens, EOS counted in.
     limit: usize,
     /// Steps taken, which is the length of everything that is live.
     length: usize,
-    history: History,
+    history: TokenTree,
     groups: Vec<Beam>,
 }
 
-impl Books {
+impl Hypotheses {
     /// Those of a source that begins: one row.
-    pub fn new(job: &Job, rules: &Rules) -> Books {
+    pub fn new(job: &DecodeJob, rules: &SearchOptions) -> Hypotheses {
         let chance = |number| {
-            rules.sampling.as_ref().map(|sampling| Chance::new(sampling.seed, &job.source.ids, number))
+            rules.sampling.as_ref().map(|sampling| SampleRng::new(sampling.seed, &job.source.ids, number))
         };
-        Books {
-            opening: Arc::clone(&job.opening),
-            limit: job.limit.max(1),
+        Hypotheses {
+            opening: Arc::clone(&job.prefix),
+            limit: job.max_length.max(1),
             length: 0,
-            history: History::new(),
+            history: TokenTree::new(),
             groups: (0..rules.groups)
-                .map(|number| Beam::new(chance(number), rules.compares && number == 0))
+                .map(|number| Beam::new(chance(number), rules.stops_when_outranked && number == 0))
                 .collect(),
         }
     }
@@ -129,13 +129,21 @@ impl Books {
     pub fn rows(&self) -> impl Iterator<Item = (usize, i64)> {
         // Before the first token all groups stand at the same row.
         let rows = if self.length == 0 { 1 } else { usize::MAX };
-        self.groups.iter().flat_map(Beam::live).take(rows).map(|one| (one.row, self.history.token(one.node)))
+        self.groups
+            .iter()
+            .flat_map(Beam::active)
+            .take(rows)
+            .map(|one| (one.row, self.history.token(one.node)))
     }
 
     /// The rows stand in the batch as [`Books::rows`] gave them.
-    pub fn settle(&mut self) {
+    pub fn renumber(&mut self) {
         if self.length > 0 {
-            self.groups.iter_mut().flat_map(Beam::live_mut).enumerate().for_each(|(row, one)| one.row = row);
+            self.groups
+                .iter_mut()
+                .flat_map(Beam::active_mut)
+                .enumerate()
+                .for_each(|(row, one)| one.row = row);
         }
     }
 
@@ -143,11 +151,22 @@ impl Books {
     ///
     /// # Errors
     /// A row has no score that is a finite number.
-    pub fn advance(&mut self, rows: &mut Rows, rules: &Rules, scratch: &mut Scratch) -> Result<()> {
+    pub fn advance(
+        &mut self,
+        rows: &mut ScoreRows,
+        rules: &SearchOptions,
+        scratch: &mut Workspace,
+    ) -> Result<()> {
         self.length += 1;
         scratch.begin();
-        let short = rules.may_be_short() && self.has_too_few(rules.n_best);
-        let step = Step { length: self.length, limit: self.limit, opening: &self.opening, short, rules };
+        let short = rules.may_need_more() && self.has_too_few(rules.n_best);
+        let step = Step {
+            length: self.length,
+            max_length: self.limit,
+            prefix: &self.opening,
+            needs_more: short,
+            rules,
+        };
         for group in &mut self.groups {
             group.advance(rows, &mut self.history, &step, scratch)?;
         }
@@ -157,16 +176,16 @@ impl Books {
     /// Whether the groups have found fewer outputs so far, each counted once.
     fn has_too_few(&self, wanted: usize) -> bool {
         let found: HashSet<&str> =
-            self.groups.iter().flat_map(Beam::kept).map(|kept| kept.text.as_str()).collect();
+            self.groups.iter().flat_map(Beam::ranked).map(|kept| kept.text.as_str()).collect();
         found.len() < wanted
     }
 
     /// The best hypotheses, at most `n_best`, the best first: what has finished, then what was cut off. Each group gives as many
     /// as it is wide, and more only where those are too few. Groups may have found the same; it counts once. Samples are
     /// what they are.
-    pub fn found(self, rules: &Rules) -> Vec<Hypothesis> {
-        let mut groups: Vec<Vec<Kept>> = self.groups.into_iter().map(Beam::found).collect();
-        let more: Vec<Vec<Kept>> = match rules.groups {
+    pub fn into_best(self, rules: &SearchOptions) -> Vec<Hypothesis> {
+        let mut groups: Vec<Vec<RankedHypothesis>> = self.groups.into_iter().map(Beam::into_ranked).collect();
+        let more: Vec<Vec<RankedHypothesis>> = match rules.groups {
             1 => Vec::new(),
             _ => groups.iter_mut().map(|group| group.split_off(rules.width.min(group.len()))).collect(),
         };
@@ -178,21 +197,21 @@ impl Books {
             all = ranked(all.into_iter());
         }
         all.truncate(rules.n_best);
-        all.into_iter().map(|kept| kept.one).collect()
+        all.into_iter().map(|kept| kept.hypothesis).collect()
     }
 }
 
 /// All of them, the best first.
-fn ranked(all: impl Iterator<Item = Kept>) -> Vec<Kept> {
-    let mut all: Vec<Kept> = all.collect();
-    all.sort_by(|Kept { one, .. }, Kept { one: other, .. }| {
+fn ranked(all: impl Iterator<Item = RankedHypothesis>) -> Vec<RankedHypothesis> {
+    let mut all: Vec<RankedHypothesis> = all.collect();
+    all.sort_by(|RankedHypothesis { hypothesis: one, .. }, RankedHypothesis { hypothesis: other, .. }| {
         other.finished.cmp(&one.finished).then(other.ranking.total_cmp(&one.ranking))
     });
     all
 }
 
 /// Those that are there, and behind them those of the list that say something else.
-fn distinct(list: Vec<Kept>, mut there: Vec<Kept>) -> Vec<Kept> {
+fn distinct(list: Vec<RankedHypothesis>, mut there: Vec<RankedHypothesis>) -> Vec<RankedHypothesis> {
     for kept in list {
         if !there.iter().any(|other| other.text == kept.text) {
             there.push(kept);

@@ -8,7 +8,7 @@ mod sampling;
 use serde::{Deserialize, Serialize};
 
 pub use self::sampling::SamplingConfig;
-use crate::error::Problem;
+use crate::error::ConfigError;
 use crate::model::Weights;
 
 /// `[decoding]`
@@ -156,53 +156,53 @@ const MOST_OF_A_SOURCE: usize = 10_000;
 
 impl DecodingConfig {
     /// The rules among these keys.
-    pub fn check(&self) -> Result<(), Problem> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         let counts = [
             ("beam", self.beam),
             ("beam_groups", self.beam_groups),
             ("n_best", self.n_best),
             ("batch_size", self.batch_size),
         ];
-        Problem::check_whole(TABLE, 1, &counts.map(|(key, value)| (key, value as u64)))?;
-        Problem::check_most(TABLE, MOST_SOURCES, &[("batch_size", self.batch_size as u64)])?;
+        ConfigError::check_integer(TABLE, 1, &counts.map(|(key, value)| (key, value as u64)))?;
+        ConfigError::check_most(TABLE, MOST_SOURCES, &[("batch_size", self.batch_size as u64)])?;
         let off_at_0 = [("min_length", self.min_length), ("no_repeat_ngram", self.no_repeat_ngram)];
-        Problem::check_whole(TABLE, 0, &off_at_0.map(|(key, value)| (key, value as u64)))?;
+        ConfigError::check_integer(TABLE, 0, &off_at_0.map(|(key, value)| (key, value as u64)))?;
         let weights = [
             ("diversity_strength", self.diversity_strength),
             ("length_penalty_alpha", self.length_penalty_alpha),
             ("coverage_penalty", self.coverage_penalty),
         ];
-        Problem::check_real(TABLE, "at least 0", |x| x >= 0.0, &weights)?;
+        ConfigError::check_float(TABLE, "at least 0", |x| x >= 0.0, &weights)?;
         let factors = [("patience", self.patience), ("repetition_penalty", self.repetition_penalty)];
-        Problem::check_real(TABLE, "above 0", |x| x > 0.0, &factors)?;
+        ConfigError::check_float(TABLE, "above 0", |x| x > 0.0, &factors)?;
         if self.banned.iter().any(|text| text.trim().is_empty()) {
-            return Err(Problem::new(TABLE, &["banned"], "a text in `banned` must not be empty"));
+            return Err(ConfigError::new(TABLE, &["banned"], "a text in `banned` must not be empty"));
         }
         self.check_length()?;
         self.sampling.as_ref().map_or(Ok(()), SamplingConfig::check)?;
         self.check_beam()
     }
 
-    fn check_beam(&self) -> Result<(), Problem> {
+    fn check_beam(&self) -> Result<(), ConfigError> {
         let (beam, groups, n_best) = (self.beam, self.beam_groups, self.n_best);
         for (key, rows) in [("beam", beam), ("n_best", n_best)] {
             if rows > MOST_OF_A_SOURCE {
                 let message = format!("`{key}` must be at most {MOST_OF_A_SOURCE}, but it is {rows}");
-                return Err(Problem::new(TABLE, &[key], message));
+                return Err(ConfigError::new(TABLE, &[key], message));
             }
         }
         if self.sampling.is_some() && beam > 1 {
             let message = format!("`beam` must be 1 where outputs are drawn (`sampling`), but it is {beam}");
             let hint = "the number of samples is `n_best`";
-            return Err(Problem::new(TABLE, &["beam", "sampling"], message).hint(hint));
+            return Err(ConfigError::new(TABLE, &["beam", "sampling"], message).hint(hint));
         }
         if !beam.is_multiple_of(groups) {
             let message = format!("`beam_groups` must divide `beam`, but they are {groups} and {beam}");
-            return Err(Problem::new(TABLE, &["beam_groups", "beam"], message));
+            return Err(ConfigError::new(TABLE, &["beam_groups", "beam"], message));
         }
         if self.sampling.is_none() && n_best > beam {
             let message = format!("`n_best` must be at most `beam`, but they are {n_best} and {beam}");
-            return Err(Problem::new(TABLE, &["n_best", "beam"], message));
+            return Err(ConfigError::new(TABLE, &["n_best", "beam"], message));
         }
         Ok(())
     }
@@ -230,25 +230,25 @@ impl DecodingConfig {
         self.max_length_offset = Some(((1.25 * needed).ceil() as usize).max(LEAST_OFFSET));
     }
 
-    fn check_length(&self) -> Result<(), Problem> {
+    fn check_length(&self) -> Result<(), ConfigError> {
         let lengths =
             [("min_length", self.min_length as u64), ("max_length", self.max_length.unwrap_or(0) as u64)];
-        Problem::check_most(TABLE, LONGEST, &lengths)?;
+        ConfigError::check_most(TABLE, LONGEST, &lengths)?;
         if let Some(max_length) = self.max_length {
-            Problem::check_whole(TABLE, 1, &[("max_length", max_length as u64)])?;
+            ConfigError::check_integer(TABLE, 1, &[("max_length", max_length as u64)])?;
             if self.min_length > max_length {
                 let message = format!(
                     "`min_length` must be at most `max_length`, but they are {} and {max_length}",
                     self.min_length
                 );
-                return Err(Problem::new(TABLE, &["min_length", "max_length"], message));
+                return Err(ConfigError::new(TABLE, &["min_length", "max_length"], message));
             }
         }
         let (factor, offset) = self.length_by_source();
-        Problem::check_whole(TABLE, 0, &[("max_length_offset", offset as u64)])?;
-        Problem::check_most(TABLE, LONGEST, &[("max_length_offset", offset as u64)])?;
+        ConfigError::check_integer(TABLE, 0, &[("max_length_offset", offset as u64)])?;
+        ConfigError::check_most(TABLE, LONGEST, &[("max_length_offset", offset as u64)])?;
         let fits = |x| (0.0..=LONGEST as f64).contains(&x);
-        Problem::check_real(
+        ConfigError::check_float(
             TABLE,
             "at least 0 and at most 33554432",
             fits,
@@ -257,7 +257,7 @@ impl DecodingConfig {
         if factor == 0.0 && offset == 0 {
             let keys = ["max_length_factor", "max_length_offset"];
             let message = "`max_length_factor` and `max_length_offset` must not both be 0: no output would have a token";
-            return Err(Problem::new(TABLE, &keys, message));
+            return Err(ConfigError::new(TABLE, &keys, message));
         }
         Ok(())
     }

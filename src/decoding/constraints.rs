@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::banned::{Banned, Said};
+use super::banned::{BannedTexts, OutputPrefix};
 use crate::data::vocabulary::{EOS, UNK};
 
 /// What every output of a decode must keep to.
@@ -18,18 +18,18 @@ pub struct Constraints {
     /// No this many tokens in a row stand in an output twice; 0 is off.
     pub no_repeat_ngram: usize,
     /// Texts that no output has.
-    pub banned: Option<Arc<Banned>>,
+    pub banned: Option<Arc<BannedTexts>>,
     /// Whether UNK is never said.
     pub suppress_unknown: bool,
 }
 
 /// What was changed in a row, and what stood there.
 #[derive(Debug, Default)]
-pub struct Edits {
+pub struct ScoreEdits {
     changed: Vec<(usize, f32)>,
 }
 
-impl Edits {
+impl ScoreEdits {
     /// Changes the score of a token; one that the row does not know changes nothing.
     pub fn change(&mut self, row: &mut [f32], token: i64, to: impl FnOnce(f32) -> f32) {
         if let Some(score) = row.get_mut(token as usize) {
@@ -53,7 +53,7 @@ impl Edits {
 
 impl Constraints {
     /// What a config asks for, with its banned texts.
-    pub fn new(config: &DecodingConfig, banned: Option<Arc<Banned>>) -> Constraints {
+    pub fn new(config: &DecodingConfig, banned: Option<Arc<BannedTexts>>) -> Constraints {
         Constraints {
             min_length: config.min_length,
             repetition_penalty: config.repetition_penalty,
@@ -64,14 +64,14 @@ impl Constraints {
     }
 
     /// Whether [`Constraints::apply`] looks at what was said.
-    pub fn read_output(&self) -> bool {
+    pub fn need_prefix(&self) -> bool {
         self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 || self.banned.is_some()
     }
 
     /// Changes the scores of what may follow `said`, as token number `length` of the output, counted from 1.
-    pub fn apply(&self, said: Said, length: usize, row: &mut [f32], edits: &mut Edits) {
+    pub fn apply(&self, said: OutputPrefix, length: usize, row: &mut [f32], edits: &mut ScoreEdits) {
         if self.repetition_penalty != 1.0 {
-            self.penalise_repetition(said.tokens, row, edits);
+            self.penalize_repetition(said.tokens, row, edits);
         }
         if length < self.min_length {
             edits.forbid(row, EOS);
@@ -88,7 +88,7 @@ impl Constraints {
     }
 
     /// However often a token was said.
-    fn penalise_repetition(&self, said: &[i64], row: &mut [f32], edits: &mut Edits) {
+    fn penalize_repetition(&self, said: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
         let mut tokens = said.to_vec();
         tokens.sort_unstable();
         tokens.dedup();
@@ -98,7 +98,7 @@ impl Constraints {
     }
 
     /// What followed each earlier place where the last n - 1 tokens stand.
-    fn forbid_repeated_ngrams(&self, said: &[i64], row: &mut [f32], edits: &mut Edits) {
+    fn forbid_repeated_ngrams(&self, said: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
         let Some(start) = (said.len() + 1).checked_sub(self.no_repeat_ngram) else {
             return;
         };
@@ -127,8 +127,8 @@ mod tests {
 
     /// The row of eight scores of -1 after `said`; it must be as before when the edits are undone.
     fn after(constraints: &Constraints, said: &[i64]) -> Vec<f32> {
-        let (mut row, mut edits) = (vec![-1.0; 8], Edits::default());
-        let so_far = Said { tokens: said, ..Said::default() };
+        let (mut row, mut edits) = (vec![-1.0; 8], ScoreEdits::default());
+        let so_far = OutputPrefix { tokens: said, ..OutputPrefix::default() };
         constraints.apply(so_far, said.len() + 1, &mut row, &mut edits);
         let changed = row.clone();
         edits.undo(&mut row);

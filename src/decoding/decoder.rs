@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use super::DecodingConfig;
-use super::search::{Scores, Shareable, Source, Stepper, scores_not_finite};
+use super::search::{IncrementalDecoder, Scores, Shareable, Source, scores_not_finite};
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
@@ -24,14 +24,14 @@ pub fn weights_for(config: &DecodingConfig, device: Device, compute: Kind) -> Re
 
 /// A model as a search sees it: as it was when this was made. No gradients, no dropout.
 #[derive(Clone, Debug)]
-pub struct ModelStepper {
+pub struct NetworkDecoder {
     model: Inference,
 }
 
-impl ModelStepper {
+impl NetworkDecoder {
     /// Takes over what `model` has learned so far, its matrices in the numbers named.
-    pub fn new(model: &Transformer, weights: Weights) -> ModelStepper {
-        ModelStepper { model: Inference::new(model, weights) }
+    pub fn new(model: &Transformer, weights: Weights) -> NetworkDecoder {
+        NetworkDecoder { model: Inference::new(model, weights) }
     }
 
     /// The log-probability of each token of each target, EOS last, a target being token ids. On the CPU they are what the
@@ -42,14 +42,14 @@ impl ModelStepper {
     pub fn score(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
         let targets: Vec<&[i64]> = pairs.iter().map(|(_, target)| *target).collect();
         let scores =
-            self.model.score(begun(&self.model, pairs.iter().map(|(source, _)| *source)), &targets)?;
+            self.model.score(start_all(&self.model, pairs.iter().map(|(source, _)| *source)), &targets)?;
         match scores.iter().flatten().all(|log_p| log_p.is_finite()) {
             true => Ok(scores),
             false => Err(scores_not_finite()),
         }
     }
 
-    fn stepped(&self, tokens: &[i64], state: DecoderState, looking: bool) -> Result<(Scores, DecoderState)> {
+    fn step_all(&self, tokens: &[i64], state: DecoderState, looking: bool) -> Result<(Scores, DecoderState)> {
         let step = self.model.step(tokens, state, looking)?;
         let scores = Scores { attention: step.attention, ..Scores::new(step.log_p, self.model.vocabulary()) };
         Ok((scores, step.state))
@@ -57,24 +57,24 @@ impl ModelStepper {
 }
 
 /// The state before the first token.
-fn begun<'a>(model: &Inference, sources: impl Iterator<Item = Source<'a>> + Clone) -> DecoderState {
+fn start_all<'a>(model: &Inference, sources: impl Iterator<Item = Source<'a>> + Clone) -> DecoderState {
     let ids: Vec<&[i64]> = sources.clone().map(|source| source.ids).collect();
-    model.start(&ids).within(sources.map(|source| source.allowed.cloned()))
+    model.start(&ids).restricted_to(sources.map(|source| source.allowed.cloned()))
 }
 
-impl Stepper for ModelStepper {
+impl IncrementalDecoder for NetworkDecoder {
     type State = DecoderState;
 
     fn start(&self, sources: &[Source]) -> Result<DecoderState> {
-        Ok(begun(&self.model, sources.iter().copied()))
+        Ok(start_all(&self.model, sources.iter().copied()))
     }
 
     fn step(&self, tokens: &[i64], state: DecoderState) -> Result<(Scores, DecoderState)> {
-        self.stepped(tokens, state, false)
+        self.step_all(tokens, state, false)
     }
 
     fn step_with_attention(&self, tokens: &[i64], state: DecoderState) -> Result<(Scores, DecoderState)> {
-        self.stepped(tokens, state, true)
+        self.step_all(tokens, state, true)
     }
 
     fn reorder(&self, rows: &[i64], state: DecoderState) -> Result<DecoderState> {
@@ -85,16 +85,16 @@ impl Stepper for ModelStepper {
         Ok(one.join(other))
     }
 
-    fn joins(&self) -> bool {
+    fn supports_continuous_batching(&self) -> bool {
         true
     }
 
-    fn longest(&self) -> Option<usize> {
-        self.model.longest()
+    fn max_length(&self) -> Option<usize> {
+        self.model.max_length()
     }
 }
 
-impl Shareable for ModelStepper {
+impl Shareable for NetworkDecoder {
     fn on_cpu(&self) -> bool {
         self.model.on_cpu()
     }

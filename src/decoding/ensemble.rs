@@ -1,7 +1,7 @@
 //! Several models that choose together, step by step: to a search they are one.
 
 use super::config::Combination;
-use super::search::{Scores, Shareable, Source, Stepper};
+use super::search::{IncrementalDecoder, Scores, Shareable, Source};
 use crate::error::{Error, Result};
 
 /// Models over the same target vocabulary. They read the same source ids, or each of them its own.
@@ -13,13 +13,13 @@ pub struct Ensemble<S> {
 
 /// Where the models of an ensemble stand.
 #[derive(Debug)]
-pub struct Standing<T> {
+pub struct EnsembleState<T> {
     states: Vec<T>,
     /// Whether all of them cut the sources alike.
     alike: bool,
 }
 
-impl<S: Stepper> Ensemble<S> {
+impl<S: IncrementalDecoder> Ensemble<S> {
     /// One model, and others beside it. Without others it is that model, to the last bit.
     pub fn new(first: S, others: impl IntoIterator<Item = S>, combination: Combination) -> Ensemble<S> {
         Ensemble { members: std::iter::once(first).chain(others).collect(), combination }
@@ -32,28 +32,28 @@ impl<S: Stepper> Ensemble<S> {
 
     fn step_each(
         &self,
-        Standing { states, alike }: Standing<S::State>,
+        EnsembleState { states, alike }: EnsembleState<S::State>,
         step: impl Fn(&S, S::State) -> Result<(Scores, S::State)>,
-    ) -> Result<(Scores, Standing<S::State>)> {
+    ) -> Result<(Scores, EnsembleState<S::State>)> {
         let (mut all, mut next) = (Vec::new(), Vec::new());
         for (member, state) in self.members.iter().zip(states) {
             let (scores, state) = step(member, state)?;
             all.push(scores);
             next.push(state);
         }
-        Ok((combined(all, self.combination, alike)?, Standing { states: next, alike }))
+        Ok((combined(all, self.combination, alike)?, EnsembleState { states: next, alike }))
     }
 }
 
-impl<S: Stepper> Stepper for Ensemble<S> {
-    type State = Standing<S::State>;
+impl<S: IncrementalDecoder> IncrementalDecoder for Ensemble<S> {
+    type State = EnsembleState<S::State>;
 
     fn start(&self, sources: &[Source]) -> Result<Self::State> {
         let start = |(n, member): (usize, &S)| {
             member.start(&sources.iter().map(|source| source.of_member(n)).collect::<Vec<_>>())
         };
         let states = self.members.iter().enumerate().map(start).collect::<Result<_>>()?;
-        Ok(Standing { states, alike: sources.iter().all(|source| source.others.is_empty()) })
+        Ok(EnsembleState { states, alike: sources.iter().all(|source| source.others.is_empty()) })
     }
 
     fn step(&self, tokens: &[i64], state: Self::State) -> Result<(Scores, Self::State)> {
@@ -65,23 +65,23 @@ impl<S: Stepper> Stepper for Ensemble<S> {
     }
 
     fn reorder(&self, rows: &[i64], state: Self::State) -> Result<Self::State> {
-        let Standing { states, alike } = state;
+        let EnsembleState { states, alike } = state;
         let kept = self.members.iter().zip(states).map(|(member, state)| member.reorder(rows, state));
-        Ok(Standing { states: kept.collect::<Result<_>>()?, alike })
+        Ok(EnsembleState { states: kept.collect::<Result<_>>()?, alike })
     }
 
     fn join(&self, one: Self::State, other: Self::State) -> Result<Self::State> {
         let pairs = self.members.iter().zip(one.states.into_iter().zip(other.states));
         let states = pairs.map(|(member, (one, other))| member.join(one, other)).collect::<Result<_>>()?;
-        Ok(Standing { states, alike: one.alike && other.alike })
+        Ok(EnsembleState { states, alike: one.alike && other.alike })
     }
 
-    fn joins(&self) -> bool {
-        self.members.iter().all(Stepper::joins)
+    fn supports_continuous_batching(&self) -> bool {
+        self.members.iter().all(IncrementalDecoder::supports_continuous_batching)
     }
 
-    fn longest(&self) -> Option<usize> {
-        self.members.iter().filter_map(Stepper::longest).min()
+    fn max_length(&self) -> Option<usize> {
+        self.members.iter().filter_map(IncrementalDecoder::max_length).min()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It knows no signals, only a question that it asks before each step.
 
-use super::search::{Scores, Shareable, Source, Stepper};
+use super::search::{IncrementalDecoder, Scores, Shareable, Source};
 use crate::error::{Error, Result};
 
 /// A model, and whether to go on with it.
@@ -18,7 +18,7 @@ impl<'a, S> Interruptible<'a, S> {
         Interruptible { model, stopped }
     }
 
-    fn go_on(&self) -> Result<&S> {
+    fn unless_stopped(&self) -> Result<&S> {
         match (self.stopped)() {
             true => Err(Error::failure("the search was stopped")),
             false => Ok(&self.model),
@@ -26,19 +26,19 @@ impl<'a, S> Interruptible<'a, S> {
     }
 }
 
-impl<S: Stepper> Stepper for Interruptible<'_, S> {
+impl<S: IncrementalDecoder> IncrementalDecoder for Interruptible<'_, S> {
     type State = S::State;
 
     fn start(&self, sources: &[Source]) -> Result<S::State> {
-        self.go_on()?.start(sources)
+        self.unless_stopped()?.start(sources)
     }
 
     fn step(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
-        self.go_on()?.step(tokens, state)
+        self.unless_stopped()?.step(tokens, state)
     }
 
     fn step_with_attention(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
-        self.go_on()?.step_with_attention(tokens, state)
+        self.unless_stopped()?.step_with_attention(tokens, state)
     }
 
     fn reorder(&self, rows: &[i64], state: S::State) -> Result<S::State> {
@@ -49,12 +49,12 @@ impl<S: Stepper> Stepper for Interruptible<'_, S> {
         self.model.join(one, other)
     }
 
-    fn joins(&self) -> bool {
-        self.model.joins()
+    fn supports_continuous_batching(&self) -> bool {
+        self.model.supports_continuous_batching()
     }
 
-    fn longest(&self) -> Option<usize> {
-        self.model.longest()
+    fn max_length(&self) -> Option<usize> {
+        self.model.max_length()
     }
 }
 

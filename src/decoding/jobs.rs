@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::batch::{Batching, search};
-use super::books::Job;
-use super::opening::Opening;
-use super::rules::Rules;
-use super::search::{Hypothesis, Source, Stepper};
+use super::batch::{Batching, generate};
+use super::books::DecodeJob;
+use super::opening::ForcedPrefix;
+use super::rules::SearchOptions;
+use super::search::{Hypothesis, IncrementalDecoder, Source};
 use crate::error::{Error, Result};
 
 /// What one output is asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Request<'a> {
+pub struct DecodeRequest<'a> {
     /// What is read.
     pub source: Source<'a>,
     /// How the output begins; nothing where it is free.
-    pub opening: Option<&'a Arc<Opening>>,
+    pub prefix: Option<&'a Arc<ForcedPrefix>>,
 }
 
 /// The best hypothesis of each source (token ids without EOS).
@@ -24,7 +24,7 @@ pub struct Request<'a> {
 /// # Errors
 /// The config bans texts, which only the target's tokenizer can turn into tokens: use [`decode_by`] or
 /// [`decode_n_best`]. And the model's own errors.
-pub fn decode<S: Stepper>(
+pub fn decode<S: IncrementalDecoder>(
     stepper: &S,
     sources: &[&[i64]],
     config: &DecodingConfig,
@@ -33,50 +33,58 @@ pub fn decode<S: Stepper>(
         let message = "`decoding.banned` is text, and needs the target's tokenizer to become tokens";
         return Err(Error::input(message).hint("make the rules with `Rules::new`"));
     }
-    decode_by(stepper, sources, &Rules::new(config, Vec::new)?)
+    decode_with_options(stepper, sources, &SearchOptions::new(config, Vec::new)?)
 }
 
 /// The best hypothesis of each source (token ids without EOS), by rules that are made already.
-pub fn decode_by<S: Stepper>(stepper: &S, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
-    let requests: Vec<Request> =
-        sources.iter().map(|source| Request { source: (*source).into(), opening: None }).collect();
+pub fn decode_with_options<S: IncrementalDecoder>(
+    stepper: &S,
+    sources: &[&[i64]],
+    rules: &SearchOptions,
+) -> Result<Vec<Hypothesis>> {
+    let requests: Vec<DecodeRequest> =
+        sources.iter().map(|source| DecodeRequest { source: (*source).into(), prefix: None }).collect();
     let lists = decode_n_best(stepper, &requests, rules)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
 
 /// The best hypotheses of each request, the best first: as many as the config's `n_best`, or as there are.
-pub fn decode_n_best<S: Stepper>(
+pub fn decode_n_best<S: IncrementalDecoder>(
     stepper: &S,
-    requests: &[Request],
-    rules: &Rules,
+    requests: &[DecodeRequest],
+    rules: &SearchOptions,
 ) -> Result<Vec<Vec<Hypothesis>>> {
     let order = longest_first(requests);
     let jobs = order.iter().map(|&row| requests[row].job(stepper, rules));
     let mut found = vec![Vec::new(); requests.len()];
-    search(stepper, jobs, rules, batching(stepper, rules.batch_size), |number, list| {
+    generate(stepper, jobs, rules, batching(stepper, rules.batch_size), |number, list| {
         found[order[number]] = list;
         Ok(())
     })?;
     Ok(found)
 }
 
-impl Request<'_> {
+impl DecodeRequest<'_> {
     /// What the search does for it.
-    pub(super) fn job<S: Stepper>(&self, stepper: &S, rules: &Rules) -> Job {
-        let limit = rules.limits.of(self.source.ids.len(), stepper.longest());
-        Job { source: self.source.into(), opening: self.opening.cloned().unwrap_or_default(), limit }
+    pub(super) fn job<S: IncrementalDecoder>(&self, stepper: &S, rules: &SearchOptions) -> DecodeJob {
+        let limit = rules.length_limits.of(self.source.ids.len(), stepper.max_length());
+        DecodeJob {
+            source: self.source.into(),
+            prefix: self.prefix.cloned().unwrap_or_default(),
+            max_length: limit,
+        }
     }
 }
 
 /// The numbers of the requests, those with long sources first: those that come in while others are under way need no more
 /// room than these, and the last ones to leave are short.
-pub(super) fn longest_first(requests: &[Request]) -> Vec<usize> {
+pub(super) fn longest_first(requests: &[DecodeRequest]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by_key(|&row| std::cmp::Reverse(requests[row].source.ids.len()));
     order
 }
 
 /// A quarter of the places must be free before new sources come in.
-pub(super) fn batching<S: Stepper>(stepper: &S, size: usize) -> Batching {
-    Batching { size, refill: stepper.joins().then_some(size.div_ceil(4)) }
+pub(super) fn batching<S: IncrementalDecoder>(stepper: &S, size: usize) -> Batching {
+    Batching { size, refill: stepper.supports_continuous_batching().then_some(size.div_ceil(4)) }
 }

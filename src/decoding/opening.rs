@@ -5,24 +5,24 @@
 
 /// A beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Opening {
-    places: Vec<Place>,
+pub struct ForcedPrefix {
+    places: Vec<PrefixState>,
     /// Tokens that would change the end of it, so that they do not follow.
     joining: Vec<i64>,
 }
 
 /// What may come next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct PrefixState {
     /// In no particular order.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<PrefixToken>,
     /// The fewest tokens that lead from here to where nothing is forced any more.
     pub fewest: usize,
 }
 
 /// A token at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct PrefixToken {
     /// The token.
     pub token: i64,
     /// The place behind it, or [`Opening::END`] or [`Opening::FREE`].
@@ -31,7 +31,7 @@ pub struct Choice {
     pub beyond: bool,
 }
 
-impl Opening {
+impl ForcedPrefix {
     /// Where every output begins.
     pub const START: usize = 0;
     /// Where nothing is forced any more.
@@ -40,27 +40,27 @@ impl Opening {
     pub const END: usize = usize::MAX - 1;
 
     /// A beginning of these places, of which the first is where it begins.
-    pub(super) fn new(places: Vec<Place>) -> Opening {
-        Opening { places, joining: Vec::new() }
+    pub(super) fn new(places: Vec<PrefixState>) -> ForcedPrefix {
+        ForcedPrefix { places, joining: Vec::new() }
     }
 
     /// The same where these tokens do not come next behind its end.
-    pub(super) fn not_followed_by(mut self, joining: Vec<i64>) -> Opening {
+    pub(super) fn not_followed_by(mut self, joining: Vec<i64>) -> ForcedPrefix {
         if !joining.is_empty() {
             let choices = self.places.iter_mut().flat_map(|place| &mut place.choices);
-            let last = choices.filter(|choice| choice.next == Opening::FREE && !choice.beyond);
-            last.for_each(|choice| choice.next = Opening::END);
+            let last = choices.filter(|choice| choice.next == ForcedPrefix::FREE && !choice.beyond);
+            last.for_each(|choice| choice.next = ForcedPrefix::END);
         }
-        Opening { joining, ..self }
+        ForcedPrefix { joining, ..self }
     }
 
     /// What may not come next at a place that is free otherwise.
     pub(super) fn forbidden(&self, place: usize) -> &[i64] {
-        if place == Opening::END { &self.joining } else { &[] }
+        if place == ForcedPrefix::END { &self.joining } else { &[] }
     }
 
     /// What may come next at a place; nothing where that is free.
-    pub fn at(&self, place: usize) -> Option<&Place> {
+    pub fn at(&self, place: usize) -> Option<&PrefixState> {
         self.places.get(place)
     }
 
@@ -70,31 +70,39 @@ impl Opening {
     }
 
     /// The fewest tokens that say it.
-    pub fn fewest(&self) -> usize {
-        self.fewest_from(Opening::START)
+    pub fn min_tokens(&self) -> usize {
+        self.min_tokens_from(ForcedPrefix::START)
     }
 
-    fn fewest_from(&self, place: usize) -> usize {
+    fn min_tokens_from(&self, place: usize) -> usize {
         self.at(place).map_or(0, |place| place.fewest)
     }
 
     /// What follows a place by a token: the place behind it, and whether it lies within the beginning.
-    pub(super) fn behind(&self, place: usize, token: i64) -> (usize, bool) {
+    pub(super) fn state_after(&self, place: usize, token: i64) -> (usize, bool) {
         let choices = self.at(place).map_or(&[][..], |place| &place.choices);
         let choice = choices.iter().find(|choice| choice.token == token);
-        choice.map_or((Opening::FREE, false), |choice| (choice.next, !choice.beyond))
+        choice.map_or((ForcedPrefix::FREE, false), |choice| (choice.next, !choice.beyond))
     }
 }
 
 /// A row of scores in which nothing may be said but what a place lets come next. Kept between steps, to save allocations.
 #[derive(Debug, Default)]
-pub(super) struct Narrowed(Vec<f32>);
+pub(super) struct PrefixScores(Vec<f32>);
 
-impl Narrowed {
+impl PrefixScores {
     /// Takes the scores of a row for some of the choices: those that go beyond the beginning, or those that do not. What
     /// could not be said in full with `left` more tokens is left out.
-    pub fn take(&mut self, opening: &Opening, place: &Place, beyond: bool, left: usize, row: &[f32]) {
-        let fits = |choice: &&Choice| choice.beyond == beyond && opening.fewest_from(choice.next) <= left;
+    pub fn take(
+        &mut self,
+        opening: &ForcedPrefix,
+        place: &PrefixState,
+        beyond: bool,
+        left: usize,
+        row: &[f32],
+    ) {
+        let fits =
+            |choice: &&PrefixToken| choice.beyond == beyond && opening.min_tokens_from(choice.next) <= left;
         for choice in place.choices.iter().filter(fits) {
             if let (Some(to), Some(&score)) =
                 (self.0.get_mut(choice.token as usize), row.get(choice.token as usize))

@@ -40,7 +40,7 @@ impl Penalty {
     /// The most that `ranking` can become for an output that grows to at most `limit` tokens: each token more makes the
     /// sum smaller or leaves it, the length penalty never falls and the coverage penalty is at most 0, so it is as if
     /// all tokens to come were certain and looked at everything.
-    pub fn attainable(&self, sum: f64, limit: usize) -> f64 {
+    pub fn best_attainable(&self, sum: f64, limit: usize) -> f64 {
         sum / self.divisor(limit)
     }
 
@@ -78,6 +78,6 @@ mod tests {
         let expected = -2.0 + 0.5 * (0.25f64.ln() + 0.5f64.ln());
         assert!((penalty.ranking(-6.0, 3, &[0.25, 1.0, 1.75, 0.5]) - expected).abs() < 1e-12);
         assert!(penalty.ranking(-6.0, 3, &[0.0, 3.0]).is_finite(), "nothing at all is no logarithm of 0");
-        assert_eq!(penalty.attainable(-6.0, 3), -2.0);
+        assert_eq!(penalty.best_attainable(-6.0, 3), -2.0);
     }
 }

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::banned::Banned;
+use super::banned::BannedTexts;
 use super::config::{SamplingConfig, Stop};
 use super::constraints::Constraints;
 use super::penalty::Penalty;
-use super::texts::{Piece, Texts};
+use super::texts::{TokenText, TokenTexts};
 use crate::error::Result;
 
 /// The most rows of a batch: beyond them a product gains nothing, and each takes memory at every step.
-const MOST_ROWS: usize = 8192;
+const MAX_ROWS: usize = 8192;
 
 /// What holds for every source of a decode.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct SearchOptions {
     /// Live hypotheses of a group.
     pub width: usize,
     /// Groups of a source, or its samples.
@@ -25,9 +25,9 @@ pub struct Rules {
     /// Outputs of a source.
     pub n_best: usize,
     /// Finished hypotheses with which a group is done, unless outputs are short.
-    pub enough: usize,
+    pub stop_after: usize,
     /// Whether a group is done when what is live is worse than what has finished, and follows greedy search to its end.
-    pub compares: bool,
+    pub stops_when_outranked: bool,
     /// By what hypotheses are compared.
     pub penalty: Penalty,
     /// Where outputs are drawn.
@@ -35,111 +35,115 @@ pub struct Rules {
     /// What no output may say.
     pub constraints: Constraints,
     /// What tokens say.
-    pub texts: Arc<Texts>,
+    pub texts: Arc<TokenTexts>,
     /// The most tokens of an output.
-    pub limits: Limits,
+    pub length_limits: LengthLimits,
     /// Sources that are decoded together.
     pub batch_size: usize,
 }
 
-impl Rules {
+impl SearchOptions {
     /// The rules of a config. `pieces` gives the text of each token. Without them two outputs say the same only when their
     /// tokens are the same, and no text can be banned or forced.
     ///
     /// # Errors
     /// Too many texts are banned.
-    pub fn new(config: &DecodingConfig, pieces: impl FnOnce() -> Vec<Piece>) -> Result<Rules> {
-        Rules::with_texts(config, Texts::new(pieces()))
+    pub fn new(config: &DecodingConfig, pieces: impl FnOnce() -> Vec<TokenText>) -> Result<SearchOptions> {
+        SearchOptions::with_texts(config, TokenTexts::new(pieces()))
     }
 
     /// The same where outputs are written in another form than the usual one.
     ///
     /// # Errors
     /// Those of [`Rules::new`].
-    pub fn with_texts(config: &DecodingConfig, texts: Texts) -> Result<Rules> {
+    pub fn with_texts(config: &DecodingConfig, texts: TokenTexts) -> Result<SearchOptions> {
         let texts = Arc::new(texts);
         let banned = match config.banned.as_slice() {
             [] => None,
-            banned => Some(Arc::new(Banned::new(banned, Arc::clone(&texts))?)),
+            banned => Some(Arc::new(BannedTexts::new(banned, Arc::clone(&texts))?)),
         };
         let samples = config.sampling.is_some();
         let groups = if samples { config.n_best } else { config.beam_groups }.max(1);
-        let mut rules = Rules {
+        let mut rules = SearchOptions {
             width: if samples { 1 } else { (config.beam / groups).max(1) },
             groups,
             diversity: config.diversity_strength,
             n_best: config.n_best,
-            enough: 1,
-            compares: false,
+            stop_after: 1,
+            stops_when_outranked: false,
             penalty: Penalty::new(config),
             sampling: config.sampling.clone(),
             constraints: Constraints::new(config, banned),
             texts,
-            limits: Limits::new(config),
+            length_limits: LengthLimits::new(config),
             batch_size: 0,
         };
-        rules.batch_size = config.batch_size.min(MOST_ROWS / (rules.width * groups)).max(1);
-        rules.enough = match config.stop {
+        rules.batch_size = config.batch_size.min(MAX_ROWS / (rules.width * groups)).max(1);
+        rules.stop_after = match config.stop {
             // The first EOS of greedy search is its last, and so is that of a sample.
             _ if samples || config.beam == 1 => 1,
             Stop::Outranked if rules.width == 1 => 1,
             Stop::Outranked => usize::MAX,
             // A little less, since 10 * 1.1 is 11.000000000000002.
             Stop::Patience => {
-                ((rules.width as f64 * config.patience - 1e-9).ceil() as usize).max(rules.own())
+                ((rules.width as f64 * config.patience - 1e-9).ceil() as usize).max(rules.outputs_per_group())
             }
-            Stop::First => rules.own(),
+            Stop::First => rules.outputs_per_group(),
             Stop::BestPossible => usize::MAX,
         };
-        rules.compares = config.stop == Stop::Outranked && rules.enough > 1;
+        rules.stops_when_outranked = config.stop == Stop::Outranked && rules.stop_after > 1;
         Ok(rules)
     }
 
     /// Outputs that a group has to give, where no other one has found the same.
-    pub fn own(&self) -> usize {
+    pub fn outputs_per_group(&self) -> usize {
         self.n_best.min(self.width)
     }
 
     /// Outputs that a group may have to give: some may be needed in the place of those that others have found as well.
-    pub fn places(&self) -> usize {
+    pub fn max_outputs_per_group(&self) -> usize {
         if self.sampling.is_some() { 1 } else { self.n_best }
     }
 
     /// Finished hypotheses that a group keeps.
-    pub fn kept(&self) -> usize {
-        if self.compares { self.places().max(self.width) } else { self.places() }
+    pub fn ranked_capacity(&self) -> usize {
+        if self.stops_when_outranked {
+            self.max_outputs_per_group().max(self.width)
+        } else {
+            self.max_outputs_per_group()
+        }
     }
 
     /// Whether groups may be needed for more than their own.
-    pub fn may_be_short(&self) -> bool {
-        self.places() > self.own()
+    pub fn may_need_more(&self) -> bool {
+        self.max_outputs_per_group() > self.outputs_per_group()
     }
 
     /// Whether it matters that two outputs say the same.
-    pub fn tells_apart(&self) -> bool {
-        self.places() > 1
+    pub fn removes_duplicates(&self) -> bool {
+        self.max_outputs_per_group() > 1
     }
 
     /// Whether groups avoid what those before them say.
-    pub fn diverse(&self) -> bool {
+    pub fn is_diverse(&self) -> bool {
         self.groups > 1 && self.sampling.is_none() && self.diversity > 0.0
     }
 }
 
 /// How the most tokens of an output follow from its source.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct LengthLimits {
     fixed: Option<usize>,
     factor: f64,
     offset: usize,
     least: usize,
 }
 
-impl Limits {
+impl LengthLimits {
     /// Those of a config.
-    pub fn new(config: &DecodingConfig) -> Limits {
+    pub fn new(config: &DecodingConfig) -> LengthLimits {
         let (factor, offset) = config.length_by_source();
-        Limits { fixed: config.max_length, factor, offset, least: config.min_length }
+        LengthLimits { fixed: config.max_length, factor, offset, least: config.min_length }
     }
 
     /// The most tokens of the output of a source, EOS counted in: never less than `decoding.min_length`, never more than the
@@ -162,13 +166,13 @@ mod tests {
             max_length_offset: Some(2),
             ..DecodingConfig::default()
         };
-        let limits = Limits::new(&config);
+        let limits = LengthLimits::new(&config);
         assert_eq!([0, 1, 3].map(|tokens| limits.of(tokens, None)), [2, 3, 6]);
         assert_eq!(limits.of(usize::MAX, Some(9)), 9);
-        let long = Limits::new(&DecodingConfig { min_length: 5, ..config.clone() });
+        let long = LengthLimits::new(&DecodingConfig { min_length: 5, ..config.clone() });
         assert_eq!([0, 1, 3].map(|tokens| long.of(tokens, None)), [5, 5, 6]);
         assert_eq!(long.of(0, Some(4)), 4);
-        let fixed = Limits::new(&DecodingConfig { max_length: Some(7), ..config });
+        let fixed = LengthLimits::new(&DecodingConfig { max_length: Some(7), ..config });
         assert_eq!((fixed.of(100, None), fixed.of(100, Some(3)), fixed.of(100, Some(0))), (7, 3, 1));
     }
 
@@ -176,7 +180,7 @@ mod tests {
     fn sources_with_many_rows_go_in_smaller_batches() {
         let size = |beam, batch_size| {
             let config = DecodingConfig { beam, batch_size, ..DecodingConfig::default() };
-            Rules::new(&config, Vec::new).unwrap().batch_size
+            SearchOptions::new(&config, Vec::new).unwrap().batch_size
         };
         assert_eq!([size(1, 64), size(5, 64), size(1, 100_000)], [64, 64, 8192]);
         assert_eq!([size(1000, 64), size(10_000, 64)], [8, 1]);
@@ -193,7 +197,7 @@ mod tests {
                 patience,
                 ..Default::default()
             };
-            Rules::new(&config, Vec::new).unwrap().enough
+            SearchOptions::new(&config, Vec::new).unwrap().stop_after
         };
         assert_eq!(enough(Stop::Patience, 1.0, 1, 1), 10);
         assert_eq!(enough(Stop::Patience, 1.1, 1, 1), 11);
@@ -207,6 +211,6 @@ mod tests {
             (usize::MAX, 1)
         );
         let greedy = DecodingConfig { stop: Stop::BestPossible, patience: 3.0, ..Default::default() };
-        assert_eq!(Rules::new(&greedy, Vec::new).unwrap().enough, 1);
+        assert_eq!(SearchOptions::new(&greedy, Vec::new).unwrap().stop_after, 1);
     }
 }

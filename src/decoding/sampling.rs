@@ -14,30 +14,30 @@ use super::config::SamplingConfig;
 
 /// The random numbers of one sample, a number for each token that is drawn.
 #[derive(Debug)]
-pub struct Chance(ChaCha8Rng);
+pub struct SampleRng(ChaCha8Rng);
 
-impl Chance {
+impl SampleRng {
     /// The numbers of sample `number` of a source.
-    pub fn new(seed: u64, source: &[i64], number: usize) -> Chance {
+    pub fn new(seed: u64, source: &[i64], number: usize) -> SampleRng {
         let mut hash = Sha256::new();
         hash.update(seed.to_le_bytes());
         source.iter().for_each(|token| hash.update(token.to_le_bytes()));
         let mut numbers = ChaCha8Rng::from_seed(hash.finalize().into());
         numbers.set_stream(number as u64);
-        Chance(numbers)
+        SampleRng(numbers)
     }
 
     /// The next number, at least 0 and below 1.
-    pub fn number(&mut self) -> f64 {
+    pub fn next_number(&mut self) -> f64 {
         self.0.random()
     }
 }
 
 /// The tokens that can be drawn and how likely they are, in shares of the likeliest one's probability.
 #[derive(Debug, Default)]
-pub struct Drawable(Vec<(i64, f32)>);
+pub struct Sampler(Vec<(i64, f32)>);
 
-impl Drawable {
+impl Sampler {
     /// Draws a token of a row by a number that is at least 0 and below 1; gives back the row's largest score too.
     /// Nothing is drawn where no score is finite.
     pub fn draw(&mut self, row: &[f32], config: &SamplingConfig, number: f64) -> (f32, Option<i64>) {
@@ -51,7 +51,7 @@ impl Drawable {
         self.0.clear();
         // What is no number is above nothing.
         self.0.extend((0..).zip(weights).filter(|&(_, weight)| weight > 0.0));
-        self.leave_out_the_unlikely(config);
+        self.truncate_distribution(config);
         let point = number * self.total();
         let mut reached = 0.0;
         let drawn = self.0.iter().find(|(_, weight)| {
@@ -66,7 +66,7 @@ impl Drawable {
     }
 
     /// Of equally likely tokens the lower one is left out last.
-    fn leave_out_the_unlikely(&mut self, config: &SamplingConfig) {
+    fn truncate_distribution(&mut self, config: &SamplingConfig) {
         let likelier =
             |one: &(i64, f32), other: &(i64, f32)| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0));
         if (1..self.0.len()).contains(&config.top_k) {
@@ -105,7 +105,7 @@ mod tests {
         let row: Vec<f32> = p.iter().map(|p| p.ln() as f32).collect();
         let mut found = vec![0.0; p.len()];
         for n in 0..1000 {
-            let (largest, token) = Drawable::default().draw(&row, config, (f64::from(n) + 0.5) / 1000.0);
+            let (largest, token) = Sampler::default().draw(&row, config, (f64::from(n) + 0.5) / 1000.0);
             assert_eq!(largest, row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
             found[token.unwrap() as usize] += 0.001;
         }
@@ -157,14 +157,14 @@ mod tests {
         let config = SamplingConfig::default();
         let row = [f32::NAN, -1.0, f32::NEG_INFINITY];
         for number in [0.0, 0.5, 0.999_999] {
-            assert_eq!(Drawable::default().draw(&row, &config, number).1, Some(1));
+            assert_eq!(Sampler::default().draw(&row, &config, number).1, Some(1));
         }
-        assert_eq!(Drawable::default().draw(&[f32::NAN; 3], &config, 0.5), (f32::NEG_INFINITY, None));
+        assert_eq!(Sampler::default().draw(&[f32::NAN; 3], &config, 0.5), (f32::NEG_INFINITY, None));
     }
 
     #[test]
     fn random_numbers_follow_from_the_seed_the_source_and_the_sample() {
-        let first = |seed, source: &[i64], number| Chance::new(seed, source, number).number();
+        let first = |seed, source: &[i64], number| SampleRng::new(seed, source, number).next_number();
         let all = [first(1, &[4, 5], 0), first(2, &[4, 5], 0), first(1, &[5, 4], 0), first(1, &[4, 5], 1)];
         assert!(all.iter().enumerate().all(|(n, one)| !all[..n].contains(one)), "{all:?}");
         assert_eq!(first(1, &[4, 5], 0), all[0]);

@@ -40,7 +40,7 @@ impl<'a, const N: usize> From<&'a [i64; N]> for Source<'a> {
 
 /// A source that is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct OwnedSource {
     /// As [`Source::ids`].
     pub ids: Vec<i64>,
     /// As [`Source::others`].
@@ -49,22 +49,22 @@ pub struct Reading {
     pub allowed: Option<Arc<[i64]>>,
 }
 
-impl Reading {
+impl OwnedSource {
     /// It, lent out.
     pub fn source(&self) -> Source<'_> {
         Source { ids: &self.ids, others: &self.others, allowed: self.allowed.as_ref() }
     }
 }
 
-impl From<Source<'_>> for Reading {
-    fn from(source: Source) -> Reading {
+impl From<Source<'_>> for OwnedSource {
+    fn from(source: Source) -> OwnedSource {
         let Source { ids, others, allowed } = source;
-        Reading { ids: ids.to_vec(), others: others.to_vec(), allowed: allowed.cloned() }
+        OwnedSource { ids: ids.to_vec(), others: others.to_vec(), allowed: allowed.cloned() }
     }
 }
 
 /// A model that is asked one step at a time.
-pub trait Stepper {
+pub trait IncrementalDecoder {
     /// Where a decode stands; a value that the model hands out and takes back.
     type State;
 
@@ -89,19 +89,19 @@ pub trait Stepper {
     fn join(&self, one: Self::State, other: Self::State) -> Result<Self::State>;
 
     /// Whether sources are to come in beside others that are further. If not, nothing is ever joined.
-    fn joins(&self) -> bool {
+    fn supports_continuous_batching(&self) -> bool {
         false
     }
 
     /// The most tokens that an output can have, EOS counted in; `None` where there is no such limit.
-    fn longest(&self) -> Option<usize> {
+    fn max_length(&self) -> Option<usize> {
         None
     }
 }
 
 /// A model that several threads may run at a time, each with a clone of its own, which has the same weights and no copy of
 /// them.
-pub trait Shareable: Stepper + Clone + Send {
+pub trait Shareable: IncrementalDecoder + Clone + Send {
     /// Whether it runs on the CPU, so that more threads bring more.
     fn on_cpu(&self) -> bool;
 }

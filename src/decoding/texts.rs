@@ -4,18 +4,18 @@
 
 use std::sync::OnceLock;
 
-use super::opening::{Choice, Opening, Place};
-use crate::data::form::Form;
+use super::opening::{ForcedPrefix, PrefixState, PrefixToken};
+use crate::data::form::TextForm;
 use crate::data::vocabulary::{EOS, SPECIALS};
 
 /// What a token adds to a text: at its beginning, and further on.
-pub type Piece = [String; 2];
+pub type TokenText = [String; 2];
 
 /// The texts of all tokens.
 #[derive(Debug, Default)]
-pub struct Texts {
-    pieces: Vec<Piece>,
-    form: Form,
+pub struct TokenTexts {
+    pieces: Vec<TokenText>,
+    form: TextForm,
     /// Made when a beginning is first asked for.
     order: OnceLock<Order>,
 }
@@ -31,15 +31,15 @@ struct Order {
     joining: Vec<i64>,
 }
 
-impl Texts {
+impl TokenTexts {
     /// `pieces` has a text for each token, in the order of the ids.
-    pub fn new(pieces: Vec<Piece>) -> Texts {
-        Texts::in_form(pieces, Form::default())
+    pub fn new(pieces: Vec<TokenText>) -> TokenTexts {
+        TokenTexts::in_form(pieces, TextForm::default())
     }
 
     /// The same where texts are written in this form.
-    pub fn in_form(pieces: Vec<Piece>, form: Form) -> Texts {
-        Texts { pieces, form, order: OnceLock::new() }
+    pub fn in_form(pieces: Vec<TokenText>, form: TextForm) -> TokenTexts {
+        TokenTexts { pieces, form, order: OnceLock::new() }
     }
 
     fn order(&self) -> &Order {
@@ -75,7 +75,7 @@ impl Texts {
 
     /// A text in the normal form of outputs.
     pub fn normal(&self, text: &str) -> String {
-        self.form.normal(text).into_owned()
+        self.form.normalize(text).into_owned()
     }
 
     /// The text of an output as it is written. A token without one is its number, so that two outputs that differ in it differ.
@@ -92,35 +92,35 @@ impl Texts {
 
     /// All ways to begin an output with this text, whose last token may go beyond it, and what would change it in the form of
     /// outputs does not follow; nothing where no tokens say it. An empty text forces nothing.
-    pub fn opening(&self, text: &str) -> Option<Opening> {
+    pub fn forced_prefix(&self, text: &str) -> Option<ForcedPrefix> {
         if text.is_empty() {
-            return Some(Opening::default());
+            return Some(ForcedPrefix::default());
         }
         // The place behind `offset` bytes is 1 + offset; nothing is said yet at the first.
-        let mut places = vec![Place { fewest: usize::MAX, ..Place::default() }; text.len() + 1];
+        let mut places = vec![PrefixState { fewest: usize::MAX, ..PrefixState::default() }; text.len() + 1];
         for offset in (0..text.len()).rev().filter(|&offset| text.is_char_boundary(offset)) {
             places[1 + offset] = self.place(text, offset, false, &places);
         }
-        places[Opening::START] = self.place(text, 0, true, &places);
-        (places[Opening::START].fewest < usize::MAX).then(|| {
+        places[ForcedPrefix::START] = self.place(text, 0, true, &places);
+        (places[ForcedPrefix::START].fewest < usize::MAX).then(|| {
             let joining = self.order().joining.iter().copied();
             let joins = |&token: &i64| self.form.joins(text, self.piece(token, false));
-            Opening::new(places).not_followed_by(joining.filter(joins).collect())
+            ForcedPrefix::new(places).not_followed_by(joining.filter(joins).collect())
         })
     }
 
     /// What may come next behind `offset` bytes of a text, where the later places are known. Nothing leads into a dead end.
-    fn place(&self, text: &str, offset: usize, first: bool, places: &[Place]) -> Place {
+    fn place(&self, text: &str, offset: usize, first: bool, places: &[PrefixState]) -> PrefixState {
         let Order { sorted, longest, .. } = self.order();
         let (rest, sorted) = (&text[offset..], &sorted[usize::from(!first)]);
         let piece = |id: &u32| self.piece(i64::from(*id), first);
         let from = |least: &str| sorted.partition_point(|id| piece(id) < least);
-        let choice = |&id: &u32, next, beyond| Choice { token: i64::from(id), next, beyond };
+        let choice = |&id: &u32, next, beyond| PrefixToken { token: i64::from(id), next, beyond };
         let mut choices = Vec::new();
         let ends = (usize::from(!first)..=rest.len().min(*longest)).filter(|&end| rest.is_char_boundary(end));
         for end in ends {
             let same = sorted[from(&rest[..end])..].iter().take_while(|id| piece(id) == &rest[..end]);
-            let next = if end == rest.len() { Opening::FREE } else { 1 + offset + end };
+            let next = if end == rest.len() { ForcedPrefix::FREE } else { 1 + offset + end };
             if places.get(next).is_none_or(|next| next.fewest < usize::MAX) {
                 choices.extend(same.map(|id| choice(id, next, false)));
             }
@@ -130,9 +130,9 @@ impl Texts {
             let more = &piece(id)[rest.len()..];
             !more.is_empty() && !self.form.joins(text, more)
         });
-        choices.extend(beyond.map(|id| choice(id, Opening::FREE, true)));
-        let behind = |choice: &Choice| places.get(choice.next).map_or(0, |next| next.fewest);
+        choices.extend(beyond.map(|id| choice(id, ForcedPrefix::FREE, true)));
+        let behind = |choice: &PrefixToken| places.get(choice.next).map_or(0, |next| next.fewest);
         let fewest = choices.iter().map(|choice| 1 + behind(choice)).min().unwrap_or(usize::MAX);
-        Place { choices, fewest }
+        PrefixState { choices, fewest }
     }
 }

@@ -3,15 +3,15 @@
 //! A search needs none of this and pays nothing for it. A row's numbers do not depend on the rows beside it, so these are
 //! the numbers that the search saw, before any rule changed them. It knows no model and no tensor.
 
-use super::batch::check;
-use super::best::Best;
-use super::search::{Scores, Source, Stepper, scores_not_finite};
+use super::batch::check_scores;
+use super::best::TopK;
+use super::search::{IncrementalDecoder, Scores, Source, scores_not_finite};
 use crate::data::vocabulary::{BOS, EOS};
 use crate::error::Result;
 
 /// An output, and what it is the output of.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct TracedOutput<'a> {
     /// What was read.
     pub source: Source<'a>,
     /// Token ids without BOS and EOS.
@@ -20,8 +20,8 @@ pub struct Known<'a> {
     pub finished: bool,
 }
 
-impl Known<'_> {
-    fn said(&self) -> Vec<i64> {
+impl TracedOutput<'_> {
+    fn tokens_with_eos(&self) -> Vec<i64> {
         self.tokens.iter().copied().chain(self.finished.then_some(EOS)).collect()
     }
 }
@@ -29,7 +29,7 @@ impl Known<'_> {
 /// What was said at one step, and what else might have been. Log-probabilities are those of the whole softmax, which is over
 /// all that an output may say.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Step {
+pub struct TraceStep {
     /// The token that was said.
     pub token: i64,
     /// Its log-probability.
@@ -42,21 +42,21 @@ pub struct Step {
     pub attention: Vec<f32>,
 }
 
-impl Step {
+impl TraceStep {
     /// Reads a row of scores (V) of which `token` was said, and keeps the `top` best.
     ///
     /// # Errors
     /// The token has no score that is a finite number.
-    pub(super) fn new(row: &[f32], token: i64, top: usize, best: &mut Best) -> Result<Step> {
+    pub(super) fn new(row: &[f32], token: i64, top: usize, best: &mut TopK) -> Result<TraceStep> {
         let score = usize::try_from(token).ok().and_then(|place| row.get(place)).copied();
         let log_p = score.filter(|score| score.is_finite()).ok_or_else(scores_not_finite)?;
         let earlier = |(other, score): &(i64, &f32)| **score > log_p || (**score == log_p && *other < token);
         let rank = 1 + (0..).zip(row).filter(earlier).count();
         best.begin(top.max(1));
         best.scan(0, 0.0, row);
-        let sayable = best.list().iter().filter(|one| one.total.is_finite());
+        let sayable = best.candidates().iter().filter(|one| one.total.is_finite());
         let top = sayable.take(top).map(|one| (one.token, one.total as f32)).collect();
-        Ok(Step { token, log_p, rank, top, attention: Vec::new() })
+        Ok(TraceStep { token, log_p, rank, top, attention: Vec::new() })
     }
 }
 
@@ -65,18 +65,22 @@ impl Step {
 ///
 /// # Errors
 /// Those of the model, which must show what it attends to.
-pub fn trace<S: Stepper>(stepper: &S, outputs: &[Known], top: usize) -> Result<Vec<Vec<Step>>> {
-    let said: Vec<Vec<i64>> = outputs.iter().map(Known::said).collect();
+pub fn trace<S: IncrementalDecoder>(
+    stepper: &S,
+    outputs: &[TracedOutput],
+    top: usize,
+) -> Result<Vec<Vec<TraceStep>>> {
+    let said: Vec<Vec<i64>> = outputs.iter().map(TracedOutput::tokens_with_eos).collect();
     let mut steps = vec![Vec::new(); outputs.len()];
     let mut live: Vec<usize> = (0..said.len()).filter(|&row| !said[row].is_empty()).collect();
     if live.is_empty() {
         return Ok(steps);
     }
     let sources: Vec<Source> = live.iter().map(|&row| outputs[row].source).collect();
-    let (mut state, mut last, mut best) = (stepper.start(&sources)?, vec![BOS; live.len()], Best::default());
+    let (mut state, mut last, mut best) = (stepper.start(&sources)?, vec![BOS; live.len()], TopK::default());
     loop {
         let (scores, next) = stepper.step_with_attention(&last, state)?;
-        check(&scores, live.len())?;
+        check_scores(&scores, live.len())?;
         record(scores, &live, &said, top, &mut best, &mut steps)?;
         let goes_on = |n: &usize| steps[live[*n]].len() < said[live[*n]].len();
         let kept: Vec<usize> = (0..live.len()).filter(goes_on).collect();
@@ -96,14 +100,14 @@ fn record(
     live: &[usize],
     said: &[Vec<i64>],
     top: usize,
-    best: &mut Best,
-    steps: &mut [Vec<Step>],
+    best: &mut TopK,
+    steps: &mut [Vec<TraceStep>],
 ) -> Result<()> {
     let mut attention = scores.attention.take().unwrap_or_default();
     attention.resize(live.len(), Vec::new());
     for ((&row, log_p), attention) in live.iter().zip(scores.rows()).zip(attention) {
-        let step = Step::new(log_p, said[row][steps[row].len()], top, best)?;
-        steps[row].push(Step { attention, ..step });
+        let step = TraceStep::new(log_p, said[row][steps[row].len()], top, best)?;
+        steps[row].push(TraceStep { attention, ..step });
     }
     Ok(())
 }

@@ -5,12 +5,12 @@
 
 use std::cell::RefCell;
 
-use super::batch::{Batching, search};
-use super::best::Best;
-use super::jobs::Request;
-use super::rules::Rules;
-use super::search::{Hypothesis, Scores, Source, Stepper};
-use super::trace::Step;
+use super::batch::{Batching, generate};
+use super::best::TopK;
+use super::jobs::DecodeRequest;
+use super::rules::SearchOptions;
+use super::search::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::trace::TraceStep;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// There are several.
-pub fn check_watchable(rules: &Rules) -> Result<()> {
+pub fn check_streamable(rules: &SearchOptions) -> Result<()> {
     match (rules.width, rules.groups) {
         (1, 1) => Ok(()),
         (1, groups) if rules.sampling.is_some() => {
@@ -44,19 +44,19 @@ pub fn check_watchable(rules: &Rules) -> Result<()> {
 ///
 /// # Errors
 /// Those of [`check_watchable`], of the model and of `shown`.
-pub fn watch<S: Stepper>(
+pub fn stream<S: IncrementalDecoder>(
     stepper: &S,
-    request: &Request,
-    rules: &Rules,
+    request: &DecodeRequest,
+    rules: &SearchOptions,
     top: usize,
-    shown: impl FnMut(&Step) -> Result<()>,
+    shown: impl FnMut(&TraceStep) -> Result<()>,
 ) -> Result<Hypothesis> {
-    check_watchable(rules)?;
-    let watcher = Watcher { row: None, steps: 0, top, best: Best::default(), shown };
-    let watched = Watched { stepper, watcher: RefCell::new(watcher) };
+    check_streamable(rules)?;
+    let watcher = StreamObserver { row: None, steps: 0, top, best: TopK::default(), shown };
+    let watched = StreamingDecoder { stepper, watcher: RefCell::new(watcher) };
     let mut output = Hypothesis::default();
     let job = std::iter::once(request.job(stepper, rules));
-    search(&watched, job, rules, Batching { size: 1, refill: None }, |_, list| {
+    generate(&watched, job, rules, Batching { size: 1, refill: None }, |_, list| {
         output = list.into_iter().next().unwrap_or_default();
         Ok(())
     })?;
@@ -67,32 +67,32 @@ pub fn watch<S: Stepper>(
 }
 
 /// A model whose scores are overheard.
-struct Watched<'a, S, F> {
+struct StreamingDecoder<'a, S, F> {
     stepper: &'a S,
-    watcher: RefCell<Watcher<F>>,
+    watcher: RefCell<StreamObserver<F>>,
 }
 
-struct Watcher<F> {
+struct StreamObserver<F> {
     /// The scores of the step whose token is not known yet.
     row: Option<Vec<f32>>,
     /// Steps that were shown.
     steps: usize,
     top: usize,
-    best: Best,
+    best: TopK,
     shown: F,
 }
 
-impl<F: FnMut(&Step) -> Result<()>> Watcher<F> {
+impl<F: FnMut(&TraceStep) -> Result<()>> StreamObserver<F> {
     /// Of the scores seen last, this token was chosen.
     fn chosen(&mut self, token: i64) -> Result<()> {
         let Some(row) = self.row.take() else { return Ok(()) };
         self.steps += 1;
-        (self.shown)(&Step::new(&row, token, self.top, &mut self.best)?)
+        (self.shown)(&TraceStep::new(&row, token, self.top, &mut self.best)?)
     }
 }
 
-impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Watched<'_, S, F> {
-    fn overhear(&self, tokens: &[i64], step: Result<(Scores, S::State)>) -> Result<(Scores, S::State)> {
+impl<S: IncrementalDecoder, F: FnMut(&TraceStep) -> Result<()>> StreamingDecoder<'_, S, F> {
+    fn observe(&self, tokens: &[i64], step: Result<(Scores, S::State)>) -> Result<(Scores, S::State)> {
         let (scores, state) = step?;
         let mut watcher = self.watcher.borrow_mut();
         tokens.iter().try_for_each(|&token| watcher.chosen(token))?;
@@ -101,7 +101,9 @@ impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Watched<'_, S, F> {
     }
 }
 
-impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Stepper for Watched<'_, S, F> {
+impl<S: IncrementalDecoder, F: FnMut(&TraceStep) -> Result<()>> IncrementalDecoder
+    for StreamingDecoder<'_, S, F>
+{
     type State = S::State;
 
     fn start(&self, sources: &[Source]) -> Result<S::State> {
@@ -109,11 +111,11 @@ impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Stepper for Watched<'_, S, F> {
     }
 
     fn step(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
-        self.overhear(tokens, self.stepper.step(tokens, state))
+        self.observe(tokens, self.stepper.step(tokens, state))
     }
 
     fn step_with_attention(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
-        self.overhear(tokens, self.stepper.step_with_attention(tokens, state))
+        self.observe(tokens, self.stepper.step_with_attention(tokens, state))
     }
 
     fn reorder(&self, rows: &[i64], state: S::State) -> Result<S::State> {
@@ -124,7 +126,7 @@ impl<S: Stepper, F: FnMut(&Step) -> Result<()>> Stepper for Watched<'_, S, F> {
         self.stepper.join(one, other)
     }
 
-    fn longest(&self) -> Option<usize> {
-        self.stepper.longest()
+    fn max_length(&self) -> Option<usize> {
+        self.stepper.max_length()
     }
 }

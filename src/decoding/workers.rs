@@ -6,15 +6,15 @@
 use std::cell::RefCell;
 use std::sync::Mutex;
 
-use super::batch::search;
-use super::jobs::{Request, batching, longest_first};
-use super::rules::Rules;
-use super::search::{Hypothesis, Shareable, Stepper};
+use super::batch::generate;
+use super::jobs::{DecodeRequest, batching, longest_first};
+use super::rules::SearchOptions;
+use super::search::{Hypothesis, IncrementalDecoder, Shareable};
 use crate::error::{Result, caught};
 use crate::runtime::threads;
 
 /// With fewer sources for each worker, workers cost more than they bring.
-const WORTH_A_WORKER: usize = 4;
+const MIN_SOURCES_PER_WORKER: usize = 4;
 
 type Found = Vec<(usize, Vec<Hypothesis>)>;
 
@@ -24,11 +24,11 @@ type Found = Vec<(usize, Vec<Hypothesis>)>;
 /// Those of the model.
 pub fn decode_on_all_cores<S: Shareable>(
     stepper: &S,
-    requests: &[Request],
-    rules: &Rules,
+    requests: &[DecodeRequest],
+    rules: &SearchOptions,
 ) -> Result<Vec<Vec<Hypothesis>>> {
     let threads = if stepper.on_cpu() { threads::count() } else { 1 };
-    let workers = threads.min(requests.len() / WORTH_A_WORKER).max(1);
+    let workers = threads.min(requests.len() / MIN_SOURCES_PER_WORKER).max(1);
     let size = rules.batch_size.min(requests.len().div_ceil(workers)).max(1);
     let order = Mutex::new(longest_first(requests).into_iter());
     let work = |stepper: S| {
@@ -54,19 +54,23 @@ pub fn decode_on_all_cores<S: Shareable>(
 ///
 /// # Errors
 /// As [`decode_on_all_cores`].
-pub fn decode_best<S: Shareable>(stepper: &S, sources: &[&[i64]], rules: &Rules) -> Result<Vec<Hypothesis>> {
-    let requests: Vec<Request> =
-        sources.iter().map(|source| Request { source: (*source).into(), opening: None }).collect();
+pub fn decode_best<S: Shareable>(
+    stepper: &S,
+    sources: &[&[i64]],
+    rules: &SearchOptions,
+) -> Result<Vec<Hypothesis>> {
+    let requests: Vec<DecodeRequest> =
+        sources.iter().map(|source| DecodeRequest { source: (*source).into(), prefix: None }).collect();
     let lists = decode_on_all_cores(stepper, &requests, rules)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
 
 /// Takes sources from the queue as long as there are any, up to `size` at a time.
-fn worker<S: Stepper>(
+fn worker<S: IncrementalDecoder>(
     stepper: &S,
     next: impl Fn() -> Option<usize>,
-    requests: &[Request],
-    rules: &Rules,
+    requests: &[DecodeRequest],
+    rules: &SearchOptions,
     size: usize,
 ) -> Result<Found> {
     let taken = RefCell::new(Vec::new());
@@ -76,7 +80,7 @@ fn worker<S: Stepper>(
         Some(requests[row].job(stepper, rules))
     });
     let mut out = Found::new();
-    search(stepper, jobs, rules, batching(stepper, size), |number, list| {
+    generate(stepper, jobs, rules, batching(stepper, size), |number, list| {
         out.push((taken.borrow()[number], list));
         Ok(())
     })?;

@@ -3,8 +3,8 @@
 use tch::{Device, Kind, Tensor};
 
 use super::TransformerConfig;
-use super::layers::{Epilogue, Linear, Noise, Pass, dropout};
-use super::params::Scope;
+use super::layers::{DropoutRng, Epilogue, ForwardContext, Linear, dropout};
+use super::params::VarBuilder;
 use super::positions::Rotation;
 use crate::shim::decoding::{Seen, attend};
 
@@ -63,7 +63,7 @@ pub struct Attention {
 
 impl Attention {
     /// Four matrices of D by D.
-    pub fn new(mut scope: Scope, config: &TransformerConfig) -> Attention {
+    pub fn new(mut scope: VarBuilder, config: &TransformerConfig) -> Attention {
         let width = config.width as i64;
         let compute = attention_kind(scope.device(), scope.compute());
         let mut matrix = |name| Linear::new(scope.sub(name), width, width, config.bias);
@@ -82,10 +82,15 @@ impl Attention {
     ///
     /// # Shapes
     /// x: (B, T, D); the queries: (B, H, T, K)
-    pub fn project(&self, x: &Tensor, rotation: Option<&Rotation>, pass: Pass) -> (Tensor, KeysValues) {
+    pub fn project(
+        &self,
+        x: &Tensor,
+        rotation: Option<&Rotation>,
+        pass: ForwardContext,
+    ) -> (Tensor, KeysValues) {
         let layers = [&self.query, &self.key, &self.value];
-        let [query, keys, values] = Linear::all_within(layers, x, pass); // (B, T, D)
-        let (query, keys) = (self.turned(&query, rotation), self.turned(&keys, rotation));
+        let [query, keys, values] = Linear::forward_joined(layers, x, pass); // (B, T, D)
+        let (query, keys) = (self.split_and_rotate(&query, rotation), self.split_and_rotate(&keys, rotation));
         (query, KeysValues { keys, values: self.split(&values) })
     }
 
@@ -93,16 +98,16 @@ impl Attention {
     ///
     /// # Shapes
     /// x: (B, T, D) to (B, H, T, K)
-    pub fn queries(&self, x: &Tensor, pass: Pass) -> Tensor {
-        self.split(&self.query.within(x, pass))
+    pub fn queries(&self, x: &Tensor, pass: ForwardContext) -> Tensor {
+        self.split(&self.query.forward_in(x, pass))
     }
 
     /// The keys and values of what is looked at.
     ///
     /// # Shapes
     /// memory: (B, S, D)
-    pub fn keys_values(&self, memory: &Tensor, pass: Pass) -> KeysValues {
-        let [keys, values] = Linear::all_within([&self.key, &self.value], memory, pass); // (B, S, D)
+    pub fn keys_values(&self, memory: &Tensor, pass: ForwardContext) -> KeysValues {
+        let [keys, values] = Linear::forward_joined([&self.key, &self.value], memory, pass); // (B, S, D)
         KeysValues { keys: self.split(&keys), values: self.split(&values) }
     }
 
@@ -116,11 +121,11 @@ impl Attention {
         seen: &KeysValues,
         mask: Mask,
         epilogue: Epilogue,
-        pass: Pass,
+        pass: ForwardContext,
     ) -> Tensor {
         let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
         let (query, keys, values) = (cast(query), cast(&seen.keys), cast(&seen.values));
-        let heads = match pass.noise.filter(|_| self.dropout > 0.0) {
+        let heads = match pass.dropout_rng.filter(|_| self.dropout > 0.0) {
             Some(noise) => self.with_dropout(&query, &keys, &values, mask, noise),
             None => {
                 let padding = mask.padding_of();
@@ -130,7 +135,7 @@ impl Attention {
                 )
             }
         };
-        self.output.with_epilogue(&heads.transpose(1, 2).flatten(2, 3), epilogue, pass) // (B, T, D)
+        self.output.forward_with_epilogue(&heads.transpose(1, 2).flatten(2, 3), epilogue, pass) // (B, T, D)
     }
 
     /// Its layers, in groups that read the same: all but the last do in self-attention.
@@ -150,7 +155,7 @@ impl Attention {
         keys: &Tensor,
         values: &Tensor,
         mask: Mask,
-        noise: &Noise,
+        noise: &DropoutRng,
     ) -> Tensor {
         let scale = (query.size()[3] as f64).sqrt();
         let scores = (query / scale).matmul(&keys.transpose(2, 3)).to_kind(Kind::Float); // (B, H, T, S)
@@ -173,47 +178,47 @@ impl Attention {
         x.view([b, t, self.heads, d / self.heads]).transpose(1, 2)
     }
 
-    fn turned(&self, x: &Tensor, rotation: Option<&Rotation>) -> Tensor {
+    fn split_and_rotate(&self, x: &Tensor, rotation: Option<&Rotation>) -> Tensor {
         let heads = self.split(x); // (B, H, T, K)
-        rotation.map_or_else(|| heads.shallow_clone(), |rotation| rotation.turn(&heads))
+        rotation.map_or_else(|| heads.shallow_clone(), |rotation| rotation.rotate(&heads))
     }
 }
 
 /// Sequences that follow each other without padding, as attention on their device wants to know of them.
 #[derive(Debug)]
-pub struct Sequences {
+pub struct PackedSequences {
     count: i64,
     longest: i64,
-    kind: SequencesKind,
+    kind: PackedSequencesKind,
 }
 
 #[derive(Debug)]
-enum SequencesKind {
+enum PackedSequencesKind {
     /// On the CPU.
     Packed(Seen),
     /// Elsewhere they are padded: where their positions then stand, (N), and which of the places are theirs, (B, 1, 1, S).
     Padded { places: Tensor, real: Tensor },
 }
 
-impl Sequences {
+impl PackedSequences {
     /// Of so many positions each.
-    pub fn new(lengths: &[i64], device: Device) -> Sequences {
+    pub fn new(lengths: &[i64], device: Device) -> PackedSequences {
         let (count, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
         let kind = if device == Device::Cpu {
-            SequencesKind::Packed(Seen::own_sequence(lengths))
+            PackedSequencesKind::Packed(Seen::own_sequence(lengths))
         } else {
-            Sequences::padded(lengths, longest, device)
+            PackedSequences::padded(lengths, longest, device)
         };
-        Sequences { count, longest, kind }
+        PackedSequences { count, longest, kind }
     }
 
-    fn padded(lengths: &[i64], longest: i64, device: Device) -> SequencesKind {
+    fn padded(lengths: &[i64], longest: i64, device: Device) -> PackedSequencesKind {
         let rows = (0..).zip(lengths);
         let places: Vec<i64> =
             rows.flat_map(|(row, &length)| (0..length).map(move |t| row * longest + t)).collect();
         let lengths = Tensor::from_slice(lengths).to_device(device).view([-1, 1, 1, 1]);
         let real = Tensor::arange(longest, (Kind::Int64, device)).lt_tensor(&lengths); // (B, 1, 1, S)
-        SequencesKind::Padded { places: Tensor::from_slice(&places).to_device(device), real }
+        PackedSequencesKind::Padded { places: Tensor::from_slice(&places).to_device(device), real }
     }
 }
 
@@ -221,16 +226,20 @@ impl Sequences {
 ///
 /// # Shapes
 /// query_key_value: (N, 3 D); out: (N, D)
-pub fn within_sequences(query_key_value: &Tensor, sequences: &Sequences, heads: i64) -> Tensor {
+pub fn packed_sequence_attention(
+    query_key_value: &Tensor,
+    sequences: &PackedSequences,
+    heads: i64,
+) -> Tensor {
     let width = query_key_value.size()[1] / 3;
-    let Sequences { count, longest, .. } = *sequences;
+    let PackedSequences { count, longest, .. } = *sequences;
     let (places, real) = match &sequences.kind {
-        SequencesKind::Packed(seen) => {
+        PackedSequencesKind::Packed(seen) => {
             let query = query_key_value.narrow(1, 0, width);
             let keys_values = query_key_value.narrow(1, width, 2 * width).contiguous();
             return attend(&query, &keys_values, seen, heads, None);
         }
-        SequencesKind::Padded { places, real } => (places, real),
+        PackedSequencesKind::Padded { places, real } => (places, real),
     };
     let padded = Tensor::zeros([count * longest, 3 * width], (Kind::Float, query_key_value.device()));
     let padded = padded.index_copy(0, places, query_key_value);
@@ -243,18 +252,18 @@ pub fn within_sequences(query_key_value: &Tensor, sequences: &Sequences, heads: 
 
 /// The slots that rows see, as attention on their device wants to know of them.
 #[derive(Debug)]
-pub struct Sight {
+pub struct BlockTable {
     seen: Seen,
     /// Not on the CPU: the slots of all rows, padded, (R * L), and which of them are beyond a row's own, (R, 1, 1, L).
     padded: Option<(Tensor, Tensor)>,
 }
 
-impl Sight {
+impl BlockTable {
     /// Each row sees its own list of slots.
-    pub fn new<'a>(rows: impl Iterator<Item = &'a [i32]>, device: Device) -> Sight {
+    pub fn new<'a>(rows: impl Iterator<Item = &'a [i32]>, device: Device) -> BlockTable {
         let seen = Seen::lists(rows);
         let padded = (device != Device::Cpu).then(|| padded(&seen, device));
-        Sight { seen, padded }
+        BlockTable { seen, padded }
     }
 
     /// How many slots each row sees.
@@ -284,17 +293,17 @@ fn padded(seen: &Seen, device: Device) -> (Tensor, Tensor) {
 ///
 /// # Shapes
 /// query: (R, D); keys_values: (slots, 2 D), keys before values; out: (R, D)
-pub fn over_slots(
+pub fn paged_attention(
     query: &Tensor,
     keys_values: &Tensor,
-    sight: &Sight,
+    sight: &BlockTable,
     heads: i64,
     weights: Option<&mut Vec<f32>>,
 ) -> Tensor {
     let Some((index, beyond)) = &sight.padded else {
         return attend(query, keys_values, &sight.seen, heads, weights);
     };
-    let (out, softmax) = gathered(query, keys_values, index, beyond, heads);
+    let (out, softmax) = gathered_attention(query, keys_values, index, beyond, heads);
     if let Some(weights) = weights {
         let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float); // (R, L)
         *weights = Vec::try_from(sums.flatten(0, 1)).expect("the sums are f32");
@@ -304,7 +313,7 @@ pub fn over_slots(
 
 /// The same by libtorch's own functions, on any device: what the rows see is copied together and padded. The softmax of
 /// each head comes back as well: (R, H, 1, L)
-fn gathered(
+fn gathered_attention(
     query: &Tensor,
     keys_values: &Tensor,
     index: &Tensor,
@@ -328,10 +337,10 @@ mod tests {
     fn positions_within_sequences_are_what_libtorch_makes_of_them() {
         let parts = (Tensor::arange(11 * 3 * 12, (Kind::Float, Device::Cpu)) * 0.37).sin().view([11, 36]);
         for lengths in [vec![11], vec![1, 7, 3], vec![2, 2, 2, 5]] {
-            let ours = Sequences::new(&lengths, Device::Cpu);
-            let kind = Sequences::padded(&lengths, ours.longest, Device::Cpu);
-            let theirs = within_sequences(&parts, &Sequences { kind, ..ours }, 2);
-            let ours = within_sequences(&parts, &Sequences::new(&lengths, Device::Cpu), 2);
+            let ours = PackedSequences::new(&lengths, Device::Cpu);
+            let kind = PackedSequences::padded(&lengths, ours.longest, Device::Cpu);
+            let theirs = packed_sequence_attention(&parts, &PackedSequences { kind, ..ours }, 2);
+            let ours = packed_sequence_attention(&parts, &PackedSequences::new(&lengths, Device::Cpu), 2);
             assert!((ours - theirs).abs().max().double_value(&[]) < 1e-6, "{lengths:?}");
         }
     }
@@ -351,9 +360,9 @@ mod tests {
                 let lengths = if slots.is_some() { lengths.clone() } else { vec![9, 1, 7, 2, 1] };
                 let seen = Seen { slots, starts, lengths };
                 let (index, beyond) = padded(&seen, Device::Cpu);
-                let (plain, softmax) = gathered(&query, &keys_values, &index, &beyond, heads);
-                let (mut weights, sight) = (Vec::new(), Sight { seen, padded: None });
-                let ours = over_slots(&query, &keys_values, &sight, heads, Some(&mut weights));
+                let (plain, softmax) = gathered_attention(&query, &keys_values, &index, &beyond, heads);
+                let (mut weights, sight) = (Vec::new(), BlockTable { seen, padded: None });
+                let ours = paged_attention(&query, &keys_values, &sight, heads, Some(&mut weights));
                 assert!((ours - plain).abs().max().double_value(&[]) < 1e-6);
                 let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float);
                 let difference = Tensor::from_slice(&weights).view_as(&sums) - sums;

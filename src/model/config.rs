@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 /// No network is wider, and a slip of the hand would only run out of memory.
 const WIDEST: u64 = 1 << 16;
@@ -177,7 +177,7 @@ pub enum Tied {
 
 impl ModelConfig {
     /// The rules among these keys.
-    pub fn check(&self) -> Result<(), Problem> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         self.transformer.check("model.transformer")
     }
 }
@@ -198,7 +198,7 @@ impl TransformerConfig {
         self.residual_dropout.unwrap_or(self.dropout)
     }
 
-    fn check(&self, table: &str) -> Result<(), Problem> {
+    fn check(&self, table: &str) -> Result<(), ConfigError> {
         let sizes = [
             ("width", self.width as u64),
             ("heads", self.heads as u64),
@@ -207,7 +207,7 @@ impl TransformerConfig {
             ("decoder_layers", self.decoder_layers as u64),
             ("max_positions", self.max_positions as u64),
         ];
-        Problem::check_whole(table, 1, &sizes)?;
+        ConfigError::check_integer(table, 1, &sizes)?;
         let places = [
             ("dropout", self.dropout),
             ("attention_dropout", self.attention_dropout),
@@ -215,22 +215,22 @@ impl TransformerConfig {
             ("feed_forward_dropout", self.feed_forward_dropout()),
             ("residual_dropout", self.residual_dropout()),
         ];
-        Problem::check_share(table, &places)?;
+        ConfigError::check_share(table, &places)?;
         let widest = [
             ("width", self.width as u64),
             ("feed_forward", self.feed_forward as u64),
             ("max_positions", self.max_positions as u64),
         ];
-        Problem::check_most(table, WIDEST, &widest)?;
+        ConfigError::check_most(table, WIDEST, &widest)?;
         let layers =
             [("encoder_layers", self.encoder_layers as u64), ("decoder_layers", self.decoder_layers as u64)];
-        Problem::check_most(table, DEEPEST, &layers)?;
+        ConfigError::check_most(table, DEEPEST, &layers)?;
         self.check_weights(table)?;
         self.check_head_width(table)
     }
 
     /// Each of the sizes may be one that there is, and all of them together not.
-    fn check_weights(&self, table: &str) -> Result<(), Problem> {
+    fn check_weights(&self, table: &str) -> Result<(), ConfigError> {
         let [width, feed_forward] = [self.width, self.feed_forward].map(|size| size as u64);
         let inner = if self.activation == Activation::Swiglu { 3 } else { 2 } * width * feed_forward;
         let attention = 4 * width * width;
@@ -242,26 +242,26 @@ impl TransformerConfig {
         let message =
             format!("the layers must have at most {MOST_WEIGHTS} weights together, but have {weights}");
         let keys = ["width", "feed_forward", "encoder_layers", "decoder_layers"];
-        Err(Problem::new(table, &keys, message).hint("lower `width`, `feed_forward` or the layers"))
+        Err(ConfigError::new(table, &keys, message).hint("lower `width`, `feed_forward` or the layers"))
     }
 
-    fn check_head_width(&self, table: &str) -> Result<(), Problem> {
+    fn check_head_width(&self, table: &str) -> Result<(), ConfigError> {
         let (width, heads) = (self.width, self.heads);
         if width % heads != 0 {
             let message = format!("`heads` must divide `width`, but they are {heads} and {width}");
-            return Err(Problem::new(table, &["heads", "width"], message)
+            return Err(ConfigError::new(table, &["heads", "width"], message)
                 .hint("each head gets `width` / `heads` numbers"));
         }
         // Sines stand beside cosines, and a rotation turns two numbers together.
         if self.positions == Positions::Sinusoidal && width % 2 != 0 {
             let message = format!("`width` must be even for `sinusoidal` positions, but it is {width}");
-            return Err(Problem::new(table, &["width", "positions"], message));
+            return Err(ConfigError::new(table, &["width", "positions"], message));
         }
         if self.positions == Positions::Rotary && (width / heads) % 2 != 0 {
             let head_width = width / heads;
             let message =
                 format!("`width` / `heads` must be even for `rotary` positions, but it is {head_width}");
-            return Err(Problem::new(table, &["heads", "width", "positions"], message));
+            return Err(ConfigError::new(table, &["heads", "width", "positions"], message));
         }
         Ok(())
     }

@@ -11,17 +11,17 @@ use std::sync::Arc;
 use tch::{Device, Tensor};
 
 use self::blocks::{DecoderBlock, Embedding, EncoderBlock};
-use super::attention::{Sequences, Sight, over_slots, within_sequences};
+use super::attention::{BlockTable, PackedSequences, packed_sequence_attention, paged_attention};
 use super::layers::Norm;
-use super::output::{Narrowed, OutputLayer};
-use super::positions::{Places, PositionTable};
+use super::output::{OutputLayer, RestrictedOutput};
+use super::positions::{PositionIds, PositionTable};
 use super::product::Weights;
-use super::slots::Slots;
-use super::transformer::{Transformer, normed};
+use super::slots::KvCache;
+use super::transformer::{Transformer, apply_norm};
 use crate::data::vocabulary::{BOS, EOS};
 
 /// Tokens whose scores of the whole vocabulary stand in memory at once.
-const SCORED_AT_ONCE: usize = 256;
+const MAX_SCORED_POSITIONS: usize = 256;
 
 /// A trained Transformer, made ready for decoding. A clone has the same weights, not a copy of them: another thread may
 /// have it.
@@ -42,12 +42,12 @@ pub struct Inference {
 #[derive(Debug)]
 pub struct DecoderState {
     /// Keys and values of the tokens so far.
-    own: Slots,
+    own: KvCache,
     /// Keys and values of the sources' positions.
-    cross: Slots,
+    cross: KvCache,
     rows: Vec<Row>,
     /// The output layer over what the rows may say; made when it is next needed, nothing while they may say everything.
-    narrowed: Option<Narrowed>,
+    narrowed: Option<RestrictedOutput>,
 }
 
 /// What one row sees.
@@ -93,12 +93,12 @@ impl Inference {
             decoder_norm: decoder.norm.clone(),
             output: OutputLayer::new(&model.output, weights),
             heads: model.config.heads as i64,
-            longest: model.longest(),
+            longest: model.max_length(),
         }
     }
 
     /// The longest side, EOS or BOS counted in, that the positions know; `None` for any length.
-    pub fn longest(&self) -> Option<usize> {
+    pub fn max_length(&self) -> Option<usize> {
         self.longest
     }
 
@@ -118,7 +118,7 @@ impl Inference {
         let lengths: Vec<i64> = sources.iter().map(|source| source.len() as i64 + 1).collect();
         let memory = self.encode(sources, &lengths); // (N, D)
         let (width, device) = (memory.size()[1], memory.device());
-        let mut cross = Slots::new(self.decoder.len(), width, device);
+        let mut cross = KvCache::new(self.decoder.len(), width, device);
         let positions = memory.size()[0];
         let first = cross.reserve(positions as usize, &mut []);
         for (n, block) in self.decoder.iter().enumerate() {
@@ -130,7 +130,7 @@ impl Inference {
             end += length as i32;
             Row { own: Vec::new(), source: (start..end).collect(), allowed: None }
         });
-        let own = Slots::new(self.decoder.len(), width, device);
+        let own = KvCache::new(self.decoder.len(), width, device);
         DecoderState { own, cross, rows: rows.collect(), narrowed: None }
     }
 
@@ -138,22 +138,22 @@ impl Inference {
     fn encode(&self, sources: &[&[i64]], lengths: &[i64]) -> Tensor {
         let tokens: Vec<i64> = sources.iter().flat_map(|row| row.iter().copied().chain([EOS])).collect();
         let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
-        let rotation = self.source.positions.turned(Places::Each(&positions));
+        let rotation = self.source.positions.rotary(PositionIds::Each(&positions));
         let mut x = self.source.forward(&tokens, &positions); // (N, D)
-        let (width, sequences) = (x.size()[1], Sequences::new(lengths, x.device()));
+        let (width, sequences) = (x.size()[1], PackedSequences::new(lengths, x.device()));
         for block in &self.encoder {
-            x = block.attention_norm.around(&x, |x, residual| {
+            x = block.attention_norm.forward(&x, |x, residual| {
                 let parts = block.query_key_value.forward(x, false, None); // (N, 3 D)
                 if let Some(rotation) = &rotation {
-                    rotation.turn_rows(&parts.narrow(1, 0, width), self.heads);
-                    rotation.turn_rows(&parts.narrow(1, width, width), self.heads);
+                    rotation.rotate_rows(&parts.narrow(1, 0, width), self.heads);
+                    rotation.rotate_rows(&parts.narrow(1, width, width), self.heads);
                 }
-                let seen = within_sequences(&parts, &sequences, self.heads); // (N, D)
+                let seen = packed_sequence_attention(&parts, &sequences, self.heads); // (N, D)
                 block.attended.forward(&seen, false, Some(residual))
             });
-            x = block.feed_forward.around(&x);
+            x = block.feed_forward.forward(&x);
         }
-        normed(x, &self.encoder_norm)
+        apply_norm(x, &self.encoder_norm)
     }
 
     /// Takes one more token of each row, and scores what may follow. With `looking` it also says where the rows looked.
@@ -169,7 +169,7 @@ impl Inference {
         let _guard = tch::no_grad_guard();
         let runs: Vec<&[i64]> = tokens.chunks(1).collect();
         let (hidden, attention) = self.read(&runs, &mut state, looking); // (R, D)
-        self.narrow(&mut state);
+        self.restrict(&mut state);
         let lists: Vec<_> = state.rows.iter().map(|row| row.allowed.as_ref()).collect();
         let log_p = self.output.log_probabilities(&hidden, state.narrowed.as_ref(), &lists)?;
         Ok(Step { log_p, attention, state })
@@ -186,15 +186,15 @@ impl Inference {
         let fed: Vec<Vec<i64>> = targets.iter().map(|target| [&[BOS], *target].concat()).collect();
         let runs: Vec<&[i64]> = fed.iter().map(Vec::as_slice).collect();
         let (hidden, _) = self.read(&runs, &mut state, false); // (N, D)
-        self.narrow(&mut state);
+        self.restrict(&mut state);
         let labelled = state.rows.iter().zip(targets).flat_map(|(row, target)| {
             let labels = target.iter().copied().chain([EOS]);
             labels.map(|label| (label as usize, row.allowed.as_ref()))
         });
         let (labels, lists): (Vec<usize>, Vec<_>) = labelled.unzip();
         let mut flat = Vec::with_capacity(labels.len());
-        let parts = labels.chunks(SCORED_AT_ONCE).zip(lists.chunks(SCORED_AT_ONCE));
-        for (hidden, (labels, lists)) in hidden.split(SCORED_AT_ONCE as i64, 0).iter().zip(parts) {
+        let parts = labels.chunks(MAX_SCORED_POSITIONS).zip(lists.chunks(MAX_SCORED_POSITIONS));
+        for (hidden, (labels, lists)) in hidden.split(MAX_SCORED_POSITIONS as i64, 0).iter().zip(parts) {
             let log_p = self.output.log_probabilities(hidden, state.narrowed.as_ref(), lists)?;
             let scores = log_p.chunks_exact(self.vocabulary());
             flat.extend(scores.zip(labels).map(|(scores, &label)| scores[label]));
@@ -204,10 +204,10 @@ impl Inference {
     }
 
     /// Makes the output layer over what the rows may say, where they may not say everything and it is not there yet.
-    fn narrow(&self, state: &mut DecoderState) {
+    fn restrict(&self, state: &mut DecoderState) {
         if state.narrowed.is_none() {
             let lists: Option<Vec<_>> = state.rows.iter().map(|row| row.allowed.as_ref()).collect();
-            state.narrowed = lists.map(|lists| self.output.narrowed(&lists));
+            state.narrowed = lists.map(|lists| self.output.restricted(&lists));
         }
     }
 
@@ -224,34 +224,34 @@ impl Inference {
         let tokens = runs.concat();
         let positions: Vec<i64> = state.seen(runs).map(|(own, _)| own.len() as i64 - 1).collect();
         let device = self.target.weight.device();
-        let own = Sight::new(state.seen(runs).map(|(own, _)| own), device);
-        let source = Sight::new(state.seen(runs).map(|(_, source)| source), device);
-        let rotation = self.target.positions.turned(Places::Each(&positions));
+        let own = BlockTable::new(state.seen(runs).map(|(own, _)| own), device);
+        let source = BlockTable::new(state.seen(runs).map(|(_, source)| source), device);
+        let rotation = self.target.positions.rotary(PositionIds::Each(&positions));
         let mut x = self.target.forward(&tokens, &positions); // (N, D)
         let width = x.size()[1];
         let mut weights = Vec::new();
         for (n, block) in self.decoder.iter().enumerate() {
-            x = block.own_norm.around(&x, |x, residual| {
+            x = block.own_norm.forward(&x, |x, residual| {
                 let parts = block.query_key_value.forward(x, false, None); // (N, 3 D)
                 if let Some(rotation) = &rotation {
-                    rotation.turn_rows(&parts.narrow(1, 0, width), self.heads);
-                    rotation.turn_rows(&parts.narrow(1, width, width), self.heads);
+                    rotation.rotate_rows(&parts.narrow(1, 0, width), self.heads);
+                    rotation.rotate_rows(&parts.narrow(1, width, width), self.heads);
                 }
                 state.own.write(n, first, &parts.narrow(1, width, 2 * width));
                 let query = parts.narrow(1, 0, width); // (N, D)
-                let seen = over_slots(&query, state.own.layer(n), &own, self.heads, None);
+                let seen = paged_attention(&query, state.own.layer(n), &own, self.heads, None);
                 block.attended.forward(&seen, false, Some(residual))
             });
-            x = block.cross_norm.around(&x, |x, residual| {
+            x = block.cross_norm.forward(&x, |x, residual| {
                 let query = block.query.forward(x, false, None); // (N, D)
                 let looking = (looking && n + 1 == self.decoder.len()).then_some(&mut weights);
-                let seen = over_slots(&query, state.cross.layer(n), &source, self.heads, looking);
+                let seen = paged_attention(&query, state.cross.layer(n), &source, self.heads, looking);
                 block.crossed.forward(&seen, false, Some(residual))
             });
-            x = block.feed_forward.around(&x);
+            x = block.feed_forward.forward(&x);
         }
         let attention = looking.then(|| self.means(&weights, source.lengths()));
-        (normed(x, &self.decoder_norm), attention)
+        (apply_norm(x, &self.decoder_norm), attention)
     }
 
     /// The mean over the heads of each row's attention, cut to the row's own source.
@@ -265,7 +265,7 @@ impl Inference {
 
 impl DecoderState {
     /// The same, whose rows may say no other tokens than these, in ascending order: all of them, or none of them, has a list.
-    pub fn within(mut self, lists: impl Iterator<Item = Option<Arc<[i64]>>>) -> DecoderState {
+    pub fn restricted_to(mut self, lists: impl Iterator<Item = Option<Arc<[i64]>>>) -> DecoderState {
         self.rows.iter_mut().zip(lists).for_each(|(row, allowed)| row.allowed = allowed);
         DecoderState { narrowed: None, ..self }
     }

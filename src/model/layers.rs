@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::params::Scope;
+use super::params::VarBuilder;
 use super::{Activation, Norm as NormKind, TransformerConfig};
 use crate::runtime::seed_for;
 use crate::shim;
@@ -14,19 +14,19 @@ use crate::shim;
 ///
 /// The n-th draw of a pass is a function of (seed, n), so that a step can be repeated bit for bit.
 #[derive(Debug)]
-pub struct Noise {
+pub struct DropoutRng {
     seed: u64,
     draws: Cell<u64>,
 }
 
-impl Noise {
+impl DropoutRng {
     /// The randomness of one pass.
-    pub fn new(seed: u64) -> Noise {
-        Noise { seed, draws: Cell::new(0) }
+    pub fn new(seed: u64) -> DropoutRng {
+        DropoutRng { seed, draws: Cell::new(0) }
     }
 
     /// The seed of one draw; none where nothing is dropped.
-    fn draw(&self, p: f64) -> Option<u64> {
+    fn next_seed(&self, p: f64) -> Option<u64> {
         (p > 0.0).then(|| {
             self.draws.set(self.draws.get() + 1);
             seed_for(self.seed, self.draws.get(), "dropout")
@@ -36,27 +36,27 @@ impl Noise {
 
 /// What is the same for all layers in one pass through the network.
 #[derive(Clone, Copy, Debug)]
-pub struct Pass<'a> {
+pub struct ForwardContext<'a> {
     /// Where it takes its randomness from; without it, it is exact.
-    pub noise: Option<&'a Noise>,
+    pub dropout_rng: Option<&'a DropoutRng>,
     /// The weights as its products take them.
-    pub cast: &'a Cast,
+    pub weights: &'a AutocastWeights,
 }
 
 /// Weights of linear layers in the kind that their products compute in, cast all at once instead of each where it is used,
 /// and joined where layers read the same. Empty where there is nothing to cast.
 #[derive(Debug, Default)]
-pub struct Cast {
+pub struct AutocastWeights {
     /// Weight and bias, by the first layer's number.
     layers: HashMap<usize, (Tensor, Option<Tensor>)>,
 }
 
-impl Cast {
+impl AutocastWeights {
     /// Of layers in groups, each of which reads the same.
-    pub fn new(groups: &[Vec<&Linear>]) -> Cast {
+    pub fn new(groups: &[Vec<&Linear>]) -> AutocastWeights {
         let compute = groups.first().map_or(Kind::Float, |group| group[0].compute);
         if compute == Kind::Float {
-            return Cast::default();
+            return AutocastWeights::default();
         }
         let all = groups.iter().flat_map(|group| Linear::weights_and_biases(group));
         let all: Vec<Vec<&Tensor>> = all.filter(|tensors| !tensors.is_empty()).collect();
@@ -66,7 +66,7 @@ impl Cast {
             let weight = next();
             (group[0].number, (weight, group[0].bias.is_some().then(&mut next)))
         });
-        Cast { layers: layers.collect() }
+        AutocastWeights { layers: layers.collect() }
     }
 }
 
@@ -74,12 +74,12 @@ impl Cast {
 ///
 /// # Shapes
 /// any, and the same for `residual`.
-pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&Noise>) -> Tensor {
+pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&DropoutRng>) -> Tensor {
     let add = |x: Tensor| match residual {
         Some(residual) => residual + x,
         None => x,
     };
-    let Some(seed) = noise.and_then(|noise| noise.draw(p)) else { return add(x) };
+    let Some(seed) = noise.and_then(|noise| noise.next_seed(p)) else { return add(x) };
     if x.device() == Device::Cpu {
         return shim::dropout(&x, residual, p, seed);
     }
@@ -111,8 +111,8 @@ pub struct Linear {
 
 impl Linear {
     /// Xavier uniform weight, zero bias.
-    pub fn new(mut scope: Scope, inputs: i64, outputs: i64, bias: bool) -> Linear {
-        let number = scope.count();
+    pub fn new(mut scope: VarBuilder, inputs: i64, outputs: i64, bias: bool) -> Linear {
+        let number = scope.next_layer_number();
         let weight = scope.matrix("weight", outputs, inputs);
         let bias = bias.then(|| scope.vector("bias", outputs, 0.0));
         Linear { number, weight, bias, compute: scope.compute() }
@@ -144,12 +144,12 @@ impl Linear {
     /// (..., inputs) to (..., outputs)
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
-        multiplied(&cast(x), &cast(&self.weight), self.bias.as_ref().map(cast).as_ref())
+        linear(&cast(x), &cast(&self.weight), self.bias.as_ref().map(cast).as_ref())
     }
 
     /// The same in a pass, for a layer that is cast with the others.
-    pub fn within(&self, x: &Tensor, pass: Pass) -> Tensor {
-        let [y] = Linear::all_within([self], x, pass);
+    pub fn forward_in(&self, x: &Tensor, pass: ForwardContext) -> Tensor {
+        let [y] = Linear::forward_joined([self], x, pass);
         y
     }
 
@@ -157,28 +157,32 @@ impl Linear {
     ///
     /// # Shapes
     /// (..., inputs) to (..., outputs)
-    pub fn with_epilogue(&self, x: &Tensor, epilogue: Epilogue, pass: Pass) -> Tensor {
+    pub fn forward_with_epilogue(&self, x: &Tensor, epilogue: Epilogue, pass: ForwardContext) -> Tensor {
         let Epilogue { relu, dropout: p, residual } = epilogue;
-        if fuses(x.device(), self.compute) {
-            let dropout = pass.noise.and_then(|noise| noise.draw(p)).map(|seed| (p, seed));
+        if is_fused(x.device(), self.compute) {
+            let dropout = pass.dropout_rng.and_then(|noise| noise.next_seed(p)).map(|seed| (p, seed));
             let epilogue = shim::Epilogue { relu, dropout, residual };
             return shim::affine(x, &self.weight, self.bias.as_ref(), epilogue);
         }
-        let y = self.within(x, pass);
-        dropout(if relu { y.relu() } else { y }, residual, p, pass.noise)
+        let y = self.forward_in(x, pass);
+        dropout(if relu { y.relu() } else { y }, residual, p, pass.dropout_rng)
     }
 
     /// Several layers over the same input, as one product: what each of them gives.
     ///
     /// # Shapes
     /// (..., inputs) to (..., outputs) for each layer
-    pub fn all_within<const N: usize>(layers: [&Linear; N], x: &Tensor, pass: Pass) -> [Tensor; N] {
-        let cast = pass.cast.layers.get(&layers[0].number);
+    pub fn forward_joined<const N: usize>(
+        layers: [&Linear; N],
+        x: &Tensor,
+        pass: ForwardContext,
+    ) -> [Tensor; N] {
+        let cast = pass.weights.layers.get(&layers[0].number);
         // Joining the weights costs as much as multiplying a few rows with them.
         let rows = x.numel() as i64 / layers[0].weight.size()[1];
         let y = match cast {
-            Some((weight, bias)) => multiplied(&x.to_kind(layers[0].compute), weight, bias.as_ref()),
-            None if N == 1 || rows < FEW_ROWS => return layers.map(|layer| layer.forward(x)),
+            Some((weight, bias)) => linear(&x.to_kind(layers[0].compute), weight, bias.as_ref()),
+            None if N == 1 || rows < MIN_ROWS_TO_JOIN => return layers.map(|layer| layer.forward(x)),
             None => Linear::joined(&layers, x),
         };
         if N == 1 {
@@ -198,25 +202,25 @@ impl Linear {
         let compute = layers[0].compute;
         let [weights, biases] = Linear::weights_and_biases(layers);
         let bias = (!biases.is_empty()).then(|| Tensor::cat(&biases, 0).to_kind(compute));
-        multiplied(&x.to_kind(compute), &Tensor::cat(&weights, 0).to_kind(compute), bias.as_ref())
+        linear(&x.to_kind(compute), &Tensor::cat(&weights, 0).to_kind(compute), bias.as_ref())
     }
 }
 
 /// Whether a layer and what follows it are one node of the graph.
-fn fuses(device: Device, compute: Kind) -> bool {
+fn is_fused(device: Device, compute: Kind) -> bool {
     device == Device::Cpu && compute == Kind::Float
 }
 
 /// x W' + b
-fn multiplied(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
-    match fuses(x.device(), x.kind()) {
+fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    match is_fused(x.device(), x.kind()) {
         true => shim::affine(x, weight, bias, shim::Epilogue::default()),
         false => x.linear(weight, bias),
     }
 }
 
 /// Below it each layer multiplies on its own.
-const FEW_ROWS: i64 = 128;
+const MIN_ROWS_TO_JOIN: i64 = 128;
 
 /// LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019), over the last dimension, epsilon 1e-5.
 #[derive(Debug)]
@@ -236,7 +240,7 @@ impl Clone for Norm {
 
 impl Norm {
     /// Weight one, bias zero; RMSNorm has no bias.
-    pub fn new(mut scope: Scope, config: &TransformerConfig) -> Norm {
+    pub fn new(mut scope: VarBuilder, config: &TransformerConfig) -> Norm {
         let width = config.width as i64;
         let weight = scope.vector("weight", width, 1.0);
         let bias =
@@ -265,7 +269,7 @@ impl Norm {
 ///
 /// # Shapes
 /// any, and the same for `gate`
-pub(super) fn activated(
+pub(super) fn activate(
     activation: Activation,
     inner: Tensor,
     gate: Option<Tensor>,
@@ -294,7 +298,7 @@ pub struct FeedForward {
 
 impl FeedForward {
     /// Two matrices, three for `swiglu`.
-    pub fn new(mut scope: Scope, config: &TransformerConfig) -> FeedForward {
+    pub fn new(mut scope: VarBuilder, config: &TransformerConfig) -> FeedForward {
         let (width, inside) = (config.width as i64, config.feed_forward as i64);
         FeedForward {
             activation: config.activation,
@@ -310,16 +314,16 @@ impl FeedForward {
     ///
     /// # Shapes
     /// (B, T, D) to (B, T, D)
-    pub fn forward(&self, x: &Tensor, epilogue: Epilogue, pass: Pass) -> Tensor {
+    pub fn forward(&self, x: &Tensor, epilogue: Epilogue, pass: ForwardContext) -> Tensor {
         let active = if self.activation == Activation::Relu {
             let inside = Epilogue { relu: true, dropout: self.dropout, residual: None };
-            self.inner.with_epilogue(x, inside, pass) // (B, T, F)
+            self.inner.forward_with_epilogue(x, inside, pass) // (B, T, F)
         } else {
-            let gate = self.gate.as_ref().map(|gate| gate.within(x, pass)); // (B, T, F)
-            let active = activated(self.activation, self.inner.within(x, pass), gate, false);
-            dropout(active, None, self.dropout, pass.noise) // (B, T, F)
+            let gate = self.gate.as_ref().map(|gate| gate.forward_in(x, pass)); // (B, T, F)
+            let active = activate(self.activation, self.inner.forward_in(x, pass), gate, false);
+            dropout(active, None, self.dropout, pass.dropout_rng) // (B, T, F)
         };
-        self.outer.with_epilogue(&active, epilogue, pass)
+        self.outer.forward_with_epilogue(&active, epilogue, pass)
     }
 
     /// Its layers, in groups that read the same.
@@ -337,8 +341,8 @@ mod tests {
     /// With one as inner, the gate's activation is all that there is of `swiglu`.
     fn of(activation: Activation, x: &Tensor, decoding: bool) -> Tensor {
         match activation {
-            Activation::Swiglu => activated(activation, x.ones_like(), Some(x.shallow_clone()), decoding),
-            _ => activated(activation, x.shallow_clone(), None, decoding),
+            Activation::Swiglu => activate(activation, x.ones_like(), Some(x.shallow_clone()), decoding),
+            _ => activate(activation, x.shallow_clone(), None, decoding),
         }
     }
 

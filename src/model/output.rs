@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 use super::layers::Linear;
-use super::product::{Product, Weights};
+use super::product::{PackedLinear, Weights};
 use crate::data::vocabulary::{BOS, PAD};
 use crate::shim::decoding::log_softmax;
 
@@ -25,13 +25,13 @@ pub struct OutputLayer {
     /// (V)
     bias: Tensor,
     weights: Weights,
-    whole: Product,
+    whole: PackedLinear,
 }
 
 /// The output layer over some tokens.
 #[derive(Debug)]
-pub struct Narrowed {
-    product: Product,
+pub struct RestrictedOutput {
+    product: PackedLinear,
     /// For each token of the vocabulary its column, or [`NOWHERE`].
     columns: Vec<u32>,
 }
@@ -45,12 +45,12 @@ impl OutputLayer {
         for token in [PAD, BOS] {
             let _ = bias.get(token).fill_(f64::NEG_INFINITY);
         }
-        let whole = Product::of(&weight, Some(&bias), weights);
+        let whole = PackedLinear::of(&weight, Some(&bias), weights);
         OutputLayer { weight, bias, weights, whole }
     }
 
     /// The layer over all tokens of these lists.
-    pub fn narrowed(&self, lists: &[&Arc<[i64]>]) -> Narrowed {
+    pub fn restricted(&self, lists: &[&Arc<[i64]>]) -> RestrictedOutput {
         let vocabulary = self.weight.size()[0] as usize;
         let mut columns = vec![NOWHERE; vocabulary];
         let mut last: Option<&Arc<[i64]>> = None;
@@ -66,8 +66,8 @@ impl OutputLayer {
         (0..).zip(&tokens).for_each(|(column, &token)| columns[token as usize] = column);
         let index = Tensor::from_slice(&tokens).to_device(self.weight.device());
         let of_tokens = |all: &Tensor| all.index_select(0, &index);
-        let product = Product::of(&of_tokens(&self.weight), Some(&of_tokens(&self.bias)), self.weights);
-        Narrowed { product, columns }
+        let product = PackedLinear::of(&of_tokens(&self.weight), Some(&of_tokens(&self.bias)), self.weights);
+        RestrictedOutput { product, columns }
     }
 
     /// The log-softmax of each row: over its list, where the layer is narrowed, with the logarithm of zero for all other
@@ -81,10 +81,10 @@ impl OutputLayer {
     pub fn log_probabilities(
         &self,
         hidden: &Tensor,
-        narrowed: Option<&Narrowed>,
+        narrowed: Option<&RestrictedOutput>,
         lists: &[Option<&Arc<[i64]>>],
     ) -> Result<Vec<f32>, tch::TchError> {
-        let Some(Narrowed { product, columns }) = narrowed else {
+        let Some(RestrictedOutput { product, columns }) = narrowed else {
             return self.whole.log_probabilities(hidden);
         };
         let logits = product.forward(hidden, false, None); // (R, U)

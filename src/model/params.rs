@@ -21,12 +21,12 @@ pub struct Param {
     /// Its value, f32, a leaf that collects gradients.
     pub tensor: Tensor,
     /// Whether weight decay pulls at it: matrices of linear layers, but no biases, norms or embeddings.
-    pub decays: bool,
+    pub weight_decay: bool,
 }
 
 /// Where the first values come from.
 #[derive(Debug)]
-enum First {
+enum Init {
     /// Drawn from a seed.
     Seed(u64),
     /// Zero, until they are loaded.
@@ -41,7 +41,7 @@ enum First {
 #[derive(Debug)]
 pub struct Params {
     device: Device,
-    first: First,
+    first: Init,
     compute: Kind,
     params: Vec<Param>,
     /// Where each stands.
@@ -51,38 +51,38 @@ pub struct Params {
 impl Params {
     /// An empty set; what is added lies on `device` and starts from `seed`.
     pub fn new(device: Device, seed: u64) -> Params {
-        Params { first: First::Seed(seed), ..Params::blank(device) }
+        Params { first: Init::Seed(seed), ..Params::blank(device) }
     }
 
     /// An empty set for weights that are loaded: what is added is zero, and nothing is drawn.
     pub fn blank(device: Device) -> Params {
         let (params, places) = (Vec::new(), HashMap::new());
-        Params { device, first: First::Zero, compute: Kind::Float, params, places }
+        Params { device, first: Init::Zero, compute: Kind::Float, params, places }
     }
 
     /// An empty set for the same model once more: what is added is the weight of that name here, and no copy of it. So
     /// another thread can have a model over the same weights.
-    pub fn again(&self) -> Params {
+    pub fn sharing(&self) -> Params {
         let weights = self.params.iter().map(|param| (param.name.clone(), param.tensor.shallow_clone()));
-        let first = First::Shared(weights.collect());
+        let first = Init::Shared(weights.collect());
         Params { first, compute: self.compute, ..Params::blank(self.device) }
     }
 
     /// An empty set whose weights have names and shapes, and take no memory: what a network over it is made of can be asked
     /// before it is made, and nothing else.
     pub fn outline() -> Params {
-        Params { first: First::Outline, ..Params::blank(Device::Cpu) }
+        Params { first: Init::Outline, ..Params::blank(Device::Cpu) }
     }
 
     /// How many numbers all weights have together.
-    pub fn numbers(&self) -> f64 {
+    pub fn parameter_count(&self) -> f64 {
         let of_weight = |param: &Param| param.tensor.size().iter().map(|&size| size as f64).product::<f64>();
         self.params.iter().map(of_weight).sum()
     }
 
     /// The same, for a model whose matrix products are of another kind. The weights themselves stay f32: they are cast
     /// where they are used.
-    pub fn computing_in(self, compute: Kind) -> Params {
+    pub fn with_compute_kind(self, compute: Kind) -> Params {
         Params { compute, ..self }
     }
 
@@ -92,8 +92,8 @@ impl Params {
     }
 
     /// The place where a model's parts add their weights.
-    pub fn root(&mut self) -> Scope<'_> {
-        Scope { params: self, prefix: String::new() }
+    pub fn root(&mut self) -> VarBuilder<'_> {
+        VarBuilder { params: self, prefix: String::new() }
     }
 
     /// Every weight, in order.
@@ -138,7 +138,7 @@ impl Params {
         let place = self.params.len();
         assert!(self.places.insert(name.clone(), place).is_none(), "two weights are named {name}");
         let tensor = match &self.first {
-            First::Seed(seed) => {
+            Init::Seed(seed) => {
                 let count = shape.iter().product::<i64>() as usize;
                 let mut values = Vec::new();
                 let there = values.try_reserve_exact(count);
@@ -151,26 +151,26 @@ impl Params {
                 }
                 Tensor::from_slice(&values).view(shape).to_device(self.device).set_requires_grad(true)
             }
-            First::Zero => Tensor::zeros(shape, (Kind::Float, self.device)).set_requires_grad(true),
-            First::Shared(weights) => weights[&name].shallow_clone(),
+            Init::Zero => Tensor::zeros(shape, (Kind::Float, self.device)).set_requires_grad(true),
+            Init::Shared(weights) => weights[&name].shallow_clone(),
             // One number that stands in all places.
-            First::Outline => Tensor::zeros([], (Kind::Float, Device::Cpu)).expand(shape, false),
+            Init::Outline => Tensor::zeros([], (Kind::Float, Device::Cpu)).expand(shape, false),
         };
-        self.params.push(Param { name, tensor: tensor.shallow_clone(), decays });
+        self.params.push(Param { name, tensor: tensor.shallow_clone(), weight_decay: decays });
         tensor
     }
 }
 
 /// A place in the tree of names.
-pub struct Scope<'a> {
+pub struct VarBuilder<'a> {
     params: &'a mut Params,
     prefix: String,
 }
 
-impl Scope<'_> {
+impl VarBuilder<'_> {
     /// The place `name` below this one.
-    pub fn sub(&mut self, name: impl std::fmt::Display) -> Scope<'_> {
-        Scope { prefix: format!("{}{name}.", self.prefix), params: self.params }
+    pub fn sub(&mut self, name: impl std::fmt::Display) -> VarBuilder<'_> {
+        VarBuilder { prefix: format!("{}{name}.", self.prefix), params: self.params }
     }
 
     /// A matrix of a linear layer, (outputs, inputs), Xavier uniform (Glorot and Bengio 2010): within
@@ -198,7 +198,7 @@ impl Scope<'_> {
     }
 
     /// How many weights the model has so far.
-    pub fn count(&self) -> usize {
+    pub fn next_layer_number(&self) -> usize {
         self.params.len()
     }
 
@@ -209,7 +209,7 @@ impl Scope<'_> {
 
     /// Whether weights have shapes and no numbers, so that nothing need be made that is no weight.
     pub fn is_outline(&self) -> bool {
-        matches!(self.params.first, First::Outline)
+        matches!(self.params.first, Init::Outline)
     }
 
     /// What matrix products compute in.

@@ -2,30 +2,30 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::params::Scope;
+use super::params::VarBuilder;
 use super::{Positions, TransformerConfig};
 
 /// Base of the wavelengths of both the sinusoidal and the rotary kind.
 const BASE: f64 = 10_000.0;
 
 /// Positions whose vectors are made once.
-const KNOWN: i64 = 512;
+const CACHED_POSITIONS: i64 = 512;
 
 /// Which positions.
 #[derive(Clone, Copy, Debug)]
-pub enum Places<'a> {
+pub enum PositionIds<'a> {
     /// The first so many, in order.
     First(i64),
     /// One for each row.
     Each(&'a [i64]),
 }
 
-impl Places<'_> {
+impl PositionIds<'_> {
     /// Their rows of a table, where it reaches so far.
     fn of(self, table: &Tensor) -> Option<Tensor> {
         match self {
-            Places::First(count) => (count <= table.size()[0]).then(|| table.narrow(0, 0, count)),
-            Places::Each(places) => {
+            PositionIds::First(count) => (count <= table.size()[0]).then(|| table.narrow(0, 0, count)),
+            PositionIds::Each(places) => {
                 let reaches = places.iter().all(|&place| place < table.size()[0]);
                 reaches.then(|| table.index_select(0, &Tensor::from_slice(places).to_device(table.device())))
             }
@@ -34,8 +34,8 @@ impl Places<'_> {
 
     fn list(self) -> Vec<i64> {
         match self {
-            Places::First(count) => (0..count).collect(),
-            Places::Each(places) => places.to_vec(),
+            PositionIds::First(count) => (0..count).collect(),
+            PositionIds::Each(places) => places.to_vec(),
         }
     }
 }
@@ -63,10 +63,10 @@ enum Table {
 
 impl PositionTable {
     /// Weights only for the learned kind.
-    pub fn new(mut scope: Scope, config: &TransformerConfig) -> PositionTable {
+    pub fn new(mut scope: VarBuilder, config: &TransformerConfig) -> PositionTable {
         let (width, rows) = (config.width as i64, config.max_positions as i64);
         let (head_width, device) = (width / config.heads as i64, scope.device());
-        let known = Places::First(KNOWN).list();
+        let known = PositionIds::First(CACHED_POSITIONS).list();
         let table = match config.positions {
             Positions::Sinusoidal | Positions::Rotary if scope.is_outline() => Table::None,
             Positions::None => Table::None,
@@ -83,7 +83,7 @@ impl PositionTable {
     ///
     /// # Shapes
     /// (positions, D)
-    pub fn added(&self, places: Places) -> Option<Tensor> {
+    pub fn additive(&self, places: PositionIds) -> Option<Tensor> {
         match &self.table {
             Table::Sinusoidal(known) => {
                 Some(places.of(known).unwrap_or_else(|| sinusoidal(&places.list(), self.width, self.device)))
@@ -96,7 +96,7 @@ impl PositionTable {
     }
 
     /// By what the queries and keys of the given positions are turned.
-    pub fn turned(&self, places: Places) -> Option<Rotation> {
+    pub fn rotary(&self, places: PositionIds) -> Option<Rotation> {
         let Table::Rotary(known) = &self.table else { return None };
         let rotation = match (places.of(&known.cos), places.of(&known.sin)) {
             (Some(cos), Some(sin)) => Rotation { cos, sin },
@@ -142,18 +142,18 @@ impl Rotation {
     ///
     /// # Shapes
     /// x: (R, D)
-    pub fn turn_rows(&self, x: &Tensor, heads: i64) {
+    pub fn rotate_rows(&self, x: &Tensor, heads: i64) {
         let (rows, width) = x.size2().expect("rows have two dimensions");
         let mut x = x.view([rows, heads, width / heads]); // (R, H, K)
         let each = Rotation { cos: self.cos.unsqueeze(1), sin: self.sin.unsqueeze(1) }; // (R, 1, K)
-        x.copy_(&each.turn(&x));
+        x.copy_(&each.rotate(&x));
     }
 
     /// Turns queries or keys.
     ///
     /// # Shapes
     /// (B, H, T, K) to (B, H, T, K)
-    pub fn turn(&self, x: &Tensor) -> Tensor {
+    pub fn rotate(&self, x: &Tensor) -> Tensor {
         let halves = x.chunk(2, -1); // (B, H, T, K / 2) each
         let crossed = Tensor::cat(&[&-&halves[1], &halves[0]], -1); // (B, H, T, K)
         x * &self.cos + crossed * &self.sin

@@ -29,7 +29,7 @@ impl Weights {
 
 /// Linear layers over the same inputs, as one.
 #[derive(Debug)]
-pub enum Product {
+pub enum PackedLinear {
     /// On the CPU.
     Packed(Arc<Packed>),
     /// Elsewhere, by libtorch.
@@ -41,28 +41,28 @@ pub enum Product {
     },
 }
 
-impl Product {
+impl PackedLinear {
     /// The outputs of `layers` stand one after the other.
-    pub fn new(layers: &[&Linear], weights: Weights) -> Product {
+    pub fn new(layers: &[&Linear], weights: Weights) -> PackedLinear {
         let _guard = tch::no_grad_guard();
         let joined = |parts: Vec<&Tensor>| (!parts.is_empty()).then(|| Tensor::cat(&parts, 0));
         let weight = joined(layers.iter().map(|layer| layer.weight()).collect()).expect("there is a layer");
         let bias = joined(layers.iter().filter_map(|layer| layer.bias()).collect());
-        Product::of(&weight, bias.as_ref(), weights)
+        PackedLinear::of(&weight, bias.as_ref(), weights)
     }
 
     /// A single layer: its weight, (outputs, inputs), and its bias, (outputs).
-    pub fn of(weight: &Tensor, bias: Option<&Tensor>, weights: Weights) -> Product {
+    pub fn of(weight: &Tensor, bias: Option<&Tensor>, weights: Weights) -> PackedLinear {
         if weight.device() == Device::Cpu {
             let kind = match weights {
                 Weights::F32 => PackedKind::F32,
                 Weights::Bf16 => PackedKind::Bf16,
                 Weights::Int8 => PackedKind::Int8,
             };
-            return Product::Packed(Arc::new(Packed::new(weight, bias, kind)));
+            return PackedLinear::Packed(Arc::new(Packed::new(weight, bias, kind)));
         }
         let kind = if weights == Weights::F32 { Kind::Float } else { Kind::BFloat16 };
-        Product::Plain { weight: weight.to_kind(kind), bias: bias.map(|bias| bias.to_kind(kind)) }
+        PackedLinear::Plain { weight: weight.to_kind(kind), bias: bias.map(|bias| bias.to_kind(kind)) }
     }
 
     /// `x W' + b`, then ReLU where asked for, then `+ residual`.
@@ -71,8 +71,8 @@ impl Product {
     /// (R, inputs) to (R, outputs); f32
     pub fn forward(&self, x: &Tensor, relu: bool, residual: Option<&Tensor>) -> Tensor {
         match self {
-            Product::Packed(packed) => packed.product(x, relu, residual),
-            Product::Plain { weight, bias } => {
+            PackedLinear::Packed(packed) => packed.product(x, relu, residual),
+            PackedLinear::Plain { weight, bias } => {
                 let y = x.to_kind(weight.kind()).linear(weight, bias.as_ref()).to_kind(Kind::Float);
                 let y = if relu { y.relu() } else { y };
                 residual.map_or(y.shallow_clone(), |residual| residual + y)
@@ -86,8 +86,8 @@ impl Product {
     /// (R, inputs) to (R * outputs)
     pub fn log_probabilities(&self, x: &Tensor) -> Result<Vec<f32>, tch::TchError> {
         match self {
-            Product::Packed(packed) => Ok(packed.log_probabilities(x)),
-            Product::Plain { .. } => {
+            PackedLinear::Packed(packed) => Ok(packed.log_probabilities(x)),
+            PackedLinear::Plain { .. } => {
                 Vec::try_from(self.forward(x, false, None).log_softmax(-1, Kind::Float).flatten(0, 1))
             }
         }
@@ -95,11 +95,11 @@ impl Product {
 }
 
 /// The same weights, not a copy of them.
-impl Clone for Product {
-    fn clone(&self) -> Product {
+impl Clone for PackedLinear {
+    fn clone(&self) -> PackedLinear {
         match self {
-            Product::Packed(packed) => Product::Packed(Arc::clone(packed)),
-            Product::Plain { weight, bias } => Product::Plain {
+            PackedLinear::Packed(packed) => PackedLinear::Packed(Arc::clone(packed)),
+            PackedLinear::Plain { weight, bias } => PackedLinear::Plain {
                 weight: weight.shallow_clone(),
                 bias: bias.as_ref().map(Tensor::shallow_clone),
             },

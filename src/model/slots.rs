@@ -10,17 +10,17 @@ const ROOM: i64 = 256;
 
 /// The slots of all layers of a stack; the same slot belongs to the same position in each layer.
 #[derive(Debug)]
-pub struct Slots {
+pub struct KvCache {
     /// For each layer: (room, 2 D), keys before values
     layers: Vec<Tensor>,
     used: i64,
 }
 
-impl Slots {
+impl KvCache {
     /// Empty slots for `layers` layers of `width` numbers.
-    pub fn new(layers: usize, width: i64, device: Device) -> Slots {
+    pub fn new(layers: usize, width: i64, device: Device) -> KvCache {
         let empty = || Tensor::empty([ROOM, 2 * width], (Kind::Float, device));
-        Slots { layers: (0..layers).map(|_| empty()).collect(), used: 0 }
+        KvCache { layers: (0..layers).map(|_| empty()).collect(), used: 0 }
     }
 
     /// The keys and values of a layer: (room, 2 D)
@@ -34,7 +34,7 @@ impl Slots {
         let count = count as i64;
         let room = self.layers.first().map_or(ROOM, |layer| layer.size()[0]);
         if self.used + count > room {
-            self.clear_away(rows);
+            self.compact(rows);
             if self.used + count > room / 2 {
                 self.grow((self.used + count) * 2);
             }
@@ -50,7 +50,7 @@ impl Slots {
     }
 
     /// Takes over what the rows of another state see; their lists are changed to the slots that it has here.
-    pub fn take(&mut self, other: &Slots, own: &mut [&mut Vec<i32>], theirs: &mut [&mut Vec<i32>]) {
+    pub fn take(&mut self, other: &KvCache, own: &mut [&mut Vec<i32>], theirs: &mut [&mut Vec<i32>]) {
         let count = other.used;
         let first = self.reserve(count as usize, own);
         for layer in 0..self.layers.len() {
@@ -60,7 +60,7 @@ impl Slots {
     }
 
     /// Moves what is still seen to the front, in its order.
-    fn clear_away(&mut self, rows: &mut [&mut Vec<i32>]) {
+    fn compact(&mut self, rows: &mut [&mut Vec<i32>]) {
         let mut place = vec![-1; self.used as usize];
         rows.iter().flat_map(|row| row.iter()).for_each(|&slot| place[slot as usize] = 0);
         let kept: Vec<i64> = (0..self.used).filter(|&slot| place[slot as usize] == 0).collect();

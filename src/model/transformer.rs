@@ -4,11 +4,13 @@
 use tch::{Kind, Tensor};
 
 use super::attention::{Attention, Mask, attention_kind};
-use super::layers::{Cast, Epilogue, FeedForward, Linear, Noise, Norm, Pass, dropout};
-use super::params::{Params, Scope};
-use super::positions::{Places, PositionTable, Rotation};
+use super::layers::{
+    AutocastWeights, DropoutRng, Epilogue, FeedForward, ForwardContext, Linear, Norm, dropout,
+};
+use super::params::{Params, VarBuilder};
+use super::positions::{PositionIds, PositionTable, Rotation};
 use super::{Activation, NormPlace, Positions, Tied, TransformerConfig};
-use crate::data::batch::Source;
+use crate::data::batch::SourceBatch;
 use crate::data::vocabulary::{BOS, PAD};
 
 /// The whole network.
@@ -24,13 +26,13 @@ pub struct Transformer {
 
 /// What the encoder made of a source batch.
 #[derive(Debug)]
-pub struct Memory {
+pub struct EncoderOutput {
     /// (B, S, D)
     pub hidden: Tensor,
     /// Where the padding is, when there is any: 0 or minus infinity, (B, 1, 1, S)
     pub padding: Option<Tensor>,
     /// The weights of the pass, for the decoder's part of it.
-    cast: Cast,
+    cast: AutocastWeights,
 }
 
 impl Transformer {
@@ -71,14 +73,14 @@ impl Transformer {
     }
 
     /// The same network over another set of weights, such as [`Params::again`] gives.
-    pub fn again(&self, params: &mut Params) -> Transformer {
+    pub fn sharing(&self, params: &mut Params) -> Transformer {
         let rows = |embedding: &Tensor| embedding.size()[0] as usize;
         let (source, target) = (rows(&self.source_embedding), rows(&self.target_embedding));
         Transformer::new(&self.config, source, target, params)
     }
 
     /// The longest side, EOS or BOS counted in, that the positions know; `None` for any length.
-    pub fn longest(&self) -> Option<usize> {
+    pub fn max_length(&self) -> Option<usize> {
         (self.config.positions == Positions::Learned).then_some(self.config.max_positions)
     }
 
@@ -97,27 +99,27 @@ impl Transformer {
     }
 
     /// Reads a source batch.
-    pub fn encode(&self, source: &Source, noise: Option<&Noise>) -> Memory {
+    pub fn encode(&self, source: &SourceBatch, noise: Option<&DropoutRng>) -> EncoderOutput {
         let padding = padding_mask(source, self.output.compute());
         let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, noise);
-        let cast = self.cast();
-        let pass = Pass { noise, cast: &cast };
-        Memory { hidden: self.encoder.forward(x, Mask::padding(&padding), pass), padding, cast }
+        let cast = self.autocast_weights();
+        let pass = ForwardContext { dropout_rng: noise, weights: &cast };
+        EncoderOutput { hidden: self.encoder.forward(x, Mask::padding(&padding), pass), padding, cast }
     }
 
-    fn cast(&self) -> Cast {
+    fn autocast_weights(&self) -> AutocastWeights {
         let encoder = self.encoder.layers.iter().flat_map(EncoderLayer::groups);
         let decoder = self.decoder.layers.iter().flat_map(DecoderLayer::groups);
-        Cast::new(&encoder.chain(decoder).collect::<Vec<_>>())
+        AutocastWeights::new(&encoder.chain(decoder).collect::<Vec<_>>())
     }
 
     /// Runs the decoder over whole targets: position t sees the tokens up to t and the source.
     ///
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
-    pub fn decode(&self, target_in: &Tensor, memory: &Memory, noise: Option<&Noise>) -> Tensor {
+    pub fn decode(&self, target_in: &Tensor, memory: &EncoderOutput, noise: Option<&DropoutRng>) -> Tensor {
         let x = self.embed(&self.target_embedding, target_in, &self.decoder.positions, noise);
-        self.decoder.forward(x, memory, Pass { noise, cast: &memory.cast })
+        self.decoder.forward(x, memory, ForwardContext { dropout_rng: noise, weights: &memory.cast })
     }
 
     /// Scores of the vocabulary, before the softmax, in f32.
@@ -151,11 +153,11 @@ impl Transformer {
         weight: &Tensor,
         tokens: &Tensor,
         positions: &PositionTable,
-        noise: Option<&Noise>,
+        noise: Option<&DropoutRng>,
     ) -> Tensor {
         let scale = (self.config.width as f64).sqrt();
         let x = Tensor::embedding(weight, tokens, PAD, false, false) * scale; // (B, T, D)
-        let x = match positions.added(Places::First(tokens.size()[1])) {
+        let x = match positions.additive(PositionIds::First(tokens.size()[1])) {
             Some(added) => x + added,
             None => x,
         };
@@ -164,8 +166,8 @@ impl Transformer {
 }
 
 /// 0 where a source position is real, minus infinity where it is padding: (B, 1, 1, S). Nothing where no row is padded.
-fn padding_mask(source: &Source, compute: Kind) -> Option<Tensor> {
-    let longest = source.longest();
+fn padding_mask(source: &SourceBatch, compute: Kind) -> Option<Tensor> {
+    let longest = source.max_length();
     if source.lengths.iter().all(|&length| length == longest) {
         return None;
     }
@@ -180,15 +182,15 @@ fn padding_mask(source: &Source, compute: Kind) -> Option<Tensor> {
 
 /// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
 #[derive(Debug)]
-pub(super) struct Residual {
+pub(super) struct ResidualBlock {
     pub(super) norm: Norm,
     pub(super) place: NormPlace,
     dropout: f64,
 }
 
-impl Residual {
-    fn new(scope: Scope, config: &TransformerConfig) -> Residual {
-        Residual {
+impl ResidualBlock {
+    fn new(scope: VarBuilder, config: &TransformerConfig) -> ResidualBlock {
+        ResidualBlock {
             norm: Norm::new(scope, config),
             place: config.norm_place,
             dropout: config.residual_dropout(),
@@ -196,7 +198,7 @@ impl Residual {
     }
 
     /// The part ends in the dropout and the addition that it is given.
-    fn around(&self, x: &Tensor, part: impl FnOnce(&Tensor, Epilogue) -> Tensor) -> Tensor {
+    fn forward(&self, x: &Tensor, part: impl FnOnce(&Tensor, Epilogue) -> Tensor) -> Tensor {
         let epilogue = Epilogue { relu: false, dropout: self.dropout, residual: Some(x) };
         match self.place {
             NormPlace::Pre => part(&self.norm.forward(x), epilogue),
@@ -213,45 +215,45 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    fn new(mut scope: Scope, config: &TransformerConfig) -> Encoder {
+    fn new(mut scope: VarBuilder, config: &TransformerConfig) -> Encoder {
         let mut layers = scope.sub("layers");
         let layers = (0..config.encoder_layers).map(|n| EncoderLayer::new(layers.sub(n), config)).collect();
         Encoder { layers, norm: final_norm(&mut scope, config), positions: PositionTable::new(scope, config) }
     }
 
-    fn forward(&self, mut x: Tensor, mask: Mask, pass: Pass) -> Tensor {
-        let rotation = self.positions.turned(Places::First(x.size()[1]));
+    fn forward(&self, mut x: Tensor, mask: Mask, pass: ForwardContext) -> Tensor {
+        let rotation = self.positions.rotary(PositionIds::First(x.size()[1]));
         for layer in &self.layers {
             x = layer.forward(&x, mask, rotation.as_ref(), pass);
         }
-        normed(x, &self.norm)
+        apply_norm(x, &self.norm)
     }
 }
 
 #[derive(Debug)]
 pub(super) struct EncoderLayer {
     pub(super) self_attention: Attention,
-    pub(super) self_attention_norm: Residual,
+    pub(super) self_attention_norm: ResidualBlock,
     pub(super) feed_forward: FeedForward,
-    pub(super) feed_forward_norm: Residual,
+    pub(super) feed_forward_norm: ResidualBlock,
 }
 
 impl EncoderLayer {
-    fn new(mut scope: Scope, config: &TransformerConfig) -> EncoderLayer {
+    fn new(mut scope: VarBuilder, config: &TransformerConfig) -> EncoderLayer {
         EncoderLayer {
             self_attention: Attention::new(scope.sub("self_attention"), config),
-            self_attention_norm: Residual::new(scope.sub("self_attention_norm"), config),
+            self_attention_norm: ResidualBlock::new(scope.sub("self_attention_norm"), config),
             feed_forward: FeedForward::new(scope.sub("feed_forward"), config),
-            feed_forward_norm: Residual::new(scope.sub("feed_forward_norm"), config),
+            feed_forward_norm: ResidualBlock::new(scope.sub("feed_forward_norm"), config),
         }
     }
 
-    fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, pass: Pass) -> Tensor {
-        let x = self.self_attention_norm.around(x, |x, epilogue| {
+    fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, pass: ForwardContext) -> Tensor {
+        let x = self.self_attention_norm.forward(x, |x, epilogue| {
             let (query, seen) = self.self_attention.project(x, rotation, pass);
             self.self_attention.forward(&query, &seen, mask, epilogue, pass)
         });
-        self.feed_forward_norm.around(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
+        self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
     }
 
     fn groups(&self) -> Vec<Vec<&Linear>> {
@@ -267,54 +269,60 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    fn new(mut scope: Scope, config: &TransformerConfig) -> Decoder {
+    fn new(mut scope: VarBuilder, config: &TransformerConfig) -> Decoder {
         let mut layers = scope.sub("layers");
         let layers = (0..config.decoder_layers).map(|n| DecoderLayer::new(layers.sub(n), config)).collect();
         Decoder { layers, norm: final_norm(&mut scope, config), positions: PositionTable::new(scope, config) }
     }
 
-    fn forward(&self, mut x: Tensor, memory: &Memory, pass: Pass) -> Tensor {
-        let rotation = self.positions.turned(Places::First(x.size()[1]));
+    fn forward(&self, mut x: Tensor, memory: &EncoderOutput, pass: ForwardContext) -> Tensor {
+        let rotation = self.positions.rotary(PositionIds::First(x.size()[1]));
         for layer in &self.layers {
             x = layer.forward(&x, memory, rotation.as_ref(), pass);
         }
-        normed(x, &self.norm)
+        apply_norm(x, &self.norm)
     }
 }
 
 #[derive(Debug)]
 pub(super) struct DecoderLayer {
     pub(super) self_attention: Attention,
-    pub(super) self_attention_norm: Residual,
+    pub(super) self_attention_norm: ResidualBlock,
     pub(super) cross_attention: Attention,
-    pub(super) cross_attention_norm: Residual,
+    pub(super) cross_attention_norm: ResidualBlock,
     pub(super) feed_forward: FeedForward,
-    pub(super) feed_forward_norm: Residual,
+    pub(super) feed_forward_norm: ResidualBlock,
 }
 
 impl DecoderLayer {
-    fn new(mut scope: Scope, config: &TransformerConfig) -> DecoderLayer {
+    fn new(mut scope: VarBuilder, config: &TransformerConfig) -> DecoderLayer {
         DecoderLayer {
             self_attention: Attention::new(scope.sub("self_attention"), config),
-            self_attention_norm: Residual::new(scope.sub("self_attention_norm"), config),
+            self_attention_norm: ResidualBlock::new(scope.sub("self_attention_norm"), config),
             cross_attention: Attention::new(scope.sub("cross_attention"), config),
-            cross_attention_norm: Residual::new(scope.sub("cross_attention_norm"), config),
+            cross_attention_norm: ResidualBlock::new(scope.sub("cross_attention_norm"), config),
             feed_forward: FeedForward::new(scope.sub("feed_forward"), config),
-            feed_forward_norm: Residual::new(scope.sub("feed_forward_norm"), config),
+            feed_forward_norm: ResidualBlock::new(scope.sub("feed_forward_norm"), config),
         }
     }
 
-    fn forward(&self, x: &Tensor, memory: &Memory, rotation: Option<&Rotation>, pass: Pass) -> Tensor {
+    fn forward(
+        &self,
+        x: &Tensor,
+        memory: &EncoderOutput,
+        rotation: Option<&Rotation>,
+        pass: ForwardContext,
+    ) -> Tensor {
         let (own, cross) = (&self.self_attention, &self.cross_attention);
-        let x = self.self_attention_norm.around(x, |x, epilogue| {
+        let x = self.self_attention_norm.forward(x, |x, epilogue| {
             let (query, seen) = own.project(x, rotation, pass);
             own.forward(&query, &seen, Mask::Causal, epilogue, pass)
         });
         let seen = cross.keys_values(&memory.hidden, pass);
-        let x = self.cross_attention_norm.around(&x, |x, epilogue| {
+        let x = self.cross_attention_norm.forward(&x, |x, epilogue| {
             cross.forward(&cross.queries(x, pass), &seen, Mask::padding(&memory.padding), epilogue, pass)
         });
-        self.feed_forward_norm.around(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
+        self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
     }
 
     fn groups(&self) -> Vec<Vec<&Linear>> {
@@ -324,11 +332,11 @@ impl DecoderLayer {
 }
 
 /// Only pre-norm stacks end in a norm of their own.
-fn final_norm(scope: &mut Scope, config: &TransformerConfig) -> Option<Norm> {
+fn final_norm(scope: &mut VarBuilder, config: &TransformerConfig) -> Option<Norm> {
     (config.norm_place == NormPlace::Pre).then(|| Norm::new(scope.sub("norm"), config))
 }
 
-pub(super) fn normed(x: Tensor, norm: &Option<Norm>) -> Tensor {
+pub(super) fn apply_norm(x: Tensor, norm: &Option<Norm>) -> Tensor {
     match norm {
         Some(norm) => norm.forward(&x),
         None => x,

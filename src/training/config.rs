@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 mod budget;
 mod non_finite;
@@ -247,13 +247,13 @@ impl TrainingConfig {
     }
 
     /// The rules among these keys, once [`TrainingConfig::fill_in`] has run.
-    pub fn check(&self) -> Result<(), Problem> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         self.check_counts()?;
         let shares = [("label_smoothing", self.label_smoothing), ("word_dropout", self.word_dropout)];
-        Problem::check_share("training", &shares)?;
+        ConfigError::check_share("training", &shares)?;
         let amounts =
             [("clip_norm", self.clip_norm), ("r_drop", self.r_drop), ("memory_limit", self.memory_limit)];
-        Problem::check_real("training", "at least 0", |x| x >= 0.0, &amounts)?;
+        ConfigError::check_float("training", "at least 0", |x| x >= 0.0, &amounts)?;
         self.check_average()?;
         self.check_optimizer()?;
         self.check_schedule()?;
@@ -262,13 +262,13 @@ impl TrainingConfig {
             sampling.check("training.scheduled_sampling")?;
             if self.r_drop > 0.0 {
                 let message = "`r_drop` and `scheduled_sampling` must not both be on: each runs the decoder twice in a way of its own";
-                return Err(Problem::new("training", &["scheduled_sampling", "r_drop"], message));
+                return Err(ConfigError::new("training", &["scheduled_sampling", "r_drop"], message));
             }
         }
         Ok(())
     }
 
-    fn check_counts(&self) -> Result<(), Problem> {
+    fn check_counts(&self) -> Result<(), ConfigError> {
         let tokens = match self.tokens_per_batch {
             TokensPerBatch::Tokens(tokens) => tokens as u64,
             TokensPerBatch::Auto => 1,
@@ -283,9 +283,9 @@ impl TrainingConfig {
             ("keep_last", self.keep_last as u64),
             ("keep_best", self.keep_best as u64),
         ];
-        Problem::check_whole("training", 1, &counts)?;
-        Problem::check_most("training", MOST_BATCHES, &[("accumulate", self.accumulate as u64)])?;
-        Problem::check_most("training", MOST_POSITIONS, &[("tokens_per_batch", tokens)])?;
+        ConfigError::check_integer("training", 1, &counts)?;
+        ConfigError::check_most("training", MOST_BATCHES, &[("accumulate", self.accumulate as u64)])?;
+        ConfigError::check_most("training", MOST_POSITIONS, &[("tokens_per_batch", tokens)])?;
         let limits = [
             ("epochs", self.epochs),
             ("patience", self.patience),
@@ -293,17 +293,17 @@ impl TrainingConfig {
             ("decode_rows", self.decode_rows as u64),
             ("samples", self.samples as u64),
         ];
-        Problem::check_whole("training", 0, &limits)?;
+        ConfigError::check_integer("training", 0, &limits)?;
         if self.shards > 0 && (!self.shards.is_power_of_two() || self.shards > Self::MOST_SHARDS) {
             let (most, shards) = (Self::MOST_SHARDS, self.shards);
             let message = format!("`shards` must be 0 or a power of two, {most} at most, but it is {shards}");
-            return Err(Problem::new("training", &["shards"], message));
+            return Err(ConfigError::new("training", &["shards"], message));
         }
         Ok(())
     }
 
     /// What is averaged at the end must still be there.
-    fn check_average(&self) -> Result<(), Problem> {
+    fn check_average(&self) -> Result<(), ConfigError> {
         let (key, kept) = match self.average_of {
             AverageOf::Last => ("keep_last", self.keep_last),
             AverageOf::Best => ("keep_best", self.keep_best),
@@ -313,11 +313,11 @@ impl TrainingConfig {
         }
         let average = self.average;
         let message = format!("`{key}` must be at least `average`, but they are {kept} and {average}");
-        Err(Problem::new("training", &["average", key, "average_of"], message))
+        Err(ConfigError::new("training", &["average", key, "average_of"], message))
     }
 
-    fn check_optimizer(&self) -> Result<(), Problem> {
-        Problem::check_one("training", "optimizer", &self.optimizers())?;
+    fn check_optimizer(&self) -> Result<(), ConfigError> {
+        ConfigError::check_one("training", "optimizer", &self.optimizers())?;
         self.adamw.as_ref().map_or(Ok(()), |adamw| adamw.check("training.adamw"))?;
         self.adam.as_ref().map_or(Ok(()), |adam| adam.check("training.adam"))?;
         self.sgd.as_ref().map_or(Ok(()), |sgd| sgd.check("training.sgd"))?;
@@ -325,8 +325,8 @@ impl TrainingConfig {
         self.groups.iter().try_for_each(|group| group.check("training.groups"))
     }
 
-    fn check_schedule(&self) -> Result<(), Problem> {
-        Problem::check_one("training", "schedule", &self.schedules())?;
+    fn check_schedule(&self) -> Result<(), ConfigError> {
+        ConfigError::check_one("training", "schedule", &self.schedules())?;
         let checked = |schedule: &Option<WarmupConfig>, table, least| {
             schedule.as_ref().map_or(Ok(()), |schedule| schedule.check(table, least))
         };

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::EmaConfig;
 use super::optimizer::take;
-use super::share::shared_out;
+use super::share::partition_by_size;
 use crate::error::Result;
 use crate::model::params::Params;
 use crate::runtime::threads;
@@ -35,7 +35,7 @@ impl Ema {
         let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
         let pairs = self.averages.iter().zip(params.iter());
         let pairs = pairs.map(|(average, param)| (average.shallow_clone(), param.tensor.detach())).collect();
-        let parts = shared_out(pairs, params.device(), |(average, _): &(Tensor, Tensor)| average);
+        let parts = partition_by_size(pairs, params.device(), |(average, _): &(Tensor, Tensor)| average);
         threads::each(parts, |part| {
             let _guard = tch::no_grad_guard();
             let (averages, weights): (Vec<&Tensor>, Vec<&Tensor>) =

@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tch::{Device, Tensor};
 
 use super::TrainingConfig;
-use super::memory::{Room, find_budget, within_memory};
-use super::metrics::Window;
+use super::memory::{MemoryRoom, catch_out_of_memory, find_budget};
+use super::metrics::RunningStats;
 use super::objective::objective;
-use super::parts::{Faults, Parts};
+use super::parts::{InjectedFaults, TrainContext};
 use super::replicas::Replicas;
-use super::share::shared_out;
+use super::share::partition_by_size;
 use crate::data::batch::Batch;
-use crate::data::loader::{Assembler, Loaded};
+use crate::data::loader::{Collator, LoadedBatch};
 use crate::data::shard::{Shard, Tree};
 use crate::error::{Error, Result};
 use crate::runtime::{memory, seed_for, threads};
@@ -26,24 +26,24 @@ use crate::shim::set_gradients;
 use crate::shim::threads::on_this_thread_alone;
 
 /// What makes the gradients of an update; threads share it.
-pub struct Engine<'e> {
+pub struct GradientEngine<'e> {
     /// `[training]`
     pub config: &'e TrainingConfig,
     /// The run's seed.
     pub seed: u64,
     /// Makes shards that are not there yet.
-    pub assembler: &'e Assembler,
+    pub assembler: &'e Collator,
     /// The network, for each thread.
     pub replicas: &'e Replicas,
     /// Faults that tests inject.
-    pub faults: &'e Faults,
+    pub faults: &'e InjectedFaults,
     /// The number of the update, from 1.
     pub step: u64,
 }
 
 /// What the batches of an update gave. Its losses are read last: a GPU is not waited for before there is need.
-pub struct Given {
-    counts: Window,
+pub struct StepOutput {
+    counts: RunningStats,
     losses: Option<Tensor>,
     /// Rows that were left out because there is no memory for them.
     pub left_out: Vec<usize>,
@@ -52,11 +52,11 @@ pub struct Given {
 }
 
 /// A shard on its way, and its rows where they are made already.
-type Leaf = (Shard, Option<Batch>);
+type MicroBatch = (Shard, Option<Batch>);
 
 /// What a shard gave, or several of them.
-struct Sum {
-    counts: Window,
+struct GradientSum {
+    counts: RunningStats,
     /// Smoothed loss and negative log-likelihood: (2) f64
     losses: Tensor,
     /// For each weight; undefined where nothing depends on it.
@@ -64,7 +64,7 @@ struct Sum {
 }
 
 /// Why there is no sum.
-enum Broken {
+enum Interrupted {
     /// There is no memory for this shard.
     Memory(Shard),
     /// Another shard is broken already.
@@ -72,16 +72,16 @@ enum Broken {
     Error(Error),
 }
 
-impl Broken {
+impl Interrupted {
     /// What is told of two.
-    fn or(self, other: Broken) -> Broken {
-        if matches!(self, Broken::Elsewhere) { other } else { self }
+    fn or(self, other: Interrupted) -> Interrupted {
+        if matches!(self, Interrupted::Elsewhere) { other } else { self }
     }
 }
 
 /// One way over the tree.
-struct Walk<'w> {
-    engine: &'w Engine<'w>,
+struct TreeReduction<'w> {
+    engine: &'w GradientEngine<'w>,
     /// Labels of the whole update.
     tokens: usize,
     /// Whether a shard broke: what has not begun need not.
@@ -89,15 +89,15 @@ struct Walk<'w> {
 }
 
 /// After so many single rows without memory, and none before them that there was memory for, the shortest row is tried.
-const DOUBTFUL: usize = 8;
+const FAILED_ROWS_BEFORE_TRIAL: usize = 8;
 
 /// Positions of a side that are worth a shard of their own, and up to how many shards. Fewer keep more cores busy, but each
 /// shard costs a pass over all weights.
-const WORTH_A_SHARD: [(usize, usize); 3] = [(256, 2), (1024, 4), (2048, 1024)];
+const MIN_SHARD_POSITIONS: [(usize, usize); 3] = [(256, 2), (1024, 4), (2048, 1024)];
 
 /// The shards of an update that has so many positions on a side, where the config names no number.
 fn shards_for(positions: usize) -> usize {
-    WORTH_A_SHARD.iter().map(|&(worth, most)| (positions / worth).clamp(1, most)).max().unwrap_or(1)
+    MIN_SHARD_POSITIONS.iter().map(|&(worth, most)| (positions / worth).clamp(1, most)).max().unwrap_or(1)
 }
 
 /// Shards of an update, where its batches have rows enough.
@@ -118,7 +118,7 @@ pub fn halvings(config: &TrainingConfig, tokens_per_batch: usize, device: Device
     (shards / config.accumulate.next_power_of_two()).max(1).ilog2()
 }
 
-impl Engine<'_> {
+impl GradientEngine<'_> {
     /// Leaves the gradients with the weights. `too_large` are the fewest positions for which the memory did not suffice so
     /// far: no shard of as many is tried again.
     ///
@@ -127,7 +127,12 @@ impl Engine<'_> {
     ///
     /// # Errors
     /// There is no memory for a single row; what libtorch refuses.
-    pub fn gradients(&self, parts: &Parts, batches: Vec<Loaded>, too_large: Option<usize>) -> Result<Given> {
+    pub fn gradients(
+        &self,
+        parts: &TrainContext,
+        batches: Vec<LoadedBatch>,
+        too_large: Option<usize>,
+    ) -> Result<StepOutput> {
         let (mut too_large, mut left_out) = (too_large, Vec::new());
         let batches = (0..).zip(batches).map(|(n, batch)| batch.shards.map(&mut |leaf| named(n, leaf)));
         let mut tree = Tree::over(batches.collect());
@@ -136,7 +141,7 @@ impl Engine<'_> {
             (shards, tree) = (shards.map(|shards| self.small_enough(shards, too_large)), None);
         }
         loop {
-            let Some(all) = shards else { return self.nothing(parts, left_out, too_large) };
+            let Some(all) = shards else { return self.without_gradients(parts, left_out, too_large) };
             let leaves = tree.take().unwrap_or_else(|| all.clone().map(&mut |shard| (shard, None)));
             let broken = match self.sum_over(leaves)? {
                 ControlFlow::Continue(sum) => return Ok(sum.given(parts, left_out, too_large)),
@@ -149,7 +154,7 @@ impl Engine<'_> {
                 shards = shards.and_then(|all| all.without(&|shard| *shard == broken));
                 left_out.extend(broken.rows);
             }
-            if first && left_out.len() == DOUBTFUL && !self.shortest_fits(parts)? {
+            if first && left_out.len() == FAILED_ROWS_BEFORE_TRIAL && !self.shortest_fits(parts)? {
                 let message = "the memory must suffice for a pair at least, but it does not";
                 return Err(Error::failure(message).hint("take a smaller model, or free some memory"));
             }
@@ -158,13 +163,18 @@ impl Engine<'_> {
     }
 
     /// There was no memory for any of the rows.
-    fn nothing(&self, parts: &Parts, left_out: Vec<usize>, too_large: Option<usize>) -> Result<Given> {
+    fn without_gradients(
+        &self,
+        parts: &TrainContext,
+        left_out: Vec<usize>,
+        too_large: Option<usize>,
+    ) -> Result<StepOutput> {
         parts.params.clear_gradients();
-        Ok(Given { counts: Window::default(), losses: None, left_out, too_large })
+        Ok(StepOutput { counts: RunningStats::default(), losses: None, left_out, too_large })
     }
 
     /// Whether there is memory for the shortest row of the set; long ones may stand together in a batch.
-    fn shortest_fits(&self, parts: &Parts) -> Result<bool> {
+    fn shortest_fits(&self, parts: &TrainContext) -> Result<bool> {
         let examples = &parts.train.examples;
         let rows = (0..examples.len()).min_by_key(|&row| self.assembler.positions(row));
         let leaf = (Shard::whole(rows.into_iter().collect(), 0), None);
@@ -184,20 +194,20 @@ impl Engine<'_> {
     }
 
     /// Forward and backward of all shards, or one for which there is no memory.
-    fn sum_over(&self, tree: Tree<Leaf>) -> Result<ControlFlow<Shard, Sum>> {
+    fn sum_over(&self, tree: Tree<MicroBatch>) -> Result<ControlFlow<Shard, GradientSum>> {
         let rows = tree.leaves().into_iter().flat_map(|(shard, _)| &shard.rows);
         let tokens = rows.map(|&row| self.assembler.labels(row)).sum();
-        let walk = Walk { engine: self, tokens, broken: AtomicBool::new(false) };
+        let walk = TreeReduction { engine: self, tokens, broken: AtomicBool::new(false) };
         match self.replicas.on_all(|| walk.sum(tree)) {
             Ok(sum) => Ok(ControlFlow::Continue(sum)),
-            Err(Broken::Memory(shard)) => Ok(ControlFlow::Break(shard)),
-            Err(Broken::Error(error)) => Err(error),
-            Err(Broken::Elsewhere) => Err(Error::failure("a shard is broken that nobody knows of")),
+            Err(Interrupted::Memory(shard)) => Ok(ControlFlow::Break(shard)),
+            Err(Interrupted::Error(error)) => Err(error),
+            Err(Interrupted::Elsewhere) => Err(Error::failure("a shard is broken that nobody knows of")),
         }
     }
 
     /// Forward and backward of one shard. The loss is divided by the `tokens` of the whole update.
-    fn backward(&self, shard: &Shard, batch: &Batch, tokens: usize) -> Result<Sum> {
+    fn backward(&self, shard: &Shard, batch: &Batch, tokens: usize) -> Result<GradientSum> {
         self.faults.memory(batch.positions())?;
         let seed = seed_for(self.seed, self.step, &format!("dropout {}", shard.name));
         let fault = if self.faults.nan_at.contains(&self.step) { f64::NAN } else { 1.0 };
@@ -206,14 +216,14 @@ impl Engine<'_> {
             let found = objective(&replica.model, self.config, batch, self.step, seed);
             let gradients = replica.backward(&(&found.loss * (fault / tokens as f64)))?;
             let losses = Tensor::stack(&[found.loss.detach() * fault, found.nll.detach()], 0); // (2)
-            Ok(Sum { counts: Window::of(batch), losses, gradients })
+            Ok(GradientSum { counts: RunningStats::of(batch), losses, gradients })
         })
     }
 }
 
-impl Walk<'_> {
+impl TreeReduction<'_> {
     /// Left and right at once, where a thread is free. The order of the additions is that of the tree.
-    fn sum(&self, tree: Tree<Leaf>) -> std::result::Result<Sum, Broken> {
+    fn sum(&self, tree: Tree<MicroBatch>) -> std::result::Result<GradientSum, Interrupted> {
         match tree {
             Tree::Leaf(leaf) => on_this_thread_alone(|| self.leaf(leaf)),
             Tree::Node(halves) => {
@@ -227,15 +237,15 @@ impl Walk<'_> {
         }
     }
 
-    fn leaf(&self, (shard, batch): Leaf) -> std::result::Result<Sum, Broken> {
+    fn leaf(&self, (shard, batch): MicroBatch) -> std::result::Result<GradientSum, Interrupted> {
         if self.broken.load(Ordering::Relaxed) {
-            return Err(Broken::Elsewhere);
+            return Err(Interrupted::Elsewhere);
         }
         let batch = batch.unwrap_or_else(|| self.engine.assembler.shard(&shard));
-        let broken = match within_memory(|| self.engine.backward(&shard, &batch, self.tokens)) {
+        let broken = match catch_out_of_memory(|| self.engine.backward(&shard, &batch, self.tokens)) {
             Ok(Some(sum)) => return Ok(sum),
-            Ok(None) => Broken::Memory(shard),
-            Err(error) => Broken::Error(error),
+            Ok(None) => Interrupted::Memory(shard),
+            Err(error) => Interrupted::Error(error),
         };
         self.broken.store(true, Ordering::Relaxed);
         Err(broken)
@@ -243,41 +253,41 @@ impl Walk<'_> {
 }
 
 /// What is random in a shard goes by the number of its batch in the update as well.
-fn named(n: usize, (shard, batch): (Shard, Batch)) -> Leaf {
+fn named(n: usize, (shard, batch): (Shard, Batch)) -> MicroBatch {
     (Shard { name: format!("{n}{}", shard.name), ..shard }, Some(batch))
 }
 
-fn shards_of(tree: &Tree<Leaf>) -> Tree<Shard> {
+fn shards_of(tree: &Tree<MicroBatch>) -> Tree<Shard> {
     match tree {
         Tree::Leaf((shard, _)) => Tree::Leaf(shard.clone()),
         Tree::Node(halves) => Tree::node(shards_of(&halves[0]), shards_of(&halves[1])),
     }
 }
 
-impl Sum {
+impl GradientSum {
     /// Each weight's gradients go to one thread, whichever is free.
-    fn plus(mut self, other: Sum) -> Sum {
+    fn plus(mut self, other: GradientSum) -> GradientSum {
         self.counts.add(&other.counts);
         let pairs = self.gradients.into_iter().zip(other.gradients).collect();
-        let parts = shared_out(pairs, self.losses.device(), |(sum, _)| sum);
+        let parts = partition_by_size(pairs, self.losses.device(), |(sum, _)| sum);
         let added = |part: Vec<(Tensor, Tensor)>| -> Vec<Tensor> {
             let _guard = tch::no_grad_guard();
-            part.into_iter().map(|(sum, more)| added(sum, more)).collect()
+            part.into_iter().map(|(sum, more)| add(sum, more)).collect()
         };
         let gradients = threads::each(parts, added).into_iter().flatten().collect();
-        Sum { counts: self.counts, losses: self.losses + other.losses, gradients }
+        GradientSum { counts: self.counts, losses: self.losses + other.losses, gradients }
     }
 
     /// Hands the gradients to the weights.
-    fn given(self, parts: &Parts, left_out: Vec<usize>, too_large: Option<usize>) -> Given {
+    fn given(self, parts: &TrainContext, left_out: Vec<usize>, too_large: Option<usize>) -> StepOutput {
         let weights: Vec<&Tensor> = parts.params.iter().map(|param| &param.tensor).collect();
         set_gradients(&weights, &self.gradients);
-        Given { counts: self.counts, losses: Some(self.losses), left_out, too_large }
+        StepOutput { counts: self.counts, losses: Some(self.losses), left_out, too_large }
     }
 }
 
 /// The sum of two gradients, either of which may be undefined.
-fn added(mut sum: Tensor, more: Tensor) -> Tensor {
+fn add(mut sum: Tensor, more: Tensor) -> Tensor {
     match (sum.defined(), more.defined()) {
         (true, true) => sum.g_add_(&more),
         (false, _) => more,
@@ -285,27 +295,27 @@ fn added(mut sum: Tensor, more: Tensor) -> Tensor {
     }
 }
 
-impl Given {
+impl StepOutput {
     /// The update's figures; the norm of its gradients is known by now.
     ///
     /// # Errors
     /// What libtorch refuses.
-    pub fn window(&self, gradient_norm: f64) -> Result<Window> {
-        let Some(losses) = &self.losses else { return Ok(Window::default()) };
+    pub fn window(&self, gradient_norm: f64) -> Result<RunningStats> {
+        let Some(losses) = &self.losses else { return Ok(RunningStats::default()) };
         let losses = Vec::<f64>::try_from(losses)?;
-        Ok(Window { loss: losses[0], nll: losses[1], gradient_norm, updates: 1, ..self.counts.clone() })
+        Ok(RunningStats { loss: losses[0], nll: losses[1], gradient_norm, updates: 1, ..self.counts.clone() })
     }
 }
 
-impl Window {
+impl RunningStats {
     /// The counts of a batch, its sums still zero.
-    fn of(batch: &Batch) -> Window {
-        Window {
+    fn of(batch: &Batch) -> RunningStats {
+        RunningStats {
             tokens: batch.target_tokens() as u64,
             source_tokens: (batch.real_positions() - batch.target_tokens()) as u64,
             positions: batch.positions() as u64,
             rows: batch.rows() as u64,
-            ..Window::default()
+            ..RunningStats::default()
         }
     }
 }
@@ -314,14 +324,14 @@ impl Window {
 ///
 /// # Errors
 /// Not even small batches fit.
-pub fn budget_for(parts: &Parts, assembler: &Assembler, replicas: &Replicas) -> Result<usize> {
-    let Parts { config, seed, params, faults, .. } = parts;
+pub fn budget_for(parts: &TrainContext, assembler: &Collator, replicas: &Replicas) -> Result<usize> {
+    let TrainContext { config, seed, params, faults, .. } = parts;
     let device = params.device();
     // While a checkpoint is written, weights and state stand in memory twice more: as copies, and as bytes.
     let weights: usize = params.iter().map(|param| param.tensor.numel() * 4).sum();
     let saving = if device == Device::Cpu { 9 * weights as u64 } else { 0 };
     let limit = (config.memory_limit * (1u64 << 30) as f64) as u64;
-    let engine = Engine { config, seed: *seed, assembler, replicas, faults, step: u64::MAX };
+    let engine = GradientEngine { config, seed: *seed, assembler, replicas, faults, step: u64::MAX };
     let trial = |rows: &[usize], budget: usize| -> Result<()> {
         let shard = Shard::whole(rows.to_vec(), 0);
         let tree = Tree::cut(shard, halvings(config, budget, device), &|row| assembler.positions(row));
@@ -330,7 +340,7 @@ pub fn budget_for(parts: &Parts, assembler: &Assembler, replicas: &Replicas) -> 
             ControlFlow::Break(_) => Err(Error::failure("out of memory")),
         }
     };
-    let found = find_budget(&parts.train.examples, device, Room { limit, kept: saving }, trial);
+    let found = find_budget(&parts.train.examples, device, MemoryRoom { limit, kept: saving }, trial);
     memory::forget(device);
     found
 }

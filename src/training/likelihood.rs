@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 
 use super::objective::labelled;
 use crate::data::batch::Batch;
-use crate::data::sampler::{batches_within, sort_by_length};
+use crate::data::sampler::{batches_within_budget, sort_by_length};
 use crate::error::{Error, Result};
 use crate::model::transformer::Transformer;
 
@@ -21,7 +21,7 @@ pub fn batches(pairs: &[(&[i64], &[i64])], budget: usize) -> Vec<Vec<usize>> {
     let lengths: Vec<_> = pairs.iter().map(|(source, target)| (source.len() + 1, target.len() + 1)).collect();
     let mut rows: Vec<usize> = (0..pairs.len()).collect();
     sort_by_length(&mut rows, &lengths);
-    batches_within(&rows, &lengths, budget, budget)
+    batches_within_budget(&rows, &lengths, budget, budget)
 }
 
 /// Some pairs of token ids (source, target), without BOS and EOS, padded to a batch.
@@ -34,7 +34,7 @@ pub fn batch_of(pairs: &[(&[i64], &[i64])], rows: &[usize]) -> Batch {
 ///
 /// # Shapes
 /// out: (N, D), a row for each label
-pub fn forced(model: &Transformer, batch: &Batch) -> Tensor {
+pub fn teacher_forced_hidden(model: &Transformer, batch: &Batch) -> Tensor {
     let _guard = tch::no_grad_guard();
     let memory = model.encode(&batch.source, None);
     labelled(&model.decode(&batch.target_in, &memory, None), batch) // (N, D)
@@ -52,7 +52,7 @@ pub fn log_probabilities(
     let mut found = vec![Vec::new(); pairs.len()];
     for rows in batches(pairs, READ_AT_ONCE) {
         let batch = batch_of(pairs, &rows).to_device(device);
-        let flat = of_labels(model, &forced(model, &batch), &batch.labels)?;
+        let flat = of_labels(model, &teacher_forced_hidden(model, &batch), &batch.labels)?;
         if flat.iter().any(|log_p| !log_p.is_finite()) {
             return Err(Error::failure("the model's scores are not finite numbers"));
         }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tch::Device;
 
 use crate::data::dataset::Example;
-use crate::data::sampler::{batches_within, sort_by_length};
+use crate::data::sampler::{batches_within_budget, sort_by_length};
 use crate::error::{Error, Result, lacks_memory, reason};
 use crate::runtime::memory;
 
@@ -14,7 +14,7 @@ use crate::runtime::memory;
 ///
 /// # Errors
 /// Everything else that goes wrong in it.
-pub fn within_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+pub fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(Some(done)),
         Ok(Err(error)) if lacks_memory(error.message()) => Ok(None),
@@ -30,7 +30,7 @@ pub fn within_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
 /// # Errors
 /// Everything else that goes wrong in it.
 pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) -> Result<Vec<usize>> {
-    if within_memory(|| work(rows))?.is_some() {
+    if catch_out_of_memory(|| work(rows))?.is_some() {
         return Ok(Vec::new());
     }
     if rows.len() <= 1 {
@@ -60,7 +60,7 @@ const SMALL: usize = 4096;
 
 /// What training may take, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct MemoryRoom {
     /// In all; 0 for four fifths of what is free.
     pub limit: u64,
     /// Of a limit that is set, so much is kept for what comes beside updates.
@@ -78,7 +78,7 @@ pub struct Room {
 pub fn find_budget(
     examples: &[Example],
     device: Device,
-    room: Room,
+    room: MemoryRoom,
     mut trial: impl FnMut(&[usize], usize) -> Result<()>,
 ) -> Result<usize> {
     let before = memory::peak(device);
@@ -93,7 +93,7 @@ pub fn find_budget(
     let most = (limit as f64 * SHARE) as u64;
     let mut peak_of = |budget: usize| -> Result<Option<u64>> {
         let rows = tried(&lengths, budget);
-        let done = within_memory(|| rows.iter().try_for_each(|rows| trial(rows, budget)))?;
+        let done = catch_out_of_memory(|| rows.iter().try_for_each(|rows| trial(rows, budget)))?;
         Ok(done.map(|()| memory::peak(device)).filter(|&peak| peak <= most))
     };
     let (mut fits, mut used, mut next) = (0, before, SMALLEST);
@@ -127,7 +127,7 @@ fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
     let fits = |&row: &usize| lengths[row].0.max(lengths[row].1) <= budget;
     let mut rows: Vec<usize> = (0..lengths.len()).filter(fits).collect();
     sort_by_length(&mut rows, lengths);
-    let batches = batches_within(&rows, lengths, budget, budget);
+    let batches = batches_within_budget(&rows, lengths, budget, budget);
     let longest = batches.last().cloned();
     let positions = |batch: &Vec<usize>| {
         let most = |side: fn(&(usize, usize)) -> usize| batch.iter().map(|&row| side(&lengths[row])).max();
@@ -142,18 +142,18 @@ fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
 mod tests {
     use super::*;
 
-    fn room(limit: u64) -> Room {
-        Room { limit, kept: 0 }
+    fn room(limit: u64) -> MemoryRoom {
+        MemoryRoom { limit, kept: 0 }
     }
 
     #[test]
     fn what_runs_out_of_memory_is_told_from_what_fails_otherwise() {
-        let failing = |text: &'static str| within_memory::<()>(|| Err(Error::failure(text)));
+        let failing = |text: &'static str| catch_out_of_memory::<()>(|| Err(Error::failure(text)));
         assert!(failing("CUDA out of memory. Tried to allocate 2 GiB").unwrap().is_none());
         assert!(failing("DefaultCPUAllocator: can't allocate memory").unwrap().is_none());
         assert!(failing("the shapes differ").is_err());
-        assert_eq!(within_memory(|| Ok(5)).unwrap(), Some(5));
-        let panicking = || within_memory::<()>(|| panic!("{}", "CUDA out of memory"));
+        assert_eq!(catch_out_of_memory(|| Ok(5)).unwrap(), Some(5));
+        let panicking = || catch_out_of_memory::<()>(|| panic!("{}", "CUDA out of memory"));
         assert!(panicking().unwrap().is_none());
     }
 

@@ -14,7 +14,7 @@ use crate::metrics::scores::Unit;
 /// Sums over the updates since the last row of training figures. Saved, so that a row may span a stop.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Window {
+pub struct RunningStats {
     /// Sum of the smoothed loss over target tokens.
     pub loss: f64,
     /// Sum of the negative log-likelihood over target tokens.
@@ -35,9 +35,9 @@ pub struct Window {
     pub skipped: u64,
 }
 
-impl Window {
+impl RunningStats {
     /// Adds another window's sums.
-    pub fn add(&mut self, other: &Window) {
+    pub fn add(&mut self, other: &RunningStats) {
         self.loss += other.loss;
         self.nll += other.nll;
         self.tokens += other.tokens;
@@ -212,7 +212,13 @@ impl MetricsFile {
     }
 
     /// A row of training figures.
-    pub fn training(&mut self, step: u64, epoch: u64, learning_rate: f64, window: &Window) -> Result<()> {
+    pub fn training(
+        &mut self,
+        step: u64,
+        epoch: u64,
+        learning_rate: f64,
+        window: &RunningStats,
+    ) -> Result<()> {
         self.row(&[
             ("step", step.to_string()),
             ("epoch", epoch.to_string()),

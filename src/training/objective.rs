@@ -8,8 +8,8 @@ use tch::Tensor;
 use super::TrainingConfig;
 use super::loss::{Loss, cross_entropy, divergence};
 use crate::data::batch::Batch;
-use crate::model::layers::Noise;
-use crate::model::transformer::{Memory, Transformer};
+use crate::model::layers::DropoutRng;
+use crate::model::transformer::{EncoderOutput, Transformer};
 use crate::runtime::seed_for;
 
 /// One batch's loss, summed over its labels.
@@ -29,7 +29,7 @@ pub fn objective(
     step: u64,
     seed: u64,
 ) -> Objective {
-    let noise = Noise::new(seed);
+    let noise = DropoutRng::new(seed);
     if config.r_drop > 0.0 {
         return with_r_drop(model, config, batch, seed);
     }
@@ -46,7 +46,7 @@ pub fn objective(
 
 /// Only real positions go through the vocabulary: (B, T, D) to (N, D)
 pub fn labelled(hidden: &Tensor, batch: &Batch) -> Tensor {
-    hidden.flatten(0, 1).index_select(0, &batch.places)
+    hidden.flatten(0, 1).index_select(0, &batch.label_positions)
 }
 
 /// Two passes whose dropout differs, and the divergence of what they say (Liang et al. 2021). Half of the paper's loss, so
@@ -54,7 +54,7 @@ pub fn labelled(hidden: &Tensor, batch: &Batch) -> Tensor {
 /// KL(p || q) + KL(q || p).
 fn with_r_drop(model: &Transformer, config: &TrainingConfig, batch: &Batch, seed: u64) -> Objective {
     let pass = |n: u64| {
-        let noise = Noise::new(if n == 0 { seed } else { seed_for(seed, n, "another pass") });
+        let noise = DropoutRng::new(if n == 0 { seed } else { seed_for(seed, n, "another pass") });
         let memory = model.encode(&batch.source, Some(&noise));
         let hidden = labelled(&model.decode(&batch.target_in, &memory, Some(&noise)), batch); // (N, D)
         let loss = cross_entropy(&hidden, model.output(), &batch.labels, config.label_smoothing);
@@ -73,7 +73,7 @@ fn with_r_drop(model: &Transformer, config: &TrainingConfig, batch: &Batch, seed
 ///
 /// # Shapes
 /// (B, T) i64
-fn with_guesses(model: &Transformer, batch: &Batch, memory: &Memory, share: f64, seed: u64) -> Tensor {
+fn with_guesses(model: &Transformer, batch: &Batch, memory: &EncoderOutput, share: f64, seed: u64) -> Tensor {
     let _guard = tch::no_grad_guard();
     let longest = batch.target_in.size()[1];
     let mut random = ChaCha8Rng::seed_from_u64(seed);

@@ -4,7 +4,7 @@
 use tch::{Kind, Tensor};
 use wildmatch::WildMatch;
 
-use super::share::shared_out;
+use super::share::partition_by_size;
 use super::{AdamConfig, AdamWConfig, SgdConfig, TrainingConfig};
 use crate::error::{Error, Result};
 use crate::model::params::{Param, Params};
@@ -131,7 +131,7 @@ impl Optimizer {
             };
             // None where all of them are frozen, or in an update without rows; the fused kernels want a tensor at least.
             let members = group.members.iter().filter_map(moving).collect();
-            let members = shared_out(members, params.device(), |one: &Moving| &one.weight);
+            let members = partition_by_size(members, params.device(), |one: &Moving| &one.weight);
             parts.extend(members.into_iter().map(|weights| (weights, group)));
         }
         let step = |(weights, group): (Vec<Moving>, &Group)| {
@@ -198,7 +198,7 @@ fn groups(config: &TrainingConfig, params: &Params, decay: f64) -> Result<Vec<Gr
     for (at, param) in params.iter().enumerate() {
         let named = config.groups.iter().find(|group| WildMatch::new(&group.weights).matches(&param.name));
         let weight_decay = named.and_then(|group| group.weight_decay);
-        let weight_decay = weight_decay.unwrap_or(if param.decays { decay } else { 0.0 });
+        let weight_decay = weight_decay.unwrap_or(if param.weight_decay { decay } else { 0.0 });
         let learning_rate_factor = named.map_or(1.0, |group| group.learning_rate_factor);
         let alike = groups.iter_mut().find(|group| {
             group.weight_decay == weight_decay && group.learning_rate_factor == learning_rate_factor
@@ -238,7 +238,7 @@ pub fn clip_gradients(params: &Params, limit: f64) -> f64 {
     }
     let parts = || {
         let lent = gradients.iter().map(Tensor::shallow_clone).collect();
-        shared_out(lent, params.device(), |gradient| gradient)
+        partition_by_size(lent, params.device(), |gradient| gradient)
     };
     let norms = threads::each(parts(), |part: Vec<Tensor>| norms(&part.iter().collect::<Vec<_>>()));
     let norm = Tensor::cat(&norms, 0).norm().double_value(&[]);

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::TrainingConfig;
-use super::progress::Progress;
+use super::progress::TrainState;
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
@@ -12,7 +12,7 @@ use crate::model::params::Params;
 use crate::model::transformer::Transformer;
 
 /// What a training run is made of.
-pub struct Parts<'a> {
+pub struct TrainContext<'a> {
     /// `[training]`
     pub config: &'a TrainingConfig,
     /// `[decoding]`, for validation.
@@ -34,19 +34,19 @@ pub struct Parts<'a> {
     /// What it runs on, for the books.
     pub machine: String,
     /// Faults that tests inject.
-    pub faults: Faults,
+    pub faults: InjectedFaults,
 }
 
 /// Faults that come by themselves so seldom that tests must bring them about.
 #[derive(Clone, Debug, Default)]
-pub struct Faults {
+pub struct InjectedFaults {
     /// Steps whose loss is not a number.
     pub nan_at: Vec<u64>,
     /// Batches of more positions than this run out of memory.
     pub memory_for: Option<usize>,
 }
 
-impl Faults {
+impl InjectedFaults {
     /// Stands where a batch of so many positions goes through the network.
     ///
     /// # Errors
@@ -60,24 +60,24 @@ impl Faults {
 }
 
 /// Tensors by name.
-pub type Named = Vec<(String, Tensor)>;
+pub type NamedTensors = Vec<(String, Tensor)>;
 
 /// All that a run needs to go on. Its tensors are copies, so that it can be written while training goes on.
 pub struct Snapshot {
     /// Where training stands.
-    pub progress: Progress,
+    pub progress: TrainState,
     /// The step that `best` names: of `progress`, or of the last step's validation, which may come after.
     pub best: Option<u64>,
     /// The best validations, the last step's among them.
     pub best_steps: Vec<u64>,
     /// What is decoded with: the weights, or their moving averages.
-    pub weights: Named,
+    pub weights: NamedTensors,
     /// What training needs besides.
-    pub training: Named,
+    pub training: NamedTensors,
 }
 
 /// Where checkpoints go.
-pub trait Store {
+pub trait Checkpointer {
     /// Takes a snapshot; it may be written later.
     ///
     /// # Errors
@@ -88,12 +88,12 @@ pub trait Store {
     ///
     /// # Errors
     /// It cannot be written.
-    fn settle(&mut self, wait: bool) -> Result<()>;
+    fn finish_write(&mut self, wait: bool) -> Result<()>;
 
     /// Puts the weights of the last good checkpoint back into the model, and gives back what was saved beside them;
     /// nothing where there is none. Good is one from before the step `last`, with no skipped update right before it.
     ///
     /// # Errors
     /// It cannot be read.
-    fn restore(&mut self, last: u64) -> Result<Option<(Progress, Named)>>;
+    fn restore(&mut self, last: u64) -> Result<Option<(TrainState, NamedTensors)>>;
 }

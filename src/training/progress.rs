@@ -4,15 +4,15 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::Window;
+use super::metrics::RunningStats;
 use super::schedule::Plateau;
 use super::{BestBy, TrainingConfig};
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 /// Where training stands: `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Progress {
+pub struct TrainState {
     /// Updates made, skipped ones counted in.
     pub step: u64,
     /// Passes over the training pairs that are complete.
@@ -20,11 +20,11 @@ pub struct Progress {
     /// Batches of the current pass that were used.
     pub position: usize,
     /// The best validations so far, the best one first; at most `training.keep_best`.
-    pub best: Vec<Best>,
+    pub best: Vec<BestValidation>,
     /// The validation at the end of a run, which was trained on later: it is in none of the books that training goes by, but
     /// the best model may be its.
     #[serde(default)]
-    pub ended_with: Option<Best>,
+    pub ended_with: Option<BestValidation>,
     /// The step's validation is yet to come: a stop came before it was done.
     #[serde(default)]
     pub validation_due: bool,
@@ -42,7 +42,7 @@ pub struct Progress {
     /// The most positions of a batch's side; what `tokens_per_batch = "auto"` found.
     pub tokens_per_batch: usize,
     /// Figures since the last row of `metrics.csv`.
-    pub window: Window,
+    pub window: RunningStats,
     /// Length of `metrics.csv` when this was written.
     pub metrics_bytes: u64,
     /// Fingerprint of the training pairs.
@@ -58,7 +58,7 @@ pub struct Progress {
 /// A good validation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Best {
+pub struct BestValidation {
     /// When it was.
     pub step: u64,
     /// `training.best_by`, turned so that less is better.
@@ -72,15 +72,15 @@ fn unknown() -> f64 {
     f64::MAX
 }
 
-impl Best {
-    fn order(&self, other: &Best) -> Ordering {
+impl BestValidation {
+    fn order(&self, other: &BestValidation) -> Ordering {
         self.cost.total_cmp(&other.cost).then(self.nll.total_cmp(&other.nll))
     }
 }
 
 /// What a validation means for those that wait for a better one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Improvement {
     /// It is better than all before.
     Better,
     /// It is not.
@@ -91,7 +91,7 @@ pub enum Verdict {
 
 /// Why training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StopReason {
     /// `training.steps` or `training.epochs` are reached.
     Complete,
     /// `training.patience` ran out.
@@ -100,36 +100,36 @@ pub enum Outcome {
     Stopped(u8),
 }
 
-impl Progress {
+impl TrainState {
     /// Whether a stop rule holds.
-    pub fn ended(&self, config: &TrainingConfig) -> Option<Outcome> {
+    pub fn stop_reason(&self, config: &TrainingConfig) -> Option<StopReason> {
         let complete = self.step >= config.steps || (config.epochs > 0 && self.epoch >= config.epochs);
         let impatient = config.patience > 0 && self.stale >= config.patience;
         match (complete, impatient) {
-            (true, _) => Some(Outcome::Complete),
-            (false, true) => Some(Outcome::OutOfPatience),
+            (true, _) => Some(StopReason::Complete),
+            (false, true) => Some(StopReason::OutOfPatience),
             (false, false) => None,
         }
     }
 
     /// Takes a validation into the books of the `keep` best. Of equal ones the likelier is the better, and of those the earlier.
     /// The cost of one without figures is `f64::MAX`.
-    pub fn validated(&mut self, found: Best, keep: usize, by: BestBy) -> Verdict {
+    pub fn validated(&mut self, found: BestValidation, keep: usize, by: BestBy) -> Improvement {
         // What has no figures is not even the best of none.
         if found.cost == f64::MAX {
             self.stale += 1;
-            return Verdict::Worse;
+            return Improvement::Worse;
         }
-        let is_better = |best: &Best| found.order(best).is_lt();
+        let is_better = |best: &BestValidation| found.order(best).is_lt();
         let at = self.best.iter().position(is_better).unwrap_or(self.best.len());
         self.best.insert(at, found);
         let early = self.best[0].cost >= by.cost_of_none();
         self.best.truncate(keep);
         self.stale = if at == 0 || early { 0 } else { self.stale + 1 };
         match (at, early) {
-            (0, _) => Verdict::Better,
-            (_, true) => Verdict::Early,
-            (_, false) => Verdict::Worse,
+            (0, _) => Improvement::Better,
+            (_, true) => Improvement::Early,
+            (_, false) => Improvement::Worse,
         }
     }
 
@@ -140,17 +140,17 @@ impl Progress {
     pub fn check(&self) -> Result<(), String> {
         // Numbers that JSON holds exactly, with room to count on.
         const MOST: u64 = 1 << 53;
-        let Progress { window, plateau, step, .. } = self;
+        let TrainState { window, plateau, step, .. } = self;
         let bests = self.best.iter().chain(&self.ended_with).map(|best| best.step).max().unwrap_or(0);
         let counts = [
-            ("step", *step, Problem::LARGEST),
+            ("step", *step, ConfigError::LARGEST),
             ("epoch", self.epoch, MOST),
             ("position", self.position as u64, MOST),
             ("stale", self.stale, *step),
             ("plateau.stale", plateau.stale, *step),
             ("skipped_in_a_row", self.skipped_in_a_row, *step),
             ("best.step", bests, *step),
-            ("tokens_per_batch", self.tokens_per_batch as u64, Problem::LARGEST),
+            ("tokens_per_batch", self.tokens_per_batch as u64, ConfigError::LARGEST),
             ("metrics_bytes", self.metrics_bytes, MOST),
             ("window.tokens", window.tokens, MOST),
             ("window.source_tokens", window.source_tokens, MOST),
@@ -169,7 +169,7 @@ impl Progress {
     }
 
     /// The best validation, that at the end of a run among them.
-    pub fn best_of_all(&self) -> Option<Best> {
+    pub fn best_of_all(&self) -> Option<BestValidation> {
         self.all_of_the_best().first().copied()
     }
 
@@ -178,15 +178,15 @@ impl Progress {
         self.all_of_the_best().iter().map(|best| best.step).collect()
     }
 
-    fn all_of_the_best(&self) -> Vec<Best> {
-        let mut all: Vec<Best> = self.best.iter().chain(&self.ended_with).copied().collect();
-        all.sort_by(Best::order);
+    fn all_of_the_best(&self) -> Vec<BestValidation> {
+        let mut all: Vec<BestValidation> = self.best.iter().chain(&self.ended_with).copied().collect();
+        all.sort_by(BestValidation::order);
         all.dedup_by_key(|best| best.step);
         all
     }
 
     /// Takes the validation at the end of a run to the books, apart from all others.
-    pub fn ended_with(&mut self, found: Best) {
+    pub fn ended_with(&mut self, found: BestValidation) {
         let before = self.ended_with.filter(|before| before.order(&found).is_le());
         self.ended_with = before.or(Some(found).filter(|found| found.cost < f64::MAX));
     }
@@ -201,16 +201,17 @@ impl Progress {
 mod tests {
     use super::*;
 
-    fn at(step: u64, cost: f64) -> Best {
-        Best { step, cost, nll: 1.0 }
+    fn at(step: u64, cost: f64) -> BestValidation {
+        BestValidation { step, cost, nll: 1.0 }
     }
 
     #[test]
     fn the_best_are_kept_in_order_and_the_earlier_of_equals_first() {
-        let mut progress = Progress::default();
+        let mut progress = TrainState::default();
         let costs = [3.0, 2.0, 2.0, 5.0, 1.0, 2.5];
         let validated = |(&cost, step)| progress.validated(at(step, cost), 3, BestBy::Nll);
-        let better: Vec<bool> = costs.iter().zip(1..).map(validated).map(|v| v == Verdict::Better).collect();
+        let better: Vec<bool> =
+            costs.iter().zip(1..).map(validated).map(|v| v == Improvement::Better).collect();
         assert_eq!(better, [true, true, false, false, true, false]);
         assert_eq!(progress.best_steps().collect::<Vec<_>>(), [5, 2, 3]);
         assert_eq!(progress.stale, 1);
@@ -218,31 +219,35 @@ mod tests {
         progress.ended_with(at(9, 0.7));
         assert_eq!(progress.best_of_all(), Some(at(7, 0.5)));
         assert_eq!(progress.best_steps_of_all(), [7, 5, 2, 3]);
-        let mut diverged = Progress::default();
-        assert_eq!(diverged.validated(at(1, f64::MAX), 3, BestBy::Nll), Verdict::Worse);
+        let mut diverged = TrainState::default();
+        assert_eq!(diverged.validated(at(1, f64::MAX), 3, BestBy::Nll), Improvement::Worse);
         assert_eq!((diverged.best.len(), diverged.stale), (0, 1));
     }
 
     #[test]
     fn equal_validations_are_told_apart_by_their_likelihood() {
-        let mut progress = Progress::default();
+        let mut progress = TrainState::default();
         let nll = [3.0, 2.0, 2.5, 2.0];
-        let found = nll.iter().zip(1..).map(|(&nll, step)| Best { step, cost: -0.5, nll });
-        let verdicts: Vec<Verdict> =
+        let found = nll.iter().zip(1..).map(|(&nll, step)| BestValidation { step, cost: -0.5, nll });
+        let verdicts: Vec<Improvement> =
             found.map(|found| progress.validated(found, 4, BestBy::ExactMatch)).collect();
-        assert_eq!(verdicts, [Verdict::Better, Verdict::Better, Verdict::Worse, Verdict::Worse]);
+        assert_eq!(
+            verdicts,
+            [Improvement::Better, Improvement::Better, Improvement::Worse, Improvement::Worse]
+        );
         assert_eq!(progress.best_steps().collect::<Vec<_>>(), [2, 4, 3, 1]);
         // A state of before has no likelihood, and whatever is as good takes its place.
-        let old: Best = serde_json::from_str(r#"{ "step": 1, "cost": -0.5 }"#).unwrap();
-        assert!(Best { step: 2, cost: -0.5, nll: 9.0 }.order(&old).is_lt());
+        let old: BestValidation = serde_json::from_str(r#"{ "step": 1, "cost": -0.5 }"#).unwrap();
+        assert!(BestValidation { step: 2, cost: -0.5, nll: 9.0 }.order(&old).is_lt());
     }
 
     #[test]
     fn patience_begins_with_the_first_model_that_is_better_than_none() {
-        use Verdict::{Better, Early, Worse};
-        let verdicts = |by, figures: &[(f64, f64)]| -> (Vec<Verdict>, u64) {
-            let mut progress = Progress::default();
-            let found = figures.iter().zip(1..).map(|(&(cost, nll), step)| Best { step, cost, nll });
+        use Improvement::{Better, Early, Worse};
+        let verdicts = |by, figures: &[(f64, f64)]| -> (Vec<Improvement>, u64) {
+            let mut progress = TrainState::default();
+            let found =
+                figures.iter().zip(1..).map(|(&(cost, nll), step)| BestValidation { step, cost, nll });
             let verdicts = found.map(|found| progress.validated(found, 2, by)).collect();
             (verdicts, progress.stale)
         };
@@ -258,9 +263,9 @@ mod tests {
 
     #[test]
     fn no_number_of_a_saved_state_is_taken_unseen() {
-        let good = Progress { step: 10, epoch: 2, best: vec![at(10, 1.0)], ..Progress::default() };
+        let good = TrainState { step: 10, epoch: 2, best: vec![at(10, 1.0)], ..TrainState::default() };
         assert_eq!(good.check(), Ok(()));
-        let refused = |change: fn(&mut Progress), says: &str| {
+        let refused = |change: fn(&mut TrainState), says: &str| {
             let mut progress = good.clone();
             change(&mut progress);
             assert_eq!(progress.check().unwrap_err(), says);

@@ -19,8 +19,8 @@ pub struct Replica {
 
 impl Replica {
     fn new(model: &Transformer, params: &Params) -> Replica {
-        let mut params = params.again();
-        Replica { model: model.again(&mut params), params }
+        let mut params = params.sharing();
+        Replica { model: model.sharing(&mut params), params }
     }
 
     /// Where the weights lie.

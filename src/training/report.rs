@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::clock::{Since, TimeLeft, in_words, wall_time};
 use super::curves;
-use super::metrics::{MetricsFile, Validation, Window};
+use super::metrics::{MetricsFile, RunningStats, Validation};
 use super::tensorboard::EventFile;
 use crate::data::dataset::Dataset;
 use crate::data::pairs::Pair;
@@ -32,7 +32,7 @@ pub struct Machine<'a> {
     /// faster than what was measured raises it.
     pub matrix_peak: f64,
     /// Floating-point operations of the matrix products of some updates.
-    pub operations: Box<dyn Fn(&Window) -> f64 + 'a>,
+    pub operations: Box<dyn Fn(&RunningStats) -> f64 + 'a>,
 }
 
 /// What stays at the foot of a terminal and shows where training stands.
@@ -62,7 +62,7 @@ pub struct Report<'a> {
     /// Whether the terminal has what only `train.log` has otherwise.
     verbose: bool,
     /// Figures of the updates since the last line, and the time.
-    recent: Window,
+    recent: RunningStats,
     since: Since,
     /// Seconds that updates had waited for their batches at that time.
     waited: f64,
@@ -98,7 +98,7 @@ impl<'a> Report<'a> {
             started: Since::now(),
             left: TimeLeft::new(steps.0, steps.1),
             verbose: false,
-            recent: Window::default(),
+            recent: RunningStats::default(),
             since: Since::now(),
             waited: 0.0,
         })
@@ -123,13 +123,13 @@ impl<'a> Report<'a> {
     /// A line for the terminal.
     fn show(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(&|| talk(line)),
-            None => talk(line),
+            Some(bar) => bar.suspend(&|| status(line)),
+            None => status(line),
         }
     }
 
     /// An update was made.
-    pub fn updated(&mut self, step: u64, window: &Window) {
+    pub fn updated(&mut self, step: u64, window: &RunningStats) {
         self.recent.add(window);
         if let Some(bar) = &self.bar {
             let (loss, speed, left) = (window.loss_per_token(), self.speed(), self.time_left(step));
@@ -143,7 +143,7 @@ impl<'a> Report<'a> {
         step: u64,
         epoch: u64,
         learning_rate: f64,
-        window: &Window,
+        window: &RunningStats,
         waited: f64,
     ) -> Result<()> {
         self.metrics.training(step, epoch, learning_rate, window)?;
@@ -186,7 +186,7 @@ impl<'a> Report<'a> {
 
     /// What is measured from here on belongs to the next row.
     fn begin_anew(&mut self, waited: f64) {
-        (self.recent, self.waited, self.since) = (Window::default(), waited, Since::now());
+        (self.recent, self.waited, self.since) = (RunningStats::default(), waited, Since::now());
     }
 
     /// An update was skipped: its rows go into a file of their own.
@@ -327,7 +327,7 @@ fn on_one_line(text: &str) -> String {
 }
 
 /// A row of training figures as the terminal has it: no wider than 80 columns.
-fn training_line(step: u64, window: &Window, learning_rate: f64, speed: f64, left: &str) -> String {
+fn training_line(step: u64, window: &RunningStats, learning_rate: f64, speed: f64, left: &str) -> String {
     let norm = window.mean_gradient_norm();
     let decimals = if norm < 10.0 { 2 } else { usize::from(norm < 100.0) };
     let speed = if speed < 99_999.5 { format!("{speed:.0}") } else { format!("{:.0}k", speed / 1000.0) };
@@ -363,7 +363,7 @@ impl fmt::Display for Pace {
     }
 }
 
-fn training_scalars(window: &Window, learning_rate: f64, pace: &Pace) -> [(&'static str, f64); 11] {
+fn training_scalars(window: &RunningStats, learning_rate: f64, pace: &Pace) -> [(&'static str, f64); 11] {
     [
         ("train/loss", window.loss_per_token()),
         ("train/nll", window.nll_per_token()),
@@ -380,7 +380,7 @@ fn training_scalars(window: &Window, learning_rate: f64, pace: &Pace) -> [(&'sta
 }
 
 /// A line on stderr, without what would move a terminal's cursor. Who does not listen any more is no reason to stop.
-pub fn talk(line: &str) {
+pub fn status(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
@@ -390,12 +390,12 @@ mod tests {
 
     #[test]
     fn a_row_of_training_figures_fits_80_columns() {
-        let window = |loss: f64, norm: f64| Window {
+        let window = |loss: f64, norm: f64| RunningStats {
             updates: 1,
             tokens: 1,
             loss,
             gradient_norm: norm,
-            ..Window::default()
+            ..RunningStats::default()
         };
         let left = ", 9 h 59 min left";
         for (step, loss, norm, speed) in [

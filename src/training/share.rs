@@ -6,7 +6,7 @@ use crate::runtime::threads;
 
 /// Runs of a list, for each thread one, of about as many numbers; a single one where `device` is a GPU, which does one thing
 /// at a time. In their order, so that what is made of them does not depend on the cuts. `tensor` is an item's.
-pub fn shared_out<T>(items: Vec<T>, device: Device, tensor: impl Fn(&T) -> &Tensor) -> Vec<Vec<T>> {
+pub fn partition_by_size<T>(items: Vec<T>, device: Device, tensor: impl Fn(&T) -> &Tensor) -> Vec<Vec<T>> {
     let threads = if device == Device::Cpu { threads::count() } else { 1 };
     let all: usize = items.iter().map(|item| numbers(tensor(item))).sum();
     let most = all.div_ceil(threads).max(1);
@@ -40,7 +40,7 @@ mod tests {
         let tensors = [4, 1, 3, 8, 5].map(|size| Tensor::zeros([size], (Kind::Float, Device::Cpu)));
         let sizes = |device| -> Vec<Vec<usize>> {
             let items = tensors.iter().map(Tensor::shallow_clone).collect();
-            let parts = shared_out(items, device, |tensor| tensor);
+            let parts = partition_by_size(items, device, |tensor| tensor);
             parts.iter().map(|part| part.iter().map(Tensor::numel).collect()).collect()
         };
         assert_eq!(sizes(Device::Cpu), [vec![4, 1, 3, 8], vec![5]]);

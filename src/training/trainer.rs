@@ -9,28 +9,28 @@ use wildmatch::WildMatch;
 
 use super::clock::Stopwatch;
 use super::ema::Ema;
-use super::gradients::{Engine, budget_for, halvings};
-use super::metrics::{Validation, Window};
+use super::gradients::{GradientEngine, budget_for, halvings};
+use super::metrics::{RunningStats, Validation};
 use super::optimizer::{Optimizer, clip_gradients, matching};
-use super::parts::{Named, Parts, Snapshot, Store};
-use super::progress::{Best, Outcome, Progress, Verdict};
+use super::parts::{Checkpointer, NamedTensors, Snapshot, TrainContext};
+use super::progress::{BestValidation, Improvement, StopReason, TrainState};
 use super::replicas::Replicas;
 use super::report::Report;
 use super::schedule::Schedule;
 use super::validation::{Validated, validate};
 use super::{BestBy, Then, TokensPerBatch, TrainingConfig};
 use crate::data::dataset::Example;
-use crate::data::loader::{Assembler, Loaded, Loader};
-use crate::data::sampler::Sampler;
+use crate::data::loader::{Collator, LoadedBatch, Loader};
+use crate::data::sampler::BatchSampler;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::StopFlag;
 
 /// What an update did.
 #[derive(Debug, Default)]
-pub struct Updated {
+pub struct UpdateOutput {
     /// Its figures.
-    pub window: Window,
+    pub window: RunningStats,
     /// The rows of an update that was skipped because its loss or a gradient was not a finite number.
     pub skipped: Vec<usize>,
     /// Rows that were left out because there is no memory for them.
@@ -41,14 +41,14 @@ pub struct Updated {
 
 /// A training run that can be asked for one update at a time.
 pub struct Trainer<'a> {
-    parts: Parts<'a>,
+    parts: TrainContext<'a>,
     optimizer: Optimizer,
     ema: Option<Ema>,
     schedule: Schedule,
     replicas: Replicas,
-    assembler: Assembler,
+    assembler: Collator,
     loader: Loader,
-    progress: Progress,
+    progress: TrainState,
     /// The fewest positions for which the memory did not suffice.
     too_large: Option<usize>,
     waiting: Stopwatch,
@@ -61,7 +61,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Saved state that does not fit; training pairs other than those that the run began with; a pattern that names no
     /// weight.
-    pub fn new(parts: Parts<'a>, saved: Option<(Progress, Named)>) -> Result<Trainer<'a>> {
+    pub fn new(parts: TrainContext<'a>, saved: Option<(TrainState, NamedTensors)>) -> Result<Trainer<'a>> {
         freeze(parts.config, parts.params)?;
         let mut optimizer = Optimizer::new(parts.config, parts.params)?;
         let mut ema = parts.config.ema.as_ref().map(|ema| Ema::new(ema, parts.params));
@@ -75,19 +75,24 @@ impl<'a> Trainer<'a> {
                 restore(&mut optimizer, &mut ema, parts.params, training)?;
                 progress
             }
-            None => Progress { data, ..Progress::default() },
+            None => TrainState { data, ..TrainState::default() },
         };
         progress.machine.clone_from(&parts.machine);
         progress.valid = parts.valid.fingerprint();
-        let assembler = Assembler::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
+        let assembler = Collator::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
         let replicas = Replicas::new(parts.model, parts.params);
         progress.tokens_per_batch = match (parts.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
             (TokensPerBatch::Auto, 0) => budget_for(&parts, &assembler, &replicas)?,
         };
         let lengths = parts.train.examples.iter().map(Example::lengths).collect();
-        let sampler =
-            Sampler::new(lengths, progress.tokens_per_batch, parts.seed, progress.epoch, progress.position);
+        let sampler = BatchSampler::new(
+            lengths,
+            progress.tokens_per_batch,
+            parts.seed,
+            progress.epoch,
+            progress.position,
+        );
         if progress.position > sampler.batches() {
             let (there, position) = (sampler.batches(), progress.position);
             let message = format!("a pass has {there} batches, but the saved `position` is {position}");
@@ -115,7 +120,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Where training stands.
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &TrainState {
         &self.progress
     }
 
@@ -128,14 +133,19 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// A checkpoint or a figure that cannot be written; too many updates without a finite loss; libtorch's own.
-    pub fn run(&mut self, stop: &StopFlag, report: &mut Report, store: &mut dyn Store) -> Result<Outcome> {
+    pub fn run(
+        &mut self,
+        stop: &StopFlag,
+        report: &mut Report,
+        store: &mut dyn Checkpointer,
+    ) -> Result<StopReason> {
         let config = self.parts.config;
         loop {
             if !self.progress.validation_due {
                 if let Some(outcome) = self.ended() {
                     let stopped = self.finish(stop, report, store)?;
-                    store.settle(true)?;
-                    return Ok(stopped.map_or(outcome, Outcome::Stopped));
+                    store.finish_write(true)?;
+                    return Ok(stopped.map_or(outcome, StopReason::Stopped));
                 }
                 self.update_and_log(report, store)?;
                 self.progress.validation_due = self.progress.step.is_multiple_of(config.validate_every);
@@ -154,28 +164,28 @@ impl<'a> Trainer<'a> {
             if asked {
                 report.say(&format!("step {}: saved, as SIGUSR1 asks for; going on", self.progress.step));
             }
-            store.settle(stopped.is_some())?;
+            store.finish_write(stopped.is_some())?;
             if let Some(signal) = stopped {
-                return Ok(Outcome::Stopped(signal));
+                return Ok(StopReason::Stopped(signal));
             }
         }
     }
 
     /// Whether a stop rule holds.
-    pub fn ended(&self) -> Option<Outcome> {
-        self.progress.ended(self.parts.config)
+    pub fn ended(&self) -> Option<StopReason> {
+        self.progress.stop_reason(self.parts.config)
     }
 
     /// One update: the gradients of `accumulate` batches, normalised over all their target tokens.
     ///
     /// # Errors
     /// What libtorch refuses.
-    pub fn update(&mut self) -> Result<Updated> {
+    pub fn update(&mut self) -> Result<UpdateOutput> {
         let step = self.progress.step + 1;
         let accumulate = self.parts.config.accumulate;
-        let next = || (0..accumulate).map(|_| self.loader.next_batch()).collect::<Result<Vec<Loaded>>>();
+        let next = || (0..accumulate).map(|_| self.loader.next_batch()).collect::<Result<Vec<LoadedBatch>>>();
         let batches = self.waiting.time(next)?;
-        let rows: Vec<usize> = batches.iter().flat_map(Loaded::rows).collect();
+        let rows: Vec<usize> = batches.iter().flat_map(LoadedBatch::rows).collect();
         if let Some(last) = batches.last() {
             (self.progress.epoch, self.progress.position) = (last.epoch, last.position);
         }
@@ -186,25 +196,32 @@ impl<'a> Trainer<'a> {
         let mut skipped = Vec::new();
         if window.tokens == 0 {
             // There was no memory for any of its rows.
-            window = Window::default();
+            window = RunningStats::default();
         } else if window.loss.is_finite() && window.gradient_norm.is_finite() {
             self.optimizer.step(self.parts.params, self.learning_rate(step))?;
             self.ema.iter_mut().for_each(|ema| ema.update(self.parts.params, step));
             self.progress.skipped_in_a_row = 0;
             self.progress.rolled_back = false;
         } else {
-            window = Window { skipped: 1, ..Window::default() };
+            window = RunningStats { skipped: 1, ..RunningStats::default() };
             skipped = rows;
             self.progress.skipped_in_a_row += 1;
         }
         self.progress.step = step;
         let too_large = given.too_large.filter(|_| given.too_large != before);
-        Ok(Updated { window, skipped, left_out: given.left_out, too_large })
+        Ok(UpdateOutput { window, skipped, left_out: given.left_out, too_large })
     }
 
-    fn engine(&self, step: u64) -> Engine<'_> {
-        let Parts { config, seed, faults, .. } = &self.parts;
-        Engine { config, seed: *seed, assembler: &self.assembler, replicas: &self.replicas, faults, step }
+    fn engine(&self, step: u64) -> GradientEngine<'_> {
+        let TrainContext { config, seed, faults, .. } = &self.parts;
+        GradientEngine {
+            config,
+            seed: *seed,
+            assembler: &self.assembler,
+            replicas: &self.replicas,
+            faults,
+            step,
+        }
     }
 
     /// The learning rate of a step.
@@ -212,7 +229,7 @@ impl<'a> Trainer<'a> {
         self.parts.config.learning_rate() * self.schedule.factor(step, self.progress.plateau)
     }
 
-    fn update_and_log(&mut self, report: &mut Report, store: &mut dyn Store) -> Result<()> {
+    fn update_and_log(&mut self, report: &mut Report, store: &mut dyn Checkpointer) -> Result<()> {
         let updated = self.update()?;
         self.progress.window.add(&updated.window);
         let (step, epoch) = (self.progress.step, self.progress.epoch);
@@ -240,7 +257,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Goes back to the checkpoint saved last, or gives up. The pairs that follow are new ones either way.
-    fn too_many_skipped(&mut self, report: &mut Report, store: &mut dyn Store) -> Result<()> {
+    fn too_many_skipped(&mut self, report: &mut Report, store: &mut dyn Checkpointer) -> Result<()> {
         let step = self.progress.step;
         let skipped = self.progress.skipped_in_a_row;
         let message = format!(
@@ -261,7 +278,7 @@ impl<'a> Trainer<'a> {
         if !goes_back || self.progress.rolled_back {
             return Err(failed);
         }
-        store.settle(true)?;
+        store.finish_write(true)?;
         // The weights of the last update that was made are those that failed.
         let Some((saved, training)) = store.restore(step - skipped)? else { return Err(failed) };
         restore(&mut self.optimizer, &mut self.ema, self.parts.params, training)?;
@@ -275,17 +292,17 @@ impl<'a> Trainer<'a> {
     }
 
     /// Validates, writes a row and samples, and keeps the books of the best. Nothing where a stop came before it was done.
-    fn validate(&mut self, stop: &StopFlag, report: &mut Report) -> Result<Option<Best>> {
-        let Parts { config, params, valid, .. } = self.parts;
+    fn validate(&mut self, stop: &StopFlag, report: &mut Report) -> Result<Option<BestValidation>> {
+        let TrainContext { config, params, valid, .. } = self.parts;
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let validated = validate(&self.parts, &self.replicas, &|| stop.raised().is_some());
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let Some(Validated { found, decoded, left_out }) = validated? else { return Ok(None) };
         let (step, nll) = (self.progress.step, if found.nll.is_finite() { found.nll } else { f64::MAX });
-        let best = Best { step, cost: cost(config.best_by, &found), nll };
+        let best = BestValidation { step, cost: cost(config.best_by, &found), nll };
         let verdict = self.progress.validated(best, config.keep_best, config.best_by);
-        let better = verdict == Verdict::Better;
-        if verdict != Verdict::Early {
+        let better = verdict == Improvement::Better;
+        if verdict != Improvement::Early {
             self.schedule.validated(&mut self.progress.plateau, better);
         }
         left_out.iter().for_each(|&row| report.left_out(best.step, &valid.pairs[row]));
@@ -303,7 +320,7 @@ impl<'a> Trainer<'a> {
         validate(&self.parts, &self.replicas, &|| stop.raised().is_some())
     }
 
-    fn snapshot(&self, progress: &Progress) -> Snapshot {
+    fn snapshot(&self, progress: &TrainState) -> Snapshot {
         let params = self.parts.params;
         let trained = || params.iter().map(|param| (param.name.clone(), param.tensor.detach())).collect();
         let [weights, beside] = match &self.ema {
@@ -312,7 +329,7 @@ impl<'a> Trainer<'a> {
         };
         let training = self.optimizer.state(params).into_iter().chain(beside);
         Snapshot {
-            progress: Progress { between: !self.parts.config.saves_at(progress.step), ..progress.clone() },
+            progress: TrainState { between: !self.parts.config.saves_at(progress.step), ..progress.clone() },
             best: progress.best_of_all().map(|best| best.step),
             best_steps: self.progress.best_steps().collect(),
             weights: weights.into_iter().map(copied).collect(),
@@ -323,7 +340,12 @@ impl<'a> Trainer<'a> {
     /// The last step is validated, too. What is saved are the books from before: a run that is resumed with more steps
     /// goes on as if it had never ended here, and cuts this validation's row off again.
     /// The signal, where a stop came before the validation was done.
-    fn finish(&mut self, stop: &StopFlag, report: &mut Report, store: &mut dyn Store) -> Result<Option<u8>> {
+    fn finish(
+        &mut self,
+        stop: &StopFlag,
+        report: &mut Report,
+        store: &mut dyn Checkpointer,
+    ) -> Result<Option<u8>> {
         if self.progress.step == 0 || self.progress.step.is_multiple_of(self.parts.config.validate_every) {
             return Ok(None);
         }
@@ -365,7 +387,7 @@ fn restore(
     optimizer: &mut Optimizer,
     ema: &mut Option<Ema>,
     params: &Params,
-    mut training: Named,
+    mut training: NamedTensors,
 ) -> Result<()> {
     optimizer.restore(params, &mut training)?;
     ema.iter_mut().try_for_each(|ema| ema.restore(params, &mut training))?;

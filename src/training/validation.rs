@@ -1,18 +1,18 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
 use super::TokensPerBatch;
-use super::likelihood::{READ_AT_ONCE, batch_of, batches, forced};
+use super::likelihood::{READ_AT_ONCE, batch_of, batches, teacher_forced_hidden};
 use super::loss::cross_entropy;
 use super::memory::in_halves;
 use super::metrics::Validation;
-use super::parts::Parts;
+use super::parts::TrainContext;
 use super::replicas::{Replica, Replicas};
 use crate::data::tokenizer::Tokenizer;
-use crate::decoding::decoder::{ModelStepper, weights_for};
+use crate::decoding::decoder::{NetworkDecoder, weights_for};
 use crate::decoding::interruptible::Interruptible;
-use crate::decoding::rules::Rules;
+use crate::decoding::rules::SearchOptions;
 use crate::decoding::search::{Hypothesis, scores_not_finite};
-use crate::decoding::texts::Texts;
+use crate::decoding::texts::TokenTexts;
 use crate::decoding::workers::decode_best;
 use crate::error::Result;
 use crate::metrics::edit::ErrorRate;
@@ -38,7 +38,7 @@ pub struct Validated {
 /// # Errors
 /// What libtorch refuses. A score that is not a finite number is none: training has a rule of its own for it.
 pub fn validate(
-    parts: &Parts,
+    parts: &TrainContext,
     replicas: &Replicas,
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Validated>> {
@@ -116,11 +116,11 @@ impl Likelihood {
 }
 
 fn likelihood(
-    parts: &Parts,
+    parts: &TrainContext,
     replicas: &Replicas,
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Likelihood>> {
-    let Parts { config, faults, .. } = parts;
+    let TrainContext { config, faults, .. } = parts;
     let budget = match config.tokens_per_batch {
         TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
         TokensPerBatch::Auto => READ_AT_ONCE,
@@ -137,7 +137,8 @@ fn likelihood(
             let batch = batch_of(&pairs, rows);
             faults.memory(batch.positions())?;
             let (batch, model) = (batch.to_device(replica.device()), &replica.model);
-            let loss = cross_entropy(&forced(model, &batch), model.output(), &batch.labels, 0.0);
+            let loss =
+                cross_entropy(&teacher_forced_hidden(model, &batch), model.output(), &batch.labels, 0.0);
             sums.nll += loss.nll.double_value(&[]);
             sums.right += loss.correct.double_value(&[]);
             sums.tokens += batch.target_tokens();
@@ -157,17 +158,18 @@ const DECODED_AT_ONCE: usize = 512;
 
 /// Outputs of the rows that are decoded and not left out already, and rows that there is no memory for here either.
 fn decode(
-    parts: &Parts,
+    parts: &TrainContext,
     left_out: &[usize],
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<(Outputs, Vec<usize>)>> {
-    let Parts { model, config, target, .. } = parts;
+    let TrainContext { model, config, target, .. } = parts;
     let examples = &parts.valid.examples;
     let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
-    let rules = Rules::with_texts(parts.decoding, Texts::in_form(target.pieces(), target.form()))?;
+    let rules =
+        SearchOptions::with_texts(parts.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
     let weights = weights_for(parts.decoding, parts.params.device(), model.output().compute())?;
-    let stepper = Interruptible::new(ModelStepper::new(model, weights), stopped);
+    let stepper = Interruptible::new(NetworkDecoder::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {
         too_large.extend(in_halves(rows, &mut |rows| {

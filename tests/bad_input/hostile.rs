@@ -5,15 +5,15 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use seqloom::Decoder;
+use seqloom::Predictor;
 use seqloom::checkpoint::model_file;
-use seqloom::checkpoint::tensors::{Named, sha256};
+use seqloom::checkpoint::tensors::{NamedTensors, sha256};
 use serde_json::{Value, json};
 
 use crate::support::run::{Finished, Scene, objects};
 
 /// A model file like that of the scene's run, but for what `change` does to its config and weights; its checksum is right.
-fn forged(scene: &Scene, change: impl FnOnce(&mut Value, &mut Named)) {
+fn forged(scene: &Scene, change: impl FnOnce(&mut Value, &mut NamedTensors)) {
     let model = scene.path(scene.checkpoint("runs/copy", "best").join("model.safetensors"));
     let (mut header, mut weights) = model_file::read(&model).unwrap();
     change(&mut header.config, &mut weights);
@@ -49,7 +49,7 @@ fn a_model_file_is_held_against_its_header_before_a_network_is_made() {
         let refused = scene.fed(&["decode", "forged.safetensors"], b"ab\n");
         assert!(refused.stderr.contains(says), "{says:?}: {}", refused.stderr);
         refused.refused_naming(refused.code.unwrap(), &["forged.safetensors"]);
-        assert!(Decoder::open(scene.path("forged.safetensors")).is_err());
+        assert!(Predictor::open(scene.path("forged.safetensors")).is_err());
     }
 }
 

@@ -1,6 +1,6 @@
 //! `seqloom shortlist`, and decoding within what it lists.
 
-use seqloom::Decoder;
+use seqloom::Predictor;
 use serde_json::{Value, json};
 
 use crate::support::run::{Scene, lines, objects, words};
@@ -38,7 +38,7 @@ fn a_shortlist_is_learned_and_outputs_keep_to_it() {
         assert_eq!(decode(&["--shortlist", "list.json", "--set", setting]).stdout, listed, "{setting}");
     }
     let decoder =
-        Decoder::open(scene.path("runs/copy")).unwrap().with_shortlist(scene.path("list.json")).unwrap();
+        Predictor::open(scene.path("runs/copy")).unwrap().with_shortlist(scene.path("list.json")).unwrap();
     assert_eq!(decoder.decode(&words(60)).unwrap(), outputs(&listed));
     let checks = ["--shortlist", "list.json", "--input", "valid.csv", "--beam", "3", "--verify", "20"];
     scene.decode(&checks, "").succeeded();

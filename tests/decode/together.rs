@@ -1,6 +1,6 @@
 //! Several models that decode together.
 
-use seqloom::Decoder;
+use seqloom::Predictor;
 
 use crate::support::run::{Scene, lines, objects, words};
 
@@ -9,11 +9,11 @@ fn a_score_is_the_mean_of_the_models_scores() {
     let scene = Scene::two();
     let words = words(30);
     let runs = ["runs/copy", "runs/other"].map(|run| scene.path(run));
-    let alone = runs.each_ref().map(|run| Decoder::with_overrides(run, &["decoding.beam=4"]).unwrap());
+    let alone = runs.each_ref().map(|run| Predictor::with_overrides(run, &["decoding.beam=4"]).unwrap());
     let means: [fn(f64, f64) -> f64; 2] = [|one, other| (one + other) / 2.0, |_, _| f64::NAN];
     for (ensemble, mean) in ["log_probabilities", "probabilities"].into_iter().zip(means) {
         let settings = ["decoding.beam=4".to_owned(), format!("decoding.ensemble={ensemble}")];
-        let together = Decoder::open_together(&runs, &settings).unwrap();
+        let together = Predictor::open_together(&runs, &settings).unwrap();
         let outputs = together.outputs(&words).unwrap();
         let pairs: Vec<(&str, &str)> =
             words.iter().zip(&outputs).map(|(word, output)| (word.as_str(), output.text.as_str())).collect();
@@ -77,8 +77,8 @@ fn models_that_cut_sources_differently_decode_together() {
     let words = words(20);
     let runs = ["runs/copy", "runs/pieces", "runs/words"].map(|run| scene.path(run));
     let settings = ["decoding.beam=3"];
-    let alone = runs.each_ref().map(|run| Decoder::with_overrides(run, &settings).unwrap());
-    let together = Decoder::open_together(&runs, &settings).unwrap();
+    let alone = runs.each_ref().map(|run| Predictor::with_overrides(run, &settings).unwrap());
+    let together = Predictor::open_together(&runs, &settings).unwrap();
     let outputs = together.outputs(&words).unwrap();
     let pairs: Vec<(&str, &str)> =
         words.iter().zip(&outputs).map(|(word, output)| (word.as_str(), output.text.as_str())).collect();

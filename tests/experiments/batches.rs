@@ -7,9 +7,9 @@ use seqloom::config::Experiment;
 use seqloom::data::dataset::Tokenizers;
 use seqloom::data::pairs::{Pair, Place};
 use seqloom::decoder::loaded::build;
-use seqloom::decoding::decoder::ModelStepper;
-use seqloom::decoding::jobs::{Request, decode_n_best};
-use seqloom::decoding::rules::Rules;
+use seqloom::decoding::decoder::NetworkDecoder;
+use seqloom::decoding::jobs::{DecodeRequest, decode_n_best};
+use seqloom::decoding::rules::SearchOptions;
 use seqloom::decoding::search::Hypothesis;
 use seqloom::decoding::workers::decode_on_all_cores;
 use seqloom::decoding::{DecodingConfig, SamplingConfig};
@@ -53,11 +53,13 @@ fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
     [greedy, beam, sampling]
 }
 
-fn check(name: &str, stepper: &ModelStepper, sources: &[Vec<i64>], config: &DecodingConfig) {
+fn check(name: &str, stepper: &NetworkDecoder, sources: &[Vec<i64>], config: &DecodingConfig) {
     let decode = |order: &[usize], batch_size: usize, on_all_cores: bool| -> Vec<Vec<Hypothesis>> {
-        let requests: Vec<Request> =
-            order.iter().map(|&row| Request { source: sources[row][..].into(), opening: None }).collect();
-        let rules = Rules { batch_size, ..Rules::new(config, Vec::new).unwrap() };
+        let requests: Vec<DecodeRequest> = order
+            .iter()
+            .map(|&row| DecodeRequest { source: sources[row][..].into(), prefix: None })
+            .collect();
+        let rules = SearchOptions { batch_size, ..SearchOptions::new(config, Vec::new).unwrap() };
         let found = match on_all_cores {
             true => decode_on_all_cores(stepper, &requests, &rules),
             false => decode_n_best(stepper, &requests, &rules),
@@ -89,7 +91,7 @@ fn outputs_do_not_depend_on_the_batch_in_any_experiment() {
             (Weights::Int8, vec![&beam]),
         ];
         for (weights, searches) in all {
-            let stepper = ModelStepper::new(&network, weights);
+            let stepper = NetworkDecoder::new(&network, weights);
             for config in searches {
                 check(&format!("{} {weights:?}", experiment.name), &stepper, &sources, config);
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use seqloom::Decoder;
+use seqloom::Predictor;
 use seqloom::config::Experiment;
 use tempfile::TempDir;
 
@@ -106,7 +106,8 @@ fn every_command_about_decoding_runs() {
         "assert_eq!(outputs[0], \"MCMXCIV\")",
     ];
     assert!(code.iter().all(|line| section("Decoding").contains(line)));
-    let decoder = Decoder::with_overrides(folder.path().join("runs/roman"), &["runtime.device=cpu"]).unwrap();
+    let decoder =
+        Predictor::with_overrides(folder.path().join("runs/roman"), &["runtime.device=cpu"]).unwrap();
     assert_eq!(decoder.decode(&["1994", "2024"]).unwrap()[0], "MCMXCIV");
 }
 

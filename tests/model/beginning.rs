@@ -40,7 +40,7 @@ fn matrices_are_xavier_uniform() {
     let _guard = tch::no_grad_guard();
     let model = model(1);
     let mut matrices = 0;
-    for param in model.params.iter().filter(|param| param.decays) {
+    for param in model.params.iter().filter(|param| param.weight_decay) {
         let [outputs, inputs] = param.tensor.size()[..] else { panic!("{} is no matrix", param.name) };
         let bound = (6.0 / (inputs + outputs) as f64).sqrt();
         assert!(largest(&param.tensor) <= bound + 1e-7, "{} leaves the bound", param.name);
@@ -62,7 +62,7 @@ fn biases_are_zero_and_norms_are_one() {
         let one = param.name.contains("norm") && param.name.ends_with("weight");
         let expected = param.tensor.full_like(f64::from(u8::from(one)));
         assert_same(&param.tensor.detach(), &expected, &param.name);
-        assert!(!param.decays, "{} decays", param.name);
+        assert!(!param.weight_decay, "{} decays", param.name);
         vectors += 1;
     }
     // A bias for each linear layer but the output, and two for each norm: 2 + 2 * 3 in the layers, 2 at the ends.
@@ -81,7 +81,7 @@ fn embeddings_are_normal_and_the_padding_is_zero() {
     ] {
         let param = model.params.iter().find(|param| param.name == name).unwrap();
         assert_eq!(param.tensor.size(), [rows, 64]);
-        assert!(!param.decays, "{name} decays");
+        assert!(!param.weight_decay, "{name} decays");
         assert_eq!(largest(&param.tensor.i(PAD)) == 0.0, padded, "{name}: row 0");
         let ratio = deviation(&param.tensor.i(1..)) * 8.0;
         assert!((ratio - 1.0).abs() < 0.03, "{name}: {ratio}");

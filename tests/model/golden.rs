@@ -31,7 +31,7 @@ fn a_batch_holds_what_pytorch_was_fed() {
         assert_same(&batch.target_in, golden.get("target_in"), case);
         let labels = golden.get("labels").flatten(0, 1); // (B * T)
         assert_same(&batch.labels, &labels.masked_select(&labels.ne(PAD)), case);
-        assert_same(&batch.labels, &labels.index_select(0, &batch.places), case);
+        assert_same(&batch.labels, &labels.index_select(0, &batch.label_positions), case);
     }
 }
 

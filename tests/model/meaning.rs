@@ -4,7 +4,7 @@
 use std::slice::from_ref;
 
 use seqloom::data::batch::Batch;
-use seqloom::model::layers::{Noise, dropout};
+use seqloom::model::layers::{DropoutRng, dropout};
 use seqloom::model::{Activation, NormPlace, TransformerConfig};
 use tch::{Device, IndexOp, Kind, Tensor};
 
@@ -15,7 +15,7 @@ const TOLERANCE: f64 = 1e-5;
 
 fn real_logits(model: &Model, batch: &Batch) -> Tensor {
     let logits = model.logits(&batch.source, &batch.target_in, None);
-    logits.flatten(0, 1).index_select(0, &batch.places) // (N, V)
+    logits.flatten(0, 1).index_select(0, &batch.label_positions) // (N, V)
 }
 
 #[test]
@@ -86,16 +86,19 @@ fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
     for config in variants {
         let model = Model::new(&config, 11, 13, 4);
         let batch = batch(&[vec![4, 5, 6], vec![7]], &[vec![8, 9], vec![10, 11, 12]]);
-        let pass = |noise: Option<Noise>| model.logits(&batch.source, &batch.target_in, noise.as_ref());
+        let pass = |noise: Option<DropoutRng>| model.logits(&batch.source, &batch.target_in, noise.as_ref());
         let exact = pass(None);
         assert_same(&exact, &pass(None), "two passes without noise");
-        let noisy = pass(Some(Noise::new(7)));
-        assert_same(&noisy, &pass(Some(Noise::new(7))), "two passes with the same noise");
+        let noisy = pass(Some(DropoutRng::new(7)));
+        assert_same(&noisy, &pass(Some(DropoutRng::new(7))), "two passes with the same noise");
         assert!(distance(&noisy, &exact) > 1e-2, "dropout is off although there is noise");
-        assert!(distance(&noisy, &pass(Some(Noise::new(8)))) > 1e-2, "another seed drops the same elements");
+        assert!(
+            distance(&noisy, &pass(Some(DropoutRng::new(8)))) > 1e-2,
+            "another seed drops the same elements"
+        );
         let still = TransformerConfig { dropout: 0.0, ..config.clone() };
         let still = Model::new(&still, 11, 13, 4);
-        let undropped = still.logits(&batch.source, &batch.target_in, Some(&Noise::new(7)));
+        let undropped = still.logits(&batch.source, &batch.target_in, Some(&DropoutRng::new(7)));
         assert_same(&exact, &undropped, "a dropout of 0 and no noise");
     }
 }
@@ -103,7 +106,7 @@ fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
 #[test]
 fn dropout_drops_its_share_and_scales_the_rest() {
     let (p, count) = (0.25, 200_000i64);
-    let y = dropout(ones([count]), None, p, Some(&Noise::new(5)));
+    let y = dropout(ones([count]), None, p, Some(&DropoutRng::new(5)));
     let kept = y.ne(0.0);
     let share = kept.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
     // Five standard deviations of the mean of `count` coins.
@@ -118,7 +121,8 @@ fn the_gradient_of_dropout_goes_where_the_values_went() {
     for with_residual in [false, true] {
         let x = ones([20, 30]).set_requires_grad(true);
         let residual = Tensor::full([20, 30], 10.0, (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let y = dropout(x.shallow_clone(), with_residual.then_some(&residual), 0.25, Some(&Noise::new(5)));
+        let y =
+            dropout(x.shallow_clone(), with_residual.then_some(&residual), 0.25, Some(&DropoutRng::new(5)));
         (&y * &slope).sum(Kind::Float).backward();
         // x is one everywhere, so what dropout made of it is also its derivative.
         let derivative = if with_residual { y.detach() - 10.0 } else { y.detach() };

@@ -237,7 +237,7 @@ fn a_row_chooses_among_its_own_list() {
         let inference = Inference::new(&model.network, weights);
         let within = |rows: &[usize], lists: &[Arc<[i64]>]| {
             let sources: Vec<&[i64]> = rows.iter().map(|&row| sources[row].as_slice()).collect();
-            inference.start(&sources).within(rows.iter().map(|&row| Some(lists[row].clone())))
+            inference.start(&sources).restricted_to(rows.iter().map(|&row| Some(lists[row].clone())))
         };
         let said = |state| {
             let mut all = vec![Vec::new(); 4];

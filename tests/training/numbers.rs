@@ -3,7 +3,7 @@
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::TransformerConfig;
 use seqloom::model::attention::{Attention, KeysValues, Mask};
-use seqloom::model::layers::{Cast, Epilogue, Linear, Noise, Pass};
+use seqloom::model::layers::{AutocastWeights, DropoutRng, Epilogue, ForwardContext, Linear};
 use seqloom::model::params::Params;
 use seqloom::runtime::threads;
 use seqloom::shim;
@@ -47,7 +47,7 @@ fn assert_steps(config: &TrainingConfig, decay: f64, plain: Plain) {
         for (n, param) in params.iter().enumerate() {
             let gradient = noise(&param.tensor.size(), step as u64 * 10 + n as u64);
             (&param.tensor * &gradient).sum(Kind::Float).backward();
-            let decay = if param.decays { decay } else { 0.0 };
+            let decay = if param.weight_decay { decay } else { 0.0 };
             weights[n] = plain(&weights[n], &gradient, &mut states[n], step, decay);
         }
         optimizer.step(&params, 0.01).unwrap();
@@ -215,8 +215,8 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
         TransformerConfig { width: 16, heads: 2, attention_dropout: 1e-9, ..TransformerConfig::default() };
     let attention = Attention::new(params.root(), &config);
     let x = noise(&[3, 5, 16], 1);
-    let cast = Cast::default();
-    let exact = Pass { noise: None, cast: &cast };
+    let cast = AutocastWeights::default();
+    let exact = ForwardContext { dropout_rng: None, weights: &cast };
     let (query, seen) = attention.project(&x, None, exact);
     let lengths = Tensor::from_slice(&[5i64, 2, 3]).view([-1, 1, 1, 1]);
     let padded = Tensor::arange(5, (Kind::Int64, Device::Cpu)).ge_tensor(&lengths); // (3, 1, 1, 5)
@@ -224,7 +224,10 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
     let seen: &KeysValues = &seen;
     for mask in [Mask::Open, Mask::Causal, Mask::Padding(&padding)] {
         let passed = |pass| attention.forward(&query, seen, mask, Epilogue::default(), pass);
-        let (fused, written_out) = (passed(exact), passed(Pass { noise: Some(&Noise::new(3)), cast: &cast }));
+        let (fused, written_out) = (
+            passed(exact),
+            passed(ForwardContext { dropout_rng: Some(&DropoutRng::new(3)), weights: &cast }),
+        );
         assert_close(&written_out, &fused, 1e-6, &format!("{mask:?}"));
     }
 }
@@ -232,12 +235,12 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
 #[test]
 fn several_layers_in_one_product_are_each_of_them_with_their_gradients() {
     for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 0.0)] {
-        let mut params = Params::new(Device::Cpu, 1).computing_in(kind);
+        let mut params = Params::new(Device::Cpu, 1).with_compute_kind(kind);
         let mut root = params.root();
         let one = Linear::new(root.sub("one"), 8, 6, true);
         let two = Linear::new(root.sub("two"), 8, 4, true);
-        let cast = Cast::new(&[vec![&one, &two]]);
-        let pass = Pass { noise: None, cast: &cast };
+        let cast = AutocastWeights::new(&[vec![&one, &two]]);
+        let pass = ForwardContext { dropout_rng: None, weights: &cast };
         let loss = |y: &Tensor| (y.to_kind(Kind::Float) * noise(&y.size(), 2)).sum(Kind::Float);
         let gradients = |y: Tensor| {
             params.clear_gradients();
@@ -246,7 +249,7 @@ fn several_layers_in_one_product_are_each_of_them_with_their_gradients() {
         };
         for rows in [3, 400] {
             let x = noise(&[rows, 2, 8], 1);
-            let together = || Tensor::cat(&Linear::all_within([&one, &two], &x, pass), -1);
+            let together = || Tensor::cat(&Linear::forward_joined([&one, &two], &x, pass), -1);
             let apart = || Tensor::cat(&[one.forward(&x), two.forward(&x)], -1);
             assert_close(&together(), &apart(), tolerance, "what they give");
             for (ours, theirs) in gradients(together()).iter().zip(&gradients(apart())) {

@@ -6,14 +6,14 @@ use super::DecodeArgs;
 use super::rows::Row;
 use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
-use crate::cli::output::{Carried, Field, Kept, OutputFormat, Record, Writer};
-use crate::data::pairs::Sources;
+use crate::cli::output::{CarriedFields, Field, Kept, OutputFormat, Record, Writer};
+use crate::data::pairs::RowReader;
 use crate::data::vocabulary::{EOS, Vocabulary};
 use crate::decoder::Output;
 use crate::decoder::loaded::LoadedModel;
 use crate::decoding::search::Hypothesis;
 use crate::error::{Error, Result};
-use crate::training::report::talk;
+use crate::training::report::status;
 
 /// What the outputs follow from, as a record of a half-written output has it.
 pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {
@@ -60,11 +60,11 @@ pub struct Columns {
 
 impl Columns {
     /// Those that the command line asks for and the input gives.
-    pub fn new(args: &DecodeArgs, sources: &Sources, loaded: &LoadedModel) -> Columns {
+    pub fn new(args: &DecodeArgs, sources: &RowReader, loaded: &LoadedModel) -> Columns {
         let vocabulary = loaded.tokenizers.target.vocabulary();
         Columns {
             number: args.shard.is_some(),
-            reference: sources.has_references(),
+            reference: sources.has_targets(),
             truncated: args.truncate,
             error: args.on_error == OnError::Skip,
             vocabulary: args.tokens.then(|| vocabulary.clone()),
@@ -93,10 +93,10 @@ impl Columns {
     }
 
     /// What goes from the input to the output as it is.
-    pub fn carried(&self, sources: Sources, format: OutputFormat) -> (Sources, Carried) {
+    pub fn carried(&self, sources: RowReader, format: OutputFormat) -> (RowReader, CarriedFields) {
         let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
         let own: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
-        Carried::new(sources, format, &own)
+        CarriedFields::new(sources, format, &own)
     }
 
     /// Opens the output, whose columns are `names`, and says what it has already.
@@ -118,7 +118,7 @@ impl Columns {
             let known = record.check()?;
             let (output, rows) = (args.output.display(), answered.rows);
             let unknown = ", though no record says how they came about";
-            talk(&format!(
+            status(&format!(
                 "{output} has {rows} rows already; going on behind them{}, and what is said here is of the rest",
                 if known.is_none() { unknown } else { "" }
             ));
@@ -136,7 +136,7 @@ impl Columns {
         let all = [
             (self.number, "row", json!(row.number)),
             (true, "source", json!(read.map(|read| &read.text))),
-            (self.reference, "reference", json!(read.and_then(|read| read.reference.as_ref()))),
+            (self.reference, "reference", json!(read.and_then(|read| read.target.as_ref()))),
             (ranked, "rank", json!(rank)),
             (true, "output", json!(output.map_or("", |output| &output.text))),
             (true, "score", json!(output.map(|output| output.hypothesis.score))),

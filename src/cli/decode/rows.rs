@@ -1,12 +1,12 @@
 //! Rows to be decoded, and what became of them.
 
 use super::DecodeArgs;
-use super::tally::Tally;
+use super::tally::DecodeSummary;
 use crate::cli::figures::each_with_figures;
 use crate::cli::input::{Input, InputRow, OnError};
 use crate::data::pairs::SourceRow;
 use crate::decoder::Output;
-use crate::decoder::asked::Asked;
+use crate::decoder::asked::EncodedRequest;
 use crate::decoder::loaded::LoadedModel;
 use crate::error::{Error, Result};
 
@@ -28,7 +28,7 @@ pub fn encode(
     input: &Input,
     rows: Vec<InputRow>,
     args: &DecodeArgs,
-) -> (Vec<Row<Asked>>, Option<Error>) {
+) -> (Vec<Row<EncodedRequest>>, Option<Error>) {
     let mut encoded = Vec::with_capacity(rows.len());
     for row in rows {
         let row = encode_row(loaded, input, row, args);
@@ -43,7 +43,7 @@ pub fn encode(
     (encoded, None)
 }
 
-fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeArgs) -> Row<Asked> {
+fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeArgs) -> Row<EncodedRequest> {
     let number = row.number;
     let read = match row.row {
         Ok(read) => read,
@@ -54,8 +54,9 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeA
     let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
     let text = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
     let checked = loaded.check_source(&source).map_err(|error| error.hint(hint));
-    let content =
-        checked.and_then(|()| loaded.ask(source, text)).map_err(|error| error.at(input.place(read.line)));
+    let content = checked
+        .and_then(|()| loaded.encode_request(source, text))
+        .map_err(|error| error.at(input.place(read.line)));
     Row { number, read: Some(read), truncated, content }
 }
 
@@ -67,11 +68,11 @@ type Decoded = Vec<Row<Vec<Output>>>;
 pub fn decode(
     loaded: &LoadedModel,
     input: &Input,
-    rows: Vec<Row<Asked>>,
+    rows: Vec<Row<EncodedRequest>>,
     on_error: OnError,
-    tally: &mut Tally,
+    tally: &mut DecodeSummary,
 ) -> Result<(Decoded, Option<Error>)> {
-    let asked: Vec<&Asked> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
+    let asked: Vec<&EncodedRequest> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
     let mut outputs = each_with_figures(&asked, &|some| loaded.decode_n_best(some))?.into_iter();
     let mut decoded = Vec::with_capacity(rows.len());
     for row in rows {

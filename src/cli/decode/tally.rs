@@ -10,16 +10,16 @@ use crate::cli::output::OutputFormat;
 use crate::cli::write_summary;
 use crate::data::dataset::Tokenizers;
 use crate::data::pairs::SourceRow;
-use crate::data::tokenizer::Changed;
+use crate::data::tokenizer::ChangeCounts;
 use crate::data::vocabulary::UNK;
 use crate::decoder::Output;
-use crate::decoder::asked::Asked;
+use crate::decoder::asked::EncodedRequest;
 use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::Stepper;
+use crate::decoding::search::IncrementalDecoder;
 use crate::error::{Error, Result, counted};
 use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
-use crate::training::report::talk;
+use crate::training::report::status;
 
 /// Rows of one kind.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Rows {
 
 /// What is reported at the end.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct DecodeSummary {
     rows: usize,
     /// Rows that were in the output before.
     before: u64,
@@ -59,7 +59,7 @@ pub struct Tally {
     fewer: usize,
     scores: Scores,
     /// Texts that were not read as they stand in the file: sources and references.
-    changed: [Changed; 2],
+    changed: [ChangeCounts; 2],
     /// Outputs whose line breaks text has no place for.
     broken: usize,
     /// Whether outputs are written as text.
@@ -67,16 +67,16 @@ pub struct Tally {
     examples_left: usize,
 }
 
-impl Tally {
+impl DecodeSummary {
     /// Shows `examples` rows; `before` rows were in the output when the command began.
-    pub fn new(loaded: &LoadedModel, format: OutputFormat, examples: usize, before: u64) -> Tally {
+    pub fn new(loaded: &LoadedModel, format: OutputFormat, examples: usize, before: u64) -> DecodeSummary {
         let unit = if loaded.tokenizers.target.is_of_words() { Unit::Words } else { Unit::Characters };
         let (as_text, scores) = (format == OutputFormat::Text, Scores::over(unit));
-        Tally { examples_left: examples, before, as_text, scores, ..Tally::default() }
+        DecodeSummary { examples_left: examples, before, as_text, scores, ..DecodeSummary::default() }
     }
 
     /// Counts what is read.
-    pub fn add_sources(&mut self, loaded: &LoadedModel, input: &Input, rows: &[Row<Asked>]) {
+    pub fn add_sources(&mut self, loaded: &LoadedModel, input: &Input, rows: &[Row<EncodedRequest>]) {
         for row in rows {
             self.rows += 1;
             let (asked, read) = match (&row.content, &row.read) {
@@ -93,13 +93,12 @@ impl Tally {
             // White space and the marks of where words begin say nothing by themselves.
             let says_nothing =
                 |&id: &i64| id == UNK || loaded.tokenizers.source.decode(&[id]).trim().is_empty();
-            let reference =
-                read.reference.as_ref().map(|text| loaded.tokenizers.target.encode(text).ids.len());
-            let limit = loaded.rules.limits.of(ids.len(), loaded.stepper().longest());
+            let reference = read.target.as_ref().map(|text| loaded.tokenizers.target.encode(text).ids.len());
+            let limit = loaded.rules.length_limits.of(ids.len(), loaded.decoder().max_length());
             let kinds = [
                 (&mut self.beyond_the_limit, reference.is_some_and(|length| length >= limit)),
                 (&mut self.truncated, row.truncated),
-                (&mut self.empty, !loaded.is_asked_for(ids)),
+                (&mut self.empty, !loaded.is_requested(ids)),
                 (&mut self.with_nul, read.text.contains('\0')),
                 (&mut self.only_unknown, asked.unknown > 0 && ids.iter().all(says_nothing)),
             ];
@@ -123,12 +122,12 @@ impl Tally {
             self.unfinished += usize::from(!hypothesis.finished);
             self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
         }
-        let is_asked = !read.text.trim().is_empty() || loaded.is_asked_for(&[]);
+        let is_asked = !read.text.trim().is_empty() || loaded.is_requested(&[]);
         self.fewer += usize::from(is_asked && outputs.len() < loaded.rules.n_best);
         let Some(Output { text, hypothesis, .. }) = outputs.first() else { return };
         self.broken += usize::from(self.as_text && text.contains(['\n', '\r']));
         let mut right = false;
-        if let Some(reference) = &read.reference {
+        if let Some(reference) = &read.target {
             self.changed[1].add(loaded.tokenizers.target.changes(reference));
             let parts = loaded.tokenizers.target.known_parts(&hypothesis.tokens);
             right = self.scores.add(reference, &parts);
@@ -145,7 +144,7 @@ impl Tally {
             let errors = self.scores.errors();
             let ErrorRate { substitutions, deletions, insertions, reference_length } = errors;
             let unit = self.scores.unit();
-            talk(&format!(
+            status(&format!(
                 "{}, exact match {:.2} %, {} {:.2} % ({substitutions} substitutions, \
                  {deletions} deletions, {insertions} insertions in {reference_length} {})",
                 counted(self.scores.rows, "row"),
@@ -168,7 +167,7 @@ impl Tally {
             ),
         ];
         for (rows, what) in rows.iter().filter(|(rows, _)| rows.count > 0) {
-            talk(&format!("note: {} {what}; the first: {}", rows.count, rows.first));
+            status(&format!("note: {} {what}; the first: {}", rows.count, rows.first));
         }
         let notes = [
             (self.unknown, "symbols of the sources are not in the vocabulary"),
@@ -190,21 +189,21 @@ impl Tally {
             (self.fewer, "rows have fewer outputs than `decoding.n_best`: the search found no more"),
         ];
         for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
-            talk(&format!("note: {count} {what}"));
+            status(&format!("note: {count} {what}"));
         }
     }
 
     /// How the input was read.
     fn say_of_input(&self, loaded: &LoadedModel, input: &Input) {
         let file = input.place(0).file.display().to_string();
-        input.notes(self.rows as u64 + self.before).iter().for_each(|note| talk(&format!("note: {note}")));
+        input.notes(self.rows as u64 + self.before).iter().for_each(|note| status(&format!("note: {note}")));
         let Tokenizers { source, target } = &loaded.tokenizers;
         let [sources, references] = &self.changed;
         if let Some(said) = sources.in_words("source", source.form()) {
-            talk(&format!("note: {file}: {said}"));
+            status(&format!("note: {file}: {said}"));
         }
         if let Some(said) = references.in_words("target", target.form()) {
-            talk(&format!("note: {file}: {said}; no output equals these {}", references.changed()));
+            status(&format!("note: {file}: {said}; no output equals these {}", references.changed()));
         }
     }
 
@@ -241,10 +240,10 @@ impl Tally {
 
 /// One example for people.
 fn show(row: &SourceRow, output: &str, right: bool) {
-    let verdict = match &row.reference {
+    let verdict = match &row.target {
         Some(_) if right => "  (right)".to_owned(),
         Some(reference) => format!("  (wrong: it is {reference})"),
         None => String::new(),
     };
-    talk(&format!("  {}  ->  {output}{verdict}", row.text));
+    status(&format!("  {}  ->  {output}{verdict}", row.text));
 }

@@ -11,10 +11,10 @@ use crate::cli::headings::INSIGHT;
 use crate::cli::output::{OutputFormat, Writer};
 use crate::cli::traced::{TracedRow, known};
 use crate::decoder::Output;
-use crate::decoder::asked::Asked;
+use crate::decoder::asked::EncodedRequest;
 use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::{Reading, Source};
-use crate::decoding::trace::{Known, trace};
+use crate::decoding::search::{OwnedSource, Source};
+use crate::decoding::trace::{TracedOutput, trace};
 use crate::error::{Error, Result};
 use crate::runtime::StopFlag;
 
@@ -23,7 +23,7 @@ const MOST_NUMBERS: usize = 1 << 22;
 
 /// How to look inside.
 #[derive(Args, Debug)]
-pub struct LookArgs {
+pub struct TraceArgs {
     /// Writes for each output, a JSON object a line, what the model gave at each of its steps: the likeliest tokens, the
     /// chosen one and its rank, the attention over the source; docs/trace.md has the format
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = INSIGHT)]
@@ -46,7 +46,7 @@ pub struct Tracer<'a> {
     top: usize,
     writer: Option<Writer>,
     /// Token ids of the sources that are being decoded; none for a row that is skipped.
-    sources: Vec<Reading>,
+    sources: Vec<OwnedSource>,
 }
 
 impl Tracer<'_> {
@@ -54,7 +54,7 @@ impl Tracer<'_> {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn open<'a>(args: &LookArgs, loaded: &'a LoadedModel, stop: &StopFlag) -> Result<Tracer<'a>> {
+    pub fn open<'a>(args: &TraceArgs, loaded: &'a LoadedModel, stop: &StopFlag) -> Result<Tracer<'a>> {
         // JSON has no line breaks, so that a row is a line of text.
         let open = |path: &PathBuf| Writer::open(path, OutputFormat::Text, &[]);
         let writer = args.trace.as_ref().map(open).transpose()?.map(|writer| writer.guarded(stop));
@@ -62,10 +62,10 @@ impl Tracer<'_> {
     }
 
     /// Keeps what the model is going to read.
-    pub fn keep_sources(&mut self, rows: &[Row<Asked>]) {
+    pub fn keep_sources(&mut self, rows: &[Row<EncodedRequest>]) {
         if self.writer.is_some() {
-            let reading = |row: &Row<Asked>| {
-                row.content.as_ref().map_or(Reading::default(), |asked| asked.reading.clone())
+            let reading = |row: &Row<EncodedRequest>| {
+                row.content.as_ref().map_or(OwnedSource::default(), |asked| asked.reading.clone())
             };
             self.sources = rows.iter().map(reading).collect();
         }
@@ -100,7 +100,7 @@ impl Tracer<'_> {
 struct Entry<'a> {
     row: &'a Row<Vec<Output>>,
     /// What was read.
-    reading: &'a Reading,
+    reading: &'a OwnedSource,
     /// Its place among the outputs of the row, from 1.
     rank: usize,
     /// Why the row has no output.
@@ -108,7 +108,7 @@ struct Entry<'a> {
 }
 
 /// A line for each output of a row, the best first, and one for a row that is skipped.
-fn entries<'a>(row: &'a Row<Vec<Output>>, reading: &'a Reading) -> Vec<Entry<'a>> {
+fn entries<'a>(row: &'a Row<Vec<Output>>, reading: &'a OwnedSource) -> Vec<Entry<'a>> {
     let entry = |(rank, output)| Entry { row, reading, rank, output };
     match &row.content {
         Ok(outputs) => (1..).zip(outputs.iter().map(Ok)).map(entry).collect(),
@@ -129,11 +129,11 @@ fn together(entries: &[Entry], most: usize) -> usize {
 
 /// What is written of these.
 fn traced(loaded: &LoadedModel, entries: &[Entry], top: usize) -> Result<Vec<TracedRow>> {
-    let skipped = Known { source: Source::default(), tokens: &[], finished: false };
+    let skipped = TracedOutput { source: Source::default(), tokens: &[], finished: false };
     let outputs = entries
         .iter()
         .map(|entry| entry.output.map_or(skipped, |output| known(loaded, entry.reading, output)));
-    let steps = trace(loaded.stepper(), &outputs.collect::<Vec<Known>>(), top)?;
+    let steps = trace(loaded.decoder(), &outputs.collect::<Vec<TracedOutput>>(), top)?;
     let row = |(entry, steps): (&Entry, _)| {
         let made = match entry.output {
             Ok(output) => TracedRow::new(loaded, &entry.reading.ids, output, steps),

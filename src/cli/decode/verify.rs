@@ -2,26 +2,26 @@
 
 use super::DecodeArgs;
 use super::rows;
-use crate::cli::input::{Input, Wanted};
+use crate::cli::input::{Input, Selection};
 use crate::cli::print;
-use crate::data::pairs::Sources;
-use crate::decoder::asked::Asked;
+use crate::data::pairs::RowReader;
+use crate::decoder::asked::EncodedRequest;
 use crate::decoder::loaded::LoadedModel;
 use crate::decoder::verify::{Check, TOLERANCE, TOLERANCE_UNCACHED, verify};
-use crate::decoding::jobs::Request;
+use crate::decoding::jobs::DecodeRequest;
 use crate::error::{Error, Result, counted};
 
 /// Tries the first rows, and says what it tried.
 ///
 /// # Errors
 /// There is no row to try; two ways to the same outputs are too far apart.
-pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: Sources, count: usize) -> Result<()> {
+pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: RowReader, count: usize) -> Result<()> {
     let (read, asked) = first_rows(args, loaded, sources, count)?;
     if asked.is_empty() {
         return Err(Error::input("there must be a row to try, but all are empty or skipped")
             .hint("name other rows with --input"));
     }
-    let requests: Vec<Request> = asked.iter().map(Asked::request).collect();
+    let requests: Vec<DecodeRequest> = asked.iter().map(EncodedRequest::request).collect();
     let left_out = match read - asked.len() {
         0 => String::new(),
         count => format!(", of which {count} are empty or skipped"),
@@ -54,10 +54,10 @@ pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: Sources, count: usi
 fn first_rows(
     args: &DecodeArgs,
     loaded: &LoadedModel,
-    sources: Sources,
+    sources: RowReader,
     count: usize,
-) -> Result<(usize, Vec<Asked>)> {
-    let mut input = Input::start(sources, &args.input, Wanted::default())?;
+) -> Result<(usize, Vec<EncodedRequest>)> {
+    let mut input = Input::start(sources, &args.input, Selection::default())?;
     let (mut read, mut asked) = (0, Vec::new());
     while read < count {
         let mut chunk = input.next_chunk()?;
@@ -72,7 +72,7 @@ fn first_rows(
         }
         asked.extend(encoded.into_iter().filter_map(|row| row.content.ok()));
     }
-    asked.retain(|asked| loaded.is_asked_for(&asked.reading.ids));
+    asked.retain(|asked| loaded.is_requested(&asked.reading.ids));
     Ok((read, asked))
 }
 

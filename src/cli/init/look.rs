@@ -6,15 +6,15 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use super::split::Parts;
-use crate::data::tokenizer::Form;
+use super::split::Split;
+use crate::data::tokenizer::TextForm;
 
 /// The most tokens of a text that a config allows: longer ones take more memory than they teach.
 pub const MOST: usize = 2048;
 
 /// How a side is cut into tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum TokenizerChoice {
     /// Into characters.
     Characters,
     /// At its spaces.
@@ -23,22 +23,22 @@ pub enum Cut {
     Bpe(usize),
 }
 
-impl Cut {
+impl TokenizerChoice {
     /// As people say it.
     pub fn in_words(self) -> String {
         match self {
-            Cut::Characters => "characters".to_owned(),
-            Cut::Words => "words".to_owned(),
-            Cut::Bpe(pieces) => format!("{pieces} byte-pair pieces"),
+            TokenizerChoice::Characters => "characters".to_owned(),
+            TokenizerChoice::Words => "words".to_owned(),
+            TokenizerChoice::Bpe(pieces) => format!("{pieces} byte-pair pieces"),
         }
     }
 
     /// Tokens of a text, about: a word is a piece and a half or so.
     fn tokens(self, text: &str) -> f64 {
         match self {
-            Cut::Words => text.split_whitespace().count() as f64,
-            Cut::Bpe(_) => 1.4 * text.split_whitespace().count() as f64,
-            Cut::Characters => text.chars().count() as f64,
+            TokenizerChoice::Words => text.split_whitespace().count() as f64,
+            TokenizerChoice::Bpe(_) => 1.4 * text.split_whitespace().count() as f64,
+            TokenizerChoice::Characters => text.chars().count() as f64,
         }
     }
 
@@ -46,9 +46,9 @@ impl Cut {
     fn tokens_at_most(self, text: &str) -> usize {
         let words = text.split_whitespace().count();
         match self {
-            Cut::Words => words,
-            Cut::Bpe(_) => text.chars().count().min(3 * words),
-            Cut::Characters => text.chars().count(),
+            TokenizerChoice::Words => words,
+            TokenizerChoice::Bpe(_) => text.chars().count().min(3 * words),
+            TokenizerChoice::Characters => text.chars().count(),
         }
     }
 }
@@ -57,7 +57,7 @@ impl Cut {
 #[derive(Debug)]
 pub struct Side {
     /// How it is cut.
-    pub cut: Cut,
+    pub cut: TokenizerChoice,
     /// What speaks for it.
     pub why: String,
     /// Whether line breaks, tabs or indentation stand in its texts, which are a part of them then.
@@ -72,7 +72,7 @@ pub struct Side {
 
 /// What the pairs are like.
 #[derive(Debug)]
-pub struct Look {
+pub struct PairStatistics {
     /// Pairs to learn from.
     pub pairs: usize,
     /// What is read.
@@ -83,25 +83,26 @@ pub struct Look {
     pub shared: bool,
 }
 
-impl Look {
+impl PairStatistics {
     /// Looks at the pairs; what cuts them follows from the training pairs, and how it does from the others.
-    pub fn new(rows: &[(String, String)], parts: &Parts) -> Look {
+    pub fn new(rows: &[(String, String)], parts: &Split) -> PairStatistics {
         let texts = |chosen: &[usize], of: fn(&(String, String)) -> &str| -> Vec<String> {
-            chosen.iter().map(|&row| Form::default().normal(of(&rows[row])).into_owned()).collect()
+            chosen.iter().map(|&row| TextForm::default().normalize(of(&rows[row])).into_owned()).collect()
         };
         let held_out = [parts.valid.as_slice(), &parts.test].concat();
         let side = |of| Side::new(texts(&parts.train, of), texts(&held_out, of));
         let (mut source, mut target) = (side(|pair| pair.0.as_str()), side(|pair| pair.1.as_str()));
         let mut shared = false;
-        if let (Cut::Bpe(one), Cut::Bpe(other)) = (source.cut, target.cut)
+        if let (TokenizerChoice::Bpe(one), TokenizerChoice::Bpe(other)) = (source.cut, target.cut)
             && source.is_written_like(&target)
             && target.is_written_like(&source)
         {
             // One vocabulary is learned from one set of texts, and these are read alike.
-            (source.cut, target.cut) = (Cut::Bpe(one.max(other)), Cut::Bpe(one.max(other)));
+            (source.cut, target.cut) =
+                (TokenizerChoice::Bpe(one.max(other)), TokenizerChoice::Bpe(one.max(other)));
             shared = source.keeps_space == target.keeps_space;
         }
-        Look { pairs: parts.train.len(), source, target, shared }
+        PairStatistics { pairs: parts.train.len(), source, target, shared }
     }
 
     /// Tokens of the longest text.
@@ -124,7 +125,7 @@ impl Side {
         let keeps_space = keeps_space(train.iter().chain(&held_out));
         let as_read = |text: String| match keeps_space {
             true => text,
-            false => Form::default().apply(&text).into_owned(),
+            false => TextForm::default().apply(&text).into_owned(),
         };
         let all_as_read = |texts: Vec<String>| texts.into_iter().map(as_read).collect::<Vec<_>>();
         let (train, held_out) = (all_as_read(train), all_as_read(held_out));
@@ -185,17 +186,17 @@ fn cut(
     characters: &HashMap<char, usize>,
     texts: usize,
     is_closed: bool,
-) -> (Cut, String) {
+) -> (TokenizerChoice, String) {
     let (all_words, all_characters): (usize, usize) = (words.values().sum(), characters.values().sum());
     let is_prose = all_words >= 4 * texts && all_characters >= 20 * texts && all_words >= 20_000;
     if is_closed {
         let why = format!("there are {} of them, and hardly a new one in what is held out", words.len());
-        (Cut::Words, why)
+        (TokenizerChoice::Words, why)
     } else if is_prose {
         let pieces = pieces(all_words).min(words.len()).max(2 * characters.len() + 4);
-        (Cut::Bpe(pieces), format!("there are {} words, and ever new ones", words.len()))
+        (TokenizerChoice::Bpe(pieces), format!("there are {} words, and ever new ones", words.len()))
     } else {
-        (Cut::Characters, format!("there are {} of them", characters.len()))
+        (TokenizerChoice::Characters, format!("there are {} of them", characters.len()))
     }
 }
 
@@ -261,10 +262,10 @@ pub mod tests {
     use super::*;
 
     /// A look at these pairs, as they are parted.
-    pub fn look(pairs: impl Iterator<Item = (String, String)>) -> Look {
+    pub fn look(pairs: impl Iterator<Item = (String, String)>) -> PairStatistics {
         let rows: Vec<(String, String)> = pairs.collect();
         let sources: Vec<&str> = rows.iter().map(|(source, _)| source.as_str()).collect();
-        Look::new(&rows, &split(&sources, 1).unwrap())
+        PairStatistics::new(&rows, &split(&sources, 1).unwrap())
     }
 
     #[test]
@@ -276,7 +277,7 @@ pub mod tests {
             let said: Vec<&str> = word(n).iter().map(|&k| phones[k]).collect();
             (letters, said.join(" "))
         }));
-        assert_eq!((look.source.cut, look.target.cut), (Cut::Characters, Cut::Words));
+        assert_eq!((look.source.cut, look.target.cut), (TokenizerChoice::Characters, TokenizerChoice::Words));
         assert_eq!((look.target.mean, look.target.longest()), (6.0, 6));
         assert!(!look.shared);
     }
@@ -290,14 +291,23 @@ pub mod tests {
             (0..8).map(|k| word(n * 7 + k * k) + &(n % 977).to_string()).collect::<Vec<_>>().join(" ")
         };
         let look = look((0..4000).map(|n| (sentence(n, "ing"), sentence(n, "ung"))));
-        assert!(matches!((look.source.cut, look.target.cut), (Cut::Bpe(2000), Cut::Bpe(2000))), "{look:?}");
+        assert!(
+            matches!(
+                (look.source.cut, look.target.cut),
+                (TokenizerChoice::Bpe(2000), TokenizerChoice::Bpe(2000))
+            ),
+            "{look:?}"
+        );
         assert!(look.shared);
     }
 
     #[test]
     fn words_that_each_pair_brings_anew_are_cut_into_characters() {
         let look = look((0..3000).map(|n| (format!("no. {n}"), format!("{}", n * n))));
-        assert_eq!((look.source.cut, look.target.cut), (Cut::Characters, Cut::Characters));
+        assert_eq!(
+            (look.source.cut, look.target.cut),
+            (TokenizerChoice::Characters, TokenizerChoice::Characters)
+        );
     }
 
     #[test]
@@ -305,7 +315,7 @@ pub mod tests {
         let lemma = |n: usize| format!("{}{}en", ["mach", "lauf", "seh", "kauf"][n % 4], n / 4);
         let tags = ["V;PRS", "V;PST", "V;IMP", "V;SBJV", "V;NFIN", "V;PTCP", "V;FUT", "V;COND"];
         let look = look((0..4000).map(|n| (format!("{} {}", lemma(n / 8), tags[n % 8]), lemma(n / 8))));
-        assert_eq!(look.source.cut, Cut::Characters);
+        assert_eq!(look.source.cut, TokenizerChoice::Characters);
     }
 
     #[test]
@@ -323,7 +333,10 @@ pub mod tests {
                 }))
             };
         let one = look(1);
-        assert_eq!((one.source.cut, one.target.cut), (Cut::Bpe(4000), Cut::Bpe(4000)));
+        assert_eq!(
+            (one.source.cut, one.target.cut),
+            (TokenizerChoice::Bpe(4000), TokenizerChoice::Bpe(4000))
+        );
         assert!(one.shared && !one.target.keeps_space);
         let many = look(400);
         assert!(!many.shared && many.target.keeps_space && !many.source.keeps_space);
@@ -332,8 +345,8 @@ pub mod tests {
     #[test]
     fn pieces_of_long_texts_are_guessed_by_their_words() {
         let long = "word ".repeat(300);
-        assert_eq!(Cut::Bpe(2000).tokens_at_most(&long), 900);
-        assert_eq!(Cut::Bpe(2000).tokens_at_most("ab c"), 4);
+        assert_eq!(TokenizerChoice::Bpe(2000).tokens_at_most(&long), 900);
+        assert_eq!(TokenizerChoice::Bpe(2000).tokens_at_most("ab c"), 4);
         let look = look((0..100).map(|n| (n.to_string().repeat(if n == 7 { 3000 } else { 1 }), "a".into())));
         assert_eq!((look.longer_than(MOST), look.longest()), (1, 3000));
         assert!(look.source.mean < 30.0, "{}", look.source.mean);

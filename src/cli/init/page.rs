@@ -1,7 +1,7 @@
 //! The config that `init` writes: short, each line with its reason, and sized by the number of the pairs and their length.
 
 use super::InitArgs;
-use super::look::{Cut, Look, MOST, Side};
+use super::look::{MOST, PairStatistics, Side, TokenizerChoice};
 
 /// A network and how long it is trained.
 struct Size {
@@ -37,7 +37,7 @@ const PROSE: Size = Size {
 
 impl Size {
     /// By the tokens that the training pairs have on their longer side.
-    fn of(look: &Look) -> &'static Size {
+    fn of(look: &PairStatistics) -> &'static Size {
         let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean);
         match tokens {
             _ if is_prose(look) => &PROSE,
@@ -48,12 +48,12 @@ impl Size {
 }
 
 /// Whether a side is sentences: of a sentence more than one translation is right.
-fn is_prose(look: &Look) -> bool {
-    [&look.source, &look.target].iter().any(|side| matches!(side.cut, Cut::Bpe(_)))
+fn is_prose(look: &PairStatistics) -> bool {
+    [&look.source, &look.target].iter().any(|side| matches!(side.cut, TokenizerChoice::Bpe(_)))
 }
 
 /// The text of the config.
-pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &InitArgs) -> String {
+pub fn config(name: &str, [train, valid]: &[String; 2], look: &PairStatistics, args: &InitArgs) -> String {
     let size = Size::of(look);
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let shared = match look.shared {
@@ -84,7 +84,7 @@ pub fn config(name: &str, [train, valid]: &[String; 2], look: &Look, args: &Init
 }
 
 /// The tables of the model.
-fn network(look: &Look, size: &Size) -> String {
+fn network(look: &PairStatistics, size: &Size) -> String {
     let &Size { width, feed_forward, layers, dropout, .. } = size;
     let tied = match look.shared {
         true => "tied_embeddings = \"all\"     # one matrix for both sides and the output layer\n",
@@ -103,7 +103,7 @@ fn network(look: &Look, size: &Size) -> String {
 }
 
 /// The tables of the training.
-fn training(look: &Look, size: &Size) -> String {
+fn training(look: &PairStatistics, size: &Size) -> String {
     let &Size { tokens_per_batch, learning_rate, .. } = size;
     let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean).max(1.0);
     let pass = tokens / tokens_per_batch as f64;
@@ -127,7 +127,7 @@ fn training(look: &Look, size: &Size) -> String {
 }
 
 /// What makes a checkpoint the best one.
-fn best_by(look: &Look) -> &'static str {
+fn best_by(look: &PairStatistics) -> &'static str {
     match is_prose(look) {
         true => {
             "best_by = \"nll\"             # of a free translation the loss says more than the share that is right\n"
@@ -140,7 +140,7 @@ fn best_by(look: &Look) -> &'static str {
 
 /// How often so many updates go over the pairs. A text has its EOS, about a tenth of a batch is padding or room that no pair
 /// fits into, and the last update of a pass is one however small it is.
-fn passes(steps: usize, look: &Look, size: &Size) -> String {
+fn passes(steps: usize, look: &PairStatistics, size: &Size) -> String {
     let positions = look.pairs as f64 * (look.source.mean.max(look.target.mean) + 1.0) * 1.1;
     let updates = (positions / size.tokens_per_batch as f64).max(1.0);
     match (steps as f64 / updates).round() {
@@ -163,9 +163,9 @@ fn table(side: &str, look: &Side) -> String {
         own = format!("[data.{side}]\n{own}\n");
     }
     let cut = match look.cut {
-        Cut::Characters => format!("[data.{side}.characters]\n\n"),
-        Cut::Words => format!("[data.{side}.words]\n\n"),
-        Cut::Bpe(pieces) => format!("[data.{side}.bpe]\nvocabulary = {pieces}\n\n"),
+        TokenizerChoice::Characters => format!("[data.{side}.characters]\n\n"),
+        TokenizerChoice::Words => format!("[data.{side}.words]\n\n"),
+        TokenizerChoice::Bpe(pieces) => format!("[data.{side}.bpe]\nvocabulary = {pieces}\n\n"),
     };
     own + &cut
 }
@@ -174,7 +174,7 @@ fn table(side: &str, look: &Side) -> String {
 const LIMIT: usize = 512;
 
 /// What happens to texts that are longer than any limit.
-fn limit(look: &Look) -> &'static str {
+fn limit(look: &PairStatistics) -> &'static str {
     match look.longest() > MOST {
         true => "too_long = \"skip\"           # some texts are very long: left out, and counted\n",
         false => "",
@@ -218,6 +218,8 @@ mod tests {
         let sentence =
             |n: usize| (0..9).map(|k| format!("w{}", (n * 7 + k * k) % 2999)).collect::<Vec<_>>().join(" ");
         let look = look((0..4000).map(|n| (sentence(n), format!("{}", n % 900))));
-        assert!(look.target.cut == Cut::Characters && best_by(&look).starts_with("best_by = \"nll\""));
+        assert!(
+            look.target.cut == TokenizerChoice::Characters && best_by(&look).starts_with("best_by = \"nll\"")
+        );
     }
 }

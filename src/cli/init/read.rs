@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::InitArgs;
 use crate::data::DataConfig;
-use crate::data::pairs::{Format, Other, SourceRow, Sources, Target};
+use crate::data::pairs::{ExtraField, Format, RowReader, SourceRow, Target};
 use crate::error::{Error, Result, counted};
 
 /// Pairs, and what is to be said about how they were read.
@@ -28,8 +28,8 @@ pub fn read(args: &InitArgs) -> Result<Pairs> {
     // Of JSONL each row can have others.
     let mut left: Vec<Arc<str>> = Vec::new();
     for row in sources {
-        let SourceRow { text, reference, others, .. } = row?;
-        for Other { name, .. } in others {
+        let SourceRow { text, target: reference, others, .. } = row?;
+        for ExtraField { name, .. } in others {
             if !left.contains(&name) {
                 left.push(name);
             }
@@ -47,9 +47,9 @@ pub fn read(args: &InitArgs) -> Result<Pairs> {
     Ok(pairs)
 }
 
-fn open(args: &InitArgs, notes: &mut Vec<String>) -> Result<Sources> {
+fn open(args: &InitArgs, notes: &mut Vec<String>) -> Result<RowReader> {
     if let Some(targets) = &args.targets {
-        return Sources::parallel(&args.pairs, targets);
+        return RowReader::parallel(&args.pairs, targets);
     }
     let [source, target] = columns(args, notes);
     if source == target {
@@ -58,8 +58,8 @@ fn open(args: &InitArgs, notes: &mut Vec<String>) -> Result<Sources> {
     }
     let named_by = ["--source-column", "--target-column"];
     let opened =
-        Sources::with_targets(&args.pairs, None, &source, Target::Text(&target), args.header, named_by);
-    opened.map(Sources::carrying).map_err(|error| match Format::of(&args.pairs) {
+        RowReader::with_targets(&args.pairs, None, &source, Target::Text(&target), args.header, named_by);
+    opened.map(RowReader::keeping_extra_fields).map_err(|error| match Format::of(&args.pairs) {
         Format::Text => error.hint("of parallel text PAIRS names the sources, and --targets the targets"),
         _ => error,
     })

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::data::tokenizer::Form;
+use crate::data::tokenizer::TextForm;
 use crate::runtime::seed_for;
 
 /// A share of 1 / 20, and no more than this, for validation, and as many for the test.
@@ -11,7 +11,7 @@ const MOST: usize = 1000;
 
 /// Rows, in the order of the input.
 #[derive(Debug, PartialEq)]
-pub struct Parts {
+pub struct Split {
     /// What is learned from.
     pub train: Vec<usize>,
     /// What training looks at.
@@ -20,7 +20,7 @@ pub struct Parts {
     pub test: Vec<usize>,
 }
 
-impl Parts {
+impl Split {
     /// In this order.
     pub fn all(&self) -> [&[usize]; 3] {
         [&self.train, &self.valid, &self.test]
@@ -28,10 +28,10 @@ impl Parts {
 }
 
 /// Parts the rows; nothing where there are fewer than three different sources.
-pub fn split(sources: &[&str], seed: u64) -> Option<Parts> {
+pub fn split(sources: &[&str], seed: u64) -> Option<Split> {
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, source) in sources.iter().enumerate() {
-        groups.entry(Form::default().apply(source).into_owned()).or_default().push(row);
+        groups.entry(TextForm::default().apply(source).into_owned()).or_default().push(row);
     }
     if groups.len() < 3 {
         return None;
@@ -46,7 +46,7 @@ pub fn split(sources: &[&str], seed: u64) -> Option<Parts> {
     let (valid, test) = (take(&mut groups, held_out, 1), take(&mut groups, held_out, 0));
     train.extend(groups.into_iter().flat_map(|(_, rows)| rows));
     train.sort_unstable();
-    Some(Parts { train, valid, test })
+    Some(Split { train, valid, test })
 }
 
 /// Takes the first groups that have so many rows together at most, and leaves so many groups; where none has so few rows, the

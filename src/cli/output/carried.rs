@@ -9,12 +9,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::OutputFormat;
-use crate::data::pairs::{Content, Other, Sources, shorten};
-use crate::training::report::talk;
+use crate::data::pairs::{ExtraField, FieldValue, RowReader, shorten};
+use crate::training::report::status;
 
 /// Which fields are carried, and which were not.
 #[derive(Debug, Default)]
-pub struct Carried {
+pub struct CarriedFields {
     /// The output's own columns.
     own: Vec<String>,
     /// Those that are carried, where the output is a table.
@@ -27,16 +27,17 @@ pub struct Carried {
     without_column: (usize, String),
 }
 
-impl Carried {
+impl CarriedFields {
     /// For an output with these columns of its own; the sources then carry what it takes. A text takes nothing.
-    pub fn new(sources: Sources, format: OutputFormat, own: &[&str]) -> (Sources, Carried) {
+    pub fn new(sources: RowReader, format: OutputFormat, own: &[&str]) -> (RowReader, CarriedFields) {
         if format == OutputFormat::Text {
-            return (sources, Carried::default());
+            return (sources, CarriedFields::default());
         }
-        let (mut sources, own) = (sources.carrying(), own.iter().map(|name| (*name).to_owned()).collect());
-        let mut carried = Carried { own, ..Carried::default() };
+        let (mut sources, own) =
+            (sources.keeping_extra_fields(), own.iter().map(|name| (*name).to_owned()).collect());
+        let mut carried = CarriedFields { own, ..CarriedFields::default() };
         if format == OutputFormat::Csv {
-            let columns = sources.other_columns().into_iter().filter(|name| carried.is_free(name)).collect();
+            let columns = sources.extra_columns().into_iter().filter(|name| carried.is_free(name)).collect();
             carried.columns = Some(columns);
         }
         (sources, carried)
@@ -49,11 +50,11 @@ impl Carried {
     }
 
     /// What goes to the output of a row's other fields; nothing stands for an empty cell of a table.
-    pub fn of_row<'a>(&mut self, others: &'a [Other]) -> Vec<Option<&'a Other>> {
-        let free: Vec<&Other> = others.iter().filter(|other| self.is_free(&other.name)).collect();
+    pub fn of_row<'a>(&mut self, others: &'a [ExtraField]) -> Vec<Option<&'a ExtraField>> {
+        let free: Vec<&ExtraField> = others.iter().filter(|other| self.is_free(&other.name)).collect();
         let Some(columns) = &self.columns else {
             let mut seen = HashSet::new();
-            let (first, again): (Vec<&Other>, Vec<&Other>) =
+            let (first, again): (Vec<&ExtraField>, Vec<&ExtraField>) =
                 free.into_iter().partition(|other| seen.insert(&*other.name));
             self.twice.extend(again.iter().map(|other| other.name.to_string()));
             return first.into_iter().map(Some).collect();
@@ -61,7 +62,8 @@ impl Carried {
         if columns.iter().eq(free.iter().map(|other| &other.name)) {
             return free.into_iter().map(Some).collect();
         }
-        let mut by_name: HashMap<&str, &Other> = free.iter().map(|other| (&*other.name, *other)).collect();
+        let mut by_name: HashMap<&str, &ExtraField> =
+            free.iter().map(|other| (&*other.name, *other)).collect();
         let cells = columns.iter().map(|name| by_name.remove(&**name)).collect();
         if let Some(other) = free.iter().find(|other| by_name.contains_key(&*other.name)) {
             if self.without_column.0 == 0 {
@@ -89,19 +91,19 @@ impl Carried {
         };
         if !self.taken.is_empty() {
             let taken = listed(&self.taken);
-            talk(&format!(
+            status(&format!(
                 "note: of the input the output lacks {taken}: it has columns of its own that are named so"
             ));
         }
         if !self.twice.is_empty() {
             let twice = listed(&self.twice);
-            talk(&format!(
+            status(&format!(
                 "note: the header names {twice} more than once; the output has the first one's values"
             ));
         }
         let (rows, first) = &self.without_column;
         if *rows > 0 {
-            talk(&format!(
+            status(&format!(
                 "note: {rows} rows have fields that the input's first row lacks, and the table has no column for them; the \
                  first: `{}` (--format jsonl has room for all)",
                 shorten(first)
@@ -111,11 +113,11 @@ impl Carried {
 }
 
 /// A field as a table has it: a text, or else a value as it is written in the input.
-pub fn cell(field: Option<&Other>) -> String {
+pub fn cell(field: Option<&ExtraField>) -> String {
     match field.map(|other| &other.value) {
         None => String::new(),
-        Some(Content::Text(text)) => text.clone(),
-        Some(Content::Json(json)) => match serde_json::from_str::<Value>(json) {
+        Some(FieldValue::Text(text)) => text.clone(),
+        Some(FieldValue::Json(json)) => match serde_json::from_str::<Value>(json) {
             Ok(Value::String(text)) => text,
             Ok(Value::Null) => String::new(),
             _ => json.clone(),
@@ -124,10 +126,10 @@ pub fn cell(field: Option<&Other>) -> String {
 }
 
 /// A field as a member of an object.
-pub fn member(other: &Other) -> String {
+pub fn member(other: &ExtraField) -> String {
     let value = match &other.value {
-        Content::Text(text) => Value::from(text.as_str()).to_string(),
-        Content::Json(json) => json.clone(),
+        FieldValue::Text(text) => Value::from(text.as_str()).to_string(),
+        FieldValue::Json(json) => json.clone(),
     };
     format!("{}:{value}", Value::from(&*other.name))
 }
@@ -141,10 +143,14 @@ mod tests {
     use crate::data::pairs::Format;
 
     /// The columns of a table of these rows, and the cells or members of each row.
-    fn carried(text: &'static str, from: Format, to: OutputFormat) -> (Vec<String>, Vec<String>, Carried) {
+    fn carried(
+        text: &'static str,
+        from: Format,
+        to: OutputFormat,
+    ) -> (Vec<String>, Vec<String>, CarriedFields) {
         let reader = Box::new(Cursor::new(text.as_bytes()));
-        let sources = Sources::new(reader, Path::new("in"), from, "source", "target").unwrap();
-        let (sources, mut carried) = Carried::new(sources, to, &["source", "score"]);
+        let sources = RowReader::new(reader, Path::new("in"), from, "source", "target").unwrap();
+        let (sources, mut carried) = CarriedFields::new(sources, to, &["source", "score"]);
         let header = carried.header().into_iter().map(str::to_owned).collect();
         let rows: Vec<String> = sources
             .map(|row| {

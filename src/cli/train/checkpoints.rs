@@ -5,16 +5,16 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 
 use super::super::regular::{is_regular, progress};
-use super::saved::Saved;
+use super::saved::SavedRun;
 use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
-use crate::checkpoint::tensors::{self, Named};
+use crate::checkpoint::tensors::{self, NamedTensors};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::error::{Error, Result, caught};
 use crate::model::params::Params;
-use crate::training::parts::{Snapshot, Store};
-use crate::training::progress::Progress;
+use crate::training::parts::{Checkpointer, Snapshot};
+use crate::training::progress::TrainState;
 use crate::training::{Then, TrainingConfig};
 
 /// Writes snapshots into a run directory, one at a time.
@@ -46,9 +46,9 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
-impl Store for Checkpoints<'_> {
+impl Checkpointer for Checkpoints<'_> {
     fn save(&mut self, snapshot: Snapshot) -> Result<()> {
-        self.settle(true)?;
+        self.finish_write(true)?;
         let step = snapshot.progress.step;
         let header = ModelHeader::new(self.config.clone(), self.tokenizers.clone(), step);
         let (run, training) = (self.run.clone(), self.training.clone());
@@ -60,7 +60,7 @@ impl Store for Checkpoints<'_> {
         Ok(())
     }
 
-    fn settle(&mut self, wait: bool) -> Result<()> {
+    fn finish_write(&mut self, wait: bool) -> Result<()> {
         match self.writing.take_if(|writing| wait || writing.is_finished()) {
             Some(writing) => {
                 writing.join().unwrap_or_else(|_| Err(Error::failure("a checkpoint could not be written")))
@@ -69,9 +69,9 @@ impl Store for Checkpoints<'_> {
         }
     }
 
-    fn restore(&mut self, last: u64) -> Result<Option<(Progress, Named)>> {
+    fn restore(&mut self, last: u64) -> Result<Option<(TrainState, NamedTensors)>> {
         let Some(step) = good(self.run, &self.training)?.find(|&step| step < last) else { return Ok(None) };
-        Saved::read(self.run, step)?.into_model(self.run, self.params).map(Some)
+        SavedRun::read(self.run, step)?.into_model(self.run, self.params).map(Some)
     }
 }
 
@@ -79,7 +79,7 @@ impl Store for Checkpoints<'_> {
 impl Drop for Checkpoints<'_> {
     fn drop(&mut self) {
         // Whoever drops it has an error to tell already.
-        let _ = self.settle(true);
+        let _ = self.finish_write(true);
     }
 }
 

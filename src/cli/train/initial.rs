@@ -7,37 +7,37 @@ use tch::Tensor;
 
 use crate::checkpoint::model_file::{self, ModelHeader};
 use crate::checkpoint::run::{Origin, locate_model};
-use crate::checkpoint::tensors::{Named, load_into};
+use crate::checkpoint::tensors::{NamedTensors, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::pairs::Pair;
-use crate::data::tokenizer::{Form, Tokenizer};
+use crate::data::tokenizer::{TextForm, Tokenizer};
 use crate::data::{DataConfig, SideConfig};
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
 use crate::model::params::Params;
 
 /// A model to begin with.
-pub struct Initial {
+pub struct InitialModel {
     path: PathBuf,
     sha256: String,
     /// Of the experiment that made it.
     config: Value,
     tokenizers: Tokenizers,
-    weights: Named,
+    weights: NamedTensors,
     /// Whether its vocabularies may grow.
     extend: bool,
 }
 
-impl Initial {
+impl InitialModel {
     /// Reads a run directory (its best checkpoint), a checkpoint folder or a model file.
-    pub fn read(path: &Path, extend: bool) -> Result<Initial> {
+    pub fn read(path: &Path, extend: bool) -> Result<InitialModel> {
         let path = locate_model(path)?;
         let (header, weights) = model_file::read(&path)?;
         let tokenizers =
             Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(path.display()))?;
         let ModelHeader { sha256, config, .. } = header;
-        Ok(Initial { path, sha256, config, tokenizers, weights, extend })
+        Ok(InitialModel { path, sha256, config, tokenizers, weights, extend })
     }
 
     /// What it is, for the run's records.
@@ -85,8 +85,8 @@ impl Initial {
             );
             return Err(Error::input(message));
         }
-        if tokenizer.form() != Form::of(config) {
-            let (there, wanted) = (tokenizer.form(), Form::of(config));
+        if tokenizer.form() != TextForm::of(config) {
+            let (there, wanted) = (tokenizer.form(), TextForm::of(config));
             let message = format!(
                 "{place}: the {side} texts must be read as the config says, {wanted}, but the model reads them as {there}"
             );
@@ -148,7 +148,7 @@ impl Initial {
             let mean = old.mean_dim([0i64].as_slice(), true, tensor.kind()); // (1, D)
             Tensor::cat(&[&tensor, &mean.expand([want[0] - have[0], have[1]], false)], 0)
         };
-        let weights: Named =
+        let weights: NamedTensors =
             self.weights.into_iter().map(|(name, tensor)| (name.clone(), grown(&name, tensor))).collect();
         let hint = format!(
             "[model] of `{}` must describe the model that training begins with, apart from its dropout; `seqloom inspect` shows it",

@@ -4,15 +4,15 @@ use tch::Device;
 use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
 use crate::data::dataset::{Dataset, Example};
-use crate::data::splits::Splits;
+use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
-use crate::decoding::rules::Limits;
+use crate::decoding::rules::LengthLimits;
 use crate::error::counted;
 use crate::model::params::Params;
 use crate::runtime::Runtime;
 use crate::training::gradients::shards;
-use crate::training::progress::{Outcome, Progress};
+use crate::training::progress::{StopReason, TrainState};
 use crate::training::report::Report;
 use crate::training::{TokensPerBatch, TrainingConfig};
 
@@ -53,7 +53,7 @@ pub fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
 
 /// Where a run goes on from, and what is not as it was; `before` is where it stood, and `moved` the keys of the pairs' files that
 /// name others than before.
-pub fn introduce_resumed(report: &mut Report, progress: &Progress, before: &Progress, moved: &[&str]) {
+pub fn introduce_resumed(report: &mut Report, progress: &TrainState, before: &TrainState, moved: &[&str]) {
     if progress.step > 0 {
         report.say(&format!("going on from step {}", progress.step));
     }
@@ -90,7 +90,7 @@ pub fn introduce_origin(report: &mut Report, params: &Params, origin: Option<(Or
 }
 
 /// The pairs, what was left out of them, and how they are cut.
-pub fn introduce_data(report: &mut Report, data: &Splits) {
+pub fn introduce_data(report: &mut Report, data: &DataSplits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
         let mut line = counted(set.pairs.len(), &format!("{name} pair"));
         if let Some(first) = set.skipped.first() {
@@ -120,7 +120,7 @@ pub fn introduce_limits(
     valid: &Dataset,
     longest: Option<usize>,
 ) {
-    let limits = Limits::new(config);
+    let limits = LengthLimits::new(config);
     let too_long = |example: &Example| {
         let limit = limits.of(example.source.len(), longest);
         (example.target.len() >= limit).then_some((example.target.len() + 1, limit))
@@ -167,8 +167,8 @@ pub fn introduce_batches(
     report: &mut Report,
     experiment: &Experiment,
     runtime: Runtime,
-    data: &Splits,
-    progress: &Progress,
+    data: &DataSplits,
+    progress: &TrainState,
 ) {
     let budget = progress.tokens_per_batch;
     if experiment.training.tokens_per_batch == TokensPerBatch::Auto {
@@ -206,8 +206,8 @@ pub fn introduce_batches(
 pub fn conclude(
     report: &mut Report,
     run: &RunDirectory,
-    outcome: Outcome,
-    progress: &Progress,
+    outcome: StopReason,
+    progress: &TrainState,
     averaged: bool,
 ) {
     report.close();
@@ -218,11 +218,13 @@ pub fn conclude(
         .map_or(String::new(), |best| format!("; the best validation was at step {best}"));
     let average = if averaged { format!(", or its average: {path}/average") } else { String::new() };
     report.say(&match outcome {
-        Outcome::Complete => format!("done: {}{best}", counted(step, "step")),
-        Outcome::OutOfPatience => format!("stopped at step {step}: no better validation for a while{best}"),
-        Outcome::Stopped(_) => format!("stopped at step {step}, saved. Go on with --resume"),
+        StopReason::Complete => format!("done: {}{best}", counted(step, "step")),
+        StopReason::OutOfPatience => {
+            format!("stopped at step {step}: no better validation for a while{best}")
+        }
+        StopReason::Stopped(_) => format!("stopped at step {step}, saved. Go on with --resume"),
     });
-    if !matches!(outcome, Outcome::Stopped(_)) {
+    if !matches!(outcome, StopReason::Stopped(_)) {
         report.say(&format!("decode with: seqloom decode {path}{average}"));
     }
 }

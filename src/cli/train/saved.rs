@@ -8,14 +8,14 @@ use super::super::regular::progress;
 use crate::checkpoint::files::read_within;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
-use crate::checkpoint::tensors::{self, Named, load_into};
+use crate::checkpoint::tensors::{self, NamedTensors, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::decoder::loaded::check_weights;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
-use crate::training::progress::{Outcome, Progress};
-use crate::training::report::talk;
+use crate::training::progress::{StopReason, TrainState};
+use crate::training::report::status;
 use crate::training::{TokensPerBatch, TrainingConfig};
 
 /// Keys that may change between a run and its resumption: they decide when it ends, what it shows, what follows from a
@@ -45,30 +45,30 @@ const CHANGEABLE: [&str; 17] = [
 const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
 
 /// A checkpoint that training goes on from.
-pub struct Saved {
+pub struct SavedRun {
     /// Which of the keys of the pairs' files name others than before.
     pub moved: Vec<&'static str>,
-    pub progress: Progress,
+    pub progress: TrainState,
     pub tokenizers: Tokenizers,
-    weights: Named,
+    weights: NamedTensors,
     path: PathBuf,
 }
 
-impl Saved {
+impl SavedRun {
     /// Reads the checkpoint of a step, all but what the optimizer needs.
-    pub fn read(run: &RunDirectory, step: u64) -> Result<Saved> {
+    pub fn read(run: &RunDirectory, step: u64) -> Result<SavedRun> {
         // First of all the version, which the model's header says.
         let path = run.checkpoint(step).join(MODEL);
         let (header, weights) = model_file::parse(&run.read(step, MODEL)?, &path)?;
         let progress = progress(run, step)?;
         let tokenizers = Tokenizers::from_json(&header.tokenizers)?;
-        Ok(Saved { moved: Vec::new(), progress, tokenizers, weights, path })
+        Ok(SavedRun { moved: Vec::new(), progress, tokenizers, weights, path })
     }
 
     /// Nothing is left to do, not even a validation or an average.
     pub fn is_complete(&self, experiment: &Experiment, run: &RunDirectory) -> bool {
         let (config, there) = (&experiment.training, &self.progress);
-        let ended = there.ended(config).is_some();
+        let ended = there.stop_reason(config).is_some();
         // The last step's validation comes after its checkpoint. Without its row, a kill came between the two.
         let metrics = read_within(&run.file("metrics.csv"), u64::MAX).unwrap_or_default();
         let behind = metrics.get(there.metrics_bytes as usize..).unwrap_or_default();
@@ -85,8 +85,8 @@ impl Saved {
     /// How a run that has ended goes on.
     pub fn goes_on_with(&self, experiment: &Experiment) -> &'static str {
         let (config, there) = (&experiment.training, &self.progress);
-        match there.ended(config) {
-            Some(Outcome::OutOfPatience) => "A larger `training.patience` goes on.",
+        match there.stop_reason(config) {
+            Some(StopReason::OutOfPatience) => "A larger `training.patience` goes on.",
             _ if there.step < config.steps => "`--set training.epochs=N` goes on to N.",
             _ => "`--set training.steps=N` goes on to N.",
         }
@@ -98,7 +98,7 @@ impl Saved {
     }
 
     /// Loads the weights; what the trainer needs besides.
-    pub fn into_model(self, run: &RunDirectory, params: &Params) -> Result<(Progress, Named)> {
+    pub fn into_model(self, run: &RunDirectory, params: &Params) -> Result<(TrainState, NamedTensors)> {
         load_into(params, &self.weights, &self.path)?;
         if run.checkpoint(self.progress.step) != self.path.with_file_name("") {
             let (place, step) = (self.path.with_file_name(STATE), self.progress.step);
@@ -118,7 +118,7 @@ pub fn claim(
     run: &RunDirectory,
     experiment: &Experiment,
     resume: bool,
-) -> Result<(Option<Lock>, Option<Saved>)> {
+) -> Result<(Option<Lock>, Option<SavedRun>)> {
     let place = run.path().display();
     check_place(run)?;
     let lock = run.path().is_dir().then(|| run.lock()).transpose()?;
@@ -129,7 +129,7 @@ pub fn claim(
     // A run that ended before its first checkpoint has nothing to lose, and may begin anew with another config.
     let (Some(text), Some(step)) = (run.config()?, latest) else { return Ok((lock, None)) };
     // Before its config: a newer version may have written both.
-    let saved = resume.then(|| Saved::read(run, step)).transpose()?;
+    let saved = resume.then(|| SavedRun::read(run, step)).transpose()?;
     let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
     let differing = differing_keys(&there.to_json(), &experiment.to_json());
     let of = |key: &str, name: &str| {
@@ -149,9 +149,9 @@ pub fn claim(
         return Err(Error::input(format!("{place} holds this run already"))
             .hint("--resume goes on with it, --out DIR starts another one beside it"));
     };
-    notes(&experiment.training, &differing).for_each(talk);
+    notes(&experiment.training, &differing).for_each(status);
     let is_other = |name: &&str| differing.iter().any(|key| of(key, name));
-    Ok((lock, Some(Saved { moved: DATA_FILES.into_iter().filter(is_other).collect(), ..saved })))
+    Ok((lock, Some(SavedRun { moved: DATA_FILES.into_iter().filter(is_other).collect(), ..saved })))
 }
 
 /// A run's folder is new, empty or a run's.

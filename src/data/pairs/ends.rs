@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The bytes of a file.
-pub(super) struct Ends {
+pub(super) struct LineEndDecoder {
     bytes: Box<dyn Read + Send>,
     /// Nothing before the first line has ended.
     by_cr: Option<bool>,
@@ -18,9 +18,9 @@ pub(super) struct Ends {
     said: Arc<AtomicBool>,
 }
 
-impl Ends {
-    pub fn new(bytes: Box<dyn Read + Send>) -> Ends {
-        Ends { bytes, by_cr: None, held: false, said: Arc::default() }
+impl LineEndDecoder {
+    pub fn new(bytes: Box<dyn Read + Send>) -> LineEndDecoder {
+        LineEndDecoder { bytes, by_cr: None, held: false, said: Arc::default() }
     }
 
     /// Becomes true when it turns out that each CR ends a line.
@@ -59,7 +59,7 @@ impl Ends {
     }
 }
 
-impl Read for Ends {
+impl Read for LineEndDecoder {
     /// `to` must have room for two bytes.
     fn read(&mut self, to: &mut [u8]) -> Result<usize> {
         loop {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn read(text: &str, part: usize) -> (String, bool) {
-        let mut ends = Ends::new(Box::new(Parts(text.as_bytes().to_vec(), part)));
+        let mut ends = LineEndDecoder::new(Box::new(Parts(text.as_bytes().to_vec(), part)));
         let (by_cr, mut found, mut room) = (ends.by_cr(), Vec::new(), [0; 7]);
         loop {
             match ends.read(&mut room).unwrap() {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Place;
-use super::ends::Ends;
+use super::ends::LineEndDecoder;
 use crate::error::{Error, Result};
 
 /// How much of a row a message shows, in characters.
@@ -24,29 +24,29 @@ pub(super) const LONGEST: usize = 1 << 24;
 
 /// Why a row cannot be had.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ReadError {
     /// This row is broken, and the next one can be read.
     Row(Error),
     /// Nothing more can be read: the file fails, or nobody knows where the next row begins.
     End(Error),
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
-        Fault::End(error)
+impl From<Error> for ReadError {
+    fn from(error: Error) -> ReadError {
+        ReadError::End(error)
     }
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Error {
+impl From<ReadError> for Error {
+    fn from(fault: ReadError) -> Error {
         match fault {
-            Fault::Row(error) | Fault::End(error) => error,
+            ReadError::Row(error) | ReadError::End(error) => error,
         }
     }
 }
 
 /// What was read, or why it cannot be had.
-pub(super) type Had<T> = std::result::Result<T, Fault>;
+pub(super) type ReadResult<T> = std::result::Result<T, ReadError>;
 
 /// How the lines of a file end, as far as it was read.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl LineEnds {
 
 /// The lines of a file, one at a time.
 pub(super) struct Lines {
-    reader: BufReader<Ends>,
+    reader: BufReader<LineEndDecoder>,
     file: Arc<Path>,
     number: u64,
     buffer: Vec<u8>,
@@ -87,7 +87,7 @@ impl Lines {
     }
 
     pub fn new(reader: Box<dyn Read + Send>, name: &Path) -> Lines {
-        let reader = BufReader::with_capacity(1 << 16, Ends::new(reader));
+        let reader = BufReader::with_capacity(1 << 16, LineEndDecoder::new(reader));
         Lines {
             reader,
             file: name.into(),
@@ -141,17 +141,17 @@ impl Lines {
     }
 
     /// The next line, or `None` at the end of the file.
-    pub fn next_line(&mut self) -> Had<Option<&str>> {
+    pub fn next_line(&mut self) -> ReadResult<Option<&str>> {
         if !self.advance().map_err(|error| Error::file("read", &self.file, &error))? {
             return Ok(None);
         }
         if self.cut {
-            return Err(Fault::Row(too_long(&self.current(), &self.place())));
+            return Err(ReadError::Row(too_long(&self.current(), &self.place())));
         }
         let bytes = self.bytes();
         match std::str::from_utf8(bytes) {
             Ok(line) => Ok(Some(line)),
-            Err(error) => Err(Fault::Row(not_utf8(bytes, error.valid_up_to(), &self.place()))),
+            Err(error) => Err(ReadError::Row(not_utf8(bytes, error.valid_up_to(), &self.place()))),
         }
     }
 

@@ -1,20 +1,20 @@
 //! Parallel text: two files with a line for each pair.
 
-use super::lines::{Fault, Had, Lines};
+use super::lines::{Lines, ReadError, ReadResult};
 use super::sources::SourceRow;
 use crate::error::Error;
 
 /// Reads both lines even where one of them is broken, so that the next ones belong together again.
-pub(super) fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> Had<Option<SourceRow>> {
+pub(super) fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> ReadResult<Option<SourceRow>> {
     let source = sources.next_line().map(|line| line.map(str::to_string));
     let target = targets.next_line().map(|line| line.map(str::to_string));
     match (source, target) {
-        (Err(Fault::End(error)), _) | (_, Err(Fault::End(error))) => Err(Fault::End(error)),
+        (Err(ReadError::End(error)), _) | (_, Err(ReadError::End(error))) => Err(ReadError::End(error)),
         (Ok(None), Ok(None)) => Ok(None),
-        (Ok(None), _) | (_, Ok(None)) => Err(Fault::End(unequal(sources, targets))),
+        (Ok(None), _) | (_, Ok(None)) => Err(ReadError::End(unequal(sources, targets))),
         (Err(fault), _) | (_, Err(fault)) => Err(fault),
         (Ok(Some(text)), Ok(Some(target))) => {
-            Ok(Some(SourceRow { reference: Some(target), ..SourceRow::of_text(text, sources.number()) }))
+            Ok(Some(SourceRow { target: Some(target), ..SourceRow::of_text(text, sources.number()) }))
         }
     }
 }
@@ -24,9 +24,9 @@ fn unequal(sources: &mut Lines, targets: &mut Lines) -> Error {
     for lines in [&mut *sources, &mut *targets] {
         loop {
             match lines.next_line() {
-                Ok(Some(_)) | Err(Fault::Row(_)) => {}
+                Ok(Some(_)) | Err(ReadError::Row(_)) => {}
                 Ok(None) => break,
-                Err(Fault::End(error)) => return error,
+                Err(ReadError::End(error)) => return error,
             }
         }
     }

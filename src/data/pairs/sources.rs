@@ -14,11 +14,11 @@ use serde_json::{Map, Value};
 
 use super::Place;
 use super::format::Format;
-use super::lines::{Fault, Had, LineEnds, Lines, bad_row, shorten};
+use super::lines::{LineEnds, Lines, ReadError, ReadResult, bad_row, shorten};
 use super::parallel::parallel_row;
 use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv, sole_name_with_separator};
 use crate::error::{Error, Result};
-pub use others::{Content, Other};
+pub use others::{ExtraField, FieldValue};
 
 /// The column of the targets, and what stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,11 @@ pub struct SourceRow {
     /// The source, as it stands in the file.
     pub text: String,
     /// The target, where the table has its column; always in parallel text. A list of tokens stands here as JSON.
-    pub reference: Option<String>,
+    pub target: Option<String>,
     /// What the output is to begin with, where a column of a table says it.
     pub prefix: Option<String>,
     /// The fields that are neither source nor reference, where rows carry them ([`Sources::carrying`]).
-    pub others: Vec<Other>,
+    pub others: Vec<ExtraField>,
     /// The physical line where the row starts, from 1.
     pub line: u64,
 }
@@ -47,7 +47,7 @@ pub struct SourceRow {
 impl SourceRow {
     /// A source alone.
     pub(super) fn of_text(text: String, line: u64) -> SourceRow {
-        SourceRow { text, reference: None, prefix: None, others: Vec::new(), line }
+        SourceRow { text, target: None, prefix: None, others: Vec::new(), line }
     }
 }
 
@@ -90,7 +90,7 @@ struct Fields {
     names: Vec<Arc<str>>,
 }
 
-type ReadRecord = fn(&mut Lines) -> Had<Option<Record>>;
+type ReadRecord = fn(&mut Lines) -> ReadResult<Option<Record>>;
 
 /// The keys of an object.
 struct Keys {
@@ -109,17 +109,17 @@ pub const KEYS: [&str; 2] = ["data.source.column", "data.target.column"];
 const PREFIX_COLUMN: &str = "--prefix-column";
 
 /// The rows of an input, one at a time: an iterator of `Result<SourceRow>` that ends after the first error.
-pub struct Sources {
+pub struct RowReader {
     lines: Lines,
     layout: Layout,
     /// Whether rows carry their other fields.
     carries: bool,
     /// Rows that were read before they were asked for.
-    ahead: VecDeque<Had<Option<SourceRow>>>,
+    ahead: VecDeque<ReadResult<Option<SourceRow>>>,
     ended: bool,
 }
 
-impl Sources {
+impl RowReader {
     /// Opens a file, or standard input where `input` is `-`, which is written in `format`, or else as a file's extension says;
     /// standard input is text then. Without `header` the columns of .csv and .tsv are named by their numbers, from 1.
     ///
@@ -134,15 +134,15 @@ impl Sources {
         (target_column, target_needed): (&str, bool),
         prefix_column: Option<&str>,
         header: bool,
-    ) -> Result<Sources> {
+    ) -> Result<RowReader> {
         let named_by = ["--column", if target_needed { "--target-column" } else { KEYS[1] }];
         let columns = Columns::new(source_column, target_column, target_needed);
         let columns = Columns { prefix: prefix_column, named_by, header, ..columns };
-        Sources::start(lines_of(input)?, format.unwrap_or(Format::of(input)), columns)
+        RowReader::start(lines_of(input)?, format.unwrap_or(Format::of(input)), columns)
     }
 
     /// Whether rows may have a reference: a table with the target's column, or any JSONL.
-    pub fn has_references(&self) -> bool {
+    pub fn has_targets(&self) -> bool {
         match &self.layout {
             Layout::Text => false,
             Layout::Fields(fields) => fields.target.is_some(),
@@ -162,7 +162,7 @@ impl Sources {
         target: Target,
         header: bool,
         named_by: [&'static str; 2],
-    ) -> Result<Sources> {
+    ) -> Result<RowReader> {
         let format = format.unwrap_or(Format::of(path));
         if format == Format::Text {
             let message =
@@ -174,21 +174,21 @@ impl Sources {
             Target::Tokens(column) => (column, true),
         };
         let columns = Columns { tokens, header, named_by, ..Columns::new(source_column, target, true) };
-        Sources::start(lines_of(path)?, format, columns)
+        RowReader::start(lines_of(path)?, format, columns)
     }
 
     /// Opens two text files with a line for each pair; `-` for standard input as the sources.
     ///
     /// # Errors
     /// One of them is missing, or is a table.
-    pub fn parallel(source: &Path, target: &Path) -> Result<Sources> {
+    pub fn parallel(source: &Path, target: &Path) -> Result<RowReader> {
         if let Some(table) = [source, target].into_iter().find(|path| Format::of(path) != Format::Text) {
             let message = "parallel text has a text for each line, but its name says that this is a table";
             return Err(Error::input(format!("{message}: {}", table.display()))
                 .hint("a table has both sides: name their columns; or give the file another ending"));
         }
         let (lines, targets) = (lines_of(source)?, Lines::open(target)?);
-        Ok(Sources::of(lines, Layout::Parallel(targets)))
+        Ok(RowReader::of(lines, Layout::Parallel(targets)))
     }
 
     /// Reads rows of `format` from `reader`; `name` stands for the file in messages.
@@ -201,9 +201,9 @@ impl Sources {
         format: Format,
         source_column: &str,
         target_column: &str,
-    ) -> Result<Sources> {
+    ) -> Result<RowReader> {
         let columns = Columns::new(source_column, target_column, false);
-        Sources::start(Lines::new(reader, name), format, columns)
+        RowReader::start(Lines::new(reader, name), format, columns)
     }
 
     /// How the lines of its files end, which reading finds out.
@@ -229,11 +229,11 @@ impl Sources {
         !self.ahead.is_empty() || are_ready()
     }
 
-    fn of(lines: Lines, layout: Layout) -> Sources {
-        Sources { lines, layout, carries: false, ahead: VecDeque::new(), ended: false }
+    fn of(lines: Lines, layout: Layout) -> RowReader {
+        RowReader { lines, layout, carries: false, ahead: VecDeque::new(), ended: false }
     }
 
-    fn start(mut lines: Lines, format: Format, columns: Columns) -> Result<Sources> {
+    fn start(mut lines: Lines, format: Format, columns: Columns) -> Result<RowReader> {
         let layout = match format {
             Format::Text => Layout::Text,
             Format::Csv => Layout::Fields(Fields::from_header(&mut lines, read_csv, columns)?),
@@ -247,7 +247,7 @@ impl Sources {
                 named_by: columns.named_by,
             }),
         };
-        Ok(Sources::of(lines, layout))
+        Ok(RowReader::of(lines, layout))
     }
 
     /// The next row, or why that row is broken; `None` at the end. Where a row is broken the next one can be asked for.
@@ -261,19 +261,19 @@ impl Sources {
         }
         match self.ahead.pop_front().unwrap_or_else(|| self.read_next()) {
             Ok(Some(row)) => Ok(Some(Ok(row))),
-            Err(Fault::Row(error)) => Ok(Some(Err(error))),
+            Err(ReadError::Row(error)) => Ok(Some(Err(error))),
             Ok(None) => {
                 self.ended = true;
                 Ok(None)
             }
-            Err(Fault::End(error)) => {
+            Err(ReadError::End(error)) => {
                 self.ended = true;
                 Err(error)
             }
         }
     }
 
-    fn read_next(&mut self) -> Had<Option<SourceRow>> {
+    fn read_next(&mut self) -> ReadResult<Option<SourceRow>> {
         let lines = &mut self.lines;
         match &mut self.layout {
             Layout::Text => text_row(lines),
@@ -298,7 +298,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn text_row(lines: &mut Lines) -> Had<Option<SourceRow>> {
+fn text_row(lines: &mut Lines) -> ReadResult<Option<SourceRow>> {
     let text = lines.next_line()?.map(str::to_string);
     let line = lines.number();
     Ok(text.map(|text| SourceRow::of_text(text, line)))
@@ -337,7 +337,7 @@ impl Fields {
         self.names.iter().enumerate().filter(move |(place, _)| is_other(*place))
     }
 
-    fn next_row(&mut self, lines: &mut Lines, carries: bool) -> Had<Option<SourceRow>> {
+    fn next_row(&mut self, lines: &mut Lines, carries: bool) -> ReadResult<Option<SourceRow>> {
         let record = match self.first.take() {
             Some(first) => Some(first),
             None => (self.read)(lines)?,
@@ -350,19 +350,19 @@ impl Fields {
             let fields = if there == 1 { "field" } else { "fields" };
             let (measure, width) = (self.measure, self.names.len());
             let message = format!("the row has {there} {fields}, but the {measure} has {width}");
-            return Err(Fault::Row(bad_row(&message, &record.raw, &lines.place_of(line))));
+            return Err(ReadError::Row(bad_row(&message, &record.raw, &lines.place_of(line))));
         }
         // A clone, not a take: one column may serve as both sides.
         let field = |index: Option<usize>| index.and_then(|index| record.fields.get(index).cloned());
         let (reference, prefix) = (field(self.target), field(self.prefix));
         let text = record.fields.get_mut(self.source).map(std::mem::take);
         let text = text.unwrap_or_default();
-        let mut carry = |(place, name): (usize, &Arc<str>)| Other {
+        let mut carry = |(place, name): (usize, &Arc<str>)| ExtraField {
             name: name.clone(),
-            value: Content::Text(std::mem::take(&mut record.fields[place])),
+            value: FieldValue::Text(std::mem::take(&mut record.fields[place])),
         };
         let others = if carries { self.others().map(&mut carry).collect() } else { Vec::new() };
-        Ok(Some(SourceRow { text, reference, prefix, others, line }))
+        Ok(Some(SourceRow { text, target: reference, prefix, others, line }))
     }
 }
 
@@ -393,11 +393,11 @@ fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Resul
 }
 
 impl Keys {
-    fn next_row(&self, lines: &mut Lines, carries: bool) -> Had<Option<SourceRow>> {
+    fn next_row(&self, lines: &mut Lines, carries: bool) -> ReadResult<Option<SourceRow>> {
         let Some(object) = read_object(lines)? else {
             return Ok(None);
         };
-        let find = |key: &str, named_by| find_string(&object, key, named_by, lines).map_err(Fault::Row);
+        let find = |key: &str, named_by| find_string(&object, key, named_by, lines).map_err(ReadError::Row);
         let text = find(&self.source, self.named_by[0])?;
         let reference = match object.get(&self.target) {
             None | Some(Value::Null) if !self.target_needed => None,
@@ -414,7 +414,7 @@ impl Keys {
             true => others::of_object(&lines.current(), &[&self.source, &self.target]),
             false => Vec::new(),
         };
-        Ok(Some(SourceRow { text, reference, prefix, others, line: lines.number() }))
+        Ok(Some(SourceRow { text, target: reference, prefix, others, line: lines.number() }))
     }
 }
 
@@ -434,7 +434,7 @@ fn find_string(object: &Map<String, Value>, key: &str, config_key: &str, lines: 
     }
 }
 
-impl Iterator for Sources {
+impl Iterator for RowReader {
     type Item = Result<SourceRow>;
 
     fn next(&mut self) -> Option<Result<SourceRow>> {

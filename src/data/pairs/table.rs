@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::lines::{Fault, Had, LONGEST, Lines, bad_row, shorten};
+use super::lines::{LONGEST, Lines, ReadError, ReadResult, bad_row, shorten};
 use crate::error::Error;
 
 /// A row of a CSV or TSV file.
@@ -42,18 +42,20 @@ enum State {
 ///
 /// A line that is not UTF-8 breaks its row alone, and so does a field that goes on behind its closing quote. Where such a row
 /// would go over several lines, it is open where the next one begins.
-pub(super) fn read_csv(lines: &mut Lines) -> Had<Option<Record>> {
+pub(super) fn read_csv(lines: &mut Lines) -> ReadResult<Option<Record>> {
     let mut record: Option<Record> = None;
     let mut state = State::Start;
     loop {
         let fault = match lines.next_line() {
             Ok(Some(_)) => None,
-            Ok(None) => return record.map_or(Ok(None), |open| Err(Fault::End(never_closed(&open, lines)))),
-            Err(Fault::Row(error)) => Some(error),
+            Ok(None) => {
+                return record.map_or(Ok(None), |open| Err(ReadError::End(never_closed(&open, lines))));
+            }
+            Err(ReadError::Row(error)) => Some(error),
             Err(end) => return Err(end),
         };
         if let Some(error) = fault.as_ref().filter(|_| !lines.is_whole()) {
-            return Err(Fault::End(error.clone()));
+            return Err(ReadError::End(error.clone()));
         }
         let line = lines.current();
         if record.is_none() && line.is_empty() {
@@ -66,15 +68,15 @@ pub(super) fn read_csv(lines: &mut Lines) -> Had<Option<Record>> {
         (state, slipped) = split_csv(&line, state, &mut begun.fields);
         if slipped {
             let error = goes_on(begun, lines);
-            return Err(if state == State::Quoted { Fault::End(error) } else { Fault::Row(error) });
+            return Err(if state == State::Quoted { ReadError::End(error) } else { ReadError::Row(error) });
         }
         if begun.bytes > LONGEST {
-            return Err(Fault::End(never_ends(begun, lines)));
+            return Err(ReadError::End(never_ends(begun, lines)));
         }
         if state == State::Quoted {
             lines.goes_on();
         } else {
-            return begun.fault.take().map_or(Ok(record), |error| Err(Fault::Row(error)));
+            return begun.fault.take().map_or(Ok(record), |error| Err(ReadError::Row(error)));
         }
     }
 }
@@ -114,7 +116,7 @@ fn split_csv(line: &str, mut state: State, fields: &mut Vec<String>) -> (State, 
 }
 
 /// The next row of a TSV file, or `None` at its end.
-pub(super) fn read_tsv(lines: &mut Lines) -> Had<Option<Record>> {
+pub(super) fn read_tsv(lines: &mut Lines) -> ReadResult<Option<Record>> {
     loop {
         let number = lines.number() + 1;
         match lines.next_line()? {
@@ -130,7 +132,7 @@ pub(super) fn read_tsv(lines: &mut Lines) -> Had<Option<Record>> {
 }
 
 /// The next object of a JSONL file, or `None` at its end; it stands on the line that was read last.
-pub(super) fn read_object(lines: &mut Lines) -> Had<Option<Map<String, Value>>> {
+pub(super) fn read_object(lines: &mut Lines) -> ReadResult<Option<Map<String, Value>>> {
     while let Some(line) = lines.next_line()? {
         if line.trim().is_empty() {
             continue;
@@ -144,7 +146,7 @@ pub(super) fn read_object(lines: &mut Lines) -> Had<Option<Map<String, Value>>> 
                 format!("each line must be a JSON object, but at column {}: {reason}", error.column())
             }
         };
-        return Err(Fault::Row(bad_row(&message, lines.current().trim(), &lines.place())));
+        return Err(ReadError::Row(bad_row(&message, lines.current().trim(), &lines.place())));
     }
     Ok(None)
 }

@@ -37,7 +37,7 @@ fn parallel(source: &str, target: &str) -> Result<Vec<Pair>> {
 
 fn rows(text: &str, format: Format) -> Vec<Result<SourceRow>> {
     let reader = Box::new(Cursor::new(text.to_string().into_bytes()));
-    Sources::new(reader, Path::new("in"), format, "source", "target").unwrap().collect()
+    RowReader::new(reader, Path::new("in"), format, "source", "target").unwrap().collect()
 }
 
 fn expect(pairs: &[(&str, &str, u64)]) -> Vec<(String, String, u64)> {
@@ -117,7 +117,7 @@ fn text_is_a_source_a_line_and_an_empty_line_is_a_source() {
 fn a_table_to_decode_may_lack_targets_and_have_empty_sources() {
     let row = |text: &str, reference: Option<&str>, line| SourceRow {
         text: text.to_string(),
-        reference: reference.map(str::to_string),
+        target: reference.map(str::to_string),
         prefix: None,
         others: Vec::new(),
         line,
@@ -166,7 +166,7 @@ fn a_format_is_known_by_its_extension() {
     let formats = ["a.csv", "a.b.TSV", "a.jsonl", "a.en", "csv", "-"].map(|name| Format::of(Path::new(name)));
     assert_eq!(formats, [Format::Csv, Format::Tsv, Format::Jsonl, Format::Text, Format::Text, Format::Text]);
     let (_folder, path) = file("a.txt", "one\ntwo\n");
-    let sources = Sources::open(&path, None, "source", ("target", false), None, true).unwrap();
+    let sources = RowReader::open(&path, None, "source", ("target", false), None, true).unwrap();
     assert_eq!(sources.place(2).to_string(), format!("{}:2", path.display()));
     assert_eq!(sources.count(), 2);
 }
@@ -192,7 +192,7 @@ fn what_crate_csv_writes_is_read_back() {
         fields.iter().for_each(|row| writer.write_record(row).unwrap());
         let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
         let read = rows(&text, Format::Csv).into_iter().map(|row| row.unwrap());
-        let read: Vec<[String; 2]> = read.map(|row| [row.text, row.reference.unwrap()]).collect();
+        let read: Vec<[String; 2]> = read.map(|row| [row.text, row.target.unwrap()]).collect();
         assert_eq!(read, fields, "{text}");
     }
 }
@@ -209,7 +209,7 @@ fn no_bytes_make_the_reader_panic() {
         }
         for format in [Format::Text, Format::Csv, Format::Tsv, Format::Jsonl] {
             let reader = Box::new(Cursor::new(bytes.clone()));
-            if let Ok(sources) = Sources::new(reader, Path::new("in"), format, "source", "target") {
+            if let Ok(sources) = RowReader::new(reader, Path::new("in"), format, "source", "target") {
                 assert!(sources.count() <= bytes.len() + 1);
             }
         }

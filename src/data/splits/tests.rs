@@ -38,8 +38,8 @@ impl Data {
         std::fs::write(self.folder.path().join(name), pairs.iter().map(row).collect::<String>()).unwrap();
     }
 
-    fn load(&self) -> Result<Splits> {
-        Splits::load(&self.config, |pairs| Tokenizers::train(&self.config, pairs))
+    fn load(&self) -> Result<DataSplits> {
+        DataSplits::load(&self.config, |pairs| Tokenizers::train(&self.config, pairs))
     }
 
     /// The error, without the folder's name.
@@ -50,12 +50,12 @@ impl Data {
 
     fn notes(&self) -> Vec<String> {
         let folder = format!("{}/", self.folder.path().display());
-        let Splits { train, valid, .. } = self.load().unwrap();
+        let DataSplits { train, valid, .. } = self.load().unwrap();
         train.notes.iter().chain(&valid.notes).map(|note| note.replace(&folder, "")).collect()
     }
 }
 
-fn tokens(splits: &Splits) -> String {
+fn tokens(splits: &DataSplits) -> String {
     let tokens = splits.tokenizers.source.vocabulary().tokens()[4..].to_vec();
     tokens.join(" ")
 }
@@ -131,7 +131,7 @@ fn with_pieces_a_pair_that_is_left_out_makes_no_vocabulary_either() {
         let foreign = tokens(&splits).chars().filter(|c| c.is_ascii_alphabetic()).count();
         assert_eq!(left_out == 0, foreign > 0, "{times}: {left_out} left out, and {}", tokens(&splits));
         // What is used follows from the tokenizers alone, as a run that goes on has them.
-        let again = Splits::load(&data.config, |_| Ok(splits.tokenizers.clone())).unwrap();
+        let again = DataSplits::load(&data.config, |_| Ok(splits.tokenizers.clone())).unwrap();
         assert_eq!(again.train.fingerprint(), splits.train.fingerprint());
         assert_eq!(again.train.skipped, splits.train.skipped);
     }

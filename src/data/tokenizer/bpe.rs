@@ -11,7 +11,7 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::utils::parallelism::set_parallelism;
 use tokenizers::{Model, Trainer};
 
-use crate::data::form::{Form, breaks};
+use crate::data::form::{TextForm, breaks};
 use crate::data::vocabulary::{SPECIALS, UNK, Vocabulary, is_special};
 use crate::error::{Error, Result};
 
@@ -39,7 +39,11 @@ impl Bpe {
     ///
     /// # Errors
     /// The characters of the texts alone need a larger vocabulary.
-    pub(super) fn train<'a>(size: usize, form: Form, texts: impl Iterator<Item = &'a str>) -> Result<Bpe> {
+    pub(super) fn train<'a>(
+        size: usize,
+        form: TextForm,
+        texts: impl Iterator<Item = &'a str>,
+    ) -> Result<Bpe> {
         let words: Vec<String> = texts.map(|text| mark_spaces(&form.apply(text))).collect();
         let alphabet: HashSet<char> = words.iter().flat_map(|text| text.chars()).collect();
         let smallest = alphabet.len() + SPECIALS.len();

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::{Bpe, Form, Kind, Tokenizer};
+use super::{Bpe, Kind, TextForm, Tokenizer};
 use crate::data::vocabulary::{SPECIALS, Vocabulary};
 use crate::error::{Error, Result};
 
@@ -11,7 +11,7 @@ impl Tokenizer {
     /// The JSON that goes into a model file: `{"kind": …, "normalize": …, "whitespace": …, "tokens": […]}`, where a token's
     /// place is its id, and for BPE `"merges": ["a b", …]` beside it, the first to be applied first.
     pub fn to_json(&self) -> Value {
-        let Form { normalize, whitespace } = self.form;
+        let TextForm { normalize, whitespace } = self.form;
         let mut value = json!({
             "kind": self.kind(),
             "normalize": normalize,
@@ -45,7 +45,8 @@ fn read_json(value: &Value) -> Checked<Tokenizer> {
     if let Some(key) = object.keys().find(|key| ![&of_all, keys].concat().contains(&key.as_str())) {
         return Err(format!("it has an unknown key `{key}`"));
     }
-    let form = Form { normalize: setting(object, "normalize")?, whitespace: setting(object, "whitespace")? };
+    let form =
+        TextForm { normalize: setting(object, "normalize")?, whitespace: setting(object, "whitespace")? };
     let vocabulary =
         Vocabulary::from_tokens(strings(object, "tokens")?).map_err(|error| error.message().to_string())?;
     let of_text = &vocabulary.tokens()[SPECIALS.len()..];

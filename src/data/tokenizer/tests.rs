@@ -85,19 +85,19 @@ fn a_text_is_what_its_tokens_add_to_it() {
 fn a_text_is_cut_into_what_its_tokens_stand_for_unknown_ones_too() {
     for tokenizer in all() {
         for text in TEXTS.into_iter().chain(["the zebra sat", "ζ", "a ζ b ζζ"]) {
-            let (ids, cut) = (tokenizer.encode(text).ids, tokenizer.cut(text));
+            let (ids, cut) = (tokenizer.encode(text).ids, tokenizer.split(text));
             assert_eq!(ids.len(), cut.len(), "{} {text}", tokenizer.kind());
             let whole = tokenizer.decode_with(&ids, |n| &cut[n]);
             // What stands for an unknown piece of a word has no space of its own.
             let plain = |text: &str| text.split_whitespace().collect::<String>();
             assert_eq!(plain(&whole), plain(&text.nfc().collect::<String>()), "{}", tokenizer.kind());
-            assert_eq!(tokenizer.spelled(text), tokenizer.spelled(&format!(" {text}\t")));
+            assert_eq!(tokenizer.normalized(text), tokenizer.normalized(&format!(" {text}\t")));
             if !ids.contains(&UNK) {
-                assert_eq!(tokenizer.spelled(text), tokenizer.decode(&ids), "{}", tokenizer.kind());
+                assert_eq!(tokenizer.normalized(text), tokenizer.decode(&ids), "{}", tokenizer.kind());
             }
         }
     }
-    assert_eq!(train(&bpe(200)).cut("the cat").concat(), "thecat", "no marks");
+    assert_eq!(train(&bpe(200)).split("the cat").concat(), "thecat", "no marks");
     assert_eq!(train(&characters()).decode_with(&[UNK, UNK], |n| ["x", "yz"][n]), "xyz");
     assert_eq!(
         train(&words(1)).decode_with(&[BOS, UNK, EOS], |n| ["", "ζ"][n]),
@@ -210,7 +210,7 @@ fn a_form_is_part_of_a_tokenizer_and_an_older_model_has_the_first_one() {
     assert_eq!((back.form(), back.difference(&tokenizer)), (tokenizer.form(), None));
     json.as_object_mut().unwrap().retain(|key, _| ["kind", "tokens"].contains(&key.as_str()));
     let older = Tokenizer::from_json(&json).unwrap();
-    assert_eq!(older.form(), Form::default());
+    assert_eq!(older.form(), TextForm::default());
     let (what, both) = older.difference(&tokenizer).unwrap();
     assert_eq!(what, "form");
     assert_eq!(both, ["NFC, white space trimmed", "NFD, white space kept"]);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 /// `[decoding.sampling]`: each token is drawn from what the model gives to it. `top_k`, `top_p` and `min_p` leave out
 /// unlikely tokens, in this order, each by what the one before it left.
@@ -28,12 +28,17 @@ impl Default for SamplingConfig {
 }
 
 impl SamplingConfig {
-    pub(super) fn check(&self) -> Result<(), Problem> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let table = "decoding.sampling";
-        Problem::check_real(table, "above 0", |x| x > 0.0, &[("temperature", self.temperature)])?;
+        ConfigError::check_float(table, "above 0", |x| x > 0.0, &[("temperature", self.temperature)])?;
         let is_share = |x| x > 0.0 && x <= 1.0;
-        Problem::check_real(table, "above 0 and at most 1", is_share, &[("top_p", self.top_p)])?;
-        Problem::check_real(table, "from 0 to 1", |x| (0.0..=1.0).contains(&x), &[("min_p", self.min_p)])?;
-        Problem::check_whole(table, 0, &[("top_k", self.top_k as u64)])
+        ConfigError::check_float(table, "above 0 and at most 1", is_share, &[("top_p", self.top_p)])?;
+        ConfigError::check_float(
+            table,
+            "from 0 to 1",
+            |x| (0.0..=1.0).contains(&x),
+            &[("min_p", self.min_p)],
+        )?;
+        ConfigError::check_integer(table, 0, &[("top_k", self.top_k as u64)])
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::super::texts::Texts;
+use super::super::texts::TokenTexts;
 use super::*;
-use crate::data::form::Form;
+use crate::data::form::TextForm;
 use crate::data::{Normalize, Whitespace};
 
 /// All outputs of at most `limit` tokens with EOS, and the sums that rank them under a repetition penalty.
@@ -130,7 +130,7 @@ fn a_prefix_is_said_whatever_it_costs_and_counts() {
         let config = DecodingConfig { max_length: Some(7), ..config };
         for prefix in [&[5][..], &[UNK, 4], &[4, 4, 4]] {
             let opening = begins_with(prefix);
-            let request = Request { source: (&[9]).into(), opening: Some(&opening) };
+            let request = DecodeRequest { source: (&[9]).into(), prefix: Some(&opening) };
             let all = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             for one in &all[0] {
                 assert!(one.tokens.starts_with(prefix) && one.tokens.len() <= 7, "{one:?}");
@@ -147,7 +147,7 @@ fn a_prefix_that_an_unbounded_search_finds_anyway_changes_nothing() {
         let free = found_by(&Scripted::new(random_looking), &[source], &config).remove(0).remove(0);
         for length in 0..=free.tokens.len() {
             let opening = begins_with(&free.tokens[..length]);
-            let request = Request { source: source[..].into(), opening: Some(&opening) };
+            let request = DecodeRequest { source: source[..].into(), prefix: Some(&opening) };
             let all = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             assert_eq!(all[0][0], free);
         }
@@ -160,7 +160,7 @@ fn a_prefix_that_does_not_fit_leaves_nothing_to_say() {
         let config = DecodingConfig { beam, max_length: Some(3), ..DecodingConfig::default() };
         let of = |prefix: &[i64]| {
             let opening = begins_with(prefix);
-            let request = Request { source: (&[4]).into(), opening: Some(&opening) };
+            let request = DecodeRequest { source: (&[4]).into(), prefix: Some(&opening) };
             decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config))
                 .unwrap()
                 .remove(0)
@@ -189,10 +189,10 @@ fn ways(source: &[i64], said: &[i64]) -> Vec<f32> {
     weights.iter().map(|weight| weight - sum.ln()).collect()
 }
 
-fn with_pieces(config: &DecodingConfig) -> Rules {
+fn with_pieces(config: &DecodingConfig) -> SearchOptions {
     let special = ["", "<unk>", "", ""].map(|text| [text.to_owned(), text.to_owned()]);
     let pieces = PIECES.map(|text| [text.to_owned(), text.to_owned()]);
-    Rules::new(config, || special.into_iter().chain(pieces).collect()).unwrap()
+    SearchOptions::new(config, || special.into_iter().chain(pieces).collect()).unwrap()
 }
 
 /// Every output of at most `limit` tokens with EOS, the best first, and its text.
@@ -223,9 +223,9 @@ fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
     for source in 4..24 {
         let all = all_ways(source, 4);
         for text in ["a", "ab", "abc", "abab", "bca", "cc"] {
-            let opening = Arc::new(rules.texts.opening(text).unwrap());
+            let opening = Arc::new(rules.texts.forced_prefix(text).unwrap());
             let read = [source];
-            let request = Request { source: (&read).into(), opening: Some(&opening) };
+            let request = DecodeRequest { source: (&read).into(), prefix: Some(&opening) };
             let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0).remove(0);
             // Within a forced text nobody says UNK.
             let best =
@@ -246,9 +246,9 @@ fn every_search_keeps_to_a_forced_text() {
         let config = DecodingConfig { max_length: Some(5), banned: vec!["cc".into()], ..config };
         let rules = with_pieces(&config);
         for text in ["ab", "abcab", "cc", "ccabcc"] {
-            let opening = Arc::new(rules.texts.opening(text).unwrap());
+            let opening = Arc::new(rules.texts.forced_prefix(text).unwrap());
             for source in sources(9) {
-                let request = Request { source: (&source).into(), opening: Some(&opening) };
+                let request = DecodeRequest { source: (&source).into(), prefix: Some(&opening) };
                 for one in &decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap()[0] {
                     let said = rules.texts.of(&one.tokens);
                     assert!(said.starts_with(text), "{said} does not begin with {text}");
@@ -262,9 +262,9 @@ fn every_search_keeps_to_a_forced_text() {
         }
     }
     let rules = with_pieces(&DecodingConfig::default());
-    assert!(rules.texts.opening("abd").is_none() && rules.texts.opening("d").is_none());
-    assert_eq!(rules.texts.opening("abcabc").unwrap().fewest(), 2);
-    assert_eq!(rules.texts.opening("").unwrap(), Opening::default());
+    assert!(rules.texts.forced_prefix("abd").is_none() && rules.texts.forced_prefix("d").is_none());
+    assert_eq!(rules.texts.forced_prefix("abcabc").unwrap().min_tokens(), 2);
+    assert_eq!(rules.texts.forced_prefix("").unwrap(), ForcedPrefix::default());
 }
 
 /// Words: what begins so may follow, and nothing that leads nowhere.
@@ -273,10 +273,10 @@ fn a_forced_text_may_end_within_a_word() {
     let words = ["", "<unk>", "", "", "a", "ab", "new", "york", "yorkshire"];
     let pieces =
         words.map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }]);
-    let texts = Texts::new(pieces.into());
+    let texts = TokenTexts::new(pieces.into());
     let tokens = |text: &str| -> Vec<Vec<i64>> {
-        let opening = texts.opening(text).unwrap();
-        let (mut open, mut all) = (vec![(Opening::START, Vec::new())], Vec::new());
+        let opening = texts.forced_prefix(text).unwrap();
+        let (mut open, mut all) = (vec![(ForcedPrefix::START, Vec::new())], Vec::new());
         while let Some((place, said)) = open.pop() {
             match opening.at(place) {
                 None => all.push(said),
@@ -292,7 +292,7 @@ fn a_forced_text_may_end_within_a_word() {
     assert_eq!(tokens("new york"), [[6, 7], [6, 8]]);
     assert_eq!(tokens("a"), [[4], [5]]);
     assert_eq!(tokens("ab new"), [[5, 6]], "not `a` and then a `b`");
-    assert!(texts.opening("a b").is_none() && texts.opening("nev").is_none());
+    assert!(texts.forced_prefix("a b").is_none() && texts.forced_prefix("nev").is_none());
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
         let config =
             DecodingConfig { beam: 3000, n_best: 12, max_length: Some(4), stop, ..DecodingConfig::default() };
         for source in sources(12) {
-            let request = Request { source: (&source).into(), opening: None };
+            let request = DecodeRequest { source: (&source).into(), prefix: None };
             let found =
                 decode_n_best(&Scripted::new(ways), &[request], &with_pieces(&config)).unwrap().remove(0);
             let mut expected: Vec<(f64, String, Vec<i64>)> = Vec::new();
@@ -319,7 +319,7 @@ fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
     for config in all_kinds().into_iter().filter(|config| config.sampling.is_none() && config.n_best > 1) {
         let rules = with_pieces(&DecodingConfig { max_length: Some(6), ..config.clone() });
         for source in sources(30) {
-            let request = Request { source: (&source).into(), opening: None };
+            let request = DecodeRequest { source: (&source).into(), prefix: None };
             let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0);
             let texts: HashSet<String> = found.iter().map(|one| rules.texts.of(&one.tokens)).collect();
             assert_eq!((texts.len(), found.len()), (config.n_best, config.n_best), "{config:?}");
@@ -328,11 +328,11 @@ fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
 }
 
 /// `e`, an accent, `é` and a space, in outputs of this form.
-fn with_accents(config: &DecodingConfig, normalize: Normalize, whitespace: Whitespace) -> Rules {
+fn with_accents(config: &DecodingConfig, normalize: Normalize, whitespace: Whitespace) -> SearchOptions {
     let pieces = ["", "<unk>", "", "", "e", "\u{301}", "\u{e9}", " ", "e\u{301}", "ex"];
     let pieces = pieces.map(|text| [text.to_owned(), text.to_owned()]);
-    let form = Form { normalize, whitespace };
-    Rules::with_texts(config, Texts::in_form(pieces.into(), form)).unwrap()
+    let form = TextForm { normalize, whitespace };
+    SearchOptions::with_texts(config, TokenTexts::in_form(pieces.into(), form)).unwrap()
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn what_is_one_text_is_so_by_the_form_of_outputs() {
     let config = DecodingConfig { beam: 900, n_best: 900, max_length: Some(3), ..DecodingConfig::default() };
     let all = |normalize, whitespace| {
         let rules = with_accents(&config, normalize, whitespace);
-        let request = Request { source: (&[4]).into(), opening: None };
+        let request = DecodeRequest { source: (&[4]).into(), prefix: None };
         let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0);
         let texts: Vec<String> = found.iter().map(|one| rules.texts.of(&one.tokens)).collect();
         assert_eq!(texts.iter().collect::<HashSet<_>>().len(), texts.len(), "{texts:?}");
@@ -361,12 +361,12 @@ fn nothing_that_follows_a_forced_text_changes_it() {
         for config in all_kinds() {
             let config = DecodingConfig { max_length: Some(5), ..config };
             let rules = with_accents(&config, normalize, Whitespace::Trim);
-            let opening = Arc::new(rules.texts.opening("e").unwrap());
-            let beyond = |place: &Place| place.choices.iter().any(|choice| choice.token == 8);
+            let opening = Arc::new(rules.texts.forced_prefix("e").unwrap());
+            let beyond = |place: &PrefixState| place.choices.iter().any(|choice| choice.token == 8);
             let is_free = matches!(normalize, Normalize::Nfd | Normalize::None);
-            assert_eq!(opening.at(Opening::START).map(beyond), Some(is_free));
+            assert_eq!(opening.at(ForcedPrefix::START).map(beyond), Some(is_free));
             for source in sources(20) {
-                let request = Request { source: (&source).into(), opening: Some(&opening) };
+                let request = DecodeRequest { source: (&source).into(), prefix: Some(&opening) };
                 for one in decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0) {
                     let text = rules.texts.of(&one.tokens);
                     assert!(text.starts_with('e'), "{text:?} in {normalize:?}");

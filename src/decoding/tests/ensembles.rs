@@ -8,8 +8,8 @@ fn another(source: &[i64], said: &[i64]) -> Vec<f32> {
     random_looking(&[source, &[77]].concat(), said)
 }
 
-fn requests(sources: &[[i64; 1]]) -> Vec<Request<'_>> {
-    sources.iter().map(|source| Request { source: source.into(), opening: None }).collect()
+fn requests(sources: &[[i64; 1]]) -> Vec<DecodeRequest<'_>> {
+    sources.iter().map(|source| DecodeRequest { source: source.into(), prefix: None }).collect()
 }
 
 #[test]

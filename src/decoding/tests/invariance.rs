@@ -1,14 +1,14 @@
 //! What a source finds does not depend on what else is decoded, and how.
 
 use super::*;
-use crate::decoding::search::Reading;
+use crate::decoding::search::OwnedSource;
 
 /// 56 jobs of all lengths, some with a prefix.
-fn jobs() -> Vec<Job> {
-    let job = |(n, source): (usize, [i64; 1])| Job {
-        source: Reading { ids: source.to_vec(), ..Reading::default() },
-        opening: begins_with([&[][..], &[4], &[], &[5, 5, UNK]][n % 4]),
-        limit: 1 + n * 5 % 12,
+fn jobs() -> Vec<DecodeJob> {
+    let job = |(n, source): (usize, [i64; 1])| DecodeJob {
+        source: OwnedSource { ids: source.to_vec(), ..OwnedSource::default() },
+        prefix: begins_with([&[][..], &[4], &[], &[5, 5, UNK]][n % 4]),
+        max_length: 1 + n * 5 % 12,
     };
     sources(56).into_iter().enumerate().map(job).collect()
 }
@@ -23,7 +23,7 @@ fn decode(
     let jobs = jobs();
     let mut all = vec![None; jobs.len()];
     let queue = order.iter().map(|&n| jobs[n].clone());
-    search(stepper, queue, &rules(config), batching, |number, list| {
+    generate(stepper, queue, &rules(config), batching, |number, list| {
         assert!(all[order[number]].replace(list).is_none(), "a job ends once");
         Ok(())
     })
@@ -71,11 +71,16 @@ fn no_job_is_no_step_and_an_error_of_the_receiver_ends_the_search() {
     assert!(found_by(&stepper, &[], &config).is_empty());
     assert_eq!(stepper.steps.get(), 0);
     let mut received = 0;
-    let ended =
-        search(&stepper, jobs().into_iter(), &rules(&config), Batching { size: 1, refill: None }, |_, _| {
+    let ended = generate(
+        &stepper,
+        jobs().into_iter(),
+        &rules(&config),
+        Batching { size: 1, refill: None },
+        |_, _| {
             received += 1;
             Err(crate::error::Error::failure("enough"))
-        });
+        },
+    );
     assert_eq!((ended.unwrap_err().message(), received), ("enough", 1));
 }
 
@@ -89,7 +94,7 @@ fn the_simple_entry_gives_the_best_of_each_source_in_order() {
         let stepper = Scripted { joins, ..Scripted::new(random_looking) };
         let best = crate::decoding::jobs::decode(&stepper, &rows, &config).unwrap();
         for (row, best) in rows.iter().zip(best) {
-            let request = Request { source: (*row).into(), opening: None };
+            let request = DecodeRequest { source: (*row).into(), prefix: None };
             let alone = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
             assert_eq!(best, alone[0][0]);
         }

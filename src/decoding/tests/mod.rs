@@ -10,12 +10,12 @@ mod traces;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::batch::{Batching, search};
-use super::books::Job;
-use super::jobs::{Request, decode_n_best};
-use super::opening::{Choice, Opening, Place};
-use super::rules::Rules;
-use super::search::{Hypothesis, Scores, Source, Stepper};
+use super::batch::{Batching, generate};
+use super::books::DecodeJob;
+use super::jobs::{DecodeRequest, decode_n_best};
+use super::opening::{ForcedPrefix, PrefixState, PrefixToken};
+use super::rules::SearchOptions;
+use super::search::{Hypothesis, IncrementalDecoder, Scores, Source};
 use super::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
 use crate::data::vocabulary::{BOS, EOS, UNK};
 use crate::error::Result;
@@ -64,7 +64,7 @@ impl Scripted {
     }
 }
 
-impl Stepper for Scripted {
+impl IncrementalDecoder for Scripted {
     type State = Vec<Row>;
 
     fn start(&self, sources: &[Source]) -> Result<Self::State> {
@@ -103,7 +103,7 @@ impl Stepper for Scripted {
         Ok([one, other].concat())
     }
 
-    fn joins(&self) -> bool {
+    fn supports_continuous_batching(&self) -> bool {
         self.joins
     }
 }
@@ -129,26 +129,26 @@ fn sources(count: i64) -> Vec<[i64; 1]> {
 }
 
 /// Rules in whose texts each token is its id, with spaces between; the unknown symbol is what it always is.
-fn rules(config: &DecodingConfig) -> Rules {
+fn rules(config: &DecodingConfig) -> SearchOptions {
     assert_eq!(config.check(), Ok(()));
     let name = |id: i64| if id == UNK { "<unk>".to_owned() } else { id.to_string() };
     let pieces = || (0..6).map(|id| [name(id), format!(" {}", name(id))]).collect();
-    Rules::new(config, pieces).unwrap()
+    SearchOptions::new(config, pieces).unwrap()
 }
 
 /// Outputs begin with these tokens.
-fn begins_with(tokens: &[i64]) -> Arc<Opening> {
+fn begins_with(tokens: &[i64]) -> Arc<ForcedPrefix> {
     let place = |(n, &token): (usize, &i64)| {
-        let next = if n + 1 < tokens.len() { n + 1 } else { Opening::FREE };
-        Place { choices: vec![Choice { token, next, beyond: false }], fewest: tokens.len() - n }
+        let next = if n + 1 < tokens.len() { n + 1 } else { ForcedPrefix::FREE };
+        PrefixState { choices: vec![PrefixToken { token, next, beyond: false }], fewest: tokens.len() - n }
     };
-    Arc::new(Opening::new(tokens.iter().enumerate().map(place).collect()))
+    Arc::new(ForcedPrefix::new(tokens.iter().enumerate().map(place).collect()))
 }
 
 /// What is found for each source.
 fn found_by(stepper: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
-    let requests: Vec<Request> =
-        sources.iter().map(|source| Request { source: source.into(), opening: None }).collect();
+    let requests: Vec<DecodeRequest> =
+        sources.iter().map(|source| DecodeRequest { source: source.into(), prefix: None }).collect();
     decode_n_best(stepper, &requests, &rules(config)).unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! A trace says what the model gave at each step, and a watched search is the search.
 
-use super::super::trace::{Known, Step, trace};
-use super::super::watch::{check_watchable, watch};
+use super::super::trace::{TraceStep, TracedOutput, trace};
+use super::super::watch::{check_streamable, stream};
 use super::*;
 
 /// Looks at the source's token the more, the more was said.
@@ -15,7 +15,7 @@ fn model() -> Scripted {
 }
 
 /// What the script says of an output, sorted in full.
-fn expected(source: &[i64], one: &Hypothesis, top: usize) -> Vec<Step> {
+fn expected(source: &[i64], one: &Hypothesis, top: usize) -> Vec<TraceStep> {
     let said: Vec<i64> = one.tokens.iter().copied().chain(one.finished.then_some(EOS)).collect();
     let step = |n: usize| {
         let row = random_looking(source, &said[..n]);
@@ -24,7 +24,7 @@ fn expected(source: &[i64], one: &Hypothesis, top: usize) -> Vec<Step> {
         let rank = 1 + order.iter().position(|(token, _)| *token == said[n]).unwrap();
         order.truncate(top);
         let attention = looking(source, &said[..n]);
-        Step { token: said[n], log_p: row[said[n] as usize], rank, top: order, attention }
+        TraceStep { token: said[n], log_p: row[said[n] as usize], rank, top: order, attention }
     };
     (0..said.len()).map(step).collect()
 }
@@ -37,10 +37,14 @@ fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
         let mut outputs: Vec<Hypothesis> =
             found_by(&model(), &sources, &config).into_iter().map(|list| list[0].clone()).collect();
         outputs[3].tokens.clear();
-        let known: Vec<Known> = sources
+        let known: Vec<TracedOutput> = sources
             .iter()
             .zip(&outputs)
-            .map(|(source, one)| Known { source: source.into(), tokens: &one.tokens, finished: one.finished })
+            .map(|(source, one)| TracedOutput {
+                source: source.into(),
+                tokens: &one.tokens,
+                finished: one.finished,
+            })
             .collect();
         let steps = trace(&model(), &known, 3).unwrap();
         for ((source, one), steps) in sources.iter().zip(&outputs).zip(&steps) {
@@ -53,13 +57,13 @@ fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
 
 #[test]
 fn nothing_said_is_nothing_traced() {
-    let nothing = Known { source: (&[4]).into(), tokens: &[], finished: false };
-    let empty = Known { source: (&[]).into(), tokens: &[], finished: false };
+    let nothing = TracedOutput { source: (&[4]).into(), tokens: &[], finished: false };
+    let empty = TracedOutput { source: (&[]).into(), tokens: &[], finished: false };
     let stepper = model();
     assert_eq!(trace(&stepper, &[nothing, empty], 2).unwrap(), [vec![], vec![]]);
     assert_eq!(trace(&stepper, &[], 2).unwrap().len(), 0);
     assert_eq!(stepper.steps.get(), 0);
-    let one = Known { finished: true, ..nothing };
+    let one = TracedOutput { finished: true, ..nothing };
     let steps = trace(&stepper, &[nothing, one, empty], 0).unwrap();
     assert_eq!(steps.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 0]);
     assert!(steps[1][0].top.is_empty());
@@ -69,7 +73,7 @@ fn nothing_said_is_nothing_traced() {
 fn of_equals_the_lower_token_ranks_first_and_what_is_impossible_was_not_said() {
     let even: Script = |_, _| vec![-1.5, -1.5, -1.5, -1.5, -1.5, f32::NEG_INFINITY];
     let stepper = Scripted { attention: Some(looking), ..Scripted::new(even) };
-    let known = |tokens| Known { source: (&[4]).into(), tokens, finished: false };
+    let known = |tokens| TracedOutput { source: (&[4]).into(), tokens, finished: false };
     let steps = trace(&stepper, &[known(&[4])], 9).unwrap();
     assert_eq!((steps[0][0].rank, steps[0][0].top.len()), (5, 5));
     assert!(trace(&stepper, &[known(&[5])], 9).is_err());
@@ -82,9 +86,9 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
         let config = DecodingConfig { n_best: 1, beam: 1, beam_groups: 1, max_length: Some(6), ..config };
         for [token] in sources(20) {
             let source = [token];
-            let request = Request { source: (&source).into(), opening: None };
+            let request = DecodeRequest { source: (&source).into(), prefix: None };
             let mut steps = Vec::new();
-            let output = watch(&Scripted::new(random_looking), &request, &rules(&config), 3, |step| {
+            let output = stream(&Scripted::new(random_looking), &request, &rules(&config), 3, |step| {
                 steps.push(step.clone());
                 Ok(())
             });
@@ -100,18 +104,18 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
 #[test]
 fn what_is_shown_may_end_the_search_and_several_outputs_are_not_watched() {
     let opening = begins_with(&[4, 5]);
-    let request = Request { source: (&[4]).into(), opening: Some(&opening) };
+    let request = DecodeRequest { source: (&[4]).into(), prefix: Some(&opening) };
     let config = DecodingConfig { min_length: 5, ..DecodingConfig::default() };
     let stepper = Scripted::new(random_looking);
     let mut seen = Vec::new();
-    let ended = watch(&stepper, &request, &rules(&config), 1, |step| {
+    let ended = stream(&stepper, &request, &rules(&config), 1, |step| {
         seen.push(step.token);
         if seen.len() < 2 { Ok(()) } else { Err(crate::error::Error::failure("enough")) }
     });
     assert_eq!((ended.unwrap_err().message(), seen), ("enough", vec![4, 5]));
     let wide = DecodingConfig { beam: 4, beam_groups: 2, ..DecodingConfig::default() };
-    assert!(check_watchable(&rules(&wide)).unwrap_err().message().ends_with("but the beam has 4"));
+    assert!(check_streamable(&rules(&wide)).unwrap_err().message().ends_with("but the beam has 4"));
     let samples =
         DecodingConfig { n_best: 3, sampling: Some(SamplingConfig::default()), ..Default::default() };
-    assert!(check_watchable(&rules(&samples)).unwrap_err().message().ends_with("but there are 3"));
+    assert!(check_streamable(&rules(&samples)).unwrap_err().message().ends_with("but there are 3"));
 }

@@ -2,10 +2,10 @@
 
 use tch::Tensor;
 
-use super::super::layers::{FeedForward, Norm, activated};
-use super::super::positions::{Places, PositionTable};
-use super::super::product::{Product, Weights};
-use super::super::transformer::{DecoderLayer, EncoderLayer, Residual};
+use super::super::layers::{FeedForward, Norm, activate};
+use super::super::positions::{PositionIds, PositionTable};
+use super::super::product::{PackedLinear, Weights};
+use super::super::transformer::{DecoderLayer, EncoderLayer, ResidualBlock};
 use super::super::{Activation, NormPlace};
 use crate::data::vocabulary::PAD;
 
@@ -29,24 +29,24 @@ impl Embedding {
     pub(super) fn forward(&self, tokens: &[i64], positions: &[i64]) -> Tensor {
         let tokens = Tensor::from_slice(tokens).to_device(self.weight.device());
         let x = Tensor::embedding(&self.weight, &tokens, PAD, false, false) * self.scale; // (R, D)
-        let added = self.positions.added(Places::Each(positions));
+        let added = self.positions.additive(PositionIds::Each(positions));
         added.map_or(x.shallow_clone(), |added| x + added)
     }
 }
 
 /// The way around a part: `x + f(norm(x))`, or `norm(x + f(x))`. The part adds the residual itself.
 #[derive(Clone, Debug)]
-pub(super) struct Around {
+pub(super) struct PackedResidual {
     pub(super) norm: Norm,
     pub(super) place: NormPlace,
 }
 
-impl Around {
-    pub(super) fn new(residual: &Residual) -> Around {
-        Around { norm: residual.norm.clone(), place: residual.place }
+impl PackedResidual {
+    pub(super) fn new(residual: &ResidualBlock) -> PackedResidual {
+        PackedResidual { norm: residual.norm.clone(), place: residual.place }
     }
 
-    pub(super) fn around(&self, x: &Tensor, part: impl FnOnce(&Tensor, &Tensor) -> Tensor) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, part: impl FnOnce(&Tensor, &Tensor) -> Tensor) -> Tensor {
         match self.place {
             NormPlace::Pre => part(&self.norm.forward(x), x),
             NormPlace::Post => self.norm.forward(&part(x, x)),
@@ -56,31 +56,31 @@ impl Around {
 
 #[derive(Clone, Debug)]
 pub(super) struct FeedForwardBlock {
-    pub(super) norm: Around,
+    pub(super) norm: PackedResidual,
     pub(super) activation: Activation,
-    pub(super) gate: Option<Product>,
-    pub(super) inner: Product,
-    pub(super) outer: Product,
+    pub(super) gate: Option<PackedLinear>,
+    pub(super) inner: PackedLinear,
+    pub(super) outer: PackedLinear,
 }
 
 impl FeedForwardBlock {
-    pub(super) fn new(part: &FeedForward, norm: &Residual, weights: Weights) -> FeedForwardBlock {
+    pub(super) fn new(part: &FeedForward, norm: &ResidualBlock, weights: Weights) -> FeedForwardBlock {
         FeedForwardBlock {
-            norm: Around::new(norm),
+            norm: PackedResidual::new(norm),
             activation: part.activation,
-            gate: part.gate.as_ref().map(|gate| Product::new(&[gate], weights)),
-            inner: Product::new(&[&part.inner], weights),
-            outer: Product::new(&[&part.outer], weights),
+            gate: part.gate.as_ref().map(|gate| PackedLinear::new(&[gate], weights)),
+            inner: PackedLinear::new(&[&part.inner], weights),
+            outer: PackedLinear::new(&[&part.outer], weights),
         }
     }
 
-    pub(super) fn around(&self, x: &Tensor) -> Tensor {
-        self.norm.around(x, |x, residual| {
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        self.norm.forward(x, |x, residual| {
             // ReLU is done by the product itself.
             let relu = self.activation == Activation::Relu;
             let inner = self.inner.forward(x, relu, None); // (R, F)
             let gate = self.gate.as_ref().map(|gate| gate.forward(x, false, None)); // (R, F)
-            let active = if relu { inner } else { activated(self.activation, inner, gate, true) };
+            let active = if relu { inner } else { activate(self.activation, inner, gate, true) };
             self.outer.forward(&active, false, Some(residual))
         })
     }
@@ -88,9 +88,9 @@ impl FeedForwardBlock {
 
 #[derive(Clone, Debug)]
 pub(super) struct EncoderBlock {
-    pub(super) attention_norm: Around,
-    pub(super) query_key_value: Product,
-    pub(super) attended: Product,
+    pub(super) attention_norm: PackedResidual,
+    pub(super) query_key_value: PackedLinear,
+    pub(super) attended: PackedLinear,
     pub(super) feed_forward: FeedForwardBlock,
 }
 
@@ -98,9 +98,9 @@ impl EncoderBlock {
     pub(super) fn new(layer: &EncoderLayer, weights: Weights) -> EncoderBlock {
         let own = &layer.self_attention;
         EncoderBlock {
-            attention_norm: Around::new(&layer.self_attention_norm),
-            query_key_value: Product::new(&[&own.query, &own.key, &own.value], weights),
-            attended: Product::new(&[&own.output], weights),
+            attention_norm: PackedResidual::new(&layer.self_attention_norm),
+            query_key_value: PackedLinear::new(&[&own.query, &own.key, &own.value], weights),
+            attended: PackedLinear::new(&[&own.output], weights),
             feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
         }
     }
@@ -108,13 +108,13 @@ impl EncoderBlock {
 
 #[derive(Clone, Debug)]
 pub(super) struct DecoderBlock {
-    pub(super) own_norm: Around,
-    pub(super) query_key_value: Product,
-    pub(super) attended: Product,
-    pub(super) cross_norm: Around,
-    pub(super) query: Product,
-    pub(super) source_keys_values: Product,
-    pub(super) crossed: Product,
+    pub(super) own_norm: PackedResidual,
+    pub(super) query_key_value: PackedLinear,
+    pub(super) attended: PackedLinear,
+    pub(super) cross_norm: PackedResidual,
+    pub(super) query: PackedLinear,
+    pub(super) source_keys_values: PackedLinear,
+    pub(super) crossed: PackedLinear,
     pub(super) feed_forward: FeedForwardBlock,
 }
 
@@ -122,13 +122,13 @@ impl DecoderBlock {
     pub(super) fn new(layer: &DecoderLayer, weights: Weights) -> DecoderBlock {
         let (own, cross) = (&layer.self_attention, &layer.cross_attention);
         DecoderBlock {
-            own_norm: Around::new(&layer.self_attention_norm),
-            query_key_value: Product::new(&[&own.query, &own.key, &own.value], weights),
-            attended: Product::new(&[&own.output], weights),
-            cross_norm: Around::new(&layer.cross_attention_norm),
-            query: Product::new(&[&cross.query], weights),
-            source_keys_values: Product::new(&[&cross.key, &cross.value], weights),
-            crossed: Product::new(&[&cross.output], weights),
+            own_norm: PackedResidual::new(&layer.self_attention_norm),
+            query_key_value: PackedLinear::new(&[&own.query, &own.key, &own.value], weights),
+            attended: PackedLinear::new(&[&own.output], weights),
+            cross_norm: PackedResidual::new(&layer.cross_attention_norm),
+            query: PackedLinear::new(&[&cross.query], weights),
+            source_keys_values: PackedLinear::new(&[&cross.key, &cross.value], weights),
+            crossed: PackedLinear::new(&[&cross.output], weights),
             feed_forward: FeedForwardBlock::new(&layer.feed_forward, &layer.feed_forward_norm, weights),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 /// `[training.non_finite]`: an update whose loss or gradient is not a finite number is skipped; and then?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl Default for NonFiniteConfig {
 }
 
 impl NonFiniteConfig {
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
-        Problem::check_whole(table, 1, &[("limit", self.limit)])
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
+        ConfigError::check_integer(table, 1, &[("limit", self.limit)])
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 /// `[training.adamw]`: Adam with decoupled weight decay (Loshchilov and Hutter 2019).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,50 +107,50 @@ fn check_adam(
     betas: [f64; 2],
     epsilon: f64,
     weight_decay: f64,
-) -> Result<(), Problem> {
+) -> Result<(), ConfigError> {
     let above_zero = [("learning_rate", learning_rate), ("epsilon", epsilon)];
-    Problem::check_real(table, "above 0", |x| x > 0.0, &above_zero)?;
-    Problem::check_share(table, &[("beta1", betas[0]), ("beta2", betas[1])])?;
-    Problem::check_real(table, "at least 0", |x| x >= 0.0, &[("weight_decay", weight_decay)])
+    ConfigError::check_float(table, "above 0", |x| x > 0.0, &above_zero)?;
+    ConfigError::check_share(table, &[("beta1", betas[0]), ("beta2", betas[1])])?;
+    ConfigError::check_float(table, "at least 0", |x| x >= 0.0, &[("weight_decay", weight_decay)])
 }
 
 impl AdamWConfig {
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
         check_adam(table, self.learning_rate, [self.beta1, self.beta2], self.epsilon, self.weight_decay)
     }
 }
 
 impl AdamConfig {
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
         check_adam(table, self.learning_rate, [self.beta1, self.beta2], self.epsilon, self.weight_decay)
     }
 }
 
 impl SgdConfig {
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
-        Problem::check_real(table, "above 0", |x| x > 0.0, &[("learning_rate", self.learning_rate)])?;
-        Problem::check_share(table, &[("momentum", self.momentum)])?;
-        Problem::check_real(table, "at least 0", |x| x >= 0.0, &[("weight_decay", self.weight_decay)])?;
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
+        ConfigError::check_float(table, "above 0", |x| x > 0.0, &[("learning_rate", self.learning_rate)])?;
+        ConfigError::check_share(table, &[("momentum", self.momentum)])?;
+        ConfigError::check_float(table, "at least 0", |x| x >= 0.0, &[("weight_decay", self.weight_decay)])?;
         if self.nesterov && self.momentum == 0.0 {
             let message = "`nesterov` needs a `momentum` above 0, but it is 0";
-            return Err(Problem::new(table, &["nesterov", "momentum"], message));
+            return Err(ConfigError::new(table, &["nesterov", "momentum"], message));
         }
         Ok(())
     }
 }
 
 impl GroupConfig {
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
         let mut values = vec![("learning_rate_factor", self.learning_rate_factor)];
         values.extend(self.weight_decay.map(|decay| ("weight_decay", decay)));
         // An item of a list has no path of its own.
-        Problem::check_real(table, "at least 0", |x| x >= 0.0, &values)
-            .map_err(|problem| Problem { keys: vec![table.to_owned()], ..problem })
+        ConfigError::check_float(table, "at least 0", |x| x >= 0.0, &values)
+            .map_err(|problem| ConfigError { keys: vec![table.to_owned()], ..problem })
     }
 }
 
 impl EmaConfig {
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
-        Problem::check_share(table, &[("decay", self.decay)])
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
+        ConfigError::check_share(table, &[("decay", self.decay)])
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 /// A schedule with nothing but a warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,23 +55,23 @@ impl Default for PlateauConfig {
 }
 
 impl WarmupConfig {
-    pub(super) fn check(&self, table: &str, least: u64) -> Result<(), Problem> {
-        Problem::check_whole(table, least, &[("warmup", self.warmup)])
+    pub(super) fn check(&self, table: &str, least: u64) -> Result<(), ConfigError> {
+        ConfigError::check_integer(table, least, &[("warmup", self.warmup)])
     }
 }
 
 impl DecayConfig {
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
-        Problem::check_whole(table, 0, &[("warmup", self.warmup)])?;
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
+        ConfigError::check_integer(table, 0, &[("warmup", self.warmup)])?;
         check_final_share(table, self.final_share)
     }
 }
 
 impl PlateauConfig {
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
-        Problem::check_whole(table, 0, &[("warmup", self.warmup)])?;
-        Problem::check_whole(table, 1, &[("patience", self.patience)])?;
-        Problem::check_real(
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
+        ConfigError::check_integer(table, 0, &[("warmup", self.warmup)])?;
+        ConfigError::check_integer(table, 1, &[("patience", self.patience)])?;
+        ConfigError::check_float(
             table,
             "above 0 and below 1",
             |x| x > 0.0 && x < 1.0,
@@ -81,6 +81,6 @@ impl PlateauConfig {
     }
 }
 
-fn check_final_share(table: &str, share: f64) -> Result<(), Problem> {
-    Problem::check_real(table, "from 0 to 1", |x| (0.0..=1.0).contains(&x), &[("final_share", share)])
+fn check_final_share(table: &str, share: f64) -> Result<(), ConfigError> {
+    ConfigError::check_float(table, "from 0 to 1", |x| (0.0..=1.0).contains(&x), &[("final_share", share)])
 }

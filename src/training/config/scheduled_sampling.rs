@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Problem;
+use crate::error::ConfigError;
 
 /// `[training.scheduled_sampling]`: some of the decoder's input tokens are its own guesses (Bengio et al. 2015; in two
 /// passes for a Transformer, Mihaylova and Martins 2019).
@@ -27,9 +27,9 @@ impl ScheduledSamplingConfig {
         self.share * (step as f64 / self.warmup.max(1) as f64).min(1.0)
     }
 
-    pub(super) fn check(&self, table: &str) -> Result<(), Problem> {
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
         let within = |x| (0.0..=1.0).contains(&x);
-        Problem::check_real(table, "from 0 to 1", within, &[("share", self.share)])?;
-        Problem::check_whole(table, 0, &[("warmup", self.warmup)])
+        ConfigError::check_float(table, "from 0 to 1", within, &[("share", self.share)])?;
+        ConfigError::check_integer(table, 0, &[("warmup", self.warmup)])
     }
 }

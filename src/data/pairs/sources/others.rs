@@ -10,43 +10,43 @@ use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Layout, Sources};
+use super::{Layout, RowReader};
 
 /// A field that is carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Other {
+pub struct ExtraField {
     /// Its column, or its key.
     pub name: Arc<str>,
     /// What stands in it.
-    pub value: Content,
+    pub value: FieldValue,
 }
 
 /// What stands in a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum FieldValue {
     /// The text of a field of CSV or TSV.
     Text(String),
     /// A value of an object, as it is written there.
     Json(String),
 }
 
-impl Other {
+impl ExtraField {
     /// Its length in bytes, about.
     pub fn bytes(&self) -> usize {
-        let (Content::Text(text) | Content::Json(text)) = &self.value;
+        let (FieldValue::Text(text) | FieldValue::Json(text)) = &self.value;
         self.name.len() + text.len()
     }
 }
 
-impl Sources {
+impl RowReader {
     /// The same, whose rows carry their other fields.
-    pub fn carrying(self) -> Sources {
-        Sources { carries: true, ..self }
+    pub fn keeping_extra_fields(self) -> RowReader {
+        RowReader { carries: true, ..self }
     }
 
     /// The columns of the fields that rows carry, in their order: those of the header, or of JSONL those of its first row that
     /// can be read, for which this waits. Later rows may have others.
-    pub fn other_columns(&mut self) -> Vec<Arc<str>> {
+    pub fn extra_columns(&mut self) -> Vec<Arc<str>> {
         if !self.carries {
             return Vec::new();
         }
@@ -61,7 +61,7 @@ impl Sources {
     fn columns_of_first(&mut self) -> Vec<Arc<str>> {
         while self.ahead.iter().all(|row| row.is_err()) {
             let row = self.read_next();
-            let broken = matches!(&row, Err(super::Fault::Row(_)));
+            let broken = matches!(&row, Err(super::ReadError::Row(_)));
             self.ahead.push_back(row);
             if !broken {
                 break;
@@ -76,18 +76,18 @@ impl Sources {
 
 /// The fields of an object, but for those of some names. Of a name that stands twice the last value holds, as for any other
 /// reader of JSON.
-pub(super) fn of_object(line: &str, left_out: &[&str]) -> Vec<Other> {
+pub(super) fn of_object(line: &str, left_out: &[&str]) -> Vec<ExtraField> {
     let fields = serde_json::Deserializer::from_str(line).deserialize_map(InOrder).unwrap_or_default();
     let mut places: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-    let mut others: Vec<Other> = Vec::new();
+    let mut others: Vec<ExtraField> = Vec::new();
     for (name, value) in fields.into_iter().filter(|(name, _)| !left_out.contains(&name.as_str())) {
-        let value = Content::Json(value.get().to_owned());
+        let value = FieldValue::Json(value.get().to_owned());
         let name: Arc<str> = name.into();
         match places.get(&name) {
             Some(&place) => others[place].value = value,
             None => {
                 places.insert(name.clone(), others.len());
-                others.push(Other { name, value });
+                others.push(ExtraField { name, value });
             }
         }
     }
