@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
-use seqloom::data::pairs::RowReader;
-use seqloom::decoder::Output;
-use seqloom::decoder::asked::EncodedRequest;
-use seqloom::decoder::loaded::LoadedModel;
+use seqloom::data::readers::RowReader;
 use seqloom::error::Result;
+use seqloom::predictor::Output;
+use seqloom::predictor::loaded_model::LoadedModel;
+use seqloom::predictor::request::EncodedRequest;
 use seqloom::runtime::memory;
 use seqloom::training::clock::Since;
 use serde_json::{Value, json};
@@ -210,8 +210,9 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     let data = &model.experiment.data;
     let columns = (data.source.column.as_str(), (data.target.column.as_str(), false));
     let texts = RowReader::open(&args.input, None, columns.0, columns.1, None, data.header)?;
-    let asked =
-        texts.map(|row| model.ask(model.encode_source(&row?.text), "")).collect::<Result<Vec<_>>>()?;
+    let asked = texts
+        .map(|row| model.encode_request(model.encode_source(&row?.text), ""))
+        .collect::<Result<Vec<_>>>()?;
     let requests: Vec<&EncodedRequest> = asked.iter().collect();
     model.decode_n_best(&requests[..requests.len().min(16)])?;
     let started = Since::now();

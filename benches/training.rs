@@ -23,8 +23,8 @@ use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
 use seqloom::runtime::{Runtime, memory};
 use seqloom::training::clock::{Since, matrix_peak};
+use seqloom::training::context::{InjectedFaults, TrainContext};
 use seqloom::training::metrics::RunningStats;
-use seqloom::training::parts::{InjectedFaults, TrainContext};
 use seqloom::training::trainer::Trainer;
 use serde_json::{Value, json};
 

@@ -116,9 +116,7 @@ impl Experiment {
     /// Text that is no TOML; unknown, missing and ill-typed keys; values against the rules.
     pub fn parse(text: &str, place: &str, overrides: &[String]) -> Result<Experiment> {
         let places = Places { file: place, text, overrides };
-        Node::from_toml(text)
-            .and_then(|tree| resolve(tree, overrides))
-            .map_err(|complaint| places.error(complaint))
+        Node::from_toml(text).and_then(|tree| resolve(tree, overrides)).map_err(|error| places.error(error))
     }
 
     /// The same experiment with further overrides, checked again.
@@ -130,7 +128,7 @@ impl Experiment {
         let places = Places { file: &place, text: "", overrides };
         Node::from_json(&self.to_json())
             .and_then(|tree| resolve(tree, overrides))
-            .map_err(|complaint| places.error(complaint))
+            .map_err(|error| places.error(error))
     }
 
     /// The experiment as TOML with every key written out; [`Experiment::parse`] gives an equal one back.
@@ -162,7 +160,7 @@ impl Experiment {
     /// As [`Experiment::parse`].
     pub fn from_json(json: &serde_json::Value, place: &str) -> Result<Experiment> {
         let places = Places { file: place, text: "", overrides: &[] };
-        Node::from_json(json).and_then(|tree| resolve(tree, &[])).map_err(|complaint| places.error(complaint))
+        Node::from_json(json).and_then(|tree| resolve(tree, &[])).map_err(|error| places.error(error))
     }
 
     fn fill_in(&mut self) {
@@ -246,16 +244,16 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
     }
     let mut experiment: Experiment = read::read(&tree)?;
     experiment.fill_in();
-    experiment.check().map_err(|problem| locate(problem, &tree))?;
+    experiment.check().map_err(|error| locate(error, &tree))?;
     Ok(experiment)
 }
 
 /// The place of a broken rule: what `--set` brought, else the first of its keys that is written at all.
-fn locate(problem: ConfigError, tree: &Node) -> LocatedError {
-    let written: Vec<&Node> = problem.keys.iter().filter_map(|key| tree.at(key)).collect();
+fn locate(error: ConfigError, tree: &Node) -> LocatedError {
+    let written: Vec<&Node> = error.keys.iter().filter_map(|key| tree.at(key)).collect();
     let set = written.iter().find_map(|node| node.set_within());
     let origin = set.or(written.first().map(|node| node.origin)).unwrap_or(Origin::Unseen);
-    LocatedError { origin, message: problem.message, hint: problem.hint }
+    LocatedError { origin, message: error.message, hint: error.hint }
 }
 
 /// What is needed to name a place for a person.
@@ -266,9 +264,9 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn error(&self, complaint: LocatedError) -> Error {
-        let error = Error::input(complaint.message).at(self.name(complaint.origin));
-        match complaint.hint {
+    fn error(&self, LocatedError { origin, message, hint }: LocatedError) -> Error {
+        let error = Error::input(message).at(self.name(origin));
+        match hint {
             Some(hint) => error.hint(hint),
             None => error,
         }
@@ -315,11 +313,11 @@ mod tests {
     #[test]
     fn a_broken_rule_is_placed_at_what_set_brought_before_what_the_file_says() {
         let mut tree = Node::from_toml("[a]\nx = 1\ny = 2").unwrap();
-        let problem = |keys: &[&str]| ConfigError::new("a", keys, "");
-        assert_eq!(locate(problem(&["x", "y"]), &tree).origin, Origin::File(8));
-        assert_eq!(locate(problem(&["z", "y"]), &tree).origin, Origin::File(14));
-        assert_eq!(locate(problem(&["z"]), &tree).origin, Origin::Unseen);
+        let error = |keys: &[&str]| ConfigError::new("a", keys, "");
+        assert_eq!(locate(error(&["x", "y"]), &tree).origin, Origin::File(8));
+        assert_eq!(locate(error(&["z", "y"]), &tree).origin, Origin::File(14));
+        assert_eq!(locate(error(&["z"]), &tree).origin, Origin::Unseen);
         tree.set(7, "a.y=3").unwrap();
-        assert_eq!(locate(problem(&["x", "y"]), &tree).origin, Origin::Set(7));
+        assert_eq!(locate(error(&["x", "y"]), &tree).origin, Origin::Set(7));
     }
 }

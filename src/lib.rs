@@ -109,14 +109,14 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
-pub mod decoder;
 pub mod decoding;
 pub mod error;
 pub mod metrics;
 pub mod model;
+pub mod predictor;
 pub mod runtime;
 pub mod shim;
 pub mod svg;
 pub mod training;
 
-pub use decoder::{Output, Predictor};
+pub use predictor::{Output, Predictor};

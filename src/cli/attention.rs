@@ -13,13 +13,13 @@ use super::headings::{INPUT, OUTPUT, SEARCH};
 use super::input::{InputFormat, open_sources};
 use super::print;
 use super::roles::{FileRoles, is_stdout};
-use super::traced::{TracedRow, known};
+use super::trace_record::{TracedRow, known};
 use crate::checkpoint::files::write_output;
 use crate::checkpoint::run::locate_model;
-use crate::data::pairs::{RowReader, SourceRow};
-use crate::decoder::loaded::LoadedModel;
+use crate::data::readers::{RowReader, SourceRow};
 use crate::decoding::trace::trace;
 use crate::error::{Error, Result, counted};
+use crate::predictor::loaded_model::LoadedModel;
 
 /// Arguments of `seqloom attention`.
 #[derive(Args, Debug)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::headings::{MODELS, OUTPUT};
-use super::regular::{is_regular, progress};
+use super::retention::{is_regular, progress};
 use super::roles::FileRoles;
 use crate::checkpoint::average::mean;
 use crate::checkpoint::files::write_output;
@@ -13,11 +13,11 @@ use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, locate_model};
 use crate::checkpoint::tensors::NamedTensors;
 use crate::config::Experiment;
-use crate::decoder::loaded::read_description;
 use crate::error::{Error, Result, sought_from};
 use crate::model::ModelConfig;
-use crate::training::progress::TrainState;
+use crate::predictor::loaded_model::read_description;
 use crate::training::report::status;
+use crate::training::state::TrainState;
 use crate::training::{AverageOf, TrainingConfig};
 
 /// Arguments of `seqloom average`.

@@ -4,7 +4,7 @@
 
 mod columns;
 mod rows;
-mod tally;
+mod summary;
 mod trace;
 mod verify;
 
@@ -15,7 +15,7 @@ use clap::Args;
 
 use self::columns::Columns;
 use self::rows::Row;
-use self::tally::DecodeSummary;
+use self::summary::DecodeSummary;
 use self::trace::{TraceArgs, Tracer};
 use super::headings::{INPUT, INSIGHT, MODEL, OUTPUT, SEARCH};
 use super::input::{Input, InputFormat, OnError, Selection, Shard, guessed, open_sources};
@@ -23,10 +23,10 @@ use super::interactive;
 use super::output::{CarriedFields, OutputFormat, Record, Writer};
 use super::roles::FileRoles;
 use crate::checkpoint::run::locate_model;
-use crate::data::pairs::RowReader;
-use crate::decoder::Output;
-use crate::decoder::loaded::LoadedModel;
+use crate::data::readers::RowReader;
 use crate::error::Result;
+use crate::predictor::Output;
+use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
 use crate::training::report::status;
 
@@ -198,16 +198,16 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let (sources, carried) = columns.carried(sources, format);
     let (writer, answered) = columns.writer(args, format, &carried.header(), &record)?;
     let writer = writer.recorded(record, answered.rows > 0).guarded(&stop);
-    let mut tally = DecodeSummary::new(&loaded, format, args.examples, answered.rows);
+    let mut summary = DecodeSummary::new(&loaded, format, args.examples, answered.rows);
     let mut input = Input::start(sources, &args.input, Selection { shard: args.shard, answered })?;
     input.guessed = guessed(&args.input, args.input_format);
     let mut out = Out { writer, columns, carried };
-    if !decode_all(args, &loaded, &mut input, &mut out, &mut tally, &mut tracer)? {
+    if !decode_all(args, &loaded, &mut input, &mut out, &mut summary, &mut tracer)? {
         return Ok(());
     }
-    tally.say(&loaded, &input);
+    summary.say(&loaded, &input);
     out.carried.say();
-    args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
+    args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
 /// So many outputs of each source are asked for by name: a narrower beam follows, and that is said.
@@ -232,7 +232,7 @@ fn decode_all(
     loaded: &LoadedModel,
     input: &mut Input,
     out: &mut Out,
-    tally: &mut DecodeSummary,
+    summary: &mut DecodeSummary,
     tracer: &mut Tracer,
 ) -> Result<bool> {
     loop {
@@ -240,12 +240,12 @@ fn decode_all(
         let Some(first) = read.first() else { return out.writer.finish() };
         out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
         let (rows, fault) = rows::encode(loaded, input, read, args);
-        tally.add_sources(loaded, input, &rows);
+        summary.add_sources(loaded, input, &rows);
         tracer.keep_sources(&rows);
-        let (rows, without_figures) = rows::decode(loaded, input, rows, args.on_error, tally)?;
+        let (rows, without_figures) = rows::decode(loaded, input, rows, args.on_error, summary)?;
         let fault = without_figures.or(fault);
         for row in &rows {
-            tally.add(loaded, row);
+            summary.add(loaded, row);
             if !out.write(row)? {
                 return Ok(false);
             }

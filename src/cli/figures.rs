@@ -1,6 +1,6 @@
 //! Rows whose scores are no finite numbers: which of them it is, where a whole batch fails for it.
 
-use crate::decoding::search::scores_not_finite;
+use crate::decoding::incremental_decoder::scores_not_finite;
 use crate::error::Result;
 
 /// Does `work` on all items, and where the model's scores are no numbers finds out for which of them: no row depends on the

@@ -3,18 +3,18 @@
 //! What the config says follows from a look at the pairs (`look`); which pair goes where, from its source and a seed
 //! (`split`). Nothing that is there is overwritten, and nothing stays half-written.
 
-mod look;
 mod page;
 mod read;
 mod split;
+mod statistics;
 
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 
-use self::look::{MOST, PairStatistics};
 use self::read::{Pairs, read};
 use self::split::{Split, split};
+use self::statistics::{MOST, PairStatistics};
 use super::headings::{INPUT, OUTPUT};
 use crate::checkpoint::files::write_file;
 use crate::config::Experiment;

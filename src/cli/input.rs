@@ -14,7 +14,7 @@ use clap::ValueEnum;
 
 use super::output::{Kept, SAME_AS_BEFORE};
 use crate::data::DataConfig;
-use crate::data::pairs::{ExtraField, Format, LineEnds, Place, RowReader, SourceRow, shorten};
+use crate::data::readers::{ExtraField, Format, LineEnds, Place, RowReader, SourceRow, shorten};
 use crate::data::splits::refuse_sound;
 use crate::error::{Error, Result, caught};
 

@@ -6,15 +6,15 @@
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
 use super::may_colour;
-use super::traced::{columns, visible};
+use super::trace_record::{columns, visible};
 use crate::data::tokenizer::Encoded;
 use crate::data::vocabulary::EOS;
-use crate::decoder::asked::EncodedSource;
-use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::Hypothesis;
+use crate::decoding::incremental_decoder::Hypothesis;
+use crate::decoding::stream::{check_streamable, stream};
 use crate::decoding::trace::TraceStep;
-use crate::decoding::watch::{check_streamable, stream};
 use crate::error::{Error, Result, counted};
+use crate::predictor::loaded_model::LoadedModel;
+use crate::predictor::request::EncodedSource;
 
 /// Columns for the output so far; of a longer one the end is shown.
 const GROWING: usize = 32;
@@ -34,7 +34,7 @@ pub fn run(loaded: &LoadedModel, top: usize, truncate: bool, prefix: Option<&str
             "leave --interactive out to decode what a pipe or a file holds; --trace writes each step",
         ));
     }
-    check_streamable(&loaded.rules)?;
+    check_streamable(&loaded.options)?;
     let prefix = prefix.unwrap_or_default();
     // One that cannot be spelled would be wrong on every line.
     loaded.forced_prefix(&Encoded::default(), prefix)?;
@@ -83,7 +83,7 @@ impl Session<'_> {
             Err(error) => return self.say(&format!("{error}\n")),
         };
         let mut said = Vec::new();
-        let output = stream(loaded.decoder(), &asked.request(), &loaded.rules, self.top, |step| {
+        let output = stream(loaded.decoder(), &asked.request(), &loaded.options, self.top, |step| {
             said.extend((step.token != EOS).then_some(step.token));
             self.show(&said, step)
         })?;

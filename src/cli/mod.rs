@@ -15,11 +15,11 @@ mod inspect;
 mod interactive;
 mod keys;
 mod output;
-mod regular;
+mod retention;
 mod roles;
 mod score;
 mod shortlist;
-mod traced;
+mod trace_record;
 mod train;
 
 use std::borrow::Cow;

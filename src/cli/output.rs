@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::roles::is_stdout;
 use super::standard_output;
-use crate::data::pairs::{ExtraField, Format};
+use crate::data::readers::{ExtraField, Format};
 use crate::error::{Error, Result};
 use crate::runtime::StopFlag;
 pub use carried::CarriedFields;

@@ -14,12 +14,12 @@ use super::write_summary;
 use crate::checkpoint::run::locate_model;
 use crate::data::DataConfig;
 use crate::data::dataset::Tokenizers;
-use crate::data::pairs::{Format, RowReader, SourceRow, Target, shorten};
+use crate::data::readers::{Format, RowReader, SourceRow, Target, shorten};
 use crate::data::tokenizer::{ChangeCounts, Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
-use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::{OwnedSource, Source};
+use crate::decoding::incremental_decoder::{OwnedSource, Source};
 use crate::error::{Error, Result, counted};
+use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
 use crate::training::report::status;
 
@@ -126,13 +126,13 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
     let mut writer = Writer::open(&args.output, format, &carried.header())?.guarded(&stop);
     let mut input = Input::start(sources, &args.input, Selection::default())?;
-    let mut tally = ScoreSummary::default();
+    let mut summary = ScoreSummary::default();
     loop {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
-        let (pairs, fault) = encode(args, &loaded, &input, read, &mut tally);
+        let (pairs, fault) = encode(args, &loaded, &input, read, &mut summary);
         let (pairs, without_figures) = score(args, &loaded, &input, pairs)?;
-        if !write(args, &loaded, &pairs, (&mut writer, &mut carried), &mut tally)? {
+        if !write(args, &loaded, &pairs, (&mut writer, &mut carried), &mut summary)? {
             return Ok(());
         }
         match without_figures.or(fault) {
@@ -141,9 +141,9 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
             None => {}
         }
     }
-    tally.say(&loaded, &input);
+    summary.say(&loaded, &input);
     carried.say();
-    args.summary.as_ref().map_or(Ok(()), |path| tally.write(path))
+    args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
 /// Nothing is searched for here.
@@ -198,14 +198,14 @@ fn encode(
     loaded: &LoadedModel,
     input: &Input,
     rows: Vec<InputRow>,
-    tally: &mut ScoreSummary,
+    summary: &mut ScoreSummary,
 ) -> (Vec<Pair>, Option<Error>) {
     let mut pairs = Vec::with_capacity(rows.len());
     for InputRow { row, .. } in rows {
         let (read, ids) = match row {
             Ok(read) => {
                 let mut read = read;
-                let ids = encode_row(args, loaded, &mut read, tally);
+                let ids = encode_row(args, loaded, &mut read, summary);
                 let ids = ids.map_err(|error| error.at(input.place(read.line)));
                 (Some(read), ids)
             }
@@ -227,16 +227,16 @@ fn encode_row(
     args: &ScoreArgs,
     loaded: &LoadedModel,
     row: &mut SourceRow,
-    tally: &mut ScoreSummary,
+    summary: &mut ScoreSummary,
 ) -> Result<Ids> {
     let mut source = loaded.encode_source(&row.text);
-    tally.truncated += usize::from(args.truncate && loaded.truncate(&mut source));
+    summary.truncated += usize::from(args.truncate && loaded.truncate(&mut source));
     let tokenizer = &loaded.tokenizers.target;
     let target = row.target.as_deref().unwrap_or_default();
-    tally.changed[0].add(loaded.tokenizers.source.changes(&row.text));
+    summary.changed[0].add(loaded.tokenizers.source.changes(&row.text));
     let (target, ended) = match args.tokens_column {
         None => {
-            tally.changed[1].add(tokenizer.changes(target));
+            summary.changed[1].add(tokenizer.changes(target));
             (tokenizer.encode(target), true)
         }
         Some(_) => {
@@ -250,8 +250,8 @@ fn encode_row(
         true => error,
         false => error.hint(hint),
     })?;
-    tally.unknown[0] += source.own.unknown;
-    tally.unknown[1] += target.unknown;
+    summary.unknown[0] += source.own.unknown;
+    summary.unknown[1] += target.unknown;
     Ok(Ids { source: source.into_source(), target: target.ids, ended })
 }
 
@@ -314,10 +314,10 @@ fn write(
     loaded: &LoadedModel,
     scored: &[Scored],
     (writer, carried): (&mut Writer, &mut CarriedFields),
-    tally: &mut ScoreSummary,
+    summary: &mut ScoreSummary,
 ) -> Result<bool> {
     for (pair, log_p) in scored {
-        tally.add(pair, log_p);
+        summary.add(pair, log_p);
         let line = pair.ids.as_ref().map_or(String::new(), |_| sum(log_p).to_string());
         let others = pair.read.as_ref().map_or(&[][..], |read| &read.others);
         if !writer.write(&line, &carried.of_row(others), fields(args, loaded, pair, log_p))? {

@@ -12,9 +12,9 @@ use crate::data::dataset::{Dataset, Tokenizers};
 use crate::data::lexicon::Lexicon;
 use crate::data::splits::DataSplits;
 use crate::data::vocabulary::{SPECIALS, UNK};
-use crate::decoder::loaded::read_description;
-use crate::decoder::shortlist::Shortlist;
 use crate::error::{Error, Result, counted};
+use crate::predictor::loaded_model::read_description;
+use crate::predictor::shortlist::Shortlist;
 use crate::training::report::status;
 
 /// Rounds of expectation maximisation.

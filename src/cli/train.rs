@@ -2,9 +2,9 @@
 
 mod bar;
 mod checkpoints;
-mod initial;
-mod said;
-mod saved;
+mod init_from;
+mod messages;
+mod resume;
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,12 @@ use clap::Args;
 
 use self::bar::bar;
 use self::checkpoints::Checkpoints;
-use self::initial::InitialModel;
-use self::said::{
+use self::init_from::InitialModel;
+use self::messages::{
     conclude, introduce, introduce_batches, introduce_data, introduce_form, introduce_limits,
     introduce_origin, introduce_resumed, introduce_schedule,
 };
-use self::saved::{SavedRun, claim};
+use self::resume::{SavedRun, claim};
 use super::average::{chosen, mean_of};
 use super::headings::{BEGINNING, CONFIG, RUN};
 use super::roles::FileRoles;
@@ -26,16 +26,16 @@ use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::{Example, Tokenizers};
 use crate::data::splits::DataSplits;
-use crate::decoder::loaded::{build, outline};
 use crate::error::{Error, Kind, Result, counted};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
+use crate::predictor::loaded_model::{build, outline};
 use crate::runtime::{Runtime, StopFlag, memory};
 use crate::training::clock::matrix_peak;
+use crate::training::context::{InjectedFaults, TrainContext};
 use crate::training::metrics::RunningStats;
-use crate::training::parts::{InjectedFaults, TrainContext};
-use crate::training::progress::{StopReason, TrainState};
 use crate::training::report::{Machine, Report, status};
+use crate::training::state::{StopReason, TrainState};
 use crate::training::trainer::Trainer;
 
 /// Arguments of `seqloom train`.
@@ -163,9 +163,9 @@ fn train(
     let (asked_for, experiment) = (experiment, &fitted(experiment, data));
     let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
-    let parts = parts(experiment, runtime, &model, &params, data)?;
+    let context = context(experiment, runtime, &model, &params, data)?;
     let place = before.as_ref().map(|before| run.checkpoint(before.step));
-    let mut trainer = Trainer::new(parts, saved).map_err(|error| match (error.kind(), place) {
+    let mut trainer = Trainer::new(context, saved).map_err(|error| match (error.kind(), place) {
         (Kind::Failure, Some(place)) => error.at(place.display()),
         _ => error,
     })?;
@@ -188,13 +188,13 @@ fn train(
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
     // Up to here there was nothing to save, and a signal ended the process at once.
     stop.listen();
-    let outcome = trainer.run(stop, &mut report, &mut checkpoints);
-    let outcome = outcome.inspect_err(|error| report.failed(error))?;
-    let average = experiment.training.average > 0 && !matches!(outcome, StopReason::Stopped(_));
+    let stop_reason = trainer.run(stop, &mut report, &mut checkpoints);
+    let stop_reason = stop_reason.inspect_err(|error| report.failed(error))?;
+    let average = experiment.training.average > 0 && !matches!(stop_reason, StopReason::Stopped(_));
     let given_up = average && !take_average(experiment, run, &params, &trainer, (stop, &mut report))?;
-    let outcome = stop.raised().filter(|_| given_up).map_or(outcome, StopReason::Stopped);
-    conclude(&mut report, run, outcome, trainer.progress(), average);
-    Ok(outcome)
+    let stop_reason = stop.raised().filter(|_| given_up).map_or(stop_reason, StopReason::Stopped);
+    conclude(&mut report, run, stop_reason, trainer.progress(), average);
+    Ok(stop_reason)
 }
 
 /// With limits of outputs that fit the training pairs.
@@ -239,7 +239,7 @@ fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
     }
 }
 
-fn parts<'a>(
+fn context<'a>(
     experiment: &'a Experiment,
     runtime: Runtime,
     model: &'a Transformer,

@@ -15,7 +15,7 @@ use super::tree::{Entry, LocatedError, Node, Origin, Value};
 /// Reads a whole tree.
 pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, LocatedError> {
     let root = Reader { node: tree, path: String::new() };
-    T::deserialize(&root).map_err(|trouble| root.settle(trouble))
+    T::deserialize(&root).map_err(|error| root.settle(error))
 }
 
 /// What serde finds wrong, until the reader that knows the place makes a sentence of it.
@@ -29,8 +29,8 @@ enum DeserializeError {
 }
 
 impl From<LocatedError> for DeserializeError {
-    fn from(complaint: LocatedError) -> Self {
-        DeserializeError::Settled(complaint)
+    fn from(error: LocatedError) -> Self {
+        DeserializeError::Settled(error)
     }
 }
 
@@ -99,9 +99,9 @@ impl<'n> Reader<'n> {
     }
 
     /// Makes a sentence of what is wrong with this value, unless one further down has done so.
-    fn settle(&self, trouble: DeserializeError) -> LocatedError {
-        match trouble {
-            DeserializeError::Settled(complaint) => complaint,
+    fn settle(&self, error: DeserializeError) -> LocatedError {
+        match error {
+            DeserializeError::Settled(error) => error,
             DeserializeError::Missing(key) => LocatedError {
                 origin: self.node.origin,
                 message: format!("missing key `{key}`{}", self.in_table()),
@@ -114,8 +114,8 @@ impl<'n> Reader<'n> {
     }
 
     /// Makes a sentence of what is wrong with a key of this table.
-    fn settle_key(&self, trouble: DeserializeError, origin: Origin) -> LocatedError {
-        match trouble {
+    fn settle_key(&self, error: DeserializeError, origin: Origin) -> LocatedError {
+        match error {
             DeserializeError::Unknown { key, known } => self.unknown(&key, known, origin),
             other => self.settle(other),
         }
@@ -188,7 +188,7 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
                 visitor.visit_map(Entries { rest: entries.iter(), value: None, reader: self })
             }
         };
-        result.map_err(|trouble| self.settle(trouble).into())
+        result.map_err(|error| self.settle(error).into())
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -256,7 +256,7 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
         let text = self.text().unwrap_or("");
         if variants.contains(&text) {
             let variant: StrDeserializer<'_, DeserializeError> = text.into_deserializer();
-            return visitor.visit_enum(variant).map_err(|trouble| self.settle(trouble).into());
+            return visitor.visit_enum(variant).map_err(|error| self.settle(error).into());
         }
         let (key, shown, choices) = (self.key(), self.node.value.shown(), variants.join("`, `"));
         let message = format!("`{key}` must be one of `{choices}`, but it is {shown}");
@@ -289,9 +289,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
             return Ok(None);
         };
         let key: StrDeserializer<'_, DeserializeError> = entry.key.as_str().into_deserializer();
-        seed.deserialize(key)
-            .map(Some)
-            .map_err(|trouble| self.reader.settle_key(trouble, entry.origin).into())
+        seed.deserialize(key).map(Some).map_err(|error| self.reader.settle_key(error, entry.origin).into())
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DeserializeError> {

@@ -65,8 +65,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, hint: Option<&str>) {
-        let complaint = Node::from_toml(text).unwrap_err();
-        assert_eq!(complaint.hint.as_deref(), hint, "{text}\n{}", complaint.message);
+        let error = Node::from_toml(text).unwrap_err();
+        assert_eq!(error.hint.as_deref(), hint, "{text}\n{}", error.message);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::pairs::{Pair, Place};
+use super::readers::{Pair, Place};
 use super::tokenizer::Tokenizer;
 use super::{DataConfig, TooLong};
 use crate::error::{Error, Result, counted};

@@ -10,8 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::batch::Batch;
+use super::batch_sampler::BatchSampler;
 use super::dataset::Example;
-use super::sampler::BatchSampler;
 use super::shard::{Shard, Tree};
 use super::vocabulary::UNK;
 use crate::error::{Error, Result, caught};
@@ -111,17 +111,17 @@ impl Loader {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(mut sampler: BatchSampler, assembler: Collator, times: u32) -> Result<Loader> {
+    pub fn start(mut batch_sampler: BatchSampler, collator: Collator, times: u32) -> Result<Loader> {
         let (sender, batches) = sync_channel(AHEAD);
         let mut next = move || {
-            let pass = sampler.epoch();
-            let whole = Shard::whole(sampler.next_batch().to_vec(), pass);
-            let shards = Tree::cut(whole, times, &|row| assembler.positions(row));
+            let pass = batch_sampler.epoch();
+            let whole = Shard::whole(batch_sampler.next_batch().to_vec(), pass);
+            let shards = Tree::cut(whole, times, &|row| collator.positions(row));
             let shards = shards.map(&mut |shard| {
-                let batch = assembler.shard(&shard);
+                let batch = collator.shard(&shard);
                 (shard, batch)
             });
-            Ok(LoadedBatch { shards, epoch: sampler.epoch(), position: sampler.position() })
+            Ok(LoadedBatch { shards, epoch: batch_sampler.epoch(), position: batch_sampler.position() })
         };
         let make = move || {
             loop {
@@ -162,8 +162,8 @@ mod tests {
     fn loader(word_dropout: f64, epoch: u64, position: usize) -> Loader {
         let examples = examples(50);
         let lengths = examples.iter().map(Example::lengths).collect();
-        let sampler = BatchSampler::new(lengths, 40, 3, epoch, position);
-        Loader::start(sampler, Collator::new(examples, word_dropout, 3), 1).unwrap()
+        let batch_sampler = BatchSampler::new(lengths, 40, 3, epoch, position);
+        Loader::start(batch_sampler, Collator::new(examples, word_dropout, 3), 1).unwrap()
     }
 
     #[test]
@@ -189,9 +189,9 @@ mod tests {
 
     #[test]
     fn a_thread_that_breaks_down_says_why() {
-        let sampler = BatchSampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
+        let batch_sampler = BatchSampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
         // A set that lacks the rows that the sampler knows of.
-        let loader = Loader::start(sampler, Collator::new(examples(0), 0.0, 3), 0).unwrap();
+        let loader = Loader::start(batch_sampler, Collator::new(examples(0), 0.0, 3), 0).unwrap();
         let error = loader.next_batch().unwrap_err();
         assert!(error.message().contains("index out of bounds"), "{error}");
     }
@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn word_dropout_hides_its_share_of_the_inputs_and_no_label() {
         let all: Vec<usize> = (0..50).collect();
-        let assembler = |share| Collator::new(examples(50), share, 1).batch(&all, 0);
-        let (plain, dropped) = (assembler(0.0), assembler(0.4));
+        let collator = |share| Collator::new(examples(50), share, 1).batch(&all, 0);
+        let (plain, dropped) = (collator(0.0), collator(0.4));
         let unknown = |tokens: &tch::Tensor| tokens.eq(UNK).sum(tch::Kind::Int64).int64_value(&[]) as f64;
         for (tokens, real) in [
             (&dropped.source.tokens, plain.source.lengths.iter().sum::<i64>() - 50),

@@ -11,13 +11,13 @@ pub use config::{
 };
 
 pub mod batch;
+pub mod batch_sampler;
 pub mod dataset;
-pub mod form;
 pub mod lexicon;
 pub mod loader;
-pub mod pairs;
-pub mod sampler;
+pub mod readers;
 pub mod shard;
 pub mod splits;
+pub mod text_form;
 pub mod tokenizer;
 pub mod vocabulary;

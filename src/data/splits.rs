@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::dataset::{Dataset, Tokenizers};
-use super::pairs::{Pair, PairSet, Place, read_pairs, shorten};
+use super::readers::{Pair, PairSet, Place, read_pairs, shorten};
 use super::tokenizer::{ChangeCounts, TextForm};
 use super::{DataConfig, Empty, Files, PairFile, SideConfig, TooLong};
 use crate::error::{Error, Result};

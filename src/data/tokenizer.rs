@@ -10,8 +10,8 @@ mod json;
 
 use std::collections::HashMap;
 
-pub use super::form::{ChangeCounts, Changes, TextForm};
-use crate::data::pairs::shorten;
+pub use super::text_form::{ChangeCounts, Changes, TextForm};
+use crate::data::readers::shorten;
 use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, first_difference};
 use crate::data::{SideConfig, Whitespace};
 use crate::error::{Error, Result};

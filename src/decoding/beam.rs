@@ -3,14 +3,14 @@
 //! Choice ([`Best`], or [`Drawable`] where tokens are drawn), constraints and penalties are apart; here are the books. It
 //! knows no model and no tensor.
 
-use super::banned::OutputPrefix;
-use super::best::{Candidate, TopK};
-use super::books::{ScoreRows, TokenTree};
+use super::banned_texts::OutputPrefix;
 use super::constraints::ScoreEdits;
-use super::opening::{ForcedPrefix, PrefixScores};
-use super::rules::SearchOptions;
+use super::forced_prefix::{ForcedPrefix, PrefixScores};
+use super::hypotheses::{ScoreRows, TokenTree};
+use super::incremental_decoder::{Hypothesis, scores_not_finite};
+use super::options::SearchOptions;
 use super::sampling::{SampleRng, Sampler};
-use super::search::{Hypothesis, scores_not_finite};
+use super::top_k::{Candidate, TopK};
 use crate::data::vocabulary::EOS;
 use crate::error::Result;
 
@@ -74,7 +74,7 @@ pub(super) struct Step<'a> {
     pub prefix: &'a ForcedPrefix,
     /// Whether all groups together have too few outputs, so that each goes on.
     pub needs_more: bool,
-    pub rules: &'a SearchOptions,
+    pub options: &'a SearchOptions,
 }
 
 /// A hypothesis that has finished.
@@ -100,7 +100,7 @@ pub(super) struct Beam {
 
 impl Beam {
     /// Nothing is said. Tokens are drawn where there is chance; with `leads` the beam never loses what greedy search says.
-    pub fn new(chance: Option<SampleRng>, leads: bool) -> Beam {
+    pub fn new(rng: Option<SampleRng>, leads: bool) -> Beam {
         let (row, node, place) = (0, TokenTree::ROOT, ForcedPrefix::START);
         let nothing = ActiveHypothesis {
             row,
@@ -112,7 +112,7 @@ impl Beam {
             forced: 0,
             is_greedy: leads,
         };
-        Beam { active: vec![nothing], ranked: Vec::new(), finished: 0, rng: chance }
+        Beam { active: vec![nothing], ranked: Vec::new(), finished: 0, rng: rng }
     }
 
     /// What goes on, the best first; nothing when the beam is done.
@@ -140,30 +140,30 @@ impl Beam {
     pub fn advance(
         &mut self,
         rows: &mut ScoreRows,
-        history: &mut TokenTree,
+        tree: &mut TokenTree,
         step: &Step,
-        scratch: &mut Workspace,
+        workspace: &mut Workspace,
     ) -> Result<()> {
         if self.active.is_empty() {
             return Ok(());
         }
-        self.choose(rows, history, step, scratch)?;
-        if scratch.top_k.candidates().is_empty() {
+        self.choose(rows, tree, step, workspace)?;
+        if workspace.top_k.candidates().is_empty() {
             let before = Step { length: step.length - 1, ..*step };
-            self.close(history, &before);
+            self.close(tree, &before);
             return Ok(());
         }
-        std::mem::swap(&mut self.active, &mut scratch.parents);
+        std::mem::swap(&mut self.active, &mut workspace.parents);
         self.active.clear();
         let finished_before = self.finished;
-        let Workspace { top_k: best, avoided, parents, leading, .. } = scratch;
+        let Workspace { top_k: top_k, avoided, parents, leading, .. } = workspace;
         let leading = *leading;
         // Greedy search goes on beside the beam that would lose it.
-        let lost = leading.filter(|leading| !best.candidates().contains(leading));
-        for (rank, chosen) in best.candidates().iter().chain(&lost).enumerate() {
+        let lost = leading.filter(|leading| !top_k.candidates().contains(leading));
+        for (rank, chosen) in top_k.candidates().iter().chain(&lost).enumerate() {
             let leads = leading.as_ref() == Some(chosen);
-            let goes_on = chosen.token != EOS && (self.active.len() < step.rules.width || leads);
-            let finishes = chosen.token == EOS && (rank < step.rules.width || leads);
+            let goes_on = chosen.token != EOS && (self.active.len() < step.options.width || leads);
+            let finishes = chosen.token == EOS && (rank < step.options.width || leads);
             if !goes_on && !finishes {
                 continue;
             }
@@ -172,19 +172,19 @@ impl Beam {
                 ..follow(&parents[chosen.parent], chosen, rows, avoided, step)
             };
             if finishes {
-                self.finish(next, history, step);
+                self.finish(next, tree, step);
             } else {
-                let node = history.push(next.node, chosen.token);
+                let node = tree.push(next.node, chosen.token);
                 self.active.push(ActiveHypothesis { node, ..next });
             }
         }
-        if step.rules.is_diverse() {
-            avoided.extend(self.active.iter().map(|one| history.token(one.node)));
+        if step.options.is_diverse() {
+            avoided.extend(self.active.iter().map(|one| tree.token(one.node)));
             avoided.extend(std::iter::repeat_n(EOS, self.finished - finished_before));
         }
         self.drop_outranked(step);
         if self.is_done(step) {
-            self.close(history, step);
+            self.close(tree, step);
         }
         Ok(())
     }
@@ -193,23 +193,23 @@ impl Beam {
     fn choose(
         &mut self,
         rows: &mut ScoreRows,
-        history: &TokenTree,
+        tree: &TokenTree,
         step: &Step,
-        scratch: &mut Workspace,
+        workspace: &mut Workspace,
     ) -> Result<()> {
         let Workspace {
-            top_k: best,
-            sampler: drawable,
+            top_k: top_k,
+            sampler: sampler,
             edits,
-            prefix_tokens: said,
+            prefix_tokens: prefix_tokens,
             avoided,
             narrowed,
             leading,
             ..
-        } = scratch;
-        let SearchOptions { constraints, width, .. } = step.rules;
-        let ends_at_once = *width == 1 && step.rules.stop_after == 1 && !step.needs_more;
-        best.begin(if ends_at_once { 1 } else { 2 * width });
+        } = workspace;
+        let SearchOptions { constraints, width, .. } = step.options;
+        let ends_at_once = *width == 1 && step.options.stop_after == 1 && !step.needs_more;
+        top_k.begin(if ends_at_once { 1 } else { 2 * width });
         *leading = None;
         for (parent, one) in self.active.iter().enumerate() {
             let (row, place) = (rows.row(one.row), step.prefix.at(one.place));
@@ -219,10 +219,10 @@ impl Beam {
                 narrowed.take(step.prefix, place, false, left, row);
             }
             if constraints.need_prefix() {
-                history.read_prefix(one.node, said);
+                tree.read_prefix(one.node, prefix_tokens);
             }
             let so_far = OutputPrefix {
-                tokens: said,
+                tokens: prefix_tokens,
                 forced: one.forced,
                 to_the_limit: step.length >= step.max_length,
             };
@@ -231,7 +231,7 @@ impl Beam {
                 edits.change(row, token, |_| f32::NEG_INFINITY);
             }
             for &token in avoided.iter().filter(|_| place.is_none()) {
-                edits.change(row, token, |log_p| log_p - step.rules.diversity as f32);
+                edits.change(row, token, |log_p| log_p - step.options.diversity as f32);
             }
             if let Some(place) = place {
                 narrowed.take(step.prefix, place, true, left, row);
@@ -239,16 +239,16 @@ impl Beam {
             let scores = if place.is_some() { narrowed.row() } else { &*row };
             // Where nothing else can be said, nothing is drawn.
             let is_settled = place.is_some_and(|place| place.choices.len() == 1);
-            let largest = match (&mut self.rng, &step.rules.sampling) {
-                (Some(chance), Some(sampling)) if !is_settled => {
-                    let (largest, token) = drawable.draw(scores, sampling, chance.next_number());
+            let largest = match (&mut self.rng, &step.options.sampling) {
+                (Some(rng), Some(sampling)) if !is_settled => {
+                    let (largest, token) = sampler.draw(scores, sampling, rng.next_number());
                     if let Some(token) = token {
                         let total = one.sum + f64::from(scores[token as usize]);
-                        best.push(Candidate { parent, token, total });
+                        top_k.push(Candidate { parent, token, total });
                     }
                     largest
                 }
-                _ => best.scan(parent, one.sum, scores),
+                _ => top_k.scan(parent, one.sum, scores),
             };
             if one.is_greedy && largest.is_finite() {
                 let first = scores.iter().position(|score| *score == largest);
@@ -265,25 +265,26 @@ impl Beam {
     }
 
     /// A hypothesis has said EOS.
-    fn finish(&mut self, one: ActiveHypothesis, history: &TokenTree, step: &Step) {
+    fn finish(&mut self, one: ActiveHypothesis, tree: &TokenTree, step: &Step) {
         self.finished += 1;
-        self.keep(&one, true, history, step);
+        self.keep(&one, true, tree, step);
     }
 
     /// Puts a hypothesis in its place among those kept, behind its equals. What another one says as well counts once, with
     /// the better of them.
-    fn keep(&mut self, one: &ActiveHypothesis, finished: bool, history: &TokenTree, step: &Step) {
-        let ranking = step.rules.penalty.ranking(one.sum, step.length, &one.coverage);
+    fn keep(&mut self, one: &ActiveHypothesis, finished: bool, tree: &TokenTree, step: &Step) {
+        let ranking = step.options.penalty.ranking(one.sum, step.length, &one.coverage);
         let before = |other: &RankedHypothesis| {
             (other.hypothesis.finished && !finished) || other.hypothesis.ranking >= ranking
         };
         let place = self.ranked.partition_point(before);
-        if place >= step.rules.ranked_capacity() {
+        if place >= step.options.ranked_capacity() {
             return;
         }
-        let tokens = history.tokens(one.node);
-        let text = if step.rules.removes_duplicates() { step.rules.texts.of(&tokens) } else { String::new() };
-        if step.rules.removes_duplicates()
+        let tokens = tree.tokens(one.node);
+        let text =
+            if step.options.removes_duplicates() { step.options.texts.of(&tokens) } else { String::new() };
+        if step.options.removes_duplicates()
             && let Some(same) = self.ranked.iter().position(|other| other.text == text)
         {
             if same < place {
@@ -293,17 +294,19 @@ impl Beam {
         }
         let one = Hypothesis { tokens, score: one.score, ranking, finished };
         self.ranked.insert(place, RankedHypothesis { hypothesis: one, text });
-        self.ranked.truncate(step.rules.ranked_capacity());
+        self.ranked.truncate(step.options.ranked_capacity());
     }
 
     /// Whether a live hypothesis cannot get among the outputs any more; by the default rule already when it is worse, at
     /// its present length, than as many that have finished as the beam is wide.
     fn is_outranked(&self, one: &ActiveHypothesis, step: &Step) -> bool {
-        let penalty = &step.rules.penalty;
-        let (count, rank) = match step.rules.stops_when_outranked && !one.is_greedy && !step.needs_more {
+        let penalty = &step.options.penalty;
+        let (count, rank) = match step.options.stops_when_outranked && !one.is_greedy && !step.needs_more {
             // With what it has looked at so far: as if it had looked at everything, it would go on to the limit.
-            true => (step.rules.width, penalty.ranking(one.sum, step.length, &one.coverage)),
-            false => (step.rules.max_outputs_per_group(), penalty.best_attainable(one.sum, step.max_length)),
+            true => (step.options.width, penalty.ranking(one.sum, step.length, &one.coverage)),
+            false => {
+                (step.options.max_outputs_per_group(), penalty.best_attainable(one.sum, step.max_length))
+            }
         };
         self.ranked.get(count - 1).is_some_and(|worst| rank <= worst.hypothesis.ranking)
     }
@@ -319,14 +322,14 @@ impl Beam {
 
     fn is_done(&self, step: &Step) -> bool {
         let has_enough =
-            self.finished >= step.rules.stop_after && self.ranked.len() >= step.rules.outputs_per_group();
+            self.finished >= step.options.stop_after && self.ranked.len() >= step.options.outputs_per_group();
         (has_enough && !step.needs_more) || step.length >= step.max_length || self.active.is_empty()
     }
 
     /// Nothing goes on. What is cut off fills the places that no finished hypothesis has.
-    fn close(&mut self, history: &TokenTree, step: &Step) {
+    fn close(&mut self, tree: &TokenTree, step: &Step) {
         for one in std::mem::take(&mut self.active) {
-            self.keep(&one, false, history, step);
+            self.keep(&one, false, tree, step);
         }
     }
 }
@@ -344,7 +347,7 @@ fn follow(
     let times = avoided.iter().filter(|&&token| is_free && token == chosen.token).count();
     let mut next = parent.clone();
     next.score += f64::from(rows.row(parent.row)[chosen.token as usize]);
-    next.sum = chosen.total + times as f64 * f64::from(step.rules.diversity as f32);
+    next.sum = chosen.total + times as f64 * f64::from(step.options.diversity as f32);
     let (place, within) = step.prefix.state_after(parent.place, chosen.token);
     (next.place, next.forced) = (place, parent.forced + usize::from(within));
     if let Some(attention) = rows.attention.get(parent.row) {

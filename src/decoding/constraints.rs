@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::banned::{BannedTexts, OutputPrefix};
+use super::banned_texts::{BannedTexts, OutputPrefix};
 use crate::data::vocabulary::{EOS, UNK};
 
 /// What every output of a decode must keep to.

@@ -1,7 +1,7 @@
 //! Several models that choose together, step by step: to a search they are one.
 
 use super::config::Combination;
-use super::search::{IncrementalDecoder, Scores, Shareable, Source};
+use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, Source};
 use crate::error::{Error, Result};
 
 /// Models over the same target vocabulary. They read the same source ids, or each of them its own.

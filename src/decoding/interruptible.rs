@@ -2,7 +2,7 @@
 //!
 //! It knows no signals, only a question that it asks before each step.
 
-use super::search::{IncrementalDecoder, Scores, Shareable, Source};
+use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, Source};
 use crate::error::{Error, Result};
 
 /// A model, and whether to go on with it.

@@ -9,25 +9,25 @@ mod config;
 
 pub use config::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
 
-pub mod banned;
-pub mod batch;
+pub mod banned_texts;
 pub mod beam;
-pub mod best;
-pub mod books;
 pub mod constraints;
-pub mod decoder;
+pub mod continuous_batching;
 pub mod ensemble;
+pub mod forced_prefix;
+pub mod hypotheses;
+pub mod incremental_decoder;
 pub mod interruptible;
-pub mod jobs;
-pub mod opening;
+pub mod network_decoder;
+pub mod options;
+pub mod parallel;
 pub mod penalty;
-pub mod rules;
+pub mod request;
 pub mod sampling;
-pub mod search;
-pub mod texts;
+pub mod stream;
+pub mod token_texts;
+pub mod top_k;
 pub mod trace;
-pub mod watch;
-pub mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 //! A search needs none of this and pays nothing for it. A row's numbers do not depend on the rows beside it, so these are
 //! the numbers that the search saw, before any rule changed them. It knows no model and no tensor.
 
-use super::batch::check_scores;
-use super::best::TopK;
-use super::search::{IncrementalDecoder, Scores, Source, scores_not_finite};
+use super::continuous_batching::check_scores;
+use super::incremental_decoder::{IncrementalDecoder, Scores, Source, scores_not_finite};
+use super::top_k::TopK;
 use crate::data::vocabulary::{BOS, EOS};
 use crate::error::Result;
 
@@ -66,7 +66,7 @@ impl TraceStep {
 /// # Errors
 /// Those of the model, which must show what it attends to.
 pub fn trace<S: IncrementalDecoder>(
-    stepper: &S,
+    decoder: &S,
     outputs: &[TracedOutput],
     top: usize,
 ) -> Result<Vec<Vec<TraceStep>>> {
@@ -77,9 +77,9 @@ pub fn trace<S: IncrementalDecoder>(
         return Ok(steps);
     }
     let sources: Vec<Source> = live.iter().map(|&row| outputs[row].source).collect();
-    let (mut state, mut last, mut best) = (stepper.start(&sources)?, vec![BOS; live.len()], TopK::default());
+    let (mut state, mut last, mut best) = (decoder.start(&sources)?, vec![BOS; live.len()], TopK::default());
     loop {
-        let (scores, next) = stepper.step_with_attention(&last, state)?;
+        let (scores, next) = decoder.step_with_attention(&last, state)?;
         check_scores(&scores, live.len())?;
         record(scores, &live, &said, top, &mut best, &mut steps)?;
         let goes_on = |n: &usize| steps[live[*n]].len() < said[live[*n]].len();
@@ -88,7 +88,7 @@ pub fn trace<S: IncrementalDecoder>(
             return Ok(steps);
         }
         let rows: Vec<i64> = kept.iter().map(|&n| n as i64).collect();
-        state = if kept.len() < live.len() { stepper.reorder(&rows, next)? } else { next };
+        state = if kept.len() < live.len() { decoder.reorder(&rows, next)? } else { next };
         live = kept.into_iter().map(|n| live[n]).collect();
         last = live.iter().map(|&row| said[row][steps[row].len() - 1]).collect();
     }

@@ -63,10 +63,10 @@ pub struct Attention {
 
 impl Attention {
     /// Four matrices of D by D.
-    pub fn new(mut scope: VarBuilder, config: &TransformerConfig) -> Attention {
+    pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> Attention {
         let width = config.width as i64;
-        let compute = attention_kind(scope.device(), scope.compute());
-        let mut matrix = |name| Linear::new(scope.sub(name), width, width, config.bias);
+        let compute = attention_kind(vb.device(), vb.compute());
+        let mut matrix = |name| Linear::new(vb.sub(name), width, width, config.bias);
         Attention {
             query: matrix("query"),
             key: matrix("key"),
@@ -86,10 +86,10 @@ impl Attention {
         &self,
         x: &Tensor,
         rotation: Option<&Rotation>,
-        pass: ForwardContext,
+        ctx: ForwardContext,
     ) -> (Tensor, KeysValues) {
         let layers = [&self.query, &self.key, &self.value];
-        let [query, keys, values] = Linear::forward_joined(layers, x, pass); // (B, T, D)
+        let [query, keys, values] = Linear::forward_joined(layers, x, ctx); // (B, T, D)
         let (query, keys) = (self.split_and_rotate(&query, rotation), self.split_and_rotate(&keys, rotation));
         (query, KeysValues { keys, values: self.split(&values) })
     }
@@ -98,16 +98,16 @@ impl Attention {
     ///
     /// # Shapes
     /// x: (B, T, D) to (B, H, T, K)
-    pub fn queries(&self, x: &Tensor, pass: ForwardContext) -> Tensor {
-        self.split(&self.query.forward_in(x, pass))
+    pub fn queries(&self, x: &Tensor, ctx: ForwardContext) -> Tensor {
+        self.split(&self.query.forward_in(x, ctx))
     }
 
     /// The keys and values of what is looked at.
     ///
     /// # Shapes
     /// memory: (B, S, D)
-    pub fn keys_values(&self, memory: &Tensor, pass: ForwardContext) -> KeysValues {
-        let [keys, values] = Linear::forward_joined([&self.key, &self.value], memory, pass); // (B, S, D)
+    pub fn keys_values(&self, encoded: &Tensor, ctx: ForwardContext) -> KeysValues {
+        let [keys, values] = Linear::forward_joined([&self.key, &self.value], encoded, ctx); // (B, S, D)
         KeysValues { keys: self.split(&keys), values: self.split(&values) }
     }
 
@@ -121,12 +121,12 @@ impl Attention {
         seen: &KeysValues,
         mask: Mask,
         epilogue: Epilogue,
-        pass: ForwardContext,
+        ctx: ForwardContext,
     ) -> Tensor {
         let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
         let (query, keys, values) = (cast(query), cast(&seen.keys), cast(&seen.values));
-        let heads = match pass.dropout_rng.filter(|_| self.dropout > 0.0) {
-            Some(noise) => self.with_dropout(&query, &keys, &values, mask, noise),
+        let heads = match ctx.dropout_rng.filter(|_| self.dropout > 0.0) {
+            Some(rng) => self.with_dropout(&query, &keys, &values, mask, rng),
             None => {
                 let padding = mask.padding_of();
                 let causal = matches!(mask, Mask::Causal);
@@ -135,7 +135,7 @@ impl Attention {
                 )
             }
         };
-        self.output.forward_with_epilogue(&heads.transpose(1, 2).flatten(2, 3), epilogue, pass) // (B, T, D)
+        self.output.forward_with_epilogue(&heads.transpose(1, 2).flatten(2, 3), epilogue, ctx) // (B, T, D)
     }
 
     /// Its layers, in groups that read the same: all but the last do in self-attention.
@@ -155,7 +155,7 @@ impl Attention {
         keys: &Tensor,
         values: &Tensor,
         mask: Mask,
-        noise: &DropoutRng,
+        rng: &DropoutRng,
     ) -> Tensor {
         let scale = (query.size()[3] as f64).sqrt();
         let scores = (query / scale).matmul(&keys.transpose(2, 3)).to_kind(Kind::Float); // (B, H, T, S)
@@ -168,7 +168,7 @@ impl Attention {
                 scores.masked_fill(&later, f64::NEG_INFINITY)
             }
         };
-        let weights = dropout(scores.softmax(-1, Kind::Float), None, self.dropout, Some(noise));
+        let weights = dropout(scores.softmax(-1, Kind::Float), None, self.dropout, Some(rng));
         weights.to_kind(values.kind()).matmul(values) // (B, H, T, K)
     }
 

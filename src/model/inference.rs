@@ -12,11 +12,11 @@ use tch::{Device, Tensor};
 
 use self::blocks::{DecoderBlock, Embedding, EncoderBlock};
 use super::attention::{BlockTable, PackedSequences, packed_sequence_attention, paged_attention};
+use super::kv_cache::KvCache;
 use super::layers::Norm;
-use super::output::{OutputLayer, RestrictedOutput};
+use super::output_layer::{OutputLayer, RestrictedOutput};
+use super::packed_linear::Weights;
 use super::positions::{PositionIds, PositionTable};
-use super::product::Weights;
-use super::slots::KvCache;
 use super::transformer::{Transformer, apply_norm};
 use crate::data::vocabulary::{BOS, EOS};
 

@@ -74,12 +74,12 @@ impl AutocastWeights {
 ///
 /// # Shapes
 /// any, and the same for `residual`.
-pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, noise: Option<&DropoutRng>) -> Tensor {
+pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, rng: Option<&DropoutRng>) -> Tensor {
     let add = |x: Tensor| match residual {
         Some(residual) => residual + x,
         None => x,
     };
-    let Some(seed) = noise.and_then(|noise| noise.next_seed(p)) else { return add(x) };
+    let Some(seed) = rng.and_then(|rng| rng.next_seed(p)) else { return add(x) };
     if x.device() == Device::Cpu {
         return shim::dropout(&x, residual, p, seed);
     }
@@ -111,11 +111,11 @@ pub struct Linear {
 
 impl Linear {
     /// Xavier uniform weight, zero bias.
-    pub fn new(mut scope: VarBuilder, inputs: i64, outputs: i64, bias: bool) -> Linear {
-        let number = scope.next_layer_number();
-        let weight = scope.matrix("weight", outputs, inputs);
-        let bias = bias.then(|| scope.vector("bias", outputs, 0.0));
-        Linear { number, weight, bias, compute: scope.compute() }
+    pub fn new(mut vb: VarBuilder, inputs: i64, outputs: i64, bias: bool) -> Linear {
+        let number = vb.next_layer_number();
+        let weight = vb.matrix("weight", outputs, inputs);
+        let bias = bias.then(|| vb.vector("bias", outputs, 0.0));
+        Linear { number, weight, bias, compute: vb.compute() }
     }
 
     /// A layer over a weight that is there already, (outputs, inputs), without bias.
@@ -148,8 +148,8 @@ impl Linear {
     }
 
     /// The same in a pass, for a layer that is cast with the others.
-    pub fn forward_in(&self, x: &Tensor, pass: ForwardContext) -> Tensor {
-        let [y] = Linear::forward_joined([self], x, pass);
+    pub fn forward_in(&self, x: &Tensor, ctx: ForwardContext) -> Tensor {
+        let [y] = Linear::forward_joined([self], x, ctx);
         y
     }
 
@@ -157,15 +157,15 @@ impl Linear {
     ///
     /// # Shapes
     /// (..., inputs) to (..., outputs)
-    pub fn forward_with_epilogue(&self, x: &Tensor, epilogue: Epilogue, pass: ForwardContext) -> Tensor {
+    pub fn forward_with_epilogue(&self, x: &Tensor, epilogue: Epilogue, ctx: ForwardContext) -> Tensor {
         let Epilogue { relu, dropout: p, residual } = epilogue;
         if is_fused(x.device(), self.compute) {
-            let dropout = pass.dropout_rng.and_then(|noise| noise.next_seed(p)).map(|seed| (p, seed));
+            let dropout = ctx.dropout_rng.and_then(|rng| rng.next_seed(p)).map(|seed| (p, seed));
             let epilogue = shim::Epilogue { relu, dropout, residual };
             return shim::affine(x, &self.weight, self.bias.as_ref(), epilogue);
         }
-        let y = self.forward_in(x, pass);
-        dropout(if relu { y.relu() } else { y }, residual, p, pass.dropout_rng)
+        let y = self.forward_in(x, ctx);
+        dropout(if relu { y.relu() } else { y }, residual, p, ctx.dropout_rng)
     }
 
     /// Several layers over the same input, as one product: what each of them gives.
@@ -175,9 +175,9 @@ impl Linear {
     pub fn forward_joined<const N: usize>(
         layers: [&Linear; N],
         x: &Tensor,
-        pass: ForwardContext,
+        ctx: ForwardContext,
     ) -> [Tensor; N] {
-        let cast = pass.weights.layers.get(&layers[0].number);
+        let cast = ctx.weights.layers.get(&layers[0].number);
         // Joining the weights costs as much as multiplying a few rows with them.
         let rows = x.numel() as i64 / layers[0].weight.size()[1];
         let y = match cast {
@@ -240,11 +240,10 @@ impl Clone for Norm {
 
 impl Norm {
     /// Weight one, bias zero; RMSNorm has no bias.
-    pub fn new(mut scope: VarBuilder, config: &TransformerConfig) -> Norm {
+    pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> Norm {
         let width = config.width as i64;
-        let weight = scope.vector("weight", width, 1.0);
-        let bias =
-            (config.bias && config.norm == NormKind::LayerNorm).then(|| scope.vector("bias", width, 0.0));
+        let weight = vb.vector("weight", width, 1.0);
+        let bias = (config.bias && config.norm == NormKind::LayerNorm).then(|| vb.vector("bias", width, 0.0));
         Norm { kind: config.norm, weight, bias }
     }
 
@@ -298,14 +297,14 @@ pub struct FeedForward {
 
 impl FeedForward {
     /// Two matrices, three for `swiglu`.
-    pub fn new(mut scope: VarBuilder, config: &TransformerConfig) -> FeedForward {
+    pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> FeedForward {
         let (width, inside) = (config.width as i64, config.feed_forward as i64);
         FeedForward {
             activation: config.activation,
             gate: (config.activation == Activation::Swiglu)
-                .then(|| Linear::new(scope.sub("gate"), width, inside, config.bias)),
-            inner: Linear::new(scope.sub("inner"), width, inside, config.bias),
-            outer: Linear::new(scope.sub("outer"), inside, width, config.bias),
+                .then(|| Linear::new(vb.sub("gate"), width, inside, config.bias)),
+            inner: Linear::new(vb.sub("inner"), width, inside, config.bias),
+            outer: Linear::new(vb.sub("outer"), inside, width, config.bias),
             dropout: config.feed_forward_dropout(),
         }
     }
@@ -314,16 +313,16 @@ impl FeedForward {
     ///
     /// # Shapes
     /// (B, T, D) to (B, T, D)
-    pub fn forward(&self, x: &Tensor, epilogue: Epilogue, pass: ForwardContext) -> Tensor {
+    pub fn forward(&self, x: &Tensor, epilogue: Epilogue, ctx: ForwardContext) -> Tensor {
         let active = if self.activation == Activation::Relu {
             let inside = Epilogue { relu: true, dropout: self.dropout, residual: None };
-            self.inner.forward_with_epilogue(x, inside, pass) // (B, T, F)
+            self.inner.forward_with_epilogue(x, inside, ctx) // (B, T, F)
         } else {
-            let gate = self.gate.as_ref().map(|gate| gate.forward_in(x, pass)); // (B, T, F)
-            let active = activate(self.activation, self.inner.forward_in(x, pass), gate, false);
-            dropout(active, None, self.dropout, pass.dropout_rng) // (B, T, F)
+            let gate = self.gate.as_ref().map(|gate| gate.forward_in(x, ctx)); // (B, T, F)
+            let active = activate(self.activation, self.inner.forward_in(x, ctx), gate, false);
+            dropout(active, None, self.dropout, ctx.dropout_rng) // (B, T, F)
         };
-        self.outer.forward_with_epilogue(&active, epilogue, pass)
+        self.outer.forward_with_epilogue(&active, epilogue, ctx)
     }
 
     /// Its layers, in groups that read the same.

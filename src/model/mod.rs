@@ -10,13 +10,13 @@ mod config;
 
 pub mod attention;
 pub mod inference;
+pub mod kv_cache;
 pub mod layers;
-pub mod output;
+pub mod output_layer;
+pub mod packed_linear;
 pub mod params;
 pub mod positions;
-pub mod product;
-pub mod slots;
 pub mod transformer;
 
 pub use config::{Activation, ModelConfig, Norm, NormPlace, Positions, Tied, TransformerConfig};
-pub use product::Weights;
+pub use packed_linear::Weights;

@@ -63,16 +63,14 @@ enum Table {
 
 impl PositionTable {
     /// Weights only for the learned kind.
-    pub fn new(mut scope: VarBuilder, config: &TransformerConfig) -> PositionTable {
+    pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> PositionTable {
         let (width, rows) = (config.width as i64, config.max_positions as i64);
-        let (head_width, device) = (width / config.heads as i64, scope.device());
+        let (head_width, device) = (width / config.heads as i64, vb.device());
         let known = PositionIds::First(CACHED_POSITIONS).list();
         let table = match config.positions {
-            Positions::Sinusoidal | Positions::Rotary if scope.is_outline() => Table::None,
+            Positions::Sinusoidal | Positions::Rotary if vb.is_outline() => Table::None,
             Positions::None => Table::None,
-            Positions::Learned => {
-                Table::Learned(scope.sub("positions").embedding("weight", rows, width, None))
-            }
+            Positions::Learned => Table::Learned(vb.sub("positions").embedding("weight", rows, width, None)),
             Positions::Sinusoidal => Table::Sinusoidal(sinusoidal(&known, width, device)),
             Positions::Rotary => Table::Rotary(Rotation::new(&known, head_width, device)),
         };

@@ -99,12 +99,12 @@ impl Transformer {
     }
 
     /// Reads a source batch.
-    pub fn encode(&self, source: &SourceBatch, noise: Option<&DropoutRng>) -> EncoderOutput {
+    pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
         let padding = padding_mask(source, self.output.compute());
-        let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, noise);
+        let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, rng);
         let cast = self.autocast_weights();
-        let pass = ForwardContext { dropout_rng: noise, weights: &cast };
-        EncoderOutput { hidden: self.encoder.forward(x, Mask::padding(&padding), pass), padding, cast }
+        let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
+        EncoderOutput { hidden: self.encoder.forward(x, Mask::padding(&padding), ctx), padding, cast }
     }
 
     fn autocast_weights(&self) -> AutocastWeights {
@@ -117,9 +117,9 @@ impl Transformer {
     ///
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
-    pub fn decode(&self, target_in: &Tensor, memory: &EncoderOutput, noise: Option<&DropoutRng>) -> Tensor {
-        let x = self.embed(&self.target_embedding, target_in, &self.decoder.positions, noise);
-        self.decoder.forward(x, memory, ForwardContext { dropout_rng: noise, weights: &memory.cast })
+    pub fn decode(&self, target_in: &Tensor, encoded: &EncoderOutput, rng: Option<&DropoutRng>) -> Tensor {
+        let x = self.embed(&self.target_embedding, target_in, &self.decoder.positions, rng);
+        self.decoder.forward(x, encoded, ForwardContext { dropout_rng: rng, weights: &encoded.cast })
     }
 
     /// Scores of the vocabulary, before the softmax, in f32.
@@ -153,7 +153,7 @@ impl Transformer {
         weight: &Tensor,
         tokens: &Tensor,
         positions: &PositionTable,
-        noise: Option<&DropoutRng>,
+        rng: Option<&DropoutRng>,
     ) -> Tensor {
         let scale = (self.config.width as f64).sqrt();
         let x = Tensor::embedding(weight, tokens, PAD, false, false) * scale; // (B, T, D)
@@ -161,7 +161,7 @@ impl Transformer {
             Some(added) => x + added,
             None => x,
         };
-        dropout(x, None, self.config.embedding_dropout(), noise)
+        dropout(x, None, self.config.embedding_dropout(), rng)
     }
 }
 
@@ -189,9 +189,9 @@ pub(super) struct ResidualBlock {
 }
 
 impl ResidualBlock {
-    fn new(scope: VarBuilder, config: &TransformerConfig) -> ResidualBlock {
+    fn new(vb: VarBuilder, config: &TransformerConfig) -> ResidualBlock {
         ResidualBlock {
-            norm: Norm::new(scope, config),
+            norm: Norm::new(vb, config),
             place: config.norm_place,
             dropout: config.residual_dropout(),
         }
@@ -215,16 +215,16 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    fn new(mut scope: VarBuilder, config: &TransformerConfig) -> Encoder {
-        let mut layers = scope.sub("layers");
+    fn new(mut vb: VarBuilder, config: &TransformerConfig) -> Encoder {
+        let mut layers = vb.sub("layers");
         let layers = (0..config.encoder_layers).map(|n| EncoderLayer::new(layers.sub(n), config)).collect();
-        Encoder { layers, norm: final_norm(&mut scope, config), positions: PositionTable::new(scope, config) }
+        Encoder { layers, norm: final_norm(&mut vb, config), positions: PositionTable::new(vb, config) }
     }
 
-    fn forward(&self, mut x: Tensor, mask: Mask, pass: ForwardContext) -> Tensor {
+    fn forward(&self, mut x: Tensor, mask: Mask, ctx: ForwardContext) -> Tensor {
         let rotation = self.positions.rotary(PositionIds::First(x.size()[1]));
         for layer in &self.layers {
-            x = layer.forward(&x, mask, rotation.as_ref(), pass);
+            x = layer.forward(&x, mask, rotation.as_ref(), ctx);
         }
         apply_norm(x, &self.norm)
     }
@@ -239,21 +239,21 @@ pub(super) struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    fn new(mut scope: VarBuilder, config: &TransformerConfig) -> EncoderLayer {
+    fn new(mut vb: VarBuilder, config: &TransformerConfig) -> EncoderLayer {
         EncoderLayer {
-            self_attention: Attention::new(scope.sub("self_attention"), config),
-            self_attention_norm: ResidualBlock::new(scope.sub("self_attention_norm"), config),
-            feed_forward: FeedForward::new(scope.sub("feed_forward"), config),
-            feed_forward_norm: ResidualBlock::new(scope.sub("feed_forward_norm"), config),
+            self_attention: Attention::new(vb.sub("self_attention"), config),
+            self_attention_norm: ResidualBlock::new(vb.sub("self_attention_norm"), config),
+            feed_forward: FeedForward::new(vb.sub("feed_forward"), config),
+            feed_forward_norm: ResidualBlock::new(vb.sub("feed_forward_norm"), config),
         }
     }
 
-    fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, pass: ForwardContext) -> Tensor {
+    fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, ctx: ForwardContext) -> Tensor {
         let x = self.self_attention_norm.forward(x, |x, epilogue| {
-            let (query, seen) = self.self_attention.project(x, rotation, pass);
-            self.self_attention.forward(&query, &seen, mask, epilogue, pass)
+            let (query, seen) = self.self_attention.project(x, rotation, ctx);
+            self.self_attention.forward(&query, &seen, mask, epilogue, ctx)
         });
-        self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
+        self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
     }
 
     fn groups(&self) -> Vec<Vec<&Linear>> {
@@ -269,16 +269,16 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    fn new(mut scope: VarBuilder, config: &TransformerConfig) -> Decoder {
-        let mut layers = scope.sub("layers");
+    fn new(mut vb: VarBuilder, config: &TransformerConfig) -> Decoder {
+        let mut layers = vb.sub("layers");
         let layers = (0..config.decoder_layers).map(|n| DecoderLayer::new(layers.sub(n), config)).collect();
-        Decoder { layers, norm: final_norm(&mut scope, config), positions: PositionTable::new(scope, config) }
+        Decoder { layers, norm: final_norm(&mut vb, config), positions: PositionTable::new(vb, config) }
     }
 
-    fn forward(&self, mut x: Tensor, memory: &EncoderOutput, pass: ForwardContext) -> Tensor {
+    fn forward(&self, mut x: Tensor, encoded: &EncoderOutput, ctx: ForwardContext) -> Tensor {
         let rotation = self.positions.rotary(PositionIds::First(x.size()[1]));
         for layer in &self.layers {
-            x = layer.forward(&x, memory, rotation.as_ref(), pass);
+            x = layer.forward(&x, encoded, rotation.as_ref(), ctx);
         }
         apply_norm(x, &self.norm)
     }
@@ -295,34 +295,34 @@ pub(super) struct DecoderLayer {
 }
 
 impl DecoderLayer {
-    fn new(mut scope: VarBuilder, config: &TransformerConfig) -> DecoderLayer {
+    fn new(mut vb: VarBuilder, config: &TransformerConfig) -> DecoderLayer {
         DecoderLayer {
-            self_attention: Attention::new(scope.sub("self_attention"), config),
-            self_attention_norm: ResidualBlock::new(scope.sub("self_attention_norm"), config),
-            cross_attention: Attention::new(scope.sub("cross_attention"), config),
-            cross_attention_norm: ResidualBlock::new(scope.sub("cross_attention_norm"), config),
-            feed_forward: FeedForward::new(scope.sub("feed_forward"), config),
-            feed_forward_norm: ResidualBlock::new(scope.sub("feed_forward_norm"), config),
+            self_attention: Attention::new(vb.sub("self_attention"), config),
+            self_attention_norm: ResidualBlock::new(vb.sub("self_attention_norm"), config),
+            cross_attention: Attention::new(vb.sub("cross_attention"), config),
+            cross_attention_norm: ResidualBlock::new(vb.sub("cross_attention_norm"), config),
+            feed_forward: FeedForward::new(vb.sub("feed_forward"), config),
+            feed_forward_norm: ResidualBlock::new(vb.sub("feed_forward_norm"), config),
         }
     }
 
     fn forward(
         &self,
         x: &Tensor,
-        memory: &EncoderOutput,
+        encoded: &EncoderOutput,
         rotation: Option<&Rotation>,
-        pass: ForwardContext,
+        ctx: ForwardContext,
     ) -> Tensor {
         let (own, cross) = (&self.self_attention, &self.cross_attention);
         let x = self.self_attention_norm.forward(x, |x, epilogue| {
-            let (query, seen) = own.project(x, rotation, pass);
-            own.forward(&query, &seen, Mask::Causal, epilogue, pass)
+            let (query, seen) = own.project(x, rotation, ctx);
+            own.forward(&query, &seen, Mask::Causal, epilogue, ctx)
         });
-        let seen = cross.keys_values(&memory.hidden, pass);
+        let seen = cross.keys_values(&encoded.hidden, ctx);
         let x = self.cross_attention_norm.forward(&x, |x, epilogue| {
-            cross.forward(&cross.queries(x, pass), &seen, Mask::padding(&memory.padding), epilogue, pass)
+            cross.forward(&cross.queries(x, ctx), &seen, Mask::padding(&encoded.padding), epilogue, ctx)
         });
-        self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
+        self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
     }
 
     fn groups(&self) -> Vec<Vec<&Linear>> {
@@ -332,8 +332,8 @@ impl DecoderLayer {
 }
 
 /// Only pre-norm stacks end in a norm of their own.
-fn final_norm(scope: &mut VarBuilder, config: &TransformerConfig) -> Option<Norm> {
-    (config.norm_place == NormPlace::Pre).then(|| Norm::new(scope.sub("norm"), config))
+fn final_norm(vb: &mut VarBuilder, config: &TransformerConfig) -> Option<Norm> {
+    (config.norm_place == NormPlace::Pre).then(|| Norm::new(vb.sub("norm"), config))
 }
 
 pub(super) fn apply_norm(x: Tensor, norm: &Option<Norm>) -> Tensor {

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::EmaConfig;
 use super::optimizer::take;
-use super::share::partition_by_size;
+use super::partition::partition_by_size;
 use crate::error::Result;
 use crate::model::params::Params;
 use crate::runtime::threads;

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tch::{Device, Tensor};
 
 use super::TrainingConfig;
-use super::memory::{MemoryRoom, catch_out_of_memory, find_budget};
+use super::context::{InjectedFaults, TrainContext};
 use super::metrics::RunningStats;
 use super::objective::objective;
-use super::parts::{InjectedFaults, TrainContext};
+use super::out_of_memory::{MemoryRoom, catch_out_of_memory, find_budget};
+use super::partition::partition_by_size;
 use super::replicas::Replicas;
-use super::share::partition_by_size;
 use crate::data::batch::Batch;
 use crate::data::loader::{Collator, LoadedBatch};
 use crate::data::shard::{Shard, Tree};
@@ -32,7 +32,7 @@ pub struct GradientEngine<'e> {
     /// The run's seed.
     pub seed: u64,
     /// Makes shards that are not there yet.
-    pub assembler: &'e Collator,
+    pub collator: &'e Collator,
     /// The network, for each thread.
     pub replicas: &'e Replicas,
     /// Faults that tests inject.
@@ -129,7 +129,7 @@ impl GradientEngine<'_> {
     /// There is no memory for a single row; what libtorch refuses.
     pub fn gradients(
         &self,
-        parts: &TrainContext,
+        context: &TrainContext,
         batches: Vec<LoadedBatch>,
         too_large: Option<usize>,
     ) -> Result<StepOutput> {
@@ -141,10 +141,10 @@ impl GradientEngine<'_> {
             (shards, tree) = (shards.map(|shards| self.small_enough(shards, too_large)), None);
         }
         loop {
-            let Some(all) = shards else { return self.without_gradients(parts, left_out, too_large) };
+            let Some(all) = shards else { return self.without_gradients(context, left_out, too_large) };
             let leaves = tree.take().unwrap_or_else(|| all.clone().map(&mut |shard| (shard, None)));
             let broken = match self.sum_over(leaves)? {
-                ControlFlow::Continue(sum) => return Ok(sum.given(parts, left_out, too_large)),
+                ControlFlow::Continue(sum) => return Ok(sum.given(context, left_out, too_large)),
                 ControlFlow::Break(broken) => broken,
             };
             too_large = Some(self.positions(&broken).min(too_large.unwrap_or(usize::MAX)));
@@ -154,7 +154,7 @@ impl GradientEngine<'_> {
                 shards = shards.and_then(|all| all.without(&|shard| *shard == broken));
                 left_out.extend(broken.rows);
             }
-            if first && left_out.len() == FAILED_ROWS_BEFORE_TRIAL && !self.shortest_fits(parts)? {
+            if first && left_out.len() == FAILED_ROWS_BEFORE_TRIAL && !self.shortest_fits(context)? {
                 let message = "the memory must suffice for a pair at least, but it does not";
                 return Err(Error::failure(message).hint("take a smaller model, or free some memory"));
             }
@@ -165,18 +165,18 @@ impl GradientEngine<'_> {
     /// There was no memory for any of the rows.
     fn without_gradients(
         &self,
-        parts: &TrainContext,
+        context: &TrainContext,
         left_out: Vec<usize>,
         too_large: Option<usize>,
     ) -> Result<StepOutput> {
-        parts.params.clear_gradients();
+        context.params.clear_gradients();
         Ok(StepOutput { counts: RunningStats::default(), losses: None, left_out, too_large })
     }
 
     /// Whether there is memory for the shortest row of the set; long ones may stand together in a batch.
-    fn shortest_fits(&self, parts: &TrainContext) -> Result<bool> {
-        let examples = &parts.train.examples;
-        let rows = (0..examples.len()).min_by_key(|&row| self.assembler.positions(row));
+    fn shortest_fits(&self, context: &TrainContext) -> Result<bool> {
+        let examples = &context.train.examples;
+        let rows = (0..examples.len()).min_by_key(|&row| self.collator.positions(row));
         let leaf = (Shard::whole(rows.into_iter().collect(), 0), None);
         Ok(self.sum_over(Tree::Leaf(leaf))?.is_continue())
     }
@@ -185,18 +185,18 @@ impl GradientEngine<'_> {
     fn small_enough(&self, shards: Tree<Shard>, too_large: Option<usize>) -> Tree<Shard> {
         let Some(too_large) = too_large else { return shards };
         let is_too_large = |shard: &Shard| self.positions(shard) >= too_large;
-        shards.halved_where(&is_too_large, &|row| self.assembler.positions(row))
+        shards.halved_where(&is_too_large, &|row| self.collator.positions(row))
     }
 
     /// Positions of a shard, padding counted in.
     fn positions(&self, shard: &Shard) -> usize {
-        self.assembler.padded_positions(&shard.rows)
+        self.collator.padded_positions(&shard.rows)
     }
 
     /// Forward and backward of all shards, or one for which there is no memory.
     fn sum_over(&self, tree: Tree<MicroBatch>) -> Result<ControlFlow<Shard, GradientSum>> {
         let rows = tree.leaves().into_iter().flat_map(|(shard, _)| &shard.rows);
-        let tokens = rows.map(|&row| self.assembler.labels(row)).sum();
+        let tokens = rows.map(|&row| self.collator.labels(row)).sum();
         let walk = TreeReduction { engine: self, tokens, broken: AtomicBool::new(false) };
         match self.replicas.on_all(|| walk.sum(tree)) {
             Ok(sum) => Ok(ControlFlow::Continue(sum)),
@@ -241,7 +241,7 @@ impl TreeReduction<'_> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(Interrupted::Elsewhere);
         }
-        let batch = batch.unwrap_or_else(|| self.engine.assembler.shard(&shard));
+        let batch = batch.unwrap_or_else(|| self.engine.collator.shard(&shard));
         let broken = match catch_out_of_memory(|| self.engine.backward(&shard, &batch, self.tokens)) {
             Ok(Some(sum)) => return Ok(sum),
             Ok(None) => Interrupted::Memory(shard),
@@ -269,18 +269,18 @@ impl GradientSum {
     fn plus(mut self, other: GradientSum) -> GradientSum {
         self.counts.add(&other.counts);
         let pairs = self.gradients.into_iter().zip(other.gradients).collect();
-        let parts = partition_by_size(pairs, self.losses.device(), |(sum, _)| sum);
+        let context = partition_by_size(pairs, self.losses.device(), |(sum, _)| sum);
         let added = |part: Vec<(Tensor, Tensor)>| -> Vec<Tensor> {
             let _guard = tch::no_grad_guard();
             part.into_iter().map(|(sum, more)| add(sum, more)).collect()
         };
-        let gradients = threads::each(parts, added).into_iter().flatten().collect();
+        let gradients = threads::each(context, added).into_iter().flatten().collect();
         GradientSum { counts: self.counts, losses: self.losses + other.losses, gradients }
     }
 
     /// Hands the gradients to the weights.
-    fn given(self, parts: &TrainContext, left_out: Vec<usize>, too_large: Option<usize>) -> StepOutput {
-        let weights: Vec<&Tensor> = parts.params.iter().map(|param| &param.tensor).collect();
+    fn given(self, context: &TrainContext, left_out: Vec<usize>, too_large: Option<usize>) -> StepOutput {
+        let weights: Vec<&Tensor> = context.params.iter().map(|param| &param.tensor).collect();
         set_gradients(&weights, &self.gradients);
         StepOutput { counts: self.counts, losses: Some(self.losses), left_out, too_large }
     }
@@ -324,23 +324,23 @@ impl RunningStats {
 ///
 /// # Errors
 /// Not even small batches fit.
-pub fn budget_for(parts: &TrainContext, assembler: &Collator, replicas: &Replicas) -> Result<usize> {
-    let TrainContext { config, seed, params, faults, .. } = parts;
+pub fn budget_for(context: &TrainContext, collator: &Collator, replicas: &Replicas) -> Result<usize> {
+    let TrainContext { config, seed, params, faults, .. } = context;
     let device = params.device();
     // While a checkpoint is written, weights and state stand in memory twice more: as copies, and as bytes.
     let weights: usize = params.iter().map(|param| param.tensor.numel() * 4).sum();
     let saving = if device == Device::Cpu { 9 * weights as u64 } else { 0 };
     let limit = (config.memory_limit * (1u64 << 30) as f64) as u64;
-    let engine = GradientEngine { config, seed: *seed, assembler, replicas, faults, step: u64::MAX };
+    let engine = GradientEngine { config, seed: *seed, collator, replicas, faults, step: u64::MAX };
     let trial = |rows: &[usize], budget: usize| -> Result<()> {
         let shard = Shard::whole(rows.to_vec(), 0);
-        let tree = Tree::cut(shard, halvings(config, budget, device), &|row| assembler.positions(row));
+        let tree = Tree::cut(shard, halvings(config, budget, device), &|row| collator.positions(row));
         match engine.sum_over(tree.map(&mut |shard| (shard, None)))? {
             ControlFlow::Continue(_) => Ok(()),
             ControlFlow::Break(_) => Err(Error::failure("out of memory")),
         }
     };
-    let found = find_budget(&parts.train.examples, device, MemoryRoom { limit, kept: saving }, trial);
+    let found = find_budget(&context.train.examples, device, MemoryRoom { limit, kept: saving }, trial);
     memory::forget(device);
     found
 }

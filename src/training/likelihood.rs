@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 
 use super::objective::labelled;
 use crate::data::batch::Batch;
-use crate::data::sampler::{batches_within_budget, sort_by_length};
+use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
 use crate::error::{Error, Result};
 use crate::model::transformer::Transformer;
 
@@ -36,8 +36,8 @@ pub fn batch_of(pairs: &[(&[i64], &[i64])], rows: &[usize]) -> Batch {
 /// out: (N, D), a row for each label
 pub fn teacher_forced_hidden(model: &Transformer, batch: &Batch) -> Tensor {
     let _guard = tch::no_grad_guard();
-    let memory = model.encode(&batch.source, None);
-    labelled(&model.decode(&batch.target_in, &memory, None), batch) // (N, D)
+    let encoded = model.encode(&batch.source, None);
+    labelled(&model.decode(&batch.target_in, &encoded, None), batch) // (N, D)
 }
 
 /// The log-probability of each token of each target, EOS last, given its source and the tokens before it.

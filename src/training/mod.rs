@@ -10,21 +10,21 @@ pub use config::{
 };
 
 pub mod clock;
+pub mod context;
 pub mod curves;
 pub mod ema;
 pub mod gradients;
 pub mod likelihood;
 pub mod loss;
-pub mod memory;
 pub mod metrics;
 pub mod objective;
 pub mod optimizer;
-pub mod parts;
-pub mod progress;
+pub mod out_of_memory;
+pub mod partition;
 pub mod replicas;
 pub mod report;
 pub mod schedule;
-pub mod share;
+pub mod state;
 pub mod tensorboard;
 pub mod trainer;
 pub mod validation;

@@ -33,12 +33,12 @@ pub fn objective(
     if config.r_drop > 0.0 {
         return with_r_drop(model, config, batch, seed);
     }
-    let memory = model.encode(&batch.source, Some(&noise));
+    let encoded = model.encode(&batch.source, Some(&noise));
     let guessed = config.scheduled_sampling.as_ref().map(|sampling| {
-        with_guesses(model, batch, &memory, sampling.share_at(step), seed_for(seed, 0, "guesses"))
+        with_guesses(model, batch, &encoded, sampling.share_at(step), seed_for(seed, 0, "guesses"))
     });
     let input = guessed.as_ref().unwrap_or(&batch.target_in);
-    let hidden = labelled(&model.decode(input, &memory, Some(&noise)), batch); // (N, D)
+    let hidden = labelled(&model.decode(input, &encoded, Some(&noise)), batch); // (N, D)
     let Loss { smoothed, nll, .. } =
         cross_entropy(&hidden, model.output(), &batch.labels, config.label_smoothing);
     Objective { loss: smoothed, nll }
@@ -55,8 +55,8 @@ pub fn labelled(hidden: &Tensor, batch: &Batch) -> Tensor {
 fn with_r_drop(model: &Transformer, config: &TrainingConfig, batch: &Batch, seed: u64) -> Objective {
     let pass = |n: u64| {
         let noise = DropoutRng::new(if n == 0 { seed } else { seed_for(seed, n, "another pass") });
-        let memory = model.encode(&batch.source, Some(&noise));
-        let hidden = labelled(&model.decode(&batch.target_in, &memory, Some(&noise)), batch); // (N, D)
+        let encoded = model.encode(&batch.source, Some(&noise));
+        let hidden = labelled(&model.decode(&batch.target_in, &encoded, Some(&noise)), batch); // (N, D)
         let loss = cross_entropy(&hidden, model.output(), &batch.labels, config.label_smoothing);
         (loss, model.logits(&hidden)) // (N, V)
     };
@@ -73,7 +73,13 @@ fn with_r_drop(model: &Transformer, config: &TrainingConfig, batch: &Batch, seed
 ///
 /// # Shapes
 /// (B, T) i64
-fn with_guesses(model: &Transformer, batch: &Batch, memory: &EncoderOutput, share: f64, seed: u64) -> Tensor {
+fn with_guesses(
+    model: &Transformer,
+    batch: &Batch,
+    encoded: &EncoderOutput,
+    share: f64,
+    seed: u64,
+) -> Tensor {
     let _guard = tch::no_grad_guard();
     let longest = batch.target_in.size()[1];
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -88,7 +94,7 @@ fn with_guesses(model: &Transformer, batch: &Batch, memory: &EncoderOutput, shar
         return batch.target_in.shallow_clone();
     }
     let places = Tensor::from_slice(&places).to_device(batch.target_in.device()); // (M)
-    let hidden = model.decode(&batch.target_in, memory, None).flatten(0, 1); // (B * T, D)
+    let hidden = model.decode(&batch.target_in, encoded, None).flatten(0, 1); // (B * T, D)
     let said = model.log_probabilities(&hidden.index_select(0, &(&places - 1))); // (M, V)
     let guesses = said.argmax(-1, false); // (M)
     batch.target_in.flatten(0, 1).index_copy(0, &places, &guesses).view_as(&batch.target_in)

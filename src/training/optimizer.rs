@@ -4,7 +4,7 @@
 use tch::{Kind, Tensor};
 use wildmatch::WildMatch;
 
-use super::share::partition_by_size;
+use super::partition::partition_by_size;
 use super::{AdamConfig, AdamWConfig, SgdConfig, TrainingConfig};
 use crate::error::{Error, Result};
 use crate::model::params::{Param, Params};

@@ -13,8 +13,8 @@ use super::curves;
 use super::metrics::{MetricsFile, RunningStats, Validation};
 use super::tensorboard::EventFile;
 use crate::data::dataset::Dataset;
-use crate::data::pairs::Pair;
-use crate::decoding::search::Hypothesis;
+use crate::data::readers::Pair;
+use crate::decoding::incremental_decoder::Hypothesis;
 use crate::error::{Error, Result, counted, printable};
 use crate::runtime::memory;
 

@@ -8,20 +8,20 @@ use tch::{Device, Tensor};
 use wildmatch::WildMatch;
 
 use super::clock::Stopwatch;
+use super::context::{Checkpointer, NamedTensors, Snapshot, TrainContext};
 use super::ema::Ema;
 use super::gradients::{GradientEngine, budget_for, halvings};
 use super::metrics::{RunningStats, Validation};
 use super::optimizer::{Optimizer, clip_gradients, matching};
-use super::parts::{Checkpointer, NamedTensors, Snapshot, TrainContext};
-use super::progress::{BestValidation, Improvement, StopReason, TrainState};
 use super::replicas::Replicas;
 use super::report::Report;
 use super::schedule::Schedule;
+use super::state::{BestValidation, Improvement, StopReason, TrainState};
 use super::validation::{Validated, validate};
 use super::{BestBy, Then, TokensPerBatch, TrainingConfig};
+use crate::data::batch_sampler::BatchSampler;
 use crate::data::dataset::Example;
 use crate::data::loader::{Collator, LoadedBatch, Loader};
-use crate::data::sampler::BatchSampler;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::StopFlag;
@@ -41,12 +41,12 @@ pub struct UpdateOutput {
 
 /// A training run that can be asked for one update at a time.
 pub struct Trainer<'a> {
-    parts: TrainContext<'a>,
+    context: TrainContext<'a>,
     optimizer: Optimizer,
     ema: Option<Ema>,
     schedule: Schedule,
     replicas: Replicas,
-    assembler: Collator,
+    collator: Collator,
     loader: Loader,
     progress: TrainState,
     /// The fewest positions for which the memory did not suffice.
@@ -61,57 +61,58 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Saved state that does not fit; training pairs other than those that the run began with; a pattern that names no
     /// weight.
-    pub fn new(parts: TrainContext<'a>, saved: Option<(TrainState, NamedTensors)>) -> Result<Trainer<'a>> {
-        freeze(parts.config, parts.params)?;
-        let mut optimizer = Optimizer::new(parts.config, parts.params)?;
-        let mut ema = parts.config.ema.as_ref().map(|ema| Ema::new(ema, parts.params));
-        let data = parts.train.fingerprint();
+    pub fn new(context: TrainContext<'a>, saved: Option<(TrainState, NamedTensors)>) -> Result<Trainer<'a>> {
+        freeze(context.config, context.params)?;
+        let mut optimizer = Optimizer::new(context.config, context.params)?;
+        let mut ema = context.config.ema.as_ref().map(|ema| Ema::new(ema, context.params));
+        let data = context.train.fingerprint();
         let mut progress = match saved {
             Some((progress, _)) if progress.data != data => {
                 let message = "the training pairs are not those that the run began with";
                 return Err(Error::input(message).hint("put them back, or train anew with --out DIR"));
             }
             Some((progress, training)) => {
-                restore(&mut optimizer, &mut ema, parts.params, training)?;
+                restore(&mut optimizer, &mut ema, context.params, training)?;
                 progress
             }
             None => TrainState { data, ..TrainState::default() },
         };
-        progress.machine.clone_from(&parts.machine);
-        progress.valid = parts.valid.fingerprint();
-        let assembler = Collator::new(parts.train.examples.clone(), parts.config.word_dropout, parts.seed);
-        let replicas = Replicas::new(parts.model, parts.params);
-        progress.tokens_per_batch = match (parts.config.tokens_per_batch, progress.tokens_per_batch) {
+        progress.machine.clone_from(&context.machine);
+        progress.valid = context.valid.fingerprint();
+        let collator =
+            Collator::new(context.train.examples.clone(), context.config.word_dropout, context.seed);
+        let replicas = Replicas::new(context.model, context.params);
+        progress.tokens_per_batch = match (context.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
-            (TokensPerBatch::Auto, 0) => budget_for(&parts, &assembler, &replicas)?,
+            (TokensPerBatch::Auto, 0) => budget_for(&context, &collator, &replicas)?,
         };
-        let lengths = parts.train.examples.iter().map(Example::lengths).collect();
-        let sampler = BatchSampler::new(
+        let lengths = context.train.examples.iter().map(Example::lengths).collect();
+        let batch_sampler = BatchSampler::new(
             lengths,
             progress.tokens_per_batch,
-            parts.seed,
+            context.seed,
             progress.epoch,
             progress.position,
         );
-        if progress.position > sampler.batches() {
-            let (there, position) = (sampler.batches(), progress.position);
+        if progress.position > batch_sampler.batches() {
+            let (there, position) = (batch_sampler.batches(), progress.position);
             let message = format!("a pass has {there} batches, but the saved `position` is {position}");
             return Err(
                 Error::failure(message).hint("the checkpoint is damaged; name another one in `latest`")
             );
         }
-        let halvings = halvings(parts.config, progress.tokens_per_batch, parts.params.device());
-        let loader = Loader::start(sampler, assembler.clone(), halvings)?;
-        let schedule = Schedule::new(parts.config, parts.width);
+        let halvings = halvings(context.config, progress.tokens_per_batch, context.params.device());
+        let loader = Loader::start(batch_sampler, collator.clone(), halvings)?;
+        let schedule = Schedule::new(context.config, context.width);
         let waiting = Stopwatch::default();
         let too_large = None;
         Ok(Trainer {
-            parts,
+            context,
             optimizer,
             ema,
             schedule,
             replicas,
-            assembler,
+            collator,
             loader,
             progress,
             too_large,
@@ -137,17 +138,17 @@ impl<'a> Trainer<'a> {
         &mut self,
         stop: &StopFlag,
         report: &mut Report,
-        store: &mut dyn Checkpointer,
+        checkpointer: &mut dyn Checkpointer,
     ) -> Result<StopReason> {
-        let config = self.parts.config;
+        let config = self.context.config;
         loop {
             if !self.progress.validation_due {
-                if let Some(outcome) = self.ended() {
-                    let stopped = self.finish(stop, report, store)?;
-                    store.finish_write(true)?;
-                    return Ok(stopped.map_or(outcome, StopReason::Stopped));
+                if let Some(stop_reason) = self.ended() {
+                    let stopped = self.finish(stop, report, checkpointer)?;
+                    checkpointer.finish_write(true)?;
+                    return Ok(stopped.map_or(stop_reason, StopReason::Stopped));
                 }
-                self.update_and_log(report, store)?;
+                self.update_and_log(report, checkpointer)?;
                 self.progress.validation_due = self.progress.step.is_multiple_of(config.validate_every);
             }
             let validated = self.progress.validation_due && self.validate(stop, report)?.is_some();
@@ -159,12 +160,12 @@ impl<'a> Trainer<'a> {
             let asked = stop.save_asked() && self.ended().is_none();
             if validated || stopped.is_some() || due || asked {
                 self.progress.metrics_bytes = report.flush()?;
-                store.save(self.snapshot(&self.progress))?;
+                checkpointer.save(self.snapshot(&self.progress))?;
             }
             if asked {
                 report.say(&format!("step {}: saved, as SIGUSR1 asks for; going on", self.progress.step));
             }
-            store.finish_write(stopped.is_some())?;
+            checkpointer.finish_write(stopped.is_some())?;
             if let Some(signal) = stopped {
                 return Ok(StopReason::Stopped(signal));
             }
@@ -173,7 +174,7 @@ impl<'a> Trainer<'a> {
 
     /// Whether a stop rule holds.
     pub fn ended(&self) -> Option<StopReason> {
-        self.progress.stop_reason(self.parts.config)
+        self.progress.stop_reason(self.context.config)
     }
 
     /// One update: the gradients of `accumulate` batches, normalised over all their target tokens.
@@ -182,7 +183,7 @@ impl<'a> Trainer<'a> {
     /// What libtorch refuses.
     pub fn update(&mut self) -> Result<UpdateOutput> {
         let step = self.progress.step + 1;
-        let accumulate = self.parts.config.accumulate;
+        let accumulate = self.context.config.accumulate;
         let next = || (0..accumulate).map(|_| self.loader.next_batch()).collect::<Result<Vec<LoadedBatch>>>();
         let batches = self.waiting.time(next)?;
         let rows: Vec<usize> = batches.iter().flat_map(LoadedBatch::rows).collect();
@@ -190,16 +191,16 @@ impl<'a> Trainer<'a> {
             (self.progress.epoch, self.progress.position) = (last.epoch, last.position);
         }
         let before = self.too_large;
-        let given = self.engine(step).gradients(&self.parts, batches, before)?;
+        let given = self.engine(step).gradients(&self.context, batches, before)?;
         self.too_large = given.too_large;
-        let mut window = given.window(clip_gradients(self.parts.params, self.parts.config.clip_norm))?;
+        let mut window = given.window(clip_gradients(self.context.params, self.context.config.clip_norm))?;
         let mut skipped = Vec::new();
         if window.tokens == 0 {
             // There was no memory for any of its rows.
             window = RunningStats::default();
         } else if window.loss.is_finite() && window.gradient_norm.is_finite() {
-            self.optimizer.step(self.parts.params, self.learning_rate(step))?;
-            self.ema.iter_mut().for_each(|ema| ema.update(self.parts.params, step));
+            self.optimizer.step(self.context.params, self.learning_rate(step))?;
+            self.ema.iter_mut().for_each(|ema| ema.update(self.context.params, step));
             self.progress.skipped_in_a_row = 0;
             self.progress.rolled_back = false;
         } else {
@@ -213,11 +214,11 @@ impl<'a> Trainer<'a> {
     }
 
     fn engine(&self, step: u64) -> GradientEngine<'_> {
-        let TrainContext { config, seed, faults, .. } = &self.parts;
+        let TrainContext { config, seed, faults, .. } = &self.context;
         GradientEngine {
             config,
             seed: *seed,
-            assembler: &self.assembler,
+            collator: &self.collator,
             replicas: &self.replicas,
             faults,
             step,
@@ -226,14 +227,14 @@ impl<'a> Trainer<'a> {
 
     /// The learning rate of a step.
     pub fn learning_rate(&self, step: u64) -> f64 {
-        self.parts.config.learning_rate() * self.schedule.factor(step, self.progress.plateau)
+        self.context.config.learning_rate() * self.schedule.factor(step, self.progress.plateau)
     }
 
-    fn update_and_log(&mut self, report: &mut Report, store: &mut dyn Checkpointer) -> Result<()> {
+    fn update_and_log(&mut self, report: &mut Report, checkpointer: &mut dyn Checkpointer) -> Result<()> {
         let updated = self.update()?;
         self.progress.window.add(&updated.window);
         let (step, epoch) = (self.progress.step, self.progress.epoch);
-        let train = self.parts.train;
+        let train = self.context.train;
         if let Some(positions) = updated.too_large {
             report.say(&format!(
                 "step {step}: the memory does not suffice for {positions} positions at once; from here on what is as large goes \
@@ -246,24 +247,24 @@ impl<'a> Trainer<'a> {
             report.skipped(step, updated.skipped.iter().map(|&row| &train.pairs[row]))?;
         }
         report.updated(step, &updated.window);
-        if step.is_multiple_of(self.parts.config.log_every) {
+        if step.is_multiple_of(self.context.config.log_every) {
             let window = std::mem::take(&mut self.progress.window);
             report.logged(step, epoch, self.learning_rate(step), &window, self.waited())?;
         }
-        if self.progress.skipped_in_a_row >= self.parts.config.non_finite.limit {
-            self.too_many_skipped(report, store)?;
+        if self.progress.skipped_in_a_row >= self.context.config.non_finite.limit {
+            self.too_many_skipped(report, checkpointer)?;
         }
         Ok(())
     }
 
     /// Goes back to the checkpoint saved last, or gives up. The pairs that follow are new ones either way.
-    fn too_many_skipped(&mut self, report: &mut Report, store: &mut dyn Checkpointer) -> Result<()> {
+    fn too_many_skipped(&mut self, report: &mut Report, checkpointer: &mut dyn Checkpointer) -> Result<()> {
         let step = self.progress.step;
         let skipped = self.progress.skipped_in_a_row;
         let message = format!(
             "the loss or its gradient must be a finite number, but was not in {skipped} updates in a row, up to step {step}"
         );
-        let goes_back = self.parts.config.non_finite.then == Then::Rollback;
+        let goes_back = self.context.config.non_finite.then == Then::Rollback;
         let or = match (goes_back, self.progress.rolled_back) {
             (false, _) => {
                 ", or go back to an earlier checkpoint with --resume --set training.non_finite.then=rollback"
@@ -278,10 +279,10 @@ impl<'a> Trainer<'a> {
         if !goes_back || self.progress.rolled_back {
             return Err(failed);
         }
-        store.finish_write(true)?;
+        checkpointer.finish_write(true)?;
         // The weights of the last update that was made are those that failed.
-        let Some((saved, training)) = store.restore(step - skipped)? else { return Err(failed) };
-        restore(&mut self.optimizer, &mut self.ema, self.parts.params, training)?;
+        let Some((saved, training)) = checkpointer.restore(step - skipped)? else { return Err(failed) };
+        restore(&mut self.optimizer, &mut self.ema, self.context.params, training)?;
         self.progress.rolled_back = true;
         self.progress.skipped_in_a_row = 0;
         report.say(&format!(
@@ -293,9 +294,9 @@ impl<'a> Trainer<'a> {
 
     /// Validates, writes a row and samples, and keeps the books of the best. Nothing where a stop came before it was done.
     fn validate(&mut self, stop: &StopFlag, report: &mut Report) -> Result<Option<BestValidation>> {
-        let TrainContext { config, params, valid, .. } = self.parts;
+        let TrainContext { config, params, valid, .. } = self.context;
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let validated = validate(&self.parts, &self.replicas, &|| stop.raised().is_some());
+        let validated = validate(&self.context, &self.replicas, &|| stop.raised().is_some());
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let Some(Validated { found, decoded, left_out }) = validated? else { return Ok(None) };
         let (step, nll) = (self.progress.step, if found.nll.is_finite() { found.nll } else { f64::MAX });
@@ -317,11 +318,11 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// What libtorch refuses.
     pub fn validate_as_is(&self, stop: &StopFlag) -> Result<Option<Validated>> {
-        validate(&self.parts, &self.replicas, &|| stop.raised().is_some())
+        validate(&self.context, &self.replicas, &|| stop.raised().is_some())
     }
 
     fn snapshot(&self, progress: &TrainState) -> Snapshot {
-        let params = self.parts.params;
+        let params = self.context.params;
         let trained = || params.iter().map(|param| (param.name.clone(), param.tensor.detach())).collect();
         let [weights, beside] = match &self.ema {
             Some(ema) => ema.state(params),
@@ -329,7 +330,10 @@ impl<'a> Trainer<'a> {
         };
         let training = self.optimizer.state(params).into_iter().chain(beside);
         Snapshot {
-            progress: TrainState { between: !self.parts.config.saves_at(progress.step), ..progress.clone() },
+            progress: TrainState {
+                between: !self.context.config.saves_at(progress.step),
+                ..progress.clone()
+            },
             best: progress.best_of_all().map(|best| best.step),
             best_steps: self.progress.best_steps().collect(),
             weights: weights.into_iter().map(copied).collect(),
@@ -344,9 +348,9 @@ impl<'a> Trainer<'a> {
         &mut self,
         stop: &StopFlag,
         report: &mut Report,
-        store: &mut dyn Checkpointer,
+        checkpointer: &mut dyn Checkpointer,
     ) -> Result<Option<u8>> {
-        if self.progress.step == 0 || self.progress.step.is_multiple_of(self.parts.config.validate_every) {
+        if self.progress.step == 0 || self.progress.step.is_multiple_of(self.context.config.validate_every) {
             return Ok(None);
         }
         self.progress.metrics_bytes = report.flush()?;
@@ -354,7 +358,7 @@ impl<'a> Trainer<'a> {
         let validated = self.validate(stop, report)?;
         validated.into_iter().for_each(|found| before.ended_with(found));
         report.flush()?;
-        store.save(self.snapshot(&before))?;
+        checkpointer.save(self.snapshot(&before))?;
         Ok(stop.raised().filter(|_| validated.is_none()))
     }
 }

@@ -1,19 +1,19 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
 use super::TokensPerBatch;
+use super::context::TrainContext;
 use super::likelihood::{READ_AT_ONCE, batch_of, batches, teacher_forced_hidden};
 use super::loss::cross_entropy;
-use super::memory::in_halves;
 use super::metrics::Validation;
-use super::parts::TrainContext;
+use super::out_of_memory::in_halves;
 use super::replicas::{Replica, Replicas};
 use crate::data::tokenizer::Tokenizer;
-use crate::decoding::decoder::{NetworkDecoder, weights_for};
+use crate::decoding::incremental_decoder::{Hypothesis, scores_not_finite};
 use crate::decoding::interruptible::Interruptible;
-use crate::decoding::rules::SearchOptions;
-use crate::decoding::search::{Hypothesis, scores_not_finite};
-use crate::decoding::texts::TokenTexts;
-use crate::decoding::workers::decode_best;
+use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
+use crate::decoding::options::SearchOptions;
+use crate::decoding::parallel::decode_best;
+use crate::decoding::token_texts::TokenTexts;
 use crate::error::Result;
 use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
@@ -38,11 +38,12 @@ pub struct Validated {
 /// # Errors
 /// What libtorch refuses. A score that is not a finite number is none: training has a rule of its own for it.
 pub fn validate(
-    parts: &TrainContext,
+    context: &TrainContext,
     replicas: &Replicas,
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Validated>> {
-    let Some(Likelihood { nll, right, tokens, mut left_out }) = likelihood(parts, replicas, stopped)? else {
+    let Some(Likelihood { nll, right, tokens, mut left_out }) = likelihood(context, replicas, stopped)?
+    else {
         return Ok(None);
     };
     let without_figures = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
@@ -50,7 +51,7 @@ pub fn validate(
     if !nll.is_finite() {
         return Ok(Some(without_figures(left_out)));
     }
-    let done = match decode(parts, &left_out, stopped) {
+    let done = match decode(context, &left_out, stopped) {
         Err(_) if stopped() => return Ok(None),
         Err(error) if error.message() == scores_not_finite().message() => {
             return Ok(Some(without_figures(left_out)));
@@ -59,8 +60,8 @@ pub fn validate(
     };
     let Some((decoded, too_large)) = done else { return Ok(None) };
     left_out.extend(too_large);
-    let rows = decoded.iter().map(|(row, one)| (parts.valid.pairs[*row].target.as_str(), one));
-    let found = Validation { nll, token_accuracy: right / tokens as f64, ..compared(parts.target, rows) };
+    let rows = decoded.iter().map(|(row, one)| (context.valid.pairs[*row].target.as_str(), one));
+    let found = Validation { nll, token_accuracy: right / tokens as f64, ..compared(context.target, rows) };
     Ok(Some(Validated { found, decoded, left_out }))
 }
 
@@ -71,10 +72,10 @@ fn compared<'a>(target: &Tokenizer, rows: impl Iterator<Item = (&'a str, &'a Hyp
     let (mut shown, mut deciding) = (Scores::over(unit), Scores::over(unit));
     let (mut capped, mut unfinished) = (0, 0);
     for (reference, hypothesis) in rows {
-        let parts = target.known_parts(&hypothesis.tokens);
-        shown.add(reference, &parts);
+        let context = target.known_parts(&hypothesis.tokens);
+        shown.add(reference, &context);
         let before = deciding.errors();
-        deciding.add(&target.as_output(reference), &parts);
+        deciding.add(&target.as_output(reference), &context);
         capped += at_most_all_wrong(&before, &deciding.errors(), hypothesis.finished);
         unfinished += u64::from(!hypothesis.finished);
     }
@@ -116,16 +117,16 @@ impl Likelihood {
 }
 
 fn likelihood(
-    parts: &TrainContext,
+    context: &TrainContext,
     replicas: &Replicas,
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Likelihood>> {
-    let TrainContext { config, faults, .. } = parts;
+    let TrainContext { config, faults, .. } = context;
     let budget = match config.tokens_per_batch {
         TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
         TokensPerBatch::Auto => READ_AT_ONCE,
     };
-    let examples = parts.valid.examples.iter();
+    let examples = context.valid.examples.iter();
     let pairs: Vec<_> =
         examples.map(|example| (example.source.as_slice(), example.target.as_slice())).collect();
     let of_batch = |replica: &Replica, rows: Vec<usize>| {
@@ -158,17 +159,17 @@ const DECODED_AT_ONCE: usize = 512;
 
 /// Outputs of the rows that are decoded and not left out already, and rows that there is no memory for here either.
 fn decode(
-    parts: &TrainContext,
+    context: &TrainContext,
     left_out: &[usize],
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<(Outputs, Vec<usize>)>> {
-    let TrainContext { model, config, target, .. } = parts;
-    let examples = &parts.valid.examples;
+    let TrainContext { model, config, target, .. } = context;
+    let examples = &context.valid.examples;
     let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
     let rules =
-        SearchOptions::with_texts(parts.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
-    let weights = weights_for(parts.decoding, parts.params.device(), model.output().compute())?;
+        SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
+    let weights = weights_for(context.decoding, context.params.device(), model.output().compute())?;
     let stepper = Interruptible::new(NetworkDecoder::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use seqloom::config::Experiment;
 use seqloom::data::dataset::Tokenizers;
-use seqloom::data::pairs::{Pair, Place};
-use seqloom::decoder::loaded::build;
-use seqloom::decoding::decoder::NetworkDecoder;
-use seqloom::decoding::jobs::{DecodeRequest, decode_n_best};
-use seqloom::decoding::rules::SearchOptions;
-use seqloom::decoding::search::Hypothesis;
-use seqloom::decoding::workers::decode_on_all_cores;
+use seqloom::data::readers::{Pair, Place};
+use seqloom::decoding::incremental_decoder::Hypothesis;
+use seqloom::decoding::network_decoder::NetworkDecoder;
+use seqloom::decoding::options::SearchOptions;
+use seqloom::decoding::parallel::decode_on_all_cores;
+use seqloom::decoding::request::{DecodeRequest, decode_n_best};
 use seqloom::decoding::{DecodingConfig, SamplingConfig};
 use seqloom::model::Weights;
 use seqloom::model::params::Params;
 use seqloom::model::transformer::Transformer;
+use seqloom::predictor::loaded_model::build;
 use tch::Device;
 
 use super::configs;
@@ -53,7 +53,7 @@ fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
     [greedy, beam, sampling]
 }
 
-fn check(name: &str, stepper: &NetworkDecoder, sources: &[Vec<i64>], config: &DecodingConfig) {
+fn check(name: &str, decoder: &NetworkDecoder, sources: &[Vec<i64>], config: &DecodingConfig) {
     let decode = |order: &[usize], batch_size: usize, on_all_cores: bool| -> Vec<Vec<Hypothesis>> {
         let requests: Vec<DecodeRequest> = order
             .iter()
@@ -61,8 +61,8 @@ fn check(name: &str, stepper: &NetworkDecoder, sources: &[Vec<i64>], config: &De
             .collect();
         let rules = SearchOptions { batch_size, ..SearchOptions::new(config, Vec::new).unwrap() };
         let found = match on_all_cores {
-            true => decode_on_all_cores(stepper, &requests, &rules),
-            false => decode_n_best(stepper, &requests, &rules),
+            true => decode_on_all_cores(decoder, &requests, &rules),
+            false => decode_n_best(decoder, &requests, &rules),
         };
         let mut all = vec![Vec::new(); sources.len()];
         order.iter().zip(found.unwrap()).for_each(|(&row, list)| all[row] = list);
@@ -91,9 +91,9 @@ fn outputs_do_not_depend_on_the_batch_in_any_experiment() {
             (Weights::Int8, vec![&beam]),
         ];
         for (weights, searches) in all {
-            let stepper = NetworkDecoder::new(&network, weights);
+            let decoder = NetworkDecoder::new(&network, weights);
             for config in searches {
-                check(&format!("{} {weights:?}", experiment.name), &stepper, &sources, config);
+                check(&format!("{} {weights:?}", experiment.name), &decoder, &sources, config);
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::traced::{TracedRow, TracedStep, columns, shortened, visible};
+use crate::cli::trace_record::{TracedRow, TracedStep, columns, shortened, visible};
 use crate::svg::{escaped, text};
 
 const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK TC', 'Noto Sans CJK SC', \

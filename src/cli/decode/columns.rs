@@ -7,12 +7,12 @@ use super::rows::Row;
 use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
 use crate::cli::output::{CarriedFields, Field, Kept, OutputFormat, Record, Writer};
-use crate::data::pairs::RowReader;
+use crate::data::readers::RowReader;
 use crate::data::vocabulary::{EOS, Vocabulary};
-use crate::decoder::Output;
-use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::Hypothesis;
+use crate::decoding::incremental_decoder::Hypothesis;
 use crate::error::{Error, Result};
+use crate::predictor::Output;
+use crate::predictor::loaded_model::LoadedModel;
 use crate::training::report::status;
 
 /// What the outputs follow from, as a record of a half-written output has it.
@@ -68,7 +68,7 @@ impl Columns {
             truncated: args.truncate,
             error: args.on_error == OnError::Skip,
             vocabulary: args.tokens.then(|| vocabulary.clone()),
-            n_best: loaded.rules.n_best,
+            n_best: loaded.options.n_best,
         }
     }
 

@@ -1,14 +1,14 @@
 //! Rows to be decoded, and what became of them.
 
 use super::DecodeArgs;
-use super::tally::DecodeSummary;
+use super::summary::DecodeSummary;
 use crate::cli::figures::each_with_figures;
 use crate::cli::input::{Input, InputRow, OnError};
-use crate::data::pairs::SourceRow;
-use crate::decoder::Output;
-use crate::decoder::asked::EncodedRequest;
-use crate::decoder::loaded::LoadedModel;
+use crate::data::readers::SourceRow;
 use crate::error::{Error, Result};
+use crate::predictor::Output;
+use crate::predictor::loaded_model::LoadedModel;
+use crate::predictor::request::EncodedRequest;
 
 /// A row before it is decoded, and with its output behind it.
 pub struct Row<T> {
@@ -70,7 +70,7 @@ pub fn decode(
     input: &Input,
     rows: Vec<Row<EncodedRequest>>,
     on_error: OnError,
-    tally: &mut DecodeSummary,
+    summary: &mut DecodeSummary,
 ) -> Result<(Decoded, Option<Error>)> {
     let asked: Vec<&EncodedRequest> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
     let mut outputs = each_with_figures(&asked, &|some| loaded.decode_n_best(some))?.into_iter();
@@ -81,7 +81,7 @@ pub fn decode(
         let content = match (content, place) {
             (Ok(_), Some(place)) => outputs.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| {
                 let error = error.at(place);
-                tally.skip(&error);
+                summary.skip(&error);
                 error
             }),
             (Ok(_), None) => continue,

@@ -9,13 +9,13 @@ use clap::Args;
 use super::rows::Row;
 use crate::cli::headings::INSIGHT;
 use crate::cli::output::{OutputFormat, Writer};
-use crate::cli::traced::{TracedRow, known};
-use crate::decoder::Output;
-use crate::decoder::asked::EncodedRequest;
-use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::{OwnedSource, Source};
+use crate::cli::trace_record::{TracedRow, known};
+use crate::decoding::incremental_decoder::{OwnedSource, Source};
 use crate::decoding::trace::{TracedOutput, trace};
 use crate::error::{Error, Result};
+use crate::predictor::Output;
+use crate::predictor::loaded_model::LoadedModel;
+use crate::predictor::request::EncodedRequest;
 use crate::runtime::StopFlag;
 
 /// Numbers of attention that are held at once, where an output alone has no more.
@@ -82,7 +82,7 @@ impl Tracer<'_> {
             rows.iter().zip(&self.sources).flat_map(|(row, reading)| entries(row, reading)).collect();
         let mut left = all.as_slice();
         while !left.is_empty() {
-            let (now, later) = left.split_at(together(left, self.loaded.rules.batch_size));
+            let (now, later) = left.split_at(together(left, self.loaded.options.batch_size));
             for row in traced(self.loaded, now, self.top)? {
                 let failed = |error| Error::failure(format!("cannot lay out a trace: {error}"));
                 there &= writer.write(&serde_json::to_string(&row).map_err(failed)?, &[], Vec::new())?;

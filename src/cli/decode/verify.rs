@@ -4,12 +4,12 @@ use super::DecodeArgs;
 use super::rows;
 use crate::cli::input::{Input, Selection};
 use crate::cli::print;
-use crate::data::pairs::RowReader;
-use crate::decoder::asked::EncodedRequest;
-use crate::decoder::loaded::LoadedModel;
-use crate::decoder::verify::{Check, TOLERANCE, TOLERANCE_UNCACHED, verify};
-use crate::decoding::jobs::DecodeRequest;
+use crate::data::readers::RowReader;
+use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
+use crate::predictor::loaded_model::LoadedModel;
+use crate::predictor::request::EncodedRequest;
+use crate::predictor::verify::{Check, TOLERANCE, TOLERANCE_UNCACHED, verify};
 
 /// Tries the first rows, and says what it tried.
 ///

@@ -1,7 +1,7 @@
 //! The config that `init` writes: short, each line with its reason, and sized by the number of the pairs and their length.
 
 use super::InitArgs;
-use super::look::{MOST, PairStatistics, Side, TokenizerChoice};
+use super::statistics::{MOST, PairStatistics, Side, TokenizerChoice};
 
 /// A network and how long it is trained.
 struct Size {
@@ -189,7 +189,7 @@ fn round(steps: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::look::tests::look;
+    use super::super::statistics::tests::look;
     use super::*;
 
     #[test]

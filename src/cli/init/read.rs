@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::InitArgs;
 use crate::data::DataConfig;
-use crate::data::pairs::{ExtraField, Format, RowReader, SourceRow, Target};
+use crate::data::readers::{ExtraField, Format, RowReader, SourceRow, Target};
 use crate::error::{Error, Result, counted};
 
 /// Pairs, and what is to be said about how they were read.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::OutputFormat;
-use crate::data::pairs::{ExtraField, FieldValue, RowReader, shorten};
+use crate::data::readers::{ExtraField, FieldValue, RowReader, shorten};
 use crate::training::report::status;
 
 /// Which fields are carried, and which were not.
@@ -140,7 +140,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data::pairs::Format;
+    use crate::data::readers::Format;
 
     /// The columns of a table of these rows, and the cells or members of each row.
     fn carried(

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::files::{read_within, write_output};
 use crate::cli::roles::is_stdout;
-use crate::data::pairs::shorten;
+use crate::data::readers::shorten;
 use crate::error::{Error, Result};
 
 /// The key of the first row that was read; null where it could not be read.

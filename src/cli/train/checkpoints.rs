@@ -4,8 +4,8 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-use super::super::regular::{is_regular, progress};
-use super::saved::SavedRun;
+use super::super::retention::{is_regular, progress};
+use super::resume::SavedRun;
 use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, NamedTensors};
@@ -13,8 +13,8 @@ use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::error::{Error, Result, caught};
 use crate::model::params::Params;
-use crate::training::parts::{Checkpointer, Snapshot};
-use crate::training::progress::TrainState;
+use crate::training::context::{Checkpointer, Snapshot};
+use crate::training::state::TrainState;
 use crate::training::{Then, TrainingConfig};
 
 /// Writes snapshots into a run directory, one at a time.

@@ -11,7 +11,7 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::utils::parallelism::set_parallelism;
 use tokenizers::{Model, Trainer};
 
-use crate::data::form::{TextForm, breaks};
+use crate::data::text_form::{TextForm, breaks};
 use crate::data::vocabulary::{SPECIALS, UNK, Vocabulary, is_special};
 use crate::error::{Error, Result};
 

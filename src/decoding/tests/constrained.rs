@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::super::texts::TokenTexts;
+use super::super::token_texts::TokenTexts;
 use super::*;
-use crate::data::form::TextForm;
+use crate::data::text_form::TextForm;
 use crate::data::{Normalize, Whitespace};
 
 /// All outputs of at most `limit` tokens with EOS, and the sums that rank them under a repetition penalty.
@@ -75,7 +75,7 @@ fn a_constrained_beam_finds_the_best_output_that_keeps_to_the_rules() {
 
 #[test]
 fn greedy_search_and_samples_keep_to_the_rules_too() {
-    let rules = DecodingConfig {
+    let options = DecodingConfig {
         min_length: 3,
         max_length: Some(4),
         no_repeat_ngram: 1,
@@ -83,8 +83,8 @@ fn greedy_search_and_samples_keep_to_the_rules_too() {
         banned: vec!["4 5".into()],
         ..DecodingConfig::default()
     };
-    let sampled = DecodingConfig { sampling: Some(SamplingConfig::default()), n_best: 20, ..rules.clone() };
-    for config in [rules, sampled] {
+    let sampled = DecodingConfig { sampling: Some(SamplingConfig::default()), n_best: 20, ..options.clone() };
+    for config in [options, sampled] {
         for one in found_by(&Scripted::new(random_looking), &sources(30), &config).concat() {
             let ends = one.tokens == [5, 4] && one.finished;
             // After 4 there is nothing left to say, and it is too early for EOS.
@@ -131,7 +131,7 @@ fn a_prefix_is_said_whatever_it_costs_and_counts() {
         for prefix in [&[5][..], &[UNK, 4], &[4, 4, 4]] {
             let opening = begins_with(prefix);
             let request = DecodeRequest { source: (&[9]).into(), prefix: Some(&opening) };
-            let all = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
+            let all = decode_n_best(&Scripted::new(random_looking), &[request], &options(&config)).unwrap();
             for one in &all[0] {
                 assert!(one.tokens.starts_with(prefix) && one.tokens.len() <= 7, "{one:?}");
                 assert!((one.score - forced(random_looking, &[9], one)).abs() < 1e-9);
@@ -148,7 +148,7 @@ fn a_prefix_that_an_unbounded_search_finds_anyway_changes_nothing() {
         for length in 0..=free.tokens.len() {
             let opening = begins_with(&free.tokens[..length]);
             let request = DecodeRequest { source: source[..].into(), prefix: Some(&opening) };
-            let all = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
+            let all = decode_n_best(&Scripted::new(random_looking), &[request], &options(&config)).unwrap();
             assert_eq!(all[0][0], free);
         }
     }
@@ -161,7 +161,7 @@ fn a_prefix_that_does_not_fit_leaves_nothing_to_say() {
         let of = |prefix: &[i64]| {
             let opening = begins_with(prefix);
             let request = DecodeRequest { source: (&[4]).into(), prefix: Some(&opening) };
-            decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config))
+            decode_n_best(&Scripted::new(random_looking), &[request], &options(&config))
                 .unwrap()
                 .remove(0)
                 .remove(0)
@@ -198,14 +198,14 @@ fn with_pieces(config: &DecodingConfig) -> SearchOptions {
 /// Every output of at most `limit` tokens with EOS, the best first, and its text.
 fn all_ways(source: i64, limit: usize) -> Vec<(f64, String, Vec<i64>)> {
     let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 0.0)]);
-    let rules = with_pieces(&DecodingConfig::default());
+    let options = with_pieces(&DecodingConfig::default());
     for length in 1..=limit {
         for (said, sum) in std::mem::take(&mut open) {
             let log_p = ways(&[source], &said);
             for token in [UNK, EOS].into_iter().chain(4..10) {
                 let sum = sum + f64::from(log_p[token as usize]);
                 match token {
-                    EOS => all.push((sum / length as f64, rules.texts.of(&said), said.clone())),
+                    EOS => all.push((sum / length as f64, options.texts.of(&said), said.clone())),
                     _ => open.push(([&said[..], &[token]].concat(), sum)),
                 }
             }
@@ -218,23 +218,25 @@ fn all_ways(source: i64, limit: usize) -> Vec<(f64, String, Vec<i64>)> {
 #[test]
 fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
     let config = DecodingConfig { beam: 3000, max_length: Some(4), ..DecodingConfig::default() };
-    let rules = with_pieces(&config);
+    let options = with_pieces(&config);
     let (mut beyond, mut other_cut) = (0, 0);
     for source in 4..24 {
         let all = all_ways(source, 4);
         for text in ["a", "ab", "abc", "abab", "bca", "cc"] {
-            let opening = Arc::new(rules.texts.forced_prefix(text).unwrap());
+            let opening = Arc::new(options.texts.forced_prefix(text).unwrap());
             let read = [source];
             let request = DecodeRequest { source: (&read).into(), prefix: Some(&opening) };
-            let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0).remove(0);
+            let found =
+                decode_n_best(&Scripted::new(ways), &[request], &options).unwrap().remove(0).remove(0);
             // Within a forced text nobody says UNK.
             let best =
                 all.iter().find(|(_, said, tokens)| said.starts_with(text) && tokens[0] != UNK).unwrap();
             assert_eq!((&found.tokens, found.finished), (&best.2, true), "{source} {text}");
             assert!((found.ranking - best.0).abs() < 1e-9);
-            let ends = |n: usize| rules.texts.of(&found.tokens[..n]).len();
+            let ends = |n: usize| options.texts.of(&found.tokens[..n]).len();
             beyond += usize::from((1..=found.tokens.len()).all(|n| ends(n) != text.len()));
-            other_cut += usize::from(rules.texts.of(&found.tokens[..1]).len() == 1 && text.starts_with("ab"));
+            other_cut +=
+                usize::from(options.texts.of(&found.tokens[..1]).len() == 1 && text.starts_with("ab"));
         }
     }
     assert!(beyond > 5 && other_cut > 5, "{beyond} {other_cut}");
@@ -244,13 +246,13 @@ fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
 fn every_search_keeps_to_a_forced_text() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(5), banned: vec!["cc".into()], ..config };
-        let rules = with_pieces(&config);
+        let options = with_pieces(&config);
         for text in ["ab", "abcab", "cc", "ccabcc"] {
-            let opening = Arc::new(rules.texts.forced_prefix(text).unwrap());
+            let opening = Arc::new(options.texts.forced_prefix(text).unwrap());
             for source in sources(9) {
                 let request = DecodeRequest { source: (&source).into(), prefix: Some(&opening) };
-                for one in &decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap()[0] {
-                    let said = rules.texts.of(&one.tokens);
+                for one in &decode_n_best(&Scripted::new(ways), &[request], &options).unwrap()[0] {
+                    let said = options.texts.of(&one.tokens);
                     assert!(said.starts_with(text), "{said} does not begin with {text}");
                     assert!(
                         !said[text.len() - 1..].contains("cc"),
@@ -261,10 +263,10 @@ fn every_search_keeps_to_a_forced_text() {
             }
         }
     }
-    let rules = with_pieces(&DecodingConfig::default());
-    assert!(rules.texts.forced_prefix("abd").is_none() && rules.texts.forced_prefix("d").is_none());
-    assert_eq!(rules.texts.forced_prefix("abcabc").unwrap().min_tokens(), 2);
-    assert_eq!(rules.texts.forced_prefix("").unwrap(), ForcedPrefix::default());
+    let options = with_pieces(&DecodingConfig::default());
+    assert!(options.texts.forced_prefix("abd").is_none() && options.texts.forced_prefix("d").is_none());
+    assert_eq!(options.texts.forced_prefix("abcabc").unwrap().min_tokens(), 2);
+    assert_eq!(options.texts.forced_prefix("").unwrap(), ForcedPrefix::default());
 }
 
 /// Words: what begins so may follow, and nothing that leads nowhere.
@@ -317,11 +319,11 @@ fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
     }
     // Narrow beams and groups: no text twice, and as many as are asked for.
     for config in all_kinds().into_iter().filter(|config| config.sampling.is_none() && config.n_best > 1) {
-        let rules = with_pieces(&DecodingConfig { max_length: Some(6), ..config.clone() });
+        let options = with_pieces(&DecodingConfig { max_length: Some(6), ..config.clone() });
         for source in sources(30) {
             let request = DecodeRequest { source: (&source).into(), prefix: None };
-            let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0);
-            let texts: HashSet<String> = found.iter().map(|one| rules.texts.of(&one.tokens)).collect();
+            let found = decode_n_best(&Scripted::new(ways), &[request], &options).unwrap().remove(0);
+            let texts: HashSet<String> = found.iter().map(|one| options.texts.of(&one.tokens)).collect();
             assert_eq!((texts.len(), found.len()), (config.n_best, config.n_best), "{config:?}");
         }
     }
@@ -339,10 +341,10 @@ fn with_accents(config: &DecodingConfig, normalize: Normalize, whitespace: White
 fn what_is_one_text_is_so_by_the_form_of_outputs() {
     let config = DecodingConfig { beam: 900, n_best: 900, max_length: Some(3), ..DecodingConfig::default() };
     let all = |normalize, whitespace| {
-        let rules = with_accents(&config, normalize, whitespace);
+        let options = with_accents(&config, normalize, whitespace);
         let request = DecodeRequest { source: (&[4]).into(), prefix: None };
-        let found = decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0);
-        let texts: Vec<String> = found.iter().map(|one| rules.texts.of(&one.tokens)).collect();
+        let found = decode_n_best(&Scripted::new(ways), &[request], &options).unwrap().remove(0);
+        let texts: Vec<String> = found.iter().map(|one| options.texts.of(&one.tokens)).collect();
         assert_eq!(texts.iter().collect::<HashSet<_>>().len(), texts.len(), "{texts:?}");
         texts
     };
@@ -360,15 +362,15 @@ fn nothing_that_follows_a_forced_text_changes_it() {
     for normalize in [Normalize::Nfc, Normalize::Nfkc, Normalize::Nfd, Normalize::None] {
         for config in all_kinds() {
             let config = DecodingConfig { max_length: Some(5), ..config };
-            let rules = with_accents(&config, normalize, Whitespace::Trim);
-            let opening = Arc::new(rules.texts.forced_prefix("e").unwrap());
+            let options = with_accents(&config, normalize, Whitespace::Trim);
+            let opening = Arc::new(options.texts.forced_prefix("e").unwrap());
             let beyond = |place: &PrefixState| place.choices.iter().any(|choice| choice.token == 8);
             let is_free = matches!(normalize, Normalize::Nfd | Normalize::None);
             assert_eq!(opening.at(ForcedPrefix::START).map(beyond), Some(is_free));
             for source in sources(20) {
                 let request = DecodeRequest { source: (&source).into(), prefix: Some(&opening) };
-                for one in decode_n_best(&Scripted::new(ways), &[request], &rules).unwrap().remove(0) {
-                    let text = rules.texts.of(&one.tokens);
+                for one in decode_n_best(&Scripted::new(ways), &[request], &options).unwrap().remove(0) {
+                    let text = options.texts.of(&one.tokens);
                     assert!(text.starts_with('e'), "{text:?} in {normalize:?}");
                 }
             }

@@ -21,7 +21,7 @@ fn a_model_with_itself_is_that_model() {
         for combination in [Combination::LogProbabilities, Combination::Probabilities] {
             let member = || Scripted { joins: true, ..Scripted::new(random_looking) };
             let ensemble = Ensemble::new(member(), [member()], combination);
-            let together = decode_n_best(&ensemble, &requests(&sources), &rules(&config)).unwrap();
+            let together = decode_n_best(&ensemble, &requests(&sources), &options(&config)).unwrap();
             for (one, other) in together.iter().flatten().zip(alone.iter().flatten()) {
                 assert_eq!((&one.tokens, one.finished), (&other.tokens, other.finished));
                 assert!((one.score - other.score).abs() < 1e-5);
@@ -36,7 +36,7 @@ fn a_score_is_what_the_members_say_together() {
     let config = DecodingConfig { beam: 3, max_length: Some(6), ..DecodingConfig::default() };
     let together = |combination| {
         let ensemble = Ensemble::new(Scripted::new(random_looking), [Scripted::new(another)], combination);
-        decode_n_best(&ensemble, &requests(&sources), &rules(&config)).unwrap().concat()
+        decode_n_best(&ensemble, &requests(&sources), &options(&config)).unwrap().concat()
     };
     for (source, one) in sources.iter().zip(together(Combination::LogProbabilities)) {
         let mean = (forced(random_looking, source, &one) + forced(another, source, &one)) / 2.0;
@@ -83,8 +83,8 @@ fn members_that_do_not_match_are_refused() {
     let small: Script = |_, _| vec![-1.0; 5];
     let [one, other] = [random_looking, small].map(|script: Script| Scripted::new(script));
     let ensemble = Ensemble::new(one, [other], Combination::LogProbabilities);
-    let rules = rules(&DecodingConfig::default());
-    let error = decode_n_best(&ensemble, &requests(&[[4]]), &rules).unwrap_err();
+    let options = options(&DecodingConfig::default());
+    let error = decode_n_best(&ensemble, &requests(&[[4]]), &options).unwrap_err();
     let expected =
         "the models of an ensemble must have one target vocabulary, but theirs have 6 and 5 tokens";
     assert_eq!((error.message(), error.exit_code()), (expected, 2));
@@ -97,6 +97,6 @@ fn a_model_alone_is_itself_to_the_last_bit() {
     let alone = found_by(&Scripted::new(random_looking), &sources, &config);
     for combination in [Combination::LogProbabilities, Combination::Probabilities] {
         let ensemble = Ensemble::new(Scripted::new(random_looking), [], combination);
-        assert_eq!(decode_n_best(&ensemble, &requests(&sources), &rules(&config)).unwrap(), alone);
+        assert_eq!(decode_n_best(&ensemble, &requests(&sources), &options(&config)).unwrap(), alone);
     }
 }

@@ -1,7 +1,7 @@
 //! What a source finds does not depend on what else is decoded, and how.
 
 use super::*;
-use crate::decoding::search::OwnedSource;
+use crate::decoding::incremental_decoder::OwnedSource;
 
 /// 56 jobs of all lengths, some with a prefix.
 fn jobs() -> Vec<DecodeJob> {
@@ -15,7 +15,7 @@ fn jobs() -> Vec<DecodeJob> {
 
 /// Decodes the jobs in this order; the result is in the order of [`jobs`].
 fn decode(
-    stepper: &Scripted,
+    decoder: &Scripted,
     order: &[usize],
     config: &DecodingConfig,
     batching: Batching,
@@ -23,7 +23,7 @@ fn decode(
     let jobs = jobs();
     let mut all = vec![None; jobs.len()];
     let queue = order.iter().map(|&n| jobs[n].clone());
-    generate(stepper, queue, &rules(config), batching, |number, list| {
+    generate(decoder, queue, &options(config), batching, |number, list| {
         assert!(all[order[number]].replace(list).is_none(), "a job ends once");
         Ok(())
     })
@@ -41,12 +41,12 @@ fn the_batch_the_order_and_refilling_change_nothing() {
         for size in [1, 2, 7, 64] {
             for refill in [None, Some(1), Some(3)] {
                 for order in [&forwards, &shuffled] {
-                    let stepper = Scripted { joins: refill.is_some(), ..Scripted::new(random_looking) };
-                    let together = decode(&stepper, order, &config, Batching { size, refill });
+                    let decoder = Scripted { joins: refill.is_some(), ..Scripted::new(random_looking) };
+                    let together = decode(&decoder, order, &config, Batching { size, refill });
                     assert_eq!(together, alone, "{size} {refill:?} {config:?}");
-                    assert_eq!(stepper.most_sources.get(), size.min(56));
+                    assert_eq!(decoder.most_sources.get(), size.min(56));
                     let mixes = refill.is_some_and(|least| least < size && size < 56);
-                    assert_eq!(stepper.mixed.get(), mixes, "{size} {refill:?}");
+                    assert_eq!(decoder.mixed.get(), mixes, "{size} {refill:?}");
                 }
             }
         }
@@ -57,9 +57,9 @@ fn the_batch_the_order_and_refilling_change_nothing() {
 fn refilling_saves_steps() {
     let order: Vec<usize> = (0..56).collect();
     let steps = |refill| {
-        let stepper = Scripted { joins: true, ..Scripted::new(random_looking) };
-        decode(&stepper, &order, &DecodingConfig::default(), Batching { size: 8, refill });
-        stepper.steps.get()
+        let decoder = Scripted { joins: true, ..Scripted::new(random_looking) };
+        decode(&decoder, &order, &DecodingConfig::default(), Batching { size: 8, refill });
+        decoder.steps.get()
     };
     let (never, rarely, always) = (steps(None), steps(Some(4)), steps(Some(1)));
     assert!(always < rarely && rarely < never, "{always} {rarely} {never}");
@@ -67,14 +67,14 @@ fn refilling_saves_steps() {
 
 #[test]
 fn no_job_is_no_step_and_an_error_of_the_receiver_ends_the_search() {
-    let (stepper, config) = (Scripted::new(random_looking), DecodingConfig::default());
-    assert!(found_by(&stepper, &[], &config).is_empty());
-    assert_eq!(stepper.steps.get(), 0);
+    let (decoder, config) = (Scripted::new(random_looking), DecodingConfig::default());
+    assert!(found_by(&decoder, &[], &config).is_empty());
+    assert_eq!(decoder.steps.get(), 0);
     let mut received = 0;
     let ended = generate(
-        &stepper,
+        &decoder,
         jobs().into_iter(),
-        &rules(&config),
+        &options(&config),
         Batching { size: 1, refill: None },
         |_, _| {
             received += 1;
@@ -91,15 +91,16 @@ fn the_simple_entry_gives_the_best_of_each_source_in_order() {
     let sources: Vec<Vec<i64>> = (0..9).map(|n| vec![4 + n % 5; 1 + (n as usize * 4) % 7]).collect();
     let rows: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
     for joins in [false, true] {
-        let stepper = Scripted { joins, ..Scripted::new(random_looking) };
-        let best = crate::decoding::jobs::decode(&stepper, &rows, &config).unwrap();
+        let decoder = Scripted { joins, ..Scripted::new(random_looking) };
+        let best = crate::decoding::request::decode(&decoder, &rows, &config).unwrap();
         for (row, best) in rows.iter().zip(best) {
             let request = DecodeRequest { source: (*row).into(), prefix: None };
-            let alone = decode_n_best(&Scripted::new(random_looking), &[request], &rules(&config)).unwrap();
+            let alone = decode_n_best(&Scripted::new(random_looking), &[request], &options(&config)).unwrap();
             assert_eq!(best, alone[0][0]);
         }
     }
     let banned = DecodingConfig { banned: vec!["4".into()], ..config };
-    let refused = crate::decoding::jobs::decode(&Scripted::new(random_looking), &rows, &banned).unwrap_err();
+    let refused =
+        crate::decoding::request::decode(&Scripted::new(random_looking), &rows, &banned).unwrap_err();
     assert!(refused.message().contains("needs the target's tokenizer"), "{refused}");
 }

@@ -10,12 +10,12 @@ mod traces;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::batch::{Batching, generate};
-use super::books::DecodeJob;
-use super::jobs::{DecodeRequest, decode_n_best};
-use super::opening::{ForcedPrefix, PrefixState, PrefixToken};
-use super::rules::SearchOptions;
-use super::search::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::continuous_batching::{Batching, generate};
+use super::forced_prefix::{ForcedPrefix, PrefixState, PrefixToken};
+use super::hypotheses::DecodeJob;
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::options::SearchOptions;
+use super::request::{DecodeRequest, decode_n_best};
 use super::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
 use crate::data::vocabulary::{BOS, EOS, UNK};
 use crate::error::Result;
@@ -129,7 +129,7 @@ fn sources(count: i64) -> Vec<[i64; 1]> {
 }
 
 /// Rules in whose texts each token is its id, with spaces between; the unknown symbol is what it always is.
-fn rules(config: &DecodingConfig) -> SearchOptions {
+fn options(config: &DecodingConfig) -> SearchOptions {
     assert_eq!(config.check(), Ok(()));
     let name = |id: i64| if id == UNK { "<unk>".to_owned() } else { id.to_string() };
     let pieces = || (0..6).map(|id| [name(id), format!(" {}", name(id))]).collect();
@@ -146,10 +146,10 @@ fn begins_with(tokens: &[i64]) -> Arc<ForcedPrefix> {
 }
 
 /// What is found for each source.
-fn found_by(stepper: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
+fn found_by(decoder: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
     let requests: Vec<DecodeRequest> =
         sources.iter().map(|source| DecodeRequest { source: source.into(), prefix: None }).collect();
-    decode_n_best(stepper, &requests, &rules(config)).unwrap()
+    decode_n_best(decoder, &requests, &options(config)).unwrap()
 }
 
 /// What is found for one source.

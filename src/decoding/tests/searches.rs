@@ -13,7 +13,7 @@ fn all_outputs(source: i64, limit: usize, config: &DecodingConfig) -> Vec<Hypoth
                 let mut next = begun.clone();
                 next.score += f64::from(log_p[token as usize]);
                 if token == EOS {
-                    next.ranking = rules(config).penalty.ranking(next.score, length, &[]);
+                    next.ranking = options(config).penalty.ranking(next.score, length, &[]);
                     all.push(Hypothesis { finished: true, ..next });
                 } else {
                     next.tokens.push(token);
@@ -144,11 +144,11 @@ fn what_was_cut_off_fills_the_n_best_behind_what_has_finished() {
 fn a_source_is_done_when_no_live_hypothesis_can_win_any_more() {
     let sure = |_: &[i64], _: &[i64]| vec![-9.0, -9.0, -9.0, -0.1, -4.0, -5.0];
     for stop in [Stop::Patience, Stop::First, Stop::BestPossible] {
-        let stepper = Scripted::new(sure);
+        let decoder = Scripted::new(sure);
         let config = DecodingConfig { beam: 3, stop, max_length: Some(8), ..DecodingConfig::default() };
         // Eight tokens for -4.0 would be -0.5 each, and one for -0.1 is there.
-        assert!(found_by(&stepper, &[[4]], &config)[0][0].finished);
-        assert_eq!(stepper.steps.get(), 1);
+        assert!(found_by(&decoder, &[[4]], &config)[0][0].finished);
+        assert_eq!(decoder.steps.get(), 1);
     }
 }
 
@@ -233,12 +233,12 @@ fn coverage_prefers_what_has_looked_at_the_whole_source() {
             if said.is_empty() { [0.0, 0.0, 0.0, 0.0, 0.6, 0.4] } else { [0.0, 0.0, 0.0, 1.0, 0.0, 0.0] };
         p.map(f32::ln).to_vec()
     };
-    let mut stepper = Scripted::new(script);
+    let mut decoder = Scripted::new(script);
     let config =
         |coverage_penalty| DecodingConfig { beam: 2, n_best: 2, coverage_penalty, ..Default::default() };
-    assert_eq!(found_by(&stepper, &[[4]], &config(0.0))[0][0].tokens, [4]);
-    stepper.attention = Some(|_, said| if said == [5] { vec![0.1, 0.9] } else { vec![0.75, 0.25] });
-    let all = found_by(&stepper, &[[4]], &config(0.5)).remove(0);
+    assert_eq!(found_by(&decoder, &[[4]], &config(0.0))[0][0].tokens, [4]);
+    decoder.attention = Some(|_, said| if said == [5] { vec![0.1, 0.9] } else { vec![0.75, 0.25] });
+    let all = found_by(&decoder, &[[4]], &config(0.5)).remove(0);
     assert_eq!((&all[0].tokens, &all[1].tokens), (&vec![5], &vec![4]));
     let ranking = [0.4f64.ln() / 2.0 + 0.5 * 0.85f64.ln(), 0.6f64.ln() / 2.0 + 0.5 * 0.5f64.ln()];
     assert!(all.iter().zip(ranking).all(|(one, ranking)| (one.ranking - ranking).abs() < 1e-6), "{all:?}");
@@ -250,11 +250,11 @@ fn coverage_prefers_what_has_looked_at_the_whole_source() {
 fn coverage_lets_no_search_go_on_whose_outputs_are_outranked() {
     let script = |_: &[i64], _: &[i64]| [0.0, 0.0, 0.0, 0.9, 0.06, 0.04f32].map(f32::ln).to_vec();
     let steps = |coverage_penalty| {
-        let mut stepper = Scripted::new(script);
-        stepper.attention = Some(|_, _| vec![1.0, 0.0]);
+        let mut decoder = Scripted::new(script);
+        decoder.attention = Some(|_, _| vec![1.0, 0.0]);
         let config = DecodingConfig { beam: 3, coverage_penalty, max_length: Some(60), ..Default::default() };
-        assert!(found_by(&stepper, &[[4]], &config)[0][0].tokens.is_empty());
-        stepper.steps.get()
+        assert!(found_by(&decoder, &[[4]], &config)[0][0].tokens.is_empty());
+        decoder.steps.get()
     };
     assert_eq!(steps(0.2), steps(0.0));
     assert!(steps(0.2) < 20);
@@ -327,7 +327,7 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
         for config in all_kinds() {
             let opening = begins_with(&[5]);
             let request = DecodeRequest { source: (&[4]).into(), prefix: Some(&opening) };
-            let error = decode_n_best(&Scripted::new(script), &[request], &rules(&config)).unwrap_err();
+            let error = decode_n_best(&Scripted::new(script), &[request], &options(&config)).unwrap_err();
             assert_eq!(
                 (error.message(), error.exit_code()),
                 ("the model's scores are not finite numbers", 1)
@@ -345,7 +345,7 @@ fn a_model_that_gives_other_numbers_than_asked_for_is_an_error() {
     let error = decode_n_best(
         &Scripted::new(|_, _| vec![-1.0; 3]),
         &[DecodeRequest { source: (&[4]).into(), prefix: None }],
-        &rules(&DecodingConfig::default()),
+        &options(&DecodingConfig::default()),
     );
     let expected = "the model gave 3 scores for 1 rows and a vocabulary of 3";
     assert_eq!(error.unwrap_err().message(), expected);

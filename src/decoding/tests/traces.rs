@@ -1,7 +1,7 @@
 //! A trace says what the model gave at each step, and a watched search is the search.
 
+use super::super::stream::{check_streamable, stream};
 use super::super::trace::{TraceStep, TracedOutput, trace};
-use super::super::watch::{check_streamable, stream};
 use super::*;
 
 /// Looks at the source's token the more, the more was said.
@@ -59,12 +59,12 @@ fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
 fn nothing_said_is_nothing_traced() {
     let nothing = TracedOutput { source: (&[4]).into(), tokens: &[], finished: false };
     let empty = TracedOutput { source: (&[]).into(), tokens: &[], finished: false };
-    let stepper = model();
-    assert_eq!(trace(&stepper, &[nothing, empty], 2).unwrap(), [vec![], vec![]]);
-    assert_eq!(trace(&stepper, &[], 2).unwrap().len(), 0);
-    assert_eq!(stepper.steps.get(), 0);
+    let decoder = model();
+    assert_eq!(trace(&decoder, &[nothing, empty], 2).unwrap(), [vec![], vec![]]);
+    assert_eq!(trace(&decoder, &[], 2).unwrap().len(), 0);
+    assert_eq!(decoder.steps.get(), 0);
     let one = TracedOutput { finished: true, ..nothing };
-    let steps = trace(&stepper, &[nothing, one, empty], 0).unwrap();
+    let steps = trace(&decoder, &[nothing, one, empty], 0).unwrap();
     assert_eq!(steps.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 0]);
     assert!(steps[1][0].top.is_empty());
 }
@@ -72,12 +72,12 @@ fn nothing_said_is_nothing_traced() {
 #[test]
 fn of_equals_the_lower_token_ranks_first_and_what_is_impossible_was_not_said() {
     let even: Script = |_, _| vec![-1.5, -1.5, -1.5, -1.5, -1.5, f32::NEG_INFINITY];
-    let stepper = Scripted { attention: Some(looking), ..Scripted::new(even) };
+    let decoder = Scripted { attention: Some(looking), ..Scripted::new(even) };
     let known = |tokens| TracedOutput { source: (&[4]).into(), tokens, finished: false };
-    let steps = trace(&stepper, &[known(&[4])], 9).unwrap();
+    let steps = trace(&decoder, &[known(&[4])], 9).unwrap();
     assert_eq!((steps[0][0].rank, steps[0][0].top.len()), (5, 5));
-    assert!(trace(&stepper, &[known(&[5])], 9).is_err());
-    assert!(trace(&stepper, &[known(&[6])], 9).is_err());
+    assert!(trace(&decoder, &[known(&[5])], 9).is_err());
+    assert!(trace(&decoder, &[known(&[6])], 9).is_err());
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
             let source = [token];
             let request = DecodeRequest { source: (&source).into(), prefix: None };
             let mut steps = Vec::new();
-            let output = stream(&Scripted::new(random_looking), &request, &rules(&config), 3, |step| {
+            let output = stream(&Scripted::new(random_looking), &request, &options(&config), 3, |step| {
                 steps.push(step.clone());
                 Ok(())
             });
@@ -106,16 +106,16 @@ fn what_is_shown_may_end_the_search_and_several_outputs_are_not_watched() {
     let opening = begins_with(&[4, 5]);
     let request = DecodeRequest { source: (&[4]).into(), prefix: Some(&opening) };
     let config = DecodingConfig { min_length: 5, ..DecodingConfig::default() };
-    let stepper = Scripted::new(random_looking);
+    let decoder = Scripted::new(random_looking);
     let mut seen = Vec::new();
-    let ended = stream(&stepper, &request, &rules(&config), 1, |step| {
+    let ended = stream(&decoder, &request, &options(&config), 1, |step| {
         seen.push(step.token);
         if seen.len() < 2 { Ok(()) } else { Err(crate::error::Error::failure("enough")) }
     });
     assert_eq!((ended.unwrap_err().message(), seen), ("enough", vec![4, 5]));
     let wide = DecodingConfig { beam: 4, beam_groups: 2, ..DecodingConfig::default() };
-    assert!(check_streamable(&rules(&wide)).unwrap_err().message().ends_with("but the beam has 4"));
+    assert!(check_streamable(&options(&wide)).unwrap_err().message().ends_with("but the beam has 4"));
     let samples =
         DecodingConfig { n_best: 3, sampling: Some(SamplingConfig::default()), ..Default::default() };
-    assert!(check_streamable(&rules(&samples)).unwrap_err().message().ends_with("but there are 3"));
+    assert!(check_streamable(&options(&samples)).unwrap_err().message().ends_with("but there are 3"));
 }

@@ -3,8 +3,8 @@
 use tch::Tensor;
 
 use super::super::layers::{FeedForward, Norm, activate};
+use super::super::packed_linear::{PackedLinear, Weights};
 use super::super::positions::{PositionIds, PositionTable};
-use super::super::product::{PackedLinear, Weights};
 use super::super::transformer::{DecoderLayer, EncoderLayer, ResidualBlock};
 use super::super::{Activation, NormPlace};
 use crate::data::vocabulary::PAD;

@@ -1,7 +1,7 @@
 //! Parallel text: two files with a line for each pair.
 
 use super::lines::{Lines, ReadError, ReadResult};
-use super::sources::SourceRow;
+use super::row_reader::SourceRow;
 use crate::error::Error;
 
 /// Reads both lines even where one of them is broken, so that the next ones belong together again.

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use tch::Device;
 
+use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
 use crate::data::dataset::Example;
-use crate::data::sampler::{batches_within_budget, sort_by_length};
 use crate::error::{Error, Result, lacks_memory, reason};
 use crate::runtime::memory;
 

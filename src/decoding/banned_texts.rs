@@ -11,7 +11,7 @@ use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::noncontiguous::NFA;
 
-use super::texts::TokenTexts;
+use super::token_texts::TokenTexts;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 

@@ -4,8 +4,8 @@
 
 use std::sync::OnceLock;
 
-use super::opening::{ForcedPrefix, PrefixState, PrefixToken};
-use crate::data::form::TextForm;
+use super::forced_prefix::{ForcedPrefix, PrefixState, PrefixToken};
+use crate::data::text_form::TextForm;
 use crate::data::vocabulary::{EOS, SPECIALS};
 
 /// What a token adds to a text: at its beginning, and further on.

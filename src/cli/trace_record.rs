@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::data::vocabulary::EOS;
-use crate::decoder::Output;
-use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::OwnedSource;
+use crate::decoding::incremental_decoder::OwnedSource;
 use crate::decoding::trace::{TraceStep, TracedOutput};
+use crate::predictor::Output;
+use crate::predictor::loaded_model::LoadedModel;
 
 /// An output of a row of the input, step by step: a JSON object of docs/trace.md.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

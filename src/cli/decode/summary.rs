@@ -9,16 +9,16 @@ use crate::cli::input::Input;
 use crate::cli::output::OutputFormat;
 use crate::cli::write_summary;
 use crate::data::dataset::Tokenizers;
-use crate::data::pairs::SourceRow;
+use crate::data::readers::SourceRow;
 use crate::data::tokenizer::ChangeCounts;
 use crate::data::vocabulary::UNK;
-use crate::decoder::Output;
-use crate::decoder::asked::EncodedRequest;
-use crate::decoder::loaded::LoadedModel;
-use crate::decoding::search::IncrementalDecoder;
+use crate::decoding::incremental_decoder::IncrementalDecoder;
 use crate::error::{Error, Result, counted};
 use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
+use crate::predictor::Output;
+use crate::predictor::loaded_model::LoadedModel;
+use crate::predictor::request::EncodedRequest;
 use crate::training::report::status;
 
 /// Rows of one kind.
@@ -94,7 +94,7 @@ impl DecodeSummary {
             let says_nothing =
                 |&id: &i64| id == UNK || loaded.tokenizers.source.decode(&[id]).trim().is_empty();
             let reference = read.target.as_ref().map(|text| loaded.tokenizers.target.encode(text).ids.len());
-            let limit = loaded.rules.length_limits.of(ids.len(), loaded.decoder().max_length());
+            let limit = loaded.options.length_limits.of(ids.len(), loaded.decoder().max_length());
             let kinds = [
                 (&mut self.beyond_the_limit, reference.is_some_and(|length| length >= limit)),
                 (&mut self.truncated, row.truncated),
@@ -123,7 +123,7 @@ impl DecodeSummary {
             self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
         }
         let is_asked = !read.text.trim().is_empty() || loaded.is_requested(&[]);
-        self.fewer += usize::from(is_asked && outputs.len() < loaded.rules.n_best);
+        self.fewer += usize::from(is_asked && outputs.len() < loaded.options.n_best);
         let Some(Output { text, hypothesis, .. }) = outputs.first() else { return };
         self.broken += usize::from(self.as_text && text.contains(['\n', '\r']));
         let mut right = false;

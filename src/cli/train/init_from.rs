@@ -10,7 +10,7 @@ use crate::checkpoint::run::{Origin, locate_model};
 use crate::checkpoint::tensors::{NamedTensors, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
-use crate::data::pairs::Pair;
+use crate::data::readers::Pair;
 use crate::data::tokenizer::{TextForm, Tokenizer};
 use crate::data::{DataConfig, SideConfig};
 use crate::error::{Error, Result};

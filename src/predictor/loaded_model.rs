@@ -14,15 +14,15 @@ use crate::config::page::meant;
 use crate::data::Empty;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
-use crate::decoder::shortlist::Shortlist;
-use crate::decoding::decoder::{NetworkDecoder, weights_for};
 use crate::decoding::ensemble::Ensemble;
-use crate::decoding::rules::SearchOptions;
-use crate::decoding::texts::TokenTexts;
+use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
+use crate::decoding::options::SearchOptions;
+use crate::decoding::token_texts::TokenTexts;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
 use crate::model::{Tied, Weights};
+use crate::predictor::shortlist::Shortlist;
 use crate::runtime::{Runtime, RuntimeConfig};
 
 /// What a model file holds, on the device that it runs on.
@@ -40,7 +40,7 @@ pub struct LoadedModel {
     /// In what numbers its matrices are kept for decoding.
     pub weights: Weights,
     /// How it is searched.
-    pub rules: SearchOptions,
+    pub options: SearchOptions,
     /// Models that choose together with it (`decoding.ensemble`), over the same target vocabulary.
     pub others: Vec<LoadedModel>,
     /// What an output of a source may say; nothing for every token.
@@ -48,7 +48,7 @@ pub struct LoadedModel {
     /// Whether the others cut sources as it does.
     cuts_alike: bool,
     /// Made when it is first asked for.
-    stepper: OnceCell<Ensemble<NetworkDecoder>>,
+    decoder: OnceCell<Ensemble<NetworkDecoder>>,
 }
 
 impl LoadedModel {
@@ -68,7 +68,7 @@ impl LoadedModel {
         let model = build(&experiment, &tokenizers, &mut params);
         load_into(&params, &weights, &path)?;
         let weights = weights_for(&experiment.decoding, runtime.device, runtime.compute)?;
-        let rules = SearchOptions::with_texts(&experiment.decoding, texts_of(&tokenizers.target))?;
+        let options = SearchOptions::with_texts(&experiment.decoding, texts_of(&tokenizers.target))?;
         Ok(LoadedModel {
             sha256: header.sha256,
             experiment,
@@ -76,11 +76,11 @@ impl LoadedModel {
             model,
             runtime,
             weights,
-            rules,
+            options,
             others: Vec::new(),
             shortlist: None,
             cuts_alike: true,
-            stepper: OnceCell::new(),
+            decoder: OnceCell::new(),
         })
     }
 
@@ -116,7 +116,7 @@ impl LoadedModel {
         let widened = (decoding.sampling.is_none() && beam > decoding.beam).then_some(beam);
         settings.extend(widened.map(|beam| format!("decoding.beam={beam}")));
         self.experiment = self.experiment.with_overrides(&settings)?;
-        self.rules = SearchOptions::with_texts(&self.experiment.decoding, self.texts())?;
+        self.options = SearchOptions::with_texts(&self.experiment.decoding, self.texts())?;
         Ok(widened)
     }
 
@@ -127,7 +127,7 @@ impl LoadedModel {
 
     /// The model as a search sees it, with those that choose together with it.
     pub fn decoder(&self) -> &Ensemble<NetworkDecoder> {
-        self.stepper.get_or_init(|| self.decoder_with(None))
+        self.decoder.get_or_init(|| self.decoder_with(None))
     }
 
     /// The same, its matrices in the numbers named or in each model's own.

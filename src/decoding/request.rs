@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::batch::{Batching, generate};
-use super::books::DecodeJob;
-use super::opening::ForcedPrefix;
-use super::rules::SearchOptions;
-use super::search::{Hypothesis, IncrementalDecoder, Source};
+use super::continuous_batching::{Batching, generate};
+use super::forced_prefix::ForcedPrefix;
+use super::hypotheses::DecodeJob;
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Source};
+use super::options::SearchOptions;
 use crate::error::{Error, Result};
 
 /// What one output is asked for.
@@ -25,7 +25,7 @@ pub struct DecodeRequest<'a> {
 /// The config bans texts, which only the target's tokenizer can turn into tokens: use [`decode_by`] or
 /// [`decode_n_best`]. And the model's own errors.
 pub fn decode<S: IncrementalDecoder>(
-    stepper: &S,
+    decoder: &S,
     sources: &[&[i64]],
     config: &DecodingConfig,
 ) -> Result<Vec<Hypothesis>> {
@@ -33,31 +33,31 @@ pub fn decode<S: IncrementalDecoder>(
         let message = "`decoding.banned` is text, and needs the target's tokenizer to become tokens";
         return Err(Error::input(message).hint("make the rules with `Rules::new`"));
     }
-    decode_with_options(stepper, sources, &SearchOptions::new(config, Vec::new)?)
+    decode_with_options(decoder, sources, &SearchOptions::new(config, Vec::new)?)
 }
 
 /// The best hypothesis of each source (token ids without EOS), by rules that are made already.
 pub fn decode_with_options<S: IncrementalDecoder>(
-    stepper: &S,
+    decoder: &S,
     sources: &[&[i64]],
-    rules: &SearchOptions,
+    options: &SearchOptions,
 ) -> Result<Vec<Hypothesis>> {
     let requests: Vec<DecodeRequest> =
         sources.iter().map(|source| DecodeRequest { source: (*source).into(), prefix: None }).collect();
-    let lists = decode_n_best(stepper, &requests, rules)?;
+    let lists = decode_n_best(decoder, &requests, options)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
 
 /// The best hypotheses of each request, the best first: as many as the config's `n_best`, or as there are.
 pub fn decode_n_best<S: IncrementalDecoder>(
-    stepper: &S,
+    decoder: &S,
     requests: &[DecodeRequest],
-    rules: &SearchOptions,
+    options: &SearchOptions,
 ) -> Result<Vec<Vec<Hypothesis>>> {
     let order = longest_first(requests);
-    let jobs = order.iter().map(|&row| requests[row].job(stepper, rules));
+    let jobs = order.iter().map(|&row| requests[row].job(decoder, options));
     let mut found = vec![Vec::new(); requests.len()];
-    generate(stepper, jobs, rules, batching(stepper, rules.batch_size), |number, list| {
+    generate(decoder, jobs, options, batching(decoder, options.batch_size), |number, list| {
         found[order[number]] = list;
         Ok(())
     })?;
@@ -66,8 +66,8 @@ pub fn decode_n_best<S: IncrementalDecoder>(
 
 impl DecodeRequest<'_> {
     /// What the search does for it.
-    pub(super) fn job<S: IncrementalDecoder>(&self, stepper: &S, rules: &SearchOptions) -> DecodeJob {
-        let limit = rules.length_limits.of(self.source.ids.len(), stepper.max_length());
+    pub(super) fn job<S: IncrementalDecoder>(&self, decoder: &S, options: &SearchOptions) -> DecodeJob {
+        let limit = options.length_limits.of(self.source.ids.len(), decoder.max_length());
         DecodeJob {
             source: self.source.into(),
             prefix: self.prefix.cloned().unwrap_or_default(),
@@ -85,6 +85,6 @@ pub(super) fn longest_first(requests: &[DecodeRequest]) -> Vec<usize> {
 }
 
 /// A quarter of the places must be free before new sources come in.
-pub(super) fn batching<S: IncrementalDecoder>(stepper: &S, size: usize) -> Batching {
-    Batching { size, refill: stepper.supports_continuous_batching().then_some(size.div_ceil(4)) }
+pub(super) fn batching<S: IncrementalDecoder>(decoder: &S, size: usize) -> Batching {
+    Batching { size, refill: decoder.supports_continuous_batching().then_some(size.div_ceil(4)) }
 }

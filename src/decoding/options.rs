@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::banned::BannedTexts;
+use super::banned_texts::BannedTexts;
 use super::config::{SamplingConfig, Stop};
 use super::constraints::Constraints;
 use super::penalty::Penalty;
-use super::texts::{TokenText, TokenTexts};
+use super::token_texts::{TokenText, TokenTexts};
 use crate::error::Result;
 
 /// The most rows of a batch: beyond them a product gains nothing, and each takes memory at every step.
@@ -64,7 +64,7 @@ impl SearchOptions {
         };
         let samples = config.sampling.is_some();
         let groups = if samples { config.n_best } else { config.beam_groups }.max(1);
-        let mut rules = SearchOptions {
+        let mut options = SearchOptions {
             width: if samples { 1 } else { (config.beam / groups).max(1) },
             groups,
             diversity: config.diversity_strength,
@@ -78,21 +78,20 @@ impl SearchOptions {
             length_limits: LengthLimits::new(config),
             batch_size: 0,
         };
-        rules.batch_size = config.batch_size.min(MAX_ROWS / (rules.width * groups)).max(1);
-        rules.stop_after = match config.stop {
+        options.batch_size = config.batch_size.min(MAX_ROWS / (options.width * groups)).max(1);
+        options.stop_after = match config.stop {
             // The first EOS of greedy search is its last, and so is that of a sample.
             _ if samples || config.beam == 1 => 1,
-            Stop::Outranked if rules.width == 1 => 1,
+            Stop::Outranked if options.width == 1 => 1,
             Stop::Outranked => usize::MAX,
             // A little less, since 10 * 1.1 is 11.000000000000002.
-            Stop::Patience => {
-                ((rules.width as f64 * config.patience - 1e-9).ceil() as usize).max(rules.outputs_per_group())
-            }
-            Stop::First => rules.outputs_per_group(),
+            Stop::Patience => ((options.width as f64 * config.patience - 1e-9).ceil() as usize)
+                .max(options.outputs_per_group()),
+            Stop::First => options.outputs_per_group(),
             Stop::BestPossible => usize::MAX,
         };
-        rules.stops_when_outranked = config.stop == Stop::Outranked && rules.stop_after > 1;
-        Ok(rules)
+        options.stops_when_outranked = config.stop == Stop::Outranked && options.stop_after > 1;
+        Ok(options)
     }
 
     /// Outputs that a group has to give, where no other one has found the same.

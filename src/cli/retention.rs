@@ -4,7 +4,7 @@
 use crate::checkpoint::run::{RunDirectory, STATE};
 use crate::error::{Error, Result};
 use crate::training::TrainingConfig;
-use crate::training::progress::TrainState;
+use crate::training::state::TrainState;
 
 /// Where training stood when a checkpoint was saved.
 ///

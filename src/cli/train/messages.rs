@@ -7,13 +7,13 @@ use crate::data::dataset::{Dataset, Example};
 use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
-use crate::decoding::rules::LengthLimits;
+use crate::decoding::options::LengthLimits;
 use crate::error::counted;
 use crate::model::params::Params;
 use crate::runtime::Runtime;
 use crate::training::gradients::shards;
-use crate::training::progress::{StopReason, TrainState};
 use crate::training::report::Report;
+use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
 /// Model and machine.
@@ -206,7 +206,7 @@ pub fn introduce_batches(
 pub fn conclude(
     report: &mut Report,
     run: &RunDirectory,
-    outcome: StopReason,
+    stop_reason: StopReason,
     progress: &TrainState,
     averaged: bool,
 ) {
@@ -217,14 +217,14 @@ pub fn conclude(
         .next()
         .map_or(String::new(), |best| format!("; the best validation was at step {best}"));
     let average = if averaged { format!(", or its average: {path}/average") } else { String::new() };
-    report.say(&match outcome {
+    report.say(&match stop_reason {
         StopReason::Complete => format!("done: {}{best}", counted(step, "step")),
         StopReason::OutOfPatience => {
             format!("stopped at step {step}: no better validation for a while{best}")
         }
         StopReason::Stopped(_) => format!("stopped at step {step}, saved. Go on with --resume"),
     });
-    if !matches!(outcome, StopReason::Stopped(_)) {
+    if !matches!(stop_reason, StopReason::Stopped(_)) {
         report.say(&format!("decode with: seqloom decode {path}{average}"));
     }
 }

@@ -26,24 +26,24 @@
 //!
 //! **Errors.** Nothing here panics: where libtorch fails, for want of memory for instance, that is an error too.
 
-pub mod asked;
-pub mod loaded;
+pub mod loaded_model;
+pub mod request;
 pub mod shortlist;
 mod unknown;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-use crate::decoding::decoder::NetworkDecoder;
 use crate::decoding::ensemble::{Ensemble, mean};
-use crate::decoding::jobs::DecodeRequest;
-use crate::decoding::search::{Hypothesis, Shareable, Source};
-use crate::decoding::workers::decode_on_all_cores;
+use crate::decoding::incremental_decoder::{Hypothesis, Shareable, Source};
+use crate::decoding::network_decoder::NetworkDecoder;
+use crate::decoding::parallel::decode_on_all_cores;
+use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, caught};
 use crate::runtime::threads;
 use crate::training::likelihood::{READ_AT_ONCE, batches, log_probabilities};
-use asked::EncodedRequest;
-use loaded::LoadedModel;
+use loaded_model::LoadedModel;
+use request::EncodedRequest;
 
 /// A trained model that decodes texts.
 pub struct Predictor {
@@ -131,8 +131,8 @@ impl Predictor {
     /// # Errors
     /// Those of [`Decoder::decode`].
     pub fn n_best<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<Output>>> {
-        let asked: Vec<(&str, &str)> = texts.iter().map(|text| (text.as_ref(), "")).collect();
-        self.complete(&asked)
+        let requests: Vec<(&str, &str)> = texts.iter().map(|text| (text.as_ref(), "")).collect();
+        self.complete(&requests)
     }
 
     /// The best outputs of each (text, prefix) that begin with the prefix. An empty text that the model is not
@@ -141,16 +141,16 @@ impl Predictor {
     /// # Errors
     /// Those of [`Decoder::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an output
     /// may be.
-    pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, asked: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
+    pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, requests: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
         caught(|| {
-            let encoded = (0..).zip(asked).map(|(n, (text, prefix))| {
+            let encoded = (0..).zip(requests).map(|(n, (text, prefix))| {
                 let source = self.model.encode_source(text.as_ref());
                 let checked = self.model.check_source(&source);
-                let asked = checked.and_then(|()| self.model.encode_request(source, prefix.as_ref()));
-                asked.map_err(|error| error.at(format!("text {n}")))
+                let request = checked.and_then(|()| self.model.encode_request(source, prefix.as_ref()));
+                request.map_err(|error| error.at(format!("text {n}")))
             });
-            let asked = encoded.collect::<Result<Vec<_>>>()?;
-            self.model.decode_n_best(&asked.iter().collect::<Vec<_>>())
+            let requests = encoded.collect::<Result<Vec<_>>>()?;
+            self.model.decode_n_best(&requests.iter().collect::<Vec<_>>())
         })
     }
 
@@ -198,21 +198,21 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The work could not be done.
-    pub fn decode_n_best(&self, asked: &[&EncodedRequest]) -> Result<Vec<Vec<Output>>> {
+    pub fn decode_n_best(&self, requests: &[&EncodedRequest]) -> Result<Vec<Vec<Output>>> {
         let rows: Vec<usize> =
-            (0..asked.len()).filter(|&row| self.is_requested(&asked[row].reading.ids)).collect();
-        let wanted: Vec<DecodeRequest> = rows.iter().map(|&row| asked[row].request()).collect();
-        let found = decode_on_all_cores(self.decoder(), &wanted, &self.rules)?;
-        let mut outputs = vec![vec![Output::silent()]; asked.len()];
+            (0..requests.len()).filter(|&row| self.is_requested(&requests[row].reading.ids)).collect();
+        let wanted: Vec<DecodeRequest> = rows.iter().map(|&row| requests[row].request()).collect();
+        let found = decode_on_all_cores(self.decoder(), &wanted, &self.options)?;
+        let mut outputs = vec![vec![Output::silent()]; requests.len()];
         for (row, list) in rows.into_iter().zip(found) {
             let output = |hypothesis: Hypothesis| {
                 let text = self.tokenizers.target.decode(&hypothesis.tokens);
-                Output { text, hypothesis, unknown: asked[row].unknown }
+                Output { text, hypothesis, unknown: requests[row].unknown }
             };
             outputs[row] = list.into_iter().map(output).collect();
         }
         if self.experiment.decoding.replace_unknown {
-            self.replace_unknown(asked, &mut outputs)?;
+            self.replace_unknown(requests, &mut outputs)?;
         }
         Ok(outputs)
     }
@@ -225,12 +225,12 @@ impl LoadedModel {
     /// The work could not be done.
     pub fn score(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
         self.score_by(pairs, |batches| {
-            let stepper = self.decoder();
-            let batches = batches.into_iter().map(|batch| (stepper.clone(), batch)).collect();
-            let score = |(stepper, batch): (Ensemble<NetworkDecoder>, OfMembers)| {
-                stepper.members().iter().zip(&batch).map(|(member, pairs)| member.score(pairs)).collect()
+            let decoder = self.decoder();
+            let batches = batches.into_iter().map(|batch| (decoder.clone(), batch)).collect();
+            let score = |(decoder, batch): (Ensemble<NetworkDecoder>, OfMembers)| {
+                decoder.members().iter().zip(&batch).map(|(member, pairs)| member.score(pairs)).collect()
             };
-            match stepper.on_cpu() {
+            match decoder.on_cpu() {
                 true => threads::each(batches, score),
                 false => batches.into_iter().map(score).collect(),
             }
@@ -257,11 +257,13 @@ impl LoadedModel {
         pairs: &[(Source<'p>, &'p [i64])],
         scores: impl FnOnce(Vec<OfMembers<'p>>) -> Vec<Result<Vec<Vec<Vec<f32>>>>>,
     ) -> Result<Vec<Vec<f32>>> {
-        let asked: Vec<usize> = (0..pairs.len()).filter(|&row| self.is_requested(pairs[row].0.ids)).collect();
-        let ids: Vec<(&[i64], &[i64])> = asked.iter().map(|&row| (pairs[row].0.ids, pairs[row].1)).collect();
+        let requests: Vec<usize> =
+            (0..pairs.len()).filter(|&row| self.is_requested(pairs[row].0.ids)).collect();
+        let ids: Vec<(&[i64], &[i64])> =
+            requests.iter().map(|&row| (pairs[row].0.ids, pairs[row].1)).collect();
         let batches = batches(&ids, READ_AT_ONCE).into_iter();
         let batches: Vec<Vec<usize>> =
-            batches.map(|rows| rows.into_iter().map(|row| asked[row]).collect()).collect();
+            batches.map(|rows| rows.into_iter().map(|row| requests[row]).collect()).collect();
         let of_member = |rows: &[usize], member: usize| -> Vec<_> {
             rows.iter().map(|&row| (pairs[row].0.of_member(member), pairs[row].1)).collect()
         };

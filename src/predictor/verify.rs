@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
-use super::loaded::LoadedModel;
+use super::loaded_model::LoadedModel;
 use crate::data::vocabulary::{BOS, EOS};
-use crate::decoding::jobs::{DecodeRequest, decode_n_best};
-use crate::decoding::rules::SearchOptions;
-use crate::decoding::search::{Hypothesis, IncrementalDecoder, Shareable, Source};
-use crate::decoding::workers::decode_on_all_cores;
+use crate::decoding::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable, Source};
+use crate::decoding::options::SearchOptions;
+use crate::decoding::parallel::decode_on_all_cores;
+use crate::decoding::request::{DecodeRequest, decode_n_best};
 use crate::decoding::{DecodingConfig, SamplingConfig};
 use crate::error::Result;
 use crate::model::Weights;
@@ -68,10 +68,10 @@ pub fn verify(
     let exact = model.members().all(|one| one.weights == Weights::F32);
     let unrounded = (!exact).then(|| model.decoder_with(Some(Weights::F32)));
     let plain = unrounded.as_ref().unwrap_or_else(|| model.decoder());
-    for (name, rules) in searches(model)? {
-        let alone = batches(model, requests, &name, &rules, &mut report)?;
+    for (name, options) in searches(model)? {
+        let alone = batches(model, requests, &name, &options, &mut report)?;
         report(scored(model, requests, &name, &alone)?)?;
-        let found = if exact { alone.clone() } else { decode_on_all_cores(plain, requests, &rules)? };
+        let found = if exact { alone.clone() } else { decode_on_all_cores(plain, requests, &options)? };
         let in_full = if exact { name.clone() } else { format!("{name}, weights in F32") };
         report(uncached(model, plain, requests, &in_full, &found)?)?;
         if !exact {
@@ -99,22 +99,22 @@ fn against_greedy(
     let wide = DecodingConfig { beam, ..config.clone() };
     let lists = DecodingConfig { n_best: config.n_best.max(beam.min(BEAM)), ..wide.clone() };
     let decode = |config: &DecodingConfig| -> Result<(SearchOptions, Found)> {
-        let rules = SearchOptions::with_texts(config, model.texts())?;
-        let found = decode_on_all_cores(model.decoder(), requests, &rules)?;
-        Ok((rules, found))
+        let options = SearchOptions::with_texts(config, model.texts())?;
+        let found = decode_on_all_cores(model.decoder(), requests, &options)?;
+        Ok((options, found))
     };
-    let ((_, greedy), (rules, wide), (_, lists)) = (decode(&greedy)?, decode(&wide)?, decode(&lists)?);
+    let ((_, greedy), (options, wide), (_, lists)) = (decode(&greedy)?, decode(&wide)?, decode(&lists)?);
     let name = format!("a beam of {beam}");
-    report(ordered(format!("{name}, its lists by rank"), &rules, &lists))?;
+    report(ordered(format!("{name}, its lists by rank"), &options, &lists))?;
     let below = below_greedy(format!("{name} against greedy search"), &greedy, &wide);
-    report(Check { binding: rules.stops_when_outranked && knows_no_batch(model), ..below })
+    report(Check { binding: options.stops_when_outranked && knows_no_batch(model), ..below })
 }
 
 /// Lists are in order, and no text stands in one twice.
-fn ordered(what: String, rules: &SearchOptions, found: &Found) -> Check {
+fn ordered(what: String, options: &SearchOptions, found: &Found) -> Check {
     let key = |one: &Hypothesis| (one.finished, one.ranking);
     let wrong = |list: &&Vec<Hypothesis>| {
-        let texts: HashSet<String> = list.iter().map(|one| rules.texts.of(&one.tokens)).collect();
+        let texts: HashSet<String> = list.iter().map(|one| options.texts.of(&one.tokens)).collect();
         texts.len() < list.len() || list.windows(2).any(|pair| key(&pair[0]) < key(&pair[1]))
     };
     Check {
@@ -155,7 +155,7 @@ fn searches(model: &LoadedModel) -> Result<Vec<(String, SearchOptions)>> {
     let config = &model.experiment.decoding;
     let samples = |sampling: &SamplingConfig| format!("samples with seed {}", sampling.seed);
     if let Some(sampling) = &config.sampling {
-        return Ok(vec![(samples(sampling), model.rules.clone())]);
+        return Ok(vec![(samples(sampling), model.options.clone())]);
     }
     let name =
         if config.beam == 1 { "greedy search".to_owned() } else { format!("a beam of {}", config.beam) };
@@ -163,8 +163,8 @@ fn searches(model: &LoadedModel) -> Result<Vec<(String, SearchOptions)>> {
     let second = samples(&sampling);
     let config =
         DecodingConfig { beam: 1, beam_groups: 1, n_best: 1, sampling: Some(sampling), ..config.clone() };
-    let rules = SearchOptions::with_texts(&config, model.texts())?;
-    Ok(vec![(name, model.rules.clone()), (second, rules)])
+    let options = SearchOptions::with_texts(&config, model.texts())?;
+    Ok(vec![(name, model.options.clone()), (second, options)])
 }
 
 /// Rows alone against all of them together, shuffled ones, and as many as the config says on all cores. Gives back what is
@@ -173,38 +173,38 @@ fn batches(
     model: &LoadedModel,
     requests: &[DecodeRequest],
     name: &str,
-    rules: &SearchOptions,
+    options: &SearchOptions,
     report: &mut impl FnMut(Check) -> Result<()>,
 ) -> Result<Found> {
-    let (stepper, binding) = (model.decoder(), knows_no_batch(model));
+    let (decoder, binding) = (model.decoder(), knows_no_batch(model));
     let mut order: Vec<usize> = (0..requests.len()).collect();
-    let alone = in_batches(stepper, requests, rules, &order, 1)?;
-    let together = in_batches(stepper, requests, rules, &order, requests.len())?;
+    let alone = in_batches(decoder, requests, options, &order, 1)?;
+    let together = in_batches(decoder, requests, options, &order, requests.len())?;
     let what = format!("{name}, batches of 1 against one of {}", requests.len());
     report(compared(what, &alone, &together, binding))?;
     order.sort_by_key(|&row| (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let shuffled = in_batches(stepper, requests, rules, &order, FEW)?;
+    let shuffled = in_batches(decoder, requests, options, &order, FEW)?;
     let what = format!("{name}, batches of 1 against shuffled ones of {FEW}");
     report(compared(what, &alone, &shuffled, binding))?;
-    let as_configured = decode_on_all_cores(stepper, requests, rules)?;
-    let what = format!("{name}, batches of 1 against up to {} on all cores", rules.batch_size);
+    let as_configured = decode_on_all_cores(decoder, requests, options)?;
+    let what = format!("{name}, batches of 1 against up to {} on all cores", options.batch_size);
     report(compared(what, &alone, &as_configured, binding))?;
     Ok(alone)
 }
 
 /// Decodes in batches of this size, in this order; the result is in the order of the requests.
 fn in_batches<S: IncrementalDecoder>(
-    stepper: &S,
+    decoder: &S,
     requests: &[DecodeRequest],
-    rules: &SearchOptions,
+    options: &SearchOptions,
     order: &[usize],
     size: usize,
 ) -> Result<Found> {
-    let rules = SearchOptions { batch_size: size.max(1), ..rules.clone() };
+    let options = SearchOptions { batch_size: size.max(1), ..options.clone() };
     let mut all = vec![Vec::new(); requests.len()];
     for rows in order.chunks(size.max(1)) {
         let batch: Vec<DecodeRequest> = rows.iter().map(|&row| requests[row]).collect();
-        let found = decode_n_best(stepper, &batch, &rules)?;
+        let found = decode_n_best(decoder, &batch, &options)?;
         rows.iter().zip(found).for_each(|(&row, list)| all[row] = list);
     }
     Ok(all)
@@ -277,7 +277,7 @@ fn scored(model: &LoadedModel, requests: &[DecodeRequest], name: &str, found: &F
 /// Tokens a step at a time, with what was kept of those before, against the network over whole outputs, as in training.
 fn uncached<'a, S: IncrementalDecoder>(
     model: &LoadedModel,
-    stepper: &S,
+    decoder: &S,
     requests: &'a [DecodeRequest],
     name: &str,
     found: &'a Found,
@@ -290,8 +290,8 @@ fn uncached<'a, S: IncrementalDecoder>(
     let pairs: Vec<(Source, &[i64])> = all.iter().map(whole).collect();
     let at_once = model.score_uncached(&pairs)?;
     let mut by_steps = Vec::new();
-    for pairs in pairs.chunks(model.rules.batch_size) {
-        by_steps.extend(stepped(stepper, pairs)?);
+    for pairs in pairs.chunks(model.options.batch_size) {
+        by_steps.extend(stepped(decoder, pairs)?);
     }
     let tokens = by_steps.iter().flatten().zip(at_once.iter().flatten());
     Ok(Check {
@@ -306,14 +306,14 @@ fn uncached<'a, S: IncrementalDecoder>(
 }
 
 /// The log-probability of each token of each target, EOS last, a step at a time.
-fn stepped<S: IncrementalDecoder>(stepper: &S, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
+fn stepped<S: IncrementalDecoder>(decoder: &S, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
     let sources: Vec<Source> = pairs.iter().map(|(source, _)| *source).collect();
     let mut rows: Vec<usize> = (0..pairs.len()).collect();
-    let mut state = stepper.start(&sources)?;
+    let mut state = decoder.start(&sources)?;
     for t in 0.. {
         let last: Vec<i64> = rows.iter().map(|&row| if t == 0 { BOS } else { pairs[row].1[t - 1] }).collect();
-        let (scores, next) = stepper.step(&last, state)?;
+        let (scores, next) = decoder.step(&last, state)?;
         for (&row, log_p) in rows.iter().zip(scores.log_p.chunks_exact(scores.vocabulary.max(1))) {
             let token = pairs[row].1.get(t).copied().unwrap_or(EOS);
             found[row].push(log_p[token as usize]);
@@ -323,7 +323,7 @@ fn stepped<S: IncrementalDecoder>(stepper: &S, pairs: &[(Source, &[i64])]) -> Re
             break;
         }
         let places: Vec<i64> = kept.iter().map(|&n| n as i64).collect();
-        state = stepper.reorder(&places, next)?;
+        state = decoder.reorder(&places, next)?;
         rows = kept.into_iter().map(|n| rows[n]).collect();
     }
     Ok(found)
@@ -345,10 +345,10 @@ mod tests {
         let check = below_greedy(String::new(), &greedy, &wide);
         assert_eq!((check.differ, check.largest, check.holds()), (Some(2), f64::INFINITY, false));
         assert!(below_greedy(String::new(), &greedy[..1].to_vec(), &wide).holds());
-        let rules = SearchOptions::new(&DecodingConfig::default(), Vec::new).unwrap();
+        let options = SearchOptions::new(&DecodingConfig::default(), Vec::new).unwrap();
         let list =
             |scores: [f64; 2], second: i64| vec![[one(&[4], scores[0]), one(&[second], scores[1])].concat()];
-        let wrong = |found: &Found| ordered(String::new(), &rules, found).differ;
+        let wrong = |found: &Found| ordered(String::new(), &options, found).differ;
         assert_eq!(wrong(&list([-1.0, -2.0], 5)), Some(0));
         assert_eq!((wrong(&list([-2.0, -1.0], 5)), wrong(&list([-1.0, -2.0], 4))), (Some(1), Some(1)));
     }

@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::beam::{Beam, RankedHypothesis, Step, Workspace};
-use super::opening::ForcedPrefix;
-use super::rules::SearchOptions;
+use super::forced_prefix::ForcedPrefix;
+use super::incremental_decoder::{Hypothesis, OwnedSource};
+use super::options::SearchOptions;
 use super::sampling::SampleRng;
-use super::search::{Hypothesis, OwnedSource};
 use crate::data::vocabulary::{BOS, PAD};
 use crate::error::Result;
 
@@ -103,23 +103,23 @@ pub struct Hypotheses {
     limit: usize,
     /// Steps taken, which is the length of everything that is live.
     length: usize,
-    history: TokenTree,
+    tree: TokenTree,
     groups: Vec<Beam>,
 }
 
 impl Hypotheses {
     /// Those of a source that begins: one row.
-    pub fn new(job: &DecodeJob, rules: &SearchOptions) -> Hypotheses {
-        let chance = |number| {
-            rules.sampling.as_ref().map(|sampling| SampleRng::new(sampling.seed, &job.source.ids, number))
+    pub fn new(job: &DecodeJob, options: &SearchOptions) -> Hypotheses {
+        let rng = |number| {
+            options.sampling.as_ref().map(|sampling| SampleRng::new(sampling.seed, &job.source.ids, number))
         };
         Hypotheses {
             opening: Arc::clone(&job.prefix),
             limit: job.max_length.max(1),
             length: 0,
-            history: TokenTree::new(),
-            groups: (0..rules.groups)
-                .map(|number| Beam::new(chance(number), rules.stops_when_outranked && number == 0))
+            tree: TokenTree::new(),
+            groups: (0..options.groups)
+                .map(|number| Beam::new(rng(number), options.stops_when_outranked && number == 0))
                 .collect(),
         }
     }
@@ -129,11 +129,7 @@ impl Hypotheses {
     pub fn rows(&self) -> impl Iterator<Item = (usize, i64)> {
         // Before the first token all groups stand at the same row.
         let rows = if self.length == 0 { 1 } else { usize::MAX };
-        self.groups
-            .iter()
-            .flat_map(Beam::active)
-            .take(rows)
-            .map(|one| (one.row, self.history.token(one.node)))
+        self.groups.iter().flat_map(Beam::active).take(rows).map(|one| (one.row, self.tree.token(one.node)))
     }
 
     /// The rows stand in the batch as [`Books::rows`] gave them.
@@ -154,21 +150,21 @@ impl Hypotheses {
     pub fn advance(
         &mut self,
         rows: &mut ScoreRows,
-        rules: &SearchOptions,
-        scratch: &mut Workspace,
+        options: &SearchOptions,
+        workspace: &mut Workspace,
     ) -> Result<()> {
         self.length += 1;
-        scratch.begin();
-        let short = rules.may_need_more() && self.has_too_few(rules.n_best);
+        workspace.begin();
+        let short = options.may_need_more() && self.has_too_few(options.n_best);
         let step = Step {
             length: self.length,
             max_length: self.limit,
             prefix: &self.opening,
             needs_more: short,
-            rules,
+            options,
         };
         for group in &mut self.groups {
-            group.advance(rows, &mut self.history, &step, scratch)?;
+            group.advance(rows, &mut self.tree, &step, workspace)?;
         }
         Ok(())
     }
@@ -183,20 +179,20 @@ impl Hypotheses {
     /// The best hypotheses, at most `n_best`, the best first: what has finished, then what was cut off. Each group gives as many
     /// as it is wide, and more only where those are too few. Groups may have found the same; it counts once. Samples are
     /// what they are.
-    pub fn into_best(self, rules: &SearchOptions) -> Vec<Hypothesis> {
+    pub fn into_best(self, options: &SearchOptions) -> Vec<Hypothesis> {
         let mut groups: Vec<Vec<RankedHypothesis>> = self.groups.into_iter().map(Beam::into_ranked).collect();
-        let more: Vec<Vec<RankedHypothesis>> = match rules.groups {
+        let more: Vec<Vec<RankedHypothesis>> = match options.groups {
             1 => Vec::new(),
-            _ => groups.iter_mut().map(|group| group.split_off(rules.width.min(group.len()))).collect(),
+            _ => groups.iter_mut().map(|group| group.split_off(options.width.min(group.len()))).collect(),
         };
         let mut all = ranked(groups.into_iter().flatten());
-        if rules.sampling.is_none() && rules.groups > 1 {
+        if options.sampling.is_none() && options.groups > 1 {
             let first = distinct(all, Vec::new());
             all = distinct(ranked(more.into_iter().flatten()), first);
-            all.truncate(rules.n_best);
+            all.truncate(options.n_best);
             all = ranked(all.into_iter());
         }
-        all.truncate(rules.n_best);
+        all.truncate(options.n_best);
         all.into_iter().map(|kept| kept.hypothesis).collect()
     }
 }

@@ -5,9 +5,9 @@
 //! the batch.
 
 use super::beam::Workspace;
-use super::books::{DecodeJob, Hypotheses, ScoreRows};
-use super::rules::SearchOptions;
-use super::search::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::hypotheses::{DecodeJob, Hypotheses, ScoreRows};
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::options::SearchOptions;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 
@@ -27,13 +27,13 @@ pub struct Batching {
 /// # Errors
 /// Those of the model and of `found`.
 pub fn generate<S: IncrementalDecoder>(
-    stepper: &S,
+    decoder: &S,
     jobs: impl Iterator<Item = DecodeJob>,
-    rules: &SearchOptions,
+    options: &SearchOptions,
     batching: Batching,
     mut found: impl FnMut(usize, Vec<Hypothesis>) -> Result<()>,
 ) -> Result<()> {
-    let mut batch = Batch { stepper, rules, batching, slots: Vec::new(), scratch: Workspace::default() };
+    let mut batch = Batch { decoder, options, batching, slots: Vec::new(), workspace: Workspace::default() };
     let mut jobs = jobs.enumerate().fuse();
     let mut state = None;
     loop {
@@ -42,9 +42,9 @@ pub fn generate<S: IncrementalDecoder>(
             return Ok(());
         };
         state = batch.step(held)?;
-        let done = |seat: &mut Slot| seat.rows == 0;
-        for seat in batch.slots.extract_if(.., done) {
-            found(seat.number, seat.books.into_best(rules))?;
+        let done = |slot: &mut Slot| slot.rows == 0;
+        for slot in batch.slots.extract_if(.., done) {
+            found(slot.number, slot.hypotheses.into_best(options))?;
         }
     }
 }
@@ -55,15 +55,15 @@ struct Slot {
     number: usize,
     /// Its rows, which stand behind those of the seats before it.
     rows: usize,
-    books: Hypotheses,
+    hypotheses: Hypotheses,
 }
 
 struct Batch<'a, S> {
-    stepper: &'a S,
-    rules: &'a SearchOptions,
+    decoder: &'a S,
+    options: &'a SearchOptions,
     batching: Batching,
     slots: Vec<Slot>,
-    scratch: Workspace,
+    workspace: Workspace,
 }
 
 impl<S: IncrementalDecoder> Batch<'_, S> {
@@ -82,15 +82,15 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
             return Ok(state);
         }
         let sources: Vec<Source> = new.iter().map(|(_, job)| job.source.source()).collect();
-        let begun = self.stepper.start(&sources)?;
-        let seats = new.iter().map(|(number, job)| Slot {
+        let begun = self.decoder.start(&sources)?;
+        let slots = new.iter().map(|(number, job)| Slot {
             number: *number,
             rows: 1,
-            books: Hypotheses::new(job, self.rules),
+            hypotheses: Hypotheses::new(job, self.options),
         });
-        self.slots.extend(seats);
+        self.slots.extend(slots);
         match state {
-            Some(held) => self.stepper.join(held, begun).map(Some),
+            Some(held) => self.decoder.join(held, begun).map(Some),
             None => Ok(Some(begun)),
         }
     }
@@ -98,10 +98,10 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
     /// Takes a step; the state is that of the rows that go on, where there are any.
     fn step(&mut self, state: S::State) -> Result<Option<S::State>> {
         let last: Vec<i64> =
-            self.slots.iter().flat_map(|seat| seat.books.rows()).map(|(_, token)| token).collect();
-        let (mut scores, next) = match self.rules.penalty.coverage {
-            0.0 => self.stepper.step(&last, state)?,
-            _ => self.stepper.step_with_attention(&last, state)?,
+            self.slots.iter().flat_map(|slot| slot.hypotheses.rows()).map(|(_, token)| token).collect();
+        let (mut scores, next) = match self.options.penalty.coverage {
+            0.0 => self.decoder.step(&last, state)?,
+            _ => self.decoder.step_with_attention(&last, state)?,
         };
         check_scores(&scores, last.len())?;
         self.advance(&mut scores)?;
@@ -109,7 +109,7 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         match kept.len() {
             0 => Ok(None),
             _ if kept.iter().copied().eq(0..last.len() as i64) => Ok(Some(next)),
-            _ => self.stepper.reorder(&kept, next).map(Some),
+            _ => self.decoder.reorder(&kept, next).map(Some),
         }
     }
 
@@ -118,13 +118,13 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         let vocabulary = scores.vocabulary;
         let mut attention = scores.attention.as_deref().unwrap_or_default();
         let mut log_p = scores.log_p.as_mut_slice();
-        for seat in &mut self.slots {
-            let (own, rest) = log_p.split_at_mut(seat.rows * vocabulary);
-            let (attended, others) = attention.split_at(seat.rows.min(attention.len()));
+        for slot in &mut self.slots {
+            let (own, rest) = log_p.split_at_mut(slot.rows * vocabulary);
+            let (attended, others) = attention.split_at(slot.rows.min(attention.len()));
             (log_p, attention) = (rest, others);
             let mut rows = ScoreRows { log_p: own, vocabulary, attention: attended };
             rows.forbid_padding_and_bos();
-            seat.books.advance(&mut rows, self.rules, &mut self.scratch)?;
+            slot.hypotheses.advance(&mut rows, self.options, &mut self.workspace)?;
         }
         Ok(())
     }
@@ -132,12 +132,12 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
     /// The rows of the batch that go on, in the order in which they stand from now on.
     fn renumber(&mut self) -> Vec<i64> {
         let (mut kept, mut first) = (Vec::new(), 0);
-        for seat in &mut self.slots {
+        for slot in &mut self.slots {
             let before = kept.len();
-            kept.extend(seat.books.rows().map(|(row, _)| (first + row) as i64));
-            first += seat.rows;
-            seat.rows = kept.len() - before;
-            seat.books.renumber();
+            kept.extend(slot.hypotheses.rows().map(|(row, _)| (first + row) as i64));
+            first += slot.rows;
+            slot.rows = kept.len() - before;
+            slot.hypotheses.renumber();
         }
         kept
     }

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::TrainingConfig;
-use super::progress::TrainState;
+use super::state::TrainState;
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;

@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use super::DecodingConfig;
-use super::search::{IncrementalDecoder, Scores, Shareable, Source, scores_not_finite};
+use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, Source, scores_not_finite};
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::loaded::LoadedModel;
-use crate::data::pairs::shorten;
+use super::loaded_model::LoadedModel;
+use crate::data::readers::shorten;
 use crate::data::tokenizer::Encoded;
 use crate::data::vocabulary::UNK;
-use crate::decoding::jobs::DecodeRequest;
-use crate::decoding::opening::ForcedPrefix;
-use crate::decoding::search::{IncrementalDecoder, OwnedSource};
+use crate::decoding::forced_prefix::ForcedPrefix;
+use crate::decoding::incremental_decoder::{IncrementalDecoder, OwnedSource};
+use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
 
 /// A source in the tokens of all models that choose together.
@@ -106,7 +106,7 @@ impl LoadedModel {
     /// source may be.
     pub fn forced_prefix(&self, source: &Encoded, text: &str) -> Result<ForcedPrefix> {
         let target = &self.tokenizers.target;
-        let Some(opening) = self.rules.texts.forced_prefix(&target.normalized(text)) else {
+        let Some(opening) = self.options.texts.forced_prefix(&target.normalized(text)) else {
             let unknown = target.encode(text).unknown;
             let message = format!(
                 "a prefix must be spelled with the target's vocabulary, but it lacks {unknown} symbols of `{}`",
@@ -118,7 +118,7 @@ impl LoadedModel {
         if length == 0 || !self.is_requested(&source.ids) {
             return Ok(opening);
         }
-        let limit = self.rules.length_limits.of(source.ids.len(), self.decoder().max_length());
+        let limit = self.options.length_limits.of(source.ids.len(), self.decoder().max_length());
         if length > limit {
             let limit_said = counted(limit, "token");
             let message = format!(

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use super::Output;
-use super::asked::EncodedRequest;
-use super::loaded::LoadedModel;
+use super::loaded_model::LoadedModel;
+use super::request::EncodedRequest;
 use crate::data::vocabulary::UNK;
 use crate::decoding::trace::{TraceStep, TracedOutput, trace};
 use crate::error::Result;
@@ -27,7 +27,7 @@ impl LoadedModel {
             .flat_map(|(asked, list)| list.iter_mut().map(move |one| (asked, one)));
         let mut concerned: Vec<(&&EncodedRequest, &mut Output)> =
             all.filter(|(_, output)| output.hypothesis.tokens.contains(&UNK)).collect();
-        for some in concerned.chunks_mut(self.rules.batch_size) {
+        for some in concerned.chunks_mut(self.options.batch_size) {
             let known = some.iter().map(|(asked, output)| TracedOutput {
                 source: asked.reading.source(),
                 tokens: &output.hypothesis.tokens,
@@ -39,7 +39,7 @@ impl LoadedModel {
                 output.text = self.tokenizers.target.decode_with(&output.hypothesis.tokens, of_source);
             }
         }
-        if self.rules.sampling.is_none() {
+        if self.options.sampling.is_none() {
             outputs.iter_mut().for_each(keep_first);
         }
         Ok(())
@@ -62,7 +62,7 @@ fn most_looked_at<'a>(step: &TraceStep, texts: &'a [String]) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decoding::search::Hypothesis;
+    use crate::decoding::incremental_decoder::Hypothesis;
 
     #[test]
     fn a_text_that_several_outputs_have_stands_once_with_the_best() {

@@ -6,10 +6,10 @@
 use std::cell::RefCell;
 use std::sync::Mutex;
 
-use super::batch::generate;
-use super::jobs::{DecodeRequest, batching, longest_first};
-use super::rules::SearchOptions;
-use super::search::{Hypothesis, IncrementalDecoder, Shareable};
+use super::continuous_batching::generate;
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable};
+use super::options::SearchOptions;
+use super::request::{DecodeRequest, batching, longest_first};
 use crate::error::{Result, caught};
 use crate::runtime::threads;
 
@@ -23,26 +23,26 @@ type Found = Vec<(usize, Vec<Hypothesis>)>;
 /// # Errors
 /// Those of the model.
 pub fn decode_on_all_cores<S: Shareable>(
-    stepper: &S,
+    decoder: &S,
     requests: &[DecodeRequest],
-    rules: &SearchOptions,
+    options: &SearchOptions,
 ) -> Result<Vec<Vec<Hypothesis>>> {
-    let threads = if stepper.on_cpu() { threads::count() } else { 1 };
+    let threads = if decoder.on_cpu() { threads::count() } else { 1 };
     let workers = threads.min(requests.len() / MIN_SOURCES_PER_WORKER).max(1);
-    let size = rules.batch_size.min(requests.len().div_ceil(workers)).max(1);
+    let size = options.batch_size.min(requests.len().div_ceil(workers)).max(1);
     let order = Mutex::new(longest_first(requests).into_iter());
-    let work = |stepper: S| {
+    let work = |decoder: S| {
         let next = || order.lock().ok().and_then(|mut order| order.next());
-        worker(&stepper, next, requests, rules, size)
+        worker(&decoder, next, requests, options, size)
     };
     let mut out = vec![Vec::new(); requests.len()];
     let parts = if workers == 1 {
         // A single batch: its kernels go to all threads, where there is enough in them.
-        let stepper = stepper.clone();
-        vec![threads::on_all(|| work(stepper))]
+        let decoder = decoder.clone();
+        vec![threads::on_all(|| work(decoder))]
     } else {
-        let each: Vec<S> = (0..workers).map(|_| stepper.clone()).collect();
-        threads::each(each, |stepper| caught(|| work(stepper)))
+        let each: Vec<S> = (0..workers).map(|_| decoder.clone()).collect();
+        threads::each(each, |decoder| caught(|| work(decoder)))
     };
     for part in parts {
         part?.into_iter().for_each(|(row, list)| out[row] = list);
@@ -55,32 +55,32 @@ pub fn decode_on_all_cores<S: Shareable>(
 /// # Errors
 /// As [`decode_on_all_cores`].
 pub fn decode_best<S: Shareable>(
-    stepper: &S,
+    decoder: &S,
     sources: &[&[i64]],
-    rules: &SearchOptions,
+    options: &SearchOptions,
 ) -> Result<Vec<Hypothesis>> {
     let requests: Vec<DecodeRequest> =
         sources.iter().map(|source| DecodeRequest { source: (*source).into(), prefix: None }).collect();
-    let lists = decode_on_all_cores(stepper, &requests, rules)?;
+    let lists = decode_on_all_cores(decoder, &requests, options)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
 
 /// Takes sources from the queue as long as there are any, up to `size` at a time.
 fn worker<S: IncrementalDecoder>(
-    stepper: &S,
+    decoder: &S,
     next: impl Fn() -> Option<usize>,
     requests: &[DecodeRequest],
-    rules: &SearchOptions,
+    options: &SearchOptions,
     size: usize,
 ) -> Result<Found> {
     let taken = RefCell::new(Vec::new());
     let jobs = std::iter::from_fn(|| {
         let row = next()?;
         taken.borrow_mut().push(row);
-        Some(requests[row].job(stepper, rules))
+        Some(requests[row].job(decoder, options))
     });
     let mut out = Found::new();
-    generate(stepper, jobs, rules, batching(stepper, size), |number, list| {
+    generate(decoder, jobs, options, batching(decoder, size), |number, list| {
         out.push((taken.borrow()[number], list));
         Ok(())
     })?;

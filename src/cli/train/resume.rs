@@ -4,18 +4,18 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::super::regular::progress;
+use super::super::retention::progress;
 use crate::checkpoint::files::read_within;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, NamedTensors, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
-use crate::decoder::loaded::check_weights;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
-use crate::training::progress::{StopReason, TrainState};
+use crate::predictor::loaded_model::check_weights;
 use crate::training::report::status;
+use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
 /// Keys that may change between a run and its resumption: they decide when it ends, what it shows, what follows from a

@@ -5,11 +5,11 @@
 
 use std::cell::RefCell;
 
-use super::batch::{Batching, generate};
-use super::best::TopK;
-use super::jobs::DecodeRequest;
-use super::rules::SearchOptions;
-use super::search::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::continuous_batching::{Batching, generate};
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::options::SearchOptions;
+use super::request::DecodeRequest;
+use super::top_k::TopK;
 use super::trace::TraceStep;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
@@ -18,10 +18,10 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// There are several.
-pub fn check_streamable(rules: &SearchOptions) -> Result<()> {
-    match (rules.width, rules.groups) {
+pub fn check_streamable(options: &SearchOptions) -> Result<()> {
+    match (options.width, options.groups) {
         (1, 1) => Ok(()),
-        (1, groups) if rules.sampling.is_some() => {
+        (1, groups) if options.sampling.is_some() => {
             let message = format!(
                 "to be watched, one output must grow at a time (`decoding.n_best`), but there are {groups}"
             );
@@ -45,18 +45,18 @@ pub fn check_streamable(rules: &SearchOptions) -> Result<()> {
 /// # Errors
 /// Those of [`check_watchable`], of the model and of `shown`.
 pub fn stream<S: IncrementalDecoder>(
-    stepper: &S,
+    decoder: &S,
     request: &DecodeRequest,
-    rules: &SearchOptions,
+    options: &SearchOptions,
     top: usize,
     shown: impl FnMut(&TraceStep) -> Result<()>,
 ) -> Result<Hypothesis> {
-    check_streamable(rules)?;
+    check_streamable(options)?;
     let watcher = StreamObserver { row: None, steps: 0, top, best: TopK::default(), shown };
-    let watched = StreamingDecoder { stepper, watcher: RefCell::new(watcher) };
+    let watched = StreamingDecoder { decoder, watcher: RefCell::new(watcher) };
     let mut output = Hypothesis::default();
-    let job = std::iter::once(request.job(stepper, rules));
-    generate(&watched, job, rules, Batching { size: 1, refill: None }, |_, list| {
+    let job = std::iter::once(request.job(decoder, options));
+    generate(&watched, job, options, Batching { size: 1, refill: None }, |_, list| {
         output = list.into_iter().next().unwrap_or_default();
         Ok(())
     })?;
@@ -68,7 +68,7 @@ pub fn stream<S: IncrementalDecoder>(
 
 /// A model whose scores are overheard.
 struct StreamingDecoder<'a, S, F> {
-    stepper: &'a S,
+    decoder: &'a S,
     watcher: RefCell<StreamObserver<F>>,
 }
 
@@ -107,26 +107,26 @@ impl<S: IncrementalDecoder, F: FnMut(&TraceStep) -> Result<()>> IncrementalDecod
     type State = S::State;
 
     fn start(&self, sources: &[Source]) -> Result<S::State> {
-        self.stepper.start(sources)
+        self.decoder.start(sources)
     }
 
     fn step(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
-        self.observe(tokens, self.stepper.step(tokens, state))
+        self.observe(tokens, self.decoder.step(tokens, state))
     }
 
     fn step_with_attention(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {
-        self.observe(tokens, self.stepper.step_with_attention(tokens, state))
+        self.observe(tokens, self.decoder.step_with_attention(tokens, state))
     }
 
     fn reorder(&self, rows: &[i64], state: S::State) -> Result<S::State> {
-        self.stepper.reorder(rows, state)
+        self.decoder.reorder(rows, state)
     }
 
     fn join(&self, one: S::State, other: S::State) -> Result<S::State> {
-        self.stepper.join(one, other)
+        self.decoder.join(one, other)
     }
 
     fn max_length(&self) -> Option<usize> {
-        self.stepper.max_length()
+        self.decoder.max_length()
     }
 }

@@ -4,11 +4,11 @@
 //! blank lines of a table; what is wrong stops the reading, names the file and the line, and shows the row.
 //! Knows no tokens and no tensors. [`Sources`] streams the rows to decode, and [`read_pairs`] is built on it.
 
-mod ends;
 mod format;
+mod line_ends;
 mod lines;
 mod parallel;
-mod sources;
+mod row_reader;
 mod table;
 
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
 pub use format::Format;
 pub use lines::{LineEnds, shorten};
-use sources::KEYS;
-pub use sources::{ExtraField, FieldValue, RowReader, SourceRow, Target};
+use row_reader::KEYS;
+pub use row_reader::{ExtraField, FieldValue, RowReader, SourceRow, Target};
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq)]

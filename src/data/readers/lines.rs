@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Place;
-use super::ends::LineEndDecoder;
+use super::line_ends::LineEndDecoder;
 use crate::error::{Error, Result};
 
 /// How much of a row a message shows, in characters.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 use super::layers::Linear;
-use super::product::{PackedLinear, Weights};
+use super::packed_linear::{PackedLinear, Weights};
 use crate::data::vocabulary::{BOS, PAD};
 use crate::shim::decoding::log_softmax;
 
