@@ -137,7 +137,7 @@ impl ConfigError {
         self
     }
 
-    /// Each of these whole numbers must be at least `minimum`, and none larger than [`Problem::LARGEST`].
+    /// Each of these whole numbers must be at least `minimum`, and none larger than [`ConfigError::LARGEST`].
     pub fn check_integer(
         table: &str,
         minimum: u64,

@@ -1,7 +1,7 @@
 //! seqloom trains encoder-decoder models on paired sequences and decodes with them, on libtorch.
 //!
 //! This page is the guided tour: what a pair goes through, module by module. The command `seqloom` is a thin layer
-//! over this library ([`cli`]). To decode from Rust with a model that is trained, [`Decoder`] is all you need; `docs/library.md`
+//! over this library ([`cli`]). To decode from Rust with a model that is trained, [`Predictor`] is all you need; `docs/library.md`
 //! says what your crate needs. The feature `cli`, on by default, brings the command line and mimalloc; a library leaves it off.
 //!
 //! # Training
@@ -9,10 +9,10 @@
 //! 1. [`config`] reads the experiment file, adds what `--set` brings and every default, and checks the rules. Each
 //!    module owns its own table: [`data::DataConfig`], [`model::ModelConfig`], [`training::TrainingConfig`],
 //!    [`decoding::DecodingConfig`], [`runtime::RuntimeConfig`].
-//! 2. [`data::pairs`] reads the files. A [`data::pairs::Pair`] is two texts and the line where they stand.
+//! 2. [`data::readers`] reads the files. A [`data::readers::Pair`] is two texts and the line where they stand.
 //! 3. [`data::tokenizer`] cuts each side into characters, words or byte-pair pieces, and [`data::vocabulary`] gives
 //!    each piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result, [`data::splits`] both sets.
-//! 4. [`data::sampler`] says which rows go together, as a function of (seed, epoch). [`data::batch`] pads them. The
+//! 4. [`data::batch_sampler`] says which rows go together, as a function of (seed, epoch). [`data::batch`] pads them. The
 //!    source ends in EOS. The target is there twice: BOS and the tokens as input, the tokens and EOS as labels.
 //! 5. [`model::transformer`] reads the source batch ([`encode`]) and runs over the whole target at once ([`decode`]):
 //!    teacher forcing, under a causal mask. Its weights are named values in [`model::params`].
@@ -28,15 +28,15 @@
 //!
 //! # Decoding
 //!
-//! 1. [`data::pairs::Sources`] reads the rows, and the checkpoint's own tokenizer cuts them.
+//! 1. [`data::readers::RowReader`] reads the rows, and the checkpoint's own tokenizer cuts them.
 //! 2. The encoder reads a batch once. [`start`] makes a state of what it read, and [`step`] takes one token of each row
 //!    and that state, and gives back scores and the next state.
-//! 3. [`decoding::batch`] is the loop of every search. It begins each source with BOS, has all rows take a step, and lets
-//!    new sources in as others leave. [`decoding::books`] holds what one source has in [`decoding::beam`]s: which
-//!    tokens follow, and when a hypothesis has ended, at EOS or at its limit. Both see the model only through [`decoding::search::Stepper`].
+//! 3. [`decoding::continuous_batching`] is the loop of every search. It begins each source with BOS, has all rows take a step, and lets
+//!    new sources in as others leave. [`decoding::search::hypotheses`] holds what one source has in [`decoding::search::beam`]s: which
+//!    tokens follow, and when a hypothesis has ended, at EOS or at its limit. Both see the model only through [`decoding::incremental_decoder::IncrementalDecoder`].
 //! 4. The target's tokenizer joins the tokens to a text. Where there are references, [`metrics::edit`] counts.
 //!
-//! [`decoder`] is all of this behind two calls. Where the target is given, [`training::likelihood`] says how likely
+//! [`predictor`] is all of this behind two calls. Where the target is given, [`training::likelihood`] says how likely
 //! the model holds it.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
@@ -51,8 +51,8 @@
 //! use seqloom::data::batch::Batch;
 //! use seqloom::data::tokenizer::Tokenizer;
 //! use seqloom::decoding::DecodingConfig;
-//! use seqloom::decoding::decoder::ModelStepper;
-//! use seqloom::decoding::jobs::decode;
+//! use seqloom::decoding::network_decoder::NetworkDecoder;
+//! use seqloom::decoding::request::decode;
 //! use seqloom::model::{TransformerConfig, Weights};
 //! use seqloom::model::params::Params;
 //! use seqloom::model::transformer::Transformer;
@@ -79,24 +79,24 @@
 //! let mut optimizer = Optimizer::new(&TrainingConfig::default(), &params)?;
 //! for _ in 0..40 {
 //!     params.clear_gradients();
-//!     let memory = model.encode(&batch.source, None);
-//!     let hidden = model.decode(&batch.target_in, &memory, None); // (1, T, D)
+//!     let encoded = model.encode(&batch.source, None);
+//!     let hidden = model.decode(&batch.target_in, &encoded, None); // (1, T, D)
 //!     cross_entropy(&hidden.flatten(0, 1), model.output(), &batch.labels, 0.0).smoothed.backward();
 //!     optimizer.step(&params, 3e-3)?;
 //! }
 //!
 //! // Decoding: the decoder sees only what it said itself.
-//! let stepper = ModelStepper::new(&model, Weights::F32);
+//! let decoder = NetworkDecoder::new(&model, Weights::F32);
 //! let sources = [source.encode("jīqì xuéxí").ids];
 //! let config = DecodingConfig { max_length: Some(10), ..DecodingConfig::default() };
-//! let found = decode(&stepper, &[&sources[0]], &config)?;
+//! let found = decode(&decoder, &[&sources[0]], &config)?;
 //! assert_eq!(target.decode(&found[0].tokens), "機器學習");
 //! assert!(found[0].finished); // EOS came before the limit of 10 tokens
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Read these first: [`data::batch`], [`model::transformer`], [`training::trainer`], [`decoding::beam`],
+//! Read these first: [`data::batch`], [`model::transformer`], [`training::trainer`], [`decoding::search::beam`],
 //! [`checkpoint::run`].
 //!
 //! [`encode`]: model::transformer::Transformer::encode

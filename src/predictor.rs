@@ -3,24 +3,24 @@
 //! The whole of it, in ten lines (`examples/decode.rs` is this as a program):
 //!
 //! ```no_run
-//! use seqloom::Decoder;
+//! use seqloom::Predictor;
 //!
 //! fn main() -> seqloom::error::Result<()> {
-//!     let decoder = Decoder::open("runs/dates")?;
+//!     let predictor = Predictor::open("runs/dates")?;
 //!     let texts = ["March 5, 2024", "the 1st of May 1999"];
-//!     for (text, output) in texts.iter().zip(decoder.decode(&texts)?) {
+//!     for (text, output) in texts.iter().zip(predictor.decode(&texts)?) {
 //!         println!("{text} -> {output}");
 //!     }
 //!     Ok(())
 //! }
 //! ```
 //!
-//! What `--set` does on the command line, [`Decoder::with_overrides`] does here; how likely each output is,
-//! whether it was cut off, and how many symbols of its text the model does not know, [`Decoder::outputs`] says; more than one output of each text, [`Decoder::n_best`] has; outputs
-//! with a given beginning, [`Decoder::complete`]; how likely a given target is, [`Decoder::score`]. Several models decode
-//! together after [`Decoder::open_together`]; with a large vocabulary [`Decoder::with_shortlist`] is faster.
+//! What `--set` does on the command line, [`Predictor::with_overrides`] does here; how likely each output is,
+//! whether it was cut off, and how many symbols of its text the model does not know, [`Predictor::outputs`] says; more than one output of each text, [`Predictor::n_best`] has; outputs
+//! with a given beginning, [`Predictor::complete`]; how likely a given target is, [`Predictor::score`]. Several models decode
+//! together after [`Predictor::open_together`]; with a large vocabulary [`Predictor::with_shortlist`] is faster.
 //!
-//! **Threads.** A `Decoder` may be moved to another thread, but not be shared between threads (it is [`Send`] and not
+//! **Threads.** A `Predictor` may be moved to another thread, but not be shared between threads (it is [`Send`] and not
 //! `Sync`, as libtorch's tensors are): open one for each thread, or lend it out under a `Mutex`. Each call runs on
 //! `runtime.threads` threads, a number that holds for the whole process: the last one opened sets it.
 //!
@@ -57,7 +57,7 @@ pub struct Output {
     pub text: String,
     /// Its tokens, its score (the sum of their log-probabilities), and whether it is finished.
     pub hypothesis: Hypothesis,
-    /// How many symbols of its source the model's vocabulary lacks; [`Decoder::unknown_symbols`] says which.
+    /// How many symbols of its source the model's vocabulary lacks; [`Predictor::unknown_symbols`] says which.
     pub unknown: usize,
 }
 
@@ -81,7 +81,7 @@ impl Predictor {
     /// The same with other settings than those of the training: `decoding.beam=5`, `runtime.threads=1`.
     ///
     /// # Errors
-    /// Those of [`Decoder::open`]; a key that there is not, or that training has settled.
+    /// Those of [`Predictor::open`]; a key that there is not, or that training has settled.
     pub fn with_overrides<S: AsRef<str>>(path: impl AsRef<Path>, overrides: &[S]) -> Result<Predictor> {
         let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
         caught(|| Ok(Predictor { model: LoadedModel::open(path.as_ref(), &overrides)? }))
@@ -91,7 +91,7 @@ impl Predictor {
     /// choose.
     ///
     /// # Errors
-    /// There is no model; those of [`Decoder::with_overrides`]; models over different target vocabularies.
+    /// There is no model; those of [`Predictor::with_overrides`]; models over different target vocabularies.
     pub fn open_together<P: AsRef<Path>, S: AsRef<str>>(paths: &[P], overrides: &[S]) -> Result<Predictor> {
         let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
         let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
@@ -121,7 +121,7 @@ impl Predictor {
     /// The same with all that is known of each output.
     ///
     /// # Errors
-    /// Those of [`Decoder::decode`].
+    /// Those of [`Predictor::decode`].
     pub fn outputs<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Output>> {
         Ok(self.n_best(texts)?.into_iter().map(best).collect())
     }
@@ -129,7 +129,7 @@ impl Predictor {
     /// The best outputs of each text, the best first: at most `decoding.n_best`, and at least one.
     ///
     /// # Errors
-    /// Those of [`Decoder::decode`].
+    /// Those of [`Predictor::decode`].
     pub fn n_best<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<Output>>> {
         let requests: Vec<(&str, &str)> = texts.iter().map(|text| (text.as_ref(), "")).collect();
         self.complete(&requests)
@@ -139,7 +139,7 @@ impl Predictor {
     /// asked for has an empty output all the same.
     ///
     /// # Errors
-    /// Those of [`Decoder::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an output
+    /// Those of [`Predictor::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an output
     /// may be.
     pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, requests: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
         caught(|| {

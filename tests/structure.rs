@@ -14,11 +14,11 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("metrics", &["error"]),
     ("data", &["error", "runtime"]),
     ("model", &["error", "runtime", "shim", "data::batch", "data::vocabulary"]),
-    ("decoding", &["error", "runtime", "data::batch", "data::form", "data::vocabulary", "model"]),
+    ("decoding", &["error", "runtime", "data::batch", "data::text_form", "data::vocabulary", "model"]),
     ("training", &["error", "svg", "runtime", "shim", "data", "model", "decoding", "metrics"]),
     ("checkpoint", &["error", "model::params"]),
     ("config", &["error", "runtime", "data", "model", "decoding", "training"]),
-    ("decoder", &["error", "runtime", "data", "model", "decoding", "training", "checkpoint", "config"]),
+    ("predictor", &["error", "runtime", "data", "model", "decoding", "training", "checkpoint", "config"]),
     (
         "cli",
         &[
@@ -33,7 +33,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "metrics",
             "checkpoint",
             "config",
-            "decoder",
+            "predictor",
         ],
     ),
 ];
@@ -228,9 +228,9 @@ fn each_module_uses_only_what_lies_below_it() {
 #[test]
 fn metrics_know_no_tensors_and_pairs_and_tokens_neither() {
     never("metrics/", &["tch"]);
-    never("data/pairs", &["tch"]);
+    never("data/readers", &["tch"]);
     never("data/tokenizer", &["tch"]);
-    never("data/form.rs", &["tch"]);
+    never("data/text_form.rs", &["tch"]);
     never("data/vocabulary.rs", &["tch"]);
 }
 
@@ -246,7 +246,7 @@ fn a_model_does_no_input_and_no_output_and_sees_no_text() {
 #[test]
 fn a_search_knows_no_model_and_no_tensor() {
     // The one that steps a model, the one that has several of them step, and the name of what their weights are kept in.
-    let know = ["decoding/decoder.rs", "decoding/workers.rs", "decoding/config.rs"];
+    let know = ["decoding/network_decoder.rs", "decoding/parallel.rs", "decoding/config.rs"];
     let words = ["crate::model", "tch"];
     for file in SourceFile::all().into_iter().filter(|file| file.name.starts_with("decoding/")) {
         let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
@@ -290,7 +290,8 @@ fn only_the_shim_is_unsafe() {
 
 #[test]
 fn nothing_panics_by_name_where_a_users_data_can_be_at_fault() {
-    for place in ["cli/", "data/", "checkpoint/", "config", "decoder", "decoding/", "metrics/", "training/"] {
+    for place in ["cli/", "data/", "checkpoint/", "config", "predictor", "decoding/", "metrics/", "training/"]
+    {
         never(place, &[".unwrap()", "panic!(", "todo!(", "unimplemented!(", "unreachable!("]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Text is handed on as it stands in the file: NFC and trimming are the tokenizer's. Nothing is skipped but
 //! blank lines of a table; what is wrong stops the reading, names the file and the line, and shows the row.
-//! Knows no tokens and no tensors. [`Sources`] streams the rows to decode, and [`read_pairs`] is built on it.
+//! Knows no tokens and no tensors. [`RowReader`] streams the rows to decode, and [`read_pairs`] is built on it.
 
 mod format;
 mod line_ends;

@@ -1,6 +1,6 @@
 //! The form in which the texts of a side are read: a normal form of Unicode, and what becomes of white space.
 //!
-//! Two spellings of what looks the same are one text then. What this changes is counted: [`Changed`] says it, for each file.
+//! Two spellings of what looks the same are one text then. What this changes is counted: [`ChangeCounts`] says it, for each file.
 //! Knows no tokens and no files.
 
 use std::borrow::Cow;
@@ -70,7 +70,7 @@ impl TextForm {
                 && !self.normalize(&format!("{text}{more}")).starts_with(text)
     }
 
-    /// Whether there may be a text that `more` joins ([`Form::joins`]): quick, and right where it says no.
+    /// Whether there may be a text that `more` joins ([`TextForm::joins`]): quick, and right where it says no.
     pub fn may_join(&self, more: &str) -> bool {
         let first = more.chars().next();
         first.is_some_and(|first| {

@@ -1,6 +1,6 @@
 //! Cutting text into tokens and putting it together again: characters, words, byte-pair encoding.
 //!
-//! Every text is brought to one form first ([`Form`]), so that what looks the same is the same. A special token
+//! Every text is brought to one form first ([`TextForm`]), so that what looks the same is the same. A special token
 //! has no text: `<eos>` in a file is cut like any other characters, and never ends a sequence.
 //! Knows strings and ids, no tensors and no files.
 

@@ -2,10 +2,14 @@
 //!
 //! The changes are undone once it has chosen, so that a row can be shared, and what is reported is the model's own.
 
+pub mod banned_texts;
+pub mod forced_prefix;
+pub mod token_texts;
+
 use std::sync::Arc;
 
+use self::banned_texts::{BannedTexts, OutputPrefix};
 use super::DecodingConfig;
-use super::banned_texts::{BannedTexts, OutputPrefix};
 use crate::data::vocabulary::{EOS, UNK};
 
 /// What every output of a decode must keep to.

@@ -4,10 +4,10 @@
 //! are done leave at once. It knows no model and no tensor, and what a source finds does not depend on what else is in
 //! the batch.
 
-use super::beam::Workspace;
-use super::hypotheses::{DecodeJob, Hypotheses, ScoreRows};
-use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores, Source};
 use super::options::SearchOptions;
+use super::search::beam::Workspace;
+use super::search::hypotheses::{DecodeJob, Hypotheses};
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::data::vocabulary::{BOS, PAD};
 use crate::error::{Error, Result};
 
 /// A source as a search hands it to a model.
@@ -114,7 +115,7 @@ pub struct Scores {
     /// V
     pub vocabulary: usize,
     /// For each row how much it looked at each position of its own source: the decoder's last layer, the mean of its
-    /// heads. Only [`Stepper::step_with_attention`] fills it.
+    /// heads. Only [`IncrementalDecoder::step_with_attention`] fills it.
     pub attention: Option<Vec<Vec<f32>>>,
 }
 
@@ -127,6 +128,31 @@ impl Scores {
     /// The rows, V numbers each.
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.log_p.chunks_exact(self.vocabulary.max(1))
+    }
+}
+
+/// The rows of a source in the scores of a step.
+#[derive(Debug)]
+pub struct ScoreRows<'a> {
+    /// (rows * V)
+    pub log_p: &'a mut [f32],
+    /// V
+    pub vocabulary: usize,
+    /// What each row looked at; empty where nobody asks.
+    pub attention: &'a [Vec<f32>],
+}
+
+impl ScoreRows<'_> {
+    /// PAD and BOS are no output.
+    pub fn forbid_padding_and_bos(&mut self) {
+        for row in self.log_p.chunks_exact_mut(self.vocabulary) {
+            row[PAD as usize] = f32::NEG_INFINITY;
+            row[BOS as usize] = f32::NEG_INFINITY;
+        }
+    }
+
+    pub(in crate::decoding) fn row(&mut self, number: usize) -> &mut [f32] {
+        &mut self.log_p[number * self.vocabulary..][..self.vocabulary]
     }
 }
 

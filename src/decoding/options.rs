@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
-use super::banned_texts::BannedTexts;
 use super::config::{SamplingConfig, Stop};
 use super::constraints::Constraints;
+use super::constraints::banned_texts::BannedTexts;
+use super::constraints::token_texts::{TokenText, TokenTexts};
 use super::penalty::Penalty;
-use super::token_texts::{TokenText, TokenTexts};
 use crate::error::Result;
 
 /// The most rows of a batch: beyond them a product gains nothing, and each takes memory at every step.
@@ -55,7 +55,7 @@ impl SearchOptions {
     /// The same where outputs are written in another form than the usual one.
     ///
     /// # Errors
-    /// Those of [`Rules::new`].
+    /// Those of [`SearchOptions::new`].
     pub fn with_texts(config: &DecodingConfig, texts: TokenTexts) -> Result<SearchOptions> {
         let texts = Arc::new(texts);
         let banned = match config.banned.as_slice() {

@@ -18,7 +18,7 @@ const MIN_SOURCES_PER_WORKER: usize = 4;
 
 type Found = Vec<(usize, Vec<Hypothesis>)>;
 
-/// The best hypotheses of each request, the best first, as [`super::jobs::decode_n_best`], on all threads.
+/// The best hypotheses of each request, the best first, as [`super::request::decode_n_best`], on all threads.
 ///
 /// # Errors
 /// Those of the model.

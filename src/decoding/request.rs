@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::DecodingConfig;
+use super::constraints::forced_prefix::ForcedPrefix;
 use super::continuous_batching::{Batching, generate};
-use super::forced_prefix::ForcedPrefix;
-use super::hypotheses::DecodeJob;
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Source};
 use super::options::SearchOptions;
+use super::search::hypotheses::DecodeJob;
 use crate::error::{Error, Result};
 
 /// What one output is asked for.
@@ -22,7 +22,7 @@ pub struct DecodeRequest<'a> {
 /// The best hypothesis of each source (token ids without EOS).
 ///
 /// # Errors
-/// The config bans texts, which only the target's tokenizer can turn into tokens: use [`decode_by`] or
+/// The config bans texts, which only the target's tokenizer can turn into tokens: use [`decode_with_options`] or
 /// [`decode_n_best`]. And the model's own errors.
 pub fn decode<S: IncrementalDecoder>(
     decoder: &S,

@@ -9,7 +9,7 @@ use super::continuous_batching::{Batching, generate};
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores, Source};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
-use super::top_k::TopK;
+use super::search::top_k::TopK;
 use super::trace::TraceStep;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ pub fn check_streamable(options: &SearchOptions) -> Result<()> {
 /// tokens and without attention.
 ///
 /// # Errors
-/// Those of [`check_watchable`], of the model and of `shown`.
+/// Those of [`check_streamable`], of the model and of `shown`.
 pub fn stream<S: IncrementalDecoder>(
     decoder: &S,
     request: &DecodeRequest,

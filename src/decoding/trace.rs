@@ -5,7 +5,7 @@
 
 use super::continuous_batching::check_scores;
 use super::incremental_decoder::{IncrementalDecoder, Scores, Source, scores_not_finite};
-use super::top_k::TopK;
+use super::search::top_k::TopK;
 use crate::data::vocabulary::{BOS, EOS};
 use crate::error::Result;
 

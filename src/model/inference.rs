@@ -1,7 +1,7 @@
 //! The Transformer as a decoder runs it: a token of each row at a time, rows of any age side by side.
 //!
 //! Nothing is padded: the positions of all sources stand one after the other, and each row names the slots of the keys and
-//! values that it sees ([`Slots`]). So on the CPU a row's numbers do not depend on the rows beside it, not in the last bit.
+//! values that it sees ([`KvCache`]). So on the CPU a row's numbers do not depend on the rows beside it, not in the last bit.
 //! The model keeps no state of a decode: [`DecoderState`] is a value, handed in and returned.
 
 mod blocks;

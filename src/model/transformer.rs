@@ -72,7 +72,7 @@ impl Transformer {
         }
     }
 
-    /// The same network over another set of weights, such as [`Params::again`] gives.
+    /// The same network over another set of weights, such as [`Params::sharing`] gives.
     pub fn sharing(&self, params: &mut Params) -> Transformer {
         let rows = |embedding: &Tensor| embedding.size()[0] as usize;
         let (source, target) = (rows(&self.source_embedding), rows(&self.target_embedding));

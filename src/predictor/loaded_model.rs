@@ -14,10 +14,10 @@ use crate::config::page::meant;
 use crate::data::Empty;
 use crate::data::dataset::Tokenizers;
 use crate::data::tokenizer::Tokenizer;
+use crate::decoding::constraints::token_texts::TokenTexts;
 use crate::decoding::ensemble::Ensemble;
 use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
 use crate::decoding::options::SearchOptions;
-use crate::decoding::token_texts::TokenTexts;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::model::transformer::Transformer;
@@ -141,7 +141,7 @@ impl LoadedModel {
         std::iter::once(self).chain(&self.others)
     }
 
-    /// Reads a file of [`crate::decoder::shortlist`]: from now on an output says nothing else.
+    /// Reads a file of [`crate::predictor::shortlist`]: from now on an output says nothing else.
     ///
     /// # Errors
     /// The file cannot be read, or was made for other vocabularies.

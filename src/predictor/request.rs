@@ -6,7 +6,7 @@ use super::loaded_model::LoadedModel;
 use crate::data::readers::shorten;
 use crate::data::tokenizer::Encoded;
 use crate::data::vocabulary::UNK;
-use crate::decoding::forced_prefix::ForcedPrefix;
+use crate::decoding::constraints::forced_prefix::ForcedPrefix;
 use crate::decoding::incremental_decoder::{IncrementalDecoder, OwnedSource};
 use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
@@ -86,7 +86,7 @@ impl LoadedModel {
     /// A request for the output of a source, whose length was checked ([`LoadedModel::check_source`]), that begins with `prefix`.
     ///
     /// # Errors
-    /// Those of [`LoadedModel::opening`].
+    /// Those of [`LoadedModel::forced_prefix`].
     pub fn encode_request(&self, mut source: EncodedSource, prefix: &str) -> Result<EncodedRequest> {
         let opening = Arc::new(self.forced_prefix(&source.own, prefix)?);
         let (unknown, texts) = (source.own.unknown, std::mem::take(&mut source.texts));

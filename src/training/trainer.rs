@@ -1,7 +1,7 @@
 //! The training loop: update, log, validate, save, stop.
 //!
-//! It knows no files but the ones that its [`Report`] writes; who runs it says how a checkpoint is saved ([`Store`]).
-//! All of its state is the weights, their averages, the optimizer's state and [`Progress`]: everything random follows
+//! It knows no files but the ones that its [`Report`] writes; who runs it says how a checkpoint is saved ([`Checkpointer`]).
+//! All of its state is the weights, their averages, the optimizer's state and [`TrainState`]: everything random follows
 //! from (seed, step), so a run that goes on from a checkpoint is the same, bit for bit, as one that never stopped.
 
 use tch::{Device, Tensor};

@@ -38,7 +38,7 @@ pub struct SourceRow {
     pub target: Option<String>,
     /// What the output is to begin with, where a column of a table says it.
     pub prefix: Option<String>,
-    /// The fields that are neither source nor reference, where rows carry them ([`Sources::carrying`]).
+    /// The fields that are neither source nor reference, where rows carry them ([`RowReader::keeping_extra_fields`]).
     pub others: Vec<ExtraField>,
     /// The physical line where the row starts, from 1.
     pub line: u64,

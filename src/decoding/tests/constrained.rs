@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::token_texts::TokenTexts;
+use super::super::constraints::token_texts::TokenTexts;
 use super::*;
 use crate::data::text_form::TextForm;
 use crate::data::{Normalize, Whitespace};

@@ -10,12 +10,12 @@ mod traces;
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::constraints::forced_prefix::{ForcedPrefix, PrefixState, PrefixToken};
 use super::continuous_batching::{Batching, generate};
-use super::forced_prefix::{ForcedPrefix, PrefixState, PrefixToken};
-use super::hypotheses::DecodeJob;
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores, Source};
 use super::options::SearchOptions;
 use super::request::{DecodeRequest, decode_n_best};
+use super::search::hypotheses::DecodeJob;
 use super::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
 use crate::data::vocabulary::{BOS, EOS, UNK};
 use crate::error::Result;

@@ -1,17 +1,17 @@
 //! A beam: the best few beginnings of a source go on, side by side.
 //!
-//! Choice ([`Best`], or [`Drawable`] where tokens are drawn), constraints and penalties are apart; here are the books. It
+//! Choice ([`TopK`], or [`Sampler`] where tokens are drawn), constraints and penalties are apart; here are the books. It
 //! knows no model and no tensor.
 
-use super::banned_texts::OutputPrefix;
-use super::constraints::ScoreEdits;
-use super::forced_prefix::{ForcedPrefix, PrefixScores};
-use super::hypotheses::{ScoreRows, TokenTree};
-use super::incremental_decoder::{Hypothesis, scores_not_finite};
-use super::options::SearchOptions;
 use super::sampling::{SampleRng, Sampler};
+use super::token_tree::TokenTree;
 use super::top_k::{Candidate, TopK};
 use crate::data::vocabulary::EOS;
+use crate::decoding::constraints::ScoreEdits;
+use crate::decoding::constraints::banned_texts::OutputPrefix;
+use crate::decoding::constraints::forced_prefix::{ForcedPrefix, PrefixScores};
+use crate::decoding::incremental_decoder::{Hypothesis, ScoreRows, scores_not_finite};
+use crate::decoding::options::SearchOptions;
 use crate::error::Result;
 
 /// What is used anew in every step, to save allocations.
@@ -112,7 +112,7 @@ impl Beam {
             forced: 0,
             is_greedy: leads,
         };
-        Beam { active: vec![nothing], ranked: Vec::new(), finished: 0, rng: rng }
+        Beam { active: vec![nothing], ranked: Vec::new(), finished: 0, rng }
     }
 
     /// What goes on, the best first; nothing when the beam is done.
@@ -156,7 +156,7 @@ impl Beam {
         std::mem::swap(&mut self.active, &mut workspace.parents);
         self.active.clear();
         let finished_before = self.finished;
-        let Workspace { top_k: top_k, avoided, parents, leading, .. } = workspace;
+        let Workspace { top_k, avoided, parents, leading, .. } = workspace;
         let leading = *leading;
         // Greedy search goes on beside the beam that would lose it.
         let lost = leading.filter(|leading| !top_k.candidates().contains(leading));
@@ -197,16 +197,7 @@ impl Beam {
         step: &Step,
         workspace: &mut Workspace,
     ) -> Result<()> {
-        let Workspace {
-            top_k: top_k,
-            sampler: sampler,
-            edits,
-            prefix_tokens: prefix_tokens,
-            avoided,
-            narrowed,
-            leading,
-            ..
-        } = workspace;
+        let Workspace { top_k, sampler, edits, prefix_tokens, avoided, narrowed, leading, .. } = workspace;
         let SearchOptions { constraints, width, .. } = step.options;
         let ends_at_once = *width == 1 && step.options.stop_after == 1 && !step.needs_more;
         top_k.begin(if ends_at_once { 1 } else { 2 * width });

@@ -9,8 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
-use super::config::SamplingConfig;
 use super::top_k::maximum;
+use crate::decoding::config::SamplingConfig;
 
 /// The random numbers of one sample, a number for each token that is drawn.
 #[derive(Debug)]

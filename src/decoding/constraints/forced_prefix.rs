@@ -1,7 +1,7 @@
 //! How an output must begin: at each place of a beginning, the tokens that may come next, and where each of them leads.
 //!
 //! A text can be cut in several ways, and a token may go beyond its end; which is best, the search finds. It knows tokens
-//! and no text: [`super::texts`] makes it of one.
+//! and no text: [`super::token_texts`] makes it of one.
 
 /// A beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct PrefixState {
 pub struct PrefixToken {
     /// The token.
     pub token: i64,
-    /// The place behind it, or [`Opening::END`] or [`Opening::FREE`].
+    /// The place behind it, or [`ForcedPrefix::END`] or [`ForcedPrefix::FREE`].
     pub next: usize,
     /// Whether it goes beyond the beginning: then what it says is not forced, and rules are asked about it.
     pub beyond: bool,
@@ -40,12 +40,12 @@ impl ForcedPrefix {
     pub const END: usize = usize::MAX - 1;
 
     /// A beginning of these places, of which the first is where it begins.
-    pub(super) fn new(places: Vec<PrefixState>) -> ForcedPrefix {
+    pub(in crate::decoding) fn new(places: Vec<PrefixState>) -> ForcedPrefix {
         ForcedPrefix { places, joining: Vec::new() }
     }
 
     /// The same where these tokens do not come next behind its end.
-    pub(super) fn not_followed_by(mut self, joining: Vec<i64>) -> ForcedPrefix {
+    pub(in crate::decoding) fn not_followed_by(mut self, joining: Vec<i64>) -> ForcedPrefix {
         if !joining.is_empty() {
             let choices = self.places.iter_mut().flat_map(|place| &mut place.choices);
             let last = choices.filter(|choice| choice.next == ForcedPrefix::FREE && !choice.beyond);
@@ -55,7 +55,7 @@ impl ForcedPrefix {
     }
 
     /// What may not come next at a place that is free otherwise.
-    pub(super) fn forbidden(&self, place: usize) -> &[i64] {
+    pub(in crate::decoding) fn forbidden(&self, place: usize) -> &[i64] {
         if place == ForcedPrefix::END { &self.joining } else { &[] }
     }
 
@@ -79,7 +79,7 @@ impl ForcedPrefix {
     }
 
     /// What follows a place by a token: the place behind it, and whether it lies within the beginning.
-    pub(super) fn state_after(&self, place: usize, token: i64) -> (usize, bool) {
+    pub(in crate::decoding) fn state_after(&self, place: usize, token: i64) -> (usize, bool) {
         let choices = self.at(place).map_or(&[][..], |place| &place.choices);
         let choice = choices.iter().find(|choice| choice.token == token);
         choice.map_or((ForcedPrefix::FREE, false), |choice| (choice.next, !choice.beyond))
@@ -88,7 +88,7 @@ impl ForcedPrefix {
 
 /// A row of scores in which nothing may be said but what a place lets come next. Kept between steps, to save allocations.
 #[derive(Debug, Default)]
-pub(super) struct PrefixScores(Vec<f32>);
+pub(in crate::decoding) struct PrefixScores(Vec<f32>);
 
 impl PrefixScores {
     /// Takes the scores of a row for some of the choices: those that go beyond the beginning, or those that do not. What

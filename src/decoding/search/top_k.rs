@@ -19,7 +19,7 @@ pub struct Candidate {
     pub total: f64,
 }
 
-/// The best `count` candidates of the rows seen since [`Best::begin`], the best first; of equals the lower parent comes
+/// The best `count` candidates of the rows seen since [`TopK::begin`], the best first; of equals the lower parent comes
 /// first, then the lower token.
 #[derive(Debug, Default)]
 pub struct TopK {

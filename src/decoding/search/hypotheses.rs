@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::beam::{Beam, RankedHypothesis, Step, Workspace};
-use super::forced_prefix::ForcedPrefix;
-use super::incremental_decoder::{Hypothesis, OwnedSource};
-use super::options::SearchOptions;
 use super::sampling::SampleRng;
-use crate::data::vocabulary::{BOS, PAD};
+use super::token_tree::TokenTree;
+use crate::decoding::constraints::forced_prefix::ForcedPrefix;
+use crate::decoding::incremental_decoder::{Hypothesis, OwnedSource, ScoreRows};
+use crate::decoding::options::SearchOptions;
 use crate::error::Result;
 
 /// A source to decode.
@@ -26,73 +26,6 @@ pub struct DecodeJob {
     pub prefix: Arc<ForcedPrefix>,
     /// The most tokens of the output, EOS counted in; at least 1.
     pub max_length: usize,
-}
-
-/// The rows of a source in the scores of a step.
-#[derive(Debug)]
-pub struct ScoreRows<'a> {
-    /// (rows * V)
-    pub log_p: &'a mut [f32],
-    /// V
-    pub vocabulary: usize,
-    /// What each row looked at; empty where nobody asks.
-    pub attention: &'a [Vec<f32>],
-}
-
-impl ScoreRows<'_> {
-    /// PAD and BOS are no output.
-    pub fn forbid_padding_and_bos(&mut self) {
-        for row in self.log_p.chunks_exact_mut(self.vocabulary) {
-            row[PAD as usize] = f32::NEG_INFINITY;
-            row[BOS as usize] = f32::NEG_INFINITY;
-        }
-    }
-
-    pub(super) fn row(&mut self, number: usize) -> &mut [f32] {
-        &mut self.log_p[number * self.vocabulary..][..self.vocabulary]
-    }
-}
-
-/// All hypotheses of a source, the dead ones too, as a tree: each token names the one before it.
-#[derive(Debug)]
-pub(super) struct TokenTree {
-    nodes: Vec<(usize, i64)>,
-}
-
-impl TokenTree {
-    /// The place of BOS, before everything.
-    pub(super) const ROOT: usize = 0;
-
-    fn new() -> TokenTree {
-        TokenTree { nodes: vec![(TokenTree::ROOT, BOS)] }
-    }
-
-    pub(super) fn push(&mut self, before: usize, token: i64) -> usize {
-        self.nodes.push((before, token));
-        self.nodes.len() - 1
-    }
-
-    /// The token at `node`.
-    pub(super) fn token(&self, node: usize) -> i64 {
-        self.nodes[node].1
-    }
-
-    /// The tokens from the first to the one at `node`.
-    pub(super) fn read_prefix(&self, mut node: usize, into: &mut Vec<i64>) {
-        into.clear();
-        while node != TokenTree::ROOT {
-            let (before, token) = self.nodes[node];
-            into.push(token);
-            node = before;
-        }
-        into.reverse();
-    }
-
-    pub(super) fn tokens(&self, node: usize) -> Vec<i64> {
-        let mut tokens = Vec::new();
-        self.read_prefix(node, &mut tokens);
-        tokens
-    }
 }
 
 /// The books of one source.
@@ -132,7 +65,7 @@ impl Hypotheses {
         self.groups.iter().flat_map(Beam::active).take(rows).map(|one| (one.row, self.tree.token(one.node)))
     }
 
-    /// The rows stand in the batch as [`Books::rows`] gave them.
+    /// The rows stand in the batch as [`Hypotheses::rows`] gave them.
     pub fn renumber(&mut self) {
         if self.length > 0 {
             self.groups
