@@ -52,7 +52,7 @@
 //! use seqloom::data::tokenizer::Tokenizer;
 //! use seqloom::decoding::DecodingConfig;
 //! use seqloom::decoding::network_decoder::NetworkDecoder;
-//! use seqloom::decoding::request::decode;
+//! use seqloom::decoding::in_order::decode;
 //! use seqloom::model::{TransformerConfig, Weights};
 //! use seqloom::model::params::Params;
 //! use seqloom::model::transformer::Transformer;

@@ -241,7 +241,7 @@ fn decode_all(
         out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
         let (rows, fault) = rows::encode(loaded, input, read, args);
         summary.add_sources(loaded, input, &rows);
-        tracer.keep_sources(&rows);
+        tracer.keep_requests(&rows);
         let (rows, without_figures) = rows::decode(loaded, input, rows, args.on_error, summary)?;
         let fault = without_figures.or(fault);
         for row in &rows {

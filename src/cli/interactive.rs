@@ -7,14 +7,14 @@ use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
 use super::may_colour;
 use super::trace_record::{columns, visible};
-use crate::data::tokenizer::Encoded;
+use crate::cli::input::too_long;
 use crate::data::vocabulary::EOS;
 use crate::decoding::incremental_decoder::Hypothesis;
 use crate::decoding::stream::{check_streamable, stream};
 use crate::decoding::trace::TraceStep;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
-use crate::predictor::request::EncodedSource;
+use crate::predictor::request::{EncodedRequest, TooLong};
 
 /// Columns for the output so far; of a longer one the end is shown.
 const GROWING: usize = 32;
@@ -37,7 +37,7 @@ pub fn run(loaded: &LoadedModel, top: usize, truncate: bool, prefix: Option<&str
     check_streamable(&loaded.options)?;
     let prefix = prefix.unwrap_or_default();
     // One that cannot be spelled would be wrong on every line.
-    loaded.forced_prefix(&Encoded::default(), prefix)?;
+    loaded.encode_request("", prefix, TooLong::Truncate)?;
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
     let mut session = Session { loaded, top, truncate, prefix, colour, to: Box::new(to) };
@@ -77,39 +77,35 @@ impl Session<'_> {
     /// Decodes a line.
     fn answer(&mut self, text: &str) -> Result<()> {
         let loaded = self.loaded;
-        let Some(source) = self.read(text)? else { return Ok(()) };
-        let asked = match loaded.encode_request(source, self.prefix) {
-            Ok(asked) => asked,
-            Err(error) => return self.say(&format!("{error}\n")),
-        };
+        let Some(asked) = self.read(text)? else { return Ok(()) };
         let mut said = Vec::new();
-        let output = stream(loaded.decoder(), &asked.request(), &loaded.options, self.top, |step| {
+        let output = stream(loaded.decoder(), &asked.decode, &loaded.options, self.top, |step| {
             said.extend((step.token != EOS).then_some(step.token));
             self.show(&said, step)
         })?;
         self.conclude(&output)
     }
 
-    /// A source as the model reads it; nothing where it is not asked, and says why.
-    fn read(&mut self, text: &str) -> Result<Option<EncodedSource>> {
-        let mut source = self.loaded.encode_source(text);
-        let length = source.own.ids.len();
-        if !self.loaded.is_requested(&source.own.ids) {
+    /// What the model is asked for; nothing where it is not asked, and says why.
+    fn read(&mut self, text: &str) -> Result<Option<EncodedRequest>> {
+        let asked = match self.loaded.encode_request(text, self.prefix, too_long(self.truncate)) {
+            Ok(asked) => asked,
+            Err(error) => return self.say(&format!("{error}\n")).map(|()| None),
+        };
+        if !self.loaded.is_requested(&asked.decode.source) {
             return self.say("note: the source is empty, and so is its output\n").map(|()| None);
         }
-        if self.truncate && self.loaded.truncate(&mut source) {
-            let kept = source.own.ids.len();
-            self.say(&format!("note: the source is cut to {kept} of its {length} tokens\n"))?;
+        let length = asked.decode.source.length();
+        if let Some(before) = asked.length_before {
+            self.say(&format!("note: the source is cut to {length} of its {before} tokens\n"))?;
         }
-        if let Err(error) = self.loaded.check_source(&source) {
-            let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
-            return self.say(&format!("{}\n", error.hint(hint))).map(|()| None);
+        if asked.unknown > 0 {
+            self.say(&format!(
+                "note: {} of its {length} symbols are not in the vocabulary\n",
+                asked.unknown
+            ))?;
         }
-        if source.own.unknown > 0 {
-            let (unknown, all) = (source.own.unknown, source.own.ids.len());
-            self.say(&format!("note: {unknown} of its {all} symbols are not in the vocabulary\n"))?;
-        }
-        Ok(Some(source))
+        Ok(Some(asked))
     }
 
     /// A step: the output so far, and what else might have been said.

@@ -3,7 +3,7 @@
 use super::DecodeArgs;
 use super::summary::DecodeSummary;
 use crate::cli::figures::each_with_figures;
-use crate::cli::input::{Input, InputRow, OnError};
+use crate::cli::input::{Input, InputRow, OnError, too_long};
 use crate::data::readers::SourceRow;
 use crate::error::{Error, Result};
 use crate::predictor::Output;
@@ -49,14 +49,10 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeA
         Ok(read) => read,
         Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
     };
-    let mut source = loaded.encode_source(&read.text);
-    let truncated = args.truncate && loaded.truncate(&mut source);
-    let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
-    let text = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
-    let checked = loaded.check_source(&source).map_err(|error| error.hint(hint));
-    let content = checked
-        .and_then(|()| loaded.encode_request(source, text))
-        .map_err(|error| error.at(input.place(read.line)));
+    let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
+    let content = loaded.encode_request(&read.text, prefix, too_long(args.truncate));
+    let content = content.map_err(|error| error.at(input.place(read.line)));
+    let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
     Row { number, read: Some(read), truncated, content }
 }
 

@@ -10,9 +10,9 @@ use crate::cli::output::OutputFormat;
 use crate::cli::write_summary;
 use crate::data::dataset::Tokenizers;
 use crate::data::readers::SourceRow;
+use crate::data::source::SourceItem;
 use crate::data::tokenizer::ChangeCounts;
 use crate::data::vocabulary::UNK;
-use crate::decoding::incremental_decoder::IncrementalDecoder;
 use crate::error::{Error, Result, counted};
 use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
@@ -89,16 +89,18 @@ impl DecodeSummary {
             };
             self.unknown += asked.unknown;
             self.changed[0].add(loaded.tokenizers.source.changes(&read.text));
-            let ids = &asked.reading.ids;
+            let ids = asked.decode.source.tokens();
             // White space and the marks of where words begin say nothing by themselves.
             let says_nothing =
                 |&id: &i64| id == UNK || loaded.tokenizers.source.decode(&[id]).trim().is_empty();
             let reference = read.target.as_ref().map(|text| loaded.tokenizers.target.encode(text).ids.len());
-            let limit = loaded.options.length_limits.of(ids.len(), loaded.decoder().max_length());
             let kinds = [
-                (&mut self.beyond_the_limit, reference.is_some_and(|length| length >= limit)),
+                (
+                    &mut self.beyond_the_limit,
+                    reference.is_some_and(|length| length >= asked.decode.max_length),
+                ),
                 (&mut self.truncated, row.truncated),
-                (&mut self.empty, !loaded.is_requested(ids)),
+                (&mut self.empty, !loaded.is_requested(&asked.decode.source)),
                 (&mut self.with_nul, read.text.contains('\0')),
                 (&mut self.only_unknown, asked.unknown > 0 && ids.iter().all(says_nothing)),
             ];
@@ -122,7 +124,7 @@ impl DecodeSummary {
             self.unfinished += usize::from(!hypothesis.finished);
             self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
         }
-        let is_asked = !read.text.trim().is_empty() || loaded.is_requested(&[]);
+        let is_asked = !read.text.trim().is_empty() || loaded.is_requested(&SourceItem::default());
         self.fewer += usize::from(is_asked && outputs.len() < loaded.options.n_best);
         let Some(Output { text, hypothesis, .. }) = outputs.first() else { return };
         self.broken += usize::from(self.as_text && text.contains(['\n', '\r']));

@@ -21,7 +21,7 @@ pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: RowReader, count: u
         return Err(Error::input("there must be a row to try, but all are empty or skipped")
             .hint("name other rows with --input"));
     }
-    let requests: Vec<DecodeRequest> = asked.iter().map(EncodedRequest::request).collect();
+    let requests: Vec<&DecodeRequest> = asked.iter().map(|asked| &asked.decode).collect();
     let left_out = match read - asked.len() {
         0 => String::new(),
         count => format!(", of which {count} are empty or skipped"),
@@ -72,7 +72,7 @@ fn first_rows(
         }
         asked.extend(encoded.into_iter().filter_map(|row| row.content.ok()));
     }
-    asked.retain(|asked| loaded.is_requested(&asked.reading.ids));
+    asked.retain(|asked| loaded.is_requested(&asked.decode.source));
     Ok((read, asked))
 }
 
