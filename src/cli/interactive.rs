@@ -1,11 +1,15 @@
-//! `seqloom decode --interactive`: a line is typed, and its output grows on the screen, token by token.
+//! `seqloom interactive`: a line is typed, and its output grows on the screen, token by token.
 //!
 //! The search is the one that all decoding uses, looked at while it goes on. What is wrong with a line is said, and the
 //! next one can be typed.
 
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
+use clap::Args;
+
+use super::headings::{INPUT, OUTPUT, SEARCH};
 use super::may_colour;
+use super::model_args::ModelArgs;
 use super::trace_record::{columns, visible};
 use crate::cli::input::too_long;
 use crate::data::vocabulary::EOS;
@@ -22,25 +26,44 @@ const GROWING: usize = 32;
 /// Any value in the environment makes a pipe count as a terminal: for tests.
 const TEST_TERMINAL: &str = "SEQLOOM_TEST_TERMINAL";
 
-/// Answers lines until `:q` or the end of the input, with outputs that begin with `prefix`. `top` alternatives are shown of
-/// each step.
+/// Arguments of `seqloom interactive`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom interactive runs/dates
+  seqloom interactive runs/dates --prefix 19 --top 3")]
+pub struct InteractiveArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Text that every output begins with, also in the middle of a word
+    #[arg(long, value_name = "TEXT", help_heading = SEARCH)]
+    prefix: Option<String>,
+    /// Likeliest tokens of each step that are shown
+    #[arg(long, value_name = "N", default_value_t = 5, help_heading = OUTPUT)]
+    top: usize,
+    /// Cut sources that are longer than data.source.max_length, and say so
+    #[arg(long, help_heading = INPUT)]
+    truncate: bool,
+}
+
+/// Answers lines until `:q` or the end of the input.
 ///
 /// # Errors
 /// Standard input is no terminal; the settings let several outputs grow side by side; the target's vocabulary cannot
 /// spell the prefix; the work could not be done.
-pub fn run(loaded: &LoadedModel, top: usize, truncate: bool, prefix: Option<&str>) -> Result<()> {
+pub fn run(args: &InteractiveArgs) -> Result<()> {
     if !std::io::stdin().is_terminal() && std::env::var_os(TEST_TERMINAL).is_none() {
-        return Err(Error::input("--interactive must be at a terminal, but standard input is none").hint(
-            "leave --interactive out to decode what a pipe or a file holds; --trace writes each step",
-        ));
+        return Err(Error::input("`seqloom interactive` must be at a terminal, but standard input is none")
+            .hint("decode a pipe or a file with `seqloom decode`; --trace writes each step"));
     }
+    let InteractiveArgs { top, truncate, prefix, .. } = args;
+    let loaded = &args.model.open()?;
     check_streamable(&loaded.options)?;
-    let prefix = prefix.unwrap_or_default();
+    let prefix = prefix.as_deref().unwrap_or_default();
     // One that cannot be spelled would be wrong on every line.
     loaded.encode_request("", prefix, TooLong::Truncate)?;
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
-    let mut session = Session { loaded, top, truncate, prefix, colour, to: Box::new(to) };
+    let mut session = Session { loaded, top: *top, truncate: *truncate, prefix, colour, to: Box::new(to) };
     session.talk_with(input.lock())
 }
 

@@ -21,23 +21,16 @@ use crate::runtime::StopFlag;
 /// Numbers of attention that are held at once, where an output alone has no more.
 const MOST_NUMBERS: usize = 1 << 22;
 
-/// How to look inside.
+/// What is traced.
 #[derive(Args, Debug)]
 pub struct TraceArgs {
-    /// Writes for each output, a JSON object a line, what the model gave at each of its steps: the likeliest tokens, the
+    /// Write for each output, a JSON object a line, what the model gave at each of its steps: the likeliest tokens, the
     /// chosen one and its rank, the attention over the source; docs/trace.md has the format
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = INSIGHT)]
     pub trace: Option<PathBuf>,
-    /// Likeliest tokens of each step that --trace writes and --interactive shows
+    /// Likeliest tokens of each step that --trace writes
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = INSIGHT)]
     pub trace_top: usize,
-    /// At a terminal: shows the output of each line that is typed, token by token, with the likeliest alternatives; greedy
-    /// search or sampling
-    #[arg(long, conflicts_with_all = [
-        "trace", "input", "input_format", "tokens", "column", "header", "target_column", "targets", "n_best", "prefix_column", "output", "format", "resume", "shard",
-        "on_error", "examples", "summary", "verify"
-    ], help_heading = INSIGHT)]
-    pub interactive: bool,
 }
 
 /// Traces rows where that is asked for.
