@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::attention::{Attention, Mask, attention_kind};
+use super::attention::{Attention, Mask, Padding};
 use super::layers::{Cast, Epilogue, FeedForward, Linear, Noise, Norm, Pass, dropout};
 use super::params::{Params, Scope};
 use super::positions::{Places, PositionTable, Rotation};
@@ -27,8 +27,8 @@ pub struct Transformer {
 pub struct Memory {
     /// (B, S, D)
     pub hidden: Tensor,
-    /// Where the padding is, when there is any: 0 or minus infinity, (B, 1, 1, S)
-    pub padding: Option<Tensor>,
+    /// Where the padding is, when there is any.
+    pub padding: Option<Padding>,
     /// The weights of the pass, for the decoder's part of it.
     cast: Cast,
 }
@@ -98,7 +98,7 @@ impl Transformer {
 
     /// Reads a source batch.
     pub fn encode(&self, source: &Source, noise: Option<&Noise>) -> Memory {
-        let padding = padding_mask(source, self.output.compute());
+        let padding = Padding::of(&source.lengths, self.output.compute(), source.tokens.device());
         let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, noise);
         let cast = self.cast();
         let pass = Pass { noise, cast: &cast };
@@ -161,21 +161,6 @@ impl Transformer {
         };
         dropout(x, None, self.config.embedding_dropout(), noise)
     }
-}
-
-/// 0 where a source position is real, minus infinity where it is padding: (B, 1, 1, S). Nothing where no row is padded.
-fn padding_mask(source: &Source, compute: Kind) -> Option<Tensor> {
-    let longest = source.longest();
-    if source.lengths.iter().all(|&length| length == longest) {
-        return None;
-    }
-    let device = source.tokens.device();
-    let lengths = Tensor::from_slice(&source.lengths).to_device(device).view([-1, 1, 1, 1]);
-    // A GPU's kernels want rows that begin at multiples of 8 numbers, and copy the mask of each layer where they do not.
-    let room = (longest + 7) / 8 * 8;
-    let padded = Tensor::arange(room, (Kind::Int64, device)).ge_tensor(&lengths); // (B, 1, 1, room)
-    let mask = Tensor::zeros(padded.size(), (attention_kind(device, compute), device));
-    Some(mask.masked_fill(&padded, f64::NEG_INFINITY).narrow(3, 0, longest))
 }
 
 /// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
@@ -248,8 +233,8 @@ impl EncoderLayer {
 
     fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, pass: Pass) -> Tensor {
         let x = self.self_attention_norm.around(x, |x, epilogue| {
-            let (query, seen) = self.self_attention.project(x, rotation, pass);
-            self.self_attention.forward(&query, &seen, mask, epilogue, pass)
+            let parts = self.self_attention.project(x, rotation, pass);
+            self.self_attention.forward(&parts, mask, epilogue, pass)
         });
         self.feed_forward_norm.around(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
     }
@@ -307,12 +292,11 @@ impl DecoderLayer {
     fn forward(&self, x: &Tensor, memory: &Memory, rotation: Option<&Rotation>, pass: Pass) -> Tensor {
         let (own, cross) = (&self.self_attention, &self.cross_attention);
         let x = self.self_attention_norm.around(x, |x, epilogue| {
-            let (query, seen) = own.project(x, rotation, pass);
-            own.forward(&query, &seen, Mask::Causal, epilogue, pass)
+            own.forward(&own.project(x, rotation, pass), Mask::Causal, epilogue, pass)
         });
-        let seen = cross.keys_values(&memory.hidden, pass);
         let x = self.cross_attention_norm.around(&x, |x, epilogue| {
-            cross.forward(&cross.queries(x, pass), &seen, Mask::padding(&memory.padding), epilogue, pass)
+            let parts = cross.project_across(x, &memory.hidden, pass);
+            cross.forward(&parts, Mask::padding(&memory.padding), epilogue, pass)
         });
         self.feed_forward_norm.around(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, pass))
     }
