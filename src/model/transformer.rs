@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::attention::{Attention, Mask, attention_kind};
+use super::attention::{Attention, Mask, Padding};
 use super::layers::{
     AutocastWeights, DropoutRng, Epilogue, FeedForward, ForwardContext, Linear, Norm, dropout,
 };
@@ -29,8 +29,8 @@ pub struct Transformer {
 pub struct EncoderOutput {
     /// (B, S, D)
     pub hidden: Tensor,
-    /// Where the padding is, when there is any: 0 or minus infinity, (B, 1, 1, S)
-    pub padding: Option<Tensor>,
+    /// Where the padding is, when there is any.
+    pub padding: Option<Padding>,
     /// The weights of the pass, for the decoder's part of it.
     cast: AutocastWeights,
 }
@@ -100,7 +100,7 @@ impl Transformer {
 
     /// Reads a source batch.
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
-        let padding = padding_mask(source, self.output.compute());
+        let padding = Padding::of(&source.lengths, self.output.compute(), source.tokens.device());
         let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, rng);
         let cast = self.autocast_weights();
         let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
@@ -163,21 +163,6 @@ impl Transformer {
         };
         dropout(x, None, self.config.embedding_dropout(), rng)
     }
-}
-
-/// 0 where a source position is real, minus infinity where it is padding: (B, 1, 1, S). Nothing where no row is padded.
-fn padding_mask(source: &SourceBatch, compute: Kind) -> Option<Tensor> {
-    let longest = source.max_length();
-    if source.lengths.iter().all(|&length| length == longest) {
-        return None;
-    }
-    let device = source.tokens.device();
-    let lengths = Tensor::from_slice(&source.lengths).to_device(device).view([-1, 1, 1, 1]);
-    // A GPU's kernels want rows that begin at multiples of 8 numbers, and copy the mask of each layer where they do not.
-    let room = (longest + 7) / 8 * 8;
-    let padded = Tensor::arange(room, (Kind::Int64, device)).ge_tensor(&lengths); // (B, 1, 1, room)
-    let mask = Tensor::zeros(padded.size(), (attention_kind(device, compute), device));
-    Some(mask.masked_fill(&padded, f64::NEG_INFINITY).narrow(3, 0, longest))
 }
 
 /// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
@@ -250,8 +235,8 @@ impl EncoderLayer {
 
     fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, ctx: ForwardContext) -> Tensor {
         let x = self.self_attention_norm.forward(x, |x, epilogue| {
-            let (query, seen) = self.self_attention.project(x, rotation, ctx);
-            self.self_attention.forward(&query, &seen, mask, epilogue, ctx)
+            let parts = self.self_attention.project(x, rotation, ctx);
+            self.self_attention.forward(&parts, mask, epilogue, ctx)
         });
         self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
     }
@@ -315,12 +300,11 @@ impl DecoderLayer {
     ) -> Tensor {
         let (own, cross) = (&self.self_attention, &self.cross_attention);
         let x = self.self_attention_norm.forward(x, |x, epilogue| {
-            let (query, seen) = own.project(x, rotation, ctx);
-            own.forward(&query, &seen, Mask::Causal, epilogue, ctx)
+            own.forward(&own.project(x, rotation, ctx), Mask::Causal, epilogue, ctx)
         });
-        let seen = cross.keys_values(&encoded.hidden, ctx);
         let x = self.cross_attention_norm.forward(&x, |x, epilogue| {
-            cross.forward(&cross.queries(x, ctx), &seen, Mask::padding(&encoded.padding), epilogue, ctx)
+            let parts = cross.project_across(x, &encoded.hidden, ctx);
+            cross.forward(&parts, Mask::padding(&encoded.padding), epilogue, ctx)
         });
         self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
     }
