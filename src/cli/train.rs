@@ -296,7 +296,8 @@ fn open_report<'a>(
         matrix_peak: matrix_peak(runtime.device, runtime.compute, runtime.threads, &shapes),
         operations: Box::new(operations),
     };
-    let report = Report::open(run.path(), metrics_bytes, steps, detokenize, machine)?;
+    let columns = experiment.training.metric_columns();
+    let report = Report::open(run.path(), (metrics_bytes, &columns), steps, detokenize, machine)?;
     Ok(report.with_bar(bar(steps)).verbose(verbose))
 }
 

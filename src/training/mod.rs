@@ -5,8 +5,9 @@
 mod config;
 
 pub use config::{
-    AdamConfig, AdamWConfig, AverageOf, BestBy, DecayConfig, EmaConfig, GroupConfig, NonFiniteConfig,
-    PlateauConfig, ScheduledSamplingConfig, SgdConfig, Then, TokensPerBatch, TrainingConfig, WarmupConfig,
+    AdamConfig, AdamWConfig, AverageOf, BestBy, DecayConfig, EmaConfig, GroupConfig, MetricName,
+    NonFiniteConfig, PlateauConfig, ScheduledSamplingConfig, SgdConfig, Then, TokensPerBatch, TrainingConfig,
+    WarmupConfig,
 };
 
 pub mod clock;

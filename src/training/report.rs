@@ -69,11 +69,12 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Opens the files in `folder`. `metrics_bytes` is where `metrics.csv` goes on; `steps` are the step that training
+    /// Opens the files in `folder`. `metrics_bytes` is where `metrics.csv` goes on, and `columns` are
+    /// those of its metrics; `steps` are the step that training
     /// stands at and the one at which it ends.
     pub fn open(
         folder: &Path,
-        metrics_bytes: Option<u64>,
+        (metrics_bytes, columns): (Option<u64>, &[&'static str]),
         steps: (u64, u64),
         detokenize: Detokenize<'a>,
         machine: Machine<'a>,
@@ -88,7 +89,7 @@ impl<'a> Report<'a> {
         fs::create_dir_all(&samples).map_err(|error| Error::file("make", &samples, &error))?;
         Ok(Report {
             machine,
-            metrics: MetricsFile::open(&folder.join("metrics.csv"), metrics_bytes)?,
+            metrics: MetricsFile::open(&folder.join("metrics.csv"), metrics_bytes, columns)?,
             log,
             events: Some(EventFile::create(folder, wall_time(), steps.0 + 1)?),
             drawn: None,
@@ -227,17 +228,20 @@ impl<'a> Report<'a> {
         waited: f64,
     ) -> Result<()> {
         self.metrics.validation(step, epoch, found)?;
-        let scalars = [
+        let metrics =
+            found.metrics.iter().map(|metric| (format!("valid/{}", metric.kind.name), metric.value));
+        let metrics: Vec<(String, f64)> = metrics.collect();
+        let mut scalars = vec![
             ("valid/nll", found.nll),
             ("valid/perplexity", found.nll.exp()),
             ("valid/token_accuracy", found.token_accuracy),
-            ("valid/exact_match", found.exact_match),
-            ("valid/character_error_rate", found.character_error_rate),
-            ("valid/word_error_rate", found.word_error_rate.unwrap_or(f64::NAN)),
         ];
+        scalars.extend(metrics.iter().map(|(name, value)| (name.as_str(), *value)));
         self.scalars(step, &scalars);
         let best = if better { " (best)" } else { "" };
-        self.show(&format!("step {step}, valid: {}{best}", found.in_short()));
+        let begins = format!("step {step}, valid: ");
+        let room = 80usize.saturating_sub(begins.len() + best.len());
+        self.show(&format!("{begins}{}{best}", found.in_short(room)));
         if found.unfinished > 0 {
             self.show(&format!("  {} cut off before <eos>", counted(found.unfinished, "output")));
         }

@@ -11,14 +11,14 @@ use super::clock::Stopwatch;
 use super::context::{Checkpointer, NamedTensors, Snapshot, TrainContext};
 use super::ema::Ema;
 use super::gradients::{GradientEngine, budget_for, halvings};
-use super::metrics::{RunningStats, Validation};
+use super::metrics::RunningStats;
 use super::optimizer::{Optimizer, clip_gradients, matching};
 use super::replicas::Replicas;
 use super::report::Report;
 use super::schedule::Schedule;
 use super::state::{BestValidation, Improvement, StopReason, TrainState};
 use super::validation::{Validated, validate};
-use super::{BestBy, Then, TokensPerBatch, TrainingConfig};
+use super::{Then, TokensPerBatch, TrainingConfig};
 use crate::data::batch_sampler::BatchSampler;
 use crate::data::dataset::Example;
 use crate::data::loader::{Collator, LoadedBatch, Loader};
@@ -299,8 +299,10 @@ impl<'a> Trainer<'a> {
         let validated = validate(&self.context, &self.replicas, &|| stop.raised().is_some());
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let Some(Validated { found, decoded, left_out }) = validated? else { return Ok(None) };
-        let (step, nll) = (self.progress.step, if found.nll.is_finite() { found.nll } else { f64::MAX });
-        let best = BestValidation { step, cost: cost(config.best_by, &found), nll };
+        // NaN ranks last.
+        let [cost, nll] = [config.best_by.cost(found.deciding), found.nll]
+            .map(|number| if number.is_finite() { number } else { f64::MAX });
+        let best = BestValidation { step: self.progress.step, cost, nll };
         let verdict = self.progress.validated(best, config.keep_best, config.best_by);
         let better = verdict == Improvement::Better;
         if verdict != Improvement::Early {
@@ -399,14 +401,4 @@ fn restore(
         Some((name, _)) => Err(Error::failure(format!("training does not know the saved `{name}`"))),
         None => Ok(()),
     }
-}
-
-/// What is no number is worse than every number.
-fn cost(by: BestBy, found: &Validation) -> f64 {
-    let cost = match by {
-        BestBy::Nll => found.nll,
-        BestBy::ExactMatch => -found.exact_in_form,
-        BestBy::ErrorRate => found.capped_error_rate,
-    };
-    if cost.is_finite() { cost } else { f64::MAX }
 }
