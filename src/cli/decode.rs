@@ -23,12 +23,12 @@ use super::interactive;
 use super::output::{CarriedFields, OutputFormat, Record, Writer};
 use super::roles::FileRoles;
 use crate::checkpoint::run::locate_model;
+use crate::console::status;
 use crate::data::readers::RowReader;
 use crate::error::Result;
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
-use crate::training::report::status;
 
 /// Arguments of `seqloom decode`.
 #[derive(Args, Debug)]

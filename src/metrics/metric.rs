@@ -66,7 +66,7 @@ impl MetricKind {
 
     /// The metric of that name.
     pub fn named(name: &str) -> Option<MetricKind> {
-        METRICS.into_iter().find(|kind| kind.name == name)
+        METRICS.iter().copied().find(|kind| kind.name == name)
     }
 
     /// The name as a text has it: `word error rate`.

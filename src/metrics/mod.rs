@@ -19,7 +19,7 @@ pub use metric::{Metric, MetricKind};
 pub use set::{MetricSet, MetricValue};
 
 /// All of them.
-pub const METRICS: [MetricKind; 5] = [
+pub const METRICS: &[MetricKind] = &[
     MetricKind::of::<exact_match::ExactMatch>(),
     MetricKind::of::<character_error_rate::CharacterErrorRate>(),
     MetricKind::of::<word_error_rate::WordErrorRate>(),

@@ -12,20 +12,18 @@ pub use config::{
 
 pub mod clock;
 pub mod context;
-pub mod curves;
 pub mod ema;
 pub mod gradients;
-pub mod likelihood;
 pub mod loss;
 pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod out_of_memory;
+pub mod pace;
 pub mod partition;
+pub mod recorders;
 pub mod replicas;
-pub mod report;
 pub mod schedule;
 pub mod state;
-pub mod tensorboard;
 pub mod trainer;
 pub mod validation;

@@ -1,7 +1,6 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
 use super::context::TrainContext;
-use super::likelihood::{READ_AT_ONCE, batch_of, batches, teacher_forced_hidden};
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::out_of_memory::in_halves;
@@ -14,6 +13,7 @@ use crate::decoding::interruptible::Interruptible;
 use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
 use crate::decoding::options::SearchOptions;
 use crate::decoding::parallel::decode_best;
+use crate::decoding::teacher_forcing::{READ_AT_ONCE, batch_of, batches, teacher_forced_hidden};
 use crate::error::Result;
 use crate::metrics::{Example, MetricSet, Unit};
 

@@ -1,5 +1,7 @@
 //! Each kind of bad experiment file, with the exact message that it gets.
 
+use seqloom::metrics::METRICS;
+
 use super::{LEAST, accepted, refused};
 
 #[track_caller]
@@ -7,6 +9,11 @@ fn check_messages(cases: &[(&str, &str)]) {
     for (appended, message) in cases {
         assert_eq!(refused(&format!("{LEAST}{appended}"), &[]), format!("error: a.toml:{message}"));
     }
+}
+
+/// The names of all metrics, as a message lists them.
+fn metrics() -> String {
+    METRICS.iter().map(|kind| format!("`{}`", kind.name)).collect::<Vec<_>>().join(", ")
 }
 
 #[test]
@@ -74,7 +81,7 @@ fn a_value_of_the_wrong_type_is_shown_with_what_it_must_be() {
         ),
         (
             "[training]\nbest_by = 3",
-            "6:11: `best_by` must be one of `nll`, `exact_match`, `character_error_rate`, `word_error_rate`, `error_rate`, `chrf`, but it is 3",
+            &format!("6:11: `best_by` must be one of `nll`, {}, but it is 3", metrics()),
         ),
     ]);
     let files = "must be a file name, a list of files, or { source = \"…\", target = \"…\" }";
@@ -213,7 +220,7 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
 
 #[test]
 fn a_metric_that_there_is_not_or_that_does_not_count_is_refused_at_its_place() {
-    let known = "`exact_match`, `character_error_rate`, `word_error_rate`, `error_rate`, `chrf`";
+    let known = metrics();
     let usual = "`exact_match`, `character_error_rate`, `word_error_rate`";
     let must = "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric that validations count";
     let add = "\nhint: add \"chrf\" to `training.metrics`";

@@ -8,6 +8,7 @@ use super::rows::Row;
 use crate::cli::input::Input;
 use crate::cli::output::OutputFormat;
 use crate::cli::write_summary;
+use crate::console::status;
 use crate::data::dataset::Tokenizers;
 use crate::data::readers::SourceRow;
 use crate::data::tokenizer::ChangeCounts;
@@ -18,7 +19,6 @@ use crate::metrics::{Example, MetricSet, MetricValue};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
-use crate::training::report::status;
 use crate::training::validation::unit_of;
 
 /// Rows of one kind.

@@ -1,18 +1,54 @@
 //! `curves.svg`: the figures of a run as a picture that any browser shows, made from `metrics.csv` alone.
 //!
-//! It knows the names of the columns that it draws, and nothing of what else stands in the file. It reads no clock.
+//! It knows the names of the columns that it draws, and nothing of what else stands in the file.
 
 mod axis;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axis::{Axis, four_digits, with_commas};
 
+use super::{Event, Recorder};
 use crate::error::{Error, Result};
 use crate::metrics::MetricKind;
 use crate::svg::{escaped, text};
+use crate::training::clock::Since;
+
+/// The picture is not drawn again for rows of training figures that come sooner than this, in seconds.
+const BETWEEN_DRAWINGS: f64 = 10.0;
+
+/// Draws the picture of a run while it goes on.
+#[derive(Debug)]
+pub struct Curves {
+    folder: PathBuf,
+    /// When it was drawn last.
+    drawn: Option<Since>,
+}
+
+impl Curves {
+    /// Of the run in `folder`.
+    pub fn of(folder: &Path) -> Curves {
+        Curves { folder: folder.to_path_buf(), drawn: None }
+    }
+}
+
+impl Recorder for Curves {
+    fn record(&mut self, event: &Event) -> Result<()> {
+        let is_due = match event {
+            Event::TrainingRow { .. } => self.drawn.is_none_or(|drawn| drawn.seconds() >= BETWEEN_DRAWINGS),
+            Event::Validation { .. } | Event::End => true,
+            _ => false,
+        };
+        if !is_due {
+            return Ok(());
+        }
+        let done = draw(&self.folder);
+        self.drawn = Some(Since::now());
+        done
+    }
+}
 
 /// A line of a panel: one column of the rows of one kind.
 struct Curve {
