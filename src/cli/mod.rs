@@ -1,4 +1,4 @@
-//! The subcommands, one file each; the only place besides training/report.rs that prints.
+//! The subcommands, one file each; the only place besides console.rs that prints.
 //!
 //! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 the user's input is wrong,
 //! 128 and its number stopped by a signal, after saving where there was something to save.

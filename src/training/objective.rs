@@ -8,6 +8,7 @@ use tch::Tensor;
 use super::TrainingConfig;
 use super::loss::{Loss, cross_entropy, divergence};
 use crate::data::batch::Batch;
+use crate::decoding::teacher_forcing::labelled;
 use crate::model::layers::DropoutRng;
 use crate::model::transformer::{EncoderOutput, Transformer};
 use crate::runtime::seed_for;
@@ -42,11 +43,6 @@ pub fn objective(
     let Loss { smoothed, nll, .. } =
         cross_entropy(&hidden, model.output(), &batch.labels, config.label_smoothing);
     Objective { loss: smoothed, nll }
-}
-
-/// Only real positions go through the vocabulary: (B, T, D) to (N, D)
-pub fn labelled(hidden: &Tensor, batch: &Batch) -> Tensor {
-    hidden.flatten(0, 1).index_select(0, &batch.label_positions)
 }
 
 /// Two passes whose dropout differs, and the divergence of what they say (Liang et al. 2021). Half of the paper's loss, so

@@ -2,10 +2,10 @@
 
 use seqloom::data::batch::Batch;
 use seqloom::data::vocabulary::{BOS, EOS, PAD};
+use seqloom::decoding::teacher_forcing::labelled;
 use seqloom::model::layers::Linear;
 use seqloom::model::params::Params;
 use seqloom::training::loss::cross_entropy;
-use seqloom::training::objective::labelled;
 use seqloom::training::optimizer::Optimizer;
 use seqloom::training::{AdamWConfig, TrainingConfig};
 use tch::{Device, IndexOp, Kind, Tensor};

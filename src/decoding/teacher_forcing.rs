@@ -4,7 +4,6 @@
 
 use tch::{Device, Tensor};
 
-use super::objective::labelled;
 use crate::data::batch::Batch;
 use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
 use crate::error::{Error, Result};
@@ -28,6 +27,11 @@ pub fn batches(pairs: &[(&[i64], &[i64])], budget: usize) -> Vec<Vec<usize>> {
 pub fn batch_of(pairs: &[(&[i64], &[i64])], rows: &[usize]) -> Batch {
     let (sources, targets): (Vec<&[i64]>, Vec<&[i64]>) = rows.iter().map(|&row| pairs[row]).unzip();
     Batch::new(&sources, &targets)
+}
+
+/// Only positions that have a label go through the vocabulary: (B, T, D) to (N, D)
+pub fn labelled(hidden: &Tensor, batch: &Batch) -> Tensor {
+    hidden.flatten(0, 1).index_select(0, &batch.label_positions)
 }
 
 /// What the decoder makes of a batch, for the output layer. No row depends on those beside it.
