@@ -2,7 +2,7 @@
 
 use super::TokensPerBatch;
 use super::context::TrainContext;
-use super::likelihood::{READ_AT_ONCE, batch_of, batches, teacher_forced_hidden};
+use super::likelihood::{READ_AT_ONCE, batch_of, batches, teacher_forced};
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::out_of_memory::in_halves;
@@ -138,8 +138,7 @@ fn likelihood(
             let batch = batch_of(&pairs, rows);
             faults.memory(batch.positions())?;
             let (batch, model) = (batch.to_device(replica.device()), &replica.model);
-            let loss =
-                cross_entropy(&teacher_forced_hidden(model, &batch), model.output(), &batch.labels, 0.0);
+            let loss = cross_entropy(&teacher_forced(model, &batch), &batch.labels, 0.0);
             sums.nll += loss.nll.double_value(&[]);
             sums.right += loss.correct.double_value(&[]);
             sums.tokens += batch.target_tokens();
@@ -169,7 +168,7 @@ fn decode(
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
     let rules =
         SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
-    let weights = weights_for(context.decoding, context.params.device(), model.output().compute())?;
+    let weights = weights_for(context.decoding, context.params.device(), model.compute())?;
     let stepper = Interruptible::new(NetworkDecoder::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {
