@@ -28,8 +28,8 @@ use crate::console::status;
 use crate::data::dataset::{Example, Tokenizers};
 use crate::data::splits::DataSplits;
 use crate::error::{Error, Kind, Result, counted};
+use crate::model::network::Network;
 use crate::model::params::Params;
-use crate::model::transformer::Transformer;
 use crate::predictor::loaded_model::{build, outline};
 use crate::runtime::{Runtime, StopFlag, memory};
 use crate::training::clock::matrix_peak;
@@ -228,8 +228,8 @@ fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Re
                 gib(needed),
                 gib(total)
             );
-            let hint = "lower `width`, `feed_forward` or the layers of [model.transformer], or take smaller vocabularies";
-            Err(Error::input(message).hint(hint))
+            let sizes = experiment.model.network().sizes();
+            Err(Error::input(message).hint(format!("lower {sizes}, or take smaller vocabularies")))
         }
         _ => Ok(()),
     }
@@ -252,7 +252,7 @@ fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
 fn context<'a>(
     experiment: &'a Experiment,
     runtime: Runtime,
-    model: &'a Transformer,
+    model: &'a Network,
     params: &'a Params,
     data: &'a DataSplits,
 ) -> Result<TrainContext<'a>> {
@@ -262,7 +262,7 @@ fn context<'a>(
         seed: experiment.seed,
         model,
         params,
-        width: experiment.model.transformer.width,
+        width: experiment.model.network().width(),
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,
@@ -289,14 +289,14 @@ fn faults() -> Result<InjectedFaults> {
 fn meter<'a>(
     experiment: &Experiment,
     runtime: Runtime,
-    model: &'a Transformer,
+    model: &'a Network,
     steps: (u64, u64),
 ) -> PaceMeter<'a> {
     // Forward, and twice as much backward; a multiplication and an addition.
     let operations = |window: &RunningStats| 6.0 * model.multiplications(window.source_tokens, window.tokens);
-    let network = &experiment.model.transformer;
-    let (width, inner) = (network.width as i64, network.feed_forward as i64);
-    let shapes = [[512, width, width], [512, width, inner], [512, inner, width]];
+    let products = experiment.model.network().products().into_iter();
+    let shapes: Vec<[i64; 3]> =
+        products.map(|[inputs, outputs]| [512, inputs as i64, outputs as i64]).collect();
     let machine = Machine {
         device: runtime.device,
         matrix_peak: matrix_peak(runtime.device, runtime.compute, runtime.threads, &shapes),

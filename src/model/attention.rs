@@ -331,6 +331,14 @@ pub fn paged_attention(
     out
 }
 
+/// The mean over the heads of each row's attention, cut to what the row sees: of the sums that [`paged_attention`] gives.
+pub fn mean_over_heads(sums: &[f32], lengths: &[i64], heads: i64) -> Vec<Vec<f32>> {
+    let most = lengths.iter().copied().max().unwrap_or(0).max(1) as usize;
+    let mean = |sum: &f32| sum / heads as f32;
+    let rows = sums.chunks(most).zip(lengths);
+    rows.map(|(row, &length)| row[..length as usize].iter().map(mean).collect()).collect()
+}
+
 /// The same by libtorch's own functions, on any device: what the rows see is copied together and padded. The softmax of
 /// each head comes back as well: (R, H, 1, L)
 fn gathered_attention(

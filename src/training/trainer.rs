@@ -18,7 +18,7 @@ use super::replicas::Replicas;
 use super::schedule::Schedule;
 use super::state::{BestValidation, Improvement, StopReason, TrainState};
 use super::validation::{Validated, validate};
-use super::{Then, TokensPerBatch, TrainingConfig};
+use super::{Then, TokensPerBatch};
 use crate::data::batch_sampler::BatchSampler;
 use crate::data::dataset::Example;
 use crate::data::loader::{Collator, LoadedBatch, Loader};

@@ -13,7 +13,7 @@ use crate::decoding::interruptible::Interruptible;
 use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
 use crate::decoding::options::SearchOptions;
 use crate::decoding::parallel::decode_best;
-use crate::decoding::teacher_forcing::{READ_AT_ONCE, batch_of, batches, teacher_forced_hidden};
+use crate::decoding::teacher_forcing::{READ_AT_ONCE, batch_of, batches, teacher_forced};
 use crate::error::{Kind, Result};
 use crate::metrics::{Example, MetricSet, Unit};
 
@@ -148,8 +148,7 @@ fn likelihood(
             let batch = batch_of(&pairs, rows);
             faults.memory(batch.positions())?;
             let (batch, model) = (batch.to_device(replica.device()), &replica.model);
-            let loss =
-                cross_entropy(&teacher_forced_hidden(model, &batch), model.output(), &batch.labels, 0.0);
+            let loss = cross_entropy(&teacher_forced(model, &batch), &batch.labels, 0.0);
             sums.nll += loss.nll.double_value(&[]);
             sums.right += loss.correct.double_value(&[]);
             sums.tokens += batch.target_tokens();
@@ -179,7 +178,7 @@ fn decode(
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
     let rules =
         SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
-    let weights = weights_for(context.decoding, context.params.device(), model.output().compute())?;
+    let weights = weights_for(context.decoding, context.params.device(), model.compute())?;
     let stepper = Interruptible::new(NetworkDecoder::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {

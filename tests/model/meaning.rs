@@ -25,11 +25,11 @@ fn a_future_token_changes_nothing_before_it() {
         let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
         let batch = batch(&sources, &targets);
         let memory = model.network.encode(&batch.source, None);
-        let before = model.network.decode(&batch.target_in, &memory, None); // (B, T, D)
+        let before = model.network.decode(&batch.target_in, &memory, None).logits(); // (B, T, V)
         for t in 1..batch.target_in.size()[1] {
             let changed = batch.target_in.copy();
             let _ = changed.i((.., t)).fill_(12);
-            let after = model.network.decode(&changed, &memory, None);
+            let after = model.network.decode(&changed, &memory, None).logits();
             let past = |x: &Tensor| x.narrow(1, 0, t);
             assert_same(&past(&before), &past(&after), &format!("{case}: before token {t}"));
             assert!(distance(&before.i((.., t)), &after.i((.., t))) > 1e-3, "{case}: token {t} is not seen");
@@ -84,7 +84,7 @@ fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
         noisy_config(NormPlace::Pre, Activation::Swiglu),
     ];
     for config in variants {
-        let model = Model::new(&config, 11, 13, 4);
+        let model = Model::new(config.clone(), 11, 13, 4);
         let batch = batch(&[vec![4, 5, 6], vec![7]], &[vec![8, 9], vec![10, 11, 12]]);
         let pass = |noise: Option<DropoutRng>| model.logits(&batch.source, &batch.target_in, noise.as_ref());
         let exact = pass(None);
@@ -97,7 +97,7 @@ fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
             "another seed drops the same elements"
         );
         let still = TransformerConfig { dropout: 0.0, ..config.clone() };
-        let still = Model::new(&still, 11, 13, 4);
+        let still = Model::new(still, 11, 13, 4);
         let undropped = still.logits(&batch.source, &batch.target_in, Some(&DropoutRng::new(7)));
         assert_same(&exact, &undropped, "a dropout of 0 and no noise");
     }

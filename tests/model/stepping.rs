@@ -114,7 +114,7 @@ fn steps_of_every_head_width_equal_the_full_forward() {
             decoder_layers: 1,
             ..small()
         };
-        let model = Model::new(&config, 11, 13, 3);
+        let model = Model::new(config, 11, 13, 3);
         let exact = forced(&model, &sources, &targets);
         for vectors in Vectors::here() {
             for (weights, tolerance) in [(Weights::F32, 2e-5), (Weights::Bf16, 0.05), (Weights::Int8, 0.2)] {
@@ -153,7 +153,7 @@ fn long_outputs_equal_the_full_forward_for_each_kind_of_positions() {
     let _guard = tch::no_grad_guard();
     for positions in [Positions::Sinusoidal, Positions::Learned, Positions::Rotary, Positions::None] {
         let config = TransformerConfig { positions, max_positions: 700, ..small() };
-        let model = Model::new(&config, 11, 13, 3);
+        let model = Model::new(config, 11, 13, 3);
         let sources: Vec<Vec<i64>> =
             [30, 3, 1, 0].map(|length| (0..length).map(|n| 4 + n % 7).collect()).to_vec();
         let targets: Vec<Vec<i64>> =
@@ -208,7 +208,7 @@ fn company_changes_no_bit() {
         (Activation::Silu, &plain),
         (Activation::Swiglu, &modern),
     ] {
-        let model = Model::new(&TransformerConfig { activation, ..config.clone() }, 50, 70, 5);
+        let model = Model::new(TransformerConfig { activation, ..config.clone() }, 50, 70, 5);
         for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
             let inference = Inference::new(&model.network, weights);
             let together = side_by_side(&inference, &sources, &targets);
@@ -229,7 +229,7 @@ fn company_changes_no_bit() {
 fn a_row_chooses_among_its_own_list() {
     let _guard = tch::no_grad_guard();
     let (sources, vocabulary) = (vec![vec![4, 5], vec![6], vec![7, 8, 9], vec![5]], 23);
-    let model = Model::new(&small(), 11, vocabulary, 5);
+    let model = Model::new(small(), 11, vocabulary, 5);
     let everything: Arc<[i64]> = (0..vocabulary as i64).collect();
     let lists: Vec<Arc<[i64]>> =
         [&[1, 3, 7, 22][..], &[1, 3], &[1, 3, 4, 5, 6, 8, 20], &[1, 3, 7]].map(Arc::from).to_vec();

@@ -4,6 +4,7 @@ use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::TransformerConfig;
 use seqloom::model::attention::{Attention, Mask, Padding};
 use seqloom::model::layers::{AutocastWeights, DropoutRng, Epilogue, ForwardContext, Linear};
+use seqloom::model::network::Predictions;
 use seqloom::model::params::Params;
 use seqloom::runtime::threads;
 use seqloom::shim;
@@ -63,6 +64,10 @@ fn adam_move(gradient: &Tensor, state: &mut [Tensor], step: i32) -> Tensor {
     state[1] = &state[1] * 0.98 + gradient * gradient * 0.02;
     let (first, second) = (&state[0] / (1.0 - 0.9f64.powi(step)), &state[1] / (1.0 - 0.98f64.powi(step)));
     first / (second.sqrt() + 1e-8) * 0.01
+}
+
+fn predictions<'n>(hidden: &Tensor, output: &'n Linear) -> Predictions<'n> {
+    Predictions::Hidden { hidden: hidden.shallow_clone(), output }
 }
 
 #[test]
@@ -147,7 +152,7 @@ fn the_loss_in_pieces_is_the_loss_in_one() {
         let [to_hidden, to_weight] = [&hidden, &weight]
             .map(|leaf| Tensor::run_backward(&[&plain * 0.5], &[leaf], true, false).remove(0));
         let output = Linear::over(weight.shallow_clone(), Kind::Float);
-        let loss = cross_entropy(&hidden, &output, &labels, smoothing);
+        let loss = cross_entropy(&predictions(&hidden, &output), &labels, smoothing);
         assert_close(&(&loss.smoothed / &plain), &Tensor::ones([], FLOAT), 1e-6, "smoothed loss");
         assert_close(&(&loss.nll / &nll), &Tensor::ones([], FLOAT), 1e-6, "nll");
         assert_same(&loss.correct, &log_p.argmax(-1, false).eq_tensor(&places).sum(Kind::Double), "correct");
@@ -163,7 +168,8 @@ fn a_loss_in_bf16_is_near_that_in_f32_and_its_gradients_are_f32() {
     let weight = noise(&[30, 16], 2).set_requires_grad(true);
     let labels = (noise(&[40], 3).abs() * 27.0).to_kind(Kind::Int64) + EOS;
     let run = |compute| {
-        let loss = cross_entropy(&hidden, &Linear::over(weight.shallow_clone(), compute), &labels, 0.1);
+        let output = Linear::over(weight.shallow_clone(), compute);
+        let loss = cross_entropy(&predictions(&hidden, &output), &labels, 0.1);
         let gradients = Tensor::run_backward(&[&loss.smoothed], &[&hidden, &weight], false, false);
         (loss.smoothed.double_value(&[]), gradients)
     };
