@@ -13,6 +13,7 @@ mod library;
 mod look;
 mod meaning;
 mod model;
+mod recurrent;
 mod resume;
 mod score;
 mod signals;
