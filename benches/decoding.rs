@@ -20,7 +20,7 @@ use seqloom::data::readers::RowReader;
 use seqloom::error::Result;
 use seqloom::predictor::Output;
 use seqloom::predictor::loaded_model::LoadedModel;
-use seqloom::predictor::request::EncodedRequest;
+use seqloom::predictor::request::{EncodedRequest, TooLong};
 use seqloom::runtime::memory;
 use seqloom::training::clock::Since;
 use serde_json::{Value, json};
@@ -211,7 +211,7 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     let columns = (data.source.column.as_str(), (data.target.column.as_str(), false));
     let texts = RowReader::open(&args.input, None, columns.0, columns.1, None, data.header)?;
     let asked = texts
-        .map(|row| model.encode_request(model.encode_source(&row?.text), ""))
+        .map(|row| model.encode_request(&row?.text, "", TooLong::Truncate))
         .collect::<Result<Vec<_>>>()?;
     let requests: Vec<&EncodedRequest> = asked.iter().collect();
     model.decode_n_best(&requests[..requests.len().min(16)])?;

@@ -19,7 +19,7 @@
 //! 6. [`training::loss`] compares with the labels, libtorch runs backward, and [`training::optimizer`] moves the
 //!    weights with the learning rate of [`training::schedule`].
 //! 7. [`training::trainer`] is the loop around it. Now and then it validates ([`training::validation`]), writes
-//!    figures ([`training::report`]), draws them ([`training::curves`]) and has a checkpoint saved.
+//!    figures ([`training::recorders`]), draws them ([`training::recorders::curves`]) and has a checkpoint saved.
 //!
 //! # The checkpoint
 //!
@@ -36,7 +36,7 @@
 //!    tokens follow, and when a hypothesis has ended, at EOS or at its limit. Both see the model only through [`decoding::incremental_decoder::IncrementalDecoder`].
 //! 4. The target's tokenizer joins the tokens to a text. Where there are references, [`metrics::edit`] counts.
 //!
-//! [`predictor`] is all of this behind two calls. Where the target is given, [`training::likelihood`] says how likely
+//! [`predictor`] is all of this behind two calls. Where the target is given, [`decoding::teacher_forcing`] says how likely
 //! the model holds it.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
@@ -52,7 +52,7 @@
 //! use seqloom::data::tokenizer::Tokenizer;
 //! use seqloom::decoding::DecodingConfig;
 //! use seqloom::decoding::network_decoder::NetworkDecoder;
-//! use seqloom::decoding::request::decode;
+//! use seqloom::decoding::in_order::decode;
 //! use seqloom::model::{TransformerConfig, Weights};
 //! use seqloom::model::network::Network;
 //! use seqloom::model::params::Params;
@@ -108,6 +108,7 @@ pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod data;
 pub mod decoding;
 pub mod error;

@@ -35,15 +35,15 @@ pub mod verify;
 use std::path::{Path, PathBuf};
 
 use crate::decoding::ensemble::{Ensemble, mean};
-use crate::decoding::incremental_decoder::{Hypothesis, Shareable, Source};
+use crate::decoding::incremental_decoder::{Hypothesis, Shareable};
 use crate::decoding::network_decoder::NetworkDecoder;
 use crate::decoding::parallel::decode_on_all_cores;
 use crate::decoding::request::DecodeRequest;
+use crate::decoding::teacher_forcing::{READ_AT_ONCE, batches, log_probabilities};
 use crate::error::{Error, Result, caught};
 use crate::runtime::threads;
-use crate::training::likelihood::{READ_AT_ONCE, batches, log_probabilities};
 use loaded_model::LoadedModel;
-use request::EncodedRequest;
+use request::{EncodedRequest, TooLong};
 
 /// A trained model that decodes texts.
 pub struct Predictor {
@@ -144,9 +144,7 @@ impl Predictor {
     pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, requests: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
         caught(|| {
             let encoded = (0..).zip(requests).map(|(n, (text, prefix))| {
-                let source = self.model.encode_source(text.as_ref());
-                let checked = self.model.check_source(&source);
-                let request = checked.and_then(|()| self.model.encode_request(source, prefix.as_ref()));
+                let request = self.model.encode_request(text.as_ref(), prefix.as_ref(), TOO_LONG);
                 request.map_err(|error| error.at(format!("text {n}")))
             });
             let requests = encoded.collect::<Result<Vec<_>>>()?;
@@ -160,14 +158,14 @@ impl Predictor {
     /// A side has more tokens than its `max_length`, or a target has no source; the work could not be done.
     pub fn score<S: AsRef<str>, T: AsRef<str>>(&self, pairs: &[(S, T)]) -> Result<Vec<f64>> {
         let encoded = (0..).zip(pairs).map(|(n, (source, target))| {
-            let source = self.model.encode_source(source.as_ref());
+            let at = |error: Error| error.at(format!("pair {n}"));
+            let request = self.model.encode_source(source.as_ref(), TOO_LONG).map_err(at)?.decode;
             let target = self.model.tokenizers.target.encode(target.as_ref());
-            self.model.check_pair(&source, &target).map_err(|error| error.at(format!("pair {n}")))?;
-            Ok((source.into_source(), target.ids))
+            self.model.check_target(&request.source, &target).map_err(at)?;
+            Ok((request, target.ids))
         });
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
-        let pairs: Vec<(Source, &[i64])> =
-            encoded.iter().map(|(source, target)| (source.source(), target.as_slice())).collect();
+        let pairs: Vec<Pair> = encoded.iter().map(|(request, target)| (request, target.as_slice())).collect();
         let scores = caught(|| self.model.score(&pairs))?;
         Ok(scores
             .iter()
@@ -200,8 +198,8 @@ impl LoadedModel {
     /// The work could not be done.
     pub fn decode_n_best(&self, requests: &[&EncodedRequest]) -> Result<Vec<Vec<Output>>> {
         let rows: Vec<usize> =
-            (0..requests.len()).filter(|&row| self.is_requested(&requests[row].reading.ids)).collect();
-        let wanted: Vec<DecodeRequest> = rows.iter().map(|&row| requests[row].request()).collect();
+            (0..requests.len()).filter(|&row| self.is_requested(&requests[row].decode.source)).collect();
+        let wanted: Vec<&DecodeRequest> = rows.iter().map(|&row| &requests[row].decode).collect();
         let found = decode_on_all_cores(self.decoder(), &wanted, &self.options)?;
         let mut outputs = vec![vec![Output::silent()]; requests.len()];
         for (row, list) in rows.into_iter().zip(found) {
@@ -223,12 +221,12 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The work could not be done.
-    pub fn score(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
+    pub fn score(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
         self.score_by(pairs, |batches| {
             let decoder = self.decoder();
             let batches = batches.into_iter().map(|batch| (decoder.clone(), batch)).collect();
-            let score = |(decoder, batch): (Ensemble<NetworkDecoder>, OfMembers)| {
-                decoder.members().iter().zip(&batch).map(|(member, pairs)| member.score(pairs)).collect()
+            let score = |(decoder, pairs): (Ensemble<NetworkDecoder>, Vec<Pair>)| {
+                (0..).zip(decoder.members()).map(|(n, member)| member.score(&pairs, n)).collect()
             };
             match decoder.on_cpu() {
                 true => threads::each(batches, score),
@@ -242,34 +240,31 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The work could not be done.
-    pub fn score_uncached(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
-        let score = |(member, pairs): (&LoadedModel, Vec<(Source, &[i64])>)| {
-            let ids: Vec<_> = pairs.iter().map(|(source, target)| (source.ids, *target)).collect();
-            log_probabilities(&member.model, member.runtime.device, &ids)
+    pub fn score_uncached(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
+        let score = |(n, member): (usize, &LoadedModel), pairs: &[Pair]| {
+            let ids = pairs.iter().map(|(request, target)| (request.source_of(n).tokens(), *target));
+            log_probabilities(&member.model, member.runtime.device, &ids.collect::<Vec<_>>())
         };
-        let of_batch = |batch: OfMembers| self.members().zip(batch).map(score).collect();
+        let of_batch = |pairs: Vec<Pair>| (0..).zip(self.members()).map(|one| score(one, &pairs)).collect();
         self.score_by(pairs, |batches| batches.into_iter().map(of_batch).collect())
     }
 
     /// `scores` makes of each batch what each member gives to each of its pairs.
     fn score_by<'p>(
         &self,
-        pairs: &[(Source<'p>, &'p [i64])],
-        scores: impl FnOnce(Vec<OfMembers<'p>>) -> Vec<Result<Vec<Vec<Vec<f32>>>>>,
+        pairs: &[Pair<'p>],
+        scores: impl FnOnce(Vec<Vec<Pair<'p>>>) -> Vec<Result<Vec<Vec<Vec<f32>>>>>,
     ) -> Result<Vec<Vec<f32>>> {
-        let requests: Vec<usize> =
-            (0..pairs.len()).filter(|&row| self.is_requested(pairs[row].0.ids)).collect();
+        let wanted: Vec<usize> =
+            (0..pairs.len()).filter(|&row| self.is_requested(&pairs[row].0.source)).collect();
         let ids: Vec<(&[i64], &[i64])> =
-            requests.iter().map(|&row| (pairs[row].0.ids, pairs[row].1)).collect();
+            wanted.iter().map(|&row| (pairs[row].0.source.tokens(), pairs[row].1)).collect();
         let batches = batches(&ids, READ_AT_ONCE).into_iter();
         let batches: Vec<Vec<usize>> =
-            batches.map(|rows| rows.into_iter().map(|row| requests[row]).collect()).collect();
-        let of_member = |rows: &[usize], member: usize| -> Vec<_> {
-            rows.iter().map(|&row| (pairs[row].0.of_member(member), pairs[row].1)).collect()
-        };
-        let of_members = |rows: &Vec<usize>| (0..=self.others.len()).map(|n| of_member(rows, n)).collect();
+            batches.map(|rows| rows.into_iter().map(|row| wanted[row]).collect()).collect();
+        let of_batch = |rows: &Vec<usize>| rows.iter().map(|&row| pairs[row]).collect();
         let mut found = vec![Vec::new(); pairs.len()];
-        for (rows, of_all) in batches.iter().zip(scores(batches.iter().map(of_members).collect())) {
+        for (rows, of_all) in batches.iter().zip(scores(batches.iter().map(of_batch).collect())) {
             let mut of_all = of_all?;
             for (place, &row) in rows.iter().enumerate() {
                 let of_row = of_all.iter_mut().map(|found| std::mem::take(&mut found[place]));
@@ -280,8 +275,11 @@ impl LoadedModel {
     }
 }
 
-/// The pairs of a batch, as each member of an ensemble reads them.
-type OfMembers<'p> = Vec<Vec<(Source<'p>, &'p [i64])>>;
+/// What is read, and a target as token ids.
+type Pair<'p> = (&'p DecodeRequest, &'p [i64]);
+
+/// What a caller of the library can do about a source that is too long.
+const TOO_LONG: TooLong = TooLong::Refuse("allow more with the override `data.source.max_length=N`");
 
 #[cfg(test)]
 mod tests {

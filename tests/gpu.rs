@@ -83,7 +83,7 @@ fn what_a_gpu_has_learned_in_bf16_is_decoded_alike_there_and_on_the_cpu() {
     let in_bf16 = decoded(&GPU);
     let right = in_bf16.lines().zip(words.lines()).filter(|(ours, word)| ours == word).count();
     assert!(right >= 38, "{right} of 40 words are copied");
-    let verified = [&["decode", "runs/copy", "--verify"][..], &GPU, &exact].concat();
+    let verified = [&["verify", "runs/copy"][..], &GPU, &exact].concat();
     let verified = scene.fed(&verified, words.as_bytes()).succeeded();
     assert!(verified.stdout.contains("checks hold"), "{verified:?}");
 }

@@ -3,6 +3,8 @@
 //!
 //! `scripts/sanitize.py` tries the same once more under sanitizers, without Rust (tests/shim/).
 
+mod attention;
+
 use seqloom::data::vocabulary::{BOS, PAD};
 use seqloom::shim::decoding::{Packed, PackedKind, Seen, attend, gelu, log_softmax, silu, tanh};
 use seqloom::shim::vectors::Vectors;
@@ -201,7 +203,7 @@ fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vecto
     }
 }
 
-/// What training is made of has the same bits on each of them: a run may go on where another machine left it.
+/// What training is made of besides products has the same bits on each of them.
 #[test]
 fn dropout_and_loss_have_the_same_bits_on_all_vectors() {
     for count in (1..=200).step_by(3) {

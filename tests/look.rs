@@ -1,4 +1,4 @@
-//! Looking inside: `decode --trace`, `attention` and `decode --interactive` as a user has them.
+//! Looking inside: `decode --trace`, `attention` and `interactive` as a user has them.
 
 use std::io::Write;
 
@@ -296,7 +296,7 @@ fn what_cannot_be_drawn_is_refused() {
 
 /// A session whose pipe counts as a terminal.
 fn session(scene: &Scene, more: &[&str], lines: &[u8]) -> Finished {
-    let arguments = [&["decode", "runs/copy", "--interactive"], more].concat();
+    let arguments = [&["interactive", "runs/copy"], more].concat();
     let mut child = listened_to(binary(&scene.path("")).args(arguments).env("SEQLOOM_TEST_TERMINAL", "1"));
     child.stdin.take().unwrap().write_all(lines).unwrap();
     Finished::of(child)
@@ -305,7 +305,7 @@ fn session(scene: &Scene, more: &[&str], lines: &[u8]) -> Finished {
 #[test]
 fn at_a_terminal_an_output_grows_token_by_token_with_the_alternatives() {
     let scene = Scene::trained();
-    let finished = session(&scene, &["--trace-top", "3"], b"cafe\n:q\nbad\n").succeeded();
+    let finished = session(&scene, &["--top", "3"], b"cafe\n:q\nbad\n").succeeded();
     assert_eq!(finished.stderr, "");
     let lines: Vec<&str> = finished.stdout.lines().collect();
     assert_eq!(lines.len(), 2 + 5 + 3, "{}", finished.stdout);
@@ -352,9 +352,9 @@ fn what_is_wrong_with_a_line_is_said_and_the_next_one_can_be_typed() {
 #[test]
 fn a_drawn_token_shows_its_rank_and_is_the_one_that_decode_draws() {
     let scene = Scene::trained();
-    let hot = ["--set", "decoding.sampling.temperature=4", "--trace-top", "1"];
+    let hot = ["--set", "decoding.sampling.temperature=4"];
     let input = lines(&words(5));
-    let said = session(&scene, &hot, input.as_bytes()).succeeded().stdout;
+    let said = session(&scene, &[&hot[..], &["--top", "1"]].concat(), input.as_bytes()).succeeded().stdout;
     assert!(said.contains("] at rank "), "{said}");
     for output in scene.decode(&hot, &input).succeeded().stdout.lines() {
         assert!(said.contains(&format!("\n{output}\nscore ")), "no {output} in\n{said}");
@@ -364,10 +364,10 @@ fn a_drawn_token_shows_its_rank_and_is_the_one_that_decode_draws() {
 #[test]
 fn a_session_without_a_terminal_or_with_a_beam_is_refused() {
     let scene = Scene::trained();
-    scene.decode(&["--interactive"], "ab\n").refused(
+    scene.seqloom(&["interactive", "runs/copy"]).refused(
         2,
-        "error: --interactive must be at a terminal, but standard input is none\n\
-         hint: leave --interactive out to decode what a pipe or a file holds; --trace writes each step",
+        "error: `seqloom interactive` must be at a terminal, but standard input is none\n\
+         hint: decode a pipe or a file with `seqloom decode`; --trace writes each step",
     );
     session(&scene, &["--beam", "4"], b"ab\n").refused_naming(
         2,

@@ -12,6 +12,7 @@ mod keys;
 mod library;
 mod look;
 mod meaning;
+mod metrics;
 mod model;
 mod recurrent;
 mod resume;

@@ -144,7 +144,7 @@ fn a_model_that_learned_from_empty_sides_is_asked_for_them() {
         objects(&scores.stdout).iter().map(|row| row["length"].clone()).collect::<Vec<_>>(),
         [5, 1, 3]
     );
-    scene.seqloom(&["decode", "kept", "--input", "pairs.csv", "--verify"]).succeeded();
+    scene.seqloom(&["verify", "kept", "--input", "pairs.csv"]).succeeded();
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn names_of_sound_files_are_no_sources() {
     scene.write("sound.csv", "source,target\na.wav,abc\nb.wav,fee\n");
     scene.train(&["--out", "x", "--set", "data.train=sound.csv"]).refused(2, refused);
     scene.decode(&["--input", "sound.csv"], "").refused(2, refused);
-    scene.decode(&["--input", "sound.csv", "--verify"], "").refused(2, refused);
+    scene.verify(&["--input", "sound.csv"], "").refused(2, refused);
     scene.seqloom(&["score", "runs/copy", "--input", "sound.csv"]).refused(2, refused);
 }
 

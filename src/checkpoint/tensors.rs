@@ -138,8 +138,9 @@ fn store(tensor: &Tensor) -> Result<Stored> {
     let size = tensor.numel() * tensor.kind().elt_size_in_bytes();
     let mut bytes = Vec::new();
     let there = bytes.try_reserve_exact(size);
-    there
-        .map_err(|_| Error::failure(format!("there is no memory for a copy of {size} bytes to be saved")))?;
+    there.map_err(|_| {
+        Error::out_of_memory(format!("there is no memory for a copy of {size} bytes to be saved"))
+    })?;
     bytes.resize(size, 0);
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok(Stored { dtype, shape, bytes })

@@ -20,6 +20,7 @@ use crate::data::readers::{RowReader, SourceRow};
 use crate::decoding::trace::trace;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
+use crate::predictor::request::TooLong;
 
 /// Arguments of `seqloom attention`.
 #[derive(Args, Debug)]
@@ -108,16 +109,14 @@ fn traced(args: &AttentionArgs, run: &Path, output: &Path) -> Result<TracedRow> 
             (row.text, sources.place(row.line).to_string())
         }
     };
-    let source = loaded.encode_source(&text);
-    let hint = "allow more with --set data.source.max_length=N";
-    loaded.check_source(&source).map_err(|error| error.at(place).hint(hint))?;
-    let asked = loaded.encode_request(source, "")?;
+    let too_long = TooLong::Refuse("allow more with --set data.source.max_length=N");
+    let asked = loaded.encode_request(&text, "", too_long).map_err(|error| error.at(place))?;
     let outputs = loaded.decode_n_best(&[&asked])?;
     let best = outputs.first().and_then(|list| list.first());
-    let known: Vec<_> = best.iter().map(|output| known(&loaded, &asked.reading, output)).collect();
+    let known: Vec<_> = best.iter().map(|output| known(&loaded, &asked.decode, output)).collect();
     let mut steps = trace(loaded.decoder(), &known, 0)?;
     let made = best.zip(steps.pop());
-    let row = made.map(|(output, steps)| TracedRow::new(&loaded, &asked.reading.ids, output, steps));
+    let row = made.map(|(output, steps)| TracedRow::new(&loaded, &asked.decode.source, output, steps));
     Ok(TracedRow { row: args.row, rank: 1, source: Some(text), ..row.unwrap_or_default() })
 }
 

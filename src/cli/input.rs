@@ -17,6 +17,7 @@ use crate::data::DataConfig;
 use crate::data::readers::{ExtraField, Format, LineEnds, Place, RowReader, SourceRow, shorten};
 use crate::data::splits::refuse_sound;
 use crate::error::{Error, Result, caught};
+use crate::predictor::request::TooLong;
 
 /// The most rows that go on together, and those that go on first. Each chunk is twice the one before: the first outputs come
 /// soon, a job that is killed again and again gets on, and later chunks have more rows to sort among.
@@ -109,6 +110,14 @@ pub enum OnError {
     Stop,
     /// Its output is empty; it is counted, and the first one is named at the end
     Skip,
+}
+
+/// What `--truncate` says of sources that are too long.
+pub fn too_long(truncate: bool) -> TooLong {
+    match truncate {
+        true => TooLong::Truncate,
+        false => TooLong::Refuse("cut it with --truncate, or allow more with --set data.source.max_length=N"),
+    }
 }
 
 /// Every n-th row, from the i-th on: the share of one job among n.

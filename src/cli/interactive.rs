@@ -1,20 +1,24 @@
-//! `seqloom decode --interactive`: a line is typed, and its output grows on the screen, token by token.
+//! `seqloom interactive`: a line is typed, and its output grows on the screen, token by token.
 //!
 //! The search is the one that all decoding uses, looked at while it goes on. What is wrong with a line is said, and the
 //! next one can be typed.
 
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
+use clap::Args;
+
+use super::headings::{INPUT, OUTPUT, SEARCH};
 use super::may_colour;
+use super::model_args::ModelArgs;
 use super::trace_record::{columns, visible};
-use crate::data::tokenizer::Encoded;
+use crate::cli::input::too_long;
 use crate::data::vocabulary::EOS;
 use crate::decoding::incremental_decoder::Hypothesis;
 use crate::decoding::stream::{check_streamable, stream};
 use crate::decoding::trace::TraceStep;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
-use crate::predictor::request::EncodedSource;
+use crate::predictor::request::{EncodedRequest, TooLong};
 
 /// Columns for the output so far; of a longer one the end is shown.
 const GROWING: usize = 32;
@@ -22,25 +26,44 @@ const GROWING: usize = 32;
 /// Any value in the environment makes a pipe count as a terminal: for tests.
 const TEST_TERMINAL: &str = "SEQLOOM_TEST_TERMINAL";
 
-/// Answers lines until `:q` or the end of the input, with outputs that begin with `prefix`. `top` alternatives are shown of
-/// each step.
+/// Arguments of `seqloom interactive`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom interactive runs/dates
+  seqloom interactive runs/dates --prefix 19 --top 3")]
+pub struct InteractiveArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Text that every output begins with, also in the middle of a word
+    #[arg(long, value_name = "TEXT", help_heading = SEARCH)]
+    prefix: Option<String>,
+    /// Likeliest tokens of each step that are shown
+    #[arg(long, value_name = "N", default_value_t = 5, help_heading = OUTPUT)]
+    top: usize,
+    /// Cut sources that are longer than data.source.max_length, and say so
+    #[arg(long, help_heading = INPUT)]
+    truncate: bool,
+}
+
+/// Answers lines until `:q` or the end of the input.
 ///
 /// # Errors
 /// Standard input is no terminal; the settings let several outputs grow side by side; the target's vocabulary cannot
 /// spell the prefix; the work could not be done.
-pub fn run(loaded: &LoadedModel, top: usize, truncate: bool, prefix: Option<&str>) -> Result<()> {
+pub fn run(args: &InteractiveArgs) -> Result<()> {
     if !std::io::stdin().is_terminal() && std::env::var_os(TEST_TERMINAL).is_none() {
-        return Err(Error::input("--interactive must be at a terminal, but standard input is none").hint(
-            "leave --interactive out to decode what a pipe or a file holds; --trace writes each step",
-        ));
+        return Err(Error::input("`seqloom interactive` must be at a terminal, but standard input is none")
+            .hint("decode a pipe or a file with `seqloom decode`; --trace writes each step"));
     }
+    let InteractiveArgs { top, truncate, prefix, .. } = args;
+    let loaded = &args.model.open()?;
     check_streamable(&loaded.options)?;
-    let prefix = prefix.unwrap_or_default();
+    let prefix = prefix.as_deref().unwrap_or_default();
     // One that cannot be spelled would be wrong on every line.
-    loaded.forced_prefix(&Encoded::default(), prefix)?;
+    loaded.encode_request("", prefix, TooLong::Truncate)?;
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
-    let mut session = Session { loaded, top, truncate, prefix, colour, to: Box::new(to) };
+    let mut session = Session { loaded, top: *top, truncate: *truncate, prefix, colour, to: Box::new(to) };
     session.talk_with(input.lock())
 }
 
@@ -77,39 +100,35 @@ impl Session<'_> {
     /// Decodes a line.
     fn answer(&mut self, text: &str) -> Result<()> {
         let loaded = self.loaded;
-        let Some(source) = self.read(text)? else { return Ok(()) };
-        let asked = match loaded.encode_request(source, self.prefix) {
-            Ok(asked) => asked,
-            Err(error) => return self.say(&format!("{error}\n")),
-        };
+        let Some(asked) = self.read(text)? else { return Ok(()) };
         let mut said = Vec::new();
-        let output = stream(loaded.decoder(), &asked.request(), &loaded.options, self.top, |step| {
+        let output = stream(loaded.decoder(), &asked.decode, &loaded.options, self.top, |step| {
             said.extend((step.token != EOS).then_some(step.token));
             self.show(&said, step)
         })?;
         self.conclude(&output)
     }
 
-    /// A source as the model reads it; nothing where it is not asked, and says why.
-    fn read(&mut self, text: &str) -> Result<Option<EncodedSource>> {
-        let mut source = self.loaded.encode_source(text);
-        let length = source.own.ids.len();
-        if !self.loaded.is_requested(&source.own.ids) {
+    /// What the model is asked for; nothing where it is not asked, and says why.
+    fn read(&mut self, text: &str) -> Result<Option<EncodedRequest>> {
+        let asked = match self.loaded.encode_request(text, self.prefix, too_long(self.truncate)) {
+            Ok(asked) => asked,
+            Err(error) => return self.say(&format!("{error}\n")).map(|()| None),
+        };
+        if !self.loaded.is_requested(&asked.decode.source) {
             return self.say("note: the source is empty, and so is its output\n").map(|()| None);
         }
-        if self.truncate && self.loaded.truncate(&mut source) {
-            let kept = source.own.ids.len();
-            self.say(&format!("note: the source is cut to {kept} of its {length} tokens\n"))?;
+        let length = asked.decode.source.length();
+        if let Some(before) = asked.length_before {
+            self.say(&format!("note: the source is cut to {length} of its {before} tokens\n"))?;
         }
-        if let Err(error) = self.loaded.check_source(&source) {
-            let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
-            return self.say(&format!("{}\n", error.hint(hint))).map(|()| None);
+        if asked.unknown > 0 {
+            self.say(&format!(
+                "note: {} of its {length} symbols are not in the vocabulary\n",
+                asked.unknown
+            ))?;
         }
-        if source.own.unknown > 0 {
-            let (unknown, all) = (source.own.unknown, source.own.ids.len());
-            self.say(&format!("note: {unknown} of its {all} symbols are not in the vocabulary\n"))?;
-        }
-        Ok(Some(source))
+        Ok(Some(asked))
     }
 
     /// A step: the output so far, and what else might have been said.

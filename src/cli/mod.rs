@@ -1,4 +1,4 @@
-//! The subcommands, one file each; the only place besides training/report.rs that prints.
+//! The subcommands, one file each; the only place besides console.rs that prints.
 //!
 //! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 the user's input is wrong,
 //! 128 and its number stopped by a signal, after saving where there was something to save.
@@ -14,13 +14,16 @@ mod input;
 mod inspect;
 mod interactive;
 mod keys;
+mod model_args;
 mod output;
 mod retention;
 mod roles;
 mod score;
 mod shortlist;
+mod source_args;
 mod trace_record;
 mod train;
+mod verify;
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -59,6 +62,10 @@ enum Command {
     Average(average::AverageArgs),
     /// Decodes sources with a trained model
     Decode(decode::DecodeArgs),
+    /// Decode lines as they are typed, and show each step
+    Interactive(interactive::InteractiveArgs),
+    /// Try on your own rows whether a model's outputs can be trusted
+    Verify(verify::VerifyArgs),
     /// Draws where a model looks while it says an output: source against output, as SVG
     Attention(attention::AttentionArgs),
     /// Scores given pairs with a trained model: log-probabilities and perplexity
@@ -93,13 +100,16 @@ fn refused(error: &clap::Error) -> ExitCode {
         return ExitCode::from(error.exit_code() as u8);
     }
     let said = error.render().to_string();
-    let key = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => {
-            let command = std::env::args().nth(1).unwrap_or_default();
-            key_of(option, settable(&command))
-        }
+    let command = std::env::args().nth(1).unwrap_or_default();
+    let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => Some(option.as_str()),
         _ => None,
     };
+    if let Some(moved) = unknown.and_then(|option| moved_to(&command, option)) {
+        print_error(&format!("error: `{command}` has no such option any more\nhint: {moved}"));
+        return ExitCode::from(2);
+    }
+    let key = unknown.and_then(|option| key_of(option, settable(&command)));
     // Nobody means an option as a value; and where a key is meant, no option that is merely written like it.
     let off_track =
         |line: &&str| line.starts_with("  tip: ") && (key.is_some() || line.contains("as a value"));
@@ -111,11 +121,20 @@ fn refused(error: &clap::Error) -> ExitCode {
     ExitCode::from(error.exit_code() as u8)
 }
 
+/// Where an option of an earlier version has gone.
+fn moved_to(command: &str, option: &str) -> Option<&'static str> {
+    match (command, option) {
+        ("decode", "--verify") => Some("`seqloom verify RUN` does that, `--rows N` of it"),
+        ("decode", "--interactive") => Some("`seqloom interactive RUN` does that"),
+        _ => None,
+    }
+}
+
 /// What `--set` of a command takes: how keys begin, those first that are more likely meant.
 fn settable(command: &str) -> &'static [&'static str] {
     match command {
         "train" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
-        "decode" | "attention" => &["decoding.", "runtime."],
+        "decode" | "interactive" | "verify" | "attention" => &["decoding.", "runtime."],
         "score" => &["runtime."],
         "shortlist" => &["data."],
         _ => &[],
@@ -141,6 +160,8 @@ fn run(command: &Command) -> Result<u8> {
         Command::Init(args) => init::run(args).map(|()| 0),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
+        Command::Interactive(args) => interactive::run(args).map(|()| 0),
+        Command::Verify(args) => verify::run(args).map(|()| 0),
         Command::Attention(args) => attention::run(args).map(|()| 0),
         Command::Score(args) => score::run(args).map(|()| 0),
         Command::Shortlist(args) => shortlist::run(args).map(|()| 0),

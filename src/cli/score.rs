@@ -7,21 +7,21 @@ use serde_json::json;
 
 use super::figures::each_with_figures;
 use super::headings::{INPUT, MODEL, OUTPUT};
-use super::input::{Input, InputFormat, InputRow, OnError, Selection, columns_of};
+use super::input::{Input, InputFormat, InputRow, OnError, Selection, columns_of, too_long};
 use super::output::{CarriedFields, Field, OutputFormat, Writer};
 use super::roles::FileRoles;
 use super::write_summary;
 use crate::checkpoint::run::locate_model;
+use crate::console::status;
 use crate::data::DataConfig;
 use crate::data::dataset::Tokenizers;
 use crate::data::readers::{Format, RowReader, SourceRow, Target, shorten};
 use crate::data::tokenizer::{ChangeCounts, Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
-use crate::decoding::incremental_decoder::{OwnedSource, Source};
+use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
-use crate::training::report::status;
 
 /// Arguments of `seqloom score`.
 #[derive(Args, Debug)]
@@ -103,7 +103,7 @@ struct Pair {
 
 /// A pair as token ids.
 struct Ids {
-    source: OwnedSource,
+    request: DecodeRequest,
     target: Vec<i64>,
     /// Whether EOS is scored behind the target.
     ended: bool,
@@ -229,8 +229,6 @@ fn encode_row(
     row: &mut SourceRow,
     summary: &mut ScoreSummary,
 ) -> Result<Ids> {
-    let mut source = loaded.encode_source(&row.text);
-    summary.truncated += usize::from(args.truncate && loaded.truncate(&mut source));
     let tokenizer = &loaded.tokenizers.target;
     let target = row.target.as_deref().unwrap_or_default();
     summary.changed[0].add(loaded.tokenizers.source.changes(&row.text));
@@ -245,14 +243,16 @@ fn encode_row(
             (target, ended)
         }
     };
-    let hint = "allow more with --set data.source.max_length=N, or data.target.max_length=N; --truncate cuts sources";
-    loaded.check_pair(&source, &target).map_err(|error| match source.own.ids.is_empty() {
+    let source = loaded.encode_source(&row.text, too_long(args.truncate))?;
+    let request = source.decode;
+    loaded.check_target(&request.source, &target).map_err(|error| match request.source.is_empty() {
         true => error,
-        false => error.hint(hint),
+        false => error.hint("allow more with --set data.target.max_length=N"),
     })?;
-    summary.unknown[0] += source.own.unknown;
+    summary.truncated += usize::from(source.length_before.is_some());
+    summary.unknown[0] += source.unknown;
     summary.unknown[1] += target.unknown;
-    Ok(Ids { source: source.into_source(), target: target.ids, ended })
+    Ok(Ids { request, target: target.ids, ended })
 }
 
 /// A target as a JSON list of tokens, and whether `<eos>` ends it.
@@ -286,8 +286,8 @@ fn score(
     pairs: Vec<Pair>,
 ) -> Result<(Vec<Scored>, Option<Error>)> {
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
-    let ids: Vec<(Source, &[i64])> =
-        ids.map(|Ids { source, target, .. }| (source.source(), target.as_slice())).collect();
+    let ids: Vec<(&DecodeRequest, &[i64])> =
+        ids.map(|Ids { request, target, .. }| (request, target.as_slice())).collect();
     let mut scores = each_with_figures(&ids, &|some| loaded.score(some))?.into_iter();
     let mut scored = Vec::with_capacity(pairs.len());
     for Pair { read, ids } in pairs {
@@ -372,11 +372,11 @@ struct ScoreSummary {
 impl ScoreSummary {
     fn add(&mut self, pair: &Pair, log_p: &[f32]) {
         match &pair.ids {
-            Ok(Ids { source, .. }) => {
+            Ok(Ids { request, .. }) => {
                 self.pairs += 1;
                 self.tokens += log_p.len();
                 self.log_probability += sum(log_p);
-                self.empty += usize::from(source.ids.is_empty() && log_p.is_empty());
+                self.empty += usize::from(request.source.is_empty() && log_p.is_empty());
             }
             Err(error) => {
                 self.skipped += 1;

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::data::source::SourceItem;
 use crate::data::vocabulary::EOS;
-use crate::decoding::incremental_decoder::OwnedSource;
+use crate::decoding::request::DecodeRequest;
 use crate::decoding::trace::{TraceStep, TracedOutput};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
@@ -67,20 +68,26 @@ pub struct Alternative {
 }
 
 /// An output as [`crate::decoding::trace::trace`] wants it.
-pub fn known<'a>(loaded: &LoadedModel, reading: &'a OwnedSource, output: &'a Output) -> TracedOutput<'a> {
+pub fn known<'a>(loaded: &LoadedModel, request: &'a DecodeRequest, output: &'a Output) -> TracedOutput<'a> {
     TracedOutput {
-        source: reading.source(),
+        request,
         tokens: &output.hypothesis.tokens,
-        finished: output.hypothesis.finished && loaded.is_requested(&reading.ids),
+        finished: output.hypothesis.finished && loaded.is_requested(&request.source),
     }
 }
 
 impl TracedRow {
-    /// The row of an output, whose source has these ids. What is known of the row besides is the caller's to add.
-    pub fn new(loaded: &LoadedModel, ids: &[i64], output: &Output, steps: Vec<TraceStep>) -> TracedRow {
+    /// The row of an output, of this source. What is known of the row besides is the caller's to add.
+    pub fn new(
+        loaded: &LoadedModel,
+        source: &SourceItem,
+        output: &Output,
+        steps: Vec<TraceStep>,
+    ) -> TracedRow {
         let tokenizers = &loaded.tokenizers;
-        let eos = loaded.is_requested(ids).then_some(EOS);
-        let source_tokens = ids.iter().copied().chain(eos).map(|id| tokenizers.source.token(id).to_owned());
+        let eos = loaded.is_requested(source).then_some(EOS);
+        let source_tokens =
+            source.tokens().iter().copied().chain(eos).map(|id| tokenizers.source.token(id).to_owned());
         TracedRow {
             source_tokens: source_tokens.collect(),
             output: output.text.clone(),

@@ -17,6 +17,7 @@ pub mod lexicon;
 pub mod loader;
 pub mod readers;
 pub mod shard;
+pub mod source;
 pub mod splits;
 pub mod text_form;
 pub mod tokenizer;

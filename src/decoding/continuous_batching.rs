@@ -4,10 +4,11 @@
 //! are done leave at once. It knows no model and no tensor, and what a source finds does not depend on what else is in
 //! the batch.
 
-use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores, Source};
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores};
 use super::options::SearchOptions;
+use super::request::DecodeRequest;
 use super::search::beam::Workspace;
-use super::search::hypotheses::{DecodeJob, Hypotheses};
+use super::search::hypotheses::Hypotheses;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 
@@ -21,23 +22,23 @@ pub struct Batching {
     pub refill: Option<usize>,
 }
 
-/// Decodes all jobs. `found` gets the number of each job, counted from 0, and its best hypotheses, the best first, as soon
-/// as they are there: in the order in which the jobs end.
+/// Decodes all requests. `found` gets the number of each request, counted from 0, and its best hypotheses, the best first, as
+/// soon as they are there: in the order in which they end.
 ///
 /// # Errors
 /// Those of the model and of `found`.
-pub fn generate<S: IncrementalDecoder>(
+pub fn generate<'r, S: IncrementalDecoder>(
     decoder: &S,
-    jobs: impl Iterator<Item = DecodeJob>,
+    requests: impl Iterator<Item = &'r DecodeRequest>,
     options: &SearchOptions,
     batching: Batching,
     mut found: impl FnMut(usize, Vec<Hypothesis>) -> Result<()>,
 ) -> Result<()> {
     let mut batch = Batch { decoder, options, batching, slots: Vec::new(), workspace: Workspace::default() };
-    let mut jobs = jobs.enumerate().fuse();
+    let mut requests = requests.enumerate().fuse();
     let mut state = None;
     loop {
-        state = batch.admit(&mut jobs, state)?;
+        state = batch.admit(&mut requests, state)?;
         let Some(held) = state else {
             return Ok(());
         };
@@ -51,7 +52,7 @@ pub fn generate<S: IncrementalDecoder>(
 
 /// A source in the batch.
 struct Slot {
-    /// The job's number.
+    /// The request's number.
     number: usize,
     /// Its rows, which stand behind those of the seats before it.
     rows: usize,
@@ -68,25 +69,25 @@ struct Batch<'a, S> {
 
 impl<S: IncrementalDecoder> Batch<'_, S> {
     /// Fills free places, where there are enough of them. The state is that of the rows in the batch, where there is any.
-    fn admit(
+    fn admit<'r>(
         &mut self,
-        jobs: &mut impl Iterator<Item = (usize, DecodeJob)>,
+        requests: &mut impl Iterator<Item = (usize, &'r DecodeRequest)>,
         state: Option<S::State>,
     ) -> Result<Option<S::State>> {
         let free = self.batching.size.max(1) - self.slots.len();
         if state.is_some() && self.batching.refill.is_none_or(|least| free < least) {
             return Ok(state);
         }
-        let new: Vec<(usize, DecodeJob)> = jobs.take(free).collect();
+        let new: Vec<(usize, &DecodeRequest)> = requests.take(free).collect();
         if new.is_empty() {
             return Ok(state);
         }
-        let sources: Vec<Source> = new.iter().map(|(_, job)| job.source.source()).collect();
-        let begun = self.decoder.start(&sources)?;
-        let slots = new.iter().map(|(number, job)| Slot {
+        let sources: Vec<&DecodeRequest> = new.iter().map(|(_, request)| *request).collect();
+        let begun = self.decoder.start(&sources, 0)?;
+        let slots = new.iter().map(|(number, request)| Slot {
             number: *number,
             rows: 1,
-            hypotheses: Hypotheses::new(job, self.options),
+            hypotheses: Hypotheses::new(request, self.options),
         });
         self.slots.extend(slots);
         match state {

@@ -1,7 +1,8 @@
 //! Several models that choose together, step by step: to a search they are one.
 
 use super::config::Combination;
-use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, Source};
+use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
+use super::request::DecodeRequest;
 use crate::error::{Error, Result};
 
 /// Models over the same target vocabulary. They read the same source ids, or each of them its own.
@@ -48,12 +49,10 @@ impl<S: IncrementalDecoder> Ensemble<S> {
 impl<S: IncrementalDecoder> IncrementalDecoder for Ensemble<S> {
     type State = EnsembleState<S::State>;
 
-    fn start(&self, sources: &[Source]) -> Result<Self::State> {
-        let start = |(n, member): (usize, &S)| {
-            member.start(&sources.iter().map(|source| source.of_member(n)).collect::<Vec<_>>())
-        };
+    fn start(&self, requests: &[&DecodeRequest], first: usize) -> Result<Self::State> {
+        let start = |(n, member): (usize, &S)| member.start(requests, first + n);
         let states = self.members.iter().enumerate().map(start).collect::<Result<_>>()?;
-        Ok(EnsembleState { states, alike: sources.iter().all(|source| source.others.is_empty()) })
+        Ok(EnsembleState { states, alike: requests.iter().all(|request| request.other_sources.is_empty()) })
     }
 
     fn step(&self, tokens: &[i64], state: Self::State) -> Result<(Scores, Self::State)> {

@@ -2,75 +2,18 @@
 //!
 //! So a search is tested with a scripted fake and no weights, and a model knows no search.
 
-use std::sync::Arc;
-
+use super::request::DecodeRequest;
 use crate::data::vocabulary::{BOS, PAD};
 use crate::error::{Error, Result};
-
-/// A source as a search hands it to a model.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Source<'a> {
-    /// Token ids without EOS.
-    pub ids: &'a [i64],
-    /// The same text in the tokens of each further model of an ensemble; empty where all of them cut it alike.
-    pub others: &'a [Vec<i64>],
-    /// The tokens that its outputs may have, in ascending order, and so all that the softmax is over; nothing for the whole
-    /// vocabulary but PAD and BOS.
-    pub allowed: Option<&'a Arc<[i64]>>,
-}
-
-impl<'a> Source<'a> {
-    /// What the n-th model of an ensemble reads.
-    pub fn of_member(&self, n: usize) -> Source<'a> {
-        let own = n.checked_sub(1).and_then(|n| self.others.get(n));
-        Source { ids: own.map_or(self.ids, Vec::as_slice), others: &[], allowed: self.allowed }
-    }
-}
-
-impl<'a> From<&'a [i64]> for Source<'a> {
-    fn from(ids: &'a [i64]) -> Source<'a> {
-        Source { ids, ..Source::default() }
-    }
-}
-
-impl<'a, const N: usize> From<&'a [i64; N]> for Source<'a> {
-    fn from(ids: &'a [i64; N]) -> Source<'a> {
-        ids.as_slice().into()
-    }
-}
-
-/// A source that is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnedSource {
-    /// As [`Source::ids`].
-    pub ids: Vec<i64>,
-    /// As [`Source::others`].
-    pub others: Vec<Vec<i64>>,
-    /// As [`Source::allowed`].
-    pub allowed: Option<Arc<[i64]>>,
-}
-
-impl OwnedSource {
-    /// It, lent out.
-    pub fn source(&self) -> Source<'_> {
-        Source { ids: &self.ids, others: &self.others, allowed: self.allowed.as_ref() }
-    }
-}
-
-impl From<Source<'_>> for OwnedSource {
-    fn from(source: Source) -> OwnedSource {
-        let Source { ids, others, allowed } = source;
-        OwnedSource { ids: ids.to_vec(), others: others.to_vec(), allowed: allowed.cloned() }
-    }
-}
 
 /// A model that is asked one step at a time.
 pub trait IncrementalDecoder {
     /// Where a decode stands; a value that the model hands out and takes back.
     type State;
 
-    /// Reads the sources, one row for each, before its first token.
-    fn start(&self, sources: &[Source]) -> Result<Self::State>;
+    /// Reads the sources of the requests, one row for each, before its first token. `member` is the model's number among those
+    /// that choose together, from 0.
+    fn start(&self, requests: &[&DecodeRequest], member: usize) -> Result<Self::State>;
 
     /// Takes one more token of each row, and scores what may follow. The first token of a row is BOS.
     fn step(&self, tokens: &[i64], state: Self::State) -> Result<(Scores, Self::State)>;
@@ -158,7 +101,7 @@ impl ScoreRows<'_> {
 
 /// No score of a row is a number: the model's weights are not either.
 pub fn scores_not_finite() -> Error {
-    Error::failure("the model's scores are not finite numbers")
+    Error::not_finite("the model's scores are not finite numbers")
 }
 
 /// What a search found for one source.

@@ -2,7 +2,8 @@
 //!
 //! It knows no signals, only a question that it asks before each step.
 
-use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, Source};
+use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
+use super::request::DecodeRequest;
 use crate::error::{Error, Result};
 
 /// A model, and whether to go on with it.
@@ -29,8 +30,8 @@ impl<'a, S> Interruptible<'a, S> {
 impl<S: IncrementalDecoder> IncrementalDecoder for Interruptible<'_, S> {
     type State = S::State;
 
-    fn start(&self, sources: &[Source]) -> Result<S::State> {
-        self.unless_stopped()?.start(sources)
+    fn start(&self, requests: &[&DecodeRequest], member: usize) -> Result<S::State> {
+        self.unless_stopped()?.start(requests, member)
     }
 
     fn step(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {

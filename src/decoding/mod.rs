@@ -11,6 +11,7 @@ pub use config::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Sto
 pub mod constraints;
 pub mod continuous_batching;
 pub mod ensemble;
+pub mod in_order;
 pub mod incremental_decoder;
 pub mod interruptible;
 pub mod network_decoder;
@@ -20,6 +21,7 @@ pub mod penalty;
 pub mod request;
 pub mod search;
 pub mod stream;
+pub mod teacher_forcing;
 pub mod trace;
 
 #[cfg(test)]

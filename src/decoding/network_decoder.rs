@@ -3,7 +3,8 @@
 use tch::{Device, Kind};
 
 use super::DecodingConfig;
-use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, Source, scores_not_finite};
+use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, scores_not_finite};
+use super::request::DecodeRequest;
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
@@ -34,19 +35,27 @@ impl NetworkDecoder {
         NetworkDecoder { model: Inference::new(model, weights) }
     }
 
-    /// The log-probability of each token of each target, EOS last, a target being token ids. On the CPU they are what the
+    /// The log-probability of each token of each target, EOS last, a target being token ids and `member` as in
+    /// [`IncrementalDecoder::start`]. On the CPU they are what the
     /// steps of a search give to the same tokens, to the last bit.
     ///
     /// # Errors
     /// A number of the model is not finite; what libtorch refuses.
-    pub fn score(&self, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
+    pub fn score(&self, pairs: &[(&DecodeRequest, &[i64])], member: usize) -> Result<Vec<Vec<f32>>> {
         let targets: Vec<&[i64]> = pairs.iter().map(|(_, target)| *target).collect();
-        let scores =
-            self.model.score(start_all(&self.model, pairs.iter().map(|(source, _)| *source)), &targets)?;
+        let requests: Vec<&DecodeRequest> = pairs.iter().map(|(request, _)| *request).collect();
+        let scores = self.model.score(self.start_all(&requests, member), &targets)?;
         match scores.iter().flatten().all(|log_p| log_p.is_finite()) {
             true => Ok(scores),
             false => Err(scores_not_finite()),
         }
+    }
+
+    /// The state before the first token.
+    fn start_all(&self, requests: &[&DecodeRequest], member: usize) -> DecoderState {
+        let sources: Vec<&[i64]> =
+            requests.iter().map(|request| request.source_of(member).tokens()).collect();
+        self.model.start(&sources).restricted_to(requests.iter().map(|request| request.allowed.clone()))
     }
 
     fn step_all(&self, tokens: &[i64], state: DecoderState, looking: bool) -> Result<(Scores, DecoderState)> {
@@ -56,17 +65,11 @@ impl NetworkDecoder {
     }
 }
 
-/// The state before the first token.
-fn start_all<'a>(model: &Inference, sources: impl Iterator<Item = Source<'a>> + Clone) -> DecoderState {
-    let ids: Vec<&[i64]> = sources.clone().map(|source| source.ids).collect();
-    model.start(&ids).restricted_to(sources.map(|source| source.allowed.cloned()))
-}
-
 impl IncrementalDecoder for NetworkDecoder {
     type State = DecoderState;
 
-    fn start(&self, sources: &[Source]) -> Result<DecoderState> {
-        Ok(start_all(&self.model, sources.iter().copied()))
+    fn start(&self, requests: &[&DecodeRequest], member: usize) -> Result<DecoderState> {
+        Ok(self.start_all(requests, member))
     }
 
     fn step(&self, tokens: &[i64], state: DecoderState) -> Result<(Scores, DecoderState)> {

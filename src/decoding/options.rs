@@ -8,6 +8,8 @@ use super::constraints::Constraints;
 use super::constraints::banned_texts::BannedTexts;
 use super::constraints::token_texts::{TokenText, TokenTexts};
 use super::penalty::Penalty;
+use super::request::DecodeRequest;
+use crate::data::source::SourceItem;
 use crate::error::Result;
 
 /// The most rows of a batch: beyond them a product gains nothing, and each takes memory at every step.
@@ -92,6 +94,13 @@ impl SearchOptions {
         };
         options.stops_when_outranked = config.stop == Stop::Outranked && options.stop_after > 1;
         Ok(options)
+    }
+
+    /// A request for the output of a source, free but for its length. `longest` is the model's own limit.
+    pub fn request(&self, source: impl Into<SourceItem>, longest: Option<usize>) -> DecodeRequest {
+        let source = source.into();
+        let max_length = self.length_limits.of(source.length(), longest);
+        DecodeRequest::new(source, max_length)
     }
 
     /// Outputs that a group has to give, where no other one has found the same.

@@ -7,9 +7,10 @@ use std::cell::RefCell;
 use std::sync::Mutex;
 
 use super::continuous_batching::generate;
+use super::in_order::{batching, longest_first};
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable};
 use super::options::SearchOptions;
-use super::request::{DecodeRequest, batching, longest_first};
+use super::request::DecodeRequest;
 use crate::error::{Result, caught};
 use crate::runtime::threads;
 
@@ -18,13 +19,13 @@ const MIN_SOURCES_PER_WORKER: usize = 4;
 
 type Found = Vec<(usize, Vec<Hypothesis>)>;
 
-/// The best hypotheses of each request, the best first, as [`super::request::decode_n_best`], on all threads.
+/// The best hypotheses of each request, the best first, as [`super::in_order::decode_n_best`], on all threads.
 ///
 /// # Errors
 /// Those of the model.
 pub fn decode_on_all_cores<S: Shareable>(
     decoder: &S,
-    requests: &[DecodeRequest],
+    requests: &[&DecodeRequest],
     options: &SearchOptions,
 ) -> Result<Vec<Vec<Hypothesis>>> {
     let threads = if decoder.on_cpu() { threads::count() } else { 1 };
@@ -60,8 +61,8 @@ pub fn decode_best<S: Shareable>(
     options: &SearchOptions,
 ) -> Result<Vec<Hypothesis>> {
     let requests: Vec<DecodeRequest> =
-        sources.iter().map(|source| DecodeRequest { source: (*source).into(), prefix: None }).collect();
-    let lists = decode_on_all_cores(decoder, &requests, options)?;
+        sources.iter().map(|source| options.request(*source, decoder.max_length())).collect();
+    let lists = decode_on_all_cores(decoder, &requests.iter().collect::<Vec<_>>(), options)?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
 
@@ -69,18 +70,18 @@ pub fn decode_best<S: Shareable>(
 fn worker<S: IncrementalDecoder>(
     decoder: &S,
     next: impl Fn() -> Option<usize>,
-    requests: &[DecodeRequest],
+    requests: &[&DecodeRequest],
     options: &SearchOptions,
     size: usize,
 ) -> Result<Found> {
     let taken = RefCell::new(Vec::new());
-    let jobs = std::iter::from_fn(|| {
+    let queue = std::iter::from_fn(|| {
         let row = next()?;
         taken.borrow_mut().push(row);
-        Some(requests[row].job(decoder, options))
+        Some(requests[row])
     });
     let mut out = Found::new();
-    generate(decoder, jobs, options, batching(decoder, size), |number, list| {
+    generate(decoder, queue, options, batching(decoder, size), |number, list| {
         out.push((taken.borrow()[number], list));
         Ok(())
     })?;

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use super::continuous_batching::{Batching, generate};
-use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
 use super::search::top_k::TopK;
@@ -55,8 +55,7 @@ pub fn stream<S: IncrementalDecoder>(
     let watcher = StreamObserver { row: None, steps: 0, top, best: TopK::default(), shown };
     let watched = StreamingDecoder { decoder, watcher: RefCell::new(watcher) };
     let mut output = Hypothesis::default();
-    let job = std::iter::once(request.job(decoder, options));
-    generate(&watched, job, options, Batching { size: 1, refill: None }, |_, list| {
+    generate(&watched, std::iter::once(request), options, Batching { size: 1, refill: None }, |_, list| {
         output = list.into_iter().next().unwrap_or_default();
         Ok(())
     })?;
@@ -106,8 +105,8 @@ impl<S: IncrementalDecoder, F: FnMut(&TraceStep) -> Result<()>> IncrementalDecod
 {
     type State = S::State;
 
-    fn start(&self, sources: &[Source]) -> Result<S::State> {
-        self.decoder.start(sources)
+    fn start(&self, requests: &[&DecodeRequest], member: usize) -> Result<S::State> {
+        self.decoder.start(requests, member)
     }
 
     fn step(&self, tokens: &[i64], state: S::State) -> Result<(Scores, S::State)> {

@@ -4,7 +4,8 @@
 //! the numbers that the search saw, before any rule changed them. It knows no model and no tensor.
 
 use super::continuous_batching::check_scores;
-use super::incremental_decoder::{IncrementalDecoder, Scores, Source, scores_not_finite};
+use super::incremental_decoder::{IncrementalDecoder, Scores, scores_not_finite};
+use super::request::DecodeRequest;
 use super::search::top_k::TopK;
 use crate::data::vocabulary::{BOS, EOS};
 use crate::error::Result;
@@ -12,8 +13,8 @@ use crate::error::Result;
 /// An output, and what it is the output of.
 #[derive(Clone, Copy, Debug)]
 pub struct TracedOutput<'a> {
-    /// What was read.
-    pub source: Source<'a>,
+    /// What was asked for.
+    pub request: &'a DecodeRequest,
     /// Token ids without BOS and EOS.
     pub tokens: &'a [i64],
     /// Whether EOS was said behind them; not where the model was not asked.
@@ -76,8 +77,9 @@ pub fn trace<S: IncrementalDecoder>(
     if live.is_empty() {
         return Ok(steps);
     }
-    let sources: Vec<Source> = live.iter().map(|&row| outputs[row].source).collect();
-    let (mut state, mut last, mut best) = (decoder.start(&sources)?, vec![BOS; live.len()], TopK::default());
+    let requests: Vec<&DecodeRequest> = live.iter().map(|&row| outputs[row].request).collect();
+    let (mut state, mut last, mut best) =
+        (decoder.start(&requests, 0)?, vec![BOS; live.len()], TopK::default());
     loop {
         let (scores, next) = decoder.step_with_attention(&last, state)?;
         check_scores(&scores, live.len())?;

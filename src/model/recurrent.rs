@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 
 use self::gru::Gru;
 use super::RecurrentConfig;
-use super::attention::attention_kind;
+use super::attention::{Padding, attention_kind};
 use super::embeddings::Embeddings;
 use super::encoder_output::EncoderOutput;
 use super::layers::{AutocastWeights, DropoutRng, ForwardContext, Linear, dropout};
@@ -78,7 +78,7 @@ impl Recurrent {
         for layer in &self.encoder {
             hidden = layer.forward(&dropout(hidden, None, self.config.dropout, rng), &backwards, ctx);
         }
-        let padding = EncoderOutput::padding_mask(source, self.output().compute());
+        let padding = Padding::of(&source.lengths, self.output().compute(), source.tokens.device());
         EncoderOutput { hidden, lengths: source.lengths.clone(), padding, cast }
     }
 
@@ -108,8 +108,9 @@ impl Recurrent {
     fn attend(&self, states: &Tensor, encoded: &EncoderOutput) -> Tensor {
         let kind = attention_kind(states.device(), self.output().compute());
         let heads = |x: &Tensor| x.to_kind(kind).unsqueeze(1); // (B, 1, T, D)
-        let (query, source, padding) = (heads(states), heads(&encoded.hidden), encoded.padding.as_ref());
-        Tensor::scaled_dot_product_attention(&query, &source, &source, padding, 0.0, false, 1.0, false)
+        let (query, source) = (heads(states), heads(&encoded.hidden));
+        let mask = encoded.padding.as_ref().map(|padding| &padding.mask);
+        Tensor::scaled_dot_product_attention(&query, &source, &source, mask, 0.0, false, 1.0, false)
             .squeeze_dim(1)
             .to_kind(Kind::Float)
     }
@@ -163,10 +164,10 @@ impl EncoderLayer {
         let turned = |x: &Tensor| x.flatten(0, 1).index_select(0, backwards).view_as(x);
         let (rows, _, width) = x.size3().expect("the encoder wants three dimensions");
         let first = Tensor::zeros([rows, width / 2], (Kind::Float, x.device()));
-        let inputs = [&self.forward.input, &self.backward.input];
-        let [forward, backward] = Linear::forward_joined(inputs, x, ctx); // (B, S, 3 D / 2)
-        let forward = self.forward.forward(&forward, &first, ctx); // (B, S, D / 2)
-        let backward = self.backward.forward(&turned(&backward), &first, ctx);
+        let gates = Linear::side_by_side(&[&self.forward.input, &self.backward.input], x, ctx);
+        let gates: Vec<Tensor> = gates.iter().flat_map(|part| part.split(3 * width / 2, -1)).collect();
+        let forward = self.forward.forward(&gates[0], &first, ctx); // (B, S, D / 2)
+        let backward = self.backward.forward(&turned(&gates[1]), &first, ctx);
         Tensor::cat(&[forward, turned(&backward)], -1)
     }
 

@@ -6,7 +6,7 @@ pub mod inference;
 
 use tch::Tensor;
 
-use super::attention::{Attention, Mask};
+use super::attention::{Attention, Mask, Padding};
 use super::embeddings::Embeddings;
 use super::encoder_output::EncoderOutput;
 use super::layers::{
@@ -71,7 +71,7 @@ impl Transformer {
 
     /// Reads a source batch.
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
-        let padding = EncoderOutput::padding_mask(source, self.output().compute());
+        let padding = Padding::of(&source.lengths, self.output().compute(), source.tokens.device());
         let x = self.embed(&self.embeddings.source, &source.tokens, &self.encoder.positions, rng);
         let cast = self.autocast_weights();
         let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
@@ -185,8 +185,8 @@ impl EncoderLayer {
 
     fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, ctx: ForwardContext) -> Tensor {
         let x = self.self_attention_norm.forward(x, |x, epilogue| {
-            let (query, seen) = self.self_attention.project(x, rotation, ctx);
-            self.self_attention.forward(&query, &seen, mask, epilogue, ctx)
+            let parts = self.self_attention.project(x, rotation, ctx);
+            self.self_attention.forward(&parts, mask, epilogue, ctx)
         });
         self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
     }
@@ -250,12 +250,11 @@ impl DecoderLayer {
     ) -> Tensor {
         let (own, cross) = (&self.self_attention, &self.cross_attention);
         let x = self.self_attention_norm.forward(x, |x, epilogue| {
-            let (query, seen) = own.project(x, rotation, ctx);
-            own.forward(&query, &seen, Mask::Causal, epilogue, ctx)
+            own.forward(&own.project(x, rotation, ctx), Mask::Causal, epilogue, ctx)
         });
-        let seen = cross.keys_values(&encoded.hidden, ctx);
         let x = self.cross_attention_norm.forward(&x, |x, epilogue| {
-            cross.forward(&cross.queries(x, ctx), &seen, Mask::padding(&encoded.padding), epilogue, ctx)
+            let parts = cross.project_across(x, &encoded.hidden, ctx);
+            cross.forward(&parts, Mask::padding(&encoded.padding), epilogue, ctx)
         });
         self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
     }

@@ -13,6 +13,7 @@ use crate::config::Experiment;
 use crate::config::page::meant;
 use crate::data::Empty;
 use crate::data::dataset::Tokenizers;
+use crate::data::source::SourceItem;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
 use crate::decoding::ensemble::Ensemble;
@@ -150,9 +151,9 @@ impl LoadedModel {
         Ok(())
     }
 
-    /// Whether the model is asked for a source of these tokens. An empty one it knows only where it learned from such
+    /// Whether the model is asked for a source. An empty one it knows only where it learned from such
     /// (`data.empty` = "keep"); otherwise its output is empty, too.
-    pub fn is_requested(&self, source: &[i64]) -> bool {
+    pub fn is_requested(&self, source: &SourceItem) -> bool {
         !source.is_empty() || self.experiment.data.empty == Empty::Keep
     }
 

@@ -1,112 +1,90 @@
-//! From texts to what a search is asked: sources as each model cuts them, what an output begins with, what it may say.
+//! From texts to what a search is asked for: sources as each model tokenizes them, how an output begins, what it may say.
 
 use std::sync::Arc;
 
 use super::loaded_model::LoadedModel;
 use crate::data::readers::shorten;
+use crate::data::source::SourceItem;
 use crate::data::tokenizer::Encoded;
 use crate::data::vocabulary::UNK;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
-use crate::decoding::incremental_decoder::{IncrementalDecoder, OwnedSource};
+use crate::decoding::incremental_decoder::IncrementalDecoder;
 use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
 
-/// A source in the tokens of all models that choose together.
-#[derive(Clone, Debug, Default)]
-pub struct EncodedSource {
-    /// Those of the first.
-    pub own: Encoded,
-    /// Those of each other; empty where all of them cut sources alike.
-    others: Vec<Encoded>,
-    /// What each of the first's tokens is in the text, where `decoding.replace_unknown` asks for it.
-    texts: Vec<String>,
+/// What becomes of a source that has more tokens than `data.source.max_length`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLong {
+    /// It is an error, with this hint.
+    Refuse(&'static str),
+    /// It is cut.
+    Truncate,
 }
 
-impl EncodedSource {
-    /// As a model reads it.
-    pub fn into_source(self) -> OwnedSource {
-        let others = self.others.into_iter().map(|other| other.ids).collect();
-        OwnedSource { ids: self.own.ids, others, allowed: None }
-    }
-
-    fn parts(&self) -> impl Iterator<Item = &Encoded> {
-        std::iter::once(&self.own).chain(&self.others)
-    }
-}
-
-/// What the models are asked for.
+/// A request, and what its text says besides.
 #[derive(Clone, Debug, Default)]
 pub struct EncodedRequest {
-    /// What they read.
-    pub reading: OwnedSource,
-    /// How many of its tokens are UNK.
+    /// What a search is asked for.
+    pub decode: DecodeRequest,
+    /// How many of the source's tokens are UNK.
     pub unknown: usize,
-    /// What each of its tokens is in the text; empty where nobody asks.
+    /// What each of its tokens is in the text, where `decoding.replace_unknown` asks for it.
     pub texts: Vec<String>,
-    /// How the output begins.
-    pub opening: Arc<ForcedPrefix>,
-}
-
-impl EncodedRequest {
-    /// The same to a search.
-    pub fn request(&self) -> DecodeRequest<'_> {
-        DecodeRequest { source: self.reading.source(), prefix: Some(&self.opening) }
-    }
+    /// How many tokens it had before it was cut; nothing where it was not.
+    pub length_before: Option<usize>,
 }
 
 impl LoadedModel {
-    /// Cuts a source into tokens.
-    pub fn encode_source(&self, text: &str) -> EncodedSource {
-        let others = match self.tokenizes_alike() {
-            true => Vec::new(),
-            false => self.others.iter().map(|other| other.tokenizers.source.encode(text)).collect(),
-        };
+    /// A request for the output of a source that begins with `prefix`, as the shortlist restricts it.
+    ///
+    /// # Errors
+    /// An input error without a place: those of [`LoadedModel::encode_source`]; the target's vocabulary lacks a symbol of the
+    /// prefix, or the prefix is longer than the output of this source may be.
+    pub fn encode_request(&self, text: &str, prefix: &str, too_long: TooLong) -> Result<EncodedRequest> {
+        let mut request = self.encode_source(text, too_long)?;
+        let prefix = self.forced_prefix(&request.decode, prefix)?;
+        let ids = request.decode.source.tokens();
+        request.decode.allowed = self.shortlist.as_ref().map(|list| list.allowed(ids, prefix.tokens()));
+        request.decode.prefix = Arc::new(prefix);
+        Ok(request)
+    }
+
+    /// The same for all that this source may have as its output.
+    ///
+    /// # Errors
+    /// An input error without a place: the source is too long for one of the models.
+    pub fn encode_source(&self, text: &str, too_long: TooLong) -> Result<EncodedRequest> {
+        let others = self.others.iter().filter(|_| !self.tokenizes_alike());
+        let others = others.map(|other| other.tokenizers.source.encode(text));
+        let mut all: Vec<Encoded> =
+            std::iter::once(self.tokenizers.source.encode(text)).chain(others).collect();
+        let length = all[0].ids.len();
+        let mut is_cut = false;
+        for (part, limit) in all.iter_mut().zip(self.source_limits()) {
+            match too_long {
+                TooLong::Refuse(hint) => {
+                    check_length(part, "source", limit).map_err(|error| error.hint(hint))?
+                }
+                TooLong::Truncate => is_cut |= truncate(part, limit),
+            }
+        }
         let texts = match self.experiment.decoding.replace_unknown {
             true => self.tokenizers.source.split(text),
             false => Vec::new(),
         };
-        EncodedSource { own: self.tokenizers.source.encode(text), others, texts }
+        let mut all = all.into_iter();
+        let own = all.next().unwrap_or_default();
+        let decode = DecodeRequest {
+            other_sources: all.map(|other| other.ids.into()).collect(),
+            ..self.options.request(own.ids, self.decoder().max_length())
+        };
+        Ok(EncodedRequest { decode, unknown: own.unknown, texts, length_before: is_cut.then_some(length) })
     }
 
-    /// Cuts a source to what the models may read, and says whether there was something to cut.
-    pub fn truncate(&self, source: &mut EncodedSource) -> bool {
-        let limits = self.source_limits();
-        let mut cut = false;
-        for (part, limit) in std::iter::once(&mut source.own).chain(&mut source.others).zip(limits) {
-            if part.ids.len() > limit {
-                part.ids.truncate(limit);
-                part.ids.shrink_to_fit();
-                part.unknown = part.ids.iter().filter(|&&token| token == UNK).count();
-                cut = true;
-            }
-        }
-        cut
-    }
-
-    /// A request for the output of a source, whose length was checked ([`LoadedModel::check_source`]), that begins with `prefix`.
-    ///
-    /// # Errors
-    /// Those of [`LoadedModel::forced_prefix`].
-    pub fn encode_request(&self, mut source: EncodedSource, prefix: &str) -> Result<EncodedRequest> {
-        let opening = Arc::new(self.forced_prefix(&source.own, prefix)?);
-        let (unknown, texts) = (source.own.unknown, std::mem::take(&mut source.texts));
-        let allowed = self.shortlist.as_ref().map(|list| list.allowed(&source.own.ids, opening.tokens()));
-        Ok(EncodedRequest {
-            reading: OwnedSource { allowed, ..source.into_source() },
-            unknown,
-            texts,
-            opening,
-        })
-    }
-
-    /// All ways to begin the output of a source with this text.
-    ///
-    /// # Errors
-    /// An input error without a place: the target's vocabulary lacks a symbol of it, or it is longer than the output of this
-    /// source may be.
-    pub fn forced_prefix(&self, source: &Encoded, text: &str) -> Result<ForcedPrefix> {
+    /// All ways to begin the output of a request with this text.
+    fn forced_prefix(&self, request: &DecodeRequest, text: &str) -> Result<ForcedPrefix> {
         let target = &self.tokenizers.target;
-        let Some(opening) = self.options.texts.forced_prefix(&target.normalized(text)) else {
+        let Some(prefix) = self.options.texts.forced_prefix(&target.normalized(text)) else {
             let unknown = target.encode(text).unknown;
             let message = format!(
                 "a prefix must be spelled with the target's vocabulary, but it lacks {unknown} symbols of `{}`",
@@ -114,47 +92,44 @@ impl LoadedModel {
             );
             return Err(Error::input(message));
         };
-        let length = opening.min_tokens();
-        if length == 0 || !self.is_requested(&source.ids) {
-            return Ok(opening);
+        let (length, limit) = (prefix.min_tokens(), request.max_length);
+        if length <= limit || !self.is_requested(&request.source) {
+            return Ok(prefix);
         }
-        let limit = self.options.length_limits.of(source.ids.len(), self.decoder().max_length());
-        if length > limit {
-            let limit_said = counted(limit, "token");
-            let message = format!(
-                "a prefix must not be longer than its output, which may have {limit_said}, but it has {length}"
-            );
-            return Err(Error::input(message).hint(match self.decoder().max_length() {
-                Some(longest) if longest <= limit => {
-                    "the model has no more positions (`model.transformer.max_positions`)"
-                }
-                _ => "allow more with --set decoding.max_length=N",
-            }));
-        }
-        Ok(opening)
+        let message = format!(
+            "a prefix must not be longer than its output, which may have {}, but it has {length}",
+            counted(limit, "token")
+        );
+        Err(Error::input(message).hint(match self.decoder().max_length() {
+            Some(longest) if longest <= limit => {
+                "the model has no more positions (`model.transformer.max_positions`)"
+            }
+            _ => "allow more with --set decoding.max_length=N",
+        }))
     }
 
-    /// A source must not be longer than `data.source.max_length`, for any of the models.
+    /// A target must not be longer than `data.target.max_length`, and must have a source that the model is asked for.
     ///
     /// # Errors
     /// An input error without a place.
-    pub fn check_source(&self, source: &EncodedSource) -> Result<()> {
-        let mut parts = source.parts().zip(self.source_limits());
-        parts.try_for_each(|(part, limit)| check_length(part, "source", limit))
-    }
-
-    /// Neither side of a pair must be longer than its `max_length`, and a target must have a source that the model is asked for.
-    ///
-    /// # Errors
-    /// An input error without a place.
-    pub fn check_pair(&self, source: &EncodedSource, target: &Encoded) -> Result<()> {
-        self.check_source(source)?;
+    pub fn check_target(&self, source: &SourceItem, target: &Encoded) -> Result<()> {
         check_length(target, "target", self.max_target_length())?;
-        match !self.is_requested(&source.own.ids) && !target.ids.is_empty() {
+        match !self.is_requested(source) && !target.ids.is_empty() {
             true => Err(Error::input("a target must have a source, but it is empty")),
             false => Ok(()),
         }
     }
+}
+
+/// Cuts a source, and says whether there was something to cut.
+fn truncate(source: &mut Encoded, limit: usize) -> bool {
+    let is_cut = source.ids.len() > limit;
+    if is_cut {
+        source.ids.truncate(limit);
+        source.ids.shrink_to_fit();
+        source.unknown = source.ids.iter().filter(|&&token| token == UNK).count();
+    }
+    is_cut
 }
 
 fn check_length(side: &Encoded, name: &str, limit: usize) -> Result<()> {

@@ -29,7 +29,7 @@ impl LoadedModel {
             all.filter(|(_, output)| output.hypothesis.tokens.contains(&UNK)).collect();
         for some in concerned.chunks_mut(self.options.batch_size) {
             let known = some.iter().map(|(asked, output)| TracedOutput {
-                source: asked.reading.source(),
+                request: &asked.decode,
                 tokens: &output.hypothesis.tokens,
                 finished: output.hypothesis.finished,
             });

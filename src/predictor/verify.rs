@@ -5,10 +5,11 @@ use std::collections::HashSet;
 
 use super::loaded_model::LoadedModel;
 use crate::data::vocabulary::{BOS, EOS};
-use crate::decoding::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable, Source};
+use crate::decoding::in_order::decode_n_best;
+use crate::decoding::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable};
 use crate::decoding::options::SearchOptions;
 use crate::decoding::parallel::decode_on_all_cores;
-use crate::decoding::request::{DecodeRequest, decode_n_best};
+use crate::decoding::request::DecodeRequest;
 use crate::decoding::{DecodingConfig, SamplingConfig};
 use crate::error::Result;
 use crate::model::Weights;
@@ -62,7 +63,7 @@ type Found = Vec<Vec<Hypothesis>>;
 /// Those of the model and of `report`.
 pub fn verify(
     model: &LoadedModel,
-    requests: &[DecodeRequest],
+    requests: &[&DecodeRequest],
     mut report: impl FnMut(Check) -> Result<()>,
 ) -> Result<()> {
     let exact = model.members().all(|one| one.weights == Weights::F32);
@@ -90,7 +91,7 @@ pub fn verify(
 /// `patience`, `first` and `best_possible` may lose what greedy search finds: then that is only said.
 fn against_greedy(
     model: &LoadedModel,
-    requests: &[DecodeRequest],
+    requests: &[&DecodeRequest],
     report: &mut impl FnMut(Check) -> Result<()>,
 ) -> Result<()> {
     let config = &model.experiment.decoding;
@@ -171,7 +172,7 @@ fn searches(model: &LoadedModel) -> Result<Vec<(String, SearchOptions)>> {
 /// found for rows alone.
 fn batches(
     model: &LoadedModel,
-    requests: &[DecodeRequest],
+    requests: &[&DecodeRequest],
     name: &str,
     options: &SearchOptions,
     report: &mut impl FnMut(Check) -> Result<()>,
@@ -195,7 +196,7 @@ fn batches(
 /// Decodes in batches of this size, in this order; the result is in the order of the requests.
 fn in_batches<S: IncrementalDecoder>(
     decoder: &S,
-    requests: &[DecodeRequest],
+    requests: &[&DecodeRequest],
     options: &SearchOptions,
     order: &[usize],
     size: usize,
@@ -203,7 +204,7 @@ fn in_batches<S: IncrementalDecoder>(
     let options = SearchOptions { batch_size: size.max(1), ..options.clone() };
     let mut all = vec![Vec::new(); requests.len()];
     for rows in order.chunks(size.max(1)) {
-        let batch: Vec<DecodeRequest> = rows.iter().map(|&row| requests[row]).collect();
+        let batch: Vec<&DecodeRequest> = rows.iter().map(|&row| requests[row]).collect();
         let found = decode_n_best(decoder, &batch, &options)?;
         rows.iter().zip(found).for_each(|(&row, list)| all[row] = list);
     }
@@ -242,23 +243,23 @@ fn knows_no_batch(model: &LoadedModel) -> bool {
     model.decoder().on_cpu() || model.members().all(|one| one.weights == Weights::F32)
 }
 
-/// The outputs with their sources. Of what was cut off at the end of all positions, nobody can ask for what follows.
+/// The outputs with their requests. Of what was cut off at the end of all positions, nobody can ask for what follows.
 fn outputs<'a>(
     model: &LoadedModel,
-    requests: &'a [DecodeRequest],
+    requests: &[&'a DecodeRequest],
     found: &'a Found,
-) -> Vec<(Source<'a>, &'a Hypothesis)> {
+) -> Vec<(&'a DecodeRequest, &'a Hypothesis)> {
     let longest = model.decoder().max_length().unwrap_or(usize::MAX);
     let of_requests = requests.iter().zip(found);
-    let all = of_requests.flat_map(|(request, list)| list.iter().map(|one| (request.source, one)));
+    let all = of_requests.flat_map(|(request, list)| list.iter().map(|one| (*request, one)));
     all.filter(|(_, one)| one.tokens.len() < longest).collect()
 }
 
 /// The scores that the search gave against those that `seqloom score` gives to its outputs.
-fn scored(model: &LoadedModel, requests: &[DecodeRequest], name: &str, found: &Found) -> Result<Check> {
+fn scored(model: &LoadedModel, requests: &[&DecodeRequest], name: &str, found: &Found) -> Result<Check> {
     let all = outputs(model, requests, found);
-    let pairs: Vec<(Source, &[i64])> =
-        all.iter().map(|(source, one)| (*source, one.tokens.as_slice())).collect();
+    let pairs: Vec<(&DecodeRequest, &[i64])> =
+        all.iter().map(|(request, one)| (*request, one.tokens.as_slice())).collect();
     let scores = all.iter().zip(model.score(&pairs)?).map(|((_, one), tokens)| {
         let said = one.tokens.len() + usize::from(one.finished);
         (one.score, tokens.into_iter().take(said).map(f64::from).sum())
@@ -275,19 +276,19 @@ fn scored(model: &LoadedModel, requests: &[DecodeRequest], name: &str, found: &F
 }
 
 /// Tokens a step at a time, with what was kept of those before, against the network over whole outputs, as in training.
-fn uncached<'a, S: IncrementalDecoder>(
+fn uncached<S: IncrementalDecoder>(
     model: &LoadedModel,
     decoder: &S,
-    requests: &'a [DecodeRequest],
+    requests: &[&DecodeRequest],
     name: &str,
-    found: &'a Found,
+    found: &Found,
 ) -> Result<Check> {
     let all = outputs(model, requests, found);
     // The networks know no shortlist.
-    let whole = |(source, one): &(Source<'a>, &'a Hypothesis)| {
-        (Source { allowed: None, ..*source }, one.tokens.as_slice())
-    };
-    let pairs: Vec<(Source, &[i64])> = all.iter().map(whole).collect();
+    let whole = all.iter().map(|(request, _)| DecodeRequest { allowed: None, ..(*request).clone() });
+    let whole: Vec<DecodeRequest> = whole.collect();
+    let pairs: Vec<(&DecodeRequest, &[i64])> =
+        whole.iter().zip(&all).map(|(request, (_, one))| (request, one.tokens.as_slice())).collect();
     let at_once = model.score_uncached(&pairs)?;
     let mut by_steps = Vec::new();
     for pairs in pairs.chunks(model.options.batch_size) {
@@ -306,11 +307,11 @@ fn uncached<'a, S: IncrementalDecoder>(
 }
 
 /// The log-probability of each token of each target, EOS last, a step at a time.
-fn stepped<S: IncrementalDecoder>(decoder: &S, pairs: &[(Source, &[i64])]) -> Result<Vec<Vec<f32>>> {
+fn stepped<S: IncrementalDecoder>(decoder: &S, pairs: &[(&DecodeRequest, &[i64])]) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
-    let sources: Vec<Source> = pairs.iter().map(|(source, _)| *source).collect();
+    let requests: Vec<&DecodeRequest> = pairs.iter().map(|(request, _)| *request).collect();
     let mut rows: Vec<usize> = (0..pairs.len()).collect();
-    let mut state = decoder.start(&sources)?;
+    let mut state = decoder.start(&requests, 0)?;
     for t in 0.. {
         let last: Vec<i64> = rows.iter().map(|&row| if t == 0 { BOS } else { pairs[row].1[t - 1] }).collect();
         let (scores, next) = decoder.step(&last, state)?;

@@ -124,3 +124,21 @@ fn the_reference_page_lists_every_choice() {
     }
     assert!(seen >= 8, "{seen}");
 }
+
+#[test]
+fn the_reference_page_says_what_each_metric_counts() {
+    let page = reference().0;
+    for kind in seqloom::metrics::METRICS {
+        let says = |line: &str| {
+            line.starts_with("    ")
+                && line.split(": ").next().is_some_and(|names| {
+                    names.trim().trim_start_matches('#').split(',').any(|name| name.trim() == kind.name)
+                })
+        };
+        assert!(
+            page.lines().any(|line| line.strip_prefix('#').is_some_and(says) || says(line)),
+            "{}",
+            kind.name
+        );
+    }
+}

@@ -30,9 +30,9 @@ fn no_beam_ranks_below_greedy_search() {
         }
         assert!(wide.iter().filter(is_right).count() >= greedy.iter().filter(is_right).count());
     }
-    // The rule that counts what has finished does, and `--verify` says so; it is no fault of the model.
+    // The rule that counts what has finished does, and `verify` says so; it is no fault of the model.
     let finished = scene
-        .decode(&["--input", "valid.csv", "--set", "decoding.stop=first", "--verify", "20"], "")
+        .verify(&["--input", "valid.csv", "--set", "decoding.stop=first", "--rows", "20"], "")
         .succeeded();
     assert!(finished.stdout.contains("reported  a beam of 5 against greedy search: "), "{}", finished.stdout);
     assert!(!finished.stdout.contains("greedy search: 0 of 20"), "{}", finished.stdout);

@@ -40,8 +40,8 @@ fn a_shortlist_is_learned_and_outputs_keep_to_it() {
     let decoder =
         Predictor::open(scene.path("runs/copy")).unwrap().with_shortlist(scene.path("list.json")).unwrap();
     assert_eq!(decoder.decode(&words(60)).unwrap(), outputs(&listed));
-    let checks = ["--shortlist", "list.json", "--input", "valid.csv", "--beam", "3", "--verify", "20"];
-    scene.decode(&checks, "").succeeded();
+    let checks = ["--shortlist", "list.json", "--input", "valid.csv", "--beam", "3", "--rows", "20"];
+    scene.verify(&checks, "").succeeded();
     let trace = ["--shortlist", "list.json", "--trace", "t.jsonl", "--trace-top", "12", "--output", "o.txt"];
     scene.decode(&trace, "ab\n").succeeded();
     for step in objects(&scene.text("t.jsonl"))[0]["steps"].as_array().unwrap() {

@@ -45,7 +45,7 @@ fn two_models_decode_on_the_command_line_and_the_batch_changes_nothing() {
         assert_eq!(decode("runs/copy", &["--with", "runs/other", "--set", setting]), together, "{setting}");
     }
     assert_eq!(decode("runs/copy", &["--with", "runs/copy"]), decode("runs/copy", &[]));
-    let checked = ["decode", "runs/copy", "--with", "runs/other", "--input", "valid.csv", "--verify", "10"];
+    let checked = ["verify", "runs/copy", "--with", "runs/other", "--input", "valid.csv", "--rows", "10"];
     scene.seqloom(&checked).succeeded();
 }
 

@@ -1,4 +1,4 @@
-//! `seqloom decode --verify`: what it tries, and that it finds what is off.
+//! `seqloom verify`: what it tries, and that it finds what is off.
 
 use seqloom::checkpoint::model_file;
 
@@ -7,7 +7,7 @@ use crate::support::run::Scene;
 #[test]
 fn a_sound_model_holds_and_each_check_is_a_line() {
     let scene = Scene::trained();
-    let finished = scene.decode(&["--input", "valid.csv", "--beam", "3", "--verify", "20"], "").succeeded();
+    let finished = scene.verify(&["--input", "valid.csv", "--beam", "3", "--rows", "20"], "").succeeded();
     let lines: Vec<&str> = finished.stdout.lines().collect();
     assert!(lines[0].starts_with("20 rows on the CPU ("), "{}", finished.stdout);
     assert_eq!(lines.last(), Some(&"all 12 checks hold, to 1e-5, and to 1e-4 without a cache"));
@@ -26,7 +26,7 @@ fn a_sound_model_holds_and_each_check_is_a_line() {
     }
     assert_eq!(finished.stderr, "");
     // All rows of a shorter input, from standard input, with a prefix, of which some cannot be asked.
-    let finished = scene.decode(&["--prefix", "a", "--verify"], "ab\n\ncd\n").succeeded();
+    let finished = scene.verify(&["--prefix", "a"], "ab\n\ncd\n").succeeded();
     assert!(finished.stdout.contains("), of which 1 are empty or skipped\n"), "{}", finished.stdout);
 }
 
@@ -35,8 +35,8 @@ fn weights_of_fewer_bits_are_reported_and_are_no_fault() {
     let scene = Scene::trained();
     for weights in ["int8", "bf16"] {
         let setting = format!("decoding.weights={weights}");
-        let arguments = ["--input", "valid.csv", "--verify", "8", "--set", &setting];
-        let finished = scene.decode(&arguments, "").succeeded();
+        let arguments = ["--input", "valid.csv", "--rows", "8", "--set", &setting];
+        let finished = scene.verify(&arguments, "").succeeded();
         let reported: Vec<&str> =
             finished.stdout.lines().filter(|line| line.starts_with("reported  ")).collect();
         assert_eq!(reported.len(), 2, "{}", finished.stdout);
@@ -46,8 +46,8 @@ fn weights_of_fewer_bits_are_reported_and_are_no_fault() {
                 .contains(&format!("greedy search, weights in {weights} against f32: "))
         );
     }
-    let arguments = ["--input", "valid.csv", "--verify", "8", "--set", "runtime.precision=bf16"];
-    let finished = scene.decode(&arguments, "").succeeded();
+    let arguments = ["--input", "valid.csv", "--rows", "8", "--set", "runtime.precision=bf16"];
+    let finished = scene.verify(&arguments, "").succeeded();
     assert!(
         finished.stdout.contains("reported  greedy search, weights in F32, tokens step by step"),
         "{}",
@@ -66,9 +66,9 @@ fn what_is_off_is_named_and_the_command_fails() {
         *weight = &*weight * 1e4;
     }
     scene.write("large.safetensors", header.to_bytes(&weights).unwrap());
-    let search = ["--beam", "4", "--set", "decoding.n_best=4", "--verify", "20"];
+    let search = ["--beam", "4", "--set", "decoding.n_best=4", "--rows", "20"];
     let finished =
-        scene.seqloom(&[&["decode", "large.safetensors", "--input", "valid.csv"][..], &search].concat());
+        scene.seqloom(&[&["verify", "large.safetensors", "--input", "valid.csv"][..], &search].concat());
     assert_eq!(finished.code, Some(1), "{}", finished.stdout);
     assert!(finished.stdout.contains("OFF       a beam of 4, tokens step by step"), "{}", finished.stdout);
     assert!(
@@ -81,17 +81,23 @@ fn what_is_off_is_named_and_the_command_fails() {
 #[test]
 fn what_cannot_be_verified_is_refused() {
     let scene = Scene::trained();
-    scene.decode(&["--verify"], "\n\n").refused(
+    scene.verify(&[], "\n\n").refused(
         2,
         "error: there must be a row to try, but all are empty or skipped\nhint: name other rows with --input",
     );
-    for more in [&["--output", "a.txt"][..], &["--resume"], &["--summary", "s.json"], &["--shard", "1/2"]] {
-        let finished = scene.decode(&[&["--verify"], more].concat(), "ab\n");
-        assert!(
-            finished.code == Some(2) && finished.stderr.contains("cannot be used with"),
-            "{}",
-            finished.stderr
-        );
-    }
-    assert_eq!(scene.decode(&["--verify", "0"], "ab\n").code, Some(2));
+    let finished = scene.verify(&["--output", "a.txt"], "ab\n");
+    assert!(
+        finished.code == Some(2) && finished.stderr.contains("unexpected argument"),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(scene.verify(&["--rows", "0"], "ab\n").code, Some(2));
+}
+
+#[test]
+fn what_was_an_option_names_the_command_that_it_is_now() {
+    let scene = Scene::trained();
+    let gone = "error: `decode` has no such option any more\nhint: `seqloom ";
+    scene.decode(&["--verify"], "ab\n").refused(2, &format!("{gone}verify RUN` does that, `--rows N` of it"));
+    scene.decode(&["--interactive"], "").refused(2, &format!("{gone}interactive RUN` does that"));
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use seqloom::config::Experiment;
 use seqloom::data::dataset::Tokenizers;
 use seqloom::data::readers::{Pair, Place};
+use seqloom::decoding::in_order::decode_n_best;
 use seqloom::decoding::incremental_decoder::Hypothesis;
+use seqloom::decoding::incremental_decoder::IncrementalDecoder;
 use seqloom::decoding::network_decoder::NetworkDecoder;
 use seqloom::decoding::options::SearchOptions;
 use seqloom::decoding::parallel::decode_on_all_cores;
-use seqloom::decoding::request::{DecodeRequest, decode_n_best};
+use seqloom::decoding::request::DecodeRequest;
 use seqloom::decoding::{DecodingConfig, SamplingConfig};
 use seqloom::model::Weights;
 use seqloom::model::network::Network;
@@ -55,11 +57,10 @@ fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
 
 fn check(name: &str, decoder: &NetworkDecoder, sources: &[Vec<i64>], config: &DecodingConfig) {
     let decode = |order: &[usize], batch_size: usize, on_all_cores: bool| -> Vec<Vec<Hypothesis>> {
-        let requests: Vec<DecodeRequest> = order
-            .iter()
-            .map(|&row| DecodeRequest { source: sources[row][..].into(), prefix: None })
-            .collect();
         let rules = SearchOptions { batch_size, ..SearchOptions::new(config, Vec::new).unwrap() };
+        let requests: Vec<DecodeRequest> =
+            order.iter().map(|&row| rules.request(&sources[row][..], decoder.max_length())).collect();
+        let requests: Vec<&DecodeRequest> = requests.iter().collect();
         let found = match on_all_cores {
             true => decode_on_all_cores(decoder, &requests, &rules),
             false => decode_n_best(decoder, &requests, &rules),

@@ -41,7 +41,7 @@ fn paste(folder: &Path, commands: &str) -> Finished {
     let path = std::env::var("PATH").unwrap_or_default();
     shell.args(["-euo", "pipefail", "-c", &commands.replace(PLACE, &folder.display().to_string())]);
     shell.current_dir(folder).env("PATH", format!("{bin}:{path}")).env("CUDA_VISIBLE_DEVICES", "");
-    // A pipe for the terminal that --interactive wants.
+    // A pipe for the terminal that `seqloom interactive` wants.
     shell.env("SEQLOOM_TEST_TERMINAL", "1").stdin(Stdio::null());
     Finished::of(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }

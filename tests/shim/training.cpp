@@ -1,6 +1,7 @@
-// The loss, linear layers, GRUs, dropout, casts and updates over many shapes, in one translation unit with the kernels themselves, and what runs all
-// tests on each kind of vectors. scripts/sanitize.py compiles it with sanitizers.
+// The loss, linear layers, attention, GRUs, dropout, casts and updates over many shapes, in one translation unit with the
+// kernels themselves, and what runs all tests on each kind of vectors. scripts/sanitize.py compiles it with sanitizers.
 #include "../../src/shim/affine.cpp"
+#include "../../src/shim/attention.cpp"
 #include "../../src/shim/cast.cpp"
 #include "../../src/shim/dropout.cpp"
 #include "../../src/shim/gru.cpp"
@@ -14,6 +15,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/randint.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tanh.h>
@@ -147,6 +149,54 @@ void gru_of(int64_t steps, int64_t rows, int64_t width) {
   refused(seqloom_gru_step(&made, &wide, &hidden, &before), what + ", too many gates");
 }
 
+// Queries, keys and values of two rows, in one tensor, in two or in three; the second row sees fewer keys.
+void attention_of(int64_t queries, int64_t keys, int64_t head_width, size_t tensors, bool causal) {
+  const std::string what = named("attention", queries, keys, head_width, tensors, causal);
+  const int64_t heads = 2, width = heads * head_width;
+  const auto leaf = [&](int64_t positions, int64_t parts) {
+    return numbers({2, positions, parts * width}, head_width % 3).requires_grad_();
+  };
+  variable_list all;
+  if (tensors == 1) all = {leaf(queries, 3)};
+  if (tensors == 2) all = {leaf(queries, 1), leaf(keys, 2)};
+  if (tensors == 3) all = {leaf(queries, 1), leaf(keys, 1), leaf(keys, 1)};
+  variable_list parts;
+  for (const Tensor& tensor : all) {
+    for (const Tensor& part : tensor.split(width, -1)) parts.push_back(part.unflatten(2, {heads, head_width}).transpose(1, 2));
+  }
+  const std::vector<int64_t> lengths{keys, (keys + 1) / 2};
+  Tensor mask = at::zeros({2, 1, 1, keys});
+  mask[1].narrow(2, lengths[1], keys - lengths[1]).fill_(-std::numeric_limits<float>::infinity());
+  const std::optional<Tensor> hidden = causal ? std::nullopt : std::optional<Tensor>(mask);
+  const Tensor theirs = at::scaled_dot_product_attention(parts[0], parts[1], parts[2], hidden, 0.0, causal).transpose(1, 2).flatten(2);
+  std::vector<Tensor*> pointers;
+  for (Tensor& tensor : all) pointers.push_back(&tensor);
+  Tensor* made = nullptr;
+  const int64_t* known = causal ? nullptr : lengths.data();
+  done(seqloom_attention(&made, pointers.data(), static_cast<int64_t>(tensors), heads, causal, known), what);
+  const Tensor out = taken(made);
+  near(out, theirs, 1e-5, what);
+  out.square().sum().backward();
+  variable_list ours;
+  for (Tensor& tensor : all) {
+    ours.push_back(tensor.grad().clone());
+    tensor.mutable_grad() = Tensor();
+  }
+  theirs.square().sum().backward();
+  for (size_t n = 0; n < tensors; ++n) near(ours[n], all[n].grad(), 1e-4, what + ", gradient");
+  refused(seqloom_attention(&made, pointers.data(), static_cast<int64_t>(tensors), 2 * width + 1, causal, known), what);
+}
+
+void attention() {
+  for (int64_t head_width = 1; head_width <= 130; head_width += head_width < 70 ? 1 : 20) {
+    const int64_t queries = 1 + head_width * 5 % 37, keys = 1 + head_width * 11 % 41;
+    attention_of(queries, queries, head_width, 1, head_width % 2 == 0);
+    attention_of(queries, keys, head_width, 2, head_width % 3 == 0);
+    attention_of(keys, queries, head_width, 3, false);
+  }
+  attention_of(200, 200, 32, 1, true);
+}
+
 void casts() {
   for (int64_t size = 1; size <= 33; size += 4) {
     const at::Tensor one = numbers({size, 5}, size % 3).requires_grad_(), other = numbers({2, 5}, 1).requires_grad_();
@@ -213,6 +263,7 @@ void check::training() {
   }
   layer_of(33, 150, true, 0.5, false);
   for (int64_t width = 1; width <= 70; ++width) gru_of(1 + width % 4, 1 + width % 3, width);
+  attention();
   casts();
   updates();
 }

@@ -151,6 +151,11 @@ impl Scene {
         self.fed(&[&["decode", "runs/copy"], more].concat(), input.as_bytes())
     }
 
+    /// `seqloom verify` with the model `runs/copy`.
+    pub fn verify(&self, more: &[&str], input: &str) -> Finished {
+        self.fed(&[&["verify", "runs/copy"], more].concat(), input.as_bytes())
+    }
+
     /// The binary, run in the folder.
     pub fn seqloom(&self, arguments: &[&str]) -> Finished {
         self.fed(arguments, b"")

@@ -7,36 +7,36 @@ use super::rows::Row;
 use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
 use crate::cli::output::{CarriedFields, Field, Kept, OutputFormat, Record, Writer};
+use crate::console::status;
 use crate::data::readers::RowReader;
 use crate::data::vocabulary::{EOS, Vocabulary};
 use crate::decoding::incremental_decoder::Hypothesis;
 use crate::error::{Error, Result};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
-use crate::training::report::status;
 
 /// What the outputs follow from, as a record of a half-written output has it.
 pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {
     let failed = |error: serde_json::Error| Error::failure(format!("cannot lay out the settings: {error}"));
     let decoding = serde_json::to_value(&loaded.experiment.decoding).map_err(failed)?;
     let models: Vec<&str> = loaded.members().map(|one| one.sha256.as_str()).collect();
-    let shortlist = args.shortlist.as_ref().map(|path| {
+    let shortlist = args.model.shortlist.as_ref().map(|path| {
         std::fs::read(path).map(|bytes| sha256(&bytes)).map_err(|error| Error::file("read", path, &error))
     });
     let mut all = Map::from_iter([
         ("model".to_owned(), json!(models)),
         ("data.source.max_length".to_owned(), json!(loaded.experiment.data.source.max_length)),
-        ("--prefix".to_owned(), json!(args.prefix)),
-        ("--prefix-column".to_owned(), json!(args.prefix_column)),
-        ("--column".to_owned(), json!(args.column)),
-        ("--header".to_owned(), json!(args.header)),
-        ("--target-column".to_owned(), json!(args.target_column)),
-        ("--targets".to_owned(), json!(args.targets)),
+        ("--prefix".to_owned(), json!(args.source.prefix)),
+        ("--prefix-column".to_owned(), json!(args.source.prefix_column)),
+        ("--column".to_owned(), json!(args.source.column)),
+        ("--header".to_owned(), json!(args.source.header)),
+        ("--target-column".to_owned(), json!(args.source.target_column)),
+        ("--targets".to_owned(), json!(args.source.targets)),
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
         ("--tokens".to_owned(), json!(args.tokens)),
         ("--shortlist".to_owned(), json!(shortlist.transpose()?)),
-        ("--truncate".to_owned(), json!(args.truncate)),
-        ("--on-error skip".to_owned(), json!(args.on_error == OnError::Skip)),
+        ("--truncate".to_owned(), json!(args.source.truncate)),
+        ("--on-error skip".to_owned(), json!(args.source.on_error == OnError::Skip)),
     ]);
     // No output depends on how many sources go together.
     let keys = decoding.as_object().into_iter().flatten().filter(|(key, _)| *key != "batch_size");
@@ -65,8 +65,8 @@ impl Columns {
         Columns {
             number: args.shard.is_some(),
             reference: sources.has_targets(),
-            truncated: args.truncate,
-            error: args.on_error == OnError::Skip,
+            truncated: args.source.truncate,
+            error: args.source.on_error == OnError::Skip,
             vocabulary: args.tokens.then(|| vocabulary.clone()),
             n_best: loaded.options.n_best,
         }

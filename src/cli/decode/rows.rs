@@ -1,9 +1,9 @@
 //! Rows to be decoded, and what became of them.
 
-use super::DecodeArgs;
 use super::summary::DecodeSummary;
 use crate::cli::figures::each_with_figures;
 use crate::cli::input::{Input, InputRow, OnError};
+use crate::cli::source_args::SourceArgs;
 use crate::data::readers::SourceRow;
 use crate::error::{Error, Result};
 use crate::predictor::Output;
@@ -27,7 +27,7 @@ pub fn encode(
     loaded: &LoadedModel,
     input: &Input,
     rows: Vec<InputRow>,
-    args: &DecodeArgs,
+    args: &SourceArgs,
 ) -> (Vec<Row<EncodedRequest>>, Option<Error>) {
     let mut encoded = Vec::with_capacity(rows.len());
     for row in rows {
@@ -43,20 +43,16 @@ pub fn encode(
     (encoded, None)
 }
 
-fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &DecodeArgs) -> Row<EncodedRequest> {
+fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &SourceArgs) -> Row<EncodedRequest> {
     let number = row.number;
     let read = match row.row {
         Ok(read) => read,
         Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
     };
-    let mut source = loaded.encode_source(&read.text);
-    let truncated = args.truncate && loaded.truncate(&mut source);
-    let hint = "cut it with --truncate, or allow more with --set data.source.max_length=N";
-    let text = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
-    let checked = loaded.check_source(&source).map_err(|error| error.hint(hint));
-    let content = checked
-        .and_then(|()| loaded.encode_request(source, text))
-        .map_err(|error| error.at(input.place(read.line)));
+    let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
+    let content = loaded.encode_request(&read.text, prefix, args.too_long());
+    let content = content.map_err(|error| error.at(input.place(read.line)));
+    let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
     Row { number, read: Some(read), truncated, content }
 }
 

@@ -10,7 +10,7 @@ use super::rows::Row;
 use crate::cli::headings::INSIGHT;
 use crate::cli::output::{OutputFormat, Writer};
 use crate::cli::trace_record::{TracedRow, known};
-use crate::decoding::incremental_decoder::{OwnedSource, Source};
+use crate::decoding::request::DecodeRequest;
 use crate::decoding::trace::{TracedOutput, trace};
 use crate::error::{Error, Result};
 use crate::predictor::Output;
@@ -21,23 +21,16 @@ use crate::runtime::StopFlag;
 /// Numbers of attention that are held at once, where an output alone has no more.
 const MOST_NUMBERS: usize = 1 << 22;
 
-/// How to look inside.
+/// What is traced.
 #[derive(Args, Debug)]
 pub struct TraceArgs {
-    /// Writes for each output, a JSON object a line, what the model gave at each of its steps: the likeliest tokens, the
+    /// Write for each output, a JSON object a line, what the model gave at each of its steps: the likeliest tokens, the
     /// chosen one and its rank, the attention over the source; docs/trace.md has the format
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = INSIGHT)]
     pub trace: Option<PathBuf>,
-    /// Likeliest tokens of each step that --trace writes and --interactive shows
+    /// Likeliest tokens of each step that --trace writes
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = INSIGHT)]
     pub trace_top: usize,
-    /// At a terminal: shows the output of each line that is typed, token by token, with the likeliest alternatives; greedy
-    /// search or sampling
-    #[arg(long, conflicts_with_all = [
-        "trace", "input", "input_format", "tokens", "column", "header", "target_column", "targets", "n_best", "prefix_column", "output", "format", "resume", "shard",
-        "on_error", "examples", "summary", "verify"
-    ], help_heading = INSIGHT)]
-    pub interactive: bool,
 }
 
 /// Traces rows where that is asked for.
@@ -45,8 +38,8 @@ pub struct Tracer<'a> {
     loaded: &'a LoadedModel,
     top: usize,
     writer: Option<Writer>,
-    /// Token ids of the sources that are being decoded; none for a row that is skipped.
-    sources: Vec<OwnedSource>,
+    /// What is being decoded; nothing for a row that is skipped.
+    requests: Vec<DecodeRequest>,
 }
 
 impl Tracer<'_> {
@@ -58,16 +51,16 @@ impl Tracer<'_> {
         // JSON has no line breaks, so that a row is a line of text.
         let open = |path: &PathBuf| Writer::open(path, OutputFormat::Text, &[]);
         let writer = args.trace.as_ref().map(open).transpose()?.map(|writer| writer.guarded(stop));
-        Ok(Tracer { loaded, top: args.trace_top, writer, sources: Vec::new() })
+        Ok(Tracer { loaded, top: args.trace_top, writer, requests: Vec::new() })
     }
 
-    /// Keeps what the model is going to read.
-    pub fn keep_sources(&mut self, rows: &[Row<EncodedRequest>]) {
+    /// Keeps what the model is going to be asked for.
+    pub fn keep_requests(&mut self, rows: &[Row<EncodedRequest>]) {
         if self.writer.is_some() {
-            let reading = |row: &Row<EncodedRequest>| {
-                row.content.as_ref().map_or(OwnedSource::default(), |asked| asked.reading.clone())
+            let request = |row: &Row<EncodedRequest>| {
+                row.content.as_ref().map_or(DecodeRequest::default(), |asked| asked.decode.clone())
             };
-            self.sources = rows.iter().map(reading).collect();
+            self.requests = rows.iter().map(request).collect();
         }
     }
 
@@ -79,7 +72,7 @@ impl Tracer<'_> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let mut there = true;
         let all: Vec<Entry> =
-            rows.iter().zip(&self.sources).flat_map(|(row, reading)| entries(row, reading)).collect();
+            rows.iter().zip(&self.requests).flat_map(|(row, request)| entries(row, request)).collect();
         let mut left = all.as_slice();
         while !left.is_empty() {
             let (now, later) = left.split_at(together(left, self.loaded.options.batch_size));
@@ -99,8 +92,7 @@ impl Tracer<'_> {
 /// What is to become a line of the trace.
 struct Entry<'a> {
     row: &'a Row<Vec<Output>>,
-    /// What was read.
-    reading: &'a OwnedSource,
+    request: &'a DecodeRequest,
     /// Its place among the outputs of the row, from 1.
     rank: usize,
     /// Why the row has no output.
@@ -108,8 +100,8 @@ struct Entry<'a> {
 }
 
 /// A line for each output of a row, the best first, and one for a row that is skipped.
-fn entries<'a>(row: &'a Row<Vec<Output>>, reading: &'a OwnedSource) -> Vec<Entry<'a>> {
-    let entry = |(rank, output)| Entry { row, reading, rank, output };
+fn entries<'a>(row: &'a Row<Vec<Output>>, request: &'a DecodeRequest) -> Vec<Entry<'a>> {
+    let entry = |(rank, output)| Entry { row, request, rank, output };
     match &row.content {
         Ok(outputs) => (1..).zip(outputs.iter().map(Ok)).map(entry).collect(),
         Err(error) => vec![entry((1, Err(error)))],
@@ -121,7 +113,7 @@ fn together(entries: &[Entry], most: usize) -> usize {
     let mut numbers = 0;
     let fits = |entry: &&Entry| {
         let tokens = entry.output.map_or(0, |output| output.hypothesis.tokens.len() + 1);
-        numbers += tokens * (entry.reading.ids.len() + 1);
+        numbers += tokens * (entry.request.source.length() + 1);
         numbers <= MOST_NUMBERS
     };
     entries.iter().take(most).take_while(fits).count().max(1)
@@ -129,14 +121,15 @@ fn together(entries: &[Entry], most: usize) -> usize {
 
 /// What is written of these.
 fn traced(loaded: &LoadedModel, entries: &[Entry], top: usize) -> Result<Vec<TracedRow>> {
-    let skipped = TracedOutput { source: Source::default(), tokens: &[], finished: false };
+    let nothing = DecodeRequest::default();
+    let skipped = TracedOutput { request: &nothing, tokens: &[], finished: false };
     let outputs = entries
         .iter()
-        .map(|entry| entry.output.map_or(skipped, |output| known(loaded, entry.reading, output)));
+        .map(|entry| entry.output.map_or(skipped, |output| known(loaded, entry.request, output)));
     let steps = trace(loaded.decoder(), &outputs.collect::<Vec<TracedOutput>>(), top)?;
     let row = |(entry, steps): (&Entry, _)| {
         let made = match entry.output {
-            Ok(output) => TracedRow::new(loaded, &entry.reading.ids, output, steps),
+            Ok(output) => TracedRow::new(loaded, &entry.request.source, output, steps),
             Err(error) => TracedRow { error: Some(error.message().to_owned()), ..TracedRow::default() },
         };
         let Row { number, read, truncated, .. } = entry.row;

@@ -12,21 +12,10 @@ use super::beam::{Beam, RankedHypothesis, Step, Workspace};
 use super::sampling::SampleRng;
 use super::token_tree::TokenTree;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
-use crate::decoding::incremental_decoder::{Hypothesis, OwnedSource, ScoreRows};
+use crate::decoding::incremental_decoder::{Hypothesis, ScoreRows};
 use crate::decoding::options::SearchOptions;
+use crate::decoding::request::DecodeRequest;
 use crate::error::Result;
-
-/// A source to decode.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DecodeJob {
-    /// What is read.
-    pub source: OwnedSource,
-    /// How the output begins, whatever the model gives to it. It counts for the limit and for the score, and no rule is
-    /// asked about it.
-    pub prefix: Arc<ForcedPrefix>,
-    /// The most tokens of the output, EOS counted in; at least 1.
-    pub max_length: usize,
-}
 
 /// The books of one source.
 #[derive(Debug)]
@@ -42,13 +31,16 @@ pub struct Hypotheses {
 
 impl Hypotheses {
     /// Those of a source that begins: one row.
-    pub fn new(job: &DecodeJob, options: &SearchOptions) -> Hypotheses {
+    pub fn new(request: &DecodeRequest, options: &SearchOptions) -> Hypotheses {
         let rng = |number| {
-            options.sampling.as_ref().map(|sampling| SampleRng::new(sampling.seed, &job.source.ids, number))
+            options
+                .sampling
+                .as_ref()
+                .map(|sampling| SampleRng::new(sampling.seed, request.source.tokens(), number))
         };
         Hypotheses {
-            opening: Arc::clone(&job.prefix),
-            limit: job.max_length.max(1),
+            opening: Arc::clone(&request.prefix),
+            limit: request.max_length.max(1),
             length: 0,
             tree: TokenTree::new(),
             groups: (0..options.groups)

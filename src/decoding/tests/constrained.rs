@@ -130,8 +130,8 @@ fn a_prefix_is_said_whatever_it_costs_and_counts() {
         let config = DecodingConfig { max_length: Some(7), ..config };
         for prefix in [&[5][..], &[UNK, 4], &[4, 4, 4]] {
             let opening = begins_with(prefix);
-            let request = DecodeRequest { source: (&[9]).into(), prefix: Some(&opening) };
-            let all = decode_n_best(&Scripted::new(random_looking), &[request], &options(&config)).unwrap();
+            let request = request(&[9], Some(&opening), &options(&config));
+            let all = decode_n_best(&Scripted::new(random_looking), &[&request], &options(&config)).unwrap();
             for one in &all[0] {
                 assert!(one.tokens.starts_with(prefix) && one.tokens.len() <= 7, "{one:?}");
                 assert!((one.score - forced(random_looking, &[9], one)).abs() < 1e-9);
@@ -147,8 +147,8 @@ fn a_prefix_that_an_unbounded_search_finds_anyway_changes_nothing() {
         let free = found_by(&Scripted::new(random_looking), &[source], &config).remove(0).remove(0);
         for length in 0..=free.tokens.len() {
             let opening = begins_with(&free.tokens[..length]);
-            let request = DecodeRequest { source: source[..].into(), prefix: Some(&opening) };
-            let all = decode_n_best(&Scripted::new(random_looking), &[request], &options(&config)).unwrap();
+            let request = request(&source[..], Some(&opening), &options(&config));
+            let all = decode_n_best(&Scripted::new(random_looking), &[&request], &options(&config)).unwrap();
             assert_eq!(all[0][0], free);
         }
     }
@@ -160,8 +160,8 @@ fn a_prefix_that_does_not_fit_leaves_nothing_to_say() {
         let config = DecodingConfig { beam, max_length: Some(3), ..DecodingConfig::default() };
         let of = |prefix: &[i64]| {
             let opening = begins_with(prefix);
-            let request = DecodeRequest { source: (&[4]).into(), prefix: Some(&opening) };
-            decode_n_best(&Scripted::new(random_looking), &[request], &options(&config))
+            let request = request(&[4], Some(&opening), &options(&config));
+            decode_n_best(&Scripted::new(random_looking), &[&request], &options(&config))
                 .unwrap()
                 .remove(0)
                 .remove(0)
@@ -225,9 +225,9 @@ fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
         for text in ["a", "ab", "abc", "abab", "bca", "cc"] {
             let opening = Arc::new(options.texts.forced_prefix(text).unwrap());
             let read = [source];
-            let request = DecodeRequest { source: (&read).into(), prefix: Some(&opening) };
+            let request = request(&read, Some(&opening), &options);
             let found =
-                decode_n_best(&Scripted::new(ways), &[request], &options).unwrap().remove(0).remove(0);
+                decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap().remove(0).remove(0);
             // Within a forced text nobody says UNK.
             let best =
                 all.iter().find(|(_, said, tokens)| said.starts_with(text) && tokens[0] != UNK).unwrap();
@@ -250,8 +250,8 @@ fn every_search_keeps_to_a_forced_text() {
         for text in ["ab", "abcab", "cc", "ccabcc"] {
             let opening = Arc::new(options.texts.forced_prefix(text).unwrap());
             for source in sources(9) {
-                let request = DecodeRequest { source: (&source).into(), prefix: Some(&opening) };
-                for one in &decode_n_best(&Scripted::new(ways), &[request], &options).unwrap()[0] {
+                let request = request(&source, Some(&opening), &options);
+                for one in &decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap()[0] {
                     let said = options.texts.of(&one.tokens);
                     assert!(said.starts_with(text), "{said} does not begin with {text}");
                     assert!(
@@ -303,9 +303,9 @@ fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
         let config =
             DecodingConfig { beam: 3000, n_best: 12, max_length: Some(4), stop, ..DecodingConfig::default() };
         for source in sources(12) {
-            let request = DecodeRequest { source: (&source).into(), prefix: None };
+            let request = request(&source, None, &with_pieces(&config));
             let found =
-                decode_n_best(&Scripted::new(ways), &[request], &with_pieces(&config)).unwrap().remove(0);
+                decode_n_best(&Scripted::new(ways), &[&request], &with_pieces(&config)).unwrap().remove(0);
             let mut expected: Vec<(f64, String, Vec<i64>)> = Vec::new();
             for one in all_ways(source[0], 4) {
                 if expected.iter().all(|other| other.1 != one.1) {
@@ -321,8 +321,8 @@ fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
     for config in all_kinds().into_iter().filter(|config| config.sampling.is_none() && config.n_best > 1) {
         let options = with_pieces(&DecodingConfig { max_length: Some(6), ..config.clone() });
         for source in sources(30) {
-            let request = DecodeRequest { source: (&source).into(), prefix: None };
-            let found = decode_n_best(&Scripted::new(ways), &[request], &options).unwrap().remove(0);
+            let request = request(&source, None, &options);
+            let found = decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap().remove(0);
             let texts: HashSet<String> = found.iter().map(|one| options.texts.of(&one.tokens)).collect();
             assert_eq!((texts.len(), found.len()), (config.n_best, config.n_best), "{config:?}");
         }
@@ -342,8 +342,8 @@ fn what_is_one_text_is_so_by_the_form_of_outputs() {
     let config = DecodingConfig { beam: 900, n_best: 900, max_length: Some(3), ..DecodingConfig::default() };
     let all = |normalize, whitespace| {
         let options = with_accents(&config, normalize, whitespace);
-        let request = DecodeRequest { source: (&[4]).into(), prefix: None };
-        let found = decode_n_best(&Scripted::new(ways), &[request], &options).unwrap().remove(0);
+        let request = request(&[4], None, &options);
+        let found = decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap().remove(0);
         let texts: Vec<String> = found.iter().map(|one| options.texts.of(&one.tokens)).collect();
         assert_eq!(texts.iter().collect::<HashSet<_>>().len(), texts.len(), "{texts:?}");
         texts
@@ -368,8 +368,8 @@ fn nothing_that_follows_a_forced_text_changes_it() {
             let is_free = matches!(normalize, Normalize::Nfd | Normalize::None);
             assert_eq!(opening.at(ForcedPrefix::START).map(beyond), Some(is_free));
             for source in sources(20) {
-                let request = DecodeRequest { source: (&source).into(), prefix: Some(&opening) };
-                for one in decode_n_best(&Scripted::new(ways), &[request], &options).unwrap().remove(0) {
+                let request = request(&source, Some(&opening), &options);
+                for one in decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap().remove(0) {
                     let text = options.texts.of(&one.tokens);
                     assert!(text.starts_with('e'), "{text:?} in {normalize:?}");
                 }

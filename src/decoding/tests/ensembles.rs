@@ -8,10 +8,6 @@ fn another(source: &[i64], said: &[i64]) -> Vec<f32> {
     random_looking(&[source, &[77]].concat(), said)
 }
 
-fn requests(sources: &[[i64; 1]]) -> Vec<DecodeRequest<'_>> {
-    sources.iter().map(|source| DecodeRequest { source: source.into(), prefix: None }).collect()
-}
-
 #[test]
 fn a_model_with_itself_is_that_model() {
     let sources = sources(20);
@@ -21,7 +17,8 @@ fn a_model_with_itself_is_that_model() {
         for combination in [Combination::LogProbabilities, Combination::Probabilities] {
             let member = || Scripted { joins: true, ..Scripted::new(random_looking) };
             let ensemble = Ensemble::new(member(), [member()], combination);
-            let together = decode_n_best(&ensemble, &requests(&sources), &options(&config)).unwrap();
+            let together =
+                decode_n_best(&ensemble, &lent(&requests(&sources, &config)), &options(&config)).unwrap();
             for (one, other) in together.iter().flatten().zip(alone.iter().flatten()) {
                 assert_eq!((&one.tokens, one.finished), (&other.tokens, other.finished));
                 assert!((one.score - other.score).abs() < 1e-5);
@@ -36,7 +33,7 @@ fn a_score_is_what_the_members_say_together() {
     let config = DecodingConfig { beam: 3, max_length: Some(6), ..DecodingConfig::default() };
     let together = |combination| {
         let ensemble = Ensemble::new(Scripted::new(random_looking), [Scripted::new(another)], combination);
-        decode_n_best(&ensemble, &requests(&sources), &options(&config)).unwrap().concat()
+        decode_n_best(&ensemble, &lent(&requests(&sources, &config)), &options(&config)).unwrap().concat()
     };
     for (source, one) in sources.iter().zip(together(Combination::LogProbabilities)) {
         let mean = (forced(random_looking, source, &one) + forced(another, source, &one)) / 2.0;
@@ -57,7 +54,7 @@ fn what_one_member_knows_to_be_impossible_is_half_as_likely_or_impossible() {
     let unsure: Script = |_, _| [0.0f32, 0.0, 0.0, 0.25, 0.75].map(f32::ln).to_vec();
     let scores = |combination| {
         let ensemble = Ensemble::new(Scripted::new(sure), [Scripted::new(unsure)], combination);
-        let state = ensemble.start(&[(&[4]).into()]).unwrap();
+        let state = ensemble.start(&[&DecodeRequest::new(&[4], 9)], 0).unwrap();
         ensemble.step(&[BOS], state).unwrap().0.log_p
     };
     let mean = scores(Combination::LogProbabilities);
@@ -73,7 +70,7 @@ fn attention_is_the_mean_of_the_members() {
     let [one, other] =
         attention.map(|look| Scripted { attention: Some(look), ..Scripted::new(random_looking) });
     let ensemble = Ensemble::new(one, [other], Combination::Probabilities);
-    let state = ensemble.start(&[(&[4]).into()]).unwrap();
+    let state = ensemble.start(&[&DecodeRequest::new(&[4], 9)], 0).unwrap();
     let seen = ensemble.step_with_attention(&[BOS], state).unwrap().0.attention.unwrap();
     assert!((seen[0][0] - 0.4).abs() < 1e-6 && (seen[0][1] - 0.6).abs() < 1e-6, "{seen:?}");
 }
@@ -84,7 +81,8 @@ fn members_that_do_not_match_are_refused() {
     let [one, other] = [random_looking, small].map(|script: Script| Scripted::new(script));
     let ensemble = Ensemble::new(one, [other], Combination::LogProbabilities);
     let options = options(&DecodingConfig::default());
-    let error = decode_n_best(&ensemble, &requests(&[[4]]), &options).unwrap_err();
+    let error =
+        decode_n_best(&ensemble, &lent(&requests(&[[4]], &DecodingConfig::default())), &options).unwrap_err();
     let expected =
         "the models of an ensemble must have one target vocabulary, but theirs have 6 and 5 tokens";
     assert_eq!((error.message(), error.exit_code()), (expected, 2));
@@ -97,6 +95,9 @@ fn a_model_alone_is_itself_to_the_last_bit() {
     let alone = found_by(&Scripted::new(random_looking), &sources, &config);
     for combination in [Combination::LogProbabilities, Combination::Probabilities] {
         let ensemble = Ensemble::new(Scripted::new(random_looking), [], combination);
-        assert_eq!(decode_n_best(&ensemble, &requests(&sources), &options(&config)).unwrap(), alone);
+        assert_eq!(
+            decode_n_best(&ensemble, &lent(&requests(&sources, &config)), &options(&config)).unwrap(),
+            alone
+        );
     }
 }

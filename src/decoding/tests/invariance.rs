@@ -1,30 +1,28 @@
 //! What a source finds does not depend on what else is decoded, and how.
 
 use super::*;
-use crate::decoding::incremental_decoder::OwnedSource;
 
-/// 56 jobs of all lengths, some with a prefix.
-fn jobs() -> Vec<DecodeJob> {
-    let job = |(n, source): (usize, [i64; 1])| DecodeJob {
-        source: OwnedSource { ids: source.to_vec(), ..OwnedSource::default() },
+/// 56 requests of all lengths, some with a prefix.
+fn all_requests() -> Vec<DecodeRequest> {
+    let request = |(n, source): (usize, [i64; 1])| DecodeRequest {
         prefix: begins_with([&[][..], &[4], &[], &[5, 5, UNK]][n % 4]),
-        max_length: 1 + n * 5 % 12,
+        ..DecodeRequest::new(&source, 1 + n * 5 % 12)
     };
-    sources(56).into_iter().enumerate().map(job).collect()
+    sources(56).into_iter().enumerate().map(request).collect()
 }
 
-/// Decodes the jobs in this order; the result is in the order of [`jobs`].
+/// Decodes the requests in this order; the result is in the order of [`all_requests`].
 fn decode(
     decoder: &Scripted,
     order: &[usize],
     config: &DecodingConfig,
     batching: Batching,
 ) -> Vec<Vec<Hypothesis>> {
-    let jobs = jobs();
-    let mut all = vec![None; jobs.len()];
-    let queue = order.iter().map(|&n| jobs[n].clone());
+    let requests = all_requests();
+    let mut all = vec![None; requests.len()];
+    let queue = order.iter().map(|&n| &requests[n]);
     generate(decoder, queue, &options(config), batching, |number, list| {
-        assert!(all[order[number]].replace(list).is_none(), "a job ends once");
+        assert!(all[order[number]].replace(list).is_none(), "a request ends once");
         Ok(())
     })
     .unwrap();
@@ -66,14 +64,14 @@ fn refilling_saves_steps() {
 }
 
 #[test]
-fn no_job_is_no_step_and_an_error_of_the_receiver_ends_the_search() {
+fn no_request_is_no_step_and_an_error_of_the_receiver_ends_the_search() {
     let (decoder, config) = (Scripted::new(random_looking), DecodingConfig::default());
     assert!(found_by(&decoder, &[], &config).is_empty());
     assert_eq!(decoder.steps.get(), 0);
     let mut received = 0;
     let ended = generate(
         &decoder,
-        jobs().into_iter(),
+        all_requests().iter(),
         &options(&config),
         Batching { size: 1, refill: None },
         |_, _| {
@@ -92,15 +90,16 @@ fn the_simple_entry_gives_the_best_of_each_source_in_order() {
     let rows: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
     for joins in [false, true] {
         let decoder = Scripted { joins, ..Scripted::new(random_looking) };
-        let best = crate::decoding::request::decode(&decoder, &rows, &config).unwrap();
+        let best = crate::decoding::in_order::decode(&decoder, &rows, &config).unwrap();
         for (row, best) in rows.iter().zip(best) {
-            let request = DecodeRequest { source: (*row).into(), prefix: None };
-            let alone = decode_n_best(&Scripted::new(random_looking), &[request], &options(&config)).unwrap();
+            let request = request(*row, None, &options(&config));
+            let alone =
+                decode_n_best(&Scripted::new(random_looking), &[&request], &options(&config)).unwrap();
             assert_eq!(best, alone[0][0]);
         }
     }
     let banned = DecodingConfig { banned: vec!["4".into()], ..config };
     let refused =
-        crate::decoding::request::decode(&Scripted::new(random_looking), &rows, &banned).unwrap_err();
+        crate::decoding::in_order::decode(&Scripted::new(random_looking), &rows, &banned).unwrap_err();
     assert!(refused.message().contains("needs the target's tokenizer"), "{refused}");
 }

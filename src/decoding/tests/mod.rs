@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use super::constraints::forced_prefix::{ForcedPrefix, PrefixState, PrefixToken};
 use super::continuous_batching::{Batching, generate};
-use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores, Source};
+use super::in_order::decode_n_best;
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores};
 use super::options::SearchOptions;
-use super::request::{DecodeRequest, decode_n_best};
-use super::search::hypotheses::DecodeJob;
+use super::request::DecodeRequest;
 use super::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
+use crate::data::source::SourceItem;
 use crate::data::vocabulary::{BOS, EOS, UNK};
 use crate::error::Result;
 
@@ -67,8 +68,9 @@ impl Scripted {
 impl IncrementalDecoder for Scripted {
     type State = Vec<Row>;
 
-    fn start(&self, sources: &[Source]) -> Result<Self::State> {
-        Ok(sources.iter().map(|source| Row { source: source.ids.to_vec(), said: None }).collect())
+    fn start(&self, requests: &[&DecodeRequest], member: usize) -> Result<Self::State> {
+        let source = |request: &&DecodeRequest| request.source_of(member).tokens().to_vec();
+        Ok(requests.iter().map(|request| Row { source: source(request), said: None }).collect())
     }
 
     fn step(&self, tokens: &[i64], mut state: Self::State) -> Result<(Scores, Self::State)> {
@@ -145,11 +147,27 @@ fn begins_with(tokens: &[i64]) -> Arc<ForcedPrefix> {
     Arc::new(ForcedPrefix::new(tokens.iter().enumerate().map(place).collect()))
 }
 
+/// A request for the output of a source, which begins with a prefix where there is one.
+fn request(
+    source: impl Into<SourceItem>,
+    prefix: Option<&Arc<ForcedPrefix>>,
+    options: &SearchOptions,
+) -> DecodeRequest {
+    DecodeRequest { prefix: prefix.cloned().unwrap_or_default(), ..options.request(source, None) }
+}
+
+/// The same for each source.
+fn requests(sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<DecodeRequest> {
+    sources.iter().map(|source| request(source, None, &options(config))).collect()
+}
+
+fn lent(requests: &[DecodeRequest]) -> Vec<&DecodeRequest> {
+    requests.iter().collect()
+}
+
 /// What is found for each source.
 fn found_by(decoder: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
-    let requests: Vec<DecodeRequest> =
-        sources.iter().map(|source| DecodeRequest { source: source.into(), prefix: None }).collect();
-    decode_n_best(decoder, &requests, &options(config)).unwrap()
+    decode_n_best(decoder, &lent(&requests(sources, config)), &options(config)).unwrap()
 }
 
 /// What is found for one source.

@@ -326,8 +326,8 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
     for script in failing {
         for config in all_kinds() {
             let opening = begins_with(&[5]);
-            let request = DecodeRequest { source: (&[4]).into(), prefix: Some(&opening) };
-            let error = decode_n_best(&Scripted::new(script), &[request], &options(&config)).unwrap_err();
+            let request = request(&[4], Some(&opening), &options(&config));
+            let error = decode_n_best(&Scripted::new(script), &[&request], &options(&config)).unwrap_err();
             assert_eq!(
                 (error.message(), error.exit_code()),
                 ("the model's scores are not finite numbers", 1)
@@ -344,7 +344,7 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
 fn a_model_that_gives_other_numbers_than_asked_for_is_an_error() {
     let error = decode_n_best(
         &Scripted::new(|_, _| vec![-1.0; 3]),
-        &[DecodeRequest { source: (&[4]).into(), prefix: None }],
+        &[&request(&[4], None, &options(&DecodingConfig::default()))],
         &options(&DecodingConfig::default()),
     );
     let expected = "the model gave 3 scores for 1 rows and a vocabulary of 3";

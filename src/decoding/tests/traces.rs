@@ -37,14 +37,11 @@ fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
         let mut outputs: Vec<Hypothesis> =
             found_by(&model(), &sources, &config).into_iter().map(|list| list[0].clone()).collect();
         outputs[3].tokens.clear();
-        let known: Vec<TracedOutput> = sources
+        let requests = requests(&sources, &config);
+        let known: Vec<TracedOutput> = requests
             .iter()
             .zip(&outputs)
-            .map(|(source, one)| TracedOutput {
-                source: source.into(),
-                tokens: &one.tokens,
-                finished: one.finished,
-            })
+            .map(|(request, one)| TracedOutput { request, tokens: &one.tokens, finished: one.finished })
             .collect();
         let steps = trace(&model(), &known, 3).unwrap();
         for ((source, one), steps) in sources.iter().zip(&outputs).zip(&steps) {
@@ -57,8 +54,9 @@ fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
 
 #[test]
 fn nothing_said_is_nothing_traced() {
-    let nothing = TracedOutput { source: (&[4]).into(), tokens: &[], finished: false };
-    let empty = TracedOutput { source: (&[]).into(), tokens: &[], finished: false };
+    let requests = [DecodeRequest::new(&[4], 9), DecodeRequest::new(&[], 9)];
+    let [nothing, empty] =
+        requests.each_ref().map(|request| TracedOutput { request, tokens: &[], finished: false });
     let decoder = model();
     assert_eq!(trace(&decoder, &[nothing, empty], 2).unwrap(), [vec![], vec![]]);
     assert_eq!(trace(&decoder, &[], 2).unwrap().len(), 0);
@@ -73,7 +71,8 @@ fn nothing_said_is_nothing_traced() {
 fn of_equals_the_lower_token_ranks_first_and_what_is_impossible_was_not_said() {
     let even: Script = |_, _| vec![-1.5, -1.5, -1.5, -1.5, -1.5, f32::NEG_INFINITY];
     let decoder = Scripted { attention: Some(looking), ..Scripted::new(even) };
-    let known = |tokens| TracedOutput { source: (&[4]).into(), tokens, finished: false };
+    let request = DecodeRequest::new(&[4], 9);
+    let known = |tokens| TracedOutput { request: &request, tokens, finished: false };
     let steps = trace(&decoder, &[known(&[4])], 9).unwrap();
     assert_eq!((steps[0][0].rank, steps[0][0].top.len()), (5, 5));
     assert!(trace(&decoder, &[known(&[5])], 9).is_err());
@@ -86,7 +85,7 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
         let config = DecodingConfig { n_best: 1, beam: 1, beam_groups: 1, max_length: Some(6), ..config };
         for [token] in sources(20) {
             let source = [token];
-            let request = DecodeRequest { source: (&source).into(), prefix: None };
+            let request = request(&source, None, &options(&config));
             let mut steps = Vec::new();
             let output = stream(&Scripted::new(random_looking), &request, &options(&config), 3, |step| {
                 steps.push(step.clone());
@@ -104,8 +103,8 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
 #[test]
 fn what_is_shown_may_end_the_search_and_several_outputs_are_not_watched() {
     let opening = begins_with(&[4, 5]);
-    let request = DecodeRequest { source: (&[4]).into(), prefix: Some(&opening) };
     let config = DecodingConfig { min_length: 5, ..DecodingConfig::default() };
+    let request = request(&[4], Some(&opening), &options(&config));
     let decoder = Scripted::new(random_looking);
     let mut seen = Vec::new();
     let ended = stream(&decoder, &request, &options(&config), 1, |step| {

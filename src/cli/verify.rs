@@ -1,27 +1,52 @@
-//! `seqloom decode --verify`: whether the outputs of a model can be trusted, tried on its user's own rows.
+//! `seqloom verify`: whether the outputs of a model can be trusted, tried on its user's own rows.
 
-use super::DecodeArgs;
-use super::rows;
+use clap::Args;
+
+use super::decode::rows;
+use super::headings::INPUT;
+use super::model_args::ModelArgs;
+use super::source_args::SourceArgs;
 use crate::cli::input::{Input, Selection};
 use crate::cli::print;
-use crate::data::readers::RowReader;
 use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
 use crate::predictor::verify::{Check, TOLERANCE, TOLERANCE_UNCACHED, verify};
 
+/// Arguments of `seqloom verify`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom verify runs/dates --input words.txt
+  seqloom verify runs/dates --input data/dates/test.csv --rows 20 --beam 10")]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Try the first N rows
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000),
+        help_heading = INPUT
+    )]
+    rows: u64,
+}
+
 /// Tries the first rows, and says what it tried.
 ///
 /// # Errors
 /// There is no row to try; two ways to the same outputs are too far apart.
-pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: RowReader, count: usize) -> Result<()> {
-    let (read, asked) = first_rows(args, loaded, sources, count)?;
+pub fn run(args: &VerifyArgs) -> Result<()> {
+    let loaded = &args.model.open()?;
+    let (read, asked) = first_rows(&args.source, loaded, args.rows as usize)?;
     if asked.is_empty() {
         return Err(Error::input("there must be a row to try, but all are empty or skipped")
             .hint("name other rows with --input"));
     }
-    let requests: Vec<DecodeRequest> = asked.iter().map(EncodedRequest::request).collect();
+    let requests: Vec<&DecodeRequest> = asked.iter().map(|asked| &asked.decode).collect();
     let left_out = match read - asked.len() {
         0 => String::new(),
         count => format!(", of which {count} are empty or skipped"),
@@ -51,12 +76,9 @@ pub fn run(args: &DecodeArgs, loaded: &LoadedModel, sources: RowReader, count: u
 }
 
 /// How many rows were read, and those that the model can be asked for.
-fn first_rows(
-    args: &DecodeArgs,
-    loaded: &LoadedModel,
-    sources: RowReader,
-    count: usize,
-) -> Result<(usize, Vec<EncodedRequest>)> {
+fn first_rows(args: &SourceArgs, loaded: &LoadedModel, count: usize) -> Result<(usize, Vec<EncodedRequest>)> {
+    let sources = args.open(&loaded.experiment.data)?;
+    args.prompt();
     let mut input = Input::start(sources, &args.input, Selection::default())?;
     let (mut read, mut asked) = (0, Vec::new());
     while read < count {
@@ -72,7 +94,7 @@ fn first_rows(
         }
         asked.extend(encoded.into_iter().filter_map(|row| row.content.ok()));
     }
-    asked.retain(|asked| loaded.is_requested(&asked.reading.ids));
+    asked.retain(|asked| loaded.is_requested(&asked.decode.source));
     Ok((read, asked))
 }
 

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Lists the text of every message and help page, with the file and line where it stands, to be read through in one go.
+
+    python3 scripts/messages.py > messages.txt
+    python3 scripts/messages.py --binary target/release/seqloom > messages.txt     # with the help pages as a terminal shows them
+
+A message is a string of the source code with at least two words, outside unit tests.
+"""
+
+import argparse
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# Comments, raw strings, strings, characters (so that a quote within one opens no string), and whatever else.
+TOKEN = re.compile(r'//[^\n]*|r(?P<hashes>#*)".*?"(?P=hashes)|b?"(?P<text>(?:\\.|[^"\\])*)"|\'(?:\\.|[^\\\'])\'|.', re.DOTALL)
+WORDS = re.compile(r"[A-Za-z`{][^\s]* [^\s]*[A-Za-z`}]")
+
+
+def messages(code: str) -> list[tuple[int, str]]:
+    """The strings of a file that are messages, with their lines."""
+    found = []
+    for token in TOKEN.finditer(code.split("#[cfg(test)]")[0]):
+        text = token["text"]
+        if text is None:
+            continue
+        # A line break behind a backslash is none, and neither are the spaces that indent what follows.
+        text = re.sub(r"\\\n\s*", "", text).replace("\\n", "\n").replace('\\"', '"')
+        if WORDS.search(text):
+            found.append((code.count("\n", 0, token.start()) + 1, text))
+    return found
+
+
+def help_pages(binary: str) -> list[tuple[str, str]]:
+    """The help of the command and of each of its subcommands."""
+    def page(*command: str) -> str:
+        return subprocess.run([binary, *command, "--help"], capture_output=True, text=True, check=True).stdout
+
+    pages = [("seqloom", page())]
+    for name in re.findall(r"^  ([a-z]+) {2,}", pages[0][1], re.MULTILINE):
+        if name != "help":
+            pages.append((f"seqloom {name}", page(name)))
+    return pages
+
+
+def main() -> None:
+    """Prints all of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", help="also the help pages, by this binary")
+    args = parser.parse_args()
+    for path in sorted((ROOT / "src").rglob("*.rs")):
+        if path.name == "tests.rs" or "tests" in path.relative_to(ROOT).parts:
+            continue
+        found = messages(path.read_text(encoding="utf-8"))
+        if found:
+            print(f"== {path.relative_to(ROOT)}")
+        for line, text in found:
+            print(f"{line}: {text}")
+    for name, page in help_pages(args.binary) if args.binary else []:
+        print(f"== {name} --help\n{page}")
+
+
+if __name__ == "__main__":
+    main()

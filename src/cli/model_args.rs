@@ -1,0 +1,70 @@
+//! Which models a command decodes with, and how they search: options that several commands have.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::headings::{MODEL, SEARCH};
+use super::roles::FileRoles;
+use crate::checkpoint::run::locate_model;
+use crate::console::status;
+use crate::error::Result;
+use crate::predictor::loaded_model::LoadedModel;
+
+/// The models and the search.
+#[derive(Args, Debug)]
+pub struct ModelArgs {
+    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
+    pub run: PathBuf,
+    /// Another model that chooses each token together with it, as decoding.ensemble says; may be given more than once. The
+    /// target's vocabulary must be the same; the search is that of RUN
+    #[arg(long, value_name = "RUN", help_heading = MODEL)]
+    pub with: Vec<PathBuf>,
+    /// Restrict each output to the tokens that this shortlist allows for its source, which is faster with a large vocabulary;
+    /// scores are then over the lists. `seqloom shortlist` makes it
+    #[arg(long, value_name = "FILE", help_heading = MODEL)]
+    pub shortlist: Option<PathBuf>,
+    /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
+    #[arg(long, value_name = "N", help_heading = SEARCH)]
+    pub beam: Option<usize>,
+    /// Outputs of each source, the best first, for csv and jsonl; short for --set decoding.n_best=N. A narrower beam is widened
+    /// to it
+    #[arg(long, value_name = "N", help_heading = SEARCH)]
+    pub n_best: Option<usize>,
+    /// Replace each unknown symbol in an output's text with the symbol of the source that the model attended to most; short for
+    /// --set decoding.replace_unknown=true
+    #[arg(long, help_heading = SEARCH)]
+    pub replace_unknown: bool,
+    /// Replace a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = SEARCH)]
+    pub overrides: Vec<String>,
+}
+
+impl ModelArgs {
+    /// Opens the models. Where `--n-best` widens the beam, that is said.
+    ///
+    /// # Errors
+    /// Those of [`LoadedModel::open_together`]; the shortlist cannot be read.
+    pub fn open(&self) -> Result<LoadedModel> {
+        let beam = self.beam.map(|width| format!("decoding.beam={width}"));
+        let replaces = self.replace_unknown.then(|| "decoding.replace_unknown=true".to_owned());
+        let overrides: Vec<String> = self.overrides.iter().cloned().chain(beam).chain(replaces).collect();
+        let mut loaded = LoadedModel::open_together(&self.run, &self.with, &overrides)?;
+        if let Some(n_best) = self.n_best
+            && let Some(beam) = loaded.require_n_best(n_best)?
+        {
+            status(&format!("note: --n-best {n_best} needs a beam as wide: it is {beam}"));
+        }
+        self.shortlist.as_ref().map_or(Ok(()), |path| loaded.use_shortlist(path))?;
+        Ok(loaded)
+    }
+
+    /// The files that the models are made of and were made from.
+    pub fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
+        let mut roles = FileRoles::default().may_read("shortlist", self.shortlist.as_deref());
+        for path in std::iter::once(&self.run).chain(&self.with) {
+            roles = roles.reads_model(&locate_model(path)?);
+        }
+        Ok(loaded.members().fold(roles, |roles, one| roles.reads_data(&one.experiment.data)))
+    }
+}

@@ -1,0 +1,66 @@
+//! Requests in, hypotheses out, in their order: sorts by length and hands all to the search.
+
+use super::DecodingConfig;
+use super::continuous_batching::{Batching, generate};
+use super::incremental_decoder::{Hypothesis, IncrementalDecoder};
+use super::options::SearchOptions;
+use super::request::DecodeRequest;
+use crate::error::{Error, Result};
+
+/// The best hypothesis of each source (token ids without EOS).
+///
+/// # Errors
+/// The config bans texts, which only the target's tokenizer can turn into tokens: use [`decode_with_options`] or
+/// [`decode_n_best`]. And the model's own errors.
+pub fn decode<S: IncrementalDecoder>(
+    decoder: &S,
+    sources: &[&[i64]],
+    config: &DecodingConfig,
+) -> Result<Vec<Hypothesis>> {
+    if !config.banned.is_empty() {
+        let message = "`decoding.banned` is text, and needs the target's tokenizer to become tokens";
+        return Err(Error::input(message).hint("use `decode_with_options`, with `SearchOptions::new`"));
+    }
+    decode_with_options(decoder, sources, &SearchOptions::new(config, Vec::new)?)
+}
+
+/// The best hypothesis of each source (token ids without EOS), by rules that are made already.
+pub fn decode_with_options<S: IncrementalDecoder>(
+    decoder: &S,
+    sources: &[&[i64]],
+    options: &SearchOptions,
+) -> Result<Vec<Hypothesis>> {
+    let requests: Vec<DecodeRequest> =
+        sources.iter().map(|source| options.request(*source, decoder.max_length())).collect();
+    let lists = decode_n_best(decoder, &requests.iter().collect::<Vec<_>>(), options)?;
+    Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
+}
+
+/// The best hypotheses of each request, the best first: as many as the config's `n_best`, or as there are.
+pub fn decode_n_best<S: IncrementalDecoder>(
+    decoder: &S,
+    requests: &[&DecodeRequest],
+    options: &SearchOptions,
+) -> Result<Vec<Vec<Hypothesis>>> {
+    let order = longest_first(requests);
+    let queue = order.iter().map(|&row| requests[row]);
+    let mut found = vec![Vec::new(); requests.len()];
+    generate(decoder, queue, options, batching(decoder, options.batch_size), |number, list| {
+        found[order[number]] = list;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The numbers of the requests, those with long sources first: those that come in while others are under way need no more
+/// room than these, and the last ones to leave are short.
+pub(super) fn longest_first(requests: &[&DecodeRequest]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by_key(|&row| std::cmp::Reverse(requests[row].source.length()));
+    order
+}
+
+/// A quarter of the places must be free before new sources come in.
+pub(super) fn batching<S: IncrementalDecoder>(decoder: &S, size: usize) -> Batching {
+    Batching { size, refill: decoder.supports_continuous_batching().then_some(size.div_ceil(4)) }
+}
