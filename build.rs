@@ -74,6 +74,7 @@ fn compile_shim(root: &Path) {
     let vectors = "-fno-trapping-math";
     compile(&["product"], &[fused], "seqloom_shim_products");
     compile(&["attend", "attention", "log_softmax", "pack"], &[fused, vectors], "seqloom_shim_fused");
-    let rest = ["activations", "affine", "cast", "dropout", "instructions", "loss", "optimizer", "system"];
+    let rest =
+        ["activations", "affine", "cast", "dropout", "gru", "instructions", "loss", "optimizer", "system"];
     compile(&rest, &[same, vectors], "seqloom_shim");
 }

@@ -197,7 +197,7 @@ impl Experiment {
 
     /// Learned positions must reach to the end of the longest side.
     fn check_positions(&self) -> std::result::Result<(), ConfigError> {
-        let NetworkConfig::Transformer(transformer) = self.model.network();
+        let NetworkConfig::Transformer(transformer) = self.model.network() else { return Ok(()) };
         let longest = self.data.source.max_length.max(self.data.target.max_length);
         if transformer.positions != Positions::Learned || transformer.max_positions > longest {
             return Ok(());

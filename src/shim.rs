@@ -46,6 +46,13 @@ unsafe extern "C" {
         p: f64,
         seed: u64,
     ) -> c_int;
+    fn seqloom_gru(
+        out: *mut *mut C_tensor,
+        input: *const C_tensor,
+        first: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+    ) -> c_int;
     fn seqloom_attention(
         out: *mut *mut C_tensor,
         tensors: *const *const C_tensor,
@@ -119,6 +126,21 @@ pub fn set_gradients(tensors: &[&Tensor], gradients: &[Tensor]) {
     // SAFETY: live tensors, lent for the time of the call; the weights' own gradients go, views of them stay valid.
     let status = unsafe { seqloom_set_gradients(tensors.as_ptr(), from, tensors.len() as i64) };
     assert!(status == 0, "setting gradients: {}", last_error());
+}
+
+/// The states of a gated recurrent unit behind each step, with their gradient, on the CPU in f32: `input` is what a linear layer
+/// made of each step's input, the gates reset, update and candidate side by side; `weight` and `bias` make the same of the state.
+///
+/// # Shapes
+/// input: (T, B, 3 H), contiguous; first: (B, H); weight: (3 H, H); bias: (3 H); out: (T, B, H)
+pub fn gru(input: &Tensor, first: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    let mut out = std::ptr::null_mut();
+    let (input, first, weight, bias) = (input.as_ptr(), first.as_ptr(), weight.as_ptr(), bias.as_ptr());
+    // SAFETY: the pointers are live tensors; on success `out` is a new tensor that we own.
+    let status = unsafe { seqloom_gru(&mut out, input, first, weight, bias) };
+    assert!(status == 0, "GRU: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
 }
 
 /// `residual + dropout(x)`, or `dropout(x)`, on the CPU in f32, with its gradient.

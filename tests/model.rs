@@ -17,7 +17,7 @@ use tch::{Device, Tensor};
 use crate::support::{Golden, gpu};
 
 /// The files of tests/golden/ that hold a model.
-const CASES: [&str; 14] = [
+const CASES: [&str; 15] = [
     "pre_relu_sinusoidal",
     "post_norm",
     "gelu",
@@ -32,6 +32,7 @@ const CASES: [&str; 14] = [
     "tied_all",
     "two_layers",
     "modern",
+    "recurrent",
 ];
 
 /// A model, and the weights that it shares.

@@ -14,6 +14,7 @@ mod look;
 mod meaning;
 mod metrics;
 mod model;
+mod recurrent;
 mod resume;
 mod score;
 mod signals;

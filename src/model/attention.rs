@@ -40,7 +40,7 @@ pub struct Padding {
     /// How many are not.
     lengths: Vec<i64>,
     /// Zero where a key is real, minus infinity where it is padding, (B, 1, 1, S), in what attention computes in.
-    mask: Tensor,
+    pub(super) mask: Tensor,
 }
 
 impl Padding {

@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use crate::error::ConfigError;
 
+mod recurrent;
 mod transformer;
 
+pub use recurrent::RecurrentConfig;
 pub use transformer::{Activation, Norm, NormPlace, Positions, TransformerConfig};
 
 /// No network is wider, and a slip of the hand would only run out of memory.
@@ -29,6 +31,9 @@ pub struct ModelConfig {
     /// Transformer encoder-decoder (Vaswani et al. 2017).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transformer: Option<TransformerConfig>,
+    /// Recurrent encoder-decoder with attention (Bahdanau et al. 2015, Luong et al. 2015).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recurrent: Option<RecurrentConfig>,
 }
 
 /// The network that a `[model]` names.
@@ -36,6 +41,8 @@ pub struct ModelConfig {
 pub enum NetworkConfig {
     /// `[model.transformer]`
     Transformer(TransformerConfig),
+    /// `[model.recurrent]`
+    Recurrent(RecurrentConfig),
 }
 
 /// Which embeddings are one matrix.
@@ -52,7 +59,7 @@ pub enum Tied {
 
 impl ModelConfig {
     /// The tables of which one names the network.
-    pub const NETWORKS: [&'static str; 1] = ["transformer"];
+    pub const NETWORKS: [&'static str; 2] = ["transformer", "recurrent"];
 
     /// Names the network where the file names none.
     pub fn fill_in(&mut self) {
@@ -63,12 +70,15 @@ impl ModelConfig {
 
     /// The network that is named, or the one that is taken where none is.
     pub fn network(&self) -> NetworkConfig {
-        NetworkConfig::Transformer(self.transformer.clone().unwrap_or_default())
+        match &self.recurrent {
+            Some(config) => NetworkConfig::Recurrent(config.clone()),
+            None => NetworkConfig::Transformer(self.transformer.clone().unwrap_or_default()),
+        }
     }
 
     /// The networks that are named; one, in a config that was checked.
     fn networks(&self) -> Vec<&'static str> {
-        let are_there = [self.transformer.is_some()];
+        let are_there = [self.transformer.is_some(), self.recurrent.is_some()];
         let named = Self::NETWORKS.into_iter().zip(are_there).filter(|(_, is_there)| *is_there);
         named.map(|(name, _)| name).collect()
     }
@@ -80,6 +90,7 @@ impl ModelConfig {
         let table = network.table();
         match network {
             NetworkConfig::Transformer(config) => config.check(&table),
+            NetworkConfig::Recurrent(config) => config.check(&table),
         }
     }
 
@@ -109,11 +120,18 @@ impl From<TransformerConfig> for NetworkConfig {
     }
 }
 
+impl From<RecurrentConfig> for NetworkConfig {
+    fn from(config: RecurrentConfig) -> NetworkConfig {
+        NetworkConfig::Recurrent(config)
+    }
+}
+
 impl NetworkConfig {
     /// What its table is called.
     pub fn name(&self) -> &'static str {
         match self {
             NetworkConfig::Transformer(_) => "transformer",
+            NetworkConfig::Recurrent(_) => "recurrent",
         }
     }
 
@@ -126,6 +144,7 @@ impl NetworkConfig {
     pub fn width(&self) -> usize {
         match self {
             NetworkConfig::Transformer(config) => config.width,
+            NetworkConfig::Recurrent(config) => config.width,
         }
     }
 
@@ -133,6 +152,7 @@ impl NetworkConfig {
     pub fn layers(&self) -> usize {
         match self {
             NetworkConfig::Transformer(config) => config.encoder_layers + config.decoder_layers,
+            NetworkConfig::Recurrent(config) => config.encoder_layers + config.decoder_layers,
         }
     }
 
@@ -140,6 +160,7 @@ impl NetworkConfig {
     pub fn tied_embeddings(&self) -> Tied {
         match self {
             NetworkConfig::Transformer(config) => config.tied_embeddings,
+            NetworkConfig::Recurrent(config) => config.tied_embeddings,
         }
     }
 
@@ -150,6 +171,7 @@ impl NetworkConfig {
                 let (width, inner) = (config.width, config.feed_forward);
                 vec![[width, width], [width, inner], [inner, width]]
             }
+            NetworkConfig::Recurrent(config) => vec![[config.width, 3 * config.width]],
         }
     }
 
@@ -157,6 +179,7 @@ impl NetworkConfig {
     pub fn sizes(&self) -> String {
         let keys = match self {
             NetworkConfig::Transformer(_) => "`width`, `feed_forward` or the layers",
+            NetworkConfig::Recurrent(_) => "`width` or the layers",
         };
         format!("{keys} of [{}]", self.table())
     }
@@ -168,6 +191,7 @@ impl NetworkConfig {
                 let learned = config.positions == Positions::Learned;
                 (serde_json::to_value(config), (!learned).then_some("max_positions"))
             }
+            NetworkConfig::Recurrent(config) => (serde_json::to_value(config), None),
         };
         let mut keys = keys.unwrap_or_default();
         if let Some(keys) = keys.as_object_mut() {

@@ -10,11 +10,15 @@ use tch::{Device, Tensor};
 use super::network::Network;
 use super::output_layer::{OutputLayer, RestrictedOutput};
 use super::packed_linear::Weights;
+use super::recurrent::inference::{PackedRecurrent, RecurrentState};
 use super::transformer::inference::{PackedTransformer, TransformerState};
 use crate::data::vocabulary::{BOS, EOS};
 
 /// Tokens whose scores of the whole vocabulary stand in memory at once.
 const MAX_SCORED_POSITIONS: usize = 256;
+
+/// What is our own bug: each decoder gets back the states that it gave.
+const OTHER_NETWORK: &str = "the state of a decode belongs to another network";
 
 /// A trained network, made ready for decoding. A clone has the same weights, not a copy of them: another thread may have it.
 #[derive(Clone, Debug)]
@@ -28,6 +32,7 @@ pub struct Inference {
 #[derive(Clone, Debug)]
 enum PackedNetwork {
     Transformer(PackedTransformer),
+    Recurrent(PackedRecurrent),
 }
 
 /// Where a decode stands: everything that the next step needs.
@@ -43,6 +48,7 @@ pub struct DecoderState {
 #[derive(Debug)]
 enum NetworkState {
     Transformer(TransformerState),
+    Recurrent(RecurrentState),
 }
 
 /// What comes of a step.
@@ -63,6 +69,7 @@ impl Inference {
         let _guard = tch::no_grad_guard();
         let network = match model {
             Network::Transformer(model) => PackedNetwork::Transformer(PackedTransformer::new(model, weights)),
+            Network::Recurrent(model) => PackedNetwork::Recurrent(PackedRecurrent::new(model, weights)),
         };
         let output = OutputLayer::new(model.output(), weights);
         Inference { network, output, longest: model.max_length() }
@@ -88,6 +95,7 @@ impl Inference {
         let _guard = tch::no_grad_guard();
         let network = match &self.network {
             PackedNetwork::Transformer(network) => NetworkState::Transformer(network.start(sources)),
+            PackedNetwork::Recurrent(network) => NetworkState::Recurrent(network.start(sources)),
         };
         DecoderState { network, allowed: vec![None; sources.len()], narrowed: None }
     }
@@ -152,6 +160,10 @@ impl Inference {
             (PackedNetwork::Transformer(network), NetworkState::Transformer(state)) => {
                 network.read(runs, state, looking)
             }
+            (PackedNetwork::Recurrent(network), NetworkState::Recurrent(state)) => {
+                network.read(runs, state, looking)
+            }
+            _ => panic!("{OTHER_NETWORK}"),
         }
     }
 
@@ -176,6 +188,7 @@ impl DecoderState {
         let allowed = rows.iter().map(|&row| self.allowed[row as usize].clone()).collect();
         let network = match self.network {
             NetworkState::Transformer(state) => NetworkState::Transformer(state.keep(rows)),
+            NetworkState::Recurrent(state) => NetworkState::Recurrent(state.keep(rows)),
         };
         DecoderState { network, allowed, ..self }
     }
@@ -187,6 +200,10 @@ impl DecoderState {
             (NetworkState::Transformer(one), NetworkState::Transformer(other)) => {
                 NetworkState::Transformer(one.join(other))
             }
+            (NetworkState::Recurrent(one), NetworkState::Recurrent(other)) => {
+                NetworkState::Recurrent(one.join(other))
+            }
+            _ => panic!("{OTHER_NETWORK}"),
         };
         let allowed = self.allowed.into_iter().chain(other.allowed).collect();
         DecoderState { network, allowed, narrowed: None }

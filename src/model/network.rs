@@ -8,6 +8,7 @@ use super::NetworkConfig;
 use super::encoder_output::EncoderOutput;
 use super::layers::{DropoutRng, Linear};
 use super::params::Params;
+use super::recurrent::Recurrent;
 use super::transformer::Transformer;
 use crate::data::batch::SourceBatch;
 use crate::data::vocabulary::{BOS, PAD};
@@ -17,6 +18,8 @@ use crate::data::vocabulary::{BOS, PAD};
 pub enum Network {
     /// Transformer encoder-decoder.
     Transformer(Transformer),
+    /// Recurrent encoder-decoder with attention.
+    Recurrent(Recurrent),
 }
 
 /// What a network says about positions of targets.
@@ -39,9 +42,13 @@ impl Network {
         target_vocabulary: usize,
         params: &mut Params,
     ) -> Network {
+        let (source, target) = (source_vocabulary, target_vocabulary);
         match config {
             NetworkConfig::Transformer(config) => {
-                Network::Transformer(Transformer::new(config, source_vocabulary, target_vocabulary, params))
+                Network::Transformer(Transformer::new(config, source, target, params))
+            }
+            NetworkConfig::Recurrent(config) => {
+                Network::Recurrent(Recurrent::new(config, source, target, params))
             }
         }
     }
@@ -50,6 +57,7 @@ impl Network {
     pub fn sharing(&self, params: &mut Params) -> Network {
         match self {
             Network::Transformer(network) => Network::Transformer(network.sharing(params)),
+            Network::Recurrent(network) => Network::Recurrent(network.sharing(params)),
         }
     }
 
@@ -57,6 +65,7 @@ impl Network {
     pub fn max_length(&self) -> Option<usize> {
         match self {
             Network::Transformer(network) => network.max_length(),
+            Network::Recurrent(_) => None,
         }
     }
 
@@ -69,6 +78,7 @@ impl Network {
     pub(super) fn output(&self) -> &Linear {
         match self {
             Network::Transformer(network) => network.output(),
+            Network::Recurrent(network) => network.output(),
         }
     }
 
@@ -77,6 +87,7 @@ impl Network {
     pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
         match self {
             Network::Transformer(network) => network.multiplications(source_tokens, target_tokens),
+            Network::Recurrent(network) => network.multiplications(source_tokens, target_tokens),
         }
     }
 
@@ -84,6 +95,7 @@ impl Network {
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
         match self {
             Network::Transformer(network) => network.encode(source, rng),
+            Network::Recurrent(network) => network.encode(source, rng),
         }
     }
 
@@ -99,6 +111,7 @@ impl Network {
     ) -> Predictions<'_> {
         let hidden = match self {
             Network::Transformer(network) => network.decode(target_in, encoded, rng), // (B, T, D)
+            Network::Recurrent(network) => network.decode(target_in, encoded, rng),
         };
         Predictions::Hidden { hidden, output: self.output() }
     }

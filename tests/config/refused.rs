@@ -141,6 +141,16 @@ fn sizes_that_make_no_network_are_refused_at_their_place() {
             "[model.transformer]\nwidth = 12\nheads = 4\npositions = \"rotary\"",
             "7:9: `width` / `heads` must be even for `rotary` positions, but it is 3",
         ),
+        (
+            "[model.recurrent]\nwidth = 25",
+            "6:9: `width` must be even, but it is 25\nhint: each direction of the encoder gets half of it",
+        ),
+        ("[model.recurrent]\ndecoder_layers = 0", "6:18: `decoder_layers` must be at least 1, but it is 0"),
+        (
+            "[model.recurrent]\nwidth = 65536\nencoder_layers = 4096",
+            "6:9: the layers must have at most 1099511627776 weights together, but have 79194901970944\
+             \nhint: lower `width` or the layers",
+        ),
     ]);
 }
 
@@ -309,6 +319,16 @@ fn tables_that_do_not_go_together_are_refused() {
             "5:21: `shared_vocabulary` needs the same tokenizer on both sides, but [data.source] has `bpe` with \
              vocabulary = 8000 and [data.target] has `characters` with minimum_count = 1\
              \nhint: give both sides the same one, with the same settings",
+        ),
+        (
+            "[model.transformer]\nheads = 4\n[model.recurrent]",
+            "7:1: [model] must name one network, but it names `transformer` and `recurrent`\
+             \nhint: take one of them out",
+        ),
+        (
+            "[model.recurrent]\ntied_embeddings = \"all\"",
+            "6:19: `tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false\
+             \nhint: \"target_output\" ties two of the three and needs no shared vocabulary",
         ),
         (
             "[model.transformer]\ntied_embeddings = \"all\"",
