@@ -1,7 +1,6 @@
-//! One form for everything that can go wrong: what must hold, what is there, where, and a hint.
+//! One form for all errors: what must hold, what is there, where, and a hint.
 //!
-//! An error says whose turn it is: `Input` is the user's to mend (exit code 2), `Failure` is the
-//! machine's or ours (exit code 1).
+//! An error says who can fix it: `Input` is the user's (exit code 2), `Failure` is the machine's or ours (exit code 1).
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -199,7 +198,7 @@ impl ConfigError {
             return Ok(());
         }
         let message = format!("[{table}] must name one {kind}, but it names `{}`", named.join("` and `"));
-        let hint = "take one of them out";
+        let hint = "keep one of them";
         // The last one named is the one too many.
         let keys: Vec<&str> = named.iter().rev().copied().collect();
         Err(ConfigError::new(table, &keys, message).hint(hint))
@@ -248,7 +247,7 @@ pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
                 "lower `training.tokens_per_batch`; for decoding, `decoding.batch_size` or `decoding.beam`",
             ),
             false => {
-                error.hint("RUST_BACKTRACE=1 shows where; this is a fault of seqloom that we want to know of")
+                error.hint("this is a bug in seqloom, please report it; RUST_BACKTRACE=1 shows where it is")
             }
         })
     })

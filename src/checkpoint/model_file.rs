@@ -1,4 +1,4 @@
-//! `model.safetensors`: weights and, in one metadata key, everything that decoding needs besides.
+//! `model.safetensors`: the weights and, in one metadata key, everything else that decoding needs.
 
 use std::ops::Range;
 use std::path::Path;
@@ -93,13 +93,14 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     let (weights, metadata) = tensors::from_bytes(bytes, path)?;
     let place = path.display();
     let Some(metadata) = metadata else {
-        return Err(Error::input(format!("{place} is a safetensors file, but none that seqloom wrote")));
+        return Err(Error::input(format!("{place} is a safetensors file, but seqloom did not write it")));
     };
     let unreadable =
         |error| Error::failure(format!("{place} is damaged: its header cannot be read: {error}"));
     let header: Value = serde_json::from_str(&metadata).map_err(unreadable)?;
     if let Some(found) = header["format_version"].as_u64().filter(|&found| found > FORMAT_VERSION.into()) {
-        let message = format!("{place} has format {found}, but this seqloom reads up to {FORMAT_VERSION}");
+        let message =
+            format!("{place} has format {found}, but this seqloom reads formats up to {FORMAT_VERSION}");
         return Err(
             Error::input(message).hint(format!("it was written by seqloom {}", header["seqloom_version"]))
         );

@@ -1,7 +1,7 @@
-//! A run's directory: what is in it, and how a checkpoint gets there whole or not at all.
+//! The run directory: what is in it, and how a checkpoint gets there completely or not at all.
 //!
-//! A checkpoint is written into a temporary folder beside its place, every file and the folder flushed to the disk,
-//! and then renamed. What is half-written never has a checkpoint's name.
+//! A checkpoint is written into a temporary folder beside its place, every file and the folder are flushed to the disk, and
+//! then the folder is renamed. A half-written folder never has a checkpoint's name.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -164,8 +164,8 @@ impl RunDirectory {
             Some(step) if !steps.contains(&step) => {
                 let there: Vec<String> = steps.iter().copied().map(folder_name).collect();
                 let (pointer, name) = (self.path.join(LATEST), folder_name(step));
-                let message = format!("{} names {name}, which is not there", pointer.display());
-                Err(Error::failure(message).hint(format!("name one of these in it: {}", there.join(", "))))
+                let message = format!("{} names {name}, which does not exist", pointer.display());
+                Err(Error::failure(message).hint(format!("write one of these into it: {}", there.join(", "))))
             }
             Some(step) => Ok(Some(step)),
             None => Ok(steps.into_iter().max()),
@@ -286,7 +286,7 @@ impl RunDirectory {
         let path = folder.join(name);
         let damaged = || {
             Error::failure(format!("{} is damaged: it does not match {MANIFEST}", path.display()))
-                .hint(format!("name another step in {}", self.path.join(LATEST).display()))
+                .hint(format!("write another step into {}", self.path.join(LATEST).display()))
         };
         let manifest: BTreeMap<String, String> =
             serde_json::from_slice(&read_within(&folder.join(MANIFEST), SMALL)?).map_err(|_| damaged())?;
@@ -320,7 +320,7 @@ impl RunDirectory {
         step.map(Some).ok_or_else(|| {
             let message = format!("{} must name a step, such as {}", path.display(), folder_name(1000));
             let says: String = text.trim().chars().take(80).collect();
-            Error::failure(format!("{message}, but it says `{says}`"))
+            Error::failure(format!("{message}, but it contains `{says}`"))
         })
     }
 
@@ -359,10 +359,10 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
                 .hint("let it train until its first checkpoint (`training.checkpoint_every`)"))
         }
         None => Err(Error::input(format!(
-            "{} is no run directory: it holds no `best`, `latest` or {MODEL}",
+            "{} is not a run directory: it has no `best`, `latest` or {MODEL}",
             path.display()
         ))
-        .hint("a run directory is what `seqloom train CONFIG` makes, by default runs/NAME")),
+        .hint("`seqloom train CONFIG` creates a run directory, by default runs/NAME")),
     }
 }
 

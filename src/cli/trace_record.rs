@@ -1,4 +1,4 @@
-//! An output in a trace, as `decode --trace` writes it and `attention` draws it; and tokens as people see them.
+//! An output in a trace, as `decode --trace` writes it and `attention` draws it; and tokens as they are shown.
 
 use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};

@@ -1,5 +1,5 @@
-//! The reference page, configs/reference.toml, as the binary has it: every key with its default and its meaning, for
-//! `seqloom keys`, and for who writes a key without its table.
+//! The reference page, configs/reference.toml, inside the binary: every key with its default and its meaning, for `seqloom
+//! keys`, and to suggest the table of a key.
 
 /// The page.
 pub const PAGE: &str = include_str!("../../configs/reference.toml");

@@ -1,5 +1,6 @@
-//! Which rows go together, and in which order: a function of (seed, epoch) and of the lengths, so that nothing
-//! needs to be saved to go on in the middle of an epoch but the position.
+//! The batches of an epoch and their order: a function of (seed, epoch) and of the lengths.
+//!
+//! To resume in the middle of an epoch, only the position must be saved.
 
 use rand::Rng;
 use rand::seq::SliceRandom;

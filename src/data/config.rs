@@ -1,4 +1,4 @@
-//! `[data]`: where the pairs are and how each side is cut into tokens.
+//! `[data]`: the files of pairs, and the tokenizer of each side.
 //!
 //! Only the keys, their defaults and the rules among them. It opens no file and knows no tokenizer.
 
@@ -94,7 +94,7 @@ impl Normalize {
             Normalize::Nfc => "NFC",
             Normalize::Nfd => "NFD",
             Normalize::Nfkc => "NFKC",
-            Normalize::None => "no normal form",
+            Normalize::None => "no normalization",
         }
     }
 }
@@ -246,7 +246,7 @@ impl DataConfig {
         if forms[0] != forms[1] {
             let keys = ["shared_vocabulary", "source", "target"];
             let message = "`shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ";
-            return Err(ConfigError::new("data", &keys, message).hint("give both sides the same ones"));
+            return Err(ConfigError::new("data", &keys, message).hint("use the same ones on both sides"));
         }
         let same = source.characters == target.characters
             && source.words == target.words
@@ -261,7 +261,7 @@ impl DataConfig {
             target.tokenizer_in_words()
         );
         Err(ConfigError::new("data", &keys, message)
-            .hint("give both sides the same one, with the same settings"))
+            .hint("use the same one on both sides, with the same settings"))
     }
 }
 
@@ -310,8 +310,9 @@ impl SideConfig {
         }
         if let Some(words) = &self.words {
             if self.whitespace == Whitespace::Keep {
-                let message = "words are joined by one space, so `whitespace` must be \"trim\" for them, but it is \"keep\"";
-                let hint = "`characters` and `bpe` keep white space";
+                let message = "`whitespace` must be \"trim\" for `words`, which are joined by one space, but it is \
+                               \"keep\"";
+                let hint = "use `characters` or `bpe` to keep white space";
                 return Err(ConfigError::new(table, &["whitespace"], message).hint(hint));
             }
             ConfigError::check_integer(

@@ -1,4 +1,4 @@
-//! Pairs with their tokens, and the two tokenizers that cut them.
+//! Pairs with their tokens, and the two tokenizers that made them.
 
 use std::sync::Arc;
 
@@ -140,7 +140,7 @@ fn too_long(place: &Place, (side, length, limit): (&str, usize, usize)) -> Error
         "a {side} may have {} (`data.{side}.max_length`), but this row's has {length}",
         counted(limit, "token")
     );
-    Error::input(message).at(place).hint(format!(
-        "raise `data.{side}.max_length`, or leave such rows out with `data.too_long = \"skip\"`"
-    ))
+    Error::input(message)
+        .at(place)
+        .hint(format!("raise `data.{side}.max_length`, or skip such rows with `data.too_long = \"skip\"`"))
 }

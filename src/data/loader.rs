@@ -1,6 +1,6 @@
-//! Batches made ahead of their use, on a thread of their own, in the sampler's order.
+//! Batches made ahead of their use, on a thread of their own, in the order of the batch sampler.
 //!
-//! What a batch holds is a function of (seed, epoch, position), so it is the same whoever makes it and when.
+//! The content of a batch is a function of (seed, epoch, position), so it does not depend on the thread or the time.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};

@@ -1,7 +1,7 @@
-//! Cutting text into tokens and putting it together again: characters, words, byte-pair encoding.
+//! Tokenizers: characters, words, byte-pair encoding. They cut text into tokens and join tokens into text.
 //!
-//! Every text is brought to one form first ([`TextForm`]), so that what looks the same is the same. A special token
-//! has no text: `<eos>` in a file is cut like any other characters, and never ends a sequence.
+//! Every text is first normalized to one form ([`TextForm`]). A special token has no text: `<eos>` in a file is cut like any
+//! other characters, and never ends a sequence.
 //! Knows strings and ids, no tensors and no files.
 
 mod bpe;

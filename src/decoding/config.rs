@@ -1,5 +1,4 @@
-//! `[decoding]`: what is searched for or drawn, how hypotheses are compared, what an output must not say, how far it may
-//! go, and how many sources go together.
+//! `[decoding]`: search or sampling, ranking of hypotheses, constraints, length limits, and batch size.
 //!
 //! Only the keys, their defaults and the rules among them. It knows no model.
 
@@ -192,8 +191,8 @@ impl DecodingConfig {
             }
         }
         if self.sampling.is_some() && beam > 1 {
-            let message = format!("`beam` must be 1 where outputs are drawn (`sampling`), but it is {beam}");
-            let hint = "the number of samples is `n_best`";
+            let message = format!("`beam` must be 1 with `sampling`, but it is {beam}");
+            let hint = "`n_best` sets the number of samples";
             return Err(ConfigError::new(TABLE, &["beam", "sampling"], message).hint(hint));
         }
         if !beam.is_multiple_of(groups) {

@@ -1,6 +1,6 @@
-//! What an output must not say: rules that change a row of scores for a moment, before a search chooses from it.
+//! Constraints on outputs: they change a row of scores before a search chooses from it.
 //!
-//! The changes are undone once it has chosen, so that a row can be shared, and what is reported is the model's own.
+//! The changes are undone after the choice, so that a row can be shared, and reported scores are the model's own.
 
 pub mod banned_texts;
 pub mod forced_prefix;

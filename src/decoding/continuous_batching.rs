@@ -1,8 +1,8 @@
-//! The loop of every search: sources come into the batch as others leave it ("continuous batching").
+//! The loop of every search: continuous batching, in which new sources enter the batch as others leave it.
 //!
-//! All live rows of all sources take a step together, each source's books get the scores of their own rows, and rows that
-//! are done leave at once. It knows no model and no tensor, and what a source finds does not depend on what else is in
-//! the batch.
+//! All live rows of all sources take a step together. The hypotheses of each source get the scores of their own rows, and
+//! finished rows leave at once. It knows no model and no tensor. The result of a source does not depend on the rest of the
+//! batch.
 
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores};
 use super::options::SearchOptions;

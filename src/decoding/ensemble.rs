@@ -1,4 +1,4 @@
-//! Several models that choose together, step by step: to a search they are one.
+//! An ensemble: several models that choose each token together. To a search they are one model.
 
 use super::config::Combination;
 use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
@@ -99,7 +99,7 @@ fn combined(mut all: Vec<Scores>, combination: Combination, alike: bool) -> Resu
         vocabularies.clone().zip(vocabularies.skip(1)).find(|(one, other)| one != other)
     {
         let message = format!(
-            "the models of an ensemble must have one target vocabulary, but theirs have {one} and {other} tokens"
+            "the models of an ensemble must have the same target vocabulary, but theirs have {one} and {other} tokens"
         );
         return Err(Error::input(message));
     }

@@ -1,4 +1,4 @@
-//! The seam between a search and a model: a search knows rows, tokens and plain arrays of scores.
+//! The interface between search and model: a search knows rows, tokens and plain arrays of scores.
 //!
 //! So a search is tested with a scripted fake and no weights, and a model knows no search.
 
@@ -23,7 +23,7 @@ pub trait IncrementalDecoder {
     /// # Errors
     /// The model has no attention to show.
     fn step_with_attention(&self, _: &[i64], _: Self::State) -> Result<(Scores, Self::State)> {
-        Err(Error::failure("this model does not show what it attends to"))
+        Err(Error::failure("this model does not return its attention"))
     }
 
     /// Goes on with the rows named, in that order; a row may be named more than once or not at all.

@@ -1,4 +1,4 @@
-//! What a search goes by: the numbers of a config, and its texts as token ids.
+//! The options of a search: the numbers of a config, and its texts as token ids.
 
 use std::sync::Arc;
 

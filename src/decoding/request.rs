@@ -1,4 +1,4 @@
-//! What one output is asked for: made once, from a row, and lent to all that work on it.
+//! The request for one output: made once from a row, and lent to everything that works on it.
 
 use std::sync::Arc;
 

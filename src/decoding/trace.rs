@@ -1,7 +1,7 @@
-//! What a model gave to outputs that are found already: each goes through it once more, a token at a time.
+//! The model's scores for outputs that are already found: each passes through the model once more, token by token.
 //!
-//! A search needs none of this and pays nothing for it. A row's numbers do not depend on the rows beside it, so these are
-//! the numbers that the search saw, before any rule changed them. It knows no model and no tensor.
+//! A search needs none of this and pays nothing for it. The numbers of a row do not depend on the rows beside it, so these
+//! are the numbers that the search saw, before any constraint changed them. It knows no model and no tensor.
 
 use super::continuous_batching::check_scores;
 use super::incremental_decoder::{IncrementalDecoder, Scores, scores_not_finite};

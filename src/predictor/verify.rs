@@ -1,5 +1,5 @@
-//! Whether outputs can be trusted: what must change nothing is changed, and how far the outputs move is measured, on a user's
-//! own model and rows.
+//! Checks whether outputs can be trusted: changes what must not matter, and measures how much the outputs change, on the
+//! user's own model and rows.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! How much memory the process has taken at most, and how much there is.
+//! The peak memory of the process, and the memory of the machine.
 
 use tch::Device;
 

@@ -261,7 +261,8 @@ impl TrainingConfig {
         if let Some(sampling) = &self.scheduled_sampling {
             sampling.check("training.scheduled_sampling")?;
             if self.r_drop > 0.0 {
-                let message = "`r_drop` and `scheduled_sampling` must not both be on: each runs the decoder twice in a way of its own";
+                let message = "`r_drop` and `scheduled_sampling` must not both be on: each runs the decoder twice in its own \
+                               way";
                 return Err(ConfigError::new("training", &["scheduled_sampling", "r_drop"], message));
             }
         }
@@ -296,7 +297,8 @@ impl TrainingConfig {
         ConfigError::check_integer("training", 0, &limits)?;
         if self.shards > 0 && (!self.shards.is_power_of_two() || self.shards > Self::MOST_SHARDS) {
             let (most, shards) = (Self::MOST_SHARDS, self.shards);
-            let message = format!("`shards` must be 0 or a power of two, {most} at most, but it is {shards}");
+            let message =
+                format!("`shards` must be 0 or a power of two of at most {most}, but it is {shards}");
             return Err(ConfigError::new("training", &["shards"], message));
         }
         Ok(())

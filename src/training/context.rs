@@ -1,4 +1,4 @@
-//! What a training run is made of, and what goes in and out of its checkpoints.
+//! The parts of a training run, and what goes into and out of its checkpoints.
 
 use tch::Tensor;
 
@@ -53,7 +53,7 @@ impl InjectedFaults {
     /// A test wants no memory to be there for it.
     pub fn memory(&self, positions: usize) -> Result<()> {
         match self.memory_for.is_some_and(|most| positions > most) {
-            true => Err(Error::failure("out of memory, by way of a test")),
+            true => Err(Error::failure("out of memory, injected by a test")),
             false => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Where training stands (`state.json`), and when it is over.
+//! The state of training (`state.json`), and when training ends.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! How files of rows are written, and what their names say of it.
+//! The formats of row files, and the format that a file's name implies.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `[decoding.sampling]`: outputs are drawn, not searched for.
+//! `[decoding.sampling]`: outputs are sampled, not searched for.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
-//! How an output must begin: at each place of a beginning, the tokens that may come next, and where each of them leads.
+//! Forced prefixes: for each state of a prefix, the tokens that may come next, and the state that each of them leads to.
 //!
-//! A text can be cut in several ways, and a token may go beyond its end; which is best, the search finds. It knows tokens
-//! and no text: [`super::token_texts`] makes it of one.
+//! A text can be cut in several ways, and a token may extend beyond its end; the search finds the best one. It knows tokens
+//! and no text: [`super::token_texts`] builds the states from a text.
 
 /// A beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

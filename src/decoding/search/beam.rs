@@ -1,6 +1,6 @@
-//! A beam: the best few beginnings of a source go on, side by side.
+//! A beam: the best few unfinished hypotheses of a source, extended side by side.
 //!
-//! Choice ([`TopK`], or [`Sampler`] where tokens are drawn), constraints and penalties are apart; here are the books. It
+//! Choice ([`TopK`], or [`Sampler`] for samples), constraints and penalties are elsewhere; here is the bookkeeping. It
 //! knows no model and no tensor.
 
 use super::sampling::{SampleRng, Sampler};

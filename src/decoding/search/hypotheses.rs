@@ -1,9 +1,8 @@
-//! The books of one source: its hypotheses, live and finished, and the rows that they stand in.
+//! The hypotheses of one source, active and finished, and the rows that they occupy in the batch.
 //!
-//! A source has groups, and each group is a beam. All searches are one: greedy search has one group with one live
-//! hypothesis, beam search one group with a few, diverse beam search (Vijayakumar et al. 2016) a few groups, and
-//! sampling a group of one for each sample, which draws its token instead of choosing the best. It knows no model and no
-//! tensor.
+//! A source has groups, and each group is a beam. All searches are one: greedy search has one group with one active
+//! hypothesis, beam search one group with a few, diverse beam search (Vijayakumar et al. 2016) a few groups, and sampling a
+//! group of one for each sample, which draws its token instead of choosing the best. It knows no model and no tensor.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! Sampling: a token is drawn from a row of scores by one random number.
+//! Sampling: draws a token from a row of scores with one random number.
 //!
-//! The numbers of a row follow from (seed, source, sample number, step) alone, so that neither the batch nor the row's
-//! place in it changes an output. Leaving out unlikely tokens: `top_k` (Fan et al. 2018), `top_p` (Holtzman et al. 2020),
-//! `min_p` (Nguyen et al. 2024).
+//! The random numbers of a row follow from (seed, source, sample number, step) alone, so that neither the batch nor the
+//! row's place in it changes an output. Unlikely tokens are left out by `top_k` (Fan et al. 2018), `top_p` (Holtzman et al.
+//! 2020) and `min_p` (Nguyen et al. 2024).
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

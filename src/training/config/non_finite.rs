@@ -1,4 +1,4 @@
-//! `[training.non_finite]`: what happens when a loss or a gradient is not a finite number.
+//! `[training.non_finite]`: what happens when a loss or a gradient is not finite.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! `[training.adamw]`, `[training.adam]`, `[training.sgd]`, `[[training.groups]]` and `[training.ema]`: how weights move.
+//! `[training.adamw]`, `[training.adam]`, `[training.sgd]`, `[[training.groups]]` and `[training.ema]`: how weights are
+//! updated.
 
 use serde::{Deserialize, Serialize};
 
