@@ -244,7 +244,7 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
     for (table, names) in ALTERNATIVES {
         tree.prefer_set(table, names);
     }
-    // So that a file without [data] hears which key it lacks.
+    // So that a file without [data] gets an error with the missing key.
     if tree.at("data").is_none()
         && let Value::Table(entries) = &mut tree.value
     {

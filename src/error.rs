@@ -234,7 +234,7 @@ pub fn reason(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
 }
 
-/// Does `work`, and makes an error of a panic: tch panics where an operation fails, most often for want of memory.
+/// Runs `work`, and turns a panic into an error: tch panics if an operation fails, most often because it is out of memory.
 ///
 /// # Errors
 /// Those of `work`, and a failure for each panic.
@@ -253,7 +253,7 @@ pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// The first line of what libtorch says, whose others are a trace of its functions. In a panic of tch they stand within quotes.
+/// The first line of a libtorch error; the others are a trace of its functions. In a panic of tch they are within quotes.
 fn first_line(text: &str) -> &str {
     const QUOTED: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
     let text = text.strip_prefix(QUOTED).unwrap_or(text);
@@ -261,13 +261,13 @@ fn first_line(text: &str) -> &str {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// A number of things in words: `1 thread`, `2 threads`. `one` is the word for one of them.
+/// A count with its noun: `1 thread`, `2 threads`. `one` is the singular.
 pub fn counted(number: impl TryInto<u64>, one: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Where a file is sought whose path begins nowhere: paths in a config are seen from where seqloom is called, too.
+/// The folder in which a relative path is looked up: that of the call, for paths in a config too.
 pub fn sought_from(path: &Path) -> String {
     match std::env::current_dir() {
         Ok(folder) if path.is_relative() => format!(" (looked for in {})", folder.display()),

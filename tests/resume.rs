@@ -64,7 +64,7 @@ fn assert_same_ending(scene: &Scene, run: &str, other: &str) {
 
 /// And the same book-keeping: where it stands, and which step is the best.
 #[track_caller]
-fn assert_same_books(scene: &Scene, run: &str, other: &str) {
+fn assert_same_state(scene: &Scene, run: &str, other: &str) {
     assert_same_ending(scene, run, other);
     let state = |run: &str| scene.text(scene.checkpoint(run, "latest").join("state.json"));
     assert_eq!(state(run), state(other));
@@ -102,7 +102,7 @@ fn any_number_of_threads_gives_the_same_bits_also_where_it_changes_on_the_way() 
     until("whole", 14, 1, &[]);
     for (run, threads) in [("two", 2), ("four", 4)] {
         until(run, 14, threads, &[]);
-        assert_same_books(&scene, run, "whole");
+        assert_same_state(&scene, run, "whole");
     }
     for (step, threads) in [(5, 3), (9, 1), (14, 2)] {
         until("pieces", step, threads, &["--resume"]);
@@ -137,7 +137,7 @@ fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
         let end = steps(step + 7);
         train(&scene, &run, &["--resume", "--set", &end, "--set", every]).succeeded();
         train(&scene, &whole, &["--set", &end, "--set", every]).succeeded();
-        assert_same_books(&scene, &run, &whole);
+        assert_same_state(&scene, &run, &whole);
     }
 }
 
@@ -312,7 +312,7 @@ fn killed_at_any_moment_and_resumed_is_the_run_that_was_left_alone() {
         child.wait().unwrap();
     }
     train(&scene, "killed", &[&end[..], &["--resume"]].concat()).succeeded();
-    assert_same_books(&scene, "killed", "whole");
+    assert_same_state(&scene, "killed", "whole");
     let left_over = scene.files("killed").into_keys().find(|path| path.to_string_lossy().contains("partial"));
     assert_eq!(left_over, None);
 }
@@ -327,7 +327,7 @@ fn killed_before_its_first_checkpoint_it_starts_anew() {
     scene.write("killed/metrics.csv", "step,epoch\n5,1\n");
     scene.write("killed/checkpoints/.partial-step-00000004/model.safetensors", "half of");
     train(&scene, "killed", &[&end[..], &["--resume"]].concat()).succeeded();
-    assert_same_books(&scene, "killed", "whole");
+    assert_same_state(&scene, "killed", "whole");
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl ModelHeader {
     }
 }
 
-/// Where a checksum stands in a file: it is the first thing in the metadata, whose quotes are escaped there.
+/// The position of the checksum in a file: it is the first thing in the metadata, whose quotes are escaped there.
 fn place_of(checksum: &str, bytes: &[u8]) -> Option<Range<usize>> {
     let before = br#"\"sha256\":\""#;
     let pattern = [before, checksum.as_bytes()].concat();
@@ -69,7 +69,7 @@ fn place_of(checksum: &str, bytes: &[u8]) -> Option<Range<usize>> {
     Some(start + before.len()..start + pattern.len())
 }
 
-/// Whether a file is what its checksum says.
+/// Whether a file matches its checksum.
 fn is_sound(checksum: &str, bytes: &[u8]) -> bool {
     let Some(place) = place_of(checksum, bytes).filter(|place| place.len() == NO_CHECKSUM.len()) else {
         return false;

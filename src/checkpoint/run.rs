@@ -19,7 +19,7 @@ use crate::error::{Error, Result, sought_from};
 pub const MODEL: &str = "model.safetensors";
 /// The file with the optimizer's moments.
 pub const TRAINING: &str = "training.safetensors";
-/// The file that says where training stood.
+/// The file with the state of training.
 pub const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
 const CONFIG: &str = "config.toml";
@@ -28,7 +28,7 @@ const CHECKPOINTS: &str = "checkpoints";
 const PARTIAL: &str = ".partial-";
 /// The same of one that is replaced, until the new one is in its place.
 const OLD: &str = ".partial-old-";
-/// Held by whoever trains in the folder.
+/// The lock file; a trainer in the folder holds it.
 const LOCK: &str = "lock";
 /// Where the mean of several checkpoints lies.
 const AVERAGE: &str = "average";
@@ -60,7 +60,7 @@ pub struct Origin {
     pub sha256: String,
 }
 
-/// A folder with a config, figures and checkpoints.
+/// A folder with a config, metrics and checkpoints.
 #[derive(Clone, Debug)]
 pub struct RunDirectory {
     path: PathBuf,
@@ -236,7 +236,7 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Writes the mean of some checkpoints, which no training goes on from; its path.
+    /// Writes the mean of some checkpoints, from which no training resumes; its path.
     pub fn save_average(&self, model: &[u8]) -> Result<PathBuf> {
         let path = self.average();
         let folder = self.path.join(AVERAGE);
@@ -277,7 +277,7 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// The bytes of one file of a checkpoint, held against its manifest.
+    /// The bytes of one file of a checkpoint, checked against its manifest.
     ///
     /// # Errors
     /// A file that is missing, cut short or changed.

@@ -19,7 +19,7 @@ const METADATA_KEY: &str = "seqloom";
 /// Tensors by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
 
-/// A tensor's bytes as they stand in the file: little endian, row after row.
+/// A tensor's bytes as they are in the file: little endian, row after row.
 struct Stored {
     dtype: Dtype,
     shape: Vec<usize>,

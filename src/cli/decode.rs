@@ -118,7 +118,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
-/// Decodes until the input ends; false when nobody reads the output any more.
+/// Decodes until the input ends; false when the reader of the output has closed it.
 fn decode_all(
     args: &DecodeArgs,
     loaded: &LoadedModel,

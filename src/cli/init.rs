@@ -150,7 +150,7 @@ fn table(pairs: &Pairs, rows: &[usize]) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|error| failed(&error))
 }
 
-/// What was done, and what comes next.
+/// Prints what was done, and the next command.
 fn say(files: &Files, pairs: &Pairs, parts: &Split, look: &PairStatistics) {
     for note in &pairs.notes {
         status(note);

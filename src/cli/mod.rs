@@ -80,7 +80,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
 }
 
-/// Parses the command line, runs what it names, and says what went wrong.
+/// Parses the command line, runs the command, and prints its error.
 pub fn main() -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,

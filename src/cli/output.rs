@@ -24,7 +24,7 @@ pub use record::Record;
 pub use resume::Kept;
 use resume::keep_complete_rows;
 
-/// What a command needs that goes on with an output.
+/// What a command needs to resume an output.
 pub const SAME_AS_BEFORE: &str =
     "--resume needs the same model, the same input and the same options as before";
 

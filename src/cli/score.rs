@@ -309,7 +309,7 @@ fn score(
     Ok((scored, None))
 }
 
-/// False when nobody reads the output any more.
+/// False when the reader of the output has closed it.
 fn write(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -366,7 +366,7 @@ struct ScoreSummary {
     truncated: usize,
     skipped: usize,
     first_skipped: Option<Error>,
-    /// Texts that were not read as they stand in the file: sources and targets.
+    /// Texts that were not read as they are in the file: sources and targets.
     changed: [ChangeCounts; 2],
 }
 
@@ -386,7 +386,7 @@ impl ScoreSummary {
         }
     }
 
-    /// exp of the negative log-probability per token, EOS counted in.
+    /// exp of the negative log-probability per token, including EOS.
     fn perplexity(&self) -> f64 {
         (-self.log_probability / self.tokens as f64).exp()
     }

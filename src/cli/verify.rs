@@ -35,7 +35,7 @@ pub struct VerifyArgs {
     rows: u64,
 }
 
-/// Tries the first rows, and says what it tried.
+/// Checks the first rows, and prints each check.
 ///
 /// # Errors
 /// There is no row to try; two ways to the same outputs are too far apart.

@@ -30,7 +30,7 @@ pub(super) struct Node {
     pub typed: Option<String>,
 }
 
-/// What TOML and JSON can both say.
+/// The values of both TOML and JSON.
 #[derive(Debug)]
 pub(super) enum Value {
     Text(String),

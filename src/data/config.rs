@@ -55,7 +55,7 @@ pub enum TooLong {
     /// Stop, and name the file and the line.
     #[default]
     Error,
-    /// Leave the pair out, count it, and say so.
+    /// Leave the pair out, and report the count.
     Skip,
 }
 
@@ -66,7 +66,7 @@ pub enum Empty {
     /// Stop, count them, and name the first.
     #[default]
     Error,
-    /// Leave them out, count them, and say so.
+    /// Leave them out, and report the count.
     Skip,
     /// Learn from them: an empty side is EOS alone.
     Keep,
@@ -83,7 +83,7 @@ pub enum Normalize {
     Nfd,
     /// Composed, and what only looks different is the same: `ﬁ` is two letters, a full-width letter an ordinary one.
     Nfkc,
-    /// As it stands in the file.
+    /// As it is in the file.
     None,
 }
 
@@ -106,7 +106,7 @@ pub enum Whitespace {
     /// Gone at the ends of a text; within it, what moves a cursor is a space.
     #[default]
     Trim,
-    /// As it stands in the file.
+    /// As it is in the file.
     Keep,
 }
 
@@ -179,7 +179,7 @@ impl Default for WordsConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BpeConfig {
-    /// Size of the vocabulary, the four special tokens counted in.
+    /// Size of the vocabulary, including the four special tokens.
     pub vocabulary: usize,
 }
 

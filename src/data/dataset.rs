@@ -58,7 +58,7 @@ pub struct Example {
 }
 
 impl Example {
-    /// Positions that it takes, EOS counted in: (source, target).
+    /// Positions that it takes, including EOS: (source, target).
     pub fn lengths(&self) -> (usize, usize) {
         (self.source.len() + 1, self.target.len() + 1)
     }
@@ -77,7 +77,7 @@ pub struct Dataset {
     pub empty: Vec<Place>,
     /// Symbols that a vocabulary lacks: of the sources, of the targets.
     pub unknown: [usize; 2],
-    /// What is to be said of the files, a line each.
+    /// Notes about the files, a line each.
     pub notes: Vec<String>,
 }
 

@@ -53,7 +53,7 @@ pub struct Pair {
 pub struct PairSet {
     /// In the order of the files and of their rows.
     pub pairs: Vec<Pair>,
-    /// What is to be said of the files, a line each.
+    /// Notes about the files, a line each.
     pub notes: Vec<String>,
 }
 

@@ -147,7 +147,7 @@ impl ChangeCounts {
         self.kinds.iter_mut().zip(kinds).for_each(|(count, is_one)| *count += usize::from(is_one));
     }
 
-    /// Texts that are not read as they stand in the file.
+    /// Texts that are not read as they are in the file.
     pub fn changed(&self) -> usize {
         self.changed
     }

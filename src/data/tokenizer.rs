@@ -148,7 +148,7 @@ impl Tokenizer {
         self.form.apply(&text).into_owned()
     }
 
-    /// A text as an output says it, if it can: what a reference has to be compared with.
+    /// A text in the form of outputs: references are compared in this form.
     pub fn as_output(&self, text: &str) -> String {
         self.form.apply(&self.normalized(text)).into_owned()
     }
@@ -257,7 +257,7 @@ impl Tokenizer {
         })
     }
 
-    /// Number of tokens, the four special ones counted in. BPE may reach fewer than the config asks for.
+    /// Number of tokens, including the four special ones. BPE may reach fewer than the config asks for.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary().size()
     }

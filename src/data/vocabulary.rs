@@ -79,7 +79,7 @@ impl Vocabulary {
         &self.tokens
     }
 
-    /// Number of tokens, the special ones counted in.
+    /// Number of tokens, including the special ones.
     pub fn size(&self) -> usize {
         self.tokens.len()
     }

@@ -6,7 +6,7 @@ use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
 use super::request::DecodeRequest;
 use crate::error::{Error, Result};
 
-/// A model, and whether to go on with it.
+/// A model, and the function that decides whether to continue.
 #[derive(Clone)]
 pub struct Interruptible<'a, S> {
     model: S,

@@ -14,7 +14,7 @@ use super::request::DecodeRequest;
 use crate::error::{Result, caught};
 use crate::runtime::threads;
 
-/// With fewer sources for each worker, workers cost more than they bring.
+/// With fewer sources per worker, workers cost more than they gain.
 const MIN_SOURCES_PER_WORKER: usize = 4;
 
 type Found = Vec<(usize, Vec<Hypothesis>)>;

@@ -18,7 +18,7 @@ pub struct DecodeRequest {
     /// The tokens that the output may have, in ascending order, and so all that the softmax is over; nothing for the whole
     /// vocabulary but PAD and BOS.
     pub allowed: Option<Arc<[i64]>>,
-    /// The most tokens of the output, EOS counted in; at least 1.
+    /// Maximum number of tokens in the output, including EOS; at least 1.
     pub max_length: usize,
 }
 

@@ -39,7 +39,7 @@ pub fn check_streamable(options: &SearchOptions) -> Result<()> {
     }
 }
 
-/// The output that the search finds for a request. `shown` gets each step as soon as it is made, with the `top` likeliest
+/// The output that the search finds for a request. `shown` gets each step as soon as it is made, with the `top` most likely
 /// tokens and without attention.
 ///
 /// # Errors

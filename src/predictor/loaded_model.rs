@@ -43,7 +43,7 @@ pub struct LoadedModel {
     pub options: SearchOptions,
     /// Models that choose together with it (`decoding.ensemble`), over the same target vocabulary.
     pub others: Vec<LoadedModel>,
-    /// What an output of a source may say; nothing for every token.
+    /// The tokens that a source allows; `None` for all tokens.
     pub shortlist: Option<Shortlist>,
     /// Whether the others cut sources as it does.
     cuts_alike: bool,

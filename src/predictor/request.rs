@@ -21,7 +21,7 @@ pub enum TooLong {
     Truncate,
 }
 
-/// A request, and what its text says besides.
+/// A request, and more about its text.
 #[derive(Clone, Debug, Default)]
 pub struct EncodedRequest {
     /// What a search is asked for.

@@ -31,7 +31,7 @@ struct File {
     lists: BTreeMap<String, Vec<String>>,
 }
 
-/// Tokens that may be said whatever the source is, and those that go with each of its tokens.
+/// Tokens that every source allows, and those that go with each source token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortlist {
     frequent: Vec<i64>,
@@ -40,7 +40,8 @@ pub struct Shortlist {
 }
 
 impl Shortlist {
-    /// A shortlist of token ids: what may always be said, and for each token of the source's vocabulary what goes with it.
+    /// A shortlist of token ids: those that are always allowed, and for each token of the source's vocabulary those that go
+    /// with it.
     pub fn new(frequent: Vec<i64>, lists: Vec<Vec<i64>>) -> Shortlist {
         Shortlist { frequent, lists }
     }

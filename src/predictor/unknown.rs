@@ -46,7 +46,7 @@ impl LoadedModel {
     }
 }
 
-/// Of outputs that say the same the first stays, which is the best.
+/// Of outputs with the same text only the first is kept, which is the best.
 fn keep_first(list: &mut Vec<Output>) {
     let mut said = HashSet::new();
     list.retain(|output| said.insert(output.text.clone()));

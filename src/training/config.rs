@@ -36,7 +36,7 @@ pub struct TrainingConfig {
     pub patience: u64,
     /// What `best` means.
     pub best_by: BestBy,
-    /// The most target positions in a batch, padding counted in, and as many source positions.
+    /// The most target positions in a batch, including padding, and as many source positions.
     pub tokens_per_batch: TokensPerBatch,
     /// GiB that training may take, for `tokens_per_batch = "auto"`; 0 for four fifths of what is free.
     pub memory_limit: f64,
@@ -48,13 +48,13 @@ pub struct TrainingConfig {
     pub label_smoothing: f64,
     /// Gradients are scaled down to this global norm; 0 for never.
     pub clip_norm: f64,
-    /// Weights that stay as they are, by name; `*` stands for any text.
+    /// Weights that do not train, by name; `*` matches any text.
     pub freeze: Vec<String>,
     /// Share of the tokens on either side that the network sees as `<unk>`.
     pub word_dropout: f64,
     /// Weight of the R-drop loss (Liang et al. 2021); 0 for none.
     pub r_drop: f64,
-    /// Updates between two rows of training figures.
+    /// Updates between two rows of training metrics.
     pub log_every: u64,
     /// Updates between two validations.
     pub validate_every: u64,
@@ -167,7 +167,7 @@ pub enum BestBy {
 }
 
 impl BestBy {
-    /// What it costs to have no model, and say nothing: no row is right, and each symbol of the references is an error.
+    /// The cost of empty outputs, without a model: no row is right, and each symbol of the references is an error.
     pub fn cost_of_none(self) -> f64 {
         match self {
             BestBy::Nll => f64::MAX,
@@ -206,7 +206,7 @@ impl TrainingConfig {
         }
     }
 
-    /// The schedule's highest learning rate, which stands in the optimizer's table.
+    /// The schedule's highest learning rate, which is in the optimizer's table.
     pub fn learning_rate(&self) -> f64 {
         match (&self.adam, &self.sgd) {
             (Some(adam), _) => adam.learning_rate,

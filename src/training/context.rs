@@ -31,13 +31,13 @@ pub struct TrainContext<'a> {
     pub valid: &'a Dataset,
     /// The target side's tokenizer, for the scores of validation.
     pub target: &'a Tokenizer,
-    /// What it runs on, for the books.
+    /// The machine, for the state.
     pub machine: String,
     /// Faults that tests inject.
     pub faults: InjectedFaults,
 }
 
-/// Faults that come by themselves so seldom that tests must bring them about.
+/// Faults so rare that tests must inject them.
 #[derive(Clone, Debug, Default)]
 pub struct InjectedFaults {
     /// Steps whose loss is not a number.
@@ -62,9 +62,9 @@ impl InjectedFaults {
 /// Tensors by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
 
-/// All that a run needs to go on. Its tensors are copies, so that it can be written while training goes on.
+/// All that a run needs to resume. Its tensors are copies, so that it can be written while training continues.
 pub struct Snapshot {
-    /// Where training stands.
+    /// The state of training.
     pub progress: TrainState,
     /// The step that `best` names: of `progress`, or of the last step's validation, which may come after.
     pub best: Option<u64>,

@@ -40,7 +40,7 @@ pub struct GradientEngine<'e> {
     pub step: u64,
 }
 
-/// What the batches of an update gave. Its losses are read last: a GPU is not waited for before there is need.
+/// The result of the batches of an update. Its losses are read last, so as not to wait for a GPU early.
 pub struct StepOutput {
     counts: RunningStats,
     losses: Option<Tensor>,
@@ -50,7 +50,7 @@ pub struct StepOutput {
     pub too_large: Option<usize>,
 }
 
-/// A shard on its way, and its rows where they are made already.
+/// A micro-batch: a shard, and its rows once they are made.
 type MicroBatch = (Shard, Option<Batch>);
 
 /// What a shard gave, or several of them.
@@ -64,7 +64,7 @@ struct GradientSum {
 
 /// Why there is no sum.
 enum Interrupted {
-    /// There is no memory for this shard.
+    /// Out of memory at this shard.
     Memory(Shard),
     /// Another shard is broken already.
     Elsewhere,
@@ -187,7 +187,7 @@ impl GradientEngine<'_> {
         shards.halved_where(&is_too_large, &|row| self.collator.positions(row))
     }
 
-    /// Positions of a shard, padding counted in.
+    /// Positions of a shard, including padding.
     fn positions(&self, shard: &Shard) -> usize {
         self.collator.padded_positions(&shard.rows)
     }

@@ -211,7 +211,7 @@ fn groups(config: &TrainingConfig, params: &Params, decay: f64) -> Result<Vec<Gr
     Ok(groups)
 }
 
-/// The weights whose name fits a pattern, in which `*` stands for any text.
+/// The weights whose name fits a pattern, in which `*` matches any text.
 ///
 /// # Errors
 /// No name fits; `key` is where the pattern stands.

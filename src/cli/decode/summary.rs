@@ -58,7 +58,7 @@ pub struct DecodeSummary {
     unfinished: usize,
     fewer: usize,
     scores: Scores,
-    /// Texts that were not read as they stand in the file: sources and references.
+    /// Texts that were not read as they are in the file: sources and references.
     changed: [ChangeCounts; 2],
     /// Outputs whose line breaks text has no place for.
     broken: usize,
@@ -140,7 +140,7 @@ impl DecodeSummary {
         }
     }
 
-    /// Says all of it, and what is to be said of the input.
+    /// Prints all of it, and notes about the input.
     pub fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.scores.rows > 0 {
             let errors = self.scores.errors();
@@ -213,7 +213,7 @@ impl DecodeSummary {
         }
     }
 
-    /// Writes the figures as JSON.
+    /// Writes the summary as JSON.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -244,7 +244,7 @@ impl DecodeSummary {
     }
 }
 
-/// One example for people.
+/// Prints one example.
 fn show(row: &SourceRow, output: &str, right: bool) {
     let verdict = match &row.target {
         Some(_) if right => "  (right)".to_owned(),

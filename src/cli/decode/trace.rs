@@ -68,7 +68,7 @@ impl Tracer<'_> {
     /// Traces the same rows, now that they are decoded, and writes and flushes what comes of it.
     ///
     /// # Errors
-    /// The file cannot be written, or nobody reads it any more; the work could not be done.
+    /// The file cannot be written, or its reader has closed it; the work could not be done.
     pub fn write(&mut self, rows: &[Row<Vec<Output>>]) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let mut there = true;

@@ -180,7 +180,7 @@ fn is_closed(words: &HashMap<&str, usize>, train: &[String], held_out: &[String]
         && bound_share(train) <= 0.1
 }
 
-/// How a side is cut that has these words and characters in so many texts, and why.
+/// The tokenizer for a side with these words and characters in this number of texts, and why.
 fn cut(
     words: &HashMap<&str, usize>,
     characters: &HashMap<char, usize>,

@@ -38,7 +38,7 @@ pub fn introduce(
     }
 }
 
-/// A schedule that will not do what its name says.
+/// A schedule that will not work as its name suggests.
 pub fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
     if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
         report.say("note: the learning rate decays until `training.steps`, even if `training.epochs` ends training earlier");

@@ -44,7 +44,7 @@ const CHANGEABLE: [&str; 17] = [
 /// Where the pairs lie.
 const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
 
-/// A checkpoint that training goes on from.
+/// A checkpoint that training resumes from.
 pub struct SavedRun {
     /// Which of the keys of the pairs' files name others than before.
     pub moved: Vec<&'static str>,
@@ -82,7 +82,7 @@ impl SavedRun {
         ended && validated && !there.validation_due && (config.average == 0 || averaged())
     }
 
-    /// How a run that has ended goes on.
+    /// How to continue a run that has ended.
     pub fn goes_on_with(&self, experiment: &Experiment) -> &'static str {
         let (config, there) = (&experiment.training, &self.progress);
         match there.stop_reason(config) {

@@ -32,7 +32,7 @@ pub enum Target<'a> {
 /// A row to decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceRow {
-    /// The source, as it stands in the file.
+    /// The source, as it is in the file.
     pub text: String,
     /// The target, where the table has its column; always in parallel text. A list of tokens stands here as JSON.
     pub target: Option<String>,

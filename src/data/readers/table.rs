@@ -16,7 +16,7 @@ pub(super) struct Record {
     pub line: u64,
     /// Whether it stands in the file; the header of a table that has none does not.
     pub stands: bool,
-    /// Its beginning as it stands in the file, for messages.
+    /// Its beginning as it is in the file, for messages.
     pub raw: String,
     /// Its length in the file, about.
     bytes: usize,

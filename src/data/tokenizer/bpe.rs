@@ -34,8 +34,8 @@ pub struct Bpe {
 }
 
 impl Bpe {
-    /// Learns merges until the vocabulary, the special tokens counted in, has `size` tokens, or no two neighbours are
-    /// left that occur twice.
+    /// Learns merges until the vocabulary, including the special tokens, has `size` tokens, or no two neighbours are left
+    /// that occur twice.
     ///
     /// # Errors
     /// The characters of the texts alone need a larger vocabulary.

@@ -20,7 +20,7 @@ pub struct TokenTexts {
     order: OnceLock<Order>,
 }
 
-/// Tokens by what they say.
+/// Tokens by their texts.
 #[derive(Debug)]
 struct Order {
     /// Those that are no special ones, in the order of their pieces: of those at the beginning, and of those further on.

@@ -16,13 +16,13 @@ use crate::decoding::options::SearchOptions;
 use crate::decoding::request::DecodeRequest;
 use crate::error::Result;
 
-/// The books of one source.
+/// The hypotheses of one source.
 #[derive(Debug)]
 pub struct Hypotheses {
     opening: Arc<ForcedPrefix>,
-    /// The most tokens, EOS counted in.
+    /// Maximum number of tokens, including EOS.
     limit: usize,
-    /// Steps taken, which is the length of everything that is live.
+    /// Number of steps, which is the length of every active hypothesis.
     length: usize,
     tree: TokenTree,
     groups: Vec<Beam>,
@@ -48,15 +48,15 @@ impl Hypotheses {
         }
     }
 
-    /// For each of its rows, the row of the step before that it goes on from, and its last token. None when the source
-    /// is done.
+    /// For each of its rows, the row of the previous step that it continues, and its last token. None when the source is
+    /// done.
     pub fn rows(&self) -> impl Iterator<Item = (usize, i64)> {
-        // Before the first token all groups stand at the same row.
+        // Before the first token all groups share one row.
         let rows = if self.length == 0 { 1 } else { usize::MAX };
         self.groups.iter().flat_map(Beam::active).take(rows).map(|one| (one.row, self.tree.token(one.node)))
     }
 
-    /// The rows stand in the batch as [`Hypotheses::rows`] gave them.
+    /// The rows are in the batch in the order of [`Hypotheses::rows`].
     pub fn renumber(&mut self) {
         if self.length > 0 {
             self.groups
@@ -100,9 +100,9 @@ impl Hypotheses {
         found.len() < wanted
     }
 
-    /// The best hypotheses, at most `n_best`, the best first: what has finished, then what was cut off. Each group gives as many
-    /// as it is wide, and more only where those are too few. Groups may have found the same; it counts once. Samples are
-    /// what they are.
+    /// The best hypotheses, at most `n_best`, the best first: finished ones, then unfinished ones. Each group gives as many
+    /// as its width, and more only if those are too few. Outputs of several groups with the same text count once. Samples
+    /// may repeat.
     pub fn into_best(self, options: &SearchOptions) -> Vec<Hypothesis> {
         let mut groups: Vec<Vec<RankedHypothesis>> = self.groups.into_iter().map(Beam::into_ranked).collect();
         let more: Vec<Vec<RankedHypothesis>> = match options.groups {
@@ -130,7 +130,7 @@ fn ranked(all: impl Iterator<Item = RankedHypothesis>) -> Vec<RankedHypothesis> 
     all
 }
 
-/// Those that are there, and behind them those of the list that say something else.
+/// Those that are there, then those of the list with other texts.
 fn distinct(list: Vec<RankedHypothesis>, mut there: Vec<RankedHypothesis>) -> Vec<RankedHypothesis> {
     for kept in list {
         if !there.iter().any(|other| other.text == kept.text) {

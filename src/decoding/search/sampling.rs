@@ -33,7 +33,7 @@ impl SampleRng {
     }
 }
 
-/// The tokens that can be drawn and how likely they are, in shares of the likeliest one's probability.
+/// The tokens that can be sampled, and their probabilities as shares of the highest one.
 #[derive(Debug, Default)]
 pub struct Sampler(Vec<(i64, f32)>);
 
@@ -45,11 +45,11 @@ impl Sampler {
         if !largest.is_finite() {
             return (largest, None);
         }
-        // Finite, since 0 times infinity is no number.
+        // Finite, since 0 times infinity is NaN.
         let sharpness = (config.temperature.recip() as f32).min(f32::MAX);
         let weights = row.iter().map(|log_p| ((log_p - largest) * sharpness).exp());
         self.0.clear();
-        // What is no number is above nothing.
+        // NaN is above nothing.
         self.0.extend((0..).zip(weights).filter(|&(_, weight)| weight > 0.0));
         self.truncate_distribution(config);
         let point = number * self.total();

@@ -95,7 +95,7 @@ pub fn maximum(numbers: &[f32]) -> f32 {
     rest.iter().copied().fold(lanes[0], larger)
 }
 
-/// Unlike `f32::max` one machine instruction; what is no number is passed over.
+/// Unlike `f32::max` one machine instruction; NaN is ignored.
 fn larger(most: f32, x: f32) -> f32 {
     if x > most { x } else { most }
 }
