@@ -1,6 +1,7 @@
 //! One form for all errors: what must hold, what is there, where, and a hint.
 //!
-//! An error says who can fix it: `Input` is the user's (exit code 2), `Failure` is the machine's or ours (exit code 1).
+//! An error has a kind, which callers check: `Input` is for the user to fix (exit code 2), all others are the machine's or
+//! ours (exit code 1). The texts of libtorch and of panics are read once, where they come in.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -12,13 +13,17 @@ use std::path::Path;
 /// The result of everything in seqloom that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Whose turn it is when something went wrong.
+/// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The user's input is wrong: a config, a data file, an argument. Exit code 2.
     Input,
     /// The work could not be done: the disk, the device, a damaged file. Exit code 1.
     Failure,
+    /// There was not enough memory. Exit code 1.
+    OutOfMemory,
+    /// A number that must be finite is not: a loss, a score. Exit code 1.
+    NotFinite,
 }
 
 /// An error as a person reads it: a sentence, and often a hint.
@@ -37,7 +42,23 @@ impl Error {
 
     /// The work could not be done.
     pub fn failure(message: impl Into<String>) -> Self {
-        Error { kind: Kind::Failure, message: message.into(), hint: None }
+        Error { kind: Kind::Failure, ..Error::input(message) }
+    }
+
+    /// There was not enough memory.
+    pub fn out_of_memory(message: impl Into<String>) -> Self {
+        Error { kind: Kind::OutOfMemory, ..Error::input(message) }
+    }
+
+    /// A number must be finite, and is not.
+    pub fn not_finite(message: impl Into<String>) -> Self {
+        Error { kind: Kind::NotFinite, ..Error::input(message) }
+    }
+
+    /// As `message` says, out of memory or another failure.
+    fn of_libtorch(message: String) -> Self {
+        let kind = if lacks_memory(&message) { Kind::OutOfMemory } else { Kind::Failure };
+        Error { kind, ..Error::input(message) }
     }
 
     /// A file could not be read or written. A missing file, or a folder in its place, is the user's to mend.
@@ -62,7 +83,7 @@ impl Error {
         self
     }
 
-    /// Whose turn it is.
+    /// What kind of error it is.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -71,7 +92,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Input => 2,
-            Kind::Failure => 1,
+            Kind::Failure | Kind::OutOfMemory | Kind::NotFinite => 1,
         }
     }
 
@@ -209,7 +230,7 @@ impl ConfigError {
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         let text = error.to_string();
-        Error::failure(format!("libtorch: {}", text.lines().next().unwrap_or("unknown error")))
+        Error::of_libtorch(format!("libtorch: {}", text.lines().next().unwrap_or("unknown error")))
     }
 }
 
@@ -241,8 +262,8 @@ pub fn reason(payload: &(dyn Any + Send)) -> &str {
 pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = reason(payload.as_ref());
-        let error = Error::failure(format!("an operation failed: {}", first_line(text)));
-        Err(match lacks_memory(text) {
+        let error = Error::of_libtorch(format!("an operation failed: {}", first_line(text)));
+        Err(match error.kind == Kind::OutOfMemory {
             true => error.hint(
                 "lower `training.tokens_per_batch`; for decoding, `decoding.batch_size` or `decoding.beam`",
             ),

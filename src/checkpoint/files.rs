@@ -126,7 +126,7 @@ pub fn read_within(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let size = there.len().min(most);
     let no_memory =
-        |_| Error::failure(format!("out of memory: there are no {size} bytes for {}", path.display()));
+        |_| Error::out_of_memory(format!("out of memory: there are no {size} bytes for {}", path.display()));
     bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX)).map_err(no_memory)?;
     // A file may grow while it is read.
     File::open(path)

@@ -138,7 +138,8 @@ fn store(tensor: &Tensor) -> Result<Stored> {
     let size = tensor.numel() * tensor.kind().elt_size_in_bytes();
     let mut bytes = Vec::new();
     let there = bytes.try_reserve_exact(size);
-    there.map_err(|_| Error::failure(format!("out of memory: cannot copy {size} bytes to save them")))?;
+    there
+        .map_err(|_| Error::out_of_memory(format!("out of memory: cannot copy {size} bytes to save them")))?;
     bytes.resize(size, 0);
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok(Stored { dtype, shape, bytes })

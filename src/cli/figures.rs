@@ -1,7 +1,6 @@
 //! Rows whose scores are not finite: finds them when a whole batch fails because of one.
 
-use crate::decoding::incremental_decoder::scores_not_finite;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 
 /// Does `work` on all items, and where the model's scores are no numbers finds out for which of them: no row depends on the
 /// others.
@@ -14,7 +13,7 @@ pub fn each_with_figures<I, T>(
 ) -> Result<Vec<Result<T>>> {
     match work(items) {
         Ok(done) => Ok(done.into_iter().map(Ok).collect()),
-        Err(error) if error.message() != scores_not_finite().message() => Err(error),
+        Err(error) if error.kind() != Kind::NotFinite => Err(error),
         Err(error) if items.len() <= 1 => Ok(items
             .iter()
             .map(|_| Err(error.clone().hint("look for weights that are not finite")))
@@ -31,6 +30,7 @@ pub fn each_with_figures<I, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decoding::incremental_decoder::scores_not_finite;
     use crate::error::Error;
 
     #[test]

@@ -101,7 +101,7 @@ impl ScoreRows<'_> {
 
 /// No score of a row is a number: the model's weights are not either.
 pub fn scores_not_finite() -> Error {
-    Error::failure("the model's scores are not finite numbers")
+    Error::not_finite("the model's scores are not finite numbers")
 }
 
 /// What a search found for one source.

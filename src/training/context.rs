@@ -53,7 +53,7 @@ impl InjectedFaults {
     /// A test wants no memory to be there for it.
     pub fn memory(&self, positions: usize) -> Result<()> {
         match self.memory_for.is_some_and(|most| positions > most) {
-            true => Err(Error::failure("out of memory, injected by a test")),
+            true => Err(Error::out_of_memory("out of memory, injected by a test")),
             false => Ok(()),
         }
     }

@@ -336,7 +336,7 @@ pub fn budget_for(context: &TrainContext, collator: &Collator, replicas: &Replic
         let tree = Tree::cut(shard, halvings(config, budget, device), &|row| collator.positions(row));
         match engine.sum_over(tree.map(&mut |shard| (shard, None)))? {
             ControlFlow::Continue(_) => Ok(()),
-            ControlFlow::Break(_) => Err(Error::failure("out of memory")),
+            ControlFlow::Break(_) => Err(Error::out_of_memory("out of memory")),
         }
     };
     let found = find_budget(&context.train.examples, device, MemoryRoom { limit, kept: saving }, trial);

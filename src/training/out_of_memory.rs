@@ -1,13 +1,11 @@
 //! Out of memory: a batch that does not fit is halved, a row that does not fit alone is left out and named, and
 //! `tokens_per_batch = "auto"` finds beforehand how much fits.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
 use tch::Device;
 
 use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
 use crate::data::dataset::Example;
-use crate::error::{Error, Result, lacks_memory, reason};
+use crate::error::{Error, Kind, Result, caught};
 use crate::runtime::memory;
 
 /// Does `work`; nothing where the memory did not suffice for it.
@@ -15,12 +13,9 @@ use crate::runtime::memory;
 /// # Errors
 /// Everything else that goes wrong in it.
 pub fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(done)) => Ok(Some(done)),
-        Ok(Err(error)) if lacks_memory(error.message()) => Ok(None),
-        Ok(Err(error)) => Err(error),
-        Err(payload) if lacks_memory(reason(payload.as_ref())) => Ok(None),
-        Err(payload) => resume_unwind(payload),
+    match caught(work) {
+        Err(error) if error.kind() == Kind::OutOfMemory => Ok(None),
+        done => done.map(Some),
     }
 }
 
@@ -148,7 +143,8 @@ mod tests {
 
     #[test]
     fn what_runs_out_of_memory_is_told_from_what_fails_otherwise() {
-        let failing = |text: &'static str| catch_out_of_memory::<()>(|| Err(Error::failure(text)));
+        let torch = |text: &str| tch::TchError::Torch(text.to_owned());
+        let failing = |text: &str| catch_out_of_memory::<()>(|| Err(torch(text).into()));
         assert!(failing("CUDA out of memory. Tried to allocate 2 GiB").unwrap().is_none());
         assert!(failing("DefaultCPUAllocator: can't allocate memory").unwrap().is_none());
         assert!(failing("the shapes differ").is_err());
@@ -162,7 +158,7 @@ mod tests {
         let mut done = Vec::new();
         let mut work = |rows: &[usize]| {
             if rows.len() > 2 || rows.contains(&7) {
-                return Err(Error::failure("CUDA out of memory"));
+                return Err(Error::out_of_memory("too many rows"));
             }
             done.extend_from_slice(rows);
             Ok(())
@@ -195,7 +191,7 @@ mod tests {
         assert_eq!(found, 1792, "all 2,000 positions, down to a multiple of 256");
         let failing = |rows: &[usize], _| match rows.len() {
             0..=60 => Ok(()),
-            _ => Err(Error::failure("CUDA out of memory")),
+            _ => Err(Error::out_of_memory("too many rows")),
         };
         assert_eq!(find_budget(&examples, Device::Cpu, room(u64::MAX), failing).unwrap(), 512);
     }

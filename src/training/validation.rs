@@ -9,12 +9,12 @@ use super::out_of_memory::in_halves;
 use super::replicas::{Replica, Replicas};
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
-use crate::decoding::incremental_decoder::{Hypothesis, scores_not_finite};
+use crate::decoding::incremental_decoder::Hypothesis;
 use crate::decoding::interruptible::Interruptible;
 use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
 use crate::decoding::options::SearchOptions;
 use crate::decoding::parallel::decode_best;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::metrics::edit::ErrorRate;
 use crate::metrics::scores::{Scores, Unit};
 
@@ -53,7 +53,7 @@ pub fn validate(
     }
     let done = match decode(context, &left_out, stopped) {
         Err(_) if stopped() => return Ok(None),
-        Err(error) if error.message() == scores_not_finite().message() => {
+        Err(error) if error.kind() == Kind::NotFinite => {
             return Ok(Some(without_figures(left_out)));
         }
         done => done?,
