@@ -133,7 +133,7 @@ class Torture:
 
     def judge(self, kind: Optional[Kind], struck: bool, code: int) -> None:
         """Whether the process ended as it must."""
-        if "fault of seqloom" in self.process.said():
+        if "bug in seqloom" in self.process.said():
             raise Violation("it panicked")
         if code == 0:
             if not re.search(r"^done: | is complete: ", self.process.said(), re.MULTILINE):

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! - [`Predictor::with_overrides`] takes what `--set` takes on the command line.
-//! - [`Predictor::outputs`] adds to each output its score, whether it is finished, and the number of unknown symbols in its source.
+//! - [`Predictor::outputs`] adds to each output its score, whether it is finished, and how many symbols of its source are unknown.
 //! - [`Predictor::n_best`] gives several outputs per text, [`Predictor::complete`] outputs with a forced prefix.
 //! - [`Predictor::score`] gives the log-probability of given targets.
 //! - [`Predictor::open_together`] opens an ensemble; [`Predictor::with_shortlist`] is faster with a large vocabulary.

@@ -98,6 +98,6 @@ fn what_cannot_be_verified_is_refused() {
 fn what_was_an_option_names_the_command_that_it_is_now() {
     let scene = Scene::trained();
     let gone = "error: `decode` no longer has this option\nhint: use `seqloom ";
-    scene.decode(&["--verify"], "ab\n").refused(2, &format!("{gone}verify RUN` does that, `--rows N` of it"));
-    scene.decode(&["--interactive"], "").refused(2, &format!("{gone}interactive RUN` does that"));
+    scene.decode(&["--verify"], "ab\n").refused(2, &format!("{gone}verify RUN`, with `--rows N`"));
+    scene.decode(&["--interactive"], "").refused(2, &format!("{gone}interactive RUN`"));
 }
