@@ -40,7 +40,7 @@ def train_and_decode(args: argparse.Namespace, language: str, seed: int) -> dict
 
 
 def run(command: list[str]) -> None:
-    """Runs a command; its talk is shown only when it fails."""
+    """Runs a command; its messages are shown only if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stderr}")

@@ -125,7 +125,7 @@ class Failure(Exception):
 
 
 def say(text):
-    """Talk goes to stderr, at once even where stderr is a file."""
+    """Messages go to stderr, unbuffered even if stderr is a file."""
     print(text, file=sys.stderr, flush=True)
 
 

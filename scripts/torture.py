@@ -51,7 +51,7 @@ BINARY = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" /
 
 
 class Torture:
-    """The reference, the run that is tortured, and the books."""
+    """The reference, the run that is tortured, and the results."""
 
     # So often in a row may a run be complete before the moment of a kill comes.
     MISSES = 20
@@ -133,7 +133,7 @@ class Torture:
 
     def judge(self, kind: Optional[Kind], struck: bool, code: int) -> None:
         """Whether the process ended as it must."""
-        if "fault of seqloom" in self.process.said():
+        if "bug in seqloom" in self.process.said():
             raise Violation("it panicked")
         if code == 0:
             if not re.search(r"^done: | is complete: ", self.process.said(), re.MULTILINE):
@@ -232,14 +232,14 @@ def torture(arguments: argparse.Namespace, folder: Path) -> None:
     finally:
         if work.disk:
             work.disk.close()
-    print_books(work)
+    print_results(work)
 
 
 def last_words(process: Process) -> str:
     return "".join(f"  | {line}" for line in process.lines[-8:])
 
 
-def print_books(work: Torture) -> None:
+def print_results(work: Torture) -> None:
     rows = [*((kind.name, work.kills[kind.name]) for kind in KINDS), ("", "")]
     rows += [*work.counts.items(), ("checkpoints lost", 0), ("comparisons identical", work.counts["runs completed"])]
     print()

@@ -1,8 +1,8 @@
-//! The experiment file: read, `--set`, defaults, rules between tables, write back.
+//! The config: read, `--set`, defaults, rules between tables, write back.
 //!
 //! It assembles the `*Config` structs that each module owns beside its code; no module uses this file.
-//! A rule inside one table stands in that table's module, a rule between tables stands here.
-//! Every error names its place: `file:line:column`, or the `--set` that brought it.
+//! A rule inside one table is in that table's module, a rule between tables is here.
+//! Every error names its place: `file:line:column`, or its `--set`.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::readers::Format;
 use crate::data::{DataConfig, SideConfig};
 use crate::decoding::DecodingConfig;
 use crate::error::{ConfigError, Error, Result};
@@ -88,7 +89,7 @@ impl Experiment {
         let is_pipe = std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo());
         // What a shell pipes in has a name in /dev; any other pipe may never be written to.
         if is_pipe && !path.starts_with("/dev") {
-            let message = "an experiment must stand in a file, but this is a named pipe";
+            let message = "a config must be a file, but this is a named pipe";
             return Err(Error::input(message).at(path.display()));
         }
         let mut bytes = Vec::new();
@@ -96,15 +97,25 @@ impl Experiment {
         File::open(path)
             .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
             .map_err(|error| Error::file("read", path, &error))?;
+        let parsed = Experiment::from_bytes(bytes, &path.display().to_string(), overrides);
+        parsed.map_err(|error| match Format::of(path) {
+            Format::Text => error,
+            // A table of pairs is no config, but one can be made for it.
+            _ => error.hint(format!(
+                "{0} is data: run `seqloom init {0}` first, which writes a config",
+                path.display()
+            )),
+        })
+    }
+
+    fn from_bytes(bytes: Vec<u8>, place: &str, overrides: &[String]) -> Result<Experiment> {
         if bytes.len() as u64 > LARGEST_FILE {
-            let message =
-                format!("an experiment file must have at most {LARGEST_FILE} bytes, but this has more");
-            return Err(Error::input(message).at(path.display()));
+            let message = format!("a config must have at most {LARGEST_FILE} bytes, but this has more");
+            return Err(Error::input(message).at(place));
         }
-        let text = String::from_utf8(bytes).map_err(|_| {
-            Error::input("an experiment file must be UTF-8 text, but it is not").at(path.display())
-        })?;
-        Experiment::parse(&text, &path.display().to_string(), overrides)
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::input("a config must be UTF-8 text, but it is not").at(place))?;
+        Experiment::parse(&text, place, overrides)
     }
 
     /// Reads the text of an experiment file; `place` is how errors name it.
@@ -210,9 +221,7 @@ impl Experiment {
             message: format!(
                 "`max_positions` must be at least {least} for `learned` positions, but it is {there}"
             ),
-            hint: Some(format!(
-                "the longer side has `max_length` {longest}, and its BOS or EOS comes on top"
-            )),
+            hint: Some(format!("the longer side has `max_length` {longest}, and BOS or EOS adds one")),
         })
     }
 }
@@ -238,7 +247,7 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
     for (table, names) in ALTERNATIVES {
         tree.prefer_set(table, names);
     }
-    // So that a file without [data] hears which key it lacks.
+    // So that a file without [data] gets an error with the missing key.
     if tree.at("data").is_none()
         && let Value::Table(entries) = &mut tree.value
     {

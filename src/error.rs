@@ -1,7 +1,7 @@
-//! One form for everything that can go wrong: what must hold, what is there, where, and a hint.
+//! One form for all errors: what must hold, what is there, where, and a hint.
 //!
-//! An error has a kind, by which callers tell it from others: `Input` is the user's to mend (exit code 2), the rest is the
-//! machine's or ours (exit code 1). What libtorch and panics say is read once, where it comes in.
+//! An error has a kind, which callers check: `Input` is for the user to fix (exit code 2), all others are the machine's or
+//! ours (exit code 1). The texts of libtorch and of panics are read once, where they come in.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -219,7 +219,7 @@ impl ConfigError {
             return Ok(());
         }
         let message = format!("[{table}] must name one {kind}, but it names `{}`", named.join("` and `"));
-        let hint = "take one of them out";
+        let hint = "keep one of them";
         // The last one named is the one too many.
         let keys: Vec<&str> = named.iter().rev().copied().collect();
         Err(ConfigError::new(table, &keys, message).hint(hint))
@@ -255,7 +255,7 @@ pub fn reason(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
 }
 
-/// Does `work`, and makes an error of a panic: tch panics where an operation fails, most often for want of memory.
+/// Runs `work`, and turns a panic into an error: tch panics if an operation fails, most often because it is out of memory.
 ///
 /// # Errors
 /// Those of `work`, and a failure for each panic.
@@ -268,13 +268,13 @@ pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
                 "lower `training.tokens_per_batch`; for decoding, `decoding.batch_size` or `decoding.beam`",
             ),
             false => {
-                error.hint("RUST_BACKTRACE=1 shows where; this is a fault of seqloom that we want to know of")
+                error.hint("this is a bug in seqloom, please report it; RUST_BACKTRACE=1 shows where it is")
             }
         })
     })
 }
 
-/// The first line of what libtorch says, whose others are a trace of its functions. In a panic of tch they stand within quotes.
+/// The first line of a libtorch error; the others are a trace of its functions. In a panic of tch they are within quotes.
 fn first_line(text: &str) -> &str {
     const QUOTED: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
     let text = text.strip_prefix(QUOTED).unwrap_or(text);
@@ -282,13 +282,13 @@ fn first_line(text: &str) -> &str {
     &text[..end.unwrap_or(text.len())]
 }
 
-/// A number of things in words: `1 thread`, `2 threads`. `one` is the word for one of them.
+/// A count with its noun: `1 thread`, `2 threads`. `one` is the singular.
 pub fn counted(number: impl TryInto<u64>, one: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Where a file is sought whose path begins nowhere: paths in a config are seen from where seqloom is called, too.
+/// The folder in which a relative path is looked up: that of the call, for paths in a config too.
 pub fn sought_from(path: &Path) -> String {
     match std::env::current_dir() {
         Ok(folder) if path.is_relative() => format!(" (looked for in {})", folder.display()),

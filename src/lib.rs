@@ -1,50 +1,51 @@
 //! seqloom trains encoder-decoder models on paired sequences and decodes with them, on libtorch.
 //!
-//! This page is the guided tour: what a pair goes through, module by module. The command `seqloom` is a thin layer
-//! over this library ([`cli`]). To decode from Rust with a model that is trained, [`Predictor`] is all you need; `docs/library.md`
-//! says what your crate needs. The feature `cli`, on by default, brings the command line and mimalloc; a library leaves it off.
+//! This page is a guided tour: what happens to a pair, module by module. The command `seqloom` is a thin layer over this
+//! library ([`cli`]). To decode from Rust with a trained model, [`Predictor`] is all you need; `docs/library.md` describes
+//! the set-up of your crate. The feature `cli`, on by default, adds the command line and mimalloc; libraries turn it off.
 //!
 //! # Training
 //!
-//! 1. [`config`] reads the experiment file, adds what `--set` brings and every default, and checks the rules. Each
-//!    module owns its own table: [`data::DataConfig`], [`model::ModelConfig`], [`training::TrainingConfig`],
-//!    [`decoding::DecodingConfig`], [`runtime::RuntimeConfig`].
-//! 2. [`data::readers`] reads the files. A [`data::readers::Pair`] is two texts and the line where they stand.
-//! 3. [`data::tokenizer`] cuts each side into characters, words or byte-pair pieces, and [`data::vocabulary`] gives
-//!    each piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result, [`data::splits`] both sets.
-//! 4. [`data::batch_sampler`] says which rows go together, as a function of (seed, epoch). [`data::batch`] pads them. The
-//!    source ends in EOS. The target is there twice: BOS and the tokens as input, the tokens and EOS as labels.
+//! 1. [`config`] reads the config, adds `--set` and every default, and checks the rules. Each module owns its own table:
+//!    [`data::DataConfig`], [`model::ModelConfig`], [`training::TrainingConfig`], [`decoding::DecodingConfig`],
+//!    [`runtime::RuntimeConfig`].
+//! 2. [`data::readers`] reads the files. A [`data::readers::Pair`] is two texts and their place.
+//! 3. [`data::tokenizer`] cuts each side into characters, words or byte-pair pieces, and [`data::vocabulary`] gives each
+//!    piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result, [`data::splits`] both
+//!    sets.
+//! 4. [`data::batch_sampler`] decides which rows form a batch, as a function of (seed, epoch). [`data::batch`] pads them.
+//!    The source ends in EOS. The target is there twice: BOS and the tokens as input, the tokens and EOS as labels.
 //! 5. [`model::network`] reads the source batch ([`encode`]) and runs over the whole target at once ([`decode`]):
-//!    teacher forcing, under a causal mask. Its weights are named values in [`model::params`].
-//! 6. [`training::loss`] compares with the labels, libtorch runs backward, and [`training::optimizer`] moves the
-//!    weights with the learning rate of [`training::schedule`].
-//! 7. [`training::trainer`] is the loop around it. Now and then it validates ([`training::validation`]), writes
-//!    figures ([`training::recorders`]), draws them ([`training::recorders::curves`]) and has a checkpoint saved.
+//!    teacher forcing, under a causal mask. Its weights are named tensors in [`model::params`].
+//! 6. [`training::loss`] compares with the labels, libtorch runs backward, and [`training::optimizer`] updates the weights
+//!    with the learning rate of [`training::schedule`].
+//! 7. [`training::trainer`] is the loop around it. At intervals it validates ([`training::validation`]), writes metrics
+//!    ([`training::recorders`]), draws them ([`training::recorders::curves`]) and saves a checkpoint.
 //!
 //! # The checkpoint
 //!
-//! [`checkpoint::model_file`] writes one file with the weights, the experiment and both tokenizers. Decoding needs
-//! nothing else. [`checkpoint::run`] keeps the run's directory, in which a checkpoint is whole or not there.
+//! [`checkpoint::model_file`] writes one file with the weights, the config and both tokenizers. Decoding needs
+//! nothing else. [`checkpoint::run`] manages the run directory, in which a checkpoint is complete or absent.
 //!
 //! # Decoding
 //!
 //! 1. [`data::readers::RowReader`] reads the rows, and the checkpoint's own tokenizer cuts them.
-//! 2. The encoder reads a batch once. [`start`] makes a state of what it read, and [`step`] takes one token of each row
-//!    and that state, and gives back scores and the next state.
-//! 3. [`decoding::continuous_batching`] is the loop of every search. It begins each source with BOS, has all rows take a step, and lets
-//!    new sources in as others leave. [`decoding::search::hypotheses`] holds what one source has in [`decoding::search::beam`]s: which
-//!    tokens follow, and when a hypothesis has ended, at EOS or at its limit. Both see the model only through [`decoding::incremental_decoder::IncrementalDecoder`].
-//! 4. The target's tokenizer joins the tokens to a text. Where there are references, [`metrics::edit`] counts.
+//! 2. The encoder reads a batch once. [`start`] makes a state from its output, and [`step`] takes one token of each row and
+//!    that state, and returns scores and the next state.
+//! 3. [`decoding::continuous_batching`] is the loop of every search. It starts each source with BOS, steps all rows, and
+//!    admits new sources as others leave. [`decoding::search::hypotheses`] keeps the [`decoding::search::beam`]s of one
+//!    source, which decide the next tokens, and when a hypothesis has ended, at EOS or at its limit. Both see the model
+//!    only through [`decoding::incremental_decoder::IncrementalDecoder`].
+//! 4. The target's tokenizer joins the tokens to a text. If there are references, [`metrics::edit`] counts the errors.
 //!
-//! [`predictor`] is all of this behind two calls. Where the target is given, [`decoding::teacher_forcing`] says how likely
-//! the model holds it.
+//! [`predictor`] is all of this behind two calls. For a given target, [`decoding::teacher_forcing`] computes its log-probability.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
-//! is the door to the few C++ functions that tch lacks. [`svg`] is what all pictures share.
+//! wraps the few C++ functions that tch lacks. [`svg`] is what all pictures share.
 //!
-//! # The whole way, in one piece
+//! # All steps in one example
 //!
-//! One pair, learned by heart: the reading of a word goes in, and the decoder says 機, 器, 學, 習, EOS.
+//! One pair, memorised: the reading of a word goes in, and the decoder outputs 機, 器, 學, 習, EOS.
 //!
 //! ```
 //! use seqloom::data::SideConfig;
@@ -65,7 +66,7 @@
 //! let config = RuntimeConfig { device: "cpu".into(), threads: 1, ..RuntimeConfig::default() };
 //! let device = Runtime::start(&config)?.device;
 //!
-//! // From text to ids. A side that names no tokenizer is cut into characters.
+//! // From text to ids. The default tokenizer is characters.
 //! let source = Tokenizer::train(&SideConfig::default(), ["jīqì xuéxí"].into_iter())?;
 //! let target = Tokenizer::train(&SideConfig::default(), ["機器學習"].into_iter())?;
 //! let batch = Batch::new(&[&source.encode("jīqì xuéxí").ids], &[&target.encode("機器學習").ids]);
@@ -75,7 +76,7 @@
 //! let mut params = Params::new(device, 1);
 //! let model = Network::new(&small.into(), source.vocabulary_size(), target.vocabulary_size(), &mut params);
 //!
-//! // Teacher forcing: the decoder sees the right tokens so far, and is asked for the next one at every place.
+//! // Teacher forcing: the decoder sees the correct tokens so far, and predicts the next one at every position.
 //! let mut optimizer = Optimizer::new(&TrainingConfig::default(), &params)?;
 //! for _ in 0..40 {
 //!     params.clear_gradients();
@@ -85,7 +86,7 @@
 //!     optimizer.step(&params, 3e-3)?;
 //! }
 //!
-//! // Decoding: the decoder sees only what it said itself.
+//! // Decoding: the decoder sees only its own tokens.
 //! let decoder = NetworkDecoder::new(&model, Weights::F32);
 //! let sources = [source.encode("jīqì xuéxí").ids];
 //! let config = DecodingConfig { max_length: Some(10), ..DecodingConfig::default() };

@@ -1,6 +1,6 @@
-//! A trained model from outside, as a library has it: texts in, texts out.
+//! A trained model, as a library uses it: texts in, texts out.
 //!
-//! The whole of it, in ten lines (`examples/decode.rs` is this as a program):
+//! All of it in ten lines (`examples/decode.rs` is this as a program):
 //!
 //! ```no_run
 //! use seqloom::Predictor;
@@ -15,16 +15,17 @@
 //! }
 //! ```
 //!
-//! What `--set` does on the command line, [`Predictor::with_overrides`] does here; how likely each output is,
-//! whether it was cut off, and how many symbols of its text the model does not know, [`Predictor::outputs`] says; more than one output of each text, [`Predictor::n_best`] has; outputs
-//! with a given beginning, [`Predictor::complete`]; how likely a given target is, [`Predictor::score`]. Several models decode
-//! together after [`Predictor::open_together`]; with a large vocabulary [`Predictor::with_shortlist`] is faster.
+//! - [`Predictor::with_overrides`] takes what `--set` takes on the command line.
+//! - [`Predictor::outputs`] adds to each output its score, whether it is finished, and how many symbols of its source are unknown.
+//! - [`Predictor::n_best`] gives several outputs per text, [`Predictor::complete`] outputs with a forced prefix.
+//! - [`Predictor::score`] gives the log-probability of given targets.
+//! - [`Predictor::open_together`] opens an ensemble; [`Predictor::with_shortlist`] is faster with a large vocabulary.
 //!
 //! **Threads.** A `Predictor` may be moved to another thread, but not be shared between threads (it is [`Send`] and not
 //! `Sync`, as libtorch's tensors are): open one for each thread, or lend it out under a `Mutex`. Each call runs on
-//! `runtime.threads` threads, a number that holds for the whole process: the last one opened sets it.
+//! `runtime.threads` threads, a setting of the whole process: the last `Predictor` opened sets it.
 //!
-//! **Errors.** Nothing here panics: where libtorch fails, for want of memory for instance, that is an error too.
+//! **Errors.** Nothing here panics: if libtorch fails, for example because it is out of memory, that is an error too.
 
 pub mod loaded_model;
 pub mod request;
@@ -100,7 +101,7 @@ impl Predictor {
         caught(|| Ok(Predictor { model: LoadedModel::open_together(first, others, &overrides)? }))
     }
 
-    /// The same, whose outputs say nothing but what a file of `seqloom shortlist` lists for their sources.
+    /// The same, with outputs restricted to the tokens that a file of `seqloom shortlist` allows for their sources.
     ///
     /// # Errors
     /// The file cannot be read, or was made for other vocabularies.
@@ -152,7 +153,7 @@ impl Predictor {
         })
     }
 
-    /// The log-probability of each pair's target, EOS counted in, given its source.
+    /// The log-probability of each pair's target, including EOS, given its source.
     ///
     /// # Errors
     /// A side has more tokens than its `max_length`, or a target has no source; the work could not be done.

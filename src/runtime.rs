@@ -1,4 +1,4 @@
-//! The machine: device, threads, seeds per step, and the flag that asks for a stop.
+//! The machine: device, threads, seeds per step, and the stop flag.
 
 pub mod memory;
 mod signals;
@@ -186,7 +186,7 @@ fn choose_device(name: &str) -> Result<Device> {
     }
     let message = format!("`runtime.device` is `{name}`, but libtorch sees {}", counted(seen, "GPU"));
     Err(Error::input(message)
-        .hint("`seqloom doctor` says what is missing; `--set runtime.device=cpu` goes without"))
+        .hint("run `seqloom doctor` to see what is missing, or use `--set runtime.device=cpu`"))
 }
 
 /// The seed for one purpose at one step: the first 64 bits of a SHA-256 over (run seed, step, purpose).

@@ -1,4 +1,4 @@
-//! The few lines that every picture needs: a text at its place, and escapes.
+//! What all pictures share: a text at its place, and escapes.
 //!
 //! It knows neither curves nor attention.
 

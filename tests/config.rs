@@ -127,12 +127,9 @@ fn a_file_that_cannot_be_read_is_refused() {
     let missing = format!("error: cannot read {}: no such file or directory", path.display());
     assert_eq!(load().to_string(), missing);
     std::fs::write(&path, b"name = \"\xff\"").unwrap();
-    assert_eq!(
-        load().message(),
-        format!("{}: an experiment file must be UTF-8 text, but it is not", path.display())
-    );
+    assert_eq!(load().message(), format!("{}: a config must be UTF-8 text, but it is not", path.display()));
     std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
-    let large = "an experiment file must have at most 1048576 bytes, but this has more";
+    let large = "a config must have at most 1048576 bytes, but this has more";
     assert_eq!(load().message(), format!("{}: {large}", path.display()));
 }
 

@@ -29,9 +29,10 @@ fn text_in_is_text_out_a_line_for_a_line() {
     let scene = Scene::trained();
     let finished = scene.decode(&[], "abc\n\nhgfed\n \t \ncab").succeeded();
     assert_eq!(finished.stdout, "abc\n\nhgfed\n\ncab\n");
-    let notes = "note: <stdin> was read as text, a source a line; --input-format reads tables\n\
-                 note: <stdin>: reading changed 1 of 5 sources: 1 without white space at the ends (`data.source.whitespace`)\n\
-                 note: 2 sources are empty, and so are their outputs; the first: <stdin>:2\n";
+    let notes = "note: <stdin> was read as text with one source per line; for a table use --input-format\n\
+                 note: <stdin>: reading changed 1 of 5 sources: 1 with white space removed at the ends \
+                 (`data.source.whitespace`)\n\
+                 note: empty sources: 2 (their outputs are empty); the first: <stdin>:2\n";
     assert_eq!(finished.stderr, notes);
     assert_eq!(scene.decode(&[], "").succeeded().stdout, "");
     scene.write("words.txt", "ba\r\ndead\r\n");
@@ -122,7 +123,7 @@ fn a_source_alone_is_enough_and_its_column_can_be_named() {
         scene.decode(&["--input", "in.csv", "--column", "word", "--format", "csv"], "").succeeded();
     assert_eq!(table(&finished.stdout)[0], ["source", "output", "score", "finished"]);
     assert_eq!(table(&finished.stdout)[1][..2], ["abc", "abc"]);
-    let note = "note: of the input the output lacks `source`: it has columns of its own that are named so\n";
+    let note = "note: not copied from the input: `source` (the output has its own columns of that name)\n";
     assert_eq!(finished.stderr, note, "no figures without references");
 }
 
@@ -170,7 +171,7 @@ fn what_the_vocabulary_lacks_is_decoded_and_counted() {
     assert_eq!(finished.stdout.lines().count(), 3);
     assert_eq!(finished.stdout.lines().nth(1), Some("ab"));
     assert!(
-        finished.stderr.contains("note: 3 symbols of the sources are not in the vocabulary\n"),
+        finished.stderr.contains("note: symbols of the sources that are not in the vocabulary: 3\n"),
         "{}",
         finished.stderr
     );
@@ -186,7 +187,10 @@ fn an_output_that_hits_the_limit_is_flagged_and_counted() {
         .map(|row| (row["output"].clone(), row["finished"].clone()))
         .collect();
     assert_eq!(flags, [("a", false), ("", true), ("f", false)].map(|(a, b)| (json!(a), json!(b))));
-    assert!(finished.stderr.ends_with("note: 2 outputs were cut off before <eos>, at their limit (`decoding.max_length`) or where the rules of [decoding] left nothing to say\n"));
+    assert!(finished.stderr.ends_with(
+        "note: unfinished outputs: 2 (they reached `decoding.max_length`, or the constraints \
+                                       allowed no further token)\n"
+    ));
     let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
     let counts = ["rows", "unfinished", "empty", "unknown", "skipped", "truncated"].map(|key| &summary[key]);
     assert_eq!(counts, [3, 2, 1, 0, 0, 0].map(|count| json!(count)).each_ref());
@@ -212,7 +216,7 @@ fn a_summary_and_examples_are_given_where_they_are_asked_for() {
     assert_eq!(scene.decode(&asked, "").succeeded().stdout, scene.text("summary.json"));
     scene.decode(&["--input", "in.csv", "--summary", "-"], "").refused(
         2,
-        "error: standard output cannot be the output and the summary at once\nhint: name another file with --summary",
+        "error: standard output cannot be both the output and the summary\nhint: name another file with --summary",
     );
 }
 
@@ -281,7 +285,7 @@ fn an_output_that_would_destroy_its_input_is_refused() {
     let before = scene.read("valid.csv");
     scene.decode(&["--input", "valid.csv", "--output", "./valid.csv"], "").refused(
         2,
-        "error: valid.csv cannot be the input and the output at once\n\
+        "error: valid.csv cannot be both the input and the output\n\
          hint: name another file with --output",
     );
     let two_roles = [
@@ -290,14 +294,14 @@ fn an_output_that_would_destroy_its_input_is_refused() {
     ];
     for (arguments, file, one, other) in two_roles {
         let message = format!(
-            "error: {file} cannot be the {one} and the {other} at once\nhint: name another file with --{other}"
+            "error: {file} cannot be both the {one} and the {other}\nhint: name another file with --{other}"
         );
         scene.decode(arguments, "ab\n").refused(2, &message);
     }
     let scored = scene.seqloom(&["score", "runs/copy", "--input", "valid.csv", "--summary", "valid.csv"]);
     scored.refused(
         2,
-        "error: valid.csv cannot be the input and the summary at once\nhint: name another file with --summary",
+        "error: valid.csv cannot be both the input and the summary\nhint: name another file with --summary",
     );
     assert_eq!(scene.read("valid.csv"), before);
     // What cannot be opened is known before the output is emptied.
@@ -307,6 +311,6 @@ fn an_output_that_would_destroy_its_input_is_refused() {
     scene.decode(&["--output", "out.tsv"], "ab\n").refused(
         2,
         "error: outputs are not written as TSV, but out.tsv asks for it\n\
-         hint: name a .csv or .jsonl, or say --format",
+         hint: name a .csv or .jsonl file, or use --format",
     );
 }

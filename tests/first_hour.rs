@@ -31,10 +31,10 @@ fn help_is_as_wide_as_the_terminal_and_groups_the_options() {
         }
     }
     let decode = help(&scene, "decode", 100);
-    let headings = ["Options:", "Model:", "Input:", "Output:", "Search:", "Looking inside:"];
+    let headings = ["Options:", "Model:", "Input:", "Output:", "Search:", "Inspection:"];
     assert!(headings.iter().all(|heading| decode.contains(&format!("\n{heading}\n"))), "{decode}");
     let train = help(&scene, "train", 100);
-    assert!(["Config:", "Run:", "Where it begins:"].iter().all(|heading| train.contains(heading)), "{train}");
+    assert!(["Config:", "Run:", "Initial weights:"].iter().all(|heading| train.contains(heading)), "{train}");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_key_that_is_written_without_its_table_is_answered_with_its_whole_name() {
     ] {
         let finished = scene.train(&[option, "5"]);
         assert_eq!(finished.code, Some(2));
-        let hint = format!("hint: `--set {path}=…` sets the key of that name\n");
+        let hint = format!("hint: set the key of that name with `--set {path}=…`\n");
         assert!(finished.stderr.ends_with(&hint), "{}", finished.stderr);
     }
     let ends = |finished: Finished, end: &str| {
@@ -71,11 +71,11 @@ fn a_key_that_is_written_without_its_table_is_answered_with_its_whole_name() {
     };
     ends(
         scene.train(&["--lr", "5"]),
-        "hint: `--set training.adamw.learning_rate=…` sets the key of that name\n",
+        "hint: set the key of that name with `--set training.adamw.learning_rate=…`\n",
     );
     ends(
         scene.decode(&["--max-length", "5"], "ab\n"),
-        "hint: `--set decoding.max_length=…` sets the key of that name\n",
+        "hint: set the key of that name with `--set decoding.max_length=…`\n",
     );
     // What a command has no `--set` for is no hint there.
     ends(scene.decode(&["--steps", "5"], "ab\n"), "For more information, try '--help'.\n");
@@ -106,7 +106,10 @@ fn so_many_outputs_are_given_as_are_asked_for_by_name() {
     let scene = Scene::trained();
     let decode = |more: &[&str]| scene.decode(&[&["--format", "jsonl"], more].concat(), "abcd\n");
     let three = decode(&["--n-best", "3"]).succeeded();
-    assert_eq!(three.stderr.lines().next(), Some("note: --n-best 3 needs a beam as wide: it is 3"));
+    assert_eq!(
+        three.stderr.lines().next(),
+        Some("note: --n-best 3 needs a beam of that width: `decoding.beam` is now 3")
+    );
     assert_eq!(objects(&three.stdout).iter().map(|row| &row["rank"]).collect::<Vec<_>>(), [1, 2, 3]);
     let same = decode(&["--beam", "3", "--set", "decoding.n_best=3"]).succeeded();
     assert_eq!(three.stdout, same.stdout);
@@ -152,7 +155,7 @@ fn references_come_from_any_column_or_from_a_file_of_their_own() {
     let unequal = decode(&["--input", "in.txt", "--targets", "short.txt"], "");
     assert!(unequal.code == Some(2) && unequal.stderr.contains("in.txt has 2 and short.txt has 1"));
     decode(&["--input", "in.txt", "--targets", "right.txt", "--output", "right.txt"], "")
-        .refused_naming(2, &["right.txt cannot be the targets and the output at once"]);
+        .refused_naming(2, &["right.txt cannot be both the targets and the output"]);
     assert_eq!(scene.text("right.txt"), "abc\nno\n");
     decode(&["--input", "in.csv", "--targets", "right.txt"], "")
         .refused_naming(2, &["this is a table: in.csv"]);

@@ -203,7 +203,9 @@ fn rare_symbols_are_left_out_of_a_vocabulary_and_counted() {
     scene.write("train.csv", scene.text("train.csv") + "z,z\n");
     let said = train(&scene, "rare", &["data.source.characters.minimum_count=2"]);
     assert!(
-        said.contains("61 training pairs; symbols that the vocabulary lacks: 1 in sources, 0 in targets"),
+        said.contains(
+            "61 training pairs; symbols that are not in the vocabulary: 1 in sources, 0 in targets"
+        ),
         "{said}"
     );
 }

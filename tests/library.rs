@@ -77,7 +77,7 @@ fn outputs_come_in_lists_with_beginnings_and_from_several_models() {
     assert_eq!((&begun[1], &begun[2]), (&lists[0], &lists[1]));
     let error = decoder.complete(&[("abc", ""), ("abc", "axa")]).unwrap_err();
     let expected =
-        "text 1: a prefix must be spelled with the target's vocabulary, but it lacks 1 symbols of `axa`";
+        "text 1: a prefix must consist of symbols of the target's vocabulary, but it lacks 1 of `axa`";
     assert_eq!((error.message(), error.exit_code()), (expected, 2));
 
     let together = Predictor::open_together(&[&run, &run], &settings).unwrap();

@@ -174,16 +174,16 @@ fn a_trace_that_would_destroy_something_is_refused() {
     scene.write("in.txt", "ab\n");
     scene.decode(&["--trace", "-"], "ab\n").refused(
         2,
-        "error: standard output cannot be the output and the trace at once\nhint: name another file with --trace",
+        "error: standard output cannot be both the output and the trace\nhint: name another file with --trace",
     );
     let same = ["--input", "in.txt", "--output", "out.txt", "--trace", "./out.txt"];
     scene.decode(&same, "").refused(
         2,
-        "error: out.txt cannot be the output and the trace at once\nhint: name another file with --trace",
+        "error: out.txt cannot be both the output and the trace\nhint: name another file with --trace",
     );
     scene.decode(&["--input", "in.txt", "--trace", "in.txt"], "").refused(
         2,
-        "error: in.txt cannot be the input and the trace at once\nhint: name another file with --trace",
+        "error: in.txt cannot be both the input and the trace\nhint: name another file with --trace",
     );
     assert_eq!(scene.text("in.txt"), "ab\n");
     let both = scene.decode(&["--resume", "--output", "out.txt", "--trace", "t.jsonl"], "ab\n");
@@ -268,7 +268,7 @@ fn what_cannot_be_drawn_is_refused() {
             "",
             &["--text: a source may have 512 tokens", "hint: allow more"],
         ),
-        (&["--trace", "broken.jsonl"], "", &["row 1 was skipped, and has no attention: too long"]),
+        (&["--trace", "broken.jsonl"], "", &["row 1 was skipped and has no attention: too long"]),
         (&["--trace", "broken.jsonl", "--row", "2"], "", &["must have a token to be drawn"]),
         (
             &["--trace", "broken.jsonl", "--row", "3"],
@@ -278,7 +278,7 @@ fn what_cannot_be_drawn_is_refused() {
         (
             &["--trace", "broken.jsonl", "--row", "4"],
             "",
-            &["broken.jsonl:4: a trace must have a JSON object a line"],
+            &["broken.jsonl:4: a trace must have one JSON object per line"],
         ),
     ];
     for (arguments, input, parts) in cases {
@@ -289,7 +289,7 @@ fn what_cannot_be_drawn_is_refused() {
     }
     scene.write("in.txt", "ab\n");
     let same = ["runs/copy", "--input", "in.txt", "--output", "in.txt"];
-    attention(&scene, &same, "").refused_naming(2, &["cannot be the input and the output at once"]);
+    attention(&scene, &same, "").refused_naming(2, &["cannot be both the input and the output"]);
     let finished = attention(&scene, &[], "");
     assert!(finished.code == Some(2) && finished.stderr.contains("<RUN>"), "{}", finished.stderr);
 }
@@ -320,7 +320,7 @@ fn at_a_terminal_an_output_grows_token_by_token_with_the_alternatives() {
         );
     }
     assert_eq!(lines[7], "cafe");
-    assert!(lines[8].ends_with(" %), 5 tokens, <eos> counted in"));
+    assert!(lines[8].ends_with(" %), 5 tokens, including <eos>"));
     assert_eq!(lines[9], "> ");
     assert!(!finished.stdout.contains('\x1b'), "no colours in a pipe");
     let scored = scene.decode(&["--format", "jsonl"], "cafe\n").succeeded().stdout;
@@ -336,16 +336,16 @@ fn what_is_wrong_with_a_line_is_said_and_the_next_one_can_be_typed() {
     for part in [
         "> note: the source is empty, and so is its output\n",
         "> error: the text must be UTF-8, but this line is not\n",
-        "> note: 3 of its 3 symbols are not in the vocabulary\n",
+        "> note: symbols that are not in the vocabulary: 3 of 3\n",
         "> error: a source may have 512 tokens (`data.source.max_length`), but this row's has 600\nhint: cut it",
         "\nab\nscore ",
-        " 2 tokens, cut off before <eos>\n> \n",
+        " 2 tokens, unfinished\n> \n",
     ] {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
     let cut =
         session(&scene, &["--truncate", "--set", "data.source.max_length=3"], b"abcde\n").succeeded().stdout;
-    assert!(cut.contains("> note: the source is cut to 3 of its 5 tokens\n"), "{cut}");
+    assert!(cut.contains("> note: the source was truncated to 3 of its 5 tokens\n"), "{cut}");
     assert!(cut.contains("\nabc\nscore "), "{cut}");
 }
 
@@ -366,7 +366,7 @@ fn a_session_without_a_terminal_or_with_a_beam_is_refused() {
     let scene = Scene::trained();
     scene.seqloom(&["interactive", "runs/copy"]).refused(
         2,
-        "error: `seqloom interactive` must be at a terminal, but standard input is none\n\
+        "error: `seqloom interactive` needs a terminal, but standard input is not one\n\
          hint: decode a pipe or a file with `seqloom decode`; --trace writes each step",
     );
     session(&scene, &["--beam", "4"], b"ab\n").refused_naming(
@@ -393,7 +393,7 @@ fn several_models_and_a_prefix_are_watched_too() {
     assert!(steps[0].contains("[c ") && steps[1].contains("[a "), "the prefix is shown:\n{said}");
     session(&scene, &["--prefix", "xcy"], b"ab\n").refused(
         2,
-        "error: a prefix must be spelled with the target's vocabulary, but it lacks 2 symbols of `xcy`",
+        "error: a prefix must consist of symbols of the target's vocabulary, but it lacks 2 of `xcy`",
     );
     let long = ["--prefix", "ab", "--set", "decoding.max_length=1"];
     let said = session(&scene, &long, b"ab\n").succeeded().stdout;

@@ -64,7 +64,7 @@ fn assert_same_ending(scene: &Scene, run: &str, other: &str) {
 
 /// And the same book-keeping: where it stands, and which step is the best.
 #[track_caller]
-fn assert_same_books(scene: &Scene, run: &str, other: &str) {
+fn assert_same_state(scene: &Scene, run: &str, other: &str) {
     assert_same_ending(scene, run, other);
     let state = |run: &str| scene.text(scene.checkpoint(run, "latest").join("state.json"));
     assert_eq!(state(run), state(other));
@@ -102,7 +102,7 @@ fn any_number_of_threads_gives_the_same_bits_also_where_it_changes_on_the_way() 
     until("whole", 14, 1, &[]);
     for (run, threads) in [("two", 2), ("four", 4)] {
         until(run, 14, threads, &[]);
-        assert_same_books(&scene, run, "whole");
+        assert_same_state(&scene, run, "whole");
     }
     for (step, threads) in [(5, 3), (9, 1), (14, 2)] {
         until("pieces", step, threads, &["--resume"]);
@@ -135,13 +135,13 @@ fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
         assert_eq!(finished.code, Some(code), "{}", finished.stderr);
         let latest = scene.text(format!("{run}/latest"));
         let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
-        let said = format!("stopped at step {step}, saved. Go on with --resume\n");
+        let said = format!("stopped at step {step}, saved. Continue with --resume\n");
         assert!(finished.stderr.ends_with(&said), "{}", finished.stderr);
 
         let end = steps(step + 7);
         train(&scene, &run, &["--resume", "--set", &end, "--set", every]).succeeded();
         train(&scene, &whole, &["--set", &end, "--set", every]).succeeded();
-        assert_same_books(&scene, &run, &whole);
+        assert_same_state(&scene, &run, &whole);
     }
 }
 
@@ -188,7 +188,7 @@ fn a_stop_does_not_wait_for_a_validation() {
         wait_until("it makes its updates", || {
             let log = std::fs::read_to_string(scene.path("stopped/train.log")).unwrap_or_default();
             log.lines()
-                .filter(|line| line.contains("going on from step") || line.contains("vocabularies"))
+                .filter(|line| line.contains("resuming from step") || line.contains("vocabularies"))
                 .count()
                 > usize::from(resumed)
         });
@@ -256,7 +256,8 @@ fn a_newer_checkpoint_is_named_as_such() {
     scene.write("runs/copy/config.toml", scene.text("runs/copy/config.toml") + "\n[more]\nkey = 1\n");
     let refused = scene.train(&["--resume", "--set", "training.steps=701"]);
     assert!(
-        refused.code == Some(2) && refused.stderr.contains("has format 2, but this seqloom reads up to 1"),
+        refused.code == Some(2)
+            && refused.stderr.contains("has format 2, but this seqloom reads formats up to 1"),
         "{}",
         refused.stderr
     );
@@ -270,7 +271,7 @@ fn other_validation_pairs_are_noted() {
     scene.write("valid.csv", scene.text("valid.csv") + "ab,ab\n");
     let end = steps(5);
     let said = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
-    assert!(said.contains("note: the validation pairs are not those of before"), "{said}");
+    assert!(said.contains("note: the validation set has changed: "), "{said}");
     let end = steps(6);
     let said = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
     assert!(!said.contains("note: "), "{said}");
@@ -322,7 +323,7 @@ fn killed_at_any_moment_and_resumed_is_the_run_that_was_left_alone() {
         child.wait().unwrap();
     }
     train(&scene, "killed", &[&end[..], &["--resume"]].concat()).succeeded();
-    assert_same_books(&scene, "killed", "whole");
+    assert_same_state(&scene, "killed", "whole");
     let left_over = scene.files("killed").into_keys().find(|path| path.to_string_lossy().contains("partial"));
     assert_eq!(left_over, None);
 }
@@ -337,7 +338,7 @@ fn killed_before_its_first_checkpoint_it_starts_anew() {
     scene.write("killed/metrics.csv", "step,epoch\n5,1\n");
     scene.write("killed/checkpoints/.partial-step-00000004/model.safetensors", "half of");
     train(&scene, "killed", &[&end[..], &["--resume"]].concat()).succeeded();
-    assert_same_books(&scene, "killed", "whole");
+    assert_same_state(&scene, "killed", "whole");
 }
 
 #[test]
@@ -379,7 +380,7 @@ fn a_run_that_is_complete_is_left_as_it_is() {
     let scene = Scene::trained();
     let before = scene.files("runs");
     let finished = scene.train(&["--resume"]).succeeded();
-    let said = "runs/copy is complete: 700 steps. `--set training.steps=N` goes on to N.\n";
+    let said = "runs/copy is complete: 700 steps. To continue up to step N, use `--set training.steps=N`.\n";
     assert_eq!((finished.stderr.as_str(), finished.stdout.as_str()), (said, ""));
     assert!(scene.files("runs") == before);
 }
@@ -390,8 +391,8 @@ fn a_run_is_not_started_twice_nor_resumed_with_what_changes_its_learning() {
     let before = scene.files("runs");
     scene.train(&[]).refused(
         2,
-        "error: runs/copy holds this run already\n\
-         hint: --resume goes on with it, --out DIR starts another one beside it",
+        "error: runs/copy already holds this run\n\
+         hint: continue it with --resume, or start another run with --out DIR",
     );
     for (key, value) in
         [("training.adamw.learning_rate", "2e-3"), ("seed", "2"), ("training.accumulate", "2")]
@@ -402,7 +403,7 @@ fn a_run_is_not_started_twice_nor_resumed_with_what_changes_its_learning() {
                 2,
                 &format!(
                     "error: runs/copy holds another experiment: {key} differ\n\
-                     hint: name another folder with --out; with --from runs/copy it begins with the weights of this one"
+                     hint: name another folder with --out; add --from runs/copy to start from the weights of that run"
                 ),
             );
         }
@@ -512,12 +513,12 @@ fn without_latest_the_newest_checkpoint_is_resumed_and_a_wrong_one_is_named() {
     scene.write("runs/copy/latest", "step-00000009\n");
     scene.train(&["--resume"]).refused(
         1,
-        "error: runs/copy/latest names step-00000009, which is not there\n\
-         hint: name one of these in it: step-00000002",
+        "error: runs/copy/latest names step-00000009, which does not exist\n\
+         hint: write one of these into it: step-00000002",
     );
     std::fs::remove_file(scene.path("runs/copy/latest")).unwrap();
     let resumed = scene.train(&["--resume", "--set", "training.steps=3"]).succeeded();
-    assert!(resumed.stderr.contains("going on from step 2"), "{}", resumed.stderr);
+    assert!(resumed.stderr.contains("resuming from step 2"), "{}", resumed.stderr);
 }
 
 /// A checkpoint of the same step was being written when a kill came.
@@ -572,14 +573,14 @@ fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
         train(&scene, out, &["--resume"].into_iter().chain(settings).collect::<Vec<_>>()).succeeded().stderr
     };
     let said = resumed("run", &["training.steps=2"]);
-    assert!(said.contains("note: the learning rate rises all along: its `warmup` is 40"), "{said}");
+    assert!(said.contains("note: the learning rate never decays: `warmup` is 40"), "{said}");
     assert!(!resumed("run", &["training.steps=4"]).contains("note: "));
     assert!(!resumed("run", &["training.steps=5", "runtime.threads=2"]).contains("note: "));
     let said = resumed("run", &["training.steps=6", "runtime.precision=bf16"]);
     for part in [
-        "note: the run was on the CPU",
+        "note: this run started on the CPU",
         ", f32; on the CPU",
-        ", bf16 it goes on, but not to the last bit as it would have\n",
+        ", bf16: results will not be bit-identical\n",
     ] {
         assert!(said.contains(part), "{said}");
     }
@@ -592,11 +593,11 @@ fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
     schedule("[training.linear]\nwarmup = 1");
     resumed("linear", &["training.steps=2"]);
     let said = resumed("linear", &["training.steps=4"]);
-    assert!(said.contains("note: the learning rate falls towards `training.steps`"), "{said}");
+    assert!(said.contains("note: the learning rate decays until `training.steps`"), "{said}");
     scene.write("copy.toml", Scene::new(60, 12).text("copy.toml"));
     schedule("[training.plateau]\nwarmup = 1");
     resumed("plateau", &["training.steps=2"]);
     assert!(!resumed("plateau", &["training.steps=4"]).contains("note: "));
     let said = resumed("plateau", &["training.steps=6", "training.validate_every=3"]);
-    assert!(said.contains("note: the learning rate goes by the validations"), "{said}");
+    assert!(said.contains("note: the learning rate depends on the validations"), "{said}");
 }

@@ -83,17 +83,17 @@ fn tokens_that_are_none_are_refused() {
     let lacks = "error: in.jsonl:1: a token must be one of the model's vocabulary, but it lacks `ab`";
     tokens("[\"ab\"]").refused(2, lacks);
     for within in ["[\"<eos>\", \"a\"]", "[\"<eos>\", \"<eos>\"]"] {
-        tokens(within).refused(2, "error: in.jsonl:1: <eos> must not stand within a target");
+        tokens(within).refused(2, "error: in.jsonl:1: <eos> must not occur within a target");
     }
     let list = "error: in.jsonl:1: a target must be a JSON list of tokens (--tokens-column), but it is";
     for (wrong, shown) in [("\"ab\"", "ab"), ("[1]", "[1]")] {
-        let hint = "hint: `decode --tokens` writes such lists; --target-column is for texts";
+        let hint = "hint: `decode --tokens` writes such lists; for texts use --target-column";
         tokens(wrong).refused(2, &format!("{list} `{shown}`\n{hint}"));
     }
     scene.decode(&["--tokens"], "ab\n").refused(
         2,
-        "error: text has outputs alone, but --tokens asks for their tokens beside them\n\
-         hint: say --format csv or --format jsonl",
+        "error: text output has no place for tokens, but --tokens asks for them\n\
+         hint: use --format csv or --format jsonl",
     );
 }
 
@@ -116,8 +116,8 @@ fn models_together_give_the_mean_of_their_scores_and_a_score_depends_on_no_searc
     );
     score(&scene, &["--input", "valid.csv", "--set", "decoding.beam=4"]).refused(
         2,
-        "error: a score depends on no search, but `decoding.beam=4` was said\n\
-         hint: of [decoding] only `ensemble` and `weights` can be set here",
+        "error: scoring runs no search, but `decoding.beam=4` was given\n\
+         hint: only `ensemble` and `weights` of [decoding] can be set here",
     );
 }
 
@@ -160,12 +160,12 @@ fn each_token_has_its_log_probability() {
         assert!(log_p.iter().all(|log_p| *log_p < 0.0));
     }
     assert!(rows[0]["score"].as_f64() > rows[2]["score"].as_f64(), "a copy is likelier than silence");
-    let note = "note: 1 symbols of the targets are not in the vocabulary, and are scored as <unk>\n";
+    let note = "note: symbols of the targets that are not in the vocabulary: 1 (scored as <unk>)\n";
     assert!(finished.stderr.ends_with(note), "{}", finished.stderr);
     score(&scene, &["--input", "in.csv", "--tokens"]).refused(
         2,
-        "error: --tokens writes a list for each pair, which only JSON Lines can hold\n\
-         hint: say --format jsonl, or name a .jsonl with --output",
+        "error: --tokens writes a list for each pair, and only JSON Lines can hold lists\n\
+         hint: use --format jsonl, or name a .jsonl file with --output",
     );
 }
 
@@ -209,7 +209,7 @@ fn a_source_that_decoding_cut_is_cut_for_its_score() {
     scene.decode(&[&decode[..], &short].concat(), "").succeeded();
     let tokens = ["--input", "out.csv", "--tokens-column", "tokens", "--format", "jsonl"];
     let finished = score(&scene, &[&tokens[..], &short, &["--summary", "s.json"]].concat()).succeeded();
-    assert!(finished.stderr.contains("note: 1 sources were too long and were cut"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("note: truncated sources: 1 (too long"), "{}", finished.stderr);
     let summary: Value = serde_json::from_str(&scene.text("s.json")).unwrap();
     assert_eq!(summary["truncated"], 1);
     let text = scene.text("out.csv");
@@ -240,7 +240,7 @@ fn a_pair_that_cannot_be_scored_is_refused_or_skipped() {
     let too_long =
         "in.csv:4: a target may have 512 tokens (`data.target.max_length`), but this row's has 600";
     assert_eq!(rows[2]["error"], too_long);
-    assert!(finished.stderr.contains("note: 2 pairs were skipped, and have no score; the first: in.csv:3: "));
+    assert!(finished.stderr.contains("note: skipped pairs: 2 (they have no score); the first: in.csv:3: "));
     let longer = ["--set", "data.target.max_length=600"];
     let rows = objects(&score(&scene, &[&skip[..], &longer].concat()).succeeded().stdout);
     assert_eq!((&rows[2]["length"], &rows[2]["error"]), (&json!(601), &Value::Null));
@@ -249,7 +249,7 @@ fn a_pair_that_cannot_be_scored_is_refused_or_skipped() {
     score(&scene, &["--input", "in.txt"]).refused(
         2,
         "error: a file of pairs must be .csv, .tsv or .jsonl, but it is in.txt\n\
-         hint: of parallel text --input names the sources, and --targets the targets",
+         hint: for parallel text, --input is the file of sources and --targets the file of targets",
     );
     scene.write("two.txt", "ab\ncd\n");
     let finished = score(&scene, &["--input", "in.txt", "--targets", "two.txt"]);

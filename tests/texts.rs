@@ -55,7 +55,7 @@ fn code_keeps_its_white_space_from_file_to_file() {
         };
         assert!(!decoded("out.jsonl").contains("note: "));
         decoded("out.csv");
-        assert!(decoded("out.txt").contains("note: 8 outputs have line breaks, which are spaces in text"));
+        assert!(decoded("out.txt").contains("note: outputs with line breaks: 8 (text writes them as spaces"));
         let table = scene.text("out.csv");
         let mut table = csv::Reader::from_reader(table.as_bytes());
         for (n, (row, line)) in objects(&scene.text("out.jsonl")).iter().zip(table.records()).enumerate() {
@@ -73,15 +73,19 @@ fn code_keeps_its_white_space_from_file_to_file() {
 fn what_reading_changes_is_said_and_counts_as_wrong() {
     let scene = scene_of_code();
     let said = train_on(&scene, "train.jsonl", "trimmed", 250, &[]);
-    let note = "note: train.jsonl: reading changed 8 of 8 targets: 8 without white space at the ends \
-                (`data.target.whitespace`), 8 line breaks or tabs made spaces (`data.target.whitespace`)";
+    let note = "note: train.jsonl: reading changed 8 of 8 targets: 8 with white space removed at the ends \
+                (`data.target.whitespace`), 8 with line breaks or tabs replaced by spaces (`data.target.whitespace`)";
     assert_eq!(said.matches(note).count(), 2, "once for training and once for validation:\n{said}");
     let asked = ["decode", "trimmed", "--input", "train.jsonl", "--output", "out.jsonl", "--summary", "-"];
     let finished = scene.seqloom(&asked).succeeded();
     let output = objects(&scene.text("out.jsonl"))[0]["output"].clone();
     assert_eq!(output, json!("if ab:  return  ab"), "it has learned what it was given");
     assert!(finished.stderr.starts_with("8 rows, exact match 0.00 %, "), "{}", finished.stderr);
-    assert!(finished.stderr.contains(&format!("{note}; no output equals these 8")), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains(&format!("{note}; outputs cannot match these: 8")),
+        "{}",
+        finished.stderr
+    );
     let summary: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
     assert_eq!([&summary["changed_sources"], &summary["changed_references"]], [&json!(0), &json!(8)]);
     // Each reference lacks four spaces in front and a line break at the end, and has two spaces where a break and a tab were.
@@ -97,14 +101,14 @@ fn jamo_are_learned_apart_where_the_config_says_so() {
     let said = train_on(&scene, "jamo.csv", "nfc", 3, &[]);
     for side in ["source", "target"] {
         let note = format!(
-            "note: jamo.csv: reading changed 1 of 2 {side}s: 1 brought to NFC (`data.{side}.normalize`)"
+            "note: jamo.csv: reading changed 1 of 2 {side}s: 1 normalized to NFC (`data.{side}.normalize`)"
         );
         assert!(said.contains(&note), "{said}");
     }
     assert!(said.contains("vocabularies: source 6 characters, target 6 characters"), "{said}");
     let nfd = ["data.source.normalize=nfd", "data.target.normalize=nfd"];
     let said = train_on(&scene, "jamo.csv", "nfd", 150, &nfd);
-    assert!(said.contains("1 brought to NFD") && !said.contains("to NFC"), "{said}");
+    assert!(said.contains("1 normalized to NFD") && !said.contains("to NFC"), "{said}");
     assert!(said.contains("vocabularies: source 7 characters, target 7 characters"), "{said}");
     let outputs = scene.fed(&["decode", "nfd"], "가나\n\u{1100}\u{1161}\u{1102}\u{1161}\n".as_bytes());
     let expected = "\u{1102}\u{1161}\u{1100}\u{1161}\n".repeat(2);
@@ -112,7 +116,7 @@ fn jamo_are_learned_apart_where_the_config_says_so() {
     // A model's own form goes with it.
     let more =
         ["--from", "nfd", "--out", "more", "--set", "data.train=jamo.csv", "--set", "data.valid=jamo.csv"];
-    scene.train(&more).refused_naming(2, &["must be read as the config says, NFC", "reads them as NFD"]);
+    scene.train(&more).refused_naming(2, &["must be read as the config sets it (NFC", "reads them as NFD"]);
 }
 
 #[test]
@@ -123,12 +127,12 @@ fn a_model_that_learned_from_empty_sides_is_asked_for_them() {
     refused.refused_naming(2, &["pairs.csv:2: the source of a pair", "2 pairs have an empty side"]);
     let said = train_on(&scene, "pairs.csv", "skipped", 3, &["data.empty=skip"]);
     assert!(
-        said.contains("1 training pair; 2 left out because a side is empty, the first at pairs.csv:2"),
+        said.contains("1 training pair; 2 skipped because a side is empty, the first at pairs.csv:2"),
         "{said}"
     );
     let silent = scene.fed(&["decode", "skipped"], b"\n").succeeded();
     assert_eq!(silent.stdout, "\n");
-    assert!(silent.stderr.contains("1 sources are empty, and so are their outputs"), "{}", silent.stderr);
+    assert!(silent.stderr.contains("note: empty sources: 1 (their outputs are empty)"), "{}", silent.stderr);
     train_on(&scene, "pairs.csv", "kept", 150, &["data.empty=keep"]);
     let asked = ["decode", "kept", "--input", "pairs.csv", "--output", "out.txt", "--trace", "trace.jsonl"];
     let said = scene.seqloom(&asked).succeeded().stderr;
@@ -150,7 +154,7 @@ fn a_model_that_learned_from_empty_sides_is_asked_for_them() {
 #[test]
 fn how_an_input_is_read_is_said_where_nobody_said_it() {
     let scene = Scene::trained();
-    let guessed = "was read as text, a source a line; --input-format reads tables\n";
+    let guessed = "was read as text with one source per line; for a table use --input-format\n";
     for (name, note) in [("in.txt", None), ("in.words", Some("in.words")), ("in", Some("in"))] {
         scene.write(name, "abc\nfee\n");
         let finished = scene.decode(&["--input", name], "").succeeded();
@@ -170,7 +174,7 @@ fn lines_that_end_in_cr_alone_are_read_and_said() {
     for (name, outputs) in [("mac.csv", "abc\nfee\n"), ("mac.txt", "abc\nfee\nbad\n")] {
         let finished = scene.decode(&["--input", name], "").succeeded();
         assert_eq!(finished.stdout, outputs);
-        let note = format!("note: {name}: lines end in CR alone, and are read so\n");
+        let note = format!("note: {name}: lines end in CR alone, and CR is read as the line break\n");
         assert!(finished.stderr.ends_with(&note), "{}", finished.stderr);
     }
     let said = train_on(&scene, "mac.csv", "mac", 1, &[]);
@@ -196,21 +200,18 @@ fn a_file_without_rows_is_refused_in_training_and_said_in_decoding() {
         .train(&["--out", "x", "--set", "data.train=[\"train.csv\", \"none.csv\"]"])
         .refused(2, "error: a file of pairs must have at least one row, but none.csv has none");
     let finished = scene.decode(&["--input", "none.csv"], "").succeeded();
-    assert_eq!(
-        (finished.stdout.as_str(), finished.stderr.as_str()),
-        ("", "note: none.csv has no rows to read\n")
-    );
+    assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("", "note: none.csv has no rows\n"));
     let finished = scene.decode(&["--input-format", "text"], "").succeeded();
-    assert_eq!(finished.stderr, "note: <stdin> has no rows to read\n");
+    assert_eq!(finished.stderr, "note: <stdin> has no rows\n");
     let finished = scene.seqloom(&["score", "runs/copy", "--input", "none.csv"]).succeeded();
-    assert_eq!(finished.stderr, "note: none.csv has no rows to read\n");
+    assert_eq!(finished.stderr, "note: none.csv has no rows\n");
 }
 
 #[test]
 fn names_of_sound_files_are_no_sources() {
     let scene = Scene::trained();
-    let refused = "error: sources must be texts, but all of them are names of sound files, such as `a.wav`\n\
-                   hint: seqloom does not read sound yet: it would learn from the names themselves";
+    let refused = "error: sources must be texts, but all of them are names of audio files, such as `a.wav`\n\
+                   hint: seqloom does not read audio yet: it would train on the file names";
     scene.write("sound.csv", "source,target\na.wav,abc\nb.wav,fee\n");
     scene.train(&["--out", "x", "--set", "data.train=sound.csv"]).refused(2, refused);
     scene.decode(&["--input", "sound.csv"], "").refused(2, refused);
@@ -253,5 +254,5 @@ fn a_table_without_a_header_goes_by_the_numbers_of_its_columns() {
     assert_eq!(scene.seqloom(&asked).succeeded().stdout.lines().count(), 3);
     scene
         .decode(&["--input", "lex.tsv"], "")
-        .refused_naming(2, &["`--header false` reads files without such a row"]);
+        .refused_naming(2, &["for a file without such a row use `--header false`"]);
 }

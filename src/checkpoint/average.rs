@@ -26,7 +26,7 @@ pub fn mean(paths: &[PathBuf]) -> Result<(Vec<ModelHeader>, NamedTensors)> {
         let same = alike.eq(more.iter().map(|(name, tensor)| (name, tensor.size())));
         if !same || other.tokenizers != headers[0].tokenizers {
             let message = format!(
-                "checkpoints can be averaged when they have the same weights and vocabularies, but {} and {} differ",
+                "averaged checkpoints must have the same weights and vocabularies, but {} and {} differ",
                 first.display(),
                 path.display()
             );

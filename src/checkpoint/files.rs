@@ -1,7 +1,7 @@
-//! Files that are whole or not there, and reading that ends.
+//! Files that are complete or absent, and bounded reads.
 //!
-//! What is written goes beside its place first, is flushed to the disk and renamed, so that a kill or a full disk leaves what
-//! was there before. What is read is a file, and no longer than it may be.
+//! A write goes to a temporary file beside its place, is flushed to the disk and renamed: a kill or a full disk leaves the
+//! old file as it was. A read takes files only, up to a maximum size.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -96,7 +96,7 @@ pub(super) fn flush_folder(path: &Path) -> Result<()> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| Error::file("write", path, &error))
 }
 
-/// Removes a folder, or whatever else stands there.
+/// Removes a folder, or whatever else is there.
 pub(super) fn remove_if_there(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(there) if there.is_dir() => fs::remove_dir_all(path),
@@ -126,7 +126,7 @@ pub fn read_within(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let size = there.len().min(most);
     let no_memory =
-        |_| Error::out_of_memory(format!("there is no memory for the {size} bytes of {}", path.display()));
+        |_| Error::out_of_memory(format!("out of memory: there are no {size} bytes for {}", path.display()));
     bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX)).map_err(no_memory)?;
     // A file may grow while it is read.
     File::open(path)

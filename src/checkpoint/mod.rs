@@ -1,6 +1,6 @@
-//! What outlives the process: run directories, checkpoints, and the tensors in them.
+//! Run directories, checkpoints, and the tensors in them.
 //!
-//! The only folder that writes model files. The format is described in docs/checkpoint.md; it is a public contract.
+//! The only folder that writes model files. docs/checkpoint.md describes the format; it is a public contract.
 
 pub mod average;
 pub mod files;

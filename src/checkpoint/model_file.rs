@@ -1,4 +1,4 @@
-//! `model.safetensors`: weights and, in one metadata key, everything that decoding needs besides.
+//! `model.safetensors`: the weights and, in one metadata key, everything else that decoding needs.
 
 use std::ops::Range;
 use std::path::Path;
@@ -61,7 +61,7 @@ impl ModelHeader {
     }
 }
 
-/// Where a checksum stands in a file: it is the first thing in the metadata, whose quotes are escaped there.
+/// The position of the checksum in a file: it is the first thing in the metadata, whose quotes are escaped there.
 fn place_of(checksum: &str, bytes: &[u8]) -> Option<Range<usize>> {
     let before = br#"\"sha256\":\""#;
     let pattern = [before, checksum.as_bytes()].concat();
@@ -69,7 +69,7 @@ fn place_of(checksum: &str, bytes: &[u8]) -> Option<Range<usize>> {
     Some(start + before.len()..start + pattern.len())
 }
 
-/// Whether a file is what its checksum says.
+/// Whether a file matches its checksum.
 fn is_sound(checksum: &str, bytes: &[u8]) -> bool {
     let Some(place) = place_of(checksum, bytes).filter(|place| place.len() == NO_CHECKSUM.len()) else {
         return false;
@@ -93,13 +93,14 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     let (weights, metadata) = tensors::from_bytes(bytes, path)?;
     let place = path.display();
     let Some(metadata) = metadata else {
-        return Err(Error::input(format!("{place} is a safetensors file, but none that seqloom wrote")));
+        return Err(Error::input(format!("{place} is a safetensors file, but seqloom did not write it")));
     };
     let unreadable =
         |error| Error::failure(format!("{place} is damaged: its header cannot be read: {error}"));
     let header: Value = serde_json::from_str(&metadata).map_err(unreadable)?;
     if let Some(found) = header["format_version"].as_u64().filter(|&found| found > FORMAT_VERSION.into()) {
-        let message = format!("{place} has format {found}, but this seqloom reads up to {FORMAT_VERSION}");
+        let message =
+            format!("{place} has format {found}, but this seqloom reads formats up to {FORMAT_VERSION}");
         return Err(
             Error::input(message).hint(format!("it was written by seqloom {}", header["seqloom_version"]))
         );

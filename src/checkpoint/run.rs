@@ -1,7 +1,7 @@
-//! A run's directory: what is in it, and how a checkpoint gets there whole or not at all.
+//! The run directory: what is in it, and how a checkpoint gets there completely or not at all.
 //!
-//! A checkpoint is written into a temporary folder beside its place, every file and the folder flushed to the disk,
-//! and then renamed. What is half-written never has a checkpoint's name.
+//! A checkpoint is written into a temporary folder beside its place, every file and the folder are flushed to the disk, and
+//! then the folder is renamed. A half-written folder never has a checkpoint's name.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -19,7 +19,7 @@ use crate::error::{Error, Result, sought_from};
 pub const MODEL: &str = "model.safetensors";
 /// The file with the optimizer's moments.
 pub const TRAINING: &str = "training.safetensors";
-/// The file that says where training stood.
+/// The file with the state of training.
 pub const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
 const CONFIG: &str = "config.toml";
@@ -28,7 +28,7 @@ const CHECKPOINTS: &str = "checkpoints";
 const PARTIAL: &str = ".partial-";
 /// The same of one that is replaced, until the new one is in its place.
 const OLD: &str = ".partial-old-";
-/// Held by whoever trains in the folder.
+/// The lock file; a trainer in the folder holds it.
 const LOCK: &str = "lock";
 /// Where the mean of several checkpoints lies.
 const AVERAGE: &str = "average";
@@ -60,7 +60,7 @@ pub struct Origin {
     pub sha256: String,
 }
 
-/// A folder with a config, figures and checkpoints.
+/// A folder with a config, metrics and checkpoints.
 #[derive(Clone, Debug)]
 pub struct RunDirectory {
     path: PathBuf,
@@ -164,8 +164,8 @@ impl RunDirectory {
             Some(step) if !steps.contains(&step) => {
                 let there: Vec<String> = steps.iter().copied().map(folder_name).collect();
                 let (pointer, name) = (self.path.join(LATEST), folder_name(step));
-                let message = format!("{} names {name}, which is not there", pointer.display());
-                Err(Error::failure(message).hint(format!("name one of these in it: {}", there.join(", "))))
+                let message = format!("{} names {name}, which does not exist", pointer.display());
+                Err(Error::failure(message).hint(format!("write one of these into it: {}", there.join(", "))))
             }
             Some(step) => Ok(Some(step)),
             None => Ok(steps.into_iter().max()),
@@ -236,7 +236,7 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Writes the mean of some checkpoints, which no training goes on from; its path.
+    /// Writes the mean of some checkpoints, from which no training resumes; its path.
     pub fn save_average(&self, model: &[u8]) -> Result<PathBuf> {
         let path = self.average();
         let folder = self.path.join(AVERAGE);
@@ -277,7 +277,7 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// The bytes of one file of a checkpoint, held against its manifest.
+    /// The bytes of one file of a checkpoint, checked against its manifest.
     ///
     /// # Errors
     /// A file that is missing, cut short or changed.
@@ -286,7 +286,7 @@ impl RunDirectory {
         let path = folder.join(name);
         let damaged = || {
             Error::failure(format!("{} is damaged: it does not match {MANIFEST}", path.display()))
-                .hint(format!("name another step in {}", self.path.join(LATEST).display()))
+                .hint(format!("write another step into {}", self.path.join(LATEST).display()))
         };
         let manifest: BTreeMap<String, String> =
             serde_json::from_slice(&read_within(&folder.join(MANIFEST), SMALL)?).map_err(|_| damaged())?;
@@ -320,7 +320,7 @@ impl RunDirectory {
         step.map(Some).ok_or_else(|| {
             let message = format!("{} must name a step, such as {}", path.display(), folder_name(1000));
             let says: String = text.trim().chars().take(80).collect();
-            Error::failure(format!("{message}, but it says `{says}`"))
+            Error::failure(format!("{message}, but it contains `{says}`"))
         })
     }
 
@@ -359,10 +359,10 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
                 .hint("let it train until its first checkpoint (`training.checkpoint_every`)"))
         }
         None => Err(Error::input(format!(
-            "{} is no run directory: it holds no `best`, `latest` or {MODEL}",
+            "{} is not a run directory: it has no `best`, `latest` or {MODEL}",
             path.display()
         ))
-        .hint("a run directory is what `seqloom train CONFIG` makes, by default runs/NAME")),
+        .hint("`seqloom train CONFIG` creates a run directory, by default runs/NAME")),
     }
 }
 

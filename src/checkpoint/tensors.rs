@@ -1,6 +1,6 @@
-//! Named tensors in safetensors files, read strictly: the same names, shapes and dtypes, both ways.
+//! Named tensors in safetensors files, read strictly: names, shapes and dtypes must match, both ways.
 //!
-//! tch's own loading broadcasts, changes dtypes and ignores what is too many; its writing cannot carry metadata.
+//! tch's own loading broadcasts, changes dtypes and ignores extra tensors; its writing cannot store metadata.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ const METADATA_KEY: &str = "seqloom";
 /// Tensors by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
 
-/// A tensor's bytes as they stand in the file: little endian, row after row.
+/// A tensor's bytes as they are in the file: little endian, row after row.
 struct Stored {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -47,19 +47,19 @@ pub fn to_bytes(tensors: &[(String, Tensor)], metadata: Option<&str>) -> Result<
     let stored: Vec<(&str, Stored)> = stored.collect::<Result<_>>()?;
     let metadata = metadata.map(|text| HashMap::from([(METADATA_KEY.to_owned(), text.to_owned())]));
     safetensors::serialize(stored.iter().map(|(name, tensor)| (*name, tensor)), metadata)
-        .map_err(|error| Error::failure(format!("cannot lay out the tensors: {error}")))
+        .map_err(|error| Error::failure(format!("cannot serialize the tensors: {error}")))
 }
 
 /// The tensors of a safetensors file's bytes, on the CPU, and its metadata text. `path` is for the errors.
 pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(NamedTensors, Option<String>)> {
     // The length of the header, and the header, which is a JSON object.
     if bytes.get(8).is_some_and(|&first| first != b'{') {
-        return Err(Error::input(format!("{} is no model file", path.display()))
+        return Err(Error::input(format!("{} is not a model file", path.display()))
             .hint("name a run directory, a checkpoint folder or a model.safetensors"));
     }
     let damaged = |reason: String| {
-        Error::failure(format!("{} is damaged or no model file: {reason}", path.display()))
-            .hint("a copy may have been cut short; use another checkpoint of the run")
+        Error::failure(format!("{} is damaged or not a model file: {reason}", path.display()))
+            .hint("a copy may be incomplete; use another checkpoint of the run")
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
@@ -109,7 +109,7 @@ pub fn load_into(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Re
 pub fn check(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
     let wrong = |what: String| {
         Error::failure(format!("{}: {what}", path.display()))
-            .hint("the weights belong to a model of other settings; compare with `seqloom inspect`")
+            .hint("the weights belong to a model with other settings; compare with `seqloom inspect`")
     };
     let by_name: HashMap<&str, &Tensor> =
         saved.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
@@ -138,9 +138,8 @@ fn store(tensor: &Tensor) -> Result<Stored> {
     let size = tensor.numel() * tensor.kind().elt_size_in_bytes();
     let mut bytes = Vec::new();
     let there = bytes.try_reserve_exact(size);
-    there.map_err(|_| {
-        Error::out_of_memory(format!("there is no memory for a copy of {size} bytes to be saved"))
-    })?;
+    there
+        .map_err(|_| Error::out_of_memory(format!("out of memory: cannot copy {size} bytes to save them")))?;
     bytes.resize(size, 0);
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok(Stored { dtype, shape, bytes })

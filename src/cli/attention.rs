@@ -1,4 +1,4 @@
-//! `seqloom attention`: where a model looks while it says an output, as a picture of one row.
+//! `seqloom attention`: the attention of one row's output over its source, as a picture.
 
 mod picture;
 
@@ -29,41 +29,41 @@ use crate::predictor::request::TooLong;
   seqloom attention runs/dates --input data/dates/test.csv --row 7 --beam 5 --output attention.svg
   seqloom attention --trace steps.jsonl --row 7 --output attention.svg
 
-The output's tokens stand below each other, the source's side by side. The darker a cell, the more the decoder's last layer \
-looked there, as the mean of its heads, when it chose that token; a row of cells sums to 1. docs/trace.md says more.")]
+Rows are the output's tokens, columns the source's. The darker a cell, the larger the attention to that source token when \
+the output token was chosen: the decoder's last layer, averaged over its heads. Each row sums to 1. More: docs/trace.md")]
 pub struct AttentionArgs {
-    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors; none with --trace
+    /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors; not with --trace
     #[arg(required_unless_present = "trace", conflicts_with = "trace")]
     run: Option<PathBuf>,
-    /// The source itself
+    /// Draw this source
     #[arg(long, conflicts_with_all = ["input", "row", "trace"], help_heading = INPUT)]
     text: Option<String>,
-    /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input
+    /// Text with one source per line, or .csv, .tsv, .jsonl; - for standard input
     #[arg(long, short, value_name = "FILE", default_value = "-", conflicts_with = "trace", help_heading = INPUT)]
     input: PathBuf,
-    /// How the input is written [default: by its extension; standard input is text]
+    /// Format of the input [default: by its extension; standard input is text]
     #[arg(long, value_enum, conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     input_format: Option<InputFormat>,
-    /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
+    /// Column of the sources in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     column: Option<String>,
-    /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
-    /// [default: as in training]
+    /// Whether the first row of .csv and .tsv names the columns; without it, columns are numbers from 1 [default: as in
+    /// training]
     #[arg(long, value_name = "BOOL", conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     header: Option<bool>,
-    /// Which row of the input is drawn, from 1
+    /// Draw this row of the input, from 1
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = INPUT)]
     row: u64,
-    /// Draws a row of what `decode --trace` wrote
+    /// Draw a row of a trace that `decode --trace` wrote
     #[arg(long, value_name = "FILE", conflicts_with_all = ["beam", "overrides"], help_heading = INPUT)]
     trace: Option<PathBuf>,
-    /// Where the picture goes; - for standard output [default: -, if that is no terminal]
+    /// Write the picture to this file; - for standard output [default: -, unless that is a terminal]
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     output: Option<PathBuf>,
-    /// Hypotheses that go on side by side; short for --set decoding.beam=N [default: as in training]
+    /// Beam width; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     beam: Option<usize>,
-    /// Replaces a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
+    /// Replace a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = SEARCH)]
     overrides: Vec<String>,
 }
@@ -71,8 +71,8 @@ pub struct AttentionArgs {
 /// Draws.
 pub fn run(args: &AttentionArgs) -> Result<()> {
     if args.output.is_none() && std::io::stdout().is_terminal() {
-        return Err(Error::input("the picture must go to a file, but standard output is a terminal")
-            .hint("name a file with --output attention.svg, or say --output -"));
+        return Err(Error::input("the picture must be written to a file, but standard output is a terminal")
+            .hint("name a file with --output attention.svg, or use --output -"));
     }
     let output = args.output.as_deref().unwrap_or(Path::new("-"));
     let row = match (&args.trace, &args.run) {
@@ -81,7 +81,7 @@ pub fn run(args: &AttentionArgs) -> Result<()> {
             read_traced(trace, args.row)?
         }
         (None, Some(run)) => traced(args, run, output)?,
-        (None, None) => return Err(Error::input("a run must be named, or a trace with --trace")),
+        (None, None) => return Err(Error::input("a picture needs a run, or a trace with --trace")),
     };
     check(&row)?;
     let svg = picture::svg(&row);
@@ -132,7 +132,7 @@ fn read_row(sources: &mut RowReader, number: u64) -> Result<SourceRow> {
 }
 
 fn no_row(number: u64, of: &str, there: u64) -> Error {
-    Error::input(format!("--row must be a row of {of}, from 1 on, but there is none with number {number}"))
+    Error::input(format!("--row must be a row of {of}, from 1, but there is no row {number}"))
         .hint(format!("it ends after {}", counted(there, "row")))
 }
 
@@ -155,7 +155,7 @@ fn read_traced(path: &Path, number: u64) -> Result<TracedRow> {
         }
         there += 1;
         let unreadable = |error: serde_json::Error| {
-            let must = "a trace must have a JSON object a line, as `decode --trace` writes it";
+            let must = "a trace must have one JSON object per line, as `decode --trace` writes it";
             Error::input(format!("{}:{there}: {must}, but: {error}", path.display()))
         };
         if serde_json::from_str::<Numbered>(&line).map_err(unreadable)?.row == number {
@@ -168,11 +168,13 @@ fn read_traced(path: &Path, number: u64) -> Result<TracedRow> {
 /// There must be something to draw, and it must fit together.
 fn check(row: &TracedRow) -> Result<()> {
     if let Some(error) = &row.error {
-        return Err(Error::input(format!("row {} was skipped, and has no attention: {error}", row.row)));
+        return Err(Error::input(format!("row {} was skipped and has no attention: {error}", row.row)));
     }
     if row.steps.is_empty() {
-        return Err(Error::input("an output must have a token to be drawn, but this row's has none")
-            .hint("the model is not asked for an empty source"));
+        return Err(Error::input(
+            "an output must have a token to be drawn, but the output of this row has none",
+        )
+        .hint("an empty source is not decoded"));
     }
     let positions = row.source_tokens.len();
     match row.steps.iter().find(|step| step.attention.len() != positions) {

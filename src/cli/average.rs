@@ -28,19 +28,19 @@ use crate::training::{AverageOf, TrainingConfig};
   seqloom decode runs/dates/average --input test.csv
   seqloom average runs/one --with runs/two --with runs/three --output mean.safetensors")]
 pub struct AverageArgs {
-    /// The run's directory; the mean goes into its folder `average`. With --with a run, a checkpoint folder or a
+    /// The run directory; the mean is written into its folder `average`. With --with: a run, a checkpoint folder or a
     /// model.safetensors
     run: PathBuf,
-    /// Takes the newest checkpoints, so many
+    /// Average the K newest checkpoints
     #[arg(long, value_name = "K", required_unless_present_any = ["best", "with"], conflicts_with = "best", help_heading = MODELS)]
     last: Option<usize>,
-    /// Takes the checkpoints with the best validations, so many
+    /// Average the K checkpoints with the best validations
     #[arg(long, value_name = "K", help_heading = MODELS)]
     best: Option<usize>,
-    /// Takes RUN and this model, wherever they come from; may be given more than once
+    /// Average RUN and this model, from any run; may be given more than once
     #[arg(long, value_name = "RUN", requires = "output", conflicts_with_all = ["last", "best"], help_heading = MODELS)]
     with: Vec<PathBuf>,
-    /// Where the mean of them goes
+    /// Write the mean to this file
     #[arg(long, short, value_name = "FILE", requires = "with", help_heading = OUTPUT)]
     output: Option<PathBuf>,
 }
@@ -53,7 +53,7 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     let run = RunDirectory::at(&args.run);
     let Some(config) = run.config()? else {
         let message = format!("there is no run at {}{}", args.run.display(), sought_from(&args.run));
-        return Err(Error::input(message).hint("a run directory is what `seqloom train CONFIG` makes"));
+        return Err(Error::input(message).hint("`seqloom train CONFIG` creates a run directory"));
     };
     let (of, count) = match (args.last, args.best) {
         (_, Some(count)) => (AverageOf::Best, count),
@@ -63,8 +63,9 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     let steps = chosen(&run, &progress, &experiment.training, of, count)?;
     if steps.len() < count {
         let kept = if of == AverageOf::Best { "keep_best" } else { "keep_last" };
-        let message = format!("{count} checkpoints were asked for, but the run has {} of them", steps.len());
-        return Err(Error::input(message).hint(format!("`training.{kept}` says how many a run keeps")));
+        let message =
+            format!("an average of {count} needs as many checkpoints, but the run has {}", steps.len());
+        return Err(Error::input(message).hint(format!("`training.{kept}` sets how many a run keeps")));
     }
     let (header, weights) = mean_of(&run, &steps, steps.iter().copied().max().unwrap_or(0))?;
     let path = run.save_average(&header.to_bytes(&weights)?)?;
@@ -89,9 +90,8 @@ fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
         let differing = ModelConfig::differences(&header.config, &other.config);
         if !differing.is_empty() {
             let (one, other, keys) = (paths[0].display(), path.display(), differing.join("`, `"));
-            let message = format!(
-                "models can be averaged when they are the same network, but {one} and {other} differ in `{keys}`"
-            );
+            let message =
+                format!("averaged models must be the same network, but {one} and {other} differ in `{keys}`");
             return Err(Error::input(message).hint("compare them with `seqloom inspect`"));
         }
     }

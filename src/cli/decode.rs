@@ -39,37 +39,38 @@ use crate::runtime::StopFlag;
   seqloom decode runs/dates --input words.txt --format jsonl --tokens
   seqloom decode runs/dates --input words.txt --output out.txt --trace steps.jsonl
 
-Four jobs with --shard 1/4 to 4/4 share an input; their text outputs are put together again by
+Four jobs with --shard 1/4 to 4/4 share an input. To merge their text outputs:
   paste -d '\\n' out.[1-4].txt | head -n \"$(grep -c '' words.txt)\"
-and CSV and JSON Lines have the row's number in the input in a column `row`.")]
+CSV and JSON Lines have the row's number in the input in a column `row`.")]
 pub struct DecodeArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     source: SourceArgs,
-    /// Decode every N-th row from the I-th on: one job of N
+    /// Decode every N-th row, from row I: job I of N
     #[arg(long, value_name = "I/N", help_heading = INPUT)]
     shard: Option<Shard>,
-    /// Where outputs go; - for standard output
+    /// Write outputs to this file; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
-    /// Format of the output [default: by its extension, else text]; csv and jsonl have source, reference (where there is one),
-    /// output, score and finished, and before them all other columns or fields of the input; with decoding.n_best above 1 a row
-    /// for each output, with its rank from 1 and what ranks it
+    /// Format of the output [default: by its extension, else text]; csv and jsonl have all other columns or fields of the
+    /// input, then source, reference (if there is one), output, score and finished; with decoding.n_best above 1 there is
+    /// one row per output, with its rank (from 1) and its ranking
     #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
-    /// Add each output's tokens, EOS behind them where it is finished, for csv and jsonl; `score --tokens-column` takes
+    /// Add each output's tokens, with EOS at the end if it is finished; for csv and jsonl. `score --tokens-column` reads
     /// them
     #[arg(long, help_heading = OUTPUT)]
     tokens: bool,
-    /// Resume behind the complete rows of an output file that a stopped command left, with the same model, input and options;
-    /// a file OUTPUT.resume.json says what they were, as long as the output is not complete
+    /// Resume after the complete rows of an output file that a stopped command left, with the same model, input and
+    /// options; until the output is complete, they are recorded in OUTPUT.resume.json
     #[arg(long, help_heading = OUTPUT)]
     resume: bool,
-    /// Print this many rows with their references to standard error
+    /// Print the first N rows with their references to standard error
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = OUTPUT)]
     examples: usize,
-    /// Write rows, exact match, error rates, and what was skipped, cut or unfinished, as JSON; - for standard output
+    /// Write a JSON summary: rows, exact match, error rates, and counts of skipped, truncated and unfinished rows; - for
+    /// standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
     #[command(flatten)]
@@ -117,7 +118,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
-/// Decodes until the input ends; false when nobody reads the output any more.
+/// Decodes until the input ends; false when the reader of the output has closed it.
 fn decode_all(
     args: &DecodeArgs,
     loaded: &LoadedModel,

@@ -1,4 +1,4 @@
-//! `seqloom doctor`: what seqloom runs on, and what is missing for a GPU.
+//! `seqloom doctor`: what seqloom runs on, and what a GPU still needs.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::training::clock::matrix_peak;
 /// Arguments of `seqloom doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
-    /// Measures how fast this machine multiplies matrices: what training holds its own speed against
+    /// Measure how fast this machine multiplies matrices; `train --verbose` reports its speed as a share of this peak
     #[arg(long)]
     bench: bool,
 }
@@ -30,10 +30,7 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         ("libtorch", libtorch_version()),
         ("loaded from", loaded_from("libtorch_cpu").unwrap_or_else(|| "unknown".to_owned())),
         ("built against", env!("SEQLOOM_LIBTORCH").to_owned()),
-        (
-            "CPU",
-            format!("{}: as many threads, unless `runtime.threads` says otherwise", counted(cores, "core")),
-        ),
+        ("CPU", format!("{}: one thread for each, unless `runtime.threads` is set", counted(cores, "core"))),
         ("vectors", vectors()?),
         ("GPUs", gpus.to_string()),
     ];
@@ -74,7 +71,7 @@ fn bench() -> Result<String> {
 /// What seqloom's own kernels run on; libtorch chooses for itself.
 fn vectors() -> Result<String> {
     let (used, best) = (Vectors::in_use()?, Vectors::of_machine());
-    let beside = format!("{}: SEQLOOM_VECTORS says so, this machine has {}", used.name(), best.name());
+    let beside = format!("{}: set by SEQLOOM_VECTORS, this machine has {}", used.name(), best.name());
     Ok(if used == best { used.name().to_owned() } else { beside })
 }
 
@@ -96,7 +93,7 @@ fn why_no_gpu() -> String {
         Err(reason) => format!(
             "There is an NVIDIA driver, but libtorch's CUDA half cannot be loaded: {reason}\n\
              Get it with `python3 scripts/get_libtorch.py --cuda`, or set LD_LIBRARY_PATH to the lib folder of a\n\
-             PyTorch 2.11 that has it. seqloom need not be built again."
+             PyTorch 2.11 that has it. No new build of seqloom is needed."
         ),
         Ok(()) => "There is an NVIDIA driver and libtorch's CUDA half, but libtorch sees no GPU.\n\
                    Look at CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."

@@ -1,4 +1,4 @@
-//! Rows whose scores are no finite numbers: which of them it is, where a whole batch fails for it.
+//! Rows whose scores are not finite: finds them when a whole batch fails because of one.
 
 use crate::error::{Kind, Result};
 

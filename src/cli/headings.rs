@@ -1,13 +1,13 @@
-//! The headings under which `--help` groups a command's options. What stands under none is about the command as a whole.
+//! The headings under which `--help` groups options. An option without a heading concerns the command as a whole.
 
 /// What is trained or run.
 pub const MODEL: &str = "Model";
 /// Which models a mean is of.
-pub const MODELS: &str = "Which models";
+pub const MODELS: &str = "Models to average";
 /// The experiment.
 pub const CONFIG: &str = "Config";
 /// The weights that training begins with.
-pub const BEGINNING: &str = "Where it begins";
+pub const BEGINNING: &str = "Initial weights";
 /// A run and its directory.
 pub const RUN: &str = "Run";
 /// What is read.
@@ -17,6 +17,6 @@ pub const OUTPUT: &str = "Output";
 /// How outputs are found.
 pub const SEARCH: &str = "Search";
 /// What shows how an output comes about.
-pub const INSIGHT: &str = "Looking inside";
+pub const INSIGHT: &str = "Inspection";
 /// What a shortlist is made of.
 pub const LISTS: &str = "Lists";

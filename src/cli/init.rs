@@ -1,7 +1,7 @@
-//! `seqloom init`: a config for pairs of somebody's own, and the pairs parted into training, validation and test.
+//! `seqloom init`: a config for the user's own pairs, and a split into training, validation and test.
 //!
-//! What the config says follows from a look at the pairs (`look`); which pair goes where, from its source and a seed
-//! (`split`). Nothing that is there is overwritten, and nothing stays half-written.
+//! The values of the config follow from statistics of the pairs (`statistics`). The split of a pair follows from its source
+//! and a seed (`split`). Nothing is overwritten, and no file stays half-written.
 
 mod page;
 mod read;
@@ -29,31 +29,31 @@ use crate::error::{Error, Result, counted};
   seqloom init train.en --targets train.de --name en_de
   seqloom train pairs.toml
 
-It writes NAME.toml and the files NAME.train.csv, NAME.valid.csv and NAME.test.csv. A twentieth of the pairs goes to \
-validation and as many to the test, 1,000 at most; pairs with the same source stay together. The config is a beginning: \
-what it says follows from the number of the pairs and how long they are.")]
+Writes NAME.toml, NAME.train.csv, NAME.valid.csv and NAME.test.csv. Validation and test get 5 % of the pairs each, at most \
+1,000; pairs with the same source stay together. The config is a starting point: its values follow from the number of pairs \
+and their length.")]
 pub struct InitArgs {
-    /// Pairs in .csv, .tsv or .jsonl, or with --targets text with a source a line
+    /// Pairs in .csv, .tsv or .jsonl; with --targets: text with one source per line
     pairs: PathBuf,
-    /// Text with a target for each line of PAIRS
+    /// Text with one target for each line of PAIRS
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source_column", "target_column", "header"], help_heading = INPUT)]
     targets: Option<PathBuf>,
-    /// The sources' column [default: `source`, or the first of two]
+    /// Column of the sources [default: `source`, or the first of two]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     source_column: Option<String>,
-    /// The targets' column [default: `target`, or the second of two]
+    /// Column of the targets [default: `target`, or the second of two]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     target_column: Option<String>,
-    /// Whether the first row of .csv and .tsv names the columns; without such a row the first is read and the second written
+    /// Whether the first row of .csv and .tsv names the columns; without it, column 1 is the source and column 2 the target
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, help_heading = INPUT)]
     header: bool,
-    /// The experiment's name, and how its files begin [default: as PAIRS is called]
+    /// Name of the experiment, and of its files [default: the name of PAIRS]
     #[arg(long, help_heading = OUTPUT)]
     name: Option<String>,
-    /// Where the files go; it must be there
+    /// Write the files into this folder, which must exist
     #[arg(long, value_name = "DIR", default_value = ".", help_heading = OUTPUT)]
     out: PathBuf,
-    /// Which pairs are held out: another seed, others
+    /// Seed that chooses the pairs for validation and test
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = OUTPUT)]
     seed: u64,
 }
@@ -63,18 +63,18 @@ pub fn run(args: &InitArgs) -> Result<()> {
     let name = match (&args.name, args.pairs.file_stem()) {
         (Some(name), _) => name.clone(),
         (None, Some(stem)) => stem.to_string_lossy().into_owned(),
-        (None, None) => return Err(Error::input("the pairs must be a file").hint("name it, or say --name")),
+        (None, None) => return Err(Error::input("the pairs must be a file").hint("name one, or use --name")),
     };
     if name.contains(['/', '\\']) {
-        let message = format!("--name must be a name and no path, but it is `{name}`");
-        return Err(Error::input(message).hint("--out names the folder"));
+        let message = format!("--name must be a name, not a path, but it is `{name}`");
+        return Err(Error::input(message).hint("choose the folder with --out"));
     }
     let files = Files::new(&args.out, &name);
     files.refuse_old()?;
     let pairs = read(args)?;
     let sources: Vec<&str> = pairs.rows.iter().map(|(source, _)| source.as_str()).collect();
     let Some(parts) = split(&sources, args.seed) else {
-        let message = "there must be three different sources at least: for training, validation and test";
+        let message = "there must be at least three different sources: for training, validation and test";
         let there = counted(pairs.rows.len(), "pair");
         return Err(Error::input(format!("{message}; {} has {there}", args.pairs.display())));
     };
@@ -113,8 +113,8 @@ impl Files {
     fn refuse_old(&self) -> Result<()> {
         match self.all().find(|path| path.symlink_metadata().is_ok()) {
             Some(path) => {
-                Err(Error::input(format!("{} is there already, and is not overwritten", path.display()))
-                    .hint("say another --name or --out"))
+                Err(Error::input(format!("{} already exists and is not overwritten", path.display()))
+                    .hint("use another --name or --out"))
             }
             None => Ok(()),
         }
@@ -140,7 +140,7 @@ impl Files {
 
 /// These rows as CSV.
 fn table(pairs: &Pairs, rows: &[usize]) -> Result<Vec<u8>> {
-    let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot lay out a CSV row: {error}"));
+    let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot write a CSV row: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["source", "target"]).map_err(|error| failed(&error))?;
     for &row in rows {
@@ -150,7 +150,7 @@ fn table(pairs: &Pairs, rows: &[usize]) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|error| failed(&error))
 }
 
-/// What was done, and what comes next.
+/// Prints what was done, and the next command.
 fn say(files: &Files, pairs: &Pairs, parts: &Split, look: &PairStatistics) {
     for note in &pairs.notes {
         status(note);
@@ -161,15 +161,17 @@ fn say(files: &Files, pairs: &Pairs, parts: &Split, look: &PairStatistics) {
         status(&format!("{}: {} for {purpose}", path.display(), counted(rows.len(), "pair")));
     }
     for (side, seen) in [("sources", &look.source), ("targets", &look.target)] {
-        status(&format!("{side} are cut into {}: {}", seen.cut.in_words(), seen.why));
+        status(&format!("tokens of the {side}: {} ({})", seen.cut.in_words(), seen.why));
     }
     let longer = look.longer_than(MOST);
     if longer > 0 {
         let pairs = counted(longer, "pair");
-        status(&format!("{pairs} with a side of more than {MOST} tokens will be left out (`data.too_long`)"));
+        status(&format!(
+            "training will skip {pairs} with a side of more than {MOST} tokens (`data.too_long`)"
+        ));
     }
     status(&format!(
-        "{}: the experiment. Train with: seqloom train {}",
+        "{}: the config. Train with: seqloom train {}",
         files.config.display(),
         for_shell(&files.config.display().to_string())
     ));

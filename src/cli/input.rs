@@ -1,7 +1,7 @@
-//! Rows as they arrive: a thread reads ahead of the model, and what has arrived goes on together.
+//! Rows as they arrive: a thread reads ahead of the model, and what has arrived is decoded together.
 //!
-//! A line typed at a terminal or written to a pipe is handed on at once; a file goes in full chunks. What waits between
-//! reader and model is bounded, so that memory does not depend on the input's length.
+//! A line typed at a terminal or written to a pipe is decoded at once; a file is read in full chunks. The queue between
+//! reader and model is bounded, so that memory does not depend on the length of the input.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -51,9 +51,9 @@ pub fn open_sources(
         [(column, "--column"), (target_column, "--target-column"), (prefix_column, "--prefix-column")]
     {
         if named.is_some() && format.unwrap_or(Format::of(input)) == Format::Text {
-            let message = format!("{option} is for tables, but the input is text with a source a line");
+            let message = format!("{option} needs a table, but the input is text with one source per line");
             return Err(Error::input(message)
-                .hint("name a .csv, .tsv or .jsonl file with --input, or say --input-format"));
+                .hint("name a .csv, .tsv or .jsonl file with --input, or use --input-format"));
         }
     }
     let (header, [source, target]) = columns_of(data, header);
@@ -75,20 +75,20 @@ pub fn guessed(input: &Path, format: Option<InputFormat>) -> Option<String> {
     let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
     let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
     let name = if input == Path::new("-") { "<stdin>".into() } else { input.display().to_string() };
-    let said = format!("{name} was read as text, a source a line; --input-format reads tables");
+    let said = format!("{name} was read as text with one source per line; for a table use --input-format");
     (format.is_none() && of_text).then_some(said)
 }
 
 /// How an input is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
-    /// A source a line
+    /// One source per line
     Text,
     /// Comma-separated columns with a header
     Csv,
     /// Tab-separated columns with a header
     Tsv,
-    /// A JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 
@@ -106,9 +106,9 @@ impl From<InputFormat> for Format {
 /// What happens to a row that cannot be read, or that the model cannot take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnError {
-    /// The rows before it are written, and the command ends with an error that names file and line
+    /// Write the rows before it, then end with an error that names file and line
     Stop,
-    /// Its output is empty; it is counted, and the first one is named at the end
+    /// Leave its output empty; count it, and name the first one at the end
     Skip,
 }
 
@@ -171,7 +171,7 @@ impl Selection {
         match (last.or(known), row) {
             (Some(source), Ok(row)) if *source != row.text => {
                 let message = format!(
-                    "row {number} of the output must answer the input's, but they are\n  {}\n  {}",
+                    "row {number} of the output must belong to that row of the input, but the sources are\n  {}\n  {}",
                     shorten(source),
                     shorten(&row.text)
                 );
@@ -290,7 +290,7 @@ impl Input {
     /// What is to be said of the input once it is read, which has so many rows.
     pub fn notes(&self, rows: u64) -> Vec<String> {
         let file = self.file.display();
-        let none = (rows == 0).then(|| format!("{file} has no rows to read"));
+        let none = (rows == 0).then(|| format!("{file} has no rows"));
         let by_cr = self.line_ends.iter().filter_map(LineEnds::note);
         none.into_iter().chain(by_cr).chain(self.guessed.clone()).collect()
     }
@@ -362,8 +362,10 @@ impl Choice {
 }
 
 fn too_few(answered: u64, there: u64) -> Error {
-    Error::input(format!("the output has {answered} rows already, but the input has only {there}"))
-        .hint(SAME_AS_BEFORE)
+    Error::input(format!(
+        "the output must not have more rows than the input, but it has {answered}, and the input {there}"
+    ))
+    .hint(SAME_AS_BEFORE)
 }
 
 #[cfg(test)]

@@ -23,10 +23,10 @@ use crate::error::{Result, counted, printable};
 pub struct InspectArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
-    /// Lists every weight with its shape
+    /// List every weight with its shape
     #[arg(long)]
     tensors: bool,
-    /// Lists every token of both vocabularies
+    /// List every token of both vocabularies
     #[arg(long)]
     vocabulary: bool,
 }
@@ -45,7 +45,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         counted(header.step, "update")
     );
     if let Ok(Some(state)) = read_text_within(&path.with_file_name(STATE), SMALL) {
-        section(&mut text, "Where training stood (state.json)", state.trim());
+        section(&mut text, "Training state (state.json)", state.trim());
     }
     section(&mut text, "Experiment", experiment.to_toml().trim());
     let sides = [("source", &tokenizers.source), ("target", &tokenizers.target)];

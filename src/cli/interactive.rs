@@ -1,7 +1,7 @@
-//! `seqloom interactive`: a line is typed, and its output grows on the screen, token by token.
+//! `seqloom interactive`: reads a line and shows its output token by token.
 //!
-//! The search is the one that all decoding uses, looked at while it goes on. What is wrong with a line is said, and the
-//! next one can be typed.
+//! It runs the same search as all decoding, and shows each step. An error in a line is reported, and the next line can be
+//! typed.
 
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
@@ -34,13 +34,13 @@ const TEST_TERMINAL: &str = "SEQLOOM_TEST_TERMINAL";
 pub struct InteractiveArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// Text that every output begins with, also in the middle of a word
+    /// Begin every output with this text, which may end in the middle of a word
     #[arg(long, value_name = "TEXT", help_heading = SEARCH)]
     prefix: Option<String>,
-    /// Likeliest tokens of each step that are shown
+    /// Number of most likely tokens to show per step
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = OUTPUT)]
     top: usize,
-    /// Cut sources that are longer than data.source.max_length, and say so
+    /// Cut sources that are longer than data.source.max_length, and report it
     #[arg(long, help_heading = INPUT)]
     truncate: bool,
 }
@@ -52,7 +52,7 @@ pub struct InteractiveArgs {
 /// spell the prefix; the work could not be done.
 pub fn run(args: &InteractiveArgs) -> Result<()> {
     if !std::io::stdin().is_terminal() && std::env::var_os(TEST_TERMINAL).is_none() {
-        return Err(Error::input("`seqloom interactive` must be at a terminal, but standard input is none")
+        return Err(Error::input("`seqloom interactive` needs a terminal, but standard input is not one")
             .hint("decode a pipe or a file with `seqloom decode`; --trace writes each step"));
     }
     let InteractiveArgs { top, truncate, prefix, .. } = args;
@@ -79,7 +79,8 @@ struct Session<'a> {
 impl Session<'_> {
     fn talk_with(&mut self, mut input: impl BufRead) -> Result<()> {
         self.say(
-            "Type a source. Each step shows the output so far and the likeliest tokens in per cent, the chosen one in [].\n\
+            "Type a source. Each step shows the output so far and the most likely tokens in per cent, the chosen one in \
+             [].\n\
              :q or Ctrl-D ends.\n",
         )?;
         let mut line = Vec::new();
@@ -120,13 +121,11 @@ impl Session<'_> {
         }
         let length = asked.decode.source.length();
         if let Some(before) = asked.length_before {
-            self.say(&format!("note: the source is cut to {length} of its {before} tokens\n"))?;
+            self.say(&format!("note: the source was truncated to {length} of its {before} tokens\n"))?;
         }
         if asked.unknown > 0 {
-            self.say(&format!(
-                "note: {} of its {length} symbols are not in the vocabulary\n",
-                asked.unknown
-            ))?;
+            let unknown = asked.unknown;
+            self.say(&format!("note: symbols that are not in the vocabulary: {unknown} of {length}\n"))?;
         }
         Ok(Some(asked))
     }
@@ -159,7 +158,7 @@ impl Session<'_> {
         let text = one_line(&self.loaded.tokenizers.target.decode(&output.tokens));
         let text = if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text };
         let tokens = output.tokens.len() + usize::from(output.finished);
-        let end = if output.finished { "<eos> counted in" } else { "cut off before <eos>" };
+        let end = if output.finished { "including <eos>" } else { "unfinished" };
         let (score, p) = (output.score, 100.0 * output.score.exp());
         self.say(&format!("{text}\nscore {score:.4} ({p:.2} %), {}, {end}\n", counted(tokens, "token")))
     }
@@ -168,7 +167,7 @@ impl Session<'_> {
     fn say(&mut self, text: &str) -> Result<()> {
         let written = self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush());
         written.map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => Error::failure("nobody reads standard output any more"),
+            ErrorKind::BrokenPipe => Error::failure("the reader of standard output has closed it"),
             _ => Error::failure(format!("cannot write to standard output: {error}")),
         })
     }

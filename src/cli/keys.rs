@@ -1,4 +1,4 @@
-//! `seqloom keys`: every key of an experiment with its default and its meaning, or those that say something.
+//! `seqloom keys`: every key of a config with its default and its meaning, or those that contain some words.
 
 use clap::Args;
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
   seqloom keys learning rate
   seqloom keys > reference.toml")]
 pub struct KeysArgs {
-    /// Only the tables and keys whose path or remarks have all of these words
+    /// Show only tables and keys whose path or description contains all these words
     words: Vec<String>,
 }
 
@@ -26,8 +26,8 @@ pub fn run(args: &KeysArgs) -> Result<()> {
     let found: Vec<Entry> = entries().into_iter().filter(says).collect();
     if found.is_empty() {
         let words = args.words.join("` and `");
-        let message = format!("a key must say `{words}` to be shown, but none does");
-        let hint = meant(&words, |_| true).unwrap_or("`seqloom keys` shows them all".to_owned());
+        let message = format!("a key must contain `{words}` to be shown, but none does");
+        let hint = meant(&words, |_| true).unwrap_or("run `seqloom keys` to see them all".to_owned());
         return Err(Error::input(message).hint(hint));
     }
     let headers: Vec<Entry> = entries().into_iter().filter(|entry| entry.key.is_empty()).collect();

@@ -1,7 +1,7 @@
 //! The subcommands, one file each; the only place besides console.rs that prints.
 //!
-//! stdout carries data, stderr carries talk. Exit codes: 0 done, 1 failed, 2 the user's input is wrong,
-//! 128 and its number stopped by a signal, after saving where there was something to save.
+//! stdout carries data, stderr carries messages. Exit codes: 0 done, 1 failed, 2 wrong user input, 128 plus the number of a
+//! signal that stopped it, after saving if there was anything to save.
 
 mod attention;
 mod average;
@@ -39,7 +39,7 @@ use crate::checkpoint::files::write_output;
 use crate::config::page::entries;
 use crate::error::{Error, Result, caught, lacks_memory, printable, reason};
 
-/// Trains encoder-decoder models on paired sequences, and decodes with them.
+/// Train encoder-decoder models on paired sequences, and decode with them.
 #[derive(Debug, Parser)]
 #[command(name = "seqloom", version, max_term_width = 110, after_help = AFTER_HELP)]
 struct Cli {
@@ -54,33 +54,33 @@ const AFTER_HELP: &str = "A first run:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Trains the model that an experiment file describes
+    /// Train the model that a config describes
     Train(train::TrainArgs),
-    /// Writes a config for pairs of yours, and parts them into training, validation and test
+    /// Write a config for your pairs, and split them into training, validation and test
     Init(init::InitArgs),
-    /// Averages the last or the best checkpoints of a run
+    /// Average the last or the best checkpoints of a run
     Average(average::AverageArgs),
-    /// Decodes sources with a trained model
+    /// Decode sources with a trained model
     Decode(decode::DecodeArgs),
     /// Decode lines as they are typed, and show each step
     Interactive(interactive::InteractiveArgs),
-    /// Try on your own rows whether a model's outputs can be trusted
+    /// Check on your own rows that a model's outputs can be trusted
     Verify(verify::VerifyArgs),
-    /// Draws where a model looks while it says an output: source against output, as SVG
+    /// Draw the attention of an output over its source, as SVG
     Attention(attention::AttentionArgs),
-    /// Scores given pairs with a trained model: log-probabilities and perplexity
+    /// Score given pairs with a trained model: log-probabilities and perplexity
     Score(score::ScoreArgs),
-    /// Learns what outputs may say, by their sources, for faster decoding with large vocabularies
+    /// Learn which target tokens each source allows, for faster decoding with large vocabularies
     Shortlist(shortlist::ShortlistArgs),
-    /// Shows what a checkpoint holds: config, vocabularies, weights, where it stood
+    /// Show a checkpoint: config, vocabularies, weights, training state
     Inspect(inspect::InspectArgs),
-    /// Shows every key of a config with its default and its meaning
+    /// Show every key of a config with its default and its meaning
     Keys(keys::KeysArgs),
-    /// Shows what seqloom runs on, and what to do when a GPU is not seen
+    /// Show what seqloom runs on, and what to do if no GPU is found
     Doctor(doctor::DoctorArgs),
 }
 
-/// Parses the command line, runs what it names, and says what went wrong.
+/// Parses the command line, runs the command, and prints its error.
 pub fn main() -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
@@ -106,7 +106,7 @@ fn refused(error: &clap::Error) -> ExitCode {
         _ => None,
     };
     if let Some(moved) = unknown.and_then(|option| moved_to(&command, option)) {
-        print_error(&format!("error: `{command}` has no such option any more\nhint: {moved}"));
+        print_error(&format!("error: `{command}` no longer has this option\nhint: {moved}"));
         return ExitCode::from(2);
     }
     let key = unknown.and_then(|option| key_of(option, settable(&command)));
@@ -116,7 +116,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     let kept: Vec<&str> = said.lines().filter(|line| !off_track(line)).collect();
     print_error(kept.join("\n").replace("\n\n\n", "\n\n").trim_end());
     if let Some(path) = key {
-        print_error(&format!("\nhint: `--set {path}=…` sets the key of that name"));
+        print_error(&format!("\nhint: set the key of that name with `--set {path}=…`"));
     }
     ExitCode::from(error.exit_code() as u8)
 }
@@ -124,8 +124,8 @@ fn refused(error: &clap::Error) -> ExitCode {
 /// Where an option of an earlier version has gone.
 fn moved_to(command: &str, option: &str) -> Option<&'static str> {
     match (command, option) {
-        ("decode", "--verify") => Some("`seqloom verify RUN` does that, `--rows N` of it"),
-        ("decode", "--interactive") => Some("`seqloom interactive RUN` does that"),
+        ("decode", "--verify") => Some("use `seqloom verify RUN`, with `--rows N`"),
+        ("decode", "--interactive") => Some("use `seqloom interactive RUN`"),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Which models a command decodes with, and how they search: options that several commands have.
+//! Options that several commands share: the models of a command, and its search.
 
 use std::path::PathBuf;
 
@@ -16,23 +16,23 @@ use crate::predictor::loaded_model::LoadedModel;
 pub struct ModelArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     pub run: PathBuf,
-    /// Another model that chooses each token together with it, as decoding.ensemble says; may be given more than once. The
-    /// target's vocabulary must be the same; the search is that of RUN
+    /// Add a model to the ensemble, combined as decoding.ensemble sets; may be given more than once. The target vocabulary
+    /// must be the same; the search settings are those of RUN
     #[arg(long, value_name = "RUN", help_heading = MODEL)]
     pub with: Vec<PathBuf>,
-    /// Restrict each output to the tokens that this shortlist allows for its source, which is faster with a large vocabulary;
-    /// scores are then over the lists. `seqloom shortlist` makes it
+    /// Restrict each output to the tokens that this shortlist allows for its source. This is faster with a large
+    /// vocabulary; probabilities are then over the allowed tokens only. Make one with `seqloom shortlist`
     #[arg(long, value_name = "FILE", help_heading = MODEL)]
     pub shortlist: Option<PathBuf>,
-    /// Hypotheses that go on side by side for each source; short for --set decoding.beam=N [default: as in training]
+    /// Beam width: hypotheses kept for each source; short for --set decoding.beam=N [default: as in training]
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     pub beam: Option<usize>,
-    /// Outputs of each source, the best first, for csv and jsonl; short for --set decoding.n_best=N. A narrower beam is widened
-    /// to it
+    /// Write the N best outputs of each source, the best first; for csv and jsonl. Short for --set decoding.n_best=N; a
+    /// narrower beam is widened to N
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     pub n_best: Option<usize>,
-    /// Replace each unknown symbol in an output's text with the symbol of the source that the model attended to most; short for
-    /// --set decoding.replace_unknown=true
+    /// Replace each unknown symbol in an output's text with the source symbol that got the most attention; short for --set
+    /// decoding.replace_unknown=true
     #[arg(long, help_heading = SEARCH)]
     pub replace_unknown: bool,
     /// Replace a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
@@ -53,7 +53,9 @@ impl ModelArgs {
         if let Some(n_best) = self.n_best
             && let Some(beam) = loaded.require_n_best(n_best)?
         {
-            status(&format!("note: --n-best {n_best} needs a beam as wide: it is {beam}"));
+            status(&format!(
+                "note: --n-best {n_best} needs a beam of that width: `decoding.beam` is now {beam}"
+            ));
         }
         self.shortlist.as_ref().map_or(Ok(()), |path| loaded.use_shortlist(path))?;
         Ok(loaded)

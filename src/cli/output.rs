@@ -1,7 +1,7 @@
-//! Where rows go: a line of text, a row of CSV or a JSON object for each, to a file or to standard output.
+//! Output rows: a line of text, a row of CSV or a JSON object for each, to a file or to standard output.
 //!
-//! A file that a killed command left half-written can be taken up again: `resume` keeps its complete rows. What a row of the
-//! input has besides goes before what is made of it (`carried`).
+//! `resume` keeps the complete rows of a file that a killed command left half-written. `carried` copies the other columns
+//! of the input in front of the output's own.
 
 mod carried;
 mod record;
@@ -24,18 +24,18 @@ pub use record::Record;
 pub use resume::Kept;
 use resume::keep_complete_rows;
 
-/// What a command needs that goes on with an output.
+/// What a command needs to resume an output.
 pub const SAME_AS_BEFORE: &str =
     "--resume needs the same model, the same input and the same options as before";
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// A line for each row
+    /// One line per row
     Text,
     /// Comma-separated columns with a header
     Csv,
-    /// A JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 
@@ -52,7 +52,7 @@ impl OutputFormat {
             (None, Format::Text) => Ok(OutputFormat::Text),
             (None, Format::Tsv) => {
                 let message = format!("outputs are not written as TSV, but {} asks for it", output.display());
-                Err(Error::input(message).hint("name a .csv or .jsonl, or say --format"))
+                Err(Error::input(message).hint("name a .csv or .jsonl file, or use --format"))
             }
         }
     }
@@ -240,7 +240,7 @@ impl Drop for Writer {
 
 fn no_file(output: &Path) -> Error {
     let output = if is_stdout(output) { "standard output".into() } else { output.to_string_lossy() };
-    Error::input(format!("--resume goes on with a half-written file, but the output is {output}"))
+    Error::input(format!("--resume needs a half-written output file, but the output is {output}"))
         .hint("name the file with --output")
 }
 
@@ -267,7 +267,7 @@ fn cell(value: &Value) -> String {
 
 /// One line of a table.
 fn csv_line<S: AsRef<[u8]>>(fields: &[S]) -> Result<String> {
-    let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot lay out a CSV row: {error}"));
+    let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot write a CSV row: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(fields).map_err(|error| failed(&error))?;
     let bytes = writer.into_inner().map_err(|error| failed(&error))?;

@@ -1,5 +1,5 @@
-//! Which checkpoints of a run count where the newest are meant: those that the run saves in any case, not the ones that
-//! were made because somebody stopped it. So pruning, going back and averaging do not depend on stops.
+//! The regular checkpoints of a run: those that it saves in any case, not those of an early stop. Pruning, rolling back and
+//! averaging count only these, so that they do not depend on stops.
 
 use crate::checkpoint::run::{RunDirectory, STATE};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ pub fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
     let path = run.checkpoint(step).join(STATE);
     let damaged = |what: String| {
         Error::failure(format!("{} is damaged: {what}", path.display()))
-            .hint(format!("name another step in {}", run.file("latest").display()))
+            .hint(format!("write another step into {}", run.file("latest").display()))
     };
     let progress: TrainState =
         serde_json::from_slice(&run.read(step, STATE)?).map_err(|error| damaged(error.to_string()))?;

@@ -1,7 +1,7 @@
-//! Which files a command reads and which it writes: one that is written may have no other role, whatever it is called.
+//! The files that a command reads and those that it writes: a file that is written may have no other role, under any name.
 //!
-//! Two names are one file when the system says so, by device and number: hard links, symbolic links, and standard input and
-//! output where a shell has redirected them. All is looked at before anything is opened to be written.
+//! Two names are one file if the system says so, by device and number: hard links, symbolic links, and redirected standard
+//! input and output. Everything is checked before any file is opened for writing.
 
 use std::fs::{self, File, Metadata};
 use std::os::fd::AsFd;
@@ -94,7 +94,7 @@ impl FileRoles {
                 let named = paths.into_iter().find(|path| path.as_path() != Path::new("-"));
                 let path = named.map_or("standard output".into(), |path| path.to_string_lossy());
                 let (other, what) = (&other.what, &role.what);
-                return Err(Error::input(format!("{path} cannot be the {other} and the {what} at once"))
+                return Err(Error::input(format!("{path} cannot be both the {other} and the {what}"))
                     .hint(format!("name another file with {}", role.option)));
             }
             if let Some((run, own)) =
@@ -215,7 +215,7 @@ mod tests {
         for name in ["in.txt", "hard", "soft", "here/in.txt", "sub/../in.txt", "here/here/soft"] {
             let said = says("in.txt", [name, "s.json"]).unwrap();
             assert!(said.ends_with(
-                "in.txt cannot be the input and the output at once\nhint: name another file with --output"
+                "in.txt cannot be both the input and the output\nhint: name another file with --output"
             ));
             assert!(says(name, ["s.json", "hard"]).unwrap().contains("the input and the summary"), "{name}");
         }

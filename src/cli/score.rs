@@ -1,4 +1,4 @@
-//! `seqloom score`: how likely a model holds given targets, by teacher forcing.
+//! `seqloom score`: log-probabilities of given targets, by teacher forcing.
 
 use std::path::{Path, PathBuf};
 
@@ -32,22 +32,22 @@ use crate::runtime::StopFlag;
   seqloom score runs/dates --input test.en --targets test.de --format jsonl --tokens
 
 A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source. A target \
-is cut into tokens as in training: with BPE a search may have said the same text in other pieces, and an output that decoding \
-cut off is scored as if it ended there. `decode --tokens` writes what a search did say, and --tokens-column takes it: then the \
-score is the one that the search gave.")]
+is tokenized as in training: with BPE, the search may have used other pieces for the same text, and an unfinished output is \
+scored as if it ended there. To get the scores of the search, write the tokens with `decode --tokens` and read them with \
+--tokens-column.")]
 pub struct ScoreArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
-    /// Another model that scores together with it, as decoding.ensemble says; may be given more than once
+    /// Add a model to the ensemble, combined as decoding.ensemble sets; may be given more than once
     #[arg(long, value_name = "RUN", help_heading = MODEL)]
     with: Vec<PathBuf>,
-    /// Pairs in .csv, .tsv or .jsonl, or with --targets text with a source a line; - for standard input
+    /// Pairs in .csv, .tsv or .jsonl; with --targets: text with one source per line; - for standard input
     #[arg(long, short, value_name = "FILE", help_heading = INPUT)]
     input: PathBuf,
-    /// How the pairs are written [default: by the extension]
+    /// Format of the pairs [default: by the extension]
     #[arg(long, value_enum, help_heading = INPUT)]
     input_format: Option<InputFormat>,
-    /// Text with a target for each line of --input
+    /// Text with one target for each line of --input
     #[arg(
         long,
         value_name = "FILE",
@@ -55,41 +55,40 @@ pub struct ScoreArgs {
         help_heading = INPUT
     )]
     targets: Option<PathBuf>,
-    /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
-    /// [default: as in training]
+    /// Whether the first row of .csv and .tsv names the columns; without it, columns are numbers from 1 [default: as in
+    /// training]
     #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     header: Option<bool>,
-    /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
+    /// Column of the sources in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, alias = "column", value_name = "COLUMN", help_heading = INPUT)]
     source_column: Option<String>,
-    /// The targets' column in .csv, .tsv and .jsonl [default: as in training]
+    /// Column of the targets in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     target_column: Option<String>,
-    /// A column of .csv, .tsv and .jsonl that has the targets as JSON lists of tokens, as `decode --tokens` writes them: they
-    /// are scored as they stand, and EOS with them where it ends them
+    /// Column in .csv, .tsv and .jsonl with the targets as JSON lists of tokens, as `decode --tokens` writes them; exactly
+    /// these tokens are scored, and EOS only if it ends the list
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["targets", "target_column"], help_heading = INPUT)]
     tokens_column: Option<String>,
-    /// Where scores go; - for standard output
+    /// Write scores to this file; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
-    /// How scores are written [default: by the output's extension, else text, a score a line]; csv and jsonl have
-    /// source, target, score and length, which is the number of tokens, EOS counted in, and before them all other columns or
-    /// fields of the input
+    /// Format of the scores [default: by the output's extension, else text with one score per line]; csv and jsonl have all
+    /// other columns or fields of the input, then source, target, score and length (number of tokens, including EOS)
     #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
-    /// Adds each token of the target and its log-probability; for jsonl
+    /// Add each token of the target with its log-probability; for jsonl
     #[arg(long, help_heading = OUTPUT)]
     tokens: bool,
-    /// What happens to a pair that is broken (not UTF-8, say), too long, or without a source
+    /// What to do with a pair that is broken (for example not UTF-8), too long, or without a source
     #[arg(long, value_enum, default_value = "stop", help_heading = INPUT)]
     on_error: OnError,
-    /// Cuts sources that are longer than data.source.max_length, as `decode --truncate` does, and counts them
+    /// Cut sources that are longer than data.source.max_length, as `decode --truncate` does, and count them
     #[arg(long, help_heading = INPUT)]
     truncate: bool,
-    /// Writes pairs, tokens, log-probabilities and perplexity as JSON; - for standard output
+    /// Write a JSON summary: pairs, tokens, log-probabilities and perplexity; - for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
-    /// Replaces decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than once
+    /// Replace decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = MODEL)]
     overrides: Vec<String>,
 }
@@ -117,8 +116,8 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     roles(args, &loaded)?.check()?;
     let format = OutputFormat::choose(args.format, &args.output)?;
     if args.tokens && format != OutputFormat::Jsonl {
-        return Err(Error::input("--tokens writes a list for each pair, which only JSON Lines can hold")
-            .hint("say --format jsonl, or name a .jsonl with --output"));
+        return Err(Error::input("--tokens writes a list for each pair, and only JSON Lines can hold lists")
+            .hint("use --format jsonl, or name a .jsonl file with --output"));
     }
     let nothing = Pair { read: None, ids: Err(Error::input("")) };
     let names: Vec<&str> = fields(args, &loaded, &nothing, &[]).into_iter().map(|(name, _)| name).collect();
@@ -152,8 +151,8 @@ fn refuse_search(overrides: &[String]) -> Result<()> {
     let of_search =
         |text: &&String| text.starts_with("decoding.") && !free.iter().any(|start| text.starts_with(start));
     match overrides.iter().find(of_search) {
-        Some(text) => Err(Error::input(format!("a score depends on no search, but `{text}` was said"))
-            .hint("of [decoding] only `ensemble` and `weights` can be set here")),
+        Some(text) => Err(Error::input(format!("scoring runs no search, but `{text}` was given"))
+            .hint("only `ensemble` and `weights` of [decoding] can be set here")),
         None => Ok(()),
     }
 }
@@ -174,8 +173,10 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<RowReader> {
     let named_by = ["--source-column", of_target];
     let opened = RowReader::with_targets(&args.input, format, source, target, header, named_by);
     opened.map_err(|error| match format.unwrap_or(Format::of(&args.input)) {
-        Format::Text if args.input == Path::new("-") => error.hint("say --input-format csv, tsv or jsonl"),
-        Format::Text => error.hint("of parallel text --input names the sources, and --targets the targets"),
+        Format::Text if args.input == Path::new("-") => error.hint("use --input-format csv, tsv or jsonl"),
+        Format::Text => {
+            error.hint("for parallel text, --input is the file of sources and --targets the file of targets")
+        }
         _ => error,
     })
 }
@@ -262,12 +263,12 @@ fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
             "a target must be a JSON list of tokens (--tokens-column), but it is `{}`",
             shorten(list)
         );
-        Error::input(message).hint("`decode --tokens` writes such lists; --target-column is for texts")
+        Error::input(message).hint("`decode --tokens` writes such lists; for texts use --target-column")
     })?;
     let mut ids = tokens.iter().map(|token| tokenizer.id(token)).collect::<Result<Vec<i64>>>()?;
     let ended = ids.pop_if(|id| *id == EOS).is_some();
     if let Some(id) = ids.iter().find(|id| [PAD, BOS, EOS].contains(id)) {
-        let message = format!("{} must not stand within a target", tokenizer.token(*id));
+        let message = format!("{} must not occur within a target", tokenizer.token(*id));
         return Err(Error::input(message));
     }
     let unknown = ids.iter().filter(|id| **id == UNK).count();
@@ -308,7 +309,7 @@ fn score(
     Ok((scored, None))
 }
 
-/// False when nobody reads the output any more.
+/// False when the reader of the output has closed it.
 fn write(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -365,7 +366,7 @@ struct ScoreSummary {
     truncated: usize,
     skipped: usize,
     first_skipped: Option<Error>,
-    /// Texts that were not read as they stand in the file: sources and targets.
+    /// Texts that were not read as they are in the file: sources and targets.
     changed: [ChangeCounts; 2],
 }
 
@@ -385,7 +386,7 @@ impl ScoreSummary {
         }
     }
 
-    /// exp of the negative log-probability per token, EOS counted in.
+    /// exp of the negative log-probability per token, including EOS.
     fn perplexity(&self) -> f64 {
         (-self.log_probability / self.tokens as f64).exp()
     }
@@ -393,7 +394,7 @@ impl ScoreSummary {
     fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.tokens > 0 {
             status(&format!(
-                "{}, {} with EOS: perplexity {:.4} per token, mean log-probability {:.4} per pair",
+                "{}, {} including EOS: perplexity {:.4} per token, mean log-probability {:.4} per pair",
                 counted(self.pairs, "pair"),
                 counted(self.tokens, "target token"),
                 self.perplexity(),
@@ -408,24 +409,16 @@ impl ScoreSummary {
             status(&format!("note: {}: {said}", input.place(0).file.display()));
         }
         let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());
+        let skipped = format!(" (they have no score); the first: {}", first.unwrap_or_default());
         let notes = [
-            (
-                self.skipped,
-                format!("pairs were skipped, and have no score; the first: {}", first.unwrap_or_default()),
-            ),
-            (
-                self.empty,
-                "pairs have neither source nor target; they have no tokens, and their score is 0".to_owned(),
-            ),
-            (self.truncated, "sources were too long and were cut (--truncate)".to_owned()),
-            (self.unknown[0], "symbols of the sources are not in the vocabulary".to_owned()),
-            (
-                self.unknown[1],
-                "symbols of the targets are not in the vocabulary, and are scored as <unk>".to_owned(),
-            ),
+            (self.skipped, "skipped pairs", skipped.as_str()),
+            (self.empty, "pairs without source and target", " (they have no tokens, and their score is 0)"),
+            (self.truncated, "truncated sources", " (too long, --truncate)"),
+            (self.unknown[0], "symbols of the sources that are not in the vocabulary", ""),
+            (self.unknown[1], "symbols of the targets that are not in the vocabulary", " (scored as <unk>)"),
         ];
-        for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
-            status(&format!("note: {count} {what}"));
+        for (count, what, why) in notes.iter().filter(|(count, ..)| *count > 0) {
+            status(&format!("note: {what}: {count}{why}"));
         }
     }
 

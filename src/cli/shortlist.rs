@@ -1,4 +1,4 @@
-//! `seqloom shortlist`: learns from training pairs what an output may say, by its source, for `decode --shortlist`.
+//! `seqloom shortlist`: learns from training pairs which target tokens each source allows, for `decode --shortlist`.
 
 use std::path::PathBuf;
 
@@ -26,24 +26,24 @@ const ROUNDS: usize = 5;
   seqloom shortlist runs/translate --output shortlist.json
   seqloom decode runs/translate --shortlist shortlist.json --input test.en
 
-A shortlist pays with large vocabularies. What goes with a source token is learned by IBM model 1. How much of the \
-validation targets the lists hold is said at the end: what they lack can't be said.")]
+A shortlist pays off with large vocabularies. The target tokens for each source token are learned by IBM model 1. At the end \
+the coverage of the validation targets is reported: outputs cannot contain other tokens.")]
 pub struct ShortlistArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
-    /// Where the shortlist goes
+    /// Write the shortlist to this file
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     output: PathBuf,
-    /// Target tokens that may be said whatever the source is: the most frequent ones
+    /// Allow the N most frequent target tokens for every source
     #[arg(long, value_name = "N", default_value_t = 100, help_heading = LISTS)]
     frequent: usize,
-    /// Target tokens that may be said for each token of the source: the likeliest ones
+    /// Allow the N most likely target tokens for each token of the source
     #[arg(long, value_name = "N", default_value_t = 100, help_heading = LISTS)]
     best: usize,
-    /// The most training pairs that are learned from, the first ones
+    /// Learn from the first N training pairs at most
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = LISTS)]
     pairs: u64,
-    /// Replaces a key of data.*, data.train for instance; may be given more than once
+    /// Replace a key of data.*, such as data.train; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = LISTS)]
     overrides: Vec<String>,
 }
@@ -62,7 +62,7 @@ pub fn run(args: &ShortlistArgs) -> Result<()> {
         DataSplits::load(&experiment.data, |_| Ok(tokenizers.clone()))?;
     let shortlist = learn(args, &train, &tokenizers);
     shortlist.write(&args.output, &tokenizers)?;
-    status(&format!("{} learned from", counted(train.examples.len().min(args.pairs as usize), "pair")));
+    status(&format!("learned from {}", counted(train.examples.len().min(args.pairs as usize), "pair")));
     status(&coverage(&shortlist, &valid, &tokenizers));
     Ok(())
 }
@@ -103,8 +103,8 @@ fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> 
     let (rows, percent) =
         (valid.examples.len(), |part: usize, of: usize| 100.0 * part as f64 / of.max(1) as f64);
     format!(
-        "of {rows} validation targets the lists hold {:.2} % of the tokens, and {:.2} % as a whole; a list has {:.0} of {} \
-         tokens on average",
+        "validation targets: {rows}, the lists cover {:.2} % of their tokens, and {:.2} % of the targets entirely; a list \
+         has {:.0} of {} tokens on average",
         percent(held, tokens),
         percent(whole, rows),
         listed as f64 / rows.max(1) as f64,

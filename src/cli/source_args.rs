@@ -1,4 +1,4 @@
-//! Which rows a command decodes: options that several commands have.
+//! Options that several commands share: the rows of a command.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -16,19 +16,19 @@ use crate::predictor::request::TooLong;
 /// Sources, their references, and how their outputs begin.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// Text with a source a line, or .csv, .tsv, .jsonl; - for standard input, decoded as it comes
+    /// Text with one source per line, or .csv, .tsv, .jsonl; - for standard input, decoded as it arrives
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = INPUT)]
     pub input: PathBuf,
     /// Format of the input [default: by its extension; standard input is text]
     #[arg(long, value_enum, help_heading = INPUT)]
     pub input_format: Option<InputFormat>,
-    /// The sources' column in .csv, .tsv and .jsonl [default: as in training]
+    /// Column of the sources in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, alias = "source-column", help_heading = INPUT)]
     pub column: Option<String>,
-    /// The references' column in .csv, .tsv and .jsonl [default: as in training, where there is one]
+    /// Column of the references in .csv, .tsv and .jsonl [default: as in training, if there is one]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     pub target_column: Option<String>,
-    /// Text with a reference for each line of --input
+    /// Text with one reference for each line of --input
     #[arg(
         long,
         value_name = "FILE",
@@ -36,18 +36,18 @@ pub struct SourceArgs {
         help_heading = INPUT
     )]
     pub targets: Option<PathBuf>,
-    /// Whether the first row of .csv and .tsv names the columns; without such a row they go by their numbers, from 1
-    /// [default: as in training]
+    /// Whether the first row of .csv and .tsv names the columns; without it, columns are numbers from 1 [default: as in
+    /// training]
     #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     pub header: Option<bool>,
-    /// Text that every output begins with (that of an empty source is empty all the same), also in the middle of a word;
-    /// white space around it counts where data.target.whitespace is keep
+    /// Begin every output with this text, which may end in the middle of a word; the output of an empty source stays empty.
+    /// White space around the text counts if data.target.whitespace is keep
     #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column", help_heading = SEARCH)]
     pub prefix: Option<String>,
-    /// The column of .csv, .tsv and .jsonl that has the text that each row's output begins with
+    /// Column in .csv, .tsv and .jsonl with the text that the row's output begins with
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     pub prefix_column: Option<String>,
-    /// What happens to a row that is broken (not UTF-8, say) or too long
+    /// What to do with a row that is broken (for example not UTF-8) or too long
     #[arg(long, value_enum, default_value = "stop", help_heading = INPUT)]
     pub on_error: OnError,
     /// Cut sources that are longer than data.source.max_length, and count them
@@ -76,7 +76,7 @@ impl SourceArgs {
     /// Tells somebody who types what is waited for.
     pub fn prompt(&self) {
         if self.input == Path::new("-") && std::io::stdin().is_terminal() {
-            status("reading sources from standard input; Ctrl-D ends them");
+            status("reading sources from standard input; press Ctrl-D to end");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An output in a trace, as `decode --trace` writes it and `attention` draws it; and tokens as people see them.
+//! An output in a trace, as `decode --trace` writes it and `attention` draws it; and tokens as they are shown.
 
 use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -41,21 +41,21 @@ pub struct TracedRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TracedStep {
-    /// The token that was said.
+    /// The chosen token.
     pub token: String,
     /// Its id.
     pub id: i64,
     /// What the model gave to it.
     pub log_probability: f32,
-    /// Its place among all tokens, 1 for the likeliest.
+    /// Its place among all tokens, 1 for the most likely.
     pub rank: usize,
-    /// The likeliest tokens, the likeliest first.
+    /// The most likely tokens, the most likely first.
     pub top: Vec<Alternative>,
     /// How much was looked at each of the source's tokens.
     pub attention: Vec<f32>,
 }
 
-/// A token that might be said.
+/// A candidate token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Alternative {

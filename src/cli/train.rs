@@ -1,4 +1,4 @@
-//! `seqloom train`: an experiment file in, a run directory out.
+//! `seqloom train`: a config in, a run directory out.
 
 mod bar;
 mod checkpoints;
@@ -49,25 +49,25 @@ use crate::training::trainer::Trainer;
   seqloom train configs/dates.toml --resume
   seqloom train more.toml --from runs/dates --extend-vocabulary")]
 pub struct TrainArgs {
-    /// The experiment file; configs/reference.toml explains every key
+    /// The config; `seqloom keys` explains every key
     config: PathBuf,
-    /// Replaces one key of the file; may be given more than once
+    /// Replace one key of the config; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = CONFIG)]
     overrides: Vec<String>,
-    /// The run's directory [default: runs/NAME]
+    /// The run directory [default: runs/NAME]
     #[arg(long, value_name = "DIR", help_heading = RUN)]
     out: Option<PathBuf>,
-    /// Goes on from the run's latest checkpoint; starts where there is none
+    /// Resume from the run's latest checkpoint; start a new run if there is none
     #[arg(long, help_heading = RUN)]
     resume: bool,
-    /// Begins with the weights and vocabularies of another run, a checkpoint or a model.safetensors
+    /// Start from the weights and vocabularies of another run, a checkpoint or a model.safetensors
     #[arg(long, value_name = "MODEL", help_heading = BEGINNING)]
     from: Option<PathBuf>,
-    /// Adds symbols that the vocabularies of --from lack, each beginning as the mean of the old ones
+    /// Add symbols that the vocabularies of --from lack; each starts as the mean of the old ones
     #[arg(long, requires = "from", help_heading = BEGINNING)]
     extend_vocabulary: bool,
-    /// Says with each row of figures what train.log has: the share of the speed that matrix products reach here at most, the
-    /// padding, the time in which updates waited for their pairs, and the memory
+    /// Print with each log line what train.log has: speed as a share of this machine's matrix peak, share of padding, share
+    /// of time spent waiting for batches, and memory
     #[arg(long, short, help_heading = RUN)]
     verbose: bool,
 }
@@ -116,13 +116,12 @@ fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: 
     let place = run.path().display();
     match (was, from) {
         (Some(was), None) if !goes_on => {
-            let message = format!("{place} began with {} and has no checkpoint yet", was.path.display());
-            Err(Error::input(message)
-                .hint("say the same --from once more, or take another folder with --out"))
+            let message = format!("{place} started from {} and has no checkpoint yet", was.path.display());
+            Err(Error::input(message).hint("use the same --from again, or another folder with --out"))
         }
         (was, Some(from)) if goes_on && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
             let from = from.display();
-            status(&format!("note: {place} goes on from its own checkpoint, and did not begin with {from}"));
+            status(&format!("note: {place} resumes from its own checkpoint; it did not start from {from}"));
             Ok(())
         }
         _ => Ok(()),
@@ -224,12 +223,13 @@ fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Re
     match memory::total(runtime.device).map(|total| total as f64) {
         Some(total) if needed > total => {
             let message = format!(
-                "training must fit into the memory, but a model of {numbers:.0} weights takes {:.1} GiB, and there are {:.1}",
+                "training must fit into memory, but a model of {numbers:.0} weights needs {:.1} GiB, and this machine has \
+                 {:.1}",
                 gib(needed),
                 gib(total)
             );
             let sizes = experiment.model.network().sizes();
-            Err(Error::input(message).hint(format!("lower {sizes}, or take smaller vocabularies")))
+            Err(Error::input(message).hint(format!("lower {sizes}, or use smaller vocabularies")))
         }
         _ => Ok(()),
     }
@@ -244,8 +244,8 @@ fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
     let lock = run.lock()?;
     match run.latest()? {
         None => Ok(lock),
-        Some(_) => Err(Error::input(format!("{} holds a run already", run.path().display()))
-            .hint("another seqloom began it just now; name another folder with --out")),
+        Some(_) => Err(Error::input(format!("{} already holds a run", run.path().display()))
+            .hint("another seqloom has just started it; name another folder with --out")),
     }
 }
 
@@ -277,7 +277,9 @@ fn faults() -> Result<InjectedFaults> {
         let Some(text) = std::env::var_os(name) else { return Ok(Vec::new()) };
         let text = text.to_string_lossy().into_owned();
         let numbers: Option<Vec<u64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
-        numbers.ok_or_else(|| Error::input(format!("{name} must be numbers with commas, but it is `{text}`")))
+        numbers.ok_or_else(|| {
+            Error::input(format!("{name} must be comma-separated numbers, but it is `{text}`"))
+        })
     };
     Ok(InjectedFaults {
         nan_at: numbers("SEQLOOM_TEST_NAN_AT")?,
@@ -338,7 +340,7 @@ fn take_average(
     let (found, listed) = (validated.found, steps.iter().map(u64::to_string).collect::<Vec<_>>());
     let count = match steps.len() {
         count if count < config.average => {
-            format!("{}, all there are of {}", counted(count, "checkpoint"), config.average)
+            format!("{} (of {} wanted)", counted(count, "checkpoint"), config.average)
         }
         count => counted(count, "checkpoint"),
     };

@@ -1,4 +1,4 @@
-//! `seqloom verify`: whether the outputs of a model can be trusted, tried on its user's own rows.
+//! `seqloom verify`: checks on the user's own rows that the outputs of a model can be trusted.
 
 use clap::Args;
 
@@ -24,7 +24,7 @@ pub struct VerifyArgs {
     model: ModelArgs,
     #[command(flatten)]
     source: SourceArgs,
-    /// Try the first N rows
+    /// Check the first N rows
     #[arg(
         long,
         value_name = "N",
@@ -35,7 +35,7 @@ pub struct VerifyArgs {
     rows: u64,
 }
 
-/// Tries the first rows, and says what it tried.
+/// Checks the first rows, and prints each check.
 ///
 /// # Errors
 /// There is no row to try; two ways to the same outputs are too far apart.
@@ -43,13 +43,13 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     let loaded = &args.model.open()?;
     let (read, asked) = first_rows(&args.source, loaded, args.rows as usize)?;
     if asked.is_empty() {
-        return Err(Error::input("there must be a row to try, but all are empty or skipped")
+        return Err(Error::input("there must be a row to check, but all are empty or skipped")
             .hint("name other rows with --input"));
     }
     let requests: Vec<&DecodeRequest> = asked.iter().map(|asked| &asked.decode).collect();
     let left_out = match read - asked.len() {
         0 => String::new(),
-        count => format!(", of which {count} are empty or skipped"),
+        count => format!(", of which {count} empty or skipped"),
     };
     print(&format!("{} on {}{left_out}\n", counted(read, "row"), loaded.runtime.place()))?;
     let (mut all, mut idle, mut off) = (0, 0, Vec::new());
@@ -58,21 +58,21 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         (all, idle) = (all + usize::from(!is_idle), idle + usize::from(is_idle));
         print(&line(&check))?;
         if !check.holds() {
-            off.push(format!("{} ({:.1e}, but it may be {:e})", check.what, check.largest, check.tolerance));
+            off.push(format!("{} ({:.1e}, tolerance {:e})", check.what, check.largest, check.tolerance));
         }
         Ok(())
     })?;
     if off.is_empty() {
-        let bounds = format!("to {TOLERANCE:e}, and to {TOLERANCE_UNCACHED:e} without a cache");
+        let bounds = format!("within {TOLERANCE:e}, and within {TOLERANCE_UNCACHED:e} without a cache");
         let nothing = match idle {
             0 => String::new(),
             idle => format!(
-                "; {idle} more had nothing to compare, since scores of outputs as long as the model can write are left out"
+                "; {idle} more had nothing to compare: scores of outputs of the longest possible length are left out"
             ),
         };
         return print(&format!("all {all} checks hold, {bounds}{nothing}\n"));
     }
-    Err(Error::failure(format!("{} of {all} checks are off: {}", off.len(), off.join("; "))))
+    Err(Error::failure(format!("{} of {all} checks failed: {}", off.len(), off.join("; "))))
 }
 
 /// How many rows were read, and those that the model can be asked for.
@@ -101,7 +101,7 @@ fn first_rows(args: &SourceArgs, loaded: &LoadedModel, count: usize) -> Result<(
 /// A check as a line.
 fn line(check: &Check) -> String {
     let verdict = match (check.holds(), check.binding) {
-        (false, _) => "OFF     ",
+        (false, _) => "FAILED  ",
         (true, _) if check.outputs == 0 => "nothing ",
         (true, true) => "ok      ",
         (true, false) => "reported",
@@ -109,9 +109,9 @@ fn line(check: &Check) -> String {
     let Check { what, outputs, largest, .. } = check;
     let said = match check.differ {
         Some(differ) => {
-            format!("{differ} of {outputs} outputs {} by at most {largest:.1e}", check.fault)
+            format!("{differ} of {} {} by at most {largest:.1e}", counted(*outputs, "output"), check.fault)
         }
-        None => format!("{outputs} outputs, at most {largest:.1e} apart"),
+        None => format!("{}, at most {largest:.1e} apart", counted(*outputs, "output")),
     };
     format!("{verdict}  {what}: {said}\n")
 }

@@ -1,5 +1,5 @@
-//! The reference page, configs/reference.toml, as the binary has it: every key with its default and its meaning, for
-//! `seqloom keys`, and for who writes a key without its table.
+//! The reference page, configs/reference.toml, inside the binary: every key with its default and its meaning, for `seqloom
+//! keys`, and to suggest the table of a key.
 
 /// The page.
 pub const PAGE: &str = include_str!("../../configs/reference.toml");
@@ -7,11 +7,11 @@ pub const PAGE: &str = include_str!("../../configs/reference.toml");
 /// A table or a key of the page, with its remarks.
 #[derive(Debug)]
 pub struct Entry {
-    /// The table, as a path; empty for what stands in none.
+    /// The table, as a path; empty for top-level keys.
     pub table: &'static str,
     /// The key; empty for the table itself.
     pub key: &'static str,
-    /// Its lines as they stand on the page.
+    /// Its lines on the page.
     pub lines: Vec<&'static str>,
 }
 

@@ -1,7 +1,7 @@
 //! From a tree of values to a struct, by serde, with messages of our own.
 //!
-//! serde says what does not fit; this file says it in a sentence, with the place, the nearest known
-//! key, and the keys that are known there. It knows the form of values and none of their meaning.
+//! serde finds what does not fit. This file turns it into a sentence with the place, the nearest known key, and the known
+//! keys of that table. It knows the form of values, not their meaning.
 
 use std::fmt;
 
@@ -105,7 +105,7 @@ impl<'n> Reader<'n> {
             DeserializeError::Missing(key) => LocatedError {
                 origin: self.node.origin,
                 message: format!("missing key `{key}`{}", self.in_table()),
-                hint: Some(format!("write it there, or say `--set {}=…`", self.join(key))),
+                hint: Some(format!("write it there, or use `--set {}=…`", self.join(key))),
             },
             DeserializeError::Unknown { key, known } => self.unknown(&key, known, self.node.origin),
             DeserializeError::Wanted(what) => self.wanted(&what),

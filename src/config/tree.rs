@@ -1,7 +1,7 @@
-//! A config as a tree of values, each of which remembers where it was written.
+//! A config as a tree of values; each value knows where it was written.
 //!
-//! The tree comes from TOML or JSON, and `--set` puts values into it. What the keys mean it does not
-//! know: [`super::read`] finds that out. A place is a byte in the file or the number of a `--set`.
+//! The tree comes from TOML or JSON, and `--set` puts values into it. It does not know the meaning of keys: [`super::read`]
+//! does. A place is a byte of the file or the number of a `--set`.
 
 use toml::de::{DeTable, DeValue};
 
@@ -30,7 +30,7 @@ pub(super) struct Node {
     pub typed: Option<String>,
 }
 
-/// What TOML and JSON can both say.
+/// The values of both TOML and JSON.
 #[derive(Debug)]
 pub(super) enum Value {
     Text(String),
@@ -227,7 +227,7 @@ fn from_toml(
         },
         DeValue::Float(digits) => match digits.as_str().parse::<f64>() {
             Ok(number) => Value::Float(number),
-            Err(_) => return Err(LocatedError::new(origin, format!("`{digits}` is no number"))),
+            Err(_) => return Err(LocatedError::new(origin, format!("`{digits}` is not a number"))),
         },
         DeValue::Array(list) => {
             let node = |item: &toml::Spanned<DeValue<'_>>| {
@@ -272,7 +272,7 @@ fn too_large(origin: Origin, number: impl std::fmt::Display) -> LocatedError {
 }
 
 fn too_deep(origin: Origin) -> LocatedError {
-    LocatedError::new(origin, "tables and lists lie too deep in each other")
+    LocatedError::new(origin, "tables and lists are nested too deeply")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What to do about a table that a TOML file writes in two ways, which TOML forbids and its parser does not explain:
+//! Hints for a table that a TOML file writes in two ways, which TOML forbids and its parser does not explain:
 //! `data = { … }` and a `[data.source]` below it, `training.steps = 100` and a `[training]` below it, or `[data]` twice.
 
 /// A hint, where the text before this byte writes a table that the line at this byte writes once more.
@@ -9,22 +9,20 @@ pub(super) fn written_twice(text: &str, byte: usize) -> Option<String> {
     for (number, line) in (1..).zip(text.lines().take(at)) {
         if let Some(header) = header(line) {
             if header == path {
-                return Some(format!(
-                    "[{path}] begins in line {number} already: put its keys together there"
-                ));
+                return Some(format!("[{path}] already begins in line {number}: put all its keys there"));
             }
             table = header;
         } else if let Some((key, value)) = line.split_once('=') {
             let key = joined(&table, &plain(key));
             let inline = value.trim_start().starts_with('{');
             if inline && (path == key || path.starts_with(&format!("{key}."))) {
-                let why = "which takes no keys from outside of its braces";
+                let why = "which takes no keys outside its braces";
                 return Some(format!(
                     "`{key}` is an inline table in line {number}, {why}; write [{key}] as a table"
                 ));
             }
             if key.starts_with(&format!("{path}.")) && !table.starts_with(&path) {
-                return Some(format!("line {number} has `{key}` already: put it below [{path}] as well"));
+                return Some(format!("line {number} already has `{key}`: put it below [{path}] as well"));
             }
         }
     }
@@ -71,8 +69,7 @@ mod tests {
 
     #[test]
     fn a_table_that_is_written_in_two_ways_is_explained() {
-        let inline = "`data` is an inline table in line 2, which takes no keys from outside of its braces; write [data] as \
-                      a table";
+        let inline = "`data` is an inline table in line 2, which takes no keys outside its braces; write [data] as a table";
         let data = "name = \"a\"\ndata = { train = \"a.csv\", valid = \"b.csv\" }\n";
         check(&format!("{data}[data.source]\ncolumn = \"x\""), Some(inline));
         check(&format!("{data}\n[data]\nshared_vocabulary = true"), Some(inline));
@@ -80,8 +77,8 @@ mod tests {
         check(
             "[data]\nsource = { column = \"x\" }\n[data.source.bpe]\nvocabulary = 5",
             Some(
-                "`data.source` is an inline table in line 2, which takes no keys from outside of its braces; write \
-                 [data.source] as a table",
+                "`data.source` is an inline table in line 2, which takes no keys outside its braces; write [data.source] as \
+                 a table",
             ),
         );
         check(

@@ -11,7 +11,7 @@ use super::vocabulary::{BOS, EOS, PAD};
 pub struct SourceBatch {
     /// (B, S) i64
     pub tokens: Tensor,
-    /// Real positions of each row, EOS counted in.
+    /// Real positions of each row, including EOS.
     pub lengths: Vec<i64>,
 }
 
@@ -48,9 +48,9 @@ pub struct Batch {
     pub target_in: Tensor,
     /// The target's tokens and EOS without the padding, row after row: (N) i64
     pub labels: Tensor,
-    /// Where the labels stand in the flattened (B, T): (N) i64
+    /// Positions of the labels in the flattened (B, T): (N) i64
     pub label_positions: Tensor,
-    /// Positions of each target, EOS counted in; they sum to N.
+    /// Positions of each target, including EOS; they sum to N.
     pub target_lengths: Vec<i64>,
 }
 
@@ -89,7 +89,7 @@ impl Batch {
         self.source.lengths.iter().sum::<i64>() as usize + self.target_tokens()
     }
 
-    /// Positions of both sides, padding counted in: B * (S + T).
+    /// Positions of both sides, including padding: B * (S + T).
     pub fn positions(&self) -> usize {
         self.source.tokens.numel() + self.target_in.numel()
     }

@@ -1,5 +1,6 @@
-//! Which rows go together, and in which order: a function of (seed, epoch) and of the lengths, so that nothing
-//! needs to be saved to go on in the middle of an epoch but the position.
+//! The batches of an epoch and their order: a function of (seed, epoch) and of the lengths.
+//!
+//! To resume in the middle of an epoch, only the position must be saved.
 
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -11,7 +12,7 @@ use crate::runtime::seed_for;
 /// Cuts the training rows into batches of similar length, epoch by epoch.
 #[derive(Debug)]
 pub struct BatchSampler {
-    /// Positions of each row, EOS counted in: (source, target).
+    /// Positions of each row, including EOS: (source, target).
     lengths: Vec<(usize, usize)>,
     tokens_per_batch: usize,
     seed: u64,
@@ -22,7 +23,7 @@ pub struct BatchSampler {
 
 impl BatchSampler {
     /// Stands before batch `position` of `epoch`; both count from 0. `lengths` are those of the rows, (source, target),
-    /// EOS counted in.
+    /// including EOS.
     pub fn new(
         lengths: Vec<(usize, usize)>,
         tokens_per_batch: usize,
@@ -36,7 +37,7 @@ impl BatchSampler {
         sampler
     }
 
-    /// Batches of the pass that it stands in.
+    /// Batches of the current pass.
     pub fn batches(&self) -> usize {
         self.batches.len()
     }
@@ -89,8 +90,8 @@ pub fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
 /// The most rows of a batch: a GPU's attention kernels take no more.
 const MOST_ROWS: usize = 65_535;
 
-/// Cuts rows, in their order, into batches of at most `budget` positions on either side, padding counted in; the first
-/// one of at most `first`. A row that is longer than that is a batch of its own.
+/// Cuts rows, in their order, into batches of at most `budget` positions on either side, including padding; the first one
+/// of at most `first`. A row that is longer than that is a batch of its own.
 pub fn batches_within_budget(
     rows: &[usize],
     lengths: &[(usize, usize)],

@@ -1,4 +1,4 @@
-//! `[data]`: where the pairs are and how each side is cut into tokens.
+//! `[data]`: the files of pairs, and the tokenizer of each side.
 //!
 //! Only the keys, their defaults and the rules among them. It opens no file and knows no tokenizer.
 
@@ -55,7 +55,7 @@ pub enum TooLong {
     /// Stop, and name the file and the line.
     #[default]
     Error,
-    /// Leave the pair out, count it, and say so.
+    /// Leave the pair out, and report the count.
     Skip,
 }
 
@@ -66,7 +66,7 @@ pub enum Empty {
     /// Stop, count them, and name the first.
     #[default]
     Error,
-    /// Leave them out, count them, and say so.
+    /// Leave them out, and report the count.
     Skip,
     /// Learn from them: an empty side is EOS alone.
     Keep,
@@ -83,7 +83,7 @@ pub enum Normalize {
     Nfd,
     /// Composed, and what only looks different is the same: `ﬁ` is two letters, a full-width letter an ordinary one.
     Nfkc,
-    /// As it stands in the file.
+    /// As it is in the file.
     None,
 }
 
@@ -94,7 +94,7 @@ impl Normalize {
             Normalize::Nfc => "NFC",
             Normalize::Nfd => "NFD",
             Normalize::Nfkc => "NFKC",
-            Normalize::None => "no normal form",
+            Normalize::None => "no normalization",
         }
     }
 }
@@ -106,7 +106,7 @@ pub enum Whitespace {
     /// Gone at the ends of a text; within it, what moves a cursor is a space.
     #[default]
     Trim,
-    /// As it stands in the file.
+    /// As it is in the file.
     Keep,
 }
 
@@ -179,7 +179,7 @@ impl Default for WordsConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BpeConfig {
-    /// Size of the vocabulary, the four special tokens counted in.
+    /// Size of the vocabulary, including the four special tokens.
     pub vocabulary: usize,
 }
 
@@ -246,7 +246,7 @@ impl DataConfig {
         if forms[0] != forms[1] {
             let keys = ["shared_vocabulary", "source", "target"];
             let message = "`shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ";
-            return Err(ConfigError::new("data", &keys, message).hint("give both sides the same ones"));
+            return Err(ConfigError::new("data", &keys, message).hint("use the same ones on both sides"));
         }
         let same = source.characters == target.characters
             && source.words == target.words
@@ -261,7 +261,7 @@ impl DataConfig {
             target.tokenizer_in_words()
         );
         Err(ConfigError::new("data", &keys, message)
-            .hint("give both sides the same one, with the same settings"))
+            .hint("use the same one on both sides, with the same settings"))
     }
 }
 
@@ -310,8 +310,9 @@ impl SideConfig {
         }
         if let Some(words) = &self.words {
             if self.whitespace == Whitespace::Keep {
-                let message = "words are joined by one space, so `whitespace` must be \"trim\" for them, but it is \"keep\"";
-                let hint = "`characters` and `bpe` keep white space";
+                let message = "`whitespace` must be \"trim\" for `words`, which are joined by one space, but it is \
+                               \"keep\"";
+                let hint = "use `characters` or `bpe` to keep white space";
                 return Err(ConfigError::new(table, &["whitespace"], message).hint(hint));
             }
             ConfigError::check_integer(

@@ -1,4 +1,4 @@
-//! Pairs with their tokens, and the two tokenizers that cut them.
+//! Pairs with their tokens, and the two tokenizers that made them.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub struct Example {
 }
 
 impl Example {
-    /// Positions that it takes, EOS counted in: (source, target).
+    /// Positions that it takes, including EOS: (source, target).
     pub fn lengths(&self) -> (usize, usize) {
         (self.source.len() + 1, self.target.len() + 1)
     }
@@ -77,7 +77,7 @@ pub struct Dataset {
     pub empty: Vec<Place>,
     /// Symbols that a vocabulary lacks: of the sources, of the targets.
     pub unknown: [usize; 2],
-    /// What is to be said of the files, a line each.
+    /// Notes about the files, a line each.
     pub notes: Vec<String>,
 }
 
@@ -140,7 +140,7 @@ fn too_long(place: &Place, (side, length, limit): (&str, usize, usize)) -> Error
         "a {side} may have {} (`data.{side}.max_length`), but this row's has {length}",
         counted(limit, "token")
     );
-    Error::input(message).at(place).hint(format!(
-        "raise `data.{side}.max_length`, or leave such rows out with `data.too_long = \"skip\"`"
-    ))
+    Error::input(message)
+        .at(place)
+        .hint(format!("raise `data.{side}.max_length`, or skip such rows with `data.too_long = \"skip\"`"))
 }

@@ -1,7 +1,7 @@
-//! Which target tokens go with which source tokens: IBM model 1 (Brown et al. 1993), trained by expectation maximisation.
+//! Translation probabilities of tokens: IBM model 1 (Brown et al. 1993), trained by expectation maximisation.
 //!
-//! t(f | e) is the probability that a source token e says the target token f. Each target token of a pair comes from one of
-//! the pair's source tokens or from none, all of them equally likely beforehand. Knows ids, no tensors and no files.
+//! t(f | e) is the probability that a source token e produces the target token f. Each target token of a pair comes from
+//! one of the pair's source tokens or from none, all of them equally likely a priori. Knows ids, no tensors and no files.
 
 /// t(f | e) of all tokens that stand in a pair together.
 #[derive(Clone, Debug)]

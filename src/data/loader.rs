@@ -1,6 +1,6 @@
-//! Batches made ahead of their use, on a thread of their own, in the sampler's order.
+//! Batches made ahead of their use, on a thread of their own, in the order of the batch sampler.
 //!
-//! What a batch holds is a function of (seed, epoch, position), so it is the same whoever makes it and when.
+//! The content of a batch is a function of (seed, epoch, position), so it does not depend on the thread or the time.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -20,7 +20,7 @@ use crate::runtime::seed_for;
 /// Batches that wait to be used.
 const AHEAD: usize = 8;
 
-/// A batch, and where the sampler stands behind it.
+/// A batch, and the sampler's position after it.
 #[derive(Debug)]
 pub struct LoadedBatch {
     /// Its shards, and their padded rows.
@@ -59,7 +59,7 @@ impl Collator {
         source + target
     }
 
-    /// Positions of some rows side by side, padding counted in.
+    /// Positions of some rows side by side, including padding.
     pub fn padded_positions(&self, rows: &[usize]) -> usize {
         let lengths = rows.iter().map(|&row| self.examples[row].lengths());
         let longest = lengths.fold((0, 0), |most, row| (row.0.max(most.0), row.1.max(most.1)));

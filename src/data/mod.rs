@@ -1,7 +1,7 @@
-//! From files to batches: pairs are read, cut into tokens, sampled and padded.
+//! From files to batches: pairs are read, tokenized, sampled and padded.
 //!
-//! This folder makes CPU tensors and knows no model. A side of the data is tokens today and may be
-//! frames of audio later, so a batch hands the model a [`batch::SourceBatch`] and only the encoder's front looks inside.
+//! This folder makes CPU tensors and knows no model. A side of the data is tokens today and may be frames of audio later,
+//! so a batch hands the model a [`batch::SourceBatch`], and only the encoder's front looks inside.
 
 mod config;
 

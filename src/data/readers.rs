@@ -1,7 +1,7 @@
 //! Reading pairs: tables (CSV, TSV, JSONL) and parallel text become [`Pair`]s, each with its place.
 //!
-//! Text is handed on as it stands in the file: NFC and trimming are the tokenizer's. Nothing is skipped but
-//! blank lines of a table; what is wrong stops the reading, names the file and the line, and shows the row.
+//! Text is passed on as it is in the file: NFC and trimming belong to the tokenizer. Nothing is skipped but blank lines of a
+//! table. An error stops the reading, names the file and the line, and shows the row.
 //! Knows no tokens and no tensors. [`RowReader`] streams the rows to decode, and [`read_pairs`] is built on it.
 
 mod format;
@@ -53,7 +53,7 @@ pub struct Pair {
 pub struct PairSet {
     /// In the order of the files and of their rows.
     pub pairs: Vec<Pair>,
-    /// What is to be said of the files, a line each.
+    /// Notes about the files, a line each.
     pub notes: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<Pai
             PairFile::Parallel { source, target } => {
                 let is_table = |path: &&std::path::PathBuf| Format::of(path) != Format::Text;
                 let note = |path: &std::path::PathBuf| {
-                    format!("{} is read as text, a line for each pair", path.display())
+                    format!("{} is read as text with one line per pair", path.display())
                 };
                 set.notes.extend([source, target].into_iter().filter(is_table).map(note));
                 RowReader::parallel(source, target)
@@ -102,7 +102,7 @@ fn name(file: &PairFile) -> String {
 }
 
 fn open_table(path: &Path, [source, target]: [&str; 2], header: bool) -> Result<RowReader> {
-    let hint = "two files of parallel text are named together: { source = \"a.en\", target = \"a.de\" }";
+    let hint = "name the two files of parallel text together: { source = \"a.en\", target = \"a.de\" }";
     RowReader::with_targets(path, None, source, Target::Text(target), header, KEYS).map_err(|error| {
         match Format::of(path) {
             Format::Text => error.hint(hint),
@@ -114,7 +114,7 @@ fn open_table(path: &Path, [source, target]: [&str; 2], header: bool) -> Result<
 /// Whoever calls from another folder than the config's finds nothing, and may not know why.
 fn with_search_folder(paths: &[impl AsRef<Path>], error: Error) -> Error {
     match paths.iter().map(AsRef::as_ref).any(|path| path.is_relative() && !path.exists()) {
-        true => error.hint("paths are seen from where seqloom is called"),
+        true => error.hint("relative paths start at the folder where seqloom is called"),
         false => error,
     }
 }

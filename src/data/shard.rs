@@ -1,7 +1,7 @@
-//! Parts of a batch that go through the network one by one, each on a thread of its own: its shards.
+//! Shards: parts of a batch that pass through the network one by one, each on one thread.
 //!
-//! A batch is halved, its halves are halved, and so on: a binary tree, whose leaves are the shards. What they give is added
-//! up along the same tree. It follows from the rows alone, so whoever does a part, and when, changes no bit of the sum.
+//! A batch is halved, its halves are halved, and so on: a binary tree whose leaves are the shards. Their gradients are
+//! added up along the same tree. The tree follows from the rows alone, so threads and timing change no bit of the sum.
 
 /// Rows of the training set that go through the network together.
 #[derive(Clone, Debug, PartialEq, Eq)]

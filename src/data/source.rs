@@ -8,7 +8,7 @@ pub enum SourceItem {
 }
 
 impl SourceItem {
-    /// Its positions, EOS not counted in.
+    /// Its positions, without EOS.
     pub fn length(&self) -> usize {
         self.tokens().len()
     }

@@ -1,6 +1,7 @@
-//! Both splits of an experiment: read, held against the rules of `[data]`, and cut into tokens.
+//! Training and validation set of an experiment: read, checked against the rules of `[data]`, and tokenized.
 //!
-//! Which pairs are used, which of them the tokenizers learn from, and what is said of the files. Knows no model.
+//! It decides which pairs are used and which of them train the tokenizers, and collects notes about the files. Knows no
+//! model.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -97,7 +98,7 @@ fn empty_side(first: &Pair, of_source: bool, [sources, targets]: [usize; 2], all
         let (all, sides, places) = (all.len(), sides.join(" and "), places.join(", "));
         message += &format!("\n{all} pairs have an empty side ({sides}): {places}{more}");
     }
-    let hint = "fill it in, or leave such pairs out with `data.empty = \"skip\"`; \"keep\" learns from them";
+    let hint = "fill it in, or skip such pairs with `data.empty = \"skip\"`, or train on them with \"keep\"";
     Error::input(message).hint(hint)
 }
 
@@ -217,11 +218,10 @@ pub fn refuse_sound<'a>(mut sources: impl Iterator<Item = &'a str>) -> Result<()
         return Ok(());
     }
     let message = format!(
-        "sources must be texts, but all of them are names of sound files, such as `{}`",
+        "sources must be texts, but all of them are names of audio files, such as `{}`",
         shorten(first.trim())
     );
-    Err(Error::input(message)
-        .hint("seqloom does not read sound yet: it would learn from the names themselves"))
+    Err(Error::input(message).hint("seqloom does not read audio yet: it would train on the file names"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The form in which the texts of a side are read: a normal form of Unicode, and what becomes of white space.
+//! The text form of a side: a Unicode normal form, and the treatment of white space.
 //!
-//! Two spellings of what looks the same are one text then. What this changes is counted: [`ChangeCounts`] says it, for each file.
+//! Two spellings that look the same become one text. [`ChangeCounts`] counts and reports the changes, for each file.
 //! Knows no tokens and no files.
 
 use std::borrow::Cow;
@@ -147,7 +147,7 @@ impl ChangeCounts {
         self.kinds.iter_mut().zip(kinds).for_each(|(count, is_one)| *count += usize::from(is_one));
     }
 
-    /// Texts that are not read as they stand in the file.
+    /// Texts that are not read as they are in the file.
     pub fn changed(&self) -> usize {
         self.changed
     }
@@ -159,11 +159,11 @@ impl ChangeCounts {
         }
         let [normal_form, outer, breaks, between, mark] = self.kinds;
         let kinds = [
-            (normal_form, format!("brought to {} (`data.{side}.normalize`)", form.normalize.name())),
-            (outer, format!("without white space at the ends (`data.{side}.whitespace`)")),
-            (breaks, format!("line breaks or tabs made spaces (`data.{side}.whitespace`)")),
-            (between, "white space between words made one space".to_owned()),
-            (mark, "`▁` made a space, for which bpe has it".to_owned()),
+            (normal_form, format!("normalized to {} (`data.{side}.normalize`)", form.normalize.name())),
+            (outer, format!("with white space removed at the ends (`data.{side}.whitespace`)")),
+            (breaks, format!("with line breaks or tabs replaced by spaces (`data.{side}.whitespace`)")),
+            (between, "with white space between words replaced by one space".to_owned()),
+            (mark, "with `▁` replaced by a space, which it marks in bpe".to_owned()),
         ];
         let kinds = kinds.iter().filter(|(count, _)| *count > 0);
         let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
@@ -248,8 +248,8 @@ mod tests {
         changed.add(Changes { normal_form: true, ..Changes::default() });
         assert_eq!(
             changed.in_words("target", TextForm::default()).unwrap(),
-            "reading changed 2 of 3 targets: 1 brought to NFC (`data.target.normalize`), 1 without white space at the \
-             ends (`data.target.whitespace`), 1 line breaks or tabs made spaces (`data.target.whitespace`)"
+            "reading changed 2 of 3 targets: 1 normalized to NFC (`data.target.normalize`), 1 with white space removed at \
+             the ends (`data.target.whitespace`), 1 with line breaks or tabs replaced by spaces (`data.target.whitespace`)"
         );
     }
 }

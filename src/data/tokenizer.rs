@@ -1,7 +1,7 @@
-//! Cutting text into tokens and putting it together again: characters, words, byte-pair encoding.
+//! Tokenizers: characters, words, byte-pair encoding. They cut text into tokens and join tokens into text.
 //!
-//! Every text is brought to one form first ([`TextForm`]), so that what looks the same is the same. A special token
-//! has no text: `<eos>` in a file is cut like any other characters, and never ends a sequence.
+//! Every text is first normalized to one form ([`TextForm`]). A special token has no text: `<eos>` in a file is cut like any
+//! other characters, and never ends a sequence.
 //! Knows strings and ids, no tensors and no files.
 
 mod bpe;
@@ -148,7 +148,7 @@ impl Tokenizer {
         self.form.apply(&text).into_owned()
     }
 
-    /// A text as an output says it, if it can: what a reference has to be compared with.
+    /// A text in the form of outputs: references are compared in this form.
     pub fn as_output(&self, text: &str) -> String {
         self.form.apply(&self.normalized(text)).into_owned()
     }
@@ -257,7 +257,7 @@ impl Tokenizer {
         })
     }
 
-    /// Number of tokens, the four special ones counted in. BPE may reach fewer than the config asks for.
+    /// Number of tokens, including the four special ones. BPE may reach fewer than the config asks for.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary().size()
     }

@@ -1,7 +1,7 @@
 //! Tokens and their ids: every vocabulary starts with the four special tokens.
 //!
-//! A vocabulary knows strings and numbers, and nothing of how a text is cut into tokens. Ids are `i64`, as libtorch
-//! wants them. A special token has an id but no text: what a file writes as `<eos>` is unknown, never the end.
+//! A vocabulary knows strings and numbers, and nothing of how a text is cut into tokens. Ids are `i64`, as libtorch needs
+//! them. A special token has an id but no text: the characters `<eos>` in a file are never the end.
 
 use std::collections::HashMap;
 
@@ -79,7 +79,7 @@ impl Vocabulary {
         &self.tokens
     }
 
-    /// Number of tokens, the special ones counted in.
+    /// Number of tokens, including the special ones.
     pub fn size(&self) -> usize {
         self.tokens.len()
     }

@@ -1,5 +1,4 @@
-//! `[decoding]`: what is searched for or drawn, how hypotheses are compared, what an output must not say, how far it may
-//! go, and how many sources go together.
+//! `[decoding]`: search or sampling, ranking of hypotheses, constraints, length limits, and batch size.
 //!
 //! Only the keys, their defaults and the rules among them. It knows no model.
 
@@ -17,10 +16,10 @@ use crate::model::Weights;
 pub struct DecodingConfig {
     /// Live hypotheses of a source; 1 is greedy search.
     pub beam: usize,
-    /// Groups that the beam is parted into (Vijayakumar et al. 2016), of equal size: each is a beam of its own, and a
-    /// later one avoids what the earlier ones say at the same step.
+    /// Groups of the beam (Vijayakumar et al. 2016), of equal size: each is a beam of its own, and a later one avoids the
+    /// tokens of the earlier ones at the same step.
     pub beam_groups: usize,
-    /// What a token's log-probability loses for each hypothesis of an earlier group that says it at the same step.
+    /// Penalty on a token's log-probability for each hypothesis of an earlier group with the same token at this step.
     pub diversity_strength: f64,
     /// Outputs of a source, the best first: at most `beam`. When sampling, the number of samples.
     pub n_best: usize,
@@ -35,26 +34,27 @@ pub struct DecodingConfig {
     pub length_penalty_alpha: f64,
     /// b in the coverage penalty (Wu et al. 2016).
     pub coverage_penalty: f64,
-    /// What several models say together.
+    /// How an ensemble combines its models.
     pub ensemble: Combination,
-    /// The fewest tokens of an output, EOS counted in.
+    /// Minimum number of tokens in an output, including EOS.
     pub min_length: usize,
-    /// The log-probability of a token that was said already is multiplied by this (Keskar et al. 2019).
+    /// Factor on the log-probability of a token that the output already has (Keskar et al. 2019).
     pub repetition_penalty: f64,
-    /// No this many tokens in a row stand in an output twice; 0 is off.
+    /// No sequence of this many tokens occurs twice in an output; 0 is off.
     pub no_repeat_ngram: usize,
-    /// Texts that stand nowhere in an output; its beginning and its end count as spaces.
+    /// Texts that must not occur in an output; its beginning and its end count as spaces.
     pub banned: Vec<String>,
-    /// Whether `<unk>` is never said.
+    /// Whether `<unk>` is forbidden.
     pub suppress_unknown: bool,
-    /// Whether an `<unk>` of an output becomes the symbol of the source that the model looked at most when it said it.
+    /// Whether an `<unk>` of an output is replaced by the source symbol with the most attention at that step.
     pub replace_unknown: bool,
     /// In what numbers the matrices are kept; when absent, in those that training computed in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
     /// Sources that are decoded together; the batch has up to `beam` rows for each.
     pub batch_size: usize,
-    /// The most tokens an output may have, EOS counted in. When absent: `max_length_factor` * source tokens + `max_length_offset`.
+    /// The most tokens an output may have, including EOS. When absent: `max_length_factor` * source tokens +
+    /// `max_length_offset`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
     /// a in the limit a * source tokens + b. When all three are absent, training takes a and b from its pairs
@@ -114,7 +114,7 @@ pub enum Stop {
     BestPossible,
 }
 
-/// What the sum of log-probabilities of an output with len tokens, EOS counted in, is divided by.
+/// The divisor of the sum of log-probabilities of an output with len tokens, including EOS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthPenalty {
@@ -126,7 +126,7 @@ pub enum LengthPenalty {
     Gnmt,
 }
 
-/// What several models say together of a token.
+/// How an ensemble combines the log-probabilities of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combination {
@@ -138,7 +138,7 @@ pub enum Combination {
 
 const TABLE: &str = "decoding";
 
-/// a in the limit a * source tokens + b, where no pairs say otherwise, and the least that they can say.
+/// a in the limit a * source tokens + b: the default without pairs, and the minimum with them.
 const LEAST_FACTOR: f64 = 2.0;
 
 /// b in the same.
@@ -192,8 +192,8 @@ impl DecodingConfig {
             }
         }
         if self.sampling.is_some() && beam > 1 {
-            let message = format!("`beam` must be 1 where outputs are drawn (`sampling`), but it is {beam}");
-            let hint = "the number of samples is `n_best`";
+            let message = format!("`beam` must be 1 with `sampling`, but it is {beam}");
+            let hint = "`n_best` sets the number of samples";
             return Err(ConfigError::new(TABLE, &["beam", "sampling"], message).hint(hint));
         }
         if !beam.is_multiple_of(groups) {

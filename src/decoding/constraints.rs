@@ -1,6 +1,6 @@
-//! What an output must not say: rules that change a row of scores for a moment, before a search chooses from it.
+//! Constraints on outputs: they change a row of scores before a search chooses from it.
 //!
-//! The changes are undone once it has chosen, so that a row can be shared, and what is reported is the model's own.
+//! The changes are undone after the choice, so that a row can be shared, and reported scores are the model's own.
 
 pub mod banned_texts;
 pub mod forced_prefix;
@@ -15,15 +15,15 @@ use crate::data::vocabulary::{EOS, UNK};
 /// What every output of a decode must keep to.
 #[derive(Clone, Debug)]
 pub struct Constraints {
-    /// The fewest tokens of an output, EOS counted in.
+    /// Minimum number of tokens in an output, including EOS.
     pub min_length: usize,
-    /// What the log-probability of a token that was said already is multiplied by (Keskar et al. 2019); 1 is off.
+    /// Factor on the log-probability of a token that the output already has (Keskar et al. 2019); 1 is off.
     pub repetition_penalty: f64,
-    /// No this many tokens in a row stand in an output twice; 0 is off.
+    /// No sequence of this many tokens occurs twice in an output; 0 is off.
     pub no_repeat_ngram: usize,
     /// Texts that no output has.
     pub banned: Option<Arc<BannedTexts>>,
-    /// Whether UNK is never said.
+    /// Whether UNK is forbidden.
     pub suppress_unknown: bool,
 }
 
@@ -67,7 +67,7 @@ impl Constraints {
         }
     }
 
-    /// Whether [`Constraints::apply`] looks at what was said.
+    /// Whether [`Constraints::apply`] depends on the tokens so far.
     pub fn need_prefix(&self) -> bool {
         self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 || self.banned.is_some()
     }
@@ -91,7 +91,7 @@ impl Constraints {
         }
     }
 
-    /// However often a token was said.
+    /// Once for each token, however often it occurs.
     fn penalize_repetition(&self, said: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
         let mut tokens = said.to_vec();
         tokens.sort_unstable();
@@ -101,7 +101,7 @@ impl Constraints {
         }
     }
 
-    /// What followed each earlier place where the last n - 1 tokens stand.
+    /// The tokens that followed each earlier occurrence of the last n - 1 tokens.
     fn forbid_repeated_ngrams(&self, said: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
         let Some(start) = (said.len() + 1).checked_sub(self.no_repeat_ngram) else {
             return;

@@ -1,8 +1,8 @@
-//! The loop of every search: sources come into the batch as others leave it ("continuous batching").
+//! The loop of every search: continuous batching, in which new sources enter the batch as others leave it.
 //!
-//! All live rows of all sources take a step together, each source's books get the scores of their own rows, and rows that
-//! are done leave at once. It knows no model and no tensor, and what a source finds does not depend on what else is in
-//! the batch.
+//! All live rows of all sources take a step together. The hypotheses of each source get the scores of their own rows, and
+//! finished rows leave at once. It knows no model and no tensor. The result of a source does not depend on the rest of the
+//! batch.
 
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores};
 use super::options::SearchOptions;
@@ -54,7 +54,7 @@ pub fn generate<'r, S: IncrementalDecoder>(
 struct Slot {
     /// The request's number.
     number: usize,
-    /// Its rows, which stand behind those of the seats before it.
+    /// Its rows, which follow those of the slots before it.
     rows: usize,
     hypotheses: Hypotheses,
 }
@@ -96,7 +96,7 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         }
     }
 
-    /// Takes a step; the state is that of the rows that go on, where there are any.
+    /// Takes a step; the state is that of the rows that continue, if there are any.
     fn step(&mut self, state: S::State) -> Result<Option<S::State>> {
         let last: Vec<i64> =
             self.slots.iter().flat_map(|slot| slot.hypotheses.rows()).map(|(_, token)| token).collect();
@@ -130,7 +130,7 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         Ok(())
     }
 
-    /// The rows of the batch that go on, in the order in which they stand from now on.
+    /// The rows of the batch that continue, in their new order.
     fn renumber(&mut self) -> Vec<i64> {
         let (mut kept, mut first) = (Vec::new(), 0);
         for slot in &mut self.slots {

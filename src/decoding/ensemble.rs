@@ -1,4 +1,4 @@
-//! Several models that choose together, step by step: to a search they are one.
+//! An ensemble: several models that choose each token together. To a search they are one model.
 
 use super::config::Combination;
 use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
@@ -12,7 +12,7 @@ pub struct Ensemble<S> {
     combination: Combination,
 }
 
-/// Where the models of an ensemble stand.
+/// The states of the models of an ensemble.
 #[derive(Debug)]
 pub struct EnsembleState<T> {
     states: Vec<T>,
@@ -90,8 +90,8 @@ impl<S: Shareable> Shareable for Ensemble<S> {
     }
 }
 
-/// What all members say together, in the place of the first one's scores. Attention is the mean of theirs; where they do not
-/// cut sources `alike`, it is the first one's.
+/// The combined scores of all members, in place of the first one's scores. Attention is the mean of theirs; where they do
+/// not cut sources `alike`, it is the first one's.
 fn combined(mut all: Vec<Scores>, combination: Combination, alike: bool) -> Result<Scores> {
     let looking = if alike { all.len() } else { 1 };
     let vocabularies = all.iter().map(|scores| scores.vocabulary);
@@ -99,7 +99,7 @@ fn combined(mut all: Vec<Scores>, combination: Combination, alike: bool) -> Resu
         vocabularies.clone().zip(vocabularies.skip(1)).find(|(one, other)| one != other)
     {
         let message = format!(
-            "the models of an ensemble must have one target vocabulary, but theirs have {one} and {other} tokens"
+            "the models of an ensemble must have the same target vocabulary, but theirs have {one} and {other} tokens"
         );
         return Err(Error::input(message));
     }
@@ -117,8 +117,8 @@ fn combined(mut all: Vec<Scores>, combination: Combination, alike: bool) -> Resu
     Ok(first)
 }
 
-/// What several models say together, number by number: each list has the log-probabilities that one of them gives to the
-/// same tokens. Those of a single model stay as they are.
+/// Combines the log-probabilities of several models, number by number: each list has the log-probabilities that one of them
+/// gives to the same tokens. Those of a single model stay as they are.
 pub fn mean(all: impl IntoIterator<Item = Vec<f32>>, combination: Combination) -> Vec<f32> {
     let mut all = all.into_iter();
     let mut sum = all.next().unwrap_or_default();

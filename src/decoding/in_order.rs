@@ -1,4 +1,4 @@
-//! Requests in, hypotheses out, in their order: sorts by length and hands all to the search.
+//! Requests in, hypotheses out, in the same order: sorts by length and passes all to the search.
 
 use super::DecodingConfig;
 use super::continuous_batching::{Batching, generate};
@@ -18,7 +18,7 @@ pub fn decode<S: IncrementalDecoder>(
     config: &DecodingConfig,
 ) -> Result<Vec<Hypothesis>> {
     if !config.banned.is_empty() {
-        let message = "`decoding.banned` is text, and needs the target's tokenizer to become tokens";
+        let message = "`decoding.banned` is text, and only the target's tokenizer turns it into tokens";
         return Err(Error::input(message).hint("use `decode_with_options`, with `SearchOptions::new`"));
     }
     decode_with_options(decoder, sources, &SearchOptions::new(config, Vec::new)?)

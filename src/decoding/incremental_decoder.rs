@@ -1,4 +1,4 @@
-//! The seam between a search and a model: a search knows rows, tokens and plain arrays of scores.
+//! The interface between search and model: a search knows rows, tokens and plain arrays of scores.
 //!
 //! So a search is tested with a scripted fake and no weights, and a model knows no search.
 
@@ -6,9 +6,9 @@ use super::request::DecodeRequest;
 use crate::data::vocabulary::{BOS, PAD};
 use crate::error::{Error, Result};
 
-/// A model that is asked one step at a time.
+/// A model that takes one step at a time.
 pub trait IncrementalDecoder {
-    /// Where a decode stands; a value that the model hands out and takes back.
+    /// The state of a decode: a value that the model returns and takes back.
     type State;
 
     /// Reads the sources of the requests, one row for each, before its first token. `member` is the model's number among those
@@ -23,7 +23,7 @@ pub trait IncrementalDecoder {
     /// # Errors
     /// The model has no attention to show.
     fn step_with_attention(&self, _: &[i64], _: Self::State) -> Result<(Scores, Self::State)> {
-        Err(Error::failure("this model does not show what it attends to"))
+        Err(Error::failure("this model does not return its attention"))
     }
 
     /// Goes on with the rows named, in that order; a row may be named more than once or not at all.
@@ -37,7 +37,7 @@ pub trait IncrementalDecoder {
         false
     }
 
-    /// The most tokens that an output can have, EOS counted in; `None` where there is no such limit.
+    /// Maximum number of tokens in an output, including EOS; `None` without such a limit.
     fn max_length(&self) -> Option<usize> {
         None
     }
@@ -81,12 +81,12 @@ pub struct ScoreRows<'a> {
     pub log_p: &'a mut [f32],
     /// V
     pub vocabulary: usize,
-    /// What each row looked at; empty where nobody asks.
+    /// The attention of each row; empty if it is not requested.
     pub attention: &'a [Vec<f32>],
 }
 
 impl ScoreRows<'_> {
-    /// PAD and BOS are no output.
+    /// Forbids PAD and BOS, which are never part of an output.
     pub fn forbid_padding_and_bos(&mut self) {
         for row in self.log_p.chunks_exact_mut(self.vocabulary) {
             row[PAD as usize] = f32::NEG_INFINITY;
@@ -109,12 +109,12 @@ pub fn scores_not_finite() -> Error {
 pub struct Hypothesis {
     /// Token ids without BOS and EOS.
     pub tokens: Vec<i64>,
-    /// Sum of the model's log-probabilities of its tokens, EOS counted in when it is finished; whatever a search was
-    /// told to prefer, avoid or draw, it is what the model gives to this output.
+    /// Sum of the model's log-probabilities of its tokens, including EOS when it is finished; constraints, penalties and
+    /// sampling do not change it.
     pub score: f64,
     /// By what hypotheses of a source are compared: the sum with the repetition penalty in it, over the length penalty,
     /// and the coverage penalty.
     pub ranking: f64,
-    /// False when something cut it off before EOS: the length limit, or rules that let no token follow.
+    /// False if it is unfinished, without EOS: it reached the length limit, or the constraints allowed no further token.
     pub finished: bool,
 }

@@ -1,12 +1,12 @@
-//! A model that gives up between two steps where somebody asks for a stop: a batch of long outputs may take minutes.
+//! A model that stops between two steps if a stop is requested: a batch of long outputs may take minutes.
 //!
-//! It knows no signals, only a question that it asks before each step.
+//! It knows no signals, only a function that it calls before each step.
 
 use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
 use super::request::DecodeRequest;
 use crate::error::{Error, Result};
 
-/// A model, and whether to go on with it.
+/// A model, and the function that decides whether to continue.
 #[derive(Clone)]
 pub struct Interruptible<'a, S> {
     model: S,

@@ -1,4 +1,4 @@
-//! What a search goes by: the numbers of a config, and its texts as token ids.
+//! The options of a search: the numbers of a config, and its texts as token ids.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct SearchOptions {
     pub width: usize,
     /// Groups of a source, or its samples.
     pub groups: usize,
-    /// What a token loses for each hypothesis of an earlier group that says it at the same step.
+    /// Penalty on a token for each hypothesis of an earlier group with the same token at this step.
     pub diversity: f64,
     /// Outputs of a source.
     pub n_best: usize,
@@ -34,9 +34,9 @@ pub struct SearchOptions {
     pub penalty: Penalty,
     /// Where outputs are drawn.
     pub sampling: Option<SamplingConfig>,
-    /// What no output may say.
+    /// The constraints.
     pub constraints: Constraints,
-    /// What tokens say.
+    /// The texts of tokens.
     pub texts: Arc<TokenTexts>,
     /// The most tokens of an output.
     pub length_limits: LengthLimits,
@@ -127,18 +127,18 @@ impl SearchOptions {
         self.max_outputs_per_group() > self.outputs_per_group()
     }
 
-    /// Whether it matters that two outputs say the same.
+    /// Whether it matters that two outputs have the same text.
     pub fn removes_duplicates(&self) -> bool {
         self.max_outputs_per_group() > 1
     }
 
-    /// Whether groups avoid what those before them say.
+    /// Whether groups avoid the tokens of those before them.
     pub fn is_diverse(&self) -> bool {
         self.groups > 1 && self.sampling.is_none() && self.diversity > 0.0
     }
 }
 
-/// How the most tokens of an output follow from its source.
+/// The length limit of an output, as a function of its source.
 #[derive(Clone, Copy, Debug)]
 pub struct LengthLimits {
     fixed: Option<usize>,
@@ -154,7 +154,7 @@ impl LengthLimits {
         LengthLimits { fixed: config.max_length, factor, offset, least: config.min_length }
     }
 
-    /// The most tokens of the output of a source, EOS counted in: never less than `decoding.min_length`, never more than the
+    /// The most tokens of the output of a source, including EOS: never less than `decoding.min_length`, never more than the
     /// model's `longest`, and at least 1.
     pub fn of(&self, source_tokens: usize, longest: Option<usize>) -> usize {
         let by_source = (self.factor * source_tokens as f64) as usize;

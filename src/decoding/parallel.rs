@@ -1,7 +1,7 @@
-//! Several batches at a time over the cores: a worker with a batch of its own for each.
+//! Several batches at a time: a worker with its own batch for each core.
 //!
-//! Two threads that share the products of a small batch wait for each other more than they multiply. What a source gives
-//! does not depend on the batch that it is in, and so not on the workers either.
+//! Two threads that share the products of a small batch wait for each other more than they multiply. The output of a source
+//! does not depend on its batch, and so not on the workers.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use super::request::DecodeRequest;
 use crate::error::{Result, caught};
 use crate::runtime::threads;
 
-/// With fewer sources for each worker, workers cost more than they bring.
+/// With fewer sources per worker, workers cost more than they gain.
 const MIN_SOURCES_PER_WORKER: usize = 4;
 
 type Found = Vec<(usize, Vec<Hypothesis>)>;

@@ -1,7 +1,7 @@
-//! By what outputs are compared: the sum of log-probabilities over a length penalty, so that an output does not win by
-//! being short, and a coverage penalty, so that it does not win by leaving out a part of the source.
+//! The ranking of outputs: the sum of log-probabilities over a length penalty, so that short outputs have no advantage, and a
+//! coverage penalty, so that outputs that ignore a part of the source have none.
 //!
-//! Numbers only. `gnmt` and coverage are equation 14 of Wu et al. 2016; the length counts EOS.
+//! Numbers only. `gnmt` and coverage are equation 14 of Wu et al. 2016; the length includes EOS.
 
 use super::DecodingConfig;
 use super::config::LengthPenalty;

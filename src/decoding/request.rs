@@ -1,4 +1,4 @@
-//! What one output is asked for: made once, from a row, and lent to all that work on it.
+//! The request for one output: made once from a row, and lent to everything that works on it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct DecodeRequest {
     /// The tokens that the output may have, in ascending order, and so all that the softmax is over; nothing for the whole
     /// vocabulary but PAD and BOS.
     pub allowed: Option<Arc<[i64]>>,
-    /// The most tokens of the output, EOS counted in; at least 1.
+    /// Maximum number of tokens in the output, including EOS; at least 1.
     pub max_length: usize,
 }
 

@@ -1,7 +1,7 @@
-//! A search that is looked at while it goes on: each step is shown as soon as its token is chosen.
+//! A search whose steps are shown: each step is reported as soon as its token is chosen.
 //!
-//! The search is the one that all decoding uses, over a model that tells what it is asked. What was chosen is known when
-//! the model is asked to go on from it. It knows no model and no tensor.
+//! The search is the one that all decoding uses, over a wrapped model. The chosen token is known when the next step of the
+//! model is requested. It knows no model and no tensor.
 
 use std::cell::RefCell;
 
@@ -23,23 +23,23 @@ pub fn check_streamable(options: &SearchOptions) -> Result<()> {
         (1, 1) => Ok(()),
         (1, groups) if options.sampling.is_some() => {
             let message = format!(
-                "to be watched, one output must grow at a time (`decoding.n_best`), but there are {groups}"
+                "interactive decoding must have one output at a time (`decoding.n_best`), but there are {groups}"
             );
-            Err(Error::input(message).hint("watch one sample with --set decoding.n_best=1"))
+            Err(Error::input(message).hint("use --set decoding.n_best=1 for one sample"))
         }
         (width, groups) => {
             let message = format!(
-                "to be watched, one output must grow at a time (`decoding.beam`), but the beam has {}",
+                "interactive decoding must have one output at a time (`decoding.beam`), but the beam has {}",
                 width * groups
             );
             Err(Error::input(message).hint(
-                "watch greedy search with --beam 1, or draw with --set decoding.sampling.temperature=1",
+                "use --beam 1 for greedy search, or --set decoding.sampling.temperature=1 for a sample",
             ))
         }
     }
 }
 
-/// The output that the search finds for a request. `shown` gets each step as soon as it is made, with the `top` likeliest
+/// The output that the search finds for a request. `shown` gets each step as soon as it is made, with the `top` most likely
 /// tokens and without attention.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
-//! Teacher forcing without learning: how likely given targets are, in batches of similar length.
+//! Teacher forcing without learning: the likelihood of given targets, in batches of similar length.
 //!
-//! Nothing is dropped out, and no gradient is kept.
+//! No dropout, and no gradient.
 
 use tch::{Device, Tensor};
 

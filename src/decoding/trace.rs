@@ -1,7 +1,7 @@
-//! What a model gave to outputs that are found already: each goes through it once more, a token at a time.
+//! The model's scores for outputs that are already found: each passes through the model once more, token by token.
 //!
-//! A search needs none of this and pays nothing for it. A row's numbers do not depend on the rows beside it, so these are
-//! the numbers that the search saw, before any rule changed them. It knows no model and no tensor.
+//! A search needs none of this and pays nothing for it. The numbers of a row do not depend on the rows beside it, so these
+//! are the numbers that the search saw, before any constraint changed them. It knows no model and no tensor.
 
 use super::continuous_batching::check_scores;
 use super::incremental_decoder::{IncrementalDecoder, Scores, scores_not_finite};
@@ -17,7 +17,7 @@ pub struct TracedOutput<'a> {
     pub request: &'a DecodeRequest,
     /// Token ids without BOS and EOS.
     pub tokens: &'a [i64],
-    /// Whether EOS was said behind them; not where the model was not asked.
+    /// Whether EOS follows them; false for a source that was not decoded.
     pub finished: bool,
 }
 
@@ -27,19 +27,19 @@ impl TracedOutput<'_> {
     }
 }
 
-/// What was said at one step, and what else might have been. Log-probabilities are those of the whole softmax, which is over
-/// all that an output may say.
+/// The chosen token of one step, and its alternatives. Log-probabilities are those of the full softmax, over all tokens
+/// that an output may contain.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TraceStep {
-    /// The token that was said.
+    /// The chosen token.
     pub token: i64,
     /// Its log-probability.
     pub log_p: f32,
-    /// Its place among all tokens that may be said: 1 for the likeliest. Of equals the lower id comes first.
+    /// Its rank among all allowed tokens: 1 for the most likely. Of equal ones the lower id comes first.
     pub rank: usize,
-    /// The likeliest tokens and their log-probabilities, the likeliest first.
+    /// The most likely tokens and their log-probabilities, the most likely first.
     pub top: Vec<(i64, f32)>,
-    /// How much was looked at each position of the source, EOS the last of them; empty where nobody asked.
+    /// The attention to each position of the source, EOS last; empty if it is not requested.
     pub attention: Vec<f32>,
 }
 
@@ -61,7 +61,7 @@ impl TraceStep {
     }
 }
 
-/// The steps of each output, EOS's among them where it is finished, with the `top` likeliest tokens of each. All outputs
+/// The steps of each output, EOS's among them where it is finished, with the `top` most likely tokens of each. All outputs
 /// go side by side, so that what is handed in should be a batch.
 ///
 /// # Errors

@@ -1,5 +1,4 @@
-//! A trained model, ready to decode: all of it comes out of one model file. Others may be loaded beside it, which choose with
-//! it together.
+//! A trained model, ready to decode, loaded from one model file. Others may be loaded beside it as an ensemble.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -44,7 +43,7 @@ pub struct LoadedModel {
     pub options: SearchOptions,
     /// Models that choose together with it (`decoding.ensemble`), over the same target vocabulary.
     pub others: Vec<LoadedModel>,
-    /// What an output of a source may say; nothing for every token.
+    /// The tokens that a source allows; `None` for all tokens.
     pub shortlist: Option<Shortlist>,
     /// Whether the others cut sources as it does.
     cuts_alike: bool,
@@ -189,8 +188,8 @@ fn check_targets(paths: [&Path; 2], [one, other]: [&Tokenizer; 2]) -> Result<()>
         tokens.map(|token| token.map_or("missing".to_owned(), |token| format!("{token:?}")));
     let [one, other] = paths.map(Path::display);
     Err(Error::input(format!(
-        "models that decode together must have one target vocabulary, but its token {id} is {first} in {one} and \
-         {second} in {other}"
+        "models that decode together must have the same target vocabulary, but token {id} is {first} in {one} and {second} \
+         in {other}"
     )))
 }
 
@@ -257,7 +256,7 @@ fn refuse_fixed_keys(overrides: &[String]) -> Result<()> {
     match fixed {
         Some(text) => {
             let keys = "decoding.*, runtime.* and data.*.max_length";
-            let settled = "the rest was settled by training, and stands in the checkpoint";
+            let settled = "training fixed all other keys, and they are in the checkpoint";
             Err(Error::input(format!("only {keys} can be set here, but not `{text}`"))
                 .hint(meant(text, |path| is_free(&format!("{path}="))).unwrap_or(settled.to_owned())))
         }

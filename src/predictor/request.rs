@@ -1,4 +1,4 @@
-//! From texts to what a search is asked for: sources as each model tokenizes them, how an output begins, what it may say.
+//! From texts to decode requests: sources as each model tokenizes them, forced prefixes, and the allowed tokens.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub enum TooLong {
     Truncate,
 }
 
-/// A request, and what its text says besides.
+/// A request, and more about its text.
 #[derive(Clone, Debug, Default)]
 pub struct EncodedRequest {
     /// What a search is asked for.
@@ -87,7 +87,7 @@ impl LoadedModel {
         let Some(prefix) = self.options.texts.forced_prefix(&target.normalized(text)) else {
             let unknown = target.encode(text).unknown;
             let message = format!(
-                "a prefix must be spelled with the target's vocabulary, but it lacks {unknown} symbols of `{}`",
+                "a prefix must consist of symbols of the target's vocabulary, but it lacks {unknown} of `{}`",
                 shorten(text)
             );
             return Err(Error::input(message));

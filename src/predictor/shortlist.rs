@@ -1,8 +1,8 @@
-//! What an output may say, by its source: the vocabulary shortlist.
+//! The vocabulary shortlist: the target tokens that each source allows.
 //!
-//! Of a large vocabulary few tokens can follow from a source: those that are frequent everywhere, and those that go with its
-//! own tokens. A file lists both; it is made from training pairs ([`crate::data::lexicon`]) and names tokens by their texts:
-//! `{"format": 1, "frequent": ["der", …], "lists": {"dog": ["Hund", …], …}}`.
+//! Of a large vocabulary only few tokens are plausible for a source: those that are frequent everywhere, and those that go
+//! with its own tokens. A file lists both; it is learned from training pairs ([`crate::data::lexicon`]) and names tokens by
+//! their texts: `{"format": 1, "frequent": ["der", …], "lists": {"dog": ["Hund", …], …}}`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ struct File {
     lists: BTreeMap<String, Vec<String>>,
 }
 
-/// Tokens that may be said whatever the source is, and those that go with each of its tokens.
+/// Tokens that every source allows, and those that go with each source token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortlist {
     frequent: Vec<i64>,
@@ -40,7 +40,8 @@ pub struct Shortlist {
 }
 
 impl Shortlist {
-    /// A shortlist of token ids: what may always be said, and for each token of the source's vocabulary what goes with it.
+    /// A shortlist of token ids: those that are always allowed, and for each token of the source's vocabulary those that go
+    /// with it.
     pub fn new(frequent: Vec<i64>, lists: Vec<Vec<i64>>) -> Shortlist {
         Shortlist { frequent, lists }
     }
@@ -57,7 +58,7 @@ impl Shortlist {
         };
         let file: File = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
         if file.format != FORMAT {
-            return Err(wrong(format!("its format is {}, and this version knows {FORMAT}", file.format)));
+            return Err(wrong(format!("its format is {}, and this version reads {FORMAT}", file.format)));
         }
         let ids = |tokenizer: &Tokenizer, tokens: &[String]| -> Result<Vec<i64>> {
             let ids = tokens.iter().map(|token| tokenizer.id(token)).collect::<Result<_>>();
@@ -81,7 +82,7 @@ impl Shortlist {
         let lists = lists.map(|(id, list)| (tokenizers.source.token(id).to_owned(), texts(list)));
         let file = File { format: FORMAT, frequent: texts(&self.frequent), lists: lists.collect() };
         let json = serde_json::to_vec(&file);
-        let json = json.map_err(|error| Error::failure(format!("cannot lay out a shortlist: {error}")))?;
+        let json = json.map_err(|error| Error::failure(format!("cannot serialize a shortlist: {error}")))?;
         write_output(path, &json)
     }
 

@@ -1,5 +1,5 @@
-//! `decoding.replace_unknown`: an `<unk>` of an output becomes the symbol of the source that the model looked at most when it
-//! said it (Jean et al. 2015; OpenNMT's `-replace_unk`). What says the same then stands once in a list.
+//! `decoding.replace_unknown`: replaces each `<unk>` of an output by the symbol of the source with the most attention at that
+//! step (Jean et al. 2015; OpenNMT's `-replace_unk`). Outputs that become the same text are listed once.
 
 use std::collections::HashSet;
 
@@ -46,7 +46,7 @@ impl LoadedModel {
     }
 }
 
-/// Of outputs that say the same the first stays, which is the best.
+/// Of outputs with the same text only the first is kept, which is the best.
 fn keep_first(list: &mut Vec<Output>) {
     let mut said = HashSet::new();
     list.retain(|output| said.insert(output.text.clone()));

@@ -1,5 +1,5 @@
-//! Whether outputs can be trusted: what must change nothing is changed, and how far the outputs move is measured, on a user's
-//! own model and rows.
+//! Checks whether outputs can be trusted: changes what must not matter, and measures how much the outputs change, on the
+//! user's own model and rows.
 
 use std::collections::HashSet;
 
@@ -31,7 +31,7 @@ const FEW: usize = 7;
 pub struct Check {
     /// Which search, and which two ways.
     pub what: String,
-    /// Outputs that were held against each other.
+    /// Number of outputs that were compared.
     pub outputs: usize,
     /// How many of them are not as they must be, which is to have the same tokens; nothing where both ways score the same
     /// tokens.
@@ -135,7 +135,7 @@ fn below_greedy(what: String, greedy: &Found, wide: &Found) -> Check {
         match (greedy.first(), wide.first()) {
             (Some(greedy), Some(wide)) if greedy.finished && wide.finished => greedy.ranking - wide.ranking,
             (Some(greedy), _) if greedy.finished => f64::INFINITY,
-            // What was cut off ranks below everything.
+            // Unfinished outputs rank below all others.
             _ => 0.0,
         }
     };
@@ -229,7 +229,7 @@ fn compared(what: String, one: &Found, other: &Found, binding: bool) -> Check {
     }
 }
 
-/// The largest difference; what is no number stays none.
+/// The largest difference; NaN stays NaN.
 fn largest(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     let differences = pairs.map(|(one, other)| (one - other).abs());
     differences.fold(

@@ -1,4 +1,4 @@
-//! How much memory the process has taken at most, and how much there is.
+//! The peak memory of the process, and the memory of the machine.
 
 use tch::Device;
 
@@ -13,14 +13,14 @@ pub fn peak(device: Device) -> u64 {
     }
 }
 
-/// What was taken only to try something counts no more. On a GPU alone: elsewhere the system keeps the books.
+/// Memory that was used only for a trial counts no more. On a GPU only: elsewhere the system counts.
 pub fn forget(device: Device) {
     if let Device::Cuda(number) = device {
         shim::forget_gpu_memory(number);
     }
 }
 
-/// Bytes that nobody uses. Nothing where the system does not say.
+/// Free bytes; `None` if the system does not report them.
 pub fn free(device: Device) -> Option<u64> {
     match device {
         Device::Cuda(number) => shim::gpu_memory(number).map(|memory| memory.free),
@@ -31,7 +31,7 @@ pub fn free(device: Device) -> Option<u64> {
     }
 }
 
-/// Bytes that there are, whoever uses them, swap space counted in. Nothing where the system does not say.
+/// Total bytes, including swap space; `None` if the system does not report them.
 pub fn total(device: Device) -> Option<u64> {
     if let Device::Cuda(number) = device {
         return shim::gpu_memory(number).map(|memory| memory.free.saturating_add(memory.peak));

@@ -1,7 +1,7 @@
-//! Signals: what asks for a stop or for a checkpoint, and when it is heard.
+//! Signals that ask for a stop or for a checkpoint, and when they take effect.
 //!
-//! As long as there is nothing to save a signal ends the process at once, however long the work would go on: reading, learning a
-//! vocabulary, building a model. Whoever has something to save listens, and looks at the flag between two pieces of work.
+//! While there is nothing to save, a signal ends the process at once: while it reads, learns a vocabulary or builds a
+//! model. Code that has something to save installs the flag, and checks it between two pieces of work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

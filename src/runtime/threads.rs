@@ -1,9 +1,8 @@
 //! The CPU threads of the process: a pool whose threads sleep while there is nothing to do.
 //!
-//! libtorch's own way, OpenMP, is left with one thread: its threads meet at every small product, and spin while they wait,
-//! so that one core which does something else stops all of them. Here work is cut where it is worth it: a shard of an
-//! update, a batch of sources, a product of many rows. A thread that gets no core hands nothing over, so its part is done
-//! by another. Nothing that is computed depends on their number.
+//! OpenMP, which libtorch uses, is left with one thread: its threads meet at every small product, and spin while they wait,
+//! so that one busy core stops all of them. Here only work of some size is split: a shard of an update, a batch of sources,
+//! a product of many rows. If a thread gets no core, another one does its part. No result depends on the number of threads.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

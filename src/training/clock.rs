@@ -1,4 +1,4 @@
-//! The only file that reads the clock: how long things take, for people to look at. Nothing that is learned depends on it.
+//! The only file that reads the clock: durations, for display only. Nothing that is learned depends on it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

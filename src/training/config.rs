@@ -41,7 +41,7 @@ pub struct TrainingConfig {
     /// What validations and `decode --summary` count over outputs; when absent, exact match and error rates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Vec<MetricName>>,
-    /// The most target positions in a batch, padding counted in, and as many source positions.
+    /// The most target positions in a batch, including padding, and as many source positions.
     pub tokens_per_batch: TokensPerBatch,
     /// GiB that training may take, for `tokens_per_batch = "auto"`; 0 for four fifths of what is free.
     pub memory_limit: f64,
@@ -53,13 +53,13 @@ pub struct TrainingConfig {
     pub label_smoothing: f64,
     /// Gradients are scaled down to this global norm; 0 for never.
     pub clip_norm: f64,
-    /// Weights that stay as they are, by name; `*` stands for any text.
+    /// Weights that do not train, by name; `*` matches any text.
     pub freeze: Vec<String>,
     /// Share of the tokens on either side that the network sees as `<unk>`.
     pub word_dropout: f64,
     /// Weight of the R-drop loss (Liang et al. 2021); 0 for none.
     pub r_drop: f64,
-    /// Updates between two rows of training figures.
+    /// Updates between two rows of training metrics.
     pub log_every: u64,
     /// Updates between two validations.
     pub validate_every: u64,
@@ -189,7 +189,7 @@ impl TrainingConfig {
         }
     }
 
-    /// The schedule's highest learning rate, which stands in the optimizer's table.
+    /// The schedule's highest learning rate, which is in the optimizer's table.
     pub fn learning_rate(&self) -> f64 {
         match (&self.adam, &self.sgd) {
             (Some(adam), _) => adam.learning_rate,
@@ -245,7 +245,8 @@ impl TrainingConfig {
         if let Some(sampling) = &self.scheduled_sampling {
             sampling.check("training.scheduled_sampling")?;
             if self.r_drop > 0.0 {
-                let message = "`r_drop` and `scheduled_sampling` must not both be on: each runs the decoder twice in a way of its own";
+                let message = "`r_drop` and `scheduled_sampling` must not both be on: each runs the decoder twice in its own \
+                               way";
                 return Err(ConfigError::new("training", &["scheduled_sampling", "r_drop"], message));
             }
         }
@@ -280,7 +281,8 @@ impl TrainingConfig {
         ConfigError::check_integer("training", 0, &limits)?;
         if self.shards > 0 && (!self.shards.is_power_of_two() || self.shards > Self::MOST_SHARDS) {
             let (most, shards) = (Self::MOST_SHARDS, self.shards);
-            let message = format!("`shards` must be 0 or a power of two, {most} at most, but it is {shards}");
+            let message =
+                format!("`shards` must be 0 or a power of two of at most {most}, but it is {shards}");
             return Err(ConfigError::new("training", &["shards"], message));
         }
         Ok(())

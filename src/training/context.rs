@@ -1,4 +1,4 @@
-//! What a training run is made of, and what goes in and out of its checkpoints.
+//! The parts of a training run, and what goes into and out of its checkpoints.
 
 use tch::Tensor;
 
@@ -31,13 +31,13 @@ pub struct TrainContext<'a> {
     pub valid: &'a Dataset,
     /// The target side's tokenizer, for the scores of validation.
     pub target: &'a Tokenizer,
-    /// What it runs on, for the books.
+    /// The machine, for the state.
     pub machine: String,
     /// Faults that tests inject.
     pub faults: InjectedFaults,
 }
 
-/// Faults that come by themselves so seldom that tests must bring them about.
+/// Faults so rare that tests must inject them.
 #[derive(Clone, Debug, Default)]
 pub struct InjectedFaults {
     /// Steps whose loss is not a number.
@@ -53,7 +53,7 @@ impl InjectedFaults {
     /// A test wants no memory to be there for it.
     pub fn memory(&self, positions: usize) -> Result<()> {
         match self.memory_for.is_some_and(|most| positions > most) {
-            true => Err(Error::out_of_memory("out of memory, by way of a test")),
+            true => Err(Error::out_of_memory("out of memory, injected by a test")),
             false => Ok(()),
         }
     }
@@ -62,9 +62,9 @@ impl InjectedFaults {
 /// Tensors by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
 
-/// All that a run needs to go on. Its tensors are copies, so that it can be written while training goes on.
+/// All that a run needs to resume. Its tensors are copies, so that it can be written while training continues.
 pub struct Snapshot {
-    /// Where training stands.
+    /// The state of training.
     pub progress: TrainState,
     /// The step that `best` names: of `progress`, or of the last step's validation, which may come after.
     pub best: Option<u64>,

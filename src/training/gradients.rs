@@ -1,9 +1,8 @@
-//! The gradients of one update: the sum over the shards of its batches, and what to do where the memory does not suffice
-//! for one.
+//! The gradients of one update: the sum over the shards of its batches, and what to do if a shard runs out of memory.
 //!
-//! Each shard goes forward and backward on one thread, by itself alone. What they give is added up along the tree that their
-//! batches are cut by (`data/shard.rs`), so that no number of threads changes a bit. Data-parallel training over several
-//! machines is the same tree, with its upper nodes between them.
+//! Each shard runs forward and backward on one thread. The results are added up along the tree that cut the batches
+//! (`data/shard.rs`), so that the number of threads changes no bit. Data-parallel training over several machines is the
+//! same tree, with its upper nodes between the machines.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +40,7 @@ pub struct GradientEngine<'e> {
     pub step: u64,
 }
 
-/// What the batches of an update gave. Its losses are read last: a GPU is not waited for before there is need.
+/// The result of the batches of an update. Its losses are read last, so as not to wait for a GPU early.
 pub struct StepOutput {
     counts: RunningStats,
     losses: Option<Tensor>,
@@ -51,7 +50,7 @@ pub struct StepOutput {
     pub too_large: Option<usize>,
 }
 
-/// A shard on its way, and its rows where they are made already.
+/// A micro-batch: a shard, and its rows once they are made.
 type MicroBatch = (Shard, Option<Batch>);
 
 /// What a shard gave, or several of them.
@@ -65,7 +64,7 @@ struct GradientSum {
 
 /// Why there is no sum.
 enum Interrupted {
-    /// There is no memory for this shard.
+    /// Out of memory at this shard.
     Memory(Shard),
     /// Another shard is broken already.
     Elsewhere,
@@ -155,8 +154,8 @@ impl GradientEngine<'_> {
                 left_out.extend(broken.rows);
             }
             if first && left_out.len() == FAILED_ROWS_BEFORE_TRIAL && !self.shortest_fits(context)? {
-                let message = "the memory must suffice for a pair at least, but it does not";
-                return Err(Error::failure(message).hint("take a smaller model, or free some memory"));
+                let message = "at least one pair must fit into memory, but none does";
+                return Err(Error::failure(message).hint("use a smaller model, or free some memory"));
             }
             shards = shards.map(|all| self.small_enough(all, too_large));
         }
@@ -188,7 +187,7 @@ impl GradientEngine<'_> {
         shards.halved_where(&is_too_large, &|row| self.collator.positions(row))
     }
 
-    /// Positions of a shard, padding counted in.
+    /// Positions of a shard, including padding.
     fn positions(&self, shard: &Shard) -> usize {
         self.collator.padded_positions(&shard.rows)
     }

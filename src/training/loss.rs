@@ -1,5 +1,5 @@
 //! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)` over the tokens
-//! that an output may say, together with the output layer before it; and the divergence of R-drop (Liang et al. 2021).
+//! that an output may contain, fused with the output layer before it; and the divergence of R-drop (Liang et al. 2021).
 
 use tch::{Kind, Tensor};
 
@@ -15,11 +15,11 @@ pub struct Loss {
     pub smoothed: Tensor,
     /// Negative log-likelihood of the labels: scalar
     pub nll: Tensor,
-    /// Positions whose likeliest token is the label: scalar
+    /// Positions whose most likely token is the label: scalar
     pub correct: Tensor,
 }
 
-/// The loss of a batch, summed, from what the decoder gives. The logits never stand in memory all at once.
+/// The loss of a batch, summed, from the decoder's hidden states. The logits are never in memory all at once.
 ///
 /// # Shapes
 /// predictions: (N); labels: (N) i64, no padding among them
@@ -39,7 +39,7 @@ pub fn divergence(one: &Tensor, other: &Tensor) -> Tensor {
     ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(Kind::Float)
 }
 
-/// Log-probabilities of what an output may say: of UNK, and of all from EOS on.
+/// Log-probabilities of the tokens that an output may contain: of UNK, and of all from EOS on.
 ///
 /// # Shapes
 /// (N, V) to (N, V - 2)

@@ -1,4 +1,4 @@
-//! Teacher forcing: batches go in, losses come out, weights move, and a checkpoint says how to go on.
+//! Teacher forcing: batches go in, losses come out, weights are updated, and checkpoints are saved.
 //!
 //! The only folder that runs a backward pass.
 

@@ -1,4 +1,4 @@
-//! What is minimised: the loss of one batch under teacher forcing, with what R-drop and scheduled sampling make of it.
+//! The objective: the loss of one batch under teacher forcing, with R-drop and scheduled sampling if they are on.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

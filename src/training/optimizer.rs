@@ -1,5 +1,5 @@
 //! AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015) and SGD with momentum, with state of our own, so that it
-//! can be saved by name. One fused call for all weights that move alike.
+//! can be saved by name. One fused call for all weights with the same settings.
 
 use tch::{Kind, Tensor};
 use wildmatch::WildMatch;
@@ -178,7 +178,7 @@ impl Optimizer {
 pub fn take(saved: &mut Vec<(String, Tensor)>, name: &str, like: &Tensor) -> Result<Tensor> {
     let at = saved.iter().position(|(other, _)| other == name);
     let Some(at) = at else {
-        return Err(Error::failure(format!("the saved state of training lacks `{name}`")));
+        return Err(Error::failure(format!("the saved training state lacks `{name}`")));
     };
     let (_, found) = saved.swap_remove(at);
     if found.size() != like.size() || found.kind() != like.kind() {
@@ -230,7 +230,7 @@ pub fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
     }
 }
 
-/// The weights whose name fits a pattern, in which `*` stands for any text.
+/// The weights whose name fits a pattern, in which `*` matches any text.
 ///
 /// # Errors
 /// No name fits; `key` is where the pattern stands.
@@ -239,9 +239,9 @@ fn matching<'p>(params: &'p Params, pattern: &str, key: &str) -> Result<Vec<&'p 
     let found: Vec<&Param> = params.iter().filter(|param| wild.matches(&param.name)).collect();
     if found.is_empty() {
         let example = params.iter().next().map_or("", |param| param.name.as_str());
-        let message = format!("`{key}` must fit the name of a weight, but `{pattern}` fits none");
+        let message = format!("`{key}` must match the name of a weight, but `{pattern}` matches none");
         let hint =
-            format!("names are such as `{example}`; `seqloom inspect RUN --tensors` lists those of a run");
+            format!("a name looks like `{example}`; `seqloom inspect RUN --tensors` lists those of a run");
         return Err(Error::input(message).hint(hint));
     }
     Ok(found)

@@ -1,5 +1,5 @@
-//! What to do where memory ends: a batch that does not fit is cut in halves, a row that does not fit by itself is left
-//! out and named, and `tokens_per_batch = "auto"` finds out beforehand how much fits.
+//! Out of memory: a batch that does not fit is halved, a row that does not fit alone is left out and named, and
+//! `tokens_per_batch = "auto"` finds beforehand how much fits.
 
 use tch::Device;
 
@@ -113,7 +113,7 @@ fn too_small(limit: u64) -> Error {
     let message = format!(
         "training must have room for batches of {SMALLEST} positions, but that takes more than {gib:.2} GiB"
     );
-    Error::input(message).hint("raise `training.memory_limit`, or take a smaller model")
+    Error::input(message).hint("raise `training.memory_limit`, or use a smaller model")
 }
 
 /// Of the batches within a budget, those with the most positions and with the longest rows, and some of every length.

@@ -1,4 +1,4 @@
-//! What an update does to each weight by itself, shared out among the threads.
+//! The part of an update that treats each weight alone, split among the threads.
 
 use tch::{Device, Tensor};
 

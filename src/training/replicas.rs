@@ -1,5 +1,5 @@
-//! A network for each thread, all of them over the same weights: libtorch's tensors go from thread to thread, but are not
-//! lent to several at a time.
+//! A network for each thread, all over the same weights: libtorch's tensors can move between threads, but cannot be shared by
+//! several at a time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

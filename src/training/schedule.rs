@@ -94,7 +94,7 @@ impl Schedule {
         }
     }
 
-    /// The books of a validation, where the schedule goes by them.
+    /// Records a validation, if the schedule depends on it.
     pub fn validated(&self, plateau: &mut Plateau, better: bool) {
         if let Schedule::Plateau(config) = self {
             plateau.validated(config, better);

@@ -1,4 +1,4 @@
-//! Where training stands (`state.json`), and when it is over.
+//! The state of training (`state.json`), and when training ends.
 
 use std::cmp::Ordering;
 
@@ -9,11 +9,11 @@ use super::schedule::Plateau;
 use super::{BestBy, TrainingConfig};
 use crate::error::ConfigError;
 
-/// Where training stands: `state.json`.
+/// The state of training: `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainState {
-    /// Updates made, skipped ones counted in.
+    /// Updates made, including skipped ones.
     pub step: u64,
     /// Passes over the training pairs that are complete.
     pub epoch: u64,
@@ -21,8 +21,7 @@ pub struct TrainState {
     pub position: usize,
     /// The best validations so far, the best one first; at most `training.keep_best`.
     pub best: Vec<BestValidation>,
-    /// The validation at the end of a run, which was trained on later: it is in none of the books that training goes by, but
-    /// the best model may be its.
+    /// The validation at the end of a run, which was trained on later: training ignores it, but the best model may be its.
     #[serde(default)]
     pub ended_with: Option<BestValidation>,
     /// The step's validation is yet to come: a stop came before it was done.
@@ -112,8 +111,8 @@ impl TrainState {
         }
     }
 
-    /// Takes a validation into the books of the `keep` best. Of equal ones the likelier is the better, and of those the earlier.
-    /// The cost of one without figures is `f64::MAX`.
+    /// Adds a validation to the `keep` best. Of equal ones the one with lower loss is better, and of those the earlier one.
+    /// The cost of one without scores is `f64::MAX`.
     pub fn validated(&mut self, found: BestValidation, keep: usize, by: BestBy) -> Improvement {
         // What has no figures is not even the best of none.
         if found.cost == f64::MAX {
@@ -185,7 +184,7 @@ impl TrainState {
         all
     }
 
-    /// Takes the validation at the end of a run to the books, apart from all others.
+    /// Records the validation at the end of a run, apart from all others.
     pub fn ended_with(&mut self, found: BestValidation) {
         let before = self.ended_with.filter(|before| before.order(&found).is_le());
         self.ended_with = before.or(Some(found).filter(|found| found.cost < f64::MAX));

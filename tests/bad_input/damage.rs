@@ -108,8 +108,8 @@ fn a_checkpoint_cut_short_or_changed_is_refused_in_a_sentence() {
     let place = path.display().to_string();
     let resume = ["--resume", "--set", "training.steps=701"];
     for (bytes, reason) in [
-        (&whole[..200], format!("error: {place} is damaged or no model file: ")),
-        (&whole[..whole.len() - 100], format!("error: {place} is damaged or no model file: ")),
+        (&whole[..200], format!("error: {place} is damaged or not a model file: ")),
+        (&whole[..whole.len() - 100], format!("error: {place} is damaged or not a model file: ")),
         (
             &changed[..],
             format!("error: {place} is damaged: its content does not match its checksum\nhint: use "),
@@ -119,7 +119,7 @@ fn a_checkpoint_cut_short_or_changed_is_refused_in_a_sentence() {
         scene.decode(&[], "ab\n").refused_naming(1, &[&reason, "hint: "]);
         scene.seqloom(&["inspect", "runs/copy"]).refused_naming(1, &[&reason]);
         let hint = format!(
-            "error: {place} is damaged: it does not match manifest.json\nhint: name another step in "
+            "error: {place} is damaged: it does not match manifest.json\nhint: write another step into "
         );
         scene.train(&resume).refused_naming(1, &[&hint]);
     }
@@ -152,7 +152,7 @@ fn a_resume_refuses_any_file_of_its_checkpoint_that_was_changed_or_is_gone() {
     scene.train(&resume).refused_naming(1, &["it does not match manifest.json"]);
     scene.write("runs/copy/latest", "the last one\n");
     let message =
-        "error: runs/copy/latest must name a step, such as step-00001000, but it says `the last one`";
+        "error: runs/copy/latest must name a step, such as step-00001000, but it contains `the last one`";
     scene.train(&resume).refused_naming(1, &[message]);
 }
 

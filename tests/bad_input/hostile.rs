@@ -114,7 +114,7 @@ fn a_number_of_a_saved_state_that_cannot_be_is_a_damaged_checkpoint() {
 #[test]
 fn what_has_no_end_or_no_beginning_is_not_read() {
     let scene = Scene::trained();
-    let at_most = "an experiment file must have at most 1048576 bytes, but this has more";
+    let at_most = "a config must have at most 1048576 bytes, but this has more";
     scene.seqloom(&["train", "/dev/zero"]).refused_naming(2, &["error: /dev/zero: ", at_most]);
     scene.seqloom(&["train", "runs"]).refused_naming(2, &["cannot read runs: is a directory"]);
     assert!(Command::new("mkfifo").arg(scene.path("pipe.toml")).status().unwrap().success());
@@ -188,7 +188,7 @@ fn a_row_without_finite_scores_is_that_rows_error() {
         let error = format!("<stdin>:{}: the model's scores are not finite numbers", n + 1);
         assert_eq!((&rows[n]["output"], &rows[n]["error"]), (&json!(""), &json!(error)));
     }
-    assert!(finished.stderr.contains("note: 2 rows were skipped"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("note: skipped rows: 2 "), "{}", finished.stderr);
     let stopped = decode(&["--beam", "2"], "bc\nab\ndef\n");
     assert_eq!((stopped.code, stopped.stdout.as_str()), (Some(1), "bc\n"), "{}", stopped.stderr);
     assert!(stopped.stderr.starts_with("error: <stdin>:2: the model's scores are not finite numbers\n"));

@@ -46,13 +46,12 @@ fn an_input_under_any_of_its_names_is_no_output() {
     }
     let stdin =
         |more: &[&str]| redirected(&scene, &[&["decode", "runs/copy"], more].concat(), "words.txt", None);
-    stdin(&["--output", "hard.txt"])
-        .refused_naming(2, &["hard.txt cannot be the input and the output at once"]);
+    stdin(&["--output", "hard.txt"]).refused_naming(2, &["hard.txt cannot be both the input and the output"]);
     let appended = redirected(&scene, &["decode", "runs/copy"], "words.txt", Some("words.txt"));
-    appended.refused_naming(2, &["standard output cannot be the input and the output at once"]);
+    appended.refused_naming(2, &["standard output cannot be both the input and the output"]);
     let score = ["score", "runs/copy", "--input", "-", "--input-format", "csv", "--output", "valid.csv"];
     redirected(&scene, &score, "valid.csv", None)
-        .refused_naming(2, &["valid.csv cannot be the input and the output at once"]);
+        .refused_naming(2, &["valid.csv cannot be both the input and the output"]);
     assert_eq!(scene.text("words.txt"), "ab\ncd\n");
     assert_eq!(scene.read("valid.csv"), before);
 }
@@ -65,7 +64,7 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
     let model = format!("{checkpoint}/model.safetensors");
     let state = format!("{checkpoint}/state.json");
     let cases: [(&[&str], &str); 10] = [
-        (&["decode", "runs/copy", "--output", &model], "cannot be the model and the output at once"),
+        (&["decode", "runs/copy", "--output", &model], "cannot be both the model and the output"),
         (&["decode", "runs/copy", "--output", &state], "cannot be the output: it belongs to the run"),
         (
             &["decode", &model, "--summary", "runs/copy/latest"],
@@ -78,13 +77,13 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
         ),
         (
             &["shortlist", "runs/copy", "--output", "train.csv"],
-            "cannot be the `data.train` and the output at once",
+            "cannot be both the `data.train` and the output",
         ),
         (&["shortlist", "runs/copy", "--output", "runs/copy/config.toml"], "it belongs to the run"),
-        (&["attention", "runs/copy", "--text", "ab", "--output", &model], "the model and the output at once"),
+        (&["attention", "runs/copy", "--text", "ab", "--output", &model], "both the model and the output"),
         (
             &["average", "runs/copy", "--with", "runs/copy", "--output", &model],
-            "cannot be the model and the output at once",
+            "cannot be both the model and the output",
         ),
         (
             &["average", "runs/copy", "--with", "runs/copy", "--output", "train.csv"],
@@ -115,7 +114,7 @@ fn a_runs_figures_are_no_training_pairs() {
     fs::hard_link(scene.path("train.csv"), scene.path("run/metrics.csv")).unwrap();
     scene
         .train(&["--out", "run", "--set", "training.steps=1"])
-        .refused_naming(2, &["train.csv cannot be the `data.train` and the run's metrics.csv at once"]);
+        .refused_naming(2, &["train.csv cannot be both the `data.train` and the run's metrics.csv"]);
     assert_eq!(scene.read("train.csv"), pairs);
 }
 

@@ -39,11 +39,11 @@ fn with_skip_each_row_has_its_line_and_what_was_wrong_is_said() {
     assert_eq!(lines.len(), 8, "{}", finished.stdout);
     assert_eq!([lines[0], lines[1], lines[4], lines[5], lines[6], lines[7]], ["abc", "", "", "", "cab", ""]);
     let notes = [
-        "note: 2 rows were skipped, and their outputs are empty; the first: <stdin>:5: the text must be UTF-8, but byte 1 of the line is 0xFF\n",
-        "note: 1 sources are empty, and so are their outputs; the first: <stdin>:2\n",
-        "note: 1 sources have NUL characters, as UTF-16 and binary files do; the first: <stdin>:4\n",
-        "note: 1 sources have nothing but symbols that the vocabulary lacks; the first: <stdin>:3\n",
-        "note: 4 symbols of the sources are not in the vocabulary\n",
+        "note: skipped rows: 2 (their outputs are empty); the first: <stdin>:5: the text must be UTF-8, but byte 1 of the line is 0xFF\n",
+        "note: empty sources: 1 (their outputs are empty); the first: <stdin>:2\n",
+        "note: sources with NUL characters: 1 (as in UTF-16 and binary files); the first: <stdin>:4\n",
+        "note: sources without any symbol of the vocabulary: 1; the first: <stdin>:3\n",
+        "note: symbols of the sources that are not in the vocabulary: 4\n",
     ];
     for note in notes {
         assert!(finished.stderr.contains(note), "no {note:?} in\n{}", finished.stderr);
@@ -83,10 +83,7 @@ fn a_source_that_is_too_long_is_cut_where_it_is_asked_for_and_counted() {
     let rows = objects(&finished.stdout);
     assert_eq!((&rows[0]["truncated"], &rows[1]["truncated"]), (&json!(true), &json!(false)));
     assert_eq!((&rows[0]["output"], &rows[1]["output"]), (&json!("abcd"), &json!("abcd")));
-    assert_eq!(
-        finished.stderr,
-        "note: 1 sources were too long and were cut (--truncate); the first: <stdin>:1\n"
-    );
+    assert_eq!(finished.stderr, "note: truncated sources: 1 (too long, --truncate); the first: <stdin>:1\n");
     scene.decode(&limit, "abcdef\n").refused(
         2,
         "error: <stdin>:1: a source may have 4 tokens (`data.source.max_length`), but this row's has 6\n\
@@ -118,7 +115,7 @@ fn a_broken_row_of_any_table_can_be_skipped() {
         scene.write(name, bytes);
         let finished = scene.decode(&["--input", name, "--on-error", "skip"], "").succeeded();
         assert_eq!(finished.stdout, "ab\n\n\ngh\n", "{name}: {}", finished.stderr);
-        let note = format!("note: 2 rows were skipped, and their outputs are empty; the first: {first}\n");
+        let note = format!("note: skipped rows: 2 (their outputs are empty); the first: {first}\n");
         assert!(finished.stderr.contains(&note), "no {note:?} in\n{}", finished.stderr);
     }
 }
@@ -126,7 +123,7 @@ fn a_broken_row_of_any_table_can_be_skipped() {
 #[test]
 fn a_quote_out_of_place_costs_its_row_unless_nobody_knows_where_the_next_one_begins() {
     let scene = Scene::trained();
-    let message = "in.csv:3: a comma must follow a closing quote, but the field goes on\n";
+    let message = "in.csv:3: a comma must follow a closing quote, but the field continues\n";
     let decode = |row: &str| {
         scene.write("in.csv", format!("source,target\nab,ab\n{row}\nef,ef\n"));
         scene.decode(&["--input", "in.csv", "--on-error", "skip"], "")

@@ -34,6 +34,10 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
     }
     let missing = format!("error: cannot read no.toml: no such file or directory{}", looked_for(&scene));
     scene.seqloom(&["train", "no.toml"]).refused(2, &missing);
+    let data = "hint: train.csv is data: run `seqloom init train.csv` first, which writes a config\n";
+    scene
+        .seqloom(&["train", "train.csv"])
+        .refused_naming(2, &["error: train.csv:1:", "this is not TOML: ", data]);
     scene.write("wide.toml", scene.text("copy.toml").replace("heads = 2", "heads = 5"));
     scene
         .seqloom(&["train", "wide.toml"])
@@ -60,13 +64,15 @@ fn a_broken_data_file_is_refused_with_the_line_and_the_row() {
         ),
         (
             b"source,target\nab,\n",
-            "error: bad.csv:2: the target of a pair must not be empty, but it is\n  source: ab\n\
-             hint: fill it in, or leave such pairs out with `data.empty = \"skip\"`; \"keep\" learns from them",
+            "error: bad.csv:2: the target of a pair must not be empty, but it is\n\
+               source: ab\n\
+             hint: fill it in, or skip such pairs with `data.empty = \"skip\"`, or train on them with \"keep\"",
         ),
         (
             b"source,target\n\"ab,ab\n",
-            "error: bad.csv:2: a quote opens a field in this row and must be closed, but the file ends\n  \"ab,ab\n\
-             hint: a quote that is text is doubled, in a quoted field: \"say \"\"yes\"\"\"",
+            "error: bad.csv:2: a quote opens a field in this row and must be closed, but the file ends\n\
+               \"ab,ab\n\
+             hint: to write a quote as text, double it inside a quoted field: \"say \"\"yes\"\"\"",
         ),
     ];
     for (bytes, message) in cases {
@@ -87,11 +93,11 @@ fn a_pair_that_is_too_long_is_refused_or_left_out_and_counted() {
     scene.train(&[settings, limits].concat()).refused(
         2,
         "error: bad.csv:3: a target may have 8 tokens (`data.target.max_length`), but this row's has 9\n\
-         hint: raise `data.target.max_length`, or leave such rows out with `data.too_long = \"skip\"`",
+         hint: raise `data.target.max_length`, or skip such rows with `data.too_long = \"skip\"`",
     );
     let skip = ["--set", "data.too_long=skip"];
     let said = scene.train(&[&settings[..], &limits, &skip].concat()).succeeded().stderr;
-    let line = "2 training pairs; 2 left out because a side is too long, the first at bad.csv:3\n";
+    let line = "2 training pairs; 2 skipped because a side is too long, the first at bad.csv:3\n";
     assert!(said.contains(line), "{said}");
 
     let all = ["--set", "data.source.max_length=1", "--out", "none"];
@@ -127,8 +133,8 @@ fn a_decode_of_what_is_no_run_is_refused() {
     scene.write("folder/diary.txt", "dear diary");
     scene.seqloom(&["decode", "folder"]).refused(
         2,
-        "error: folder is no run directory: it holds no `best`, `latest` or model.safetensors\n\
-         hint: a run directory is what `seqloom train CONFIG` makes, by default runs/NAME",
+        "error: folder is not a run directory: it has no `best`, `latest` or model.safetensors\n\
+         hint: `seqloom train CONFIG` creates a run directory, by default runs/NAME",
     );
     scene.write("young/config.toml", scene.read("copy.toml"));
     for command in ["decode", "inspect"] {
@@ -148,7 +154,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
         (
             &["--set", "training.steps=3"],
             "error: only decoding.*, runtime.* and data.*.max_length can be set here, but not `training.steps=3`\n\
-             hint: the rest was settled by training, and stands in the checkpoint",
+             hint: training fixed all other keys, and they are in the checkpoint",
         ),
         (
             &["--set", "decoding.batch_size=0"],
@@ -163,7 +169,8 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
         (
             &["--input", "words.csv"],
             "error: words.csv:1: there must be a column `source`, but there are `word`, `target`\n\
-             hint: `--column` names the column, and the first row what there is; `--header false` reads files without such a row",
+             hint: `--column` names the column, and the first row names all columns; for a file without such a row use \
+             `--header false`",
         ),
         (&["--output", "runs"], "error: cannot write runs: is a directory"),
     ];
@@ -181,7 +188,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
     );
     scene
         .seqloom(&["decode", "runs/copy/config.toml"])
-        .refused_naming(2, &["error: runs/copy/config.toml is no model file\nhint: name a run directory"]);
+        .refused_naming(2, &["error: runs/copy/config.toml is not a model file\nhint: name a run directory"]);
     scene
         .decode(&["--set", "decoding.beem=2"], "ab\n")
         .refused_naming(2, &["unknown key `beem` in [decoding]\n"]);

@@ -42,18 +42,18 @@ fn a_key_that_is_unknown_is_named_with_its_place_and_the_nearest_known_one() {
 
 #[test]
 fn a_key_that_is_missing_is_named_with_its_table() {
-    let data = "\nhint: write it there, or say `--set data.train=…`";
+    let data = "\nhint: write it there, or use `--set data.train=…`";
     assert_eq!(refused("", &[]), format!("error: a.toml: missing key `train` in [data]{data}"));
     assert_eq!(
         refused("name = \"a\"\n\n  [data]", &[]),
         format!("error: a.toml:3:3: missing key `train` in [data]{data}")
     );
-    let name = "error: a.toml: missing key `name`\nhint: write it there, or say `--set name=…`";
+    let name = "error: a.toml: missing key `name`\nhint: write it there, or use `--set name=…`";
     assert_eq!(refused(LEAST.trim_start_matches("name = \"a\"\n"), &[]), name);
     let half = "name = \"a\"\n[data]\nvalid = \"\"\ntrain = { source = \"a.en\" }";
     assert_eq!(
         refused(half, &[]),
-        "error: a.toml:4:9: missing key `target` in [data.train]\nhint: write it there, or say `--set data.train.target=…`"
+        "error: a.toml:4:9: missing key `target` in [data.train]\nhint: write it there, or use `--set data.train.target=…`"
     );
 }
 
@@ -281,8 +281,8 @@ fn keys_of_decoding_that_do_not_go_together_are_refused() {
         ),
         (
             "[decoding]\nbeam = 2\n[decoding.sampling]",
-            "6:8: `beam` must be 1 where outputs are drawn (`sampling`), but it is 2\n\
-             hint: the number of samples is `n_best`",
+            "6:8: `beam` must be 1 with `sampling`, but it is 2\n\
+             hint: `n_best` sets the number of samples",
         ),
     ]);
     accepted(LEAST, &["decoding.sampling={}", "decoding.n_best=9"]);
@@ -290,7 +290,7 @@ fn keys_of_decoding_that_do_not_go_together_are_refused() {
 
 #[test]
 fn tables_that_do_not_go_together_are_refused() {
-    let one = "hint: take one of them out";
+    let one = "hint: keep one of them";
     check_messages(&[
         (
             "[data.source.words]\n[data.source.bpe]",
@@ -306,19 +306,19 @@ fn tables_that_do_not_go_together_are_refused() {
         ),
         (
             "[data.target]\nwhitespace = \"keep\"\n[data.target.words]",
-            "6:14: words are joined by one space, so `whitespace` must be \"trim\" for them, but it is \"keep\"\n\
-             hint: `characters` and `bpe` keep white space",
+            "6:14: `whitespace` must be \"trim\" for `words`, which are joined by one space, but it is \"keep\"\n\
+             hint: use `characters` or `bpe` to keep white space",
         ),
         (
             "shared_vocabulary = true\n[data.source]\nnormalize = \"nfd\"",
             "5:21: `shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ\n\
-             hint: give both sides the same ones",
+             hint: use the same ones on both sides",
         ),
         (
             "shared_vocabulary = true\n[data.source.bpe]",
-            "5:21: `shared_vocabulary` needs the same tokenizer on both sides, but [data.source] has `bpe` with \
-             vocabulary = 8000 and [data.target] has `characters` with minimum_count = 1\
-             \nhint: give both sides the same one, with the same settings",
+            "5:21: `shared_vocabulary` needs the same tokenizer on both sides, but [data.source] has `bpe` with vocabulary = \
+             8000 and [data.target] has `characters` with minimum_count = 1\nhint: use the same one on both sides, with the \
+             same settings",
         ),
         (
             "[model.transformer]\nheads = 4\n[model.recurrent]",
@@ -337,8 +337,8 @@ fn tables_that_do_not_go_together_are_refused() {
         ),
         (
             "[model.transformer]\npositions = \"learned\"\nmax_positions = 512",
-            "7:17: `max_positions` must be at least 513 for `learned` positions, but it is 512\
-             \nhint: the longer side has `max_length` 512, and its BOS or EOS comes on top",
+            "7:17: `max_positions` must be at least 513 for `learned` positions, but it is 512\nhint: the longer side has \
+             `max_length` 512, and BOS or EOS adds one",
         ),
     ]);
 }
@@ -388,7 +388,7 @@ fn an_error_that_an_override_brings_names_the_override() {
     assert!(refused(&adam, &["training.lr=1"]).ends_with("\nhint: it is `training.adam.learning_rate` here"));
     assert_eq!(
         refused(LEAST, &["training.noam.warmup=2", "training.cosine.warmup=3"]),
-        "error: --set training.noam.warmup=2: [training] must name one schedule, but it names `cosine` and `noam`\
-         \nhint: take one of them out"
+        "error: --set training.noam.warmup=2: [training] must name one schedule, but it names `cosine` and `noam`\nhint: \
+         keep one of them"
     );
 }

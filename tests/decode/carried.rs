@@ -35,7 +35,8 @@ fn a_table_of_objects_has_the_fields_of_the_first_row_and_says_what_it_has_no_ro
     assert_eq!(rows[1][..5], [""; 5], "a row that cannot be read carries nothing");
     assert_eq!(rows[2][..3], ["123456789012345678901", r#"{"b": [1.0, {"z": null}], "a": "\u00e9"}"#, "abc"]);
     assert_eq!(rows[3][..3], ["second", "", "bad"]);
-    let note = "note: 1 rows have fields that the input's first row lacks, and the table has no column for them; the first: `late`";
+    let note = "note: rows with fields that the first row lacks: 1 (the table has no column for them; --format jsonl keeps all); \
+                the first: `late`";
     assert!(finished.stderr.contains(note), "{}", finished.stderr);
 }
 
@@ -48,7 +49,7 @@ fn a_table_carries_its_other_columns_into_a_table_and_into_objects() {
     assert_eq!(rows[0], ["a, b", "", "source", "reference", "output", "score", "finished"]);
     assert_eq!(rows[1][..5], ["x\ny", "1", "abc", "abc", "abc"]);
     assert_eq!(rows[2][..5], ["", "", "bad", "bad", "bad"]);
-    let note = "note: of the input the output lacks `score`: it has columns of its own that are named so\n";
+    let note = "note: not copied from the input: `score` (the output has its own columns of that name)\n";
     assert!(finished.stderr.ends_with(note), "{}", finished.stderr);
     let out = scene.decode(&["--input", "in.csv", "--format", "jsonl"], "").succeeded().stdout;
     let first = &objects(&out)[0];
@@ -97,5 +98,5 @@ fn an_output_that_carries_fields_is_continued() {
     // Another input's columns are another output's.
     scene.write("out.csv", "id,source,output,score,finished\n1,abc,abc,0,true\n");
     let refused = scene.decode(&["--input", "in.csv", "--output", "out.csv", "--resume"], "");
-    refused.refused_naming(2, &["an output that is continued must begin with `\"the, id\",source,output,"]);
+    refused.refused_naming(2, &["an output to resume must begin with `\"the, id\",source,output,"]);
 }

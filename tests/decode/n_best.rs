@@ -50,8 +50,8 @@ fn each_output_has_a_row_with_its_rank_and_what_ranks_it() {
 fn text_has_a_line_for_a_row_and_no_more() {
     Scene::trained().decode(&THREE, "ab\n").refused(
         2,
-        "error: text has one line for each row, but `decoding.n_best` asks for 3 outputs of each\n\
-         hint: say --format csv or --format jsonl, or --n-best 1",
+        "error: text output has one line per row, but `decoding.n_best` asks for 3 outputs per row\n\
+         hint: use --format csv or --format jsonl, or --n-best 1",
     );
 }
 
@@ -69,7 +69,7 @@ fn samples_are_as_many_as_asked_for_and_what_a_search_lacks_is_said() {
     // Nothing but EOS may be said.
     let few = decode(&[&THREE[..], &["--set", BAN_ALL, "--set", "decoding.suppress_unknown=true"]].concat());
     assert_eq!(objects(&few.stdout).len(), 1);
-    let note = "note: 1 rows have fewer outputs than `decoding.n_best`: the search found no more\n";
+    let note = "note: rows with fewer outputs than `decoding.n_best`: 1 (the search found no more)\n";
     assert_eq!(few.stderr, note);
 }
 

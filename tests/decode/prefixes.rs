@@ -24,7 +24,11 @@ fn an_output_begins_with_what_it_is_told_to() {
     // The model is not asked for an empty source.
     let finished = scene.decode(&["--prefix", "ha"], "ab\n\n").succeeded();
     assert_eq!(finished.stdout.lines().nth(1), Some(""));
-    assert!(finished.stderr.contains("1 sources are empty, and so are their outputs"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("note: empty sources: 1 (their outputs are empty)"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
@@ -45,8 +49,8 @@ fn a_column_has_what_each_output_begins_with() {
     }
     scene.decode(&["--prefix-column", "begin"], "abc\n").refused(
         2,
-        "error: --prefix-column is for tables, but the input is text with a source a line\n\
-         hint: name a .csv, .tsv or .jsonl file with --input, or say --input-format",
+        "error: --prefix-column needs a table, but the input is text with one source per line\n\
+         hint: name a .csv, .tsv or .jsonl file with --input, or use --input-format",
     );
     scene.decode(&["--input", "in.csv", "--prefix-column", "begins"], "").refused(
         2,
@@ -66,7 +70,7 @@ fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
     assert_eq!((finished.code, finished.stdout.lines().count()), (Some(2), 1));
     assert_eq!(
         finished.stderr,
-        "error: in.csv:3: a prefix must be spelled with the target's vocabulary, but it lacks 2 symbols of `xcy`\n"
+        "error: in.csv:3: a prefix must consist of symbols of the target's vocabulary, but it lacks 2 of `xcy`\n"
     );
     let skip = ["--on-error", "skip", "--format", "jsonl"];
     let finished = scene.decode(&[&arguments[..], &skip].concat(), "").succeeded();
@@ -78,7 +82,7 @@ fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
         rows[3]["error"],
         "in.csv:5: a prefix must not be longer than its output, which may have 8 tokens, but it has 30"
     );
-    assert!(finished.stderr.contains("note: 2 rows were skipped"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("note: skipped rows: 2 "), "{}", finished.stderr);
     // With --prefix it is the same, and a prefix as long as the output is cut off there.
     let limited = ["--prefix", "ab", "--format", "jsonl", "--set"];
     let row = scene.decode(&[&limited[..], &["decoding.max_length=2"]].concat(), "cd\n").succeeded().stdout;

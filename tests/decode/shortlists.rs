@@ -18,8 +18,8 @@ fn a_shortlist_is_learned_and_outputs_keep_to_it() {
     let finished = scene.seqloom(&arguments).succeeded();
     assert_eq!(
         finished.stderr,
-        "400 pairs learned from\nof 40 validation targets the lists hold 100.00 % of the tokens, and 100.00 % as a whole; a \
-         list has 7 of 12 tokens on average\n"
+        "learned from 400 pairs\nvalidation targets: 40, the lists cover 100.00 % of their tokens, and 100.00 % of the \
+         targets entirely; a list has 7 of 12 tokens on average\n"
     );
     let json: Value = serde_json::from_str(&scene.text("list.json")).unwrap();
     assert_eq!((&json["format"], json["frequent"].as_array().unwrap().len()), (&json!(1), 2));

@@ -102,7 +102,7 @@ fn what_a_kill_leaves_is_continued_and_nothing_is_lost_or_doubled() {
         let there = scene.read("broken").len();
         assert!(there > 1000 && there < scene.read("whole").len(), "{format}: it was killed too late");
         let said = scene.decode(&broken, &lines(&rows)).succeeded().stderr;
-        assert!(said.starts_with("broken has "), "{said}");
+        assert!(said.starts_with("broken already has "), "{said}");
         let (broken, whole) = (scene.text("broken"), scene.text("whole"));
         assert!(answers(&broken, format) == answers(&whole, format), "{format}");
         std::fs::remove_file(scene.path("broken")).unwrap();
@@ -137,23 +137,23 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     let cases: [(&[&str], &str); 5] = [
         (
             &["--output", "-"],
-            "error: --resume goes on with a half-written file, but the output is standard output\n\
+            "error: --resume needs a half-written output file, but the output is standard output\n\
              hint: name the file with --output",
         ),
         (
             &["--output", "/dev/null"],
-            "error: --resume goes on with a half-written file, but the output is /dev/null\n\
+            "error: --resume needs a half-written output file, but the output is /dev/null\n\
              hint: name the file with --output",
         ),
         (
             &["--output", "other.csv"],
-            "error: an output that is continued must begin with `source,output,score,finished`, but other.csv does not\n\
+            "error: an output to resume must begin with `source,output,score,finished`, but other.csv does not\n\
              hint: --resume needs the same model, the same input and the same options as before",
         ),
         (&["--output", "runs"], "error: cannot write runs: is a directory"),
         (
             &["--output", "words.txt"],
-            "error: words.txt cannot be the input and the output at once\nhint: name another file with --output",
+            "error: words.txt cannot be both the input and the output\nhint: name another file with --output",
         ),
     ];
     for (arguments, message) in cases {
@@ -163,7 +163,8 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     for text in ["a line\nand another\n", "{\"source\":\"ab\",\"output\":\"ab\"}\n", "1\n2\n3"] {
         scene.write("other.jsonl", text);
         let refused = scene.decode(&["--input", "words.txt", "--resume", "--output", "other.jsonl"], "");
-        let message = "error: an output that is continued must begin with `an object with source, output, score, finished`";
+        let message =
+            "error: an output to resume must begin with `an object with source, output, score, finished`";
         assert!(refused.code == Some(2) && refused.stderr.starts_with(message), "{}", refused.stderr);
         assert_eq!(scene.text("other.jsonl"), text);
     }
@@ -171,7 +172,10 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     let finished = scene.decode(&["--input", "words.txt", "--resume", "--output", "long.txt"], "");
     assert_eq!(finished.code, Some(2));
     assert!(
-        finished.stderr.contains("error: the output has 3 rows already, but the input has only 2\n"),
+        finished.stderr.contains(
+            "error: the output must not have more rows than the input, but it has 3, and the input \
+                                  2\n"
+        ),
         "{}",
         finished.stderr
     );
@@ -180,8 +184,8 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     scene.decode(&["--input", "words.txt", "--output", "out.jsonl"], "").succeeded();
     scene.write("words.txt", "ab\nxy\nef\n");
     let finished = scene.decode(&["--input", "words.txt", "--resume", "--output", "out.jsonl"], "");
-    let error =
-        "error: row 2 of the output must answer the input's, but they are\n  cd\n  xy\nhint: --resume needs";
+    let error = "error: row 2 of the output must belong to that row of the input, but the sources are\n  cd\n  xy\nhint: --resume \
+         needs";
     assert!(finished.code == Some(2) && finished.stderr.contains(error), "{}", finished.stderr);
     assert_eq!(scene.text("out.jsonl").lines().count(), 2);
 }
@@ -212,7 +216,7 @@ fn standard_input_is_a_table_where_it_is_said_to_be() {
     assert_eq!(scene.decode(&named, "").succeeded().stdout, "abc\nfed\n");
     scene.fed(&["score", "runs/copy", "--input", "-"], b"").refused(
         2,
-        "error: a file of pairs must be .csv, .tsv or .jsonl, but it is -\nhint: say --input-format csv, tsv or jsonl",
+        "error: a file of pairs must be .csv, .tsv or .jsonl, but it is -\nhint: use --input-format csv, tsv or jsonl",
     );
 }
 
@@ -242,7 +246,8 @@ fn an_output_is_continued_only_as_it_was_begun() {
     other("runs/copy", &precision, r#"`decoding.weights` was "f32" and is "bf16" now"#);
     scene.write("words.txt", "xy\ncd\nef\n");
     let refused = scene.decode(&go_on, "");
-    let says = "error: row 1 of the output must answer the input's, but they are\n  ab\n  xy\n";
+    let says =
+        "error: row 1 of the output must belong to that row of the input, but the sources are\n  ab\n  xy\n";
     assert!(refused.code == Some(2) && refused.stderr.contains(says), "{}", refused.stderr);
     scene.write("words.txt", "ab\ncd\nef\n");
     let batches = ["--set", "decoding.batch_size=3"];
@@ -251,7 +256,7 @@ fn an_output_is_continued_only_as_it_was_begun() {
     assert_eq!(scene.text("out.txt"), "ab\ncd\nef\n");
     assert!(!scene.path("out.txt.resume.json").exists());
     let finished = scene.decode(&go_on, "").succeeded();
-    assert!(finished.stderr.contains("though no record says how they came about"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("although no record tells how they were made"), "{}", finished.stderr);
 }
 
 #[test]

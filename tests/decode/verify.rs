@@ -10,7 +10,7 @@ fn a_sound_model_holds_and_each_check_is_a_line() {
     let finished = scene.verify(&["--input", "valid.csv", "--beam", "3", "--rows", "20"], "").succeeded();
     let lines: Vec<&str> = finished.stdout.lines().collect();
     assert!(lines[0].starts_with("20 rows on the CPU ("), "{}", finished.stdout);
-    assert_eq!(lines.last(), Some(&"all 12 checks hold, to 1e-5, and to 1e-4 without a cache"));
+    assert_eq!(lines.last(), Some(&"all 12 checks hold, within 1e-5, and within 1e-4 without a cache"));
     assert!(lines[1..13].iter().all(|line| line.starts_with("ok  ")), "{}", finished.stdout);
     for what in [
         "ok        a beam of 3, batches of 1 against one of 20: 0 of 20 outputs differ, their scores by at most 0.0e0",
@@ -70,9 +70,9 @@ fn what_is_off_is_named_and_the_command_fails() {
     let finished =
         scene.seqloom(&[&["verify", "large.safetensors", "--input", "valid.csv"][..], &search].concat());
     assert_eq!(finished.code, Some(1), "{}", finished.stdout);
-    assert!(finished.stdout.contains("OFF       a beam of 4, tokens step by step"), "{}", finished.stdout);
+    assert!(finished.stdout.contains("FAILED    a beam of 4, tokens step by step"), "{}", finished.stdout);
     assert!(
-        finished.stderr.contains("of 12 checks are off: a beam of 4, tokens step by step"),
+        finished.stderr.contains("of 12 checks failed: a beam of 4, tokens step by step"),
         "{}",
         finished.stderr
     );
@@ -83,7 +83,7 @@ fn what_cannot_be_verified_is_refused() {
     let scene = Scene::trained();
     scene.verify(&[], "\n\n").refused(
         2,
-        "error: there must be a row to try, but all are empty or skipped\nhint: name other rows with --input",
+        "error: there must be a row to check, but all are empty or skipped\nhint: name other rows with --input",
     );
     let finished = scene.verify(&["--output", "a.txt"], "ab\n");
     assert!(
@@ -97,7 +97,7 @@ fn what_cannot_be_verified_is_refused() {
 #[test]
 fn what_was_an_option_names_the_command_that_it_is_now() {
     let scene = Scene::trained();
-    let gone = "error: `decode` has no such option any more\nhint: `seqloom ";
-    scene.decode(&["--verify"], "ab\n").refused(2, &format!("{gone}verify RUN` does that, `--rows N` of it"));
-    scene.decode(&["--interactive"], "").refused(2, &format!("{gone}interactive RUN` does that"));
+    let gone = "error: `decode` no longer has this option\nhint: use `seqloom ";
+    scene.decode(&["--verify"], "ab\n").refused(2, &format!("{gone}verify RUN`, with `--rows N`"));
+    scene.decode(&["--interactive"], "").refused(2, &format!("{gone}interactive RUN`"));
 }

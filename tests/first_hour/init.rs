@@ -33,7 +33,7 @@ fn what_init_writes_has_every_pair_once_and_is_trained_as_it_stands() {
     scene.write("spell.csv", format!("source,target\n{}", lines(&pairs, ',')));
     let said = init(&scene, &["spell.csv"]).succeeded().stderr;
     assert!(said.contains("spell.train.csv: 396 pairs for training\n"), "{said}");
-    assert!(said.contains("targets are cut into words: there are 8 of them"), "{said}");
+    assert!(said.contains("tokens of the targets: words (8 different ones"), "{said}");
     assert!(said.ends_with("Train with: seqloom train spell.toml\n"), "{said}");
     let parts = ["train", "valid", "test"].map(|part| rows(&scene, &format!("spell.{part}.csv")));
     assert_eq!([parts[1].len(), parts[2].len()], [22, 22]);
@@ -72,7 +72,9 @@ fn every_kind_of_file_gives_the_same_parts() {
     init(&scene, &["a.csv"]).succeeded();
     let said = init(&scene, &["b.tsv"]).succeeded().stderr;
     assert!(
-        said.starts_with("the columns are `word`, which is read, and `spelled`, which is written; --header false where these are a pair\n"),
+        said.starts_with(
+            "columns: `word` is the source, `spelled` is the target; use --header false if these are a pair\n"
+        ),
         "{said}"
     );
     scene.write("f.tsv", lines(&pairs, '\t'));
@@ -99,7 +101,7 @@ fn nothing_is_overwritten_and_nothing_stays_half_written() {
         scene.write(there, "mine");
         let before = scene.files("");
         let message = format!(
-            "error: {there} is there already, and is not overwritten\nhint: say another --name or --out"
+            "error: {there} already exists and is not overwritten\nhint: use another --name or --out"
         );
         init(&scene, &["a.csv"]).refused(2, &message);
         assert!(scene.files("") == before);
@@ -109,7 +111,7 @@ fn nothing_is_overwritten_and_nothing_stays_half_written() {
     init(&scene, &["a.csv", "--out", "nowhere"]).refused_naming(2, &["nowhere"]);
     scene.write("two.csv", "source,target\na,b\nc,d\n a,e\n");
     init(&scene, &["two.csv"])
-        .refused_naming(2, &["there must be three different sources at least", "two.csv has 3 pairs"]);
+        .refused_naming(2, &["there must be at least three different sources", "two.csv has 3 pairs"]);
     scene.write("broken.csv", "source,target\na,b\nc\n");
     init(&scene, &["broken.csv"]).refused_naming(2, &["broken.csv:3: the row has 1 field"]);
     scene.write("words.txt", "ab\n");
@@ -117,7 +119,7 @@ fn nothing_is_overwritten_and_nothing_stays_half_written() {
     init(&scene, &["none.csv"]).refused_naming(2, &["(looked for in "]);
     init(&scene, &["a.csv", "--name", "a/b"]).refused(
         2,
-        "error: --name must be a name and no path, but it is `a/b`\nhint: --out names the folder",
+        "error: --name must be a name, not a path, but it is `a/b`\nhint: choose the folder with --out",
     );
     init(&scene, &["a.csv", "--source-column", "source", "--target-column", "source"])
         .refused_naming(2, &["sources and targets must be two columns, but both are `source`"]);

@@ -1,4 +1,4 @@
-//! README.md is true: its commands are run as they stand, its figures measured, and what it names is there.
+//! README.md and its pages are true: their commands are run, their figures are measured, and what they name exists.
 //!
 //! The commands go through one shell, with the binary on the path, in a folder of the test's own.
 
@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use crate::support::run::{Finished, binary};
 
 const README: &str = include_str!("../../README.md");
+const DECODING: &str = include_str!("../../docs/decoding.md");
+const RUN: &str = include_str!("../../docs/run.md");
+const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
 /// The folder that the README works in.
 const PLACE: &str = "/tmp/roman";
@@ -22,16 +25,16 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The text below a heading.
-fn section(heading: &str) -> &'static str {
-    let start = README.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
-    let rest = &README[start + 4..];
+/// The text of a page below a heading.
+fn section(page: &'static str, heading: &str) -> &'static str {
+    let start = page.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let rest = &page[start + 4..];
     &rest[..rest.find("\n## ").unwrap_or(rest.len())]
 }
 
-/// The commands of a section, block by block.
-fn blocks(heading: &str) -> Vec<&'static str> {
-    section(heading).split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+/// The commands of a text, block by block.
+fn blocks(text: &'static str) -> Vec<&'static str> {
+    text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
 /// Runs commands in a folder as somebody does who pastes them, with nobody at the keyboard.
@@ -51,7 +54,7 @@ fn five_minutes() -> &'static (TempDir, Vec<Finished>) {
     static DONE: OnceLock<(TempDir, Vec<Finished>)> = OnceLock::new();
     DONE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let blocks = blocks("Your own experiment in five minutes");
+        let blocks = blocks(section(README, "Your own experiment in five minutes"));
         let said = blocks.iter().map(|block| paste(folder.path(), block).succeeded()).collect();
         (folder, said)
     })
@@ -95,17 +98,17 @@ fn the_five_minutes_go_as_they_are_written_and_come_to_their_figures() {
 #[test]
 fn every_command_about_decoding_runs() {
     let (folder, _) = five_minutes();
-    for command in blocks("Decoding").iter().flat_map(|block| block.lines()) {
+    for command in blocks(DECODING).iter().flat_map(|block| block.lines()) {
         paste(folder.path(), command).succeeded();
     }
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     assert!(read("attention.svg").starts_with("<svg") && read("best.jsonl").lines().count() > 199);
     let code = [
-        "seqloom::Decoder::open(\"runs/roman\")?",
+        "seqloom::Predictor::open(\"runs/roman\")?",
         "decode(&[\"1994\", \"2024\"])?",
         "assert_eq!(outputs[0], \"MCMXCIV\")",
     ];
-    assert!(code.iter().all(|line| section("Decoding").contains(line)));
+    assert!(code.iter().all(|line| README.contains(line)));
     let decoder =
         Predictor::with_overrides(folder.path().join("runs/roman"), &["runtime.device=cpu"]).unwrap();
     assert_eq!(decoder.decode(&["1994", "2024"]).unwrap()[0], "MCMXCIV");
@@ -114,7 +117,7 @@ fn every_command_about_decoding_runs() {
 #[test]
 fn what_goes_wrong_is_said_as_the_page_says() {
     let (folder, _) = five_minutes();
-    let lines = section("When something is wrong").lines();
+    let lines = section(README, "When something is wrong").lines();
     let shown: Vec<&str> = lines.filter_map(|line| line.strip_prefix("    ")).collect();
     let starts: Vec<usize> = (0..shown.len()).filter(|&line| shown[line].starts_with("$ ")).collect();
     assert!(starts.len() > 1);
@@ -132,7 +135,7 @@ fn a_run_leaves_behind_what_the_page_lists() {
     let runs = folder.path().join("runs");
     let latest = fs::read_to_string(runs.join("roman/latest")).unwrap();
     let (mut checkpoint, mut seen) = (false, 0);
-    for line in section("What a run leaves behind").lines().filter(|line| line.starts_with("      ")) {
+    for line in RUN.lines().filter(|line| line.starts_with("      ")) {
         let deep = line.starts_with("        ");
         checkpoint = deep && checkpoint || line.trim_start().starts_with("checkpoints/");
         let names = line.trim_start().split("  ").next().unwrap();
@@ -152,11 +155,13 @@ fn a_run_leaves_behind_what_the_page_lists() {
 }
 
 #[test]
-fn every_file_that_the_page_names_is_there() {
-    for link in README.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
-        assert!(link.is_empty() || root().join(link).exists(), "{link}");
+fn every_file_that_a_page_names_is_there() {
+    for (page, folder) in [(README, ""), (ARCHITECTURE, ""), (DECODING, "docs"), (RUN, "docs")] {
+        for link in page.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            assert!(link.is_empty() || root().join(folder).join(link).exists(), "{link}");
+        }
     }
-    let listed = section("What is where").lines().filter_map(|line| line.strip_prefix("    "));
+    let listed = section(ARCHITECTURE, "What is where").lines().filter_map(|line| line.strip_prefix("    "));
     for name in listed.flat_map(|line| line.split("  ").next().unwrap().split(", ")) {
         let places = [root().join(name), root().join("src").join(name)];
         assert!(places.iter().any(|place| place.exists()), "{name}");
@@ -176,9 +181,10 @@ fn every_file_that_the_page_names_is_there() {
 }
 
 #[test]
-fn every_setting_and_every_option_of_the_page_is_known() {
+fn every_setting_and_every_option_of_a_page_is_known() {
     let least = "name = \"a\"\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
-    for rest in README.split("--set ").skip(1) {
+    let pages = [README, DECODING, RUN].concat();
+    for rest in pages.split("--set ").skip(1) {
         let setting = match rest.strip_prefix('\'') {
             Some(quoted) => quoted.split('\'').next().unwrap(),
             None => rest.split([' ', '`', ')', '\n']).next().unwrap(),
@@ -207,7 +213,7 @@ fn every_setting_and_every_option_of_the_page_is_known() {
     // TensorBoard's own.
     known += " --logdir ";
     let known: Vec<&str> = known.split([' ', '\n', '"', ',', '`']).collect();
-    let words = README.split([' ', '`', '\n', '(']).filter(|word| word.starts_with("--") && word.len() > 2);
+    let words = pages.split([' ', '`', '\n', '(']).filter(|word| word.starts_with("--") && word.len() > 2);
     for option in words.map(|word| word.trim_end_matches([',', '.', ';', ':', ')', '\''])) {
         assert!(known.contains(&option), "{option}");
     }

@@ -119,7 +119,7 @@ fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
     assert!(said.contains(left_out), "{said}");
     // A row longer than the budget is a batch of its own, and no matter where it fits.
     let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
-    let alone = "train.csv:62: this pair has 41 positions, more than `tokens_per_batch` = 32: it is a batch of its own\n";
+    let alone = "train.csv:62: this pair has 41 positions, more than `tokens_per_batch` = 32: it gets a batch of its own\n";
     assert!(said.contains(alone), "{said}");
 }
 
@@ -145,8 +145,7 @@ fn without_memory_for_a_single_pair_training_ends() {
     let scene = Scene::new(60, 12);
     let failed = train(&scene, "run", (MEMORY, "1"), &[]);
     assert_eq!(failed.code, Some(1), "{}", failed.stderr);
-    let message =
-        "error: the memory must suffice for a pair at least, but it does not\nhint: take a smaller model";
+    let message = "error: at least one pair must fit into memory, but none does\nhint: take a smaller model";
     assert!(failed.stderr.contains(message), "{}", failed.stderr);
 }
 

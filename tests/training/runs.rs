@@ -166,7 +166,7 @@ fn frozen_weights_stay_and_the_rest_moves() {
     }
     train(&scene, "wrong", &["training.freeze=[\"encodr.*\"]"]).refused_naming(
         2,
-        &["`training.freeze` must fit the name of a weight, but `encodr.*` fits none\nhint: "],
+        &["`training.freeze` must match the name of a weight, but `encodr.*` matches none\nhint: "],
     );
     train(&scene, "all", &["training.freeze=[\"*\"]"])
         .refused_naming(2, &["`training.freeze` must leave a weight to train"]);
@@ -204,7 +204,7 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     scene.fed(&["decode", "run/average"], b"abc\n").succeeded();
     scene
         .seqloom(&["average", "run", "--best", "9"])
-        .refused_naming(2, &["9 checkpoints were asked for, but the run has 3 of them\nhint: "]);
+        .refused_naming(2, &["an average of 9 needs as many checkpoints, but the run has 3\nhint: "]);
     // The same from models wherever they are, and what they are not.
     let [last, before] = ["latest", "best"].map(|name| scene.checkpoint("run", name).display().to_string());
     let models = ["average", last.as_str(), "--with", &before, "--output", "mean.safetensors"];
@@ -213,10 +213,9 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     // The files that name checkpoints stand for them, and what only has the same shapes is another network.
     scene.seqloom(&["inspect", "run/latest"]).succeeded();
     train(&scene, "rotary", &["model.transformer.positions=rotary", "training.steps=2"]).succeeded();
-    scene.seqloom(&["average", "run", "--with", "rotary", "--output", "m.safetensors"]).refused_naming(
-        2,
-        &["models can be averaged when they are the same network, but run/", "differ in `positions`"],
-    );
+    scene
+        .seqloom(&["average", "run", "--with", "rotary", "--output", "m.safetensors"])
+        .refused_naming(2, &["averaged models must be the same network, but run/", "differ in `positions`"]);
     let refused = scene.seqloom(&["average", "run", "--with", "nowhere", "--output", "m.safetensors"]);
     refused.refused_naming(2, &["nowhere"]);
     scene.seqloom(&["average", "nowhere", "--last", "2"]).refused_naming(2, &["there is no run at nowhere"]);
@@ -330,17 +329,17 @@ fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
 fn another_run_is_where_training_begins() {
     let scene = Scene::trained();
     let said = with(&scene, "fine", &["training.steps=1"], &["--from", "runs/copy"]).succeeded().stderr;
-    assert!(!said.contains("going on"), "{said}");
+    assert!(!said.contains("resuming"), "{said}");
     let nll: f64 = column(&scene, "fine", "nll")[0].parse().unwrap();
     assert!(nll < 0.3, "the first loss of a model that knows its task: {nll}");
-    assert!(said.contains("begins with the weights of runs/copy/checkpoints/"), "{said}");
+    assert!(said.contains("starting from the weights of runs/copy/checkpoints/"), "{said}");
     // Resuming goes on with the run's own weights, whatever --from says; of another model there is a note.
     let more = ["training.steps=2"];
     let said = with(&scene, "fine", &more, &["--from", "runs/copy", "--resume"]).succeeded().stderr;
     assert!(!said.contains("note: fine"), "{said}");
     let more = ["training.steps=3"];
     let said = with(&scene, "fine", &more, &["--from", "fine", "--resume"]).succeeded().stderr;
-    assert!(said.contains("note: fine goes on from its own checkpoint, and did not begin with"), "{said}");
+    assert!(said.contains("note: fine resumes from its own checkpoint; it did not start from"), "{said}");
     // It needs that model no more.
     with(&scene, "fine", &["training.steps=4"], &["--from", "nowhere", "--resume"]).succeeded();
     // Killed before its first checkpoint it must not begin with random weights.
@@ -350,12 +349,12 @@ fn another_run_is_where_training_begins() {
         .iter()
         .for_each(|name| std::fs::remove_file(scene.path(format!("fine/{name}"))).unwrap());
     with(&scene, "fine", &more, &["--resume"])
-        .refused_naming(2, &["error: fine began with runs/copy/", "hint: say the same --from"]);
+        .refused_naming(2, &["error: fine started from runs/copy/", "hint: say the same --from"]);
     with(&scene, "fine", &more, &["--resume", "--from", "runs/copy"]).succeeded();
     // Nor are heads in any weight's shape; dropout is no part of a network.
     for other in ["model.transformer.heads=1", "model.transformer.positions=rotary"] {
         with(&scene, "other", &[other], &["--from", "runs/copy"])
-            .refused_naming(2, &["is another network than [model] describes: `", "hint: [model] of `copy`"]);
+            .refused_naming(2, &["is not the network that [model] describes: `", "hint: [model] of `copy`"]);
     }
     let dropout = ["training.steps=1", "model.transformer.attention_dropout=0.2"];
     with(&scene, "dropout", &dropout, &["--from", "runs/copy"]).succeeded();
@@ -372,8 +371,9 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
     let from = ["--from", "runs/copy"];
     with(&scene, "fine", &[], &from).refused(
         2,
-        "error: runs/copy/checkpoints/STEP/model.safetensors: the source vocabulary has 12 tokens, but with these training pairs it must have 14: it lacks 2, such as `x`\n\
-         hint: `--extend-vocabulary` adds them, each beginning as the mean of the old ones"
+        "error: runs/copy/checkpoints/STEP/model.safetensors: the source vocabulary has 12 tokens, but with these training \
+         pairs it must have 14: it lacks 2, such as `x`\n\
+         hint: add them with `--extend-vocabulary`: each starts as the mean of the old ones"
             .replace("STEP", scene.text("runs/copy/best").trim())
             .as_str(),
     );
@@ -388,7 +388,7 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
     let held = [&settings[..], &["training.freeze=[\"source*\"]"]].concat();
     let said = with(&scene, "held", &held, &extend).succeeded().stderr;
     assert!(
-        said.contains("2 new rows, each the mean of the old ones; note: `training.freeze` holds"),
+        said.contains("2 new rows, each the mean of the old ones; note: `training.freeze` freezes"),
         "{said}"
     );
     let old =

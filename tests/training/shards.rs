@@ -31,7 +31,7 @@ fn the_number_of_shards_changes_how_an_update_is_added_up_and_not_what_it_is() {
     }
     let refused = scene.train(&["--set", "training.shards=6"]);
     let message =
-        "error: --set training.shards=6: `shards` must be 0 or a power of two, 1024 at most, but it is 6";
+        "error: --set training.shards=6: `shards` must be 0 or a power of two of at most 1024, but it is 6";
     refused.refused(2, message);
 }
 

@@ -1,11 +1,12 @@
-//! The picture: the source's tokens side by side, the output's below each other, a cell for each pair of them.
+//! The picture: source tokens as columns, output tokens as rows, and a cell for each pair of them.
 //!
-//! It is light, and dark where its reader prefers dark. No font is embedded; those that are named know Chinese, Japanese
-//! and Korean on the systems that have them.
+//! It has a light and a dark form, by the viewer's preference. No font is embedded; the font list names fonts that cover
+//! Chinese, Japanese and Korean on the systems that have them.
 
 use std::fmt::Write as _;
 
 use crate::cli::trace_record::{TracedRow, TracedStep, columns, shortened, visible};
+use crate::error::counted;
 use crate::svg::{escaped, text};
 
 const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK TC', 'Noto Sans CJK SC', \
@@ -110,8 +111,8 @@ fn title(row: &TracedRow, layout: &Layout, out: &mut String) {
     let score = row
         .score
         .map_or(String::new(), |score| format!("score {score:.4} (probability {}), ", percent(score)));
-    let end = if row.finished { "with <eos>" } else { "cut off before <eos>" };
-    let words = format!("{score}{} tokens {end}", row.steps.len());
+    let end = if row.finished { "with <eos>" } else { "unfinished" };
+    let words = format!("{score}{}, {end}", counted(row.steps.len(), "token"));
     text(out, (MARGIN, 67.0), "class=\"faint\" fill=\"#555\"", &words);
 }
 
@@ -200,8 +201,8 @@ fn legend(layout: &Layout, out: &mut String) {
     out.push_str("</g>\n<g class=\"faint\" fill=\"#555\" font-size=\"11\">\n");
     text(out, (MARGIN, y + 10.0), "", "0");
     text(out, (MARGIN + 149.0, y + 10.0), "", "1");
-    text(out, (MARGIN + 170.0, y + 10.0), "", "attention of the last layer, mean of its heads");
-    text(out, (MARGIN, y + 28.0), "", "on the right: how likely each token was");
+    text(out, (MARGIN + 170.0, y + 10.0), "", "attention of the last layer, averaged over its heads");
+    text(out, (MARGIN, y + 28.0), "", "on the right: the probability of each token");
     out.push_str("</g>\n");
 }
 

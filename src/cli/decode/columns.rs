@@ -11,13 +11,13 @@ use crate::console::status;
 use crate::data::readers::RowReader;
 use crate::data::vocabulary::{EOS, Vocabulary};
 use crate::decoding::incremental_decoder::Hypothesis;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 
 /// What the outputs follow from, as a record of a half-written output has it.
 pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {
-    let failed = |error: serde_json::Error| Error::failure(format!("cannot lay out the settings: {error}"));
+    let failed = |error: serde_json::Error| Error::failure(format!("cannot serialize the settings: {error}"));
     let decoding = serde_json::to_value(&loaded.experiment.decoding).map_err(failed)?;
     let models: Vec<&str> = loaded.members().map(|one| one.sha256.as_str()).collect();
     let shortlist = args.model.shortlist.as_ref().map(|path| {
@@ -79,15 +79,15 @@ impl Columns {
     pub fn format(&self, args: &DecodeArgs) -> Result<OutputFormat> {
         let format = OutputFormat::choose(args.format, &args.output)?;
         if format == OutputFormat::Text && args.tokens {
-            let message = "text has outputs alone, but --tokens asks for their tokens beside them";
-            return Err(Error::input(message).hint("say --format csv or --format jsonl"));
+            let message = "text output has no place for tokens, but --tokens asks for them";
+            return Err(Error::input(message).hint("use --format csv or --format jsonl"));
         }
         if format == OutputFormat::Text && self.n_best > 1 {
             let message = format!(
-                "text has one line for each row, but `decoding.n_best` asks for {} outputs of each",
+                "text output has one line per row, but `decoding.n_best` asks for {} outputs per row",
                 self.n_best
             );
-            return Err(Error::input(message).hint("say --format csv or --format jsonl, or --n-best 1"));
+            return Err(Error::input(message).hint("use --format csv or --format jsonl, or --n-best 1"));
         }
         Ok(format)
     }
@@ -116,10 +116,10 @@ impl Columns {
         let (writer, mut answered) = Writer::resume(&args.output, format, names, self.n_best as u64)?;
         if answered.rows > 0 {
             let known = record.check()?;
-            let (output, rows) = (args.output.display(), answered.rows);
-            let unknown = ", though no record says how they came about";
+            let (output, rows) = (args.output.display(), counted(answered.rows, "row"));
+            let unknown = ", although no record tells how they were made";
             status(&format!(
-                "{output} has {rows} rows already; going on behind them{}, and what is said here is of the rest",
+                "{output} already has {rows}: resuming after them{}; the counts and scores below cover the rest only",
                 if known.is_none() { unknown } else { "" }
             ));
             answered.first_source = known.and_then(|first| first.as_str().map(str::to_owned));

@@ -1,4 +1,4 @@
-//! Rows to be decoded, and what became of them.
+//! Rows to decode, and their results.
 
 use super::summary::DecodeSummary;
 use crate::cli::figures::each_with_figures;

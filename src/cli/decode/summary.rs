@@ -1,4 +1,4 @@
-//! What is counted while rows are decoded, and said at the end: nothing is skipped, cut or unknown in silence.
+//! Counts while rows are decoded, reported at the end: nothing is skipped, truncated or unknown in silence.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub struct DecodeSummary {
     unfinished: usize,
     fewer: usize,
     metrics: MetricSet,
-    /// Texts that were not read as they stand in the file: sources and references.
+    /// Texts that were not read as they are in the file: sources and references.
     changed: [ChangeCounts; 2],
     /// Outputs whose line breaks text has no place for.
     broken: usize,
@@ -149,47 +149,51 @@ impl DecodeSummary {
         }
     }
 
-    /// Says all of it, and what is to be said of the input.
+    /// Prints all of it, and notes about the input.
     pub fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.metrics.rows() > 0 {
             status(&self.score_line());
         }
         self.say_of_input(loaded, input);
         let rows = [
-            (&self.skipped, "rows were skipped, and their outputs are empty"),
-            (&self.truncated, "sources were too long and were cut (--truncate)"),
-            (&self.empty, "sources are empty, and so are their outputs"),
-            (&self.with_nul, "sources have NUL characters, as UTF-16 and binary files do"),
-            (&self.only_unknown, "sources have nothing but symbols that the vocabulary lacks"),
+            (&self.skipped, "skipped rows", " (their outputs are empty)"),
+            (&self.truncated, "truncated sources", " (too long, --truncate)"),
+            (&self.empty, "empty sources", " (their outputs are empty)"),
+            (&self.with_nul, "sources with NUL characters", " (as in UTF-16 and binary files)"),
+            (&self.only_unknown, "sources without any symbol of the vocabulary", ""),
             (
                 &self.beyond_the_limit,
-                "references have more tokens than outputs may have (`decoding.max_length`), and no output can be right there",
+                "references longer than an output may be",
+                " (`decoding.max_length`; no output can match them)",
             ),
         ];
-        for (rows, what) in rows.iter().filter(|(rows, _)| rows.count > 0) {
-            status(&format!("note: {} {what}; the first: {}", rows.count, rows.first));
+        for (rows, what, why) in rows.iter().filter(|(rows, ..)| rows.count > 0) {
+            status(&format!("note: {what}: {}{why}; the first: {}", rows.count, rows.first));
         }
         let notes = [
-            (self.unknown, "symbols of the sources are not in the vocabulary"),
+            (self.unknown, "symbols of the sources that are not in the vocabulary", ""),
             (
                 self.unknown_out,
                 match self.replaced {
-                    true => "unknown symbols of the outputs were replaced by symbols of their sources",
-                    false => "unknown symbols stand in the outputs",
+                    true => "unknown symbols of the outputs, replaced by symbols of their sources",
+                    false => "unknown symbols in the outputs",
                 },
+                "",
             ),
             (
                 self.unfinished,
-                "outputs were cut off before <eos>, at their limit (`decoding.max_length`) or where the rules of [decoding] left nothing to say",
+                "unfinished outputs",
+                " (they reached `decoding.max_length`, or the constraints allowed no further token)",
             ),
             (
                 self.broken,
-                "outputs have line breaks, which are spaces in text; --format csv and --format jsonl keep them",
+                "outputs with line breaks",
+                " (text writes them as spaces; --format csv and --format jsonl keep them)",
             ),
-            (self.fewer, "rows have fewer outputs than `decoding.n_best`: the search found no more"),
+            (self.fewer, "rows with fewer outputs than `decoding.n_best`", " (the search found no more)"),
         ];
-        for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
-            status(&format!("note: {count} {what}"));
+        for (count, what, why) in notes.iter().filter(|(count, ..)| *count > 0) {
+            status(&format!("note: {what}: {count}{why}"));
         }
     }
 
@@ -216,11 +220,11 @@ impl DecodeSummary {
             status(&format!("note: {file}: {said}"));
         }
         if let Some(said) = references.in_words("target", target.form()) {
-            status(&format!("note: {file}: {said}; no output equals these {}", references.changed()));
+            status(&format!("note: {file}: {said}; outputs cannot match these: {}", references.changed()));
         }
     }
 
-    /// Writes the figures as JSON.
+    /// Writes the summary as JSON.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -249,7 +253,7 @@ impl DecodeSummary {
     }
 }
 
-/// One example for people.
+/// Prints one example.
 fn show(row: &SourceRow, output: &str, right: bool) {
     let verdict = match &row.target {
         Some(_) if right => "  (right)".to_owned(),

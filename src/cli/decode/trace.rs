@@ -1,6 +1,7 @@
-//! `--trace`: what the model gave at each step of each output, a JSON object for each; docs/trace.md says what is in it.
+//! `--trace`: the model's scores and attention at each step of each output, one JSON object per output; docs/trace.md
+//! describes the format.
 //!
-//! Outputs are traced when they have been written, some at a time, so that memory does not depend on the input's length.
+//! Outputs are traced after they are written, a few at a time, so that memory does not depend on the length of the input.
 
 use std::path::PathBuf;
 
@@ -24,11 +25,11 @@ const MOST_NUMBERS: usize = 1 << 22;
 /// What is traced.
 #[derive(Args, Debug)]
 pub struct TraceArgs {
-    /// Write for each output, a JSON object a line, what the model gave at each of its steps: the likeliest tokens, the
-    /// chosen one and its rank, the attention over the source; docs/trace.md has the format
+    /// Write a trace, one JSON object per output: for each step the most likely tokens, the chosen one and its rank, and
+    /// the attention over the source; docs/trace.md describes the format
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = INSIGHT)]
     pub trace: Option<PathBuf>,
-    /// Likeliest tokens of each step that --trace writes
+    /// Number of most likely tokens per step in the trace
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = INSIGHT)]
     pub trace_top: usize,
 }
@@ -67,7 +68,7 @@ impl Tracer<'_> {
     /// Traces the same rows, now that they are decoded, and writes and flushes what comes of it.
     ///
     /// # Errors
-    /// The file cannot be written, or nobody reads it any more; the work could not be done.
+    /// The file cannot be written, or its reader has closed it; the work could not be done.
     pub fn write(&mut self, rows: &[Row<Vec<Output>>]) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let mut there = true;
@@ -77,14 +78,14 @@ impl Tracer<'_> {
         while !left.is_empty() {
             let (now, later) = left.split_at(together(left, self.loaded.options.batch_size));
             for row in traced(self.loaded, now, self.top)? {
-                let failed = |error| Error::failure(format!("cannot lay out a trace: {error}"));
+                let failed = |error| Error::failure(format!("cannot serialize a trace: {error}"));
                 there &= writer.write(&serde_json::to_string(&row).map_err(failed)?, &[], Vec::new())?;
             }
             left = later;
         }
         match writer.flush()? && there {
             true => Ok(()),
-            false => Err(Error::failure("nobody reads the trace any more")),
+            false => Err(Error::failure("the reader of the trace has closed it")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The config that `init` writes: short, each line with its reason, and sized by the number of the pairs and their length.
+//! The config that `init` writes: short, a reason on each line, sized by the number of pairs and their length.
 
 use super::InitArgs;
 use super::statistics::{MOST, PairStatistics, Side, TokenizerChoice};
@@ -57,12 +57,12 @@ pub fn config(name: &str, [train, valid]: &[String; 2], look: &PairStatistics, a
     let size = Size::of(look);
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let shared = match look.shared {
-        true => "shared_vocabulary = true    # both sides are written in the same letters\n",
+        true => "shared_vocabulary = true    # both sides use the same letters\n",
         false => "",
     };
     format!(
-        "# Made by `seqloom init` from {pairs}: a beginning, to be changed. `seqloom keys` explains every key.\n\
-         # Paths are seen from where seqloom is called.\n\
+        "# Made by `seqloom init` from {pairs}: a starting point, meant to be edited. `seqloom keys` explains every key.\n\
+         # Relative paths start at the folder where seqloom is called.\n\
          \n\
          name = {name}\n\
          \n\
@@ -92,12 +92,12 @@ fn network(look: &PairStatistics, size: &Size) -> String {
     };
     format!(
         "[model.transformer]\n\
-         width = {width}                 # wider and deeper learns more, from more pairs, in more time\n\
+         width = {width}                 # wider and deeper learns more, but needs more pairs and more time\n\
          heads = 4\n\
          feed_forward = {feed_forward}\n\
          encoder_layers = {layers}\n\
          decoder_layers = {layers}\n\
-         dropout = {dropout}               # more of it for few pairs\n\
+         dropout = {dropout}               # raise it for few pairs\n\
          {tied}\n"
     )
 }
@@ -114,14 +114,13 @@ fn training(look: &PairStatistics, size: &Size) -> String {
         "[training]\n\
          steps = {steps}                # {passes} over the pairs\n\
          tokens_per_batch = {tokens_per_batch}\n\
-         {best_by}\
-         validate_every = {every}\n\
+         {best_by}validate_every = {every}\n\
          checkpoint_every = {every}\n\
          \n\
          [training.adamw]\n\
          learning_rate = {learning_rate:?}\n\
          \n\
-         [training.linear]           # up to the learning rate, then straight down to nothing\n\
+         [training.linear]           # warm-up to the learning rate, then linear decay to 0\n\
          warmup = {warmup}\n"
     )
 }
@@ -129,12 +128,8 @@ fn training(look: &PairStatistics, size: &Size) -> String {
 /// What makes a checkpoint the best one.
 fn best_by(look: &PairStatistics) -> &'static str {
     match is_prose(look) {
-        true => {
-            "best_by = \"nll\"             # of a free translation the loss says more than the share that is right\n"
-        }
-        false => {
-            "best_by = \"exact_match\"     # `best` is the checkpoint with the most outputs right to the last token\n"
-        }
+        true => "best_by = \"nll\"             # for free translation the loss tells more than exact match\n",
+        false => "best_by = \"exact_match\"     # `best` is the checkpoint with the highest exact match\n",
     }
 }
 
@@ -144,9 +139,9 @@ fn passes(steps: usize, look: &PairStatistics, size: &Size) -> String {
     let positions = look.pairs as f64 * (look.source.mean.max(look.target.mean) + 1.0) * 1.1;
     let updates = (positions / size.tokens_per_batch as f64).max(1.0);
     match (steps as f64 / updates).round() {
-        ..1.0 => "less than a pass".to_owned(),
-        1.0 => "about a pass".to_owned(),
-        passes => format!("some {passes} passes"),
+        ..1.0 => "less than one pass".to_owned(),
+        1.0 => "about one pass".to_owned(),
+        passes => format!("about {passes} passes"),
     }
 }
 
@@ -157,7 +152,7 @@ fn table(side: &str, look: &Side) -> String {
         own += &format!("max_length = {MOST}\n");
     }
     if look.keeps_space {
-        own += "whitespace = \"keep\"         # line breaks and tabs are a part of these texts\n";
+        own += "whitespace = \"keep\"         # line breaks and tabs are part of these texts\n";
     }
     if !own.is_empty() {
         own = format!("[data.{side}]\n{own}\n");
@@ -176,7 +171,7 @@ const LIMIT: usize = 512;
 /// What happens to texts that are longer than any limit.
 fn limit(look: &PairStatistics) -> &'static str {
     match look.longest() > MOST {
-        true => "too_long = \"skip\"           # some texts are very long: left out, and counted\n",
+        true => "too_long = \"skip\"           # some texts are very long: skip and count them\n",
         false => "",
     }
 }
@@ -198,7 +193,7 @@ mod tests {
         // 3,602 pairs of 8 + 1 positions and a tenth are 35 updates of 1,024.
         assert_eq!(passes(1100, &pairs(4000), &SMALL), "some 32 passes");
         assert_eq!(passes(1000, &pairs(3), &SMALL), "some 1000 passes");
-        assert_eq!(passes(10, &pairs(4000), &SMALL), "less than a pass");
+        assert_eq!(passes(10, &pairs(4000), &SMALL), "less than one pass");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The pairs that a config is to be made for, as they stand in their files, and which columns they are.
+//! The pairs that `init` reads, as they are in their files, and the choice of their columns.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub fn read(args: &InitArgs) -> Result<Pairs> {
     }
     pairs.notes.extend(left_columns(&left));
     if empty > 0 {
-        pairs.notes.push(format!("{} with an empty side left out", counted(empty, "pair")));
+        pairs.notes.push(format!("left out: {} with an empty side", counted(empty, "pair")));
     }
     Ok(pairs)
 }
@@ -54,13 +54,15 @@ fn open(args: &InitArgs, notes: &mut Vec<String>) -> Result<RowReader> {
     let [source, target] = columns(args, notes);
     if source == target {
         let message = format!("sources and targets must be two columns, but both are `{source}`");
-        return Err(Error::input(message).hint("--source-column and --target-column name them"));
+        return Err(Error::input(message).hint("name them with --source-column and --target-column"));
     }
     let named_by = ["--source-column", "--target-column"];
     let opened =
         RowReader::with_targets(&args.pairs, None, &source, Target::Text(&target), args.header, named_by);
     opened.map(RowReader::keeping_extra_fields).map_err(|error| match Format::of(&args.pairs) {
-        Format::Text => error.hint("of parallel text PAIRS names the sources, and --targets the targets"),
+        Format::Text => {
+            error.hint("for parallel text, PAIRS is the file of sources and --targets the file of targets")
+        }
         _ => error,
     })
 }
@@ -80,10 +82,8 @@ fn columns(args: &InitArgs, notes: &mut Vec<String>) -> [String; 2] {
     };
     if nothing_named && chosen != usual {
         let [source, target] = &chosen;
-        let pair = "; --header false where these are a pair";
-        notes.push(format!(
-            "the columns are `{source}`, which is read, and `{target}`, which is written{pair}"
-        ));
+        let pair = "; use --header false if these are a pair";
+        notes.push(format!("columns: `{source}` is the source, `{target}` is the target{pair}"));
     }
     chosen
 }
@@ -105,8 +105,8 @@ fn left_columns(others: &[Arc<str>]) -> Option<String> {
     }
     match others {
         [] => None,
-        [_] => Some(format!("the column {} is not taken over", names[0])),
-        _ => Some(format!("the columns {} are not taken over", names.join(", "))),
+        [_] => Some(format!("the column {} is not copied", names[0])),
+        _ => Some(format!("the columns {} are not copied", names.join(", "))),
     }
 }
 

@@ -1,5 +1,7 @@
-//! Which pairs are for training, for validation and for the test. Pairs with the same source stay together, so that nothing
-//! that is asked was learned by heart; where a source goes depends on it and on the seed, and not on the order of the rows.
+//! The split into training, validation and test.
+//!
+//! Pairs with the same source stay together, so that no held-out source is in the training set. The split of a source
+//! depends on the source and the seed, not on the order of the rows.
 
 use std::collections::BTreeMap;
 

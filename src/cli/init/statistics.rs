@@ -1,6 +1,6 @@
-//! A look at pairs: how long they are, what is between their spaces, and how each side is to be cut.
+//! Statistics of pairs: their length, their words, and the tokenizer that suits each side.
 //!
-//! It counts, and knows no model; what a config makes of it stands in `page`.
+//! It counts, and knows no model; `page` turns the counts into a config.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -180,7 +180,7 @@ fn is_closed(words: &HashMap<&str, usize>, train: &[String], held_out: &[String]
         && bound_share(train) <= 0.1
 }
 
-/// How a side is cut that has these words and characters in so many texts, and why.
+/// The tokenizer for a side with these words and characters in this number of texts, and why.
 fn cut(
     words: &HashMap<&str, usize>,
     characters: &HashMap<char, usize>,
@@ -190,13 +190,13 @@ fn cut(
     let (all_words, all_characters): (usize, usize) = (words.values().sum(), characters.values().sum());
     let is_prose = all_words >= 4 * texts && all_characters >= 20 * texts && all_words >= 20_000;
     if is_closed {
-        let why = format!("there are {} of them, and hardly a new one in what is held out", words.len());
+        let why = format!("{} different ones, and hardly any new ones in the held-out pairs", words.len());
         (TokenizerChoice::Words, why)
     } else if is_prose {
         let pieces = pieces(all_words).min(words.len()).max(2 * characters.len() + 4);
-        (TokenizerChoice::Bpe(pieces), format!("there are {} words, and ever new ones", words.len()))
+        (TokenizerChoice::Bpe(pieces), format!("{} different words, and new ones keep coming", words.len()))
     } else {
-        (TokenizerChoice::Characters, format!("there are {} of them", characters.len()))
+        (TokenizerChoice::Characters, format!("{} different ones", characters.len()))
     }
 }
 

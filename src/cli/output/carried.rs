@@ -1,7 +1,8 @@
-//! What an output carries of its input: the other fields of a row, before those that are made here.
+//! The columns or fields of the input that an output carries, in front of its own.
 //!
-//! A column that the output has itself cannot be carried. Those of a table are settled before its first row: with JSON Lines as
-//! the input they are the fields of the input's first row. What is not carried for one of these reasons is said at the end.
+//! A column whose name the output uses itself cannot be carried. The columns of a table are fixed before its first row:
+//! with JSON Lines as input they are the fields of the first row. What is not carried for one of these reasons is reported
+//! at the end.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -92,20 +93,20 @@ impl CarriedFields {
         if !self.taken.is_empty() {
             let taken = listed(&self.taken);
             status(&format!(
-                "note: of the input the output lacks {taken}: it has columns of its own that are named so"
+                "note: not copied from the input: {taken} (the output has its own columns of that name)"
             ));
         }
         if !self.twice.is_empty() {
             let twice = listed(&self.twice);
             status(&format!(
-                "note: the header names {twice} more than once; the output has the first one's values"
+                "note: the header names {twice} more than once; the output has the values of the first one"
             ));
         }
         let (rows, first) = &self.without_column;
         if *rows > 0 {
             status(&format!(
-                "note: {rows} rows have fields that the input's first row lacks, and the table has no column for them; the \
-                 first: `{}` (--format jsonl has room for all)",
+                "note: rows with fields that the first row lacks: {rows} (the table has no column for them; --format jsonl \
+                 keeps all); the first: `{}`",
                 shorten(first)
             ));
         }

@@ -1,5 +1,5 @@
-//! How a half-written output was begun: a record beside it, so that it is not continued with another model, other settings or
-//! another input. It goes when the output is complete.
+//! A record beside an unfinished output file, with the settings that made it: so it is not resumed with another model, other
+//! settings or another input. It is removed when the output is complete.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ impl Record {
             if was != is {
                 let [was, is] = [was, is].map(|value| shorten(&value.to_string()).into_owned());
                 let message = format!(
-                    "an output must be continued as it was begun, but `{name}` was {was} and is {is} now"
+                    "an output must be resumed with the same settings, but `{name}` was {was} and is now {is}"
                 );
                 return Err(Error::input(message).hint(super::SAME_AS_BEFORE));
             }

@@ -1,7 +1,7 @@
-//! What a killed command left: the rows of its output that are complete.
+//! What a killed command left: the complete rows of its output.
 //!
-//! Rows are written one behind the other, so what is there is the beginning of what was to be there. With more than one
-//! output for a row of the input they make a group, of which each has its rank.
+//! Rows are written in order, so the file is a beginning of the full output. With more than one output per row of the
+//! input, the outputs of a row form a group, each with its rank.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -174,16 +174,15 @@ fn complete(file: impl Read, csv: bool, place: impl Fn(&[u8]) -> Place) -> std::
 }
 
 fn other_columns(path: &Path, first: &str) -> Error {
-    let message =
-        format!("an output that is continued must begin with `{first}`, but {} does not", path.display());
+    let message = format!("an output to resume must begin with `{first}`, but {} does not", path.display());
     Error::input(message).hint(SAME_AS_BEFORE)
 }
 
 fn too_many(path: &Path, n_best: u64, rank: u64) -> Error {
     let path = path.display();
     let message = format!(
-        "an output that is continued must have `decoding.n_best` outputs of a row at most, which is {n_best}, but {path} \
-         has one of rank {rank}"
+        "an output to resume must have at most {n_best} outputs per row (`decoding.n_best`), but {path} has one of rank \
+         {rank}"
     );
     Error::input(message).hint(SAME_AS_BEFORE)
 }

@@ -1,4 +1,4 @@
-//! The bar at the foot of a terminal while training goes on; where stderr is no terminal there is none.
+//! The progress bar of training; there is none if stderr is not a terminal.
 
 use std::io::IsTerminal;
 

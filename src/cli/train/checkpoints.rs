@@ -1,4 +1,4 @@
-//! The checkpoints of a run, written on a thread of their own while training goes on.
+//! The checkpoints of a run, written by a thread of their own while training continues.
 
 use std::thread::JoinHandle;
 

@@ -1,4 +1,4 @@
-//! `--from`: training that begins with the weights of a model that is there, on new data.
+//! `--from`: training that starts from the weights of another model, on new data.
 
 use std::path::{Path, PathBuf};
 
@@ -88,9 +88,10 @@ impl InitialModel {
         if tokenizer.form() != TextForm::of(config) {
             let (there, wanted) = (tokenizer.form(), TextForm::of(config));
             let message = format!(
-                "{place}: the {side} texts must be read as the config says, {wanted}, but the model reads them as {there}"
+                "{place}: the {side} texts must be read as the config sets it ({wanted}), but the model reads them as \
+                 {there}"
             );
-            let hint = "`normalize` and `whitespace` in [data.source] and [data.target] decide";
+            let hint = "set `normalize` and `whitespace` in [data.source] and [data.target]";
             return Err(Error::input(message).hint(hint));
         }
         if let Some(bpe) = &config.bpe {
@@ -106,7 +107,7 @@ impl InitialModel {
         let message = format!(
             "{place}: the {side} vocabulary has {there} tokens, but with these training pairs it must have {needed}: it lacks {lacking}, such as `{first}`"
         );
-        let hint = "`--extend-vocabulary` adds them, each beginning as the mean of the old ones";
+        let hint = "add them with `--extend-vocabulary`: each starts as the mean of the old ones";
         Err(Error::input(message).hint(hint))
     }
 
@@ -151,7 +152,7 @@ impl InitialModel {
         let weights: NamedTensors =
             self.weights.into_iter().map(|(name, tensor)| (name.clone(), grown(&name, tensor))).collect();
         let hint = format!(
-            "[model] of `{}` must describe the model that training begins with, apart from its dropout; `seqloom inspect` shows it",
+            "[model] of `{}` must describe the model of --from, except for dropout; `seqloom inspect` shows that model",
             experiment.name
         );
         load_into(params, &weights, &self.path)
@@ -159,7 +160,7 @@ impl InitialModel {
         let differing = ModelConfig::differences(&self.config, &experiment.to_json());
         if !differing.is_empty() {
             let (place, keys) = (self.path.display(), differing.join("`, `"));
-            let message = format!("{place} is another network than [model] describes: `{keys}` differ");
+            let message = format!("{place} is not the network that [model] describes: `{keys}` differ");
             return Err(Error::input(message).hint(hint));
         }
         Ok(new_rows)

@@ -1,4 +1,4 @@
-//! What training says at its beginning and at its end.
+//! The messages of training at its start and at its end.
 use tch::Device;
 
 use crate::checkpoint::run::{Origin, RunDirectory};
@@ -38,15 +38,15 @@ pub fn introduce(
     }
 }
 
-/// A schedule that will not do what its name says.
+/// A schedule that will not work as its name suggests.
 pub fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
     if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
-        recorder.say("note: the learning rate falls towards `training.steps`, whenever `training.epochs` ends training");
+        recorder.say("note: the learning rate decays until `training.steps`, even if `training.epochs` ends training earlier");
     }
     let (warmup, steps) = (config.warmup(), config.steps);
     if warmup >= steps {
         recorder.say(&format!(
-            "note: the learning rate rises all along: its `warmup` is {warmup}, and `training.steps` {steps}"
+            "note: the learning rate never decays: `warmup` is {warmup}, and `training.steps` is {steps}"
         ));
     }
 }
@@ -60,12 +60,12 @@ pub fn introduce_resumed(
     moved: &[&str],
 ) {
     if progress.step > 0 {
-        recorder.say(&format!("going on from step {}", progress.step));
+        recorder.say(&format!("resuming from step {}", progress.step));
     }
     let (was, now) = (&before.machine, &progress.machine);
     if !was.is_empty() && was != now {
         recorder.say(&format!(
-            "note: the run was on {was}; on {now} it goes on, but not to the last bit as it would have"
+            "note: this run started on {was} and resumes on {now}: results will not be bit-identical"
         ));
     }
     let same_valid = before.valid.is_empty() || before.valid == progress.valid;
@@ -74,7 +74,7 @@ pub fn introduce_resumed(
     }
     if !same_valid {
         recorder.say(
-            "note: the validation pairs are not those of before: earlier figures, the best among them, are of others",
+            "note: the validation set has changed: earlier scores, including the best, are not comparable",
         );
     }
 }
@@ -86,15 +86,16 @@ pub fn introduce_origin(
     origin: Option<(Origin, Vec<(String, i64)>)>,
 ) {
     let Some((Origin { path, sha256 }, new_rows)) = origin else { return };
-    recorder.say(&format!("begins with the weights of {} (SHA-256 {sha256})", path.display()));
+    recorder.say(&format!("starting from the weights of {} (SHA-256 {sha256})", path.display()));
     for (name, rows) in &new_rows {
         let moves = params.get(name).is_some_and(|weight| weight.requires_grad());
         let frozen = if moves {
             ""
         } else {
-            "; note: `training.freeze` holds this weight, so they stay what they are"
+            "; note: `training.freeze` freezes this weight, so these rows do not train"
         };
-        recorder.say(&format!("`{name}` has {rows} new rows, each the mean of the old ones{frozen}"));
+        let rows = counted(*rows, "new row");
+        recorder.say(&format!("`{name}` has {rows}, each the mean of the old ones{frozen}"));
     }
 }
 
@@ -104,15 +105,17 @@ pub fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
         let mut line = counted(set.pairs.len(), &format!("{name} pair"));
         if let Some(first) = set.skipped.first() {
             let count = set.skipped.len();
-            line += &format!("; {count} left out because a side is too long, the first at {first}");
+            line += &format!("; {count} skipped because a side is too long, the first at {first}");
         }
         if let Some(first) = set.empty.first() {
             let count = set.empty.len();
-            line += &format!("; {count} left out because a side is empty, the first at {first}");
+            line += &format!("; {count} skipped because a side is empty, the first at {first}");
         }
         if set.unknown != [0, 0] {
             let [source, target] = set.unknown;
-            line += &format!("; symbols that the vocabulary lacks: {source} in sources, {target} in targets");
+            line += &format!(
+                "; symbols that are not in the vocabulary: {source} in sources, {target} in targets"
+            );
         }
         recorder.say(&line);
         set.notes.iter().for_each(|note| recorder.say(&format!("note: {note}")));
@@ -139,8 +142,8 @@ pub fn introduce_limits(
     let Some(&(row, (length, limit))) = rows.first() else { return };
     let place = &valid.pairs[row].place;
     recorder.say(&format!(
-        "note: {} of {} validation references have more tokens than outputs may have, and no output can be right there; the first \
-         is {place}: {length} tokens with <eos>, but {limit} are allowed (`decoding.max_length`)",
+        "note: validation references longer than an output may be (`decoding.max_length`): {} of {}; no output can match \
+         them; the first is {place}: {length} tokens with <eos>, but at most {limit} are allowed",
         rows.len(),
         valid.examples.len()
     ));
@@ -161,8 +164,8 @@ fn in_other_form<'a>(
     let others = references.filter(|text| target.as_output(text) != *text).count();
     (others > 0).then(|| {
         format!(
-            "note: {others} of {all} validation references no output can equal as they stand in the file, because of their normal \
-             form or white space (outputs: {}); `training.best_by` compares both in the form of outputs",
+            "note: validation references that no output can equal as they are in the file, because of their normal form or \
+             white space: {others} of {all} (outputs: {}); `training.best_by` compares both in the text form of outputs",
             target.form()
         )
     })
@@ -186,12 +189,15 @@ pub fn introduce_batches(
     let shards = shards(&experiment.training, budget);
     if runtime.threads < experiment.runtime.threads {
         let (asked, threads) = (experiment.runtime.threads, counted(runtime.threads, "thread"));
-        recorder.say(&format!("note: of {asked} threads {threads} were started, four for each core"));
+        recorder.say(&format!(
+            "note: `runtime.threads` is {asked}, but only {threads} started: at most four per core"
+        ));
     }
     if runtime.device == Device::Cpu && runtime.threads > shards {
         let threads = runtime.threads;
         recorder.say(&format!(
-            "note: an update has {shards} shards for {threads} threads; `training.shards` = {} keeps more of them busy",
+            "note: an update has {} for {threads} threads; `training.shards` = {} keeps more of them busy",
+            counted(shards, "shard"),
             (2 * shards).max(threads.next_power_of_two())
         ));
     }
@@ -203,7 +209,8 @@ pub fn introduce_batches(
     for &row in long.iter().take(NAMED) {
         let (place, length) = (&data.train.pairs[row].place, longest(row));
         recorder.say(&format!(
-            "{place}: this pair has {length} positions, more than `tokens_per_batch` = {budget}: it is a batch of its own"
+            "{place}: this pair has {length} positions, more than `tokens_per_batch` = {budget}: it gets a batch of its \
+             own"
         ));
     }
     if long.len() > NAMED {
@@ -229,9 +236,9 @@ pub fn conclude(
     recorder.say(&match stop_reason {
         StopReason::Complete => format!("done: {}{best}", counted(step, "step")),
         StopReason::OutOfPatience => {
-            format!("stopped at step {step}: no better validation for a while{best}")
+            format!("stopped early at step {step}: no better validation (`training.patience`){best}")
         }
-        StopReason::Stopped(_) => format!("stopped at step {step}, saved. Go on with --resume"),
+        StopReason::Stopped(_) => format!("stopped at step {step}, saved. Continue with --resume"),
     });
     if !matches!(stop_reason, StopReason::Stopped(_)) {
         recorder.say(&format!("decode with: seqloom decode {path}{average}"));

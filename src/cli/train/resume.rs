@@ -1,4 +1,4 @@
-//! A checkpoint that training goes on from, and whether the directory holds this very experiment.
+//! The checkpoint that training resumes from, and the check that the directory holds the same experiment.
 
 use std::path::PathBuf;
 
@@ -44,7 +44,7 @@ const CHANGEABLE: [&str; 17] = [
 /// Where the pairs lie.
 const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
 
-/// A checkpoint that training goes on from.
+/// A checkpoint that training resumes from.
 pub struct SavedRun {
     /// Which of the keys of the pairs' files name others than before.
     pub moved: Vec<&'static str>,
@@ -82,13 +82,13 @@ impl SavedRun {
         ended && validated && !there.validation_due && (config.average == 0 || averaged())
     }
 
-    /// How a run that has ended goes on.
+    /// How to continue a run that has ended.
     pub fn goes_on_with(&self, experiment: &Experiment) -> &'static str {
         let (config, there) = (&experiment.training, &self.progress);
         match there.stop_reason(config) {
-            Some(StopReason::OutOfPatience) => "A larger `training.patience` goes on.",
-            _ if there.step < config.steps => "`--set training.epochs=N` goes on to N.",
-            _ => "`--set training.steps=N` goes on to N.",
+            Some(StopReason::OutOfPatience) => "To continue, raise `training.patience`.",
+            _ if there.step < config.steps => "To continue up to N epochs, use `--set training.epochs=N`.",
+            _ => "To continue up to step N, use `--set training.steps=N`.",
         }
     }
 
@@ -142,12 +142,12 @@ pub fn claim(
         let keys: Vec<&str> = fixed.iter().map(|key| key.as_str()).collect();
         return Err(Error::input(format!("{place} holds another experiment: {} differ", keys.join(", ")))
             .hint(format!(
-                "name another folder with --out; with --from {place} it begins with the weights of this one"
+                "name another folder with --out; add --from {place} to start from the weights of that run"
             )));
     }
     let Some(saved) = saved else {
-        return Err(Error::input(format!("{place} holds this run already"))
-            .hint("--resume goes on with it, --out DIR starts another one beside it"));
+        return Err(Error::input(format!("{place} already holds this run"))
+            .hint("continue it with --resume, or start another run with --out DIR"));
     };
     notes(&experiment.training, &differing).for_each(status);
     let is_other = |name: &&str| differing.iter().any(|key| of(key, name));
@@ -172,17 +172,18 @@ fn notes<'a>(config: &TrainingConfig, differing: &'a [String]) -> impl Iterator<
         (
             falls,
             &["training.steps"][..],
-            "note: the learning rate falls towards `training.steps`, so with another number it goes on differently",
+            "note: the learning rate decays until `training.steps`, so the new value changes it from here on",
         ),
         (
             config.plateau.is_some(),
             &["training.validate_every", "training.decode_rows", "decoding."],
-            "note: the learning rate goes by the validations, so with other ones it may go on differently",
+            "note: the learning rate depends on the validations, so changed validations may change it",
         ),
         (
             config.tokens_per_batch == TokensPerBatch::Auto,
             &["training.memory_limit"],
-            "note: a run keeps the `tokens_per_batch` that it found at its start, whatever `training.memory_limit` is now",
+            "note: a run keeps the `tokens_per_batch` found at its start: the new `training.memory_limit` has no effect on \
+             it",
         ),
     ];
     let concerned =

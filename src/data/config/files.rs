@@ -1,6 +1,6 @@
 //! The files of pairs, as a config may write them: a name, two names of parallel text, or a list of these.
 //!
-//! Only their form. Whether a file is there, and what stands in it, the reader of pairs finds out.
+//! Only their form. The reader of pairs checks that a file exists, and what it contains.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

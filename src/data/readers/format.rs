@@ -1,17 +1,17 @@
-//! How files of rows are written, and what their names say of it.
+//! The formats of row files, and the format that a file's name implies.
 
 use std::path::Path;
 
 /// How the rows of an input are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A source a line; an empty line is an empty source.
+    /// One source per line; an empty line is an empty source.
     Text,
     /// Comma-separated fields with a header (RFC 4180).
     Csv,
     /// Tab-separated fields with a header, without quoting.
     Tsv,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Jsonl,
 }
 

@@ -1,7 +1,7 @@
-//! Lines that end in CR alone, as on old Macs, handed on with LF: the bytes of a file on their way to whoever reads lines.
+//! Files whose lines end in CR alone, as on old Macs: passes their bytes on with LF.
 //!
-//! What ends the first line decides for the whole file: a CR that no LF follows, neither at once nor in what has arrived with
-//! it. A CR anywhere in another file is a character of its line. Knows no text.
+//! The end of the first line decides for the whole file: a CR without LF behind it, neither directly nor in what has
+//! arrived with it. In any other file a CR is a character of its line. Knows no text.
 
 use std::io::{Read, Result};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A file's physical lines, counted, checked to be UTF-8, without their ends: what every format here is read from.
+//! The physical lines of a file: counted, checked to be UTF-8, without their ends. Every format is read from them.
 //!
 //! Drops a byte-order mark at the file's start and a CR before the line's end; the last line needs no end. Lines may end in
 //! CR alone (`ends`).
@@ -60,7 +60,7 @@ impl LineEnds {
     /// What is to be said of it, if anything.
     pub fn note(&self) -> Option<String> {
         let kinds = [
-            (&self.by_cr, "lines end in CR alone, and are read so"),
+            (&self.by_cr, "lines end in CR alone, and CR is read as the line break"),
             (&self.within_field, "line breaks within fields are CR and LF, and are read as LF"),
         ];
         let (_, said) = kinds.into_iter().find(|(is_so, _)| is_so.load(Ordering::Relaxed))?;
@@ -181,7 +181,7 @@ impl Lines {
 }
 
 fn too_long(line: &str, place: &Place) -> Error {
-    bad_row(&format!("a line may have {} MiB, but this one is longer", LONGEST >> 20), line, place)
+    bad_row(&format!("a line may have at most {} MiB, but this one is longer", LONGEST >> 20), line, place)
 }
 
 /// The line as it can be shown, and the byte that breaks it.

@@ -1,4 +1,4 @@
-//! Parallel text: two files with a line for each pair.
+//! Parallel text: two files with one line per pair.
 
 use super::lines::{Lines, ReadError, ReadResult};
 use super::row_reader::SourceRow;

@@ -1,7 +1,7 @@
 //! The rows of one input, streamed: text, parallel text or a table, from files or from standard input.
 //!
-//! This is what `decode` reads, a row at a time, however long the input is; pairs for training are read through
-//! it too. An empty source is a row like any other here. Knows no tokens.
+//! `decode` reads it row by row, for inputs of any length; training pairs are read through it as well. An empty source is a
+//! row like any other here. Knows no tokens.
 
 mod others;
 
@@ -32,7 +32,7 @@ pub enum Target<'a> {
 /// A row to decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceRow {
-    /// The source, as it stands in the file.
+    /// The source, as it is in the file.
     pub text: String,
     /// The target, where the table has its column; always in parallel text. A list of tokens stands here as JSON.
     pub target: Option<String>,
@@ -183,9 +183,9 @@ impl RowReader {
     /// One of them is missing, or is a table.
     pub fn parallel(source: &Path, target: &Path) -> Result<RowReader> {
         if let Some(table) = [source, target].into_iter().find(|path| Format::of(path) != Format::Text) {
-            let message = "parallel text has a text for each line, but its name says that this is a table";
+            let message = "parallel text must have one text per line, but by its name this file is a table";
             return Err(Error::input(format!("{message}: {}", table.display()))
-                .hint("a table has both sides: name their columns; or give the file another ending"));
+                .hint("a table has both sides: name their columns, or change the file's extension"));
         }
         let (lines, targets) = (lines_of(source)?, Lines::open(target)?);
         Ok(RowReader::of(lines, Layout::Parallel(targets)))
@@ -374,16 +374,18 @@ fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Resul
         (Some(index), None) => Ok(index),
         (Some(_), Some(_)) => {
             let column = shorten(column);
-            let message = format!("a header must name a column once, but `{column}` stands in it twice");
+            let message = format!("a header must name each column once, but it names `{column}` twice");
             Err(bad_row(&message, &header.raw, place))
         }
         (None, _) => {
             let names = header.fields.iter().map(String::as_str);
             let (message, hint) = no_column(column, key, header.stands, names.clone());
             let hint = match sole_name_with_separator(names) {
-                Some('\t') => "tabs stand between the columns: such a table is called .tsv".to_owned(),
+                Some('\t') => {
+                    "the columns are separated by tabs: change the file's extension to .tsv".to_owned()
+                }
                 Some(separator) => format!(
-                    "is `{separator}` what stands between the columns? It must be a comma in .csv, and a tab in .tsv"
+                    "are the columns separated by `{separator}`? Use a comma in .csv, and a tab in .tsv"
                 ),
                 None => hint,
             };

@@ -1,9 +1,8 @@
-//! Rows of named fields: CSV (RFC 4180), TSV, and a JSON object a line.
+//! Rows of named fields: CSV (RFC 4180), TSV, and one JSON object per line.
 //!
-//! CSV is read by hand, since crate `csv` gives the wrong line after CRLF and blank lines, and reads a quote that is
-//! never closed to the end of the file without a word. A TSV field is what stands between two tabs (IANA
-//! text/tab-separated-values): a quote in it is a character, as the corpora that come as TSV have it.
-//! Blank lines are no rows.
+//! CSV is parsed here, since crate `csv` gives the wrong line after CRLF and blank lines, and silently reads a quote that
+//! is never closed to the end of the file. A TSV field is the text between two tabs (IANA text/tab-separated-values): a
+//! quote in it is a character, as in corpora that come as TSV. Blank lines are not rows.
 
 use serde_json::{Map, Value};
 
@@ -17,7 +16,7 @@ pub(super) struct Record {
     pub line: u64,
     /// Whether it stands in the file; the header of a table that has none does not.
     pub stands: bool,
-    /// Its beginning as it stands in the file, for messages.
+    /// Its beginning as it is in the file, for messages.
     pub raw: String,
     /// Its length in the file, about.
     bytes: usize,
@@ -186,7 +185,7 @@ impl Record {
     }
 }
 
-const QUOTE_HINT: &str = "a quote that is text is doubled, in a quoted field: \"say \"\"yes\"\"\"";
+const QUOTE_HINT: &str = "to write a quote as text, double it inside a quoted field: \"say \"\"yes\"\"\"";
 
 fn never_closed(record: &Record, lines: &Lines) -> Error {
     let message = "a quote opens a field in this row and must be closed, but the file ends";
@@ -204,7 +203,7 @@ fn never_ends(record: &Record, lines: &Lines) -> Error {
 fn goes_on(record: &Record, lines: &Lines) -> Error {
     let end = lines.number();
     let where_from = if end == record.line { String::new() } else { format!(" in line {end}") };
-    let message = format!("a comma must follow a closing quote, but the field goes on{where_from}");
+    let message = format!("a comma must follow a closing quote, but the field continues{where_from}");
     bad_row(&message, &record.raw, &lines.place_of(record.line)).hint(QUOTE_HINT)
 }
 
@@ -243,7 +242,8 @@ pub(super) fn no_column<'a>(
         _ if of_header => {
             let without = if key.starts_with("--") { "--header false" } else { "data.header = false" };
             format!(
-                "`{key}` names the column, and the first row what there is; `{without}` reads files without such a row"
+                "`{key}` names the column, and the first row names all columns; for a file without such a row use \
+                 `{without}`"
             )
         }
         _ => format!("`{key}` names the column"),

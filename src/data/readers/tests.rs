@@ -1,4 +1,4 @@
-//! Files as they come, and what is read from them. What is said about broken ones is in `refusals`.
+//! Files of each format, and what is read from them. Errors in broken files are in `refusals`.
 //!
 //! Crate `csv` is the independent reference here: what it writes must be read back.
 

@@ -1,4 +1,4 @@
-//! Which pairs are used, which of them make the vocabularies, and what is said of the others.
+//! Which pairs are used, which of them make the vocabularies, and the notes about the others.
 
 use tempfile::TempDir;
 
@@ -65,9 +65,9 @@ fn empty_sides_are_refused_together_or_left_out_or_kept() {
     let mut data = Data::new(&[("ab", "ab"), ("", "d"), ("a", " \t"), (" ", ""), ("b", "b")]);
     assert_eq!(
         data.refused(),
-        "error: train.jsonl:2: the source of a pair must not be empty, but it is\n  target: d\n3 pairs have an empty \
-         side (2 empty sources and 2 empty targets): train.jsonl:2, train.jsonl:3, train.jsonl:4\nhint: fill it in, or \
-         leave such pairs out with `data.empty = \"skip\"`; \"keep\" learns from them"
+        "error: train.jsonl:2: the source of a pair must not be empty, but it is\n  target: d\n3 pairs have an empty side (2 \
+         empty sources and 2 empty targets): train.jsonl:2, train.jsonl:3, train.jsonl:4\nhint: fill it in, or skip such \
+         pairs with `data.empty = \"skip\"`, or train on them with \"keep\""
     );
     data.config.empty = Empty::Skip;
     let train = data.load().unwrap().train;
@@ -153,11 +153,12 @@ fn what_reading_changes_is_said_for_each_file_and_side() {
     assert_eq!(
         data.notes(),
         [
-            "train.jsonl: reading changed 2 of 3 sources: 1 brought to NFC (`data.source.normalize`), 2 without white \
-             space at the ends (`data.source.whitespace`)",
-            "train.jsonl: reading changed 1 of 3 targets: 1 line breaks or tabs made spaces (`data.target.whitespace`)",
-            "valid.jsonl: reading changed 1 of 1 targets: 1 brought to NFC (`data.target.normalize`), 1 without white \
-             space at the ends (`data.target.whitespace`)",
+            "train.jsonl: reading changed 2 of 3 sources: 1 normalized to NFC (`data.source.normalize`), 2 with white space \
+             removed at the ends (`data.source.whitespace`)",
+            "train.jsonl: reading changed 1 of 3 targets: 1 with line breaks or tabs replaced by spaces \
+             (`data.target.whitespace`)",
+            "valid.jsonl: reading changed 1 of 1 targets: 1 normalized to NFC (`data.target.normalize`), 1 with white space \
+             removed at the ends (`data.target.whitespace`)",
         ]
     );
     for side in [&mut data.config.source, &mut data.config.target] {
@@ -171,8 +172,8 @@ fn sources_that_are_all_names_of_sound_files_are_refused() {
     let data = Data::new(&[("a/1.wav", "one"), ("a/2.FLAC ", "two")]);
     assert_eq!(
         data.refused(),
-        "error: sources must be texts, but all of them are names of sound files, such as `a/1.wav`\n\
-         hint: seqloom does not read sound yet: it would learn from the names themselves"
+        "error: sources must be texts, but all of them are names of audio files, such as `a/1.wav`\n\
+         hint: seqloom does not read audio yet: it would train on the file names"
     );
     data.write("train.jsonl", &[("a/1.wav", "one"), ("what is a .wav file", "two")]);
     assert!(data.load().is_ok());

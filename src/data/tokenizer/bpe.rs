@@ -1,9 +1,9 @@
 //! Byte-pair encoding (Sennrich et al. 2016) on characters, trained and applied by crate `tokenizers`.
 //!
-//! A text is cut into words before each space, and the space is written `▁` (U+2581) at the head of its word, the
-//! first word too, as SentencePiece has it: so joining the tokens gives back every space. Where line breaks and tabs are
-//! kept, a word begins with each of them as well. Only the crate's model is
-//! used, not its pipeline, whose special tokens are found in any text that spells them. Knows no files.
+//! A text is cut into words before each space. The space is written `▁` (U+2581) at the start of its word, the first word
+//! too, as in SentencePiece: so joining the tokens restores every space. Where line breaks and tabs are kept, a word starts
+//! at each of them as well. Only the crate's model is used, not its pipeline, which finds special tokens in any text that
+//! spells them. Knows no files.
 
 use std::collections::HashSet;
 
@@ -34,8 +34,8 @@ pub struct Bpe {
 }
 
 impl Bpe {
-    /// Learns merges until the vocabulary, the special tokens counted in, has `size` tokens, or no two neighbours are
-    /// left that occur twice.
+    /// Learns merges until the vocabulary, including the special tokens, has `size` tokens, or no two neighbours are left
+    /// that occur twice.
     ///
     /// # Errors
     /// The characters of the texts alone need a larger vocabulary.
@@ -54,7 +54,7 @@ impl Bpe {
                 alphabet.len(),
                 SPECIALS.len()
             );
-            return Err(Error::input(message).hint(format!("set `vocabulary` to {smallest} at the least")));
+            return Err(Error::input(message).hint(format!("set `vocabulary` to at least {smallest}")));
         }
         // No more merges can be made than there are characters, and the trainer makes room for as many as it is asked for.
         let most = smallest + words.iter().map(String::len).sum::<usize>();

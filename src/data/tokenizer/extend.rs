@@ -1,4 +1,4 @@
-//! A vocabulary that lacks something: which symbols of some texts it lacks, and the tokenizer that has them as well.
+//! Extending a vocabulary: the symbols of some texts that it lacks, and the tokenizer that has them as well.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Tokenizers as JSON, as they stand in a model file: written, and read as strictly.
+//! Tokenizers as JSON, as in a model file: written, and read strictly.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};

@@ -1,6 +1,6 @@
-//! What a tokenizer promises, on the scripts and spellings that break careless ones.
+//! What a tokenizer guarantees, on scripts and spellings that are easy to get wrong.
 //!
-//! Round trips first, then special tokens and white space, what is unknown, training, and the JSON of a model file.
+//! Round trips first, then special tokens and white space, unknown symbols, training, and the JSON of a model file.
 
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
@@ -328,7 +328,7 @@ fn a_vocabulary_smaller_than_the_alphabet_is_refused_with_the_number() {
         text.contains("9 here with the mark for a space, and 4 special tokens, but `vocabulary` is 10"),
         "{text}"
     );
-    assert!(text.contains("set `vocabulary` to 13 at the least"), "{text}");
+    assert!(text.contains("set `vocabulary` to at least 13"), "{text}");
     assert_eq!(Tokenizer::train(&bpe(13), ["abcdefgh"].into_iter()).unwrap().vocabulary_size(), 13);
 }
 

@@ -1,4 +1,4 @@
-//! `[decoding.sampling]`: outputs are drawn, not searched for.
+//! `[decoding.sampling]`: outputs are sampled, not searched for.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,13 @@ use crate::error::ConfigError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingConfig {
-    /// What log-probabilities are divided by: below 1, likely tokens become likelier.
+    /// Divisor of the log-probabilities: below 1, likely tokens become more likely.
     pub temperature: f64,
-    /// Only this many of the likeliest tokens can be drawn (Fan et al. 2018); 0 is all.
+    /// Sample only from this many most likely tokens (Fan et al. 2018); 0 is all.
     pub top_k: usize,
-    /// Only the likeliest tokens can be drawn, as few as have this probability together (Holtzman et al. 2020).
+    /// Sample only from the fewest most likely tokens with at least this total probability (Holtzman et al. 2020).
     pub top_p: f64,
-    /// Only tokens can be drawn that have this share of the likeliest one's probability (Nguyen et al. 2024).
+    /// Sample only tokens with at least this share of the highest probability (Nguyen et al. 2024).
     pub min_p: f64,
     /// What every random number follows from, together with the source, the sample's number and the step.
     pub seed: u64,

@@ -1,8 +1,8 @@
-//! Texts that no output has: which tokens would complete one, after what an output says already.
+//! Banned texts: finds the tokens that would complete one, given the output so far.
 //!
-//! Texts are found wherever they stand, however they are cut into tokens. The beginning and the end of an output count as
-//! spaces, so that a text with spaces around it is a word of its own. A token that nothing could follow is no way out either,
-//! nor is a last one that ends in a banned text.
+//! Texts are found anywhere, in any tokenization. The beginning and the end of an output count as spaces, so that a text with
+//! spaces around it is a word of its own. A token that nothing could follow is forbidden as well, and so is a last token that
+//! completes a banned text.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
-//! How an output must begin: at each place of a beginning, the tokens that may come next, and where each of them leads.
+//! Forced prefixes: for each state of a prefix, the tokens that may come next, and the state that each of them leads to.
 //!
-//! A text can be cut in several ways, and a token may go beyond its end; which is best, the search finds. It knows tokens
-//! and no text: [`super::token_texts`] makes it of one.
+//! A text can be cut in several ways, and a token may extend beyond its end; the search finds the best one. It knows tokens
+//! and no text: [`super::token_texts`] builds the states from a text.
 
 /// A beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl ForcedPrefix {
     pub const START: usize = 0;
     /// Where nothing is forced any more.
     pub const FREE: usize = usize::MAX;
-    /// Where all of it is said and nothing more, and some tokens would change it.
+    /// The state in which exactly the prefix is written, if some tokens would change it.
     pub const END: usize = usize::MAX - 1;
 
     /// A beginning of these places, of which the first is where it begins.
@@ -64,12 +64,12 @@ impl ForcedPrefix {
         self.places.get(place)
     }
 
-    /// Every token that stands at some place.
+    /// Every token of some state.
     pub fn tokens(&self) -> impl Iterator<Item = i64> {
         self.places.iter().flat_map(|place| &place.choices).map(|choice| choice.token)
     }
 
-    /// The fewest tokens that say it.
+    /// The minimum number of tokens that spell it.
     pub fn min_tokens(&self) -> usize {
         self.min_tokens_from(ForcedPrefix::START)
     }
@@ -112,7 +112,7 @@ impl PrefixScores {
         }
     }
 
-    /// Begins anew, with nothing that may be said.
+    /// Starts again, with all tokens forbidden.
     pub fn clear(&mut self, vocabulary: usize) {
         self.0.clear();
         self.0.resize(vocabulary, f32::NEG_INFINITY);

@@ -1,6 +1,6 @@
-//! What tokens say: the text of an output, and the ways in which tokens can say a given beginning.
+//! The texts of tokens: the text of an output, and all tokenizations of a given prefix.
 //!
-//! Only pieces of text go in, one for each token, and the form in which outputs are written; it knows no tokenizer.
+//! It gets one piece of text per token, and the text form of outputs; it knows no tokenizer.
 
 use std::sync::OnceLock;
 
@@ -20,7 +20,7 @@ pub struct TokenTexts {
     order: OnceLock<Order>,
 }
 
-/// Tokens by what they say.
+/// Tokens by their texts.
 #[derive(Debug)]
 struct Order {
     /// Those that are no special ones, in the order of their pieces: of those at the beginning, and of those further on.

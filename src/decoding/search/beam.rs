@@ -1,6 +1,6 @@
-//! A beam: the best few beginnings of a source go on, side by side.
+//! A beam: the best few unfinished hypotheses of a source, extended side by side.
 //!
-//! Choice ([`TopK`], or [`Sampler`] where tokens are drawn), constraints and penalties are apart; here are the books. It
+//! Choice ([`TopK`], or [`Sampler`] for samples), constraints and penalties are elsewhere; here is the bookkeeping. It
 //! knows no model and no tensor.
 
 use super::sampling::{SampleRng, Sampler};
@@ -23,9 +23,9 @@ pub struct Workspace {
     prefix_tokens: Vec<i64>,
     parents: Vec<ActiveHypothesis>,
     narrowed: PrefixScores,
-    /// What greedy search goes on with, where the beam follows it.
+    /// The token of the greedy hypothesis, if the beam follows it.
     leading: Option<Candidate>,
-    /// What the groups before this one say in this step.
+    /// The tokens of the groups before this one in this step.
     avoided: Vec<i64>,
 }
 
@@ -36,10 +36,10 @@ impl Workspace {
     }
 }
 
-/// A beginning that may go on.
+/// An active hypothesis, which may continue.
 #[derive(Clone, Debug)]
 pub(super) struct ActiveHypothesis {
-    /// The row of its source that it goes on from.
+    /// The row of its source that it continues.
     pub row: usize,
     /// Its last token's place in the history.
     pub node: usize,
@@ -47,13 +47,13 @@ pub(super) struct ActiveHypothesis {
     score: f64,
     /// The same with the repetition penalty in it.
     sum: f64,
-    /// What each source position got of its attention; empty where nobody asks.
+    /// Its attention to each source position so far; empty if it is not requested.
     coverage: Vec<f32>,
     /// How much of the beginning that is forced is said.
     place: usize,
     /// So many of its tokens lie within it.
     forced: usize,
-    /// Whether it is what greedy search says; never where nobody asks.
+    /// Whether it is the greedy hypothesis; never if the beam does not follow that one.
     is_greedy: bool,
 }
 
@@ -68,11 +68,11 @@ impl ActiveHypothesis {
 pub(super) struct Step<'a> {
     /// The number of the token that is chosen, from 1.
     pub length: usize,
-    /// The most tokens, EOS counted in.
+    /// Maximum number of tokens, including EOS.
     pub max_length: usize,
     /// How every output begins.
     pub prefix: &'a ForcedPrefix,
-    /// Whether all groups together have too few outputs, so that each goes on.
+    /// Whether all groups together have too few outputs, so that each continues.
     pub needs_more: bool,
     pub options: &'a SearchOptions,
 }
@@ -81,7 +81,7 @@ pub(super) struct Step<'a> {
 #[derive(Debug)]
 pub(super) struct RankedHypothesis {
     pub hypothesis: Hypothesis,
-    /// What it says, where there is to be more than one output: each says something else.
+    /// Its text, if more than one output is wanted: all texts must be different.
     pub text: String,
 }
 
@@ -115,12 +115,12 @@ impl Beam {
         Beam { active: vec![nothing], ranked: Vec::new(), finished: 0, rng }
     }
 
-    /// What goes on, the best first; nothing when the beam is done.
+    /// The active hypotheses, the best first; none when the beam is done.
     pub fn active(&self) -> &[ActiveHypothesis] {
         &self.active
     }
 
-    /// The same, to be told where they stand.
+    /// The same, mutable, to renumber their rows.
     pub fn active_mut(&mut self) -> &mut [ActiveHypothesis] {
         &mut self.active
     }
@@ -130,7 +130,7 @@ impl Beam {
         &self.ranked
     }
 
-    /// What has finished, the best first, and behind it what was cut off.
+    /// The finished hypotheses, the best first, then the unfinished ones.
     pub fn into_ranked(self) -> Vec<RankedHypothesis> {
         self.ranked
     }
@@ -158,7 +158,7 @@ impl Beam {
         let finished_before = self.finished;
         let Workspace { top_k, avoided, parents, leading, .. } = workspace;
         let leading = *leading;
-        // Greedy search goes on beside the beam that would lose it.
+        // The greedy hypothesis continues beside the beam that would lose it.
         let lost = leading.filter(|leading| !top_k.candidates().contains(leading));
         for (rank, chosen) in top_k.candidates().iter().chain(&lost).enumerate() {
             let leads = leading.as_ref() == Some(chosen);
@@ -228,7 +228,7 @@ impl Beam {
                 narrowed.take(step.prefix, place, true, left, row);
             }
             let scores = if place.is_some() { narrowed.row() } else { &*row };
-            // Where nothing else can be said, nothing is drawn.
+            // If only one token is allowed, nothing is drawn.
             let is_settled = place.is_some_and(|place| place.choices.len() == 1);
             let largest = match (&mut self.rng, &step.options.sampling) {
                 (Some(rng), Some(sampling)) if !is_settled => {
@@ -255,7 +255,7 @@ impl Beam {
         Ok(())
     }
 
-    /// A hypothesis has said EOS.
+    /// A hypothesis ends with EOS.
     fn finish(&mut self, one: ActiveHypothesis, tree: &TokenTree, step: &Step) {
         self.finished += 1;
         self.keep(&one, true, tree, step);
@@ -317,7 +317,7 @@ impl Beam {
         (has_enough && !step.needs_more) || step.length >= step.max_length || self.active.is_empty()
     }
 
-    /// Nothing goes on. What is cut off fills the places that no finished hypothesis has.
+    /// No hypothesis continues. Unfinished ones fill the places that are left by finished ones.
     fn close(&mut self, tree: &TokenTree, step: &Step) {
         for one in std::mem::take(&mut self.active) {
             self.keep(&one, false, tree, step);

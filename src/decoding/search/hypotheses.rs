@@ -1,9 +1,8 @@
-//! The books of one source: its hypotheses, live and finished, and the rows that they stand in.
+//! The hypotheses of one source, active and finished, and the rows that they occupy in the batch.
 //!
-//! A source has groups, and each group is a beam. All searches are one: greedy search has one group with one live
-//! hypothesis, beam search one group with a few, diverse beam search (Vijayakumar et al. 2016) a few groups, and
-//! sampling a group of one for each sample, which draws its token instead of choosing the best. It knows no model and no
-//! tensor.
+//! A source has groups, and each group is a beam. All searches are one: greedy search has one group with one active
+//! hypothesis, beam search one group with a few, diverse beam search (Vijayakumar et al. 2016) a few groups, and sampling a
+//! group of one for each sample, which draws its token instead of choosing the best. It knows no model and no tensor.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,13 +16,13 @@ use crate::decoding::options::SearchOptions;
 use crate::decoding::request::DecodeRequest;
 use crate::error::Result;
 
-/// The books of one source.
+/// The hypotheses of one source.
 #[derive(Debug)]
 pub struct Hypotheses {
     opening: Arc<ForcedPrefix>,
-    /// The most tokens, EOS counted in.
+    /// Maximum number of tokens, including EOS.
     limit: usize,
-    /// Steps taken, which is the length of everything that is live.
+    /// Number of steps, which is the length of every active hypothesis.
     length: usize,
     tree: TokenTree,
     groups: Vec<Beam>,
@@ -49,15 +48,15 @@ impl Hypotheses {
         }
     }
 
-    /// For each of its rows, the row of the step before that it goes on from, and its last token. None when the source
-    /// is done.
+    /// For each of its rows, the row of the previous step that it continues, and its last token. None when the source is
+    /// done.
     pub fn rows(&self) -> impl Iterator<Item = (usize, i64)> {
-        // Before the first token all groups stand at the same row.
+        // Before the first token all groups share one row.
         let rows = if self.length == 0 { 1 } else { usize::MAX };
         self.groups.iter().flat_map(Beam::active).take(rows).map(|one| (one.row, self.tree.token(one.node)))
     }
 
-    /// The rows stand in the batch as [`Hypotheses::rows`] gave them.
+    /// The rows are in the batch in the order of [`Hypotheses::rows`].
     pub fn renumber(&mut self) {
         if self.length > 0 {
             self.groups
@@ -101,9 +100,9 @@ impl Hypotheses {
         found.len() < wanted
     }
 
-    /// The best hypotheses, at most `n_best`, the best first: what has finished, then what was cut off. Each group gives as many
-    /// as it is wide, and more only where those are too few. Groups may have found the same; it counts once. Samples are
-    /// what they are.
+    /// The best hypotheses, at most `n_best`, the best first: finished ones, then unfinished ones. Each group gives as many
+    /// as its width, and more only if those are too few. Outputs of several groups with the same text count once. Samples
+    /// may repeat.
     pub fn into_best(self, options: &SearchOptions) -> Vec<Hypothesis> {
         let mut groups: Vec<Vec<RankedHypothesis>> = self.groups.into_iter().map(Beam::into_ranked).collect();
         let more: Vec<Vec<RankedHypothesis>> = match options.groups {
@@ -131,7 +130,7 @@ fn ranked(all: impl Iterator<Item = RankedHypothesis>) -> Vec<RankedHypothesis> 
     all
 }
 
-/// Those that are there, and behind them those of the list that say something else.
+/// Those that are there, then those of the list with other texts.
 fn distinct(list: Vec<RankedHypothesis>, mut there: Vec<RankedHypothesis>) -> Vec<RankedHypothesis> {
     for kept in list {
         if !there.iter().any(|other| other.text == kept.text) {

@@ -1,8 +1,8 @@
-//! Sampling: a token is drawn from a row of scores by one random number.
+//! Sampling: draws a token from a row of scores with one random number.
 //!
-//! The numbers of a row follow from (seed, source, sample number, step) alone, so that neither the batch nor the row's
-//! place in it changes an output. Leaving out unlikely tokens: `top_k` (Fan et al. 2018), `top_p` (Holtzman et al. 2020),
-//! `min_p` (Nguyen et al. 2024).
+//! The random numbers of a row follow from (seed, source, sample number, step) alone, so that neither the batch nor the
+//! row's place in it changes an output. Unlikely tokens are left out by `top_k` (Fan et al. 2018), `top_p` (Holtzman et al.
+//! 2020) and `min_p` (Nguyen et al. 2024).
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -33,7 +33,7 @@ impl SampleRng {
     }
 }
 
-/// The tokens that can be drawn and how likely they are, in shares of the likeliest one's probability.
+/// The tokens that can be sampled, and their probabilities as shares of the highest one.
 #[derive(Debug, Default)]
 pub struct Sampler(Vec<(i64, f32)>);
 
@@ -45,11 +45,11 @@ impl Sampler {
         if !largest.is_finite() {
             return (largest, None);
         }
-        // Finite, since 0 times infinity is no number.
+        // Finite, since 0 times infinity is NaN.
         let sharpness = (config.temperature.recip() as f32).min(f32::MAX);
         let weights = row.iter().map(|log_p| ((log_p - largest) * sharpness).exp());
         self.0.clear();
-        // What is no number is above nothing.
+        // NaN is above nothing.
         self.0.extend((0..).zip(weights).filter(|&(_, weight)| weight > 0.0));
         self.truncate_distribution(config);
         let point = number * self.total();

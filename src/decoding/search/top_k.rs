@@ -1,7 +1,7 @@
 //! The best few continuations of a few rows: the hot loop of every search.
 //!
-//! A row is looked at in blocks. The maximum of a block is compared with the worst continuation that is held so far, and
-//! nearly all blocks are passed over at once, in a loop that compilers vectorise.
+//! A row is scanned in blocks. The maximum of a block is compared with the worst continuation kept so far, and nearly all
+//! blocks are skipped at once, in a loop that compilers vectorise.
 
 /// Scores whose maximum is taken at once.
 const BLOCK: usize = 128;
@@ -95,7 +95,7 @@ pub fn maximum(numbers: &[f32]) -> f32 {
     rest.iter().copied().fold(lanes[0], larger)
 }
 
-/// Unlike `f32::max` one machine instruction; what is no number is passed over.
+/// Unlike `f32::max` one machine instruction; NaN is ignored.
 fn larger(most: f32, x: f32) -> f32 {
     if x > most { x } else { most }
 }

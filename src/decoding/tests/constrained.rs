@@ -1,4 +1,4 @@
-//! Outputs keep to what was asked, and are the best of those that do.
+//! Outputs obey the constraints, and are the best of those that do.
 
 use std::collections::HashSet;
 

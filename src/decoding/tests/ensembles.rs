@@ -84,7 +84,7 @@ fn members_that_do_not_match_are_refused() {
     let error =
         decode_n_best(&ensemble, &lent(&requests(&[[4]], &DecodingConfig::default())), &options).unwrap_err();
     let expected =
-        "the models of an ensemble must have one target vocabulary, but theirs have 6 and 5 tokens";
+        "the models of an ensemble must have the same target vocabulary, but theirs have 6 and 5 tokens";
     assert_eq!((error.message(), error.exit_code()), (expected, 2));
 }
 

@@ -1,4 +1,4 @@
-//! What a source finds does not depend on what else is decoded, and how.
+//! The result of a source does not depend on what else is decoded, and how.
 
 use super::*;
 
@@ -101,5 +101,5 @@ fn the_simple_entry_gives_the_best_of_each_source_in_order() {
     let banned = DecodingConfig { banned: vec!["4".into()], ..config };
     let refused =
         crate::decoding::in_order::decode(&Scripted::new(random_looking), &rows, &banned).unwrap_err();
-    assert!(refused.message().contains("needs the target's tokenizer"), "{refused}");
+    assert!(refused.message().contains("only the target's tokenizer"), "{refused}");
 }

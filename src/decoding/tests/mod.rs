@@ -1,4 +1,4 @@
-//! A scripted model in place of weights: every output of a small language can be counted, and every score said.
+//! A scripted model in place of weights: a small language whose outputs and scores are all known.
 
 mod constrained;
 mod ensembles;

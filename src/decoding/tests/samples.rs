@@ -1,4 +1,4 @@
-//! Samples come as often as the model says, and always the same for the same seed.
+//! Samples have the frequencies of the model's probabilities, and are the same for the same seed.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What searches find, held against all outputs that there are, and when they stop.
+//! Results of searches, compared with all possible outputs, and when searches stop.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A trace says what the model gave at each step, and a watched search is the search.
+//! A trace has the model's scores at each step, and a streamed search gives the same result.
 
 use super::super::stream::{check_streamable, stream};
 use super::super::trace::{TraceStep, TracedOutput, trace};

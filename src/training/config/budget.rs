@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 /// How large a batch may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokensPerBatch {
-    /// The most positions of either side, padding counted in.
+    /// The most positions of either side, including padding.
     Tokens(usize),
     /// As many as fit into the memory: found at the start, then kept for the whole run.
     Auto,

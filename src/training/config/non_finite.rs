@@ -1,4 +1,4 @@
-//! `[training.non_finite]`: what happens when a loss or a gradient is not a finite number.
+//! `[training.non_finite]`: what happens when a loss or a gradient is not finite.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +20,8 @@ pub struct NonFiniteConfig {
 pub enum Then {
     /// Training ends with an error.
     Stop,
-    /// Weights and optimizer go back to the last checkpoint, and training goes on with the pairs that follow. Where that
-    /// helps nothing, training ends with an error.
+    /// Weights and optimizer return to the last checkpoint, and training continues with the next pairs. Where that helps
+    /// nothing, training ends with an error.
     Rollback,
 }
 

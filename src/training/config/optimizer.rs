@@ -1,4 +1,5 @@
-//! `[training.adamw]`, `[training.adam]`, `[training.sgd]`, `[[training.groups]]` and `[training.ema]`: how weights move.
+//! `[training.adamw]`, `[training.adam]`, `[training.sgd]`, `[[training.groups]]` and `[training.ema]`: how weights are
+//! updated.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,7 @@ impl Default for SgdConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupConfig {
-    /// Which weights, by name; `*` stands for any text.
+    /// Which weights, by name; `*` matches any text.
     pub weights: String,
     /// The learning rate is multiplied with it.
     #[serde(default = "one")]

@@ -1,4 +1,4 @@
-//! The tables of the learning rate's schedule: `[training.inverse_sqrt]` and its like.
+//! The tables of the learning-rate schedules: `[training.inverse_sqrt]` and the others.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! `[training.scheduled_sampling]`: some of the decoder's input is its own.
+//! `[training.scheduled_sampling]`: the decoder reads some of its own predictions.
 
 use serde::{Deserialize, Serialize};
 

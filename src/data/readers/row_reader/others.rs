@@ -1,4 +1,4 @@
-//! The other fields of a table's rows: what is neither source nor reference, and is carried to an output as it stands.
+//! The other fields of a table's rows: neither source nor reference, and copied to an output unchanged.
 //!
 //! A JSON value is kept as its text, so that no number loses a digit and no list its order. Knows nothing of outputs.
 

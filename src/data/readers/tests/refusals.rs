@@ -1,6 +1,4 @@
-//! Files that are broken: each message says what must hold and what is there, names the line, and shows the row.
-//!
-//! The messages stand here as a user reads them, since scripts and people rely on their beginnings.
+//! Broken files: each message states what must hold and what is there, names the line, and shows the row.
 
 use super::*;
 
@@ -18,10 +16,10 @@ fn a_row_that_breaks_its_format_is_named_and_shown() {
     let cases = [
         ("a,b\nc,d,e\n", "a.csv:3: the row has 3 fields, but the header has 2\n  c,d,e"),
         ("abc\n", "a.csv:2: the row has 1 field, but the header has 2\n  abc"),
-        ("a,\"b\"c\n", "a.csv:2: a comma must follow a closing quote, but the field goes on\n  a,\"b\"c"),
+        ("a,\"b\"c\n", "a.csv:2: a comma must follow a closing quote, but the field continues\n  a,\"b\"c"),
         (
             "a,\"b\nc,\"d\"\n",
-            "a.csv:2: a comma must follow a closing quote, but the field goes on in line 3\n  a,\"b\\nc,\"d\"",
+            "a.csv:2: a comma must follow a closing quote, but the field continues in line 3\n  a,\"b\\nc,\"d\"",
         ),
         (
             "a,b\nc,\"d\ne,f\n",
@@ -56,10 +54,13 @@ fn a_missing_column_is_named_with_those_there_are_and_the_nearest() {
         "{error}"
     );
     let error = refused("a.csv", "source\ttarget\na\tb\n");
-    assert!(error.contains("hint: tabs stand between the columns: such a table is called .tsv"), "{error}");
+    assert!(
+        error.contains("hint: the columns are separated by tabs: change the file's extension to .tsv"),
+        "{error}"
+    );
     let error = refused("a.csv", "source,target,source\na,b,c\n");
     assert!(
-        error.starts_with("error: a.csv:1: a header must name a column once, but `source` stands"),
+        error.starts_with("error: a.csv:1: a header must name each column once, but it names"),
         "{error}"
     );
 }
@@ -130,7 +131,10 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
     let error = read_pairs(&missing, ["source", "target"], true).unwrap_err();
     let start = "cannot read no/such.csv: no such file or directory (looked for in /";
     assert!(error.exit_code() == 2 && error.message().starts_with(start), "{error}");
-    assert!(error.to_string().ends_with("hint: paths are seen from where seqloom is called"), "{error}");
+    assert!(
+        error.to_string().ends_with("hint: relative paths start at the folder where seqloom is called"),
+        "{error}"
+    );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folder.csv");
     std::fs::create_dir(&path).unwrap();
