@@ -94,10 +94,7 @@ fn keys_shows_the_reference_page_or_what_says_a_word() {
     assert!(beam.contains("#[decoding.sampling]") && beam.contains("\n#temperature = 1.0 "), "{beam}");
     assert!(!beam.contains("learning_rate"), "{beam}");
     let rate = keys(&["learning_rate_factor"]).succeeded().stdout;
-    assert_eq!(
-        rate,
-        "#[[training.groups]]\n#learning_rate_factor = 1.0 # the learning rate is multiplied with it\n"
-    );
+    assert_eq!(rate, "#[[training.groups]]\n#learning_rate_factor = 1.0 # factor of the learning rate\n");
     keys(&["lerning_rate"]).refused_naming(2, &["hint: did you mean `training.adamw.learning_rate`, "]);
 }
 
@@ -150,7 +147,7 @@ fn references_come_from_any_column_or_from_a_file_of_their_own() {
                    hint: did you mean `right`? `--target-column` names the column";
     decode(&["--input", "in.csv", "--target-column", "rihgt"], "").refused(2, missing);
     decode(&["--input", "in.txt", "--target-column", "x"], "")
-        .refused_naming(2, &["error: --target-column is for tables"]);
+        .refused_naming(2, &["error: --target-column needs a table"]);
     scene.write("short.txt", "abc\n");
     let unequal = decode(&["--input", "in.txt", "--targets", "short.txt"], "");
     assert!(unequal.code == Some(2) && unequal.stderr.contains("in.txt has 2 and short.txt has 1"));

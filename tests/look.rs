@@ -260,7 +260,7 @@ fn what_cannot_be_drawn_is_refused() {
             "ab\ncd\n",
             &["--row must be a row of the input", "it ends after 2 rows"],
         ),
-        (&["runs/copy", "--row", "0"], "ab\ncd\n", &["there is none with number 0"]),
+        (&["runs/copy", "--row", "0"], "ab\ncd\n", &["there is no row 0"]),
         (&["runs/copy", "--text", " "], "", &["an output must have a token to be drawn"]),
         (&["runs/copy"], "ab\n", &[]),
         (
@@ -369,10 +369,8 @@ fn a_session_without_a_terminal_or_with_a_beam_is_refused() {
         "error: `seqloom interactive` needs a terminal, but standard input is not one\n\
          hint: decode a pipe or a file with `seqloom decode`; --trace writes each step",
     );
-    session(&scene, &["--beam", "4"], b"ab\n").refused_naming(
-        2,
-        &["one output must grow at a time (`decoding.beam`), but the beam has 4", "--beam 1"],
-    );
+    session(&scene, &["--beam", "4"], b"ab\n")
+        .refused_naming(2, &["one output at a time (`decoding.beam`), but the beam has 4", "--beam 1"]);
     let samples = ["--set", "decoding.sampling.temperature=1", "--set", "decoding.n_best=3"];
     session(&scene, &samples, b"ab\n").refused_naming(2, &["(`decoding.n_best`), but there are 3"]);
     let both = session(&scene, &["--output", "x.txt"], b"ab\n");

@@ -189,7 +189,11 @@ fn lines_that_end_in_cr_alone_are_read_and_said() {
     // Within other lines a CR is a character, which reading makes a space and counts.
     let finished = scene.decode(&["--input-format", "text"], "ab\rc\nfee\n").succeeded();
     assert_eq!(finished.stdout.lines().count(), 2);
-    assert!(finished.stderr.contains("reading changed 1 of 2 sources: 1 line breaks or tabs made spaces"));
+    assert!(
+        finished
+            .stderr
+            .contains("reading changed 1 of 2 sources: 1 with line breaks or tabs replaced by spaces")
+    );
 }
 
 #[test]

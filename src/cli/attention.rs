@@ -47,7 +47,7 @@ pub struct AttentionArgs {
     /// Column of the sources in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     column: Option<String>,
-    /// Whether the first row of .csv and .tsv names the columns; without it, columns are numbers from 1 [default: as in
+    /// Whether the first row of .csv and .tsv names the columns; if not, columns are numbers from 1 [default: as in
     /// training]
     #[arg(long, value_name = "BOOL", conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     header: Option<bool>,

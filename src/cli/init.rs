@@ -44,7 +44,7 @@ pub struct InitArgs {
     /// Column of the targets [default: `target`, or the second of two]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     target_column: Option<String>,
-    /// Whether the first row of .csv and .tsv names the columns; without it, column 1 is the source and column 2 the target
+    /// Whether the first row of .csv and .tsv names the columns; if not, column 1 is the source and column 2 the target
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, help_heading = INPUT)]
     header: bool,
     /// Name of the experiment, and of its files [default: the name of PAIRS]

@@ -55,7 +55,7 @@ pub struct ScoreArgs {
         help_heading = INPUT
     )]
     targets: Option<PathBuf>,
-    /// Whether the first row of .csv and .tsv names the columns; without it, columns are numbers from 1 [default: as in
+    /// Whether the first row of .csv and .tsv names the columns; if not, columns are numbers from 1 [default: as in
     /// training]
     #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     header: Option<bool>,

@@ -36,7 +36,7 @@ pub struct SourceArgs {
         help_heading = INPUT
     )]
     pub targets: Option<PathBuf>,
-    /// Whether the first row of .csv and .tsv names the columns; without it, columns are numbers from 1 [default: as in
+    /// Whether the first row of .csv and .tsv names the columns; if not, columns are numbers from 1 [default: as in
     /// training]
     #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     pub header: Option<bool>,

@@ -83,11 +83,11 @@ mod tests {
         );
         check(
             "training.steps = 5\n[training]\nlog_every = 1",
-            Some("line 1 has `training.steps` already: put it below [training] as well"),
+            Some("line 1 already has `training.steps`: put it below [training] as well"),
         );
         check(
             "[data]\ntrain = \"a\"\n[model]\n[data]\nvalid = \"b\"",
-            Some("[data] begins in line 1 already: put its keys together there"),
+            Some("[data] already begins in line 1: put all its keys there"),
         );
         check("name = ", None);
         check("x = 1\nx = 2", None);

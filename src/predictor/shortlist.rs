@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(Shortlist::read(&path, &tokenizers()).unwrap(), list);
         for (text, says) in [
             ("[]", "invalid length 0"),
-            (r#"{"format": 2, "frequent": [], "lists": {}}"#, "its format is 2, and this version knows 1"),
+            (r#"{"format": 2, "frequent": [], "lists": {}}"#, "its format is 2, and this version reads 1"),
             (r#"{"format": 1, "frequent": ["q"], "lists": {}}"#, "it lacks `q`"),
             (r#"{"format": 1, "frequent": [], "lists": {"x": []}}"#, "it lacks `x`"),
         ] {

@@ -168,7 +168,7 @@ fn a_checkpoint_of_another_shape_is_refused_with_the_weight_and_both_shapes() {
     let finished = scene.train(&["--resume", "--set", "training.steps=701"]);
     finished.refused_naming(
         1,
-        &["` must be Float [", "], but it is Float [", "\nhint: the weights belong to a model of"],
+        &["` must be Float [", "], but it is Float [", "\nhint: the weights belong to a model with"],
     );
     assert!(finished.stderr.contains("32]") && finished.stderr.contains("16]"), "{}", finished.stderr);
 }

@@ -118,9 +118,7 @@ fn what_has_no_end_or_no_beginning_is_not_read() {
     scene.seqloom(&["train", "/dev/zero"]).refused_naming(2, &["error: /dev/zero: ", at_most]);
     scene.seqloom(&["train", "runs"]).refused_naming(2, &["cannot read runs: is a directory"]);
     assert!(Command::new("mkfifo").arg(scene.path("pipe.toml")).status().unwrap().success());
-    scene
-        .seqloom(&["train", "pipe.toml"])
-        .refused_naming(2, &["pipe.toml: an experiment must stand in a file"]);
+    scene.seqloom(&["train", "pipe.toml"]).refused_naming(2, &["pipe.toml: a config must be a file"]);
     let checkpoint = scene.checkpoint("runs/copy", "latest");
     let names = ["runs/copy/best".into(), checkpoint.join("model.safetensors"), "runs/copy/latest".into()];
     let resume = ["--resume", "--set", "training.steps=701"];

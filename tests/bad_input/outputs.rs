@@ -27,17 +27,29 @@ fn an_input_under_any_of_its_names_is_no_output() {
     std::os::unix::fs::symlink("words.txt", scene.path("soft.txt")).unwrap();
     scene.write("again.txt.resume.json", "ab\n");
     let cases: [(&[&str], &str); 6] = [
-        (&["--input", "words.txt", "--output", "hard.txt"], "words.txt cannot be the input and the output"),
-        (&["--input", "soft.txt", "--output", "hard.txt"], "soft.txt cannot be the input and the output"),
-        (&["--input", "words.txt", "--trace", "soft.txt"], "words.txt cannot be the input and the trace"),
-        (&["--input", "words.txt", "--summary", "hard.txt"], "words.txt cannot be the input and the summary"),
+        (
+            &["--input", "words.txt", "--output", "hard.txt"],
+            "words.txt cannot be both the input and the output",
+        ),
+        (
+            &["--input", "soft.txt", "--output", "hard.txt"],
+            "soft.txt cannot be both the input and the output",
+        ),
+        (
+            &["--input", "words.txt", "--trace", "soft.txt"],
+            "words.txt cannot be both the input and the trace",
+        ),
+        (
+            &["--input", "words.txt", "--summary", "hard.txt"],
+            "words.txt cannot be both the input and the summary",
+        ),
         (
             &["--input", "/dev/stdin", "--output", "words.txt"],
-            "/dev/stdin cannot be the input and the output",
+            "/dev/stdin cannot be both the input and the output",
         ),
         (
             &["--input", "again.txt.resume.json", "--output", "again.txt"],
-            "again.txt.resume.json cannot be the input and the record of the output",
+            "again.txt.resume.json cannot be both the input and the record of the output",
         ),
     ];
     for (arguments, message) in cases {
@@ -73,7 +85,7 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
         (&["decode", "runs/copy", "--output", "runs/copy/checkpoints/x"], "it belongs to the run"),
         (
             &["decode", "runs/copy", "--output", "train.csv"],
-            "train.csv cannot be the `data.train` and the output",
+            "train.csv cannot be both the `data.train` and the output",
         ),
         (
             &["shortlist", "runs/copy", "--output", "train.csv"],
@@ -87,7 +99,7 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
         ),
         (
             &["average", "runs/copy", "--with", "runs/copy", "--output", "train.csv"],
-            "train.csv cannot be the `data.train` and the output",
+            "train.csv cannot be both the `data.train` and the output",
         ),
     ];
     for (arguments, message) in cases {
@@ -97,7 +109,7 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
     let from_there = ["decode", "copy", "--input", "../valid.csv", "--output", "../train.csv"];
     let mut command = binary(&scene.path("runs"));
     let finished = Finished::of(listened_to(command.args(from_there)));
-    finished.refused_naming(2, &["train.csv cannot be the `data.train` and the output"]);
+    finished.refused_naming(2, &["train.csv cannot be both the `data.train` and the output"]);
     assert!(scene.files("") == files, "something was written");
     // Beside them there is room.
     scene.decode(&["--output", "runs/copy/outputs.txt"], "ab\n").succeeded();

@@ -143,7 +143,8 @@ fn a_line_without_an_end_does_not_fill_the_memory() {
     let scene = Scene::trained();
     let endless = vec![b'a'; 17 << 20];
     let finished = scene.fed(&["decode", "runs/copy"], &endless);
-    finished.refused_naming(2, &["error: <stdin>:1: a line may have 16 MiB, but this one is longer\n"]);
+    finished
+        .refused_naming(2, &["error: <stdin>:1: a line may have at most 16 MiB, but this one is longer\n"]);
     let finished =
         scene.fed(&["decode", "runs/copy", "--on-error", "skip"], &[&endless[..], b"\nabc\n"].concat());
     assert_eq!(finished.succeeded().stdout, "\nabc\n");

@@ -64,14 +64,12 @@ fn a_broken_data_file_is_refused_with_the_line_and_the_row() {
         ),
         (
             b"source,target\nab,\n",
-            "error: bad.csv:2: the target of a pair must not be empty, but it is\n\
-               source: ab\n\
+            "error: bad.csv:2: the target of a pair must not be empty, but it is\n  source: ab\n\
              hint: fill it in, or skip such pairs with `data.empty = \"skip\"`, or train on them with \"keep\"",
         ),
         (
             b"source,target\n\"ab,ab\n",
-            "error: bad.csv:2: a quote opens a field in this row and must be closed, but the file ends\n\
-               \"ab,ab\n\
+            "error: bad.csv:2: a quote opens a field in this row and must be closed, but the file ends\n  \"ab,ab\n\
              hint: to write a quote as text, double it inside a quoted field: \"say \"\"yes\"\"\"",
         ),
     ];
@@ -184,7 +182,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
     }
     scene.decode(&["--set", "runtime.device=cuda:7"], "ab\n").refused_naming(
         2,
-        &["`runtime.device` is `cuda:7`, but libtorch sees ", "\nhint: `seqloom doctor` says"],
+        &["`runtime.device` is `cuda:7`, but libtorch sees ", "\nhint: run `seqloom doctor` to see"],
     );
     scene
         .seqloom(&["decode", "runs/copy/config.toml"])

@@ -102,8 +102,7 @@ fn text_that_is_no_toml_is_refused_with_its_place() {
         ("x", "5:2: this is not TOML: key with no value, expected `=`"),
         (
             "[data]",
-            "5:2: this is not TOML: duplicate key `data`\nhint: [data] begins in line 2 already: put its keys together \
-             there",
+            "5:2: this is not TOML: duplicate key `data`\nhint: [data] already begins in line 2: put all its keys there",
         ),
         (
             "source.column = \"ä\"\nä = 1",

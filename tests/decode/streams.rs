@@ -234,16 +234,16 @@ fn an_output_is_continued_only_as_it_was_begun() {
     let go_on = ["--input", "words.txt", "--output", "out.txt", "--resume"];
     let other = |run: &str, more: &[&str], says: &str| {
         let finished = scene.seqloom(&[&["decode", run], &go_on[..], more].concat());
-        finished.refused_naming(2, &["error: an output must be continued as it was begun, but", says]);
+        finished.refused_naming(2, &["error: an output must be resumed with the same settings, but", says]);
         assert_eq!(scene.text("out.txt"), "ab\ncd\n");
     };
     other("runs/other", &[], "`model` was ");
     other("runs/copy", &["--with", "runs/other"], "`model` was ");
-    other("runs/copy", &["--beam", "3"], "`decoding.beam` was 1 and is 3 now");
-    other("runs/copy", &["--shard", "1/1"], "`--shard` was null and is ");
-    other("runs/copy", &["--prefix", "a"], "`--prefix` was null and is ");
+    other("runs/copy", &["--beam", "3"], "`decoding.beam` was 1 and is now 3");
+    other("runs/copy", &["--shard", "1/1"], "`--shard` was null and is now ");
+    other("runs/copy", &["--prefix", "a"], "`--prefix` was null and is now ");
     let precision = ["--set", "runtime.precision=bf16"];
-    other("runs/copy", &precision, r#"`decoding.weights` was "f32" and is "bf16" now"#);
+    other("runs/copy", &precision, r#"`decoding.weights` was "f32" and is now "bf16""#);
     scene.write("words.txt", "xy\ncd\nef\n");
     let refused = scene.decode(&go_on, "");
     let says =

@@ -115,7 +115,8 @@ fn nothing_is_overwritten_and_nothing_stays_half_written() {
     scene.write("broken.csv", "source,target\na,b\nc\n");
     init(&scene, &["broken.csv"]).refused_naming(2, &["broken.csv:3: the row has 1 field"]);
     scene.write("words.txt", "ab\n");
-    init(&scene, &["words.txt"]).refused_naming(2, &["hint: of parallel text PAIRS names the sources"]);
+    init(&scene, &["words.txt"])
+        .refused_naming(2, &["hint: for parallel text, PAIRS is the file of sources"]);
     init(&scene, &["none.csv"]).refused_naming(2, &["(looked for in "]);
     init(&scene, &["a.csv", "--name", "a/b"]).refused(
         2,

@@ -145,7 +145,7 @@ fn without_memory_for_a_single_pair_training_ends() {
     let scene = Scene::new(60, 12);
     let failed = train(&scene, "run", (MEMORY, "1"), &[]);
     assert_eq!(failed.code, Some(1), "{}", failed.stderr);
-    let message = "error: at least one pair must fit into memory, but none does\nhint: take a smaller model";
+    let message = "error: at least one pair must fit into memory, but none does\nhint: use a smaller model";
     assert!(failed.stderr.contains(message), "{}", failed.stderr);
 }
 

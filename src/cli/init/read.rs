@@ -143,7 +143,7 @@ mod tests {
     fn columns_in_no_pair_are_named() {
         let said = |names: &[&str]| left_columns(&names.iter().map(|&name| name.into()).collect::<Vec<_>>());
         assert_eq!(said(&[]), None);
-        assert_eq!(said(&["id"]).unwrap(), "the column `id` is not taken over");
-        assert_eq!(said(&["id", "by"]).unwrap(), "the columns `id`, `by` are not taken over");
+        assert_eq!(said(&["id"]).unwrap(), "the column `id` is not copied");
+        assert_eq!(said(&["id", "by"]).unwrap(), "the columns `id`, `by` are not copied");
     }
 }

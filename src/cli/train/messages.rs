@@ -258,8 +258,8 @@ mod tests {
         assert_eq!(note(&["caf\u{e9}", "fe", ""]), None);
         assert_eq!(
             note(&["cafe\u{301}", "fe", "fe "]).unwrap(),
-            "note: 2 of 3 validation references no output can equal as they stand in the file, because of their normal form \
-             or white space (outputs: NFC, white space trimmed); `training.best_by` compares both in the form of outputs"
+            "note: validation references that no output can equal as they are in the file, because of their normal form or \
+             white space: 2 of 3 (outputs: NFC, white space trimmed); `training.best_by` compares both in the text form of outputs"
         );
     }
 }

@@ -71,7 +71,7 @@ fn each_pair_of_tokens_has_a_cell_and_each_token_a_label() {
     assert_eq!(labels(&document, "output"), ["M", "C", "<eos>"]);
     for said in [
         "1994&lt;eos&gt; → MC&lt;eos&gt;",
-        "score -0.5000 (probability 60.7 %), 3 tokens with &lt;eos&gt;",
+        "score -0.5000 (probability 60.7 %), 3 tokens, with &lt;eos&gt;",
         "prefers-color-scheme: dark",
         "<title>M ← 1: 0.800</title>",
         ">90.5 %<",

@@ -49,10 +49,7 @@ fn a_missing_column_is_named_with_those_there_are_and_the_nearest() {
     assert!(error.contains("there must be a column `target`, but there are `source`, `phones`"), "{error}");
     assert!(error.contains("hint: `data.target.column` names the column"), "{error}");
     let error = refused("a.csv", "source;target\na;b\n");
-    assert!(
-        error.contains("hint: is `;` what stands between the columns? It must be a comma in .csv"),
-        "{error}"
-    );
+    assert!(error.contains("hint: are the columns separated by `;`? Use a comma in .csv"), "{error}");
     let error = refused("a.csv", "source\ttarget\na\tb\n");
     assert!(
         error.contains("hint: the columns are separated by tabs: change the file's extension to .tsv"),
@@ -124,7 +121,9 @@ fn a_set_without_pairs_and_a_file_without_a_header_are_refused() {
 fn an_unknown_extension_and_a_missing_file_are_refused() {
     let error = refused("a.txt", "a\tb\n");
     assert!(
-        error.contains("must be .csv, .tsv or .jsonl, but it is a.txt\nhint: two files of parallel text"),
+        error.contains(
+            "must be .csv, .tsv or .jsonl, but it is a.txt\nhint: name the two files of parallel text"
+        ),
         "{error}"
     );
     let missing = Files(vec![PairFile::Table("no/such.csv".into())]);
