@@ -115,7 +115,7 @@ fn so_many_outputs_are_given_as_are_asked_for_by_name() {
     assert!(objects(&five.stdout).len() == 2 && !five.stderr.contains("note: --n-best"), "{}", five.stderr);
     let grouped = decode(&["--n-best", "3", "--beam", "2", "--set", "decoding.beam_groups=2"]).succeeded();
     assert!(
-        grouped.stderr.contains("it is 4\n") && objects(&grouped.stdout).len() == 3,
+        grouped.stderr.contains("is now 4\n") && objects(&grouped.stdout).len() == 3,
         "{}",
         grouped.stderr
     );
@@ -155,7 +155,7 @@ fn references_come_from_any_column_or_from_a_file_of_their_own() {
         .refused_naming(2, &["right.txt cannot be both the targets and the output"]);
     assert_eq!(scene.text("right.txt"), "abc\nno\n");
     decode(&["--input", "in.csv", "--targets", "right.txt"], "")
-        .refused_naming(2, &["this is a table: in.csv"]);
+        .refused_naming(2, &["this file is a table: in.csv"]);
     let rows = objects(&decode(&["--input", "in.csv", "--source-column", "right"], "").succeeded().stdout);
     assert_eq!(rows[0]["source"], "abc");
     let same = decode(&["--input", "valid.csv", "--column", "target"], "").succeeded();

@@ -579,7 +579,7 @@ fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
     let said = resumed("run", &["training.steps=6", "runtime.precision=bf16"]);
     for part in [
         "note: this run started on the CPU",
-        ", f32; on the CPU",
+        ", f32 and resumes on the CPU",
         ", bf16: results will not be bit-identical\n",
     ] {
         assert!(said.contains(part), "{said}");

@@ -222,7 +222,10 @@ fn a_source_that_decoding_cut_is_cut_for_its_score() {
     let whole = score(&scene, &[&tokens[..], &["--set", "data.source.max_length=4"]].concat());
     whole.refused_naming(
         2,
-        &["a source may have 4 tokens", "hint: allow more with --set data.source.max_length"],
+        &[
+            "a source may have 4 tokens",
+            "hint: cut it with --truncate, or allow more with --set data.source.max_length",
+        ],
     );
 }
 

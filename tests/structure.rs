@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "runtime",
             "data::batch",
             "data::batch_sampler",
+            "data::source",
             "data::text_form",
             "data::vocabulary",
             "model",

@@ -81,7 +81,7 @@ impl DecodeArgs {
     /// The files that it reads and writes.
     fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
         let record = Record::place(&self.output);
-        let roles = self.model.roles(loaded)?.reads("input", &self.source.input);
+        let roles = self.model.roles(FileRoles::default().reads("input", &self.source.input), loaded)?;
         Ok(roles
             .may_read("targets", self.source.targets.as_deref())
             .writes("output", &self.output, "--output")

@@ -61,9 +61,9 @@ impl ModelArgs {
         Ok(loaded)
     }
 
-    /// The files that the models are made of and were made from.
-    pub fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
-        let mut roles = FileRoles::default().may_read("shortlist", self.shortlist.as_deref());
+    /// Adds the files that the models are made of and were made from.
+    pub fn roles(&self, roles: FileRoles, loaded: &LoadedModel) -> Result<FileRoles> {
+        let mut roles = roles.may_read("shortlist", self.shortlist.as_deref());
         for path in std::iter::once(&self.run).chain(&self.with) {
             roles = roles.reads_model(&locate_model(path)?);
         }

@@ -321,8 +321,7 @@ fn tables_that_do_not_go_together_are_refused() {
         ),
         (
             "[model.transformer]\nheads = 4\n[model.recurrent]",
-            "7:1: [model] must name one network, but it names `transformer` and `recurrent`\
-             \nhint: take one of them out",
+            &format!("7:1: [model] must name one network, but it names `transformer` and `recurrent`\n{one}"),
         ),
         (
             "[model.recurrent]\ntied_embeddings = \"all\"",

@@ -129,7 +129,7 @@ fn a_group_has_a_learning_rate_and_a_decay_of_its_own() {
     }
     let config = TrainingConfig { groups: vec![group("third.*", 1.0, None)], ..TrainingConfig::default() };
     let error = Optimizer::new(&config, &params).unwrap_err();
-    assert!(error.message().contains("`training.groups[0].weights` must fit"), "{error}");
+    assert!(error.message().contains("`training.groups[0].weights` must match"), "{error}");
 }
 
 /// More rows than are done at a time.

@@ -349,7 +349,7 @@ fn another_run_is_where_training_begins() {
         .iter()
         .for_each(|name| std::fs::remove_file(scene.path(format!("fine/{name}"))).unwrap());
     with(&scene, "fine", &more, &["--resume"])
-        .refused_naming(2, &["error: fine started from runs/copy/", "hint: say the same --from"]);
+        .refused_naming(2, &["error: fine started from runs/copy/", "hint: use the same --from again"]);
     with(&scene, "fine", &more, &["--resume", "--from", "runs/copy"]).succeeded();
     // Nor are heads in any weight's shape; dropout is no part of a network.
     for other in ["model.transformer.heads=1", "model.transformer.positions=rotary"] {
