@@ -67,13 +67,14 @@ fn compile_shim(root: &Path) {
             .flag_if_supported("-Wno-psabi") // wide vectors are never arguments of a call
             .compile(name);
     };
-    // Decoding is fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
+    // Decoding and attention are fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
     let (fused, same) = ("-ffp-contract=fast", "-ffp-contract=off");
     // Nobody reads the flags of floating point exceptions, for whose sake GCC keeps comparisons out of AVX2's vectors. Products
     // have none in their loops; without them GCC 12 takes registers away from the sums there, and half of the speed.
     let vectors = "-fno-trapping-math";
     compile(&["product"], &[fused], "seqloom_shim_products");
-    compile(&["attend", "log_softmax", "pack"], &[fused, vectors], "seqloom_shim_decoding");
-    let rest = ["activations", "affine", "cast", "dropout", "instructions", "loss", "optimizer", "system"];
+    compile(&["attend", "attention", "log_softmax", "pack"], &[fused, vectors], "seqloom_shim_fused");
+    let rest =
+        ["activations", "affine", "cast", "dropout", "gru", "instructions", "loss", "optimizer", "system"];
     compile(&rest, &[same, vectors], "seqloom_shim");
 }

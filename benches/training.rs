@@ -19,8 +19,8 @@ use seqloom::config::Experiment;
 use seqloom::data::dataset::Tokenizers;
 use seqloom::data::splits::DataSplits;
 use seqloom::error::Result;
+use seqloom::model::network::Network;
 use seqloom::model::params::Params;
-use seqloom::model::transformer::Transformer;
 use seqloom::runtime::{Runtime, memory};
 use seqloom::training::clock::{Since, matrix_peak};
 use seqloom::training::context::{InjectedFaults, TrainContext};
@@ -111,16 +111,16 @@ fn ours(args: &Args) -> Result<Value> {
     let runtime = Runtime::start(&experiment.runtime)?;
     let data = DataSplits::load(&experiment.data, |pairs| Tokenizers::train(&experiment.data, pairs))?;
     let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
-    let transformer = &experiment.model.transformer;
+    let network = experiment.model.network();
     let sizes = (data.tokenizers.source.vocabulary_size(), data.tokenizers.target.vocabulary_size());
-    let model = Transformer::new(transformer, sizes.0, sizes.1, &mut params);
+    let model = Network::new(&network, sizes.0, sizes.1, &mut params);
     let parts = TrainContext {
         config: &experiment.training,
         decoding: &experiment.decoding,
         seed: experiment.seed,
         model: &model,
         params: &params,
-        width: transformer.width,
+        width: network.width(),
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,
@@ -137,7 +137,7 @@ fn measure(
     args: &Args,
     trainer: &mut Trainer,
     runtime: Runtime,
-    model: &Transformer,
+    model: &Network,
     tokens_per_pair: f64,
 ) -> Result<Value> {
     for _ in 0..args.warmup {

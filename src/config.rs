@@ -15,7 +15,7 @@ use crate::data::readers::Format;
 use crate::data::{DataConfig, SideConfig};
 use crate::decoding::DecodingConfig;
 use crate::error::{ConfigError, Error, Result};
-use crate::model::{ModelConfig, Positions, Tied};
+use crate::model::{ModelConfig, NetworkConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
 
@@ -27,7 +27,8 @@ mod twice;
 use tree::{LocatedError, Node, Origin, Value};
 
 /// Tables of which one is named: what `--set` names takes the place of what the file names.
-const ALTERNATIVES: [(&str, &[&str]); 4] = [
+const ALTERNATIVES: [(&str, &[&str]); 5] = [
+    ("model", &ModelConfig::NETWORKS),
     ("data.source", &SideConfig::TOKENIZERS),
     ("data.target", &SideConfig::TOKENIZERS),
     ("training", &TrainingConfig::OPTIMIZERS),
@@ -42,9 +43,9 @@ const ELSEWHERE: [(&str, &str, &[&str], &str); 8] = [
     ("training", "weight_decay", &TrainingConfig::OPTIMIZERS, "weight_decay"),
     ("training", "warmup", &TrainingConfig::SCHEDULES, "warmup"),
     ("training", "batch_size", &[], "tokens_per_batch"),
-    ("model", "width", &["transformer"], "width"),
+    ("model", "width", &ModelConfig::NETWORKS, "width"),
     ("model", "heads", &["transformer"], "heads"),
-    ("model", "dropout", &["transformer"], "dropout"),
+    ("model", "dropout", &ModelConfig::NETWORKS, "dropout"),
 ];
 
 /// The most bytes of an experiment file. A larger one is some other file, given by mistake.
@@ -176,6 +177,7 @@ impl Experiment {
 
     fn fill_in(&mut self) {
         self.data.fill_in();
+        self.model.fill_in();
         self.training.fill_in();
     }
 
@@ -192,11 +194,12 @@ impl Experiment {
 
     /// One matrix for both sides needs one vocabulary.
     fn check_tied(&self) -> std::result::Result<(), ConfigError> {
-        if self.model.transformer.tied_embeddings != Tied::All || self.data.shared_vocabulary {
+        let network = self.model.network();
+        if network.tied_embeddings() != Tied::All || self.data.shared_vocabulary {
             return Ok(());
         }
         Err(ConfigError {
-            keys: vec!["model.transformer.tied_embeddings".into(), "data.shared_vocabulary".into()],
+            keys: vec![format!("{}.tied_embeddings", network.table()), "data.shared_vocabulary".into()],
             message: "`tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false"
                 .into(),
             hint: Some("\"target_output\" ties two of the three and needs no shared vocabulary".into()),
@@ -205,7 +208,7 @@ impl Experiment {
 
     /// Learned positions must reach to the end of the longest side.
     fn check_positions(&self) -> std::result::Result<(), ConfigError> {
-        let transformer = &self.model.transformer;
+        let NetworkConfig::Transformer(transformer) = self.model.network() else { return Ok(()) };
         let longest = self.data.source.max_length.max(self.data.target.max_length);
         if transformer.positions != Positions::Learned || transformer.max_positions > longest {
             return Ok(());

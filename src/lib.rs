@@ -15,12 +15,12 @@
 //!    sets.
 //! 4. [`data::batch_sampler`] decides which rows form a batch, as a function of (seed, epoch). [`data::batch`] pads them.
 //!    The source ends in EOS. The target is there twice: BOS and the tokens as input, the tokens and EOS as labels.
-//! 5. [`model::transformer`] reads the source batch ([`encode`]) and runs over the whole target at once ([`decode`]):
+//! 5. [`model::network`] reads the source batch ([`encode`]) and runs over the whole target at once ([`decode`]):
 //!    teacher forcing, under a causal mask. Its weights are named tensors in [`model::params`].
 //! 6. [`training::loss`] compares with the labels, libtorch runs backward, and [`training::optimizer`] updates the weights
 //!    with the learning rate of [`training::schedule`].
 //! 7. [`training::trainer`] is the loop around it. At intervals it validates ([`training::validation`]), writes metrics
-//!    ([`training::report`]), draws them ([`training::curves`]) and saves a checkpoint.
+//!    ([`training::recorders`]), draws them ([`training::recorders::curves`]) and saves a checkpoint.
 //!
 //! # The checkpoint
 //!
@@ -38,7 +38,7 @@
 //!    only through [`decoding::incremental_decoder::IncrementalDecoder`].
 //! 4. The target's tokenizer joins the tokens to a text. If there are references, [`metrics::edit`] counts the errors.
 //!
-//! [`predictor`] is all of this behind two calls. For a given target, [`training::likelihood`] computes its log-probability.
+//! [`predictor`] is all of this behind two calls. For a given target, [`decoding::teacher_forcing`] computes its log-probability.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
 //! wraps the few C++ functions that tch lacks. [`svg`] is what all pictures share.
@@ -55,8 +55,8 @@
 //! use seqloom::decoding::network_decoder::NetworkDecoder;
 //! use seqloom::decoding::in_order::decode;
 //! use seqloom::model::{TransformerConfig, Weights};
+//! use seqloom::model::network::Network;
 //! use seqloom::model::params::Params;
-//! use seqloom::model::transformer::Transformer;
 //! use seqloom::runtime::{Runtime, RuntimeConfig};
 //! use seqloom::training::TrainingConfig;
 //! use seqloom::training::loss::cross_entropy;
@@ -74,15 +74,15 @@
 //! // A small network over named weights. The seed decides all of them.
 //! let small = TransformerConfig { width: 32, encoder_layers: 1, decoder_layers: 1, ..TransformerConfig::default() };
 //! let mut params = Params::new(device, 1);
-//! let model = Transformer::new(&small, source.vocabulary_size(), target.vocabulary_size(), &mut params);
+//! let model = Network::new(&small.into(), source.vocabulary_size(), target.vocabulary_size(), &mut params);
 //!
 //! // Teacher forcing: the decoder sees the correct tokens so far, and predicts the next one at every position.
 //! let mut optimizer = Optimizer::new(&TrainingConfig::default(), &params)?;
 //! for _ in 0..40 {
 //!     params.clear_gradients();
 //!     let encoded = model.encode(&batch.source, None);
-//!     let hidden = model.decode(&batch.target_in, &encoded, None); // (1, T, D)
-//!     cross_entropy(&hidden.flatten(0, 1), model.output(), &batch.labels, 0.0).smoothed.backward();
+//!     let predictions = model.decode(&batch.target_in, &encoded, None).at(&batch.label_positions); // (N)
+//!     cross_entropy(&predictions, &batch.labels, 0.0).smoothed.backward();
 //!     optimizer.step(&params, 3e-3)?;
 //! }
 //!
@@ -100,8 +100,8 @@
 //! Read these first: [`data::batch`], [`model::transformer`], [`training::trainer`], [`decoding::search::beam`],
 //! [`checkpoint::run`].
 //!
-//! [`encode`]: model::transformer::Transformer::encode
-//! [`decode`]: model::transformer::Transformer::decode
+//! [`encode`]: model::network::Network::encode
+//! [`decode`]: model::network::Network::decode
 //! [`start`]: model::inference::Inference::start
 //! [`step`]: model::inference::Inference::step
 
@@ -109,6 +109,7 @@ pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod data;
 pub mod decoding;
 pub mod error;

@@ -40,9 +40,9 @@ use crate::decoding::incremental_decoder::{Hypothesis, Shareable};
 use crate::decoding::network_decoder::NetworkDecoder;
 use crate::decoding::parallel::decode_on_all_cores;
 use crate::decoding::request::DecodeRequest;
+use crate::decoding::teacher_forcing::{READ_AT_ONCE, batches, log_probabilities};
 use crate::error::{Error, Result, caught};
 use crate::runtime::threads;
-use crate::training::likelihood::{READ_AT_ONCE, batches, log_probabilities};
 use loaded_model::LoadedModel;
 use request::{EncodedRequest, TooLong};
 

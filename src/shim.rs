@@ -46,6 +46,21 @@ unsafe extern "C" {
         p: f64,
         seed: u64,
     ) -> c_int;
+    fn seqloom_gru(
+        out: *mut *mut C_tensor,
+        input: *const C_tensor,
+        first: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+    ) -> c_int;
+    fn seqloom_attention(
+        out: *mut *mut C_tensor,
+        tensors: *const *const C_tensor,
+        count: i64,
+        heads: i64,
+        causal: bool,
+        lengths: *const i64,
+    ) -> c_int;
     fn seqloom_cast(
         out: *mut *mut C_tensor,
         weights: *const *const C_tensor,
@@ -113,6 +128,21 @@ pub fn set_gradients(tensors: &[&Tensor], gradients: &[Tensor]) {
     assert!(status == 0, "setting gradients: {}", last_error());
 }
 
+/// The states of a gated recurrent unit behind each step, with their gradient, on the CPU in f32: `input` is what a linear layer
+/// made of each step's input, the gates reset, update and candidate side by side; `weight` and `bias` make the same of the state.
+///
+/// # Shapes
+/// input: (T, B, 3 H), contiguous; first: (B, H); weight: (3 H, H); bias: (3 H); out: (T, B, H)
+pub fn gru(input: &Tensor, first: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    let mut out = std::ptr::null_mut();
+    let (input, first, weight, bias) = (input.as_ptr(), first.as_ptr(), weight.as_ptr(), bias.as_ptr());
+    // SAFETY: the pointers are live tensors; on success `out` is a new tensor that we own.
+    let status = unsafe { seqloom_gru(&mut out, input, first, weight, bias) };
+    assert!(status == 0, "GRU: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
+}
+
 /// `residual + dropout(x)`, or `dropout(x)`, on the CPU in f32, with its gradient.
 ///
 /// Which elements are dropped is a function of (`seed`, index) alone: the same for any number of threads.
@@ -165,6 +195,26 @@ pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, epilogue: Epil
         )
     };
     assert!(status == 0, "a linear layer: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
+}
+
+/// softmax(Q K' / sqrt(K)) V in heads, on the CPU in f32, with its gradient, for which it keeps the softmax. With `causal` a query
+/// sees no key behind its own place; with `lengths` it sees that many of its row at most.
+///
+/// # Shapes
+/// Queries, keys and values, whose columns stand side by side in one tensor, (B, T, 3 D), or in several: (B, T, D) and
+/// (B, S, 2 D), or three. lengths: B; out: (B, T, D)
+pub fn attention(tensors: &[Tensor], heads: i64, causal: bool, lengths: Option<&[i64]>) -> Tensor {
+    let rows = tensors.first().map_or(0, |tensor| tensor.size()[0]);
+    assert!(lengths.is_none_or(|lengths| lengths.len() as i64 == rows), "a length for each row");
+    let (mut out, all) = (std::ptr::null_mut(), pointers(&tensors.iter().collect::<Vec<_>>()));
+    let lengths = lengths.map_or(std::ptr::null(), <[i64]>::as_ptr);
+    // SAFETY: live tensors, and as many lengths as the first of them has rows, lent for the time of the call; on success `out`
+    // is a new tensor that we own.
+    let status =
+        unsafe { seqloom_attention(&mut out, all.as_ptr(), all.len() as i64, heads, causal, lengths) };
+    assert!(status == 0, "attention: {}", last_error());
     // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
     unsafe { Tensor::from_ptr(out) }
 }

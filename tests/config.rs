@@ -59,14 +59,18 @@ fn an_override_takes_toml_and_where_it_is_none_text() {
 #[test]
 fn an_override_that_names_an_alternative_takes_the_place_of_the_files() {
     let file = format!(
-        "{LEAST}[data.source.bpe]\n[training.adam]\nlearning_rate = 0.1\n[training.inverse_sqrt]\nwarmup = 5"
+        "{LEAST}[data.source.bpe]\n[model.transformer]\nheads = 2\n[training.adam]\nlearning_rate = 0.1\n[training.inverse_sqrt]\nwarmup = 5"
     );
     let replaced = accepted(
         &file,
-        &["training.sgd.learning_rate=0.2", "training.linear={}", "data.source.words.minimum_count=2"],
+        &[
+            "training.sgd.learning_rate=0.2",
+            "training.linear={}",
+            "data.source.words.minimum_count=2",
+            "model.recurrent.width=64",
+        ],
     );
-    let rest =
-        "[data.source.words]\nminimum_count = 2\n[training.sgd]\nlearning_rate = 0.2\n[training.linear]";
+    let rest = "[data.source.words]\nminimum_count = 2\n[model.recurrent]\nwidth = 64\n[training.sgd]\nlearning_rate = 0.2\n[training.linear]";
     assert_eq!(replaced, accepted(&format!("{LEAST}{rest}"), &[]));
     assert_eq!(
         accepted(&file, &["training.adam.learning_rate=0.2"]).training.adam.unwrap().learning_rate,

@@ -3,8 +3,10 @@
 //!
 //! `scripts/sanitize.py` tries the same once more under sanitizers, without Rust (tests/shim/).
 
+mod attention;
+
 use seqloom::data::vocabulary::{BOS, PAD};
-use seqloom::shim::decoding::{Packed, PackedKind, Seen, attend, gelu, log_softmax, silu};
+use seqloom::shim::decoding::{Packed, PackedKind, Seen, attend, gelu, log_softmax, silu, tanh};
 use seqloom::shim::vectors::Vectors;
 use seqloom::shim::{Epilogue, affine, dropout, vocabulary_loss};
 use tch::{Device, Kind, Tensor};
@@ -127,22 +129,24 @@ fn attention_of_every_head_width_is_libtorchs() {
 fn softmax_and_activations_of_every_length_are_libtorchs() {
     for length in 1..=100 {
         let x = numbers(&[length], length % 11);
-        let same: Vec<[Tensor; 2]> = Vectors::here()
+        let same: Vec<[Tensor; 3]> = Vectors::here()
             .map(|vectors| {
                 let what = format!("{length} numbers, {vectors:?}");
                 let mut row = Vec::<f32>::try_from(&(&x * 4.0)).unwrap();
                 vectors.run(|| log_softmax(&mut row));
                 let theirs = (&x * 4.0).log_softmax(-1, Kind::Float);
                 assert_close(&Tensor::from_slice(&row), &theirs, 1e-5, &what);
-                let [silu, gelu] = vectors.run(|| [silu(&x), gelu(&x)]);
+                let [silu, gelu, tanh] = vectors.run(|| [silu(&x), gelu(&x), tanh(&x)]);
                 assert_close(&silu, &x.silu(), 1e-6, &what);
                 assert_close(&gelu, &x.gelu("none"), 1e-6, &what);
-                [silu, gelu]
+                assert_close(&tanh, &x.tanh(), 3e-7, &what);
+                [silu, gelu, tanh]
             })
             .collect();
-        for [silu, gelu] in &same {
+        for [silu, gelu, tanh] in &same {
             assert_same(silu, &same[0][0], "SiLU");
             assert_same(gelu, &same[0][1], "GELU");
+            assert_same(tanh, &same[0][2], "tanh");
         }
     }
 }
@@ -199,7 +203,7 @@ fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vecto
     }
 }
 
-/// What training is made of has the same bits on each of them: a run may go on where another machine left it.
+/// What training is made of besides products has the same bits on each of them.
 #[test]
 fn dropout_and_loss_have_the_same_bits_on_all_vectors() {
     for count in (1..=200).step_by(3) {

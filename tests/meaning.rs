@@ -11,11 +11,10 @@ use seqloom::data::dataset::{Dataset, Example, Tokenizers};
 use seqloom::data::loader::Collator;
 use seqloom::data::readers::read_pairs;
 use seqloom::data::tokenizer::Tokenizer;
+use seqloom::model::network::Network;
 use seqloom::model::params::Params;
-use seqloom::model::transformer::Transformer;
 use seqloom::training::context::{InjectedFaults, TrainContext};
 use seqloom::training::loss::cross_entropy;
-use seqloom::training::objective::labelled;
 use seqloom::training::optimizer::clip_gradients;
 use seqloom::training::trainer::Trainer;
 use tch::{Device, Tensor};
@@ -73,7 +72,7 @@ struct Bench {
     train: Dataset,
     target: Tokenizer,
     params: Params,
-    model: Transformer,
+    model: Network,
 }
 
 impl Bench {
@@ -85,8 +84,8 @@ impl Bench {
         let tokenizers = Tokenizers::train(&experiment.data, &pairs.iter().collect::<Vec<_>>()).unwrap();
         let train = Dataset::new(pairs, &tokenizers, &experiment.data).unwrap();
         let mut params = Params::new(Device::Cpu, 1);
-        let model = Transformer::new(
-            &experiment.model.transformer,
+        let model = Network::new(
+            &experiment.model.network(),
             tokenizers.source.vocabulary_size(),
             tokenizers.target.vocabulary_size(),
             &mut params,
@@ -124,9 +123,8 @@ impl Bench {
     fn in_one_batch(&self, rows: &[usize]) -> (f64, f64) {
         let batch = self.batch(rows);
         let memory = self.model.encode(&batch.source, None);
-        let hidden = self.model.decode(&batch.target_in, &memory, None); // (B, T, D)
-        let (hidden, smoothing) = (labelled(&hidden, &batch), self.experiment.training.label_smoothing); // (N, D)
-        let loss = cross_entropy(&hidden, self.model.output(), &batch.labels, smoothing);
+        let predictions = self.model.decode(&batch.target_in, &memory, None).at(&batch.label_positions);
+        let loss = cross_entropy(&predictions, &batch.labels, self.experiment.training.label_smoothing);
         let loss = loss.smoothed / batch.target_tokens() as f64;
         self.params.clear_gradients();
         loss.backward();

@@ -1,4 +1,4 @@
-//! The Transformer: PyTorch's numbers (`golden`), what must hold for any weights (`meaning`), the first weights
+//! The networks: PyTorch's numbers (`golden`), what must hold for any weights (`meaning`), the first weights
 //! (`beginning`), a token at a time (`stepping`). Every model here is tiny.
 
 mod beginning;
@@ -8,16 +8,16 @@ mod stepping;
 
 use seqloom::data::batch::{Batch, SourceBatch};
 use seqloom::data::vocabulary::{BOS, EOS, PAD};
-use seqloom::model::TransformerConfig;
 use seqloom::model::layers::DropoutRng;
+use seqloom::model::network::Network;
 use seqloom::model::params::Params;
-use seqloom::model::transformer::Transformer;
+use seqloom::model::{NetworkConfig, TransformerConfig};
 use tch::{Device, Tensor};
 
 use crate::support::{Golden, gpu};
 
 /// The files of tests/golden/ that hold a model.
-const CASES: [&str; 14] = [
+const CASES: [&str; 15] = [
     "pre_relu_sinusoidal",
     "post_norm",
     "gelu",
@@ -32,27 +32,28 @@ const CASES: [&str; 14] = [
     "tied_all",
     "two_layers",
     "modern",
+    "recurrent",
 ];
 
 /// A model, and the weights that it shares.
 struct Model {
     params: Params,
-    network: Transformer,
+    network: Network,
 }
 
 impl Model {
     fn new(
-        config: &TransformerConfig,
+        config: impl Into<NetworkConfig>,
         source_vocabulary: usize,
         target_vocabulary: usize,
         seed: u64,
     ) -> Model {
-        Model::on(Device::Cpu, config, source_vocabulary, target_vocabulary, seed)
+        Model::on(Device::Cpu, config.into(), source_vocabulary, target_vocabulary, seed)
     }
 
     fn on(
         device: Device,
-        config: &TransformerConfig,
+        config: NetworkConfig,
         source_vocabulary: usize,
         target_vocabulary: usize,
         seed: u64,
@@ -60,7 +61,7 @@ impl Model {
         // libtorch looks for CUDA once, before the process's first backward pass.
         gpu();
         let mut params = Params::new(device, seed);
-        let network = Transformer::new(config, source_vocabulary, target_vocabulary, &mut params);
+        let network = Network::new(&config, source_vocabulary, target_vocabulary, &mut params);
         Model { params, network }
     }
 
@@ -72,7 +73,7 @@ impl Model {
     fn golden_on(device: Device, golden: &Golden) -> Model {
         let size = |key| golden.number(key) as usize;
         let (source, target) = (size("source_vocabulary"), size("target_vocabulary"));
-        let model = Model::on(device, &golden.transformer(), source, target, 1);
+        let model = Model::on(device, golden.network(), source, target, 1);
         let weights = golden.under("weights/");
         let mut names: Vec<&str> = model.params.iter().map(|param| param.name.as_str()).collect();
         names.sort_unstable();
@@ -86,7 +87,7 @@ impl Model {
     /// Teacher forcing: (B, T, V).
     fn logits(&self, source: &SourceBatch, target_in: &Tensor, noise: Option<&DropoutRng>) -> Tensor {
         let memory = self.network.encode(source, noise);
-        self.network.logits(&self.network.decode(target_in, &memory, noise))
+        self.network.decode(target_in, &memory, noise).logits()
     }
 }
 

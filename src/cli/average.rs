@@ -13,10 +13,10 @@ use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, locate_model};
 use crate::checkpoint::tensors::NamedTensors;
 use crate::config::Experiment;
+use crate::console::status;
 use crate::error::{Error, Result, sought_from};
 use crate::model::ModelConfig;
 use crate::predictor::loaded_model::read_description;
-use crate::training::report::status;
 use crate::training::state::TrainState;
 use crate::training::{AverageOf, TrainingConfig};
 

@@ -18,8 +18,8 @@ use self::statistics::{MOST, PairStatistics};
 use super::headings::{INPUT, OUTPUT};
 use crate::checkpoint::files::write_file;
 use crate::config::Experiment;
+use crate::console::status;
 use crate::error::{Error, Result, counted};
-use crate::training::report::status;
 
 /// Arguments of `seqloom init`.
 #[derive(Args, Debug)]

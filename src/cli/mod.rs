@@ -1,4 +1,4 @@
-//! The subcommands, one file each; the only place besides training/report.rs that prints.
+//! The subcommands, one file each; the only place besides console.rs that prints.
 //!
 //! stdout carries data, stderr carries messages. Exit codes: 0 done, 1 failed, 2 wrong user input, 128 plus the number of a
 //! signal that stopped it, after saving if there was anything to save.

@@ -7,9 +7,9 @@ use clap::Args;
 use super::headings::{MODEL, SEARCH};
 use super::roles::FileRoles;
 use crate::checkpoint::run::locate_model;
+use crate::console::status;
 use crate::error::Result;
 use crate::predictor::loaded_model::LoadedModel;
-use crate::training::report::status;
 
 /// The models and the search.
 #[derive(Args, Debug)]

@@ -12,6 +12,7 @@ use super::output::{CarriedFields, Field, OutputFormat, Writer};
 use super::roles::FileRoles;
 use super::write_summary;
 use crate::checkpoint::run::locate_model;
+use crate::console::status;
 use crate::data::DataConfig;
 use crate::data::dataset::Tokenizers;
 use crate::data::readers::{Format, RowReader, SourceRow, Target, shorten};
@@ -21,7 +22,6 @@ use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
-use crate::training::report::status;
 
 /// Arguments of `seqloom score`.
 #[derive(Args, Debug)]

@@ -8,6 +8,7 @@ use super::headings::{LISTS, OUTPUT};
 use super::roles::FileRoles;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
+use crate::console::status;
 use crate::data::dataset::{Dataset, Tokenizers};
 use crate::data::lexicon::Lexicon;
 use crate::data::splits::DataSplits;
@@ -15,7 +16,6 @@ use crate::data::vocabulary::{SPECIALS, UNK};
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::read_description;
 use crate::predictor::shortlist::Shortlist;
-use crate::training::report::status;
 
 /// Rounds of expectation maximisation.
 const ROUNDS: usize = 5;

@@ -7,11 +7,11 @@ use clap::Args;
 
 use super::headings::{INPUT, SEARCH};
 use super::input::{InputFormat, OnError, open_sources, too_long};
+use crate::console::status;
 use crate::data::DataConfig;
 use crate::data::readers::RowReader;
 use crate::error::Result;
 use crate::predictor::request::TooLong;
-use crate::training::report::status;
 
 /// Sources, their references, and how their outputs begin.
 #[derive(Args, Debug)]

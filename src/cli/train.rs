@@ -24,17 +24,20 @@ use super::roles::FileRoles;
 use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
+use crate::console::status;
 use crate::data::dataset::{Example, Tokenizers};
 use crate::data::splits::DataSplits;
 use crate::error::{Error, Kind, Result, counted};
+use crate::model::network::Network;
 use crate::model::params::Params;
-use crate::model::transformer::Transformer;
 use crate::predictor::loaded_model::{build, outline};
 use crate::runtime::{Runtime, StopFlag, memory};
 use crate::training::clock::matrix_peak;
 use crate::training::context::{InjectedFaults, TrainContext};
 use crate::training::metrics::RunningStats;
-use crate::training::report::{Machine, Report, status};
+use crate::training::pace::{Machine, PaceMeter};
+use crate::training::recorders::console::Console;
+use crate::training::recorders::{Event, Recorder, Recorders};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::trainer::Trainer;
 
@@ -164,7 +167,7 @@ fn train(
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
     let context = context(experiment, runtime, &model, &params, data)?;
     let place = before.as_ref().map(|before| run.checkpoint(before.step));
-    let mut trainer = Trainer::new(context, saved).map_err(|error| match (error.kind(), place) {
+    let trainer = Trainer::new(context, saved).map_err(|error| match (error.kind(), place) {
         (Kind::Failure, Some(place)) => error.at(place.display()),
         _ => error,
     })?;
@@ -173,26 +176,33 @@ fn train(
         run.write_from(origin.as_ref())?;
     }
     run.write_config(&asked_for.to_toml())?;
-    let mut report = open_report(experiment, run, runtime, data, &model, &trainer, (metrics_bytes, verbose))?;
-    introduce(&mut report, experiment, run, runtime, &params);
-    introduce_origin(&mut report, &params, origin.zip(new_rows));
-    introduce_data(&mut report, data);
-    introduce_form(&mut report, &data.tokenizers.target, &data.valid);
-    introduce_limits(&mut report, &experiment.decoding, &data.valid, model.max_length());
-    introduce_batches(&mut report, experiment, runtime, data, trainer.progress());
+    let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
+    let console = Console::new(run.path(), bar(steps), verbose);
+    let columns = experiment.training.metric_columns();
+    let mut recorders = Recorders::of_run(run.path(), steps.0, (metrics_bytes, &columns), console)?;
+    let mut trainer = trainer.measured_by(meter(experiment, runtime, &model, steps));
+    introduce(&mut recorders, experiment, run, runtime, &params);
+    introduce_origin(&mut recorders, &params, origin.zip(new_rows));
+    introduce_data(&mut recorders, data);
+    introduce_form(&mut recorders, &data.tokenizers.target, &data.valid);
+    introduce_limits(&mut recorders, &experiment.decoding, &data.valid, model.max_length());
+    introduce_batches(&mut recorders, experiment, runtime, data, trainer.progress());
     match &before {
-        Some(before) => introduce_resumed(&mut report, trainer.progress(), before, &moved),
-        None => introduce_schedule(&mut report, &experiment.training),
+        Some(before) => introduce_resumed(&mut recorders, trainer.progress(), before, &moved),
+        None => introduce_schedule(&mut recorders, &experiment.training),
     }
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
     // Up to here there was nothing to save, and a signal ended the process at once.
     stop.listen();
-    let stop_reason = trainer.run(stop, &mut report, &mut checkpoints);
-    let stop_reason = stop_reason.inspect_err(|error| report.failed(error))?;
+    let stop_reason = trainer.run(stop, &mut recorders, &mut checkpoints);
+    let stop_reason = stop_reason.inspect_err(|error| {
+        // Whoever runs this has the error to tell already.
+        let _ = recorders.record(&Event::Failed(error));
+    })?;
     let average = experiment.training.average > 0 && !matches!(stop_reason, StopReason::Stopped(_));
-    let given_up = average && !take_average(experiment, run, &params, &trainer, (stop, &mut report))?;
+    let given_up = average && !take_average(experiment, run, &params, &trainer, (stop, &mut recorders))?;
     let stop_reason = stop.raised().filter(|_| given_up).map_or(stop_reason, StopReason::Stopped);
-    conclude(&mut report, run, stop_reason, trainer.progress(), average);
+    conclude(&mut recorders, run, stop_reason, trainer.progress(), average)?;
     Ok(stop_reason)
 }
 
@@ -218,8 +228,8 @@ fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Re
                 gib(needed),
                 gib(total)
             );
-            let hint = "lower `width`, `feed_forward` or the layers of [model.transformer], or use smaller vocabularies";
-            Err(Error::input(message).hint(hint))
+            let sizes = experiment.model.network().sizes();
+            Err(Error::input(message).hint(format!("lower {sizes}, or use smaller vocabularies")))
         }
         _ => Ok(()),
     }
@@ -242,7 +252,7 @@ fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
 fn context<'a>(
     experiment: &'a Experiment,
     runtime: Runtime,
-    model: &'a Transformer,
+    model: &'a Network,
     params: &'a Params,
     data: &'a DataSplits,
 ) -> Result<TrainContext<'a>> {
@@ -252,7 +262,7 @@ fn context<'a>(
         seed: experiment.seed,
         model,
         params,
-        width: experiment.model.transformer.width,
+        width: experiment.model.network().width(),
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,
@@ -277,29 +287,24 @@ fn faults() -> Result<InjectedFaults> {
     })
 }
 
-fn open_report<'a>(
+/// For the share of the machine's speed that training reaches.
+fn meter<'a>(
     experiment: &Experiment,
-    run: &RunDirectory,
     runtime: Runtime,
-    data: &'a DataSplits,
-    model: &'a Transformer,
-    trainer: &Trainer,
-    (metrics_bytes, verbose): (Option<u64>, bool),
-) -> Result<Report<'a>> {
-    let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
-    let detokenize = Box::new(|tokens: &[i64]| data.tokenizers.target.decode(tokens));
+    model: &'a Network,
+    steps: (u64, u64),
+) -> PaceMeter<'a> {
     // Forward, and twice as much backward; a multiplication and an addition.
     let operations = |window: &RunningStats| 6.0 * model.multiplications(window.source_tokens, window.tokens);
-    let network = &experiment.model.transformer;
-    let (width, inner) = (network.width as i64, network.feed_forward as i64);
-    let shapes = [[512, width, width], [512, width, inner], [512, inner, width]];
+    let products = experiment.model.network().products().into_iter();
+    let shapes: Vec<[i64; 3]> =
+        products.map(|[inputs, outputs]| [512, inputs as i64, outputs as i64]).collect();
     let machine = Machine {
         device: runtime.device,
         matrix_peak: matrix_peak(runtime.device, runtime.compute, runtime.threads, &shapes),
         operations: Box::new(operations),
     };
-    let report = Report::open(run.path(), metrics_bytes, steps, detokenize, machine)?;
-    Ok(report.with_bar(bar(steps)).verbose(verbose))
+    PaceMeter::new(machine, steps)
 }
 
 /// About where training ends, for the time that is left.
@@ -321,7 +326,7 @@ fn take_average(
     run: &RunDirectory,
     params: &Params,
     trainer: &Trainer,
-    (stop, report): (&StopFlag, &mut Report),
+    (stop, recorder): (&StopFlag, &mut dyn Recorder),
 ) -> Result<bool> {
     let config = &experiment.training;
     if stop.raised().is_some() {
@@ -339,6 +344,10 @@ fn take_average(
         }
         count => counted(count, "checkpoint"),
     };
-    report.say(&format!("average of {count} (steps {}): {found}, in {}", listed.join(", "), path.display()));
+    recorder.say(&format!(
+        "average of {count} (steps {}): {found}, in {}",
+        listed.join(", "),
+        path.display()
+    ));
     Ok(true)
 }

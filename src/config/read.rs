@@ -247,6 +247,13 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
         self.deserialize_str(visitor)
     }
 
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+        match self.node.value {
+            Value::List(_) => self.deserialize_any(visitor),
+            _ => Err(self.wanted("a list").into()),
+        }
+    }
+
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -266,7 +273,7 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
 
     forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 char bytes byte_buf unit unit_struct newtype_struct
-        seq tuple tuple_struct map identifier ignored_any
+        tuple tuple_struct map identifier ignored_any
     }
 }
 

@@ -21,6 +21,7 @@ pub mod penalty;
 pub mod request;
 pub mod search;
 pub mod stream;
+pub mod teacher_forcing;
 pub mod trace;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::request::DecodeRequest;
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
-use crate::model::transformer::Transformer;
+use crate::model::network::Network;
 
 /// In what numbers the matrices of a model are kept that runs on `device` and was trained to compute in `compute`.
 ///
@@ -31,7 +31,7 @@ pub struct NetworkDecoder {
 
 impl NetworkDecoder {
     /// Takes over what `model` has learned so far, its matrices in the numbers named.
-    pub fn new(model: &Transformer, weights: Weights) -> NetworkDecoder {
+    pub fn new(model: &Network, weights: Weights) -> NetworkDecoder {
         NetworkDecoder { model: Inference::new(model, weights) }
     }
 

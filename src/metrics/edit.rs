@@ -3,6 +3,8 @@
 //! What a symbol is (a word, a character, a phoneme, an id) is the caller's choice: slices go in, counts come out.
 //! Knows no tokenizer and no tensors.
 
+use std::fmt;
+
 /// Errors against references, and the length of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorRate {
@@ -63,6 +65,17 @@ impl ErrorRate {
     /// reference symbol, the number of errors.
     pub fn rate(&self) -> f64 {
         self.errors() as f64 / self.reference_length.max(1) as f64
+    }
+}
+
+/// `1 substitutions, 2 deletions, 0 insertions in 30`: the unit comes behind it.
+impl fmt::Display for ErrorRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ErrorRate { substitutions, deletions, insertions, reference_length } = self;
+        write!(
+            f,
+            "{substitutions} substitutions, {deletions} deletions, {insertions} insertions in {reference_length}"
+        )
     }
 }
 

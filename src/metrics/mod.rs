@@ -1,6 +1,28 @@
-//! Measures of what was decoded against what was to be written.
+//! Metrics: what decoded outputs score against their references.
 //!
-//! Numbers and strings only: nothing in this folder knows a tensor, a model or a file.
+//! A metric is one file of this folder and its line in [`METRICS`]. The config's `training.metrics`, `metrics.csv`, lines,
+//! curves, TensorBoard, summaries and `training.best_by` go by that list. Numbers and strings only: nothing in this folder
+//! knows a tensor, a model or a file.
 
+pub mod character_error_rate;
+pub mod chrf;
 pub mod edit;
-pub mod scores;
+pub mod error_rate;
+pub mod exact_match;
+mod example;
+mod metric;
+mod set;
+pub mod word_error_rate;
+
+pub use example::{Example, Unit};
+pub use metric::{Metric, MetricKind};
+pub use set::{MetricSet, MetricValue};
+
+/// All of them.
+pub const METRICS: &[MetricKind] = &[
+    MetricKind::of::<exact_match::ExactMatch>(),
+    MetricKind::of::<character_error_rate::CharacterErrorRate>(),
+    MetricKind::of::<word_error_rate::WordErrorRate>(),
+    MetricKind::of::<error_rate::CappedErrorRate>(),
+    MetricKind::of::<chrf::Chrf>(),
+];

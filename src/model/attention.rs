@@ -1,4 +1,4 @@
-//! Multi-head attention (Vaswani et al. 2017) on libtorch's fused kernel.
+//! Multi-head attention (Vaswani et al. 2017) on the shim's kernels, or libtorch's: on a GPU, and for long rows.
 
 use tch::{Device, Kind, Tensor};
 
@@ -6,6 +6,7 @@ use super::TransformerConfig;
 use super::layers::{DropoutRng, Epilogue, ForwardContext, Linear, dropout};
 use super::params::VarBuilder;
 use super::positions::Rotation;
+use crate::shim;
 use crate::shim::decoding::{Seen, attend};
 
 /// What a query may not look at.
@@ -15,17 +16,17 @@ pub enum Mask<'a> {
     Open,
     /// Nothing that comes later.
     Causal,
-    /// No padding: zero where a key is real, minus infinity where it is padding, (B, 1, 1, S), in what attention computes in.
-    Padding(&'a Tensor),
+    /// No padding.
+    Padding(&'a Padding),
 }
 
 impl<'a> Mask<'a> {
     /// A padding mask where there is padding at all.
-    pub fn padding(mask: &'a Option<Tensor>) -> Mask<'a> {
-        mask.as_ref().map_or(Mask::Open, Mask::Padding)
+    pub fn padding(padding: &'a Option<Padding>) -> Mask<'a> {
+        padding.as_ref().map_or(Mask::Open, Mask::Padding)
     }
 
-    fn padding_of(self) -> Option<&'a Tensor> {
+    fn padding_of(self) -> Option<&'a Padding> {
         match self {
             Mask::Padding(padding) => Some(padding),
             Mask::Open | Mask::Causal => None,
@@ -33,17 +34,38 @@ impl<'a> Mask<'a> {
     }
 }
 
-/// What queries look at.
+/// Which keys of each row are padding.
 #[derive(Debug)]
-pub struct KeysValues {
-    /// (B, H, S, K)
-    pub keys: Tensor,
-    /// (B, H, S, K)
-    pub values: Tensor,
+pub struct Padding {
+    /// How many are not.
+    lengths: Vec<i64>,
+    /// Zero where a key is real, minus infinity where it is padding, (B, 1, 1, S), in what attention computes in.
+    pub(super) mask: Tensor,
 }
 
-/// What the products between queries, keys and values compute in. The CPU's fused attention in bf16 has a backward pass that
-/// is ten times slower than in f32.
+impl Padding {
+    /// Of rows of so many keys; nothing where none is padded. `compute` is what the model computes in.
+    pub fn of(lengths: &[i64], compute: Kind, device: Device) -> Option<Padding> {
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        if lengths.iter().all(|&length| length == longest) {
+            return None;
+        }
+        let ends = Tensor::from_slice(lengths).to_device(device).view([-1, 1, 1, 1]);
+        // A GPU's kernels want rows that begin at multiples of 8 numbers, and copy the mask of each layer where they do not.
+        let room = (longest + 7) / 8 * 8;
+        let padded = Tensor::arange(room, (Kind::Int64, device)).ge_tensor(&ends); // (B, 1, 1, room)
+        let mask = Tensor::zeros(padded.size(), (attention_kind(device, compute), device));
+        let mask = mask.masked_fill(&padded, f64::NEG_INFINITY).narrow(3, 0, longest);
+        Some(Padding { lengths: lengths.to_vec(), mask })
+    }
+}
+
+/// The most keys whose softmax is kept for the backward pass. Beyond it libtorch's kernel, which makes it once more, is as fast
+/// and needs less memory.
+const MOST_KEPT: i64 = 256;
+
+/// What the products between queries, keys and values compute in. On the CPU f32: the shim's attention knows nothing else, and
+/// libtorch's has a backward pass in bf16 that is ten times slower.
 pub(super) fn attention_kind(device: Device, compute: Kind) -> Kind {
     if device == Device::Cpu { Kind::Float } else { compute }
 }
@@ -78,64 +100,44 @@ impl Attention {
         }
     }
 
-    /// Queries, keys and values of the same positions, for self-attention.
+    /// Queries, keys and values of the same positions, for self-attention: their columns side by side, in one tensor or in
+    /// several.
     ///
     /// # Shapes
-    /// x: (B, T, D); the queries: (B, H, T, K)
-    pub fn project(
-        &self,
-        x: &Tensor,
-        rotation: Option<&Rotation>,
-        ctx: ForwardContext,
-    ) -> (Tensor, KeysValues) {
-        let layers = [&self.query, &self.key, &self.value];
-        let [query, keys, values] = Linear::forward_joined(layers, x, ctx); // (B, T, D)
-        let (query, keys) = (self.split_and_rotate(&query, rotation), self.split_and_rotate(&keys, rotation));
-        (query, KeysValues { keys, values: self.split(&values) })
+    /// x: (B, T, D) to (B, T, 3 D), or to three times (B, T, D)
+    pub fn project(&self, x: &Tensor, rotation: Option<&Rotation>, ctx: ForwardContext) -> Vec<Tensor> {
+        let parts = Linear::side_by_side(&[&self.query, &self.key, &self.value], x, ctx);
+        let Some(rotation) = rotation else { return parts };
+        let rotated = |x: &Tensor| rotation.rotate(&self.in_heads(x)).flatten(2, 3); // (B, T, D)
+        let [query, key, value] = self.apart(&parts);
+        vec![rotated(&query), rotated(&key), value]
     }
 
-    /// The queries of positions that look at others.
+    /// The same where queries look at other positions.
     ///
     /// # Shapes
-    /// x: (B, T, D) to (B, H, T, K)
-    pub fn queries(&self, x: &Tensor, ctx: ForwardContext) -> Tensor {
-        self.split(&self.query.forward_in(x, ctx))
+    /// x: (B, T, D), encoded: (B, S, D) to (B, T, D) and (B, S, 2 D), or twice (B, S, D)
+    pub fn project_across(&self, x: &Tensor, encoded: &Tensor, ctx: ForwardContext) -> Vec<Tensor> {
+        let mut parts = vec![self.query.forward_in(x, ctx)];
+        parts.extend(Linear::side_by_side(&[&self.key, &self.value], encoded, ctx));
+        parts
     }
 
-    /// The keys and values of what is looked at.
+    /// What each position takes from what it may see, of the columns of queries, keys and values.
     ///
     /// # Shapes
-    /// memory: (B, S, D)
-    pub fn keys_values(&self, encoded: &Tensor, ctx: ForwardContext) -> KeysValues {
-        let [keys, values] = Linear::forward_joined([&self.key, &self.value], encoded, ctx); // (B, S, D)
-        KeysValues { keys: self.split(&keys), values: self.split(&values) }
-    }
-
-    /// What each position takes from what it may see.
-    ///
-    /// # Shapes
-    /// query: (B, H, T, K) to (B, T, D)
-    pub fn forward(
-        &self,
-        query: &Tensor,
-        seen: &KeysValues,
-        mask: Mask,
-        epilogue: Epilogue,
-        ctx: ForwardContext,
-    ) -> Tensor {
-        let cast = |tensor: &Tensor| tensor.to_kind(self.compute);
-        let (query, keys, values) = (cast(query), cast(&seen.keys), cast(&seen.values));
-        let heads = match ctx.dropout_rng.filter(|_| self.dropout > 0.0) {
-            Some(rng) => self.with_dropout(&query, &keys, &values, mask, rng),
-            None => {
-                let padding = mask.padding_of();
-                let causal = matches!(mask, Mask::Causal);
-                Tensor::scaled_dot_product_attention(
-                    &query, &keys, &values, padding, 0.0, causal, None, false,
-                )
-            }
+    /// as one of the two projections gives them, to (B, T, D)
+    pub fn forward(&self, parts: &[Tensor], mask: Mask, epilogue: Epilogue, ctx: ForwardContext) -> Tensor {
+        let parts: Vec<Tensor> = parts.iter().map(|part| part.to_kind(self.compute)).collect();
+        let rng = ctx.dropout_rng.filter(|_| self.dropout > 0.0);
+        let (keys, device) = (parts[parts.len() - 1].size()[1], parts[0].device());
+        let heads = if rng.is_none() && device == Device::Cpu && keys <= MOST_KEPT {
+            let lengths = mask.padding_of().map(|padding| padding.lengths.as_slice());
+            shim::attention(&parts, self.heads, matches!(mask, Mask::Causal), lengths)
+        } else {
+            self.by_libtorch(&parts, mask, rng)
         };
-        self.output.forward_with_epilogue(&heads.transpose(1, 2).flatten(2, 3), epilogue, ctx) // (B, T, D)
+        self.output.forward_with_epilogue(&heads, epilogue, ctx) // (B, T, D)
     }
 
     /// Its layers, in groups that read the same: all but the last do in self-attention.
@@ -145,6 +147,22 @@ impl Attention {
             if own { vec![vec![query, key, value]] } else { vec![vec![query], vec![key, value]] };
         groups.push(vec![&self.output]);
         groups
+    }
+
+    /// The same by libtorch, without the output layer.
+    fn by_libtorch(&self, parts: &[Tensor], mask: Mask, rng: Option<&DropoutRng>) -> Tensor {
+        let [query, keys, values] = self.apart(parts).map(|part| self.in_heads(&part).transpose(1, 2)); // (B, H, T, K)
+        let heads = match rng {
+            Some(rng) => self.with_dropout(&query, &keys, &values, mask, rng),
+            None => {
+                let (padding, causal) =
+                    (mask.padding_of().map(|padding| &padding.mask), matches!(mask, Mask::Causal));
+                Tensor::scaled_dot_product_attention(
+                    &query, &keys, &values, padding, 0.0, causal, None, false,
+                )
+            }
+        };
+        heads.transpose(1, 2).flatten(2, 3) // (B, T, D)
     }
 
     /// The same written out, with dropout on the attention's weights: libtorch's own draws its mask from a generator
@@ -161,7 +179,7 @@ impl Attention {
         let scores = (query / scale).matmul(&keys.transpose(2, 3)).to_kind(Kind::Float); // (B, H, T, S)
         let scores = match mask {
             Mask::Open => scores,
-            Mask::Padding(padding) => scores + padding,
+            Mask::Padding(padding) => scores + &padding.mask,
             Mask::Causal => {
                 let (t, s) = (query.size()[2], keys.size()[2]);
                 let later = Tensor::ones([t, s], (Kind::Bool, scores.device())).triu(1); // (T, S)
@@ -172,15 +190,17 @@ impl Attention {
         weights.to_kind(values.kind()).matmul(values) // (B, H, T, K)
     }
 
-    /// (B, T, D) to (B, H, T, K)
-    fn split(&self, x: &Tensor) -> Tensor {
-        let (b, t, d) = x.size3().expect("attention wants three dimensions");
-        x.view([b, t, self.heads, d / self.heads]).transpose(1, 2)
+    /// Queries, keys and values, (B, T, D) each, of columns that stand side by side.
+    fn apart(&self, parts: &[Tensor]) -> [Tensor; 3] {
+        let width = parts.iter().map(|part| part.size()[2]).sum::<i64>() / 3;
+        let apart: Vec<Tensor> = parts.iter().flat_map(|part| part.split(width, -1)).collect();
+        apart.try_into().expect("queries, keys and values")
     }
 
-    fn split_and_rotate(&self, x: &Tensor, rotation: Option<&Rotation>) -> Tensor {
-        let heads = self.split(x); // (B, H, T, K)
-        rotation.map_or_else(|| heads.shallow_clone(), |rotation| rotation.rotate(&heads))
+    /// (B, T, D) to (B, T, H, K)
+    fn in_heads(&self, x: &Tensor) -> Tensor {
+        let (b, t, d) = x.size3().expect("attention wants three dimensions");
+        x.view([b, t, self.heads, d / self.heads])
     }
 }
 
@@ -309,6 +329,14 @@ pub fn paged_attention(
         *weights = Vec::try_from(sums.flatten(0, 1)).expect("the sums are f32");
     }
     out
+}
+
+/// The mean over the heads of each row's attention, cut to what the row sees: of the sums that [`paged_attention`] gives.
+pub fn mean_over_heads(sums: &[f32], lengths: &[i64], heads: i64) -> Vec<Vec<f32>> {
+    let most = lengths.iter().copied().max().unwrap_or(0).max(1) as usize;
+    let mean = |sum: &f32| sum / heads as f32;
+    let rows = sums.chunks(most).zip(lengths);
+    rows.map(|(row, &length)| row[..length as usize].iter().map(mean).collect()).collect()
 }
 
 /// The same by libtorch's own functions, on any device: what the rows see is copied together and padded. The softmax of

@@ -9,6 +9,12 @@ use serde_json::Value;
 
 use crate::error::ConfigError;
 
+mod recurrent;
+mod transformer;
+
+pub use recurrent::RecurrentConfig;
+pub use transformer::{Activation, Norm, NormPlace, Positions, TransformerConfig};
+
 /// No network is wider, and a slip of the hand would only run out of memory.
 const WIDEST: u64 = 1 << 16;
 
@@ -18,149 +24,25 @@ const DEEPEST: u64 = 4096;
 /// Weights of 4 TiB.
 const MOST_WEIGHTS: u64 = 1 << 40;
 
-/// Which network, and its sizes: `[model.transformer]`.
+/// Which network, and its sizes. At most one of the networks is named; without one it is `transformer`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
     /// Transformer encoder-decoder (Vaswani et al. 2017).
-    pub transformer: TransformerConfig,
-}
-
-impl ModelConfig {
-    /// Keys by which the networks of two experiments, as JSON, differ, whatever is dropped out of them in training. Heads,
-    /// positions and the like are in no weight's shape.
-    pub fn differences(one: &Value, other: &Value) -> Vec<String> {
-        let described = |experiment: &Value| {
-            // What an older version did not write has its default.
-            let model: ModelConfig = serde_json::from_value(experiment["model"].clone()).unwrap_or_default();
-            let learned = model.transformer.positions == Positions::Learned;
-            let mut keys = serde_json::to_value(model.transformer).unwrap_or_default();
-            if let Some(keys) = keys.as_object_mut() {
-                keys.retain(|key, _| !key.ends_with("dropout") && (learned || key != "max_positions"));
-            }
-            keys
-        };
-        let (one, other) = (described(one), described(other));
-        let keys = [&one, &other].into_iter().filter_map(Value::as_object).flat_map(|keys| keys.keys());
-        let differing: BTreeSet<&String> =
-            keys.filter(|key| one[key.as_str()] != other[key.as_str()]).collect();
-        differing.into_iter().cloned().collect()
-    }
-}
-
-/// `[model.transformer]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TransformerConfig {
-    /// Width of the residual stream (D).
-    pub width: usize,
-    /// Attention heads (H); must divide `width`.
-    pub heads: usize,
-    /// Inner width of the feed-forward part (F).
-    pub feed_forward: usize,
-    /// Layers of the encoder.
-    pub encoder_layers: usize,
-    /// Layers of the decoder.
-    pub decoder_layers: usize,
-    /// Dropout on embeddings, on the feed-forward's inside and on what each part adds to the residual stream.
-    pub dropout: f64,
-    /// Dropout on the attention's weights.
-    pub attention_dropout: f64,
-    /// Dropout on the embeddings; `dropout` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub embedding_dropout: Option<f64>,
-    /// Dropout on the feed-forward's inside; `dropout` when absent.
+    pub transformer: Option<TransformerConfig>,
+    /// Recurrent encoder-decoder with attention (Bahdanau et al. 2015, Luong et al. 2015).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub feed_forward_dropout: Option<f64>,
-    /// Dropout on what each part adds to the residual stream; `dropout` when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub residual_dropout: Option<f64>,
-    /// How a token knows where it stands.
-    pub positions: Positions,
-    /// How many positions `learned` knows: the longest side, its BOS or EOS counted in.
-    pub max_positions: usize,
-    /// Where the norm stands: before each part (`pre`) or after its addition (`post`).
-    pub norm_place: NormPlace,
-    /// Which norm.
-    pub norm: Norm,
-    /// The feed-forward's activation.
-    pub activation: Activation,
-    /// Biases in the linear layers (and in `layer_norm`).
-    pub bias: bool,
-    /// Which embeddings are one matrix: `none`, `target_output`, or `all` (needs `data.shared_vocabulary`).
-    pub tied_embeddings: Tied,
+    pub recurrent: Option<RecurrentConfig>,
 }
 
-impl Default for TransformerConfig {
-    fn default() -> Self {
-        TransformerConfig {
-            width: 256,
-            heads: 4,
-            feed_forward: 1024,
-            encoder_layers: 3,
-            decoder_layers: 3,
-            dropout: 0.1,
-            attention_dropout: 0.0,
-            embedding_dropout: None,
-            feed_forward_dropout: None,
-            residual_dropout: None,
-            positions: Positions::Sinusoidal,
-            max_positions: 1024,
-            norm_place: NormPlace::Pre,
-            norm: Norm::LayerNorm,
-            activation: Activation::Relu,
-            bias: true,
-            tied_embeddings: Tied::TargetOutput,
-        }
-    }
-}
-
-/// How a token knows where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Positions {
-    /// Interleaved sine and cosine, added to the embedding (Vaswani et al. 2017).
-    Sinusoidal,
-    /// A trained vector per position, added to the embedding.
-    Learned,
-    /// Queries and keys of self-attention turned by their position (Su et al. 2021).
-    Rotary,
-    /// None.
-    None,
-}
-
-/// Where the norm stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NormPlace {
-    /// `x + f(norm(x))`, and a norm at the end of each stack.
-    Pre,
-    /// `norm(x + f(x))`.
-    Post,
-}
-
-/// Which norm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Norm {
-    /// Layer normalisation, epsilon 1e-5.
-    LayerNorm,
-    /// Root mean square normalisation, epsilon 1e-5.
-    RmsNorm,
-}
-
-/// The feed-forward's activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// max(x, 0)
-    Relu,
-    /// The exact GELU, by the error function.
-    Gelu,
-    /// x * sigmoid(x)
-    Silu,
-    /// silu(gate(x)) * inner(x): a third matrix (Shazeer 2020).
-    Swiglu,
+/// The network that a `[model]` names.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NetworkConfig {
+    /// `[model.transformer]`
+    Transformer(TransformerConfig),
+    /// `[model.recurrent]`
+    Recurrent(RecurrentConfig),
 }
 
 /// Which embeddings are one matrix.
@@ -176,93 +58,145 @@ pub enum Tied {
 }
 
 impl ModelConfig {
+    /// The tables of which one names the network.
+    pub const NETWORKS: [&'static str; 2] = ["transformer", "recurrent"];
+
+    /// Names the network where the file names none.
+    pub fn fill_in(&mut self) {
+        if self.networks().is_empty() {
+            self.transformer = Some(TransformerConfig::default());
+        }
+    }
+
+    /// The network that is named, or the one that is taken where none is.
+    pub fn network(&self) -> NetworkConfig {
+        match &self.recurrent {
+            Some(config) => NetworkConfig::Recurrent(config.clone()),
+            None => NetworkConfig::Transformer(self.transformer.clone().unwrap_or_default()),
+        }
+    }
+
+    /// The networks that are named; one, in a config that was checked.
+    fn networks(&self) -> Vec<&'static str> {
+        let are_there = [self.transformer.is_some(), self.recurrent.is_some()];
+        let named = Self::NETWORKS.into_iter().zip(are_there).filter(|(_, is_there)| *is_there);
+        named.map(|(name, _)| name).collect()
+    }
+
     /// The rules among these keys.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.transformer.check("model.transformer")
+        ConfigError::check_one("model", "network", &self.networks())?;
+        let network = self.network();
+        let table = network.table();
+        match network {
+            NetworkConfig::Transformer(config) => config.check(&table),
+            NetworkConfig::Recurrent(config) => config.check(&table),
+        }
+    }
+
+    /// Keys by which the networks of two experiments, as JSON, differ, whatever is dropped out of them in training; where they
+    /// are networks of two kinds, the names of both. Heads, positions and the like are in no weight's shape.
+    pub fn differences(one: &Value, other: &Value) -> Vec<String> {
+        let network = |experiment: &Value| {
+            // What an older version did not write has its default.
+            let model: ModelConfig = serde_json::from_value(experiment["model"].clone()).unwrap_or_default();
+            model.network()
+        };
+        let (one, other) = (network(one), network(other));
+        if one.name() != other.name() {
+            return [one, other].map(|network| network.name().to_owned()).to_vec();
+        }
+        let (one, other) = (one.described(), other.described());
+        let keys = [&one, &other].into_iter().filter_map(Value::as_object).flat_map(|keys| keys.keys());
+        let differing: BTreeSet<&String> =
+            keys.filter(|key| one[key.as_str()] != other[key.as_str()]).collect();
+        differing.into_iter().cloned().collect()
     }
 }
 
-impl TransformerConfig {
-    /// Dropout on the embeddings.
-    pub fn embedding_dropout(&self) -> f64 {
-        self.embedding_dropout.unwrap_or(self.dropout)
+impl From<TransformerConfig> for NetworkConfig {
+    fn from(config: TransformerConfig) -> NetworkConfig {
+        NetworkConfig::Transformer(config)
     }
+}
 
-    /// Dropout on the feed-forward's inside.
-    pub fn feed_forward_dropout(&self) -> f64 {
-        self.feed_forward_dropout.unwrap_or(self.dropout)
+impl From<RecurrentConfig> for NetworkConfig {
+    fn from(config: RecurrentConfig) -> NetworkConfig {
+        NetworkConfig::Recurrent(config)
     }
+}
 
-    /// Dropout on what each part adds to the residual stream.
-    pub fn residual_dropout(&self) -> f64 {
-        self.residual_dropout.unwrap_or(self.dropout)
-    }
-
-    fn check(&self, table: &str) -> Result<(), ConfigError> {
-        let sizes = [
-            ("width", self.width as u64),
-            ("heads", self.heads as u64),
-            ("feed_forward", self.feed_forward as u64),
-            ("encoder_layers", self.encoder_layers as u64),
-            ("decoder_layers", self.decoder_layers as u64),
-            ("max_positions", self.max_positions as u64),
-        ];
-        ConfigError::check_integer(table, 1, &sizes)?;
-        let places = [
-            ("dropout", self.dropout),
-            ("attention_dropout", self.attention_dropout),
-            ("embedding_dropout", self.embedding_dropout()),
-            ("feed_forward_dropout", self.feed_forward_dropout()),
-            ("residual_dropout", self.residual_dropout()),
-        ];
-        ConfigError::check_share(table, &places)?;
-        let widest = [
-            ("width", self.width as u64),
-            ("feed_forward", self.feed_forward as u64),
-            ("max_positions", self.max_positions as u64),
-        ];
-        ConfigError::check_most(table, WIDEST, &widest)?;
-        let layers =
-            [("encoder_layers", self.encoder_layers as u64), ("decoder_layers", self.decoder_layers as u64)];
-        ConfigError::check_most(table, DEEPEST, &layers)?;
-        self.check_weights(table)?;
-        self.check_head_width(table)
-    }
-
-    /// Each of the sizes may be one that there is, and all of them together not.
-    fn check_weights(&self, table: &str) -> Result<(), ConfigError> {
-        let [width, feed_forward] = [self.width, self.feed_forward].map(|size| size as u64);
-        let inner = if self.activation == Activation::Swiglu { 3 } else { 2 } * width * feed_forward;
-        let attention = 4 * width * width;
-        let encoder = self.encoder_layers as u64 * (attention + inner);
-        let weights = encoder + self.decoder_layers as u64 * (2 * attention + inner);
-        if weights <= MOST_WEIGHTS {
-            return Ok(());
+impl NetworkConfig {
+    /// What its table is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NetworkConfig::Transformer(_) => "transformer",
+            NetworkConfig::Recurrent(_) => "recurrent",
         }
-        let message =
-            format!("the layers must have at most {MOST_WEIGHTS} weights together, but have {weights}");
-        let keys = ["width", "feed_forward", "encoder_layers", "decoder_layers"];
-        Err(ConfigError::new(table, &keys, message).hint("lower `width`, `feed_forward` or the layers"))
     }
 
-    fn check_head_width(&self, table: &str) -> Result<(), ConfigError> {
-        let (width, heads) = (self.width, self.heads);
-        if width % heads != 0 {
-            let message = format!("`heads` must divide `width`, but they are {heads} and {width}");
-            return Err(ConfigError::new(table, &["heads", "width"], message)
-                .hint("each head gets `width` / `heads` numbers"));
+    /// The path of its table: `model.transformer`
+    pub fn table(&self) -> String {
+        format!("model.{}", self.name())
+    }
+
+    /// Numbers of a token between the layers (D).
+    pub fn width(&self) -> usize {
+        match self {
+            NetworkConfig::Transformer(config) => config.width,
+            NetworkConfig::Recurrent(config) => config.width,
         }
-        // Sines stand beside cosines, and a rotation turns two numbers together.
-        if self.positions == Positions::Sinusoidal && width % 2 != 0 {
-            let message = format!("`width` must be even for `sinusoidal` positions, but it is {width}");
-            return Err(ConfigError::new(table, &["width", "positions"], message));
+    }
+
+    /// Layers of encoder and decoder together.
+    pub fn layers(&self) -> usize {
+        match self {
+            NetworkConfig::Transformer(config) => config.encoder_layers + config.decoder_layers,
+            NetworkConfig::Recurrent(config) => config.encoder_layers + config.decoder_layers,
         }
-        if self.positions == Positions::Rotary && (width / heads) % 2 != 0 {
-            let head_width = width / heads;
-            let message =
-                format!("`width` / `heads` must be even for `rotary` positions, but it is {head_width}");
-            return Err(ConfigError::new(table, &["heads", "width", "positions"], message));
+    }
+
+    /// Which embeddings are one matrix.
+    pub fn tied_embeddings(&self) -> Tied {
+        match self {
+            NetworkConfig::Transformer(config) => config.tied_embeddings,
+            NetworkConfig::Recurrent(config) => config.tied_embeddings,
         }
-        Ok(())
+    }
+
+    /// Inputs and outputs of the matrices that most of the time goes into.
+    pub fn products(&self) -> Vec<[usize; 2]> {
+        match self {
+            NetworkConfig::Transformer(config) => {
+                let (width, inner) = (config.width, config.feed_forward);
+                vec![[width, width], [width, inner], [inner, width]]
+            }
+            NetworkConfig::Recurrent(config) => vec![[config.width, 3 * config.width]],
+        }
+    }
+
+    /// What makes a smaller network of it, for a hint.
+    pub fn sizes(&self) -> String {
+        let keys = match self {
+            NetworkConfig::Transformer(_) => "`width`, `feed_forward` or the layers",
+            NetworkConfig::Recurrent(_) => "`width` or the layers",
+        };
+        format!("{keys} of [{}]", self.table())
+    }
+
+    /// The keys that make one network another.
+    fn described(&self) -> Value {
+        let (keys, unused) = match self {
+            NetworkConfig::Transformer(config) => {
+                let learned = config.positions == Positions::Learned;
+                (serde_json::to_value(config), (!learned).then_some("max_positions"))
+            }
+            NetworkConfig::Recurrent(config) => (serde_json::to_value(config), None),
+        };
+        let mut keys = keys.unwrap_or_default();
+        if let Some(keys) = keys.as_object_mut() {
+            keys.retain(|key, _| !key.ends_with("dropout") && Some(key.as_str()) != unused);
+        }
+        keys
     }
 }

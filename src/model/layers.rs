@@ -147,10 +147,12 @@ impl Linear {
         linear(&cast(x), &cast(&self.weight), self.bias.as_ref().map(cast).as_ref())
     }
 
-    /// The same in a pass, for a layer that is cast with the others.
+    /// The same in a pass, for a layer that is cast with the others; with those that it is joined to.
     pub fn forward_in(&self, x: &Tensor, ctx: ForwardContext) -> Tensor {
-        let [y] = Linear::forward_joined([self], x, ctx);
-        y
+        match ctx.weights.layers.get(&self.number) {
+            Some((weight, bias)) => linear(&x.to_kind(self.compute), weight, bias.as_ref()),
+            None => self.forward(x),
+        }
     }
 
     /// The same with what follows it. On a CPU in f32 that is one pass over the product.
@@ -168,29 +170,18 @@ impl Linear {
         dropout(if relu { y.relu() } else { y }, residual, p, ctx.dropout_rng)
     }
 
-    /// Several layers over the same input, as one product: what each of them gives.
+    /// Several layers over the same input: what they give, side by side as one product, or each by itself.
     ///
     /// # Shapes
-    /// (..., inputs) to (..., outputs) for each layer
-    pub fn forward_joined<const N: usize>(
-        layers: [&Linear; N],
-        x: &Tensor,
-        ctx: ForwardContext,
-    ) -> [Tensor; N] {
-        let cast = ctx.weights.layers.get(&layers[0].number);
+    /// (..., inputs) to (..., the sum of the outputs), or to (..., outputs) for each layer
+    pub fn side_by_side(layers: &[&Linear], x: &Tensor, ctx: ForwardContext) -> Vec<Tensor> {
         // Joining the weights costs as much as multiplying a few rows with them.
         let rows = x.numel() as i64 / layers[0].weight.size()[1];
-        let y = match cast {
-            Some((weight, bias)) => linear(&x.to_kind(layers[0].compute), weight, bias.as_ref()),
-            None if N == 1 || rows < MIN_ROWS_TO_JOIN => return layers.map(|layer| layer.forward(x)),
-            None => Linear::joined(&layers, x),
-        };
-        if N == 1 {
-            return layers.map(|_| y.shallow_clone());
+        match ctx.weights.layers.get(&layers[0].number) {
+            None if rows < MIN_ROWS_TO_JOIN => layers.iter().map(|layer| layer.forward(x)).collect(),
+            None => vec![Linear::joined(layers, x)],
+            Some(_) => vec![layers[0].forward_in(x, ctx)],
         }
-        let outputs = layers.map(|layer| layer.weight.size()[0]);
-        let mut parts = y.split_with_sizes(outputs, -1).into_iter();
-        outputs.map(|_| parts.next().expect("a part for each layer"))
     }
 
     fn weights_and_biases<'a>(layers: &[&'a Linear]) -> [Vec<&'a Tensor>; 2] {

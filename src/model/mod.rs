@@ -1,22 +1,30 @@
-//! The network: from token ids to logits. No file, no terminal, no text.
+//! The networks: from token ids to logits. No file, no terminal, no text.
 //!
 //! Names of dimensions, here once for the whole folder:
 //! `B` batch, `S` source length, `T` target length, `D` width, `H` heads, `K` head width (`D / H`),
 //! `F` feed-forward width, `V` vocabulary. A line that changes a shape says its new shape behind it.
 //!
-//! Read [`layers`], [`attention`], [`transformer`] in this order, then [`inference`].
+//! Read [`layers`], [`attention`], [`transformer`], [`network`] in this order, then [`inference`]. Each network has its packed
+//! form beside it; [`recurrent`] is the other one.
 
 mod config;
 
 pub mod attention;
+pub mod embeddings;
+pub mod encoder_output;
 pub mod inference;
 pub mod kv_cache;
 pub mod layers;
+pub mod network;
 pub mod output_layer;
 pub mod packed_linear;
 pub mod params;
 pub mod positions;
+pub mod recurrent;
 pub mod transformer;
 
-pub use config::{Activation, ModelConfig, Norm, NormPlace, Positions, Tied, TransformerConfig};
+pub use config::{
+    Activation, ModelConfig, NetworkConfig, Norm, NormPlace, Positions, RecurrentConfig, Tied,
+    TransformerConfig,
+};
 pub use packed_linear::Weights;

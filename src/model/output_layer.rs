@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::layers::Linear;
 use super::packed_linear::{PackedLinear, Weights};
@@ -49,10 +49,19 @@ impl OutputLayer {
         OutputLayer { weight, bias, weights, whole }
     }
 
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.weight.device()
+    }
+
+    /// Size of the vocabulary (V).
+    pub fn vocabulary(&self) -> usize {
+        self.weight.size()[0] as usize
+    }
+
     /// The layer over all tokens of these lists.
     pub fn restricted(&self, lists: &[&Arc<[i64]>]) -> RestrictedOutput {
-        let vocabulary = self.weight.size()[0] as usize;
-        let mut columns = vec![NOWHERE; vocabulary];
+        let mut columns = vec![NOWHERE; self.vocabulary()];
         let mut last: Option<&Arc<[i64]>> = None;
         for list in lists {
             // Rows of one source stand together and have one list.

@@ -143,18 +143,17 @@ impl Rotation {
     pub fn rotate_rows(&self, x: &Tensor, heads: i64) {
         let (rows, width) = x.size2().expect("rows have two dimensions");
         let mut x = x.view([rows, heads, width / heads]); // (R, H, K)
-        let each = Rotation { cos: self.cos.unsqueeze(1), sin: self.sin.unsqueeze(1) }; // (R, 1, K)
-        x.copy_(&each.rotate(&x));
+        x.copy_(&self.rotate(&x));
     }
 
     /// Turns queries or keys.
     ///
     /// # Shapes
-    /// (B, H, T, K) to (B, H, T, K)
+    /// (B, T, H, K) to (B, T, H, K), or the same without B
     pub fn rotate(&self, x: &Tensor) -> Tensor {
-        let halves = x.chunk(2, -1); // (B, H, T, K / 2) each
-        let crossed = Tensor::cat(&[&-&halves[1], &halves[0]], -1); // (B, H, T, K)
-        x * &self.cos + crossed * &self.sin
+        let halves = x.chunk(2, -1); // (B, T, H, K / 2) each
+        let crossed = Tensor::cat(&[&-&halves[1], &halves[0]], -1); // (B, T, H, K)
+        x * self.cos.unsqueeze(1) + crossed * self.sin.unsqueeze(1)
     }
 }
 

@@ -1,38 +1,29 @@
 //! The Transformer encoder-decoder (Vaswani et al. 2017) over whole targets, as it is trained and as given targets are
-//! scored. A token at a time it is run by [`super::inference`], with the same numbers.
+//! scored. A token at a time it is run by [`inference`], with the same numbers.
 
-use tch::{Kind, Tensor};
+mod blocks;
+pub mod inference;
 
-use super::attention::{Attention, Mask, attention_kind};
+use tch::Tensor;
+
+use super::attention::{Attention, Mask, Padding};
+use super::embeddings::Embeddings;
+use super::encoder_output::EncoderOutput;
 use super::layers::{
     AutocastWeights, DropoutRng, Epilogue, FeedForward, ForwardContext, Linear, Norm, dropout,
 };
 use super::params::{Params, VarBuilder};
 use super::positions::{PositionIds, PositionTable, Rotation};
-use super::{Activation, NormPlace, Positions, Tied, TransformerConfig};
+use super::{Activation, NormPlace, Positions, TransformerConfig};
 use crate::data::batch::SourceBatch;
-use crate::data::vocabulary::{BOS, PAD};
 
 /// The whole network.
 #[derive(Debug)]
 pub struct Transformer {
-    pub(super) source_embedding: Tensor,
-    pub(super) target_embedding: Tensor,
-    pub(super) output: Linear,
-    pub(super) encoder: Encoder,
-    pub(super) decoder: Decoder,
-    pub(super) config: TransformerConfig,
-}
-
-/// What the encoder made of a source batch.
-#[derive(Debug)]
-pub struct EncoderOutput {
-    /// (B, S, D)
-    pub hidden: Tensor,
-    /// Where the padding is, when there is any: 0 or minus infinity, (B, 1, 1, S)
-    pub padding: Option<Tensor>,
-    /// The weights of the pass, for the decoder's part of it.
-    cast: AutocastWeights,
+    embeddings: Embeddings,
+    encoder: Encoder,
+    decoder: Decoder,
+    config: TransformerConfig,
 }
 
 impl Transformer {
@@ -44,28 +35,9 @@ impl Transformer {
         params: &mut Params,
     ) -> Transformer {
         let mut root = params.root();
-        let width = config.width as i64;
-        let mut embedding =
-            |name: &str, rows: usize| root.sub(name).embedding("weight", rows as i64, width, Some(PAD));
-        let (source, target) = if config.tied_embeddings == Tied::All {
-            assert_eq!(source_vocabulary, target_vocabulary, "tied embeddings want one vocabulary");
-            let shared = embedding("shared_embedding", source_vocabulary);
-            (shared.shallow_clone(), shared)
-        } else {
-            (
-                embedding("source_embedding", source_vocabulary),
-                embedding("target_embedding", target_vocabulary),
-            )
-        };
-        let output = match config.tied_embeddings {
-            Tied::None => root.sub("output").matrix("weight", target_vocabulary as i64, width),
-            Tied::TargetOutput | Tied::All => target.shallow_clone(),
-        };
-        let output = Linear::over(output, root.compute());
+        let vocabularies = [source_vocabulary, target_vocabulary];
         Transformer {
-            source_embedding: source,
-            target_embedding: target,
-            output,
+            embeddings: Embeddings::new(&mut root, config.width, config.tied_embeddings, vocabularies),
             encoder: Encoder::new(root.sub("encoder"), config),
             decoder: Decoder::new(root.sub("decoder"), config),
             config: config.clone(),
@@ -74,8 +46,7 @@ impl Transformer {
 
     /// The same network over another set of weights, such as [`Params::sharing`] gives.
     pub fn sharing(&self, params: &mut Params) -> Transformer {
-        let rows = |embedding: &Tensor| embedding.size()[0] as usize;
-        let (source, target) = (rows(&self.source_embedding), rows(&self.target_embedding));
+        let [source, target] = self.embeddings.vocabularies();
         Transformer::new(&self.config, source, target, params)
     }
 
@@ -91,7 +62,7 @@ impl Transformer {
         let (d, f) = (config.width as f64, config.feed_forward as f64);
         let feed_forward = if config.activation == Activation::Swiglu { 3.0 } else { 2.0 } * d * f;
         let (encoder, decoder) = (config.encoder_layers as f64, config.decoder_layers as f64);
-        let vocabulary = self.output.weight().size()[0] as f64;
+        let vocabulary = self.embeddings.vocabularies()[1] as f64;
         // The decoder's keys and values of the source are made of source positions.
         let of_source = encoder * (4.0 * d * d + feed_forward) + decoder * 2.0 * d * d;
         let of_target = decoder * (6.0 * d * d + feed_forward) + d * vocabulary;
@@ -100,11 +71,12 @@ impl Transformer {
 
     /// Reads a source batch.
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
-        let padding = padding_mask(source, self.output.compute());
-        let x = self.embed(&self.source_embedding, &source.tokens, &self.encoder.positions, rng);
+        let padding = Padding::of(&source.lengths, self.output().compute(), source.tokens.device());
+        let x = self.embed(&self.embeddings.source, &source.tokens, &self.encoder.positions, rng);
         let cast = self.autocast_weights();
         let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
-        EncoderOutput { hidden: self.encoder.forward(x, Mask::padding(&padding), ctx), padding, cast }
+        let hidden = self.encoder.forward(x, Mask::padding(&padding), ctx); // (B, S, D)
+        EncoderOutput { hidden, lengths: source.lengths.clone(), padding, cast }
     }
 
     fn autocast_weights(&self) -> AutocastWeights {
@@ -118,34 +90,13 @@ impl Transformer {
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
     pub fn decode(&self, target_in: &Tensor, encoded: &EncoderOutput, rng: Option<&DropoutRng>) -> Tensor {
-        let x = self.embed(&self.target_embedding, target_in, &self.decoder.positions, rng);
+        let x = self.embed(&self.embeddings.target, target_in, &self.decoder.positions, rng);
         self.decoder.forward(x, encoded, ForwardContext { dropout_rng: rng, weights: &encoded.cast })
-    }
-
-    /// Scores of the vocabulary, before the softmax, in f32.
-    ///
-    /// # Shapes
-    /// (..., D) to (..., V)
-    pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        self.output.forward(hidden).to_kind(Kind::Float)
-    }
-
-    /// Log-probabilities of what an output may say, without a graph; PAD and BOS, which it may not, have that of zero.
-    ///
-    /// # Shapes
-    /// (..., D) to (..., V)
-    pub fn log_probabilities(&self, hidden: &Tensor) -> Tensor {
-        let _guard = tch::no_grad_guard();
-        let logits = self.logits(hidden);
-        for token in [PAD, BOS] {
-            let _ = logits.select(-1, token).fill_(f64::NEG_INFINITY);
-        }
-        logits.log_softmax(-1, Kind::Float)
     }
 
     /// The layer that makes the scores, for a loss that never holds all of them.
     pub fn output(&self) -> &Linear {
-        &self.output
+        &self.embeddings.output
     }
 
     fn embed(
@@ -155,8 +106,7 @@ impl Transformer {
         positions: &PositionTable,
         rng: Option<&DropoutRng>,
     ) -> Tensor {
-        let scale = (self.config.width as f64).sqrt();
-        let x = Tensor::embedding(weight, tokens, PAD, false, false) * scale; // (B, T, D)
+        let x = Embeddings::look_up(weight, tokens); // (B, T, D)
         let x = match positions.additive(PositionIds::First(tokens.size()[1])) {
             Some(added) => x + added,
             None => x,
@@ -165,26 +115,11 @@ impl Transformer {
     }
 }
 
-/// 0 where a source position is real, minus infinity where it is padding: (B, 1, 1, S). Nothing where no row is padded.
-fn padding_mask(source: &SourceBatch, compute: Kind) -> Option<Tensor> {
-    let longest = source.max_length();
-    if source.lengths.iter().all(|&length| length == longest) {
-        return None;
-    }
-    let device = source.tokens.device();
-    let lengths = Tensor::from_slice(&source.lengths).to_device(device).view([-1, 1, 1, 1]);
-    // A GPU's kernels want rows that begin at multiples of 8 numbers, and copy the mask of each layer where they do not.
-    let room = (longest + 7) / 8 * 8;
-    let padded = Tensor::arange(room, (Kind::Int64, device)).ge_tensor(&lengths); // (B, 1, 1, room)
-    let mask = Tensor::zeros(padded.size(), (attention_kind(device, compute), device));
-    Some(mask.masked_fill(&padded, f64::NEG_INFINITY).narrow(3, 0, longest))
-}
-
 /// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
 #[derive(Debug)]
-pub(super) struct ResidualBlock {
-    pub(super) norm: Norm,
-    pub(super) place: NormPlace,
+struct ResidualBlock {
+    norm: Norm,
+    place: NormPlace,
     dropout: f64,
 }
 
@@ -208,10 +143,10 @@ impl ResidualBlock {
 }
 
 #[derive(Debug)]
-pub(super) struct Encoder {
-    pub(super) positions: PositionTable,
-    pub(super) layers: Vec<EncoderLayer>,
-    pub(super) norm: Option<Norm>,
+struct Encoder {
+    positions: PositionTable,
+    layers: Vec<EncoderLayer>,
+    norm: Option<Norm>,
 }
 
 impl Encoder {
@@ -231,11 +166,11 @@ impl Encoder {
 }
 
 #[derive(Debug)]
-pub(super) struct EncoderLayer {
-    pub(super) self_attention: Attention,
-    pub(super) self_attention_norm: ResidualBlock,
-    pub(super) feed_forward: FeedForward,
-    pub(super) feed_forward_norm: ResidualBlock,
+struct EncoderLayer {
+    self_attention: Attention,
+    self_attention_norm: ResidualBlock,
+    feed_forward: FeedForward,
+    feed_forward_norm: ResidualBlock,
 }
 
 impl EncoderLayer {
@@ -250,8 +185,8 @@ impl EncoderLayer {
 
     fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, ctx: ForwardContext) -> Tensor {
         let x = self.self_attention_norm.forward(x, |x, epilogue| {
-            let (query, seen) = self.self_attention.project(x, rotation, ctx);
-            self.self_attention.forward(&query, &seen, mask, epilogue, ctx)
+            let parts = self.self_attention.project(x, rotation, ctx);
+            self.self_attention.forward(&parts, mask, epilogue, ctx)
         });
         self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
     }
@@ -262,10 +197,10 @@ impl EncoderLayer {
 }
 
 #[derive(Debug)]
-pub(super) struct Decoder {
-    pub(super) positions: PositionTable,
-    pub(super) layers: Vec<DecoderLayer>,
-    pub(super) norm: Option<Norm>,
+struct Decoder {
+    positions: PositionTable,
+    layers: Vec<DecoderLayer>,
+    norm: Option<Norm>,
 }
 
 impl Decoder {
@@ -285,13 +220,13 @@ impl Decoder {
 }
 
 #[derive(Debug)]
-pub(super) struct DecoderLayer {
-    pub(super) self_attention: Attention,
-    pub(super) self_attention_norm: ResidualBlock,
-    pub(super) cross_attention: Attention,
-    pub(super) cross_attention_norm: ResidualBlock,
-    pub(super) feed_forward: FeedForward,
-    pub(super) feed_forward_norm: ResidualBlock,
+struct DecoderLayer {
+    self_attention: Attention,
+    self_attention_norm: ResidualBlock,
+    cross_attention: Attention,
+    cross_attention_norm: ResidualBlock,
+    feed_forward: FeedForward,
+    feed_forward_norm: ResidualBlock,
 }
 
 impl DecoderLayer {
@@ -315,12 +250,11 @@ impl DecoderLayer {
     ) -> Tensor {
         let (own, cross) = (&self.self_attention, &self.cross_attention);
         let x = self.self_attention_norm.forward(x, |x, epilogue| {
-            let (query, seen) = own.project(x, rotation, ctx);
-            own.forward(&query, &seen, Mask::Causal, epilogue, ctx)
+            own.forward(&own.project(x, rotation, ctx), Mask::Causal, epilogue, ctx)
         });
-        let seen = cross.keys_values(&encoded.hidden, ctx);
         let x = self.cross_attention_norm.forward(&x, |x, epilogue| {
-            cross.forward(&cross.queries(x, ctx), &seen, Mask::padding(&encoded.padding), epilogue, ctx)
+            let parts = cross.project_across(x, &encoded.hidden, ctx);
+            cross.forward(&parts, Mask::padding(&encoded.padding), epilogue, ctx)
         });
         self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
     }
@@ -336,7 +270,7 @@ fn final_norm(vb: &mut VarBuilder, config: &TransformerConfig) -> Option<Norm> {
     (config.norm_place == NormPlace::Pre).then(|| Norm::new(vb.sub("norm"), config))
 }
 
-pub(super) fn apply_norm(x: Tensor, norm: &Option<Norm>) -> Tensor {
+fn apply_norm(x: Tensor, norm: &Option<Norm>) -> Tensor {
     match norm {
         Some(norm) => norm.forward(&x),
         None => x,

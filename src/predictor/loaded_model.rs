@@ -19,8 +19,8 @@ use crate::decoding::ensemble::Ensemble;
 use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
 use crate::decoding::options::SearchOptions;
 use crate::error::{Error, Result};
+use crate::model::network::Network;
 use crate::model::params::Params;
-use crate::model::transformer::Transformer;
 use crate::model::{Tied, Weights};
 use crate::predictor::shortlist::Shortlist;
 use crate::runtime::{Runtime, RuntimeConfig};
@@ -34,7 +34,7 @@ pub struct LoadedModel {
     /// Both sides' tokenizers.
     pub tokenizers: Tokenizers,
     /// The network over them.
-    pub model: Transformer,
+    pub model: Network,
     /// What it runs on.
     pub runtime: Runtime,
     /// In what numbers its matrices are kept for decoding.
@@ -211,9 +211,9 @@ pub fn read_description(
 }
 
 /// The network that an experiment describes.
-pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Params) -> Transformer {
+pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Params) -> Network {
     let sizes = (tokenizers.source.vocabulary_size(), tokenizers.target.vocabulary_size());
-    Transformer::new(&experiment.model.transformer, sizes.0, sizes.1, params)
+    Network::new(&experiment.model.network(), sizes.0, sizes.1, params)
 }
 
 /// Holds the weights of a file against what its header says, before anything of that size is made.
@@ -226,15 +226,15 @@ pub fn check_weights(
     weights: &[(String, Tensor)],
     path: &Path,
 ) -> Result<()> {
-    let transformer = &experiment.model.transformer;
-    let (place, layers) = (path.display(), transformer.encoder_layers + transformer.decoder_layers);
+    let network = experiment.model.network();
+    let (place, layers) = (path.display(), network.layers());
     // Each layer has several, and names without end need not be made to know it.
     if weights.len() < layers {
         let there = weights.len();
         return Err(Error::failure(format!("{place} has {there} weights, too few for its {layers} layers")));
     }
     let [source, target] = [&tokenizers.source, &tokenizers.target].map(Tokenizer::vocabulary_size);
-    if transformer.tied_embeddings == Tied::All && source != target {
+    if network.tied_embeddings() == Tied::All && source != target {
         let what = format!("ties its embeddings, but its vocabularies have {source} and {target} tokens");
         return Err(Error::failure(format!("{place} {what}")));
     }

@@ -1,9 +1,9 @@
 // Activations for decoding on the CPU. A number's bits go by itself alone, not by its place among the others.
 //
-// With e = exp(-|x|) the sigmoid is 1 / (1 + e) from 0 on, and e / (1 + e) below. The normal distribution behind the GELU is
-// made of Hastings' erf (Abramowitz and Stegun 1964, 7.1.26), which is right to 1.5e-7.
+// The normal distribution behind the GELU is made of Hastings' erf (Abramowitz and Stegun 1964, 7.1.26), which is right to
+// 1.5e-7.
 #include "instructions.h"
-#include "softmax.h"
+#include "sigmoid.h"
 
 #include <ATen/ops/empty.h>
 
@@ -12,10 +12,7 @@ namespace {
 struct Silu {
   template <int LANES>
   INLINE static void run(const float* x, int64_t count, float* out) {
-    for (int64_t i = 0; i < count; ++i) {
-      const float e = seqloom::exponential(-std::fabs(x[i]));
-      out[i] = x[i] * ((x[i] < 0.0f ? e : 1.0f) / (1.0f + e));
-    }
+    for (int64_t i = 0; i < count; ++i) out[i] = x[i] * seqloom::sigmoid(x[i]);
   }
 };
 
@@ -33,6 +30,13 @@ struct Gelu {
       const float beyond = 0.5f * y * t * seqloom::exponential(-0.5f * x[i] * x[i]);
       out[i] = x[i] * (x[i] < 0.0f ? beyond : 1.0f - beyond);
     }
+  }
+};
+
+struct Tanh {
+  template <int LANES>
+  INLINE static void run(const float* x, int64_t count, float* out) {
+    for (int64_t i = 0; i < count; ++i) out[i] = seqloom::hyperbolic_tangent(x[i]);
   }
 };
 
@@ -58,4 +62,8 @@ extern "C" int seqloom_silu(at::Tensor** out, const at::Tensor* x) {
 
 extern "C" int seqloom_gelu(at::Tensor** out, const at::Tensor* x) {
   return seqloom::guarded([&] { *out = new at::Tensor(each<Gelu>(*x)); });
+}
+
+extern "C" int seqloom_tanh(at::Tensor** out, const at::Tensor* x) {
+  return seqloom::guarded([&] { *out = new at::Tensor(each<Tanh>(*x)); });
 }

@@ -26,6 +26,13 @@ unsafe extern "C" {
     fn seqloom_log_softmax(x: *mut f32, count: i64) -> c_int;
     fn seqloom_silu(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
     fn seqloom_gelu(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
+    fn seqloom_tanh(out: *mut *mut C_tensor, x: *const C_tensor) -> c_int;
+    fn seqloom_gru_step(
+        out: *mut *mut C_tensor,
+        input: *const C_tensor,
+        hidden: *const C_tensor,
+        state: *const C_tensor,
+    ) -> c_int;
     fn seqloom_attend(
         out: *mut *mut C_tensor,
         seen: *mut f32,
@@ -135,6 +142,28 @@ pub fn silu(x: &Tensor) -> Tensor {
 /// any; f32 on the CPU
 pub fn gelu(x: &Tensor) -> Tensor {
     activated(x, seqloom_gelu)
+}
+
+/// The hyperbolic tangent, to 3e-7; its bits go by the number alone as well.
+///
+/// # Shapes
+/// any; f32 on the CPU
+pub fn tanh(x: &Tensor) -> Tensor {
+    activated(x, seqloom_tanh)
+}
+
+/// A step of a gated recurrent unit, of whose gates (reset, update, candidate) linear layers made their share of the input and of
+/// the state: the next state. Its bits go by the row alone. It gives no gradient.
+///
+/// # Shapes
+/// input, hidden: (R, 3 H); state and out: (R, H); f32 on the CPU
+pub fn gru_step(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Tensor {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: live tensors; on success `out` is a new one that we own.
+    let status = unsafe { seqloom_gru_step(&mut out, input.as_ptr(), hidden.as_ptr(), state.as_ptr()) };
+    assert!(status == 0, "GRU: {}", last_error());
+    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    unsafe { Tensor::from_ptr(out) }
 }
 
 fn activated(

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::ConfigError;
 
 mod budget;
+mod metrics;
 mod non_finite;
 mod optimizer;
 mod schedule;
 mod scheduled_sampling;
 
 pub use budget::TokensPerBatch;
+pub use metrics::{BestBy, MetricName};
 pub use non_finite::{NonFiniteConfig, Then};
 pub use optimizer::{AdamConfig, AdamWConfig, EmaConfig, GroupConfig, SgdConfig};
 pub use schedule::{DecayConfig, PlateauConfig, WarmupConfig};
@@ -36,6 +38,9 @@ pub struct TrainingConfig {
     pub patience: u64,
     /// What `best` means.
     pub best_by: BestBy,
+    /// What validations and `decode --summary` count over outputs; when absent, exact match and error rates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Vec<MetricName>>,
     /// The most target positions in a batch, including padding, and as many source positions.
     pub tokens_per_batch: TokensPerBatch,
     /// GiB that training may take, for `tokens_per_batch = "auto"`; 0 for four fifths of what is free.
@@ -118,7 +123,8 @@ impl Default for TrainingConfig {
             steps: 10_000,
             epochs: 0,
             patience: 0,
-            best_by: BestBy::ErrorRate,
+            best_by: BestBy::default(),
+            metrics: None,
             tokens_per_batch: TokensPerBatch::Tokens(4096),
             memory_limit: 0.0,
             accumulate: 1,
@@ -150,29 +156,6 @@ impl Default for TrainingConfig {
             linear: None,
             noam: None,
             plateau: None,
-        }
-    }
-}
-
-/// What `best` means: the figure of a validation that decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BestBy {
-    /// Lowest negative log-likelihood per target token.
-    Nll,
-    /// Highest share of decoded rows that are exactly the reference.
-    ExactMatch,
-    /// Lowest edit distance over reference length of the decoded rows.
-    ErrorRate,
-}
-
-impl BestBy {
-    /// The cost of empty outputs, without a model: no row is right, and each symbol of the references is an error.
-    pub fn cost_of_none(self) -> f64 {
-        match self {
-            BestBy::Nll => f64::MAX,
-            BestBy::ExactMatch => 0.0,
-            BestBy::ErrorRate => 1.0,
         }
     }
 }
@@ -249,6 +232,7 @@ impl TrainingConfig {
     /// The rules among these keys, once [`TrainingConfig::fill_in`] has run.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_counts()?;
+        self.check_metrics()?;
         let shares = [("label_smoothing", self.label_smoothing), ("word_dropout", self.word_dropout)];
         ConfigError::check_share("training", &shares)?;
         let amounts =

@@ -8,8 +8,8 @@ use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
 use crate::error::{Error, Result};
+use crate::model::network::Network;
 use crate::model::params::Params;
-use crate::model::transformer::Transformer;
 
 /// What a training run is made of.
 pub struct TrainContext<'a> {
@@ -20,7 +20,7 @@ pub struct TrainContext<'a> {
     /// The run's seed.
     pub seed: u64,
     /// The network over `params`.
-    pub model: &'a Transformer,
+    pub model: &'a Network,
     /// Its weights.
     pub params: &'a Params,
     /// D, for the `noam` schedule.

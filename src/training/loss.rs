@@ -4,7 +4,7 @@
 use tch::{Kind, Tensor};
 
 use crate::data::vocabulary::{EOS, UNK};
-use crate::model::layers::Linear;
+use crate::model::network::Predictions;
 use crate::shim::vocabulary_loss;
 
 /// Sums over the target positions of a batch; who divides them knows how many there are in the whole update.
@@ -22,8 +22,9 @@ pub struct Loss {
 /// The loss of a batch, summed, from the decoder's hidden states. The logits are never in memory all at once.
 ///
 /// # Shapes
-/// hidden: (N, D); labels: (N) i64, no padding among them
-pub fn cross_entropy(hidden: &Tensor, output: &Linear, labels: &Tensor, smoothing: f64) -> Loss {
+/// predictions: (N); labels: (N) i64, no padding among them
+pub fn cross_entropy(predictions: &Predictions, labels: &Tensor, smoothing: f64) -> Loss {
+    let Predictions::Hidden { hidden, output } = predictions;
     let bf16 = output.compute() == Kind::BFloat16;
     let [smoothed, nll, correct] = vocabulary_loss(hidden, output.weight(), labels, smoothing, bf16);
     Loss { smoothed, nll, correct }

@@ -1,15 +1,10 @@
-//! `metrics.csv`: one row per log step and per validation, no clock in it: a run that is stopped and resumed writes
-//! the same rows as one that was not.
+//! The figures of a run: sums over updates, and what a validation found.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::metrics::scores::Unit;
+use crate::metrics::MetricValue;
 
 /// Sums over the updates since the last row of training figures. Saved, so that a row may span a stop.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,23 +69,17 @@ impl RunningStats {
 }
 
 /// What a validation found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Validation {
     /// Negative log-likelihood per target token, teacher-forced.
     pub nll: f64,
     /// Share of target tokens that are the likeliest, teacher-forced.
     pub token_accuracy: f64,
-    /// Share of the decoded rows that are exactly the reference.
-    pub exact_match: f64,
-    /// The same where references are brought to the form of outputs: what checkpoints are compared by.
-    pub exact_in_form: f64,
-    /// Edit distance over reference length of the decoded rows, in characters of the texts.
-    pub character_error_rate: f64,
-    /// The same in words of the texts, where the target's tokens are words.
-    pub word_error_rate: Option<f64>,
-    /// The rate of the unit, references in the form of outputs, where no row has more errors than its reference has symbols,
-    /// and as many when it was cut off: what checkpoints are compared by, so that a few rows that run on do not decide.
-    pub capped_error_rate: f64,
+    /// The metrics of the decoded rows, against references as they stand in the file.
+    pub metrics: Vec<MetricValue>,
+    /// What checkpoints are compared by, as `training.best_by` names it. A metric compares with references in the form of
+    /// outputs.
+    pub deciding: f64,
     /// Decoded rows that were cut off before EOS.
     pub unfinished: u64,
 }
@@ -100,20 +89,25 @@ impl Validation {
     pub const NONE: Validation = Validation {
         nll: f64::NAN,
         token_accuracy: f64::NAN,
-        exact_match: f64::NAN,
-        exact_in_form: f64::NAN,
-        character_error_rate: f64::NAN,
-        word_error_rate: None,
-        capped_error_rate: f64::NAN,
+        metrics: Vec::new(),
+        deciding: f64::NAN,
         unfinished: 0,
     };
 
-    /// Over words where the target's tokens are words, else over characters: its name, and the rate.
-    pub fn error_rate(&self) -> (&'static str, f64) {
-        match self.word_error_rate {
-            Some(rate) => (Unit::Words.rate(), rate),
-            None => (Unit::Characters.rate(), self.character_error_rate),
+    /// The figures that so many columns have room for, the first two metrics in any case.
+    pub fn in_short(&self, room: usize) -> String {
+        if self.nll.is_nan() {
+            return self.to_string();
         }
+        let mut line = format!("nll {:.3}", self.nll);
+        for (n, metric) in MetricValue::in_lines(&self.metrics).enumerate() {
+            let next = format!(", {}", metric.in_short());
+            if n >= 2 && line.len() + next.len() > room {
+                break;
+            }
+            line += &next;
+        }
+        line
     }
 }
 
@@ -122,168 +116,16 @@ impl fmt::Display for Validation {
         if self.nll.is_nan() {
             return write!(f, "no figures, for the model's scores are not finite numbers");
         }
-        let (rate, errors) = self.error_rate();
+        let (nll, perplexity) = (self.nll, self.nll.exp());
         write!(
             f,
-            "nll {:.4}, perplexity {:.3}, token accuracy {:.2} %, exact match {:.2} %, {rate} {:.2} %",
-            self.nll,
-            self.nll.exp(),
-            100.0 * self.token_accuracy,
-            100.0 * self.exact_match,
-            100.0 * errors,
+            "nll {nll:.4}, perplexity {perplexity:.3}, token accuracy {:.2} %",
+            100.0 * self.token_accuracy
         )?;
+        MetricValue::in_lines(&self.metrics).try_for_each(|metric| write!(f, ", {}", metric.in_words()))?;
         match self.unfinished {
             0 => Ok(()),
             unfinished => write!(f, ", {unfinished} outputs cut off before <eos>"),
         }
     }
-}
-
-impl Validation {
-    /// The figures that a line of 80 columns has room for.
-    pub fn in_short(&self) -> String {
-        if self.nll.is_nan() {
-            return self.to_string();
-        }
-        let (rate, errors) = self.error_rate();
-        format!(
-            "nll {:.3}, exact {:.2} %, {rate} {:.2} %",
-            self.nll,
-            100.0 * self.exact_match,
-            100.0 * errors
-        )
-    }
-}
-
-/// Writes the rows.
-#[derive(Debug)]
-pub struct MetricsFile {
-    path: PathBuf,
-    file: File,
-}
-
-const HEADER: [&str; 16] = [
-    "step",
-    "epoch",
-    "kind",
-    "learning_rate",
-    "loss",
-    "nll",
-    "perplexity",
-    "gradient_norm",
-    "target_tokens",
-    "token_accuracy",
-    "exact_match",
-    "character_error_rate",
-    "word_error_rate",
-    "unfinished",
-    "padding",
-    "skipped",
-];
-
-impl MetricsFile {
-    /// A file with only the header (`bytes` is `None`), or one that goes on behind its first `bytes` bytes.
-    ///
-    /// # Errors
-    /// A file that cannot be written, or is shorter than it was.
-    pub fn open(path: &Path, bytes: Option<u64>) -> Result<MetricsFile> {
-        let open = || OpenOptions::new().create(true).truncate(false).write(true).open(path);
-        let failed = |error| Error::file("write", path, &error);
-        let mut file = open().map_err(failed)?;
-        let (there, wanted) = (file.metadata().map_err(failed)?.len(), bytes.unwrap_or(0));
-        if there < wanted {
-            let message = format!(
-                "{} must have at least {wanted} bytes, as when the checkpoint was saved, but it has {there}",
-                path.display()
-            );
-            return Err(
-                Error::failure(message).hint("put the file back as it was, or train anew with --out DIR")
-            );
-        }
-        if bytes.is_some() {
-            check_header(path)?;
-        }
-        file.set_len(wanted).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
-        let mut metrics = MetricsFile { path: path.to_path_buf(), file };
-        if bytes.is_none() {
-            metrics.write(&HEADER.map(str::to_owned))?;
-        }
-        Ok(metrics)
-    }
-
-    /// A row of training figures.
-    pub fn training(
-        &mut self,
-        step: u64,
-        epoch: u64,
-        learning_rate: f64,
-        window: &RunningStats,
-    ) -> Result<()> {
-        self.row(&[
-            ("step", step.to_string()),
-            ("epoch", epoch.to_string()),
-            ("kind", "train".to_owned()),
-            ("learning_rate", format!("{learning_rate:.6e}")),
-            ("loss", known(window.loss_per_token())),
-            ("nll", known(window.nll_per_token())),
-            ("perplexity", known(window.nll_per_token().exp())),
-            ("gradient_norm", known(window.mean_gradient_norm())),
-            ("target_tokens", window.tokens.to_string()),
-            ("padding", format!("{:.6}", window.padding())),
-            ("skipped", window.skipped.to_string()),
-        ])
-    }
-
-    /// A row of validation figures.
-    pub fn validation(&mut self, step: u64, epoch: u64, found: &Validation) -> Result<()> {
-        let unfinished = if found.nll.is_nan() { String::new() } else { found.unfinished.to_string() };
-        self.row(&[
-            ("step", step.to_string()),
-            ("epoch", epoch.to_string()),
-            ("kind", "valid".to_owned()),
-            ("nll", known(found.nll)),
-            ("perplexity", known(found.nll.exp())),
-            ("token_accuracy", known(found.token_accuracy)),
-            ("exact_match", known(found.exact_match)),
-            ("character_error_rate", known(found.character_error_rate)),
-            ("word_error_rate", known(found.word_error_rate.unwrap_or(f64::NAN))),
-            ("unfinished", unfinished),
-        ])
-    }
-
-    /// Waits until the disk has all rows; the file's length in bytes.
-    pub fn flush(&mut self) -> Result<u64> {
-        let length = self.file.sync_all().and_then(|()| self.file.stream_position());
-        length.map_err(|error| Error::file("write", &self.path, &error))
-    }
-
-    /// What a row knows, in the order of the columns; the rest stays empty.
-    fn row(&mut self, known: &[(&str, String)]) -> Result<()> {
-        let field = |name: &str| known.iter().find(|(column, _)| *column == name);
-        self.write(&HEADER.map(|name| field(name).map_or(String::new(), |(_, value)| value.clone())))
-    }
-
-    /// A row is written whole, so that a reader never meets half of one.
-    fn write(&mut self, fields: &[String]) -> Result<()> {
-        let row = fields.join(",") + "\n";
-        self.file.write_all(row.as_bytes()).map_err(|error| Error::file("write", &self.path, &error))
-    }
-}
-
-/// Rows that go on must have the columns of those before.
-fn check_header(path: &Path) -> Result<()> {
-    let text = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
-    let there = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    if there == HEADER.join(",").as_bytes() {
-        return Ok(());
-    }
-    let message =
-        format!("{} must have the columns that this seqloom writes, but it has others", path.display());
-    Err(Error::failure(message)
-        .hint("go on with the seqloom that began the run, or train anew with --out DIR"))
-}
-
-/// Nothing is known of a stretch whose updates were all skipped, or of a model without finite scores.
-fn known(value: f64) -> String {
-    if value.is_nan() { String::new() } else { value.to_string() }
 }

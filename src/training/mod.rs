@@ -5,26 +5,25 @@
 mod config;
 
 pub use config::{
-    AdamConfig, AdamWConfig, AverageOf, BestBy, DecayConfig, EmaConfig, GroupConfig, NonFiniteConfig,
-    PlateauConfig, ScheduledSamplingConfig, SgdConfig, Then, TokensPerBatch, TrainingConfig, WarmupConfig,
+    AdamConfig, AdamWConfig, AverageOf, BestBy, DecayConfig, EmaConfig, GroupConfig, MetricName,
+    NonFiniteConfig, PlateauConfig, ScheduledSamplingConfig, SgdConfig, Then, TokensPerBatch, TrainingConfig,
+    WarmupConfig,
 };
 
 pub mod clock;
 pub mod context;
-pub mod curves;
 pub mod ema;
 pub mod gradients;
-pub mod likelihood;
 pub mod loss;
 pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod out_of_memory;
+pub mod pace;
 pub mod partition;
+pub mod recorders;
 pub mod replicas;
-pub mod report;
 pub mod schedule;
 pub mod state;
-pub mod tensorboard;
 pub mod trainer;
 pub mod validation;

@@ -8,8 +8,9 @@ use tch::Tensor;
 use super::TrainingConfig;
 use super::loss::{Loss, cross_entropy, divergence};
 use crate::data::batch::Batch;
+use crate::model::encoder_output::EncoderOutput;
 use crate::model::layers::DropoutRng;
-use crate::model::transformer::{EncoderOutput, Transformer};
+use crate::model::network::Network;
 use crate::runtime::seed_for;
 
 /// One batch's loss, summed over its labels.
@@ -22,13 +23,7 @@ pub struct Objective {
 }
 
 /// The loss of a batch at `step`. Everything random in it follows from `seed`.
-pub fn objective(
-    model: &Transformer,
-    config: &TrainingConfig,
-    batch: &Batch,
-    step: u64,
-    seed: u64,
-) -> Objective {
+pub fn objective(model: &Network, config: &TrainingConfig, batch: &Batch, step: u64, seed: u64) -> Objective {
     let noise = DropoutRng::new(seed);
     if config.r_drop > 0.0 {
         return with_r_drop(model, config, batch, seed);
@@ -38,27 +33,21 @@ pub fn objective(
         with_guesses(model, batch, &encoded, sampling.share_at(step), seed_for(seed, 0, "guesses"))
     });
     let input = guessed.as_ref().unwrap_or(&batch.target_in);
-    let hidden = labelled(&model.decode(input, &encoded, Some(&noise)), batch); // (N, D)
-    let Loss { smoothed, nll, .. } =
-        cross_entropy(&hidden, model.output(), &batch.labels, config.label_smoothing);
+    let predictions = model.decode(input, &encoded, Some(&noise)).at(&batch.label_positions); // (N)
+    let Loss { smoothed, nll, .. } = cross_entropy(&predictions, &batch.labels, config.label_smoothing);
     Objective { loss: smoothed, nll }
-}
-
-/// Only real positions go through the vocabulary: (B, T, D) to (N, D)
-pub fn labelled(hidden: &Tensor, batch: &Batch) -> Tensor {
-    hidden.flatten(0, 1).index_select(0, &batch.label_positions)
 }
 
 /// Two passes whose dropout differs, and the divergence of what they say (Liang et al. 2021). Half of the paper's loss, so
 /// that without a divergence it is the usual one: the mean of both cross-entropies and a quarter of `r_drop` times
 /// KL(p || q) + KL(q || p).
-fn with_r_drop(model: &Transformer, config: &TrainingConfig, batch: &Batch, seed: u64) -> Objective {
+fn with_r_drop(model: &Network, config: &TrainingConfig, batch: &Batch, seed: u64) -> Objective {
     let pass = |n: u64| {
         let noise = DropoutRng::new(if n == 0 { seed } else { seed_for(seed, n, "another pass") });
         let encoded = model.encode(&batch.source, Some(&noise));
-        let hidden = labelled(&model.decode(&batch.target_in, &encoded, Some(&noise)), batch); // (N, D)
-        let loss = cross_entropy(&hidden, model.output(), &batch.labels, config.label_smoothing);
-        (loss, model.logits(&hidden)) // (N, V)
+        let predictions = model.decode(&batch.target_in, &encoded, Some(&noise)).at(&batch.label_positions); // (N)
+        let loss = cross_entropy(&predictions, &batch.labels, config.label_smoothing);
+        (loss, predictions.logits()) // (N, V)
     };
     let ((one, one_logits), (other, other_logits)) = (pass(0), pass(1));
     let apart = divergence(&one_logits, &other_logits);
@@ -73,13 +62,7 @@ fn with_r_drop(model: &Transformer, config: &TrainingConfig, batch: &Batch, seed
 ///
 /// # Shapes
 /// (B, T) i64
-fn with_guesses(
-    model: &Transformer,
-    batch: &Batch,
-    encoded: &EncoderOutput,
-    share: f64,
-    seed: u64,
-) -> Tensor {
+fn with_guesses(model: &Network, batch: &Batch, encoded: &EncoderOutput, share: f64, seed: u64) -> Tensor {
     let _guard = tch::no_grad_guard();
     let longest = batch.target_in.size()[1];
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -94,8 +77,7 @@ fn with_guesses(
         return batch.target_in.shallow_clone();
     }
     let places = Tensor::from_slice(&places).to_device(batch.target_in.device()); // (M)
-    let hidden = model.decode(&batch.target_in, encoded, None).flatten(0, 1); // (B * T, D)
-    let said = model.log_probabilities(&hidden.index_select(0, &(&places - 1))); // (M, V)
-    let guesses = said.argmax(-1, false); // (M)
+    let predictions = model.decode(&batch.target_in, encoded, None).at(&(&places - 1)); // (M)
+    let guesses = predictions.log_probabilities().argmax(-1, false); // (M)
     batch.target_in.flatten(0, 1).index_copy(0, &places, &guesses).view_as(&batch.target_in)
 }

@@ -211,11 +211,30 @@ fn groups(config: &TrainingConfig, params: &Params, decay: f64) -> Result<Vec<Gr
     Ok(groups)
 }
 
+/// Weights that `training.freeze` names get no gradient.
+///
+/// # Errors
+/// A pattern that fits no name; no weight is left to train.
+pub fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
+    for pattern in &config.freeze {
+        for param in matching(params, pattern, "training.freeze")? {
+            let _ = param.tensor.set_requires_grad(false);
+        }
+    }
+    let moves = |name: &str| !config.freeze.iter().any(|pattern| WildMatch::new(pattern).matches(name));
+    match params.iter().any(|param| moves(&param.name)) {
+        true => Ok(()),
+        false => {
+            Err(Error::input("`training.freeze` must leave a weight to train, but it names all of them"))
+        }
+    }
+}
+
 /// The weights whose name fits a pattern, in which `*` matches any text.
 ///
 /// # Errors
 /// No name fits; `key` is where the pattern stands.
-pub fn matching<'p>(params: &'p Params, pattern: &str, key: &str) -> Result<Vec<&'p Param>> {
+fn matching<'p>(params: &'p Params, pattern: &str, key: &str) -> Result<Vec<&'p Param>> {
     let wild = WildMatch::new(pattern);
     let found: Vec<&Param> = params.iter().filter(|param| wild.matches(&param.name)).collect();
     if found.is_empty() {

@@ -5,20 +5,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Tensor};
 
+use crate::model::network::Network;
 use crate::model::params::Params;
-use crate::model::transformer::Transformer;
 use crate::runtime::threads;
 
 /// The network as one thread has it.
 #[derive(Debug)]
 pub struct Replica {
     /// The network.
-    pub model: Transformer,
+    pub model: Network,
     params: Params,
 }
 
 impl Replica {
-    fn new(model: &Transformer, params: &Params) -> Replica {
+    fn new(model: &Network, params: &Params) -> Replica {
         let mut params = params.sharing();
         Replica { model: model.sharing(&mut params), params }
     }
@@ -58,7 +58,7 @@ pub struct Replicas {
 
 impl Replicas {
     /// Over the weights of `params`.
-    pub fn new(model: &Transformer, params: &Params) -> Replicas {
+    pub fn new(model: &Network, params: &Params) -> Replicas {
         Replicas {
             on_cpu: params.device() == Device::Cpu,
             first: Mutex::new(Replica::new(model, params)),

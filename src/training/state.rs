@@ -199,9 +199,14 @@ impl TrainState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::MetricKind;
 
     fn at(step: u64, cost: f64) -> BestValidation {
         BestValidation { step, cost, nll: 1.0 }
+    }
+
+    fn by(name: &str) -> BestBy {
+        MetricKind::named(name).map_or(BestBy::Nll, BestBy::Metric)
     }
 
     #[test]
@@ -229,7 +234,7 @@ mod tests {
         let nll = [3.0, 2.0, 2.5, 2.0];
         let found = nll.iter().zip(1..).map(|(&nll, step)| BestValidation { step, cost: -0.5, nll });
         let verdicts: Vec<Improvement> =
-            found.map(|found| progress.validated(found, 4, BestBy::ExactMatch)).collect();
+            found.map(|found| progress.validated(found, 4, by("exact_match"))).collect();
         assert_eq!(
             verdicts,
             [Improvement::Better, Improvement::Better, Improvement::Worse, Improvement::Worse]
@@ -252,10 +257,10 @@ mod tests {
         };
         // None is right, and the likelihood falls for a while.
         let none_right = [(-0.0, 2.0), (-0.0, 2.5), (-0.0, 2.6), (-0.1, 2.7), (-0.1, 2.8), (-0.0, 1.0)];
-        let found = verdicts(BestBy::ExactMatch, &none_right);
+        let found = verdicts(by("exact_match"), &none_right);
         assert_eq!(found, (vec![Better, Early, Early, Better, Worse, Worse], 2));
         // An empty output has as many errors as its reference has symbols.
-        let found = verdicts(BestBy::ErrorRate, &[(1.0, 2.0), (1.0, 3.0), (0.9, 3.0), (1.0, 2.0)]);
+        let found = verdicts(by("error_rate"), &[(1.0, 2.0), (1.0, 3.0), (0.9, 3.0), (1.0, 2.0)]);
         assert_eq!(found, (vec![Better, Early, Better, Worse], 1));
         assert_eq!(verdicts(BestBy::Nll, &[(3.0, 3.0), (4.0, 4.0)]), (vec![Better, Worse], 1));
     }

@@ -1,27 +1,29 @@
 //! The training loop: update, log, validate, save, stop.
 //!
-//! It knows no files but the ones that its [`Report`] writes; who runs it says how a checkpoint is saved ([`Checkpointer`]).
+//! It knows no files: a [`Recorder`] takes its figures, and who runs it says how a checkpoint is saved ([`Checkpointer`]).
 //! All of its state is the weights, their averages, the optimizer's state and [`TrainState`]: everything random follows
 //! from (seed, step), so a run that goes on from a checkpoint is the same, bit for bit, as one that never stopped.
 
 use tch::{Device, Tensor};
-use wildmatch::WildMatch;
 
 use super::clock::Stopwatch;
 use super::context::{Checkpointer, NamedTensors, Snapshot, TrainContext};
 use super::ema::Ema;
 use super::gradients::{GradientEngine, budget_for, halvings};
-use super::metrics::{RunningStats, Validation};
-use super::optimizer::{Optimizer, clip_gradients, matching};
+use super::metrics::RunningStats;
+use super::optimizer::{Optimizer, clip_gradients, freeze};
+use super::pace::{Machine, PaceMeter};
+use super::recorders::{Event, Recorder, Sample};
 use super::replicas::Replicas;
-use super::report::Report;
 use super::schedule::Schedule;
 use super::state::{BestValidation, Improvement, StopReason, TrainState};
 use super::validation::{Validated, validate};
-use super::{BestBy, Then, TokensPerBatch, TrainingConfig};
+use super::{Then, TokensPerBatch};
 use crate::data::batch_sampler::BatchSampler;
 use crate::data::dataset::Example;
 use crate::data::loader::{Collator, LoadedBatch, Loader};
+use crate::data::readers::Pair;
+use crate::decoding::incremental_decoder::Hypothesis;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::StopFlag;
@@ -52,6 +54,7 @@ pub struct Trainer<'a> {
     /// The fewest positions for which the memory did not suffice.
     too_large: Option<usize>,
     waiting: Stopwatch,
+    meter: PaceMeter<'a>,
 }
 
 impl<'a> Trainer<'a> {
@@ -106,6 +109,8 @@ impl<'a> Trainer<'a> {
         let schedule = Schedule::new(context.config, context.width);
         let waiting = Stopwatch::default();
         let too_large = None;
+        let last_step = context.config.steps;
+        let meter = PaceMeter::new(Machine::unknown(context.params.device()), (progress.step, last_step));
         Ok(Trainer {
             context,
             optimizer,
@@ -117,7 +122,13 @@ impl<'a> Trainer<'a> {
             progress,
             too_large,
             waiting,
+            meter,
         })
+    }
+
+    /// With a meter that knows the machine, or about where training ends.
+    pub fn measured_by(self, meter: PaceMeter<'a>) -> Trainer<'a> {
+        Trainer { meter, ..self }
     }
 
     /// Where training stands.
@@ -137,21 +148,21 @@ impl<'a> Trainer<'a> {
     pub fn run(
         &mut self,
         stop: &StopFlag,
-        report: &mut Report,
+        recorder: &mut dyn Recorder,
         checkpointer: &mut dyn Checkpointer,
     ) -> Result<StopReason> {
         let config = self.context.config;
         loop {
             if !self.progress.validation_due {
                 if let Some(stop_reason) = self.ended() {
-                    let stopped = self.finish(stop, report, checkpointer)?;
+                    let stopped = self.finish(stop, recorder, checkpointer)?;
                     checkpointer.finish_write(true)?;
                     return Ok(stopped.map_or(stop_reason, StopReason::Stopped));
                 }
-                self.update_and_log(report, checkpointer)?;
+                self.update_and_log(recorder, checkpointer)?;
                 self.progress.validation_due = self.progress.step.is_multiple_of(config.validate_every);
             }
-            let validated = self.progress.validation_due && self.validate(stop, report)?.is_some();
+            let validated = self.progress.validation_due && self.validate(stop, recorder)?.is_some();
             self.progress.validation_due &= !validated;
             // At the last step nothing is left to be stopped but the last validation.
             let stopped = stop.raised().filter(|_| self.progress.validation_due || self.ended().is_none());
@@ -159,11 +170,11 @@ impl<'a> Trainer<'a> {
             let due = self.progress.step.is_multiple_of(config.checkpoint_every) && self.ended().is_none();
             let asked = stop.save_asked() && self.ended().is_none();
             if validated || stopped.is_some() || due || asked {
-                self.progress.metrics_bytes = report.flush()?;
+                self.progress.metrics_bytes = recorder.flush()?.unwrap_or_default();
                 checkpointer.save(self.snapshot(&self.progress))?;
             }
             if asked {
-                report.say(&format!("step {}: saved, as SIGUSR1 asks for; going on", self.progress.step));
+                recorder.say(&format!("step {}: saved, as SIGUSR1 asks for; going on", self.progress.step));
             }
             checkpointer.finish_write(stopped.is_some())?;
             if let Some(signal) = stopped {
@@ -230,35 +241,49 @@ impl<'a> Trainer<'a> {
         self.context.config.learning_rate() * self.schedule.factor(step, self.progress.plateau)
     }
 
-    fn update_and_log(&mut self, report: &mut Report, checkpointer: &mut dyn Checkpointer) -> Result<()> {
+    fn update_and_log(
+        &mut self,
+        recorder: &mut dyn Recorder,
+        checkpointer: &mut dyn Checkpointer,
+    ) -> Result<()> {
         let updated = self.update()?;
         self.progress.window.add(&updated.window);
         let (step, epoch) = (self.progress.step, self.progress.epoch);
         let train = self.context.train;
         if let Some(positions) = updated.too_large {
-            report.say(&format!(
+            recorder.say(&format!(
                 "step {step}: the memory does not suffice for {positions} positions at once; from here on what is as large goes \
                  in halves, which is slower: lower `training.tokens_per_batch`, or for single long pairs `max_length` with \
                  `data.too_long` = \"skip\""
             ));
         }
-        updated.left_out.iter().for_each(|&row| report.left_out(step, &train.pairs[row]));
-        if !updated.skipped.is_empty() {
-            report.skipped(step, updated.skipped.iter().map(|&row| &train.pairs[row]))?;
+        for &row in &updated.left_out {
+            recorder.record(&Event::LeftOut { step, pair: &train.pairs[row] })?;
         }
-        report.updated(step, &updated.window);
+        if !updated.skipped.is_empty() {
+            let pairs: Vec<&Pair> = updated.skipped.iter().map(|&row| &train.pairs[row]).collect();
+            recorder.record(&Event::Skipped { step, pairs: &pairs })?;
+        }
+        let speed = self.meter.updated(step, &updated.window);
+        recorder.record(&Event::Update { step, window: &updated.window, speed })?;
         if step.is_multiple_of(self.context.config.log_every) {
-            let window = std::mem::take(&mut self.progress.window);
-            report.logged(step, epoch, self.learning_rate(step), &window, self.waited())?;
+            let (window, waited) = (std::mem::take(&mut self.progress.window), self.waited());
+            let (learning_rate, pace) = (self.learning_rate(step), self.meter.row(step, &window, waited));
+            recorder.record(&Event::TrainingRow { step, epoch, learning_rate, window: &window, pace })?;
+            self.meter.begin_anew(waited);
         }
         if self.progress.skipped_in_a_row >= self.context.config.non_finite.limit {
-            self.too_many_skipped(report, checkpointer)?;
+            self.too_many_skipped(recorder, checkpointer)?;
         }
         Ok(())
     }
 
     /// Goes back to the checkpoint saved last, or gives up. The pairs that follow are new ones either way.
-    fn too_many_skipped(&mut self, report: &mut Report, checkpointer: &mut dyn Checkpointer) -> Result<()> {
+    fn too_many_skipped(
+        &mut self,
+        recorder: &mut dyn Recorder,
+        checkpointer: &mut dyn Checkpointer,
+    ) -> Result<()> {
         let step = self.progress.step;
         let skipped = self.progress.skipped_in_a_row;
         let message = format!(
@@ -285,7 +310,7 @@ impl<'a> Trainer<'a> {
         restore(&mut self.optimizer, &mut self.ema, self.context.params, training)?;
         self.progress.rolled_back = true;
         self.progress.skipped_in_a_row = 0;
-        report.say(&format!(
+        recorder.say(&format!(
             "step {step}: {skipped} updates in a row were skipped; weights and optimizer go back to those of step {}",
             saved.step
         ));
@@ -293,23 +318,46 @@ impl<'a> Trainer<'a> {
     }
 
     /// Validates, writes a row and samples, and keeps the books of the best. Nothing where a stop came before it was done.
-    fn validate(&mut self, stop: &StopFlag, report: &mut Report) -> Result<Option<BestValidation>> {
+    fn validate(&mut self, stop: &StopFlag, recorder: &mut dyn Recorder) -> Result<Option<BestValidation>> {
         let TrainContext { config, params, valid, .. } = self.context;
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let validated = validate(&self.context, &self.replicas, &|| stop.raised().is_some());
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let Some(Validated { found, decoded, left_out }) = validated? else { return Ok(None) };
-        let (step, nll) = (self.progress.step, if found.nll.is_finite() { found.nll } else { f64::MAX });
-        let best = BestValidation { step, cost: cost(config.best_by, &found), nll };
+        // NaN ranks last.
+        let [cost, nll] = [config.best_by.cost(found.deciding), found.nll]
+            .map(|number| if number.is_finite() { number } else { f64::MAX });
+        let best = BestValidation { step: self.progress.step, cost, nll };
         let verdict = self.progress.validated(best, config.keep_best, config.best_by);
         let better = verdict == Improvement::Better;
         if verdict != Improvement::Early {
             self.schedule.validated(&mut self.progress.plateau, better);
         }
-        left_out.iter().for_each(|&row| report.left_out(best.step, &valid.pairs[row]));
-        report.validated(best.step, self.progress.epoch, &found, better, self.waiting.seconds())?;
-        report.samples(best.step, valid, &decoded[..config.samples.min(decoded.len())])?;
+        for &row in &left_out {
+            recorder.record(&Event::LeftOut { step: best.step, pair: &valid.pairs[row] })?;
+        }
+        let samples: Vec<Sample> =
+            decoded.iter().take(config.samples).map(|(row, output)| self.sample(*row, output)).collect();
+        recorder.record(&Event::Validation {
+            step: best.step,
+            epoch: self.progress.epoch,
+            found: &found,
+            better,
+            samples: &samples,
+        })?;
+        self.meter.begin_anew(self.waited());
         Ok(Some(best))
+    }
+
+    /// A validation pair and what the model made of it, as text.
+    fn sample(&self, row: usize, output: &Hypothesis) -> Sample<'a> {
+        let pair = &self.context.valid.pairs[row];
+        Sample {
+            source: &pair.source,
+            reference: &pair.target,
+            output: self.context.target.decode(&output.tokens),
+            finished: output.finished,
+        }
     }
 
     /// What a validation finds with the weights as they are: those of an average, say. Nothing where a stop came before it was
@@ -347,17 +395,17 @@ impl<'a> Trainer<'a> {
     fn finish(
         &mut self,
         stop: &StopFlag,
-        report: &mut Report,
+        recorder: &mut dyn Recorder,
         checkpointer: &mut dyn Checkpointer,
     ) -> Result<Option<u8>> {
         if self.progress.step == 0 || self.progress.step.is_multiple_of(self.context.config.validate_every) {
             return Ok(None);
         }
-        self.progress.metrics_bytes = report.flush()?;
+        self.progress.metrics_bytes = recorder.flush()?.unwrap_or_default();
         let mut before = self.progress.clone();
-        let validated = self.validate(stop, report)?;
+        let validated = self.validate(stop, recorder)?;
         validated.into_iter().for_each(|found| before.ended_with(found));
-        report.flush()?;
+        recorder.flush()?;
         checkpointer.save(self.snapshot(&before))?;
         Ok(stop.raised().filter(|_| validated.is_none()))
     }
@@ -368,22 +416,6 @@ fn copied((name, tensor): (String, Tensor)) -> (String, Tensor) {
     let _guard = tch::no_grad_guard();
     let copy = if tensor.device() == Device::Cpu { tensor.copy() } else { tensor.to_device(Device::Cpu) };
     (name, copy)
-}
-
-/// Weights that a pattern names get no gradient.
-fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
-    for pattern in &config.freeze {
-        for param in matching(params, pattern, "training.freeze")? {
-            let _ = param.tensor.set_requires_grad(false);
-        }
-    }
-    let moves = |name: &str| !config.freeze.iter().any(|pattern| WildMatch::new(pattern).matches(name));
-    match params.iter().any(|param| moves(&param.name)) {
-        true => Ok(()),
-        false => {
-            Err(Error::input("`training.freeze` must leave a weight to train, but it names all of them"))
-        }
-    }
 }
 
 /// Takes back what a snapshot's `training` holds.
@@ -399,14 +431,4 @@ fn restore(
         Some((name, _)) => Err(Error::failure(format!("training does not know the saved `{name}`"))),
         None => Ok(()),
     }
-}
-
-/// What is no number is worse than every number.
-fn cost(by: BestBy, found: &Validation) -> f64 {
-    let cost = match by {
-        BestBy::Nll => found.nll,
-        BestBy::ExactMatch => -found.exact_in_form,
-        BestBy::ErrorRate => found.capped_error_rate,
-    };
-    if cost.is_finite() { cost } else { f64::MAX }
 }

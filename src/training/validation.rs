@@ -1,12 +1,11 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
-use super::TokensPerBatch;
 use super::context::TrainContext;
-use super::likelihood::{READ_AT_ONCE, batch_of, batches, teacher_forced_hidden};
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::out_of_memory::in_halves;
 use super::replicas::{Replica, Replicas};
+use super::{BestBy, TokensPerBatch};
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
 use crate::decoding::incremental_decoder::Hypothesis;
@@ -14,9 +13,9 @@ use crate::decoding::interruptible::Interruptible;
 use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
 use crate::decoding::options::SearchOptions;
 use crate::decoding::parallel::decode_best;
+use crate::decoding::teacher_forcing::{READ_AT_ONCE, batch_of, batches, teacher_forced};
 use crate::error::{Kind, Result};
-use crate::metrics::edit::ErrorRate;
-use crate::metrics::scores::{Scores, Unit};
+use crate::metrics::{Example, MetricSet, Unit};
 
 /// Rows and what the model made of them.
 pub type Outputs = Vec<(usize, Hypothesis)>;
@@ -60,41 +59,52 @@ pub fn validate(
     };
     let Some((decoded, too_large)) = done else { return Ok(None) };
     left_out.extend(too_large);
-    let rows = decoded.iter().map(|(row, one)| (context.valid.pairs[*row].target.as_str(), one));
-    let found = Validation { nll, token_accuracy: right / tokens as f64, ..compared(context.target, rows) };
+    let best_by = context.config.best_by;
+    let (shown, deciding) = (context.config.metric_set(unit_of(context.target)), best_by.metric_set());
+    let rows = decoded.iter().map(|(row, one)| {
+        (context.valid.pairs[*row].target.as_str(), context.valid.examples[*row].target.as_slice(), one)
+    });
+    let mut found = Validation {
+        nll,
+        token_accuracy: right / tokens as f64,
+        ..compared(context.target, (shown, deciding), rows)
+    };
+    if best_by == BestBy::Nll {
+        found.deciding = nll;
+    }
     Ok(Some(Validated { found, decoded, left_out }))
 }
 
-/// References, as they stand in the file, against outputs. What decides compares both in the form of outputs, so that a file in
-/// another form does not make the worse model the better one.
-fn compared<'a>(target: &Tokenizer, rows: impl Iterator<Item = (&'a str, &'a Hypothesis)>) -> Validation {
-    let unit = if target.is_of_words() { Unit::Words } else { Unit::Characters };
-    let (mut shown, mut deciding) = (Scores::over(unit), Scores::over(unit));
-    let (mut capped, mut unfinished) = (0, 0);
-    for (reference, hypothesis) in rows {
-        let context = target.known_parts(&hypothesis.tokens);
-        shown.add(reference, &context);
-        let before = deciding.errors();
-        deciding.add(&target.as_output(reference), &context);
-        capped += at_most_all_wrong(&before, &deciding.errors(), hypothesis.finished);
-        unfinished += u64::from(!hypothesis.finished);
-    }
-    Validation {
-        exact_match: shown.exact_match(),
-        exact_in_form: deciding.exact_match(),
-        character_error_rate: shown.character_error_rate(),
-        word_error_rate: shown.word_error_rate(),
-        capped_error_rate: capped as f64 / deciding.errors().reference_length.max(1) as f64,
-        unfinished,
-        ..Validation::NONE
-    }
+/// What outputs are made of, for metrics.
+pub fn unit_of(target: &Tokenizer) -> Unit {
+    if target.is_of_words() { Unit::Words } else { Unit::Characters }
 }
 
-/// The errors that a row has added to those before it, when no row is worse than one in which every symbol of the reference is
-/// wrong. So bad is one that does not end.
-fn at_most_all_wrong(before: &ErrorRate, with_it: &ErrorRate, finished: bool) -> u64 {
-    let all = (with_it.reference_length - before.reference_length).max(1);
-    if finished { all.min(with_it.errors() - before.errors()) } else { all }
+/// References, as text and as tokens, against outputs, in two sets: one that is shown, with references as they stand in the
+/// file, and that of what decides. It compares both in the form of outputs, so that a file in another form does not make the
+/// worse model the better one.
+fn compared<'a>(
+    target: &Tokenizer,
+    (mut shown, mut deciding): (MetricSet, MetricSet),
+    rows: impl Iterator<Item = (&'a str, &'a [i64], &'a Hypothesis)>,
+) -> Validation {
+    let mut unfinished = 0;
+    for (reference, reference_tokens, hypothesis) in rows {
+        let output = target.known_parts(&hypothesis.tokens);
+        let example = Example {
+            reference,
+            reference_tokens,
+            output: &output,
+            output_tokens: &hypothesis.tokens,
+            finished: hypothesis.finished,
+            unit: unit_of(target),
+        };
+        shown.add(&example);
+        deciding.add(&Example { reference: &target.as_output(reference), ..example });
+        unfinished += u64::from(!hypothesis.finished);
+    }
+    let deciding = deciding.values().first().map_or(f64::NAN, |metric| metric.value);
+    Validation { metrics: shown.values(), deciding, unfinished, ..Validation::NONE }
 }
 
 /// Sums over the rows that there is memory for.
@@ -138,8 +148,7 @@ fn likelihood(
             let batch = batch_of(&pairs, rows);
             faults.memory(batch.positions())?;
             let (batch, model) = (batch.to_device(replica.device()), &replica.model);
-            let loss =
-                cross_entropy(&teacher_forced_hidden(model, &batch), model.output(), &batch.labels, 0.0);
+            let loss = cross_entropy(&teacher_forced(model, &batch), &batch.labels, 0.0);
             sums.nll += loss.nll.double_value(&[]);
             sums.right += loss.correct.double_value(&[]);
             sums.tokens += batch.target_tokens();
@@ -169,7 +178,7 @@ fn decode(
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
     let rules =
         SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
-    let weights = weights_for(context.decoding, context.params.device(), model.output().compute())?;
+    let weights = weights_for(context.decoding, context.params.device(), model.compute())?;
     let stepper = Interruptible::new(NetworkDecoder::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {
@@ -189,33 +198,24 @@ fn decode(
 mod tests {
     use super::*;
     use crate::data::SideConfig;
+    use crate::metrics::MetricKind;
 
     #[test]
     fn what_decides_is_compared_in_the_form_of_outputs() {
         let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9} xyz"].into_iter()).unwrap();
-        let found = |output: &str| {
+        let found = |output: &str, by: &str| {
             let tokens = target.encode(output).ids;
             let one = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
-            compared(&target, [("cafe\u{301} ", &one)].into_iter())
+            let [shown, deciding] = ["exact_match", by].map(|name| MetricSet::new(MetricKind::named(name)));
+            let found = compared(&target, (shown, deciding), [("cafe\u{301} ", &[][..], &one)].into_iter());
+            (found.metrics[0].value, found.deciding)
         };
-        let [right, wrong] = ["caf\u{e9}", "cafe"].map(found);
-        assert_eq!((right.exact_match, right.exact_in_form, right.capped_error_rate), (0.0, 1.0, 0.0));
-        assert_eq!((wrong.exact_match, wrong.exact_in_form, wrong.capped_error_rate), (0.0, 0.0, 0.25));
-        assert!(right.character_error_rate > 0.0, "over the file, as it stands");
-    }
-
-    #[test]
-    fn a_row_is_at_most_all_wrong_and_is_that_when_it_does_not_end() {
-        let cost = |reference: &str, output: &str, finished: bool| {
-            let mut scores = Scores::default();
-            scores.add("abc", &["xbc"]);
-            let before = scores.errors();
-            scores.add(reference, &[output]);
-            at_most_all_wrong(&before, &scores.errors(), finished)
-        };
-        assert_eq!([cost("abcd", "abcd", true), cost("abcd", "abxd", true)], [0, 1]);
-        assert_eq!(cost("abcd", "abcdabcdabcdabcdabcd", true), 4, "16 errors, in 4 symbols");
-        assert_eq!(cost("abcd", "abc", false), 4, "near, and cut off");
-        assert_eq!([cost("", "abc", true), cost("", "", true)], [1, 0]);
+        let both = |output: &str| [found(output, "exact_match"), found(output, "error_rate")];
+        assert_eq!(
+            both("caf\u{e9}"),
+            [(0.0, 1.0), (0.0, 0.0)],
+            "over the file, as it stands, and in the form"
+        );
+        assert_eq!(both("cafe"), [(0.0, 0.0), (0.0, 0.25)]);
     }
 }

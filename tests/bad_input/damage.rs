@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use seqloom::checkpoint::model_file;
 use seqloom::checkpoint::tensors::load_into;
 use seqloom::model::TransformerConfig;
+use seqloom::model::network::Network;
 use seqloom::model::params::Params;
-use seqloom::model::transformer::Transformer;
 use tch::Device;
 
 use crate::support::run::Scene;
@@ -178,7 +178,7 @@ fn weights_are_loaded_only_under_their_own_names_and_in_their_own_shapes() {
     let model = |width| {
         let mut params = Params::new(Device::Cpu, 1);
         let config = TransformerConfig { width, heads: 2, feed_forward: 24, ..TransformerConfig::default() };
-        Transformer::new(&config, 9, 11, &mut params);
+        Network::new(&config.into(), 9, 11, &mut params);
         params
     };
     let params = model(16);

@@ -91,8 +91,8 @@ fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default()
         switched += 1;
     }
     assert_eq!(
-        switched, 14,
-        "four tokenizers, five schedules, two optimizers, two samplings and average are off by default"
+        switched, 15,
+        "four tokenizers, a network, five schedules, two optimizers, two samplings and average are off by default"
     );
     accepted(LEAST, &["decoding.max_length=100"]);
 }
@@ -123,4 +123,22 @@ fn the_reference_page_lists_every_choice() {
         seen += 1;
     }
     assert!(seen >= 8, "{seen}");
+}
+
+#[test]
+fn the_reference_page_says_what_each_metric_counts() {
+    let page = reference().0;
+    for kind in seqloom::metrics::METRICS {
+        let says = |line: &str| {
+            line.starts_with("    ")
+                && line.split(": ").next().is_some_and(|names| {
+                    names.trim().trim_start_matches('#').split(',').any(|name| name.trim() == kind.name)
+                })
+        };
+        assert!(
+            page.lines().any(|line| line.strip_prefix('#').is_some_and(says) || says(line)),
+            "{}",
+            kind.name
+        );
+    }
 }

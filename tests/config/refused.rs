@@ -1,5 +1,7 @@
 //! Each kind of bad experiment file, with the exact message that it gets.
 
+use seqloom::metrics::METRICS;
+
 use super::{LEAST, accepted, refused};
 
 #[track_caller]
@@ -7,6 +9,11 @@ fn check_messages(cases: &[(&str, &str)]) {
     for (appended, message) in cases {
         assert_eq!(refused(&format!("{LEAST}{appended}"), &[]), format!("error: a.toml:{message}"));
     }
+}
+
+/// The names of all metrics, as a message lists them.
+fn metrics() -> String {
+    METRICS.iter().map(|kind| format!("`{}`", kind.name)).collect::<Vec<_>>().join(", ")
 }
 
 #[test]
@@ -74,7 +81,7 @@ fn a_value_of_the_wrong_type_is_shown_with_what_it_must_be() {
         ),
         (
             "[training]\nbest_by = 3",
-            "6:11: `best_by` must be one of `nll`, `exact_match`, `error_rate`, but it is 3",
+            &format!("6:11: `best_by` must be one of `nll`, {}, but it is 3", metrics()),
         ),
     ]);
     let files = "must be a file name, a list of files, or { source = \"…\", target = \"…\" }";
@@ -132,6 +139,16 @@ fn sizes_that_make_no_network_are_refused_at_their_place() {
         (
             "[model.transformer]\nwidth = 12\nheads = 4\npositions = \"rotary\"",
             "7:9: `width` / `heads` must be even for `rotary` positions, but it is 3",
+        ),
+        (
+            "[model.recurrent]\nwidth = 25",
+            "6:9: `width` must be even, but it is 25\nhint: each direction of the encoder gets half of it",
+        ),
+        ("[model.recurrent]\ndecoder_layers = 0", "6:18: `decoder_layers` must be at least 1, but it is 0"),
+        (
+            "[model.recurrent]\nwidth = 65536\nencoder_layers = 4096",
+            "6:9: the layers must have at most 1099511627776 weights together, but have 79194901970944\
+             \nhint: lower `width` or the layers",
         ),
     ]);
 }
@@ -211,6 +228,45 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
 }
 
 #[test]
+fn a_metric_that_there_is_not_or_that_does_not_count_is_refused_at_its_place() {
+    let known = metrics();
+    let usual = "`exact_match`, `character_error_rate`, `word_error_rate`";
+    let must = "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric that validations count";
+    let add = "\nhint: add \"chrf\" to `training.metrics`";
+    check_messages(&[
+        (
+            "[training]\nmetrics = [\"chrf\",\n  \"charater_error_rate\"]",
+            &format!(
+                "7:3: `metrics` must be one of {known}, but it is \"charater_error_rate\"\nhint: did you mean `character_error_rate`?"
+            ),
+        ),
+        (
+            "[training]\nmetrics = [\"chrf\", \"chrf\"]",
+            "6:11: `metrics` must name each metric once, but `chrf` is there twice",
+        ),
+        (
+            "[training]\nbest_by = \"chrF\"",
+            &format!(
+                "6:11: `best_by` must be one of `nll`, {known}, but it is \"chrF\"\nhint: did you mean `chrf`?"
+            ),
+        ),
+        ("[training]\nbest_by = \"chrf\"", &format!("6:11: {must} ({usual}), but it is \"chrf\"{add}")),
+        (
+            "[training]\nmetrics = [\"exact_match\"]\nbest_by = \"chrf\"",
+            &format!("7:11: {must} (`exact_match`), but it is \"chrf\"{add}"),
+        ),
+        ("[training]\nmetrics = \"chrf\"", "6:11: `metrics` must be a list, but it is \"chrf\""),
+    ]);
+    for by in ["nll", "exact_match", "error_rate", "character_error_rate", "word_error_rate"] {
+        let experiment = accepted(LEAST, &[&format!("training.best_by={by}")]);
+        assert_eq!(experiment.to_json()["training"]["best_by"], by);
+        assert!(experiment.to_json()["training"].get("metrics").is_none());
+    }
+    accepted(LEAST, &["training.best_by=error_rate", "training.metrics=[]"]);
+    accepted(LEAST, &["training.best_by=chrf", "training.metrics=[\"chrf\"]"]);
+}
+
+#[test]
 fn keys_of_decoding_that_do_not_go_together_are_refused() {
     check_messages(&[
         (
@@ -262,6 +318,16 @@ fn tables_that_do_not_go_together_are_refused() {
             "5:21: `shared_vocabulary` needs the same tokenizer on both sides, but [data.source] has `bpe` with vocabulary = \
              8000 and [data.target] has `characters` with minimum_count = 1\nhint: use the same one on both sides, with the \
              same settings",
+        ),
+        (
+            "[model.transformer]\nheads = 4\n[model.recurrent]",
+            "7:1: [model] must name one network, but it names `transformer` and `recurrent`\
+             \nhint: take one of them out",
+        ),
+        (
+            "[model.recurrent]\ntied_embeddings = \"all\"",
+            "6:19: `tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false\
+             \nhint: \"target_output\" ties two of the three and needs no shared vocabulary",
         ),
         (
             "[model.transformer]\ntied_embeddings = \"all\"",

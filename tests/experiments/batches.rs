@@ -15,8 +15,8 @@ use seqloom::decoding::parallel::decode_on_all_cores;
 use seqloom::decoding::request::DecodeRequest;
 use seqloom::decoding::{DecodingConfig, SamplingConfig};
 use seqloom::model::Weights;
+use seqloom::model::network::Network;
 use seqloom::model::params::Params;
-use seqloom::model::transformer::Transformer;
 use seqloom::predictor::loaded_model::build;
 use tch::Device;
 
@@ -35,7 +35,7 @@ fn pairs() -> Vec<Pair> {
 
 /// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about as
 /// likely, and the sources as its tokenizer cuts them.
-fn model(experiment: &Experiment) -> (Transformer, Vec<Vec<i64>>) {
+fn model(experiment: &Experiment) -> (Network, Vec<Vec<i64>>) {
     let pairs = pairs();
     let tokenizers = Tokenizers::train(&experiment.data, &pairs.iter().collect::<Vec<_>>()).unwrap();
     let mut params = Params::new(Device::Cpu, experiment.seed);

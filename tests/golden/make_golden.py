@@ -7,11 +7,13 @@ The files in the repository come from Python 3.11.7 with those versions, on a CP
 thread, all dropout off. Another version of PyTorch may draw or round differently in the last bits; the
 script prints how far float32 is from the same run in float64, so that a tolerance can be judged.
 
-Attention, norms, ReLU, GELU, SiLU, embeddings, losses and AdamW are PyTorch's own modules. Written out by
-hand, because PyTorch has none: sinusoidal positions, rotary positions, SwiGLU, and the frame around the layers.
+Attention, norms, ReLU, GELU, SiLU, GRUs, embeddings, losses and AdamW are PyTorch's own modules. Written out by
+hand, because PyTorch has none: sinusoidal positions, rotary positions, SwiGLU, dot attention, and the frame around
+the layers.
 
 Each model file holds
-    metadata `config`   JSON: the fields of seqloom's TransformerConfig, source_vocabulary, target_vocabulary
+    metadata `config`   JSON: the fields of seqloom's TransformerConfig, or of its RecurrentConfig and `network`, and
+                        source_vocabulary, target_vocabulary
     weights/NAME        the parameters under seqloom's names
     gradients/NAME      of `loss`
     source (B, S), target_in (B, T), labels (B, T)      int64, padded with 0
@@ -70,6 +72,11 @@ CASES = {
         width=16, encoder_layers=2, positions="rotary", norm="rms_norm", activation="swiglu", bias=False, tied_embeddings="all"
     ),
 }
+
+
+RECURRENT = dict(
+    network="recurrent", width=8, encoder_layers=2, decoder_layers=2, dropout=0.1, tied_embeddings="target_output"
+)
 
 
 # --- What PyTorch lacks ------------------------------------------------------------------------------
@@ -212,6 +219,35 @@ class Model(nn.Module):
         return F.linear(x, self.target_embedding.weight if self.output is None else self.output.weight)
 
 
+class RecurrentModel(nn.Module):
+    """Bidirectional GRU, GRU with dot attention (Luong et al. 2015), the attentional state read by the output alone."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config, width = config, config["width"]
+        self.source_embedding = nn.Embedding(config["source_vocabulary"], width, padding_idx=PAD)
+        self.target_embedding = nn.Embedding(config["target_vocabulary"], width, padding_idx=PAD)
+        self.encoder = nn.GRU(width, width // 2, config["encoder_layers"], batch_first=True, bidirectional=True)
+        self.decoder = nn.GRU(width, width, config["decoder_layers"], batch_first=True)
+        self.initial = nn.ModuleList(nn.Linear(width, width) for _ in range(config["decoder_layers"]))
+        self.attentional = nn.Linear(2 * width, width)
+
+    def forward(self, source, target_in):
+        scale, lengths = math.sqrt(self.config["width"]), (source != PAD).sum(1)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.source_embedding(source) * scale, lengths, batch_first=True, enforce_sorted=False
+        )
+        packed, ends = self.encoder(packed)
+        memory, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)  # (B, S, D)
+        ends = torch.cat([ends[-2], ends[-1]], dim=-1)  # (B, D): what both directions of the last layer end in
+        first = torch.stack([torch.tanh(initial(ends)) for initial in self.initial])
+        x, _ = self.decoder(self.target_embedding(target_in) * scale, first)  # (B, T, D)
+        scores = x @ memory.transpose(1, 2)  # (B, T, S)
+        scores = scores.masked_fill((source == PAD)[:, None, :], -math.inf)
+        attentional = torch.tanh(self.attentional(torch.cat([scores.softmax(-1) @ memory, x], dim=-1)))
+        return F.linear(attentional, self.target_embedding.weight)
+
+
 def randomize(model, generator):
     """Weights of a trained model's size, and nothing symmetric: no bias is zero, no norm is one."""
     for name, parameter in model.named_parameters():
@@ -260,8 +296,32 @@ def add_layer(named, name, layer):
     add(named, f"{name}.feed_forward_norm", layer.norm3 if decodes else layer.norm2)
 
 
+def add_gru(named, name, gru, suffix):
+    """PyTorch calls the matrices of a layer and direction weight_ih_l0, weight_hh_l0_reverse and so on."""
+    for part, short in (("input", "ih"), ("hidden", "hh")):
+        for kind in ("weight", "bias"):
+            parameter = getattr(gru, f"{kind}_{short}_l{suffix}")
+            named[f"{name}.{part}.{kind}"] = lambda of, parameter=parameter: of(parameter)
+
+
+def recurrent_names(model):
+    named = {}
+    add(named, "source_embedding", model.source_embedding)
+    add(named, "target_embedding", model.target_embedding)
+    for index in range(model.config["encoder_layers"]):
+        add_gru(named, f"encoder.layers.{index}.forward", model.encoder, index)
+        add_gru(named, f"encoder.layers.{index}.backward", model.encoder, f"{index}_reverse")
+    for index, initial in enumerate(model.initial):
+        add(named, f"decoder.layers.{index}.initial", initial)
+        add_gru(named, f"decoder.layers.{index}", model.decoder, index)
+    add(named, "decoder.attentional", model.attentional)
+    return named
+
+
 def names(model):
     """seqloom's name -> a function that takes that part out of the weights, or out of the gradients."""
+    if isinstance(model, RecurrentModel):
+        return recurrent_names(model)
     named = {}
     if model.config["tied_embeddings"] == "all":
         add(named, "shared_embedding", model.target_embedding)
@@ -332,12 +392,11 @@ def write(name, tensors, config):
     return os.path.getsize(path)
 
 
-def write_model(index, name, changes):
-    generator = torch.Generator().manual_seed(1000 + index)
-    config = {**DEFAULTS, **changes}
+def write_model(seed, name, kind, config):
+    generator = torch.Generator().manual_seed(seed)
     config["source_vocabulary"] = 13 if config["tied_embeddings"] == "all" else 11
     config["target_vocabulary"] = 13
-    model = Model(config)  # in training mode: in eval mode PyTorch takes another, fused path
+    model = kind(config)  # in training mode: in eval mode PyTorch takes another, fused path
     randomize(model, generator)
     data = batch(config, generator)
     numbers = run(model, *data)
@@ -414,9 +473,10 @@ def write_adamw():
 def main():
     torch.set_num_threads(1)
     for index, (name, changes) in enumerate(CASES.items()):
-        write_model(index, name, changes)
+        write_model(1000 + index, name, Model, {**DEFAULTS, **changes})
     write_loss()
     write_adamw()
+    write_model(3, "recurrent", RecurrentModel, dict(RECURRENT))
 
 
 if __name__ == "__main__":

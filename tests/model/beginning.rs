@@ -23,7 +23,7 @@ fn wide() -> TransformerConfig {
 }
 
 fn model(seed: u64) -> Model {
-    Model::new(&wide(), 700, 900, seed)
+    Model::new(wide(), 700, 900, seed)
 }
 
 /// The moments in f64, around zero.
@@ -106,7 +106,7 @@ fn the_same_seed_gives_the_same_bits() {
 #[test]
 fn a_changed_layout_moves_no_other_weight() {
     let config = TransformerConfig { decoder_layers: 3, norm: Norm::RmsNorm, ..wide() };
-    let (model, other) = (model(5), Model::new(&config, 700, 900, 5));
+    let (model, other) = (model(5), Model::new(config, 700, 900, 5));
     let shared = model.params.iter().filter_map(|param| Some((param, other.params.get(&param.name)?)));
     let shared: Vec<_> = shared
         .inspect(|(param, other)| {

@@ -3,9 +3,9 @@
 use seqloom::data::batch::Batch;
 use seqloom::data::vocabulary::{BOS, EOS, PAD};
 use seqloom::model::layers::Linear;
+use seqloom::model::network::Predictions;
 use seqloom::model::params::Params;
 use seqloom::training::loss::cross_entropy;
-use seqloom::training::objective::labelled;
 use seqloom::training::optimizer::Optimizer;
 use seqloom::training::{AdamWConfig, TrainingConfig};
 use tch::{Device, IndexOp, Kind, Tensor};
@@ -57,8 +57,8 @@ fn losses_and_all_gradients_are_pytorchs() {
         let (model, batch) = (Model::golden_on(device, &golden), golden_batch(&golden).to_device(device));
         let case = &format!("{case} on {device:?}");
         let memory = model.network.encode(&batch.source, None);
-        let hidden = labelled(&model.network.decode(&batch.target_in, &memory, None), &batch); // (N, D)
-        let loss = cross_entropy(&hidden, model.network.output(), &batch.labels, 0.1);
+        let predictions = model.network.decode(&batch.target_in, &memory, None).at(&batch.label_positions);
+        let loss = cross_entropy(&predictions, &batch.labels, 0.1);
         let tokens = batch.target_tokens() as f64;
         assert_close(&(&loss.smoothed / tokens), golden.get("loss"), 1e-6, case);
         assert_close(&(&loss.nll / tokens), golden.get("nll"), 1e-6, case);
@@ -82,7 +82,8 @@ fn cross_entropy_is_pytorchs_for_every_smoothing() {
         let labels = labels.index_select(0, &places);
         // An output layer that changes nothing, so that its input are the logits.
         let output = Linear::over(Tensor::eye(real.size()[1], (Kind::Float, Device::Cpu)), Kind::Float);
-        let loss = cross_entropy(&real, &output, &labels, smoothing.parse().unwrap());
+        let predictions = Predictions::Hidden { hidden: real, output: &output };
+        let loss = cross_entropy(&predictions, &labels, smoothing.parse().unwrap());
         let mean = loss.smoothed / places.size()[0] as f64;
         assert_close(&mean, golden.get(&format!("loss/value_{smoothing}")), 1e-6, smoothing);
         mean.backward();

@@ -5,7 +5,7 @@ use std::slice::from_ref;
 
 use seqloom::data::batch::Batch;
 use seqloom::model::layers::{DropoutRng, dropout};
-use seqloom::model::{Activation, NormPlace, TransformerConfig};
+use seqloom::model::{Activation, NetworkConfig, NormPlace, RecurrentConfig, TransformerConfig};
 use tch::{Device, IndexOp, Kind, Tensor};
 
 use super::{CASES, Model, batch, pairs, small};
@@ -25,11 +25,11 @@ fn a_future_token_changes_nothing_before_it() {
         let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
         let batch = batch(&sources, &targets);
         let memory = model.network.encode(&batch.source, None);
-        let before = model.network.decode(&batch.target_in, &memory, None); // (B, T, D)
+        let before = model.network.decode(&batch.target_in, &memory, None).logits(); // (B, T, V)
         for t in 1..batch.target_in.size()[1] {
             let changed = batch.target_in.copy();
             let _ = changed.i((.., t)).fill_(12);
-            let after = model.network.decode(&changed, &memory, None);
+            let after = model.network.decode(&changed, &memory, None).logits();
             let past = |x: &Tensor| x.narrow(1, 0, t);
             assert_same(&past(&before), &past(&after), &format!("{case}: before token {t}"));
             assert!(distance(&before.i((.., t)), &after.i((.., t))) > 1e-3, "{case}: token {t} is not seen");
@@ -78,13 +78,19 @@ fn the_order_of_a_batch_changes_nothing() {
 fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
     let noisy_config =
         |norm_place, activation| TransformerConfig { dropout: 0.3, norm_place, activation, ..small() };
-    let variants = [
+    let recurrent = |dropout| RecurrentConfig { width: 16, dropout, ..RecurrentConfig::default() };
+    let transformers = [
         noisy_config(NormPlace::Pre, Activation::Relu),
         noisy_config(NormPlace::Post, Activation::Gelu),
         noisy_config(NormPlace::Pre, Activation::Swiglu),
     ];
-    for config in variants {
-        let model = Model::new(&config, 11, 13, 4);
+    let transformers = transformers.map(|config| {
+        let still = TransformerConfig { dropout: 0.0, ..config.clone() };
+        [NetworkConfig::from(config), still.into()]
+    });
+    let variants = transformers.into_iter().chain([[recurrent(0.3).into(), recurrent(0.0).into()]]);
+    for [config, still] in variants {
+        let model = Model::new(config, 11, 13, 4);
         let batch = batch(&[vec![4, 5, 6], vec![7]], &[vec![8, 9], vec![10, 11, 12]]);
         let pass = |noise: Option<DropoutRng>| model.logits(&batch.source, &batch.target_in, noise.as_ref());
         let exact = pass(None);
@@ -96,8 +102,7 @@ fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
             distance(&noisy, &pass(Some(DropoutRng::new(8)))) > 1e-2,
             "another seed drops the same elements"
         );
-        let still = TransformerConfig { dropout: 0.0, ..config.clone() };
-        let still = Model::new(&still, 11, 13, 4);
+        let still = Model::new(still, 11, 13, 4);
         let undropped = still.logits(&batch.source, &batch.target_in, Some(&DropoutRng::new(7)));
         assert_same(&exact, &undropped, "a dropout of 0 and no noise");
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::inference::{DecoderState, Inference};
-use seqloom::model::{Activation, Norm, Positions, TransformerConfig, Weights};
+use seqloom::model::{
+    Activation, NetworkConfig, Norm, Positions, RecurrentConfig, TransformerConfig, Weights,
+};
 use seqloom::shim::vectors::Vectors;
 use tch::{Kind, Tensor};
 
@@ -114,7 +116,7 @@ fn steps_of_every_head_width_equal_the_full_forward() {
             decoder_layers: 1,
             ..small()
         };
-        let model = Model::new(&config, 11, 13, 3);
+        let model = Model::new(config, 11, 13, 3);
         let exact = forced(&model, &sources, &targets);
         for vectors in Vectors::here() {
             for (weights, tolerance) in [(Weights::F32, 2e-5), (Weights::Bf16, 0.05), (Weights::Int8, 0.2)] {
@@ -147,13 +149,33 @@ fn whole_targets_at_once_have_the_bits_of_the_steps() {
     }
 }
 
+/// States of every width, so that gates are no whole vectors, too.
+#[test]
+fn steps_of_a_recurrent_network_of_every_width_equal_the_full_forward() {
+    let _guard = tch::no_grad_guard();
+    let (sources, targets) = (vec![vec![4, 5, 6, 7, 8], vec![9]], vec![vec![4, 9, 5], vec![6, 7]]);
+    for width in (2..=70).step_by(2) {
+        let config = RecurrentConfig { width, ..RecurrentConfig::default() };
+        let model = Model::new(config, 11, 13, 3);
+        let exact = forced(&model, &sources, &targets);
+        for vectors in Vectors::here() {
+            for (weights, tolerance) in [(Weights::F32, 2e-5), (Weights::Bf16, 0.1), (Weights::Int8, 0.3)] {
+                let stepped = vectors
+                    .run(|| side_by_side(&Inference::new(&model.network, weights), &sources, &targets));
+                let what = format!("width {width}, {weights:?}, {vectors:?}");
+                assert_forced(&stepped, &exact, tolerance, &what);
+            }
+        }
+    }
+}
+
 /// Long rows, so that slots are cleared away and grow; the rows that leave make holes in them.
 #[test]
 fn long_outputs_equal_the_full_forward_for_each_kind_of_positions() {
     let _guard = tch::no_grad_guard();
     for positions in [Positions::Sinusoidal, Positions::Learned, Positions::Rotary, Positions::None] {
         let config = TransformerConfig { positions, max_positions: 700, ..small() };
-        let model = Model::new(&config, 11, 13, 3);
+        let model = Model::new(config, 11, 13, 3);
         let sources: Vec<Vec<i64>> =
             [30, 3, 1, 0].map(|length| (0..length).map(|n| 4 + n % 7).collect()).to_vec();
         let targets: Vec<Vec<i64>> =
@@ -166,7 +188,7 @@ fn long_outputs_equal_the_full_forward_for_each_kind_of_positions() {
 #[test]
 fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
     let _guard = tch::no_grad_guard();
-    for case in ["two_layers", "rotary", "learned", "post_norm"] {
+    for case in ["two_layers", "rotary", "learned", "post_norm", "recurrent"] {
         let golden = Golden::read(case);
         let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
         let inference = Inference::new(&model.network, Weights::F32);
@@ -202,22 +224,26 @@ fn company_changes_no_bit() {
     // No row is whole vectors, so where it stands in them goes by the rows before it.
     let plain = TransformerConfig { width: 42, heads: 3, feed_forward: 83, ..small() };
     let modern = TransformerConfig { norm: Norm::RmsNorm, positions: Positions::Rotary, ..plain.clone() };
-    for (activation, config) in [
+    let transformers = [
         (Activation::Relu, &plain),
         (Activation::Gelu, &plain),
         (Activation::Silu, &plain),
         (Activation::Swiglu, &modern),
-    ] {
-        let model = Model::new(&TransformerConfig { activation, ..config.clone() }, 50, 70, 5);
+    ]
+    .map(|(activation, config)| TransformerConfig { activation, ..config.clone() }.into());
+    let recurrent =
+        RecurrentConfig { width: 42, encoder_layers: 2, decoder_layers: 2, ..RecurrentConfig::default() };
+    for config in transformers.into_iter().chain([NetworkConfig::from(recurrent)]) {
+        let model = Model::new(config.clone(), 50, 70, 5);
         for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
             let inference = Inference::new(&model.network, weights);
             let together = side_by_side(&inference, &sources, &targets);
             let shared = side_by_side(&inference.clone(), &sources, &targets);
-            assert!(together == shared, "{activation:?}, {weights:?}: another handle");
+            assert!(together == shared, "{config:?}, {weights:?}: another handle");
             for size in [1, 2, 7, 33] {
                 let apart = sources.chunks(size).zip(targets.chunks(size));
                 let apart: Steps = apart.flat_map(|(s, t)| side_by_side(&inference, s, t)).collect();
-                assert!(together == apart, "{activation:?}, {weights:?}: {size} rows side by side");
+                assert!(together == apart, "{config:?}, {weights:?}: {size} rows side by side");
             }
         }
     }
@@ -229,7 +255,7 @@ fn company_changes_no_bit() {
 fn a_row_chooses_among_its_own_list() {
     let _guard = tch::no_grad_guard();
     let (sources, vocabulary) = (vec![vec![4, 5], vec![6], vec![7, 8, 9], vec![5]], 23);
-    let model = Model::new(&small(), 11, vocabulary, 5);
+    let model = Model::new(small(), 11, vocabulary, 5);
     let everything: Arc<[i64]> = (0..vocabulary as i64).collect();
     let lists: Vec<Arc<[i64]>> =
         [&[1, 3, 7, 22][..], &[1, 3], &[1, 3, 4, 5, 6, 8, 20], &[1, 3, 7]].map(Arc::from).to_vec();
@@ -284,16 +310,21 @@ fn weights_in_fewer_bits_are_near() {
 #[test]
 fn where_a_step_looked_sums_to_one_over_its_own_source() {
     let _guard = tch::no_grad_guard();
-    let golden = Golden::read("two_layers");
-    let (model, (sources, _)) = (Model::golden(&golden), pairs(&golden));
-    let inference = Inference::new(&model.network, Weights::F32);
-    let state = inference.start(&slices(&sources));
-    let plain = inference.step(&vec![BOS; sources.len()], inference.start(&slices(&sources)), false).unwrap();
+    for case in ["two_layers", "recurrent"] {
+        let golden = Golden::read(case);
+        let (model, (sources, _)) = (Model::golden(&golden), pairs(&golden));
+        sums_to_one(&Inference::new(&model.network, Weights::F32), &sources);
+    }
+}
+
+fn sums_to_one(inference: &Inference, sources: &[Vec<i64>]) {
+    let state = inference.start(&slices(sources));
+    let plain = inference.step(&vec![BOS; sources.len()], inference.start(&slices(sources)), false).unwrap();
     let looked = inference.step(&vec![BOS; sources.len()], state, true).unwrap();
     assert!(plain.attention.is_none() && plain.log_p == looked.log_p);
     let attention = looked.attention.unwrap();
     assert_eq!(attention.len(), sources.len());
-    for (row, source) in attention.iter().zip(&sources) {
+    for (row, source) in attention.iter().zip(sources) {
         assert_eq!(row.len(), source.len() + 1, "a share for each position, EOS counted in");
         assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5 && row.iter().all(|&share| share >= 0.0));
     }

@@ -14,6 +14,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -117,6 +118,8 @@ void rows_of_numbers() {
     at::Tensor* made = nullptr;
     done(seqloom_silu(&made, &moved), "SiLU");
     near(taken(made), at::silu(moved), 1e-6, named("SiLU", length));
+    done(seqloom_tanh(&made, &moved), "tanh");
+    near(taken(made), at::tanh(moved), 3e-7, named("tanh", length));
     done(seqloom_gelu(&made, &moved), "GELU");
     near(taken(made), at::gelu(moved), 1e-6, named("GELU", length));
   }

@@ -1,17 +1,24 @@
-// The loss, linear layers, dropout, casts and updates over many shapes, in one translation unit with the kernels themselves, and what runs all
-// tests on each kind of vectors. scripts/sanitize.py compiles it with sanitizers.
+// The loss, linear layers, attention, GRUs, dropout, casts and updates over many shapes, in one translation unit with the
+// kernels themselves, and what runs all tests on each kind of vectors. scripts/sanitize.py compiles it with sanitizers.
 #include "../../src/shim/affine.cpp"
+#include "../../src/shim/attention.cpp"
 #include "../../src/shim/cast.cpp"
 #include "../../src/shim/dropout.cpp"
+#include "../../src/shim/gru.cpp"
 #include "../../src/shim/loss.cpp"
 #include "../../src/shim/optimizer.cpp"
 #include "../../src/shim/system.cpp"
 #include "check.h"
 
 #include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/randint.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -100,6 +107,96 @@ void layer_of(int64_t outputs, int64_t rows, bool relu, double p, bool added) {
   near(to_bias, bias.grad(), 1e-4, what + ", gradient of the bias");
 }
 
+at::Tensor next_state(const at::Tensor& input, const at::Tensor& hidden, const at::Tensor& state) {
+  const auto in = input.chunk(3, -1), of_state = hidden.chunk(3, -1);
+  const at::Tensor r = at::sigmoid(in[0] + of_state[0]), z = at::sigmoid(in[1] + of_state[1]);
+  const at::Tensor n = at::tanh(in[2] + r * of_state[2]);
+  return n + z * (state - n);
+}
+
+void gru_of(int64_t steps, int64_t rows, int64_t width) {
+  const std::string what = named("GRU", steps, rows, width);
+  const auto leaf = [](const at::Tensor& tensor) { return tensor.detach().requires_grad_(); };
+  const at::Tensor input = leaf(numbers({steps, rows, 3 * width}, width % 5)), first = leaf(numbers({rows, width}, 1));
+  const at::Tensor weight = leaf(numbers({3 * width, width}, steps % 3)), bias = leaf(numbers({3 * width}, 2));
+  const at::Tensor slope = numbers({steps, rows, width}, rows % 4);
+  at::Tensor* made = nullptr;
+  done(seqloom_gru(&made, &input, &first, &weight, &bias), what);
+  const at::Tensor ours = taken(made);
+  (ours * slope).sum().backward();
+  std::vector<at::Tensor> leaves{input, first, weight, bias}, gradients;
+  for (const at::Tensor& each : leaves) {
+    gradients.push_back(each.grad().clone());
+    each.mutable_grad() = at::Tensor();
+  }
+  std::vector<at::Tensor> states;
+  at::Tensor state = first;
+  for (int64_t t = 0; t < steps; ++t) {
+    state = next_state(input[t], at::linear(state, weight, bias), state);
+    states.push_back(state);
+  }
+  const at::Tensor theirs = at::stack(states);
+  (theirs * slope).sum().backward();
+  near(ours, theirs, 1e-5, what);
+  for (size_t n = 0; n < leaves.size(); ++n) near(gradients[n], leaves[n].grad(), 1e-4, what + ", gradient");
+  // Rows of gates may stand apart, as parts of a wider product do.
+  const at::Tensor wide = numbers({rows, 6 * width}, 3), part = wide.narrow(1, 3 * width, 3 * width);
+  const at::Tensor hidden = numbers({rows, 3 * width}, 4), before = first.detach();
+  done(seqloom_gru_step(&made, &part, &hidden, &before), what + ", a step");
+  const at::Tensor step = taken(made);
+  near(step, next_state(part, hidden, before), 1e-6, what + ", a step");
+  same_everywhere(step, what + ", a step");
+  refused(seqloom_gru_step(&made, &wide, &hidden, &before), what + ", too many gates");
+}
+
+// Queries, keys and values of two rows, in one tensor, in two or in three; the second row sees fewer keys.
+void attention_of(int64_t queries, int64_t keys, int64_t head_width, size_t tensors, bool causal) {
+  const std::string what = named("attention", queries, keys, head_width, tensors, causal);
+  const int64_t heads = 2, width = heads * head_width;
+  const auto leaf = [&](int64_t positions, int64_t parts) {
+    return numbers({2, positions, parts * width}, head_width % 3).requires_grad_();
+  };
+  variable_list all;
+  if (tensors == 1) all = {leaf(queries, 3)};
+  if (tensors == 2) all = {leaf(queries, 1), leaf(keys, 2)};
+  if (tensors == 3) all = {leaf(queries, 1), leaf(keys, 1), leaf(keys, 1)};
+  variable_list parts;
+  for (const Tensor& tensor : all) {
+    for (const Tensor& part : tensor.split(width, -1)) parts.push_back(part.unflatten(2, {heads, head_width}).transpose(1, 2));
+  }
+  const std::vector<int64_t> lengths{keys, (keys + 1) / 2};
+  Tensor mask = at::zeros({2, 1, 1, keys});
+  mask[1].narrow(2, lengths[1], keys - lengths[1]).fill_(-std::numeric_limits<float>::infinity());
+  const std::optional<Tensor> hidden = causal ? std::nullopt : std::optional<Tensor>(mask);
+  const Tensor theirs = at::scaled_dot_product_attention(parts[0], parts[1], parts[2], hidden, 0.0, causal).transpose(1, 2).flatten(2);
+  std::vector<Tensor*> pointers;
+  for (Tensor& tensor : all) pointers.push_back(&tensor);
+  Tensor* made = nullptr;
+  const int64_t* known = causal ? nullptr : lengths.data();
+  done(seqloom_attention(&made, pointers.data(), static_cast<int64_t>(tensors), heads, causal, known), what);
+  const Tensor out = taken(made);
+  near(out, theirs, 1e-5, what);
+  out.square().sum().backward();
+  variable_list ours;
+  for (Tensor& tensor : all) {
+    ours.push_back(tensor.grad().clone());
+    tensor.mutable_grad() = Tensor();
+  }
+  theirs.square().sum().backward();
+  for (size_t n = 0; n < tensors; ++n) near(ours[n], all[n].grad(), 1e-4, what + ", gradient");
+  refused(seqloom_attention(&made, pointers.data(), static_cast<int64_t>(tensors), 2 * width + 1, causal, known), what);
+}
+
+void attention() {
+  for (int64_t head_width = 1; head_width <= 130; head_width += head_width < 70 ? 1 : 20) {
+    const int64_t queries = 1 + head_width * 5 % 37, keys = 1 + head_width * 11 % 41;
+    attention_of(queries, queries, head_width, 1, head_width % 2 == 0);
+    attention_of(queries, keys, head_width, 2, head_width % 3 == 0);
+    attention_of(keys, queries, head_width, 3, false);
+  }
+  attention_of(200, 200, 32, 1, true);
+}
+
 void casts() {
   for (int64_t size = 1; size <= 33; size += 4) {
     const at::Tensor one = numbers({size, 5}, size % 3).requires_grad_(), other = numbers({2, 5}, 1).requires_grad_();
@@ -165,6 +262,8 @@ void check::training() {
     layer_of(outputs, 3, false, 0.0, false);
   }
   layer_of(33, 150, true, 0.5, false);
+  for (int64_t width = 1; width <= 70; ++width) gru_of(1 + width % 4, 1 + width % 3, width);
+  attention();
   casts();
   updates();
 }

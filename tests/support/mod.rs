@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
-use seqloom::model::TransformerConfig;
+use seqloom::model::{NetworkConfig, RecurrentConfig, TransformerConfig};
 use seqloom::runtime::gpus;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
@@ -36,10 +36,13 @@ impl Golden {
     }
 
     /// The config as a model's, without the vocabularies' sizes.
-    pub fn transformer(&self) -> TransformerConfig {
+    pub fn network(&self) -> NetworkConfig {
         let mut config = self.config.clone();
         config.retain(|key, _| !key.ends_with("_vocabulary"));
-        from_json(config)
+        match config.remove("network") {
+            Some(_) => from_json::<RecurrentConfig>(config).into(),
+            None => from_json::<TransformerConfig>(config).into(),
+        }
     }
 
     /// A tensor by its name.

@@ -2,8 +2,9 @@
 
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::TransformerConfig;
-use seqloom::model::attention::{Attention, KeysValues, Mask};
+use seqloom::model::attention::{Attention, Mask, Padding};
 use seqloom::model::layers::{AutocastWeights, DropoutRng, Epilogue, ForwardContext, Linear};
+use seqloom::model::network::Predictions;
 use seqloom::model::params::Params;
 use seqloom::runtime::threads;
 use seqloom::shim;
@@ -63,6 +64,10 @@ fn adam_move(gradient: &Tensor, state: &mut [Tensor], step: i32) -> Tensor {
     state[1] = &state[1] * 0.98 + gradient * gradient * 0.02;
     let (first, second) = (&state[0] / (1.0 - 0.9f64.powi(step)), &state[1] / (1.0 - 0.98f64.powi(step)));
     first / (second.sqrt() + 1e-8) * 0.01
+}
+
+fn predictions<'n>(hidden: &Tensor, output: &'n Linear) -> Predictions<'n> {
+    Predictions::Hidden { hidden: hidden.shallow_clone(), output }
 }
 
 #[test]
@@ -147,7 +152,7 @@ fn the_loss_in_pieces_is_the_loss_in_one() {
         let [to_hidden, to_weight] = [&hidden, &weight]
             .map(|leaf| Tensor::run_backward(&[&plain * 0.5], &[leaf], true, false).remove(0));
         let output = Linear::over(weight.shallow_clone(), Kind::Float);
-        let loss = cross_entropy(&hidden, &output, &labels, smoothing);
+        let loss = cross_entropy(&predictions(&hidden, &output), &labels, smoothing);
         assert_close(&(&loss.smoothed / &plain), &Tensor::ones([], FLOAT), 1e-6, "smoothed loss");
         assert_close(&(&loss.nll / &nll), &Tensor::ones([], FLOAT), 1e-6, "nll");
         assert_same(&loss.correct, &log_p.argmax(-1, false).eq_tensor(&places).sum(Kind::Double), "correct");
@@ -163,7 +168,8 @@ fn a_loss_in_bf16_is_near_that_in_f32_and_its_gradients_are_f32() {
     let weight = noise(&[30, 16], 2).set_requires_grad(true);
     let labels = (noise(&[40], 3).abs() * 27.0).to_kind(Kind::Int64) + EOS;
     let run = |compute| {
-        let loss = cross_entropy(&hidden, &Linear::over(weight.shallow_clone(), compute), &labels, 0.1);
+        let output = Linear::over(weight.shallow_clone(), compute);
+        let loss = cross_entropy(&predictions(&hidden, &output), &labels, 0.1);
         let gradients = Tensor::run_backward(&[&loss.smoothed], &[&hidden, &weight], false, false);
         (loss.smoothed.double_value(&[]), gradients)
     };
@@ -214,26 +220,24 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
     let config =
         TransformerConfig { width: 16, heads: 2, attention_dropout: 1e-9, ..TransformerConfig::default() };
     let attention = Attention::new(params.root(), &config);
-    let x = noise(&[3, 5, 16], 1);
     let cast = AutocastWeights::default();
     let exact = ForwardContext { dropout_rng: None, weights: &cast };
-    let (query, seen) = attention.project(&x, None, exact);
-    let lengths = Tensor::from_slice(&[5i64, 2, 3]).view([-1, 1, 1, 1]);
-    let padded = Tensor::arange(5, (Kind::Int64, Device::Cpu)).ge_tensor(&lengths); // (3, 1, 1, 5)
-    let padding = Tensor::zeros([3, 1, 1, 5], FLOAT).masked_fill(&padded, f64::NEG_INFINITY);
-    let seen: &KeysValues = &seen;
-    for mask in [Mask::Open, Mask::Causal, Mask::Padding(&padding)] {
-        let passed = |pass| attention.forward(&query, seen, mask, Epilogue::default(), pass);
-        let (fused, written_out) = (
-            passed(exact),
-            passed(ForwardContext { dropout_rng: Some(&DropoutRng::new(3)), weights: &cast }),
-        );
-        assert_close(&written_out, &fused, 1e-6, &format!("{mask:?}"));
+    // The softmax of longer rows is not kept.
+    for positions in [5, 300] {
+        let parts = attention.project(&noise(&[3, positions, 16], 1), None, exact);
+        let padding = Padding::of(&[positions, 2, 3], Kind::Float, Device::Cpu);
+        for mask in [Mask::Open, Mask::Causal, Mask::padding(&padding)] {
+            let passed = |pass| attention.forward(&parts, mask, Epilogue::default(), pass);
+            let fused = passed(exact);
+            let written_out =
+                passed(ForwardContext { dropout_rng: Some(&DropoutRng::new(3)), weights: &cast });
+            assert_close(&written_out, &fused, 1e-6, &format!("{positions} positions, {mask:?}"));
+        }
     }
 }
 
 #[test]
-fn several_layers_in_one_product_are_each_of_them_with_their_gradients() {
+fn layers_side_by_side_are_each_of_them_with_their_gradients() {
     for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 0.0)] {
         let mut params = Params::new(Device::Cpu, 1).with_compute_kind(kind);
         let mut root = params.root();
@@ -249,7 +253,7 @@ fn several_layers_in_one_product_are_each_of_them_with_their_gradients() {
         };
         for rows in [3, 400] {
             let x = noise(&[rows, 2, 8], 1);
-            let together = || Tensor::cat(&Linear::forward_joined([&one, &two], &x, pass), -1);
+            let together = || Tensor::cat(&Linear::side_by_side(&[&one, &two], &x, pass), -1);
             let apart = || Tensor::cat(&[one.forward(&x), two.forward(&x)], -1);
             assert_close(&together(), &apart(), tolerance, "what they give");
             for (ours, theirs) in gradients(together()).iter().zip(&gradients(apart())) {

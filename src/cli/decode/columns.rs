@@ -7,13 +7,13 @@ use super::rows::Row;
 use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
 use crate::cli::output::{CarriedFields, Field, Kept, OutputFormat, Record, Writer};
+use crate::console::status;
 use crate::data::readers::RowReader;
 use crate::data::vocabulary::{EOS, Vocabulary};
 use crate::decoding::incremental_decoder::Hypothesis;
 use crate::error::{Error, Result, counted};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
-use crate::training::report::status;
 
 /// What the outputs follow from, as a record of a half-written output has it.
 pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {

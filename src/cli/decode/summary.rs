@@ -8,18 +8,18 @@ use super::rows::Row;
 use crate::cli::input::Input;
 use crate::cli::output::OutputFormat;
 use crate::cli::write_summary;
+use crate::console::status;
 use crate::data::dataset::Tokenizers;
 use crate::data::readers::SourceRow;
 use crate::data::source::SourceItem;
 use crate::data::tokenizer::ChangeCounts;
 use crate::data::vocabulary::UNK;
 use crate::error::{Error, Result, counted};
-use crate::metrics::edit::ErrorRate;
-use crate::metrics::scores::{Scores, Unit};
+use crate::metrics::{Example, MetricSet, MetricValue};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
-use crate::training::report::status;
+use crate::training::validation::unit_of;
 
 /// Rows of one kind.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub struct DecodeSummary {
     outputs: usize,
     unfinished: usize,
     fewer: usize,
-    scores: Scores,
+    metrics: MetricSet,
     /// Texts that were not read as they are in the file: sources and references.
     changed: [ChangeCounts; 2],
     /// Outputs whose line breaks text has no place for.
@@ -70,9 +70,9 @@ pub struct DecodeSummary {
 impl DecodeSummary {
     /// Shows `examples` rows; `before` rows were in the output when the command began.
     pub fn new(loaded: &LoadedModel, format: OutputFormat, examples: usize, before: u64) -> DecodeSummary {
-        let unit = if loaded.tokenizers.target.is_of_words() { Unit::Words } else { Unit::Characters };
-        let (as_text, scores) = (format == OutputFormat::Text, Scores::over(unit));
-        DecodeSummary { examples_left: examples, before, as_text, scores, ..DecodeSummary::default() }
+        let metrics = loaded.experiment.training.metric_set(unit_of(&loaded.tokenizers.target));
+        let as_text = format == OutputFormat::Text;
+        DecodeSummary { examples_left: examples, before, as_text, metrics, ..DecodeSummary::default() }
     }
 
     /// Counts what is read.
@@ -130,9 +130,18 @@ impl DecodeSummary {
         self.broken += usize::from(self.as_text && text.contains(['\n', '\r']));
         let mut right = false;
         if let Some(reference) = &read.target {
-            self.changed[1].add(loaded.tokenizers.target.changes(reference));
-            let parts = loaded.tokenizers.target.known_parts(&hypothesis.tokens);
-            right = self.scores.add(reference, &parts);
+            let target = &loaded.tokenizers.target;
+            self.changed[1].add(target.changes(reference));
+            let example = Example {
+                reference,
+                reference_tokens: &target.encode(reference).ids,
+                output: &target.known_parts(&hypothesis.tokens),
+                output_tokens: &hypothesis.tokens,
+                finished: hypothesis.finished,
+                unit: unit_of(target),
+            };
+            self.metrics.add(&example);
+            right = example.is_exact();
         }
         if self.examples_left > 0 {
             self.examples_left -= 1;
@@ -142,19 +151,8 @@ impl DecodeSummary {
 
     /// Prints all of it, and notes about the input.
     pub fn say(&self, loaded: &LoadedModel, input: &Input) {
-        if self.scores.rows > 0 {
-            let errors = self.scores.errors();
-            let ErrorRate { substitutions, deletions, insertions, reference_length } = errors;
-            let unit = self.scores.unit();
-            status(&format!(
-                "{}, exact match {:.2} %, {} {:.2} % ({substitutions} substitutions, \
-                 {deletions} deletions, {insertions} insertions in {reference_length} {})",
-                counted(self.scores.rows, "row"),
-                100.0 * self.scores.exact_match(),
-                unit.rate(),
-                100.0 * errors.rate(),
-                unit.plural()
-            ));
+        if self.metrics.rows() > 0 {
+            status(&self.score_line());
         }
         self.say_of_input(loaded, input);
         let rows = [
@@ -199,6 +197,19 @@ impl DecodeSummary {
         }
     }
 
+    /// The metrics, and what they are made of.
+    fn score_line(&self) -> String {
+        let values = self.metrics.values();
+        let mut line = counted(self.metrics.rows(), "row");
+        for metric in MetricValue::in_lines(&values) {
+            line += &format!(", {}", metric.in_words());
+            if let Some(counts) = self.metrics.counts(&metric.kind) {
+                line += &format!(" ({counts})");
+            }
+        }
+        line
+    }
+
     /// How the input was read.
     fn say_of_input(&self, loaded: &LoadedModel, input: &Input) {
         let file = input.place(0).file.display().to_string();
@@ -233,11 +244,9 @@ impl DecodeSummary {
             "changed_references": self.changed[1].changed(),
             "beyond_the_limit": self.beyond_the_limit.count,
         });
-        if self.scores.rows > 0 {
-            summary["exact_match"] = json!(self.scores.exact_match());
-            summary["character_error_rate"] = json!(self.scores.character_error_rate());
-            if let Some(rate) = self.scores.word_error_rate() {
-                summary["word_error_rate"] = json!(rate);
+        if self.metrics.rows() > 0 {
+            for metric in self.metrics.values() {
+                summary[metric.kind.name] = json!(metric.value);
             }
         }
         write_summary(path, &summary)

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::OutputFormat;
+use crate::console::status;
 use crate::data::readers::{ExtraField, FieldValue, RowReader, shorten};
-use crate::training::report::status;
 
 /// Which fields are carried, and which were not.
 #[derive(Debug, Default)]

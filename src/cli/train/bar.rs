@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::training::report::Bar;
+use crate::training::recorders::console::Bar;
 
 /// From the step that training stands at to the one at which it ends.
 pub fn bar((step, steps): (u64, u64)) -> Option<Box<dyn Bar>> {

@@ -8,17 +8,17 @@ use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
 use crate::decoding::options::LengthLimits;
-use crate::error::counted;
+use crate::error::{Result, counted};
 use crate::model::params::Params;
 use crate::runtime::Runtime;
 use crate::training::gradients::shards;
-use crate::training::report::Report;
+use crate::training::recorders::{Event, Recorder};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
 /// Model and machine.
 pub fn introduce(
-    report: &mut Report,
+    recorder: &mut dyn Recorder,
     experiment: &Experiment,
     run: &RunDirectory,
     runtime: Runtime,
@@ -32,20 +32,20 @@ pub fn introduce(
     let frozen =
         if moving < numbers { format!(", {} of them frozen", numbers - moving) } else { String::new() };
     let (name, place, machine) = (&experiment.name, run.path().display(), runtime.machine());
-    report.say(&format!("{name}: {numbers} parameters{frozen} on {machine}, into {place}"));
+    recorder.say(&format!("{name}: {numbers} parameters{frozen} on {machine}, into {place}"));
     if runtime.computes_slowly() {
-        report.say("note: this CPU has no fast instructions for bfloat16; `runtime.precision` = \"f32\" is many times as fast");
+        recorder.say("note: this CPU has no fast instructions for bfloat16; `runtime.precision` = \"f32\" is many times as fast");
     }
 }
 
 /// A schedule that will not work as its name suggests.
-pub fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
+pub fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
     if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
-        report.say("note: the learning rate decays until `training.steps`, even if `training.epochs` ends training earlier");
+        recorder.say("note: the learning rate decays until `training.steps`, even if `training.epochs` ends training earlier");
     }
     let (warmup, steps) = (config.warmup(), config.steps);
     if warmup >= steps {
-        report.say(&format!(
+        recorder.say(&format!(
             "note: the learning rate never decays: `warmup` is {warmup}, and `training.steps` is {steps}"
         ));
     }
@@ -53,31 +53,40 @@ pub fn introduce_schedule(report: &mut Report, config: &TrainingConfig) {
 
 /// Where a run goes on from, and what is not as it was; `before` is where it stood, and `moved` the keys of the pairs' files that
 /// name others than before.
-pub fn introduce_resumed(report: &mut Report, progress: &TrainState, before: &TrainState, moved: &[&str]) {
+pub fn introduce_resumed(
+    recorder: &mut dyn Recorder,
+    progress: &TrainState,
+    before: &TrainState,
+    moved: &[&str],
+) {
     if progress.step > 0 {
-        report.say(&format!("resuming from step {}", progress.step));
+        recorder.say(&format!("resuming from step {}", progress.step));
     }
     let (was, now) = (&before.machine, &progress.machine);
     if !was.is_empty() && was != now {
-        report.say(&format!(
+        recorder.say(&format!(
             "note: this run started on {was} and resumes on {now}: results will not be bit-identical"
         ));
     }
     let same_valid = before.valid.is_empty() || before.valid == progress.valid;
     for key in moved.iter().filter(|key| **key == "data.train" || same_valid) {
-        report.say(&format!("note: `{key}` names other files than before, with the same pairs"));
+        recorder.say(&format!("note: `{key}` names other files than before, with the same pairs"));
     }
     if !same_valid {
-        report.say(
+        recorder.say(
             "note: the validation set has changed: earlier scores, including the best, are not comparable",
         );
     }
 }
 
 /// The model that training begins with, and the rows that `--extend-vocabulary` added to its weights.
-pub fn introduce_origin(report: &mut Report, params: &Params, origin: Option<(Origin, Vec<(String, i64)>)>) {
+pub fn introduce_origin(
+    recorder: &mut dyn Recorder,
+    params: &Params,
+    origin: Option<(Origin, Vec<(String, i64)>)>,
+) {
     let Some((Origin { path, sha256 }, new_rows)) = origin else { return };
-    report.say(&format!("starting from the weights of {} (SHA-256 {sha256})", path.display()));
+    recorder.say(&format!("starting from the weights of {} (SHA-256 {sha256})", path.display()));
     for (name, rows) in &new_rows {
         let moves = params.get(name).is_some_and(|weight| weight.requires_grad());
         let frozen = if moves {
@@ -86,12 +95,12 @@ pub fn introduce_origin(report: &mut Report, params: &Params, origin: Option<(Or
             "; note: `training.freeze` freezes this weight, so these rows do not train"
         };
         let rows = counted(*rows, "new row");
-        report.say(&format!("`{name}` has {rows}, each the mean of the old ones{frozen}"));
+        recorder.say(&format!("`{name}` has {rows}, each the mean of the old ones{frozen}"));
     }
 }
 
 /// The pairs, what was left out of them, and how they are cut.
-pub fn introduce_data(report: &mut Report, data: &DataSplits) {
+pub fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
         let mut line = counted(set.pairs.len(), &format!("{name} pair"));
         if let Some(first) = set.skipped.first() {
@@ -108,17 +117,17 @@ pub fn introduce_data(report: &mut Report, data: &DataSplits) {
                 "; symbols that are not in the vocabulary: {source} in sources, {target} in targets"
             );
         }
-        report.say(&line);
-        set.notes.iter().for_each(|note| report.say(&format!("note: {note}")));
+        recorder.say(&line);
+        set.notes.iter().for_each(|note| recorder.say(&format!("note: {note}")));
     }
     let described = |tokenizer: &Tokenizer| format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind());
     let (source, target) = (described(&data.tokenizers.source), described(&data.tokenizers.target));
-    report.say(&format!("vocabularies: source {source}, target {target}"));
+    recorder.say(&format!("vocabularies: source {source}, target {target}"));
 }
 
 /// References that no output can reach, because it would be longer than outputs may be.
 pub fn introduce_limits(
-    report: &mut Report,
+    recorder: &mut dyn Recorder,
     config: &DecodingConfig,
     valid: &Dataset,
     longest: Option<usize>,
@@ -132,7 +141,7 @@ pub fn introduce_limits(
         (0..).zip(valid.examples.iter()).filter_map(|(row, one)| Some((row, too_long(one)?))).collect();
     let Some(&(row, (length, limit))) = rows.first() else { return };
     let place = &valid.pairs[row].place;
-    report.say(&format!(
+    recorder.say(&format!(
         "note: validation references longer than an output may be (`decoding.max_length`): {} of {}; no output can match \
          them; the first is {place}: {length} tokens with <eos>, but at most {limit} are allowed",
         rows.len(),
@@ -141,9 +150,9 @@ pub fn introduce_limits(
 }
 
 /// References that no output can equal, because outputs are written in another form.
-pub fn introduce_form(report: &mut Report, target: &Tokenizer, valid: &Dataset) {
+pub fn introduce_form(recorder: &mut dyn Recorder, target: &Tokenizer, valid: &Dataset) {
     if let Some(note) = in_other_form(target, valid.pairs.iter().map(|pair| pair.target.as_str())) {
-        report.say(&note);
+        recorder.say(&note);
     }
 }
 
@@ -167,7 +176,7 @@ const NAMED: usize = 20;
 
 /// Rows that no batch within the budget has room for, and what `auto` found.
 pub fn introduce_batches(
-    report: &mut Report,
+    recorder: &mut dyn Recorder,
     experiment: &Experiment,
     runtime: Runtime,
     data: &DataSplits,
@@ -175,18 +184,18 @@ pub fn introduce_batches(
 ) {
     let budget = progress.tokens_per_batch;
     if experiment.training.tokens_per_batch == TokensPerBatch::Auto {
-        report.say(&format!("tokens_per_batch: {budget} positions, found by trial"));
+        recorder.say(&format!("tokens_per_batch: {budget} positions, found by trial"));
     }
     let shards = shards(&experiment.training, budget);
     if runtime.threads < experiment.runtime.threads {
         let (asked, threads) = (experiment.runtime.threads, counted(runtime.threads, "thread"));
-        report.say(&format!(
+        recorder.say(&format!(
             "note: `runtime.threads` is {asked}, but only {threads} started: at most four per core"
         ));
     }
     if runtime.device == Device::Cpu && runtime.threads > shards {
         let threads = runtime.threads;
-        report.say(&format!(
+        recorder.say(&format!(
             "note: an update has {} for {threads} threads; `training.shards` = {} keeps more of them busy",
             counted(shards, "shard"),
             (2 * shards).max(threads.next_power_of_two())
@@ -199,32 +208,32 @@ pub fn introduce_batches(
     let long: Vec<usize> = (0..data.train.examples.len()).filter(|&row| longest(row) > budget).collect();
     for &row in long.iter().take(NAMED) {
         let (place, length) = (&data.train.pairs[row].place, longest(row));
-        report.say(&format!(
+        recorder.say(&format!(
             "{place}: this pair has {length} positions, more than `tokens_per_batch` = {budget}: it gets a batch of its \
              own"
         ));
     }
     if long.len() > NAMED {
-        report.say(&format!("and {}", counted(long.len() - NAMED, "more such pair")));
+        recorder.say(&format!("and {}", counted(long.len() - NAMED, "more such pair")));
     }
 }
 
 /// How it ended, and what to do next.
 pub fn conclude(
-    report: &mut Report,
+    recorder: &mut dyn Recorder,
     run: &RunDirectory,
     stop_reason: StopReason,
     progress: &TrainState,
     averaged: bool,
-) {
-    report.close();
+) -> Result<()> {
+    recorder.record(&Event::End)?;
     let (step, path) = (progress.step, run.path().display());
     let best = progress
         .best_steps()
         .next()
         .map_or(String::new(), |best| format!("; the best validation was at step {best}"));
     let average = if averaged { format!(", or its average: {path}/average") } else { String::new() };
-    report.say(&match stop_reason {
+    recorder.say(&match stop_reason {
         StopReason::Complete => format!("done: {}{best}", counted(step, "step")),
         StopReason::OutOfPatience => {
             format!("stopped early at step {step}: no better validation (`training.patience`){best}")
@@ -232,8 +241,9 @@ pub fn conclude(
         StopReason::Stopped(_) => format!("stopped at step {step}, saved. Continue with --resume"),
     });
     if !matches!(stop_reason, StopReason::Stopped(_)) {
-        report.say(&format!("decode with: seqloom decode {path}{average}"));
+        recorder.say(&format!("decode with: seqloom decode {path}{average}"));
     }
+    Ok(())
 }
 
 #[cfg(test)]

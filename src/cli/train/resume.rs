@@ -10,11 +10,11 @@ use crate::checkpoint::model_file;
 use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, NamedTensors, load_into};
 use crate::config::Experiment;
+use crate::console::status;
 use crate::data::dataset::Tokenizers;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::predictor::loaded_model::check_weights;
-use crate::training::report::status;
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 

@@ -4,11 +4,10 @@
 
 use tch::{Device, Tensor};
 
-use super::objective::labelled;
 use crate::data::batch::Batch;
 use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
 use crate::error::{Error, Result};
-use crate::model::transformer::Transformer;
+use crate::model::network::{Network, Predictions};
 
 /// The most positions of either side that are read together; without gradients they need little memory.
 pub const READ_AT_ONCE: usize = 4096;
@@ -30,14 +29,14 @@ pub fn batch_of(pairs: &[(&[i64], &[i64])], rows: &[usize]) -> Batch {
     Batch::new(&sources, &targets)
 }
 
-/// What the decoder makes of a batch, for the output layer. No row depends on those beside it.
+/// What the network says where a batch has labels. No row depends on those beside it.
 ///
 /// # Shapes
-/// out: (N, D), a row for each label
-pub fn teacher_forced_hidden(model: &Transformer, batch: &Batch) -> Tensor {
+/// out: (N), one for each label
+pub fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> {
     let _guard = tch::no_grad_guard();
     let encoded = model.encode(&batch.source, None);
-    labelled(&model.decode(&batch.target_in, &encoded, None), batch) // (N, D)
+    model.decode(&batch.target_in, &encoded, None).at(&batch.label_positions) // (N)
 }
 
 /// The log-probability of each token of each target, EOS last, given its source and the tokens before it.
@@ -45,14 +44,14 @@ pub fn teacher_forced_hidden(model: &Transformer, batch: &Batch) -> Tensor {
 /// # Errors
 /// A number of the model is not finite.
 pub fn log_probabilities(
-    model: &Transformer,
+    model: &Network,
     device: Device,
     pairs: &[(&[i64], &[i64])],
 ) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
     for rows in batches(pairs, READ_AT_ONCE) {
         let batch = batch_of(pairs, &rows).to_device(device);
-        let flat = of_labels(model, &teacher_forced_hidden(model, &batch), &batch.labels)?;
+        let flat = of_labels(&teacher_forced(model, &batch), &batch.labels)?;
         if flat.iter().any(|log_p| !log_p.is_finite()) {
             return Err(Error::failure("the model's scores are not finite numbers"));
         }
@@ -69,12 +68,12 @@ pub fn log_probabilities(
 /// Log-probabilities of the labels, a few positions at a time.
 ///
 /// # Shapes
-/// hidden: (N, D); labels: (N) i64; out: N numbers
-fn of_labels(model: &Transformer, hidden: &Tensor, labels: &Tensor) -> Result<Vec<f32>> {
+/// predictions: (N); labels: (N) i64; out: N numbers
+fn of_labels(predictions: &Predictions, labels: &Tensor) -> Result<Vec<f32>> {
     let _guard = tch::no_grad_guard();
     let mut found = Vec::with_capacity(labels.numel());
-    for (hidden, labels) in hidden.split(SCORED_AT_ONCE, 0).iter().zip(labels.split(SCORED_AT_ONCE, 0)) {
-        let log_p = model.log_probabilities(hidden); // (n, V)
+    for (predictions, labels) in predictions.split(SCORED_AT_ONCE).zip(labels.split(SCORED_AT_ONCE, 0)) {
+        let log_p = predictions.log_probabilities(); // (n, V)
         let of_label = log_p.gather(1, &labels.unsqueeze(1), false).squeeze_dim(1); // (n)
         found.extend(Vec::<f32>::try_from(of_label)?);
     }

@@ -2,33 +2,32 @@
 
 use tch::Tensor;
 
+use super::super::embeddings::Embeddings;
 use super::super::layers::{FeedForward, Norm, activate};
 use super::super::packed_linear::{PackedLinear, Weights};
 use super::super::positions::{PositionIds, PositionTable};
-use super::super::transformer::{DecoderLayer, EncoderLayer, ResidualBlock};
 use super::super::{Activation, NormPlace};
-use crate::data::vocabulary::PAD;
+use super::{DecoderLayer, EncoderLayer, ResidualBlock};
 
 /// Token ids to vectors, with their positions added.
 #[derive(Debug)]
-pub(super) struct Embedding {
+pub(super) struct PositionedEmbedding {
     pub(super) weight: Tensor,
-    pub(super) scale: f64,
     pub(super) positions: PositionTable,
 }
 
 /// The same vectors, not a copy of them.
-impl Clone for Embedding {
-    fn clone(&self) -> Embedding {
-        Embedding { weight: self.weight.shallow_clone(), positions: self.positions.clone(), ..*self }
+impl Clone for PositionedEmbedding {
+    fn clone(&self) -> PositionedEmbedding {
+        PositionedEmbedding { weight: self.weight.shallow_clone(), positions: self.positions.clone() }
     }
 }
 
-impl Embedding {
+impl PositionedEmbedding {
     /// (R) to (R, D)
     pub(super) fn forward(&self, tokens: &[i64], positions: &[i64]) -> Tensor {
         let tokens = Tensor::from_slice(tokens).to_device(self.weight.device());
-        let x = Tensor::embedding(&self.weight, &tokens, PAD, false, false) * self.scale; // (R, D)
+        let x = Embeddings::look_up(&self.weight, &tokens); // (R, D)
         let added = self.positions.additive(PositionIds::Each(positions));
         added.map_or(x.shallow_clone(), |added| x + added)
     }

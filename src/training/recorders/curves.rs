@@ -1,21 +1,58 @@
 //! `curves.svg`: the figures of a run as a picture that any browser shows, made from `metrics.csv` alone.
 //!
-//! It knows the names of the columns that it draws, and nothing of what else stands in the file. It reads no clock.
+//! It knows the names of the columns that it draws, and nothing of what else stands in the file.
 
 mod axis;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axis::{Axis, four_digits, with_commas};
 
+use super::{Event, Recorder};
 use crate::error::{Error, Result};
+use crate::metrics::MetricKind;
 use crate::svg::{escaped, text};
+use crate::training::clock::Since;
+
+/// The picture is not drawn again for rows of training figures that come sooner than this, in seconds.
+const BETWEEN_DRAWINGS: f64 = 10.0;
+
+/// Draws the picture of a run while it goes on.
+#[derive(Debug)]
+pub struct Curves {
+    folder: PathBuf,
+    /// When it was drawn last.
+    drawn: Option<Since>,
+}
+
+impl Curves {
+    /// Of the run in `folder`.
+    pub fn of(folder: &Path) -> Curves {
+        Curves { folder: folder.to_path_buf(), drawn: None }
+    }
+}
+
+impl Recorder for Curves {
+    fn record(&mut self, event: &Event) -> Result<()> {
+        let is_due = match event {
+            Event::TrainingRow { .. } => self.drawn.is_none_or(|drawn| drawn.seconds() >= BETWEEN_DRAWINGS),
+            Event::Validation { .. } | Event::End => true,
+            _ => false,
+        };
+        if !is_due {
+            return Ok(());
+        }
+        let done = draw(&self.folder);
+        self.drawn = Some(Since::now());
+        done
+    }
+}
 
 /// A line of a panel: one column of the rows of one kind.
 struct Curve {
-    name: &'static str,
+    name: String,
     kind: &'static str,
     column: &'static str,
     colour: &'static str,
@@ -37,7 +74,7 @@ struct Panel {
     title: &'static str,
     height: f64,
     scale: Scale,
-    curves: &'static [Curve],
+    curves: Vec<Curve>,
 }
 
 // From the colours of Okabe and Ito, which people tell apart whatever their colour vision.
@@ -50,69 +87,60 @@ const THIN: f64 = 1.6;
 /// Without label smoothing the loss is the nll, and must be seen behind it.
 const THICK: f64 = 3.2;
 
-const PANELS: [Panel; 4] = [
-    Panel {
+/// Colours of metrics, in the order of their columns.
+const OF_METRICS: [&str; 4] = [GREEN, VERMILION, PURPLE, SKY];
+/// Curves whose names have room above a panel.
+const IN_PANEL: usize = 3;
+
+/// The panels, from above: those of validations go by the metrics in the table.
+fn panels(table: &Table) -> Vec<Panel> {
+    let mut panels = vec![Panel {
         title: "Loss per token",
         height: 210.0,
         scale: Scale::Log,
-        curves: &[
-            Curve { name: "training loss", kind: "train", column: "loss", colour: SKY, width: THICK },
-            Curve { name: "training nll", kind: "train", column: "nll", colour: BLUE, width: THIN },
-            Curve { name: "validation nll", kind: "valid", column: "nll", colour: VERMILION, width: THIN },
+        curves: vec![
+            Curve { width: THICK, ..Curve::new("training loss", "train", "loss", SKY) },
+            Curve::new("training nll", "train", "nll", BLUE),
+            Curve::new("validation nll", "valid", "nll", VERMILION),
         ],
-    },
-    Panel {
-        title: "Validation, %",
-        height: 170.0,
-        scale: Scale::Percent,
-        curves: &[
-            Curve {
-                name: "token accuracy",
-                kind: "valid",
-                column: "token_accuracy",
-                colour: BLUE,
-                width: THIN,
-            },
-            Curve { name: "exact match", kind: "valid", column: "exact_match", colour: GREEN, width: THIN },
-            Curve {
-                name: "character error rate",
-                kind: "valid",
-                column: CHARACTERS,
-                colour: VERMILION,
-                width: THIN,
-            },
-            Curve { name: "word error rate", kind: "valid", column: WORDS, colour: VERMILION, width: THIN },
-        ],
-    },
-    Panel {
-        title: "Learning rate",
-        height: 100.0,
-        scale: Scale::Linear,
-        curves: &[Curve {
-            name: "learning rate",
-            kind: "train",
-            column: "learning_rate",
-            colour: GREEN,
-            width: THIN,
-        }],
-    },
-    Panel {
-        title: "Gradient norm",
-        height: 100.0,
-        scale: Scale::Log,
-        curves: &[Curve {
-            name: "before clipping",
-            kind: "train",
-            column: "gradient_norm",
-            colour: PURPLE,
-            width: THIN,
-        }],
-    },
-];
+    }];
+    let mut shares = vec![Curve::new("token accuracy", "valid", "token_accuracy", BLUE)];
+    shares.extend(
+        metrics(table)
+            .into_iter()
+            .zip(OF_METRICS.into_iter().cycle())
+            .map(|(metric, colour)| Curve::new(&metric.label(), "valid", metric.name, colour)),
+    );
+    while !shares.is_empty() {
+        let rest = shares.split_off(IN_PANEL.min(shares.len()));
+        let curves = std::mem::replace(&mut shares, rest);
+        panels.push(Panel { title: "Validation, %", height: 170.0, scale: Scale::Percent, curves });
+    }
+    let alone = |title, scale, curve| Panel { title, height: 100.0, scale, curves: vec![curve] };
+    panels.push(alone(
+        "Learning rate",
+        Scale::Linear,
+        Curve::new("learning rate", "train", "learning_rate", GREEN),
+    ));
+    panels.push(alone(
+        "Gradient norm",
+        Scale::Log,
+        Curve::new("before clipping", "train", "gradient_norm", PURPLE),
+    ));
+    panels
+}
 
-/// Columns of error rates.
-const CHARACTERS: &str = "character_error_rate";
-const WORDS: &str = "word_error_rate";
+/// The metrics that have a column; of two that count the same one, the more telling one where it has figures.
+fn metrics(table: &Table) -> Vec<MetricKind> {
+    let all: Vec<MetricKind> = table.header.iter().filter_map(|name| MetricKind::named(name)).collect();
+    let has_figures = |kind: &MetricKind| !table.points(kind.name, |of| of == "valid").is_empty();
+    let is_shown = |kind: &MetricKind| {
+        let instead = all.iter().find(|other| other.instead_of == Some(kind.name));
+        let other = all.iter().find(|other| kind.instead_of == Some(other.name));
+        instead.is_none_or(|instead| !has_figures(instead)) && (other.is_none() || has_figures(kind))
+    };
+    all.iter().filter(|kind| is_shown(kind)).copied().collect()
+}
 
 const WIDTH: f64 = 900.0;
 /// Where the plots begin and end, from the left.
@@ -155,7 +183,7 @@ pub fn svg(title: &str, metrics: &str) -> String {
 
     let mut body = String::new();
     let mut top = TOP;
-    for panel in &PANELS {
+    for panel in panels(&table) {
         top += HEADING;
         panel.draw(&table, &steps, top, &mut body);
         top += panel.height;
@@ -182,7 +210,7 @@ impl Panel {
     /// Adds the panel, whose plot begins at `top`.
     fn draw(&self, table: &Table, steps: &Axis, top: f64, out: &mut String) {
         let factor = if self.scale == Scale::Percent { 100.0 } else { 1.0 };
-        let curves = self.shown(table);
+        let curves = &self.curves;
         let lines: Vec<Vec<Point>> = curves.iter().map(|curve| curve.points(table, factor)).collect();
         let values: Vec<f64> = lines.iter().flatten().map(|point| point.1).collect();
         let mut axis = match self.scale {
@@ -213,13 +241,6 @@ impl Panel {
         }
     }
 
-    /// The error rate over words stands in place of that over characters, where there is one.
-    fn shown(&self, table: &Table) -> Vec<&Curve> {
-        let of_words = !table.points(WORDS, |kind| kind == "valid").is_empty();
-        let hidden = if of_words { CHARACTERS } else { WORDS };
-        self.curves.iter().filter(|curve| curve.column != hidden).collect()
-    }
-
     /// The grid, the labels on the left, and the frame on top of the grid.
     fn draw_frame(&self, steps: &Axis, axis: &Axis, top: f64, down: &dyn Fn(f64) -> f64, out: &mut String) {
         let mut grid = String::new();
@@ -239,6 +260,10 @@ impl Panel {
 }
 
 impl Curve {
+    fn new(name: &str, kind: &'static str, column: &'static str, colour: &'static str) -> Curve {
+        Curve { name: name.to_owned(), kind, column, colour, width: THIN }
+    }
+
     fn points(&self, table: &Table, factor: f64) -> Vec<Point> {
         let points = table.points(self.column, |kind| kind == self.kind);
         points.into_iter().map(|(step, value)| (step, factor * value)).collect()

@@ -1,8 +1,7 @@
 //! TensorBoard's event files, as far as curves need them: records of (step, name, number) in a file that grows.
 //!
 //! Written by hand: the crates that do this bring a protobuf library and a dozen to a hundred others along, for what is
-//! two messages and a frame here. The format is that of TensorFlow's `event.proto` and of its `record_writer`. It reads
-//! no clock: who writes says what time it is.
+//! two messages and a frame here. The format is that of TensorFlow's `event.proto` and of its `record_writer`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -10,10 +9,67 @@ use std::path::{Path, PathBuf};
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 
+use super::{Event, Recorder};
 use crate::error::{Error, Result};
+use crate::training::clock::wall_time;
+use crate::training::metrics::{RunningStats, Validation};
+use crate::training::pace::Pace;
 
 /// The polynomial of iSCSI is the one that is called CRC-32C.
 static CRC32C: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
+
+/// Has the figures of a run in a file of TensorBoard's.
+#[derive(Debug)]
+pub struct TensorBoard(EventFile);
+
+impl TensorBoard {
+    /// Of the run in `folder`, whose next update is `first_step`.
+    ///
+    /// # Errors
+    /// A folder or a file that cannot be made.
+    pub fn open(folder: &Path, first_step: u64) -> Result<TensorBoard> {
+        EventFile::create(folder, wall_time(), first_step).map(TensorBoard)
+    }
+}
+
+impl Recorder for TensorBoard {
+    fn record(&mut self, event: &Event) -> Result<()> {
+        let (step, mut scalars) = match event {
+            Event::TrainingRow { step, learning_rate, window, pace, .. } => {
+                (*step, of_training(window, *learning_rate, pace))
+            }
+            Event::Validation { step, found, .. } => (*step, of_validation(found)),
+            _ => return Ok(()),
+        };
+        // What is no number has no place on a curve, and none in `metrics.csv`.
+        scalars.retain(|(_, value)| !value.is_nan());
+        self.0.scalars(wall_time(), step, &scalars)
+    }
+}
+
+fn of_training(window: &RunningStats, learning_rate: f64, pace: &Pace) -> Vec<(String, f64)> {
+    let scalars = [
+        ("loss", window.loss_per_token()),
+        ("nll", window.nll_per_token()),
+        ("perplexity", window.nll_per_token().exp()),
+        ("gradient_norm", window.mean_gradient_norm()),
+        ("learning_rate", learning_rate),
+        ("skipped", window.skipped as f64),
+        ("tokens_per_second", pace.speed.tokens_per_second),
+        ("matrix_peak_share", pace.peak_share),
+        ("padding", pace.padding),
+        ("waiting", pace.waiting),
+        ("memory_gib", pace.memory),
+    ];
+    scalars.map(|(name, value)| (format!("train/{name}"), value)).to_vec()
+}
+
+fn of_validation(found: &Validation) -> Vec<(String, f64)> {
+    let likelihood =
+        [("nll", found.nll), ("perplexity", found.nll.exp()), ("token_accuracy", found.token_accuracy)];
+    let metrics = found.metrics.iter().map(|metric| (metric.kind.name, metric.value));
+    likelihood.into_iter().chain(metrics).map(|(name, value)| (format!("valid/{name}"), value)).collect()
+}
 
 /// A file that TensorBoard reads while it is written.
 #[derive(Debug)]
@@ -49,7 +105,7 @@ impl EventFile {
     /// # Errors
     /// A file that cannot be written. What it has of the record then makes whatever would follow unreadable, so nothing
     /// should.
-    pub fn scalars(&mut self, wall_time: f64, step: u64, scalars: &[(&str, f64)]) -> Result<()> {
+    pub fn scalars(&mut self, wall_time: f64, step: u64, scalars: &[(String, f64)]) -> Result<()> {
         let values: Vec<u8> =
             scalars.iter().flat_map(|(tag, value)| value_field(tag, *value as f32)).collect();
         self.write(&event(wall_time, step, SUMMARY, &values))
@@ -198,7 +254,7 @@ mod tests {
     fn a_file_says_its_version_and_where_it_goes_on_before_any_number() {
         let folder = tempfile::tempdir().unwrap();
         let mut events = EventFile::create(folder.path(), 12.5, 7).unwrap();
-        events.scalars(13.0, 8, &[("a", 1.5), ("b", f64::NAN)]).unwrap();
+        events.scalars(13.0, 8, &[("a".to_owned(), 1.5), ("b".to_owned(), f64::NAN)]).unwrap();
         events.scalars(14.0, 9, &[]).unwrap();
         let name = format!("tensorboard/events.out.tfevents.0000000012.seqloom.{}", std::process::id());
         let found = contents(&fs::read(folder.path().join(name)).unwrap());
@@ -222,7 +278,7 @@ mod tests {
         // A disk without room for anything.
         let path = PathBuf::from("/dev/full");
         let file = OpenOptions::new().append(true).open(&path).unwrap();
-        let refused = EventFile { path, file }.scalars(1.0, 1, &[("a", 1.0)]).unwrap_err();
+        let refused = EventFile { path, file }.scalars(1.0, 1, &[("a".to_owned(), 1.0)]).unwrap_err();
         assert_eq!(refused.message(), "cannot write /dev/full: no space left on device");
     }
 }

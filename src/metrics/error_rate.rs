@@ -1,0 +1,71 @@
+//! The error rate that compares checkpoints by default: over words where the target's tokens are words, else over
+//! characters, and no row is worse than all wrong.
+//!
+//! A model in the middle of training may run on in a few rows, and a handful of endless outputs must not decide which
+//! checkpoint is the best. So a row has at most as many errors as its reference has symbols, and as many when its output
+//! does not end.
+
+use super::edit::ErrorRate;
+use super::{Example, Metric, Unit};
+
+/// `error_rate`, from 0 to about 1.
+#[derive(Clone, Debug, Default)]
+pub struct CappedErrorRate {
+    errors: u64,
+    reference_length: u64,
+}
+
+impl Metric for CappedErrorRate {
+    const NAME: &'static str = "error_rate";
+    const HIGHER_IS_BETTER: bool = false;
+
+    fn add(&mut self, example: &Example) {
+        let [wanted, written] = match example.unit {
+            Unit::Characters => example.characters(),
+            Unit::Words => example.words(),
+        };
+        let all_wrong = wanted.len().max(1) as u64;
+        self.reference_length += wanted.len() as u64;
+        self.errors += match example.finished {
+            true => all_wrong.min(ErrorRate::between(&wanted, &written).errors()),
+            false => all_wrong,
+        };
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.errors += other.errors;
+        self.reference_length += other.reference_length;
+    }
+
+    fn value(&self) -> f64 {
+        self.errors as f64 / self.reference_length.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(reference: &str, output: &str, finished: bool, unit: Unit) -> u64 {
+        let mut metric = CappedErrorRate { errors: 1, reference_length: 3 };
+        let output = [output.to_owned()];
+        metric.add(&Example { reference, output: &output, finished, unit, ..Example::default() });
+        metric.errors - 1
+    }
+
+    #[test]
+    fn a_row_is_at_most_all_wrong_and_is_that_when_it_does_not_end() {
+        let cost = |reference, output, finished| errors(reference, output, finished, Unit::Characters);
+        assert_eq!([cost("abcd", "abcd", true), cost("abcd", "abxd", true)], [0, 1]);
+        assert_eq!(cost("abcd", "abcdabcdabcdabcdabcd", true), 4, "16 errors, in 4 symbols");
+        assert_eq!(cost("abcd", "abc", false), 4, "near, and cut off");
+        assert_eq!([cost("", "abc", true), cost("", "", true)], [1, 0]);
+    }
+
+    #[test]
+    fn it_counts_what_the_tokens_of_the_target_are() {
+        assert_eq!(errors("the cat", "the dog", true, Unit::Words), 1);
+        assert_eq!(errors("the cat", "the dog", true, Unit::Characters), 3);
+        assert_eq!(errors("the cat", "the", false, Unit::Words), 2);
+    }
+}

@@ -1,0 +1,47 @@
+//! Exact match: the share of the rows whose output is the reference.
+
+use super::{Example, Metric};
+
+/// `exact_match`, from 0 to 1; 0 without rows. Its complement is the sentence error rate, of words the word error rate of
+/// grapheme-to-phoneme conversion.
+#[derive(Clone, Debug, Default)]
+pub struct ExactMatch {
+    rows: u64,
+    exact: u64,
+}
+
+impl Metric for ExactMatch {
+    const NAME: &'static str = "exact_match";
+    const HIGHER_IS_BETTER: bool = true;
+    const SHORT_NAME: &'static str = "exact";
+
+    fn add(&mut self, example: &Example) {
+        self.rows += 1;
+        self.exact += u64::from(example.is_exact());
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.exact += other.exact;
+    }
+
+    fn value(&self) -> f64 {
+        self.exact as f64 / self.rows.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::example::value_of;
+
+    #[test]
+    fn a_row_is_right_or_wrong_and_without_rows_nothing_is_right() {
+        assert_eq!(value_of::<ExactMatch>(&[]), 0.0);
+        assert_eq!(
+            value_of::<ExactMatch>(&[("ab", &["ab"]), ("", &["x"]), ("", &[""]), ("ab", &["a", ""])]),
+            0.5
+        );
+        assert_eq!(value_of::<ExactMatch>(&[("a b ", &["a b"])]), 0.0, "white space counts");
+    }
+}

@@ -1,0 +1,102 @@
+//! A reference and the output for it, in the forms that metrics count over.
+//!
+//! Both are texts, as they stand in files, so that models with other vocabularies can be compared, and a row that is right
+//! has no errors.
+
+use std::collections::HashMap;
+
+/// What the target's tokens are, as far as metrics care.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Unicode characters or pieces of text.
+    #[default]
+    Characters,
+    /// What stands between white space: words, phones, symbols.
+    Words,
+}
+
+/// Equals no symbol of a reference.
+pub const UNKNOWN: u32 = u32::MAX;
+
+/// A row: what was to be written, and what was written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Example<'a> {
+    /// The reference.
+    pub reference: &'a str,
+    /// Its tokens, without BOS and EOS.
+    pub reference_tokens: &'a [i64],
+    /// The output as the texts between its unknown symbols: without any, one text.
+    pub output: &'a [String],
+    /// Its tokens, without BOS and EOS.
+    pub output_tokens: &'a [i64],
+    /// Whether the output ended with EOS, and not at its limit.
+    pub finished: bool,
+    /// What the target's tokens are.
+    pub unit: Unit,
+}
+
+impl Example<'_> {
+    /// Whether the output is the reference.
+    pub fn is_exact(&self) -> bool {
+        matches!(self.output, [text] if text == self.reference)
+    }
+
+    /// The Unicode characters of the reference and of the output, white space too. An unknown symbol is a character that no
+    /// reference has, [`UNKNOWN`].
+    pub fn characters(&self) -> [Vec<u32>; 2] {
+        let output = self.output.iter().enumerate().flat_map(|(place, text)| {
+            let before = (place > 0).then_some(UNKNOWN);
+            before.into_iter().chain(text.chars().map(u32::from))
+        });
+        [self.reference.chars().map(u32::from).collect(), output.collect()]
+    }
+
+    /// The words of the reference and of the output: what stands between white space, each as the number that it has among
+    /// those of this row. A word with an unknown symbol is one that no reference has, [`UNKNOWN`].
+    pub fn words(&self) -> [Vec<u32>; 2] {
+        let mut numbers = HashMap::new();
+        self.characters().map(|text| words(&text, &mut numbers))
+    }
+}
+
+fn words(text: &[u32], numbers: &mut HashMap<Vec<u32>, u32>) -> Vec<u32> {
+    let is_space = |&point: &u32| char::from_u32(point).is_some_and(char::is_whitespace);
+    let words = text.split(is_space).filter(|word| !word.is_empty());
+    words
+        .map(|word| match word.contains(&UNKNOWN) {
+            true => UNKNOWN,
+            false => {
+                let next = numbers.len() as u32;
+                *numbers.entry(word.to_vec()).or_insert(next)
+            }
+        })
+        .collect()
+}
+
+/// For the tests of metrics: the value over rows of (reference, parts of the output).
+#[cfg(test)]
+pub fn value_of<M: super::Metric>(rows: &[(&str, &[&str])]) -> f64 {
+    let mut metric = M::default();
+    for (reference, parts) in rows {
+        let output: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+        metric.add(&Example { reference, output: &output, finished: true, ..Example::default() });
+    }
+    metric.value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_symbol_is_in_no_reference_and_so_is_the_word_that_it_stands_in() {
+        let output = ["one t".to_owned(), "o three".to_owned()];
+        let example = Example { reference: "one two  three", output: &output, ..Example::default() };
+        assert!(!example.is_exact());
+        assert_eq!(example.words(), [vec![0, 1, 2], vec![0, UNKNOWN, 2]]);
+        let [wanted, written] = example.characters();
+        assert_eq!((wanted.len(), written.len(), written[5]), (14, 13, UNKNOWN));
+        let spelled = ["a<unk>b".to_owned()];
+        assert!(Example { reference: "a<unk>b", output: &spelled, ..Example::default() }.is_exact());
+    }
+}

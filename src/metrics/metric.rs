@@ -1,0 +1,152 @@
+//! What a metric is, and the table row by which the rest of the program knows one.
+
+use std::any::Any;
+use std::fmt::Debug;
+
+use super::{Example, METRICS};
+
+/// A metric of a whole set: it counts over the rows, and its value is made of the counts, never of values of rows.
+///
+/// Values are shares or rates: lines and pictures show 100 times the value, as percent.
+pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
+    /// Its name in a config, in `metrics.csv` and in summaries: `word_error_rate`.
+    const NAME: &'static str;
+    /// Whether the better of two models has the higher value.
+    const HIGHER_IS_BETTER: bool;
+    /// The value of empty outputs. A model is better than none at all when its value is better than this.
+    const OF_EMPTY_OUTPUTS: f64 = if Self::HIGHER_IS_BETTER { 0.0 } else { 1.0 };
+    /// The name where a line of 80 columns must have room for it; empty: [`Metric::NAME`] with spaces.
+    const SHORT_NAME: &'static str = "";
+    /// The metric whose place it takes in lines and pictures where both have a value: the more telling of two that count
+    /// the same.
+    const INSTEAD_OF: Option<&'static str> = None;
+
+    /// Counts a row.
+    fn add(&mut self, example: &Example);
+
+    /// Adds the counts of other rows.
+    fn merge(&mut self, other: &Self);
+
+    /// The value over all rows so far; what it is without any row must be a number as well.
+    fn value(&self) -> f64;
+
+    /// What the value is made of, for a report at the end: `1 substitutions, 0 deletions, …`.
+    fn counts(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A row of [`METRICS`]: what is known of a metric before anything is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricKind {
+    /// [`Metric::NAME`]
+    pub name: &'static str,
+    /// [`Metric::HIGHER_IS_BETTER`]
+    pub higher_is_better: bool,
+    /// [`Metric::OF_EMPTY_OUTPUTS`]
+    pub of_empty_outputs: f64,
+    /// [`Metric::INSTEAD_OF`]
+    pub instead_of: Option<&'static str>,
+    short_name: &'static str,
+    start: fn() -> Box<dyn Counter>,
+}
+
+impl MetricKind {
+    /// The row of a metric.
+    pub const fn of<M: Metric>() -> MetricKind {
+        MetricKind {
+            name: M::NAME,
+            higher_is_better: M::HIGHER_IS_BETTER,
+            of_empty_outputs: M::OF_EMPTY_OUTPUTS,
+            instead_of: M::INSTEAD_OF,
+            short_name: M::SHORT_NAME,
+            start: || Box::new(M::default()),
+        }
+    }
+
+    /// The metric of that name.
+    pub fn named(name: &str) -> Option<MetricKind> {
+        METRICS.iter().copied().find(|kind| kind.name == name)
+    }
+
+    /// The name as a text has it: `word error rate`.
+    pub fn label(&self) -> String {
+        self.name.replace('_', " ")
+    }
+
+    /// The name for a line of 80 columns.
+    pub fn short_label(&self) -> String {
+        if self.short_name.is_empty() { self.label() } else { self.short_name.to_owned() }
+    }
+
+    /// The value turned so that less is better.
+    pub fn cost(&self, value: f64) -> f64 {
+        if self.higher_is_better { -value } else { value }
+    }
+
+    pub(super) fn start(&self) -> Box<dyn Counter> {
+        (self.start)()
+    }
+}
+
+/// Names are unique.
+impl PartialEq for MetricKind {
+    fn eq(&self, other: &MetricKind) -> bool {
+        self.name == other.name
+    }
+}
+
+/// A metric whose type is not known: what a set is made of.
+pub(super) trait Counter: Debug + Send + Sync {
+    fn add(&mut self, example: &Example);
+    /// Other rows of the same metric.
+    fn merge(&mut self, other: &dyn Counter);
+    fn value(&self) -> f64;
+    fn counts(&self) -> Option<String>;
+    fn boxed(&self) -> Box<dyn Counter>;
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<M: Metric> Counter for M {
+    fn add(&mut self, example: &Example) {
+        Metric::add(self, example);
+    }
+
+    fn merge(&mut self, other: &dyn Counter) {
+        // A set pairs metrics by their names, so there is no other type.
+        if let Some(other) = other.as_any().downcast_ref::<M>() {
+            Metric::merge(self, other);
+        }
+    }
+
+    fn value(&self) -> f64 {
+        Metric::value(self)
+    }
+
+    fn counts(&self) -> Option<String> {
+        Metric::counts(self)
+    }
+
+    fn boxed(&self) -> Box<dyn Counter> {
+        Box::new(self.clone())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_has_a_name_of_its_own_that_a_column_can_have() {
+        for (n, kind) in METRICS.iter().enumerate() {
+            assert!(METRICS[..n].iter().all(|other| other != kind), "{}", kind.name);
+            assert!(kind.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", kind.name);
+            assert!(kind.instead_of.is_none_or(|other| MetricKind::named(other).is_some()), "{}", kind.name);
+            assert!(kind.start().value().is_finite(), "{} without a row", kind.name);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Several metrics that count the same rows.
+
+use super::metric::Counter;
+use super::{Example, MetricKind};
+
+/// Metrics by name, and the rows that they have counted.
+#[derive(Debug, Default)]
+pub struct MetricSet {
+    rows: u64,
+    members: Vec<(MetricKind, Box<dyn Counter>)>,
+}
+
+/// The value of a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MetricValue {
+    /// Which metric.
+    pub kind: MetricKind,
+    /// Its value.
+    pub value: f64,
+}
+
+impl MetricSet {
+    /// These metrics, in this order.
+    pub fn new(kinds: impl IntoIterator<Item = MetricKind>) -> MetricSet {
+        let members = kinds.into_iter().map(|kind| (kind, kind.start())).collect();
+        MetricSet { rows: 0, members }
+    }
+
+    /// Counts a row.
+    pub fn add(&mut self, example: &Example) {
+        self.rows += 1;
+        self.members.iter_mut().for_each(|(_, counter)| counter.add(example));
+    }
+
+    /// Adds the rows that another set of the same metrics has counted; of a metric that it lacks nothing is added.
+    pub fn merge(&mut self, other: &MetricSet) {
+        self.rows += other.rows;
+        for (kind, counter) in &mut self.members {
+            let same = other.members.iter().find(|(other, _)| other == kind);
+            same.into_iter().for_each(|(_, other)| counter.merge(other.as_ref()));
+        }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// All values, in the order of the set.
+    pub fn values(&self) -> Vec<MetricValue> {
+        let value = |(kind, counter): &(MetricKind, Box<dyn Counter>)| MetricValue {
+            kind: *kind,
+            value: counter.value(),
+        };
+        self.members.iter().map(value).collect()
+    }
+
+    /// What a metric's value is made of, if it says so.
+    pub fn counts(&self, kind: &MetricKind) -> Option<String> {
+        let (_, counter) = self.members.iter().find(|(member, _)| member == kind)?;
+        counter.counts()
+    }
+}
+
+impl Clone for MetricSet {
+    fn clone(&self) -> Self {
+        let members = self.members.iter().map(|(kind, counter)| (*kind, counter.boxed())).collect();
+        MetricSet { rows: self.rows, members }
+    }
+}
+
+impl MetricValue {
+    /// Those that a line shows: of two metrics that count the same only the more telling one.
+    pub fn in_lines(values: &[MetricValue]) -> impl Iterator<Item = &MetricValue> {
+        let replaced = |name: &str| {
+            values.iter().any(|other| !other.value.is_nan() && other.kind.instead_of == Some(name))
+        };
+        values.iter().filter(move |one| !replaced(one.kind.name))
+    }
+
+    /// `word error rate 12.34 %`
+    pub fn in_words(&self) -> String {
+        format!("{} {:.2} %", self.kind.label(), 100.0 * self.value)
+    }
+
+    /// The same with its short name.
+    pub fn in_short(&self) -> String {
+        format!("{} {:.2} %", self.kind.short_label(), 100.0 * self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::METRICS;
+
+    const ROWS: [(&str, &str); 4] =
+        [("the cat sat", "the cat sat"), ("abc", "abd"), ("", "x"), ("a b c", "a c")];
+
+    fn counted(rows: &[(&str, &str)]) -> MetricSet {
+        let mut set = MetricSet::new(METRICS.iter().copied());
+        for (reference, output) in rows {
+            let output = [(*output).to_owned()];
+            set.add(&Example { reference, output: &output, finished: true, ..Example::default() });
+        }
+        set
+    }
+
+    #[test]
+    fn parts_of_a_set_merge_to_the_whole_of_it() {
+        for cut in 0..=ROWS.len() {
+            let (mut one, other) = (counted(&ROWS[..cut]), counted(&ROWS[cut..]));
+            one.merge(&other);
+            assert_eq!((one.rows(), one.values()), (4, counted(&ROWS).values()), "{cut}");
+        }
+        let mut without = MetricSet::new(METRICS.iter().copied());
+        without.merge(&MetricSet::new([]));
+        assert_eq!(without.values(), counted(&[]).values());
+    }
+
+    #[test]
+    fn a_line_has_the_error_rate_over_words_instead_of_that_over_characters() {
+        let names = |values: &[MetricValue]| -> Vec<&str> {
+            MetricValue::in_lines(values).map(|one| one.kind.name).collect()
+        };
+        let mut values = counted(&ROWS).values();
+        let some = ["exact_match", "character_error_rate", "word_error_rate", "chrf"];
+        values.retain(|one| some.contains(&one.kind.name));
+        assert_eq!(names(&values), ["exact_match", "word_error_rate", "chrf"]);
+        values.retain(|one| one.kind.name != "word_error_rate");
+        assert_eq!(names(&values), ["exact_match", "character_error_rate", "chrf"]);
+        assert_eq!(
+            (values[0].in_words(), values[0].in_short()),
+            ("exact match 25.00 %".into(), "exact 25.00 %".into())
+        );
+    }
+}

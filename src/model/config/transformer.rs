@@ -1,0 +1,206 @@
+//! `[model.transformer]`: the sizes of a Transformer and what it is made of.
+
+use serde::{Deserialize, Serialize};
+
+use super::{DEEPEST, MOST_WEIGHTS, Tied, WIDEST};
+use crate::error::ConfigError;
+
+/// `[model.transformer]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransformerConfig {
+    /// Width of the residual stream (D).
+    pub width: usize,
+    /// Attention heads (H); must divide `width`.
+    pub heads: usize,
+    /// Inner width of the feed-forward part (F).
+    pub feed_forward: usize,
+    /// Layers of the encoder.
+    pub encoder_layers: usize,
+    /// Layers of the decoder.
+    pub decoder_layers: usize,
+    /// Dropout on embeddings, on the feed-forward's inside and on what each part adds to the residual stream.
+    pub dropout: f64,
+    /// Dropout on the attention's weights.
+    pub attention_dropout: f64,
+    /// Dropout on the embeddings; `dropout` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_dropout: Option<f64>,
+    /// Dropout on the feed-forward's inside; `dropout` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed_forward_dropout: Option<f64>,
+    /// Dropout on what each part adds to the residual stream; `dropout` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual_dropout: Option<f64>,
+    /// How a token knows where it stands.
+    pub positions: Positions,
+    /// How many positions `learned` knows: the longest side, its BOS or EOS counted in.
+    pub max_positions: usize,
+    /// Where the norm stands: before each part (`pre`) or after its addition (`post`).
+    pub norm_place: NormPlace,
+    /// Which norm.
+    pub norm: Norm,
+    /// The feed-forward's activation.
+    pub activation: Activation,
+    /// Biases in the linear layers (and in `layer_norm`).
+    pub bias: bool,
+    /// Which embeddings are one matrix: `none`, `target_output`, or `all` (needs `data.shared_vocabulary`).
+    pub tied_embeddings: Tied,
+}
+
+impl Default for TransformerConfig {
+    fn default() -> Self {
+        TransformerConfig {
+            width: 256,
+            heads: 4,
+            feed_forward: 1024,
+            encoder_layers: 3,
+            decoder_layers: 3,
+            dropout: 0.1,
+            attention_dropout: 0.0,
+            embedding_dropout: None,
+            feed_forward_dropout: None,
+            residual_dropout: None,
+            positions: Positions::Sinusoidal,
+            max_positions: 1024,
+            norm_place: NormPlace::Pre,
+            norm: Norm::LayerNorm,
+            activation: Activation::Relu,
+            bias: true,
+            tied_embeddings: Tied::TargetOutput,
+        }
+    }
+}
+
+/// How a token knows where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// Interleaved sine and cosine, added to the embedding (Vaswani et al. 2017).
+    Sinusoidal,
+    /// A trained vector per position, added to the embedding.
+    Learned,
+    /// Queries and keys of self-attention turned by their position (Su et al. 2021).
+    Rotary,
+    /// None.
+    None,
+}
+
+/// Where the norm stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormPlace {
+    /// `x + f(norm(x))`, and a norm at the end of each stack.
+    Pre,
+    /// `norm(x + f(x))`.
+    Post,
+}
+
+/// Which norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// Layer normalisation, epsilon 1e-5.
+    LayerNorm,
+    /// Root mean square normalisation, epsilon 1e-5.
+    RmsNorm,
+}
+
+/// The feed-forward's activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// max(x, 0)
+    Relu,
+    /// The exact GELU, by the error function.
+    Gelu,
+    /// x * sigmoid(x)
+    Silu,
+    /// silu(gate(x)) * inner(x): a third matrix (Shazeer 2020).
+    Swiglu,
+}
+
+impl TransformerConfig {
+    /// Dropout on the embeddings.
+    pub fn embedding_dropout(&self) -> f64 {
+        self.embedding_dropout.unwrap_or(self.dropout)
+    }
+
+    /// Dropout on the feed-forward's inside.
+    pub fn feed_forward_dropout(&self) -> f64 {
+        self.feed_forward_dropout.unwrap_or(self.dropout)
+    }
+
+    /// Dropout on what each part adds to the residual stream.
+    pub fn residual_dropout(&self) -> f64 {
+        self.residual_dropout.unwrap_or(self.dropout)
+    }
+
+    pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
+        let sizes = [
+            ("width", self.width as u64),
+            ("heads", self.heads as u64),
+            ("feed_forward", self.feed_forward as u64),
+            ("encoder_layers", self.encoder_layers as u64),
+            ("decoder_layers", self.decoder_layers as u64),
+            ("max_positions", self.max_positions as u64),
+        ];
+        ConfigError::check_integer(table, 1, &sizes)?;
+        let places = [
+            ("dropout", self.dropout),
+            ("attention_dropout", self.attention_dropout),
+            ("embedding_dropout", self.embedding_dropout()),
+            ("feed_forward_dropout", self.feed_forward_dropout()),
+            ("residual_dropout", self.residual_dropout()),
+        ];
+        ConfigError::check_share(table, &places)?;
+        let widest = [
+            ("width", self.width as u64),
+            ("feed_forward", self.feed_forward as u64),
+            ("max_positions", self.max_positions as u64),
+        ];
+        ConfigError::check_most(table, WIDEST, &widest)?;
+        let layers =
+            [("encoder_layers", self.encoder_layers as u64), ("decoder_layers", self.decoder_layers as u64)];
+        ConfigError::check_most(table, DEEPEST, &layers)?;
+        self.check_weights(table)?;
+        self.check_head_width(table)
+    }
+
+    /// Each of the sizes may be one that there is, and all of them together not.
+    fn check_weights(&self, table: &str) -> Result<(), ConfigError> {
+        let [width, feed_forward] = [self.width, self.feed_forward].map(|size| size as u64);
+        let inner = if self.activation == Activation::Swiglu { 3 } else { 2 } * width * feed_forward;
+        let attention = 4 * width * width;
+        let encoder = self.encoder_layers as u64 * (attention + inner);
+        let weights = encoder + self.decoder_layers as u64 * (2 * attention + inner);
+        if weights <= MOST_WEIGHTS {
+            return Ok(());
+        }
+        let message =
+            format!("the layers must have at most {MOST_WEIGHTS} weights together, but have {weights}");
+        let keys = ["width", "feed_forward", "encoder_layers", "decoder_layers"];
+        Err(ConfigError::new(table, &keys, message).hint("lower `width`, `feed_forward` or the layers"))
+    }
+
+    fn check_head_width(&self, table: &str) -> Result<(), ConfigError> {
+        let (width, heads) = (self.width, self.heads);
+        if width % heads != 0 {
+            let message = format!("`heads` must divide `width`, but they are {heads} and {width}");
+            return Err(ConfigError::new(table, &["heads", "width"], message)
+                .hint("each head gets `width` / `heads` numbers"));
+        }
+        // Sines stand beside cosines, and a rotation turns two numbers together.
+        if self.positions == Positions::Sinusoidal && width % 2 != 0 {
+            let message = format!("`width` must be even for `sinusoidal` positions, but it is {width}");
+            return Err(ConfigError::new(table, &["width", "positions"], message));
+        }
+        if self.positions == Positions::Rotary && (width / heads) % 2 != 0 {
+            let head_width = width / heads;
+            let message =
+                format!("`width` / `heads` must be even for `rotary` positions, but it is {head_width}");
+            return Err(ConfigError::new(table, &["heads", "width", "positions"], message));
+        }
+        Ok(())
+    }
+}

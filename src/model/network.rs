@@ -1,0 +1,149 @@
+//! The networks that there are: what training and scoring ask of one. What decodes is [`super::inference`].
+//!
+//! A new network is a folder beside [`super::transformer`], a table of the config and a variant here and there.
+
+use tch::{Kind, Tensor};
+
+use super::NetworkConfig;
+use super::encoder_output::EncoderOutput;
+use super::layers::{DropoutRng, Linear};
+use super::params::Params;
+use super::recurrent::Recurrent;
+use super::transformer::Transformer;
+use crate::data::batch::SourceBatch;
+use crate::data::vocabulary::{BOS, PAD};
+
+/// A network from token ids to predictions of token ids.
+#[derive(Debug)]
+pub enum Network {
+    /// Transformer encoder-decoder.
+    Transformer(Transformer),
+    /// Recurrent encoder-decoder with attention.
+    Recurrent(Recurrent),
+}
+
+/// What a network says about positions of targets.
+#[derive(Debug)]
+pub enum Predictions<'n> {
+    /// What an output layer makes scores of: a loss together with the layer never holds all of them.
+    Hidden {
+        /// (..., D)
+        hidden: Tensor,
+        /// The layer: (V, D)
+        output: &'n Linear,
+    },
+}
+
+impl Network {
+    /// The network of a config; its weights are added to `params`. The vocabularies are sizes.
+    pub fn new(
+        config: &NetworkConfig,
+        source_vocabulary: usize,
+        target_vocabulary: usize,
+        params: &mut Params,
+    ) -> Network {
+        let (source, target) = (source_vocabulary, target_vocabulary);
+        match config {
+            NetworkConfig::Transformer(config) => {
+                Network::Transformer(Transformer::new(config, source, target, params))
+            }
+            NetworkConfig::Recurrent(config) => {
+                Network::Recurrent(Recurrent::new(config, source, target, params))
+            }
+        }
+    }
+
+    /// The same network over another set of weights, such as [`Params::sharing`] gives.
+    pub fn sharing(&self, params: &mut Params) -> Network {
+        match self {
+            Network::Transformer(network) => Network::Transformer(network.sharing(params)),
+            Network::Recurrent(network) => Network::Recurrent(network.sharing(params)),
+        }
+    }
+
+    /// The longest side, EOS or BOS counted in, that the network can read; `None` for any length.
+    pub fn max_length(&self) -> Option<usize> {
+        match self {
+            Network::Transformer(network) => network.max_length(),
+            Network::Recurrent(_) => None,
+        }
+    }
+
+    /// What its matrix products compute in.
+    pub fn compute(&self) -> Kind {
+        self.output().compute()
+    }
+
+    /// The layer that makes the scores.
+    pub(super) fn output(&self) -> &Linear {
+        match self {
+            Network::Transformer(network) => network.output(),
+            Network::Recurrent(network) => network.output(),
+        }
+    }
+
+    /// Multiplications of weights with the positions of a batch, in one forward pass: what the matrix products of the
+    /// linear layers take, without those of attention.
+    pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
+        match self {
+            Network::Transformer(network) => network.multiplications(source_tokens, target_tokens),
+            Network::Recurrent(network) => network.multiplications(source_tokens, target_tokens),
+        }
+    }
+
+    /// Reads a source batch. Without `rng` nothing is dropped out.
+    pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
+        match self {
+            Network::Transformer(network) => network.encode(source, rng),
+            Network::Recurrent(network) => network.encode(source, rng),
+        }
+    }
+
+    /// What may follow at each position of whole targets: position t sees the tokens up to t and the source.
+    ///
+    /// # Shapes
+    /// target_in: (B, T) i64; the predictions: (B, T)
+    pub fn decode(
+        &self,
+        target_in: &Tensor,
+        encoded: &EncoderOutput,
+        rng: Option<&DropoutRng>,
+    ) -> Predictions<'_> {
+        let hidden = match self {
+            Network::Transformer(network) => network.decode(target_in, encoded, rng), // (B, T, D)
+            Network::Recurrent(network) => network.decode(target_in, encoded, rng),
+        };
+        Predictions::Hidden { hidden, output: self.output() }
+    }
+}
+
+impl Predictions<'_> {
+    /// Those of some positions of the flattened (B, T): (N)
+    pub fn at(&self, positions: &Tensor) -> Self {
+        let Predictions::Hidden { hidden, output } = self;
+        Predictions::Hidden { hidden: hidden.flatten(0, -2).index_select(0, positions), output }
+    }
+
+    /// At most `count` positions at a time of (N).
+    pub fn split(&self, count: i64) -> impl Iterator<Item = Self> {
+        let Predictions::Hidden { hidden, output } = self;
+        hidden.split(count, 0).into_iter().map(move |hidden| Predictions::Hidden { hidden, output })
+    }
+
+    /// Scores of the vocabulary, before the softmax, in f32: (..., V)
+    pub fn logits(&self) -> Tensor {
+        let Predictions::Hidden { hidden, output } = self;
+        output.forward(hidden).to_kind(Kind::Float)
+    }
+
+    /// Log-probabilities of what an output may say, without a graph; PAD and BOS, which it may not, have that of zero:
+    /// (..., V)
+    pub fn log_probabilities(&self) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        let logits = self.logits();
+        for token in [PAD, BOS] {
+            let _ = logits.select(-1, token).fill_(f64::NEG_INFINITY);
+        }
+        logits.log_softmax(-1, Kind::Float)
+    }
+}

@@ -1,0 +1,203 @@
+//! The Transformer as a decoder runs it: a token of each row at a time, rows of any age side by side.
+//!
+//! Nothing is padded: the positions of all sources stand one after the other, and each row names the slots of the keys and
+//! values that it sees ([`KvCache`]). So on the CPU a row's numbers do not depend on the rows beside it, not in the last bit.
+
+use tch::Tensor;
+
+use super::super::attention::{
+    BlockTable, PackedSequences, mean_over_heads, packed_sequence_attention, paged_attention,
+};
+use super::super::kv_cache::KvCache;
+use super::super::layers::Norm;
+use super::super::packed_linear::Weights;
+use super::super::positions::{PositionIds, PositionTable};
+use super::blocks::{DecoderBlock, EncoderBlock, PositionedEmbedding};
+use super::{Transformer, apply_norm};
+use crate::data::vocabulary::EOS;
+
+/// A trained Transformer without its output layer, made ready for decoding. A clone has the same weights, not a copy of them.
+#[derive(Clone, Debug)]
+pub struct PackedTransformer {
+    source: PositionedEmbedding,
+    target: PositionedEmbedding,
+    encoder: Vec<EncoderBlock>,
+    encoder_norm: Option<Norm>,
+    decoder: Vec<DecoderBlock>,
+    decoder_norm: Option<Norm>,
+    heads: i64,
+}
+
+/// Where the rows of a decode stand.
+#[derive(Debug)]
+pub struct TransformerState {
+    /// Keys and values of the tokens so far.
+    own: KvCache,
+    /// Keys and values of the sources' positions.
+    cross: KvCache,
+    rows: Vec<Row>,
+}
+
+/// What one row sees.
+#[derive(Clone, Debug)]
+struct Row {
+    /// Slots of its tokens so far.
+    own: Vec<i32>,
+    /// Slots of its source.
+    source: Vec<i32>,
+}
+
+impl PackedTransformer {
+    /// Joins, casts and packs what `model` has learned so far.
+    pub fn new(model: &Transformer, weights: Weights) -> PackedTransformer {
+        let embedding = |weight: &Tensor, positions: &PositionTable| PositionedEmbedding {
+            weight: weight.detach(),
+            positions: positions.clone(),
+        };
+        let (encoder, decoder) = (&model.encoder, &model.decoder);
+        PackedTransformer {
+            source: embedding(&model.embeddings.source, &encoder.positions),
+            target: embedding(&model.embeddings.target, &decoder.positions),
+            encoder: encoder.layers.iter().map(|layer| EncoderBlock::new(layer, weights)).collect(),
+            encoder_norm: encoder.norm.clone(),
+            decoder: decoder.layers.iter().map(|layer| DecoderBlock::new(layer, weights)).collect(),
+            decoder_norm: decoder.norm.clone(),
+            heads: model.config.heads as i64,
+        }
+    }
+
+    /// Reads sources (token ids without EOS): a row for each, before its first token.
+    pub fn start(&self, sources: &[&[i64]]) -> TransformerState {
+        let lengths: Vec<i64> = sources.iter().map(|source| source.len() as i64 + 1).collect();
+        let memory = self.encode(sources, &lengths); // (N, D)
+        let (width, device) = (memory.size()[1], memory.device());
+        let mut cross = KvCache::new(self.decoder.len(), width, device);
+        let positions = memory.size()[0];
+        let first = cross.reserve(positions as usize, &mut []);
+        for (n, block) in self.decoder.iter().enumerate() {
+            cross.write(n, first, &block.source_keys_values.forward(&memory, false, None));
+        }
+        let mut end = first;
+        let rows = lengths.iter().map(|&length| {
+            let start = end;
+            end += length as i32;
+            Row { own: Vec::new(), source: (start..end).collect() }
+        });
+        let own = KvCache::new(self.decoder.len(), width, device);
+        TransformerState { own, cross, rows: rows.collect() }
+    }
+
+    /// The encoder over whole sources: (N, D), their positions one after the other.
+    fn encode(&self, sources: &[&[i64]], lengths: &[i64]) -> Tensor {
+        let tokens: Vec<i64> = sources.iter().flat_map(|row| row.iter().copied().chain([EOS])).collect();
+        let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
+        let rotation = self.source.positions.rotary(PositionIds::Each(&positions));
+        let mut x = self.source.forward(&tokens, &positions); // (N, D)
+        let (width, sequences) = (x.size()[1], PackedSequences::new(lengths, x.device()));
+        for block in &self.encoder {
+            x = block.attention_norm.forward(&x, |x, residual| {
+                let parts = block.query_key_value.forward(x, false, None); // (N, 3 D)
+                if let Some(rotation) = &rotation {
+                    rotation.rotate_rows(&parts.narrow(1, 0, width), self.heads);
+                    rotation.rotate_rows(&parts.narrow(1, width, width), self.heads);
+                }
+                let seen = packed_sequence_attention(&parts, &sequences, self.heads); // (N, D)
+                block.attended.forward(&seen, false, Some(residual))
+            });
+            x = block.feed_forward.forward(&x);
+        }
+        apply_norm(x, &self.encoder_norm)
+    }
+
+    /// Reads more tokens of each row, one or several, and gives what the output layer is to see of each of them, in their
+    /// order: (N, D). With `looking` also where each of them looked.
+    pub fn read(
+        &self,
+        runs: &[&[i64]],
+        state: &mut TransformerState,
+        looking: bool,
+    ) -> (Tensor, Option<Vec<Vec<f32>>>) {
+        assert_eq!(runs.len(), state.rows.len(), "tokens for each row");
+        let first = state.grow(runs);
+        let tokens = runs.concat();
+        let positions: Vec<i64> = state.seen(runs).map(|(own, _)| own.len() as i64 - 1).collect();
+        let device = self.target.weight.device();
+        let own = BlockTable::new(state.seen(runs).map(|(own, _)| own), device);
+        let source = BlockTable::new(state.seen(runs).map(|(_, source)| source), device);
+        let rotation = self.target.positions.rotary(PositionIds::Each(&positions));
+        let mut x = self.target.forward(&tokens, &positions); // (N, D)
+        let width = x.size()[1];
+        let mut weights = Vec::new();
+        for (n, block) in self.decoder.iter().enumerate() {
+            x = block.own_norm.forward(&x, |x, residual| {
+                let parts = block.query_key_value.forward(x, false, None); // (N, 3 D)
+                if let Some(rotation) = &rotation {
+                    rotation.rotate_rows(&parts.narrow(1, 0, width), self.heads);
+                    rotation.rotate_rows(&parts.narrow(1, width, width), self.heads);
+                }
+                state.own.write(n, first, &parts.narrow(1, width, 2 * width));
+                let query = parts.narrow(1, 0, width); // (N, D)
+                let seen = paged_attention(&query, state.own.layer(n), &own, self.heads, None);
+                block.attended.forward(&seen, false, Some(residual))
+            });
+            x = block.cross_norm.forward(&x, |x, residual| {
+                let query = block.query.forward(x, false, None); // (N, D)
+                let looking = (looking && n + 1 == self.decoder.len()).then_some(&mut weights);
+                let seen = paged_attention(&query, state.cross.layer(n), &source, self.heads, looking);
+                block.crossed.forward(&seen, false, Some(residual))
+            });
+            x = block.feed_forward.forward(&x);
+        }
+        let attention = looking.then(|| mean_over_heads(&weights, source.lengths(), self.heads));
+        (apply_norm(x, &self.decoder_norm), attention)
+    }
+}
+
+impl TransformerState {
+    /// A slot more for each new token of each row; gives back the first of them.
+    fn grow(&mut self, runs: &[&[i64]]) -> i32 {
+        let count = runs.iter().map(|run| run.len()).sum();
+        let mut lists = lists(&mut self.rows, own);
+        let first = self.own.reserve(count, &mut lists);
+        let mut slots = first..;
+        lists.iter_mut().zip(runs).for_each(|(list, run)| list.extend(slots.by_ref().take(run.len())));
+        first
+    }
+
+    /// The slots that each of the new tokens sees: of its row those up to itself, and its source's.
+    fn seen<'a>(&'a self, runs: &'a [&[i64]]) -> impl Iterator<Item = (&'a [i32], &'a [i32])> {
+        self.rows.iter().zip(runs).flat_map(|(row, run)| {
+            let before = row.own.len() - run.len();
+            (0..run.len()).map(move |n| (&row.own[..=before + n], row.source.as_slice()))
+        })
+    }
+
+    /// The rows named, in that order; a row may be named more than once or not at all. Nothing but lists is moved.
+    pub fn keep(self, rows: &[i64]) -> TransformerState {
+        TransformerState { rows: rows.iter().map(|&row| self.rows[row as usize].clone()).collect(), ..self }
+    }
+
+    /// The rows of this state, then those of `other`.
+    pub fn join(mut self, mut other: TransformerState) -> TransformerState {
+        self.own.take(&other.own, &mut lists(&mut self.rows, own), &mut lists(&mut other.rows, own));
+        self.cross.take(
+            &other.cross,
+            &mut lists(&mut self.rows, source),
+            &mut lists(&mut other.rows, source),
+        );
+        self.rows.append(&mut other.rows);
+        self
+    }
+}
+
+fn own(row: &mut Row) -> &mut Vec<i32> {
+    &mut row.own
+}
+
+fn source(row: &mut Row) -> &mut Vec<i32> {
+    &mut row.source
+}
+
+fn lists(rows: &mut [Row], which: fn(&mut Row) -> &mut Vec<i32>) -> Vec<&mut Vec<i32>> {
+    rows.iter_mut().map(which).collect()
+}

@@ -1,0 +1,173 @@
+//! `training.metrics` and `training.best_by`: what a validation counts, and which of it decides.
+
+use std::fmt;
+
+use serde::de::{self, EnumAccess, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::TrainingConfig;
+use crate::error::ConfigError;
+use crate::metrics::{METRICS, MetricKind, MetricSet, Unit};
+
+/// The columns of `metrics.csv` where `metrics` is not given. A default must never change: rows of old runs go on.
+const USUAL: [&str; 3] = ["exact_match", "character_error_rate", "word_error_rate"];
+
+/// The one of them that is left empty where the target's tokens are not words and it does not decide.
+const OF_WORDS: &str = "word_error_rate";
+
+/// What may decide whether it has a column or not.
+const ALWAYS_DECIDE: [&str; 2] = ["exact_match", "error_rate"];
+
+const NLL: &str = "nll";
+
+/// The names of [`BestBy`].
+const CHOICES: [&str; METRICS.len() + 1] = {
+    let mut choices = [NLL; METRICS.len() + 1];
+    let mut n = 0;
+    while n < METRICS.len() {
+        choices[n + 1] = METRICS[n].name;
+        n += 1;
+    }
+    choices
+};
+
+/// What `best` means: the figure of a validation that decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BestBy {
+    /// The negative log-likelihood per target token.
+    Nll,
+    /// A metric, over references that are brought to the form of outputs.
+    Metric(MetricKind),
+}
+
+impl BestBy {
+    /// The figure turned so that less is better.
+    pub fn cost(&self, figure: f64) -> f64 {
+        match self {
+            BestBy::Nll => figure,
+            BestBy::Metric(kind) => kind.cost(figure),
+        }
+    }
+
+    /// What it costs to have no model, whose outputs are empty.
+    pub fn cost_of_none(&self) -> f64 {
+        match self {
+            BestBy::Nll => f64::MAX,
+            BestBy::Metric(kind) => kind.cost(kind.of_empty_outputs),
+        }
+    }
+
+    /// Its metric as a set.
+    pub fn metric_set(&self) -> MetricSet {
+        MetricSet::new(match self {
+            BestBy::Nll => None,
+            BestBy::Metric(kind) => Some(*kind),
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            BestBy::Nll => NLL,
+            BestBy::Metric(kind) => kind.name,
+        }
+    }
+}
+
+/// `error_rate`
+impl Default for BestBy {
+    fn default() -> Self {
+        MetricKind::named("error_rate").map_or(BestBy::Nll, BestBy::Metric)
+    }
+}
+
+impl Serialize for BestBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for BestBy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = deserializer.deserialize_enum("BestBy", &CHOICES, OneOf(&CHOICES))?;
+        Ok(MetricKind::named(name).map_or(BestBy::Nll, BestBy::Metric))
+    }
+}
+
+/// A metric by its name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MetricName(pub MetricKind);
+
+impl Serialize for MetricName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for MetricName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let known = &CHOICES[1..];
+        let name = deserializer.deserialize_enum("MetricName", known, OneOf(known))?;
+        let unknown = || de::Error::unknown_variant(name, known);
+        MetricKind::named(name).map(MetricName).ok_or_else(unknown)
+    }
+}
+
+/// Takes one of these names, as an enum takes that of a variant: so an unknown one gets the message that all choices get.
+struct OneOf(&'static [&'static str]);
+
+impl<'de> Visitor<'de> for OneOf {
+    type Value = &'static str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "one of `{}`", self.0.join("`, `"))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<&'static str, A::Error> {
+        let (name, variant): (String, A::Variant) = access.variant()?;
+        variant.unit_variant()?;
+        let known = self.0.iter().find(|known| **known == name).copied();
+        known.ok_or_else(|| de::Error::unknown_variant(&name, self.0))
+    }
+}
+
+impl TrainingConfig {
+    /// The columns of `metrics.csv` for metrics.
+    pub fn metric_columns(&self) -> Vec<&'static str> {
+        match &self.metrics {
+            Some(metrics) => metrics.iter().map(|MetricName(kind)| kind.name).collect(),
+            None => USUAL.to_vec(),
+        }
+    }
+
+    /// What is counted over outputs, in the order of the columns. A column that it lacks stays empty.
+    pub fn metric_set(&self, unit: Unit) -> MetricSet {
+        let columns = self.metric_columns().into_iter();
+        let is_counted = |name: &&str| {
+            self.metrics.is_some()
+                || unit == Unit::Words
+                || *name != OF_WORDS
+                || self.best_by.name() == OF_WORDS
+        };
+        MetricSet::new(columns.filter(is_counted).filter_map(MetricKind::named))
+    }
+
+    /// A metric has one column, and what decides is seen.
+    pub(super) fn check_metrics(&self) -> Result<(), ConfigError> {
+        let columns = self.metric_columns();
+        if let Some(twice) = (1..columns.len()).find(|&n| columns[..n].contains(&columns[n])) {
+            let message =
+                format!("`metrics` must name each metric once, but `{}` is there twice", columns[twice]);
+            return Err(ConfigError::new("training", &["metrics"], message));
+        }
+        let name = self.best_by.name();
+        if self.best_by == BestBy::Nll || ALWAYS_DECIDE.contains(&name) || columns.contains(&name) {
+            return Ok(());
+        }
+        let counted = columns.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric that validations count ({counted}), but it is \"{name}\""
+        );
+        let hint = format!("add \"{name}\" to `training.metrics`");
+        Err(ConfigError::new("training", &["best_by", "metrics"], message).hint(hint))
+    }
+}

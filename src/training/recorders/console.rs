@@ -1,0 +1,74 @@
+//! The terminal: a line for each row of figures and each message, and a bar, which is the command line's.
+
+use std::path::{Path, PathBuf};
+
+use super::lines::{mark, message, training_line};
+use super::{Event, Recorder};
+use crate::console::status;
+use crate::error::{Result, counted};
+
+/// The columns of a terminal.
+const WIDTH: usize = 80;
+
+/// What stays at the foot of a terminal and shows where training stands.
+pub trait Bar {
+    /// Makes room for something that is said.
+    fn suspend(&self, say: &dyn Fn());
+    /// Shows that this many updates are made, and a few words.
+    fn show(&self, step: u64, words: String);
+    /// Takes it away.
+    fn clear(&self);
+}
+
+/// Writes lines to stderr.
+pub struct Console<'a> {
+    folder: PathBuf,
+    bar: Option<Box<dyn Bar + 'a>>,
+    verbose: bool,
+}
+
+impl<'a> Console<'a> {
+    /// For the run in `folder`; `verbose` shows what keeps training from going faster, too.
+    pub fn new(folder: &Path, bar: Option<Box<dyn Bar + 'a>>, verbose: bool) -> Console<'a> {
+        Console { folder: folder.to_path_buf(), bar, verbose }
+    }
+
+    fn show(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(&|| status(line)),
+            None => status(line),
+        }
+    }
+}
+
+impl Recorder for Console<'_> {
+    fn record(&mut self, event: &Event) -> Result<()> {
+        match event {
+            Event::Update { step, window, speed } => {
+                if let Some(bar) = &self.bar {
+                    let (loss, tokens, left) =
+                        (window.loss_per_token(), speed.tokens_per_second, speed.time_left());
+                    bar.show(*step, format!("loss {loss:.3}, {tokens:.0} tokens/s{left}"));
+                }
+            }
+            Event::TrainingRow { step, learning_rate, window, pace, .. } => {
+                self.show(&training_line(*step, window, *learning_rate, pace.speed));
+                if self.verbose {
+                    self.show(&format!("  {pace}"));
+                }
+            }
+            Event::Validation { step, found, better, .. } => {
+                let (begins, best) = (format!("step {step}, valid: "), mark(*better));
+                let room = WIDTH.saturating_sub(begins.len() + best.len());
+                self.show(&format!("{begins}{}{best}", found.in_short(room)));
+                if found.unfinished > 0 {
+                    self.show(&format!("  {} cut off before <eos>", counted(found.unfinished, "output")));
+                }
+            }
+            Event::End => self.bar.take().iter().for_each(|bar| bar.clear()),
+            _ => {}
+        }
+        message(event, &self.folder).iter().for_each(|line| self.show(line));
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Metrics from outside: held against other implementations, and as a validation has them.
+
+use std::path::Path;
+
+use seqloom::metrics::{Example, MetricKind, MetricSet};
+use serde_json::Value;
+
+use crate::support::run::{Finished, Scene, numbers};
+
+fn golden() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/chrf.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Made by tests/golden/make_chrf.py.
+#[test]
+fn chrf_is_that_of_sacrebleu() {
+    let golden = golden();
+    assert_eq!(golden["signature"], "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0");
+    let corpora = golden["corpora"].as_array().unwrap();
+    for corpus in corpora {
+        let mut set = MetricSet::new(MetricKind::named("chrf"));
+        for pair in corpus["pairs"].as_array().unwrap() {
+            let [reference, output] = [&pair[0], &pair[1]].map(|text| text.as_str().unwrap().to_owned());
+            set.add(&Example {
+                reference: &reference,
+                output: &[output],
+                finished: true,
+                ..Example::default()
+            });
+        }
+        let (ours, theirs) = (100.0 * set.values()[0].value, corpus["score"].as_f64().unwrap());
+        assert!((ours - theirs).abs() < 1e-9, "{ours} is not {theirs}: {corpus}");
+    }
+    assert!(corpora.len() > 10);
+}
+
+/// Trains for six updates; every setting is `key=value`.
+fn train(scene: &Scene, run: &str, settings: &[&str], more: &[&str]) -> Finished {
+    let few =
+        ["training.steps=6", "training.validate_every=2", "training.keep_last=9", "training.decode_rows=12"];
+    let mut arguments = vec!["--out", run];
+    few.iter().chain(settings).for_each(|setting| arguments.extend(["--set", *setting]));
+    scene.train(&[&arguments, more].concat())
+}
+
+fn header(scene: &Scene, run: &str) -> String {
+    scene.text(format!("{run}/metrics.csv")).lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_run_counts_the_metrics_that_its_config_names_and_nothing_else_changes() {
+    let scene = Scene::new(60, 12);
+    train(&scene, "usual", &[], &[]).succeeded();
+    let named = "training.metrics=[\"chrf\", \"word_error_rate\", \"exact_match\"]";
+    let said = train(&scene, "named", &[named, "training.best_by=chrf"], &[]).succeeded().stderr;
+    let columns = |names: &str| {
+        header(&scene, "usual").replace("exact_match,character_error_rate,word_error_rate", names)
+    };
+    assert_eq!(header(&scene, "named"), columns("chrf,word_error_rate,exact_match"));
+    let (usual, named) = (scene.metrics("usual", "valid"), scene.metrics("named", "valid"));
+    for (usual, named) in usual.iter().zip(&named) {
+        for same in ["step", "nll", "exact_match", "token_accuracy", "unfinished"] {
+            assert_eq!(usual[same], named[same], "{same}");
+        }
+        // The tokens of the target are characters, so words are counted where they are asked for alone.
+        assert_eq!(usual["word_error_rate"], "");
+        // A target is one word.
+        let [words, exact] =
+            ["word_error_rate", "exact_match"].map(|name| named[name].parse::<f64>().unwrap());
+        assert!((words + exact - 1.0).abs() < 1e-12 || words > 1.0 - exact, "{words} {exact}");
+    }
+    let chrf = numbers(&named, "chrf");
+    assert!(
+        chrf.iter().all(|share| (0.0..=1.0).contains(share)) && chrf.iter().any(|&share| share > 0.0),
+        "{chrf:?}"
+    );
+    let best = (0..chrf.len()).rev().max_by(|&a, &b| chrf[a].total_cmp(&chrf[b])).unwrap();
+    assert_eq!(scene.text("named/best").trim(), format!("step-{:0>8}", named[best]["step"]), "{chrf:?}");
+    assert!(said.contains(", chrF "), "{said}");
+    let curves = scene.text("named/curves.svg");
+    assert!(curves.contains("<title>chrf</title>") && curves.contains("<title>word error rate</title>"));
+    // decode counts what the validations of its model count.
+    let decoded = ["named", "--input", "valid.csv", "--summary", "summary.json"];
+    let said = scene.seqloom(&[&["decode"][..], &decoded].concat()).succeeded().stderr;
+    let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
+    assert!(summary["chrf"].is_f64() && summary["word_error_rate"].is_f64(), "{summary}");
+    assert!(summary["character_error_rate"].is_null(), "{summary}");
+    assert!(said.contains(", chrf ") && said.contains(" words)"), "{said}");
+}
+
+#[test]
+fn a_run_that_goes_on_keeps_its_metrics() {
+    let scene = Scene::new(60, 12);
+    let named = "training.metrics=[\"exact_match\", \"chrf\"]";
+    train(&scene, "whole", &[named], &[]).succeeded();
+    train(&scene, "run", &[named, "training.steps=4"], &[]).succeeded();
+    let other = "training.metrics=[\"exact_match\"]";
+    for changed in [&[other][..], &[]] {
+        train(&scene, "run", changed, &["--resume"])
+            .refused_naming(2, &["holds another experiment: training.metrics differ"]);
+    }
+    train(&scene, "run", &[named], &["--resume"]).succeeded();
+    assert_eq!(scene.text("run/metrics.csv"), scene.text("whole/metrics.csv"));
+}
