@@ -187,7 +187,7 @@ fn a_trace_that_would_destroy_something_is_refused() {
     );
     assert_eq!(scene.text("in.txt"), "ab\n");
     let both = scene.decode(&["--resume", "--output", "out.txt", "--trace", "t.jsonl"], "ab\n");
-    assert!(both.code == Some(2) && both.stderr.contains("unexpected argument"), "{}", both.stderr);
+    assert!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{}", both.stderr);
     let full = scene.decode(&["--trace", "/dev/full"], "ab\n");
     assert_eq!(full.code, Some(1));
     assert!(full.stderr.contains("error: cannot write /dev/full: "), "{}", full.stderr);

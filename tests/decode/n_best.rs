@@ -98,7 +98,7 @@ fn wherever_it_is_torn_a_group_is_begun_anew_and_rows_of_the_input_are_counted()
         assert_eq!(scene.text(&out).matches("hint").count(), 0);
         let fewer = ["--resume", "--set", "decoding.n_best=2"];
         let refused = scene.decode(&[&arguments[..], &fewer].concat(), "");
-        let message = format!("but {out} has one of rank 3\n");
+        let message = format!("at most 2 outputs per row (`decoding.n_best`), but {out} has one of rank 3\n");
         assert!(refused.code == Some(2) && refused.stderr.contains(&message), "{}", refused.stderr);
         assert!(scene.read(&out) == whole);
     }
