@@ -42,7 +42,7 @@ impl Example<'_> {
     }
 
     /// The Unicode characters of the reference and of the output, white space too. An unknown symbol is a character that no
-    /// reference has, [`UNKNOWN`].
+    /// reference has, `UNKNOWN`.
     pub fn characters(&self) -> [Vec<u32>; 2] {
         let output = self.output.iter().enumerate().flat_map(|(place, text)| {
             let before = (place > 0).then_some(UNKNOWN);
@@ -52,7 +52,7 @@ impl Example<'_> {
     }
 
     /// The words of the reference and of the output: what stands between white space, each as the number that it has among
-    /// those of this row. A word with an unknown symbol is one that no reference has, [`UNKNOWN`].
+    /// those of this row. A word with an unknown symbol is one that no reference has, `UNKNOWN`.
     pub fn words(&self) -> [Vec<u32>; 2] {
         let mut numbers = HashMap::new();
         self.characters().map(|text| words(&text, &mut numbers))

@@ -17,7 +17,7 @@ use crate::data::vocabulary::{BOS, PAD};
 #[derive(Debug)]
 pub enum Network {
     /// Transformer encoder-decoder.
-    Transformer(Transformer),
+    Transformer(Box<Transformer>),
     /// Recurrent encoder-decoder with attention.
     Recurrent(Recurrent),
 }
@@ -45,7 +45,7 @@ impl Network {
         let (source, target) = (source_vocabulary, target_vocabulary);
         match config {
             NetworkConfig::Transformer(config) => {
-                Network::Transformer(Transformer::new(config, source, target, params))
+                Network::Transformer(Box::new(Transformer::new(config, source, target, params)))
             }
             NetworkConfig::Recurrent(config) => {
                 Network::Recurrent(Recurrent::new(config, source, target, params))
@@ -56,7 +56,7 @@ impl Network {
     /// The same network over another set of weights, such as [`Params::sharing`] gives.
     pub fn sharing(&self, params: &mut Params) -> Network {
         match self {
-            Network::Transformer(network) => Network::Transformer(network.sharing(params)),
+            Network::Transformer(network) => Network::Transformer(Box::new(network.sharing(params))),
             Network::Recurrent(network) => Network::Recurrent(network.sharing(params)),
         }
     }

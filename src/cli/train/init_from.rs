@@ -127,7 +127,7 @@ impl InitialModel {
         )))
     }
 
-    /// Puts its weights into a model over the tokenizers of [`Initial::tokenizers`]. A new token's row is the mean of the
+    /// Puts its weights into a model over the tokenizers of [`InitialModel::tokenizers`]. A new token's row is the mean of the
     /// rows of the old ones, the special tokens not among them. Which weights have how many new rows is the answer.
     ///
     /// # Errors

@@ -214,7 +214,7 @@ mod tests {
         let gates = (numbers(&[5, 3, 21]) * 3.0).set_requires_grad(true);
         let first = numbers(&[3, 7]).set_requires_grad(true);
         let bias = gru.hidden.bias().unwrap();
-        let _ = tch::no_grad(|| bias.shallow_clone().copy_(&numbers(&[21])));
+        tch::no_grad(|| bias.shallow_clone().copy_(&numbers(&[21])));
         let leaves = [&gates, &first, gru.hidden.weight(), bias];
         let with_gradients = |states: &Tensor| {
             let loss = (states * numbers(&[5, 3, 7])).sum(Kind::Float);
