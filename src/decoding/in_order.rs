@@ -30,9 +30,19 @@ pub fn decode_with_options<S: IncrementalDecoder>(
     sources: &[&[i64]],
     options: &SearchOptions,
 ) -> Result<Vec<Hypothesis>> {
+    best_of_each(decoder, sources, options, |requests| decode_n_best(decoder, requests, options))
+}
+
+/// The first hypothesis that `decode` finds for each source.
+pub(super) fn best_of_each<S: IncrementalDecoder>(
+    decoder: &S,
+    sources: &[&[i64]],
+    options: &SearchOptions,
+    decode: impl FnOnce(&[&DecodeRequest]) -> Result<Vec<Vec<Hypothesis>>>,
+) -> Result<Vec<Hypothesis>> {
     let requests: Vec<DecodeRequest> =
         sources.iter().map(|source| options.request(*source, decoder.max_length())).collect();
-    let lists = decode_n_best(decoder, &requests.iter().collect::<Vec<_>>(), options)?;
+    let lists = decode(&requests.iter().collect::<Vec<_>>())?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
 

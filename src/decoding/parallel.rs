@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::Mutex;
 
 use super::continuous_batching::generate;
-use super::in_order::{batching, longest_first};
+use super::in_order::{batching, best_of_each, longest_first};
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
@@ -60,10 +60,7 @@ pub fn decode_best<S: Shareable>(
     sources: &[&[i64]],
     options: &SearchOptions,
 ) -> Result<Vec<Hypothesis>> {
-    let requests: Vec<DecodeRequest> =
-        sources.iter().map(|source| options.request(*source, decoder.max_length())).collect();
-    let lists = decode_on_all_cores(decoder, &requests.iter().collect::<Vec<_>>(), options)?;
-    Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
+    best_of_each(decoder, sources, options, |requests| decode_on_all_cores(decoder, requests, options))
 }
 
 /// Takes sources from the queue as long as there are any, up to `size` at a time.

@@ -176,15 +176,15 @@ fn decode(
     let examples = &context.valid.examples;
     let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
-    let rules =
+    let options =
         SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
     let weights = weights_for(context.decoding, context.params.device(), model.compute())?;
-    let stepper = Interruptible::new(NetworkDecoder::new(model, weights), stopped);
+    let decoder = Interruptible::new(NetworkDecoder::new(model, weights), stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {
         too_large.extend(in_halves(rows, &mut |rows| {
             let sources: Vec<&[i64]> = rows.iter().map(|&row| examples[row].source.as_slice()).collect();
-            decoded.extend(rows.iter().copied().zip(decode_best(&stepper, &sources, &rules)?));
+            decoded.extend(rows.iter().copied().zip(decode_best(&decoder, &sources, &options)?));
             Ok(())
         })?);
         if stopped() {
