@@ -147,8 +147,8 @@ def ended_at_once(_torture: "Torture", process: Process, code: int) -> None:
 
 
 def was_not_listening(process: Process, code: int, number: int) -> bool:
-    """Before it trains, a signal ends it as it ends any process: nothing is to be saved yet."""
-    return code == -number and not process.trains()
+    """Before it trains, a signal ends it at once, by default or by its own handler: nothing is to be saved yet."""
+    return code in (-number, 128 + number) and not process.trains()
 
 
 def has_named_the_file(torture: "Torture", process: Process, code: int) -> None:

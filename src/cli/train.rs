@@ -181,6 +181,8 @@ fn train(
     let columns = experiment.training.metric_columns();
     let mut recorders = Recorders::of_run(run.path(), steps.0, (metrics_bytes, &columns), console)?;
     let mut trainer = trainer.measured_by(meter(experiment, runtime, &model, steps));
+    // Up to here there was nothing to save, and a signal ended the process at once.
+    stop.listen();
     introduce(&mut recorders, experiment, run, runtime, &params);
     introduce_origin(&mut recorders, &params, origin.zip(new_rows));
     introduce_data(&mut recorders, data);
@@ -192,8 +194,6 @@ fn train(
         None => introduce_schedule(&mut recorders, &experiment.training),
     }
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
-    // Up to here there was nothing to save, and a signal ended the process at once.
-    stop.listen();
     let stop_reason = trainer.run(stop, &mut recorders, &mut checkpoints);
     let stop_reason = stop_reason.inspect_err(|error| {
         // Whoever runs this has the error to tell already.
