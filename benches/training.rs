@@ -109,7 +109,7 @@ fn main() {
 fn ours(args: &Args) -> Result<Value> {
     let experiment = Experiment::load("configs/multi30k_small.toml".as_ref(), &overrides(args))?;
     let runtime = Runtime::start(&experiment.runtime)?;
-    let data = DataSplits::load(&experiment.data, |pairs| Tokenizers::train(&experiment.data, pairs))?;
+    let data = DataSplits::load(&experiment.data, None, |pairs| Tokenizers::train(&experiment.data, pairs))?;
     let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
     let network = experiment.model.network();
     let sizes = (data.tokenizers.source.vocabulary_size(), data.tokenizers.target.vocabulary_size());

@@ -179,6 +179,9 @@ impl Experiment {
     fn fill_in(&mut self) {
         self.data.fill_in();
         self.model.fill_in();
+        if let Some(transformer) = &mut self.model.transformer {
+            transformer.ctc.get_or_insert(self.data.source.audio.is_some());
+        }
         self.training.fill_in();
     }
 
@@ -190,7 +193,26 @@ impl Experiment {
         self.decoding.check()?;
         self.runtime.check()?;
         self.check_tied()?;
+        self.check_recordings()?;
         self.check_positions()
+    }
+
+    /// Not everything that reads texts reads recordings.
+    fn check_recordings(&self) -> std::result::Result<(), ConfigError> {
+        if self.data.source.audio.is_none() {
+            return Ok(());
+        }
+        let (keys, message) = match self.model.network() {
+            NetworkConfig::Recurrent(_) => {
+                (["model.recurrent", "data.source.audio"], "a recurrent network reads texts alone")
+            }
+            NetworkConfig::Transformer(_) if self.decoding.replace_unknown => (
+                ["decoding.replace_unknown", "data.source.audio"],
+                "`replace_unknown` copies symbols of texts, but the sources are recordings",
+            ),
+            NetworkConfig::Transformer(_) => return Ok(()),
+        };
+        Err(ConfigError { keys: keys.map(str::to_owned).to_vec(), message: message.to_owned(), hint: None })
     }
 
     /// One matrix for both sides needs one vocabulary.

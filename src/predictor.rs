@@ -177,7 +177,7 @@ impl Predictor {
     /// The symbols of a source that the model's vocabulary lacks, each time that they stand in it: words where the source is cut
     /// into words, else characters. The model reads one and the same token for all of them, and outputs are guesses there.
     pub fn unknown_symbols(&self, text: &str) -> Vec<String> {
-        self.model.tokenizers.source.unknown_symbols(text)
+        self.model.tokenizers.source.tokenizer().map_or(Vec::new(), |source| source.unknown_symbols(text))
     }
 
     /// The model itself, with its tokenizers and settings.

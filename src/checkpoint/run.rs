@@ -24,6 +24,8 @@ pub const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
 const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
+/// The folder with the features of recordings.
+pub const FEATURES: &str = "features";
 /// What the name of a checkpoint begins with until it is whole.
 const PARTIAL: &str = ".partial-";
 /// The same of one that is replaced, until the new one is in its place.
@@ -145,6 +147,7 @@ impl RunDirectory {
             match entry.file_name().to_str() {
                 Some(LOCK | FROM | "config.partial" | "from.partial") => true,
                 Some(CHECKPOINTS) => is_empty(),
+                Some(FEATURES) => true,
                 _ => false,
             }
         };

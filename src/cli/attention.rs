@@ -110,7 +110,7 @@ fn traced(args: &AttentionArgs, run: &Path, output: &Path) -> Result<TracedRow> 
         }
     };
     let too_long = TooLong::Refuse("allow more with --set data.source.max_length=N");
-    let asked = loaded.encode_request(&text, "", too_long).map_err(|error| error.at(place))?;
+    let asked = loaded.encode_request(text.as_str(), "", too_long).map_err(|error| error.at(place))?;
     let outputs = loaded.decode_n_best(&[&asked])?;
     let best = outputs.first().and_then(|list| list.first());
     let known: Vec<_> = best.iter().map(|output| known(&loaded, &asked.decode, output)).collect();

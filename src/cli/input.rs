@@ -14,9 +14,12 @@ use clap::ValueEnum;
 
 use super::output::{Kept, SAME_AS_BEFORE};
 use crate::data::DataConfig;
+use crate::data::audio::listing::segment_of;
 use crate::data::readers::{ExtraField, Format, LineEnds, Place, RowReader, SourceRow, shorten};
+use crate::data::source_processor::SourceRef;
 use crate::data::splits::refuse_sound;
 use crate::error::{Error, Result, caught};
+use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::TooLong;
 
 /// The most rows that go on together, and those that go on first. Each chunk is twice the one before: the first outputs come
@@ -110,6 +113,20 @@ pub enum OnError {
     Stop,
     /// Leave its output empty; count it, and name the first one at the end
     Skip,
+}
+
+/// The source of a row: its text, or the recording that it names.
+///
+/// # Errors
+/// The start or the end of a recording is no number.
+pub fn source_of<'a>(loaded: &LoadedModel, input: &'a Input, row: &'a SourceRow) -> Result<SourceRef<'a>> {
+    let text = SourceRef::from(row.text.as_str());
+    match &loaded.experiment.data.source.audio {
+        None => Ok(text),
+        Some(audio) => {
+            Ok(SourceRef { segment: segment_of(&row.others, audio)?, named_by: Some(&input.file), ..text })
+        }
+    }
 }
 
 /// What `--truncate` says of sources that are too long.
@@ -216,6 +233,8 @@ pub struct Input {
     line_ends: Vec<LineEnds>,
     /// How the input is read, where nobody said it.
     pub guessed: Option<String>,
+    /// Whether the rows name recordings.
+    pub names_recordings: bool,
 }
 
 impl Input {
@@ -253,6 +272,7 @@ impl Input {
             file,
             line_ends,
             guessed: None,
+            names_recordings: false,
         })
     }
 
@@ -281,7 +301,7 @@ impl Input {
         }
         let chunk: Vec<InputRow> = self.waiting.drain(..self.waiting.len().min(self.size)).collect();
         self.size = CHUNK.min(2 * self.size);
-        if std::mem::replace(&mut self.is_first, false) {
+        if std::mem::replace(&mut self.is_first, false) && !self.names_recordings {
             refuse_sound(chunk.iter().filter_map(|row| row.row.as_ref().ok()).map(|row| row.text.as_str()))?;
         }
         Ok(chunk)

@@ -12,6 +12,7 @@ use crate::checkpoint::model_file;
 use crate::checkpoint::run::{STATE, locate_model};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
+use crate::data::source_processor::SourceProcessor;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Result, counted, printable};
 
@@ -48,9 +49,13 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         section(&mut text, "Training state (state.json)", state.trim());
     }
     section(&mut text, "Experiment", experiment.to_toml().trim());
-    let sides = [("source", &tokenizers.source), ("target", &tokenizers.target)];
-    let lines: Vec<String> =
-        sides.iter().map(|(side, tokenizer)| describe(side, tokenizer, args.vocabulary)).collect();
+    let source = match &tokenizers.source {
+        SourceProcessor::Text(tokenizer) => describe("source", tokenizer, args.vocabulary),
+        SourceProcessor::Audio(processor) => {
+            format!("source: {}\n  {}", tokenizers.source.described(), processor.to_json())
+        }
+    };
+    let lines = [source, describe("target", &tokenizers.target, args.vocabulary)];
     section(&mut text, "Vocabularies", &lines.join("\n"));
     section(&mut text, "Parameters", &parameters(&weights, args.tensors));
     print(&printable(&text))

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::figures::each_with_figures;
 use super::headings::{INPUT, MODEL, OUTPUT};
-use super::input::{Input, InputFormat, InputRow, OnError, Selection, columns_of, too_long};
+use super::input::{Input, InputFormat, InputRow, OnError, Selection, columns_of, source_of, too_long};
 use super::output::{CarriedFields, Field, OutputFormat, Writer};
 use super::roles::FileRoles;
 use super::write_summary;
@@ -125,6 +125,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
     let mut writer = Writer::open(&args.output, format, &carried.header())?.guarded(&stop);
     let mut input = Input::start(sources, &args.input, Selection::default())?;
+    input.names_recordings = loaded.experiment.data.source.audio.is_some();
     let mut summary = ScoreSummary::default();
     loop {
         let read = input.next_chunk()?;
@@ -206,7 +207,7 @@ fn encode(
         let (read, ids) = match row {
             Ok(read) => {
                 let mut read = read;
-                let ids = encode_row(args, loaded, &mut read, summary);
+                let ids = encode_row(args, loaded, input, &mut read, summary);
                 let ids = ids.map_err(|error| error.at(input.place(read.line)));
                 (Some(read), ids)
             }
@@ -227,6 +228,7 @@ fn encode(
 fn encode_row(
     args: &ScoreArgs,
     loaded: &LoadedModel,
+    input: &Input,
     row: &mut SourceRow,
     summary: &mut ScoreSummary,
 ) -> Result<Ids> {
@@ -244,7 +246,7 @@ fn encode_row(
             (target, ended)
         }
     };
-    let source = loaded.encode_source(&row.text, too_long(args.truncate))?;
+    let source = loaded.encode_source(source_of(loaded, input, row)?, too_long(args.truncate))?;
     let request = source.decode;
     loaded.check_target(&request.source, &target).map_err(|error| match request.source.is_empty() {
         true => error,
@@ -404,8 +406,11 @@ impl ScoreSummary {
         let rows = (self.pairs + self.skipped) as u64;
         input.notes(rows).iter().for_each(|note| status(&format!("note: {note}")));
         let Tokenizers { source, target } = &loaded.tokenizers;
-        let said = [("source", source), ("target", target)].into_iter().zip(&self.changed);
-        for said in said.filter_map(|((side, tokenizer), changed)| changed.in_words(side, tokenizer.form())) {
+        let sides = [("source", source.tokenizer()), ("target", Some(target))].into_iter().zip(&self.changed);
+        let said = |((side, tokenizer), changed): ((&str, Option<&Tokenizer>), &ChangeCounts)| {
+            changed.in_words(side, tokenizer?.form())
+        };
+        for said in sides.filter_map(said) {
             status(&format!("note: {}: {said}", input.place(0).file.display()));
         }
         let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());

@@ -12,10 +12,11 @@ use crate::console::status;
 use crate::data::dataset::{Dataset, Tokenizers};
 use crate::data::lexicon::Lexicon;
 use crate::data::splits::DataSplits;
+use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::{SPECIALS, UNK};
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::read_description;
-use crate::predictor::shortlist::Shortlist;
+use crate::predictor::shortlist::{Shortlist, of_texts};
 
 /// Rounds of expectation maximisation.
 const ROUNDS: usize = 5;
@@ -58,19 +59,18 @@ pub fn run(args: &ShortlistArgs) -> Result<()> {
     let (experiment, tokenizers) = read_description(&header, &path, &args.overrides)?;
     let roles = FileRoles::default().reads_model(&path).reads_data(&experiment.data);
     roles.writes("output", &args.output, "--output").check()?;
+    of_texts(&tokenizers)?;
     let DataSplits { train, valid, tokenizers } =
-        DataSplits::load(&experiment.data, |_| Ok(tokenizers.clone()))?;
-    let shortlist = learn(args, &train, &tokenizers);
+        DataSplits::load(&experiment.data, None, |_| Ok(tokenizers.clone()))?;
+    let shortlist = learn(args, &train, of_texts(&tokenizers)?, &tokenizers.target);
     shortlist.write(&args.output, &tokenizers)?;
     status(&format!("learned from {}", counted(train.corpus.len().min(args.pairs as usize), "pair")));
     status(&coverage(&shortlist, &valid, &tokenizers));
     Ok(())
 }
 
-fn learn(args: &ShortlistArgs, train: &Dataset, tokenizers: &Tokenizers) -> Shortlist {
-    let (sources, targets) = (&tokenizers.source, &tokenizers.target);
-    let pairs: Vec<_> = train.corpus.examples().take(args.pairs as usize).collect();
-    let sides = pairs.iter().map(|example| (example.source.tokens(), example.target.as_slice()));
+fn learn(args: &ShortlistArgs, train: &Dataset, sources: &Tokenizer, targets: &Tokenizer) -> Shortlist {
+    let sides = train.corpus.tokens().take(args.pairs as usize);
     let mut counts: Vec<(u64, i64)> = (0..targets.vocabulary_size() as i64).map(|id| (0, id)).collect();
     sides.clone().flat_map(|(_, target)| target).for_each(|&id| counts[id as usize].0 += 1);
     counts.sort_by_key(|&(count, id)| (std::cmp::Reverse(count), id));
@@ -92,12 +92,12 @@ fn learn(args: &ShortlistArgs, train: &Dataset, tokenizers: &Tokenizers) -> Shor
 /// How much of the validation pairs' targets could be said.
 fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> String {
     let (mut tokens, mut held, mut whole, mut listed) = (0, 0, 0, 0);
-    for example in valid.corpus.examples() {
-        let allowed = shortlist.allowed(example.source.tokens(), std::iter::empty());
-        let there = example.target.iter().filter(|token| allowed.binary_search(token).is_ok()).count();
-        tokens += example.target.len();
+    for (source, target) in valid.corpus.tokens() {
+        let allowed = shortlist.allowed(source, std::iter::empty());
+        let there = target.iter().filter(|token| allowed.binary_search(token).is_ok()).count();
+        tokens += target.len();
         held += there;
-        whole += usize::from(there == example.target.len());
+        whole += usize::from(there == target.len());
         listed += allowed.len();
     }
     let (rows, percent) =

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::data::source::SourceItem;
+use crate::data::source_processor::SourceProcessor;
 use crate::data::vocabulary::EOS;
 use crate::decoding::request::DecodeRequest;
 use crate::decoding::trace::{TraceStep, TracedOutput};
@@ -84,17 +85,27 @@ impl TracedRow {
         output: &Output,
         steps: Vec<TraceStep>,
     ) -> TracedRow {
-        let tokenizers = &loaded.tokenizers;
-        let eos = loaded.is_requested(source).then_some(EOS);
-        let source_tokens =
-            source.tokens().iter().copied().chain(eos).map(|id| tokenizers.source.token(id).to_owned());
         TracedRow {
-            source_tokens: source_tokens.collect(),
+            source_tokens: source_positions(loaded, source),
             output: output.text.clone(),
             score: Some(output.hypothesis.score),
             finished: output.hypothesis.finished,
             steps: steps.into_iter().map(|step| TracedStep::new(loaded, step)).collect(),
             ..TracedRow::default()
+        }
+    }
+}
+
+/// What a source's positions are called: its tokens, or of a recording the seconds at which they begin.
+fn source_positions(loaded: &LoadedModel, source: &SourceItem) -> Vec<String> {
+    match &loaded.tokenizers.source {
+        SourceProcessor::Text(tokenizer) => {
+            let eos = loaded.is_requested(source).then_some(EOS);
+            source.tokens().iter().copied().chain(eos).map(|id| tokenizer.token(id).to_owned()).collect()
+        }
+        SourceProcessor::Audio(processor) => {
+            let seconds = |n: usize| format!("{:.2}", n as f64 * processor.seconds_per_position());
+            (0..source.positions()).map(seconds).collect()
         }
     }
 }

@@ -80,6 +80,7 @@ fn first_rows(args: &SourceArgs, loaded: &LoadedModel, count: usize) -> Result<(
     let sources = args.open(&loaded.experiment.data)?;
     args.prompt();
     let mut input = Input::start(sources, &args.input, Selection::default())?;
+    input.names_recordings = loaded.experiment.data.source.audio.is_some();
     let (mut read, mut asked) = (0, Vec::new());
     while read < count {
         let mut chunk = input.next_chunk()?;

@@ -4,26 +4,58 @@ use std::borrow::Borrow;
 
 use tch::{Device, Tensor};
 
-use super::source::SourceItem;
+use super::source::{Frames, SourceItem, subsampled};
 use super::vocabulary::{BOS, EOS, PAD};
 
-/// What the encoder reads: rows of tokens, each closed by EOS, padded at the end.
+/// What the encoder reads: rows of tokens, each closed by EOS, or rows of frames, padded at the end.
 ///
 /// Only the encoder's front looks inside; the rest of the model knows how long each row is.
 #[derive(Debug)]
 pub struct SourceBatch {
-    /// (B, S) i64
-    pub tokens: Tensor,
-    /// Real positions of each row, including EOS.
+    /// Tokens: (B, S) i64, padded with PAD; frames: (B, S, F) f32, padded with zeros
+    pub values: Tensor,
+    /// Real tokens of each row, including EOS, or its real frames.
     pub lengths: Vec<i64>,
 }
 
 impl SourceBatch {
-    /// Pads sources.
+    /// Pads sources, all of one kind.
     pub fn new(rows: &[impl Borrow<SourceItem>]) -> SourceBatch {
+        let frames: Vec<&Frames> = rows.iter().filter_map(|row| row.borrow().frames()).collect();
+        if !frames.is_empty() {
+            assert_eq!(frames.len(), rows.len(), "sources of one kind");
+            return SourceBatch::of_frames(&frames);
+        }
         let closed: Vec<Vec<i64>> = rows.iter().map(|row| with_eos(row.borrow().tokens())).collect();
         let lengths = closed.iter().map(|row| row.len() as i64).collect();
-        SourceBatch { tokens: padded(&closed), lengths }
+        SourceBatch { values: padded(&closed), lengths }
+    }
+
+    fn of_frames(rows: &[&Frames]) -> SourceBatch {
+        let (longest, bins) = (rows.iter().map(|row| row.count()).max().unwrap_or(0), rows[0].bins());
+        let mut flat = vec![0.0; rows.len() * longest * bins];
+        for (row, to) in rows.iter().zip(flat.chunks_mut((longest * bins).max(1))) {
+            assert_eq!(row.bins(), bins, "frames of one width");
+            to[..row.data().len()].copy_from_slice(row.data());
+        }
+        SourceBatch {
+            values: Tensor::from_slice(&flat).view([rows.len() as i64, longest as i64, bins as i64]),
+            lengths: rows.iter().map(|row| row.count() as i64).collect(),
+        }
+    }
+
+    /// Whether its rows are frames.
+    pub fn is_frames(&self) -> bool {
+        self.values.dim() == 3
+    }
+
+    /// Positions that the encoder's layers see of each row.
+    pub fn positions(&self) -> Vec<i64> {
+        let of_frames = |&length: &i64| subsampled(length as usize) as i64;
+        match self.is_frames() {
+            true => self.lengths.iter().map(of_frames).collect(),
+            false => self.lengths.clone(),
+        }
     }
 
     /// Number of rows (B).
@@ -38,7 +70,7 @@ impl SourceBatch {
 
     /// The same batch on another device.
     pub fn to_device(&self, device: Device) -> SourceBatch {
-        SourceBatch { tokens: self.tokens.to_device(device), lengths: self.lengths.clone() }
+        SourceBatch { values: self.values.to_device(device), lengths: self.lengths.clone() }
     }
 }
 
@@ -89,12 +121,13 @@ impl Batch {
 
     /// Positions of both sides that are no padding.
     pub fn real_positions(&self) -> usize {
-        self.source.lengths.iter().sum::<i64>() as usize + self.target_tokens()
+        self.source.positions().iter().sum::<i64>() as usize + self.target_tokens()
     }
 
     /// Positions of both sides, including padding: B * (S + T).
     pub fn positions(&self) -> usize {
-        self.source.tokens.numel() + self.target_in.numel()
+        let longest = self.source.positions().into_iter().max().unwrap_or(0);
+        self.rows() * longest as usize + self.target_in.numel()
     }
 
     /// The same batch on another device.
@@ -134,7 +167,7 @@ mod tests {
     #[test]
     fn a_batch_shifts_the_target_and_leaves_padding_out_of_the_labels() {
         let batch = Batch::new(&[SourceItem::from(&[7, 8]), SourceItem::from(&[9])], &[&[5], &[6, 4, 5]]);
-        assert_eq!(Vec::<i64>::try_from(batch.source.tokens.flatten(0, 1)).unwrap(), [7, 8, 3, 9, 3, 0]);
+        assert_eq!(Vec::<i64>::try_from(batch.source.values.flatten(0, 1)).unwrap(), [7, 8, 3, 9, 3, 0]);
         assert_eq!(Vec::<i64>::try_from(batch.target_in.flatten(0, 1)).unwrap(), [2, 5, 0, 0, 2, 6, 4, 5]);
         assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [5, 3, 6, 4, 5, 3]);
         assert_eq!(Vec::<i64>::try_from(&batch.label_positions).unwrap(), [0, 1, 4, 5, 6, 7]);

@@ -2,6 +2,7 @@
 //!
 //! Only the keys, their defaults and the rules among them. It opens no file and knows no tokenizer.
 
+use super::audio::config::AudioConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
@@ -131,6 +132,9 @@ pub struct SideConfig {
     /// Byte-pair encoding trained on the training split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpe: Option<BpeConfig>,
+    /// Recordings, as sources: the column has their paths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<Box<AudioConfig>>,
 }
 
 impl Default for SideConfig {
@@ -143,6 +147,7 @@ impl Default for SideConfig {
             characters: None,
             words: None,
             bpe: None,
+            audio: None,
         }
     }
 }
@@ -218,8 +223,23 @@ impl DataConfig {
         }
         self.source.check("data.source")?;
         self.target.check("data.target")?;
+        self.check_audio()?;
         self.check_numbers()?;
         self.check_shared()
+    }
+
+    /// Recordings are read, and never written.
+    fn check_audio(&self) -> Result<(), ConfigError> {
+        if self.target.audio.is_some() {
+            let message = "a target must be a text, but [data.target] names `audio`";
+            return Err(ConfigError::new("data.target", &["audio"], message)
+                .hint("`characters`, `words` and `bpe` cut texts"));
+        }
+        if self.shared_vocabulary && self.source.audio.is_some() {
+            let message = "`shared_vocabulary` needs texts on both sides, but sources are `audio`";
+            return Err(ConfigError::new("data", &["shared_vocabulary", "source"], message));
+        }
+        Ok(())
     }
 
     /// Columns that nothing names have numbers.
@@ -267,7 +287,7 @@ impl DataConfig {
 
 impl SideConfig {
     /// The tables of which one names the tokenizer.
-    pub const TOKENIZERS: [&'static str; 3] = ["characters", "words", "bpe"];
+    pub const TOKENIZERS: [&'static str; 4] = ["characters", "words", "bpe", "audio"];
 
     fn fill_in(&mut self, column: &str) {
         if self.column.is_empty() {
@@ -280,7 +300,8 @@ impl SideConfig {
 
     /// The tokenizers that are named; one, in a config that was checked.
     fn tokenizers(&self) -> Vec<&'static str> {
-        let are_there = [self.characters.is_some(), self.words.is_some(), self.bpe.is_some()];
+        let are_there =
+            [self.characters.is_some(), self.words.is_some(), self.bpe.is_some(), self.audio.is_some()];
         let all = Self::TOKENIZERS.into_iter().zip(are_there);
         all.filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
     }
@@ -320,6 +341,9 @@ impl SideConfig {
                 1,
                 &[("minimum_count", words.minimum_count as u64)],
             )?;
+        }
+        if let Some(audio) = &self.audio {
+            audio.check(&format!("{table}.audio"))?;
         }
         if let Some(bpe) = &self.bpe {
             // Four of them are the special tokens; a vocabulary of nothing else writes nothing.

@@ -1,13 +1,15 @@
 //! The pairs of a set as training and validation take them: by row, with the length and the text of each.
 //!
-//! All of them are in memory. Whoever reads a row does not know that.
+//! Token ids are in memory, features of recordings in a file. Whoever reads a row does not know that.
 
 use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
+use super::audio::features::Features;
 use super::readers::Pair;
 use super::source::SourceItem;
+use crate::error::Result;
 
 /// A pair as the network reads it, without BOS and EOS.
 #[derive(Clone, Debug)]
@@ -26,25 +28,45 @@ impl Example {
 }
 
 /// Pairs by row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Corpus {
     pairs: Vec<Pair>,
-    examples: Vec<Example>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Tokens(Vec<Example>),
+    Recordings {
+        targets: Vec<Vec<i64>>,
+        features: Features,
+        /// For each pair the row of its features.
+        rows: Vec<usize>,
+    },
 }
 
 impl Corpus {
     /// Texts, and what the network reads of each.
     pub fn new(pairs: Vec<Pair>, examples: Vec<Example>) -> Corpus {
         assert_eq!(pairs.len(), examples.len(), "each pair is an example");
-        Corpus { pairs, examples }
+        Corpus { pairs, content: Content::Tokens(examples) }
+    }
+
+    /// Recordings and their texts; `rows` are those of the features.
+    pub fn of_recordings(
+        pairs: Vec<Pair>,
+        targets: Vec<Vec<i64>>,
+        features: Features,
+        rows: Vec<usize>,
+    ) -> Corpus {
+        assert!(pairs.len() == targets.len() && pairs.len() == rows.len(), "each pair is an example");
+        Corpus { pairs, content: Content::Recordings { targets, features, rows } }
     }
 
     /// Examples whose texts nobody asks for.
     #[cfg(test)]
     pub fn of_examples(examples: Vec<Example>) -> Corpus {
-        let place = super::readers::Place { file: std::path::Path::new("").into(), line: 0 };
-        let pair = Pair { source: String::new(), target: String::new(), place };
-        Corpus { pairs: vec![pair; examples.len()], examples }
+        Corpus::new(vec![Pair::default(); examples.len()], examples)
     }
 
     /// Number of rows.
@@ -59,17 +81,69 @@ impl Corpus {
 
     /// Positions of each row, including EOS: (source, target).
     pub fn lengths(&self) -> Vec<(usize, usize)> {
-        self.examples.iter().map(Example::lengths).collect()
+        match &self.content {
+            Content::Tokens(examples) => examples.iter().map(Example::lengths).collect(),
+            Content::Recordings { targets, features, rows } => {
+                let lengths = rows.iter().zip(targets);
+                lengths.map(|(&row, target)| (features.positions(row), target.len() + 1)).collect()
+            }
+        }
+    }
+
+    /// Lengths of each row as limits of outputs count them: (source, target), without EOS.
+    pub fn sizes(&self) -> Vec<(usize, usize)> {
+        match &self.content {
+            Content::Tokens(examples) => {
+                examples.iter().map(|example| (example.source.length(), example.target.len())).collect()
+            }
+            Content::Recordings { targets, features, rows } => {
+                let lengths = rows.iter().zip(targets);
+                lengths.map(|(&row, target)| (features.own_positions(row), target.len())).collect()
+            }
+        }
     }
 
     /// What the network reads of a row.
-    pub fn example(&self, row: usize) -> Cow<'_, Example> {
-        Cow::Borrowed(&self.examples[row])
+    ///
+    /// # Errors
+    /// The file of the features cannot be read.
+    pub fn example(&self, row: usize) -> Result<Cow<'_, Example>> {
+        Ok(match &self.content {
+            Content::Tokens(examples) => Cow::Borrowed(&examples[row]),
+            Content::Recordings { targets, features, rows } => {
+                Cow::Owned(Example { source: features.item(rows[row])?, target: targets[row].clone() })
+            }
+        })
     }
 
-    /// What the network reads of each row, in order.
-    pub fn examples(&self) -> impl Iterator<Item = Cow<'_, Example>> + Clone {
-        (0..self.len()).map(|row| self.example(row))
+    /// The same as training varies it, by a seed.
+    ///
+    /// # Errors
+    /// The file of the features cannot be read.
+    pub fn augmented(&self, row: usize, seed: impl FnOnce() -> u64) -> Result<Cow<'_, Example>> {
+        match &self.content {
+            Content::Tokens(_) => self.example(row),
+            Content::Recordings { targets, features, rows } => {
+                let source = features.augmented(rows[row], seed())?;
+                Ok(Cow::Owned(Example { source, target: targets[row].clone() }))
+            }
+        }
+    }
+
+    /// The token ids of a row's target, without EOS.
+    pub fn target(&self, row: usize) -> &[i64] {
+        match &self.content {
+            Content::Tokens(examples) => &examples[row].target,
+            Content::Recordings { targets, .. } => &targets[row],
+        }
+    }
+
+    /// The token ids of both sides of each row, without EOS; of recordings the sources have none.
+    pub fn tokens(&self) -> impl Iterator<Item = (&[i64], &[i64])> + Clone {
+        (0..self.len()).map(|row| match &self.content {
+            Content::Tokens(examples) => (examples[row].source.tokens(), examples[row].target.as_slice()),
+            Content::Recordings { targets, .. } => (&[][..], targets[row].as_slice()),
+        })
     }
 
     /// The texts of a row, and where they are.
@@ -82,11 +156,15 @@ impl Corpus {
         self.pairs.iter()
     }
 
-    /// SHA-256 over all examples, in hexadecimal: two sets with the same one train the same model.
+    /// SHA-256 over all that is read, in hexadecimal: two sets with the same one train the same model.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
-        for example in self.examples() {
-            for side in [example.source.tokens(), &example.target] {
+        if let Content::Recordings { features, rows, .. } = &self.content {
+            hash.update(features.key());
+            rows.iter().for_each(|row| hash.update(row.to_le_bytes()));
+        }
+        for (source, target) in self.tokens() {
+            for side in [source, target] {
                 hash.update(side.len().to_le_bytes());
                 side.iter().for_each(|token| hash.update(token.to_le_bytes()));
             }

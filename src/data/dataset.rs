@@ -1,20 +1,23 @@
-//! Pairs with their tokens, and the two tokenizers that made them.
+//! A set as training uses it: its pairs by row, and what became of the others.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::audio::features::Features;
+use super::audio::processor::AudioProcessor;
 use super::corpus::{Corpus, Example};
 use super::readers::{Pair, Place};
+use super::source_processor::SourceProcessor;
 use super::tokenizer::Tokenizer;
-use super::{DataConfig, TooLong};
+use super::{DataConfig, SideConfig, TooLong};
 use crate::error::{Error, Result, counted};
 
-/// The tokenizers of both sides.
+/// What turns both sides of the data into what a network reads and writes.
 #[derive(Clone, Debug)]
 pub struct Tokenizers {
-    /// Cuts what is read.
-    pub source: Tokenizer,
+    /// Cuts what is read, or makes features of it.
+    pub source: SourceProcessor,
     /// Cuts what is written, and puts it together again.
     pub target: Tokenizer,
 }
@@ -26,12 +29,16 @@ impl Tokenizers {
         let targets = pairs.iter().map(|pair| pair.target.as_str());
         if config.shared_vocabulary {
             let shared = Tokenizer::train(&config.source, sources.chain(targets))?;
-            return Ok(Tokenizers { source: shared.clone(), target: shared });
+            return Ok(Tokenizers { source: SourceProcessor::Text(shared.clone()), target: shared });
         }
-        Ok(Tokenizers {
-            source: Tokenizer::train(&config.source, sources)?,
-            target: Tokenizer::train(&config.target, targets)?,
-        })
+        let source = match (&config.source.audio, pairs.first()) {
+            (Some(audio), Some(first)) => {
+                let processor = AudioProcessor::of_first(audio, first.source.as_ref());
+                SourceProcessor::Audio(processor.map_err(|error| error.at(&first.place))?.into())
+            }
+            _ => SourceProcessor::Text(Tokenizer::train(&config.source, sources)?),
+        };
+        Ok(Tokenizers { source, target: Tokenizer::train(&config.target, targets)? })
     }
 
     /// What goes into a checkpoint.
@@ -42,7 +49,7 @@ impl Tokenizers {
     /// What comes out of a checkpoint.
     pub fn from_json(value: &Value) -> Result<Tokenizers> {
         Ok(Tokenizers {
-            source: Tokenizer::from_json(&value["source"])?,
+            source: SourceProcessor::from_json(&value["source"])?,
             target: Tokenizer::from_json(&value["target"])?,
         })
     }
@@ -64,25 +71,22 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Cuts pairs into tokens, and holds them against `max_length`.
+    /// Cuts pairs of texts into tokens, and holds them against `max_length`.
     ///
     /// # Errors
     /// A side longer than its limit, unless `data.too_long` says `skip`; no pair left.
     pub fn new(pairs: Vec<Pair>, tokenizers: &Tokenizers, config: &DataConfig) -> Result<Dataset> {
-        let sources = tokenizers.source.encode_all(&texts(&pairs, |pair| &pair.source));
+        let Some(source) = tokenizers.source.tokenizer() else {
+            return Err(Error::failure("the sources of this model are recordings"));
+        };
+        let sources = source.encode_all(&texts(&pairs, |pair| &pair.source));
         let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));
         let (mut kept, mut examples) = (Vec::new(), Vec::new());
         let (mut skipped, mut unknown) = (Vec::new(), [0, 0]);
         for ((pair, source), target) in pairs.into_iter().zip(sources).zip(targets) {
-            let sides = [
-                ("source", source.ids.len(), config.source.max_length),
-                ("target", target.ids.len(), config.target.max_length),
-            ];
-            if let Some(side) = sides.iter().find(|(_, length, limit)| length > limit) {
-                if config.too_long == TooLong::Error {
-                    return Err(too_long(&pair.place, *side));
-                }
-                skipped.push(pair.place);
+            let sides = [of_side("source", source.ids.len(), &config.source), of_target(&target.ids, config)];
+            if let Some(why) = sides.into_iter().flatten().next() {
+                leave_out(pair.place, why, config, &mut skipped)?;
                 continue;
             }
             unknown[0] += source.unknown;
@@ -90,15 +94,42 @@ impl Dataset {
             examples.push(Example { source: source.ids.into(), target: target.ids });
             kept.push(pair);
         }
-        if kept.is_empty() {
-            let message = format!("no pair is left: all {} have a side that is too long", skipped.len());
-            return Err(
-                Error::input(message).hint("raise `data.source.max_length` and `data.target.max_length`")
-            );
-        }
-        let (empty, notes) = (Vec::new(), Vec::new());
+        check_some_left(&kept, &skipped)?;
         let corpus = Arc::new(Corpus::new(kept, examples));
-        Ok(Dataset { corpus, skipped, empty, unknown, notes })
+        Ok(Dataset { corpus, skipped, empty: Vec::new(), unknown, notes: Vec::new() })
+    }
+
+    /// The same of recordings, whose features are made. With `ctc` a recording must have a position for each token of its
+    /// target, and one more between equal ones.
+    ///
+    /// # Errors
+    /// A recording or target longer than its limit, or a recording too short for its target, unless `data.too_long` says
+    /// `skip`; no pair left.
+    pub fn of_recordings(
+        pairs: Vec<Pair>,
+        features: Features,
+        tokenizers: &Tokenizers,
+        config: &DataConfig,
+        ctc: bool,
+    ) -> Result<Dataset> {
+        let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));
+        let (mut kept, mut rows, mut kept_targets) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut skipped, mut unknown) = (Vec::new(), [0, 0]);
+        for (row, (pair, target)) in pairs.into_iter().zip(targets).enumerate() {
+            let recording = too_long_to_hear(&features, row, tokenizers)
+                .or_else(|| ctc.then(|| too_short(&features, row, &target.ids)).flatten());
+            if let Some(why) = recording.or_else(|| of_target(&target.ids, config)) {
+                leave_out(pair.place, why, config, &mut skipped)?;
+                continue;
+            }
+            unknown[1] += target.unknown;
+            kept_targets.push(target.ids);
+            rows.push(row);
+            kept.push(pair);
+        }
+        check_some_left(&kept, &skipped)?;
+        let corpus = Arc::new(Corpus::of_recordings(kept, kept_targets, features, rows));
+        Ok(Dataset { corpus, skipped, empty: Vec::new(), unknown, notes: Vec::new() })
     }
 }
 
@@ -106,12 +137,63 @@ fn texts(pairs: &[Pair], side: impl Fn(&Pair) -> &String) -> Vec<&str> {
     pairs.iter().map(|pair| side(pair).as_str()).collect()
 }
 
-fn too_long(place: &Place, (side, length, limit): (&str, usize, usize)) -> Error {
-    let message = format!(
-        "a {side} may have {} (`data.{side}.max_length`), but this row's has {length}",
-        counted(limit, "token")
-    );
-    Error::input(message)
-        .at(place)
-        .hint(format!("raise `data.{side}.max_length`, or skip such rows with `data.too_long = \"skip\"`"))
+/// A pair that is not used: an error, or a count.
+fn leave_out(place: Place, why: Error, config: &DataConfig, skipped: &mut Vec<Place>) -> Result<()> {
+    if config.too_long == TooLong::Error {
+        return Err(why.at(place));
+    }
+    skipped.push(place);
+    Ok(())
+}
+
+fn check_some_left(kept: &[Pair], skipped: &[Place]) -> Result<()> {
+    if !kept.is_empty() {
+        return Ok(());
+    }
+    let message = format!("no pair is left: all {} have a side that is too long", skipped.len());
+    Err(Error::input(message).hint("raise `data.source.max_length` and `data.target.max_length`"))
+}
+
+fn of_target(target: &[i64], config: &DataConfig) -> Option<Error> {
+    of_side("target", target.len(), &config.target)
+}
+
+fn of_side(side: &str, length: usize, config: &SideConfig) -> Option<Error> {
+    let limit = config.max_length;
+    (length > limit).then(|| {
+        let message = format!(
+            "a {side} may have {} (`data.{side}.max_length`), but this row's has {length}",
+            counted(limit, "token")
+        );
+        Error::input(message).hint(format!(
+            "raise `data.{side}.max_length`, or skip such rows with `data.too_long = \"skip\"`"
+        ))
+    })
+}
+
+fn too_long_to_hear(features: &Features, row: usize, tokenizers: &Tokenizers) -> Option<Error> {
+    let processor = tokenizers.source.audio()?;
+    let (seconds, most) = (features.seconds(row, processor), processor.max_seconds());
+    (seconds > most).then(|| {
+        let message = format!(
+            "a recording may last {most} s (`data.source.audio.max_seconds`), but this row's lasts {seconds:.1}"
+        );
+        Error::input(message).hint(
+            "raise `data.source.audio.max_seconds`, or skip such rows with `data.too_long = \"skip\"`",
+        )
+    })
+}
+
+/// CTC needs a position for each token, and a blank between equal ones.
+fn too_short(features: &Features, row: usize, target: &[i64]) -> Option<Error> {
+    let repeats = target.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    let (there, needed) = (features.own_positions(row), target.len() + repeats);
+    (there < needed).then(|| {
+        let message = format!(
+            "a recording must have {needed} positions of 4 frames for CTC, as many as its target has tokens, one more between \
+             equal ones, but it has {there}"
+        );
+        let hint = "check the text; skip such rows with `data.too_long = \"skip\"`, or use larger tokens, such as `bpe`";
+        Error::input(message).hint(hint)
+    })
 }

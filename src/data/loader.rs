@@ -76,28 +76,39 @@ impl Collator {
     }
 
     /// A shard as it goes through the network.
-    pub fn shard(&self, shard: &Shard) -> Batch {
+    ///
+    /// # Errors
+    /// Features that cannot be read.
+    pub fn shard(&self, shard: &Shard) -> Result<Batch> {
         self.batch(&shard.rows, shard.pass)
     }
 
-    /// Pads the rows named. Which words are dropped is a function of the row and the epoch.
-    pub fn batch(&self, rows: &[usize], epoch: u64) -> Batch {
-        let examples: Vec<Cow<Example>> = rows.iter().map(|&row| self.corpus.example(row)).collect();
+    /// Pads the rows named. Which words are dropped, and how a recording is varied, is a function of the row and the epoch.
+    ///
+    /// # Errors
+    /// Features that cannot be read.
+    pub fn batch(&self, rows: &[usize], epoch: u64) -> Result<Batch> {
+        let seed = |row: usize| move || seed_for(self.seed, epoch, &format!("augmentation {row}"));
+        let examples = rows.iter().map(|&row| self.corpus.augmented(row, seed(row)));
+        let examples = examples.collect::<Result<Vec<Cow<Example>>>>()?;
         let batch = collate(&examples);
         if self.word_dropout == 0.0 {
-            return batch;
+            return Ok(batch);
         }
         let seen = rows.iter().zip(&examples).map(|(&row, one)| self.with_word_dropout(row, one, epoch));
         let seen = collate(&seen.map(Cow::Owned).collect::<Vec<_>>());
-        Batch { source: seen.source, target_in: seen.target_in, ..batch }
+        Ok(Batch { source: seen.source, target_in: seen.target_in, ..batch })
     }
 
     fn with_word_dropout(&self, row: usize, example: &Example, epoch: u64) -> Example {
         let seed = seed_for(self.seed, epoch, &format!("word dropout {row}"));
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut drop = |token: &i64| if random.random_bool(self.word_dropout) { UNK } else { *token };
-        let source: Vec<i64> = example.source.tokens().iter().map(&mut drop).collect();
-        Example { source: source.into(), target: example.target.iter().map(drop).collect() }
+        let source = match &example.source {
+            SourceItem::Tokens(ids) => SourceItem::Tokens(ids.iter().map(&mut drop).collect()),
+            frames => frames.clone(),
+        };
+        Example { source, target: example.target.iter().map(drop).collect() }
     }
 }
 
@@ -125,10 +136,10 @@ impl Loader {
             let pass = batch_sampler.epoch();
             let whole = Shard::whole(batch_sampler.next_batch().to_vec(), pass);
             let shards = Tree::cut(whole, times, &|row| collator.positions(row));
-            let shards = shards.map(&mut |shard| {
-                let batch = collator.shard(&shard);
-                (shard, batch)
-            });
+            let shards = shards.try_map(&mut |shard| {
+                let batch = collator.shard(&shard)?;
+                Ok((shard, batch))
+            })?;
             Ok(LoadedBatch { shards, epoch: batch_sampler.epoch(), position: batch_sampler.position() })
         };
         let make = move || {
@@ -188,7 +199,7 @@ mod tests {
             assert_eq!(one.len(), other.len());
             for ((shard, batch), (same, other)) in one.into_iter().zip(other) {
                 assert_eq!(shard, same);
-                assert!(batch.source.tokens.equal(&other.source.tokens));
+                assert!(batch.source.values.equal(&other.source.values));
                 assert!(batch.target_in.equal(&other.target_in));
             }
         }
@@ -206,17 +217,17 @@ mod tests {
     #[test]
     fn word_dropout_hides_its_share_of_the_inputs_and_no_label() {
         let all: Vec<usize> = (0..50).collect();
-        let collator = |share| Collator::new(corpus(50), share, 1).batch(&all, 0);
+        let collator = |share| Collator::new(corpus(50), share, 1).batch(&all, 0).unwrap();
         let (plain, dropped) = (collator(0.0), collator(0.4));
         let unknown = |tokens: &tch::Tensor| tokens.eq(UNK).sum(tch::Kind::Int64).int64_value(&[]) as f64;
         for (tokens, real) in [
-            (&dropped.source.tokens, plain.source.lengths.iter().sum::<i64>() - 50),
+            (&dropped.source.values, plain.source.lengths.iter().sum::<i64>() - 50),
             (&dropped.target_in, plain.target_tokens() as i64 - 50),
         ] {
             let share = unknown(tokens) / real as f64;
             assert!((share - 0.4).abs() < 0.12, "{share}");
         }
         assert!(dropped.labels.equal(&plain.labels) && dropped.label_positions.equal(&plain.label_positions));
-        assert_eq!(unknown(&plain.source.tokens), 0.0);
+        assert_eq!(unknown(&plain.source.values), 0.0);
     }
 }

@@ -10,6 +10,7 @@ pub use config::{
     Whitespace, WordsConfig,
 };
 
+pub mod audio;
 pub mod batch;
 pub mod batch_sampler;
 pub mod corpus;
@@ -19,6 +20,7 @@ pub mod loader;
 pub mod readers;
 pub mod shard;
 pub mod source;
+pub mod source_processor;
 pub mod splits;
 pub mod text_form;
 pub mod tokenizer;

@@ -17,6 +17,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::data::audio::config::AudioConfig;
+use crate::data::audio::listing;
 use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
 pub use extra_fields::{ExtraField, FieldValue};
@@ -35,6 +37,12 @@ pub struct Place {
     pub line: u64,
 }
 
+impl Default for Place {
+    fn default() -> Place {
+        Place { file: Path::new("").into(), line: 0 }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
@@ -42,12 +50,14 @@ impl fmt::Display for Place {
 }
 
 /// A source, the target that belongs to it, and where they come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pair {
-    /// The text that is read.
+    /// The text that is read, or the path of a recording.
     pub source: String,
     /// The text that is to be written.
     pub target: String,
+    /// The part of a recording, in seconds: its start and its end.
+    pub segment: [Option<f64>; 2],
     /// Where the pair comes from; for parallel text, its line in the file of sources.
     pub place: Place,
 }
@@ -71,9 +81,27 @@ pub struct PairSet {
 /// extension, a missing column, a row that breaks the format or has an empty side, files of parallel text that
 /// differ in length, a set without any pair.
 pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<PairSet> {
+    read_pairs_of(files, columns, header, None)
+}
+
+/// The same, with sources that are paths of recordings where `audio` is given: relative to the table that names them. A folder
+/// is Kaldi's, or has recordings beside their texts.
+///
+/// # Errors
+/// Those of [`read_pairs`]; the start or end of a recording that is no number.
+pub fn read_pairs_of(
+    files: &Files,
+    columns: [&str; 2],
+    header: bool,
+    audio: Option<&AudioConfig>,
+) -> Result<PairSet> {
     let mut set = PairSet::default();
     for file in &files.0 {
         let sources = match file {
+            PairFile::Table(path) if audio.is_some() && path.is_dir() => {
+                set.pairs.extend(listing::read_pairs(path, true)?);
+                continue;
+            }
             PairFile::Table(path) => open_table(path, columns, header)?,
             PairFile::Parallel { source, target } => {
                 let is_table = |path: &&std::path::PathBuf| Format::of(path) != Format::Text;
@@ -86,7 +114,7 @@ pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<Pai
             }
         };
         let before = set.pairs.len();
-        read_all(sources, &mut set)?;
+        read_all(sources, audio, &mut set)?;
         if set.pairs.len() == before {
             let message = format!("a file of pairs must have at least one row, but {} has none", name(file));
             return Err(Error::input(message));
@@ -123,11 +151,19 @@ fn with_search_folder(paths: &[impl AsRef<Path>], error: Error) -> Error {
     }
 }
 
-fn read_all(mut sources: RowReader, set: &mut PairSet) -> Result<()> {
+fn read_all(mut sources: RowReader, audio: Option<&AudioConfig>, set: &mut PairSet) -> Result<()> {
+    if audio.is_some() {
+        sources = sources.keeping_extra_fields();
+    }
     while let Some(row) = sources.next() {
-        let SourceRow { text, target: reference, line, .. } = row?;
+        let SourceRow { text, target, line, others, .. } = row?;
         let place = sources.place(line);
-        set.pairs.push(Pair { source: text, target: reference.unwrap_or_default(), place });
+        let mut pair = Pair { source: text, target: target.unwrap_or_default(), place, ..Pair::default() };
+        if let Some(audio) = audio {
+            pair.source = listing::path_in(&pair.place.file, &pair.source).to_string_lossy().into_owned();
+            pair.segment = listing::segment_of(&others, audio).map_err(|error| error.at(&pair.place))?;
+        }
+        set.pairs.push(pair);
     }
     set.notes.extend(sources.line_ends().iter().filter_map(LineEnds::note));
     Ok(())

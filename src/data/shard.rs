@@ -79,6 +79,24 @@ impl<T> Tree<T> {
         }
     }
 
+    /// The same with what `make` makes of each leaf, from left to right.
+    ///
+    /// # Errors
+    /// The first of `make`.
+    pub fn try_map<U>(
+        self,
+        make: &mut impl FnMut(T) -> crate::error::Result<U>,
+    ) -> crate::error::Result<Tree<U>> {
+        Ok(match self {
+            Tree::Leaf(leaf) => Tree::Leaf(make(leaf)?),
+            Tree::Node(halves) => {
+                let [left, right] = *halves;
+                let left = left.try_map(make)?;
+                Tree::node(left, right.try_map(make)?)
+            }
+        })
+    }
+
     /// Its leaves, from left to right.
     pub fn leaves(&self) -> Vec<&T> {
         match self {

@@ -1,21 +1,81 @@
 //! A source as a network reads it, before it is part of a batch ([`super::batch::SourceBatch`]).
 
+use std::sync::Arc;
+
 /// One source. A new kind of source is a variant here, and a front of the encoder that reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceItem {
     /// Token ids without EOS.
     Tokens(Vec<i64>),
+    /// Frames of features of a recording.
+    Frames(Frames),
+}
+
+/// Frames of features, one after the other. A clone shares them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frames {
+    data: Arc<[f32]>,
+    bins: usize,
+}
+
+/// What the sources of a network are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceShape {
+    /// Ids below this number.
+    Tokens(usize),
+    /// Frames of so many numbers.
+    Frames(usize),
+}
+
+impl From<usize> for SourceShape {
+    fn from(vocabulary: usize) -> SourceShape {
+        SourceShape::Tokens(vocabulary)
+    }
+}
+
+impl Frames {
+    /// (T, F), row after row.
+    pub fn new(data: Vec<f32>, bins: usize) -> Frames {
+        assert!(bins > 0 && data.len().is_multiple_of(bins), "whole frames of {bins} numbers");
+        Frames { data: data.into(), bins }
+    }
+
+    /// Number of frames (T).
+    pub fn count(&self) -> usize {
+        self.data.len() / self.bins
+    }
+
+    /// Numbers of a frame (F).
+    pub fn bins(&self) -> usize {
+        self.bins
+    }
+
+    /// (T, F), row after row.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+}
+
+/// Positions that the encoder's layers see of so many frames: its front has two convolutions of stride 2.
+pub fn subsampled(frames: usize) -> usize {
+    frames.div_ceil(2).div_ceil(2)
 }
 
 impl SourceItem {
-    /// Its length: tokens without EOS.
+    /// Its length: tokens without EOS, or the positions that the encoder makes of its frames.
     pub fn length(&self) -> usize {
-        self.tokens().len()
+        match self {
+            SourceItem::Tokens(ids) => ids.len(),
+            SourceItem::Frames(frames) => subsampled(frames.count()),
+        }
     }
 
-    /// Positions that the encoder's layers see, EOS included.
+    /// Positions that the encoder's layers see, EOS of tokens included.
     pub fn positions(&self) -> usize {
-        self.length() + 1
+        match self {
+            SourceItem::Tokens(ids) => ids.len() + 1,
+            SourceItem::Frames(_) => self.length(),
+        }
     }
 
     /// Whether there is nothing to read.
@@ -23,10 +83,20 @@ impl SourceItem {
         self.length() == 0
     }
 
-    /// Its token ids without EOS.
+    /// Its token ids without EOS; none of frames.
     pub fn tokens(&self) -> &[i64] {
-        let SourceItem::Tokens(ids) = self;
-        ids
+        match self {
+            SourceItem::Tokens(ids) => ids,
+            SourceItem::Frames(_) => &[],
+        }
+    }
+
+    /// Its frames, if it is a recording.
+    pub fn frames(&self) -> Option<&Frames> {
+        match self {
+            SourceItem::Tokens(_) => None,
+            SourceItem::Frames(frames) => Some(frames),
+        }
     }
 }
 

@@ -6,8 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::audio::config::AudioConfig;
+use super::audio::features::{Features, Take};
+use super::audio::processor::AudioProcessor;
 use super::dataset::{Dataset, Tokenizers};
-use super::readers::{Pair, PairSet, Place, read_pairs, shorten};
+use super::readers::{Pair, PairSet, Place, read_pairs_of, shorten};
+use super::source_processor::SourceProcessor;
 use super::tokenizer::{ChangeCounts, TextForm};
 use super::{DataConfig, Empty, Files, PairFile, SideConfig, TooLong};
 use crate::error::{Error, Result};
@@ -28,20 +32,27 @@ impl DataSplits {
     /// once where pairs are left out whose length depends on the answer.
     ///
     /// # Errors
-    /// What [`read_pairs`], `tokenizers` and [`Dataset::new`] refuse; pairs with an empty side, as `data.empty` says.
+    /// What [`read_pairs`](super::readers::read_pairs), `tokenizers` and [`Dataset::new`] refuse; pairs with an empty side, as `data.empty` says.
     pub fn load(
         config: &DataConfig,
+        audio: Option<AudioOptions>,
         tokenizers: impl Fn(&[&Pair]) -> Result<Tokenizers>,
     ) -> Result<DataSplits> {
         let read = |files| -> Result<(PairSet, Vec<Place>)> {
             let columns = [config.source.column.as_str(), &config.target.column];
-            let PairSet { pairs, notes } = read_pairs(files, columns, config.header)?;
-            refuse_sound(pairs.iter().map(|pair| pair.source.as_str()))?;
+            let recordings = config.source.audio.as_deref();
+            let PairSet { pairs, notes } = read_pairs_of(files, columns, config.header, recordings)?;
+            if recordings.is_none() {
+                refuse_sound(pairs.iter().map(|pair| pair.source.as_str()))?;
+            }
             let (pairs, empty) = without_empty(pairs, files, config)?;
             Ok((PairSet { pairs, notes }, empty))
         };
         let (train, valid) = (read(&config.train)?, read(&config.valid)?);
         let tokenizers = learn(&train.0.pairs, config, tokenizers)?;
+        if let Some(recordings) = &config.source.audio {
+            return of_recordings(config, recordings, audio, tokenizers, [train, valid]);
+        }
         let set = |(set, empty): (PairSet, Vec<Place>), files| -> Result<Dataset> {
             let PairSet { pairs, mut notes } = set;
             notes.extend(changed_texts(&pairs, &tokenizers, files));
@@ -49,6 +60,57 @@ impl DataSplits {
         };
         Ok(DataSplits { train: set(train, &config.train)?, valid: set(valid, &config.valid)?, tokenizers })
     }
+}
+
+/// What only recordings need.
+#[derive(Clone, Copy, Debug)]
+pub struct AudioOptions<'a> {
+    /// The folder in which features are kept.
+    pub features: &'a Path,
+    /// Whether each recording must be long enough for CTC.
+    pub ctc: bool,
+}
+
+/// Both splits, whose sources are recordings: their features are made, and normalized by the training recordings.
+fn of_recordings(
+    config: &DataConfig,
+    recordings: &AudioConfig,
+    audio: Option<AudioOptions>,
+    mut tokenizers: Tokenizers,
+    [train, valid]: [(PairSet, Vec<Place>); 2],
+) -> Result<DataSplits> {
+    let no_room = || Error::input("this command reads texts, but the sources of the config are recordings");
+    let audio = audio.ok_or_else(no_room)?;
+    let wrong_kind = || {
+        let message = "the model's sources must be recordings, as in the config, but they are texts";
+        Error::input(message).hint("start from a model that was trained on recordings")
+    };
+    let mut processor = tokenizers.source.audio().ok_or_else(wrong_kind)?.clone();
+    let open = |processor: &AudioProcessor, name: &str, set: &PairSet, augment| {
+        let take = |pair: &'_ Pair| Take {
+            path: pair.source.clone().into(),
+            segment: pair.segment,
+            place: pair.place.clone(),
+        };
+        let takes: Vec<Take> = set.pairs.iter().map(take).collect();
+        Features::open(&audio.features.join(name), &takes, processor, augment)
+    };
+    let heard = open(&processor, "train", &train.0, Some(&recordings.augment))?;
+    if processor.needs_stats() {
+        processor = processor.with_stats(Some(heard.stats()?));
+    }
+    tokenizers.source = SourceProcessor::Audio(Box::new(processor.clone()));
+    let heard_in_valid = open(&processor, "valid", &valid.0, None)?;
+    let set = |(set, empty): (PairSet, Vec<Place>), features: Features, files| -> Result<Dataset> {
+        let PairSet { pairs, mut notes } = set;
+        notes.extend(changed_texts(&pairs, &tokenizers, files));
+        notes.extend(features.resampled());
+        let features = features.normalized_by(&processor)?;
+        let set = Dataset::of_recordings(pairs, features, &tokenizers, config, audio.ctc)?;
+        Ok(Dataset { empty, notes, ..set })
+    };
+    let (train, valid) = (set(train, heard, &config.train)?, set(valid, heard_in_valid, &config.valid)?);
+    Ok(DataSplits { train, valid, tokenizers })
 }
 
 /// How many places of empty sides an error names.
@@ -124,7 +186,10 @@ fn learn(
         all.iter().copied().filter(|pair| holds([&pair.source, &pair.target])).collect()
     };
     let may_fit = |texts: [&str; 2]| (0..2).all(|n| least_tokens(sides[n], texts[n]) <= sides[n].max_length);
-    let must_fit = |texts: [&str; 2]| (0..2).all(|n| texts[n].chars().count() < sides[n].max_length);
+    // Of recordings the length depends on no vocabulary.
+    let counts = |n: usize| sides[n].audio.is_none();
+    let must_fit =
+        |texts: [&str; 2]| (0..2).all(|n| !counts(n) || texts[n].chars().count() < sides[n].max_length);
     let mut learned_from = those(&may_fit);
     // What may fit and does not can have more characters than the vocabulary.
     let mut found = tokenizers(&learned_from).or_else(|error| {
@@ -133,7 +198,8 @@ fn learn(
     })?;
     for round in 0.. {
         let lengths = |pair: &Pair| {
-            [found.source.encode(&pair.source).ids.len(), found.target.encode(&pair.target).ids.len()]
+            let source = found.source.tokenizer().map_or(0, |source| source.encode(&pair.source).ids.len());
+            [source, found.target.encode(&pair.target).ids.len()]
         };
         let lengths: Vec<[usize; 2]> = learned_from.iter().map(|pair| lengths(pair)).collect();
         let fits = |lengths: &[usize; 2], spared: usize| {
@@ -158,6 +224,9 @@ fn learn(
 
 /// The least tokens that a text can have, whatever is learned; for characters and words, those that it has.
 fn least_tokens(config: &SideConfig, text: &str) -> usize {
+    if config.audio.is_some() {
+        return 0;
+    }
     let text = TextForm::of(config).apply(text);
     match (&config.words, &config.bpe) {
         (Some(_), _) => text.split_whitespace().count(),
@@ -177,11 +246,11 @@ fn changed_texts(pairs: &[Pair], tokenizers: &Tokenizers, files: &Files) -> Vec<
         }
         let source_file = of_file.first().map(|pair| &*pair.place.file).unwrap_or(Path::new(""));
         let sides = [
-            ("source", &tokenizers.source, source_file),
-            ("target", &tokenizers.target, target_file(files, source_file)),
+            ("source", tokenizers.source.tokenizer(), source_file),
+            ("target", Some(&tokenizers.target), target_file(files, source_file)),
         ];
         for ((side, tokenizer, file), changed) in sides.into_iter().zip(changed) {
-            let said = changed.in_words(side, tokenizer.form());
+            let said = tokenizer.and_then(|tokenizer| changed.in_words(side, tokenizer.form()));
             notes.extend(said.map(|said| format!("{}: {said}", file.display())));
         }
     }
@@ -221,7 +290,7 @@ pub fn refuse_sound<'a>(mut sources: impl Iterator<Item = &'a str>) -> Result<()
         "sources must be texts, but all of them are names of audio files, such as `{}`",
         shorten(first.trim())
     );
-    Err(Error::input(message).hint("seqloom does not read audio yet: it would train on the file names"))
+    Err(Error::input(message).hint("add [data.source.audio] to read them as recordings"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::constraints::forced_prefix::ForcedPrefix;
 use crate::data::source::SourceItem;
 
 /// A source to decode, and what its output must keep to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DecodeRequest {
     /// What the model reads; of an ensemble, what the first model reads.
     pub source: SourceItem,

@@ -9,8 +9,11 @@ use crate::checkpoint::model_file::{self, ModelHeader};
 use crate::checkpoint::run::{Origin, locate_model};
 use crate::checkpoint::tensors::{NamedTensors, load_into};
 use crate::config::Experiment;
+use crate::data::audio::config::AudioConfig;
+use crate::data::audio::processor::AudioProcessor;
 use crate::data::dataset::Tokenizers;
 use crate::data::readers::Pair;
+use crate::data::source_processor::SourceProcessor;
 use crate::data::tokenizer::{TextForm, Tokenizer};
 use crate::data::{DataConfig, SideConfig};
 use crate::error::{Error, Result};
@@ -53,6 +56,16 @@ impl InitialModel {
         let sources = pairs.iter().map(|pair| pair.source.as_str());
         let targets = pairs.iter().map(|pair| pair.target.as_str());
         let Tokenizers { source, target } = &self.tokenizers;
+        let (source, audio) = match (source, &config.source.audio) {
+            (SourceProcessor::Text(source), None) => (source, None),
+            (SourceProcessor::Audio(_), Some(audio)) => (target, Some((source, audio))),
+            _ => return Err(self.other_kind(source)),
+        };
+        if let Some((source, audio)) = audio {
+            self.check_features(source, audio)?;
+            let target = self.grown("target", target, &config.target, targets)?;
+            return Ok(Tokenizers { source: source.clone(), target });
+        }
         if config.shared_vocabulary {
             if source.to_json() != target.to_json() {
                 let message = format!(
@@ -62,12 +75,31 @@ impl InitialModel {
                 return Err(Error::input(message));
             }
             let shared = self.grown("shared", source, &config.source, sources.chain(targets))?;
-            return Ok(Tokenizers { source: shared.clone(), target: shared });
+            return Ok(Tokenizers { source: SourceProcessor::Text(shared.clone()), target: shared });
         }
         Ok(Tokenizers {
-            source: self.grown("source", source, &config.source, sources)?,
+            source: SourceProcessor::Text(self.grown("source", source, &config.source, sources)?),
             target: self.grown("target", target, &config.target, targets)?,
         })
+    }
+
+    fn other_kind(&self, source: &SourceProcessor) -> Error {
+        let place = self.path.display();
+        let message = format!(
+            "{place}: [data.source] must describe the sources of the model, which are {}",
+            source.described()
+        );
+        Error::input(message).hint("`seqloom inspect` shows the model's config")
+    }
+
+    /// The features are the model's own; what the config asks for must not be something else.
+    fn check_features(&self, source: &SourceProcessor, audio: &AudioConfig) -> Result<()> {
+        let Some(there) = source.audio() else { return Ok(()) };
+        let asked = AudioProcessor::new(audio, there.sample_rate())?;
+        match there.has_same_features(&asked) {
+            true => Ok(()),
+            false => Err(self.other_kind(source)),
+        }
     }
 
     fn grown<'a>(

@@ -1,13 +1,11 @@
 //! The messages of training at its start and at its end.
 
-use std::borrow::Cow;
-
 use tch::Device;
 
 use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
-use crate::data::corpus::Example;
 use crate::data::dataset::Dataset;
+use crate::data::source_processor::SourceProcessor;
 use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
@@ -159,9 +157,12 @@ fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
         recorder.say(&line);
         set.notes.iter().for_each(|note| recorder.say(&format!("note: {note}")));
     }
-    let described = |tokenizer: &Tokenizer| format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind());
-    let (source, target) = (described(&data.tokenizers.source), described(&data.tokenizers.target));
-    recorder.say(&format!("vocabularies: source {source}, target {target}"));
+    let (source, target) = (&data.tokenizers.source, &data.tokenizers.target);
+    let target = format!("{} {}", target.vocabulary_size(), target.kind());
+    recorder.say(&match source {
+        SourceProcessor::Text(_) => format!("vocabularies: source {}, target {target}", source.described()),
+        SourceProcessor::Audio(_) => format!("source: {}; vocabulary: target {target}", source.described()),
+    });
 }
 
 /// References that no output can reach, because it would be longer than outputs may be.
@@ -172,12 +173,12 @@ fn introduce_limits(
     longest: Option<usize>,
 ) {
     let limits = LengthLimits::new(config);
-    let too_long = |example: Cow<Example>| {
-        let limit = limits.of(example.source.length(), longest);
-        (example.target.len() >= limit).then_some((example.target.len() + 1, limit))
+    let too_long = |(source, target): (usize, usize)| {
+        let limit = limits.of(source, longest);
+        (target >= limit).then_some((target + 1, limit))
     };
-    let rows: Vec<_> =
-        (0..).zip(valid.corpus.examples()).filter_map(|(row, one)| Some((row, too_long(one)?))).collect();
+    let sizes = (0..).zip(valid.corpus.sizes());
+    let rows: Vec<_> = sizes.filter_map(|(row, size)| Some((row, too_long(size)?))).collect();
     let Some(&(row, (length, limit))) = rows.first() else { return };
     let place = &valid.corpus.pair(row).place;
     recorder.say(&format!(

@@ -10,7 +10,6 @@ mod introduction;
 mod resume;
 mod retention;
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use self::average::{chosen, mean_of};
@@ -18,12 +17,11 @@ use self::checkpointer::Checkpoints;
 use self::init_from::InitialModel;
 use self::introduction::{Introduction, conclude};
 use self::resume::{SavedRun, claim};
-use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
+use crate::checkpoint::run::{FEATURES, Lock, RunDirectory, run_of_pointer};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
-use crate::data::corpus::Example;
 use crate::data::dataset::Tokenizers;
-use crate::data::splits::DataSplits;
+use crate::data::splits::{AudioOptions, DataSplits};
 use crate::error::{Error, Kind, Result, counted};
 use crate::model::network::Network;
 use crate::model::params::Params;
@@ -99,7 +97,9 @@ pub fn train(
     // A run that goes on has weights of its own.
     let initial = options.from.as_ref().filter(|_| saved.is_none());
     let initial = initial.map(|path| InitialModel::read(path, options.extend_vocabulary)).transpose()?;
-    let data = DataSplits::load(&experiment.data, |pairs| match (&saved, &initial) {
+    let features = run.file(FEATURES);
+    let audio = AudioOptions { features: &features, ctc: experiment.model.network().has_ctc() };
+    let data = DataSplits::load(&experiment.data, Some(audio), |pairs| match (&saved, &initial) {
         (Some(saved), _) => Ok(saved.tokenizers.clone()),
         (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
         (None, None) => Tokenizers::train(&experiment.data, pairs),
@@ -221,8 +221,7 @@ fn finish(
 /// With limits of outputs that fit the training pairs.
 fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
     let mut fitted = experiment.clone();
-    let length = |example: Cow<Example>| (example.source.length(), example.target.len());
-    fitted.decoding.fit(data.train.corpus.examples().map(length));
+    fitted.decoding.fit(data.train.corpus.sizes().into_iter());
     fitted
 }
 

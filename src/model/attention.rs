@@ -58,6 +58,12 @@ impl Padding {
         let mask = mask.masked_fill(&padded, f64::NEG_INFINITY).narrow(3, 0, longest);
         Some(Padding { lengths: lengths.to_vec(), mask })
     }
+
+    /// One at real positions, zero at padding, f32: (B, S, 1)
+    pub(super) fn real(&self) -> Tensor {
+        let real = self.mask.isfinite().to_kind(Kind::Float); // (B, 1, 1, S)
+        real.squeeze_dims([1, 2]).unsqueeze(-1)
+    }
 }
 
 /// The most keys whose softmax is kept for the backward pass. Beyond it libtorch's kernel, which makes it once more, is as fast

@@ -13,7 +13,7 @@ mod recurrent;
 mod transformer;
 
 pub use recurrent::RecurrentConfig;
-pub use transformer::{Activation, Norm, NormPlace, Positions, TransformerConfig};
+pub use transformer::{Activation, EncoderKind, Norm, NormPlace, Positions, TransformerConfig};
 
 /// No network is wider, and a slip of the hand would only run out of memory.
 const WIDEST: u64 = 1 << 16;
@@ -153,6 +153,14 @@ impl NetworkConfig {
         match self {
             NetworkConfig::Transformer(config) => config.encoder_layers + config.decoder_layers,
             NetworkConfig::Recurrent(config) => config.encoder_layers + config.decoder_layers,
+        }
+    }
+
+    /// Whether it has a CTC head.
+    pub fn has_ctc(&self) -> bool {
+        match self {
+            NetworkConfig::Transformer(config) => config.ctc(),
+            NetworkConfig::Recurrent(_) => false,
         }
     }
 

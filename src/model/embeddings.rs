@@ -5,13 +5,14 @@ use tch::Tensor;
 use super::Tied;
 use super::layers::Linear;
 use super::params::VarBuilder;
+use crate::data::source::SourceShape;
 use crate::data::vocabulary::PAD;
 
 /// The matrices whose rows are tokens.
 #[derive(Debug)]
 pub struct Embeddings {
-    /// (V of the source, D)
-    pub source: Tensor,
+    /// (V of the source, D), where sources are tokens.
+    pub source: Option<Tensor>,
     /// (V, D)
     pub target: Tensor,
     /// The layer that makes the scores: its weight (V, D), without bias.
@@ -20,17 +21,26 @@ pub struct Embeddings {
 
 impl Embeddings {
     /// Adds them to the weights: `shared_embedding`, or `source_embedding` and `target_embedding`; `output` where it is a
-    /// matrix of its own. The vocabularies are the sizes of source and target.
-    pub fn new(vb: &mut VarBuilder, width: usize, tied: Tied, vocabularies: [usize; 2]) -> Embeddings {
-        let width = width as i64;
-        let [source_rows, target_rows] = vocabularies.map(|size| size as i64);
+    /// matrix of its own. `target_vocabulary` is a size.
+    pub fn new(
+        vb: &mut VarBuilder,
+        width: usize,
+        tied: Tied,
+        source: SourceShape,
+        target_vocabulary: usize,
+    ) -> Embeddings {
+        let (width, target_rows) = (width as i64, target_vocabulary as i64);
         let mut embedding = |name: &str, rows: i64| vb.sub(name).embedding("weight", rows, width, Some(PAD));
         let (source, target) = if tied == Tied::All {
-            assert_eq!(source_rows, target_rows, "tied embeddings want one vocabulary");
-            let shared = embedding("shared_embedding", source_rows);
-            (shared.shallow_clone(), shared)
+            assert_eq!(source, target_vocabulary.into(), "tied embeddings want one vocabulary");
+            let shared = embedding("shared_embedding", target_rows);
+            (Some(shared.shallow_clone()), shared)
         } else {
-            (embedding("source_embedding", source_rows), embedding("target_embedding", target_rows))
+            let source = match source {
+                SourceShape::Tokens(rows) => Some(embedding("source_embedding", rows as i64)),
+                SourceShape::Frames(_) => None,
+            };
+            (source, embedding("target_embedding", target_rows))
         };
         let output = match tied {
             Tied::None => vb.sub("output").matrix("weight", target_rows, width),
@@ -39,9 +49,14 @@ impl Embeddings {
         Embeddings { source, target, output: Linear::over(output, vb.compute()) }
     }
 
-    /// Sizes of the vocabularies of source and target.
-    pub fn vocabularies(&self) -> [usize; 2] {
-        [&self.source, &self.target].map(|weight| weight.size()[0] as usize)
+    /// Size of the target's vocabulary.
+    pub fn target_vocabulary(&self) -> usize {
+        self.target.size()[0] as usize
+    }
+
+    /// The matrix whose rows are a source's tokens.
+    pub fn of_source(&self) -> &Tensor {
+        self.source.as_ref().expect("sources are tokens")
     }
 
     /// The rows of tokens, times the root of their width: numbers of deviation one at first.

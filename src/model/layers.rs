@@ -284,6 +284,8 @@ pub struct FeedForward {
     pub(super) inner: Linear,
     pub(super) outer: Linear,
     dropout: f64,
+    /// What its result is multiplied with.
+    pub(super) scale: f64,
 }
 
 impl FeedForward {
@@ -297,7 +299,13 @@ impl FeedForward {
             inner: Linear::new(vb.sub("inner"), width, inside, config.bias),
             outer: Linear::new(vb.sub("outer"), inside, width, config.bias),
             dropout: config.feed_forward_dropout(),
+            scale: 1.0,
         }
+    }
+
+    /// The same, whose result is multiplied with `scale`.
+    pub(super) fn scaled(self, scale: f64) -> FeedForward {
+        FeedForward { scale, ..self }
     }
 
     /// Each position on its own.
@@ -313,7 +321,11 @@ impl FeedForward {
             let active = activate(self.activation, self.inner.forward_in(x, ctx), gate, false);
             dropout(active, None, self.dropout, ctx.dropout_rng) // (B, T, F)
         };
-        self.outer.forward_with_epilogue(&active, epilogue, ctx)
+        if self.scale == 1.0 {
+            return self.outer.forward_with_epilogue(&active, epilogue, ctx);
+        }
+        let y = self.outer.forward_in(&active, ctx).to_kind(Kind::Float) * self.scale;
+        dropout(y, epilogue.residual, epilogue.dropout, ctx.dropout_rng)
     }
 
     /// Its layers, in groups that read the same.

@@ -12,6 +12,7 @@ mod config;
 pub mod attention;
 pub mod embeddings;
 pub mod encoder_output;
+pub mod front;
 pub mod inference;
 pub mod kv_cache;
 pub mod layers;
@@ -24,7 +25,7 @@ pub mod recurrent;
 pub mod transformer;
 
 pub use config::{
-    Activation, ModelConfig, NetworkConfig, Norm, NormPlace, Positions, RecurrentConfig, Tied,
+    Activation, EncoderKind, ModelConfig, NetworkConfig, Norm, NormPlace, Positions, RecurrentConfig, Tied,
     TransformerConfig,
 };
 pub use packed_linear::Weights;

@@ -11,7 +11,11 @@ use super::params::Params;
 use super::recurrent::Recurrent;
 use super::transformer::Transformer;
 use crate::data::batch::SourceBatch;
+use crate::data::source::SourceShape;
 use crate::data::vocabulary::{BOS, PAD};
+
+/// What the check of a config rules out.
+const READS_TOKENS: &str = "a recurrent network reads tokens";
 
 /// A network from token ids to predictions of token ids.
 #[derive(Debug)]
@@ -35,19 +39,21 @@ pub enum Predictions<'n> {
 }
 
 impl Network {
-    /// The network of a config; its weights are added to `params`. The vocabularies are sizes.
+    /// The network of a config; its weights are added to `params`. `source` is what sources are made of: a vocabulary's size,
+    /// or frames, which a config has checked that the network reads. `target` is the size of a vocabulary.
     pub fn new(
         config: &NetworkConfig,
-        source_vocabulary: usize,
-        target_vocabulary: usize,
+        source: impl Into<SourceShape>,
+        target: usize,
         params: &mut Params,
     ) -> Network {
-        let (source, target) = (source_vocabulary, target_vocabulary);
+        let source = source.into();
         match config {
             NetworkConfig::Transformer(config) => {
                 Network::Transformer(Box::new(Transformer::new(config, source, target, params)))
             }
             NetworkConfig::Recurrent(config) => {
+                let SourceShape::Tokens(source) = source else { panic!("{READS_TOKENS}") };
                 Network::Recurrent(Recurrent::new(config, source, target, params))
             }
         }
@@ -96,6 +102,18 @@ impl Network {
         match self {
             Network::Transformer(network) => network.encode(source, rng),
             Network::Recurrent(network) => network.encode(source, rng),
+        }
+    }
+
+    /// The CTC head's scores of the vocabulary at each position of the encoder, before the softmax, in f32; PAD is the blank.
+    /// Nothing where the network has no such head.
+    ///
+    /// # Shapes
+    /// (B, S, V)
+    pub fn ctc_logits(&self, encoded: &EncoderOutput) -> Option<Tensor> {
+        match self {
+            Network::Transformer(network) => network.ctc_logits(encoded),
+            Network::Recurrent(_) => None,
         }
     }
 

@@ -40,8 +40,8 @@ impl Recurrent {
         params: &mut Params,
     ) -> Recurrent {
         let mut root = params.root();
-        let (width, vocabularies) = (config.width, [source_vocabulary, target_vocabulary]);
-        let embeddings = Embeddings::new(&mut root, width, config.tied_embeddings, vocabularies);
+        let (width, tied) = (config.width, config.tied_embeddings);
+        let embeddings = Embeddings::new(&mut root, width, tied, source_vocabulary.into(), target_vocabulary);
         let mut encoder = root.sub("encoder");
         let mut layers = encoder.sub("layers");
         let encoder = (0..config.encoder_layers).map(|n| EncoderLayer::new(layers.sub(n), width)).collect();
@@ -54,15 +54,15 @@ impl Recurrent {
 
     /// The same network over another set of weights, such as [`Params::sharing`] gives.
     pub fn sharing(&self, params: &mut Params) -> Recurrent {
-        let [source, target] = self.embeddings.vocabularies();
-        Recurrent::new(&self.config, source, target, params)
+        let source = self.embeddings.of_source().size()[0] as usize;
+        Recurrent::new(&self.config, source, self.embeddings.target_vocabulary(), params)
     }
 
     /// Multiplications of weights with the positions of a batch, in one forward pass: what the matrix products of the
     /// linear layers take, without those of attention and of the decoder's first states.
     pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
         let d = self.config.width as f64;
-        let vocabulary = self.embeddings.vocabularies()[1] as f64;
+        let vocabulary = self.embeddings.target_vocabulary() as f64;
         // Three gates of the input and three of the state; in the encoder of half the width, in two directions.
         let of_source = self.encoder.len() as f64 * 4.5 * d * d;
         let of_target = self.decoder.len() as f64 * 6.0 * d * d + 2.0 * d * d + d * vocabulary;
@@ -74,11 +74,11 @@ impl Recurrent {
         let cast = self.autocast_weights();
         let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
         let backwards = backwards(source);
-        let mut hidden = Embeddings::look_up(&self.embeddings.source, &source.tokens); // (B, S, D)
+        let mut hidden = Embeddings::look_up(self.embeddings.of_source(), &source.values); // (B, S, D)
         for layer in &self.encoder {
             hidden = layer.forward(&dropout(hidden, None, self.config.dropout, rng), &backwards, ctx);
         }
-        let padding = Padding::of(&source.lengths, self.output().compute(), source.tokens.device());
+        let padding = Padding::of(&source.lengths, self.output().compute(), source.values.device());
         EncoderOutput { hidden, lengths: source.lengths.clone(), padding, cast }
     }
 
@@ -133,7 +133,7 @@ fn backwards(source: &SourceBatch) -> Tensor {
             (0..longest).map(move |t| row * longest + turned(t))
         })
         .collect();
-    Tensor::from_slice(&places).to_device(source.tokens.device())
+    Tensor::from_slice(&places).to_device(source.values.device())
 }
 
 /// What both directions of the encoder end in: the one at the last real position, the other at the first. (B, D)

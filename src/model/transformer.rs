@@ -2,43 +2,60 @@
 //! scored. A token at a time it is run by [`inference`], with the same numbers.
 
 mod blocks;
+mod conformer;
 pub mod inference;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
+
+use self::conformer::ConformerParts;
 
 use super::attention::{Attention, Mask, Padding};
 use super::embeddings::Embeddings;
 use super::encoder_output::EncoderOutput;
+use super::front::ConvolutionFront;
 use super::layers::{
     AutocastWeights, DropoutRng, Epilogue, FeedForward, ForwardContext, Linear, Norm, dropout,
 };
 use super::params::{Params, VarBuilder};
 use super::positions::{PositionIds, PositionTable, Rotation};
-use super::{Activation, NormPlace, Positions, TransformerConfig};
+use super::{Activation, EncoderKind, NormPlace, Positions, TransformerConfig};
 use crate::data::batch::SourceBatch;
+use crate::data::source::SourceShape;
 
 /// The whole network.
 #[derive(Debug)]
 pub struct Transformer {
     embeddings: Embeddings,
+    /// What reads recordings.
+    front: Option<ConvolutionFront>,
     encoder: Encoder,
+    /// The head for connectionist temporal classification (Graves et al. 2006).
+    ctc: Option<Linear>,
     decoder: Decoder,
     config: TransformerConfig,
 }
 
 impl Transformer {
-    /// Adds its weights to `params`. The vocabularies are sizes.
+    /// Adds its weights to `params`. `target` is the size of a vocabulary.
     pub fn new(
         config: &TransformerConfig,
-        source_vocabulary: usize,
-        target_vocabulary: usize,
+        source: SourceShape,
+        target: usize,
         params: &mut Params,
     ) -> Transformer {
         let mut root = params.root();
-        let vocabularies = [source_vocabulary, target_vocabulary];
+        let width = config.width;
+        let front = |bins: usize, root: &mut VarBuilder| {
+            ConvolutionFront::new(root.sub("front"), bins, config.front_channels, width)
+        };
         Transformer {
-            embeddings: Embeddings::new(&mut root, config.width, config.tied_embeddings, vocabularies),
+            embeddings: Embeddings::new(&mut root, width, config.tied_embeddings, source, target),
+            front: match source {
+                SourceShape::Tokens(_) => None,
+                SourceShape::Frames(bins) => Some(front(bins, &mut root)),
+            },
             encoder: Encoder::new(root.sub("encoder"), config),
+            ctc: config.ctc().then(|| Linear::new(root.sub("ctc"), width as i64, target as i64, true)),
             decoder: Decoder::new(root.sub("decoder"), config),
             config: config.clone(),
         }
@@ -46,8 +63,11 @@ impl Transformer {
 
     /// The same network over another set of weights, such as [`Params::sharing`] gives.
     pub fn sharing(&self, params: &mut Params) -> Transformer {
-        let [source, target] = self.embeddings.vocabularies();
-        Transformer::new(&self.config, source, target, params)
+        let source = match &self.front {
+            None => SourceShape::Tokens(self.embeddings.of_source().size()[0] as usize),
+            Some(front) => SourceShape::Frames(front.bins()),
+        };
+        Transformer::new(&self.config, source, self.embeddings.target_vocabulary(), params)
     }
 
     /// The longest side, EOS or BOS counted in, that the positions know; `None` for any length.
@@ -62,27 +82,47 @@ impl Transformer {
         let (d, f) = (config.width as f64, config.feed_forward as f64);
         let feed_forward = if config.activation == Activation::Swiglu { 3.0 } else { 2.0 } * d * f;
         let (encoder, decoder) = (config.encoder_layers as f64, config.decoder_layers as f64);
-        let vocabulary = self.embeddings.vocabularies()[1] as f64;
+        let vocabulary = self.embeddings.target_vocabulary() as f64;
+        let conformer = match config.encoder {
+            EncoderKind::Transformer => 0.0,
+            EncoderKind::Conformer => feed_forward + 3.0 * d * d + config.convolution_kernel as f64 * d,
+        };
+        let front = self.front.as_ref().map_or(0.0, ConvolutionFront::multiplications);
+        let ctc = if self.ctc.is_some() { d * vocabulary } else { 0.0 };
         // The decoder's keys and values of the source are made of source positions.
-        let of_source = encoder * (4.0 * d * d + feed_forward) + decoder * 2.0 * d * d;
+        let of_source =
+            front + encoder * (4.0 * d * d + feed_forward + conformer) + decoder * 2.0 * d * d + ctc;
         let of_target = decoder * (6.0 * d * d + feed_forward) + d * vocabulary;
         source_tokens as f64 * of_source + target_tokens as f64 * of_target
     }
 
     /// Reads a source batch.
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
-        let padding = Padding::of(&source.lengths, self.output().compute(), source.tokens.device());
-        let x = self.embed(&self.embeddings.source, &source.tokens, &self.encoder.positions, rng);
+        let lengths = source.positions();
+        let padding = Padding::of(&lengths, self.output().compute(), source.values.device());
         let cast = self.autocast_weights();
         let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
-        let hidden = self.encoder.forward(x, Mask::padding(&padding), ctx); // (B, S, D)
-        EncoderOutput { hidden, lengths: source.lengths.clone(), padding, cast }
+        let x = match &self.front {
+            None => Embeddings::look_up(self.embeddings.of_source(), &source.values), // (B, S, D)
+            Some(front) => front.forward(source, ctx),
+        };
+        let x = self.positioned(x, &self.encoder.positions, rng);
+        let hidden = self.encoder.forward(x, &padding, ctx); // (B, S, D)
+        EncoderOutput { hidden, lengths, padding, cast }
+    }
+
+    /// (B, S, V), in f32; nothing without a CTC head.
+    pub fn ctc_logits(&self, encoded: &EncoderOutput) -> Option<Tensor> {
+        let ctx = ForwardContext { dropout_rng: None, weights: &encoded.cast };
+        self.ctc.as_ref().map(|ctc| ctc.forward_in(&encoded.hidden, ctx).to_kind(Kind::Float))
     }
 
     fn autocast_weights(&self) -> AutocastWeights {
         let encoder = self.encoder.layers.iter().flat_map(EncoderLayer::groups);
         let decoder = self.decoder.layers.iter().flat_map(DecoderLayer::groups);
-        AutocastWeights::new(&encoder.chain(decoder).collect::<Vec<_>>())
+        let others = self.front.iter().flat_map(ConvolutionFront::groups);
+        let others = others.chain(self.ctc.iter().map(|ctc| vec![ctc]));
+        AutocastWeights::new(&encoder.chain(decoder).chain(others).collect::<Vec<_>>())
     }
 
     /// Runs the decoder over whole targets: position t sees the tokens up to t and the source.
@@ -90,7 +130,8 @@ impl Transformer {
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
     pub fn decode(&self, target_in: &Tensor, encoded: &EncoderOutput, rng: Option<&DropoutRng>) -> Tensor {
-        let x = self.embed(&self.embeddings.target, target_in, &self.decoder.positions, rng);
+        let x = Embeddings::look_up(&self.embeddings.target, target_in); // (B, T, D)
+        let x = self.positioned(x, &self.decoder.positions, rng);
         self.decoder.forward(x, encoded, ForwardContext { dropout_rng: rng, weights: &encoded.cast })
     }
 
@@ -99,15 +140,9 @@ impl Transformer {
         &self.embeddings.output
     }
 
-    fn embed(
-        &self,
-        weight: &Tensor,
-        tokens: &Tensor,
-        positions: &PositionTable,
-        rng: Option<&DropoutRng>,
-    ) -> Tensor {
-        let x = Embeddings::look_up(weight, tokens); // (B, T, D)
-        let x = match positions.additive(PositionIds::First(tokens.size()[1])) {
+    /// With positions added where they are added, and dropout: (B, T, D)
+    fn positioned(&self, x: Tensor, positions: &PositionTable, rng: Option<&DropoutRng>) -> Tensor {
+        let x = match positions.additive(PositionIds::First(x.size()[1])) {
             Some(added) => x + added,
             None => x,
         };
@@ -156,10 +191,10 @@ impl Encoder {
         Encoder { layers, norm: final_norm(&mut vb, config), positions: PositionTable::new(vb, config) }
     }
 
-    fn forward(&self, mut x: Tensor, mask: Mask, ctx: ForwardContext) -> Tensor {
+    fn forward(&self, mut x: Tensor, padding: &Option<Padding>, ctx: ForwardContext) -> Tensor {
         let rotation = self.positions.rotary(PositionIds::First(x.size()[1]));
         for layer in &self.layers {
-            x = layer.forward(&x, mask, rotation.as_ref(), ctx);
+            x = layer.forward(&x, padding.as_ref(), rotation.as_ref(), ctx);
         }
         apply_norm(x, &self.norm)
     }
@@ -167,6 +202,7 @@ impl Encoder {
 
 #[derive(Debug)]
 struct EncoderLayer {
+    conformer: Option<ConformerParts>,
     self_attention: Attention,
     self_attention_norm: ResidualBlock,
     feed_forward: FeedForward,
@@ -175,24 +211,51 @@ struct EncoderLayer {
 
 impl EncoderLayer {
     fn new(mut vb: VarBuilder, config: &TransformerConfig) -> EncoderLayer {
+        let conformer = config.encoder == EncoderKind::Conformer;
         EncoderLayer {
+            conformer: conformer.then(|| ConformerParts::new(&mut vb, config)),
             self_attention: Attention::new(vb.sub("self_attention"), config),
             self_attention_norm: ResidualBlock::new(vb.sub("self_attention_norm"), config),
-            feed_forward: FeedForward::new(vb.sub("feed_forward"), config),
+            feed_forward: FeedForward::new(vb.sub("feed_forward"), config).scaled(if conformer {
+                0.5
+            } else {
+                1.0
+            }),
             feed_forward_norm: ResidualBlock::new(vb.sub("feed_forward_norm"), config),
         }
     }
 
-    fn forward(&self, x: &Tensor, mask: Mask, rotation: Option<&Rotation>, ctx: ForwardContext) -> Tensor {
-        let x = self.self_attention_norm.forward(x, |x, epilogue| {
+    fn forward(
+        &self,
+        x: &Tensor,
+        padding: Option<&Padding>,
+        rotation: Option<&Rotation>,
+        ctx: ForwardContext,
+    ) -> Tensor {
+        let conformer = self.conformer.as_ref();
+        let x = match conformer {
+            Some(parts) => &parts
+                .feed_forward_norm
+                .forward(x, |x, epilogue| parts.feed_forward.forward(x, epilogue, ctx)),
+            None => x,
+        };
+        let mut x = self.self_attention_norm.forward(x, |x, epilogue| {
             let parts = self.self_attention.project(x, rotation, ctx);
-            self.self_attention.forward(&parts, mask, epilogue, ctx)
+            self.self_attention.forward(&parts, padding.map_or(Mask::Open, Mask::Padding), epilogue, ctx)
         });
-        self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx))
+        if let Some(parts) = conformer {
+            let real = padding.map(Padding::real);
+            x = parts
+                .convolution_norm
+                .forward(&x, |x, epilogue| parts.convolution.forward(x, real.as_ref(), epilogue, ctx));
+        }
+        let x = self.feed_forward_norm.forward(&x, |x, epilogue| self.feed_forward.forward(x, epilogue, ctx));
+        conformer.map_or(x.shallow_clone(), |parts| parts.norm.forward(&x))
     }
 
     fn groups(&self) -> Vec<Vec<&Linear>> {
-        [self.self_attention.groups(true), self.feed_forward.groups()].concat()
+        let conformer = self.conformer.iter().flat_map(ConformerParts::groups);
+        [self.self_attention.groups(true), self.feed_forward.groups(), conformer.collect()].concat()
     }
 }
 

@@ -63,6 +63,11 @@ impl LoadedModel {
         let (header, weights) = model_file::read(&path)?;
         let (experiment, tokenizers) = read_description(&header, &path, overrides)?;
         check_weights(&experiment, &tokenizers, &weights, &path)?;
+        if experiment.decoding.replace_unknown && tokenizers.source.tokenizer().is_none() {
+            let message =
+                "`decoding.replace_unknown` copies symbols of texts, but the model reads recordings";
+            return Err(Error::input(message));
+        }
         let runtime = Runtime::start(&experiment.runtime)?;
         let mut params = Params::blank(runtime.device).with_compute_kind(runtime.compute);
         let model = build(&experiment, &tokenizers, &mut params);
@@ -99,6 +104,7 @@ impl LoadedModel {
         for other in others {
             let opened = LoadedModel::open(other, &of_all)?;
             check_targets([path, other], [&first.tokenizers.target, &opened.tokenizers.target])?;
+            check_sources([path, other], [&first, &opened])?;
             first.cuts_alike &= first.tokenizers.source.difference(&opened.tokenizers.source).is_none();
             first.others.push(opened);
         }
@@ -181,6 +187,22 @@ fn texts_of(target: &Tokenizer) -> TokenTexts {
     TokenTexts::in_form(target.pieces(), target.form())
 }
 
+/// Models that choose together read sources of one kind.
+fn check_sources(paths: [&Path; 2], models: [&LoadedModel; 2]) -> Result<()> {
+    let reads = |model: &LoadedModel| match model.tokenizers.source.tokenizer() {
+        Some(_) => "texts",
+        None => "recordings",
+    };
+    let ([one, other], [first, second]) = (models.map(reads), paths.map(Path::display));
+    if one == other {
+        return Ok(());
+    }
+    let message = format!(
+        "models that decode together must read sources of one kind, but {first} reads {one} and {second} {other}"
+    );
+    Err(Error::input(message))
+}
+
 /// What models that choose together must have in common: each choice is among the same tokens.
 fn check_targets(paths: [&Path; 2], [one, other]: [&Tokenizer; 2]) -> Result<()> {
     let Some((id, tokens)) = one.vocabulary().difference(other.vocabulary()) else { return Ok(()) };
@@ -212,8 +234,8 @@ pub fn read_description(
 
 /// The network that an experiment describes.
 pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Params) -> Network {
-    let sizes = (tokenizers.source.vocabulary_size(), tokenizers.target.vocabulary_size());
-    Network::new(&experiment.model.network(), sizes.0, sizes.1, params)
+    let (source, target) = (tokenizers.source.shape(), tokenizers.target.vocabulary_size());
+    Network::new(&experiment.model.network(), source, target, params)
 }
 
 /// Holds the weights of a file against what its header says, before anything of that size is made.
@@ -233,9 +255,12 @@ pub fn check_weights(
         let there = weights.len();
         return Err(Error::failure(format!("{place} has {there} weights, too few for its {layers} layers")));
     }
-    let [source, target] = [&tokenizers.source, &tokenizers.target].map(Tokenizer::vocabulary_size);
-    if network.tied_embeddings() == Tied::All && source != target {
-        let what = format!("ties its embeddings, but its vocabularies have {source} and {target} tokens");
+    let (source, target) = (tokenizers.source.shape(), tokenizers.target.vocabulary_size());
+    if network.tied_embeddings() == Tied::All && source != target.into() {
+        let what = format!(
+            "ties its embeddings, but has {} and {target} tokens of targets",
+            tokenizers.source.described()
+        );
         return Err(Error::failure(format!("{place} {what}")));
     }
     check(&outline(experiment, tokenizers), weights, path)

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::loaded_model::LoadedModel;
 use crate::data::readers::shorten;
 use crate::data::source::SourceItem;
-use crate::data::tokenizer::Encoded;
+use crate::data::source_processor::{SourceProcessor, SourceRef};
+use crate::data::tokenizer::{Encoded, Tokenizer};
 use crate::data::vocabulary::UNK;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
 use crate::decoding::incremental_decoder::IncrementalDecoder;
@@ -40,8 +41,13 @@ impl LoadedModel {
     /// # Errors
     /// An input error without a place: those of [`LoadedModel::encode_source`]; the target's vocabulary lacks a symbol of the
     /// prefix, or the prefix is longer than the output of this source may be.
-    pub fn encode_request(&self, text: &str, prefix: &str, too_long: TooLong) -> Result<EncodedRequest> {
-        let mut request = self.encode_source(text, too_long)?;
+    pub fn encode_request<'s>(
+        &self,
+        source: impl Into<SourceRef<'s>>,
+        prefix: &str,
+        too_long: TooLong,
+    ) -> Result<EncodedRequest> {
+        let mut request = self.encode_source(source, too_long)?;
         let prefix = self.forced_prefix(&request.decode, prefix)?;
         let ids = request.decode.source.tokens();
         request.decode.allowed = self.shortlist.as_ref().map(|list| list.allowed(ids, prefix.tokens()));
@@ -52,12 +58,48 @@ impl LoadedModel {
     /// The same for all that this source may have as its output.
     ///
     /// # Errors
-    /// An input error without a place: the source is too long for one of the models.
-    pub fn encode_source(&self, text: &str, too_long: TooLong) -> Result<EncodedRequest> {
+    /// An input error without a place: the source is too long for one of the models; a recording that cannot be read.
+    pub fn encode_source<'s>(
+        &self,
+        source: impl Into<SourceRef<'s>>,
+        too_long: TooLong,
+    ) -> Result<EncodedRequest> {
+        let source = source.into();
+        match &self.tokenizers.source {
+            SourceProcessor::Text(tokenizer) => self.encode_text(tokenizer, source.text, too_long),
+            SourceProcessor::Audio(_) => self.encode_recording(source, too_long),
+        }
+    }
+
+    /// The features of a recording, for each model its own.
+    fn encode_recording(&self, source: SourceRef, too_long: TooLong) -> Result<EncodedRequest> {
+        let members = self.members().take(if self.tokenizes_alike() { 1 } else { usize::MAX });
+        let processors = members.filter_map(|member| member.tokenizers.source.audio());
+        let (mut items, mut length_before) = (Vec::new(), None);
+        for processor in processors {
+            let mut recording = processor.read(&source.path(), source.segment)?;
+            let (seconds, most) = (recording.seconds(), processor.max_seconds());
+            if seconds > most {
+                let TooLong::Truncate = too_long else { return Err(too_long_to_hear(seconds, most)) };
+                length_before = Some(processor.positions(recording.samples.len(), recording.sample_rate));
+                recording.samples.truncate((most * f64::from(recording.sample_rate)) as usize);
+            }
+            items.push(processor.item(recording)?);
+        }
+        let mut items = items.into_iter();
+        let own = items.next().unwrap_or_default();
+        let decode = DecodeRequest {
+            other_sources: items.collect(),
+            ..self.options.request(own, self.decoder().max_length())
+        };
+        Ok(EncodedRequest { decode, length_before, ..EncodedRequest::default() })
+    }
+
+    fn encode_text(&self, tokenizer: &Tokenizer, text: &str, too_long: TooLong) -> Result<EncodedRequest> {
         let others = self.others.iter().filter(|_| !self.tokenizes_alike());
-        let others = others.map(|other| other.tokenizers.source.encode(text));
+        let others = others.filter_map(|other| other.tokenizers.source.tokenizer());
         let mut all: Vec<Encoded> =
-            std::iter::once(self.tokenizers.source.encode(text)).chain(others).collect();
+            std::iter::once(tokenizer).chain(others).map(|tokenizer| tokenizer.encode(text)).collect();
         let length = all[0].ids.len();
         let mut is_cut = false;
         for (part, limit) in all.iter_mut().zip(self.source_limits()) {
@@ -69,7 +111,7 @@ impl LoadedModel {
             }
         }
         let texts = match self.experiment.decoding.replace_unknown {
-            true => self.tokenizers.source.split(text),
+            true => tokenizer.split(text),
             false => Vec::new(),
         };
         let mut all = all.into_iter();
@@ -119,6 +161,13 @@ impl LoadedModel {
             false => Ok(()),
         }
     }
+}
+
+fn too_long_to_hear(seconds: f64, most: f64) -> Error {
+    let message = format!(
+        "a recording may last {most} s (`data.source.audio.max_seconds` in training), but this one lasts {seconds:.1}"
+    );
+    Error::input(message).hint("cut it into shorter ones, or read its beginning alone with --truncate")
 }
 
 /// Cuts a source, and says whether there was something to cut.

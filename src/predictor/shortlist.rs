@@ -64,9 +64,10 @@ impl Shortlist {
             let ids = tokens.iter().map(|token| tokenizer.id(token)).collect::<Result<_>>();
             ids.map_err(|error| wrong(error.message().to_owned()))
         };
-        let mut lists = vec![Vec::new(); tokenizers.source.vocabulary_size()];
+        let source = of_texts(tokenizers)?;
+        let mut lists = vec![Vec::new(); source.vocabulary_size()];
         for (token, list) in &file.lists {
-            let of = ids(&tokenizers.source, std::slice::from_ref(token))?;
+            let of = ids(source, std::slice::from_ref(token))?;
             lists[of[0] as usize] = ids(&tokenizers.target, list)?;
         }
         Ok(Shortlist { frequent: ids(&tokenizers.target, &file.frequent)?, lists })
@@ -78,8 +79,9 @@ impl Shortlist {
     /// The file cannot be written.
     pub fn write(&self, path: &Path, tokenizers: &Tokenizers) -> Result<()> {
         let texts = |ids: &[i64]| ids.iter().map(|&id| tokenizers.target.token(id).to_owned()).collect();
+        let source = of_texts(tokenizers)?;
         let lists = (0..).zip(&self.lists).filter(|(_, list)| !list.is_empty());
-        let lists = lists.map(|(id, list)| (tokenizers.source.token(id).to_owned(), texts(list)));
+        let lists = lists.map(|(id, list)| (source.token(id).to_owned(), texts(list)));
         let file = File { format: FORMAT, frequent: texts(&self.frequent), lists: lists.collect() };
         let json = serde_json::to_vec(&file);
         let json = json.map_err(|error| Error::failure(format!("cannot serialize a shortlist: {error}")))?;
@@ -97,14 +99,24 @@ impl Shortlist {
     }
 }
 
+/// The tokenizer of sources; recordings have none.
+///
+/// # Errors
+/// The sources are recordings.
+pub fn of_texts(tokenizers: &Tokenizers) -> Result<&Tokenizer> {
+    let message = "a shortlist needs sources that are texts, but those of the model are recordings";
+    tokenizers.source.tokenizer().ok_or_else(|| Error::input(message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::SideConfig;
+    use crate::data::source_processor::SourceProcessor;
 
     fn tokenizers() -> Tokenizers {
         let side = |text: &str| Tokenizer::train(&SideConfig::default(), [text].into_iter()).unwrap();
-        Tokenizers { source: side("abc"), target: side("xyz \"") }
+        Tokenizers { source: SourceProcessor::Text(side("abc")), target: side("xyz \"") }
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct TrainingConfig {
     pub word_dropout: f64,
     /// Weight of the R-drop loss (Liang et al. 2021); 0 for none.
     pub r_drop: f64,
+    /// Share of the CTC loss, where the network has a CTC head; the rest is that of attention.
+    pub ctc_weight: f64,
     /// Updates between two rows of training metrics.
     pub log_every: u64,
     /// Updates between two validations.
@@ -134,6 +136,7 @@ impl Default for TrainingConfig {
             freeze: Vec::new(),
             word_dropout: 0.0,
             r_drop: 0.0,
+            ctc_weight: 0.3,
             log_every: 50,
             validate_every: 500,
             checkpoint_every: 500,

@@ -239,8 +239,11 @@ impl TreeReduction<'_> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(Interrupted::Elsewhere);
         }
-        let batch = batch.unwrap_or_else(|| self.engine.collator.shard(&shard));
-        let broken = match catch_out_of_memory(|| self.engine.backward(&shard, &batch, self.tokens)) {
+        let run = || {
+            let batch = batch.map_or_else(|| self.engine.collator.shard(&shard), Ok)?;
+            self.engine.backward(&shard, &batch, self.tokens)
+        };
+        let broken = match catch_out_of_memory(run) {
             Ok(Some(sum)) => return Ok(sum),
             Ok(None) => Interrupted::Memory(shard),
             Err(error) => Interrupted::Error(error),

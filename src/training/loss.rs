@@ -3,7 +3,8 @@
 
 use tch::{Kind, Tensor};
 
-use crate::data::vocabulary::{EOS, UNK};
+use crate::data::batch::Batch;
+use crate::data::vocabulary::{EOS, PAD, UNK};
 use crate::model::network::Predictions;
 use crate::shim::vocabulary_loss;
 
@@ -28,6 +29,18 @@ pub fn cross_entropy(predictions: &Predictions, labels: &Tensor, smoothing: f64)
     let bf16 = output.compute() == Kind::BFloat16;
     let [smoothed, nll, correct] = vocabulary_loss(hidden, output.weight(), labels, smoothing, bf16);
     Loss { smoothed, nll, correct }
+}
+
+/// The negative log-likelihood of targets over all their alignments to the encoder's positions (Graves et al. 2006), summed
+/// over the rows: scalar. The blank is PAD. A row that has no alignment counts for nothing.
+///
+/// # Shapes
+/// logits: (B, S, V); `lengths` are the real positions of each row
+pub fn ctc(logits: &Tensor, lengths: &[i64], batch: &Batch) -> Tensor {
+    let log_p = logits.log_softmax(-1, Kind::Float).transpose(0, 1); // (S, B, V)
+    let targets = batch.labels.masked_select(&batch.labels.ne(EOS)); // (N - B)
+    let target_lengths: Vec<i64> = batch.target_lengths.iter().map(|length| length - 1).collect();
+    Tensor::ctc_loss(&log_p, &targets, lengths, target_lengths, PAD, tch::Reduction::Sum, true)
 }
 
 /// KL(p || q) + KL(q || p), summed over the rows, of two passes over the same batch: scalar

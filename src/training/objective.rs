@@ -6,7 +6,7 @@ use rand_chacha::rand_core::SeedableRng;
 use tch::Tensor;
 
 use super::TrainingConfig;
-use super::loss::{Loss, cross_entropy, divergence};
+use super::loss::{Loss, cross_entropy, ctc, divergence};
 use crate::data::batch::Batch;
 use crate::model::encoder_output::EncoderOutput;
 use crate::model::layers::DropoutRng;
@@ -35,7 +35,24 @@ pub fn objective(model: &Network, config: &TrainingConfig, batch: &Batch, step: 
     let input = guessed.as_ref().unwrap_or(&batch.target_in);
     let predictions = model.decode(input, &encoded, Some(&noise)).at(&batch.label_positions); // (N)
     let Loss { smoothed, nll, .. } = cross_entropy(&predictions, &batch.labels, config.label_smoothing);
-    Objective { loss: smoothed, nll }
+    Objective { loss: with_ctc(model, config, batch, &encoded, smoothed), nll }
+}
+
+/// (1 - w) * attention + w * CTC (Kim et al. 2017), where the network has a CTC head.
+fn with_ctc(
+    model: &Network,
+    config: &TrainingConfig,
+    batch: &Batch,
+    encoded: &EncoderOutput,
+    attention: Tensor,
+) -> Tensor {
+    match model.ctc_logits(encoded) {
+        None => attention,
+        Some(logits) => {
+            let ctc = ctc(&logits, &encoded.lengths, batch);
+            attention * (1.0 - config.ctc_weight) + ctc * config.ctc_weight
+        }
+    }
 }
 
 /// Two passes whose dropout differs, and the divergence of what they say (Liang et al. 2021). Half of the paper's loss, so
@@ -46,7 +63,8 @@ fn with_r_drop(model: &Network, config: &TrainingConfig, batch: &Batch, seed: u6
         let noise = DropoutRng::new(if n == 0 { seed } else { seed_for(seed, n, "another pass") });
         let encoded = model.encode(&batch.source, Some(&noise));
         let predictions = model.decode(&batch.target_in, &encoded, Some(&noise)).at(&batch.label_positions); // (N)
-        let loss = cross_entropy(&predictions, &batch.labels, config.label_smoothing);
+        let mut loss = cross_entropy(&predictions, &batch.labels, config.label_smoothing);
+        loss.smoothed = with_ctc(model, config, batch, &encoded, loss.smoothed);
         (loss, predictions.logits()) // (N, V)
     };
     let ((one, one_logits), (other, other_logits)) = (pass(0), pass(1));

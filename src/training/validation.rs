@@ -1,14 +1,11 @@
 //! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
 
-use std::borrow::Cow;
-
 use super::context::TrainContext;
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::out_of_memory::in_halves;
 use super::replicas::{Replica, Replicas};
 use super::{BestBy, TokensPerBatch};
-use crate::data::corpus::Example;
 use crate::data::loader::collate;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
@@ -66,8 +63,7 @@ pub fn validate(
     let best_by = context.config.best_by;
     let (shown, deciding) = (context.config.metric_set(unit_of(context.target)), best_by.metric_set());
     let corpus = &context.valid.corpus;
-    let rows =
-        decoded.iter().map(|(row, one)| (corpus.pair(*row).target.as_str(), corpus.example(*row), one));
+    let rows = decoded.iter().map(|(row, one)| (corpus.pair(*row).target.as_str(), corpus.target(*row), one));
     let mut found = Validation {
         nll,
         token_accuracy: right / tokens as f64,
@@ -90,14 +86,14 @@ pub fn unit_of(target: &Tokenizer) -> Unit {
 fn compared<'a>(
     target: &Tokenizer,
     (mut shown, mut deciding): (MetricSet, MetricSet),
-    rows: impl Iterator<Item = (&'a str, Cow<'a, Example>, &'a Hypothesis)>,
+    rows: impl Iterator<Item = (&'a str, &'a [i64], &'a Hypothesis)>,
 ) -> Validation {
     let mut unfinished = 0;
-    for (reference, pair, hypothesis) in rows {
+    for (reference, reference_tokens, hypothesis) in rows {
         let output = target.known_parts(&hypothesis.tokens);
         let example = metrics::Example {
             reference,
-            reference_tokens: &pair.target,
+            reference_tokens,
             output: &output,
             output_tokens: &hypothesis.tokens,
             finished: hypothesis.finished,
@@ -147,7 +143,7 @@ fn likelihood(
             return Ok(None);
         }
         sums.left_out = in_halves(&rows, &mut |rows| {
-            let examples: Vec<_> = rows.iter().map(|&row| corpus.example(row)).collect();
+            let examples = rows.iter().map(|&row| corpus.example(row)).collect::<Result<Vec<_>>>()?;
             let batch = collate(&examples);
             faults.memory(batch.positions())?;
             let (batch, model) = (batch.to_device(replica.device()), &replica.model);
@@ -186,7 +182,8 @@ fn decode(
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {
         too_large.extend(in_halves(rows, &mut |rows| {
-            let sources: Vec<_> = rows.iter().map(|&row| corpus.example(row).source.clone()).collect();
+            let source = |&row: &usize| Ok(corpus.example(row)?.into_owned().source);
+            let sources = rows.iter().map(source).collect::<Result<Vec<_>>>()?;
             decoded.extend(rows.iter().copied().zip(decode_best(&decoder, &sources, &options)?));
             Ok(())
         })?);
@@ -201,22 +198,16 @@ fn decode(
 mod tests {
     use super::*;
     use crate::data::SideConfig;
-    use crate::data::source::SourceItem;
     use crate::metrics::MetricKind;
 
     #[test]
     fn what_decides_is_compared_in_the_form_of_outputs() {
         let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9} xyz"].into_iter()).unwrap();
-        let pair = Example { source: SourceItem::default(), target: Vec::new() };
         let found = |output: &str, by: &str| {
             let tokens = target.encode(output).ids;
             let one = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
             let [shown, deciding] = ["exact_match", by].map(|name| MetricSet::new(MetricKind::named(name)));
-            let found = compared(
-                &target,
-                (shown, deciding),
-                [("cafe\u{301} ", Cow::Owned(pair.clone()), &one)].into_iter(),
-            );
+            let found = compared(&target, (shown, deciding), [("cafe\u{301} ", &[][..], &one)].into_iter());
             (found.metrics[0].value, found.deciding)
         };
         let both = |output: &str| [found(output, "exact_match"), found(output, "error_rate")];

@@ -3,7 +3,7 @@
 use super::Row;
 use super::summary::DecodeSummary;
 use crate::cli::figures::each_with_figures;
-use crate::cli::input::{Input, InputRow, OnError};
+use crate::cli::input::{Input, InputRow, OnError, source_of};
 use crate::cli::source_args::SourceArgs;
 use crate::error::{Error, Result};
 use crate::predictor::Output;
@@ -38,7 +38,8 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &SourceA
         Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
     };
     let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
-    let content = loaded.encode_request(&read.text, prefix, args.too_long());
+    let content = source_of(loaded, input, &read)
+        .and_then(|source| loaded.encode_request(source, prefix, args.too_long()));
     let content = content.map_err(|error| error.at(input.place(read.line)));
     let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
     Row { number, read: Some(read), truncated, content }

@@ -91,8 +91,9 @@ impl DecodeSummary {
             self.changed[0].add(loaded.tokenizers.source.changes(&read.text));
             let ids = asked.decode.source.tokens();
             // White space and the marks of where words begin say nothing by themselves.
-            let says_nothing =
-                |&id: &i64| id == UNK || loaded.tokenizers.source.decode(&[id]).trim().is_empty();
+            let source = loaded.tokenizers.source.tokenizer();
+            let is_blank = |id: i64| source.is_some_and(|source| source.decode(&[id]).trim().is_empty());
+            let says_nothing = |&id: &i64| id == UNK || is_blank(id);
             let reference = read.target.as_ref().map(|text| loaded.tokenizers.target.encode(text).ids.len());
             let kinds = [
                 (
@@ -216,7 +217,8 @@ impl DecodeSummary {
         input.notes(self.rows as u64 + self.before).iter().for_each(|note| status(&format!("note: {note}")));
         let Tokenizers { source, target } = &loaded.tokenizers;
         let [sources, references] = &self.changed;
-        if let Some(said) = sources.in_words("source", source.form()) {
+        let said = source.tokenizer().and_then(|source| sources.in_words("source", source.form()));
+        if let Some(said) = said {
             status(&format!("note: {file}: {said}"));
         }
         if let Some(said) = references.in_words("target", target.form()) {

@@ -39,7 +39,7 @@ impl Data {
     }
 
     fn load(&self) -> Result<DataSplits> {
-        DataSplits::load(&self.config, |pairs| Tokenizers::train(&self.config, pairs))
+        DataSplits::load(&self.config, None, |pairs| Tokenizers::train(&self.config, pairs))
     }
 
     /// The error, without the folder's name.
@@ -131,7 +131,7 @@ fn with_pieces_a_pair_that_is_left_out_makes_no_vocabulary_either() {
         let foreign = tokens(&splits).chars().filter(|c| c.is_ascii_alphabetic()).count();
         assert_eq!(left_out == 0, foreign > 0, "{times}: {left_out} left out, and {}", tokens(&splits));
         // What is used follows from the tokenizers alone, as a run that goes on has them.
-        let again = DataSplits::load(&data.config, |_| Ok(splits.tokenizers.clone())).unwrap();
+        let again = DataSplits::load(&data.config, None, |_| Ok(splits.tokenizers.clone())).unwrap();
         assert_eq!(again.train.corpus.fingerprint(), splits.train.corpus.fingerprint());
         assert_eq!(again.train.skipped, splits.train.skipped);
     }

@@ -15,6 +15,15 @@ pub struct TransformerConfig {
     pub heads: usize,
     /// Inner width of the feed-forward part (F).
     pub feed_forward: usize,
+    /// What the layers of the encoder are: `transformer`, or `conformer` (Gulati et al. 2020).
+    pub encoder: EncoderKind,
+    /// Positions that a Conformer's convolution sees, an odd number.
+    pub convolution_kernel: usize,
+    /// Channels of the two convolutions in front of the encoder, where sources are recordings.
+    pub front_channels: usize,
+    /// A head for connectionist temporal classification on the encoder; empty for true where sources are recordings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ctc: Option<bool>,
     /// Layers of the encoder.
     pub encoder_layers: usize,
     /// Layers of the decoder.
@@ -54,6 +63,10 @@ impl Default for TransformerConfig {
             width: 256,
             heads: 4,
             feed_forward: 1024,
+            encoder: EncoderKind::Transformer,
+            convolution_kernel: 15,
+            front_channels: 32,
+            ctc: None,
             encoder_layers: 3,
             decoder_layers: 3,
             dropout: 0.1,
@@ -70,6 +83,16 @@ impl Default for TransformerConfig {
             tied_embeddings: Tied::TargetOutput,
         }
     }
+}
+
+/// What the layers of an encoder are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderKind {
+    /// Self-attention and a feed-forward part.
+    Transformer,
+    /// The same with a convolution, between two halves of a feed-forward part.
+    Conformer,
 }
 
 /// How a token knows where it stands.
@@ -121,6 +144,11 @@ pub enum Activation {
 }
 
 impl TransformerConfig {
+    /// Whether it has a CTC head.
+    pub fn ctc(&self) -> bool {
+        self.ctc.unwrap_or(false)
+    }
+
     /// Dropout on the embeddings.
     pub fn embedding_dropout(&self) -> f64 {
         self.embedding_dropout.unwrap_or(self.dropout)
@@ -144,6 +172,8 @@ impl TransformerConfig {
             ("encoder_layers", self.encoder_layers as u64),
             ("decoder_layers", self.decoder_layers as u64),
             ("max_positions", self.max_positions as u64),
+            ("convolution_kernel", self.convolution_kernel as u64),
+            ("front_channels", self.front_channels as u64),
         ];
         ConfigError::check_integer(table, 1, &sizes)?;
         let places = [
@@ -158,13 +188,30 @@ impl TransformerConfig {
             ("width", self.width as u64),
             ("feed_forward", self.feed_forward as u64),
             ("max_positions", self.max_positions as u64),
+            ("convolution_kernel", self.convolution_kernel as u64),
+            ("front_channels", self.front_channels as u64),
         ];
         ConfigError::check_most(table, WIDEST, &widest)?;
         let layers =
             [("encoder_layers", self.encoder_layers as u64), ("decoder_layers", self.decoder_layers as u64)];
         ConfigError::check_most(table, DEEPEST, &layers)?;
         self.check_weights(table)?;
+        self.check_conformer(table)?;
         self.check_head_width(table)
+    }
+
+    fn check_conformer(&self, table: &str) -> Result<(), ConfigError> {
+        let kernel = self.convolution_kernel;
+        if kernel.is_multiple_of(2) {
+            let message = format!("`convolution_kernel` must be odd, but it is {kernel}");
+            return Err(ConfigError::new(table, &["convolution_kernel"], message)
+                .hint("a position sees as many before it as behind it"));
+        }
+        if self.encoder == EncoderKind::Conformer && self.norm_place == NormPlace::Post {
+            let message = "`norm_place` must be \"pre\" for `encoder` = \"conformer\", but it is \"post\"";
+            return Err(ConfigError::new(table, &["norm_place", "encoder"], message));
+        }
+        Ok(())
     }
 
     /// Each of the sizes may be one that there is, and all of them together not.

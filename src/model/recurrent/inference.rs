@@ -94,7 +94,7 @@ impl PackedRecurrent {
     pub fn new(model: &Recurrent, weights: Weights) -> PackedRecurrent {
         let initial: Vec<&Linear> = model.decoder.iter().map(|layer| &layer.initial).collect();
         PackedRecurrent {
-            source: model.embeddings.source.detach(),
+            source: model.embeddings.of_source().detach(),
             target: model.embeddings.target.detach(),
             encoder: model.encoder.iter().map(|layer| EncoderBlock::new(layer, weights)).collect(),
             initial: PackedLinear::new(&initial, weights),

@@ -3,10 +3,11 @@
 use tch::Tensor;
 
 use super::super::embeddings::Embeddings;
-use super::super::layers::{FeedForward, Norm, activate};
+use super::super::layers::{FeedForward, Linear, Norm, activate};
 use super::super::packed_linear::{PackedLinear, Weights};
 use super::super::positions::{PositionIds, PositionTable};
 use super::super::{Activation, NormPlace};
+use super::conformer::ConformerBlock;
 use super::{DecoderLayer, EncoderLayer, ResidualBlock};
 
 /// Token ids to vectors, with their positions added.
@@ -69,7 +70,7 @@ impl FeedForwardBlock {
             activation: part.activation,
             gate: part.gate.as_ref().map(|gate| PackedLinear::new(&[gate], weights)),
             inner: PackedLinear::new(&[&part.inner], weights),
-            outer: PackedLinear::new(&[&part.outer], weights),
+            outer: scaled(&part.outer, part.scale, weights),
         }
     }
 
@@ -85,8 +86,19 @@ impl FeedForwardBlock {
     }
 }
 
+/// A layer whose result is multiplied with `scale`.
+fn scaled(layer: &Linear, scale: f64, weights: Weights) -> PackedLinear {
+    if scale == 1.0 {
+        return PackedLinear::new(&[layer], weights);
+    }
+    let _guard = tch::no_grad_guard();
+    let bias = layer.bias().map(|bias| bias * scale);
+    PackedLinear::of(&(layer.weight() * scale), bias.as_ref(), weights)
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct EncoderBlock {
+    pub(super) conformer: Option<ConformerBlock>,
     pub(super) attention_norm: PackedResidual,
     pub(super) query_key_value: PackedLinear,
     pub(super) attended: PackedLinear,
@@ -97,6 +109,7 @@ impl EncoderBlock {
     pub(super) fn new(layer: &EncoderLayer, weights: Weights) -> EncoderBlock {
         let own = &layer.self_attention;
         EncoderBlock {
+            conformer: layer.conformer.as_ref().map(|parts| ConformerBlock::new(parts, weights)),
             attention_norm: PackedResidual::new(&layer.self_attention_norm),
             query_key_value: PackedLinear::new(&[&own.query, &own.key, &own.value], weights),
             attended: PackedLinear::new(&[&own.output], weights),

@@ -8,25 +8,59 @@ use tch::Tensor;
 use super::super::attention::{
     BlockTable, PackedSequences, mean_over_heads, packed_sequence_attention, paged_attention,
 };
+use super::super::front::PackedFront;
 use super::super::kv_cache::KvCache;
 use super::super::layers::Norm;
-use super::super::packed_linear::Weights;
+use super::super::packed_linear::{PackedLinear, Weights};
 use super::super::positions::{PositionIds, PositionTable};
 use super::blocks::{DecoderBlock, EncoderBlock, PositionedEmbedding};
 use super::{Transformer, apply_norm};
-use crate::data::source::SourceItem;
+use crate::data::source::{Frames, SourceItem};
 use crate::data::vocabulary::EOS;
 
 /// A trained Transformer without its output layer, made ready for decoding. A clone has the same weights, not a copy of them.
 #[derive(Clone, Debug)]
 pub struct PackedTransformer {
-    source: PositionedEmbedding,
+    source: SourceReader,
     target: PositionedEmbedding,
     encoder: Vec<EncoderBlock>,
     encoder_norm: Option<Norm>,
+    ctc: Option<PackedLinear>,
     decoder: Vec<DecoderBlock>,
     decoder_norm: Option<Norm>,
     heads: i64,
+}
+
+/// What makes vectors of sources.
+#[derive(Clone, Debug)]
+enum SourceReader {
+    Tokens(PositionedEmbedding),
+    Frames { front: PackedFront, positions: PositionTable },
+}
+
+impl SourceReader {
+    fn positions(&self) -> &PositionTable {
+        match self {
+            SourceReader::Tokens(embedding) => &embedding.positions,
+            SourceReader::Frames { positions, .. } => positions,
+        }
+    }
+
+    /// (N, D), the positions of all sources one after the other.
+    fn forward(&self, sources: &[&SourceItem], positions: &[i64]) -> Tensor {
+        match self {
+            SourceReader::Tokens(embedding) => {
+                let tokens = sources.iter().flat_map(|row| row.tokens().iter().copied().chain([EOS]));
+                embedding.forward(&tokens.collect::<Vec<_>>(), positions)
+            }
+            SourceReader::Frames { front, positions: table } => {
+                let frames: Vec<&Frames> = sources.iter().filter_map(|source| source.frames()).collect();
+                let x = front.forward(&frames); // (N, D)
+                let added = table.additive(PositionIds::Each(positions));
+                added.map_or(x.shallow_clone(), |added| x + added)
+            }
+        }
+    }
 }
 
 /// Where the rows of a decode stand.
@@ -57,10 +91,17 @@ impl PackedTransformer {
         };
         let (encoder, decoder) = (&model.encoder, &model.decoder);
         PackedTransformer {
-            source: embedding(&model.embeddings.source, &encoder.positions),
+            source: match &model.front {
+                None => SourceReader::Tokens(embedding(model.embeddings.of_source(), &encoder.positions)),
+                Some(front) => SourceReader::Frames {
+                    front: PackedFront::new(front, weights),
+                    positions: encoder.positions.clone(),
+                },
+            },
             target: embedding(&model.embeddings.target, &decoder.positions),
             encoder: encoder.layers.iter().map(|layer| EncoderBlock::new(layer, weights)).collect(),
             encoder_norm: encoder.norm.clone(),
+            ctc: model.ctc.as_ref().map(|ctc| PackedLinear::new(&[ctc], weights)),
             decoder: decoder.layers.iter().map(|layer| DecoderBlock::new(layer, weights)).collect(),
             decoder_norm: decoder.norm.clone(),
             heads: model.config.heads as i64,
@@ -90,13 +131,14 @@ impl PackedTransformer {
 
     /// The encoder over whole sources: (N, D), their positions one after the other.
     fn encode(&self, sources: &[&SourceItem], lengths: &[i64]) -> Tensor {
-        let tokens: Vec<i64> =
-            sources.iter().flat_map(|row| row.tokens().iter().copied().chain([EOS])).collect();
         let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
-        let rotation = self.source.positions.rotary(PositionIds::Each(&positions));
-        let mut x = self.source.forward(&tokens, &positions); // (N, D)
+        let rotation = self.source.positions().rotary(PositionIds::Each(&positions));
+        let mut x = self.source.forward(sources, &positions); // (N, D)
         let (width, sequences) = (x.size()[1], PackedSequences::new(lengths, x.device()));
         for block in &self.encoder {
+            if let Some(conformer) = &block.conformer {
+                x = conformer.feed_forward.forward(&x);
+            }
             x = block.attention_norm.forward(&x, |x, residual| {
                 let parts = block.query_key_value.forward(x, false, None); // (N, 3 D)
                 if let Some(rotation) = &rotation {
@@ -106,7 +148,13 @@ impl PackedTransformer {
                 let seen = packed_sequence_attention(&parts, &sequences, self.heads); // (N, D)
                 block.attended.forward(&seen, false, Some(residual))
             });
+            if let Some(conformer) = &block.conformer {
+                x = conformer.convolve(&x, lengths);
+            }
             x = block.feed_forward.forward(&x);
+            if let Some(conformer) = &block.conformer {
+                x = conformer.norm.forward(&x);
+            }
         }
         apply_norm(x, &self.encoder_norm)
     }

@@ -1,0 +1,71 @@
+//! The table of augmentation.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+
+/// How training recordings are varied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentConfig {
+    /// Frequency masks of a recording.
+    pub frequency_masks: usize,
+    /// Bins of the widest frequency mask.
+    pub frequency_mask_bins: usize,
+    /// Time masks of a recording.
+    pub time_masks: usize,
+    /// Share of a recording's frames that the longest time mask has. A fixed length would cover a short word.
+    pub time_mask_share: f64,
+    /// Speeds, one of which is drawn for a recording, in thousandths at the finest: 0.9 lasts longer and sounds lower.
+    pub speeds: Vec<f64>,
+    /// Largest warp of the frequency axis: 0.1 moves a bin by up to a tenth of its place.
+    pub warp: f64,
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        AugmentConfig {
+            frequency_masks: 2,
+            frequency_mask_bins: 8,
+            time_masks: 2,
+            time_mask_share: 0.1,
+            speeds: vec![0.9, 1.0, 1.1],
+            warp: 0.0,
+        }
+    }
+}
+
+impl AugmentConfig {
+    /// Checks the values of the table called `table`.
+    ///
+    /// # Errors
+    /// A value is out of range.
+    pub fn check(&self, table: &str) -> Result<(), ConfigError> {
+        let counts =
+            [("frequency_masks", self.frequency_masks as u64), ("time_masks", self.time_masks as u64)];
+        ConfigError::check_most(table, 1000, &counts)?;
+        let bins = self.frequency_mask_bins as u64;
+        ConfigError::check_integer(table, 0, &[("frequency_mask_bins", bins)])?;
+        ConfigError::check_share(table, &[("time_mask_share", self.time_mask_share)])?;
+        ConfigError::check_float(
+            table,
+            "from 0 to 0.5",
+            |x| (0.0..=0.5).contains(&x),
+            &[("warp", self.warp)],
+        )?;
+        if let Some(speed) = self.speeds.iter().find(|speed| thousandths(**speed).is_none()) {
+            let message = format!(
+                "each of `speeds` must be from 0.5 to 2 with at most 3 decimals, but one is {speed:?}"
+            );
+            return Err(ConfigError::new(table, &["speeds"], message));
+        }
+        Ok(())
+    }
+}
+
+/// A speed in thousandths, if it is valid.
+pub(super) fn thousandths(speed: f64) -> Option<u32> {
+    let scaled = 1000.0 * speed;
+    let valid = (0.5..=2.0).contains(&speed) && (scaled - scaled.round()).abs() < 1e-6;
+    valid.then_some(scaled.round() as u32)
+}

@@ -1,0 +1,80 @@
+//! A matrix of features: one row a frame.
+
+use crate::error::{Error, Result};
+
+/// Features of one recording, row by row. The shape is (T, F).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frames {
+    bins: usize,
+    data: Vec<f32>,
+}
+
+impl Frames {
+    /// The frames in `data`, row by row.
+    ///
+    /// # Errors
+    /// `bins` is 0, or `data` is not made of whole rows.
+    pub fn new(bins: usize, data: Vec<f32>) -> Result<Frames> {
+        match bins {
+            0 => Err(Error::input("frames must have at least 1 bin, but they have 0")),
+            _ if !data.len().is_multiple_of(bins) => Err(Error::input(format!(
+                "frames of {bins} bins must be whole, but there are {} values",
+                data.len()
+            ))),
+            _ => Ok(Frames { bins, data }),
+        }
+    }
+
+    /// The number of bins, F.
+    pub fn bins(&self) -> usize {
+        self.bins
+    }
+
+    /// The number of frames, T.
+    pub fn len(&self) -> usize {
+        self.data.len() / self.bins
+    }
+
+    /// Whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// All values, row by row.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// All values, row by row, for a change.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// All values, row by row.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
+    /// The frames, each a row of F values.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.data.chunks_exact(self.bins)
+    }
+
+    /// The frames, each a row of F values, for a change.
+    pub fn rows_mut(&mut self) -> std::slice::ChunksExactMut<'_, f32> {
+        self.data.chunks_exact_mut(self.bins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_row_is_no_frame() {
+        assert_eq!(Frames::new(2, vec![0.0; 6]).unwrap().len(), 3);
+        let error = Frames::new(2, vec![0.0; 5]).unwrap_err();
+        assert_eq!(error.message(), "frames of 2 bins must be whole, but there are 5 values");
+        assert!(Frames::new(0, Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! From a recording to what a network reads, as the model file records it: features in use are those of training.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::config::AudioConfig;
+use super::fbank::{Fbank, FbankConfig};
+use super::normalize::{FeatureStats, Normalization, Normalizer};
+use super::recording::{ReadOptions, read_recording, read_sample_rate};
+use super::resample::{resample, resampled_length};
+use super::{Frames, Recording};
+use crate::data::source::{self, SourceItem, subsampled};
+use crate::error::{Error, Result};
+
+/// What a model file says of its features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    fbank: FbankConfig,
+    normalize: Normalization,
+    mix_down: bool,
+    max_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stats: Option<FeatureStats>,
+}
+
+/// Makes features of recordings; threads may share it.
+#[derive(Clone)]
+pub struct AudioProcessor {
+    definition: Definition,
+    fbank: Fbank,
+}
+
+impl std::fmt::Debug for AudioProcessor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.definition.fmt(f)
+    }
+}
+
+/// The longest recording that is read at all, in seconds: 2 hours have half a gigabyte of samples.
+const LONGEST_READ: f64 = 7200.0;
+
+/// A part of a recording, in seconds: its start and its end.
+pub type Segment = [Option<f64>; 2];
+
+impl AudioProcessor {
+    /// The features of a config, for recordings whose first one has this sample rate.
+    ///
+    /// # Errors
+    /// Filters that cover nothing.
+    pub fn new(config: &AudioConfig, first_rate: u32) -> Result<AudioProcessor> {
+        AudioProcessor::of(Definition {
+            fbank: config.resolved(first_rate),
+            normalize: config.normalize,
+            mix_down: config.mix_down,
+            max_seconds: config.max_seconds,
+            stats: None,
+        })
+    }
+
+    /// The features of a config for recordings of which this is the first.
+    ///
+    /// # Errors
+    /// It cannot be read; filters that cover nothing.
+    pub fn of_first(config: &AudioConfig, path: &Path) -> Result<AudioProcessor> {
+        AudioProcessor::new(config, read_sample_rate(path)?)
+    }
+
+    fn of(definition: Definition) -> Result<AudioProcessor> {
+        Ok(AudioProcessor { fbank: Fbank::new(&definition.fbank)?, definition })
+    }
+
+    /// What comes out of a checkpoint.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn from_json(value: &Value) -> Result<AudioProcessor> {
+        let damaged = |error: serde_json::Error| Error::failure(format!("the features are damaged: {error}"));
+        let definition: Definition = serde_json::from_value(value.clone()).map_err(damaged)?;
+        let processor = AudioProcessor::of(definition)?;
+        processor.normalizer()?;
+        Ok(processor)
+    }
+
+    /// What goes into a checkpoint.
+    pub fn to_json(&self) -> Value {
+        json!(self.definition)
+    }
+
+    /// The same, normalized by the statistics of the training recordings.
+    pub fn with_stats(self, stats: Option<FeatureStats>) -> AudioProcessor {
+        AudioProcessor { definition: Definition { stats, ..self.definition }, ..self }
+    }
+
+    /// Whether it needs statistics that it has not got yet.
+    pub fn needs_stats(&self) -> bool {
+        self.definition.normalize == Normalization::Corpus && self.definition.stats.is_none()
+    }
+
+    /// What the features of a run are of, for the key of a cache: all but normalization.
+    pub fn settings(&self) -> Vec<u8> {
+        let Definition { fbank, mix_down, .. } = &self.definition;
+        json!({ "fbank": fbank, "mix_down": mix_down }).to_string().into_bytes()
+    }
+
+    /// Numbers of a frame (F).
+    pub fn bins(&self) -> usize {
+        self.definition.fbank.bins
+    }
+
+    /// Samples in a second that the features are made of.
+    pub fn sample_rate(&self) -> u32 {
+        self.definition.fbank.sample_rate
+    }
+
+    /// Positions that the encoder makes of so many samples.
+    pub fn positions(&self, samples: usize, sample_rate: u32) -> usize {
+        let resampled = resampled_length(samples, self.sample_rate(), sample_rate);
+        subsampled(self.definition.fbank.frames(resampled))
+    }
+
+    /// Seconds from one frame to the next.
+    pub fn seconds_per_frame(&self) -> f64 {
+        self.definition.fbank.shift_ms / 1000.0
+    }
+
+    /// Seconds from one position of the encoder to the next: four frames.
+    pub fn seconds_per_position(&self) -> f64 {
+        4.0 * self.definition.fbank.shift_ms / 1000.0
+    }
+
+    /// The longest recording, in seconds.
+    pub fn max_seconds(&self) -> f64 {
+        self.definition.max_seconds
+    }
+
+    /// Reads a recording, or a part of it.
+    ///
+    /// # Errors
+    /// Those of [`read_recording`].
+    pub fn read(&self, path: &Path, segment: Segment) -> Result<Recording> {
+        read_recording(path, &self.read_options(segment))
+    }
+
+    /// What is read and what is refused. What is longer than `max_seconds` is for the caller to refuse or to skip.
+    pub fn read_options(&self, [start, end]: Segment) -> ReadOptions {
+        ReadOptions { start, end, mix_down: self.definition.mix_down, max_seconds: LONGEST_READ }
+    }
+
+    /// Features before normalization: (T, F)
+    ///
+    /// # Errors
+    /// The recording is shorter than one frame.
+    pub fn log_mel(&self, recording: Recording) -> Result<Frames> {
+        let config = self.fbank.config();
+        let recording = resample(recording, config.sample_rate)?;
+        let window = config.window_samples();
+        if recording.samples.len() < window {
+            let message = format!(
+                "a recording must have at least {window} samples ({} ms at {} Hz), but it has {}",
+                config.window_ms,
+                config.sample_rate,
+                recording.length()
+            );
+            return Err(Error::input(message));
+        }
+        Ok(self.fbank.compute(&recording.samples))
+    }
+
+    /// What normalizes features.
+    ///
+    /// # Errors
+    /// Statistics that are missing, or do not fit.
+    pub fn normalizer(&self) -> Result<Normalizer> {
+        Normalizer::new(self.definition.normalize, self.bins(), self.definition.stats.clone())
+    }
+
+    /// What a network reads of a recording.
+    ///
+    /// # Errors
+    /// The recording is shorter than one frame.
+    pub fn item(&self, recording: Recording) -> Result<SourceItem> {
+        let mut frames = self.log_mel(recording)?;
+        self.normalizer()?.apply(&mut frames)?;
+        Ok(of_frames(frames))
+    }
+
+    /// Whether another one makes the same features, but for the numbers that normalize them.
+    pub fn has_same_features(&self, other: &AudioProcessor) -> bool {
+        let (one, other) = (&self.definition, &other.definition);
+        one.fbank == other.fbank && one.normalize == other.normalize
+    }
+
+    /// Which of the values that define features differ between two models, if any.
+    pub fn difference(&self, other: &AudioProcessor) -> Option<&'static str> {
+        let (one, other) = (&self.definition, &other.definition);
+        match () {
+            () if one.fbank != other.fbank => Some("fbank"),
+            () if (one.normalize, &one.stats) != (other.normalize, &other.stats) => Some("normalize"),
+            () => None,
+        }
+    }
+}
+
+/// The frames of a network's source.
+pub fn of_frames(frames: Frames) -> SourceItem {
+    let bins = frames.bins();
+    SourceItem::Frames(source::Frames::new(frames.into_data(), bins))
+}

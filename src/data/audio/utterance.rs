@@ -1,0 +1,20 @@
+//! One row of a corpus: a recording, or a part of one, with its text.
+
+use std::path::PathBuf;
+
+/// A recording, or a part of one, as a corpus lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Utterance {
+    /// Its name, unique in the corpus.
+    pub id: String,
+    /// The file of the recording.
+    pub path: PathBuf,
+    /// Where the part begins, in seconds; the beginning when absent.
+    pub start: Option<f64>,
+    /// Where the part ends, in seconds; the end when absent.
+    pub end: Option<f64>,
+    /// The transcript.
+    pub text: Option<String>,
+    /// The file and its line that list the utterance.
+    pub place: (PathBuf, usize),
+}

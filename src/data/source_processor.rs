@@ -1,0 +1,127 @@
+//! What turns a source of the data into what a network reads: a tokenizer for texts, features for recordings.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::SideConfig;
+use super::audio::listing::path_in;
+use super::audio::processor::{AudioProcessor, Segment};
+use super::source::SourceShape;
+use super::tokenizer::{Changes, Tokenizer};
+use crate::error::Result;
+
+/// One of the two kinds of sources.
+#[derive(Clone, Debug)]
+pub enum SourceProcessor {
+    /// Texts.
+    Text(Tokenizer),
+    /// Recordings.
+    Audio(Box<AudioProcessor>),
+}
+
+/// A source as an input names it: a text, or a recording.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceRef<'a> {
+    /// The text, or the recording's path.
+    pub text: &'a str,
+    /// The part of a recording.
+    pub segment: Segment,
+    /// The file that names it, to whose folder a path is relative.
+    pub named_by: Option<&'a Path>,
+}
+
+impl<'a> From<&'a str> for SourceRef<'a> {
+    fn from(text: &'a str) -> SourceRef<'a> {
+        SourceRef { text, segment: [None; 2], named_by: None }
+    }
+}
+
+impl SourceRef<'_> {
+    /// Where the recording is.
+    pub fn path(&self) -> PathBuf {
+        self.named_by.map_or_else(|| self.text.into(), |file| path_in(file, self.text))
+    }
+}
+
+impl SourceProcessor {
+    /// Learned from texts.
+    ///
+    /// # Errors
+    /// What [`Tokenizer::train`] refuses.
+    pub fn train<'a>(config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Result<SourceProcessor> {
+        Ok(SourceProcessor::Text(Tokenizer::train(config, texts)?))
+    }
+
+    /// What comes out of a checkpoint.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn from_json(value: &Value) -> Result<SourceProcessor> {
+        match value.get("audio") {
+            Some(audio) => Ok(SourceProcessor::Audio(AudioProcessor::from_json(audio)?.into())),
+            None => Ok(SourceProcessor::Text(Tokenizer::from_json(value)?)),
+        }
+    }
+
+    /// What goes into a checkpoint.
+    pub fn to_json(&self) -> Value {
+        match self {
+            SourceProcessor::Text(tokenizer) => tokenizer.to_json(),
+            SourceProcessor::Audio(processor) => json!({ "audio": processor.to_json() }),
+        }
+    }
+
+    /// What the network's sources are made of.
+    pub fn shape(&self) -> SourceShape {
+        match self {
+            SourceProcessor::Text(tokenizer) => SourceShape::Tokens(tokenizer.vocabulary_size()),
+            SourceProcessor::Audio(processor) => SourceShape::Frames(processor.bins()),
+        }
+    }
+
+    /// What a person calls it: `11 characters`, `80 log-mel bins at 16000 Hz`.
+    pub fn described(&self) -> String {
+        match self {
+            SourceProcessor::Text(tokenizer) => {
+                format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind())
+            }
+            SourceProcessor::Audio(processor) => {
+                format!("{} log-mel bins at {} Hz", processor.bins(), processor.sample_rate())
+            }
+        }
+    }
+
+    /// The tokenizer of texts.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        match self {
+            SourceProcessor::Text(tokenizer) => Some(tokenizer),
+            SourceProcessor::Audio(_) => None,
+        }
+    }
+
+    /// The features of recordings.
+    pub fn audio(&self) -> Option<&AudioProcessor> {
+        match self {
+            SourceProcessor::Text(_) => None,
+            SourceProcessor::Audio(processor) => Some(processor),
+        }
+    }
+
+    /// What reading changes in a text.
+    pub fn changes(&self, text: &str) -> Changes {
+        self.tokenizer().map_or(Changes::default(), |tokenizer| tokenizer.changes(text))
+    }
+
+    /// What differs between two of them, if anything does: a name, and the value of each.
+    pub fn difference(&self, other: &SourceProcessor) -> Option<(String, [String; 2])> {
+        match (self, other) {
+            (SourceProcessor::Text(one), SourceProcessor::Text(other)) => one.difference(other),
+            (SourceProcessor::Audio(one), SourceProcessor::Audio(other)) => {
+                let values = [one, other].map(|processor| processor.to_json().to_string());
+                one.difference(other).map(|name| (name.to_owned(), values))
+            }
+            (one, other) => Some(("kind".to_owned(), [one, other].map(SourceProcessor::described))),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The front of the encoder for recordings: two convolutions over frames and bins, each of stride 2, and a linear layer.
+//!
+//! Its packed form, which runs each recording by itself, is beside it.
+
+use tch::{Device, Kind, Tensor};
+
+use super::layers::{ForwardContext, Linear};
+use super::packed_linear::{PackedLinear, Weights};
+use super::params::VarBuilder;
+use crate::data::batch::SourceBatch;
+use crate::data::source::{Frames, subsampled};
+
+/// Rows and columns of a convolution's kernel, its stride and its padding.
+const KERNEL: i64 = 3;
+const STRIDE: i64 = 2;
+const PADDING: i64 = 1;
+
+/// Conv2d, ReLU, Conv2d, ReLU, Linear (as WeNet's `Conv2dSubsampling4`, with zero padding): four frames become one position.
+#[derive(Debug)]
+pub struct ConvolutionFront {
+    /// (C, 9) and (C, 9 C): the kernels (C, inputs, 3, 3) as matrices.
+    convolutions: [Linear; 2],
+    /// (D, F'' C), where F'' is a quarter of the bins.
+    output: Linear,
+    channels: i64,
+    bins: i64,
+}
+
+impl ConvolutionFront {
+    /// For frames of `bins` numbers.
+    pub fn new(mut vb: VarBuilder, bins: usize, channels: usize, width: usize) -> ConvolutionFront {
+        let (bins, channels) = (bins as i64, channels as i64);
+        let mut convolutions = vb.sub("convolutions");
+        let mut convolution = |n: usize, inputs: i64| {
+            Linear::new(convolutions.sub(n), KERNEL * KERNEL * inputs, channels, true)
+        };
+        let convolutions = [convolution(0, 1), convolution(1, channels)];
+        let inputs = subsampled(bins as usize) as i64 * channels;
+        let output = Linear::new(vb.sub("output"), inputs, width as i64, true);
+        ConvolutionFront { convolutions, output, channels, bins }
+    }
+
+    /// Numbers of a frame (F).
+    pub fn bins(&self) -> usize {
+        self.bins as usize
+    }
+
+    /// The linear layer, which is cast with the others.
+    pub(super) fn groups(&self) -> Vec<Vec<&Linear>> {
+        vec![vec![&self.output]]
+    }
+
+    /// Multiplications for each position that it makes.
+    pub fn multiplications(&self) -> f64 {
+        let (kernel, channels) = ((KERNEL * KERNEL) as f64, self.channels as f64);
+        let half = (self.bins as usize).div_ceil(2) as f64;
+        let quarter = subsampled(self.bins as usize) as f64;
+        let width = self.output.weight().size()[0] as f64;
+        2.0 * half * kernel * channels + quarter * kernel * channels * channels + quarter * channels * width
+    }
+
+    /// Frames to positions. What lies behind a row's end is zero before each convolution, so padding changes no row.
+    ///
+    /// # Shapes
+    /// source: (B, S, F) to (B, S'', D), where S'' is a quarter of S
+    pub fn forward(&self, source: &SourceBatch, ctx: ForwardContext) -> Tensor {
+        let [first, second] = &self.convolutions;
+        let x = self.convolve(first, &source.values.unsqueeze(1)); // (B, C, S', F')
+        let x = self.convolve(second, &(x * real_rows(source))); // (B, C, S'', F'')
+        let x = x.permute([0, 2, 3, 1]).flatten(2, 3); // (B, S'', F'' C)
+        self.output.forward_in(&x, ctx).to_kind(Kind::Float)
+    }
+
+    fn convolve(&self, layer: &Linear, x: &Tensor) -> Tensor {
+        let kernel = layer.weight().view([self.channels, -1, KERNEL, KERNEL]);
+        x.conv2d(&kernel, layer.bias(), [STRIDE; 2], [PADDING; 2], [1i64; 2], 1).relu()
+    }
+}
+
+/// One where a position of the first convolution lies within its row, zero behind: (B, 1, S', 1)
+fn real_rows(source: &SourceBatch) -> Tensor {
+    let device = source.values.device();
+    let halved: Vec<i64> = source.lengths.iter().map(|length| (length + 1) / 2).collect();
+    let ends = Tensor::from_slice(&halved).to_device(device).view([-1, 1, 1, 1]);
+    let longest = (source.values.size()[1] + 1) / 2;
+    let places = Tensor::arange(longest, (Kind::Int64, device)).view([1, 1, -1, 1]);
+    places.lt_tensor(&ends).to_kind(Kind::Float)
+}
+
+/// The front as a decoder runs it.
+#[derive(Clone, Debug)]
+pub struct PackedFront {
+    convolutions: [PackedLinear; 2],
+    output: PackedLinear,
+    channels: i64,
+    device: Device,
+}
+
+impl PackedFront {
+    /// Casts and packs what the front has learned.
+    pub fn new(front: &ConvolutionFront, weights: Weights) -> PackedFront {
+        let pack = |layer: &Linear| PackedLinear::new(&[layer], weights);
+        PackedFront {
+            convolutions: [pack(&front.convolutions[0]), pack(&front.convolutions[1])],
+            output: pack(&front.output),
+            channels: front.channels,
+            device: front.output.weight().device(),
+        }
+    }
+
+    /// The positions of recordings, one after the other. A recording's numbers do not depend on the others.
+    ///
+    /// # Shapes
+    /// frames: (T, F) each; out: (N, D)
+    pub fn forward(&self, recordings: &[&Frames]) -> Tensor {
+        let rows: Vec<Tensor> = recordings.iter().map(|frames| self.of_one(frames)).collect();
+        self.output.forward(&Tensor::cat(&rows, 0), false, None)
+    }
+
+    /// (T, F) to (T'', F'' C)
+    fn of_one(&self, frames: &Frames) -> Tensor {
+        let (count, bins) = (frames.count() as i64, frames.bins() as i64);
+        let x = Tensor::from_slice(frames.data()).to_device(self.device).view([1, 1, count, bins]);
+        let x = self.convolve(&self.convolutions[0], &x); // (T' F', C)
+        let (halved, half_bins) = ((count + 1) / 2, (bins + 1) / 2);
+        let x = x.view([1, halved, half_bins, self.channels]).permute([0, 3, 1, 2]); // (1, C, T', F')
+        self.convolve(&self.convolutions[1], &x.contiguous()).view([(halved + 1) / 2, -1])
+    }
+
+    /// One product over the patches of a picture: (1, C, T, F) to (T' F', C)
+    fn convolve(&self, layer: &PackedLinear, x: &Tensor) -> Tensor {
+        let patches = x.im2col([KERNEL; 2], [1i64; 2], [PADDING; 2], [STRIDE; 2]); // (1, 9 C, T' F')
+        layer.forward(&patches.squeeze_dim(0).transpose(0, 1).contiguous(), true, None)
+    }
+}
