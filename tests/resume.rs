@@ -298,8 +298,10 @@ fn pairs_may_move_and_may_not_change() {
     assert_eq!(scene.text("run/metrics.csv"), scene.text("whole/metrics.csv"));
     let files = scene.files("run");
     scene.write("new/train.csv", scene.text("train.csv") + "ab,ba\n");
-    resume("training.steps=9")
-        .refused_naming(2, &["the training pairs are not those that the run began with\n"]);
+    resume("training.steps=9").refused_naming(
+        2,
+        &["the training pairs must be those that the run started with, but they differ\n"],
+    );
     assert!(scene.files("run") == files, "a run that was refused was changed");
 }
 
@@ -441,7 +443,7 @@ fn figures_that_were_lost_are_not_filled_with_nothing() {
     let other = scene.text("runs/copy/metrics.csv").replace("word_error_rate", "WORD_error_rate");
     scene.write("runs/copy/metrics.csv", other);
     let refused = scene.train(&["--resume", "--set", "training.steps=701"]);
-    refused.refused_naming(1, &["must have the columns that this seqloom writes, but it has others"]);
+    refused.refused_naming(1, &["must have the columns of this seqloom version, but it has others"]);
 }
 
 /// A run directory with checkpoints of one small file.
@@ -501,8 +503,8 @@ fn resuming_with_other_training_pairs_is_refused() {
     let resumed = scene.train(&["--resume", "--set", "training.steps=4"]);
     resumed.refused(
         2,
-        "error: the training pairs are not those that the run began with\n\
-         hint: put them back, or train anew with --out DIR",
+        "error: the training pairs must be those that the run started with, but they differ\n\
+         hint: restore them, or start a new run with --out DIR",
     );
 }
 

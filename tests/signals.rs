@@ -54,7 +54,7 @@ fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
     let (saved, before) = (scene.text("on/latest"), logs(&scene, "on").lines().count());
     wait_until("it goes on", || logs(&scene, "on").lines().count() > before + 2);
     let step = saved.trim().trim_start_matches("step-").trim_start_matches('0');
-    assert!(logs(&scene, "on").contains(&format!("step {step}: saved, as SIGUSR1 asks for; going on")));
+    assert!(logs(&scene, "on").contains(&format!("step {step}: saved at SIGUSR1; training continues")));
     send("TERM", child.id());
     assert_eq!(ended(child, "TERM").code, Some(143));
     assert_ne!(scene.text("on/latest"), saved);

@@ -19,8 +19,8 @@ pub fn weights_for(config: &DecodingConfig, device: Device, compute: Kind) -> Re
     if weights != Weights::Int8 || device == Device::Cpu {
         return Ok(weights);
     }
-    let message = format!("`decoding.weights` may be int8 on a CPU alone, but the device is {device:?}");
-    Err(Error::input(message).hint("say --set decoding.weights=bf16, or --set runtime.device=cpu"))
+    let message = format!("`decoding.weights` can be int8 only on a CPU, but the device is {device:?}");
+    Err(Error::input(message).hint("use --set decoding.weights=bf16, or --set runtime.device=cpu"))
 }
 
 /// A model as a search sees it: as it was when this was made. No gradients, no dropout.
@@ -121,7 +121,7 @@ mod tests {
         let refused = asked(Some(Weights::Int8), Device::Cuda(1)).unwrap_err();
         assert_eq!(
             (refused.message(), refused.exit_code()),
-            ("`decoding.weights` may be int8 on a CPU alone, but the device is Cuda(1)", 2)
+            ("`decoding.weights` can be int8 only on a CPU, but the device is Cuda(1)", 2)
         );
     }
 }

@@ -101,7 +101,10 @@ impl OutputLayer {
         let logits = Vec::<f32>::try_from(logits.flatten(0, 1))?;
         let mut all = Vec::new();
         let count = lists.len() * columns.len();
-        assert!(all.try_reserve_exact(count).is_ok(), "there is no memory for {count} log-probabilities");
+        assert!(
+            all.try_reserve_exact(count).is_ok(),
+            "out of memory: no memory for {count} log-probabilities"
+        );
         all.resize(count, f32::NEG_INFINITY);
         let mut own = Vec::new();
         for ((row, logits), list) in all.chunks_mut(columns.len()).zip(logits.chunks(used)).zip(lists) {

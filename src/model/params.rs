@@ -142,7 +142,7 @@ impl Params {
                 let count = shape.iter().product::<i64>() as usize;
                 let mut values = Vec::new();
                 let there = values.try_reserve_exact(count);
-                assert!(there.is_ok(), "there is no memory for the {count} numbers of `{name}`");
+                assert!(there.is_ok(), "out of memory: no memory for the {count} numbers of `{name}`");
                 let mut generator = ChaCha8Rng::seed_from_u64(seed_for(*seed, 0, &name));
                 values.extend((0..count).map(|_| first(&mut generator)));
                 if let Some(row) = zero_row {

@@ -111,7 +111,10 @@ impl Packed {
         assert_eq!(x.dim(), 2, "log-probabilities are of rows");
         let count = (x.size()[0] * self.outputs) as usize;
         let mut out = Vec::new();
-        assert!(out.try_reserve_exact(count).is_ok(), "there is no memory for {count} log-probabilities");
+        assert!(
+            out.try_reserve_exact(count).is_ok(),
+            "out of memory: no memory for {count} log-probabilities"
+        );
         // SAFETY: there is room for as many numbers as the product of that many rows has, and all of them are written.
         let status = unsafe { seqloom_log_probabilities(out.as_mut_ptr(), self.weights, x.as_ptr()) };
         assert!(status == 0, "log-probabilities: {}", last_error());

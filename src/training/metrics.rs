@@ -114,7 +114,7 @@ impl Validation {
 impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.nll.is_nan() {
-            return write!(f, "no figures, for the model's scores are not finite numbers");
+            return write!(f, "no scores: the model's outputs are NaN or infinite");
         }
         let (nll, perplexity) = (self.nll, self.nll.exp());
         write!(
@@ -125,7 +125,7 @@ impl fmt::Display for Validation {
         MetricValue::in_lines(&self.metrics).try_for_each(|metric| write!(f, ", {}", metric.in_words()))?;
         match self.unfinished {
             0 => Ok(()),
-            unfinished => write!(f, ", {unfinished} outputs cut off before <eos>"),
+            unfinished => write!(f, ", unfinished outputs: {unfinished}"),
         }
     }
 }

@@ -225,7 +225,7 @@ pub fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
     match params.iter().any(|param| moves(&param.name)) {
         true => Ok(()),
         false => {
-            Err(Error::input("`training.freeze` must leave a weight to train, but it names all of them"))
+            Err(Error::input("`training.freeze` must leave at least one weight to train, but it matches all"))
         }
     }
 }

@@ -71,8 +71,8 @@ impl<'a> Trainer<'a> {
         let data = context.train.fingerprint();
         let mut progress = match saved {
             Some((progress, _)) if progress.data != data => {
-                let message = "the training pairs are not those that the run began with";
-                return Err(Error::input(message).hint("put them back, or train anew with --out DIR"));
+                let message = "the training pairs must be those that the run started with, but they differ";
+                return Err(Error::input(message).hint("restore them, or start a new run with --out DIR"));
             }
             Some((progress, training)) => {
                 restore(&mut optimizer, &mut ema, context.params, training)?;
@@ -101,7 +101,7 @@ impl<'a> Trainer<'a> {
             let (there, position) = (batch_sampler.batches(), progress.position);
             let message = format!("a pass has {there} batches, but the saved `position` is {position}");
             return Err(
-                Error::failure(message).hint("the checkpoint is damaged; name another one in `latest`")
+                Error::failure(message).hint("the checkpoint is damaged; write another one into `latest`")
             );
         }
         let halvings = halvings(context.config, progress.tokens_per_batch, context.params.device());
@@ -174,7 +174,7 @@ impl<'a> Trainer<'a> {
                 checkpointer.save(self.snapshot(&self.progress))?;
             }
             if asked {
-                recorder.say(&format!("step {}: saved, as SIGUSR1 asks for; going on", self.progress.step));
+                recorder.say(&format!("step {}: saved at SIGUSR1; training continues", self.progress.step));
             }
             checkpointer.finish_write(stopped.is_some())?;
             if let Some(signal) = stopped {
@@ -252,8 +252,8 @@ impl<'a> Trainer<'a> {
         let train = self.context.train;
         if let Some(positions) = updated.too_large {
             recorder.say(&format!(
-                "step {step}: the memory does not suffice for {positions} positions at once; from here on what is as large goes \
-                 in halves, which is slower: lower `training.tokens_per_batch`, or for single long pairs `max_length` with \
+                "step {step}: out of memory with {positions} positions at once; from here on batches of this size are halved, \
+                 which is slower: lower `training.tokens_per_batch`, or for single long pairs `max_length` with \
                  `data.too_long` = \"skip\""
             ));
         }
@@ -287,18 +287,19 @@ impl<'a> Trainer<'a> {
         let step = self.progress.step;
         let skipped = self.progress.skipped_in_a_row;
         let message = format!(
-            "the loss or its gradient must be a finite number, but was not in {skipped} updates in a row, up to step {step}"
+            "the loss and its gradient must be finite, but they were NaN or infinite in {skipped} updates in a row, up to \
+             step {step}"
         );
         let goes_back = self.context.config.non_finite.then == Then::Rollback;
         let or = match (goes_back, self.progress.rolled_back) {
             (false, _) => {
-                ", or go back to an earlier checkpoint with --resume --set training.non_finite.then=rollback"
+                ", or resume from an earlier checkpoint with --resume --set training.non_finite.then=rollback"
             }
-            (true, true) => "; to go back to a checkpoint did not help",
-            (true, false) => "; there is no checkpoint to go back to",
+            (true, true) => "; a rollback to a checkpoint did not help",
+            (true, false) => "; there is no checkpoint for a rollback",
         };
         let failed = Error::failure(message).hint(format!(
-            "the rows are in skipped/ of the run; train anew with a lower learning rate or a longer warm-up{or}"
+            "the rows are in skipped/ of the run; start a new run with a lower learning rate or a longer warm-up{or}"
         ));
         // To go back a second time without an update in between would be for ever.
         if !goes_back || self.progress.rolled_back {
@@ -311,7 +312,7 @@ impl<'a> Trainer<'a> {
         self.progress.rolled_back = true;
         self.progress.skipped_in_a_row = 0;
         recorder.say(&format!(
-            "step {step}: {skipped} updates in a row were skipped; weights and optimizer go back to those of step {}",
+            "step {step}: {skipped} updates in a row were skipped; weights and optimizer are rolled back to step {}",
             saved.step
         ));
         Ok(())
@@ -428,7 +429,9 @@ fn restore(
     optimizer.restore(params, &mut training)?;
     ema.iter_mut().try_for_each(|ema| ema.restore(params, &mut training))?;
     match training.first() {
-        Some((name, _)) => Err(Error::failure(format!("training does not know the saved `{name}`"))),
+        Some((name, _)) => {
+            Err(Error::failure(format!("the saved training state has an unknown tensor `{name}`")))
+        }
         None => Ok(()),
     }
 }

@@ -169,7 +169,7 @@ fn frozen_weights_stay_and_the_rest_moves() {
         &["`training.freeze` must match the name of a weight, but `encodr.*` matches none\nhint: "],
     );
     train(&scene, "all", &["training.freeze=[\"*\"]"])
-        .refused_naming(2, &["`training.freeze` must leave a weight to train"]);
+        .refused_naming(2, &["`training.freeze` must leave at least one weight to train"]);
 }
 
 #[test]

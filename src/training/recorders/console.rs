@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::lines::{mark, message, training_line};
 use super::{Event, Recorder};
 use crate::console::status;
-use crate::error::{Result, counted};
+use crate::error::Result;
 
 /// The columns of a terminal.
 const WIDTH: usize = 80;
@@ -62,7 +62,7 @@ impl Recorder for Console<'_> {
                 let room = WIDTH.saturating_sub(begins.len() + best.len());
                 self.show(&format!("{begins}{}{best}", found.in_short(room)));
                 if found.unfinished > 0 {
-                    self.show(&format!("  {} cut off before <eos>", counted(found.unfinished, "output")));
+                    self.show(&format!("  unfinished outputs: {}", found.unfinished));
                 }
             }
             Event::End => self.bar.take().iter().for_each(|bar| bar.clear()),

@@ -49,9 +49,7 @@ impl MetricsFile {
                 "{} must have at least {wanted} bytes, as when the checkpoint was saved, but it has {there}",
                 path.display()
             );
-            return Err(
-                Error::failure(message).hint("put the file back as it was, or train anew with --out DIR")
-            );
+            return Err(Error::failure(message).hint("restore the file, or start a new run with --out DIR"));
         }
         if bytes.is_some() {
             check_header(path, &header)?;
@@ -137,9 +135,9 @@ fn check_header(path: &Path, header: &[&str]) -> Result<()> {
         return Ok(());
     }
     let message =
-        format!("{} must have the columns that this seqloom writes, but it has others", path.display());
+        format!("{} must have the columns of this seqloom version, but it has others", path.display());
     Err(Error::failure(message)
-        .hint("go on with the seqloom that began the run, or train anew with --out DIR"))
+        .hint("resume with the version that started the run, or start a new run with --out DIR"))
 }
 
 /// Nothing is known of a stretch whose updates were all skipped, or of a model without finite scores.

@@ -229,7 +229,7 @@ impl Panel {
         self.draw_frame(steps, &axis, top, &down, out);
         if values.is_empty() {
             let middle = ((LEFT + RIGHT) / 2.0, top + self.height / 2.0 + 4.0);
-            text(out, middle, "text-anchor=\"middle\" fill=\"#777\"", "no figures yet");
+            text(out, middle, "text-anchor=\"middle\" fill=\"#777\"", "no values yet");
         }
         for (n, (curve, line)) in curves.iter().zip(&lines).enumerate() {
             let place = (RIGHT - 180.0 * (curves.len() - n) as f64, top - 10.0);

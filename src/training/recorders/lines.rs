@@ -12,16 +12,15 @@ pub fn message(event: &Event, folder: &Path) -> Option<String> {
     Some(match event {
         Event::Message(line) => (*line).to_owned(),
         Event::TrainingRow { step, window, .. } if window.skipped > 0 => {
-            format!("step {step}: {} skipped since the last line", counted(window.skipped, "update"))
+            format!("step {step}: {} skipped since the last log line", counted(window.skipped, "update"))
         }
         Event::Skipped { step, .. } => format!(
-            "step {step}: skipped, for its loss or a gradient is not a finite number; its rows are in {}",
+            "step {step}: update skipped: the loss or a gradient is NaN or infinite; its rows are in {}",
             skipped::path(folder, *step).display()
         ),
-        Event::LeftOut { step, pair } => format!(
-            "step {step}: {}: this pair is left out: the memory does not suffice for it, even by itself",
-            pair.place
-        ),
+        Event::LeftOut { step, pair } => {
+            format!("step {step}: {}: out of memory even for this pair alone: it is skipped", pair.place)
+        }
         _ => return None,
     })
 }

@@ -160,7 +160,7 @@ impl<'a> Recorders<'a> {
             // `metrics.csv` has its figures. What would follow half a record could not be read.
             .with(
                 TensorBoard::open(folder, step + 1)?,
-                OnError::GiveUp("TensorBoard sees no more of this run"),
+                OnError::GiveUp("no more TensorBoard events for this run"),
             )
             .with(SkippedPairs::of(folder), OnError::Stop)
             .with(samples, OnError::Stop)

@@ -39,7 +39,7 @@ impl Recorder for Samples {
 fn page(samples: &[Sample]) -> String {
     let mut text = String::from("source | reference | output\n");
     for Sample { source, reference, output, finished } in samples {
-        let mark = if *finished { "" } else { " [cut off before <eos>]" };
+        let mark = if *finished { "" } else { " [unfinished]" };
         let [source, reference, output] = [source, reference, &output.as_str()].map(|text| on_one_line(text));
         let _ = writeln!(text, "{source} | {reference} | {output}{mark}");
     }

@@ -91,7 +91,7 @@ fn a_run_without_figures_is_a_picture_that_says_so() {
     for metrics in ["", "\n", HEADER, HEADER.trim_end(), "no,such,columns\n1,2,3\n", "\u{fffd}\u{0}\n,,\n"] {
         let picture = svg("a", metrics);
         assert_eq!(names(&picture), [""; 0], "{metrics:?}");
-        assert_eq!(picture.matches("no figures yet").count(), 4, "{metrics:?}");
+        assert_eq!(picture.matches("no values yet").count(), 4, "{metrics:?}");
     }
 }
 
