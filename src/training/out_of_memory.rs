@@ -1,4 +1,4 @@
-//! Out of memory: a batch that does not fit is halved, a row that does not fit alone is left out and named, and
+//! Out of memory: a batch that does not fit is halved, a row that does not fit alone is skipped and reported, and
 //! `tokens_per_batch = "auto"` finds beforehand how much fits.
 
 use tch::Device;
@@ -8,10 +8,10 @@ use crate::data::dataset::Example;
 use crate::error::{Error, Kind, Result, caught};
 use crate::runtime::memory;
 
-/// Does `work`; nothing where the memory did not suffice for it.
+/// Runs `work`; `None` if it ran out of memory.
 ///
 /// # Errors
-/// Everything else that goes wrong in it.
+/// Every other error of `work`.
 pub fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     match caught(work) {
         Err(error) if error.kind() == Kind::OutOfMemory => Ok(None),
@@ -19,11 +19,11 @@ pub fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option
     }
 }
 
-/// Does `work` on some rows, or where the memory does not suffice on each half of them, and so on down to single rows.
-/// Those that it does not suffice for even by themselves come back.
+/// Runs `work` on `rows`; when out of memory, on each half of them, and so on down to single rows. Returns the rows
+/// that do not fit even alone.
 ///
 /// # Errors
-/// Everything else that goes wrong in it.
+/// Every other error of `work`.
 pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) -> Result<Vec<usize>> {
     if catch_out_of_memory(|| work(rows))?.is_some() {
         return Ok(Vec::new());
@@ -37,36 +37,36 @@ pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) 
     Ok(too_large)
 }
 
-/// The smallest budget that is tried, in positions.
+/// The smallest budget to try, in positions.
 const SMALLEST: usize = 256;
 
-/// Share of the limit that trials may take.
+/// Share of the limit that trials may use.
 const SHARE: f64 = 0.85;
 
-/// Batches of other shapes that a trial has besides the heaviest: what is left between their tensors takes room as well.
+/// Batches of other shapes that a trial runs besides the heaviest ones, since fragmentation takes memory as well.
 const OTHERS: usize = 6;
 
-/// A pass over the set has so many batches at least, where they are not small: with a few that take the whole set together
-/// nothing is shuffled, padding is of no use to avoid, and a step learns little from much.
+/// A pass over the set has at least this many batches, unless they are small: with a few huge batches there is little
+/// shuffling, more padding, and few updates per pass.
 const LEAST_BATCHES: usize = 100;
 
-/// What is small.
+/// Positions of a small batch.
 const SMALL: usize = 4096;
 
-/// What training may take, in bytes.
+/// The memory that training may use, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryRoom {
-    /// In all; 0 for four fifths of what is free.
+    /// The total; 0 for four fifths of the free memory.
     pub limit: u64,
-    /// Of a limit that is set, so much is kept for what comes beside updates.
+    /// The part of a set limit that is reserved for work outside updates.
     pub kept: u64,
 }
 
-/// Finds `tokens_per_batch`: the largest budget whose batches fit into the room, and with which a pass over the set has 100
-/// batches, or batches of 4,096 positions.
+/// Finds `tokens_per_batch`: the largest budget whose batches fit into the limit and that leaves 100 batches per pass
+/// over the set, or batches of 4,096 positions.
 ///
-/// `trial` runs forward and backward over some rows, as a batch of that budget. Budgets grow by at most twice at a time; from the two last ones
-/// follows how much a position takes, and so how far the next one may go.
+/// `trial` runs forward and backward over some rows as one batch. Budgets at most double each time; the last two give
+/// the memory per position, and so a bound for the next one.
 ///
 /// # Errors
 /// Not even the smallest budget fits.
@@ -84,7 +84,7 @@ pub fn find_budget(
     let lengths: Vec<(usize, usize)> = examples.iter().map(Example::lengths).collect();
     let all = lengths.iter().map(|(source, target)| (*source).max(*target)).sum::<usize>().max(SMALLEST);
     let all = all.min(SMALL.max(all / LEAST_BATCHES));
-    // The rest stays free: what comes later is not quite what was tried.
+    // The rest stays free: later batches differ from those that were tried.
     let most = (limit as f64 * SHARE) as u64;
     let mut peak_of = |budget: usize| -> Result<Option<u64>> {
         let rows = tried(&lengths, budget);
@@ -116,9 +116,9 @@ fn too_small(limit: u64) -> Error {
     Error::input(message).hint("raise `training.memory_limit`, or use a smaller model")
 }
 
-/// Of the batches within a budget, those with the most positions and with the longest rows, and some of every length.
+/// The batches to try within a budget: those with the most positions and the longest rows, and some of every length.
 fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
-    // A longer row is a batch of its own, whatever the budget.
+    // A longer row is a batch of its own with any budget.
     let fits = |&row: &usize| lengths[row].0.max(lengths[row].1) <= budget;
     let mut rows: Vec<usize> = (0..lengths.len()).filter(fits).collect();
     sort_by_length(&mut rows, lengths);
@@ -175,7 +175,7 @@ mod tests {
         let tried: Vec<usize> = tried(&lengths, 256).iter().map(longest_of).collect();
         assert!(tried.contains(&120) && tried.iter().any(|&length| length < 20), "{tried:?}");
         assert!(tried.len() >= OTHERS, "{tried:?}");
-        // The process as it is takes more than the share of a limit that it just fits into.
+        // The process already uses more than that share of a limit just above its peak.
         let limit = memory::peak(Device::Cpu) / 100 * 108;
         let examples = vec![Example { source: vec![5; 9], target: vec![5; 9] }; 200];
         assert!(limit == 0 || find_budget(&examples, Device::Cpu, room(limit), |_, _| Ok(())).is_err());

@@ -1,4 +1,4 @@
-//! The terminal: a line for each row of figures and each message, and a bar, which is the command line's.
+//! The terminal: a line per row of metrics and per message, and a progress bar, which the command line provides.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,16 @@ use super::{Event, Recorder};
 use crate::console::status;
 use crate::error::Result;
 
-/// The columns of a terminal.
+/// Columns of the terminal.
 const WIDTH: usize = 80;
 
-/// What stays at the foot of a terminal and shows where training stands.
+/// A progress bar at the bottom of the terminal.
 pub trait Bar {
-    /// Makes room for something that is said.
+    /// Hides the bar while `say` writes a line.
     fn suspend(&self, say: &dyn Fn());
-    /// Shows that this many updates are made, and a few words.
+    /// Shows the number of updates and a few words.
     fn show(&self, step: u64, words: String);
-    /// Takes it away.
+    /// Removes the bar.
     fn clear(&self);
 }
 
@@ -28,7 +28,7 @@ pub struct Console<'a> {
 }
 
 impl<'a> Console<'a> {
-    /// For the run in `folder`; `verbose` shows what keeps training from going faster, too.
+    /// For the run in `folder`; `verbose` also shows the bottlenecks.
     pub fn new(folder: &Path, bar: Option<Box<dyn Bar + 'a>>, verbose: bool) -> Console<'a> {
         Console { folder: folder.to_path_buf(), bar, verbose }
     }

@@ -7,7 +7,7 @@ use crate::error::counted;
 use crate::training::metrics::RunningStats;
 use crate::training::pace::Speed;
 
-/// What of an event both have, word for word.
+/// The line of an event that both show.
 pub fn message(event: &Event, folder: &Path) -> Option<String> {
     Some(match event {
         Event::Message(line) => (*line).to_owned(),
@@ -25,7 +25,7 @@ pub fn message(event: &Event, folder: &Path) -> Option<String> {
     })
 }
 
-/// A row of training figures, no wider than 80 columns.
+/// A row of training metrics, no wider than 80 columns.
 pub fn training_line(step: u64, window: &RunningStats, learning_rate: f64, speed: Speed) -> String {
     let norm = window.mean_gradient_norm();
     let decimals = if norm < 10.0 { 2 } else { usize::from(norm < 100.0) };
@@ -37,7 +37,7 @@ pub fn training_line(step: u64, window: &RunningStats, learning_rate: f64, speed
     )
 }
 
-/// What stands behind a validation.
+/// The mark behind a validation.
 pub fn mark(better: bool) -> &'static str {
     if better { " (best)" } else { "" }
 }

@@ -14,10 +14,10 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Those of the run in `run`.
+    /// Opens `samples/` of the run in `run`.
     ///
     /// # Errors
-    /// A folder that cannot be made.
+    /// The folder cannot be created.
     pub fn open(run: &Path) -> Result<Samples> {
         let folder = run.join("samples");
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
@@ -46,7 +46,7 @@ fn page(samples: &[Sample]) -> String {
     text
 }
 
-/// A text without line breaks, which are shown by their names.
+/// A text with its line breaks escaped.
 fn on_one_line(text: &str) -> String {
     text.replace('\n', "\\n").replace('\r', "\\r")
 }
