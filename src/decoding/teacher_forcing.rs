@@ -1,4 +1,4 @@
-//! Teacher forcing without learning: the likelihood of given targets, in batches of similar length.
+//! Teacher forcing without training: the likelihood of given targets, in batches of similar length.
 //!
 //! No dropout, and no gradient.
 
@@ -9,10 +9,10 @@ use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
 use crate::error::{Error, Result};
 use crate::model::network::{Network, Predictions};
 
-/// The most positions of either side that are read together; without gradients they need little memory.
+/// The most positions of either side in a batch; without gradients they need little memory.
 pub const READ_AT_ONCE: usize = 4096;
 
-/// Positions whose scores of the whole vocabulary stand in memory at once.
+/// Positions whose scores of the whole vocabulary are in memory at the same time.
 const SCORED_AT_ONCE: i64 = 512;
 
 /// The rows of each batch: at most `budget` positions on either side, rows of similar length together.
@@ -29,10 +29,10 @@ pub fn batch_of(pairs: &[(&[i64], &[i64])], rows: &[usize]) -> Batch {
     Batch::new(&sources, &targets)
 }
 
-/// What the network says where a batch has labels. No row depends on those beside it.
+/// The network's predictions at the labels of a batch. No row depends on the other rows.
 ///
 /// # Shapes
-/// out: (N), one for each label
+/// out: (N), one per label
 pub fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> {
     let _guard = tch::no_grad_guard();
     let encoded = model.encode(&batch.source, None);
@@ -42,7 +42,7 @@ pub fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> 
 /// The log-probability of each token of each target, EOS last, given its source and the tokens before it.
 ///
 /// # Errors
-/// A number of the model is not finite.
+/// A score is NaN or infinite.
 pub fn log_probabilities(
     model: &Network,
     device: Device,
