@@ -1,4 +1,4 @@
-//! Token ids to vectors on both sides, and the output layer, which may be one matrix with them (Press and Wolf 2017).
+//! The embeddings of both sides, and the output layer, which may share their matrix (Press and Wolf 2017).
 
 use tch::Tensor;
 
@@ -7,20 +7,20 @@ use super::layers::Linear;
 use super::params::VarBuilder;
 use crate::data::vocabulary::PAD;
 
-/// The matrices whose rows are tokens.
+/// The matrices with one row per token.
 #[derive(Debug)]
 pub struct Embeddings {
     /// (V of the source, D)
     pub source: Tensor,
     /// (V, D)
     pub target: Tensor,
-    /// The layer that makes the scores: its weight (V, D), without bias.
+    /// The output layer: weight (V, D), without bias.
     pub output: Linear,
 }
 
 impl Embeddings {
-    /// Adds them to the weights: `shared_embedding`, or `source_embedding` and `target_embedding`; `output` where it is a
-    /// matrix of its own. The vocabularies are the sizes of source and target.
+    /// Adds the weights `shared_embedding`, or `source_embedding` and `target_embedding`; and `output` if it is not
+    /// tied. `vocabularies` are the sizes of source and target.
     pub fn new(vb: &mut VarBuilder, width: usize, tied: Tied, vocabularies: [usize; 2]) -> Embeddings {
         let width = width as i64;
         let [source_rows, target_rows] = vocabularies.map(|size| size as i64);
@@ -44,7 +44,7 @@ impl Embeddings {
         [&self.source, &self.target].map(|weight| weight.size()[0] as usize)
     }
 
-    /// The rows of tokens, times the root of their width: numbers of deviation one at first.
+    /// The rows of tokens, times the square root of their width: initially with standard deviation 1.
     ///
     /// # Shapes
     /// weight: (V, D); tokens: (...) i64; out: (..., D)

@@ -1,5 +1,5 @@
-//! The Transformer encoder-decoder (Vaswani et al. 2017) over whole targets, as it is trained and as given targets are
-//! scored. A token at a time it is run by [`inference`], with the same numbers.
+//! The Transformer encoder-decoder (Vaswani et al. 2017) over whole targets, for training and scoring. [`inference`]
+//! runs it one token at a time, with the same numbers.
 
 mod blocks;
 pub mod inference;
@@ -27,7 +27,7 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Adds its weights to `params`. The vocabularies are sizes.
+    /// Adds its weights to `params`. `source` and `target` are vocabulary sizes.
     pub fn new(
         config: &TransformerConfig,
         source_vocabulary: usize,
@@ -50,26 +50,25 @@ impl Transformer {
         Transformer::new(&self.config, source, target, params)
     }
 
-    /// The longest side, EOS or BOS counted in, that the positions know; `None` for any length.
+    /// The longest side that the positions support, including EOS or BOS; `None` for any length.
     pub fn max_length(&self) -> Option<usize> {
         (self.config.positions == Positions::Learned).then_some(self.config.max_positions)
     }
 
-    /// Multiplications of weights with the positions of a batch, in one forward pass: what the matrix products of the
-    /// linear layers take, without those between queries, keys and values.
+    /// Multiplications in one forward pass of a batch: those of the linear layers, without attention.
     pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
         let config = &self.config;
         let (d, f) = (config.width as f64, config.feed_forward as f64);
         let feed_forward = if config.activation == Activation::Swiglu { 3.0 } else { 2.0 } * d * f;
         let (encoder, decoder) = (config.encoder_layers as f64, config.decoder_layers as f64);
         let vocabulary = self.embeddings.vocabularies()[1] as f64;
-        // The decoder's keys and values of the source are made of source positions.
+        // The decoder's cross-attention keys and values are computed at source positions.
         let of_source = encoder * (4.0 * d * d + feed_forward) + decoder * 2.0 * d * d;
         let of_target = decoder * (6.0 * d * d + feed_forward) + d * vocabulary;
         source_tokens as f64 * of_source + target_tokens as f64 * of_target
     }
 
-    /// Reads a source batch.
+    /// Encodes a source batch.
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
         let padding = Padding::of(&source.lengths, self.output().compute(), source.tokens.device());
         let x = self.embed(&self.embeddings.source, &source.tokens, &self.encoder.positions, rng);
@@ -85,7 +84,7 @@ impl Transformer {
         AutocastWeights::new(&encoder.chain(decoder).collect::<Vec<_>>())
     }
 
-    /// Runs the decoder over whole targets: position t sees the tokens up to t and the source.
+    /// Runs the decoder over whole targets: position t depends on the tokens up to t and the source.
     ///
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
@@ -94,7 +93,7 @@ impl Transformer {
         self.decoder.forward(x, encoded, ForwardContext { dropout_rng: rng, weights: &encoded.cast })
     }
 
-    /// The layer that makes the scores, for a loss that never holds all of them.
+    /// The output layer, for a fused loss.
     pub fn output(&self) -> &Linear {
         &self.embeddings.output
     }
@@ -115,7 +114,7 @@ impl Transformer {
     }
 }
 
-/// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
+/// A residual block: `x + f(norm(x))`, or `norm(x + f(x))`.
 #[derive(Debug)]
 struct ResidualBlock {
     norm: Norm,
@@ -132,7 +131,7 @@ impl ResidualBlock {
         }
     }
 
-    /// The part ends in the dropout and the addition that it is given.
+    /// `part` must apply the epilogue (dropout and addition) that it gets.
     fn forward(&self, x: &Tensor, part: impl FnOnce(&Tensor, Epilogue) -> Tensor) -> Tensor {
         let epilogue = Epilogue { relu: false, dropout: self.dropout, residual: Some(x) };
         match self.place {
@@ -265,7 +264,7 @@ impl DecoderLayer {
     }
 }
 
-/// Only pre-norm stacks end in a norm of their own.
+/// Only pre-norm stacks end with a norm.
 fn final_norm(vb: &mut VarBuilder, config: &TransformerConfig) -> Option<Norm> {
     (config.norm_place == NormPlace::Pre).then(|| Norm::new(vb.sub("norm"), config))
 }
