@@ -35,7 +35,7 @@ pub enum Predictions<'n> {
 }
 
 impl Network {
-    /// Builds the network of a config and adds its weights to `params`. `source` and `target` are vocabulary sizes.
+    /// Builds the network of a config and adds its weights to `params`.
     pub fn new(
         config: &NetworkConfig,
         source_vocabulary: usize,

@@ -33,7 +33,7 @@ pub struct Recurrent {
 }
 
 impl Recurrent {
-    /// Adds its weights to `params`. `source` and `target` are vocabulary sizes.
+    /// Adds its weights to `params`.
     pub fn new(
         config: &RecurrentConfig,
         source_vocabulary: usize,

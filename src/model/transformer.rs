@@ -27,7 +27,7 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Adds its weights to `params`. `source` and `target` are vocabulary sizes.
+    /// Adds its weights to `params`.
     pub fn new(
         config: &TransformerConfig,
         source_vocabulary: usize,
