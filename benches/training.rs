@@ -128,8 +128,8 @@ fn ours(args: &Args) -> Result<Value> {
         faults: InjectedFaults::default(),
     };
     let mut trainer = Trainer::new(parts, None)?;
-    let tokens: usize = data.train.examples.iter().map(|example| example.lengths().1).sum();
-    let tokens_per_pair = tokens as f64 / data.train.examples.len() as f64;
+    let tokens: usize = data.train.corpus.lengths().into_iter().map(|(_, target)| target).sum();
+    let tokens_per_pair = tokens as f64 / data.train.corpus.len() as f64;
     measure(args, &mut trainer, runtime, &model, tokens_per_pair)
 }
 

@@ -50,6 +50,7 @@
 //! ```
 //! use seqloom::data::SideConfig;
 //! use seqloom::data::batch::Batch;
+//! use seqloom::data::source::SourceItem;
 //! use seqloom::data::tokenizer::Tokenizer;
 //! use seqloom::decoding::DecodingConfig;
 //! use seqloom::decoding::network_decoder::NetworkDecoder;
@@ -69,7 +70,8 @@
 //! // From text to ids. The default tokenizer is characters.
 //! let source = Tokenizer::train(&SideConfig::default(), ["jīqì xuéxí"].into_iter())?;
 //! let target = Tokenizer::train(&SideConfig::default(), ["機器學習"].into_iter())?;
-//! let batch = Batch::new(&[&source.encode("jīqì xuéxí").ids], &[&target.encode("機器學習").ids]);
+//! let read = SourceItem::from(source.encode("jīqì xuéxí").ids);
+//! let batch = Batch::new(&[read], &[&target.encode("機器學習").ids]);
 //!
 //! // A small network over named weights. The seed decides all of them.
 //! let small = TransformerConfig { width: 32, encoder_layers: 1, decoder_layers: 1, ..TransformerConfig::default() };

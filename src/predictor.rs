@@ -243,7 +243,7 @@ impl LoadedModel {
     /// The model fails.
     pub fn score_uncached(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
         let score = |(n, member): (usize, &LoadedModel), pairs: &[Pair]| {
-            let ids = pairs.iter().map(|(request, target)| (request.source_of(n).tokens(), *target));
+            let ids = pairs.iter().map(|(request, target)| (request.source_of(n), *target));
             log_probabilities(&member.model, member.runtime.device, &ids.collect::<Vec<_>>())
         };
         let of_batch = |pairs: Vec<Pair>| (0..).zip(self.members()).map(|one| score(one, &pairs)).collect();
@@ -258,9 +258,9 @@ impl LoadedModel {
     ) -> Result<Vec<Vec<f32>>> {
         let wanted: Vec<usize> =
             (0..pairs.len()).filter(|&row| self.is_requested(&pairs[row].0.source)).collect();
-        let ids: Vec<(&[i64], &[i64])> =
-            wanted.iter().map(|&row| (pairs[row].0.source.tokens(), pairs[row].1)).collect();
-        let batches = batches(&ids, READ_AT_ONCE).into_iter();
+        let length = |&row: &usize| (pairs[row].0.source.positions(), pairs[row].1.len() + 1);
+        let lengths: Vec<_> = wanted.iter().map(length).collect();
+        let batches = batches(&lengths, READ_AT_ONCE).into_iter();
         let batches: Vec<Vec<usize>> =
             batches.map(|rows| rows.into_iter().map(|row| wanted[row]).collect()).collect();
         let of_batch = |rows: &Vec<usize>| rows.iter().map(|&row| pairs[row]).collect();

@@ -7,7 +7,7 @@ use seqloom::checkpoint::model_file;
 use seqloom::config::Experiment;
 use seqloom::data::batch::Batch;
 use seqloom::data::batch_sampler::BatchSampler;
-use seqloom::data::dataset::{Dataset, Example, Tokenizers};
+use seqloom::data::dataset::{Dataset, Tokenizers};
 use seqloom::data::loader::Collator;
 use seqloom::data::readers::read_pairs;
 use seqloom::data::tokenizer::Tokenizer;
@@ -111,11 +111,11 @@ impl Bench {
     }
 
     fn batch(&self, rows: &[usize]) -> Batch {
-        Collator::new(self.train.examples.clone(), 0.0, 1).batch(rows, 0)
+        Collator::new(self.train.corpus.clone(), 0.0, 1).batch(rows, 0)
     }
 
     fn sampler(&self, tokens_per_batch: usize) -> BatchSampler {
-        let lengths = self.train.examples.iter().map(Example::lengths).collect();
+        let lengths = self.train.corpus.lengths();
         BatchSampler::new(lengths, tokens_per_batch, 1, 0, 0)
     }
 

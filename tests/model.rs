@@ -7,6 +7,7 @@ mod meaning;
 mod stepping;
 
 use seqloom::data::batch::{Batch, SourceBatch};
+use seqloom::data::source::SourceItem;
 use seqloom::data::vocabulary::{BOS, EOS, PAD};
 use seqloom::model::layers::DropoutRng;
 use seqloom::model::network::Network;
@@ -105,7 +106,7 @@ fn rows(tokens: &Tensor, left_out: &[i64]) -> Vec<Vec<i64>> {
 }
 
 fn batch(sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Batch {
-    let sources: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
+    let sources: Vec<SourceItem> = sources.iter().map(|source| source.as_slice().into()).collect();
     let targets: Vec<&[i64]> = targets.iter().map(Vec::as_slice).collect();
     Batch::new(&sources, &targets)
 }

@@ -62,15 +62,15 @@ pub fn run(args: &ShortlistArgs) -> Result<()> {
         DataSplits::load(&experiment.data, |_| Ok(tokenizers.clone()))?;
     let shortlist = learn(args, &train, &tokenizers);
     shortlist.write(&args.output, &tokenizers)?;
-    status(&format!("learned from {}", counted(train.examples.len().min(args.pairs as usize), "pair")));
+    status(&format!("learned from {}", counted(train.corpus.len().min(args.pairs as usize), "pair")));
     status(&coverage(&shortlist, &valid, &tokenizers));
     Ok(())
 }
 
 fn learn(args: &ShortlistArgs, train: &Dataset, tokenizers: &Tokenizers) -> Shortlist {
     let (sources, targets) = (&tokenizers.source, &tokenizers.target);
-    let pairs = train.examples.iter().take(args.pairs as usize);
-    let sides = pairs.map(|example| (example.source.as_slice(), example.target.as_slice()));
+    let pairs: Vec<_> = train.corpus.examples().take(args.pairs as usize).collect();
+    let sides = pairs.iter().map(|example| (example.source.tokens(), example.target.as_slice()));
     let mut counts: Vec<(u64, i64)> = (0..targets.vocabulary_size() as i64).map(|id| (0, id)).collect();
     sides.clone().flat_map(|(_, target)| target).for_each(|&id| counts[id as usize].0 += 1);
     counts.sort_by_key(|&(count, id)| (std::cmp::Reverse(count), id));
@@ -92,8 +92,8 @@ fn learn(args: &ShortlistArgs, train: &Dataset, tokenizers: &Tokenizers) -> Shor
 /// How much of the validation pairs' targets could be said.
 fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> String {
     let (mut tokens, mut held, mut whole, mut listed) = (0, 0, 0, 0);
-    for example in valid.examples.iter() {
-        let allowed = shortlist.allowed(&example.source, std::iter::empty());
+    for example in valid.corpus.examples() {
+        let allowed = shortlist.allowed(example.source.tokens(), std::iter::empty());
         let there = example.target.iter().filter(|token| allowed.binary_search(token).is_ok()).count();
         tokens += example.target.len();
         held += there;
@@ -101,7 +101,7 @@ fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> 
         listed += allowed.len();
     }
     let (rows, percent) =
-        (valid.examples.len(), |part: usize, of: usize| 100.0 * part as f64 / of.max(1) as f64);
+        (valid.corpus.len(), |part: usize, of: usize| 100.0 * part as f64 / of.max(1) as f64);
     format!(
         "validation targets: {rows}, the lists cover {:.2} % of their tokens, and {:.2} % of the targets entirely; a list \
          has {:.0} of {} tokens on average",

@@ -6,6 +6,8 @@ mod init_from;
 mod messages;
 mod resume;
 
+use std::borrow::Cow;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -25,7 +27,8 @@ use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::console::status;
-use crate::data::dataset::{Example, Tokenizers};
+use crate::data::corpus::Example;
+use crate::data::dataset::Tokenizers;
 use crate::data::splits::DataSplits;
 use crate::error::{Error, Kind, Result, counted};
 use crate::model::network::Network;
@@ -209,8 +212,8 @@ fn train(
 /// With limits of outputs that fit the training pairs.
 fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
     let mut fitted = experiment.clone();
-    let length = |example: &Example| (example.source.len(), example.target.len());
-    fitted.decoding.fit(data.train.examples.iter().map(length));
+    let length = |example: Cow<Example>| (example.source.length(), example.target.len());
+    fitted.decoding.fit(data.train.corpus.examples().map(length));
     fitted
 }
 
@@ -313,8 +316,8 @@ fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) 
     if config.epochs == 0 {
         return config.steps;
     }
-    let longer = |example: &Example| example.lengths().0.max(example.lengths().1);
-    let positions: usize = data.train.examples.iter().map(longer).sum();
+    let positions: usize =
+        data.train.corpus.lengths().into_iter().map(|(source, target)| source.max(target)).sum();
     let batches = config.epochs * positions.div_ceil(progress.tokens_per_batch.max(1)) as u64;
     config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
 }

@@ -1,7 +1,10 @@
 //! From rows of token ids to padded CPU tensors.
 
+use std::borrow::Borrow;
+
 use tch::{Device, Tensor};
 
+use super::source::SourceItem;
 use super::vocabulary::{BOS, EOS, PAD};
 
 /// What the encoder reads: rows of tokens, each closed by EOS, padded at the end.
@@ -16,9 +19,9 @@ pub struct SourceBatch {
 }
 
 impl SourceBatch {
-    /// Pads rows of token ids (without EOS).
-    pub fn new(rows: &[&[i64]]) -> SourceBatch {
-        let closed: Vec<Vec<i64>> = rows.iter().map(|row| with_eos(row)).collect();
+    /// Pads sources.
+    pub fn new(rows: &[impl Borrow<SourceItem>]) -> SourceBatch {
+        let closed: Vec<Vec<i64>> = rows.iter().map(|row| with_eos(row.borrow().tokens())).collect();
         let lengths = closed.iter().map(|row| row.len() as i64).collect();
         SourceBatch { tokens: padded(&closed), lengths }
     }
@@ -55,8 +58,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Pads pairs of token ids (without BOS and EOS).
-    pub fn new(sources: &[&[i64]], targets: &[&[i64]]) -> Batch {
+    /// Pads sources, and targets as token ids without BOS and EOS.
+    pub fn new(sources: &[impl Borrow<SourceItem>], targets: &[&[i64]]) -> Batch {
         let inputs: Vec<Vec<i64>> = targets.iter().map(|row| with_bos(row)).collect();
         let longest = inputs.iter().map(Vec::len).max().unwrap_or(0);
         let labels: Vec<i64> = targets.iter().flat_map(|row| with_eos(row)).collect();
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_batch_shifts_the_target_and_leaves_padding_out_of_the_labels() {
-        let batch = Batch::new(&[&[7, 8], &[9]], &[&[5], &[6, 4, 5]]);
+        let batch = Batch::new(&[SourceItem::from(&[7, 8]), SourceItem::from(&[9])], &[&[5], &[6, 4, 5]]);
         assert_eq!(Vec::<i64>::try_from(batch.source.tokens.flatten(0, 1)).unwrap(), [7, 8, 3, 9, 3, 0]);
         assert_eq!(Vec::<i64>::try_from(batch.target_in.flatten(0, 1)).unwrap(), [2, 5, 0, 0, 2, 6, 4, 5]);
         assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [5, 3, 6, 4, 5, 3]);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use super::corpus::{Corpus, Example};
 use super::readers::{Pair, Place};
 use super::tokenizer::Tokenizer;
 use super::{DataConfig, TooLong};
@@ -48,29 +48,11 @@ impl Tokenizers {
     }
 }
 
-/// Tokens of a pair, without BOS and EOS.
-#[derive(Clone, Debug)]
-pub struct Example {
-    /// Token ids of what is read.
-    pub source: Vec<i64>,
-    /// Token ids of what is written.
-    pub target: Vec<i64>,
-}
-
-impl Example {
-    /// Positions that it takes, including EOS: (source, target).
-    pub fn lengths(&self) -> (usize, usize) {
-        (self.source.len() + 1, self.target.len() + 1)
-    }
-}
-
-/// A split: its pairs as text and as tokens.
+/// A split: the pairs that are used, and what became of the others.
 #[derive(Debug)]
 pub struct Dataset {
-    /// The pairs that are used.
-    pub pairs: Vec<Pair>,
-    /// Their tokens, in the same order; shared with the thread that makes batches of them.
-    pub examples: Arc<[Example]>,
+    /// The pairs that are used; shared with the thread that makes batches of them.
+    pub corpus: Arc<Corpus>,
     /// Where pairs were left out because a side is too long.
     pub skipped: Vec<Place>,
     /// Where pairs were left out because a side is empty.
@@ -105,7 +87,7 @@ impl Dataset {
             }
             unknown[0] += source.unknown;
             unknown[1] += target.unknown;
-            examples.push(Example { source: source.ids, target: target.ids });
+            examples.push(Example { source: source.ids.into(), target: target.ids });
             kept.push(pair);
         }
         if kept.is_empty() {
@@ -115,19 +97,8 @@ impl Dataset {
             );
         }
         let (empty, notes) = (Vec::new(), Vec::new());
-        Ok(Dataset { pairs: kept, examples: examples.into(), skipped, empty, unknown, notes })
-    }
-
-    /// SHA-256 over all tokens, in hexadecimal: two sets with the same one train the same model.
-    pub fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        for example in self.examples.iter() {
-            for side in [&example.source, &example.target] {
-                hash.update(side.len().to_le_bytes());
-                side.iter().for_each(|token| hash.update(token.to_le_bytes()));
-            }
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let corpus = Arc::new(Corpus::new(kept, examples));
+        Ok(Dataset { corpus, skipped, empty, unknown, notes })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The content of a batch is a function of (seed, epoch, position), so it does not depend on the thread or the time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -11,8 +12,9 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::batch::Batch;
 use super::batch_sampler::BatchSampler;
-use super::dataset::Example;
+use super::corpus::{Corpus, Example};
 use super::shard::{Shard, Tree};
+use super::source::SourceItem;
 use super::vocabulary::UNK;
 use crate::error::{Error, Result, caught};
 use crate::runtime::seed_for;
@@ -41,7 +43,8 @@ impl LoadedBatch {
 /// Makes batches of rows.
 #[derive(Clone, Debug)]
 pub struct Collator {
-    examples: Arc<[Example]>,
+    corpus: Arc<Corpus>,
+    lengths: Arc<[(usize, usize)]>,
     word_dropout: f64,
     seed: u64,
 }
@@ -49,26 +52,27 @@ pub struct Collator {
 impl Collator {
     /// Over the rows of a set. `word_dropout` is the share of the tokens that the network sees as `<unk>`; the labels
     /// stay what they are.
-    pub fn new(examples: Arc<[Example]>, word_dropout: f64, seed: u64) -> Collator {
-        Collator { examples, word_dropout, seed }
+    pub fn new(corpus: Arc<Corpus>, word_dropout: f64, seed: u64) -> Collator {
+        let lengths = corpus.lengths().into();
+        Collator { corpus, lengths, word_dropout, seed }
     }
 
     /// Positions of a row on both sides.
     pub fn positions(&self, row: usize) -> usize {
-        let (source, target) = self.examples[row].lengths();
+        let (source, target) = self.lengths[row];
         source + target
     }
 
     /// Positions of some rows side by side, including padding.
     pub fn padded_positions(&self, rows: &[usize]) -> usize {
-        let lengths = rows.iter().map(|&row| self.examples[row].lengths());
+        let lengths = rows.iter().map(|&row| self.lengths[row]);
         let longest = lengths.fold((0, 0), |most, row| (row.0.max(most.0), row.1.max(most.1)));
         rows.len() * (longest.0 + longest.1)
     }
 
     /// Labels of a row.
     pub fn labels(&self, row: usize) -> usize {
-        self.examples[row].lengths().1
+        self.lengths[row].1
     }
 
     /// A shard as it goes through the network.
@@ -78,26 +82,30 @@ impl Collator {
 
     /// Pads the rows named. Which words are dropped is a function of the row and the epoch.
     pub fn batch(&self, rows: &[usize], epoch: u64) -> Batch {
-        let examples: Vec<&Example> = rows.iter().map(|&row| &self.examples[row]).collect();
-        let sources: Vec<&[i64]> = examples.iter().map(|example| example.source.as_slice()).collect();
-        let targets: Vec<&[i64]> = examples.iter().map(|example| example.target.as_slice()).collect();
+        let examples: Vec<Cow<Example>> = rows.iter().map(|&row| self.corpus.example(row)).collect();
+        let batch = collate(&examples);
         if self.word_dropout == 0.0 {
-            return Batch::new(&sources, &targets);
+            return batch;
         }
-        let seen: Vec<Example> = rows.iter().map(|&row| self.with_word_dropout(row, epoch)).collect();
-        let seen_sources: Vec<&[i64]> = seen.iter().map(|example| example.source.as_slice()).collect();
-        let seen_targets: Vec<&[i64]> = seen.iter().map(|example| example.target.as_slice()).collect();
-        let seen = Batch::new(&seen_sources, &seen_targets);
-        Batch { source: seen.source, target_in: seen.target_in, ..Batch::new(&sources, &targets) }
+        let seen = rows.iter().zip(&examples).map(|(&row, one)| self.with_word_dropout(row, one, epoch));
+        let seen = collate(&seen.map(Cow::Owned).collect::<Vec<_>>());
+        Batch { source: seen.source, target_in: seen.target_in, ..batch }
     }
 
-    fn with_word_dropout(&self, row: usize, epoch: u64) -> Example {
+    fn with_word_dropout(&self, row: usize, example: &Example, epoch: u64) -> Example {
         let seed = seed_for(self.seed, epoch, &format!("word dropout {row}"));
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut drop = |token: &i64| if random.random_bool(self.word_dropout) { UNK } else { *token };
-        let Example { source, target } = &self.examples[row];
-        Example { source: source.iter().map(&mut drop).collect(), target: target.iter().map(drop).collect() }
+        let source: Vec<i64> = example.source.tokens().iter().map(&mut drop).collect();
+        Example { source: source.into(), target: example.target.iter().map(drop).collect() }
     }
+}
+
+/// Pads rows to a batch.
+pub fn collate(examples: &[Cow<Example>]) -> Batch {
+    let sources: Vec<&SourceItem> = examples.iter().map(|example| &example.source).collect();
+    let targets: Vec<&[i64]> = examples.iter().map(|example| example.target.as_slice()).collect();
+    Batch::new(&sources, &targets)
 }
 
 /// Hands out batches.
@@ -151,19 +159,18 @@ impl Loader {
 mod tests {
     use super::*;
 
-    fn examples(count: i64) -> Arc<[Example]> {
+    fn corpus(count: i64) -> Arc<Corpus> {
         let row = |n: i64| Example {
-            source: vec![4 + n % 5; n as usize % 7 + 1],
+            source: vec![4 + n % 5; n as usize % 7 + 1].into(),
             target: vec![4; n as usize % 5 + 1],
         };
-        (0..count).map(row).collect()
+        Arc::new(Corpus::of_examples((0..count).map(row).collect()))
     }
 
     fn loader(word_dropout: f64, epoch: u64, position: usize) -> Loader {
-        let examples = examples(50);
-        let lengths = examples.iter().map(Example::lengths).collect();
-        let batch_sampler = BatchSampler::new(lengths, 40, 3, epoch, position);
-        Loader::start(batch_sampler, Collator::new(examples, word_dropout, 3), 1).unwrap()
+        let corpus = corpus(50);
+        let batch_sampler = BatchSampler::new(corpus.lengths(), 40, 3, epoch, position);
+        Loader::start(batch_sampler, Collator::new(corpus, word_dropout, 3), 1).unwrap()
     }
 
     #[test]
@@ -191,7 +198,7 @@ mod tests {
     fn a_thread_that_breaks_down_says_why() {
         let batch_sampler = BatchSampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
         // A set that lacks the rows that the sampler knows of.
-        let loader = Loader::start(batch_sampler, Collator::new(examples(0), 0.0, 3), 0).unwrap();
+        let loader = Loader::start(batch_sampler, Collator::new(corpus(0), 0.0, 3), 0).unwrap();
         let error = loader.next_batch().unwrap_err();
         assert!(error.message().contains("index out of bounds"), "{error}");
     }
@@ -199,7 +206,7 @@ mod tests {
     #[test]
     fn word_dropout_hides_its_share_of_the_inputs_and_no_label() {
         let all: Vec<usize> = (0..50).collect();
-        let collator = |share| Collator::new(examples(50), share, 1).batch(&all, 0);
+        let collator = |share| Collator::new(corpus(50), share, 1).batch(&all, 0);
         let (plain, dropped) = (collator(0.0), collator(0.4));
         let unknown = |tokens: &tch::Tensor| tokens.eq(UNK).sum(tch::Kind::Int64).int64_value(&[]) as f64;
         for (tokens, real) in [

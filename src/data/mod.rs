@@ -12,6 +12,7 @@ pub use config::{
 
 pub mod batch;
 pub mod batch_sampler;
+pub mod corpus;
 pub mod dataset;
 pub mod lexicon;
 pub mod loader;

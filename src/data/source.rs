@@ -8,9 +8,14 @@ pub enum SourceItem {
 }
 
 impl SourceItem {
-    /// Its positions, without EOS.
+    /// Its length: tokens without EOS.
     pub fn length(&self) -> usize {
         self.tokens().len()
+    }
+
+    /// Positions that the encoder's layers see, EOS included.
+    pub fn positions(&self) -> usize {
+        self.length() + 1
     }
 
     /// Whether there is nothing to read.

@@ -5,6 +5,7 @@ use super::continuous_batching::{Batching, generate};
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
+use crate::data::source::SourceItem;
 use crate::error::{Error, Result};
 
 /// The best hypothesis of each source (token ids without EOS).
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 /// [`decode_n_best`]. Errors of the model.
 pub fn decode<S: IncrementalDecoder>(
     decoder: &S,
-    sources: &[&[i64]],
+    sources: &[impl Into<SourceItem> + Clone],
     config: &DecodingConfig,
 ) -> Result<Vec<Hypothesis>> {
     if !config.banned.is_empty() {
@@ -27,7 +28,7 @@ pub fn decode<S: IncrementalDecoder>(
 /// The best hypothesis of each source (token ids without EOS), with options that are built already.
 pub fn decode_with_options<S: IncrementalDecoder>(
     decoder: &S,
-    sources: &[&[i64]],
+    sources: &[impl Into<SourceItem> + Clone],
     options: &SearchOptions,
 ) -> Result<Vec<Hypothesis>> {
     best_of_each(decoder, sources, options, |requests| decode_n_best(decoder, requests, options))
@@ -36,12 +37,12 @@ pub fn decode_with_options<S: IncrementalDecoder>(
 /// The first hypothesis of each list that `decode` returns.
 pub(super) fn best_of_each<S: IncrementalDecoder>(
     decoder: &S,
-    sources: &[&[i64]],
+    sources: &[impl Into<SourceItem> + Clone],
     options: &SearchOptions,
     decode: impl FnOnce(&[&DecodeRequest]) -> Result<Vec<Vec<Hypothesis>>>,
 ) -> Result<Vec<Hypothesis>> {
     let requests: Vec<DecodeRequest> =
-        sources.iter().map(|source| options.request(*source, decoder.max_length())).collect();
+        sources.iter().map(|source| options.request(source.clone(), decoder.max_length())).collect();
     let lists = decode(&requests.iter().collect::<Vec<_>>())?;
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }

@@ -5,6 +5,7 @@ use tch::{Device, Kind};
 use super::DecodingConfig;
 use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, scores_not_finite};
 use super::request::DecodeRequest;
+use crate::data::source::SourceItem;
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
@@ -52,8 +53,7 @@ impl NetworkDecoder {
 
     /// The state before the first token.
     fn start_all(&self, requests: &[&DecodeRequest], member: usize) -> DecoderState {
-        let sources: Vec<&[i64]> =
-            requests.iter().map(|request| request.source_of(member).tokens()).collect();
+        let sources: Vec<&SourceItem> = requests.iter().map(|request| request.source_of(member)).collect();
         self.model.start(&sources).restricted_to(requests.iter().map(|request| request.allowed.clone()))
     }
 

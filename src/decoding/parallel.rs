@@ -11,6 +11,7 @@ use super::in_order::{batching, best_of_each, longest_first};
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
+use crate::data::source::SourceItem;
 use crate::error::{Result, caught};
 use crate::runtime::threads;
 
@@ -51,13 +52,13 @@ pub fn decode_on_all_cores<S: Shareable>(
     Ok(out)
 }
 
-/// The best hypothesis of each source (token ids without EOS).
+/// The best hypothesis of each source.
 ///
 /// # Errors
 /// As [`decode_on_all_cores`].
 pub fn decode_best<S: Shareable>(
     decoder: &S,
-    sources: &[&[i64]],
+    sources: &[impl Into<SourceItem> + Clone],
     options: &SearchOptions,
 ) -> Result<Vec<Hypothesis>> {
     best_of_each(decoder, sources, options, |requests| decode_on_all_cores(decoder, requests, options))

@@ -6,6 +6,7 @@ use tch::{Device, Tensor};
 
 use crate::data::batch::Batch;
 use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
+use crate::data::source::SourceItem;
 use crate::error::{Error, Result};
 use crate::model::network::{Network, Predictions};
 
@@ -16,17 +17,11 @@ pub const READ_AT_ONCE: usize = 4096;
 const SCORED_AT_ONCE: i64 = 512;
 
 /// The rows of each batch: at most `budget` positions on either side, rows of similar length together.
-pub fn batches(pairs: &[(&[i64], &[i64])], budget: usize) -> Vec<Vec<usize>> {
-    let lengths: Vec<_> = pairs.iter().map(|(source, target)| (source.len() + 1, target.len() + 1)).collect();
-    let mut rows: Vec<usize> = (0..pairs.len()).collect();
-    sort_by_length(&mut rows, &lengths);
-    batches_within_budget(&rows, &lengths, budget, budget)
-}
-
-/// Some pairs of token ids (source, target), without BOS and EOS, padded to a batch.
-pub fn batch_of(pairs: &[(&[i64], &[i64])], rows: &[usize]) -> Batch {
-    let (sources, targets): (Vec<&[i64]>, Vec<&[i64]>) = rows.iter().map(|&row| pairs[row]).unzip();
-    Batch::new(&sources, &targets)
+/// `lengths` are the positions of each row, including EOS: (source, target).
+pub fn batches(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
+    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    sort_by_length(&mut rows, lengths);
+    batches_within_budget(&rows, lengths, budget, budget)
 }
 
 /// The network's predictions at the labels of a batch. No row depends on the other rows.
@@ -46,11 +41,14 @@ pub fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> 
 pub fn log_probabilities(
     model: &Network,
     device: Device,
-    pairs: &[(&[i64], &[i64])],
+    pairs: &[(&SourceItem, &[i64])],
 ) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
-    for rows in batches(pairs, READ_AT_ONCE) {
-        let batch = batch_of(pairs, &rows).to_device(device);
+    let lengths: Vec<_> =
+        pairs.iter().map(|(source, target)| (source.positions(), target.len() + 1)).collect();
+    for rows in batches(&lengths, READ_AT_ONCE) {
+        let (sources, targets): (Vec<_>, Vec<_>) = rows.iter().map(|&row| pairs[row]).unzip();
+        let batch = Batch::new(&sources, &targets).to_device(device);
         let flat = of_labels(&teacher_forced(model, &batch), &batch.labels)?;
         if flat.iter().any(|log_p| !log_p.is_finite()) {
             return Err(Error::failure("the model's scores are not finite numbers"));

@@ -3,6 +3,7 @@
 //! On the CPU a row's numbers are bit-identical in any batch. The model keeps no decoder state: [`DecoderState`] is a
 //! value, passed in and returned. Each network defines its own part of it.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use tch::{Device, Tensor};
@@ -12,6 +13,7 @@ use super::output_layer::{OutputLayer, RestrictedOutput};
 use super::packed_linear::Weights;
 use super::recurrent::inference::{PackedRecurrent, RecurrentState};
 use super::transformer::inference::{PackedTransformer, TransformerState};
+use crate::data::source::SourceItem;
 use crate::data::vocabulary::{BOS, EOS};
 
 /// Tokens whose scores of the whole vocabulary are in memory at the same time.
@@ -90,12 +92,13 @@ impl Inference {
         self.output.vocabulary()
     }
 
-    /// Encodes sources (token ids without EOS): one row each, before its first token.
-    pub fn start(&self, sources: &[&[i64]]) -> DecoderState {
+    /// Encodes sources: one row each, before its first token.
+    pub fn start(&self, sources: &[impl Borrow<SourceItem>]) -> DecoderState {
         let _guard = tch::no_grad_guard();
+        let sources: Vec<&SourceItem> = sources.iter().map(Borrow::borrow).collect();
         let network = match &self.network {
-            PackedNetwork::Transformer(network) => NetworkState::Transformer(network.start(sources)),
-            PackedNetwork::Recurrent(network) => NetworkState::Recurrent(network.start(sources)),
+            PackedNetwork::Transformer(network) => NetworkState::Transformer(network.start(&sources)),
+            PackedNetwork::Recurrent(network) => NetworkState::Recurrent(network.start(&sources)),
         };
         DecoderState { network, allowed: vec![None; sources.len()], narrowed: None }
     }

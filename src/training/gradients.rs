@@ -174,8 +174,7 @@ impl GradientEngine<'_> {
 
     /// Whether the shortest row of the set fits into memory; a batch may consist of long rows only.
     fn shortest_fits(&self, context: &TrainContext) -> Result<bool> {
-        let examples = &context.train.examples;
-        let rows = (0..examples.len()).min_by_key(|&row| self.collator.positions(row));
+        let rows = (0..context.train.corpus.len()).min_by_key(|&row| self.collator.positions(row));
         let leaf = (Shard::whole(rows.into_iter().collect(), 0), None);
         Ok(self.sum_over(Tree::Leaf(leaf))?.is_continue())
     }
@@ -339,7 +338,8 @@ pub fn budget_for(context: &TrainContext, collator: &Collator, replicas: &Replic
             ControlFlow::Break(_) => Err(Error::out_of_memory("out of memory")),
         }
     };
-    let found = find_budget(&context.train.examples, device, MemoryRoom { limit, kept: saving }, trial);
+    let found =
+        find_budget(&context.train.corpus.lengths(), device, MemoryRoom { limit, kept: saving }, trial);
     memory::forget(device);
     found
 }

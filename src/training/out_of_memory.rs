@@ -4,7 +4,6 @@
 use tch::Device;
 
 use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
-use crate::data::dataset::Example;
 use crate::error::{Error, Kind, Result, caught};
 use crate::runtime::memory;
 
@@ -65,13 +64,14 @@ pub struct MemoryRoom {
 /// Finds `tokens_per_batch`: the largest budget whose batches fit into the limit and that leaves 100 batches per pass
 /// over the set, or batches of 4,096 positions.
 ///
-/// `trial` runs forward and backward over some rows as one batch. Budgets at most double each time; the last two give
-/// the memory per position, and so a bound for the next one.
+/// `lengths` are the positions of each row, including EOS: (source, target). `trial` runs forward and backward over
+/// some rows as one batch. Budgets at most double each time; the last two give the memory per position, and so a bound
+/// for the next one.
 ///
 /// # Errors
 /// Not even the smallest budget fits.
 pub fn find_budget(
-    examples: &[Example],
+    lengths: &[(usize, usize)],
     device: Device,
     room: MemoryRoom,
     mut trial: impl FnMut(&[usize], usize) -> Result<()>,
@@ -81,13 +81,12 @@ pub fn find_budget(
         0 => before + memory::free(device).unwrap_or(0) / 5 * 4,
         limit => limit.saturating_sub(room.kept),
     };
-    let lengths: Vec<(usize, usize)> = examples.iter().map(Example::lengths).collect();
     let all = lengths.iter().map(|(source, target)| (*source).max(*target)).sum::<usize>().max(SMALLEST);
     let all = all.min(SMALL.max(all / LEAST_BATCHES));
     // The rest stays free: later batches differ from those that were tried.
     let most = (limit as f64 * SHARE) as u64;
     let mut peak_of = |budget: usize| -> Result<Option<u64>> {
-        let rows = tried(&lengths, budget);
+        let rows = tried(lengths, budget);
         let done = catch_out_of_memory(|| rows.iter().try_for_each(|rows| trial(rows, budget)))?;
         Ok(done.map(|()| memory::peak(device)).filter(|&peak| peak <= most))
     };
@@ -177,22 +176,22 @@ mod tests {
         assert!(tried.len() >= OTHERS, "{tried:?}");
         // The process already uses more than that share of a limit just above its peak.
         let limit = memory::peak(Device::Cpu) / 100 * 108;
-        let examples = vec![Example { source: vec![5; 9], target: vec![5; 9] }; 200];
-        assert!(limit == 0 || find_budget(&examples, Device::Cpu, room(limit), |_, _| Ok(())).is_err());
+        assert!(
+            limit == 0 || find_budget(&[(10, 10); 200], Device::Cpu, room(limit), |_, _| Ok(())).is_err()
+        );
     }
 
     #[test]
     fn a_limit_that_nothing_fits_into_is_an_error_and_a_wide_one_takes_the_whole_set() {
-        let examples: Vec<Example> =
-            (0..200).map(|_| Example { source: vec![5; 9], target: vec![5; 9] }).collect();
-        let error = find_budget(&examples, Device::Cpu, room(1), |_, _| Ok(())).unwrap_err();
+        let lengths = [(10, 10); 200];
+        let error = find_budget(&lengths, Device::Cpu, room(1), |_, _| Ok(())).unwrap_err();
         assert!(error.message().contains("256 positions"), "{error}");
-        let found = find_budget(&examples, Device::Cpu, room(u64::MAX), |_, _| Ok(())).unwrap();
+        let found = find_budget(&lengths, Device::Cpu, room(u64::MAX), |_, _| Ok(())).unwrap();
         assert_eq!(found, 1792, "all 2,000 positions, down to a multiple of 256");
         let failing = |rows: &[usize], _| match rows.len() {
             0..=60 => Ok(()),
             _ => Err(Error::out_of_memory("too many rows")),
         };
-        assert_eq!(find_budget(&examples, Device::Cpu, room(u64::MAX), failing).unwrap(), 512);
+        assert_eq!(find_budget(&lengths, Device::Cpu, room(u64::MAX), failing).unwrap(), 512);
     }
 }

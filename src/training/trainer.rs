@@ -20,7 +20,6 @@ use super::state::{BestValidation, Improvement, StopReason, TrainState};
 use super::validation::{Validated, validate};
 use super::{Then, TokensPerBatch};
 use crate::data::batch_sampler::BatchSampler;
-use crate::data::dataset::Example;
 use crate::data::loader::{Collator, LoadedBatch, Loader};
 use crate::data::readers::Pair;
 use crate::decoding::incremental_decoder::Hypothesis;
@@ -68,7 +67,7 @@ impl<'a> Trainer<'a> {
         freeze(context.config, context.params)?;
         let mut optimizer = Optimizer::new(context.config, context.params)?;
         let mut ema = context.config.ema.as_ref().map(|ema| Ema::new(ema, context.params));
-        let data = context.train.fingerprint();
+        let data = context.train.corpus.fingerprint();
         let mut progress = match saved {
             Some((progress, _)) if progress.data != data => {
                 let message = "the training pairs must be those that the run started with, but they differ";
@@ -81,15 +80,14 @@ impl<'a> Trainer<'a> {
             None => TrainState { data, ..TrainState::default() },
         };
         progress.machine.clone_from(&context.machine);
-        progress.valid = context.valid.fingerprint();
-        let collator =
-            Collator::new(context.train.examples.clone(), context.config.word_dropout, context.seed);
+        progress.valid = context.valid.corpus.fingerprint();
+        let collator = Collator::new(context.train.corpus.clone(), context.config.word_dropout, context.seed);
         let replicas = Replicas::new(context.model, context.params);
         progress.tokens_per_batch = match (context.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
             (TokensPerBatch::Auto, 0) => budget_for(&context, &collator, &replicas)?,
         };
-        let lengths = context.train.examples.iter().map(Example::lengths).collect();
+        let lengths = context.train.corpus.lengths();
         let batch_sampler = BatchSampler::new(
             lengths,
             progress.tokens_per_batch,
@@ -258,10 +256,10 @@ impl<'a> Trainer<'a> {
             ));
         }
         for &row in &updated.left_out {
-            recorder.record(&Event::LeftOut { step, pair: &train.pairs[row] })?;
+            recorder.record(&Event::LeftOut { step, pair: train.corpus.pair(row) })?;
         }
         if !updated.skipped.is_empty() {
-            let pairs: Vec<&Pair> = updated.skipped.iter().map(|&row| &train.pairs[row]).collect();
+            let pairs: Vec<&Pair> = updated.skipped.iter().map(|&row| train.corpus.pair(row)).collect();
             recorder.record(&Event::Skipped { step, pairs: &pairs })?;
         }
         let speed = self.meter.updated(step, &updated.window);
@@ -337,7 +335,7 @@ impl<'a> Trainer<'a> {
             self.schedule.validated(&mut self.progress.plateau, better);
         }
         for &row in &left_out {
-            recorder.record(&Event::LeftOut { step: best.step, pair: &valid.pairs[row] })?;
+            recorder.record(&Event::LeftOut { step: best.step, pair: valid.corpus.pair(row) })?;
         }
         let samples: Vec<Sample> =
             decoded.iter().take(config.samples).map(|(row, output)| self.sample(*row, output)).collect();
@@ -354,7 +352,7 @@ impl<'a> Trainer<'a> {
 
     /// A validation pair and the model's output, as text.
     fn sample(&self, row: usize, output: &Hypothesis) -> Sample<'a> {
-        let pair = &self.context.valid.pairs[row];
+        let pair = self.context.valid.corpus.pair(row);
         Sample {
             source: &pair.source,
             reference: &pair.target,

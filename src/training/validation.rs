@@ -1,11 +1,15 @@
 //! Validation on held-out pairs: by likelihood, and by decoding.
 
+use std::borrow::Cow;
+
 use super::context::TrainContext;
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::out_of_memory::in_halves;
 use super::replicas::{Replica, Replicas};
 use super::{BestBy, TokensPerBatch};
+use crate::data::corpus::Example;
+use crate::data::loader::collate;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
 use crate::decoding::incremental_decoder::Hypothesis;
@@ -13,9 +17,9 @@ use crate::decoding::interruptible::Interruptible;
 use crate::decoding::network_decoder::{NetworkDecoder, weights_for};
 use crate::decoding::options::SearchOptions;
 use crate::decoding::parallel::decode_best;
-use crate::decoding::teacher_forcing::{READ_AT_ONCE, batch_of, batches, teacher_forced};
+use crate::decoding::teacher_forcing::{READ_AT_ONCE, batches, teacher_forced};
 use crate::error::{Kind, Result};
-use crate::metrics::{Example, MetricSet, Unit};
+use crate::metrics::{self, MetricSet, Unit};
 
 /// Rows and the model's outputs for them.
 pub type Outputs = Vec<(usize, Hypothesis)>;
@@ -61,9 +65,9 @@ pub fn validate(
     left_out.extend(too_large);
     let best_by = context.config.best_by;
     let (shown, deciding) = (context.config.metric_set(unit_of(context.target)), best_by.metric_set());
-    let rows = decoded.iter().map(|(row, one)| {
-        (context.valid.pairs[*row].target.as_str(), context.valid.examples[*row].target.as_slice(), one)
-    });
+    let corpus = &context.valid.corpus;
+    let rows =
+        decoded.iter().map(|(row, one)| (corpus.pair(*row).target.as_str(), corpus.example(*row), one));
     let mut found = Validation {
         nll,
         token_accuracy: right / tokens as f64,
@@ -86,21 +90,21 @@ pub fn unit_of(target: &Tokenizer) -> Unit {
 fn compared<'a>(
     target: &Tokenizer,
     (mut shown, mut deciding): (MetricSet, MetricSet),
-    rows: impl Iterator<Item = (&'a str, &'a [i64], &'a Hypothesis)>,
+    rows: impl Iterator<Item = (&'a str, Cow<'a, Example>, &'a Hypothesis)>,
 ) -> Validation {
     let mut unfinished = 0;
-    for (reference, reference_tokens, hypothesis) in rows {
+    for (reference, pair, hypothesis) in rows {
         let output = target.known_parts(&hypothesis.tokens);
-        let example = Example {
+        let example = metrics::Example {
             reference,
-            reference_tokens,
+            reference_tokens: &pair.target,
             output: &output,
             output_tokens: &hypothesis.tokens,
             finished: hypothesis.finished,
             unit: unit_of(target),
         };
         shown.add(&example);
-        deciding.add(&Example { reference: &target.as_output(reference), ..example });
+        deciding.add(&metrics::Example { reference: &target.as_output(reference), ..example });
         unfinished += u64::from(!hypothesis.finished);
     }
     let deciding = deciding.values().first().map_or(f64::NAN, |metric| metric.value);
@@ -136,16 +140,15 @@ fn likelihood(
         TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
         TokensPerBatch::Auto => READ_AT_ONCE,
     };
-    let examples = context.valid.examples.iter();
-    let pairs: Vec<_> =
-        examples.map(|example| (example.source.as_slice(), example.target.as_slice())).collect();
+    let corpus = &context.valid.corpus;
     let of_batch = |replica: &Replica, rows: Vec<usize>| {
         let mut sums = Likelihood::default();
         if stopped() {
             return Ok(None);
         }
         sums.left_out = in_halves(&rows, &mut |rows| {
-            let batch = batch_of(&pairs, rows);
+            let examples: Vec<_> = rows.iter().map(|&row| corpus.example(row)).collect();
+            let batch = collate(&examples);
             faults.memory(batch.positions())?;
             let (batch, model) = (batch.to_device(replica.device()), &replica.model);
             let loss = cross_entropy(&teacher_forced(model, &batch), &batch.labels, 0.0);
@@ -158,7 +161,7 @@ fn likelihood(
     };
     // Summed in the order of the batches, so that the number of threads does not matter.
     let found: Result<Vec<Option<Likelihood>>> =
-        replicas.each(batches(&pairs, budget), of_batch).into_iter().collect();
+        replicas.each(batches(&corpus.lengths(), budget), of_batch).into_iter().collect();
     let Some(all) = found?.into_iter().collect::<Option<Vec<Likelihood>>>() else { return Ok(None) };
     Ok(Some(all.into_iter().fold(Likelihood::default(), Likelihood::plus)))
 }
@@ -174,8 +177,8 @@ fn decode(
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<(Outputs, Vec<usize>)>> {
     let TrainContext { model, config, target, .. } = context;
-    let examples = &context.valid.examples;
-    let count = if config.decode_rows == 0 { examples.len() } else { config.decode_rows.min(examples.len()) };
+    let corpus = &context.valid.corpus;
+    let count = if config.decode_rows == 0 { corpus.len() } else { config.decode_rows.min(corpus.len()) };
     let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
     let options =
         SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
@@ -184,7 +187,7 @@ fn decode(
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE) {
         too_large.extend(in_halves(rows, &mut |rows| {
-            let sources: Vec<&[i64]> = rows.iter().map(|&row| examples[row].source.as_slice()).collect();
+            let sources: Vec<_> = rows.iter().map(|&row| corpus.example(row).source.clone()).collect();
             decoded.extend(rows.iter().copied().zip(decode_best(&decoder, &sources, &options)?));
             Ok(())
         })?);
@@ -199,16 +202,22 @@ fn decode(
 mod tests {
     use super::*;
     use crate::data::SideConfig;
+    use crate::data::source::SourceItem;
     use crate::metrics::MetricKind;
 
     #[test]
     fn what_decides_is_compared_in_the_form_of_outputs() {
         let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9} xyz"].into_iter()).unwrap();
+        let pair = Example { source: SourceItem::default(), target: Vec::new() };
         let found = |output: &str, by: &str| {
             let tokens = target.encode(output).ids;
             let one = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
             let [shown, deciding] = ["exact_match", by].map(|name| MetricSet::new(MetricKind::named(name)));
-            let found = compared(&target, (shown, deciding), [("cafe\u{301} ", &[][..], &one)].into_iter());
+            let found = compared(
+                &target,
+                (shown, deciding),
+                [("cafe\u{301} ", Cow::Owned(pair.clone()), &one)].into_iter(),
+            );
             (found.metrics[0].value, found.deciding)
         };
         let both = |output: &str| [found(output, "exact_match"), found(output, "error_rate")];

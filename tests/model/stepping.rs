@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use seqloom::data::source::SourceItem;
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::inference::{DecoderState, Inference};
 use seqloom::model::{
@@ -18,6 +19,10 @@ const TOLERANCE: f64 = 1e-5;
 
 /// Log-probabilities of each step of each row.
 type Steps = Vec<Vec<Vec<f32>>>;
+
+fn items(rows: &[Vec<i64>]) -> Vec<SourceItem> {
+    rows.iter().cloned().map(SourceItem::from).collect()
+}
 
 fn slices(rows: &[Vec<i64>]) -> Vec<&[i64]> {
     rows.iter().map(Vec::as_slice).collect()
@@ -42,7 +47,7 @@ fn step(
 fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Steps {
     let mut all = vec![Vec::new(); sources.len()];
     let mut numbers: Vec<usize> = (0..sources.len()).collect();
-    let mut state = model.start(&slices(sources));
+    let mut state = model.start(&items(sources));
     for t in 0.. {
         let here: Vec<usize> = (0..numbers.len()).filter(|&row| t <= targets[numbers[row]].len()).collect();
         if here.len() < numbers.len() {
@@ -137,7 +142,7 @@ fn whole_targets_at_once_have_the_bits_of_the_steps() {
         let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
         for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
             let inference = Inference::new(&model.network, weights);
-            let at_once = inference.score(inference.start(&slices(&sources)), &slices(&targets)).unwrap();
+            let at_once = inference.score(inference.start(&items(&sources)), &slices(&targets)).unwrap();
             let steps = side_by_side(&inference, &sources, &targets);
             for ((at_once, steps), target) in at_once.iter().zip(steps).zip(&targets) {
                 let labels = target.iter().copied().chain([EOS]);
@@ -196,12 +201,12 @@ fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
         let mut all = vec![Vec::new(); 5];
         let token = |row: usize, t: usize| if t == 0 { BOS } else { targets[row][t - 1] };
         // Row 0 and 1 begin; row 0 goes on twice, as a beam does, before row 1; then row 1 begins once more beside them.
-        let state = inference.start(&slices(&sources[..2]));
+        let state = inference.start(&items(&sources[..2]));
         let state = step(&inference, state, &[token(0, 0), token(1, 0)], &[0, 1], &mut all);
         let state = state.keep(&[0, 1, 0]);
         let tokens = [token(0, 1), token(1, 1), token(0, 1)];
         let state = step(&inference, state, &tokens, &[0, 1, 2], &mut all);
-        let state = state.join(inference.start(&slices(&sources[1..2])));
+        let state = state.join(inference.start(&items(&sources[1..2])));
         let tokens = [token(0, 2), token(1, 2), token(0, 2), token(1, 0)];
         let state = step(&inference, state, &tokens, &[0, 1, 2, 3], &mut all);
         let state = state.keep(&[3, 2]);
@@ -262,7 +267,7 @@ fn a_row_chooses_among_its_own_list() {
     for weights in [Weights::F32, Weights::Bf16, Weights::Int8] {
         let inference = Inference::new(&model.network, weights);
         let within = |rows: &[usize], lists: &[Arc<[i64]>]| {
-            let sources: Vec<&[i64]> = rows.iter().map(|&row| sources[row].as_slice()).collect();
+            let sources: Vec<SourceItem> = rows.iter().map(|&row| sources[row].clone().into()).collect();
             inference.start(&sources).restricted_to(rows.iter().map(|&row| Some(lists[row].clone())))
         };
         let said = |state| {
@@ -270,7 +275,7 @@ fn a_row_chooses_among_its_own_list() {
             step(&inference, state, &[BOS; 4], &[0, 1, 2, 3], &mut all);
             all.concat()
         };
-        let whole = said(inference.start(&slices(&sources)));
+        let whole = said(inference.start(&items(&sources)));
         assert!(whole == said(within(&[0, 1, 2, 3], &vec![everything.clone(); 4])), "{weights:?}");
         let together = said(within(&[0, 1, 2, 3], &lists));
         let joined = within(&[0, 1], &lists).join(within(&[2, 3], &lists));
@@ -318,8 +323,8 @@ fn where_a_step_looked_sums_to_one_over_its_own_source() {
 }
 
 fn sums_to_one(inference: &Inference, sources: &[Vec<i64>]) {
-    let state = inference.start(&slices(sources));
-    let plain = inference.step(&vec![BOS; sources.len()], inference.start(&slices(sources)), false).unwrap();
+    let state = inference.start(&items(sources));
+    let plain = inference.step(&vec![BOS; sources.len()], inference.start(&items(sources)), false).unwrap();
     let looked = inference.step(&vec![BOS; sources.len()], state, true).unwrap();
     assert!(plain.attention.is_none() && plain.log_p == looked.log_p);
     let attention = looked.attention.unwrap();

@@ -1,9 +1,12 @@
 //! The messages of training at its start and at its end.
+use std::borrow::Cow;
+
 use tch::Device;
 
 use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
-use crate::data::dataset::{Dataset, Example};
+use crate::data::corpus::Example;
+use crate::data::dataset::Dataset;
 use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
@@ -102,7 +105,7 @@ pub fn introduce_origin(
 /// The pairs, what was left out of them, and how they are cut.
 pub fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
-        let mut line = counted(set.pairs.len(), &format!("{name} pair"));
+        let mut line = counted(set.corpus.len(), &format!("{name} pair"));
         if let Some(first) = set.skipped.first() {
             let count = set.skipped.len();
             line += &format!("; {count} skipped because a side is too long, the first at {first}");
@@ -133,25 +136,25 @@ pub fn introduce_limits(
     longest: Option<usize>,
 ) {
     let limits = LengthLimits::new(config);
-    let too_long = |example: &Example| {
-        let limit = limits.of(example.source.len(), longest);
+    let too_long = |example: Cow<Example>| {
+        let limit = limits.of(example.source.length(), longest);
         (example.target.len() >= limit).then_some((example.target.len() + 1, limit))
     };
     let rows: Vec<_> =
-        (0..).zip(valid.examples.iter()).filter_map(|(row, one)| Some((row, too_long(one)?))).collect();
+        (0..).zip(valid.corpus.examples()).filter_map(|(row, one)| Some((row, too_long(one)?))).collect();
     let Some(&(row, (length, limit))) = rows.first() else { return };
-    let place = &valid.pairs[row].place;
+    let place = &valid.corpus.pair(row).place;
     recorder.say(&format!(
         "note: validation references longer than an output may be (`decoding.max_length`): {} of {}; no output can match \
          them; the first is {place}: {length} tokens with <eos>, but at most {limit} are allowed",
         rows.len(),
-        valid.examples.len()
+        valid.corpus.len()
     ));
 }
 
 /// References that no output can equal, because outputs are written in another form.
 pub fn introduce_form(recorder: &mut dyn Recorder, target: &Tokenizer, valid: &Dataset) {
-    if let Some(note) = in_other_form(target, valid.pairs.iter().map(|pair| pair.target.as_str())) {
+    if let Some(note) = in_other_form(target, valid.corpus.pairs().map(|pair| pair.target.as_str())) {
         recorder.say(&note);
     }
 }
@@ -201,13 +204,10 @@ pub fn introduce_batches(
             (2 * shards).max(threads.next_power_of_two())
         ));
     }
-    let longest = |row: usize| {
-        let (source, target) = data.train.examples[row].lengths();
-        source.max(target)
-    };
-    let long: Vec<usize> = (0..data.train.examples.len()).filter(|&row| longest(row) > budget).collect();
-    for &row in long.iter().take(NAMED) {
-        let (place, length) = (&data.train.pairs[row].place, longest(row));
+    let lengths = data.train.corpus.lengths().into_iter().map(|(source, target)| source.max(target));
+    let long: Vec<(usize, usize)> = lengths.enumerate().filter(|(_, length)| *length > budget).collect();
+    for &(row, length) in long.iter().take(NAMED) {
+        let place = &data.train.corpus.pair(row).place;
         recorder.say(&format!(
             "{place}: this pair has {length} positions, more than `tokens_per_batch` = {budget}: it gets a batch of its \
              own"

@@ -71,13 +71,13 @@ fn empty_sides_are_refused_together_or_left_out_or_kept() {
     );
     data.config.empty = Empty::Skip;
     let train = data.load().unwrap().train;
-    assert_eq!(train.pairs.iter().map(|pair| pair.place.line).collect::<Vec<_>>(), [1, 5]);
+    assert_eq!(train.corpus.pairs().map(|pair| pair.place.line).collect::<Vec<_>>(), [1, 5]);
     assert_eq!(train.empty.iter().map(|place| place.line).collect::<Vec<_>>(), [2, 3, 4]);
     data.config.empty = Empty::Keep;
     let train = data.load().unwrap().train;
-    assert_eq!((train.pairs.len(), train.empty.len()), (5, 0));
-    assert_eq!(train.examples[1].lengths(), (1, 2));
-    assert_eq!(train.examples[3].lengths(), (1, 1));
+    assert_eq!((train.corpus.len(), train.empty.len()), (5, 0));
+    assert_eq!(train.corpus.lengths()[1], (1, 2));
+    assert_eq!(train.corpus.lengths()[3], (1, 1));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_pair_that_is_left_out_makes_no_vocabulary() {
         data.config.source.max_length = 10;
         data.config.source.words = words.then(WordsConfig::default);
         let splits = data.load().unwrap();
-        assert_eq!((splits.train.pairs.len(), splits.train.skipped.len()), (2, 1));
+        assert_eq!((splits.train.corpus.len(), splits.train.skipped.len()), (2, 1));
         assert!(!tokens(&splits).contains('x'), "{}", tokens(&splits));
         assert_eq!(splits.tokenizers.target.vocabulary().tokens()[4..], ["c"]);
     }
@@ -132,7 +132,7 @@ fn with_pieces_a_pair_that_is_left_out_makes_no_vocabulary_either() {
         assert_eq!(left_out == 0, foreign > 0, "{times}: {left_out} left out, and {}", tokens(&splits));
         // What is used follows from the tokenizers alone, as a run that goes on has them.
         let again = DataSplits::load(&data.config, |_| Ok(splits.tokenizers.clone())).unwrap();
-        assert_eq!(again.train.fingerprint(), splits.train.fingerprint());
+        assert_eq!(again.train.corpus.fingerprint(), splits.train.corpus.fingerprint());
         assert_eq!(again.train.skipped, splits.train.skipped);
     }
 }

@@ -12,6 +12,7 @@ use super::super::layers::Linear;
 use super::super::packed_linear::{PackedLinear, Weights};
 use super::gru::{Direction, PackedGru, Sequences};
 use super::{DecoderLayer, EncoderLayer, Recurrent};
+use crate::data::source::SourceItem;
 use crate::data::vocabulary::EOS;
 use crate::shim;
 
@@ -101,9 +102,9 @@ impl PackedRecurrent {
         }
     }
 
-    /// Encodes sources (token ids without EOS): one row each, before its first token.
-    pub fn start(&self, sources: &[&[i64]]) -> RecurrentState {
-        let lengths: Vec<i64> = sources.iter().map(|source| source.len() as i64 + 1).collect();
+    /// Encodes sources: one row each, before its first token.
+    pub fn start(&self, sources: &[&SourceItem]) -> RecurrentState {
+        let lengths: Vec<i64> = sources.iter().map(|source| source.positions() as i64).collect();
         let hidden = self.encode(sources, &lengths); // (N, D)
         let (positions, width) = hidden.size2().expect("hidden states have two dimensions");
         let mut source = KvCache::new(1, width, hidden.device());
@@ -121,8 +122,9 @@ impl PackedRecurrent {
     }
 
     /// The encoder over whole sources: (N, D), their positions concatenated.
-    fn encode(&self, sources: &[&[i64]], lengths: &[i64]) -> Tensor {
-        let tokens: Vec<i64> = sources.iter().flat_map(|row| row.iter().copied().chain([EOS])).collect();
+    fn encode(&self, sources: &[&SourceItem], lengths: &[i64]) -> Tensor {
+        let tokens: Vec<i64> =
+            sources.iter().flat_map(|row| row.tokens().iter().copied().chain([EOS])).collect();
         let sequences = Sequences::new(lengths);
         let mut x = look_up(&self.source, &tokens); // (N, D)
         for block in &self.encoder {

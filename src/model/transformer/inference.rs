@@ -14,6 +14,7 @@ use super::super::packed_linear::Weights;
 use super::super::positions::{PositionIds, PositionTable};
 use super::blocks::{DecoderBlock, EncoderBlock, PositionedEmbedding};
 use super::{Transformer, apply_norm};
+use crate::data::source::SourceItem;
 use crate::data::vocabulary::EOS;
 
 /// A trained Transformer without its output layer, packed for decoding. Clones share the weights.
@@ -66,9 +67,9 @@ impl PackedTransformer {
         }
     }
 
-    /// Encodes sources (token ids without EOS): one row each, before its first token.
-    pub fn start(&self, sources: &[&[i64]]) -> TransformerState {
-        let lengths: Vec<i64> = sources.iter().map(|source| source.len() as i64 + 1).collect();
+    /// Encodes sources: one row each, before its first token.
+    pub fn start(&self, sources: &[&SourceItem]) -> TransformerState {
+        let lengths: Vec<i64> = sources.iter().map(|source| source.positions() as i64).collect();
         let memory = self.encode(sources, &lengths); // (N, D)
         let (width, device) = (memory.size()[1], memory.device());
         let mut cross = KvCache::new(self.decoder.len(), width, device);
@@ -88,8 +89,9 @@ impl PackedTransformer {
     }
 
     /// The encoder over whole sources: (N, D), their positions concatenated.
-    fn encode(&self, sources: &[&[i64]], lengths: &[i64]) -> Tensor {
-        let tokens: Vec<i64> = sources.iter().flat_map(|row| row.iter().copied().chain([EOS])).collect();
+    fn encode(&self, sources: &[&SourceItem], lengths: &[i64]) -> Tensor {
+        let tokens: Vec<i64> =
+            sources.iter().flat_map(|row| row.tokens().iter().copied().chain([EOS])).collect();
         let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
         let rotation = self.source.positions.rotary(PositionIds::Each(&positions));
         let mut x = self.source.forward(&tokens, &positions); // (N, D)
