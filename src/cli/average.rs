@@ -1,4 +1,4 @@
-//! `seqloom average`: the mean of several checkpoints of a run.
+//! `seqloom average`: the average of several checkpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub struct AverageArgs {
     output: Option<PathBuf>,
 }
 
-/// Averages, and says what it took.
+/// Averages, and reports which checkpoints.
 pub fn run(args: &AverageArgs) -> Result<()> {
     if let Some(output) = &args.output {
         return average_models(args, output);
@@ -74,7 +74,7 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     Ok(())
 }
 
-/// Models from anywhere, into a file of its own, which is like the first one's but for the weights.
+/// Averages models from any run into a new file, which is like the first one's except for the weights.
 fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     let paths = std::iter::once(&args.run).chain(&args.with).map(|path| locate_model(path));
     let paths = paths.collect::<Result<Vec<_>>>()?;
@@ -101,7 +101,7 @@ fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the run stands, and what it is.
+/// The run's state and experiment.
 fn state(run: &RunDirectory, config: &str) -> Result<(TrainState, Experiment)> {
     let Some(latest) = run.latest()? else {
         return Err(Error::input(format!("the run {} has no checkpoint yet", run.path().display())));
@@ -110,8 +110,8 @@ fn state(run: &RunDirectory, config: &str) -> Result<(TrainState, Experiment)> {
     Ok((progress(run, latest)?, experiment))
 }
 
-/// The steps of the `count` last or best checkpoints that are there, up to the latest. Of the last ones only those that
-/// every run saves count, so that the mean does not depend on where a run was stopped.
+/// The steps of the `count` last or best checkpoints, up to the latest. Of the last ones only regular checkpoints
+/// count, so that the average does not depend on where a run was stopped.
 pub fn chosen(
     run: &RunDirectory,
     progress: &TrainState,
@@ -129,7 +129,7 @@ pub fn chosen(
     Ok(last[last.len().saturating_sub(count)..].to_vec())
 }
 
-/// The mean of some steps' checkpoints, as a model of step `step`.
+/// The average of the checkpoints of `steps`, as a model of step `step`.
 pub fn mean_of(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(ModelHeader, NamedTensors)> {
     let paths: Vec<PathBuf> = steps.iter().map(|&step| run.checkpoint(step).join(MODEL)).collect();
     let (mut headers, weights) = mean(&paths)?;

@@ -1,6 +1,6 @@
 //! `seqloom decode`: sources in, outputs out, in the same order.
 //!
-//! Rows that have arrived are decoded and written together; among them they are sorted by length.
+//! Rows that have arrived are decoded together, sorted by length, and written together.
 
 mod columns;
 pub mod rows;
@@ -78,7 +78,7 @@ pub struct DecodeArgs {
 }
 
 impl DecodeArgs {
-    /// The files that it reads and writes.
+    /// The files of the command.
     fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
         let record = Record::place(&self.output);
         let roles = self.model.roles(FileRoles::default().reads("input", &self.source.input), loaded)?;
@@ -91,7 +91,7 @@ impl DecodeArgs {
     }
 }
 
-/// Decodes.
+/// Runs the command.
 pub fn run(args: &DecodeArgs) -> Result<()> {
     let loaded = args.model.open()?;
     let sources = args.source.open(&loaded.experiment.data)?;
@@ -99,7 +99,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     args.source.prompt();
     let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;
-    // What is there is written already; a signal ends the command at once, but not within a row.
+    // All outputs so far are written, so a signal may end the command at once, but not within a row.
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
     let mut tracer = Tracer::open(&args.trace, &loaded, &stop)?;
     let record = Record::new(&args.output, columns::settings(args, &loaded)?);
@@ -118,7 +118,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
-/// Decodes until the input ends; false when the reader of the output has closed it.
+/// Decodes until the input ends; false if the reader of the output has closed it.
 fn decode_all(
     args: &DecodeArgs,
     loaded: &LoadedModel,
@@ -152,7 +152,7 @@ fn decode_all(
     }
 }
 
-/// Where outputs go, and what goes with them.
+/// The destination of outputs, with their columns.
 struct Out {
     writer: Writer,
     columns: Columns,
@@ -160,7 +160,7 @@ struct Out {
 }
 
 impl Out {
-    /// Writes the outputs of a row, the best first; false when nobody reads them any more.
+    /// Writes the outputs of a row, the best first; false if the reader has closed the output.
     fn write(&mut self, row: &Row<Vec<Output>>) -> Result<bool> {
         let others = row.read.as_ref().map_or(&[][..], |read| &read.others);
         let carried = self.carried.of_row(others);

@@ -1,12 +1,11 @@
-//! Rows whose scores are not finite: finds them when a whole batch fails because of one.
+//! Finds the rows whose scores are not finite when a whole batch fails because of one.
 
 use crate::error::{Kind, Result};
 
-/// Does `work` on all items, and where the model's scores are no numbers finds out for which of them: no row depends on the
-/// others.
+/// Runs `work` on all items; if scores are not finite, finds the items at fault by running parts: rows are independent.
 ///
 /// # Errors
-/// Whatever else goes wrong.
+/// Any other error.
 pub fn each_with_figures<I, T>(
     items: &[I],
     work: &impl Fn(&[I]) -> Result<Vec<T>>,

@@ -1,4 +1,4 @@
-//! Options that several commands share: the models of a command, and its search.
+//! Shared options: the models of a command, and its search.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Opens the models. Where `--n-best` widens the beam, that is said.
+    /// Opens the models. Prints a note if `--n-best` widens the beam.
     ///
     /// # Errors
     /// Those of [`LoadedModel::open_together`]; the shortlist cannot be read.
@@ -61,7 +61,7 @@ impl ModelArgs {
         Ok(loaded)
     }
 
-    /// Adds the files that the models are made of and were made from.
+    /// Adds the files of the models and of their training data.
     pub fn roles(&self, roles: FileRoles, loaded: &LoadedModel) -> Result<FileRoles> {
         let mut roles = roles.may_read("shortlist", self.shortlist.as_deref());
         for path in std::iter::once(&self.run).chain(&self.with) {

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::training::TrainingConfig;
 use crate::training::state::TrainState;
 
-/// Where training stood when a checkpoint was saved.
+/// The training state of a checkpoint.
 ///
 /// # Errors
-/// A checkpoint that is damaged.
+/// The checkpoint is damaged.
 pub fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
     let path = run.checkpoint(step).join(STATE);
     let damaged = |what: String| {
@@ -22,8 +22,8 @@ pub fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
     Ok(progress)
 }
 
-/// Whether a checkpoint counts. When checkpoints are due may change where a run is resumed, so each says it of itself; a
-/// damaged one counts until it is pruned.
+/// Whether a checkpoint is regular. Each checkpoint records it, since `checkpoint_every` may change when a run is
+/// resumed; a damaged one counts as regular until it is pruned.
 pub fn is_regular(run: &RunDirectory, config: &TrainingConfig, step: u64) -> bool {
     step == config.steps || progress(run, step).map_or(true, |progress| !progress.between)
 }

@@ -93,10 +93,10 @@ pub struct ScoreArgs {
     overrides: Vec<String>,
 }
 
-/// A pair on its way to its score.
+/// A pair to score.
 struct Pair {
     read: Option<SourceRow>,
-    /// What is scored, or why the pair is skipped.
+    /// The token ids, or why the pair is skipped.
     ids: Result<Ids>,
 }
 
@@ -104,11 +104,11 @@ struct Pair {
 struct Ids {
     request: DecodeRequest,
     target: Vec<i64>,
-    /// Whether EOS is scored behind the target.
+    /// Whether EOS is scored at the end of the target.
     ended: bool,
 }
 
-/// Scores.
+/// Runs the command.
 pub fn run(args: &ScoreArgs) -> Result<()> {
     refuse_search(&args.overrides)?;
     let loaded = LoadedModel::open_together(&args.run, &args.with, &args.overrides)?;
@@ -145,7 +145,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
-/// Nothing is searched for here.
+/// Refuses settings of the search, which scoring does not use.
 fn refuse_search(overrides: &[String]) -> Result<()> {
     let free = ["decoding.ensemble=", "decoding.weights="];
     let of_search =
@@ -181,7 +181,7 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<RowReader> {
     })
 }
 
-/// The files that it reads and writes.
+/// The files of the command.
 fn roles(args: &ScoreArgs, loaded: &LoadedModel) -> Result<FileRoles> {
     let mut roles =
         FileRoles::default().reads("input", &args.input).may_read("targets", args.targets.as_deref());
@@ -193,7 +193,7 @@ fn roles(args: &ScoreArgs, loaded: &LoadedModel) -> Result<FileRoles> {
     Ok(roles.may_write("summary", args.summary.as_deref(), "--summary"))
 }
 
-/// Cuts pairs into tokens. Where a pair is at fault and none may be, gives those before it, and the fault.
+/// Tokenizes pairs. If a pair has an error and errors stop the command, returns the pairs before it and the error.
 fn encode(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -223,7 +223,7 @@ fn encode(
     (pairs, None)
 }
 
-/// Where targets come as tokens, their text takes the place of the list in `row`.
+/// Tokenizes a row. A list of tokens in `row` is replaced by its text.
 fn encode_row(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -278,8 +278,8 @@ fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
 /// A pair, and the log-probability of each token of its target.
 type Scored = (Pair, Vec<f32>);
 
-/// The log-probabilities of each pair's tokens; none of one that is skipped. Where a pair's are no numbers and none may be so,
-/// gives the pairs before it, and the fault.
+/// The log-probabilities of each pair's tokens; none for a skipped one. If those of a pair are not finite and errors
+/// stop the command, returns the pairs before it and the error.
 fn score(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -309,7 +309,7 @@ fn score(
     Ok((scored, None))
 }
 
-/// False when the reader of the output has closed it.
+/// Writes the rows; false if the reader has closed the output.
 fn write(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -329,11 +329,11 @@ fn write(
 }
 
 fn sum(log_p: &[f32]) -> f64 {
-    // The sum of nothing is -0 otherwise.
+    // An empty sum would be -0.
     log_p.iter().copied().map(f64::from).fold(0.0, |sum, log_p| sum + log_p)
 }
 
-/// The fields of a row, in the order of the columns. A pair that is skipped has no score.
+/// The fields of a row, in the order of the columns. A skipped pair has no score.
 fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) -> Vec<Field<'static>> {
     let (read, ids) = (pair.read.as_ref(), pair.ids.as_ref().ok());
     let mut fields = vec![
@@ -355,7 +355,7 @@ fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) ->
     fields
 }
 
-/// What is reported at the end.
+/// The counts that are reported at the end.
 #[derive(Debug, Default)]
 struct ScoreSummary {
     pairs: usize,
@@ -366,7 +366,7 @@ struct ScoreSummary {
     truncated: usize,
     skipped: usize,
     first_skipped: Option<Error>,
-    /// Texts that were not read as they are in the file: sources and targets.
+    /// Texts that reading changed: sources and targets.
     changed: [ChangeCounts; 2],
 }
 
