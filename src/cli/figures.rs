@@ -2,7 +2,7 @@
 
 use crate::error::{Kind, Result};
 
-/// Runs `work` on all items; if scores are not finite, finds the items at fault by running parts: rows are independent.
+/// Runs `work` on all items; if scores are not finite, finds the items at fault by halving, since rows are independent.
 ///
 /// # Errors
 /// Any other error.

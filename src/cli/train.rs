@@ -75,7 +75,7 @@ pub struct TrainArgs {
     verbose: bool,
 }
 
-/// Trains; the process's exit code.
+/// Trains; returns the exit code.
 pub fn run(args: &TrainArgs) -> Result<u8> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
     let stop = StopFlag::on_signals(experiment.runtime.on_usr1)?;
@@ -90,7 +90,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     }
     let runtime = Runtime::start(&experiment.runtime)?;
     check_origin(&run, args.from.as_deref(), args.resume, saved.is_some())?;
-    // A run that goes on has weights of its own.
+    // A resumed run has its own weights.
     let initial = args.from.as_ref().filter(|_| saved.is_none());
     let initial = initial.map(|path| InitialModel::read(path, args.extend_vocabulary)).transpose()?;
     let data = DataSplits::load(&experiment.data, |pairs| match (&saved, &initial) {
@@ -105,7 +105,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     })
 }
 
-/// What it reads, and what it writes in its place; all else is written beside its place and renamed.
+/// The files that it reads, and those that it writes directly; all others are written as temporary files and renamed.
 fn roles(args: &TrainArgs, experiment: &Experiment, run: &RunDirectory) -> FileRoles {
     let roles = FileRoles::default().reads("config", &args.config).reads_data(&experiment.data);
     let roles = roles.may_read("model of --from", args.from.as_deref());
@@ -113,7 +113,8 @@ fn roles(args: &TrainArgs, experiment: &Experiment, run: &RunDirectory) -> FileR
     ["metrics.csv", "train.log"].into_iter().fold(roles, own)
 }
 
-/// A run that goes on has weights of its own, whatever --from names; one that begins once more must begin as it did.
+/// Checks `--from`: a resumed run has its own weights; one without a checkpoint must start from the same model as
+/// before.
 fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: bool) -> Result<()> {
     let was = run.from().filter(|_| resume);
     let place = run.path().display();
@@ -131,21 +132,21 @@ fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: 
     }
 }
 
-/// Whether a path leads into another, however the two are written.
+/// Whether a path is inside a folder, with links resolved.
 fn lies_in(path: &Path, folder: &Path) -> bool {
     let folder = run_of_pointer(folder).unwrap_or(folder);
     let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
     path.starts_with(folder)
 }
 
-/// Where training begins: at a checkpoint of its own, at another model, or at random weights.
+/// The start of training: its own checkpoint, another model, or random weights.
 struct TrainingStart {
     lock: Option<Lock>,
     saved: Option<SavedRun>,
     initial: Option<InitialModel>,
 }
 
-/// Builds the model, or takes it up where it was saved, and trains it.
+/// Builds or loads the model, and trains it.
 fn train(
     experiment: &Experiment,
     run: &RunDirectory,
@@ -164,7 +165,7 @@ fn train(
     let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
     let moved = beginning.saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
     let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
-    // The model knows how long its outputs may be; the run's config says what was asked for.
+    // The model file has the fitted length limits; the run's config has the requested ones.
     let (asked_for, experiment) = (experiment, &fitted(experiment, data));
     let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
@@ -184,7 +185,7 @@ fn train(
     let columns = experiment.training.metric_columns();
     let mut recorders = Recorders::of_run(run.path(), steps.0, (metrics_bytes, &columns), console)?;
     let mut trainer = trainer.measured_by(meter(experiment, runtime, &model, steps));
-    // Up to here there was nothing to save, and a signal ended the process at once.
+    // Before this there was nothing to save, and a signal ended the process at once.
     stop.listen();
     introduce(&mut recorders, experiment, run, runtime, &params);
     introduce_origin(&mut recorders, &params, origin.zip(new_rows));
@@ -199,7 +200,7 @@ fn train(
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
     let stop_reason = trainer.run(stop, &mut recorders, &mut checkpoints);
     let stop_reason = stop_reason.inspect_err(|error| {
-        // Whoever runs this has the error to tell already.
+        // The caller reports the original error.
         let _ = recorders.record(&Event::Failed(error));
     })?;
     let average = experiment.training.average > 0 && !matches!(stop_reason, StopReason::Stopped(_));
@@ -209,7 +210,7 @@ fn train(
     Ok(stop_reason)
 }
 
-/// With limits of outputs that fit the training pairs.
+/// The experiment with length limits fitted to the training pairs.
 fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
     let mut fitted = experiment.clone();
     let length = |example: Cow<Example>| (example.source.length(), example.target.len());
@@ -217,9 +218,10 @@ fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
     fitted
 }
 
-/// A network that the machine cannot hold is refused before it is made: the system would end the process, and say nothing.
+/// Refuses a network that does not fit into memory before it is built: the system would kill the process without a
+/// message.
 fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Result<()> {
-    // The weights, their gradients, and what the optimizer keeps of each.
+    // The weights, their gradients, and the optimizer's state.
     let copies = if experiment.training.sgd.is_some() { 3.0 } else { 4.0 };
     let (numbers, gib) = (outline.parameter_count(), |bytes: f64| bytes / (1u64 << 30) as f64);
     let needed = copies * 4.0 * numbers;
@@ -238,7 +240,7 @@ fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Re
     }
 }
 
-/// Makes the folder, and locks it where it was not there when it was looked at; nobody may have begun in it since.
+/// Creates the folder, and locks it if it did not exist before; no other run may have started in it since.
 fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
     run.create()?;
     if let Some(lock) = lock {
@@ -274,7 +276,7 @@ fn context<'a>(
     })
 }
 
-/// Faults by way of the environment: for tests, and no part of an experiment.
+/// Faults from the environment, for tests.
 fn faults() -> Result<InjectedFaults> {
     let numbers = |name: &str| -> Result<Vec<u64>> {
         let Some(text) = std::env::var_os(name) else { return Ok(Vec::new()) };
@@ -290,14 +292,14 @@ fn faults() -> Result<InjectedFaults> {
     })
 }
 
-/// For the share of the machine's speed that training reaches.
+/// The meter of the training speed.
 fn meter<'a>(
     experiment: &Experiment,
     runtime: Runtime,
     model: &'a Network,
     steps: (u64, u64),
 ) -> PaceMeter<'a> {
-    // Forward, and twice as much backward; a multiplication and an addition.
+    // Forward plus twice as much backward, each a multiplication and an addition.
     let operations = |window: &RunningStats| 6.0 * model.multiplications(window.source_tokens, window.tokens);
     let products = experiment.model.network().products().into_iter();
     let shapes: Vec<[i64; 3]> =
@@ -310,7 +312,7 @@ fn meter<'a>(
     PaceMeter::new(machine, steps)
 }
 
-/// About where training ends, for the time that is left.
+/// The estimated last step, for the remaining time.
 fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) -> u64 {
     let config = &experiment.training;
     if config.epochs == 0 {
@@ -322,8 +324,8 @@ fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) 
     config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
 }
 
-/// The mean of the last or best checkpoints: validated, and written beside them. False where a stop came before that, which
-/// leaves it to the run that goes on.
+/// Averages the last or best checkpoints, validates the average and saves it. False if a stop came before that: a
+/// resumed run does it then.
 fn take_average(
     experiment: &Experiment,
     run: &RunDirectory,

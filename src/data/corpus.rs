@@ -1,6 +1,6 @@
-//! The pairs of a set as training and validation take them: by row, with the length and the text of each.
+//! The pairs of a set by row, with tokens, lengths and texts, for training and validation.
 //!
-//! All of them are in memory. Whoever reads a row does not know that.
+//! All of them are in memory, which callers do not depend on.
 
 use std::borrow::Cow;
 
@@ -9,17 +9,17 @@ use sha2::{Digest, Sha256};
 use super::readers::Pair;
 use super::source::SourceItem;
 
-/// A pair as the network reads it, without BOS and EOS.
+/// A tokenized pair, without BOS and EOS.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// What the encoder reads.
+    /// The encoder's input.
     pub source: SourceItem,
-    /// Token ids of what the decoder writes.
+    /// Token ids of the target.
     pub target: Vec<i64>,
 }
 
 impl Example {
-    /// Positions that it takes, including EOS: (source, target).
+    /// Its positions, including EOS: (source, target).
     pub fn lengths(&self) -> (usize, usize) {
         (self.source.positions(), self.target.len() + 1)
     }
@@ -33,13 +33,13 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Texts, and what the network reads of each.
+    /// Pairs and their examples, in the same order.
     pub fn new(pairs: Vec<Pair>, examples: Vec<Example>) -> Corpus {
         assert_eq!(pairs.len(), examples.len(), "each pair is an example");
         Corpus { pairs, examples }
     }
 
-    /// Examples whose texts nobody asks for.
+    /// Examples with empty texts.
     #[cfg(test)]
     pub fn of_examples(examples: Vec<Example>) -> Corpus {
         let place = super::readers::Place { file: std::path::Path::new("").into(), line: 0 };
@@ -62,17 +62,17 @@ impl Corpus {
         self.examples.iter().map(Example::lengths).collect()
     }
 
-    /// What the network reads of a row.
+    /// The example of a row.
     pub fn example(&self, row: usize) -> Cow<'_, Example> {
         Cow::Borrowed(&self.examples[row])
     }
 
-    /// What the network reads of each row, in order.
+    /// The examples of all rows, in order.
     pub fn examples(&self) -> impl Iterator<Item = Cow<'_, Example>> + Clone {
         (0..self.len()).map(|row| self.example(row))
     }
 
-    /// The texts of a row, and where they are.
+    /// The texts of a row, with their place.
     pub fn pair(&self, row: usize) -> &Pair {
         &self.pairs[row]
     }
@@ -82,7 +82,7 @@ impl Corpus {
         self.pairs.iter()
     }
 
-    /// SHA-256 over all examples, in hexadecimal: two sets with the same one train the same model.
+    /// SHA-256 over all examples, in hexadecimal: sets with the same fingerprint train the same model.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         for example in self.examples() {

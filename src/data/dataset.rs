@@ -1,4 +1,4 @@
-//! Pairs with their tokens, and the two tokenizers that made them.
+//! A split of the data, and the tokenizers of both sides.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use crate::error::{Error, Result, counted};
 /// The tokenizers of both sides.
 #[derive(Clone, Debug)]
 pub struct Tokenizers {
-    /// Cuts what is read.
+    /// The source's tokenizer.
     pub source: Tokenizer,
-    /// Cuts what is written, and puts it together again.
+    /// The target's tokenizer.
     pub target: Tokenizer,
 }
 
@@ -34,12 +34,12 @@ impl Tokenizers {
         })
     }
 
-    /// What goes into a checkpoint.
+    /// The JSON of a checkpoint.
     pub fn to_json(&self) -> Value {
         json!({ "source": self.source.to_json(), "target": self.target.to_json() })
     }
 
-    /// What comes out of a checkpoint.
+    /// Reads the JSON of a checkpoint.
     pub fn from_json(value: &Value) -> Result<Tokenizers> {
         Ok(Tokenizers {
             source: Tokenizer::from_json(&value["source"])?,
@@ -48,26 +48,26 @@ impl Tokenizers {
     }
 }
 
-/// A split: the pairs that are used, and what became of the others.
+/// A split: the used pairs, and counts of the others.
 #[derive(Debug)]
 pub struct Dataset {
-    /// The pairs that are used; shared with the thread that makes batches of them.
+    /// The used pairs; shared with the loader's thread.
     pub corpus: Arc<Corpus>,
-    /// Where pairs were left out because a side is too long.
+    /// Places of the pairs that are skipped because a side is too long.
     pub skipped: Vec<Place>,
-    /// Where pairs were left out because a side is empty.
+    /// Places of the pairs that are skipped because a side is empty.
     pub empty: Vec<Place>,
-    /// Symbols that a vocabulary lacks: of the sources, of the targets.
+    /// Symbols that are not in the vocabulary: of the sources, of the targets.
     pub unknown: [usize; 2],
-    /// Notes about the files, a line each.
+    /// Notes about the files, one line each.
     pub notes: Vec<String>,
 }
 
 impl Dataset {
-    /// Cuts pairs into tokens, and holds them against `max_length`.
+    /// Tokenizes pairs and checks them against `max_length`.
     ///
     /// # Errors
-    /// A side longer than its limit, unless `data.too_long` says `skip`; no pair left.
+    /// A side is longer than its limit, unless `data.too_long` is `skip`; no pair is left.
     pub fn new(pairs: Vec<Pair>, tokenizers: &Tokenizers, config: &DataConfig) -> Result<Dataset> {
         let sources = tokenizers.source.encode_all(&texts(&pairs, |pair| &pair.source));
         let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));

@@ -1,6 +1,6 @@
-//! A source as a network reads it, before it is part of a batch ([`super::batch::SourceBatch`]).
+//! One source as a network's input, before it is part of a batch ([`super::batch::SourceBatch`]).
 
-/// One source. A new kind of source is a variant here, and a front of the encoder that reads it.
+/// One source. A new kind of source needs a variant here and a front of the encoder that reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceItem {
     /// Token ids without EOS.
@@ -13,12 +13,12 @@ impl SourceItem {
         self.tokens().len()
     }
 
-    /// Positions that the encoder's layers see, EOS included.
+    /// Positions in the encoder's layers, including EOS.
     pub fn positions(&self) -> usize {
         self.length() + 1
     }
 
-    /// Whether there is nothing to read.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.length() == 0
     }

@@ -19,7 +19,7 @@ use crate::training::recorders::{Event, Recorder};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
-/// Model and machine.
+/// Reports model and machine.
 pub fn introduce(
     recorder: &mut dyn Recorder,
     experiment: &Experiment,
@@ -41,7 +41,7 @@ pub fn introduce(
     }
 }
 
-/// A schedule that will not work as its name suggests.
+/// Notes about schedules that do not work as expected.
 pub fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
     if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
         recorder.say("note: the learning rate decays until `training.steps`, even if `training.epochs` ends training earlier");
@@ -54,8 +54,8 @@ pub fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) 
     }
 }
 
-/// Where a run goes on from, and what is not as it was; `before` is where it stood, and `moved` the keys of the pairs' files that
-/// name others than before.
+/// Reports the step from which a run resumes, and what has changed; `before` is its saved state, and `moved` are the
+/// keys of data files with other names than before.
 pub fn introduce_resumed(
     recorder: &mut dyn Recorder,
     progress: &TrainState,
@@ -82,7 +82,7 @@ pub fn introduce_resumed(
     }
 }
 
-/// The model that training begins with, and the rows that `--extend-vocabulary` added to its weights.
+/// Reports the initial model, and the rows that `--extend-vocabulary` added to its weights.
 pub fn introduce_origin(
     recorder: &mut dyn Recorder,
     params: &Params,
@@ -102,7 +102,7 @@ pub fn introduce_origin(
     }
 }
 
-/// The pairs, what was left out of them, and how they are cut.
+/// Reports the pairs, the skipped ones, and the vocabularies.
 pub fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
         let mut line = counted(set.corpus.len(), &format!("{name} pair"));
@@ -128,7 +128,7 @@ pub fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     recorder.say(&format!("vocabularies: source {source}, target {target}"));
 }
 
-/// References that no output can reach, because it would be longer than outputs may be.
+/// Reports references that are longer than the limit of outputs.
 pub fn introduce_limits(
     recorder: &mut dyn Recorder,
     config: &DecodingConfig,
@@ -152,7 +152,7 @@ pub fn introduce_limits(
     ));
 }
 
-/// References that no output can equal, because outputs are written in another form.
+/// Reports references that no output can equal, because outputs have another text form.
 pub fn introduce_form(recorder: &mut dyn Recorder, target: &Tokenizer, valid: &Dataset) {
     if let Some(note) = in_other_form(target, valid.corpus.pairs().map(|pair| pair.target.as_str())) {
         recorder.say(&note);
@@ -174,10 +174,10 @@ fn in_other_form<'a>(
     })
 }
 
-/// So many long rows are named; of the rest there is a count.
+/// The most long rows to list; the rest are counted.
 const NAMED: usize = 20;
 
-/// Rows that no batch within the budget has room for, and what `auto` found.
+/// Reports rows that are longer than the budget of a batch, and the budget that `auto` found.
 pub fn introduce_batches(
     recorder: &mut dyn Recorder,
     experiment: &Experiment,
@@ -218,7 +218,7 @@ pub fn introduce_batches(
     }
 }
 
-/// How it ended, and what to do next.
+/// Reports how training ended, and what to do next.
 pub fn conclude(
     recorder: &mut dyn Recorder,
     run: &RunDirectory,

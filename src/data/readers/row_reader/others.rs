@@ -1,6 +1,6 @@
 //! The other fields of a table's rows: neither source nor reference, and copied to an output unchanged.
 //!
-//! A JSON value is kept as its text, so that no number loses a digit and no list its order. Knows nothing of outputs.
+//! A JSON value is kept as text, so that no digit and no order is lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,26 +12,26 @@ use serde_json::value::RawValue;
 
 use super::{Layout, RowReader};
 
-/// A field that is carried.
+/// A field to copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtraField {
     /// Its column, or its key.
     pub name: Arc<str>,
-    /// What stands in it.
+    /// Its value.
     pub value: FieldValue,
 }
 
-/// What stands in a field.
+/// The value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldValue {
     /// The text of a field of CSV or TSV.
     Text(String),
-    /// A value of an object, as it is written there.
+    /// A value of an object, as written.
     Json(String),
 }
 
 impl ExtraField {
-    /// Its length in bytes, about.
+    /// Its approximate length in bytes.
     pub fn bytes(&self) -> usize {
         let (FieldValue::Text(text) | FieldValue::Json(text)) = &self.value;
         self.name.len() + text.len()
@@ -39,13 +39,13 @@ impl ExtraField {
 }
 
 impl RowReader {
-    /// The same, whose rows carry their other fields.
+    /// The same reader, whose rows keep their other fields.
     pub fn keeping_extra_fields(self) -> RowReader {
         RowReader { carries: true, ..self }
     }
 
-    /// The columns of the fields that rows carry, in their order: those of the header, or of JSONL those of its first row that
-    /// can be read, for which this waits. Later rows may have others.
+    /// The columns of the other fields, in order: those of the header, or of JSONL those of its first readable row, for
+    /// which this blocks. Later rows may have others.
     pub fn extra_columns(&mut self) -> Vec<Arc<str>> {
         if !self.carries {
             return Vec::new();
@@ -57,7 +57,7 @@ impl RowReader {
         }
     }
 
-    /// What is read for it is handed out later.
+    /// Rows that are read for it are returned later.
     fn columns_of_first(&mut self) -> Vec<Arc<str>> {
         while self.ahead.iter().all(|row| row.is_err()) {
             let row = self.read_next();
@@ -74,8 +74,8 @@ impl RowReader {
     }
 }
 
-/// The fields of an object, but for those of some names. Of a name that stands twice the last value holds, as for any other
-/// reader of JSON.
+/// The fields of an object, without those in `left_out`. If a name occurs twice the last value counts, as in other
+/// readers of JSON.
 pub(super) fn of_object(line: &str, left_out: &[&str]) -> Vec<ExtraField> {
     let fields = serde_json::Deserializer::from_str(line).deserialize_map(InOrder).unwrap_or_default();
     let mut places: BTreeMap<Arc<str>, usize> = BTreeMap::new();
@@ -94,7 +94,7 @@ pub(super) fn of_object(line: &str, left_out: &[&str]) -> Vec<ExtraField> {
     others
 }
 
-/// Reads an object's fields as they stand.
+/// Reads an object's fields in order, as written.
 struct InOrder;
 
 impl<'de> Visitor<'de> for InOrder {
