@@ -191,7 +191,7 @@ impl RunDirectory {
         let partial = parent.join(format!("{PARTIAL}{}", folder_name(step)));
         let written = write_folder(&partial, files).and_then(|()| self.put_in_place(&partial, step));
         if written.is_err() {
-            // The first error is the one to tell.
+            // The first error is reported.
             let _ = fs::remove_dir_all(&partial);
         }
         written?;

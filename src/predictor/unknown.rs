@@ -15,7 +15,7 @@ impl LoadedModel {
     /// list may become shorter, since duplicates are removed, except for samples.
     ///
     /// # Errors
-    /// The work could not be done.
+    /// The model fails.
     pub(super) fn replace_unknown(
         &self,
         asked: &[&EncodedRequest],

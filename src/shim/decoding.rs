@@ -100,7 +100,7 @@ impl Packed {
         // SAFETY: the pointers are live; on success `out` is a new tensor that we own.
         let status = unsafe { seqloom_product(&mut out, self.weights, x.as_ptr(), residual, relu) };
         assert!(status == 0, "product: {}", last_error());
-        // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+        // SAFETY: the call succeeded, so we own `out`.
         unsafe { Tensor::from_ptr(out) }
     }
 
@@ -166,7 +166,7 @@ pub fn gru_step(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Tensor {
     // SAFETY: live tensors; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_gru_step(&mut out, input.as_ptr(), hidden.as_ptr(), state.as_ptr()) };
     assert!(status == 0, "GRU: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
@@ -178,7 +178,7 @@ fn activated(
     // SAFETY: a live tensor; on success `out` is a new tensor that we own.
     let status = unsafe { activation(&mut out, x.as_ptr()) };
     assert!(status == 0, "activation: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
@@ -269,7 +269,7 @@ pub fn attend(
         )
     };
     assert!(status == 0, "attention: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 

@@ -156,7 +156,7 @@ pub fn norms(tensors: &[&Tensor]) -> Tensor {
     // SAFETY: live tensors, lent for the duration of the call; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_norms(&mut out, pointers.as_ptr(), pointers.len() as i64) };
     assert!(status == 0, "norms: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 

@@ -28,7 +28,7 @@ pub enum Vectors {
 impl Vectors {
     /// The best set of this machine.
     pub fn of_machine() -> Vectors {
-        // SAFETY: asks the CPU what it is.
+        // SAFETY: queries the CPU.
         Vectors::of(unsafe { seqloom_lanes_of_machine() })
     }
 

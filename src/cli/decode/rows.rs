@@ -1,26 +1,14 @@
 //! Rows to decode, and their results.
 
+use super::Row;
 use super::summary::DecodeSummary;
 use crate::cli::figures::each_with_figures;
 use crate::cli::input::{Input, InputRow, OnError};
 use crate::cli::source_args::SourceArgs;
-use crate::data::readers::SourceRow;
 use crate::error::{Error, Result};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
-
-/// A row, before decoding or with its outputs.
-pub struct Row<T> {
-    /// Its number in the input, from 1.
-    pub number: u64,
-    /// The row of the input; `None` if it cannot be read.
-    pub read: Option<SourceRow>,
-    /// Whether its source was truncated.
-    pub truncated: bool,
-    /// Its content, or the reason why it is skipped.
-    pub content: Result<T>,
-}
 
 /// Tokenizes sources and prefixes. If a row has an error and errors stop the command, returns the rows before it and
 /// the error.

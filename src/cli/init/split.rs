@@ -23,7 +23,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Training, validation, test.
+    /// Training, validation and test.
     pub fn all(&self) -> [&[usize]; 3] {
         [&self.train, &self.valid, &self.test]
     }

@@ -3,7 +3,7 @@
 //! `decode` reads inputs of any length row by row; training pairs are read with it as well. An empty source is a row
 //! like any other here. Texts only: no tokens.
 
-mod others;
+mod extra_columns;
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -13,12 +13,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Place;
+use super::extra_fields::{self, ExtraField, FieldValue};
 use super::format::Format;
 use super::lines::{LineEnds, Lines, ReadError, ReadResult, bad_row, shorten};
 use super::parallel::parallel_row;
+use super::source_row::SourceRow;
 use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv, sole_name_with_separator};
 use crate::error::{Error, Result};
-pub use others::{ExtraField, FieldValue};
 
 /// The column of the targets, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,28 +28,6 @@ pub enum Target<'a> {
     Text(&'a str),
     /// Lists of tokens, as JSON.
     Tokens(&'a str),
-}
-
-/// A row to decode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceRow {
-    /// The source, as it is in the file.
-    pub text: String,
-    /// The target, if the table has its column; always in parallel text. A list of tokens is kept as JSON.
-    pub target: Option<String>,
-    /// The forced prefix of the output, if a table has a column for it.
-    pub prefix: Option<String>,
-    /// The fields that are neither source nor reference, if they are kept ([`RowReader::keeping_extra_fields`]).
-    pub others: Vec<ExtraField>,
-    /// The physical line where the row starts, from 1.
-    pub line: u64,
-}
-
-impl SourceRow {
-    /// A source without anything else.
-    pub(super) fn of_text(text: String, line: u64) -> SourceRow {
-        SourceRow { text, target: None, prefix: None, others: Vec::new(), line }
-    }
 }
 
 /// The requested columns.
@@ -411,8 +390,8 @@ impl Keys {
             _ => None,
         };
         let others = match carries {
-            true if self.tokens => others::of_object(&lines.current(), &[&self.source]),
-            true => others::of_object(&lines.current(), &[&self.source, &self.target]),
+            true if self.tokens => extra_fields::of_object(&lines.current(), &[&self.source]),
+            true => extra_fields::of_object(&lines.current(), &[&self.source, &self.target]),
             false => Vec::new(),
         };
         Ok(Some(SourceRow { text, target: reference, prefix, others, line: lines.number() }))

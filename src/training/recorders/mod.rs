@@ -14,7 +14,6 @@ pub mod tensorboard;
 
 use std::path::Path;
 
-use self::console::Console;
 use self::csv::MetricsFile;
 use self::curves::Curves;
 use self::log::LogFile;
@@ -29,6 +28,13 @@ use crate::error::{Error, Result};
 /// What happens in a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
+    /// Training starts or resumes; messages about it follow.
+    Start {
+        /// Updates so far.
+        step: u64,
+        /// About where training ends.
+        last_step: u64,
+    },
     /// A line for people.
     Message(&'a str),
     /// A line that only the log of the run needs.
@@ -123,6 +129,16 @@ pub trait Recorder {
     }
 }
 
+impl<R: Recorder + ?Sized> Recorder for &mut R {
+    fn record(&mut self, event: &Event) -> Result<()> {
+        (**self).record(event)
+    }
+
+    fn flush(&mut self) -> Result<Option<u64>> {
+        (**self).flush()
+    }
+}
+
 /// The consequence of a recorder's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
@@ -142,7 +158,7 @@ pub struct Recorders<'a> {
 
 impl<'a> Recorders<'a> {
     /// The recorders of a run directory, starting after update `step`. `metrics.csv` continues after `metrics_bytes`
-    /// bytes, and `columns` are those of its metrics.
+    /// bytes, and `columns` are those of its metrics. `console` is what a person sees.
     ///
     /// # Errors
     /// A file cannot be opened; the run cannot continue the `metrics.csv` that is there.
@@ -150,7 +166,7 @@ impl<'a> Recorders<'a> {
         folder: &Path,
         step: u64,
         (metrics_bytes, columns): (Option<u64>, &[&'static str]),
-        console: Console<'a>,
+        console: &'a mut dyn Recorder,
     ) -> Result<Recorders<'a>> {
         let log = LogFile::open(folder)?;
         let samples = Samples::open(folder)?;
