@@ -184,7 +184,7 @@ fn choose_device(name: &str) -> Result<Device> {
     if index < seen {
         return Ok(Device::Cuda(index));
     }
-    let message = format!("`runtime.device` is `{name}`, but libtorch sees {}", counted(seen, "GPU"));
+    let message = format!("`runtime.device` is `{name}`, but libtorch finds {}", counted(seen, "GPU"));
     Err(Error::input(message)
         .hint("run `seqloom doctor` to see what is missing, or use `--set runtime.device=cpu`"))
 }

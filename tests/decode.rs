@@ -310,7 +310,7 @@ fn an_output_that_would_destroy_its_input_is_refused() {
     assert_eq!((refused.code, scene.text("old.txt").as_str()), (Some(2), "precious\n"), "{}", refused.stderr);
     scene.decode(&["--output", "out.tsv"], "ab\n").refused(
         2,
-        "error: outputs are not written as TSV, but out.tsv asks for it\n\
+        "error: outputs cannot be TSV, but out.tsv has that extension\n\
          hint: name a .csv or .jsonl file, or use --format",
     );
 }

@@ -135,7 +135,7 @@ fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
         assert_eq!(finished.code, Some(code), "{}", finished.stderr);
         let latest = scene.text(format!("{run}/latest"));
         let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
-        let said = format!("stopped at step {step}, saved. Continue with --resume\n");
+        let said = format!("stopped at step {step}, saved. To continue, use --resume\n");
         assert!(finished.stderr.ends_with(&said), "{}", finished.stderr);
 
         let end = steps(step + 7);

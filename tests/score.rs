@@ -92,7 +92,7 @@ fn tokens_that_are_none_are_refused() {
     }
     scene.decode(&["--tokens"], "ab\n").refused(
         2,
-        "error: text output has no place for tokens, but --tokens asks for them\n\
+        "error: text output cannot contain tokens, but --tokens is given\n\
          hint: use --format csv or --format jsonl",
     );
 }

@@ -44,7 +44,7 @@ fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
         send(signal, child.id());
         let finished = ended(child, signal);
         assert_eq!(finished.code, Some(code), "{}", finished.stderr);
-        assert!(finished.stderr.ends_with("saved. Continue with --resume\n"), "{}", finished.stderr);
+        assert!(finished.stderr.ends_with("saved. To continue, use --resume\n"), "{}", finished.stderr);
         scene.path(scene.checkpoint(signal, "latest")).join("manifest.json").metadata().unwrap();
     }
     let child = scene.spawn(&endless("on", &["training.log_every=5", "runtime.on_usr1=save"]));

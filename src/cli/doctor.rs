@@ -95,8 +95,8 @@ fn why_no_gpu() -> String {
              Get it with `python3 scripts/get_libtorch.py --cuda`, or set LD_LIBRARY_PATH to the lib folder of a\n\
              PyTorch 2.11 that has it. No new build of seqloom is needed."
         ),
-        Ok(()) => "There is an NVIDIA driver and libtorch's CUDA half, but libtorch sees no GPU.\n\
-                   Look at CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."
+        Ok(()) => "There is an NVIDIA driver and libtorch's CUDA half, but libtorch finds no GPU.\n\
+                   Check CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."
             .to_owned(),
     }
 }

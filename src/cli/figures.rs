@@ -15,7 +15,7 @@ pub fn each_with_figures<I, T>(
         Err(error) if error.kind() != Kind::NotFinite => Err(error),
         Err(error) if items.len() <= 1 => Ok(items
             .iter()
-            .map(|_| Err(error.clone().hint("look for weights that are not finite")))
+            .map(|_| Err(error.clone().hint("look for weights that are NaN or infinite")))
             .collect()),
         Err(_) => {
             let (one, other) = items.split_at(items.len() / 2);

@@ -51,7 +51,7 @@ impl OutputFormat {
             (None, Format::Jsonl) => Ok(OutputFormat::Jsonl),
             (None, Format::Text) => Ok(OutputFormat::Text),
             (None, Format::Tsv) => {
-                let message = format!("outputs are not written as TSV, but {} asks for it", output.display());
+                let message = format!("outputs cannot be TSV, but {} has that extension", output.display());
                 Err(Error::input(message).hint("name a .csv or .jsonl file, or use --format"))
             }
         }
@@ -239,7 +239,7 @@ impl Drop for Writer {
 
 fn no_file(output: &Path) -> Error {
     let output = if is_stdout(output) { "standard output".into() } else { output.to_string_lossy() };
-    Error::input(format!("--resume needs a half-written output file, but the output is {output}"))
+    Error::input(format!("--resume needs an unfinished output file, but the output is {output}"))
         .hint("name the file with --output")
 }
 

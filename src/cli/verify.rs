@@ -66,11 +66,11 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         let bounds = format!("within {TOLERANCE:e}, and within {TOLERANCE_UNCACHED:e} without a cache");
         let nothing = match idle {
             0 => String::new(),
-            idle => format!(
-                "; {idle} more had nothing to compare: scores of outputs of the longest possible length are left out"
-            ),
+            idle => {
+                format!("; {idle} more had nothing to compare: outputs of the maximum length are excluded")
+            }
         };
-        return print(&format!("all {all} checks hold, {bounds}{nothing}\n"));
+        return print(&format!("all {all} checks passed, {bounds}{nothing}\n"));
     }
     Err(Error::failure(format!("{} of {all} checks failed: {}", off.len(), off.join("; "))))
 }

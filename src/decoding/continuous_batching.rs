@@ -153,7 +153,7 @@ pub(super) fn check_scores(scores: &Scores, rows: usize) -> Result<()> {
     {
         let (numbers, vocabulary) = (scores.log_p.len(), scores.vocabulary);
         let message =
-            format!("the model gave {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
+            format!("the model returned {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
         return Err(Error::failure(message));
     }
     Ok(())

@@ -100,7 +100,7 @@ impl ScoreRows<'_> {
 
 /// The error for scores that are NaN or infinite, as those of a diverged model.
 pub fn scores_not_finite() -> Error {
-    Error::not_finite("the model's scores are not finite numbers")
+    Error::not_finite("the model's scores are NaN or infinite")
 }
 
 /// An output that a search found for a source.

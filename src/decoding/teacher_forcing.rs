@@ -51,7 +51,7 @@ pub fn log_probabilities(
         let batch = Batch::new(&sources, &targets).to_device(device);
         let flat = of_labels(&teacher_forced(model, &batch), &batch.labels)?;
         if flat.iter().any(|log_p| !log_p.is_finite()) {
-            return Err(Error::failure("the model's scores are not finite numbers"));
+            return Err(Error::failure("the model's scores are NaN or infinite"));
         }
         let mut rest = flat.as_slice();
         for (&row, &length) in rows.iter().zip(&batch.target_lengths) {

@@ -274,7 +274,7 @@ pub fn conclude(
         StopReason::OutOfPatience => {
             format!("stopped early at step {step}: no better validation (`training.patience`){best}")
         }
-        StopReason::Stopped(_) => format!("stopped at step {step}, saved. Continue with --resume"),
+        StopReason::Stopped(_) => format!("stopped at step {step}, saved. To continue, use --resume"),
     });
     if !matches!(stop_reason, StopReason::Stopped(_)) {
         recorder.say(&format!("decode with: seqloom decode {path}{average}"));

@@ -354,7 +354,7 @@ fn take_average(
     let (found, listed) = (validated.found, steps.iter().map(u64::to_string).collect::<Vec<_>>());
     let count = match steps.len() {
         count if count < config.average => {
-            format!("{} (of {} wanted)", counted(count, "checkpoint"), config.average)
+            format!("{} (of {} requested)", counted(count, "checkpoint"), config.average)
         }
         count => counted(count, "checkpoint"),
     };

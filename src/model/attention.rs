@@ -198,7 +198,7 @@ impl Attention {
 
     /// (B, T, D) to (B, T, H, K)
     fn in_heads(&self, x: &Tensor) -> Tensor {
-        let (b, t, d) = x.size3().expect("attention wants three dimensions");
+        let (b, t, d) = x.size3().expect("attention needs three dimensions");
         x.view([b, t, self.heads, d / self.heads])
     }
 }

@@ -26,7 +26,7 @@ impl Embeddings {
         let [source_rows, target_rows] = vocabularies.map(|size| size as i64);
         let mut embedding = |name: &str, rows: i64| vb.sub(name).embedding("weight", rows, width, Some(PAD));
         let (source, target) = if tied == Tied::All {
-            assert_eq!(source_rows, target_rows, "tied embeddings want one vocabulary");
+            assert_eq!(source_rows, target_rows, "tied embeddings need a shared vocabulary");
             let shared = embedding("shared_embedding", source_rows);
             (shared.shallow_clone(), shared)
         } else {

@@ -87,7 +87,7 @@ impl PositionTable {
                 Some(places.of(known).unwrap_or_else(|| sinusoidal(&places.list(), self.width, self.device)))
             }
             Table::Learned(rows) => {
-                Some(places.of(rows).expect("no row is longer than the positions that there are"))
+                Some(places.of(rows).expect("no row is longer than the learned positions"))
             }
             Table::Rotary(_) | Table::None => None,
         }

@@ -139,7 +139,7 @@ fn backwards(source: &SourceBatch) -> Tensor {
 
 /// The final states of both directions of the encoder, at the last real position and at the first: (B, D)
 fn ends(encoded: &EncoderOutput) -> Tensor {
-    let (_, longest, width) = encoded.hidden.size3().expect("the encoder gives three dimensions");
+    let (_, longest, width) = encoded.hidden.size3().expect("the encoder returns three dimensions");
     let last: Vec<i64> =
         (0..).zip(&encoded.lengths).map(|(row, length): (i64, _)| row * longest + length - 1).collect();
     let last = Tensor::from_slice(&last).to_device(encoded.hidden.device());
@@ -163,7 +163,7 @@ impl EncoderLayer {
     /// (B, S, D) to (B, S, D), the forward direction before the backward one.
     fn forward(&self, x: &Tensor, backwards: &Tensor, ctx: ForwardContext) -> Tensor {
         let turned = |x: &Tensor| x.flatten(0, 1).index_select(0, backwards).view_as(x);
-        let (rows, _, width) = x.size3().expect("the encoder wants three dimensions");
+        let (rows, _, width) = x.size3().expect("the encoder needs three dimensions");
         let first = Tensor::zeros([rows, width / 2], (Kind::Float, x.device()));
         let gates = Linear::side_by_side(&[&self.forward.input, &self.backward.input], x, ctx);
         let gates: Vec<Tensor> = gates.iter().flat_map(|part| part.split(3 * width / 2, -1)).collect();

@@ -188,8 +188,8 @@ fn check_targets(paths: [&Path; 2], [one, other]: [&Tokenizer; 2]) -> Result<()>
         tokens.map(|token| token.map_or("missing".to_owned(), |token| format!("{token:?}")));
     let [one, other] = paths.map(Path::display);
     Err(Error::input(format!(
-        "models that decode together must have the same target vocabulary, but token {id} is {first} in {one} and {second} \
-         in {other}"
+        "the models of an ensemble must have the same target vocabulary, but token {id} is {first} in {one} and \
+         {second} in {other}"
     )))
 }
 

@@ -41,7 +41,7 @@ impl StopFlag {
     pub fn on_signals(usr1: OnUsr1) -> Result<StopFlag> {
         let flag = StopFlag { at_once: Arc::new(AtomicBool::new(true)), ..StopFlag::default() };
         let seen = Arc::new(AtomicBool::new(false));
-        let failed = |error| Error::failure(format!("cannot listen to signals: {error}"));
+        let failed = |error| Error::failure(format!("cannot install signal handlers: {error}"));
         // Under `nohup`, SIGHUP is ignored.
         let heard = |signal: &i32| matches!(*signal, SIGINT | SIGTERM) || !is_ignored(*signal);
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2].into_iter().filter(heard) {

@@ -245,7 +245,7 @@ pub fn attend(
     weights: Option<&mut Vec<f32>>,
 ) -> Tensor {
     let (rows, room) = (query.size()[0] as usize, keys_values.size()[0]);
-    assert!(seen.within(rows, room), "attention to what is not there");
+    assert!(seen.within(rows, room), "attention to a slot that does not exist");
     let most = seen.lengths.iter().copied().max().unwrap_or(0);
     let mut out = std::ptr::null_mut();
     let slots = seen.slots.as_ref().map_or(std::ptr::null(), Vec::as_ptr);

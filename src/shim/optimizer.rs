@@ -80,7 +80,7 @@ pub struct AdamStep {
 pub fn fused_adam(tensors: &AdamTensors, step: AdamStep) -> Result<()> {
     let count = tensors.weights.len();
     let lists = [&tensors.gradients, &tensors.first, &tensors.second, &tensors.steps];
-    assert!(lists.iter().all(|list| list.len() == count), "Adam wants lists of one length");
+    assert!(lists.iter().all(|list| list.len() == count), "Adam needs lists of the same length");
     // SAFETY: five lists of `count` live tensors each, lent for the duration of the call.
     let status = unsafe {
         seqloom_fused_adam(
@@ -131,7 +131,7 @@ pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
     let momenta = if step.momentum > 0.0 { count } else { 0 };
     assert!(
         tensors.gradients.len() == count && tensors.momenta.len() == momenta,
-        "SGD wants lists of one length"
+        "SGD needs lists of the same length"
     );
     // SAFETY: three lists of `count` live tensors each, lent for the duration of the call.
     let status = unsafe {

@@ -200,7 +200,7 @@ impl GradientEngine<'_> {
             Ok(sum) => Ok(ControlFlow::Continue(sum)),
             Err(Interrupted::Memory(shard)) => Ok(ControlFlow::Break(shard)),
             Err(Interrupted::Error(error)) => Err(error),
-            Err(Interrupted::Elsewhere) => Err(Error::failure("a shard is broken that nobody knows of")),
+            Err(Interrupted::Elsewhere) => Err(Error::failure("a shard failed without an error")),
         }
     }
 

@@ -109,9 +109,8 @@ pub fn find_budget(
 
 fn too_small(limit: u64) -> Error {
     let gib = limit as f64 / (1u64 << 30) as f64;
-    let message = format!(
-        "training must have room for batches of {SMALLEST} positions, but that takes more than {gib:.2} GiB"
-    );
+    let message =
+        format!("batches of {SMALLEST} positions must fit into memory, but they need more than {gib:.2} GiB");
     Error::input(message).hint("raise `training.memory_limit`, or use a smaller model")
 }
 

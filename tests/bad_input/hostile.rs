@@ -183,13 +183,13 @@ fn a_row_without_finite_scores_is_that_rows_error() {
     let rows = objects(&finished.stdout);
     assert_eq!(["bc", "def"], [0, 2].map(|n| rows[n]["output"].as_str().unwrap()));
     for n in [1, 3] {
-        let error = format!("<stdin>:{}: the model's scores are not finite numbers", n + 1);
+        let error = format!("<stdin>:{}: the model's scores are NaN or infinite", n + 1);
         assert_eq!((&rows[n]["output"], &rows[n]["error"]), (&json!(""), &json!(error)));
     }
     assert!(finished.stderr.contains("note: skipped rows: 2 "), "{}", finished.stderr);
     let stopped = decode(&["--beam", "2"], "bc\nab\ndef\n");
     assert_eq!((stopped.code, stopped.stdout.as_str()), (Some(1), "bc\n"), "{}", stopped.stderr);
-    assert!(stopped.stderr.starts_with("error: <stdin>:2: the model's scores are not finite numbers\n"));
+    assert!(stopped.stderr.starts_with("error: <stdin>:2: the model's scores are NaN or infinite\n"));
 
     scene.write("pairs.csv", "source,target\nbc,bc\nab,ab\ndef,def\n");
     let score = |more: &[&str]| {
@@ -198,7 +198,7 @@ fn a_row_without_finite_scores_is_that_rows_error() {
     let finished = score(&["--on-error", "skip", "--format", "jsonl"]).succeeded();
     let rows = objects(&finished.stdout);
     assert!(rows[0]["score"].is_f64() && rows[1]["score"].is_null() && rows[2]["score"].is_f64());
-    assert_eq!(rows[1]["error"], json!("pairs.csv:3: the model's scores are not finite numbers"));
+    assert_eq!(rows[1]["error"], json!("pairs.csv:3: the model's scores are NaN or infinite"));
     let stopped = score(&[]);
     assert_eq!((stopped.code, stopped.stdout.lines().count()), (Some(1), 1), "{}", stopped.stderr);
 }

@@ -25,7 +25,7 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
             "data.source.max_length=1",
             "train.csv:2: a source may have 1 token (`data.source.max_length`), but this row's has ",
         ),
-        ("runtime.device=cuda:7", "`runtime.device` is `cuda:7`, but libtorch sees "),
+        ("runtime.device=cuda:7", "`runtime.device` is `cuda:7`, but libtorch finds "),
     ];
     for (setting, message) in cases {
         let finished = scene.train(&["--set", setting]);
@@ -182,7 +182,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
     }
     scene.decode(&["--set", "runtime.device=cuda:7"], "ab\n").refused_naming(
         2,
-        &["`runtime.device` is `cuda:7`, but libtorch sees ", "\nhint: run `seqloom doctor` to see"],
+        &["`runtime.device` is `cuda:7`, but libtorch finds ", "\nhint: run `seqloom doctor` to see"],
     );
     scene
         .seqloom(&["decode", "runs/copy/config.toml"])

@@ -231,7 +231,7 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
 fn a_metric_that_there_is_not_or_that_does_not_count_is_refused_at_its_place() {
     let known = metrics();
     let usual = "`exact_match`, `character_error_rate`, `word_error_rate`";
-    let must = "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric that validations count";
+    let must = "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric of `training.metrics`";
     let add = "\nhint: add \"chrf\" to `training.metrics`";
     check_messages(&[
         (
@@ -242,7 +242,7 @@ fn a_metric_that_there_is_not_or_that_does_not_count_is_refused_at_its_place() {
         ),
         (
             "[training]\nmetrics = [\"chrf\", \"chrf\"]",
-            "6:11: `metrics` must name each metric once, but `chrf` is there twice",
+            "6:11: `metrics` must name each metric once, but `chrf` occurs twice",
         ),
         (
             "[training]\nbest_by = \"chrF\"",

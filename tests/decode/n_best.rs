@@ -50,7 +50,7 @@ fn each_output_has_a_row_with_its_rank_and_what_ranks_it() {
 fn text_has_a_line_for_a_row_and_no_more() {
     Scene::trained().decode(&THREE, "ab\n").refused(
         2,
-        "error: text output has one line per row, but `decoding.n_best` asks for 3 outputs per row\n\
+        "error: text output has one line per row, but `decoding.n_best` is 3\n\
          hint: use --format csv or --format jsonl, or --n-best 1",
     );
 }

@@ -137,12 +137,12 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     let cases: [(&[&str], &str); 5] = [
         (
             &["--output", "-"],
-            "error: --resume needs a half-written output file, but the output is standard output\n\
+            "error: --resume needs an unfinished output file, but the output is standard output\n\
              hint: name the file with --output",
         ),
         (
             &["--output", "/dev/null"],
-            "error: --resume needs a half-written output file, but the output is /dev/null\n\
+            "error: --resume needs an unfinished output file, but the output is /dev/null\n\
              hint: name the file with --output",
         ),
         (
@@ -256,7 +256,7 @@ fn an_output_is_continued_only_as_it_was_begun() {
     assert_eq!(scene.text("out.txt"), "ab\ncd\nef\n");
     assert!(!scene.path("out.txt.resume.json").exists());
     let finished = scene.decode(&go_on, "").succeeded();
-    assert!(finished.stderr.contains("although no record tells how they were made"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("without a record of their settings"), "{}", finished.stderr);
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn models_that_do_not_match_are_refused_with_the_first_difference() {
     decode("runs/letters").refused(
         2,
         &format!(
-            "error: models that decode together must have the same target vocabulary, but token 4 is {first} in runs/copy \
+            "error: the models of an ensemble must have the same target vocabulary, but token 4 is {first} in runs/copy \
              and \"x\" in runs/letters"
         ),
     );

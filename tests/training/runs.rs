@@ -444,10 +444,8 @@ fn auto_finds_what_fits_and_a_resumed_run_keeps_it() {
     let resumed =
         with(&scene, "run", &["training.tokens_per_batch=auto", "training.steps=10"], &["--resume"]);
     assert_eq!(found(&resumed.succeeded().stderr), 256);
-    train(&scene, "none", &["training.tokens_per_batch=auto", "training.memory_limit=0.001"]).refused_naming(
-        2,
-        &["training must have room for batches of 256 positions", "`training.memory_limit`"],
-    );
+    train(&scene, "none", &["training.tokens_per_batch=auto", "training.memory_limit=0.001"])
+        .refused_naming(2, &["batches of 256 positions must fit into memory", "`training.memory_limit`"]);
 }
 
 /// The rows of a tiny run. A change that computes nothing new must leave them as they are; one that does writes them anew:

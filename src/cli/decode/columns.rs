@@ -79,14 +79,12 @@ impl Columns {
     pub fn format(&self, args: &DecodeArgs) -> Result<OutputFormat> {
         let format = OutputFormat::choose(args.format, &args.output)?;
         if format == OutputFormat::Text && args.tokens {
-            let message = "text output has no place for tokens, but --tokens asks for them";
+            let message = "text output cannot contain tokens, but --tokens is given";
             return Err(Error::input(message).hint("use --format csv or --format jsonl"));
         }
         if format == OutputFormat::Text && self.n_best > 1 {
-            let message = format!(
-                "text output has one line per row, but `decoding.n_best` asks for {} outputs per row",
-                self.n_best
-            );
+            let message =
+                format!("text output has one line per row, but `decoding.n_best` is {}", self.n_best);
             return Err(Error::input(message).hint("use --format csv or --format jsonl, or --n-best 1"));
         }
         Ok(format)
@@ -117,7 +115,7 @@ impl Columns {
         if answered.rows > 0 {
             let known = record.check()?;
             let (output, rows) = (args.output.display(), counted(answered.rows, "row"));
-            let unknown = ", although no record tells how they were made";
+            let unknown = ", without a record of their settings";
             status(&format!(
                 "{output} already has {rows}: resuming after them{}; the counts and scores below cover the rest only",
                 if known.is_none() { unknown } else { "" }

@@ -128,7 +128,7 @@ fn training(look: &PairStatistics, size: &Size) -> String {
 /// The line of `best_by`.
 fn best_by(look: &PairStatistics) -> &'static str {
     match is_prose(look) {
-        true => "best_by = \"nll\"             # for free translation the loss tells more than exact match\n",
+        true => "best_by = \"nll\"             # several outputs may be right, so use the loss\n",
         false => "best_by = \"exact_match\"     # `best` is the checkpoint with the highest exact match\n",
     }
 }

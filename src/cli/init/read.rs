@@ -42,7 +42,7 @@ pub fn read(args: &InitArgs) -> Result<Pairs> {
     }
     pairs.notes.extend(left_columns(&left));
     if empty > 0 {
-        pairs.notes.push(format!("left out: {} with an empty side", counted(empty, "pair")));
+        pairs.notes.push(format!("skipped: {} with an empty side", counted(empty, "pair")));
     }
     Ok(pairs)
 }

@@ -191,11 +191,14 @@ fn cut(
     let (all_words, all_characters): (usize, usize) = (words.values().sum(), characters.values().sum());
     let is_prose = all_words >= 4 * texts && all_characters >= 20 * texts && all_words >= 20_000;
     if is_closed {
-        let why = format!("{} different ones, and hardly any new ones in the held-out pairs", words.len());
+        let why = format!("{} different ones, and hardly any new ones in held-out pairs", words.len());
         (TokenizerChoice::Words, why)
     } else if is_prose {
         let pieces = pieces(all_words).min(words.len()).max(2 * characters.len() + 4);
-        (TokenizerChoice::Bpe(pieces), format!("{} different words, and new ones keep coming", words.len()))
+        (
+            TokenizerChoice::Bpe(pieces),
+            format!("{} different words, and new texts have new ones", words.len()),
+        )
     } else {
         (TokenizerChoice::Characters, format!("{} different ones", characters.len()))
     }

@@ -48,7 +48,7 @@ impl Bpe {
         let smallest = alphabet.len() + SPECIALS.len();
         if size < smallest {
             let message = format!(
-                "a BPE vocabulary must hold each character of the training text, {} here with the mark for a space, \
+                "a BPE vocabulary must contain each character of the training text, {} here with the mark for a space, \
                  and {} special tokens, but `vocabulary` is {size}",
                 alphabet.len(),
                 SPECIALS.len()
@@ -84,12 +84,12 @@ impl Bpe {
         let made: HashSet<String> = merges.iter().map(|(left, right)| format!("{left}{right}")).collect();
         let parts = merges.iter().flat_map(|(left, right)| [left, right]);
         if let Some(token) = parts.chain(&made).find(|token| vocabulary.id(token).is_none()) {
-            let must = "a merge must take and make tokens of the vocabulary";
+            let must = "a merge and its two parts must be tokens of the vocabulary";
             return Err(format!("{must}, but one has {token:?}"));
         }
         let mut of_text = vocabulary.tokens().iter().skip(SPECIALS.len());
         if let Some(token) = of_text.find(|token| token.chars().count() != 1 && !made.contains(*token)) {
-            let must = "each of its tokens must be a character or made by a merge";
+            let must = "each of its tokens must be a character or the result of a merge";
             return Err(format!("{must}, but one is {token:?}"));
         }
         let ids = vocabulary.tokens().iter().cloned().zip(0..);
@@ -188,6 +188,8 @@ fn take_over(model: &BPE) -> Result<(Vocabulary, Vec<(String, String)>)> {
 fn merges_of(model: &BPE) -> Result<Vec<(String, String)>> {
     let merges = serde_json::to_value(model).map(|mut json| json["merges"].take());
     merges.and_then(serde_json::from_value).map_err(|error| {
-        Error::failure(format!("BPE training: crate tokenizers gave its merges in another form: {error}"))
+        Error::failure(format!(
+            "BPE training: crate tokenizers returned its merges in an unexpected form: {error}"
+        ))
     })
 }

@@ -328,10 +328,7 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
             let opening = begins_with(&[5]);
             let request = request(&[4], Some(&opening), &options(&config));
             let error = decode_n_best(&Scripted::new(script), &[&request], &options(&config)).unwrap_err();
-            assert_eq!(
-                (error.message(), error.exit_code()),
-                ("the model's scores are not finite numbers", 1)
-            );
+            assert_eq!((error.message(), error.exit_code()), ("the model's scores are NaN or infinite", 1));
         }
     }
     // Only EOS is possible, so that the beam is never full.
@@ -347,6 +344,6 @@ fn a_model_that_gives_other_numbers_than_asked_for_is_an_error() {
         &[&request(&[4], None, &options(&DecodingConfig::default()))],
         &options(&DecodingConfig::default()),
     );
-    let expected = "the model gave 3 scores for 1 rows and a vocabulary of 3";
+    let expected = "the model returned 3 scores for 1 rows and a vocabulary of 3";
     assert_eq!(error.unwrap_err().message(), expected);
 }

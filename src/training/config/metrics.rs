@@ -156,7 +156,7 @@ impl TrainingConfig {
         let columns = self.metric_columns();
         if let Some(twice) = (1..columns.len()).find(|&n| columns[..n].contains(&columns[n])) {
             let message =
-                format!("`metrics` must name each metric once, but `{}` is there twice", columns[twice]);
+                format!("`metrics` must name each metric once, but `{}` occurs twice", columns[twice]);
             return Err(ConfigError::new("training", &["metrics"], message));
         }
         let name = self.best_by.name();
@@ -165,7 +165,8 @@ impl TrainingConfig {
         }
         let counted = columns.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let message = format!(
-            "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric that validations count ({counted}), but it is \"{name}\""
+            "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric of `training.metrics` ({counted}), \
+             but it is \"{name}\""
         );
         let hint = format!("add \"{name}\" to `training.metrics`");
         Err(ConfigError::new("training", &["best_by", "metrics"], message).hint(hint))
