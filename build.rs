@@ -1,4 +1,5 @@
-//! Checks which libtorch is linked, compiles the C++ shim against it, and tells the binaries where to find it at run time.
+//! Checks which libtorch is linked, compiles the C++ shim against it, and tells the binaries where to find it at run
+//! time.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,8 @@ fn main() {
     let root = lib.parent().expect("libtorch's lib folder has a parent").to_path_buf();
     check_version(&root);
     compile_shim(&root);
-    // The binary, the tests and the documentation's examples then run without LD_LIBRARY_PATH. Beside the binary is where
-    // scripts/make_dist.py puts the libraries.
+    // The binary, the tests and the documentation's examples then run without LD_LIBRARY_PATH. Beside the binary is
+    // where scripts/make_dist.py puts the libraries.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}:$ORIGIN/../lib", lib.display());
     // No link argument of ours reaches the binary of a dependent; its own build script does the same with this.
     println!("cargo:libtorch_lib={}", lib.display());
@@ -67,10 +68,12 @@ fn compile_shim(root: &Path) {
             .flag_if_supported("-Wno-psabi") // wide vectors are never arguments of a call
             .compile(name);
     };
-    // Decoding and attention are fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
+    // Decoding and attention are fused multiply-adds wherever there are any; the rest gives the same bits on every
+    // instruction set.
     let (fused, same) = ("-ffp-contract=fast", "-ffp-contract=off");
-    // Nobody reads the flags of floating point exceptions, for whose sake GCC keeps comparisons out of AVX2's vectors. Products
-    // have none in their loops; without them GCC 12 takes registers away from the sums there, and half of the speed.
+    // Nobody reads the flags of floating point exceptions, for whose sake GCC keeps comparisons out of AVX2's vectors.
+    // Products have none in their loops; without them GCC 12 takes registers away from the sums there, and half of the
+    // speed.
     let vectors = "-fno-trapping-math";
     compile(&["product"], &[fused], "seqloom_shim_products");
     compile(&["attend", "attention", "log_softmax", "pack"], &[fused, vectors], "seqloom_shim_fused");

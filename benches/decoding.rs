@@ -1,14 +1,15 @@
-//! Decoding speed, latency and memory against CTranslate2, PyTorch and JoeyNMT: one model, one file, in turn, in one run.
+//! Decoding speed, latency and memory against CTranslate2, PyTorch and JoeyNMT: one model, one file, in turn, in one
+//! run.
 //!
 //! ```text
 //! cargo bench --bench decoding -- --model MODEL.safetensors --input TEST.csv --python PATH_TO_A_PYTHON [--joeynmt]
 //! ```
 //!
-//! The python needs what the scripts in benches/peers/ name; they turn seqloom's own model file into each side's form. Each
-//! side runs in a process of its own, loads, warms up, and then decodes the whole file; neither loading nor tokenizing is
-//! timed. How many sentences go together is chosen for each side by a try before the rounds. The sides
-//! take turns, and medians are compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode the
-//! same.
+//! The python needs what the scripts in benches/peers/ name; they turn seqloom's own model file into each side's form.
+//! Each side runs in a process of its own, loads, warms up, and then decodes the whole file; neither loading nor
+//! tokenizing is timed. How many sentences go together is chosen for each side by a try before the rounds. The sides
+//! take turns, and medians are compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode
+//! the same.
 
 mod common;
 

@@ -4,10 +4,10 @@
 //! cargo bench --bench training -- --python PATH_TO_A_PYTHON_WITH_TORCH [--joeynmt WORK_FOLDER] [--large] [--precision bf16]
 //! ```
 //!
-//! The python needs torch 2.11.0, tokenizers and numpy, and what benches/peers/joeynmt_reference.py names for JoeyNMT. Each
-//! side runs in a process of its own, loads, warms up, and then counts target tokens per second over the updates; divided
-//! by the tokens of a pair in the whole set that is pairs per second, whichever batches came. The sides take turns, and
-//! medians are compared. The setting is configs/multi30k_small.toml, which benches/peers/ repeats.
+//! The python needs torch 2.11.0, tokenizers and numpy, and what benches/peers/joeynmt_reference.py names for JoeyNMT.
+//! Each side runs in a process of its own, loads, warms up, and then counts target tokens per second over the updates;
+//! divided by the tokens of a pair in the whole set that is pairs per second, whichever batches came. The sides take
+//! turns, and medians are compared. The setting is configs/multi30k_small.toml, which benches/peers/ repeats.
 
 mod common;
 

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! - [`Predictor::with_overrides`] takes what `--set` takes on the command line.
-//! - [`Predictor::outputs`] adds to each output its score, whether it is finished, and how many symbols of its source are unknown.
+//! - [`Predictor::outputs`] adds to each output its score, whether it is finished, and how many symbols of its source
+//!   are unknown.
 //! - [`Predictor::n_best`] gives several outputs per text, [`Predictor::complete`] outputs with a forced prefix.
 //! - [`Predictor::score`] gives the log-probability of given targets.
 //! - [`Predictor::open_together`] opens an ensemble; [`Predictor::with_shortlist`] is faster with a large vocabulary.
@@ -140,8 +141,8 @@ impl Predictor {
     /// output even so.
     ///
     /// # Errors
-    /// Those of [`Predictor::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an output
-    /// may be.
+    /// Those of [`Predictor::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an
+    /// output may be.
     pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, requests: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
         caught(|| {
             let encoded = (0..).zip(requests).map(|(n, (text, prefix))| {

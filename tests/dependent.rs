@@ -19,7 +19,8 @@ fn file_of_crate(name: &str) -> String {
     fs::read_to_string(project().join("tests/dependent").join(name)).unwrap()
 }
 
-/// What the features of this project's own build turn on besides: without it a dozen crates would be compiled once more.
+/// What the features of this project's own build turn on besides: without it a dozen crates would be compiled once
+/// more.
 const AS_HERE: &str = r#"once_cell = { version = "1", default-features = false, features = ["std"] }
 
 [build-dependencies]

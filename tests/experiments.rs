@@ -1,6 +1,7 @@
 //! The experiments of configs/ are no decoration: each is read, and each whose data is here takes two steps.
 //!
-//! Public data sets are looked for in $SEQLOOM_DATA, else in data/, where data/get_*.py put them; without them their tests say so and pass.
+//! Public data sets are looked for in $SEQLOOM_DATA, else in data/, where data/get_*.py put them; without them their
+//! tests say so and pass.
 
 mod batches;
 

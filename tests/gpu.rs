@@ -1,5 +1,5 @@
-//! What a GPU must do as the CPU does, by the binary as a user runs it. Where there is none, these tests say so and check
-//! nothing. The numbers of the model and of AdamW on every device are in model/golden.rs and model/stepping.rs.
+//! What a GPU must do as the CPU does, by the binary as a user runs it. Where there is none, these tests say so and
+//! check nothing. The numbers of the model and of AdamW on every device are in model/golden.rs and model/stepping.rs.
 
 use std::collections::BTreeMap;
 

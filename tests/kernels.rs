@@ -1,5 +1,5 @@
-//! The kernels of src/shim/ on each kind of vectors that this machine has, over many shapes, against libtorch. Numbers begin
-//! anywhere in their memory, as rows of odd width do.
+//! The kernels of src/shim/ on each kind of vectors that this machine has, over many shapes, against libtorch. Numbers
+//! begin anywhere in their memory, as rows of odd width do.
 //!
 //! `scripts/sanitize.py` tries the same once more under sanitizers, without Rust (tests/shim/).
 
@@ -14,8 +14,8 @@ use tch::{Device, Kind, Tensor};
 use crate::support::run::{Finished, Scene, binary, listened_to};
 use crate::support::{assert_close, assert_same};
 
-/// Numbers of (-2, 2), from a hash of their places, so that tests beside this one draw nothing from the same generator. They
-/// begin `offset` numbers into their memory.
+/// Numbers of (-2, 2), from a hash of their places, so that tests beside this one draw nothing from the same generator.
+/// They begin `offset` numbers into their memory.
 fn numbers(shape: &[i64], offset: i64) -> Tensor {
     let count: i64 = shape.iter().product();
     let x = (Tensor::arange(offset + count, (Kind::Double, Device::Cpu)) * 12.9898 + count as f64).sin()

@@ -135,7 +135,8 @@ fn training_ends_at_its_epochs_or_when_patience_runs_out() {
     let last = scene.metrics("epochs", "train").pop().unwrap();
     assert_eq!(last["epoch"], "2");
     assert!(last["step"].parse::<u64>().unwrap() < 100);
-    // Nothing gets better at a learning rate of almost nothing, and the loss of the first validation is better than none.
+    // Nothing gets better at a learning rate of almost nothing, and the loss of the first validation is better than
+    // none.
     let settings = [
         "training.steps=500",
         "training.validate_every=1",

@@ -40,7 +40,8 @@ fn the_score_of_an_output_is_the_score_that_the_search_gave_it() {
     }
 }
 
-/// BPE may cut an output's text into other pieces than the search said, and a cut-off output has no EOS: its tokens say it all.
+/// BPE may cut an output's text into other pieces than the search said, and a cut-off output has no EOS: its tokens say
+/// it all.
 #[test]
 fn the_tokens_of_an_output_have_its_score_to_the_last_digit() {
     let scene = Scene::new(400, 40);

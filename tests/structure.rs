@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a module at the top of src/ may use of the others. A new one gets its row here, in ARCHITECTURE.md and a reason.
+/// What a module at the top of src/ may use of the others. A new one gets its row here, in ARCHITECTURE.md and a
+/// reason.
 const MAY_USE: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("console", &["error"]),
@@ -295,8 +296,8 @@ fn a_model_does_no_input_and_no_output_and_sees_no_text() {
 
 #[test]
 fn a_search_knows_no_model_and_no_tensor() {
-    // The one that steps a model, the one that has several of them step, the name of what their weights are kept in, and
-    // the one that searches nothing.
+    // The one that steps a model, the one that has several of them step, the name of what their weights are kept in,
+    // and the one that searches nothing.
     let know = [
         "decoding/network_decoder.rs",
         "decoding/parallel.rs",

@@ -65,13 +65,13 @@ pub struct DecodeArgs {
     /// Write outputs to this file; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
-    /// Format of the output [default: by its extension, else text]; csv and jsonl have all other columns or fields of the
-    /// input, then source, reference (if there is one), output, score and finished; with decoding.n_best above 1 there is
-    /// one row per output, with its rank (from 1) and its ranking
+    /// Format of the output [default: by its extension, else text]; csv and jsonl have all other columns or fields of
+    /// the input, then source, reference (if there is one), output, score and finished; with decoding.n_best above 1
+    /// there is one row per output, with its rank (from 1) and its ranking
     #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
-    /// Add each output's tokens, with EOS at the end if it is finished; for csv and jsonl. `score --tokens-column` reads
-    /// them
+    /// Add each output's tokens, with EOS at the end if it is finished; for csv and jsonl. `score --tokens-column`
+    /// reads them
     #[arg(long, help_heading = OUTPUT)]
     tokens: bool,
     /// Resume after the complete rows of an output file that a stopped command left, with the same model, input and
@@ -81,8 +81,8 @@ pub struct DecodeArgs {
     /// Print the first N rows with their references to standard error
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = OUTPUT)]
     examples: usize,
-    /// Write a JSON summary: rows, exact match, error rates, and counts of skipped, truncated and unfinished rows; - for
-    /// standard output
+    /// Write a JSON summary: rows, exact match, error rates, and counts of skipped, truncated and unfinished rows; -
+    /// for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! The subcommands, one file each. Only this folder and console.rs print.
 //!
-//! stdout carries data, stderr carries messages. Exit codes: 0 done, 1 failed, 2 wrong user input, 128 plus the number of a
-//! signal that stopped it, after saving if there was anything to save.
+//! stdout carries data, stderr carries messages. Exit codes: 0 done, 1 failed, 2 wrong user input, 128 plus the number
+//! of a signal that stopped it, after saving if there was anything to save.
 
 mod attention;
 mod average;

@@ -13,7 +13,8 @@ use crate::checkpoint::run::{OWN_FILES, OWN_FOLDERS, run_of_model};
 use crate::data::DataConfig;
 use crate::error::{Error, Result};
 
-/// The files of a command. `-` is standard input among those that are read, and standard output among those that are written.
+/// The files of a command. `-` is standard input among those that are read, and standard output among those that are
+/// written.
 #[derive(Debug, Default)]
 pub struct FileRoles {
     read: Vec<Role>,

@@ -65,15 +65,16 @@ pub struct ScoreArgs {
     /// Column of the targets in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     target_column: Option<String>,
-    /// Column in .csv, .tsv and .jsonl with the targets as JSON lists of tokens, as `decode --tokens` writes them; exactly
-    /// these tokens are scored, and EOS only if it ends the list
+    /// Column in .csv, .tsv and .jsonl with the targets as JSON lists of tokens, as `decode --tokens` writes them;
+    /// exactly these tokens are scored, and EOS only if it ends the list
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["targets", "target_column"], help_heading = INPUT)]
     tokens_column: Option<String>,
     /// Write scores to this file; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
-    /// Format of the scores [default: by the output's extension, else text with one score per line]; csv and jsonl have all
-    /// other columns or fields of the input, then source, target, score and length (number of tokens, including EOS)
+    /// Format of the scores [default: by the output's extension, else text with one score per line]; csv and jsonl have
+    /// all other columns or fields of the input, then source, target, score and length (number of tokens, including
+    /// EOS)
     #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
     /// Add each token of the target with its log-probability; for jsonl
@@ -88,7 +89,8 @@ pub struct ScoreArgs {
     /// Write a JSON summary: pairs, tokens, log-probabilities and perplexity; - for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
-    /// Replace decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than once
+    /// Replace decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than
+    /// once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = MODEL)]
     overrides: Vec<String>,
 }

@@ -40,8 +40,8 @@ pub struct SourceArgs {
     /// training]
     #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     pub header: Option<bool>,
-    /// Begin every output with this text, which may end in the middle of a word; the output of an empty source stays empty.
-    /// White space around the text counts if data.target.whitespace is keep
+    /// Begin every output with this text, which may end in the middle of a word; the output of an empty source stays
+    /// empty. White space around the text counts if data.target.whitespace is keep
     #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column", help_heading = SEARCH)]
     pub prefix: Option<String>,
     /// Column in .csv, .tsv and .jsonl with the text that the row's output begins with

@@ -42,8 +42,8 @@ pub struct TrainArgs {
     /// Add symbols that the vocabularies of --from lack; each starts as the mean of the old ones
     #[arg(long, requires = "from", help_heading = BEGINNING)]
     extend_vocabulary: bool,
-    /// Print with each log line what train.log has: speed as a share of this machine's matrix peak, share of padding, share
-    /// of time spent waiting for batches, and memory
+    /// Print with each log line what train.log has: speed as a share of this machine's matrix peak, share of padding,
+    /// share of time spent waiting for batches, and memory
     #[arg(long, short, help_heading = RUN)]
     verbose: bool,
 }

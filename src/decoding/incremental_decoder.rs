@@ -108,12 +108,13 @@ pub fn scores_not_finite() -> Error {
 pub struct Hypothesis {
     /// Token ids without BOS and EOS.
     pub tokens: Vec<i64>,
-    /// Sum of the model's log-probabilities of its tokens, including EOS when it is finished; constraints, penalties and
-    /// sampling do not change it.
+    /// Sum of the model's log-probabilities of its tokens, including EOS when it is finished; constraints, penalties
+    /// and sampling do not change it.
     pub score: f64,
     /// The ranking of a source's hypotheses: the sum with the repetition penalty, divided by the length penalty, plus
     /// the coverage penalty.
     pub ranking: f64,
-    /// False if it is unfinished, without EOS: it reached the length limit, or the constraints allowed no further token.
+    /// False if it is unfinished, without EOS: it reached the length limit, or the constraints allowed no further
+    /// token.
     pub finished: bool,
 }

@@ -32,8 +32,8 @@ pub struct Introduction<'a> {
 }
 
 impl Introduction<'_> {
-    /// All that a person should know before it starts. `before` is where a resumed run was, and the keys of the pairs' files
-    /// that name others than before; `origin` is the model that it starts from, and its new rows.
+    /// All that a person should know before it starts. `before` is where a resumed run was, and the keys of the pairs'
+    /// files that name others than before; `origin` is the model that it starts from, and its new rows.
     pub fn say(
         &self,
         recorder: &mut dyn Recorder,

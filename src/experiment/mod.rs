@@ -1,7 +1,7 @@
 //! Training as a whole: an experiment in, a run directory out.
 //!
-//! It claims the directory, reads the data, makes the model or resumes it, and lets the trainer work. What a person sees goes to
-//! the recorder of whoever calls.
+//! It claims the directory, reads the data, makes the model or resumes it, and lets the trainer work. What a person
+//! sees goes to the recorder of whoever calls.
 
 pub(crate) mod average;
 mod checkpointer;
@@ -74,12 +74,12 @@ impl RunSummary {
     }
 }
 
-/// Trains, into a run directory that `seqloom decode` and [`Predictor`](crate::predictor::Predictor) read. What happens goes to
-/// the files of the directory and to `recorder`.
+/// Trains, into a run directory that `seqloom decode` and [`Predictor`](crate::predictor::Predictor) read. What happens
+/// goes to the files of the directory and to `recorder`.
 ///
 /// # Errors
-/// A folder that holds another run; data or a model that does not fit the experiment; files that cannot be written; what the
-/// trainer gives up at. The checkpoints written before stay.
+/// A folder that holds another run; data or a model that does not fit the experiment; files that cannot be written;
+/// what the trainer gives up at. The checkpoints written before stay.
 pub fn train(
     experiment: &Experiment,
     options: &RunOptions,

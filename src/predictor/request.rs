@@ -38,8 +38,8 @@ impl LoadedModel {
     /// The request for a source, with a forced prefix and restricted by the shortlist.
     ///
     /// # Errors
-    /// An input error without a place: those of [`LoadedModel::encode_source`]; the target's vocabulary lacks a symbol of the
-    /// prefix, or the prefix is longer than the output of this source may be.
+    /// An input error without a place: those of [`LoadedModel::encode_source`]; the target's vocabulary lacks a symbol
+    /// of the prefix, or the prefix is longer than the output of this source may be.
     pub fn encode_request(&self, text: &str, prefix: &str, too_long: TooLong) -> Result<EncodedRequest> {
         let mut request = self.encode_source(text, too_long)?;
         let prefix = self.forced_prefix(&request.decode, prefix)?;

@@ -1,8 +1,8 @@
 //! The vocabulary shortlist: the target tokens that each source allows.
 //!
-//! Of a large vocabulary only few tokens are plausible for a source: those that are frequent everywhere, and those that go
-//! with its own tokens. A file lists both; it is learned from training pairs ([`crate::data::lexicon`]) and names tokens by
-//! their texts: `{"format": 1, "frequent": ["der", …], "lists": {"dog": ["Hund", …], …}}`.
+//! Of a large vocabulary only few tokens are plausible for a source: those that are frequent everywhere, and those that
+//! go with its own tokens. A file lists both; it is learned from training pairs ([`crate::data::lexicon`]) and names
+//! tokens by their texts: `{"format": 1, "frequent": ["der", …], "lists": {"dog": ["Hund", …], …}}`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

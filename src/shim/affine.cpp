@@ -121,8 +121,8 @@ struct Backward {
 
 int64_t blocks_of(int64_t count) { return (count + BLOCK - 1) / BLOCK; }
 
-// The gradient of the product, and that of the bias where it is defined. On one thread: the order of the sums is that of the
-// rows. `y` is undefined without ReLU.
+// The gradient of the product, and that of the bias where it is defined. On one thread: the order of the sums is that
+// of the rows. `y` is undefined without ReLU.
 Tensor gradient_of_product(const Tensor& gradient, const Tensor& y, Tensor& bias, const Epilogue& epilogue) {
   const bool changes = epilogue.relu || epilogue.drops;
   if (!changes && !bias.defined()) return gradient;

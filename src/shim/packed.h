@@ -1,9 +1,9 @@
 // The memory layout of packed weights, and of inputs for 8-bit products.
 //
 // Weights are packed in panels of a few vectors of outputs, input by input, so that a panel is read sequentially.
-//   f32   as they are
-//   bf16  half the memory, rounded; they become f32 again in a register, by a shift, so inputs and sums stay f32
-//   int8  a scale for each output; each row of inputs is rounded to 8 bits by its own largest number, and sums are exact
+//   f32   as they are bf16  half the memory, rounded; they become f32 again in a register, by a shift, so inputs and
+//   sums stay f32 int8  a scale for each output; each row of inputs is rounded to 8 bits by its own largest number, and
+//   sums are exact
 #pragma once
 
 #include "shim.h"

@@ -1,5 +1,5 @@
-//! An exponential moving average of the weights (Polyak and Juditsky 1992): used for validation, saving and decoding, while
-//! training continues with the weights themselves.
+//! An exponential moving average of the weights (Polyak and Juditsky 1992): used for validation, saving and decoding,
+//! while training continues with the weights themselves.
 
 use tch::Tensor;
 

@@ -1,5 +1,6 @@
-//! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)` over the tokens
-//! that an output may contain, fused with the output layer before it; and the divergence of R-drop (Liang et al. 2021).
+//! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)` over the
+//! tokens that an output may contain, fused with the output layer before it; and the divergence of R-drop (Liang et al.
+//! 2021).
 
 use tch::{Kind, Tensor};
 

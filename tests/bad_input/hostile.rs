@@ -1,4 +1,5 @@
-//! Files that somebody made to do harm, or that a slip put where others are looked for: each is refused in a sentence, and soon.
+//! Files that somebody made to do harm, or that a slip put where others are looked for: each is refused in a sentence,
+//! and soon.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::support::run::{Finished, Scene, objects};
 
-/// A model file like that of the scene's run, but for what `change` does to its config and weights; its checksum is right.
+/// A model file like that of the scene's run, but for what `change` does to its config and weights; its checksum is
+/// right.
 fn forged(scene: &Scene, change: impl FnOnce(&mut Value, &mut NamedTensors)) {
     let model = scene.path(scene.checkpoint("runs/copy", "best").join("model.safetensors"));
     let (mut header, mut weights) = model_file::read(&model).unwrap();
@@ -27,7 +29,8 @@ fn with_sizes(scene: &Scene, sizes: Value) {
     });
 }
 
-/// A network of these sizes would take terabytes, or names without end: it is not made to find out that it is another one.
+/// A network of these sizes would take terabytes, or names without end: it is not made to find out that it is another
+/// one.
 #[test]
 fn a_model_file_is_held_against_its_header_before_a_network_is_made() {
     let scene = Scene::trained();

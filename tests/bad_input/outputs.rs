@@ -1,4 +1,5 @@
-//! An output never destroys an input, a model or a run, whatever name it goes by; and nothing is written before that is known.
+//! An output never destroys an input, a model or a run, whatever name it goes by; and nothing is written before that is
+//! known.
 
 use std::fs::{self, File, OpenOptions};
 use std::process::Stdio;

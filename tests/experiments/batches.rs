@@ -1,5 +1,5 @@
-//! What a source is decoded to does not depend on the batch, in any experiment of configs/: its own kind of network and its
-//! own tokenizers, in its own size, with random weights, over pairs that are made up here.
+//! What a source is decoded to does not depend on the batch, in any experiment of configs/: its own kind of network and
+//! its own tokenizers, in its own size, with random weights, over pairs that are made up here.
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ fn pairs() -> Vec<Pair> {
     (0..ROWS).map(|n| Pair { source: text(n, 0), target: text(n, 2), place: place(n) }).collect()
 }
 
-/// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about as
-/// likely, and the sources as its tokenizer cuts them.
+/// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about
+/// as likely, and the sources as its tokenizer cuts them.
 fn model(experiment: &Experiment) -> (Network, Vec<Vec<i64>>) {
     let pairs = pairs();
     let tokenizers = Tokenizers::train(&experiment.data, &pairs.iter().collect::<Vec<_>>()).unwrap();

@@ -1,5 +1,5 @@
-//! A token at a time: the same numbers as over whole targets, for any rows side by side, and not a bit of difference between
-//! one company of rows and another.
+//! A token at a time: the same numbers as over whole targets, for any rows side by side, and not a bit of difference
+//! between one company of rows and another.
 
 use std::sync::Arc;
 
@@ -200,7 +200,8 @@ fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
         let alone = side_by_side(&inference, &sources, &targets);
         let mut all = vec![Vec::new(); 5];
         let token = |row: usize, t: usize| if t == 0 { BOS } else { targets[row][t - 1] };
-        // Row 0 and 1 begin; row 0 goes on twice, as a beam does, before row 1; then row 1 begins once more beside them.
+        // Row 0 and 1 begin; row 0 goes on twice, as a beam does, before row 1; then row 1 begins once more beside
+        // them.
         let state = inference.start(&items(&sources[..2]));
         let state = step(&inference, state, &[token(0, 0), token(1, 0)], &[0, 1], &mut all);
         let state = state.keep(&[0, 1, 0]);
@@ -254,8 +255,8 @@ fn company_changes_no_bit() {
     }
 }
 
-/// Lists of tokens that rows may say: bits of the whole softmax where all are listed, and a softmax over its own list for each
-/// row, whatever the rows beside it may say.
+/// Lists of tokens that rows may say: bits of the whole softmax where all are listed, and a softmax over its own list
+/// for each row, whatever the rows beside it may say.
 #[test]
 fn a_row_chooses_among_its_own_list() {
     let _guard = tch::no_grad_guard();

@@ -1,7 +1,7 @@
 //! A tiny experiment in a folder of its own, and the binary run there as a user runs it.
 //!
-//! The task is to copy short words. Every run is on the CPU with one thread, and sees no GPU unless the scene says so: the
-//! same seed gives the same bits.
+//! The task is to copy short words. Every run is on the CPU with one thread, and sees no GPU unless the scene says so:
+//! the same seed gives the same bits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

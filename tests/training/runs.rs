@@ -448,8 +448,8 @@ fn auto_finds_what_fits_and_a_resumed_run_keeps_it() {
         .refused_naming(2, &["batches of 256 positions must fit into memory", "`training.memory_limit`"]);
 }
 
-/// The rows of a tiny run. A change that computes nothing new must leave them as they are; one that does writes them anew:
-/// `SEQLOOM_WRITE_GOLDEN=1 cargo test --release --test tests -- golden_metrics`
+/// The rows of a tiny run. A change that computes nothing new must leave them as they are; one that does writes them
+/// anew: `SEQLOOM_WRITE_GOLDEN=1 cargo test --release --test tests -- golden_metrics`
 #[test]
 fn a_tiny_run_writes_the_golden_metrics() {
     let scene = Scene::new(60, 12);

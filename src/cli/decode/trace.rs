@@ -1,7 +1,8 @@
 //! `--trace`: the model's scores and attention at each step of each output, one JSON object per output; docs/trace.md
 //! describes the format.
 //!
-//! Outputs are traced after they are written, a few at a time, so that memory does not depend on the length of the input.
+//! Outputs are traced after they are written, a few at a time, so that memory does not depend on the length of the
+//! input.
 
 use std::path::PathBuf;
 
@@ -25,8 +26,8 @@ const MOST_NUMBERS: usize = 1 << 22;
 /// Options of the trace.
 #[derive(Args, Debug)]
 pub struct TraceArgs {
-    /// Write a trace, one JSON object per output: for each step the most likely tokens, the chosen one and its rank, and
-    /// the attention over the source; docs/trace.md describes the format
+    /// Write a trace, one JSON object per output: for each step the most likely tokens, the chosen one and its rank,
+    /// and the attention over the source; docs/trace.md describes the format
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = INSIGHT)]
     pub trace: Option<PathBuf>,
     /// Number of most likely tokens per step in the trace

@@ -11,7 +11,8 @@ pub struct SourceRow {
     pub target: Option<String>,
     /// The forced prefix of the output, if a table has a column for it.
     pub prefix: Option<String>,
-    /// The fields that are neither source nor reference, where rows carry them ([`RowReader::keeping_extra_fields`](super::RowReader::keeping_extra_fields)).
+    /// The fields that are neither source nor reference, where rows carry them
+    /// ([`RowReader::keeping_extra_fields`](super::RowReader::keeping_extra_fields)).
     pub others: Vec<ExtraField>,
     /// The physical line where the row starts, from 1.
     pub line: u64,

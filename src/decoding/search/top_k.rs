@@ -1,7 +1,7 @@
 //! The best few continuations of a few rows: the hot loop of every search.
 //!
-//! A row is scanned in blocks. The maximum of a block is compared with the worst continuation kept so far, and nearly all
-//! blocks are skipped at once, in a loop that compilers vectorise.
+//! A row is scanned in blocks. The maximum of a block is compared with the worst continuation kept so far, and nearly
+//! all blocks are skipped at once, in a loop that compilers vectorise.
 
 /// Scores per block.
 const BLOCK: usize = 128;
