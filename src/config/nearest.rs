@@ -1,4 +1,4 @@
-//! The known name that a misspelt one is nearest to.
+//! The nearest known name of a misspelt one.
 
 /// The nearest known name, if one is near.
 pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {

@@ -1,4 +1,4 @@
-//! The mean of checkpoints of one run: which ones, and what it is.
+//! Averages checkpoints of one run.
 
 use std::path::PathBuf;
 

@@ -21,7 +21,7 @@ use crate::training::recorders::{Event, Recorder};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
-/// A run before its first update.
+/// The messages of a run before its first update.
 pub struct Introduction<'a> {
     pub experiment: &'a Experiment,
     pub run: &'a RunDirectory,
@@ -32,8 +32,8 @@ pub struct Introduction<'a> {
 }
 
 impl Introduction<'_> {
-    /// All that a person should know before it starts. `before` is where a resumed run was, and the keys of the pairs'
-    /// files that name others than before; `origin` is the model that it starts from, and its new rows.
+    /// Reports everything about the run before it starts. `before` is the saved state of a resumed run, and the keys of
+    /// data files with other names than before; `origin` is the initial model, and its new rows.
     pub fn say(
         &self,
         recorder: &mut dyn Recorder,

@@ -1,7 +1,7 @@
 //! Training as a whole: an experiment in, a run directory out.
 //!
-//! It claims the directory, reads the data, makes the model or resumes it, and lets the trainer work. What a person
-//! sees goes to the recorder of whoever calls.
+//! It claims the directory, reads the data, builds or resumes the model, and runs the trainer. Messages to the user go
+//! to the caller's recorder.
 
 pub(crate) mod average;
 mod checkpointer;
@@ -37,7 +37,7 @@ use crate::training::recorders::{Event, Recorder, Recorders};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::trainer::Trainer;
 
-/// Where a run is, and how it starts.
+/// The run directory, and how the run starts.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// The run directory.
@@ -51,7 +51,7 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// A new run in a folder that holds none.
+    /// Options for a new run in `folder`.
     pub fn into(folder: impl Into<PathBuf>) -> RunOptions {
         RunOptions { folder: folder.into(), resume: false, from: None, extend_vocabulary: false }
     }
@@ -60,9 +60,9 @@ impl RunOptions {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunSummary {
-    /// Why.
+    /// Why it ended.
     pub stop_reason: StopReason,
-    /// Updates made, those before a resumption included.
+    /// Total updates, including those before a resume.
     pub step: u64,
     /// The step of the best validation.
     pub best_step: Option<u64>,
@@ -74,12 +74,12 @@ impl RunSummary {
     }
 }
 
-/// Trains, into a run directory that `seqloom decode` and [`Predictor`](crate::predictor::Predictor) read. What happens
-/// goes to the files of the directory and to `recorder`.
+/// Trains a run. `seqloom decode` and [`Predictor`](crate::predictor::Predictor) read its directory. Events go to the
+/// files of the directory and to `recorder`.
 ///
 /// # Errors
-/// A folder that holds another run; data or a model that does not fit the experiment; files that cannot be written;
-/// what the trainer gives up at. The checkpoints written before stay.
+/// The folder has another run; data or a model does not fit the experiment; a file cannot be written; errors of the
+/// trainer. Earlier checkpoints stay.
 pub fn train(
     experiment: &Experiment,
     options: &RunOptions,
@@ -204,7 +204,7 @@ fn train_on(
     finish(experiment, run, (&params, &trainer), stop_reason, (stop, &mut recorders))
 }
 
-/// Averages checkpoints where the config asks for it, and sums up.
+/// Averages checkpoints if the config sets it, and returns the summary.
 fn finish(
     experiment: &Experiment,
     run: &RunDirectory,

@@ -1,5 +1,5 @@
-//! The regular checkpoints of a run: those that it saves in any case, not those of an early stop. Pruning, rolling back
-//! and averaging count only these, so that they do not depend on stops.
+//! The regular checkpoints of a run: those that it saves in any case, not those of an early stop. Only these count for
+//! pruning, rollback and averaging, which therefore do not depend on stops.
 
 use crate::checkpoint::run::{RunDirectory, STATE};
 use crate::error::{Error, Result};

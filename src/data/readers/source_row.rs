@@ -11,7 +11,7 @@ pub struct SourceRow {
     pub target: Option<String>,
     /// The forced prefix of the output, if a table has a column for it.
     pub prefix: Option<String>,
-    /// The fields that are neither source nor reference, where rows carry them
+    /// The fields that are neither source nor reference, if they are kept
     /// ([`RowReader::keeping_extra_fields`](super::RowReader::keeping_extra_fields)).
     pub others: Vec<ExtraField>,
     /// The physical line where the row starts, from 1.
@@ -19,7 +19,7 @@ pub struct SourceRow {
 }
 
 impl SourceRow {
-    /// A source alone.
+    /// A source without other fields.
     pub(super) fn of_text(text: String, line: u64) -> SourceRow {
         SourceRow { text, target: None, prefix: None, others: Vec::new(), line }
     }

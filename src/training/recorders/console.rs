@@ -20,7 +20,7 @@ pub trait Bar {
     fn clear(&self);
 }
 
-/// Makes a bar from the step that training starts at and the one at which it ends; none where nobody would see it.
+/// Creates a bar from the first step to the last one; `None` if stderr is not a terminal.
 pub type MakeBar = fn(u64, u64) -> Option<Box<dyn Bar>>;
 
 /// Writes lines to stderr.

@@ -32,12 +32,12 @@ pub enum Event<'a> {
     Start {
         /// Updates so far.
         step: u64,
-        /// About where training ends.
+        /// The estimated last step.
         last_step: u64,
     },
-    /// A line for people.
+    /// A message to the user.
     Message(&'a str),
-    /// A line that only the log of the run needs.
+    /// A message for the log only.
     Remark(&'a str),
     /// An update is done.
     Update {
@@ -158,7 +158,7 @@ pub struct Recorders<'a> {
 
 impl<'a> Recorders<'a> {
     /// The recorders of a run directory, starting after update `step`. `metrics.csv` continues after `metrics_bytes`
-    /// bytes, and `columns` are those of its metrics. `console` is what a person sees.
+    /// bytes, and `columns` are those of its metrics. `console` shows messages to the user.
     ///
     /// # Errors
     /// A file cannot be opened; the run cannot continue the `metrics.csv` that is there.

@@ -1,4 +1,4 @@
-//! The columns of the extra fields that the rows of an input carry.
+//! The columns of the extra fields of an input's rows.
 
 use std::sync::Arc;
 
