@@ -29,7 +29,7 @@ def required(columns):
 
 
 def single(number):
-    """A number as 32 bits hold it."""
+    """A number rounded to f32."""
     try:
         return struct.unpack("f", struct.pack("f", number))[0]
     except OverflowError:
@@ -37,7 +37,7 @@ def single(number):
 
 
 def equal(ours, theirs):
-    # metrics.csv has seven digits of a learning rate, six decimals of the padding, and all of the rest.
+    # metrics.csv has seven digits of the learning rate, six decimals of the padding, and all digits of the rest.
     return ours == theirs or abs(ours - theirs) <= max(1e-6 * abs(ours), 6e-7)
 
 
@@ -93,7 +93,7 @@ def main():
             continue
         ours, theirs = expected[tag], found.get(tag, {})
         wrong = [step for step in ours if step not in theirs or not equal(ours[step], theirs[step])]
-        # A run that ended was validated at its last step. Prolonged, it takes this row out of metrics.csv.
+        # A run that ends is validated at its last step. If it is extended, this row is removed from metrics.csv.
         more = [step for step in theirs if step not in ours]
         ends = [step for step in more if tag.startswith("valid/") and step + 1 in first_steps]
         wrong += [step for step in more if step not in ends]
@@ -101,7 +101,7 @@ def main():
         note = f", and {len(ends)} of sessions that ended" if ends else ""
         print(f"{tag}: {len(ours)} numbers, {verdict}{note}")
         good = good and not wrong
-    # Nothing would agree with anything.
+    # Without any numbers the check fails.
     good = good and any(expected.values())
     print("all agree" if good else "FAILED")
     return 0 if good else 1
