@@ -1,6 +1,6 @@
-//! `seqloom decode`, `inspect` and `doctor` as a user has them: what goes in, what comes out, and what is counted.
+//! `seqloom decode`, `inspect` and `doctor` as a user runs them: inputs, outputs and counts.
 //!
-//! The model copies words without a fault, so that each output says which source it belongs to.
+//! The model copies words without errors, so that each output identifies its source.
 
 mod beams;
 mod carried;

@@ -1,5 +1,5 @@
-//! What a GPU must do as the CPU does, by the binary as a user runs it. Where there is none, these tests say so and
-//! check nothing. The numbers of the model and of AdamW on every device are in model/golden.rs and model/stepping.rs.
+//! A GPU must behave as the CPU, with the binary as a user runs it. Without a GPU these tests print a note and check
+//! nothing. The numbers of the model and of AdamW on every device are in model/golden.rs and model/stepping.rs.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::support::{assert_close, gpu};
 const GPU: [&str; 2] = ["--set", "runtime.device=cuda"];
 const BF16: [&str; 2] = ["--set", "runtime.precision=bf16"];
 
-/// Whether there is a GPU; says so where there is none.
+/// Whether there is a GPU; prints a note if not.
 fn here() -> bool {
     let here = gpu().is_some();
     if !here {

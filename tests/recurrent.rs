@@ -1,4 +1,4 @@
-//! The recurrent network through the command line, as a user has it: what holds of the Transformer holds of it.
+//! The recurrent network on the command line: the same properties as the Transformer.
 
 use crate::support::run::{Finished, Scene, lines, numbers, objects, unsure_lines, words};
 

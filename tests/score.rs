@@ -1,5 +1,4 @@
-//! `seqloom score`: what teacher forcing says of given pairs is what the search said of its outputs, and what training
-//! said of its validation set.
+//! `seqloom score`: its scores equal those of the search for its outputs, and those of training for its validation set.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What signals do: training saves, decoding leaves whole rows, and whatever has nothing to save ends at once.
+//! Signals: training saves, decoding leaves complete rows, and commands without anything to save end at once.
 
 use std::fs::OpenOptions;
 use std::process::{Child, Command};

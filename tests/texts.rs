@@ -1,5 +1,4 @@
-//! Nothing about a text changes in silence: its spaces and line breaks, its normal form, an empty side, how a file is
-//! read.
+//! All changes of texts are reported: spaces and line breaks, the normal form, empty sides, the format of a file.
 
 use serde_json::json;
 

@@ -1,5 +1,4 @@
-//! Files that somebody made to do harm, or that a slip put where others are looked for: each is refused in a sentence,
-//! and soon.
+//! Malicious files, and files in the wrong place: each is refused quickly with an error.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,8 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::run::{Finished, Scene, objects};
 
-/// A model file like that of the scene's run, but for what `change` does to its config and weights; its checksum is
-/// right.
+/// A model file like that of the scene's run, with config and weights modified by `change` and a correct checksum.
 fn forged(scene: &Scene, change: impl FnOnce(&mut Value, &mut NamedTensors)) {
     let model = scene.path(scene.checkpoint("runs/copy", "best").join("model.safetensors"));
     let (mut header, mut weights) = model_file::read(&model).unwrap();
@@ -29,8 +27,7 @@ fn with_sizes(scene: &Scene, sizes: Value) {
     });
 }
 
-/// A network of these sizes would take terabytes, or names without end: it is not made to find out that it is another
-/// one.
+/// A network of these sizes would take terabytes, or endless names: it is refused without being built.
 #[test]
 fn a_model_file_is_held_against_its_header_before_a_network_is_made() {
     let scene = Scene::trained();
@@ -168,7 +165,7 @@ fn a_plain_file_under_a_checkpoints_name_ends_no_training() {
     scene.decode(&[], "ab\n").succeeded();
 }
 
-/// The weights of one letter are no numbers, as after a fault of a memory or a disk.
+/// The weights of one letter are NaN, as after a memory or disk fault.
 #[test]
 fn a_row_without_finite_scores_is_that_rows_error() {
     let scene = Scene::trained();

@@ -1,4 +1,4 @@
-//! The user's slips: exit code 2, nothing on stdout, and nothing made.
+//! Mistakes of the user: exit code 2, nothing on stdout, no files.
 
 use crate::support::run::Scene;
 
@@ -45,7 +45,7 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
     assert!(!scene.path("runs").exists(), "a run that never began left something behind");
 }
 
-/// Where paths that begin nowhere are looked for.
+/// Where relative paths are looked up.
 fn looked_for(scene: &Scene) -> String {
     format!(" (looked for in {})", scene.path("").canonicalize().unwrap().display())
 }

@@ -1,4 +1,4 @@
-//! Each kind of bad experiment file, with the exact message that it gets.
+//! Each kind of invalid experiment file, with its exact message.
 
 use seqloom::metrics::METRICS;
 
@@ -364,7 +364,7 @@ fn an_error_that_an_override_brings_names_the_override() {
         ("data.train=[\"a", "the value is not TOML: unclosed array, expected `]`"),
         ("training.steps=many", "`steps` must be a whole number, but it is \"many\""),
         ("seed=-1", "`seed` must not be negative, but it is -1"),
-        // The other half of the rule stands in the file, but this is what was just changed.
+        // The other half of the rule is in the file, but this key was just changed.
         (
             "model.transformer.width=250",
             &format!("`heads` must divide `width`, but they are 4 and 250\n{divide}"),

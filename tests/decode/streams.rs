@@ -1,5 +1,4 @@
-//! Inputs that are long, come slowly, are shared among jobs, or whose decoding is killed: each row is answered once, in
-//! its place.
+//! Inputs that are long, slow, shared among jobs, or interrupted by kills: each row has one output, in order.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Child;
@@ -220,7 +219,7 @@ fn standard_input_is_a_table_where_it_is_said_to_be() {
     );
 }
 
-/// A record stands beside a half-written output, and goes when it is complete.
+/// An unfinished output has a record, which is removed when it is complete.
 #[test]
 fn an_output_is_continued_only_as_it_was_begun() {
     let scene = Scene::two();

@@ -1,4 +1,4 @@
-//! Several models that decode together.
+//! Ensembles of several models.
 
 use seqloom::Predictor;
 
@@ -65,7 +65,7 @@ fn what_the_others_are_searched_by_is_no_matter() {
     assert_eq!(samples, decode(&[]), "samples as cold as these are greedy search");
 }
 
-/// Each reads the source as it was trained to: only what is said must be the same tokens.
+/// Each model tokenizes the source as in its training: only the target tokens must be the same.
 #[test]
 fn models_that_cut_sources_differently_decode_together() {
     let scene = Scene::trained();

@@ -1,4 +1,4 @@
-//! `seqloom verify`: what it tries, and that it finds what is off.
+//! `seqloom verify`: its checks, and that it finds faults.
 
 use seqloom::checkpoint::model_file;
 

@@ -1,5 +1,5 @@
-//! What a source is decoded to does not depend on the batch, in any experiment of configs/: its own kind of network and
-//! its own tokenizers, in its own size, with random weights, over pairs that are made up here.
+//! Outputs do not depend on the batch, in any experiment of configs/: with its own network, tokenizers and sizes,
+//! random weights, and made-up pairs.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ fn model(experiment: &Experiment) -> (Network, Vec<Vec<i64>>) {
     (network, sources)
 }
 
-/// Greedy search, a beam, and samples; the rest is what the config says, within a few tokens.
+/// Greedy search, a beam, and samples, of a few tokens; all else as in the config.
 fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
     let own = &experiment.decoding;
     let greedy =

@@ -1,5 +1,5 @@
-//! A token at a time: the same numbers as over whole targets, for any rows side by side, and not a bit of difference
-//! between one company of rows and another.
+//! Step-by-step decoding has the same numbers as whole targets, for any rows in a batch, and is bit-identical in any
+//! batch.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn slices(rows: &[Vec<i64>]) -> Vec<&[i64]> {
     rows.iter().map(Vec::as_slice).collect()
 }
 
-/// Takes a step with the tokens given; adds what came of it to the rows of `all` that `numbers` names.
+/// Takes a step with these tokens; appends the results to the rows `numbers` of `all`.
 fn step(
     model: &Inference,
     state: DecoderState,
@@ -43,7 +43,7 @@ fn step(
     step.state
 }
 
-/// Runs rows side by side, each with its own target behind BOS; a row leaves when its target is at its end.
+/// Runs rows in a batch, each with its own target after BOS; a row leaves when its target ends.
 fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Steps {
     let mut all = vec![Vec::new(); sources.len()];
     let mut numbers: Vec<usize> = (0..sources.len()).collect();
@@ -64,7 +64,7 @@ fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -
     all
 }
 
-/// The columns of what an output may say: (..., V) to (..., V - 2)
+/// The columns of the tokens that an output may contain: (..., V) to (..., V - 2)
 fn said(log_p: &Tensor) -> Tensor {
     let columns: Vec<i64> = [UNK].into_iter().chain(EOS..*log_p.size().last().unwrap()).collect();
     log_p.index_select(-1, &Tensor::from_slice(&columns).to_device(log_p.device()))

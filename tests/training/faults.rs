@@ -1,11 +1,10 @@
-//! What goes wrong by itself so seldom that it must be brought about: numbers that are none, memory that ends, two
-//! trainers in one folder, a disk that takes no more.
+//! Rare faults, injected: NaN, out of memory, two trainings in one folder, a full disk.
 
 use std::process::Command;
 
 use crate::support::run::{Finished, Scene, binary, listened_to, numbers, wait_until};
 
-/// Trains with a variable of the environment that brings a fault about.
+/// Trains with an environment variable that injects a fault.
 fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Finished {
     let few = [
         "training.steps=12",
@@ -79,7 +78,7 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
     let back = "step 8: 3 updates in a row were skipped; weights and optimizer are rolled back to step 4\n";
     assert!(said.contains(back), "{said}");
     assert_eq!(scene.text("back/latest").trim(), "step-00000012");
-    // The same checkpoint twice would go on for ever.
+    // The same checkpoint twice would repeat forever.
     let endless = train(&scene, "endless", (NAN, "6,7,8,9,10,11,12"), &settings);
     assert_eq!(endless.code, Some(1), "{}", endless.stderr);
     assert!(endless.stderr.contains("; a rollback to a checkpoint did not help"), "{}", endless.stderr);
@@ -95,7 +94,7 @@ fn a_batch_without_memory_is_cut_and_computes_the_same() {
     // A batch has up to 128 positions of both sides.
     let said = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
     assert!(!said.contains("for this pair alone"), "{said}");
-    // What is too large is found out once, and said.
+    // A size that is too large is found once and reported.
     let found = said.lines().filter(|line| line.contains("out of memory with ")).count();
     assert!((1..=3).contains(&found), "{said}");
     let [whole, cut] = ["whole", "cut"].map(|run| scene.metrics(run, "train"));
@@ -235,7 +234,7 @@ fn a_validation_without_memory_is_cut_and_a_row_without_is_left_out_and_named() 
     let said = train(&scene, "run", (MEMORY, "70"), &["training.decode_rows=0"]).succeeded().stderr;
     let left_out = "valid.csv:14: out of memory even for this pair alone: it is skipped\n";
     assert!(said.contains(left_out), "{said}");
-    // The figures are those of the rest.
+    // The metrics are those of the rest.
     let whole = train(&scene, "rest", (MEMORY, "70"), &["training.decode_rows=12"]).succeeded();
     assert!(!whole.stderr.contains("panicked"));
     assert_eq!(scene.metrics("run", "valid"), scene.metrics("rest", "valid"));

@@ -1,4 +1,4 @@
-//! Whole runs: every option of training does what it says, and a run that stops goes on as if it never had.
+//! Whole runs: every option of training has its effect, and a resumed run equals an uninterrupted one.
 
 use std::collections::BTreeMap;
 
