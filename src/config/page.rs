@@ -74,7 +74,7 @@ pub(super) fn ending(name: &str) -> Vec<String> {
     }
 }
 
-/// A hint for a key (with or without `=` and a value) that is unknown at that place. `may_be` tells which keys are
+/// A hint for a key (with or without `=` and a value) that is unknown at that place. `may_be` returns which keys are
 /// valid there: if one of them has this name, others are not suggested.
 pub fn meant(written: &str, may_be: impl Fn(&str) -> bool) -> Option<String> {
     let name = written.split('=').next().unwrap_or_default().trim();

@@ -50,7 +50,7 @@ impl InjectedFaults {
     /// Called before a batch of `positions` positions runs through the network.
     ///
     /// # Errors
-    /// Out of memory, as a test asked for.
+    /// Out of memory, as injected by a test.
     pub fn memory(&self, positions: usize) -> Result<()> {
         match self.memory_for.is_some_and(|most| positions > most) {
             true => Err(Error::out_of_memory("out of memory, injected by a test")),
