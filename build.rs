@@ -1,8 +1,8 @@
-//! Checks which libtorch is linked, compiles the C++ shim against it, and tells the binaries where to find it at run time.
+//! Checks the version of libtorch, compiles the C++ shim against it, and sets where binaries find it at run time.
 
 use std::path::{Path, PathBuf};
 
-/// What tch 0.24 is made for.
+/// The version that tch 0.24 needs.
 const LIBTORCH_VERSION: &str = "2.11";
 
 fn main() {
@@ -12,15 +12,15 @@ fn main() {
     let root = lib.parent().expect("libtorch's lib folder has a parent").to_path_buf();
     check_version(&root);
     compile_shim(&root);
-    // The binary, the tests and the documentation's examples then run without LD_LIBRARY_PATH. Beside the binary is where
-    // scripts/make_dist.py puts the libraries.
+    // So binary, tests and doc tests run without LD_LIBRARY_PATH. scripts/make_dist.py puts the libraries next to the
+    // binary.
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}:$ORIGIN/../lib", lib.display());
-    // No link argument of ours reaches the binary of a dependent; its own build script does the same with this.
+    // Our link arguments do not reach the binary of a dependent crate; its own build script sets them from this.
     println!("cargo:libtorch_lib={}", lib.display());
     println!("cargo:rustc-env=SEQLOOM_LIBTORCH={}", root.display());
 }
 
-/// torch-sys checks no version when LIBTORCH is set, and a wrong one fails at run time with a riddle.
+/// torch-sys checks no version when LIBTORCH is set, and a wrong version fails at run time with an obscure error.
 fn check_version(root: &Path) {
     let Some(version) = version_of(root) else {
         println!("cargo:warning=cannot tell the version of libtorch in {}", root.display());
@@ -36,7 +36,7 @@ fn check_version(root: &Path) {
     }
 }
 
-/// `version.py` comes with the wheel, `build-version` with the zip.
+/// The wheel has `version.py`, the zip `build-version`.
 fn version_of(root: &Path) -> Option<String> {
     let wheel = root.join("version.py");
     let zip = root.join("build-version");
@@ -67,10 +67,10 @@ fn compile_shim(root: &Path) {
             .flag_if_supported("-Wno-psabi") // wide vectors are never arguments of a call
             .compile(name);
     };
-    // Decoding and attention are fused multiply-adds wherever there are any; the rest gives the same bits on every instruction set.
+    // Decoding and attention use fused multiply-adds if available; the rest is bit-identical on every instruction set.
     let (fused, same) = ("-ffp-contract=fast", "-ffp-contract=off");
-    // Nobody reads the flags of floating point exceptions, for whose sake GCC keeps comparisons out of AVX2's vectors. Products
-    // have none in their loops; without them GCC 12 takes registers away from the sums there, and half of the speed.
+    // Floating-point exception flags are not used; because of them GCC does not vectorise comparisons with AVX2.
+    // Products have no comparisons in their loops; with this option GCC 12 spills their sums and halves the speed.
     let vectors = "-fno-trapping-math";
     compile(&["product"], &[fused], "seqloom_shim_products");
     compile(&["attend", "attention", "log_softmax", "pack"], &[fused, vectors], "seqloom_shim_fused");

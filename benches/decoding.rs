@@ -1,14 +1,14 @@
-//! Decoding speed, latency and memory against CTranslate2, PyTorch and JoeyNMT: one model, one file, in turn, in one run.
+//! Decoding speed, latency and memory compared with CTranslate2, PyTorch and JoeyNMT: same model, same file,
+//! alternating, in one run.
 //!
 //! ```text
 //! cargo bench --bench decoding -- --model MODEL.safetensors --input TEST.csv --python PATH_TO_A_PYTHON [--joeynmt]
 //! ```
 //!
-//! The python needs what the scripts in benches/peers/ name; they turn seqloom's own model file into each side's form. Each
-//! side runs in a process of its own, loads, warms up, and then decodes the whole file; neither loading nor tokenizing is
-//! timed. How many sentences go together is chosen for each side by a try before the rounds. The sides
-//! take turns, and medians are compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode the
-//! same.
+//! The Python needs the packages that the scripts in benches/peers/ name; they convert seqloom's model file for each
+//! side. Each side runs in its own process, loads, warms up, and decodes the whole file; loading and tokenizing are not
+//! timed. The batch size of each side is chosen by a trial before the rounds. The sides alternate, and medians are
+//! compared. benches/peers/check_ctranslate2.py shows that CTranslate2 and seqloom decode the same.
 
 mod common;
 
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use self::common::{median, output};
 
-/// Sentences of a batch that are tried.
+/// The batch sizes to try.
 const ROWS: [usize; 3] = [32, 64, 128];
 
 #[derive(Parser)]
@@ -35,43 +35,43 @@ struct Args {
     /// A trained seqloom model
     #[arg(long)]
     model: PathBuf,
-    /// A CSV file with the columns that the model was trained on
+    /// A CSV file with the columns of the model's training
     #[arg(long, default_value = "data/multi30k/test_2016.csv")]
     input: PathBuf,
-    /// A Python with what the scripts in benches/peers/ need
+    /// A Python with the packages of the scripts in benches/peers/
     #[arg(long, default_value = "python3")]
     python: String,
-    /// Takes JoeyNMT in as well, which takes minutes
+    /// Include JoeyNMT, which takes minutes
     #[arg(long)]
     joeynmt: bool,
-    /// Takes our side in once more, with this shortlist (`seqloom shortlist`)
+    /// Include seqloom with this shortlist (`seqloom shortlist`)
     #[arg(long)]
     shortlist: Option<PathBuf>,
-    /// Leaves the others out
+    /// Only seqloom
     #[arg(long)]
     alone: bool,
-    /// How often each side runs
+    /// Number of runs of each side
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Beam widths
     #[arg(long, value_delimiter = ',', default_value = "1,5")]
     beams: Vec<usize>,
-    /// Sentences that are decoded one at a time for the latency
+    /// Number of sentences decoded one at a time, for the latency
     #[arg(long, default_value_t = 50)]
     latency: usize,
     /// CPU threads of all sides
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Runs our side once and prints what it measured: f32, bf16 or int8
+    /// Run seqloom once and print its measurements: f32, bf16 or int8
     #[arg(long, hide = true)]
     ours: Option<String>,
-    /// Sentences of a batch, on all sides; without it the best of 32, 64 and 128 is looked for on each
+    /// Batch size of all sides; without it the best of 32, 64 and 128 is found for each
     #[arg(long)]
     rows: Option<usize>,
-    /// Where our side writes its outputs
+    /// Output file of seqloom
     #[arg(long, hide = true)]
     output: Option<PathBuf>,
-    /// cargo says this to every benchmark
+    /// Passed by cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -85,10 +85,10 @@ struct Turn<'a> {
     output: &'a Path,
 }
 
-/// Who takes part.
+/// The sides.
 struct Side {
     name: &'static str,
-    /// The number of the side of ours that it is held against.
+    /// The number of the seqloom side to compare with.
     against: usize,
     rows: &'static [usize],
     command: fn(&Args, Turn) -> Command,
@@ -131,7 +131,7 @@ fn sides(args: &Args) -> Vec<Side> {
         sides.push(side("PyTorch", 0, run_pytorch));
     }
     if args.joeynmt {
-        // A try of it takes minutes, and 64 is its own default.
+        // A trial takes minutes, and 64 is its default.
         sides.push(Side { rows: &[64], ..side("JoeyNMT", 0, run_joeynmt) });
     }
     sides
@@ -158,10 +158,10 @@ fn compare(args: &Args, beam: usize, folder: &Path) {
     report(args, beam, &sides, &rows, &measured, &quality);
 }
 
-/// How many sentences go together best.
+/// Finds the best batch size.
 fn best_rows<'a>(args: &Args, side: &Side, turn: impl Fn(usize) -> Turn<'a>) -> usize {
     let once = |rows| number(&output((side.command)(args, turn(rows))), "sentences_per_s");
-    // The better of two: a machine that stumbles once must not choose the size.
+    // The better of two runs, so that one slow run does not decide.
     let speed = |rows| match side.rows {
         [_] => 0.0,
         _ => f64::max(once(rows), once(rows)),
@@ -194,7 +194,7 @@ fn report(
     }
 }
 
-/// Decodes the file and then single sentences. As on the other sides, they are tokens already when the clock starts.
+/// Decodes the file and then single sentences. As on the other sides, they are tokenized before the timer starts.
 fn ours(args: &Args, weights: &str) -> Result<Value> {
     let [beam, rows] = [args.beams[0], args.rows.unwrap_or(64)];
     let overrides = [
@@ -211,7 +211,7 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     let columns = (data.source.column.as_str(), (data.target.column.as_str(), false));
     let texts = RowReader::open(&args.input, None, columns.0, columns.1, None, data.header)?;
     let asked = texts
-        .map(|row| model.encode_request(&row?.text, "", TooLong::Truncate))
+        .map(|row| model.encode_request(row?.text.as_str(), "", TooLong::Truncate))
         .collect::<Result<Vec<_>>>()?;
     let requests: Vec<&EncodedRequest> = asked.iter().collect();
     model.decode_n_best(&requests[..requests.len().min(16)])?;
@@ -236,7 +236,7 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     Ok(measured)
 }
 
-/// Milliseconds that a sentence alone takes, the median of `count` of them.
+/// Milliseconds per single sentence, the median of `count` of them.
 fn latency(model: &LoadedModel, requests: &[&EncodedRequest], count: usize) -> Result<f64> {
     let mut times = Vec::new();
     let apart = (requests.len() / count).max(1);
@@ -259,7 +259,7 @@ fn run_ours(args: &Args, turn: Turn, weights: &str, shortlist: Option<&Path>) ->
     command
 }
 
-/// A worker of one thread for each core is its best; a single sentence has all threads.
+/// Its best is one worker of one thread per core; a single sentence uses all threads.
 fn run_ctranslate2(args: &Args, turn: Turn, kind: &str) -> Command {
     let mut command = peer(args, turn, "ctranslate2_reference.py");
     command.args(["--type", kind, "--workers", &args.threads.to_string(), "--threads", "1"]);
@@ -284,7 +284,7 @@ fn run_joeynmt(args: &Args, turn: Turn) -> Command {
     command
 }
 
-/// A script of benches/peers/ with what all take.
+/// A script of benches/peers/ with its common arguments.
 fn peer(args: &Args, turn: Turn, script: &str) -> Command {
     let mut command = Command::new(&args.python);
     command.arg(Path::new("benches/peers").join(script));
@@ -293,7 +293,7 @@ fn peer(args: &Args, turn: Turn, script: &str) -> Command {
     command
 }
 
-/// BLEU of each side, and the share of its texts that are those of the first.
+/// BLEU of each side, and the share of its texts that equal those of the first.
 fn quality(args: &Args, outputs: &[PathBuf]) -> Vec<Value> {
     let mut command = Command::new(&args.python);
     command.arg("benches/peers/compare_outputs.py").arg("--input").arg(&args.input).args(outputs);

@@ -1,13 +1,14 @@
-//! Training speed and memory against PyTorch and JoeyNMT: the same model on the same pairs, in turn, in one run.
+//! Training speed and memory compared with PyTorch and JoeyNMT: same model, same pairs, alternating, in one run.
 //!
 //! ```text
 //! cargo bench --bench training -- --python PATH_TO_A_PYTHON_WITH_TORCH [--joeynmt WORK_FOLDER] [--large] [--precision bf16]
 //! ```
 //!
-//! The python needs torch 2.11.0, tokenizers and numpy, and what benches/peers/joeynmt_reference.py names for JoeyNMT. Each
-//! side runs in a process of its own, loads, warms up, and then counts target tokens per second over the updates; divided
-//! by the tokens of a pair in the whole set that is pairs per second, whichever batches came. The sides take turns, and
-//! medians are compared. The setting is configs/multi30k_small.toml, which benches/peers/ repeats.
+//! The Python needs torch 2.11.0, tokenizers and numpy, and for JoeyNMT the packages that
+//! benches/peers/joeynmt_reference.py names. Each side runs in its own process, loads, warms up, and counts target
+//! tokens per second over the updates; divided by the mean tokens per pair of the whole set, this gives pairs per
+//! second for any batches. The sides alternate, and medians are compared. The setting is configs/multi30k_small.toml,
+//! which benches/peers/ repeats.
 
 mod common;
 
@@ -35,19 +36,19 @@ struct Args {
     /// A Python with torch 2.11.0, tokenizers and numpy
     #[arg(long, default_value = "python3")]
     python: String,
-    /// Takes JoeyNMT in as well; a folder for what it needs
+    /// Include JoeyNMT; a folder for its files
     #[arg(long, value_name = "WORK_FOLDER")]
     joeynmt: Option<PathBuf>,
     /// The folder with train.csv and valid.csv
     #[arg(long, default_value = "data/multi30k")]
     data: PathBuf,
-    /// How often each side runs
+    /// Number of runs of each side
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Updates that are timed
+    /// Number of timed updates
     #[arg(long, default_value_t = 40)]
     updates: u64,
-    /// Updates before that
+    /// Number of warm-up updates
     #[arg(long, default_value_t = 5)]
     warmup: u64,
     /// 6+6 layers, 512 wide, feed-forward 2,048, 8 heads
@@ -62,15 +63,15 @@ struct Args {
     /// CPU threads of all sides
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Runs our side once and prints what it measured
+    /// Run seqloom once and print its measurements
     #[arg(long, hide = true)]
     ours: bool,
-    /// cargo says this to every benchmark
+    /// Passed by cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Who takes part, and how it is run.
+/// The sides, and how they are run.
 type Side = (&'static str, fn(&Args) -> Value);
 
 fn main() {
@@ -105,14 +106,14 @@ fn main() {
     println!("  seqloom's share of the matrix peak: {:.0} %", 100.0 * of(0, "matrix_peak_share"));
 }
 
-/// Pairs per second over the timed updates, the most memory, and the share of the matrix peak.
+/// Pairs per second over the timed updates, peak memory, and the share of the matrix peak.
 fn ours(args: &Args) -> Result<Value> {
     let experiment = Experiment::load("configs/multi30k_small.toml".as_ref(), &overrides(args))?;
     let runtime = Runtime::start(&experiment.runtime)?;
     let data = DataSplits::load(&experiment.data, None, |pairs| Tokenizers::train(&experiment.data, pairs))?;
     let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
     let network = experiment.model.network();
-    let sizes = (data.tokenizers.source.vocabulary_size(), data.tokenizers.target.vocabulary_size());
+    let sizes = (data.tokenizers.source.shape(), data.tokenizers.target.vocabulary_size());
     let model = Network::new(&network, sizes.0, sizes.1, &mut params);
     let parts = TrainContext {
         config: &experiment.training,
@@ -206,7 +207,7 @@ fn run_joeynmt(args: &Args) -> Value {
     output(command)
 }
 
-/// Arguments that all sides take.
+/// Arguments of all sides.
 fn shared(args: &Args) -> Vec<String> {
     let numbers =
         [("--updates", args.updates), ("--warmup", args.warmup), ("--threads", args.threads as u64)];
@@ -215,7 +216,7 @@ fn shared(args: &Args) -> Vec<String> {
     out
 }
 
-/// The sizes of the larger setting, as the references take them.
+/// The sizes of the larger setting, as arguments of the references.
 fn sizes(args: &Args) -> &'static [&'static str] {
     if args.large { &["--width", "512", "--ff", "2048", "--heads", "8", "--layers", "6"] } else { &[] }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training speed of binaries of seqloom, in turn, on a machine that does nothing else or is busy with other processes.
+"""Training speed of several seqloom binaries, alternating, on an idle machine or one busy with other processes.
 
     python3 benches/versions.py configs/dates.toml old=/tmp/old/seqloom new=target/release/seqloom --busy 1
 
@@ -22,7 +22,7 @@ LOGGED = re.compile(r"\[ *([\d.]+) s\] step (\d+): loss")
 
 @dataclass
 class Run:
-    """What one run showed."""
+    """The measurements of one run."""
 
     updates_per_s: float
     cpu_s: float
@@ -53,7 +53,7 @@ def run(binary: str, args: argparse.Namespace, folder: str) -> Run:
 
 
 def main() -> None:
-    """Runs the binaries in turn, forwards and backwards, and prints what the rounds showed."""
+    """Runs the binaries alternately, forwards and backwards, and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("binaries", nargs="+", metavar="NAME=BINARY")

@@ -1,4 +1,4 @@
-"""Getting public sets from their homes: download, check, turn into pairs, write.
+"""Gets public data sets from their repositories: downloads, verifies, converts to pairs, writes.
 
 Two lists beside this file say what must come out, in the form of sha256sum. `homes.sha256` has the files as their
 homes serve them, named OWNER/REPOSITORY/COMMIT/PATH; `public.sha256` has the CSV files made of them, named as in this
@@ -29,7 +29,7 @@ TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Split:
-    """A CSV file to make: its place in this folder, the home's files that it is made of, and how."""
+    """A CSV file to create: its path in this folder, its source files, and the reader."""
 
     path: str
     files: tuple[str, ...]
@@ -48,13 +48,13 @@ def sha256(content: bytes) -> str:
 
 
 def text_lines(content: bytes) -> list[str]:
-    """The lines of a UTF-8 text. Only LF ends a line: a sentence may hold other signs that Python would split at."""
+    """The lines of a UTF-8 text. Only LF ends a line, unlike in `str.splitlines`."""
     lines = content.decode("utf-8").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def download(url: str) -> bytes:
-    """The content at this address; a connection that breaks is tried again."""
+    """The content at this address, with retries."""
     for attempt in range(1, TRIES + 1):
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
@@ -72,7 +72,7 @@ def download(url: str) -> bytes:
 
 
 def fetch(base_url: str, name: str) -> bytes:
-    """A home's file, downloaded and found to be what it was when the list of checksums was made."""
+    """Downloads a file and verifies its checksum."""
     content = download(f"{base_url.rstrip('/')}/{urllib.parse.quote(name)}")
     expected, found = checksums("homes.sha256")[name], sha256(content)
     if found != expected:
@@ -82,12 +82,12 @@ def fetch(base_url: str, name: str) -> bytes:
 
 
 def is_whole(path: Path, name: str) -> bool:
-    """Whether the CSV file is there with the content that it must have."""
+    """Whether the CSV file exists with the right checksum."""
     return path.is_file() and sha256(path.read_bytes()) == checksums("public.sha256")[name]
 
 
 def get_from_home(split: Split, path: Path, base_url: str) -> None:
-    """Downloads what the CSV file is made of, and makes it."""
+    """Downloads the source files of a CSV file and creates it."""
     print(f"{path}: from {base_url}", file=sys.stderr)
     content = to_csv(split.read([fetch(base_url, name) for name in split.files]))
     expected, found = checksums("public.sha256")[split.path], sha256(content)
@@ -97,7 +97,7 @@ def get_from_home(split: Split, path: Path, base_url: str) -> None:
 
 
 def copy_from_folder(split: Split, path: Path, folder: Path) -> bool:
-    """Copies a CSV file that somebody has already, when its rows are sane; returns whether it was there."""
+    """Copies an existing CSV file if its rows are valid; returns whether it exists."""
     origin = folder / split.path
     if not origin.is_file():
         print(f"{origin}: not there, skipped", file=sys.stderr)
@@ -121,7 +121,7 @@ def choose(splits: list[Split], wanted: list[str]) -> list[Split]:
 
 
 def get(purpose: str, splits: list[Split]) -> None:
-    """The whole of a script that gets public sets: reads its options, then gets what is not there yet."""
+    """The main program of a script that gets public sets: reads its options, then gets the missing files."""
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("sets", nargs="*", metavar="SET", help="folder to get, as named below data/ (default: all)")
     parser.add_argument("--from", dest="folder", type=Path, help="take CSV files from here, not from the network")

@@ -110,7 +110,7 @@ def english_ordinal(number: int) -> str:
 
 
 def chinese_number(number: int) -> str:
-    """A number from 1 to 99 as it is said: 五, 十, 十二, 二十, 三十一."""
+    """A number from 1 to 99 in Chinese: 五, 十, 十二, 二十, 三十一."""
     tens, ones = divmod(number, 10)
     ten = {0: "", 1: "十"}.get(tens, f"{CHINESE_DIGITS[tens]}十")
     return ten + (CHINESE_DIGITS[ones] if ones else "")
@@ -176,7 +176,7 @@ def plain(source: str) -> str:
 
 
 def prove_unambiguous(days: Iterable[date]) -> None:
-    """Writes each day in each format and checks that no text stands for two days."""
+    """Writes each day in each format and checks that no text means two days."""
     meaning: dict[str, date] = {}
     for day in days:
         pieces = fields(day)

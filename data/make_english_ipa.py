@@ -29,7 +29,7 @@ PROGRESS_EVERY = 2_000
 
 
 def suitable_words(path: Path) -> list[str]:
-    """The words of the list that we want, sorted, so that the order of the file does not matter."""
+    """The suitable words of the list, sorted, so that the order of the file does not matter."""
     if not path.is_file():
         raise DataError(f"{path}: no word list there; {HOW_TO_INSTALL}")
     words = {word for word in path.read_text(encoding="utf-8").split("\n") if SUITABLE.fullmatch(word)}
@@ -37,7 +37,7 @@ def suitable_words(path: Path) -> list[str]:
 
 
 def pronounce(word: str) -> str:
-    """What espeak-ng prints for this word alone; in running text it would join words and weaken vowels."""
+    """The pronunciation of a single word by espeak-ng; in running text it would join words and reduce vowels."""
     done = subprocess.run([*ESPEAK, word], capture_output=True, check=False)
     if done.returncode != 0:
         raise DataError(f"espeak-ng failed on {word!r}: {done.stderr.decode('utf-8', 'replace').strip()}")

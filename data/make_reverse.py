@@ -34,7 +34,7 @@ def main() -> None:
     options = maker_arguments(__doc__.splitlines()[0], "reverse", SIZES).parse_args()
     sizes = {name: getattr(options, name) for name in SIZES}
     generator = random.Random(options.seed)
-    # Late draws find the shortest lists taken, so without this valid and test would be without them.
+    # The shortest lists are drawn early, so without this valid and test would have none.
     sources = shuffled(generator, random_sources(generator, sum(sizes.values())))
     splits = split_rows(sources, sizes)
     pairs = {name: [reverse(source) for source in part] for name, part in splits.items()}

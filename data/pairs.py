@@ -1,4 +1,4 @@
-"""Pairs of sequences as CSV files: what every script in this folder shares.
+"""Pairs of sequences as CSV files, shared by all scripts in this folder.
 
 A set is a folder with `train.csv`, `valid.csv` and `test.csv`: UTF-8, the header `source,target`, RFC 4180 quotes,
 LF line ends. This module knows nothing about where pairs come from.
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 
 class DataError(Exception):
-    """Something that a person has to put right; its text is one line, fit to be printed."""
+    """An error for the user, as one line."""
 
 
 def below(generator: random.Random, limit: int) -> int:
@@ -63,13 +63,13 @@ def split_rows(rows: list[Item], sizes: dict[str, int]) -> dict[str, list[Item]]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is either there in full or not at all."""
+    """Writes a file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        # mkstemp makes files that nobody else can read.
+        # mkstemp creates files that only the owner can read.
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -102,7 +102,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def check_apart(splits: dict[str, list[Pair]]) -> None:
-    """Checks that a source stands in one split only, and only once."""
+    """Checks that each source occurs only once in all splits."""
     home: dict[str, str] = {}
     for name, pairs in splits.items():
         for source, _ in pairs:
@@ -121,7 +121,7 @@ def write_set(folder: Path, splits: dict[str, list[Pair]]) -> None:
 
 
 def maker_arguments(purpose: str, folder: str, sizes: dict[str, int]) -> argparse.ArgumentParser:
-    """The options that every script that makes a set has: where to, the seed, and the rows of each split."""
+    """The options of every script that makes a set: output folder, seed, and rows per split."""
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("--out", type=Path, default=HERE / folder, help="folder to write to (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default: %(default)s)")
@@ -139,7 +139,7 @@ def row_count(text: str) -> int:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a script: what a person has to put right becomes one line on stderr and exit code 1."""
+    """Runs a script; a DataError becomes one line on stderr and exit code 1."""
     try:
         main()
     except (DataError, OSError) as error:

@@ -17,7 +17,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The output of each text, or a note where it was cut off. The other settings are those of the training.
+/// The output of each text, with a note if it is unfinished. All other settings are those of training.
 pub fn decode(run: &Path, texts: &[&str]) -> Result<Vec<String>> {
     let decoder = Predictor::with_overrides(run, &["decoding.beam=5", "runtime.threads=1"])?;
     let outputs = decoder.outputs(texts)?.into_iter().map(|output| match output.hypothesis.finished {

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Holds what TensorBoard reads of a run against the run's metrics.csv.
+"""Compares what TensorBoard reads of a run with the run's metrics.csv.
 
     python3 -m venv /tmp/tensorboard && /tmp/tensorboard/bin/pip install tensorboard
     /tmp/tensorboard/bin/python scripts/check_tensorboard.py runs/dates
 
-TensorBoard's own reader opens RUN/tensorboard. Each number of metrics.csv must be there, at its step and under its kind
-and column (train/nll), and no number must be there that metrics.csv does not have. A curve that only TensorBoard has, as
-train/tokens_per_second, is counted. Prints a line for each curve; exits with 0 if all agree, else with 1.
+TensorBoard's own reader opens RUN/tensorboard. It must have each number of metrics.csv, at its step and under its kind
+and column (train/nll), and no other number. The metrics required of validations are the columns of metrics.csv. A curve
+that only TensorBoard has, such as train/tokens_per_second, is counted. Prints a line for each curve; exits with 0 if all
+agree, else with 1.
 """
 
 import argparse
@@ -15,19 +16,20 @@ import struct
 import sys
 from pathlib import Path
 
-# What must be there. Whatever else both of them have is compared as well.
-REQUIRED = {
-    f"{kind}/{column}"
-    for kind, columns in {
-        "train": ("loss", "nll", "perplexity", "gradient_norm", "learning_rate"),
-        "valid": ("nll", "perplexity", "token_accuracy", "exact_match", "character_error_rate"),
-    }.items()
-    for column in columns
-}
+# The required curves, beside those of the run's metrics. Whatever else both of them have is compared as well.
+TRAINING = ("loss", "nll", "perplexity", "gradient_norm", "learning_rate")
+VALIDATION = ("nll", "perplexity", "token_accuracy")
+
+
+def required(columns):
+    """The tags that must be there: `training.metrics` are the columns between `token_accuracy` and `unfinished`."""
+    metrics = columns[columns.index("token_accuracy") + 1 : columns.index("unfinished")]
+    valid = [*VALIDATION, *metrics]
+    return {f"train/{name}" for name in TRAINING} | {f"valid/{name}" for name in valid}
 
 
 def single(number):
-    """A number as 32 bits hold it."""
+    """A number rounded to f32."""
     try:
         return struct.unpack("f", struct.pack("f", number))[0]
     except OverflowError:
@@ -35,20 +37,22 @@ def single(number):
 
 
 def equal(ours, theirs):
-    # metrics.csv has seven digits of a learning rate, six decimals of the padding, and all of the rest.
+    # metrics.csv has seven digits of the learning rate, six decimals of the padding, and all digits of the rest.
     return ours == theirs or abs(ours - theirs) <= max(1e-6 * abs(ours), 6e-7)
 
 
 def read_metrics(path):
-    """{tag: {step: number}}"""
-    curves = {tag: {} for tag in REQUIRED}
+    """{tag: {step: number}}, and the required tags"""
     with open(path, newline="") as file:
-        for row in csv.DictReader(file):
+        rows = csv.DictReader(file)
+        tags = required(rows.fieldnames)
+        curves = {tag: {} for tag in tags}
+        for row in rows:
             for column, cell in row.items():
                 if column not in ("step", "kind") and cell:
                     curve = curves.setdefault(f"{row['kind']}/{column}", {})
                     curve[int(row["step"])] = single(float(cell))
-    return curves
+    return curves, tags
 
 
 def read_events(folder):
@@ -77,8 +81,8 @@ def main():
     run = parser.parse_args().run
 
     found, first_steps, twice, files = read_events(run / "tensorboard")
-    metrics = read_metrics(run / "metrics.csv")
-    expected = {tag: curve for tag, curve in metrics.items() if tag in REQUIRED | found.keys()}
+    metrics, tags = read_metrics(run / "metrics.csv")
+    expected = {tag: curve for tag, curve in metrics.items() if tag in tags | found.keys()}
     print(f"{run}: {files} event files, sessions from steps {sorted(first_steps)}")
     good = not twice
     for tag in sorted(twice):
@@ -89,7 +93,7 @@ def main():
             continue
         ours, theirs = expected[tag], found.get(tag, {})
         wrong = [step for step in ours if step not in theirs or not equal(ours[step], theirs[step])]
-        # A run that ended was validated at its last step. Prolonged, it takes this row out of metrics.csv.
+        # A run that ends is validated at its last step. If it is extended, this row is removed from metrics.csv.
         more = [step for step in theirs if step not in ours]
         ends = [step for step in more if tag.startswith("valid/") and step + 1 in first_steps]
         wrong += [step for step in more if step not in ends]
@@ -97,7 +101,7 @@ def main():
         note = f", and {len(ends)} of sessions that ended" if ends else ""
         print(f"{tag}: {len(ours)} numbers, {verdict}{note}")
         good = good and not wrong
-    # Nothing would agree with anything.
+    # Without any numbers the check fails.
     good = good and any(expected.values())
     print("all agree" if good else "FAILED")
     return 0 if good else 1

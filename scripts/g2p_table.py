@@ -4,8 +4,8 @@
     python3 data/get_sigmorphon.py            # once: the data
     python3 scripts/g2p_table.py --seeds 1 2 3 --jobs 2
 
-Each run has one thread, `--jobs` of them at a time. A run that is complete is not trained again, so the script may
-be stopped and called again. Figures: word error rate (share of words with any wrong phone) and phone error rate on
+Each run has one thread, with `--jobs` runs at a time. A complete run is not trained again, so the script may
+be stopped and restarted. Metrics: word error rate (share of words with any wrong phone) and phone error rate on
 the validation words, in %, mean and standard deviation over the seeds.
 """
 
@@ -22,7 +22,7 @@ CONFIG = "configs/sigmorphon_g2p.toml"
 
 
 def train_and_decode(args: argparse.Namespace, language: str, seed: int) -> dict:
-    """The summary that `seqloom decode` writes for one language and seed."""
+    """Trains and decodes one language and seed; returns the summary."""
     folder = args.runs / f"{language}-{seed}"
     settings = {
         "name": f"g2p_{language}_{seed}",
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
-    # Seed by seed, so that a script that is stopped early has every language.
+    # Seed by seed, so that a script stopped early has results for every language.
     work = [(language, seed) for seed in args.seeds for language in args.languages]
     with ThreadPoolExecutor(args.jobs) as pool:
         found = list(pool.map(lambda job: train_and_decode(args, *job), work))

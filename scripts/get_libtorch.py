@@ -3,15 +3,15 @@
 
     python3 scripts/get_libtorch.py                  for the CPU: 544 MB to fetch, 0.5 GB on disk
     python3 scripts/get_libtorch.py --cuda           for NVIDIA GPUs too: 2.5 GB to fetch, 4 GB on disk
-    python3 scripts/get_libtorch.py --wheels DIR     without a network, from wheels that lie in DIR
+    python3 scripts/get_libtorch.py --wheels DIR     without a network, from wheels in DIR
 
 libtorch comes out of PyTorch's own Python wheel, since a wheel is a libtorch with Python files around it: its
 libraries and headers are kept, the rest is dropped. They find the CUDA libraries by a path relative to
 themselves (../../nvidia), so .libtorch/torch and .libtorch/nvidia must stay side by side. Even for the CPU two
 small CUDA libraries are needed, because libtorch_cpu.so is linked with them.
 
-Every wheel is pinned by version and sha256, and pip checks both. The folder appears in one piece or not at all.
-Needs nothing but Python 3.8 and pip, and does nothing where LIBTORCH already names a libtorch of your own.
+Every wheel is pinned by version and sha256, and pip checks both. The folder is created completely or not at all.
+Needs only Python 3.8 and pip. Does nothing if LIBTORCH names a libtorch of your own.
 """
 
 import argparse
@@ -99,25 +99,25 @@ CUDA_WHEELS = CPU_WHEELS + [
 ]
 
 WHEELS = {"cpu": CPU_WHEELS, "cuda": CUDA_WHEELS}
-# What is on disk in the end, in GB, and the largest wheel for a moment beside it.
+# The size on disk, in GB, plus the largest wheel temporarily.
 DISK_GIGABYTES = {"cpu": 0.5 + 0.6, "cuda": 4.0 + 0.6}
 
-# Left out everywhere: the bindings for Python, and headers for another system.
+# Never extracted: Python bindings, and headers of other systems.
 NOT_FOR_RUST = {"libtorch_python.so", "libshm_windows"}
-# Left out for the CPU. Without libtorch_cuda.so the crate torch-sys builds for the CPU alone.
+# Not extracted for the CPU. Without libtorch_cuda.so the crate torch-sys builds for the CPU only.
 GPU_ONLY = {
     "libtorch_cuda.so", "libtorch_cuda_linalg.so", "libtorch_nvshmem.so", "libc10_cuda.so", "libcaffe2_nvrtc.so",
     "libtorch.so",
 }
-# libtorch.so holds nothing of its own, but wants libtorch_cuda.so, so that what is linked with it would not start.
-# For the CPU, `-ltorch` finds this text in its place, which linkers read as they read the system's libc.so.
+# libtorch.so is empty but depends on libtorch_cuda.so, so that programs linked with it would not start. For the CPU,
+# `-ltorch` finds this linker script instead, like the system's libc.so.
 LIBTORCH_FOR_CPU = "/* For the CPU, libtorch is libtorch_cpu. */\nINPUT(libtorch_cpu.so)\n"
-# All that libtorch_cpu.so is linked with; the other NVIDIA libraries serve GPUs and profilers.
+# The libraries that libtorch_cpu.so is linked with; other NVIDIA libraries are for GPUs and profilers.
 NEEDED_BY_CPU = {"libcudart.so.13", "libcupti.so.13"}
 
 
 class Failure(Exception):
-    """Something that the user must know of: what is wrong, and what to do about it."""
+    """An error for the user: what is wrong, and what to do."""
 
     def __init__(self, message, hint=None):
         super().__init__(message)
@@ -158,7 +158,7 @@ def parse_arguments():
 
 
 def install(arguments):
-    """Leaves a whole libtorch behind, or raises and leaves what was there before."""
+    """Installs a complete libtorch, or raises and leaves the old state."""
     for name in ("LIBTORCH", "LIBTORCH_USE_PYTORCH"):
         if os.environ.get(name):
             say(f"{name} is set to {os.environ[name]}: using that libtorch, and fetching none")
@@ -223,7 +223,7 @@ def check_space(folder, variant):
 
 @contextlib.contextmanager
 def only_one_at_a_time(folder):
-    """Two `make` at once: the second waits here, and then finds the work done."""
+    """A lock: a second `make` waits here, and then finds the work done."""
     import fcntl  # not above: it is missing on Windows, which check_system refuses in words
 
     handle = os.open(folder, os.O_RDONLY)
@@ -267,7 +267,7 @@ def download(wheel, folder, offline):
     )
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(requirement)]
-    # libtorch does not depend on the Python version: asking for one wheel makes the same hash fit everywhere.
+    # libtorch does not depend on the Python version: a fixed wheel has the same hash everywhere.
     command += ["--implementation", "cp", "--python-version", "3.11"]
     command += [option for tag in platform_tags() for option in ("--platform", tag)]
     if offline:
@@ -319,7 +319,7 @@ def check_libraries(folder, variant):
     names = ["libc10.so", "libtorch_cpu.so"] + (["libtorch_cuda.so"] if variant == "cuda" else [])
     for name in names:
         library = folder / "torch" / "lib" / name
-        # In a process of its own: a library that crashes on loading must not take this script along.
+        # In a separate process, which may crash while loading a library.
         code = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
         answer = subprocess.run([sys.executable, "-c", code, str(library)], capture_output=True, text=True)
         if answer.returncode != 0:
@@ -328,21 +328,21 @@ def check_libraries(folder, variant):
 
 
 def main_files(folder):
-    """The files whose sizes tell whether an installation is whole, relative to it."""
+    """The files whose sizes show whether an installation is complete, relative to it."""
     libraries = [path for path in folder.rglob("*") if path.is_file() and ".so" in path.name]
     header = folder / "torch/include/torch/csrc/api/include/torch/torch.h"
     return sorted(path.relative_to(folder) for path in [*libraries, header, folder / "torch/version.py"])
 
 
 def write_stamp(folder, variant):
-    """Written last. What has no stamp, or does not match it, counts as not installed."""
+    """Writes the stamp, last. An installation without a matching stamp does not count."""
     sizes = {path.as_posix(): (folder / path).stat().st_size for path in main_files(folder)}
     stamp = {"version": VERSION, "variant": variant, "machine": platform.machine(), "files": sizes}
     (folder / "installed.json").write_text(json.dumps(stamp, indent=2) + "\n")
 
 
 def whole_variant(folder):
-    """`cpu` or `cuda` if that is installed and whole, else None."""
+    """`cpu` or `cuda` if that is installed completely, else None."""
     try:
         stamp = json.loads((folder / "installed.json").read_text())
         same = stamp["version"] == VERSION and stamp["machine"] == platform.machine()
@@ -353,14 +353,14 @@ def whole_variant(folder):
 
 
 def put_in_place(partial, into):
-    """A rename, after another that takes an older or broken installation out of the way."""
+    """Renames an older or broken installation out of the way, then the new one into place."""
     if into.exists() or into.is_symlink():
         into.rename(partial / "old")
     (partial / "new").rename(into)
 
 
 def shown(path):
-    """Relative to the repository where it lies inside."""
+    """The path relative to the repository, if it is inside."""
     try:
         return path.relative_to(ROOT)
     except ValueError:

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Makes one folder out of a build, that runs wherever there is glibc: seqloom, libtorch, and what these need.
+"""Makes a self-contained folder of a build, which runs on any system with glibc: seqloom, libtorch and their libraries.
 
-    python3 scripts/make_dist.py                 target/dist/seqloom-VERSION-linux-MACHINE/: stripped, tried
-    python3 scripts/make_dist.py --archive       and beside it an archive of that, .tar.zst or else .tar.gz
-    python3 scripts/make_dist.py --try           tries the same with links in place of copies, and leaves nothing behind
+    python3 scripts/make_dist.py                 target/dist/seqloom-VERSION-linux-MACHINE/: stripped, tested
+    python3 scripts/make_dist.py --archive       and an archive of it, .tar.zst or else .tar.gz
+    python3 scripts/make_dist.py --try           tests the same with links instead of copies, and removes it
 
-The binary then looks for its libraries beside itself, in ../lib, and nowhere else; libtorch's own do so already. The
-folder is tried in a root that has nothing but glibc and it: what it decodes there must be what the build decodes. For
-that it takes chroot, as root or in a user namespace; where there is neither, it says so.
+The binary then looks for its libraries only in ../lib; libtorch's libraries do so already. The
+folder is tested in a root with only glibc: its outputs there must equal those of the build. For
+that it needs chroot, as root or in a user namespace; without both it prints a note.
 
-Needs `make build` before it; `strip` where it is to be small.
+Run `make build` first. Needs `strip` for a small folder.
 """
 
 import argparse
@@ -28,11 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
 BINARY = TARGET / "release" / "seqloom"
 
-# What glibc is made of: every system has it, and it must fit the system's loader and kernel.
+# The files of glibc: every system has its own, which must match its loader and kernel.
 GLIBC = re.compile(
     r"(ld-linux.*|lib(c|m|dl|rt|pthread|util|resolv|anl|nsl|mvec|nss_\w+|BrokenLocale))\.so(\.\d+)+|linux-vdso.*"
 )
-# NVIDIA's are handed on as they came.
+# NVIDIA's are shipped unchanged.
 NEVER_STRIPPED = re.compile(r"libcu(dart|pti)\.so.*")
 BESIDE = b"$ORIGIN/../lib"  # what build.rs puts last
 
@@ -52,7 +52,7 @@ libgomp are GCC's, under the GPL 3 with the GCC Runtime Library Exception.
 
 
 class Failure(Exception):
-    """Something that the user must know of."""
+    """An error for the user."""
 
 
 def main():
@@ -84,7 +84,7 @@ def parse_arguments():
 
 
 def assemble(into, linked):
-    """The folder, in one piece or not at all; linked to what is there already, or copied and stripped."""
+    """Creates the folder, completely or not at all, with links or with stripped copies."""
     if not BINARY.exists():
         raise Failure(f"there is no {shown(BINARY)}: call `make build` first")
     version = run([BINARY, "--version"]).split()[1]
@@ -108,7 +108,7 @@ def assemble(into, linked):
 
 
 def libraries():
-    """What the binary loads besides glibc, by name."""
+    """The libraries of the binary except glibc, by name."""
     found = {}
     for line in run(["ldd", BINARY]).splitlines():
         name, _, rest = line.strip().partition(" => ")
@@ -151,7 +151,7 @@ def strip(folder):
 
 
 def oldest_glibc(folder):
-    """The glibc that the newest symbol is of that anything here wants."""
+    """The oldest glibc that has all symbols used here."""
     versions = {(2, 17)}
     for path in [folder / "bin" / "seqloom", *(folder / "lib").iterdir()]:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -161,7 +161,7 @@ def oldest_glibc(folder):
 
 
 def licences(into):
-    """The terms of all that is shipped."""
+    """The licences of all that is shipped."""
     make_folder(into)
     for path in ROOT.glob("LICENSE-*"):
         shutil.copy(path, into)
@@ -172,7 +172,7 @@ def licences(into):
     listed = []
     for package in crates():
         name, folder = f"{package['name']}-{package['version']}", Path(package["manifest_path"]).parent
-        # Some come without a file; what they declare stands here.
+        # Some have no licence file; their declared licences are listed here.
         listed.append(f"{name}: {package['license']}, {package['repository']}\n")
         files = [path for path in folder.rglob("*") if is_licence(path.name) and path.is_file()]
         for path in files:
@@ -234,7 +234,7 @@ def try_in_an_empty_root(folder, linked):
 
 
 def into_a_root():
-    """The command that runs another one in a root of its own, with /proc and /dev where that is allowed."""
+    """The command to run another one in its own root, with /proc and /dev if allowed."""
     mount = 'mount --rbind /proc "$0/proc" 2>/dev/null; mount --rbind /dev "$0/dev" 2>/dev/null; exec chroot "$0" "$@"'
     for way in (["unshare", "--mount", "sh", "-c", mount], ["unshare", "--mount", "--map-root-user", "sh", "-c", mount]):
         if not shutil.which("unshare"):
@@ -256,7 +256,7 @@ def archive(folder):
 
 
 def link(source, target):
-    """A hard link, or a copy where the two lie on different disks."""
+    """A hard link, or a copy across file systems."""
     try:
         os.link(source, target)
     except OSError:
@@ -273,7 +273,7 @@ def shown(path):
 
 
 def run(command, stdin="", **options):
-    """What a command says; if it fails, what it complains of."""
+    """The output of a command; if it fails, raises its error."""
     answer = subprocess.run([str(part) for part in command], input=stdin, capture_output=True, text=True, **options)
     if answer.returncode != 0:
         raise Failure(f"{' '.join(str(part) for part in command)} failed:\n{answer.stderr}{answer.stdout}")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Lists the text of every message and help page, with the file and line where it stands, to be read through in one go.
+"""Lists the text of every message and help page, with file and line, to be read in one go.
 
     python3 scripts/messages.py > messages.txt
-    python3 scripts/messages.py --binary target/release/seqloom > messages.txt     # with the help pages as a terminal shows them
+    python3 scripts/messages.py --binary target/release/seqloom > messages.txt     # with the help pages
 
 A message is a string of the source code with at least two words, outside unit tests.
 """
@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Comments, raw strings, strings, characters (so that a quote within one opens no string), and whatever else.
+# Comments, raw strings, strings, characters (so that a quoted quote opens no string), and anything else.
 TOKEN = re.compile(r'//[^\n]*|r(?P<hashes>#*)".*?"(?P=hashes)|b?"(?P<text>(?:\\.|[^"\\])*)"|\'(?:\\.|[^\\\'])\'|.', re.DOTALL)
 WORDS = re.compile(r"[A-Za-z`{][^\s]* [^\s]*[A-Za-z`}]")
 
@@ -25,7 +25,7 @@ def messages(code: str) -> list[tuple[int, str]]:
         text = token["text"]
         if text is None:
             continue
-        # A line break behind a backslash is none, and neither are the spaces that indent what follows.
+        # A backslash removes the line break and the indentation after it.
         text = re.sub(r"\\\n\s*", "", text).replace("\\n", "\n").replace('\\"', '"')
         if WORDS.search(text):
             found.append((code.count("\n", 0, token.start()) + 1, text))
@@ -45,7 +45,7 @@ def help_pages(binary: str) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    """Prints all of it."""
+    """Prints the messages and help pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", help="also the help pages, by this binary")
     args = parser.parse_args()

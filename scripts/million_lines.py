@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sends a million lines through `seqloom decode`, and proves that memory stays flat, order is kept and nothing is lost.
+"""Sends a million lines through `seqloom decode`, and checks memory, order and completeness.
 
     python3 scripts/million_lines.py runs/dates                            a million lines of data/dates/test.csv
     python3 scripts/million_lines.py runs/copy --sources words.txt --lines 20000 --set decoding.max_length=8
@@ -33,7 +33,7 @@ BINARY = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" /
 
 
 class Violation(Exception):
-    """Something that must hold does not."""
+    """A check that failed."""
 
 
 def pool_of(path):
@@ -61,7 +61,7 @@ def start(arguments, more=(), **pipes):
 
 
 def feed(process, lines):
-    """Writes lines on a thread of its own, until the process has ended or has all of them."""
+    """Writes lines on a separate thread, until the process ends or has all of them."""
 
     def write():
         try:
@@ -145,7 +145,7 @@ def killed_and_resumed(arguments, lines, expected, folder, chance):
         if not whole.startswith(there):
             raise Violation(f"after a kill {output} is not the beginning of what it must become")
         print(f"  killed with {there.count(10)} lines written", flush=True)
-        # Where a kill tears a write in two, and whatever a full disk leaves.
+        # A kill within a write, or a full disk, may leave a torn line.
         output.write_bytes(there[:len(there) - chance.randrange(20)] if len(there) > 20 else there)
     process = start(arguments, ("--output", str(output), "--resume"), stderr=subprocess.DEVNULL)
     feed(process, lines).join()

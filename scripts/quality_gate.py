@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Says whether a trained model is good enough: reads what `seqloom decode --summary FILE` wrote.
+"""Checks that a trained model is good enough, from the summary of `seqloom decode --summary FILE`.
 
     python3 scripts/quality_gate.py runs/gate/summary.json --at-least 0.99
 
@@ -21,7 +21,7 @@ def main():
     arguments = parser.parse_args()
 
     summary = json.loads(arguments.summary.read_text())
-    # An empty test split would pass any limit on what went wrong.
+    # An empty test split would pass any limit on errors.
     share = summary.get("exact_match", 0.0)
     good = summary["rows"] > 0 and share >= arguments.at_least
     verdict = "" if good else ": FAILED"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the C++ kernels of src/shim/ under AddressSanitizer and UndefinedBehaviorSanitizer, which end at the first fault.
+"""Runs the C++ kernels of src/shim/ under AddressSanitizer and UndefinedBehaviorSanitizer.
 
     python3 scripts/sanitize.py
 
-tests/shim/ is compiled with them, together with src/shim/, into a program without Rust and without our malloc, which tries many
-shapes on each kind of vectors that this machine has. What was compiled is kept in target/sanitize/. Where the C++ compiler
-(CXX, or c++) has no sanitizers, this says so and passes. libtorch is that of LIBTORCH, or the one in .libtorch/.
+Compiles tests/shim/ and src/shim/ with both into a program without Rust and without our malloc, which tries many
+shapes on each set of vector instructions of this machine. Object files are kept in target/sanitize/. If the C++ compiler
+(CXX, or c++) has no sanitizers, it prints a note and passes. libtorch is that of LIBTORCH, or the one in .libtorch/.
 """
 
 import os
@@ -26,7 +26,7 @@ FLAGS = ["-std=c++17", "-O1", "-g1", "-Wno-psabi", "-Wall", "-Wextra", "-Wno-unu
 
 
 def there_are_sanitizers() -> bool:
-    """Whether a program can be compiled with them, and runs."""
+    """Whether a program can be compiled with both sanitizers and run."""
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder, "main.cpp"), Path(folder, "main")
         source.write_text("int main() {}\n")
@@ -36,7 +36,7 @@ def there_are_sanitizers() -> bool:
 
 
 def compile_parts() -> None:
-    """The parts side by side; none that is newer than all it is made of."""
+    """Compiles the parts in parallel, except those that are up to date."""
     sources = [*(ROOT / "tests/shim").iterdir(), *(ROOT / "src/shim").glob("*.[ch]*"), Path(__file__)]
     newest = max(source.stat().st_mtime for source in sources)
     old = [part for part in PARTS if not (PLACE / f"{part}.o").exists() or (PLACE / f"{part}.o").stat().st_mtime < newest]
@@ -60,7 +60,7 @@ def main() -> None:
     objects = [str(PLACE / f"{part}.o") for part in PARTS]
     linked = ["-L", str(libraries), "-ltorch_cpu", "-lc10", "-ldl", f"-Wl,-rpath,{libraries}", "-o", str(PLACE / "shim")]
     subprocess.run(COMPILER + SANITIZERS + ["-pthread"] + objects + linked, check=True)
-    # libtorch keeps much until a process ends; it is not the subject here.
+    # libtorch keeps memory until a process ends; its leaks are not checked here.
     options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
     if subprocess.run([PLACE / "shim"], env={**os.environ, **options}, check=False).returncode != 0:
         sys.exit("error: the kernels of src/shim/ do not hold under sanitizers")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Kills a training run again and again, and proves that nothing is lost by it.
+"""Kills a training run again and again, and checks that nothing is lost.
 
-    python3 scripts/torture.py                       200 kills of target/release/seqloom, some ten minutes
+    python3 scripts/torture.py                       200 kills of target/release/seqloom, about ten minutes
     python3 scripts/torture.py --kills 14 --seed 3   fewer ones, in another order
     python3 scripts/torture.py --set model.transformer.norm=rms_norm        the same with another setting
     python3 scripts/torture.py --set training.inverse_sqrt.warmup= --set training.linear.warmup=9   another schedule
@@ -53,7 +53,7 @@ BINARY = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" /
 class Torture:
     """The reference, the run that is tortured, and the results."""
 
-    # So often in a row may a run be complete before the moment of a kill comes.
+    # The most runs in a row that may complete before the moment of a kill.
     MISSES = 20
 
     def __init__(self, experiment: Experiment, seed: int):
@@ -66,11 +66,11 @@ class Torture:
         self.chance = self.kinds
 
     def chance_for(self, what: str) -> random.Random:
-        """Random numbers of their own, so that they do not depend on how many others were drawn."""
+        """A separate random generator, independent of how many other numbers were drawn."""
         return random.Random(f"{self.seed} {what}")
 
     def train_reference(self) -> None:
-        """The run that is left alone; how long it starts, and how long it lives."""
+        """Trains the reference without kills; measures how long it takes to start and to finish."""
         run = self.experiment.folder / "reference"
         with self.training(run) as process:
             process.wait_until(process.trains)
@@ -87,7 +87,7 @@ class Torture:
 
     def choose_disk(self, may_mount: bool) -> None:
         if may_mount:
-            # Room for the run, for checkpoints that are not removed yet, and for what is planted.
+            # Space for the run, for checkpoints that are not removed yet, and for planted files.
             size = sum(map(len, self.reference.values()))
             self.disk = SmallDisk(self.experiment.folder / "small_disk", 12 * size + (4 << 20))
         else:
@@ -132,7 +132,7 @@ class Torture:
         return code != 0
 
     def judge(self, kind: Optional[Kind], struck: bool, code: int) -> None:
-        """Whether the process ended as it must."""
+        """Checks that the process ended as it must."""
         if "bug in seqloom" in self.process.said():
             raise Violation("it panicked")
         if code == 0:
@@ -144,7 +144,7 @@ class Torture:
             kind.verdict(self, self.process, code)
 
     def check(self, run: Path, before: Optional[int]) -> None:
-        """What counts is still there: what `latest` named before or a newer one, `best`, and the newest ones."""
+        """Checks the checkpoints: that of `latest` before or a newer one, `best`, and the newest ones."""
         latest, best = pointer(run), pointer(run, "best")
         if before is not None and (latest is None or latest < before):
             raise Violation(f"`latest` named step {before}, and now it names {latest}")
@@ -166,7 +166,7 @@ class Torture:
             self.counts["different checkpoints decoded"] += 1
 
     def complete(self) -> None:
-        """The run must be the reference. Then the next one begins."""
+        """Compares the complete run with the reference. Then the next one begins."""
         compare(portrait(self.run), self.reference)
         leftovers = [path.name for path in self.run.rglob("*.partial*")]
         if leftovers and "done: " in self.process.said():
@@ -175,14 +175,14 @@ class Torture:
         shutil.rmtree(self.run)
 
     def plant(self) -> None:
-        """Half of the time, what a power cut might have left."""
+        """Half of the time, plants what a power cut might leave."""
         if self.chance.random() < 0.5 and (self.run / "config.toml").is_file():
             for plant in self.chance.sample(PLANTS, self.chance.randint(1, len(PLANTS))):
                 plant(self.run, self.chance, self.last)
                 self.counts["half-written things planted besides"] += 1
 
     def finish(self) -> None:
-        """Lets the last run complete."""
+        """Completes the last run."""
         if not self.run.exists() and self.counts["runs completed"] > 0:
             return
         self.now = "the last run, left alone"
@@ -192,7 +192,7 @@ class Torture:
         self.complete()
 
     def damage(self) -> None:
-        """The run does not go on where a byte in a file of the last checkpoint is changed: the error names the file."""
+        """Checks that resuming fails if a byte of the last checkpoint is changed: the error names the file."""
         reference = self.experiment.folder / "reference"
         for name in json.loads((checkpoint(reference, self.last) / MANIFEST).read_text()):
             self.now = f"the reference with one byte changed in {name}"
@@ -269,7 +269,7 @@ def parse() -> argparse.Namespace:
 
 
 def enter_namespace() -> None:
-    """Starts this script anew where it may mount a disk; comes back where that is not allowed."""
+    """Restarts this script in a mount namespace; returns if that is not allowed."""
     with tempfile.TemporaryDirectory() as folder:
         for flags in ["--mount"], ["--mount", "--map-root-user"]:
             probe = ["unshare", *flags, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]

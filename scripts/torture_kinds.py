@@ -1,4 +1,4 @@
-"""The ways in which scripts/torture.py ends a run, the disks that get full, and what a power cut leaves behind.
+"""The ways in which scripts/torture.py ends a run, full disks, and the leftovers of a power cut.
 
 A strike ends the process at its moment. It returns False where the process was complete before. A verdict says
 whether exit code and words are those that must follow. What ends a run gets the `Torture` that it belongs to.
@@ -69,7 +69,7 @@ def kill_after_latest(torture: "Torture", process: Process) -> bool:
 
 
 def kill_in_validation(torture: "Torture", process: Process) -> bool:
-    """Where a row of training figures falls on a validation's step, that row comes first."""
+    """If a row of training metrics falls on a validation's step, that row comes first."""
     every = torture.experiment.number("training.validate_every")
 
     def validates() -> bool:
@@ -103,7 +103,7 @@ def ask_to_stop(number: int) -> Callable:
 
 
 def terminate_twice(torture: "Torture", process: Process) -> bool:
-    """The second SIGTERM comes at once, or while the checkpoint that the first asked for is being written."""
+    """A second SIGTERM at once, or while the checkpoint of the first is being written."""
     if not moment(torture, process):
         return False
     before = partials(process.run)
@@ -147,7 +147,7 @@ def ended_at_once(_torture: "Torture", process: Process, code: int) -> None:
 
 
 def was_not_listening(process: Process, code: int, number: int) -> bool:
-    """Before it trains, a signal ends it at once, by default or by its own handler: nothing is to be saved yet."""
+    """Before training a signal ends the process at once: there is nothing to save yet."""
     return code in (-number, 128 + number) and not process.trains()
 
 
@@ -277,7 +277,7 @@ def plant_half_a_row(run: Path, chance: random.Random, last: int) -> None:
         return
     saved = json.loads((checkpoint(run, latest) / "state.json").read_text())["metrics_bytes"] if latest else 0
     rows = path.read_bytes()
-    # Behind the last step's validation no row is ever written.
+    # No row ever follows the last step's validation.
     if latest != last:
         rows += b"%d,1,train,1.25e-3,3.3" % ((latest or 0) + 5)
     path.write_bytes(rows[:chance.randint(saved, len(rows))])

@@ -53,7 +53,7 @@ POLL = 0.0005
 
 
 class Violation(Exception):
-    """Something that seqloom promises does not hold."""
+    """A promise of seqloom that does not hold."""
 
 
 def words(count: int) -> list:
@@ -80,13 +80,13 @@ class Experiment:
         return int(self.settings[key])
 
     def train(self, run: Path, more: dict) -> "Process":
-        """Starts the run, or goes on with it; with more settings, or others."""
+        """Starts or resumes the run, with more or other settings."""
         settings = {"runtime.threads": str(next(self.threads)), **self.settings, **more}
         overrides = [part for pair in settings.items() for part in ("--set", "=".join(pair))]
         return Process([self.binary, "train", "copy.toml", "--out", run, "--resume", *overrides], self.folder, run)
 
     def decode(self, model: Path) -> None:
-        """A checkpoint must decode, and give an output for each input."""
+        """Checks that a checkpoint decodes and gives one output per input."""
         process = subprocess.run([str(self.binary), "decode", str(model), "--input", "valid.csv"], cwd=self.folder,
                                  capture_output=True, text=True, timeout=LONGEST_WAIT)
         if process.returncode != 0 or len(process.stdout.splitlines()) != VALIDATION_PAIRS:
@@ -110,7 +110,7 @@ class Process:
         return "".join(self.lines)
 
     def trains(self) -> bool:
-        """Whether it is past its start: it has introduced itself, and answers signals."""
+        """Whether training has started: it has printed its first line, and handles signals."""
         return any(" parameters on " in line for line in list(self.lines))
 
     def age(self) -> float:
@@ -133,7 +133,7 @@ class Process:
         return self.wait_until(lambda: self.age() >= seconds)
 
     def remember_latest(self) -> None:
-        """What `latest` names now must not be lost."""
+        """Records `latest`, whose checkpoint must not be lost."""
         self.latest = pointer(self.run)
 
     def send(self, number: int) -> None:
@@ -177,14 +177,14 @@ def steps(run: Path) -> list:
 
 
 def resumed_from(run: Path) -> Optional[int]:
-    """The step that a run goes on from. A kill may come before the first checkpoint is named."""
+    """The step from which a run resumes. A kill may come before the first checkpoint is named."""
     return pointer(run) or next(iter(steps(run)), None)
 
 
 def partials(run: Path) -> dict:
     """The checkpoints that are being written, each with the time of its last change."""
     found = {}
-    # One may be renamed while we look.
+    # One may be renamed meanwhile.
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(run / "checkpoints"):
             if entry.name.startswith(".partial-"):
@@ -193,7 +193,7 @@ def partials(run: Path) -> dict:
 
 
 def writes_anew(run: Path, before: dict) -> bool:
-    """Whether a checkpoint is half-written that was not so before."""
+    """Whether a new checkpoint is half-written."""
     return any(before.get(name) != changed for name, changed in partials(run).items())
 
 
@@ -220,7 +220,7 @@ def check_checkpoint(folder: Path) -> dict:
 
 
 def portrait(run: Path) -> dict:
-    """What a run learned and wrote of it. Not what has a clock, nor a drawing, nor the checkpoints before the last."""
+    """The comparable results of a run: no times, no pictures, no checkpoints before the last."""
     passing = {"train.log", "lock", "curves.svg", "tensorboard"}
     last = checkpoint(run, pointer(run)).name
     files = {}
@@ -229,13 +229,13 @@ def portrait(run: Path) -> dict:
         older = place.parts[0] == "checkpoints" and place.parts[1:2] != (last,)
         if path.is_file() and not older and place.parts[0] not in passing and path.suffix != ".partial":
             files[str(place)] = path.read_bytes()
-    # The number of threads is the last start's.
+    # The number of threads is that of the last start.
     files["config.toml"] = re.sub(rb"(?m)^threads = .*$", b"", files.get("config.toml", b""))
     return files
 
 
 def compare(there: dict, reference: dict) -> None:
-    """Two portraits must be one."""
+    """Checks that two portraits are equal."""
     if set(there) != set(reference):
         lacking, extra = sorted(set(reference) - set(there)), sorted(set(there) - set(reference))
         raise Violation(f"it lacks {lacking} of the run that was left alone, and has {extra} besides")

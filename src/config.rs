@@ -1,4 +1,4 @@
-//! The config: read, `--set`, defaults, rules between tables, write back.
+//! The config: reading, `--set`, defaults, rules between tables, and writing.
 //!
 //! It assembles the `*Config` structs that each module owns beside its code; no module uses this file.
 //! A rule inside one table is in that table's module, a rule between tables is here.
@@ -27,7 +27,7 @@ mod twice;
 
 use tree::{LocatedError, Node, Origin, Value};
 
-/// Tables of which one is named: what `--set` names takes the place of what the file names.
+/// Alternative tables, of which a config has one: one set by `--set` replaces that of the file.
 const ALTERNATIVES: [(&str, &[&str]); 5] = [
     ("model", &ModelConfig::NETWORKS),
     ("data.source", &SideConfig::TOKENIZERS),
@@ -36,8 +36,8 @@ const ALTERNATIVES: [(&str, &[&str]); 5] = [
     ("training", &TrainingConfig::SCHEDULES),
 ];
 
-/// Keys that people look for in a table: the table, what they type, the tables below of which one has it (the one that the file
-/// names, or the first), and what it is called there.
+/// Keys that users expect in another table: (table, typed key, tables that have it, of which the one in the file or the
+/// first is suggested, name of the key there).
 const ELSEWHERE: [(&str, &str, &[&str], &str); 8] = [
     ("training", "learning_rate", &TrainingConfig::OPTIMIZERS, "learning_rate"),
     ("training", "lr", &TrainingConfig::OPTIMIZERS, "learning_rate"),
@@ -49,16 +49,16 @@ const ELSEWHERE: [(&str, &str, &[&str], &str); 8] = [
     ("model", "dropout", &ModelConfig::NETWORKS, "dropout"),
 ];
 
-/// The most bytes of an experiment file. A larger one is some other file, given by mistake.
+/// The most bytes of an experiment file. A larger file was given by mistake.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// A whole experiment, read and checked: every key has its value.
+/// A complete experiment, checked: every key has its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
-    /// The run's name, and of its folder under `runs/`.
+    /// The name of the run, and of its folder in `runs/`.
     pub name: String,
-    /// Every random number of the run follows from it.
+    /// The seed of all random numbers of the run.
     #[serde(default = "first_seed")]
     pub seed: u64,
     /// `[data]`
@@ -82,26 +82,26 @@ fn first_seed() -> u64 {
 }
 
 impl Experiment {
-    /// Reads an experiment file. Each override is a `key.path=value`, as `--set` takes it.
+    /// Reads an experiment file. Each override is a `key.path=value`, as for `--set`.
     ///
     /// # Errors
-    /// A file that cannot be read, and all that [`Experiment::parse`] refuses.
+    /// The file cannot be read; errors of [`Experiment::parse`].
     pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
         let is_pipe = std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo());
-        // What a shell pipes in has a name in /dev; any other pipe may never be written to.
+        // A pipe of the shell has a name in /dev; any other pipe may block forever.
         if is_pipe && !path.starts_with("/dev") {
             let message = "a config must be a file, but this is a named pipe";
             return Err(Error::input(message).at(path.display()));
         }
         let mut bytes = Vec::new();
-        // A device has no size to be asked for, and no end.
+        // A device has no size and no end.
         File::open(path)
             .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
             .map_err(|error| Error::file("read", path, &error))?;
         let parsed = Experiment::from_bytes(bytes, &path.display().to_string(), overrides);
         parsed.map_err(|error| match Format::of(path) {
             Format::Text => error,
-            // A table of pairs is no config, but one can be made for it.
+            // A table of pairs is no config, but `init` can write one for it.
             _ => error.hint(format!(
                 "{0} is data: run `seqloom init {0}` first, which writes a config",
                 path.display()
@@ -119,14 +119,14 @@ impl Experiment {
         Experiment::parse(&text, place, overrides)
     }
 
-    /// Reads the text of an experiment file; `place` is how errors name it.
+    /// Reads the text of an experiment file; `place` is its name in error messages.
     ///
-    /// An override replaces the value at its path, or adds it; another optimizer, schedule or tokenizer takes the place of the
-    /// file's. Its value is TOML where it can be read
-    /// as TOML, and text where not: `runtime.device=cpu`, `training.steps=100`, `data.train=["a.csv", "b.csv"]`.
+    /// An override replaces or adds the value at its path; another optimizer, schedule or tokenizer replaces that of
+    /// the file. Its value is TOML if it parses as TOML, else text: `runtime.device=cpu`, `training.steps=100`,
+    /// `data.train=["a.csv", "b.csv"]`.
     ///
     /// # Errors
-    /// Text that is no TOML; unknown, missing and ill-typed keys; values against the rules.
+    /// Invalid TOML; unknown, missing and ill-typed keys; values that break a rule.
     pub fn parse(text: &str, place: &str, overrides: &[String]) -> Result<Experiment> {
         let places = Places { file: place, text, overrides };
         Node::from_toml(text).and_then(|tree| resolve(tree, overrides)).map_err(|error| places.error(error))
@@ -144,21 +144,21 @@ impl Experiment {
             .map_err(|error| places.error(error))
     }
 
-    /// The experiment as TOML with every key written out; [`Experiment::parse`] gives an equal one back.
+    /// The experiment as TOML with every key; [`Experiment::parse`] reads it back to an equal one.
     pub fn to_toml(&self) -> String {
-        // Unreachable for what was parsed: only a number above 2^63 cannot be written, and none is read.
+        // Unreachable after parsing: only numbers above 2^63 cannot be written, and they are never read.
         toml::to_string(self)
             .unwrap_or_else(|error| format!("# this experiment cannot be written as TOML: {error}\n"))
     }
 
     /// The experiment as JSON.
     pub fn to_json(&self) -> serde_json::Value {
-        // Unreachable: no map in here has a key that is no text.
+        // Unreachable: all map keys are strings.
         serde_json::to_value(self).unwrap_or(serde_json::Value::Null)
     }
 
-    /// The same for a checkpoint: without the number of threads, which is the machine's and changes nothing of the model. So
-    /// the model file is the same whatever it was, and what decodes takes the cores that it has.
+    /// The same for a checkpoint, without the number of threads, which does not affect the model. So the model file is
+    /// the same for any number, and decoding uses the cores of its own machine.
     pub fn to_checkpoint(&self) -> serde_json::Value {
         let mut json = self.to_json();
         if let Some(runtime) = json["runtime"].as_object_mut() {
@@ -167,7 +167,8 @@ impl Experiment {
         json
     }
 
-    /// Reads what [`Experiment::to_json`] or [`Experiment::to_checkpoint`] wrote, as strictly as a file; `place` is how errors name it.
+    /// Reads the JSON of [`Experiment::to_json`] or [`Experiment::to_checkpoint`], as strictly as a file; `place` is
+    /// its name in error messages.
     ///
     /// # Errors
     /// As [`Experiment::parse`].
@@ -215,7 +216,7 @@ impl Experiment {
         Err(ConfigError { keys: keys.map(str::to_owned).to_vec(), message: message.to_owned(), hint: None })
     }
 
-    /// One matrix for both sides needs one vocabulary.
+    /// Tied embeddings of both sides need a shared vocabulary.
     fn check_tied(&self) -> std::result::Result<(), ConfigError> {
         let network = self.model.network();
         if network.tied_embeddings() != Tied::All || self.data.shared_vocabulary {
@@ -229,7 +230,7 @@ impl Experiment {
         })
     }
 
-    /// Learned positions must reach to the end of the longest side.
+    /// Learned positions must cover the longest side.
     fn check_positions(&self) -> std::result::Result<(), ConfigError> {
         let NetworkConfig::Transformer(transformer) = self.model.network() else { return Ok(()) };
         let longest = self.data.source.max_length.max(self.data.target.max_length);
@@ -249,7 +250,7 @@ impl Experiment {
     }
 }
 
-/// The name is that of a folder, whatever the system.
+/// The name must be a valid folder name on any system.
 fn check_name(name: &str) -> std::result::Result<(), ConfigError> {
     let plain = |c: char| !matches!(c, '/' | '\\' | ':') && !c.is_control();
     let message = match name {
@@ -262,7 +263,7 @@ fn check_name(name: &str) -> std::result::Result<(), ConfigError> {
     Err(ConfigError { keys: vec!["name".into()], message, hint: Some(hint.into()) })
 }
 
-/// From a tree and what `--set` adds to a checked experiment.
+/// Builds a checked experiment from a tree and overrides.
 fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, LocatedError> {
     for (number, argument) in overrides.iter().enumerate() {
         tree.set(number, argument)?;
@@ -270,7 +271,7 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
     for (table, names) in ALTERNATIVES {
         tree.prefer_set(table, names);
     }
-    // So that a file without [data] gets an error with the missing key.
+    // So that a file without [data] gets an error for the missing key.
     if tree.at("data").is_none()
         && let Value::Table(entries) = &mut tree.value
     {
@@ -283,7 +284,7 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
     Ok(experiment)
 }
 
-/// The place of a broken rule: what `--set` brought, else the first of its keys that is written at all.
+/// The place of a broken rule: a key from `--set`, else the first of its keys that is written.
 fn locate(error: ConfigError, tree: &Node) -> LocatedError {
     let written: Vec<&Node> = error.keys.iter().filter_map(|key| tree.at(key)).collect();
     let set = written.iter().find_map(|node| node.set_within());
@@ -291,7 +292,7 @@ fn locate(error: ConfigError, tree: &Node) -> LocatedError {
     LocatedError { origin, message: error.message, hint: error.hint }
 }
 
-/// What is needed to name a place for a person.
+/// The data to display a place.
 struct Places<'a> {
     file: &'a str,
     text: &'a str,
@@ -326,7 +327,7 @@ impl Places<'_> {
 fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    // A byte order mark is no column.
+    // A byte order mark does not count as a column.
     let column = before[line_start..].chars().filter(|&c| c != '\u{feff}').count();
     (before.matches('\n').count() + 1, column + 1)
 }

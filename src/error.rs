@@ -1,7 +1,7 @@
 //! One form for all errors: what must hold, what is there, where, and a hint.
 //!
-//! An error has a kind, which callers check: `Input` is for the user to fix (exit code 2), all others are the machine's or
-//! ours (exit code 1). The texts of libtorch and of panics are read once, where they come in.
+//! Callers check the kind of an error: `Input` is for the user to fix (exit code 2), all others are failures of the
+//! machine or of seqloom (exit code 1). The texts of libtorch and of panics are classified once, where they arrive.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -10,23 +10,23 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// The result of everything in seqloom that can fail.
+/// The result type of seqloom.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The user's input is wrong: a config, a data file, an argument. Exit code 2.
+    /// Wrong input of the user: a config, a data file, an argument. Exit code 2.
     Input,
-    /// The work could not be done: the disk, the device, a damaged file. Exit code 1.
+    /// A failure: the disk, the device, a damaged file. Exit code 1.
     Failure,
-    /// There was not enough memory. Exit code 1.
+    /// Out of memory. Exit code 1.
     OutOfMemory,
-    /// A number that must be finite is not: a loss, a score. Exit code 1.
+    /// A number is NaN or infinite: a loss, a score. Exit code 1.
     NotFinite,
 }
 
-/// An error as a person reads it: a sentence, and often a hint.
+/// An error for users: a sentence, and often a hint.
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: Kind,
@@ -35,33 +35,33 @@ pub struct Error {
 }
 
 impl Error {
-    /// The user's input is wrong; `message` says what must hold, what is there, and where.
+    /// Wrong input of the user; `message` states what must hold, what is there, and where.
     pub fn input(message: impl Into<String>) -> Self {
         Error { kind: Kind::Input, message: message.into(), hint: None }
     }
 
-    /// The work could not be done.
+    /// A failure that is not the user's.
     pub fn failure(message: impl Into<String>) -> Self {
         Error { kind: Kind::Failure, ..Error::input(message) }
     }
 
-    /// There was not enough memory.
+    /// Out of memory.
     pub fn out_of_memory(message: impl Into<String>) -> Self {
         Error { kind: Kind::OutOfMemory, ..Error::input(message) }
     }
 
-    /// A number must be finite, and is not.
+    /// A number that must be finite is NaN or infinite.
     pub fn not_finite(message: impl Into<String>) -> Self {
         Error { kind: Kind::NotFinite, ..Error::input(message) }
     }
 
-    /// As `message` says, out of memory or another failure.
+    /// Out of memory or another failure, by the text of `message`.
     fn of_libtorch(message: String) -> Self {
         let kind = if lacks_memory(&message) { Kind::OutOfMemory } else { Kind::Failure };
         Error { kind, ..Error::input(message) }
     }
 
-    /// A file could not be read or written. A missing file, or a folder in its place, is the user's to mend.
+    /// A file cannot be read or written. A missing file, or a folder in its place, is an input error.
     pub fn file(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let message =
             format!("cannot {doing} {}: {}{}", path.display(), io_reason(error), looked_for_in(path, error));
@@ -71,7 +71,7 @@ impl Error {
         }
     }
 
-    /// Adds what the user can do about it.
+    /// Adds a hint: what the user can do.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -83,12 +83,12 @@ impl Error {
         self
     }
 
-    /// What kind of error it is.
+    /// The kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The process exit code that goes with it.
+    /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Input => 2,
@@ -102,8 +102,8 @@ impl Error {
     }
 }
 
-/// Whatever names, files and models put into a message: what would move a terminal's cursor or change its colours is written as
-/// its escape. Line breaks stay.
+/// A text that is safe for a terminal: control characters, which names, files and models may contain, are escaped. Line
+/// breaks stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let moves = |character: char| character.is_control() && character != '\n';
     if !text.contains(moves) {
@@ -128,36 +128,36 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A rule among config values that does not hold, as the module says it that owns the keys.
+/// A broken rule among config values, reported by the module that owns the keys.
 ///
-/// Where the values stand (file and line, or `--set`) only the reader of the config knows, and adds.
+/// The reader of the config adds the place of the values (file and line, or `--set`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The keys that the rule is about, as full paths (`model.transformer.heads`), the one to blame first.
+    /// The keys of the rule, as full paths (`model.transformer.heads`), the one to blame first.
     pub keys: Vec<String>,
     /// What must hold, and what is there.
     pub message: String,
-    /// What the user can do about it.
+    /// A hint: what the user can do.
     pub hint: Option<String>,
 }
 
 impl ConfigError {
-    /// The largest size that a config may name, so that the product of two stays inside 64 bits.
+    /// The largest size in a config, so that the product of two fits into 64 bits.
     pub const LARGEST: u64 = i32::MAX as u64;
 
-    /// The rule about `keys` of one table is broken.
+    /// A broken rule about `keys` of one table.
     pub fn new(table: &str, keys: &[&str], message: impl Into<String>) -> Self {
         let keys = keys.iter().map(|key| format!("{table}.{key}")).collect();
         ConfigError { keys, message: message.into(), hint: None }
     }
 
-    /// Adds what the user can do about it.
+    /// Adds a hint: what the user can do.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Each of these whole numbers must be at least `minimum`, and none larger than [`ConfigError::LARGEST`].
+    /// Checks that integers are at least `minimum` and at most [`ConfigError::LARGEST`].
     pub fn check_integer(
         table: &str,
         minimum: u64,
@@ -178,7 +178,7 @@ impl ConfigError {
         Ok(())
     }
 
-    /// None of these whole numbers may be larger than `most`: no machine has room for more, or time.
+    /// Checks that integers are at most `most`, beyond which no machine has the memory or the time.
     pub fn check_most(
         table: &str,
         most: u64,
@@ -193,7 +193,7 @@ impl ConfigError {
         }
     }
 
-    /// Each of these numbers must be finite and be what `must` says and `holds` tests.
+    /// Checks that numbers are finite and pass the test `holds`, which `must` describes.
     pub fn check_float(
         table: &str,
         must: &str,
@@ -208,25 +208,25 @@ impl ConfigError {
         }
     }
 
-    /// Each of these numbers must be a share of something that is not the whole of it.
+    /// Checks that numbers are shares, at least 0 and below 1.
     pub fn check_share(table: &str, values: &[(&str, f64)]) -> std::result::Result<(), ConfigError> {
         ConfigError::check_float(table, "at least 0 and below 1", |x| (0.0..1.0).contains(&x), values)
     }
 
-    /// Of the alternatives of one kind (`tokenizer`, `schedule`) a table names at most one.
+    /// Checks that a table has at most one of the alternatives of a kind (`tokenizer`, `schedule`).
     pub fn check_one(table: &str, kind: &str, named: &[&str]) -> std::result::Result<(), ConfigError> {
         if named.len() < 2 {
             return Ok(());
         }
         let message = format!("[{table}] must name one {kind}, but it names `{}`", named.join("` and `"));
         let hint = "keep one of them";
-        // The last one named is the one too many.
+        // The last one is reported as the extra one.
         let keys: Vec<&str> = named.iter().rev().copied().collect();
         Err(ConfigError::new(table, &keys, message).hint(hint))
     }
 }
 
-/// Of a libtorch error only the first line is for people; the rest is C++ frames.
+/// Only the first line of a libtorch error is for users; the rest is C++ frames.
 impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         let text = error.to_string();
@@ -234,8 +234,8 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// Whether something failed for want of memory, by what libtorch's allocators (on the CPU and on a GPU), the standard library and
-/// we ourselves say then.
+/// Whether a text is an out-of-memory error of libtorch's allocators (CPU and GPU), of the standard library, or of our
+/// own.
 pub fn lacks_memory(text: &str) -> bool {
     let said = [
         "out of memory",
@@ -249,16 +249,17 @@ pub fn lacks_memory(text: &str) -> bool {
     said.iter().any(|words| text.contains(words))
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub fn reason(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
 }
 
-/// Runs `work`, and turns a panic into an error: tch panics if an operation fails, most often because it is out of memory.
+/// Runs `work` and turns a panic into an error: tch panics if an operation fails, most often because it is out of
+/// memory.
 ///
 /// # Errors
-/// Those of `work`, and a failure for each panic.
+/// Those of `work`; a failure for a panic.
 pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = reason(payload.as_ref());
@@ -274,7 +275,7 @@ pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// The first line of a libtorch error; the others are a trace of its functions. In a panic of tch they are within quotes.
+/// The first line of a libtorch error; the rest is a stack trace. In a panic of tch the text is in quotes.
 fn first_line(text: &str) -> &str {
     const QUOTED: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
     let text = text.strip_prefix(QUOTED).unwrap_or(text);
@@ -288,7 +289,7 @@ pub fn counted(number: impl TryInto<u64>, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The folder in which a relative path is looked up: that of the call, for paths in a config too.
+/// A note with the folder in which a relative path is looked up: the working directory, also for paths in a config.
 pub fn sought_from(path: &Path) -> String {
     match std::env::current_dir() {
         Ok(folder) if path.is_relative() => format!(" (looked for in {})", folder.display()),

@@ -1,24 +1,26 @@
 //! seqloom trains encoder-decoder models on paired sequences and decodes with them, on libtorch.
 //!
-//! This page is a guided tour: what happens to a pair, module by module. The command `seqloom` is a thin layer over this
-//! library ([`cli`]). To decode from Rust with a trained model, [`Predictor`] is all you need; `docs/library.md` describes
-//! the set-up of your crate. The feature `cli`, on by default, adds the command line and mimalloc; libraries turn it off.
+//! This page is a guided tour: what happens to a pair, module by module. The command `seqloom` is a thin layer over
+//! this library ([`cli`]). To decode from Rust with a trained model, [`Predictor`] is all you need; `docs/library.md`
+//! describes the set-up of your crate. The feature `cli`, on by default, adds the command line and mimalloc; libraries
+//! turn it off.
 //!
 //! # Training
 //!
-//! 1. [`config`] reads the config, adds `--set` and every default, and checks the rules. Each module owns its own table:
-//!    [`data::DataConfig`], [`model::ModelConfig`], [`training::TrainingConfig`], [`decoding::DecodingConfig`],
+//! 1. [`config`] reads the config, adds `--set` and every default, and checks the rules. Each module owns its own
+//!    table: [`data::DataConfig`], [`model::ModelConfig`], [`training::TrainingConfig`], [`decoding::DecodingConfig`],
 //!    [`runtime::RuntimeConfig`].
 //! 2. [`data::readers`] reads the files. A [`data::readers::Pair`] is two texts and their place.
-//! 3. [`data::tokenizer`] cuts each side into characters, words or byte-pair pieces, and [`data::vocabulary`] gives each
-//!    piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result, [`data::splits`] both
-//!    sets.
-//! 4. [`data::batch_sampler`] decides which rows form a batch, as a function of (seed, epoch). [`data::batch`] pads them.
-//!    The source ends in EOS. The target is there twice: BOS and the tokens as input, the tokens and EOS as labels.
+//! 3. [`data::tokenizer`] cuts each side into characters, words or byte-pair pieces, and [`data::vocabulary`] gives
+//!    each piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result,
+//!    [`data::splits`] both sets.
+//! 4. [`data::batch_sampler`] decides which rows form a batch, as a function of (seed, epoch). [`data::batch`] pads
+//!    them. The source ends in EOS. The target is there twice: BOS and the tokens as input, the tokens and EOS as
+//!    labels.
 //! 5. [`model::network`] reads the source batch ([`encode`]) and runs over the whole target at once ([`decode`]):
 //!    teacher forcing, under a causal mask. Its weights are named tensors in [`model::params`].
-//! 6. [`training::loss`] compares with the labels, libtorch runs backward, and [`training::optimizer`] updates the weights
-//!    with the learning rate of [`training::schedule`].
+//! 6. [`training::loss`] compares with the labels, libtorch runs backward, and [`training::optimizer`] updates the
+//!    weights with the learning rate of [`training::schedule`].
 //! 7. [`training::trainer`] is the loop around it. At intervals it validates ([`training::validation`]), writes metrics
 //!    ([`training::recorders`]), draws them ([`training::recorders::curves`]) and saves a checkpoint.
 //!
@@ -30,15 +32,16 @@
 //! # Decoding
 //!
 //! 1. [`data::readers::RowReader`] reads the rows, and the checkpoint's own tokenizer cuts them.
-//! 2. The encoder reads a batch once. [`start`] makes a state from its output, and [`step`] takes one token of each row and
-//!    that state, and returns scores and the next state.
-//! 3. [`decoding::continuous_batching`] is the loop of every search. It starts each source with BOS, steps all rows, and
-//!    admits new sources as others leave. [`decoding::search::hypotheses`] keeps the [`decoding::search::beam`]s of one
-//!    source, which decide the next tokens, and when a hypothesis has ended, at EOS or at its limit. Both see the model
-//!    only through [`decoding::incremental_decoder::IncrementalDecoder`].
+//! 2. The encoder reads a batch once. [`start`] makes a state from its output, and [`step`] takes one token of each row
+//!    and that state, and returns scores and the next state.
+//! 3. [`decoding::continuous_batching`] is the loop of every search. It starts each source with BOS, steps all rows,
+//!    and admits new sources as others leave. [`decoding::search::hypotheses`] keeps the [`decoding::search::beam`]s of
+//!    one source, which decide the next tokens, and when a hypothesis has ended, at EOS or at its limit. Both see the
+//!    model only through [`decoding::incremental_decoder::IncrementalDecoder`].
 //! 4. The target's tokenizer joins the tokens to a text. If there are references, [`metrics::edit`] counts the errors.
 //!
-//! [`predictor`] is all of this behind two calls. For a given target, [`decoding::teacher_forcing`] computes its log-probability.
+//! [`predictor`] is all of this behind two calls. For a given target, [`decoding::teacher_forcing`] computes its
+//! log-probability.
 //!
 //! [`runtime`] sets up the machine and derives every seed, [`error`] is the form of all that can go wrong, and [`shim`]
 //! wraps the few C++ functions that tch lacks. [`svg`] is what all pictures share.

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! - [`Predictor::with_overrides`] takes what `--set` takes on the command line.
-//! - [`Predictor::outputs`] adds to each output its score, whether it is finished, and how many symbols of its source are unknown.
+//! - [`Predictor::outputs`] adds to each output its score, whether it is finished, and how many symbols of its source
+//!   are unknown.
 //! - [`Predictor::n_best`] gives several outputs per text, [`Predictor::complete`] outputs with a forced prefix.
 //! - [`Predictor::score`] gives the log-probability of given targets.
 //! - [`Predictor::open_together`] opens an ensemble; [`Predictor::with_shortlist`] is faster with a large vocabulary.
@@ -51,19 +52,19 @@ pub struct Predictor {
     model: LoadedModel,
 }
 
-/// What a model made of one source.
+/// The output for one source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     /// The output, as a text; with `decoding.replace_unknown` it has no `<unk>` in it.
     pub text: String,
     /// Its tokens, its score (the sum of their log-probabilities), and whether it is finished.
     pub hypothesis: Hypothesis,
-    /// How many symbols of its source the model's vocabulary lacks; [`Predictor::unknown_symbols`] says which.
+    /// Number of symbols of its source that are not in the vocabulary; [`Predictor::unknown_symbols`] lists them.
     pub unknown: usize,
 }
 
 impl Output {
-    /// What an empty source has.
+    /// The output of an empty source.
     fn silent() -> Output {
         let hypothesis = Hypothesis { finished: true, ..Hypothesis::default() };
         Output { text: String::new(), hypothesis, unknown: 0 }
@@ -79,20 +80,20 @@ impl Predictor {
         Predictor::with_overrides(path, &[] as &[&str])
     }
 
-    /// The same with other settings than those of the training: `decoding.beam=5`, `runtime.threads=1`.
+    /// The same with other settings than in training: `decoding.beam=5`, `runtime.threads=1`.
     ///
     /// # Errors
-    /// Those of [`Predictor::open`]; a key that there is not, or that training has settled.
+    /// Those of [`Predictor::open`]; an unknown key, or one that is fixed by training.
     pub fn with_overrides<S: AsRef<str>>(path: impl AsRef<Path>, overrides: &[S]) -> Result<Predictor> {
         let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
         caught(|| Ok(Predictor { model: LoadedModel::open(path.as_ref(), &overrides)? }))
     }
 
-    /// Opens models that decode together: the first one's settings are what holds, and `decoding.ensemble` says how they
-    /// choose.
+    /// Opens an ensemble. The settings are those of the first model; `decoding.ensemble` sets how the models are
+    /// combined.
     ///
     /// # Errors
-    /// There is no model; those of [`Predictor::with_overrides`]; models over different target vocabularies.
+    /// There is no model; those of [`Predictor::with_overrides`]; models with different target vocabularies.
     pub fn open_together<P: AsRef<Path>, S: AsRef<str>>(paths: &[P], overrides: &[S]) -> Result<Predictor> {
         let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
         let overrides: Vec<String> = overrides.iter().map(|text| text.as_ref().to_owned()).collect();
@@ -110,16 +111,16 @@ impl Predictor {
         Ok(self)
     }
 
-    /// The output of each text, in the order of the texts. An empty text has an empty output, unless the model learned from
-    /// such (`data.empty`).
+    /// The output of each text, in the order of the texts. An empty text has an empty output, unless the model was
+    /// trained on such (`data.empty`).
     ///
     /// # Errors
-    /// A text has more tokens than `data.source.max_length`; the work could not be done.
+    /// A text has more tokens than `data.source.max_length`; decoding fails.
     pub fn decode<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<String>> {
         Ok(self.outputs(texts)?.into_iter().map(|output| output.text).collect())
     }
 
-    /// The same with all that is known of each output.
+    /// The same, with the details of each output.
     ///
     /// # Errors
     /// Those of [`Predictor::decode`].
@@ -136,12 +137,12 @@ impl Predictor {
         self.complete(&requests)
     }
 
-    /// The best outputs of each (text, prefix) that begin with the prefix. An empty text that the model is not
-    /// asked for has an empty output all the same.
+    /// The best outputs of each (text, prefix), with this prefix forced. An empty text that is not decoded has an empty
+    /// output even so.
     ///
     /// # Errors
-    /// Those of [`Predictor::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an output
-    /// may be.
+    /// Those of [`Predictor::decode`]; a prefix that the target's vocabulary cannot spell, or that is longer than an
+    /// output may be.
     pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, requests: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
         caught(|| {
             let encoded = (0..).zip(requests).map(|(n, (text, prefix))| {
@@ -156,7 +157,7 @@ impl Predictor {
     /// The log-probability of each pair's target, including EOS, given its source.
     ///
     /// # Errors
-    /// A side has more tokens than its `max_length`, or a target has no source; the work could not be done.
+    /// A side has more tokens than its `max_length`, or a target has no source; scoring fails.
     pub fn score<S: AsRef<str>, T: AsRef<str>>(&self, pairs: &[(S, T)]) -> Result<Vec<f64>> {
         let encoded = (0..).zip(pairs).map(|(n, (source, target))| {
             let at = |error: Error| error.at(format!("pair {n}"));
@@ -174,8 +175,8 @@ impl Predictor {
             .collect())
     }
 
-    /// The symbols of a source that the model's vocabulary lacks, each time that they stand in it: words where the source is cut
-    /// into words, else characters. The model reads one and the same token for all of them, and outputs are guesses there.
+    /// The symbols of a source that are not in the vocabulary, each time they occur: words if the source is tokenized
+    /// into words, else characters. The model reads the same token for all of them, so outputs are unreliable there.
     pub fn unknown_symbols(&self, text: &str) -> Vec<String> {
         self.model.tokenizers.source.tokenizer().map_or(Vec::new(), |source| source.unknown_symbols(text))
     }
@@ -192,11 +193,11 @@ fn best(list: Vec<Output>) -> Output {
 }
 
 impl LoadedModel {
-    /// The best outputs of all that is asked for, the best first, up to `decoding.n_best`. An empty source has an empty
-    /// output, and the model is not asked for it.
+    /// The best outputs of each request, the best first, up to `decoding.n_best`. An empty source is not decoded and
+    /// has an empty output.
     ///
     /// # Errors
-    /// The work could not be done.
+    /// The model fails.
     pub fn decode_n_best(&self, requests: &[&EncodedRequest]) -> Result<Vec<Vec<Output>>> {
         let rows: Vec<usize> =
             (0..requests.len()).filter(|&row| self.is_requested(&requests[row].decode.source)).collect();
@@ -216,12 +217,12 @@ impl LoadedModel {
         Ok(outputs)
     }
 
-    /// The log-probability of each token of each target, EOS last. On the CPU it is what a search gives to the same tokens, to
-    /// the last bit. Models that choose together give what `decoding.ensemble` makes of theirs. As in decoding, the model is
-    /// not asked for an empty source, unless it learned from such: with an empty target it has no tokens.
+    /// The log-probability of each token of each target, EOS last. On the CPU they are bit-identical to those of a
+    /// search for the same tokens. An ensemble combines them as `decoding.ensemble` sets. As in decoding, an empty
+    /// source is not scored, unless the model was trained on such: with an empty target it has no tokens.
     ///
     /// # Errors
-    /// The work could not be done.
+    /// The model fails.
     pub fn score(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
         self.score_by(pairs, |batches| {
             let decoder = self.decoder();
@@ -236,11 +237,11 @@ impl LoadedModel {
         })
     }
 
-    /// The same by the networks as they were trained, which read whole targets without a cache and with other kernels, and
-    /// choose among all tokens.
+    /// The same by the networks as in training: whole targets without a cache, other kernels, and a softmax over all
+    /// tokens.
     ///
     /// # Errors
-    /// The work could not be done.
+    /// The model fails.
     pub fn score_uncached(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
         let score = |(n, member): (usize, &LoadedModel), pairs: &[Pair]| {
             let ids = pairs.iter().map(|(request, target)| (request.source_of(n), *target));
@@ -250,7 +251,7 @@ impl LoadedModel {
         self.score_by(pairs, |batches| batches.into_iter().map(of_batch).collect())
     }
 
-    /// `scores` makes of each batch what each member gives to each of its pairs.
+    /// Scores in batches; `scores` returns the scores of each member for each pair of a batch.
     fn score_by<'p>(
         &self,
         pairs: &[Pair<'p>],
@@ -276,17 +277,17 @@ impl LoadedModel {
     }
 }
 
-/// What is read, and a target as token ids.
+/// A request, and a target as token ids.
 type Pair<'p> = (&'p DecodeRequest, &'p [i64]);
 
-/// What a caller of the library can do about a source that is too long.
+/// The hint for a source that is too long, for callers of the library.
 const TOO_LONG: TooLong = TooLong::Refuse("allow more with the override `data.source.max_length=N`");
 
 #[cfg(test)]
 mod tests {
     use super::Predictor;
 
-    /// What the documentation promises to threads.
+    /// The promise of the documentation about threads.
     #[test]
     fn a_decoder_may_go_to_another_thread() {
         fn goes<T: Send>() {}

@@ -19,17 +19,17 @@ pub use signals::{OnUsr1, StopFlag};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuntimeConfig {
-    /// `auto` (a GPU when one is seen), `cpu`, `cuda`, or `cuda:N`.
+    /// `auto` (a GPU if there is one), `cpu`, `cuda`, or `cuda:N`.
     pub device: String,
-    /// CPU threads; 0 for one per core. Any number gives the same bits.
+    /// CPU threads; 0 for one per core. Results are bit-identical for any number.
     pub threads: usize,
-    /// What matrix products compute in.
+    /// Precision of matrix products.
     pub precision: Precision,
-    /// What SIGUSR1 asks for: the end behind a checkpoint, or a checkpoint alone.
+    /// What SIGUSR1 does: save a checkpoint and stop, or only save.
     pub on_usr1: OnUsr1,
 }
 
-/// What matrix products compute in.
+/// Precision of matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -37,7 +37,7 @@ pub enum Precision {
     F32,
     /// bfloat16; weights, moments, norms and the loss stay f32.
     Bf16,
-    /// bfloat16 where the device is fast at it, else f32.
+    /// bfloat16 if the device is fast at it, else f32.
     Auto,
 }
 
@@ -53,7 +53,7 @@ impl Default for RuntimeConfig {
 }
 
 impl RuntimeConfig {
-    /// The rules among these keys; whether the device is there, only [`Runtime::start`] knows.
+    /// The rules among these keys; [`Runtime::start`] checks whether the device exists.
     pub fn check(&self) -> std::result::Result<(), ConfigError> {
         let device = self.device.as_str();
         let numbered = device.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
@@ -69,34 +69,34 @@ impl RuntimeConfig {
         Ok(())
     }
 
-    /// Above any machine; what lies beyond is a slip of the finger.
+    /// More than any machine has: a larger number is a typing error.
     const MOST_THREADS: usize = 4096;
 }
 
-/// What the process runs on.
+/// The device and threads of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Runtime {
-    /// Where tensors live.
+    /// The device of tensors.
     pub device: Device,
     /// CPU threads.
     pub threads: usize,
-    /// What matrix products compute in.
+    /// Precision of matrix products.
     pub compute: Kind,
 }
 
-/// Threads that are started for each core at most: more of them would do nothing but wake each other.
+/// The most threads per core: more of them would only wake each other.
 const MOST_FOR_A_CORE: usize = 4;
 
 impl Runtime {
-    /// Sets up the process: malloc, threads, device. A process that is to use a GPU asks for it before its first backward
-    /// pass: libtorch looks for CUDA once.
+    /// Sets up the process: malloc, threads, device. Call it before the first backward pass: libtorch looks for CUDA
+    /// only once.
     ///
     /// # Errors
-    /// A device that is asked for by name and not there; `SEQLOOM_VECTORS` likewise.
+    /// The named device does not exist; the machine lacks the instructions of `SEQLOOM_VECTORS`.
     pub fn start(config: &RuntimeConfig) -> Result<Runtime> {
         Vectors::in_use()?;
         shim::keep_pages();
-        // The cores that the process may use: of its CPU set, and of its container's quota.
+        // The cores that the process may use, by its CPU set and its container's quota.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match config.threads {
             0 => cores,
@@ -115,7 +115,7 @@ impl Runtime {
         Ok(Runtime { device, threads, compute: if bf16 { Kind::BFloat16 } else { Kind::Float } })
     }
 
-    /// Where it runs, for people.
+    /// The device, for display.
     pub fn place(&self) -> String {
         match self.device {
             Device::Cpu => format!("the CPU ({})", counted(self.threads, "thread")),
@@ -123,12 +123,12 @@ impl Runtime {
         }
     }
 
-    /// Where it runs and what it computes in.
+    /// The device and precision.
     pub fn machine(&self) -> String {
         format!("{}, {}", self.place(), self.precision())
     }
 
-    /// The type of the device and what it computes in: a run learns the same bits where this is the same.
+    /// The type of the device and the precision: runs with the same identity are bit-identical.
     pub fn identity(&self) -> String {
         let device = match self.device {
             Device::Cpu => cpu_model().map_or("the CPU".to_owned(), |model| format!("the CPU ({model})")),
@@ -137,35 +137,35 @@ impl Runtime {
         format!("{device}, {}", self.precision())
     }
 
-    /// Whether it computes in numbers that the CPU has no fast instructions for.
+    /// Whether the CPU has no fast instructions for the precision.
     pub fn computes_slowly(&self) -> bool {
         self.device == Device::Cpu && self.compute == Kind::BFloat16 && !shim::has_fast_bf16()
     }
 
-    /// What matrix products compute in, as a config names it.
+    /// The precision of matrix products, as in a config.
     pub fn precision(&self) -> &'static str {
         if self.compute == Kind::BFloat16 { "bf16" } else { "f32" }
     }
 }
 
-/// What the CPU calls itself, where the system says it.
+/// The name of the CPU, if the system reports it.
 fn cpu_model() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// Loads libtorch's CUDA half where it is installed.
+/// Loads libtorch's CUDA half if it is installed.
 ///
 /// The binary links only the CPU half, so that one binary serves both kinds of machine.
 ///
 /// # Errors
-/// The loader's reason: mostly that there is no such file, or that a library which it needs is missing.
+/// The loader's message, mostly a missing file or a missing dependency.
 pub fn load_cuda() -> std::result::Result<(), String> {
     shim::load_library(Path::new("libtorch_cuda.so"))
 }
 
-/// Number of GPUs that libtorch sees; 0 without its CUDA half.
+/// Number of GPUs that libtorch finds; 0 without its CUDA half.
 pub fn gpus() -> usize {
     if load_cuda().is_ok() && Cuda::is_available() { Cuda::device_count().max(0) as usize } else { 0 }
 }
@@ -184,14 +184,14 @@ fn choose_device(name: &str) -> Result<Device> {
     if index < seen {
         return Ok(Device::Cuda(index));
     }
-    let message = format!("`runtime.device` is `{name}`, but libtorch sees {}", counted(seen, "GPU"));
+    let message = format!("`runtime.device` is `{name}`, but libtorch finds {}", counted(seen, "GPU"));
     Err(Error::input(message)
         .hint("run `seqloom doctor` to see what is missing, or use `--set runtime.device=cpu`"))
 }
 
 /// The seed for one purpose at one step: the first 64 bits of a SHA-256 over (run seed, step, purpose).
 ///
-/// So every random number of a run follows from its seed, and no random state is ever saved.
+/// So all random numbers of a run follow from its seed, and no generator state is saved.
 pub fn seed_for(run_seed: u64, step: u64, purpose: &str) -> u64 {
     let mut hash = Sha256::new();
     hash.update(run_seed.to_le_bytes());

@@ -1,7 +1,7 @@
-//! The door to src/shim/, in C++: what tch does not bind. Only this file and those below it have `unsafe`.
+//! Bindings to src/shim/, in C++: functions that tch does not bind. Only this module has `unsafe`.
 //!
-//! A tch tensor is a pointer to a C++ `at::Tensor`; the functions here lend such pointers to C++ for the time of
-//! a call, and take over the ones that C++ made. What decoding needs on the CPU stands in [`decoding`].
+//! A tch tensor is a pointer to a C++ `at::Tensor`; the functions here lend such pointers to C++ for the duration of a
+//! call, and take ownership of those that C++ created. Kernels for decoding on the CPU are in [`decoding`].
 #![allow(unsafe_code)]
 
 pub mod decoding;
@@ -12,7 +12,7 @@ pub mod vectors;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 
-// Linked for its malloc alone.
+// Linked only for its malloc.
 #[cfg(all(target_os = "linux", feature = "malloc"))]
 use libmimalloc_sys as _;
 use tch::Tensor;
@@ -92,7 +92,7 @@ pub fn libtorch_version() -> String {
 /// Loads a shared library for the whole process.
 ///
 /// # Errors
-/// The loader's own reason.
+/// The message of the loader.
 pub fn load_library(path: &Path) -> std::result::Result<(), String> {
     let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
     // SAFETY: the string is NUL-terminated and lives through the call.
@@ -100,8 +100,8 @@ pub fn load_library(path: &Path) -> std::result::Result<(), String> {
     if status == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-/// Tells malloc (mimalloc, with the feature `malloc` on Linux) to keep pages between steps instead of handing them back to the
-/// kernel, where each step would fault them in anew. Nothing elsewhere.
+/// Tells malloc (mimalloc, with the feature `malloc` on Linux) to keep pages between steps instead of returning them to
+/// the kernel, which would cause page faults in each step. No effect elsewhere.
 pub fn keep_pages() {
     // SAFETY: sets an option of malloc, which is atomic.
     unsafe { seqloom_keep_pages() }
@@ -109,27 +109,29 @@ pub fn keep_pages() {
 
 /// Whether the CPU multiplies matrices of bfloat16 faster than those of f32.
 pub fn has_fast_bf16() -> bool {
-    // SAFETY: asks the CPU what it is.
+    // SAFETY: queries the CPU.
     unsafe { seqloom_fast_bf16() }
 }
 
-/// Takes the gradients away, so that the next backward pass hands its own over instead of adding them to zeros.
+/// Clears the gradients, so that the next backward pass stores its own instead of adding them to zeros.
 pub fn clear_gradients(tensors: &[&Tensor]) {
     set_gradients(tensors, &[]);
 }
 
-/// Gives each tensor the gradient beside it, which may be undefined; all of them none, where there are no gradients.
+/// Sets the gradient of each tensor, which may be undefined; clears all of them if `gradients` is empty.
 pub fn set_gradients(tensors: &[&Tensor], gradients: &[Tensor]) {
     assert!(gradients.is_empty() || gradients.len() == tensors.len(), "a gradient for each tensor");
     let (tensors, gradients) = (pointers(tensors), pointers(&gradients.iter().collect::<Vec<_>>()));
     let from = if gradients.is_empty() { std::ptr::null() } else { gradients.as_ptr() };
-    // SAFETY: live tensors, lent for the time of the call; the weights' own gradients go, views of them stay valid.
+    // SAFETY: live tensors, lent for the duration of the call; the old gradients are released, views of them stay
+    // valid.
     let status = unsafe { seqloom_set_gradients(tensors.as_ptr(), from, tensors.len() as i64) };
     assert!(status == 0, "setting gradients: {}", last_error());
 }
 
-/// The states of a gated recurrent unit behind each step, with their gradient, on the CPU in f32: `input` is what a linear layer
-/// made of each step's input, the gates reset, update and candidate side by side; `weight` and `bias` make the same of the state.
+/// The states of a gated recurrent unit after each step, differentiable, on the CPU in f32. `input` is the output of a
+/// linear layer for each step: the gates reset, update and candidate, concatenated. `weight` and `bias` compute the
+/// same from the state.
 ///
 /// # Shapes
 /// input: (T, B, 3 H), contiguous; first: (B, H); weight: (3 H, H); bias: (3 H); out: (T, B, H)
@@ -139,13 +141,13 @@ pub fn gru(input: &Tensor, first: &Tensor, weight: &Tensor, bias: &Tensor) -> Te
     // SAFETY: the pointers are live tensors; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_gru(&mut out, input, first, weight, bias) };
     assert!(status == 0, "GRU: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
-/// `residual + dropout(x)`, or `dropout(x)`, on the CPU in f32, with its gradient.
+/// `residual + dropout(x)`, or `dropout(x)`, differentiable, on the CPU in f32.
 ///
-/// Which elements are dropped is a function of (`seed`, index) alone: the same for any number of threads.
+/// The mask is a function of (`seed`, index) alone: the same for any number of threads.
 ///
 /// # Shapes
 /// `x` and `residual`: the same, any.
@@ -155,25 +157,25 @@ pub fn dropout(x: &Tensor, residual: Option<&Tensor>, p: f64, seed: u64) -> Tens
     // SAFETY: the pointers are live tensors; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_dropout(&mut out, x.as_ptr(), residual, p, seed) };
     assert!(status == 0, "dropout: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
-/// What follows a product in the same pass over it: `dropout(relu(x))`, or `residual + dropout(x)`.
+/// The epilogue of a product, fused with it: `dropout(relu(x))`, or `residual + dropout(x)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
-    /// Zero in place of what is negative.
+    /// Whether to apply ReLU.
     pub relu: bool,
-    /// The share that dropout zeroes, and the seed of its mask, as [`dropout`] has it.
+    /// The dropout rate, and the seed of its mask, as in [`dropout`].
     pub dropout: Option<(f64, u64)>,
-    /// Added in the end.
+    /// Added at the end.
     pub residual: Option<&'a Tensor>,
 }
 
-/// x W' + b and what follows it, on the CPU in f32, with its gradient.
+/// x W' + b and its epilogue, differentiable, on the CPU in f32.
 ///
 /// # Panics
-/// ReLU and a residual at once: the gradient asks the result what ReLU left.
+/// ReLU together with a residual: the gradient of ReLU is computed from the result.
 ///
 /// # Shapes
 /// x: (..., inputs); weight: (outputs, inputs); bias: (outputs); `residual` and the result: (..., outputs)
@@ -195,38 +197,38 @@ pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, epilogue: Epil
         )
     };
     assert!(status == 0, "a linear layer: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
-/// softmax(Q K' / sqrt(K)) V in heads, on the CPU in f32, with its gradient, for which it keeps the softmax. With `causal` a query
-/// sees no key behind its own place; with `lengths` it sees that many of its row at most.
+/// softmax(Q K' / sqrt(K)) V in heads, differentiable, on the CPU in f32; keeps the softmax for the backward pass. With
+/// `causal` a query attends to no later key; with `lengths` to at most that many keys of its row.
 ///
 /// # Shapes
-/// Queries, keys and values, whose columns stand side by side in one tensor, (B, T, 3 D), or in several: (B, T, D) and
-/// (B, S, 2 D), or three. lengths: B; out: (B, T, D)
+/// tensors: queries, keys and values, concatenated as (B, T, 3 D), or as (B, T, D) and (B, S, 2 D), or as three
+/// tensors. lengths: B; out: (B, T, D)
 pub fn attention(tensors: &[Tensor], heads: i64, causal: bool, lengths: Option<&[i64]>) -> Tensor {
     let rows = tensors.first().map_or(0, |tensor| tensor.size()[0]);
     assert!(lengths.is_none_or(|lengths| lengths.len() as i64 == rows), "a length for each row");
     let (mut out, all) = (std::ptr::null_mut(), pointers(&tensors.iter().collect::<Vec<_>>()));
     let lengths = lengths.map_or(std::ptr::null(), <[i64]>::as_ptr);
-    // SAFETY: live tensors, and as many lengths as the first of them has rows, lent for the time of the call; on success `out`
-    // is a new tensor that we own.
+    // SAFETY: live tensors, and as many lengths as the first of them has rows, lent for the duration of the call; on
+    // success `out` is a new tensor that we own.
     let status =
         unsafe { seqloom_attention(&mut out, all.as_ptr(), all.len() as i64, heads, causal, lengths) };
     assert!(status == 0, "attention: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
-/// The output layer and the label-smoothed cross-entropy behind it, summed over the rows, a few rows at a time: the
-/// logits of the whole batch never stand in memory.
+/// The output layer fused with the label-smoothed cross-entropy, summed over the rows, a few rows at a time: the logits
+/// of the whole batch are never in memory.
 ///
-/// Gives back the smoothed loss, with its gradient; the plain negative log-likelihood; and how many labels are the
-/// likeliest token. All three are scalars.
+/// Returns the smoothed loss, differentiable; the plain negative log-likelihood; and the number of labels that are the
+/// most likely token. All three are scalars.
 ///
 /// # Shapes
-/// hidden: (N, D); weight: (V, D); labels: (N) i64. With `bf16` the matrix products are of bf16, the rest is of f32.
+/// hidden: (N, D); weight: (V, D); labels: (N) i64. With `bf16` the matrix products are in bf16, the rest is in f32.
 pub fn vocabulary_loss(
     hidden: &Tensor,
     weight: &Tensor,
@@ -250,57 +252,56 @@ pub fn vocabulary_loss(
         )
     };
     assert!(status == 0, "loss: {}", last_error());
-    // SAFETY: the call succeeded, so these are tensors that nobody else owns.
+    // SAFETY: the call succeeded, so we own these tensors.
     out.map(|tensor| unsafe { Tensor::from_ptr(tensor) })
 }
 
-/// Casts weights by one node of the graph; those of a group, of one shape but for the rows, stand one after the other in one
-/// tensor.
+/// Casts weights in one node of the graph; those of a group, which may differ in their number of rows only, are
+/// concatenated.
 pub fn cast(groups: &[Vec<&Tensor>], bf16: bool) -> Vec<Tensor> {
     let counts: Vec<i64> = groups.iter().map(|group| group.len() as i64).collect();
     let weights = pointers(&groups.concat());
     let mut out = vec![std::ptr::null_mut(); groups.len()];
-    // SAFETY: as many live tensors as the counts say, and room for a tensor of each group, lent for the time of the call; on
-    // success `out` holds new tensors that we own.
+    // SAFETY: as many live tensors as the counts, and room for one tensor per group, lent for the duration of the call;
+    // on success `out` holds new tensors that we own.
     let status = unsafe {
         seqloom_cast(out.as_mut_ptr(), weights.as_ptr(), counts.as_ptr(), counts.len() as i64, bf16)
     };
     assert!(status == 0, "cast: {}", last_error());
-    // SAFETY: the call succeeded, so these are tensors that nobody else owns.
+    // SAFETY: the call succeeded, so we own these tensors.
     out.into_iter().map(|tensor| unsafe { Tensor::from_ptr(tensor) }).collect()
 }
 
-/// Tells libtorch to leave cuDNN's attention alone, which makes a plan for each shape that it has not met: tens of
-/// milliseconds for each batch of another length. Its own flash kernels take any shape.
+/// Tells libtorch not to use cuDNN's attention, which builds a plan for each new shape: tens of milliseconds for each
+/// batch of another length. libtorch's flash kernels take any shape.
 pub fn prefer_flash_attention() {
     // SAFETY: sets a switch of libtorch.
     unsafe { seqloom_prefer_flash_attention() }
 }
 
-/// Bytes of a GPU.
+/// The memory of a GPU, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct GpuMemory {
-    /// What libtorch has reserved at most so far.
+    /// The most that libtorch has reserved so far.
     pub peak: u64,
-    /// What nobody uses.
+    /// Free memory.
     pub free: u64,
-    /// All there are.
+    /// Total memory.
     pub total: u64,
 }
 
-/// The memory of the GPU of that number; nothing where libtorch's CUDA half is not there.
+/// The memory of a GPU; `None` without libtorch's CUDA half.
 pub fn gpu_memory(number: usize) -> Option<GpuMemory> {
     let (mut peak, mut free, mut total) = (0, 0, 0);
-    // SAFETY: three places for a number each, lent for the time of the call.
+    // SAFETY: three pointers to numbers, lent for the duration of the call.
     let status = unsafe { seqloom_gpu_memory(number as i64, &mut peak, &mut free, &mut total) };
     let bytes = |count: i64| count.max(0) as u64;
     (status == 0).then(|| GpuMemory { peak: bytes(peak), free: bytes(free), total: bytes(total) })
 }
 
-/// Hands what libtorch does not use back to the GPU of that number, and counts its peak from here on. Nothing where
-/// libtorch's CUDA half is not there.
+/// Returns unused memory of libtorch to the GPU and resets the peak. No effect without libtorch's CUDA half.
 pub fn forget_gpu_memory(number: usize) {
-    // SAFETY: asks libtorch's allocator, which locks itself; no tensor's memory is touched.
+    // SAFETY: calls libtorch's allocator, which locks itself; no tensor's memory is touched.
     let _ = unsafe { seqloom_gpu_forget(number as i64) };
 }
 
@@ -310,7 +311,7 @@ fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
 
 /// The first line of the last C++ exception on this thread.
 fn last_error() -> String {
-    // SAFETY: the C++ side hands out a NUL-terminated string that lives until its next error on this thread.
+    // SAFETY: C++ returns a NUL-terminated string that lives until its next error on this thread.
     let text = unsafe { CStr::from_ptr(seqloom_last_error()) }.to_string_lossy().into_owned();
     text.lines().next().unwrap_or_default().to_owned()
 }

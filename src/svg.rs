@@ -1,16 +1,15 @@
-//! What all pictures share: a text at its place, and escapes.
+//! Shared by all pictures: positioned texts, and escapes.
 //!
-//! It knows neither curves nor attention.
+//! It depends on neither curves nor attention.
 
 use std::fmt::Write as _;
 
-/// Adds a text at (x, y), the left end of its base line where `attributes` say nothing else. Writing to a string cannot
-/// fail.
+/// Adds a text at (x, y), by default the left end of its baseline. Writing to a string cannot fail.
 pub fn text(out: &mut String, (x, y): (f64, f64), attributes: &str, words: &str) {
     let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{}</text>", escaped(words));
 }
 
-/// A text as XML has it between tags. A name or a token may hold characters that XML has no way to write.
+/// A text escaped for XML. Names and tokens may contain characters that XML cannot represent.
 pub fn escaped(text: &str) -> String {
     let mut out = String::new();
     for character in text.chars() {

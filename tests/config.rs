@@ -1,6 +1,6 @@
-//! The experiment file from outside: what is read, what is written back, and what `--set` does.
+//! The experiment file from outside: reading, writing, and `--set`.
 //!
-//! What is refused, and in which words, stands in `refused`; what configs/ must say, in `reference`.
+//! Errors and their messages are in `refused`; the content of configs/ is checked in `reference`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use seqloom::config::Experiment;
 mod reference;
 mod refused;
 
-/// The least that an experiment file may say. What a test appends begins in line 5.
+/// A minimal experiment file. Text that a test appends starts in line 5.
 const LEAST: &str = "name = \"a\"\n[data]\ntrain = \"train.csv\"\nvalid = \"valid.csv\"\n";
 
 fn strings(list: &[&str]) -> Vec<String> {
@@ -20,7 +20,7 @@ fn accepted(text: &str, overrides: &[&str]) -> Experiment {
     Experiment::parse(text, "a.toml", &strings(overrides)).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The error, of which every one must be the user's to mend.
+/// The error, which must always be an input error.
 fn refused(text: &str, overrides: &[&str]) -> String {
     match Experiment::parse(text, "a.toml", &strings(overrides)) {
         Ok(_) => panic!("accepted: {text} {overrides:?}"),

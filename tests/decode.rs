@@ -1,6 +1,6 @@
-//! `seqloom decode`, `inspect` and `doctor` as a user has them: what goes in, what comes out, and what is counted.
+//! `seqloom decode`, `inspect` and `doctor` as a user runs them: inputs, outputs and counts.
 //!
-//! The model copies words without a fault, so that each output says which source it belongs to.
+//! The model copies words without errors, so that each output identifies its source.
 
 mod beams;
 mod carried;
@@ -310,7 +310,7 @@ fn an_output_that_would_destroy_its_input_is_refused() {
     assert_eq!((refused.code, scene.text("old.txt").as_str()), (Some(2), "precious\n"), "{}", refused.stderr);
     scene.decode(&["--output", "out.tsv"], "ab\n").refused(
         2,
-        "error: outputs are not written as TSV, but out.tsv asks for it\n\
+        "error: outputs cannot be TSV, but out.tsv has that extension\n\
          hint: name a .csv or .jsonl file, or use --format",
     );
 }

@@ -1,6 +1,6 @@
-//! Another crate that uses seqloom: `tests/dependent/`, built as its user builds it, from a folder of its own.
+//! Another crate that uses seqloom: `tests/dependent/`, built as by its user, in its own folder.
 //!
-//! It shares this build's target directory and versions, so that the C++ under tch is not compiled once more.
+//! It shares this build's target directory and versions, so that the C++ of tch is not compiled again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ fn file_of_crate(name: &str) -> String {
     fs::read_to_string(project().join("tests/dependent").join(name)).unwrap()
 }
 
-/// What the features of this project's own build turn on besides: without it a dozen crates would be compiled once more.
+/// What the features of this project's own build turn on besides: without it a dozen crates would be compiled once
+/// more.
 const AS_HERE: &str = r#"once_cell = { version = "1", default-features = false, features = ["std"] }
 
 [build-dependencies]
@@ -44,7 +45,7 @@ fn put(folder: &Path) {
 
 /// Builds in `folder`; what cargo said.
 fn build(folder: &Path, target: &Path) -> String {
-    // The settings of this project's own profile, and seqloom itself compiled in haste.
+    // The settings of this project's own profile, with seqloom itself compiled without optimisation.
     let settings = [
         "profile.release.debug=\"line-tables-only\"",
         "profile.release.split-debuginfo=\"off\"",

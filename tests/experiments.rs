@@ -1,6 +1,7 @@
-//! The experiments of configs/ are no decoration: each is read, and each whose data is here takes two steps.
+//! Every experiment of configs/ is read, and trained for two steps if its data is available.
 //!
-//! Public data sets are looked for in $SEQLOOM_DATA, else in data/, where data/get_*.py put them; without them their tests say so and pass.
+//! Public data sets are looked up in $SEQLOOM_DATA, else in data/, where data/get_*.py put them; without them their
+//! tests print a note and pass.
 
 mod batches;
 
@@ -89,7 +90,7 @@ fn every_experiment_whose_data_is_here_takes_two_steps() {
     }
 }
 
-/// A folder of public data, or nothing and a line that says so.
+/// A folder of public data; `None`, with a note, if it is missing.
 fn public(set: &str) -> Option<PathBuf> {
     let home = std::env::var_os("SEQLOOM_DATA").map_or_else(|| root().join("data"), PathBuf::from);
     let folder = home.join(set);

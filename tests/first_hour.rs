@@ -1,4 +1,4 @@
-//! What somebody meets who has just come: help that fits the terminal, names that are found, lines that can be read.
+//! The first hour of a new user: help that fits the terminal, names that are found, readable lines.
 
 use serde_json::json;
 
@@ -110,7 +110,7 @@ fn so_many_outputs_are_given_as_are_asked_for_by_name() {
     assert_eq!(objects(&three.stdout).iter().map(|row| &row["rank"]).collect::<Vec<_>>(), [1, 2, 3]);
     let same = decode(&["--beam", "3", "--set", "decoding.n_best=3"]).succeeded();
     assert_eq!(three.stdout, same.stdout);
-    // A beam that suffices stays, and samples need none.
+    // A beam that is wide enough stays, and samples need none.
     let five = decode(&["--beam", "5", "--n-best", "2"]).succeeded();
     assert!(objects(&five.stdout).len() == 2 && !five.stderr.contains("note: --n-best"), "{}", five.stderr);
     let grouped = decode(&["--n-best", "3", "--beam", "2", "--set", "decoding.beam_groups=2"]).succeeded();

@@ -1,4 +1,4 @@
-//! What a GPU must do as the CPU does, by the binary as a user runs it. Where there is none, these tests say so and check
+//! A GPU must behave as the CPU, with the binary as a user runs it. Without a GPU these tests print a note and check
 //! nothing. The numbers of the model and of AdamW on every device are in model/golden.rs and model/stepping.rs.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::support::{assert_close, gpu};
 const GPU: [&str; 2] = ["--set", "runtime.device=cuda"];
 const BF16: [&str; 2] = ["--set", "runtime.precision=bf16"];
 
-/// Whether there is a GPU; says so where there is none.
+/// Whether there is a GPU; prints a note if not.
 fn here() -> bool {
     let here = gpu().is_some();
     if !here {
@@ -85,7 +85,7 @@ fn what_a_gpu_has_learned_in_bf16_is_decoded_alike_there_and_on_the_cpu() {
     assert!(right >= 38, "{right} of 40 words are copied");
     let verified = [&["verify", "runs/copy"][..], &GPU, &exact].concat();
     let verified = scene.fed(&verified, words.as_bytes()).succeeded();
-    assert!(verified.stdout.contains("checks hold"), "{verified:?}");
+    assert!(verified.stdout.contains("checks passed"), "{verified:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! The kernels of src/shim/ on each kind of vectors that this machine has, over many shapes, against libtorch. Numbers begin
-//! anywhere in their memory, as rows of odd width do.
+//! The kernels of src/shim/ with each set of vector instructions of this machine, over many shapes, compared with
+//! libtorch. Data is unaligned, as in rows of odd width.
 //!
-//! `scripts/sanitize.py` tries the same once more under sanitizers, without Rust (tests/shim/).
+//! `scripts/sanitize.py` runs the same under sanitizers, without Rust (tests/shim/).
 
 mod attention;
 
@@ -14,8 +14,8 @@ use tch::{Device, Kind, Tensor};
 use crate::support::run::{Finished, Scene, binary, listened_to};
 use crate::support::{assert_close, assert_same};
 
-/// Numbers of (-2, 2), from a hash of their places, so that tests beside this one draw nothing from the same generator. They
-/// begin `offset` numbers into their memory.
+/// Numbers of (-2, 2), from a hash of their places, so that tests beside this one draw nothing from the same generator.
+/// They begin `offset` numbers into their memory.
 fn numbers(shape: &[i64], offset: i64) -> Tensor {
     let count: i64 = shape.iter().product();
     let x = (Tensor::arange(offset + count, (Kind::Double, Device::Cpu)) * 12.9898 + count as f64).sin()
@@ -203,7 +203,7 @@ fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vecto
     }
 }
 
-/// What training is made of besides products has the same bits on each of them.
+/// All kernels of training except products are bit-identical on each of them.
 #[test]
 fn dropout_and_loss_have_the_same_bits_on_all_vectors() {
     for count in (1..=200).step_by(3) {
@@ -247,7 +247,7 @@ fn dropout_and_loss_have_the_same_bits_on_all_vectors() {
         let [loss, to_hidden, _] = passed(Vectors::Portable, 0.0);
         let hidden = numbers(&[rows, 9], vocabulary % 3).set_requires_grad(true);
         let logits = hidden.linear::<&Tensor>(&numbers(&[vocabulary, 9], rows % 5), None);
-        // No output says <pad> or <bos>.
+        // No output contains <pad> or <bos>.
         let logits = logits.index_fill(1, &Tensor::from_slice(&[PAD, BOS]), f64::NEG_INFINITY);
         let theirs = logits.cross_entropy_loss::<&Tensor>(&labels, None, tch::Reduction::Sum, -100, 0.0);
         theirs.backward();

@@ -1,5 +1,5 @@
-//! Every key of an experiment does what its line in configs/reference.toml says. What a model's options compute is in
-//! tests/model, what a bad value is told is in tests/config; here are the keys of data and training, and in `decoding`
+//! Every key of an experiment has the effect that configs/reference.toml describes. The model's options are tested in
+//! tests/model, messages about bad values in tests/config; here are the keys of data and training, and in `decoding`
 //! those of decoding.
 
 mod decoding;
@@ -135,7 +135,7 @@ fn training_ends_at_its_epochs_or_when_patience_runs_out() {
     let last = scene.metrics("epochs", "train").pop().unwrap();
     assert_eq!(last["epoch"], "2");
     assert!(last["step"].parse::<u64>().unwrap() < 100);
-    // Nothing gets better at a learning rate of almost nothing, and the loss of the first validation is better than none.
+    // With a learning rate near 0 nothing improves, and the loss of the first validation is better than none.
     let settings = [
         "training.steps=500",
         "training.validate_every=1",
@@ -243,7 +243,7 @@ fn the_length_limit_follows_its_factor_and_offset_unless_it_is_a_number() {
     }
 }
 
-/// Settings under which a model has learned a little, and is not sure of anything.
+/// Settings for a model with little training, whose probabilities are low.
 const UNSURE: [&str; 3] = ["training.steps=40", "training.validate_every=40", "training.tokens_per_batch=64"];
 
 #[test]

@@ -1,4 +1,4 @@
-//! seqloom from Rust: the example is what the command is, and what is wrong is an error.
+//! seqloom as a library: the example equals the command, and failures are errors.
 
 #[allow(dead_code)] // Its `main` is for people.
 #[path = "../examples/decode.rs"]

@@ -1,4 +1,4 @@
-//! Looking inside: `decode --trace`, `attention` and `interactive` as a user has them.
+//! Inspection: `decode --trace`, `attention` and `interactive` as a user runs them.
 
 use std::io::Write;
 
@@ -11,12 +11,12 @@ fn numbers(list: &Value, key: &str) -> Vec<f64> {
     list.as_array().unwrap().iter().map(|one| one[key].as_f64().unwrap()).collect()
 }
 
-/// The floats of the trace are written as briefly as they can be told apart.
+/// The floats of the trace have the fewest digits that identify them.
 fn single(number: &Value) -> f32 {
     number.to_string().parse().unwrap()
 }
 
-/// A row must tell one story.
+/// Checks that a row is consistent.
 #[track_caller]
 fn check(row: &Value, top: usize) {
     let steps = row["steps"].as_array().unwrap();
@@ -191,7 +191,7 @@ fn a_trace_that_would_destroy_something_is_refused() {
     let full = scene.decode(&["--trace", "/dev/full"], "ab\n");
     assert_eq!(full.code, Some(1));
     assert!(full.stderr.contains("error: cannot write /dev/full: "), "{}", full.stderr);
-    // The trace may have standard output for itself.
+    // The trace may be written to standard output.
     let alone = scene.decode(&["--trace", "-", "--output", "out.txt"], "ab\n").succeeded();
     assert_eq!((objects(&alone.stdout).len(), scene.text("out.txt")), (1, "ab\n".to_owned()));
 }

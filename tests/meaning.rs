@@ -1,5 +1,5 @@
-//! What training must mean, whatever the model: looking on changes nothing, accumulated batches are one batch, the
-//! seed is all the chance there is, and teacher forcing teaches what decoding then does.
+//! Properties of training with any model: logging and validation change nothing, accumulated batches equal one batch,
+//! all random numbers follow from the seed, and teacher forcing trains what decoding does.
 
 use std::path::Path;
 
@@ -86,7 +86,7 @@ impl Bench {
         let mut params = Params::new(Device::Cpu, 1);
         let model = Network::new(
             &experiment.model.network(),
-            tokenizers.source.vocabulary_size(),
+            tokenizers.source.shape(),
             tokenizers.target.vocabulary_size(),
             &mut params,
         );
@@ -111,7 +111,7 @@ impl Bench {
     }
 
     fn batch(&self, rows: &[usize]) -> Batch {
-        Collator::new(self.train.corpus.clone(), 0.0, 1).batch(rows, 0)
+        Collator::new(self.train.corpus.clone(), 0.0, 1).batch(rows, 0).unwrap()
     }
 
     fn sampler(&self, tokens_per_batch: usize) -> BatchSampler {
@@ -134,7 +134,8 @@ impl Bench {
 
 #[test]
 fn an_update_of_two_batches_is_an_update_of_one_batch_of_both() {
-    // Eight words of one letter are a batch, and one of sixteen letters is one: normalising each by itself would show.
+    // Eight words of one letter are a batch, and so is one of sixteen letters: normalising each separately would
+    // differ.
     let scene = Scene::new(2, 1);
     let short: String = ('a'..='h').map(|letter| format!("{letter},{letter}\n")).collect();
     scene.write("train.csv", format!("source,target\n{short}abcdefghabcdefgh,hgfedcbahgfedcba\n"));

@@ -1,4 +1,4 @@
-//! Metrics from outside: held against other implementations, and as a validation has them.
+//! Metrics, compared with other implementations, and in validations.
 
 use std::path::Path;
 
@@ -63,7 +63,7 @@ fn a_run_counts_the_metrics_that_its_config_names_and_nothing_else_changes() {
         for same in ["step", "nll", "exact_match", "token_accuracy", "unfinished"] {
             assert_eq!(usual[same], named[same], "{same}");
         }
-        // The tokens of the target are characters, so words are counted where they are asked for alone.
+        // The target's tokens are characters, so words are counted only if requested.
         assert_eq!(usual["word_error_rate"], "");
         // A target is one word.
         let [words, exact] =
@@ -80,7 +80,7 @@ fn a_run_counts_the_metrics_that_its_config_names_and_nothing_else_changes() {
     assert!(said.contains(", chrF "), "{said}");
     let curves = scene.text("named/curves.svg");
     assert!(curves.contains("<title>chrf</title>") && curves.contains("<title>word error rate</title>"));
-    // decode counts what the validations of its model count.
+    // decode computes the metrics of its model's validations.
     let decoded = ["named", "--input", "valid.csv", "--summary", "summary.json"];
     let said = scene.seqloom(&[&["decode"][..], &decoded].concat()).succeeded().stderr;
     let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();

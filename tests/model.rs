@@ -1,5 +1,5 @@
-//! The networks: PyTorch's numbers (`golden`), what must hold for any weights (`meaning`), the first weights
-//! (`beginning`), a token at a time (`stepping`). Every model here is tiny.
+//! The networks: PyTorch's numbers (`golden`), properties for any weights (`meaning`), initial weights (`beginning`),
+//! step-by-step decoding (`stepping`). Every model here is tiny.
 
 mod beginning;
 mod golden;
@@ -92,7 +92,7 @@ impl Model {
     }
 }
 
-/// Overwrites a weight; `copy_` alone would stretch a value of another shape.
+/// Overwrites a weight; `copy_` alone would broadcast a value of another shape.
 fn set(weight: &Tensor, value: &Tensor) {
     let _guard = tch::no_grad_guard();
     assert_eq!(weight.size(), value.size());

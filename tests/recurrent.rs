@@ -1,4 +1,4 @@
-//! The recurrent network through the command line, as a user has it: what holds of the Transformer holds of it.
+//! The recurrent network on the command line: the same properties as the Transformer.
 
 use crate::support::run::{Finished, Scene, lines, numbers, objects, unsure_lines, words};
 
@@ -52,7 +52,7 @@ fn it_learns_and_decodes_by_every_search_what_it_learned() {
     for weights in ["f32", "int8"] {
         let weights = format!("decoding.weights={weights}");
         let verified = scene.verify(&["--input", "unsure.txt", "--set", &weights], "").succeeded();
-        assert!(verified.stdout.contains("checks hold"), "{weights}: {}", verified.stdout);
+        assert!(verified.stdout.contains("checks passed"), "{weights}: {}", verified.stdout);
     }
 }
 

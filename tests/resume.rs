@@ -1,5 +1,5 @@
-//! A run that is interrupted and resumed is the run that never stopped: the same rows in metrics.csv and the same
-//! weights, bit for bit. Whatever ends it: its own limits, a signal that it can answer, or one that it cannot.
+//! A run that is interrupted and resumed equals an uninterrupted one: the same rows in metrics.csv and the same
+//! weights, bit for bit, whether it ends by its own limits, by a signal that it handles, or by SIGKILL.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,7 +41,7 @@ fn steps(count: u64) -> String {
     format!("training.steps={count}")
 }
 
-/// What a run learned and what it wrote of it.
+/// The results of a run.
 fn ending(scene: &Scene, run: &str) -> BTreeMap<&'static str, Vec<u8>> {
     let checkpoint = scene.checkpoint(run, "latest");
     let mut files: BTreeMap<_, _> = ["model.safetensors", "training.safetensors"]
@@ -135,7 +135,7 @@ fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
         assert_eq!(finished.code, Some(code), "{}", finished.stderr);
         let latest = scene.text(format!("{run}/latest"));
         let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
-        let said = format!("stopped at step {step}, saved. Continue with --resume\n");
+        let said = format!("stopped at step {step}, saved. To continue, use --resume\n");
         assert!(finished.stderr.ends_with(&said), "{}", finished.stderr);
 
         let end = steps(step + 7);
@@ -167,7 +167,7 @@ fn under_nohup_a_terminal_that_closes_does_not_stop_it() {
     assert_eq!(Finished::of(child).code, Some(143));
 }
 
-/// A validation is given up for a stop, and made up for by what goes on.
+/// A stop interrupts a validation, and the resumed run repeats it.
 #[test]
 fn a_stop_does_not_wait_for_a_validation() {
     let scene = Scene::new(60, 4000);
@@ -236,7 +236,7 @@ fn the_best_stays_the_best_where_a_run_that_ended_goes_on() {
     scene.fed(&["decode", "runs/copy"], b"ab\n").succeeded();
 }
 
-/// A newer version may write what this one cannot read, and that is what people must know.
+/// A newer version may write files that this one cannot read, and the error must say so.
 #[test]
 fn a_newer_checkpoint_is_named_as_such() {
     let scene = Scene::trained();
@@ -298,8 +298,10 @@ fn pairs_may_move_and_may_not_change() {
     assert_eq!(scene.text("run/metrics.csv"), scene.text("whole/metrics.csv"));
     let files = scene.files("run");
     scene.write("new/train.csv", scene.text("train.csv") + "ab,ba\n");
-    resume("training.steps=9")
-        .refused_naming(2, &["the training pairs are not those that the run began with\n"]);
+    resume("training.steps=9").refused_naming(
+        2,
+        &["the training pairs must be those that the run started with, but they differ\n"],
+    );
     assert!(scene.files("run") == files, "a run that was refused was changed");
 }
 
@@ -436,12 +438,12 @@ fn figures_that_were_lost_are_not_filled_with_nothing() {
         ],
     );
     assert_eq!(scene.text("runs/copy/metrics.csv"), "step,epoch\n");
-    // Nor do rows go on under columns that mean something else.
+    // Nor are rows appended under other columns.
     let scene = Scene::trained();
     let other = scene.text("runs/copy/metrics.csv").replace("word_error_rate", "WORD_error_rate");
     scene.write("runs/copy/metrics.csv", other);
     let refused = scene.train(&["--resume", "--set", "training.steps=701"]);
-    refused.refused_naming(1, &["must have the columns that this seqloom writes, but it has others"]);
+    refused.refused_naming(1, &["must have the columns of this seqloom version, but it has others"]);
 }
 
 /// A run directory with checkpoints of one small file.
@@ -501,8 +503,8 @@ fn resuming_with_other_training_pairs_is_refused() {
     let resumed = scene.train(&["--resume", "--set", "training.steps=4"]);
     resumed.refused(
         2,
-        "error: the training pairs are not those that the run began with\n\
-         hint: put them back, or train anew with --out DIR",
+        "error: the training pairs must be those that the run started with, but they differ\n\
+         hint: restore them, or start a new run with --out DIR",
     );
 }
 
@@ -542,7 +544,7 @@ fn killed_while_its_folder_was_made_it_starts_anew() {
     train(&scene, "run", &["--resume", "--set", "training.steps=2"]).succeeded();
 }
 
-/// What a stop saves does not push out what every run saves.
+/// A checkpoint of a stop does not displace regular ones.
 #[test]
 fn a_checkpoint_that_a_stop_made_stays_until_the_next_and_counts_for_nothing() {
     let scene = scene();

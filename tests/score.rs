@@ -1,5 +1,4 @@
-//! `seqloom score`: what teacher forcing says of given pairs is what the search said of its outputs, and what training
-//! said of its validation set.
+//! `seqloom score`: its scores equal those of the search for its outputs, and those of training for its validation set.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +39,8 @@ fn the_score_of_an_output_is_the_score_that_the_search_gave_it() {
     }
 }
 
-/// BPE may cut an output's text into other pieces than the search said, and a cut-off output has no EOS: its tokens say it all.
+/// BPE may cut an output's text into other pieces than the search said, and a cut-off output has no EOS: its tokens say
+/// it all.
 #[test]
 fn the_tokens_of_an_output_have_its_score_to_the_last_digit() {
     let scene = Scene::new(400, 40);
@@ -92,7 +92,7 @@ fn tokens_that_are_none_are_refused() {
     }
     scene.decode(&["--tokens"], "ab\n").refused(
         2,
-        "error: text output has no place for tokens, but --tokens asks for them\n\
+        "error: text output cannot contain tokens, but --tokens is given\n\
          hint: use --format csv or --format jsonl",
     );
 }

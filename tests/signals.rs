@@ -1,4 +1,4 @@
-//! What signals do: training saves, decoding leaves whole rows, and whatever has nothing to save ends at once.
+//! Signals: training saves, decoding leaves complete rows, and commands without anything to save end at once.
 
 use std::fs::OpenOptions;
 use std::process::{Child, Command};
@@ -44,7 +44,7 @@ fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
         send(signal, child.id());
         let finished = ended(child, signal);
         assert_eq!(finished.code, Some(code), "{}", finished.stderr);
-        assert!(finished.stderr.ends_with("saved. Continue with --resume\n"), "{}", finished.stderr);
+        assert!(finished.stderr.ends_with("saved. To continue, use --resume\n"), "{}", finished.stderr);
         scene.path(scene.checkpoint(signal, "latest")).join("manifest.json").metadata().unwrap();
     }
     let child = scene.spawn(&endless("on", &["training.log_every=5", "runtime.on_usr1=save"]));
@@ -54,7 +54,7 @@ fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
     let (saved, before) = (scene.text("on/latest"), logs(&scene, "on").lines().count());
     wait_until("it goes on", || logs(&scene, "on").lines().count() > before + 2);
     let step = saved.trim().trim_start_matches("step-").trim_start_matches('0');
-    assert!(logs(&scene, "on").contains(&format!("step {step}: saved, as SIGUSR1 asks for; going on")));
+    assert!(logs(&scene, "on").contains(&format!("step {step}: saved at SIGUSR1; training continues")));
     send("TERM", child.id());
     assert_eq!(ended(child, "TERM").code, Some(143));
     assert_ne!(scene.text("on/latest"), saved);

@@ -1,11 +1,11 @@
-//! The house rules that the compiler does not know: which folder may use which, and what only one of them may do.
+//! Rules of the code that the compiler does not check: which folder may use which, and what only one of them may do.
 //!
 //! It reads the paths (`crate::…`, `super::…`) and the words of src/, without comments and without unit tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a module at the top of src/ may use of the others. A new one gets its row here, in ARCHITECTURE.md and a reason.
+/// The modules that each top module of src/ may use. A new one gets a row here, one in ARCHITECTURE.md, and a reason.
 const MAY_USE: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("console", &["error"]),
@@ -180,7 +180,7 @@ fn lies_in(path: &str, module: &str) -> bool {
     path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Fails for each file outside `allowed` (files, or folders with a slash) that says one of the words.
+/// Fails for each file outside `allowed` (files, or folders with a slash) that contains one of the words.
 #[track_caller]
 fn only(allowed: &[&str], words: &[&str]) {
     let is_allowed = |name: &str| {
@@ -194,14 +194,14 @@ fn only(allowed: &[&str], words: &[&str]) {
             file.name
         );
     }
-    // A rule about words that nobody says is a rule that has lost its subject.
+    // A rule about words that occur nowhere is obsolete.
     assert!(
         SourceFile::all().iter().any(|file| words.iter().any(|word| file.says(word))),
         "nobody says {words:?}"
     );
 }
 
-/// Fails for each file in `place` that says one of the words.
+/// Fails for each file in `place` that contains one of the words.
 #[track_caller]
 fn never(place: &str, words: &[&str]) {
     let mut files = SourceFile::all();
@@ -295,8 +295,8 @@ fn a_model_does_no_input_and_no_output_and_sees_no_text() {
 
 #[test]
 fn a_search_knows_no_model_and_no_tensor() {
-    // The one that steps a model, the one that has several of them step, the name of what their weights are kept in, and
-    // the one that searches nothing.
+    // The one that steps a model, the one that has several of them step, the name of what their weights are kept in,
+    // and the one that searches nothing.
     let know = [
         "decoding/network_decoder.rs",
         "decoding/parallel.rs",

@@ -1,4 +1,4 @@
-//! Nothing about a text changes in silence: its spaces and line breaks, its normal form, an empty side, how a file is read.
+//! All changes of texts are reported: spaces and line breaks, the normal form, empty sides, the format of a file.
 
 use serde_json::json;
 
@@ -88,7 +88,8 @@ fn what_reading_changes_is_said_and_counts_as_wrong() {
     );
     let summary: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
     assert_eq!([&summary["changed_sources"], &summary["changed_references"]], [&json!(0), &json!(8)]);
-    // Each reference lacks four spaces in front and a line break at the end, and has two spaces where a break and a tab were.
+    // Each reference lacks four spaces in front and a line break at the end, and has two spaces where a break and a tab
+    // were.
     assert_eq!(summary["character_error_rate"], json!(7.0 / 23.0));
 }
 

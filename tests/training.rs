@@ -1,7 +1,7 @@
-//! What training can do besides going straight on: other optimizers, averages, frozen parts, regularisers, faults.
+//! Options of training: other optimizers, averages, frozen parts, regularisers, faults.
 //!
-//! `numbers` holds its parts against the plain formulas; `runs` looks at whole runs of the binary; `shards` cuts their updates;
-//! `faults` breaks them.
+//! `numbers` compares its parts with the plain formulas; `runs` tests whole runs of the binary; `shards` splits their
+//! updates; `faults` injects faults.
 
 mod faults;
 mod numbers;

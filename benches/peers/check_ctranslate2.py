@@ -1,13 +1,13 @@
-"""Whether seqloom and CTranslate2 decode the same: one model, one file, greedy and beam 5, text against text, score against score.
+"""Checks that seqloom and CTranslate2 decode the same: one model, one file, greedy and beam 5, texts and scores.
 
     pip install ctranslate2==4.8.5 safetensors tokenizers numpy
     cargo build --release
     python check_ctranslate2.py --model runs/m30k/average/model.safetensors --input data/multi30k/test_2016.csv
 
-It fails where less than 99.5 % of the texts are identical, or the scores of identical ones are further apart than 0.001.
+Fails if less than 99.5 % of the texts are identical, or if scores of identical ones differ by more than 0.001.
 
-Two rules of the searches differ, and show only with a model that has hardly been trained: at the limit CTranslate2 ranks what
-was cut off among what is finished, while seqloom prefers what is finished; and seqloom forbids <pad> and <bos>.
+Two rules of the searches differ, visible only with a barely trained model: at the limit CTranslate2 ranks unfinished
+outputs among finished ones, while seqloom prefers finished ones; and seqloom forbids <pad> and <bos>.
 """
 import argparse
 import json
@@ -43,7 +43,7 @@ def ctranslate2(args: argparse.Namespace, beam: int, folder: Path) -> list[tuple
 
 
 def agree(beam: int, ours: list[tuple[str, float]], theirs: list[tuple[str, float]], shown: int) -> bool:
-    """Says how far they agree, and whether that is enough."""
+    """Prints how far they agree, and returns whether that is enough."""
     name = "greedy" if beam == 1 else f"beam {beam}"
     if len(ours) != len(theirs):
         sys.exit(f"{name}: seqloom gave {len(ours)} rows, CTranslate2 {len(theirs)}")

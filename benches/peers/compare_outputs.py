@@ -1,4 +1,4 @@
-"""BLEU of several decodes of one file, and how many of their texts are those of the first.
+"""BLEU of several decodes of one file, and how many of their texts equal those of the first.
 
     pip install sacrebleu
     python compare_outputs.py --input data/multi30k/test_2016.csv ours.txt theirs.txt

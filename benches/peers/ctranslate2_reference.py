@@ -3,7 +3,7 @@
     pip install ctranslate2==4.8.5 safetensors tokenizers numpy
     python ctranslate2_reference.py --model runs/m30k/average/model.safetensors --input data/multi30k/test_2016.csv --beam 5
 
-The model is written through CTranslate2's own spec classes, into a folder beside it or where --converted says. Two workers
+The model is written with CTranslate2's own spec classes, to a folder next to it or to --converted. Two workers
 of one thread are its best on two cores, --rows 32 to 128. Loading, tokenizing and warming up are not timed.
 
 CTranslate2 divides a hypothesis's sum of log-probabilities by its length, in which EOS counts only where it is asked to hand
@@ -38,7 +38,7 @@ def convert(model: SeqloomModel, folder: Path) -> None:
         ffn_glu=of["activation"] == "swiglu", rms_norm=of["norm"] == "rms_norm")  # fmt: skip
 
     def linear(to, *names):
-        """Several layers stand in one, their outputs one after the other."""
+        """Several layers joined, with concatenated outputs."""
         to.weight = np.concatenate([w[f"{name}.weight"] for name in names])
         if f"{names[0]}.bias" in w:
             to.bias = np.concatenate([w[f"{name}.bias"] for name in names])
@@ -51,7 +51,7 @@ def convert(model: SeqloomModel, folder: Path) -> None:
     source, target, output = model.embeddings()
     spec.encoder.embeddings[0].weight, spec.decoder.embeddings.weight = source, target
     spec.decoder.projection.weight = output
-    # No output says <pad> (0) or <bos> (2), and the softmax is over the rest.
+    # No output contains <pad> (0) or <bos> (2), and the softmax is over the rest.
     spec.decoder.projection.bias = np.zeros(len(output), np.float32)
     spec.decoder.projection.bias[[0, 2]] = -1e9
     for stack, name in ((spec.encoder, "encoder"), (spec.decoder, "decoder")):
@@ -170,7 +170,7 @@ def main() -> None:
     if not args.input:
         convert(SeqloomModel(args.model), args.converted)
         return
-    # In a process of its own, so that the peak is that of decoding.
+    # In a separate process, so that the peak is that of decoding.
     if not (args.converted / "model.bin").exists() or os.path.getmtime(args.converted / "model.bin") < os.path.getmtime(args.model):
         command = [sys.executable, __file__, "--model", str(args.model), "--converted", str(args.converted)]
         subprocess.run(command, check=True)

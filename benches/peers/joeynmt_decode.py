@@ -109,7 +109,7 @@ def build(model: SeqloomModel, args):
     source, target, _, _, data = load_data(cfg=args.data, datasets=["test"])
     network = build_model(args.model, src_vocab=source, trg_vocab=target)
     weights = state(model)
-    # The table of positions is no weight, but JoeyNMT's checkpoints have it.
+    # The position table is no weight, but JoeyNMT's checkpoints contain it.
     weights |= {name: tensor for name, tensor in network.state_dict().items() if name.endswith("pe.pe")}
     network.load_state_dict(weights)
     for module in network.modules():

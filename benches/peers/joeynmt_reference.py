@@ -42,7 +42,7 @@ def prepare(data: Path, work: Path) -> None:
 
 
 def tokens_per_sentence(work: Path) -> float:
-    """Target tokens of a sentence, EOS counted in, as JoeyNMT counts them."""
+    """Target tokens of a sentence, including EOS, as JoeyNMT counts them."""
     import sentencepiece
 
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(work / "sp.model"))
@@ -51,7 +51,7 @@ def tokens_per_sentence(work: Path) -> float:
 
 
 def config(args: argparse.Namespace) -> str:
-    """joeynmt_multi30k.yaml with this machine's paths and the sizes asked for."""
+    """joeynmt_multi30k.yaml with this machine's paths and the given sizes."""
     text = (Path(__file__).parent / "joeynmt_multi30k.yaml").read_text(encoding="utf-8")
     changes = {
         '"work/': f'"{args.work}/', '"joeynmt_run"': f'"{args.work}/run"', "updates: 60": f"updates: {args.warmup + args.updates}",
@@ -87,7 +87,7 @@ def main() -> None:
     speeds = [float(speed) for speed in re.findall(r"Tokens per Sec:\s*([\d.]+)", done.stdout + done.stderr)]
     if done.returncode != 0 or len(speeds) < 2:
         sys.exit(f"JoeyNMT failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    # The first figure is of the updates for warming up.
+    # The first value is that of the warm-up.
     tokens = statistics.mean(speeds[1:])
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(json.dumps({

@@ -42,7 +42,7 @@ class Tokenizer:
             return [self.ids.get(word, UNK) for word in words if word]
         if not text:
             return []
-        # Each space of the text is the mark at the head of its word, the first word too.
+        # Each space of the text is a mark at the start of its word, including the first word.
         words = ("▁" + text.replace(" ", "▁")).split("▁")[1:]
         return [token.id for word in words for token in self.bpe.tokenize("▁" + word)]
 
@@ -55,7 +55,7 @@ class Tokenizer:
 
 
 class SeqloomModel:
-    """What a model file holds."""
+    """The content of a model file."""
 
     def __init__(self, path: Path) -> None:
         from safetensors import safe_open
@@ -76,7 +76,7 @@ class SeqloomModel:
         return source, target, target if tied == "target_output" else w["output.weight"]
 
     def require(self, who: str, **values: object) -> None:
-        """Ends the program where the model is of a kind that `who` does not have."""
+        """Ends the program if `who` does not support this kind of model."""
         for key, allowed in values.items():
             allowed = allowed if isinstance(allowed, tuple) else (allowed,)
             if self.transformer[key] not in allowed:
@@ -106,7 +106,7 @@ def read_sources(model: SeqloomModel, path: Path) -> list[list[int]]:
 
 
 def length_limit(source: list[int]) -> int:
-    """The most tokens of an output, EOS counted in: seqloom's default."""
+    """The most tokens of an output, including EOS: seqloom's default."""
     return 2 * len(source) + 50
 
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// The mean of the weights in some model files, and their headers. The sum is taken in f64.
 ///
 /// # Errors
-/// No file; files whose weights or vocabularies are not the same; what [`model_file::read`] refuses.
+/// No file; files with different weights or vocabularies; errors of [`model_file::read`].
 pub fn mean(paths: &[PathBuf]) -> Result<(Vec<ModelHeader>, NamedTensors)> {
     let Some((first, rest)) = paths.split_first() else {
         return Err(Error::input("an average needs at least one checkpoint, but there is none"));

@@ -1,7 +1,7 @@
 //! Files that are complete or absent, and bounded reads.
 //!
-//! A write goes to a temporary file beside its place, is flushed to the disk and renamed: a kill or a full disk leaves the
-//! old file as it was. A read takes files only, up to a maximum size.
+//! A write goes to a temporary file in the same folder, is flushed to the disk and renamed: a kill or a full disk
+//! leaves the old file unchanged. A read accepts files only, up to a maximum size.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// The most bytes of a file of a few lines: a pointer, a manifest, the state of a run.
+/// The most bytes of a small file: a pointer, a manifest, the state of a run.
 pub const SMALL: u64 = 1 << 24;
 
-/// Links that are followed one behind the other before they count as a circle.
+/// The most symbolic links to follow before they count as a cycle.
 const MOST_LINKS: usize = 40;
 
-/// Writes a file beside its place and renames it over what was there.
+/// Writes a temporary file and renames it over the old one.
 ///
 /// # Errors
 /// It cannot be written.
@@ -23,11 +23,11 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     put(&path.with_extension("partial"), path, bytes)
 }
 
-/// Writes what a user named, in the same way, under a name beside it that nothing else has. A pipe or a device has nothing to
-/// lose and is written as it is; of a link it is the file behind it that is replaced.
+/// Writes a user's output in the same way, with a unique temporary name. A pipe or a device is written directly; for a
+/// link, its target is replaced.
 ///
 /// # Errors
-/// It cannot be written. What was there before stays.
+/// It cannot be written. The old file stays.
 pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
     let there = fs::metadata(path).ok();
     if there.as_ref().is_some_and(|there| !there.is_file()) {
@@ -39,7 +39,7 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
     name.push(format!(".{}.partial", std::process::id()));
     let partial = place.with_file_name(name);
     match OpenOptions::new().write(true).create_new(true).open(&partial) {
-        // A folder that takes no new file, and a file in it that may be written.
+        // The folder is read-only, but the file in it is writable.
         Err(error) if error.kind() == ErrorKind::PermissionDenied && there.is_some() => {
             return in_place(path, bytes);
         }
@@ -47,7 +47,7 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
         Ok(_) => {}
     }
     if let Some(there) = there {
-        // The new one is whose the old one was; where that cannot be, it is ours.
+        // The new file gets the owner of the old one, if we may set it.
         let _ = fs::set_permissions(&partial, there.permissions());
     }
     put(&partial, &place, bytes)
@@ -57,7 +57,7 @@ fn put(partial: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let written = write_through(partial, bytes)
         .and_then(|()| fs::rename(partial, path).map_err(|error| Error::file("write", path, &error)));
     if written.is_err() {
-        // The first error is the one to tell.
+        // The first error is reported.
         let _ = fs::remove_file(partial);
     }
     written?;
@@ -70,18 +70,18 @@ fn in_place(path: &Path, bytes: &[u8]) -> Result<()> {
     file.and_then(|mut file| file.write_all(bytes)).map_err(|error| Error::file("write", path, &error))
 }
 
-/// Where a path leads when its last part is a link, whether something is there or not.
+/// Resolves a path whose last part is a link, even if the target does not exist.
 pub fn behind_links(path: &Path) -> PathBuf {
     let mut place = path.to_path_buf();
     for _ in 0..MOST_LINKS {
         let Ok(target) = fs::read_link(&place) else { break };
-        // `join` takes an absolute path as it is.
+        // `join` with an absolute path returns that path.
         place = place.parent().unwrap_or(Path::new("")).join(target);
     }
     place
 }
 
-/// Writes a file and waits until the disk has it.
+/// Writes a file and flushes it to the disk.
 pub(super) fn write_through(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let mut file = File::create(path)?;
@@ -91,7 +91,7 @@ pub(super) fn write_through(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|error| Error::file("write", path, &error))
 }
 
-/// A rename is on the disk only when its folder is.
+/// A rename is durable only after its folder is flushed.
 pub(super) fn flush_folder(path: &Path) -> Result<()> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| Error::file("write", path, &error))
 }
@@ -109,10 +109,10 @@ pub(super) fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// The bytes of a file, which may have `most`. A pipe or a device is none: it might have no end, or nothing to give.
+/// The bytes of a file of at most `most` bytes. Refuses pipes and devices, which might have no end or block.
 ///
 /// # Errors
-/// The file is missing, is none, is too long or cannot be read.
+/// The file is missing, no regular file, too long or unreadable.
 pub fn read_within(path: &Path, most: u64) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| Error::file("read", path, &error);
     let there = fs::metadata(path).map_err(failed)?;
@@ -138,10 +138,10 @@ pub fn read_within(path: &Path, most: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// The same of a text; nothing where there is no such file.
+/// The same for a text; `None` if there is no such file.
 ///
 /// # Errors
-/// It is none, is too long, is no text or cannot be read.
+/// It is no regular file, too long, not UTF-8 or unreadable.
 pub fn read_text_within(path: &Path, most: u64) -> Result<Option<String>> {
     if matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound) {
         return Ok(None);

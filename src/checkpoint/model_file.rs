@@ -10,23 +10,23 @@ use super::files::read_within;
 use super::tensors::{self, NamedTensors, sha256, sha256_of_parts};
 use crate::error::{Error, Result};
 
-/// Raised when an older seqloom could not read what a newer one writes.
+/// Incremented when older versions cannot read the new format.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Stands in place of the checksum while it is computed.
+/// Placeholder of the checksum while it is computed.
 const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The JSON in the metadata.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelHeader {
-    /// SHA-256 of the whole file, read with 64 zeros in this place: a lone file can be checked, too.
+    /// SHA-256 of the whole file with 64 zeros in this place, so that a single file can be checked.
     pub sha256: String,
     /// Version of this format.
     pub format_version: u32,
     /// Version of the seqloom that wrote it.
     pub seqloom_version: String,
-    /// Updates that made the weights.
+    /// Number of updates behind the weights.
     pub step: u64,
     /// The resolved experiment.
     pub config: Value,
@@ -35,7 +35,7 @@ pub struct ModelHeader {
 }
 
 impl ModelHeader {
-    /// The header of weights made by `step` updates.
+    /// The header of weights after `step` updates.
     pub fn new(config: Value, tokenizers: Value, step: u64) -> ModelHeader {
         ModelHeader {
             sha256: NO_CHECKSUM.to_owned(),
@@ -77,18 +77,18 @@ fn is_sound(checksum: &str, bytes: &[u8]) -> bool {
     sha256_of_parts(&[&bytes[..place.start], NO_CHECKSUM.as_bytes(), &bytes[place.end..]]) == checksum
 }
 
-/// Reads a model file and holds it against its own checksum.
+/// Reads a model file and verifies its checksum.
 ///
 /// # Errors
-/// A file that is missing, and what [`parse`] refuses.
+/// A missing file; errors of [`parse`].
 pub fn read(path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     parse(&read_within(path, u64::MAX)?, path)
 }
 
-/// Takes a model file's bytes apart; `path` is for the errors.
+/// Parses a model file's bytes; `path` is for error messages.
 ///
 /// # Errors
-/// Bytes that are cut short, changed, of a newer format, or no seqloom model.
+/// The bytes are truncated, changed, of a newer format, or no seqloom model.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     let (weights, metadata) = tensors::from_bytes(bytes, path)?;
     let place = path.display();

@@ -1,7 +1,7 @@
-//! The run directory: what is in it, and how a checkpoint gets there completely or not at all.
+//! The run directory: its files, and atomic checkpoints.
 //!
-//! A checkpoint is written into a temporary folder beside its place, every file and the folder are flushed to the disk, and
-//! then the folder is renamed. A half-written folder never has a checkpoint's name.
+//! A checkpoint is written to a temporary folder, every file and the folder are flushed to the disk, and then the
+//! folder is renamed. A half-written folder never has a checkpoint's name.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -26,37 +26,37 @@ const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
 /// The folder with the features of recordings.
 pub const FEATURES: &str = "features";
-/// What the name of a checkpoint begins with until it is whole.
+/// Prefix of a checkpoint's name until it is complete.
 const PARTIAL: &str = ".partial-";
-/// The same of one that is replaced, until the new one is in its place.
+/// Prefix of a checkpoint that is being replaced.
 const OLD: &str = ".partial-old-";
-/// The lock file; a trainer in the folder holds it.
+/// The lock file, held during training.
 const LOCK: &str = "lock";
-/// Where the mean of several checkpoints lies.
+/// The folder of the averaged checkpoint.
 const AVERAGE: &str = "average";
-/// Names the model that training began with.
+/// The file that names the initial model.
 const FROM: &str = "from.json";
-/// Names the newest checkpoint.
+/// The file that names the newest checkpoint.
 const LATEST: &str = "latest";
-/// Names the checkpoint with the best validation.
+/// The file that names the checkpoint with the best validation.
 const BEST: &str = "best";
 
-/// Files in a run's folder that are its own.
+/// The files of a run directory.
 pub const OWN_FILES: [&str; 9] =
     [CONFIG, "metrics.csv", "train.log", "curves.svg", LATEST, BEST, LOCK, FROM, "average/model.safetensors"];
-/// Folders in it that are, with all that they hold.
+/// The folders of a run directory.
 pub const OWN_FOLDERS: [&str; 4] = [CHECKPOINTS, "samples", "skipped", "tensorboard"];
 
-/// Whoever has it is the only one that trains in a folder.
+/// The exclusive right to train in a folder.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// The model that a run began with (`--from`): where it was, and the checksum of its file.
+/// The model that a run started from (`--from`): its path and checksum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// As it was named.
+    /// Its path, as given.
     pub path: PathBuf,
     /// SHA-256.
     pub sha256: String,
@@ -69,22 +69,22 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// The run at `path`, which may not be there yet.
+    /// The run at `path`, which may not exist yet.
     pub fn at(path: &Path) -> RunDirectory {
         RunDirectory { path: path.to_path_buf() }
     }
 
-    /// Makes the folders.
+    /// Creates the folders.
     pub fn create(&self) -> Result<()> {
         let folder = self.path.join(CHECKPOINTS);
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))
     }
 
-    /// Keeps every other trainer out of the folder for as long as the value lives; the system frees it when the process
-    /// ends, however it ends.
+    /// Locks the folder against other trainings while the value lives; the system releases the lock when the process
+    /// ends.
     ///
     /// # Errors
-    /// Another one is in there.
+    /// Another training holds the lock.
     pub fn lock(&self) -> Result<Lock> {
         let path = self.path.join(LOCK);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
@@ -104,12 +104,12 @@ impl RunDirectory {
         write_file(&self.path.join(CONFIG), config.as_bytes())
     }
 
-    /// The resolved experiment of a run that was started, or nothing.
+    /// The resolved experiment; `None` before the run was started.
     pub fn config(&self) -> Result<Option<String>> {
         read_text_within(&self.path.join(CONFIG), SMALL)
     }
 
-    /// Writes what training began with; without a model nothing is there.
+    /// Records the initial model; removes the record if there is none.
     pub fn write_from(&self, origin: Option<&Origin>) -> Result<()> {
         let path = self.path.join(FROM);
         let Some(origin) = origin else {
@@ -124,7 +124,7 @@ impl RunDirectory {
         write_file(&path, &json)
     }
 
-    /// The model that training began with, where it was one.
+    /// The initial model, if there was one.
     pub fn from(&self) -> Option<Origin> {
         serde_json::from_slice(&read_within(&self.path.join(FROM), SMALL).ok()?).ok()
     }
@@ -134,14 +134,14 @@ impl RunDirectory {
         self.path.join(name)
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// True when there is something else than a run there.
+    /// Whether the folder contains something other than a run.
     pub fn holds_something_else(&self) -> bool {
-        // What is there before the config: a kill may have come in between.
+        // Files that are written before the config, in case a kill came in between.
         let is_beginning = |entry: &fs::DirEntry| {
             let is_empty = || fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
             match entry.file_name().to_str() {
@@ -157,10 +157,10 @@ impl RunDirectory {
         !empty && !run
     }
 
-    /// The step of the newest checkpoint: the one that `latest` names, or without that file the highest there is.
+    /// The step of the newest checkpoint: the one in `latest`, or without that file the highest.
     ///
     /// # Errors
-    /// `latest` names a checkpoint that is not there.
+    /// `latest` names a checkpoint that does not exist.
     pub fn latest(&self) -> Result<Option<u64>> {
         let steps = if self.path.join(CHECKPOINTS).exists() { self.steps()? } else { Vec::new() };
         match self.pointer(LATEST)? {
@@ -185,21 +185,21 @@ impl RunDirectory {
         self.path.join(CHECKPOINTS).join(folder_name(step))
     }
 
-    /// Writes a checkpoint, names `best` the best one and this one the latest. The files come as (name, bytes).
+    /// Writes a checkpoint from files (name, bytes), and updates `best` and `latest`.
     ///
     /// # Errors
-    /// A disk that is full, for one. What was saved before stays, and what is half-written goes.
+    /// A write fails, such as on a full disk. Earlier checkpoints stay, and the half-written one is removed.
     pub fn save(&self, step: u64, best: Option<u64>, files: &[(&str, Vec<u8>)]) -> Result<()> {
         let parent = self.path.join(CHECKPOINTS);
         let partial = parent.join(format!("{PARTIAL}{}", folder_name(step)));
         let written = write_folder(&partial, files).and_then(|()| self.put_in_place(&partial, step));
         if written.is_err() {
-            // The first error is the one to tell.
+            // The first error is reported.
             let _ = fs::remove_dir_all(&partial);
         }
         written?;
-        // In this order: a kill between the two repeats the steps, and the naming. A kill before the best checkpoint was
-        // written leaves nothing to name.
+        // In this order: after a kill between the two, the steps and both names are written again. The best checkpoint
+        // may not exist after a kill before it was written.
         if let Some(best) = best.filter(|&best| self.checkpoint(best).is_dir()) {
             self.name_best(best)?;
         }
@@ -208,10 +208,10 @@ impl RunDirectory {
 
     fn put_in_place(&self, partial: &Path, step: u64) -> Result<()> {
         let (parent, place) = (self.path.join(CHECKPOINTS), self.checkpoint(step));
-        // The same step again, after `latest` was set back: the old one goes when the new one is in its place.
+        // The same step again, after `latest` was set back: the old checkpoint is removed when the new one is in place.
         let old = parent.join(format!("{OLD}{}", folder_name(step)));
         if !place.is_dir() && fs::symlink_metadata(&place).is_ok() {
-            // Somebody's file under a checkpoint's name: it stays, under another one.
+            // Some other file with a checkpoint's name: it is renamed and kept.
             let aside = parent.join(format!("not-a-checkpoint-{}", folder_name(step)));
             fs::rename(&place, &aside).map_err(|error| Error::file("write", &aside, &error))?;
         }
@@ -226,7 +226,7 @@ impl RunDirectory {
         flush_folder(&parent)
     }
 
-    /// Puts a checkpoint back that was moved away for a newer one of its step, which then did not come.
+    /// Restores a checkpoint that was moved aside for a new one of its step, if that was never completed.
     pub fn recover(&self) -> Result<()> {
         for name in self.checkpoint_names()? {
             let Some(step) = name.strip_prefix(OLD) else { continue };
@@ -239,7 +239,7 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Writes the mean of some checkpoints, from which no training resumes; its path.
+    /// Writes the averaged checkpoint, which is for decoding only; returns its path.
     pub fn save_average(&self, model: &[u8]) -> Result<PathBuf> {
         let path = self.average();
         let folder = self.path.join(AVERAGE);
@@ -248,27 +248,27 @@ impl RunDirectory {
         Ok(path)
     }
 
-    /// Where the mean of some checkpoints lies, if it was taken.
+    /// The path of the averaged checkpoint.
     pub fn average(&self) -> PathBuf {
         self.path.join(AVERAGE).join(MODEL)
     }
 
-    /// Names a step the best one.
+    /// Sets the best step.
     pub fn name_best(&self, step: u64) -> Result<()> {
         self.point(BEST, step)
     }
 
-    /// Removes what a kill left half-written, and all checkpoints but the newest `keep_last` that are regular, those in
-    /// `kept`, and those that `latest` and `best` name. One that is not regular was saved because training was stopped.
+    /// Removes half-written leftovers, and all checkpoints except the newest `keep_last` regular ones, those in `kept`,
+    /// and those in `latest` and `best`. A checkpoint that is not regular was saved because training was stopped.
     pub fn prune(&self, keep_last: usize, kept: &[u64], regular: impl Fn(u64) -> bool) -> Result<()> {
         let steps = self.steps()?;
         let newest: Vec<u64> =
             steps.iter().copied().rev().filter(|&step| regular(step)).take(keep_last).collect();
-        // The latest is not among the newest when somebody has set it back.
+        // The latest one may not be among the newest if a user set it back.
         let named = [self.best()?, self.latest()?];
         let stays = |step: &u64| newest.contains(step) || kept.contains(step) || named.contains(&Some(*step));
         for step in steps.into_iter().filter(|step| !stays(step)) {
-            // Half-removed it must not have a checkpoint's name.
+            // Renamed first: a half-removed folder must not have a checkpoint's name.
             let (place, name) = (self.checkpoint(step), format!("{PARTIAL}gone-{}", folder_name(step)));
             let gone = self.path.join(CHECKPOINTS).join(name);
             remove_if_there(&gone)?;
@@ -280,10 +280,10 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// The bytes of one file of a checkpoint, checked against its manifest.
+    /// The bytes of one file of a checkpoint, verified against its manifest.
     ///
     /// # Errors
-    /// A file that is missing, cut short or changed.
+    /// The file is missing, truncated or changed.
     pub fn read(&self, step: u64, name: &str) -> Result<Vec<u8>> {
         let folder = self.checkpoint(step);
         let path = folder.join(name);
@@ -297,10 +297,10 @@ impl RunDirectory {
         if manifest.get(name).is_some_and(|sum| *sum == sha256(&bytes)) { Ok(bytes) } else { Err(damaged()) }
     }
 
-    /// Steps of all checkpoints that are there, in order.
+    /// The steps of all checkpoints, in order.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let names = self.checkpoint_names()?;
-        // A plain file, or a folder that only looks like one of ours, is no checkpoint.
+        // A plain file, or a folder with a similar name, is no checkpoint.
         let step = |name: &String| -> Option<u64> {
             let step = name.strip_prefix("step-")?.parse().ok()?;
             (*name == folder_name(step) && self.checkpoint(step).is_dir()).then_some(step)
@@ -332,8 +332,8 @@ impl RunDirectory {
     }
 }
 
-/// The model file behind what a user names: a run directory (its best, else its latest), a checkpoint folder, or the
-/// file itself.
+/// The model file for a user's path: of a run directory (its best, else its latest checkpoint), a checkpoint folder, or
+/// the file itself.
 pub fn locate_model(path: &Path) -> Result<PathBuf> {
     if let Some(run) = run_of_pointer(path).map(RunDirectory::at) {
         let step = if path.ends_with(BEST) { run.best()? } else { run.latest()? };
@@ -369,7 +369,7 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The folder of the run that a model file lies in, without links.
+/// The run directory that contains a model file, with links resolved.
 pub fn run_of_model(model: &Path) -> Option<PathBuf> {
     let model = model.canonicalize().ok()?;
     let folder = model.parent()?;
@@ -381,7 +381,7 @@ pub fn run_of_model(model: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The run's folder, where its file `latest` or `best` was named.
+/// The run directory, if the path is its file `latest` or `best`.
 pub fn run_of_pointer(path: &Path) -> Option<&Path> {
     let is_pointer = path.is_file() && (path.ends_with(LATEST) || path.ends_with(BEST));
     path.parent().filter(|_| is_pointer)
@@ -391,11 +391,11 @@ fn folder_name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
-/// Whether a folder has every file that its manifest names, as it was written.
+/// Whether a folder has all files of its manifest, unchanged.
 fn is_whole(folder: &Path) -> bool {
     let Ok(manifest) = read_within(&folder.join(MANIFEST), SMALL) else { return false };
     let sums: BTreeMap<String, String> = serde_json::from_slice(&manifest).unwrap_or_default();
-    // Of these alone: a manifest may name whatever lies on the disk.
+    // Only these names: a damaged manifest may name any file on the disk.
     let same = |name: &str| {
         let bytes = read_within(&folder.join(name), u64::MAX);
         bytes.is_ok_and(|bytes| sums.get(name).is_some_and(|sum| *sum == sha256(&bytes)))
@@ -403,7 +403,7 @@ fn is_whole(folder: &Path) -> bool {
     [MODEL, TRAINING, STATE].into_iter().all(same)
 }
 
-/// Writes files and their manifest into a new folder, and waits until the disk has them.
+/// Writes files and their manifest to a new folder, and flushes them to the disk.
 fn write_folder(folder: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
     remove_if_there(folder)?;
     fs::create_dir_all(folder).map_err(|error| Error::file("make", folder, &error))?;

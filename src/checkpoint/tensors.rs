@@ -13,13 +13,13 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 
-/// The one metadata key; with more than one their order would differ from run to run.
+/// The only metadata key: the order of several would differ from run to run.
 const METADATA_KEY: &str = "seqloom";
 
 /// Tensors by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
 
-/// A tensor's bytes as they are in the file: little endian, row after row.
+/// A tensor's bytes as in the file: little endian, row-major.
 struct Stored {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -50,9 +50,9 @@ pub fn to_bytes(tensors: &[(String, Tensor)], metadata: Option<&str>) -> Result<
         .map_err(|error| Error::failure(format!("cannot serialize the tensors: {error}")))
 }
 
-/// The tensors of a safetensors file's bytes, on the CPU, and its metadata text. `path` is for the errors.
+/// The tensors of a safetensors file's bytes, on the CPU, and its metadata text. `path` is for error messages.
 pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(NamedTensors, Option<String>)> {
-    // The length of the header, and the header, which is a JSON object.
+    // The file starts with the length of the header and the header, a JSON object.
     if bytes.get(8).is_some_and(|&first| first != b'{') {
         return Err(Error::input(format!("{} is not a model file", path.display()))
             .hint("name a run directory, a checkpoint folder or a model.safetensors"));
@@ -83,14 +83,14 @@ pub fn sha256(bytes: &[u8]) -> String {
     sha256_of_parts(&[bytes])
 }
 
-/// The same of bytes that lie in parts, one behind the other.
+/// The same for bytes in several parts.
 pub fn sha256_of_parts(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Copies saved weights into a model: the same names, shapes and dtypes, both ways.
+/// Copies saved weights into a model. Names, shapes and dtypes must be the same.
 pub fn load_into(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
     check(params, saved, path)?;
     let _guard = tch::no_grad_guard();
@@ -102,10 +102,11 @@ pub fn load_into(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Re
     Ok(())
 }
 
-/// Holds saved weights against those of a model, of which an outline will do: the same names, shapes and dtypes, both ways.
+/// Compares saved weights with those of a model, for which an outline is enough: names, shapes and dtypes must be the
+/// same.
 ///
 /// # Errors
-/// The first weight that is missing, is of another shape, or is not known.
+/// The first weight that is missing, unknown or of another shape.
 pub fn check(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
     let wrong = |what: String| {
         Error::failure(format!("{}: {what}", path.display()))

@@ -68,7 +68,7 @@ pub struct AttentionArgs {
     overrides: Vec<String>,
 }
 
-/// Draws.
+/// Draws the picture.
 pub fn run(args: &AttentionArgs) -> Result<()> {
     if args.output.is_none() && std::io::stdout().is_terminal() {
         return Err(Error::input("the picture must be written to a file, but standard output is a terminal")
@@ -91,7 +91,7 @@ pub fn run(args: &AttentionArgs) -> Result<()> {
     }
 }
 
-/// Decodes a row, and looks inside.
+/// Decodes a row and traces it.
 fn traced(args: &AttentionArgs, run: &Path, output: &Path) -> Result<TracedRow> {
     let beam = args.beam.map(|width| format!("decoding.beam={width}"));
     let overrides: Vec<String> = args.overrides.iter().cloned().chain(beam).collect();
@@ -149,7 +149,7 @@ fn read_traced(path: &Path, number: u64) -> Result<TracedRow> {
     let (mut there, mut reader) = (0, BufReader::new(File::open(path).map_err(failed)?));
     loop {
         let mut line = String::new();
-        // A file without a line break may be one without an end.
+        // A file without line breaks may be endless.
         if reader.by_ref().take(LONGEST_LINE).read_line(&mut line).map_err(failed)? == 0 {
             break;
         }
@@ -165,7 +165,7 @@ fn read_traced(path: &Path, number: u64) -> Result<TracedRow> {
     Err(no_row(number, &path.display().to_string(), there))
 }
 
-/// There must be something to draw, and it must fit together.
+/// Checks that the row has tokens and consistent attention.
 fn check(row: &TracedRow) -> Result<()> {
     if let Some(error) = &row.error {
         return Err(Error::input(format!("row {} was skipped and has no attention: {error}", row.row)));

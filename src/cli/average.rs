@@ -1,4 +1,4 @@
-//! `seqloom average`: the mean of several checkpoints of a run.
+//! `seqloom average`: the average of several checkpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ pub struct AverageArgs {
     output: Option<PathBuf>,
 }
 
-/// Averages, and says what it took.
+/// Averages, and reports which checkpoints.
 pub fn run(args: &AverageArgs) -> Result<()> {
     if let Some(output) = &args.output {
         return average_models(args, output);
@@ -70,7 +70,7 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     Ok(())
 }
 
-/// Models from anywhere, into a file of its own, which is like the first one's but for the weights.
+/// Averages models from any run into a new file, which is like the first one's except for the weights.
 fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     let paths = std::iter::once(&args.run).chain(&args.with).map(|path| locate_model(path));
     let paths = paths.collect::<Result<Vec<_>>>()?;

@@ -1,6 +1,6 @@
 //! `seqloom decode`: sources in, outputs out, in the same order.
 //!
-//! Rows that have arrived are decoded and written together; among them they are sorted by length.
+//! Rows that have arrived are decoded together, sorted by length, and written together.
 
 mod columns;
 pub mod rows;
@@ -26,15 +26,15 @@ use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
 
-/// A row before it is decoded, and with its output behind it.
+/// A row, before decoding or with its outputs.
 pub struct Row<T> {
     /// Its number in the input, from 1.
     pub number: u64,
-    /// What was read; nothing where the row cannot be read.
+    /// The row of the input; `None` if it cannot be read.
     pub read: Option<SourceRow>,
-    /// Whether its source was cut.
+    /// Whether its source was truncated.
     pub truncated: bool,
-    /// What goes on with it, or why it is skipped.
+    /// Its content, or the reason why it is skipped.
     pub content: Result<T>,
 }
 
@@ -65,13 +65,13 @@ pub struct DecodeArgs {
     /// Write outputs to this file; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
-    /// Format of the output [default: by its extension, else text]; csv and jsonl have all other columns or fields of the
-    /// input, then source, reference (if there is one), output, score and finished; with decoding.n_best above 1 there is
-    /// one row per output, with its rank (from 1) and its ranking
+    /// Format of the output [default: by its extension, else text]; csv and jsonl have all other columns or fields of
+    /// the input, then source, reference (if there is one), output, score and finished; with decoding.n_best above 1
+    /// there is one row per output, with its rank (from 1) and its ranking
     #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
-    /// Add each output's tokens, with EOS at the end if it is finished; for csv and jsonl. `score --tokens-column` reads
-    /// them
+    /// Add each output's tokens, with EOS at the end if it is finished; for csv and jsonl. `score --tokens-column`
+    /// reads them
     #[arg(long, help_heading = OUTPUT)]
     tokens: bool,
     /// Resume after the complete rows of an output file that a stopped command left, with the same model, input and
@@ -81,8 +81,8 @@ pub struct DecodeArgs {
     /// Print the first N rows with their references to standard error
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = OUTPUT)]
     examples: usize,
-    /// Write a JSON summary: rows, exact match, error rates, and counts of skipped, truncated and unfinished rows; - for
-    /// standard output
+    /// Write a JSON summary: rows, exact match, error rates, and counts of skipped, truncated and unfinished rows; -
+    /// for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
     #[command(flatten)]
@@ -90,7 +90,7 @@ pub struct DecodeArgs {
 }
 
 impl DecodeArgs {
-    /// The files that it reads and writes.
+    /// The files of the command.
     fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
         let record = Record::place(&self.output);
         let roles = self.model.roles(FileRoles::default().reads("input", &self.source.input), loaded)?;
@@ -103,7 +103,7 @@ impl DecodeArgs {
     }
 }
 
-/// Decodes.
+/// Runs the command.
 pub fn run(args: &DecodeArgs) -> Result<()> {
     let loaded = args.model.open()?;
     let sources = args.source.open(&loaded.experiment.data)?;
@@ -111,7 +111,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     args.source.prompt();
     let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;
-    // What is there is written already; a signal ends the command at once, but not within a row.
+    // All outputs so far are written, so a signal may end the command at once, but not within a row.
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
     let mut tracer = Tracer::open(&args.trace, &loaded, &stop)?;
     let record = Record::new(&args.output, columns::settings(args, &loaded)?);
@@ -131,7 +131,7 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
-/// Decodes until the input ends; false when the reader of the output has closed it.
+/// Decodes until the input ends; false if the reader of the output has closed it.
 fn decode_all(
     args: &DecodeArgs,
     loaded: &LoadedModel,
@@ -165,7 +165,7 @@ fn decode_all(
     }
 }
 
-/// Where outputs go, and what goes with them.
+/// The destination of outputs, with their columns.
 struct Out {
     writer: Writer,
     columns: Columns,
@@ -173,7 +173,7 @@ struct Out {
 }
 
 impl Out {
-    /// Writes the outputs of a row, the best first; false when nobody reads them any more.
+    /// Writes the outputs of a row, the best first; false if the reader has closed the output.
     fn write(&mut self, row: &Row<Vec<Output>>) -> Result<bool> {
         let others = row.read.as_ref().map_or(&[][..], |read| &read.others);
         let carried = self.carried.of_row(others);

@@ -1,4 +1,4 @@
-//! `seqloom doctor`: what seqloom runs on, and what a GPU still needs.
+//! `seqloom doctor`: shows what seqloom runs on, and what is missing to use a GPU.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
     print(&text)
 }
 
-/// The matrix peak of every device and precision, as training measures it at its start.
+/// The matrix peak of every device and precision, measured as at the start of training.
 fn bench() -> Result<String> {
     let cpu = Runtime::start(&RuntimeConfig { device: "cpu".into(), ..RuntimeConfig::default() })?;
     let mut devices = vec![(Device::Cpu, format!("CPU, {}", counted(cpu.threads, "thread")))];
@@ -68,21 +68,21 @@ fn bench() -> Result<String> {
     Ok(text)
 }
 
-/// What seqloom's own kernels run on; libtorch chooses for itself.
+/// The vector instructions of seqloom's kernels; libtorch chooses its own.
 fn vectors() -> Result<String> {
     let (used, best) = (Vectors::in_use()?, Vectors::of_machine());
     let beside = format!("{}: set by SEQLOOM_VECTORS, this machine has {}", used.name(), best.name());
     Ok(if used == best { used.name().to_owned() } else { beside })
 }
 
-/// The file that a library was loaded from, as the kernel knows it.
+/// The file from which a library was loaded, according to the kernel.
 fn loaded_from(library: &str) -> Option<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let line = maps.lines().find(|line| line.contains(library))?;
     line.find('/').map(|start| line[start..].to_owned())
 }
 
-/// What stands between seqloom and a GPU, and what to do about it.
+/// Why no GPU is used, and what to do.
 fn why_no_gpu() -> String {
     if !Path::new("/proc/driver/nvidia/version").exists() {
         return "No NVIDIA driver is loaded on this machine, so training and decoding run on the CPU.\n\
@@ -95,8 +95,8 @@ fn why_no_gpu() -> String {
              Get it with `python3 scripts/get_libtorch.py --cuda`, or set LD_LIBRARY_PATH to the lib folder of a\n\
              PyTorch 2.11 that has it. No new build of seqloom is needed."
         ),
-        Ok(()) => "There is an NVIDIA driver and libtorch's CUDA half, but libtorch sees no GPU.\n\
-                   Look at CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."
+        Ok(()) => "There is an NVIDIA driver and libtorch's CUDA half, but libtorch finds no GPU.\n\
+                   Check CUDA_VISIBLE_DEVICES, and whether `nvidia-smi` shows a driver for CUDA 13 or newer."
             .to_owned(),
     }
 }

@@ -1,12 +1,11 @@
-//! Rows whose scores are not finite: finds them when a whole batch fails because of one.
+//! Finds the rows whose scores are not finite when a whole batch fails because of one.
 
 use crate::error::{Kind, Result};
 
-/// Does `work` on all items, and where the model's scores are no numbers finds out for which of them: no row depends on the
-/// others.
+/// Runs `work` on all items; if scores are not finite, finds the items at fault by halving, since rows are independent.
 ///
 /// # Errors
-/// Whatever else goes wrong.
+/// Any other error.
 pub fn each_with_figures<I, T>(
     items: &[I],
     work: &impl Fn(&[I]) -> Result<Vec<T>>,
@@ -16,7 +15,7 @@ pub fn each_with_figures<I, T>(
         Err(error) if error.kind() != Kind::NotFinite => Err(error),
         Err(error) if items.len() <= 1 => Ok(items
             .iter()
-            .map(|_| Err(error.clone().hint("look for weights that are not finite")))
+            .map(|_| Err(error.clone().hint("look for weights that are NaN or infinite")))
             .collect()),
         Err(_) => {
             let (one, other) = items.split_at(items.len() / 2);

@@ -1,22 +1,22 @@
 //! The headings under which `--help` groups options. An option without a heading concerns the command as a whole.
 
-/// What is trained or run.
+/// Options about models.
 pub const MODEL: &str = "Model";
-/// Which models a mean is of.
+/// Options about the models to average.
 pub const MODELS: &str = "Models to average";
-/// The experiment.
+/// Options about the experiment.
 pub const CONFIG: &str = "Config";
-/// The weights that training begins with.
+/// Options about initial weights.
 pub const BEGINNING: &str = "Initial weights";
-/// A run and its directory.
+/// Options about the run directory.
 pub const RUN: &str = "Run";
-/// What is read.
+/// Options about the input.
 pub const INPUT: &str = "Input";
-/// What is written.
+/// Options about the output.
 pub const OUTPUT: &str = "Output";
-/// How outputs are found.
+/// Options about the search.
 pub const SEARCH: &str = "Search";
-/// What shows how an output comes about.
+/// Options that show how an output is made.
 pub const INSIGHT: &str = "Inspection";
-/// What a shortlist is made of.
+/// Options about the lists of a shortlist.
 pub const LISTS: &str = "Lists";

@@ -1,7 +1,7 @@
 //! `seqloom init`: a config for the user's own pairs, and a split into training, validation and test.
 //!
-//! The values of the config follow from statistics of the pairs (`statistics`). The split of a pair follows from its source
-//! and a seed (`split`). Nothing is overwritten, and no file stays half-written.
+//! The values of the config follow from statistics of the pairs (`statistics`). The split of a pair follows from its
+//! source and a seed (`split`). No file is overwritten or left half-written.
 
 mod page;
 mod read;
@@ -58,7 +58,7 @@ pub struct InitArgs {
     seed: u64,
 }
 
-/// Reads, parts, looks, and writes.
+/// Reads the pairs, splits them, computes statistics, and writes the files.
 pub fn run(args: &InitArgs) -> Result<()> {
     let name = match (&args.name, args.pairs.file_stem()) {
         (Some(name), _) => name.clone(),
@@ -80,17 +80,17 @@ pub fn run(args: &InitArgs) -> Result<()> {
     };
     let look = PairStatistics::new(&pairs.rows, &parts);
     let config = page::config(&name, &files.for_config(), &look, args);
-    // What does not load would be a fault of this file, and nobody's but ours.
+    // A config that does not load would be a bug of ours.
     Experiment::parse(&config, &files.config.display().to_string(), &[])?;
     files.write(&pairs, &parts, &config)?;
     say(&files, &pairs, &parts, &look);
     Ok(())
 }
 
-/// What is written.
+/// The files to write.
 struct Files {
     config: PathBuf,
-    /// Training, validation, test.
+    /// Training, validation and test.
     pairs: [PathBuf; 3],
 }
 
@@ -105,7 +105,7 @@ impl Files {
         self.pairs.iter().chain([&self.config])
     }
 
-    /// Paths of the training and validation pairs, as the config has them.
+    /// Paths of the training and validation pairs for the config.
     fn for_config(&self) -> [String; 2] {
         [0, 1].map(|part: usize| self.pairs[part].display().to_string())
     }
@@ -120,7 +120,7 @@ impl Files {
         }
     }
 
-    /// Writes all of them, the config last; where one cannot be written, none stays.
+    /// Writes all files, the config last; if one fails, removes the others.
     fn write(&self, pairs: &Pairs, parts: &Split, config: &str) -> Result<()> {
         let mut contents = Vec::new();
         for rows in parts.all() {
@@ -150,7 +150,7 @@ fn table(pairs: &Pairs, rows: &[usize]) -> Result<Vec<u8>> {
     writer.into_inner().map_err(|error| failed(&error))
 }
 
-/// Prints what was done, and the next command.
+/// Prints the results and the next command.
 fn say(files: &Files, pairs: &Pairs, parts: &Split, look: &PairStatistics) {
     for note in &pairs.notes {
         status(note);
@@ -177,7 +177,7 @@ fn say(files: &Files, pairs: &Pairs, parts: &Split, look: &PairStatistics) {
     ));
 }
 
-/// A path as a shell takes it for one word.
+/// A path quoted for a shell.
 fn for_shell(path: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "/._-+=:@%,".contains(character);
     match path.chars().all(is_plain) {

@@ -22,26 +22,26 @@ use crate::error::{Error, Result, caught};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::TooLong;
 
-/// The most rows that go on together, and those that go on first. Each chunk is twice the one before: the first outputs come
-/// soon, a job that is killed again and again gets on, and later chunks have more rows to sort among.
+/// The most rows of a chunk, and the rows of the first one. Each chunk is twice as large as the one before: the first
+/// outputs come early, a job that is killed repeatedly makes progress, and later chunks have more rows to sort.
 pub const CHUNK: usize = 2048;
 const FIRST_CHUNK: usize = 256;
 
-/// Bytes of text beyond which a chunk takes no more rows.
+/// A chunk takes no more rows beyond this many bytes.
 const CHUNK_BYTES: usize = 1 << 24;
 
-/// The most rows that the reader hands over at once, and the bytes beyond which it does.
+/// The most rows, and bytes, that the reader sends at once.
 const PACK: usize = 256;
 const PACK_BYTES: usize = 1 << 20;
 
-/// Packs that wait for the model.
+/// Packs in the queue to the model.
 const AHEAD: usize = 16;
 
-/// Opens an input whose sources stand in the first of these columns and its references in the second, or else where they stood
-/// in training; the third has what each output is to begin with. References that are asked for by name must be there.
+/// Opens an input. The columns are those of sources, references and prefixes; without them, sources and references are
+/// in the columns of training. A reference column named by the user must exist.
 ///
 /// # Errors
-/// The file is missing or lacks a column, or text is to have columns.
+/// The file or a column is missing, or columns are named for text.
 pub fn open_sources(
     input: &Path,
     format: Option<InputFormat>,
@@ -64,8 +64,8 @@ pub fn open_sources(
     RowReader::open(input, format, column.unwrap_or(source), target, prefix_column, header)
 }
 
-/// Whether the first row of a table names its columns, and those of sources and targets: as in training, unless it is said
-/// that an input has such a row or none, other than the training's files.
+/// Whether the first row of a table names its columns, and the columns of sources and targets: as in training, unless
+/// `header` overrides it.
 pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) {
     match header {
         Some(header) if header != data.header => (header, DataConfig::columns(header)),
@@ -73,7 +73,7 @@ pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) 
     }
 }
 
-/// How an input is read whose name does not say how it is written, where no option does.
+/// A note that an input was read as text, if neither its name nor an option names a format.
 pub fn guessed(input: &Path, format: Option<InputFormat>) -> Option<String> {
     let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
     let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
@@ -82,7 +82,7 @@ pub fn guessed(input: &Path, format: Option<InputFormat>) -> Option<String> {
     (format.is_none() && of_text).then_some(said)
 }
 
-/// How an input is written.
+/// The format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
     /// One source per line
@@ -106,7 +106,7 @@ impl From<InputFormat> for Format {
     }
 }
 
-/// What happens to a row that cannot be read, or that the model cannot take.
+/// What to do with a row that cannot be read or decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnError {
     /// Write the rows before it, then end with an error that names file and line
@@ -129,7 +129,7 @@ pub fn source_of<'a>(loaded: &LoadedModel, input: &'a Input, row: &'a SourceRow)
     }
 }
 
-/// What `--truncate` says of sources that are too long.
+/// What to do with sources that are too long, by `--truncate`.
 pub fn too_long(truncate: bool) -> TooLong {
     match truncate {
         true => TooLong::Truncate,
@@ -137,7 +137,7 @@ pub fn too_long(truncate: bool) -> TooLong {
     }
 }
 
-/// Every n-th row, from the i-th on: the share of one job among n.
+/// Every n-th row from the i-th: the share of job i of n.
 #[derive(Clone, Copy, Debug)]
 pub struct Shard {
     number: u64,
@@ -168,17 +168,17 @@ impl Shard {
     }
 }
 
-/// Which rows of the input are wanted.
+/// The selected rows of the input.
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// All of them, or those of a shard.
+    /// The shard; `None` for all rows.
     pub shard: Option<Shard>,
-    /// Of these, those at the beginning that were answered before.
+    /// The first of these rows, which the output already has.
     pub answered: Kept,
 }
 
 impl Selection {
-    /// A row that was answered before, counted from 1, must be the one that the output or its record says it is.
+    /// Checks that a row, counted from 1, that the output already has is the one in the output or its record.
     fn check(&self, number: u64, row: &Result<SourceRow>) -> Result<()> {
         let known = match number {
             1 => self.answered.first_source.as_ref(),
@@ -203,7 +203,7 @@ impl Selection {
 pub struct InputRow {
     /// Its number in the whole input, from 1.
     pub number: u64,
-    /// What stands in it, or what is wrong with it.
+    /// Its content, or its error.
     pub row: Result<SourceRow>,
 }
 
@@ -216,7 +216,7 @@ impl InputRow {
     }
 }
 
-/// Rows, or why nothing more can be read.
+/// Rows, or the error that ends reading.
 type RowPack = Result<Vec<InputRow>>;
 
 /// The rows of an input, chunk by chunk.
@@ -224,24 +224,24 @@ pub struct Input {
     packs: Receiver<RowPack>,
     waiting: VecDeque<InputRow>,
     ended_by: Option<Error>,
-    /// Rows of the next chunk.
+    /// Size of the next chunk.
     size: usize,
-    /// Whether a chunk waits until it is full.
+    /// Whether to wait for full chunks.
     full_chunks: bool,
     is_first: bool,
     file: Arc<Path>,
     line_ends: Vec<LineEnds>,
-    /// How the input is read, where nobody said it.
+    /// The note about a guessed format.
     pub guessed: Option<String>,
     /// Whether the rows name recordings.
     pub names_recordings: bool,
 }
 
 impl Input {
-    /// Starts to read. `path` is where `sources` come from; `-` is standard input.
+    /// Starts the reader thread. `path` is the file of `sources`; `-` is standard input.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The thread cannot be started.
     pub fn start(sources: RowReader, path: &Path, wanted: Selection) -> Result<Input> {
         let (to, packs) = sync_channel(AHEAD);
         let (file, line_ends) = (sources.place(0).file, sources.line_ends());
@@ -249,7 +249,7 @@ impl Input {
             .name("input".to_owned())
             .spawn(move || {
                 let choice = Choice { wanted, number: 0, ours: 0 };
-                // Without its error a reader that breaks down would look like one that is at the end.
+                // A panic must not look like the end of the input.
                 let read = || {
                     read_ahead(sources, choice, &to);
                     Ok(())
@@ -259,7 +259,7 @@ impl Input {
                 }
             })
             .map_err(|error| Error::failure(format!("cannot start a thread: {error}")))?;
-        // A redirected file is all there; a pipe or a terminal is not.
+        // A redirected file is complete; a pipe or a terminal is not.
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
         let full_chunks = path.metadata().is_ok_and(|metadata| metadata.is_file());
         Ok(Input {
@@ -276,10 +276,10 @@ impl Input {
         })
     }
 
-    /// The next rows, at most [`CHUNK`]; waits for one at least, and gives none at the end.
+    /// The next rows, at most [`CHUNK`]; waits for at least one; empty at the end.
     ///
     /// # Errors
-    /// Nothing more can be read, when all rows before were handed out; sources that are names of sound files.
+    /// The error that ends reading, after all rows before it; sources that are names of audio files.
     pub fn next_chunk(&mut self) -> Result<Vec<InputRow>> {
         let mut bytes: usize = self.waiting.iter().map(InputRow::bytes).sum();
         while self.waiting.len() < self.size && bytes < CHUNK_BYTES {
@@ -307,7 +307,7 @@ impl Input {
         Ok(chunk)
     }
 
-    /// What is to be said of the input once it is read, which has so many rows.
+    /// Notes about the input, which had this many rows.
     pub fn notes(&self, rows: u64) -> Vec<String> {
         let file = self.file.display();
         let none = (rows == 0).then(|| format!("{file} has no rows"));
@@ -321,7 +321,7 @@ impl Input {
     }
 }
 
-/// Reads until the end, or until nobody listens any more.
+/// Reads until the end, or until the receiver is dropped.
 fn read_ahead(mut sources: RowReader, mut choice: Choice, to: &SyncSender<RowPack>) {
     let mut pack = Vec::new();
     loop {
@@ -340,26 +340,26 @@ fn read_ahead(mut sources: RowReader, mut choice: Choice, to: &SyncSender<RowPac
             return;
         }
         if let Some(error) = end {
-            // Whoever has gone away needs no error either.
+            // If the receiver is dropped, so is the error.
             let _ = error.map(|error| to.send(error));
             return;
         }
     }
 }
 
-/// What the reader comes upon.
+/// What the reader finds next.
 enum Next {
     Row(InputRow),
     NotWanted,
     End,
 }
 
-/// Takes the rows that are wanted.
+/// Selects rows.
 struct Choice {
     wanted: Selection,
     /// Rows so far.
     number: u64,
-    /// Of these, those of the shard.
+    /// Of these, rows of the shard.
     ours: u64,
 }
 
@@ -410,7 +410,7 @@ mod tests {
         let path = folder.path().join("in.txt");
         std::fs::write(&path, "abc\n").unwrap();
         let sources = RowReader::open(&path, None, "source", ("target", false), None, true).unwrap();
-        // No command line has such a shard.
+        // No command line can have such a shard.
         let wanted = Selection { shard: Some(Shard { number: 0, of: 0 }), ..Selection::default() };
         let error = Input::start(sources, &path, wanted).unwrap().next_chunk().err().unwrap();
         assert_eq!(error.exit_code(), 1);

@@ -1,4 +1,4 @@
-//! `seqloom inspect`: what a checkpoint holds.
+//! `seqloom inspect`: shows the content of a checkpoint.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -74,7 +74,7 @@ fn describe(side: &str, tokenizer: &Tokenizer, all: bool) -> String {
     format!("{side}: {} of {}\n  {}{more}", size, tokenizer.kind(), tokens.join(" "))
 }
 
-/// Numbers of parameters: by part, in all, and each weight when asked for.
+/// Parameter counts: by part, in total, and per weight if requested.
 fn parameters(weights: &[(String, tch::Tensor)], each: bool) -> String {
     let mut parts: BTreeMap<String, usize> = BTreeMap::new();
     for (name, tensor) in weights {

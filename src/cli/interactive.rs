@@ -1,7 +1,6 @@
 //! `seqloom interactive`: reads a line and shows its output token by token.
 //!
-//! It runs the same search as all decoding, and shows each step. An error in a line is reported, and the next line can be
-//! typed.
+//! It runs the usual search and shows each step. An error in a line is reported, and the next line can be typed.
 
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
@@ -20,10 +19,10 @@ use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::{EncodedRequest, TooLong};
 
-/// Columns for the output so far; of a longer one the end is shown.
+/// Columns for the output so far; a longer one is cut at its start.
 const GROWING: usize = 32;
 
-/// Any value in the environment makes a pipe count as a terminal: for tests.
+/// If this environment variable is set, a pipe counts as a terminal: for tests.
 const TEST_TERMINAL: &str = "SEQLOOM_TEST_TERMINAL";
 
 /// Arguments of `seqloom interactive`.
@@ -48,8 +47,8 @@ pub struct InteractiveArgs {
 /// Answers lines until `:q` or the end of the input.
 ///
 /// # Errors
-/// Standard input is no terminal; the settings let several outputs grow side by side; the target's vocabulary cannot
-/// spell the prefix; the work could not be done.
+/// Standard input is no terminal; the settings search for several outputs; the target's vocabulary cannot spell the
+/// prefix; the model fails.
 pub fn run(args: &InteractiveArgs) -> Result<()> {
     if !std::io::stdin().is_terminal() && std::env::var_os(TEST_TERMINAL).is_none() {
         return Err(Error::input("`seqloom interactive` needs a terminal, but standard input is not one")
@@ -59,7 +58,7 @@ pub fn run(args: &InteractiveArgs) -> Result<()> {
     let loaded = &args.model.open()?;
     check_streamable(&loaded.options)?;
     let prefix = prefix.as_deref().unwrap_or_default();
-    // One that cannot be spelled would be wrong on every line.
+    // Checked once here, not on every line.
     loaded.encode_request("", prefix, TooLong::Truncate)?;
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
@@ -110,7 +109,7 @@ impl Session<'_> {
         self.conclude(&output)
     }
 
-    /// What the model is asked for; nothing where it is not asked, and says why.
+    /// The request of a line; `None`, with a note, if it is not decoded.
     fn read(&mut self, text: &str) -> Result<Option<EncodedRequest>> {
         let asked = match self.loaded.encode_request(text, self.prefix, too_long(self.truncate)) {
             Ok(asked) => asked,
@@ -130,7 +129,7 @@ impl Session<'_> {
         Ok(Some(asked))
     }
 
-    /// A step: the output so far, and what else might have been said.
+    /// Shows a step: the output so far, and the alternatives.
     fn show(&mut self, said: &[i64], step: &TraceStep) -> Result<()> {
         let so_far = last_columns(&self.loaded.tokenizers.target.decode(said), GROWING);
         let padding = " ".repeat(GROWING.saturating_sub(columns(&so_far)));
@@ -163,7 +162,7 @@ impl Session<'_> {
         self.say(&format!("{text}\nscore {score:.4} ({p:.2} %), {}, {end}\n", counted(tokens, "token")))
     }
 
-    /// Writes at once. That nobody looks on any more is an error: nobody would type a line either.
+    /// Writes and flushes. A closed output is an error here: the user is gone.
     fn say(&mut self, text: &str) -> Result<()> {
         let written = self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush());
         written.map_err(|error| match error.kind() {
@@ -184,7 +183,7 @@ fn last_columns(text: &str, most: usize) -> String {
     format!("…{}", rest.unwrap_or_default())
 }
 
-/// A text that moves no cursor.
+/// A text on one line, with control characters escaped.
 fn one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }

@@ -1,4 +1,4 @@
-//! `seqloom keys`: every key of a config with its default and its meaning, or those that contain some words.
+//! `seqloom keys`: shows every key of a config with its default and its meaning, or those that contain some words.
 
 use clap::Args;
 

@@ -1,7 +1,7 @@
-//! The subcommands, one file each; the only place besides console.rs that prints.
+//! The subcommands, one file each. Only this folder and console.rs print.
 //!
-//! stdout carries data, stderr carries messages. Exit codes: 0 done, 1 failed, 2 wrong user input, 128 plus the number of a
-//! signal that stopped it, after saving if there was anything to save.
+//! stdout carries data, stderr carries messages. Exit codes: 0 done, 1 failed, 2 wrong user input, 128 plus the number
+//! of a signal that stopped it, after saving if there was anything to save.
 
 mod attention;
 mod average;
@@ -91,9 +91,9 @@ pub fn main() -> ExitCode {
     }))
 }
 
-/// What clap says: help, the version, or what is wrong with the command line. Who takes a key for an option hears how it is set.
+/// Prints clap's help, version or error. If an unknown option is the name of a key, adds a hint how to set it.
 fn refused(error: &clap::Error) -> ExitCode {
-    // Help is ours, and has its colours; a slip is shown as it was typed.
+    // Help has colours; errors are printed as plain text.
     if !error.use_stderr() {
         drop(error.print());
         return ExitCode::from(error.exit_code() as u8);
@@ -109,7 +109,7 @@ fn refused(error: &clap::Error) -> ExitCode {
         return ExitCode::from(2);
     }
     let key = unknown.and_then(|option| key_of(option, settable(&command)));
-    // Nobody means an option as a value; and where a key is meant, no option that is merely written like it.
+    // Drops clap's tips to pass the option as a value, and those for similar options if a key is meant.
     let off_track =
         |line: &&str| line.starts_with("  tip: ") && (key.is_some() || line.contains("as a value"));
     let kept: Vec<&str> = said.lines().filter(|line| !off_track(line)).collect();
@@ -120,7 +120,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     ExitCode::from(error.exit_code() as u8)
 }
 
-/// Where an option of an earlier version has gone.
+/// The replacement for an option of an earlier version.
 fn moved_to(command: &str, option: &str) -> Option<&'static str> {
     match (command, option) {
         ("decode", "--verify") => Some("use `seqloom verify RUN`, with `--rows N`"),
@@ -129,7 +129,7 @@ fn moved_to(command: &str, option: &str) -> Option<&'static str> {
     }
 }
 
-/// What `--set` of a command takes: how keys begin, those first that are more likely meant.
+/// The prefixes of the keys that `--set` of a command accepts, the most likely first.
 fn settable(command: &str) -> &'static [&'static str] {
     match command {
         "train" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
@@ -140,7 +140,8 @@ fn settable(command: &str) -> &'static [&'static str] {
     }
 }
 
-/// The key whose last part, or all of it, is written like an option: `--training.steps`, `--learning-rate`, `--lr`, `--step`.
+/// The key that is meant by an option, by its full path or its last part: `--training.steps`, `--learning-rate`,
+/// `--lr`, `--step`.
 fn key_of(option: &str, beginnings: &[&str]) -> Option<String> {
     let name = option.trim_start_matches('-').split('=').next()?.replace('-', "_");
     let names = [if name == "lr" { "learning_rate".to_owned() } else { name.clone() }, name + "s"];
@@ -170,8 +171,8 @@ fn run(command: &Command) -> Result<u8> {
     }
 }
 
-/// Of a panic too people get a sentence. RUST_BACKTRACE=1 shows the whole of it, except where memory has ended: a trace
-/// takes some itself, and std, which holds a lock while it makes one, waits for that lock for ever if there is none.
+/// Turns a panic into an error message. RUST_BACKTRACE=1 shows the backtrace, except when out of memory: a backtrace
+/// needs memory itself, and std, which holds a lock meanwhile, would deadlock without it.
 fn guarded(work: impl FnOnce() -> Result<u8>) -> Result<u8> {
     let traced = std::env::var_os("RUST_BACKTRACE").map(|_| std::panic::take_hook());
     std::panic::set_hook(Box::new(move |panic| {
@@ -184,12 +185,12 @@ fn guarded(work: impl FnOnce() -> Result<u8>) -> Result<u8> {
     caught(work)
 }
 
-/// Whether a person looks on and NO_COLOR is not set.
+/// Whether this is a terminal and NO_COLOR is not set.
 fn may_colour(to: &impl IsTerminal) -> bool {
     to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// An error on stderr, with colours for `error:` and `hint:`. No other escape of a terminal stands in it.
+/// Prints an error to stderr, with colours for `error:` and `hint:` and all other control characters escaped.
 fn print_error(text: &str) {
     let text = printable(text);
     let coloured = match may_colour(&std::io::stderr()) {
@@ -200,12 +201,12 @@ fn print_error(text: &str) {
         ),
         false => text.into_owned(),
     };
-    // Who does not listen any more needs no error either.
+    // A closed stderr is ignored.
     let _ = writeln!(std::io::stderr(), "{coloured}");
 }
 
-/// Standard output. A terminal gets no character that would move its cursor but line breaks and tabs: what stands in files and
-/// models is not for it to obey.
+/// Standard output. For a terminal, control characters except line breaks and tabs are escaped, since files and models
+/// may contain any.
 fn standard_output() -> Box<dyn Write> {
     let to = std::io::stdout();
     if to.is_terminal() { Box::new(Printable(to)) } else { Box::new(to) }
@@ -225,7 +226,7 @@ impl<W: Write> Write for Printable<W> {
     }
 }
 
-/// Writes to stdout; a reader that has gone away is no error, and the rest is not written.
+/// Writes to stdout. A closed pipe is no error; the rest is dropped.
 fn print(text: &str) -> Result<()> {
     let mut to = standard_output();
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
@@ -236,7 +237,7 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Writes what `--summary` asks for, to standard output for `-`.
+/// Writes the JSON of `--summary`, to standard output for `-`.
 fn write_summary(path: &Path, summary: &Value) -> Result<()> {
     let text = format!("{summary}\n");
     if is_stdout(path) {

@@ -1,4 +1,4 @@
-//! Options that several commands share: the models of a command, and its search.
+//! Shared options: the models of a command, and its search.
 
 use std::path::PathBuf;
 
@@ -16,8 +16,8 @@ use crate::predictor::loaded_model::LoadedModel;
 pub struct ModelArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     pub run: PathBuf,
-    /// Add a model to the ensemble, combined as decoding.ensemble sets; may be given more than once. The target vocabulary
-    /// must be the same; the search settings are those of RUN
+    /// Add a model to the ensemble, combined as decoding.ensemble sets; may be given more than once. The target
+    /// vocabulary must be the same; the search settings are those of RUN
     #[arg(long, value_name = "RUN", help_heading = MODEL)]
     pub with: Vec<PathBuf>,
     /// Restrict each output to the tokens that this shortlist allows for its source. This is faster with a large
@@ -31,8 +31,8 @@ pub struct ModelArgs {
     /// narrower beam is widened to N
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     pub n_best: Option<usize>,
-    /// Replace each unknown symbol in an output's text with the source symbol that got the most attention; short for --set
-    /// decoding.replace_unknown=true
+    /// Replace each unknown symbol in an output's text with the source symbol that got the most attention; short for
+    /// --set decoding.replace_unknown=true
     #[arg(long, help_heading = SEARCH)]
     pub replace_unknown: bool,
     /// Replace a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
@@ -41,7 +41,7 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Opens the models. Where `--n-best` widens the beam, that is said.
+    /// Opens the models. Prints a note if `--n-best` widens the beam.
     ///
     /// # Errors
     /// Those of [`LoadedModel::open_together`]; the shortlist cannot be read.
@@ -61,7 +61,7 @@ impl ModelArgs {
         Ok(loaded)
     }
 
-    /// Adds the files that the models are made of and were made from.
+    /// Adds the files of the models and of their training data.
     pub fn roles(&self, roles: FileRoles, loaded: &LoadedModel) -> Result<FileRoles> {
         let mut roles = roles.may_read("shortlist", self.shortlist.as_deref());
         for path in std::iter::once(&self.run).chain(&self.with) {

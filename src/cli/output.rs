@@ -1,7 +1,7 @@
-//! Output rows: a line of text, a row of CSV or a JSON object for each, to a file or to standard output.
+//! Writes output rows as lines of text, CSV or JSON objects, to a file or to standard output.
 //!
-//! `resume` keeps the complete rows of a file that a killed command left half-written. `carried` copies the other columns
-//! of the input in front of the output's own.
+//! `resume` keeps the complete rows of an unfinished file. `carried` copies the other columns of the input in front of
+//! the output's own.
 
 mod carried;
 mod record;
@@ -24,11 +24,11 @@ pub use record::Record;
 pub use resume::Kept;
 use resume::keep_complete_rows;
 
-/// What a command needs to resume an output.
+/// The hint for outputs that cannot be resumed.
 pub const SAME_AS_BEFORE: &str =
     "--resume needs the same model, the same input and the same options as before";
 
-/// How rows are written.
+/// The format of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// One line per row
@@ -40,10 +40,10 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// The format that is asked for, or else the one that the output's extension names.
+    /// The requested format, or else that of the output's extension.
     ///
     /// # Errors
-    /// The extension is one that is only read.
+    /// The extension is not for outputs.
     pub fn choose(asked: Option<OutputFormat>, output: &Path) -> Result<OutputFormat> {
         match (asked, Format::of(output)) {
             (Some(format), _) => Ok(format),
@@ -51,37 +51,36 @@ impl OutputFormat {
             (None, Format::Jsonl) => Ok(OutputFormat::Jsonl),
             (None, Format::Text) => Ok(OutputFormat::Text),
             (None, Format::Tsv) => {
-                let message = format!("outputs are not written as TSV, but {} asks for it", output.display());
+                let message = format!("outputs cannot be TSV, but {} has that extension", output.display());
                 Err(Error::input(message).hint("name a .csv or .jsonl file, or use --format"))
             }
         }
     }
 }
 
-/// A field of a row: its column, and what it holds; null where there is nothing.
+/// A field of a row: its column and its value; null for none.
 pub type Field<'a> = (&'a str, Value);
 
-/// What waits to be written goes when it has so many bytes.
+/// The buffer is written when it has this many bytes.
 const WAITING: usize = 1 << 20;
 
-/// Writes rows, and nothing but whole ones: a signal that ends the command leaves a file behind a row.
+/// Writes complete rows only: a signal never ends the command within a row.
 pub struct Writer {
     to: Box<dyn Write>,
-    /// Whole rows.
+    /// Buffered rows.
     waiting: Vec<u8>,
-    /// What may end the command; nothing where it need not wait for rows to be written, as with a pipe, which may be full for
-    /// ever.
+    /// The signals that must wait until rows are written; `None` for a pipe, which may block forever.
     stop: Option<StopFlag>,
     is_file: bool,
     format: OutputFormat,
     place: String,
     record: Option<Record>,
-    /// Whether the record stands already.
+    /// Whether the record is written.
     recorded: bool,
 }
 
 impl Writer {
-    /// Replaces the file, or writes to standard output for `-`. The columns are the header of a table.
+    /// Replaces the file, or writes to standard output for `-`. `columns` are the header of a table.
     ///
     /// # Errors
     /// The file cannot be written, or another command is writing it.
@@ -91,7 +90,7 @@ impl Writer {
             return Writer::new(standard_output(), false, format, place).headed(columns);
         }
         let failed = |error: std::io::Error| Error::file("write", output, &error);
-        // Emptied only when it is ours.
+        // Truncated only after it is locked.
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).open(output).map_err(failed)?;
         let is_file = file.metadata().map_err(failed)?.is_file();
@@ -102,11 +101,11 @@ impl Writer {
         Writer::new(Box::new(file), is_file, format, output.display().to_string()).headed(columns)
     }
 
-    /// Goes on behind the complete rows of a file, and says what is there. A torn row at its end is cut off, and so is a
-    /// group of up to `n_best` rows for the same input that may lack one.
+    /// Resumes after the complete rows of a file, and returns them. Removes a torn row at its end, and a group of rows
+    /// for the same input that may be incomplete.
     ///
     /// # Errors
-    /// The output is no file, has other columns, cannot be written, or another command is writing it.
+    /// The output is no file, has other columns, cannot be written, or is being written by another command.
     pub fn resume(
         output: &Path,
         format: OutputFormat,
@@ -138,19 +137,19 @@ impl Writer {
         Writer { to, waiting, stop, is_file, format, place, record: None, recorded: false }
     }
 
-    /// No signal of these ends the command while rows are written to a file.
+    /// Delays these signals while rows are written to a file.
     pub fn guarded(mut self, stop: &StopFlag) -> Writer {
         self.stop = self.is_file.then(|| stop.clone());
         self
     }
 
-    /// Keeps a record of how the output is begun, as long as it is not complete; whether it is `there` from before.
+    /// Keeps a record of the output's settings until it is complete; `there` if it already exists.
     pub fn recorded(mut self, record: Record, there: bool) -> Writer {
         (self.record, self.recorded) = (Some(record), there);
         self
     }
 
-    /// Before anything is written of a source, the first of all, its record stands.
+    /// Writes the record, with the first source, before the first row.
     ///
     /// # Errors
     /// The record cannot be written.
@@ -161,10 +160,10 @@ impl Writer {
         }
     }
 
-    /// All is written; false when the reader has gone away.
+    /// Ends the output; false if the reader has closed it.
     ///
     /// # Errors
-    /// The disk is full, for instance.
+    /// A write fails, such as on a full disk.
     pub fn finish(&mut self) -> Result<bool> {
         let there = self.flush()?;
         self.record.as_ref().map(Record::remove);
@@ -178,11 +177,11 @@ impl Writer {
         Ok(self)
     }
 
-    /// Writes a row: `line` as text, else what is carried and its fields, in the order of the columns. False when the reader has
-    /// gone away.
+    /// Writes a row: `line` as text, else the carried fields and its own, in the order of the columns. False if the
+    /// reader has closed the output.
     ///
     /// # Errors
-    /// The disk is full, for instance.
+    /// A write fails, such as on a full disk.
     pub fn write(&mut self, line: &str, carried: &[Option<&ExtraField>], fields: Vec<Field>) -> Result<bool> {
         let text = match self.format {
             OutputFormat::Text => format!("{}\n", one_line(line)),
@@ -201,10 +200,10 @@ impl Writer {
         if self.waiting.len() < WAITING { Ok(true) } else { self.flush() }
     }
 
-    /// Hands over what was written; false when the reader has gone away. A kill from here on loses none of it.
+    /// Flushes all rows, so that a kill loses none of them; false if the reader has closed the output.
     ///
     /// # Errors
-    /// The disk is full, for instance.
+    /// A write fails, such as on a full disk.
     pub fn flush(&mut self) -> Result<bool> {
         let flushed = self.hand_over();
         self.unless_gone(flushed)
@@ -230,28 +229,28 @@ impl Writer {
     }
 }
 
-/// What was written before an error stays.
+/// Rows before an error are written.
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Whoever drops it has an error to tell already.
+        // The caller already has an error to report.
         let _ = self.hand_over();
     }
 }
 
 fn no_file(output: &Path) -> Error {
     let output = if is_stdout(output) { "standard output".into() } else { output.to_string_lossy() };
-    Error::input(format!("--resume needs a half-written output file, but the output is {output}"))
+    Error::input(format!("--resume needs an unfinished output file, but the output is {output}"))
         .hint("name the file with --output")
 }
 
-/// Two commands that write the same file would lose rows or have them twice.
+/// Locks the file: two commands that write it would lose or duplicate rows.
 fn lock(file: &File, output: &Path) -> Result<()> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
             let message = format!("{} is being written by another seqloom", output.display());
             Err(Error::input(message).hint("wait for it, or name another file with --output"))
         }
-        // A file system without locks is no reason to write nothing.
+        // A file system without locks is accepted.
         Err(TryLockError::Error(_)) | Ok(()) => Ok(()),
     }
 }
@@ -274,7 +273,7 @@ fn csv_line<S: AsRef<[u8]>>(fields: &[S]) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// An output a line: a line break that a model says would shift all lines behind it.
+/// An output on one line: a line break in it would shift all following lines.
 fn one_line(output: &str) -> String {
     output.replace(['\n', '\r'], " ")
 }

@@ -1,7 +1,7 @@
-//! The files that a command reads and those that it writes: a file that is written may have no other role, under any name.
+//! The roles of a command's files: a file to write must have no other role, under any name.
 //!
-//! Two names are one file if the system says so, by device and number: hard links, symbolic links, and redirected standard
-//! input and output. Everything is checked before any file is opened for writing.
+//! Two names are one file if they have the same device and inode: hard links, symbolic links, redirected standard input
+//! and output. Everything is checked before any file is opened for writing.
 
 use std::fs::{self, File, Metadata};
 use std::os::fd::AsFd;
@@ -13,7 +13,8 @@ use crate::checkpoint::run::{OWN_FILES, OWN_FOLDERS, run_of_model};
 use crate::data::DataConfig;
 use crate::error::{Error, Result};
 
-/// The files of a command. `-` is standard input among those that are read, and standard output among those that are written.
+/// The files of a command. `-` is standard input among those that are read, and standard output among those that are
+/// written.
 #[derive(Debug, Default)]
 pub struct FileRoles {
     read: Vec<Role>,
@@ -21,7 +22,7 @@ pub struct FileRoles {
     runs: Vec<PathBuf>,
 }
 
-/// A file: what it is to the command, where, and the option that names another one.
+/// A file: its role, its path, and the option that names it.
 #[derive(Debug)]
 struct Role {
     what: String,
@@ -29,46 +30,47 @@ struct Role {
     option: &'static str,
 }
 
-/// What makes two names the same file.
+/// The identity of a file.
 #[derive(Debug, Default)]
 struct Identity {
-    /// Device and number of a file that is there. Of pipes, terminals and devices there is none: they may have several roles.
+    /// Device and inode of an existing file; `None` for pipes, terminals and devices, which may have several roles.
     file: Option<(u64, u64)>,
-    /// Where a file would be made.
+    /// The path of a file that does not exist yet.
     would_be: Option<PathBuf>,
     is_stdout: bool,
 }
 
 impl FileRoles {
-    /// A file that is read.
+    /// Adds a file to read.
     pub fn reads(mut self, what: impl Into<String>, path: &Path) -> FileRoles {
         self.read.push(Role { what: what.into(), path: path.to_owned(), option: "" });
         self
     }
 
-    /// A file that is read, where it is named.
+    /// Adds a file to read, if there is one.
     pub fn may_read(self, what: &str, path: Option<&Path>) -> FileRoles {
         path.into_iter().fold(self, |roles, path| roles.reads(what, path))
     }
 
-    /// A file that is written; the option names another one.
+    /// Adds a file to write, and its option.
     pub fn writes(mut self, what: impl Into<String>, path: &Path, option: &'static str) -> FileRoles {
         self.written.push(Role { what: what.into(), path: path.to_owned(), option });
         self
     }
 
-    /// A file that is written, where it is named.
+    /// Adds a file to write, if there is one.
     pub fn may_write(self, what: &str, path: Option<&Path>, option: &'static str) -> FileRoles {
         path.into_iter().fold(self, |roles, path| roles.writes(what, path, option))
     }
 
-    /// A model file; where it lies in a run, all that is the run's own may not be written.
+    /// Adds a model file; if it belongs to a run, the run's own files must not be written.
     pub fn reads_model(mut self, model: &Path) -> FileRoles {
         self.runs.extend(run_of_model(model));
         self.reads("model", model)
     }
 
-    /// What a config names, seen from here and from all folders above the runs: training was called from one of them.
+    /// Adds the data files of a config, relative to the working directory and to all folders above the runs, one of
+    /// which was the working directory of training.
     pub fn reads_data(self, data: &DataConfig) -> FileRoles {
         let above: Vec<PathBuf> =
             self.runs.iter().flat_map(|run| run.ancestors().skip(1)).map(PathBuf::from).collect();
@@ -80,7 +82,7 @@ impl FileRoles {
         })
     }
 
-    /// Refuses a file that is to be written and has another role besides: one would destroy the other.
+    /// Refuses a file to write that has another role as well.
     ///
     /// # Errors
     /// An input error that names the file and both roles.
@@ -110,8 +112,7 @@ impl FileRoles {
     }
 }
 
-/// Whether a name is that of standard output, which is written on where it stands: opened once more by its name, a file behind it
-/// would be emptied.
+/// Whether a path is standard output, which must not be opened by its name: that would truncate a redirected file.
 pub fn is_stdout(path: &Path) -> bool {
     ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
 }
@@ -155,14 +156,14 @@ fn number(there: &Metadata) -> Option<(u64, u64)> {
     there.is_file().then(|| (there.dev(), there.ino()))
 }
 
-/// Where a file would be made, in a folder that is there.
+/// The path of a new file in an existing folder.
 fn place_of(path: &Path) -> Option<PathBuf> {
     let place = behind_links(path);
     let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
     Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(place.file_name()?))
 }
 
-/// What of a run a file is that is to be written.
+/// Which file of a run the file to write is, if any.
 fn own_of(run: &Path, role: &Role, identity: &Identity) -> Option<String> {
     if is_stdout(&role.path) && identity.file.is_none() {
         return None;
@@ -174,7 +175,7 @@ fn own_of(run: &Path, role: &Role, identity: &Identity) -> Option<String> {
             return Some(inside.display().to_string());
         }
     }
-    // Under a name somewhere else.
+    // By a link from outside the run.
     let wanted = identity.file?;
     let is_it = |path: &Path| fs::metadata(path).ok().and_then(|there| number(&there)) == Some(wanted);
     let mut folders: Vec<PathBuf> = OWN_FOLDERS.iter().map(|folder| run.join(folder)).collect();

@@ -65,15 +65,16 @@ pub struct ScoreArgs {
     /// Column of the targets in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     target_column: Option<String>,
-    /// Column in .csv, .tsv and .jsonl with the targets as JSON lists of tokens, as `decode --tokens` writes them; exactly
-    /// these tokens are scored, and EOS only if it ends the list
+    /// Column in .csv, .tsv and .jsonl with the targets as JSON lists of tokens, as `decode --tokens` writes them;
+    /// exactly these tokens are scored, and EOS only if it ends the list
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["targets", "target_column"], help_heading = INPUT)]
     tokens_column: Option<String>,
     /// Write scores to this file; - for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
-    /// Format of the scores [default: by the output's extension, else text with one score per line]; csv and jsonl have all
-    /// other columns or fields of the input, then source, target, score and length (number of tokens, including EOS)
+    /// Format of the scores [default: by the output's extension, else text with one score per line]; csv and jsonl have
+    /// all other columns or fields of the input, then source, target, score and length (number of tokens, including
+    /// EOS)
     #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
     /// Add each token of the target with its log-probability; for jsonl
@@ -88,15 +89,16 @@ pub struct ScoreArgs {
     /// Write a JSON summary: pairs, tokens, log-probabilities and perplexity; - for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
-    /// Replace decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than once
+    /// Replace decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than
+    /// once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = MODEL)]
     overrides: Vec<String>,
 }
 
-/// A pair on its way to its score.
+/// A pair to score.
 struct Pair {
     read: Option<SourceRow>,
-    /// What is scored, or why the pair is skipped.
+    /// The token ids, or why the pair is skipped.
     ids: Result<Ids>,
 }
 
@@ -104,11 +106,11 @@ struct Pair {
 struct Ids {
     request: DecodeRequest,
     target: Vec<i64>,
-    /// Whether EOS is scored behind the target.
+    /// Whether EOS is scored at the end of the target.
     ended: bool,
 }
 
-/// Scores.
+/// Runs the command.
 pub fn run(args: &ScoreArgs) -> Result<()> {
     refuse_search(&args.overrides)?;
     let loaded = LoadedModel::open_together(&args.run, &args.with, &args.overrides)?;
@@ -146,7 +148,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
-/// Nothing is searched for here.
+/// Refuses settings of the search, which scoring does not use.
 fn refuse_search(overrides: &[String]) -> Result<()> {
     let free = ["decoding.ensemble=", "decoding.weights="];
     let of_search =
@@ -182,7 +184,7 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<RowReader> {
     })
 }
 
-/// The files that it reads and writes.
+/// The files of the command.
 fn roles(args: &ScoreArgs, loaded: &LoadedModel) -> Result<FileRoles> {
     let mut roles =
         FileRoles::default().reads("input", &args.input).may_read("targets", args.targets.as_deref());
@@ -194,7 +196,7 @@ fn roles(args: &ScoreArgs, loaded: &LoadedModel) -> Result<FileRoles> {
     Ok(roles.may_write("summary", args.summary.as_deref(), "--summary"))
 }
 
-/// Cuts pairs into tokens. Where a pair is at fault and none may be, gives those before it, and the fault.
+/// Tokenizes pairs. If a pair has an error and errors stop the command, returns the pairs before it and the error.
 fn encode(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -224,7 +226,7 @@ fn encode(
     (pairs, None)
 }
 
-/// Where targets come as tokens, their text takes the place of the list in `row`.
+/// Tokenizes a row. A list of tokens in `row` is replaced by its text.
 fn encode_row(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -280,8 +282,8 @@ fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
 /// A pair, and the log-probability of each token of its target.
 type Scored = (Pair, Vec<f32>);
 
-/// The log-probabilities of each pair's tokens; none of one that is skipped. Where a pair's are no numbers and none may be so,
-/// gives the pairs before it, and the fault.
+/// The log-probabilities of each pair's tokens; none for a skipped one. If those of a pair are not finite and errors
+/// stop the command, returns the pairs before it and the error.
 fn score(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -311,7 +313,7 @@ fn score(
     Ok((scored, None))
 }
 
-/// False when the reader of the output has closed it.
+/// Writes the rows; false if the reader has closed the output.
 fn write(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -331,11 +333,11 @@ fn write(
 }
 
 fn sum(log_p: &[f32]) -> f64 {
-    // The sum of nothing is -0 otherwise.
+    // An empty sum would be -0.
     log_p.iter().copied().map(f64::from).fold(0.0, |sum, log_p| sum + log_p)
 }
 
-/// The fields of a row, in the order of the columns. A pair that is skipped has no score.
+/// The fields of a row, in the order of the columns. A skipped pair has no score.
 fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) -> Vec<Field<'static>> {
     let (read, ids) = (pair.read.as_ref(), pair.ids.as_ref().ok());
     let mut fields = vec![
@@ -357,7 +359,7 @@ fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) ->
     fields
 }
 
-/// What is reported at the end.
+/// The counts that are reported at the end.
 #[derive(Debug, Default)]
 struct ScoreSummary {
     pairs: usize,
@@ -368,7 +370,7 @@ struct ScoreSummary {
     truncated: usize,
     skipped: usize,
     first_skipped: Option<Error>,
-    /// Texts that were not read as they are in the file: sources and targets.
+    /// Texts that reading changed: sources and targets.
     changed: [ChangeCounts; 2],
 }
 

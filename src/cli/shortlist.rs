@@ -18,7 +18,7 @@ use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::read_description;
 use crate::predictor::shortlist::{Shortlist, of_texts};
 
-/// Rounds of expectation maximisation.
+/// Iterations of expectation maximisation.
 const ROUNDS: usize = 5;
 
 /// Arguments of `seqloom shortlist`.
@@ -77,7 +77,7 @@ fn learn(args: &ShortlistArgs, train: &Dataset, sources: &Tokenizer, targets: &T
     let seen = counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, id)| id);
     let lexicon = Lexicon::train(sources.vocabulary_size(), sides, ROUNDS);
     let list = |id: i64| {
-        // Names and numbers are often the same on both sides.
+        // A source token also allows the same target token: names and numbers are often copied.
         let itself =
             (id >= SPECIALS.len() as i64).then(|| targets.vocabulary().id(sources.token(id))).flatten();
         let mut list = lexicon.best(id, args.best);
@@ -89,7 +89,7 @@ fn learn(args: &ShortlistArgs, train: &Dataset, sources: &Tokenizer, targets: &T
     Shortlist::new(seen.filter(|&id| id != UNK).take(args.frequent).collect(), lists)
 }
 
-/// How much of the validation pairs' targets could be said.
+/// The share of the validation targets that the shortlist allows.
 fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> String {
     let (mut tokens, mut held, mut whole, mut listed) = (0, 0, 0, 0);
     for (source, target) in valid.corpus.tokens() {

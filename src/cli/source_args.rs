@@ -1,4 +1,4 @@
-//! Options that several commands share: the rows of a command.
+//! Shared options: the input rows of a command.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::data::readers::RowReader;
 use crate::error::Result;
 use crate::predictor::request::TooLong;
 
-/// Sources, their references, and how their outputs begin.
+/// Sources, references and forced prefixes.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
     /// Text with one source per line, or .csv, .tsv, .jsonl; - for standard input, decoded as it arrives
@@ -40,8 +40,8 @@ pub struct SourceArgs {
     /// training]
     #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     pub header: Option<bool>,
-    /// Begin every output with this text, which may end in the middle of a word; the output of an empty source stays empty.
-    /// White space around the text counts if data.target.whitespace is keep
+    /// Begin every output with this text, which may end in the middle of a word; the output of an empty source stays
+    /// empty. White space around the text counts if data.target.whitespace is keep
     #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column", help_heading = SEARCH)]
     pub prefix: Option<String>,
     /// Column in .csv, .tsv and .jsonl with the text that the row's output begins with
@@ -68,12 +68,12 @@ impl SourceArgs {
         open_sources(&self.input, self.input_format, columns, self.header, data)
     }
 
-    /// What becomes of a source that is too long.
+    /// What to do with a source that is too long.
     pub fn too_long(&self) -> TooLong {
         too_long(self.truncate)
     }
 
-    /// Tells somebody who types what is waited for.
+    /// Prints a prompt if standard input is a terminal.
     pub fn prompt(&self) {
         if self.input == Path::new("-") && std::io::stdin().is_terminal() {
             status("reading sources from standard input; press Ctrl-D to end");

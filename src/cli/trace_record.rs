@@ -1,4 +1,4 @@
-//! An output in a trace, as `decode --trace` writes it and `attention` draws it; and tokens as they are shown.
+//! A record of a trace, as `decode --trace` writes it and `attention` draws it; and the display of tokens.
 
 use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -17,13 +17,13 @@ use crate::predictor::loaded_model::LoadedModel;
 pub struct TracedRow {
     /// The row's number in the input, from 1.
     pub row: u64,
-    /// Its place among the outputs of the row, 1 for the best.
+    /// Its rank among the outputs of the row, 1 for the best.
     pub rank: usize,
-    /// What was read; nothing where the row cannot be read.
+    /// The source; `None` if the row cannot be read.
     pub source: Option<String>,
-    /// The tokens that the model saw, EOS the last of them; none where it was not asked.
+    /// The tokens of the source, including EOS; empty if it was not decoded.
     pub source_tokens: Vec<String>,
-    /// Whether the source was cut.
+    /// Whether the source was truncated.
     pub truncated: bool,
     /// The output, as a text.
     pub output: String,
@@ -34,7 +34,7 @@ pub struct TracedRow {
     /// Why the row was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// A step for each token of the output.
+    /// One step per token of the output.
     pub steps: Vec<TracedStep>,
 }
 
@@ -46,13 +46,13 @@ pub struct TracedStep {
     pub token: String,
     /// Its id.
     pub id: i64,
-    /// What the model gave to it.
+    /// Its log-probability.
     pub log_probability: f32,
-    /// Its place among all tokens, 1 for the most likely.
+    /// Its rank among all tokens, 1 for the most likely.
     pub rank: usize,
     /// The most likely tokens, the most likely first.
     pub top: Vec<Alternative>,
-    /// How much was looked at each of the source's tokens.
+    /// The attention to each source token.
     pub attention: Vec<f32>,
 }
 
@@ -64,11 +64,11 @@ pub struct Alternative {
     pub token: String,
     /// Its id.
     pub id: i64,
-    /// What the model gave to it.
+    /// Its log-probability.
     pub log_probability: f32,
 }
 
-/// An output as [`crate::decoding::trace::trace`] wants it.
+/// An output as the input of [`crate::decoding::trace::trace`].
 pub fn known<'a>(loaded: &LoadedModel, request: &'a DecodeRequest, output: &'a Output) -> TracedOutput<'a> {
     TracedOutput {
         request,
@@ -78,7 +78,7 @@ pub fn known<'a>(loaded: &LoadedModel, request: &'a DecodeRequest, output: &'a O
 }
 
 impl TracedRow {
-    /// The row of an output, of this source. What is known of the row besides is the caller's to add.
+    /// The record of an output of this source. The caller fills in the other fields of the row.
     pub fn new(
         loaded: &LoadedModel,
         source: &SourceItem,
@@ -125,7 +125,7 @@ impl TracedStep {
     }
 }
 
-/// A token as it can be seen: white space as `␣`, a mark without a letter on `◌`, what moves a cursor as `�`.
+/// A visible form of a token: white space as `␣`, a combining mark on `◌`, control characters as `�`.
 pub fn visible(token: &str) -> String {
     let seen = |character: char| match character {
         space if space.is_whitespace() => '␣',
@@ -136,12 +136,12 @@ pub fn visible(token: &str) -> String {
     alone.then_some('◌').into_iter().chain(token.chars().map(seen)).collect()
 }
 
-/// Columns that a text takes: two for a Chinese character, none for a mark over a letter.
+/// The columns of a text: two for a Chinese character, none for a combining mark.
 pub fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// A text of at most `most` columns, whose end may be left out.
+/// A text cut to at most `most` columns.
 pub fn shortened(text: &str, most: usize) -> String {
     if columns(text) <= most {
         return text.to_owned();

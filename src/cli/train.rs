@@ -42,13 +42,13 @@ pub struct TrainArgs {
     /// Add symbols that the vocabularies of --from lack; each starts as the mean of the old ones
     #[arg(long, requires = "from", help_heading = BEGINNING)]
     extend_vocabulary: bool,
-    /// Print with each log line what train.log has: speed as a share of this machine's matrix peak, share of padding, share
-    /// of time spent waiting for batches, and memory
+    /// Print with each log line what train.log has: speed as a share of this machine's matrix peak, share of padding,
+    /// share of time spent waiting for batches, and memory
     #[arg(long, short, help_heading = RUN)]
     verbose: bool,
 }
 
-/// Trains; the process's exit code.
+/// Trains; returns the exit code.
 pub fn run(args: &TrainArgs) -> Result<u8> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
     let stop = StopFlag::on_signals(experiment.runtime.on_usr1)?;
@@ -67,7 +67,7 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     })
 }
 
-/// What it reads, and what it writes in its place; all else is written beside its place and renamed.
+/// The files that it reads, and those that it writes directly; all others are written as temporary files and renamed.
 fn roles(args: &TrainArgs, experiment: &Experiment, run: &RunDirectory) -> FileRoles {
     let roles = FileRoles::default().reads("config", &args.config).reads_data(&experiment.data);
     let roles = roles.may_read("model of --from", args.from.as_deref());

@@ -1,4 +1,4 @@
-//! `seqloom verify`: checks on the user's own rows that the outputs of a model can be trusted.
+//! `seqloom verify`: verifies the outputs of a model on the user's own rows.
 
 use clap::Args;
 
@@ -35,10 +35,10 @@ pub struct VerifyArgs {
     rows: u64,
 }
 
-/// Checks the first rows, and prints each check.
+/// Runs the checks on the first rows and prints each.
 ///
 /// # Errors
-/// There is no row to try; two ways to the same outputs are too far apart.
+/// There is no row to check; a check fails.
 pub fn run(args: &VerifyArgs) -> Result<()> {
     let loaded = &args.model.open()?;
     let (read, asked) = first_rows(&args.source, loaded, args.rows as usize)?;
@@ -66,16 +66,16 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         let bounds = format!("within {TOLERANCE:e}, and within {TOLERANCE_UNCACHED:e} without a cache");
         let nothing = match idle {
             0 => String::new(),
-            idle => format!(
-                "; {idle} more had nothing to compare: scores of outputs of the longest possible length are left out"
-            ),
+            idle => {
+                format!("; {idle} more had nothing to compare: outputs of the maximum length are excluded")
+            }
         };
-        return print(&format!("all {all} checks hold, {bounds}{nothing}\n"));
+        return print(&format!("all {all} checks passed, {bounds}{nothing}\n"));
     }
     Err(Error::failure(format!("{} of {all} checks failed: {}", off.len(), off.join("; "))))
 }
 
-/// How many rows were read, and those that the model can be asked for.
+/// The number of rows read, and the requests of those that can be decoded.
 fn first_rows(args: &SourceArgs, loaded: &LoadedModel, count: usize) -> Result<(usize, Vec<EncodedRequest>)> {
     let sources = args.open(&loaded.experiment.data)?;
     args.prompt();

@@ -1,9 +1,9 @@
-//! The known name that a misspelt one is nearest to.
+//! The nearest known name of a misspelt one.
 
-/// The one of the known names that is meant, if one is near.
+/// The nearest known name, if one is near.
 pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
-    // One slip in three letters is still the same word.
+    // Up to one typo per three letters.
     let near = |candidate: &&str| distance(candidate) * 3 <= candidate.chars().count().max(3);
     known.iter().copied().filter(near).min_by_key(distance)
 }

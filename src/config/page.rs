@@ -1,10 +1,10 @@
-//! The reference page, configs/reference.toml, inside the binary: every key with its default and its meaning, for `seqloom
-//! keys`, and to suggest the table of a key.
+//! The reference page, configs/reference.toml, embedded in the binary: every key with its default and its meaning, for
+//! `seqloom keys` and to suggest the table of a key.
 
 /// The page.
 pub const PAGE: &str = include_str!("../../configs/reference.toml");
 
-/// A table or a key of the page, with its remarks.
+/// A table or a key of the page, with its comments.
 #[derive(Debug)]
 pub struct Entry {
     /// The table, as a path; empty for top-level keys.
@@ -21,7 +21,7 @@ impl Entry {
         [self.table, self.key].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
     }
 
-    /// Whether its path or its remarks say something; in any case of letters.
+    /// Whether its path or comments contain these words, ignoring case.
     pub fn says(&self, words: &str) -> bool {
         let words = words.to_lowercase();
         let said = |text: &str| text.to_lowercase().contains(&words);
@@ -34,7 +34,7 @@ pub fn entries() -> Vec<Entry> {
     let (mut entries, mut table) = (Vec::<Entry>::new(), "");
     let mut follows = false;
     for line in PAGE.lines() {
-        // What is off by default has a # right before it.
+        // A key that is off by default has a # right before it.
         let text = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
         let name = text.split(['=', ']']).next().unwrap_or_default();
         let is_key = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -46,7 +46,7 @@ pub fn entries() -> Vec<Entry> {
             entries.push(Entry { table, key: name.trim(), lines: vec![line] });
             follows = true;
         } else {
-            // Remarks go on behind a margin.
+            // Comments continue on indented lines.
             follows &= line.trim_start_matches('#').starts_with("    ");
             if let Some(last) = entries.last_mut().filter(|_| follows) {
                 last.lines.push(line);
@@ -56,7 +56,7 @@ pub fn entries() -> Vec<Entry> {
     entries
 }
 
-/// The keys and tables whose paths end so, as whole names; where none does, those of the nearest name.
+/// The keys and tables whose paths end with this name; if there are none, those of the nearest name.
 pub(super) fn ending(name: &str) -> Vec<String> {
     let paths: Vec<String> = entries().iter().map(Entry::path).collect();
     let ends = |name: &str| -> Vec<String> {
@@ -74,8 +74,8 @@ pub(super) fn ending(name: &str) -> Vec<String> {
     }
 }
 
-/// A hint for who wrote a key (with or without `=` and a value behind it) that no table has at that place. `may_be` says
-/// which keys have a meaning there: where one of them is called so, others are not named.
+/// A hint for a key (with or without `=` and a value) that is unknown at that place. `may_be` returns which keys are
+/// valid there: if one of them has this name, others are not suggested.
 pub fn meant(written: &str, may_be: impl Fn(&str) -> bool) -> Option<String> {
     let name = written.split('=').next().unwrap_or_default().trim();
     if entries().iter().any(|entry| entry.path() == name) {

@@ -1,7 +1,7 @@
-//! From a tree of values to a struct, by serde, with messages of our own.
+//! From a tree of values to a struct, by serde, with our own messages.
 //!
-//! serde finds what does not fit. This file turns it into a sentence with the place, the nearest known key, and the known
-//! keys of that table. It knows the form of values, not their meaning.
+//! serde finds the errors. This file turns them into sentences with the place, the nearest known key, and the known
+//! keys of that table. It checks the form of values, not their meaning.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, LocatedError> 
     T::deserialize(&root).map_err(|error| root.settle(error))
 }
 
-/// What serde finds wrong, until the reader that knows the place makes a sentence of it.
+/// An error of serde, before the reader adds the place.
 #[derive(Debug)]
 enum DeserializeError {
     Missing(&'static str),
@@ -35,7 +35,7 @@ impl From<LocatedError> for DeserializeError {
     }
 }
 
-// serde asks for it; people read what the reader settles.
+// serde requires it; users see the sentences of `settle`.
 impl fmt::Display for DeserializeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
@@ -66,14 +66,14 @@ impl de::Error for DeserializeError {
     }
 }
 
-/// One value of the tree, and the path of keys that leads to it.
+/// One value of the tree, and the path of its keys.
 struct Reader<'n> {
     node: &'n Node,
     path: String,
 }
 
 impl<'n> Reader<'n> {
-    /// The key as a message names it: its last part.
+    /// The key in messages: the last part of the path.
     fn key(&self) -> &str {
         match self.path.as_str() {
             "" => "experiment",
@@ -99,7 +99,7 @@ impl<'n> Reader<'n> {
         self.complain(format!("`{key}` must be {what}, but it is {shown}"))
     }
 
-    /// Makes a sentence of what is wrong with this value, unless one further down has done so.
+    /// Turns an error of this value into a sentence, unless a nested value has done so.
     fn settle(&self, error: DeserializeError) -> LocatedError {
         match error {
             DeserializeError::Settled(error) => error,
@@ -114,7 +114,7 @@ impl<'n> Reader<'n> {
         }
     }
 
-    /// Makes a sentence of what is wrong with a key of this table.
+    /// Turns an error of a key of this table into a sentence.
     fn settle_key(&self, error: DeserializeError, origin: Origin) -> LocatedError {
         match error {
             DeserializeError::Unknown { key, known } => self.unknown(&key, known, origin),
@@ -136,7 +136,7 @@ impl<'n> Reader<'n> {
         LocatedError { origin, message, hint: Some(hint) }
     }
 
-    /// The keys of that name in other tables; where the file names some of these tables, those of them.
+    /// The keys of that name in other tables; if the file has some of these tables, only those in them.
     fn of_other_tables(&self, key: &str) -> Option<String> {
         let mut paths = page::ending(key);
         let is_named = |path: &String| {
@@ -149,7 +149,7 @@ impl<'n> Reader<'n> {
         page::question(&paths)
     }
 
-    /// Where a key stands that people look for in this table.
+    /// The place of a key that users expect in this table.
     fn elsewhere(&self, key: &str) -> Option<String> {
         let mut all = super::ELSEWHERE.iter();
         let (table, _, among, name) = all.find(|(table, typed, ..)| (*table, *typed) == (&self.path, key))?;
@@ -158,7 +158,7 @@ impl<'n> Reader<'n> {
         Some(parts.into_iter().flatten().copied().collect::<Vec<&str>>().join("."))
     }
 
-    /// The text here, or what was typed for it at `--set`.
+    /// The text here, or the raw text of its `--set`.
     fn text(&self) -> Option<&'n str> {
         match &self.node.value {
             Value::Text(text) => Some(text),
@@ -300,7 +300,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
     }
 }
 
-/// The items of a list, for serde. They go by the list's own key.
+/// The items of a list, for serde. Messages use the key of the list.
 struct Items<'n> {
     rest: std::slice::Iter<'n, Node>,
     reader: &'n Reader<'n>,

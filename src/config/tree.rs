@@ -1,13 +1,13 @@
-//! A config as a tree of values; each value knows where it was written.
+//! A config as a tree of values with their places.
 //!
-//! The tree comes from TOML or JSON, and `--set` puts values into it. It does not know the meaning of keys: [`super::read`]
-//! does. A place is a byte of the file or the number of a `--set`.
+//! The tree is built from TOML or JSON, and `--set` changes its values. The meaning of keys is in [`super::read`]. A
+//! place is a byte of the file or the number of a `--set`.
 
 use toml::de::{DeTable, DeValue};
 
 use super::twice::written_twice;
 
-/// How deep values may lie in each other. The deepest key known lies at four.
+/// Maximum nesting of values. The deepest known key is at level 4.
 const DEPTH: usize = 16;
 
 /// Where a value was written.
@@ -17,7 +17,7 @@ pub(super) enum Origin {
     File(usize),
     /// In the `--set` of this number.
     Set(usize),
-    /// In no text that a person sees.
+    /// In no text that users see.
     Unseen,
 }
 
@@ -26,7 +26,7 @@ pub(super) enum Origin {
 pub(super) struct Node {
     pub value: Value,
     pub origin: Origin,
-    /// What was typed behind the `=` of a `--set`: a key that wants text takes it as it stands.
+    /// The raw text after the `=` of a `--set`, used unchanged by keys of type text.
     pub typed: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Entry {
     pub node: Node,
 }
 
-/// What is wrong, and where.
+/// An error and its place.
 #[derive(Debug)]
 pub(super) struct LocatedError {
     pub origin: Origin,
@@ -89,17 +89,17 @@ impl Node {
             let message = format!("this is not TOML: {}", reason(&error, text));
             LocatedError { origin: Origin::File(start), message, hint: written_twice(text, start) }
         })?;
-        // The root is the whole file, so no line of it is its place.
+        // The root is the whole file and has no line.
         let entries = table_entries(document.get_ref(), &Origin::File, DEPTH)?;
         Ok(Node::new(Value::Table(entries), Origin::Unseen))
     }
 
-    /// The tree of a JSON value. A key without a value (`null`) is a key that is not there.
+    /// The tree of a JSON value. A key with the value `null` counts as absent.
     pub(super) fn from_json(json: &serde_json::Value) -> Result<Node, LocatedError> {
         from_json(json, DEPTH)
     }
 
-    /// Puts in what `--set` says: `argument` is `key.path=value`, the `number`th of them.
+    /// Applies a `--set`: `argument` is `key.path=value`, number `number` of them.
     pub(super) fn set(&mut self, number: usize, argument: &str) -> Result<(), LocatedError> {
         let origin = Origin::Set(number);
         let malformed = || LocatedError::new(origin, "it must have the form key.path=value");
@@ -112,7 +112,7 @@ impl Node {
         self.put(&keys, value, origin)
     }
 
-    /// Puts `value` at the end of the path, making tables on the way.
+    /// Sets `value` at the end of the path, creating tables on the way.
     fn put(&mut self, keys: &[&str], value: Node, origin: Origin) -> Result<(), LocatedError> {
         let (mut place, mut above) = (self, "");
         for key in keys {
@@ -130,7 +130,7 @@ impl Node {
         Ok(())
     }
 
-    /// Of the named entries of a table keeps those alone that a `--set` wrote, if there is one.
+    /// If a `--set` wrote one of these entries of a table, removes those from the file.
     pub(super) fn prefer_set(&mut self, table: &str, names: &[&str]) {
         let node = table.split('.').try_fold(self, |node, key| match &mut node.value {
             Value::Table(entries) => {
@@ -166,7 +166,7 @@ impl Node {
     }
 }
 
-/// Why a text is no TOML. Of the parser's sentence only what helps a person.
+/// Why a text is invalid TOML: the useful part of the parser's message.
 fn reason(error: &toml::de::Error, text: &str) -> String {
     let message = error.message();
     let message = [", expected nothing", ", expected literal string"]
@@ -178,11 +178,11 @@ fn reason(error: &toml::de::Error, text: &str) -> String {
     }
 }
 
-/// What was typed behind a `=`: a TOML value, or else a bare string.
+/// The value after a `=`: TOML, or else a bare string.
 fn typed_value(text: &str, origin: Origin) -> Result<Node, LocatedError> {
     let mut node = match DeValue::parse(text) {
         Ok(value) => from_toml(value.get_ref(), origin, &|_| origin, DEPTH)?,
-        // Nobody types a quote or a bracket without meaning TOML.
+        // A text that starts with a quote or a bracket is meant as TOML.
         Err(error) if text.starts_with(['"', '\'', '[', '{']) => {
             let message = format!("the value is not TOML: {}", reason(&error, text));
             return Err(LocatedError::new(origin, message));
@@ -200,7 +200,7 @@ fn table_entries(
     origin_of: &dyn Fn(usize) -> Origin,
     depth: usize,
 ) -> Result<Vec<Entry>, LocatedError> {
-    // The parser sorts by name; people read from the top.
+    // The parser sorts by name; messages follow the order of the file.
     let mut rows: Vec<_> = table.iter().collect();
     rows.sort_by_key(|(key, _)| key.span().start);
     let entry = |(key, value): (&toml::Spanned<std::borrow::Cow<'_, str>>, &toml::Spanned<DeValue<'_>>)| {

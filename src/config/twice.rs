@@ -1,7 +1,7 @@
-//! Hints for a table that a TOML file writes in two ways, which TOML forbids and its parser does not explain:
-//! `data = { … }` and a `[data.source]` below it, `training.steps = 100` and a `[training]` below it, or `[data]` twice.
+//! Hints for a table that is defined twice, which TOML forbids and its parser does not explain: `data = { … }` and a
+//! `[data.source]` below it, `training.steps = 100` and a `[training]` below it, or `[data]` twice.
 
-/// A hint, where the text before this byte writes a table that the line at this byte writes once more.
+/// A hint if the line at this byte defines a table again that the text before it defines.
 pub(super) fn written_twice(text: &str, byte: usize) -> Option<String> {
     let at = text.get(..byte)?.matches('\n').count();
     let path = path_of(text.lines().take(at + 1));
@@ -29,7 +29,7 @@ pub(super) fn written_twice(text: &str, byte: usize) -> Option<String> {
     None
 }
 
-/// The table that the last of these lines begins, or the key that it writes, with its table.
+/// The table that the last of these lines starts, or the path of the key that it sets.
 fn path_of<'t>(lines: impl Iterator<Item = &'t str>) -> String {
     let (mut table, mut path) = (String::new(), String::new());
     for line in lines {

@@ -9,7 +9,7 @@ use super::vocabulary::{BOS, EOS, PAD};
 
 /// What the encoder reads: rows of tokens, each closed by EOS, or rows of frames, padded at the end.
 ///
-/// Only the encoder's front looks inside; the rest of the model knows how long each row is.
+/// Only the encoder's front reads the tokens; the rest of the model uses the lengths.
 #[derive(Debug)]
 pub struct SourceBatch {
     /// Tokens: (B, S) i64, padded with PAD; frames: (B, S, F) f32, padded with zeros
@@ -77,7 +77,7 @@ impl SourceBatch {
 /// Pairs for teacher forcing.
 #[derive(Debug)]
 pub struct Batch {
-    /// What the encoder reads.
+    /// The encoder's input.
     pub source: SourceBatch,
     /// BOS and the target's tokens: (B, T) i64
     pub target_in: Tensor,
@@ -119,7 +119,7 @@ impl Batch {
         self.target_lengths.len()
     }
 
-    /// Positions of both sides that are no padding.
+    /// Positions of both sides, without padding.
     pub fn real_positions(&self) -> usize {
         self.source.positions().iter().sum::<i64>() as usize + self.target_tokens()
     }

@@ -22,8 +22,8 @@ pub struct BatchSampler {
 }
 
 impl BatchSampler {
-    /// Stands before batch `position` of `epoch`; both count from 0. `lengths` are those of the rows, (source, target),
-    /// including EOS.
+    /// Starts before batch `position` of `epoch`; both count from 0. `lengths` are the positions of each row, including
+    /// EOS: (source, target).
     pub fn new(
         lengths: Vec<(usize, usize)>,
         tokens_per_batch: usize,
@@ -53,18 +53,18 @@ impl BatchSampler {
         &self.batches[self.position - 1]
     }
 
-    /// The epoch that the next batch belongs to. At the end of an epoch that is the next one.
+    /// The epoch of the next batch; at the end of an epoch, the next epoch.
     pub fn epoch(&self) -> u64 {
         if self.position == self.batches.len() { self.epoch + 1 } else { self.epoch }
     }
 
-    /// Batches of that epoch that were handed out.
+    /// Number of batches of that epoch so far.
     pub fn position(&self) -> usize {
         if self.position == self.batches.len() { 0 } else { self.position }
     }
 
-    /// Rows sorted by length, equal ones in random order, cut where a batch is full, and the batches shuffled. The first
-    /// batch has a random size, so that the cuts fall elsewhere in every epoch.
+    /// Sorts rows by length, with ties in random order, cuts them into full batches, and shuffles the batches. The
+    /// first batch has a random size, so that every epoch has other cuts.
     fn batches_of(&self, epoch: u64) -> Vec<Vec<usize>> {
         let mut random = ChaCha8Rng::seed_from_u64(seed_for(self.seed, epoch, "order"));
         let mut rows: Vec<usize> = (0..self.lengths.len()).collect();
@@ -77,8 +77,8 @@ impl BatchSampler {
     }
 }
 
-/// Brings rows into an order in which neighbours need little padding on either side: by the longer side, and among
-/// those by how much longer the target is, up and down in turn, so that it does not jump where the longer side grows.
+/// Sorts rows so that neighbours need little padding on both sides: by the longer side, then by how much longer the
+/// target is, alternately ascending and descending, so that it does not jump when the longer side grows.
 pub fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
     rows.sort_by_key(|&row| {
         let (source, target) = lengths[row];
@@ -87,11 +87,11 @@ pub fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
     });
 }
 
-/// The most rows of a batch: a GPU's attention kernels take no more.
+/// The most rows of a batch: a limit of GPU attention kernels.
 const MOST_ROWS: usize = 65_535;
 
-/// Cuts rows, in their order, into batches of at most `budget` positions on either side, including padding; the first one
-/// of at most `first`. A row that is longer than that is a batch of its own.
+/// Cuts rows, in order, into batches of at most `budget` positions per side, including padding; the first one of at
+/// most `first`. A longer row is a batch of its own.
 pub fn batches_within_budget(
     rows: &[usize],
     lengths: &[(usize, usize)],
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Lengths of sentences and of their translations: skewed, and alike but not the same.
+    /// Lengths of sentences and their translations: skewed and correlated.
     fn sentences(count: usize) -> Vec<(usize, usize)> {
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let pair = |_| {

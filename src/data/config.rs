@@ -1,6 +1,6 @@
 //! `[data]`: the files of pairs, and the tokenizer of each side.
 //!
-//! Only the keys, their defaults and the rules among them. It opens no file and knows no tokenizer.
+//! Only the keys, their defaults and the rules among them. It opens no file and depends on no tokenizer.
 
 use super::audio::config::AudioConfig;
 use serde::{Deserialize, Serialize};
@@ -11,36 +11,36 @@ mod files;
 
 pub use files::{Files, PairFile};
 
-/// The most tokens of a text: a line that is read has no more bytes.
+/// The most tokens of a text, which is also the most bytes of a line.
 const LONGEST: u64 = 1 << 24;
 
-/// The most pieces of a vocabulary; the largest that are in use have a million.
+/// The most pieces of a vocabulary; the largest in use have a million.
 const MOST_PIECES: u64 = 1 << 22;
 
-/// Where the pairs are and how each side is cut into tokens.
+/// `[data]`: the files of pairs, and the tokenizer of each side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// Training pairs: a file, a list of files, or `{ source = "a.en", target = "a.de" }` for parallel text.
     pub train: Files,
-    /// Validation pairs, in the same ways.
+    /// Validation pairs, in the same forms.
     pub valid: Files,
     /// Whether the first row of .csv and .tsv names the columns; otherwise they are named by their numbers, from 1.
     #[serde(default = "with_header")]
     pub header: bool,
-    /// One vocabulary for both sides, built from both; both sides then name the same tokenizer.
+    /// One vocabulary for both sides, built from both; both sides must then have the same tokenizer.
     #[serde(default)]
     pub shared_vocabulary: bool,
-    /// What happens to a pair with a side longer than its `max_length`: `error`, or `skip` (counted and reported).
+    /// What to do with a pair with a side longer than its `max_length`: `error`, or `skip` (counted and reported).
     #[serde(default)]
     pub too_long: TooLong,
-    /// What happens to a pair with an empty side: `error`, `skip` (counted and reported), or `keep`.
+    /// What to do with a pair with an empty side: `error`, `skip` (counted and reported), or `keep`.
     #[serde(default)]
     pub empty: Empty,
-    /// The side that is read.
+    /// The source side.
     #[serde(default)]
     pub source: SideConfig,
-    /// The side that is written.
+    /// The target side.
     #[serde(default)]
     pub target: SideConfig,
 }
@@ -49,27 +49,27 @@ fn with_header() -> bool {
     true
 }
 
-/// What to do with a pair that has a side longer than the limit.
+/// What to do with a pair with a side longer than the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TooLong {
-    /// Stop, and name the file and the line.
+    /// Stop with an error that names file and line.
     #[default]
     Error,
-    /// Leave the pair out, and report the count.
+    /// Skip the pair, and report the count.
     Skip,
 }
 
-/// What to do with a pair that has an empty side.
+/// What to do with a pair with an empty side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Empty {
-    /// Stop, count them, and name the first.
+    /// Stop with an error that has their number and the first one.
     #[default]
     Error,
-    /// Leave them out, and report the count.
+    /// Skip them, and report the count.
     Skip,
-    /// Learn from them: an empty side is EOS alone.
+    /// Train on them: an empty side is EOS alone.
     Keep,
 }
 
@@ -82,14 +82,14 @@ pub enum Normalize {
     Nfc,
     /// Decomposed: `é` is two characters, and a Korean syllable its jamo.
     Nfd,
-    /// Composed, and what only looks different is the same: `ﬁ` is two letters, a full-width letter an ordinary one.
+    /// Composed, with compatibility characters replaced: `ﬁ` is two letters, a full-width letter an ordinary one.
     Nfkc,
     /// As it is in the file.
     None,
 }
 
 impl Normalize {
-    /// As Unicode has it.
+    /// Its name in Unicode.
     pub fn name(self) -> &'static str {
         match self {
             Normalize::Nfc => "NFC",
@@ -100,28 +100,28 @@ impl Normalize {
     }
 }
 
-/// What becomes of white space.
+/// Treatment of white space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Whitespace {
-    /// Gone at the ends of a text; within it, what moves a cursor is a space.
+    /// Removed at the ends of a text; within it, line breaks and tabs become spaces.
     #[default]
     Trim,
     /// As it is in the file.
     Keep,
 }
 
-/// One side of the data. At most one of the tokenizers is named; without one it is `characters`.
+/// One side of the data, with at most one tokenizer, by default `characters`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SideConfig {
-    /// The column's name; empty for `source` and `target` on their sides, or `1` and `2` where no header names them.
+    /// The column's name; empty for `source` or `target`, or for `1` or `2` without a header.
     pub column: String,
     /// The normal form of Unicode in which texts are read.
     pub normalize: Normalize,
-    /// What becomes of white space: `trim`, or `keep`.
+    /// Treatment of white space: `trim` or `keep`.
     pub whitespace: Whitespace,
-    /// The most tokens (without BOS and EOS) that this side of a pair may have.
+    /// The most tokens (without BOS and EOS) of this side of a pair.
     pub max_length: usize,
     /// Unicode characters, one token each.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,14 +195,14 @@ impl Default for BpeConfig {
 }
 
 impl DataConfig {
-    /// Fills in what stays empty in the file: the names of the columns, and the tokenizer.
+    /// Fills in the default columns and tokenizer.
     pub fn fill_in(&mut self) {
         let [source, target] = DataConfig::columns(self.header);
         self.source.fill_in(source);
         self.target.fill_in(target);
     }
 
-    /// The columns of sources and targets where nothing else is said.
+    /// The default columns of sources and targets.
     pub fn columns(header: bool) -> [&'static str; 2] {
         if header { ["source", "target"] } else { ["1", "2"] }
     }
@@ -242,7 +242,7 @@ impl DataConfig {
         Ok(())
     }
 
-    /// Columns that nothing names have numbers.
+    /// Without a header, columns are numbers.
     fn check_numbers(&self) -> Result<(), ConfigError> {
         for (table, side) in [("data.source", &self.source), ("data.target", &self.target)] {
             if !self.header && !side.column.parse::<usize>().is_ok_and(|number| number > 0) {
@@ -256,7 +256,7 @@ impl DataConfig {
         Ok(())
     }
 
-    /// One vocabulary needs one tokenizer.
+    /// A shared vocabulary needs the same tokenizer on both sides.
     fn check_shared(&self) -> Result<(), ConfigError> {
         let (source, target) = (&self.source, &self.target);
         if !self.shared_vocabulary {
@@ -286,7 +286,7 @@ impl DataConfig {
 }
 
 impl SideConfig {
-    /// The tables of which one names the tokenizer.
+    /// The tokenizers' tables; a side has one of them.
     pub const TOKENIZERS: [&'static str; 4] = ["characters", "words", "bpe", "audio"];
 
     fn fill_in(&mut self, column: &str) {
@@ -298,7 +298,7 @@ impl SideConfig {
         }
     }
 
-    /// The tokenizers that are named; one, in a config that was checked.
+    /// The tokenizers that the config names; exactly one in a checked config.
     fn tokenizers(&self) -> Vec<&'static str> {
         let are_there =
             [self.characters.is_some(), self.words.is_some(), self.bpe.is_some(), self.audio.is_some()];
@@ -306,7 +306,7 @@ impl SideConfig {
         all.filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
     }
 
-    /// The tokenizer that this side names.
+    /// The tokenizer of this side.
     pub fn tokenizer_kind(&self) -> &'static str {
         self.tokenizers().first().copied().unwrap_or("characters")
     }
@@ -346,7 +346,7 @@ impl SideConfig {
             audio.check(&format!("{table}.audio"))?;
         }
         if let Some(bpe) = &self.bpe {
-            // Four of them are the special tokens; a vocabulary of nothing else writes nothing.
+            // Four of them are the special tokens, which alone are no vocabulary.
             let (table, size) = (format!("{table}.bpe"), [("vocabulary", bpe.vocabulary as u64)]);
             ConfigError::check_integer(&table, 5, &size)?;
             ConfigError::check_most(&table, MOST_PIECES, &size)?;

@@ -1,4 +1,4 @@
-//! The pairs of a set as training and validation take them: by row, with the length and the text of each.
+//! The pairs of a set by row, with tokens, lengths and texts, for training and validation.
 //!
 //! Token ids are in memory, features of recordings in a file. Whoever reads a row does not know that.
 
@@ -11,17 +11,17 @@ use super::readers::Pair;
 use super::source::SourceItem;
 use crate::error::Result;
 
-/// A pair as the network reads it, without BOS and EOS.
+/// A tokenized pair, without BOS and EOS.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// What the encoder reads.
+    /// The encoder's input.
     pub source: SourceItem,
-    /// Token ids of what the decoder writes.
+    /// Token ids of the target.
     pub target: Vec<i64>,
 }
 
 impl Example {
-    /// Positions that it takes, including EOS: (source, target).
+    /// Its positions, including EOS: (source, target).
     pub fn lengths(&self) -> (usize, usize) {
         (self.source.positions(), self.target.len() + 1)
     }
@@ -46,7 +46,7 @@ enum Content {
 }
 
 impl Corpus {
-    /// Texts, and what the network reads of each.
+    /// Pairs and their examples, in the same order.
     pub fn new(pairs: Vec<Pair>, examples: Vec<Example>) -> Corpus {
         assert_eq!(pairs.len(), examples.len(), "each pair is an example");
         Corpus { pairs, content: Content::Tokens(examples) }
@@ -63,7 +63,7 @@ impl Corpus {
         Corpus { pairs, content: Content::Recordings { targets, features, rows } }
     }
 
-    /// Examples whose texts nobody asks for.
+    /// Examples with empty texts.
     #[cfg(test)]
     pub fn of_examples(examples: Vec<Example>) -> Corpus {
         Corpus::new(vec![Pair::default(); examples.len()], examples)
@@ -103,7 +103,7 @@ impl Corpus {
         }
     }
 
-    /// What the network reads of a row.
+    /// The example of a row.
     ///
     /// # Errors
     /// The file of the features cannot be read.
@@ -146,7 +146,7 @@ impl Corpus {
         })
     }
 
-    /// The texts of a row, and where they are.
+    /// The texts of a row, with their place.
     pub fn pair(&self, row: usize) -> &Pair {
         &self.pairs[row]
     }

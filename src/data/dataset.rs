@@ -18,7 +18,7 @@ use crate::error::{Error, Result, counted};
 pub struct Tokenizers {
     /// Cuts what is read, or makes features of it.
     pub source: SourceProcessor,
-    /// Cuts what is written, and puts it together again.
+    /// The target's tokenizer.
     pub target: Tokenizer,
 }
 
@@ -41,12 +41,12 @@ impl Tokenizers {
         Ok(Tokenizers { source, target: Tokenizer::train(&config.target, targets)? })
     }
 
-    /// What goes into a checkpoint.
+    /// The JSON of a checkpoint.
     pub fn to_json(&self) -> Value {
         json!({ "source": self.source.to_json(), "target": self.target.to_json() })
     }
 
-    /// What comes out of a checkpoint.
+    /// Reads the JSON of a checkpoint.
     pub fn from_json(value: &Value) -> Result<Tokenizers> {
         Ok(Tokenizers {
             source: SourceProcessor::from_json(&value["source"])?,
@@ -55,18 +55,18 @@ impl Tokenizers {
     }
 }
 
-/// A split: the pairs that are used, and what became of the others.
+/// A split: the used pairs, and counts of the others.
 #[derive(Debug)]
 pub struct Dataset {
-    /// The pairs that are used; shared with the thread that makes batches of them.
+    /// The used pairs; shared with the loader's thread.
     pub corpus: Arc<Corpus>,
-    /// Where pairs were left out because a side is too long.
+    /// Places of the pairs that are skipped because a side is too long.
     pub skipped: Vec<Place>,
-    /// Where pairs were left out because a side is empty.
+    /// Places of the pairs that are skipped because a side is empty.
     pub empty: Vec<Place>,
-    /// Symbols that a vocabulary lacks: of the sources, of the targets.
+    /// Symbols that are not in the vocabulary: of the sources, of the targets.
     pub unknown: [usize; 2],
-    /// Notes about the files, a line each.
+    /// Notes about the files, one line each.
     pub notes: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ impl Dataset {
     /// Cuts pairs of texts into tokens, and holds them against `max_length`.
     ///
     /// # Errors
-    /// A side longer than its limit, unless `data.too_long` says `skip`; no pair left.
+    /// A side is longer than its limit, unless `data.too_long` is `skip`; no pair is left.
     pub fn new(pairs: Vec<Pair>, tokenizers: &Tokenizers, config: &DataConfig) -> Result<Dataset> {
         let Some(source) = tokenizers.source.tokenizer() else {
             return Err(Error::failure("the sources of this model are recordings"));

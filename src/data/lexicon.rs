@@ -1,12 +1,12 @@
 //! Translation probabilities of tokens: IBM model 1 (Brown et al. 1993), trained by expectation maximisation.
 //!
-//! t(f | e) is the probability that a source token e produces the target token f. Each target token of a pair comes from
-//! one of the pair's source tokens or from none, all of them equally likely a priori. Knows ids, no tensors and no files.
+//! t(f | e) is the probability that a source token e produces the target token f. Each target token of a pair comes
+//! from one of the pair's source tokens or from none, all equally likely a priori. Ids only: no tensors and no files.
 
-/// t(f | e) of all tokens that stand in a pair together.
+/// t(f | e) of all tokens that occur together in a pair.
 #[derive(Clone, Debug)]
 pub struct Lexicon {
-    /// For each source token where its target tokens begin; behind the last one, that from which words without a source come.
+    /// The start of each source token's list; after the last token, that of the empty source.
     starts: Vec<usize>,
     /// Target tokens of each source token, in ascending order.
     targets: Vec<u32>,
@@ -14,7 +14,7 @@ pub struct Lexicon {
 }
 
 impl Lexicon {
-    /// Learns from pairs of token ids (source, target), over a source vocabulary of this size.
+    /// Trains on pairs of token ids (source, target), with a source vocabulary of this size.
     pub fn train<'a>(
         vocabulary: usize,
         pairs: impl Iterator<Item = (&'a [i64], &'a [i64])> + Clone,
@@ -27,7 +27,8 @@ impl Lexicon {
         lexicon
     }
 
-    /// The target tokens that a source token says most likely, the likeliest first, of equals the lower id: at most `count`.
+    /// The most likely target tokens of a source token, at most `count`, the most likely first; of equal ones the lower
+    /// id.
     pub fn best(&self, source: i64, count: usize) -> Vec<i64> {
         let Some(&[start, end]) = self.starts.get(source as usize..source as usize + 2) else {
             return Vec::new();
@@ -37,10 +38,10 @@ impl Lexicon {
         all.into_iter().take(count).map(|place| i64::from(self.targets[place])).collect()
     }
 
-    /// All tokens that stand together, equally likely.
+    /// Uniform probabilities of all tokens that occur together.
     fn flat<'a>(vocabulary: usize, pairs: impl Iterator<Item = (&'a [i64], &'a [i64])>) -> Lexicon {
         let mut seen: Vec<Vec<u32>> = vec![Vec::new(); vocabulary + 1];
-        // How long each list was when it was last brought into order, so that it never grows far beyond what it holds.
+        // The length of each list when it was last deduplicated, so that it never grows far beyond its distinct tokens.
         let mut settled = vec![64; vocabulary + 1];
         for (source, target) in pairs {
             for token in sources(source, vocabulary) {
@@ -62,7 +63,7 @@ impl Lexicon {
         Lexicon { starts, targets: seen.concat(), probabilities }
     }
 
-    /// One round: how often each token is expected to say each other one, and the shares of that.
+    /// One EM iteration: expected counts, then normalised.
     fn improve<'a>(&mut self, pairs: impl Iterator<Item = (&'a [i64], &'a [i64])>) {
         let mut counts = vec![0.0f32; self.targets.len()];
         let vocabulary = self.starts.len() - 2;
@@ -91,7 +92,7 @@ impl Lexicon {
     }
 }
 
-/// The source's tokens, and the one that stands for none.
+/// The source's tokens, and the empty source.
 fn sources(source: &[i64], vocabulary: usize) -> impl Iterator<Item = usize> {
     source.iter().map(|&token| token as usize).chain([vocabulary])
 }
@@ -106,7 +107,7 @@ fn sort_and_dedup(list: &mut Vec<u32>) {
 mod tests {
     use super::*;
 
-    /// Each pair says two things at once; only together do they tell what belongs to what.
+    /// Each pair has two tokens per side; only all pairs together tell which belong together.
     #[test]
     fn what_stands_together_by_chance_is_told_from_what_belongs_together() {
         let pairs: Vec<(Vec<i64>, Vec<i64>)> = vec![
@@ -126,12 +127,12 @@ mod tests {
         assert_eq!((lexicon.best(0, 9).len(), lexicon.best(3, 9), lexicon.best(77, 9)), (3, vec![], vec![]));
     }
 
-    /// Two pairs, computed by hand: a b -> x y, a -> x. One round from equal shares.
+    /// Two pairs, computed by hand: a b -> x y, a -> x. One iteration from uniform probabilities.
     #[test]
     fn a_round_is_the_formula() {
         let pairs: [(&[i64], &[i64]); 2] = [(&[0, 1], &[5, 6]), (&[0], &[5])];
         let lexicon = Lexicon::train(2, pairs.into_iter(), 1);
-        // Of each token of the first pair a, b and none say a third, of the second pair's a and none a half.
+        // For each target token of the first pair a, b and none count a third, for the second pair's a and none a half.
         let expected = [5.0 / 7.0, 2.0 / 7.0, 0.5, 0.5, 5.0 / 7.0, 2.0 / 7.0];
         for (found, expected) in lexicon.probabilities.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{:?}", lexicon.probabilities);

@@ -1,4 +1,4 @@
-//! Batches made ahead of their use, on a thread of their own, in the order of the batch sampler.
+//! Prefetches batches on its own thread, in the order of the batch sampler.
 //!
 //! The content of a batch is a function of (seed, epoch, position), so it does not depend on the thread or the time.
 
@@ -19,22 +19,22 @@ use super::vocabulary::UNK;
 use crate::error::{Error, Result, caught};
 use crate::runtime::seed_for;
 
-/// Batches that wait to be used.
+/// Number of prefetched batches.
 const AHEAD: usize = 8;
 
 /// A batch, and the sampler's position after it.
 #[derive(Debug)]
 pub struct LoadedBatch {
-    /// Its shards, and their padded rows.
+    /// Its shards, and their padded batches.
     pub shards: Tree<(Shard, Batch)>,
-    /// Passes over the set that are complete after this batch.
+    /// Complete passes over the set after this batch.
     pub epoch: u64,
-    /// Batches of the current pass that are used after this one.
+    /// Batches of the current pass after this one.
     pub position: usize,
 }
 
 impl LoadedBatch {
-    /// Rows of the set, those of all shards.
+    /// The rows of all shards.
     pub fn rows(&self) -> impl Iterator<Item = usize> {
         self.shards.leaves().into_iter().flat_map(|(shard, _)| shard.rows.iter().copied())
     }
@@ -50,8 +50,8 @@ pub struct Collator {
 }
 
 impl Collator {
-    /// Over the rows of a set. `word_dropout` is the share of the tokens that the network sees as `<unk>`; the labels
-    /// stay what they are.
+    /// For the rows of a set. `word_dropout` is the share of input tokens that are replaced by `<unk>`; labels are
+    /// unchanged.
     pub fn new(corpus: Arc<Corpus>, word_dropout: f64, seed: u64) -> Collator {
         let lengths = corpus.lengths().into();
         Collator { corpus, lengths, word_dropout, seed }
@@ -63,7 +63,7 @@ impl Collator {
         source + target
     }
 
-    /// Positions of some rows side by side, including padding.
+    /// Positions of some rows as a batch, including padding.
     pub fn padded_positions(&self, rows: &[usize]) -> usize {
         let lengths = rows.iter().map(|&row| self.lengths[row]);
         let longest = lengths.fold((0, 0), |most, row| (row.0.max(most.0), row.1.max(most.1)));
@@ -75,7 +75,7 @@ impl Collator {
         self.lengths[row].1
     }
 
-    /// A shard as it goes through the network.
+    /// The batch of a shard.
     ///
     /// # Errors
     /// Features that cannot be read.
@@ -119,17 +119,17 @@ pub fn collate(examples: &[Cow<Example>]) -> Batch {
     Batch::new(&sources, &targets)
 }
 
-/// Hands out batches.
+/// The iterator of batches.
 #[derive(Debug)]
 pub struct Loader {
     batches: Receiver<Result<LoadedBatch>>,
 }
 
 impl Loader {
-    /// Starts a thread that makes batches ahead, each halved so many `times`; it ends with the loader.
+    /// Starts a thread that prefetches batches, each halved `times` times; it ends with the loader.
     ///
     /// # Errors
-    /// The system has no thread to give.
+    /// The thread cannot be started.
     pub fn start(mut batch_sampler: BatchSampler, collator: Collator, times: u32) -> Result<Loader> {
         let (sender, batches) = sync_channel(AHEAD);
         let mut next = move || {
@@ -159,7 +159,7 @@ impl Loader {
     /// The next batch.
     ///
     /// # Errors
-    /// The thread has broken down.
+    /// The thread has panicked.
     pub fn next_batch(&self) -> Result<LoadedBatch> {
         let ended = |_| Err(Error::failure("the loader's thread has ended"));
         self.batches.recv().unwrap_or_else(ended)
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_thread_that_breaks_down_says_why() {
         let batch_sampler = BatchSampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
-        // A set that lacks the rows that the sampler knows of.
+        // A set without the sampler's rows.
         let loader = Loader::start(batch_sampler, Collator::new(corpus(0), 0.0, 3), 0).unwrap();
         let error = loader.next_batch().unwrap_err();
         assert!(error.message().contains("index out of bounds"), "{error}");

@@ -1,7 +1,7 @@
 //! From files to batches: pairs are read, tokenized, sampled and padded.
 //!
-//! This folder makes CPU tensors and knows no model. A side of the data is tokens today and may be frames of audio later,
-//! so a batch hands the model a [`batch::SourceBatch`], and only the encoder's front looks inside.
+//! This folder creates CPU tensors and depends on no model. A source is tokens today and may be audio frames later, so
+//! a batch has a [`batch::SourceBatch`], which only the encoder's front reads.
 
 mod config;
 

@@ -1,8 +1,8 @@
 //! Reading pairs: tables (CSV, TSV, JSONL) and parallel text become [`Pair`]s, each with its place.
 //!
-//! Text is passed on as it is in the file: NFC and trimming belong to the tokenizer. Nothing is skipped but blank lines of a
-//! table. An error stops the reading, names the file and the line, and shows the row.
-//! Knows no tokens and no tensors. [`RowReader`] streams the rows to decode, and [`read_pairs`] is built on it.
+//! Text is unchanged: NFC and trimming are done by the tokenizer. Only blank lines of a table are skipped. An error
+//! ends reading, names the file and the line, and shows the row. Texts only: no tokens, no tensors. [`RowReader`]
+//! streams rows for decoding, and [`read_pairs`] is built on it.
 
 mod extra_fields;
 mod format;
@@ -49,37 +49,37 @@ impl fmt::Display for Place {
     }
 }
 
-/// A source, the target that belongs to it, and where they come from.
+/// A source and its target, with their place.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pair {
     /// The text that is read, or the path of a recording.
     pub source: String,
-    /// The text that is to be written.
+    /// The target text.
     pub target: String,
     /// The part of a recording, in seconds: its start and its end.
     pub segment: [Option<f64>; 2],
-    /// Where the pair comes from; for parallel text, its line in the file of sources.
+    /// The place of the pair; for parallel text, its line in the file of sources.
     pub place: Place,
 }
 
 /// The pairs of a set.
 #[derive(Debug, Default)]
 pub struct PairSet {
-    /// In the order of the files and of their rows.
+    /// The pairs, in the order of the files and of their rows.
     pub pairs: Vec<Pair>,
-    /// Notes about the files, a line each.
+    /// Notes about the files, one line each.
     pub notes: Vec<String>,
 }
 
 /// Reads every pair of a set, in the order of the files and of their rows.
 ///
-/// A table is known by its extension (`.csv`, `.tsv`, `.jsonl`) and has the columns of sources and targets; without `header`
-/// those of .csv and .tsv are named by their numbers, from 1. Parallel text has a pair for each line. A side may be empty here.
+/// A table has the extension `.csv`, `.tsv` or `.jsonl` and the columns of sources and targets; without `header` those
+/// of .csv and .tsv are numbers, from 1. Parallel text has one pair per line. A side may be empty here.
 ///
 /// # Errors
-/// Input errors that name the file and the line and show the row: a file that is missing or not UTF-8, an unknown
-/// extension, a missing column, a row that breaks the format or has an empty side, files of parallel text that
-/// differ in length, a set without any pair.
+/// Input errors that name the file and the line and show the row: a missing file or one that is not UTF-8, an unknown
+/// extension, a missing column, a row that breaks the format, files of parallel text that differ in length, a set
+/// without pairs.
 pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<PairSet> {
     read_pairs_of(files, columns, header, None)
 }
@@ -143,7 +143,7 @@ fn open_table(path: &Path, [source, target]: [&str; 2], header: bool) -> Result<
     })
 }
 
-/// Whoever calls from another folder than the config's finds nothing, and may not know why.
+/// Adds where relative paths are looked up: the working directory may not be the config's.
 fn with_search_folder(paths: &[impl AsRef<Path>], error: Error) -> Error {
     match paths.iter().map(AsRef::as_ref).any(|path| path.is_relative() && !path.exists()) {
         true => error.hint("relative paths start at the folder where seqloom is called"),

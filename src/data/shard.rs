@@ -1,16 +1,17 @@
 //! Shards: parts of a batch that pass through the network one by one, each on one thread.
 //!
 //! A batch is halved, its halves are halved, and so on: a binary tree whose leaves are the shards. Their gradients are
-//! added up along the same tree. The tree follows from the rows alone, so threads and timing change no bit of the sum.
+//! summed along the same tree. The tree depends on the rows alone, so the sum is bit-identical for any threads and
+//! timing.
 
-/// Rows of the training set that go through the network together.
+/// Rows of the training set that pass through the network together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// Rows of the training set.
     pub rows: Vec<usize>,
-    /// The pass over the set that they belong to.
+    /// The pass over the set.
     pub pass: u64,
-    /// Names its randomness: which half of which half of its batch it is.
+    /// Its path in the tree (which half of which half), from which its random numbers follow.
     pub name: String,
 }
 
@@ -20,7 +21,7 @@ impl Shard {
         Shard { rows, pass, name: String::new() }
     }
 
-    /// Its halves, with about as many positions each; nothing of a single row. `positions` are those of a row.
+    /// Its halves, with about as many positions each; `None` for a single row. `positions` returns those of a row.
     pub fn halves(&self, positions: impl Fn(usize) -> usize) -> Option<[Shard; 2]> {
         if self.rows.len() < 2 {
             return None;
@@ -45,9 +46,9 @@ impl Shard {
 /// A binary tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tree<T> {
-    /// An end of it.
+    /// A leaf.
     Leaf(T),
-    /// What is added up first: left and right.
+    /// Left and right, which are summed first.
     Node(Box<[Tree<T>; 2]>),
 }
 
@@ -57,7 +58,7 @@ impl<T> Tree<T> {
         Tree::Node(Box::new([left, right]))
     }
 
-    /// Trees in their order as one, its halves as equal as may be; nothing without a tree.
+    /// Joins trees in order to one, with halves as equal as possible; `None` without trees.
     pub fn over(trees: Vec<Tree<T>>) -> Option<Tree<T>> {
         let mut left = trees;
         if left.len() < 2 {
@@ -67,7 +68,7 @@ impl<T> Tree<T> {
         Some(Tree::node(Tree::over(left)?, Tree::over(right)?))
     }
 
-    /// What `make` makes of each leaf.
+    /// Maps `make` over the leaves.
     pub fn map<U>(self, make: &mut impl FnMut(T) -> U) -> Tree<U> {
         match self {
             Tree::Leaf(leaf) => Tree::Leaf(make(leaf)),
@@ -107,7 +108,7 @@ impl<T> Tree<T> {
 }
 
 impl Tree<Shard> {
-    /// A batch halved so many times over, as far as its rows go.
+    /// A batch halved `times` times, as far as it has rows.
     pub fn cut(shard: Shard, times: u32, positions: &impl Fn(usize) -> usize) -> Tree<Shard> {
         match shard.halves(positions).filter(|_| times > 0) {
             Some([left, right]) => {
@@ -117,7 +118,7 @@ impl Tree<Shard> {
         }
     }
 
-    /// Each leaf that is too large in halves, as often as it takes; a single row stays.
+    /// Halves each leaf that is too large, repeatedly; single rows stay.
     pub fn halved_where(
         self,
         too_large: &impl Fn(&Shard) -> bool,
@@ -139,7 +140,7 @@ impl Tree<Shard> {
         }
     }
 
-    /// The tree without the leaf of that name and batch; nothing where it was the only one.
+    /// The tree without the unwanted leaf; `None` if it was the only one.
     pub fn without(self, unwanted: &impl Fn(&Shard) -> bool) -> Option<Tree<Shard>> {
         match self {
             Tree::Leaf(shard) => (!unwanted(&shard)).then_some(Tree::Leaf(shard)),

@@ -1,8 +1,8 @@
-//! A source as a network reads it, before it is part of a batch ([`super::batch::SourceBatch`]).
+//! One source as a network's input, before it is part of a batch ([`super::batch::SourceBatch`]).
 
 use std::sync::Arc;
 
-/// One source. A new kind of source is a variant here, and a front of the encoder that reads it.
+/// One source. A new kind of source needs a variant here and a front of the encoder that reads it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceItem {
     /// Token ids without EOS.
@@ -78,7 +78,7 @@ impl SourceItem {
         }
     }
 
-    /// Whether there is nothing to read.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.length() == 0
     }

@@ -1,7 +1,7 @@
 //! Training and validation set of an experiment: read, checked against the rules of `[data]`, and tokenized.
 //!
-//! It decides which pairs are used and which of them train the tokenizers, and collects notes about the files. Knows no
-//! model.
+//! It decides which pairs are used and which of them train the tokenizers, and collects notes about the files. It
+//! depends on no model.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use super::tokenizer::{ChangeCounts, TextForm};
 use super::{DataConfig, Empty, Files, PairFile, SideConfig, TooLong};
 use crate::error::{Error, Result};
 
-/// Both splits of an experiment, and the tokenizers that cut them.
+/// Both splits of an experiment, and their tokenizers.
 #[derive(Debug)]
 pub struct DataSplits {
-    /// What is learned from.
+    /// The training set.
     pub train: Dataset,
-    /// What is only looked at.
+    /// The validation set.
     pub valid: Dataset,
-    /// What cuts both.
+    /// The tokenizers of both sides.
     pub tokenizers: Tokenizers,
 }
 
 impl DataSplits {
-    /// Reads both splits and cuts them into tokens. `tokenizers` gets training pairs and says with what; it is asked more than
-    /// once where pairs are left out whose length depends on the answer.
+    /// Reads and tokenizes both splits. `tokenizers` builds the tokenizers from training pairs; it is called more than
+    /// once if pairs are skipped whose length depends on the result.
     ///
     /// # Errors
     /// What [`read_pairs`](super::readers::read_pairs), `tokenizers` and [`Dataset::new`] refuse; pairs with an empty side, as `data.empty` says.
@@ -113,10 +113,10 @@ fn of_recordings(
     Ok(DataSplits { train, valid, tokenizers })
 }
 
-/// How many places of empty sides an error names.
+/// The most places of empty sides in an error.
 const NAMED: usize = 5;
 
-/// The pairs that `data.empty` lets through, and the places of those that it leaves out.
+/// Applies `data.empty`: the remaining pairs, and the places of the skipped ones.
 fn without_empty(pairs: Vec<Pair>, files: &Files, config: &DataConfig) -> Result<(Vec<Pair>, Vec<Place>)> {
     let forms = [&config.source, &config.target].map(TextForm::of);
     let empty_sides = |pair: &Pair| [forms[0].is_empty(&pair.source), forms[1].is_empty(&pair.target)];
@@ -141,7 +141,7 @@ fn without_empty(pairs: Vec<Pair>, files: &Files, config: &DataConfig) -> Result
     Ok((kept, empty.into_iter().map(|pair| pair.place).collect()))
 }
 
-/// There is nothing to learn from a pair without one of its sides, and it is most often a slip in the data.
+/// The error for pairs with an empty side, which are mostly mistakes in the data.
 fn empty_side(first: &Pair, of_source: bool, [sources, targets]: [usize; 2], all: &[Pair]) -> Error {
     let (side, other, text) = match of_source {
         true => ("source", "target", &first.target),
@@ -164,14 +164,15 @@ fn empty_side(first: &Pair, of_source: bool, [sources, targets]: [usize; 2], all
     Error::input(message).hint(hint)
 }
 
-/// The most characters that a token of byte-pair encoding has on the average, in a side that may fit.
+/// The highest mean number of characters per BPE token, to exclude texts that cannot fit.
 const LONGEST_MEAN: usize = 16;
 
-/// The tokenizers, learned from pairs that are used: what is left out makes no vocabulary.
+/// Builds the tokenizers from the used pairs alone: skipped pairs do not contribute to the vocabulary.
 ///
-/// The length of a side in characters or words depends on no vocabulary; in pieces it does. There, what they are learned from
-/// shrinks until all of it fits, each time by a little more than it must, so that this ends soon. A pair that was dropped on
-/// the way and fits in the end is used all the same, so that which pairs are used follows from the tokenizers alone.
+/// The length of a side in characters or words does not depend on the vocabulary; in BPE pieces it does. Then the
+/// training pairs of the tokenizer shrink until all of them fit, each time by a little more than needed, so that this
+/// ends soon. A pair that was dropped on the way but fits in the end is used, so that the used pairs depend on the
+/// tokenizers alone.
 fn learn(
     pairs: &[Pair],
     config: &DataConfig,
@@ -191,7 +192,7 @@ fn learn(
     let must_fit =
         |texts: [&str; 2]| (0..2).all(|n| !counts(n) || texts[n].chars().count() < sides[n].max_length);
     let mut learned_from = those(&may_fit);
-    // What may fit and does not can have more characters than the vocabulary.
+    // Pairs that turn out not to fit may have more characters than the vocabulary.
     let mut found = tokenizers(&learned_from).or_else(|error| {
         learned_from = those(&|texts| may_fit(texts) && must_fit(texts));
         tokenizers(&learned_from).map_err(|_| error)
@@ -222,7 +223,7 @@ fn learn(
     Ok(found)
 }
 
-/// The least tokens that a text can have, whatever is learned; for characters and words, those that it has.
+/// A lower bound of a text's tokens for any vocabulary; exact for characters and words.
 fn least_tokens(config: &SideConfig, text: &str) -> usize {
     if config.audio.is_some() {
         return 0;
@@ -235,7 +236,7 @@ fn least_tokens(config: &SideConfig, text: &str) -> usize {
     }
 }
 
-/// For each file and side, how many texts are not read as they stand there.
+/// For each file and side, a note on how many texts reading changed.
 fn changed_texts(pairs: &[Pair], tokenizers: &Tokenizers, files: &Files) -> Vec<String> {
     let mut notes = Vec::new();
     for of_file in pairs.chunk_by(|one, other| Arc::ptr_eq(&one.place.file, &other.place.file)) {
@@ -257,7 +258,7 @@ fn changed_texts(pairs: &[Pair], tokenizers: &Tokenizers, files: &Files) -> Vec<
     notes
 }
 
-/// The file of targets that belongs to one of sources.
+/// The file of targets for a file of sources.
 fn target_file<'a>(files: &'a Files, source_file: &'a Path) -> &'a Path {
     let of_parallel = files.0.iter().find_map(|file| match file {
         PairFile::Parallel { source, target } if source == source_file => Some(target.as_path()),
@@ -266,16 +267,16 @@ fn target_file<'a>(files: &'a Files, source_file: &'a Path) -> &'a Path {
     of_parallel.unwrap_or(source_file)
 }
 
-/// What names of sound files end with, and of features made of sound.
+/// Extensions of audio files and of audio features.
 const SOUND: [&str; 16] = [
     "wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff", "amr", "au", "sph",
     "npy", "npz",
 ];
 
-/// Sources that are nothing but names of sound files, more than one, would be read as texts.
+/// Refuses sources that are all names of audio files (more than one), which would be read as texts.
 ///
 /// # Errors
-/// They are.
+/// All sources are names of audio files.
 pub fn refuse_sound<'a>(mut sources: impl Iterator<Item = &'a str>) -> Result<()> {
     let is_name = |text: &str| {
         let name = text.trim();

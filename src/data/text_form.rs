@@ -1,7 +1,7 @@
 //! The text form of a side: a Unicode normal form, and the treatment of white space.
 //!
-//! Two spellings that look the same become one text. [`ChangeCounts`] counts and reports the changes, for each file.
-//! Knows no tokens and no files.
+//! Spellings that look the same become one text. [`ChangeCounts`] counts and reports the changes of each file. Texts
+//! only: no tokens and no files.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,22 +11,22 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is
 
 use crate::data::{Normalize, SideConfig, Whitespace};
 
-/// How a side's texts are read.
+/// The text form of a side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextForm {
-    /// The normal form of Unicode.
+    /// The Unicode normal form.
     pub normalize: Normalize,
-    /// What becomes of white space.
+    /// The treatment of white space.
     pub whitespace: Whitespace,
 }
 
 impl TextForm {
-    /// The one that a config names.
+    /// The text form of a config.
     pub fn of(config: &SideConfig) -> TextForm {
         TextForm { normalize: config.normalize, whitespace: config.whitespace }
     }
 
-    /// A text in this form. In this form already, it stays what it is.
+    /// Brings a text into this form; idempotent.
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let normal = self.normalize(text);
         if self.whitespace == Whitespace::Keep {
@@ -38,7 +38,7 @@ impl TextForm {
         }
     }
 
-    /// A text in the normal form, its white space as it is.
+    /// Brings a text into the normal form, without changing white space.
     pub fn normalize<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let is_normal = match self.normalize {
             Normalize::Nfc => is_nfc_quick(text.chars()),
@@ -54,8 +54,8 @@ impl TextForm {
         }
     }
 
-    /// Whether `text`, which is in the normal form, could be changed by what is said from `more` on: a mark is joined to a letter
-    /// before it, and marks have an order of their own, so that no text could begin with `text` then.
+    /// Whether appending `more` could change `text`, which is in the normal form: marks are composed with the letter
+    /// before them and are sorted. Then no text in the normal form begins with `text` and `more`.
     pub fn joins(&self, text: &str, more: &str) -> bool {
         let is_mark = |character: char| canonical_combining_class(character) != 0;
         let Some(first) = more.chars().next().filter(|first| !first.is_ascii()) else { return false };
@@ -70,7 +70,7 @@ impl TextForm {
                 && !self.normalize(&format!("{text}{more}")).starts_with(text)
     }
 
-    /// Whether there may be a text that `more` joins ([`TextForm::joins`]): quick, and right where it says no.
+    /// A quick check whether `more` can join any text ([`TextForm::joins`]); false is always right.
     pub fn may_join(&self, more: &str) -> bool {
         let first = more.chars().next();
         first.is_some_and(|first| {
@@ -81,7 +81,7 @@ impl TextForm {
         })
     }
 
-    /// Whether a text has nothing in it that is read.
+    /// Whether a text is empty in this form.
     pub fn is_empty(&self, text: &str) -> bool {
         match self.whitespace {
             Whitespace::Trim => text.trim().is_empty(),
@@ -100,7 +100,7 @@ impl fmt::Display for TextForm {
     }
 }
 
-/// A space for each tab, line break or other white space that moves a cursor.
+/// Replaces each tab, line break and other control white space by a space.
 fn without_breaks(text: &str) -> Cow<'_, str> {
     match text.contains(breaks) {
         true => Cow::Owned(text.replace(breaks, " ")),
@@ -113,22 +113,22 @@ pub fn breaks(character: char) -> bool {
     character.is_whitespace() && (character.is_control() || matches!(character, '\u{2028}' | '\u{2029}'))
 }
 
-/// In what a text that is read differs from the one that stands in the file.
+/// How reading changed a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Its normal form.
+    /// Another normal form.
     pub normal_form: bool,
-    /// White space at its ends, which is gone.
+    /// White space removed at its ends.
     pub outer: bool,
-    /// Line breaks and tabs, which are spaces.
+    /// Line breaks and tabs replaced by spaces.
     pub breaks: bool,
-    /// White space between words, which is one space.
+    /// White space between words replaced by one space.
     pub between: bool,
-    /// The mark for a space, `▁`, which is one.
+    /// `▁`, the mark for a space, replaced by a space.
     pub mark: bool,
 }
 
-/// The texts of a file's side, and how many of them reading changed.
+/// Counts the texts of a file's side, and how many of them reading changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeCounts {
     texts: usize,
@@ -147,12 +147,12 @@ impl ChangeCounts {
         self.kinds.iter_mut().zip(kinds).for_each(|(count, is_one)| *count += usize::from(is_one));
     }
 
-    /// Texts that are not read as they are in the file.
+    /// Number of texts that reading changed.
     pub fn changed(&self) -> usize {
         self.changed
     }
 
-    /// Says it of a side, `source` or `target`, with the keys that decide; nothing where no text was changed.
+    /// A note for a side, `source` or `target`, with the keys that decide; `None` if no text was changed.
     pub fn in_words(&self, side: &str, form: TextForm) -> Option<String> {
         if self.changed == 0 {
             return None;
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(read(Normalize::None), text);
     }
 
-    /// Of all characters, beside a letter, a mark and a space.
+    /// For all characters, next to a letter, a mark and a space.
     #[test]
     fn a_text_in_its_form_stays_what_it_is() {
         let kinds = [Normalize::Nfc, Normalize::Nfd, Normalize::Nfkc, Normalize::None];

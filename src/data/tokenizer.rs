@@ -1,8 +1,7 @@
-//! Tokenizers: characters, words, byte-pair encoding. They cut text into tokens and join tokens into text.
+//! Tokenizers: characters, words, byte-pair encoding. They split text into tokens and join tokens to text.
 //!
-//! Every text is first normalized to one form ([`TextForm`]). A special token has no text: `<eos>` in a file is cut like any
-//! other characters, and never ends a sequence.
-//! Knows strings and ids, no tensors and no files.
+//! Every text is first normalized to one form ([`TextForm`]). A special token has no text: `<eos>` in a file is
+//! tokenized like any other characters and never ends a sequence. Strings and ids only: no tensors and no files.
 
 mod bpe;
 mod extend;
@@ -20,36 +19,36 @@ pub use bpe::Bpe;
 /// A text as ids, without BOS and EOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
-    /// An id for each token.
+    /// The ids.
     pub ids: Vec<i64>,
-    /// How many of them are UNK.
+    /// Number of UNK ids.
     pub unknown: usize,
 }
 
-/// How the text of a side becomes ids, and back.
+/// Converts the texts of a side to ids and back.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     form: TextForm,
     kind: Kind,
 }
 
-/// What the tokens are.
+/// The kinds of tokens.
 #[derive(Clone, Debug)]
 enum Kind {
-    /// A token for each Unicode scalar value, the space too.
+    /// One token per Unicode scalar value, including the space.
     Characters(Vocabulary),
-    /// Tokens separated by white space, of any kind and amount; one space when joined.
+    /// Tokens separated by any white space; joined by one space.
     Words(Vocabulary),
     /// Byte-pair encoding within words.
     Bpe(Box<Bpe>),
 }
 
 impl Tokenizer {
-    /// Builds the tokenizer that the config names (characters, where it names none) from the training texts: those of
-    /// one side, or of both for a shared vocabulary. The same texts in the same order give the same tokenizer.
+    /// Builds the tokenizer of the config (by default characters) from the training texts of one side, or of both for a
+    /// shared vocabulary. The same texts in the same order give the same tokenizer.
     ///
     /// # Errors
-    /// A BPE vocabulary is asked that is too small for the characters of the texts.
+    /// The BPE vocabulary is too small for the characters of the texts.
     pub fn train<'a>(config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Result<Tokenizer> {
         let form = TextForm::of(config);
         if let Some(bpe) = &config.bpe {
@@ -73,13 +72,13 @@ impl Tokenizer {
         Ok(Tokenizer { form, kind })
     }
 
-    /// The form in which texts are read.
+    /// The text form.
     pub fn form(&self) -> TextForm {
         self.form
     }
 
-    /// A text in its form, as ids without BOS and EOS. What the vocabulary lacks is UNK and counted: for BPE a
-    /// character, otherwise a token.
+    /// Normalizes and tokenizes a text, without BOS and EOS. Symbols that are not in the vocabulary (for BPE
+    /// characters, otherwise tokens) are UNK and counted.
     pub fn encode(&self, text: &str) -> Encoded {
         let text = self.form.apply(text);
         let ids: Vec<i64> = match &self.kind {
@@ -96,7 +95,7 @@ impl Tokenizer {
         Encoded { ids, unknown }
     }
 
-    /// What is UNK in [`Tokenizer::encode`], in its order.
+    /// The symbols that are UNK in [`Tokenizer::encode`], in order.
     pub fn unknown_symbols(&self, text: &str) -> Vec<String> {
         let text = self.form.apply(text);
         let lacks = |symbol: &String| self.vocabulary().id(symbol).is_none();
@@ -112,7 +111,7 @@ impl Tokenizer {
         texts.iter().map(|text| self.encode(text)).collect()
     }
 
-    /// What [`Tokenizer::encode`] does to a text that stands in a file, whatever its vocabulary has.
+    /// How [`Tokenizer::encode`] changes a text of a file, apart from unknown symbols.
     pub fn changes(&self, text: &str) -> Changes {
         let normal = self.form.normalize(text);
         let trimmed = if self.form.whitespace == Whitespace::Trim { normal.trim() } else { &normal };
@@ -126,16 +125,15 @@ impl Tokenizer {
         }
     }
 
-    /// The text of ids, in its form. PAD, BOS and EOS are left out wherever they stand; UNK, and an id outside of the
-    /// vocabulary, is `<unk>`.
+    /// The text of ids, in its form. PAD, BOS and EOS are omitted; UNK and ids outside the vocabulary are `<unk>`.
     ///
-    /// Gives back the text that was encoded, in its form, if nothing in it was unknown, except that words are joined by
-    /// one space and that BPE, where the space is `▁`, gives a `▁` of the text as a space.
+    /// Restores the encoded text, in its form, if nothing in it was unknown; except that words are joined by one space,
+    /// and that BPE, which marks spaces by `▁`, restores a `▁` of the text as a space.
     pub fn decode(&self, ids: &[i64]) -> String {
         self.decode_with(ids, |_| SPECIALS[UNK as usize])
     }
 
-    /// The same with other texts in the place of UNK: that of the n-th id, from 0, is `unknown(n)`.
+    /// The same with other texts in place of UNK: `unknown(n)` for the n-th id, from 0.
     pub fn decode_with<'a>(&'a self, ids: &[i64], unknown: impl Fn(usize) -> &'a str) -> String {
         let said = (0..).zip(ids).filter(|(_, id)| ![PAD, BOS, EOS].contains(id));
         let tokens = said.map(|(n, &id)| if id == UNK { unknown(n) } else { self.token(id) });
@@ -144,16 +142,16 @@ impl Tokenizer {
             Kind::Words(_) => tokens.collect::<Vec<_>>().join(" "),
             Kind::Bpe(_) => bpe::join(tokens),
         };
-        // Tokens that are each in the form need not make a text that is.
+        // Tokens in the form need not join to a text in the form.
         self.form.apply(&text).into_owned()
     }
 
-    /// A text in the form of outputs: references are compared in this form.
+    /// A text in the form of outputs, in which references are compared.
     pub fn as_output(&self, text: &str) -> String {
         self.form.apply(&self.normalized(text)).into_owned()
     }
 
-    /// A text as its tokens spell it, where none of it is unknown: in its form, before that of an output.
+    /// A text as its tokens spell it, if nothing is unknown: in its form, before that of outputs.
     pub fn normalized(&self, text: &str) -> String {
         let text = self.form.apply(text);
         match self.kind {
@@ -163,7 +161,7 @@ impl Tokenizer {
         }
     }
 
-    /// What each token of [`Tokenizer::encode`] is in the text, also where it is UNK; without the mark of a space.
+    /// The text of each token of [`Tokenizer::encode`], also of UNK; without the mark of a space.
     pub fn split(&self, text: &str) -> Vec<String> {
         let text = self.form.apply(text);
         match &self.kind {
@@ -181,8 +179,8 @@ impl Tokenizer {
         }
     }
 
-    /// What each token adds to the text of [`Tokenizer::decode`], before that is brought to its form, in the order of
-    /// the ids: at its beginning, and further on.
+    /// The text that each token adds in [`Tokenizer::decode`] before normalization, in the order of the ids: at the
+    /// start of a text, and later.
     pub fn pieces(&self) -> Vec<[String; 2]> {
         let pieces = |id| match [PAD, BOS, EOS].contains(&id) {
             true => Default::default(),
@@ -191,7 +189,7 @@ impl Tokenizer {
         (0..self.vocabulary_size() as i64).map(pieces).collect()
     }
 
-    /// The text of [`Tokenizer::decode`] in parts: what stands between its unknown symbols. Without any it is one part.
+    /// The text of [`Tokenizer::decode`], split at its unknown symbols; one part without any.
     pub fn known_parts(&self, ids: &[i64]) -> Vec<String> {
         let known = |id: i64| self.vocabulary().token(id).is_some() && id != UNK;
         let (mut parts, mut first) = (vec![String::new()], true);
@@ -212,7 +210,7 @@ impl Tokenizer {
         let in_form = |(n, part): (usize, String)| {
             let mut part = self.form.normalize(&part).into_owned();
             if self.form.whitespace == Whitespace::Trim {
-                // The ends of the text are those of its first part and of its last.
+                // Only the first and the last part are trimmed at the ends of the text.
                 part = if n == last { part.trim_end() } else { &part }.to_owned();
                 part = if n == 0 { part.trim_start() } else { &part }.to_owned();
             }
@@ -221,7 +219,7 @@ impl Tokenizer {
         parts.into_iter().enumerate().map(in_form).collect()
     }
 
-    /// What a token adds to a text, at its beginning or further on.
+    /// The text that a token adds, at the start of a text or later.
     fn piece(&self, id: i64, first: bool) -> String {
         let token = self.token(id);
         match self.kind {
@@ -232,18 +230,18 @@ impl Tokenizer {
         }
     }
 
-    /// Whether its texts are words, phones or symbols with white space between: error rates are over these then, and
+    /// Whether its texts are words, phones or symbols separated by white space: then error rates are over these,
     /// otherwise over characters.
     pub fn is_of_words(&self) -> bool {
         matches!(self.kind, Kind::Words(_))
     }
 
-    /// A token as it is shown: special tokens by their names, an id outside of the vocabulary as `<unk>`.
+    /// A token for display: special tokens by their names, ids outside the vocabulary as `<unk>`.
     pub fn token(&self, id: i64) -> &str {
         self.vocabulary().token(id).unwrap_or(SPECIALS[UNK as usize])
     }
 
-    /// The id of a token as [`Tokenizer::token`] shows it.
+    /// The id of a token as displayed by [`Tokenizer::token`].
     ///
     /// # Errors
     /// An input error without a place: there is no such token.
@@ -257,7 +255,7 @@ impl Tokenizer {
         })
     }
 
-    /// Number of tokens, including the four special ones. BPE may reach fewer than the config asks for.
+    /// Number of tokens, including the four special ones. BPE may have fewer than in the config.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary().size()
     }
@@ -279,8 +277,8 @@ impl Tokenizer {
         }
     }
 
-    /// The first thing in which another tokenizer differs, and what it is in each of them: the kind, the form, a token, or
-    /// with BPE a merge. Two without a difference cut every text alike, into the same ids.
+    /// The first difference from another tokenizer, with both values: the kind, the form, a token, or a BPE merge.
+    /// Without a difference, both give the same ids for every text.
     pub fn difference(&self, other: &Tokenizer) -> Option<(String, [String; 2])> {
         if self.kind() != other.kind() {
             return Some(("kind".to_owned(), [self.kind(), other.kind()].map(str::to_owned)));
@@ -302,7 +300,7 @@ impl Tokenizer {
 }
 
 fn count(counts: &mut HashMap<String, u64>, token: &str) {
-    // Two look-ups, but a string is only made for a token that is new.
+    // Two look-ups, but a string is allocated only for new tokens.
     match counts.get_mut(token) {
         Some(count) => *count += 1,
         None => drop(counts.insert(token.to_string(), 1)),

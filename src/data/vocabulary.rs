@@ -1,7 +1,7 @@
 //! Tokens and their ids: every vocabulary starts with the four special tokens.
 //!
-//! A vocabulary knows strings and numbers, and nothing of how a text is cut into tokens. Ids are `i64`, as libtorch needs
-//! them. A special token has an id but no text: the characters `<eos>` in a file are never the end.
+//! Strings and numbers only: splitting a text into tokens is the tokenizer's task. Ids are `i64`, as libtorch needs
+//! them. A special token has an id but no text: the characters `<eos>` in a file never end a sequence.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
-/// Fills the rows of a batch up to its longest.
+/// Pads the rows of a batch to the longest one.
 pub const PAD: i64 = 0;
-/// Stands for what the vocabulary lacks.
+/// Replaces symbols that are not in the vocabulary.
 pub const UNK: i64 = 1;
-/// Starts the target that the decoder is fed.
+/// Starts the decoder's input.
 pub const BOS: i64 = 2;
 /// Ends a sequence.
 pub const EOS: i64 = 3;
 
-/// How the special tokens are shown, in the order of their ids.
+/// Names of the special tokens, in the order of their ids.
 pub const SPECIALS: [&str; 4] = ["<pad>", "<unk>", "<bos>", "<eos>"];
 
 /// Token strings and their ids, both ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// The place of a token is its id.
+    /// The index of a token is its id.
     tokens: Vec<String>,
     /// Without the special tokens.
     ids: HashMap<String, i64>,
@@ -32,7 +32,7 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// The special tokens and every token seen at least `minimum_count` times, the most frequent first and equally
-    /// frequent ones in the order of their code points. A token that is written like a special one is left out.
+    /// frequent ones in the order of their code points. A token that is spelled like a special one is excluded.
     pub fn from_counts(counts: HashMap<String, u64>, minimum_count: usize) -> Vocabulary {
         let mut kept: Vec<(String, u64)> = counts
             .into_iter()
@@ -47,7 +47,7 @@ impl Vocabulary {
         vocabulary
     }
 
-    /// The vocabulary of a list in which a token's place is its id.
+    /// The vocabulary of a list in which a token's index is its id.
     ///
     /// # Errors
     /// The list does not start with the special tokens, or has a token twice.
@@ -84,7 +84,7 @@ impl Vocabulary {
         self.tokens.len()
     }
 
-    /// The id of a token that stands in a text. A special token never does.
+    /// The id of a token of a text, which is never a special one.
     pub fn id(&self, token: &str) -> Option<i64> {
         self.ids.get(token).copied()
     }
@@ -105,13 +105,13 @@ impl Vocabulary {
     }
 }
 
-/// The first place at which two lists differ, and what stands there.
+/// The first index at which two lists differ, and both values.
 pub(super) fn first_difference<T: PartialEq>([one, other]: [&[T]; 2]) -> Option<(usize, [Option<&T>; 2])> {
     let places = 0..one.len().max(other.len());
     places.map(|n| (n, [one.get(n), other.get(n)])).find(|(_, [one, other])| one != other)
 }
 
-/// Whether a token is written like a special one.
+/// Whether a token is spelled like a special one.
 pub(super) fn is_special(token: &str) -> bool {
     SPECIALS.contains(&token)
 }

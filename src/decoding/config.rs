@@ -1,6 +1,6 @@
 //! `[decoding]`: search or sampling, ranking of hypotheses, constraints, length limits, and batch size.
 //!
-//! Only the keys, their defaults and the rules among them. It knows no model.
+//! Only the keys, their defaults and the rules among them. It depends on no model.
 
 mod sampling;
 
@@ -14,10 +14,10 @@ use crate::model::Weights;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodingConfig {
-    /// Live hypotheses of a source; 1 is greedy search.
+    /// Active hypotheses of a source; 1 is greedy search.
     pub beam: usize,
-    /// Groups of the beam (Vijayakumar et al. 2016), of equal size: each is a beam of its own, and a later one avoids the
-    /// tokens of the earlier ones at the same step.
+    /// Groups of the beam (Vijayakumar et al. 2016), of equal size: each is a beam of its own, and a later one avoids
+    /// the tokens of the earlier ones at the same step.
     pub beam_groups: usize,
     /// Penalty on a token's log-probability for each hypothesis of an earlier group with the same token at this step.
     pub diversity_strength: f64,
@@ -25,10 +25,9 @@ pub struct DecodingConfig {
     pub n_best: usize,
     /// When a source is done before its limit.
     pub stop: Stop,
-    /// Finished hypotheses for each live one with which a source is done (Kasai et al. 2022).
+    /// A source is done with `patience` * `beam` finished hypotheses (Kasai et al. 2022).
     pub patience: f64,
-    /// What the sum of log-probabilities is divided by, to compare outputs of different lengths. Greedy search compares
-    /// none.
+    /// The divisor of the sum of log-probabilities, to compare outputs of different lengths. Unused in greedy search.
     pub length_penalty: LengthPenalty,
     /// a in the length penalty.
     pub length_penalty_alpha: f64,
@@ -48,7 +47,7 @@ pub struct DecodingConfig {
     pub suppress_unknown: bool,
     /// Whether an `<unk>` of an output is replaced by the source symbol with the most attention at that step.
     pub replace_unknown: bool,
-    /// In what numbers the matrices are kept; when absent, in those that training computed in.
+    /// Number format of the matrices; when absent, the precision of training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
     /// Sources that are decoded together; the batch has up to `beam` rows for each.
@@ -64,7 +63,7 @@ pub struct DecodingConfig {
     /// b in the limit a * source tokens + b.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length_offset: Option<usize>,
-    /// Outputs are drawn, not searched for.
+    /// Sample outputs instead of searching for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<SamplingConfig>,
 }
@@ -98,13 +97,13 @@ impl Default for DecodingConfig {
     }
 }
 
-/// When a source is done before its limit. With each of them it is done when no live hypothesis can still get among its
+/// When a source is done before its limit. With every rule it is done when no active hypothesis can still get among its
 /// `n_best` finished ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
-    /// When no live hypothesis, at its present length, ranks above as many finished ones as the beam is wide. What greedy
-    /// search says goes on to its end, so that no output ranks below it.
+    /// When `beam` finished hypotheses rank above every active one at its present length. The greedy hypothesis is
+    /// continued to its end, so that no output ranks below it.
     Outranked,
     /// With `patience` * `beam` finished hypotheses.
     Patience,
@@ -138,17 +137,17 @@ pub enum Combination {
 
 const TABLE: &str = "decoding";
 
-/// a in the limit a * source tokens + b: the default without pairs, and the minimum with them.
+/// a in the limit a * source tokens + b: the default without training pairs, and the minimum with them.
 const LEAST_FACTOR: f64 = 2.0;
 
 /// b in the same.
 const LEAST_OFFSET: usize = 50;
 
-/// The most tokens of an output: twice as many as a line that is read has bytes, and as many as [`DecodingConfig::fit`] may
-/// give it.
+/// The most tokens of an output: twice the bytes of the longest line, which is also the most that
+/// [`DecodingConfig::fit`] sets.
 const LONGEST: u64 = 1 << 25;
 
-/// The most sources that are decoded together.
+/// The most sources to decode together.
 const MOST_SOURCES: u64 = 1_000_000;
 
 /// The most rows that a source may have in a batch.
@@ -212,16 +211,16 @@ impl DecodingConfig {
         (self.max_length_factor.unwrap_or(LEAST_FACTOR), self.max_length_offset.unwrap_or(LEAST_OFFSET))
     }
 
-    /// Lets outputs be as long as the targets of these pairs (tokens of source and target, EOS not counted), and a quarter
-    /// of what these need beyond `a` longer: a is the pairs' mean ratio. Never less than without pairs; nothing where the
-    /// config says how long outputs may be.
+    /// Fits the length limit to training pairs (tokens of source and target, without EOS): a is their mean length
+    /// ratio, and b covers the longest target beyond it plus a quarter. Never below the defaults; no change if the
+    /// config sets a limit.
     pub fn fit(&mut self, lengths: impl Iterator<Item = (usize, usize)> + Clone) {
         if self.max_length.is_some() || self.max_length_factor.is_some() || self.max_length_offset.is_some() {
             return;
         }
         let (sources, targets) =
             lengths.clone().fold((0, 0), |sums, pair| (sums.0 + pair.0, sums.1 + pair.1));
-        // Two digits: whoever reads the config need not see more.
+        // Two digits are enough for readers of the config.
         let ratio = (100.0 * targets as f64 / sources.max(1) as f64).ceil() / 100.0;
         let factor = ratio.max(LEAST_FACTOR);
         let beyond = |(source, target): (usize, usize)| (target + 1) as f64 - factor * source as f64;

@@ -12,7 +12,7 @@ use self::banned_texts::{BannedTexts, OutputPrefix};
 use super::DecodingConfig;
 use crate::data::vocabulary::{EOS, UNK};
 
-/// What every output of a decode must keep to.
+/// The constraints on every output.
 #[derive(Clone, Debug)]
 pub struct Constraints {
     /// Minimum number of tokens in an output, including EOS.
@@ -21,20 +21,20 @@ pub struct Constraints {
     pub repetition_penalty: f64,
     /// No sequence of this many tokens occurs twice in an output; 0 is off.
     pub no_repeat_ngram: usize,
-    /// Texts that no output has.
+    /// Texts that must not occur in an output.
     pub banned: Option<Arc<BannedTexts>>,
     /// Whether UNK is forbidden.
     pub suppress_unknown: bool,
 }
 
-/// What was changed in a row, and what stood there.
+/// The changed scores of a row, with their previous values.
 #[derive(Debug, Default)]
 pub struct ScoreEdits {
     changed: Vec<(usize, f32)>,
 }
 
 impl ScoreEdits {
-    /// Changes the score of a token; one that the row does not know changes nothing.
+    /// Changes the score of a token; no change if the token is outside the row.
     pub fn change(&mut self, row: &mut [f32], token: i64, to: impl FnOnce(f32) -> f32) {
         if let Some(score) = row.get_mut(token as usize) {
             self.changed.push((token as usize, *score));
@@ -47,7 +47,7 @@ impl ScoreEdits {
         self.change(row, token, |_| f32::NEG_INFINITY);
     }
 
-    /// Makes the row what it was.
+    /// Restores the row.
     pub fn undo(&mut self, row: &mut [f32]) {
         while let Some((token, score)) = self.changed.pop() {
             row[token] = score;
@@ -56,7 +56,7 @@ impl ScoreEdits {
 }
 
 impl Constraints {
-    /// What a config asks for, with its banned texts.
+    /// The constraints of a config, with its banned texts.
     pub fn new(config: &DecodingConfig, banned: Option<Arc<BannedTexts>>) -> Constraints {
         Constraints {
             min_length: config.min_length,
@@ -72,7 +72,8 @@ impl Constraints {
         self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 || self.banned.is_some()
     }
 
-    /// Changes the scores of what may follow `said`, as token number `length` of the output, counted from 1.
+    /// Changes the scores of the tokens that may follow `said`; the next token is number `length` of the output,
+    /// counted from 1.
     pub fn apply(&self, said: OutputPrefix, length: usize, row: &mut [f32], edits: &mut ScoreEdits) {
         if self.repetition_penalty != 1.0 {
             self.penalize_repetition(said.tokens, row, edits);
@@ -91,7 +92,7 @@ impl Constraints {
         }
     }
 
-    /// Once for each token, however often it occurs.
+    /// Penalises each token once, however often it occurs.
     fn penalize_repetition(&self, said: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
         let mut tokens = said.to_vec();
         tokens.sort_unstable();
@@ -101,7 +102,7 @@ impl Constraints {
         }
     }
 
-    /// The tokens that followed each earlier occurrence of the last n - 1 tokens.
+    /// Forbids the tokens that followed earlier occurrences of the last n - 1 tokens.
     fn forbid_repeated_ngrams(&self, said: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
         let Some(start) = (said.len() + 1).checked_sub(self.no_repeat_ngram) else {
             return;
@@ -129,7 +130,7 @@ mod tests {
         suppress_unknown: false,
     };
 
-    /// The row of eight scores of -1 after `said`; it must be as before when the edits are undone.
+    /// A row of eight scores of -1, constrained after `said`. Checks that undoing restores it.
     fn after(constraints: &Constraints, said: &[i64]) -> Vec<f32> {
         let (mut row, mut edits) = (vec![-1.0; 8], ScoreEdits::default());
         let so_far = OutputPrefix { tokens: said, ..OutputPrefix::default() };

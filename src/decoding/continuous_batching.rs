@@ -1,8 +1,8 @@
 //! The loop of every search: continuous batching, in which new sources enter the batch as others leave it.
 //!
-//! All live rows of all sources take a step together. The hypotheses of each source get the scores of their own rows, and
-//! finished rows leave at once. It knows no model and no tensor. The result of a source does not depend on the rest of the
-//! batch.
+//! All live rows of all sources take a step together. The hypotheses of each source get the scores of their own rows,
+//! and finished rows leave at once. It depends on no model and no tensor. The result of a source does not depend on the
+//! rest of the batch.
 
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores};
 use super::options::SearchOptions;
@@ -12,18 +12,18 @@ use super::search::hypotheses::Hypotheses;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 
-/// How many sources go together.
+/// The size of the batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Batching {
-    /// The most sources.
+    /// The most sources in it.
     pub size: usize,
-    /// With this many free places new sources come in beside the others, since reading a few costs nearly as much as
-    /// reading many. `None`: only into an empty batch.
+    /// New sources enter when this many places are free, since encoding a few costs nearly as much as encoding many.
+    /// `None`: only when the batch is empty.
     pub refill: Option<usize>,
 }
 
-/// Decodes all requests. `found` gets the number of each request, counted from 0, and its best hypotheses, the best first, as
-/// soon as they are there: in the order in which they end.
+/// Decodes all requests. Calls `found` with each request's number, from 0, and its hypotheses, the best first, as soon
+/// as it is done.
 ///
 /// # Errors
 /// Those of the model and of `found`.
@@ -54,7 +54,7 @@ pub fn generate<'r, S: IncrementalDecoder>(
 struct Slot {
     /// The request's number.
     number: usize,
-    /// Its rows, which follow those of the slots before it.
+    /// Its number of rows, which follow those of the slots before it.
     rows: usize,
     hypotheses: Hypotheses,
 }
@@ -68,7 +68,7 @@ struct Batch<'a, S> {
 }
 
 impl<S: IncrementalDecoder> Batch<'_, S> {
-    /// Fills free places, where there are enough of them. The state is that of the rows in the batch, where there is any.
+    /// Fills free places if there are enough of them. `state` is that of the rows in the batch, if there are any.
     fn admit<'r>(
         &mut self,
         requests: &mut impl Iterator<Item = (usize, &'r DecodeRequest)>,
@@ -96,7 +96,7 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         }
     }
 
-    /// Takes a step; the state is that of the rows that continue, if there are any.
+    /// Runs one step; returns the state of the rows that continue, if there are any.
     fn step(&mut self, state: S::State) -> Result<Option<S::State>> {
         let last: Vec<i64> =
             self.slots.iter().flat_map(|slot| slot.hypotheses.rows()).map(|(_, token)| token).collect();
@@ -114,7 +114,7 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         }
     }
 
-    /// Hands each source its rows.
+    /// Gives each source the scores of its rows.
     fn advance(&mut self, scores: &mut Scores) -> Result<()> {
         let vocabulary = scores.vocabulary;
         let mut attention = scores.attention.as_deref().unwrap_or_default();
@@ -144,7 +144,7 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
     }
 }
 
-/// A model that gives other numbers than it was asked for has a bug, which must not become wrong outputs.
+/// A model that returns a wrong number of scores has a bug, which must not become wrong outputs.
 pub(super) fn check_scores(scores: &Scores, rows: usize) -> Result<()> {
     let of_attention = scores.attention.as_ref().map_or(rows, Vec::len);
     if scores.vocabulary <= EOS as usize
@@ -153,7 +153,7 @@ pub(super) fn check_scores(scores: &Scores, rows: usize) -> Result<()> {
     {
         let (numbers, vocabulary) = (scores.log_p.len(), scores.vocabulary);
         let message =
-            format!("the model gave {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
+            format!("the model returned {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
         return Err(Error::failure(message));
     }
     Ok(())

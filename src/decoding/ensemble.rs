@@ -5,7 +5,7 @@ use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
 use super::request::DecodeRequest;
 use crate::error::{Error, Result};
 
-/// Models over the same target vocabulary. They read the same source ids, or each of them its own.
+/// Models with the same target vocabulary, which read the same source ids or each its own.
 #[derive(Clone, Debug)]
 pub struct Ensemble<S> {
     members: Vec<S>,
@@ -16,17 +16,17 @@ pub struct Ensemble<S> {
 #[derive(Debug)]
 pub struct EnsembleState<T> {
     states: Vec<T>,
-    /// Whether all of them cut the sources alike.
+    /// Whether all of them tokenize the sources alike.
     alike: bool,
 }
 
 impl<S: IncrementalDecoder> Ensemble<S> {
-    /// One model, and others beside it. Without others it is that model, to the last bit.
+    /// An ensemble of one model or more. With one, its scores are bit-identical to those of the model.
     pub fn new(first: S, others: impl IntoIterator<Item = S>, combination: Combination) -> Ensemble<S> {
         Ensemble { members: std::iter::once(first).chain(others).collect(), combination }
     }
 
-    /// The models, in the order in which they were given.
+    /// The models, in the given order.
     pub fn members(&self) -> &[S] {
         &self.members
     }
@@ -90,8 +90,8 @@ impl<S: Shareable> Shareable for Ensemble<S> {
     }
 }
 
-/// The combined scores of all members, in place of the first one's scores. Attention is the mean of theirs; where they do
-/// not cut sources `alike`, it is the first one's.
+/// The combined scores of all members, in place of the first one's scores. Attention is their mean; if they do not
+/// tokenize sources `alike`, it is the first one's.
 fn combined(mut all: Vec<Scores>, combination: Combination, alike: bool) -> Result<Scores> {
     let looking = if alike { all.len() } else { 1 };
     let vocabularies = all.iter().map(|scores| scores.vocabulary);
@@ -117,8 +117,8 @@ fn combined(mut all: Vec<Scores>, combination: Combination, alike: bool) -> Resu
     Ok(first)
 }
 
-/// Combines the log-probabilities of several models, number by number: each list has the log-probabilities that one of them
-/// gives to the same tokens. Those of a single model stay as they are.
+/// Combines the log-probabilities of several models elementwise: each list has those of one model for the same tokens.
+/// A single list is returned unchanged.
 pub fn mean(all: impl IntoIterator<Item = Vec<f32>>, combination: Combination) -> Vec<f32> {
     let mut all = all.into_iter();
     let mut sum = all.next().unwrap_or_default();
@@ -139,7 +139,7 @@ pub fn mean(all: impl IntoIterator<Item = Vec<f32>>, combination: Combination) -
     sum
 }
 
-/// log(exp(a) + exp(b)), which neither overflows nor vanishes.
+/// log(exp(a) + exp(b)), without overflow or underflow.
 fn log_of_sum(a: f32, b: f32) -> f32 {
     let (least, most) = if a < b { (a, b) } else { (b, a) };
     if least == f32::NEG_INFINITY { most } else { most + (least - most).exp().ln_1p() }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// The config bans texts, which only the target's tokenizer can turn into tokens: use [`decode_with_options`] or
-/// [`decode_n_best`]. And the model's own errors.
+/// [`decode_n_best`]. Errors of the model.
 pub fn decode<S: IncrementalDecoder>(
     decoder: &S,
     sources: &[impl Into<SourceItem> + Clone],
@@ -25,7 +25,7 @@ pub fn decode<S: IncrementalDecoder>(
     decode_with_options(decoder, sources, &SearchOptions::new(config, Vec::new)?)
 }
 
-/// The best hypothesis of each source (token ids without EOS), by rules that are made already.
+/// The best hypothesis of each source (token ids without EOS), with options that are built already.
 pub fn decode_with_options<S: IncrementalDecoder>(
     decoder: &S,
     sources: &[impl Into<SourceItem> + Clone],
@@ -34,7 +34,7 @@ pub fn decode_with_options<S: IncrementalDecoder>(
     best_of_each(decoder, sources, options, |requests| decode_n_best(decoder, requests, options))
 }
 
-/// The first hypothesis that `decode` finds for each source.
+/// The first hypothesis of each list that `decode` returns.
 pub(super) fn best_of_each<S: IncrementalDecoder>(
     decoder: &S,
     sources: &[impl Into<SourceItem> + Clone],
@@ -47,7 +47,7 @@ pub(super) fn best_of_each<S: IncrementalDecoder>(
     Ok(lists.into_iter().map(|list| list.into_iter().next().unwrap_or_default()).collect())
 }
 
-/// The best hypotheses of each request, the best first: as many as the config's `n_best`, or as there are.
+/// The best hypotheses of each request, the best first: at most `n_best`.
 pub fn decode_n_best<S: IncrementalDecoder>(
     decoder: &S,
     requests: &[&DecodeRequest],
@@ -63,15 +63,15 @@ pub fn decode_n_best<S: IncrementalDecoder>(
     Ok(found)
 }
 
-/// The numbers of the requests, those with long sources first: those that come in while others are under way need no more
-/// room than these, and the last ones to leave are short.
+/// The numbers of the requests, those with long sources first: later sources need no more memory than the first ones,
+/// and the last ones to finish are short.
 pub(super) fn longest_first(requests: &[&DecodeRequest]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..requests.len()).collect();
     order.sort_by_key(|&row| std::cmp::Reverse(requests[row].source.length()));
     order
 }
 
-/// A quarter of the places must be free before new sources come in.
+/// New sources enter when a quarter of the places is free.
 pub(super) fn batching<S: IncrementalDecoder>(decoder: &S, size: usize) -> Batching {
     Batching { size, refill: decoder.supports_continuous_batching().then_some(size.div_ceil(4)) }
 }

@@ -1,6 +1,6 @@
-//! The interface between search and model: a search knows rows, tokens and plain arrays of scores.
+//! The interface between search and model: rows, tokens and plain arrays of scores.
 //!
-//! So a search is tested with a scripted fake and no weights, and a model knows no search.
+//! So a search can be tested with a scripted fake instead of weights, and a model does not depend on the search.
 
 use super::request::DecodeRequest;
 use crate::data::vocabulary::{BOS, PAD};
@@ -8,31 +8,31 @@ use crate::error::{Error, Result};
 
 /// A model that takes one step at a time.
 pub trait IncrementalDecoder {
-    /// The state of a decode: a value that the model returns and takes back.
+    /// The decoder state: a value that the model returns and takes back.
     type State;
 
-    /// Reads the sources of the requests, one row for each, before its first token. `member` is the model's number among those
-    /// that choose together, from 0.
+    /// Encodes the sources of the requests: one row each, before its first token. `member` is the model's number in an
+    /// ensemble, from 0.
     fn start(&self, requests: &[&DecodeRequest], member: usize) -> Result<Self::State>;
 
-    /// Takes one more token of each row, and scores what may follow. The first token of a row is BOS.
+    /// Takes one more token per row and scores the next ones. The first token of a row is BOS.
     fn step(&self, tokens: &[i64], state: Self::State) -> Result<(Scores, Self::State)>;
 
     /// As `step`, with [`Scores::attention`].
     ///
     /// # Errors
-    /// The model has no attention to show.
+    /// The model has no attention.
     fn step_with_attention(&self, _: &[i64], _: Self::State) -> Result<(Scores, Self::State)> {
         Err(Error::failure("this model does not return its attention"))
     }
 
-    /// Goes on with the rows named, in that order; a row may be named more than once or not at all.
+    /// Selects rows, in this order; a row may occur more than once or not at all.
     fn reorder(&self, rows: &[i64], state: Self::State) -> Result<Self::State>;
 
-    /// The rows of `one`, then those of `other`: rows that begin now go on beside rows that are further.
+    /// The rows of `one`, then those of `other`, which may have different lengths.
     fn join(&self, one: Self::State, other: Self::State) -> Result<Self::State>;
 
-    /// Whether sources are to come in beside others that are further. If not, nothing is ever joined.
+    /// Whether sources may enter a batch that has started. If not, `join` is never called.
     fn supports_continuous_batching(&self) -> bool {
         false
     }
@@ -43,10 +43,9 @@ pub trait IncrementalDecoder {
     }
 }
 
-/// A model that several threads may run at a time, each with a clone of its own, which has the same weights and no copy of
-/// them.
+/// A model that several threads can run at the same time, each with its own clone. Clones share the weights.
 pub trait Shareable: IncrementalDecoder + Clone + Send {
-    /// Whether it runs on the CPU, so that more threads bring more.
+    /// Whether it runs on the CPU, where more threads are faster.
     fn on_cpu(&self) -> bool;
 }
 
@@ -57,13 +56,13 @@ pub struct Scores {
     pub log_p: Vec<f32>,
     /// V
     pub vocabulary: usize,
-    /// For each row how much it looked at each position of its own source: the decoder's last layer, the mean of its
-    /// heads. Only [`IncrementalDecoder::step_with_attention`] fills it.
+    /// For each row the attention to each position of its source: the decoder's last layer, averaged over its heads.
+    /// Only [`IncrementalDecoder::step_with_attention`] fills it.
     pub attention: Option<Vec<Vec<f32>>>,
 }
 
 impl Scores {
-    /// Nothing is attended to.
+    /// Scores without attention.
     pub fn new(log_p: Vec<f32>, vocabulary: usize) -> Scores {
         Scores { log_p, vocabulary, attention: None }
     }
@@ -99,22 +98,23 @@ impl ScoreRows<'_> {
     }
 }
 
-/// No score of a row is a number: the model's weights are not either.
+/// The error for scores that are NaN or infinite, as those of a diverged model.
 pub fn scores_not_finite() -> Error {
-    Error::not_finite("the model's scores are not finite numbers")
+    Error::not_finite("the model's scores are NaN or infinite")
 }
 
-/// What a search found for one source.
+/// An output that a search found for a source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hypothesis {
     /// Token ids without BOS and EOS.
     pub tokens: Vec<i64>,
-    /// Sum of the model's log-probabilities of its tokens, including EOS when it is finished; constraints, penalties and
-    /// sampling do not change it.
+    /// Sum of the model's log-probabilities of its tokens, including EOS when it is finished; constraints, penalties
+    /// and sampling do not change it.
     pub score: f64,
-    /// By what hypotheses of a source are compared: the sum with the repetition penalty in it, over the length penalty,
-    /// and the coverage penalty.
+    /// The ranking of a source's hypotheses: the sum with the repetition penalty, divided by the length penalty, plus
+    /// the coverage penalty.
     pub ranking: f64,
-    /// False if it is unfinished, without EOS: it reached the length limit, or the constraints allowed no further token.
+    /// False if it is unfinished, without EOS: it reached the length limit, or the constraints allowed no further
+    /// token.
     pub finished: bool,
 }

@@ -1,6 +1,6 @@
 //! A model that stops between two steps if a stop is requested: a batch of long outputs may take minutes.
 //!
-//! It knows no signals, only a function that it calls before each step.
+//! It depends on no signals, only on a function that it calls before each step.
 
 use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
 use super::request::DecodeRequest;
@@ -14,7 +14,7 @@ pub struct Interruptible<'a, S> {
 }
 
 impl<'a, S> Interruptible<'a, S> {
-    /// Asks `stopped` before each step.
+    /// Calls `stopped` before each step.
     pub fn new(model: S, stopped: &'a (dyn Fn() -> bool + Sync)) -> Interruptible<'a, S> {
         Interruptible { model, stopped }
     }

@@ -1,8 +1,9 @@
 //! Decoding: from a source to tokens, one step at a time, each conditioned on the tokens before it.
 //!
-//! A search sees a model only through [`incremental_decoder::IncrementalDecoder`] (start from sources, step, reorder rows,
-//! join), so that it is tested with a scripted fake and no weights. [`continuous_batching`] is the loop, [`search`] is the
-//! search of one source, [`constraints`] and [`penalty`] restrict and rank it. [`trace`] and [`stream`] show its steps.
+//! A search sees a model only through [`incremental_decoder::IncrementalDecoder`] (start from sources, step, reorder
+//! rows, join), so that it is tested with a scripted fake and no weights. [`continuous_batching`] is the loop,
+//! [`search`] is the search of one source, [`constraints`] and [`penalty`] restrict and rank it. [`trace`] and
+//! [`stream`] show its steps.
 
 mod config;
 

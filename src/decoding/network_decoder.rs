@@ -11,37 +11,36 @@ use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
 use crate::model::network::Network;
 
-/// In what numbers the matrices of a model are kept that runs on `device` and was trained to compute in `compute`.
+/// The number format of a model's matrices on `device`; `compute` is the precision of training.
 ///
 /// # Errors
-/// The config asks for numbers that the device does not compute in.
+/// The device does not support the config's `decoding.weights`.
 pub fn weights_for(config: &DecodingConfig, device: Device, compute: Kind) -> Result<Weights> {
     let weights = config.weights.unwrap_or(Weights::of(compute));
     if weights != Weights::Int8 || device == Device::Cpu {
         return Ok(weights);
     }
-    let message = format!("`decoding.weights` may be int8 on a CPU alone, but the device is {device:?}");
-    Err(Error::input(message).hint("say --set decoding.weights=bf16, or --set runtime.device=cpu"))
+    let message = format!("`decoding.weights` can be int8 only on a CPU, but the device is {device:?}");
+    Err(Error::input(message).hint("use --set decoding.weights=bf16, or --set runtime.device=cpu"))
 }
 
-/// A model as a search sees it: as it was when this was made. No gradients, no dropout.
+/// A snapshot of a model for decoding, without gradients and dropout.
 #[derive(Clone, Debug)]
 pub struct NetworkDecoder {
     model: Inference,
 }
 
 impl NetworkDecoder {
-    /// Takes over what `model` has learned so far, its matrices in the numbers named.
+    /// Takes the current weights of `model`, its matrices in the format `weights`.
     pub fn new(model: &Network, weights: Weights) -> NetworkDecoder {
         NetworkDecoder { model: Inference::new(model, weights) }
     }
 
-    /// The log-probability of each token of each target, EOS last, a target being token ids and `member` as in
-    /// [`IncrementalDecoder::start`]. On the CPU they are what the
-    /// steps of a search give to the same tokens, to the last bit.
+    /// The log-probability of each token of each target (token ids), EOS last; `member` is as in
+    /// [`IncrementalDecoder::start`]. On the CPU they are bit-identical to those of the search for the same tokens.
     ///
     /// # Errors
-    /// A number of the model is not finite; what libtorch refuses.
+    /// A score is NaN or infinite; errors of libtorch.
     pub fn score(&self, pairs: &[(&DecodeRequest, &[i64])], member: usize) -> Result<Vec<Vec<f32>>> {
         let targets: Vec<&[i64]> = pairs.iter().map(|(_, target)| *target).collect();
         let requests: Vec<&DecodeRequest> = pairs.iter().map(|(request, _)| *request).collect();
@@ -121,7 +120,7 @@ mod tests {
         let refused = asked(Some(Weights::Int8), Device::Cuda(1)).unwrap_err();
         assert_eq!(
             (refused.message(), refused.exit_code()),
-            ("`decoding.weights` may be int8 on a CPU alone, but the device is Cuda(1)", 2)
+            ("`decoding.weights` can be int8 only on a CPU, but the device is Cuda(1)", 2)
         );
     }
 }

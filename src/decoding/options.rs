@@ -1,4 +1,4 @@
-//! The options of a search: the numbers of a config, and its texts as token ids.
+//! The options of a search: the settings of a config, and its texts as token ids.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use super::request::DecodeRequest;
 use crate::data::source::SourceItem;
 use crate::error::Result;
 
-/// The most rows of a batch: beyond them a product gains nothing, and each takes memory at every step.
+/// The most rows of a batch: more rows make products no faster, and each takes memory at every step.
 const MAX_ROWS: usize = 8192;
 
-/// What holds for every source of a decode.
+/// The options for all sources.
 #[derive(Clone, Debug)]
 pub struct SearchOptions {
-    /// Live hypotheses of a group.
+    /// Active hypotheses of a group.
     pub width: usize,
     /// Groups of a source, or its samples.
     pub groups: usize,
@@ -26,35 +26,36 @@ pub struct SearchOptions {
     pub diversity: f64,
     /// Outputs of a source.
     pub n_best: usize,
-    /// Finished hypotheses with which a group is done, unless outputs are short.
+    /// A group is done with this many finished hypotheses, unless more outputs are needed.
     pub stop_after: usize,
-    /// Whether a group is done when what is live is worse than what has finished, and follows greedy search to its end.
+    /// Whether a group is done when its active hypotheses rank below its finished ones, and continues the greedy
+    /// hypothesis to its end.
     pub stops_when_outranked: bool,
-    /// By what hypotheses are compared.
+    /// The ranking of hypotheses.
     pub penalty: Penalty,
-    /// Where outputs are drawn.
+    /// Sampling, if outputs are sampled.
     pub sampling: Option<SamplingConfig>,
     /// The constraints.
     pub constraints: Constraints,
     /// The texts of tokens.
     pub texts: Arc<TokenTexts>,
-    /// The most tokens of an output.
+    /// The length limits.
     pub length_limits: LengthLimits,
-    /// Sources that are decoded together.
+    /// Sources to decode together.
     pub batch_size: usize,
 }
 
 impl SearchOptions {
-    /// The rules of a config. `pieces` gives the text of each token. Without them two outputs say the same only when their
-    /// tokens are the same, and no text can be banned or forced.
+    /// The options of a config. `pieces` returns the text of each token. Without texts, two outputs are equal only if
+    /// their tokens are, and no text can be banned or forced.
     ///
     /// # Errors
-    /// Too many texts are banned.
+    /// Too many banned texts.
     pub fn new(config: &DecodingConfig, pieces: impl FnOnce() -> Vec<TokenText>) -> Result<SearchOptions> {
         SearchOptions::with_texts(config, TokenTexts::new(pieces()))
     }
 
-    /// The same where outputs are written in another form than the usual one.
+    /// The same, with the texts and the text form of outputs given.
     ///
     /// # Errors
     /// Those of [`SearchOptions::new`].
@@ -82,7 +83,7 @@ impl SearchOptions {
         };
         options.batch_size = config.batch_size.min(MAX_ROWS / (options.width * groups)).max(1);
         options.stop_after = match config.stop {
-            // The first EOS of greedy search is its last, and so is that of a sample.
+            // Greedy search and samples end at their first EOS.
             _ if samples || config.beam == 1 => 1,
             Stop::Outranked if options.width == 1 => 1,
             Stop::Outranked => usize::MAX,
@@ -96,19 +97,19 @@ impl SearchOptions {
         Ok(options)
     }
 
-    /// A request for the output of a source, free but for its length. `longest` is the model's own limit.
+    /// A request for the output of a source, with only its length limited. `longest` is the model's limit.
     pub fn request(&self, source: impl Into<SourceItem>, longest: Option<usize>) -> DecodeRequest {
         let source = source.into();
         let max_length = self.length_limits.of(source.length(), longest);
         DecodeRequest::new(source, max_length)
     }
 
-    /// Outputs that a group has to give, where no other one has found the same.
+    /// Outputs that each group must provide if all groups find different ones.
     pub fn outputs_per_group(&self) -> usize {
         self.n_best.min(self.width)
     }
 
-    /// Outputs that a group may have to give: some may be needed in the place of those that others have found as well.
+    /// Outputs that a group may have to provide: extra ones replace duplicates of other groups.
     pub fn max_outputs_per_group(&self) -> usize {
         if self.sampling.is_some() { 1 } else { self.n_best }
     }
@@ -122,17 +123,17 @@ impl SearchOptions {
         }
     }
 
-    /// Whether groups may be needed for more than their own.
+    /// Whether groups may have to provide extra outputs.
     pub fn may_need_more(&self) -> bool {
         self.max_outputs_per_group() > self.outputs_per_group()
     }
 
-    /// Whether it matters that two outputs have the same text.
+    /// Whether outputs with the same text are listed once.
     pub fn removes_duplicates(&self) -> bool {
         self.max_outputs_per_group() > 1
     }
 
-    /// Whether groups avoid the tokens of those before them.
+    /// Whether groups avoid the tokens of earlier groups.
     pub fn is_diverse(&self) -> bool {
         self.groups > 1 && self.sampling.is_none() && self.diversity > 0.0
     }
@@ -148,14 +149,14 @@ pub struct LengthLimits {
 }
 
 impl LengthLimits {
-    /// Those of a config.
+    /// The limits of a config.
     pub fn new(config: &DecodingConfig) -> LengthLimits {
         let (factor, offset) = config.length_by_source();
         LengthLimits { fixed: config.max_length, factor, offset, least: config.min_length }
     }
 
-    /// The most tokens of the output of a source, including EOS: never less than `decoding.min_length`, never more than the
-    /// model's `longest`, and at least 1.
+    /// The most tokens of a source's output, including EOS: at least `decoding.min_length` and 1, at most the model's
+    /// `longest`.
     pub fn of(&self, source_tokens: usize, longest: Option<usize>) -> usize {
         let by_source = (self.factor * source_tokens as f64) as usize;
         let limit = self.fixed.unwrap_or(by_source.saturating_add(self.offset));

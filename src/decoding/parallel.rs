@@ -1,7 +1,7 @@
-//! Several batches at a time: a worker with its own batch for each core.
+//! Parallel decoding: one worker per core, each with its own batch.
 //!
-//! Two threads that share the products of a small batch wait for each other more than they multiply. The output of a source
-//! does not depend on its batch, and so not on the workers.
+//! Threads that share the products of a small batch mostly wait for each other. The output of a source depends neither
+//! on its batch nor on the number of workers.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ const MIN_SOURCES_PER_WORKER: usize = 4;
 
 type Found = Vec<(usize, Vec<Hypothesis>)>;
 
-/// The best hypotheses of each request, the best first, as [`super::in_order::decode_n_best`], on all threads.
+/// As [`super::in_order::decode_n_best`], on all threads.
 ///
 /// # Errors
 /// Those of the model.
@@ -39,7 +39,7 @@ pub fn decode_on_all_cores<S: Shareable>(
     };
     let mut out = vec![Vec::new(); requests.len()];
     let parts = if workers == 1 {
-        // A single batch: its kernels go to all threads, where there is enough in them.
+        // A single batch: its kernels use all threads if they are large enough.
         let decoder = decoder.clone();
         vec![threads::on_all(|| work(decoder))]
     } else {
@@ -64,7 +64,7 @@ pub fn decode_best<S: Shareable>(
     best_of_each(decoder, sources, options, |requests| decode_on_all_cores(decoder, requests, options))
 }
 
-/// Takes sources from the queue as long as there are any, up to `size` at a time.
+/// Takes sources from the queue until it is empty, up to `size` at a time.
 fn worker<S: IncrementalDecoder>(
     decoder: &S,
     next: impl Fn() -> Option<usize>,

@@ -1,24 +1,24 @@
-//! The ranking of outputs: the sum of log-probabilities over a length penalty, so that short outputs have no advantage, and a
-//! coverage penalty, so that outputs that ignore a part of the source have none.
+//! The ranking of outputs: the sum of log-probabilities divided by a length penalty, so that short outputs have no
+//! advantage, plus a coverage penalty for outputs that ignore parts of the source.
 //!
-//! Numbers only. `gnmt` and coverage are equation 14 of Wu et al. 2016; the length includes EOS.
+//! `gnmt` and coverage are equation 14 of Wu et al. 2016; the length includes EOS. Numbers only.
 
 use super::DecodingConfig;
 use super::config::LengthPenalty;
 
-/// A kind of length penalty with its exponent, and the weight of the coverage penalty.
+/// The length penalty with its exponent, and the weight of the coverage penalty.
 #[derive(Clone, Copy, Debug)]
 pub struct Penalty {
     /// The formula.
     pub kind: LengthPenalty,
-    /// a in it, at least 0.
+    /// Its exponent a, at least 0.
     pub alpha: f64,
-    /// b in the coverage penalty, at least 0: b * sum over source positions of log(min(attention it got, 1)).
+    /// b in the coverage penalty, at least 0: b * sum over source positions of log(min(attention, 1)).
     pub coverage: f64,
 }
 
 impl Penalty {
-    /// The penalties that a config asks for.
+    /// The penalties of a config.
     pub fn new(config: &DecodingConfig) -> Penalty {
         Penalty {
             kind: config.length_penalty,
@@ -27,8 +27,8 @@ impl Penalty {
         }
     }
 
-    /// What ranks an output of `length` tokens; `attended` is what each source position got in all steps together.
-    /// A position that got nothing counts as if it had got the smallest number.
+    /// The ranking of an output of `length` tokens; `attended` is the attention to each source position, summed over
+    /// the steps. A position without attention counts as the smallest positive number.
     pub fn ranking(&self, sum: f64, length: usize, attended: &[f32]) -> f64 {
         let covered = |&got: &f32| f64::from(got.clamp(f32::MIN_POSITIVE, 1.0)).ln();
         match self.coverage {
@@ -37,15 +37,15 @@ impl Penalty {
         }
     }
 
-    /// The most that `ranking` can become for an output that grows to at most `limit` tokens: each token more makes the
-    /// sum smaller or leaves it, the length penalty never falls and the coverage penalty is at most 0, so it is as if
-    /// all tokens to come were certain and looked at everything.
+    /// An upper bound of `ranking` for an output that grows to at most `limit` tokens: as if all further tokens had
+    /// probability 1 and full coverage. The sum never grows, the length penalty never falls, and the coverage penalty
+    /// is at most 0.
     pub fn best_attainable(&self, sum: f64, limit: usize) -> f64 {
         sum / self.divisor(limit)
     }
 
     fn divisor(&self, length: usize) -> f64 {
-        // Nothing at all, which is what is left where rules forbid every first token, counts as one token.
+        // An output without tokens, when constraints forbid every first token, counts as one token.
         let length = length.max(1) as f64;
         match self.kind {
             LengthPenalty::None => 1.0,

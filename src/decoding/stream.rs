@@ -1,7 +1,7 @@
 //! A search whose steps are shown: each step is reported as soon as its token is chosen.
 //!
-//! The search is the one that all decoding uses, over a wrapped model. The chosen token is known when the next step of the
-//! model is requested. It knows no model and no tensor.
+//! The search is the usual one, over a wrapped model. The chosen token is known when the next step of the model is
+//! requested. It depends on no model and no tensor.
 
 use std::cell::RefCell;
 
@@ -14,10 +14,10 @@ use super::trace::TraceStep;
 use crate::data::vocabulary::EOS;
 use crate::error::{Error, Result};
 
-/// Whether these rules let one output grow, and no other beside it.
+/// Checks that these options search for a single output with a single hypothesis.
 ///
 /// # Errors
-/// There are several.
+/// There are several outputs or hypotheses.
 pub fn check_streamable(options: &SearchOptions) -> Result<()> {
     match (options.width, options.groups) {
         (1, 1) => Ok(()),
@@ -39,8 +39,8 @@ pub fn check_streamable(options: &SearchOptions) -> Result<()> {
     }
 }
 
-/// The output that the search finds for a request. `shown` gets each step as soon as it is made, with the `top` most likely
-/// tokens and without attention.
+/// The output of the search for a request. Calls `shown` with each step as soon as its token is chosen, with the `top`
+/// most likely tokens and without attention.
 ///
 /// # Errors
 /// Those of [`check_streamable`], of the model and of `shown`.
@@ -65,7 +65,7 @@ pub fn stream<S: IncrementalDecoder>(
     Ok(output)
 }
 
-/// A model whose scores are overheard.
+/// A model that records the scores of its steps.
 struct StreamingDecoder<'a, S, F> {
     decoder: &'a S,
     watcher: RefCell<StreamObserver<F>>,
@@ -74,7 +74,7 @@ struct StreamingDecoder<'a, S, F> {
 struct StreamObserver<F> {
     /// The scores of the step whose token is not known yet.
     row: Option<Vec<f32>>,
-    /// Steps that were shown.
+    /// Number of steps shown.
     steps: usize,
     top: usize,
     best: TopK,
@@ -82,7 +82,7 @@ struct StreamObserver<F> {
 }
 
 impl<F: FnMut(&TraceStep) -> Result<()>> StreamObserver<F> {
-    /// Of the scores seen last, this token was chosen.
+    /// Reports the last step, whose token is now known.
     fn chosen(&mut self, token: i64) -> Result<()> {
         let Some(row) = self.row.take() else { return Ok(()) };
         self.steps += 1;

@@ -1,4 +1,4 @@
-//! Teacher forcing without learning: the likelihood of given targets, in batches of similar length.
+//! Teacher forcing without training: the likelihood of given targets, in batches of similar length.
 //!
 //! No dropout, and no gradient.
 
@@ -10,10 +10,10 @@ use crate::data::source::SourceItem;
 use crate::error::{Error, Result};
 use crate::model::network::{Network, Predictions};
 
-/// The most positions of either side that are read together; without gradients they need little memory.
+/// The most positions of either side in a batch; without gradients they need little memory.
 pub const READ_AT_ONCE: usize = 4096;
 
-/// Positions whose scores of the whole vocabulary stand in memory at once.
+/// Positions whose scores of the whole vocabulary are in memory at the same time.
 const SCORED_AT_ONCE: i64 = 512;
 
 /// The rows of each batch: at most `budget` positions on either side, rows of similar length together.
@@ -24,10 +24,10 @@ pub fn batches(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
     batches_within_budget(&rows, lengths, budget, budget)
 }
 
-/// What the network says where a batch has labels. No row depends on those beside it.
+/// The network's predictions at the labels of a batch. No row depends on the other rows.
 ///
 /// # Shapes
-/// out: (N), one for each label
+/// out: (N), one per label
 pub fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> {
     let _guard = tch::no_grad_guard();
     let encoded = model.encode(&batch.source, None);
@@ -37,7 +37,7 @@ pub fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> 
 /// The log-probability of each token of each target, EOS last, given its source and the tokens before it.
 ///
 /// # Errors
-/// A number of the model is not finite.
+/// A score is NaN or infinite.
 pub fn log_probabilities(
     model: &Network,
     device: Device,
@@ -51,7 +51,7 @@ pub fn log_probabilities(
         let batch = Batch::new(&sources, &targets).to_device(device);
         let flat = of_labels(&teacher_forced(model, &batch), &batch.labels)?;
         if flat.iter().any(|log_p| !log_p.is_finite()) {
-            return Err(Error::failure("the model's scores are not finite numbers"));
+            return Err(Error::failure("the model's scores are NaN or infinite"));
         }
         let mut rest = flat.as_slice();
         for (&row, &length) in rows.iter().zip(&batch.target_lengths) {

@@ -1,7 +1,7 @@
-//! The model's scores for outputs that are already found: each passes through the model once more, token by token.
+//! The model's scores for known outputs: each passes through the model once more, token by token.
 //!
-//! A search needs none of this and pays nothing for it. The numbers of a row do not depend on the rows beside it, so these
-//! are the numbers that the search saw, before any constraint changed them. It knows no model and no tensor.
+//! So tracing costs a search nothing. The scores of a row do not depend on the rest of the batch, so they equal those
+//! of the search before any constraint changed them. It depends on no model and no tensor.
 
 use super::continuous_batching::check_scores;
 use super::incremental_decoder::{IncrementalDecoder, Scores, scores_not_finite};
@@ -10,14 +10,14 @@ use super::search::top_k::TopK;
 use crate::data::vocabulary::{BOS, EOS};
 use crate::error::Result;
 
-/// An output, and what it is the output of.
+/// An output and its request.
 #[derive(Clone, Copy, Debug)]
 pub struct TracedOutput<'a> {
-    /// What was asked for.
+    /// The request.
     pub request: &'a DecodeRequest,
     /// Token ids without BOS and EOS.
     pub tokens: &'a [i64],
-    /// Whether EOS follows them; false for a source that was not decoded.
+    /// Whether EOS follows; false for a source that was not decoded.
     pub finished: bool,
 }
 
@@ -44,10 +44,10 @@ pub struct TraceStep {
 }
 
 impl TraceStep {
-    /// Reads a row of scores (V) of which `token` was said, and keeps the `top` best.
+    /// Reads a row of scores (V) from which `token` was chosen, and keeps the `top` best.
     ///
     /// # Errors
-    /// The token has no score that is a finite number.
+    /// The token's score is NaN or infinite.
     pub(super) fn new(row: &[f32], token: i64, top: usize, best: &mut TopK) -> Result<TraceStep> {
         let score = usize::try_from(token).ok().and_then(|place| row.get(place)).copied();
         let log_p = score.filter(|score| score.is_finite()).ok_or_else(scores_not_finite)?;
@@ -61,11 +61,11 @@ impl TraceStep {
     }
 }
 
-/// The steps of each output, EOS's among them where it is finished, with the `top` most likely tokens of each. All outputs
-/// go side by side, so that what is handed in should be a batch.
+/// The steps of each output, including EOS if it is finished, with the `top` most likely tokens each. All outputs run
+/// as one batch.
 ///
 /// # Errors
-/// Those of the model, which must show what it attends to.
+/// Errors of the model, which must return its attention.
 pub fn trace<S: IncrementalDecoder>(
     decoder: &S,
     outputs: &[TracedOutput],

@@ -1,4 +1,4 @@
-//! The mean of checkpoints of one run: which ones, and what it is.
+//! Averages checkpoints of one run.
 
 use std::path::PathBuf;
 
@@ -21,8 +21,8 @@ pub fn state(run: &RunDirectory, config: &str) -> Result<(TrainState, Experiment
     Ok((progress(run, latest)?, experiment))
 }
 
-/// The steps of the `count` last or best checkpoints that are there, up to the latest. Of the last ones only those that
-/// every run saves count, so that the mean does not depend on where a run was stopped.
+/// The steps of the `count` last or best checkpoints, up to the latest. Of the last ones only regular checkpoints
+/// count, so that the average does not depend on where a run was stopped.
 pub fn chosen(
     run: &RunDirectory,
     progress: &TrainState,
@@ -40,7 +40,7 @@ pub fn chosen(
     Ok(last[last.len().saturating_sub(count)..].to_vec())
 }
 
-/// The mean of some steps' checkpoints, as a model of step `step`.
+/// The average of the checkpoints of `steps`, as a model of step `step`.
 pub fn mean_of(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(ModelHeader, NamedTensors)> {
     let paths: Vec<PathBuf> = steps.iter().map(|&step| run.checkpoint(step).join(MODEL)).collect();
     let (mut headers, weights) = mean(&paths)?;

@@ -1,4 +1,4 @@
-//! The checkpoints of a run, written by a thread of their own while training continues.
+//! The checkpoints of a run, written by a separate thread while training continues.
 
 use std::thread::JoinHandle;
 
@@ -28,7 +28,7 @@ pub struct Checkpoints<'a> {
 }
 
 impl<'a> Checkpoints<'a> {
-    /// Those of `experiment` in `run`; `params` is where they are read back to.
+    /// The checkpoints of `experiment` in `run`; a rollback loads them into `params`.
     pub fn new(
         run: &'a RunDirectory,
         params: &'a Params,
@@ -75,16 +75,16 @@ impl Checkpointer for Checkpoints<'_> {
     }
 }
 
-/// An error must not end the process before the checkpoint that is being written is whole.
+/// An error must not end the process before the current checkpoint is complete.
 impl Drop for Checkpoints<'_> {
     fn drop(&mut self) {
-        // Whoever drops it has an error to tell already.
+        // The caller already has an error to report.
         let _ = self.finish_write(true);
     }
 }
 
-/// Checkpoints to go back to, the newest first: the same ones whether the run was stopped in between or not, and none of
-/// the time when updates were skipped.
+/// Checkpoints for a rollback, the newest first: regular ones, so that they do not depend on stops, and none after
+/// skipped updates.
 fn good<'a>(run: &'a RunDirectory, training: &'a TrainingConfig) -> Result<impl Iterator<Item = u64> + 'a> {
     let is_good = |step: &u64| progress(run, *step).is_ok_and(|progress| progress.skipped_in_a_row == 0);
     let steps = run.steps()?.into_iter().rev();
@@ -105,11 +105,11 @@ fn write(
         (STATE, state),
     ];
     run.save(progress.step, snapshot.best, &files)?;
-    // A run that goes on from here holds those of `progress` for its best.
+    // A run that resumes from here needs the best checkpoints of `progress`.
     let mut kept: Vec<u64> =
         snapshot.best_steps.iter().copied().chain(progress.best_steps()).chain(snapshot.best).collect();
     if training.non_finite.then == Then::Rollback {
-        // The newest may be of the step whose weights fail; then it is the one before.
+        // Two, since the newest may have the weights that failed.
         kept.extend(good(run, training)?.take(2));
     }
     run.prune(training.keep_last, &kept, |step| is_regular(run, training, step))

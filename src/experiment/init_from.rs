@@ -20,11 +20,11 @@ use crate::error::{Error, Result};
 use crate::model::ModelConfig;
 use crate::model::params::Params;
 
-/// A model to begin with.
+/// The initial model.
 pub struct InitialModel {
     path: PathBuf,
     sha256: String,
-    /// Of the experiment that made it.
+    /// The config of its experiment.
     config: Value,
     tokenizers: Tokenizers,
     weights: NamedTensors,
@@ -43,15 +43,15 @@ impl InitialModel {
         Ok(InitialModel { path, sha256, config, tokenizers, weights, extend })
     }
 
-    /// What it is, for the run's records.
+    /// Its origin, for the run's records.
     pub fn origin(&self) -> Origin {
         Origin { path: self.path.clone(), sha256: self.sha256.clone() }
     }
 
-    /// The model's tokenizers, if they have every symbol of the training pairs, or may grow.
+    /// The model's tokenizers, extended if allowed. They must have every symbol of the training pairs.
     ///
     /// # Errors
-    /// A tokenizer of another kind than the config's, or of another size; a vocabulary that lacks symbols.
+    /// A tokenizer of another kind or size than the config's; missing symbols.
     pub fn tokenizers(&self, config: &DataConfig, pairs: &[&Pair]) -> Result<Tokenizers> {
         let sources = pairs.iter().map(|pair| pair.source.as_str());
         let targets = pairs.iter().map(|pair| pair.target.as_str());
@@ -143,7 +143,7 @@ impl InitialModel {
         Err(Error::input(message).hint(hint))
     }
 
-    /// The config must ask for as many pieces as there are; or for as many as the model's own, which may have found fewer.
+    /// The config must have the actual number of pieces, or that of the model's config, which may be larger.
     fn check_size(&self, side: &str, there: usize, wanted: usize) -> Result<()> {
         let table = if side == "shared" { "source" } else { side };
         let asked = self.config.pointer(&format!("/data/{table}/bpe/vocabulary")).and_then(Value::as_u64);
@@ -159,11 +159,11 @@ impl InitialModel {
         )))
     }
 
-    /// Puts its weights into a model over the tokenizers of [`InitialModel::tokenizers`]. A new token's row is the mean of the
-    /// rows of the old ones, the special tokens not among them. Which weights have how many new rows is the answer.
+    /// Loads its weights into a model with the tokenizers of [`InitialModel::tokenizers`]. A new token's row is the
+    /// mean of the old rows, without the special tokens. Returns the weights with new rows, and how many.
     ///
     /// # Errors
-    /// Weights of other names or shapes.
+    /// Weights with other names or shapes.
     pub fn load_into(self, params: &Params, experiment: &Experiment) -> Result<Vec<(String, i64)>> {
         let special = crate::data::vocabulary::SPECIALS.len() as i64;
         let rows_grow = |name: &str| name.ends_with("_embedding.weight") || name == "output.weight";

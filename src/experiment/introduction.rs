@@ -19,7 +19,7 @@ use crate::training::recorders::{Event, Recorder};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
-/// A run before its first update.
+/// The messages of a run before its first update.
 pub struct Introduction<'a> {
     pub experiment: &'a Experiment,
     pub run: &'a RunDirectory,
@@ -30,8 +30,8 @@ pub struct Introduction<'a> {
 }
 
 impl Introduction<'_> {
-    /// All that a person should know before it starts. `before` is where a resumed run was, and the keys of the pairs' files
-    /// that name others than before; `origin` is the model that it starts from, and its new rows.
+    /// Reports everything about the run before it starts. `before` is the saved state of a resumed run, and the keys of
+    /// data files with other names than before; `origin` is the initial model, and its new rows.
     pub fn say(
         &self,
         recorder: &mut dyn Recorder,
@@ -75,7 +75,7 @@ fn introduce(
     }
 }
 
-/// A schedule that will not work as its name suggests.
+/// Notes about schedules that do not work as expected.
 fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
     if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
         recorder.say("note: the learning rate decays until `training.steps`, even if `training.epochs` ends training earlier");
@@ -88,8 +88,8 @@ fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
     }
 }
 
-/// Where a run goes on from, and what is not as it was; `before` is where it stood, and `moved` the keys of the pairs' files that
-/// name others than before.
+/// Reports the step from which a run resumes, and what has changed; `before` is its saved state, and `moved` are the
+/// keys of data files with other names than before.
 fn introduce_resumed(
     recorder: &mut dyn Recorder,
     progress: &TrainState,
@@ -116,7 +116,7 @@ fn introduce_resumed(
     }
 }
 
-/// The model that training begins with, and the rows that `--extend-vocabulary` added to its weights.
+/// Reports the initial model, and the rows that `--extend-vocabulary` added to its weights.
 fn introduce_origin(
     recorder: &mut dyn Recorder,
     params: &Params,
@@ -136,7 +136,7 @@ fn introduce_origin(
     }
 }
 
-/// The pairs, what was left out of them, and how they are cut.
+/// Reports the pairs, the skipped ones, and the vocabularies.
 fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
         let mut line = counted(set.corpus.len(), &format!("{name} pair"));
@@ -165,7 +165,7 @@ fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     });
 }
 
-/// References that no output can reach, because it would be longer than outputs may be.
+/// Reports references that are longer than the limit of outputs.
 fn introduce_limits(
     recorder: &mut dyn Recorder,
     config: &DecodingConfig,
@@ -189,7 +189,7 @@ fn introduce_limits(
     ));
 }
 
-/// References that no output can equal, because outputs are written in another form.
+/// Reports references that no output can equal, because outputs have another text form.
 fn introduce_form(recorder: &mut dyn Recorder, target: &Tokenizer, valid: &Dataset) {
     if let Some(note) = in_other_form(target, valid.corpus.pairs().map(|pair| pair.target.as_str())) {
         recorder.say(&note);
@@ -211,10 +211,10 @@ fn in_other_form<'a>(
     })
 }
 
-/// So many long rows are named; of the rest there is a count.
+/// The most long rows to list; the rest are counted.
 const NAMED: usize = 20;
 
-/// Rows that no batch within the budget has room for, and what `auto` found.
+/// Reports rows that are longer than the budget of a batch, and the budget that `auto` found.
 fn introduce_batches(
     recorder: &mut dyn Recorder,
     experiment: &Experiment,
@@ -255,7 +255,7 @@ fn introduce_batches(
     }
 }
 
-/// How it ended, and what to do next.
+/// Reports how training ended, and what to do next.
 pub fn conclude(
     recorder: &mut dyn Recorder,
     run: &RunDirectory,
@@ -275,7 +275,7 @@ pub fn conclude(
         StopReason::OutOfPatience => {
             format!("stopped early at step {step}: no better validation (`training.patience`){best}")
         }
-        StopReason::Stopped(_) => format!("stopped at step {step}, saved. Continue with --resume"),
+        StopReason::Stopped(_) => format!("stopped at step {step}, saved. To continue, use --resume"),
     });
     if !matches!(stop_reason, StopReason::Stopped(_)) {
         recorder.say(&format!("decode with: seqloom decode {path}{average}"));

@@ -1,7 +1,7 @@
 //! Training as a whole: an experiment in, a run directory out.
 //!
-//! It claims the directory, reads the data, makes the model or resumes it, and lets the trainer work. What a person sees goes to
-//! the recorder of whoever calls.
+//! It claims the directory, reads the data, builds or resumes the model, and runs the trainer. Messages to the user go
+//! to the caller's recorder.
 
 pub(crate) mod average;
 mod checkpointer;
@@ -35,7 +35,7 @@ use crate::training::recorders::{Event, Recorder, Recorders};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::trainer::Trainer;
 
-/// Where a run is, and how it starts.
+/// The run directory, and how the run starts.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// The run directory.
@@ -49,7 +49,7 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// A new run in a folder that holds none.
+    /// Options for a new run in `folder`.
     pub fn into(folder: impl Into<PathBuf>) -> RunOptions {
         RunOptions { folder: folder.into(), resume: false, from: None, extend_vocabulary: false }
     }
@@ -58,9 +58,9 @@ impl RunOptions {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunSummary {
-    /// Why.
+    /// Why it ended.
     pub stop_reason: StopReason,
-    /// Updates made, those before a resumption included.
+    /// Total updates, including those before a resume.
     pub step: u64,
     /// The step of the best validation.
     pub best_step: Option<u64>,
@@ -72,12 +72,12 @@ impl RunSummary {
     }
 }
 
-/// Trains, into a run directory that `seqloom decode` and [`Predictor`](crate::predictor::Predictor) read. What happens goes to
-/// the files of the directory and to `recorder`.
+/// Trains a run. `seqloom decode` and [`Predictor`](crate::predictor::Predictor) read its directory. Events go to the
+/// files of the directory and to `recorder`.
 ///
 /// # Errors
-/// A folder that holds another run; data or a model that does not fit the experiment; files that cannot be written; what the
-/// trainer gives up at. The checkpoints written before stay.
+/// The folder has another run; data or a model does not fit the experiment; a file cannot be written; errors of the
+/// trainer. Earlier checkpoints stay.
 pub fn train(
     experiment: &Experiment,
     options: &RunOptions,
@@ -94,7 +94,7 @@ pub fn train(
     }
     let runtime = Runtime::start(&experiment.runtime)?;
     check_origin(&run, options, saved.is_some(), recorder)?;
-    // A run that goes on has weights of its own.
+    // A resumed run has its own weights.
     let initial = options.from.as_ref().filter(|_| saved.is_none());
     let initial = initial.map(|path| InitialModel::read(path, options.extend_vocabulary)).transpose()?;
     let features = run.file(FEATURES);
@@ -108,7 +108,8 @@ pub fn train(
     train_on(experiment, &run, runtime, &data, beginning, (stop, recorder))
 }
 
-/// A run that goes on has weights of its own, whatever --from names; one that begins once more must begin as it did.
+/// Checks `--from`: a resumed run has its own weights; one without a checkpoint must start from the same model as
+/// before.
 fn check_origin(
     run: &RunDirectory,
     options: &RunOptions,
@@ -132,21 +133,21 @@ fn check_origin(
     }
 }
 
-/// Whether a path leads into another, however the two are written.
+/// Whether a path is inside a folder, with links resolved.
 fn lies_in(path: &Path, folder: &Path) -> bool {
     let folder = run_of_pointer(folder).unwrap_or(folder);
     let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
     path.starts_with(folder)
 }
 
-/// Where training begins: at a checkpoint of its own, at another model, or at random weights.
+/// The start of training: its own checkpoint, another model, or random weights.
 struct TrainingStart {
     lock: Option<Lock>,
     saved: Option<SavedRun>,
     initial: Option<InitialModel>,
 }
 
-/// Builds the model, or takes it up where it was saved, and trains it.
+/// Builds or loads the model, and trains it.
 fn train_on(
     experiment: &Experiment,
     run: &RunDirectory,
@@ -165,7 +166,7 @@ fn train_on(
     let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
     let moved = beginning.saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
     let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
-    // The model knows how long its outputs may be; the run's config says what was asked for.
+    // The model file has the fitted length limits; the run's config has the requested ones.
     let (asked_for, experiment) = (experiment, &fitted(experiment, data));
     let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
@@ -184,7 +185,7 @@ fn train_on(
     let columns = experiment.training.metric_columns();
     let mut recorders = Recorders::of_run(run.path(), steps.0, (metrics_bytes, &columns), recorder)?;
     let mut trainer = trainer.measured_by(meter(experiment, runtime, &model, steps));
-    // Up to here there was nothing to save, and a signal ended the process at once.
+    // Before this there was nothing to save, and a signal ended the process at once.
     stop.listen();
     recorders.record(&Event::Start { step: steps.0, last_step: steps.1 })?;
     let introduction = Introduction { experiment, run, runtime, data, params: &params, model: &model };
@@ -197,13 +198,13 @@ fn train_on(
     );
     let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
     let stop_reason = trainer.run(stop, &mut recorders, &mut checkpoints).inspect_err(|error| {
-        // Whoever runs this has the error to tell already.
+        // The caller reports the original error.
         let _ = recorders.record(&Event::Failed(error));
     })?;
     finish(experiment, run, (&params, &trainer), stop_reason, (stop, &mut recorders))
 }
 
-/// Averages checkpoints where the config asks for it, and sums up.
+/// Averages checkpoints if the config sets it, and returns the summary.
 fn finish(
     experiment: &Experiment,
     run: &RunDirectory,
@@ -218,16 +219,17 @@ fn finish(
     Ok(RunSummary::of(trainer.progress(), stop_reason))
 }
 
-/// With limits of outputs that fit the training pairs.
+/// The experiment with length limits fitted to the training pairs.
 fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
     let mut fitted = experiment.clone();
     fitted.decoding.fit(data.train.corpus.sizes().into_iter());
     fitted
 }
 
-/// A network that the machine cannot hold is refused before it is made: the system would end the process, and say nothing.
+/// Refuses a network that does not fit into memory before it is built: the system would kill the process without a
+/// message.
 fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Result<()> {
-    // The weights, their gradients, and what the optimizer keeps of each.
+    // The weights, their gradients, and the optimizer's state.
     let copies = if experiment.training.sgd.is_some() { 3.0 } else { 4.0 };
     let (numbers, gib) = (outline.parameter_count(), |bytes: f64| bytes / (1u64 << 30) as f64);
     let needed = copies * 4.0 * numbers;
@@ -246,7 +248,7 @@ fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Re
     }
 }
 
-/// Makes the folder, and locks it where it was not there when it was looked at; nobody may have begun in it since.
+/// Creates the folder, and locks it if it did not exist before; no other run may have started in it since.
 fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
     run.create()?;
     if let Some(lock) = lock {
@@ -282,7 +284,7 @@ fn context<'a>(
     })
 }
 
-/// Faults by way of the environment: for tests, and no part of an experiment.
+/// Faults from the environment, for tests.
 fn faults() -> Result<InjectedFaults> {
     let numbers = |name: &str| -> Result<Vec<u64>> {
         let Some(text) = std::env::var_os(name) else { return Ok(Vec::new()) };
@@ -298,14 +300,14 @@ fn faults() -> Result<InjectedFaults> {
     })
 }
 
-/// For the share of the machine's speed that training reaches.
+/// The meter of the training speed.
 fn meter<'a>(
     experiment: &Experiment,
     runtime: Runtime,
     model: &'a Network,
     steps: (u64, u64),
 ) -> PaceMeter<'a> {
-    // Forward, and twice as much backward; a multiplication and an addition.
+    // Forward plus twice as much backward, each a multiplication and an addition.
     let operations = |window: &RunningStats| 6.0 * model.multiplications(window.source_tokens, window.tokens);
     let products = experiment.model.network().products().into_iter();
     let shapes: Vec<[i64; 3]> =
@@ -318,7 +320,7 @@ fn meter<'a>(
     PaceMeter::new(machine, steps)
 }
 
-/// About where training ends, for the time that is left.
+/// The estimated last step, for the remaining time.
 fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) -> u64 {
     let config = &experiment.training;
     if config.epochs == 0 {
@@ -330,8 +332,8 @@ fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) 
     config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
 }
 
-/// The mean of the last or best checkpoints: validated, and written beside them. False where a stop came before that, which
-/// leaves it to the run that goes on.
+/// Averages the last or best checkpoints, validates the average and saves it. False if a stop came before that: a
+/// resumed run does it then.
 fn take_average(
     experiment: &Experiment,
     run: &RunDirectory,
@@ -351,7 +353,7 @@ fn take_average(
     let (found, listed) = (validated.found, steps.iter().map(u64::to_string).collect::<Vec<_>>());
     let count = match steps.len() {
         count if count < config.average => {
-            format!("{} (of {} wanted)", counted(count, "checkpoint"), config.average)
+            format!("{} (of {} requested)", counted(count, "checkpoint"), config.average)
         }
         count => counted(count, "checkpoint"),
     };

@@ -18,9 +18,9 @@ use crate::training::recorders::Recorder;
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
-/// Keys that may change between a run and its resumption: they decide when it ends, what it shows, what follows from a
-/// fault, where its files lie, and what it runs on. Where another value changes what is learned all the same, [`notes`] says
-/// so, and of what it runs on `introduce_resumed`. Whether files hold the same pairs their fingerprint says.
+/// Keys that may change when a run is resumed: when it ends, what it shows, how it handles faults, where its files are,
+/// and what it runs on. If another value affects training, [`notes`] reports it, and `introduce_resumed` reports
+/// another machine. Fingerprints check that files have the same pairs.
 const CHANGEABLE: [&str; 17] = [
     DATA_FILES[0],
     DATA_FILES[1],
@@ -41,12 +41,12 @@ const CHANGEABLE: [&str; 17] = [
     "decoding.",
 ];
 
-/// Where the pairs lie.
+/// The keys of data files.
 const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
 
 /// A checkpoint that training resumes from.
 pub struct SavedRun {
-    /// Which of the keys of the pairs' files name others than before.
+    /// The keys of data files with other names than before.
     pub moved: Vec<&'static str>,
     pub progress: TrainState,
     pub tokenizers: Tokenizers,
@@ -55,9 +55,9 @@ pub struct SavedRun {
 }
 
 impl SavedRun {
-    /// Reads the checkpoint of a step, all but what the optimizer needs.
+    /// Reads the checkpoint of a step, without the optimizer's state.
     pub fn read(run: &RunDirectory, step: u64) -> Result<SavedRun> {
-        // First of all the version, which the model's header says.
+        // First the version, from the model's header.
         let path = run.checkpoint(step).join(MODEL);
         let (header, weights) = model_file::parse(&run.read(step, MODEL)?, &path)?;
         let progress = progress(run, step)?;
@@ -65,11 +65,11 @@ impl SavedRun {
         Ok(SavedRun { moved: Vec::new(), progress, tokenizers, weights, path })
     }
 
-    /// Nothing is left to do, not even a validation or an average.
+    /// Whether nothing is left to do, not even a validation or an average.
     pub fn is_complete(&self, experiment: &Experiment, run: &RunDirectory) -> bool {
         let (config, there) = (&experiment.training, &self.progress);
         let ended = there.stop_reason(config).is_some();
-        // The last step's validation comes after its checkpoint. Without its row, a kill came between the two.
+        // The last validation comes after its checkpoint. If its row is missing, a kill came between the two.
         let metrics = read_within(&run.file("metrics.csv"), u64::MAX).unwrap_or_default();
         let behind = metrics.get(there.metrics_bytes as usize..).unwrap_or_default();
         let row = String::from_utf8_lossy(behind);
@@ -77,12 +77,12 @@ impl SavedRun {
             && row.ends_with('\n')
             && row.lines().count() == 1;
         let validated = there.step.is_multiple_of(config.validate_every) || is_row;
-        // A whole model file is read for it, so it is asked last.
+        // Checked last, since it reads a whole model file.
         let averaged = || model_file::read(&run.average()).is_ok_and(|(header, _)| header.step == there.step);
         ended && validated && !there.validation_due && (config.average == 0 || averaged())
     }
 
-    /// How to continue a run that has ended.
+    /// A hint how to continue a run that has ended.
     pub fn goes_on_with(&self, experiment: &Experiment) -> &'static str {
         let (config, there) = (&experiment.training, &self.progress);
         match there.stop_reason(config) {
@@ -92,12 +92,12 @@ impl SavedRun {
         }
     }
 
-    /// Holds the weights against the network of an experiment, which need not be made for it.
+    /// Compares the weights with the network of an experiment, without building it.
     pub fn check_weights(&self, experiment: &Experiment) -> Result<()> {
         check_weights(experiment, &self.tokenizers, &self.weights, &self.path)
     }
 
-    /// Loads the weights; what the trainer needs besides.
+    /// Loads the weights; returns the trainer's state.
     pub fn into_model(self, run: &RunDirectory, params: &Params) -> Result<(TrainState, NamedTensors)> {
         load_into(params, &self.weights, &self.path)?;
         if run.checkpoint(self.progress.step) != self.path.with_file_name("") {
@@ -112,8 +112,8 @@ impl SavedRun {
     }
 }
 
-/// Makes sure that the directory is free, or holds this very experiment. Where it is there already, it is locked; the
-/// checkpoint to go on from.
+/// Checks that the directory is free or has this experiment, and locks it if it exists. Returns the checkpoint to
+/// resume from.
 pub fn claim(
     run: &RunDirectory,
     experiment: &Experiment,
@@ -127,9 +127,9 @@ pub fn claim(
         run.recover()?;
     }
     let latest = run.latest()?;
-    // A run that ended before its first checkpoint has nothing to lose, and may begin anew with another config.
+    // A run that ended before its first checkpoint may start again with another config.
     let (Some(text), Some(step)) = (run.config()?, latest) else { return Ok((lock, None)) };
-    // Before its config: a newer version may have written both.
+    // Before the config: a newer version may have written both.
     let saved = resume.then(|| SavedRun::read(run, step)).transpose()?;
     let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
     let differing = differing_keys(&there.to_json(), &experiment.to_json());
@@ -155,7 +155,7 @@ pub fn claim(
     Ok((lock, Some(SavedRun { moved: DATA_FILES.into_iter().filter(is_other).collect(), ..saved })))
 }
 
-/// A run's folder is new, empty or a run's.
+/// The folder must be new, empty, or that of a run.
 fn check_place(run: &RunDirectory) -> Result<()> {
     let place = run.path().display();
     let message = match (run.path().is_file(), run.holds_something_else()) {
@@ -166,7 +166,7 @@ fn check_place(run: &RunDirectory) -> Result<()> {
     Err(Error::input(message).hint("name another folder with --out"))
 }
 
-/// What changed keys change in what is learned.
+/// Notes on changed keys that affect training.
 fn notes<'a>(config: &TrainingConfig, differing: &'a [String]) -> impl Iterator<Item = &'static str> + 'a {
     let falls = config.linear.is_some() || config.cosine.is_some();
     let notes = [
@@ -192,7 +192,7 @@ fn notes<'a>(config: &TrainingConfig, differing: &'a [String]) -> impl Iterator<
     notes.into_iter().filter(move |(holds, keys, _)| *holds && concerned(keys)).map(|(.., note)| note)
 }
 
-/// Paths of the keys that two configs do not agree on.
+/// Paths of the keys in which two configs differ.
 fn differing_keys(one: &Value, other: &Value) -> Vec<String> {
     fn walk(prefix: &str, one: Option<&Value>, other: Option<&Value>, out: &mut Vec<String>) {
         if one == other {

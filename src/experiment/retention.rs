@@ -1,15 +1,15 @@
-//! The regular checkpoints of a run: those that it saves in any case, not those of an early stop. Pruning, rolling back and
-//! averaging count only these, so that they do not depend on stops.
+//! The regular checkpoints of a run: those that it saves in any case, not those of an early stop. Only these count for
+//! pruning, rollback and averaging, which therefore do not depend on stops.
 
 use crate::checkpoint::run::{RunDirectory, STATE};
 use crate::error::{Error, Result};
 use crate::training::TrainingConfig;
 use crate::training::state::TrainState;
 
-/// Where training stood when a checkpoint was saved.
+/// The training state of a checkpoint.
 ///
 /// # Errors
-/// A checkpoint that is damaged.
+/// The checkpoint is damaged.
 pub fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
     let path = run.checkpoint(step).join(STATE);
     let damaged = |what: String| {
@@ -22,8 +22,8 @@ pub fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
     Ok(progress)
 }
 
-/// Whether a checkpoint counts. When checkpoints are due may change where a run is resumed, so each says it of itself; a
-/// damaged one counts until it is pruned.
+/// Whether a checkpoint is regular. Each checkpoint records it, since `checkpoint_every` may change when a run is
+/// resumed; a damaged one counts as regular until it is pruned.
 pub fn is_regular(run: &RunDirectory, config: &TrainingConfig, step: u64) -> bool {
     step == config.steps || progress(run, step).map_or(true, |progress| !progress.between)
 }

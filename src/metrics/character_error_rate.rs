@@ -1,4 +1,4 @@
-//! Character error rate: edit distance over Unicode characters, the space too, for each character of the references.
+//! Character error rate: edit distance over Unicode characters, including spaces, per character of the references.
 
 use super::edit::ErrorRate;
 use super::{Example, Metric};

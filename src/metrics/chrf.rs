@@ -1,16 +1,16 @@
 //! chrF: F-score over character n-grams (Popović 2015), as sacrebleu 2 computes it.
 //!
-//! chrF2, n-grams of 1 to 6 characters, white space left out, case as it stands. The counts are those of the whole set, and
-//! orders that neither side has any n-gram of are left out of the mean (effective order). sacrebleu's signature for this is
-//! `nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no`. tests/golden/make_chrf.py holds it against sacrebleu.
+//! chrF2: n-grams of 1 to 6 characters, without white space, case-sensitive. The counts are those of the whole set, and
+//! orders without n-grams on either side are excluded from the mean (effective order). sacrebleu's signature for this
+//! is `nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no`. tests/golden/make_chrf.py compares it with sacrebleu.
 
 use std::collections::HashMap;
 
 use super::{Example, Metric};
 
-/// The longest n-grams.
+/// Length of the longest n-grams.
 const ORDERS: usize = 6;
-/// Recall counts so many times as much as precision.
+/// The weight of recall relative to precision.
 const BETA: f64 = 2.0;
 
 /// `chrf`, from 0 to 1: sacrebleu's score is 100 times as much. 0 without rows.
@@ -24,7 +24,7 @@ struct Matches {
     written: u64,
     /// In references.
     wanted: u64,
-    /// In both, each as often as the side that has it less often.
+    /// In both: the smaller count of each n-gram.
     common: u64,
 }
 
@@ -63,7 +63,7 @@ impl Matches {
         let mut left: HashMap<&[u32], u64> = HashMap::new();
         wanted.windows(order).for_each(|gram| *left.entry(gram).or_default() += 1);
         let wanted = wanted.windows(order).len() as u64;
-        // As sacrebleu has it: a reference too short for this order says nothing about the output's n-grams.
+        // As in sacrebleu: if the reference is too short for this order, the output's n-grams do not count.
         let written_there = if wanted == 0 { 0 } else { written.windows(order).len() as u64 };
         let mut common = 0;
         for gram in written.windows(order) {
@@ -82,7 +82,7 @@ impl Matches {
     }
 }
 
-/// Without what Python's `str.split` takes for white space, which has four separators that Unicode's property lacks.
+/// Removes white space as Python's `str.split` does, with four separators that Unicode's property lacks.
 fn without_space(mut text: Vec<u32>) -> Vec<u32> {
     let is_space = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
     text.retain(|&point| !char::from_u32(point).is_some_and(is_space));
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_counts_of_one_character_are_those_of_the_definition() {
-        // a a b against a c: precision 1/3, recall 1/2; no pair in common, and no longer n-gram in the reference.
+        // a a b against a c: precision 1/3, recall 1/2; no bigram in common, and no longer n-gram in the reference.
         let (precision, recall) = (1.0 / 6.0, 1.0 / 4.0);
         assert_eq!(
             value_of::<Chrf>(&[("ac", &["aab"])]),

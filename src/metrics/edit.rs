@@ -1,34 +1,34 @@
 //! Edit distance (Levenshtein 1966) and the error rates made of it: WER, CER, PER.
 //!
-//! What a symbol is (a word, a character, a phoneme, an id) is the caller's choice: slices go in, counts come out.
-//! Knows no tokenizer and no tensors.
+//! The caller chooses what a symbol is (a word, a character, a phoneme, an id): slices go in, counts come out. It
+//! depends on no tokenizer and no tensors.
 
 use std::fmt;
 
-/// Errors against references, and the length of these.
+/// The errors of hypotheses, and the length of their references.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorRate {
-    /// Reference symbols with another symbol in their place.
+    /// Reference symbols that are replaced by another symbol.
     pub substitutions: u64,
     /// Reference symbols that are missing.
     pub deletions: u64,
-    /// Symbols that the reference does not have.
+    /// Additional symbols of the hypothesis.
     pub insertions: u64,
     /// Number of reference symbols.
     pub reference_length: u64,
 }
 
 impl ErrorRate {
-    /// The errors of one hypothesis, at the fewest.
+    /// The errors of one hypothesis: the edit distance.
     ///
-    /// Of the alignments with as few errors, the one with the fewest substitutions counts, which is the one with the
-    /// most symbols in common: so the three counts are unique, and swapping the two sides swaps deletions and
-    /// insertions. Time is the product of the lengths without what both begin and end with, memory the hypothesis's length.
+    /// Of the best alignments, the one with the fewest substitutions counts, which has the most symbols in common: so
+    /// the three counts are unique, and swapping the two sides swaps deletions and insertions. Time: the product of the
+    /// lengths without common ends; memory: the hypothesis's length.
     pub fn between<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> ErrorRate {
         let reference_length = reference.len() as u64;
-        // What both begin or end with is in common in some best alignment of either kind.
+        // Some best alignment matches the common beginning and end.
         let (reference, hypothesis) = without_common_ends(reference, hypothesis);
-        // Each cell keeps the counts of its own best path, so no table is kept to walk back over.
+        // Each cell keeps the counts of its best path, so no table is needed for a traceback.
         let mut row: Vec<Cell> = (0..=hypothesis.len() as u32).map(Cell::insertions).collect();
         for (wanted, deleted) in reference.iter().zip(1..) {
             let mut diagonal = std::mem::replace(&mut row[0], Cell::deletions(deleted));
@@ -56,19 +56,19 @@ impl ErrorRate {
         self.reference_length += other.reference_length;
     }
 
-    /// Substitutions, deletions and insertions together.
+    /// Substitutions plus deletions plus insertions.
     pub fn errors(&self) -> u64 {
         self.substitutions + self.deletions + self.insertions
     }
 
-    /// Errors for each reference symbol: 0 is perfect, and with insertions it can be more than 1. Without any
-    /// reference symbol, the number of errors.
+    /// Errors per reference symbol: 0 is perfect, and with insertions it can be more than 1. Without reference symbols,
+    /// the number of errors.
     pub fn rate(&self) -> f64 {
         self.errors() as f64 / self.reference_length.max(1) as f64
     }
 }
 
-/// `1 substitutions, 2 deletions, 0 insertions in 30`: the unit comes behind it.
+/// `1 substitutions, 2 deletions, 0 insertions in 30`: the caller appends the unit.
 impl fmt::Display for ErrorRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ErrorRate { substitutions, deletions, insertions, reference_length } = self;
@@ -79,7 +79,7 @@ impl fmt::Display for ErrorRate {
     }
 }
 
-/// Both without what they begin with and what they end with alike.
+/// Both without their common beginning and end.
 fn without_common_ends<'a, T: PartialEq>(one: &'a [T], other: &'a [T]) -> (&'a [T], &'a [T]) {
     let start = one.iter().zip(other).take_while(|(one, other)| one == other).count();
     let (one, other) = (&one[start..], &other[start..]);
@@ -120,7 +120,7 @@ impl Cell {
         Cell { insertions: self.insertions + 1, ..self }
     }
 
-    /// The one with fewer errors, or of as many with fewer substitutions.
+    /// The cell with fewer errors; of equal ones, that with fewer substitutions.
     fn or_better(self, other: Cell) -> Cell {
         let order = |cell: Cell| (cell.cost(), cell.substitutions);
         if order(other) < order(self) { other } else { self }
@@ -148,8 +148,8 @@ mod tests {
         (*state >> 33) % below
     }
 
-    /// The definition, without a table: all alignments, the best by errors and then by substitutions.
-    /// Gives errors, substitutions, deletions, insertions.
+    /// The definition, without a table: all alignments, the best by errors and then by substitutions. Returns errors,
+    /// substitutions, deletions, insertions.
     fn by_definition(reference: &[u64], hypothesis: &[u64]) -> [u64; 4] {
         let plus = |a: [u64; 4], b: [u64; 4]| std::array::from_fn(|i| a[i] + b[i]);
         let (deletion, insertion) = ([1, 0, 1, 0], [1, 0, 0, 1]);

@@ -1,9 +1,8 @@
-//! The error rate that compares checkpoints by default: over words where the target's tokens are words, else over
-//! characters, and no row is worse than all wrong.
+//! The default error rate to compare checkpoints: over words if the target's tokens are words, else over characters,
+//! with the errors of each row capped.
 //!
-//! A model in the middle of training may run on in a few rows, and a handful of endless outputs must not decide which
-//! checkpoint is the best. So a row has at most as many errors as its reference has symbols, and as many when its output
-//! does not end.
+//! During training a few outputs may not end, and must not decide which checkpoint is the best. So a row has at most as
+//! many errors as its reference has symbols, and exactly as many if its output is unfinished.
 
 use super::edit::ErrorRate;
 use super::{Example, Metric, Unit};

@@ -1,9 +1,9 @@
-//! Exact match: the share of the rows whose output is the reference.
+//! Exact match: the share of rows whose output equals the reference.
 
 use super::{Example, Metric};
 
-/// `exact_match`, from 0 to 1; 0 without rows. Its complement is the sentence error rate, of words the word error rate of
-/// grapheme-to-phoneme conversion.
+/// `exact_match`, from 0 to 1; 0 without rows. Its complement is the sentence error rate; in grapheme-to-phoneme
+/// conversion, where rows are words, the word error rate.
 #[derive(Clone, Debug, Default)]
 pub struct ExactMatch {
     rows: u64,

@@ -1,48 +1,48 @@
 //! A reference and the output for it, in the forms that metrics count over.
 //!
-//! Both are texts, as they stand in files, so that models with other vocabularies can be compared, and a row that is right
-//! has no errors.
+//! Both are texts, as in files, so that models with different vocabularies can be compared, and a correct row has no
+//! errors.
 
 use std::collections::HashMap;
 
-/// What the target's tokens are, as far as metrics care.
+/// The unit of the target's tokens, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
     /// Unicode characters or pieces of text.
     #[default]
     Characters,
-    /// What stands between white space: words, phones, symbols.
+    /// Texts between white space: words, phones, symbols.
     Words,
 }
 
-/// Equals no symbol of a reference.
+/// An unknown symbol, which equals no symbol of a reference.
 pub const UNKNOWN: u32 = u32::MAX;
 
-/// A row: what was to be written, and what was written.
+/// A row: reference and output.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Example<'a> {
     /// The reference.
     pub reference: &'a str,
     /// Its tokens, without BOS and EOS.
     pub reference_tokens: &'a [i64],
-    /// The output as the texts between its unknown symbols: without any, one text.
+    /// The output, split at its unknown symbols; without any, one text.
     pub output: &'a [String],
     /// Its tokens, without BOS and EOS.
     pub output_tokens: &'a [i64],
-    /// Whether the output ended with EOS, and not at its limit.
+    /// Whether the output reached EOS.
     pub finished: bool,
-    /// What the target's tokens are.
+    /// The unit of the target's tokens.
     pub unit: Unit,
 }
 
 impl Example<'_> {
-    /// Whether the output is the reference.
+    /// Whether the output equals the reference.
     pub fn is_exact(&self) -> bool {
         matches!(self.output, [text] if text == self.reference)
     }
 
-    /// The Unicode characters of the reference and of the output, white space too. An unknown symbol is a character that no
-    /// reference has, `UNKNOWN`.
+    /// The Unicode characters of the reference and the output, including white space. An unknown symbol is `UNKNOWN`,
+    /// which no reference contains.
     pub fn characters(&self) -> [Vec<u32>; 2] {
         let output = self.output.iter().enumerate().flat_map(|(place, text)| {
             let before = (place > 0).then_some(UNKNOWN);
@@ -51,8 +51,8 @@ impl Example<'_> {
         [self.reference.chars().map(u32::from).collect(), output.collect()]
     }
 
-    /// The words of the reference and of the output: what stands between white space, each as the number that it has among
-    /// those of this row. A word with an unknown symbol is one that no reference has, `UNKNOWN`.
+    /// The words of the reference and the output (texts between white space), numbered within this row. A word with an
+    /// unknown symbol is `UNKNOWN`, which no reference contains.
     pub fn words(&self) -> [Vec<u32>; 2] {
         let mut numbers = HashMap::new();
         self.characters().map(|text| words(&text, &mut numbers))
@@ -73,7 +73,7 @@ fn words(text: &[u32], numbers: &mut HashMap<Vec<u32>, u32>) -> Vec<u32> {
         .collect()
 }
 
-/// For the tests of metrics: the value over rows of (reference, parts of the output).
+/// For tests of metrics: the value over rows of (reference, parts of the output).
 #[cfg(test)]
 pub fn value_of<M: super::Metric>(rows: &[(&str, &[&str])]) -> f64 {
     let mut metric = M::default();

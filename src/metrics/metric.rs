@@ -1,23 +1,24 @@
-//! What a metric is, and the table row by which the rest of the program knows one.
+//! The trait of a metric, and its row in the table that the rest of the program uses.
 
 use std::any::Any;
 use std::fmt::Debug;
 
 use super::{Example, METRICS};
 
-/// A metric of a whole set: it counts over the rows, and its value is made of the counts, never of values of rows.
+/// A corpus-level metric: it counts over the rows, and its value is computed from the counts, never from values of
+/// rows.
 ///
 /// Values are shares or rates: lines and pictures show 100 times the value, as percent.
 pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
     /// Its name in a config, in `metrics.csv` and in summaries: `word_error_rate`.
     const NAME: &'static str;
-    /// Whether the better of two models has the higher value.
+    /// Whether a higher value is better.
     const HIGHER_IS_BETTER: bool;
-    /// The value of empty outputs. A model is better than none at all when its value is better than this.
+    /// The value of empty outputs. A model is better than no model if its value is better than this.
     const OF_EMPTY_OUTPUTS: f64 = if Self::HIGHER_IS_BETTER { 0.0 } else { 1.0 };
-    /// The name where a line of 80 columns must have room for it; empty: [`Metric::NAME`] with spaces.
+    /// The name for lines of 80 columns; if empty, [`Metric::NAME`] with spaces.
     const SHORT_NAME: &'static str = "";
-    /// The metric whose place it takes in lines and pictures where both have a value: the more telling of two that count
+    /// The metric that it replaces in lines and pictures if both have a value: the more informative of two that count
     /// the same.
     const INSTEAD_OF: Option<&'static str> = None;
 
@@ -27,16 +28,16 @@ pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
     /// Adds the counts of other rows.
     fn merge(&mut self, other: &Self);
 
-    /// The value over all rows so far; what it is without any row must be a number as well.
+    /// The value over all rows so far; without rows it must be a finite number, too.
     fn value(&self) -> f64;
 
-    /// What the value is made of, for a report at the end: `1 substitutions, 0 deletions, …`.
+    /// The counts behind the value, for the final report: `1 substitutions, 0 deletions, …`.
     fn counts(&self) -> Option<String> {
         None
     }
 }
 
-/// A row of [`METRICS`]: what is known of a metric before anything is counted.
+/// A row of [`METRICS`]: the constants of a metric, and how to create it.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricKind {
     /// [`Metric::NAME`]
@@ -69,7 +70,7 @@ impl MetricKind {
         METRICS.iter().copied().find(|kind| kind.name == name)
     }
 
-    /// The name as a text has it: `word error rate`.
+    /// The name in words: `word error rate`.
     pub fn label(&self) -> String {
         self.name.replace('_', " ")
     }
@@ -79,7 +80,7 @@ impl MetricKind {
         if self.short_name.is_empty() { self.label() } else { self.short_name.to_owned() }
     }
 
-    /// The value turned so that less is better.
+    /// The value, negated if needed so that lower is better.
     pub fn cost(&self, value: f64) -> f64 {
         if self.higher_is_better { -value } else { value }
     }
@@ -96,10 +97,10 @@ impl PartialEq for MetricKind {
     }
 }
 
-/// A metric whose type is not known: what a set is made of.
+/// A metric as a trait object, the element of a set.
 pub(super) trait Counter: Debug + Send + Sync {
     fn add(&mut self, example: &Example);
-    /// Other rows of the same metric.
+    /// Adds the counts of other rows of the same metric.
     fn merge(&mut self, other: &dyn Counter);
     fn value(&self) -> f64;
     fn counts(&self) -> Option<String>;
@@ -113,7 +114,7 @@ impl<M: Metric> Counter for M {
     }
 
     fn merge(&mut self, other: &dyn Counter) {
-        // A set pairs metrics by their names, so there is no other type.
+        // A set pairs metrics by name, so the types are equal.
         if let Some(other) = other.as_any().downcast_ref::<M>() {
             Metric::merge(self, other);
         }

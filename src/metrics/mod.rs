@@ -1,8 +1,8 @@
-//! Metrics: what decoded outputs score against their references.
+//! Metrics: scores of decoded outputs against their references.
 //!
-//! A metric is one file of this folder and its line in [`METRICS`]. The config's `training.metrics`, `metrics.csv`, lines,
-//! curves, TensorBoard, summaries and `training.best_by` go by that list. Numbers and strings only: nothing in this folder
-//! knows a tensor, a model or a file.
+//! A metric is one file of this folder and its line in [`METRICS`]. The config's `training.metrics`, `metrics.csv`,
+//! lines, curves, TensorBoard, summaries and `training.best_by` use that list. Numbers and strings only: nothing in
+//! this folder depends on a tensor, a model or a file.
 
 pub mod character_error_rate;
 pub mod chrf;
@@ -18,7 +18,7 @@ pub use example::{Example, Unit};
 pub use metric::{Metric, MetricKind};
 pub use set::{MetricSet, MetricValue};
 
-/// All of them.
+/// All metrics.
 pub const METRICS: &[MetricKind] = &[
     MetricKind::of::<exact_match::ExactMatch>(),
     MetricKind::of::<character_error_rate::CharacterErrorRate>(),

@@ -1,9 +1,9 @@
-//! Several metrics that count the same rows.
+//! A set of metrics over the same rows.
 
 use super::metric::Counter;
 use super::{Example, MetricKind};
 
-/// Metrics by name, and the rows that they have counted.
+/// Metrics by name, and the number of rows so far.
 #[derive(Debug, Default)]
 pub struct MetricSet {
     rows: u64,
@@ -20,7 +20,7 @@ pub struct MetricValue {
 }
 
 impl MetricSet {
-    /// These metrics, in this order.
+    /// A set of these metrics, in this order.
     pub fn new(kinds: impl IntoIterator<Item = MetricKind>) -> MetricSet {
         let members = kinds.into_iter().map(|kind| (kind, kind.start())).collect();
         MetricSet { rows: 0, members }
@@ -32,7 +32,7 @@ impl MetricSet {
         self.members.iter_mut().for_each(|(_, counter)| counter.add(example));
     }
 
-    /// Adds the rows that another set of the same metrics has counted; of a metric that it lacks nothing is added.
+    /// Adds the counts of another set; metrics that are not in both sets are ignored.
     pub fn merge(&mut self, other: &MetricSet) {
         self.rows += other.rows;
         for (kind, counter) in &mut self.members {
@@ -55,7 +55,7 @@ impl MetricSet {
         self.members.iter().map(value).collect()
     }
 
-    /// What a metric's value is made of, if it says so.
+    /// The counts behind a metric's value, if it reports them.
     pub fn counts(&self, kind: &MetricKind) -> Option<String> {
         let (_, counter) = self.members.iter().find(|(member, _)| member == kind)?;
         counter.counts()
@@ -70,7 +70,7 @@ impl Clone for MetricSet {
 }
 
 impl MetricValue {
-    /// Those that a line shows: of two metrics that count the same only the more telling one.
+    /// The values to show in a line: of two metrics that count the same, only the more informative one.
     pub fn in_lines(values: &[MetricValue]) -> impl Iterator<Item = &MetricValue> {
         let replaced = |name: &str| {
             values.iter().any(|other| !other.value.is_nan() && other.kind.instead_of == Some(name))

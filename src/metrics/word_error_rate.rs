@@ -1,5 +1,5 @@
-//! Word error rate: edit distance over what stands between white space, for each word of the references. Where the words
-//! are phones, it is the phone error rate.
+//! Word error rate: edit distance over words (texts between white space), per word of the references. If the words are
+//! phones, it is the phone error rate.
 
 use super::edit::ErrorRate;
 use super::{Example, Metric};

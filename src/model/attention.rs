@@ -1,4 +1,4 @@
-//! Multi-head attention (Vaswani et al. 2017) on the shim's kernels, or libtorch's: on a GPU, and for long rows.
+//! Multi-head attention (Vaswani et al. 2017), by the shim's kernels, or by libtorch's on a GPU and for long rows.
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,19 +9,19 @@ use super::positions::Rotation;
 use crate::shim;
 use crate::shim::decoding::{Seen, attend};
 
-/// What a query may not look at.
+/// The keys that a query must not attend to.
 #[derive(Clone, Copy, Debug)]
 pub enum Mask<'a> {
-    /// Everything may be seen.
+    /// No mask.
     Open,
-    /// Nothing that comes later.
+    /// Masks later positions.
     Causal,
-    /// No padding.
+    /// Masks padding.
     Padding(&'a Padding),
 }
 
 impl<'a> Mask<'a> {
-    /// A padding mask where there is padding at all.
+    /// A padding mask, if there is any padding.
     pub fn padding(padding: &'a Option<Padding>) -> Mask<'a> {
         padding.as_ref().map_or(Mask::Open, Mask::Padding)
     }
@@ -37,21 +37,21 @@ impl<'a> Mask<'a> {
 /// Which keys of each row are padding.
 #[derive(Debug)]
 pub struct Padding {
-    /// How many are not.
+    /// The number of real keys.
     lengths: Vec<i64>,
-    /// Zero where a key is real, minus infinity where it is padding, (B, 1, 1, S), in what attention computes in.
+    /// Zero for real keys, minus infinity for padding, in the precision of attention: (B, 1, 1, S)
     pub(super) mask: Tensor,
 }
 
 impl Padding {
-    /// Of rows of so many keys; nothing where none is padded. `compute` is what the model computes in.
+    /// The padding of rows with `lengths` keys; `None` if no row is padded. `compute` is the model's precision.
     pub fn of(lengths: &[i64], compute: Kind, device: Device) -> Option<Padding> {
         let longest = lengths.iter().copied().max().unwrap_or(0);
         if lengths.iter().all(|&length| length == longest) {
             return None;
         }
         let ends = Tensor::from_slice(lengths).to_device(device).view([-1, 1, 1, 1]);
-        // A GPU's kernels want rows that begin at multiples of 8 numbers, and copy the mask of each layer where they do not.
+        // GPU kernels need rows aligned to 8 elements, or else copy the mask in each layer.
         let room = (longest + 7) / 8 * 8;
         let padded = Tensor::arange(room, (Kind::Int64, device)).ge_tensor(&ends); // (B, 1, 1, room)
         let mask = Tensor::zeros(padded.size(), (attention_kind(device, compute), device));
@@ -66,17 +66,17 @@ impl Padding {
     }
 }
 
-/// The most keys whose softmax is kept for the backward pass. Beyond it libtorch's kernel, which makes it once more, is as fast
-/// and needs less memory.
+/// The most keys for which the softmax is kept for the backward pass. Beyond it libtorch's kernel, which recomputes it,
+/// is as fast and needs less memory.
 const MOST_KEPT: i64 = 256;
 
-/// What the products between queries, keys and values compute in. On the CPU f32: the shim's attention knows nothing else, and
-/// libtorch's has a backward pass in bf16 that is ten times slower.
+/// The precision of the products of queries, keys and values. On the CPU f32: the shim's attention supports only that,
+/// and the backward pass of libtorch's is ten times slower in bf16.
 pub(super) fn attention_kind(device: Device, compute: Kind) -> Kind {
     if device == Device::Cpu { Kind::Float } else { compute }
 }
 
-/// softmax(Q K' / sqrt(K)) V, in H heads, between four matrices.
+/// softmax(Q K' / sqrt(K)) V in H heads, with four projections.
 #[derive(Debug)]
 pub struct Attention {
     pub(super) query: Linear,
@@ -85,12 +85,12 @@ pub struct Attention {
     pub(super) output: Linear,
     heads: i64,
     dropout: f64,
-    /// What the products between queries, keys and values compute in.
+    /// The precision of the products of queries, keys and values.
     compute: Kind,
 }
 
 impl Attention {
-    /// Four matrices of D by D.
+    /// Four D x D matrices.
     pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> Attention {
         let width = config.width as i64;
         let compute = attention_kind(vb.device(), vb.compute());
@@ -106,8 +106,7 @@ impl Attention {
         }
     }
 
-    /// Queries, keys and values of the same positions, for self-attention: their columns side by side, in one tensor or in
-    /// several.
+    /// Projects to queries, keys and values for self-attention, concatenated in one tensor or as three.
     ///
     /// # Shapes
     /// x: (B, T, D) to (B, T, 3 D), or to three times (B, T, D)
@@ -119,7 +118,7 @@ impl Attention {
         vec![rotated(&query), rotated(&key), value]
     }
 
-    /// The same where queries look at other positions.
+    /// The same for cross-attention: queries of `x`, keys and values of `encoded`.
     ///
     /// # Shapes
     /// x: (B, T, D), encoded: (B, S, D) to (B, T, D) and (B, S, 2 D), or twice (B, S, D)
@@ -129,10 +128,10 @@ impl Attention {
         parts
     }
 
-    /// What each position takes from what it may see, of the columns of queries, keys and values.
+    /// Attention over projected queries, keys and values, and the output projection.
     ///
     /// # Shapes
-    /// as one of the two projections gives them, to (B, T, D)
+    /// as returned by one of the two projections, to (B, T, D)
     pub fn forward(&self, parts: &[Tensor], mask: Mask, epilogue: Epilogue, ctx: ForwardContext) -> Tensor {
         let parts: Vec<Tensor> = parts.iter().map(|part| part.to_kind(self.compute)).collect();
         let rng = ctx.dropout_rng.filter(|_| self.dropout > 0.0);
@@ -146,7 +145,7 @@ impl Attention {
         self.output.forward_with_epilogue(&heads, epilogue, ctx) // (B, T, D)
     }
 
-    /// Its layers, in groups that read the same: all but the last do in self-attention.
+    /// Its layers, grouped by input: in self-attention all but the last share it.
     pub(super) fn groups(&self, own: bool) -> Vec<Vec<&Linear>> {
         let (query, key, value) = (&self.query, &self.key, &self.value);
         let mut groups =
@@ -155,7 +154,7 @@ impl Attention {
         groups
     }
 
-    /// The same by libtorch, without the output layer.
+    /// Attention by libtorch, without the output projection.
     fn by_libtorch(&self, parts: &[Tensor], mask: Mask, rng: Option<&DropoutRng>) -> Tensor {
         let [query, keys, values] = self.apart(parts).map(|part| self.in_heads(&part).transpose(1, 2)); // (B, H, T, K)
         let heads = match rng {
@@ -171,8 +170,8 @@ impl Attention {
         heads.transpose(1, 2).flatten(2, 3) // (B, T, D)
     }
 
-    /// The same written out, with dropout on the attention's weights: libtorch's own draws its mask from a generator
-    /// of the process.
+    /// The same written out, with dropout on the attention weights: libtorch's own dropout uses a process-wide
+    /// generator.
     fn with_dropout(
         &self,
         query: &Tensor,
@@ -196,7 +195,7 @@ impl Attention {
         weights.to_kind(values.kind()).matmul(values) // (B, H, T, K)
     }
 
-    /// Queries, keys and values, (B, T, D) each, of columns that stand side by side.
+    /// Splits concatenated columns into queries, keys and values: (B, T, D) each.
     fn apart(&self, parts: &[Tensor]) -> [Tensor; 3] {
         let width = parts.iter().map(|part| part.size()[2]).sum::<i64>() / 3;
         let apart: Vec<Tensor> = parts.iter().flat_map(|part| part.split(width, -1)).collect();
@@ -205,12 +204,12 @@ impl Attention {
 
     /// (B, T, D) to (B, T, H, K)
     fn in_heads(&self, x: &Tensor) -> Tensor {
-        let (b, t, d) = x.size3().expect("attention wants three dimensions");
+        let (b, t, d) = x.size3().expect("attention needs three dimensions");
         x.view([b, t, self.heads, d / self.heads])
     }
 }
 
-/// Sequences that follow each other without padding, as attention on their device wants to know of them.
+/// The layout of concatenated sequences without padding, as attention needs it on their device.
 #[derive(Debug)]
 pub struct PackedSequences {
     count: i64,
@@ -222,12 +221,13 @@ pub struct PackedSequences {
 enum PackedSequencesKind {
     /// On the CPU.
     Packed(Seen),
-    /// Elsewhere they are padded: where their positions then stand, (N), and which of the places are theirs, (B, 1, 1, S).
+    /// On other devices they are padded: the index of each position in the padded batch, (N), and the mask of real
+    /// positions, (B, 1, 1, S).
     Padded { places: Tensor, real: Tensor },
 }
 
 impl PackedSequences {
-    /// Of so many positions each.
+    /// Sequences of these lengths.
     pub fn new(lengths: &[i64], device: Device) -> PackedSequences {
         let (count, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
         let kind = if device == Device::Cpu {
@@ -248,7 +248,7 @@ impl PackedSequences {
     }
 }
 
-/// Attention of the positions of whole sequences, each within its own.
+/// Self-attention within each of several concatenated sequences.
 ///
 /// # Shapes
 /// query_key_value: (N, 3 D); out: (N, D)
@@ -276,23 +276,23 @@ pub fn packed_sequence_attention(
     out.transpose(1, 2).reshape([count * longest, width]).index_select(0, places) // (N, D)
 }
 
-/// The slots that rows see, as attention on their device wants to know of them.
+/// The slots that each row attends to, as attention needs them on their device.
 #[derive(Debug)]
 pub struct BlockTable {
     seen: Seen,
-    /// Not on the CPU: the slots of all rows, padded, (R * L), and which of them are beyond a row's own, (R, 1, 1, L).
+    /// Only off the CPU: the slots of all rows, padded, (R * L), and the mask of the padding, (R, 1, 1, L).
     padded: Option<(Tensor, Tensor)>,
 }
 
 impl BlockTable {
-    /// Each row sees its own list of slots.
+    /// Each row attends to its own list of slots.
     pub fn new<'a>(rows: impl Iterator<Item = &'a [i32]>, device: Device) -> BlockTable {
         let seen = Seen::lists(rows);
         let padded = (device != Device::Cpu).then(|| padded(&seen, device));
         BlockTable { seen, padded }
     }
 
-    /// How many slots each row sees.
+    /// The number of slots per row.
     pub fn lengths(&self) -> &[i64] {
         &self.seen.lengths
     }
@@ -314,8 +314,8 @@ fn padded(seen: &Seen, device: Device) -> (Tensor, Tensor) {
     (Tensor::from_slice(&index).to_device(device), beyond)
 }
 
-/// Attention of one query for each row over the slots that the row sees. With `weights` also the softmax, summed over the
-/// heads: (R, the most slots that a row sees).
+/// Attention of one query per row over the row's slots. With `weights` also the softmax, summed over the heads: (R, the
+/// most slots of a row).
 ///
 /// # Shapes
 /// query: (R, D); keys_values: (slots, 2 D), keys before values; out: (R, D)
@@ -337,7 +337,7 @@ pub fn paged_attention(
     out
 }
 
-/// The mean over the heads of each row's attention, cut to what the row sees: of the sums that [`paged_attention`] gives.
+/// Each row's attention averaged over the heads, without padding, from the sums of [`paged_attention`].
 pub fn mean_over_heads(sums: &[f32], lengths: &[i64], heads: i64) -> Vec<Vec<f32>> {
     let most = lengths.iter().copied().max().unwrap_or(0).max(1) as usize;
     let mean = |sum: &f32| sum / heads as f32;
@@ -345,8 +345,8 @@ pub fn mean_over_heads(sums: &[f32], lengths: &[i64], heads: i64) -> Vec<Vec<f32
     rows.map(|(row, &length)| row[..length as usize].iter().map(mean).collect()).collect()
 }
 
-/// The same by libtorch's own functions, on any device: what the rows see is copied together and padded. The softmax of
-/// each head comes back as well: (R, H, 1, L)
+/// The same by libtorch's functions, on any device: the slots of each row are gathered and padded. Also returns the
+/// softmax of each head: (R, H, 1, L)
 fn gathered_attention(
     query: &Tensor,
     keys_values: &Tensor,

@@ -1,6 +1,6 @@
 //! `[model]`: which network, and its sizes.
 //!
-//! Only the keys, their defaults and the rules among them. It knows no tensor.
+//! Only the keys, their defaults and the rules among them. It depends on no tensor.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +15,16 @@ mod transformer;
 pub use recurrent::RecurrentConfig;
 pub use transformer::{Activation, EncoderKind, Norm, NormPlace, Positions, TransformerConfig};
 
-/// No network is wider, and a slip of the hand would only run out of memory.
+/// The largest width: a typing error should not run out of memory.
 const WIDEST: u64 = 1 << 16;
 
-/// Nor is one deeper: the deepest that was trained has 1,000 layers (Wang et al. 2022).
+/// The most layers: the deepest Transformer so far has 1,000 (Wang et al. 2022).
 const DEEPEST: u64 = 4096;
 
-/// Weights of 4 TiB.
+/// The most weights: 4 TiB in f32.
 const MOST_WEIGHTS: u64 = 1 << 40;
 
-/// Which network, and its sizes. At most one of the networks is named; without one it is `transformer`.
+/// `[model]`: at most one network, by default `transformer`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
@@ -36,7 +36,7 @@ pub struct ModelConfig {
     pub recurrent: Option<RecurrentConfig>,
 }
 
-/// The network that a `[model]` names.
+/// The network of a `[model]` table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NetworkConfig {
     /// `[model.transformer]`
@@ -45,30 +45,30 @@ pub enum NetworkConfig {
     Recurrent(RecurrentConfig),
 }
 
-/// Which embeddings are one matrix.
+/// Which embeddings share a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tied {
-    /// Source, target and output have a matrix each.
+    /// Source, target and output have one matrix each.
     None,
-    /// The output layer is the target embedding.
+    /// The output layer shares the target embedding.
     TargetOutput,
-    /// One matrix in all three places; needs one shared vocabulary.
+    /// All three share one matrix; needs a shared vocabulary.
     All,
 }
 
 impl ModelConfig {
-    /// The tables of which one names the network.
+    /// The networks' tables; a config has one of them.
     pub const NETWORKS: [&'static str; 2] = ["transformer", "recurrent"];
 
-    /// Names the network where the file names none.
+    /// Fills in the default network if the file has none.
     pub fn fill_in(&mut self) {
         if self.networks().is_empty() {
             self.transformer = Some(TransformerConfig::default());
         }
     }
 
-    /// The network that is named, or the one that is taken where none is.
+    /// The network of the config, or the default.
     pub fn network(&self) -> NetworkConfig {
         match &self.recurrent {
             Some(config) => NetworkConfig::Recurrent(config.clone()),
@@ -76,7 +76,7 @@ impl ModelConfig {
         }
     }
 
-    /// The networks that are named; one, in a config that was checked.
+    /// The networks that the config names; exactly one in a checked config.
     fn networks(&self) -> Vec<&'static str> {
         let are_there = [self.transformer.is_some(), self.recurrent.is_some()];
         let named = Self::NETWORKS.into_iter().zip(are_there).filter(|(_, is_there)| *is_there);
@@ -94,11 +94,11 @@ impl ModelConfig {
         }
     }
 
-    /// Keys by which the networks of two experiments, as JSON, differ, whatever is dropped out of them in training; where they
-    /// are networks of two kinds, the names of both. Heads, positions and the like are in no weight's shape.
+    /// The keys in which the networks of two experiments (as JSON) differ, except for dropout; for networks of two
+    /// kinds, the names of both. Needed because heads, positions and the like are in no weight's shape.
     pub fn differences(one: &Value, other: &Value) -> Vec<String> {
         let network = |experiment: &Value| {
-            // What an older version did not write has its default.
+            // Keys that an older version did not write have their defaults.
             let model: ModelConfig = serde_json::from_value(experiment["model"].clone()).unwrap_or_default();
             model.network()
         };
@@ -127,7 +127,7 @@ impl From<RecurrentConfig> for NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// What its table is called.
+    /// The name of its table.
     pub fn name(&self) -> &'static str {
         match self {
             NetworkConfig::Transformer(_) => "transformer",
@@ -140,7 +140,7 @@ impl NetworkConfig {
         format!("model.{}", self.name())
     }
 
-    /// Numbers of a token between the layers (D).
+    /// Width of the hidden states (D).
     pub fn width(&self) -> usize {
         match self {
             NetworkConfig::Transformer(config) => config.width,
@@ -148,7 +148,7 @@ impl NetworkConfig {
         }
     }
 
-    /// Layers of encoder and decoder together.
+    /// Number of layers of encoder and decoder.
     pub fn layers(&self) -> usize {
         match self {
             NetworkConfig::Transformer(config) => config.encoder_layers + config.decoder_layers,
@@ -164,7 +164,7 @@ impl NetworkConfig {
         }
     }
 
-    /// Which embeddings are one matrix.
+    /// Which embeddings share a matrix.
     pub fn tied_embeddings(&self) -> Tied {
         match self {
             NetworkConfig::Transformer(config) => config.tied_embeddings,
@@ -172,7 +172,7 @@ impl NetworkConfig {
         }
     }
 
-    /// Inputs and outputs of the matrices that most of the time goes into.
+    /// (inputs, outputs) of the matrices that take most of the time.
     pub fn products(&self) -> Vec<[usize; 2]> {
         match self {
             NetworkConfig::Transformer(config) => {
@@ -183,7 +183,7 @@ impl NetworkConfig {
         }
     }
 
-    /// What makes a smaller network of it, for a hint.
+    /// The keys that make it smaller, for a hint.
     pub fn sizes(&self) -> String {
         let keys = match self {
             NetworkConfig::Transformer(_) => "`width`, `feed_forward` or the layers",
@@ -192,7 +192,7 @@ impl NetworkConfig {
         format!("{keys} of [{}]", self.table())
     }
 
-    /// The keys that make one network another.
+    /// The keys that distinguish networks.
     fn described(&self) -> Value {
         let (keys, unused) = match self {
             NetworkConfig::Transformer(config) => {

@@ -1,4 +1,4 @@
-//! Token ids to vectors on both sides, and the output layer, which may be one matrix with them (Press and Wolf 2017).
+//! The embeddings of both sides, and the output layer, which may share their matrix (Press and Wolf 2017).
 
 use tch::Tensor;
 
@@ -8,14 +8,14 @@ use super::params::VarBuilder;
 use crate::data::source::SourceShape;
 use crate::data::vocabulary::PAD;
 
-/// The matrices whose rows are tokens.
+/// The matrices with one row per token.
 #[derive(Debug)]
 pub struct Embeddings {
     /// (V of the source, D), where sources are tokens.
     pub source: Option<Tensor>,
     /// (V, D)
     pub target: Tensor,
-    /// The layer that makes the scores: its weight (V, D), without bias.
+    /// The output layer: weight (V, D), without bias.
     pub output: Linear,
 }
 
@@ -59,7 +59,7 @@ impl Embeddings {
         self.source.as_ref().expect("sources are tokens")
     }
 
-    /// The rows of tokens, times the root of their width: numbers of deviation one at first.
+    /// The rows of tokens, times the square root of their width: initially with standard deviation 1.
     ///
     /// # Shapes
     /// weight: (V, D); tokens: (...) i64; out: (..., D)

@@ -1,19 +1,19 @@
-//! What an encoder hands to a decoder, whatever network they belong to.
+//! The output of an encoder, the same for all networks.
 
 use tch::Tensor;
 
 use super::attention::Padding;
 use super::layers::AutocastWeights;
 
-/// What the encoder made of a source batch.
+/// The encoded source batch.
 #[derive(Debug)]
 pub struct EncoderOutput {
     /// (B, S, D)
     pub hidden: Tensor,
-    /// Real positions of each row (B); what lies behind them is padding.
+    /// Real positions of each row (B); the rest is padding.
     pub lengths: Vec<i64>,
-    /// Where the padding is, when there is any.
+    /// The padding, if there is any.
     pub padding: Option<Padding>,
-    /// The weights of the pass, for the decoder's part of it.
+    /// The cast weights of this pass, for the decoder.
     pub(super) cast: AutocastWeights,
 }

@@ -1,7 +1,7 @@
-//! A trained network as a decoder runs it: a token of each row at a time, rows of any age side by side.
+//! Incremental decoding with a trained network: one token per row and step, with rows of any length in one batch.
 //!
-//! On the CPU a row's numbers do not depend on the rows beside it, not in the last bit. The model keeps no state of a decode:
-//! [`DecoderState`] is a value, handed in and returned. What each network keeps there stands beside the network.
+//! On the CPU a row's numbers are bit-identical in any batch. The model keeps no decoder state: [`DecoderState`] is a
+//! value, passed in and returned. Each network defines its own part of it.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use super::transformer::inference::{PackedTransformer, TransformerState};
 use crate::data::source::SourceItem;
 use crate::data::vocabulary::{BOS, EOS};
 
-/// Tokens whose scores of the whole vocabulary stand in memory at once.
+/// Tokens whose scores of the whole vocabulary are in memory at the same time.
 const MAX_SCORED_POSITIONS: usize = 256;
 
-/// What is our own bug: each decoder gets back the states that it gave.
+/// A bug of ours: each decoder gets back its own states.
 const OTHER_NETWORK: &str = "the state of a decode belongs to another network";
 
-/// A trained network, made ready for decoding. A clone has the same weights, not a copy of them: another thread may have it.
+/// A trained network, packed for decoding. Clones share the weights and may go to other threads.
 #[derive(Clone, Debug)]
 pub struct Inference {
     network: PackedNetwork,
@@ -30,20 +30,20 @@ pub struct Inference {
     longest: Option<usize>,
 }
 
-/// All of a network but its output layer.
+/// A network without its output layer.
 #[derive(Clone, Debug)]
 enum PackedNetwork {
     Transformer(PackedTransformer),
     Recurrent(PackedRecurrent),
 }
 
-/// Where a decode stands: everything that the next step needs.
+/// The decoder state: everything that the next step needs.
 #[derive(Debug)]
 pub struct DecoderState {
     network: NetworkState,
-    /// For each row the tokens that it may say; nothing for all of them.
+    /// For each row the allowed tokens; `None` for all.
     allowed: Vec<Option<Arc<[i64]>>>,
-    /// The output layer over what the rows may say; made when it is next needed, nothing while they may say everything.
+    /// The output layer over the allowed tokens, built when it is next needed; `None` while all tokens are allowed.
     narrowed: Option<RestrictedOutput>,
 }
 
@@ -53,20 +53,20 @@ enum NetworkState {
     Recurrent(RecurrentState),
 }
 
-/// What comes of a step.
+/// The result of a step.
 #[derive(Debug)]
 pub struct Step {
     /// Log-probabilities of the next token, row after row: (R * V)
     pub log_p: Vec<f32>,
-    /// For each row, how the last layer's attention spreads over the positions of its source, EOS counted in: the mean over
-    /// the heads. Only where it was asked for.
+    /// For each row the last layer's attention to the positions of its source, including EOS, averaged over the heads.
+    /// Only if requested.
     pub attention: Option<Vec<Vec<f32>>>,
-    /// The state that the next step wants.
+    /// The state for the next step.
     pub state: DecoderState,
 }
 
 impl Inference {
-    /// Joins, casts and packs what `model` has learned so far.
+    /// Joins, casts and packs the current weights of `model`.
     pub fn new(model: &Network, weights: Weights) -> Inference {
         let _guard = tch::no_grad_guard();
         let network = match model {
@@ -77,7 +77,7 @@ impl Inference {
         Inference { network, output, longest: model.max_length() }
     }
 
-    /// The longest side, EOS or BOS counted in, that the network can read; `None` for any length.
+    /// The longest side that the network can read, including EOS or BOS; `None` for any length.
     pub fn max_length(&self) -> Option<usize> {
         self.longest
     }
@@ -92,7 +92,7 @@ impl Inference {
         self.output.vocabulary()
     }
 
-    /// Reads sources: a row for each, before its first token.
+    /// Encodes sources: one row each, before its first token.
     pub fn start(&self, sources: &[impl Borrow<SourceItem>]) -> DecoderState {
         let _guard = tch::no_grad_guard();
         let sources: Vec<&SourceItem> = sources.iter().map(Borrow::borrow).collect();
@@ -103,10 +103,10 @@ impl Inference {
         DecoderState { network, allowed: vec![None; sources.len()], narrowed: None }
     }
 
-    /// Takes one more token of each row, and scores what may follow. With `looking` it also says where the rows looked.
+    /// Takes one more token per row and scores the next ones. With `looking` it also returns the attention.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// Errors of libtorch.
     pub fn step(
         &self,
         tokens: &[i64],
@@ -122,12 +122,12 @@ impl Inference {
         Ok(Step { log_p, attention, state })
     }
 
-    /// The log-probability of each token of each target (token ids), EOS last; the rows of `state` have said nothing yet. All
-    /// tokens of a target are read at once, each of which sees those before it: on the CPU they get what
-    /// [`Inference::step`] gives them one by one, to the last bit.
+    /// The log-probability of each token of each target (token ids), EOS last; the rows of `state` must be new. All
+    /// tokens of a target are read at once, under a causal mask: on the CPU the results are bit-identical to those of
+    /// [`Inference::step`].
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// Errors of libtorch.
     pub fn score(&self, mut state: DecoderState, targets: &[&[i64]]) -> Result<Vec<Vec<f32>>, tch::TchError> {
         let _guard = tch::no_grad_guard();
         let fed: Vec<Vec<i64>> = targets.iter().map(|target| [&[BOS], *target].concat()).collect();
@@ -150,8 +150,8 @@ impl Inference {
         Ok(fed.iter().map(|run| rest.by_ref().take(run.len()).collect()).collect())
     }
 
-    /// Reads more tokens of each row, one or several, and gives what the output layer is to see of each of them, in their
-    /// order: (N, D). With `looking` also where each of them looked.
+    /// Reads one or more tokens per row; returns the hidden state for each of them, in order: (N, D). With `looking`
+    /// also their attention.
     fn read(
         &self,
         runs: &[&[i64]],
@@ -170,7 +170,7 @@ impl Inference {
         }
     }
 
-    /// Makes the output layer over what the rows may say, where they may not say everything and it is not there yet.
+    /// Builds the restricted output layer if the rows are restricted and it is not built yet.
     fn restrict(&self, state: &mut DecoderState) {
         if state.narrowed.is_none() {
             let lists: Option<Vec<_>> = state.allowed.iter().map(Option::as_ref).collect();
@@ -180,12 +180,12 @@ impl Inference {
 }
 
 impl DecoderState {
-    /// The same, whose rows may say no other tokens than these, in ascending order: all of them, or none of them, has a list.
+    /// Restricts each row to a list of tokens, in ascending order: either all rows have a list or none.
     pub fn restricted_to(self, lists: impl Iterator<Item = Option<Arc<[i64]>>>) -> DecoderState {
         DecoderState { allowed: lists.collect(), narrowed: None, ..self }
     }
 
-    /// The rows named, in that order; a row may be named more than once or not at all.
+    /// Selects rows, in this order; a row may occur more than once or not at all.
     pub fn keep(self, rows: &[i64]) -> DecoderState {
         let _guard = tch::no_grad_guard();
         let allowed = rows.iter().map(|&row| self.allowed[row as usize].clone()).collect();

@@ -1,11 +1,11 @@
-//! Where a decode keeps keys and values: a slot for each position, and for each row the slots that it sees.
+//! The paged key-value cache: one slot per position, and for each row the list of its slots.
 //!
-//! Rows are lists of slots, so they may differ in length, share a beginning, be doubled, dropped and put in another order
-//! without any key or value being moved. What no row sees any more is cleared away when the room is full.
+//! Rows are lists of slots, so they may differ in length, share a prefix, and be copied, dropped and reordered without
+//! moving any key or value. Slots that no row uses are freed when the room is full.
 
 use tch::{Device, Kind, Tensor};
 
-/// Slots at the beginning.
+/// Initial number of slots.
 const ROOM: i64 = 256;
 
 /// The slots of all layers of a stack; the same slot belongs to the same position in each layer.
@@ -17,7 +17,7 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Empty slots for `layers` layers of `width` numbers.
+    /// An empty cache for `layers` layers of width `width`.
     pub fn new(layers: usize, width: i64, device: Device) -> KvCache {
         let empty = || Tensor::empty([ROOM, 2 * width], (Kind::Float, device));
         KvCache { layers: (0..layers).map(|_| empty()).collect(), used: 0 }
@@ -28,8 +28,8 @@ impl KvCache {
         &self.layers[layer]
     }
 
-    /// Makes room for `count` slots more, and gives back the first of them. `rows` are the lists of slots that are still
-    /// looked at; they are changed where slots move.
+    /// Reserves `count` more slots and returns the first one. `rows` are the lists of slots in use; they are updated if
+    /// slots move.
     pub fn reserve(&mut self, count: usize, rows: &mut [&mut Vec<i32>]) -> i32 {
         let count = count as i64;
         let room = self.layers.first().map_or(ROOM, |layer| layer.size()[0]);
@@ -43,13 +43,13 @@ impl KvCache {
         (self.used - count) as i32
     }
 
-    /// Puts keys and values into the slots from `first` on: (N, 2 D)
+    /// Writes keys and values, (N, 2 D), to the slots from `first` on.
     pub fn write(&self, layer: usize, first: i32, keys_values: &Tensor) {
         let count = keys_values.size()[0];
         self.layers[layer].narrow(0, first.into(), count).copy_(keys_values);
     }
 
-    /// Takes over what the rows of another state see; their lists are changed to the slots that it has here.
+    /// Copies the slots of another cache's rows into this one; their lists are updated to the new slots.
     pub fn take(&mut self, other: &KvCache, own: &mut [&mut Vec<i32>], theirs: &mut [&mut Vec<i32>]) {
         let count = other.used;
         let first = self.reserve(count as usize, own);
@@ -59,7 +59,7 @@ impl KvCache {
         theirs.iter_mut().flat_map(|row| row.iter_mut()).for_each(|slot| *slot += first);
     }
 
-    /// Moves what is still seen to the front, in its order.
+    /// Moves the slots in use to the front, in order.
     fn compact(&mut self, rows: &mut [&mut Vec<i32>]) {
         let mut place = vec![-1; self.used as usize];
         rows.iter().flat_map(|row| row.iter()).for_each(|&slot| place[slot as usize] = 0);

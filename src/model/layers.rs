@@ -1,4 +1,4 @@
-//! The small parts: linear layer, norm, feed-forward, dropout.
+//! The basic layers: linear, norm, feed-forward, dropout.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use super::{Activation, Norm as NormKind, TransformerConfig};
 use crate::runtime::seed_for;
 use crate::shim;
 
-/// Where one training pass takes its randomness from. A pass without it is exact: validation, decoding.
+/// The random numbers of one training pass. A pass without it has no dropout: validation, decoding.
 ///
 /// The n-th draw of a pass is a function of (seed, n), so that a step can be repeated bit for bit.
 #[derive(Debug)]
@@ -20,12 +20,12 @@ pub struct DropoutRng {
 }
 
 impl DropoutRng {
-    /// The randomness of one pass.
+    /// The random numbers of one pass.
     pub fn new(seed: u64) -> DropoutRng {
         DropoutRng { seed, draws: Cell::new(0) }
     }
 
-    /// The seed of one draw; none where nothing is dropped.
+    /// The seed of the next draw; `None` without dropout.
     fn next_seed(&self, p: f64) -> Option<u64> {
         (p > 0.0).then(|| {
             self.draws.set(self.draws.get() + 1);
@@ -34,17 +34,17 @@ impl DropoutRng {
     }
 }
 
-/// What is the same for all layers in one pass through the network.
+/// The context of one pass through the network, the same for all layers.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardContext<'a> {
-    /// Where it takes its randomness from; without it, it is exact.
+    /// Random numbers for dropout; `None` for no dropout.
     pub dropout_rng: Option<&'a DropoutRng>,
-    /// The weights as its products take them.
+    /// The weights, cast for matrix products.
     pub weights: &'a AutocastWeights,
 }
 
-/// Weights of linear layers in the kind that their products compute in, cast all at once instead of each where it is used,
-/// and joined where layers read the same. Empty where there is nothing to cast.
+/// Weights of linear layers, cast all at once to the precision of their products, and joined for layers with the same
+/// input. Empty if there is nothing to cast.
 #[derive(Debug, Default)]
 pub struct AutocastWeights {
     /// Weight and bias, by the first layer's number.
@@ -52,7 +52,7 @@ pub struct AutocastWeights {
 }
 
 impl AutocastWeights {
-    /// Of layers in groups, each of which reads the same.
+    /// Casts layers, grouped by input.
     pub fn new(groups: &[Vec<&Linear>]) -> AutocastWeights {
         let compute = groups.first().map_or(Kind::Float, |group| group[0].compute);
         if compute == Kind::Float {
@@ -70,7 +70,7 @@ impl AutocastWeights {
     }
 }
 
-/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p), then adds `residual` where there is one.
+/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p), then adds `residual` if there is one.
 ///
 /// # Shapes
 /// any, and the same for `residual`.
@@ -88,21 +88,21 @@ pub fn dropout(x: Tensor, residual: Option<&Tensor>, p: f64, rng: Option<&Dropou
     add(x.dropout(p, true))
 }
 
-/// What follows a layer: `dropout(relu(x))`, or `residual + dropout(x)`.
+/// The epilogue of a layer: `dropout(relu(x))`, or `residual + dropout(x)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
-    /// Zero in place of what is negative.
+    /// Whether to apply ReLU.
     pub relu: bool,
-    /// The share of the elements that is dropped.
+    /// The dropout rate.
     pub dropout: f64,
-    /// The way around: (..., outputs)
+    /// The residual to add: (..., outputs)
     pub residual: Option<&'a Tensor>,
 }
 
-/// y = x W' + b, in the kind of number that the model computes in.
+/// y = x W' + b, in the model's precision.
 #[derive(Debug)]
 pub struct Linear {
-    /// No other layer of a model has it.
+    /// Unique within a model.
     number: usize,
     weight: Tensor,
     bias: Option<Tensor>,
@@ -118,7 +118,7 @@ impl Linear {
         Linear { number, weight, bias, compute: vb.compute() }
     }
 
-    /// A layer over a weight that is there already, (outputs, inputs), without bias.
+    /// A layer over an existing weight, (outputs, inputs), without bias.
     pub fn over(weight: Tensor, compute: Kind) -> Linear {
         Linear { number: usize::MAX, weight, bias: None, compute }
     }
@@ -133,12 +133,12 @@ impl Linear {
         self.bias.as_ref()
     }
 
-    /// What its products compute in.
+    /// The precision of its products.
     pub fn compute(&self) -> Kind {
         self.compute
     }
 
-    /// Multiplies and adds.
+    /// Applies the layer.
     ///
     /// # Shapes
     /// (..., inputs) to (..., outputs)
@@ -147,7 +147,7 @@ impl Linear {
         linear(&cast(x), &cast(&self.weight), self.bias.as_ref().map(cast).as_ref())
     }
 
-    /// The same in a pass, for a layer that is cast with the others; with those that it is joined to.
+    /// The same with the cast weights of a pass; with the outputs of the layers that it is joined with.
     pub fn forward_in(&self, x: &Tensor, ctx: ForwardContext) -> Tensor {
         match ctx.weights.layers.get(&self.number) {
             Some((weight, bias)) => linear(&x.to_kind(self.compute), weight, bias.as_ref()),
@@ -155,7 +155,7 @@ impl Linear {
         }
     }
 
-    /// The same with what follows it. On a CPU in f32 that is one pass over the product.
+    /// The same with an epilogue. On a CPU in f32 that is one fused pass over the product.
     ///
     /// # Shapes
     /// (..., inputs) to (..., outputs)
@@ -170,12 +170,12 @@ impl Linear {
         dropout(if relu { y.relu() } else { y }, residual, p, ctx.dropout_rng)
     }
 
-    /// Several layers over the same input: what they give, side by side as one product, or each by itself.
+    /// Several layers over the same input: one product with concatenated outputs, or one product each.
     ///
     /// # Shapes
     /// (..., inputs) to (..., the sum of the outputs), or to (..., outputs) for each layer
     pub fn side_by_side(layers: &[&Linear], x: &Tensor, ctx: ForwardContext) -> Vec<Tensor> {
-        // Joining the weights costs as much as multiplying a few rows with them.
+        // Joining the weights costs as much as a product with a few rows.
         let rows = x.numel() as i64 / layers[0].weight.size()[1];
         match ctx.weights.layers.get(&layers[0].number) {
             None if rows < MIN_ROWS_TO_JOIN => layers.iter().map(|layer| layer.forward(x)).collect(),
@@ -197,7 +197,7 @@ impl Linear {
     }
 }
 
-/// Whether a layer and what follows it are one node of the graph.
+/// Whether a layer and its epilogue are one node of the graph.
 fn is_fused(device: Device, compute: Kind) -> bool {
     device == Device::Cpu && compute == Kind::Float
 }
@@ -210,7 +210,7 @@ fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     }
 }
 
-/// Below it each layer multiplies on its own.
+/// With fewer rows, layers are not joined.
 const MIN_ROWS_TO_JOIN: i64 = 128;
 
 /// LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019), over the last dimension, epsilon 1e-5.
@@ -221,7 +221,7 @@ pub struct Norm {
     bias: Option<Tensor>,
 }
 
-/// The same weights, not a copy of them.
+/// Shares the weights.
 impl Clone for Norm {
     fn clone(&self) -> Norm {
         let bias = self.bias.as_ref().map(Tensor::shallow_clone);
@@ -238,7 +238,7 @@ impl Norm {
         Norm { kind: config.norm, weight, bias }
     }
 
-    /// Normalises each position on its own.
+    /// Normalises each position.
     ///
     /// # Shapes
     /// (..., D) to (..., D)
@@ -254,8 +254,8 @@ impl Norm {
     }
 }
 
-/// activation(inner); `swiglu` is silu(gate) * inner. `decoding` on a CPU, a number's bits go by itself alone: libtorch has
-/// one function for whole vectors and another for what is left at the end. It gives no gradient.
+/// activation(inner); `swiglu` is silu(gate) * inner. With `decoding` on a CPU, each result depends on its own input
+/// alone, bit for bit: libtorch uses one function for whole vectors and another for the remainder. Without gradient.
 ///
 /// # Shapes
 /// any, and the same for `gate`
@@ -308,7 +308,7 @@ impl FeedForward {
         FeedForward { scale, ..self }
     }
 
-    /// Each position on its own.
+    /// Applied to each position.
     ///
     /// # Shapes
     /// (B, T, D) to (B, T, D)
@@ -328,7 +328,7 @@ impl FeedForward {
         dropout(y, epilogue.residual, epilogue.dropout, ctx.dropout_rng)
     }
 
-    /// Its layers, in groups that read the same.
+    /// Its layers, grouped by input.
     pub(super) fn groups(&self) -> Vec<Vec<&Linear>> {
         self.gate.iter().chain([&self.inner, &self.outer]).map(|layer| vec![layer]).collect()
     }
@@ -340,7 +340,7 @@ mod tests {
 
     const ALL: [Activation; 4] = [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::Swiglu];
 
-    /// With one as inner, the gate's activation is all that there is of `swiglu`.
+    /// With 1 as the inner value, `swiglu` is just the gate's activation.
     fn of(activation: Activation, x: &Tensor, decoding: bool) -> Tensor {
         match activation {
             Activation::Swiglu => activate(activation, x.ones_like(), Some(x.shallow_clone()), decoding),

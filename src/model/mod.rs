@@ -1,11 +1,11 @@
 //! The networks: from token ids to logits. No file, no terminal, no text.
 //!
-//! Names of dimensions, here once for the whole folder:
-//! `B` batch, `S` source length, `T` target length, `D` width, `H` heads, `K` head width (`D / H`),
-//! `F` feed-forward width, `V` vocabulary. A line that changes a shape says its new shape behind it.
+//! Names of dimensions, here once for the whole folder: `B` batch, `S` source length, `T` target length, `D` width, `H`
+//! heads, `K` head width (`D / H`), `F` feed-forward width, `V` vocabulary. A line that changes a shape ends with a
+//! comment of the new shape.
 //!
-//! Read [`layers`], [`attention`], [`transformer`], [`network`] in this order, then [`inference`]. Each network has its packed
-//! form beside it; [`recurrent`] is the other one.
+//! Read [`layers`], [`attention`], [`transformer`], [`network`] in this order, then [`inference`]. Each network has a
+//! packed form for decoding; [`recurrent`] is the other network.
 
 mod config;
 

@@ -1,6 +1,6 @@
-//! The networks that there are: what training and scoring ask of one. What decodes is [`super::inference`].
+//! The enum of all networks, for training and scoring. Decoding is in [`super::inference`].
 //!
-//! A new network is a folder beside [`super::transformer`], a table of the config and a variant here and there.
+//! A new network needs a folder beside [`super::transformer`], a table of the config, and a variant in both enums.
 
 use tch::{Kind, Tensor};
 
@@ -26,10 +26,10 @@ pub enum Network {
     Recurrent(Recurrent),
 }
 
-/// What a network says about positions of targets.
+/// The predictions of a network at positions of targets.
 #[derive(Debug)]
 pub enum Predictions<'n> {
-    /// What an output layer makes scores of: a loss together with the layer never holds all of them.
+    /// Hidden states before the output layer: a loss that is fused with the layer never holds all scores.
     Hidden {
         /// (..., D)
         hidden: Tensor,
@@ -67,7 +67,7 @@ impl Network {
         }
     }
 
-    /// The longest side, EOS or BOS counted in, that the network can read; `None` for any length.
+    /// The longest side that the network can read, including EOS or BOS; `None` for any length.
     pub fn max_length(&self) -> Option<usize> {
         match self {
             Network::Transformer(network) => network.max_length(),
@@ -75,12 +75,12 @@ impl Network {
         }
     }
 
-    /// What its matrix products compute in.
+    /// The precision of its matrix products.
     pub fn compute(&self) -> Kind {
         self.output().compute()
     }
 
-    /// The layer that makes the scores.
+    /// The output layer.
     pub(super) fn output(&self) -> &Linear {
         match self {
             Network::Transformer(network) => network.output(),
@@ -88,8 +88,7 @@ impl Network {
         }
     }
 
-    /// Multiplications of weights with the positions of a batch, in one forward pass: what the matrix products of the
-    /// linear layers take, without those of attention.
+    /// Multiplications in one forward pass of a batch: those of the linear layers, without attention.
     pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
         match self {
             Network::Transformer(network) => network.multiplications(source_tokens, target_tokens),
@@ -97,7 +96,7 @@ impl Network {
         }
     }
 
-    /// Reads a source batch. Without `rng` nothing is dropped out.
+    /// Encodes a source batch; without `rng` there is no dropout.
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
         match self {
             Network::Transformer(network) => network.encode(source, rng),
@@ -117,7 +116,8 @@ impl Network {
         }
     }
 
-    /// What may follow at each position of whole targets: position t sees the tokens up to t and the source.
+    /// Predicts the next token at each position of whole targets: position t depends on the tokens up to t and the
+    /// source.
     ///
     /// # Shapes
     /// target_in: (B, T) i64; the predictions: (B, T)
@@ -136,25 +136,25 @@ impl Network {
 }
 
 impl Predictions<'_> {
-    /// Those of some positions of the flattened (B, T): (N)
+    /// The predictions at some positions of the flattened (B, T): (N)
     pub fn at(&self, positions: &Tensor) -> Self {
         let Predictions::Hidden { hidden, output } = self;
         Predictions::Hidden { hidden: hidden.flatten(0, -2).index_select(0, positions), output }
     }
 
-    /// At most `count` positions at a time of (N).
+    /// Splits (N) into parts of at most `count` positions.
     pub fn split(&self, count: i64) -> impl Iterator<Item = Self> {
         let Predictions::Hidden { hidden, output } = self;
         hidden.split(count, 0).into_iter().map(move |hidden| Predictions::Hidden { hidden, output })
     }
 
-    /// Scores of the vocabulary, before the softmax, in f32: (..., V)
+    /// Logits in f32: (..., V)
     pub fn logits(&self) -> Tensor {
         let Predictions::Hidden { hidden, output } = self;
         output.forward(hidden).to_kind(Kind::Float)
     }
 
-    /// Log-probabilities of what an output may say, without a graph; PAD and BOS, which it may not, have that of zero:
+    /// Log-probabilities of the tokens that an output may contain, without gradient; PAD and BOS have probability 0:
     /// (..., V)
     pub fn log_probabilities(&self) -> Tensor {
         let _guard = tch::no_grad_guard();

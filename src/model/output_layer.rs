@@ -1,9 +1,9 @@
-//! The output layer of a decoder: over the whole vocabulary, or over what the rows of a batch may say.
+//! The output layer for decoding: over the whole vocabulary, or over the allowed tokens of a batch.
 //!
-//! A row that may say a few hundred tokens of many thousands needs no product with the rest. The rows of a batch share one
-//! product over all that any of them may say, and each has its softmax over its own list alone: so its numbers do not
-//! depend on the rows beside it, and with every token listed they are those of the whole layer, to the last bit on the CPU.
-//! PAD and BOS, which no output says, are never likely: that is a bias.
+//! A row with a few hundred allowed tokens of many thousands needs no product with the rest. The rows of a batch share
+//! one product over the union of their lists, and each has a softmax over its own list alone. So the result of a row
+//! does not depend on the batch, and with every token listed it is bit-identical to the whole layer on the CPU. A bias
+//! excludes PAD and BOS, which no output contains.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::packed_linear::{PackedLinear, Weights};
 use crate::data::vocabulary::{BOS, PAD};
 use crate::shim::decoding::log_softmax;
 
-/// Where a token has no column.
+/// Marks a token without a column.
 const NOWHERE: u32 = u32::MAX;
 
 /// The output layer.
@@ -32,12 +32,12 @@ pub struct OutputLayer {
 #[derive(Debug)]
 pub struct RestrictedOutput {
     product: PackedLinear,
-    /// For each token of the vocabulary its column, or [`NOWHERE`].
+    /// The column of each token of the vocabulary, or [`NOWHERE`].
     columns: Vec<u32>,
 }
 
 impl OutputLayer {
-    /// Packs what `layer` has learned, in the numbers named.
+    /// Packs the weights of `layer` in the format `weights`.
     pub fn new(layer: &Linear, weights: Weights) -> OutputLayer {
         let weight = layer.weight().detach();
         let zeros = || Tensor::zeros([weight.size()[0]], (Kind::Float, weight.device()));
@@ -49,7 +49,7 @@ impl OutputLayer {
         OutputLayer { weight, bias, weights, whole }
     }
 
-    /// Where it runs.
+    /// The device.
     pub fn device(&self) -> Device {
         self.weight.device()
     }
@@ -59,12 +59,12 @@ impl OutputLayer {
         self.weight.size()[0] as usize
     }
 
-    /// The layer over all tokens of these lists.
+    /// The layer restricted to the union of these lists.
     pub fn restricted(&self, lists: &[&Arc<[i64]>]) -> RestrictedOutput {
         let mut columns = vec![NOWHERE; self.vocabulary()];
         let mut last: Option<&Arc<[i64]>> = None;
         for list in lists {
-            // Rows of one source stand together and have one list.
+            // Rows of one source are adjacent and share a list.
             if last.is_none_or(|last| !Arc::ptr_eq(last, list)) {
                 list.iter().for_each(|&token| columns[token as usize] = 0);
             }
@@ -79,14 +79,13 @@ impl OutputLayer {
         RestrictedOutput { product, columns }
     }
 
-    /// The log-softmax of each row: over its list, where the layer is narrowed, with the logarithm of zero for all other
-    /// tokens.
+    /// The log-softmax of each row; if restricted, over its list, with minus infinity for all other tokens.
     ///
     /// # Shapes
     /// hidden: (R, D), `lists`: R; out: R * V numbers
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// Errors of libtorch.
     pub fn log_probabilities(
         &self,
         hidden: &Tensor,
@@ -101,7 +100,10 @@ impl OutputLayer {
         let logits = Vec::<f32>::try_from(logits.flatten(0, 1))?;
         let mut all = Vec::new();
         let count = lists.len() * columns.len();
-        assert!(all.try_reserve_exact(count).is_ok(), "there is no memory for {count} log-probabilities");
+        assert!(
+            all.try_reserve_exact(count).is_ok(),
+            "out of memory: no memory for {count} log-probabilities"
+        );
         all.resize(count, f32::NEG_INFINITY);
         let mut own = Vec::new();
         for ((row, logits), list) in all.chunks_mut(columns.len()).zip(logits.chunks(used)).zip(lists) {
@@ -115,7 +117,7 @@ impl OutputLayer {
     }
 }
 
-/// The same weights, not a copy of them.
+/// Shares the weights.
 impl Clone for OutputLayer {
     fn clone(&self) -> OutputLayer {
         OutputLayer {

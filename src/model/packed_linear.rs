@@ -1,4 +1,4 @@
-//! Linear layers made ready for decoding: joined where they read the same, cast or packed once instead of at every step.
+//! Linear layers for decoding: joined if they have the same input, cast or packed once instead of at every step.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use super::layers::Linear;
 use crate::shim::decoding::{Packed, PackedKind};
 
-/// In what numbers a model's matrices are kept for decoding.
+/// Number format of a model's matrices for decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weights {
@@ -16,23 +16,23 @@ pub enum Weights {
     F32,
     /// Rounded to bfloat16: half the memory.
     Bf16,
-    /// Rounded to 8 bits, with a scale for each output; only on the CPU.
+    /// Rounded to 8 bits, with a scale per output; only on the CPU.
     Int8,
 }
 
 impl Weights {
-    /// Those that go with what a model computes in.
+    /// The format for a model trained in the precision `compute`.
     pub fn of(compute: Kind) -> Weights {
         if compute == Kind::BFloat16 { Weights::Bf16 } else { Weights::F32 }
     }
 }
 
-/// Linear layers over the same inputs, as one.
+/// Linear layers over the same input, joined.
 #[derive(Debug)]
 pub enum PackedLinear {
     /// On the CPU.
     Packed(Arc<Packed>),
-    /// Elsewhere, by libtorch.
+    /// On other devices, by libtorch.
     Plain {
         /// (outputs, inputs)
         weight: Tensor,
@@ -42,7 +42,7 @@ pub enum PackedLinear {
 }
 
 impl PackedLinear {
-    /// The outputs of `layers` stand one after the other.
+    /// The outputs of `layers` are concatenated.
     pub fn new(layers: &[&Linear], weights: Weights) -> PackedLinear {
         let _guard = tch::no_grad_guard();
         let joined = |parts: Vec<&Tensor>| (!parts.is_empty()).then(|| Tensor::cat(&parts, 0));
@@ -65,7 +65,7 @@ impl PackedLinear {
         PackedLinear::Plain { weight: weight.to_kind(kind), bias: bias.map(|bias| bias.to_kind(kind)) }
     }
 
-    /// `x W' + b`, then ReLU where asked for, then `+ residual`.
+    /// `x W' + b`, then ReLU if `relu`, then `+ residual`.
     ///
     /// # Shapes
     /// (R, inputs) to (R, outputs); f32
@@ -94,7 +94,7 @@ impl PackedLinear {
     }
 }
 
-/// The same weights, not a copy of them.
+/// Shares the weights.
 impl Clone for PackedLinear {
     fn clone(&self) -> PackedLinear {
         match self {
@@ -113,7 +113,7 @@ mod tests {
     use crate::shim::vectors::Vectors;
 
     fn random(shape: [i64; 2], seed: i64) -> Tensor {
-        // A generator of the process would race with other tests.
+        // A process-wide generator would race with other tests.
         let count = shape[0] * shape[1];
         let x =
             (Tensor::arange(count, (Kind::Double, Device::Cpu)) * 12.9898 + seed as f64).sin() * 43758.5453;
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn eight_bits_err_by_half_a_step_of_each_scale() {
-        // Rows and outputs of very different sizes keep their own precision.
+        // Rows and outputs of very different magnitudes keep their own precision.
         let weight = random([40, 64], 5) * random([40, 1], 6).exp2() * 8.0;
         let x = random([9, 64], 7) * 1e3;
         let exact = x.linear::<&Tensor>(&weight, None);

@@ -1,7 +1,7 @@
-//! The weights by name: made once, in a fixed order, from the seed.
+//! The weights by name: created once, in a fixed order, from the seed.
 //!
-//! Every weight's first value is a function of (seed, its name), so that adding a weight moves no other.
-//! A variable store of tch would rename duplicates, broadcast on load and draw from the process-wide generator.
+//! The initial values of a weight are a function of (seed, name), so that adding a weight changes no other. A variable
+//! store of tch would rename duplicates, broadcast on load and draw from the process-wide generator.
 
 use std::collections::HashMap;
 
@@ -20,88 +20,87 @@ pub struct Param {
     pub name: String,
     /// Its value, f32, a leaf that collects gradients.
     pub tensor: Tensor,
-    /// Whether weight decay pulls at it: matrices of linear layers, but no biases, norms or embeddings.
+    /// Whether weight decay applies: to matrices of linear layers, not to biases, norms or embeddings.
     pub weight_decay: bool,
 }
 
-/// Where the first values come from.
+/// Where the initial values come from.
 #[derive(Debug)]
 enum Init {
     /// Drawn from a seed.
     Seed(u64),
-    /// Zero, until they are loaded.
+    /// Zero, until values are loaded.
     Zero,
-    /// The weights themselves are those of another set, under the same names.
+    /// The weights of another set, by name.
     Shared(HashMap<String, Tensor>),
-    /// There are none: weights have shapes and no numbers.
+    /// None: weights have shapes but no values.
     Outline,
 }
 
-/// All weights of a model, in the order in which they were made.
+/// All weights of a model, in the order of creation.
 #[derive(Debug)]
 pub struct Params {
     device: Device,
     first: Init,
     compute: Kind,
     params: Vec<Param>,
-    /// Where each stands.
+    /// The index of each weight.
     places: HashMap<String, usize>,
 }
 
 impl Params {
-    /// An empty set; what is added lies on `device` and starts from `seed`.
+    /// An empty set; weights are added on `device` and initialised from `seed`.
     pub fn new(device: Device, seed: u64) -> Params {
         Params { first: Init::Seed(seed), ..Params::blank(device) }
     }
 
-    /// An empty set for weights that are loaded: what is added is zero, and nothing is drawn.
+    /// An empty set for weights to load: added weights are zero.
     pub fn blank(device: Device) -> Params {
         let (params, places) = (Vec::new(), HashMap::new());
         Params { device, first: Init::Zero, compute: Kind::Float, params, places }
     }
 
-    /// An empty set for the same model once more: what is added is the weight of that name here, and no copy of it. So
-    /// another thread can have a model over the same weights.
+    /// An empty set for another instance of the same model: added weights are those of this set, shared and not copied.
+    /// So another thread can have a model over the same weights.
     pub fn sharing(&self) -> Params {
         let weights = self.params.iter().map(|param| (param.name.clone(), param.tensor.shallow_clone()));
         let first = Init::Shared(weights.collect());
         Params { first, compute: self.compute, ..Params::blank(self.device) }
     }
 
-    /// An empty set whose weights have names and shapes, and take no memory: what a network over it is made of can be asked
-    /// before it is made, and nothing else.
+    /// An empty set whose weights have names and shapes and take no memory: to inspect a network before it is built.
     pub fn outline() -> Params {
         Params { first: Init::Outline, ..Params::blank(Device::Cpu) }
     }
 
-    /// How many numbers all weights have together.
+    /// Number of parameters.
     pub fn parameter_count(&self) -> f64 {
         let of_weight = |param: &Param| param.tensor.size().iter().map(|&size| size as f64).product::<f64>();
         self.params.iter().map(of_weight).sum()
     }
 
-    /// The same, for a model whose matrix products are of another kind. The weights themselves stay f32: they are cast
-    /// where they are used.
+    /// The same set with matrix products in the precision `compute`. The weights themselves stay f32: they are cast for
+    /// each pass.
     pub fn with_compute_kind(self, compute: Kind) -> Params {
         Params { compute, ..self }
     }
 
-    /// Where the weights lie.
+    /// The device of the weights.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// The place where a model's parts add their weights.
+    /// The root of the tree of names.
     pub fn root(&mut self) -> VarBuilder<'_> {
         VarBuilder { params: self, prefix: String::new() }
     }
 
-    /// Every weight, in order.
+    /// All weights, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Param> {
         self.params.iter()
     }
 
-    /// The weight at that place.
+    /// The weight at an index.
     pub fn at(&self, place: usize) -> &Param {
         &self.params[place]
     }
@@ -121,12 +120,12 @@ impl Params {
         self.params.is_empty()
     }
 
-    /// Forgets all gradients.
+    /// Clears all gradients.
     pub fn clear_gradients(&self) {
         clear_gradients(&self.params.iter().map(|param| &param.tensor).collect::<Vec<_>>());
     }
 
-    /// Adds a weight; `first` draws its values, one after the other, and `zero_row` is zero all the same.
+    /// Adds a weight; `first` draws its values, one after the other, and row `zero_row` is zero.
     fn add(
         &mut self,
         name: String,
@@ -142,7 +141,7 @@ impl Params {
                 let count = shape.iter().product::<i64>() as usize;
                 let mut values = Vec::new();
                 let there = values.try_reserve_exact(count);
-                assert!(there.is_ok(), "there is no memory for the {count} numbers of `{name}`");
+                assert!(there.is_ok(), "out of memory: no memory for the {count} numbers of `{name}`");
                 let mut generator = ChaCha8Rng::seed_from_u64(seed_for(*seed, 0, &name));
                 values.extend((0..count).map(|_| first(&mut generator)));
                 if let Some(row) = zero_row {
@@ -153,7 +152,7 @@ impl Params {
             }
             Init::Zero => Tensor::zeros(shape, (Kind::Float, self.device)).set_requires_grad(true),
             Init::Shared(weights) => weights[&name].shallow_clone(),
-            // One number that stands in all places.
+            // One element, expanded to the shape.
             Init::Outline => Tensor::zeros([], (Kind::Float, Device::Cpu)).expand(shape, false),
         };
         self.params.push(Param { name, tensor: tensor.shallow_clone(), weight_decay: decays });
@@ -161,20 +160,20 @@ impl Params {
     }
 }
 
-/// A place in the tree of names.
+/// A node in the tree of names, to which layers add their weights.
 pub struct VarBuilder<'a> {
     params: &'a mut Params,
     prefix: String,
 }
 
 impl VarBuilder<'_> {
-    /// The place `name` below this one.
+    /// The child node `name`.
     pub fn sub(&mut self, name: impl std::fmt::Display) -> VarBuilder<'_> {
         VarBuilder { prefix: format!("{}{name}.", self.prefix), params: self.params }
     }
 
-    /// A matrix of a linear layer, (outputs, inputs), Xavier uniform (Glorot and Bengio 2010): within
-    /// the root of 6 / (inputs + outputs).
+    /// A matrix of a linear layer, (outputs, inputs), Xavier uniform (Glorot and Bengio 2010): within sqrt(6 / (inputs
+    /// + outputs)).
     pub fn matrix(&mut self, name: &str, outputs: i64, inputs: i64) -> Tensor {
         let name = self.full(name);
         let bound = (6.0 / (inputs + outputs) as f64).sqrt() as f32;
@@ -197,22 +196,22 @@ impl VarBuilder<'_> {
         self.params.add(name, &[size], false, None, |_| value)
     }
 
-    /// How many weights the model has so far.
+    /// A number for a layer, unique within the model: its weights so far.
     pub fn next_layer_number(&self) -> usize {
         self.params.len()
     }
 
-    /// Where the weights lie.
+    /// The device of the weights.
     pub fn device(&self) -> Device {
         self.params.device
     }
 
-    /// Whether weights have shapes and no numbers, so that nothing need be made that is no weight.
+    /// Whether weights have shapes but no values, so that buffers need not be built either.
     pub fn is_outline(&self) -> bool {
         matches!(self.params.first, Init::Outline)
     }
 
-    /// What matrix products compute in.
+    /// The precision of matrix products.
     pub fn compute(&self) -> Kind {
         self.params.compute
     }

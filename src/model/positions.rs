@@ -1,27 +1,27 @@
-//! How a token knows where it stands: added vectors (sinusoidal, learned) or turned queries and keys (rotary).
+//! Position encodings: added vectors (sinusoidal, learned) or rotated queries and keys (rotary).
 
 use tch::{Device, Kind, Tensor};
 
 use super::params::VarBuilder;
 use super::{Positions, TransformerConfig};
 
-/// Base of the wavelengths of both the sinusoidal and the rotary kind.
+/// Base of the wavelengths of sinusoidal and rotary encodings.
 const BASE: f64 = 10_000.0;
 
-/// Positions whose vectors are made once.
+/// Positions whose vectors are computed in advance.
 const CACHED_POSITIONS: i64 = 512;
 
-/// Which positions.
+/// The positions of tokens.
 #[derive(Clone, Copy, Debug)]
 pub enum PositionIds<'a> {
-    /// The first so many, in order.
+    /// The first N, in order.
     First(i64),
-    /// One for each row.
+    /// One per row.
     Each(&'a [i64]),
 }
 
 impl PositionIds<'_> {
-    /// Their rows of a table, where it reaches so far.
+    /// The rows of a table; `None` beyond its end.
     fn of(self, table: &Tensor) -> Option<Tensor> {
         match self {
             PositionIds::First(count) => (count <= table.size()[0]).then(|| table.narrow(0, 0, count)),
@@ -40,7 +40,7 @@ impl PositionIds<'_> {
     }
 }
 
-/// The positions of one stack, encoder or decoder.
+/// The position encoding of one stack, encoder or decoder.
 #[derive(Debug)]
 pub struct PositionTable {
     width: i64,
@@ -49,11 +49,11 @@ pub struct PositionTable {
     device: Device,
 }
 
-/// What the first positions add, or how they turn.
+/// The precomputed vectors or rotations.
 #[derive(Debug)]
 enum Table {
     None,
-    /// All that there are: (positions, D)
+    /// All positions: (positions, D)
     Learned(Tensor),
     /// (KNOWN, D)
     Sinusoidal(Tensor),
@@ -62,7 +62,7 @@ enum Table {
 }
 
 impl PositionTable {
-    /// Weights only for the learned kind.
+    /// Only the learned encoding adds weights.
     pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> PositionTable {
         let (width, rows) = (config.width as i64, config.max_positions as i64);
         let (head_width, device) = (width / config.heads as i64, vb.device());
@@ -77,7 +77,7 @@ impl PositionTable {
         PositionTable { width, head_width, table, device }
     }
 
-    /// What is added to the embeddings of the given positions.
+    /// The vectors to add to the embeddings at these positions.
     ///
     /// # Shapes
     /// (positions, D)
@@ -87,13 +87,13 @@ impl PositionTable {
                 Some(places.of(known).unwrap_or_else(|| sinusoidal(&places.list(), self.width, self.device)))
             }
             Table::Learned(rows) => {
-                Some(places.of(rows).expect("no row is longer than the positions that there are"))
+                Some(places.of(rows).expect("no row is longer than the learned positions"))
             }
             Table::Rotary(_) | Table::None => None,
         }
     }
 
-    /// By what the queries and keys of the given positions are turned.
+    /// The rotation of queries and keys at these positions.
     pub fn rotary(&self, places: PositionIds) -> Option<Rotation> {
         let Table::Rotary(known) = &self.table else { return None };
         let rotation = match (places.of(&known.cos), places.of(&known.sin)) {
@@ -104,7 +104,7 @@ impl PositionTable {
     }
 }
 
-/// The same vectors, not a copy of them.
+/// Shares the vectors.
 impl Clone for PositionTable {
     fn clone(&self) -> PositionTable {
         let table = match &self.table {
@@ -119,7 +119,7 @@ impl Clone for PositionTable {
     }
 }
 
-/// Rotary positions (Su et al. 2021): the first half of a head's width is turned against the second, as in GPT-NeoX.
+/// Rotary positions (Su et al. 2021): the first half of a head's width is rotated against the second, as in GPT-NeoX.
 #[derive(Debug)]
 pub struct Rotation {
     /// (T, K)
@@ -136,7 +136,7 @@ impl Rotation {
         Rotation { cos: on_device(twice.cos()), sin: on_device(twice.sin()) }
     }
 
-    /// Turns rows that have a position each, in place.
+    /// Rotates rows in place, each at its own position.
     ///
     /// # Shapes
     /// x: (R, D)
@@ -146,7 +146,7 @@ impl Rotation {
         x.copy_(&self.rotate(&x));
     }
 
-    /// Turns queries or keys.
+    /// Rotates queries or keys.
     ///
     /// # Shapes
     /// (B, T, H, K) to (B, T, H, K), or the same without B

@@ -1,10 +1,11 @@
-//! A recurrent encoder-decoder with attention over whole targets, as it is trained and as given targets are scored. A token at a
-//! time it is run by [`inference`], with the same numbers.
+//! A recurrent encoder-decoder with attention over whole targets, for training and scoring. [`inference`] runs it one
+//! token at a time, with the same numbers.
 //!
-//! The encoder reads the source in both directions with gated recurrent units (Cho et al. 2014; Bahdanau et al. 2015), each of
-//! half the width. Each layer of the decoder begins with what both directions end in. Its state looks at the source by dot
-//! products, and state and context together make the attentional state (Luong et al. 2015), which the output layer reads. That
-//! state is not fed back into the decoder: so under teacher forcing all tokens of a target go through a layer in one call.
+//! The encoder reads the source in both directions with gated recurrent units (Cho et al. 2014; Bahdanau et al. 2015),
+//! each of half the width. The final states of both directions give the initial state of each decoder layer. The
+//! decoder attends to the source by dot products; its state and the context give the attentional state (Luong et al.
+//! 2015), the input of the output layer. There is no input feeding, so under teacher forcing all tokens of a target
+//! pass through a layer in one call.
 
 mod gru;
 pub mod inference;
@@ -26,13 +27,13 @@ pub struct Recurrent {
     embeddings: Embeddings,
     encoder: Vec<EncoderLayer>,
     decoder: Vec<DecoderLayer>,
-    /// Context and state to the attentional state: (2 D) to (D)
+    /// From context and state to the attentional state: (2 D) to (D)
     attentional: Linear,
     config: RecurrentConfig,
 }
 
 impl Recurrent {
-    /// Adds its weights to `params`. The vocabularies are sizes.
+    /// Adds its weights to `params`.
     pub fn new(
         config: &RecurrentConfig,
         source_vocabulary: usize,
@@ -58,18 +59,18 @@ impl Recurrent {
         Recurrent::new(&self.config, source, self.embeddings.target_vocabulary(), params)
     }
 
-    /// Multiplications of weights with the positions of a batch, in one forward pass: what the matrix products of the
-    /// linear layers take, without those of attention and of the decoder's first states.
+    /// Multiplications in one forward pass of a batch: those of the linear layers, without attention and the decoder's
+    /// initial states.
     pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
         let d = self.config.width as f64;
         let vocabulary = self.embeddings.target_vocabulary() as f64;
-        // Three gates of the input and three of the state; in the encoder of half the width, in two directions.
+        // Three gates of the input and three of the state; in the encoder with half the width, in two directions.
         let of_source = self.encoder.len() as f64 * 4.5 * d * d;
         let of_target = self.decoder.len() as f64 * 6.0 * d * d + 2.0 * d * d + d * vocabulary;
         source_tokens as f64 * of_source + target_tokens as f64 * of_target
     }
 
-    /// Reads a source batch.
+    /// Encodes a source batch.
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
         let cast = self.autocast_weights();
         let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
@@ -82,7 +83,7 @@ impl Recurrent {
         EncoderOutput { hidden, lengths: source.lengths.clone(), padding, cast }
     }
 
-    /// Runs the decoder over whole targets: position t sees the tokens up to t and the source.
+    /// Runs the decoder over whole targets: position t depends on the tokens up to t and the source.
     ///
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
@@ -99,7 +100,7 @@ impl Recurrent {
         dropout(attentional, None, self.config.dropout, rng)
     }
 
-    /// The layer that makes the scores, for a loss that never holds all of them.
+    /// The output layer, for a fused loss.
     pub fn output(&self) -> &Linear {
         &self.embeddings.output
     }
@@ -122,8 +123,8 @@ impl Recurrent {
     }
 }
 
-/// For each position of the flattened (B, S) the one that stands there when each row is turned around within its own length;
-/// padding stays where it is. Turned around twice, a batch is as it was.
+/// The indices of the flattened (B, S) that reverse each row within its own length; padding stays in place. The
+/// permutation is its own inverse.
 fn backwards(source: &SourceBatch) -> Tensor {
     let longest = source.max_length();
     let rows = (0..).zip(&source.lengths);
@@ -136,9 +137,9 @@ fn backwards(source: &SourceBatch) -> Tensor {
     Tensor::from_slice(&places).to_device(source.values.device())
 }
 
-/// What both directions of the encoder end in: the one at the last real position, the other at the first. (B, D)
+/// The final states of both directions of the encoder, at the last real position and at the first: (B, D)
 fn ends(encoded: &EncoderOutput) -> Tensor {
-    let (_, longest, width) = encoded.hidden.size3().expect("the encoder gives three dimensions");
+    let (_, longest, width) = encoded.hidden.size3().expect("the encoder returns three dimensions");
     let last: Vec<i64> =
         (0..).zip(&encoded.lengths).map(|(row, length): (i64, _)| row * longest + length - 1).collect();
     let last = Tensor::from_slice(&last).to_device(encoded.hidden.device());
@@ -162,7 +163,7 @@ impl EncoderLayer {
     /// (B, S, D) to (B, S, D), the forward direction before the backward one.
     fn forward(&self, x: &Tensor, backwards: &Tensor, ctx: ForwardContext) -> Tensor {
         let turned = |x: &Tensor| x.flatten(0, 1).index_select(0, backwards).view_as(x);
-        let (rows, _, width) = x.size3().expect("the encoder wants three dimensions");
+        let (rows, _, width) = x.size3().expect("the encoder needs three dimensions");
         let first = Tensor::zeros([rows, width / 2], (Kind::Float, x.device()));
         let gates = Linear::side_by_side(&[&self.forward.input, &self.backward.input], x, ctx);
         let gates: Vec<Tensor> = gates.iter().flat_map(|part| part.split(3 * width / 2, -1)).collect();
@@ -179,7 +180,7 @@ impl EncoderLayer {
 
 #[derive(Debug)]
 struct DecoderLayer {
-    /// What the encoder ends in to the first state.
+    /// From the encoder's final states to the initial state.
     initial: Linear,
     gru: Gru,
 }

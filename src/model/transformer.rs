@@ -1,5 +1,5 @@
-//! The Transformer encoder-decoder (Vaswani et al. 2017) over whole targets, as it is trained and as given targets are
-//! scored. A token at a time it is run by [`inference`], with the same numbers.
+//! The Transformer encoder-decoder (Vaswani et al. 2017) over whole targets, for training and scoring. [`inference`]
+//! runs it one token at a time, with the same numbers.
 
 mod blocks;
 mod conformer;
@@ -70,13 +70,12 @@ impl Transformer {
         Transformer::new(&self.config, source, self.embeddings.target_vocabulary(), params)
     }
 
-    /// The longest side, EOS or BOS counted in, that the positions know; `None` for any length.
+    /// The longest side that the positions support, including EOS or BOS; `None` for any length.
     pub fn max_length(&self) -> Option<usize> {
         (self.config.positions == Positions::Learned).then_some(self.config.max_positions)
     }
 
-    /// Multiplications of weights with the positions of a batch, in one forward pass: what the matrix products of the
-    /// linear layers take, without those between queries, keys and values.
+    /// Multiplications in one forward pass of a batch: those of the linear layers, without attention.
     pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
         let config = &self.config;
         let (d, f) = (config.width as f64, config.feed_forward as f64);
@@ -89,14 +88,14 @@ impl Transformer {
         };
         let front = self.front.as_ref().map_or(0.0, ConvolutionFront::multiplications);
         let ctc = if self.ctc.is_some() { d * vocabulary } else { 0.0 };
-        // The decoder's keys and values of the source are made of source positions.
+        // The decoder's cross-attention keys and values are computed at source positions.
         let of_source =
             front + encoder * (4.0 * d * d + feed_forward + conformer) + decoder * 2.0 * d * d + ctc;
         let of_target = decoder * (6.0 * d * d + feed_forward) + d * vocabulary;
         source_tokens as f64 * of_source + target_tokens as f64 * of_target
     }
 
-    /// Reads a source batch.
+    /// Encodes a source batch.
     pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
         let lengths = source.positions();
         let padding = Padding::of(&lengths, self.output().compute(), source.values.device());
@@ -125,7 +124,7 @@ impl Transformer {
         AutocastWeights::new(&encoder.chain(decoder).chain(others).collect::<Vec<_>>())
     }
 
-    /// Runs the decoder over whole targets: position t sees the tokens up to t and the source.
+    /// Runs the decoder over whole targets: position t depends on the tokens up to t and the source.
     ///
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
@@ -135,7 +134,7 @@ impl Transformer {
         self.decoder.forward(x, encoded, ForwardContext { dropout_rng: rng, weights: &encoded.cast })
     }
 
-    /// The layer that makes the scores, for a loss that never holds all of them.
+    /// The output layer, for a fused loss.
     pub fn output(&self) -> &Linear {
         &self.embeddings.output
     }
@@ -150,7 +149,7 @@ impl Transformer {
     }
 }
 
-/// A part of a layer and the way around it: `x + f(norm(x))`, or `norm(x + f(x))`.
+/// A residual block: `x + f(norm(x))`, or `norm(x + f(x))`.
 #[derive(Debug)]
 struct ResidualBlock {
     norm: Norm,
@@ -167,7 +166,7 @@ impl ResidualBlock {
         }
     }
 
-    /// The part ends in the dropout and the addition that it is given.
+    /// `part` must apply the epilogue (dropout and addition) that it gets.
     fn forward(&self, x: &Tensor, part: impl FnOnce(&Tensor, Epilogue) -> Tensor) -> Tensor {
         let epilogue = Epilogue { relu: false, dropout: self.dropout, residual: Some(x) };
         match self.place {
@@ -328,7 +327,7 @@ impl DecoderLayer {
     }
 }
 
-/// Only pre-norm stacks end in a norm of their own.
+/// Only pre-norm stacks end with a norm.
 fn final_norm(vb: &mut VarBuilder, config: &TransformerConfig) -> Option<Norm> {
     (config.norm_place == NormPlace::Pre).then(|| Norm::new(vb.sub("norm"), config))
 }

@@ -1,4 +1,4 @@
-//! A trained model, ready to decode, loaded from one model file. Others may be loaded beside it as an ensemble.
+//! A trained model, ready to decode, loaded from one model file. Others may be loaded with it as an ensemble.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -25,29 +25,29 @@ use crate::model::{Tied, Weights};
 use crate::predictor::shortlist::Shortlist;
 use crate::runtime::{Runtime, RuntimeConfig};
 
-/// What a model file holds, on the device that it runs on.
+/// The content of a model file, on its device.
 pub struct LoadedModel {
     /// The checksum of its file.
     pub sha256: String,
-    /// The experiment that made it, with what the command line overrode.
+    /// Its experiment, with the overrides.
     pub experiment: Experiment,
     /// Both sides' tokenizers.
     pub tokenizers: Tokenizers,
-    /// The network over them.
+    /// The network.
     pub model: Network,
-    /// What it runs on.
+    /// The device and threads.
     pub runtime: Runtime,
-    /// In what numbers its matrices are kept for decoding.
+    /// Number format of its matrices for decoding.
     pub weights: Weights,
-    /// How it is searched.
+    /// The options of the search.
     pub options: SearchOptions,
-    /// Models that choose together with it (`decoding.ensemble`), over the same target vocabulary.
+    /// The other models of an ensemble (`decoding.ensemble`), with the same target vocabulary.
     pub others: Vec<LoadedModel>,
     /// The tokens that a source allows; `None` for all tokens.
     pub shortlist: Option<Shortlist>,
-    /// Whether the others cut sources as it does.
+    /// Whether all models tokenize sources alike.
     cuts_alike: bool,
-    /// Made when it is first asked for.
+    /// Built on first use.
     decoder: OnceCell<Ensemble<NetworkDecoder>>,
 }
 
@@ -55,8 +55,8 @@ impl LoadedModel {
     /// Opens a run directory (its best checkpoint), a checkpoint folder or a model file.
     ///
     /// # Errors
-    /// Nothing of that kind there, a damaged file, an override of what the weights depend on, numbers that the device does
-    /// not compute in.
+    /// No model there, a damaged file, an override of a key on which the weights depend, a number format that the
+    /// device does not support.
     pub fn open(path: &Path, overrides: &[String]) -> Result<LoadedModel> {
         let path = locate_model(path)?;
         refuse_fixed_keys(overrides)?;
@@ -89,13 +89,13 @@ impl LoadedModel {
         })
     }
 
-    /// Opens a model and others beside it, which choose together with it as its `decoding.ensemble` says.
+    /// Opens an ensemble: a model and others, combined as the first one's `decoding.ensemble` sets.
     ///
     /// # Errors
-    /// Those of [`LoadedModel::open`]; models over different target vocabularies.
+    /// Those of [`LoadedModel::open`]; models with different target vocabularies.
     pub fn open_together(path: &Path, others: &[PathBuf], overrides: &[String]) -> Result<LoadedModel> {
         let mut first = LoadedModel::open(path, overrides)?;
-        // The search is the first one's; the others keep their own, which nobody asks about.
+        // The search settings are the first one's; those of the others are unused.
         let of_search = |text: &String| {
             let key = text.split('=').next().unwrap_or_default().trim();
             key.starts_with("decoding.") && key != "decoding.weights"
@@ -111,10 +111,10 @@ impl LoadedModel {
         Ok(first)
     }
 
-    /// Asks for so many outputs of each source, and widens a beam that is narrower, to the width that it gives back.
+    /// Sets the number of outputs per source. A narrower beam is widened to it; returns the new width.
     ///
     /// # Errors
-    /// A number that `decoding.n_best` or `decoding.beam` may not be.
+    /// A number outside the range of `decoding.n_best` or `decoding.beam`.
     pub fn require_n_best(&mut self, n_best: usize) -> Result<Option<usize>> {
         let decoding = &self.experiment.decoding;
         let mut settings = vec![format!("decoding.n_best={n_best}")];
@@ -126,28 +126,28 @@ impl LoadedModel {
         Ok(widened)
     }
 
-    /// What its target's tokens say, for rules of its own.
+    /// The texts of the target's tokens, for other search options.
     pub fn texts(&self) -> TokenTexts {
         texts_of(&self.tokenizers.target)
     }
 
-    /// The model as a search sees it, with those that choose together with it.
+    /// The decoder of the ensemble.
     pub fn decoder(&self) -> &Ensemble<NetworkDecoder> {
         self.decoder.get_or_init(|| self.decoder_with(None))
     }
 
-    /// The same, its matrices in the numbers named or in each model's own.
+    /// The same, with matrices in this number format, or in each model's own.
     pub fn decoder_with(&self, weights: Option<Weights>) -> Ensemble<NetworkDecoder> {
         let own = |one: &LoadedModel| NetworkDecoder::new(&one.model, weights.unwrap_or(one.weights));
         Ensemble::new(own(self), self.others.iter().map(own), self.experiment.decoding.ensemble)
     }
 
-    /// It, then those that choose together with it.
+    /// All models of the ensemble, this one first.
     pub fn members(&self) -> impl Iterator<Item = &LoadedModel> {
         std::iter::once(self).chain(&self.others)
     }
 
-    /// Reads a file of [`crate::predictor::shortlist`]: from now on an output says nothing else.
+    /// Reads a file of [`crate::predictor::shortlist`], to which outputs are restricted from now on.
     ///
     /// # Errors
     /// The file cannot be read, or was made for other vocabularies.
@@ -156,19 +156,19 @@ impl LoadedModel {
         Ok(())
     }
 
-    /// Whether the model is asked for a source. An empty one it knows only where it learned from such
-    /// (`data.empty` = "keep"); otherwise its output is empty, too.
+    /// Whether a source is decoded. An empty one is only if the model was trained on such (`data.empty` = "keep");
+    /// otherwise its output is empty.
     pub fn is_requested(&self, source: &SourceItem) -> bool {
         !source.is_empty() || self.experiment.data.empty == Empty::Keep
     }
 
-    /// Whether all models cut sources alike.
+    /// Whether all models tokenize sources alike.
     pub fn tokenizes_alike(&self) -> bool {
         self.cuts_alike
     }
 
-    /// The most tokens that a source may have (`data.source.max_length`), as each model cuts it, or where all cut it alike as
-    /// any of them may read it.
+    /// The most tokens of a source (`data.source.max_length`) for each model; a single limit if all tokenize sources
+    /// alike.
     pub fn source_limits(&self) -> Vec<usize> {
         let limits = self.members().map(|one| one.experiment.data.source.max_length);
         match self.cuts_alike {
@@ -177,7 +177,7 @@ impl LoadedModel {
         }
     }
 
-    /// The most tokens that a target may have that is scored: `data.target.max_length`, the least of all models.
+    /// The most tokens of a target to score: the smallest `data.target.max_length` of all models.
     pub fn max_target_length(&self) -> usize {
         self.members().map(|one| one.experiment.data.target.max_length).min().unwrap_or_default()
     }
@@ -203,22 +203,22 @@ fn check_sources(paths: [&Path; 2], models: [&LoadedModel; 2]) -> Result<()> {
     Err(Error::input(message))
 }
 
-/// What models that choose together must have in common: each choice is among the same tokens.
+/// Checks that two models of an ensemble have the same target tokens.
 fn check_targets(paths: [&Path; 2], [one, other]: [&Tokenizer; 2]) -> Result<()> {
     let Some((id, tokens)) = one.vocabulary().difference(other.vocabulary()) else { return Ok(()) };
     let [first, second] =
         tokens.map(|token| token.map_or("missing".to_owned(), |token| format!("{token:?}")));
     let [one, other] = paths.map(Path::display);
     Err(Error::input(format!(
-        "models that decode together must have the same target vocabulary, but token {id} is {first} in {one} and {second} \
-         in {other}"
+        "the models of an ensemble must have the same target vocabulary, but token {id} is {first} in {one} and \
+         {second} in {other}"
     )))
 }
 
-/// The experiment and the tokenizers that a model file at `path` holds, with what the command line overrides.
+/// The experiment, with overrides, and the tokenizers of a model file at `path`.
 ///
 /// # Errors
-/// A damaged header, an override of no key.
+/// A damaged header, an override of an unknown key.
 pub fn read_description(
     header: &ModelHeader,
     path: &Path,
@@ -226,22 +226,22 @@ pub fn read_description(
 ) -> Result<(Experiment, Tokenizers)> {
     let place = path.display().to_string();
     let trained = Experiment::from_json(&header.config, &place)?;
-    // What the model was trained on says nothing of the machine that it is run on.
+    // The runtime settings of training do not apply to this machine.
     let portable = Experiment { runtime: RuntimeConfig::default(), ..trained };
     let tokenizers = Tokenizers::from_json(&header.tokenizers).map_err(|error| error.at(&place))?;
     Ok((portable.with_overrides(overrides)?, tokenizers))
 }
 
-/// The network that an experiment describes.
+/// Builds the network of an experiment.
 pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Params) -> Network {
     let (source, target) = (tokenizers.source.shape(), tokenizers.target.vocabulary_size());
     Network::new(&experiment.model.network(), source, target, params)
 }
 
-/// Holds the weights of a file against what its header says, before anything of that size is made.
+/// Checks the weights of a file against its header, before memory of that size is allocated.
 ///
 /// # Errors
-/// Weights of other names or shapes; vocabularies that cannot share a matrix.
+/// Weights with other names or shapes; vocabularies that cannot share a matrix.
 pub fn check_weights(
     experiment: &Experiment,
     tokenizers: &Tokenizers,
@@ -250,7 +250,7 @@ pub fn check_weights(
 ) -> Result<()> {
     let network = experiment.model.network();
     let (place, layers) = (path.display(), network.layers());
-    // Each layer has several, and names without end need not be made to know it.
+    // Each layer has several weights: this bounds the number of names to build.
     if weights.len() < layers {
         let there = weights.len();
         return Err(Error::failure(format!("{place} has {there} weights, too few for its {layers} layers")));
@@ -266,14 +266,14 @@ pub fn check_weights(
     check(&outline(experiment, tokenizers), weights, path)
 }
 
-/// The weights of the network that an experiment describes, without their numbers.
+/// The weights of an experiment's network: names and shapes without values.
 pub fn outline(experiment: &Experiment, tokenizers: &Tokenizers) -> Params {
     let mut params = Params::outline();
     build(experiment, tokenizers, &mut params);
     params
 }
 
-/// What can be changed after the training: how a model is run, and how long its texts may be.
+/// Refuses overrides of keys that training fixed: only search, runtime and length limits can change.
 fn refuse_fixed_keys(overrides: &[String]) -> Result<()> {
     let free = ["decoding.", "runtime.", "data.source.max_length=", "data.target.max_length="];
     let is_free = |text: &str| free.iter().any(|start| text.starts_with(start));

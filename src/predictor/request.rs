@@ -13,34 +13,34 @@ use crate::decoding::incremental_decoder::IncrementalDecoder;
 use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
 
-/// What becomes of a source that has more tokens than `data.source.max_length`.
+/// What to do with a source that has more tokens than `data.source.max_length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooLong {
-    /// It is an error, with this hint.
+    /// Report an error with this hint.
     Refuse(&'static str),
-    /// It is cut.
+    /// Truncate it.
     Truncate,
 }
 
-/// A request, and more about its text.
+/// A request, and details of its text.
 #[derive(Clone, Debug, Default)]
 pub struct EncodedRequest {
-    /// What a search is asked for.
+    /// The request.
     pub decode: DecodeRequest,
-    /// How many of the source's tokens are UNK.
+    /// Number of UNK tokens in the source.
     pub unknown: usize,
-    /// What each of its tokens is in the text, where `decoding.replace_unknown` asks for it.
+    /// The text of each source token, if `decoding.replace_unknown` needs it.
     pub texts: Vec<String>,
-    /// How many tokens it had before it was cut; nothing where it was not.
+    /// Number of tokens before truncation; `None` if it was not truncated.
     pub length_before: Option<usize>,
 }
 
 impl LoadedModel {
-    /// A request for the output of a source that begins with `prefix`, as the shortlist restricts it.
+    /// The request for a source, with a forced prefix and restricted by the shortlist.
     ///
     /// # Errors
-    /// An input error without a place: those of [`LoadedModel::encode_source`]; the target's vocabulary lacks a symbol of the
-    /// prefix, or the prefix is longer than the output of this source may be.
+    /// An input error without a place: those of [`LoadedModel::encode_source`]; the target's vocabulary lacks a symbol
+    /// of the prefix, or the prefix is longer than the output of this source may be.
     pub fn encode_request<'s>(
         &self,
         source: impl Into<SourceRef<'s>>,
@@ -55,7 +55,7 @@ impl LoadedModel {
         Ok(request)
     }
 
-    /// The same for all that this source may have as its output.
+    /// The same without a prefix.
     ///
     /// # Errors
     /// An input error without a place: the source is too long for one of the models; a recording that cannot be read.
@@ -123,7 +123,7 @@ impl LoadedModel {
         Ok(EncodedRequest { decode, unknown: own.unknown, texts, length_before: is_cut.then_some(length) })
     }
 
-    /// All ways to begin the output of a request with this text.
+    /// The forced prefix for this text.
     fn forced_prefix(&self, request: &DecodeRequest, text: &str) -> Result<ForcedPrefix> {
         let target = &self.tokenizers.target;
         let Some(prefix) = self.options.texts.forced_prefix(&target.normalized(text)) else {
@@ -150,7 +150,7 @@ impl LoadedModel {
         }))
     }
 
-    /// A target must not be longer than `data.target.max_length`, and must have a source that the model is asked for.
+    /// Checks that a target is not longer than `data.target.max_length` and has a source that is decoded.
     ///
     /// # Errors
     /// An input error without a place.
@@ -170,7 +170,7 @@ fn too_long_to_hear(seconds: f64, most: f64) -> Error {
     Error::input(message).hint("cut it into shorter ones, or read its beginning alone with --truncate")
 }
 
-/// Cuts a source, and says whether there was something to cut.
+/// Truncates a source; returns whether it was too long.
 fn truncate(source: &mut Encoded, limit: usize) -> bool {
     let is_cut = source.ids.len() > limit;
     if is_cut {

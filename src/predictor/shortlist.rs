@@ -1,8 +1,8 @@
 //! The vocabulary shortlist: the target tokens that each source allows.
 //!
-//! Of a large vocabulary only few tokens are plausible for a source: those that are frequent everywhere, and those that go
-//! with its own tokens. A file lists both; it is learned from training pairs ([`crate::data::lexicon`]) and names tokens by
-//! their texts: `{"format": 1, "frequent": ["der", …], "lists": {"dog": ["Hund", …], …}}`.
+//! Of a large vocabulary only few tokens are plausible for a source: those that are frequent everywhere, and those that
+//! go with its own tokens. A file lists both; it is learned from training pairs ([`crate::data::lexicon`]) and names
+//! tokens by their texts: `{"format": 1, "frequent": ["der", …], "lists": {"dog": ["Hund", …], …}}`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::{EOS, UNK};
 use crate::error::{Error, Result};
 
-/// What this version writes and reads.
+/// The format that this version writes and reads.
 const FORMAT: u32 = 1;
 
 /// The most bytes of a file.
@@ -31,17 +31,17 @@ struct File {
     lists: BTreeMap<String, Vec<String>>,
 }
 
-/// Tokens that every source allows, and those that go with each source token.
+/// The tokens that every source allows, and those that each source token allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortlist {
     frequent: Vec<i64>,
-    /// For each token of the source's vocabulary.
+    /// One list per token of the source's vocabulary.
     lists: Vec<Vec<i64>>,
 }
 
 impl Shortlist {
-    /// A shortlist of token ids: those that are always allowed, and for each token of the source's vocabulary those that go
-    /// with it.
+    /// A shortlist of token ids: those that are always allowed, and those that each token of the source's vocabulary
+    /// allows.
     pub fn new(frequent: Vec<i64>, lists: Vec<Vec<i64>>) -> Shortlist {
         Shortlist { frequent, lists }
     }
@@ -49,7 +49,7 @@ impl Shortlist {
     /// Reads a file; a token of the source without a list has an empty one.
     ///
     /// # Errors
-    /// It cannot be read, is no shortlist, or names a token that its vocabulary lacks.
+    /// The file cannot be read, is no shortlist, or has a token that is not in the vocabulary.
     pub fn read(path: &Path, tokenizers: &Tokenizers) -> Result<Shortlist> {
         let bytes = read_within(path, LARGEST)?;
         let wrong = |what: String| {
@@ -73,7 +73,7 @@ impl Shortlist {
         Ok(Shortlist { frequent: ids(&tokenizers.target, &file.frequent)?, lists })
     }
 
-    /// What [`Shortlist::read`] reads.
+    /// Writes the file that [`Shortlist::read`] reads.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -88,7 +88,8 @@ impl Shortlist {
         write_output(path, &json)
     }
 
-    /// What an output of this source may have, in ascending order: EOS, UNK and what it may begin with in any case.
+    /// The tokens that an output of this source may contain, in ascending order, always with EOS, UNK and those of
+    /// `beginning`.
     pub fn allowed(&self, source: &[i64], beginning: impl Iterator<Item = i64>) -> Arc<[i64]> {
         let of_source = source.iter().filter_map(|&token| self.lists.get(token as usize)).flatten();
         let mut all: Vec<i64> =

@@ -1,5 +1,5 @@
-//! `decoding.replace_unknown`: replaces each `<unk>` of an output by the symbol of the source with the most attention at that
-//! step (Jean et al. 2015; OpenNMT's `-replace_unk`). Outputs that become the same text are listed once.
+//! `decoding.replace_unknown`: replaces each `<unk>` of an output by the symbol of the source with the most attention
+//! at that step (Jean et al. 2015; OpenNMT's `-replace_unk`). Outputs with the same text after that are listed once.
 
 use std::collections::HashSet;
 
@@ -11,11 +11,11 @@ use crate::decoding::trace::{TraceStep, TracedOutput, trace};
 use crate::error::Result;
 
 impl LoadedModel {
-    /// Replaces the unknown symbols in the texts of all outputs; the tokens stay. Outputs without one cost nothing. A list may
-    /// be shorter then, since a text stands in it once; but samples are what they are.
+    /// Replaces the unknown symbols in the texts of all outputs; the tokens stay. Outputs without one cost nothing. A
+    /// list may become shorter, since duplicates are removed, except for samples.
     ///
     /// # Errors
-    /// The work could not be done.
+    /// The model fails.
     pub(super) fn replace_unknown(
         &self,
         asked: &[&EncodedRequest],
@@ -52,7 +52,7 @@ fn keep_first(list: &mut Vec<Output>) {
     list.retain(|output| said.insert(output.text.clone()));
 }
 
-/// The symbol of the source with the most attention; EOS, which stands behind them, is none. Of equals the first.
+/// The symbol of the source with the most attention, without EOS at its end; of equal ones the first.
 fn most_looked_at<'a>(step: &TraceStep, texts: &'a [String]) -> &'a str {
     let pairs = step.attention.iter().zip(texts);
     let most = pairs.reduce(|most, one| if one.0 > most.0 { one } else { most });

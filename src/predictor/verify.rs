@@ -1,5 +1,5 @@
-//! Checks whether outputs can be trusted: changes what must not matter, and measures how much the outputs change, on the
-//! user's own model and rows.
+//! Verifies outputs on the user's own model and rows: changes what must not matter, such as the batch, and measures how
+//! much the outputs change.
 
 use std::collections::HashSet;
 
@@ -14,40 +14,40 @@ use crate::decoding::{DecodingConfig, SamplingConfig};
 use crate::error::Result;
 use crate::model::Weights;
 
-/// How far log-probabilities of whole outputs may be apart that the same kernels compute.
+/// Tolerance of log-probabilities of whole outputs, by the same kernels.
 pub const TOLERANCE: f64 = 1e-5;
 
-/// The same of single tokens by other kernels, which add in another order.
+/// Tolerance of log-probabilities of single tokens, by other kernels, which sum in another order.
 pub const TOLERANCE_UNCACHED: f64 = 1e-4;
 
-/// The width of the beam that is tried where the config has none.
+/// The beam width to check if the config has no beam search.
 const BEAM: usize = 5;
 
-/// Rows of the batches that shuffled rows are decoded in: few, so that others are together than before.
+/// Batch size for shuffled rows: small, so that batches are composed differently.
 const FEW: usize = 7;
 
-/// Two ways to the same outputs, and how far they are apart.
+/// The comparison of two ways to the same outputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
-    /// Which search, and which two ways.
+    /// The search, and the two ways.
     pub what: String,
-    /// Number of outputs that were compared.
+    /// Number of compared outputs.
     pub outputs: usize,
-    /// How many of them are not as they must be, which is to have the same tokens; nothing where both ways score the same
+    /// How many of them are at fault, by default because their tokens differ; `None` if both ways score the same
     /// tokens.
     pub differ: Option<usize>,
-    /// What those do: "differ".
+    /// Their fault, as a verb: "differ".
     pub fault: &'static str,
-    /// The largest difference of two log-probabilities: of whole outputs, or of single tokens.
+    /// The largest difference of log-probabilities, of whole outputs or of single tokens.
     pub largest: f64,
-    /// The difference that may be.
+    /// The allowed difference.
     pub tolerance: f64,
-    /// Whether a difference is a fault. Numbers of fewer bits may say something else.
+    /// Whether a difference is a fault: lower precision may change outputs.
     pub binding: bool,
 }
 
 impl Check {
-    /// Whether nothing is at fault.
+    /// Whether the check passes.
     pub fn holds(&self) -> bool {
         !self.binding || (self.differ.unwrap_or(0) == 0 && self.largest <= self.tolerance)
     }
@@ -56,8 +56,7 @@ impl Check {
 /// The outputs of each request.
 type Found = Vec<Vec<Hypothesis>>;
 
-/// Tries all of it, with the search that the config names and with samples; `report` gets each check as soon as it is made.
-/// No source may be empty.
+/// Runs all checks, with the search of the config and with samples; calls `report` after each. No source may be empty.
 ///
 /// # Errors
 /// Those of the model and of `report`.
@@ -87,8 +86,8 @@ pub fn verify(
     Ok(())
 }
 
-/// A beam, by the order in which it lists its outputs, and against greedy search, below which it must not rank. The stop rules
-/// `patience`, `first` and `best_possible` may lose what greedy search finds: then that is only said.
+/// Checks a beam: its outputs are in order and do not rank below greedy search. The stop rules `patience`, `first` and
+/// `best_possible` may lose the greedy output: then the check is not binding.
 fn against_greedy(
     model: &LoadedModel,
     requests: &[&DecodeRequest],
@@ -111,7 +110,7 @@ fn against_greedy(
     report(Check { binding: options.stops_when_outranked && knows_no_batch(model), ..below })
 }
 
-/// Lists are in order, and no text stands in one twice.
+/// Checks that lists are in order and without duplicates.
 fn ordered(what: String, options: &SearchOptions, found: &Found) -> Check {
     let key = |one: &Hypothesis| (one.finished, one.ranking);
     let wrong = |list: &&Vec<Hypothesis>| {
@@ -129,7 +128,7 @@ fn ordered(what: String, options: &SearchOptions, found: &Found) -> Check {
     }
 }
 
-/// How many of the best outputs rank below what greedy search found.
+/// Counts the best outputs that rank below those of greedy search.
 fn below_greedy(what: String, greedy: &Found, wide: &Found) -> Check {
     let lacks = |(greedy, wide): (&Vec<Hypothesis>, &Vec<Hypothesis>)| -> f64 {
         match (greedy.first(), wide.first()) {
@@ -151,7 +150,7 @@ fn below_greedy(what: String, greedy: &Found, wide: &Found) -> Check {
     }
 }
 
-/// The search that the config names, and samples where it names none.
+/// The search of the config, and samples if it does not sample.
 fn searches(model: &LoadedModel) -> Result<Vec<(String, SearchOptions)>> {
     let config = &model.experiment.decoding;
     let samples = |sampling: &SamplingConfig| format!("samples with seed {}", sampling.seed);
@@ -168,8 +167,8 @@ fn searches(model: &LoadedModel) -> Result<Vec<(String, SearchOptions)>> {
     Ok(vec![(name, model.options.clone()), (second, options)])
 }
 
-/// Rows alone against all of them together, shuffled ones, and as many as the config says on all cores. Gives back what is
-/// found for rows alone.
+/// Compares batches of one row with one batch of all rows, with shuffled batches, and with batches of the configured
+/// size on all cores. Returns the outputs of the single rows.
 fn batches(
     model: &LoadedModel,
     requests: &[&DecodeRequest],
@@ -238,12 +237,13 @@ fn largest(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     )
 }
 
-/// Whether numbers depend on no others beside them: libtorch's own products in few bits may be rounded otherwise.
+/// Whether rows are independent of their batch in every bit: libtorch's low-precision products may round differently.
 fn knows_no_batch(model: &LoadedModel) -> bool {
     model.decoder().on_cpu() || model.members().all(|one| one.weights == Weights::F32)
 }
 
-/// The outputs with their requests. Of what was cut off at the end of all positions, nobody can ask for what follows.
+/// The outputs with their requests, without unfinished outputs of the maximum length, whose next token cannot be
+/// scored.
 fn outputs<'a>(
     model: &LoadedModel,
     requests: &[&'a DecodeRequest],
@@ -255,7 +255,7 @@ fn outputs<'a>(
     all.filter(|(_, one)| one.tokens.len() < longest).collect()
 }
 
-/// The scores that the search gave against those that `seqloom score` gives to its outputs.
+/// Compares the scores of the search with those of `seqloom score` for its outputs.
 fn scored(model: &LoadedModel, requests: &[&DecodeRequest], name: &str, found: &Found) -> Result<Check> {
     let all = outputs(model, requests, found);
     let pairs: Vec<(&DecodeRequest, &[i64])> =
@@ -275,7 +275,7 @@ fn scored(model: &LoadedModel, requests: &[&DecodeRequest], name: &str, found: &
     })
 }
 
-/// Tokens a step at a time, with what was kept of those before, against the network over whole outputs, as in training.
+/// Compares stepwise decoding with a cache with the network over whole outputs, as in training.
 fn uncached<S: IncrementalDecoder>(
     model: &LoadedModel,
     decoder: &S,
@@ -284,7 +284,7 @@ fn uncached<S: IncrementalDecoder>(
     found: &Found,
 ) -> Result<Check> {
     let all = outputs(model, requests, found);
-    // The networks know no shortlist.
+    // The networks have no shortlist.
     let whole = all.iter().map(|(request, _)| DecodeRequest { allowed: None, ..(*request).clone() });
     let whole: Vec<DecodeRequest> = whole.collect();
     let pairs: Vec<(&DecodeRequest, &[i64])> =
@@ -306,7 +306,7 @@ fn uncached<S: IncrementalDecoder>(
     })
 }
 
-/// The log-probability of each token of each target, EOS last, a step at a time.
+/// The log-probability of each token of each target, EOS last, step by step.
 fn stepped<S: IncrementalDecoder>(decoder: &S, pairs: &[(&DecodeRequest, &[i64])]) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
     let requests: Vec<&DecodeRequest> = pairs.iter().map(|(request, _)| *request).collect();

@@ -4,8 +4,8 @@ use tch::Device;
 
 use crate::shim;
 
-/// Bytes that the process has taken at most so far: on a GPU what libtorch has reserved there, else the resident set.
-/// 0 where the system does not say.
+/// Peak bytes of the process: on a GPU the memory that libtorch has reserved, else the resident set. 0 if the system
+/// does not report it.
 pub fn peak(device: Device) -> u64 {
     match device {
         Device::Cuda(number) => shim::gpu_memory(number).map_or(0, |memory| memory.peak),
@@ -13,7 +13,7 @@ pub fn peak(device: Device) -> u64 {
     }
 }
 
-/// Memory that was used only for a trial counts no more. On a GPU only: elsewhere the system counts.
+/// Resets the peak after a trial. On a GPU only: elsewhere the system counts.
 pub fn forget(device: Device) {
     if let Device::Cuda(number) = device {
         shim::forget_gpu_memory(number);
@@ -42,7 +42,7 @@ pub fn total(device: Device) -> Option<u64> {
     Some(machine.min(container).saturating_add(swap))
 }
 
-/// What a container may still take, where there is such a limit.
+/// The memory left to the container, if it has a limit.
 fn left_to_the_container() -> Option<u64> {
     Some(cgroup("max")?.saturating_sub(cgroup("current")?))
 }

@@ -1,7 +1,7 @@
-//! Signals that ask for a stop or for a checkpoint, and when they take effect.
+//! Signals that request a stop or a checkpoint, and when they take effect.
 //!
-//! While there is nothing to save, a signal ends the process at once: while it reads, learns a vocabulary or builds a
-//! model. Code that has something to save installs the flag, and checks it between two pieces of work.
+//! While there is nothing to save (reading data, learning a vocabulary, building a model), a signal ends the process at
+//! once. Code that has something to save listens to the flag and checks it between steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,37 +11,38 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::error::{Error, Result};
 
-/// What SIGUSR1 asks for, the warning that batch systems send before a job's time is up.
+/// What SIGUSR1 does, which batch systems send before a job's time is up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnUsr1 {
-    /// A checkpoint, and the end.
+    /// Save a checkpoint and stop.
     #[default]
     Stop,
-    /// A checkpoint at the next update; training goes on.
+    /// Save a checkpoint at the next update; training continues.
     Save,
 }
 
-/// Whether somebody asked for a stop, by a signal or by program.
+/// A request to stop, by a signal or by the program.
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag {
     signal: Arc<AtomicUsize>,
-    /// Nobody listens: a signal ends the process.
+    /// Whether a signal ends the process at once.
     at_once: Arc<AtomicBool>,
     save: Arc<AtomicBool>,
 }
 
 impl StopFlag {
-    /// A flag that SIGINT, SIGTERM, SIGHUP, SIGUSR2 and, as it is told, SIGUSR1 raise. Until [`StopFlag::listen`] each of them
-    /// ends the process at once, with exit code 128 and its number; after it a second SIGINT or SIGTERM does.
+    /// A flag that SIGINT, SIGTERM, SIGHUP, SIGUSR2 and, depending on `usr1`, SIGUSR1 raise. Until [`StopFlag::listen`]
+    /// each of them ends the process at once, with exit code 128 plus its number; after it a second SIGINT or SIGTERM
+    /// does.
     ///
     /// # Errors
-    /// The system does not let it listen.
+    /// The handlers cannot be installed.
     pub fn on_signals(usr1: OnUsr1) -> Result<StopFlag> {
         let flag = StopFlag { at_once: Arc::new(AtomicBool::new(true)), ..StopFlag::default() };
         let seen = Arc::new(AtomicBool::new(false));
-        let failed = |error| Error::failure(format!("cannot listen to signals: {error}"));
-        // Under `nohup` a terminal that closes ends nothing.
+        let failed = |error| Error::failure(format!("cannot install signal handlers: {error}"));
+        // Under `nohup`, SIGHUP is ignored.
         let heard = |signal: &i32| matches!(*signal, SIGINT | SIGTERM) || !is_ignored(*signal);
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2].into_iter().filter(heard) {
             if signal == SIGUSR1 && usr1 == OnUsr1::Save {
@@ -52,9 +53,9 @@ impl StopFlag {
                 signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(when))
             };
             ends(&flag.at_once).map_err(failed)?;
-            // A terminal that closes says so itself, once more through its shell, and may be followed by SIGTERM: one stop.
+            // A closing terminal sends SIGHUP itself and once more through its shell, and SIGTERM may follow: one stop.
             if matches!(signal, SIGINT | SIGTERM) {
-                // In this order: the first signal finds `seen` still false, the second does not.
+                // In this order: at the first signal `seen` is still false, at the second it is true.
                 ends(&seen).map_err(failed)?;
                 signal_hook::flag::register(signal, Arc::clone(&seen)).map_err(failed)?;
             }
@@ -64,12 +65,12 @@ impl StopFlag {
         Ok(flag)
     }
 
-    /// From here on somebody looks at the flag.
+    /// From here on the flag is checked, and a signal does not end the process at once.
     pub fn listen(&self) {
         self.at_once.store(false, Ordering::SeqCst);
     }
 
-    /// Does work that no signal ends half-way: one that comes in the meantime ends the process behind it.
+    /// Runs work that no signal may interrupt: a signal meanwhile ends the process afterwards.
     pub fn whole<T>(&self, work: impl FnOnce() -> T) -> T {
         let nobody_listens = self.at_once.swap(false, Ordering::SeqCst);
         let done = work();
@@ -82,7 +83,7 @@ impl StopFlag {
         done
     }
 
-    /// The number of the signal that asked for a stop.
+    /// The signal that requested a stop.
     pub fn raised(&self) -> Option<u8> {
         match self.signal.load(Ordering::SeqCst) {
             0 => None,
@@ -90,13 +91,13 @@ impl StopFlag {
         }
     }
 
-    /// Whether a checkpoint was asked for since this was asked last.
+    /// Whether a checkpoint was requested since the last call.
     pub fn save_asked(&self) -> bool {
         self.save.swap(false, Ordering::SeqCst)
     }
 }
 
-/// Whether whoever started the process told it not to hear a signal. No, where the system does not say.
+/// Whether the parent process made this one ignore a signal. False if the system does not report it.
 fn is_ignored(signal: i32) -> bool {
     let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;

@@ -1,8 +1,9 @@
 //! The CPU threads of the process: a pool whose threads sleep while there is nothing to do.
 //!
-//! OpenMP, which libtorch uses, is left with one thread: its threads meet at every small product, and spin while they wait,
-//! so that one busy core stops all of them. Here only work of some size is split: a shard of an update, a batch of sources,
-//! a product of many rows. If a thread gets no core, another one does its part. No result depends on the number of threads.
+//! OpenMP, which libtorch uses, gets a single thread: its threads synchronise at every small product and spin while
+//! they wait, so that one busy core blocks all of them. Here only larger work is split: a shard of an update, a batch
+//! of sources, a product of many rows. If a thread gets no core, another one does its part. No result depends on the
+//! number of threads.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,18 +13,18 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::error::{Error, Result};
 use crate::shim::threads::{on_this_thread_alone, split_by};
 
-/// None while there is one thread: the caller's own.
+/// `None` with one thread: the caller's own.
 static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
 
-/// Stack of a thread, as large as that of a main thread.
+/// Stack size of a thread, as for a main thread.
 const STACK: usize = 8 << 20;
 
-/// Sets the number of threads, which holds for the whole process.
+/// Sets the number of threads of the whole process.
 ///
 /// # Errors
-/// The system has no threads to give.
+/// The system cannot start the threads.
 pub fn set(count: usize) -> Result<()> {
-    // Once for the process: each thread that libtorch sees later begins with this number.
+    // Once per process: later threads of libtorch start with this number.
     tch::set_num_threads(1);
     split_by(split);
     if count.max(1) == self::count() {
@@ -41,7 +42,7 @@ pub fn count() -> usize {
     pool().map_or(1, |pool| pool.current_num_threads())
 }
 
-/// Runs something whose parts, cut by [`join`] and [`each`] or in a kernel, go to all threads.
+/// Runs `work`, whose parts, split by [`join`] and [`each`] or in a kernel, use all threads.
 pub fn on_all<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     match pool() {
         Some(pool) => pool.install(work),
@@ -49,16 +50,16 @@ pub fn on_all<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     }
 }
 
-/// Two things at once, where a thread is free; else one after the other.
+/// Runs two functions in parallel if a thread is free; else one after the other.
 pub fn join<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
     match rayon::current_thread_index() {
         Some(_) => rayon::join(one, other),
-        // Outside of a pool rayon would make one of its own, with a thread for each core.
+        // Outside a pool, rayon would create its own, with a thread per core.
         None => (one(), other()),
     }
 }
 
-/// What `work` makes of each item, in their order. Each goes to one thread alone.
+/// Maps `work` over the items, in order. Each item runs on one thread.
 pub fn each<I: Send, T: Send>(items: Vec<I>, work: impl Fn(I) -> T + Sync + Send) -> Vec<T> {
     let alone = |item| on_this_thread_alone(|| work(item));
     on_all(|| match rayon::current_thread_index() {
@@ -73,7 +74,7 @@ fn split(begin: i64, end: i64, grain: i64, work: &(dyn Fn(i64, i64) + Sync)) {
         return work(begin, end);
     }
     let threads = rayon::current_num_threads() as i64;
-    // A few parts for each thread: one that begins late leaves its parts to the others.
+    // A few parts per thread: the parts of a thread that starts late go to the others.
     halve(begin, end, grain.max((end - begin).div_euclid(4 * threads)).max(1), work);
 }
 

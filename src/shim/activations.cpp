@@ -1,7 +1,6 @@
-// Activations for decoding on the CPU. A number's bits go by itself alone, not by its place among the others.
+// Activations for decoding on the CPU. Each result depends on its own input alone, not on its position.
 //
-// The normal distribution behind the GELU is made of Hastings' erf (Abramowitz and Stegun 1964, 7.1.26), which is right to
-// 1.5e-7.
+// GELU computes the normal distribution with Hastings' erf (Abramowitz and Stegun 1964, 7.1.26), whose error is 1.5e-7.
 #include "instructions.h"
 #include "sigmoid.h"
 
@@ -26,7 +25,7 @@ struct Gelu {
       y = y * t + 1.421413741f;
       y = y * t - 0.284496736f;
       y = y * t + 0.254829592f;
-      // How much of the distribution lies beyond |x|.
+      // The tail of the distribution beyond |x|.
       const float beyond = 0.5f * y * t * seqloom::exponential(-0.5f * x[i] * x[i]);
       out[i] = x[i] * (x[i] < 0.0f ? beyond : 1.0f - beyond);
     }
@@ -42,7 +41,7 @@ struct Tanh {
 
 template <typename Activation>
 at::Tensor each(const at::Tensor& input) {
-  TORCH_CHECK(input.is_cpu() && input.scalar_type() == at::kFloat, "an activation wants f32 on the CPU");
+  TORCH_CHECK(input.is_cpu() && input.scalar_type() == at::kFloat, "an activation needs f32 on the CPU");
   const at::Tensor x = input.contiguous();
   at::Tensor out = at::empty(x.sizes(), x.options());
   const float* from = x.const_data_ptr<float>();

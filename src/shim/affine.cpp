@@ -1,5 +1,5 @@
-// A linear layer and what follows it: the bias, ReLU, dropout and the way around it are one pass over its product, and one
-// node of the graph. On the CPU, in f32.
+// A linear layer with its epilogue: bias, ReLU, dropout and residual in one pass over the product, and one node of the
+// graph. On the CPU, in f32.
 #include "draw.h"
 #include "instructions.h"
 
@@ -20,16 +20,16 @@ using seqloom::BLOCK, seqloom::Draw;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Rows whose gradients are added up before they join the sum of all: sums of sums lose less.
+// Rows per partial sum of gradients: sums of partial sums lose less precision.
 constexpr int64_t ROWS_AT_ONCE = 64;
 
-// What follows the product.
+// The epilogue of the product.
 struct Epilogue {
   bool relu, drops;
   Draw draw;
 };
 
-// Where a block of the matrix stands: `length` numbers from `at` on, the first of them in `column`. All but the last are whole.
+// A block of the matrix: `length` numbers from `at` on, the first of them in `column`. All but the last are full.
 struct Place {
   int64_t at, length, column;
   bool whole, in_row;
@@ -42,7 +42,7 @@ struct Place {
         in_row(column + BLOCK <= columns) {}
 };
 
-// Loops run over whole blocks, on the stack where there is less in memory, so that the compiler knows how long they are.
+// Loops run over full blocks, with a copy on the stack for a partial one, so that the compiler knows their length.
 INLINE const float* block_of(const float* from, const Place& place, float* room) {
   if (place.whole) return from + place.at;
   std::fill(room, room + BLOCK, 0.0f);
@@ -50,7 +50,7 @@ INLINE const float* block_of(const float* from, const Place& place, float* room)
   return room;
 }
 
-// The numbers of a row that stand beside a block.
+// The numbers of a row vector that belong to a block.
 INLINE const float* beside(const float* row, const Place& place, int64_t columns, float* room) {
   if (place.in_row) return row + place.column;
   for (int64_t i = 0, column = place.column; i < BLOCK; ++i, column = column + 1 < columns ? column + 1 : 0) {
@@ -59,8 +59,8 @@ INLINE const float* beside(const float* row, const Place& place, int64_t columns
   return room;
 }
 
-// y = drop(relu(y + bias)) + residual, in place, for the blocks from `begin` to `end`; no layer has both ReLU and a residual.
-// No number stays none: a dropped NaN is 0 * NaN, and ReLU's comparison keeps it.
+// y = drop(relu(y + bias)) + residual, in place, for the blocks from `begin` to `end`; no layer has both ReLU and a
+// residual. NaN stays NaN: a dropped NaN is 0 * NaN, and ReLU's comparison keeps it.
 struct Forward {
   template <int LANES>
   INLINE static void run(float* y, const float* bias, const float* residual, int64_t count, int64_t columns, int64_t begin,
@@ -90,8 +90,8 @@ struct Forward {
   }
 };
 
-// The gradient of the product, for the blocks from `begin` to `end`, into `to`, and its sum over the rows, added to `sums`; either
-// may be null. `y` is what ReLU and dropout left: where it is zero, nothing comes through.
+// The gradient of the product, for the blocks from `begin` to `end`, into `to`, and its sum over the rows, added to
+// `sums`; either may be null. `y` is the result of ReLU and dropout: where it is zero, so is the gradient.
 struct Backward {
   template <int LANES>
   INLINE static void run(float* to, const float* gradient, const float* y, float* sums, int64_t count, int64_t columns,
@@ -121,8 +121,8 @@ struct Backward {
 
 int64_t blocks_of(int64_t count) { return (count + BLOCK - 1) / BLOCK; }
 
-// The gradient of the product, and that of the bias where it is defined. On one thread: the order of the sums is that of the
-// rows. `y` is undefined without ReLU.
+// The gradient of the product, and that of the bias where it is defined. On one thread: the order of the sums is that
+// of the rows. `y` is undefined without ReLU.
 Tensor gradient_of_product(const Tensor& gradient, const Tensor& y, Tensor& bias, const Epilogue& epilogue) {
   const bool changes = epilogue.relu || epilogue.drops;
   if (!changes && !bias.defined()) return gradient;
@@ -133,7 +133,7 @@ Tensor gradient_of_product(const Tensor& gradient, const Tensor& y, Tensor& bias
   float* total = bias.defined() ? bias.data_ptr<float>() : nullptr;
   const float* left = epilogue.relu ? y.const_data_ptr<float>() : nullptr;
   const int lanes = seqloom::lanes();
-  // So many rows are whole blocks, whatever their width.
+  // This many rows are full blocks, whatever their width.
   for (int64_t begin = 0; begin < all; begin += ROWS_AT_ONCE * columns / BLOCK) {
     const int64_t end = std::min(all, begin + ROWS_AT_ONCE * columns / BLOCK);
     std::fill(sums.begin(), sums.end(), 0.0f);
@@ -152,10 +152,10 @@ struct Affine : torch::autograd::Function<Affine> {
     const Tensor rows = x.reshape({-1, x.size(-1)});
     Tensor y = at::mm(rows, weight.t());  // (N, outputs)
     const int64_t columns = y.size(1), count = y.numel();
-    TORCH_CHECK(p == 0.0 || count <= std::numeric_limits<uint32_t>::max(), "dropout wants fewer than 2^32 elements");
+    TORCH_CHECK(p == 0.0 || count <= std::numeric_limits<uint32_t>::max(), "dropout needs fewer than 2^32 elements");
     const Epilogue epilogue{relu, p > 0.0, Draw(p, static_cast<uint64_t>(seed))};
     const Tensor around = residual ? residual->contiguous() : Tensor();
-    TORCH_CHECK(!residual || around.numel() == count, "a residual wants the shape of what it is added to");
+    TORCH_CHECK(!residual || around.numel() == count, "a residual needs the shape of what it is added to");
     const float* add = bias ? bias->const_data_ptr<float>() : nullptr;
     const float* way_around = residual ? around.const_data_ptr<float>() : nullptr;
     const int lanes = seqloom::lanes();

@@ -1,8 +1,8 @@
-// Attention of single queries over keys and values that lie in slots: for decoding, on the CPU.
+// Attention of single queries over keys and values in slots (paged attention), for decoding on the CPU.
 //
-// A slot holds the keys and values of one position. Each row names the slots that it looks at, so that rows of any length
-// stand side by side without padding, several rows share what they have in common, and rows come and go without a copy.
-// A row's numbers do not depend on the other rows.
+// A slot holds the keys and values of one position. Each row lists its slots, so that rows of any length need no
+// padding, rows can share slots, and rows enter and leave without a copy. A row's numbers do not depend on the other
+// rows.
 #include "instructions.h"
 #include "softmax.h"
 
@@ -15,13 +15,13 @@
 
 namespace {
 
-// Floats that go together; the same sums in the same order on every instruction set that has fused multiply-adds.
+// Floats per vector; the same sums in the same order on every instruction set with fused multiply-adds.
 constexpr int64_t GROUP = 16;
 typedef float Sixteen __attribute__((vector_size(GROUP * 4)));
 typedef float Eight __attribute__((vector_size(GROUP * 2)));
 typedef float Four __attribute__((vector_size(GROUP)));
 
-// The same in two halves, where registers have eight floats: GCC takes wider vectors apart float by float.
+// The same in two halves for registers of eight floats: GCC splits wider vectors float by float.
 struct Halves {
   Eight low, high;
 };
@@ -37,22 +37,22 @@ INLINE Sixteen larger(const Sixteen& a, const Sixteen& b) { return a > b ? a : b
 // Vectors of a head that stay in registers.
 constexpr int64_t TOGETHER = 4;
 
-// What a row looks at: slots[0] and so on, or from slot `first` on where there is no list.
+// The slots of a row: slots[0] and so on, or from slot `first` on without a list.
 struct Slots {
   const int32_t* slots;
   int64_t first, length, stride;
 
-  // Where slot number n of the row begins.
+  // The start of the row's n-th slot.
   INLINE int64_t operator()(int64_t n) const { return (slots ? slots[n] : first + n) * stride; }
 };
 
 struct Row {
   const float* query;
   Slots slots;
-  // What the row behind it looks at: it is asked for while this one is under way.
+  // The slots of the next row, which are prefetched meanwhile.
   Slots next;
   float* out;
-  // Where the weights go, summed over the heads; or nowhere.
+  // Output for the weights, summed over the heads; or null.
   float* seen;
 };
 
@@ -90,7 +90,7 @@ INLINE float sum(const Vector& x) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-// The sums of four vectors; each is that of `sum`, to the last bit.
+// The sums of four vectors, each bit-identical to `sum`.
 template <typename Vector>
 INLINE Four sums(const Vector (&x)[4]) {
   Four four[4];
@@ -112,7 +112,7 @@ INLINE float dot(const float* a, const float* b, int64_t count) {
   return total;
 }
 
-// How alike the query is to the key of each slot.
+// The dot product of the query with the key of each slot.
 template <typename Vector>
 INLINE void likeness(const float* query, const float* keys, const Slots& slots, int64_t count, float* out) {
   int64_t n = 0;
@@ -129,7 +129,7 @@ INLINE void likeness(const float* query, const float* keys, const Slots& slots, 
   for (; n < slots.length; ++n) out[n] = dot<Vector>(query, keys + slots(n), count);
 }
 
-// Asks for one head of what a row looks at: rows lie apart, and the processor guesses no list.
+// Prefetches one head of a row's slots: they are scattered, and the processor cannot predict a list.
 INLINE void ask_ahead(const float* numbers, const Slots& slots, int64_t count) {
   constexpr int64_t LINE = 64 / sizeof(float);
   for (int64_t n = 0; n < slots.length; ++n) {
@@ -164,7 +164,7 @@ INLINE void weighted(const float* weights, const float* values, const Slots& slo
 
 INLINE int64_t whole_vectors(int64_t length) { return (length + GROUP - 1) / GROUP * GROUP; }
 
-// The softmax of `scale` times the weights. There is room for whole vectors: what fills them up weighs nothing.
+// The softmax of `scale` times the weights. There is room for full vectors: the padding gets weight zero.
 template <typename Vector>
 INLINE void softmax(float* weights, int64_t length, float scale) {
   const int64_t room = whole_vectors(length);
@@ -209,18 +209,18 @@ struct Attend {
 }  // namespace
 
 // query: (R, >= D) rows of f32; keys_values: (slots, 2 D), keys before values; starts, lengths: R of each. With `slots`
-// row r looks at slots[starts[r]] and so on, without it at slot starts[r] and so on. out: (R, D). `seen`, (R, most) and zero,
-// takes the weights, summed over the heads.
+// row r attends to slots[starts[r]] and so on, without it to slot starts[r] and so on. out: (R, D). `seen`, (R, most),
+// initially zero, gets the weights, summed over the heads.
 extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const at::Tensor* query,
                               const at::Tensor* keys_values, const int32_t* slots, const int64_t* starts,
                               const int64_t* lengths, int64_t heads) {
   return seqloom::guarded([&] {
     const int64_t rows = query->size(0), width = keys_values->size(1) / 2, stride = query->stride(0);
     TORCH_CHECK(query->is_cpu() && query->dim() == 2 && query->scalar_type() == at::kFloat && query->stride(1) == 1,
-                "attention wants rows of f32 on the CPU");
+                "attention needs rows of f32 on the CPU");
     TORCH_CHECK(keys_values->is_cpu() && keys_values->dim() == 2 && keys_values->scalar_type() == at::kFloat &&
                     keys_values->is_contiguous() && query->size(1) == width,
-                "attention wants keys beside values");
+                "attention needs keys and values, concatenated");
     TORCH_CHECK(heads > 0 && width % heads == 0, "heads divide the width");
     at::Tensor result = at::empty({rows, width}, query->options());
     const float* keys = keys_values->const_data_ptr<float>();

@@ -1,8 +1,8 @@
-// Attention as training has it, forward and backward, as one node of the graph: on the CPU, in f32, for sequences whose softmax
-// is small enough to keep. It reads queries, keys and values where the products of the linear layers left them, and writes their
-// gradients to where the gradients of these products want them.
+// Attention for training, forward and backward, as one node of the graph: on the CPU, in f32, for sequences whose
+// softmax is small enough to keep. It reads queries, keys and values, and writes their gradients, in the layout of the
+// linear layers' products, without copies.
 //
-// Scores stand the other way round, (keys, queries): so a softmax goes down a column, and vectors are of as many queries.
+// Scores are transposed, (keys, queries): so a softmax runs down a column, and a vector holds several queries.
 #include "softmax.h"
 #include "tiles.h"
 
@@ -23,21 +23,21 @@ using seqloom::load, seqloom::store;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Queries are filled up to a multiple of it, which all vectors divide.
+// Queries are padded to a multiple of this, which every vector length divides.
 constexpr int64_t GROUP = 16;
 
-// A vector of AVX-512: one that lies across two lines of the cache takes twice as long to load.
+// Alignment, as of an AVX-512 vector: one across two cache lines takes twice as long to load.
 struct alignas(GROUP * sizeof(float)) Line {
   float numbers[GROUP];
 };
 
-// A matrix by rows that lie `stride` numbers apart.
+// A matrix whose rows are `stride` numbers apart.
 struct Matrix {
   float* at;
   int64_t stride;
 };
 
-// (rows, columns) becomes (columns, room), with zeros behind the rows, times `scale`.
+// Transposes (rows, columns) to (columns, room), padded with zeros, times `scale`.
 struct Turn {
   template <int LANES>
   INLINE static void run(const Matrix& from, int64_t rows, int64_t columns, float scale, float* to, int64_t room) {
@@ -71,7 +71,7 @@ struct Turn {
   }
 };
 
-// Scores, (keys, room), become the softmax of each column. With `causal` a query sees no key behind its own place.
+// In place: the softmax of each column of the scores, (keys, room). With `causal` a query attends to no later key.
 struct Softmax {
   template <int LANES>
   INLINE static void run(float* scores, int64_t keys, int64_t queries, int64_t room, bool causal) {
@@ -106,7 +106,8 @@ struct Softmax {
   }
 };
 
-// The gradient of the softmax, (keys, room), becomes that of the products of queries and keys: scale P (G - sum(P G)).
+// In place: from the gradient of the softmax, (keys, room), to that of the products of queries and keys: scale P (G -
+// sum(P G)).
 struct ThroughSoftmax {
   template <int LANES>
   INLINE static void run(const float* weights, float* gradient, int64_t keys, int64_t queries, int64_t room, float scale) {
@@ -133,7 +134,7 @@ struct Head {
 struct Shape {
   int64_t rows, queries, keys, heads, head_width;
   bool causal;
-  // How many keys each row has, at the beginning; empty where that is all of them.
+  // The number of keys of each row, at its start; empty if all.
   std::vector<int64_t> lengths;
 
   int64_t room() const { return (queries + GROUP - 1) / GROUP * GROUP; }
@@ -141,7 +142,8 @@ struct Shape {
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_width)); }
 };
 
-// Attention over the first `seen` keys of a head. `weights`, (keys, room), takes the softmax; `turned` has room for the queries.
+// Attention over the first `seen` keys of a head. `weights`, (keys, room), gets the softmax; `turned` is a buffer for
+// the transposed queries.
 void forward_of(int lanes, const Shape& shape, const Head& head, int64_t seen, const Matrix& out, float* weights, float* turned) {
   const int64_t room = shape.room(), filled = (shape.queries + lanes - 1) / lanes * lanes;
   seqloom::on<Turn>(lanes, head.query, shape.queries, shape.head_width, shape.scale(), turned, room);
@@ -158,7 +160,8 @@ void clear(const Matrix& matrix, int64_t begin, int64_t end, int64_t columns) {
   for (int64_t row = begin; row < end; ++row) std::fill_n(matrix.at + row * matrix.stride, columns, 0.0f);
 }
 
-// The gradients of a head from that of what it gave. `turned` has room for this gradient, `scores`, (keys, room), for theirs.
+// The gradients of a head from that of its result. `turned` is a buffer for this gradient, `scores`, (keys, room), for
+// that of the scores.
 void backward_of(int lanes, const Shape& shape, const Head& head, int64_t seen, const float* weights, const Matrix& gradient,
                  const Head& to, float* turned, float* scores) {
   const int64_t room = shape.room(), filled = (shape.queries + lanes - 1) / lanes * lanes, width = shape.head_width;
@@ -195,7 +198,7 @@ struct Part {
   Matrix of(int64_t row, int64_t column) const { return {at + row * row_stride + column, stride}; }
 };
 
-// Queries, keys and values, whose columns stand side by side in this order: in one tensor, in two or in three.
+// Queries, keys and values, concatenated in this order: in one tensor, in two or in three.
 struct Parts {
   int64_t width = 0;
   std::vector<Part> parts;
@@ -203,25 +206,25 @@ struct Parts {
   explicit Parts(at::TensorList tensors) {
     for (const Tensor& tensor : tensors) {
       TORCH_CHECK(tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.dim() == 3 && tensor.stride(2) == 1,
-                  "attention wants rows of f32 on the CPU");
+                  "attention needs rows of f32 on the CPU");
       width += tensor.size(2);
     }
-    TORCH_CHECK(width > 0 && width % 3 == 0, "attention wants queries, keys and values of one width");
+    TORCH_CHECK(width > 0 && width % 3 == 0, "attention needs queries, keys and values of the same width");
     width /= 3;
     for (const Tensor& tensor : tensors) {
-      TORCH_CHECK(tensor.size(2) % width == 0, "attention wants queries, keys and values of one width");
+      TORCH_CHECK(tensor.size(2) % width == 0, "attention needs queries, keys and values of the same width");
       for (int64_t column = 0; column < tensor.size(2); column += width) parts.emplace_back(tensor, column);
     }
     const Part &query = parts[0], &key = parts[1], &value = parts[2];
     TORCH_CHECK(query.rows == key.rows && key.rows == value.rows && key.positions == value.positions,
-                "attention wants a value for each key, of the same rows");
+                "attention needs one value per key, with the same rows");
   }
 
   Shape shape(int64_t heads, bool causal, std::vector<int64_t> lengths) const {
     TORCH_CHECK(heads > 0 && width % heads == 0, "heads divide the width");
     const int64_t rows = parts[0].rows, keys = parts[1].positions;
     const auto fits = [&](int64_t length) { return length >= 0 && length <= keys; };
-    TORCH_CHECK(lengths.empty() || static_cast<int64_t>(lengths.size()) == rows, "attention wants a length for each row");
+    TORCH_CHECK(lengths.empty() || static_cast<int64_t>(lengths.size()) == rows, "attention needs one length per row");
     TORCH_CHECK(std::all_of(lengths.begin(), lengths.end(), fits), "no row has more keys than there are");
     return {rows, parts[0].positions, keys, heads, width / heads, causal, std::move(lengths)};
   }
@@ -231,7 +234,8 @@ struct Parts {
   }
 };
 
-// `work(row, head, room)` for each head of each row, with room for so many numbers, a multiple of GROUP, and of so many products.
+// Runs `work(row, head, room)` for each head of each row, with a buffer of this many numbers, a multiple of GROUP;
+// `products` is the cost of each.
 template <typename Work>
 void for_each_head(const Shape& shape, int64_t numbers, int64_t products, const Work& work) {
   const int64_t of_one = shape.queries * shape.keys * (products * shape.head_width + seqloom::EXPONENTIAL);
@@ -242,7 +246,7 @@ void for_each_head(const Shape& shape, int64_t numbers, int64_t products, const 
 }
 
 struct Attention : torch::autograd::Function<Attention> {
-  // `keeps` the softmax where there will be a backward pass.
+  // `keeps` the softmax if there will be a backward pass.
   static Tensor forward(AutogradContext* context, at::TensorList tensors, int64_t heads, bool causal,
                         const std::vector<int64_t>& lengths, bool keeps) {
     const Parts parts(tensors);
@@ -287,22 +291,22 @@ struct Attention : torch::autograd::Function<Attention> {
       backward_of(lanes, shape, parts.of(row, column), shape.seen(row), softmax, from.of(row, column), to.of(row, column),
                   room, room + turned);
     });
-    out.resize(saved.size() + 4);  // none for the four arguments behind the tensors
+    out.resize(saved.size() + 4);  // none for the four arguments after the tensors
     return out;
   }
 };
 
 }  // namespace
 
-// `tensors`: (B, T, 3 D); or (B, T, D) and (B, S, 2 D); or three, as Parts has them. out: (B, T, D). `lengths`: how many keys
-// each row sees at most; null where that is all of them.
+// `tensors`: (B, T, 3 D); or (B, T, D) and (B, S, 2 D); or three, as in Parts. out: (B, T, D). `lengths`: the number of
+// keys per row; null if all.
 extern "C" int seqloom_attention(Tensor** out, Tensor* const* tensors, int64_t count, int64_t heads, bool causal,
                                  const int64_t* lengths) {
   return seqloom::guarded([&] {
     const auto all = seqloom::list(tensors, count);
-    TORCH_CHECK(count > 0 && all[0].dim() == 3, "attention wants (B, T, D)");
+    TORCH_CHECK(count > 0 && all[0].dim() == 3, "attention needs (B, T, D)");
     const std::vector<int64_t> known(lengths, lengths ? lengths + all[0].size(0) : lengths);
-    // Inside of `forward` gradients are off, whatever they were.
+    // Within `forward`, gradients are always off.
     const auto wanted = [](const Tensor& tensor) { return tensor.requires_grad(); };
     const bool keeps = at::GradMode::is_enabled() && std::any_of(all.begin(), all.end(), wanted);
     *out = new Tensor(Attention::apply(at::TensorList(all), heads, causal, known, keeps));

@@ -1,4 +1,4 @@
-// Weights in another type, all of them by one node of the graph, and those that are multiplied together side by side.
+// Casts all weights in one node of the graph, and concatenates those that are multiplied together.
 #include "shim.h"
 
 #include <ATen/ops/_foreach_copy.h>
@@ -13,7 +13,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// The rows that belong to each weight of a group.
+// The rows of each weight of a group.
 variable_list pieces(const Tensor& joined, const int64_t* rows, int64_t count) {
   variable_list out;
   for (int64_t i = 0, at = 0; i < count; at += rows[i++]) out.push_back(joined.narrow(0, at, rows[i]));
@@ -23,7 +23,7 @@ variable_list pieces(const Tensor& joined, const int64_t* rows, int64_t count) {
 void append(variable_list& to, const variable_list& more) { to.insert(to.end(), more.begin(), more.end()); }
 
 struct Cast : torch::autograd::Function<Cast> {
-  // `counts` says of how many weights each group is; the result has a tensor for each group.
+  // `counts` is the number of weights of each group; the result has one tensor per group.
   static variable_list forward(AutogradContext* context, at::TensorList weights, const std::vector<int64_t>& counts,
                                at::ScalarType type) {
     std::vector<int64_t> rows;
@@ -48,7 +48,7 @@ struct Cast : torch::autograd::Function<Cast> {
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto rows = context->saved_data["rows"].toIntVector();
     const auto counts = context->saved_data["counts"].toIntVector();
-    variable_list out(rows.size() + 2), from, to;  // none for the two arguments behind the weights
+    variable_list out(rows.size() + 2), from, to;  // none for the two arguments after the weights
     int64_t first = 0;
     for (size_t group = 0; group < counts.size(); first += counts[group++]) {
       if (!gradients[group].defined()) continue;
@@ -66,7 +66,8 @@ struct Cast : torch::autograd::Function<Cast> {
 
 }  // namespace
 
-// `out` has room for `groups` tensors. The groups' weights follow each other; `counts` says how many each group has.
+// `out` has room for `groups` tensors. The groups' weights are consecutive; `counts` is the number of weights of each
+// group.
 extern "C" int seqloom_cast(Tensor** out, Tensor* const* weights, const int64_t* counts, int64_t groups, bool bf16) {
   return seqloom::guarded([&] {
     const std::vector<int64_t> sizes(counts, counts + groups);

@@ -1,4 +1,4 @@
-//! What decoding needs on the CPU: products with packed weights, attention over slots, and activations.
+//! Kernels for decoding on the CPU: products with packed weights, paged attention, and activations.
 
 use std::ffi::{c_int, c_void};
 
@@ -46,18 +46,18 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// In what numbers packed weights are kept.
+/// The number format of packed weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackedKind {
-    /// As they are.
+    /// Unchanged.
     F32,
     /// Rounded to bfloat16; inputs and sums stay f32.
     Bf16,
-    /// Rounded to 8 bits with a scale for each output; each row of inputs is rounded to 8 bits as well.
+    /// Rounded to 8 bits with a scale per output; each input row is rounded to 8 bits as well.
     Int8,
 }
 
-/// The weights of a linear layer, packed for products with few rows on the CPU. A row's result has the same bits in any
+/// The weights of a linear layer, packed for products with few rows on the CPU. A row's result is bit-identical in any
 /// batch and with any number of threads.
 #[derive(Debug)]
 pub struct Packed {
@@ -65,31 +65,32 @@ pub struct Packed {
     outputs: i64,
 }
 
-// SAFETY: the weights are written once, while they are packed, and only read after that, by functions without state.
+// SAFETY: the weights are written once, while they are packed, and then only read, by functions without state.
 unsafe impl Send for Packed {}
 // SAFETY: as above.
 unsafe impl Sync for Packed {}
 
 impl Drop for Packed {
     fn drop(&mut self) {
-        // SAFETY: made by `seqloom_pack`, and given back once.
+        // SAFETY: created by `seqloom_pack`, and freed once.
         unsafe { seqloom_packed_free(self.weights) }
     }
 }
 
 impl Packed {
-    /// Packs a weight, (outputs, inputs) f32, and a bias, (outputs) f32, for the vectors that this thread's kernels run on.
+    /// Packs a weight, (outputs, inputs) f32, and a bias, (outputs) f32, for the vector instructions of this thread's
+    /// kernels.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, kind: PackedKind) -> Packed {
         let mut weights = std::ptr::null_mut();
         let outputs = weight.size()[0];
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
-        // SAFETY: live tensors, lent for the time of the call; on success `weights` is ours.
+        // SAFETY: live tensors, lent for the duration of the call; on success we own `weights`.
         let status = unsafe { seqloom_pack(&mut weights, weight.as_ptr(), bias, kind as c_int) };
         assert!(status == 0, "packing weights: {}", last_error());
         Packed { weights, outputs }
     }
 
-    /// `x W' + b`, then `relu` where asked for, then `+ residual` where there is one.
+    /// `x W' + b`, then ReLU if `relu`, then `+ residual` if there is one.
     ///
     /// # Shapes
     /// x: (R, inputs); the result and `residual`: (R, outputs); all f32 on the CPU
@@ -99,7 +100,7 @@ impl Packed {
         // SAFETY: the pointers are live; on success `out` is a new tensor that we own.
         let status = unsafe { seqloom_product(&mut out, self.weights, x.as_ptr(), residual, relu) };
         assert!(status == 0, "product: {}", last_error());
-        // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+        // SAFETY: the call succeeded, so we own `out`.
         unsafe { Tensor::from_ptr(out) }
     }
 
@@ -111,8 +112,11 @@ impl Packed {
         assert_eq!(x.dim(), 2, "log-probabilities are of rows");
         let count = (x.size()[0] * self.outputs) as usize;
         let mut out = Vec::new();
-        assert!(out.try_reserve_exact(count).is_ok(), "there is no memory for {count} log-probabilities");
-        // SAFETY: there is room for as many numbers as the product of that many rows has, and all of them are written.
+        assert!(
+            out.try_reserve_exact(count).is_ok(),
+            "out of memory: no memory for {count} log-probabilities"
+        );
+        // SAFETY: there is room for all numbers of the product, and all of them are written.
         let status = unsafe { seqloom_log_probabilities(out.as_mut_ptr(), self.weights, x.as_ptr()) };
         assert!(status == 0, "log-probabilities: {}", last_error());
         // SAFETY: as above.
@@ -121,14 +125,14 @@ impl Packed {
     }
 }
 
-/// The log-softmax of a row of logits, in its place, as [`Packed::log_probabilities`] has it. An empty row has none.
+/// The log-softmax of a row of logits, in place, as in [`Packed::log_probabilities`]. An empty row stays empty.
 pub fn log_softmax(row: &mut [f32]) {
-    // SAFETY: a live slice, lent for the time of the call.
+    // SAFETY: a live slice, lent for the duration of the call.
     let status = unsafe { seqloom_log_softmax(row.as_mut_ptr(), row.len() as i64) };
     assert!(status == 0, "log-softmax: {}", last_error());
 }
 
-/// `x * sigmoid(x)`, whose bits go by the number alone and not by its place, as those of libtorch's loops do.
+/// `x * sigmoid(x)`. Each result depends on its input alone, bit for bit; in libtorch's loops also on its position.
 ///
 /// # Shapes
 /// any; f32 on the CPU
@@ -136,7 +140,7 @@ pub fn silu(x: &Tensor) -> Tensor {
     activated(x, seqloom_silu)
 }
 
-/// `x * Phi(x)`, the exact GELU to 3e-7; its bits go by the number alone as well.
+/// `x * Phi(x)`, the exact GELU to 3e-7; each result depends on its input alone.
 ///
 /// # Shapes
 /// any; f32 on the CPU
@@ -144,7 +148,7 @@ pub fn gelu(x: &Tensor) -> Tensor {
     activated(x, seqloom_gelu)
 }
 
-/// The hyperbolic tangent, to 3e-7; its bits go by the number alone as well.
+/// The hyperbolic tangent, to 3e-7; each result depends on its input alone.
 ///
 /// # Shapes
 /// any; f32 on the CPU
@@ -152,17 +156,17 @@ pub fn tanh(x: &Tensor) -> Tensor {
     activated(x, seqloom_tanh)
 }
 
-/// A step of a gated recurrent unit, of whose gates (reset, update, candidate) linear layers made their share of the input and of
-/// the state: the next state. Its bits go by the row alone. It gives no gradient.
+/// The next state of a gated recurrent unit, from the gates (reset, update, candidate) of the input and of the state,
+/// computed by linear layers. Each row depends on itself alone, bit for bit. Without gradient.
 ///
 /// # Shapes
 /// input, hidden: (R, 3 H); state and out: (R, H); f32 on the CPU
 pub fn gru_step(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Tensor {
     let mut out = std::ptr::null_mut();
-    // SAFETY: live tensors; on success `out` is a new one that we own.
+    // SAFETY: live tensors; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_gru_step(&mut out, input.as_ptr(), hidden.as_ptr(), state.as_ptr()) };
     assert!(status == 0, "GRU: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
@@ -171,26 +175,26 @@ fn activated(
     activation: unsafe extern "C" fn(*mut *mut C_tensor, *const C_tensor) -> c_int,
 ) -> Tensor {
     let mut out = std::ptr::null_mut();
-    // SAFETY: a live tensor; on success `out` is a new one that we own.
+    // SAFETY: a live tensor; on success `out` is a new tensor that we own.
     let status = unsafe { activation(&mut out, x.as_ptr()) };
     assert!(status == 0, "activation: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
-/// Which slots each row looks at.
+/// The slots that each row attends to.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// The slots of all rows, one row after the other; without it rows look at slots that follow each other.
+    /// The slots of all rows, concatenated; without it each row attends to consecutive slots.
     pub slots: Option<Vec<i32>>,
-    /// Where each row begins: in `slots`, or its first slot.
+    /// The start of each row: in `slots`, or its first slot.
     pub starts: Vec<i64>,
-    /// How many slots each row looks at.
+    /// The number of slots of each row.
     pub lengths: Vec<i64>,
 }
 
 impl Seen {
-    /// Each position of sequences that follow each other sees its own sequence.
+    /// Each position of concatenated sequences attends to its own sequence.
     pub fn own_sequence(lengths: &[i64]) -> Seen {
         let mut seen = Seen::default();
         let mut start = 0;
@@ -202,7 +206,7 @@ impl Seen {
         seen
     }
 
-    /// Each row sees its own list of slots.
+    /// Each row attends to its own list of slots.
     pub fn lists<'a>(rows: impl Iterator<Item = &'a [i32]>) -> Seen {
         let (mut slots, mut seen) = (Vec::new(), Seen::default());
         for row in rows {
@@ -213,7 +217,7 @@ impl Seen {
         Seen { slots: Some(slots), ..seen }
     }
 
-    /// Whether it is of `rows` rows, each of which sees something, and all of that among the first `room` slots.
+    /// Whether it has `rows` rows with at least one slot each, all among the first `room` slots.
     fn within(&self, rows: usize, room: i64) -> bool {
         let slots = self.slots.as_ref();
         let limit = slots.map_or(room, |slots| slots.len() as i64);
@@ -228,8 +232,8 @@ impl Seen {
     }
 }
 
-/// softmax(q K' / sqrt(head width)) V of each row over the slots that it sees, in f32 on the CPU. With `weights` also the
-/// softmax, summed over the heads: (R, the most slots that a row sees).
+/// softmax(q K' / sqrt(head width)) V of each row over its slots, in f32 on the CPU. With `weights` also the softmax,
+/// summed over the heads: (R, the most slots of a row).
 ///
 /// # Shapes
 /// query: (R, D); keys_values: (slots, 2 D), keys before values; out: (R, D)
@@ -241,7 +245,7 @@ pub fn attend(
     weights: Option<&mut Vec<f32>>,
 ) -> Tensor {
     let (rows, room) = (query.size()[0] as usize, keys_values.size()[0]);
-    assert!(seen.within(rows, room), "attention to what is not there");
+    assert!(seen.within(rows, room), "attention to a slot that does not exist");
     let most = seen.lengths.iter().copied().max().unwrap_or(0);
     let mut out = std::ptr::null_mut();
     let slots = seen.slots.as_ref().map_or(std::ptr::null(), Vec::as_ptr);
@@ -250,7 +254,7 @@ pub fn attend(
         weights.as_mut_ptr()
     });
     let (starts, lengths) = (seen.starts.as_ptr(), seen.lengths.as_ptr());
-    // SAFETY: live tensors and lists, lent for the time of the call; every slot was found to be there.
+    // SAFETY: live tensors and lists, lent for the duration of the call; all slots were checked.
     let status = unsafe {
         seqloom_attend(
             &mut out,
@@ -265,7 +269,7 @@ pub fn attend(
         )
     };
     assert!(status == 0, "attention: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 

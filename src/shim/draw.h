@@ -1,4 +1,4 @@
-// What dropout draws: a function of (seed, index) alone, the same on any number of threads.
+// The random mask of dropout: a function of (seed, index) alone, the same on any number of threads.
 #pragma once
 
 #include <cmath>
@@ -15,11 +15,12 @@ inline uint32_t mix(uint32_t x) {
   return x ^ (x >> 16);
 }
 
-// Elements that are drawn together: two from each random number, for its halves are random enough, and the mixing is
-// what dropout costs. The first halves go to the first half of the block.
+// Elements per block: each random number serves two, since its halves are random enough and mixing is the cost of
+// dropout. The first halves serve the first half of the block.
 constexpr int64_t BLOCK = 64;
 
-// What is drawn for the elements of block `block`: kept where 16 random bits are at least `threshold`, then scaled.
+// The factors for the elements of block `block`: an element is kept and scaled if its 16 random bits are at least
+// `threshold`, else 0.
 struct Draw {
   uint32_t threshold, seed_low, seed_high;
   float scale;
@@ -28,7 +29,7 @@ struct Draw {
       : threshold(static_cast<uint32_t>(std::lround(p * 65536.0))),
         seed_low(static_cast<uint32_t>(seed)),
         seed_high(static_cast<uint32_t>(seed >> 32)),
-        // Of what is really dropped, so that the mean stays what it is.
+        // For the actual dropout rate, so that the mean is unchanged.
         scale(65536.0f / static_cast<float>(65536 - threshold)) {}
 
   inline void factors(int64_t block, float* out) const {

@@ -1,4 +1,4 @@
-// Dropout whose mask is a function of (seed, index), drawn on all threads, with the residual added in the same pass.
+// Dropout with a mask that is a function of (seed, index), on all threads, with the residual added in the same pass.
 #include "draw.h"
 #include "instructions.h"
 
@@ -24,8 +24,8 @@ inline float to_float(c10::BFloat16 x) {
 
 using Half = c10::BFloat16;
 
-// out = x * factor, and + residual where there is one, for the blocks from `begin` to `end`. A dropped NaN is 0 * NaN, and
-// so is not hidden.
+// out = x * factor, + residual if there is one, for the blocks from `begin` to `end`. A dropped NaN is 0 * NaN, so it
+// is not hidden.
 struct Drop {
   template <int LANES, typename Out, typename In>
   INLINE static void run(Out* out, const In* x, const float* residual, int64_t count, int64_t begin, int64_t end,
@@ -43,14 +43,14 @@ struct Drop {
   }
 };
 
-// The result has the residual's type, and without one that of x.
+// The result has the residual's type, or without one that of x.
 at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p, uint64_t seed) {
   const bool half = input.scalar_type() == at::kBFloat16;
-  TORCH_CHECK(input.is_cpu() && (half || input.scalar_type() == at::kFloat), "dropout wants f32 or bf16 on the CPU");
+  TORCH_CHECK(input.is_cpu() && (half || input.scalar_type() == at::kFloat), "dropout needs f32 or bf16 on the CPU");
   TORCH_CHECK(!residual || (residual->is_cpu() && residual->scalar_type() == at::kFloat &&
                             residual->sizes() == input.sizes()),
-              "dropout wants a residual of f32, of the same shape");
-  TORCH_CHECK(input.numel() <= std::numeric_limits<uint32_t>::max(), "dropout wants fewer than 2^32 elements");
+              "dropout needs a residual of f32, of the same shape");
+  TORCH_CHECK(input.numel() <= std::numeric_limits<uint32_t>::max(), "dropout needs fewer than 2^32 elements");
   const at::Tensor x = input.contiguous();
   const at::Tensor base = residual ? residual->contiguous() : at::Tensor();
   at::Tensor out = at::empty(x.sizes(), residual ? base.options() : x.options());
@@ -73,7 +73,7 @@ at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p
   return out;
 }
 
-// Dropout is linear, so its gradient is the same dropout of the gradient: the seed is all that is kept.
+// Dropout is linear, so its gradient is the same dropout of the gradient: only the seed is kept.
 struct Dropout : torch::autograd::Function<Dropout> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
                             const std::optional<at::Tensor>& residual, double p, int64_t seed) {

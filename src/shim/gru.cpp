@@ -1,11 +1,11 @@
-// The gated recurrent unit (Cho et al. 2014, in the form of cuDNN and PyTorch), on the CPU in f32: a step of rows for decoding,
-// and whole sequences, with their gradient, for training.
+// The gated recurrent unit (Cho et al. 2014, in the form of cuDNN and PyTorch), on the CPU in f32: one step of rows for
+// decoding, and differentiable whole sequences for training.
 //
 //   r = sigmoid(input_r + hidden_r), z = sigmoid(input_z + hidden_z), n = tanh(input_n + r * hidden_n)
 //   state' = n + z * (state - n)
 //
-// `input` and `hidden` are what linear layers made of the step's input and of the state: the gates r, z and n side by side. A
-// number's bits go by itself alone, not by its place among the others.
+// `input` and `hidden` are the outputs of linear layers for the step's input and the state: the gates r, z and n,
+// concatenated. Each result depends on its own inputs alone, not on its position.
 #include "instructions.h"
 #include "sigmoid.h"
 
@@ -22,7 +22,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// What a step of a row is made of, and what is kept of it for the gradient: r, z and n; or null.
+// The inputs of a step of a row, and what is kept for the gradient: r, z and n; or null.
 struct Row {
   const float *input, *hidden, *state;
   float *out, *gates;
@@ -46,8 +46,8 @@ struct Step {
   }
 };
 
-// The gradients of a row of a step: `of_input` and `of_hidden` of the gates before their activations, `of_state` of the state
-// before, which comes in as that of the state behind it.
+// The gradients of a row of a step: `of_input` and `of_hidden` of the gates before their activations; `of_state` is
+// that of the next state and becomes that of the previous one.
 struct RowBack {
   const float *gates, *hidden, *state;
   float *of_input, *of_hidden, *of_state;
@@ -70,7 +70,7 @@ struct StepBack {
   }
 };
 
-// input, hidden: (R, 3 H); state, out: (R, H); gates: (R, 3 H) or undefined. Rows of `input` may stand apart.
+// input, hidden: (R, 3 H); state, out: (R, H); gates: (R, 3 H) or undefined. Rows of `input` may be strided.
 void step(const Tensor& input, const Tensor& hidden, const Tensor& state, const Tensor& out, const Tensor& gates) {
   const int64_t width = state.size(1), apart = input.stride(0);
   const float *from = input.const_data_ptr<float>(), *of_state = hidden.const_data_ptr<float>();
@@ -88,14 +88,14 @@ void step(const Tensor& input, const Tensor& hidden, const Tensor& state, const 
 
 void check(const Tensor& input, const Tensor& state, int64_t rows) {
   const auto is_f32 = [](const Tensor& tensor) { return tensor.is_cpu() && tensor.scalar_type() == at::kFloat; };
-  TORCH_CHECK(is_f32(input) && is_f32(state) && state.dim() == 2, "a GRU wants f32 on the CPU");
+  TORCH_CHECK(is_f32(input) && is_f32(state) && state.dim() == 2, "a GRU needs f32 on the CPU");
   TORCH_CHECK(state.size(0) == rows && input.size(-1) == 3 * state.size(1) && input.stride(-1) == 1,
-              "a GRU wants three gates for each number of its state");
+              "a GRU needs three gates for each number of its state");
 }
 
-// Whole sequences; without a gradient nothing is kept but the states.
+// Whole sequences; without a gradient only the states are kept.
 struct Sequence {
-  // The states behind each step (T, B, H), and for the gradient the gates and the hidden side of them, (T, B, 3 H) each.
+  // The states after each step, (T, B, H), and for the gradient the gates and their hidden part, (T, B, 3 H) each.
   Tensor states, gates, hidden;
 
   Sequence(const Tensor& input, const Tensor& first, const Tensor& weight, const Tensor& bias, bool keep) {
@@ -164,7 +164,7 @@ struct Gru : torch::autograd::Function<Gru> {
 extern "C" int seqloom_gru(Tensor** out, const Tensor* input, const Tensor* first, const Tensor* weight,
                            const Tensor* bias) {
   return seqloom::guarded([&] {
-    TORCH_CHECK(input->dim() == 3 && input->size(0) > 0 && input->is_contiguous(), "a GRU wants steps of rows");
+    TORCH_CHECK(input->dim() == 3 && input->size(0) > 0 && input->is_contiguous(), "a GRU needs steps of rows");
     check(*input, *first, input->size(1));
     const Tensor state = first->contiguous();
     const bool learns = at::GradMode::is_enabled();
@@ -173,10 +173,10 @@ extern "C" int seqloom_gru(Tensor** out, const Tensor* input, const Tensor* firs
   });
 }
 
-// input, hidden: (R, 3 H); state, out: (R, H). It gives no gradient.
+// input, hidden: (R, 3 H); state, out: (R, H). Not differentiable.
 extern "C" int seqloom_gru_step(Tensor** out, const Tensor* input, const Tensor* hidden, const Tensor* state) {
   return seqloom::guarded([&] {
-    TORCH_CHECK(input->dim() == 2 && hidden->sizes() == input->sizes(), "a step of a GRU wants rows");
+    TORCH_CHECK(input->dim() == 2 && hidden->sizes() == input->sizes(), "a step of a GRU needs rows");
     check(*input, *state, input->size(0));
     check(*hidden, *state, input->size(0));
     Tensor made = at::empty(state->sizes(), state->options());

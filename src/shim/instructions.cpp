@@ -1,4 +1,4 @@
-// Which vector instructions this machine has, and which of them kernels run on.
+// The vector instructions of this machine, and those that kernels use.
 #include "instructions.h"
 
 #include <cstdlib>
@@ -12,7 +12,7 @@ struct Instructions {
 };
 constexpr Instructions KNOWN[] = {{"portable", 4}, {"avx2", 8}, {"avx512", 16}};
 
-// Whether the CPU has something and the system saves its registers.
+// Whether the CPU has an extension and the system saves its registers.
 #ifdef SEQLOOM_X86
 #define HAS(feature) (__builtin_cpu_init(), __builtin_cpu_supports(feature) != 0)
 #else
@@ -44,7 +44,7 @@ int from_environment() {
   throw std::runtime_error("`SEQLOOM_VECTORS` must be portable, avx2 or avx512, but it is `" + wanted + "`");
 }
 
-// 0 where it is what the process runs on.
+// 0 for the set of the process.
 thread_local int of_this_thread = 0;
 
 }  // namespace
@@ -68,7 +68,8 @@ int seqloom_lanes(int* out) {
   return seqloom::guarded([&] { *out = seqloom::lanes(); });
 }
 
-// What the calling thread's kernels run on from here on, 0 for what the process runs on; and what they ran on so far.
+// Sets the vector instructions of the calling thread's kernels, 0 for those of the process; returns the previous
+// setting.
 int seqloom_lanes_set(int lanes) {
   const int before = of_this_thread;
   of_this_thread = lanes;

@@ -1,8 +1,8 @@
-// Which vector instructions kernels run on, and how one source serves all of them.
+// The vector instructions of kernels, and how one source serves all of them.
 //
-// A kernel is a struct with an INLINE function `run<LANES>`. `on<Kernel>(lanes, ...)` calls what the compiler made of it for
-// AVX-512, for AVX2 with fused multiply-adds, or for any machine. The lanes of a call, which are the floats of a vector, are
-// asked for once, by the thread that it comes from, before work is spread over others.
+// A kernel is a struct with an INLINE function `run<LANES>`. `on<Kernel>(lanes, ...)` calls its compiled version for
+// AVX-512, for AVX2 with fused multiply-adds, or for any machine. The lanes of a call, that is, the floats per vector,
+// are read once, by the calling thread, before work is split among others.
 #pragma once
 
 #include "shim.h"
@@ -20,9 +20,9 @@
 
 namespace seqloom {
 
-// What this machine has at most, or less where SEQLOOM_VECTORS says so: 16, 8 or 4. An error where it names none of them.
+// The lanes of this machine, or fewer as set by SEQLOOM_VECTORS: 16, 8 or 4. An error for any other value.
 int lanes();
-// The same for products of bytes, which without VNNI are fastest by AVX2.
+// The same for products of bytes, which without VNNI are fastest with AVX2.
 int lanes_of_bytes();
 
 #ifdef SEQLOOM_X86
@@ -46,8 +46,8 @@ inline auto on(int lanes, const Arguments&... arguments) {
   return Kernel::template run<4>(arguments...);
 }
 
-// Loads and stores of vectors, which stand anywhere: compilers make single instructions of them. An `aligned` on the type of a
-// vector would say so as well, but GCC drops it where that is the argument of a template, and then promises what nobody keeps.
+// Unaligned loads and stores of vectors, which compile to single instructions. An `aligned` attribute on the vector
+// type would do the same, but GCC drops it from template arguments and then assumes full alignment.
 template <typename Vector, typename Number>
 INLINE Vector load(const Number* from) {
   static_assert(std::is_trivially_copyable_v<Vector> && sizeof(Vector) % sizeof(Number) == 0);

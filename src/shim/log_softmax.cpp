@@ -1,5 +1,5 @@
-// Rows of logits become log-probabilities, for decoding on the CPU: with fused multiply-adds wherever there are any, where the
-// softmax of training keeps to what every instruction set has.
+// Log-softmax of rows of logits, for decoding on the CPU: with fused multiply-adds if available, while the softmax of
+// training uses only operations that every instruction set has.
 #include "instructions.h"
 #include "softmax.h"
 

@@ -1,10 +1,10 @@
-// The output layer and the cross-entropy behind it in one piece, a few rows at a time: the logits of a whole batch
-// never stand in memory, and those of a piece become their own gradient in place.
+// The output layer fused with the cross-entropy, a few rows at a time: the logits of a whole batch are never in memory,
+// and those of a piece are replaced by their gradient in place.
 //
-// With p the softmax of a row's logits x over the V tokens that an output may say, y its label and e the smoothing, the
-// loss of the row is
+// With p the softmax of a row's logits x over the V tokens that an output may contain, y its label and e the smoothing,
+// the loss of the row is
 //   (1 - e) (L - x_y) + e (L - mean(x)),  L = log(sum(exp(x))),  and its gradient  p - (1 - e) [v = y] - e / V.
-// No output says <pad> (0) or <bos> (2): their logits count for nothing, and get no gradient.
+// No output contains <pad> (0) or <bos> (2): their logits are ignored and get no gradient.
 #include "instructions.h"
 #include "softmax.h"
 
@@ -25,16 +25,16 @@
 
 namespace {
 
-// Rows whose logits are there at a time. On a CPU enough for matrix products at full speed, and few enough for the cache;
-// elsewhere as many as fit into 128 MiB of f32, for what a GPU waits for are the calls.
+// Rows per piece. On a CPU enough for matrix products at full speed, and few enough for the cache; elsewhere as many as
+// fit into 128 MiB of f32, since a GPU waits for the calls.
 int64_t rows_at_once(bool on_cpu, int64_t vocabulary) {
   return on_cpu ? 512 : std::max<int64_t>(512, (int64_t{1} << 25) / std::max<int64_t>(1, vocabulary));
 }
 
-// Columns of a row of logits. <unk> takes the place of <bos> for a while, so that all that may be said stands together.
+// Columns of a row of logits. <unk> is moved to <bos> temporarily, so that all allowed tokens are contiguous.
 constexpr int64_t PAD = 0, UNK = 1, BOS = 2, FIRST = BOS;
 
-// The place of a label among what may be said; negative where it may not be.
+// The index of a label among the allowed tokens; negative if it is not allowed.
 int64_t place_of(int64_t label) { return label == UNK ? 0 : label > BOS ? label - FIRST : -1; }
 
 struct RowLoss {
@@ -42,8 +42,8 @@ struct RowLoss {
   bool correct;
 };
 
-// The loss of one row, whose label stands at a place among what may be said; with `gradient` its logits become their own
-// gradient.
+// The loss of one row, given the index of its label among the allowed tokens; with `gradient` its logits are replaced
+// by their gradient.
 struct OfRow {
   template <int LANES>
   INLINE static RowLoss run(float* row, int64_t vocabulary, int64_t label, double smoothing, bool gradient) {
@@ -73,12 +73,12 @@ struct Pass {
   at::Tensor x, weight, labels;         // (N, D) and (V, D), of the type that products compute in; (N)
   double smoothing;
   at::Tensor room;                      // for the logits of a piece
-  at::Tensor to_hidden, to_weight;      // there where a gradient is wanted
-  at::Tensor totals;                    // smoothed loss, negative log-likelihood, labels that are the likeliest token
+  at::Tensor to_hidden, to_weight;      // defined if a gradient is needed
+  at::Tensor totals;                    // smoothed loss, negative log-likelihood, labels that are the most likely token
 
   bool gradient() const { return to_hidden.defined() || to_weight.defined(); }
 
-  // The losses of a piece go to the totals; with a gradient the logits, (n, V) in f32, become their own.
+  // Adds the losses of a piece to the totals; with a gradient the logits, (n, V) in f32, are replaced by theirs.
   void losses_on_cpu(at::Tensor& logits, const at::Tensor& wanted) {
     const int64_t rows = logits.size(0), count = logits.size(1);
     std::vector<RowLoss> losses(rows);
@@ -102,7 +102,7 @@ struct Pass {
     }
   }
 
-  // The same by libtorch's kernels, for other devices, where the totals stay until somebody asks for them.
+  // The same by libtorch's kernels, for other devices, where the totals stay until they are read.
   void losses_elsewhere(at::Tensor& logits, const at::Tensor& wanted) {
     logits.select(1, BOS).copy_(logits.select(1, UNK));
     at::Tensor said = logits.narrow(1, FIRST, logits.size(1) - FIRST);
@@ -187,10 +187,10 @@ extern "C" int seqloom_vocabulary_loss(at::Tensor** smoothed, at::Tensor** nll, 
                                        double smoothing, bool bf16) {
   return seqloom::guarded([&] {
     TORCH_CHECK(labels->dim() == 1 && labels->size(0) == hidden->size(0) && labels->device() == hidden->device(),
-                "the loss wants a label for each row");
-    TORCH_CHECK(weight->size(0) > FIRST, "the loss wants a vocabulary with its special tokens");
+                "the loss needs a label for each row");
+    TORCH_CHECK(weight->size(0) > FIRST, "the loss needs a vocabulary with its special tokens");
     const auto type = static_cast<int64_t>(bf16 ? at::kBFloat16 : at::kFloat);
-    // Inside of `forward` gradients are off, whatever they were.
+    // Within `forward`, gradients are always off.
     const bool on = at::GradMode::is_enabled();
     const auto out = VocabularyLoss::apply(*hidden, *weight, labels->contiguous(), smoothing, type, on && hidden->requires_grad(),
                                            on && weight->requires_grad());

@@ -1,4 +1,4 @@
-// What an update does to all tensors at once, by libtorch's fused kernels, on any device.
+// Operations over all tensors at once, by libtorch's fused kernels, on any device.
 #include "shim.h"
 
 #include <ATen/ops/_foreach_lerp.h>
@@ -14,7 +14,7 @@ using seqloom::list;
 
 extern "C" {
 
-// `decoupled` is AdamW's weight decay; without it the decay is added to the gradient, as in Adam.
+// `decoupled`: weight decay as in AdamW; without it the decay is added to the gradient, as in Adam.
 int seqloom_fused_adam(at::Tensor* const* weights, at::Tensor* const* gradients, at::Tensor* const* first,
                        at::Tensor* const* second, at::Tensor* const* steps, int64_t count, bool decoupled,
                        double learning_rate, double beta1, double beta2, double weight_decay, double epsilon) {
@@ -37,7 +37,7 @@ int seqloom_fused_adam(at::Tensor* const* weights, at::Tensor* const* gradients,
   });
 }
 
-// A momentum buffer of zeros is what the first step expects; without momentum there are no buffers.
+// The first step expects a momentum buffer of zeros; without momentum there are no buffers.
 int seqloom_fused_sgd(at::Tensor* const* weights, at::Tensor* const* gradients, at::Tensor* const* momenta,
                       int64_t count, int64_t momentum_count, double learning_rate, double momentum, bool nesterov, double weight_decay) {
   return guarded([&] {
@@ -46,7 +46,7 @@ int seqloom_fused_sgd(at::Tensor* const* weights, at::Tensor* const* gradients, 
   });
 }
 
-// Without a gradient there, the next backward pass hands its own over instead of adding to zeros.
+// Without an existing gradient, the next backward pass stores its own instead of adding to zeros.
 int seqloom_set_gradients(at::Tensor* const* tensors, at::Tensor* const* gradients, int64_t count) {
   return guarded([&] {
     for (int64_t i = 0; i < count; ++i) tensors[i]->mutable_grad() = gradients ? *gradients[i] : at::Tensor();

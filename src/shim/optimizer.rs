@@ -1,4 +1,4 @@
-//! What an update does to all weights at once: steps of the optimizers, norms, means.
+//! Operations over all weights at once: optimizer steps, norms, scaling, averages.
 
 use std::ffi::c_int;
 
@@ -55,14 +55,14 @@ pub struct AdamTensors<'a> {
     pub first: Vec<&'a Tensor>,
     /// Second moments, changed in place.
     pub second: Vec<&'a Tensor>,
-    /// Steps made, this one counted in, one f32 scalar each.
+    /// Number of steps including this one, one f32 scalar each.
     pub steps: Vec<&'a Tensor>,
 }
 
 /// Hyper-parameters of one step of Adam or AdamW.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamStep {
-    /// AdamW's decay of the weights themselves; without it the decay is added to the gradients.
+    /// Whether weight decay is decoupled (AdamW) or added to the gradients (Adam).
     pub decoupled: bool,
     /// Learning rate of this step.
     pub learning_rate: f64,
@@ -80,8 +80,8 @@ pub struct AdamStep {
 pub fn fused_adam(tensors: &AdamTensors, step: AdamStep) -> Result<()> {
     let count = tensors.weights.len();
     let lists = [&tensors.gradients, &tensors.first, &tensors.second, &tensors.steps];
-    assert!(lists.iter().all(|list| list.len() == count), "Adam wants lists of one length");
-    // SAFETY: five lists of `count` live tensors each, lent for the time of the call.
+    assert!(lists.iter().all(|list| list.len() == count), "Adam needs lists of the same length");
+    // SAFETY: five lists of `count` live tensors each, lent for the duration of the call.
     let status = unsafe {
         seqloom_fused_adam(
             pointers(&tensors.weights).as_ptr(),
@@ -108,7 +108,7 @@ pub struct SgdTensors<'a> {
     pub weights: Vec<&'a Tensor>,
     /// Their gradients.
     pub gradients: Vec<&'a Tensor>,
-    /// Momenta, changed in place; zeros before the first step. None of them where the momentum is 0.
+    /// Momentum buffers, changed in place; zeros before the first step. Empty if the momentum is 0.
     pub momenta: Vec<&'a Tensor>,
 }
 
@@ -117,11 +117,11 @@ pub struct SgdTensors<'a> {
 pub struct SgdStep {
     /// Learning rate of this step.
     pub learning_rate: f64,
-    /// Decay of the momentum.
+    /// Momentum factor.
     pub momentum: f64,
-    /// Nesterov's momentum.
+    /// Nesterov momentum.
     pub nesterov: bool,
-    /// Added to the gradients, times the weights.
+    /// L2 penalty: this times the weights is added to the gradients.
     pub weight_decay: f64,
 }
 
@@ -131,9 +131,9 @@ pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
     let momenta = if step.momentum > 0.0 { count } else { 0 };
     assert!(
         tensors.gradients.len() == count && tensors.momenta.len() == momenta,
-        "SGD wants lists of one length"
+        "SGD needs lists of the same length"
     );
-    // SAFETY: three lists of `count` live tensors each, lent for the time of the call.
+    // SAFETY: three lists of `count` live tensors each, lent for the duration of the call.
     let status = unsafe {
         seqloom_fused_sgd(
             pointers(&tensors.weights).as_ptr(),
@@ -153,17 +153,17 @@ pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
 /// The norm of each tensor, one after the other: (tensors) f32, on their device.
 pub fn norms(tensors: &[&Tensor]) -> Tensor {
     let (pointers, mut out) = (pointers(tensors), std::ptr::null_mut());
-    // SAFETY: live tensors, lent for the time of the call; on success `out` is a new tensor that we own.
+    // SAFETY: live tensors, lent for the duration of the call; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_norms(&mut out, pointers.as_ptr(), pointers.len() as i64) };
     assert!(status == 0, "norms: {}", last_error());
-    // SAFETY: the call succeeded, so `out` is a tensor that nobody else owns.
+    // SAFETY: the call succeeded, so we own `out`.
     unsafe { Tensor::from_ptr(out) }
 }
 
 /// Multiplies all tensors, in place.
 pub fn scale(tensors: &[&Tensor], factor: f64) {
     let pointers = pointers(tensors);
-    // SAFETY: live tensors, lent for the time of the call.
+    // SAFETY: live tensors, lent for the duration of the call.
     let status = unsafe { seqloom_scale(pointers.as_ptr(), pointers.len() as i64, factor) };
     assert!(status == 0, "scale: {}", last_error());
 }
@@ -172,7 +172,7 @@ pub fn scale(tensors: &[&Tensor], factor: f64) {
 pub fn lerp(averages: &[&Tensor], tensors: &[&Tensor], share: f64) {
     assert_eq!(averages.len(), tensors.len(), "a tensor for each average");
     let (averages, tensors) = (pointers(averages), pointers(tensors));
-    // SAFETY: two lists of live tensors, of one length, lent for the time of the call.
+    // SAFETY: two lists of live tensors of the same length, lent for the duration of the call.
     let status = unsafe { seqloom_lerp(averages.as_ptr(), tensors.as_ptr(), tensors.len() as i64, share) };
     assert!(status == 0, "lerp: {}", last_error());
 }

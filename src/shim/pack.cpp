@@ -1,4 +1,4 @@
-// Weights into the form that products read, and rows of numbers into 8 bits.
+// Packs weights for products, and rounds rows of inputs to 8 bits.
 #include "instructions.h"
 #include "packed.h"
 
@@ -15,8 +15,8 @@ namespace {
 using seqloom::BF16, seqloom::F32, seqloom::INT8;
 using seqloom::MIDDLE, seqloom::Packed, seqloom::QUAD;
 
-// The largest size of a row's numbers; no number where one of them is none. Sizes are in the order of their bits, and of whole
-// numbers compilers find the largest in vectors.
+// The largest absolute value of a row; NaN if one of them is NaN. Absolute values are ordered as their bits, and
+// compilers vectorise the maximum of integers.
 INLINE float largest_size(const float* x, int64_t count) {
   int32_t most = 0;
   for (int64_t k = 0; k < count; ++k) {
@@ -29,7 +29,7 @@ INLINE float largest_size(const float* x, int64_t count) {
   return largest;
 }
 
-// x * scale, rounded to the nearest whole number (of two the even one), around MIDDLE.
+// x * scale, rounded to the nearest integer (ties to even), plus MIDDLE.
 void to_bytes_anywhere(const float* x, int64_t count, float scale, uint8_t* out) {
   for (int64_t k = 0; k < count; ++k) {
     out[k] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(x[k] * scale)) + MIDDLE);
@@ -38,7 +38,7 @@ void to_bytes_anywhere(const float* x, int64_t count, float scale, uint8_t* out)
 
 #ifdef SEQLOOM_X86
 FOR_AVX512 void to_bytes_512(const float* x, int64_t count, float scale, uint8_t* out) {
-  // Masked, with all of it: GCC warns of what the plain ones leave undefined.
+  // Masked with all lanes: GCC warns about undefined values of the plain intrinsics.
   constexpr __mmask16 ALL = 0xffff;
   const __m512 scales = _mm512_set1_ps(scale);
   const __m512i middle = _mm512_set1_epi32(MIDDLE);
@@ -68,7 +68,7 @@ struct Quantised {
   template <int LANES>
   INLINE static float run(const float* x, int64_t count, uint8_t* out) {
     const float largest = largest_size(x, count), unit = largest / 127.0f, scale = 127.0f / largest;
-    // Nothing to tell apart: all of it is 0, or so small that the scale is infinite, or `unit` says that it is no number.
+    // All zero, or so small that the scale is infinite, or NaN, as `unit` records.
     if (!(scale > 0.0f && scale <= std::numeric_limits<float>::max())) {
       std::fill(out, out + count, static_cast<uint8_t>(MIDDLE));
       return unit;
@@ -92,7 +92,7 @@ namespace {
 
 uint32_t to_bf16(float value) { return c10::BFloat16(value).x; }
 
-// Puts the weights of output o in their places, counted in elements of 4, 2 and 1 bytes. `rounded` is room for a row.
+// Writes the weights of output o to their positions, in elements of 4, 2 and 1 bytes. `rounded` is a buffer for a row.
 void pack_output(Packed& packed, int64_t o, const float* row, uint8_t* rounded) {
   const int64_t width = packed.panel(), inputs = packed.inputs, depth = packed.depth(), lanes = packed.lanes;
   const int64_t panel = o / width, at = o % width;

@@ -1,8 +1,9 @@
-// y = x W' + b over weights that were packed beforehand: for decoding, where the same weights meet a few rows over and over.
+// y = x W' + b with packed weights, for decoding, where the same weights are multiplied with a few rows again and
+// again.
 //
-// Each number of the result is one chain of fused multiply-adds over the inputs, in their order, whichever rows are in the
-// batch: so a row gives the same bits alone and among others. libtorch's own products pack the weights anew each time,
-// and add in an order that goes by the number of rows.
+// Each result is one chain of fused multiply-adds over the inputs, in order, for any batch: so a row is bit-identical
+// alone and in a batch. libtorch's products pack the weights each time, and their order of additions depends on the
+// number of rows.
 #include "instructions.h"
 #include "packed.h"
 #include "softmax.h"
@@ -18,9 +19,9 @@ using seqloom::F32, seqloom::INT8, seqloom::MIDDLE;
 using seqloom::load, seqloom::store;
 using seqloom::most_rows, seqloom::Packed, seqloom::QUAD, seqloom::vectors;
 
-// Rows that go through all panels together, so that they stay in the cache.
+// Rows that pass through all panels together, so that they stay in the cache.
 constexpr int64_t ROWS_TOGETHER = 252;
-// How far ahead weights are asked for, in bytes: the processor's own guesses end at each page of 4 KiB.
+// Prefetch distance of weights, in bytes: the hardware prefetcher stops at each page of 4 KiB.
 constexpr int64_t AHEAD = 2048;
 
 template <int LANES>
@@ -35,7 +36,7 @@ INLINE void load_weights(const float* w, typename Of<LANES>::Floats* out) {
   typedef typename Of<LANES>::Floats Floats;
   for (int n = 0; n < vectors(LANES); ++n) out[n] = load<Floats>(w + n * LANES);
 }
-// Two bf16 stand in 32 bits: the low half belongs to the first vector of a pair.
+// Two bf16 share 32 bits: the low half belongs to the first vector of a pair.
 template <int LANES>
 INLINE void load_weights(const uint32_t* w, typename Of<LANES>::Floats* out) {
   typedef typename Of<LANES>::Floats Floats;
@@ -55,7 +56,7 @@ INLINE void ask_ahead(const void* w) {
   for (int at = 0; at < BYTES; at += 64) __builtin_prefetch(static_cast<const char*>(w) + AHEAD + at);
 }
 
-// ROWS rows with one panel. All sums stay in registers.
+// ROWS rows times one panel. All sums stay in registers.
 template <int LANES, int ROWS, typename Weight>
 INLINE void tile(const float* x, int64_t inputs, const Weight* w, float* out) {
   typedef typename Of<LANES>::Floats Floats;
@@ -90,7 +91,7 @@ INLINE void tile_of(int rows, const float* x, int64_t inputs, const Weight* w, f
 }
 
 #ifdef SEQLOOM_X86
-// Sums have names and rows are unrolled by the language: in arrays that loops run over GCC 12 copies them, and keeps some in memory.
+// Sums are named variables, and rows are unrolled by templates: GCC 12 copies arrays in loops and spills some of them.
 struct Quads {
   __m512i one, two, three, four;
 };
@@ -135,14 +136,14 @@ FOR_VNNI void quads_512(int rows, const uint8_t* x, int64_t depth, const int8_t*
   }
 }
 
-// With what AVX2 has, rows with half of a panel: eight outputs, in two vectors that hold two sums of each. Weights become 16
-// bits wide on their way, as x is already, and keep their signs.
+// With AVX2, rows times half a panel: eight outputs, in two vectors with two sums of each. Weights are sign-extended to
+// 16 bits, as x is already.
 struct Sums {
   __m256i one, other;
 };
 
 INLINE FOR_AVX2 void add_to(__m256i& sum, __m256i products) {
-  // Row after row, and where the sums stand: left to itself GCC multiplies all rows first, and then has no registers for sums.
+  // Row by row, adding in place: otherwise GCC multiplies all rows first and runs out of registers for the sums.
   asm volatile("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
 }
 
@@ -201,7 +202,7 @@ void quads_anywhere(int rows, int64_t panel, const uint8_t* x, int64_t depth, co
   }
 }
 
-// The rows of one call, and where their results go.
+// The rows of one call, and their results.
 struct Rows {
   const Packed& packed;
   const float* x;
@@ -213,7 +214,7 @@ struct Rows {
   float* out;
 };
 
-// What is done with the sums of `count` rows from `first` and one panel.
+// Finishes the sums of `count` rows from `first` and one panel.
 INLINE void finish(const Rows& rows, int64_t first, int count, int64_t panel, const float* sums) {
   const Packed& packed = rows.packed;
   const int64_t width = packed.panel(), begin = panel * width, columns = std::min(width, packed.outputs - begin);
@@ -232,8 +233,8 @@ INLINE void finish(const Rows& rows, int64_t first, int count, int64_t panel, co
   }
 }
 
-// Rows `first` to `last` with panels `begin` to `end`; `multiply(first, count, panel, sums)` makes the sums of a tile, which
-// has MOST rows at most.
+// Rows `first` to `last` times panels `begin` to `end`; `multiply(first, count, panel, sums)` computes the sums of a
+// tile of at most MOST rows.
 template <int MOST, typename Multiply>
 INLINE void tiles(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end, float* sums,
                   Multiply multiply) {
@@ -274,7 +275,7 @@ struct Floats {
   }
 };
 
-// The sums of `count` rows from `row`, with a panel, in whole numbers.
+// The integer sums of `count` rows from `row` times a panel.
 template <int LANES>
 INLINE void quads(const Rows& rows, int64_t row, int count, const int8_t* panel, int32_t* out) {
   const int64_t depth = rows.packed.depth();
@@ -291,7 +292,7 @@ struct Bytes {
     const Packed& packed = rows.packed;
     const int64_t width = packed.panel(), panel_size = width * packed.depth();
     const auto* weights = reinterpret_cast<const int8_t*>(packed.weights.const_data_ptr<uint8_t>());
-    // By AVX2 there are twelve sums; weights, an input and a product have the other four registers.
+    // With AVX2 there are twelve sums; weights, an input and a product use the other four registers.
     constexpr int MOST = LANES == 8 ? 6 : most_rows(LANES);
     int32_t whole[MOST * vectors(LANES) * LANES];
     float sums[MOST * vectors(LANES) * LANES];
@@ -314,7 +315,7 @@ struct Bytes {
 
 void product(const Packed& packed, const at::Tensor& input, const at::Tensor* residual, bool relu, float* out) {
   TORCH_CHECK(input.is_cpu() && input.scalar_type() == at::kFloat && input.dim() == 2 && input.size(1) == packed.inputs,
-              "a product wants rows of its inputs, in f32 on the CPU");
+              "a product needs rows of its inputs, in f32 on the CPU");
   const at::Tensor x = input.contiguous(), base = residual ? residual->contiguous() : at::Tensor();
   const int64_t count = x.size(0), depth = packed.depth();
   Rows rows{packed, x.const_data_ptr<float>(), nullptr, nullptr, nullptr, nullptr, relu, out};

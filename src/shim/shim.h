@@ -1,4 +1,4 @@
-// What the parts of the shim share: exceptions become a status, lists of pointers become lists of tensors.
+// Shared by all parts of the shim: conversion of exceptions to a status, and of lists of pointers to lists of tensors.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,10 +12,10 @@
 
 namespace seqloom {
 
-// The text behind the last status that was not 0, of this thread.
+// The message of this thread's last status that was not 0.
 std::string& last_error();
 
-// Runs `work`; an exception becomes 1 and a text that seqloom_last_error() hands out.
+// Runs `work`; an exception becomes status 1, with a message for seqloom_last_error().
 template <typename Work>
 int guarded(Work work) {
   try {
@@ -34,23 +34,23 @@ inline std::vector<at::Tensor> list(at::Tensor* const* tensors, int64_t count) {
   return out;
 }
 
-// Runs `part` over parts of a range, none shorter than `grain`; who calls is the process's pool of threads.
+// Runs `part` over parts of a range, none shorter than `grain`, on the process's thread pool.
 using Part = void (*)(const void* work, int64_t begin, int64_t end);
 using Split = void (*)(int64_t begin, int64_t end, int64_t grain, const void* work, Part part);
 
-// How ranges are split: not at all, until the process has a pool.
+// The splitter of ranges; without a thread pool they are not split.
 inline Split& split() {
   static Split way = [](int64_t begin, int64_t end, int64_t, const void* work, Part part) { part(work, begin, end); };
   return way;
 }
 
-// Multiplications that are worth another thread: some 50 microseconds, where to wake one takes 5 to 50.
+// Multiplications that are worth another thread: about 50 microseconds, since waking one takes 5 to 50.
 constexpr int64_t WORTH_A_THREAD = 1 << 21;
 
-// How many items, of so many multiplications each, are.
+// The number of items that are, with this many multiplications each.
 inline int64_t grain(int64_t of_one) { return std::max<int64_t>(1, WORTH_A_THREAD / std::max<int64_t>(1, of_one)); }
 
-// `work(begin, end)` over parts of a range, on the threads that are free. OpenMP's threads would spin while they wait.
+// Runs `work(begin, end)` over parts of a range, on free threads. OpenMP's threads would spin while they wait.
 template <typename Work>
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
   struct Guarded {
@@ -60,7 +60,7 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
   } guarded{work, {}, nullptr};
   const Part part = [](const void* of, int64_t first, int64_t last) {
     const auto& all = *static_cast<const Guarded*>(of);
-    // No exception may leave: there are frames of Rust above.
+    // No exception may escape into the frames of Rust above.
     try {
       all.work(first, last);
     } catch (...) {
@@ -74,5 +74,5 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
 
 }  // namespace seqloom
 
-// A part of another function, whose instruction set it takes.
+// Inlined into another function, with its instruction set.
 #define INLINE inline __attribute__((always_inline))

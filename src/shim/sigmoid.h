@@ -1,4 +1,4 @@
-// The sigmoid and the hyperbolic tangent. A number's bits go by itself alone, on every instruction set.
+// The sigmoid and the hyperbolic tangent. Each result depends on its input alone, on every instruction set.
 #pragma once
 
 #include "softmax.h"
@@ -11,7 +11,7 @@ INLINE float sigmoid(float x) {
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-// Near zero the polynomial of Cephes' tanhf, where the quotient of exponentials would lose what is left of 1 - e.
+// Near zero the polynomial of Cephes' tanhf, since the quotient of exponentials would cancel in 1 - e.
 INLINE float hyperbolic_tangent(float x) {
   const float size = std::fabs(x), square = x * x;
   float y = -5.70498872745e-3f;

@@ -1,4 +1,4 @@
-// What softmaxes are made of, on the CPU: exponentials and sums, in the same order on every instruction set.
+// The parts of softmax on the CPU: exponentials and sums, in the same order on every instruction set.
 #pragma once
 
 #include "shim.h"
@@ -10,16 +10,16 @@
 
 namespace seqloom {
 
-// Partial sums side by side: the same additions in the same order on every instruction set.
+// Parallel partial sums: the same additions in the same order on every instruction set.
 constexpr int64_t PARTS = 16;
 
-// What an exponential takes, in multiplications.
+// The cost of an exponential, in multiplications.
 constexpr int64_t EXPONENTIAL = 16;
 
-// e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf). What is no number stays none.
+// e^x for x <= 0 to 2 units in the last place (the polynomial of Cephes' expf). NaN stays NaN.
 INLINE float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
-  // To a number that large nothing but whole numbers can be added: what comes back is rounded to the nearest, on any machine.
+  // Adding a number this large rounds to the nearest integer, on any machine.
   constexpr float LARGE = 0x1.8p23f;
   const float whole = (x * 1.44269504088896341f + LARGE) - LARGE;
   float rest = x - whole * 0.693359375f;
@@ -31,8 +31,8 @@ INLINE float exponential(float x) {
   y = y * rest + 1.6666665459e-1f;
   y = y * rest + 5.0000001201e-1f;
   y = y * (rest * rest) + rest + 1.0f;
-  // 2^whole. Of a number from 2^23 on the last bits are the whole number itself: there is nothing to convert, which of no
-  // number would be undefined.
+  // 2^whole. The low bits of a number from 2^23 on are the integer itself, so no conversion is needed, which would be
+  // undefined for NaN.
   const float shifted = whole + (0x1p23f + 127.0f);
   uint32_t bits;
   std::memcpy(&bits, &shifted, sizeof bits);
@@ -42,7 +42,7 @@ INLINE float exponential(float x) {
   return y * power;
 }
 
-// The sum of exp(x - largest); with KEEP these take the place of x.
+// The sum of exp(x - largest); with KEEP the exponentials replace x.
 template <bool KEEP>
 INLINE double sum_of_exponentials(float* x, int64_t count, float largest) {
   float sums[PARTS] = {};
@@ -85,7 +85,7 @@ INLINE void largest_and_sum(const float* x, int64_t count, float* largest, doubl
   for (const float each : sums) *sum += each;
 }
 
-// Rows of logits become log-probabilities, on all threads.
+// The log-softmax of rows of logits, in place, on all threads.
 void log_softmax_rows(float* x, int64_t rows, int64_t count);
 
 }  // namespace seqloom

@@ -1,4 +1,4 @@
-// The process: which libtorch it has, its libraries, its memory.
+// The process: the version of libtorch, libraries, memory.
 #include "shim.h"
 
 #include <ATen/Context.h>
@@ -23,13 +23,13 @@ std::string& seqloom::last_error() {
 
 namespace {
 
-// oneDNN compiles products of bf16 for each shape that it meets, and keeps the last 1,024 of them, megabytes each. Batches are
-// of ever other shapes, so only those of one update are met again. It reads this once, from the environment alone, which may
+// oneDNN compiles products of bf16 for each shape, and caches the last 1,024 of them, megabytes each. Batches have ever
+// new shapes, so only those within one update recur. It reads this limit once, and only from the environment, which may
 // be changed while there is a single thread: before `main`.
 __attribute__((constructor)) void keep_few_compiled_products() { setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128", 0); }
 
 #if defined(__x86_64__) && defined(__GNUC__)
-// Whether the system keeps the registers of tiles: an older one has a CPU with AMX, and no use of it.
+// Whether the system saves the tile registers: an old one cannot use a CPU's AMX.
 bool saves_tiles() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE)) return false;
@@ -78,7 +78,7 @@ void seqloom_keep_pages() {
 
 void seqloom_prefer_flash_attention() { at::globalContext().setSDPUseCuDNN(false); }
 
-// Bytes that libtorch has reserved on a GPU at most so far, and those that the GPU has free and in all.
+// Peak bytes that libtorch has reserved on a GPU, and the GPU's free and total bytes.
 int seqloom_gpu_memory(int64_t device, int64_t* reserved, int64_t* free, int64_t* total) {
   return seqloom::guarded([&] {
     auto* allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);
@@ -90,7 +90,7 @@ int seqloom_gpu_memory(int64_t device, int64_t* reserved, int64_t* free, int64_t
   });
 }
 
-// Hands what is not used back to a GPU, and counts its peak from here on.
+// Returns unused memory to a GPU and resets the peak.
 int seqloom_gpu_forget(int64_t device) {
   return seqloom::guarded([&] {
     auto* allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);

@@ -1,6 +1,8 @@
-//! How the loops of the kernels in C++ go to several threads: a range goes out to the process's pool, and its parts come back.
+//! Multi-threading of the C++ kernels: a loop's range goes to the process's thread pool, which calls back with its
+//! parts.
 //!
-//! Who has the pool says how ranges are split; without it, and on a thread that is to work alone, none is.
+//! The owner of the pool sets how ranges are split; without it, and on a thread that must work alone, they are not
+//! split.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -14,7 +16,7 @@ unsafe extern "C" {
 type PartInC = unsafe extern "C" fn(work: *const c_void, begin: i64, end: i64);
 type SplitInC = extern "C" fn(begin: i64, end: i64, grain: i64, work: *const c_void, part: PartInC);
 
-/// Runs something over parts of a range, none shorter than a grain: (begin, end, grain, work).
+/// Runs `work` over parts of a range, none shorter than `grain`: (begin, end, grain, work).
 pub type Split = fn(i64, i64, i64, &(dyn Fn(i64, i64) + Sync));
 
 static SPLIT: OnceLock<Split> = OnceLock::new();
@@ -23,7 +25,7 @@ thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Names what the kernels here are split by, the first time that it is called; without it none is.
+/// Sets how kernels are split; only the first call counts. Without it they are not split.
 pub fn split_by(split: Split) {
     let _ = SPLIT.set(split);
     // SAFETY: sets a pointer to a function that lives as long as the process.
@@ -31,13 +33,13 @@ pub fn split_by(split: Split) {
 }
 
 extern "C" fn split_for_c(begin: i64, end: i64, grain: i64, work: *const c_void, part: PartInC) {
-    /// What the parts of a kernel share. Any thread may read it.
+    /// The data that the parts of a kernel share. Any thread may read it.
     struct Work(*const c_void, PartInC);
-    // SAFETY: C++ lends it for the time of the call, and its parts write to places of their own.
+    // SAFETY: C++ lends it for the duration of the call, and its parts write to disjoint memory.
     unsafe impl Sync for Work {}
     impl Work {
         fn run(&self, begin: i64, end: i64) {
-            // SAFETY: the two came together, and the call that lent them waits for the parts.
+            // SAFETY: pointer and function belong together, and the call that lent them waits for the parts.
             unsafe { self.1(self.0, begin, end) }
         }
     }
@@ -48,7 +50,7 @@ extern "C" fn split_for_c(begin: i64, end: i64, grain: i64, work: *const c_void,
     }
 }
 
-/// Runs something whose kernels stay on this thread.
+/// Runs `work` with all its kernels on this thread.
 pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
     struct Guard(bool);
     impl Drop for Guard {

@@ -1,8 +1,8 @@
-// Products of matrices of a few dozen rows and columns, as each head of attention has them: as they lie in memory, the sums in
-// registers.
+// Products of matrices with a few dozen rows and columns, as in each head of attention, without packing, with the sums
+// in registers.
 //
-// A number of the result is one chain of multiply-adds, in the order of the inner index, whatever the shapes: so AVX2 and
-// AVX-512 give the same bits.
+// Each result is one chain of multiply-adds, in the order of the inner index, for any shape: so AVX2 and AVX-512 are
+// bit-identical.
 #pragma once
 
 #include "instructions.h"
@@ -21,7 +21,7 @@ struct Floats<1> {
   typedef float Type;
 };
 
-// The left factor, its rows `stride` numbers apart.
+// The left factor, with rows `stride` numbers apart.
 struct AsItLies {
   const float* at;
   int64_t stride;
@@ -31,7 +31,7 @@ struct AsItLies {
   INLINE int64_t to_next() const { return 1; }
 };
 
-// The same, but it is columns that lie `stride` numbers apart.
+// The same, with columns `stride` numbers apart.
 struct Turned {
   const float* at;
   int64_t stride;
@@ -41,10 +41,10 @@ struct Turned {
   INLINE int64_t to_next() const { return stride; }
 };
 
-// Where a triangle of the left factor is zero, no sum goes over it.
+// Skips the zero triangle of the left factor.
 enum class Nonzero { EVERYWHERE, UP_TO_ROW, FROM_ROW };
 
-// out = left right: (rows, columns) = (rows, inner) (inner, columns). Strides lie between rows.
+// out = left right: (rows, columns) = (rows, inner) (inner, columns). Strides are between rows.
 template <typename Left>
 struct Factors {
   Left left;
@@ -55,7 +55,7 @@ struct Factors {
   Nonzero nonzero;
 };
 
-// ROWS rows of VECTORS vectors from a row and a column on.
+// ROWS rows of VECTORS vectors, from a row and a column on.
 template <int WIDTH, int ROWS, int VECTORS, typename Left>
 INLINE void tile(const Factors<Left>& of, int64_t row, int64_t column) {
   typedef typename Floats<WIDTH>::Type Vector;
@@ -83,14 +83,14 @@ INLINE void tile(const Factors<Left>& of, int64_t row, int64_t column) {
   }
 }
 
-// The last rows, fewer than those of a whole tile.
+// The last rows, fewer than those of a full tile.
 template <int WIDTH, int ROWS, int VECTORS, typename Left>
 INLINE void rest(const Factors<Left>& of, int64_t row, int64_t column) {
   if (of.rows - row == ROWS) return tile<WIDTH, ROWS, VECTORS>(of, row, column);
   if constexpr (ROWS > 1) rest<WIDTH, ROWS - 1, VECTORS>(of, row, column);
 }
 
-// All rows of VECTORS vectors from a column on.
+// All rows of VECTORS vectors, from a column on.
 template <int WIDTH, int ROWS, int VECTORS, typename Left>
 INLINE void strip(const Factors<Left>& of, int64_t column) {
   int64_t row = 0;
@@ -98,7 +98,7 @@ INLINE void strip(const Factors<Left>& of, int64_t column) {
   rest<WIDTH, ROWS - 1, VECTORS>(of, row, column);
 }
 
-// The last columns, fewer than those of a vector of twice the width.
+// The last columns, fewer than twice the vector width.
 template <int WIDTH, int ROWS, typename Left>
 INLINE void narrow_strips(const Factors<Left>& of, int64_t column) {
   if (column + WIDTH <= of.columns) {
@@ -111,7 +111,7 @@ INLINE void narrow_strips(const Factors<Left>& of, int64_t column) {
 struct Multiply {
   template <int LANES, typename Left>
   INLINE static void run(const Factors<Left>& of) {
-    // With two vectors for each row these are as many sums as there are registers for.
+    // With two vectors per row, this many sums fit into the registers.
     constexpr int ROWS = LANES == 16 ? 8 : 4;
     int64_t column = 0;
     for (; column + 2 * LANES <= of.columns; column += 2 * LANES) strip<LANES, ROWS, 2>(of, column);

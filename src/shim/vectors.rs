@@ -1,7 +1,7 @@
-//! Which vector instructions the kernels of src/shim/ run on: the best that the machine has, or lower ones where
-//! `SEQLOOM_VECTORS` in the environment says so (`portable`, `avx2` or `avx512`).
+//! The vector instructions of the kernels of src/shim/: the best of the machine, or those of the environment variable
+//! `SEQLOOM_VECTORS` (`portable`, `avx2` or `avx512`).
 //!
-//! Each of them is code of its own, which a better machine would never run. So tests run them all, a thread at a time.
+//! Each set has its own code, which a better machine would never run. So tests run all of them, per thread.
 
 use std::ffi::c_int;
 
@@ -14,43 +14,43 @@ unsafe extern "C" {
     fn seqloom_lanes_set(lanes: c_int) -> c_int;
 }
 
-/// Vector instructions, each with all that stands before it. Its number is how many floats go together.
+/// A set of vector instructions, which includes all sets before it. The value is the number of floats per vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Vectors {
-    /// What every machine has that seqloom is built for.
+    /// The baseline of the build target.
     Portable = 4,
     /// AVX2 and fused multiply-adds.
     Avx2 = 8,
-    /// AVX-512 (F and BW), with VNNI for products of bytes where that is there.
+    /// AVX-512 (F and BW), with VNNI for products of bytes if available.
     Avx512 = 16,
 }
 
 impl Vectors {
-    /// The best that this machine has.
+    /// The best set of this machine.
     pub fn of_machine() -> Vectors {
-        // SAFETY: asks the CPU what it is.
+        // SAFETY: queries the CPU.
         Vectors::of(unsafe { seqloom_lanes_of_machine() })
     }
 
-    /// What this thread's kernels run on.
+    /// The set of this thread's kernels.
     ///
     /// # Errors
-    /// `SEQLOOM_VECTORS` names none, or one that this machine does not have.
+    /// `SEQLOOM_VECTORS` is no known set, or one that this machine lacks.
     pub fn in_use() -> Result<Vectors> {
         let mut lanes = 0;
-        // SAFETY: a place for a number, lent for the time of the call.
+        // SAFETY: a pointer to a number, lent for the duration of the call.
         let status = unsafe { seqloom_lanes(&mut lanes) };
         let hint = "without it the best that this machine has is used";
         if status == 0 { Ok(Vectors::of(lanes)) } else { Err(Error::input(last_error()).hint(hint)) }
     }
 
-    /// All that this machine has.
+    /// All sets of this machine.
     pub fn here() -> impl Iterator<Item = Vectors> {
         let all = [Vectors::Portable, Vectors::Avx2, Vectors::Avx512];
         all.into_iter().filter(|&vectors| vectors <= Vectors::of_machine())
     }
 
-    /// As `SEQLOOM_VECTORS` has it.
+    /// Its name in `SEQLOOM_VECTORS`.
     pub fn name(self) -> &'static str {
         match self {
             Vectors::Portable => "portable",
@@ -59,15 +59,15 @@ impl Vectors {
         }
     }
 
-    /// Does something whose kernels, as far as this thread calls them, run on these. For tests and measurements.
+    /// Runs `work` with this thread's kernels on this set. For tests and measurements.
     ///
     /// # Panics
-    /// Where the machine does not have them.
+    /// If the machine lacks them.
     pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
         struct Guard(c_int);
         impl Drop for Guard {
             fn drop(&mut self) {
-                // SAFETY: sets a number of this thread, to what it was.
+                // SAFETY: restores a number of this thread.
                 unsafe { seqloom_lanes_set(self.0) };
             }
         }

@@ -1,4 +1,4 @@
-//! The only file that reads the clock: durations, for display only. Nothing that is learned depends on it.
+//! The only file that reads the clock: durations, for display only. Training results never depend on it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,14 +8,14 @@ use tch::{Device, Kind, Tensor};
 use crate::runtime::memory;
 use crate::shim::threads::on_this_thread_alone;
 
-/// Measures stretches of time and adds them up.
+/// Sums the durations of several measurements.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stopwatch {
     total: Duration,
 }
 
 impl Stopwatch {
-    /// Runs `work`, and adds the time that it takes.
+    /// Runs `work` and adds its duration.
     pub fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let out = work();
@@ -29,7 +29,7 @@ impl Stopwatch {
     }
 }
 
-/// A moment, and the time since then.
+/// A point in time, to measure the time since then.
 #[derive(Clone, Copy, Debug)]
 pub struct Since(Instant);
 
@@ -50,25 +50,24 @@ pub fn wall_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// The time that is left, by the speed of the last minutes: neither what was slow long ago nor what an earlier process did
-/// counts.
+/// Estimates the remaining time from the speed of the last minutes of this process.
 #[derive(Debug)]
 pub struct TimeLeft {
     last_step: u64,
-    /// Seconds and steps, the oldest first; one of them may be older than [`TimeLeft::OVER`].
+    /// (seconds, step), the oldest first; at most one is older than [`TimeLeft::OVER`].
     marks: VecDeque<(f64, u64)>,
 }
 
 impl TimeLeft {
-    /// Seconds over which the speed is taken.
+    /// Seconds over which the speed is averaged.
     const OVER: f64 = 300.0;
 
-    /// From this step at 0 seconds to the last one.
+    /// Starts at `step` and 0 seconds; training ends at `last_step`.
     pub fn new(step: u64, last_step: u64) -> TimeLeft {
         TimeLeft { last_step, marks: VecDeque::from([(0.0, step)]) }
     }
 
-    /// So far training was after so many seconds.
+    /// Records that training reached `step` after `seconds`.
     pub fn mark(&mut self, seconds: f64, step: u64) {
         while self.marks.get(1).is_some_and(|next| seconds - next.0 >= Self::OVER) {
             self.marks.pop_front();
@@ -76,7 +75,7 @@ impl TimeLeft {
         self.marks.push_back((seconds, step));
     }
 
-    /// Seconds that are left at a step, after so many seconds; nothing before there is a speed.
+    /// Remaining seconds at `step`, `now` seconds after the start; `None` until a speed is known.
     pub fn seconds(&self, now: f64, step: u64) -> Option<f64> {
         let &(then, from) = self.marks.front()?;
         let made = step.checked_sub(from).filter(|&made| made > 0)?;
@@ -84,7 +83,7 @@ impl TimeLeft {
     }
 }
 
-/// A stretch of time for people: `45 s`, `12 min`, `1 h 20 min`, `31 h`.
+/// A duration for display: `45 s`, `12 min`, `1 h 20 min`, `31 h`.
 pub fn in_words(seconds: f64) -> String {
     match seconds as u64 {
         seconds @ 0..60 => format!("{seconds} s"),
@@ -94,12 +93,12 @@ pub fn in_words(seconds: f64) -> String {
     }
 }
 
-/// Floating-point operations per second that matrix products reach here at most: on the CPU those of so many threads
-/// together, each of which multiplies alone at the same time, as in training. The best of several sizes and of the `shapes`,
-/// of which each is (rows, inputs, outputs). It takes some tenths of a second.
+/// Peak floating-point operations per second of matrix products: on the CPU the sum over `threads` threads that
+/// multiply at the same time, each on its own, as in training. The best of several sizes and of the `shapes`, each
+/// (rows, inputs, outputs). Takes some tenths of a second.
 pub fn matrix_peak(device: Device, kind: Kind, threads: usize, shapes: &[[i64; 3]]) -> f64 {
     if device != Device::Cpu {
-        // A GPU needs more to be busy, and several products for each look at the clock.
+        // A GPU needs larger products to be busy, and several of them per clock reading.
         let peak = product_speed(device, kind, [8192; 3], 10);
         memory::forget(device);
         return peak;
@@ -112,7 +111,7 @@ pub fn matrix_peak(device: Device, kind: Kind, threads: usize, shapes: &[[i64; 3
     };
     let each: Vec<Vec<f64>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(alone)).collect();
-        // One that found no memory has no speed.
+        // A thread that ran out of memory has no speed.
         threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
     let together = |shape: usize| each.iter().map(|speeds| speeds[shape]).sum::<f64>();
@@ -122,12 +121,12 @@ pub fn matrix_peak(device: Device, kind: Kind, threads: usize, shapes: &[[i64; 3
 /// Operations per second of the fastest product of this shape within some hundredths of a second.
 fn product_speed(device: Device, kind: Kind, [rows, inputs, outputs]: [i64; 3], products: i32) -> f64 {
     let _guard = tch::no_grad_guard();
-    // A GPU multiplies numbers that are all alike faster than others.
+    // A GPU multiplies constant matrices faster than others.
     let matrix = |rows, columns| (Tensor::rand([rows, columns], (Kind::Float, device)) - 0.5).to_kind(kind);
     let (one, other, out) = (matrix(rows, inputs), matrix(inputs, outputs), matrix(rows, outputs));
     let product = || {
         let started = Instant::now();
-        // A GPU is done when a number of the result is there.
+        // Reading a number of the result waits for the GPU.
         for _ in 0..products {
             let _ = one.mm_out(&out, &other);
         }
@@ -152,7 +151,7 @@ mod tests {
         assert_eq!(left.seconds(10.0, 1000), None);
         left.mark(100.0, 1010);
         assert_eq!(left.seconds(100.0, 1010), Some(9900.0));
-        // Ten times as fast from here on; what was slow is forgotten after some minutes.
+        // Ten times as fast from here on; the slow start is forgotten after some minutes.
         for minute in 1..=10 {
             left.mark(100.0 + 60.0 * f64::from(minute), 1010 + 60 * u64::from(minute as u32));
         }
@@ -169,7 +168,7 @@ mod tests {
     #[test]
     fn two_threads_multiply_no_slower_than_one() {
         let peak = |threads| matrix_peak(Device::Cpu, Kind::Float, threads, &[[64, 32, 128]]);
-        // What a machine reaches must not decide a test; that it is a speed, and a sum, can be seen.
+        // The speed of the machine must not decide a test; that it is a speed, and a sum, can be checked.
         assert!(peak(1) > 1e8 && peak(1).is_finite() && peak(2) > 1e8);
     }
 }

@@ -1,6 +1,6 @@
 //! `[training]`: how long, how fast, how often.
 //!
-//! Only the keys, their defaults and the rules among them. It knows neither model nor data.
+//! Only the keys, their defaults and the rules among them. It depends on neither model nor data.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub use optimizer::{AdamConfig, AdamWConfig, EmaConfig, GroupConfig, SgdConfig};
 pub use schedule::{DecayConfig, PlateauConfig, WarmupConfig};
 pub use scheduled_sampling::ScheduledSamplingConfig;
 
-/// The most batches of an update, all of which are in memory together.
+/// The most batches of an update; all of them are in memory together.
 const MOST_BATCHES: u64 = 1 << 16;
 
 /// The most positions of a batch.
@@ -34,7 +34,8 @@ pub struct TrainingConfig {
     pub steps: u64,
     /// Stop after this many passes over the training pairs; 0 for no such limit.
     pub epochs: u64,
-    /// Stop after this many validations in a row that were not better, counted from the first that is better than none; 0 for never.
+    /// Stop after this many validations in a row without improvement, counted from the first that is better than no
+    /// model; 0 for never.
     pub patience: u64,
     /// What `best` means.
     pub best_by: BestBy,
@@ -67,27 +68,27 @@ pub struct TrainingConfig {
     pub validate_every: u64,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept, the newest ones.
+    /// The newest checkpoints: how many are kept.
     pub keep_last: usize,
-    /// Checkpoints that are kept beside them, those with the best validations.
+    /// Checkpoints with the best validations: how many are kept in addition.
     pub keep_best: usize,
     /// Checkpoints whose mean is taken at the end; 0 for none.
     pub average: usize,
     /// Which ones.
     pub average_of: AverageOf,
-    /// Validation pairs that are really decoded, the first ones; 0 for all.
+    /// Validation pairs that are decoded, the first ones; 0 for all.
     pub decode_rows: usize,
     /// Decoded validation pairs that are written to `samples/`.
     pub samples: usize,
-    /// What happens when a loss or a gradient is not a finite number.
+    /// What happens when the loss or a gradient is NaN or infinite.
     pub non_finite: NonFiniteConfig,
-    /// Feeds the decoder some of its own guesses.
+    /// Feeds the decoder some of its own predictions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduled_sampling: Option<ScheduledSamplingConfig>,
     /// A moving average of the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<EmaConfig>,
-    /// Weights that move otherwise than the rest; the first group that names a weight has it.
+    /// Weights with their own learning rate or weight decay; a weight belongs to the first group that matches it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupConfig>,
     /// Optimizer: Adam with decoupled weight decay.
@@ -99,22 +100,22 @@ pub struct TrainingConfig {
     /// Optimizer: stochastic gradient descent with momentum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sgd: Option<SgdConfig>,
-    /// Learning rate: the same all along.
+    /// Learning rate: constant after a linear warm-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constant: Option<WarmupConfig>,
-    /// Learning rate: linear warm-up, then falling with one over the square root of the step.
+    /// Learning rate: linear warm-up, then proportional to 1 / sqrt(step).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inverse_sqrt: Option<WarmupConfig>,
     /// Learning rate: linear warm-up, then half a cosine down to `final_share` of it at `steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cosine: Option<DecayConfig>,
-    /// Learning rate: linear warm-up, then a straight line down to `final_share` of it at `steps`.
+    /// Learning rate: linear warm-up, then linear decay to `final_share` of it at `steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linear: Option<DecayConfig>,
     /// Learning rate: `learning_rate` times width^-0.5 * min(step^-0.5, step * warmup^-1.5) (Vaswani et al. 2017).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noam: Option<WarmupConfig>,
-    /// Learning rate: linear warm-up, then a step down whenever validation gets no better for a while.
+    /// Learning rate: linear warm-up, then a step down whenever validations stop improving.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plateau: Option<PlateauConfig>,
 }
@@ -176,13 +177,13 @@ pub enum AverageOf {
 impl TrainingConfig {
     /// Shards that an update may have.
     const MOST_SHARDS: usize = 1024;
-    /// The tables of which one names the optimizer.
+    /// The optimizers' tables; a config has one of them.
     pub const OPTIMIZERS: [&'static str; 3] = ["adamw", "adam", "sgd"];
-    /// The tables of which one names the learning rate's schedule.
+    /// The tables of the learning-rate schedules; a config has one of them.
     pub const SCHEDULES: [&'static str; 6] =
         ["inverse_sqrt", "constant", "cosine", "linear", "noam", "plateau"];
 
-    /// Names the optimizer and the schedule where the file names none.
+    /// Fills in the default optimizer and schedule if the file has none.
     pub fn fill_in(&mut self) {
         if self.optimizers().is_empty() {
             self.adamw = Some(AdamWConfig::default());
@@ -214,12 +215,12 @@ impl TrainingConfig {
         [self.checkpoint_every, self.validate_every].iter().any(|&every| step.is_multiple_of(every))
     }
 
-    /// The optimizers that are named; one, in a config that was checked.
+    /// The optimizers that the config names; exactly one in a checked config.
     fn optimizers(&self) -> Vec<&'static str> {
         named(Self::OPTIMIZERS, [self.adamw.is_some(), self.adam.is_some(), self.sgd.is_some()])
     }
 
-    /// The schedules that are named; one, in a config that was checked.
+    /// The schedules that the config names; exactly one in a checked config.
     fn schedules(&self) -> Vec<&'static str> {
         let are_there = [
             self.inverse_sqrt.is_some(),
@@ -291,7 +292,7 @@ impl TrainingConfig {
         Ok(())
     }
 
-    /// What is averaged at the end must still be there.
+    /// The checkpoints to average at the end must be kept until then.
     fn check_average(&self) -> Result<(), ConfigError> {
         let (key, kept) = match self.average_of {
             AverageOf::Last => ("keep_last", self.keep_last),
@@ -329,7 +330,7 @@ impl TrainingConfig {
     }
 }
 
-/// The names of those that are there.
+/// The names whose tables are present.
 fn named<const N: usize>(names: [&'static str; N], are_there: [bool; N]) -> Vec<&'static str> {
     names.into_iter().zip(are_there).filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
 }

@@ -1,4 +1,4 @@
-//! The parts of a training run, and what goes into and out of its checkpoints.
+//! The parts of a training run, and the interface to its checkpoints.
 
 use tch::Tensor;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::network::Network;
 use crate::model::params::Params;
 
-/// What a training run is made of.
+/// Everything that a training run uses.
 pub struct TrainContext<'a> {
     /// `[training]`
     pub config: &'a TrainingConfig,
@@ -23,34 +23,34 @@ pub struct TrainContext<'a> {
     pub model: &'a Network,
     /// Its weights.
     pub params: &'a Params,
-    /// D, for the `noam` schedule.
+    /// Model width D, for the `noam` schedule.
     pub width: usize,
-    /// What is learned from.
+    /// Training pairs.
     pub train: &'a Dataset,
-    /// What is only looked at.
+    /// Validation pairs.
     pub valid: &'a Dataset,
-    /// The target side's tokenizer, for the scores of validation.
+    /// The target's tokenizer, for validation metrics.
     pub target: &'a Tokenizer,
-    /// The machine, for the state.
+    /// The machine, as recorded in the state.
     pub machine: String,
     /// Faults that tests inject.
     pub faults: InjectedFaults,
 }
 
-/// Faults so rare that tests must inject them.
+/// Rare faults, injected by tests.
 #[derive(Clone, Debug, Default)]
 pub struct InjectedFaults {
-    /// Steps whose loss is not a number.
+    /// Steps whose loss is NaN.
     pub nan_at: Vec<u64>,
     /// Batches of more positions than this run out of memory.
     pub memory_for: Option<usize>,
 }
 
 impl InjectedFaults {
-    /// Stands where a batch of so many positions goes through the network.
+    /// Called before a batch of `positions` positions runs through the network.
     ///
     /// # Errors
-    /// A test wants no memory to be there for it.
+    /// Out of memory, as injected by a test.
     pub fn memory(&self, positions: usize) -> Result<()> {
         match self.memory_for.is_some_and(|most| positions > most) {
             true => Err(Error::out_of_memory("out of memory, injected by a test")),
@@ -62,36 +62,36 @@ impl InjectedFaults {
 /// Tensors by name.
 pub type NamedTensors = Vec<(String, Tensor)>;
 
-/// All that a run needs to resume. Its tensors are copies, so that it can be written while training continues.
+/// Everything that a run needs to resume. Its tensors are copies, so that it can be written while training continues.
 pub struct Snapshot {
     /// The state of training.
     pub progress: TrainState,
-    /// The step that `best` names: of `progress`, or of the last step's validation, which may come after.
+    /// The step that `best` names: that of `progress`, or of the validation at the last step, which may come later.
     pub best: Option<u64>,
-    /// The best validations, the last step's among them.
+    /// Steps of the best validations, including the last step's.
     pub best_steps: Vec<u64>,
-    /// What is decoded with: the weights, or their moving averages.
+    /// The weights for decoding: those trained, or their moving averages.
     pub weights: NamedTensors,
-    /// What training needs besides.
+    /// The optimizer's state, and whatever else only training needs.
     pub training: NamedTensors,
 }
 
-/// Where checkpoints go.
+/// Saves and restores checkpoints.
 pub trait Checkpointer {
     /// Takes a snapshot; it may be written later.
     ///
     /// # Errors
-    /// This one, or the one before it, cannot be written.
+    /// This snapshot, or the one before it, cannot be written.
     fn save(&mut self, snapshot: Snapshot) -> Result<()>;
 
-    /// Says what went wrong with a snapshot that is being written; with `wait` only when it is written.
+    /// Reports an error of the snapshot in progress; with `wait`, waits until it is written.
     ///
     /// # Errors
     /// It cannot be written.
     fn finish_write(&mut self, wait: bool) -> Result<()>;
 
-    /// Puts the weights of the last good checkpoint back into the model, and gives back what was saved beside them;
-    /// nothing where there is none. Good is one from before the step `last`, with no skipped update right before it.
+    /// Loads the weights of the last good checkpoint into the model and returns the state saved with them; `None` if
+    /// there is none. A good checkpoint is from before step `last`, with no skipped update right before it.
     ///
     /// # Errors
     /// It cannot be read.

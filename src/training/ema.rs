@@ -1,5 +1,5 @@
-//! An exponential moving average of the weights (Polyak and Juditsky 1992): used for validation, saving and decoding, while
-//! training continues with the weights themselves.
+//! An exponential moving average of the weights (Polyak and Juditsky 1992): used for validation, saving and decoding,
+//! while training continues with the weights themselves.
 
 use tch::Tensor;
 
@@ -11,10 +11,10 @@ use crate::model::params::Params;
 use crate::runtime::threads;
 use crate::shim::optimizer::lerp;
 
-/// What the trained weights are called in a checkpoint whose model file holds their average.
+/// Prefix of the trained weights in a checkpoint whose model file holds their average.
 const TRAINED: &str = "trained/";
 
-/// One averaged tensor for each weight, in their order.
+/// One averaged tensor per weight, in the order of the weights.
 #[derive(Debug)]
 pub struct Ema {
     decay: f64,
@@ -22,16 +22,16 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Begins at the weights as they are.
+    /// Starts from the current weights.
     pub fn new(config: &EmaConfig, params: &Params) -> Ema {
         let averages = params.iter().map(|param| param.tensor.detach().copy()).collect();
         Ema { decay: config.decay, averages }
     }
 
-    /// Takes the weights of one more update in; `step` counts from 1.
+    /// Adds the weights after update `step`, which counts from 1.
     pub fn update(&mut self, params: &Params, step: u64) {
         let _guard = tch::no_grad_guard();
-        // The first weights are not worth remembering: the average is young as long as training is.
+        // A lower decay at the start, so that the initial weights are soon forgotten.
         let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
         let pairs = self.averages.iter().zip(params.iter());
         let pairs = pairs.map(|(average, param)| (average.shallow_clone(), param.tensor.detach())).collect();
@@ -44,7 +44,7 @@ impl Ema {
         });
     }
 
-    /// Exchanges averages and weights. Twice is as if nothing had been, to the last bit.
+    /// Swaps averages and weights. A second swap restores them, bit for bit.
     pub fn exchange(&mut self, params: &Params) {
         let _guard = tch::no_grad_guard();
         for (average, param) in self.averages.iter_mut().zip(params.iter()) {
@@ -62,11 +62,11 @@ impl Ema {
         [averages.collect(), trained.collect()]
     }
 
-    /// Takes the averages from `params`, where a checkpoint's model file has put them, and the trained weights out of
-    /// what was saved beside it.
+    /// Restores a checkpoint: the averages from `params`, where the model file was loaded, the trained weights from
+    /// `saved`.
     ///
     /// # Errors
-    /// A tensor that is missing, or of another shape.
+    /// A tensor is missing or has another shape.
     pub fn restore(&mut self, params: &Params, saved: &mut Vec<(String, Tensor)>) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for (average, param) in self.averages.iter_mut().zip(params.iter()) {

@@ -24,13 +24,13 @@ use crate::runtime::{memory, seed_for, threads};
 use crate::shim::set_gradients;
 use crate::shim::threads::on_this_thread_alone;
 
-/// What makes the gradients of an update; threads share it.
+/// Computes the gradients of an update; shared by threads.
 pub struct GradientEngine<'e> {
     /// `[training]`
     pub config: &'e TrainingConfig,
     /// The run's seed.
     pub seed: u64,
-    /// Makes shards that are not there yet.
+    /// Collates shards that are not collated yet.
     pub collator: &'e Collator,
     /// The network, for each thread.
     pub replicas: &'e Replicas,
@@ -40,25 +40,25 @@ pub struct GradientEngine<'e> {
     pub step: u64,
 }
 
-/// The result of the batches of an update. Its losses are read last, so as not to wait for a GPU early.
+/// The result of an update's batches. The losses are read last, so as not to synchronise with a GPU early.
 pub struct StepOutput {
     counts: RunningStats,
     losses: Option<Tensor>,
-    /// Rows that were left out because there is no memory for them.
+    /// Rows that were skipped because they do not fit into memory.
     pub left_out: Vec<usize>,
-    /// The fewest positions for which the memory did not suffice so far.
+    /// The fewest positions that ran out of memory so far.
     pub too_large: Option<usize>,
 }
 
-/// A micro-batch: a shard, and its rows once they are made.
+/// A micro-batch: a shard, and its batch once it is collated.
 type MicroBatch = (Shard, Option<Batch>);
 
-/// What a shard gave, or several of them.
+/// The sum over one or more shards.
 struct GradientSum {
     counts: RunningStats,
     /// Smoothed loss and negative log-likelihood: (2) f64
     losses: Tensor,
-    /// For each weight; undefined where nothing depends on it.
+    /// One per weight; undefined if the loss does not depend on it.
     gradients: Vec<Tensor>,
 }
 
@@ -66,46 +66,46 @@ struct GradientSum {
 enum Interrupted {
     /// Out of memory at this shard.
     Memory(Shard),
-    /// Another shard is broken already.
+    /// Another shard has failed already.
     Elsewhere,
     Error(Error),
 }
 
 impl Interrupted {
-    /// What is told of two.
+    /// Which of two to report.
     fn or(self, other: Interrupted) -> Interrupted {
         if matches!(self, Interrupted::Elsewhere) { other } else { self }
     }
 }
 
-/// One way over the tree.
+/// One pass over the tree.
 struct TreeReduction<'w> {
     engine: &'w GradientEngine<'w>,
-    /// Labels of the whole update.
+    /// Number of labels in the whole update.
     tokens: usize,
-    /// Whether a shard broke: what has not begun need not.
+    /// Whether a shard failed: the remaining ones need not start.
     broken: AtomicBool,
 }
 
-/// After so many single rows without memory, and none before them that there was memory for, the shortest row is tried.
+/// After this many single rows ran out of memory, with no success before, the shortest row is tried.
 const FAILED_ROWS_BEFORE_TRIAL: usize = 8;
 
-/// Positions of a side that are worth a shard of their own, and up to how many shards. Fewer keep more cores busy, but each
+/// (positions of a side per shard at least, up to this many shards). Smaller shards keep more cores busy, but each
 /// shard costs a pass over all weights.
 const MIN_SHARD_POSITIONS: [(usize, usize); 3] = [(256, 2), (1024, 4), (2048, 1024)];
 
-/// The shards of an update that has so many positions on a side, where the config names no number.
+/// The number of shards of an update with `positions` positions on a side, if the config sets none.
 fn shards_for(positions: usize) -> usize {
     MIN_SHARD_POSITIONS.iter().map(|&(worth, most)| (positions / worth).clamp(1, most)).max().unwrap_or(1)
 }
 
-/// Shards of an update, where its batches have rows enough.
+/// The number of shards of an update, if its batches have enough rows.
 pub fn shards(config: &TrainingConfig, tokens_per_batch: usize) -> usize {
     config.accumulate << halvings(config, tokens_per_batch, Device::Cpu)
 }
 
-/// How often each batch is halved. On a CPU it follows from the config alone, never from the machine; a GPU takes whole
-/// batches.
+/// How many times each batch is halved. On a CPU it follows from the config alone, never from the machine; a GPU takes
+/// whole batches.
 pub fn halvings(config: &TrainingConfig, tokens_per_batch: usize, device: Device) -> u32 {
     if device != Device::Cpu {
         return 0;
@@ -118,14 +118,14 @@ pub fn halvings(config: &TrainingConfig, tokens_per_batch: usize, device: Device
 }
 
 impl GradientEngine<'_> {
-    /// Leaves the gradients with the weights. `too_large` are the fewest positions for which the memory did not suffice so
-    /// far: no shard of as many is tried again.
+    /// Computes the gradients and stores them in the weights. `too_large` is the fewest positions that ran out of
+    /// memory so far: no shard of that size is tried again.
     ///
-    /// Where the memory does not suffice it begins anew, with everything in halves that is as large. A row that does not fit by
-    /// itself is left out.
+    /// When out of memory, it starts over with all shards of that size halved. A row that does not fit alone is
+    /// skipped.
     ///
     /// # Errors
-    /// There is no memory for a single row; what libtorch refuses.
+    /// Not a single row fits into memory; errors of libtorch.
     pub fn gradients(
         &self,
         context: &TrainContext,
@@ -161,7 +161,7 @@ impl GradientEngine<'_> {
         }
     }
 
-    /// There was no memory for any of the rows.
+    /// No row fits into memory.
     fn without_gradients(
         &self,
         context: &TrainContext,
@@ -172,14 +172,14 @@ impl GradientEngine<'_> {
         Ok(StepOutput { counts: RunningStats::default(), losses: None, left_out, too_large })
     }
 
-    /// Whether there is memory for the shortest row of the set; long ones may stand together in a batch.
+    /// Whether the shortest row of the set fits into memory; a batch may consist of long rows only.
     fn shortest_fits(&self, context: &TrainContext) -> Result<bool> {
         let rows = (0..context.train.corpus.len()).min_by_key(|&row| self.collator.positions(row));
         let leaf = (Shard::whole(rows.into_iter().collect(), 0), None);
         Ok(self.sum_over(Tree::Leaf(leaf))?.is_continue())
     }
 
-    /// The same rows in shards of fewer positions than were too large; a single row stays.
+    /// The same rows in shards of fewer than `too_large` positions; single rows stay as they are.
     fn small_enough(&self, shards: Tree<Shard>, too_large: Option<usize>) -> Tree<Shard> {
         let Some(too_large) = too_large else { return shards };
         let is_too_large = |shard: &Shard| self.positions(shard) >= too_large;
@@ -191,7 +191,7 @@ impl GradientEngine<'_> {
         self.collator.padded_positions(&shard.rows)
     }
 
-    /// Forward and backward of all shards, or one for which there is no memory.
+    /// Forward and backward over all shards; or the shard that ran out of memory.
     fn sum_over(&self, tree: Tree<MicroBatch>) -> Result<ControlFlow<Shard, GradientSum>> {
         let rows = tree.leaves().into_iter().flat_map(|(shard, _)| &shard.rows);
         let tokens = rows.map(|&row| self.collator.labels(row)).sum();
@@ -200,11 +200,11 @@ impl GradientEngine<'_> {
             Ok(sum) => Ok(ControlFlow::Continue(sum)),
             Err(Interrupted::Memory(shard)) => Ok(ControlFlow::Break(shard)),
             Err(Interrupted::Error(error)) => Err(error),
-            Err(Interrupted::Elsewhere) => Err(Error::failure("a shard is broken that nobody knows of")),
+            Err(Interrupted::Elsewhere) => Err(Error::failure("a shard failed without an error")),
         }
     }
 
-    /// Forward and backward of one shard. The loss is divided by the `tokens` of the whole update.
+    /// Forward and backward over one shard. The loss is divided by the `tokens` of the whole update.
     fn backward(&self, shard: &Shard, batch: &Batch, tokens: usize) -> Result<GradientSum> {
         self.faults.memory(batch.positions())?;
         let seed = seed_for(self.seed, self.step, &format!("dropout {}", shard.name));
@@ -220,7 +220,7 @@ impl GradientEngine<'_> {
 }
 
 impl TreeReduction<'_> {
-    /// Left and right at once, where a thread is free. The order of the additions is that of the tree.
+    /// Left and right in parallel if a thread is free. The order of the additions is that of the tree.
     fn sum(&self, tree: Tree<MicroBatch>) -> std::result::Result<GradientSum, Interrupted> {
         match tree {
             Tree::Leaf(leaf) => on_this_thread_alone(|| self.leaf(leaf)),
@@ -253,7 +253,7 @@ impl TreeReduction<'_> {
     }
 }
 
-/// What is random in a shard goes by the number of its batch in the update as well.
+/// Names a micro-batch: the random numbers of a shard depend on its batch's number in the update, too.
 fn named(n: usize, (shard, batch): (Shard, Batch)) -> MicroBatch {
     (Shard { name: format!("{n}{}", shard.name), ..shard }, Some(batch))
 }
@@ -266,7 +266,7 @@ fn shards_of(tree: &Tree<MicroBatch>) -> Tree<Shard> {
 }
 
 impl GradientSum {
-    /// Each weight's gradients go to one thread, whichever is free.
+    /// Adds each weight's gradients on whichever thread is free.
     fn plus(mut self, other: GradientSum) -> GradientSum {
         self.counts.add(&other.counts);
         let pairs = self.gradients.into_iter().zip(other.gradients).collect();
@@ -279,7 +279,7 @@ impl GradientSum {
         GradientSum { counts: self.counts, losses: self.losses + other.losses, gradients }
     }
 
-    /// Hands the gradients to the weights.
+    /// Stores the gradients in the weights.
     fn given(self, context: &TrainContext, left_out: Vec<usize>, too_large: Option<usize>) -> StepOutput {
         let weights: Vec<&Tensor> = context.params.iter().map(|param| &param.tensor).collect();
         set_gradients(&weights, &self.gradients);
@@ -297,10 +297,10 @@ fn add(mut sum: Tensor, more: Tensor) -> Tensor {
 }
 
 impl StepOutput {
-    /// The update's figures; the norm of its gradients is known by now.
+    /// The update's statistics, with the norm of its gradients.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// Errors of libtorch.
     pub fn window(&self, gradient_norm: f64) -> Result<RunningStats> {
         let Some(losses) = &self.losses else { return Ok(RunningStats::default()) };
         let losses = Vec::<f64>::try_from(losses)?;
@@ -309,7 +309,7 @@ impl StepOutput {
 }
 
 impl RunningStats {
-    /// The counts of a batch, its sums still zero.
+    /// The counts of a batch, with its sums still zero.
     fn of(batch: &Batch) -> RunningStats {
         RunningStats {
             tokens: batch.target_tokens() as u64,
@@ -321,14 +321,14 @@ impl RunningStats {
     }
 }
 
-/// `tokens_per_batch = "auto"`: tries how much fits, and leaves no trace in the weights.
+/// `tokens_per_batch = "auto"`: tries how much fits, without changing the weights.
 ///
 /// # Errors
 /// Not even small batches fit.
 pub fn budget_for(context: &TrainContext, collator: &Collator, replicas: &Replicas) -> Result<usize> {
     let TrainContext { config, seed, params, faults, .. } = context;
     let device = params.device();
-    // While a checkpoint is written, weights and state stand in memory twice more: as copies, and as bytes.
+    // While a checkpoint is written, weights and state are in memory twice more: as copies, and as bytes.
     let weights: usize = params.iter().map(|param| param.tensor.numel() * 4).sum();
     let saving = if device == Device::Cpu { 9 * weights as u64 } else { 0 };
     let limit = (config.memory_limit * (1u64 << 30) as f64) as u64;

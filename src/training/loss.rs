@@ -1,5 +1,6 @@
-//! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)` over the tokens
-//! that an output may contain, fused with the output layer before it; and the divergence of R-drop (Liang et al. 2021).
+//! Cross-entropy with label smoothing (Szegedy et al. 2016), as PyTorch's `cross_entropy(label_smoothing=e)` over the
+//! tokens that an output may contain, fused with the output layer before it; and the divergence of R-drop (Liang et al.
+//! 2021).
 
 use tch::{Kind, Tensor};
 
@@ -8,11 +9,11 @@ use crate::data::vocabulary::{EOS, PAD, UNK};
 use crate::model::network::Predictions;
 use crate::shim::vocabulary_loss;
 
-/// Sums over the target positions of a batch; who divides them knows how many there are in the whole update.
+/// Sums over the target positions of a batch; the caller divides by their number in the whole update.
 #[derive(Debug)]
 pub struct Loss {
-    /// (1 - e) * nll + e / V' * sum(-log p) over the V' tokens that an output may say, all but PAD and BOS, with a graph
-    /// behind it: scalar
+    /// (1 - e) * nll + e / V' * sum(-log p) over the V' tokens that an output may contain, all but PAD and BOS;
+    /// differentiable: scalar
     pub smoothed: Tensor,
     /// Negative log-likelihood of the labels: scalar
     pub nll: Tensor,
@@ -20,7 +21,7 @@ pub struct Loss {
     pub correct: Tensor,
 }
 
-/// The loss of a batch, summed, from the decoder's hidden states. The logits are never in memory all at once.
+/// The summed loss of a batch, from the decoder's hidden states. The logits are never in memory all at once.
 ///
 /// # Shapes
 /// predictions: (N); labels: (N) i64, no padding among them
@@ -43,7 +44,7 @@ pub fn ctc(logits: &Tensor, lengths: &[i64], batch: &Batch) -> Tensor {
     Tensor::ctc_loss(&log_p, &targets, lengths, target_lengths, PAD, tch::Reduction::Sum, true)
 }
 
-/// KL(p || q) + KL(q || p), summed over the rows, of two passes over the same batch: scalar
+/// KL(p || q) + KL(q || p) of two passes over the same batch, summed over the rows: scalar
 ///
 /// # Shapes
 /// one, other: logits (N, V)

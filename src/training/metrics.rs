@@ -1,4 +1,4 @@
-//! The figures of a run: sums over updates, and what a validation found.
+//! The metrics of a run: sums over updates, and the scores of a validation.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::MetricValue;
 
-/// Sums over the updates since the last row of training figures. Saved, so that a row may span a stop.
+/// Sums over the updates since the last row of training metrics. Saved, so that a row may span a stop.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunningStats {
@@ -18,15 +18,15 @@ pub struct RunningStats {
     pub tokens: u64,
     /// Source tokens.
     pub source_tokens: u64,
-    /// Positions of both sides, padding counted in.
+    /// Positions of both sides, including padding.
     pub positions: u64,
     /// Pairs.
     pub rows: u64,
     /// Sum of the gradient norms, before clipping.
     pub gradient_norm: f64,
-    /// Updates that moved the weights.
+    /// Updates that changed the weights.
     pub updates: u64,
-    /// Updates that were skipped, because a number was not finite. None of the sums above knows of them.
+    /// Updates that were skipped because a number was not finite. The sums above exclude them.
     pub skipped: u64,
 }
 
@@ -44,22 +44,22 @@ impl RunningStats {
         self.skipped += other.skipped;
     }
 
-    /// Smoothed loss per target token; not a number where every update was skipped.
+    /// Smoothed loss per target token; NaN if every update was skipped.
     pub fn loss_per_token(&self) -> f64 {
         self.loss / self.tokens as f64
     }
 
-    /// Negative log-likelihood per target token; not a number where every update was skipped.
+    /// Negative log-likelihood per target token; NaN if every update was skipped.
     pub fn nll_per_token(&self) -> f64 {
         self.nll / self.tokens as f64
     }
 
-    /// Mean of the gradient norms; not a number where every update was skipped.
+    /// Mean of the gradient norms; NaN if every update was skipped.
     pub fn mean_gradient_norm(&self) -> f64 {
         self.gradient_norm / self.updates as f64
     }
 
-    /// Share of the positions that are padding; none where no update was made.
+    /// Share of the positions that are padding; 0 without updates.
     pub fn padding(&self) -> f64 {
         if self.positions == 0 {
             return 0.0;
@@ -68,24 +68,24 @@ impl RunningStats {
     }
 }
 
-/// What a validation found.
+/// The scores of a validation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validation {
     /// Negative log-likelihood per target token, teacher-forced.
     pub nll: f64,
-    /// Share of target tokens that are the likeliest, teacher-forced.
+    /// Share of target tokens that are the most likely ones, teacher-forced.
     pub token_accuracy: f64,
-    /// The metrics of the decoded rows, against references as they stand in the file.
+    /// The metrics of the decoded rows, against references as they are in the file.
     pub metrics: Vec<MetricValue>,
-    /// What checkpoints are compared by, as `training.best_by` names it. A metric compares with references in the form of
-    /// outputs.
+    /// The score that `training.best_by` names, by which checkpoints are compared. A metric compares with references in
+    /// the text form of outputs.
     pub deciding: f64,
-    /// Decoded rows that were cut off before EOS.
+    /// Decoded rows that did not reach EOS.
     pub unfinished: u64,
 }
 
 impl Validation {
-    /// The model's scores are not finite numbers, so there is nothing to be found.
+    /// The validation of a model whose scores are NaN or infinite.
     pub const NONE: Validation = Validation {
         nll: f64::NAN,
         token_accuracy: f64::NAN,
@@ -94,7 +94,7 @@ impl Validation {
         unfinished: 0,
     };
 
-    /// The figures that so many columns have room for, the first two metrics in any case.
+    /// The scores that fit into `room` columns; the first two metrics in any case.
     pub fn in_short(&self, room: usize) -> String {
         if self.nll.is_nan() {
             return self.to_string();
@@ -114,7 +114,7 @@ impl Validation {
 impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.nll.is_nan() {
-            return write!(f, "no figures, for the model's scores are not finite numbers");
+            return write!(f, "no scores: the model's outputs are NaN or infinite");
         }
         let (nll, perplexity) = (self.nll, self.nll.exp());
         write!(
@@ -125,7 +125,7 @@ impl fmt::Display for Validation {
         MetricValue::in_lines(&self.metrics).try_for_each(|metric| write!(f, ", {}", metric.in_words()))?;
         match self.unfinished {
             0 => Ok(()),
-            unfinished => write!(f, ", {unfinished} outputs cut off before <eos>"),
+            unfinished => write!(f, ", unfinished outputs: {unfinished}"),
         }
     }
 }

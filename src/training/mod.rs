@@ -1,4 +1,4 @@
-//! Teacher forcing: batches go in, losses come out, weights are updated, and checkpoints are saved.
+//! Training by teacher forcing: losses, gradients, optimizers, schedules, validation, and the loop around them.
 //!
 //! The only folder that runs a backward pass.
 

@@ -16,13 +16,13 @@ use crate::runtime::seed_for;
 /// One batch's loss, summed over its labels.
 #[derive(Debug)]
 pub struct Objective {
-    /// What is minimised, with a graph behind it: scalar
+    /// The loss to minimise, differentiable: scalar
     pub loss: Tensor,
     /// Plain negative log-likelihood of the labels: scalar
     pub nll: Tensor,
 }
 
-/// The loss of a batch at `step`. Everything random in it follows from `seed`.
+/// The loss of a batch at `step`. All its random numbers follow from `seed`.
 pub fn objective(model: &Network, config: &TrainingConfig, batch: &Batch, step: u64, seed: u64) -> Objective {
     let noise = DropoutRng::new(seed);
     if config.r_drop > 0.0 {
@@ -55,9 +55,9 @@ fn with_ctc(
     }
 }
 
-/// Two passes whose dropout differs, and the divergence of what they say (Liang et al. 2021). Half of the paper's loss, so
-/// that without a divergence it is the usual one: the mean of both cross-entropies and a quarter of `r_drop` times
-/// KL(p || q) + KL(q || p).
+/// R-drop: two passes with different dropout, and the divergence of their distributions (Liang et al. 2021). Half of
+/// the paper's loss, so that without a divergence it is the usual one: the mean of both cross-entropies plus a quarter
+/// of `r_drop` times KL(p || q) + KL(q || p).
 fn with_r_drop(model: &Network, config: &TrainingConfig, batch: &Batch, seed: u64) -> Objective {
     let pass = |n: u64| {
         let noise = DropoutRng::new(if n == 0 { seed } else { seed_for(seed, n, "another pass") });
@@ -75,8 +75,8 @@ fn with_r_drop(model: &Network, config: &TrainingConfig, batch: &Batch, seed: u6
     }
 }
 
-/// The decoder's input with a share of its tokens replaced by what the decoder would have said there (Mihaylova and
-/// Martins 2019): a first pass without gradients says it.
+/// Scheduled sampling: the decoder's input with a share of its tokens replaced by the decoder's own predictions, from a
+/// first pass without gradients (Mihaylova and Martins 2019).
 ///
 /// # Shapes
 /// (B, T) i64
@@ -84,7 +84,7 @@ fn with_guesses(model: &Network, batch: &Batch, encoded: &EncoderOutput, share: 
     let _guard = tch::no_grad_guard();
     let longest = batch.target_in.size()[1];
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    // Never BOS at the head of a row, for there is nothing before it.
+    // Never BOS at the start of a row: nothing predicts it.
     let inner = batch
         .target_lengths
         .iter()

@@ -1,5 +1,5 @@
-//! AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015) and SGD with momentum, with state of our own, so that it
-//! can be saved by name. One fused call for all weights with the same settings.
+//! AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015) and SGD with momentum, with their own state, so that
+//! it can be saved by name. One fused call for all weights with the same settings.
 
 use tch::{Kind, Tensor};
 use wildmatch::WildMatch;
@@ -13,7 +13,7 @@ use crate::shim::optimizer::{
     AdamStep, AdamTensors, SgdStep, SgdTensors, fused_adam, fused_sgd, norms, scale,
 };
 
-/// How weights move.
+/// The update rule.
 #[derive(Clone, Debug)]
 enum Rule {
     AdamW(AdamWConfig),
@@ -30,7 +30,7 @@ impl Rule {
         }
     }
 
-    /// What its state is called in a checkpoint: the prefix, and what there is of each weight.
+    /// The names of its state in a checkpoint: the prefix, and the tensors of each weight.
     fn names(&self) -> (&'static str, &'static [&'static str]) {
         match self {
             Rule::AdamW(_) => ("adamw", &["first", "second"]),
@@ -58,13 +58,13 @@ impl Rule {
 }
 
 impl Rule {
-    /// One fused call for weights that move alike.
+    /// One fused call for weights with the same settings.
     fn step(&self, moving: &[Moving], learning_rate: f64, weight_decay: f64) -> Result<()> {
         let weights = moving.iter().map(|one| &one.weight).collect();
         let gradients = moving.iter().map(|one| &one.gradient).collect();
         let state = |n: usize| moving.iter().map(|one| &one.state[n]).collect::<Vec<_>>();
         if let Rule::Sgd(SgdConfig { momentum, nesterov, .. }) = *self {
-            // Without momentum the kernel wants no buffers.
+            // Without momentum the kernel takes no buffers.
             let momenta = if momentum > 0.0 { state(0) } else { Vec::new() };
             let tensors = SgdTensors { weights, gradients, momenta };
             return fused_sgd(&tensors, SgdStep { learning_rate, momentum, nesterov, weight_decay });
@@ -76,22 +76,22 @@ impl Rule {
     }
 }
 
-/// A weight that moves, and what it moves by; all of them lent, not copied.
+/// A weight to update, its gradient and its state; shallow clones, not copies.
 struct Moving {
     weight: Tensor,
     gradient: Tensor,
     /// As [`Rule::names`] names it.
     state: Vec<Tensor>,
-    /// Steps made.
+    /// Number of steps so far.
     step: Tensor,
 }
 
-/// Weights that move alike.
+/// Weights with the same settings.
 #[derive(Clone, Debug, PartialEq)]
 struct Group {
     learning_rate_factor: f64,
     weight_decay: f64,
-    /// Places of the weights in [`Params`].
+    /// Indices of the weights in [`Params`].
     members: Vec<usize>,
 }
 
@@ -109,7 +109,7 @@ impl Optimizer {
     /// Zero state for every weight of `params`.
     ///
     /// # Errors
-    /// A group whose pattern fits no weight.
+    /// A group whose pattern matches no weight.
     pub fn new(config: &TrainingConfig, params: &Params) -> Result<Optimizer> {
         let rule = Rule::new(config);
         let zeros = |param: &Param| param.tensor.zeros_like().set_requires_grad(false);
@@ -119,7 +119,7 @@ impl Optimizer {
         Ok(Optimizer { rule, groups, state, step: Tensor::zeros([], (Kind::Float, params.device())) })
     }
 
-    /// Moves every weight that has a gradient, the weights shared out among all threads.
+    /// Updates every weight that has a gradient, in parallel on all threads.
     pub fn step(&mut self, params: &Params, learning_rate: f64) -> Result<()> {
         let _guard = tch::no_grad_guard();
         self.step += 1.0;
@@ -129,7 +129,8 @@ impl Optimizer {
                 let gradient = params.at(at).tensor.grad();
                 gradient.defined().then(|| self.moving(params.at(at), gradient, at))
             };
-            // None where all of them are frozen, or in an update without rows; the fused kernels want a tensor at least.
+            // Empty if all of them are frozen, or in an update without rows; the fused kernels need at least one
+            // tensor.
             let members = group.members.iter().filter_map(moving).collect();
             let members = partition_by_size(members, params.device(), |one: &Moving| &one.weight);
             parts.extend(members.into_iter().map(|weights| (weights, group)));
@@ -146,7 +147,7 @@ impl Optimizer {
         Moving { weight: param.tensor.shallow_clone(), gradient, state, step: self.step.shallow_clone() }
     }
 
-    /// All of its state by name, for a checkpoint; the tensors are its own.
+    /// The state by name, for a checkpoint; the tensors are shared, not copied.
     pub fn state(&self, params: &Params) -> Vec<(String, Tensor)> {
         let (prefix, names) = self.rule.names();
         let of_weight = |(param, tensors): (&Param, &Vec<Tensor>)| {
@@ -158,10 +159,10 @@ impl Optimizer {
         all.chain([(format!("{prefix}/step"), self.step.shallow_clone())]).collect()
     }
 
-    /// Takes its state out of what was saved: the same names and shapes as [`Optimizer::state`] gives.
+    /// Takes its state out of `saved`: the same names and shapes as in [`Optimizer::state`].
     ///
     /// # Errors
-    /// A tensor that is missing, or of another shape.
+    /// A tensor is missing or has another shape.
     pub fn restore(&mut self, params: &Params, saved: &mut Vec<(String, Tensor)>) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for (name, mut tensor) in self.state(params) {
@@ -171,10 +172,10 @@ impl Optimizer {
     }
 }
 
-/// Takes the tensor of that name out of what was saved; it must be like `like`.
+/// Takes the tensor `name` out of `saved`; shape and dtype must be those of `like`.
 ///
 /// # Errors
-/// It is missing, or of another shape.
+/// The tensor is missing or has another shape.
 pub fn take(saved: &mut Vec<(String, Tensor)>, name: &str, like: &Tensor) -> Result<Tensor> {
     let at = saved.iter().position(|(other, _)| other == name);
     let Some(at) = at else {
@@ -189,7 +190,7 @@ pub fn take(saved: &mut Vec<(String, Tensor)>, name: &str, like: &Tensor) -> Res
     Ok(found)
 }
 
-/// Weights by what the first of `training.groups` that names them says, and the rest by whether they decay.
+/// Groups the weights by the settings of the first of `training.groups` that matches, and by weight decay.
 fn groups(config: &TrainingConfig, params: &Params, decay: f64) -> Result<Vec<Group>> {
     for (n, group) in config.groups.iter().enumerate() {
         matching(params, &group.weights, &format!("training.groups[{n}].weights"))?;
@@ -211,10 +212,10 @@ fn groups(config: &TrainingConfig, params: &Params, decay: f64) -> Result<Vec<Gr
     Ok(groups)
 }
 
-/// Weights that `training.freeze` names get no gradient.
+/// Freezes the weights that `training.freeze` matches: they get no gradient.
 ///
 /// # Errors
-/// A pattern that fits no name; no weight is left to train.
+/// A pattern matches no weight; no weight is left to train.
 pub fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
     for pattern in &config.freeze {
         for param in matching(params, pattern, "training.freeze")? {
@@ -225,15 +226,15 @@ pub fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
     match params.iter().any(|param| moves(&param.name)) {
         true => Ok(()),
         false => {
-            Err(Error::input("`training.freeze` must leave a weight to train, but it names all of them"))
+            Err(Error::input("`training.freeze` must leave at least one weight to train, but it matches all"))
         }
     }
 }
 
-/// The weights whose name fits a pattern, in which `*` matches any text.
+/// The weights whose name matches a pattern, in which `*` matches any text.
 ///
 /// # Errors
-/// No name fits; `key` is where the pattern stands.
+/// No name matches; `key` is the pattern's key in the config.
 fn matching<'p>(params: &'p Params, pattern: &str, key: &str) -> Result<Vec<&'p Param>> {
     let wild = WildMatch::new(pattern);
     let found: Vec<&Param> = params.iter().filter(|param| wild.matches(&param.name)).collect();
@@ -247,7 +248,7 @@ fn matching<'p>(params: &'p Params, pattern: &str, key: &str) -> Result<Vec<&'p 
     Ok(found)
 }
 
-/// The norm of all gradients as one vector, before they are scaled down to `limit` (0: never).
+/// Scales the gradients down to the global norm `limit` (0: never); returns their norm before that.
 pub fn clip_gradients(params: &Params, limit: f64) -> f64 {
     let _guard = tch::no_grad_guard();
     let gradients: Vec<Tensor> =

@@ -1,4 +1,4 @@
-//! Out of memory: a batch that does not fit is halved, a row that does not fit alone is left out and named, and
+//! Out of memory: a batch that does not fit is halved, a row that does not fit alone is skipped and reported, and
 //! `tokens_per_batch = "auto"` finds beforehand how much fits.
 
 use tch::Device;
@@ -7,10 +7,10 @@ use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
 use crate::error::{Error, Kind, Result, caught};
 use crate::runtime::memory;
 
-/// Does `work`; nothing where the memory did not suffice for it.
+/// Runs `work`; `None` if it ran out of memory.
 ///
 /// # Errors
-/// Everything else that goes wrong in it.
+/// Every other error of `work`.
 pub fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     match caught(work) {
         Err(error) if error.kind() == Kind::OutOfMemory => Ok(None),
@@ -18,11 +18,11 @@ pub fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option
     }
 }
 
-/// Does `work` on some rows, or where the memory does not suffice on each half of them, and so on down to single rows.
-/// Those that it does not suffice for even by themselves come back.
+/// Runs `work` on `rows`; when out of memory, on each half of them, and so on down to single rows. Returns the rows
+/// that do not fit even alone.
 ///
 /// # Errors
-/// Everything else that goes wrong in it.
+/// Every other error of `work`.
 pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) -> Result<Vec<usize>> {
     if catch_out_of_memory(|| work(rows))?.is_some() {
         return Ok(Vec::new());
@@ -36,36 +36,37 @@ pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) 
     Ok(too_large)
 }
 
-/// The smallest budget that is tried, in positions.
+/// The smallest budget to try, in positions.
 const SMALLEST: usize = 256;
 
-/// Share of the limit that trials may take.
+/// Share of the limit that trials may use.
 const SHARE: f64 = 0.85;
 
-/// Batches of other shapes that a trial has besides the heaviest: what is left between their tensors takes room as well.
+/// Batches of other shapes that a trial runs besides the heaviest ones, since fragmentation takes memory as well.
 const OTHERS: usize = 6;
 
-/// A pass over the set has so many batches at least, where they are not small: with a few that take the whole set together
-/// nothing is shuffled, padding is of no use to avoid, and a step learns little from much.
+/// A pass over the set has at least this many batches, unless they are small: with a few huge batches there is little
+/// shuffling, more padding, and few updates per pass.
 const LEAST_BATCHES: usize = 100;
 
-/// What is small.
+/// Positions of a small batch.
 const SMALL: usize = 4096;
 
-/// What training may take, in bytes.
+/// The memory that training may use, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryRoom {
-    /// In all; 0 for four fifths of what is free.
+    /// The total; 0 for four fifths of the free memory.
     pub limit: u64,
-    /// Of a limit that is set, so much is kept for what comes beside updates.
+    /// The part of a set limit that is reserved for work outside updates.
     pub kept: u64,
 }
 
-/// Finds `tokens_per_batch`: the largest budget whose batches fit into the room, and with which a pass over the set has 100
-/// batches, or batches of 4,096 positions.
+/// Finds `tokens_per_batch`: the largest budget whose batches fit into the limit and that leaves 100 batches per pass
+/// over the set, or batches of 4,096 positions.
 ///
-/// `lengths` are the positions of each row, including EOS: (source, target). `trial` runs forward and backward over some rows, as a batch of that budget. Budgets grow by at most twice at a time; from the two last ones
-/// follows how much a position takes, and so how far the next one may go.
+/// `lengths` are the positions of each row, including EOS: (source, target). `trial` runs forward and backward over
+/// some rows as one batch. Budgets at most double each time; the last two give the memory per position, and so a bound
+/// for the next one.
 ///
 /// # Errors
 /// Not even the smallest budget fits.
@@ -82,7 +83,7 @@ pub fn find_budget(
     };
     let all = lengths.iter().map(|(source, target)| (*source).max(*target)).sum::<usize>().max(SMALLEST);
     let all = all.min(SMALL.max(all / LEAST_BATCHES));
-    // The rest stays free: what comes later is not quite what was tried.
+    // The rest stays free: later batches differ from those that were tried.
     let most = (limit as f64 * SHARE) as u64;
     let mut peak_of = |budget: usize| -> Result<Option<u64>> {
         let rows = tried(lengths, budget);
@@ -108,15 +109,14 @@ pub fn find_budget(
 
 fn too_small(limit: u64) -> Error {
     let gib = limit as f64 / (1u64 << 30) as f64;
-    let message = format!(
-        "training must have room for batches of {SMALLEST} positions, but that takes more than {gib:.2} GiB"
-    );
+    let message =
+        format!("batches of {SMALLEST} positions must fit into memory, but they need more than {gib:.2} GiB");
     Error::input(message).hint("raise `training.memory_limit`, or use a smaller model")
 }
 
-/// Of the batches within a budget, those with the most positions and with the longest rows, and some of every length.
+/// The batches to try within a budget: those with the most positions and the longest rows, and some of every length.
 fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
-    // A longer row is a batch of its own, whatever the budget.
+    // A longer row is a batch of its own with any budget.
     let fits = |&row: &usize| lengths[row].0.max(lengths[row].1) <= budget;
     let mut rows: Vec<usize> = (0..lengths.len()).filter(fits).collect();
     sort_by_length(&mut rows, lengths);
@@ -173,7 +173,7 @@ mod tests {
         let tried: Vec<usize> = tried(&lengths, 256).iter().map(longest_of).collect();
         assert!(tried.contains(&120) && tried.iter().any(|&length| length < 20), "{tried:?}");
         assert!(tried.len() >= OTHERS, "{tried:?}");
-        // The process as it is takes more than the share of a limit that it just fits into.
+        // The process already uses more than that share of a limit just above its peak.
         let limit = memory::peak(Device::Cpu) / 100 * 108;
         assert!(
             limit == 0 || find_budget(&[(10, 10); 200], Device::Cpu, room(limit), |_, _| Ok(())).is_err()

@@ -1,5 +1,5 @@
-//! How fast training goes, what keeps it from going faster, and when it will be over: for people to look at. Nothing that
-//! is learned depends on it.
+//! The speed of training, its bottlenecks and the remaining time, for display only. Training results never depend on
+//! it.
 
 use std::fmt;
 
@@ -7,30 +7,30 @@ use super::clock::{Since, TimeLeft, in_words};
 use super::metrics::RunningStats;
 use crate::runtime::memory;
 
-/// The machine, for the figures about it.
+/// The machine that the speed is compared with.
 pub struct Machine<'a> {
     /// Where training runs.
     pub device: tch::Device,
-    /// Floating-point operations per second that its matrix products reach at most, as far as is known: training that is
-    /// faster than what was measured raises it.
+    /// Peak floating-point operations per second of its matrix products; raised if training turns out faster than the
+    /// measurement.
     pub matrix_peak: f64,
-    /// Floating-point operations of the matrix products of some updates.
+    /// Floating-point operations of the matrix products in these updates.
     pub operations: Box<dyn Fn(&RunningStats) -> f64 + 'a>,
 }
 
 impl Machine<'_> {
-    /// One of which nothing was measured: the share of its peak is 0.
+    /// A machine without measurements: the share of its peak is 0.
     pub fn unknown(device: tch::Device) -> Self {
         Machine { device, matrix_peak: f64::MIN_POSITIVE, operations: Box::new(|_| 0.0) }
     }
 }
 
-/// The speed since the last row of figures.
+/// The speed since the last row of metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Speed {
     /// Target tokens per second.
     pub tokens_per_second: f64,
-    /// Seconds until the last step, where there is a speed to say it by.
+    /// Seconds until the last step; `None` until a speed is known.
     pub seconds_left: Option<f64>,
 }
 
@@ -41,18 +41,18 @@ impl Speed {
     }
 }
 
-/// How fast training goes, since the last row of figures.
+/// The speed and its bottlenecks since the last row of metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Its speed.
+    /// The speed.
     pub speed: Speed,
-    /// Share of the operations per second that the machine's matrix products reach at most.
+    /// Share of the machine's peak operations per second.
     pub peak_share: f64,
     /// Share of the positions that are padding.
     pub padding: f64,
-    /// Share of the time in which updates waited for their batches.
+    /// Share of the time that updates waited for their batches.
     pub waiting: f64,
-    /// The most memory so far, in GiB.
+    /// Peak memory so far, in GiB.
     pub memory: f64,
 }
 
@@ -69,20 +69,20 @@ impl fmt::Display for Pace {
     }
 }
 
-/// Measures it.
+/// Measures the pace.
 pub struct PaceMeter<'a> {
     machine: Machine<'a>,
     started: Since,
     left: TimeLeft,
-    /// Figures of the updates since the last row, and the time.
+    /// Sums over the updates since the last row.
     recent: RunningStats,
     since: Since,
-    /// Seconds that updates had waited for their batches at that time.
+    /// Seconds that updates had waited for their batches by then.
     waited: f64,
 }
 
 impl<'a> PaceMeter<'a> {
-    /// Begins now, at the first of these steps; the other is the last one.
+    /// Starts now; `steps` are the current step and the last one.
     pub fn new(machine: Machine<'a>, steps: (u64, u64)) -> PaceMeter<'a> {
         PaceMeter {
             machine,
@@ -94,17 +94,18 @@ impl<'a> PaceMeter<'a> {
         }
     }
 
-    /// An update was made.
+    /// Records an update.
     pub fn updated(&mut self, step: u64, window: &RunningStats) -> Speed {
         self.recent.add(window);
         self.speed(step)
     }
 
-    /// A row of training figures is due; `waited` are the seconds that updates have waited for their batches so far.
+    /// The pace for a row of training metrics; `waited` is the seconds that updates have waited for their batches so
+    /// far.
     pub fn row(&mut self, step: u64, window: &RunningStats, waited: f64) -> Pace {
         let seconds = self.since.seconds().max(1e-9);
         let reached = (self.machine.operations)(&self.recent) / seconds;
-        // When it was measured, something else may have had the machine. A share of the most that was seen is one.
+        // Other processes may have slowed the measurement down. A share is at most 1.
         self.machine.matrix_peak = self.machine.matrix_peak.max(reached);
         self.left.mark(self.started.seconds(), step);
         Pace {
@@ -116,7 +117,7 @@ impl<'a> PaceMeter<'a> {
         }
     }
 
-    /// What is measured from here on belongs to the next row; what a row or a validation took is none of training's.
+    /// Starts the next row: the time of validation and logging does not count as training.
     pub fn begin_anew(&mut self, waited: f64) {
         (self.recent, self.waited, self.since) = (RunningStats::default(), waited, Since::now());
     }

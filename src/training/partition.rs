@@ -1,11 +1,12 @@
-//! The part of an update that treats each weight alone, split among the threads.
+//! Splits work that treats each weight alone among the threads.
 
 use tch::{Device, Tensor};
 
 use crate::runtime::threads;
 
-/// Runs of a list, for each thread one, of about as many numbers; a single one where `device` is a GPU, which does one thing
-/// at a time. In their order, so that what is made of them does not depend on the cuts. `tensor` is an item's.
+/// Splits a list into one run per thread, with about the same number of elements each; a single run if `device` is a
+/// GPU, which does one thing at a time. The order is kept, so that results do not depend on the cuts. `tensor` returns
+/// an item's tensor.
 pub fn partition_by_size<T>(items: Vec<T>, device: Device, tensor: impl Fn(&T) -> &Tensor) -> Vec<Vec<T>> {
     let threads = if device == Device::Cpu { threads::count() } else { 1 };
     let all: usize = items.iter().map(|item| numbers(tensor(item))).sum();
@@ -23,7 +24,7 @@ pub fn partition_by_size<T>(items: Vec<T>, device: Device, tensor: impl Fn(&T) -
     parts
 }
 
-/// A gradient that nothing depends on is undefined, and has none.
+/// Number of elements; 0 for an undefined gradient.
 fn numbers(tensor: &Tensor) -> usize {
     if tensor.defined() { tensor.numel() } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! A network for each thread, all over the same weights: libtorch's tensors can move between threads, but cannot be shared by
+//! One network per thread over the same weights: libtorch's tensors can move between threads, but cannot be shared by
 //! several at a time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use crate::model::network::Network;
 use crate::model::params::Params;
 use crate::runtime::threads;
 
-/// The network as one thread has it.
+/// The network of one thread.
 #[derive(Debug)]
 pub struct Replica {
     /// The network.
@@ -23,13 +23,13 @@ impl Replica {
         Replica { model: model.sharing(&mut params), params }
     }
 
-    /// Where the weights lie.
+    /// The device of the weights.
     pub fn device(&self) -> Device {
         self.params.device()
     }
 
-    /// The gradients of a loss: a tensor for each weight, in their order, undefined where the loss knows nothing of it. The
-    /// weights themselves get none, for other threads have the same ones.
+    /// The gradients of a loss: one tensor per weight, in their order, undefined if the loss does not depend on it.
+    /// They are not stored in the weights, which other threads share.
     ///
     /// # Errors
     /// What libtorch refuses.
@@ -38,7 +38,7 @@ impl Replica {
         let moving: Vec<&Tensor> = weights().filter(|weight| weight.requires_grad()).collect();
         let mut found = Tensor::f_run_backward(&[loss], &moving, false, false)?.into_iter();
         let mut gradient = |weight: &Tensor| match weight.requires_grad() {
-            // The fused optimizers go through memory as it lies.
+            // The fused optimizers need contiguous memory.
             true => {
                 found.next().filter(Tensor::defined).map_or(Tensor::default(), |found| found.contiguous())
             }
@@ -48,7 +48,7 @@ impl Replica {
     }
 }
 
-/// One for each thread that asks.
+/// A pool of replicas, one for each thread that asks.
 #[derive(Debug)]
 pub struct Replicas {
     on_cpu: bool,
@@ -66,12 +66,12 @@ impl Replicas {
         }
     }
 
-    /// Runs something whose parts may go to all threads; on this one alone where a GPU does the work, one thing at a time.
+    /// Runs `work`, whose parts may use all threads; on this thread alone with a GPU, which does one thing at a time.
     pub fn on_all<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         if self.on_cpu { threads::on_all(work) } else { work() }
     }
 
-    /// What `work` makes of each item, in their order, as [`threads::each`]; one after the other where a GPU does the work.
+    /// Maps `work` over the items, in order, as [`threads::each`]; one after the other with a GPU.
     pub fn each<I: Send, T: Send>(
         &self,
         items: Vec<I>,
@@ -81,7 +81,7 @@ impl Replicas {
         if self.on_cpu { threads::each(items, work) } else { items.into_iter().map(work).collect() }
     }
 
-    /// Runs something with a replica that nobody else has meanwhile.
+    /// Runs `work` with a replica that no other thread uses meanwhile.
     pub fn with<T>(&self, work: impl FnOnce(&Replica) -> T) -> T {
         let idle = locked(&self.idle).pop();
         let replica = idle.unwrap_or_else(|| {
@@ -89,7 +89,7 @@ impl Replicas {
             Replica::new(&first.model, &first.params)
         });
         let out = work(&replica);
-        // One whose work panics is not kept: it costs nothing to make.
+        // A replica whose work panics is not returned to the pool: a new one costs nothing.
         locked(&self.idle).push(replica);
         out
     }

@@ -1,59 +1,58 @@
-//! The learning rate as a pure function of the step; of `plateau` also of the validations so far.
+//! The learning rate as a pure function of the step; with `plateau` also of the validations so far.
 
 use serde::{Deserialize, Serialize};
 
 use super::{PlateauConfig, TrainingConfig};
 
-/// A curve over the steps of a run. Every one but `noam` rises in a straight line over `warmup` steps to
-/// `learning_rate`.
+/// A curve over the steps of a run. All but `noam` rise linearly over `warmup` steps to `learning_rate`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
-    /// Stays there.
+    /// Stays constant.
     Constant {
-        /// Steps of the rise.
+        /// Steps of the warm-up.
         warmup: u64,
     },
-    /// Falls with the root of warmup / step.
+    /// Decays with sqrt(warmup / step).
     InverseSqrt {
-        /// Steps of the rise.
+        /// Steps of the warm-up.
         warmup: u64,
     },
     /// Half a cosine down to `final_share` at `steps`.
     Cosine {
-        /// Steps of the rise.
+        /// Steps of the warm-up.
         warmup: u64,
         /// The last step.
         steps: u64,
-        /// What is left there.
+        /// The share that is left there.
         final_share: f64,
     },
-    /// A straight line down to `final_share` at `steps`.
+    /// Linear decay to `final_share` at `steps`.
     Linear {
-        /// Steps of the rise.
+        /// Steps of the warm-up.
         warmup: u64,
         /// The last step.
         steps: u64,
-        /// What is left there.
+        /// The share that is left there.
         final_share: f64,
     },
     /// width^-0.5 * min(step^-0.5, step * warmup^-1.5) (Vaswani et al. 2017, section 5.3).
     Noam {
-        /// Steps of the rise.
+        /// Steps of the warm-up.
         warmup: u64,
         /// Width of the model.
         width: usize,
     },
-    /// Falls by `factor` whenever `patience` validations in a row were not better.
+    /// Is multiplied by `factor` after `patience` validations in a row without improvement.
     Plateau(PlateauConfig),
 }
 
-/// What `plateau` remembers of the validations so far. Saved.
+/// The state of `plateau`. Saved in checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plateau {
-    /// What is left of the learning rate.
+    /// The current share of the learning rate.
     pub share: f64,
-    /// Validations in a row that were not better, since the last one that was or the last fall.
+    /// Validations in a row without improvement, since the last improvement or decay.
     pub stale: u64,
 }
 
@@ -64,7 +63,7 @@ impl Default for Plateau {
 }
 
 impl Plateau {
-    /// A validation was made.
+    /// Records a validation.
     pub fn validated(&mut self, config: &PlateauConfig, better: bool) {
         self.stale = if better { 0 } else { self.stale + 1 };
         if self.stale >= config.patience {
@@ -75,7 +74,7 @@ impl Plateau {
 }
 
 impl Schedule {
-    /// The schedule that the config names; without one the inverse square root.
+    /// The schedule of the config; by default the inverse square root.
     pub fn new(config: &TrainingConfig, width: usize) -> Schedule {
         let steps = config.steps;
         if let Some(constant) = &config.constant {
@@ -101,10 +100,10 @@ impl Schedule {
         }
     }
 
-    /// What the learning rate is multiplied with at `step`, which counts from 1.
+    /// The factor of the learning rate at `step`, which counts from 1.
     pub fn factor(&self, step: u64, plateau: Plateau) -> f64 {
         let rise = |warmup: u64| (step as f64 / warmup.max(1) as f64).min(1.0);
-        // How much of the way from the end of the rise to the last step is done.
+        // Progress from the end of the warm-up to the last step, from 0 to 1.
         let way = |warmup: u64, steps: u64| {
             let rest = steps.saturating_sub(warmup).max(1) as f64;
             (step.saturating_sub(warmup) as f64 / rest).min(1.0)

@@ -13,43 +13,44 @@ use crate::error::ConfigError;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainState {
-    /// Updates made, including skipped ones.
+    /// Updates so far, including skipped ones.
     pub step: u64,
-    /// Passes over the training pairs that are complete.
+    /// Complete passes over the training pairs.
     pub epoch: u64,
-    /// Batches of the current pass that were used.
+    /// Batches of the current pass so far.
     pub position: usize,
     /// The best validations so far, the best one first; at most `training.keep_best`.
     pub best: Vec<BestValidation>,
-    /// The validation at the end of a run, which was trained on later: training ignores it, but the best model may be its.
+    /// The validation at the end of a run that was later extended: training ignores it, but the best model may be this
+    /// one.
     #[serde(default)]
     pub ended_with: Option<BestValidation>,
-    /// The step's validation is yet to come: a stop came before it was done.
+    /// The validation of this step is still due: a stop came before it.
     #[serde(default)]
     pub validation_due: bool,
-    /// Validations in a row since then that were not better; none as long as no model is better than none.
+    /// Validations in a row without improvement; 0 until a model is better than no model.
     pub stale: u64,
-    /// What the schedule `plateau` remembers.
+    /// The state of the schedule `plateau`.
     pub plateau: Plateau,
-    /// Updates in a row that were skipped, up to now.
+    /// Skipped updates in a row, up to now.
     pub skipped_in_a_row: u64,
-    /// Weights and optimizer went back to a checkpoint, and no update has moved them since.
+    /// Weights and optimizer were rolled back to a checkpoint, and no update has changed them since.
     pub rolled_back: bool,
-    /// Saved between two steps at which checkpoints were due: training was stopped, or ended.
+    /// Saved at a step at which no checkpoint was due: training was stopped, or ended.
     #[serde(default)]
     pub between: bool,
-    /// The most positions of a batch's side; what `tokens_per_batch = "auto"` found.
+    /// The most positions per side of a batch, as set or as found by `tokens_per_batch = "auto"`.
     pub tokens_per_batch: usize,
-    /// Figures since the last row of `metrics.csv`.
+    /// Sums since the last row of `metrics.csv`.
     pub window: RunningStats,
-    /// Length of `metrics.csv` when this was written.
+    /// Length of `metrics.csv` at this checkpoint, in bytes.
     pub metrics_bytes: u64,
     /// Fingerprint of the training pairs.
     pub data: String,
     /// Fingerprint of the validation pairs.
     #[serde(default)]
     pub valid: String,
-    /// What it ran on: on another machine the bits are others.
+    /// The machine: on another type the results are not bit-identical.
     #[serde(default)]
     pub machine: String,
 }
@@ -58,11 +59,11 @@ pub struct TrainState {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestValidation {
-    /// When it was.
+    /// Its step.
     pub step: u64,
-    /// `training.best_by`, turned so that less is better.
+    /// The score of `training.best_by`, as a cost: lower is better.
     pub cost: f64,
-    /// What tells equal ones apart: the negative log-likelihood per target token. The largest number where it is not known.
+    /// Breaks ties: the negative log-likelihood per target token. The largest number if unknown.
     #[serde(default = "unknown")]
     pub nll: f64,
 }
@@ -77,25 +78,25 @@ impl BestValidation {
     }
 }
 
-/// What a validation means for those that wait for a better one.
+/// The result of a validation, for early stopping and `plateau`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Improvement {
-    /// It is better than all before.
+    /// Better than all before.
     Better,
-    /// It is not.
+    /// Not better.
     Worse,
-    /// It is not, but no model so far is better than none at all, so nobody has begun to wait.
+    /// Not better, but no model so far is better than no model: patience has not started.
     Early,
 }
 
 /// Why training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// `training.steps` or `training.epochs` are reached.
+    /// `training.steps` or `training.epochs` is reached.
     Complete,
     /// `training.patience` ran out.
     OutOfPatience,
-    /// A signal asked for it; its number.
+    /// Stopped by this signal.
     Stopped(u8),
 }
 
@@ -111,10 +112,10 @@ impl TrainState {
         }
     }
 
-    /// Adds a validation to the `keep` best. Of equal ones the one with lower loss is better, and of those the earlier one.
-    /// The cost of one without scores is `f64::MAX`.
+    /// Adds a validation to the `keep` best. Ties go to the lower loss, then to the earlier step. A validation without
+    /// scores has the cost `f64::MAX`.
     pub fn validated(&mut self, found: BestValidation, keep: usize, by: BestBy) -> Improvement {
-        // What has no figures is not even the best of none.
+        // A validation without scores is never the best.
         if found.cost == f64::MAX {
             self.stale += 1;
             return Improvement::Worse;
@@ -132,12 +133,12 @@ impl TrainState {
         }
     }
 
-    /// Whether it can be of a run that was saved; if not, which field cannot be, and what it must be.
+    /// Checks that a saved run can have this state.
     ///
     /// # Errors
-    /// As it says.
+    /// The field that is out of range, and its range.
     pub fn check(&self) -> Result<(), String> {
-        // Numbers that JSON holds exactly, with room to count on.
+        // JSON holds these numbers exactly, with room to count further.
         const MOST: u64 = 1 << 53;
         let TrainState { window, plateau, step, .. } = self;
         let bests = self.best.iter().chain(&self.ended_with).map(|best| best.step).max().unwrap_or(0);
@@ -167,12 +168,12 @@ impl TrainState {
         }
     }
 
-    /// The best validation, that at the end of a run among them.
+    /// The best validation, including that at the end of a run.
     pub fn best_of_all(&self) -> Option<BestValidation> {
         self.all_of_the_best().first().copied()
     }
 
-    /// The steps of the best validations, the best first, that at the end of a run among them.
+    /// The steps of the best validations, the best first, including that at the end of a run.
     pub fn best_steps_of_all(&self) -> Vec<u64> {
         self.all_of_the_best().iter().map(|best| best.step).collect()
     }
@@ -240,7 +241,7 @@ mod tests {
             [Improvement::Better, Improvement::Better, Improvement::Worse, Improvement::Worse]
         );
         assert_eq!(progress.best_steps().collect::<Vec<_>>(), [2, 4, 3, 1]);
-        // A state of before has no likelihood, and whatever is as good takes its place.
+        // A state of an older version has no likelihood: any equal validation replaces it.
         let old: BestValidation = serde_json::from_str(r#"{ "step": 1, "cost": -0.5 }"#).unwrap();
         assert!(BestValidation { step: 2, cost: -0.5, nll: 9.0 }.order(&old).is_lt());
     }
@@ -255,7 +256,7 @@ mod tests {
             let verdicts = found.map(|found| progress.validated(found, 2, by)).collect();
             (verdicts, progress.stale)
         };
-        // None is right, and the likelihood falls for a while.
+        // No output is right, and the likelihood falls for a while.
         let none_right = [(-0.0, 2.0), (-0.0, 2.5), (-0.0, 2.6), (-0.1, 2.7), (-0.1, 2.8), (-0.0, 1.0)];
         let found = verdicts(by("exact_match"), &none_right);
         assert_eq!(found, (vec![Better, Early, Early, Better, Worse, Worse], 2));

@@ -1,8 +1,8 @@
 //! The training loop: update, log, validate, save, stop.
 //!
-//! It knows no files: a [`Recorder`] takes its figures, and who runs it says how a checkpoint is saved ([`Checkpointer`]).
-//! All of its state is the weights, their averages, the optimizer's state and [`TrainState`]: everything random follows
-//! from (seed, step), so a run that goes on from a checkpoint is the same, bit for bit, as one that never stopped.
+//! It knows no files: a [`Recorder`] takes its metrics, and a [`Checkpointer`] saves its checkpoints. All of its state
+//! is the weights, their averages, the optimizer's state and [`TrainState`]: every random number follows from (seed,
+//! step), so a resumed run is bit-identical to an uninterrupted one.
 
 use tch::{Device, Tensor};
 
@@ -27,16 +27,16 @@ use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::StopFlag;
 
-/// What an update did.
+/// The result of an update.
 #[derive(Debug, Default)]
 pub struct UpdateOutput {
-    /// Its figures.
+    /// Its statistics.
     pub window: RunningStats,
-    /// The rows of an update that was skipped because its loss or a gradient was not a finite number.
+    /// The rows of a skipped update, whose loss or gradient is NaN or infinite.
     pub skipped: Vec<usize>,
-    /// Rows that were left out because there is no memory for them.
+    /// Rows that were skipped because they do not fit into memory.
     pub left_out: Vec<usize>,
-    /// The positions of a piece for which the memory did not suffice, where it was found out now.
+    /// Positions of a shard that ran out of memory, if this is new.
     pub too_large: Option<usize>,
 }
 
@@ -50,19 +50,19 @@ pub struct Trainer<'a> {
     collator: Collator,
     loader: Loader,
     progress: TrainState,
-    /// The fewest positions for which the memory did not suffice.
+    /// The fewest positions that ran out of memory.
     too_large: Option<usize>,
     waiting: Stopwatch,
     meter: PaceMeter<'a>,
 }
 
 impl<'a> Trainer<'a> {
-    /// A run that starts, or one that goes on with the progress and the state of training that were saved; the saved
-    /// weights are in `parts` already.
+    /// Starts a run, or resumes one from its saved progress and training state; the saved weights are in `context`
+    /// already.
     ///
     /// # Errors
-    /// Saved state that does not fit; training pairs other than those that the run began with; a pattern that names no
-    /// weight.
+    /// Saved state that does not fit; training pairs that differ from those of the run's start; a pattern that matches
+    /// no weight.
     pub fn new(context: TrainContext<'a>, saved: Option<(TrainState, NamedTensors)>) -> Result<Trainer<'a>> {
         freeze(context.config, context.params)?;
         let mut optimizer = Optimizer::new(context.config, context.params)?;
@@ -70,8 +70,8 @@ impl<'a> Trainer<'a> {
         let data = context.train.corpus.fingerprint();
         let mut progress = match saved {
             Some((progress, _)) if progress.data != data => {
-                let message = "the training pairs are not those that the run began with";
-                return Err(Error::input(message).hint("put them back, or train anew with --out DIR"));
+                let message = "the training pairs must be those that the run started with, but they differ";
+                return Err(Error::input(message).hint("restore them, or start a new run with --out DIR"));
             }
             Some((progress, training)) => {
                 restore(&mut optimizer, &mut ema, context.params, training)?;
@@ -99,7 +99,7 @@ impl<'a> Trainer<'a> {
             let (there, position) = (batch_sampler.batches(), progress.position);
             let message = format!("a pass has {there} batches, but the saved `position` is {position}");
             return Err(
-                Error::failure(message).hint("the checkpoint is damaged; name another one in `latest`")
+                Error::failure(message).hint("the checkpoint is damaged; write another one into `latest`")
             );
         }
         let halvings = halvings(context.config, progress.tokens_per_batch, context.params.device());
@@ -124,12 +124,12 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// With a meter that knows the machine, or about where training ends.
+    /// Replaces the meter of the pace.
     pub fn measured_by(self, meter: PaceMeter<'a>) -> Trainer<'a> {
         Trainer { meter, ..self }
     }
 
-    /// Where training stands.
+    /// The state of training.
     pub fn progress(&self) -> &TrainState {
         &self.progress
     }
@@ -142,7 +142,7 @@ impl<'a> Trainer<'a> {
     /// Trains to the end, or until the flag is raised.
     ///
     /// # Errors
-    /// A checkpoint or a figure that cannot be written; too many updates without a finite loss; libtorch's own.
+    /// A checkpoint or a metric cannot be written; too many skipped updates; errors of libtorch.
     pub fn run(
         &mut self,
         stop: &StopFlag,
@@ -162,9 +162,9 @@ impl<'a> Trainer<'a> {
             }
             let validated = self.progress.validation_due && self.validate(stop, recorder)?.is_some();
             self.progress.validation_due &= !validated;
-            // At the last step nothing is left to be stopped but the last validation.
+            // At the last step only the last validation can still be stopped.
             let stopped = stop.raised().filter(|_| self.progress.validation_due || self.ended().is_none());
-            // A last step that is not validated here is validated and saved by `finish`.
+            // If the last step is not validated here, `finish` validates and saves it.
             let due = self.progress.step.is_multiple_of(config.checkpoint_every) && self.ended().is_none();
             let asked = stop.save_asked() && self.ended().is_none();
             if validated || stopped.is_some() || due || asked {
@@ -172,7 +172,7 @@ impl<'a> Trainer<'a> {
                 checkpointer.save(self.snapshot(&self.progress))?;
             }
             if asked {
-                recorder.say(&format!("step {}: saved, as SIGUSR1 asks for; going on", self.progress.step));
+                recorder.say(&format!("step {}: saved at SIGUSR1; training continues", self.progress.step));
             }
             checkpointer.finish_write(stopped.is_some())?;
             if let Some(signal) = stopped {
@@ -189,7 +189,7 @@ impl<'a> Trainer<'a> {
     /// One update: the gradients of `accumulate` batches, normalised over all their target tokens.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// Errors of libtorch.
     pub fn update(&mut self) -> Result<UpdateOutput> {
         let step = self.progress.step + 1;
         let accumulate = self.context.config.accumulate;
@@ -205,7 +205,7 @@ impl<'a> Trainer<'a> {
         let mut window = given.window(clip_gradients(self.context.params, self.context.config.clip_norm))?;
         let mut skipped = Vec::new();
         if window.tokens == 0 {
-            // There was no memory for any of its rows.
+            // None of its rows fits into memory.
             window = RunningStats::default();
         } else if window.loss.is_finite() && window.gradient_norm.is_finite() {
             self.optimizer.step(self.context.params, self.learning_rate(step))?;
@@ -250,8 +250,8 @@ impl<'a> Trainer<'a> {
         let train = self.context.train;
         if let Some(positions) = updated.too_large {
             recorder.say(&format!(
-                "step {step}: the memory does not suffice for {positions} positions at once; from here on what is as large goes \
-                 in halves, which is slower: lower `training.tokens_per_batch`, or for single long pairs `max_length` with \
+                "step {step}: out of memory with {positions} positions at once; from here on batches of this size are halved, \
+                 which is slower: lower `training.tokens_per_batch`, or for single long pairs `max_length` with \
                  `data.too_long` = \"skip\""
             ));
         }
@@ -276,7 +276,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Goes back to the checkpoint saved last, or gives up. The pairs that follow are new ones either way.
+    /// Rolls back to the last checkpoint, or ends training. Training continues with new pairs, not with those that
+    /// failed.
     fn too_many_skipped(
         &mut self,
         recorder: &mut dyn Recorder,
@@ -285,37 +286,39 @@ impl<'a> Trainer<'a> {
         let step = self.progress.step;
         let skipped = self.progress.skipped_in_a_row;
         let message = format!(
-            "the loss or its gradient must be a finite number, but was not in {skipped} updates in a row, up to step {step}"
+            "the loss and its gradient must be finite, but they were NaN or infinite in {skipped} updates in a row, up to \
+             step {step}"
         );
         let goes_back = self.context.config.non_finite.then == Then::Rollback;
         let or = match (goes_back, self.progress.rolled_back) {
             (false, _) => {
-                ", or go back to an earlier checkpoint with --resume --set training.non_finite.then=rollback"
+                ", or resume from an earlier checkpoint with --resume --set training.non_finite.then=rollback"
             }
-            (true, true) => "; to go back to a checkpoint did not help",
-            (true, false) => "; there is no checkpoint to go back to",
+            (true, true) => "; a rollback to a checkpoint did not help",
+            (true, false) => "; there is no checkpoint for a rollback",
         };
         let failed = Error::failure(message).hint(format!(
-            "the rows are in skipped/ of the run; train anew with a lower learning rate or a longer warm-up{or}"
+            "the rows are in skipped/ of the run; start a new run with a lower learning rate or a longer warm-up{or}"
         ));
-        // To go back a second time without an update in between would be for ever.
+        // A second rollback without an update in between would repeat forever.
         if !goes_back || self.progress.rolled_back {
             return Err(failed);
         }
         checkpointer.finish_write(true)?;
-        // The weights of the last update that was made are those that failed.
+        // The weights after the last successful update are those that failed.
         let Some((saved, training)) = checkpointer.restore(step - skipped)? else { return Err(failed) };
         restore(&mut self.optimizer, &mut self.ema, self.context.params, training)?;
         self.progress.rolled_back = true;
         self.progress.skipped_in_a_row = 0;
         recorder.say(&format!(
-            "step {step}: {skipped} updates in a row were skipped; weights and optimizer go back to those of step {}",
+            "step {step}: {skipped} updates in a row were skipped; weights and optimizer are rolled back to step {}",
             saved.step
         ));
         Ok(())
     }
 
-    /// Validates, writes a row and samples, and keeps the books of the best. Nothing where a stop came before it was done.
+    /// Validates, records the scores and samples, and updates the best validations. `None` if a stop came before the
+    /// end.
     fn validate(&mut self, stop: &StopFlag, recorder: &mut dyn Recorder) -> Result<Option<BestValidation>> {
         let TrainContext { config, params, valid, .. } = self.context;
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
@@ -347,7 +350,7 @@ impl<'a> Trainer<'a> {
         Ok(Some(best))
     }
 
-    /// A validation pair and what the model made of it, as text.
+    /// A validation pair and the model's output, as text.
     fn sample(&self, row: usize, output: &Hypothesis) -> Sample<'a> {
         let pair = self.context.valid.corpus.pair(row);
         Sample {
@@ -358,11 +361,11 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// What a validation finds with the weights as they are: those of an average, say. Nothing where a stop came before it was
-    /// done.
+    /// Validates the current weights, such as those of an average, and records nothing. `None` if a stop came before
+    /// the end.
     ///
     /// # Errors
-    /// What libtorch refuses.
+    /// Errors of libtorch.
     pub fn validate_as_is(&self, stop: &StopFlag) -> Result<Option<Validated>> {
         validate(&self.context, &self.replicas, &|| stop.raised().is_some())
     }
@@ -387,9 +390,9 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The last step is validated, too. What is saved are the books from before: a run that is resumed with more steps
-    /// goes on as if it had never ended here, and cuts this validation's row off again.
-    /// The signal, where a stop came before the validation was done.
+    /// Validates the last step, too. The saved state is that from before this validation: a run that is resumed with
+    /// more steps continues as if it had not ended here, and removes this validation's row. Returns the signal if a
+    /// stop came before the validation was done.
     fn finish(
         &mut self,
         stop: &StopFlag,
@@ -409,14 +412,14 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// A copy in the memory of the CPU, where there is more of it.
+/// A copy in the CPU's memory, of which there is more.
 fn copied((name, tensor): (String, Tensor)) -> (String, Tensor) {
     let _guard = tch::no_grad_guard();
     let copy = if tensor.device() == Device::Cpu { tensor.copy() } else { tensor.to_device(Device::Cpu) };
     (name, copy)
 }
 
-/// Takes back what a snapshot's `training` holds.
+/// Restores a snapshot's `training` tensors.
 fn restore(
     optimizer: &mut Optimizer,
     ema: &mut Option<Ema>,
@@ -426,7 +429,9 @@ fn restore(
     optimizer.restore(params, &mut training)?;
     ema.iter_mut().try_for_each(|ema| ema.restore(params, &mut training))?;
     match training.first() {
-        Some((name, _)) => Err(Error::failure(format!("training does not know the saved `{name}`"))),
+        Some((name, _)) => {
+            Err(Error::failure(format!("the saved training state has an unknown tensor `{name}`")))
+        }
         None => Ok(()),
     }
 }

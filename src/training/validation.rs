@@ -1,4 +1,4 @@
-//! How good the model is on pairs that it does not learn from: by likelihood, and by really decoding.
+//! Validation on held-out pairs: by likelihood, and by decoding.
 
 use super::context::TrainContext;
 use super::loss::cross_entropy;
@@ -18,25 +18,25 @@ use crate::decoding::teacher_forcing::{READ_AT_ONCE, batches, teacher_forced};
 use crate::error::{Kind, Result};
 use crate::metrics::{self, MetricSet, Unit};
 
-/// Rows and what the model made of them.
+/// Rows and the model's outputs for them.
 pub type Outputs = Vec<(usize, Hypothesis)>;
 
-/// What a validation found, and on what.
+/// The result of a validation.
 #[derive(Debug)]
 pub struct Validated {
-    /// Its figures.
+    /// Its scores.
     pub found: Validation,
-    /// Rows that were decoded, in order, and their outputs; none where a score was not a finite number.
+    /// Decoded rows, in order, and their outputs; empty if a score is NaN or infinite.
     pub decoded: Outputs,
-    /// Rows that were left out because there is no memory for them.
+    /// Rows that were skipped because they do not fit into memory.
     pub left_out: Vec<usize>,
 }
 
-/// Validates on `valid`, and decodes its first `training.decode_rows` rows (0: all). Nothing is dropped out, and no
-/// gradient is kept. Nothing where `stopped` said so before it was done.
+/// Validates on `valid`, and decodes its first `training.decode_rows` rows (0: all), without dropout and gradients.
+/// `None` if `stopped` returned true before the end.
 ///
 /// # Errors
-/// What libtorch refuses. A score that is not a finite number is none: training has a rule of its own for it.
+/// Errors of libtorch. A NaN or infinite score is no error: training has a rule of its own for it.
 pub fn validate(
     context: &TrainContext,
     replicas: &Replicas,
@@ -75,14 +75,14 @@ pub fn validate(
     Ok(Some(Validated { found, decoded, left_out }))
 }
 
-/// What outputs are made of, for metrics.
+/// The unit of the target's tokens, for metrics.
 pub fn unit_of(target: &Tokenizer) -> Unit {
     if target.is_of_words() { Unit::Words } else { Unit::Characters }
 }
 
-/// References, as text and as tokens, against outputs, in two sets: one that is shown, with references as they stand in the
-/// file, and that of what decides. It compares both in the form of outputs, so that a file in another form does not make the
-/// worse model the better one.
+/// Compares outputs with references, as text and as tokens, in two sets of metrics: one to show, with references as
+/// they are in the file, and one that decides. The latter compares both in the text form of outputs, so that another
+/// form of the file cannot favour the worse model.
 fn compared<'a>(
     target: &Tokenizer,
     (mut shown, mut deciding): (MetricSet, MetricSet),
@@ -107,12 +107,12 @@ fn compared<'a>(
     Validation { metrics: shown.values(), deciding, unfinished, ..Validation::NONE }
 }
 
-/// Sums over the rows that there is memory for.
+/// Sums over the rows that fit into memory.
 #[derive(Default)]
 struct Likelihood {
     /// Of the negative log-likelihood.
     nll: f64,
-    /// Tokens whose label is the likeliest.
+    /// Positions whose most likely token is the label.
     right: f64,
     tokens: usize,
     left_out: Vec<usize>,
@@ -155,17 +155,18 @@ fn likelihood(
         })?;
         Ok(Some(sums))
     };
-    // In the order of the batches, so that the number of threads does not matter.
+    // Summed in the order of the batches, so that the number of threads does not matter.
     let found: Result<Vec<Option<Likelihood>>> =
         replicas.each(batches(&corpus.lengths(), budget), of_batch).into_iter().collect();
     let Some(all) = found?.into_iter().collect::<Option<Vec<Likelihood>>>() else { return Ok(None) };
     Ok(Some(all.into_iter().fold(Likelihood::default(), Likelihood::plus)))
 }
 
-/// Rows that are decoded before it is looked whether a stop is asked for: enough for full batches on every core.
+/// Rows decoded between two checks for a stop: enough for full batches on every core.
 const DECODED_AT_ONCE: usize = 512;
 
-/// Outputs of the rows that are decoded and not left out already, and rows that there is no memory for here either.
+/// Outputs of the decoded rows, and the rows that do not fit into memory in decoding; rows skipped before are not
+/// decoded.
 fn decode(
     context: &TrainContext,
     left_out: &[usize],

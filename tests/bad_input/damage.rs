@@ -1,4 +1,4 @@
-//! Damage to what seqloom wrote: not a byte of a checkpoint may change unnoticed.
+//! Damaged files of seqloom: any changed byte of a checkpoint is detected.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,11 @@ use crate::support::run::Scene;
 
 const MODEL: &str = "model.safetensors";
 
-/// A model file in a folder of its own, to be written again and again.
+/// A model file in its own folder, to be rewritten again and again.
 struct ModelFile {
     scene: Scene,
     bytes: Vec<u8>,
-    /// Where the header ends and the weights begin.
+    /// The end of the header, where the weights start.
     header_end: usize,
 }
 
@@ -33,7 +33,7 @@ impl ModelFile {
 
     /// Reads a file of these bytes.
     fn with(&self, bytes: &[u8]) -> seqloom::error::Result<()> {
-        // Some file systems flush a file that is overwritten, which takes long; a new one is left in memory.
+        // Some file systems flush a file that is overwritten, which is slow; a new one stays in memory.
         let _ = std::fs::remove_file(self.scene.path(MODEL));
         self.scene.write(MODEL, bytes);
         model_file::read(&self.scene.path(MODEL)).map(|_| ())
@@ -77,7 +77,7 @@ fn a_model_file_with_one_byte_changed_is_refused_whichever_it_is() {
     }
 }
 
-/// What JSON reads as the same is not the same file.
+/// JSON that means the same is not the same file.
 #[test]
 fn a_change_that_means_nothing_is_refused_as_well() {
     let file = ModelFile::new();
@@ -194,7 +194,7 @@ fn weights_are_loaded_only_under_their_own_names_and_in_their_own_shapes() {
         refused(&named(&model(32))),
         format!("{MODEL}: `{first}` must be Float [9, 16], but it is Float [9, 32]")
     );
-    // libtorch's own copy would stretch this one over all rows.
+    // libtorch's own copy would broadcast this one over all rows.
     let mut saved = named(&params);
     saved[0].1 = saved[0].1.narrow(0, 0, 1);
     assert!(refused(&saved).ends_with("must be Float [9, 16], but it is Float [1, 16]"));

@@ -1,4 +1,4 @@
-//! Files that somebody made to do harm, or that a slip put where others are looked for: each is refused in a sentence, and soon.
+//! Malicious files, and files in the wrong place: each is refused quickly with an error.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::run::{Finished, Scene, objects};
 
-/// A model file like that of the scene's run, but for what `change` does to its config and weights; its checksum is right.
+/// A model file like that of the scene's run, with config and weights modified by `change` and a correct checksum.
 fn forged(scene: &Scene, change: impl FnOnce(&mut Value, &mut NamedTensors)) {
     let model = scene.path(scene.checkpoint("runs/copy", "best").join("model.safetensors"));
     let (mut header, mut weights) = model_file::read(&model).unwrap();
@@ -27,7 +27,7 @@ fn with_sizes(scene: &Scene, sizes: Value) {
     });
 }
 
-/// A network of these sizes would take terabytes, or names without end: it is not made to find out that it is another one.
+/// A network of these sizes would take terabytes, or endless names: it is refused without being built.
 #[test]
 fn a_model_file_is_held_against_its_header_before_a_network_is_made() {
     let scene = Scene::trained();
@@ -165,7 +165,7 @@ fn a_plain_file_under_a_checkpoints_name_ends_no_training() {
     scene.decode(&[], "ab\n").succeeded();
 }
 
-/// The weights of one letter are no numbers, as after a fault of a memory or a disk.
+/// The weights of one letter are NaN, as after a memory or disk fault.
 #[test]
 fn a_row_without_finite_scores_is_that_rows_error() {
     let scene = Scene::trained();
@@ -183,13 +183,13 @@ fn a_row_without_finite_scores_is_that_rows_error() {
     let rows = objects(&finished.stdout);
     assert_eq!(["bc", "def"], [0, 2].map(|n| rows[n]["output"].as_str().unwrap()));
     for n in [1, 3] {
-        let error = format!("<stdin>:{}: the model's scores are not finite numbers", n + 1);
+        let error = format!("<stdin>:{}: the model's scores are NaN or infinite", n + 1);
         assert_eq!((&rows[n]["output"], &rows[n]["error"]), (&json!(""), &json!(error)));
     }
     assert!(finished.stderr.contains("note: skipped rows: 2 "), "{}", finished.stderr);
     let stopped = decode(&["--beam", "2"], "bc\nab\ndef\n");
     assert_eq!((stopped.code, stopped.stdout.as_str()), (Some(1), "bc\n"), "{}", stopped.stderr);
-    assert!(stopped.stderr.starts_with("error: <stdin>:2: the model's scores are not finite numbers\n"));
+    assert!(stopped.stderr.starts_with("error: <stdin>:2: the model's scores are NaN or infinite\n"));
 
     scene.write("pairs.csv", "source,target\nbc,bc\nab,ab\ndef,def\n");
     let score = |more: &[&str]| {
@@ -198,7 +198,7 @@ fn a_row_without_finite_scores_is_that_rows_error() {
     let finished = score(&["--on-error", "skip", "--format", "jsonl"]).succeeded();
     let rows = objects(&finished.stdout);
     assert!(rows[0]["score"].is_f64() && rows[1]["score"].is_null() && rows[2]["score"].is_f64());
-    assert_eq!(rows[1]["error"], json!("pairs.csv:3: the model's scores are not finite numbers"));
+    assert_eq!(rows[1]["error"], json!("pairs.csv:3: the model's scores are NaN or infinite"));
     let stopped = score(&[]);
     assert_eq!((stopped.code, stopped.stdout.lines().count()), (Some(1), 1), "{}", stopped.stderr);
 }

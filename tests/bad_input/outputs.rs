@@ -1,4 +1,4 @@
-//! An output never destroys an input, a model or a run, whatever name it goes by; and nothing is written before that is known.
+//! An output never destroys an input, a model or a run, under any name, and nothing is written before that is checked.
 
 use std::fs::{self, File, OpenOptions};
 use std::process::Stdio;
@@ -105,7 +105,7 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
     for (arguments, message) in cases {
         scene.fed(arguments, b"ab\n").refused_naming(2, &[message]);
     }
-    // Its pairs are known from another folder, too.
+    // Its pairs are recognised from another folder, too.
     let from_there = ["decode", "copy", "--input", "../valid.csv", "--output", "../train.csv"];
     let mut command = binary(&scene.path("runs"));
     let finished = Finished::of(listened_to(command.args(from_there)));
@@ -116,7 +116,7 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
     assert_eq!(scene.text("runs/copy/outputs.txt"), "ab\n");
 }
 
-/// Training empties its figures where a run begins.
+/// Training truncates its metrics when a run starts.
 #[test]
 fn a_runs_figures_are_no_training_pairs() {
     let scene = Scene::new(8, 2);
@@ -141,7 +141,7 @@ fn a_summary_replaces_its_file_whole_and_no_other_name_of_it() {
     for device in ["/dev/null", "/dev/stdout", "/dev/stderr"] {
         scene.decode(&["--summary", device, "--output", "/dev/null"], "ab\n").succeeded();
     }
-    // What a shell appends to is not emptied by its other name.
+    // A file to which a shell appends is not truncated under its other name.
     scene.write("log.txt", "before\n");
     let log = || OpenOptions::new().append(true).open(scene.path("log.txt")).unwrap();
     let mut command = binary(&scene.path(""));

@@ -1,4 +1,4 @@
-//! Rows that are broken, too long, empty or strange: each is answered clearly, and the rows around it are unharmed.
+//! Rows that are broken, too long, empty or unusual: each is reported clearly, and the rows around it are unaffected.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn with_skip_each_row_has_its_line_and_what_was_wrong_is_said() {
     }
     let summary: Value = serde_json::from_str(&scene.text("s.json")).unwrap();
     assert_eq!((&summary["rows"], &summary["skipped"], &summary["empty"]), (&json!(7), &json!(2), &json!(1)));
-    // The rows beside it are what they are without it.
+    // The other rows are the same without it.
     let good = scene.decode(&[], "abc\nxyz\nb\0a\ncab\n").succeeded().stdout;
     assert_eq!(good.lines().collect::<Vec<_>>(), [lines[0], lines[2], lines[3], lines[6]]);
 }

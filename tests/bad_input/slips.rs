@@ -1,4 +1,4 @@
-//! The user's slips: exit code 2, nothing on stdout, and nothing made.
+//! Mistakes of the user: exit code 2, nothing on stdout, no files.
 
 use crate::support::run::Scene;
 
@@ -25,7 +25,7 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
             "data.source.max_length=1",
             "train.csv:2: a source may have 1 token (`data.source.max_length`), but this row's has ",
         ),
-        ("runtime.device=cuda:7", "`runtime.device` is `cuda:7`, but libtorch sees "),
+        ("runtime.device=cuda:7", "`runtime.device` is `cuda:7`, but libtorch finds "),
     ];
     for (setting, message) in cases {
         let finished = scene.train(&["--set", setting]);
@@ -45,7 +45,7 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
     assert!(!scene.path("runs").exists(), "a run that never began left something behind");
 }
 
-/// Where paths that begin nowhere are looked for.
+/// Where relative paths are looked up.
 fn looked_for(scene: &Scene) -> String {
     format!(" (looked for in {})", scene.path("").canonicalize().unwrap().display())
 }
@@ -182,7 +182,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
     }
     scene.decode(&["--set", "runtime.device=cuda:7"], "ab\n").refused_naming(
         2,
-        &["`runtime.device` is `cuda:7`, but libtorch sees ", "\nhint: run `seqloom doctor` to see"],
+        &["`runtime.device` is `cuda:7`, but libtorch finds ", "\nhint: run `seqloom doctor` to see"],
     );
     scene
         .seqloom(&["decode", "runs/copy/config.toml"])

@@ -1,4 +1,4 @@
-//! configs/: the reference page and the code say the same, and every experiment can be read.
+//! configs/: the reference page and the code agree, and every experiment can be read.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::{LEAST, accepted, configs, refused};
 
-/// The reference page as it stands, and with everything on that is off by default.
+/// The reference page, and the same with everything on that is off by default.
 fn reference() -> (String, String) {
     let text = std::fs::read_to_string(configs().join("reference.toml")).unwrap();
     let on = |line: &str| match line.strip_prefix('#') {

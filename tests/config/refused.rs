@@ -1,4 +1,4 @@
-//! Each kind of bad experiment file, with the exact message that it gets.
+//! Each kind of invalid experiment file, with its exact message.
 
 use seqloom::metrics::METRICS;
 
@@ -231,7 +231,7 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
 fn a_metric_that_there_is_not_or_that_does_not_count_is_refused_at_its_place() {
     let known = metrics();
     let usual = "`exact_match`, `character_error_rate`, `word_error_rate`";
-    let must = "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric that validations count";
+    let must = "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric of `training.metrics`";
     let add = "\nhint: add \"chrf\" to `training.metrics`";
     check_messages(&[
         (
@@ -242,7 +242,7 @@ fn a_metric_that_there_is_not_or_that_does_not_count_is_refused_at_its_place() {
         ),
         (
             "[training]\nmetrics = [\"chrf\", \"chrf\"]",
-            "6:11: `metrics` must name each metric once, but `chrf` is there twice",
+            "6:11: `metrics` must name each metric once, but `chrf` occurs twice",
         ),
         (
             "[training]\nbest_by = \"chrF\"",
@@ -364,7 +364,7 @@ fn an_error_that_an_override_brings_names_the_override() {
         ("data.train=[\"a", "the value is not TOML: unclosed array, expected `]`"),
         ("training.steps=many", "`steps` must be a whole number, but it is \"many\""),
         ("seed=-1", "`seed` must not be negative, but it is -1"),
-        // The other half of the rule stands in the file, but this is what was just changed.
+        // The other half of the rule is in the file, but this key was just changed.
         (
             "model.transformer.width=250",
             &format!("`heads` must divide `width`, but they are 4 and 250\n{divide}"),

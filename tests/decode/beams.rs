@@ -1,4 +1,4 @@
-//! What a beam finds beside greedy search, how long outputs may be, and what stands for an unknown symbol.
+//! Beam search compared with greedy search, length limits, and replaced unknown symbols.
 
 use seqloom::checkpoint::model_file;
 use serde_json::Value;

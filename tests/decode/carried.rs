@@ -1,4 +1,4 @@
-//! What a row of the input has besides its source goes to the output: an `id` finds its output.
+//! The other fields of an input row are copied to the output, such as an `id`.
 
 use serde_json::json;
 
@@ -73,7 +73,7 @@ fn each_output_of_a_list_and_each_job_of_a_shard_carries_what_its_row_has() {
     assert_eq!(objects(&out)[0]["id"], json!("i2"));
 }
 
-/// Wherever a kill came, in each format from each format: what goes on is what was begun.
+/// After a kill at any point, in each format from each format, the resumed output is the same.
 #[test]
 fn an_output_that_carries_fields_is_continued() {
     let scene = Scene::trained();

@@ -1,4 +1,4 @@
-//! More than one output for a row: each has its rank, and a row of the input stays one wherever rows are counted.
+//! Several outputs per row: each has its rank, and an input row counts once.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ fn each_output_has_a_row_with_its_rank_and_what_ranks_it() {
         assert!((ranking - score / length as f64).abs() < 1e-9, "{row}");
     }
     assert!(rows[0]["ranking"].as_f64() > rows[1]["ranking"].as_f64(), "the best first");
-    // Only the best is held against the reference.
+    // Only the best one is compared with the reference.
     let summary: Value = serde_json::from_str(&scene.text("s.json")).unwrap();
     assert_eq!(
         (&summary["rows"], &summary["outputs"], &summary["exact_match"]),
@@ -50,7 +50,7 @@ fn each_output_has_a_row_with_its_rank_and_what_ranks_it() {
 fn text_has_a_line_for_a_row_and_no_more() {
     Scene::trained().decode(&THREE, "ab\n").refused(
         2,
-        "error: text output has one line per row, but `decoding.n_best` asks for 3 outputs per row\n\
+        "error: text output has one line per row, but `decoding.n_best` is 3\n\
          hint: use --format csv or --format jsonl, or --n-best 1",
     );
 }

@@ -1,4 +1,4 @@
-//! What outputs are made to begin with.
+//! Forced prefixes of outputs.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn an_output_begins_with_what_it_is_told_to() {
         assert!(begun.lines().all(|line| line.starts_with("ha")), "{begun}");
         assert_eq!(begun.lines().count(), 20);
     }
-    // What it would have said anyway changes nothing, and white space around it neither.
+    // A prefix that the output has anyway changes nothing, and neither does white space around it.
     let score = |more: &[&str]| {
         objects(&scene.decode(&[&["--format", "jsonl"], more].concat(), "abc\n").succeeded().stdout)
     };

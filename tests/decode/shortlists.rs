@@ -1,4 +1,4 @@
-//! `seqloom shortlist`, and decoding within what it lists.
+//! `seqloom shortlist`, and decoding with a shortlist.
 
 use seqloom::Predictor;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ fn a_shortlist_is_learned_and_outputs_keep_to_it() {
     }
 }
 
-/// A model that copies is made to say what its list has instead, but never out of it.
+/// A model that copies is restricted to other tokens, and never leaves its list.
 #[test]
 fn what_is_not_listed_is_never_said_but_for_a_prefix() {
     let scene = Scene::trained();

@@ -1,5 +1,4 @@
-//! Inputs that are long, come slowly, are shared among jobs, or whose decoding is killed: each row is answered once, in
-//! its place.
+//! Inputs that are long, slow, shared among jobs, or interrupted by kills: each row has one output, in order.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Child;
@@ -137,12 +136,12 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     let cases: [(&[&str], &str); 5] = [
         (
             &["--output", "-"],
-            "error: --resume needs a half-written output file, but the output is standard output\n\
+            "error: --resume needs an unfinished output file, but the output is standard output\n\
              hint: name the file with --output",
         ),
         (
             &["--output", "/dev/null"],
-            "error: --resume needs a half-written output file, but the output is /dev/null\n\
+            "error: --resume needs an unfinished output file, but the output is /dev/null\n\
              hint: name the file with --output",
         ),
         (
@@ -220,7 +219,7 @@ fn standard_input_is_a_table_where_it_is_said_to_be() {
     );
 }
 
-/// A record stands beside a half-written output, and goes when it is complete.
+/// An unfinished output has a record, which is removed when it is complete.
 #[test]
 fn an_output_is_continued_only_as_it_was_begun() {
     let scene = Scene::two();
@@ -256,7 +255,7 @@ fn an_output_is_continued_only_as_it_was_begun() {
     assert_eq!(scene.text("out.txt"), "ab\ncd\nef\n");
     assert!(!scene.path("out.txt.resume.json").exists());
     let finished = scene.decode(&go_on, "").succeeded();
-    assert!(finished.stderr.contains("although no record tells how they were made"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("without a record of their settings"), "{}", finished.stderr);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Several models that decode together.
+//! Ensembles of several models.
 
 use seqloom::Predictor;
 
@@ -65,7 +65,7 @@ fn what_the_others_are_searched_by_is_no_matter() {
     assert_eq!(samples, decode(&[]), "samples as cold as these are greedy search");
 }
 
-/// Each reads the source as it was trained to: only what is said must be the same tokens.
+/// Each model tokenizes the source as in its training: only the target tokens must be the same.
 #[test]
 fn models_that_cut_sources_differently_decode_together() {
     let scene = Scene::trained();
@@ -129,7 +129,7 @@ fn models_that_do_not_match_are_refused_with_the_first_difference() {
     decode("runs/letters").refused(
         2,
         &format!(
-            "error: models that decode together must have the same target vocabulary, but token 4 is {first} in runs/copy \
+            "error: the models of an ensemble must have the same target vocabulary, but token 4 is {first} in runs/copy \
              and \"x\" in runs/letters"
         ),
     );

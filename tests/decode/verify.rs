@@ -1,4 +1,4 @@
-//! `seqloom verify`: what it tries, and that it finds what is off.
+//! `seqloom verify`: its checks, and that it finds faults.
 
 use seqloom::checkpoint::model_file;
 
@@ -10,7 +10,7 @@ fn a_sound_model_holds_and_each_check_is_a_line() {
     let finished = scene.verify(&["--input", "valid.csv", "--beam", "3", "--rows", "20"], "").succeeded();
     let lines: Vec<&str> = finished.stdout.lines().collect();
     assert!(lines[0].starts_with("20 rows on the CPU ("), "{}", finished.stdout);
-    assert_eq!(lines.last(), Some(&"all 12 checks hold, within 1e-5, and within 1e-4 without a cache"));
+    assert_eq!(lines.last(), Some(&"all 12 checks passed, within 1e-5, and within 1e-4 without a cache"));
     assert!(lines[1..13].iter().all(|line| line.starts_with("ok  ")), "{}", finished.stdout);
     for what in [
         "ok        a beam of 3, batches of 1 against one of 20: 0 of 20 outputs differ, their scores by at most 0.0e0",

@@ -1,5 +1,5 @@
-//! What a source is decoded to does not depend on the batch, in any experiment of configs/: its own kind of network and its
-//! own tokenizers, in its own size, with random weights, over pairs that are made up here.
+//! Outputs do not depend on the batch, in any experiment of configs/: with its own network, tokenizers and sizes,
+//! random weights, and made-up pairs.
 
 use std::sync::Arc;
 
@@ -30,22 +30,25 @@ fn pairs() -> Vec<Pair> {
     let words = words(ROWS + 3);
     let text = |n: usize, shift: usize| words[n..n + 1 + (n + shift) % 3].join(" ");
     let place = |n: usize| Place { file: Arc::from(std::path::Path::new("made up")), line: n as u64 };
-    (0..ROWS).map(|n| Pair { source: text(n, 0), target: text(n, 2), place: place(n) }).collect()
+    (0..ROWS)
+        .map(|n| Pair { source: text(n, 0), target: text(n, 2), place: place(n), ..Pair::default() })
+        .collect()
 }
 
-/// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about as
-/// likely, and the sources as its tokenizer cuts them.
+/// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about
+/// as likely, and the sources as its tokenizer cuts them.
 fn model(experiment: &Experiment) -> (Network, Vec<Vec<i64>>) {
     let pairs = pairs();
     let tokenizers = Tokenizers::train(&experiment.data, &pairs.iter().collect::<Vec<_>>()).unwrap();
     let mut params = Params::new(Device::Cpu, experiment.seed);
     let network = build(experiment, &tokenizers, &mut params);
     tch::no_grad(|| params.iter().for_each(|param| drop(param.tensor.shallow_clone().g_mul_scalar_(2.0))));
-    let sources = pairs.iter().map(|pair| tokenizers.source.encode(&pair.source).ids).collect();
+    let sources =
+        pairs.iter().map(|pair| tokenizers.source.tokenizer().unwrap().encode(&pair.source).ids).collect();
     (network, sources)
 }
 
-/// Greedy search, a beam, and samples; the rest is what the config says, within a few tokens.
+/// Greedy search, a beam, and samples, of a few tokens; all else as in the config.
 fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
     let own = &experiment.decoding;
     let greedy =

@@ -1,4 +1,4 @@
-//! `seqloom init`: what it writes can be trained at once, holds every pair once, and destroys nothing.
+//! `seqloom init`: its files can be trained on at once, contain every pair once, and overwrite nothing.
 
 use std::collections::BTreeSet;
 

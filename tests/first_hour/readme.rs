@@ -1,6 +1,6 @@
-//! README.md and its pages are true: their commands are run, their figures are measured, and what they name exists.
+//! README.md and its pages are correct: their commands are run, their numbers are measured, and all names exist.
 //!
-//! The commands go through one shell, with the binary on the path, in a folder of the test's own.
+//! The commands run in one shell, with the binary on the path, in the test's own folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ fn blocks(text: &'static str) -> Vec<&'static str> {
     text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// Runs commands in a folder as somebody does who pastes them, with nobody at the keyboard.
+/// Runs commands in a folder as if pasted, without further input.
 fn paste(folder: &Path, commands: &str) -> Finished {
     let mut shell = Command::new("bash");
     let bin = Path::new(env!("CARGO_BIN_EXE_seqloom")).parent().unwrap().display().to_string();
@@ -86,7 +86,7 @@ fn the_five_minutes_go_as_they_are_written_and_come_to_their_figures() {
     assert_eq!(decode.stderr.matches(" -> ").count(), 3, "{}", decode.stderr);
     assert!(look.stdout.contains("source | reference | output"), "{}", look.stdout);
     assert_eq!(further.stdout, "MCMXCIV\n");
-    // Five beginnings are no worse, and going on makes no model worse.
+    // A beam of five is no worse, and neither is further training.
     let test = "--input roman.test.csv --output /dev/null --format text";
     for (what, arguments) in [("a beam", "runs/roman --beam 5"), ("going on", "runs/further")] {
         let other = paste(folder.path(), &format!("seqloom decode {arguments} {test}")).succeeded();
@@ -146,7 +146,7 @@ fn a_run_leaves_behind_what_the_page_lists() {
                 _ if name == "from.json" => runs.join("further/from.json"),
                 _ => runs.join("roman").join(name),
             };
-            // Only faults bring these about.
+            // These appear only after faults.
             assert!(place.exists() || name == "skipped/", "{}", place.display());
             seen += 1;
         }

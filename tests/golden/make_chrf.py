@@ -4,7 +4,7 @@
     pip install sacrebleu==2.6.0
     python3 tests/golden/make_chrf.py
 
-The file names the version and the signature. tests/metrics.rs holds ours against it, to 1e-9.
+The file has the version and the signature. tests/metrics.rs compares seqloom's values with it, to 1e-9.
 """
 
 import json

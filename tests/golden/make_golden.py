@@ -1,4 +1,4 @@
-"""Writes the golden files: the numbers that seqloom must reproduce, made by PyTorch.
+"""Writes the golden files: reference numbers of PyTorch that seqloom must reproduce.
 
     python3 -m venv env && env/bin/pip install torch==2.11.0 numpy==2.4.6 safetensors==0.8.0
     env/bin/python tests/golden/make_golden.py          # writes beside itself, in a few seconds

@@ -1,4 +1,4 @@
-//! Attention as training has it, with its gradients, against the formula in f64 and libtorch's own kernel.
+//! Attention for training, with its gradients, compared with the formula in f64 and libtorch's kernel.
 
 use seqloom::runtime::threads;
 use seqloom::shim::attention;
@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use super::numbers;
 use crate::support::{assert_close, assert_same, distance};
 
-/// How queries, keys and values lie.
+/// The layout of queries, keys and values.
 #[derive(Clone, Copy, Debug)]
 enum Layout {
     /// (B, T, 3 D)
@@ -93,7 +93,7 @@ impl Case {
         all
     }
 
-    /// As near to the formula in f64 as libtorch in f32, and AVX2 gives the bits of AVX-512.
+    /// As close to the formula in f64 as libtorch in f32, and AVX2 is bit-identical to AVX-512.
     fn holds(&self) {
         let exact = self.passed(Kind::Double, |inputs| self.theirs(inputs));
         let theirs = self.passed(Kind::Float, |inputs| self.theirs(inputs));

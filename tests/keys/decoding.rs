@@ -1,5 +1,5 @@
-//! The keys of decoding, as `seqloom decode` has them. What each search finds is held against all outputs of a small
-//! language beside the code; here a model that is not sure of anything decodes.
+//! The keys of decoding, with `seqloom decode`. Unit tests compare each search with all outputs of a small language;
+//! here a model with little training decodes.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{UNSURE, train};
 use crate::support::run::Scene;
 
-/// A model that has learned a little; all tests only read it.
+/// A model with little training; all tests only read it.
 fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {

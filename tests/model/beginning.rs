@@ -1,4 +1,4 @@
-//! The first weights: Xavier uniform matrices, zero biases, embeddings of deviation D^-1/2, all from the seed.
+//! Initial weights: Xavier uniform matrices, zero biases, embeddings with standard deviation D^-1/2, all from the seed.
 
 use seqloom::data::vocabulary::PAD;
 use seqloom::model::{Activation, Norm, Positions, Tied, TransformerConfig};

@@ -1,4 +1,4 @@
-//! The same numbers as PyTorch 2.11: tests/golden/make_golden.py quotes the modules that made them.
+//! The same numbers as PyTorch 2.11: tests/golden/make_golden.py names the modules that computed them.
 
 use seqloom::data::batch::Batch;
 use seqloom::data::vocabulary::{BOS, EOS, PAD};

@@ -1,5 +1,5 @@
-//! What must hold for any weights: the future is hidden, padding and neighbours change nothing, and a pass
-//! without noise is exact. The weights are those of the golden files, so that none is zero.
+//! Properties for any weights: the future is masked, padding and other rows change nothing, and a pass without dropout
+//! is exact. The weights are those of the golden files, so that none is zero.
 
 use std::slice::from_ref;
 

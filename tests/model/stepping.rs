@@ -1,5 +1,5 @@
-//! A token at a time: the same numbers as over whole targets, for any rows side by side, and not a bit of difference between
-//! one company of rows and another.
+//! Step-by-step decoding has the same numbers as whole targets, for any rows in a batch, and is bit-identical in any
+//! batch.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn slices(rows: &[Vec<i64>]) -> Vec<&[i64]> {
     rows.iter().map(Vec::as_slice).collect()
 }
 
-/// Takes a step with the tokens given; adds what came of it to the rows of `all` that `numbers` names.
+/// Takes a step with these tokens; appends the results to the rows `numbers` of `all`.
 fn step(
     model: &Inference,
     state: DecoderState,
@@ -43,7 +43,7 @@ fn step(
     step.state
 }
 
-/// Runs rows side by side, each with its own target behind BOS; a row leaves when its target is at its end.
+/// Runs rows in a batch, each with its own target after BOS; a row leaves when its target ends.
 fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Steps {
     let mut all = vec![Vec::new(); sources.len()];
     let mut numbers: Vec<usize> = (0..sources.len()).collect();
@@ -64,7 +64,7 @@ fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -
     all
 }
 
-/// The columns of what an output may say: (..., V) to (..., V - 2)
+/// The columns of the tokens that an output may contain: (..., V) to (..., V - 2)
 fn said(log_p: &Tensor) -> Tensor {
     let columns: Vec<i64> = [UNK].into_iter().chain(EOS..*log_p.size().last().unwrap()).collect();
     log_p.index_select(-1, &Tensor::from_slice(&columns).to_device(log_p.device()))
@@ -200,7 +200,8 @@ fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
         let alone = side_by_side(&inference, &sources, &targets);
         let mut all = vec![Vec::new(); 5];
         let token = |row: usize, t: usize| if t == 0 { BOS } else { targets[row][t - 1] };
-        // Row 0 and 1 begin; row 0 goes on twice, as a beam does, before row 1; then row 1 begins once more beside them.
+        // Row 0 and 1 begin; row 0 goes on twice, as a beam does, before row 1; then row 1 begins once more beside
+        // them.
         let state = inference.start(&items(&sources[..2]));
         let state = step(&inference, state, &[token(0, 0), token(1, 0)], &[0, 1], &mut all);
         let state = state.keep(&[0, 1, 0]);
@@ -254,8 +255,8 @@ fn company_changes_no_bit() {
     }
 }
 
-/// Lists of tokens that rows may say: bits of the whole softmax where all are listed, and a softmax over its own list for each
-/// row, whatever the rows beside it may say.
+/// Lists of tokens that rows may say: bits of the whole softmax where all are listed, and a softmax over its own list
+/// for each row, whatever the rows beside it may say.
 #[test]
 fn a_row_chooses_among_its_own_list() {
     let _guard = tch::no_grad_guard();

@@ -1,4 +1,4 @@
-// What the shim's stand-alone tests share: numbers that begin anywhere, comparisons, and the instructions to run on.
+// Shared by the shim's stand-alone tests: unaligned data, comparisons, and the vector instructions.
 #pragma once
 
 #include "../../src/shim/instructions.h"

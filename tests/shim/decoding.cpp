@@ -1,5 +1,5 @@
-// Products of packed weights, attention, softmax and activations over many shapes, against libtorch, in one translation unit
-// with the kernels themselves: libtorch's headers are what compiling costs.
+// Products of packed weights, attention, softmax and activations over many shapes, compared with libtorch. In one
+// translation unit with the kernels: most of the compile time is libtorch's headers.
 #include "../../src/shim/activations.cpp"
 #include "../../src/shim/attend.cpp"
 #include "../../src/shim/instructions.cpp"

@@ -1,5 +1,6 @@
-// The loss, linear layers, attention, GRUs, dropout, casts and updates over many shapes, in one translation unit with the
-// kernels themselves, and what runs all tests on each kind of vectors. scripts/sanitize.py compiles it with sanitizers.
+// The loss, linear layers, attention, GRUs, dropout, casts and updates over many shapes, in one translation unit with
+// the kernels, and the main program, which runs all tests with each set of vector instructions. scripts/sanitize.py
+// compiles it with sanitizers.
 #include "../../src/shim/affine.cpp"
 #include "../../src/shim/attention.cpp"
 #include "../../src/shim/cast.cpp"

@@ -1,4 +1,4 @@
-//! What several tests share: golden files, the distance between two tensors, and runs of the binary (`run`).
+//! Shared by several tests: golden files, the distance between two tensors, and runs of the binary (`run`).
 
 pub mod run;
 

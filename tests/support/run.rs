@@ -1,7 +1,7 @@
-//! A tiny experiment in a folder of its own, and the binary run there as a user runs it.
+//! A tiny experiment in its own folder, and the binary as a user runs it there.
 //!
-//! The task is to copy short words. Every run is on the CPU with one thread, and sees no GPU unless the scene says so: the
-//! same seed gives the same bits.
+//! The task is to copy short words. Every run is on the CPU with one thread, without a GPU unless the scene enables it:
+//! the same seed gives bit-identical results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -80,7 +80,7 @@ impl Scene {
         scene
     }
 
-    /// With `runs/other` beside it, a second model that has learned less, from other first weights.
+    /// Also with `runs/other`, a second model with other initial weights and less training.
     pub fn two() -> Scene {
         let scene = Scene::trained();
         let less = ["--out", "runs/other", "--set", "seed=2", "--set", "training.steps=150"];
@@ -197,15 +197,15 @@ pub fn binary(folder: &Path) -> Command {
 /// Which GPUs a process sees.
 const GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
-/// Starts a command, with pipes for all that it reads and says.
+/// Starts a command with pipes for stdin, stdout and stderr.
 pub fn listened_to(command: &mut Command) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// What a process left behind.
+/// The result of a process.
 #[derive(Debug)]
 pub struct Finished {
-    /// Nothing where a signal ended it.
+    /// `None` if a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -219,21 +219,21 @@ impl Finished {
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// It must have ended well.
+    /// Asserts success.
     #[track_caller]
     pub fn succeeded(self) -> Finished {
         assert_eq!(self.code, Some(0), "a signal where there is no code:\n{}", self.stderr);
         self
     }
 
-    /// It must have said exactly this on stderr, with this exit code and nothing on stdout.
+    /// Asserts this exit code, exactly this text on stderr, and nothing on stdout.
     #[track_caller]
     pub fn refused(&self, code: i32, stderr: &str) {
         assert_eq!(self.stderr.trim_end(), stderr);
         self.refused_naming(code, &[]);
     }
 
-    /// Its only words must be an error, short and without a trace of our insides, and say all of `parts`.
+    /// Asserts a short error without internals that contains all of `parts`.
     #[track_caller]
     pub fn refused_naming(&self, code: i32, parts: &[&str]) {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{}", self.stderr);

@@ -1,11 +1,10 @@
-//! What goes wrong by itself so seldom that it must be brought about: numbers that are none, memory that ends, two
-//! trainers in one folder, a disk that takes no more.
+//! Rare faults, injected: NaN, out of memory, two trainings in one folder, a full disk.
 
 use std::process::Command;
 
 use crate::support::run::{Finished, Scene, binary, listened_to, numbers, wait_until};
 
-/// Trains with a variable of the environment that brings a fault about.
+/// Trains with an environment variable that injects a fault.
 fn train(scene: &Scene, out: &str, fault: (&str, &str), settings: &[&str]) -> Finished {
     let few = [
         "training.steps=12",
@@ -28,9 +27,9 @@ const NONE: (&str, &str) = ("SEQLOOM_TEST_NOTHING", "");
 fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
     let scene = Scene::new(60, 12);
     let said = train(&scene, "run", (NAN, "5,8"), &[]).succeeded().stderr;
-    let skipped = "step 5: skipped, for its loss or a gradient is not a finite number; its rows are in run/skipped/step-00000005.csv\n";
+    let skipped = "step 5: update skipped: the loss or a gradient is NaN or infinite; its rows are in run/skipped/step-00000005.csv\n";
     assert!(said.contains(skipped), "{said}");
-    assert!(said.contains(": 1 update skipped since the last line\n"), "{said}");
+    assert!(said.contains(": 1 update skipped since the last log line\n"), "{said}");
     let table = scene.text("run/skipped/step-00000005.csv");
     let mut lines = table.lines();
     assert_eq!(lines.next(), Some("place,source,target"));
@@ -67,7 +66,7 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
     let limit = "training.non_finite.limit=3";
     let stopped = train(&scene, "stopped", (NAN, "6,7,8"), &[limit]);
     assert_eq!(stopped.code, Some(1));
-    let message = "error: the loss or its gradient must be a finite number, but was not in 3 updates in a row, up to step 8\nhint: the rows are in skipped/";
+    let message = "error: the loss and its gradient must be finite, but they were NaN or infinite in 3 updates in a row, up to step 8\nhint: the rows are in skipped/";
     assert!(stopped.stderr.contains(message), "{}", stopped.stderr);
     assert!(scene.text("stopped/train.log").contains("] error: the loss or its gradient must be"));
     // What was saved before is whole, and without the fault training goes on from there.
@@ -76,16 +75,16 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
 
     let settings = [limit, "training.non_finite.then=rollback"];
     let said = train(&scene, "back", (NAN, "6,7,8"), &settings).succeeded().stderr;
-    let back = "step 8: 3 updates in a row were skipped; weights and optimizer go back to those of step 4\n";
+    let back = "step 8: 3 updates in a row were skipped; weights and optimizer are rolled back to step 4\n";
     assert!(said.contains(back), "{said}");
     assert_eq!(scene.text("back/latest").trim(), "step-00000012");
-    // The same checkpoint twice would go on for ever.
+    // The same checkpoint twice would repeat forever.
     let endless = train(&scene, "endless", (NAN, "6,7,8,9,10,11,12"), &settings);
     assert_eq!(endless.code, Some(1), "{}", endless.stderr);
-    assert!(endless.stderr.contains("; to go back to a checkpoint did not help"), "{}", endless.stderr);
+    assert!(endless.stderr.contains("; a rollback to a checkpoint did not help"), "{}", endless.stderr);
     let early = train(&scene, "early", (NAN, "1,2,3"), &settings);
-    assert_eq!(early.code, Some(1), "nothing to go back to: {}", early.stderr);
-    assert!(early.stderr.contains("; there is no checkpoint to go back to"), "{}", early.stderr);
+    assert_eq!(early.code, Some(1), "no checkpoint for a rollback: {}", early.stderr);
+    assert!(early.stderr.contains("; there is no checkpoint for a rollback"), "{}", early.stderr);
 }
 
 #[test]
@@ -94,9 +93,9 @@ fn a_batch_without_memory_is_cut_and_computes_the_same() {
     train(&scene, "whole", NONE, &[]).succeeded();
     // A batch has up to 128 positions of both sides.
     let said = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
-    assert!(!said.contains("left out"), "{said}");
-    // What is too large is found out once, and said.
-    let found = said.lines().filter(|line| line.contains("the memory does not suffice for ")).count();
+    assert!(!said.contains("for this pair alone"), "{said}");
+    // A size that is too large is found once and reported.
+    let found = said.lines().filter(|line| line.contains("out of memory with ")).count();
     assert!((1..=3).contains(&found), "{said}");
     let [whole, cut] = ["whole", "cut"].map(|run| scene.metrics(run, "train"));
     for name in ["loss", "gradient_norm"] {
@@ -114,8 +113,7 @@ fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
     scene.write("train.csv", scene.text("train.csv") + &format!("{long},{long}\n"));
     let said =
         train(&scene, "run", (MEMORY, "70"), &["training.epochs=1", "training.steps=99"]).succeeded().stderr;
-    let left_out =
-        "train.csv:62: this pair is left out: the memory does not suffice for it, even by itself\n";
+    let left_out = "train.csv:62: out of memory even for this pair alone: it is skipped\n";
     assert!(said.contains(left_out), "{said}");
     // A row longer than the budget is a batch of its own, and no matter where it fits.
     let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
@@ -132,12 +130,8 @@ fn many_rows_without_memory_are_left_out_and_the_rest_goes_on() {
     scene.write("train.csv", scene.text("train.csv") + &rows);
     let settings = ["training.epochs=1", "training.steps=99", "training.tokens_per_batch=700"];
     let said = train(&scene, "run", (MEMORY, "70"), &settings).succeeded().stderr;
-    assert_eq!(
-        said.matches("this pair is left out: the memory does not suffice for it").count(),
-        12,
-        "{said}"
-    );
-    assert!(said.contains("train.csv:73: this pair is left out"), "{said}");
+    assert_eq!(said.matches("out of memory even for this pair alone").count(), 12, "{said}");
+    assert!(said.contains("train.csv:73: out of memory even for this pair alone"), "{said}");
 }
 
 #[test]
@@ -202,9 +196,9 @@ fn a_validation_without_finite_scores_has_no_figures_and_the_rule_for_skipped_up
     scene.write("copy.toml", scene.text("copy.toml").replace(adamw, "[training.sgd]\nlearning_rate = 1e30"));
     let settings = ["training.steps=40", "training.clip_norm=0", "training.validate_every=1"];
     let stopped = train(&scene, "run", NONE, &settings);
-    let validated = "step 1, valid: no figures, for the model's scores are not finite numbers\n";
+    let validated = "step 1, valid: no scores: the model's outputs are NaN or infinite\n";
     assert!(stopped.stderr.contains(validated), "{}", stopped.stderr);
-    let last = "was not in 10 updates in a row, up to step 11\n";
+    let last = "NaN or infinite in 10 updates in a row, up to step 11\n";
     assert!(stopped.code == Some(1) && stopped.stderr.contains(last), "{}", stopped.stderr);
     let valid = scene.metrics("run", "valid");
     assert_eq!(valid.len(), 10);
@@ -217,12 +211,12 @@ fn what_to_go_back_to_stays_however_many_checkpoints_follow() {
     let scene = Scene::new(60, 12);
     let rollback = ["training.steps=24", "training.non_finite.then=rollback"];
     for (fault, settings, back) in [
-        ("13,14,15,16,17,18,19,20,21,22", &["training.checkpoint_every=1"][..], "of step 11\n"),
-        ("13,14,15", &["training.keep_last=1", "training.non_finite.limit=3"], "of step 8\n"),
+        ("13,14,15,16,17,18,19,20,21,22", &["training.checkpoint_every=1"][..], "to step 11\n"),
+        ("13,14,15", &["training.keep_last=1", "training.non_finite.limit=3"], "to step 8\n"),
     ] {
         let out = format!("run{}", settings.len());
         let said = train(&scene, &out, (NAN, fault), &[&rollback[..], settings].concat()).succeeded().stderr;
-        assert!(said.contains(&format!("weights and optimizer go back to those {back}")), "{said}");
+        assert!(said.contains(&format!("weights and optimizer are rolled back {back}")), "{said}");
     }
 }
 
@@ -238,10 +232,9 @@ fn a_validation_without_memory_is_cut_and_a_row_without_is_left_out_and_named() 
     let long = "abcdefgh".repeat(5);
     scene.write("valid.csv", scene.text("valid.csv") + &format!("{long},{long}\n"));
     let said = train(&scene, "run", (MEMORY, "70"), &["training.decode_rows=0"]).succeeded().stderr;
-    let left_out =
-        "valid.csv:14: this pair is left out: the memory does not suffice for it, even by itself\n";
+    let left_out = "valid.csv:14: out of memory even for this pair alone: it is skipped\n";
     assert!(said.contains(left_out), "{said}");
-    // The figures are those of the rest.
+    // The metrics are those of the rest.
     let whole = train(&scene, "rest", (MEMORY, "70"), &["training.decode_rows=12"]).succeeded();
     assert!(!whole.stderr.contains("panicked"));
     assert_eq!(scene.metrics("run", "valid"), scene.metrics("rest", "valid"));

@@ -1,4 +1,4 @@
-//! The fused kernels against the plain formulas.
+//! The fused kernels compared with the plain formulas.
 
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::TransformerConfig;

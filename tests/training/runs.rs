@@ -1,4 +1,4 @@
-//! Whole runs: every option of training does what it says, and a run that stops goes on as if it never had.
+//! Whole runs: every option of training has its effect, and a resumed run equals an uninterrupted one.
 
 use std::collections::BTreeMap;
 
@@ -169,7 +169,7 @@ fn frozen_weights_stay_and_the_rest_moves() {
         &["`training.freeze` must match the name of a weight, but `encodr.*` matches none\nhint: "],
     );
     train(&scene, "all", &["training.freeze=[\"*\"]"])
-        .refused_naming(2, &["`training.freeze` must leave a weight to train"]);
+        .refused_naming(2, &["`training.freeze` must leave at least one weight to train"]);
 }
 
 #[test]
@@ -444,14 +444,12 @@ fn auto_finds_what_fits_and_a_resumed_run_keeps_it() {
     let resumed =
         with(&scene, "run", &["training.tokens_per_batch=auto", "training.steps=10"], &["--resume"]);
     assert_eq!(found(&resumed.succeeded().stderr), 256);
-    train(&scene, "none", &["training.tokens_per_batch=auto", "training.memory_limit=0.001"]).refused_naming(
-        2,
-        &["training must have room for batches of 256 positions", "`training.memory_limit`"],
-    );
+    train(&scene, "none", &["training.tokens_per_batch=auto", "training.memory_limit=0.001"])
+        .refused_naming(2, &["batches of 256 positions must fit into memory", "`training.memory_limit`"]);
 }
 
-/// The rows of a tiny run. A change that computes nothing new must leave them as they are; one that does writes them anew:
-/// `SEQLOOM_WRITE_GOLDEN=1 cargo test --release --test tests -- golden_metrics`
+/// The rows of a tiny run. A change that computes nothing new must leave them as they are; one that does writes them
+/// anew: `SEQLOOM_WRITE_GOLDEN=1 cargo test --release --test tests -- golden_metrics`
 #[test]
 fn a_tiny_run_writes_the_golden_metrics() {
     let scene = Scene::new(60, 12);

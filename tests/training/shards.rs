@@ -1,4 +1,4 @@
-//! An update in parts: what its shards give together, and the threads that they go to.
+//! Updates in shards: their sum, and their threads.
 
 use std::process::Command;
 
@@ -47,7 +47,7 @@ fn more_threads_than_shards_are_said() {
     assert!(!train("runtime.threads=2").contains("shards"));
 }
 
-/// Linux's taskset stands for a container.
+/// Linux's taskset simulates a container.
 #[test]
 fn threads_are_by_default_as_many_as_the_cores_that_the_process_may_use() {
     if Command::new("taskset").arg("--version").output().is_err() {

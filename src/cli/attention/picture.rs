@@ -1,7 +1,7 @@
-//! The picture: source tokens as columns, output tokens as rows, and a cell for each pair of them.
+//! The picture: source tokens as columns, output tokens as rows, and a cell for each pair.
 //!
-//! It has a light and a dark form, by the viewer's preference. No font is embedded; the font list names fonts that cover
-//! Chinese, Japanese and Korean on the systems that have them.
+//! It has a light and a dark style, by the viewer's preference. No font is embedded; the font list names fonts that
+//! cover Chinese, Japanese and Korean on the systems that have them.
 
 use std::fmt::Write as _;
 
@@ -13,36 +13,36 @@ const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto San
      'Noto Sans CJK JP', 'Source Han Sans', 'PingFang TC', 'PingFang SC', 'Hiragino Sans', 'Microsoft JhengHei', \
      'Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic', 'WenQuanYi Zen Hei', sans-serif";
 
-/// What a reader that prefers dark sees instead of the colours of the attributes.
+/// The dark style, which overrides the colours of the attributes.
 const DARK: &str = "@media (prefers-color-scheme: dark) { .page { fill: #1b1d21 } text { fill: #e6e6e6 } \
      .faint text, .faint { fill: #a8a8a8 } .cells, .scale { fill: #56b4e9 } .frame { stroke: #777 } }";
 
 const FONT_SIZE: f64 = 13.0;
-/// Of a column of text; a Chinese character takes two.
+/// Width of a column of text; a Chinese character takes two.
 const COLUMN: f64 = 7.6;
-/// The side of a cell, and of one where there are more than [`MANY`] in a row or below each other.
+/// The side of a cell, and that of a small one, used if there are more than [`MANY`] rows or columns.
 const CELL: f64 = 26.0;
 const SMALL_CELL: f64 = 16.0;
 const MANY: usize = 60;
-/// The most columns of a token; the whole of a longer one shows where the pointer rests.
+/// The most columns of a label; a longer token is shown in full as a tooltip.
 const MOST_COLUMNS: usize = 24;
-/// With more cells, none says its number under the pointer: the picture would be too large for a browser.
+/// With more cells there are no tooltips: the picture would be too large for a browser.
 const FEW_CELLS: usize = 5000;
 const MARGIN: f64 = 16.0;
-/// What stands above the source's tokens, and below the cells.
+/// Heights above the source tokens, and below the cells.
 const HEADING: f64 = 78.0;
 const LEGEND: f64 = 64.0;
-/// For the probabilities to the right of the cells.
+/// Width of the probabilities to the right of the cells.
 const PROBABILITY: f64 = 58.0;
 const NARROWEST: f64 = 460.0;
 
-/// Where everything stands.
+/// The layout.
 struct Layout {
     cell: f64,
-    /// The left and upper end of the cells.
+    /// The left and top of the cells.
     left: f64,
     top: f64,
-    /// Their right and lower end.
+    /// The right and bottom of the cells.
     right: f64,
     bottom: f64,
     width: f64,
@@ -54,7 +54,7 @@ impl Layout {
         let cell = if across.max(down) > MANY { SMALL_CELL } else { CELL };
         let of_outputs = row.steps.iter().map(|step| width(&step.token)).fold(0.0, f64::max);
         let left = MARGIN + of_outputs + 10.0;
-        // Slanted labels are higher, and reach beyond their columns.
+        // Slanted labels are higher and extend beyond their columns.
         let (sine, cosine) = SLANT.to_radians().sin_cos();
         let (mut above, mut farthest) = (FONT_SIZE, 0.0_f64);
         for (n, token) in (1..).zip(&row.source_tokens) {
@@ -74,15 +74,15 @@ impl Layout {
     }
 }
 
-/// Degrees by which wide labels go up.
+/// The slant of wide labels, in degrees.
 const SLANT: f64 = 55.0;
 
-/// Whether a label is too wide to stand upright above its cell, as single characters do.
+/// Whether a label is too wide for its column and must be slanted.
 fn slants(token: &str) -> bool {
     columns(&label(token)) > 2
 }
 
-/// The picture of a row, of which each step attends to as many positions as there are source tokens.
+/// The picture of a row. Each step must have one weight per source token.
 pub fn svg(row: &TracedRow) -> String {
     let layout = Layout::new(row);
     let mut body = String::new();
@@ -101,7 +101,7 @@ pub fn svg(row: &TracedRow) -> String {
     )
 }
 
-/// Source and output as texts, and how sure the model is.
+/// Source and output as texts, with the score.
 fn title(row: &TracedRow, layout: &Layout, out: &mut String) {
     let room = ((layout.width - 2.0 * MARGIN) / (COLUMN * 1.2)) as usize;
     let texts = [row.source.clone().unwrap_or_default(), format!("→ {}", row.output)];
@@ -123,7 +123,7 @@ fn source(row: &TracedRow, layout: &Layout, out: &mut String) {
         let (x, y) = (layout.left + layout.cell * (n as f64 + 0.5), layout.top - 8.0);
         match slants(token) {
             true => {
-                // The label's middle line, not its base line, points at the middle of the column.
+                // The middle of the label, not its baseline, points to the middle of the column.
                 let x = x + FONT_SIZE / 3.0;
                 let turned = format!("text-anchor=\"start\" transform=\"rotate(-{SLANT} {x:.1} {y:.1})\"");
                 named(out, (x, y), &turned, token);
@@ -134,7 +134,7 @@ fn source(row: &TracedRow, layout: &Layout, out: &mut String) {
     out.push_str("</g>\n");
 }
 
-/// The output's tokens on the left of the cells, and how likely each was on the right.
+/// The output's tokens to the left of the cells, and their probabilities to the right.
 fn output(row: &TracedRow, layout: &Layout, out: &mut String) {
     let lines = |out: &mut String, class: &str, each: &dyn Fn(&mut String, f64, &TracedStep)| {
         let _ = writeln!(out, "<g {class}>");
@@ -151,7 +151,7 @@ fn output(row: &TracedRow, layout: &Layout, out: &mut String) {
     });
 }
 
-/// A label, with the whole token under the pointer where it is too long.
+/// A label, with a tooltip if the token is too long.
 fn named(out: &mut String, (x, y): (f64, f64), attributes: &str, token: &str) {
     let shown = label(token);
     if columns(&visible(token)) <= MOST_COLUMNS {
@@ -162,7 +162,7 @@ fn named(out: &mut String, (x, y): (f64, f64), attributes: &str, token: &str) {
         writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{shown}<title>{whole}</title></text>");
 }
 
-/// A cell for each token of the output and each token of the source.
+/// One cell per pair of output token and source token.
 fn cells(row: &TracedRow, layout: &Layout, out: &mut String) {
     let Layout { cell, left, top, right, bottom, .. } = layout;
     let side = cell - 1.0;
@@ -171,7 +171,7 @@ fn cells(row: &TracedRow, layout: &Layout, out: &mut String) {
     for (down, step) in row.steps.iter().enumerate() {
         for (across, (weight, token)) in step.attention.iter().zip(&row.source_tokens).enumerate() {
             let (x, y) = (left + cell * across as f64 + 0.5, top + cell * down as f64 + 0.5);
-            // A file may hold anything.
+            // A trace may contain any number.
             let weight = if weight.is_finite() { weight.clamp(0.0, 1.0) } else { 0.0 };
             let place = format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"{side}\" height=\"{side}\"");
             let _ = write!(out, "<rect class=\"cell\" {place} fill-opacity=\"{weight:.3}\"");
@@ -189,7 +189,7 @@ fn cells(row: &TracedRow, layout: &Layout, out: &mut String) {
     let _ = writeln!(out, "<rect class=\"frame\" {frame} fill=\"none\" stroke=\"#999\"/>");
 }
 
-/// What a shade means.
+/// The legend of shades.
 fn legend(layout: &Layout, out: &mut String) {
     let y = layout.bottom + 24.0;
     let _ = writeln!(out, "<g class=\"scale\" fill=\"#0072b2\">");
@@ -210,7 +210,7 @@ fn label(token: &str) -> String {
     shortened(&visible(token), MOST_COLUMNS)
 }
 
-/// Of a token's label.
+/// Width of a token's label.
 fn width(token: &str) -> f64 {
     columns(&label(token)) as f64 * COLUMN
 }

@@ -1,4 +1,4 @@
-//! The columns of an output: which there are, and what a row has in each.
+//! The columns of an output, and the fields of a row.
 
 use serde_json::{Map, Value, json};
 
@@ -15,7 +15,7 @@ use crate::error::{Error, Result, counted};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 
-/// What the outputs follow from, as a record of a half-written output has it.
+/// The settings on which outputs depend, for the record of an unfinished output.
 pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {
     let failed = |error: serde_json::Error| Error::failure(format!("cannot serialize the settings: {error}"));
     let decoding = serde_json::to_value(&loaded.experiment.decoding).map_err(failed)?;
@@ -38,28 +38,28 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
         ("--truncate".to_owned(), json!(args.source.truncate)),
         ("--on-error skip".to_owned(), json!(args.source.on_error == OnError::Skip)),
     ]);
-    // No output depends on how many sources go together.
+    // Outputs do not depend on the batch size.
     let keys = decoding.as_object().into_iter().flatten().filter(|(key, _)| *key != "batch_size");
     all.extend(keys.map(|(key, value)| (format!("decoding.{key}"), value.clone())));
-    // `runtime.precision` decides where the key is off.
+    // If the key is off, `runtime.precision` decides.
     all.insert("decoding.weights".to_owned(), json!(loaded.weights));
     Ok(all)
 }
 
-/// Which columns an output has of its own besides source, output, score and finished.
+/// The columns of an output besides source, output, score and finished.
 pub struct Columns {
     number: bool,
     reference: bool,
     truncated: bool,
     error: bool,
-    /// The target's, where its tokens are written.
+    /// The target vocabulary, if tokens are written.
     vocabulary: Option<Vocabulary>,
-    /// Outputs of a source; with more than one, each has its rank.
+    /// Outputs per source; with more than one, each has a rank.
     n_best: usize,
 }
 
 impl Columns {
-    /// Those that the command line asks for and the input gives.
+    /// The columns that the command line requests and the input has.
     pub fn new(args: &DecodeArgs, sources: &RowReader, loaded: &LoadedModel) -> Columns {
         let vocabulary = loaded.tokenizers.target.vocabulary();
         Columns {
@@ -72,37 +72,35 @@ impl Columns {
         }
     }
 
-    /// How outputs are written.
+    /// The format of outputs.
     ///
     /// # Errors
-    /// Text is to have more than one output a row, or its tokens; the extension is one that is only read.
+    /// Text with several outputs per row or with tokens; an extension that is not for outputs.
     pub fn format(&self, args: &DecodeArgs) -> Result<OutputFormat> {
         let format = OutputFormat::choose(args.format, &args.output)?;
         if format == OutputFormat::Text && args.tokens {
-            let message = "text output has no place for tokens, but --tokens asks for them";
+            let message = "text output cannot contain tokens, but --tokens is given";
             return Err(Error::input(message).hint("use --format csv or --format jsonl"));
         }
         if format == OutputFormat::Text && self.n_best > 1 {
-            let message = format!(
-                "text output has one line per row, but `decoding.n_best` asks for {} outputs per row",
-                self.n_best
-            );
+            let message =
+                format!("text output has one line per row, but `decoding.n_best` is {}", self.n_best);
             return Err(Error::input(message).hint("use --format csv or --format jsonl, or --n-best 1"));
         }
         Ok(format)
     }
 
-    /// What goes from the input to the output as it is.
+    /// The fields to copy from the input to the output.
     pub fn carried(&self, sources: RowReader, format: OutputFormat) -> (RowReader, CarriedFields) {
         let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
         let own: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
         CarriedFields::new(sources, format, &own)
     }
 
-    /// Opens the output, whose columns are `names`, and says what it has already.
+    /// Opens the output with these columns; returns the rows that it already has.
     ///
     /// # Errors
-    /// The output cannot be written or continued, or was begun in another way.
+    /// The output cannot be written or resumed, or was started with other settings.
     pub fn writer(
         &self,
         args: &DecodeArgs,
@@ -117,7 +115,7 @@ impl Columns {
         if answered.rows > 0 {
             let known = record.check()?;
             let (output, rows) = (args.output.display(), counted(answered.rows, "row"));
-            let unknown = ", although no record tells how they were made";
+            let unknown = ", without a record of their settings";
             status(&format!(
                 "{output} already has {rows}: resuming after them{}; the counts and scores below cover the rest only",
                 if known.is_none() { unknown } else { "" }
@@ -127,8 +125,8 @@ impl Columns {
         Ok((writer, answered))
     }
 
-    /// The fields of the output of this rank, from 1, in the order of the columns. A row that is skipped has one, which is
-    /// empty and has no score.
+    /// The fields of the output with this rank, from 1, in the order of the columns. A skipped row has one output,
+    /// which is empty and has no score.
     pub fn fields(&self, row: &Row<Vec<Output>>, rank: usize) -> Vec<Field<'static>> {
         let read = row.read.as_ref();
         let output = row.content.as_ref().ok().and_then(|outputs| outputs.get(rank - 1));
@@ -153,7 +151,7 @@ impl Columns {
         all.into_iter().filter(|(there, _, _)| *there).map(|(_, name, value)| (name, value)).collect()
     }
 
-    /// The tokens of an output as they are shown.
+    /// The tokens of an output, as shown.
     fn tokens(&self, output: &Output) -> Vec<&str> {
         let Hypothesis { tokens, finished, .. } = &output.hypothesis;
         let ids = tokens.iter().copied().chain(finished.then_some(EOS));

@@ -10,7 +10,8 @@ use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
 
-/// Cuts sources and prefixes into tokens. Where a row is at fault and none may be, gives the rows before it, and the fault.
+/// Tokenizes sources and prefixes. If a row has an error and errors stop the command, returns the rows before it and
+/// the error.
 pub fn encode(
     loaded: &LoadedModel,
     input: &Input,
@@ -48,8 +49,8 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &SourceA
 /// Rows with their outputs, the best first.
 type Decoded = Vec<Row<Vec<Output>>>;
 
-/// Decodes what is not skipped; the outputs of a row are the best first. Where a row's scores are no numbers and none may be so,
-/// gives the rows before it, and the fault.
+/// Decodes the rows that are not skipped. If a row's scores are not finite and errors stop the command, returns the
+/// rows before it and the error.
 pub fn decode(
     loaded: &LoadedModel,
     input: &Input,

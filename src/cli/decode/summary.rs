@@ -25,7 +25,7 @@ use crate::training::validation::unit_of;
 #[derive(Debug, Default)]
 struct Rows {
     count: usize,
-    /// The place of the first one, or what is wrong with it.
+    /// The place of the first one, or its error.
     first: String,
 }
 
@@ -38,11 +38,11 @@ impl Rows {
     }
 }
 
-/// What is reported at the end.
+/// The counts that are reported at the end.
 #[derive(Debug, Default)]
 pub struct DecodeSummary {
     rows: usize,
-    /// Rows that were in the output before.
+    /// Rows that the output already had.
     before: u64,
     skipped: Rows,
     truncated: Rows,
@@ -52,15 +52,15 @@ pub struct DecodeSummary {
     beyond_the_limit: Rows,
     unknown: usize,
     unknown_out: usize,
-    /// Whether sources stand in for these.
+    /// Whether unknown symbols are replaced by source symbols.
     replaced: bool,
     outputs: usize,
     unfinished: usize,
     fewer: usize,
     metrics: MetricSet,
-    /// Texts that were not read as they are in the file: sources and references.
+    /// Texts that reading changed: sources and references.
     changed: [ChangeCounts; 2],
-    /// Outputs whose line breaks text has no place for.
+    /// Outputs with line breaks, which text output cannot contain.
     broken: usize,
     /// Whether outputs are written as text.
     as_text: bool,
@@ -68,14 +68,14 @@ pub struct DecodeSummary {
 }
 
 impl DecodeSummary {
-    /// Shows `examples` rows; `before` rows were in the output when the command began.
+    /// Shows `examples` rows; the output already had `before` rows.
     pub fn new(loaded: &LoadedModel, format: OutputFormat, examples: usize, before: u64) -> DecodeSummary {
         let metrics = loaded.experiment.training.metric_set(unit_of(&loaded.tokenizers.target));
         let as_text = format == OutputFormat::Text;
         DecodeSummary { examples_left: examples, before, as_text, metrics, ..DecodeSummary::default() }
     }
 
-    /// Counts what is read.
+    /// Counts the rows of the input.
     pub fn add_sources(&mut self, loaded: &LoadedModel, input: &Input, rows: &[Row<EncodedRequest>]) {
         for row in rows {
             self.rows += 1;
@@ -90,7 +90,7 @@ impl DecodeSummary {
             self.unknown += asked.unknown;
             self.changed[0].add(loaded.tokenizers.source.changes(&read.text));
             let ids = asked.decode.source.tokens();
-            // White space and the marks of where words begin say nothing by themselves.
+            // White space and word-start marks are no symbols.
             let source = loaded.tokenizers.source.tokenizer();
             let is_blank = |id: i64| source.is_some_and(|source| source.decode(&[id]).trim().is_empty());
             let says_nothing = |&id: &i64| id == UNK || is_blank(id);
@@ -111,12 +111,12 @@ impl DecodeSummary {
         }
     }
 
-    /// Counts a row that has no output for this reason.
+    /// Counts a row that is skipped because of this error.
     pub fn skip(&mut self, error: &Error) {
         self.skipped.add(|| error.message().lines().next().unwrap_or_default().to_owned());
     }
 
-    /// Counts the outputs of a row, and shows the best while examples are asked for; it is held against the reference.
+    /// Counts the outputs of a row, compares the best one with the reference, and shows it as an example if requested.
     pub fn add(&mut self, loaded: &LoadedModel, row: &Row<Vec<Output>>) {
         let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return };
         self.outputs += outputs.len();
@@ -150,7 +150,7 @@ impl DecodeSummary {
         }
     }
 
-    /// Prints all of it, and notes about the input.
+    /// Prints the summary, and notes about the input.
     pub fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.metrics.rows() > 0 {
             status(&self.score_line());
@@ -198,7 +198,7 @@ impl DecodeSummary {
         }
     }
 
-    /// The metrics, and what they are made of.
+    /// The metrics and their counts.
     fn score_line(&self) -> String {
         let values = self.metrics.values();
         let mut line = counted(self.metrics.rows(), "row");
@@ -211,7 +211,7 @@ impl DecodeSummary {
         line
     }
 
-    /// How the input was read.
+    /// Prints notes about how the input was read.
     fn say_of_input(&self, loaded: &LoadedModel, input: &Input) {
         let file = input.place(0).file.display().to_string();
         input.notes(self.rows as u64 + self.before).iter().for_each(|note| status(&format!("note: {note}")));

@@ -1,7 +1,8 @@
 //! `--trace`: the model's scores and attention at each step of each output, one JSON object per output; docs/trace.md
 //! describes the format.
 //!
-//! Outputs are traced after they are written, a few at a time, so that memory does not depend on the length of the input.
+//! Outputs are traced after they are written, a few at a time, so that memory does not depend on the length of the
+//! input.
 
 use std::path::PathBuf;
 
@@ -19,14 +20,14 @@ use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
 use crate::runtime::StopFlag;
 
-/// Numbers of attention that are held at once, where an output alone has no more.
+/// The most attention weights in memory, unless a single output has more.
 const MOST_NUMBERS: usize = 1 << 22;
 
-/// What is traced.
+/// Options of the trace.
 #[derive(Args, Debug)]
 pub struct TraceArgs {
-    /// Write a trace, one JSON object per output: for each step the most likely tokens, the chosen one and its rank, and
-    /// the attention over the source; docs/trace.md describes the format
+    /// Write a trace, one JSON object per output: for each step the most likely tokens, the chosen one and its rank,
+    /// and the attention over the source; docs/trace.md describes the format
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = INSIGHT)]
     pub trace: Option<PathBuf>,
     /// Number of most likely tokens per step in the trace
@@ -34,12 +35,12 @@ pub struct TraceArgs {
     pub trace_top: usize,
 }
 
-/// Traces rows where that is asked for.
+/// Traces rows, if requested.
 pub struct Tracer<'a> {
     loaded: &'a LoadedModel,
     top: usize,
     writer: Option<Writer>,
-    /// What is being decoded; nothing for a row that is skipped.
+    /// The requests being decoded; none for skipped rows.
     requests: Vec<DecodeRequest>,
 }
 
@@ -49,13 +50,13 @@ impl Tracer<'_> {
     /// # Errors
     /// The file cannot be written.
     pub fn open<'a>(args: &TraceArgs, loaded: &'a LoadedModel, stop: &StopFlag) -> Result<Tracer<'a>> {
-        // JSON has no line breaks, so that a row is a line of text.
+        // JSON has no line breaks, so each object is one line of text.
         let open = |path: &PathBuf| Writer::open(path, OutputFormat::Text, &[]);
         let writer = args.trace.as_ref().map(open).transpose()?.map(|writer| writer.guarded(stop));
         Ok(Tracer { loaded, top: args.trace_top, writer, requests: Vec::new() })
     }
 
-    /// Keeps what the model is going to be asked for.
+    /// Keeps the requests of rows before they are decoded.
     pub fn keep_requests(&mut self, rows: &[Row<EncodedRequest>]) {
         if self.writer.is_some() {
             let request = |row: &Row<EncodedRequest>| {
@@ -65,10 +66,10 @@ impl Tracer<'_> {
         }
     }
 
-    /// Traces the same rows, now that they are decoded, and writes and flushes what comes of it.
+    /// Traces the same rows after decoding, then writes and flushes the trace.
     ///
     /// # Errors
-    /// The file cannot be written, or its reader has closed it; the work could not be done.
+    /// The file cannot be written, or its reader has closed it; the model fails.
     pub fn write(&mut self, rows: &[Row<Vec<Output>>]) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let mut there = true;
@@ -90,17 +91,17 @@ impl Tracer<'_> {
     }
 }
 
-/// What is to become a line of the trace.
+/// A line of the trace before it is traced.
 struct Entry<'a> {
     row: &'a Row<Vec<Output>>,
     request: &'a DecodeRequest,
-    /// Its place among the outputs of the row, from 1.
+    /// Its rank among the outputs of the row, from 1.
     rank: usize,
-    /// Why the row has no output.
+    /// The output, or why the row has none.
     output: std::result::Result<&'a Output, &'a Error>,
 }
 
-/// A line for each output of a row, the best first, and one for a row that is skipped.
+/// One entry per output of a row, the best first; one for a skipped row.
 fn entries<'a>(row: &'a Row<Vec<Output>>, request: &'a DecodeRequest) -> Vec<Entry<'a>> {
     let entry = |(rank, output)| Entry { row, request, rank, output };
     match &row.content {
@@ -109,7 +110,7 @@ fn entries<'a>(row: &'a Row<Vec<Output>>, request: &'a DecodeRequest) -> Vec<Ent
     }
 }
 
-/// How many of these go through the model side by side.
+/// How many entries to trace as one batch.
 fn together(entries: &[Entry], most: usize) -> usize {
     let mut numbers = 0;
     let fits = |entry: &&Entry| {
@@ -120,7 +121,7 @@ fn together(entries: &[Entry], most: usize) -> usize {
     entries.iter().take(most).take_while(fits).count().max(1)
 }
 
-/// What is written of these.
+/// The traced rows of these entries.
 fn traced(loaded: &LoadedModel, entries: &[Entry], top: usize) -> Result<Vec<TracedRow>> {
     let nothing = DecodeRequest::default();
     let skipped = TracedOutput { request: &nothing, tokens: &[], finished: false };

@@ -1,9 +1,9 @@
-//! The config that `init` writes: short, a reason on each line, sized by the number of pairs and their length.
+//! The config that `init` writes: short, with reasons as comments, sized by the number and length of the pairs.
 
 use super::InitArgs;
 use super::statistics::{MOST, PairStatistics, Side, TokenizerChoice};
 
-/// A network and how long it is trained.
+/// The size of a network and its training.
 struct Size {
     width: usize,
     feed_forward: usize,
@@ -36,7 +36,7 @@ const PROSE: Size = Size {
 };
 
 impl Size {
-    /// By the tokens that the training pairs have on their longer side.
+    /// The size by the tokens of the training pairs' longer side.
     fn of(look: &PairStatistics) -> &'static Size {
         let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean);
         match tokens {
@@ -47,7 +47,7 @@ impl Size {
     }
 }
 
-/// Whether a side is sentences: of a sentence more than one translation is right.
+/// Whether a side is prose, for which more than one output is right.
 fn is_prose(look: &PairStatistics) -> bool {
     [&look.source, &look.target].iter().any(|side| matches!(side.cut, TokenizerChoice::Bpe(_)))
 }
@@ -102,7 +102,7 @@ fn network(look: &PairStatistics, size: &Size) -> String {
     )
 }
 
-/// The tables of the training.
+/// The tables of training.
 fn training(look: &PairStatistics, size: &Size) -> String {
     let &Size { tokens_per_batch, learning_rate, .. } = size;
     let tokens = look.pairs as f64 * look.source.mean.max(look.target.mean).max(1.0);
@@ -125,16 +125,16 @@ fn training(look: &PairStatistics, size: &Size) -> String {
     )
 }
 
-/// What makes a checkpoint the best one.
+/// The line of `best_by`.
 fn best_by(look: &PairStatistics) -> &'static str {
     match is_prose(look) {
-        true => "best_by = \"nll\"             # for free translation the loss tells more than exact match\n",
+        true => "best_by = \"nll\"             # several outputs may be right, so use the loss\n",
         false => "best_by = \"exact_match\"     # `best` is the checkpoint with the highest exact match\n",
     }
 }
 
-/// How often so many updates go over the pairs. A text has its EOS, about a tenth of a batch is padding or room that no pair
-/// fits into, and the last update of a pass is one however small it is.
+/// How many passes over the pairs this many updates are. Each text has an EOS, about a tenth of a batch is padding or
+/// unused, and the last update of a pass may be small.
 fn passes(steps: usize, look: &PairStatistics, size: &Size) -> String {
     let positions = look.pairs as f64 * (look.source.mean.max(look.target.mean) + 1.0) * 1.1;
     let updates = (positions / size.tokens_per_batch as f64).max(1.0);
@@ -165,10 +165,10 @@ fn table(side: &str, look: &Side) -> String {
     own + &cut
 }
 
-/// `max_length` where a config says none.
+/// The default of `max_length`.
 const LIMIT: usize = 512;
 
-/// What happens to texts that are longer than any limit.
+/// The line of `too_long` for very long texts.
 fn limit(look: &PairStatistics) -> &'static str {
     match look.longest() > MOST {
         true => "too_long = \"skip\"           # some texts are very long: skip and count them\n",
@@ -176,7 +176,7 @@ fn limit(look: &PairStatistics) -> &'static str {
     }
 }
 
-/// To two digits.
+/// Rounded to two digits.
 fn round(steps: f64) -> usize {
     let unit = 10f64.powf(steps.log10().floor() - 1.0).max(50.0);
     ((steps / unit).round() * unit) as usize
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn passes_count_eos_and_padding_and_are_no_more_than_the_updates() {
         let pairs = |count: usize| look((0..count).map(|n| (format!("{n:04}"), "MMDCCLXI".to_owned())));
-        // 3,602 pairs of 8 + 1 positions and a tenth are 35 updates of 1,024.
+        // 3,602 pairs of 8 + 1 positions plus a tenth are 35 updates of 1,024.
         assert_eq!(passes(1100, &pairs(4000), &SMALL), "about 32 passes");
         assert_eq!(passes(1000, &pairs(3), &SMALL), "about 1000 passes");
         assert_eq!(passes(10, &pairs(4000), &SMALL), "less than one pass");

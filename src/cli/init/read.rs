@@ -1,4 +1,4 @@
-//! The pairs that `init` reads, as they are in their files, and the choice of their columns.
+//! Reads the pairs for `init`, unchanged, and chooses their columns.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use crate::data::DataConfig;
 use crate::data::readers::{ExtraField, Format, RowReader, SourceRow, Target};
 use crate::error::{Error, Result, counted};
 
-/// Pairs, and what is to be said about how they were read.
+/// Pairs, and notes about how they were read.
 #[derive(Debug, Default)]
 pub struct Pairs {
     /// Source and target of each.
     pub rows: Vec<(String, String)>,
-    /// Sentences.
+    /// Notes.
     pub notes: Vec<String>,
 }
 
-/// Reads all pairs. Those with an empty side teach nothing, and are left out and counted.
+/// Reads all pairs. Those with an empty side are skipped and counted.
 ///
 /// # Errors
-/// A file that cannot be read, a row that is broken, columns that nobody named.
+/// The file cannot be read, a row is broken, or the columns are not known.
 pub fn read(args: &InitArgs) -> Result<Pairs> {
     let mut pairs = Pairs::default();
     let sources = open(args, &mut pairs.notes)?;
     let mut empty = 0;
-    // Of JSONL each row can have others.
+    // In JSONL each row can have other keys.
     let mut left: Vec<Arc<str>> = Vec::new();
     for row in sources {
         let SourceRow { text, target: reference, others, .. } = row?;
@@ -42,7 +42,7 @@ pub fn read(args: &InitArgs) -> Result<Pairs> {
     }
     pairs.notes.extend(left_columns(&left));
     if empty > 0 {
-        pairs.notes.push(format!("left out: {} with an empty side", counted(empty, "pair")));
+        pairs.notes.push(format!("skipped: {} with an empty side", counted(empty, "pair")));
     }
     Ok(pairs)
 }
@@ -67,7 +67,7 @@ fn open(args: &InitArgs, notes: &mut Vec<String>) -> Result<RowReader> {
     })
 }
 
-/// The columns of sources and targets: those that are named, or else what a table of two columns leaves no choice about.
+/// The columns of sources and targets: those of the options, or else those of a table with two columns.
 fn columns(args: &InitArgs, notes: &mut Vec<String>) -> [String; 2] {
     let named = [&args.source_column, &args.target_column].map(Option::clone);
     let nothing_named = named == [None, None];
@@ -88,7 +88,7 @@ fn columns(args: &InitArgs, notes: &mut Vec<String>) -> [String; 2] {
     chosen
 }
 
-/// Which of two columns is read, and which is written: one that is called `source` or `target` is that.
+/// Source and target of two columns: one named `source` or `target` keeps that role.
 fn of_two([first, second]: [String; 2]) -> [String; 2] {
     match second == "source" || (first == "target" && second != "target") {
         true => [second, first],
@@ -96,7 +96,7 @@ fn of_two([first, second]: [String; 2]) -> [String; 2] {
     }
 }
 
-/// A sentence about the columns that are in no pair.
+/// A note about the columns that are not used.
 fn left_columns(others: &[Arc<str>]) -> Option<String> {
     const LISTED: usize = 10;
     let mut names: Vec<String> = others.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
@@ -110,7 +110,7 @@ fn left_columns(others: &[Arc<str>]) -> Option<String> {
     }
 }
 
-/// The names of a table's columns, where there are two.
+/// The names of a table's columns, if there are two.
 fn two_columns(path: &Path) -> Option<[String; 2]> {
     let mut reader = csv::ReaderBuilder::new();
     let reader = match Format::of(path) {
@@ -118,7 +118,7 @@ fn two_columns(path: &Path) -> Option<[String; 2]> {
         Format::Tsv => reader.delimiter(b'\t').quoting(false),
         Format::Jsonl | Format::Text => return None,
     };
-    // What is wrong with the file is said when it is read.
+    // Errors of the file are reported when it is read.
     let mut reader = reader.from_path(path).ok()?;
     let header: Vec<String> = reader.headers().ok()?.iter().map(str::to_owned).collect();
     header.try_into().ok()

@@ -8,28 +8,28 @@ use std::collections::BTreeMap;
 use crate::data::tokenizer::TextForm;
 use crate::runtime::seed_for;
 
-/// A share of 1 / 20, and no more than this, for validation, and as many for the test.
+/// Validation gets 1 / 20 of the pairs, at most this many, and so does the test.
 const MOST: usize = 1000;
 
-/// Rows, in the order of the input.
+/// The rows of each part, in the order of the input.
 #[derive(Debug, PartialEq)]
 pub struct Split {
-    /// What is learned from.
+    /// Rows for training.
     pub train: Vec<usize>,
-    /// What training looks at.
+    /// Rows for validation.
     pub valid: Vec<usize>,
-    /// What is looked at once, in the end.
+    /// Rows for the final test.
     pub test: Vec<usize>,
 }
 
 impl Split {
-    /// In this order.
+    /// Training, validation and test.
     pub fn all(&self) -> [&[usize]; 3] {
         [&self.train, &self.valid, &self.test]
     }
 }
 
-/// Parts the rows; nothing where there are fewer than three different sources.
+/// Splits the rows; `None` with fewer than three different sources.
 pub fn split(sources: &[&str], seed: u64) -> Option<Split> {
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, source) in sources.iter().enumerate() {
@@ -41,7 +41,7 @@ pub fn split(sources: &[&str], seed: u64) -> Option<Split> {
     let mut groups: Vec<(u64, Vec<usize>)> =
         groups.into_iter().map(|(source, rows)| (seed_for(seed, 0, &source), rows)).collect();
     groups.sort();
-    // The largest stays, whatever the others are: there must be something to learn from.
+    // The largest group stays in the training set, which must not be empty.
     let largest = (0..groups.len()).max_by_key(|&group| groups[group].1.len())?;
     let (_, mut train) = groups.remove(largest);
     let held_out = (sources.len() / 20).clamp(1, MOST);
@@ -51,7 +51,7 @@ pub fn split(sources: &[&str], seed: u64) -> Option<Split> {
     Some(Split { train, valid, test })
 }
 
-/// Takes the first groups that have so many rows together at most, and leaves so many groups; where none has so few rows, the
+/// Takes the first groups with at most `most` rows together, and leaves `leave` groups; if none is small enough, the
 /// smallest.
 fn take(groups: &mut Vec<(u64, Vec<usize>)>, most: usize, leave: usize) -> Vec<usize> {
     let mut taken = Vec::new();
@@ -95,7 +95,7 @@ mod tests {
         assert!(texts(&parts.valid).iter().all(|source| !texts(&parts.test).contains(source)));
         assert_eq!(split(&sources, 1).unwrap(), parts);
         assert_ne!(split(&sources, 2).unwrap(), parts);
-        // The order of the rows decides nothing.
+        // The order of the rows does not matter.
         let backwards: Vec<&str> = sources.iter().rev().copied().collect();
         let mut other: Vec<&str> =
             split(&backwards, 1).unwrap().valid.iter().map(|&row| backwards[row]).collect();

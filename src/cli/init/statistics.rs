@@ -1,6 +1,6 @@
 //! Statistics of pairs: their length, their words, and the tokenizer that suits each side.
 //!
-//! It counts, and knows no model; `page` turns the counts into a config.
+//! It only counts; `page` turns the counts into a config.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -9,22 +9,22 @@ use std::hash::Hash;
 use super::split::Split;
 use crate::data::tokenizer::TextForm;
 
-/// The most tokens of a text that a config allows: longer ones take more memory than they teach.
+/// The most tokens of a text in a config: longer ones take too much memory.
 pub const MOST: usize = 2048;
 
-/// How a side is cut into tokens.
+/// The tokenizer of a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenizerChoice {
-    /// Into characters.
+    /// Characters.
     Characters,
-    /// At its spaces.
+    /// Words, split at spaces.
     Words,
-    /// Into byte-pair pieces, of which there are so many.
+    /// Byte-pair encoding with this many pieces.
     Bpe(usize),
 }
 
 impl TokenizerChoice {
-    /// As people say it.
+    /// Its description.
     pub fn in_words(self) -> String {
         match self {
             TokenizerChoice::Characters => "characters".to_owned(),
@@ -33,7 +33,7 @@ impl TokenizerChoice {
         }
     }
 
-    /// Tokens of a text, about: a word is a piece and a half or so.
+    /// Estimated tokens of a text: about 1.5 pieces per word.
     fn tokens(self, text: &str) -> f64 {
         match self {
             TokenizerChoice::Words => text.split_whitespace().count() as f64,
@@ -42,7 +42,7 @@ impl TokenizerChoice {
         }
     }
 
-    /// Tokens of a text, at most; of many words few are more than three pieces.
+    /// Upper estimate of the tokens of a text: three pieces per word.
     fn tokens_at_most(self, text: &str) -> usize {
         let words = text.split_whitespace().count();
         match self {
@@ -53,38 +53,38 @@ impl TokenizerChoice {
     }
 }
 
-/// What a side is like.
+/// Statistics of a side.
 #[derive(Debug)]
 pub struct Side {
-    /// How it is cut.
+    /// Its tokenizer.
     pub cut: TokenizerChoice,
-    /// What speaks for it.
+    /// The reason for it.
     pub why: String,
-    /// Whether line breaks, tabs or indentation stand in its texts, which are a part of them then.
+    /// Whether its texts contain line breaks, tabs or indentation, which are then kept.
     pub keeps_space: bool,
-    /// Tokens of a text of the training pairs, about, on average.
+    /// Estimated mean tokens per text of the training pairs.
     pub mean: f64,
-    /// Tokens of each text, at most: of the training pairs, then of the others.
+    /// Upper estimate of the tokens of each text: training pairs first, then the others.
     lengths: Vec<usize>,
-    /// Its characters in the training pairs, and how often each is there.
+    /// The characters of the training pairs with their counts.
     characters: HashMap<char, usize>,
 }
 
-/// What the pairs are like.
+/// Statistics of the pairs.
 #[derive(Debug)]
 pub struct PairStatistics {
-    /// Pairs to learn from.
+    /// Number of training pairs.
     pub pairs: usize,
-    /// What is read.
+    /// The source side.
     pub source: Side,
-    /// What is written.
+    /// The target side.
     pub target: Side,
-    /// Whether both are byte-pair pieces of the same letters.
+    /// Whether both sides use BPE over the same letters.
     pub shared: bool,
 }
 
 impl PairStatistics {
-    /// Looks at the pairs; what cuts them follows from the training pairs, and how it does from the others.
+    /// Computes the statistics. Tokenizers are chosen from the training pairs and tested on the others.
     pub fn new(rows: &[(String, String)], parts: &Split) -> PairStatistics {
         let texts = |chosen: &[usize], of: fn(&(String, String)) -> &str| -> Vec<String> {
             chosen.iter().map(|&row| TextForm::default().normalize(of(&rows[row])).into_owned()).collect()
@@ -97,7 +97,7 @@ impl PairStatistics {
             && source.is_written_like(&target)
             && target.is_written_like(&source)
         {
-            // One vocabulary is learned from one set of texts, and these are read alike.
+            // A shared vocabulary needs the same tokenizer and white space on both sides.
             (source.cut, target.cut) =
                 (TokenizerChoice::Bpe(one.max(other)), TokenizerChoice::Bpe(one.max(other)));
             shared = source.keeps_space == target.keeps_space;
@@ -117,7 +117,7 @@ impl PairStatistics {
     }
 }
 
-/// Words that a closed set may have: phones, commands, tags.
+/// The most words of a closed set: phones, commands, tags.
 const CLOSED: usize = 2000;
 
 impl Side {
@@ -143,7 +143,7 @@ impl Side {
         self.lengths.iter().copied().max().unwrap_or_default()
     }
 
-    /// Whether nearly all that stands here is written in the other side's characters.
+    /// Whether nearly all of this side uses the other side's characters.
     fn is_written_like(&self, other: &Side) -> bool {
         let all: usize = self.characters.values().sum();
         let known = self.characters.iter().filter(|(character, _)| other.characters.contains_key(character));
@@ -151,13 +151,14 @@ impl Side {
     }
 }
 
-/// Whether so many texts have white space of their own that it is a part of them: a tab in one of 29,000 sentences is a slip.
+/// Whether enough texts have line breaks, tabs or indentation to keep them: a tab in one of 29,000 sentences is a
+/// typing error.
 fn keeps_space<'a>(texts: impl Iterator<Item = &'a String> + Clone) -> bool {
     let own = texts.clone().filter(|text| text.trim_end().contains(['\n', '\t'])).count();
     own > 0 && own * 100 >= texts.count()
 }
 
-/// How often each part of the texts is there.
+/// Counts the parts of texts.
 fn counts<'a, T: Eq + Hash, I: Iterator<Item = T>>(
     texts: &'a [String],
     parts: fn(&'a str) -> I,
@@ -169,7 +170,7 @@ fn counts<'a, T: Eq + Hash, I: Iterator<Item = T>>(
     counts
 }
 
-/// Whether new texts will have no new words.
+/// Whether the words are a closed set: held-out texts have hardly any new ones.
 fn is_closed(words: &HashMap<&str, usize>, train: &[String], held_out: &[String]) -> bool {
     let spaced = train.iter().filter(|text| text.contains(char::is_whitespace)).count();
     let once = words.values().filter(|count| **count == 1).count();
@@ -180,7 +181,7 @@ fn is_closed(words: &HashMap<&str, usize>, train: &[String], held_out: &[String]
         && bound_share(train) <= 0.1
 }
 
-/// The tokenizer for a side with these words and characters in this number of texts, and why.
+/// The tokenizer for a side with these words and characters in this number of texts, and the reason.
 fn cut(
     words: &HashMap<&str, usize>,
     characters: &HashMap<char, usize>,
@@ -190,20 +191,23 @@ fn cut(
     let (all_words, all_characters): (usize, usize) = (words.values().sum(), characters.values().sum());
     let is_prose = all_words >= 4 * texts && all_characters >= 20 * texts && all_words >= 20_000;
     if is_closed {
-        let why = format!("{} different ones, and hardly any new ones in the held-out pairs", words.len());
+        let why = format!("{} different ones, and hardly any new ones in held-out pairs", words.len());
         (TokenizerChoice::Words, why)
     } else if is_prose {
         let pieces = pieces(all_words).min(words.len()).max(2 * characters.len() + 4);
-        (TokenizerChoice::Bpe(pieces), format!("{} different words, and new ones keep coming", words.len()))
+        (
+            TokenizerChoice::Bpe(pieces),
+            format!("{} different words, and new texts have new ones", words.len()),
+        )
     } else {
         (TokenizerChoice::Characters, format!("{} different ones", characters.len()))
     }
 }
 
-/// The share of the words in several texts that always have the same word at the beginning of the text, or always at its end.
+/// The share of repeated words whose texts always begin, or always end, with the same word.
 ///
-/// Where a lemma stands with its tags it is in what is held out as well, with other tags, and seems to be known. But it is
-/// bound: it begins all its texts. A phone or a command stands anywhere, and new texts are made of the old ones.
+/// A lemma with different tags also occurs in held-out texts and seems to be known, but it is bound: all its texts
+/// begin with it. A phone or a command occurs anywhere, and new texts consist of known ones.
 fn bound_share(texts: &[String]) -> f64 {
     let texts: HashSet<&str> = texts.iter().map(String::as_str).collect();
     let mut common: [HashMap<&str, usize>; 2] = Default::default();
@@ -215,7 +219,7 @@ fn bound_share(texts: &[String]) -> f64 {
     let mut bound_by: HashMap<&str, [Option<&str>; 2]> = HashMap::new();
     let mut several: HashSet<&str> = HashSet::new();
     for text in &texts {
-        // What a twentieth of all texts begin or end with, as with a full stop, binds nothing.
+        // Words that start or end a twentieth of all texts, such as a full stop, do not count.
         let [first, last] = ends(text);
         let rare = |end: &&str, of: usize| common[of][end] * 20 <= texts.len();
         let own = [first.filter(|end| rare(end, 0)), last.filter(|end| rare(end, 1))];
@@ -234,12 +238,12 @@ fn bound_share(texts: &[String]) -> f64 {
     bound as f64 / several.len().max(1) as f64
 }
 
-/// A text's first word, and its last.
+/// The first and the last word of a text.
 fn ends(text: &str) -> [Option<&str>; 2] {
     [text.split_whitespace().next(), text.split_whitespace().next_back()]
 }
 
-/// The share of the words in these texts that none of the others has.
+/// The share of the words in these texts that are not in `known`.
 fn unseen_share(known: &HashMap<&str, usize>, texts: &[String]) -> f64 {
     let words: Vec<&str> = texts.iter().flat_map(|text| text.split_whitespace()).collect();
     let unseen = words.iter().filter(|word| !known.contains_key(**word)).collect::<HashSet<_>>();
@@ -247,7 +251,7 @@ fn unseen_share(known: &HashMap<&str, usize>, texts: &[String]) -> f64 {
     times as f64 / words.len().max(1) as f64
 }
 
-/// How many pieces texts of so many words can teach.
+/// The vocabulary size that this many words can train.
 fn pieces(words: usize) -> usize {
     match words {
         300_000.. => 8000,
@@ -261,7 +265,7 @@ pub mod tests {
     use super::super::split::split;
     use super::*;
 
-    /// A look at these pairs, as they are parted.
+    /// The statistics of these pairs after a split.
     pub fn look(pairs: impl Iterator<Item = (String, String)>) -> PairStatistics {
         let rows: Vec<(String, String)> = pairs.collect();
         let sources: Vec<&str> = rows.iter().map(|(source, _)| source.as_str()).collect();
@@ -325,7 +329,7 @@ pub mod tests {
                 .map(|k| format!("{}{}", ["ab", "ba", "aab", "bba"][k % 4], (n * 7 + k * k) % 1999))
                 .collect()
         };
-        // The targets are longer, and would have twice as many pieces.
+        // The targets are longer, and alone would get twice as many pieces.
         let look =
             |tab: usize| {
                 look((0..4000).map(|n| {

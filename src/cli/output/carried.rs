@@ -1,8 +1,8 @@
-//! The columns or fields of the input that an output carries, in front of its own.
+//! The columns or fields of the input that are copied to the output, in front of its own.
 //!
-//! A column whose name the output uses itself cannot be carried. The columns of a table are fixed before its first row:
-//! with JSON Lines as input they are the fields of the first row. What is not carried for one of these reasons is reported
-//! at the end.
+//! A column with a name that the output uses itself is not copied. The columns of a table are fixed before its first
+//! row: with JSON Lines as input they are the fields of the first row. Fields that are not copied are reported at the
+//! end.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use super::OutputFormat;
 use crate::console::status;
 use crate::data::readers::{ExtraField, FieldValue, RowReader, shorten};
 
-/// Which fields are carried, and which were not.
+/// The carried fields, and those that are not.
 #[derive(Debug, Default)]
 pub struct CarriedFields {
     /// The output's own columns.
     own: Vec<String>,
-    /// Those that are carried, where the output is a table.
+    /// The carried columns, if the output is a table.
     columns: Option<Vec<Arc<str>>>,
     /// Names of fields that the output has itself.
     taken: BTreeSet<String>,
-    /// Names that stand twice in the input's header, where an object can have them once.
+    /// Names that occur twice in the input's header; an object can have them only once.
     twice: BTreeSet<String>,
-    /// Rows with fields that the table has no column for, and the first of these fields.
+    /// The number of rows with fields that the table has no column for, and the first of these fields.
     without_column: (usize, String),
 }
 
 impl CarriedFields {
-    /// For an output with these columns of its own; the sources then carry what it takes. A text takes nothing.
+    /// For an output with these columns of its own; the returned reader carries the other fields. Text output has none.
     pub fn new(sources: RowReader, format: OutputFormat, own: &[&str]) -> (RowReader, CarriedFields) {
         if format == OutputFormat::Text {
             return (sources, CarriedFields::default());
@@ -44,13 +44,13 @@ impl CarriedFields {
         (sources, carried)
     }
 
-    /// The columns of a table: those that are carried, then its own.
+    /// The columns of a table: the carried ones, then its own.
     pub fn header(&self) -> Vec<&str> {
         let carried = self.columns.iter().flatten().map(|name| &**name);
         carried.chain(self.own.iter().map(String::as_str)).collect()
     }
 
-    /// What goes to the output of a row's other fields; nothing stands for an empty cell of a table.
+    /// The fields of a row to copy; `None` is an empty cell of a table.
     pub fn of_row<'a>(&mut self, others: &'a [ExtraField]) -> Vec<Option<&'a ExtraField>> {
         let free: Vec<&ExtraField> = others.iter().filter(|other| self.is_free(&other.name)).collect();
         let Some(columns) = &self.columns else {
@@ -75,7 +75,7 @@ impl CarriedFields {
         cells
     }
 
-    /// Whether the output has no column of this name itself; where it has one, that is kept to be said.
+    /// Whether the output has no column of this name; if it has, the name is recorded for the report.
     fn is_free(&mut self, name: &str) -> bool {
         let free = !self.own.iter().any(|own| own == name);
         if !free && !self.taken.contains(name) {
@@ -84,7 +84,7 @@ impl CarriedFields {
         free
     }
 
-    /// Says what was not carried.
+    /// Reports the fields that are not copied.
     pub fn say(&self) {
         let listed = |names: &BTreeSet<String>| {
             let names: Vec<String> = names.iter().map(|name| format!("`{}`", shorten(name))).collect();
@@ -113,7 +113,7 @@ impl CarriedFields {
     }
 }
 
-/// A field as a table has it: a text, or else a value as it is written in the input.
+/// A field as a cell: text, or else a value as written in the input.
 pub fn cell(field: Option<&ExtraField>) -> String {
     match field.map(|other| &other.value) {
         None => String::new(),
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(said.without_column.0, 0);
     }
 
-    /// A key may stand twice in an object; serde's reader, Python's and the browsers' take the last.
+    /// A key may occur twice in an object; serde, Python and browsers use the last value.
     #[test]
     fn of_a_key_that_stands_twice_the_last_value_is_carried() {
         let (_, rows, _) = carried(r#"{"a":1,"source":"s","b":2,"a":3}"#, Format::Jsonl, OutputFormat::Jsonl);

@@ -1,4 +1,4 @@
-//! A record beside an unfinished output file, with the settings that made it: so it is not resumed with another model, other
+//! The record of an unfinished output file, with its settings, so that it is not resumed with another model, other
 //! settings or another input. It is removed when the output is complete.
 
 use std::path::{Path, PathBuf};
@@ -10,27 +10,27 @@ use crate::cli::roles::is_stdout;
 use crate::data::readers::shorten;
 use crate::error::{Error, Result};
 
-/// The key of the first row that was read; null where it could not be read.
+/// The key of the first source; null if it could not be read.
 const FIRST: &str = "first source";
 
-/// The most bytes of a record: a source may have 16 MiB, each of whose bytes JSON may write as six.
+/// The most bytes of a record: a source may have 16 MiB, and JSON may need six bytes for each.
 const LARGEST: u64 = 1 << 27;
 
-/// What outputs follow from, by name.
+/// The settings on which outputs depend, by name.
 #[derive(Debug)]
 pub struct Record {
-    /// Nothing for what is no file.
+    /// `None` if the output is no file.
     path: Option<PathBuf>,
     settings: Map<String, Value>,
 }
 
 impl Record {
-    /// Of an output that follows from these settings; nothing is written yet.
+    /// The record of an output with these settings; nothing is written yet.
     pub fn new(output: &Path, settings: Map<String, Value>) -> Record {
         Record { path: Record::place(output), settings }
     }
 
-    /// Where that of an output is; of what is no file there is none.
+    /// The path of an output's record; `None` if the output is no file.
     pub fn place(output: &Path) -> Option<PathBuf> {
         let is_file = !is_stdout(output) && (output.is_file() || !output.exists());
         let mut path = output.as_os_str().to_owned();
@@ -38,11 +38,11 @@ impl Record {
         is_file.then(|| path.into())
     }
 
-    /// Holds the record that is there against these settings, and gives back the source that the output began with. Nothing
-    /// where there is no record, or no whole one.
+    /// Compares the existing record with these settings, and returns the first source of the output. `None` without a
+    /// complete record.
     ///
     /// # Errors
-    /// The output was begun in another way.
+    /// The output was started with other settings.
     pub fn check(&self) -> Result<Option<Value>> {
         let there = self.path.as_ref().and_then(|path| read_within(path, LARGEST).ok());
         let there = there.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
@@ -62,7 +62,7 @@ impl Record {
         Ok(Some(first))
     }
 
-    /// Writes it, with the first source.
+    /// Writes the record, with the first source.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -73,9 +73,9 @@ impl Record {
         write_output(path, format!("{}\n", Value::Object(all)).as_bytes())
     }
 
-    /// The output is complete.
+    /// Removes the record of a complete output.
     pub fn remove(&self) {
-        // One that stays, or that another command took away, does no harm.
+        // A record that stays, or that another command removed, does no harm.
         let _ = self.path.as_ref().map(std::fs::remove_file);
     }
 }

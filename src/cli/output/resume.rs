@@ -1,6 +1,6 @@
-//! What a killed command left: the complete rows of its output.
+//! Finds the complete rows of an unfinished output.
 //!
-//! Rows are written in order, so the file is a beginning of the full output. With more than one output per row of the
+//! Rows are written in order, so the file is a prefix of the full output. With more than one output per row of the
 //! input, the outputs of a row form a group, each with its rank.
 
 use std::fs::File;
@@ -12,23 +12,24 @@ use serde_json::{Map, Value};
 use super::{OutputFormat, SAME_AS_BEFORE, csv_line};
 use crate::error::{Error, Result};
 
-/// What an output holds already.
+/// The rows that an output already has.
 #[derive(Debug, Default, PartialEq)]
 pub struct Kept {
-    /// Rows of the input that are answered completely.
+    /// Number of input rows with complete outputs.
     pub rows: u64,
-    /// The first source, where a record says it.
+    /// The first source, if the record has it.
     pub first_source: Option<String>,
-    /// The column `source` of the last of them, where there is one.
+    /// The column `source` of the last row, if there is one.
     pub last_source: Option<String>,
 }
 
-/// Cuts a torn row off, or a group that may lack one, stands behind the last complete one, and says what is there. A group
-/// is complete when it has `n_best` rows or another one begins behind it. Nothing where not even the header of a table is
-/// complete: the file is empty then.
+/// Removes a torn row, or a group that may be incomplete, moves to the end of the last complete one, and returns the
+/// rows so far. A group is complete if it has `n_best` rows or another one follows. `None`, and an empty file, if not
+/// even the header of a table is complete.
 ///
 /// # Errors
-/// The file cannot be read or cut, has other columns, or more outputs of a row than `n_best`. It stays what it was then.
+/// The file cannot be read or truncated, has other columns, or more outputs per row than `n_best`. It is unchanged
+/// then.
 pub fn keep_complete_rows(
     file: &mut File,
     path: &Path,
@@ -82,7 +83,7 @@ fn first_line(file: &mut File) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Whether the first of these rows is an object with these keys; it may carry others of its input.
+/// Whether the first of these rows is an object with these keys; it may have others.
 fn has_keys(rows: &[u8], keys: &[&str]) -> bool {
     let row = rows.split(|&byte| byte == b'\n').next().unwrap_or_default();
     serde_json::from_slice::<Map<String, Value>>(row)
@@ -113,18 +114,18 @@ fn first_record(table: &[u8]) -> Option<csv::StringRecord> {
     reader.records().next()?.ok()
 }
 
-/// Where a row stands in its group.
+/// The position of a row in its group.
 struct Place {
-    /// From 1, with which a group begins.
+    /// Its rank; a group begins with 1.
     rank: u64,
     last: bool,
 }
 
-/// The complete groups of a file; one of a single row is a row.
+/// The complete groups of a file; a group may be a single row.
 #[derive(Debug, Default, PartialEq)]
 struct Complete {
     rows: u64,
-    /// Where the last of them begins, and where it ends.
+    /// Start and end of the last group.
     last: u64,
     bytes: u64,
     /// The highest rank of all rows.
@@ -132,13 +133,13 @@ struct Complete {
 }
 
 impl Complete {
-    /// A group is complete.
+    /// Adds a complete group.
     fn add(&mut self, first: u64, end: u64) {
         *self = Complete { rows: self.rows + 1, last: first, bytes: end, most: self.most };
     }
 }
 
-/// Complete groups from the start of a file. A quoted field of a table may hold line breaks: within it the number of
+/// Finds the complete groups of a file. A quoted field of a table may contain line breaks: within it the number of
 /// quotes so far is odd.
 fn complete(file: impl Read, csv: bool, place: impl Fn(&[u8]) -> Place) -> std::io::Result<Complete> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
@@ -225,7 +226,7 @@ mod tests {
         let ends = [0, 6, 10, 12, 18];
         let begins = [0, 0, 6, 10, 12];
         for cut in 0..=text.len() {
-            // Those that are short are known by the row behind them.
+            // Short groups are complete if another row follows.
             let rows = [6, 12, 14, 18].iter().filter(|&&known| known <= cut).count();
             let most = text[..cut]
                 .split_inclusive(|&byte| byte == b'\n')

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::training::recorders::console::Bar;
 
-/// From the step that training starts at to the one at which it ends.
+/// A bar from the current step to the last one.
 pub fn bar(step: u64, steps: u64) -> Option<Box<dyn Bar>> {
     if !std::io::stderr().is_terminal() {
         return None;

@@ -1,4 +1,4 @@
-//! The files of pairs, as a config may write them: a name, two names of parallel text, or a list of these.
+//! The files of pairs in a config: a name, two names of parallel text, or a list of these.
 //!
 //! Only their form. The reader of pairs checks that a file exists, and what it contains.
 
@@ -17,7 +17,7 @@ pub struct Files(pub Vec<PairFile>);
 pub enum PairFile {
     /// `.csv`, `.tsv` or `.jsonl`, with named columns.
     Table(PathBuf),
-    /// Two text files with a line for each pair.
+    /// Two text files with one line per pair.
     Parallel {
         /// The file of sources.
         source: PathBuf,
@@ -45,7 +45,7 @@ struct Parallel {
 }
 
 impl Serialize for PairFile {
-    // By way of `display`, so that a path that is no UTF-8 (none from a config is) cannot fail a run.
+    // With `display`, so that a path that is not UTF-8 (never from a config) cannot fail a run.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             PairFile::Table(path) => serializer.collect_str(&path.display()),

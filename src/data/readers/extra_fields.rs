@@ -1,6 +1,6 @@
 //! The other fields of a table's rows: neither source nor reference, and copied to an output unchanged.
 //!
-//! A JSON value is kept as its text, so that no number loses a digit and no list its order. Knows nothing of outputs.
+//! A JSON value is kept as text, so that no digit and no order is lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,34 +10,34 @@ use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A field that is carried.
+/// A field to copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtraField {
     /// Its column, or its key.
     pub name: Arc<str>,
-    /// What stands in it.
+    /// Its value.
     pub value: FieldValue,
 }
 
-/// What stands in a field.
+/// The value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldValue {
     /// The text of a field of CSV or TSV.
     Text(String),
-    /// A value of an object, as it is written there.
+    /// A value of an object, as written.
     Json(String),
 }
 
 impl ExtraField {
-    /// Its length in bytes, about.
+    /// Its approximate length in bytes.
     pub fn bytes(&self) -> usize {
         let (FieldValue::Text(text) | FieldValue::Json(text)) = &self.value;
         self.name.len() + text.len()
     }
 }
 
-/// The fields of an object, but for those of some names. Of a name that stands twice the last value holds, as for any other
-/// reader of JSON.
+/// The fields of an object, without those in `left_out`. If a name occurs twice the last value counts, as in other
+/// readers of JSON.
 pub(super) fn of_object(line: &str, left_out: &[&str]) -> Vec<ExtraField> {
     let fields = serde_json::Deserializer::from_str(line).deserialize_map(InOrder).unwrap_or_default();
     let mut places: BTreeMap<Arc<str>, usize> = BTreeMap::new();
@@ -56,7 +56,7 @@ pub(super) fn of_object(line: &str, left_out: &[&str]) -> Vec<ExtraField> {
     others
 }
 
-/// Reads an object's fields as they stand.
+/// Reads an object's fields in order, as written.
 struct InOrder;
 
 impl<'de> Visitor<'de> for InOrder {

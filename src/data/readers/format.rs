@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// How the rows of an input are written.
+/// The format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One source per line; an empty line is an empty source.
@@ -16,7 +16,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file's extension names (in any case); anything but `.csv`, `.tsv` and `.jsonl` is text.
+    /// The format by a file's extension, ignoring case; anything but `.csv`, `.tsv` and `.jsonl` is text.
     pub fn of(path: &Path) -> Format {
         match path.extension().map(|extension| extension.to_ascii_lowercase()) {
             Some(extension) if extension == "csv" => Format::Csv,

@@ -1,7 +1,7 @@
-//! Files whose lines end in CR alone, as on old Macs: passes their bytes on with LF.
+//! Decodes files whose lines end in CR alone, as on old Macs, to LF.
 //!
-//! The end of the first line decides for the whole file: a CR without LF behind it, neither directly nor in what has
-//! arrived with it. In any other file a CR is a character of its line. Knows no text.
+//! The first line decides for the whole file: it ends in a CR without LF, either directly after it or elsewhere in the
+//! bytes read with it. In any other file a CR is a character of its line. Bytes only.
 
 use std::io::{Read, Result};
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The bytes of a file.
 pub(super) struct LineEndDecoder {
     bytes: Box<dyn Read + Send>,
-    /// Nothing before the first line has ended.
+    /// Whether lines end in CR; `None` before the end of the first line.
     by_cr: Option<bool>,
-    /// A CR was read last, and what follows it decides what it is.
+    /// A CR was read last; the next byte decides.
     held: bool,
-    /// Set where each CR ends a line, for whoever asks while another thread reads.
+    /// Set if each CR ends a line; shared with other threads.
     said: Arc<AtomicBool>,
 }
 
@@ -23,12 +23,12 @@ impl LineEndDecoder {
         LineEndDecoder { bytes, by_cr: None, held: false, said: Arc::default() }
     }
 
-    /// Becomes true when it turns out that each CR ends a line.
+    /// A flag that becomes true once it is known that each CR ends a line.
     pub fn by_cr(&self) -> Arc<AtomicBool> {
         self.said.clone()
     }
 
-    /// Looks for the first line's end. How many of the bytes can be handed on: all but a CR at their end.
+    /// Looks for the first line's end. Returns how many bytes can be passed on: all but a CR at their end.
     fn decide(&mut self, bytes: &[u8]) -> usize {
         let Some(place) = bytes.iter().position(|byte| [b'\r', b'\n'].contains(byte)) else {
             return bytes.len();
@@ -44,7 +44,7 @@ impl LineEndDecoder {
         bytes.len()
     }
 
-    /// Puts LF in place of each CR, and of CR and LF; the number of bytes that are left.
+    /// Replaces each CR, and each CR LF, by LF; returns the new number of bytes.
     fn translate(&mut self, bytes: &mut [u8]) -> usize {
         let mut kept = 0;
         for place in 0..bytes.len() {
@@ -63,7 +63,7 @@ impl Read for LineEndDecoder {
     /// `to` must have room for two bytes.
     fn read(&mut self, to: &mut [u8]) -> Result<usize> {
         loop {
-            // A CR that waits comes first.
+            // A held CR comes first.
             let waiting = usize::from(self.by_cr.is_none() && std::mem::take(&mut self.held));
             to[..waiting].fill(b'\r');
             let read = match self.bytes.read(&mut to[waiting..]) {
@@ -94,7 +94,7 @@ impl Read for LineEndDecoder {
 mod tests {
     use super::*;
 
-    /// Hands out its bytes in parts of this length.
+    /// Returns its bytes in parts of this length.
     struct Parts(Vec<u8>, usize);
 
     impl Read for Parts {
@@ -123,7 +123,7 @@ mod tests {
             assert_eq!(read("ab\rc\r\rd\r", part), ("ab\nc\n\nd\n".to_owned(), true), "{part}");
             assert_eq!(read("\ra", part), ("\na".to_owned(), true));
         }
-        // Somebody put lines of another kind behind them: each end is one.
+        // Lines with other ends after them: each end counts as one.
         assert_eq!(read("ab\rcdefgh\r\nx\ny\n", 6), ("ab\ncdefgh\nx\ny\n".to_owned(), true));
     }
 

@@ -1,9 +1,8 @@
-//! The physical lines of a file: counted, checked to be UTF-8, without their ends. Every format is read from them.
+//! The physical lines of a file: counted, checked to be UTF-8, without line ends. Every format is read from them.
 //!
-//! Drops a byte-order mark at the file's start and a CR before the line's end; the last line needs no end. Lines may end in
-//! CR alone (`ends`).
-//! No line is held beyond [`LONGEST`] bytes, so that an input without line breaks does not fill the memory.
-//! Knows nothing of rows and columns.
+//! Drops a byte-order mark at the file's start and a CR before the line's end; the last line needs no end. Lines may
+//! end in CR alone (`ends`). Lines are limited to [`LONGEST`] bytes, so that an input without line breaks does not fill
+//! the memory. Lines only: no rows and columns.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -16,18 +15,18 @@ use super::Place;
 use super::line_ends::LineEndDecoder;
 use crate::error::{Error, Result};
 
-/// How much of a row a message shows, in characters.
+/// The most characters of a row in a message.
 const SHOWN: usize = 80;
 
 /// The longest line, and the longest row over several lines, in bytes.
 pub(super) const LONGEST: usize = 1 << 24;
 
-/// Why a row cannot be had.
+/// An error of reading a row.
 #[derive(Debug)]
 pub(super) enum ReadError {
     /// This row is broken, and the next one can be read.
     Row(Error),
-    /// Nothing more can be read: the file fails, or nobody knows where the next row begins.
+    /// Nothing more can be read: the file fails, or the start of the next row is unknown.
     End(Error),
 }
 
@@ -45,10 +44,10 @@ impl From<ReadError> for Error {
     }
 }
 
-/// What was read, or why it cannot be had.
+/// The result of reading.
 pub(super) type ReadResult<T> = std::result::Result<T, ReadError>;
 
-/// How the lines of a file end, as far as it was read.
+/// The line ends of a file, as far as it was read.
 #[derive(Clone, Debug)]
 pub struct LineEnds {
     file: Arc<Path>,
@@ -57,7 +56,7 @@ pub struct LineEnds {
 }
 
 impl LineEnds {
-    /// What is to be said of it, if anything.
+    /// A note about it, if needed.
     pub fn note(&self) -> Option<String> {
         let kinds = [
             (&self.by_cr, "lines end in CR alone, and CR is read as the line break"),
@@ -74,9 +73,9 @@ pub(super) struct Lines {
     file: Arc<Path>,
     number: u64,
     buffer: Vec<u8>,
-    /// The line that was read last was too long, and the rest of it is still in the reader.
+    /// The last line was too long, and the rest of it is still in the reader.
     cut: bool,
-    /// Set where a field goes on behind CR and LF.
+    /// Set if a field contains CR LF.
     crlf_within_field: Arc<AtomicBool>,
 }
 
@@ -98,30 +97,30 @@ impl Lines {
         }
     }
 
-    /// Whether the next line has arrived as a whole, so that reading it does not wait.
+    /// Whether the next line is complete in the buffer, so that reading it does not block.
     pub fn is_ready(&self) -> bool {
         self.reader.buffer().contains(&b'\n')
     }
 
-    /// How they end, for whoever asks while another thread reads.
+    /// The line ends, for use while another thread reads.
     pub fn ends(&self) -> LineEnds {
         let within_field = self.crlf_within_field.clone();
         LineEnds { file: self.file.clone(), by_cr: self.reader.get_ref().by_cr(), within_field }
     }
 
-    /// A field goes on behind the line that was read last.
+    /// Records that a field continues after the last line.
     pub fn goes_on(&self) {
         if self.buffer.ends_with(b"\r\n") {
             self.crlf_within_field.store(true, Ordering::Relaxed);
         }
     }
 
-    /// The number of the line that was read last, from 1; 0 before the first.
+    /// The number of the last line read, from 1; 0 before the first.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The place of the line that was read last; before the first line, and in an empty file, its number is 0.
+    /// The place of the last line read; before the first line, and in an empty file, its number is 0.
     pub fn place(&self) -> Place {
         self.place_of(self.number)
     }
@@ -130,12 +129,12 @@ impl Lines {
         Place { file: self.file.clone(), line }
     }
 
-    /// The line that was read last, with a mark for each byte that is not UTF-8.
+    /// The last line read, with a replacement character for each byte that is not UTF-8.
     pub fn current(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.bytes())
     }
 
-    /// Whether all of the line that was read last is at hand.
+    /// Whether the last line was read completely.
     pub fn is_whole(&self) -> bool {
         !self.cut
     }
@@ -168,7 +167,7 @@ impl Lines {
         Ok(read > 0)
     }
 
-    /// The line that was read last, without its end.
+    /// The bytes of the last line, without its end.
     fn bytes(&self) -> &[u8] {
         let bytes = self.buffer.as_slice();
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
@@ -184,24 +183,24 @@ fn too_long(line: &str, place: &Place) -> Error {
     bad_row(&format!("a line may have at most {} MiB, but this one is longer", LONGEST >> 20), line, place)
 }
 
-/// The line as it can be shown, and the byte that breaks it.
+/// The error for a line that is not UTF-8, with the first invalid byte.
 fn not_utf8(line: &[u8], good: usize, place: &Place) -> Error {
     let byte = line.get(good).copied().unwrap_or_default();
     let shown = String::from_utf8_lossy(line);
     let message = format!("the text must be UTF-8, but byte {} of the line is 0x{byte:02X}", good + 1);
-    // A file in UTF-16 starts with FF FE or FE FF, neither of which UTF-8 ever has.
+    // A file in UTF-16 starts with FF FE or FE FF, which never occur in UTF-8.
     let utf16 = place.line == 1 && matches!(line, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]);
     let hint =
         if utf16 { "the file looks like UTF-16: save it as UTF-8" } else { "convert the file to UTF-8" };
     bad_row(&message, &shown, place).hint(hint)
 }
 
-/// An error about a row, which is shown.
+/// An error that shows the row.
 pub(super) fn bad_row(message: &str, row: &str, place: &Place) -> Error {
     Error::input(format!("{message}\n  {}", shorten(row))).at(place)
 }
 
-/// A row as a message shows it: on one line, cut to `SHOWN` characters, without anything that moves a cursor.
+/// A row for a message: on one line, cut to `SHOWN` characters, with control characters escaped.
 pub fn shorten(row: &str) -> Cow<'_, str> {
     let cut = row.char_indices().nth(SHOWN).map(|(end, _)| end);
     let shown = &row[..cut.unwrap_or(row.len())];

@@ -4,7 +4,7 @@ use super::lines::{Lines, ReadError, ReadResult};
 use super::source_row::SourceRow;
 use crate::error::Error;
 
-/// Reads both lines even where one of them is broken, so that the next ones belong together again.
+/// Reads both lines even if one of them is broken, so that the next ones match.
 pub(super) fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> ReadResult<Option<SourceRow>> {
     let source = sources.next_line().map(|line| line.map(str::to_string));
     let target = targets.next_line().map(|line| line.map(str::to_string));
@@ -19,7 +19,7 @@ pub(super) fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> ReadResu
     }
 }
 
-/// One of the files ended before the other: counts the rest, so that the message has both lengths.
+/// The error for files of different length: counts the rest, so that the message has both lengths.
 fn unequal(sources: &mut Lines, targets: &mut Lines) -> Error {
     for lines in [&mut *sources, &mut *targets] {
         loop {

@@ -1,7 +1,7 @@
 //! The rows of one input, streamed: text, parallel text or a table, from files or from standard input.
 //!
-//! `decode` reads it row by row, for inputs of any length; training pairs are read through it as well. An empty source is a
-//! row like any other here. Knows no tokens.
+//! `decode` reads inputs of any length row by row; training pairs are read with it as well. An empty source is a row
+//! like any other here. Texts only: no tokens.
 
 mod extra_columns;
 
@@ -21,7 +21,7 @@ use super::source_row::SourceRow;
 use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv, sole_name_with_separator};
 use crate::error::{Error, Result};
 
-/// The column of the targets, and what stands in it.
+/// The column of the targets, and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// Texts.
@@ -30,37 +30,37 @@ pub enum Target<'a> {
     Tokens(&'a str),
 }
 
-/// The columns that are asked for.
+/// The requested columns.
 #[derive(Clone, Copy)]
 struct Columns<'a> {
     source: &'a str,
     target: &'a str,
-    /// Whether a table, or a row, without the target is an error.
+    /// Whether a missing target, of a table or a row, is an error.
     target_needed: bool,
     /// Whether targets are lists of tokens.
     tokens: bool,
     prefix: Option<&'a str>,
-    /// Whether the first row of .csv and .tsv names the columns; otherwise their names are their numbers, from 1.
+    /// Whether the first row of .csv and .tsv names the columns; otherwise they are numbers, from 1.
     header: bool,
-    /// What names the source's column and the target's, for messages.
+    /// The options or keys that name the columns of source and target, for messages.
     named_by: [&'static str; 2],
 }
 
-/// What it takes to find source and target in a row.
+/// How to find source and target in a row.
 enum Layout {
     Text,
-    /// The targets, a line for each of the sources.
+    /// The targets, one line per source.
     Parallel(Lines),
     Fields(Fields),
     Objects(Keys),
 }
 
-/// A table: how a row of it is read, the places of its fields, and the names of all.
+/// A table: the reader of its rows, the indices of its fields, and all names.
 struct Fields {
     read: ReadRecord,
-    /// The first row of a table without a header, as long as it waits.
+    /// The first row of a table without a header, until it is returned.
     first: Option<Record>,
-    /// What says how many fields a row has.
+    /// What sets the number of fields, for messages.
     measure: &'static str,
     source: usize,
     target: Option<usize>,
@@ -81,31 +81,31 @@ struct Keys {
     named_by: [&'static str; 2],
 }
 
-/// What names the columns in training.
+/// The keys that name the columns in training.
 pub const KEYS: [&str; 2] = ["data.source.column", "data.target.column"];
 
-/// What names the column of prefixes.
+/// The option that names the column of prefixes.
 const PREFIX_COLUMN: &str = "--prefix-column";
 
 /// The rows of an input, one at a time: an iterator of `Result<SourceRow>` that ends after the first error.
 pub struct RowReader {
     lines: Lines,
     layout: Layout,
-    /// Whether rows carry their other fields.
+    /// Whether other fields are kept.
     carries: bool,
-    /// Rows that were read before they were asked for.
+    /// Rows that were read ahead.
     ahead: VecDeque<ReadResult<Option<SourceRow>>>,
     ended: bool,
 }
 
 impl RowReader {
-    /// Opens a file, or standard input where `input` is `-`, which is written in `format`, or else as a file's extension says;
-    /// standard input is text then. Without `header` the columns of .csv and .tsv are named by their numbers, from 1.
+    /// Opens a file, or standard input for `-`, in `format` or else in that of the extension; standard input is text by
+    /// default. Without `header` the columns of .csv and .tsv are numbers, from 1.
     ///
-    /// The columns are those of a table and are not looked at for text; the target's may be missing where it is not needed.
+    /// The columns are only for tables; that of the target may be missing if it is not required.
     ///
     /// # Errors
-    /// The file is missing, or its header does not name the source's column, one that is needed, or that of the prefixes.
+    /// The file is missing, or its header lacks the source's column, a required one, or that of the prefixes.
     pub fn open(
         input: &Path,
         format: Option<Format>,
@@ -129,11 +129,11 @@ impl RowReader {
         }
     }
 
-    /// Opens a file of pairs, or standard input for `-`: a table, in `format` or as its extension says, that must have both
-    /// columns, in every row; `named_by` is what messages say names them.
+    /// Opens a table of pairs, or standard input for `-`, in `format` or that of the extension. Every row must have
+    /// both columns; `named_by` are the options that name them, for messages.
     ///
     /// # Errors
-    /// The file is missing or no table, or its header does not name both columns.
+    /// The file is missing or no table, or its header lacks a column.
     pub fn with_targets(
         path: &Path,
         format: Option<Format>,
@@ -156,7 +156,7 @@ impl RowReader {
         RowReader::start(lines_of(path)?, format, columns)
     }
 
-    /// Opens two text files with a line for each pair; `-` for standard input as the sources.
+    /// Opens two text files with one line per pair; `-` for standard input as the sources.
     ///
     /// # Errors
     /// One of them is missing, or is a table.
@@ -170,10 +170,10 @@ impl RowReader {
         Ok(RowReader::of(lines, Layout::Parallel(targets)))
     }
 
-    /// Reads rows of `format` from `reader`; `name` stands for the file in messages.
+    /// Reads rows of `format` from `reader`; `name` is the file's name in messages.
     ///
     /// # Errors
-    /// The header does not name the source's column, or cannot be read.
+    /// The header lacks the source's column, or cannot be read.
     pub fn new(
         reader: Box<dyn Read + Send>,
         name: &Path,
@@ -185,7 +185,7 @@ impl RowReader {
         RowReader::start(Lines::new(reader, name), format, columns)
     }
 
-    /// How the lines of its files end, which reading finds out.
+    /// The line ends of its files, which are known after reading.
     pub fn line_ends(&self) -> Vec<LineEnds> {
         let targets = match &self.layout {
             Layout::Parallel(targets) => Some(targets.ends()),
@@ -199,7 +199,7 @@ impl RowReader {
         self.lines.place_of(line)
     }
 
-    /// Whether the next row has arrived, so that reading it does not wait: its line at least.
+    /// Whether the next row, or at least its first line, has arrived, so that reading does not block.
     pub fn is_ready(&self) -> bool {
         let are_ready = || match &self.layout {
             Layout::Parallel(targets) => self.lines.is_ready() && targets.is_ready(),
@@ -229,11 +229,10 @@ impl RowReader {
         Ok(RowReader::of(lines, layout))
     }
 
-    /// The next row, or why that row is broken; `None` at the end. Where a row is broken the next one can be asked for.
+    /// The next row, or its error; `None` at the end. After a broken row the next one can be read.
     ///
     /// # Errors
-    /// Nothing more can be read: the file cannot be, a quote is never closed, or files of parallel text differ in
-    /// length.
+    /// Nothing more can be read: the file fails, a quote is never closed, or files of parallel text differ in length.
     pub fn next_row(&mut self) -> Result<Option<Result<SourceRow>>> {
         if self.ended {
             return Ok(None);
@@ -296,7 +295,7 @@ impl Fields {
             false => (first.numbered(), Some(first), "first row"),
         };
         let source = find_column(&header, columns.source, columns.named_by[0], &place)?;
-        // A column is not its own reference, where nobody asks for one.
+        // The source's column is no reference, unless a target is required.
         let is_there =
             columns.target != columns.source && header.fields.iter().any(|name| name == columns.target);
         let target = match is_there || columns.target_needed {
@@ -309,7 +308,7 @@ impl Fields {
         Ok(Fields { read, first, measure, source, target, tokens, prefix, names })
     }
 
-    /// The places and names of the fields that a row carries. A list of tokens is none of a reference, which is text.
+    /// Indices and names of the other fields. A list of tokens counts as one of them, since a reference is text.
     fn others(&self) -> impl Iterator<Item = (usize, &Arc<str>)> {
         let target = self.target.filter(|_| !self.tokens);
         let is_other = move |place: usize| place != self.source && Some(place) != target;
@@ -331,7 +330,7 @@ impl Fields {
             let message = format!("the row has {there} {fields}, but the {measure} has {width}");
             return Err(ReadError::Row(bad_row(&message, &record.raw, &lines.place_of(line))));
         }
-        // A clone, not a take: one column may serve as both sides.
+        // Cloned, since one column may be both sides.
         let field = |index: Option<usize>| index.and_then(|index| record.fields.get(index).cloned());
         let (reference, prefix) = (field(self.target), field(self.prefix));
         let text = record.fields.get_mut(self.source).map(std::mem::take);
@@ -345,7 +344,7 @@ impl Fields {
     }
 }
 
-/// The place of a column in the header.
+/// The index of a column in the header.
 fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Result<usize> {
     let is_it = |index: &usize| header.fields[*index] == column;
     let mut found = (0..header.fields.len()).filter(is_it);
@@ -399,7 +398,7 @@ impl Keys {
     }
 }
 
-/// The string that an object has under a key.
+/// The string of an object's key.
 fn find_string(object: &Map<String, Value>, key: &str, config_key: &str, lines: &Lines) -> Result<String> {
     match object.get(key) {
         Some(Value::String(text)) => Ok(text.clone()),

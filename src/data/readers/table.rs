@@ -1,8 +1,8 @@
 //! Rows of named fields: CSV (RFC 4180), TSV, and one JSON object per line.
 //!
-//! CSV is parsed here, since crate `csv` gives the wrong line after CRLF and blank lines, and silently reads a quote that
-//! is never closed to the end of the file. A TSV field is the text between two tabs (IANA text/tab-separated-values): a
-//! quote in it is a character, as in corpora that come as TSV. Blank lines are not rows.
+//! CSV is parsed here, since crate `csv` reports the wrong line after CRLF and blank lines, and silently reads to the
+//! end of the file if a quote is never closed. A TSV field is the text between two tabs (IANA
+//! text/tab-separated-values): a quote in it is a character, as in corpora that come as TSV. Blank lines are not rows.
 
 use serde_json::{Map, Value};
 
@@ -14,17 +14,17 @@ pub(super) struct Record {
     pub fields: Vec<String>,
     /// The physical line where it starts.
     pub line: u64,
-    /// Whether it stands in the file; the header of a table that has none does not.
+    /// Whether it is in the file, unlike the numbered header of a table without one.
     pub stands: bool,
-    /// Its beginning as it is in the file, for messages.
+    /// Its start as in the file, for messages.
     pub raw: String,
-    /// Its length in the file, about.
+    /// Its approximate length in the file.
     bytes: usize,
-    /// What is wrong with it, though it ends where it should.
+    /// An error in a row whose end is known.
     fault: Option<Error>,
 }
 
-/// Where the next character of a CSV row falls.
+/// The state of the CSV parser.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     /// At the start of a field.
@@ -37,10 +37,10 @@ enum State {
     Quote,
 }
 
-/// The next row of a CSV file, or `None` at its end. A field in quotes may go over several lines, joined by `\n`.
+/// The next row of a CSV file, or `None` at its end. A quoted field may span several lines, joined by `\n`.
 ///
-/// A line that is not UTF-8 breaks its row alone, and so does a field that goes on behind its closing quote. Where such a row
-/// would go over several lines, it is open where the next one begins.
+/// A line that is not UTF-8, or a field that continues after its closing quote, breaks only its own row. If such a row
+/// spans several lines, the start of the next row is a guess.
 pub(super) fn read_csv(lines: &mut Lines) -> ReadResult<Option<Record>> {
     let mut record: Option<Record> = None;
     let mut state = State::Start;
@@ -80,8 +80,8 @@ pub(super) fn read_csv(lines: &mut Lines) -> ReadResult<Option<Record>> {
     }
 }
 
-/// Splits a line of a row onto `fields`, whose last field is the one begun. Gives the state at the line's end, which
-/// is `Quoted` where the row goes on, and whether a field goes on after its closing quote.
+/// Splits a line of a row into `fields`, the last of which is the open one. Returns the state at the line's end, which
+/// is `Quoted` if the row continues, and whether a field continues after its closing quote.
 fn split_csv(line: &str, mut state: State, fields: &mut Vec<String>) -> (State, bool) {
     let mut slipped = false;
     let mut field = fields.pop().unwrap_or_default();
@@ -130,7 +130,7 @@ pub(super) fn read_tsv(lines: &mut Lines) -> ReadResult<Option<Record>> {
     }
 }
 
-/// The next object of a JSONL file, or `None` at its end; it stands on the line that was read last.
+/// The next object of a JSONL file, from the last line read; `None` at the end.
 pub(super) fn read_object(lines: &mut Lines) -> ReadResult<Option<Map<String, Value>>> {
     while let Some(line) = lines.next_line()? {
         if line.trim().is_empty() {
@@ -167,13 +167,13 @@ impl Record {
         Record { fields, line, stands: true, raw: String::new(), bytes: 0, fault: None }
     }
 
-    /// What would be the header of a table that has none: the numbers of the columns.
+    /// A header for a table without one: the numbers of the columns.
     pub(super) fn numbered(&self) -> Record {
         let fields = (1..=self.fields.len()).map(|number| number.to_string()).collect();
         Record { stands: false, raw: self.raw.clone(), ..Record::new(self.line, fields) }
     }
 
-    /// Keeps as much of a line as a message may show: a row with a quote left open can be the rest of the file.
+    /// Keeps as much of a line as a message may show: a row with an unclosed quote can be the rest of the file.
     fn keep_raw(&mut self, line: &str) {
         self.bytes += line.len() + 1;
         if self.raw.len() < 400 {
@@ -207,14 +207,14 @@ fn goes_on(record: &Record, lines: &Lines) -> Error {
     bad_row(&message, &record.raw, &lines.place_of(record.line)).hint(QUOTE_HINT)
 }
 
-/// What likely stands between columns where a header was read as one name.
+/// The likely separator of a header that was read as a single name.
 pub(super) fn sole_name_with_separator<'a>(mut there: impl Iterator<Item = &'a str>) -> Option<char> {
     let sole = there.next().filter(|_| there.next().is_none())?;
     sole.chars().find(|character| [';', '\t', '|', ','].contains(character))
 }
 
-/// Says that a column is missing from those there are, which a header names or the keys of an object, and which of them was
-/// likely meant: message and hint.
+/// The error for a missing column, with the existing ones (of a header or an object) and the one that is likely meant:
+/// message and hint.
 pub(super) fn no_column<'a>(
     column: &str,
     key: &str,

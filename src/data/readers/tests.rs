@@ -1,6 +1,6 @@
-//! Files of each format, and what is read from them. Errors in broken files are in `refusals`.
+//! Reading files of each format. Errors in broken files are in `refusals`.
 //!
-//! Crate `csv` is the independent reference here: what it writes must be read back.
+//! Crate `csv` is the independent reference: its output must be read back.
 
 mod refusals;
 

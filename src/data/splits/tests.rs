@@ -1,4 +1,4 @@
-//! Which pairs are used, which of them make the vocabularies, and the notes about the others.
+//! Which pairs are used, which of them build the vocabularies, and the notes about the others.
 
 use tempfile::TempDir;
 
@@ -56,7 +56,7 @@ impl Data {
 }
 
 fn tokens(splits: &DataSplits) -> String {
-    let tokens = splits.tokenizers.source.vocabulary().tokens()[4..].to_vec();
+    let tokens = splits.tokenizers.source.tokenizer().unwrap().vocabulary().tokens()[4..].to_vec();
     tokens.join(" ")
 }
 
@@ -93,7 +93,7 @@ fn one_empty_side_and_nothing_but_empty_sides_are_said() {
     data.write("train.jsonl", &[("", "a")]);
     data.config.empty = Empty::Skip;
     assert_eq!(data.refused(), "error: no pair is left: all 1 have an empty side");
-    // Where white space is kept, it is text.
+    // If white space is kept, it is text.
     data.write("train.jsonl", &[(" ", "a")]);
     data.config.empty = Empty::Error;
     data.config.source.whitespace = Whitespace::Keep;
@@ -115,7 +115,7 @@ fn a_pair_that_is_left_out_makes_no_vocabulary() {
     }
 }
 
-/// However long the junk is: much too long, by a little, or only once what it taught is forgotten.
+/// For junk of any length: much too long, slightly too long, or only after its own merges are gone.
 #[test]
 fn with_pieces_a_pair_that_is_left_out_makes_no_vocabulary_either() {
     let clean: Vec<String> = (0..60).map(|n| format!("{} {}", n * 7919 % 1000, n * 104_729 % 1000)).collect();
@@ -130,7 +130,7 @@ fn with_pieces_a_pair_that_is_left_out_makes_no_vocabulary_either() {
         let left_out = splits.train.skipped.len();
         let foreign = tokens(&splits).chars().filter(|c| c.is_ascii_alphabetic()).count();
         assert_eq!(left_out == 0, foreign > 0, "{times}: {left_out} left out, and {}", tokens(&splits));
-        // What is used follows from the tokenizers alone, as a run that goes on has them.
+        // The used pairs depend on the tokenizers alone, which a resumed run has.
         let again = DataSplits::load(&data.config, None, |_| Ok(splits.tokenizers.clone())).unwrap();
         assert_eq!(again.train.corpus.fingerprint(), splits.train.corpus.fingerprint());
         assert_eq!(again.train.skipped, splits.train.skipped);

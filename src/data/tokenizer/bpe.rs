@@ -1,9 +1,9 @@
 //! Byte-pair encoding (Sennrich et al. 2016) on characters, trained and applied by crate `tokenizers`.
 //!
-//! A text is cut into words before each space. The space is written `▁` (U+2581) at the start of its word, the first word
-//! too, as in SentencePiece: so joining the tokens restores every space. Where line breaks and tabs are kept, a word starts
-//! at each of them as well. Only the crate's model is used, not its pipeline, which finds special tokens in any text that
-//! spells them. Knows no files.
+//! A text is split into words before each space. The space is written as `▁` (U+2581) at the start of its word,
+//! including the first word, as in SentencePiece: so joining the tokens restores every space. If line breaks and tabs
+//! are kept, a word starts at each of them as well. Only the crate's model is used, not its pipeline, which finds
+//! special tokens in any text that spells them.
 
 use std::collections::HashSet;
 
@@ -15,14 +15,14 @@ use crate::data::text_form::{TextForm, breaks};
 use crate::data::vocabulary::{SPECIALS, UNK, Vocabulary, is_special};
 use crate::error::{Error, Result};
 
-/// Stands for a space at the head of a word.
+/// The mark for a space at the start of a word.
 pub(super) const SPACE: char = '▁';
 
-/// A pair seen once is no pattern: a token of it would be trained once.
+/// A pair that occurs once gets no token.
 const MINIMUM_PAIR_COUNT: u64 = 2;
 
-/// Merges are learned from words of at most so many characters, longer ones in parts: the trainer's time is quadratic in the
-/// longest, and text without spaces is one word. To encode takes linear time, and needs no parts.
+/// Merges are learned from words of at most this many characters, longer ones in parts: the trainer's time is quadratic
+/// in the longest word, and text without spaces is one word. Encoding takes linear time and needs no parts.
 const LONGEST_LEARNED: usize = 500;
 
 /// A trained byte-pair encoding.
@@ -34,8 +34,7 @@ pub struct Bpe {
 }
 
 impl Bpe {
-    /// Learns merges until the vocabulary, including the special tokens, has `size` tokens, or no two neighbours are left
-    /// that occur twice.
+    /// Learns merges until the vocabulary, including the special tokens, has `size` tokens, or no pair occurs twice.
     ///
     /// # Errors
     /// The characters of the texts alone need a larger vocabulary.
@@ -49,22 +48,22 @@ impl Bpe {
         let smallest = alphabet.len() + SPECIALS.len();
         if size < smallest {
             let message = format!(
-                "a BPE vocabulary must hold each character of the training text, {} here with the mark for a space, \
+                "a BPE vocabulary must contain each character of the training text, {} here with the mark for a space, \
                  and {} special tokens, but `vocabulary` is {size}",
                 alphabet.len(),
                 SPECIALS.len()
             );
             return Err(Error::input(message).hint(format!("set `vocabulary` to at least {smallest}")));
         }
-        // No more merges can be made than there are characters, and the trainer makes room for as many as it is asked for.
+        // There are no more merges than characters, and the trainer allocates memory for as many as requested.
         let most = smallest + words.iter().map(String::len).sum::<usize>();
-        // The special tokens stay outside: the trainer would give the id of `<eos>` to a merge that spells it.
+        // Without special tokens: the trainer would give the id of `<eos>` to a merge that spells it.
         let mut trainer = BpeTrainer::builder()
             .vocab_size(size.min(most) - SPECIALS.len())
             .min_frequency(MINIMUM_PAIR_COUNT)
             .show_progress(false)
             .build();
-        // One thread is as fast as two here, and `runtime.threads` stays the whole truth about threads.
+        // One thread is as fast as two here, and `runtime.threads` stays the limit.
         set_parallelism(false);
         let mut model = BPE::default();
         let split = |text: &str| Ok(words_of(text).flat_map(parts_of).map(str::to_string).collect());
@@ -74,10 +73,10 @@ impl Bpe {
         Bpe::new(vocabulary, merges).map_err(Error::failure)
     }
 
-    /// The encoding of a vocabulary and its merges.
+    /// The encoding with this vocabulary and merges.
     ///
     /// # Errors
-    /// A merge takes or makes a token that the vocabulary lacks, or a token is neither a character nor made by a merge.
+    /// A merge has a token that is not in the vocabulary, or a token is neither a character nor the result of a merge.
     pub(super) fn new(
         vocabulary: Vocabulary,
         merges: Vec<(String, String)>,
@@ -85,12 +84,12 @@ impl Bpe {
         let made: HashSet<String> = merges.iter().map(|(left, right)| format!("{left}{right}")).collect();
         let parts = merges.iter().flat_map(|(left, right)| [left, right]);
         if let Some(token) = parts.chain(&made).find(|token| vocabulary.id(token).is_none()) {
-            let must = "a merge must take and make tokens of the vocabulary";
+            let must = "a merge and its two parts must be tokens of the vocabulary";
             return Err(format!("{must}, but one has {token:?}"));
         }
         let mut of_text = vocabulary.tokens().iter().skip(SPECIALS.len());
         if let Some(token) = of_text.find(|token| token.chars().count() != 1 && !made.contains(*token)) {
-            let must = "each of its tokens must be a character or made by a merge";
+            let must = "each of its tokens must be a character or the result of a merge";
             return Err(format!("{must}, but one is {token:?}"));
         }
         let ids = vocabulary.tokens().iter().cloned().zip(0..);
@@ -107,7 +106,7 @@ impl Bpe {
         &self.vocabulary
     }
 
-    /// The pairs of tokens that are joined, the first to be joined first.
+    /// The pairs of tokens to merge, in the order of application.
     pub fn merges(&self) -> &[(String, String)] {
         &self.merges
     }
@@ -117,7 +116,7 @@ impl Bpe {
         let marked = mark_spaces(text);
         let mut ids = Vec::with_capacity(marked.len() / 2);
         for word in words_of(&marked) {
-            // The model fails only where `<unk>` is missing, and a vocabulary always has it.
+            // The model fails only without `<unk>`, which every vocabulary has.
             let tokens = self.model.tokenize(word).unwrap_or_default();
             ids.extend(tokens.iter().map(|token| i64::from(token.id)));
         }
@@ -137,7 +136,7 @@ pub(super) fn mark_spaces(text: &str) -> String {
     marked
 }
 
-/// The words of a marked text, each with its mark in front, or the line break or tab.
+/// The words of a marked text, each with its mark, line break or tab in front.
 fn words_of(marked: &str) -> impl Iterator<Item = &str> {
     let begins = |character: char| character == SPACE || breaks(character);
     let starts = marked.match_indices(begins).map(|(start, _)| start);
@@ -145,26 +144,26 @@ fn words_of(marked: &str) -> impl Iterator<Item = &str> {
     starts.zip(ends).map(|(start, end)| &marked[start..end])
 }
 
-/// A word in parts that are learned from.
+/// A word in parts for training.
 fn parts_of(word: &str) -> impl Iterator<Item = &str> {
     let starts = word.char_indices().step_by(LONGEST_LEARNED).map(|(start, _)| start);
     let ends = starts.clone().skip(1).chain([word.len()]);
     starts.zip(ends).map(|(start, end)| &word[start..end])
 }
 
-/// The text of tokens: marks are spaces again, but for the one before the first word.
+/// The text of tokens: marks become spaces again, except the one before the first word.
 pub(super) fn join<'a>(tokens: impl Iterator<Item = &'a str>) -> String {
     let marked: String = tokens.collect();
     unmark(marked.strip_prefix(SPACE).unwrap_or(&marked))
 }
 
-/// Marks are spaces again.
+/// Replaces marks by spaces.
 pub(super) fn unmark(marked: &str) -> String {
     marked.replace(SPACE, " ")
 }
 
-/// Vocabulary and merges of a freshly trained model: first the alphabet in the order of its code points, then what
-/// each merge makes. A merge that would spell a special token is left out, with all that is built on it.
+/// Vocabulary and merges of a trained model: first the alphabet in the order of code points, then the result of each
+/// merge. A merge that spells a special token is excluded, with all that depend on it.
 fn take_over(model: &BPE) -> Result<(Vocabulary, Vec<(String, String)>)> {
     let mut learned: Vec<(String, u32)> = model.get_vocab().into_iter().collect();
     learned.sort_unstable_by_key(|(_, id)| *id);
@@ -185,10 +184,12 @@ fn take_over(model: &BPE) -> Result<(Vocabulary, Vec<(String, String)>)> {
     Ok((Vocabulary::from_tokens(tokens)?, merges))
 }
 
-/// The merges in their order; the crate shows them only in its JSON.
+/// The merges in order; the crate exposes them only in its JSON.
 fn merges_of(model: &BPE) -> Result<Vec<(String, String)>> {
     let merges = serde_json::to_value(model).map(|mut json| json["merges"].take());
     merges.and_then(serde_json::from_value).map_err(|error| {
-        Error::failure(format!("BPE training: crate tokenizers gave its merges in another form: {error}"))
+        Error::failure(format!(
+            "BPE training: crate tokenizers returned its merges in an unexpected form: {error}"
+        ))
     })
 }

@@ -1,4 +1,4 @@
-//! Extending a vocabulary: the symbols of some texts that it lacks, and the tokenizer that has them as well.
+//! Extends a vocabulary with the missing symbols of texts.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,8 @@ use crate::data::vocabulary::{SPECIALS, Vocabulary};
 use crate::error::{Error, Result};
 
 impl Tokenizer {
-    /// The symbols of some texts that the vocabulary lacks, the most frequent first: characters, words, or for byte-pair
-    /// encoding the characters that it is made of. Those that are rarer than the config's `minimum_count` do not count.
+    /// The symbols of texts that are not in the vocabulary, the most frequent first: characters or words; for BPE,
+    /// characters. Symbols rarer than the config's `minimum_count` do not count.
     pub fn missing<'a>(&self, config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Vec<String> {
         let mut counts = HashMap::new();
         let mut look_at = |symbol: &str| {
@@ -36,10 +36,10 @@ impl Tokenizer {
         Vocabulary::from_counts(counts, minimum_count).tokens()[SPECIALS.len()..].to_vec()
     }
 
-    /// The same tokenizer with more symbols, whose ids come behind those that are there.
+    /// The same tokenizer with more symbols, whose ids follow the existing ones.
     ///
     /// # Errors
-    /// A symbol that is there already, or is none of this kind.
+    /// A symbol exists already, or is of another kind.
     pub fn extended(&self, symbols: &[String]) -> Result<Tokenizer> {
         let tokens = self.vocabulary().tokens().iter().chain(symbols).cloned().collect();
         let vocabulary = Vocabulary::from_tokens(tokens)?;

@@ -1,4 +1,4 @@
-//! Tokenizers as JSON, as in a model file: written, and read strictly.
+//! Tokenizers as JSON, for model files; reading is strict.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -8,8 +8,8 @@ use crate::data::vocabulary::{SPECIALS, Vocabulary};
 use crate::error::{Error, Result};
 
 impl Tokenizer {
-    /// The JSON that goes into a model file: `{"kind": …, "normalize": …, "whitespace": …, "tokens": […]}`, where a token's
-    /// place is its id, and for BPE `"merges": ["a b", …]` beside it, the first to be applied first.
+    /// The JSON that goes into a model file: `{"kind": …, "normalize": …, "whitespace": …, "tokens": […]}`, where a
+    /// token's index is its id, and for BPE also `"merges": ["a b", …]` in the order of application.
     pub fn to_json(&self) -> Value {
         let TextForm { normalize, whitespace } = self.form;
         let mut value = json!({
@@ -24,17 +24,17 @@ impl Tokenizer {
         value
     }
 
-    /// The tokenizer of such a JSON value.
+    /// Reads the tokenizer of such a JSON value.
     ///
     /// # Errors
-    /// A key is missing, unknown or of another type, or the tokens (and merges) are not such as training makes.
+    /// A key is missing, unknown or of another type, or the tokens (and merges) are invalid.
     pub fn from_json(value: &Value) -> Result<Tokenizer> {
         let damaged = |message: String| Error::failure(format!("the tokenizer is damaged: {message}"));
         read_json(value).map_err(damaged)
     }
 }
 
-/// What a JSON value holds, or what is wrong with it.
+/// The content of a JSON value, or its error.
 type Checked<T> = std::result::Result<T, String>;
 
 fn read_json(value: &Value) -> Checked<Tokenizer> {
@@ -72,13 +72,13 @@ fn read_json(value: &Value) -> Checked<Tokenizer> {
     Ok(Tokenizer { form, kind })
 }
 
-/// A choice; one that an older file lacks is the default.
+/// A setting; the default if an older file lacks it.
 fn setting<T: Default + DeserializeOwned>(object: &Map<String, Value>, key: &str) -> Checked<T> {
     let Some(value) = object.get(key) else { return Ok(T::default()) };
     serde_json::from_value(value.clone()).map_err(|error| format!("`{key}`: {error}"))
 }
 
-/// The two parts of a merge; a token never has a space in it.
+/// The two parts of a merge; tokens never contain a space.
 fn parts(merge: &str) -> Checked<(String, String)> {
     match merge.split_once(' ') {
         Some((left, right)) if !left.is_empty() && !right.is_empty() && !right.contains(' ') => {

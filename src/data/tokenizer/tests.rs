@@ -1,4 +1,4 @@
-//! What a tokenizer guarantees, on scripts and spellings that are easy to get wrong.
+//! The guarantees of tokenizers, on difficult scripts and spellings.
 //!
 //! Round trips first, then special tokens and white space, unknown symbols, training, and the JSON of a model file.
 
@@ -56,7 +56,7 @@ fn a_text_of_known_symbols_comes_back_in_nfc() {
             );
         }
     }
-    // Words cannot name a special token, and all of the other texts come back.
+    // Words cannot spell a special token, and all other texts are restored.
     let tokenizer = train(&words(1));
     for text in &TEXTS[..8] {
         assert_eq!(tokenizer.decode(&tokenizer.encode(text).ids), text.nfc().collect::<String>());
@@ -88,7 +88,7 @@ fn a_text_is_cut_into_what_its_tokens_stand_for_unknown_ones_too() {
             let (ids, cut) = (tokenizer.encode(text).ids, tokenizer.split(text));
             assert_eq!(ids.len(), cut.len(), "{} {text}", tokenizer.kind());
             let whole = tokenizer.decode_with(&ids, |n| &cut[n]);
-            // What stands for an unknown piece of a word has no space of its own.
+            // The replacement of an unknown piece of a word has no space of its own.
             let plain = |text: &str| text.split_whitespace().collect::<String>();
             assert_eq!(plain(&whole), plain(&text.nfc().collect::<String>()), "{}", tokenizer.kind());
             assert_eq!(tokenizer.normalized(text), tokenizer.normalized(&format!(" {text}\t")));
@@ -153,7 +153,7 @@ fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces() {
     assert_eq!(by_word.decode(&by_word.encode("  the \u{3000} cat\n").ids), "the cat");
 }
 
-/// Any text, in any form, by characters and by pieces: what comes back is the text in that form, to the last space.
+/// Any text, in any form, by characters and by pieces: decoding restores the text in that form, including every space.
 #[test]
 fn what_is_read_comes_back_in_its_form() {
     let alphabet =
@@ -178,7 +178,7 @@ fn what_is_read_comes_back_in_its_form() {
                     assert_eq!(read, form.apply(text), "{text:?} {form} {}", tokenizer.kind());
                     assert_eq!(tokenizer.known_parts(&encoded.ids), [read.as_str()]);
                     assert_eq!(tokenizer.encode(&read), encoded, "{text:?}");
-                    // Nothing is changed in silence, and nothing said that is not so.
+                    // All changes are reported, and nothing else.
                     assert_eq!(
                         read != *text,
                         tokenizer.changes(text) != Changes::default(),
@@ -223,8 +223,8 @@ fn outputs_come_in_the_normal_form_however_their_tokens_meet() {
     assert_eq!(tokenizer.decode(&ids), "\u{e9}");
 }
 
-/// Text without spaces is one word, and neither to learn from it nor to cut it may take the square of its length. By counts
-/// of what is done there would be no test, so the lengths are such that a square would take minutes.
+/// Text without spaces is one word; neither training nor encoding may take quadratic time. The lengths are such that
+/// quadratic time would be minutes.
 #[test]
 fn a_line_of_any_length_is_learned_from_and_cut_in_linear_time() {
     let mut state: u64 = 1;
@@ -259,7 +259,7 @@ fn what_the_vocabulary_lacks_is_counted_one_by_one_and_can_be_listed() {
     let by_word = train(&words(2)).encode("the zebra sat on a mat");
     assert_eq!(by_word.unknown, 3);
     assert_eq!(train(&words(2)).unknown_symbols("the zebra sat on a mat"), ["zebra", "a", "mat"]);
-    // Three unknown characters in a row are three tokens, and the rest of the word is read as before.
+    // Three unknown characters in a row are three tokens, and the rest of the word is encoded as before.
     let tokenizer = train(&bpe(200));
     let by_bpe = tokenizer.encode("the ÜÜÜ cat");
     assert_eq!(by_bpe.unknown, 3);
@@ -314,7 +314,7 @@ fn bpe_joins_what_is_frequent_and_stops_at_its_size() {
     let ids = tokenizer.encode("lower low").ids;
     let tokens: Vec<&str> = ids.iter().map(|id| tokenizer.token(*id)).collect();
     assert_eq!(tokens, ["▁low", "e", "r", "▁low"]);
-    // No pair is left that occurs twice: the vocabulary stays smaller than asked, and says so.
+    // No pair occurs twice: the vocabulary stays smaller than requested, and its size is reported.
     let tokenizer = Tokenizer::train(&bpe(1000), ["low low low lower lowest"].into_iter()).unwrap();
     assert_eq!(tokenizer.vocabulary_size(), 4 + 8 + 4);
 }

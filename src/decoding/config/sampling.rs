@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 
-/// `[decoding.sampling]`: each token is drawn from what the model gives to it. `top_k`, `top_p` and `min_p` leave out
-/// unlikely tokens, in this order, each by what the one before it left.
+/// `[decoding.sampling]`: each token is drawn from the model's distribution. `top_k`, `top_p` and `min_p` exclude
+/// unlikely tokens, in this order, each from the distribution that the one before it left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingConfig {
@@ -17,7 +17,7 @@ pub struct SamplingConfig {
     pub top_p: f64,
     /// Sample only tokens with at least this share of the highest probability (Nguyen et al. 2024).
     pub min_p: f64,
-    /// What every random number follows from, together with the source, the sample's number and the step.
+    /// Seed: every random number follows from it, the source, the sample's number and the step.
     pub seed: u64,
 }
 

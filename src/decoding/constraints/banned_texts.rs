@@ -1,8 +1,8 @@
 //! Banned texts: finds the tokens that would complete one, given the output so far.
 //!
-//! Texts are found anywhere, in any tokenization. The beginning and the end of an output count as spaces, so that a text with
-//! spaces around it is a word of its own. A token that nothing could follow is forbidden as well, and so is a last token that
-//! completes a banned text.
+//! Texts are found anywhere, in any tokenization. The beginning and the end of an output count as spaces, so that a
+//! text with spaces around it is a word of its own. A token after which no token is allowed is forbidden as well, and
+//! so is a last token that completes a banned text.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,25 +18,25 @@ use crate::error::{Error, Result};
 /// The banned texts of a decode.
 #[derive(Debug)]
 pub struct BannedTexts {
-    /// Aho and Corasick 1975, over bytes: a state is all of what was said that a banned text may begin with.
+    /// Aho-Corasick automaton (1975) over bytes: a state is the longest suffix of the output that starts a banned text.
     automaton: NFA,
     texts: Arc<TokenTexts>,
-    /// The forbidden tokens of each place; made when they are first asked for.
+    /// The forbidden tokens of each state, computed on first use.
     known: Mutex<HashMap<Place, Tokens>>,
 }
 
-/// What is said, as far as it matters for what may follow.
+/// The output so far, as far as it matters for the next token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputPrefix<'a> {
     /// All tokens so far.
     pub tokens: &'a [i64],
-    /// So many of them were forced, and may have banned texts.
+    /// This many of them were forced, and may contain banned texts.
     pub forced: usize,
-    /// Whether the next token is the last that there can be.
+    /// Whether the next token is the last one that the limit allows.
     pub to_the_limit: bool,
 }
 
-/// All that forbidden tokens follow from.
+/// The key on which forbidden tokens depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Place {
     state: StateID,
@@ -49,7 +49,7 @@ type Tokens = Arc<[i64]>;
 
 impl BannedTexts {
     /// # Errors
-    /// The texts are too many.
+    /// Too many texts.
     pub fn new(banned: &[String], texts: Arc<TokenTexts>) -> Result<BannedTexts> {
         let banned: Vec<String> = banned.iter().map(|text| texts.normal(text)).collect();
         let automaton = NFA::new(&banned)
@@ -57,11 +57,11 @@ impl BannedTexts {
         Ok(BannedTexts { automaton, texts, known: Mutex::default() })
     }
 
-    /// The tokens that must not follow, EOS among them.
+    /// The tokens that must not follow, possibly EOS.
     pub fn forbidden(&self, said: OutputPrefix) -> Tokens {
         let place =
             Place { state: self.state_behind(said), first: said.tokens.is_empty(), last: said.to_the_limit };
-        // A worker that broke down has left nothing half-written.
+        // A thread that panicked has left nothing half-written.
         let mut known = self.known.lock().unwrap_or_else(|broken| broken.into_inner());
         Arc::clone(known.entry(place).or_insert_with(|| self.find(place)))
     }
@@ -74,8 +74,8 @@ impl BannedTexts {
         state
     }
 
-    /// A banned word at the end of what is forced is forced as well: what follows is held against the longest part of it
-    /// that does not end in one.
+    /// The state after the forced tokens. A banned text at their end is forced as well, so matching continues from
+    /// their longest part that does not end in one.
     fn behind_forced(&self, said: OutputPrefix) -> StateID {
         let tokens = said.tokens.iter().take(said.forced).enumerate();
         let text: String =
@@ -102,14 +102,14 @@ impl BannedTexts {
         (0..self.texts.count() as i64).filter(|token| is_forbidden(token)).collect()
     }
 
-    /// Whether an output that ended here would have a banned text.
+    /// Whether an output that ends here contains a banned text.
     fn ends_in_one(&self, state: StateID) -> bool {
         self.completes(state, " ")
     }
 
-    /// Whether every token that says something would complete a text.
+    /// Whether every token with a text would complete a banned text.
     fn is_dead_end(&self, state: StateID) -> bool {
-        // EOS is asked about by itself.
+        // EOS is checked separately.
         let tokens = (0..self.texts.count() as i64).filter(|token| *token != EOS);
         let mut says_something = tokens.map(|token| self.piece(token, false)).filter(|text| !text.is_empty());
         says_something.all(|text| self.completes(state, text))
@@ -119,12 +119,12 @@ impl BannedTexts {
         self.texts.piece(token, first)
     }
 
-    /// The state that knows nothing.
+    /// The start state.
     fn root(&self) -> StateID {
         self.automaton.start_state(Anchored::No).unwrap_or_default()
     }
 
-    /// The state behind a text.
+    /// The state after a text.
     fn walk(&self, state: StateID, text: &str) -> StateID {
         text.bytes().fold(state, |state, byte| self.automaton.next_state(Anchored::No, state, byte))
     }
@@ -154,7 +154,7 @@ mod tests {
         BannedTexts::new(&texts, Arc::new(TokenTexts::new(pieces))).unwrap()
     }
 
-    /// What is forbidden is what makes a text that has a banned one, and nothing else.
+    /// Exactly those tokens are forbidden that would complete a banned text.
     #[test]
     fn a_token_is_forbidden_where_the_text_would_have_a_banned_one() {
         let lists: [&[&str]; 6] =
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Every token begins with a space, so that what ends in a banned word could neither go on nor end.
+    /// Every token begins with a space, so that an output that ends in a banned word could neither continue nor end.
     #[test]
     fn a_banned_word_is_forbidden_where_tokens_are_words() {
         let words = ["", "<unk>", "", "", "ein", "und", "Haus"];

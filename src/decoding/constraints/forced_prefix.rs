@@ -1,50 +1,50 @@
-//! Forced prefixes: for each state of a prefix, the tokens that may come next, and the state that each of them leads to.
+//! Forced prefixes: for each state of a prefix, the tokens that may come next and the states that they lead to.
 //!
-//! A text can be cut in several ways, and a token may extend beyond its end; the search finds the best one. It knows tokens
-//! and no text: [`super::token_texts`] builds the states from a text.
+//! A text has several tokenizations, and a token may extend beyond its end; the search finds the best one. Tokens only:
+//! [`super::token_texts`] builds the states from a text.
 
-/// A beginning.
+/// A forced prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForcedPrefix {
     places: Vec<PrefixState>,
-    /// Tokens that would change the end of it, so that they do not follow.
+    /// Tokens that must not follow, since they would change the end of the prefix.
     joining: Vec<i64>,
 }
 
-/// What may come next.
+/// The tokens that may come next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefixState {
     /// In no particular order.
     pub choices: Vec<PrefixToken>,
-    /// The fewest tokens that lead from here to where nothing is forced any more.
+    /// The minimum number of tokens from here to the end of the prefix.
     pub fewest: usize,
 }
 
-/// A token at a place.
+/// A transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefixToken {
     /// The token.
     pub token: i64,
-    /// The place behind it, or [`ForcedPrefix::END`] or [`ForcedPrefix::FREE`].
+    /// The state after it, or [`ForcedPrefix::END`] or [`ForcedPrefix::FREE`].
     pub next: usize,
-    /// Whether it goes beyond the beginning: then what it says is not forced, and rules are asked about it.
+    /// Whether the token extends beyond the prefix: then constraints apply to it.
     pub beyond: bool,
 }
 
 impl ForcedPrefix {
-    /// Where every output begins.
+    /// The start state.
     pub const START: usize = 0;
-    /// Where nothing is forced any more.
+    /// The state in which nothing is forced.
     pub const FREE: usize = usize::MAX;
     /// The state in which exactly the prefix is written, if some tokens would change it.
     pub const END: usize = usize::MAX - 1;
 
-    /// A beginning of these places, of which the first is where it begins.
+    /// A prefix with these states, of which the first is the start state.
     pub(in crate::decoding) fn new(places: Vec<PrefixState>) -> ForcedPrefix {
         ForcedPrefix { places, joining: Vec::new() }
     }
 
-    /// The same where these tokens do not come next behind its end.
+    /// The same, where these tokens must not follow the end.
     pub(in crate::decoding) fn not_followed_by(mut self, joining: Vec<i64>) -> ForcedPrefix {
         if !joining.is_empty() {
             let choices = self.places.iter_mut().flat_map(|place| &mut place.choices);
@@ -54,12 +54,12 @@ impl ForcedPrefix {
         ForcedPrefix { joining, ..self }
     }
 
-    /// What may not come next at a place that is free otherwise.
+    /// The tokens that must not follow in an unforced state.
     pub(in crate::decoding) fn forbidden(&self, place: usize) -> &[i64] {
         if place == ForcedPrefix::END { &self.joining } else { &[] }
     }
 
-    /// What may come next at a place; nothing where that is free.
+    /// The tokens that may come next in a state; `None` if all may.
     pub fn at(&self, place: usize) -> Option<&PrefixState> {
         self.places.get(place)
     }
@@ -69,7 +69,7 @@ impl ForcedPrefix {
         self.places.iter().flat_map(|place| &place.choices).map(|choice| choice.token)
     }
 
-    /// The minimum number of tokens that spell it.
+    /// The minimum number of tokens that spell the prefix.
     pub fn min_tokens(&self) -> usize {
         self.min_tokens_from(ForcedPrefix::START)
     }
@@ -78,7 +78,7 @@ impl ForcedPrefix {
         self.at(place).map_or(0, |place| place.fewest)
     }
 
-    /// What follows a place by a token: the place behind it, and whether it lies within the beginning.
+    /// The state after `token`, and whether the token lies within the prefix.
     pub(in crate::decoding) fn state_after(&self, place: usize, token: i64) -> (usize, bool) {
         let choices = self.at(place).map_or(&[][..], |place| &place.choices);
         let choice = choices.iter().find(|choice| choice.token == token);
@@ -86,13 +86,13 @@ impl ForcedPrefix {
     }
 }
 
-/// A row of scores in which nothing may be said but what a place lets come next. Kept between steps, to save allocations.
+/// A row of scores in which only the tokens that a state allows are possible. Kept between steps, to save allocations.
 #[derive(Debug, Default)]
 pub(in crate::decoding) struct PrefixScores(Vec<f32>);
 
 impl PrefixScores {
-    /// Takes the scores of a row for some of the choices: those that go beyond the beginning, or those that do not. What
-    /// could not be said in full with `left` more tokens is left out.
+    /// Copies the scores of some choices: those that extend beyond the prefix, or those that do not. Excludes choices
+    /// from which `left` more tokens cannot complete the prefix.
     pub fn take(
         &mut self,
         opening: &ForcedPrefix,
@@ -112,7 +112,7 @@ impl PrefixScores {
         }
     }
 
-    /// Starts again, with all tokens forbidden.
+    /// Resets the row: all tokens are forbidden.
     pub fn clear(&mut self, vocabulary: usize) {
         self.0.clear();
         self.0.resize(vocabulary, f32::NEG_INFINITY);

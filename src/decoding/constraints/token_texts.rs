@@ -1,6 +1,6 @@
 //! The texts of tokens: the text of an output, and all tokenizations of a given prefix.
 //!
-//! It gets one piece of text per token, and the text form of outputs; it knows no tokenizer.
+//! It gets one piece of text per token and the text form of outputs, and depends on no tokenizer.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use super::forced_prefix::{ForcedPrefix, PrefixState, PrefixToken};
 use crate::data::text_form::TextForm;
 use crate::data::vocabulary::{EOS, SPECIALS};
 
-/// What a token adds to a text: at its beginning, and further on.
+/// The text of a token: at the start of an output, and later.
 pub type TokenText = [String; 2];
 
 /// The texts of all tokens.
@@ -16,18 +16,18 @@ pub type TokenText = [String; 2];
 pub struct TokenTexts {
     pieces: Vec<TokenText>,
     form: TextForm,
-    /// Made when a beginning is first asked for.
+    /// Computed for the first forced prefix.
     order: OnceLock<Order>,
 }
 
 /// Tokens by their texts.
 #[derive(Debug)]
 struct Order {
-    /// Those that are no special ones, in the order of their pieces: of those at the beginning, and of those further on.
+    /// Tokens that are not special, sorted by their pieces: at the start, and later.
     sorted: [Vec<u32>; 2],
     /// Bytes of the longest piece.
     longest: usize,
-    /// Those that could change the text before them, further on.
+    /// Tokens that could change the text before them, when not at the start.
     joining: Vec<i64>,
 }
 
@@ -37,7 +37,7 @@ impl TokenTexts {
         TokenTexts::in_form(pieces, TextForm::default())
     }
 
-    /// The same where texts are written in this form.
+    /// The same, with texts in this form.
     pub fn in_form(pieces: Vec<TokenText>, form: TextForm) -> TokenTexts {
         TokenTexts { pieces, form, order: OnceLock::new() }
     }
@@ -59,12 +59,12 @@ impl TokenTexts {
         })
     }
 
-    /// How many tokens have a text.
+    /// Number of tokens with a text.
     pub fn count(&self) -> usize {
         self.pieces.len()
     }
 
-    /// What a token adds to a text; EOS is a space, and a token that is not known nothing.
+    /// The text of a token; EOS is a space, and an unknown id is empty.
     pub fn piece(&self, token: i64, first: bool) -> &str {
         match self.pieces.get(token as usize) {
             _ if token == EOS => " ",
@@ -78,7 +78,8 @@ impl TokenTexts {
         self.form.normalize(text).into_owned()
     }
 
-    /// The text of an output as it is written. A token without one is its number, so that two outputs that differ in it differ.
+    /// The text of an output as it is written. A token without a text is shown as its id, so that outputs that differ
+    /// in it differ.
     pub fn of(&self, tokens: &[i64]) -> String {
         let mut text = String::new();
         for (n, &token) in tokens.iter().enumerate() {
@@ -90,13 +91,14 @@ impl TokenTexts {
         self.form.apply(&text).into_owned()
     }
 
-    /// All ways to begin an output with this text, whose last token may go beyond it, and what would change it in the form of
-    /// outputs does not follow; nothing where no tokens say it. An empty text forces nothing.
+    /// The forced prefix for this text, with all its tokenizations. The last token may extend beyond the text, and
+    /// tokens that would change it in the text form of outputs must not follow. `None` if no tokens spell the text; an
+    /// empty text forces nothing.
     pub fn forced_prefix(&self, text: &str) -> Option<ForcedPrefix> {
         if text.is_empty() {
             return Some(ForcedPrefix::default());
         }
-        // The place behind `offset` bytes is 1 + offset; nothing is said yet at the first.
+        // The state after `offset` bytes is 1 + offset; state 0 is the start of the output.
         let mut places = vec![PrefixState { fewest: usize::MAX, ..PrefixState::default() }; text.len() + 1];
         for offset in (0..text.len()).rev().filter(|&offset| text.is_char_boundary(offset)) {
             places[1 + offset] = self.place(text, offset, false, &places);
@@ -109,7 +111,7 @@ impl TokenTexts {
         })
     }
 
-    /// What may come next behind `offset` bytes of a text, where the later places are known. Nothing leads into a dead end.
+    /// The state after `offset` bytes of a text, given the later states. No transition leads into a dead end.
     fn place(&self, text: &str, offset: usize, first: bool, places: &[PrefixState]) -> PrefixState {
         let Order { sorted, longest, .. } = self.order();
         let (rest, sorted) = (&text[offset..], &sorted[usize::from(!first)]);

@@ -1,7 +1,7 @@
 //! A beam: the best few unfinished hypotheses of a source, extended side by side.
 //!
 //! Choice ([`TopK`], or [`Sampler`] for samples), constraints and penalties are elsewhere; here is the bookkeeping. It
-//! knows no model and no tensor.
+//! depends on no model and no tensor.
 
 use super::sampling::{SampleRng, Sampler};
 use super::token_tree::TokenTree;
@@ -14,7 +14,7 @@ use crate::decoding::incremental_decoder::{Hypothesis, ScoreRows, scores_not_fin
 use crate::decoding::options::SearchOptions;
 use crate::error::Result;
 
-/// What is used anew in every step, to save allocations.
+/// Buffers that are reused in every step, to save allocations.
 #[derive(Debug, Default)]
 pub struct Workspace {
     top_k: TopK,
@@ -30,7 +30,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// A source takes a step.
+    /// Resets the buffers for a step of a source.
     pub(super) fn begin(&mut self) {
         self.avoided.clear();
     }
@@ -41,17 +41,17 @@ impl Workspace {
 pub(super) struct ActiveHypothesis {
     /// The row of its source that it continues.
     pub row: usize,
-    /// Its last token's place in the history.
+    /// The node of its last token in the tree.
     pub node: usize,
     /// Sum of the model's log-probabilities.
     score: f64,
-    /// The same with the repetition penalty in it.
+    /// The same with the repetition penalty.
     sum: f64,
     /// Its attention to each source position so far; empty if it is not requested.
     coverage: Vec<f32>,
-    /// How much of the beginning that is forced is said.
+    /// Its state in the forced prefix.
     place: usize,
-    /// So many of its tokens lie within it.
+    /// Number of its tokens within the forced prefix.
     forced: usize,
     /// Whether it is the greedy hypothesis; never if the beam does not follow that one.
     is_greedy: bool,
@@ -64,13 +64,13 @@ impl ActiveHypothesis {
     }
 }
 
-/// What a step is to all groups.
+/// A step, the same for all groups.
 pub(super) struct Step<'a> {
-    /// The number of the token that is chosen, from 1.
+    /// The number of the token to choose, from 1.
     pub length: usize,
     /// Maximum number of tokens, including EOS.
     pub max_length: usize,
-    /// How every output begins.
+    /// The forced prefix of every output.
     pub prefix: &'a ForcedPrefix,
     /// Whether all groups together have too few outputs, so that each continues.
     pub needs_more: bool,
@@ -81,25 +81,25 @@ pub(super) struct Step<'a> {
 #[derive(Debug)]
 pub(super) struct RankedHypothesis {
     pub hypothesis: Hypothesis,
-    /// Its text, if more than one output is wanted: all texts must be different.
+    /// Its text, if several outputs are requested: their texts must differ.
     pub text: String,
 }
 
 /// A beam.
 #[derive(Debug)]
 pub(super) struct Beam {
-    /// The best first; none when the beam is done.
+    /// The best first; empty when the beam is done.
     active: Vec<ActiveHypothesis>,
-    /// The best hypotheses that have finished, the best first.
+    /// The best finished hypotheses, the best first.
     ranked: Vec<RankedHypothesis>,
-    /// How many have finished.
+    /// Number of finished hypotheses.
     finished: usize,
-    /// Where tokens are drawn.
+    /// For sampling.
     rng: Option<SampleRng>,
 }
 
 impl Beam {
-    /// Nothing is said. Tokens are drawn where there is chance; with `leads` the beam never loses what greedy search says.
+    /// An empty hypothesis. With `rng`, tokens are sampled; with `leads`, the beam never loses the greedy hypothesis.
     pub fn new(rng: Option<SampleRng>, leads: bool) -> Beam {
         let (row, node, place) = (0, TokenTree::ROOT, ForcedPrefix::START);
         let nothing = ActiveHypothesis {
@@ -115,7 +115,7 @@ impl Beam {
         Beam { active: vec![nothing], ranked: Vec::new(), finished: 0, rng }
     }
 
-    /// The active hypotheses, the best first; none when the beam is done.
+    /// The active hypotheses, the best first; empty when the beam is done.
     pub fn active(&self) -> &[ActiveHypothesis] {
         &self.active
     }
@@ -125,7 +125,7 @@ impl Beam {
         &mut self.active
     }
 
-    /// What has finished so far, the best first.
+    /// The finished hypotheses so far, the best first.
     pub fn ranked(&self) -> &[RankedHypothesis] {
         &self.ranked
     }
@@ -135,8 +135,8 @@ impl Beam {
         self.ranked
     }
 
-    /// Takes a step: the best continuations go on or are finished. A hypothesis that nothing may follow is dropped;
-    /// when that is all of them, the beam is done, and they are what it has.
+    /// Runs one step: the best continuations become active or finished. A hypothesis without an allowed continuation is
+    /// dropped; if none has one, the beam is done and keeps them as unfinished.
     pub fn advance(
         &mut self,
         rows: &mut ScoreRows,
@@ -189,7 +189,7 @@ impl Beam {
         Ok(())
     }
 
-    /// Finds the continuations. What ends a beam of one at once needs no second.
+    /// Finds the continuations. A beam of one that ends at once needs no second.
     fn choose(
         &mut self,
         rows: &mut ScoreRows,
@@ -261,8 +261,7 @@ impl Beam {
         self.keep(&one, true, tree, step);
     }
 
-    /// Puts a hypothesis in its place among those kept, behind its equals. What another one says as well counts once, with
-    /// the better of them.
+    /// Inserts a hypothesis into the ranking, behind equal ones. Of two with the same text only the better one is kept.
     fn keep(&mut self, one: &ActiveHypothesis, finished: bool, tree: &TokenTree, step: &Step) {
         let ranking = step.options.penalty.ranking(one.sum, step.length, &one.coverage);
         let before = |other: &RankedHypothesis| {
@@ -288,12 +287,12 @@ impl Beam {
         self.ranked.truncate(step.options.ranked_capacity());
     }
 
-    /// Whether a live hypothesis cannot get among the outputs any more; by the default rule already when it is worse, at
-    /// its present length, than as many that have finished as the beam is wide.
+    /// Whether an active hypothesis cannot become an output any more; with the default rule, whether `beam` finished
+    /// hypotheses rank above it at its present length.
     fn is_outranked(&self, one: &ActiveHypothesis, step: &Step) -> bool {
         let penalty = &step.options.penalty;
         let (count, rank) = match step.options.stops_when_outranked && !one.is_greedy && !step.needs_more {
-            // With what it has looked at so far: as if it had looked at everything, it would go on to the limit.
+            // With its coverage so far: assuming full coverage, it would continue to the limit.
             true => (step.options.width, penalty.ranking(one.sum, step.length, &one.coverage)),
             false => {
                 (step.options.max_outputs_per_group(), penalty.best_attainable(one.sum, step.max_length))
@@ -302,7 +301,7 @@ impl Beam {
         self.ranked.get(count - 1).is_some_and(|worst| rank <= worst.hypothesis.ranking)
     }
 
-    /// When all are outranked, they end; what greedy search says goes on alone as long as it may still win.
+    /// When all are outranked, the beam ends; the greedy hypothesis alone continues while it can still win.
     fn drop_outranked(&mut self, step: &Step) {
         let outranked: Vec<bool> = self.active.iter().map(|one| self.is_outranked(one, step)).collect();
         if self.active.iter().zip(&outranked).all(|(one, outranked)| one.is_greedy || *outranked) {
@@ -317,7 +316,7 @@ impl Beam {
         (has_enough && !step.needs_more) || step.length >= step.max_length || self.active.is_empty()
     }
 
-    /// No hypothesis continues. Unfinished ones fill the places that are left by finished ones.
+    /// Ends the beam. Unfinished hypotheses fill the remaining places behind the finished ones.
     fn close(&mut self, tree: &TokenTree, step: &Step) {
         for one in std::mem::take(&mut self.active) {
             self.keep(&one, false, tree, step);
@@ -325,8 +324,8 @@ impl Beam {
     }
 }
 
-/// The live hypothesis `parent` with one more token, whose place in the history is still its parent's. What a group loses
-/// for saying what others say decides only which tokens it chooses, and is given back here.
+/// The active hypothesis `parent` with one more token; `node` is still its parent's. The diversity penalty only affects
+/// the choice of tokens, so it is added back here.
 fn follow(
     parent: &ActiveHypothesis,
     chosen: &Candidate,

@@ -1,8 +1,9 @@
 //! The hypotheses of one source, active and finished, and the rows that they occupy in the batch.
 //!
 //! A source has groups, and each group is a beam. All searches are one: greedy search has one group with one active
-//! hypothesis, beam search one group with a few, diverse beam search (Vijayakumar et al. 2016) a few groups, and sampling a
-//! group of one for each sample, which draws its token instead of choosing the best. It knows no model and no tensor.
+//! hypothesis, beam search one group with a few, diverse beam search (Vijayakumar et al. 2016) a few groups, and
+//! sampling a group of one for each sample, which draws its token instead of choosing the best. It depends on no model
+//! and no tensor.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub struct Hypotheses {
 }
 
 impl Hypotheses {
-    /// Those of a source that begins: one row.
+    /// The hypotheses of a new source: one row.
     pub fn new(request: &DecodeRequest, options: &SearchOptions) -> Hypotheses {
         let rng = |number| {
             options
@@ -48,15 +49,14 @@ impl Hypotheses {
         }
     }
 
-    /// For each of its rows, the row of the previous step that it continues, and its last token. None when the source is
-    /// done.
+    /// For each row, the row of the previous step that it continues, and its last token. Empty when the source is done.
     pub fn rows(&self) -> impl Iterator<Item = (usize, i64)> {
         // Before the first token all groups share one row.
         let rows = if self.length == 0 { 1 } else { usize::MAX };
         self.groups.iter().flat_map(Beam::active).take(rows).map(|one| (one.row, self.tree.token(one.node)))
     }
 
-    /// The rows are in the batch in the order of [`Hypotheses::rows`].
+    /// Renumbers the rows in the order of [`Hypotheses::rows`], as they are now in the batch.
     pub fn renumber(&mut self) {
         if self.length > 0 {
             self.groups
@@ -67,10 +67,10 @@ impl Hypotheses {
         }
     }
 
-    /// Takes a step.
+    /// Runs one step.
     ///
     /// # Errors
-    /// A row has no score that is a finite number.
+    /// A row has no finite score.
     pub fn advance(
         &mut self,
         rows: &mut ScoreRows,
@@ -93,16 +93,16 @@ impl Hypotheses {
         Ok(())
     }
 
-    /// Whether the groups have found fewer outputs so far, each counted once.
+    /// Whether the groups have found fewer than `wanted` different outputs so far.
     fn has_too_few(&self, wanted: usize) -> bool {
         let found: HashSet<&str> =
             self.groups.iter().flat_map(Beam::ranked).map(|kept| kept.text.as_str()).collect();
         found.len() < wanted
     }
 
-    /// The best hypotheses, at most `n_best`, the best first: finished ones, then unfinished ones. Each group gives as many
-    /// as its width, and more only if those are too few. Outputs of several groups with the same text count once. Samples
-    /// may repeat.
+    /// The best hypotheses, at most `n_best`, the best first: finished ones, then unfinished ones. Each group provides
+    /// as many as its width, and more only if those are too few. Duplicates of several groups count once. Samples may
+    /// repeat.
     pub fn into_best(self, options: &SearchOptions) -> Vec<Hypothesis> {
         let mut groups: Vec<Vec<RankedHypothesis>> = self.groups.into_iter().map(Beam::into_ranked).collect();
         let more: Vec<Vec<RankedHypothesis>> = match options.groups {
@@ -130,7 +130,7 @@ fn ranked(all: impl Iterator<Item = RankedHypothesis>) -> Vec<RankedHypothesis> 
     all
 }
 
-/// Those that are there, then those of the list with other texts.
+/// `there`, then those of `list` with other texts.
 fn distinct(list: Vec<RankedHypothesis>, mut there: Vec<RankedHypothesis>) -> Vec<RankedHypothesis> {
     for kept in list {
         if !there.iter().any(|other| other.text == kept.text) {

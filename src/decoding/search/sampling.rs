@@ -1,8 +1,8 @@
 //! Sampling: draws a token from a row of scores with one random number.
 //!
 //! The random numbers of a row follow from (seed, source, sample number, step) alone, so that neither the batch nor the
-//! row's place in it changes an output. Unlikely tokens are left out by `top_k` (Fan et al. 2018), `top_p` (Holtzman et al.
-//! 2020) and `min_p` (Nguyen et al. 2024).
+//! row's place in it changes an output. Unlikely tokens are excluded by `top_k` (Fan et al. 2018), `top_p` (Holtzman et
+//! al. 2020) and `min_p` (Nguyen et al. 2024).
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::top_k::maximum;
 use crate::decoding::config::SamplingConfig;
 
-/// The random numbers of one sample, a number for each token that is drawn.
+/// The random numbers of one sample, one per token.
 #[derive(Debug)]
 pub struct SampleRng(ChaCha8Rng);
 
@@ -38,8 +38,8 @@ impl SampleRng {
 pub struct Sampler(Vec<(i64, f32)>);
 
 impl Sampler {
-    /// Draws a token of a row by a number that is at least 0 and below 1; gives back the row's largest score too.
-    /// Nothing is drawn where no score is finite.
+    /// Draws a token of a row with a number in [0, 1); also returns the row's largest score. Draws no token if no score
+    /// is finite.
     pub fn draw(&mut self, row: &[f32], config: &SamplingConfig, number: f64) -> (f32, Option<i64>) {
         let largest = maximum(row);
         if !largest.is_finite() {
@@ -49,7 +49,7 @@ impl Sampler {
         let sharpness = (config.temperature.recip() as f32).min(f32::MAX);
         let weights = row.iter().map(|log_p| ((log_p - largest) * sharpness).exp());
         self.0.clear();
-        // NaN is above nothing.
+        // NaN compares false.
         self.0.extend((0..).zip(weights).filter(|&(_, weight)| weight > 0.0));
         self.truncate_distribution(config);
         let point = number * self.total();
@@ -65,7 +65,7 @@ impl Sampler {
         self.0.iter().map(|(_, weight)| f64::from(*weight)).sum()
     }
 
-    /// Of equally likely tokens the lower one is left out last.
+    /// Of equally likely tokens the lower ids are kept first.
     fn truncate_distribution(&mut self, config: &SamplingConfig) {
         let likelier =
             |one: &(i64, f32), other: &(i64, f32)| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0));
@@ -75,7 +75,7 @@ impl Sampler {
         }
         let total = self.total();
         if config.top_p < 1.0 {
-            // All that is less likely than this has less than 1 - top_p together, and need not be sorted.
+            // Tokens below this have less than 1 - top_p in total, and need not be sorted.
             let least = (1.0 - config.top_p) * total / self.0.len() as f64;
             self.0.retain(|(_, weight)| f64::from(*weight) >= least);
         }
@@ -100,7 +100,7 @@ impl Sampler {
 mod tests {
     use super::*;
 
-    /// The probabilities that tokens are drawn with, found by going through the numbers from 0 to 1.
+    /// The probability with which each token is drawn, measured with evenly spaced numbers from 0 to 1.
     fn drawn(p: &[f64], config: &SamplingConfig) -> Vec<f64> {
         let row: Vec<f32> = p.iter().map(|p| p.ln() as f32).collect();
         let mut found = vec![0.0; p.len()];

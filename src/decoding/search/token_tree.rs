@@ -1,15 +1,15 @@
-//! The tokens of all hypotheses of a source, as a tree. It knows no model and no tensor.
+//! The tokens of all hypotheses of a source, as a tree. It depends on no model and no tensor.
 
 use crate::data::vocabulary::BOS;
 
-/// All hypotheses of a source, the dead ones too, as a tree: each token names the one before it.
+/// All hypotheses of a source, including dropped ones, as a tree: each token has a link to the one before it.
 #[derive(Debug)]
 pub(super) struct TokenTree {
     nodes: Vec<(usize, i64)>,
 }
 
 impl TokenTree {
-    /// The place of BOS, before everything.
+    /// The node of BOS, the root.
     pub(super) const ROOT: usize = 0;
 
     pub(super) fn new() -> TokenTree {

@@ -1,11 +1,11 @@
 //! The best few continuations of a few rows: the hot loop of every search.
 //!
-//! A row is scanned in blocks. The maximum of a block is compared with the worst continuation kept so far, and nearly all
-//! blocks are skipped at once, in a loop that compilers vectorise.
+//! A row is scanned in blocks. The maximum of a block is compared with the worst continuation kept so far, and nearly
+//! all blocks are skipped at once, in a loop that compilers vectorise.
 
-/// Scores whose maximum is taken at once.
+/// Scores per block.
 const BLOCK: usize = 128;
-/// Maxima that are kept side by side within a block.
+/// Maxima kept in parallel within a block.
 const LANES: usize = 16;
 
 /// One more token for one of the rows.
@@ -15,7 +15,7 @@ pub struct Candidate {
     pub parent: usize,
     /// The token.
     pub token: i64,
-    /// What it is chosen by: the row's sum so far and the token's score.
+    /// The criterion: the row's sum so far plus the token's score.
     pub total: f64,
 }
 
@@ -28,14 +28,14 @@ pub struct TopK {
 }
 
 impl TopK {
-    /// Begins anew, with room for `count` candidates.
+    /// Resets, with room for `count` candidates.
     pub fn begin(&mut self, count: usize) {
         self.list.clear();
         self.count = count;
     }
 
-    /// Takes what a row has to offer beside those before it; `sum` is added to all its scores, and what is minus
-    /// infinity or no number is no candidate. Gives back the row's largest score.
+    /// Adds the candidates of a row; `sum` is added to all its scores, and scores of minus infinity or NaN are skipped.
+    /// Returns the row's largest score.
     pub fn scan(&mut self, parent: usize, sum: f64, row: &[f32]) -> f32 {
         let (mut least, mut largest) = (self.threshold(), f32::NEG_INFINITY);
         for (n, block) in row.chunks(BLOCK).enumerate() {
@@ -54,7 +54,7 @@ impl TopK {
         largest
     }
 
-    /// Puts a candidate in its place; it comes after its equals.
+    /// Inserts a candidate, after equal ones.
     pub fn push(&mut self, candidate: Candidate) {
         if self.list.len() == self.count {
             self.list.pop();
@@ -68,7 +68,7 @@ impl TopK {
         &self.list
     }
 
-    /// What a candidate must be above.
+    /// The total that a candidate must exceed.
     fn threshold(&self) -> f64 {
         match self.list.last() {
             Some(worst) if self.list.len() == self.count => worst.total,
@@ -77,7 +77,7 @@ impl TopK {
     }
 }
 
-/// The largest number; minus infinity where there is none.
+/// The largest number; minus infinity if there is none.
 pub fn maximum(numbers: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = numbers.as_chunks::<LANES>();
@@ -86,7 +86,7 @@ pub fn maximum(numbers: &[f32]) -> f32 {
             *lane = larger(*lane, x);
         }
     }
-    // As a tree, which vectors can do; one after the other they would have to wait for each other.
+    // A tree reduction vectorises; a sequential one would be a chain of dependencies.
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
             lanes[lane] = larger(lanes[lane], lanes[lane + half]);
@@ -95,7 +95,7 @@ pub fn maximum(numbers: &[f32]) -> f32 {
     rest.iter().copied().fold(lanes[0], larger)
 }
 
-/// Unlike `f32::max` one machine instruction; NaN is ignored.
+/// One machine instruction, unlike `f32::max`; NaN is ignored.
 fn larger(most: f32, x: f32) -> f32 {
     if x > most { x } else { most }
 }
@@ -124,7 +124,7 @@ mod tests {
     fn the_best_are_those_that_sorting_finds() {
         let noise = |n: usize| ((n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / 1e4;
         for (vocabulary, count) in [(5, 2), (63, 10), (64, 1), (65, 7), (1000, 10), (1000, 1)] {
-            // Rounded, so that there are equals.
+            // Rounded, so that there are ties.
             let rows: Vec<Vec<f32>> = (0..3)
                 .map(|row| (0..vocabulary).map(|v| -noise(row * vocabulary + v).round() / 8.0).collect())
                 .collect();

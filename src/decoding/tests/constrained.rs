@@ -87,7 +87,7 @@ fn greedy_search_and_samples_keep_to_the_rules_too() {
     for config in [options, sampled] {
         for one in found_by(&Scripted::new(random_looking), &sources(30), &config).concat() {
             let ends = one.tokens == [5, 4] && one.finished;
-            // After 4 there is nothing left to say, and it is too early for EOS.
+            // After 4 no token is allowed, and it is too early for EOS.
             let stuck = one.tokens == [4] && !one.finished;
             assert!(ends || stuck, "{one:?}");
         }
@@ -104,11 +104,11 @@ fn an_output_that_nothing_may_follow_ends_unfinished() {
     }
     let banned = ["1", "4", "5"].map(String::from).to_vec();
     let unknown = found(random_looking, &DecodingConfig { banned: banned.clone(), ..config.clone() });
-    // The unknown symbol is none of these texts.
+    // The unknown symbol is in none of these texts.
     assert_eq!((unknown[0].tokens.as_slice(), unknown[0].finished), ([UNK].as_slice(), false));
     let config = DecodingConfig { banned, suppress_unknown: true, ..config };
     assert_eq!(found(random_looking, &config), [Hypothesis::default()]);
-    // Where another hypothesis can go on, it does.
+    // If another hypothesis can continue, it does.
     let config = DecodingConfig {
         beam: 2,
         min_length: 3,
@@ -173,7 +173,7 @@ fn a_prefix_that_does_not_fit_leaves_nothing_to_say() {
     }
 }
 
-/// Ids 4 and on; a text of them can be cut in several ways.
+/// Ids 4 and on; their texts have several tokenizations.
 const PIECES: [&str; 6] = ["a", "b", "c", "ab", "abc", "bc"];
 
 /// All of these tokens, EOS too, with probabilities that look random.
@@ -228,7 +228,7 @@ fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
             let request = request(&read, Some(&opening), &options);
             let found =
                 decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap().remove(0).remove(0);
-            // Within a forced text nobody says UNK.
+            // UNK never occurs within a forced text.
             let best =
                 all.iter().find(|(_, said, tokens)| said.starts_with(text) && tokens[0] != UNK).unwrap();
             assert_eq!((&found.tokens, found.finished), (&best.2, true), "{source} {text}");
@@ -269,7 +269,7 @@ fn every_search_keeps_to_a_forced_text() {
     assert_eq!(options.texts.forced_prefix("").unwrap(), ForcedPrefix::default());
 }
 
-/// Words: what begins so may follow, and nothing that leads nowhere.
+/// Words: those that continue the text may follow, and no dead ends.
 #[test]
 fn a_forced_text_may_end_within_a_word() {
     let words = ["", "<unk>", "", "", "a", "ab", "new", "york", "yorkshire"];
@@ -317,7 +317,7 @@ fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
             assert_eq!(tokens, wanted);
         }
     }
-    // Narrow beams and groups: no text twice, and as many as are asked for.
+    // Narrow beams and groups: no duplicates, and as many outputs as requested.
     for config in all_kinds().into_iter().filter(|config| config.sampling.is_none() && config.n_best > 1) {
         let options = with_pieces(&DecodingConfig { max_length: Some(6), ..config.clone() });
         for source in sources(30) {

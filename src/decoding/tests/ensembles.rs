@@ -1,4 +1,4 @@
-//! Several models choose together.
+//! Ensembles of several models.
 
 use super::super::ensemble::Ensemble;
 use super::*;

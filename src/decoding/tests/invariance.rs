@@ -1,4 +1,4 @@
-//! The result of a source does not depend on what else is decoded, and how.
+//! The result of a source does not depend on the rest of the batch or its order.
 
 use super::*;
 

@@ -21,22 +21,22 @@ use crate::data::source::SourceItem;
 use crate::data::vocabulary::{BOS, EOS, UNK};
 use crate::error::Result;
 
-/// Log-probabilities of what follows a source and what was said so far.
+/// Log-probabilities of the next token, given the source and the tokens so far.
 type Script = fn(&[i64], &[i64]) -> Vec<f32>;
 
-/// A model that says what its script says, and looks at the source as `attention` says.
+/// A model whose log-probabilities are those of its script, with the attention of `attention`.
 struct Scripted {
     script: Script,
     attention: Option<Script>,
     joins: bool,
-    /// Steps that were taken, and the most sources that were in one of them.
+    /// Number of steps, and the most sources in one of them.
     steps: Cell<usize>,
     most_sources: Cell<usize>,
-    /// Whether rows of different ages stood side by side.
+    /// Whether rows of different lengths were in one batch.
     mixed: Cell<bool>,
 }
 
-/// What was read and said; nothing is said before BOS is taken.
+/// The source and the tokens so far; none before BOS.
 #[derive(Clone)]
 struct Row {
     source: Vec<i64>,
@@ -122,7 +122,7 @@ fn random_looking(source: &[i64], said: &[i64]) -> Vec<f32> {
     weights.iter().map(|weight| weight - sum.ln()).collect()
 }
 
-/// What an output can hold in that language, EOS among it.
+/// The tokens of outputs in that language, including EOS.
 const SAYABLE: [i64; 4] = [UNK, EOS, 4, 5];
 
 /// Sources of one token each, which differ.
@@ -130,7 +130,7 @@ fn sources(count: i64) -> Vec<[i64; 1]> {
     (4..4 + count).map(|token| [token]).collect()
 }
 
-/// Rules in whose texts each token is its id, with spaces between; the unknown symbol is what it always is.
+/// Options whose texts are token ids with spaces between; the unknown symbol has its usual text.
 fn options(config: &DecodingConfig) -> SearchOptions {
     assert_eq!(config.check(), Ok(()));
     let name = |id: i64| if id == UNK { "<unk>".to_owned() } else { id.to_string() };
@@ -138,7 +138,7 @@ fn options(config: &DecodingConfig) -> SearchOptions {
     SearchOptions::new(config, pieces).unwrap()
 }
 
-/// Outputs begin with these tokens.
+/// A forced prefix of these tokens.
 fn begins_with(tokens: &[i64]) -> Arc<ForcedPrefix> {
     let place = |(n, &token): (usize, &i64)| {
         let next = if n + 1 < tokens.len() { n + 1 } else { ForcedPrefix::FREE };
@@ -147,7 +147,7 @@ fn begins_with(tokens: &[i64]) -> Arc<ForcedPrefix> {
     Arc::new(ForcedPrefix::new(tokens.iter().enumerate().map(place).collect()))
 }
 
-/// A request for the output of a source, which begins with a prefix where there is one.
+/// A request for the output of a source, with a forced prefix if there is one.
 fn request(
     source: impl Into<SourceItem>,
     prefix: Option<&Arc<ForcedPrefix>>,
@@ -165,17 +165,17 @@ fn lent(requests: &[DecodeRequest]) -> Vec<&DecodeRequest> {
     requests.iter().collect()
 }
 
-/// What is found for each source.
+/// The hypotheses of each source.
 fn found_by(decoder: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
     decode_n_best(decoder, &lent(&requests(sources, config)), &options(config)).unwrap()
 }
 
-/// What is found for one source.
+/// The hypotheses of one source.
 fn found(script: Script, config: &DecodingConfig) -> Vec<Hypothesis> {
     found_by(&Scripted::new(script), &[[4]], config).remove(0)
 }
 
-/// The sum of the log-probabilities of an output, as the script gives them.
+/// The sum of the script's log-probabilities of an output.
 fn forced(script: Script, source: &[i64], one: &Hypothesis) -> f64 {
     let all = one.tokens.iter().copied().chain(one.finished.then_some(EOS));
     all.enumerate().map(|(n, token)| f64::from(script(source, &one.tokens[..n])[token as usize])).sum()

@@ -13,7 +13,7 @@ fn samples(count: usize, sampling: SamplingConfig) -> DecodingConfig {
     }
 }
 
-/// The outputs of at most three tokens and their probabilities, when only some tokens can be said.
+/// The outputs of at most three tokens and their probabilities, when only some tokens are possible.
 fn outputs() -> Vec<(Vec<i64>, bool, f64)> {
     let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 1.0)]);
     for _ in 0..3 {
@@ -51,7 +51,7 @@ fn outputs_are_drawn_as_often_as_they_are_likely() {
         chi_square += (seen - expected).powi(2) / expected;
     }
     assert!(times.is_empty(), "outputs that cannot be: {times:?}");
-    // 39 degrees of freedom; beyond 80 lies one seed of ten thousand.
+    // 39 degrees of freedom; one seed of ten thousand exceeds 80.
     assert!(outputs.len() == 40 && chi_square < 80.0, "{chi_square}");
 }
 
@@ -65,7 +65,7 @@ fn what_a_sample_draws_follows_from_its_seed_its_source_and_its_number() {
     };
     assert_eq!(draw(1, 30), draw(1, 30));
     assert_ne!(draw(1, 30), draw(2, 30));
-    // The first of many samples are those of few.
+    // The first of many samples equal those of few.
     let mut more = draw(1, 30);
     for one in draw(1, 10) {
         let place = more.iter().position(|other| *other == one);

@@ -117,7 +117,7 @@ fn the_score_of_an_output_is_the_sum_of_its_log_probabilities_whatever_chose_it(
 
 #[test]
 fn an_output_at_its_limit_is_not_passed_off_as_finished() {
-    // A source of 4 wants to say 5 for ever, one of 5 may end at once.
+    // A source of 4 repeats 5 forever, one of 5 may end at once.
     let endless = |source: &[i64], _: &[i64]| match source {
         [4] => vec![-9.0, -9.0, -9.0, -8.0, -2.0, -0.2],
         _ => vec![-9.0, -9.0, -9.0, -0.5, -2.0, -1.5],
@@ -146,7 +146,7 @@ fn a_source_is_done_when_no_live_hypothesis_can_win_any_more() {
     for stop in [Stop::Patience, Stop::First, Stop::BestPossible] {
         let decoder = Scripted::new(sure);
         let config = DecodingConfig { beam: 3, stop, max_length: Some(8), ..DecodingConfig::default() };
-        // Eight tokens for -4.0 would be -0.5 each, and one for -0.1 is there.
+        // Eight tokens for -4.0 would be -0.5 each, and there is one token for -0.1.
         assert!(found_by(&decoder, &[[4]], &config)[0][0].finished);
         assert_eq!(decoder.steps.get(), 1);
     }
@@ -154,7 +154,7 @@ fn a_source_is_done_when_no_live_hypothesis_can_win_any_more() {
 
 #[test]
 fn each_rule_stops_when_it_says() {
-    // With the mean of its log-probabilities to rank it, every output is better than the ones before it.
+    // Ranked by mean log-probability, every longer output is better.
     let ever_better = |_: &[i64], _: &[i64]| {
         let p: [f32; 5] = [0.0, 0.0, 0.0, 0.3, 0.7];
         p.map(f32::ln).to_vec()
@@ -173,7 +173,7 @@ fn each_rule_stops_when_it_says() {
     assert_eq!(length(Stop::BestPossible, 1.0), (9, true));
 }
 
-/// EOS is always among the likeliest few, as with a small vocabulary and label smoothing, and nearly never likely.
+/// EOS is always among the most likely few, as with a small vocabulary and label smoothing, but almost never likely.
 fn small_and_smooth(source: &[i64], said: &[i64]) -> Vec<f32> {
     let wanted = 4 + (source[0] + said.iter().sum::<i64>() * 5 + said.len() as i64) % 3;
     let ends = said.len() as i64 >= 4 + source[0] % 5;
@@ -212,7 +212,7 @@ fn a_beam_never_ranks_below_greedy_search() {
     }
 }
 
-/// The rules that count what has finished: unlikely ends are counted too.
+/// The rules that count finished hypotheses also count unlikely ends.
 #[test]
 fn with_few_tokens_to_choose_from_patience_ends_too_soon() {
     let config = |stop| DecodingConfig { beam: 5, stop, max_length: Some(16), ..DecodingConfig::default() };
@@ -227,7 +227,7 @@ fn with_few_tokens_to_choose_from_patience_ends_too_soon() {
 
 #[test]
 fn coverage_prefers_what_has_looked_at_the_whole_source() {
-    // 4 is likelier and looks at one position only, 5 at both.
+    // 4 is more likely and attends to one position only, 5 to both.
     let script = |_: &[i64], said: &[i64]| {
         let p: [f32; 6] =
             if said.is_empty() { [0.0, 0.0, 0.0, 0.0, 0.6, 0.4] } else { [0.0, 0.0, 0.0, 1.0, 0.0, 0.0] };
@@ -245,7 +245,7 @@ fn coverage_prefers_what_has_looked_at_the_whole_source() {
     assert!((all[0].score - 0.4f64.ln()).abs() < 1e-6, "no penalty is in the score");
 }
 
-/// What goes on has looked at no more than what has finished.
+/// Active hypotheses have no more coverage than finished ones.
 #[test]
 fn coverage_lets_no_search_go_on_whose_outputs_are_outranked() {
     let script = |_: &[i64], _: &[i64]| [0.0, 0.0, 0.0, 0.9, 0.06, 0.04f32].map(f32::ln).to_vec();
@@ -260,7 +260,7 @@ fn coverage_lets_no_search_go_on_whose_outputs_are_outranked() {
     assert!(steps(0.2) < 20);
 }
 
-/// So many groups of one hypothesis, and as many outputs.
+/// This many groups of one hypothesis, and as many outputs.
 fn groups_of_one(groups: usize, diversity_strength: f64, max_length: usize) -> DecodingConfig {
     DecodingConfig {
         beam: groups,
@@ -282,7 +282,7 @@ fn later_groups_avoid_what_earlier_ones_say() {
     let outputs = |strength| -> Vec<Vec<i64>> {
         found(language, &config(strength)).into_iter().map(|one| one.tokens).collect()
     };
-    // Equal groups find the same, which counts once, and go on until there are enough.
+    // Equal groups find the same outputs, which count once, and continue until there are enough.
     assert_eq!(outputs(0.0), [&[4][..], &[4, 4], &[4, 4, 4], &[4, 4, 4, 4]]);
     // The second group has 4 for 1.4 and takes 5; the third 4 for 1.4; the fourth 5 for 2.3.
     assert_eq!(outputs(1.0)[..2], [[4], [5]]);
@@ -309,10 +309,10 @@ fn later_groups_avoid_ending_where_earlier_ones_end() {
     let outputs = |strength| -> Vec<Vec<i64>> {
         found(language, &config(strength)).into_iter().map(|one| one.tokens).collect()
     };
-    // The first group ends and goes on with 4, for there is to be more than one output; the second has EOS for 3.6 all the
-    // same, which counts once, and goes on with 5; the third has EOS for 7.1 and takes 6 for 5.
+    // The first group ends and continues with 4, since several outputs are requested; the second has EOS for 3.6, which
+    // is a duplicate, and continues with 5; the third has EOS for 7.1 and takes 6 for 5.
     assert_eq!(outputs(3.5), [&[][..], &[4], &[6]]);
-    // And nobody says EOS where another one does.
+    // No group chooses EOS where another one does.
     assert_eq!(outputs(30.0), [&[][..], &[5, 5, 5], &[6, 6, 6]]);
 }
 
@@ -328,10 +328,7 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
             let opening = begins_with(&[5]);
             let request = request(&[4], Some(&opening), &options(&config));
             let error = decode_n_best(&Scripted::new(script), &[&request], &options(&config)).unwrap_err();
-            assert_eq!(
-                (error.message(), error.exit_code()),
-                ("the model's scores are not finite numbers", 1)
-            );
+            assert_eq!((error.message(), error.exit_code()), ("the model's scores are NaN or infinite", 1));
         }
     }
     // Only EOS is possible, so that the beam is never full.
@@ -347,6 +344,6 @@ fn a_model_that_gives_other_numbers_than_asked_for_is_an_error() {
         &[&request(&[4], None, &options(&DecodingConfig::default()))],
         &options(&DecodingConfig::default()),
     );
-    let expected = "the model gave 3 scores for 1 rows and a vocabulary of 3";
+    let expected = "the model returned 3 scores for 1 rows and a vocabulary of 3";
     assert_eq!(error.unwrap_err().message(), expected);
 }

@@ -4,7 +4,7 @@ use super::super::stream::{check_streamable, stream};
 use super::super::trace::{TraceStep, TracedOutput, trace};
 use super::*;
 
-/// Looks at the source's token the more, the more was said.
+/// Attends more to the source's token the longer the output is.
 fn looking(source: &[i64], said: &[i64]) -> Vec<f32> {
     let own = (said.len() + 1) as f32 / 10.0;
     source.iter().map(|_| own).chain([1.0 - own]).collect()
@@ -14,7 +14,7 @@ fn model() -> Scripted {
     Scripted { attention: Some(looking), ..Scripted::new(random_looking) }
 }
 
-/// What the script says of an output, sorted in full.
+/// The script's distribution for an output, fully sorted.
 fn expected(source: &[i64], one: &Hypothesis, top: usize) -> Vec<TraceStep> {
     let said: Vec<i64> = one.tokens.iter().copied().chain(one.finished.then_some(EOS)).collect();
     let step = |n: usize| {

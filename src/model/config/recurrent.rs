@@ -9,15 +9,15 @@ use crate::error::ConfigError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecurrentConfig {
-    /// Numbers of a token between the layers (D): each direction of the encoder has half of them. Must be even.
+    /// Width of the hidden states (D), half of it for each direction of the encoder. Must be even.
     pub width: usize,
-    /// Layers of the encoder, each of which reads in both directions.
+    /// Layers of the encoder, each bidirectional.
     pub encoder_layers: usize,
     /// Layers of the decoder.
     pub decoder_layers: usize,
-    /// Dropout on what each layer reads and on what the output layer reads.
+    /// Dropout on the input of each layer and of the output layer.
     pub dropout: f64,
-    /// Which embeddings are one matrix: `none`, `target_output`, or `all` (needs `data.shared_vocabulary`).
+    /// Which embeddings share a matrix: `none`, `target_output`, or `all` (needs `data.shared_vocabulary`).
     pub tied_embeddings: Tied,
 }
 
@@ -51,11 +51,11 @@ impl RecurrentConfig {
         self.check_weights(table)
     }
 
-    /// Each of the sizes may be one that there is, and all of them together not.
+    /// Each size may be within its range, but not all of them together.
     fn check_weights(&self, table: &str) -> Result<(), ConfigError> {
         let square = (self.width * self.width) as u64;
         let (encoder, decoder) = (self.encoder_layers as u64, self.decoder_layers as u64);
-        // Half squares, so that they are whole: gates of both directions, and gates and the first state.
+        // Counted in half squares, to stay integral: gates of both directions; gates and the first state.
         let weights = (encoder * 9 + decoder * 14) * square / 2;
         if weights <= MOST_WEIGHTS {
             return Ok(());

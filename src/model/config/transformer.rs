@@ -1,4 +1,4 @@
-//! `[model.transformer]`: the sizes of a Transformer and what it is made of.
+//! `[model.transformer]`: the sizes and variants of a Transformer.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,24 +28,24 @@ pub struct TransformerConfig {
     pub encoder_layers: usize,
     /// Layers of the decoder.
     pub decoder_layers: usize,
-    /// Dropout on embeddings, on the feed-forward's inside and on what each part adds to the residual stream.
+    /// Dropout on embeddings, inside the feed-forward part and on the residual branches.
     pub dropout: f64,
-    /// Dropout on the attention's weights.
+    /// Dropout on the attention weights.
     pub attention_dropout: f64,
     /// Dropout on the embeddings; `dropout` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding_dropout: Option<f64>,
-    /// Dropout on the feed-forward's inside; `dropout` when absent.
+    /// Dropout inside the feed-forward part; `dropout` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feed_forward_dropout: Option<f64>,
-    /// Dropout on what each part adds to the residual stream; `dropout` when absent.
+    /// Dropout on the residual branches; `dropout` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub residual_dropout: Option<f64>,
-    /// How a token knows where it stands.
+    /// Position encoding.
     pub positions: Positions,
-    /// How many positions `learned` knows: the longest side, its BOS or EOS counted in.
+    /// Number of positions of `learned`: the longest side, including BOS or EOS.
     pub max_positions: usize,
-    /// Where the norm stands: before each part (`pre`) or after its addition (`post`).
+    /// Position of the norm: before each block (`pre`) or after the residual addition (`post`).
     pub norm_place: NormPlace,
     /// Which norm.
     pub norm: Norm,
@@ -53,7 +53,7 @@ pub struct TransformerConfig {
     pub activation: Activation,
     /// Biases in the linear layers (and in `layer_norm`).
     pub bias: bool,
-    /// Which embeddings are one matrix: `none`, `target_output`, or `all` (needs `data.shared_vocabulary`).
+    /// Which embeddings share a matrix: `none`, `target_output`, or `all` (needs `data.shared_vocabulary`).
     pub tied_embeddings: Tied,
 }
 
@@ -95,7 +95,7 @@ pub enum EncoderKind {
     Conformer,
 }
 
-/// How a token knows where it stands.
+/// Position encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
@@ -103,13 +103,13 @@ pub enum Positions {
     Sinusoidal,
     /// A trained vector per position, added to the embedding.
     Learned,
-    /// Queries and keys of self-attention turned by their position (Su et al. 2021).
+    /// Queries and keys of self-attention rotated by their position (Su et al. 2021).
     Rotary,
     /// None.
     None,
 }
 
-/// Where the norm stands.
+/// Position of the norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPlace {
@@ -135,7 +135,7 @@ pub enum Norm {
 pub enum Activation {
     /// max(x, 0)
     Relu,
-    /// The exact GELU, by the error function.
+    /// The exact GELU, with the error function.
     Gelu,
     /// x * sigmoid(x)
     Silu,
@@ -154,12 +154,12 @@ impl TransformerConfig {
         self.embedding_dropout.unwrap_or(self.dropout)
     }
 
-    /// Dropout on the feed-forward's inside.
+    /// Dropout inside the feed-forward part.
     pub fn feed_forward_dropout(&self) -> f64 {
         self.feed_forward_dropout.unwrap_or(self.dropout)
     }
 
-    /// Dropout on what each part adds to the residual stream.
+    /// Dropout on the residual branches.
     pub fn residual_dropout(&self) -> f64 {
         self.residual_dropout.unwrap_or(self.dropout)
     }
@@ -214,7 +214,7 @@ impl TransformerConfig {
         Ok(())
     }
 
-    /// Each of the sizes may be one that there is, and all of them together not.
+    /// Each size may be within its range, but not all of them together.
     fn check_weights(&self, table: &str) -> Result<(), ConfigError> {
         let [width, feed_forward] = [self.width, self.feed_forward].map(|size| size as u64);
         let inner = if self.activation == Activation::Swiglu { 3 } else { 2 } * width * feed_forward;
@@ -237,7 +237,7 @@ impl TransformerConfig {
             return Err(ConfigError::new(table, &["heads", "width"], message)
                 .hint("each head gets `width` / `heads` numbers"));
         }
-        // Sines stand beside cosines, and a rotation turns two numbers together.
+        // Sines and cosines come in pairs, and so do the numbers that a rotation turns.
         if self.positions == Positions::Sinusoidal && width % 2 != 0 {
             let message = format!("`width` must be even for `sinusoidal` positions, but it is {width}");
             return Err(ConfigError::new(table, &["width", "positions"], message));

@@ -1,8 +1,8 @@
-//! The gated recurrent unit (Cho et al. 2014), in the form of PyTorch and cuDNN: over padded sequences as it is trained, and
-//! beside it over sequences that follow each other, as a decoder runs it.
+//! The gated recurrent unit (Cho et al. 2014), in the form of PyTorch and cuDNN: over padded sequences for training,
+//! and over concatenated sequences for decoding.
 //!
-//! The gates reset, update and candidate stand side by side, (3 H), in what both of its layers give: `r = sigmoid(x_r + h_r)`,
-//! `z = sigmoid(x_z + h_z)`, `n = tanh(x_n + r * h_n)`, and the next state is `(1 - z) * n + z * h`.
+//! Both of its layers return the gates reset, update and candidate, concatenated: (3 H). `r = sigmoid(x_r + h_r)`, `z =
+//! sigmoid(x_z + h_z)`, `n = tanh(x_n + r * h_n)`, and the next state is `(1 - z) * n + z * h`.
 
 use tch::{Device, Kind, Tensor};
 
@@ -21,7 +21,7 @@ pub struct Gru {
 }
 
 impl Gru {
-    /// Two matrices and two biases.
+    /// Adds two matrices and two biases.
     pub fn new(mut vb: VarBuilder, inputs: usize, width: usize) -> Gru {
         let gates = 3 * width as i64;
         Gru {
@@ -30,10 +30,10 @@ impl Gru {
         }
     }
 
-    /// The states behind each step. What lies behind the end of a row changes nothing before it.
+    /// The states after each step. Padding after the end of a row changes nothing before it.
     ///
     /// # Shapes
-    /// gates: (B, T, 3 H), of its layer of inputs; first: (B, H); out: (B, T, H) f32
+    /// gates: (B, T, 3 H), from its input layer; first: (B, H); out: (B, T, H) f32
     pub fn forward(&self, gates: &Tensor, first: &Tensor, ctx: ForwardContext) -> Tensor {
         let gates = gates.to_kind(Kind::Float).transpose(0, 1).contiguous(); // (T, B, 3 H)
         let is_fused = gates.device() == Device::Cpu && self.hidden.compute() == Kind::Float;
@@ -44,11 +44,11 @@ impl Gru {
         states.transpose(0, 1) // (B, T, H)
     }
 
-    /// The same by libtorch's own functions, in any kind of numbers and on any device.
+    /// The same by libtorch's functions, in any precision and on any device.
     fn step_by_step(&self, gates: &Tensor, first: &Tensor, ctx: ForwardContext) -> Tensor {
         let mut state = first.shallow_clone();
         let mut states = Vec::new();
-        // The gradient of an unbind is one stack; that of each step by itself would have the size of all of them.
+        // The gradient of `unbind` is one stack; that of selecting each step would have the full size for each of them.
         for gates in gates.unbind(0) {
             state = next_state(&gates, &self.hidden.forward_in(&state, ctx).to_kind(Kind::Float), &state);
             states.push(state.shallow_clone());
@@ -56,13 +56,13 @@ impl Gru {
         Tensor::stack(&states, 0) // (T, B, H)
     }
 
-    /// Its layers, in groups that read the same.
+    /// Its layers, grouped by input.
     pub fn groups(&self) -> Vec<Vec<&Linear>> {
         vec![vec![&self.input], vec![&self.hidden]]
     }
 }
 
-/// A step, by libtorch's own functions.
+/// One step, by libtorch's functions.
 ///
 /// # Shapes
 /// input, hidden: (R, 3 H); state and out: (R, H)
@@ -74,29 +74,29 @@ fn next_state(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Tensor {
     &candidate + update * (state - &candidate)
 }
 
-/// Which way a layer reads.
+/// The direction of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From the first position on.
+    /// From the first position to the last.
     Forward,
-    /// From the last one back.
+    /// From the last position to the first.
     Backward,
 }
 
-/// Sequences that follow each other without padding, in the order in which a recurrent layer goes through them: longest first, so
-/// that those that are still on the way are always the first ones.
+/// Concatenated sequences without padding, ordered for a recurrent layer: longest first, so that the active sequences
+/// are always the first ones.
 #[derive(Debug)]
 pub struct Sequences {
-    /// Where each begins, longest first.
+    /// The start of each, longest first.
     starts: Vec<i64>,
-    /// How long each is, longest first.
+    /// The length of each, longest first.
     lengths: Vec<i64>,
-    /// Which sequence each of these is.
+    /// The original number of each.
     order: Vec<i64>,
 }
 
 impl Sequences {
-    /// Of so many positions each, at least one.
+    /// Sequences of these lengths, at least 1 each.
     pub fn new(lengths: &[i64]) -> Sequences {
         let mut start = 0;
         let begins = lengths.iter().map(|length| {
@@ -113,7 +113,7 @@ impl Sequences {
         }
     }
 
-    /// The positions that a step reads, of the sequences that are as long.
+    /// The positions that a step reads, of the sequences that are long enough.
     fn positions(&self, step: i64, direction: Direction) -> Vec<i64> {
         let rows = self.starts.iter().zip(&self.lengths).take_while(|(_, length)| **length > step);
         rows.map(|(start, length)| match direction {
@@ -124,30 +124,30 @@ impl Sequences {
     }
 }
 
-/// Where each number of a list of 0 to N stands.
+/// The inverse of a permutation.
 fn inverse(places: &[i64]) -> Vec<i64> {
     let mut inverse = vec![0; places.len()];
     (0..).zip(places).for_each(|(at, &place)| inverse[place as usize] = at);
     inverse
 }
 
-/// The state's side of a GRU, made ready for decoding.
+/// The recurrent layer of a GRU, packed for decoding.
 #[derive(Clone, Debug)]
 pub struct PackedGru {
     hidden: PackedLinear,
 }
 
 impl PackedGru {
-    /// Casts or packs what `gru` has learned.
+    /// Casts or packs the weights of `gru`.
     pub fn new(gru: &Gru, weights: Weights) -> PackedGru {
         PackedGru { hidden: PackedLinear::new(&[&gru.hidden], weights) }
     }
 
-    /// The states behind each position, and the last one of each sequence. On the CPU a sequence's numbers do not depend on those
-    /// beside it, not in the last bit.
+    /// The states after each position, and the final one of each sequence. On the CPU a sequence's numbers are
+    /// bit-identical in any batch.
     ///
     /// # Shapes
-    /// gates: (N, 3 H), of the layer of inputs; first: (R, H); out: (N, H) and (R, H)
+    /// gates: (N, 3 H), from the input layer; first: (R, H); out: (N, H) and (R, H)
     pub fn forward(
         &self,
         gates: &Tensor,

@@ -1,7 +1,7 @@
-//! The recurrent network as a decoder runs it: a token of each row at a time, rows of any age side by side.
+//! Incremental decoding with the recurrent network: one token per row and step, with rows of any length in one batch.
 //!
-//! A row has a state in each layer, and the slots of its source ([`KvCache`]), where keys and values are both what the encoder
-//! gave. Nothing is padded, and on the CPU a row's numbers do not depend on the rows beside it, not in the last bit.
+//! A row has a state per layer, and the slots of its source ([`KvCache`]), whose keys and values are both the encoder's
+//! output. Nothing is padded, and on the CPU a row's numbers are bit-identical in any batch.
 
 use tch::{Device, Kind, Tensor};
 
@@ -16,8 +16,7 @@ use crate::data::source::SourceItem;
 use crate::data::vocabulary::EOS;
 use crate::shim;
 
-/// A trained recurrent network without its output layer, made ready for decoding. A clone has the same weights, not a copy of
-/// them.
+/// A trained recurrent network without its output layer, packed for decoding. Clones share the weights.
 #[derive(Debug)]
 pub struct PackedRecurrent {
     /// (V of the source, D)
@@ -25,18 +24,18 @@ pub struct PackedRecurrent {
     /// (V, D)
     target: Tensor,
     encoder: Vec<EncoderBlock>,
-    /// First states of all layers of the decoder: (D) to (layers * D)
+    /// The initial states of all decoder layers: (D) to (layers * D)
     initial: PackedLinear,
     decoder: Vec<DecoderBlock>,
     attentional: PackedLinear,
 }
 
-/// Where the rows of a decode stand.
+/// The decoder state of the rows.
 #[derive(Debug)]
 pub struct RecurrentState {
     /// For each layer of the decoder: (R, D)
     layers: Vec<Tensor>,
-    /// Keys and values of the sources' positions.
+    /// Keys and values of the source positions.
     source: KvCache,
     /// For each row the slots of its source.
     rows: Vec<Vec<i32>>,
@@ -44,7 +43,7 @@ pub struct RecurrentState {
 
 #[derive(Clone, Debug)]
 struct EncoderBlock {
-    /// Of both directions.
+    /// The input layers of both directions, joined.
     input: PackedLinear,
     forward: PackedGru,
     backward: PackedGru,
@@ -90,7 +89,7 @@ impl DecoderBlock {
 }
 
 impl PackedRecurrent {
-    /// Joins, casts and packs what `model` has learned so far.
+    /// Joins, casts and packs the current weights of `model`.
     pub fn new(model: &Recurrent, weights: Weights) -> PackedRecurrent {
         let initial: Vec<&Linear> = model.decoder.iter().map(|layer| &layer.initial).collect();
         PackedRecurrent {
@@ -103,14 +102,14 @@ impl PackedRecurrent {
         }
     }
 
-    /// Reads sources: a row for each, before its first token.
+    /// Encodes sources: one row each, before its first token.
     pub fn start(&self, sources: &[&SourceItem]) -> RecurrentState {
         let lengths: Vec<i64> = sources.iter().map(|source| source.positions() as i64).collect();
         let hidden = self.encode(sources, &lengths); // (N, D)
         let (positions, width) = hidden.size2().expect("hidden states have two dimensions");
         let mut source = KvCache::new(1, width, hidden.device());
         let first = source.reserve(positions as usize, &mut []);
-        // Attention divides by this root, and dot products are to stay as they are.
+        // Cancels the scale of attention, since Luong attention has unscaled dot products.
         source.write(0, first, &Tensor::cat(&[&hidden * (width as f64).sqrt(), hidden.shallow_clone()], 1));
         let mut end = first;
         let rows = lengths.iter().map(|&length| {
@@ -122,7 +121,7 @@ impl PackedRecurrent {
         RecurrentState { layers: self.first_states(&hidden, &lengths), source, rows }
     }
 
-    /// The encoder over whole sources: (N, D), their positions one after the other.
+    /// The encoder over whole sources: (N, D), their positions concatenated.
     fn encode(&self, sources: &[&SourceItem], lengths: &[i64]) -> Tensor {
         let tokens: Vec<i64> =
             sources.iter().flat_map(|row| row.tokens().iter().copied().chain([EOS])).collect();
@@ -134,7 +133,7 @@ impl PackedRecurrent {
         x
     }
 
-    /// The first state of each layer, of what both directions of the encoder end in: (R, D) each
+    /// The initial state of each layer, from the final states of the encoder: (R, D) each
     fn first_states(&self, hidden: &Tensor, lengths: &[i64]) -> Vec<Tensor> {
         let width = hidden.size()[1];
         let (mut firsts, mut lasts, mut start) = (Vec::new(), Vec::new(), 0);
@@ -153,8 +152,8 @@ impl PackedRecurrent {
         states.split(width, 1).iter().map(Tensor::contiguous).collect()
     }
 
-    /// Reads more tokens of each row, one or several, and gives what the output layer is to see of each of them, in their
-    /// order: (N, D). With `looking` also where each of them looked.
+    /// Reads one or more tokens per row; returns the hidden state for each of them, in order: (N, D). With `looking`
+    /// also their attention.
     pub fn read(
         &self,
         runs: &[&[i64]],
@@ -180,7 +179,7 @@ impl PackedRecurrent {
     }
 }
 
-/// The same weights, not a copy of them.
+/// Shares the weights.
 impl Clone for PackedRecurrent {
     fn clone(&self) -> PackedRecurrent {
         PackedRecurrent {
@@ -195,7 +194,7 @@ impl Clone for PackedRecurrent {
 }
 
 impl RecurrentState {
-    /// The rows named, in that order; a row may be named more than once or not at all.
+    /// Selects rows, in this order; a row may occur more than once or not at all.
     pub fn keep(self, rows: &[i64]) -> RecurrentState {
         let select =
             |layer: &Tensor| layer.index_select(0, &Tensor::from_slice(rows).to_device(layer.device()));
@@ -222,7 +221,7 @@ fn look_up(weight: &Tensor, tokens: &[i64]) -> Tensor {
     Embeddings::look_up(weight, &Tensor::from_slice(tokens).to_device(weight.device()))
 }
 
-/// A number's bits go by itself alone on the CPU, where libtorch's own go by its place as well.
+/// On the CPU each result depends on its own input alone; libtorch's also depends on the position in the tensor.
 fn tanh(x: &Tensor) -> Tensor {
     if x.device() == Device::Cpu { shim::decoding::tanh(x) } else { x.tanh() }
 }

@@ -1,4 +1,4 @@
-//! The blocks of the Transformer as a decoder runs them: their layers joined, cast or packed.
+//! The blocks of the Transformer for decoding: their layers joined, cast or packed.
 
 use tch::Tensor;
 
@@ -10,14 +10,14 @@ use super::super::{Activation, NormPlace};
 use super::conformer::ConformerBlock;
 use super::{DecoderLayer, EncoderLayer, ResidualBlock};
 
-/// Token ids to vectors, with their positions added.
+/// Embeddings with their positions added.
 #[derive(Debug)]
 pub(super) struct PositionedEmbedding {
     pub(super) weight: Tensor,
     pub(super) positions: PositionTable,
 }
 
-/// The same vectors, not a copy of them.
+/// Shares the weights.
 impl Clone for PositionedEmbedding {
     fn clone(&self) -> PositionedEmbedding {
         PositionedEmbedding { weight: self.weight.shallow_clone(), positions: self.positions.clone() }
@@ -34,7 +34,7 @@ impl PositionedEmbedding {
     }
 }
 
-/// The way around a part: `x + f(norm(x))`, or `norm(x + f(x))`. The part adds the residual itself.
+/// A residual block: `x + f(norm(x))`, or `norm(x + f(x))`. `f` adds the residual itself.
 #[derive(Clone, Debug)]
 pub(super) struct PackedResidual {
     pub(super) norm: Norm,
@@ -76,7 +76,7 @@ impl FeedForwardBlock {
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         self.norm.forward(x, |x, residual| {
-            // ReLU is done by the product itself.
+            // ReLU is fused into the product.
             let relu = self.activation == Activation::Relu;
             let inner = self.inner.forward(x, relu, None); // (R, F)
             let gate = self.gate.as_ref().map(|gate| gate.forward(x, false, None)); // (R, F)

@@ -1,7 +1,7 @@
-//! The Transformer as a decoder runs it: a token of each row at a time, rows of any age side by side.
+//! Incremental decoding with the Transformer: one token per row and step, with rows of any length in one batch.
 //!
-//! Nothing is padded: the positions of all sources stand one after the other, and each row names the slots of the keys and
-//! values that it sees ([`KvCache`]). So on the CPU a row's numbers do not depend on the rows beside it, not in the last bit.
+//! Nothing is padded: the positions of all sources are concatenated, and each row lists the slots of its keys and
+//! values ([`KvCache`]). So on the CPU a row's numbers are bit-identical in any batch.
 
 use tch::Tensor;
 
@@ -18,7 +18,7 @@ use super::{Transformer, apply_norm};
 use crate::data::source::{Frames, SourceItem};
 use crate::data::vocabulary::EOS;
 
-/// A trained Transformer without its output layer, made ready for decoding. A clone has the same weights, not a copy of them.
+/// A trained Transformer without its output layer, packed for decoding. Clones share the weights.
 #[derive(Clone, Debug)]
 pub struct PackedTransformer {
     source: SourceReader,
@@ -63,17 +63,17 @@ impl SourceReader {
     }
 }
 
-/// Where the rows of a decode stand.
+/// The decoder state of the rows.
 #[derive(Debug)]
 pub struct TransformerState {
     /// Keys and values of the tokens so far.
     own: KvCache,
-    /// Keys and values of the sources' positions.
+    /// Keys and values of the source positions.
     cross: KvCache,
     rows: Vec<Row>,
 }
 
-/// What one row sees.
+/// The slots of one row.
 #[derive(Clone, Debug)]
 struct Row {
     /// Slots of its tokens so far.
@@ -83,7 +83,7 @@ struct Row {
 }
 
 impl PackedTransformer {
-    /// Joins, casts and packs what `model` has learned so far.
+    /// Joins, casts and packs the current weights of `model`.
     pub fn new(model: &Transformer, weights: Weights) -> PackedTransformer {
         let embedding = |weight: &Tensor, positions: &PositionTable| PositionedEmbedding {
             weight: weight.detach(),
@@ -108,7 +108,7 @@ impl PackedTransformer {
         }
     }
 
-    /// Reads sources: a row for each, before its first token.
+    /// Encodes sources: one row each, before its first token.
     pub fn start(&self, sources: &[&SourceItem]) -> TransformerState {
         let lengths: Vec<i64> = sources.iter().map(|source| source.positions() as i64).collect();
         let memory = self.encode(sources, &lengths); // (N, D)
@@ -129,7 +129,7 @@ impl PackedTransformer {
         TransformerState { own, cross, rows: rows.collect() }
     }
 
-    /// The encoder over whole sources: (N, D), their positions one after the other.
+    /// The encoder over whole sources: (N, D), their positions concatenated.
     fn encode(&self, sources: &[&SourceItem], lengths: &[i64]) -> Tensor {
         let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
         let rotation = self.source.positions().rotary(PositionIds::Each(&positions));
@@ -159,8 +159,8 @@ impl PackedTransformer {
         apply_norm(x, &self.encoder_norm)
     }
 
-    /// Reads more tokens of each row, one or several, and gives what the output layer is to see of each of them, in their
-    /// order: (N, D). With `looking` also where each of them looked.
+    /// Reads one or more tokens per row; returns the hidden state for each of them, in order: (N, D). With `looking`
+    /// also their attention.
     pub fn read(
         &self,
         runs: &[&[i64]],
@@ -204,7 +204,7 @@ impl PackedTransformer {
 }
 
 impl TransformerState {
-    /// A slot more for each new token of each row; gives back the first of them.
+    /// Reserves a slot for each new token of each row; returns the first one.
     fn grow(&mut self, runs: &[&[i64]]) -> i32 {
         let count = runs.iter().map(|run| run.len()).sum();
         let mut lists = lists(&mut self.rows, own);
@@ -214,7 +214,7 @@ impl TransformerState {
         first
     }
 
-    /// The slots that each of the new tokens sees: of its row those up to itself, and its source's.
+    /// The slots that each new token attends to: those of its row up to itself, and those of its source.
     fn seen<'a>(&'a self, runs: &'a [&[i64]]) -> impl Iterator<Item = (&'a [i32], &'a [i32])> {
         self.rows.iter().zip(runs).flat_map(|(row, run)| {
             let before = row.own.len() - run.len();
@@ -222,7 +222,7 @@ impl TransformerState {
         })
     }
 
-    /// The rows named, in that order; a row may be named more than once or not at all. Nothing but lists is moved.
+    /// Selects rows, in this order; a row may occur more than once or not at all. Only lists are copied.
     pub fn keep(self, rows: &[i64]) -> TransformerState {
         TransformerState { rows: rows.iter().map(|&row| self.rows[row as usize].clone()).collect(), ..self }
     }

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 pub enum TokensPerBatch {
     /// The most positions of either side, including padding.
     Tokens(usize),
-    /// As many as fit into the memory: found at the start, then kept for the whole run.
+    /// As many as fit into memory: found at the start, then fixed for the whole run.
     Auto,
 }
 

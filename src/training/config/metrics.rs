@@ -1,4 +1,4 @@
-//! `training.metrics` and `training.best_by`: what a validation counts, and which of it decides.
+//! `training.metrics` and `training.best_by`: the metrics of a validation, and the one that decides.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use super::TrainingConfig;
 use crate::error::ConfigError;
 use crate::metrics::{METRICS, MetricKind, MetricSet, Unit};
 
-/// The columns of `metrics.csv` where `metrics` is not given. A default must never change: rows of old runs go on.
+/// The columns of `metrics.csv` if `metrics` is not given. This default must never change: old runs resume with it.
 const USUAL: [&str; 3] = ["exact_match", "character_error_rate", "word_error_rate"];
 
-/// The one of them that is left empty where the target's tokens are not words and it does not decide.
+/// This one stays empty if the target's tokens are not words and it does not decide.
 const OF_WORDS: &str = "word_error_rate";
 
-/// What may decide whether it has a column or not.
+/// Metrics that may decide even without a column.
 const ALWAYS_DECIDE: [&str; 2] = ["exact_match", "error_rate"];
 
 const NLL: &str = "nll";
@@ -31,17 +31,17 @@ const CHOICES: [&str; METRICS.len() + 1] = {
     choices
 };
 
-/// What `best` means: the figure of a validation that decides.
+/// What `best` means: the score of a validation that decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum BestBy {
     /// The negative log-likelihood per target token.
     Nll,
-    /// A metric, over references that are brought to the form of outputs.
+    /// A metric, over references in the text form of outputs.
     Metric(MetricKind),
 }
 
 impl BestBy {
-    /// The figure turned so that less is better.
+    /// The score, negated if needed so that lower is better.
     pub fn cost(&self, figure: f64) -> f64 {
         match self {
             BestBy::Nll => figure,
@@ -49,7 +49,7 @@ impl BestBy {
         }
     }
 
-    /// What it costs to have no model, whose outputs are empty.
+    /// The cost without a model, that is, of empty outputs.
     pub fn cost_of_none(&self) -> f64 {
         match self {
             BestBy::Nll => f64::MAX,
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for MetricName {
     }
 }
 
-/// Takes one of these names, as an enum takes that of a variant: so an unknown one gets the message that all choices get.
+/// Deserializes one of these names as an enum does a variant, so that an unknown name gets the message of all choices.
 struct OneOf(&'static [&'static str]);
 
 impl<'de> Visitor<'de> for OneOf {
@@ -139,7 +139,7 @@ impl TrainingConfig {
         }
     }
 
-    /// What is counted over outputs, in the order of the columns. A column that it lacks stays empty.
+    /// The metrics computed over outputs, in the order of the columns. A column without its metric stays empty.
     pub fn metric_set(&self, unit: Unit) -> MetricSet {
         let columns = self.metric_columns().into_iter();
         let is_counted = |name: &&str| {
@@ -151,12 +151,12 @@ impl TrainingConfig {
         MetricSet::new(columns.filter(is_counted).filter_map(MetricKind::named))
     }
 
-    /// A metric has one column, and what decides is seen.
+    /// Each metric has one column, and the deciding metric is computed.
     pub(super) fn check_metrics(&self) -> Result<(), ConfigError> {
         let columns = self.metric_columns();
         if let Some(twice) = (1..columns.len()).find(|&n| columns[..n].contains(&columns[n])) {
             let message =
-                format!("`metrics` must name each metric once, but `{}` is there twice", columns[twice]);
+                format!("`metrics` must name each metric once, but `{}` occurs twice", columns[twice]);
             return Err(ConfigError::new("training", &["metrics"], message));
         }
         let name = self.best_by.name();
@@ -165,7 +165,8 @@ impl TrainingConfig {
         }
         let counted = columns.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let message = format!(
-            "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric that validations count ({counted}), but it is \"{name}\""
+            "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric of `training.metrics` ({counted}), \
+             but it is \"{name}\""
         );
         let hint = format!("add \"{name}\" to `training.metrics`");
         Err(ConfigError::new("training", &["best_by", "metrics"], message).hint(hint))

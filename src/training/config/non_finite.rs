@@ -1,27 +1,27 @@
-//! `[training.non_finite]`: what happens when a loss or a gradient is not finite.
+//! `[training.non_finite]`: what happens when the loss or a gradient is NaN or infinite.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 
-/// `[training.non_finite]`: an update whose loss or gradient is not a finite number is skipped; and then?
+/// `[training.non_finite]`: updates whose loss or gradient is NaN or infinite are skipped, up to a limit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NonFiniteConfig {
-    /// So many in a row are too many.
+    /// The number of skipped updates in a row that is too many.
     pub limit: u64,
     /// What happens then.
     pub then: Then,
 }
 
-/// What happens when too many updates in a row were skipped.
+/// What happens at the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
     /// Training ends with an error.
     Stop,
-    /// Weights and optimizer return to the last checkpoint, and training continues with the next pairs. Where that helps
-    /// nothing, training ends with an error.
+    /// Weights and optimizer are rolled back to the last checkpoint, and training continues with the next pairs. If
+    /// that does not help, training ends with an error.
     Rollback,
 }
 

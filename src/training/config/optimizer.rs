@@ -17,7 +17,7 @@ pub struct AdamWConfig {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Decoupled weight decay; none on biases, norms and embeddings.
+    /// Decoupled weight decay; not for biases, norms and embeddings.
     pub weight_decay: f64,
 }
 
@@ -39,7 +39,7 @@ pub struct AdamConfig {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Times the weight, added to its gradient; none on biases, norms and embeddings.
+    /// L2 penalty: this times the weight is added to its gradient; not for biases, norms and embeddings.
     pub weight_decay: f64,
 }
 
@@ -55,11 +55,11 @@ impl Default for AdamConfig {
 pub struct SgdConfig {
     /// The schedule's highest learning rate.
     pub learning_rate: f64,
-    /// Share of the last step that goes into this one; 0 for none.
+    /// Momentum factor; 0 for none.
     pub momentum: f64,
-    /// Nesterov's momentum, which looks ahead by one step.
+    /// Nesterov momentum.
     pub nesterov: bool,
-    /// Times the weight, added to its gradient; none on biases, norms and embeddings.
+    /// L2 penalty: this times the weight is added to its gradient; not for biases, norms and embeddings.
     pub weight_decay: f64,
 }
 
@@ -69,16 +69,16 @@ impl Default for SgdConfig {
     }
 }
 
-/// One of `[[training.groups]]`: weights that move otherwise than the rest.
+/// One of `[[training.groups]]`: weights with their own learning rate or weight decay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupConfig {
     /// Which weights, by name; `*` matches any text.
     pub weights: String,
-    /// The learning rate is multiplied with it.
+    /// Multiplier of the learning rate.
     #[serde(default = "one")]
     pub learning_rate_factor: f64,
-    /// Weight decay of all of them, biases, norms and embeddings too; when absent, as without the group.
+    /// Weight decay of the whole group, including biases, norms and embeddings; when absent, as without the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
 }
@@ -87,11 +87,11 @@ fn one() -> f64 {
     1.0
 }
 
-/// `[training.ema]`: an exponential moving average of the weights, which is validated, saved and decoded with.
+/// `[training.ema]`: an exponential moving average of the weights, used for validation, checkpoints and decoding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmaConfig {
-    /// Share of the average that stays at each update; less in the first ones: at most (1 + step) / (10 + step).
+    /// Decay per update; in the first updates at most (1 + step) / (10 + step).
     pub decay: f64,
 }
 
@@ -144,7 +144,7 @@ impl GroupConfig {
     pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
         let mut values = vec![("learning_rate_factor", self.learning_rate_factor)];
         values.extend(self.weight_decay.map(|decay| ("weight_decay", decay)));
-        // An item of a list has no path of its own.
+        // The rule names the list: its items have no path of their own.
         ConfigError::check_float(table, "at least 0", |x| x >= 0.0, &values)
             .map_err(|problem| ConfigError { keys: vec![table.to_owned()], ..problem })
     }

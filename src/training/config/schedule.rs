@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 
-/// A schedule with nothing but a warm-up.
+/// A schedule whose only key is the warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarmupConfig {
@@ -18,7 +18,7 @@ impl Default for WarmupConfig {
     }
 }
 
-/// A schedule that ends at `training.steps`.
+/// A schedule that decays until `training.steps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecayConfig {
@@ -34,17 +34,17 @@ impl Default for DecayConfig {
     }
 }
 
-/// A schedule that falls when validation gets no better.
+/// A schedule that decays when validations stop improving.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlateauConfig {
     /// Updates of linear warm-up.
     pub warmup: u64,
-    /// What the learning rate is multiplied with.
+    /// Factor of each decay.
     pub factor: f64,
-    /// Validations in a row without a better one before it is.
+    /// Validations in a row without improvement before a decay.
     pub patience: u64,
-    /// Share of the learning rate below which it does not fall.
+    /// Lower bound, as a share of the learning rate.
     pub final_share: f64,
 }
 

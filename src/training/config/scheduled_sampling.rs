@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 
-/// `[training.scheduled_sampling]`: some of the decoder's input tokens are its own guesses (Bengio et al. 2015; in two
-/// passes for a Transformer, Mihaylova and Martins 2019).
+/// `[training.scheduled_sampling]`: some of the decoder's input tokens are its own predictions (Bengio et al. 2015; in
+/// two passes for a Transformer, Mihaylova and Martins 2019).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduledSamplingConfig {
-    /// Share of the target tokens that are replaced, in the end.
+    /// Share of the target tokens that are replaced, after the warm-up.
     pub share: f64,
-    /// Updates in which the share rises to it, in a straight line.
+    /// Updates in which the share rises linearly from 0.
     pub warmup: u64,
 }
 
@@ -22,7 +22,7 @@ impl Default for ScheduledSamplingConfig {
 }
 
 impl ScheduledSamplingConfig {
-    /// The share of one update.
+    /// The share at `step`.
     pub fn share_at(&self, step: u64) -> f64 {
         self.share * (step as f64 / self.warmup.max(1) as f64).min(1.0)
     }

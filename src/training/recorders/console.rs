@@ -1,26 +1,26 @@
-//! The terminal: a line for each row of figures and each message, and a bar, which is the command line's.
+//! The terminal: a line per row of metrics and per message, and a progress bar, which the command line provides.
 
 use std::path::{Path, PathBuf};
 
 use super::lines::{mark, message, training_line};
 use super::{Event, Recorder};
 use crate::console::status;
-use crate::error::{Result, counted};
+use crate::error::Result;
 
-/// The columns of a terminal.
+/// Columns of the terminal.
 const WIDTH: usize = 80;
 
-/// What stays at the foot of a terminal and shows where training stands.
+/// A progress bar at the bottom of the terminal.
 pub trait Bar {
-    /// Makes room for something that is said.
+    /// Hides the bar while `say` writes a line.
     fn suspend(&self, say: &dyn Fn());
-    /// Shows that this many updates are made, and a few words.
+    /// Shows the number of updates and a few words.
     fn show(&self, step: u64, words: String);
-    /// Takes it away.
+    /// Removes the bar.
     fn clear(&self);
 }
 
-/// Makes a bar from the step that training starts at and the one at which it ends; none where nobody would see it.
+/// Creates a bar from the first step to the last one; `None` if stderr is not a terminal.
 pub type MakeBar = fn(u64, u64) -> Option<Box<dyn Bar>>;
 
 /// Writes lines to stderr.
@@ -32,7 +32,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// For the run in `folder`; `verbose` shows what keeps training from going faster, too.
+    /// For the run in `folder`; `verbose` also shows the bottlenecks.
     pub fn new(folder: &Path, make_bar: MakeBar, verbose: bool) -> Console {
         Console { folder: folder.to_path_buf(), make_bar, bar: None, verbose }
     }
@@ -67,7 +67,7 @@ impl Recorder for Console {
                 let room = WIDTH.saturating_sub(begins.len() + best.len());
                 self.show(&format!("{begins}{}{best}", found.in_short(room)));
                 if found.unfinished > 0 {
-                    self.show(&format!("  {} cut off before <eos>", counted(found.unfinished, "output")));
+                    self.show(&format!("  unfinished outputs: {}", found.unfinished));
                 }
             }
             Event::End => self.bar.take().iter().for_each(|bar| bar.clear()),

@@ -1,5 +1,5 @@
-//! `metrics.csv`: one row per log step and per validation, no clock in it: a run that is stopped and resumed writes
-//! the same rows as one that was not.
+//! `metrics.csv`: one row per log step and per validation, without times: a run that is stopped and resumed writes the
+//! same rows as an uninterrupted one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -17,7 +17,7 @@ pub struct MetricsFile {
     header: Vec<&'static str>,
 }
 
-/// The columns before those of the metrics, and behind them.
+/// The columns before those of the metrics.
 const BEFORE: [&str; 10] = [
     "step",
     "epoch",
@@ -33,11 +33,11 @@ const BEFORE: [&str; 10] = [
 const BEHIND: [&str; 3] = ["unfinished", "padding", "skipped"];
 
 impl MetricsFile {
-    /// A file with only the header (`bytes` is `None`), or one that goes on behind its first `bytes` bytes. `metrics` are the
-    /// columns of the metrics.
+    /// Opens a new file with only the header (`bytes` is `None`), or continues a file after its first `bytes` bytes.
+    /// `metrics` are the columns of the metrics.
     ///
     /// # Errors
-    /// A file that cannot be written, or is shorter than it was.
+    /// The file cannot be written, or is shorter than `bytes`.
     pub fn open(path: &Path, bytes: Option<u64>, metrics: &[&'static str]) -> Result<MetricsFile> {
         let header = [&BEFORE[..], metrics, &BEHIND].concat();
         let open = || OpenOptions::new().create(true).truncate(false).write(true).open(path);
@@ -49,9 +49,7 @@ impl MetricsFile {
                 "{} must have at least {wanted} bytes, as when the checkpoint was saved, but it has {there}",
                 path.display()
             );
-            return Err(
-                Error::failure(message).hint("put the file back as it was, or train anew with --out DIR")
-            );
+            return Err(Error::failure(message).hint("restore the file, or start a new run with --out DIR"));
         }
         if bytes.is_some() {
             check_header(path, &header)?;
@@ -64,7 +62,7 @@ impl MetricsFile {
         Ok(metrics)
     }
 
-    /// A row of training figures.
+    /// A row of training metrics.
     fn training(&mut self, step: u64, epoch: u64, learning_rate: f64, window: &RunningStats) -> Result<()> {
         self.row(&[
             ("step", step.to_string()),
@@ -81,7 +79,7 @@ impl MetricsFile {
         ])
     }
 
-    /// A row of validation figures.
+    /// A row of validation metrics.
     fn validation(&mut self, step: u64, epoch: u64, found: &Validation) -> Result<()> {
         let unfinished = if found.nll.is_nan() { String::new() } else { found.unfinished.to_string() };
         let mut row = vec![
@@ -97,7 +95,7 @@ impl MetricsFile {
         self.row(&row)
     }
 
-    /// What a row knows, in the order of the columns; the rest stays empty.
+    /// Writes a row in the order of the columns; unknown fields stay empty.
     fn row(&mut self, known: &[(&str, String)]) -> Result<()> {
         let field = |name: &&str| known.iter().find(|(column, _)| column == name);
         let fields = self.header.iter().map(|name| field(name).map_or("", |(_, value)| value));
@@ -105,7 +103,7 @@ impl MetricsFile {
         self.write(&row)
     }
 
-    /// A row is written whole, so that a reader never meets half of one.
+    /// A row is written whole, so that readers never see half a row.
     fn write(&mut self, row: &str) -> Result<()> {
         let row = format!("{row}\n");
         self.file.write_all(row.as_bytes()).map_err(|error| Error::file("write", &self.path, &error))
@@ -129,7 +127,7 @@ impl Recorder for MetricsFile {
     }
 }
 
-/// Rows that go on must have the columns of those before.
+/// New rows must have the columns of the rows before.
 fn check_header(path: &Path, header: &[&str]) -> Result<()> {
     let text = std::fs::read(path).map_err(|error| Error::file("read", path, &error))?;
     let there = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -137,12 +135,12 @@ fn check_header(path: &Path, header: &[&str]) -> Result<()> {
         return Ok(());
     }
     let message =
-        format!("{} must have the columns that this seqloom writes, but it has others", path.display());
+        format!("{} must have the columns of this seqloom version, but it has others", path.display());
     Err(Error::failure(message)
-        .hint("go on with the seqloom that began the run, or train anew with --out DIR"))
+        .hint("resume with the version that started the run, or start a new run with --out DIR"))
 }
 
-/// Nothing is known of a stretch whose updates were all skipped, or of a model without finite scores.
+/// Empty for NaN: all updates were skipped, or the model's scores are not finite.
 fn known(value: f64) -> String {
     if value.is_nan() { String::new() } else { value.to_string() }
 }

@@ -1,6 +1,6 @@
-//! `curves.svg`: the figures of a run as a picture that any browser shows, made from `metrics.csv` alone.
+//! `curves.svg`: the metrics of a run as a picture for any browser, made from `metrics.csv` alone.
 //!
-//! It knows the names of the columns that it draws, and nothing of what else stands in the file.
+//! It depends on the names of the columns that it draws, and on nothing else in the file.
 
 mod axis;
 
@@ -16,19 +16,19 @@ use crate::metrics::MetricKind;
 use crate::svg::{escaped, text};
 use crate::training::clock::Since;
 
-/// The picture is not drawn again for rows of training figures that come sooner than this, in seconds.
+/// Seconds between two drawings for rows of training metrics.
 const BETWEEN_DRAWINGS: f64 = 10.0;
 
-/// Draws the picture of a run while it goes on.
+/// Draws the picture of a run during training.
 #[derive(Debug)]
 pub struct Curves {
     folder: PathBuf,
-    /// When it was drawn last.
+    /// The time of the last drawing.
     drawn: Option<Since>,
 }
 
 impl Curves {
-    /// Of the run in `folder`.
+    /// For the run in `folder`.
     pub fn of(folder: &Path) -> Curves {
         Curves { folder: folder.to_path_buf(), drawn: None }
     }
@@ -59,12 +59,13 @@ struct Curve {
     width: f64,
 }
 
-/// What the vertical axis of a panel spans.
+/// The vertical scale of a panel.
 #[derive(PartialEq)]
 enum Scale {
-    /// Losses and norms fall by orders of magnitude. On a linear axis all but the first updates would be a flat line.
+    /// For losses and norms, which fall by orders of magnitude: on a linear axis all but the first updates would be a
+    /// flat line.
     Log,
-    /// Shares as percent, always from 0 to 100, so that two runs compare at a glance.
+    /// Shares as percent, always from 0 to 100, so that runs can be compared.
     Percent,
     /// From 0 to the largest value.
     Linear,
@@ -77,22 +78,22 @@ struct Panel {
     curves: Vec<Curve>,
 }
 
-// From the colours of Okabe and Ito, which people tell apart whatever their colour vision.
+// From the colour-blind-safe palette of Okabe and Ito.
 const BLUE: &str = "#0072b2";
 const SKY: &str = "#56b4e9";
 const GREEN: &str = "#009e73";
 const VERMILION: &str = "#d55e00";
 const PURPLE: &str = "#cc79a7";
 const THIN: f64 = 1.6;
-/// Without label smoothing the loss is the nll, and must be seen behind it.
+/// Without label smoothing the loss equals the nll: a thicker line shows behind it.
 const THICK: f64 = 3.2;
 
 /// Colours of metrics, in the order of their columns.
 const OF_METRICS: [&str; 4] = [GREEN, VERMILION, PURPLE, SKY];
-/// Curves whose names have room above a panel.
+/// Number of curves whose names fit above a panel.
 const IN_PANEL: usize = 3;
 
-/// The panels, from above: those of validations go by the metrics in the table.
+/// The panels, from the top; those of validations depend on the metrics in the table.
 fn panels(table: &Table) -> Vec<Panel> {
     let mut panels = vec![Panel {
         title: "Loss per token",
@@ -130,7 +131,7 @@ fn panels(table: &Table) -> Vec<Panel> {
     panels
 }
 
-/// The metrics that have a column; of two that count the same one, the more telling one where it has figures.
+/// The metrics that have a column; of two that count the same errors, the more informative one if it has values.
 fn metrics(table: &Table) -> Vec<MetricKind> {
     let all: Vec<MetricKind> = table.header.iter().filter_map(|name| MetricKind::named(name)).collect();
     let has_figures = |kind: &MetricKind| !table.points(kind.name, |of| of == "valid").is_empty();
@@ -143,19 +144,19 @@ fn metrics(table: &Table) -> Vec<MetricKind> {
 }
 
 const WIDTH: f64 = 900.0;
-/// Where the plots begin and end, from the left.
+/// Left and right edges of the plots.
 const LEFT: f64 = 66.0;
 const RIGHT: f64 = 866.0;
-/// What stands above the first panel, above the plot of each, and below the last one.
+/// Heights above the first panel, above each plot, and below the last panel.
 const TOP: f64 = 46.0;
 const HEADING: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
 /// A long run has more rows than a screen has columns.
 const MOST_POINTS: usize = 1000;
-/// So few points that each is worth a dot.
+/// Up to this many points, each gets a dot.
 const FEW_POINTS: usize = 40;
 
-/// Writes `curves.svg` of the run in `folder` from its `metrics.csv`. A reader never meets half a picture.
+/// Writes `curves.svg` of the run in `folder` from its `metrics.csv`, atomically.
 ///
 /// # Errors
 /// A file that cannot be read or written.
@@ -167,14 +168,14 @@ pub fn draw(folder: &Path) -> Result<()> {
     let (path, partial) = (folder.join("curves.svg"), folder.join("curves.partial"));
     let written = fs::write(&partial, picture).and_then(|()| fs::rename(&partial, &path));
     written.map_err(|error| {
-        // A half-written one is of no use, and on a full disk its room is.
+        // Removes the half-written file, which also frees its space on a full disk.
         let _ = fs::remove_file(&partial);
         Error::file("write", &path, &error)
     })
 }
 
-/// The picture of a `metrics.csv`, whatever is in it: rows that are not whole and cells that are no finite numbers are
-/// left out, and a panel without any says so.
+/// The picture of a `metrics.csv` with any content: incomplete rows and cells that are not finite numbers are skipped,
+/// and a panel without values shows a note.
 pub fn svg(title: &str, metrics: &str) -> String {
     let table = Table::read(metrics);
     let last_step = table.points("step", |_| true).iter().map(|point| point.0).fold(1.0, f64::max);
@@ -207,7 +208,7 @@ pub fn svg(title: &str, metrics: &str) -> String {
 }
 
 impl Panel {
-    /// Adds the panel, whose plot begins at `top`.
+    /// Draws the panel; its plot starts at `top`.
     fn draw(&self, table: &Table, steps: &Axis, top: f64, out: &mut String) {
         let factor = if self.scale == Scale::Percent { 100.0 } else { 1.0 };
         let curves = &self.curves;
@@ -229,7 +230,7 @@ impl Panel {
         self.draw_frame(steps, &axis, top, &down, out);
         if values.is_empty() {
             let middle = ((LEFT + RIGHT) / 2.0, top + self.height / 2.0 + 4.0);
-            text(out, middle, "text-anchor=\"middle\" fill=\"#777\"", "no figures yet");
+            text(out, middle, "text-anchor=\"middle\" fill=\"#777\"", "no values yet");
         }
         for (n, (curve, line)) in curves.iter().zip(&lines).enumerate() {
             let place = (RIGHT - 180.0 * (curves.len() - n) as f64, top - 10.0);
@@ -269,7 +270,7 @@ impl Curve {
         points.into_iter().map(|(step, value)| (step, factor * value)).collect()
     }
 
-    /// The line through these places, and dots where they are few.
+    /// Draws a line through these points, with dots if there are few.
     fn draw(&self, places: &[Point], out: &mut String) {
         let Some(((x, y), rest)) = places.split_first() else { return };
         let mut line = format!("M{x:.1} {y:.1}");
@@ -283,13 +284,13 @@ impl Curve {
             "<path class=\"curve\" d=\"{line}\" {style} stroke-width=\"{width}\"><title>{name}</title></path>"
         );
         if places.len() <= FEW_POINTS {
-            // A line of no length with round ends is a dot.
+            // A line of zero length with round ends is a dot.
             let dots: String = places.iter().map(|(x, y)| format!("M{x:.1} {y:.1}h0")).collect();
             let _ = writeln!(out, "<path d=\"{dots}\" {style} stroke-width=\"5\" stroke-linecap=\"round\"/>");
         }
     }
 
-    /// A stroke of its colour, its name, and the last value.
+    /// Draws a stroke of its colour, its name and its last value.
     fn draw_legend(&self, line: &[Point], scale: &Scale, (x, y): Point, out: &mut String) {
         let Curve { name, colour, .. } = self;
         let _ = writeln!(out, "<path d=\"M{x} {}h18\" stroke=\"{colour}\" stroke-width=\"3\"/>", y - 4.0);
@@ -302,7 +303,7 @@ impl Curve {
     }
 }
 
-/// Across and down, or a step and a value.
+/// (x, y), or (step, value).
 type Point = (f64, f64);
 
 /// The cells of `metrics.csv`.
@@ -312,8 +313,8 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Takes the rows that are whole: as many cells as the header, and the end of the line. No cell of this file needs
-    /// quotes, so none are looked for.
+    /// Reads the complete rows: as many cells as the header, and a line end. No cell of this file needs quotes, so they
+    /// are not parsed.
     fn read(text: &'a str) -> Table<'a> {
         let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
@@ -326,7 +327,7 @@ impl<'a> Table<'a> {
         self.header.iter().position(|name| *name == column)
     }
 
-    /// Step and value of the rows of a kind that have a finite number there.
+    /// (step, value) of the rows of a kind that have a finite number in `column`.
     fn points(&self, column: &str, of_kind: impl Fn(&str) -> bool) -> Vec<Point> {
         let places = (self.place("step"), self.place("kind"), self.place(column));
         let (Some(step), Some(kind), Some(value)) = places else { return Vec::new() };
@@ -337,7 +338,7 @@ impl<'a> Table<'a> {
             .collect()
     }
 
-    /// How far the run is.
+    /// The progress of the run.
     fn progress(&self) -> String {
         match self.points("epoch", |_| true).last() {
             Some(&(step, epoch)) => format!("update {}, epoch {epoch}", with_commas(step)),
@@ -346,7 +347,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Evenly chosen points, the first and the last among them.
+/// Evenly chosen points, including the first and the last.
 fn thinned(points: Vec<Point>) -> Vec<Point> {
     let last = points.len().saturating_sub(1);
     if last < MOST_POINTS {
@@ -355,7 +356,7 @@ fn thinned(points: Vec<Point>) -> Vec<Point> {
     (0..MOST_POINTS).map(|n| points[n * last / (MOST_POINTS - 1)]).collect()
 }
 
-/// Where a step lies, from the left.
+/// The x of a step.
 fn across(steps: &Axis, step: f64) -> f64 {
     LEFT + (RIGHT - LEFT) * steps.place(step)
 }

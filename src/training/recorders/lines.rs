@@ -7,26 +7,25 @@ use crate::error::counted;
 use crate::training::metrics::RunningStats;
 use crate::training::pace::Speed;
 
-/// What of an event both have, word for word.
+/// The line of an event that both show.
 pub fn message(event: &Event, folder: &Path) -> Option<String> {
     Some(match event {
         Event::Message(line) => (*line).to_owned(),
         Event::TrainingRow { step, window, .. } if window.skipped > 0 => {
-            format!("step {step}: {} skipped since the last line", counted(window.skipped, "update"))
+            format!("step {step}: {} skipped since the last log line", counted(window.skipped, "update"))
         }
         Event::Skipped { step, .. } => format!(
-            "step {step}: skipped, for its loss or a gradient is not a finite number; its rows are in {}",
+            "step {step}: update skipped: the loss or a gradient is NaN or infinite; its rows are in {}",
             skipped::path(folder, *step).display()
         ),
-        Event::LeftOut { step, pair } => format!(
-            "step {step}: {}: this pair is left out: the memory does not suffice for it, even by itself",
-            pair.place
-        ),
+        Event::LeftOut { step, pair } => {
+            format!("step {step}: {}: out of memory even for this pair alone: it is skipped", pair.place)
+        }
         _ => return None,
     })
 }
 
-/// A row of training figures, no wider than 80 columns.
+/// A row of training metrics, no wider than 80 columns.
 pub fn training_line(step: u64, window: &RunningStats, learning_rate: f64, speed: Speed) -> String {
     let norm = window.mean_gradient_norm();
     let decimals = if norm < 10.0 { 2 } else { usize::from(norm < 100.0) };
@@ -38,7 +37,7 @@ pub fn training_line(step: u64, window: &RunningStats, learning_rate: f64, speed
     )
 }
 
-/// What stands behind a validation.
+/// The mark behind a validation.
 pub fn mark(better: bool) -> &'static str {
     if better { " (best)" } else { "" }
 }

@@ -1,6 +1,6 @@
-//! `train.log`: each line with the seconds since training began, and all that the terminal has no room for.
+//! `train.log`: each line with the seconds since training started, and the details for which the terminal has no room.
 //!
-//! A full disk must not end training for the sake of its talk, so a line that cannot be written is passed over.
+//! A full disk must not end training because of a log line, so a line that cannot be written is dropped.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -20,10 +20,10 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// That of the run in `folder`.
+    /// Opens the log of the run in `folder`.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// The file cannot be written.
     pub fn open(folder: &Path) -> Result<LogFile> {
         let path = folder.join("train.log");
         let file = OpenOptions::new().create(true).append(true).open(&path);

@@ -1,7 +1,7 @@
-//! Where the figures of a run go: each recorder is one file and hears of the same events.
+//! Where the metrics and messages of a run go: each recorder is one file and gets the same events.
 //!
-//! The trainer knows the trait alone. [`Recorders`] is the list of a run directory: `metrics.csv`, TensorBoard's files,
-//! `skipped/`, `samples/`, the terminal, `train.log` and `curves.svg`.
+//! The trainer depends on the trait alone. [`Recorders`] is the list of a run directory: `metrics.csv`, TensorBoard's
+//! files, `skipped/`, `samples/`, the terminal, `train.log` and `curves.svg`.
 
 pub mod console;
 pub mod csv;
@@ -30,65 +30,65 @@ use crate::error::{Error, Result};
 pub enum Event<'a> {
     /// Training starts or resumes; messages about it follow.
     Start {
-        /// The updates made so far.
+        /// Updates so far.
         step: u64,
-        /// About where training ends.
+        /// The estimated last step.
         last_step: u64,
     },
-    /// A line for people.
+    /// A message to the user.
     Message(&'a str),
-    /// A line that only the log of the run needs.
+    /// A message for the log only.
     Remark(&'a str),
-    /// An update was made.
+    /// An update is done.
     Update {
-        /// The updates made so far.
+        /// Updates so far.
         step: u64,
-        /// Its figures.
+        /// Its statistics.
         window: &'a RunningStats,
-        /// How fast it goes.
+        /// The current speed.
         speed: Speed,
     },
-    /// A row of training figures is due.
+    /// A row of training metrics.
     TrainingRow {
-        /// The updates made so far.
+        /// Updates so far.
         step: u64,
-        /// Passes over the training pairs that are complete.
+        /// Complete passes over the training pairs.
         epoch: u64,
-        /// That of the last update.
+        /// The learning rate of the last update.
         learning_rate: f64,
         /// Sums over the updates since the last row.
         window: &'a RunningStats,
-        /// How fast they went.
+        /// Their pace.
         pace: Pace,
     },
-    /// A validation was made.
+    /// A validation is done.
     Validation {
-        /// The updates made so far.
+        /// Updates so far.
         step: u64,
-        /// Passes over the training pairs that are complete.
+        /// Complete passes over the training pairs.
         epoch: u64,
-        /// What it found.
+        /// Its scores.
         found: &'a Validation,
         /// Whether it is the best so far.
         better: bool,
         /// The first decoded rows, `training.samples` of them.
         samples: &'a [Sample<'a>],
     },
-    /// An update was skipped, since a number was not finite.
+    /// An update was skipped because a number was not finite.
     Skipped {
         /// The update.
         step: u64,
         /// Its rows.
         pairs: &'a [&'a Pair],
     },
-    /// A row was left out, since there is no memory for it.
+    /// A row was skipped because it does not fit into memory.
     LeftOut {
-        /// The update, or that before the validation.
+        /// The update, or the last one before the validation.
         step: u64,
         /// The row.
         pair: &'a Pair,
     },
-    /// The run ends with an error, which whoever runs it reports.
+    /// The run ends with an error, which the caller reports.
     Failed(&'a Error),
     /// Training is over; only messages follow.
     End,
@@ -97,33 +97,33 @@ pub enum Event<'a> {
 /// A decoded row of a validation.
 #[derive(Clone, Debug)]
 pub struct Sample<'a> {
-    /// As it stands in the file.
+    /// As it is in the file.
     pub source: &'a str,
-    /// As it stands in the file.
+    /// As it is in the file.
     pub reference: &'a str,
-    /// What the model made of the source.
+    /// The model's output for the source.
     pub output: String,
-    /// Whether it ended with EOS, and not at its limit.
+    /// Whether the output reached EOS.
     pub finished: bool,
 }
 
-/// Keeps or shows what happens in a run. No event depends on what a recorder does with those before.
+/// Records or shows the events of a run. No event depends on what a recorder does with earlier ones.
 pub trait Recorder {
-    /// Takes an event; what it has no use for it passes over.
+    /// Takes an event; ignores those that do not concern it.
     ///
     /// # Errors
-    /// A file that cannot be written. Training ends with it.
+    /// A file cannot be written. Training ends with this error.
     fn record(&mut self, event: &Event) -> Result<()>;
 
-    /// Waits until the disk has all rows; the length of `metrics.csv` in bytes, from who writes it.
+    /// Flushes all rows to the disk; the recorder of `metrics.csv` returns its length in bytes.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// A file cannot be written.
     fn flush(&mut self) -> Result<Option<u64>> {
         Ok(None)
     }
 
-    /// A line for people. Talk must not end training, so a failure is passed over.
+    /// Records a message. A message must not end training, so errors are ignored.
     fn say(&mut self, line: &str) {
         let _ = self.record(&Event::Message(line));
     }
@@ -139,29 +139,29 @@ impl<R: Recorder + ?Sized> Recorder for &mut R {
     }
 }
 
-/// What follows from the error of a recorder.
+/// The consequence of a recorder's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
-    /// Training ends with it.
+    /// Training ends with the error.
     Stop,
-    /// The recorder is given up, and a message names it and says this.
+    /// The recorder is dropped, with a message that ends in this text.
     GiveUp(&'static str),
-    /// The log has it, and no more: the next event may succeed.
+    /// The error is only logged: the next event may succeed.
     Remark,
 }
 
-/// Several recorders, in the order in which they hear of an event.
+/// Several recorders, in the order in which they get each event.
 #[derive(Default)]
 pub struct Recorders<'a> {
     list: Vec<(Box<dyn Recorder + 'a>, OnError)>,
 }
 
 impl<'a> Recorders<'a> {
-    /// Those of a run directory, beginning behind update `step`. `metrics_bytes` is where `metrics.csv` goes on, and `columns`
-    /// are those of its metrics. `console` is what a person sees.
+    /// The recorders of a run directory, starting after update `step`. `metrics.csv` continues after `metrics_bytes`
+    /// bytes, and `columns` are those of its metrics. `console` shows messages to the user.
     ///
     /// # Errors
-    /// A file that cannot be opened; a `metrics.csv` that the run cannot go on with.
+    /// A file cannot be opened; the run cannot continue the `metrics.csv` that is there.
     pub fn of_run(
         folder: &Path,
         step: u64,
@@ -173,20 +173,20 @@ impl<'a> Recorders<'a> {
         let metrics = MetricsFile::open(&folder.join("metrics.csv"), metrics_bytes, columns)?;
         Ok(Recorders::default()
             .with(metrics, OnError::Stop)
-            // `metrics.csv` has its figures. What would follow half a record could not be read.
+            // Records after a torn one are unreadable, and `metrics.csv` has all the numbers: no need to end training.
             .with(
                 TensorBoard::open(folder, step + 1)?,
-                OnError::GiveUp("TensorBoard sees no more of this run"),
+                OnError::GiveUp("no more TensorBoard events for this run"),
             )
             .with(SkippedPairs::of(folder), OnError::Stop)
             .with(samples, OnError::Stop)
             .with(console, OnError::Stop)
             .with(log, OnError::Stop)
-            // Made of `metrics.csv`, so it comes behind it.
+            // Made from `metrics.csv`, so it comes after it.
             .with(Curves::of(folder), OnError::Remark))
     }
 
-    /// One more, which hears of each event after the others.
+    /// Adds a recorder, which gets each event after the others.
     pub fn with(mut self, recorder: impl Recorder + 'a, on_error: OnError) -> Recorders<'a> {
         self.list.push((Box::new(recorder), on_error));
         self
@@ -210,7 +210,7 @@ impl Recorder for Recorders<'_> {
             drop(self.list.remove(*n));
         }
         given_up.iter().for_each(|(_, note)| self.say(note));
-        // Who cannot take a remark gets none about it.
+        // A recorder that failed at a remark gets no remark about that.
         remarks.retain(|_| !matches!(event, Event::Remark(_)));
         remarks.iter().try_for_each(|remark| self.record(&Event::Remark(remark)))
     }
@@ -230,7 +230,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes down what it hears, and fails at a message of that text.
+    /// Keeps what it gets, and fails at a message of that text.
     struct Heard<'a> {
         fails_at: &'static str,
         heard: &'a RefCell<Vec<String>>,

@@ -14,10 +14,10 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Those of the run in `run`.
+    /// Opens `samples/` of the run in `run`.
     ///
     /// # Errors
-    /// A folder that cannot be made.
+    /// The folder cannot be created.
     pub fn open(run: &Path) -> Result<Samples> {
         let folder = run.join("samples");
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
@@ -39,14 +39,14 @@ impl Recorder for Samples {
 fn page(samples: &[Sample]) -> String {
     let mut text = String::from("source | reference | output\n");
     for Sample { source, reference, output, finished } in samples {
-        let mark = if *finished { "" } else { " [cut off before <eos>]" };
+        let mark = if *finished { "" } else { " [unfinished]" };
         let [source, reference, output] = [source, reference, &output.as_str()].map(|text| on_one_line(text));
         let _ = writeln!(text, "{source} | {reference} | {output}{mark}");
     }
     text
 }
 
-/// A text without line breaks, which are shown by their names.
+/// A text with its line breaks escaped.
 fn on_one_line(text: &str) -> String {
     text.replace('\n', "\\n").replace('\r', "\\r")
 }

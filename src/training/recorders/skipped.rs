@@ -1,4 +1,4 @@
-//! `skipped/`: the rows of each update that was skipped, with the place that each comes from.
+//! `skipped/`: the rows of each skipped update, with their files and lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use super::{Event, Recorder};
 use crate::error::{Error, Result};
 
-/// Writes a file for each such update.
+/// Writes a file for each skipped update.
 #[derive(Debug)]
 pub struct SkippedPairs {
     run: PathBuf,
 }
 
-/// The file of an update of the run in `run`.
+/// The file for an update of the run in `run`.
 pub fn path(run: &Path, step: u64) -> PathBuf {
     run.join("skipped").join(format!("step-{step:08}.csv"))
 }
 
 impl SkippedPairs {
-    /// Those of the run in `run`.
+    /// For the run in `run`.
     pub fn of(run: &Path) -> SkippedPairs {
         SkippedPairs { run: run.to_path_buf() }
     }

@@ -1,7 +1,7 @@
 //! TensorBoard's event files, as far as curves need them: records of (step, name, number) in a file that grows.
 //!
-//! Written by hand: the crates that do this bring a protobuf library and a dozen to a hundred others along, for what is
-//! two messages and a frame here. The format is that of TensorFlow's `event.proto` and of its `record_writer`.
+//! Written by hand: the crates for this depend on a protobuf library and a dozen to a hundred others, for what is two
+//! messages and a frame here. The format is that of TensorFlow's `event.proto` and `record_writer`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -15,18 +15,18 @@ use crate::training::clock::wall_time;
 use crate::training::metrics::{RunningStats, Validation};
 use crate::training::pace::Pace;
 
-/// The polynomial of iSCSI is the one that is called CRC-32C.
+/// CRC-32C is the polynomial of iSCSI.
 static CRC32C: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
 
-/// Has the figures of a run in a file of TensorBoard's.
+/// Writes the metrics of a run to a TensorBoard event file.
 #[derive(Debug)]
 pub struct TensorBoard(EventFile);
 
 impl TensorBoard {
-    /// Of the run in `folder`, whose next update is `first_step`.
+    /// For the run in `folder`, whose next update is `first_step`.
     ///
     /// # Errors
-    /// A folder or a file that cannot be made.
+    /// A folder or a file cannot be created.
     pub fn open(folder: &Path, first_step: u64) -> Result<TensorBoard> {
         EventFile::create(folder, wall_time(), first_step).map(TensorBoard)
     }
@@ -41,7 +41,7 @@ impl Recorder for TensorBoard {
             Event::Validation { step, found, .. } => (*step, of_validation(found)),
             _ => return Ok(()),
         };
-        // What is no number has no place on a curve, and none in `metrics.csv`.
+        // NaN is in no curve, as it is not in `metrics.csv`.
         scalars.retain(|(_, value)| !value.is_nan());
         self.0.scalars(wall_time(), step, &scalars)
     }
@@ -71,7 +71,7 @@ fn of_validation(found: &Validation) -> Vec<(String, f64)> {
     likelihood.into_iter().chain(metrics).map(|(name, value)| (format!("valid/{name}"), value)).collect()
 }
 
-/// A file that TensorBoard reads while it is written.
+/// An event file, which TensorBoard reads while it is written.
 #[derive(Debug)]
 pub struct EventFile {
     path: PathBuf,
@@ -79,13 +79,13 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// A new file in `folder`/tensorboard, whose first update will be `first_step`. What earlier files of that folder
-    /// have of this step and later ones came from a run that ended there; TensorBoard forgets it.
+    /// Creates a file in `folder`/tensorboard, whose first update will be `first_step`. TensorBoard drops the events of
+    /// earlier files from this step on: they belong to a session that was stopped.
     ///
     /// `wall_time`, here and below, is in seconds since 1970.
     ///
     /// # Errors
-    /// A folder or a file that cannot be made.
+    /// A folder or a file cannot be created.
     pub fn create(folder: &Path, wall_time: f64, first_step: u64) -> Result<EventFile> {
         let folder = folder.join("tensorboard");
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
@@ -100,18 +100,18 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Numbers by name at a step. Kept with 32 bits.
+    /// Writes numbers by name at a step, as f32.
     ///
     /// # Errors
-    /// A file that cannot be written. What it has of the record then makes whatever would follow unreadable, so nothing
-    /// should.
+    /// The file cannot be written. Part of the record may be in it and make later records unreadable, so no more should
+    /// be written.
     pub fn scalars(&mut self, wall_time: f64, step: u64, scalars: &[(String, f64)]) -> Result<()> {
         let values: Vec<u8> =
             scalars.iter().flat_map(|(tag, value)| value_field(tag, *value as f32)).collect();
         self.write(&event(wall_time, step, SUMMARY, &values))
     }
 
-    /// A record is written whole, so that a reader never meets half of one.
+    /// A record is written whole, so that readers never see half a record.
     fn write(&mut self, event: &[u8]) -> Result<()> {
         self.file.write_all(&record(event)).map_err(|error| Error::file("write", &self.path, &error))
     }
@@ -130,7 +130,7 @@ const VALUE: u8 = 1;
 const TAG: u8 = 1;
 const SIMPLE_VALUE: u8 = 2;
 
-// How protobuf writes a field: the number and the kind in one byte, and then what the kind says.
+// A protobuf field: its number and wire type in one byte, then the value in the form of that type.
 const VARINT: u8 = 0;
 const EIGHT_BYTES: u8 = 1;
 const LENGTH_FIRST: u8 = 2;
@@ -157,14 +157,14 @@ fn value_field(tag: &str, value: f32) -> Vec<u8> {
     out
 }
 
-/// A text, or a message in a message.
+/// A string field, or a nested message.
 fn bytes_field(field: u8, content: &[u8], out: &mut Vec<u8>) {
     out.push(field << 3 | LENGTH_FIRST);
     varint(content.len() as u64, out);
     out.extend(content);
 }
 
-/// Seven bits a byte, the low ones first; the eighth says that more follow.
+/// Seven bits per byte, the low ones first; the eighth bit marks that more follow.
 fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -173,7 +173,7 @@ fn varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// The frame of a record: its length and the length's checksum, its content and the content's checksum.
+/// A framed record: length, checksum of the length, content, checksum of the content.
 fn record(content: &[u8]) -> Vec<u8> {
     let length = (content.len() as u64).to_le_bytes();
     let mut out = length.to_vec();
@@ -183,7 +183,7 @@ fn record(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// CRC-32C, turned and shifted, so that a checksum over bytes that hold checksums still means something.
+/// Masked CRC-32C (rotated, plus a constant), for checksums over data that itself holds checksums.
 fn masked_crc(bytes: &[u8]) -> u32 {
     CRC32C.checksum(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -192,8 +192,8 @@ fn masked_crc(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// RFC 3720, B.4, has the checksums of 32 bytes of zeros and of ones; its mask is how TensorFlow's `crc32c.h`
-    /// defines it: 0xe3069283 turned right by 15 bits is 0x2507c60d, and 0xa282ead8 more.
+    /// RFC 3720, B.4, has the checksums of 32 bytes of zeros and of ones; the mask is that of TensorFlow's `crc32c.h`:
+    /// 0xe3069283 rotated right by 15 bits is 0x2507c60d, plus 0xa282ead8.
     #[test]
     fn checksums_are_those_of_the_standard() {
         assert_eq!(CRC32C.checksum(b"123456789"), 0xe306_9283);
@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(written(u64::from(u32::MAX) + 1), [0x80, 0x80, 0x80, 0x80, 0x10]);
     }
 
-    /// The three records as TensorBoard 2.21.0 itself writes them (`event_pb2.Event(...).SerializeToString()`, framed
-    /// with its `masked_crc32c`).
+    /// The three records as TensorBoard 2.21.0 writes them (`event_pb2.Event(...).SerializeToString()`, framed with its
+    /// `masked_crc32c`).
     #[test]
     fn a_file_has_the_bytes_that_tensorboard_writes() {
         const VERSION: &str =
@@ -224,7 +224,7 @@ mod tests {
         const START: &str = "100000000000000095fbfe1809000000c00b5ad64110ad023a020801a62462fc";
         const SCALARS: &str = "2a00000000000000ae8d91f509000010c00b5ad64110ad022a1c0a100a09747261696e2f6e6c6c15\
                                0000403f0a080a017615cdcccc3d15363c83";
-        // The version has step 0, which TensorBoard leaves out: proto3 writes no zeros. Ours is two bytes longer.
+        // The version has step 0, which TensorBoard omits, since proto3 writes no zeros. Ours is two bytes longer.
         let version = event(1.5e9, 0, FILE_VERSION, b"brain.Event:2");
         let without_step = [&version[..9], &version[11..]].concat();
         let start = event(1.5e9, 301, SESSION_LOG, &SESSION_START);
@@ -275,7 +275,7 @@ mod tests {
         let refused = EventFile::create(folder.path(), 12.5, 1).unwrap_err();
         assert!(refused.message().starts_with("cannot make "), "{refused}");
         assert!(refused.message().contains("tensorboard"), "{refused}");
-        // A disk without room for anything.
+        // A device that is always full.
         let path = PathBuf::from("/dev/full");
         let file = OpenOptions::new().append(true).open(&path).unwrap();
         let refused = EventFile { path, file }.scalars(1.0, 1, &[("a".to_owned(), 1.0)]).unwrap_err();

@@ -27,7 +27,7 @@ fn number(node: &Node, name: &str) -> f64 {
     node.attribute(name).unwrap().parse().unwrap()
 }
 
-/// The labels of a group; with the text under the pointer where there is one.
+/// The labels of a group, with their tooltips.
 fn labels(document: &Document, class: &str) -> Vec<String> {
     let group = document.descendants().find(|node| node.attribute("class") == Some(class)).unwrap();
     let texts = group.children().filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "text")));
@@ -36,7 +36,7 @@ fn labels(document: &Document, class: &str) -> Vec<String> {
         .collect()
 }
 
-/// It must be a whole picture with a cell for each pair of tokens, all on the page, and the cells beside their labels.
+/// Checks that the picture is complete: one cell per pair of tokens, all on the page, aligned with their labels.
 #[track_caller]
 fn checked(row: &TracedRow) -> String {
     let picture = svg(row);

@@ -1,4 +1,4 @@
-//! The columns of the extra fields that the rows of an input carry.
+//! The columns of the extra fields of an input's rows.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use super::{Layout, RowReader};
 use crate::data::readers::lines::ReadError;
 
 impl RowReader {
-    /// The same, whose rows carry their other fields.
+    /// The same reader, whose rows keep their other fields.
     pub fn keeping_extra_fields(self) -> RowReader {
         RowReader { carries: true, ..self }
     }
 
-    /// The columns of the fields that rows carry, in their order: those of the header, or of JSONL those of its first row that
-    /// can be read, for which this waits. Later rows may have others.
+    /// The columns of the other fields, in order: those of the header, or of JSONL those of its first readable row, for
+    /// which this blocks. Later rows may have others.
     pub fn extra_columns(&mut self) -> Vec<Arc<str>> {
         if !self.carries {
             return Vec::new();
@@ -24,7 +24,7 @@ impl RowReader {
         }
     }
 
-    /// What is read for it is handed out later.
+    /// Rows that are read for it are returned later.
     fn columns_of_first(&mut self) -> Vec<Arc<str>> {
         while self.ahead.iter().all(|row| row.is_err()) {
             let row = self.read_next();

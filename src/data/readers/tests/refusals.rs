@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The whole text of the error, with the folder cut off.
+/// The whole text of the error, without the folder.
 fn refused(name: &str, bytes: impl AsRef<[u8]>) -> String {
     let (folder, path) = file(name, bytes);
     let error = read_pairs(&Files(vec![PairFile::Table(path)]), ["source", "target"], true).unwrap_err();

@@ -1,19 +1,19 @@
-//! The axis of a plot: which values it spans, where each lies on it, and round ticks with their labels.
+//! The axis of a plot: its range, the position of each value, and round ticks with labels.
 //!
-//! It knows neither figures of training nor SVG.
+//! It depends on neither training nor SVG.
 
-/// Which values an axis spans, and how.
+/// The range of an axis, linear or logarithmic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     low: f64,
     high: f64,
     log: bool,
-    /// The values that are marked, in ascending order.
+    /// The marked values, in ascending order.
     pub ticks: Vec<f64>,
 }
 
 impl Axis {
-    /// From `low` to `high` and no further, with about `most` ticks.
+    /// From exactly `low` to exactly `high`, with about `most` ticks.
     pub fn exact(low: f64, high: f64, most: usize) -> Axis {
         Axis { low, high, log: false, ticks: round_ticks(low, high, most) }
     }
@@ -21,25 +21,25 @@ impl Axis {
     /// From 0 to a tick at or above the largest value.
     pub fn from_zero(values: &[f64], most: usize) -> Axis {
         let largest = values.iter().copied().fold(0.0, f64::max);
-        // What is next to nothing is nothing: its steps could not be told apart.
+        // Values near 0 count as 0: their ticks could not be told apart.
         let largest = if largest > 1e-300 { largest } else { 1.0 };
         let step = round_step(largest, most);
         let high = step * (largest / step - 1e-9).ceil();
         Axis::exact(0.0, high.min(f64::MAX), most)
     }
 
-    /// Equal ratios get equal lengths. Values above 0 have a place on it, if they are not next to nothing.
+    /// A logarithmic axis. Only values above 0, and not too near to it, have a position.
     pub fn log(values: &[f64], most: usize) -> Axis {
         let positive = || values.iter().copied().filter(|&value| value >= f64::MIN_POSITIVE);
         let low = positive().fold(f64::INFINITY, f64::min);
         let (low, high) = if low.is_finite() { (low, positive().fold(low, f64::max)) } else { (0.1, 10.0) };
-        // Some air above and below, and enough of it around a single value.
+        // Some margin above and below, and enough of it around a single value.
         let air = (0.04 * (high / low).ln()).max(0.05).exp();
         let (low, high) = ((low / air).max(f64::MIN_POSITIVE), (high * air).min(f64::MAX));
         Axis { low, high, log: true, ticks: log_ticks(low, high, most) }
     }
 
-    /// Where a value lies: 0 at the lower end, 1 at the upper one.
+    /// The position of a value: 0 at the lower end, 1 at the upper end.
     pub fn place(&self, value: f64) -> f64 {
         if self.log {
             (value.ln() - self.low.ln()) / (self.high.ln() - self.low.ln())
@@ -48,19 +48,19 @@ impl Axis {
         }
     }
 
-    /// Whether it has a place for this value.
+    /// Whether this value has a position.
     pub fn takes(&self, value: f64) -> bool {
         value.is_finite() && (!self.log || value >= f64::MIN_POSITIVE)
     }
 
-    /// A tick as people read it. All labels of a linear axis have the same form.
+    /// The label of a tick. All labels of a linear axis have the same number of decimals.
     pub fn label(&self, tick: f64) -> String {
         let size = if self.log { tick } else { self.high };
         if tick != 0.0 && !(0.01..1e7).contains(&size) { format!("{tick:e}") } else { with_commas(tick) }
     }
 }
 
-/// A number that is not on an axis, with four digits.
+/// A number off the axis, with four digits.
 pub fn four_digits(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
@@ -72,7 +72,7 @@ pub fn four_digits(value: f64) -> String {
     format!("{value:.*}", (3.0 - exponent).max(0.0) as usize)
 }
 
-/// 1, 2 or 5 times a power of ten, so that `length` has at most `most` of it.
+/// 1, 2 or 5 times a power of ten, so that at most `most` steps fit into `length`.
 fn round_step(length: f64, most: usize) -> f64 {
     let least = length / most as f64;
     let power = 10f64.powf(least.log10().floor());
@@ -87,10 +87,10 @@ fn round_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
     (first..=last).map(|n| clean(n as f64 * step)).collect()
 }
 
-/// Powers of ten and the multiples of them that leave the ticks far enough apart; on a short axis, round steps.
+/// Powers of ten, and multiples of them if the ticks stay far enough apart; on a short axis, round steps.
 fn log_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
     let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-    // Decades from a tick to the next, at least.
+    // Smallest distance between ticks, in decades.
     let apart = 0.6 * (high.log10() - low.log10()) / most as f64;
     let least_ratio = 10f64.powf(apart);
     let decades = |stride, factors: &[f64]| -> Vec<f64> {
@@ -105,7 +105,7 @@ fn log_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
         decades(1, &[1.0, 2.0, 5.0]),
         decades(1, &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0]),
     ];
-    // Of two with equally many the latter: its ticks are rounder on this scale.
+    // Of two sets of the same size the latter: its ticks are rounder on this scale.
     let readable =
         choices.into_iter().filter(|ticks| ticks.windows(2).all(|two| two[1] >= two[0] * least_ratio));
     readable.max_by_key(Vec::len).unwrap_or_default()
@@ -116,7 +116,7 @@ fn clean(value: f64) -> f64 {
     format!("{value:.9e}").parse().unwrap_or(value)
 }
 
-/// 12,000 for 12000. Behind the point there are none.
+/// 12,000 for 12000; no commas after the decimal point.
 pub fn with_commas(value: f64) -> String {
     let text = value.to_string();
     let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));

@@ -1,4 +1,4 @@
-//! Pictures of made-up figures, read back by an XML parser.
+//! Pictures of made-up metrics, read back by an XML parser.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ fn short_run() -> String {
     HEADER.to_owned() + rows
 }
 
-/// The `d` of each curve, by its name. It must be a whole picture, and all in it must lie on the page.
+/// The `d` of each curve, by its name. Checks that the picture is complete and that everything lies on the page.
 #[track_caller]
 fn curves(picture: &str) -> Vec<(String, String)> {
     let document = roxmltree::Document::parse(picture).unwrap();
@@ -91,7 +91,7 @@ fn a_run_without_figures_is_a_picture_that_says_so() {
     for metrics in ["", "\n", HEADER, HEADER.trim_end(), "no,such,columns\n1,2,3\n", "\u{fffd}\u{0}\n,,\n"] {
         let picture = svg("a", metrics);
         assert_eq!(names(&picture), [""; 0], "{metrics:?}");
-        assert_eq!(picture.matches("no figures yet").count(), 4, "{metrics:?}");
+        assert_eq!(picture.matches("no values yet").count(), 4, "{metrics:?}");
     }
 }
 
@@ -121,7 +121,7 @@ fn a_row_that_is_not_whole_is_left_out() {
         let found = names(&svg("a", &whole[..end]));
         assert!(found.iter().all(|name| ALL.contains(&name.as_str())));
     }
-    // Cut within a number, it would be another number.
+    // Cut within a number, the row would have another number.
     let cut = whole.clone() + "150,3,train,5e-4,2.25,1.8,6.0,2.5,5";
     assert_eq!(svg("a", &cut), svg("a", &whole));
 }
