@@ -4,6 +4,8 @@
 //! finished rows leave at once. It knows no model and no tensor. The result of a source does not depend on the rest of the
 //! batch.
 
+use super::Method;
+use super::ctc::n_best::{ctc_of_each, generate_n_best};
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
@@ -34,6 +36,9 @@ pub fn generate<'r, S: IncrementalDecoder>(
     batching: Batching,
     mut found: impl FnMut(usize, Vec<Hypothesis>) -> Result<()>,
 ) -> Result<()> {
+    if !options.method.has_steps() {
+        return generate_n_best(decoder, requests, options, batching.size, found);
+    }
     let mut batch = Batch { decoder, options, batching, slots: Vec::new(), workspace: Workspace::default() };
     let mut requests = requests.enumerate().fuse();
     let mut state = None;
@@ -84,10 +89,14 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         }
         let sources: Vec<&DecodeRequest> = new.iter().map(|(_, request)| *request).collect();
         let begun = self.decoder.start(&sources, 0)?;
-        let slots = new.iter().map(|(number, request)| Slot {
+        let heads = match self.options.method {
+            Method::Joint => ctc_of_each(self.decoder, &begun, sources.len(), self.options)?,
+            _ => Vec::new(),
+        };
+        let slots = new.iter().enumerate().map(|(row, (number, request))| Slot {
             number: *number,
             rows: 1,
-            hypotheses: Hypotheses::new(request, self.options),
+            hypotheses: Hypotheses::new(request, self.options, heads.get(row)),
         });
         self.slots.extend(slots);
         match state {

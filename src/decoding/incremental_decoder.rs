@@ -2,8 +2,12 @@
 //!
 //! So a search is tested with a scripted fake and no weights, and a model knows no search.
 
+use std::sync::Arc;
+
+use super::continuous_batching::check_scores;
+use super::ctc::log_probs::CtcLogProbs;
 use super::request::DecodeRequest;
-use crate::data::vocabulary::{BOS, PAD};
+use crate::data::vocabulary::{BOS, EOS, PAD};
 use crate::error::{Error, Result};
 
 /// A model that takes one step at a time.
@@ -32,6 +36,17 @@ pub trait IncrementalDecoder {
     /// The rows of `one`, then those of `other`: rows that begin now go on beside rows that are further.
     fn join(&self, one: Self::State, other: Self::State) -> Result<Self::State>;
 
+    /// The log-probability of each token of each target, EOS last: a target (token ids without EOS) for each row of a state
+    /// before its first token.
+    fn score_targets(&self, targets: &[&[i64]], state: Self::State) -> Result<Vec<Vec<f32>>> {
+        score_by_steps(self, targets, state)
+    }
+
+    /// What the CTC head gives to the source of each row of a state before its first token; `None` for a model without one.
+    fn ctc_log_probs(&self, _: &Self::State) -> Result<Option<Vec<Arc<CtcLogProbs>>>> {
+        Ok(None)
+    }
+
     /// Whether sources are to come in beside others that are further. If not, nothing is ever joined.
     fn supports_continuous_batching(&self) -> bool {
         false
@@ -41,6 +56,37 @@ pub trait IncrementalDecoder {
     fn max_length(&self) -> Option<usize> {
         None
     }
+}
+
+/// [`IncrementalDecoder::score_targets`], a token of each target at a time.
+///
+/// # Errors
+/// Those of the model.
+pub fn score_by_steps<S: IncrementalDecoder + ?Sized>(
+    decoder: &S,
+    targets: &[&[i64]],
+    mut state: S::State,
+) -> Result<Vec<Vec<f32>>> {
+    let mut found = vec![Vec::new(); targets.len()];
+    let mut rows: Vec<usize> = (0..targets.len()).collect();
+    for length in 0.. {
+        let token = |row: usize| if length == 0 { BOS } else { targets[row][length - 1] };
+        let last: Vec<i64> = rows.iter().map(|&row| token(row)).collect();
+        let (scores, next) = decoder.step(&last, state)?;
+        check_scores(&scores, rows.len())?;
+        for (&row, log_p) in rows.iter().zip(scores.rows()) {
+            let token = targets[row].get(length).copied().unwrap_or(EOS);
+            found[row].push(log_p[token as usize]);
+        }
+        let kept: Vec<usize> = (0..rows.len()).filter(|&n| length < targets[rows[n]].len()).collect();
+        if kept.is_empty() {
+            break;
+        }
+        let places: Vec<i64> = kept.iter().map(|&n| n as i64).collect();
+        state = decoder.reorder(&places, next)?;
+        rows = kept.into_iter().map(|n| rows[n]).collect();
+    }
+    Ok(found)
 }
 
 /// A model that several threads may run at a time, each with a clone of its own, which has the same weights and no copy of
