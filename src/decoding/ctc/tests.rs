@@ -159,7 +159,7 @@ fn a_prefix_beam_that_is_wide_enough_finds_all_sequences_in_order() {
 }
 
 #[test]
-fn a_narrow_prefix_beam_finds_the_best_of_a_clear_case_and_never_overrates() {
+fn a_narrow_prefix_beam_is_in_order_and_overrates_no_sequence() {
     for seed in 0..40 {
         let head = random(seed, 40, 12, 0);
         let found = prefix_beam_search(&head, &tokens_of(&head), 8);
