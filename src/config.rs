@@ -19,6 +19,7 @@ use crate::model::{ModelConfig, NetworkConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
 
+mod nearest;
 pub mod page;
 mod read;
 mod tree;

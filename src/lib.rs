@@ -115,6 +115,7 @@ pub mod console;
 pub mod data;
 pub mod decoding;
 pub mod error;
+pub mod experiment;
 pub mod metrics;
 pub mod model;
 pub mod predictor;

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::columns::Columns;
-use self::rows::Row;
 use self::summary::DecodeSummary;
 use self::trace::{TraceArgs, Tracer};
 use super::headings::{INPUT, OUTPUT};
@@ -21,10 +20,23 @@ use super::model_args::ModelArgs;
 use super::output::{CarriedFields, OutputFormat, Record, Writer};
 use super::roles::FileRoles;
 use super::source_args::SourceArgs;
+use crate::data::readers::SourceRow;
 use crate::error::Result;
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
+
+/// A row before it is decoded, and with its output behind it.
+pub struct Row<T> {
+    /// Its number in the input, from 1.
+    pub number: u64,
+    /// What was read; nothing where the row cannot be read.
+    pub read: Option<SourceRow>,
+    /// Whether its source was cut.
+    pub truncated: bool,
+    /// What goes on with it, or why it is skipped.
+    pub content: Result<T>,
+}
 
 /// Arguments of `seqloom decode`.
 #[derive(Args, Debug)]

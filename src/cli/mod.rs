@@ -16,7 +16,6 @@ mod interactive;
 mod keys;
 mod model_args;
 mod output;
-mod retention;
 mod roles;
 mod score;
 mod shortlist;

@@ -1,48 +1,21 @@
 //! `seqloom train`: a config in, a run directory out.
 
 mod bar;
-mod checkpoints;
-mod init_from;
-mod messages;
-mod resume;
-
-use std::borrow::Cow;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use self::bar::bar;
-use self::checkpoints::Checkpoints;
-use self::init_from::InitialModel;
-use self::messages::{
-    conclude, introduce, introduce_batches, introduce_data, introduce_form, introduce_limits,
-    introduce_origin, introduce_resumed, introduce_schedule,
-};
-use self::resume::{SavedRun, claim};
-use super::average::{chosen, mean_of};
 use super::headings::{BEGINNING, CONFIG, RUN};
 use super::roles::FileRoles;
-use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
-use crate::checkpoint::tensors::load_into;
+use crate::checkpoint::run::RunDirectory;
 use crate::config::Experiment;
-use crate::console::status;
-use crate::data::corpus::Example;
-use crate::data::dataset::Tokenizers;
-use crate::data::splits::DataSplits;
-use crate::error::{Error, Kind, Result, counted};
-use crate::model::network::Network;
-use crate::model::params::Params;
-use crate::predictor::loaded_model::{build, outline};
-use crate::runtime::{Runtime, StopFlag, memory};
-use crate::training::clock::matrix_peak;
-use crate::training::context::{InjectedFaults, TrainContext};
-use crate::training::metrics::RunningStats;
-use crate::training::pace::{Machine, PaceMeter};
+use crate::error::Result;
+use crate::experiment::{RunOptions, train};
+use crate::runtime::StopFlag;
 use crate::training::recorders::console::Console;
-use crate::training::recorders::{Event, Recorder, Recorders};
-use crate::training::state::{StopReason, TrainState};
-use crate::training::trainer::Trainer;
+use crate::training::state::StopReason;
 
 /// Arguments of `seqloom train`.
 #[derive(Args, Debug)]
@@ -80,26 +53,15 @@ pub fn run(args: &TrainArgs) -> Result<u8> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
     let stop = StopFlag::on_signals(experiment.runtime.on_usr1)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));
-    let run = RunDirectory::at(&folder);
-    roles(args, &experiment, &run).check()?;
-    let (lock, saved) = claim(&run, &experiment, args.resume)?;
-    if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(&experiment, &run)) {
-        let (step, next) = (saved.progress.step, saved.goes_on_with(&experiment));
-        status(&format!("{} is complete: {}. {next}", folder.display(), counted(step, "step")));
-        return Ok(0);
-    }
-    let runtime = Runtime::start(&experiment.runtime)?;
-    check_origin(&run, args.from.as_deref(), args.resume, saved.is_some())?;
-    // A run that goes on has weights of its own.
-    let initial = args.from.as_ref().filter(|_| saved.is_none());
-    let initial = initial.map(|path| InitialModel::read(path, args.extend_vocabulary)).transpose()?;
-    let data = DataSplits::load(&experiment.data, |pairs| match (&saved, &initial) {
-        (Some(saved), _) => Ok(saved.tokenizers.clone()),
-        (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
-        (None, None) => Tokenizers::train(&experiment.data, pairs),
-    })?;
-    let beginning = TrainingStart { lock, saved, initial };
-    Ok(match train(&experiment, &run, runtime, &data, beginning, (&stop, args.verbose))? {
+    roles(args, &experiment, &RunDirectory::at(&folder)).check()?;
+    let options = RunOptions {
+        resume: args.resume,
+        from: args.from.clone(),
+        extend_vocabulary: args.extend_vocabulary,
+        ..RunOptions::into(&folder)
+    };
+    let mut console = Console::new(&folder, bar, args.verbose);
+    Ok(match train(&experiment, &options, &stop, &mut console)?.stop_reason {
         StopReason::Stopped(signal) => 128 + signal,
         StopReason::Complete | StopReason::OutOfPatience => 0,
     })
@@ -111,246 +73,4 @@ fn roles(args: &TrainArgs, experiment: &Experiment, run: &RunDirectory) -> FileR
     let roles = roles.may_read("model of --from", args.from.as_deref());
     let own = |roles: FileRoles, name: &str| roles.writes(format!("run's {name}"), &run.file(name), "--out");
     ["metrics.csv", "train.log"].into_iter().fold(roles, own)
-}
-
-/// A run that goes on has weights of its own, whatever --from names; one that begins once more must begin as it did.
-fn check_origin(run: &RunDirectory, from: Option<&Path>, resume: bool, goes_on: bool) -> Result<()> {
-    let was = run.from().filter(|_| resume);
-    let place = run.path().display();
-    match (was, from) {
-        (Some(was), None) if !goes_on => {
-            let message = format!("{place} started from {} and has no checkpoint yet", was.path.display());
-            Err(Error::input(message).hint("use the same --from again, or another folder with --out"))
-        }
-        (was, Some(from)) if goes_on && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
-            let from = from.display();
-            status(&format!("note: {place} resumes from its own checkpoint; it did not start from {from}"));
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a path leads into another, however the two are written.
-fn lies_in(path: &Path, folder: &Path) -> bool {
-    let folder = run_of_pointer(folder).unwrap_or(folder);
-    let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
-    path.starts_with(folder)
-}
-
-/// Where training begins: at a checkpoint of its own, at another model, or at random weights.
-struct TrainingStart {
-    lock: Option<Lock>,
-    saved: Option<SavedRun>,
-    initial: Option<InitialModel>,
-}
-
-/// Builds the model, or takes it up where it was saved, and trains it.
-fn train(
-    experiment: &Experiment,
-    run: &RunDirectory,
-    runtime: Runtime,
-    data: &DataSplits,
-    beginning: TrainingStart,
-    (stop, verbose): (&StopFlag, bool),
-) -> Result<StopReason> {
-    if let Some(saved) = &beginning.saved {
-        saved.check_weights(experiment)?;
-    }
-    check_room(experiment, runtime, &outline(experiment, &data.tokenizers))?;
-    let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
-    let model = build(experiment, &data.tokenizers, &mut params);
-    let origin = beginning.initial.as_ref().map(InitialModel::origin);
-    let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
-    let moved = beginning.saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
-    let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
-    // The model knows how long its outputs may be; the run's config says what was asked for.
-    let (asked_for, experiment) = (experiment, &fitted(experiment, data));
-    let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
-    let before = saved.as_ref().map(|(progress, _)| progress.clone());
-    let context = context(experiment, runtime, &model, &params, data)?;
-    let place = before.as_ref().map(|before| run.checkpoint(before.step));
-    let trainer = Trainer::new(context, saved).map_err(|error| match (error.kind(), place) {
-        (Kind::Failure, Some(place)) => error.at(place.display()),
-        _ => error,
-    })?;
-    let _lock = take(run, beginning.lock)?;
-    if before.is_none() {
-        run.write_from(origin.as_ref())?;
-    }
-    run.write_config(&asked_for.to_toml())?;
-    let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
-    let console = Console::new(run.path(), bar(steps), verbose);
-    let columns = experiment.training.metric_columns();
-    let mut recorders = Recorders::of_run(run.path(), steps.0, (metrics_bytes, &columns), console)?;
-    let mut trainer = trainer.measured_by(meter(experiment, runtime, &model, steps));
-    // Up to here there was nothing to save, and a signal ended the process at once.
-    stop.listen();
-    introduce(&mut recorders, experiment, run, runtime, &params);
-    introduce_origin(&mut recorders, &params, origin.zip(new_rows));
-    introduce_data(&mut recorders, data);
-    introduce_form(&mut recorders, &data.tokenizers.target, &data.valid);
-    introduce_limits(&mut recorders, &experiment.decoding, &data.valid, model.max_length());
-    introduce_batches(&mut recorders, experiment, runtime, data, trainer.progress());
-    match &before {
-        Some(before) => introduce_resumed(&mut recorders, trainer.progress(), before, &moved),
-        None => introduce_schedule(&mut recorders, &experiment.training),
-    }
-    let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
-    let stop_reason = trainer.run(stop, &mut recorders, &mut checkpoints);
-    let stop_reason = stop_reason.inspect_err(|error| {
-        // Whoever runs this has the error to tell already.
-        let _ = recorders.record(&Event::Failed(error));
-    })?;
-    let average = experiment.training.average > 0 && !matches!(stop_reason, StopReason::Stopped(_));
-    let given_up = average && !take_average(experiment, run, &params, &trainer, (stop, &mut recorders))?;
-    let stop_reason = stop.raised().filter(|_| given_up).map_or(stop_reason, StopReason::Stopped);
-    conclude(&mut recorders, run, stop_reason, trainer.progress(), average)?;
-    Ok(stop_reason)
-}
-
-/// With limits of outputs that fit the training pairs.
-fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
-    let mut fitted = experiment.clone();
-    let length = |example: Cow<Example>| (example.source.length(), example.target.len());
-    fitted.decoding.fit(data.train.corpus.examples().map(length));
-    fitted
-}
-
-/// A network that the machine cannot hold is refused before it is made: the system would end the process, and say nothing.
-fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Result<()> {
-    // The weights, their gradients, and what the optimizer keeps of each.
-    let copies = if experiment.training.sgd.is_some() { 3.0 } else { 4.0 };
-    let (numbers, gib) = (outline.parameter_count(), |bytes: f64| bytes / (1u64 << 30) as f64);
-    let needed = copies * 4.0 * numbers;
-    match memory::total(runtime.device).map(|total| total as f64) {
-        Some(total) if needed > total => {
-            let message = format!(
-                "training must fit into memory, but a model of {numbers:.0} weights needs {:.1} GiB, and this machine has \
-                 {:.1}",
-                gib(needed),
-                gib(total)
-            );
-            let sizes = experiment.model.network().sizes();
-            Err(Error::input(message).hint(format!("lower {sizes}, or use smaller vocabularies")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Makes the folder, and locks it where it was not there when it was looked at; nobody may have begun in it since.
-fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
-    run.create()?;
-    if let Some(lock) = lock {
-        return Ok(lock);
-    }
-    let lock = run.lock()?;
-    match run.latest()? {
-        None => Ok(lock),
-        Some(_) => Err(Error::input(format!("{} already holds a run", run.path().display()))
-            .hint("another seqloom has just started it; name another folder with --out")),
-    }
-}
-
-fn context<'a>(
-    experiment: &'a Experiment,
-    runtime: Runtime,
-    model: &'a Network,
-    params: &'a Params,
-    data: &'a DataSplits,
-) -> Result<TrainContext<'a>> {
-    Ok(TrainContext {
-        config: &experiment.training,
-        decoding: &experiment.decoding,
-        seed: experiment.seed,
-        model,
-        params,
-        width: experiment.model.network().width(),
-        train: &data.train,
-        valid: &data.valid,
-        target: &data.tokenizers.target,
-        machine: runtime.identity(),
-        faults: faults()?,
-    })
-}
-
-/// Faults by way of the environment: for tests, and no part of an experiment.
-fn faults() -> Result<InjectedFaults> {
-    let numbers = |name: &str| -> Result<Vec<u64>> {
-        let Some(text) = std::env::var_os(name) else { return Ok(Vec::new()) };
-        let text = text.to_string_lossy().into_owned();
-        let numbers: Option<Vec<u64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
-        numbers.ok_or_else(|| {
-            Error::input(format!("{name} must be comma-separated numbers, but it is `{text}`"))
-        })
-    };
-    Ok(InjectedFaults {
-        nan_at: numbers("SEQLOOM_TEST_NAN_AT")?,
-        memory_for: numbers("SEQLOOM_TEST_MEMORY_FOR")?.first().map(|&positions| positions as usize),
-    })
-}
-
-/// For the share of the machine's speed that training reaches.
-fn meter<'a>(
-    experiment: &Experiment,
-    runtime: Runtime,
-    model: &'a Network,
-    steps: (u64, u64),
-) -> PaceMeter<'a> {
-    // Forward, and twice as much backward; a multiplication and an addition.
-    let operations = |window: &RunningStats| 6.0 * model.multiplications(window.source_tokens, window.tokens);
-    let products = experiment.model.network().products().into_iter();
-    let shapes: Vec<[i64; 3]> =
-        products.map(|[inputs, outputs]| [512, inputs as i64, outputs as i64]).collect();
-    let machine = Machine {
-        device: runtime.device,
-        matrix_peak: matrix_peak(runtime.device, runtime.compute, runtime.threads, &shapes),
-        operations: Box::new(operations),
-    };
-    PaceMeter::new(machine, steps)
-}
-
-/// About where training ends, for the time that is left.
-fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) -> u64 {
-    let config = &experiment.training;
-    if config.epochs == 0 {
-        return config.steps;
-    }
-    let positions: usize =
-        data.train.corpus.lengths().into_iter().map(|(source, target)| source.max(target)).sum();
-    let batches = config.epochs * positions.div_ceil(progress.tokens_per_batch.max(1)) as u64;
-    config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
-}
-
-/// The mean of the last or best checkpoints: validated, and written beside them. False where a stop came before that, which
-/// leaves it to the run that goes on.
-fn take_average(
-    experiment: &Experiment,
-    run: &RunDirectory,
-    params: &Params,
-    trainer: &Trainer,
-    (stop, recorder): (&StopFlag, &mut dyn Recorder),
-) -> Result<bool> {
-    let config = &experiment.training;
-    if stop.raised().is_some() {
-        return Ok(false);
-    }
-    let steps = chosen(run, trainer.progress(), config, config.average_of, config.average)?;
-    let (header, weights) = mean_of(run, &steps, trainer.progress().step)?;
-    load_into(params, &weights, &run.average())?;
-    let Some(validated) = trainer.validate_as_is(stop)? else { return Ok(false) };
-    let path = run.save_average(&header.to_bytes(&weights)?)?;
-    let (found, listed) = (validated.found, steps.iter().map(u64::to_string).collect::<Vec<_>>());
-    let count = match steps.len() {
-        count if count < config.average => {
-            format!("{} (of {} wanted)", counted(count, "checkpoint"), config.average)
-        }
-        count => counted(count, "checkpoint"),
-    };
-    recorder.say(&format!(
-        "average of {count} (steps {}): {found}, in {}",
-        listed.join(", "),
-        path.display()
-    ));
-    Ok(true)
 }

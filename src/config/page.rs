@@ -68,7 +68,7 @@ pub(super) fn ending(name: &str) -> Vec<String> {
     match ends(name) {
         found if found.is_empty() => {
             let last: Vec<&str> = paths.iter().filter_map(|path| path.rsplit('.').next()).collect();
-            super::read::nearest(name, &last).map(ends).unwrap_or_default()
+            super::nearest::nearest(name, &last).map(ends).unwrap_or_default()
         }
         found => found,
     }

@@ -9,6 +9,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::nearest::nearest;
 use super::page;
 use super::tree::{Entry, LocatedError, Node, Origin, Value};
 
@@ -166,14 +167,6 @@ impl<'n> Reader<'n> {
     }
 }
 
-/// The one of the known names that is meant, if one is near.
-pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
-    // One slip in three letters is still the same word.
-    let near = |candidate: &&str| distance(candidate) * 3 <= candidate.chars().count().max(3);
-    known.iter().copied().filter(near).min_by_key(distance)
-}
-
 impl<'de> Deserializer<'de> for &Reader<'_> {
     type Error = DeserializeError;
 
@@ -322,26 +315,5 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
     ) -> Result<Option<S::Value>, DeserializeError> {
         let path = self.reader.path.clone();
         self.rest.next().map(|node| seed.deserialize(&Reader { node, path })).transpose()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_one_slip_away_and_not_another_word() {
-        let known = ["heads", "width", "norm", "norm_place", "feed_forward"];
-        for (typed, meant) in [
-            ("hedas", Some("heads")),
-            ("head", Some("heads")),
-            ("widht", Some("width")),
-            ("norm-place", Some("norm_place")),
-            ("feedforward", Some("feed_forward")),
-            ("depth", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(typed, &known), meant, "{typed}");
-        }
     }
 }

@@ -4,11 +4,13 @@
 //! table. An error stops the reading, names the file and the line, and shows the row.
 //! Knows no tokens and no tensors. [`RowReader`] streams the rows to decode, and [`read_pairs`] is built on it.
 
+mod extra_fields;
 mod format;
 mod line_ends;
 mod lines;
 mod parallel;
 mod row_reader;
+mod source_row;
 mod table;
 
 use std::fmt;
@@ -17,10 +19,12 @@ use std::sync::Arc;
 
 use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
+pub use extra_fields::{ExtraField, FieldValue};
 pub use format::Format;
 pub use lines::{LineEnds, shorten};
 use row_reader::KEYS;
-pub use row_reader::{ExtraField, FieldValue, RowReader, SourceRow, Target};
+pub use row_reader::{RowReader, Target};
+pub use source_row::SourceRow;
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::DecodeArgs;
-use super::rows::Row;
+use super::Row;
 use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
 use crate::cli::output::{CarriedFields, Field, Kept, OutputFormat, Record, Writer};

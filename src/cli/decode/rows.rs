@@ -1,26 +1,14 @@
 //! Rows to decode, and their results.
 
+use super::Row;
 use super::summary::DecodeSummary;
 use crate::cli::figures::each_with_figures;
 use crate::cli::input::{Input, InputRow, OnError};
 use crate::cli::source_args::SourceArgs;
-use crate::data::readers::SourceRow;
 use crate::error::{Error, Result};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
-
-/// A row before it is decoded, and with its output behind it.
-pub struct Row<T> {
-    /// Its number in the input, from 1.
-    pub number: u64,
-    /// What was read; nothing where the row cannot be read.
-    pub read: Option<SourceRow>,
-    /// Whether its source was cut.
-    pub truncated: bool,
-    /// What goes on with it, or why it is skipped.
-    pub content: Result<T>,
-}
 
 /// Cuts sources and prefixes into tokens. Where a row is at fault and none may be, gives the rows before it, and the fault.
 pub fn encode(

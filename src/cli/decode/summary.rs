@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::rows::Row;
+use super::Row;
 use crate::cli::input::Input;
 use crate::cli::output::OutputFormat;
 use crate::cli::write_summary;

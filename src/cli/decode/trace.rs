@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::rows::Row;
+use super::Row;
 use crate::cli::headings::INSIGHT;
 use crate::cli::output::{OutputFormat, Writer};
 use crate::cli::trace_record::{TracedRow, known};

@@ -6,8 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::training::recorders::console::Bar;
 
-/// From the step that training stands at to the one at which it ends.
-pub fn bar((step, steps): (u64, u64)) -> Option<Box<dyn Bar>> {
+/// From the step that training starts at to the one at which it ends.
+pub fn bar(step: u64, steps: u64) -> Option<Box<dyn Bar>> {
     if !std::io::stderr().is_terminal() {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Parallel text: two files with one line per pair.
 
 use super::lines::{Lines, ReadError, ReadResult};
-use super::row_reader::SourceRow;
+use super::source_row::SourceRow;
 use crate::error::Error;
 
 /// Reads both lines even where one of them is broken, so that the next ones belong together again.

@@ -3,7 +3,7 @@
 //! `decode` reads it row by row, for inputs of any length; training pairs are read through it as well. An empty source is a
 //! row like any other here. Knows no tokens.
 
-mod others;
+mod extra_columns;
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -13,12 +13,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Place;
+use super::extra_fields::{self, ExtraField, FieldValue};
 use super::format::Format;
 use super::lines::{LineEnds, Lines, ReadError, ReadResult, bad_row, shorten};
 use super::parallel::parallel_row;
+use super::source_row::SourceRow;
 use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv, sole_name_with_separator};
 use crate::error::{Error, Result};
-pub use others::{ExtraField, FieldValue};
 
 /// The column of the targets, and what stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,28 +28,6 @@ pub enum Target<'a> {
     Text(&'a str),
     /// Lists of tokens, as JSON.
     Tokens(&'a str),
-}
-
-/// A row to decode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceRow {
-    /// The source, as it is in the file.
-    pub text: String,
-    /// The target, where the table has its column; always in parallel text. A list of tokens stands here as JSON.
-    pub target: Option<String>,
-    /// What the output is to begin with, where a column of a table says it.
-    pub prefix: Option<String>,
-    /// The fields that are neither source nor reference, where rows carry them ([`RowReader::keeping_extra_fields`]).
-    pub others: Vec<ExtraField>,
-    /// The physical line where the row starts, from 1.
-    pub line: u64,
-}
-
-impl SourceRow {
-    /// A source alone.
-    pub(super) fn of_text(text: String, line: u64) -> SourceRow {
-        SourceRow { text, target: None, prefix: None, others: Vec::new(), line }
-    }
 }
 
 /// The columns that are asked for.
@@ -412,8 +391,8 @@ impl Keys {
             _ => None,
         };
         let others = match carries {
-            true if self.tokens => others::of_object(&lines.current(), &[&self.source]),
-            true => others::of_object(&lines.current(), &[&self.source, &self.target]),
+            true if self.tokens => extra_fields::of_object(&lines.current(), &[&self.source]),
+            true => extra_fields::of_object(&lines.current(), &[&self.source, &self.target]),
             false => Vec::new(),
         };
         Ok(Some(SourceRow { text, target: reference, prefix, others, line: lines.number() }))

@@ -20,17 +20,21 @@ pub trait Bar {
     fn clear(&self);
 }
 
+/// Makes a bar from the step that training starts at and the one at which it ends; none where nobody would see it.
+pub type MakeBar = fn(u64, u64) -> Option<Box<dyn Bar>>;
+
 /// Writes lines to stderr.
-pub struct Console<'a> {
+pub struct Console {
     folder: PathBuf,
-    bar: Option<Box<dyn Bar + 'a>>,
+    make_bar: MakeBar,
+    bar: Option<Box<dyn Bar>>,
     verbose: bool,
 }
 
-impl<'a> Console<'a> {
+impl Console {
     /// For the run in `folder`; `verbose` shows what keeps training from going faster, too.
-    pub fn new(folder: &Path, bar: Option<Box<dyn Bar + 'a>>, verbose: bool) -> Console<'a> {
-        Console { folder: folder.to_path_buf(), bar, verbose }
+    pub fn new(folder: &Path, make_bar: MakeBar, verbose: bool) -> Console {
+        Console { folder: folder.to_path_buf(), make_bar, bar: None, verbose }
     }
 
     fn show(&self, line: &str) {
@@ -41,9 +45,10 @@ impl<'a> Console<'a> {
     }
 }
 
-impl Recorder for Console<'_> {
+impl Recorder for Console {
     fn record(&mut self, event: &Event) -> Result<()> {
         match event {
+            Event::Start { step, last_step } => self.bar = (self.make_bar)(*step, *last_step),
             Event::Update { step, window, speed } => {
                 if let Some(bar) = &self.bar {
                     let (loss, tokens, left) =

@@ -14,7 +14,6 @@ pub mod tensorboard;
 
 use std::path::Path;
 
-use self::console::Console;
 use self::csv::MetricsFile;
 use self::curves::Curves;
 use self::log::LogFile;
@@ -29,6 +28,13 @@ use crate::error::{Error, Result};
 /// What happens in a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
+    /// Training starts or resumes; messages about it follow.
+    Start {
+        /// The updates made so far.
+        step: u64,
+        /// About where training ends.
+        last_step: u64,
+    },
     /// A line for people.
     Message(&'a str),
     /// A line that only the log of the run needs.
@@ -123,6 +129,16 @@ pub trait Recorder {
     }
 }
 
+impl<R: Recorder + ?Sized> Recorder for &mut R {
+    fn record(&mut self, event: &Event) -> Result<()> {
+        (**self).record(event)
+    }
+
+    fn flush(&mut self) -> Result<Option<u64>> {
+        (**self).flush()
+    }
+}
+
 /// What follows from the error of a recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
@@ -142,7 +158,7 @@ pub struct Recorders<'a> {
 
 impl<'a> Recorders<'a> {
     /// Those of a run directory, beginning behind update `step`. `metrics_bytes` is where `metrics.csv` goes on, and `columns`
-    /// are those of its metrics.
+    /// are those of its metrics. `console` is what a person sees.
     ///
     /// # Errors
     /// A file that cannot be opened; a `metrics.csv` that the run cannot go on with.
@@ -150,7 +166,7 @@ impl<'a> Recorders<'a> {
         folder: &Path,
         step: u64,
         (metrics_bytes, columns): (Option<u64>, &[&'static str]),
-        console: Console<'a>,
+        console: &'a mut dyn Recorder,
     ) -> Result<Recorders<'a>> {
         let log = LogFile::open(folder)?;
         let samples = Samples::open(folder)?;

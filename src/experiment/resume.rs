@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::super::retention::progress;
+use super::retention::progress;
 use crate::checkpoint::files::read_within;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, NamedTensors, load_into};
 use crate::config::Experiment;
-use crate::console::status;
 use crate::data::dataset::Tokenizers;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::predictor::loaded_model::check_weights;
+use crate::training::recorders::Recorder;
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
@@ -118,6 +118,7 @@ pub fn claim(
     run: &RunDirectory,
     experiment: &Experiment,
     resume: bool,
+    recorder: &mut dyn Recorder,
 ) -> Result<(Option<Lock>, Option<SavedRun>)> {
     let place = run.path().display();
     check_place(run)?;
@@ -149,7 +150,7 @@ pub fn claim(
         return Err(Error::input(format!("{place} already holds this run"))
             .hint("continue it with --resume, or start another run with --out DIR"));
     };
-    notes(&experiment.training, &differing).for_each(status);
+    notes(&experiment.training, &differing).for_each(|note| recorder.say(note));
     let is_other = |name: &&str| differing.iter().any(|key| of(key, name));
     Ok((lock, Some(SavedRun { moved: DATA_FILES.into_iter().filter(is_other).collect(), ..saved })))
 }

@@ -4,8 +4,8 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-use super::super::retention::{is_regular, progress};
 use super::resume::SavedRun;
+use super::retention::{is_regular, progress};
 use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, NamedTensors};

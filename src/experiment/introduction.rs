@@ -1,4 +1,5 @@
 //! The messages of training at its start and at its end.
+
 use std::borrow::Cow;
 
 use tch::Device;
@@ -12,6 +13,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
 use crate::decoding::options::LengthLimits;
 use crate::error::{Result, counted};
+use crate::model::network::Network;
 use crate::model::params::Params;
 use crate::runtime::Runtime;
 use crate::training::gradients::shards;
@@ -19,8 +21,42 @@ use crate::training::recorders::{Event, Recorder};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
+/// A run before its first update.
+pub struct Introduction<'a> {
+    pub experiment: &'a Experiment,
+    pub run: &'a RunDirectory,
+    pub runtime: Runtime,
+    pub data: &'a DataSplits,
+    pub params: &'a Params,
+    pub model: &'a Network,
+}
+
+impl Introduction<'_> {
+    /// All that a person should know before it starts. `before` is where a resumed run was, and the keys of the pairs' files
+    /// that name others than before; `origin` is the model that it starts from, and its new rows.
+    pub fn say(
+        &self,
+        recorder: &mut dyn Recorder,
+        progress: &TrainState,
+        before: Option<(&TrainState, &[&str])>,
+        origin: Option<(Origin, Vec<(String, i64)>)>,
+    ) {
+        let Introduction { experiment, run, runtime, data, params, model } = *self;
+        introduce(recorder, experiment, run, runtime, params);
+        introduce_origin(recorder, params, origin);
+        introduce_data(recorder, data);
+        introduce_form(recorder, &data.tokenizers.target, &data.valid);
+        introduce_limits(recorder, &experiment.decoding, &data.valid, model.max_length());
+        introduce_batches(recorder, experiment, runtime, data, progress);
+        match before {
+            Some((before, moved)) => introduce_resumed(recorder, progress, before, moved),
+            None => introduce_schedule(recorder, &experiment.training),
+        }
+    }
+}
+
 /// Model and machine.
-pub fn introduce(
+fn introduce(
     recorder: &mut dyn Recorder,
     experiment: &Experiment,
     run: &RunDirectory,
@@ -42,7 +78,7 @@ pub fn introduce(
 }
 
 /// A schedule that will not work as its name suggests.
-pub fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
+fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) {
     if config.epochs > 0 && (config.linear.is_some() || config.cosine.is_some()) {
         recorder.say("note: the learning rate decays until `training.steps`, even if `training.epochs` ends training earlier");
     }
@@ -56,7 +92,7 @@ pub fn introduce_schedule(recorder: &mut dyn Recorder, config: &TrainingConfig) 
 
 /// Where a run goes on from, and what is not as it was; `before` is where it stood, and `moved` the keys of the pairs' files that
 /// name others than before.
-pub fn introduce_resumed(
+fn introduce_resumed(
     recorder: &mut dyn Recorder,
     progress: &TrainState,
     before: &TrainState,
@@ -83,7 +119,7 @@ pub fn introduce_resumed(
 }
 
 /// The model that training begins with, and the rows that `--extend-vocabulary` added to its weights.
-pub fn introduce_origin(
+fn introduce_origin(
     recorder: &mut dyn Recorder,
     params: &Params,
     origin: Option<(Origin, Vec<(String, i64)>)>,
@@ -103,7 +139,7 @@ pub fn introduce_origin(
 }
 
 /// The pairs, what was left out of them, and how they are cut.
-pub fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
+fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
         let mut line = counted(set.corpus.len(), &format!("{name} pair"));
         if let Some(first) = set.skipped.first() {
@@ -129,7 +165,7 @@ pub fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
 }
 
 /// References that no output can reach, because it would be longer than outputs may be.
-pub fn introduce_limits(
+fn introduce_limits(
     recorder: &mut dyn Recorder,
     config: &DecodingConfig,
     valid: &Dataset,
@@ -153,7 +189,7 @@ pub fn introduce_limits(
 }
 
 /// References that no output can equal, because outputs are written in another form.
-pub fn introduce_form(recorder: &mut dyn Recorder, target: &Tokenizer, valid: &Dataset) {
+fn introduce_form(recorder: &mut dyn Recorder, target: &Tokenizer, valid: &Dataset) {
     if let Some(note) = in_other_form(target, valid.corpus.pairs().map(|pair| pair.target.as_str())) {
         recorder.say(&note);
     }
@@ -178,7 +214,7 @@ fn in_other_form<'a>(
 const NAMED: usize = 20;
 
 /// Rows that no batch within the budget has room for, and what `auto` found.
-pub fn introduce_batches(
+fn introduce_batches(
     recorder: &mut dyn Recorder,
     experiment: &Experiment,
     runtime: Runtime,

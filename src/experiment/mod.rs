@@ -1,0 +1,365 @@
+//! Training as a whole: an experiment in, a run directory out.
+//!
+//! It claims the directory, reads the data, makes the model or resumes it, and lets the trainer work. What a person sees goes to
+//! the recorder of whoever calls.
+
+pub(crate) mod average;
+mod checkpointer;
+mod init_from;
+mod introduction;
+mod resume;
+mod retention;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use self::average::{chosen, mean_of};
+use self::checkpointer::Checkpoints;
+use self::init_from::InitialModel;
+use self::introduction::{Introduction, conclude};
+use self::resume::{SavedRun, claim};
+use crate::checkpoint::run::{Lock, RunDirectory, run_of_pointer};
+use crate::checkpoint::tensors::load_into;
+use crate::config::Experiment;
+use crate::data::corpus::Example;
+use crate::data::dataset::Tokenizers;
+use crate::data::splits::DataSplits;
+use crate::error::{Error, Kind, Result, counted};
+use crate::model::network::Network;
+use crate::model::params::Params;
+use crate::predictor::loaded_model::{build, outline};
+use crate::runtime::{Runtime, StopFlag, memory};
+use crate::training::clock::matrix_peak;
+use crate::training::context::{InjectedFaults, TrainContext};
+use crate::training::metrics::RunningStats;
+use crate::training::pace::{Machine, PaceMeter};
+use crate::training::recorders::{Event, Recorder, Recorders};
+use crate::training::state::{StopReason, TrainState};
+use crate::training::trainer::Trainer;
+
+/// Where a run is, and how it starts.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The run directory.
+    pub folder: PathBuf,
+    /// Resume from the latest checkpoint, if there is one.
+    pub resume: bool,
+    /// A run, a checkpoint or a model file whose weights and vocabularies to start from.
+    pub from: Option<PathBuf>,
+    /// Add symbols that the vocabularies of `from` lack.
+    pub extend_vocabulary: bool,
+}
+
+impl RunOptions {
+    /// A new run in a folder that holds none.
+    pub fn into(folder: impl Into<PathBuf>) -> RunOptions {
+        RunOptions { folder: folder.into(), resume: false, from: None, extend_vocabulary: false }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Why.
+    pub stop_reason: StopReason,
+    /// Updates made, those before a resumption included.
+    pub step: u64,
+    /// The step of the best validation.
+    pub best_step: Option<u64>,
+}
+
+impl RunSummary {
+    fn of(progress: &TrainState, stop_reason: StopReason) -> RunSummary {
+        RunSummary { stop_reason, step: progress.step, best_step: progress.best_steps().next() }
+    }
+}
+
+/// Trains, into a run directory that `seqloom decode` and [`Predictor`](crate::predictor::Predictor) read. What happens goes to
+/// the files of the directory and to `recorder`.
+///
+/// # Errors
+/// A folder that holds another run; data or a model that does not fit the experiment; files that cannot be written; what the
+/// trainer gives up at. The checkpoints written before stay.
+pub fn train(
+    experiment: &Experiment,
+    options: &RunOptions,
+    stop: &StopFlag,
+    recorder: &mut dyn Recorder,
+) -> Result<RunSummary> {
+    let run = RunDirectory::at(&options.folder);
+    let (lock, saved) = claim(&run, experiment, options.resume, recorder)?;
+    if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(experiment, &run)) {
+        let (progress, next) = (&saved.progress, saved.goes_on_with(experiment));
+        let (folder, steps) = (options.folder.display(), counted(progress.step, "step"));
+        recorder.say(&format!("{folder} is complete: {steps}. {next}"));
+        return Ok(RunSummary::of(progress, StopReason::Complete));
+    }
+    let runtime = Runtime::start(&experiment.runtime)?;
+    check_origin(&run, options, saved.is_some(), recorder)?;
+    // A run that goes on has weights of its own.
+    let initial = options.from.as_ref().filter(|_| saved.is_none());
+    let initial = initial.map(|path| InitialModel::read(path, options.extend_vocabulary)).transpose()?;
+    let data = DataSplits::load(&experiment.data, |pairs| match (&saved, &initial) {
+        (Some(saved), _) => Ok(saved.tokenizers.clone()),
+        (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
+        (None, None) => Tokenizers::train(&experiment.data, pairs),
+    })?;
+    let beginning = TrainingStart { lock, saved, initial };
+    train_on(experiment, &run, runtime, &data, beginning, (stop, recorder))
+}
+
+/// A run that goes on has weights of its own, whatever --from names; one that begins once more must begin as it did.
+fn check_origin(
+    run: &RunDirectory,
+    options: &RunOptions,
+    goes_on: bool,
+    recorder: &mut dyn Recorder,
+) -> Result<()> {
+    let (was, from) = (run.from().filter(|_| options.resume), options.from.as_deref());
+    let place = run.path().display();
+    match (was, from) {
+        (Some(was), None) if !goes_on => {
+            let message = format!("{place} started from {} and has no checkpoint yet", was.path.display());
+            Err(Error::input(message).hint("use the same --from again, or another folder with --out"))
+        }
+        (was, Some(from)) if goes_on && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
+            let from = from.display();
+            recorder
+                .say(&format!("note: {place} resumes from its own checkpoint; it did not start from {from}"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a path leads into another, however the two are written.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let folder = run_of_pointer(folder).unwrap_or(folder);
+    let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
+    path.starts_with(folder)
+}
+
+/// Where training begins: at a checkpoint of its own, at another model, or at random weights.
+struct TrainingStart {
+    lock: Option<Lock>,
+    saved: Option<SavedRun>,
+    initial: Option<InitialModel>,
+}
+
+/// Builds the model, or takes it up where it was saved, and trains it.
+fn train_on(
+    experiment: &Experiment,
+    run: &RunDirectory,
+    runtime: Runtime,
+    data: &DataSplits,
+    beginning: TrainingStart,
+    (stop, recorder): (&StopFlag, &mut dyn Recorder),
+) -> Result<RunSummary> {
+    if let Some(saved) = &beginning.saved {
+        saved.check_weights(experiment)?;
+    }
+    check_room(experiment, runtime, &outline(experiment, &data.tokenizers))?;
+    let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
+    let model = build(experiment, &data.tokenizers, &mut params);
+    let origin = beginning.initial.as_ref().map(InitialModel::origin);
+    let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
+    let moved = beginning.saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
+    let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
+    // The model knows how long its outputs may be; the run's config says what was asked for.
+    let (asked_for, experiment) = (experiment, &fitted(experiment, data));
+    let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
+    let before = saved.as_ref().map(|(progress, _)| progress.clone());
+    let context = context(experiment, runtime, &model, &params, data)?;
+    let place = before.as_ref().map(|before| run.checkpoint(before.step));
+    let trainer = Trainer::new(context, saved).map_err(|error| match (error.kind(), place) {
+        (Kind::Failure, Some(place)) => error.at(place.display()),
+        _ => error,
+    })?;
+    let _lock = take(run, beginning.lock)?;
+    if before.is_none() {
+        run.write_from(origin.as_ref())?;
+    }
+    run.write_config(&asked_for.to_toml())?;
+    let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
+    let columns = experiment.training.metric_columns();
+    let mut recorders = Recorders::of_run(run.path(), steps.0, (metrics_bytes, &columns), recorder)?;
+    let mut trainer = trainer.measured_by(meter(experiment, runtime, &model, steps));
+    // Up to here there was nothing to save, and a signal ended the process at once.
+    stop.listen();
+    recorders.record(&Event::Start { step: steps.0, last_step: steps.1 })?;
+    let introduction = Introduction { experiment, run, runtime, data, params: &params, model: &model };
+    let origin = origin.zip(new_rows);
+    introduction.say(
+        &mut recorders,
+        trainer.progress(),
+        before.as_ref().map(|before| (before, &moved[..])),
+        origin,
+    );
+    let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
+    let stop_reason = trainer.run(stop, &mut recorders, &mut checkpoints).inspect_err(|error| {
+        // Whoever runs this has the error to tell already.
+        let _ = recorders.record(&Event::Failed(error));
+    })?;
+    finish(experiment, run, (&params, &trainer), stop_reason, (stop, &mut recorders))
+}
+
+/// Averages checkpoints where the config asks for it, and sums up.
+fn finish(
+    experiment: &Experiment,
+    run: &RunDirectory,
+    (params, trainer): (&Params, &Trainer),
+    stop_reason: StopReason,
+    (stop, recorder): (&StopFlag, &mut dyn Recorder),
+) -> Result<RunSummary> {
+    let average = experiment.training.average > 0 && !matches!(stop_reason, StopReason::Stopped(_));
+    let given_up = average && !take_average(experiment, run, params, trainer, (stop, recorder))?;
+    let stop_reason = stop.raised().filter(|_| given_up).map_or(stop_reason, StopReason::Stopped);
+    conclude(recorder, run, stop_reason, trainer.progress(), average)?;
+    Ok(RunSummary::of(trainer.progress(), stop_reason))
+}
+
+/// With limits of outputs that fit the training pairs.
+fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
+    let mut fitted = experiment.clone();
+    let length = |example: Cow<Example>| (example.source.length(), example.target.len());
+    fitted.decoding.fit(data.train.corpus.examples().map(length));
+    fitted
+}
+
+/// A network that the machine cannot hold is refused before it is made: the system would end the process, and say nothing.
+fn check_room(experiment: &Experiment, runtime: Runtime, outline: &Params) -> Result<()> {
+    // The weights, their gradients, and what the optimizer keeps of each.
+    let copies = if experiment.training.sgd.is_some() { 3.0 } else { 4.0 };
+    let (numbers, gib) = (outline.parameter_count(), |bytes: f64| bytes / (1u64 << 30) as f64);
+    let needed = copies * 4.0 * numbers;
+    match memory::total(runtime.device).map(|total| total as f64) {
+        Some(total) if needed > total => {
+            let message = format!(
+                "training must fit into memory, but a model of {numbers:.0} weights needs {:.1} GiB, and this machine has \
+                 {:.1}",
+                gib(needed),
+                gib(total)
+            );
+            let sizes = experiment.model.network().sizes();
+            Err(Error::input(message).hint(format!("lower {sizes}, or use smaller vocabularies")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the folder, and locks it where it was not there when it was looked at; nobody may have begun in it since.
+fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
+    run.create()?;
+    if let Some(lock) = lock {
+        return Ok(lock);
+    }
+    let lock = run.lock()?;
+    match run.latest()? {
+        None => Ok(lock),
+        Some(_) => Err(Error::input(format!("{} already holds a run", run.path().display()))
+            .hint("another seqloom has just started it; name another folder with --out")),
+    }
+}
+
+fn context<'a>(
+    experiment: &'a Experiment,
+    runtime: Runtime,
+    model: &'a Network,
+    params: &'a Params,
+    data: &'a DataSplits,
+) -> Result<TrainContext<'a>> {
+    Ok(TrainContext {
+        config: &experiment.training,
+        decoding: &experiment.decoding,
+        seed: experiment.seed,
+        model,
+        params,
+        width: experiment.model.network().width(),
+        train: &data.train,
+        valid: &data.valid,
+        target: &data.tokenizers.target,
+        machine: runtime.identity(),
+        faults: faults()?,
+    })
+}
+
+/// Faults by way of the environment: for tests, and no part of an experiment.
+fn faults() -> Result<InjectedFaults> {
+    let numbers = |name: &str| -> Result<Vec<u64>> {
+        let Some(text) = std::env::var_os(name) else { return Ok(Vec::new()) };
+        let text = text.to_string_lossy().into_owned();
+        let numbers: Option<Vec<u64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+        numbers.ok_or_else(|| {
+            Error::input(format!("{name} must be comma-separated numbers, but it is `{text}`"))
+        })
+    };
+    Ok(InjectedFaults {
+        nan_at: numbers("SEQLOOM_TEST_NAN_AT")?,
+        memory_for: numbers("SEQLOOM_TEST_MEMORY_FOR")?.first().map(|&positions| positions as usize),
+    })
+}
+
+/// For the share of the machine's speed that training reaches.
+fn meter<'a>(
+    experiment: &Experiment,
+    runtime: Runtime,
+    model: &'a Network,
+    steps: (u64, u64),
+) -> PaceMeter<'a> {
+    // Forward, and twice as much backward; a multiplication and an addition.
+    let operations = |window: &RunningStats| 6.0 * model.multiplications(window.source_tokens, window.tokens);
+    let products = experiment.model.network().products().into_iter();
+    let shapes: Vec<[i64; 3]> =
+        products.map(|[inputs, outputs]| [512, inputs as i64, outputs as i64]).collect();
+    let machine = Machine {
+        device: runtime.device,
+        matrix_peak: matrix_peak(runtime.device, runtime.compute, runtime.threads, &shapes),
+        operations: Box::new(operations),
+    };
+    PaceMeter::new(machine, steps)
+}
+
+/// About where training ends, for the time that is left.
+fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) -> u64 {
+    let config = &experiment.training;
+    if config.epochs == 0 {
+        return config.steps;
+    }
+    let positions: usize =
+        data.train.corpus.lengths().into_iter().map(|(source, target)| source.max(target)).sum();
+    let batches = config.epochs * positions.div_ceil(progress.tokens_per_batch.max(1)) as u64;
+    config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
+}
+
+/// The mean of the last or best checkpoints: validated, and written beside them. False where a stop came before that, which
+/// leaves it to the run that goes on.
+fn take_average(
+    experiment: &Experiment,
+    run: &RunDirectory,
+    params: &Params,
+    trainer: &Trainer,
+    (stop, recorder): (&StopFlag, &mut dyn Recorder),
+) -> Result<bool> {
+    let config = &experiment.training;
+    if stop.raised().is_some() {
+        return Ok(false);
+    }
+    let steps = chosen(run, trainer.progress(), config, config.average_of, config.average)?;
+    let (header, weights) = mean_of(run, &steps, trainer.progress().step)?;
+    load_into(params, &weights, &run.average())?;
+    let Some(validated) = trainer.validate_as_is(stop)? else { return Ok(false) };
+    let path = run.save_average(&header.to_bytes(&weights)?)?;
+    let (found, listed) = (validated.found, steps.iter().map(u64::to_string).collect::<Vec<_>>());
+    let count = match steps.len() {
+        count if count < config.average => {
+            format!("{} (of {} wanted)", counted(count, "checkpoint"), config.average)
+        }
+        count => counted(count, "checkpoint"),
+    };
+    recorder.say(&format!(
+        "average of {count} (steps {}): {found}, in {}",
+        listed.join(", "),
+        path.display()
+    ));
+    Ok(true)
+}
