@@ -11,8 +11,7 @@ use super::options::SearchOptions;
 use super::request::DecodeRequest;
 use super::search::beam::Workspace;
 use super::search::hypotheses::Hypotheses;
-use crate::data::vocabulary::EOS;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How many sources go together.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +112,7 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
             0.0 => self.decoder.step(&last, state)?,
             _ => self.decoder.step_with_attention(&last, state)?,
         };
-        check_scores(&scores, last.len())?;
+        scores.check(last.len())?;
         self.advance(&mut scores)?;
         let kept = self.renumber();
         match kept.len() {
@@ -151,19 +150,4 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         }
         kept
     }
-}
-
-/// A model that gives other numbers than it was asked for has a bug, which must not become wrong outputs.
-pub(super) fn check_scores(scores: &Scores, rows: usize) -> Result<()> {
-    let of_attention = scores.attention.as_ref().map_or(rows, Vec::len);
-    if scores.vocabulary <= EOS as usize
-        || scores.log_p.len() != rows * scores.vocabulary
-        || of_attention != rows
-    {
-        let (numbers, vocabulary) = (scores.log_p.len(), scores.vocabulary);
-        let message =
-            format!("the model gave {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
-        return Err(Error::failure(message));
-    }
-    Ok(())
 }

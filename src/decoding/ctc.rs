@@ -1,10 +1,10 @@
 //! Connectionist temporal classification (CTC, Graves et al. 2006): what a CTC head gives to label sequences.
 //!
-//! The head gives each frame of the encoder a distribution over symbols ([`log_probs`]). An alignment names a symbol for each
-//! frame; without repeats and then without blanks it is a label sequence. [`prefix_score`] sums over alignments,
-//! [`prefix_beam`] finds likely sequences, [`alignment`] finds the frames of each token, and [`joint`] is for a beam that
-//! goes by a decoder and CTC together. [`n_best`] decodes requests without a beam. Nothing here knows a tensor, and all but
-//! [`n_best`] are numbers alone.
+//! The head gives each frame of the encoder a distribution over symbols ([`log_probs`]). An alignment names a symbol
+//! for each frame; without repeats and then without blanks it is a label sequence. [`prefix_score`] sums over
+//! alignments, [`prefix_beam`] finds likely sequences, [`alignment`] finds the frames of each token, and [`joint`] is
+//! for a beam that goes by a decoder and CTC together. [`n_best`] decodes requests without a beam. Nothing here knows a
+//! tensor, and all but [`n_best`] are numbers alone.
 //!
 //! The symbols are the ids of the target's vocabulary. The blank has the id of PAD, which no output contains.
 
@@ -20,7 +20,8 @@ pub fn required_frames(labels: &[i64]) -> usize {
     labels.len() + labels.windows(2).filter(|pair| pair[0] == pair[1]).count()
 }
 
-/// `(1 - weight) * attention + weight * ctc`; with a weight of 0 or 1 what the other one excludes (minus infinity) counts.
+/// `(1 - weight) * attention + weight * ctc`; with a weight of 0 or 1 what the other one excludes (minus infinity)
+/// counts.
 ///
 /// # Shapes
 /// weight: 0 to 1; the others and out: log-probabilities

@@ -149,10 +149,10 @@ fn ctc_together(all: &[Arc<CtcLogProbs>], combination: Combination) -> Result<Ar
     let sizes = |one: &CtcLogProbs| (one.frames(), one.symbols(), one.blank());
     if let Some(other) = all.iter().find(|other| sizes(other) != sizes(first)) {
         let message = format!(
-            "the CTC heads of an ensemble must read the same frames and symbols, but theirs have {} and {} frames and {} and {} symbols",
+            "the CTC heads of an ensemble must have the same frames and symbols, but theirs are {} by {} and {} by {}",
             first.frames(),
-            other.frames(),
             first.symbols(),
+            other.frames(),
             other.symbols()
         );
         return Err(Error::input(message));

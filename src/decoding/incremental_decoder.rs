@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use super::continuous_batching::check_scores;
 use super::ctc::log_probs::CtcLogProbs;
 use super::request::DecodeRequest;
 use crate::data::vocabulary::{BOS, EOS, PAD};
@@ -73,7 +72,7 @@ pub fn score_by_steps<S: IncrementalDecoder + ?Sized>(
         let token = |row: usize| if length == 0 { BOS } else { targets[row][length - 1] };
         let last: Vec<i64> = rows.iter().map(|&row| token(row)).collect();
         let (scores, next) = decoder.step(&last, state)?;
-        check_scores(&scores, rows.len())?;
+        scores.check(rows.len())?;
         for (&row, log_p) in rows.iter().zip(scores.rows()) {
             let token = targets[row].get(length).copied().unwrap_or(EOS);
             found[row].push(log_p[token as usize]);
@@ -112,6 +111,21 @@ impl Scores {
     /// Nothing is attended to.
     pub fn new(log_p: Vec<f32>, vocabulary: usize) -> Scores {
         Scores { log_p, vocabulary, attention: None }
+    }
+
+    /// A model that gives other numbers than it was asked for has a bug, which must not become wrong outputs.
+    pub(super) fn check(&self, rows: usize) -> Result<()> {
+        let of_attention = self.attention.as_ref().map_or(rows, Vec::len);
+        if self.vocabulary <= EOS as usize
+            || self.log_p.len() != rows * self.vocabulary
+            || of_attention != rows
+        {
+            let (numbers, vocabulary) = (self.log_p.len(), self.vocabulary);
+            let message =
+                format!("the model gave {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
+            return Err(Error::failure(message));
+        }
+        Ok(())
     }
 
     /// The rows, V numbers each.

@@ -54,8 +54,8 @@ pub fn align(log_probs: &CtcLogProbs, tokens: &[i64]) -> Result<Alignment> {
     }
 }
 
-/// The best log-probability of each state after the last frame, and how it got there. States are a blank, the first token, a
-/// blank, the second token, and so on to a last blank.
+/// The best log-probability of each state after the last frame, and how it got there. States are a blank, the first
+/// token, a blank, the second token, and so on to a last blank.
 struct Trellis {
     states: usize,
     /// (2 L + 1)
@@ -77,7 +77,8 @@ impl Trellis {
         for frame in 0..log_probs.frames() {
             let before = best.clone();
             for state in 0..states {
-                // Before the first frame only the first blank has a probability, and the first token follows it as well.
+                // Before the first frame only the first blank has a probability, and the first token follows it as
+                // well.
                 let reach = if skips(state) { 2 } else { 1 }.min(state);
                 let from = |back: &u8| before[state - usize::from(*back)];
                 let back = (1..=reach as u8)

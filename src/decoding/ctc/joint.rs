@@ -1,15 +1,15 @@
 //! Joint decoding (Watanabe et al. 2017): a beam goes by what a decoder and a CTC head give to a hypothesis together.
 //!
-//! Only the best few tokens of a decoder get a CTC score, which costs a pass over all frames; and EOS, which costs nothing,
-//! so that CTC can end what the decoder would repeat forever.
+//! Only the best few tokens of a decoder get a CTC score, which costs a pass over all frames; and EOS, which costs
+//! nothing, so that CTC can end what the decoder would repeat forever.
 
 use super::combined;
 use super::prefix_score::CtcPrefix;
 use crate::data::vocabulary::EOS;
 use crate::decoding::search::top_k::{Candidate, TopK};
 
-/// The score of what CTC excludes, as in ESPnet: a forced beginning or a minimum length may ask for more tokens than frames
-/// have room for.
+/// The score of what CTC excludes, as in ESPnet: a forced beginning or a minimum length may ask for more tokens than
+/// frames have room for.
 const LOWEST: f64 = -1e10;
 
 /// How many of a decoder's tokens get a CTC score in a beam of this width: one and a half times as many.
@@ -35,8 +35,9 @@ pub struct JointScan {
 }
 
 impl JointScan {
-    /// Offers `best` what may follow a hypothesis in a beam of this width, as [`TopK::scan`] does with the decoder's scores
-    /// (V) alone. Gives back the row's largest score, and the token that greedy search would take: the best in a beam of 1.
+    /// Offers `best` what may follow a hypothesis in a beam of this width, as [`TopK::scan`] does with the decoder's
+    /// scores (V) alone. Gives back the row's largest score, and the token that greedy search would take: the best in a
+    /// beam of 1.
     pub fn scan(
         &mut self,
         parent: JointParent,

@@ -13,7 +13,8 @@ pub struct CtcLogProbs {
 }
 
 impl CtcLogProbs {
-    /// The rows of `data`, one for each frame; each sums to one after `exp`. A symbol may be impossible (minus infinity).
+    /// The rows of `data`, one for each frame; each sums to one after `exp`. A symbol may be impossible (minus
+    /// infinity).
     ///
     /// # Shapes
     /// data: (T' * V), V being `symbols`, the blank among them

@@ -1,5 +1,5 @@
-//! Decoding without a beam of a decoder: the likeliest sequences of the CTC head, which a decoder may rank anew (attention
-//! rescoring, as in WeNet). It knows no tensor.
+//! Decoding without a beam of a decoder: the likeliest sequences of the CTC head, which a decoder may rank anew
+//! (attention rescoring, as in WeNet). It knows no tensor.
 //!
 //! The score of an output does not depend on the search that found it: it is the sum over all of its alignments.
 
@@ -76,8 +76,8 @@ pub fn generate_n_best<'r, S: IncrementalDecoder>(
     }
 }
 
-/// The sequences that the CTC head finds for a source: of a beam of 1 the best path, of others the best path too, so that
-/// none of them ranks below it.
+/// The sequences that the CTC head finds for a source: of a beam of 1 the best path, of others the best path too, so
+/// that none of them ranks below it.
 fn outputs(
     head: &Arc<CtcLogProbs>,
     request: &DecodeRequest,
@@ -124,8 +124,8 @@ fn allowed_tokens(head: &CtcLogProbs, request: &DecodeRequest, options: &SearchO
     }
 }
 
-/// Ranks all lists by the decoder and CTC together. The score becomes the decoder's, which reads all tokens of an output at
-/// once.
+/// Ranks all lists by the decoder and CTC together. The score becomes the decoder's, which reads all tokens of an
+/// output at once.
 fn rescore<S: IncrementalDecoder>(
     decoder: &S,
     state: S::State,
@@ -148,8 +148,8 @@ fn rescore<S: IncrementalDecoder>(
     Ok(())
 }
 
-/// The best hypotheses, at most `n_best`, the best first: finished ones, then unfinished ones. Of several with the same text
-/// the best counts.
+/// The best hypotheses, at most `n_best`, the best first: finished ones, then unfinished ones. Of several with the same
+/// text the best counts.
 fn ranked(mut list: Vec<Hypothesis>, options: &SearchOptions) -> Vec<Hypothesis> {
     let better = |one: &Hypothesis, other: &Hypothesis| -> Ordering {
         other.finished.cmp(&one.finished).then(other.ranking.total_cmp(&one.ranking))

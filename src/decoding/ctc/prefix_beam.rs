@@ -1,7 +1,9 @@
-//! Likely label sequences of a CTC head: the best path, and prefix beam search (Graves and Jaitly 2014, Hannun et al. 2014).
+//! Likely label sequences of a CTC head: the best path, and prefix beam search (Graves and Jaitly 2014, Hannun et al.
+//! 2014).
 //!
-//! Prefix beam search reads frame by frame and keeps the likeliest few prefixes. The alignments of a prefix are summed in two
-//! parts, those that end with a blank and those that do not, since only behind a blank may the last token come again.
+//! Prefix beam search reads frame by frame and keeps the likeliest few prefixes. The alignments of a prefix are summed
+//! in two parts, those that end with a blank and those that do not, since only behind a blank may the last token come
+//! again.
 
 use std::collections::HashMap;
 
@@ -9,8 +11,8 @@ use super::log_add;
 use super::log_probs::CtcLogProbs;
 use crate::decoding::search::top_k::TopK;
 
-/// The sequence of the likeliest alignment: at each frame the likeliest symbol, where only the blank and the tokens that are
-/// `allowed` count. It need not be the likeliest sequence.
+/// The sequence of the likeliest alignment: at each frame the likeliest symbol, where only the blank and the tokens
+/// that are `allowed` count. It need not be the likeliest sequence.
 pub fn best_path(log_probs: &CtcLogProbs, allowed: &[i64]) -> Vec<i64> {
     let blank = log_probs.blank();
     let likeliest = |frame: usize| {
@@ -24,9 +26,9 @@ pub fn best_path(log_probs: &CtcLogProbs, allowed: &[i64]) -> Vec<i64> {
     path
 }
 
-/// The `width` likeliest sequences of the tokens that are `allowed`, the likeliest first, with the log-probability of the
-/// alignments that the search kept: all of them where the beam is wide enough, otherwise a few less. Of each frame the
-/// `width` likeliest tokens are tried.
+/// The `width` likeliest sequences of the tokens that are `allowed`, the likeliest first, with the log-probability of
+/// the alignments that the search kept: all of them where the beam is wide enough, otherwise a few less. Of each frame
+/// the `width` likeliest tokens are tried.
 pub fn prefix_beam_search(log_probs: &CtcLogProbs, allowed: &[i64], width: usize) -> Vec<(Vec<i64>, f64)> {
     let mut search = PrefixBeamSearch::new(log_probs.blank());
     let mut top_k = TopK::default();
@@ -73,8 +75,8 @@ impl PrefixBeamSearch {
         PrefixBeamSearch { blank, nodes: vec![(0, blank)], children: HashMap::new(), live: vec![empty] }
     }
 
-    /// Reads a frame, of which these tokens are tried. A blank and the last token once more are always tried: they make no
-    /// new prefix.
+    /// Reads a frame, of which these tokens are tried. A blank and the last token once more are always tried: they make
+    /// no new prefix.
     fn read(&mut self, frame: &[f32], tokens: impl Iterator<Item = (i64, f64)> + Clone, width: usize) {
         let live = std::mem::take(&mut self.live);
         let mut next = NextPrefixes::default();

@@ -1,8 +1,8 @@
 //! Label-synchronous CTC prefix scores (Watanabe et al. 2017, algorithm 2).
 //!
-//! The score of a prefix is the log-probability of all sequences that begin with it. It needs, for every number of frames
-//! read, how likely these frames give exactly the prefix: with a blank as the last symbol, and in any way. In natural
-//! logarithms of f64.
+//! The score of a prefix is the log-probability of all sequences that begin with it. It needs, for every number of
+//! frames read, how likely these frames give exactly the prefix: with a blank as the last symbol, and in any way. In
+//! natural logarithms of f64.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ pub struct CtcPrefix {
     log_probs: Arc<CtcLogProbs>,
     /// The last token.
     last: Option<i64>,
-    /// (T' + 1) log-probability that the first t frames give the prefix and end with a blank; before the first frame the
-    /// empty prefix counts as such.
+    /// (T' + 1) log-probability that the first t frames give the prefix and end with a blank; before the first frame
+    /// the empty prefix counts as such.
     blank: Arc<[f64]>,
     /// (T' + 1) the same whatever they end with.
     total: Arc<[f64]>,

@@ -264,7 +264,7 @@ fn the_heads_of_an_ensemble_choose_together() {
     assert!((mean.at(2, 4) - (0.95f64 * 0.01).ln() / 2.0).abs() < 1e-6);
     assert!(heads(None, Combination::Probabilities).unwrap().is_none());
     let refused = heads(Some(|_| head_of(&[5, 0])), Combination::Probabilities).unwrap_err();
-    assert!(refused.message().ends_with("3 and 2 frames and 6 and 6 symbols"), "{refused}");
+    assert!(refused.message().ends_with("theirs are 3 by 6 and 2 by 6"), "{refused}");
 }
 
 #[test]
