@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod config;
+mod ctc;
 mod decode;
 mod dependent;
 mod experiments;

@@ -14,6 +14,10 @@ use crate::model::Weights;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodingConfig {
+    /// Which scores choose the outputs. All but `attention` are for a model with a CTC head.
+    pub method: Method,
+    /// λ in (1 - λ) * the decoder's log-probability + λ * CTC's, for the methods `joint` and `rescore`.
+    pub ctc_weight: f64,
     /// Active hypotheses of a source; 1 is greedy search.
     pub beam: usize,
     /// Groups of the beam (Vijayakumar et al. 2016), of equal size: each is a beam of its own, and a later one avoids
@@ -71,6 +75,8 @@ pub struct DecodingConfig {
 impl Default for DecodingConfig {
     fn default() -> Self {
         DecodingConfig {
+            method: Method::Attention,
+            ctc_weight: 0.3,
             beam: 1,
             beam_groups: 1,
             diversity_strength: 0.5,
@@ -94,6 +100,37 @@ impl Default for DecodingConfig {
             max_length_offset: None,
             sampling: None,
         }
+    }
+}
+
+/// Which scores choose the outputs: those of the decoder, which attends to the source, or of the CTC head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The decoder's.
+    Attention,
+    /// CTC's: prefix beam search, or the best path with a beam of 1. The decoder does not run.
+    Ctc,
+    /// Both at every step of a beam (Watanabe et al. 2017).
+    Joint,
+    /// The outputs of `ctc`, ranked by both.
+    Rescore,
+}
+
+impl Method {
+    /// Its name in a config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Attention => "attention",
+            Method::Ctc => "ctc",
+            Method::Joint => "joint",
+            Method::Rescore => "rescore",
+        }
+    }
+
+    /// Whether outputs grow a token at a time, by the decoder's steps.
+    pub fn has_steps(self) -> bool {
+        matches!(self, Method::Attention | Method::Joint)
     }
 }
 
@@ -172,6 +209,8 @@ impl DecodingConfig {
             ("coverage_penalty", self.coverage_penalty),
         ];
         ConfigError::check_float(TABLE, "at least 0", |x| x >= 0.0, &weights)?;
+        let is_share = |x| (0.0..=1.0).contains(&x);
+        ConfigError::check_float(TABLE, "from 0 to 1", is_share, &[("ctc_weight", self.ctc_weight)])?;
         let factors = [("patience", self.patience), ("repetition_penalty", self.repetition_penalty)];
         ConfigError::check_float(TABLE, "above 0", |x| x > 0.0, &factors)?;
         if self.banned.iter().any(|text| text.trim().is_empty()) {
@@ -179,7 +218,32 @@ impl DecodingConfig {
         }
         self.check_length()?;
         self.sampling.as_ref().map_or(Ok(()), SamplingConfig::check)?;
+        self.check_method()?;
         self.check_beam()
+    }
+
+    /// A beam by both scores has no groups and no samples; most constraints act on the steps of a decoder.
+    fn check_method(&self) -> Result<(), ConfigError> {
+        if self.method == Method::Attention {
+            return Ok(());
+        }
+        let by_decoder = [("sampling", self.sampling.is_some()), ("beam_groups", self.beam_groups > 1)];
+        let by_steps = [
+            ("coverage_penalty", self.coverage_penalty > 0.0),
+            ("min_length", self.min_length > 0),
+            ("repetition_penalty", self.repetition_penalty != 1.0),
+            ("no_repeat_ngram", self.no_repeat_ngram > 0),
+            ("banned", !self.banned.is_empty()),
+        ];
+        let first = |keys: &[(&'static str, bool)]| keys.iter().find(|(_, set)| *set).map(|(key, _)| *key);
+        let (key, allowed) = match (first(&by_decoder), first(&by_steps)) {
+            (Some(key), _) => (key, "\"attention\""),
+            (None, Some(key)) if !self.method.has_steps() => (key, "\"attention\" or \"joint\""),
+            _ => return Ok(()),
+        };
+        let message =
+            format!("`method` must be {allowed} with `{key}`, but it is \"{}\"", self.method.name());
+        Err(ConfigError::new(TABLE, &["method", key], message))
     }
 
     fn check_beam(&self) -> Result<(), ConfigError> {

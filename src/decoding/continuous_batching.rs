@@ -4,13 +4,14 @@
 //! and finished rows leave at once. It depends on no model and no tensor. The result of a source does not depend on the
 //! rest of the batch.
 
+use super::Method;
+use super::ctc::n_best::{ctc_of_each, generate_n_best};
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
 use super::search::beam::Workspace;
 use super::search::hypotheses::Hypotheses;
-use crate::data::vocabulary::EOS;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The size of the batch.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,9 @@ pub fn generate<'r, S: IncrementalDecoder>(
     batching: Batching,
     mut found: impl FnMut(usize, Vec<Hypothesis>) -> Result<()>,
 ) -> Result<()> {
+    if !options.method.has_steps() {
+        return generate_n_best(decoder, requests, options, batching.size, found);
+    }
     let mut batch = Batch { decoder, options, batching, slots: Vec::new(), workspace: Workspace::default() };
     let mut requests = requests.enumerate().fuse();
     let mut state = None;
@@ -84,10 +88,14 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         }
         let sources: Vec<&DecodeRequest> = new.iter().map(|(_, request)| *request).collect();
         let begun = self.decoder.start(&sources, 0)?;
-        let slots = new.iter().map(|(number, request)| Slot {
+        let heads = match self.options.method {
+            Method::Joint => ctc_of_each(self.decoder, &begun, sources.len(), self.options)?,
+            _ => Vec::new(),
+        };
+        let slots = new.iter().enumerate().map(|(row, (number, request))| Slot {
             number: *number,
             rows: 1,
-            hypotheses: Hypotheses::new(request, self.options),
+            hypotheses: Hypotheses::new(request, self.options, heads.get(row)),
         });
         self.slots.extend(slots);
         match state {
@@ -104,7 +112,7 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
             0.0 => self.decoder.step(&last, state)?,
             _ => self.decoder.step_with_attention(&last, state)?,
         };
-        check_scores(&scores, last.len())?;
+        scores.check(last.len())?;
         self.advance(&mut scores)?;
         let kept = self.renumber();
         match kept.len() {
@@ -142,19 +150,4 @@ impl<S: IncrementalDecoder> Batch<'_, S> {
         }
         kept
     }
-}
-
-/// A model that returns a wrong number of scores has a bug, which must not become wrong outputs.
-pub(super) fn check_scores(scores: &Scores, rows: usize) -> Result<()> {
-    let of_attention = scores.attention.as_ref().map_or(rows, Vec::len);
-    if scores.vocabulary <= EOS as usize
-        || scores.log_p.len() != rows * scores.vocabulary
-        || of_attention != rows
-    {
-        let (numbers, vocabulary) = (scores.log_p.len(), scores.vocabulary);
-        let message =
-            format!("the model returned {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
-        return Err(Error::failure(message));
-    }
-    Ok(())
 }

@@ -1,6 +1,9 @@
 //! An ensemble: several models that choose each token together. To a search they are one model.
 
+use std::sync::Arc;
+
 use super::config::Combination;
+use super::ctc::log_probs::CtcLogProbs;
 use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
 use super::request::DecodeRequest;
 use crate::error::{Error, Result};
@@ -63,6 +66,26 @@ impl<S: IncrementalDecoder> IncrementalDecoder for Ensemble<S> {
         self.step_each(state, |member, state| member.step_with_attention(tokens, state))
     }
 
+    fn score_targets(&self, targets: &[&[i64]], state: Self::State) -> Result<Vec<Vec<f32>>> {
+        let members = self.members.iter().zip(state.states);
+        let scores = members.map(|(member, state)| member.score_targets(targets, state));
+        let mut scores = scores.collect::<Result<Vec<_>>>()?;
+        let row =
+            |row| mean(scores.iter_mut().map(|of_one| std::mem::take(&mut of_one[row])), self.combination);
+        Ok((0..targets.len()).map(row).collect())
+    }
+
+    fn ctc_log_probs(&self, state: &Self::State) -> Result<Option<Vec<Arc<CtcLogProbs>>>> {
+        let members = self.members.iter().zip(&state.states);
+        let heads = members.map(|(member, state)| member.ctc_log_probs(state));
+        let Some(heads) = heads.collect::<Result<Option<Vec<_>>>>()? else {
+            return Ok(None);
+        };
+        let rows = heads.first().map_or(0, Vec::len);
+        let of_row = |row: usize| heads.iter().map(|of_one| Arc::clone(&of_one[row])).collect::<Vec<_>>();
+        (0..rows).map(|row| ctc_together(&of_row(row), self.combination)).collect::<Result<_>>().map(Some)
+    }
+
     fn reorder(&self, rows: &[i64], state: Self::State) -> Result<Self::State> {
         let EnsembleState { states, alike } = state;
         let kept = self.members.iter().zip(states).map(|(member, state)| member.reorder(rows, state));
@@ -115,6 +138,27 @@ fn combined(mut all: Vec<Scores>, combination: Combination, alike: bool) -> Resu
     }
     first.attention.iter_mut().flatten().flatten().for_each(|of_all| *of_all /= looking as f32);
     Ok(first)
+}
+
+/// What the CTC heads of all members give to a source, combined as their scores are.
+fn ctc_together(all: &[Arc<CtcLogProbs>], combination: Combination) -> Result<Arc<CtcLogProbs>> {
+    let first = &all[0];
+    if all.len() == 1 {
+        return Ok(Arc::clone(first));
+    }
+    let sizes = |one: &CtcLogProbs| (one.frames(), one.symbols(), one.blank());
+    if let Some(other) = all.iter().find(|other| sizes(other) != sizes(first)) {
+        let message = format!(
+            "the CTC heads of an ensemble must have the same frames and symbols, but theirs are {} by {} and {} by {}",
+            first.frames(),
+            first.symbols(),
+            other.frames(),
+            other.symbols()
+        );
+        return Err(Error::input(message));
+    }
+    let log_p = mean(all.iter().map(|one| one.data().to_vec()), combination);
+    CtcLogProbs::new(log_p, first.symbols(), first.blank()).map(Arc::new)
 }
 
 /// Combines the log-probabilities of several models elementwise: each list has those of one model for the same tokens.

@@ -2,8 +2,11 @@
 //!
 //! So a search can be tested with a scripted fake instead of weights, and a model does not depend on the search.
 
+use std::sync::Arc;
+
+use super::ctc::log_probs::CtcLogProbs;
 use super::request::DecodeRequest;
-use crate::data::vocabulary::{BOS, PAD};
+use crate::data::vocabulary::{BOS, EOS, PAD};
 use crate::error::{Error, Result};
 
 /// A model that takes one step at a time.
@@ -32,6 +35,17 @@ pub trait IncrementalDecoder {
     /// The rows of `one`, then those of `other`, which may have different lengths.
     fn join(&self, one: Self::State, other: Self::State) -> Result<Self::State>;
 
+    /// The log-probability of each token of each target, EOS last: a target (token ids without EOS) for each row of a state
+    /// before its first token.
+    fn score_targets(&self, targets: &[&[i64]], state: Self::State) -> Result<Vec<Vec<f32>>> {
+        score_by_steps(self, targets, state)
+    }
+
+    /// What the CTC head gives to the source of each row of a state before its first token; `None` for a model without one.
+    fn ctc_log_probs(&self, _: &Self::State) -> Result<Option<Vec<Arc<CtcLogProbs>>>> {
+        Ok(None)
+    }
+
     /// Whether sources may enter a batch that has started. If not, `join` is never called.
     fn supports_continuous_batching(&self) -> bool {
         false
@@ -41,6 +55,37 @@ pub trait IncrementalDecoder {
     fn max_length(&self) -> Option<usize> {
         None
     }
+}
+
+/// [`IncrementalDecoder::score_targets`], a token of each target at a time.
+///
+/// # Errors
+/// Those of the model.
+pub fn score_by_steps<S: IncrementalDecoder + ?Sized>(
+    decoder: &S,
+    targets: &[&[i64]],
+    mut state: S::State,
+) -> Result<Vec<Vec<f32>>> {
+    let mut found = vec![Vec::new(); targets.len()];
+    let mut rows: Vec<usize> = (0..targets.len()).collect();
+    for length in 0.. {
+        let token = |row: usize| if length == 0 { BOS } else { targets[row][length - 1] };
+        let last: Vec<i64> = rows.iter().map(|&row| token(row)).collect();
+        let (scores, next) = decoder.step(&last, state)?;
+        scores.check(rows.len())?;
+        for (&row, log_p) in rows.iter().zip(scores.rows()) {
+            let token = targets[row].get(length).copied().unwrap_or(EOS);
+            found[row].push(log_p[token as usize]);
+        }
+        let kept: Vec<usize> = (0..rows.len()).filter(|&n| length < targets[rows[n]].len()).collect();
+        if kept.is_empty() {
+            break;
+        }
+        let places: Vec<i64> = kept.iter().map(|&n| n as i64).collect();
+        state = decoder.reorder(&places, next)?;
+        rows = kept.into_iter().map(|n| rows[n]).collect();
+    }
+    Ok(found)
 }
 
 /// A model that several threads can run at the same time, each with its own clone. Clones share the weights.
@@ -65,6 +110,21 @@ impl Scores {
     /// Scores without attention.
     pub fn new(log_p: Vec<f32>, vocabulary: usize) -> Scores {
         Scores { log_p, vocabulary, attention: None }
+    }
+
+    /// A model that gives other numbers than it was asked for has a bug, which must not become wrong outputs.
+    pub(super) fn check(&self, rows: usize) -> Result<()> {
+        let of_attention = self.attention.as_ref().map_or(rows, Vec::len);
+        if self.vocabulary <= EOS as usize
+            || self.log_p.len() != rows * self.vocabulary
+            || of_attention != rows
+        {
+            let (numbers, vocabulary) = (self.log_p.len(), self.vocabulary);
+            let message =
+                format!("the model gave {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
+            return Err(Error::failure(message));
+        }
+        Ok(())
     }
 
     /// The rows, V numbers each.

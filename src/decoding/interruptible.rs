@@ -2,6 +2,9 @@
 //!
 //! It depends on no signals, only on a function that it calls before each step.
 
+use std::sync::Arc;
+
+use super::ctc::log_probs::CtcLogProbs;
 use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
 use super::request::DecodeRequest;
 use crate::error::{Error, Result};
@@ -48,6 +51,14 @@ impl<S: IncrementalDecoder> IncrementalDecoder for Interruptible<'_, S> {
 
     fn join(&self, one: S::State, other: S::State) -> Result<S::State> {
         self.model.join(one, other)
+    }
+
+    fn score_targets(&self, targets: &[&[i64]], state: S::State) -> Result<Vec<Vec<f32>>> {
+        self.unless_stopped()?.score_targets(targets, state)
+    }
+
+    fn ctc_log_probs(&self, state: &S::State) -> Result<Option<Vec<Arc<CtcLogProbs>>>> {
+        self.unless_stopped()?.ctc_log_probs(state)
     }
 
     fn supports_continuous_batching(&self) -> bool {

@@ -79,6 +79,10 @@ impl IncrementalDecoder for NetworkDecoder {
         self.step_all(tokens, state, true)
     }
 
+    fn score_targets(&self, targets: &[&[i64]], state: DecoderState) -> Result<Vec<Vec<f32>>> {
+        Ok(self.model.score(state, targets)?)
+    }
+
     fn reorder(&self, rows: &[i64], state: DecoderState) -> Result<DecoderState> {
         Ok(state.keep(rows))
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::DecodingConfig;
 use super::config::{SamplingConfig, Stop};
 use super::constraints::Constraints;
 use super::constraints::banned_texts::BannedTexts;
 use super::constraints::token_texts::{TokenText, TokenTexts};
 use super::penalty::Penalty;
 use super::request::DecodeRequest;
+use super::{DecodingConfig, Method};
 use crate::data::source::SourceItem;
 use crate::error::Result;
 
@@ -18,6 +18,10 @@ const MAX_ROWS: usize = 8192;
 /// The options for all sources.
 #[derive(Clone, Debug)]
 pub struct SearchOptions {
+    /// Which scores choose the outputs.
+    pub method: Method,
+    /// The share of CTC where both scores choose.
+    pub ctc_weight: f64,
     /// Active hypotheses of a group.
     pub width: usize,
     /// Groups of a source, or its samples.
@@ -68,6 +72,8 @@ impl SearchOptions {
         let samples = config.sampling.is_some();
         let groups = if samples { config.n_best } else { config.beam_groups }.max(1);
         let mut options = SearchOptions {
+            method: config.method,
+            ctc_weight: config.ctc_weight,
             width: if samples { 1 } else { (config.beam / groups).max(1) },
             groups,
             diversity: config.diversity_strength,

@@ -4,8 +4,10 @@
 //! requested. It depends on no model and no tensor.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::continuous_batching::{Batching, generate};
+use super::ctc::log_probs::CtcLogProbs;
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
@@ -17,8 +19,14 @@ use crate::error::{Error, Result};
 /// Checks that these options search for a single output with a single hypothesis.
 ///
 /// # Errors
-/// There are several outputs or hypotheses.
+/// There are several, or it does not grow by steps.
 pub fn check_streamable(options: &SearchOptions) -> Result<()> {
+    if !options.method.has_steps() {
+        let method = options.method.name();
+        let message =
+            format!("interactive decoding must have steps to show, but `decoding.method` is \"{method}\"");
+        return Err(Error::input(message).hint("use --set decoding.method=attention, or joint"));
+    }
     match (options.width, options.groups) {
         (1, 1) => Ok(()),
         (1, groups) if options.sampling.is_some() => {
@@ -123,6 +131,10 @@ impl<S: IncrementalDecoder, F: FnMut(&TraceStep) -> Result<()>> IncrementalDecod
 
     fn join(&self, one: S::State, other: S::State) -> Result<S::State> {
         self.decoder.join(one, other)
+    }
+
+    fn ctc_log_probs(&self, state: &S::State) -> Result<Option<Vec<Arc<CtcLogProbs>>>> {
+        self.decoder.ctc_log_probs(state)
     }
 
     fn max_length(&self) -> Option<usize> {

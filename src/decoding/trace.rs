@@ -3,7 +3,6 @@
 //! So tracing costs a search nothing. The scores of a row do not depend on the rest of the batch, so they equal those
 //! of the search before any constraint changed them. It depends on no model and no tensor.
 
-use super::continuous_batching::check_scores;
 use super::incremental_decoder::{IncrementalDecoder, Scores, scores_not_finite};
 use super::request::DecodeRequest;
 use super::search::top_k::TopK;
@@ -82,7 +81,7 @@ pub fn trace<S: IncrementalDecoder>(
         (decoder.start(&requests, 0)?, vec![BOS; live.len()], TopK::default());
     loop {
         let (scores, next) = decoder.step_with_attention(&last, state)?;
-        check_scores(&scores, live.len())?;
+        scores.check(live.len())?;
         record(scores, &live, &said, top, &mut best, &mut steps)?;
         let goes_on = |n: &usize| steps[live[*n]].len() < said[live[*n]].len();
         let kept: Vec<usize> = (0..live.len()).filter(goes_on).collect();

@@ -4,13 +4,12 @@
 use std::collections::HashSet;
 
 use super::loaded_model::LoadedModel;
-use crate::data::vocabulary::{BOS, EOS};
 use crate::decoding::in_order::decode_n_best;
-use crate::decoding::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable};
+use crate::decoding::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable, score_by_steps};
 use crate::decoding::options::SearchOptions;
 use crate::decoding::parallel::decode_on_all_cores;
 use crate::decoding::request::DecodeRequest;
-use crate::decoding::{DecodingConfig, SamplingConfig};
+use crate::decoding::{DecodingConfig, Method, SamplingConfig};
 use crate::error::Result;
 use crate::model::Weights;
 
@@ -70,7 +69,9 @@ pub fn verify(
     let plain = unrounded.as_ref().unwrap_or_else(|| model.decoder());
     for (name, options) in searches(model)? {
         let alone = batches(model, requests, &name, &options, &mut report)?;
-        report(scored(model, requests, &name, &alone)?)?;
+        if options.method != Method::Ctc {
+            report(scored(model, requests, &name, &alone)?)?;
+        }
         let found = if exact { alone.clone() } else { decode_on_all_cores(plain, requests, &options)? };
         let in_full = if exact { name.clone() } else { format!("{name}, weights in F32") };
         report(uncached(model, plain, requests, &in_full, &found)?)?;
@@ -161,8 +162,14 @@ fn searches(model: &LoadedModel) -> Result<Vec<(String, SearchOptions)>> {
         if config.beam == 1 { "greedy search".to_owned() } else { format!("a beam of {}", config.beam) };
     let sampling = SamplingConfig::default();
     let second = samples(&sampling);
-    let config =
-        DecodingConfig { beam: 1, beam_groups: 1, n_best: 1, sampling: Some(sampling), ..config.clone() };
+    let config = DecodingConfig {
+        method: Method::Attention,
+        beam: 1,
+        beam_groups: 1,
+        n_best: 1,
+        sampling: Some(sampling),
+        ..config.clone()
+    };
     let options = SearchOptions::with_texts(&config, model.texts())?;
     Ok(vec![(name, model.options.clone()), (second, options)])
 }
@@ -308,26 +315,8 @@ fn uncached<S: IncrementalDecoder>(
 
 /// The log-probability of each token of each target, EOS last, step by step.
 fn stepped<S: IncrementalDecoder>(decoder: &S, pairs: &[(&DecodeRequest, &[i64])]) -> Result<Vec<Vec<f32>>> {
-    let mut found = vec![Vec::new(); pairs.len()];
-    let requests: Vec<&DecodeRequest> = pairs.iter().map(|(request, _)| *request).collect();
-    let mut rows: Vec<usize> = (0..pairs.len()).collect();
-    let mut state = decoder.start(&requests, 0)?;
-    for t in 0.. {
-        let last: Vec<i64> = rows.iter().map(|&row| if t == 0 { BOS } else { pairs[row].1[t - 1] }).collect();
-        let (scores, next) = decoder.step(&last, state)?;
-        for (&row, log_p) in rows.iter().zip(scores.log_p.chunks_exact(scores.vocabulary.max(1))) {
-            let token = pairs[row].1.get(t).copied().unwrap_or(EOS);
-            found[row].push(log_p[token as usize]);
-        }
-        let kept: Vec<usize> = (0..rows.len()).filter(|&n| t < pairs[rows[n]].1.len()).collect();
-        if kept.is_empty() {
-            break;
-        }
-        let places: Vec<i64> = kept.iter().map(|&n| n as i64).collect();
-        state = decoder.reorder(&places, next)?;
-        rows = kept.into_iter().map(|n| rows[n]).collect();
-    }
-    Ok(found)
+    let (requests, targets): (Vec<&DecodeRequest>, Vec<&[i64]>) = pairs.iter().copied().unzip();
+    score_by_steps(decoder, &targets, decoder.start(&requests, 0)?)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn a_batch_holds_what_pytorch_was_fed() {
     for case in CASES {
         let golden = Golden::read(case);
         let batch = golden_batch(&golden);
-        assert_same(&batch.source.tokens, golden.get("source"), case);
+        assert_same(&batch.source.values, golden.get("source"), case);
         assert_same(&batch.target_in, golden.get("target_in"), case);
         let labels = golden.get("labels").flatten(0, 1); // (B * T)
         assert_same(&batch.labels, &labels.masked_select(&labels.ne(PAD)), case);

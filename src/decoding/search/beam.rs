@@ -1,15 +1,16 @@
 //! A beam: the best few unfinished hypotheses of a source, extended side by side.
 //!
-//! Choice ([`TopK`], or [`Sampler`] for samples), constraints and penalties are elsewhere; here is the bookkeeping. It
-//! depends on no model and no tensor.
+//! Choice ([`Offers`]), constraints and penalties are elsewhere; here is the bookkeeping. It knows no model and no tensor.
 
-use super::sampling::{SampleRng, Sampler};
+use super::offers::{Offers, Parent};
+use super::sampling::SampleRng;
 use super::token_tree::TokenTree;
-use super::top_k::{Candidate, TopK};
+use super::top_k::Candidate;
 use crate::data::vocabulary::EOS;
 use crate::decoding::constraints::ScoreEdits;
 use crate::decoding::constraints::banned_texts::OutputPrefix;
 use crate::decoding::constraints::forced_prefix::{ForcedPrefix, PrefixScores};
+use crate::decoding::ctc::prefix_score::CtcPrefix;
 use crate::decoding::incremental_decoder::{Hypothesis, ScoreRows, scores_not_finite};
 use crate::decoding::options::SearchOptions;
 use crate::error::Result;
@@ -17,8 +18,7 @@ use crate::error::Result;
 /// Buffers that are reused in every step, to save allocations.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    top_k: TopK,
-    sampler: Sampler,
+    offers: Offers,
     edits: ScoreEdits,
     prefix_tokens: Vec<i64>,
     parents: Vec<ActiveHypothesis>,
@@ -45,8 +45,10 @@ pub(super) struct ActiveHypothesis {
     pub node: usize,
     /// Sum of the model's log-probabilities.
     score: f64,
-    /// The same with the repetition penalty.
+    /// The same with the repetition penalty in it, and with CTC's share where that chooses as well.
     sum: f64,
+    /// Its tokens for CTC, where that chooses as well.
+    ctc: Option<CtcPrefix>,
     /// Its attention to each source position so far; empty if it is not requested.
     coverage: Vec<f32>,
     /// Its state in the forced prefix.
@@ -100,13 +102,14 @@ pub(super) struct Beam {
 
 impl Beam {
     /// An empty hypothesis. With `rng`, tokens are sampled; with `leads`, the beam never loses the greedy hypothesis.
-    pub fn new(rng: Option<SampleRng>, leads: bool) -> Beam {
+    pub fn new(rng: Option<SampleRng>, leads: bool, ctc: Option<CtcPrefix>) -> Beam {
         let (row, node, place) = (0, TokenTree::ROOT, ForcedPrefix::START);
         let nothing = ActiveHypothesis {
             row,
             node,
             score: 0.0,
             sum: 0.0,
+            ctc,
             coverage: Vec::new(),
             place,
             forced: 0,
@@ -148,7 +151,7 @@ impl Beam {
             return Ok(());
         }
         self.choose(rows, tree, step, workspace)?;
-        if workspace.top_k.candidates().is_empty() {
+        if workspace.offers.best.candidates().is_empty() {
             let before = Step { length: step.length - 1, ..*step };
             self.close(tree, &before);
             return Ok(());
@@ -156,11 +159,12 @@ impl Beam {
         std::mem::swap(&mut self.active, &mut workspace.parents);
         self.active.clear();
         let finished_before = self.finished;
-        let Workspace { top_k, avoided, parents, leading, .. } = workspace;
+        let Workspace { offers, avoided, parents, leading, .. } = workspace;
+        let best = offers.best.candidates();
         let leading = *leading;
         // The greedy hypothesis continues beside the beam that would lose it.
-        let lost = leading.filter(|leading| !top_k.candidates().contains(leading));
-        for (rank, chosen) in top_k.candidates().iter().chain(&lost).enumerate() {
+        let lost = leading.filter(|leading| !best.contains(leading));
+        for (rank, chosen) in best.iter().chain(&lost).enumerate() {
             let leads = leading.as_ref() == Some(chosen);
             let goes_on = chosen.token != EOS && (self.active.len() < step.options.width || leads);
             let finishes = chosen.token == EOS && (rank < step.options.width || leads);
@@ -175,7 +179,8 @@ impl Beam {
                 self.finish(next, tree, step);
             } else {
                 let node = tree.push(next.node, chosen.token);
-                self.active.push(ActiveHypothesis { node, ..next });
+                let ctc = next.ctc.as_ref().map(|prefix| prefix.extend(chosen.token));
+                self.active.push(ActiveHypothesis { node, ctc, ..next });
             }
         }
         if step.options.is_diverse() {
@@ -197,12 +202,12 @@ impl Beam {
         step: &Step,
         workspace: &mut Workspace,
     ) -> Result<()> {
-        let Workspace { top_k, sampler, edits, prefix_tokens, avoided, narrowed, leading, .. } = workspace;
+        let Workspace { offers, edits, prefix_tokens, avoided, narrowed, leading, .. } = workspace;
         let SearchOptions { constraints, width, .. } = step.options;
         let ends_at_once = *width == 1 && step.options.stop_after == 1 && !step.needs_more;
-        top_k.begin(if ends_at_once { 1 } else { 2 * width });
+        offers.best.begin(if ends_at_once { 1 } else { 2 * width });
         *leading = None;
-        for (parent, one) in self.active.iter().enumerate() {
+        for (number, one) in self.active.iter().enumerate() {
             let (row, place) = (rows.row(one.row), step.prefix.at(one.place));
             let left = step.max_length.saturating_sub(step.length);
             if let Some(place) = place {
@@ -230,22 +235,10 @@ impl Beam {
             let scores = if place.is_some() { narrowed.row() } else { &*row };
             // If only one token is allowed, nothing is drawn.
             let is_settled = place.is_some_and(|place| place.choices.len() == 1);
-            let largest = match (&mut self.rng, &step.options.sampling) {
-                (Some(rng), Some(sampling)) if !is_settled => {
-                    let (largest, token) = sampler.draw(scores, sampling, rng.next_number());
-                    if let Some(token) = token {
-                        let total = one.sum + f64::from(scores[token as usize]);
-                        top_k.push(Candidate { parent, token, total });
-                    }
-                    largest
-                }
-                _ => top_k.scan(parent, one.sum, scores),
-            };
-            if one.is_greedy && largest.is_finite() {
-                let first = scores.iter().position(|score| *score == largest);
-                let total = one.sum + f64::from(largest);
-                *leading = first.map(|token| Candidate { parent, token: token as i64, total });
-            }
+            let random = self.rng.as_mut().filter(|_| !is_settled).map(SampleRng::next_number);
+            let parent = Parent { number, sum: one.sum, ctc: one.ctc.as_ref(), leads: one.is_greedy, random };
+            let (largest, greedy) = offers.take(parent, scores, step.options);
+            *leading = leading.or(greedy.filter(|_| one.is_greedy));
             edits.undo(row);
             let all_forbidden = || largest == f32::NEG_INFINITY && row.iter().any(|log_p| log_p.is_finite());
             if !largest.is_finite() && !all_forbidden() {

@@ -12,6 +12,8 @@ use super::beam::{Beam, RankedHypothesis, Step, Workspace};
 use super::sampling::SampleRng;
 use super::token_tree::TokenTree;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
+use crate::decoding::ctc::log_probs::CtcLogProbs;
+use crate::decoding::ctc::prefix_score::CtcPrefix;
 use crate::decoding::incremental_decoder::{Hypothesis, ScoreRows};
 use crate::decoding::options::SearchOptions;
 use crate::decoding::request::DecodeRequest;
@@ -30,21 +32,27 @@ pub struct Hypotheses {
 }
 
 impl Hypotheses {
-    /// The hypotheses of a new source: one row.
-    pub fn new(request: &DecodeRequest, options: &SearchOptions) -> Hypotheses {
+    /// The hypotheses of a new source: one row. With `ctc` they are chosen by the decoder and by CTC.
+    pub fn new(
+        request: &DecodeRequest,
+        options: &SearchOptions,
+        ctc: Option<&Arc<CtcLogProbs>>,
+    ) -> Hypotheses {
         let rng = |number| {
             options
                 .sampling
                 .as_ref()
                 .map(|sampling| SampleRng::new(sampling.seed, request.source.tokens(), number))
         };
+        let prefix = ctc.map(|log_probs| CtcPrefix::new(Arc::clone(log_probs)));
+        let leads = |number| options.stops_when_outranked && number == 0;
         Hypotheses {
             opening: Arc::clone(&request.prefix),
             limit: request.max_length.max(1),
             length: 0,
             tree: TokenTree::new(),
             groups: (0..options.groups)
-                .map(|number| Beam::new(rng(number), options.stops_when_outranked && number == 0))
+                .map(|number| Beam::new(rng(number), leads(number), prefix.clone()))
                 .collect(),
         }
     }

@@ -54,6 +54,13 @@ impl TopK {
         largest
     }
 
+    /// Takes a candidate beside those before it; one that is minus infinity or no number is none.
+    pub fn offer(&mut self, candidate: Candidate) {
+        if candidate.total > self.threshold() {
+            self.push(candidate);
+        }
+    }
+
     /// Inserts a candidate, after equal ones.
     pub fn push(&mut self, candidate: Candidate) {
         if self.list.len() == self.count {

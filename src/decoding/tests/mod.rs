@@ -1,6 +1,7 @@
 //! A scripted model in place of weights: a small language whose outputs and scores are all known.
 
 mod constrained;
+mod ctc;
 mod ensembles;
 mod invariance;
 mod samples;
@@ -12,22 +13,27 @@ use std::sync::Arc;
 
 use super::constraints::forced_prefix::{ForcedPrefix, PrefixState, PrefixToken};
 use super::continuous_batching::{Batching, generate};
+use super::ctc::log_probs::CtcLogProbs;
 use super::in_order::decode_n_best;
 use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores};
 use super::options::SearchOptions;
 use super::request::DecodeRequest;
-use super::{Combination, DecodingConfig, LengthPenalty, SamplingConfig, Stop};
+use super::{Combination, DecodingConfig, LengthPenalty, Method, SamplingConfig, Stop};
 use crate::data::source::SourceItem;
-use crate::data::vocabulary::{BOS, EOS, UNK};
+use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::error::Result;
 
 /// Log-probabilities of the next token, given the source and the tokens so far.
 type Script = fn(&[i64], &[i64]) -> Vec<f32>;
 
-/// A model whose log-probabilities are those of its script, with the attention of `attention`.
+/// What the CTC head gives to a source.
+type Head = fn(&[i64]) -> CtcLogProbs;
+
+/// A model that says what its script says, looks at the source as `attention` says, and whose CTC head gives what `ctc` gives.
 struct Scripted {
     script: Script,
     attention: Option<Script>,
+    ctc: Option<Head>,
     joins: bool,
     /// Number of steps, and the most sources in one of them.
     steps: Cell<usize>,
@@ -48,6 +54,7 @@ impl Scripted {
         Scripted {
             script,
             attention: None,
+            ctc: Some(random_looking_head),
             joins: false,
             steps: Cell::new(0),
             most_sources: Cell::new(0),
@@ -105,6 +112,12 @@ impl IncrementalDecoder for Scripted {
         Ok([one, other].concat())
     }
 
+    fn ctc_log_probs(&self, state: &Self::State) -> Result<Option<Vec<Arc<CtcLogProbs>>>> {
+        assert!(state.iter().all(|row| row.said.is_none()), "a head reads sources before the first token");
+        let of_row = |head: Head| state.iter().map(|row| Arc::new(head(&row.source))).collect();
+        Ok(self.ctc.map(of_row))
+    }
+
     fn supports_continuous_batching(&self) -> bool {
         self.joins
     }
@@ -120,6 +133,13 @@ fn random_looking(source: &[i64], said: &[i64]) -> Vec<f32> {
     let weights: Vec<f32> = (0..6).map(|v| (mixed(mixed(state, v), 9) % 4001) as f32 / 1000.0).collect();
     let sum: f32 = weights.iter().map(|weight| weight.exp()).sum();
     weights.iter().map(|weight| weight - sum.ln()).collect()
+}
+
+/// A head over the same tokens, which reads 12 frames or a few more.
+fn random_looking_head(source: &[i64]) -> CtcLogProbs {
+    let frames = 12 + source[0] % 3;
+    let data = (0..frames).flat_map(|frame| random_looking(&[source, &[91]].concat(), &[frame]));
+    CtcLogProbs::new(data.collect(), 6, PAD).unwrap()
 }
 
 /// The tokens of outputs in that language, including EOS.
@@ -191,6 +211,8 @@ fn all_kinds() -> Vec<DecodingConfig> {
         DecodingConfig { stop: Stop::Patience, ..beam(4, 3) },
         DecodingConfig { stop: Stop::BestPossible, length_penalty: LengthPenalty::Gnmt, ..beam(3, 2) },
         DecodingConfig { beam_groups: 3, ..beam(6, 5) },
+        DecodingConfig { method: Method::Joint, ..beam(4, 3) },
+        DecodingConfig { method: Method::Joint, ctc_weight: 0.8, ..beam(1, 1) },
         DecodingConfig { sampling: sampling.clone(), ..beam(1, 4) },
         DecodingConfig { no_repeat_ngram: 2, repetition_penalty: 1.4, min_length: 3, ..beam(4, 4) },
         DecodingConfig { no_repeat_ngram: 1, min_length: 4, sampling, ..beam(1, 2) },
