@@ -13,7 +13,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,12 +77,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def to_csv(pairs: Iterable[Pair]) -> bytes:
-    """The content of a CSV file with these pairs."""
+def to_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> bytes:
+    """The content of a CSV file with these rows, which are pairs unless there is another header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(pairs)
+    writer.writerow(header)
+    writer.writerows(rows)
     return text.getvalue().encode("utf-8")
 
 
@@ -111,13 +111,15 @@ def check_apart(splits: dict[str, list[Pair]]) -> None:
             home[source] = name
 
 
-def write_set(folder: Path, splits: dict[str, list[Pair]]) -> None:
+def write_set(
+    folder: Path, splits: Mapping[str, Sequence[Sequence[str]]], header: Sequence[str] = HEADER
+) -> None:
     """Writes one CSV file per split and says so on stderr."""
-    for name, pairs in splits.items():
+    for name, rows in splits.items():
         path = folder / f"{name}.csv"
-        content = to_csv(pairs)
+        content = to_csv(rows, header)
         write_atomically(path, content)
-        print(f"{path}: {len(pairs)} rows, {len(content)} bytes", file=sys.stderr)
+        print(f"{path}: {len(rows)} rows, {len(content)} bytes", file=sys.stderr)
 
 
 def maker_arguments(purpose: str, folder: str, sizes: dict[str, int]) -> argparse.ArgumentParser:
