@@ -1,11 +1,15 @@
 //! A model as a search sees it: steps in, plain arrays of scores out.
 
+use std::sync::Arc;
+
 use tch::{Device, Kind};
 
 use super::DecodingConfig;
+use super::ctc::log_probs::CtcLogProbs;
 use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, scores_not_finite};
 use super::request::DecodeRequest;
 use crate::data::source::SourceItem;
+use crate::data::vocabulary::PAD;
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::inference::{DecoderState, Inference};
@@ -77,6 +81,12 @@ impl IncrementalDecoder for NetworkDecoder {
 
     fn step_with_attention(&self, tokens: &[i64], state: DecoderState) -> Result<(Scores, DecoderState)> {
         self.step_all(tokens, state, true)
+    }
+
+    fn ctc_log_probs(&self, state: &DecoderState) -> Result<Option<Vec<Arc<CtcLogProbs>>>> {
+        let Some(rows) = self.model.ctc_log_probabilities(state)? else { return Ok(None) };
+        let of_row = |data| CtcLogProbs::new(data, self.model.vocabulary(), PAD).map(Arc::new);
+        rows.into_iter().map(of_row).collect::<Result<Vec<_>>>().map(Some)
     }
 
     fn score_targets(&self, targets: &[&[i64]], state: DecoderState) -> Result<Vec<Vec<f32>>> {

@@ -103,6 +103,21 @@ impl Inference {
         DecoderState { network, allowed: vec![None; sources.len()], narrowed: None }
     }
 
+    /// The log-probabilities of the CTC head for the source of each row of a state before its first step: (S * V) each.
+    /// None for a network without such a head.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    pub fn ctc_log_probabilities(&self, state: &DecoderState) -> Result<Option<Vec<Vec<f32>>>, tch::TchError> {
+        let _guard = tch::no_grad_guard();
+        match (&self.network, &state.network) {
+            (PackedNetwork::Transformer(network), NetworkState::Transformer(state)) => {
+                network.ctc_log_probabilities(state)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Takes one more token per row and scores the next ones. With `looking` it also returns the attention.
     ///
     /// # Errors

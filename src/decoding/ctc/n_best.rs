@@ -39,7 +39,7 @@ pub fn ctc_of_each<S: IncrementalDecoder>(
             let message = format!(
                 "`decoding.method` \"{method}\" must have a model with a CTC head, but this model has none"
             );
-            let hint = "train with `training.ctc_weight` above 0, or use --set decoding.method=attention";
+            let hint = "train with `model.transformer.ctc` = true, or use --set decoding.method=attention";
             Err(Error::input(message).hint(hint))
         }
     }

@@ -3,7 +3,7 @@
 //! Nothing is padded: the positions of all sources are concatenated, and each row lists the slots of its keys and
 //! values ([`KvCache`]). So on the CPU a row's numbers are bit-identical in any batch.
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use super::super::attention::{
     BlockTable, PackedSequences, mean_over_heads, packed_sequence_attention, paged_attention,
@@ -71,6 +71,8 @@ pub struct TransformerState {
     /// Keys and values of the source positions.
     cross: KvCache,
     rows: Vec<Row>,
+    /// The encoder's output, for the CTC head, until the first step: (N, D)
+    encoded: Option<Tensor>,
 }
 
 /// The slots of one row.
@@ -126,7 +128,26 @@ impl PackedTransformer {
             Row { own: Vec::new(), source: (start..end).collect() }
         });
         let own = KvCache::new(self.decoder.len(), width, device);
-        TransformerState { own, cross, rows: rows.collect() }
+        let encoded = self.ctc.is_some().then_some(memory);
+        TransformerState { own, cross, rows: rows.collect(), encoded }
+    }
+
+    /// The log-probabilities of the CTC head for the source of each row of a state before its first step: (S * V) each.
+    /// None without such a head.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    pub fn ctc_log_probabilities(&self, state: &TransformerState) -> Result<Option<Vec<Vec<f32>>>, TchError> {
+        let (Some(ctc), Some(encoded)) = (&self.ctc, &state.encoded) else { return Ok(None) };
+        let flat = ctc.log_probabilities(encoded)?; // (N * V)
+        let symbols = flat.len() / encoded.size()[0].max(1) as usize;
+        let mut rest = flat.as_slice();
+        let rows = state.rows.iter().map(|row| {
+            let (own, behind) = rest.split_at(row.source.len() * symbols);
+            rest = behind;
+            own.to_vec()
+        });
+        Ok(Some(rows.collect()))
     }
 
     /// The encoder over whole sources: (N, D), their positions concatenated.
@@ -168,6 +189,7 @@ impl PackedTransformer {
         looking: bool,
     ) -> (Tensor, Option<Vec<Vec<f32>>>) {
         assert_eq!(runs.len(), state.rows.len(), "tokens for each row");
+        state.encoded = None;
         let first = state.grow(runs);
         let tokens = runs.concat();
         let positions: Vec<i64> = state.seen(runs).map(|(own, _)| own.len() as i64 - 1).collect();
@@ -224,7 +246,8 @@ impl TransformerState {
 
     /// Selects rows, in this order; a row may occur more than once or not at all. Only lists are copied.
     pub fn keep(self, rows: &[i64]) -> TransformerState {
-        TransformerState { rows: rows.iter().map(|&row| self.rows[row as usize].clone()).collect(), ..self }
+        let kept = rows.iter().map(|&row| self.rows[row as usize].clone()).collect();
+        TransformerState { rows: kept, encoded: None, ..self }
     }
 
     /// The rows of this state, then those of `other`.
@@ -236,6 +259,7 @@ impl TransformerState {
             &mut lists(&mut other.rows, source),
         );
         self.rows.append(&mut other.rows);
+        self.encoded = None;
         self
     }
 }
