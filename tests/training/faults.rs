@@ -68,7 +68,7 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
     assert_eq!(stopped.code, Some(1));
     let message = "error: the loss and its gradient must be finite, but they were NaN or infinite in 3 updates in a row, up to step 8\nhint: the rows are in skipped/";
     assert!(stopped.stderr.contains(message), "{}", stopped.stderr);
-    assert!(scene.text("stopped/train.log").contains("] error: the loss or its gradient must be"));
+    assert!(scene.text("stopped/train.log").contains("] error: the loss and its gradient must be finite"));
     // What was saved before is whole, and without the fault training goes on from there.
     assert_eq!(scene.text("stopped/latest").trim(), "step-00000006");
     train(&scene, "stopped", NONE, &[limit]).succeeded();
