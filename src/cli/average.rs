@@ -9,12 +9,15 @@ use super::roles::FileRoles;
 use crate::checkpoint::average::mean;
 use crate::checkpoint::files::write_output;
 use crate::checkpoint::run::{RunDirectory, locate_model};
+use crate::config::Experiment;
 use crate::console::status;
 use crate::error::{Error, Result, sought_from};
-use crate::experiment::average::{chosen, mean_of, state};
+use crate::experiment::average::{chosen, mean_of};
+use crate::experiment::retention::progress;
 use crate::model::ModelConfig;
 use crate::predictor::loaded_model::read_description;
 use crate::training::AverageOf;
+use crate::training::state::TrainState;
 
 /// Arguments of `seqloom average`.
 #[derive(Args, Debug)]
@@ -95,4 +98,13 @@ fn average_models(args: &AverageArgs, output: &Path) -> Result<()> {
     let listed: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     status(&format!("the mean of {} is in {}", listed.join(", "), output.display()));
     Ok(())
+}
+
+/// The state of training at the latest checkpoint, and the experiment.
+fn state(run: &RunDirectory, config: &str) -> Result<(TrainState, Experiment)> {
+    let Some(latest) = run.latest()? else {
+        return Err(Error::input(format!("the run {} has no checkpoint yet", run.path().display())));
+    };
+    let experiment = Experiment::parse(config, &run.file("config.toml").display().to_string(), &[])?;
+    Ok((progress(run, latest)?, experiment))
 }

@@ -2,24 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::retention::{is_regular, progress};
+use super::retention::is_regular;
 use crate::checkpoint::average::mean;
 use crate::checkpoint::model_file::ModelHeader;
 use crate::checkpoint::run::{MODEL, RunDirectory};
 use crate::checkpoint::tensors::NamedTensors;
-use crate::config::Experiment;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::training::state::TrainState;
 use crate::training::{AverageOf, TrainingConfig};
-
-/// The state of training at the latest checkpoint, and the experiment.
-pub fn state(run: &RunDirectory, config: &str) -> Result<(TrainState, Experiment)> {
-    let Some(latest) = run.latest()? else {
-        return Err(Error::input(format!("the run {} has no checkpoint yet", run.path().display())));
-    };
-    let experiment = Experiment::parse(config, &run.file("config.toml").display().to_string(), &[])?;
-    Ok((progress(run, latest)?, experiment))
-}
 
 /// The steps of the `count` last or best checkpoints, up to the latest. Of the last ones only regular checkpoints
 /// count, so that the average does not depend on where a run was stopped.

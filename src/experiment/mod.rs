@@ -8,7 +8,7 @@ mod checkpointer;
 mod init_from;
 mod introduction;
 mod resume;
-mod retention;
+pub(crate) mod retention;
 
 use std::path::{Path, PathBuf};
 

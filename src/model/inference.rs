@@ -108,7 +108,10 @@ impl Inference {
     ///
     /// # Errors
     /// Errors of libtorch.
-    pub fn ctc_log_probabilities(&self, state: &DecoderState) -> Result<Option<Vec<Vec<f32>>>, tch::TchError> {
+    pub fn ctc_log_probabilities(
+        &self,
+        state: &DecoderState,
+    ) -> Result<Option<Vec<Vec<f32>>>, tch::TchError> {
         let _guard = tch::no_grad_guard();
         match (&self.network, &state.network) {
             (PackedNetwork::Transformer(network), NetworkState::Transformer(state)) => {
