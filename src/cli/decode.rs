@@ -74,6 +74,9 @@ pub struct DecodeArgs {
     /// reads them
     #[arg(long, help_heading = OUTPUT)]
     tokens: bool,
+    /// Add when each token is spoken, as a list of [start, end] in seconds by the CTC head; for csv and jsonl
+    #[arg(long, help_heading = OUTPUT)]
+    times: bool,
     /// Resume after the complete rows of an output file that a stopped command left, with the same model, input and
     /// options; until the output is complete, they are recorded in OUTPUT.resume.json
     #[arg(long, help_heading = OUTPUT)]
@@ -108,6 +111,9 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let loaded = args.model.open()?;
     let sources = args.source.open(&loaded.experiment.data)?;
     args.roles(&loaded)?.check()?;
+    if args.times {
+        loaded.check_times()?;
+    }
     args.source.prompt();
     let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;
@@ -147,7 +153,8 @@ fn decode_all(
         let (rows, fault) = rows::encode(loaded, input, read, &args.source);
         summary.add_sources(loaded, input, &rows);
         tracer.keep_requests(&rows);
-        let (rows, without_figures) = rows::decode(loaded, input, rows, args.source.on_error, summary)?;
+        let (rows, without_figures) =
+            rows::decode(loaded, input, rows, args.times, args.source.on_error, summary)?;
         let fault = without_figures.or(fault);
         for row in &rows {
             summary.add(loaded, row);

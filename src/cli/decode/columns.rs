@@ -34,6 +34,7 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
         ("--targets".to_owned(), json!(args.source.targets)),
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
         ("--tokens".to_owned(), json!(args.tokens)),
+        ("--times".to_owned(), json!(args.times)),
         ("--shortlist".to_owned(), json!(shortlist.transpose()?)),
         ("--truncate".to_owned(), json!(args.source.truncate)),
         ("--on-error skip".to_owned(), json!(args.source.on_error == OnError::Skip)),
@@ -54,6 +55,7 @@ pub struct Columns {
     error: bool,
     /// The target vocabulary, if tokens are written.
     vocabulary: Option<Vocabulary>,
+    times: bool,
     /// Outputs per source; with more than one, each has a rank.
     n_best: usize,
 }
@@ -68,6 +70,7 @@ impl Columns {
             truncated: args.source.truncate,
             error: args.source.on_error == OnError::Skip,
             vocabulary: args.tokens.then(|| vocabulary.clone()),
+            times: args.times,
             n_best: loaded.options.n_best,
         }
     }
@@ -78,8 +81,9 @@ impl Columns {
     /// Text with several outputs per row or with tokens; an extension that is not for outputs.
     pub fn format(&self, args: &DecodeArgs) -> Result<OutputFormat> {
         let format = OutputFormat::choose(args.format, &args.output)?;
-        if format == OutputFormat::Text && args.tokens {
-            let message = "text output cannot contain tokens, but --tokens is given";
+        let lists = [(args.tokens, "tokens"), (args.times, "times")];
+        if let (OutputFormat::Text, Some((_, name))) = (format, lists.iter().find(|(asked, _)| *asked)) {
+            let message = format!("text output cannot contain {name}, but --{name} is given");
             return Err(Error::input(message).hint("use --format csv or --format jsonl"));
         }
         if format == OutputFormat::Text && self.n_best > 1 {
@@ -139,6 +143,7 @@ impl Columns {
             (true, "output", json!(output.map_or("", |output| &output.text))),
             (true, "score", json!(output.map(|output| output.hypothesis.score))),
             (self.vocabulary.is_some(), "tokens", json!(output.map(|output| self.tokens(output)))),
+            (self.times, "times", json!(output.map(|output| &output.times))),
             (ranked, "ranking", json!(output.map(|output| output.hypothesis.ranking))),
             (true, "finished", json!(output.is_some_and(|output| output.hypothesis.finished))),
             (self.truncated, "truncated", json!(row.truncated)),
