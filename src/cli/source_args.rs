@@ -17,7 +17,8 @@ use crate::predictor::request::TooLong;
 /// Sources, references and forced prefixes.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// Text with one source per line, or .csv, .tsv, .jsonl; - for standard input, decoded as it arrives
+    /// Text with one source per line, or .csv, .tsv, .jsonl; for recordings also one of them, or a folder; - for standard
+    /// input, decoded as it arrives
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = INPUT)]
     pub input: PathBuf,
     /// Format of the input [default: by its extension; standard input is text]

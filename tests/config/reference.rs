@@ -91,8 +91,8 @@ fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default()
         switched += 1;
     }
     assert_eq!(
-        switched, 15,
-        "four tokenizers, a network, five schedules, two optimizers, two samplings and average are off by default"
+        switched, 18,
+        "four tokenizers, recordings with two tables, a network, five schedules, two optimizers, two samplings and average are off by default"
     );
     accepted(LEAST, &["decoding.max_length=100"]);
 }

@@ -1,6 +1,7 @@
 //! `--split`: long recordings are cut at silences, and each part is a row of its own.
 
 use crate::cli::input::{Input, InputRow, source_of};
+use crate::data::audio::processor::is_npy;
 use crate::data::audio::vad::split_at_silences;
 use crate::data::readers::{ExtraField, FieldValue, SourceRow};
 use crate::error::Result;
@@ -30,6 +31,9 @@ fn parts_of(loaded: &LoadedModel, input: &Input, row: &SourceRow) -> Result<Vec<
         return Ok(Vec::new());
     };
     let source = source_of(loaded, input, row)?;
+    if is_npy(&source.path()) {
+        return Ok(Vec::new());
+    }
     let recording = processor.read(&source.path(), source.segment)?;
     if recording.seconds() <= processor.max_seconds() {
         return Ok(Vec::new());
