@@ -208,7 +208,9 @@ impl Experiment {
         Err(ConfigError {
             keys: keys.map(str::to_owned).to_vec(),
             message: format!("`method` = \"{method}\" needs a model with a CTC head, but this one has none"),
-            hint: Some("train with `model.transformer.ctc` = true, or use `method` = \"attention\"".to_owned()),
+            hint: Some(
+                "train with `model.transformer.ctc` = true, or use `method` = \"attention\"".to_owned(),
+            ),
         })
     }
 

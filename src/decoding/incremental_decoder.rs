@@ -120,8 +120,9 @@ impl Scores {
             || of_attention != rows
         {
             let (numbers, vocabulary) = (self.log_p.len(), self.vocabulary);
-            let message =
-                format!("the model returned {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
+            let message = format!(
+                "the model returned {numbers} scores for {rows} rows and a vocabulary of {vocabulary}"
+            );
             return Err(Error::failure(message));
         }
         Ok(())

@@ -1,3 +1,5 @@
+//! The numbers of kaldi-native-fbank, and properties of the filters.
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
