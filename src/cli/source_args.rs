@@ -66,10 +66,10 @@ impl SourceArgs {
         if let Some(targets) = &self.targets {
             return RowReader::parallel(&self.input, targets);
         }
-        if let Some(audio) = &data.source.audio {
-            if let Some(rows) = listing::open(&self.input, audio)? {
-                return Ok(rows.keeping_extra_fields());
-            }
+        if let Some(audio) = &data.source.audio
+            && let Some(rows) = listing::open(&self.input, audio)?
+        {
+            return Ok(rows.keeping_extra_fields());
         }
         let columns = [&self.column, &self.target_column, &self.prefix_column].map(Option::as_deref);
         let rows = open_sources(&self.input, self.input_format, columns, self.header, data)?;
