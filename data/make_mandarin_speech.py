@@ -2,14 +2,14 @@
 """Makes data/mandarin_speech: recordings of Mandarin words and short phrases by espeak-ng, and their characters.
 
 `words.csv` lists the words: characters, pinyin with tone numbers, split. Each toned syllable is written by one
-character only, so the sound decides the text. espeak-ng reads pinyin: the syllables of a word without spaces, words with
-a space between them, ü as ü, the neutral tone as 5. It applies the third-tone sandhi itself.
+character only, so the sound decides the text. espeak-ng reads pinyin with ü as ü and the neutral tone as 5; it runs
+syllables together where there is no space, and applies the third-tone sandhi itself.
 
-- A text is one to three parts, at most six characters: words of the table, or single characters.
+- A text is one to four parts, at most six characters. In train each is a word of the table or a single character.
 - Each text of valid has a word that is held out for valid; each text of test has one that is held out for test, 機器學習
   among them. Train has none of these words, not even across the border of two parts; valid has none of test's.
 - Half of test is by two voices that are neither in train nor in valid.
-- Each clip has its own speed, pitch, word gap and level. Half of the clips are in a room, two of three have noise.
+- Each clip has its own speed, pitch, word gap and level. A third of the clips are in a room, half have noise.
 
 espeak-ng is under the GPL, which covers the program, not what it prints or speaks: the recordings have no terms of it.
 """
@@ -105,19 +105,20 @@ def single_characters(words: list[Word]) -> list[Word]:
 
 
 def draw_parts(generator: random.Random, pool: list[Word], others: list[list[Word]]) -> list[Word]:
-    """One word of the pool and up to two of the others, in any order, of at most six characters together."""
+    """One word of the pool and up to three of the others, in any order, of at most six characters together."""
     while True:
         parts = [pick(generator, pool)]
-        parts += [pick(generator, pick(generator, others)) for _ in range(below(generator, 3))]
+        parts += [pick(generator, pick(generator, others)) for _ in range(below(generator, 4))]
         if sum(len(part.text) for part in parts) <= LONGEST:
             return shuffled(generator, parts)
 
 
 def draw_clip(generator: random.Random, parts: list[Word], voices: list[str]) -> Clip:
     """These words by one of the voices, at a random speed, pitch and gap between words."""
+    pinyin = "".join(pick(generator, [" ", ""]) + "".join(part.syllables) for part in parts)
     return Clip(
         text="".join(part.text for part in parts),
-        pinyin=" ".join("".join(part.syllables) for part in parts),
+        pinyin=pinyin.strip(),
         voice=pick(generator, voices),
         speed=130 + below(generator, 71),
         pitch=30 + below(generator, 41),
@@ -129,12 +130,11 @@ def draw_clip(generator: random.Random, parts: list[Word], voices: list[str]) ->
 def draw_split(generator: random.Random, table: dict[str, list[Word]], name: str, count: int) -> list[Clip]:
     """The clips of a split. A text that has a word held out for a later split is drawn again."""
     held_out = {"train": table["valid"] + table["test"], "valid": table["test"], "test": []}[name]
-    characters = single_characters(table["train"])
-    # Single characters make sequences that no word has: the decoder must listen, not guess.
-    pools = [table["train"]] * 3 + [characters] if name == "train" else [table[name]]
+    # Single characters make sequences that no word has: the model must listen, and cannot guess by the words it knows.
+    others = [table["train"], single_characters(table["train"])] if name == "train" else [table["train"]]
     clips = [draw_clip(generator, [DEMO_WORD], [voice]) for voice in HELD_OUT_VOICES + VOICES if name == "test"]
     while len(clips) < count:
-        parts = draw_parts(generator, pick(generator, pools), [table["train"], table["train"], characters])
+        parts = draw_parts(generator, table[name], others)
         unseen = name == "test" and len(clips) % 2 == 0
         clip = draw_clip(generator, parts, HELD_OUT_VOICES if unseen else VOICES)
         if not any(word.text in clip.text for word in held_out):
@@ -169,13 +169,13 @@ def record(clip: Clip) -> bytes:
     content = espeak("-v", f"cmn-latn-pinyin+{clip.voice}", *manner, "--stdout", clip.pinyin)
     sound, rate = read_wav(io.BytesIO(content), f"what espeak-ng says for {clip.pinyin!r}")
     generator = random.Random(clip.seed)
-    before, after = between(generator, 0.05, 0.25), between(generator, 0.05, 0.25)
+    before, after = between(generator, 0.03, 0.15), between(generator, 0.03, 0.15)
     sound = silence(before, rate) + sound + silence(after, rate)
-    if generator.random() < 1 / 2:
+    if generator.random() < 1 / 3:
         sound = in_room(generator, sound, rate, between(generator, 0.05, 0.25))
     sound = at_level(sound, between(generator, -32, -18))
-    if generator.random() < 2 / 3:
-        sound = with_noise(generator, sound, noise_pool(), between(generator, 15, 40))
+    if generator.random() < 1 / 2:
+        sound = with_noise(generator, sound, noise_pool(), between(generator, 20, 40))
     return to_wav(sound, rate)
 
 
