@@ -64,8 +64,9 @@ lint: tools libtorch ## rustfmt, clippy and the documentation's links, whose war
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps --document-private-items --quiet
 
-unit: tools libtorch ## unit, integration and documentation tests
+unit: tools libtorch ## unit, integration and documentation tests, and those of the scripts in data/
 	$(CARGO) test $(CARGO_FLAGS)
+	@$(PYTHON) -m unittest discover -q -s tests/data
 
 sanitize: tools libtorch ## the C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer, on all vectors of this machine
 	@$(PYTHON) scripts/sanitize.py
