@@ -4,8 +4,12 @@
 use std::sync::Arc;
 
 use seqloom::config::Experiment;
+use seqloom::data::audio::processor::AudioProcessor;
 use seqloom::data::dataset::Tokenizers;
 use seqloom::data::readers::{Pair, Place};
+use seqloom::data::source::{Frames, SourceItem};
+use seqloom::data::source_processor::SourceProcessor;
+use seqloom::data::tokenizer::Tokenizer;
 use seqloom::decoding::in_order::decode_n_best;
 use seqloom::decoding::incremental_decoder::Hypothesis;
 use seqloom::decoding::incremental_decoder::IncrementalDecoder;
@@ -13,7 +17,7 @@ use seqloom::decoding::network_decoder::NetworkDecoder;
 use seqloom::decoding::options::SearchOptions;
 use seqloom::decoding::parallel::decode_on_all_cores;
 use seqloom::decoding::request::DecodeRequest;
-use seqloom::decoding::{DecodingConfig, SamplingConfig};
+use seqloom::decoding::{DecodingConfig, Method, SamplingConfig};
 use seqloom::model::Weights;
 use seqloom::model::network::Network;
 use seqloom::model::params::Params;
@@ -35,16 +39,33 @@ fn pairs() -> Vec<Pair> {
         .collect()
 }
 
+/// What cuts the pairs, and the sources; recordings are made-up frames of 9 to 60.
+fn tokenized(experiment: &Experiment) -> (Tokenizers, Vec<SourceItem>) {
+    let (pairs, data) = (pairs(), &experiment.data);
+    let Some(audio) = &data.source.audio else {
+        let tokenizers = Tokenizers::train(data, &pairs.iter().collect::<Vec<_>>()).unwrap();
+        let source = tokenizers.source.tokenizer().unwrap();
+        let sources = pairs.iter().map(|pair| source.encode(&pair.source).ids.into()).collect();
+        return (tokenizers, sources);
+    };
+    let processor = AudioProcessor::new(audio, 16_000).unwrap();
+    let bins = processor.bins();
+    let frames = |row: usize| {
+        let numbers = (0..(9 + row * 7 % 52) * bins).map(|n| ((n * 37 + row * 101) as f32 * 0.61).sin());
+        SourceItem::Frames(Frames::new(numbers.collect(), bins))
+    };
+    let target = Tokenizer::train(&data.target, pairs.iter().map(|pair| pair.target.as_str())).unwrap();
+    let source = SourceProcessor::Audio(Box::new(processor));
+    (Tokenizers { source, target }, (0..ROWS).map(frames).collect())
+}
+
 /// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about
-/// as likely, and the sources as its tokenizer cuts them.
-fn model(experiment: &Experiment) -> (Network, Vec<Vec<i64>>) {
-    let pairs = pairs();
-    let tokenizers = Tokenizers::train(&experiment.data, &pairs.iter().collect::<Vec<_>>()).unwrap();
+/// as likely, and the sources as it reads them.
+fn model(experiment: &Experiment) -> (Network, Vec<SourceItem>) {
+    let (tokenizers, sources) = tokenized(experiment);
     let mut params = Params::new(Device::Cpu, experiment.seed);
     let network = build(experiment, &tokenizers, &mut params);
     tch::no_grad(|| params.iter().for_each(|param| drop(param.tensor.shallow_clone().g_mul_scalar_(2.0))));
-    let sources =
-        pairs.iter().map(|pair| tokenizers.source.tokenizer().unwrap().encode(&pair.source).ids).collect();
     (network, sources)
 }
 
@@ -54,15 +75,16 @@ fn searches(experiment: &Experiment) -> [DecodingConfig; 3] {
     let greedy =
         DecodingConfig { beam: 1, max_length_factor: Some(0.1), max_length_offset: Some(6), ..own.clone() };
     let beam = DecodingConfig { beam: 4, n_best: 2, ..greedy.clone() };
-    let sampling = DecodingConfig { sampling: Some(SamplingConfig::default()), ..greedy.clone() };
+    let by_decoder = DecodingConfig { method: Method::Attention, ..greedy.clone() };
+    let sampling = DecodingConfig { sampling: Some(SamplingConfig::default()), ..by_decoder };
     [greedy, beam, sampling]
 }
 
-fn check(name: &str, decoder: &NetworkDecoder, sources: &[Vec<i64>], config: &DecodingConfig) {
+fn check(name: &str, decoder: &NetworkDecoder, sources: &[SourceItem], config: &DecodingConfig) {
     let decode = |order: &[usize], batch_size: usize, on_all_cores: bool| -> Vec<Vec<Hypothesis>> {
         let rules = SearchOptions { batch_size, ..SearchOptions::new(config, Vec::new).unwrap() };
         let requests: Vec<DecodeRequest> =
-            order.iter().map(|&row| rules.request(&sources[row][..], decoder.max_length())).collect();
+            order.iter().map(|&row| rules.request(sources[row].clone(), decoder.max_length())).collect();
         let requests: Vec<&DecodeRequest> = requests.iter().collect();
         let found = match on_all_cores {
             true => decode_on_all_cores(decoder, &requests, &rules),
