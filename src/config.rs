@@ -233,7 +233,9 @@ impl Experiment {
     /// Learned positions must cover the longest side.
     fn check_positions(&self) -> std::result::Result<(), ConfigError> {
         let NetworkConfig::Transformer(transformer) = self.model.network() else { return Ok(()) };
-        let longest = self.data.source.max_length.max(self.data.target.max_length);
+        let recording = self.data.source.audio.as_ref().map(|audio| audio.max_positions());
+        let source = recording.unwrap_or(self.data.source.max_length);
+        let longest = source.max(self.data.target.max_length);
         if transformer.positions != Positions::Learned || transformer.max_positions > longest {
             return Ok(());
         }
@@ -245,7 +247,14 @@ impl Experiment {
             message: format!(
                 "`max_positions` must be at least {least} for `learned` positions, but it is {there}"
             ),
-            hint: Some(format!("the longer side has `max_length` {longest}, and BOS or EOS adds one")),
+            hint: Some(match recording {
+                Some(positions) if positions == longest => {
+                    format!(
+                        "a recording of `max_seconds` has {longest} positions of 4 frames at its slowest speed"
+                    )
+                }
+                _ => format!("the longer side has `max_length` {longest}, and BOS or EOS adds one"),
+            }),
         })
     }
 }

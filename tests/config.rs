@@ -1,11 +1,12 @@
 //! The experiment file from outside: reading, writing, and `--set`.
 //!
-//! Errors and their messages are in `refused`; the content of configs/ is checked in `reference`.
+//! Errors and their messages are in `refused` and `recordings`; the content of configs/ is checked in `reference`.
 
 use std::path::{Path, PathBuf};
 
 use seqloom::config::Experiment;
 
+mod recordings;
 mod reference;
 mod refused;
 

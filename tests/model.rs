@@ -1,13 +1,14 @@
 //! The networks: PyTorch's numbers (`golden`), properties for any weights (`meaning`), initial weights (`beginning`),
-//! step-by-step decoding (`stepping`). Every model here is tiny.
+//! step-by-step decoding (`stepping`), networks that read frames (`speech`). Every model here is tiny.
 
 mod beginning;
 mod golden;
 mod meaning;
+mod speech;
 mod stepping;
 
 use seqloom::data::batch::{Batch, SourceBatch};
-use seqloom::data::source::SourceItem;
+use seqloom::data::source::{SourceItem, SourceShape};
 use seqloom::data::vocabulary::{BOS, EOS, PAD};
 use seqloom::model::layers::DropoutRng;
 use seqloom::model::network::Network;
@@ -45,24 +46,24 @@ struct Model {
 impl Model {
     fn new(
         config: impl Into<NetworkConfig>,
-        source_vocabulary: usize,
+        source: impl Into<SourceShape>,
         target_vocabulary: usize,
         seed: u64,
     ) -> Model {
-        Model::on(Device::Cpu, config.into(), source_vocabulary, target_vocabulary, seed)
+        Model::on(Device::Cpu, config.into(), source.into(), target_vocabulary, seed)
     }
 
     fn on(
         device: Device,
         config: NetworkConfig,
-        source_vocabulary: usize,
+        source: SourceShape,
         target_vocabulary: usize,
         seed: u64,
     ) -> Model {
         // libtorch looks for CUDA once, before the process's first backward pass.
         gpu();
         let mut params = Params::new(device, seed);
-        let network = Network::new(&config, source_vocabulary, target_vocabulary, &mut params);
+        let network = Network::new(&config, source, target_vocabulary, &mut params);
         Model { params, network }
     }
 
@@ -72,9 +73,8 @@ impl Model {
     }
 
     fn golden_on(device: Device, golden: &Golden) -> Model {
-        let size = |key| golden.number(key) as usize;
-        let (source, target) = (size("source_vocabulary"), size("target_vocabulary"));
-        let model = Model::on(device, golden.network(), source, target, 1);
+        let target = golden.number("target_vocabulary") as usize;
+        let model = Model::on(device, golden.network(), golden.source(), target, 1);
         let weights = golden.under("weights/");
         let mut names: Vec<&str> = model.params.iter().map(|param| param.name.as_str()).collect();
         names.sort_unstable();

@@ -19,6 +19,7 @@ mod recurrent;
 mod resume;
 mod score;
 mod signals;
+mod speech;
 mod structure;
 mod support;
 mod texts;

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::headings::{INPUT, OUTPUT, SEARCH};
-use super::input::{InputFormat, open_sources};
+use super::input::{InputFormat, open_sources, source_of};
 use super::print;
 use super::roles::{FileRoles, is_stdout};
 use super::trace_record::{TracedRow, known};
@@ -99,18 +99,22 @@ fn traced(args: &AttentionArgs, run: &Path, output: &Path) -> Result<TracedRow> 
     let roles = FileRoles::default().reads_model(&locate_model(run)?).reads_data(&loaded.experiment.data);
     let input = args.text.is_none().then_some(args.input.as_path());
     roles.may_read("input", input).writes("output", output, "--output").check()?;
-    let (text, place) = match &args.text {
-        Some(text) => (text.clone(), "--text".to_owned()),
+    let too_long = TooLong::Refuse("allow more with --set data.source.max_length=N");
+    let encode = |source| loaded.encode_request(source, "", too_long);
+    let (text, asked) = match &args.text {
+        Some(text) => (text.clone(), encode(text.as_str().into()).map_err(|error| error.at("--text"))?),
         None => {
             let columns = [args.column.as_deref(), None, None];
-            let mut sources =
+            let sources =
                 open_sources(&args.input, args.input_format, columns, args.header, &loaded.experiment.data)?;
+            // They may name the part of a recording.
+            let mut sources = sources.keeping_extra_fields();
             let row = read_row(&mut sources, args.row)?;
-            (row.text, sources.place(row.line).to_string())
+            let place = sources.place(row.line);
+            let asked = source_of(&loaded, &place.file, &row).and_then(encode);
+            (row.text, asked.map_err(|error| error.at(&place))?)
         }
     };
-    let too_long = TooLong::Refuse("allow more with --set data.source.max_length=N");
-    let asked = loaded.encode_request(text.as_str(), "", too_long).map_err(|error| error.at(place))?;
     let outputs = loaded.decode_n_best(&[&asked])?;
     let best = outputs.first().and_then(|list| list.first());
     let known: Vec<_> = best.iter().map(|output| known(&loaded, &asked.decode, output)).collect();

@@ -119,8 +119,9 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let (writer, answered) = columns.writer(args, format, &carried.header(), &record)?;
     let writer = writer.recorded(record, answered.rows > 0).guarded(&stop);
     let mut summary = DecodeSummary::new(&loaded, format, args.examples, answered.rows);
-    let mut input = Input::start(sources, &args.source.input, Selection { shard: args.shard, answered })?;
-    input.names_recordings = loaded.experiment.data.source.audio.is_some();
+    let (wanted, recordings) =
+        (Selection { shard: args.shard, answered }, loaded.experiment.data.source.audio.is_some());
+    let mut input = Input::start(sources, &args.source.input, wanted, recordings)?;
     input.guessed = guessed(&args.source.input, args.source.input_format);
     let mut out = Out { writer, columns, carried };
     if !decode_all(args, &loaded, &mut input, &mut out, &mut summary, &mut tracer)? {

@@ -115,16 +115,16 @@ pub enum OnError {
     Skip,
 }
 
-/// The source of a row: its text, or the recording that it names.
+/// The source of a row of `file`: its text, or the recording that it names.
 ///
 /// # Errors
 /// The start or the end of a recording is no number.
-pub fn source_of<'a>(loaded: &LoadedModel, input: &'a Input, row: &'a SourceRow) -> Result<SourceRef<'a>> {
+pub fn source_of<'a>(loaded: &LoadedModel, file: &'a Path, row: &'a SourceRow) -> Result<SourceRef<'a>> {
     let text = SourceRef::from(row.text.as_str());
     match &loaded.experiment.data.source.audio {
         None => Ok(text),
         Some(audio) => {
-            Ok(SourceRef { segment: segment_of(&row.others, audio)?, named_by: Some(&input.file), ..text })
+            Ok(SourceRef { segment: segment_of(&row.others, audio)?, named_by: Some(file), ..text })
         }
     }
 }
@@ -234,15 +234,22 @@ pub struct Input {
     /// The note about a guessed format.
     pub guessed: Option<String>,
     /// Whether the rows name recordings.
-    pub names_recordings: bool,
+    names_recordings: bool,
 }
 
 impl Input {
-    /// Starts the reader thread. `path` is the file of `sources`; `-` is standard input.
+    /// Starts the reader thread. `path` is the file of `sources`; `-` is standard input. Where rows name recordings, their
+    /// other fields may name the part that is read.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(sources: RowReader, path: &Path, wanted: Selection) -> Result<Input> {
+    pub fn start(
+        sources: RowReader,
+        path: &Path,
+        wanted: Selection,
+        names_recordings: bool,
+    ) -> Result<Input> {
+        let sources = if names_recordings { sources.keeping_extra_fields() } else { sources };
         let (to, packs) = sync_channel(AHEAD);
         let (file, line_ends) = (sources.place(0).file, sources.line_ends());
         std::thread::Builder::new()
@@ -272,7 +279,7 @@ impl Input {
             file,
             line_ends,
             guessed: None,
-            names_recordings: false,
+            names_recordings,
         })
     }
 
@@ -313,6 +320,11 @@ impl Input {
         let none = (rows == 0).then(|| format!("{file} has no rows"));
         let by_cr = self.line_ends.iter().filter_map(LineEnds::note);
         none.into_iter().chain(by_cr).chain(self.guessed.clone()).collect()
+    }
+
+    /// The file, as it is named.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// The place of a line, for messages.
@@ -412,7 +424,7 @@ mod tests {
         let sources = RowReader::open(&path, None, "source", ("target", false), None, true).unwrap();
         // No command line can have such a shard.
         let wanted = Selection { shard: Some(Shard { number: 0, of: 0 }), ..Selection::default() };
-        let error = Input::start(sources, &path, wanted).unwrap().next_chunk().err().unwrap();
+        let error = Input::start(sources, &path, wanted, false).unwrap().next_chunk().err().unwrap();
         assert_eq!(error.exit_code(), 1);
         assert!(error.message().contains("divisor of zero"), "{error}");
     }

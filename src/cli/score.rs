@@ -126,8 +126,8 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     let (sources, mut carried) = CarriedFields::new(sources, format, &names);
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
     let mut writer = Writer::open(&args.output, format, &carried.header())?.guarded(&stop);
-    let mut input = Input::start(sources, &args.input, Selection::default())?;
-    input.names_recordings = loaded.experiment.data.source.audio.is_some();
+    let recordings = loaded.experiment.data.source.audio.is_some();
+    let mut input = Input::start(sources, &args.input, Selection::default(), recordings)?;
     let mut summary = ScoreSummary::default();
     loop {
         let read = input.next_chunk()?;
@@ -248,7 +248,7 @@ fn encode_row(
             (target, ended)
         }
     };
-    let source = loaded.encode_source(source_of(loaded, input, row)?, too_long(args.truncate))?;
+    let source = loaded.encode_source(source_of(loaded, input.file(), row)?, too_long(args.truncate))?;
     let request = source.decode;
     loaded.check_target(&request.source, &target).map_err(|error| match request.source.is_empty() {
         true => error,

@@ -79,8 +79,8 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
 fn first_rows(args: &SourceArgs, loaded: &LoadedModel, count: usize) -> Result<(usize, Vec<EncodedRequest>)> {
     let sources = args.open(&loaded.experiment.data)?;
     args.prompt();
-    let mut input = Input::start(sources, &args.input, Selection::default())?;
-    input.names_recordings = loaded.experiment.data.source.audio.is_some();
+    let recordings = loaded.experiment.data.source.audio.is_some();
+    let mut input = Input::start(sources, &args.input, Selection::default(), recordings)?;
     let (mut read, mut asked) = (0, Vec::new());
     while read < count {
         let mut chunk = input.next_chunk()?;

@@ -94,7 +94,7 @@ impl Dataset {
             examples.push(Example { source: source.ids.into(), target: target.ids });
             kept.push(pair);
         }
-        check_some_left(&kept, &skipped)?;
+        check_some_left(&kept, &skipped, config)?;
         let corpus = Arc::new(Corpus::new(kept, examples));
         Ok(Dataset { corpus, skipped, empty: Vec::new(), unknown, notes: Vec::new() })
     }
@@ -127,7 +127,7 @@ impl Dataset {
             rows.push(row);
             kept.push(pair);
         }
-        check_some_left(&kept, &skipped)?;
+        check_some_left(&kept, &skipped, config)?;
         let corpus = Arc::new(Corpus::of_recordings(kept, kept_targets, features, rows));
         Ok(Dataset { corpus, skipped, empty: Vec::new(), unknown, notes: Vec::new() })
     }
@@ -146,12 +146,13 @@ fn leave_out(place: Place, why: Error, config: &DataConfig, skipped: &mut Vec<Pl
     Ok(())
 }
 
-fn check_some_left(kept: &[Pair], skipped: &[Place]) -> Result<()> {
+fn check_some_left(kept: &[Pair], skipped: &[Place], config: &DataConfig) -> Result<()> {
     if !kept.is_empty() {
         return Ok(());
     }
     let message = format!("no pair is left: all {} have a side that is too long", skipped.len());
-    Err(Error::input(message).hint("raise `data.source.max_length` and `data.target.max_length`"))
+    let limit = if config.source.audio.is_some() { "audio.max_seconds" } else { "max_length" };
+    Err(Error::input(message).hint(format!("raise `data.source.{limit}` and `data.target.max_length`")))
 }
 
 fn of_target(target: &[i64], config: &DataConfig) -> Option<Error> {

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
+use seqloom::data::source::SourceShape;
 use seqloom::model::{NetworkConfig, RecurrentConfig, TransformerConfig};
 use seqloom::runtime::gpus;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
-/// A file of tests/golden/, made by its make_golden.py.
+/// A file of tests/golden/, made by its make_golden.py or make_speech.py.
 pub struct Golden {
     /// The value of the metadata key `config`.
     config: serde_json::Map<String, serde_json::Value>,
@@ -35,10 +36,18 @@ impl Golden {
         self.config[key].as_f64().unwrap()
     }
 
-    /// The config as a model's, without the vocabularies' sizes.
+    /// What its network reads: frames, or tokens of a vocabulary.
+    pub fn source(&self) -> SourceShape {
+        match self.config.get("source_bins") {
+            Some(_) => SourceShape::Frames(self.number("source_bins") as usize),
+            None => SourceShape::Tokens(self.number("source_vocabulary") as usize),
+        }
+    }
+
+    /// The config as a model's, without the sizes of the vocabularies and of the frames.
     pub fn network(&self) -> NetworkConfig {
         let mut config = self.config.clone();
-        config.retain(|key, _| !key.ends_with("_vocabulary"));
+        config.retain(|key, _| !key.ends_with("_vocabulary") && key != "source_bins");
         match config.remove("network") {
             Some(_) => from_json::<RecurrentConfig>(config).into(),
             None => from_json::<TransformerConfig>(config).into(),

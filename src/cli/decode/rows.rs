@@ -39,7 +39,7 @@ fn encode_row(loaded: &LoadedModel, input: &Input, row: InputRow, args: &SourceA
         Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
     };
     let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
-    let content = source_of(loaded, input, &read)
+    let content = source_of(loaded, input.file(), &read)
         .and_then(|source| loaded.encode_request(source, prefix, args.too_long()));
     let content = content.map_err(|error| error.at(input.place(read.line)));
     let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());

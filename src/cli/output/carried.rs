@@ -16,7 +16,7 @@ use crate::data::readers::{ExtraField, FieldValue, RowReader, shorten};
 /// The carried fields, and those that are not.
 #[derive(Debug, Default)]
 pub struct CarriedFields {
-    /// The output's own columns.
+    /// The output's own columns; text has none.
     own: Vec<String>,
     /// The carried columns, if the output is a table.
     columns: Option<Vec<Arc<str>>>,
@@ -52,6 +52,9 @@ impl CarriedFields {
 
     /// The fields of a row to copy; `None` is an empty cell of a table.
     pub fn of_row<'a>(&mut self, others: &'a [ExtraField]) -> Vec<Option<&'a ExtraField>> {
+        if self.own.is_empty() {
+            return Vec::new();
+        }
         let free: Vec<&ExtraField> = others.iter().filter(|other| self.is_free(&other.name)).collect();
         let Some(columns) = &self.columns else {
             let mut seen = HashSet::new();

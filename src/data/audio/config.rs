@@ -56,6 +56,12 @@ impl AudioConfig {
         self.augment.check(&format!("{table}.augment"))
     }
 
+    /// Positions that the encoder makes of the longest recording, at the slowest speed of the augmentation.
+    pub fn max_positions(&self) -> usize {
+        let slowest = self.augment.speeds.iter().copied().fold(1.0, f64::min);
+        (self.max_seconds / slowest * 1000.0 / self.fbank.shift_ms / 4.0).ceil() as usize
+    }
+
     /// The features for training recordings whose first one has this sample rate: with the values that are 0 in the file.
     pub fn resolved(&self, first_rate: u32) -> FbankConfig {
         let mut fbank = self.fbank.clone();

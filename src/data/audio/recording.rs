@@ -106,11 +106,11 @@ pub fn read_recording(path: &Path, options: &ReadOptions) -> Result<Recording> {
 /// Samples in a second, as the header of a file says.
 ///
 /// # Errors
-/// The file cannot be read, or is no recording.
+/// The file cannot be read, or is no recording; no recording has such a rate.
 pub fn read_sample_rate(path: &Path) -> Result<u32> {
     let file = File::open(path).map_err(|error| Error::file("read", path, &error))?;
-    let decoder = Decoder::open(file).map_err(|error| error.at(path.display()))?;
-    Ok(decoder.header().sample_rate)
+    let rate = Decoder::open(file).map(|decoder| decoder.header().sample_rate);
+    rate.and_then(check_rate).map_err(|error| error.at(path.display()))
 }
 
 /// Reads a recording from an open file or from bytes.
@@ -238,12 +238,7 @@ struct Part {
 
 impl Part {
     fn new(header: &Header, options: &ReadOptions) -> Result<Part> {
-        let rate = header.sample_rate;
-        if !SAMPLE_RATES.contains(&rate) {
-            let (slowest, fastest) = (SAMPLE_RATES.start(), SAMPLE_RATES.end());
-            let message = format!("the sample rate must be from {slowest} to {fastest} Hz, but it is {rate}");
-            return Err(Error::input(message));
-        }
+        let rate = check_rate(header.sample_rate)?;
         if header.channels == 0 || (header.channels > 1 && !options.mix_down) {
             let message = format!("the recording must have 1 channel, but it has {}", header.channels);
             return Err(
@@ -310,6 +305,14 @@ impl Part {
             false => Ok(Recording { samples: self.samples, sample_rate: rate }),
         }
     }
+}
+
+fn check_rate(rate: u32) -> Result<u32> {
+    if SAMPLE_RATES.contains(&rate) {
+        return Ok(rate);
+    }
+    let (slowest, fastest) = (SAMPLE_RATES.start(), SAMPLE_RATES.end());
+    Err(Error::input(format!("the sample rate must be from {slowest} to {fastest} Hz, but it is {rate}")))
 }
 
 /// The first frame that is wanted, and how many.

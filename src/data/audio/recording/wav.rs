@@ -114,10 +114,13 @@ impl Format {
     fn read(source: &mut impl Read, size: u64) -> Result<Format> {
         let mut bytes = [0; 40];
         let wanted = size.min(40) as usize;
-        if wanted < 16 || fill(source, &mut bytes[..wanted])? < wanted {
+        if wanted < 16 {
             return Err(Error::input(format!(
                 "the chunk `fmt ` must have at least 16 bytes, but it has {size}"
             )));
+        }
+        if fill(source, &mut bytes[..wanted])? < wanted {
+            return Err(Error::input("the file is cut off"));
         }
         let tag = match u16_at(&bytes, 0) {
             // WAVE_FORMAT_EXTENSIBLE: the tag is in a GUID.

@@ -1,0 +1,124 @@
+//! Runs on recordings that stop and resume, and their features on disk.
+
+use std::time::SystemTime;
+
+use super::scene;
+use crate::support::run::{Finished, Scene, wait_until};
+
+/// Dropout, augmentation, two batches an update; log, validation and checkpoint fall on different steps.
+const SETTINGS: [&str; 9] = [
+    "model.transformer.dropout=0.2",
+    "data.source.audio.augment={ warp = 0.1 }",
+    "training.accumulate=2",
+    "training.shards=2",
+    "training.tokens_per_batch=128",
+    "training.log_every=2",
+    "training.validate_every=3",
+    "training.checkpoint_every=4",
+    "training.keep_last=2",
+];
+
+fn arguments<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let settings = SETTINGS.iter().chain(more).flat_map(|setting| match setting.contains('=') {
+        true => vec!["--set", *setting],
+        false => vec![*setting],
+    });
+    ["train", "copy.toml", "--out", out].into_iter().chain(settings).collect()
+}
+
+/// Trains into `out`; `more` are settings and options.
+fn train(scene: &Scene, out: &str, more: &[&str]) -> Finished {
+    scene.seqloom(&arguments(out, more)).succeeded()
+}
+
+#[track_caller]
+fn assert_same(scene: &Scene, run: &str, other: &str) {
+    assert_eq!(scene.text(format!("{run}/metrics.csv")), scene.text(format!("{other}/metrics.csv")));
+    let model = |run: &str| scene.read(scene.checkpoint(run, "latest").join("model.safetensors"));
+    assert!(model(run) == model(other), "the models of {run} and {other} differ");
+}
+
+fn modified(scene: &Scene, name: &str) -> SystemTime {
+    scene.path(name).metadata().unwrap().modified().unwrap()
+}
+
+#[test]
+fn a_run_on_recordings_that_stops_and_resumes_on_other_threads_is_the_run_left_alone() {
+    let scene = scene();
+    train(&scene, "whole", &["training.steps=9"]);
+    for (step, threads) in [(2, 2), (4, 1), (9, 3)] {
+        let (steps, threads) = (format!("training.steps={step}"), format!("runtime.threads={threads}"));
+        train(&scene, "pieces", &[&steps, &threads, "--resume"]);
+    }
+    assert_same(&scene, "pieces", "whole");
+}
+
+#[test]
+fn a_run_on_recordings_that_a_signal_stops_resumes_as_if_nothing_had_been() {
+    let scene = scene();
+    let child =
+        scene.spawn(&arguments("stopped", &["training.steps=100000", "training.validate_every=1000"]));
+    wait_until("it logs", || {
+        scene.path("stopped/metrics.csv").exists() && scene.text("stopped/metrics.csv").lines().count() > 2
+    });
+    let sent = std::process::Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status();
+    assert!(sent.unwrap().success());
+    let finished = Finished::of(child);
+    assert_eq!(finished.code, Some(143), "{}", finished.stderr);
+    let latest = scene.text("stopped/latest");
+    let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
+    let end = format!("training.steps={}", step + 3);
+    train(&scene, "stopped", &[&end, "training.validate_every=1000", "runtime.threads=2", "--resume"]);
+    train(&scene, "whole", &[&end, "training.validate_every=1000"]);
+    assert_same(&scene, "stopped", "whole");
+}
+
+#[test]
+fn features_are_made_once_and_made_again_where_their_file_is_damaged() {
+    let scene = scene();
+    train(&scene, "whole", &["training.steps=4"]);
+    train(&scene, "run", &["training.steps=2"]);
+    let files = ["run/features/train", "run/features/valid"];
+    let before = files.map(|name| (scene.read(name), modified(&scene, name)));
+    train(&scene, "run", &["training.steps=3", "--resume"]);
+    for (name, (_, time)) in files.iter().zip(&before) {
+        assert_eq!(modified(&scene, name), *time, "{name} was made again");
+    }
+    scene.write(files[0], &before[0].0[..before[0].0.len() / 2]);
+    scene.write(files[1], b"");
+    train(&scene, "run", &["training.steps=4", "--resume"]);
+    for (name, (bytes, _)) in files.iter().zip(&before) {
+        assert!(scene.read(name) == *bytes, "{name} is not what it was");
+    }
+    assert_same(&scene, "run", "whole");
+}
+
+/// The index tells that a file is whole, and each row tells whether it is what it was.
+#[test]
+fn a_number_that_is_damaged_among_the_features_is_never_trained_on() {
+    let scene = scene();
+    train(&scene, "run", &["training.steps=2"]);
+    let mut bytes = scene.read("run/features/train");
+    bytes[500] ^= 1;
+    scene.write("run/features/train", &bytes);
+    let refused = scene.seqloom(&arguments("run", &["training.steps=60", "--resume"]));
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    let message = "error: run/features/train: row 0 of the cache must be as it was written, but it is damaged\n\
+                   hint: remove the file\n";
+    assert!(refused.stderr.ends_with(message), "{}", refused.stderr);
+    std::fs::remove_file(scene.path("run/features/train")).unwrap();
+    train(&scene, "run", &["training.steps=4", "--resume"]);
+    train(&scene, "whole", &["training.steps=4"]);
+    assert_same(&scene, "run", "whole");
+}
+
+#[test]
+fn another_recording_under_the_same_name_is_another_training_set() {
+    let scene = scene();
+    train(&scene, "run", &["training.steps=2"]);
+    let word = &super::words(1)[0];
+    scene.write(format!("data/clips/{word}.wav"), super::clip("dcba"));
+    let refused = scene.seqloom(&arguments("run", &["training.steps=3", "--resume"]));
+    refused
+        .refused_naming(2, &["the training pairs must be those that the run started with, but they differ"]);
+}
