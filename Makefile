@@ -12,10 +12,10 @@ SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 # Cargo locks its folder anyway, and the steps print; side by side they would only wait and mix their lines.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help libtorch build demo test lint unit sanitize dist torture gate bench clean distclean tools
+.PHONY: help libtorch build demo speech-data demo-speech test lint unit sanitize dist torture gate bench clean distclean tools
 
 help: ## list what there is to make
-	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 libtorch: ## fetch libtorch 2.11.0 into .libtorch (544 MB, once; with a GPU: scripts/get_libtorch.py --cuda)
 	@$(PYTHON) scripts/get_libtorch.py
@@ -33,6 +33,26 @@ demo: build ## train a small model that rewrites dates, and show what it does wi
 	$(SEQLOOM) decode runs/dates --input data/dates/test.csv --format csv --output runs/dates/test.csv --examples 10
 	@echo
 	@echo "Try your own:  echo 'the 5th of March 2024' | $(SEQLOOM) decode runs/dates"
+
+SPEECH = runs/mandarin_speech
+
+speech-data: ## make a set of spoken Mandarin with espeak-ng (6,900 recordings, 0.4 GB)
+	@command -v espeak-ng >/dev/null || { echo "error: there is no espeak-ng here" >&2; \
+		echo "hint: install it (Debian, Ubuntu: apt install espeak-ng; Fedora: dnf install espeak-ng)" >&2; exit 1; }
+	$(PYTHON) data/make_mandarin_speech.py
+
+demo-speech: build speech-data ## train a small model that writes spoken Mandarin as characters, and show 機器學習 step by step
+	@echo
+	@echo "Training: recordings -> characters, 6,000 pairs (configs/mandarin_speech.toml -> $(SPEECH))"
+	$(SEQLOOM) train configs/mandarin_speech.toml --resume
+	@echo
+	@echo "Testing: 600 recordings, each with a word that was never trained on (-> $(SPEECH)/test.csv)"
+	$(SEQLOOM) decode $(SPEECH) --input data/mandarin_speech/test.csv --output $(SPEECH)/test.csv --examples 10
+	@echo
+	@echo "Step by step: each character with its probability, and two others"
+	$(SEQLOOM) decode $(SPEECH) --input data/mandarin_speech/examples/examples.csv --output $(SPEECH)/examples.csv \
+		--trace $(SPEECH)/steps.jsonl
+	@$(PYTHON) scripts/show_steps.py $(SPEECH)/steps.jsonl --source ji1qi4xue2xi2
 
 test: lint unit sanitize dist torture gate ## all that must hold: format, lints, tests, sanitizers, an empty root, a few kills, and a small training that must succeed
 # Once round the kinds of kill, on a shorter run: half a minute.

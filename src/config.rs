@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::readers::Format;
 use crate::data::{DataConfig, SideConfig};
-use crate::decoding::DecodingConfig;
+use crate::decoding::{DecodingConfig, Method};
 use crate::error::{ConfigError, Error, Result};
 use crate::model::{ModelConfig, NetworkConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
@@ -195,7 +195,23 @@ impl Experiment {
         self.runtime.check()?;
         self.check_tied()?;
         self.check_recordings()?;
+        self.check_method()?;
         self.check_positions()
+    }
+
+    /// CTC needs its head.
+    fn check_method(&self) -> std::result::Result<(), ConfigError> {
+        if self.decoding.method == Method::Attention || self.model.network().has_ctc() {
+            return Ok(());
+        }
+        let (keys, method) = (["decoding.method", "model.transformer.ctc"], self.decoding.method.name());
+        Err(ConfigError {
+            keys: keys.map(str::to_owned).to_vec(),
+            message: format!("`method` = \"{method}\" needs a model with a CTC head, but this one has none"),
+            hint: Some(
+                "train with `model.transformer.ctc` = true, or use `method` = \"attention\"".to_owned(),
+            ),
+        })
     }
 
     /// Not everything that reads texts reads recordings.

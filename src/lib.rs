@@ -95,7 +95,7 @@
 //! let decoder = NetworkDecoder::new(&model, Weights::F32);
 //! let sources = [source.encode("jīqì xuéxí").ids];
 //! let config = DecodingConfig { max_length: Some(10), ..DecodingConfig::default() };
-//! let found = decode(&decoder, &[&sources[0]], &config)?;
+//! let found = decode(&decoder, &[sources[0].as_slice()], &config)?;
 //! assert_eq!(target.decode(&found[0].tokens), "機器學習");
 //! assert!(found[0].finished); // EOS came before the limit of 10 tokens
 //! # Ok(())

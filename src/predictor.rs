@@ -31,6 +31,7 @@
 pub mod loaded_model;
 pub mod request;
 pub mod shortlist;
+pub mod times;
 mod unknown;
 pub mod verify;
 
@@ -61,13 +62,15 @@ pub struct Output {
     pub hypothesis: Hypothesis,
     /// Number of symbols of its source that are not in the vocabulary; [`Predictor::unknown_symbols`] lists them.
     pub unknown: usize,
+    /// When each token is spoken, in seconds: start and end; empty unless [`LoadedModel::add_times`] was called.
+    pub times: Vec<[f64; 2]>,
 }
 
 impl Output {
     /// The output of an empty source.
     fn silent() -> Output {
         let hypothesis = Hypothesis { finished: true, ..Hypothesis::default() };
-        Output { text: String::new(), hypothesis, unknown: 0 }
+        Output { text: String::new(), hypothesis, unknown: 0, times: Vec::new() }
     }
 }
 
@@ -207,7 +210,7 @@ impl LoadedModel {
         for (row, list) in rows.into_iter().zip(found) {
             let output = |hypothesis: Hypothesis| {
                 let text = self.tokenizers.target.decode(&hypothesis.tokens);
-                Output { text, hypothesis, unknown: requests[row].unknown }
+                Output { text, hypothesis, unknown: requests[row].unknown, times: Vec::new() }
             };
             outputs[row] = list.into_iter().map(output).collect();
         }

@@ -216,7 +216,7 @@ fn a_file_without_rows_is_refused_in_training_and_said_in_decoding() {
 fn names_of_sound_files_are_no_sources() {
     let scene = Scene::trained();
     let refused = "error: sources must be texts, but all of them are names of audio files, such as `a.wav`\n\
-                   hint: seqloom does not read audio yet: it would train on the file names";
+                   hint: add [data.source.audio] to read them as recordings";
     scene.write("sound.csv", "source,target\na.wav,abc\nb.wav,fee\n");
     scene.train(&["--out", "x", "--set", "data.train=sound.csv"]).refused(2, refused);
     scene.decode(&["--input", "sound.csv"], "").refused(2, refused);

@@ -4,6 +4,7 @@
 
 mod columns;
 pub mod rows;
+mod split;
 mod summary;
 mod trace;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::columns::Columns;
+use self::split::split_long;
 use self::summary::DecodeSummary;
 use self::trace::{TraceArgs, Tracer};
 use super::headings::{INPUT, OUTPUT};
@@ -21,7 +23,7 @@ use super::output::{CarriedFields, OutputFormat, Record, Writer};
 use super::roles::FileRoles;
 use super::source_args::SourceArgs;
 use crate::data::readers::SourceRow;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
@@ -74,6 +76,13 @@ pub struct DecodeArgs {
     /// reads them
     #[arg(long, help_heading = OUTPUT)]
     tokens: bool,
+    /// Add when each token is spoken, as a list of [start, end] in seconds by the CTC head; for csv and jsonl
+    #[arg(long, help_heading = OUTPUT)]
+    times: bool,
+    /// Cut recordings that are longer than the model's data.source.audio.max_seconds at silences; each part is a row, with its
+    /// start and end in seconds in csv and jsonl
+    #[arg(long, conflicts_with = "resume", help_heading = INPUT)]
+    split: bool,
     /// Resume after the complete rows of an output file that a stopped command left, with the same model, input and
     /// options; until the output is complete, they are recorded in OUTPUT.resume.json
     #[arg(long, help_heading = OUTPUT)]
@@ -108,6 +117,12 @@ pub fn run(args: &DecodeArgs) -> Result<()> {
     let loaded = args.model.open()?;
     let sources = args.source.open(&loaded.experiment.data)?;
     args.roles(&loaded)?.check()?;
+    if args.times {
+        loaded.check_times()?;
+    }
+    if args.split && loaded.tokenizers.source.audio().is_none() {
+        return Err(Error::input("--split cuts recordings, but the sources of the model are texts"));
+    }
     args.source.prompt();
     let columns = Columns::new(args, &sources, &loaded);
     let format = columns.format(args)?;
@@ -145,10 +160,12 @@ fn decode_all(
         let read = input.next_chunk()?;
         let Some(first) = read.first() else { return out.writer.finish() };
         out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
+        let read = if args.split { split_long(loaded, input, read) } else { read };
         let (rows, fault) = rows::encode(loaded, input, read, &args.source);
         summary.add_sources(loaded, input, &rows);
         tracer.keep_requests(&rows);
-        let (rows, without_figures) = rows::decode(loaded, input, rows, args.source.on_error, summary)?;
+        let (rows, without_figures) =
+            rows::decode(loaded, input, rows, args.times, args.source.on_error, summary)?;
         let fault = without_figures.or(fault);
         for row in &rows {
             summary.add(loaded, row);

@@ -9,6 +9,7 @@ use super::headings::{INPUT, SEARCH};
 use super::input::{InputFormat, OnError, open_sources, too_long};
 use crate::console::status;
 use crate::data::DataConfig;
+use crate::data::audio::listing;
 use crate::data::readers::RowReader;
 use crate::error::Result;
 use crate::predictor::request::TooLong;
@@ -16,7 +17,8 @@ use crate::predictor::request::TooLong;
 /// Sources, references and forced prefixes.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// Text with one source per line, or .csv, .tsv, .jsonl; - for standard input, decoded as it arrives
+    /// Text with one source per line, or .csv, .tsv, .jsonl; for recordings also one of them, or a folder; - for standard
+    /// input, decoded as it arrives
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = INPUT)]
     pub input: PathBuf,
     /// Format of the input [default: by its extension; standard input is text]
@@ -64,8 +66,15 @@ impl SourceArgs {
         if let Some(targets) = &self.targets {
             return RowReader::parallel(&self.input, targets);
         }
+        if let Some(audio) = &data.source.audio
+            && let Some(rows) = listing::open(&self.input, audio)?
+        {
+            return Ok(rows.keeping_extra_fields());
+        }
         let columns = [&self.column, &self.target_column, &self.prefix_column].map(Option::as_deref);
-        open_sources(&self.input, self.input_format, columns, self.header, data)
+        let rows = open_sources(&self.input, self.input_format, columns, self.header, data)?;
+        // They name the part of a recording.
+        Ok(if data.source.audio.is_some() { rows.keeping_extra_fields() } else { rows })
     }
 
     /// What to do with a source that is too long.

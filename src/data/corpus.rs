@@ -37,12 +37,15 @@ pub struct Corpus {
 #[derive(Debug)]
 enum Content {
     Tokens(Vec<Example>),
-    Recordings {
-        targets: Vec<Vec<i64>>,
-        features: Features,
-        /// For each pair the row of its features.
-        rows: Vec<usize>,
-    },
+    Recordings(Box<Recordings>),
+}
+
+#[derive(Debug)]
+struct Recordings {
+    targets: Vec<Vec<i64>>,
+    features: Features,
+    /// For each pair the row of its features.
+    rows: Vec<usize>,
 }
 
 impl Corpus {
@@ -60,7 +63,7 @@ impl Corpus {
         rows: Vec<usize>,
     ) -> Corpus {
         assert!(pairs.len() == targets.len() && pairs.len() == rows.len(), "each pair is an example");
-        Corpus { pairs, content: Content::Recordings { targets, features, rows } }
+        Corpus { pairs, content: Content::Recordings(Box::new(Recordings { targets, features, rows })) }
     }
 
     /// Examples with empty texts.
@@ -83,9 +86,9 @@ impl Corpus {
     pub fn lengths(&self) -> Vec<(usize, usize)> {
         match &self.content {
             Content::Tokens(examples) => examples.iter().map(Example::lengths).collect(),
-            Content::Recordings { targets, features, rows } => {
-                let lengths = rows.iter().zip(targets);
-                lengths.map(|(&row, target)| (features.positions(row), target.len() + 1)).collect()
+            Content::Recordings(own) => {
+                let lengths = own.rows.iter().zip(&own.targets);
+                lengths.map(|(&row, target)| (own.features.positions(row), target.len() + 1)).collect()
             }
         }
     }
@@ -96,9 +99,9 @@ impl Corpus {
             Content::Tokens(examples) => {
                 examples.iter().map(|example| (example.source.length(), example.target.len())).collect()
             }
-            Content::Recordings { targets, features, rows } => {
-                let lengths = rows.iter().zip(targets);
-                lengths.map(|(&row, target)| (features.own_positions(row), target.len())).collect()
+            Content::Recordings(own) => {
+                let lengths = own.rows.iter().zip(&own.targets);
+                lengths.map(|(&row, target)| (own.features.own_positions(row), target.len())).collect()
             }
         }
     }
@@ -110,8 +113,9 @@ impl Corpus {
     pub fn example(&self, row: usize) -> Result<Cow<'_, Example>> {
         Ok(match &self.content {
             Content::Tokens(examples) => Cow::Borrowed(&examples[row]),
-            Content::Recordings { targets, features, rows } => {
-                Cow::Owned(Example { source: features.item(rows[row])?, target: targets[row].clone() })
+            Content::Recordings(own) => {
+                let source = own.features.item(own.rows[row])?;
+                Cow::Owned(Example { source, target: own.targets[row].clone() })
             }
         })
     }
@@ -123,9 +127,9 @@ impl Corpus {
     pub fn augmented(&self, row: usize, seed: impl FnOnce() -> u64) -> Result<Cow<'_, Example>> {
         match &self.content {
             Content::Tokens(_) => self.example(row),
-            Content::Recordings { targets, features, rows } => {
-                let source = features.augmented(rows[row], seed())?;
-                Ok(Cow::Owned(Example { source, target: targets[row].clone() }))
+            Content::Recordings(own) => {
+                let source = own.features.augmented(own.rows[row], seed())?;
+                Ok(Cow::Owned(Example { source, target: own.targets[row].clone() }))
             }
         }
     }
@@ -134,7 +138,7 @@ impl Corpus {
     pub fn target(&self, row: usize) -> &[i64] {
         match &self.content {
             Content::Tokens(examples) => &examples[row].target,
-            Content::Recordings { targets, .. } => &targets[row],
+            Content::Recordings(own) => &own.targets[row],
         }
     }
 
@@ -142,7 +146,7 @@ impl Corpus {
     pub fn tokens(&self) -> impl Iterator<Item = (&[i64], &[i64])> + Clone {
         (0..self.len()).map(|row| match &self.content {
             Content::Tokens(examples) => (examples[row].source.tokens(), examples[row].target.as_slice()),
-            Content::Recordings { targets, .. } => (&[][..], targets[row].as_slice()),
+            Content::Recordings(own) => (&[][..], own.targets[row].as_slice()),
         })
     }
 
@@ -159,9 +163,9 @@ impl Corpus {
     /// SHA-256 over all that is read, in hexadecimal: two sets with the same one train the same model.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
-        if let Content::Recordings { features, rows, .. } = &self.content {
-            hash.update(features.key());
-            rows.iter().for_each(|row| hash.update(row.to_le_bytes()));
+        if let Content::Recordings(own) = &self.content {
+            hash.update(own.features.key());
+            own.rows.iter().for_each(|row| hash.update(row.to_le_bytes()));
         }
         for (source, target) in self.tokens() {
             for side in [source, target] {

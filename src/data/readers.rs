@@ -17,8 +17,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::audio::config::AudioConfig;
-use crate::data::audio::listing;
 use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
 pub use extra_fields::{ExtraField, FieldValue};
@@ -81,27 +79,43 @@ pub struct PairSet {
 /// extension, a missing column, a row that breaks the format, files of parallel text that differ in length, a set
 /// without pairs.
 pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<PairSet> {
-    read_pairs_of(files, columns, header, None)
+    read_pairs_by(files, columns, header, None)
 }
 
-/// The same, with sources that are paths of recordings where `audio` is given: relative to the table that names them. A folder
-/// is Kaldi's, or has recordings beside their texts.
+/// Sources that are paths of recordings, which this module does not read.
+pub trait Recordings {
+    /// The pairs of a folder.
+    ///
+    /// # Errors
+    /// It is not a folder of recordings.
+    fn folder(&self, folder: &Path) -> Result<Vec<Pair>>;
+
+    /// Completes a pair of a table by the other fields of its row.
+    ///
+    /// # Errors
+    /// A field has a wrong value.
+    fn complete(&self, pair: &mut Pair, others: &[ExtraField]) -> Result<()>;
+}
+
+/// As [`read_pairs`]; with `recordings` the sources are paths of recordings, and files may be folders.
 ///
 /// # Errors
-/// Those of [`read_pairs`]; the start or end of a recording that is no number.
-pub fn read_pairs_of(
+/// Those of [`read_pairs`] and of `recordings`.
+pub fn read_pairs_by(
     files: &Files,
     columns: [&str; 2],
     header: bool,
-    audio: Option<&AudioConfig>,
+    recordings: Option<&dyn Recordings>,
 ) -> Result<PairSet> {
     let mut set = PairSet::default();
     for file in &files.0 {
+        if let (PairFile::Table(path), Some(recordings)) = (file, recordings)
+            && path.is_dir()
+        {
+            set.pairs.extend(recordings.folder(path)?);
+            continue;
+        }
         let sources = match file {
-            PairFile::Table(path) if audio.is_some() && path.is_dir() => {
-                set.pairs.extend(listing::read_pairs(path, true)?);
-                continue;
-            }
             PairFile::Table(path) => open_table(path, columns, header)?,
             PairFile::Parallel { source, target } => {
                 let is_table = |path: &&std::path::PathBuf| Format::of(path) != Format::Text;
@@ -114,7 +128,7 @@ pub fn read_pairs_of(
             }
         };
         let before = set.pairs.len();
-        read_all(sources, audio, &mut set)?;
+        read_all(sources, recordings, &mut set)?;
         if set.pairs.len() == before {
             let message = format!("a file of pairs must have at least one row, but {} has none", name(file));
             return Err(Error::input(message));
@@ -151,17 +165,16 @@ fn with_search_folder(paths: &[impl AsRef<Path>], error: Error) -> Error {
     }
 }
 
-fn read_all(mut sources: RowReader, audio: Option<&AudioConfig>, set: &mut PairSet) -> Result<()> {
-    if audio.is_some() {
+fn read_all(mut sources: RowReader, recordings: Option<&dyn Recordings>, set: &mut PairSet) -> Result<()> {
+    if recordings.is_some() {
         sources = sources.keeping_extra_fields();
     }
     while let Some(row) = sources.next() {
         let SourceRow { text, target, line, others, .. } = row?;
         let place = sources.place(line);
         let mut pair = Pair { source: text, target: target.unwrap_or_default(), place, ..Pair::default() };
-        if let Some(audio) = audio {
-            pair.source = listing::path_in(&pair.place.file, &pair.source).to_string_lossy().into_owned();
-            pair.segment = listing::segment_of(&others, audio).map_err(|error| error.at(&pair.place))?;
+        if let Some(recordings) = recordings {
+            recordings.complete(&mut pair, &others).map_err(|error| error.at(&pair.place))?;
         }
         set.pairs.push(pair);
     }

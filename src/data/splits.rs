@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::audio::config::AudioConfig;
 use super::audio::features::{Features, Take};
+use super::audio::is_sound;
 use super::audio::processor::AudioProcessor;
 use super::dataset::{Dataset, Tokenizers};
-use super::readers::{Pair, PairSet, Place, read_pairs_of, shorten};
+use super::readers::{Pair, PairSet, Place, Recordings, read_pairs_by, shorten};
 use super::source_processor::SourceProcessor;
 use super::tokenizer::{ChangeCounts, TextForm};
 use super::{DataConfig, Empty, Files, PairFile, SideConfig, TooLong};
@@ -41,7 +42,12 @@ impl DataSplits {
         let read = |files| -> Result<(PairSet, Vec<Place>)> {
             let columns = [config.source.column.as_str(), &config.target.column];
             let recordings = config.source.audio.as_deref();
-            let PairSet { pairs, notes } = read_pairs_of(files, columns, config.header, recordings)?;
+            let PairSet { pairs, notes } = read_pairs_by(
+                files,
+                columns,
+                config.header,
+                recordings.map(|audio| audio as &dyn Recordings),
+            )?;
             if recordings.is_none() {
                 refuse_sound(pairs.iter().map(|pair| pair.source.as_str()))?;
             }
@@ -267,22 +273,12 @@ fn target_file<'a>(files: &'a Files, source_file: &'a Path) -> &'a Path {
     of_parallel.unwrap_or(source_file)
 }
 
-/// Extensions of audio files and of audio features.
-const SOUND: [&str; 16] = [
-    "wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff", "amr", "au", "sph",
-    "npy", "npz",
-];
-
 /// Refuses sources that are all names of audio files (more than one), which would be read as texts.
 ///
 /// # Errors
 /// All sources are names of audio files.
 pub fn refuse_sound<'a>(mut sources: impl Iterator<Item = &'a str>) -> Result<()> {
-    let is_name = |text: &str| {
-        let name = text.trim();
-        let ending = Path::new(name).extension().map(|ending| ending.to_ascii_lowercase());
-        !name.contains('\n') && ending.is_some_and(|ending| SOUND.iter().any(|known| ending == *known))
-    };
+    let is_name = |text: &str| !text.trim().contains('\n') && is_sound(Path::new(text.trim()));
     let (Some(first), Some(second)) = (sources.next(), sources.next()) else { return Ok(()) };
     if ![first, second].into_iter().chain(sources).all(is_name) {
         return Ok(());

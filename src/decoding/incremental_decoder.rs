@@ -112,7 +112,7 @@ impl Scores {
         Scores { log_p, vocabulary, attention: None }
     }
 
-    /// A model that gives other numbers than it was asked for has a bug, which must not become wrong outputs.
+    /// A model that returns a wrong number of scores has a bug, which must not become wrong outputs.
     pub(super) fn check(&self, rows: usize) -> Result<()> {
         let of_attention = self.attention.as_ref().map_or(rows, Vec::len);
         if self.vocabulary <= EOS as usize
@@ -120,8 +120,9 @@ impl Scores {
             || of_attention != rows
         {
             let (numbers, vocabulary) = (self.log_p.len(), self.vocabulary);
-            let message =
-                format!("the model gave {numbers} scores for {rows} rows and a vocabulary of {vocabulary}");
+            let message = format!(
+                "the model returned {numbers} scores for {rows} rows and a vocabulary of {vocabulary}"
+            );
             return Err(Error::failure(message));
         }
         Ok(())

@@ -33,7 +33,7 @@ pub struct Inference {
 /// A network without its output layer.
 #[derive(Clone, Debug)]
 enum PackedNetwork {
-    Transformer(PackedTransformer),
+    Transformer(Box<PackedTransformer>),
     Recurrent(PackedRecurrent),
 }
 
@@ -70,7 +70,9 @@ impl Inference {
     pub fn new(model: &Network, weights: Weights) -> Inference {
         let _guard = tch::no_grad_guard();
         let network = match model {
-            Network::Transformer(model) => PackedNetwork::Transformer(PackedTransformer::new(model, weights)),
+            Network::Transformer(model) => {
+                PackedNetwork::Transformer(Box::new(PackedTransformer::new(model, weights)))
+            }
             Network::Recurrent(model) => PackedNetwork::Recurrent(PackedRecurrent::new(model, weights)),
         };
         let output = OutputLayer::new(model.output(), weights);

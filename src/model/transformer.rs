@@ -4,6 +4,7 @@
 mod blocks;
 mod conformer;
 pub mod inference;
+mod packed;
 
 use tch::{Kind, Tensor};
 

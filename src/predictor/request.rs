@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::loaded_model::LoadedModel;
+use crate::data::audio::augment::OWN_SPEED;
 use crate::data::readers::shorten;
-use crate::data::source::SourceItem;
+use crate::data::source::{SourceItem, subsampled};
 use crate::data::source_processor::{SourceProcessor, SourceRef};
 use crate::data::tokenizer::{Encoded, Tokenizer};
 use crate::data::vocabulary::UNK;
@@ -77,14 +78,15 @@ impl LoadedModel {
         let processors = members.filter_map(|member| member.tokenizers.source.audio());
         let (mut items, mut length_before) = (Vec::new(), None);
         for processor in processors {
-            let mut recording = processor.read(&source.path(), source.segment)?;
-            let (seconds, most) = (recording.seconds(), processor.max_seconds());
+            let mut frames = processor.features(&source.path(), source.segment, OWN_SPEED)?;
+            let (seconds, most) =
+                (frames.len() as f64 * processor.seconds_per_frame(), processor.max_seconds());
             if seconds > most {
                 let TooLong::Truncate = too_long else { return Err(too_long_to_hear(seconds, most)) };
-                length_before = Some(processor.positions(recording.samples.len(), recording.sample_rate));
-                recording.samples.truncate((most * f64::from(recording.sample_rate)) as usize);
+                length_before = Some(subsampled(frames.len()));
+                frames.truncate((most / processor.seconds_per_frame()) as usize);
             }
-            items.push(processor.item(recording)?);
+            items.push(processor.item(frames)?);
         }
         let mut items = items.into_iter();
         let own = items.next().unwrap_or_default();

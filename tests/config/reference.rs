@@ -62,8 +62,12 @@ fn the_reference_page_and_the_code_know_the_same_keys() {
     for (path, table) in found {
         // The answer to a key that nobody knows is the list of those that are known there.
         let message = refused(LEAST, &[&format!("{path}no_such_key=1")]);
-        let known: BTreeSet<String> =
+        let mut known: BTreeSet<String> =
             listed(&message, "keys there: ").unwrap_or_else(|| panic!("{message}")).into_iter().collect();
+        if path == "data.target." {
+            // Known, and refused with a reason of its own: a target is a text.
+            assert!(known.remove("audio"));
+        }
         let shown: BTreeSet<String> = table.keys().cloned().collect();
         assert_eq!(known, shown, "in [{path}]");
     }
@@ -91,8 +95,8 @@ fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default()
         switched += 1;
     }
     assert_eq!(
-        switched, 15,
-        "four tokenizers, a network, five schedules, two optimizers, two samplings and average are off by default"
+        switched, 18,
+        "four tokenizers, recordings with two tables, a network, five schedules, two optimizers, two samplings and average are off by default"
     );
     accepted(LEAST, &["decoding.max_length=100"]);
 }

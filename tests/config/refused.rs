@@ -27,7 +27,7 @@ fn a_key_that_is_unknown_is_named_with_its_place_and_the_nearest_known_one() {
         (
             "[data.source.charakters]",
             "5:14: unknown key `charakters` in [data.source]\nhint: did you mean `characters`? \
-             Keys there: `column`, `normalize`, `whitespace`, `max_length`, `characters`, `words`, `bpe`",
+             Keys there: `column`, `normalize`, `whitespace`, `max_length`, `characters`, `words`, `bpe`, `audio`",
         ),
         (
             "[training.adamw]\nlr = 1e-3",

@@ -16,6 +16,7 @@ use crate::support::run::{Finished, binary};
 const README: &str = include_str!("../../README.md");
 const DECODING: &str = include_str!("../../docs/decoding.md");
 const RUN: &str = include_str!("../../docs/run.md");
+const SPEECH: &str = include_str!("../../docs/speech.md");
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
 
 /// The folder that the README works in.
@@ -114,6 +115,43 @@ fn every_command_about_decoding_runs() {
     assert_eq!(decoder.decode(&["1994", "2024"]).unwrap()[0], "MCMXCIV");
 }
 
+/// Four recordings of a tone of half a second, each beside its text.
+fn write_recordings(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for (n, text) in ["one", "two", "three", "four"].into_iter().enumerate() {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 8000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let path = folder.join(text);
+        let mut file = hound::WavWriter::create(path.with_extension("wav"), spec).unwrap();
+        let hz = 300.0 * (n + 1) as f64;
+        for t in 0..4000 {
+            let phase = std::f64::consts::TAU * hz * f64::from(t) / 8000.0;
+            file.write_sample((8000.0 * phase.sin()) as i16).unwrap();
+        }
+        file.finalize().unwrap();
+        fs::write(path.with_extension("txt"), text).unwrap();
+    }
+}
+
+#[test]
+fn the_recordings_of_the_page_become_a_model_and_are_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    for split in ["train", "valid", "test"] {
+        write_recordings(&folder.path().join("recordings").join(split));
+    }
+    let [commands] = blocks(section(README, "Recordings"))[..] else { panic!("one block is known here") };
+    let short = "seqloom train speech.toml --set training.steps=2 --set runtime.device=cpu";
+    assert!(commands.contains("\nseqloom train speech.toml\n"));
+    let said = paste(folder.path(), &commands.replace("seqloom train speech.toml", short)).succeeded();
+    assert_eq!(said.stdout.lines().count(), 4, "{}", said.stdout);
+    assert!(said.stderr.contains("character error rate"), "{}", said.stderr);
+    assert!(folder.path().join("runs/speech/features/train").exists());
+}
+
 #[test]
 fn what_goes_wrong_is_said_as_the_page_says() {
     let (folder, _) = five_minutes();
@@ -146,8 +184,8 @@ fn a_run_leaves_behind_what_the_page_lists() {
                 _ if name == "from.json" => runs.join("further/from.json"),
                 _ => runs.join("roman").join(name),
             };
-            // These appear only after faults.
-            assert!(place.exists() || name == "skipped/", "{}", place.display());
+            // These appear only after faults, and with recordings.
+            assert!(place.exists() || ["skipped/", "features/"].contains(&name), "{}", place.display());
             seen += 1;
         }
     }
@@ -156,7 +194,9 @@ fn a_run_leaves_behind_what_the_page_lists() {
 
 #[test]
 fn every_file_that_a_page_names_is_there() {
-    for (page, folder) in [(README, ""), (ARCHITECTURE, ""), (DECODING, "docs"), (RUN, "docs")] {
+    for (page, folder) in
+        [(README, ""), (ARCHITECTURE, ""), (DECODING, "docs"), (RUN, "docs"), (SPEECH, "docs")]
+    {
         for link in page.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
             assert!(link.is_empty() || root().join(folder).join(link).exists(), "{link}");
         }
@@ -182,8 +222,8 @@ fn every_file_that_a_page_names_is_there() {
 
 #[test]
 fn every_setting_and_every_option_of_a_page_is_known() {
-    let least = "name = \"a\"\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
-    let pages = [README, DECODING, RUN].concat();
+    let least = "name = \"a\"\nmodel.transformer.ctc = true\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
+    let pages = [README, DECODING, RUN, SPEECH].concat();
     for rest in pages.split("--set ").skip(1) {
         let setting = match rest.strip_prefix('\'') {
             Some(quoted) => quoted.split('\'').next().unwrap(),

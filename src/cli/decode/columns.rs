@@ -8,7 +8,7 @@ use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
 use crate::cli::output::{CarriedFields, Field, Kept, OutputFormat, Record, Writer};
 use crate::console::status;
-use crate::data::readers::RowReader;
+use crate::data::readers::{FieldValue, RowReader, SourceRow};
 use crate::data::vocabulary::{EOS, Vocabulary};
 use crate::decoding::incremental_decoder::Hypothesis;
 use crate::error::{Error, Result, counted};
@@ -34,6 +34,7 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
         ("--targets".to_owned(), json!(args.source.targets)),
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
         ("--tokens".to_owned(), json!(args.tokens)),
+        ("--times".to_owned(), json!(args.times)),
         ("--shortlist".to_owned(), json!(shortlist.transpose()?)),
         ("--truncate".to_owned(), json!(args.source.truncate)),
         ("--on-error skip".to_owned(), json!(args.source.on_error == OnError::Skip)),
@@ -46,6 +47,11 @@ pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, V
     Ok(all)
 }
 
+fn split_columns(args: &DecodeArgs, loaded: &LoadedModel) -> Option<[String; 2]> {
+    let audio = loaded.experiment.data.source.audio.as_ref().filter(|_| args.split)?;
+    Some([audio.start_column.clone(), audio.end_column.clone()])
+}
+
 /// The columns of an output besides source, output, score and finished.
 pub struct Columns {
     number: bool,
@@ -54,6 +60,9 @@ pub struct Columns {
     error: bool,
     /// The target vocabulary, if tokens are written.
     vocabulary: Option<Vocabulary>,
+    times: bool,
+    /// The names of start and end, if recordings are split.
+    split: Option<[String; 2]>,
     /// Outputs per source; with more than one, each has a rank.
     n_best: usize,
 }
@@ -68,6 +77,8 @@ impl Columns {
             truncated: args.source.truncate,
             error: args.source.on_error == OnError::Skip,
             vocabulary: args.tokens.then(|| vocabulary.clone()),
+            times: args.times,
+            split: split_columns(args, loaded),
             n_best: loaded.options.n_best,
         }
     }
@@ -78,8 +89,9 @@ impl Columns {
     /// Text with several outputs per row or with tokens; an extension that is not for outputs.
     pub fn format(&self, args: &DecodeArgs) -> Result<OutputFormat> {
         let format = OutputFormat::choose(args.format, &args.output)?;
-        if format == OutputFormat::Text && args.tokens {
-            let message = "text output cannot contain tokens, but --tokens is given";
+        let lists = [(args.tokens, "tokens"), (args.times, "times")];
+        if let (OutputFormat::Text, Some((_, name))) = (format, lists.iter().find(|(asked, _)| *asked)) {
+            let message = format!("text output cannot contain {name}, but --{name} is given");
             return Err(Error::input(message).hint("use --format csv or --format jsonl"));
         }
         if format == OutputFormat::Text && self.n_best > 1 {
@@ -139,6 +151,9 @@ impl Columns {
             (true, "output", json!(output.map_or("", |output| &output.text))),
             (true, "score", json!(output.map(|output| output.hypothesis.score))),
             (self.vocabulary.is_some(), "tokens", json!(output.map(|output| self.tokens(output)))),
+            (self.split.is_some(), "start", self.seconds(read, 0)),
+            (self.split.is_some(), "end", self.seconds(read, 1)),
+            (self.times, "times", json!(output.map(|output| &output.times))),
             (ranked, "ranking", json!(output.map(|output| output.hypothesis.ranking))),
             (true, "finished", json!(output.is_some_and(|output| output.hypothesis.finished))),
             (self.truncated, "truncated", json!(row.truncated)),
@@ -149,6 +164,20 @@ impl Columns {
             ),
         ];
         all.into_iter().filter(|(there, _, _)| *there).map(|(_, name, value)| (name, value)).collect()
+    }
+
+    /// The start (0) or the end (1) of the part of a recording; null if it is whole.
+    fn seconds(&self, read: Option<&SourceRow>, side: usize) -> Value {
+        let field = self
+            .split
+            .as_ref()
+            .zip(read)
+            .and_then(|(names, read)| read.others.iter().find(|field| field.name[..] == names[side][..]));
+        let number = field.and_then(|field| {
+            let (FieldValue::Text(text) | FieldValue::Json(text)) = &field.value;
+            text.trim().parse::<f64>().ok()
+        });
+        json!(number)
     }
 
     /// The tokens of an output, as shown.

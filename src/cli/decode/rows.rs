@@ -55,11 +55,19 @@ pub fn decode(
     loaded: &LoadedModel,
     input: &Input,
     rows: Vec<Row<EncodedRequest>>,
+    times: bool,
     on_error: OnError,
     summary: &mut DecodeSummary,
 ) -> Result<(Decoded, Option<Error>)> {
     let asked: Vec<&EncodedRequest> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
-    let mut outputs = each_with_figures(&asked, &|some| loaded.decode_n_best(some))?.into_iter();
+    let decode = |some: &[&EncodedRequest]| {
+        let mut outputs = loaded.decode_n_best(some)?;
+        if times {
+            loaded.add_times(some, &mut outputs)?;
+        }
+        Ok(outputs)
+    };
+    let mut outputs = each_with_figures(&asked, &decode)?.into_iter();
     let mut decoded = Vec::with_capacity(rows.len());
     for row in rows {
         let Row { number, read, truncated, content } = row;

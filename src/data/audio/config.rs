@@ -42,7 +42,7 @@ impl Default for AudioConfig {
 }
 
 /// Above it speech has nothing that is worth its cost, in Hz.
-const USUAL_RATE: u32 = 16_000;
+pub(super) const USUAL_RATE: u32 = 16_000;
 
 impl AudioConfig {
     /// The rules among these keys.

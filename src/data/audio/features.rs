@@ -10,7 +10,7 @@ use super::Frames;
 use super::augment::{AugmentConfig, Augmenter, OWN_SPEED};
 use super::cache::{CacheKey, CacheReader, CacheWriter, cache_key, content_hash};
 use super::normalize::{FeatureStats, Normalizer, StatsAccumulator};
-use super::processor::{AudioProcessor, Segment, of_frames};
+use super::processor::{AudioProcessor, Segment, is_npy, of_frames};
 use super::recording::read_sample_rate;
 use crate::data::readers::Place;
 use crate::data::source::{SourceItem, subsampled};
@@ -157,8 +157,13 @@ fn key_of(takes: &[Take], processor: &AudioProcessor, speeds: &[u32]) -> Result<
             files.len() - 1
         });
     }
+    let wanted = processor.sample_rate();
     let looked_at = threads::each(files, |take| {
-        let both = read_sample_rate(&take.path).and_then(|rate| Ok((content_hash(&take.path)?, rate)));
+        let rate = match is_npy(&take.path) {
+            true => Ok(wanted),
+            false => read_sample_rate(&take.path),
+        };
+        let both = rate.and_then(|rate| Ok((content_hash(&take.path)?, rate)));
         both.map_err(|error| error.at(&take.place))
     });
     let looked_at = looked_at.into_iter().collect::<Result<Vec<(CacheKey, u32)>>>()?;
@@ -171,7 +176,6 @@ fn key_of(takes: &[Take], processor: &AudioProcessor, speeds: &[u32]) -> Result<
     let key = cache_key(&settings, takes.iter().map(|take| of(take).0));
     let mut rates: BTreeMap<u32, usize> = BTreeMap::new();
     takes.iter().for_each(|take| *rates.entry(of(take).1).or_default() += 1);
-    let wanted = processor.sample_rate();
     let others = rates.into_iter().filter(|(rate, _)| *rate != wanted);
     let note = |(rate, count)| format!("recordings resampled from {rate} Hz to {wanted}: {count}");
     Ok((key, others.map(note).collect()))
@@ -190,10 +194,7 @@ fn make(
     for speed in speeds {
         for takes in takes.chunks(AT_ONCE) {
             let made = threads::each(takes.to_vec(), |take| {
-                let frames = processor
-                    .read(&take.path, take.segment)
-                    .and_then(|recording| Augmenter::at_speed(recording, *speed))
-                    .and_then(|recording| processor.log_mel(recording));
+                let frames = processor.features(&take.path, take.segment, *speed);
                 frames.map_err(|error| error.at(take.place))
             });
             made.into_iter().try_for_each(|frames| writer.push(&frames?))?;

@@ -35,6 +35,11 @@ impl Frames {
         self.data.len() / self.bins
     }
 
+    /// Keeps the first frames.
+    pub fn truncate(&mut self, count: usize) {
+        self.data.truncate(count * self.bins);
+    }
+
     /// Whether there is no frame.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()

@@ -1,25 +1,71 @@
 //! Pairs of a recording and its text: from tables with a column of paths, and from folders.
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use super::config::AudioConfig;
 use super::folder::read_folder;
+use super::is_sound;
 use super::kaldi::read_kaldi;
 use super::processor::Segment;
 use super::utterance::Utterance;
-use crate::data::readers::{ExtraField, FieldValue, Pair, Place};
+use crate::data::readers::{ExtraField, FieldValue, Format, Pair, Place, Recordings, RowReader};
 use crate::error::{Error, Result};
 
-/// The pairs of a folder: Kaldi's, where it has a `wav.scp`, or recordings each beside its text.
+impl Recordings for AudioConfig {
+    /// A Kaldi folder, if it has a `wav.scp`, or recordings, each beside its text.
+    fn folder(&self, folder: &Path) -> Result<Vec<Pair>> {
+        Ok(utterances(folder, true)?.into_iter().map(pair).collect())
+    }
+
+    fn complete(&self, pair: &mut Pair, others: &[ExtraField]) -> Result<()> {
+        pair.source = path_in(&pair.place.file, &pair.source).to_string_lossy().into_owned();
+        pair.segment = segment_of(others, self)?;
+        Ok(())
+    }
+}
+
+/// Opens what to decode where it is a recording itself, or a folder of recordings; `None` for a table or a text of paths.
 ///
 /// # Errors
 /// Those of [`read_kaldi`] and [`read_folder`].
-pub fn read_pairs(folder: &Path, need_text: bool) -> Result<Vec<Pair>> {
-    let utterances = match folder.join("wav.scp").is_file() {
-        true => read_kaldi(folder, need_text)?,
-        false => read_folder(folder, need_text)?,
+pub fn open(input: &Path, audio: &AudioConfig) -> Result<Option<RowReader>> {
+    let (name, utterances) = if input.is_dir() {
+        (input.join("recordings"), utterances(input, false)?)
+    } else if is_sound(input) {
+        let name = input.file_name().unwrap_or_default();
+        (input.to_owned(), vec![Utterance::whole(name.into(), input)])
+    } else {
+        return Ok(None);
     };
-    Ok(utterances.into_iter().map(pair).collect())
+    let rows: String = utterances.iter().map(|one| format!("{}\n", row(one, input, audio))).collect();
+    let bytes = Box::new(Cursor::new(rows.into_bytes()));
+    RowReader::new(bytes, &name, Format::Jsonl, "source", "target").map(Some)
+}
+
+/// A recording as a row of JSON Lines; its path is relative to `input`, if it is a folder.
+fn row(utterance: &Utterance, input: &Path, audio: &AudioConfig) -> Value {
+    let Utterance { id, path, start, end, text, .. } = utterance;
+    let path = match path.strip_prefix(input) {
+        Ok(inside) => inside.to_owned(),
+        Err(_) if path.is_relative() && input.is_dir() => std::path::absolute(path).unwrap_or(path.clone()),
+        Err(_) => path.clone(),
+    };
+    let mut row = json!({ "id": id, "source": path.to_string_lossy() });
+    let others =
+        [(audio.start_column.as_str(), start.map(Value::from)), (&audio.end_column, end.map(Value::from))];
+    let others = others.into_iter().chain([("target", text.clone().map(Value::from))]);
+    others.for_each(|(key, value)| value.into_iter().for_each(|value| row[key] = value));
+    row
+}
+
+fn utterances(folder: &Path, need_text: bool) -> Result<Vec<Utterance>> {
+    match folder.join("wav.scp").is_file() {
+        true => read_kaldi(folder, need_text),
+        false => read_folder(folder, need_text),
+    }
 }
 
 fn pair(utterance: Utterance) -> Pair {

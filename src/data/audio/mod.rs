@@ -28,3 +28,15 @@ pub use recording::Recording;
 
 /// The sample rates that are read, in Hz; what lies outside is a damaged header.
 pub const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
+
+/// Extensions of audio files and of audio features.
+const SOUND: [&str; 16] = [
+    "wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff", "amr", "au", "sph",
+    "npy", "npz",
+];
+
+/// Whether a file is sound, or features of sound, by its name.
+pub fn is_sound(path: &std::path::Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| SOUND.iter().any(|known| ending == *known))
+}

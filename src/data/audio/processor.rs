@@ -5,13 +5,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::config::AudioConfig;
+use super::augment::Augmenter;
+use super::config::{AudioConfig, USUAL_RATE};
 use super::fbank::{Fbank, FbankConfig};
 use super::normalize::{FeatureStats, Normalization, Normalizer};
+use super::npy::read_npy;
 use super::recording::{ReadOptions, read_recording, read_sample_rate};
-use super::resample::{resample, resampled_length};
+use super::resample::resample;
 use super::{Frames, Recording};
-use crate::data::source::{self, SourceItem, subsampled};
+use crate::data::source::{self, SourceItem};
 use crate::error::{Error, Result};
 
 /// What a model file says of its features.
@@ -65,7 +67,14 @@ impl AudioProcessor {
     /// # Errors
     /// It cannot be read; filters that cover nothing.
     pub fn of_first(config: &AudioConfig, path: &Path) -> Result<AudioProcessor> {
-        AudioProcessor::new(config, read_sample_rate(path)?)
+        if !is_npy(path) {
+            return AudioProcessor::new(config, read_sample_rate(path)?);
+        }
+        let mut config = config.clone();
+        if config.fbank.bins == 0 {
+            config.fbank.bins = read_npy(path)?.bins();
+        }
+        AudioProcessor::new(&config, USUAL_RATE)
     }
 
     fn of(definition: Definition) -> Result<AudioProcessor> {
@@ -115,12 +124,6 @@ impl AudioProcessor {
         self.definition.fbank.sample_rate
     }
 
-    /// Positions that the encoder makes of so many samples.
-    pub fn positions(&self, samples: usize, sample_rate: u32) -> usize {
-        let resampled = resampled_length(samples, self.sample_rate(), sample_rate);
-        subsampled(self.definition.fbank.frames(resampled))
-    }
-
     /// Seconds from one frame to the next.
     pub fn seconds_per_frame(&self) -> f64 {
         self.definition.fbank.shift_ms / 1000.0
@@ -147,6 +150,26 @@ impl AudioProcessor {
     /// What is read and what is refused. What is longer than `max_seconds` is for the caller to refuse or to skip.
     pub fn read_options(&self, [start, end]: Segment) -> ReadOptions {
         ReadOptions { start, end, mix_down: self.definition.mix_down, max_seconds: LONGEST_READ }
+    }
+
+    /// The features of a file before normalization: those of a recording, or those that a `.npy` file holds. (T, F)
+    ///
+    /// # Errors
+    /// The file cannot be read; the recording is shorter than one frame; features of another width, or a part of them.
+    pub fn features(&self, path: &Path, segment: Segment, speed: u32) -> Result<Frames> {
+        if !is_npy(path) {
+            let recording = Augmenter::at_speed(self.read(path, segment)?, speed)?;
+            return self.log_mel(recording).map_err(|error| error.at(path.display()));
+        }
+        let frames = read_npy(path)?;
+        let must = match segment {
+            [None, None] if frames.bins() == self.bins() => return Ok(frames),
+            [None, None] => {
+                format!("features must have {} numbers per frame, but have {}", self.bins(), frames.bins())
+            }
+            _ => "a part of a recording needs its samples, but this file holds features".to_owned(),
+        };
+        Err(Error::input(must).at(path.display()))
     }
 
     /// Features before normalization: (T, F)
@@ -177,12 +200,11 @@ impl AudioProcessor {
         Normalizer::new(self.definition.normalize, self.bins(), self.definition.stats.clone())
     }
 
-    /// What a network reads of a recording.
+    /// What a network reads of features.
     ///
     /// # Errors
-    /// The recording is shorter than one frame.
-    pub fn item(&self, recording: Recording) -> Result<SourceItem> {
-        let mut frames = self.log_mel(recording)?;
+    /// Statistics that are missing.
+    pub fn item(&self, mut frames: Frames) -> Result<SourceItem> {
         self.normalizer()?.apply(&mut frames)?;
         Ok(of_frames(frames))
     }
@@ -202,6 +224,11 @@ impl AudioProcessor {
             () => None,
         }
     }
+}
+
+/// Whether a file holds features, by its name.
+pub fn is_npy(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
 }
 
 /// The frames of a network's source.

@@ -1,6 +1,6 @@
 //! One row of a corpus: a recording, or a part of one, with its text.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A recording, or a part of one, as a corpus lists it.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,4 +17,12 @@ pub struct Utterance {
     pub text: Option<String>,
     /// The file and its line that list the utterance.
     pub place: (PathBuf, usize),
+}
+
+impl Utterance {
+    /// A whole recording without a transcript. Its path is relative to the file that lists it.
+    pub fn whole(path: PathBuf, listed_by: &Path) -> Utterance {
+        let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Utterance { id, path, start: None, end: None, text: None, place: (listed_by.to_owned(), 1) }
+    }
 }

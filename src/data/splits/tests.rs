@@ -173,7 +173,7 @@ fn sources_that_are_all_names_of_sound_files_are_refused() {
     assert_eq!(
         data.refused(),
         "error: sources must be texts, but all of them are names of audio files, such as `a/1.wav`\n\
-         hint: seqloom does not read audio yet: it would train on the file names"
+         hint: add [data.source.audio] to read them as recordings"
     );
     data.write("train.jsonl", &[("a/1.wav", "one"), ("what is a .wav file", "two")]);
     assert!(data.load().is_ok());

@@ -319,7 +319,7 @@ fn what_a_method_cannot_do_is_refused() {
     );
     let nan: Script = |_, _| vec![f32::NAN; 6];
     let (message, _) = decode(&Scripted::new(nan), &of(Method::Rescore, 2, 1), None);
-    assert_eq!(message, "the model's scores are not finite numbers");
+    assert_eq!(message, "the model's scores are NaN or infinite");
 }
 
 #[test]

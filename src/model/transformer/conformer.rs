@@ -9,7 +9,7 @@ use super::super::packed_linear::{PackedLinear, Weights};
 use super::super::params::VarBuilder;
 use super::super::{Activation, TransformerConfig};
 use super::ResidualBlock;
-use super::blocks::{FeedForwardBlock, PackedResidual};
+use super::packed::{FeedForwardBlock, PackedResidual};
 
 /// The parts of a block beside attention and its last feed-forward.
 #[derive(Debug)]

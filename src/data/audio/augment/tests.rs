@@ -1,3 +1,5 @@
+//! Masks, speeds and warps of known inputs.
+
 use super::*;
 use crate::data::audio::synthetic::{rms, tone, voice};
 

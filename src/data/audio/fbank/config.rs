@@ -56,7 +56,9 @@ pub fn default_bins(sample_rate: u32) -> usize {
 
 impl Default for FbankConfig {
     fn default() -> Self {
-        FbankConfig { sample_rate: 0, bins: 0, ..FbankConfig::at(16_000) }
+        // By the recordings.
+        let by_recordings = 0;
+        FbankConfig { sample_rate: by_recordings, bins: by_recordings as usize, ..FbankConfig::at(16_000) }
     }
 }
 

@@ -1,3 +1,5 @@
+//! The numbers of kaldi-native-fbank, and properties of the filters.
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -37,11 +39,11 @@ fn features_are_those_of_kaldi() {
 
 #[test]
 fn lengths_are_those_of_the_definition() {
-    let snipped = FbankConfig::default();
+    let snipped = FbankConfig::at(16_000);
     let frames =
         [399, 400, 559, 560, 4800, 8000, 16000, 32000, 160_000].map(|samples| snipped.frames(samples));
     assert_eq!(frames, [0, 1, 1, 2, 28, 48, 98, 198, 998]);
-    let mirrored = FbankConfig { snip_edges: false, ..FbankConfig::default() };
+    let mirrored = FbankConfig { snip_edges: false, ..FbankConfig::at(16_000) };
     assert_eq!([79, 80, 16000, 16079, 16080].map(|samples| mirrored.frames(samples)), [0, 1, 100, 100, 101]);
 }
 
@@ -53,7 +55,7 @@ fn what_lies_outside_is_mirrored_even_twice() {
 
 #[test]
 fn a_tone_is_loudest_in_the_filter_around_it() {
-    let frames = Fbank::new(&FbankConfig::default()).unwrap().compute(&tone(1000.0, 1600, 16000));
+    let frames = Fbank::new(&FbankConfig::at(16_000)).unwrap().compute(&tone(1000.0, 1600, 16000));
     let row = frames.rows().nth(3).unwrap();
     let loudest = (0..80).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
     // Bin b is centred on mel(20) + (b + 1) (mel(8000) - mel(20)) / 81 = 1000 mel.
@@ -63,14 +65,14 @@ fn a_tone_is_loudest_in_the_filter_around_it() {
 
 #[test]
 fn silence_has_the_value_of_the_floor() {
-    let frames = Fbank::new(&FbankConfig::default()).unwrap().compute(&[0.0; 800]);
+    let frames = Fbank::new(&FbankConfig::at(16_000)).unwrap().compute(&[0.0; 800]);
     assert_eq!(frames.len(), 3);
     assert!(frames.data().iter().all(|value| *value == f32::EPSILON.ln()));
 }
 
 #[test]
 fn a_frame_depends_on_its_own_samples_only() {
-    let fbank = Fbank::new(&FbankConfig::default()).unwrap();
+    let fbank = Fbank::new(&FbankConfig::at(16_000)).unwrap();
     let samples = voice(8000, 16000);
     let (whole, part) = (fbank.compute(&samples), fbank.compute(&samples[1600..]));
     assert_eq!(&whole.data()[10 * 80..], part.data());
@@ -90,8 +92,10 @@ fn a_filter_without_an_fft_bin_is_refused() {
 #[test]
 fn values_out_of_range_are_refused() {
     let refused = |text: &str| {
-        let config: FbankConfig = toml::from_str(text).unwrap();
-        config.check("fbank").unwrap_err().message
+        let table: FbankConfig = toml::from_str(text).unwrap();
+        let rate = if text.contains("sample_rate") { table.sample_rate } else { 16_000 };
+        let bins = if text.contains("bins") { table.bins } else { 80 };
+        FbankConfig { sample_rate: rate, bins, ..table }.check("fbank").unwrap_err().message
     };
     assert_eq!(refused("sample_rate = 0"), "`sample_rate` must be from 4000 to 192000 Hz, but it is 0");
     assert_eq!(refused("bins = 0"), "`bins` must be at least 1, but it is 0");

@@ -1,3 +1,5 @@
+//! Files of every format, whole and damaged.
+
 use std::io::Cursor;
 
 use hound::{SampleFormat, WavSpec, WavWriter};

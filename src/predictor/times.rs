@@ -1,0 +1,54 @@
+//! When each token of an output is spoken: the most likely alignment of the output to the recording, by the CTC head.
+
+use super::Output;
+use super::loaded_model::LoadedModel;
+use super::request::EncodedRequest;
+use crate::decoding::ctc::alignment::align;
+use crate::decoding::incremental_decoder::IncrementalDecoder;
+use crate::decoding::request::DecodeRequest;
+use crate::error::{Error, Result};
+
+/// Recordings whose encoder outputs are in memory at once.
+const AT_ONCE: usize = 32;
+
+impl LoadedModel {
+    /// Checks that times can be told: the sources are recordings, and the model has a CTC head.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub fn check_times(&self) -> Result<()> {
+        match self.tokenizers.source.audio() {
+            None => Err(Error::input("times need recordings, but the sources of the model are texts")),
+            Some(_) if !self.experiment.model.network().has_ctc() => {
+                let message = "times need a CTC head (`model.transformer.ctc`), but the model has none";
+                Err(Error::input(message))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Adds to each output the start and the end of each of its tokens in seconds, EOS left out. An output with more tokens than
+    /// its recording has room for has no times.
+    ///
+    /// # Errors
+    /// Errors of [`LoadedModel::check_times`]; the model fails.
+    pub fn add_times(&self, requests: &[&EncodedRequest], outputs: &mut [Vec<Output>]) -> Result<()> {
+        self.check_times()?;
+        let Some(processor) = self.tokenizers.source.audio() else { return Ok(()) };
+        let (step, decoder) = (processor.seconds_per_position(), &self.decoder().members()[0]);
+        for (requests, outputs) in requests.chunks(AT_ONCE).zip(outputs.chunks_mut(AT_ONCE)) {
+            let decoded: Vec<&DecodeRequest> = requests.iter().map(|request| &request.decode).collect();
+            let heads = decoder.ctc_log_probs(&decoder.start(&decoded, 0)?)?.unwrap_or_default();
+            for (head, outputs) in heads.iter().zip(outputs) {
+                for output in outputs {
+                    let Ok(found) = align(head, &output.hypothesis.tokens) else { continue };
+                    let seconds = |frame: usize| frame as f64 * step;
+                    let spans = found.spans.iter();
+                    output.times =
+                        spans.map(|span| [seconds(span.first_frame), seconds(span.last_frame + 1)]).collect();
+                }
+            }
+        }
+        Ok(())
+    }
+}
