@@ -30,7 +30,7 @@ fn parts_of(loaded: &LoadedModel, input: &Input, row: &SourceRow) -> Result<Vec<
     else {
         return Ok(Vec::new());
     };
-    let source = source_of(loaded, input, row)?;
+    let source = source_of(loaded, input.file(), row)?;
     if is_npy(&source.path()) {
         return Ok(Vec::new());
     }
