@@ -14,13 +14,14 @@ fn recordings_where_only_texts_can_be_are_refused_by_name() {
     check_messages(&[
         (
             "[data.target.audio]",
-            "5:1: a target must be a text, but [data.target] names `audio`\nhint: `characters`, `words` and `bpe` cut texts",
+            "5:1: a target must be a text, but [data.target] names `audio`\nhint: \
+             `characters`, `words` and `bpe` cut texts",
         ),
         (
             "shared_vocabulary = true\n[data.source.audio]",
             "5:21: `shared_vocabulary` needs texts on both sides, but sources are `audio`",
         ),
-        ("[data.source.audio]\n[model.recurrent]", "6:8: a recurrent network reads texts alone"),
+        ("[data.source.audio]\n[model.recurrent]", "6:1: a recurrent network reads texts alone"),
         (
             "[data.source.audio]\n[decoding]\nreplace_unknown = true",
             "7:19: `replace_unknown` copies symbols of texts, but the sources are recordings",

@@ -1,5 +1,5 @@
-//! Networks that read frames: PyTorch's numbers (tests/golden/make_speech.py), rows that do not depend on each other, and
-//! the packed form that decoding runs.
+//! Networks that read frames: PyTorch's numbers (tests/golden/make_speech.py), rows that do not depend on each other,
+//! and the packed form that decoding runs.
 
 use seqloom::data::batch::Batch;
 use seqloom::data::source::{Frames, SourceItem, SourceShape};
@@ -15,7 +15,7 @@ use tch::{Device, IndexOp, Kind, Tensor};
 use super::{Model, rows};
 use crate::support::{Golden, assert_close, devices, distance};
 
-/// float32 itself is 6.8e-6 away from float64 in the golden file, in a gradient of a sum; make_speech.py prints how far.
+/// float32 itself is 6.8e-6 away from float64 in the golden file, in a gradient of a sum; make_speech.py prints it.
 const TOLERANCE: f64 = 3e-5;
 
 /// Numbers of a frame where nothing else asks for them: odd after each halving.

@@ -140,7 +140,6 @@ fn several_channels_are_mixed_down_where_the_config_asks_for_it() {
     assert_eq!(scene.text("mono/metrics.csv"), scene.text("stereo/metrics.csv"));
 }
 
-/// Also where an augmentation makes recordings longer or shorter: their own speed counts.
 #[test]
 fn a_target_with_more_tokens_than_its_recording_has_positions_is_an_error_or_is_counted() {
     let scene = scene();

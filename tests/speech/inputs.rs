@@ -183,9 +183,11 @@ fn a_recording_of_another_sample_rate_is_heard_as_one_of_its_own() {
     }
     scene.write("data/in.csv", table(&words));
     scene.write("wide/in.csv", table(&words));
-    let (narrow, wide) = (decode(&scene, "data/in.csv", &[]), decode(&scene, "wide/in.csv", &[]));
+    // Half of the noise goes with the upper band, and a decoder as small as this one counts by it; CTC does not.
+    let ctc = ["--set", "decoding.method=ctc"];
+    let (narrow, wide) = (decode(&scene, "data/in.csv", &ctc), decode(&scene, "wide/in.csv", &ctc));
     let same = outputs(&narrow).iter().zip(outputs(&wide)).filter(|(one, other)| *one == other).count();
-    assert!(same >= 17, "{same} of 20 are the same");
+    assert!(same >= 18, "{same} of 20 are the same");
 
     let mixed: String = words[17..].iter().map(|word| format!("../wide/clips/{word}.wav,{word}\n")).collect();
     scene.write("data/mixed.csv", table(&words) + &mixed);
