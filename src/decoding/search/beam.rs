@@ -1,6 +1,6 @@
 //! A beam: the best few unfinished hypotheses of a source, extended side by side.
 //!
-//! Choice ([`Offers`]), constraints and penalties are elsewhere; here is the bookkeeping. It knows no model and no tensor.
+//! Choice (`search/offers`), constraints and penalties are elsewhere; here is the bookkeeping. It knows no model and no tensor.
 
 use super::offers::{Offers, Parent};
 use super::sampling::SampleRng;
