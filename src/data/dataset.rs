@@ -8,6 +8,7 @@ use super::audio::features::Features;
 use super::audio::processor::AudioProcessor;
 use super::corpus::{Corpus, Example};
 use super::readers::{Pair, Place};
+use super::source::required_frames;
 use super::source_processor::SourceProcessor;
 use super::tokenizer::Tokenizer;
 use super::{DataConfig, SideConfig, TooLong};
@@ -187,8 +188,7 @@ fn too_long_to_hear(features: &Features, row: usize, tokenizers: &Tokenizers) ->
 
 /// CTC needs a position for each token, and a blank between equal ones.
 fn too_short(features: &Features, row: usize, target: &[i64]) -> Option<Error> {
-    let repeats = target.windows(2).filter(|pair| pair[0] == pair[1]).count();
-    let (there, needed) = (features.own_positions(row), target.len() + repeats);
+    let (there, needed) = (features.own_positions(row), required_frames(target));
     (there < needed).then(|| {
         let message = format!(
             "a recording must have {needed} positions of 4 frames for CTC, as many as its target has tokens, one more between \

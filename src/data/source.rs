@@ -61,6 +61,11 @@ pub fn subsampled(frames: usize) -> usize {
     frames.div_ceil(2).div_ceil(2)
 }
 
+/// The fewest frames that an alignment of these labels has: one for each label, and a blank between two equal ones.
+pub fn required_frames(labels: &[i64]) -> usize {
+    labels.len() + labels.windows(2).filter(|pair| pair[0] == pair[1]).count()
+}
+
 impl SourceItem {
     /// Its length: tokens without EOS, or the positions that the encoder makes of its frames.
     pub fn length(&self) -> usize {

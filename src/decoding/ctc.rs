@@ -15,10 +15,7 @@ pub mod n_best;
 pub mod prefix_beam;
 pub mod prefix_score;
 
-/// The fewest frames that an alignment of these labels has: one for each label, and a blank between two equal ones.
-pub fn required_frames(labels: &[i64]) -> usize {
-    labels.len() + labels.windows(2).filter(|pair| pair[0] == pair[1]).count()
-}
+pub use crate::data::source::required_frames;
 
 /// `(1 - weight) * attention + weight * ctc`; with a weight of 0 or 1 what the other one excludes (minus infinity)
 /// counts.

@@ -97,12 +97,7 @@ fn read_text(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
-        folder
-    }
+    use crate::data::audio::synthetic::folder;
 
     fn refused(files: &[(&str, &str)]) -> String {
         let folder = folder(files);

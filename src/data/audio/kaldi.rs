@@ -173,12 +173,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).unwrap());
-        folder
-    }
+    use crate::data::audio::synthetic::folder;
 
     /// The error without the folder's name.
     fn refused(files: &[(&str, &str)]) -> String {

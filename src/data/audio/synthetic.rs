@@ -1,4 +1,4 @@
-//! Signals for tests, by formulas that tests/golden/make_fbank.py has, too.
+//! Signals and folders for tests; the signals by formulas that tests/golden/make_fbank.py has, too.
 
 use std::f64::consts::TAU;
 
@@ -23,4 +23,13 @@ pub(crate) fn tone(hertz: f64, samples: usize, sample_rate: u32) -> Vec<f32> {
 /// The root of the mean square.
 pub(crate) fn rms(samples: &[f32]) -> f64 {
     (samples.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / samples.len() as f64).sqrt()
+}
+
+/// A folder with these files: name and text.
+pub(crate) fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    files
+        .iter()
+        .for_each(|(name, text)| std::fs::write(folder.path().join(name), text).expect("a written file"));
+    folder
 }
