@@ -18,7 +18,7 @@ from pairs import HERE, DataError, below, maker_arguments, pick, run, write_atom
 from sound import Sound, between, read_wav, silence, to_wav, white_noise, with_noise
 
 SIZES = {"train": 3_000, "valid": 250, "test": 250, "test_lucas": 250}
-HEADER = ["audio", "text", "speaker"]
+HEADER = ["source", "target", "speaker"]
 RATE = 8_000
 SHORTEST, LONGEST = 3, 7
 PROGRESS_EVERY = 500
@@ -39,7 +39,7 @@ def read_takes(path: Path) -> dict[str, list[Take]]:
     takes: dict[str, list[Take]] = {}
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            takes.setdefault(row["speaker"], []).append(Take(path.parent / row["audio"], row["text"]))
+            takes.setdefault(row["speaker"], []).append(Take(path.parent / row["source"], row["target"]))
     return takes
 
 

@@ -35,7 +35,7 @@ from sound import Sound, at_level, between, in_room, read_wav, silence, to_wav, 
 
 SIZES = {"train": 6_000, "valid": 300, "test": 600}
 TABLE = HERE / "mandarin_speech" / "words.csv"
-HEADER = ["audio", "text", "voice"]
+HEADER = ["source", "target", "voice"]
 LONGEST = 6
 VOICES = "m1 m2 m3 m5 m6 m7 f1 f3 f4 f5 klatt klatt2 klatt3 klatt4".split()
 HELD_OUT_VOICES = "m4 f2".split()

@@ -28,7 +28,7 @@ from fetching import TIMEOUT_SECONDS, TRIES, checksums, sha256
 from pairs import HERE, DataError, to_csv, write_atomically
 
 HOME_OF_ARCHIVES = "https://github.com"
-HEADER = ["audio", "text", "speaker"]
+HEADER = ["source", "target", "speaker"]
 LIST = "wav.sha256"
 PROGRESS_EVERY = 1_000
 

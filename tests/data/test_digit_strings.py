@@ -50,8 +50,8 @@ class DigitStrings(unittest.TestCase):
 
     def spoken(self, row: dict[str, str]) -> list[str]:
         """The digits whose takes are in a recording, by the levels of its loud stretches."""
-        with open(self.folder / "out" / row["audio"], "rb") as file:
-            sound, _ = read_wav(file, row["audio"])
+        with open(self.folder / "out" / row["source"], "rb") as file:
+            sound, _ = read_wav(file, row["source"])
         sign = 1 if row["speaker"] == "a" else -1
         digits, loud = [], []
         for sample in [*sound, 0.0]:
@@ -68,17 +68,17 @@ class DigitStrings(unittest.TestCase):
         self.assertEqual(len(rows), 24)
         with mock.patch.object(script, "with_noise", lambda _generator, sound, _noise, _ratio: sound):
             for row in self.make():
-                self.assertEqual(self.spoken(row), row["text"].split())
+                self.assertEqual(self.spoken(row), row["target"].split())
 
     def test_a_string_has_three_to_seven_digits(self):
-        lengths = {len(row["text"].split()) for row in self.make()}
+        lengths = {len(row["target"].split()) for row in self.make()}
         self.assertTrue(lengths <= set(range(3, 8)) and len(lengths) > 2, lengths)
 
     def test_the_same_seed_makes_the_same_strings_and_another_seed_others(self):
         first = self.make()
-        content = [(self.folder / "out" / row["audio"]).read_bytes() for row in first]
+        content = [(self.folder / "out" / row["source"]).read_bytes() for row in first]
         self.assertEqual(self.make(), first)
-        self.assertEqual([(self.folder / "out" / row["audio"]).read_bytes() for row in first], content)
+        self.assertEqual([(self.folder / "out" / row["source"]).read_bytes() for row in first], content)
         self.assertNotEqual(self.make("--seed", "2"), first)
 
     def test_without_fsdd_an_error_tells_how_to_get_it(self):

@@ -116,7 +116,7 @@ class Recordings(unittest.TestCase):
         with open(self.folder / "train.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         self.assertEqual((len(rows), list(rows[0])), (3, script.HEADER))
-        paths = [self.folder / row["audio"] for row in rows]
+        paths = [self.folder / row["source"] for row in rows]
         for path in paths:
             with wave.open(str(path)) as file:
                 self.assertEqual(file.getparams()[:3], (1, 2, 22_050))
@@ -139,7 +139,7 @@ class Recordings(unittest.TestCase):
         with contextlib.redirect_stderr(io.StringIO()):
             script.copy_examples(self.folder, rows)
         table = (self.folder / "examples" / "examples.csv").read_text(encoding="utf-8")
-        self.assertEqual(table, "audio,text,voice\na_b-m4.wav,機器學習,m4\na_b-f2.wav,大海,f2\n")
+        self.assertEqual(table, "source,target,voice\na_b-m4.wav,機器學習,m4\na_b-f2.wav,大海,f2\n")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Getting(unittest.TestCase):
         tables = ["test.csv", "test_lucas.csv", "train.csv", "valid.csv", "wav.sha256"]
         self.assertEqual(self.files(), tables + [f"wav/{name}" for name in sorted(NAMES)])
         table = (self.folder / "fsdd" / "train.csv").read_text(encoding="utf-8")
-        self.assertEqual(table, "audio,text,speaker\nwav/1_george_12.wav,one,george\n")
+        self.assertEqual(table, "source,target,speaker\nwav/1_george_12.wav,one,george\n")
         for name in NAMES:
             self.assertEqual((self.folder / "fsdd" / "wav" / name).read_bytes(), FILES[f"recordings/{name}"])
 
