@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pairs import HERE, DataError, below, maker_arguments, pick, run, write_atomically, write_set
+from recordings import HEADER
 from sound import Sound, between, read_wav, silence, to_wav, white_noise, with_noise
 
 SIZES = {"train": 3_000, "valid": 250, "test": 250, "test_lucas": 250}
-HEADER = ["source", "target", "speaker"]
 RATE = 8_000
 SHORTEST, LONGEST = 3, 7
 PROGRESS_EVERY = 500

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use seqloom::data::source::required_frames;
 use seqloom::decoding::ctc::alignment::align;
 use seqloom::decoding::ctc::log_probs::CtcLogProbs;
 use seqloom::decoding::ctc::prefix_score::CtcPrefix;
-use seqloom::decoding::ctc::required_frames;
 use serde_json::Value;
 
 fn numbers<T>(list: &Value, of: impl Fn(&Value) -> Option<T>) -> Vec<T> {

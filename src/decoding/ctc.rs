@@ -15,8 +15,6 @@ pub mod n_best;
 pub mod prefix_beam;
 pub mod prefix_score;
 
-pub use crate::data::source::required_frames;
-
 /// `(1 - weight) * attention + weight * ctc`; with a weight of 0 or 1 what the other one excludes (minus infinity)
 /// counts.
 ///

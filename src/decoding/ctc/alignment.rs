@@ -1,7 +1,7 @@
 //! Forced alignment: the frames of each token of a sequence, by the likeliest of its alignments (Viterbi).
 
 use super::log_probs::CtcLogProbs;
-use super::required_frames;
+use crate::data::source::required_frames;
 use crate::error::{Error, Result, counted};
 
 /// The frames of a token.

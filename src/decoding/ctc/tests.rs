@@ -8,7 +8,8 @@ use super::joint::{JointParent, JointScan};
 use super::log_probs::CtcLogProbs;
 use super::prefix_beam::{best_path, prefix_beam_search};
 use super::prefix_score::CtcPrefix;
-use super::{combined, log_add, log_sum, required_frames};
+use super::{combined, log_add, log_sum};
+use crate::data::source::required_frames;
 use crate::data::vocabulary::EOS;
 use crate::decoding::search::top_k::{Candidate, TopK};
 
