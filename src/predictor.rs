@@ -64,13 +64,15 @@ pub struct Output {
     pub unknown: usize,
     /// When each token is spoken, in seconds: start and end; empty unless [`LoadedModel::add_times`] was called.
     pub times: Vec<[f64; 2]>,
+    /// The log-probability of each token, EOS last; empty unless [`LoadedModel::add_token_scores`] was called.
+    pub token_scores: Vec<f32>,
 }
 
 impl Output {
     /// The output of an empty source.
     fn silent() -> Output {
         let hypothesis = Hypothesis { finished: true, ..Hypothesis::default() };
-        Output { text: String::new(), hypothesis, unknown: 0, times: Vec::new() }
+        Output { text: String::new(), hypothesis, unknown: 0, times: Vec::new(), token_scores: Vec::new() }
     }
 }
 
@@ -210,7 +212,8 @@ impl LoadedModel {
         for (row, list) in rows.into_iter().zip(found) {
             let output = |hypothesis: Hypothesis| {
                 let text = self.tokenizers.target.decode(&hypothesis.tokens);
-                Output { text, hypothesis, unknown: requests[row].unknown, times: Vec::new() }
+                let (unknown, times, token_scores) = (requests[row].unknown, Vec::new(), Vec::new());
+                Output { text, hypothesis, unknown, times, token_scores }
             };
             outputs[row] = list.into_iter().map(output).collect();
         }

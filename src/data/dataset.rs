@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::audio::features::Features;
-use super::audio::processor::AudioProcessor;
+use super::audio::features::{Features, Take};
+use super::audio::processor::{AudioProcessor, Extent};
 use super::corpus::{Corpus, Example};
 use super::readers::{Pair, Place};
 use super::source::required_frames;
@@ -13,6 +13,7 @@ use super::source_processor::SourceProcessor;
 use super::tokenizer::Tokenizer;
 use super::{DataConfig, SideConfig, TooLong};
 use crate::error::{Error, Result, counted};
+use crate::runtime::threads;
 
 /// What turns both sides of the data into what a network reads and writes.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub struct Dataset {
     pub corpus: Arc<Corpus>,
     /// Places of the pairs that are skipped because a side is too long.
     pub skipped: Vec<Place>,
+    /// Places of the pairs that are skipped because their recording is too short for CTC.
+    pub too_short: Vec<Place>,
     /// Places of the pairs that are skipped because a side is empty.
     pub empty: Vec<Place>,
     /// Symbols that are not in the vocabulary: of the sources, of the targets.
@@ -95,32 +98,35 @@ impl Dataset {
             examples.push(Example { source: source.ids.into(), target: target.ids });
             kept.push(pair);
         }
-        check_some_left(&kept, &skipped, config)?;
+        check_some_left(&kept, [&skipped, &[]], config)?;
         let corpus = Arc::new(Corpus::new(kept, examples));
-        Ok(Dataset { corpus, skipped, empty: Vec::new(), unknown, notes: Vec::new() })
+        Ok(Dataset { corpus, skipped, too_short: Vec::new(), empty: Vec::new(), unknown, notes: Vec::new() })
     }
 
     /// The same of recordings, whose features are made. With `ctc` a recording must have a position for each token of its
     /// target, and one more between equal ones.
     ///
     /// # Errors
-    /// A recording or target longer than its limit, or a recording too short for its target, unless `data.too_long` says
-    /// `skip`; no pair left.
+    /// A target longer than its limit, or a recording too short for its target, unless `data.too_long` is `skip`; no pair
+    /// is left.
     pub fn of_recordings(
-        pairs: Vec<Pair>,
+        recordings: ShortEnough,
         features: Features,
         tokenizers: &Tokenizers,
         config: &DataConfig,
         ctc: bool,
     ) -> Result<Dataset> {
+        let ShortEnough { pairs, mut skipped, .. } = recordings;
         let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));
         let (mut kept, mut rows, mut kept_targets) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut skipped, mut unknown) = (Vec::new(), [0, 0]);
+        let (mut short, mut unknown) = (Vec::new(), [0, 0]);
         for (row, (pair, target)) in pairs.into_iter().zip(targets).enumerate() {
-            let recording = too_long_to_hear(&features, row, tokenizers)
-                .or_else(|| ctc.then(|| too_short(&features, row, &target.ids)).flatten());
-            if let Some(why) = recording.or_else(|| of_target(&target.ids, config)) {
+            if let Some(why) = of_target(&target.ids, config) {
                 leave_out(pair.place, why, config, &mut skipped)?;
+                continue;
+            }
+            if let Some(why) = ctc.then(|| too_short(&features, row, &target.ids)).flatten() {
+                leave_out(pair.place, why, config, &mut short)?;
                 continue;
             }
             unknown[1] += target.unknown;
@@ -128,9 +134,57 @@ impl Dataset {
             rows.push(row);
             kept.push(pair);
         }
-        check_some_left(&kept, &skipped, config)?;
+        check_some_left(&kept, [&skipped, &short], config)?;
         let corpus = Arc::new(Corpus::of_recordings(kept, kept_targets, features, rows));
-        Ok(Dataset { corpus, skipped, empty: Vec::new(), unknown, notes: Vec::new() })
+        Ok(Dataset { corpus, skipped, too_short: short, empty: Vec::new(), unknown, notes: Vec::new() })
+    }
+}
+
+/// The recordings of a set that are not too long, before their features are made.
+pub struct ShortEnough {
+    /// The recordings and their texts.
+    pub pairs: Vec<Pair>,
+    /// How long each is.
+    pub extents: Vec<Extent>,
+    /// Places of the others.
+    pub skipped: Vec<Place>,
+}
+
+impl ShortEnough {
+    /// Looks at the length of each recording, by its header where that tells it.
+    ///
+    /// # Errors
+    /// A recording that cannot be read, with its place; one longer than `data.source.audio.max_seconds`, unless
+    /// `data.too_long` is `skip`; no pair is left.
+    pub fn of(pairs: Vec<Pair>, processor: &AudioProcessor, config: &DataConfig) -> Result<ShortEnough> {
+        let looked_at = threads::each(pairs.iter().collect(), |pair: &Pair| {
+            processor.extent(pair.source.as_ref(), pair.segment).map_err(|error| error.at(&pair.place))
+        });
+        let (mut kept, mut extents, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        for (pair, extent) in pairs.into_iter().zip(looked_at) {
+            let extent = extent?;
+            let (seconds, most) = (processor.seconds(extent), processor.max_seconds());
+            if seconds > most {
+                let why = too_long_to_hear(seconds, most).at(&pair.source);
+                leave_out(pair.place, why, config, &mut skipped)?;
+                continue;
+            }
+            kept.push(pair);
+            extents.push(extent);
+        }
+        check_some_left(&kept, [&skipped, &[]], config)?;
+        Ok(ShortEnough { pairs: kept, extents, skipped })
+    }
+
+    /// What their features are made of.
+    pub fn takes(&self) -> Vec<Take> {
+        let take = |(pair, extent): (&Pair, &Extent)| Take {
+            path: pair.source.clone().into(),
+            segment: pair.segment,
+            extent: *extent,
+            place: pair.place.clone(),
+        };
+        self.pairs.iter().zip(&self.extents).map(take).collect()
     }
 }
 
@@ -147,11 +201,19 @@ fn leave_out(place: Place, why: Error, config: &DataConfig, skipped: &mut Vec<Pl
     Ok(())
 }
 
-fn check_some_left(kept: &[Pair], skipped: &[Place], config: &DataConfig) -> Result<()> {
+fn check_some_left(kept: &[Pair], [long, short]: [&[Place]; 2], config: &DataConfig) -> Result<()> {
     if !kept.is_empty() {
         return Ok(());
     }
-    let message = format!("no pair is left: all {} have a side that is too long", skipped.len());
+    if !short.is_empty() {
+        let message = format!(
+            "no pair is left: {} have a side that is too long, and {} a recording that is too short for CTC",
+            long.len(),
+            short.len()
+        );
+        return Err(Error::input(message).hint("check the texts, or use larger tokens, such as `bpe`"));
+    }
+    let message = format!("no pair is left: all {} have a side that is too long", long.len());
     let limit = if config.source.audio.is_some() { "audio.max_seconds" } else { "max_length" };
     Err(Error::input(message).hint(format!("raise `data.source.{limit}` and `data.target.max_length`")))
 }
@@ -173,17 +235,12 @@ fn of_side(side: &str, length: usize, config: &SideConfig) -> Option<Error> {
     })
 }
 
-fn too_long_to_hear(features: &Features, row: usize, tokenizers: &Tokenizers) -> Option<Error> {
-    let processor = tokenizers.source.audio()?;
-    let (seconds, most) = (features.seconds(row, processor), processor.max_seconds());
-    (seconds > most).then(|| {
-        let message = format!(
-            "a recording may last {most} s (`data.source.audio.max_seconds`), but this row's lasts {seconds:.1}"
-        );
-        Error::input(message).hint(
-            "raise `data.source.audio.max_seconds`, or skip such rows with `data.too_long = \"skip\"`",
-        )
-    })
+fn too_long_to_hear(seconds: f64, most: f64) -> Error {
+    let message = format!(
+        "a recording may last {most} s (`data.source.audio.max_seconds`), but this row's lasts {seconds:.1}"
+    );
+    Error::input(message)
+        .hint("raise `data.source.audio.max_seconds`, or skip such rows with `data.too_long = \"skip\"`")
 }
 
 /// CTC needs a position for each token, and a blank between equal ones.

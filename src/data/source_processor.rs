@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::SideConfig;
+use super::audio::augment::OWN_SPEED;
 use super::audio::listing::path_in;
-use super::audio::processor::{AudioProcessor, Segment};
+use super::audio::processor::{AudioProcessor, Extent, Segment, is_npy};
+use super::audio::{Frames, Recording};
 use super::source::SourceShape;
 use super::tokenizer::{Changes, Tokenizer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One of the two kinds of sources.
 #[derive(Clone, Debug)]
@@ -29,11 +31,13 @@ pub struct SourceRef<'a> {
     pub segment: Segment,
     /// The file that names it, to whose folder a path is relative.
     pub named_by: Option<&'a Path>,
+    /// The samples of a recording, if they are in memory; then there is nothing to read.
+    pub recording: Option<&'a Recording>,
 }
 
 impl<'a> From<&'a str> for SourceRef<'a> {
     fn from(text: &'a str) -> SourceRef<'a> {
-        SourceRef { text, segment: [None; 2], named_by: None }
+        SourceRef { text, segment: [None; 2], named_by: None, recording: None }
     }
 }
 
@@ -41,6 +45,36 @@ impl SourceRef<'_> {
     /// Where the recording is.
     pub fn path(&self) -> PathBuf {
         self.named_by.map_or_else(|| self.text.into(), |file| path_in(file, self.text))
+    }
+
+    /// How long the recording is.
+    ///
+    /// # Errors
+    /// Those of [`AudioProcessor::extent`]; there is no path.
+    pub fn extent(&self, processor: &AudioProcessor) -> Result<Extent> {
+        match self.recording {
+            Some(recording) => Ok(Extent::Samples(recording.length())),
+            None if self.text.trim().is_empty() => {
+                Err(Error::input("a source must be the path of a recording, but it is empty"))
+            }
+            None => processor.extent(&self.path(), self.segment),
+        }
+    }
+
+    /// The features of the recording before normalization, or of its first seconds; the features of a file are whole. (T, F)
+    ///
+    /// # Errors
+    /// Those of [`AudioProcessor::features`].
+    pub fn features(&self, processor: &AudioProcessor, first_seconds: Option<f64>) -> Result<Frames> {
+        if let Some(recording) = self.recording {
+            let most = first_seconds.map_or(f64::INFINITY, |most| most * f64::from(recording.sample_rate));
+            // Casts saturate.
+            return processor.log_mel(recording.part(0..recording.samples.len().min(most as usize)));
+        }
+        let (path, [start, end]) = (self.path(), self.segment);
+        let first_seconds = first_seconds.filter(|_| !is_npy(&path));
+        let end = first_seconds.map(|most| start.unwrap_or(0.0) + most).or(end);
+        processor.features(&path, [start, end], OWN_SPEED)
     }
 }
 

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::audio::config::AudioConfig;
-use super::audio::features::{Features, Take};
+use super::audio::features::Features;
 use super::audio::is_sound;
 use super::audio::processor::AudioProcessor;
-use super::dataset::{Dataset, Tokenizers};
+use super::dataset::{Dataset, ShortEnough, Tokenizers};
 use super::readers::{Pair, PairSet, Place, Recordings, read_pairs_by, shorten};
 use super::source_processor::SourceProcessor;
 use super::tokenizer::{ChangeCounts, TextForm};
@@ -92,30 +92,28 @@ fn of_recordings(
         Error::input(message).hint("start from a model that was trained on recordings")
     };
     let mut processor = tokenizers.source.audio().ok_or_else(wrong_kind)?.clone();
-    let open = |processor: &AudioProcessor, name: &str, set: &PairSet, augment| {
-        let take = |pair: &'_ Pair| Take {
-            path: pair.source.clone().into(),
-            segment: pair.segment,
-            place: pair.place.clone(),
-        };
-        let takes: Vec<Take> = set.pairs.iter().map(take).collect();
-        Features::open(&audio.features.join(name), &takes, processor, augment)
+    let open = |processor: &AudioProcessor, name: &str, set: &ShortEnough, augment| {
+        Features::open(&audio.features.join(name), &set.takes(), processor, augment)
     };
-    let heard = open(&processor, "train", &train.0, Some(&recordings.augment))?;
+    let [(train, empty), (valid, empty_in_valid)] = [train, valid];
+    let train_set = ShortEnough::of(train.pairs, &processor, config)?;
+    let heard = open(&processor, "train", &train_set, Some(&recordings.augment))?;
     if processor.needs_stats() {
         processor = processor.with_stats(Some(heard.stats()?));
     }
     tokenizers.source = SourceProcessor::Audio(Box::new(processor.clone()));
-    let heard_in_valid = open(&processor, "valid", &valid.0, None)?;
-    let set = |(set, empty): (PairSet, Vec<Place>), features: Features, files| -> Result<Dataset> {
-        let PairSet { pairs, mut notes } = set;
-        notes.extend(changed_texts(&pairs, &tokenizers, files));
-        notes.extend(features.resampled());
+    let valid_set = ShortEnough::of(valid.pairs, &processor, config)?;
+    let heard_in_valid = open(&processor, "valid", &valid_set, None)?;
+    let set = |set: ShortEnough, mut notes: Vec<String>, features: Features, files| -> Result<Dataset> {
+        notes.extend(changed_texts(&set.pairs, &tokenizers, files));
+        notes.extend_from_slice(features.notes());
         let features = features.normalized_by(&processor)?;
-        let set = Dataset::of_recordings(pairs, features, &tokenizers, config, audio.ctc)?;
-        Ok(Dataset { empty, notes, ..set })
+        let set = Dataset::of_recordings(set, features, &tokenizers, config, audio.ctc)?;
+        Ok(Dataset { notes, ..set })
     };
-    let (train, valid) = (set(train, heard, &config.train)?, set(valid, heard_in_valid, &config.valid)?);
+    let train = Dataset { empty, ..set(train_set, train.notes, heard, &config.train)? };
+    let valid =
+        Dataset { empty: empty_in_valid, ..set(valid_set, valid.notes, heard_in_valid, &config.valid)? };
     Ok(DataSplits { train, valid, tokenizers })
 }
 

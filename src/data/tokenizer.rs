@@ -220,7 +220,7 @@ impl Tokenizer {
     }
 
     /// The text that a token adds, at the start of a text or later.
-    fn piece(&self, id: i64, first: bool) -> String {
+    pub fn piece(&self, id: i64, first: bool) -> String {
         let token = self.token(id);
         match self.kind {
             Kind::Words(_) if !first => format!(" {token}"),

@@ -140,13 +140,15 @@ fn introduce_origin(
 fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
         let mut line = counted(set.corpus.len(), &format!("{name} pair"));
-        if let Some(first) = set.skipped.first() {
-            let count = set.skipped.len();
-            line += &format!("; {count} skipped because a side is too long, the first at {first}");
-        }
-        if let Some(first) = set.empty.first() {
-            let count = set.empty.len();
-            line += &format!("; {count} skipped because a side is empty, the first at {first}");
+        let reasons = [
+            (&set.skipped, "a side is too long"),
+            (&set.too_short, "their recordings are too short for CTC"),
+            (&set.empty, "a side is empty"),
+        ];
+        for (places, why) in reasons {
+            if let Some(first) = places.first() {
+                line += &format!("; {} skipped because {why}, the first at {first}", places.len());
+            }
         }
         if set.unknown != [0, 0] {
             let [source, target] = set.unknown;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::loaded_model::LoadedModel;
+use crate::data::audio::Frames;
 use crate::data::audio::augment::OWN_SPEED;
+use crate::data::audio::processor::AudioProcessor;
 use crate::data::readers::shorten;
 use crate::data::source::{SourceItem, subsampled};
 use crate::data::source_processor::{SourceProcessor, SourceRef};
@@ -78,14 +80,8 @@ impl LoadedModel {
         let processors = members.filter_map(|member| member.tokenizers.source.audio());
         let (mut items, mut length_before) = (Vec::new(), None);
         for processor in processors {
-            let mut frames = processor.features(&source.path(), source.segment, OWN_SPEED)?;
-            let (seconds, most) =
-                (frames.len() as f64 * processor.seconds_per_frame(), processor.max_seconds());
-            if seconds > most {
-                let TooLong::Truncate = too_long else { return Err(too_long_to_hear(seconds, most)) };
-                length_before = Some(subsampled(frames.len()));
-                frames.truncate((most / processor.seconds_per_frame()) as usize);
-            }
+            let (frames, before) = frames_of(processor, &source, too_long)?;
+            length_before = length_before.or(before);
             items.push(processor.item(frames)?);
         }
         let mut items = items.into_iter();
@@ -95,6 +91,15 @@ impl LoadedModel {
             ..self.options.request(own, self.decoder().max_length())
         };
         Ok(EncodedRequest { decode, length_before, ..EncodedRequest::default() })
+    }
+
+    /// Checks that the target's vocabulary can spell a prefix.
+    ///
+    /// # Errors
+    /// An input error without a place: it cannot.
+    pub fn check_prefix(&self, prefix: &str) -> Result<()> {
+        let request = self.options.request(SourceItem::default(), self.decoder().max_length());
+        self.forced_prefix(&request, prefix).map(drop)
     }
 
     fn encode_text(&self, tokenizer: &Tokenizer, text: &str, too_long: TooLong) -> Result<EncodedRequest> {
@@ -163,6 +168,26 @@ impl LoadedModel {
             false => Ok(()),
         }
     }
+}
+
+/// What is read of a recording behind the longest, in seconds: its last frames need what follows them.
+const MARGIN: f64 = 1.0;
+
+/// The frames of a recording that a model may read, and its positions before truncation. One that is too long is not read.
+fn frames_of(
+    processor: &AudioProcessor,
+    source: &SourceRef,
+    too_long: TooLong,
+) -> Result<(Frames, Option<usize>)> {
+    let extent = source.extent(processor)?;
+    let (seconds, most) = (processor.seconds(extent), processor.max_seconds());
+    if seconds <= most {
+        return Ok((source.features(processor, None)?, None));
+    }
+    let TooLong::Truncate = too_long else { return Err(too_long_to_hear(seconds, most)) };
+    let mut frames = source.features(processor, Some(most + MARGIN).filter(|most| *most < seconds))?;
+    frames.truncate((most / processor.seconds_per_frame()) as usize);
+    Ok((frames, Some(subsampled(processor.frames(extent, OWN_SPEED)))))
 }
 
 fn too_long_to_hear(seconds: f64, most: f64) -> Error {

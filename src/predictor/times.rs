@@ -1,4 +1,5 @@
-//! When each token of an output is spoken: the most likely alignment of the output to the recording, by the CTC head.
+//! When each token of an output is spoken, the most likely alignment of the output to the recording by the CTC head; and how
+//! likely each token is.
 
 use super::Output;
 use super::loaded_model::LoadedModel;
@@ -49,6 +50,19 @@ impl LoadedModel {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Adds to each output the log-probability of each of its tokens, by the decoder.
+    ///
+    /// # Errors
+    /// The model fails.
+    pub fn add_token_scores(&self, requests: &[&EncodedRequest], outputs: &mut [Vec<Output>]) -> Result<()> {
+        let pairs = requests.iter().zip(outputs.iter()).flat_map(|(request, outputs)| {
+            outputs.iter().map(|output| (&request.decode, output.hypothesis.tokens.as_slice()))
+        });
+        let scores = self.score(&pairs.collect::<Vec<_>>())?;
+        outputs.iter_mut().flatten().zip(scores).for_each(|(output, scores)| output.token_scores = scores);
         Ok(())
     }
 }

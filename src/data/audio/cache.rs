@@ -180,6 +180,11 @@ impl CacheReader {
         self.rows.is_empty()
     }
 
+    /// Bins of a frame.
+    pub fn bins(&self) -> usize {
+        self.bins
+    }
+
     /// Frames of a row.
     ///
     /// # Panics
@@ -204,7 +209,9 @@ impl CacheReader {
         read.map_err(|error| Error::file("read", &self.path, &error))?;
         if CHECKSUM.checksum(&data) != checksum {
             let message = format!("row {row} of the cache must be as it was written, but it is damaged");
-            return Err(Error::failure(message).at(self.path.display()).hint("remove the file"));
+            return Err(Error::failure(message)
+                .at(self.path.display())
+                .hint("resume: the file is made anew"));
         }
         Frames::new(self.bins, data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }

@@ -1,7 +1,7 @@
 //! The features of a set's recordings: computed once on all cores, kept in a file beside the run, read by row.
 //!
-//! Before normalization, and once for each speed of the augmentation. What training varies besides follows from a seed, where a
-//! row is read.
+//! Before normalization, and once for each speed of the augmentation that a recording can have. What training varies besides
+//! follows from a seed, where a row is read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::Frames;
 use super::augment::{AugmentConfig, Augmenter, OWN_SPEED};
 use super::cache::{CacheKey, CacheReader, CacheWriter, cache_key, content_hash};
 use super::normalize::{FeatureStats, Normalizer, StatsAccumulator};
-use super::processor::{AudioProcessor, Segment, is_npy, of_frames};
+use super::processor::{AudioProcessor, Extent, Segment, is_npy, of_frames};
 use super::recording::read_sample_rate;
 use crate::data::readers::Place;
 use crate::data::source::{SourceItem, subsampled};
@@ -24,6 +24,8 @@ pub struct Take {
     pub path: PathBuf,
     /// The part of it.
     pub segment: Segment,
+    /// How long it is.
+    pub extent: Extent,
     /// Where the set names it.
     pub place: Place,
 }
@@ -31,20 +33,23 @@ pub struct Take {
 /// Recordings whose features are made at once, before they are written.
 const AT_ONCE: usize = 256;
 
+/// Recordings whose statistics are added up by one thread: the sums do not depend on how many threads there are.
+const SUMMED_AT_ONCE: usize = 256;
+
 /// The features of all recordings of a set, in their order.
 pub struct Features {
     cache: CacheReader,
     key: CacheKey,
-    rows: usize,
-    /// Notes about recordings of other sample rates.
-    resampled: Vec<String>,
+    /// For each speed the row of the file of each recording, its own speed first.
+    rows: Vec<Vec<usize>>,
+    notes: Vec<String>,
     normalizer: Option<Normalizer>,
     augmenter: Option<Augmenter>,
 }
 
 impl std::fmt::Debug for Features {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "features of {} recordings", self.rows)
+        write!(f, "features of {} recordings", self.rows[0].len())
     }
 }
 
@@ -62,13 +67,19 @@ impl Features {
     ) -> Result<Features> {
         let augmenter = augment.map(Augmenter::new).transpose()?;
         let speeds = augmenter.as_ref().map_or(&[OWN_SPEED][..], Augmenter::speeds);
-        let (key, resampled) = key_of(takes, processor, speeds)?;
-        let there = CacheReader::open(path, &key).filter(|cache| cache.len() == takes.len() * speeds.len());
+        let (key, mut notes) = key_of(takes, processor, speeds)?;
+        let rows = rows_of(takes, processor, speeds);
+        let made = rows.iter().flatten().max().map_or(0, |last| last + 1);
+        let there = CacheReader::open(path, &key).filter(|cache| cache.len() == made);
         let cache = match there {
-            Some(cache) => cache,
-            None => make(path, &key, takes, processor, speeds)?,
+            Some(cache) if cache.is_intact() => cache,
+            there => {
+                let note = format!("{}: a value was damaged, so all features are made anew", path.display());
+                notes.extend(there.map(|_| note));
+                make(path, &key, takes, processor, &speeds.iter().copied().zip(&rows).collect::<Vec<_>>())?
+            }
         };
-        Ok(Features { cache, key, rows: takes.len(), resampled, normalizer: None, augmenter })
+        Ok(Features { cache, key, rows, notes, normalizer: None, augmenter })
     }
 
     /// Mean and deviation of each bin over all recordings at their own speed.
@@ -76,11 +87,14 @@ impl Features {
     /// # Errors
     /// The file cannot be read.
     pub fn stats(&self) -> Result<FeatureStats> {
-        let first = self.cache.read(0)?;
-        let mut all = StatsAccumulator::new(first.bins());
-        for row in 0..self.rows {
-            all.add(&self.cache.read(row)?);
-        }
+        let bins = self.cache.bins();
+        let parts = threads::each(self.rows[0].chunks(SUMMED_AT_ONCE).collect(), |rows: &[usize]| {
+            let mut sums = StatsAccumulator::new(bins);
+            rows.iter().try_for_each(|&row| self.cache.read(row).map(|frames| sums.add(&frames)))?;
+            Ok(sums)
+        });
+        let mut all = StatsAccumulator::new(bins);
+        parts.into_iter().try_for_each(|part: Result<_>| part.map(|part| all.merge(&part)))?;
         all.finish()
     }
 
@@ -92,9 +106,9 @@ impl Features {
         Ok(Features { normalizer: Some(processor.normalizer()?), ..self })
     }
 
-    /// Notes about recordings whose sample rate is another one than that of the features.
-    pub fn resampled(&self) -> Vec<String> {
-        self.resampled.clone()
+    /// Notes about a damaged file, and about recordings whose sample rate is another one than that of the features.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The key of recordings and settings.
@@ -104,19 +118,13 @@ impl Features {
 
     /// Positions that the encoder makes of a recording: the most of all its speeds.
     pub fn positions(&self, row: usize) -> usize {
-        let speeds = self.cache.len() / self.rows.max(1);
-        let frames = (0..speeds).map(|speed| self.cache.frames(speed * self.rows + row));
+        let frames = self.rows.iter().map(|rows| self.cache.frames(rows[row]));
         subsampled(frames.max().unwrap_or(0))
     }
 
     /// Positions at the recording's own speed.
     pub fn own_positions(&self, row: usize) -> usize {
         subsampled(self.cache.frames(row))
-    }
-
-    /// How long a recording lasts, in seconds, to a frame.
-    pub fn seconds(&self, row: usize, processor: &AudioProcessor) -> f64 {
-        self.cache.frames(row) as f64 * processor.seconds_per_frame()
     }
 
     /// What the network reads of a recording.
@@ -133,7 +141,7 @@ impl Features {
     /// The file cannot be read.
     pub fn augmented(&self, row: usize, seed: u64) -> Result<SourceItem> {
         let Some(augmenter) = &self.augmenter else { return self.item(row) };
-        let mut frames = self.cache.read(augmenter.speed(seed) * self.rows + row)?;
+        let mut frames = self.cache.read(self.rows[augmenter.speed(seed)][row])?;
         augmenter.warp(&mut frames, seed);
         let mut frames = self.normalized(frames)?;
         augmenter.mask(&mut frames, seed);
@@ -181,21 +189,41 @@ fn key_of(takes: &[Take], processor: &AudioProcessor, speeds: &[u32]) -> Result<
     Ok((key, others.map(note).collect()))
 }
 
+/// For each speed the row of the file of each recording. Features of one's own have one speed, and so has a recording that
+/// another one makes shorter than a frame: there the row is that of its own speed.
+fn rows_of(takes: &[Take], processor: &AudioProcessor, speeds: &[u32]) -> Vec<Vec<usize>> {
+    let mut next = takes.len();
+    let mut row_of = |own: usize, extent: Extent, speed: u32| {
+        let has_speed = matches!(extent, Extent::Samples(_)) && processor.frames(extent, speed) > 0;
+        if speed == OWN_SPEED || !has_speed {
+            return own;
+        }
+        next += 1;
+        next - 1
+    };
+    let of_speed =
+        |speed: &u32| (0..).zip(takes).map(|(own, take)| row_of(own, take.extent, *speed)).collect();
+    speeds.iter().map(of_speed).collect()
+}
+
+/// Makes the file; `speeds` have the rows of each.
 fn make(
     path: &Path,
     key: &CacheKey,
     takes: &[Take],
     processor: &AudioProcessor,
-    speeds: &[u32],
+    speeds: &[(u32, &Vec<usize>)],
 ) -> Result<CacheReader> {
     let folder: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
     std::fs::create_dir_all(&folder).map_err(|error| Error::file("create", &folder, &error))?;
     let mut writer = CacheWriter::create(path, key, processor.bins())?;
-    for speed in speeds {
+    for (speed, rows) in speeds {
+        let has_speed = |(own, _): &(usize, &Take)| *speed == OWN_SPEED || rows[*own] != *own;
+        let takes: Vec<&Take> = takes.iter().enumerate().filter(has_speed).map(|(_, take)| take).collect();
         for takes in takes.chunks(AT_ONCE) {
             let made = threads::each(takes.to_vec(), |take| {
                 let frames = processor.features(&take.path, take.segment, *speed);
-                frames.map_err(|error| error.at(take.place))
+                frames.map_err(|error| error.at(&take.place))
             });
             made.into_iter().try_for_each(|frames| writer.push(&frames?))?;
         }

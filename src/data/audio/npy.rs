@@ -29,13 +29,29 @@ enum Float {
 /// # Errors
 /// The file can't be read, or is no such matrix, or has a value that is not finite.
 pub fn read_npy(path: &Path) -> Result<Frames> {
+    let (file, size) = open(path)?;
+    read_npy_from(file, size).map_err(|error| error.at(path.display()))
+}
+
+/// The shape of a matrix of features, without its values: (T, F)
+///
+/// # Errors
+/// As [`read_npy`], but for the values.
+pub fn read_npy_shape(path: &Path) -> Result<(usize, usize)> {
+    let (mut file, _) = open(path)?;
+    let shape = read_header(&mut file).and_then(|(header, _)| shape_of(value(&header, "shape")?));
+    let (frames, bins) = shape.map_err(|error| error.at(path.display()))?;
+    Ok((frames as usize, bins as usize))
+}
+
+fn open(path: &Path) -> Result<(BufReader<File>, u64)> {
     let failed = |error: std::io::Error| Error::file("read", path, &error);
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
         return Err(failed(std::io::ErrorKind::IsADirectory.into()));
     }
-    read_npy_from(BufReader::new(file), metadata.len()).map_err(|error| error.at(path.display()))
+    Ok((BufReader::new(file), metadata.len()))
 }
 
 /// Reads a matrix of features from a source of `size` bytes.
@@ -50,7 +66,7 @@ pub fn read_npy_from(mut source: impl Read, size: u64) -> Result<Frames> {
         return Err(Error::input("features must be in C order (row by row), but they are in Fortran order")
             .hint(hint));
     }
-    let (frames, bins) = shape(value(&header, "shape")?)?;
+    let (frames, bins) = shape_of(value(&header, "shape")?)?;
     let bytes = frames.checked_mul(bins).and_then(|values| values.checked_mul(float.bytes() as u64));
     let there = size.saturating_sub(start);
     match bytes.and_then(|bytes| usize::try_from(bytes).ok()) {
@@ -110,7 +126,7 @@ fn value<'a>(header: &'a str, key: &str) -> Result<&'a str> {
     Ok(behind[..end.ok_or_else(missing)?].trim())
 }
 
-fn shape(text: &str) -> Result<(u64, u64)> {
+fn shape_of(text: &str) -> Result<(u64, u64)> {
     let inner = text.trim_start_matches('(').trim_end_matches(')').trim_end_matches(',');
     let sizes: Option<Vec<u64>> = inner.split(',').map(|size| size.trim().parse().ok()).collect();
     match sizes.as_deref() {

@@ -5,13 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::augment::Augmenter;
+use super::augment::{Augmenter, OWN_SPEED};
 use super::config::{AudioConfig, USUAL_RATE};
 use super::fbank::{Fbank, FbankConfig};
 use super::normalize::{FeatureStats, Normalization, Normalizer};
-use super::npy::read_npy;
-use super::recording::{ReadOptions, read_recording, read_sample_rate};
-use super::resample::resample;
+use super::npy::{read_npy, read_npy_shape};
+use super::recording::{Length, ReadOptions, read_length, read_recording, read_sample_rate};
+use super::resample::{resample, resampled_length};
 use super::{Frames, Recording};
 use crate::data::source::{self, SourceItem};
 use crate::error::{Error, Result};
@@ -47,6 +47,15 @@ const LONGEST_READ: f64 = 7200.0;
 /// A part of a recording, in seconds: its start and its end.
 pub type Segment = [Option<f64>; 2];
 
+/// How long a source is, before its features are made.
+#[derive(Clone, Copy, Debug)]
+pub enum Extent {
+    /// A recording.
+    Samples(Length),
+    /// Features of one's own, which have no other speed.
+    Frames(usize),
+}
+
 impl AudioProcessor {
     /// The features of a config, for recordings whose first one has this sample rate.
     ///
@@ -72,7 +81,7 @@ impl AudioProcessor {
         }
         let mut config = config.clone();
         if config.fbank.bins == 0 {
-            config.fbank.bins = read_npy(path)?.bins();
+            config.fbank.bins = read_npy_shape(path)?.1;
         }
         AudioProcessor::new(&config, USUAL_RATE)
     }
@@ -149,7 +158,37 @@ impl AudioProcessor {
 
     /// What is read and what is refused. What is longer than `max_seconds` is for the caller to refuse or to skip.
     pub fn read_options(&self, [start, end]: Segment) -> ReadOptions {
-        ReadOptions { start, end, mix_down: self.definition.mix_down, max_seconds: LONGEST_READ }
+        let Definition { mix_down, max_seconds, .. } = self.definition;
+        ReadOptions { start, end, mix_down, max_seconds: max_seconds.max(LONGEST_READ) }
+    }
+
+    /// How long a source is, by its header where that tells it.
+    ///
+    /// # Errors
+    /// Those of [`read_length`] and [`read_npy_shape`].
+    pub fn extent(&self, path: &Path, segment: Segment) -> Result<Extent> {
+        match is_npy(path) {
+            true => read_npy_shape(path).map(|(frames, _)| Extent::Frames(frames)),
+            false => read_length(path, &self.read_options(segment)).map(Extent::Samples),
+        }
+    }
+
+    /// The frames of a source at a speed in thousandths (T); 0 if it is then shorter than one.
+    pub fn frames(&self, extent: Extent, speed: u32) -> usize {
+        match extent {
+            Extent::Frames(frames) => frames,
+            Extent::Samples(Length { samples, sample_rate }) => {
+                let samples = resampled_length(samples, OWN_SPEED, speed);
+                let samples = resampled_length(samples, self.sample_rate(), sample_rate);
+                let config = self.fbank.config();
+                if samples < config.window_samples() { 0 } else { config.frames(samples) }
+            }
+        }
+    }
+
+    /// How long a source lasts, in seconds, to a frame.
+    pub fn seconds(&self, extent: Extent) -> f64 {
+        self.frames(extent, OWN_SPEED) as f64 * self.seconds_per_frame()
     }
 
     /// The features of a file before normalization: those of a recording, or those that a `.npy` file holds. (T, F)
@@ -185,7 +224,7 @@ impl AudioProcessor {
                 "a recording must have at least {window} samples ({} ms at {} Hz), but it has {}",
                 config.window_ms,
                 config.sample_rate,
-                recording.length()
+                recording.length_in_words()
             );
             return Err(Error::input(message));
         }

@@ -12,6 +12,7 @@ mod wav;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use super::SAMPLE_RATES;
@@ -45,13 +46,13 @@ impl Default for ReadOptions {
     }
 }
 
-/// The form of samples without a header.
+/// How long a recording is, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RawFormat {
-    /// 16-bit signed integers, little-endian.
-    S16le,
-    /// 32-bit floats, little-endian.
-    F32le,
+pub struct Length {
+    /// The samples of one channel.
+    pub samples: usize,
+    /// Samples in a second.
+    pub sample_rate: u32,
 }
 
 /// A file, or bytes with a cursor.
@@ -90,6 +91,37 @@ const OVERSHOOT: f64 = 0.01;
 /// The file can't be read, is no recording, or is damaged; the part lies outside; it is longer than `max_seconds`;
 /// there is no sample, or one that is not finite; there are several channels without `mix_down`.
 pub fn read_recording(path: &Path, options: &ReadOptions) -> Result<Recording> {
+    read_recording_from(open(path)?, options).map_err(|error| error.at(path.display()))
+}
+
+/// The length of a recording, or of a part of it, without its samples: as its header declares it, or else counted. There is
+/// no limit.
+///
+/// # Errors
+/// As [`read_recording`].
+pub fn read_length(path: &Path, options: &ReadOptions) -> Result<Length> {
+    let options = ReadOptions { max_seconds: f64::INFINITY, ..options.clone() };
+    length_of(open(path)?, &options).map_err(|error| error.at(path.display()))
+}
+
+fn length_of(source: impl Source, options: &ReadOptions) -> Result<Length> {
+    let decoder = Decoder::open(source)?;
+    let header = decoder.header();
+    let part = Part::new(&header, options)?;
+    let most = part.wanted.unwrap_or(u64::MAX);
+    let mut samples = 0;
+    match header.frames {
+        Some(frames) => samples = most.min(frames - part.start),
+        None => decoder.decode(part.start, &mut |block| {
+            samples = most.min(samples + (block.len() / part.channels) as u64);
+            Ok(samples < most)
+        })?,
+    }
+    Ok(Length { samples: usize::try_from(samples).unwrap_or(usize::MAX), sample_rate: part.sample_rate })
+}
+
+/// Opens a regular file: the format of a pipe cannot be found out.
+fn open(path: &Path) -> Result<File> {
     let failed = |error: std::io::Error| Error::file("read", path, &error);
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
@@ -99,8 +131,7 @@ pub fn read_recording(path: &Path, options: &ReadOptions) -> Result<Recording> {
         return Err(Error::input("a recording must be a regular file, but it is a pipe or a device")
             .at(path.display()));
     }
-    let file = File::open(path).map_err(failed)?;
-    read_recording_from(file, options).map_err(|error| error.at(path.display()))
+    File::open(path).map_err(failed)
 }
 
 /// Samples in a second, as the header of a file says.
@@ -125,44 +156,27 @@ pub fn read_recording_from(source: impl Source, options: &ReadOptions) -> Result
     part.finish(&header)
 }
 
-/// Reads samples without a header, such as those of a pipe, to the end.
+/// Reads samples without a header, such as those of a pipe, to the end: of one channel, 16-bit signed integers,
+/// little-endian.
 ///
 /// # Errors
 /// As [`read_recording`]; the bytes are not whole samples.
-pub fn read_raw(
-    mut source: impl Read,
-    format: RawFormat,
-    sample_rate: u32,
-    options: &ReadOptions,
-) -> Result<Recording> {
+pub fn read_raw(mut source: impl Read, sample_rate: u32, options: &ReadOptions) -> Result<Recording> {
     let header = Header { sample_rate, channels: 1, frames: None };
     let mut part = Part::new(&header, options)?;
-    let (sample, mut left) = (format.sample(), part.start);
+    let (sample, mut samples) = (wav::SampleFormat::S16, Vec::new());
     let mut block = vec![0; 4096 * sample.bytes()];
-    let mut samples = Vec::new();
     loop {
         let read = fill(&mut source, &mut block)?;
         if !read.is_multiple_of(sample.bytes()) {
-            let message =
-                format!("raw samples must have {} bytes each, but the last has fewer", sample.bytes());
-            return Err(Error::input(message));
+            let message = "raw samples must have 2 bytes each, but the last has 1";
+            return Err(Error::input(message).hint("write them with `ffmpeg -i FILE -f s16le -ac 1 -`"));
         }
         samples.clear();
         sample.convert(&block[..read], &mut samples);
-        let dropped = left.min(samples.len() as u64);
-        left -= dropped;
-        let more = part.push(&samples[dropped as usize..])?;
+        let more = part.push(&samples)?;
         if !more || read < block.len() {
             return part.finish(&header);
-        }
-    }
-}
-
-impl RawFormat {
-    fn sample(self) -> wav::SampleFormat {
-        match self {
-            RawFormat::S16le => wav::SampleFormat::S16,
-            RawFormat::F32le => wav::SampleFormat::F32,
         }
     }
 }
@@ -384,13 +398,23 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 }
 
 impl Recording {
+    /// The length.
+    pub fn length(&self) -> Length {
+        Length { samples: self.samples.len(), sample_rate: self.sample_rate }
+    }
+
     /// The length in seconds.
     pub fn seconds(&self) -> f64 {
         self.samples.len() as f64 / f64::from(self.sample_rate)
     }
 
+    /// These samples alone.
+    pub fn part(&self, range: Range<usize>) -> Recording {
+        Recording { samples: self.samples[range].to_vec(), sample_rate: self.sample_rate }
+    }
+
     /// The length for a message: `3200 samples (0.200 s)`.
-    pub fn length(&self) -> String {
+    pub fn length_in_words(&self) -> String {
         let samples = self.samples.len();
         format!("{} ({} s)", counted(samples as u64, "sample"), seconds(samples as u64, self.sample_rate))
     }
