@@ -3,9 +3,11 @@
 //! Rows that have arrived are decoded together, sorted by length, and written together.
 
 mod columns;
+mod format;
 pub mod rows;
 mod split;
 mod summary;
+mod timed;
 mod trace;
 
 use std::path::PathBuf;
@@ -13,13 +15,15 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::columns::Columns;
-use self::split::split_long;
+use self::format::DecodeFormat;
+use self::rows::RowEncoder;
 use self::summary::DecodeSummary;
+use self::timed::TimedLines;
 use self::trace::{TraceArgs, Tracer};
 use super::headings::{INPUT, OUTPUT};
-use super::input::{Input, Selection, Shard, guessed};
+use super::input::{Input, InputRow, OnError, Selection, Shard};
 use super::model_args::ModelArgs;
-use super::output::{CarriedFields, OutputFormat, Record, Writer};
+use super::output::{CarriedFields, Record, Writer};
 use super::roles::FileRoles;
 use super::source_args::SourceArgs;
 use crate::data::readers::SourceRow;
@@ -52,6 +56,8 @@ pub struct Row<T> {
   seqloom decode runs/first --with runs/second --with runs/third --input words.txt
   seqloom decode runs/dates --input words.txt --format jsonl --tokens
   seqloom decode runs/dates --input words.txt --output out.txt --trace steps.jsonl
+  seqloom decode runs/speech --input talk.wav --split --output talk.srt
+  ffmpeg -i talk.mp4 -f s16le -ac 1 -ar 16000 - | seqloom decode runs/speech --input-format raw --sample-rate 16000
 
 Four jobs with --shard 1/4 to 4/4 share an input. To merge their text outputs:
   paste -d '\\n' out.[1-4].txt | head -n \"$(grep -c '' words.txt)\"
@@ -71,7 +77,7 @@ pub struct DecodeArgs {
     /// the input, then source, reference (if there is one), output, score and finished; with decoding.n_best above 1
     /// there is one row per output, with its rank (from 1) and its ranking
     #[arg(long, value_enum, help_heading = OUTPUT)]
-    format: Option<OutputFormat>,
+    format: Option<DecodeFormat>,
     /// Add each output's tokens, with EOS at the end if it is finished; for csv and jsonl. `score --tokens-column`
     /// reads them
     #[arg(long, help_heading = OUTPUT)]
@@ -115,61 +121,89 @@ impl DecodeArgs {
 /// Runs the command.
 pub fn run(args: &DecodeArgs) -> Result<()> {
     let loaded = args.model.open()?;
-    let sources = args.source.open(&loaded.experiment.data)?;
+    args.source.prompt();
+    let sources = args.source.open(&loaded)?;
     args.roles(&loaded)?.check()?;
-    if args.times {
-        loaded.check_times()?;
-    }
     if args.split && loaded.tokenizers.source.audio().is_none() {
         return Err(Error::input("--split cuts recordings, but the sources of the model are texts"));
     }
-    args.source.prompt();
-    let columns = Columns::new(args, &sources, &loaded);
+    let columns = Columns::new(args, &sources.rows, &loaded);
     let format = columns.format(args)?;
+    if let Some(option) = format.timed().or(args.times.then_some("--times")) {
+        loaded.check_times().map_err(|error| error.hint(format!("leave out {option}")))?;
+    }
     // All outputs so far are written, so a signal may end the command at once, but not within a row.
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
-    let mut tracer = Tracer::open(&args.trace, &loaded, &stop)?;
+    let tracer = Tracer::open(&args.trace, &loaded, &stop)?;
     let record = Record::new(&args.output, columns::settings(args, &loaded)?);
-    let (sources, carried) = columns.carried(sources, format);
-    let (writer, answered) = columns.writer(args, format, &carried.header(), &record)?;
+    let (guessed, audio) = (args.source.guessed(&sources), &loaded.experiment.data.source.audio);
+    let timed = TimedLines::new(format, audio.as_deref(), sources.listed);
+    let (rows, carried) = columns.carried(sources.rows, format.rows());
+    let (writer, answered) = columns.writer(args, format.rows(), &carried.header(), &record)?;
     let writer = writer.recorded(record, answered.rows > 0).guarded(&stop);
-    let mut summary = DecodeSummary::new(&loaded, format, args.examples, answered.rows);
-    let (wanted, recordings) =
-        (Selection { shard: args.shard, answered }, loaded.experiment.data.source.audio.is_some());
-    let mut input = Input::start(sources, &args.source.input, wanted, recordings)?;
-    input.guessed = guessed(&args.source.input, args.source.input_format);
-    let mut out = Out { writer, columns, carried };
-    if !decode_all(args, &loaded, &mut input, &mut out, &mut summary, &mut tracer)? {
+    let summary = DecodeSummary::new(&loaded, format.rows(), args.examples, answered.rows);
+    let wanted = Selection { shard: args.shard, answered };
+    let mut input = Input::start(rows, &args.source.input, wanted, audio.is_some())?;
+    (input.guessed, input.recording) = (guessed, sources.recording);
+    let out = Out { writer, columns, carried, timed };
+    let mut decoding = Decoding { args, loaded: &loaded, input, out, summary, tracer };
+    if !decoding.decode_all()? {
         return Ok(());
     }
+    let Decoding { input, out, summary, .. } = decoding;
     summary.say(&loaded, &input);
     out.carried.say();
     args.summary.as_ref().map_or(Ok(()), |path| summary.write(path))
 }
 
-/// Decodes until the input ends; false if the reader of the output has closed it.
-fn decode_all(
-    args: &DecodeArgs,
-    loaded: &LoadedModel,
-    input: &mut Input,
-    out: &mut Out,
-    summary: &mut DecodeSummary,
-    tracer: &mut Tracer,
-) -> Result<bool> {
-    loop {
-        let read = input.next_chunk()?;
-        let Some(first) = read.first() else { return out.writer.finish() };
-        out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
-        let read = if args.split { split_long(loaded, input, read) } else { read };
-        let (rows, fault) = rows::encode(loaded, input, read, &args.source);
+/// A command at work.
+struct Decoding<'a> {
+    args: &'a DecodeArgs,
+    loaded: &'a LoadedModel,
+    input: Input,
+    out: Out,
+    summary: DecodeSummary,
+    tracer: Tracer<'a>,
+}
+
+impl Decoding<'_> {
+    /// Decodes until the input ends; false if the reader of the output has closed it.
+    fn decode_all(&mut self) -> Result<bool> {
+        loop {
+            let mut read = self.input.next_chunk()?.into_iter();
+            let Some(first) = read.as_slice().first() else { return self.out.writer.finish() };
+            self.out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
+            while read.len() > 0 {
+                if !self.decode_some(&mut read)? {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// Decodes rows, as many as memory takes; false if the reader of the output has closed it.
+    fn decode_some(&mut self, read: &mut std::vec::IntoIter<InputRow>) -> Result<bool> {
+        let Decoding { args, loaded, input, out, summary, tracer } = self;
+        let encoder = RowEncoder { loaded, input, args: &args.source, split: args.split };
+        let (rows, fault) = encoder.encode(read);
         summary.add_sources(loaded, input, &rows);
         tracer.keep_requests(&rows);
-        let (rows, without_figures) =
-            rows::decode(loaded, input, rows, args.times, args.source.on_error, summary)?;
-        let fault = without_figures.or(fault);
-        for row in &rows {
-            summary.add(loaded, row);
-            if !out.write(row)? {
+        let timed = out.timed.as_ref();
+        let figures = [args.times || timed.is_some(), timed.is_some_and(TimedLines::has_scores)];
+        let (mut rows, without_figures) =
+            rows::decode(loaded, input, rows, figures, args.source.on_error, summary)?;
+        let mut fault = without_figures.or(fault);
+        for row in 0..rows.len() {
+            if let Some(error) = out.admit(&mut rows[row], input) {
+                summary.skip(&error);
+                if args.source.on_error == OnError::Stop {
+                    rows.truncate(row);
+                    fault = Some(error);
+                    break;
+                }
+            }
+            summary.add(loaded, &rows[row]);
+            if !out.write(&rows[row], loaded, input, summary)? {
                 return Ok(false);
             }
         }
@@ -177,27 +211,68 @@ fn decode_all(
             return Ok(false);
         }
         tracer.write(&rows)?;
-        if let Some(error) = fault {
-            return Err(error);
-        }
+        fault.map_or(Ok(true), Err)
     }
 }
 
-/// The destination of outputs, with their columns.
+/// The destination of outputs, with their columns, or the form of their lines.
 struct Out {
     writer: Writer,
     columns: Columns,
     carried: CarriedFields,
+    timed: Option<TimedLines>,
 }
 
 impl Out {
+    /// The error of a row that does not fit those before it; from then on it is the row's content.
+    fn admit(&mut self, row: &mut Row<Vec<Output>>, input: &Input) -> Option<Error> {
+        let (Some(timed), Some(read), Ok(_)) = (&mut self.timed, &row.read, &row.content) else {
+            return None;
+        };
+        let error = timed.admit(read).err()?.at(input.place(read.line));
+        row.content = Err(error.clone());
+        Some(error)
+    }
+
     /// Writes the outputs of a row, the best first; false if the reader has closed the output.
-    fn write(&mut self, row: &Row<Vec<Output>>) -> Result<bool> {
+    fn write(
+        &mut self,
+        row: &Row<Vec<Output>>,
+        loaded: &LoadedModel,
+        input: &Input,
+        summary: &mut DecodeSummary,
+    ) -> Result<bool> {
+        if self.timed.is_some() {
+            return self.write_timed(row, loaded, input, summary);
+        }
         let others = row.read.as_ref().map_or(&[][..], |read| &read.others);
         let carried = self.carried.of_row(others);
         for rank in 1..=row.content.as_ref().map_or(1, Vec::len) {
             let line = row.content.as_ref().map_or("", |outputs| outputs[rank - 1].text.as_str());
             if !self.writer.write(line, &carried, self.columns.fields(row, rank))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes the lines of a row's output, if it has times.
+    fn write_timed(
+        &mut self,
+        row: &Row<Vec<Output>>,
+        loaded: &LoadedModel,
+        input: &Input,
+        summary: &mut DecodeSummary,
+    ) -> Result<bool> {
+        let (Some(timed), Some(read), Ok([output])) = (&mut self.timed, &row.read, row.content.as_deref())
+        else {
+            return Ok(true);
+        };
+        if output.times.is_empty() && !output.hypothesis.tokens.is_empty() {
+            summary.leave_out(input.place(read.line));
+        }
+        for line in timed.lines(read, output, &loaded.tokenizers.target)? {
+            if !self.writer.write(&line, &[], Vec::new())? {
                 return Ok(false);
             }
         }

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 
 use super::output::{Kept, SAME_AS_BEFORE};
 use crate::data::DataConfig;
+use crate::data::audio::Recording;
 use crate::data::audio::listing::segment_of;
 use crate::data::readers::{ExtraField, Format, LineEnds, Place, RowReader, SourceRow, shorten};
 use crate::data::source_processor::SourceRef;
@@ -73,13 +74,13 @@ pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) 
     }
 }
 
-/// A note that an input was read as text, if neither its name nor an option names a format.
-pub fn guessed(input: &Path, format: Option<InputFormat>) -> Option<String> {
+/// A note that an input was read as text, if its name does not tell a format.
+pub fn guessed(input: &Path) -> Option<String> {
     let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
     let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
     let name = if input == Path::new("-") { "<stdin>".into() } else { input.display().to_string() };
     let said = format!("{name} was read as text with one source per line; for a table use --input-format");
-    (format.is_none() && of_text).then_some(said)
+    of_text.then_some(said)
 }
 
 /// The format of an input.
@@ -235,6 +236,8 @@ pub struct Input {
     pub guessed: Option<String>,
     /// Whether the rows name recordings.
     names_recordings: bool,
+    /// The recording that the only row is of, if it is not named but read.
+    pub recording: Option<Result<Recording>>,
 }
 
 impl Input {
@@ -280,6 +283,7 @@ impl Input {
             line_ends,
             guessed: None,
             names_recordings,
+            recording: None,
         })
     }
 
@@ -320,6 +324,14 @@ impl Input {
         let none = (rows == 0).then(|| format!("{file} has no rows"));
         let by_cr = self.line_ends.iter().filter_map(LineEnds::note);
         none.into_iter().chain(by_cr).chain(self.guessed.clone()).collect()
+    }
+
+    /// The recording that was read as the only row.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn recording(&self) -> Result<Option<&Recording>> {
+        self.recording.as_ref().map(|recording| recording.as_ref().map_err(Error::clone)).transpose()
     }
 
     /// The file, as it is named.

@@ -17,7 +17,7 @@ use crate::decoding::stream::{check_streamable, stream};
 use crate::decoding::trace::TraceStep;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
-use crate::predictor::request::{EncodedRequest, TooLong};
+use crate::predictor::request::EncodedRequest;
 
 /// Columns for the output so far; a longer one is cut at its start.
 const GROWING: usize = 32;
@@ -29,7 +29,8 @@ const TEST_TERMINAL: &str = "SEQLOOM_TEST_TERMINAL";
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   seqloom interactive runs/dates
-  seqloom interactive runs/dates --prefix 19 --top 3")]
+  seqloom interactive runs/dates --prefix 19 --top 3
+  seqloom interactive runs/speech --set decoding.method=joint")]
 pub struct InteractiveArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -59,7 +60,7 @@ pub fn run(args: &InteractiveArgs) -> Result<()> {
     check_streamable(&loaded.options)?;
     let prefix = prefix.as_deref().unwrap_or_default();
     // Checked once here, not on every line.
-    loaded.encode_request("", prefix, TooLong::Truncate)?;
+    loaded.check_prefix(prefix)?;
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
     let mut session = Session { loaded, top: *top, truncate: *truncate, prefix, colour, to: Box::new(to) };
@@ -77,11 +78,15 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn talk_with(&mut self, mut input: impl BufRead) -> Result<()> {
-        self.say(
-            "Type a source. Each step shows the output so far and the most likely tokens in per cent, the chosen one in \
+        let source = match self.hears() {
+            true => "the path of a recording",
+            false => "a source",
+        };
+        self.say(&format!(
+            "Type {source}. Each step shows the output so far and the most likely tokens in per cent, the chosen one in \
              [].\n\
-             :q or Ctrl-D ends.\n",
-        )?;
+             :q or Ctrl-D ends.\n"
+        ))?;
         let mut line = Vec::new();
         loop {
             self.say("> ")?;
@@ -95,6 +100,11 @@ impl Session<'_> {
                 Err(_) => self.say("error: the text must be UTF-8, but this line is not\n")?,
             }
         }
+    }
+
+    /// Whether sources are recordings.
+    fn hears(&self) -> bool {
+        self.loaded.tokenizers.source.audio().is_some()
     }
 
     /// Decodes a line.
@@ -111,16 +121,22 @@ impl Session<'_> {
 
     /// The request of a line; `None`, with a note, if it is not decoded.
     fn read(&mut self, text: &str) -> Result<Option<EncodedRequest>> {
+        const NOTHING: &str = "note: the source is empty, and so is its output\n";
+        let text = if self.hears() { text.trim() } else { text };
+        if self.hears() && text.is_empty() {
+            return self.say(NOTHING).map(|()| None);
+        }
         let asked = match self.loaded.encode_request(text, self.prefix, too_long(self.truncate)) {
             Ok(asked) => asked,
             Err(error) => return self.say(&format!("{error}\n")).map(|()| None),
         };
         if !self.loaded.is_requested(&asked.decode.source) {
-            return self.say("note: the source is empty, and so is its output\n").map(|()| None);
+            return self.say(NOTHING).map(|()| None);
         }
         let length = asked.decode.source.length();
         if let Some(before) = asked.length_before {
-            self.say(&format!("note: the source was truncated to {length} of its {before} tokens\n"))?;
+            let positions = if self.hears() { "positions" } else { "tokens" };
+            self.say(&format!("note: the source was truncated to {length} of its {before} {positions}\n"))?;
         }
         if asked.unknown > 0 {
             let unknown = asked.unknown;

@@ -1,17 +1,19 @@
 //! Shared options: the input rows of a command.
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{Cursor, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::headings::{INPUT, SEARCH};
-use super::input::{InputFormat, OnError, open_sources, too_long};
+use super::input::{InputFormat, OnError, guessed, open_sources, too_long};
 use crate::console::status;
-use crate::data::DataConfig;
-use crate::data::audio::listing;
+use crate::data::audio::recording::{read_raw, read_recording_from};
+use crate::data::audio::{Recording, listing};
 use crate::data::readers::RowReader;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::TooLong;
 
 /// Sources, references and forced prefixes.
@@ -23,7 +25,10 @@ pub struct SourceArgs {
     pub input: PathBuf,
     /// Format of the input [default: by its extension; standard input is text]
     #[arg(long, value_enum, help_heading = INPUT)]
-    pub input_format: Option<InputFormat>,
+    pub input_format: Option<SourceFormat>,
+    /// Samples in a second of --input-format raw [default: as the model's features]
+    #[arg(long, value_name = "HERTZ", help_heading = INPUT)]
+    pub sample_rate: Option<u32>,
     /// Column of the sources in .csv, .tsv and .jsonl [default: as in training]
     #[arg(long, alias = "source-column", help_heading = INPUT)]
     pub column: Option<String>,
@@ -57,24 +62,104 @@ pub struct SourceArgs {
     pub truncate: bool,
 }
 
+/// The format of an input whose sources may be recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceFormat {
+    /// One source per line
+    Text,
+    /// Comma-separated columns with a header
+    Csv,
+    /// Tab-separated columns with a header
+    Tsv,
+    /// One JSON object per line
+    Jsonl,
+    /// The samples of one recording: 16-bit signed integers, little-endian, one channel, no header
+    Raw,
+    /// One recording with its header: WAV or FLAC
+    #[value(alias = "flac")]
+    Wav,
+}
+
+/// The opened rows of a command.
+pub struct Sources {
+    /// The rows.
+    pub rows: RowReader,
+    /// Whether they are the recordings of a folder, or a single one: then the field `id` names each.
+    pub listed: bool,
+    /// The recording of `--input-format raw` and `wav`, which is the only row.
+    pub recording: Option<Result<Recording>>,
+}
+
+impl SourceFormat {
+    /// The format of rows; `None` for a recording itself.
+    fn of_rows(self) -> Option<InputFormat> {
+        match self {
+            SourceFormat::Text => Some(InputFormat::Text),
+            SourceFormat::Csv => Some(InputFormat::Csv),
+            SourceFormat::Tsv => Some(InputFormat::Tsv),
+            SourceFormat::Jsonl => Some(InputFormat::Jsonl),
+            SourceFormat::Raw | SourceFormat::Wav => None,
+        }
+    }
+}
+
 impl SourceArgs {
     /// Opens the rows.
     ///
     /// # Errors
-    /// A file cannot be read, or lacks a column.
-    pub fn open(&self, data: &DataConfig) -> Result<RowReader> {
+    /// A file cannot be read, or lacks a column; options that do not fit the format.
+    pub fn open(&self, loaded: &LoadedModel) -> Result<Sources> {
+        let data = &loaded.experiment.data;
+        if self.sample_rate.is_some() && self.input_format != Some(SourceFormat::Raw) {
+            return Err(Error::input("--sample-rate is that of samples without a header")
+                .hint("add --input-format raw"));
+        }
+        if let Some(format) = self.input_format.filter(|format| format.of_rows().is_none()) {
+            return self.open_recording(loaded, format);
+        }
         if let Some(targets) = &self.targets {
-            return RowReader::parallel(&self.input, targets);
+            return Ok(Sources::of(RowReader::parallel(&self.input, targets)?));
         }
         if let Some(audio) = &data.source.audio
             && let Some(rows) = listing::open(&self.input, audio)?
         {
-            return Ok(rows.keeping_extra_fields());
+            return Ok(Sources { listed: true, ..Sources::of(rows.keeping_extra_fields()) });
         }
         let columns = [&self.column, &self.target_column, &self.prefix_column].map(Option::as_deref);
-        let rows = open_sources(&self.input, self.input_format, columns, self.header, data)?;
+        let format = self.input_format.and_then(SourceFormat::of_rows);
+        let rows = open_sources(&self.input, format, columns, self.header, data)?;
         // They name the part of a recording.
-        Ok(if data.source.audio.is_some() { rows.keeping_extra_fields() } else { rows })
+        Ok(Sources::of(if data.source.audio.is_some() { rows.keeping_extra_fields() } else { rows }))
+    }
+
+    /// Reads the whole input as one recording. What is wrong with it is wrong with its row.
+    fn open_recording(&self, loaded: &LoadedModel, format: SourceFormat) -> Result<Sources> {
+        let Some(processor) = loaded.tokenizers.source.audio() else {
+            let message =
+                "--input-format raw and wav are of recordings, but the sources of the model are texts";
+            return Err(Error::input(message));
+        };
+        let of_tables = [&self.column, &self.target_column, &self.prefix_column];
+        if of_tables.iter().any(|column| column.is_some()) || self.header.is_some() {
+            let message = "--column, --target-column, --prefix-column and --header need a table, but the input is a recording";
+            return Err(Error::input(message));
+        }
+        let path = if self.input == Path::new("-") { Path::new("/dev/stdin") } else { &self.input };
+        let file = File::open(path).map_err(|error| Error::file("read", path, &error))?;
+        let options = processor.read_options([None; 2]);
+        let recording = match format {
+            SourceFormat::Raw => {
+                read_raw(file, self.sample_rate.unwrap_or(processor.sample_rate()), &options)
+            }
+            _ => read_to_end(file, path).and_then(|bytes| read_recording_from(Cursor::new(bytes), &options)),
+        };
+        let rows = listing::alone(&self.input)?.keeping_extra_fields();
+        Ok(Sources { rows, listed: true, recording: Some(recording) })
+    }
+
+    /// A note that the input was read as text, if neither its name nor an option names a format.
+    pub fn guessed(&self, sources: &Sources) -> Option<String> {
+        guessed(&self.input).filter(|_| self.input_format.is_none() && !sources.listed)
     }
 
     /// What to do with a source that is too long.
@@ -87,5 +172,24 @@ impl SourceArgs {
         if self.input == Path::new("-") && std::io::stdin().is_terminal() {
             status("reading sources from standard input; press Ctrl-D to end");
         }
+    }
+}
+
+impl Sources {
+    fn of(rows: RowReader) -> Sources {
+        Sources { rows, listed: false, recording: None }
+    }
+}
+
+/// The most bytes of a recording that is read from a pipe.
+const LARGEST: u64 = 1 << 31;
+
+/// All bytes of an input: the reader of a recording seeks in them, and a pipe cannot.
+fn read_to_end(file: File, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    match read.map_err(|error| Error::file("read", path, &error))? as u64 {
+        0..=LARGEST => Ok(bytes),
+        _ => Err(Error::input(format!("a recording must have at most {LARGEST} bytes, but it has more"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::decode::rows;
+use super::decode::rows::RowEncoder;
 use super::headings::INPUT;
 use super::model_args::ModelArgs;
 use super::source_args::SourceArgs;
@@ -77,10 +77,11 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
 
 /// The number of rows read, and the requests of those that can be decoded.
 fn first_rows(args: &SourceArgs, loaded: &LoadedModel, count: usize) -> Result<(usize, Vec<EncodedRequest>)> {
-    let sources = args.open(&loaded.experiment.data)?;
     args.prompt();
+    let sources = args.open(loaded)?;
     let recordings = loaded.experiment.data.source.audio.is_some();
-    let mut input = Input::start(sources, &args.input, Selection::default(), recordings)?;
+    let mut input = Input::start(sources.rows, &args.input, Selection::default(), recordings)?;
+    input.recording = sources.recording;
     let (mut read, mut asked) = (0, Vec::new());
     while read < count {
         let mut chunk = input.next_chunk()?;
@@ -89,11 +90,15 @@ fn first_rows(args: &SourceArgs, loaded: &LoadedModel, count: usize) -> Result<(
         }
         chunk.truncate(count - read);
         read += chunk.len();
-        let (encoded, fault) = rows::encode(loaded, &input, chunk, args);
-        if let Some(error) = fault {
-            return Err(error);
+        let encoder = RowEncoder { loaded, input: &input, args, split: false };
+        let mut chunk = chunk.into_iter();
+        while chunk.len() > 0 {
+            let (encoded, fault) = encoder.encode(&mut chunk);
+            if let Some(error) = fault {
+                return Err(error);
+            }
+            asked.extend(encoded.into_iter().filter_map(|row| row.content.ok()));
         }
-        asked.extend(encoded.into_iter().filter_map(|row| row.content.ok()));
     }
     asked.retain(|asked| loaded.is_requested(&asked.decode.source));
     Ok((read, asked))

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::DecodeArgs;
 use super::Row;
+use super::format::DecodeFormat;
 use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
 use crate::cli::output::{CarriedFields, Field, Kept, OutputFormat, Record, Writer};
@@ -86,19 +87,10 @@ impl Columns {
     /// The format of outputs.
     ///
     /// # Errors
-    /// Text with several outputs per row or with tokens; an extension that is not for outputs.
-    pub fn format(&self, args: &DecodeArgs) -> Result<OutputFormat> {
-        let format = OutputFormat::choose(args.format, &args.output)?;
-        let lists = [(args.tokens, "tokens"), (args.times, "times")];
-        if let (OutputFormat::Text, Some((_, name))) = (format, lists.iter().find(|(asked, _)| *asked)) {
-            let message = format!("text output cannot contain {name}, but --{name} is given");
-            return Err(Error::input(message).hint("use --format csv or --format jsonl"));
-        }
-        if format == OutputFormat::Text && self.n_best > 1 {
-            let message =
-                format!("text output has one line per row, but `decoding.n_best` is {}", self.n_best);
-            return Err(Error::input(message).hint("use --format csv or --format jsonl, or --n-best 1"));
-        }
+    /// An extension that is not for outputs; those of [`DecodeFormat::check`].
+    pub fn format(&self, args: &DecodeArgs) -> Result<DecodeFormat> {
+        let format = DecodeFormat::choose(args.format, &args.output)?;
+        format.check(self.n_best, [args.tokens, args.times, args.resume])?;
         Ok(format)
     }
 

@@ -1,55 +1,78 @@
 //! `--split`: long recordings are cut at silences, and each part is a row of its own.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use crate::cli::input::{Input, InputRow, source_of};
-use crate::data::audio::processor::is_npy;
+use crate::data::audio::Recording;
+use crate::data::audio::config::AudioConfig;
+use crate::data::audio::processor::{AudioProcessor, is_npy};
 use crate::data::audio::vad::split_at_silences;
 use crate::data::readers::{ExtraField, FieldValue, SourceRow};
+use crate::data::source_processor::SourceRef;
 use crate::error::Result;
 use crate::predictor::loaded_model::LoadedModel;
 
-/// The rows, each part of a recording longer than the model's `max_seconds` as a row: with its start and its end, and without a
-/// reference.
-pub fn split_long(loaded: &LoadedModel, input: &Input, rows: Vec<InputRow>) -> Vec<InputRow> {
-    let parts = |InputRow { number, row }: InputRow| -> Vec<InputRow> {
-        let parts = row.and_then(|row| {
-            let parts = parts_of(loaded, input, &row).map_err(|error| error.at(input.place(row.line)))?;
-            Ok(if parts.is_empty() { vec![row] } else { parts })
-        });
-        match parts {
-            Ok(rows) => rows.into_iter().map(|row| InputRow { number, row: Ok(row) }).collect(),
-            Err(error) => vec![InputRow { number, row: Err(error) }],
-        }
-    };
-    rows.into_iter().flat_map(parts).collect()
+/// A long recording, read once, and its parts.
+pub struct Parts<'a> {
+    row: &'a InputRow,
+    read: &'a SourceRow,
+    audio: &'a AudioConfig,
+    recording: Cow<'a, Recording>,
+    /// The samples of each part.
+    ranges: Vec<Range<usize>>,
+    /// Where the recording starts, in seconds.
+    offset: f64,
 }
 
-/// The parts of a long recording; none of one that is short enough.
-fn parts_of(loaded: &LoadedModel, input: &Input, row: &SourceRow) -> Result<Vec<SourceRow>> {
-    let (Some(processor), Some(audio)) =
-        (loaded.tokenizers.source.audio(), &loaded.experiment.data.source.audio)
-    else {
-        return Ok(Vec::new());
-    };
-    let source = source_of(loaded, input.file(), row)?;
-    if is_npy(&source.path()) {
-        return Ok(Vec::new());
+impl<'a> Parts<'a> {
+    /// The parts of a recording longer than the model's `max_seconds`; `None` of one that is short enough.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub fn of(loaded: &'a LoadedModel, input: &'a Input, row: &'a InputRow) -> Result<Option<Parts<'a>>> {
+        let audio = loaded.tokenizers.source.audio().zip(loaded.experiment.data.source.audio.as_deref());
+        let (Some((processor, audio)), Ok(read)) = (audio, &row.row) else { return Ok(None) };
+        let source = SourceRef { recording: input.recording()?, ..source_of(loaded, input.file(), read)? };
+        let recording =
+            long_recording(processor, &source).map_err(|error| error.at(input.place(read.line)))?;
+        let Some(recording) = recording else { return Ok(None) };
+        let ranges = split_at_silences(&recording.samples, recording.sample_rate, processor.max_seconds());
+        let offset = source.segment[0].unwrap_or(0.0);
+        Ok(Some(Parts { row, read, audio, recording, ranges, offset }))
     }
-    let recording = processor.read(&source.path(), source.segment)?;
-    if recording.seconds() <= processor.max_seconds() {
-        return Ok(Vec::new());
+
+    /// Each part as a row, with its start and its end and without a reference, and its samples.
+    pub fn rows(&self) -> impl Iterator<Item = (InputRow, Recording)> {
+        self.ranges.iter().map(|range| {
+            let row = InputRow { number: self.row.number, row: Ok(self.part(range)) };
+            (row, self.recording.part(range.clone()))
+        })
     }
-    let (rate, offset) = (f64::from(recording.sample_rate), source.segment[0].unwrap_or(0.0));
-    let names = [&audio.start_column, &audio.end_column];
-    let part = |range: std::ops::Range<usize>| {
-        let times = [range.start, range.end].map(|sample| offset + sample as f64 / rate);
-        let mut others = row.others.clone();
+
+    fn part(&self, range: &Range<usize>) -> SourceRow {
+        let rate = f64::from(self.recording.sample_rate);
+        let times = [range.start, range.end].map(|sample| self.offset + sample as f64 / rate);
+        let names = [&self.audio.start_column, &self.audio.end_column];
+        let mut others = self.read.others.clone();
         others.retain(|field| names.iter().all(|name| field.name[..] != name[..]));
         others.extend(names.iter().zip(times).map(|(name, seconds)| ExtraField {
             name: name.as_str().into(),
             value: FieldValue::Json(format!("{seconds}")),
         }));
-        SourceRow { target: None, others, ..row.clone() }
-    };
-    let ranges = split_at_silences(&recording.samples, recording.sample_rate, processor.max_seconds());
-    Ok(ranges.into_iter().map(part).collect())
+        SourceRow { target: None, others, ..self.read.clone() }
+    }
+}
+
+/// The samples of a recording that is longer than the model reads.
+fn long_recording<'a>(
+    processor: &AudioProcessor,
+    source: &SourceRef<'a>,
+) -> Result<Option<Cow<'a, Recording>>> {
+    let is_long = processor.seconds(source.extent(processor)?) > processor.max_seconds();
+    match source.recording {
+        _ if !is_long || is_npy(&source.path()) => Ok(None),
+        Some(recording) => Ok(Some(Cow::Borrowed(recording))),
+        None => processor.read(&source.path(), source.segment).map(|recording| Some(Cow::Owned(recording))),
+    }
 }

@@ -50,6 +50,7 @@ pub struct DecodeSummary {
     with_nul: Rows,
     only_unknown: Rows,
     beyond_the_limit: Rows,
+    untimed: Rows,
     unknown: usize,
     unknown_out: usize,
     /// Whether unknown symbols are replaced by source symbols.
@@ -116,6 +117,11 @@ impl DecodeSummary {
         self.skipped.add(|| error.message().lines().next().unwrap_or_default().to_owned());
     }
 
+    /// Counts an output that lines with times leave out.
+    pub fn leave_out(&mut self, place: impl std::fmt::Display) {
+        self.untimed.add(|| place.to_string());
+    }
+
     /// Counts the outputs of a row, compares the best one with the reference, and shows it as an example if requested.
     pub fn add(&mut self, loaded: &LoadedModel, row: &Row<Vec<Output>>) {
         let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return };
@@ -166,6 +172,11 @@ impl DecodeSummary {
                 &self.beyond_the_limit,
                 "references longer than an output may be",
                 " (`decoding.max_length`; no output can match them)",
+            ),
+            (
+                &self.untimed,
+                "outputs without times",
+                " (left out: the CTC head cannot align them to their recordings)",
             ),
         ];
         for (rows, what, why) in rows.iter().filter(|(rows, ..)| rows.count > 0) {

@@ -80,7 +80,7 @@ fn utterance(id: String, mut files: Files, need_text: bool) -> Result<Option<Utt
         (_, text) => text.as_deref().map(read_text).transpose()?,
     };
     let path = files.recordings.swap_remove(0);
-    Ok(Some(Utterance { id, start: None, end: None, text, place: (path.clone(), 1), path }))
+    Ok(Some(Utterance { id, recording: None, start: None, end: None, text, place: (path.clone(), 1), path }))
 }
 
 fn read_text(path: &Path) -> Result<String> {

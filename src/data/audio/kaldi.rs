@@ -42,6 +42,7 @@ pub fn read_kaldi(folder: &Path, need_text: bool) -> Result<Vec<Utterance>> {
         Some(_) => segment(list, row, &recordings),
         None => Ok(Utterance {
             id: row.id.clone(),
+            recording: None,
             path: row.value.clone().into(),
             start: None,
             end: None,
@@ -95,6 +96,7 @@ fn segment(segments: &Table, row: &Row, recordings: &Table) -> Result<Utterance>
     };
     Ok(Utterance {
         id: row.id.clone(),
+        recording: Some(recording.to_owned()),
         path: recordings.rows[*found].value.clone().into(),
         start: Some(start),
         end,

@@ -41,19 +41,36 @@ pub fn open(input: &Path, audio: &AudioConfig) -> Result<Option<RowReader>> {
         return Ok(None);
     };
     let rows: String = utterances.iter().map(|one| format!("{}\n", row(one, input, audio))).collect();
-    let bytes = Box::new(Cursor::new(rows.into_bytes()));
-    RowReader::new(bytes, &name, Format::Jsonl, "source", "target").map(Some)
+    listed(rows, &name).map(Some)
+}
+
+/// One row for an input that is a recording itself, read by the caller; `-` is standard input.
+///
+/// # Errors
+/// The row cannot be read.
+pub fn alone(input: &Path) -> Result<RowReader> {
+    let (name, id) = match input == Path::new("-") {
+        true => (Path::new("<stdin>"), "stdin".into()),
+        false => (input, input.file_stem().unwrap_or_default().to_string_lossy()),
+    };
+    listed(format!("{}\n", json!({ "id": id, "source": input.to_string_lossy() })), name)
+}
+
+fn listed(rows: String, name: &Path) -> Result<RowReader> {
+    RowReader::new(Box::new(Cursor::new(rows.into_bytes())), name, Format::Jsonl, "source", "target")
 }
 
 /// A recording as a row of JSON Lines; its path is relative to `input`, if it is a folder.
 fn row(utterance: &Utterance, input: &Path, audio: &AudioConfig) -> Value {
-    let Utterance { id, path, start, end, text, .. } = utterance;
+    let Utterance { id, recording, path, start, end, text, .. } = utterance;
     let path = match path.strip_prefix(input) {
         Ok(inside) => inside.to_owned(),
         Err(_) if path.is_relative() && input.is_dir() => std::path::absolute(path).unwrap_or(path.clone()),
         Err(_) => path.clone(),
     };
     let mut row = json!({ "id": id, "source": path.to_string_lossy() });
+    // A part has an id of its own.
+    recording.iter().for_each(|recording| row["recording"] = json!(recording));
     let others =
         [(audio.start_column.as_str(), start.map(Value::from)), (&audio.end_column, end.map(Value::from))];
     let others = others.into_iter().chain([("target", text.clone().map(Value::from))]);

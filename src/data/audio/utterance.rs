@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub struct Utterance {
     /// Its name, unique in the corpus.
     pub id: String,
+    /// The name of the recording, if the corpus names it apart from its parts.
+    pub recording: Option<String>,
     /// The file of the recording.
     pub path: PathBuf,
     /// Where the part begins, in seconds; the beginning when absent.
@@ -23,6 +25,14 @@ impl Utterance {
     /// A whole recording without a transcript. Its path is relative to the file that lists it.
     pub fn whole(path: PathBuf, listed_by: &Path) -> Utterance {
         let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Utterance { id, path, start: None, end: None, text: None, place: (listed_by.to_owned(), 1) }
+        Utterance {
+            id,
+            recording: None,
+            path,
+            start: None,
+            end: None,
+            text: None,
+            place: (listed_by.to_owned(), 1),
+        }
     }
 }
