@@ -3,6 +3,7 @@
 mod bad_input;
 mod inputs;
 mod resume;
+mod timed;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;

@@ -79,7 +79,8 @@ fn a_recording_that_cannot_be_decoded_is_named_with_its_row() {
     for (name, _, message) in bad_files() {
         scene.write("data/in.csv", table(&[name.to_owned(), words(1)[0].clone()]));
         let refused = scene.decode(&["--input", "data/in.csv"], "");
-        refused.refused_naming(2, &["error: data/in.csv:2: ", message]);
+        let file = format!("data/clips/{name}.wav");
+        refused.refused_naming(2, &["error: data/in.csv:2: ", &file, message]);
     }
 }
 
@@ -117,7 +118,7 @@ fn a_recording_that_cannot_be_trained_on_is_named_with_its_row() {
             for key in ["data.train", "data.valid"] {
                 // The sample rate of the first recording is that of the features.
                 let refused = scene.train(&["--out", "bad", "--set", &format!("{key}=data/bad.csv")]);
-                refused.refused_naming(2, &[&place, message]);
+                refused.refused_naming(2, &[&place, &format!("data/clips/{name}.wav"), message]);
             }
         }
     }
@@ -153,8 +154,8 @@ fn a_target_with_more_tokens_than_its_recording_has_positions_is_an_error_or_is_
     let message = "data/in.csv:22: a recording must have 8 positions of 4 frames for CTC";
     train(&[]).refused_naming(2, &[message, "but it has 5\n", "data.too_long = \"skip\""]);
     let skipped = train(&["--set", "data.too_long=skip"]).succeeded().stderr;
-    assert!(skipped.contains("21 training pairs; 1 skipped"), "{skipped}");
-    assert!(skipped.contains("the first at data/in.csv:22\n"), "{skipped}");
+    let counted = "21 training pairs; 1 skipped because their recordings are too short for CTC, the first at data/in.csv:22\n";
+    assert!(skipped.contains(counted), "{skipped}");
     std::fs::remove_dir_all(scene.path("run")).unwrap();
     let without = train(&["--set", "model.transformer.ctc=false"]).succeeded().stderr;
     assert!(without.contains("22 training pairs\n"), "{without}");
@@ -168,13 +169,98 @@ fn a_recording_longer_than_the_longest_is_an_error_or_is_counted() {
         scene.train(&[&set, more].concat())
     };
     let first = words(TRAIN).iter().position(|word| word.len() == 4).unwrap() + 2;
-    let message =
-        format!("data/train.csv:{first}: a recording may last 0.6 s (`data.source.audio.max_seconds`)");
+    let word = &words(TRAIN)[first - 2];
+    let message = format!(
+        "data/train.csv:{first}: data/clips/{word}.wav: a recording may last 0.6 s (`data.source.audio.max_seconds`)"
+    );
     train(&[]).refused_naming(2, &[&message, "lasts 0.7\n", "data.too_long = \"skip\""]);
     let skipped = train(&["--set", "data.too_long=skip"]).succeeded().stderr;
     let long = words(TRAIN).iter().filter(|word| word.len() == 4).count();
     let counted = format!("{} training pairs; {long} skipped", TRAIN - long);
     assert!(skipped.contains(&counted), "no {counted:?} in {skipped}");
+}
+
+/// A recording of three hours: a header, and a hole.
+fn three_hours(scene: &Scene, name: &str) {
+    let bytes = 3 * 3600 * 2 * RATE;
+    let header = with(clip("a")[..44].to_vec(), 40, &bytes.to_le_bytes());
+    scene.write(name, with(header, 4, &(bytes + 36).to_le_bytes()));
+    let file = std::fs::OpenOptions::new().write(true).open(scene.path(name)).unwrap();
+    file.set_len(u64::from(bytes) + 44).unwrap();
+}
+
+#[test]
+fn a_recording_of_hours_is_refused_or_skipped_unread() {
+    let scene = trained();
+    three_hours(&scene, "data/clips/hours.wav");
+    scene.write("data/hours.csv", table(&words(20)) + "clips/hours.wav,abc\n");
+    let train_on = |out: &str, set: &str, more: &[&str]| {
+        let set = format!("data.train={set}");
+        scene.train(&[&["--out", out, "--set", "training.steps=1", "--set", &set], more].concat())
+    };
+    let train = |more: &[&str]| train_on("run", "data/hours.csv", more);
+    let message = "data/hours.csv:22: data/clips/hours.wav: a recording may last 40 s";
+    train(&[]).refused_naming(2, &[message, "lasts 10800.0\n"]);
+    let skipped = train(&["--set", "data.too_long=skip"]).succeeded().stderr;
+    let counted = "20 training pairs; 1 skipped because a side is too long, the first at data/hours.csv:22\n";
+    assert!(skipped.contains(counted), "{skipped}");
+    scene.write("data/few.csv", table(&words(20)));
+    train_on("few", "data/few.csv", &[]).succeeded();
+    assert!(scene.read("run/features/train") == scene.read("few/features/train"));
+    scene.decode(&["--input", "data/clips/hours.wav"], "").refused_naming(2, &["this one lasts 10800.0"]);
+    let others = decode(&scene, "data/hours.csv", &["--on-error", "skip"]).stdout;
+    let few = decode(&scene, "data/few.csv", &["--on-error", "skip"]).stdout;
+    assert!(others.starts_with(&few) && others.lines().count() == 21);
+}
+
+/// A NumPy matrix of 32-bit floats.
+fn npy(frames: usize, bins: usize) -> Vec<u8> {
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({frames}, {bins}), }}\n");
+    let values = (0..frames * bins).flat_map(|n| ((n % 17) as f32).to_le_bytes());
+    let length = (header.len() as u16).to_le_bytes();
+    b"\x93NUMPY\x01\x00".iter().copied().chain(length).chain(header.bytes()).chain(values).collect()
+}
+
+#[test]
+fn features_of_ones_own_are_kept_once_whatever_the_speeds() {
+    let scene = scene();
+    let mut rows = "source,target\n".to_owned();
+    for (word, n) in words(12).iter().zip(0..) {
+        scene.write(format!("data/{word}.npy"), npy(40 + n, 8));
+        rows += &format!("{word}.npy,{word}\n");
+    }
+    scene.write("data/npy.csv", rows);
+    let bytes = |out: &str, speeds: &str| {
+        let speeds = format!("data.source.audio.augment.speeds={speeds}");
+        let sets = ["data.train=data/npy.csv", "data.valid=data/npy.csv", "training.steps=3"];
+        let sets = sets.into_iter().chain([speeds.as_str()]).flat_map(|set| ["--set", set]);
+        let arguments: Vec<&str> = ["--out", out].into_iter().chain(sets).collect();
+        scene.train(&arguments).succeeded();
+        scene.read(format!("{out}/features/train")).len()
+    };
+    assert_eq!(bytes("three", "[0.9, 1.0, 1.1]"), bytes("one", "[1.0]"));
+}
+
+#[test]
+fn a_recording_that_a_speed_makes_shorter_than_a_frame_keeps_its_own() {
+    let scene = scene();
+    scene.write("data/clips/tiny.wav", wav(&super::samples("a", RATE)[400..605], RATE));
+    scene.write("data/tiny.csv", table(&words(10)) + "clips/tiny.wav,a\n");
+    let train = |out: &str, speeds: &str| {
+        let speeds = format!("data.source.audio.augment.speeds={speeds}");
+        let set = ["--out", out, "--set", "data.train=data/tiny.csv", "--set", "training.steps=6"];
+        scene.train(&[&set[..], &["--set", &speeds]].concat()).succeeded();
+        scene.read(format!("{out}/features/train")).len()
+    };
+    // The others have features at the other speed, each 40 bins of 4 bytes a frame, and 8 bytes in the index.
+    let bytes = |word: &String| {
+        let samples = (super::samples(word, RATE).len() as f64 / 1.1).round() as usize;
+        8 + 4 * 40 * (1 + (samples - 200) / 80)
+    };
+    assert_eq!(
+        train("fast", "[1.0, 1.1]") - train("own", "[1.0]"),
+        words(10).iter().map(bytes).sum::<usize>()
+    );
 }
 
 #[test]

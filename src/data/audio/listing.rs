@@ -64,8 +64,10 @@ fn listed(rows: String, name: &Path) -> Result<RowReader> {
 fn row(utterance: &Utterance, input: &Path, audio: &AudioConfig) -> Value {
     let Utterance { id, recording, path, start, end, text, .. } = utterance;
     let path = match path.strip_prefix(input) {
+        // A single recording is named relative to its own folder.
+        _ if !input.is_dir() => path.clone(),
         Ok(inside) => inside.to_owned(),
-        Err(_) if path.is_relative() && input.is_dir() => std::path::absolute(path).unwrap_or(path.clone()),
+        Err(_) if path.is_relative() => std::path::absolute(path).unwrap_or(path.clone()),
         Err(_) => path.clone(),
     };
     let mut row = json!({ "id": id, "source": path.to_string_lossy() });
