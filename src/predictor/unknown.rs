@@ -68,7 +68,8 @@ mod tests {
     fn a_text_that_several_outputs_have_stands_once_with_the_best() {
         let output = |text: &str, ranking| {
             let hypothesis = Hypothesis { ranking, ..Hypothesis::default() };
-            Output { text: text.to_owned(), hypothesis, unknown: 0, times: Vec::new() }
+            let (times, token_scores) = (Vec::new(), Vec::new());
+            Output { text: text.to_owned(), hypothesis, unknown: 0, times, token_scores }
         };
         let mut list = vec![output("a", -1.0), output("b", -2.0), output("a", -3.0), output("c", -4.0)];
         keep_first(&mut list);

@@ -30,7 +30,7 @@ pub struct RowEncoder<'a> {
 }
 
 impl RowEncoder<'_> {
-    /// Tokenizes sources and prefixes, or makes features, until the rows end or memory is better used first. If a row has an
+    /// Tokenizes sources and prefixes, or makes features, until the rows end or there are enough frames. If a row has an
     /// error and errors stop the command, returns the rows before it and the error.
     pub fn encode(
         &self,
@@ -93,8 +93,8 @@ impl RowEncoder<'_> {
 /// Rows with their outputs, the best first.
 type Decoded = Vec<Row<Vec<Output>>>;
 
-/// Decodes the rows that are not skipped, with times and with scores of tokens where they are asked for. If a row's scores are not finite and errors stop the command, returns the
-/// rows before it and the error.
+/// Decodes the rows that are not skipped, with times and with scores of tokens where they are asked for. If a row's
+/// scores are not finite and errors stop the command, returns the rows before it and the error.
 pub fn decode(
     loaded: &LoadedModel,
     input: &Input,

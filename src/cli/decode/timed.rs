@@ -1,5 +1,5 @@
-//! Outputs with times: subtitles (SubRip), and the ctm of NIST's sclite, which Kaldi writes: `id channel start duration word
-//! confidence` (SCTK, `doc/infmts.htm`). Times are within the recording.
+//! Outputs with times: subtitles (SubRip), and the ctm of NIST's sclite, which Kaldi writes: `id channel start duration
+//! word confidence` (SCTK, `doc/infmts.htm`). Times are within the recording.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -50,7 +50,8 @@ impl TimedLines {
     /// Checks that a row may follow those so far.
     ///
     /// # Errors
-    /// A second recording in subtitles; another recording of the same id, or the same part of one; an id with white space.
+    /// A second recording in subtitles; another recording of the same id, or the same part of one; an id with white
+    /// space.
     pub fn admit(&mut self, row: &SourceRow) -> Result<()> {
         if self.format == DecodeFormat::Srt {
             let first = self.first.get_or_insert_with(|| row.text.clone());
@@ -111,7 +112,7 @@ impl TimedLines {
         Ok(words(output, tokenizer).into_iter().map(line).collect())
     }
 
-    /// The name of the recording: of a Kaldi folder its id there, which times within it need, else the name of its file.
+    /// The name of the recording: its id in a Kaldi folder, else the name of its file.
     fn id(&self, row: &SourceRow) -> String {
         let field = |name: &str| {
             let field = row.others.iter().find(|field| *field.name == *name).filter(|_| self.listed)?;
@@ -128,8 +129,8 @@ impl TimedLines {
     }
 }
 
-/// The words of an output that has times: characters by themselves, words, and BPE pieces up to the next white space. White
-/// space itself is none.
+/// The words of an output that has times: characters by themselves, words, and BPE pieces up to the next white space,
+/// which is no word itself.
 fn words(output: &Output, tokenizer: &Tokenizer) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let tokens = output.hypothesis.tokens.iter().zip(&output.times).zip(&output.token_scores);
@@ -164,8 +165,7 @@ fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::SideConfig;
-    use crate::data::config::BpeConfig;
+    use crate::data::{BpeConfig, SideConfig};
     use crate::decoding::incremental_decoder::Hypothesis;
 
     /// The words of a text whose tokens take 0.1 s each, with a probability of a half.
