@@ -77,7 +77,8 @@ impl DecodeFormat {
             return Err(Error::input(message).hint(table));
         }
         if n_best > 1 {
-            let message = format!("{name} output has one output per row, but `decoding.n_best` is {n_best}");
+            let one = if self.timed().is_some() { "output" } else { "line" };
+            let message = format!("{name} output has one {one} per row, but `decoding.n_best` is {n_best}");
             return Err(Error::input(message).hint(format!("{table}, or --n-best 1")));
         }
         if resume && self.timed().is_some() {
