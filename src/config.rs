@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::readers::Format;
 use crate::data::{DataConfig, SideConfig};
 use crate::decoding::{DecodingConfig, Method};
-use crate::error::{ConfigError, Error, Result};
+use crate::error::{ConfigError, Error, Origin, Result};
 use crate::model::{ModelConfig, NetworkConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
@@ -25,7 +25,7 @@ mod read;
 mod tree;
 mod twice;
 
-use tree::{LocatedError, Node, Origin, Value};
+use tree::{Node, Value};
 
 /// Alternative tables, of which a config has one: one set by `--set` replaces that of the file.
 const ALTERNATIVES: [(&str, &[&str]); 5] = [
@@ -205,13 +205,9 @@ impl Experiment {
             return Ok(());
         }
         let (keys, method) = (["decoding.method", "model.transformer.ctc"], self.decoding.method.name());
-        Err(ConfigError {
-            keys: keys.map(str::to_owned).to_vec(),
-            message: format!("`method` = \"{method}\" needs a model with a CTC head, but this one has none"),
-            hint: Some(
-                "train with `model.transformer.ctc` = true, or use `method` = \"attention\"".to_owned(),
-            ),
-        })
+        let message = format!("`method` = \"{method}\" needs a model with a CTC head, but this one has none");
+        Err(ConfigError::rule(&keys, message)
+            .hint("train with `model.transformer.ctc` = true, or use `method` = \"attention\""))
     }
 
     /// Not everything that reads texts reads recordings.
@@ -229,7 +225,7 @@ impl Experiment {
             ),
             NetworkConfig::Transformer(_) => return Ok(()),
         };
-        Err(ConfigError { keys: keys.map(str::to_owned).to_vec(), message: message.to_owned(), hint: None })
+        Err(ConfigError::rule(&keys, message))
     }
 
     /// Tied embeddings of both sides need a shared vocabulary.
@@ -238,12 +234,10 @@ impl Experiment {
         if network.tied_embeddings() != Tied::All || self.data.shared_vocabulary {
             return Ok(());
         }
-        Err(ConfigError {
-            keys: vec![format!("{}.tied_embeddings", network.table()), "data.shared_vocabulary".into()],
-            message: "`tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false"
-                .into(),
-            hint: Some("\"target_output\" ties two of the three and needs no shared vocabulary".into()),
-        })
+        let keys = [&format!("{}.tied_embeddings", network.table()), "data.shared_vocabulary"];
+        let message = "`tied_embeddings` = \"all\" needs `data.shared_vocabulary` = true, but it is false";
+        Err(ConfigError::rule(&keys, message)
+            .hint("\"target_output\" ties two of the three and needs no shared vocabulary"))
     }
 
     /// Learned positions must cover the longest side.
@@ -255,23 +249,23 @@ impl Experiment {
         if transformer.positions != Positions::Learned || transformer.max_positions > longest {
             return Ok(());
         }
-        let names = ["max_positions", "positions"].map(|key| format!("model.transformer.{key}"));
-        let lengths = ["source", "target"].map(|side| format!("data.{side}.max_length"));
+        let keys = [
+            "model.transformer.max_positions",
+            "model.transformer.positions",
+            "data.source.max_length",
+            "data.target.max_length",
+        ];
         let (least, there) = (longest + 1, transformer.max_positions);
-        Err(ConfigError {
-            keys: names.into_iter().chain(lengths).collect(),
-            message: format!(
-                "`max_positions` must be at least {least} for `learned` positions, but it is {there}"
-            ),
-            hint: Some(match recording {
-                Some(positions) if positions == longest => {
-                    format!(
-                        "a recording of `max_seconds` has {longest} positions of 4 frames at its slowest speed"
-                    )
-                }
-                _ => format!("the longer side has `max_length` {longest}, and BOS or EOS adds one"),
-            }),
-        })
+        let message =
+            format!("`max_positions` must be at least {least} for `learned` positions, but it is {there}");
+        Err(ConfigError::rule(&keys, message).hint(match recording {
+            Some(positions) if positions == longest => {
+                format!(
+                    "a recording of `max_seconds` has {longest} positions of 4 frames at its slowest speed"
+                )
+            }
+            _ => format!("the longer side has `max_length` {longest}, and BOS or EOS adds one"),
+        }))
     }
 }
 
@@ -285,11 +279,11 @@ fn check_name(name: &str) -> std::result::Result<(), ConfigError> {
         _ => format!("`name` must be a plain folder name, but it is {name:?}"),
     };
     let hint = "the run's folder is runs/NAME: letters, digits, `-`, `_` and `.` are safe";
-    Err(ConfigError { keys: vec!["name".into()], message, hint: Some(hint.into()) })
+    Err(ConfigError::rule(&["name"], message).hint(hint))
 }
 
 /// Builds a checked experiment from a tree and overrides.
-fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, LocatedError> {
+fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, ConfigError> {
     for (number, argument) in overrides.iter().enumerate() {
         tree.set(number, argument)?;
     }
@@ -309,12 +303,12 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
     Ok(experiment)
 }
 
-/// The place of a broken rule: a key from `--set`, else the first of its keys that is written.
-fn locate(error: ConfigError, tree: &Node) -> LocatedError {
+/// Adds the origin to a broken rule: a key from `--set`, else the first of its keys that is written.
+fn locate(error: ConfigError, tree: &Node) -> ConfigError {
     let written: Vec<&Node> = error.keys.iter().filter_map(|key| tree.at(key)).collect();
     let set = written.iter().find_map(|node| node.set_within());
     let origin = set.or(written.first().map(|node| node.origin)).unwrap_or(Origin::Unseen);
-    LocatedError { origin, message: error.message, hint: error.hint }
+    ConfigError { origin: Some(origin), ..error }
 }
 
 /// The data to display a place.
@@ -325,8 +319,9 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn error(&self, LocatedError { origin, message, hint }: LocatedError) -> Error {
-        let error = Error::input(message).at(self.name(origin));
+    fn error(&self, error: ConfigError) -> Error {
+        let ConfigError { origin, message, hint, .. } = error;
+        let error = Error::input(message).at(self.name(origin.unwrap_or(Origin::Unseen)));
         match hint {
             Some(hint) => error.hint(hint),
             None => error,
@@ -375,10 +370,10 @@ mod tests {
     fn a_broken_rule_is_placed_at_what_set_brought_before_what_the_file_says() {
         let mut tree = Node::from_toml("[a]\nx = 1\ny = 2").unwrap();
         let error = |keys: &[&str]| ConfigError::new("a", keys, "");
-        assert_eq!(locate(error(&["x", "y"]), &tree).origin, Origin::File(8));
-        assert_eq!(locate(error(&["z", "y"]), &tree).origin, Origin::File(14));
-        assert_eq!(locate(error(&["z"]), &tree).origin, Origin::Unseen);
+        assert_eq!(locate(error(&["x", "y"]), &tree).origin, Some(Origin::File(8)));
+        assert_eq!(locate(error(&["z", "y"]), &tree).origin, Some(Origin::File(14)));
+        assert_eq!(locate(error(&["z"]), &tree).origin, Some(Origin::Unseen));
         tree.set(7, "a.y=3").unwrap();
-        assert_eq!(locate(error(&["x", "y"]), &tree).origin, Origin::Set(7));
+        assert_eq!(locate(error(&["x", "y"]), &tree).origin, Some(Origin::Set(7)));
     }
 }

@@ -128,12 +128,25 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A broken rule among config values, reported by the module that owns the keys.
-///
-/// The reader of the config adds the place of the values (file and line, or `--set`).
+/// Where a value of a config was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the file, at this byte.
+    File(usize),
+    /// In the `--set` of this number.
+    Set(usize),
+    /// In no text that users see.
+    Unseen,
+}
+
+/// An error in a config: a value of the wrong form, or a broken rule among values, which the module that owns the keys
+/// reports by their names. The reader of the config adds the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The keys of the rule, as full paths (`model.transformer.heads`), the one to blame first.
+    /// Where the values were written, as soon as it is known.
+    pub origin: Option<Origin>,
+    /// The keys that it is about: those of a broken rule are full paths (`model.transformer.heads`), the one to blame
+    /// first.
     pub keys: Vec<String>,
     /// What must hold, and what is there.
     pub message: String,
@@ -147,8 +160,19 @@ impl ConfigError {
 
     /// A broken rule about `keys` of one table.
     pub fn new(table: &str, keys: &[&str], message: impl Into<String>) -> Self {
-        let keys = keys.iter().map(|key| format!("{table}.{key}")).collect();
-        ConfigError { keys, message: message.into(), hint: None }
+        let keys: Vec<String> = keys.iter().map(|key| format!("{table}.{key}")).collect();
+        ConfigError::rule(&keys, message)
+    }
+
+    /// A broken rule about keys of several tables, as full paths.
+    pub fn rule(keys: &[impl ToString], message: impl Into<String>) -> Self {
+        let keys = keys.iter().map(ToString::to_string).collect();
+        ConfigError { origin: None, keys, message: message.into(), hint: None }
+    }
+
+    /// An error of a value that was written there.
+    pub fn written(origin: Origin, message: impl Into<String>) -> Self {
+        ConfigError { origin: Some(origin), keys: Vec::new(), message: message.into(), hint: None }
     }
 
     /// Adds a hint: what the user can do.
@@ -225,6 +249,14 @@ impl ConfigError {
         Err(ConfigError::new(table, &keys, message).hint(hint))
     }
 }
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
 
 /// Only the first line of a libtorch error is for users; the rest is C++ frames.
 impl From<tch::TchError> for Error {

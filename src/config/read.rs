@@ -6,63 +6,44 @@
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Unexpected, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
 use super::nearest::nearest;
 use super::page;
-use super::tree::{Entry, LocatedError, Node, Origin, Value};
+use super::tree::{Entry, Node, Value, shown};
+use crate::error::ConfigError;
 
 /// Reads a whole tree.
-pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, LocatedError> {
+pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, ConfigError> {
     let root = Reader { node: tree, path: String::new() };
-    T::deserialize(&root).map_err(|error| root.settle(error))
+    T::deserialize(&root).map_err(|error| root.located(error))
 }
 
-/// An error of serde, before the reader adds the place.
-#[derive(Debug)]
-enum DeserializeError {
-    Missing(&'static str),
-    Unknown { key: String, known: &'static [&'static str] },
-    Wanted(String),
-    Other(String),
-    Settled(LocatedError),
-}
-
-impl From<LocatedError> for DeserializeError {
-    fn from(error: LocatedError) -> Self {
-        DeserializeError::Settled(error)
-    }
-}
-
-// serde requires it; users see the sentences of `settle`.
-impl fmt::Display for DeserializeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-impl std::error::Error for DeserializeError {}
-
-impl de::Error for DeserializeError {
+/// The errors that serde makes have no origin: [`Reader::located`] adds it, with the key and its table.
+impl de::Error for ConfigError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        DeserializeError::Other(message.to_string())
+        ConfigError { origin: None, keys: Vec::new(), message: message.to_string(), hint: None }
     }
 
     fn missing_field(key: &'static str) -> Self {
-        DeserializeError::Missing(key)
+        ConfigError { keys: vec![key.to_owned()], ..ConfigError::custom(format!("missing key `{key}`")) }
     }
 
-    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        DeserializeError::Unknown { key: key.to_string(), known }
+    /// Its keys are the known ones.
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        let keys = known.iter().map(|&key| key.to_owned()).collect();
+        ConfigError { keys, ..ConfigError::custom("unknown key") }
     }
 
-    fn invalid_type(_: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
-        DeserializeError::Wanted(wanted.to_string())
+    fn invalid_type(there: Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
+        ConfigError::custom(format!("must be {wanted}, but it is {}", shown(there)))
     }
 
-    fn invalid_value(_: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
-        DeserializeError::Wanted(wanted.to_string())
+    fn invalid_value(there: Unexpected<'_>, wanted: &dyn de::Expected) -> Self {
+        ConfigError::invalid_type(there, wanted)
     }
 }
 
@@ -90,42 +71,31 @@ impl<'n> Reader<'n> {
         if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) }
     }
 
-    fn complain(&self, message: String) -> LocatedError {
-        LocatedError::new(self.node.origin, message)
+    fn error(&self, message: String) -> ConfigError {
+        ConfigError::written(self.node.origin, message)
     }
 
-    fn wanted(&self, what: &str) -> LocatedError {
-        let (key, shown) = (self.key(), self.node.value.shown());
-        self.complain(format!("`{key}` must be {what}, but it is {shown}"))
+    fn wanted(&self, what: &str) -> ConfigError {
+        self.error(format!("`{}` must be {what}, but it is {}", self.key(), self.node.value.shown()))
     }
 
-    /// Turns an error of this value into a sentence, unless a nested value has done so.
-    fn settle(&self, error: DeserializeError) -> LocatedError {
-        match error {
-            DeserializeError::Settled(error) => error,
-            DeserializeError::Missing(key) => LocatedError {
-                origin: self.node.origin,
-                message: format!("missing key `{key}`{}", self.in_table()),
-                hint: Some(format!("write it there, or use `--set {}=…`", self.join(key))),
-            },
-            DeserializeError::Unknown { key, known } => self.unknown(&key, known, self.node.origin),
-            DeserializeError::Wanted(what) => self.wanted(&what),
-            DeserializeError::Other(message) => self.complain(format!("`{}`: {message}", self.key())),
+    /// Adds the origin to an error of serde about this value or a missing key of this table, unless a nested value has
+    /// done so.
+    fn located(&self, error: ConfigError) -> ConfigError {
+        match error.keys.first() {
+            _ if error.origin.is_some() => error,
+            Some(key) => self
+                .error(format!("{}{}", error.message, self.in_table()))
+                .hint(format!("write it there, or use `--set {}=…`", self.join(key))),
+            None => self.error(format!("`{}` {}", self.key(), error.message)),
         }
     }
 
-    /// Turns an error of a key of this table into a sentence.
-    fn settle_key(&self, error: DeserializeError, origin: Origin) -> LocatedError {
-        match error {
-            DeserializeError::Unknown { key, known } => self.unknown(&key, known, origin),
-            other => self.settle(other),
-        }
-    }
-
-    fn unknown(&self, key: &str, known: &[&str], origin: Origin) -> LocatedError {
+    fn unknown(&self, entry: &Entry, known: &[String]) -> ConfigError {
+        let (key, known) = (entry.key.as_str(), known.iter().map(String::as_str).collect::<Vec<_>>());
         let message = format!("unknown key `{}`{}", key.escape_debug(), self.in_table());
         let keys = format!("`{}`", known.join("`, `"));
-        let hint = match nearest(key, known) {
+        let hint = match nearest(key, &known) {
             _ if let Some(place) = self.elsewhere(key) => format!("it is `{place}` here"),
             Some(near) => format!("did you mean `{near}`? Keys there: {keys}"),
             None if let Some(question) = self.of_other_tables(key) => {
@@ -133,7 +103,7 @@ impl<'n> Reader<'n> {
             }
             None => format!("keys there: {keys}"),
         };
-        LocatedError { origin, message, hint: Some(hint) }
+        ConfigError::written(entry.origin, message).hint(hint)
     }
 
     /// The keys of that name in other tables; if the file has some of these tables, only those in them.
@@ -168,9 +138,9 @@ impl<'n> Reader<'n> {
 }
 
 impl<'de> Deserializer<'de> for &Reader<'_> {
-    type Error = DeserializeError;
+    type Error = ConfigError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         let result = match &self.node.value {
             Value::Text(text) => visitor.visit_str(text),
             Value::Integer(number) => visitor.visit_i64(*number),
@@ -181,7 +151,7 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
                 visitor.visit_map(Entries { rest: entries.iter(), value: None, reader: self })
             }
         };
-        result.map_err(|error| self.settle(error).into())
+        result.map_err(|error| self.located(error))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -189,61 +159,61 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, DeserializeError> {
+    ) -> Result<V::Value, ConfigError> {
         match self.node.value {
             Value::Table(_) => self.deserialize_any(visitor),
-            _ => Err(self.wanted("a table").into()),
+            _ => Err(self.wanted("a table")),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self.node.value {
             Value::Boolean(truth) => visitor.visit_bool(truth),
-            _ => Err(self.wanted("true or false").into()),
+            _ => Err(self.wanted("true or false")),
         }
     }
 
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self.node.value {
             Value::Integer(number) => match u64::try_from(number) {
                 Ok(number) => visitor.visit_u64(number),
                 Err(_) => {
                     let message = format!("`{}` must not be negative, but it is {number}", self.key());
-                    Err(self.complain(message).into())
+                    Err(self.error(message))
                 }
             },
-            _ => Err(self.wanted("a whole number").into()),
+            _ => Err(self.wanted("a whole number")),
         }
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self.node.value {
             Value::Integer(number) => visitor.visit_f64(number as f64),
             Value::Float(number) if number.is_finite() => visitor.visit_f64(number),
-            Value::Float(_) => Err(self.wanted("a finite number").into()),
-            _ => Err(self.wanted("a number").into()),
+            Value::Float(_) => Err(self.wanted("a finite number")),
+            _ => Err(self.wanted("a number")),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self.text() {
             Some(text) => visitor.visit_str(text),
-            None => Err(self.wanted("text in quotes").into()),
+            None => Err(self.wanted("text in quotes")),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self.node.value {
             Value::List(_) => self.deserialize_any(visitor),
-            _ => Err(self.wanted("a list").into()),
+            _ => Err(self.wanted("a list")),
         }
     }
 
@@ -252,16 +222,16 @@ impl<'de> Deserializer<'de> for &Reader<'_> {
         _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, DeserializeError> {
+    ) -> Result<V::Value, ConfigError> {
         let text = self.text().unwrap_or("");
         if variants.contains(&text) {
-            let variant: StrDeserializer<'_, DeserializeError> = text.into_deserializer();
-            return visitor.visit_enum(variant).map_err(|error| self.settle(error).into());
+            let variant: StrDeserializer<'_, ConfigError> = text.into_deserializer();
+            return visitor.visit_enum(variant).map_err(|error| self.located(error));
         }
         let (key, shown, choices) = (self.key(), self.node.value.shown(), variants.join("`, `"));
         let message = format!("`{key}` must be one of `{choices}`, but it is {shown}");
         let hint = nearest(text, variants).map(|near| format!("did you mean `{near}`?"));
-        Err(DeserializeError::Settled(LocatedError { origin: self.node.origin, message, hint }))
+        Err(ConfigError { hint, ..self.error(message) })
     }
 
     forward_to_deserialize_any! {
@@ -278,23 +248,21 @@ struct Entries<'n> {
 }
 
 impl<'de> de::MapAccess<'de> for Entries<'_> {
-    type Error = DeserializeError;
+    type Error = ConfigError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, DeserializeError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ConfigError> {
         self.value = self.rest.next();
         let Some(entry) = self.value else {
             return Ok(None);
         };
-        let key: StrDeserializer<'_, DeserializeError> = entry.key.as_str().into_deserializer();
-        seed.deserialize(key).map(Some).map_err(|error| self.reader.settle_key(error, entry.origin).into())
+        let key: StrDeserializer<'_, ConfigError> = entry.key.as_str().into_deserializer();
+        // A key can only be unknown.
+        seed.deserialize(key).map(Some).map_err(|error| self.reader.unknown(entry, &error.keys))
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DeserializeError> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ConfigError> {
         let Some(entry) = self.value else {
-            return Err(DeserializeError::Other("a value was asked for before its key".to_string()));
+            return Err(de::Error::custom("a value was asked for before its key"));
         };
         seed.deserialize(&Reader { node: &entry.node, path: self.reader.join(&entry.key) })
     }
@@ -307,12 +275,12 @@ struct Items<'n> {
 }
 
 impl<'de> de::SeqAccess<'de> for Items<'_> {
-    type Error = DeserializeError;
+    type Error = ConfigError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, DeserializeError> {
+    ) -> Result<Option<S::Value>, ConfigError> {
         let path = self.reader.path.clone();
         self.rest.next().map(|node| seed.deserialize(&Reader { node, path })).transpose()
     }

@@ -3,23 +3,14 @@
 //! The tree is built from TOML or JSON, and `--set` changes its values. The meaning of keys is in [`super::read`]. A
 //! place is a byte of the file or the number of a `--set`.
 
+use serde::de::Unexpected;
 use toml::de::{DeTable, DeValue};
 
 use super::twice::written_twice;
+use crate::error::{ConfigError, Origin};
 
 /// Maximum nesting of values. The deepest known key is at level 4.
 const DEPTH: usize = 16;
-
-/// Where a value was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// In the file, at this byte.
-    File(usize),
-    /// In the `--set` of this number.
-    Set(usize),
-    /// In no text that users see.
-    Unseen,
-}
 
 /// A value and where it was written.
 #[derive(Debug)]
@@ -49,31 +40,30 @@ pub(super) struct Entry {
     pub node: Node,
 }
 
-/// An error and its place.
-#[derive(Debug)]
-pub(super) struct LocatedError {
-    pub origin: Origin,
-    pub message: String,
-    pub hint: Option<String>,
-}
-
-impl LocatedError {
-    pub(super) fn new(origin: Origin, message: impl Into<String>) -> Self {
-        LocatedError { origin, message: message.into(), hint: None }
-    }
-}
-
 impl Value {
     /// The value as an error message shows it.
     pub(super) fn shown(&self) -> String {
-        match self {
-            Value::Text(text) => format!("{text:?}"),
-            Value::Integer(number) => number.to_string(),
-            Value::Float(number) => format!("{number:?}").to_lowercase(),
-            Value::Boolean(truth) => truth.to_string(),
-            Value::List(_) => "a list".to_string(),
-            Value::Table(_) => "a table".to_string(),
-        }
+        shown(match self {
+            Value::Text(text) => Unexpected::Str(text),
+            Value::Integer(number) => Unexpected::Signed(*number),
+            Value::Float(number) => Unexpected::Float(*number),
+            Value::Boolean(truth) => Unexpected::Bool(*truth),
+            Value::List(_) => Unexpected::Seq,
+            Value::Table(_) => Unexpected::Map,
+        })
+    }
+}
+
+/// A value of another type than serde expects, as an error message shows it.
+pub(super) fn shown(value: Unexpected<'_>) -> String {
+    match value {
+        Unexpected::Str(text) => format!("{text:?}"),
+        Unexpected::Signed(number) => number.to_string(),
+        Unexpected::Float(number) => format!("{number:?}").to_lowercase(),
+        Unexpected::Bool(truth) => truth.to_string(),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a table".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -83,11 +73,14 @@ impl Node {
     }
 
     /// The tree of a TOML text.
-    pub(super) fn from_toml(text: &str) -> Result<Node, LocatedError> {
+    pub(super) fn from_toml(text: &str) -> Result<Node, ConfigError> {
         let document = DeTable::parse(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let message = format!("this is not TOML: {}", reason(&error, text));
-            LocatedError { origin: Origin::File(start), message, hint: written_twice(text, start) }
+            ConfigError {
+                hint: written_twice(text, start),
+                ..ConfigError::written(Origin::File(start), message)
+            }
         })?;
         // The root is the whole file and has no line.
         let entries = table_entries(document.get_ref(), &Origin::File, DEPTH)?;
@@ -95,14 +88,14 @@ impl Node {
     }
 
     /// The tree of a JSON value. A key with the value `null` counts as absent.
-    pub(super) fn from_json(json: &serde_json::Value) -> Result<Node, LocatedError> {
+    pub(super) fn from_json(json: &serde_json::Value) -> Result<Node, ConfigError> {
         from_json(json, DEPTH)
     }
 
     /// Applies a `--set`: `argument` is `key.path=value`, number `number` of them.
-    pub(super) fn set(&mut self, number: usize, argument: &str) -> Result<(), LocatedError> {
+    pub(super) fn set(&mut self, number: usize, argument: &str) -> Result<(), ConfigError> {
         let origin = Origin::Set(number);
-        let malformed = || LocatedError::new(origin, "it must have the form key.path=value");
+        let malformed = || ConfigError::written(origin, "it must have the form key.path=value");
         let (path, text) = argument.split_once('=').ok_or_else(malformed)?;
         let keys: Vec<&str> = path.split('.').map(str::trim).collect();
         if keys.len() > DEPTH || keys.iter().any(|key| key.is_empty()) {
@@ -113,11 +106,11 @@ impl Node {
     }
 
     /// Sets `value` at the end of the path, creating tables on the way.
-    fn put(&mut self, keys: &[&str], value: Node, origin: Origin) -> Result<(), LocatedError> {
+    fn put(&mut self, keys: &[&str], value: Node, origin: Origin) -> Result<(), ConfigError> {
         let (mut place, mut above) = (self, "");
         for key in keys {
             let Value::Table(entries) = &mut place.value else {
-                return Err(LocatedError::new(origin, format!("`{above}` is a value, not a table")));
+                return Err(ConfigError::written(origin, format!("`{above}` is a value, not a table")));
             };
             let index = entries.iter().position(|entry| entry.key == *key).unwrap_or_else(|| {
                 let node = Node::new(Value::Table(Vec::new()), origin);
@@ -179,13 +172,13 @@ fn reason(error: &toml::de::Error, text: &str) -> String {
 }
 
 /// The value after a `=`: TOML, or else a bare string.
-fn typed_value(text: &str, origin: Origin) -> Result<Node, LocatedError> {
+fn typed_value(text: &str, origin: Origin) -> Result<Node, ConfigError> {
     let mut node = match DeValue::parse(text) {
         Ok(value) => from_toml(value.get_ref(), origin, &|_| origin, DEPTH)?,
         // A text that starts with a quote or a bracket is meant as TOML.
         Err(error) if text.starts_with(['"', '\'', '[', '{']) => {
             let message = format!("the value is not TOML: {}", reason(&error, text));
-            return Err(LocatedError::new(origin, message));
+            return Err(ConfigError::written(origin, message));
         }
         Err(_) => Node::new(Value::Text(text.to_string()), origin),
     };
@@ -199,7 +192,7 @@ fn table_entries(
     table: &DeTable<'_>,
     origin_of: &dyn Fn(usize) -> Origin,
     depth: usize,
-) -> Result<Vec<Entry>, LocatedError> {
+) -> Result<Vec<Entry>, ConfigError> {
     // The parser sorts by name; messages follow the order of the file.
     let mut rows: Vec<_> = table.iter().collect();
     rows.sort_by_key(|(key, _)| key.span().start);
@@ -215,7 +208,7 @@ fn from_toml(
     origin: Origin,
     origin_of: &dyn Fn(usize) -> Origin,
     depth: usize,
-) -> Result<Node, LocatedError> {
+) -> Result<Node, ConfigError> {
     let value = match value {
         _ if depth == 0 => return Err(too_deep(origin)),
         DeValue::String(text) => Value::Text(text.to_string()),
@@ -227,7 +220,7 @@ fn from_toml(
         },
         DeValue::Float(digits) => match digits.as_str().parse::<f64>() {
             Ok(number) => Value::Float(number),
-            Err(_) => return Err(LocatedError::new(origin, format!("`{digits}` is not a number"))),
+            Err(_) => return Err(ConfigError::written(origin, format!("`{digits}` is not a number"))),
         },
         DeValue::Array(list) => {
             let node = |item: &toml::Spanned<DeValue<'_>>| {
@@ -240,12 +233,12 @@ fn from_toml(
     Ok(Node::new(value, origin))
 }
 
-fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, LocatedError> {
+fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, ConfigError> {
     use serde_json::Value as Json;
     let origin = Origin::Unseen;
     let value = match json {
         _ if depth == 0 => return Err(too_deep(origin)),
-        Json::Null => return Err(LocatedError::new(origin, "a list must not hold `null`")),
+        Json::Null => return Err(ConfigError::written(origin, "a list must not hold `null`")),
         Json::Bool(truth) => Value::Boolean(*truth),
         Json::String(text) => Value::Text(text.clone()),
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
@@ -267,12 +260,12 @@ fn from_json(json: &serde_json::Value, depth: usize) -> Result<Node, LocatedErro
     Ok(Node::new(value, origin))
 }
 
-fn too_large(origin: Origin, number: impl std::fmt::Display) -> LocatedError {
-    LocatedError::new(origin, format!("a whole number must fit in 64 bits, but it is {number}"))
+fn too_large(origin: Origin, number: impl std::fmt::Display) -> ConfigError {
+    ConfigError::written(origin, format!("a whole number must fit in 64 bits, but it is {number}"))
 }
 
-fn too_deep(origin: Origin) -> LocatedError {
-    LocatedError::new(origin, "tables and lists are nested too deeply")
+fn too_deep(origin: Origin) -> ConfigError {
+    ConfigError::written(origin, "tables and lists are nested too deeply")
 }
 
 #[cfg(test)]
