@@ -8,7 +8,7 @@ use crate::support::run::{Finished, Scene, wait_until};
 /// Dropout, augmentation, two batches an update; log, validation and checkpoint fall on different steps.
 const SETTINGS: [&str; 9] = [
     "model.transformer.dropout=0.2",
-    "data.source.audio.augment={ warp = 0.1 }",
+    "data.source.audio.augment={ warp = 0.1, filter_db = 6, noise_snr_db = [5, 40] }",
     "training.accumulate=2",
     "training.shards=2",
     "training.tokens_per_batch=128",

@@ -1,9 +1,11 @@
 //! Augmentation: training sees each recording a little different each time.
 //!
 //! Speed perturbation by resampling (Ko et al. 2015) on the samples; a warp of the frequency axis after VTLP (Jaitly and Hinton
-//! 2013) on the log-mel features; the masks of SpecAugment (Park et al. 2019) on the normalized features, where 0 is the mean.
+//! 2013), a random filter and noise on the log-mel features; the masks of SpecAugment (Park et al. 2019) on the normalized
+//! features, where 0 is the mean.
 //! All randomness comes from the caller's seed; each kind draws from a stream of its own.
 
+mod channel;
 mod config;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,8 @@ enum Stream {
     Warp,
     FrequencyMasks,
     TimeMasks,
+    Filter,
+    Noise,
 }
 
 /// A recording's own speed, in thousandths.
@@ -86,11 +90,20 @@ impl Augmenter {
         }
     }
 
-    /// Warps the frequency axis of log-mel features, before normalization.
-    pub fn warp(&self, frames: &mut Frames, seed: u64) {
-        if self.config.warp > 0.0 {
-            let factor = 1.0 + rng(seed, Stream::Warp).random_range(-self.config.warp..=self.config.warp);
+    /// Log-mel features, before normalization, of another throat, through another microphone, in another room.
+    pub fn distort(&self, frames: &mut Frames, seed: u64) {
+        let AugmentConfig { warp, filter_db, noise_snr_db, .. } = &self.config;
+        if *warp > 0.0 {
+            let factor = 1.0 + rng(seed, Stream::Warp).random_range(-warp..=*warp);
             warp_bins(frames, factor);
+        }
+        if *filter_db > 0.0 {
+            channel::filter(frames, *filter_db, &mut rng(seed, Stream::Filter));
+        }
+        if let [least, most] = noise_snr_db[..] {
+            let mut rng = rng(seed, Stream::Noise);
+            let ratio = rng.random_range(least..=most);
+            channel::add_noise(frames, ratio, &mut rng);
         }
     }
 

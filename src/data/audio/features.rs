@@ -135,14 +135,14 @@ impl Features {
         self.normalized(self.cache.read(row)?).map(of_frames)
     }
 
-    /// The same as training varies it, by a seed: speed, warp and masks.
+    /// The same as training varies it, by a seed: speed, distortion and masks.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn augmented(&self, row: usize, seed: u64) -> Result<SourceItem> {
         let Some(augmenter) = &self.augmenter else { return self.item(row) };
         let mut frames = self.cache.read(self.rows[augmenter.speed(seed)][row])?;
-        augmenter.warp(&mut frames, seed);
+        augmenter.distort(&mut frames, seed);
         let mut frames = self.normalized(frames)?;
         augmenter.mask(&mut frames, seed);
         Ok(of_frames(frames))

@@ -64,10 +64,16 @@ fn masks_scale_with_the_length_and_leave_a_frame() {
 
 #[test]
 fn the_seed_decides_all() {
-    let augmenter = augmenter(AugmentConfig { warp: 0.1, ..AugmentConfig::default() });
+    let varied = AugmentConfig {
+        warp: 0.1,
+        filter_db: 6.0,
+        noise_snr_db: vec![0.0, 20.0],
+        ..AugmentConfig::default()
+    };
+    let augmenter = augmenter(varied);
     let all = |seed| {
         let mut frames = Frames::new(40, recording().samples[..4000].to_vec()).unwrap();
-        augmenter.warp(&mut frames, seed);
+        augmenter.distort(&mut frames, seed);
         augmenter.mask(&mut frames, seed);
         (augmenter.speed(seed), frames)
     };
@@ -131,10 +137,52 @@ fn a_warp_moves_a_peak_and_keeps_the_ends() {
 }
 
 #[test]
+fn a_filter_has_one_gain_for_each_bin_and_none_above_the_largest() {
+    let augmenter = augmenter(AugmentConfig { filter_db: 6.0, ..off() });
+    let largest = (6.0 / 10.0 * std::f64::consts::LN_10) as f32;
+    let mut loudest = 0.0_f32;
+    for seed in 0..200 {
+        let mut frames = ones(3, 40);
+        augmenter.distort(&mut frames, seed);
+        let gains: Vec<f32> = frames.data()[..40].iter().map(|value| value - 1.0).collect();
+        assert!(frames.rows().all(|row| row.iter().zip(&gains).all(|(value, gain)| value - 1.0 == *gain)));
+        assert!(gains.iter().all(|gain| gain.abs() <= largest + 1e-5));
+        assert!(gains.iter().any(|gain| *gain != gains[0]), "{seed}: a curve over the bins");
+        loudest = gains.iter().copied().fold(loudest, f32::max);
+    }
+    assert!(loudest > 0.9 * largest, "{loudest} of {largest}");
+}
+
+#[test]
+fn noise_has_the_ratio_and_changes_what_is_quiet() {
+    let energy = |frames: &Frames| frames.data().iter().map(|value| f64::from(value.exp())).sum::<f64>();
+    for ratio in [0.0, 20.0] {
+        let augmenter = augmenter(AugmentConfig { noise_snr_db: vec![ratio, ratio], ..off() });
+        let mut frames = Frames::new(40, [[0.0; 40], [-20.0; 40]].concat().repeat(500)).unwrap();
+        let before = energy(&frames);
+        augmenter.distort(&mut frames, 5);
+        let measured = 10.0 * (before / (energy(&frames) - before)).log10();
+        assert!((measured - ratio).abs() < 0.2, "{measured} dB for {ratio}");
+        let quiet = frames.rows().skip(1).step_by(2).flatten().filter(|value| **value < -15.0).count();
+        assert!(quiet < 40, "{quiet} of 20000 quiet values are as they were");
+    }
+}
+
+#[test]
+fn one_frame_of_one_bin_is_filtered_and_noisy_too() {
+    let augmenter = augmenter(AugmentConfig { filter_db: 60.0, noise_snr_db: vec![-20.0, 100.0], ..off() });
+    for seed in 0..200 {
+        let mut frames = ones(1, 1);
+        augmenter.distort(&mut frames, seed);
+        assert!(frames.data()[0].is_finite());
+    }
+}
+
+#[test]
 fn nothing_is_on_that_is_not_asked_for() {
     let augmenter = augmenter(off());
     let mut frames = Frames::new(40, voice(4000, 8000)).unwrap();
-    augmenter.warp(&mut frames, 1);
+    augmenter.distort(&mut frames, 1);
     augmenter.mask(&mut frames, 1);
     assert_eq!(frames.data(), voice(4000, 8000));
 }
@@ -155,6 +203,12 @@ fn values_out_of_range_are_refused() {
     assert_eq!(refused("speeds = [nan]"), format!("{speeds} NaN"));
     assert_eq!(refused("warp = 0.6"), "`warp` must be from 0 to 0.5, but it is 0.6");
     assert_eq!(refused("time_masks = 100000"), "`time_masks` must be at most 1000, but it is 100000");
+    assert_eq!(refused("filter_db = -1.0"), "`filter_db` must be from 0 to 60, but it is -1.0");
+    let ratios =
+        "`noise_snr_db` must be empty, or the least and the greatest ratio from -20 to 100, but it is";
+    for wrong in ["[5.0]", "[20.0, 5.0]", "[-21.0, 5.0]", "[5.0, inf]", "[NaN, 5.0]", "[1.0, 2.0, 3.0]"] {
+        assert_eq!(refused(&format!("noise_snr_db = {}", wrong.to_lowercase())), format!("{ratios} {wrong}"));
+    }
     let config = AugmentConfig { warp: 0.1, ..AugmentConfig::default() };
     assert_eq!(toml::from_str::<AugmentConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
 }
