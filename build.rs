@@ -72,9 +72,22 @@ fn compile_shim(root: &Path) {
     // Floating-point exception flags are not used; because of them GCC does not vectorise comparisons with AVX2.
     // Products have no comparisons in their loops; with this option GCC 12 spills their sums and halves the speed.
     let vectors = "-fno-trapping-math";
-    compile(&["product"], &[fused], "seqloom_shim_products");
-    compile(&["attend", "attention", "log_softmax", "pack"], &[fused, vectors], "seqloom_shim_fused");
-    let rest =
-        ["activations", "affine", "cast", "dropout", "gru", "instructions", "loss", "optimizer", "system"];
+    compile(&["packed_linear"], &[fused], "seqloom_shim_products");
+    compile(
+        &["attention", "log_softmax", "packed_weights", "paged_attention"],
+        &[fused, vectors],
+        "seqloom_shim_fused",
+    );
+    let rest = [
+        "activations",
+        "cast",
+        "dropout",
+        "gru",
+        "instructions",
+        "linear",
+        "linear_cross_entropy",
+        "optimizer",
+        "system",
+    ];
     compile(&rest, &[same, vectors], "seqloom_shim");
 }

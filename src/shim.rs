@@ -36,7 +36,7 @@ unsafe extern "C" {
         p: f64,
         seed: u64,
     ) -> c_int;
-    fn seqloom_affine(
+    fn seqloom_linear(
         out: *mut *mut C_tensor,
         x: *const C_tensor,
         weight: *const C_tensor,
@@ -68,7 +68,7 @@ unsafe extern "C" {
         groups: i64,
         bf16: bool,
     ) -> c_int;
-    fn seqloom_vocabulary_loss(
+    fn seqloom_linear_cross_entropy(
         smoothed: *mut *mut C_tensor,
         nll: *mut *mut C_tensor,
         correct: *mut *mut C_tensor,
@@ -179,13 +179,13 @@ pub struct Epilogue<'a> {
 ///
 /// # Shapes
 /// x: (..., inputs); weight: (outputs, inputs); bias: (outputs); `residual` and the result: (..., outputs)
-pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, epilogue: Epilogue) -> Tensor {
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, epilogue: Epilogue) -> Tensor {
     let mut out = std::ptr::null_mut();
     let pointer = |tensor: Option<&Tensor>| tensor.map_or(std::ptr::null(), Tensor::as_ptr);
     let (p, seed) = epilogue.dropout.unwrap_or_default();
     // SAFETY: the pointers are live tensors, or null where there is none; on success `out` is a new tensor that we own.
     let status = unsafe {
-        seqloom_affine(
+        seqloom_linear(
             &mut out,
             x.as_ptr(),
             weight.as_ptr(),
@@ -229,7 +229,7 @@ pub fn attention(tensors: &[Tensor], heads: i64, causal: bool, lengths: Option<&
 ///
 /// # Shapes
 /// hidden: (N, D); weight: (V, D); labels: (N) i64. With `bf16` the matrix products are in bf16, the rest is in f32.
-pub fn vocabulary_loss(
+pub fn linear_cross_entropy(
     hidden: &Tensor,
     weight: &Tensor,
     labels: &Tensor,
@@ -240,7 +240,7 @@ pub fn vocabulary_loss(
     let [smoothed, nll, correct] = &mut out;
     // SAFETY: the pointers are live tensors; on success all of `out` are new tensors that we own.
     let status = unsafe {
-        seqloom_vocabulary_loss(
+        seqloom_linear_cross_entropy(
             smoothed,
             nll,
             correct,
@@ -329,7 +329,7 @@ mod tests {
         let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
         let loss = |labels: &[i64]| {
             let labels = Tensor::from_slice(labels);
-            catch_unwind(|| vocabulary_loss(&zeros(&[2, 4]), &zeros(&[5, 4]), &labels, 0.1, false))
+            catch_unwind(|| linear_cross_entropy(&zeros(&[2, 4]), &zeros(&[5, 4]), &labels, 0.1, false))
         };
         assert!(loss(&[1, 3]).is_ok() && loss(&[4, 4]).is_ok());
         for labels in [[1, 5].as_slice(), &[-1, 1], &[1], &[1, 3, 4], &[0, 1], &[2, 1]] {

@@ -6,9 +6,11 @@
 mod attention;
 
 use seqloom::data::vocabulary::{BOS, PAD};
-use seqloom::shim::decoding::{Packed, PackedKind, Seen, attend, gelu, log_softmax, silu, tanh};
+use seqloom::shim::decoding::{
+    AttendedSlots, PackedKind, PackedWeights, gelu, log_softmax, paged_attention, silu, tanh,
+};
 use seqloom::shim::vectors::Vectors;
-use seqloom::shim::{Epilogue, affine, dropout, vocabulary_loss};
+use seqloom::shim::{Epilogue, dropout, linear, linear_cross_entropy};
 use tch::{Device, Kind, Tensor};
 
 use crate::support::run::{Finished, Scene, binary, listened_to};
@@ -54,9 +56,9 @@ fn products_of_any_shape_are_libtorchs() {
             let finished = theirs.relu() + &residual;
             for vectors in Vectors::here() {
                 let what = format!("{outputs} outputs, {inputs} inputs, {rows} rows, {kind:?}, {vectors:?}");
-                let packed = vectors.run(|| Packed::new(&weight, Some(&bias), kind));
-                assert_close(&packed.product(&x, false, None), &theirs, 5e-4, &what);
-                assert_close(&packed.product(&x, true, Some(&residual)), &finished, 5e-4, &what);
+                let packed = vectors.run(|| PackedWeights::new(&weight, Some(&bias), kind));
+                assert_close(&packed.linear(&x, false, None), &theirs, 5e-4, &what);
+                assert_close(&packed.linear(&x, true, Some(&residual)), &finished, 5e-4, &what);
             }
         }
     }
@@ -86,8 +88,8 @@ fn attention_is_libtorchs(head_width: i64, heads: i64, rows: i64, room: i64, lis
     let all: Vec<Vec<i64>> = (0..rows).map(own).collect();
     let lists: Vec<Vec<i32>> = all.iter().map(|own| own.iter().map(|&slot| slot as i32).collect()).collect();
     let seen = match listed {
-        true => Seen::lists(lists.iter().map(Vec::as_slice)),
-        false => Seen {
+        true => AttendedSlots::lists(lists.iter().map(Vec::as_slice)),
+        false => AttendedSlots {
             slots: None,
             starts: all.iter().map(|own| own[0]).collect(),
             lengths: all.iter().map(|own| own.len() as i64).collect(),
@@ -96,7 +98,7 @@ fn attention_is_libtorchs(head_width: i64, heads: i64, rows: i64, room: i64, lis
     for vectors in Vectors::here() {
         let what = format!("head width {head_width}, {heads} heads, {rows} rows, {room} slots, {vectors:?}");
         let mut weights = Vec::new();
-        let ours = vectors.run(|| attend(&query, &keys_values, &seen, heads, Some(&mut weights)));
+        let ours = vectors.run(|| paged_attention(&query, &keys_values, &seen, heads, Some(&mut weights)));
         for (row, own) in (0..).zip(&all) {
             let (out, softmax) = attended(&query.get(row), &keys_values, own, heads);
             assert_close(&ours.get(row), &out, 1e-5, &what);
@@ -186,7 +188,7 @@ fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vecto
                 let dropout = (p > 0.0).then_some((p, 7));
                 let made = |[x, weight, bias, residual]: &[Tensor; 4]| {
                     let epilogue = Epilogue { relu, dropout, residual: with.then_some(residual) };
-                    affine(x, weight, Some(bias), epilogue)
+                    linear(x, weight, Some(bias), epilogue)
                 };
                 vectors.run(|| layer(&inputs, made))
             };
@@ -230,7 +232,8 @@ fn dropout_and_loss_have_the_same_bits_on_all_vectors() {
             let hidden = numbers(&[rows, 9], vocabulary % 3).set_requires_grad(true);
             let weight = numbers(&[vocabulary, 9], rows % 5).set_requires_grad(true);
             let loss = vectors.run(|| {
-                let [smoothed, nll, correct] = vocabulary_loss(&hidden, &weight, &labels, smoothing, false);
+                let [smoothed, nll, correct] =
+                    linear_cross_entropy(&hidden, &weight, &labels, smoothing, false);
                 smoothed.backward();
                 Tensor::stack(&[smoothed.detach(), nll, correct], 0)
             });

@@ -7,7 +7,7 @@ use super::layers::{DropoutRng, Epilogue, ForwardContext, Linear, dropout};
 use super::params::VarBuilder;
 use super::positions::Rotation;
 use crate::shim;
-use crate::shim::decoding::{Seen, attend};
+use crate::shim::decoding::{self, AttendedSlots};
 
 /// The keys that a query must not attend to.
 #[derive(Clone, Copy, Debug)]
@@ -220,7 +220,7 @@ pub struct PackedSequences {
 #[derive(Debug)]
 enum PackedSequencesKind {
     /// On the CPU.
-    Packed(Seen),
+    Packed(AttendedSlots),
     /// On other devices they are padded: the index of each position in the padded batch, (N), and the mask of real
     /// positions, (B, 1, 1, S).
     Padded { places: Tensor, real: Tensor },
@@ -231,7 +231,7 @@ impl PackedSequences {
     pub fn new(lengths: &[i64], device: Device) -> PackedSequences {
         let (count, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
         let kind = if device == Device::Cpu {
-            PackedSequencesKind::Packed(Seen::own_sequence(lengths))
+            PackedSequencesKind::Packed(AttendedSlots::own_sequence(lengths))
         } else {
             PackedSequences::padded(lengths, longest, device)
         };
@@ -260,10 +260,10 @@ pub fn packed_sequence_attention(
     let width = query_key_value.size()[1] / 3;
     let PackedSequences { count, longest, .. } = *sequences;
     let (places, real) = match &sequences.kind {
-        PackedSequencesKind::Packed(seen) => {
+        PackedSequencesKind::Packed(attended) => {
             let query = query_key_value.narrow(1, 0, width);
             let keys_values = query_key_value.narrow(1, width, 2 * width).contiguous();
-            return attend(&query, &keys_values, seen, heads, None);
+            return decoding::paged_attention(&query, &keys_values, attended, heads, None);
         }
         PackedSequencesKind::Padded { places, real } => (places, real),
     };
@@ -279,7 +279,7 @@ pub fn packed_sequence_attention(
 /// The slots that each row attends to, as attention needs them on their device.
 #[derive(Debug)]
 pub struct BlockTable {
-    seen: Seen,
+    attended: AttendedSlots,
     /// Only off the CPU: the slots of all rows, padded, (R * L), and the mask of the padding, (R, 1, 1, L).
     padded: Option<(Tensor, Tensor)>,
 }
@@ -287,29 +287,29 @@ pub struct BlockTable {
 impl BlockTable {
     /// Each row attends to its own list of slots.
     pub fn new<'a>(rows: impl Iterator<Item = &'a [i32]>, device: Device) -> BlockTable {
-        let seen = Seen::lists(rows);
-        let padded = (device != Device::Cpu).then(|| padded(&seen, device));
-        BlockTable { seen, padded }
+        let attended = AttendedSlots::lists(rows);
+        let padded = (device != Device::Cpu).then(|| padded(&attended, device));
+        BlockTable { attended, padded }
     }
 
     /// The number of slots per row.
     pub fn lengths(&self) -> &[i64] {
-        &self.seen.lengths
+        &self.attended.lengths
     }
 }
 
-fn padded(seen: &Seen, device: Device) -> (Tensor, Tensor) {
-    let longest = seen.lengths.iter().copied().max().unwrap_or(0);
-    let mut index = vec![0; seen.lengths.len() * longest as usize];
+fn padded(attended: &AttendedSlots, device: Device) -> (Tensor, Tensor) {
+    let longest = attended.lengths.iter().copied().max().unwrap_or(0);
+    let mut index = vec![0; attended.lengths.len() * longest as usize];
     for ((to, &start), &length) in
-        index.chunks_mut(longest.max(1) as usize).zip(&seen.starts).zip(&seen.lengths)
+        index.chunks_mut(longest.max(1) as usize).zip(&attended.starts).zip(&attended.lengths)
     {
         for (at, slot) in to[..length as usize].iter_mut().enumerate() {
             let place = start + at as i64;
-            *slot = seen.slots.as_ref().map_or(place, |slots| i64::from(slots[place as usize]));
+            *slot = attended.slots.as_ref().map_or(place, |slots| i64::from(slots[place as usize]));
         }
     }
-    let lengths = Tensor::from_slice(&seen.lengths).to_device(device).view([-1, 1, 1, 1]);
+    let lengths = Tensor::from_slice(&attended.lengths).to_device(device).view([-1, 1, 1, 1]);
     let beyond = Tensor::arange(longest, (Kind::Int64, device)).ge_tensor(&lengths); // (R, 1, 1, L)
     (Tensor::from_slice(&index).to_device(device), beyond)
 }
@@ -322,12 +322,12 @@ fn padded(seen: &Seen, device: Device) -> (Tensor, Tensor) {
 pub fn paged_attention(
     query: &Tensor,
     keys_values: &Tensor,
-    sight: &BlockTable,
+    table: &BlockTable,
     heads: i64,
     weights: Option<&mut Vec<f32>>,
 ) -> Tensor {
-    let Some((index, beyond)) = &sight.padded else {
-        return attend(query, keys_values, &sight.seen, heads, weights);
+    let Some((index, beyond)) = &table.padded else {
+        return decoding::paged_attention(query, keys_values, &table.attended, heads, weights);
     };
     let (out, softmax) = gathered_attention(query, keys_values, index, beyond, heads);
     if let Some(weights) = weights {
@@ -392,11 +392,11 @@ mod tests {
             for slots in [Some(slots), None] {
                 let starts = if slots.is_some() { starts.clone() } else { vec![0, 8, 2, 0, 3] };
                 let lengths = if slots.is_some() { lengths.clone() } else { vec![9, 1, 7, 2, 1] };
-                let seen = Seen { slots, starts, lengths };
-                let (index, beyond) = padded(&seen, Device::Cpu);
+                let attended = AttendedSlots { slots, starts, lengths };
+                let (index, beyond) = padded(&attended, Device::Cpu);
                 let (plain, softmax) = gathered_attention(&query, &keys_values, &index, &beyond, heads);
-                let (mut weights, sight) = (Vec::new(), BlockTable { seen, padded: None });
-                let ours = paged_attention(&query, &keys_values, &sight, heads, Some(&mut weights));
+                let (mut weights, table) = (Vec::new(), BlockTable { attended, padded: None });
+                let ours = paged_attention(&query, &keys_values, &table, heads, Some(&mut weights));
                 assert!((ours - plain).abs().max().double_value(&[]) < 1e-6);
                 let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float);
                 let difference = Tensor::from_slice(&weights).view_as(&sums) - sums;

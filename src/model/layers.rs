@@ -164,7 +164,7 @@ impl Linear {
         if is_fused(x.device(), self.compute) {
             let dropout = ctx.dropout_rng.and_then(|rng| rng.next_seed(p)).map(|seed| (p, seed));
             let epilogue = shim::Epilogue { relu, dropout, residual };
-            return shim::affine(x, &self.weight, self.bias.as_ref(), epilogue);
+            return shim::linear(x, &self.weight, self.bias.as_ref(), epilogue);
         }
         let y = self.forward_in(x, ctx);
         dropout(if relu { y.relu() } else { y }, residual, p, ctx.dropout_rng)
@@ -205,7 +205,7 @@ fn is_fused(device: Device, compute: Kind) -> bool {
 /// x W' + b
 fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     match is_fused(x.device(), x.kind()) {
-        true => shim::affine(x, weight, bias, shim::Epilogue::default()),
+        true => shim::linear(x, weight, bias, shim::Epilogue::default()),
         false => x.linear(weight, bias),
     }
 }

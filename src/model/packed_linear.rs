@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::layers::Linear;
-use crate::shim::decoding::{Packed, PackedKind};
+use crate::shim::decoding::{PackedKind, PackedWeights};
 
 /// Number format of a model's matrices for decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl Weights {
 #[derive(Debug)]
 pub enum PackedLinear {
     /// On the CPU.
-    Packed(Arc<Packed>),
+    Packed(Arc<PackedWeights>),
     /// On other devices, by libtorch.
     Plain {
         /// (outputs, inputs)
@@ -59,7 +59,7 @@ impl PackedLinear {
                 Weights::Bf16 => PackedKind::Bf16,
                 Weights::Int8 => PackedKind::Int8,
             };
-            return PackedLinear::Packed(Arc::new(Packed::new(weight, bias, kind)));
+            return PackedLinear::Packed(Arc::new(PackedWeights::new(weight, bias, kind)));
         }
         let kind = if weights == Weights::F32 { Kind::Float } else { Kind::BFloat16 };
         PackedLinear::Plain { weight: weight.to_kind(kind), bias: bias.map(|bias| bias.to_kind(kind)) }
@@ -71,7 +71,7 @@ impl PackedLinear {
     /// (R, inputs) to (R, outputs); f32
     pub fn forward(&self, x: &Tensor, relu: bool, residual: Option<&Tensor>) -> Tensor {
         match self {
-            PackedLinear::Packed(packed) => packed.product(x, relu, residual),
+            PackedLinear::Packed(packed) => packed.linear(x, relu, residual),
             PackedLinear::Plain { weight, bias } => {
                 let y = x.to_kind(weight.kind()).linear(weight, bias.as_ref()).to_kind(Kind::Float);
                 let y = if relu { y.relu() } else { y };
@@ -135,12 +135,12 @@ mod tests {
                 for (kind, most) in
                     [(PackedKind::F32, 1e-5), (PackedKind::Bf16, 0.1), (PackedKind::Int8, 0.2)]
                 {
-                    let packed = vectors.run(|| Packed::new(&weight, Some(&bias), kind));
-                    let all = packed.product(&x, false, None);
+                    let packed = vectors.run(|| PackedWeights::new(&weight, Some(&bias), kind));
+                    let all = packed.linear(&x, false, None);
                     assert!(largest(&all, &plain) < most, "{kind:?} {vectors:?} {outputs} {inputs}");
-                    assert!(largest(&packed.product(&x, true, Some(&residual)), &finished) < most);
+                    assert!(largest(&packed.linear(&x, true, Some(&residual)), &finished) < most);
                     for row in [0, 13, 30] {
-                        let alone = packed.product(&x.narrow(0, row, 1), false, None);
+                        let alone = packed.linear(&x.narrow(0, row, 1), false, None);
                         assert_eq!(largest(&alone, &all.narrow(0, row, 1)), 0.0, "{kind:?} {vectors:?}");
                     }
                     let log_p = Tensor::from_slice(&packed.log_probabilities(&x)).view([31, outputs]);
@@ -156,7 +156,7 @@ mod tests {
         let weight = random([40, 64], 5) * random([40, 1], 6).exp2() * 8.0;
         let x = random([9, 64], 7) * 1e3;
         let exact = x.linear::<&Tensor>(&weight, None);
-        let int8 = Packed::new(&weight, None, PackedKind::Int8).product(&x, false, None);
+        let int8 = PackedWeights::new(&weight, None, PackedKind::Int8).linear(&x, false, None);
         let size = |t: &Tensor| t.abs().amax([1], true); // (R, 1)
         let bound = size(&x).matmul(&size(&weight).tr()) * 64.0 / 127.0;
         assert!(((int8 - exact).abs() / bound).max().double_value(&[]) < 0.5);
@@ -172,12 +172,12 @@ mod tests {
         };
         for kind in [PackedKind::F32, PackedKind::Bf16, PackedKind::Int8] {
             for (place, value) in [(0, f32::NAN), (39, f32::NAN), (17, f32::INFINITY)] {
-                let packed = Packed::new(&weight, None, kind);
-                let finite = packed.product(&with(&x, place, value), false, None).isfinite();
+                let packed = PackedWeights::new(&weight, None, kind);
+                let finite = packed.linear(&with(&x, place, value), false, None).isfinite();
                 let rows = Vec::<bool>::try_from(finite.flatten(0, 1)).unwrap();
                 assert_eq!(rows, [true, true, true, false, false, false], "{kind:?}: {value} at {place}");
-                let packed = Packed::new(&with(&weight, place, value), None, kind);
-                let finite = packed.product(&x, false, None).isfinite();
+                let packed = PackedWeights::new(&with(&weight, place, value), None, kind);
+                let finite = packed.linear(&x, false, None).isfinite();
                 let rows = Vec::<bool>::try_from(finite.flatten(0, 1)).unwrap();
                 assert_eq!(
                     rows,
@@ -185,7 +185,7 @@ mod tests {
                     "{kind:?}: weight {value} at {place}"
                 );
             }
-            let none = Packed::new(&weight, None, kind).product(&with(&x, 5, f32::NAN), true, None);
+            let none = PackedWeights::new(&weight, None, kind).linear(&with(&x, 5, f32::NAN), true, None);
             assert!(none.get(1).isnan().all().int64_value(&[]) == 1, "{kind:?}: ReLU hides nothing");
         }
     }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn rows_too_small_for_a_scale_are_zero_to_eight_bits() {
         let x = Tensor::from_slice(&[1e-40f32, -1e-38, 0.0, 1e-39]).view([1, 4]);
-        let y = Packed::new(&random([3, 4], 1), None, PackedKind::Int8).product(&x, false, None);
+        let y = PackedWeights::new(&random([3, 4], 1), None, PackedKind::Int8).linear(&x, false, None);
         assert_eq!(largest(&y, &Tensor::zeros([1, 3], (Kind::Float, Device::Cpu))), 0.0);
     }
 }

@@ -4,7 +4,7 @@
 //
 // Scores are transposed, (keys, queries): so a softmax runs down a column, and a vector holds several queries.
 #include "softmax.h"
-#include "tiles.h"
+#include "small_gemm.h"
 
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -18,7 +18,7 @@
 namespace {
 
 using at::Tensor;
-using seqloom::AsItLies, seqloom::Factors, seqloom::Floats, seqloom::Multiply, seqloom::Nonzero, seqloom::Turned;
+using seqloom::RowMajor, seqloom::Factors, seqloom::Floats, seqloom::Gemm, seqloom::Nonzero, seqloom::Transposed;
 using seqloom::load, seqloom::store;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
@@ -147,13 +147,13 @@ struct Shape {
 void forward_of(int lanes, const Shape& shape, const Head& head, int64_t seen, const Matrix& out, float* weights, float* turned) {
   const int64_t room = shape.room(), filled = (shape.queries + lanes - 1) / lanes * lanes;
   seqloom::on<Turn>(lanes, head.query, shape.queries, shape.head_width, shape.scale(), turned, room);
-  const Factors<AsItLies> scores{{head.key.at, head.key.stride}, turned, room, weights, room, seen, shape.head_width, filled,
+  const Factors<RowMajor> scores{{head.key.at, head.key.stride}, turned, room, weights, room, seen, shape.head_width, filled,
                                  Nonzero::EVERYWHERE};
-  seqloom::on<Multiply>(lanes, scores);
+  seqloom::on<Gemm>(lanes, scores);
   seqloom::on<Softmax>(lanes, weights, seen, shape.queries, room, shape.causal);
-  const Factors<Turned> mixed{{weights, room}, head.value.at, head.value.stride, out.at, out.stride, shape.queries, seen,
+  const Factors<Transposed> mixed{{weights, room}, head.value.at, head.value.stride, out.at, out.stride, shape.queries, seen,
                               shape.head_width, shape.causal ? Nonzero::UP_TO_ROW : Nonzero::EVERYWHERE};
-  seqloom::on<Multiply>(lanes, mixed);
+  seqloom::on<Gemm>(lanes, mixed);
 }
 
 void clear(const Matrix& matrix, int64_t begin, int64_t end, int64_t columns) {
@@ -168,18 +168,18 @@ void backward_of(int lanes, const Shape& shape, const Head& head, int64_t seen, 
   const Nonzero below = shape.causal ? Nonzero::UP_TO_ROW : Nonzero::EVERYWHERE;
   const Nonzero above = shape.causal ? Nonzero::FROM_ROW : Nonzero::EVERYWHERE;
   seqloom::on<Turn>(lanes, gradient, shape.queries, width, 1.0f, turned, room);
-  const Factors<AsItLies> of_weights{{head.value.at, head.value.stride}, turned, room, scores, room, seen, width, filled,
+  const Factors<RowMajor> of_weights{{head.value.at, head.value.stride}, turned, room, scores, room, seen, width, filled,
                                      Nonzero::EVERYWHERE};
-  seqloom::on<Multiply>(lanes, of_weights);
+  seqloom::on<Gemm>(lanes, of_weights);
   seqloom::on<ThroughSoftmax>(lanes, weights, scores, seen, shape.queries, room, shape.scale());
   const auto through = [&](const float* left, const Matrix& right, const Matrix& out) {
-    seqloom::on<Multiply>(lanes, Factors<AsItLies>{{left, room}, right.at, right.stride, out.at, out.stride, seen,
+    seqloom::on<Gemm>(lanes, Factors<RowMajor>{{left, room}, right.at, right.stride, out.at, out.stride, seen,
                                                    shape.queries, width, above});
     clear(out, seen, shape.keys, width);
   };
   through(weights, gradient, to.value);
   through(scores, head.query, to.key);
-  seqloom::on<Multiply>(lanes, Factors<Turned>{{scores, room}, head.key.at, head.key.stride, to.query.at, to.query.stride,
+  seqloom::on<Gemm>(lanes, Factors<Transposed>{{scores, room}, head.key.at, head.key.stride, to.query.at, to.query.stride,
                                                shape.queries, seen, width, below});
 }
 

@@ -8,14 +8,14 @@ use torch_sys::C_tensor;
 use super::last_error;
 
 unsafe extern "C" {
-    fn seqloom_pack(
+    fn seqloom_pack_weights(
         out: *mut *mut c_void,
         weight: *const C_tensor,
         bias: *const C_tensor,
         kind: c_int,
     ) -> c_int;
-    fn seqloom_packed_free(packed: *mut c_void);
-    fn seqloom_product(
+    fn seqloom_free_packed_weights(packed: *mut c_void);
+    fn seqloom_packed_linear(
         out: *mut *mut C_tensor,
         packed: *const c_void,
         x: *const C_tensor,
@@ -33,9 +33,9 @@ unsafe extern "C" {
         hidden: *const C_tensor,
         state: *const C_tensor,
     ) -> c_int;
-    fn seqloom_attend(
+    fn seqloom_paged_attention(
         out: *mut *mut C_tensor,
-        seen: *mut f32,
+        attended: *mut f32,
         most: i64,
         query: *const C_tensor,
         keys_values: *const C_tensor,
@@ -60,45 +60,45 @@ pub enum PackedKind {
 /// The weights of a linear layer, packed for products with few rows on the CPU. A row's result is bit-identical in any
 /// batch and with any number of threads.
 #[derive(Debug)]
-pub struct Packed {
+pub struct PackedWeights {
     weights: *mut c_void,
     outputs: i64,
 }
 
 // SAFETY: the weights are written once, while they are packed, and then only read, by functions without state.
-unsafe impl Send for Packed {}
+unsafe impl Send for PackedWeights {}
 // SAFETY: as above.
-unsafe impl Sync for Packed {}
+unsafe impl Sync for PackedWeights {}
 
-impl Drop for Packed {
+impl Drop for PackedWeights {
     fn drop(&mut self) {
-        // SAFETY: created by `seqloom_pack`, and freed once.
-        unsafe { seqloom_packed_free(self.weights) }
+        // SAFETY: created by `seqloom_pack_weights`, and freed once.
+        unsafe { seqloom_free_packed_weights(self.weights) }
     }
 }
 
-impl Packed {
+impl PackedWeights {
     /// Packs a weight, (outputs, inputs) f32, and a bias, (outputs) f32, for the vector instructions of this thread's
     /// kernels.
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>, kind: PackedKind) -> Packed {
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>, kind: PackedKind) -> PackedWeights {
         let mut weights = std::ptr::null_mut();
         let outputs = weight.size()[0];
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
         // SAFETY: live tensors, lent for the duration of the call; on success we own `weights`.
-        let status = unsafe { seqloom_pack(&mut weights, weight.as_ptr(), bias, kind as c_int) };
+        let status = unsafe { seqloom_pack_weights(&mut weights, weight.as_ptr(), bias, kind as c_int) };
         assert!(status == 0, "packing weights: {}", last_error());
-        Packed { weights, outputs }
+        PackedWeights { weights, outputs }
     }
 
     /// `x W' + b`, then ReLU if `relu`, then `+ residual` if there is one.
     ///
     /// # Shapes
     /// x: (R, inputs); the result and `residual`: (R, outputs); all f32 on the CPU
-    pub fn product(&self, x: &Tensor, relu: bool, residual: Option<&Tensor>) -> Tensor {
+    pub fn linear(&self, x: &Tensor, relu: bool, residual: Option<&Tensor>) -> Tensor {
         let mut out = std::ptr::null_mut();
         let residual = residual.map_or(std::ptr::null(), Tensor::as_ptr);
         // SAFETY: the pointers are live; on success `out` is a new tensor that we own.
-        let status = unsafe { seqloom_product(&mut out, self.weights, x.as_ptr(), residual, relu) };
+        let status = unsafe { seqloom_packed_linear(&mut out, self.weights, x.as_ptr(), residual, relu) };
         assert!(status == 0, "product: {}", last_error());
         // SAFETY: the call succeeded, so we own `out`.
         unsafe { Tensor::from_ptr(out) }
@@ -125,7 +125,7 @@ impl Packed {
     }
 }
 
-/// The log-softmax of a row of logits, in place, as in [`Packed::log_probabilities`]. An empty row stays empty.
+/// The log-softmax of a row of logits, in place, as in [`PackedWeights::log_probabilities`]. An empty row stays empty.
 pub fn log_softmax(row: &mut [f32]) {
     // SAFETY: a live slice, lent for the duration of the call.
     let status = unsafe { seqloom_log_softmax(row.as_mut_ptr(), row.len() as i64) };
@@ -184,7 +184,7 @@ fn activated(
 
 /// The slots that each row attends to.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct AttendedSlots {
     /// The slots of all rows, concatenated; without it each row attends to consecutive slots.
     pub slots: Option<Vec<i32>>,
     /// The start of each row: in `slots`, or its first slot.
@@ -193,28 +193,28 @@ pub struct Seen {
     pub lengths: Vec<i64>,
 }
 
-impl Seen {
+impl AttendedSlots {
     /// Each position of concatenated sequences attends to its own sequence.
-    pub fn own_sequence(lengths: &[i64]) -> Seen {
-        let mut seen = Seen::default();
+    pub fn own_sequence(lengths: &[i64]) -> AttendedSlots {
+        let mut attended = AttendedSlots::default();
         let mut start = 0;
         for &length in lengths {
-            seen.starts.extend(std::iter::repeat_n(start, length as usize));
-            seen.lengths.extend(std::iter::repeat_n(length, length as usize));
+            attended.starts.extend(std::iter::repeat_n(start, length as usize));
+            attended.lengths.extend(std::iter::repeat_n(length, length as usize));
             start += length;
         }
-        seen
+        attended
     }
 
     /// Each row attends to its own list of slots.
-    pub fn lists<'a>(rows: impl Iterator<Item = &'a [i32]>) -> Seen {
-        let (mut slots, mut seen) = (Vec::new(), Seen::default());
+    pub fn lists<'a>(rows: impl Iterator<Item = &'a [i32]>) -> AttendedSlots {
+        let (mut slots, mut attended) = (Vec::new(), AttendedSlots::default());
         for row in rows {
-            seen.starts.push(slots.len() as i64);
-            seen.lengths.push(row.len() as i64);
+            attended.starts.push(slots.len() as i64);
+            attended.lengths.push(row.len() as i64);
             slots.extend_from_slice(row);
         }
-        Seen { slots: Some(slots), ..seen }
+        AttendedSlots { slots: Some(slots), ..attended }
     }
 
     /// Whether it has `rows` rows with at least one slot each, all among the first `room` slots.
@@ -237,26 +237,26 @@ impl Seen {
 ///
 /// # Shapes
 /// query: (R, D); keys_values: (slots, 2 D), keys before values; out: (R, D)
-pub fn attend(
+pub fn paged_attention(
     query: &Tensor,
     keys_values: &Tensor,
-    seen: &Seen,
+    attended: &AttendedSlots,
     heads: i64,
     weights: Option<&mut Vec<f32>>,
 ) -> Tensor {
     let (rows, room) = (query.size()[0] as usize, keys_values.size()[0]);
-    assert!(seen.within(rows, room), "attention to a slot that does not exist");
-    let most = seen.lengths.iter().copied().max().unwrap_or(0);
+    assert!(attended.within(rows, room), "attention to a slot that does not exist");
+    let most = attended.lengths.iter().copied().max().unwrap_or(0);
     let mut out = std::ptr::null_mut();
-    let slots = seen.slots.as_ref().map_or(std::ptr::null(), Vec::as_ptr);
+    let slots = attended.slots.as_ref().map_or(std::ptr::null(), Vec::as_ptr);
     let to = weights.map_or(std::ptr::null_mut(), |weights| {
         *weights = vec![0.0; rows * most as usize];
         weights.as_mut_ptr()
     });
-    let (starts, lengths) = (seen.starts.as_ptr(), seen.lengths.as_ptr());
+    let (starts, lengths) = (attended.starts.as_ptr(), attended.lengths.as_ptr());
     // SAFETY: live tensors and lists, lent for the duration of the call; all slots were checked.
     let status = unsafe {
-        seqloom_attend(
+        seqloom_paged_attention(
             &mut out,
             to,
             most,
@@ -293,37 +293,37 @@ mod tests {
     #[test]
     fn attention_reads_nothing_that_is_not_there() {
         let (query, keys_values) = (zeros(&[2, 6]), zeros(&[5, 12]));
-        let seen = |starts: [i64; 2], lengths: [i64; 2]| Seen {
+        let attended = |starts: [i64; 2], lengths: [i64; 2]| AttendedSlots {
             slots: None,
             starts: starts.to_vec(),
             lengths: lengths.to_vec(),
         };
-        let good = seen([0, 3], [3, 2]);
-        assert_eq!(attend(&query, &keys_values, &good, 2, None).size(), [2, 6]);
+        let good = attended([0, 3], [3, 2]);
+        assert_eq!(paged_attention(&query, &keys_values, &good, 2, None).size(), [2, 6]);
         for heads in [-1, 0, 4] {
-            refused(|| attend(&query, &keys_values, &good, heads, None));
+            refused(|| paged_attention(&query, &keys_values, &good, heads, None));
         }
         for (starts, lengths) in
             [([-1, 0], [1, 1]), ([0, 3], [3, 3]), ([0, 1], [1, i64::MAX]), ([0, 0], [1, 0])]
         {
-            refused(|| attend(&query, &keys_values, &seen(starts, lengths), 2, None));
+            refused(|| paged_attention(&query, &keys_values, &attended(starts, lengths), 2, None));
         }
-        let listed = Seen { slots: Some(vec![0, 1, 5]), ..seen([0, 1], [1, 2]) };
-        refused(|| attend(&query, &keys_values, &listed, 2, None));
-        refused(|| attend(&query, &zeros(&[5, 14]), &good, 2, None));
-        refused(|| attend(&query.view([2, 3, 2]), &keys_values, &good, 2, None));
+        let listed = AttendedSlots { slots: Some(vec![0, 1, 5]), ..attended([0, 1], [1, 2]) };
+        refused(|| paged_attention(&query, &keys_values, &listed, 2, None));
+        refused(|| paged_attention(&query, &zeros(&[5, 14]), &good, 2, None));
+        refused(|| paged_attention(&query.view([2, 3, 2]), &keys_values, &good, 2, None));
     }
 
     #[test]
     fn products_and_activations_take_rows_of_their_inputs_alone() {
-        let packed = Packed::new(&zeros(&[3, 4]), None, PackedKind::F32);
+        let packed = PackedWeights::new(&zeros(&[3, 4]), None, PackedKind::F32);
         assert_eq!(packed.log_probabilities(&zeros(&[2, 4])).len(), 6);
         refused(|| packed.log_probabilities(&zeros(&[2, 5, 4])));
-        refused(|| packed.product(&zeros(&[4]), false, None));
-        refused(|| packed.product(&zeros(&[2, 5]), false, None));
-        refused(|| packed.product(&zeros(&[2, 4]), false, Some(&zeros(&[2, 4]))));
-        refused(|| Packed::new(&zeros(&[3, 4]), Some(&zeros(&[2])), PackedKind::F32));
-        refused(|| Packed::new(&zeros(&[3, 0]), None, PackedKind::F32));
+        refused(|| packed.linear(&zeros(&[4]), false, None));
+        refused(|| packed.linear(&zeros(&[2, 5]), false, None));
+        refused(|| packed.linear(&zeros(&[2, 4]), false, Some(&zeros(&[2, 4]))));
+        refused(|| PackedWeights::new(&zeros(&[3, 4]), Some(&zeros(&[2])), PackedKind::F32));
+        refused(|| PackedWeights::new(&zeros(&[3, 0]), None, PackedKind::F32));
         refused(|| silu(&zeros(&[3]).to_kind(Kind::Double)));
     }
 }

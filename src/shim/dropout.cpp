@@ -1,5 +1,5 @@
 // Dropout with a mask that is a function of (seed, index), on all threads, with the residual added in the same pass.
-#include "draw.h"
+#include "dropout_mask.h"
 #include "instructions.h"
 
 #include <ATen/ops/empty.h>
@@ -12,7 +12,7 @@
 
 namespace {
 
-using seqloom::BLOCK, seqloom::Draw;
+using seqloom::BLOCK, seqloom::DropoutMask;
 
 inline float to_float(float x) { return x; }
 inline float to_float(c10::BFloat16 x) {
@@ -29,7 +29,7 @@ using Half = c10::BFloat16;
 struct Drop {
   template <int LANES, typename Out, typename In>
   INLINE static void run(Out* out, const In* x, const float* residual, int64_t count, int64_t begin, int64_t end,
-                         Draw draw) {
+                         DropoutMask draw) {
     float factor[BLOCK];
     for (int64_t block = begin; block < end; ++block) {
       draw.factors(block, factor);
@@ -54,7 +54,7 @@ at::Tensor dropped(const at::Tensor& input, const at::Tensor* residual, double p
   const at::Tensor x = input.contiguous();
   const at::Tensor base = residual ? residual->contiguous() : at::Tensor();
   at::Tensor out = at::empty(x.sizes(), residual ? base.options() : x.options());
-  const Draw draw(p, seed);
+  const DropoutMask draw(p, seed);
   const float* add = residual ? base.const_data_ptr<float>() : nullptr;
   const int64_t count = x.numel(), blocks = (count + BLOCK - 1) / BLOCK;
   const int lanes = seqloom::lanes();

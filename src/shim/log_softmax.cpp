@@ -3,7 +3,6 @@
 #include "instructions.h"
 #include "softmax.h"
 
-
 namespace {
 
 struct LogSoftmax {
@@ -25,4 +24,8 @@ void seqloom::log_softmax_rows(float* x, int64_t rows, int64_t count) {
   seqloom::parallel_for(0, rows, seqloom::grain(seqloom::EXPONENTIAL * count), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) seqloom::on<LogSoftmax>(lanes, x + row * count, count);
   });
+}
+
+extern "C" int seqloom_log_softmax(float* x, int64_t count) {
+  return seqloom::guarded([&] { seqloom::log_softmax_rows(x, 1, count); });
 }

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use crate::data::batch::Batch;
 use crate::data::vocabulary::{EOS, PAD, UNK};
 use crate::model::network::Predictions;
-use crate::shim::vocabulary_loss;
+use crate::shim::linear_cross_entropy;
 
 /// Sums over the target positions of a batch; the caller divides by their number in the whole update.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Loss {
 pub fn cross_entropy(predictions: &Predictions, labels: &Tensor, smoothing: f64) -> Loss {
     let Predictions::Hidden { hidden, output } = predictions;
     let bf16 = output.compute() == Kind::BFloat16;
-    let [smoothed, nll, correct] = vocabulary_loss(hidden, output.weight(), labels, smoothing, bf16);
+    let [smoothed, nll, correct] = linear_cross_entropy(hidden, output.weight(), labels, smoothing, bf16);
     Loss { smoothed, nll, correct }
 }
 

@@ -1,11 +1,11 @@
 // Products of packed weights, attention, softmax and activations over many shapes, compared with libtorch. In one
 // translation unit with the kernels: most of the compile time is libtorch's headers.
 #include "../../src/shim/activations.cpp"
-#include "../../src/shim/attend.cpp"
+#include "../../src/shim/paged_attention.cpp"
 #include "../../src/shim/instructions.cpp"
 #include "../../src/shim/log_softmax.cpp"
-#include "../../src/shim/pack.cpp"
-#include "../../src/shim/product.cpp"
+#include "../../src/shim/packed_weights.cpp"
+#include "../../src/shim/packed_linear.cpp"
 #include "check.h"
 
 #include <ATen/ops/cat.h>
@@ -40,18 +40,18 @@ void product_of(int64_t outputs, int64_t inputs, int64_t rows, int kind) {
   const at::Tensor x = numbers({rows, inputs}, rows % 7), residual = numbers({rows, outputs}, 1);
   const at::Tensor theirs = expected(x, weight, bias, kind);
   void* packed = nullptr;
-  done(seqloom_pack(&packed, &weight, &bias, kind), what);
+  done(seqloom_pack_weights(&packed, &weight, &bias, kind), what);
   at::Tensor* made = nullptr;
-  done(seqloom_product(&made, packed, &x, nullptr, false), what);
+  done(seqloom_packed_linear(&made, packed, &x, nullptr, false), what);
   near(taken(made), theirs, 2e-4, what);
-  done(seqloom_product(&made, packed, &x, &residual, true), what);
+  done(seqloom_packed_linear(&made, packed, &x, &residual, true), what);
   near(taken(made), theirs.relu() + residual, 2e-4, what + ", with ReLU and residual");
   at::Tensor log_p = at::empty({rows, outputs});
   done(seqloom_log_probabilities(log_p.data_ptr<float>(), packed, &x), what);
   near(log_p, at::log_softmax(theirs, -1), 2e-4, what + ", log-probabilities");
   const at::Tensor narrow = x.narrow(1, 0, inputs - 1);
-  refused(seqloom_product(&made, packed, &narrow, nullptr, false), what + ", an input less");
-  seqloom_packed_free(packed);
+  refused(seqloom_packed_linear(&made, packed, &narrow, nullptr, false), what + ", an input less");
+  seqloom_free_packed_weights(packed);
 }
 
 void products() {
@@ -95,7 +95,7 @@ void attention_of(int64_t head_width, int64_t heads, int64_t rows, int64_t room,
   at::Tensor seen = at::zeros({rows, room});
   at::Tensor* made = nullptr;
   const int32_t* list = listed ? slots.data() : nullptr;
-  done(seqloom_attend(&made, seen.data_ptr<float>(), room, &query, &keys_values, list, starts.data(), lengths.data(), heads),
+  done(seqloom_paged_attention(&made, seen.data_ptr<float>(), room, &query, &keys_values, list, starts.data(), lengths.data(), heads),
        what);
   near(taken(made), theirs, 1e-5, what);
   near(seen, weights, 1e-5, what + ", weights");

@@ -1,12 +1,12 @@
 // The loss, linear layers, attention, GRUs, dropout, casts and updates over many shapes, in one translation unit with
 // the kernels, and the main program, which runs all tests with each set of vector instructions. scripts/sanitize.py
 // compiles it with sanitizers.
-#include "../../src/shim/affine.cpp"
+#include "../../src/shim/linear.cpp"
 #include "../../src/shim/attention.cpp"
 #include "../../src/shim/cast.cpp"
 #include "../../src/shim/dropout.cpp"
 #include "../../src/shim/gru.cpp"
-#include "../../src/shim/loss.cpp"
+#include "../../src/shim/linear_cross_entropy.cpp"
 #include "../../src/shim/optimizer.cpp"
 #include "../../src/shim/system.cpp"
 #include "check.h"
@@ -50,7 +50,7 @@ void loss_of(int64_t vocabulary, int64_t rows, bool bf16) {
   at::Tensor labels = at::randint(3, vocabulary, {rows}, at::kLong);  // none of the special tokens
   for (const double smoothing : {0.0, 0.1}) {
     at::Tensor *smoothed = nullptr, *nll = nullptr, *correct = nullptr;
-    done(seqloom_vocabulary_loss(&smoothed, &nll, &correct, &hidden, &weight, &labels, smoothing, bf16), what);
+    done(seqloom_linear_cross_entropy(&smoothed, &nll, &correct, &hidden, &weight, &labels, smoothing, bf16), what);
     const at::Tensor loss = taken(smoothed), plain = taken(nll), right = taken(correct);
     loss.backward();
     const at::Tensor to_hidden = hidden.grad().clone(), to_weight = weight.grad().clone();
@@ -70,7 +70,7 @@ void loss_of(int64_t vocabulary, int64_t rows, bool bf16) {
   }
   labels[rows - 1] = vocabulary;
   at::Tensor *smoothed = nullptr, *nll = nullptr, *correct = nullptr;
-  refused(seqloom_vocabulary_loss(&smoothed, &nll, &correct, &hidden, &weight, &labels, 0.1, bf16), what + ", no label");
+  refused(seqloom_linear_cross_entropy(&smoothed, &nll, &correct, &hidden, &weight, &labels, 0.1, bf16), what + ", no label");
 }
 
 void dropout_of(int64_t count, at::ScalarType type, bool added) {
@@ -92,7 +92,7 @@ void layer_of(int64_t outputs, int64_t rows, bool relu, double p, bool added) {
   const at::Tensor x = numbers({rows, 5}, rows % 7).requires_grad_(), weight = numbers({outputs, 5}, 1).requires_grad_();
   const at::Tensor bias = numbers({outputs}, 2).requires_grad_(), residual = numbers({rows, outputs}, outputs % 3);
   at::Tensor *made = nullptr, *factors = nullptr;
-  done(seqloom_affine(&made, &x, &weight, &bias, added ? &residual : nullptr, relu, p, 7), what);
+  done(seqloom_linear(&made, &x, &weight, &bias, added ? &residual : nullptr, relu, p, 7), what);
   const at::Tensor out = taken(made), ones = at::ones_like(residual);
   done(seqloom_dropout(&factors, &ones, nullptr, p, 7), what);
   out.sum().backward();

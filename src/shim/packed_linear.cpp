@@ -5,7 +5,7 @@
 // alone and in a batch. libtorch's products pack the weights each time, and their order of additions depends on the
 // number of rows.
 #include "instructions.h"
-#include "packed.h"
+#include "packed_weights.h"
 #include "softmax.h"
 
 #include <ATen/ops/empty.h>
@@ -15,9 +15,9 @@
 
 namespace {
 
-using seqloom::F32, seqloom::INT8, seqloom::MIDDLE;
+using seqloom::F32, seqloom::INT8, seqloom::ZERO_POINT;
 using seqloom::load, seqloom::store;
-using seqloom::most_rows, seqloom::Packed, seqloom::QUAD, seqloom::vectors;
+using seqloom::most_rows, seqloom::PackedWeights, seqloom::QUAD, seqloom::vectors;
 
 // Rows that pass through all panels together, so that they stay in the cache.
 constexpr int64_t ROWS_TOGETHER = 252;
@@ -52,7 +52,7 @@ constexpr int step(int lanes, const float*) { return vectors(lanes) * lanes; }
 constexpr int step(int lanes, const uint32_t*) { return vectors(lanes) * lanes / 2; }
 
 template <int BYTES>
-INLINE void ask_ahead(const void* w) {
+INLINE void prefetch(const void* w) {
   for (int at = 0; at < BYTES; at += 64) __builtin_prefetch(static_cast<const char*>(w) + AHEAD + at);
 }
 
@@ -65,7 +65,7 @@ INLINE void tile(const float* x, int64_t inputs, const Weight* w, float* out) {
   for (int64_t k = 0; k < inputs; ++k, w += STEP) {
     Floats weights[VECTORS];
     load_weights<LANES>(w, weights);
-    ask_ahead<STEP * sizeof(Weight)>(w);
+    prefetch<STEP * sizeof(Weight)>(w);
 #pragma GCC unroll 6
     for (int row = 0; row < ROWS; ++row) {
       const float value = x[row * inputs + k];
@@ -119,7 +119,7 @@ INLINE FOR_VNNI void quad_tile_512(std::index_sequence<ROW...>, const uint8_t* x
   for (int64_t k = 0; k < depth; k += QUAD, w += BYTES) {
     const Quads weights{_mm512_loadu_si512(w), _mm512_loadu_si512(w + 64), _mm512_loadu_si512(w + 128),
                         _mm512_loadu_si512(w + 192)};
-    ask_ahead<BYTES>(w);
+    prefetch<BYTES>(w);
     (add_quad(x + ROW * depth + k, weights, sums[ROW]), ...);
   }
   (store_sums(sums[ROW], out + 16 * vectors(16) * ROW), ...);
@@ -167,7 +167,7 @@ INLINE FOR_AVX2 void quad_tile_256(std::index_sequence<ROW...>, const int16_t* x
   for (int64_t k = 0; k < depth; k += QUAD, w += BYTES) {
     const auto* at = reinterpret_cast<const __m128i*>(w);
     const __m256i one = _mm256_cvtepi8_epi16(_mm_loadu_si128(at)), other = _mm256_cvtepi8_epi16(_mm_loadu_si128(at + 1));
-    ask_ahead<BYTES>(w);
+    prefetch<BYTES>(w);
     (add_quad(x + ROW * depth + k, one, other, sums[ROW]), ...);
   }
   (store_sums(sums[ROW], out + 8 * vectors(8) * ROW), ...);
@@ -204,11 +204,11 @@ void quads_anywhere(int rows, int64_t panel, const uint8_t* x, int64_t depth, co
 
 // The rows of one call, and their results.
 struct Rows {
-  const Packed& packed;
+  const PackedWeights& packed;
   const float* x;
-  const uint8_t* quantised;
-  const int16_t* centred;
-  const float* units;
+  const uint8_t* quantized;
+  const int16_t* signed_inputs;
+  const float* input_scales;
   const float* residual;
   bool relu;
   float* out;
@@ -216,7 +216,7 @@ struct Rows {
 
 // Finishes the sums of `count` rows from `first` and one panel.
 INLINE void finish(const Rows& rows, int64_t first, int count, int64_t panel, const float* sums) {
-  const Packed& packed = rows.packed;
+  const PackedWeights& packed = rows.packed;
   const int64_t width = packed.panel(), begin = panel * width, columns = std::min(width, packed.outputs - begin);
   const float* bias = packed.bias.data() + begin;
   for (int row = 0; row < count; ++row) {
@@ -280,16 +280,16 @@ template <int LANES>
 INLINE void quads(const Rows& rows, int64_t row, int count, const int8_t* panel, int32_t* out) {
   const int64_t depth = rows.packed.depth();
 #ifdef SEQLOOM_X86
-  if constexpr (LANES == 16) return quads_512(count, rows.quantised + row * depth, depth, panel, out);
-  if constexpr (LANES == 8) return quads_256(count, rows.centred + row * depth, depth, panel, out);
+  if constexpr (LANES == 16) return quads_512(count, rows.quantized + row * depth, depth, panel, out);
+  if constexpr (LANES == 8) return quads_256(count, rows.signed_inputs + row * depth, depth, panel, out);
 #endif
-  quads_anywhere(count, rows.packed.panel(), rows.quantised + row * depth, depth, panel, out);
+  quads_anywhere(count, rows.packed.panel(), rows.quantized + row * depth, depth, panel, out);
 }
 
 struct Bytes {
   template <int LANES>
   INLINE static void run(const Rows& rows, int64_t first, int64_t last, int64_t begin, int64_t end) {
-    const Packed& packed = rows.packed;
+    const PackedWeights& packed = rows.packed;
     const int64_t width = packed.panel(), panel_size = width * packed.depth();
     const auto* weights = reinterpret_cast<const int8_t*>(packed.weights.const_data_ptr<uint8_t>());
     // With AVX2 there are twelve sums; weights, an input and a product use the other four registers.
@@ -302,18 +302,18 @@ struct Bytes {
                   const float* scales = packed.scales.data() + panel * width;
                   const int32_t* offsets = packed.offsets.data() + panel * width;
                   for (int n = 0; n < count; ++n) {
-                    const float unit = rows.units[row + n];
+                    const float input_scale = rows.input_scales[row + n];
                     const int32_t* from = whole + n * width;
                     float* to = out + n * width;
                     for (int64_t at = 0; at < width; ++at) {
-                      to[at] = static_cast<float>(from[at] - offsets[at]) * (unit * scales[at]);
+                      to[at] = static_cast<float>(from[at] - offsets[at]) * (input_scale * scales[at]);
                     }
                   }
                 });
   }
 };
 
-void product(const Packed& packed, const at::Tensor& input, const at::Tensor* residual, bool relu, float* out) {
+void packed_linear(const PackedWeights& packed, const at::Tensor& input, const at::Tensor* residual, bool relu, float* out) {
   TORCH_CHECK(input.is_cpu() && input.scalar_type() == at::kFloat && input.dim() == 2 && input.size(1) == packed.inputs,
               "a product needs rows of its inputs, in f32 on the CPU");
   const at::Tensor x = input.contiguous(), base = residual ? residual->contiguous() : at::Tensor();
@@ -325,21 +325,21 @@ void product(const Packed& packed, const at::Tensor& input, const at::Tensor* re
     rows.residual = base.const_data_ptr<float>();
   }
   std::vector<uint8_t> small;
-  std::vector<int16_t> centred;
-  std::vector<float> units;
+  std::vector<int16_t> signed_inputs;
+  std::vector<float> input_scales;
   if (packed.kind == INT8) {
-    small.assign(count * depth, MIDDLE);
-    units.resize(count);
+    small.assign(count * depth, ZERO_POINT);
+    input_scales.resize(count);
     for (int64_t row = 0; row < count; ++row) {
-      units[row] = seqloom::quantised(rows.x + row * packed.inputs, packed.inputs, small.data() + row * depth);
+      input_scales[row] = seqloom::quantize(rows.x + row * packed.inputs, packed.inputs, small.data() + row * depth);
     }
-    if (packed.centred()) {
-      centred.resize(small.size());
-      std::transform(small.begin(), small.end(), centred.begin(), [](uint8_t byte) { return int16_t(byte - MIDDLE); });
+    if (packed.signed_inputs()) {
+      signed_inputs.resize(small.size());
+      std::transform(small.begin(), small.end(), signed_inputs.begin(), [](uint8_t byte) { return int16_t(byte - ZERO_POINT); });
     }
-    rows.quantised = small.data();
-    rows.centred = centred.data();
-    rows.units = units.data();
+    rows.quantized = small.data();
+    rows.signed_inputs = signed_inputs.data();
+    rows.input_scales = input_scales.data();
   }
   const int64_t grain = seqloom::grain(packed.panel() * depth * count);
   seqloom::parallel_for(0, packed.panels(), grain, [&](int64_t begin, int64_t end) {
@@ -353,24 +353,20 @@ void product(const Packed& packed, const at::Tensor& input, const at::Tensor* re
 
 }  // namespace
 
-extern "C" int seqloom_product(at::Tensor** out, const void* packed, const at::Tensor* x, const at::Tensor* residual,
+extern "C" int seqloom_packed_linear(at::Tensor** out, const void* packed, const at::Tensor* x, const at::Tensor* residual,
                                bool relu) {
   return seqloom::guarded([&] {
-    const auto& weights = *static_cast<const Packed*>(packed);
+    const auto& weights = *static_cast<const PackedWeights*>(packed);
     at::Tensor result = at::empty({x->size(0), weights.outputs}, x->options());
-    product(weights, *x, residual, relu, result.data_ptr<float>());
+    packed_linear(weights, *x, residual, relu, result.data_ptr<float>());
     *out = new at::Tensor(std::move(result));
   });
 }
 
-extern "C" int seqloom_log_softmax(float* x, int64_t count) {
-  return seqloom::guarded([&] { seqloom::log_softmax_rows(x, 1, count); });
-}
-
 extern "C" int seqloom_log_probabilities(float* out, const void* packed, const at::Tensor* x) {
   return seqloom::guarded([&] {
-    const auto& weights = *static_cast<const Packed*>(packed);
-    product(weights, *x, nullptr, false, out);
+    const auto& weights = *static_cast<const PackedWeights*>(packed);
+    packed_linear(weights, *x, nullptr, false, out);
     seqloom::log_softmax_rows(out, x->size(0), weights.outputs);
   });
 }

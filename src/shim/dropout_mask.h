@@ -21,11 +21,11 @@ constexpr int64_t BLOCK = 64;
 
 // The factors for the elements of block `block`: an element is kept and scaled if its 16 random bits are at least
 // `threshold`, else 0.
-struct Draw {
+struct DropoutMask {
   uint32_t threshold, seed_low, seed_high;
   float scale;
 
-  Draw(double p, uint64_t seed)
+  DropoutMask(double p, uint64_t seed)
       : threshold(static_cast<uint32_t>(std::lround(p * 65536.0))),
         seed_low(static_cast<uint32_t>(seed)),
         seed_high(static_cast<uint32_t>(seed >> 32)),

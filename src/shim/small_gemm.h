@@ -22,7 +22,7 @@ struct Floats<1> {
 };
 
 // The left factor, with rows `stride` numbers apart.
-struct AsItLies {
+struct RowMajor {
   const float* at;
   int64_t stride;
 
@@ -32,7 +32,7 @@ struct AsItLies {
 };
 
 // The same, with columns `stride` numbers apart.
-struct Turned {
+struct Transposed {
   const float* at;
   int64_t stride;
 
@@ -108,7 +108,7 @@ INLINE void narrow_strips(const Factors<Left>& of, int64_t column) {
   if constexpr (WIDTH > 1) narrow_strips<WIDTH / 2, ROWS>(of, column);
 }
 
-struct Multiply {
+struct Gemm {
   template <int LANES, typename Left>
   INLINE static void run(const Factors<Left>& of) {
     // With two vectors per row, this many sums fit into the registers.

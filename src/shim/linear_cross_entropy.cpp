@@ -182,7 +182,7 @@ struct VocabularyLoss : torch::autograd::Function<VocabularyLoss> {
 
 }  // namespace
 
-extern "C" int seqloom_vocabulary_loss(at::Tensor** smoothed, at::Tensor** nll, at::Tensor** correct,
+extern "C" int seqloom_linear_cross_entropy(at::Tensor** smoothed, at::Tensor** nll, at::Tensor** correct,
                                        const at::Tensor* hidden, const at::Tensor* weight, const at::Tensor* labels,
                                        double smoothing, bool bf16) {
   return seqloom::guarded([&] {

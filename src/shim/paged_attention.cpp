@@ -53,7 +53,7 @@ struct Row {
   Slots next;
   float* out;
   // Output for the weights, summed over the heads; or null.
-  float* seen;
+  float* attention_weights;
 };
 
 struct Shape {
@@ -114,7 +114,7 @@ INLINE float dot(const float* a, const float* b, int64_t count) {
 
 // The dot product of the query with the key of each slot.
 template <typename Vector>
-INLINE void likeness(const float* query, const float* keys, const Slots& slots, int64_t count, float* out) {
+INLINE void dot_products(const float* query, const float* keys, const Slots& slots, int64_t count, float* out) {
   int64_t n = 0;
   for (; n + 4 <= slots.length && count % GROUP == 0; n += 4) {
     const float* key[4] = {keys + slots(n), keys + slots(n + 1), keys + slots(n + 2), keys + slots(n + 3)};
@@ -130,7 +130,7 @@ INLINE void likeness(const float* query, const float* keys, const Slots& slots, 
 }
 
 // Prefetches one head of a row's slots: they are scattered, and the processor cannot predict a list.
-INLINE void ask_ahead(const float* numbers, const Slots& slots, int64_t count) {
+INLINE void prefetch(const float* numbers, const Slots& slots, int64_t count) {
   constexpr int64_t LINE = 64 / sizeof(float);
   for (int64_t n = 0; n < slots.length; ++n) {
     const float* slot = numbers + slots(n);
@@ -187,20 +187,20 @@ INLINE void softmax(float* weights, int64_t length, float scale) {
   for (int64_t i = 0; i < room; i += GROUP) store_group(weights + i, share * load_group<Vector>(weights + i));
 }
 
-struct Attend {
+struct PagedAttention {
   template <int LANES>
   INLINE static void run(const Row& row, const float* keys, const float* values, Shape shape, float* weights) {
     typedef std::conditional_t<LANES == 8, Halves, Sixteen> Vector;
     const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_width));
     for (int64_t head = 0; head < shape.heads; ++head) {
       const int64_t begin = head * shape.head_width;
-      ask_ahead(keys + begin, row.next, shape.head_width);
-      likeness<Vector>(row.query + begin, keys + begin, row.slots, shape.head_width, weights);
-      ask_ahead(values + begin, row.next, shape.head_width);
+      prefetch(keys + begin, row.next, shape.head_width);
+      dot_products<Vector>(row.query + begin, keys + begin, row.slots, shape.head_width, weights);
+      prefetch(values + begin, row.next, shape.head_width);
       softmax<Vector>(weights, row.slots.length, scale);
       weighted<Vector>(weights, values + begin, row.slots, shape.head_width, row.out + begin);
-      if (row.seen) {
-        for (int64_t n = 0; n < row.slots.length; ++n) row.seen[n] += weights[n];
+      if (row.attention_weights) {
+        for (int64_t n = 0; n < row.slots.length; ++n) row.attention_weights[n] += weights[n];
       }
     }
   }
@@ -209,9 +209,9 @@ struct Attend {
 }  // namespace
 
 // query: (R, >= D) rows of f32; keys_values: (slots, 2 D), keys before values; starts, lengths: R of each. With `slots`
-// row r attends to slots[starts[r]] and so on, without it to slot starts[r] and so on. out: (R, D). `seen`, (R, most),
+// row r attends to slots[starts[r]] and so on, without it to slot starts[r] and so on. out: (R, D). `attention_weights`, (R, most),
 // initially zero, gets the weights, summed over the heads.
-extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const at::Tensor* query,
+extern "C" int seqloom_paged_attention(at::Tensor** out, float* attention_weights, int64_t most, const at::Tensor* query,
                               const at::Tensor* keys_values, const int32_t* slots, const int64_t* starts,
                               const int64_t* lengths, int64_t heads) {
   return seqloom::guarded([&] {
@@ -228,8 +228,8 @@ extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const
     const float* from = query->const_data_ptr<float>();
     float* to = result.data_ptr<float>();
     const int lanes = seqloom::lanes();
-    const int64_t seen_slots = std::accumulate(lengths, lengths + rows, int64_t{0});
-    const int64_t of_one = 2 * width * seen_slots / std::max<int64_t>(1, rows);
+    const int64_t attended = std::accumulate(lengths, lengths + rows, int64_t{0});
+    const int64_t of_one = 2 * width * attended / std::max<int64_t>(1, rows);
     seqloom::parallel_for(0, rows, seqloom::grain(of_one), [&](int64_t begin, int64_t end) {
       const auto of = [&](int64_t r) {
         return Slots{slots ? slots + starts[r] : nullptr, starts[r], lengths[r], 2 * width};
@@ -237,8 +237,8 @@ extern "C" int seqloom_attend(at::Tensor** out, float* seen, int64_t most, const
       std::vector<float> weights(whole_vectors(*std::max_element(lengths + begin, lengths + end)));
       for (int64_t r = begin; r < end; ++r) {
         const Slots next = r + 1 < end ? of(r + 1) : Slots{};
-        const Row row{from + r * stride, of(r), next, to + r * width, seen ? seen + r * most : nullptr};
-        seqloom::on<Attend>(lanes, row, keys, keys + width, shape, weights.data());
+        const Row row{from + r * stride, of(r), next, to + r * width, attention_weights ? attention_weights + r * most : nullptr};
+        seqloom::on<PagedAttention>(lanes, row, keys, keys + width, shape, weights.data());
       }
     });
     *out = new at::Tensor(std::move(result));

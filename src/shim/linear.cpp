@@ -1,6 +1,6 @@
 // A linear layer with its epilogue: bias, ReLU, dropout and residual in one pass over the product, and one node of the
 // graph. On the CPU, in f32.
-#include "draw.h"
+#include "dropout_mask.h"
 #include "instructions.h"
 
 #include <ATen/ops/empty.h>
@@ -16,7 +16,7 @@
 namespace {
 
 using at::Tensor;
-using seqloom::BLOCK, seqloom::Draw;
+using seqloom::BLOCK, seqloom::DropoutMask;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -26,7 +26,7 @@ constexpr int64_t ROWS_AT_ONCE = 64;
 // The epilogue of the product.
 struct Epilogue {
   bool relu, drops;
-  Draw draw;
+  DropoutMask draw;
 };
 
 // A block of the matrix: `length` numbers from `at` on, the first of them in `column`. All but the last are full.
@@ -153,7 +153,7 @@ struct Affine : torch::autograd::Function<Affine> {
     Tensor y = at::mm(rows, weight.t());  // (N, outputs)
     const int64_t columns = y.size(1), count = y.numel();
     TORCH_CHECK(p == 0.0 || count <= std::numeric_limits<uint32_t>::max(), "dropout needs fewer than 2^32 elements");
-    const Epilogue epilogue{relu, p > 0.0, Draw(p, static_cast<uint64_t>(seed))};
+    const Epilogue epilogue{relu, p > 0.0, DropoutMask(p, static_cast<uint64_t>(seed))};
     const Tensor around = residual ? residual->contiguous() : Tensor();
     TORCH_CHECK(!residual || around.numel() == count, "a residual needs the shape of what it is added to");
     const float* add = bias ? bias->const_data_ptr<float>() : nullptr;
@@ -178,7 +178,7 @@ struct Affine : torch::autograd::Function<Affine> {
     const auto epilogue = context->saved_data["epilogue"].toIntVector();
     const double p = context->saved_data["p"].toDouble();
     const bool has_bias = epilogue[0] != 0, has_residual = epilogue[1] != 0;
-    const Draw draw(p, static_cast<uint64_t>(epilogue[2]));
+    const DropoutMask draw(p, static_cast<uint64_t>(epilogue[2]));
     const Tensor gradient = gradients[0].reshape({-1, weight.size(0)}).contiguous();
     Tensor bias = has_bias && context->needs_input_grad(2) ? at::zeros({weight.size(0)}, weight.options()) : Tensor();
     const Tensor product = gradient_of_product(gradient, y, bias, {y.defined(), p > 0.0, draw});
@@ -198,7 +198,7 @@ struct Affine : torch::autograd::Function<Affine> {
 }  // namespace
 
 // Without bias or residual they are null.
-extern "C" int seqloom_affine(Tensor** out, const Tensor* x, const Tensor* weight, const Tensor* bias,
+extern "C" int seqloom_linear(Tensor** out, const Tensor* x, const Tensor* weight, const Tensor* bias,
                               const Tensor* residual, bool relu, double p, uint64_t seed) {
   return seqloom::guarded([&] {
     const auto maybe = [](const Tensor* tensor) { return tensor ? std::optional<Tensor>(*tensor) : std::nullopt; };
