@@ -1,8 +1,49 @@
-//! Shared by all pictures: positioned texts, and escapes.
+//! Shared by all pictures: the page, positioned texts, and escapes; axes and heat maps.
 //!
 //! It depends on neither curves nor attention.
 
+pub mod axis;
+pub mod heat;
+
 use std::fmt::Write as _;
+
+// From the colour-blind-safe palette of Okabe and Ito.
+/// Blue.
+pub const BLUE: &str = "#0072b2";
+/// Sky blue.
+pub const SKY: &str = "#56b4e9";
+/// Bluish green.
+pub const GREEN: &str = "#009e73";
+/// Vermilion.
+pub const VERMILION: &str = "#d55e00";
+/// Reddish purple.
+pub const PURPLE: &str = "#cc79a7";
+/// Orange.
+pub const ORANGE: &str = "#e69f00";
+
+const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK TC', 'Noto Sans CJK SC', \
+     'Noto Sans CJK JP', 'Source Han Sans', 'PingFang TC', 'PingFang SC', 'Hiragino Sans', 'Microsoft JhengHei', \
+     'Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic', 'WenQuanYi Zen Hei', sans-serif";
+
+/// The dark style, which overrides the colours of the attributes.
+const DARK: &str = "@media (prefers-color-scheme: dark) { .page { fill: #1b1d21 } text { fill: #e6e6e6 } \
+     .faint text, text.faint { fill: #a8a8a8 } .blue { fill: #56b4e9 } .ink { fill: #e6e6e6 } \
+     .grid { stroke: #3a3d44 } .frame { stroke: #777 } }";
+
+/// A page of this size, in pixels, with the name of the picture and what it shows.
+///
+/// It has a light and a dark style, by the viewer's preference: elements of the classes `faint` (texts), `blue` and `ink`
+/// (fills), `grid` and `frame` (strokes) have their own colours in the dark one. No font is embedded; the font list
+/// names fonts that cover Chinese, Japanese and Korean on the systems that have them.
+pub fn page(name: &str, (width, height): (f64, f64), font_size: f64, body: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" font-family=\"{FONTS}\" font-size=\"{font_size}\" fill=\"#222\">\n\
+         <title>{}</title>\n<style>{DARK}</style>\n\
+         <rect class=\"page\" width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n{body}</svg>\n",
+        escaped(name)
+    )
+}
 
 /// Adds a text at (x, y), by default the left end of its baseline. Writing to a string cannot fail.
 pub fn text(out: &mut String, (x, y): (f64, f64), attributes: &str, words: &str) {

@@ -2,18 +2,15 @@
 //!
 //! It depends on the names of the columns that it draws, and on nothing else in the file.
 
-mod axis;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use axis::{Axis, four_digits, with_commas};
-
 use super::{Event, Recorder};
 use crate::error::{Error, Result};
 use crate::metrics::MetricKind;
-use crate::svg::{escaped, text};
+use crate::svg::axis::{Axis, four_digits, with_commas};
+use crate::svg::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, page, text};
 use crate::training::clock::Since;
 
 /// Seconds between two drawings for rows of training metrics.
@@ -51,6 +48,7 @@ impl Recorder for Curves {
 }
 
 /// A line of a panel: one column of the rows of one kind.
+#[derive(Clone)]
 struct Curve {
     name: String,
     kind: &'static str,
@@ -60,15 +58,23 @@ struct Curve {
 }
 
 /// The vertical scale of a panel.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Scale {
     /// For losses and norms, which fall by orders of magnitude: on a linear axis all but the first updates would be a
     /// flat line.
     Log,
     /// Shares as percent, always from 0 to 100, so that runs can be compared.
     Percent,
+    /// Error rates as percent, which fall by orders of magnitude, too. A rate of 0 is at the lower edge.
+    LogPercent,
     /// From 0 to the largest value.
     Linear,
+}
+
+impl Scale {
+    fn is_percent(&self) -> bool {
+        matches!(self, Scale::Percent | Scale::LogPercent)
+    }
 }
 
 struct Panel {
@@ -78,20 +84,16 @@ struct Panel {
     curves: Vec<Curve>,
 }
 
-// From the colour-blind-safe palette of Okabe and Ito.
-const BLUE: &str = "#0072b2";
-const SKY: &str = "#56b4e9";
-const GREEN: &str = "#009e73";
-const VERMILION: &str = "#d55e00";
-const PURPLE: &str = "#cc79a7";
 const THIN: f64 = 1.6;
 /// Without label smoothing the loss equals the nll: a thicker line shows behind it.
 const THICK: f64 = 3.2;
 
-/// Colours of metrics, in the order of their columns.
-const OF_METRICS: [&str; 4] = [GREEN, VERMILION, PURPLE, SKY];
-/// Number of curves whose names fit above a panel.
+/// Colours of shares, and of error rates, in the order of their columns.
+const OF_SHARES: [&str; 4] = [BLUE, GREEN, SKY, PURPLE];
+const OF_RATES: [&str; 3] = [VERMILION, PURPLE, ORANGE];
+/// Number of curves whose names fit above a panel, and the width of a name.
 const IN_PANEL: usize = 3;
+const NAME: f64 = 196.0;
 
 /// The panels, from the top; those of validations depend on the metrics in the table.
 fn panels(table: &Table) -> Vec<Panel> {
@@ -105,18 +107,14 @@ fn panels(table: &Table) -> Vec<Panel> {
             Curve::new("validation nll", "valid", "nll", VERMILION),
         ],
     }];
-    let mut shares = vec![Curve::new("token accuracy", "valid", "token_accuracy", BLUE)];
-    shares.extend(
-        metrics(table)
-            .into_iter()
-            .zip(OF_METRICS.into_iter().cycle())
-            .map(|(metric, colour)| Curve::new(&metric.label(), "valid", metric.name, colour)),
-    );
-    while !shares.is_empty() {
-        let rest = shares.split_off(IN_PANEL.min(shares.len()));
-        let curves = std::mem::replace(&mut shares, rest);
-        panels.push(Panel { title: "Validation, %", height: 170.0, scale: Scale::Percent, curves });
-    }
+    let accuracy = ("token accuracy".to_owned(), "token_accuracy");
+    let (shares, rates): (Vec<MetricKind>, Vec<MetricKind>) =
+        metrics(table).into_iter().partition(|metric| metric.higher_is_better);
+    let named = |metric: MetricKind| (metric.label(), metric.name);
+    let shares = std::iter::once(accuracy).chain(shares.into_iter().map(named));
+    panels.extend(of_validations("Validation, %", Scale::Percent, shares, &OF_SHARES));
+    let rates = rates.into_iter().map(named);
+    panels.extend(of_validations("Validation error rates, %", Scale::LogPercent, rates, &OF_RATES));
     let alone = |title, scale, curve| Panel { title, height: 100.0, scale, curves: vec![curve] };
     panels.push(alone(
         "Learning rate",
@@ -129,6 +127,20 @@ fn panels(table: &Table) -> Vec<Panel> {
         Curve::new("before clipping", "train", "gradient_norm", PURPLE),
     ));
     panels
+}
+
+/// Panels with these curves, each with its name and its column.
+fn of_validations(
+    title: &'static str,
+    scale: Scale,
+    columns: impl Iterator<Item = (String, &'static str)>,
+    colours: &[&'static str],
+) -> Vec<Panel> {
+    let of_column =
+        |((name, column), colour): ((String, _), &&'static str)| Curve::new(&name, "valid", column, colour);
+    let curves: Vec<Curve> = columns.zip(colours.iter().cycle()).map(of_column).collect();
+    let panel = |curves: &[Curve]| Panel { title, height: 170.0, scale, curves: curves.to_vec() };
+    curves.chunks(IN_PANEL).map(panel).collect()
 }
 
 /// The metrics that have a column; of two that count the same errors, the more informative one if it has values.
@@ -144,6 +156,7 @@ fn metrics(table: &Table) -> Vec<MetricKind> {
 }
 
 const WIDTH: f64 = 900.0;
+const FONT_SIZE: f64 = 12.0;
 /// Left and right edges of the plots.
 const LEFT: f64 = 66.0;
 const RIGHT: f64 = 866.0;
@@ -191,51 +204,46 @@ pub fn svg(title: &str, metrics: &str) -> String {
     }
     for &tick in &steps.ticks {
         let (x, y, label) = (across(&steps, tick), top + 18.0, steps.label(tick));
-        text(&mut body, (x, y), "text-anchor=\"middle\" fill=\"#555\"", &label);
+        text(&mut body, (x, y), "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", &label);
     }
     let middle = ((LEFT + RIGHT) / 2.0, top + 38.0);
-    text(&mut body, middle, "text-anchor=\"middle\" fill=\"#555\"", "updates");
+    text(&mut body, middle, "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", "updates");
     text(&mut body, (LEFT, 34.0), "font-size=\"18\" font-weight=\"bold\"", title);
-    text(&mut body, (RIGHT, 34.0), "text-anchor=\"end\" fill=\"#555\"", &table.progress());
+    text(&mut body, (RIGHT, 34.0), "class=\"faint\" text-anchor=\"end\" fill=\"#555\"", &table.progress());
 
-    let height = top + BOTTOM;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-         <title>{}</title>\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n{body}</svg>\n",
-        escaped(title)
-    )
+    page(title, (WIDTH, top + BOTTOM), FONT_SIZE, &body)
 }
 
 impl Panel {
     /// Draws the panel; its plot starts at `top`.
     fn draw(&self, table: &Table, steps: &Axis, top: f64, out: &mut String) {
-        let factor = if self.scale == Scale::Percent { 100.0 } else { 1.0 };
+        let factor = if self.scale.is_percent() { 100.0 } else { 1.0 };
         let curves = &self.curves;
         let lines: Vec<Vec<Point>> = curves.iter().map(|curve| curve.points(table, factor)).collect();
         let values: Vec<f64> = lines.iter().flatten().map(|point| point.1).collect();
         let mut axis = match self.scale {
-            Scale::Log => Axis::log(&values, (self.height / 28.0) as usize),
+            Scale::Log | Scale::LogPercent => Axis::log(&values, (self.height / 28.0) as usize),
             Scale::Percent => Axis::exact(0.0, 100.0, 5),
             Scale::Linear => Axis::from_zero(&values, (self.height / 25.0) as usize),
         };
         if values.is_empty() {
             axis.ticks.clear();
         }
-        let cut = self.scale == Scale::Percent && values.iter().any(|&value| value > 100.0);
-        let heading = if cut { " (cut at 100)" } else { "" };
-        text(out, (LEFT, top - 10.0), "font-weight=\"bold\"", &format!("{}{heading}", self.title));
+        let has_zeros = self.scale == Scale::LogPercent && values.contains(&0.0);
+        let remark = if has_zeros { " (0 at the lower edge)" } else { "" };
+        text(out, (LEFT, top - 10.0), "font-weight=\"bold\"", &format!("{}{remark}", self.title));
 
         let down = |value: f64| top + self.height * (1.0 - axis.place(value).clamp(0.0, 1.0));
         self.draw_frame(steps, &axis, top, &down, out);
         if values.is_empty() {
             let middle = ((LEFT + RIGHT) / 2.0, top + self.height / 2.0 + 4.0);
-            text(out, middle, "text-anchor=\"middle\" fill=\"#777\"", "no values yet");
+            text(out, middle, "class=\"faint\" text-anchor=\"middle\" fill=\"#777\"", "no values yet");
         }
         for (n, (curve, line)) in curves.iter().zip(&lines).enumerate() {
-            let place = (RIGHT - 180.0 * (curves.len() - n) as f64, top - 10.0);
-            curve.draw_legend(line, &self.scale, place, out);
-            let line = thinned(line.iter().filter(|point| axis.takes(point.1)).copied().collect());
+            let place = (RIGHT - NAME * (curves.len() - n) as f64, top - 10.0);
+            curve.draw_legend(line, self.scale, place, out);
+            let is_drawn = |value: f64| axis.takes(value) || (has_zeros && value == 0.0);
+            let line = thinned(line.iter().filter(|point| is_drawn(point.1)).copied().collect());
             let places: Vec<Point> =
                 line.iter().map(|point| (across(steps, point.0), down(point.1))).collect();
             curve.draw(&places, out);
@@ -251,12 +259,12 @@ impl Panel {
         for &tick in &axis.ticks {
             let _ = write!(grid, "M{LEFT} {:.1}H{RIGHT}", down(tick));
             let place = (LEFT - 8.0, down(tick) + 4.0);
-            text(out, place, "text-anchor=\"end\" fill=\"#555\"", &axis.label(tick));
+            text(out, place, "class=\"faint\" text-anchor=\"end\" fill=\"#555\"", &axis.label(tick));
         }
-        let _ = writeln!(out, "<path d=\"{grid}\" stroke=\"#e4e4e4\"/>");
+        let _ = writeln!(out, "<path class=\"grid\" d=\"{grid}\" stroke=\"#e4e4e4\"/>");
         let (width, height) = (RIGHT - LEFT, self.height);
         let frame = format!("x=\"{LEFT}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"");
-        let _ = writeln!(out, "<rect {frame} fill=\"none\" stroke=\"#999\"/>");
+        let _ = writeln!(out, "<rect class=\"frame\" {frame} fill=\"none\" stroke=\"#999\"/>");
     }
 }
 
@@ -291,12 +299,12 @@ impl Curve {
     }
 
     /// Draws a stroke of its colour, its name and its last value.
-    fn draw_legend(&self, line: &[Point], scale: &Scale, (x, y): Point, out: &mut String) {
+    fn draw_legend(&self, line: &[Point], scale: Scale, (x, y): Point, out: &mut String) {
         let Curve { name, colour, .. } = self;
         let _ = writeln!(out, "<path d=\"M{x} {}h18\" stroke=\"{colour}\" stroke-width=\"3\"/>", y - 4.0);
         let last = match (line.last(), scale) {
             (None, _) => String::new(),
-            (Some((_, value)), Scale::Percent) => format!(" {value:.2} %"),
+            (Some((_, value)), scale) if scale.is_percent() => format!(" {value:.2} %"),
             (Some((_, value)), _) => format!(" {}", four_digits(*value)),
         };
         text(out, (x + 24.0, y), "", &format!("{name}{last}"));

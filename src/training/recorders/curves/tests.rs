@@ -56,6 +56,7 @@ fn a_run_has_a_curve_for_each_figure() {
     for said in [
         "Loss per token",
         "Validation, %",
+        "Validation error rates, %",
         "Learning rate",
         "Gradient norm",
         "updates",
@@ -75,7 +76,7 @@ fn a_run_has_a_curve_for_each_figure() {
 fn a_curve_goes_through_its_points() {
     let found = curves(&svg("dates", &short_run()));
     // Steps 50 and 100 of 100 lie in the middle and at the right edge; 5e-4 is 5/6 of 6e-4, the axis's end.
-    assert_eq!(found[6].1, "M466.0 604.3L866.0 562.7");
+    assert_eq!(found[6].1, "M466.0 814.3L866.0 772.7");
     // 61 % of a plot that is 170 high and begins at 336.
     assert_eq!(found[3].1, "M866.0 402.3");
 }
@@ -88,10 +89,17 @@ fn columns_are_known_by_their_names_and_others_do_no_harm() {
 
 #[test]
 fn a_run_without_figures_is_a_picture_that_says_so() {
-    for metrics in ["", "\n", HEADER, HEADER.trim_end(), "no,such,columns\n1,2,3\n", "\u{fffd}\u{0}\n,,\n"] {
+    for (metrics, panels) in [
+        ("", 4),
+        ("\n", 4),
+        (HEADER, 5),
+        (HEADER.trim_end(), 4),
+        ("no,such,columns\n1,2,3\n", 4),
+        ("\u{fffd}\u{0}\n,,\n", 4),
+    ] {
         let picture = svg("a", metrics);
         assert_eq!(names(&picture), [""; 0], "{metrics:?}");
-        assert_eq!(picture.matches("no values yet").count(), 4, "{metrics:?}");
+        assert_eq!(picture.matches("no values yet").count(), panels, "{metrics:?}");
     }
 }
 
@@ -126,12 +134,57 @@ fn a_row_that_is_not_whole_is_left_out() {
     assert_eq!(svg("a", &cut), svg("a", &whole));
 }
 
+/// Validations with these character error rates, 10 updates apart.
+fn of_error_rates(rates: &[&str]) -> String {
+    let row = |(n, rate): (usize, &&str)| format!("{},0,valid,,,1.0,2.7,,,0.1,0.0,{rate},,0\n", 10 * (n + 1));
+    HEADER.to_owned() + &rates.iter().enumerate().map(row).collect::<String>()
+}
+
+/// The heights of the curve of error rates: 0 at the lower edge of its panel, 1 at the upper one.
+#[track_caller]
+fn heights(picture: &str) -> Vec<f64> {
+    let line = curves(picture).into_iter().find(|(name, _)| name == "character error rate").unwrap().1;
+    let y = |point: &str| point.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    line.trim_start_matches('M').split('L').map(|point| (716.0 - y(point)) / 170.0).collect()
+}
+
 #[test]
-fn an_error_rate_of_more_than_all_is_drawn_at_the_edge_and_the_heading_says_it() {
-    let picture = svg("a", &(HEADER.to_owned() + "1,0,valid,,,1.0,2.7,,,0.1,0.0,3.5,,0\n"));
-    assert!(picture.contains("Validation, % (cut at 100)"));
-    let top = curves(&picture).into_iter().find(|(name, _)| name == "character error rate").unwrap().1;
-    assert_eq!(top, "M866.0 336.0");
+fn error_rates_have_a_panel_of_their_own_where_half_is_always_as_far() {
+    let picture = svg("a", &of_error_rates(&["0.8", "0.4", "0.2", "0.1"]));
+    let found = heights(&picture);
+    let steps: Vec<f64> = found.windows(2).map(|two| two[0] - two[1]).collect();
+    assert!(steps.iter().all(|step| *step > 0.25 && (step - steps[0]).abs() < 0.002), "{found:?}");
+    assert!(picture.contains(">Validation error rates, %<"));
+    for tick in ["10", "20", "50"] {
+        assert!(picture.contains(&format!(">{tick}</text>")), "{tick}");
+    }
+    let without = HEADER.replace("character_error_rate,word_error_rate", "other,another");
+    assert!(!svg("a", &without).contains("error rates"));
+}
+
+#[test]
+fn whatever_the_error_rates_their_curve_is_inside_its_panel() {
+    for rates in [&["0.5"][..], &["0.5", "0.5", "0.5"], &["3.5", "1.2"], &["1e-12", "1"], &["0.3", "", "0.2"]]
+    {
+        let picture = svg("a", &of_error_rates(rates));
+        let found = heights(&picture);
+        assert_eq!(found.len(), rates.iter().filter(|rate| !rate.is_empty()).count());
+        assert!(found.iter().all(|height| (0.01..0.99).contains(height)), "{rates:?}: {found:?}");
+        assert!(!picture.contains("lower edge"));
+    }
+}
+
+#[test]
+fn a_rate_of_zero_is_at_the_lower_edge_and_the_heading_says_it() {
+    for (rates, zeros) in [(&["0.5", "0.1", "0", "0.0"][..], 2), (&["0", "0"], 2)] {
+        let picture = svg("a", &of_error_rates(rates));
+        let found = heights(&picture);
+        assert_eq!(found.len(), rates.len());
+        assert!(found[rates.len() - zeros..].iter().all(|height| *height == 0.0), "{found:?}");
+        assert!(found[..rates.len() - zeros].iter().all(|height| *height > 0.01), "{found:?}");
+        assert!(picture.contains(">Validation error rates, % (0 at the lower edge)<"));
+        assert!(picture.contains(">character error rate 0.00 %<"));
+    }
 }
 
 #[test]

@@ -1,6 +1,4 @@
 //! The axis of a plot: its range, the position of each value, and round ticks with labels.
-//!
-//! It depends on neither training nor SVG.
 
 /// The range of an axis, linear or logarithmic.
 #[derive(Clone, Debug, PartialEq)]
