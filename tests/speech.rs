@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod inputs;
+mod pictures;
 mod resume;
 mod timed;
 

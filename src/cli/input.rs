@@ -38,33 +38,6 @@ const PACK_BYTES: usize = 1 << 20;
 /// Packs in the queue to the model.
 const AHEAD: usize = 16;
 
-/// Opens an input. The columns are those of sources, references and prefixes; without them, sources and references are
-/// in the columns of training. A reference column named by the user must exist.
-///
-/// # Errors
-/// The file or a column is missing, or columns are named for text.
-pub fn open_sources(
-    input: &Path,
-    format: Option<InputFormat>,
-    [column, target_column, prefix_column]: [Option<&str>; 3],
-    header: Option<bool>,
-    data: &DataConfig,
-) -> Result<RowReader> {
-    let format = format.map(Format::from);
-    for (named, option) in
-        [(column, "--column"), (target_column, "--target-column"), (prefix_column, "--prefix-column")]
-    {
-        if named.is_some() && format.unwrap_or(Format::of(input)) == Format::Text {
-            let message = format!("{option} needs a table, but the input is text with one source per line");
-            return Err(Error::input(message)
-                .hint("name a .csv, .tsv or .jsonl file with --input, or use --input-format"));
-        }
-    }
-    let (header, [source, target]) = columns_of(data, header);
-    let target = (target_column.unwrap_or(target), target_column.is_some());
-    RowReader::open(input, format, column.unwrap_or(source), target, prefix_column, header)
-}
-
 /// Whether the first row of a table names its columns, and the columns of sources and targets: as in training, unless
 /// `header` overrides it.
 pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) {

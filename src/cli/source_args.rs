@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::headings::{INPUT, SEARCH};
-use super::input::{InputFormat, OnError, guessed, open_sources, too_long};
+use super::input::{InputFormat, OnError, columns_of, guessed, too_long};
 use crate::console::status;
+use crate::data::DataConfig;
 use crate::data::audio::recording::{read_raw, read_recording_from};
 use crate::data::audio::{Recording, listing};
-use crate::data::readers::RowReader;
+use crate::data::readers::{Format, RowReader};
 use crate::error::{Error, Result};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::TooLong;
@@ -120,16 +121,9 @@ impl SourceArgs {
         if let Some(targets) = &self.targets {
             return Ok(Sources::of(RowReader::parallel(&self.input, targets)?));
         }
-        if let Some(audio) = &data.source.audio
-            && let Some(rows) = listing::open(&self.input, audio)?
-        {
-            return Ok(Sources { listed: true, ..Sources::of(rows.keeping_extra_fields()) });
-        }
         let columns = [&self.column, &self.target_column, &self.prefix_column].map(Option::as_deref);
         let format = self.input_format.and_then(SourceFormat::of_rows);
-        let rows = open_sources(&self.input, format, columns, self.header, data)?;
-        // They name the part of a recording.
-        Ok(Sources::of(if data.source.audio.is_some() { rows.keeping_extra_fields() } else { rows }))
+        open_sources(&self.input, format, columns, self.header, data)
     }
 
     /// Reads the whole input as one recording. What is wrong with it is wrong with its row.
@@ -179,6 +173,41 @@ impl Sources {
     fn of(rows: RowReader) -> Sources {
         Sources { rows, listed: false, recording: None }
     }
+}
+
+/// Opens an input: a table or a text, or where sources are recordings also one of them or a folder. The columns are those of
+/// sources, references and prefixes; without them, sources and references are in the columns of training. A reference column named
+/// by the user must exist.
+///
+/// # Errors
+/// The file or a column is missing, or columns are named for text.
+pub fn open_sources(
+    input: &Path,
+    format: Option<InputFormat>,
+    [column, target_column, prefix_column]: [Option<&str>; 3],
+    header: Option<bool>,
+    data: &DataConfig,
+) -> Result<Sources> {
+    if let Some(audio) = &data.source.audio
+        && let Some(rows) = listing::open(input, audio)?
+    {
+        return Ok(Sources { listed: true, ..Sources::of(rows.keeping_extra_fields()) });
+    }
+    let format = format.map(Format::from);
+    for (named, option) in
+        [(column, "--column"), (target_column, "--target-column"), (prefix_column, "--prefix-column")]
+    {
+        if named.is_some() && format.unwrap_or(Format::of(input)) == Format::Text {
+            let message = format!("{option} needs a table, but the input is text with one source per line");
+            return Err(Error::input(message)
+                .hint("name a .csv, .tsv or .jsonl file with --input, or use --input-format"));
+        }
+    }
+    let (header, [source, target]) = columns_of(data, header);
+    let target = (target_column.unwrap_or(target), target_column.is_some());
+    let rows = RowReader::open(input, format, column.unwrap_or(source), target, prefix_column, header)?;
+    // They name the part of a recording.
+    Ok(Sources::of(if data.source.audio.is_some() { rows.keeping_extra_fields() } else { rows }))
 }
 
 /// The most bytes of a recording that is read from a pipe.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::data::audio::processor::AudioProcessor;
 use crate::data::source::SourceItem;
 use crate::data::source_processor::SourceProcessor;
 use crate::data::vocabulary::EOS;
@@ -23,6 +24,9 @@ pub struct TracedRow {
     pub source: Option<String>,
     /// The tokens of the source, including EOS; empty if it was not decoded.
     pub source_tokens: Vec<String>,
+    /// Seconds from one position of the source to the next; `None` for texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_per_position: Option<f64>,
     /// Whether the source was truncated.
     pub truncated: bool,
     /// The output, as a text.
@@ -87,6 +91,7 @@ impl TracedRow {
     ) -> TracedRow {
         TracedRow {
             source_tokens: source_positions(loaded, source),
+            seconds_per_position: loaded.tokenizers.source.audio().map(AudioProcessor::seconds_per_position),
             output: output.text.clone(),
             score: Some(output.hypothesis.score),
             finished: output.hypothesis.finished,

@@ -1,10 +1,13 @@
 //! When each token of an output is spoken, the most likely alignment of the output to the recording by the CTC head; and how
 //! likely each token is.
 
+use std::sync::Arc;
+
 use super::Output;
 use super::loaded_model::LoadedModel;
 use super::request::EncodedRequest;
 use crate::decoding::ctc::alignment::align;
+use crate::decoding::ctc::log_probs::CtcLogProbs;
 use crate::decoding::incremental_decoder::IncrementalDecoder;
 use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result};
@@ -36,11 +39,10 @@ impl LoadedModel {
     pub fn add_times(&self, requests: &[&EncodedRequest], outputs: &mut [Vec<Output>]) -> Result<()> {
         self.check_times()?;
         let Some(processor) = self.tokenizers.source.audio() else { return Ok(()) };
-        let (step, decoder) = (processor.seconds_per_position(), &self.decoder().members()[0]);
+        let step = processor.seconds_per_position();
         for (requests, outputs) in requests.chunks(AT_ONCE).zip(outputs.chunks_mut(AT_ONCE)) {
             let decoded: Vec<&DecodeRequest> = requests.iter().map(|request| &request.decode).collect();
-            let heads = decoder.ctc_log_probs(&decoder.start(&decoded, 0)?)?.unwrap_or_default();
-            for (head, outputs) in heads.iter().zip(outputs) {
+            for (head, outputs) in self.ctc_log_probs(&decoded)?.iter().zip(outputs) {
                 for output in outputs {
                     let Ok(found) = align(head, &output.hypothesis.tokens) else { continue };
                     let seconds = |frame: usize| frame as f64 * step;
@@ -64,5 +66,14 @@ impl LoadedModel {
         let scores = self.score(&pairs.collect::<Vec<_>>())?;
         outputs.iter_mut().flatten().zip(scores).for_each(|(output, scores)| output.token_scores = scores);
         Ok(())
+    }
+
+    /// What the CTC head gives to each request, all of them in one batch; nothing without a CTC head.
+    ///
+    /// # Errors
+    /// The model fails.
+    pub fn ctc_log_probs(&self, requests: &[&DecodeRequest]) -> Result<Vec<Arc<CtcLogProbs>>> {
+        let decoder = &self.decoder().members()[0];
+        Ok(decoder.ctc_log_probs(&decoder.start(requests, 0)?)?.unwrap_or_default())
     }
 }

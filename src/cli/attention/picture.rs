@@ -1,39 +1,21 @@
-//! The picture: source tokens as columns, output tokens as rows, and a cell for each pair.
-//!
-//! It has a light and a dark style, by the viewer's preference. No font is embedded; the font list names fonts that
-//! cover Chinese, Japanese and Korean on the systems that have them.
+//! The picture of a text: source tokens as columns, output tokens as rows, and a cell for each pair.
 
 use std::fmt::Write as _;
 
-use crate::cli::trace_record::{TracedRow, TracedStep, columns, shortened, visible};
-use crate::error::counted;
-use crate::svg::{escaped, text};
+use super::labels::{
+    FONT_SIZE, HEADING, MARGIN, PROBABILITY, heading, label, name_of, named, percent, share, width,
+};
+use crate::cli::trace_record::{TracedRow, TracedStep, columns, visible};
+use crate::svg::{BLUE, escaped, page, text};
 
-const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK TC', 'Noto Sans CJK SC', \
-     'Noto Sans CJK JP', 'Source Han Sans', 'PingFang TC', 'PingFang SC', 'Hiragino Sans', 'Microsoft JhengHei', \
-     'Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic', 'WenQuanYi Zen Hei', sans-serif";
-
-/// The dark style, which overrides the colours of the attributes.
-const DARK: &str = "@media (prefers-color-scheme: dark) { .page { fill: #1b1d21 } text { fill: #e6e6e6 } \
-     .faint text, .faint { fill: #a8a8a8 } .cells, .scale { fill: #56b4e9 } .frame { stroke: #777 } }";
-
-const FONT_SIZE: f64 = 13.0;
-/// Width of a column of text; a Chinese character takes two.
-const COLUMN: f64 = 7.6;
 /// The side of a cell, and that of a small one, used if there are more than [`MANY`] rows or columns.
 const CELL: f64 = 26.0;
 const SMALL_CELL: f64 = 16.0;
 const MANY: usize = 60;
-/// The most columns of a label; a longer token is shown in full as a tooltip.
-const MOST_COLUMNS: usize = 24;
 /// With more cells there are no tooltips: the picture would be too large for a browser.
 const FEW_CELLS: usize = 5000;
-const MARGIN: f64 = 16.0;
-/// Heights above the source tokens, and below the cells.
-const HEADING: f64 = 78.0;
+/// Height below the cells.
 const LEGEND: f64 = 64.0;
-/// Width of the probabilities to the right of the cells.
-const PROBABILITY: f64 = 58.0;
 const NARROWEST: f64 = 460.0;
 
 /// The layout.
@@ -85,35 +67,14 @@ fn slants(token: &str) -> bool {
 /// The picture of a row. Each step must have one weight per source token.
 pub fn svg(row: &TracedRow) -> String {
     let layout = Layout::new(row);
+    let source_text = row.source.as_deref().unwrap_or_default();
     let mut body = String::new();
-    title(row, &layout, &mut body);
+    heading(row, source_text, layout.width, &mut body);
     source(row, &layout, &mut body);
     output(row, &layout, &mut body);
     cells(row, &layout, &mut body);
     legend(&layout, &mut body);
-    let (width, height) = (layout.width.ceil(), layout.height().ceil());
-    let name = escaped(&format!("{} → {}", row.source.as_deref().unwrap_or_default(), row.output));
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\" fill=\"#222\">\n\
-         <title>{name}</title>\n<style>{DARK}</style>\n\
-         <rect class=\"page\" width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n{body}</svg>\n"
-    )
-}
-
-/// Source and output as texts, with the score.
-fn title(row: &TracedRow, layout: &Layout, out: &mut String) {
-    let room = ((layout.width - 2.0 * MARGIN) / (COLUMN * 1.2)) as usize;
-    let texts = [row.source.clone().unwrap_or_default(), format!("→ {}", row.output)];
-    for (words, y) in texts.iter().zip([26.0, 47.0]) {
-        text(out, (MARGIN, y), "font-size=\"15\" font-weight=\"bold\"", &shortened(words, room));
-    }
-    let score = row
-        .score
-        .map_or(String::new(), |score| format!("score {score:.4} (probability {}), ", percent(score)));
-    let end = if row.finished { "with <eos>" } else { "unfinished" };
-    let words = format!("{score}{}, {end}", counted(row.steps.len(), "token"));
-    text(out, (MARGIN, 67.0), "class=\"faint\" fill=\"#555\"", &words);
+    page(&name_of(row, source_text), (layout.width.ceil(), layout.height().ceil()), FONT_SIZE, &body)
 }
 
 /// The source's tokens above the cells.
@@ -151,28 +112,16 @@ fn output(row: &TracedRow, layout: &Layout, out: &mut String) {
     });
 }
 
-/// A label, with a tooltip if the token is too long.
-fn named(out: &mut String, (x, y): (f64, f64), attributes: &str, token: &str) {
-    let shown = label(token);
-    if columns(&visible(token)) <= MOST_COLUMNS {
-        return text(out, (x, y), attributes, &shown);
-    }
-    let (shown, whole) = (escaped(&shown), escaped(token));
-    let _ =
-        writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{shown}<title>{whole}</title></text>");
-}
-
 /// One cell per pair of output token and source token.
 fn cells(row: &TracedRow, layout: &Layout, out: &mut String) {
     let Layout { cell, left, top, right, bottom, .. } = layout;
     let side = cell - 1.0;
     let few = row.steps.len() * row.source_tokens.len() <= FEW_CELLS;
-    let _ = writeln!(out, "<g class=\"cells\" fill=\"#0072b2\" stroke=\"#888\" stroke-opacity=\"0.2\">");
+    let _ = writeln!(out, "<g class=\"blue\" fill=\"{BLUE}\" stroke=\"#888\" stroke-opacity=\"0.2\">");
     for (down, step) in row.steps.iter().enumerate() {
         for (across, (weight, token)) in step.attention.iter().zip(&row.source_tokens).enumerate() {
             let (x, y) = (left + cell * across as f64 + 0.5, top + cell * down as f64 + 0.5);
-            // A trace may contain any number.
-            let weight = if weight.is_finite() { weight.clamp(0.0, 1.0) } else { 0.0 };
+            let weight = share(*weight);
             let place = format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"{side}\" height=\"{side}\"");
             let _ = write!(out, "<rect class=\"cell\" {place} fill-opacity=\"{weight:.3}\"");
             let _ = match few {
@@ -192,7 +141,7 @@ fn cells(row: &TracedRow, layout: &Layout, out: &mut String) {
 /// The legend of shades.
 fn legend(layout: &Layout, out: &mut String) {
     let y = layout.bottom + 24.0;
-    let _ = writeln!(out, "<g class=\"scale\" fill=\"#0072b2\">");
+    let _ = writeln!(out, "<g class=\"blue\" fill=\"{BLUE}\">");
     for n in 0..=10 {
         let (x, opacity) = (MARGIN + 12.0 + 12.0 * f64::from(n), f64::from(n) / 10.0);
         let place = format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"12\" height=\"12\"");
@@ -204,20 +153,6 @@ fn legend(layout: &Layout, out: &mut String) {
     text(out, (MARGIN + 170.0, y + 10.0), "", "attention of the last layer, averaged over its heads");
     text(out, (MARGIN, y + 28.0), "", "on the right: the probability of each token");
     out.push_str("</g>\n");
-}
-
-fn label(token: &str) -> String {
-    shortened(&visible(token), MOST_COLUMNS)
-}
-
-/// Width of a token's label.
-fn width(token: &str) -> f64 {
-    columns(&label(token)) as f64 * COLUMN
-}
-
-/// A log-probability as a probability.
-fn percent(log_probability: f64) -> String {
-    format!("{:.1} %", 100.0 * log_probability.exp())
 }
 
 #[cfg(test)]

@@ -74,6 +74,12 @@ impl Fbank {
         &self.config
     }
 
+    /// Where a frequency lies among the filters: n at the peak of filter n, from 0.
+    pub fn bin_at(&self, hertz: f64) -> f64 {
+        let (low, step) = mel_steps(&self.config);
+        f64::from((mel(hertz as f32) - low) / step) - 1.0
+    }
+
     /// The features of samples on the scale ±1, which must have the config's sample rate.
     ///
     /// # Shapes
@@ -159,12 +165,17 @@ fn mel(hertz: f32) -> f32 {
     1127.0 * (1.0 + hertz / 700.0).ln()
 }
 
+/// Where the lowest filter begins, and from the peak of a filter to that of the next, in mel.
+fn mel_steps(config: &FbankConfig) -> (f32, f32) {
+    let (low, high) = (mel(config.low_hz as f32), mel(config.highest_hz() as f32));
+    (low, (high - low) / (config.bins + 1) as f32)
+}
+
 /// The filters over an FFT of `padded` samples. The bin at the Nyquist frequency has no weight.
 fn filters(config: &FbankConfig, padded: usize) -> Vec<Filter> {
     let width = config.sample_rate as f32 / padded as f32;
     let mels: Vec<f32> = (0..padded / 2).map(|bin| mel(width * bin as f32)).collect();
-    let (low, high) = (mel(config.low_hz as f32), mel(config.highest_hz() as f32));
-    let step = (high - low) / (config.bins + 1) as f32;
+    let (low, step) = mel_steps(config);
     let filter = |number: usize| {
         let [left, centre, right] = [0, 1, 2].map(|edge| low + (number + edge) as f32 * step);
         let weight = |mel: f32| match mel <= centre {

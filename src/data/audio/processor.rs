@@ -133,6 +133,11 @@ impl AudioProcessor {
         self.definition.fbank.sample_rate
     }
 
+    /// Where a frequency lies among the bins: n at the peak of bin n, from 0.
+    pub fn bin_at(&self, hertz: f64) -> f64 {
+        self.fbank.bin_at(hertz)
+    }
+
     /// Seconds from one frame to the next.
     pub fn seconds_per_frame(&self) -> f64 {
         self.definition.fbank.shift_ms / 1000.0

@@ -109,3 +109,21 @@ fn values_out_of_range_are_refused() {
     let config = FbankConfig { window: Window::Hamming, high_hz: -400.0, ..FbankConfig::at(8000) };
     assert_eq!(toml::from_str::<FbankConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
 }
+
+#[test]
+fn a_tone_is_loudest_in_the_bin_at_its_frequency() {
+    let config = FbankConfig { preemphasis: 0.0, ..FbankConfig::at(16_000) };
+    let fbank = Fbank::new(&config).unwrap();
+    for hertz in [500.0, 1000.0, 2000.0, 4000.0] {
+        let tone = |n: usize| (std::f64::consts::TAU * hertz * n as f64 / 16_000.0).sin() as f32;
+        let frames = fbank.compute(&(0..400).map(tone).collect::<Vec<f32>>());
+        let loudest =
+            (0..config.bins).max_by(|&a, &b| frames.data()[a].total_cmp(&frames.data()[b])).unwrap();
+        assert!(
+            (fbank.bin_at(hertz) - loudest as f64).abs() <= 1.0,
+            "{hertz}: {loudest}, {}",
+            fbank.bin_at(hertz)
+        );
+    }
+    assert!((fbank.bin_at(20.0) + 1.0).abs() < 1e-3 && (fbank.bin_at(8000.0) - 80.0).abs() < 1e-3);
+}
