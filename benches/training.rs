@@ -11,25 +11,19 @@
 //! which benches/peers/ repeats.
 
 mod common;
+#[path = "common/trainer.rs"]
+mod trainer;
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Parser;
 use seqloom::config::Experiment;
-use seqloom::data::dataset::Tokenizers;
-use seqloom::data::splits::DataSplits;
 use seqloom::error::Result;
-use seqloom::model::network::Network;
-use seqloom::model::params::Params;
-use seqloom::runtime::{Runtime, memory};
-use seqloom::training::clock::{Since, matrix_peak};
-use seqloom::training::context::{InjectedFaults, TrainContext};
-use seqloom::training::metrics::RunningStats;
-use seqloom::training::trainer::Trainer;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::common::{median, output};
+use self::trainer::measure;
 
 #[derive(Parser)]
 struct Args {
@@ -106,60 +100,9 @@ fn main() {
     println!("  seqloom's share of the matrix peak: {:.0} %", 100.0 * of(0, "matrix_peak_share"));
 }
 
-/// Pairs per second over the timed updates, peak memory, and the share of the matrix peak.
 fn ours(args: &Args) -> Result<Value> {
     let experiment = Experiment::load("configs/multi30k_small.toml".as_ref(), &overrides(args))?;
-    let runtime = Runtime::start(&experiment.runtime)?;
-    let data = DataSplits::load(&experiment.data, None, |pairs| Tokenizers::train(&experiment.data, pairs))?;
-    let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
-    let network = experiment.model.network();
-    let sizes = (data.tokenizers.source.shape(), data.tokenizers.target.vocabulary_size());
-    let model = Network::new(&network, sizes.0, sizes.1, &mut params);
-    let parts = TrainContext {
-        config: &experiment.training,
-        decoding: &experiment.decoding,
-        seed: experiment.seed,
-        model: &model,
-        params: &params,
-        width: network.width(),
-        train: &data.train,
-        valid: &data.valid,
-        target: &data.tokenizers.target,
-        machine: runtime.machine(),
-        faults: InjectedFaults::default(),
-    };
-    let mut trainer = Trainer::new(parts, None)?;
-    let tokens: usize = data.train.corpus.lengths().into_iter().map(|(_, target)| target).sum();
-    let tokens_per_pair = tokens as f64 / data.train.corpus.len() as f64;
-    measure(args, &mut trainer, runtime, &model, tokens_per_pair)
-}
-
-fn measure(
-    args: &Args,
-    trainer: &mut Trainer,
-    runtime: Runtime,
-    model: &Network,
-    tokens_per_pair: f64,
-) -> Result<Value> {
-    for _ in 0..args.warmup {
-        trainer.update()?;
-    }
-    let (started, waited, mut window) = (Since::now(), trainer.waited(), RunningStats::default());
-    for _ in 0..args.updates {
-        window.add(&trainer.update()?.window);
-    }
-    let seconds = started.seconds();
-    let operations = 6.0 * model.multiplications(window.source_tokens, window.tokens);
-    let peak_memory = memory::peak(runtime.device);
-    Ok(json!({
-        "pairs_per_s": window.tokens as f64 / seconds / tokens_per_pair,
-        "target_tokens_per_s": window.tokens as f64 / seconds,
-        "matmul_gflops": operations / seconds / 1e9,
-        "peak_gib": peak_memory as f64 / (1u64 << 30) as f64,
-        "matrix_peak_share": operations / seconds / matrix_peak(runtime.device, runtime.compute, runtime.threads, &[]),
-        "waiting_share": (trainer.waited() - waited) / seconds,
-        "padding": window.padding(),
-    }))
+    measure(&experiment, None, [args.warmup, args.updates])
 }
 
 fn overrides(args: &Args) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Shared by both benchmarks: running a side, and summarising its runs.
+//! Shared by all benchmarks: running a side, and summarising its runs.
 
 use std::process::Command;
 

@@ -54,6 +54,20 @@ class Tokenizer:
         return text.removeprefix("▁").replace("▁", " ") if self.kind == "bpe" else text
 
 
+class Recordings:
+    """The features of a model that reads recordings: Kaldi's filter banks, normalized over the corpus."""
+
+    USUAL = dict(low_hz=20.0, high_hz=0.0, window_ms=25.0, shift_ms=10.0, preemphasis=0.97, window="povey", snip_edges=True,
+                 remove_dc=True)
+
+    def __init__(self, described: dict) -> None:
+        fbank = dict(described["fbank"])
+        self.rate, self.bins = fbank.pop("sample_rate"), fbank.pop("bins")
+        if fbank != self.USUAL or "stats" not in described:
+            sys.exit("the references compute features by Kaldi's defaults, normalized over the corpus, but this model has others")
+        self.mean, self.deviation = described["stats"]["mean"], described["stats"]["std"]
+
+
 class SeqloomModel:
     """The content of a model file."""
 
@@ -65,7 +79,9 @@ class SeqloomModel:
             self.weights = {name: file.get_tensor(name) for name in file.keys()}
         self.data = header["config"]["data"]
         self.transformer = header["config"]["model"]["transformer"]
-        self.source, self.target = Tokenizer(header["tokenizers"]["source"]), Tokenizer(header["tokenizers"]["target"])
+        source = header["tokenizers"]["source"]
+        self.source = Recordings(source["audio"]) if "audio" in source else Tokenizer(source)
+        self.target = Tokenizer(header["tokenizers"]["target"])
 
     def embeddings(self) -> tuple:
         """The matrices (V, D) of the source embedding, the target embedding and the output layer."""
