@@ -150,8 +150,10 @@ impl Predictor {
     /// output may be.
     pub fn complete<S: AsRef<str>, P: AsRef<str>>(&self, requests: &[(S, P)]) -> Result<Vec<Vec<Output>>> {
         caught(|| {
-            let encoded = (0..).zip(requests).map(|(n, (text, prefix))| {
-                let request = self.model.encode_request(text.as_ref(), prefix.as_ref(), TOO_LONG);
+            let sources = requests.iter().map(|(text, _)| Ok(text.as_ref().into())).collect();
+            let encoded = self.model.encode_sources(sources, TOO_LONG);
+            let encoded = (0..).zip(requests).zip(encoded).map(|((n, (_, prefix)), request)| {
+                let request = request.and_then(|request| self.model.with_prefix(request, prefix.as_ref()));
                 request.map_err(|error| error.at(format!("text {n}")))
             });
             let requests = encoded.collect::<Result<Vec<_>>>()?;
@@ -164,9 +166,11 @@ impl Predictor {
     /// # Errors
     /// A side has more tokens than its `max_length`, or a target has no source; scoring fails.
     pub fn score<S: AsRef<str>, T: AsRef<str>>(&self, pairs: &[(S, T)]) -> Result<Vec<f64>> {
-        let encoded = (0..).zip(pairs).map(|(n, (source, target))| {
+        let sources = pairs.iter().map(|(source, _)| Ok(source.as_ref().into())).collect();
+        let requests = self.model.encode_sources(sources, TOO_LONG);
+        let encoded = (0..).zip(pairs).zip(requests).map(|((n, (_, target)), request)| {
             let at = |error: Error| error.at(format!("pair {n}"));
-            let request = self.model.encode_source(source.as_ref(), TOO_LONG).map_err(at)?.decode;
+            let request = request.map_err(at)?.decode;
             let target = self.model.tokenizers.target.encode(target.as_ref());
             self.model.check_target(&request.source, &target).map_err(at)?;
             Ok((request, target.ids))

@@ -15,6 +15,7 @@ use crate::decoding::constraints::forced_prefix::ForcedPrefix;
 use crate::decoding::incremental_decoder::IncrementalDecoder;
 use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result, counted};
+use crate::runtime::threads;
 
 /// What to do with a source that has more tokens than `data.source.max_length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,15 @@ impl LoadedModel {
         prefix: &str,
         too_long: TooLong,
     ) -> Result<EncodedRequest> {
-        let mut request = self.encode_source(source, too_long)?;
+        self.with_prefix(self.encode_source(source, too_long)?, prefix)
+    }
+
+    /// The request with a forced prefix, restricted by the shortlist.
+    ///
+    /// # Errors
+    /// An input error without a place: the target's vocabulary lacks a symbol of the prefix, or the prefix is longer than
+    /// the output of this source may be.
+    pub fn with_prefix(&self, mut request: EncodedRequest, prefix: &str) -> Result<EncodedRequest> {
         let prefix = self.forced_prefix(&request.decode, prefix)?;
         let ids = request.decode.source.tokens();
         request.decode.allowed = self.shortlist.as_ref().map(|list| list.allowed(ids, prefix.tokens()));
@@ -67,30 +76,43 @@ impl LoadedModel {
         source: impl Into<SourceRef<'s>>,
         too_long: TooLong,
     ) -> Result<EncodedRequest> {
-        let source = source.into();
+        let [request] = <[_; 1]>::try_from(self.encode_sources(vec![Ok(source.into())], too_long))
+            .expect("there is a request for each source");
+        request
+    }
+
+    /// The same of many sources, in order; recordings are read on all threads. An error in place of a source stays.
+    pub fn encode_sources(
+        &self,
+        sources: Vec<Result<SourceRef>>,
+        too_long: TooLong,
+    ) -> Vec<Result<EncodedRequest>> {
         match &self.tokenizers.source {
-            SourceProcessor::Text(tokenizer) => self.encode_text(tokenizer, source.text, too_long),
-            SourceProcessor::Audio(_) => self.encode_recording(source, too_long),
+            SourceProcessor::Text(tokenizer) => {
+                let encode = |source: SourceRef| self.encode_text(tokenizer, source.text, too_long);
+                sources.into_iter().map(|source| source.and_then(encode)).collect()
+            }
+            SourceProcessor::Audio(_) => {
+                let members = self.members().take(if self.tokenizes_alike() { 1 } else { usize::MAX });
+                let processors: Vec<_> =
+                    members.filter_map(|member| member.tokenizers.source.audio()).collect();
+                let read = threads::each(sources, |source| {
+                    source.and_then(|source| items_of(&processors, &source, too_long))
+                });
+                read.into_iter().map(|read| read.map(|read| self.request_of(read))).collect()
+            }
         }
     }
 
-    /// The features of a recording, for each model its own.
-    fn encode_recording(&self, source: SourceRef, too_long: TooLong) -> Result<EncodedRequest> {
-        let members = self.members().take(if self.tokenizes_alike() { 1 } else { usize::MAX });
-        let processors = members.filter_map(|member| member.tokenizers.source.audio());
-        let (mut items, mut length_before) = (Vec::new(), None);
-        for processor in processors {
-            let (frames, before) = frames_of(processor, &source, too_long)?;
-            length_before = length_before.or(before);
-            items.push(processor.item(frames)?);
-        }
+    /// The request of a recording.
+    fn request_of(&self, (items, length_before): (Vec<SourceItem>, Option<usize>)) -> EncodedRequest {
         let mut items = items.into_iter();
         let own = items.next().unwrap_or_default();
         let decode = DecodeRequest {
             other_sources: items.collect(),
             ..self.options.request(own, self.decoder().max_length())
         };
-        Ok(EncodedRequest { decode, length_before, ..EncodedRequest::default() })
+        EncodedRequest { decode, length_before, ..EncodedRequest::default() }
     }
 
     /// Checks that the target's vocabulary can spell a prefix.
@@ -172,6 +194,21 @@ impl LoadedModel {
 
 /// What is read of a recording behind the longest, in seconds: its last frames need what follows them.
 const MARGIN: f64 = 1.0;
+
+/// The normalized features of a recording for each model, and its positions before truncation.
+fn items_of(
+    processors: &[&AudioProcessor],
+    source: &SourceRef,
+    too_long: TooLong,
+) -> Result<(Vec<SourceItem>, Option<usize>)> {
+    let (mut items, mut length_before) = (Vec::new(), None);
+    for processor in processors {
+        let (frames, before) = frames_of(processor, source, too_long)?;
+        length_before = length_before.or(before);
+        items.push(processor.item(frames)?);
+    }
+    Ok((items, length_before))
+}
 
 /// The frames of a recording that a model may read, and its positions before truncation. One that is too long is not read.
 fn frames_of(

@@ -14,7 +14,7 @@ use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
 
-/// Frames of features in memory at once, unless a single row has more: some 130 MB of 80 bins.
+/// Frames of features after which no more rows are read for now: some 130 MB of 80 bins.
 const FRAMES_AT_ONCE: usize = 400_000;
 
 /// What turns rows into requests.
@@ -29,6 +29,9 @@ pub struct RowEncoder<'a> {
     pub split: bool,
 }
 
+/// Rows whose features are made together, on all threads.
+const LOT: usize = 32;
+
 impl RowEncoder<'_> {
     /// Tokenizes sources and prefixes, or makes features, until the rows end or there are enough frames. If a row has an
     /// error and errors stop the command, returns the rows before it and the error.
@@ -37,8 +40,12 @@ impl RowEncoder<'_> {
         rows: &mut impl Iterator<Item = InputRow>,
     ) -> (Vec<Row<EncodedRequest>>, Option<Error>) {
         let (mut encoded, mut frames) = (Vec::new(), 0);
-        for row in rows.by_ref() {
-            for row in self.encode_parts(row) {
+        while frames < FRAMES_AT_ONCE {
+            let lot: Vec<InputRow> = rows.by_ref().take(LOT).collect();
+            if lot.is_empty() {
+                break;
+            }
+            for row in self.encode_lot(lot) {
                 let source = row.content.as_ref().ok().map(|request| &request.decode.source);
                 frames += source.and_then(SourceItem::frames).map_or(0, Frames::count);
                 match &row.content {
@@ -49,30 +56,60 @@ impl RowEncoder<'_> {
                     _ => encoded.push(row),
                 }
             }
-            if frames >= FRAMES_AT_ONCE {
-                break;
-            }
         }
         (encoded, None)
     }
 
-    /// The row, or the parts of its recording.
-    fn encode_parts(&self, row: InputRow) -> Vec<Row<EncodedRequest>> {
-        let parts = if self.split { Parts::of(self.loaded, self.input, &row) } else { Ok(None) };
-        match parts {
-            Ok(Some(parts)) => parts.rows().map(|(row, part)| self.encode_row(row, Some(&part))).collect(),
-            Ok(None) => {
-                let recording = self.input.recording().ok().flatten();
-                vec![self.encode_row(row, recording)]
+    /// The rows, in place of a long recording its parts.
+    fn encode_lot(&self, lot: Vec<InputRow>) -> Vec<Row<EncodedRequest>> {
+        let recording = self.input.recording().ok().flatten();
+        let (mut encoded, mut whole) = (Vec::new(), Vec::new());
+        for row in lot {
+            match self.encode_parts(&row) {
+                None => whole.push((row, recording)),
+                Some(parts) => {
+                    encoded.extend(self.encode_rows(std::mem::take(&mut whole)));
+                    encoded.extend(parts);
+                }
             }
+        }
+        encoded.extend(self.encode_rows(whole));
+        encoded
+    }
+
+    /// The parts of a long recording; `None` of another row.
+    fn encode_parts(&self, row: &InputRow) -> Option<Vec<Row<EncodedRequest>>> {
+        let parts = if self.split { Parts::of(self.loaded, self.input, row) } else { Ok(None) };
+        match parts {
+            Ok(parts) => parts.map(|parts| {
+                let (mut rows, mut encoded) = (parts.rows().peekable(), Vec::new());
+                while rows.peek().is_some() {
+                    let (lot, samples): (Vec<_>, Vec<_>) = rows.by_ref().take(LOT).unzip();
+                    encoded.extend(self.encode_rows(lot.into_iter().zip(samples.iter().map(Some)).collect()));
+                }
+                encoded
+            }),
             Err(error) => {
-                let InputRow { number, row } = row;
-                vec![Row { number, read: row.ok(), truncated: false, content: Err(error) }]
+                let read = row.row.as_ref().ok().cloned();
+                Some(vec![Row { number: row.number, read, truncated: false, content: Err(error) }])
             }
         }
     }
 
-    fn encode_row(&self, row: InputRow, recording: Option<&Recording>) -> Row<EncodedRequest> {
+    /// Rows, and their recordings if they are in memory.
+    fn encode_rows(&self, rows: Vec<(InputRow, Option<&Recording>)>) -> Vec<Row<EncodedRequest>> {
+        let sources = rows.iter().map(|(row, recording)| self.source(row, *recording)).collect();
+        let requests = self.loaded.encode_sources(sources, self.args.too_long());
+        rows.into_iter().zip(requests).map(|((row, _), request)| self.with_prefix(row, request)).collect()
+    }
+
+    fn source<'r>(&'r self, row: &'r InputRow, recording: Option<&'r Recording>) -> Result<SourceRef<'r>> {
+        let read = row.row.as_ref().map_err(Error::clone)?;
+        self.input.recording()?;
+        Ok(SourceRef { recording, ..source_of(self.loaded, self.input.file(), read)? })
+    }
+
+    fn with_prefix(&self, row: InputRow, request: Result<EncodedRequest>) -> Row<EncodedRequest> {
         let RowEncoder { loaded, input, args, .. } = self;
         let number = row.number;
         let read = match row.row {
@@ -80,10 +117,7 @@ impl RowEncoder<'_> {
             Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
         };
         let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
-        let content =
-            input.recording().and_then(|_| source_of(loaded, input.file(), &read)).and_then(|source| {
-                loaded.encode_request(SourceRef { recording, ..source }, prefix, args.too_long())
-            });
+        let content = request.and_then(|request| loaded.with_prefix(request, prefix));
         let content = content.map_err(|error| error.at(input.place(read.line)));
         let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
         Row { number, read: Some(read), truncated, content }
