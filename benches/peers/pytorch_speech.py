@@ -230,17 +230,22 @@ def decode(a):
         frames = [(x - mean) / deviation for x in fbank(paths)]
         return [read.target.decode(ids) for ids in beam_search(model, joined(frames), a.beam)], sum((len(x) + 3) // 4 for x in frames)
 
-    texts_of(paths[:16])
-    start = time.perf_counter()
-    out, positions = [None] * len(paths), 0
     # The size of a file stands for its length, so that few rows are padded.
     order = sorted(range(len(paths)), key=lambda i: paths[i].stat().st_size)
-    for at in range(0, len(order), a.rows):
-        batch = order[at:at + a.rows]
-        texts, count = texts_of([paths[i] for i in batch])
-        positions += count
-        for i, text in zip(batch, texts):
-            out[i] = text
+
+    def all_texts():
+        out, positions = [None] * len(paths), 0
+        for at in range(0, len(order), a.rows):
+            batch = order[at:at + a.rows]
+            texts, count = texts_of([paths[i] for i in batch])
+            positions += count
+            for i, text in zip(batch, texts):
+                out[i] = text
+        return out, positions
+
+    all_texts()
+    start = time.perf_counter()
+    out, positions = all_texts()
     seconds = time.perf_counter() - start
     if a.output:
         write_lines(Path(a.output), out)
