@@ -22,7 +22,7 @@ pub(super) fn read<T: DeserializeOwned>(tree: &Node) -> Result<T, ConfigError> {
     T::deserialize(&root).map_err(|error| root.located(error))
 }
 
-/// The errors that serde makes have no origin: [`Reader::located`] adds it, with the key and its table.
+/// The errors that serde makes have no origin: `Reader::located` adds it, with the key and its table.
 impl de::Error for ConfigError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         ConfigError { origin: None, keys: Vec::new(), message: message.to_string(), hint: None }

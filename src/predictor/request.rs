@@ -231,8 +231,9 @@ fn too_long_to_hear(seconds: f64, most: f64) -> Error {
     let message = format!(
         "a recording may last {most} s (`data.source.audio.max_seconds` in training), but this one lasts {seconds:.1}"
     );
-    Error::input(message)
-        .hint("cut it into shorter ones; decode, score and verify read its beginning alone with --truncate")
+    Error::input(message).hint(
+        "decode cuts it at silences with --split; decode, score and verify read its beginning with --truncate",
+    )
 }
 
 /// Truncates a source; returns whether it was too long.
