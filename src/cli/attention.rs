@@ -228,3 +228,6 @@ fn check(row: &TracedRow) -> Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

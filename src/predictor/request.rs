@@ -67,7 +67,7 @@ impl LoadedModel {
         Ok(request)
     }
 
-    /// The same without a prefix.
+    /// The request for a source, without a prefix and without restrictions.
     ///
     /// # Errors
     /// An input error without a place: the source is too long for one of the models; a recording that cannot be read.
@@ -76,12 +76,10 @@ impl LoadedModel {
         source: impl Into<SourceRef<'s>>,
         too_long: TooLong,
     ) -> Result<EncodedRequest> {
-        let [request] = <[_; 1]>::try_from(self.encode_sources(vec![Ok(source.into())], too_long))
-            .expect("there is a request for each source");
-        request
+        self.encode_sources(vec![Ok(source.into())], too_long).remove(0)
     }
 
-    /// The same of many sources, in order; recordings are read on all threads. An error in place of a source stays.
+    /// Those of many sources, in order; recordings are read on all threads. An error in place of a source stays.
     pub fn encode_sources(
         &self,
         sources: Vec<Result<SourceRef>>,

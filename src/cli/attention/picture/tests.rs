@@ -3,6 +3,7 @@
 use roxmltree::{Document, Node};
 
 use super::*;
+use crate::cli::attention::tests::{check_on_page, number};
 
 fn row(source: &[&str], output: &[&str]) -> TracedRow {
     let step = |(n, token): (usize, &&str)| TracedStep {
@@ -23,10 +24,6 @@ fn row(source: &[&str], output: &[&str]) -> TracedRow {
     }
 }
 
-fn number(node: &Node, name: &str) -> f64 {
-    node.attribute(name).unwrap().parse().unwrap()
-}
-
 /// The labels of a group, with their tooltips.
 fn labels(document: &Document, class: &str) -> Vec<String> {
     let group = document.descendants().find(|node| node.attribute("class") == Some(class)).unwrap();
@@ -44,14 +41,7 @@ fn checked(row: &TracedRow) -> String {
     let root = document.root_element();
     assert_eq!(root.tag_name().namespace(), Some("http://www.w3.org/2000/svg"));
     assert!(!picture.contains("NaN") && !picture.contains("inf") && !picture.contains("<script"));
-    let (width, height) = (number(&root, "width"), number(&root, "height"));
-    for node in document.descendants().filter(|node| node.has_attribute("x")) {
-        let (x, y) = (number(&node, "x"), number(&node, "y"));
-        assert!(x >= 0.0 && x < width && y >= 0.0 && y < height, "{node:?}");
-        if node.has_attribute("width") {
-            assert!(x + number(&node, "width") <= width && y + number(&node, "height") <= height, "{node:?}");
-        }
-    }
+    check_on_page(&document);
     let cells: Vec<Node> =
         document.descendants().filter(|node| node.attribute("class") == Some("cell")).collect();
     assert_eq!(cells.len(), row.source_tokens.len() * row.steps.len());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use roxmltree::{Document, Node};
 
 use super::*;
+use crate::cli::attention::tests::{check_on_page, number};
 use crate::cli::trace_record::TracedStep;
 use crate::data::vocabulary::{EOS, PAD};
 use crate::decoding::ctc::log_probs::CtcLogProbs;
@@ -55,10 +56,6 @@ fn recording(row: &TracedRow, frames: &[usize]) -> Recording {
     Recording { part: [None; 2], spectrogram: Some(spectrogram), posteriors: Some(posteriors(row, frames)) }
 }
 
-fn number(node: &Node, name: &str) -> f64 {
-    node.attribute(name).unwrap().parse().unwrap()
-}
-
 /// All elements whose class begins so, with those inside a group of that class.
 fn of_class<'a>(document: &'a Document, class: &str) -> Vec<Node<'a, 'a>> {
     let is =
@@ -77,15 +74,7 @@ fn drawn(row: &TracedRow, recording: &Recording) -> String {
     let picture = svg(row, STEP, recording);
     let document = Document::parse(&picture).unwrap();
     assert!(!picture.contains("NaN") && !picture.contains("\"inf") && !picture.contains("<script"));
-    let root = document.root_element();
-    let (width, height) = (number(&root, "width"), number(&root, "height"));
-    for node in document.descendants().filter(|node| node.has_attribute("x")) {
-        let (x, y) = (number(&node, "x"), number(&node, "y"));
-        assert!(x >= 0.0 && x < width && y >= 0.0 && y < height, "{node:?}");
-        if node.has_attribute("width") {
-            assert!(x + number(&node, "width") <= width && y + number(&node, "height") <= height, "{node:?}");
-        }
-    }
+    check_on_page(&document);
     picture
 }
 
