@@ -74,7 +74,7 @@ fn compile_shim(root: &Path) {
     let vectors = "-fno-trapping-math";
     compile(&["packed_linear"], &[fused], "seqloom_shim_products");
     compile(
-        &["attention", "log_softmax", "packed_weights", "paged_attention"],
+        &["attention", "log_softmax", "packed_sequence_attention", "packed_weights", "paged_attention"],
         &[fused, vectors],
         "seqloom_shim_fused",
     );

@@ -75,26 +75,16 @@ fn attended(query: &Tensor, keys_values: &Tensor, slots: &[i64], heads: i64) -> 
     (out, softmax.sum_dim_intlist([0, 1].as_slice(), false, Kind::Float))
 }
 
-fn attention_is_libtorchs(head_width: i64, heads: i64, rows: i64, room: i64, listed: bool) {
+fn attention_is_libtorchs(head_width: i64, heads: i64, rows: i64, room: i64) {
     let width = heads * head_width;
     // Queries stand between keys and values, in rows that are no whole vectors.
     let query = numbers(&[rows, 3 * width + 1], head_width % 3).narrow(1, width + 1, width);
     let keys_values = numbers(&[room, 2 * width], head_width % 5);
     let length = |row: i64| if row == 0 { room } else { 1 + row * 7 % room };
-    let own = |row: i64| -> Vec<i64> {
-        let slot = |n| if listed { (row + n * 3) % room } else { row % (room - length(row) + 1) + n };
-        (0..length(row)).map(slot).collect()
-    };
+    let own = |row: i64| -> Vec<i64> { (0..length(row)).map(|n| (row + n * 3) % room).collect() };
     let all: Vec<Vec<i64>> = (0..rows).map(own).collect();
     let lists: Vec<Vec<i32>> = all.iter().map(|own| own.iter().map(|&slot| slot as i32).collect()).collect();
-    let seen = match listed {
-        true => AttendedSlots::lists(lists.iter().map(Vec::as_slice)),
-        false => AttendedSlots {
-            slots: None,
-            starts: all.iter().map(|own| own[0]).collect(),
-            lengths: all.iter().map(|own| own.len() as i64).collect(),
-        },
-    };
+    let seen = AttendedSlots::lists(lists.iter().map(Vec::as_slice));
     for vectors in Vectors::here() {
         let what = format!("head width {head_width}, {heads} heads, {rows} rows, {room} slots, {vectors:?}");
         let mut weights = Vec::new();
@@ -111,19 +101,12 @@ fn attention_is_libtorchs(head_width: i64, heads: i64, rows: i64, room: i64, lis
 #[test]
 fn attention_of_every_head_width_is_libtorchs() {
     for head_width in 1..=130 {
-        attention_is_libtorchs(
-            head_width,
-            1 + head_width % 3,
-            1 + head_width % 4,
-            1 + head_width * 5 % 23,
-            true,
-        );
-        attention_is_libtorchs(head_width, 1, 2, 9, false);
+        attention_is_libtorchs(head_width, 1 + head_width % 3, 1 + head_width % 4, 1 + head_width * 5 % 23);
     }
     // More rows than a thread takes, and every number of slots around whole vectors.
-    attention_is_libtorchs(40, 2, 37, 20, true);
+    attention_is_libtorchs(40, 2, 37, 20);
     for room in 1..=50 {
-        attention_is_libtorchs(24, 1, 2, room, room % 2 == 0);
+        attention_is_libtorchs(24, 1, 2, room);
     }
 }
 

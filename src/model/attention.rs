@@ -219,8 +219,8 @@ pub struct PackedSequences {
 
 #[derive(Debug)]
 enum PackedSequencesKind {
-    /// On the CPU.
-    Packed(AttendedSlots),
+    /// On the CPU: the length of each sequence.
+    Packed(Vec<i64>),
     /// On other devices they are padded: the index of each position in the padded batch, (N), and the mask of real
     /// positions, (B, 1, 1, S).
     Padded { places: Tensor, real: Tensor },
@@ -231,7 +231,7 @@ impl PackedSequences {
     pub fn new(lengths: &[i64], device: Device) -> PackedSequences {
         let (count, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
         let kind = if device == Device::Cpu {
-            PackedSequencesKind::Packed(AttendedSlots::own_sequence(lengths))
+            PackedSequencesKind::Packed(lengths.to_vec())
         } else {
             PackedSequences::padded(lengths, longest, device)
         };
@@ -260,10 +260,8 @@ pub fn packed_sequence_attention(
     let width = query_key_value.size()[1] / 3;
     let PackedSequences { count, longest, .. } = *sequences;
     let (places, real) = match &sequences.kind {
-        PackedSequencesKind::Packed(attended) => {
-            let query = query_key_value.narrow(1, 0, width);
-            let keys_values = query_key_value.narrow(1, width, 2 * width).contiguous();
-            return decoding::paged_attention(&query, &keys_values, attended, heads, None);
+        PackedSequencesKind::Packed(lengths) => {
+            return decoding::packed_sequence_attention(query_key_value, lengths, heads);
         }
         PackedSequencesKind::Padded { places, real } => (places, real),
     };
@@ -305,8 +303,7 @@ fn padded(attended: &AttendedSlots, device: Device) -> (Tensor, Tensor) {
         index.chunks_mut(longest.max(1) as usize).zip(&attended.starts).zip(&attended.lengths)
     {
         for (at, slot) in to[..length as usize].iter_mut().enumerate() {
-            let place = start + at as i64;
-            *slot = attended.slots.as_ref().map_or(place, |slots| i64::from(slots[place as usize]));
+            *slot = i64::from(attended.slots[start as usize + at]);
         }
     }
     let lengths = Tensor::from_slice(&attended.lengths).to_device(device).view([-1, 1, 1, 1]);
@@ -389,19 +386,15 @@ mod tests {
             let (query, keys_values) = (numbers(5 * width, [5, width]), numbers(18 * width, [9, 2 * width]));
             let slots = vec![8, 0, 3, 3, 5, 1, 2, 7, 6, 4, 4];
             let (starts, lengths) = (vec![0, 1, 4, 0, 10], vec![4, 1, 6, 11, 1]);
-            for slots in [Some(slots), None] {
-                let starts = if slots.is_some() { starts.clone() } else { vec![0, 8, 2, 0, 3] };
-                let lengths = if slots.is_some() { lengths.clone() } else { vec![9, 1, 7, 2, 1] };
-                let attended = AttendedSlots { slots, starts, lengths };
-                let (index, beyond) = padded(&attended, Device::Cpu);
-                let (plain, softmax) = gathered_attention(&query, &keys_values, &index, &beyond, heads);
-                let (mut weights, table) = (Vec::new(), BlockTable { attended, padded: None });
-                let ours = paged_attention(&query, &keys_values, &table, heads, Some(&mut weights));
-                assert!((ours - plain).abs().max().double_value(&[]) < 1e-6);
-                let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float);
-                let difference = Tensor::from_slice(&weights).view_as(&sums) - sums;
-                assert!(difference.abs().max().double_value(&[]) < 1e-6);
-            }
+            let attended = AttendedSlots { slots, starts, lengths };
+            let (index, beyond) = padded(&attended, Device::Cpu);
+            let (plain, softmax) = gathered_attention(&query, &keys_values, &index, &beyond, heads);
+            let (mut weights, table) = (Vec::new(), BlockTable { attended, padded: None });
+            let ours = paged_attention(&query, &keys_values, &table, heads, Some(&mut weights));
+            assert!((ours - plain).abs().max().double_value(&[]) < 1e-6);
+            let sums = softmax.sum_dim_intlist([1, 2].as_slice(), false, Kind::Float);
+            let difference = Tensor::from_slice(&weights).view_as(&sums) - sums;
+            assert!(difference.abs().max().double_value(&[]) < 1e-6);
         }
     }
 }

@@ -1,10 +1,7 @@
 // Attention for training, forward and backward, as one node of the graph: on the CPU, in f32, for sequences whose
 // softmax is small enough to keep. It reads queries, keys and values, and writes their gradients, in the layout of the
 // linear layers' products, without copies.
-//
-// Scores are transposed, (keys, queries): so a softmax runs down a column, and a vector holds several queries.
-#include "softmax.h"
-#include "small_gemm.h"
+#include "attention_head.h"
 
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -18,93 +15,11 @@
 namespace {
 
 using at::Tensor;
-using seqloom::RowMajor, seqloom::Factors, seqloom::Floats, seqloom::Gemm, seqloom::Nonzero, seqloom::Transposed;
+using seqloom::Factors, seqloom::Floats, seqloom::Gemm, seqloom::Nonzero, seqloom::RowMajor, seqloom::Transposed;
+using seqloom::GROUP, seqloom::Head, seqloom::HeadShape, seqloom::Line, seqloom::Matrix, seqloom::Turn;
 using seqloom::load, seqloom::store;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// Queries are padded to a multiple of this, which every vector length divides.
-constexpr int64_t GROUP = 16;
-
-// Alignment, as of an AVX-512 vector: one across two cache lines takes twice as long to load.
-struct alignas(GROUP * sizeof(float)) Line {
-  float numbers[GROUP];
-};
-
-// A matrix whose rows are `stride` numbers apart.
-struct Matrix {
-  float* at;
-  int64_t stride;
-};
-
-// Transposes (rows, columns) to (columns, room), padded with zeros, times `scale`.
-struct Turn {
-  template <int LANES>
-  INLINE static void run(const Matrix& from, int64_t rows, int64_t columns, float scale, float* to, int64_t room) {
-    const int64_t whole = columns - columns % 4;
-    int64_t row = 0;
-    for (; row + 4 <= rows; row += 4) {
-      for (int64_t column = 0; column < whole; column += 4) {
-        four(from.at + row * from.stride + column, from.stride, scale, to + column * room + row, room);
-      }
-    }
-    for (int64_t column = 0; column < columns; ++column) {
-      for (int64_t r = column < whole ? row : 0; r < rows; ++r) {
-        to[column * room + r] = scale * from.at[r * from.stride + column];
-      }
-      std::fill(to + column * room + rows, to + (column + 1) * room, 0.0f);
-    }
-  }
-
-  INLINE static void four(const float* from, int64_t stride, float scale, float* to, int64_t room) {
-    typedef Floats<4>::Type Four;
-    Four row[4];
-    for (int n = 0; n < 4; ++n) row[n] = scale * load<Four>(from + n * stride);
-    const Four one = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
-    const Four two = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
-    const Four three = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
-    const Four four = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
-    store(to, __builtin_shufflevector(one, two, 0, 1, 4, 5));
-    store(to + room, __builtin_shufflevector(one, two, 2, 3, 6, 7));
-    store(to + 2 * room, __builtin_shufflevector(three, four, 0, 1, 4, 5));
-    store(to + 3 * room, __builtin_shufflevector(three, four, 2, 3, 6, 7));
-  }
-};
-
-// In place: the softmax of each column of the scores, (keys, room). With `causal` a query attends to no later key.
-struct Softmax {
-  template <int LANES>
-  INLINE static void run(float* scores, int64_t keys, int64_t queries, int64_t room, bool causal) {
-    typedef typename Floats<LANES>::Type Vector;
-    typedef typename Floats<LANES>::Places Places;
-    constexpr float LOWEST = -std::numeric_limits<float>::infinity();
-    Places place;
-    for (int lane = 0; lane < LANES; ++lane) place[lane] = causal ? lane : std::numeric_limits<int32_t>::max();
-    for (int64_t first = 0; first < queries; first += LANES) {
-      float* column = scores + first;
-      const int64_t seen = causal ? std::min(keys, first + LANES) : keys;
-      Vector most = Vector{} + LOWEST, sum = {};
-      for (int64_t key = 0; key < seen; ++key) {
-        const auto score = load<Vector>(column + key * room);
-        const Places hidden = place < static_cast<int32_t>(key - first * causal);
-        const Vector shown = hidden ? Vector{} + LOWEST : score;
-        most = most > shown ? most : shown;
-      }
-      for (int64_t key = 0; key < seen; ++key) {
-        float lane[LANES];
-        store(lane, load<Vector>(column + key * room) - most);
-        for (int n = 0; n < LANES; ++n) lane[n] = seqloom::exponential(lane[n]);
-        const Places hidden = place < static_cast<int32_t>(key - first * causal);
-        const Vector weight = hidden ? Vector{} : load<Vector>(lane);
-        sum += weight;
-        store(column + key * room, weight);
-      }
-      const Vector share = 1.0f / sum;
-      for (int64_t key = 0; key < seen; ++key) store(column + key * room, share * load<Vector>(column + key * room));
-      for (int64_t key = seen; key < keys; ++key) store(column + key * room, Vector{});
-    }
-  }
-};
 
 // In place: from the gradient of the softmax, (keys, room), to that of the products of queries and keys: scale P (G -
 // sum(P G)).
@@ -126,61 +41,41 @@ struct ThroughSoftmax {
   }
 };
 
-// Queries, keys and values of one head of one row.
-struct Head {
-  Matrix query, key, value;
-};
-
 struct Shape {
   int64_t rows, queries, keys, heads, head_width;
   bool causal;
   // The number of keys of each row, at its start; empty if all.
   std::vector<int64_t> lengths;
 
-  int64_t room() const { return (queries + GROUP - 1) / GROUP * GROUP; }
-  int64_t seen(int64_t row) const { return lengths.empty() ? keys : lengths[row]; }
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_width)); }
+  HeadShape of(int64_t row) const { return {queries, lengths.empty() ? keys : lengths[row], head_width, causal}; }
+  int64_t room() const { return HeadShape{queries, keys, head_width, causal}.room(); }
 };
-
-// Attention over the first `seen` keys of a head. `weights`, (keys, room), gets the softmax; `turned` is a buffer for
-// the transposed queries.
-void forward_of(int lanes, const Shape& shape, const Head& head, int64_t seen, const Matrix& out, float* weights, float* turned) {
-  const int64_t room = shape.room(), filled = (shape.queries + lanes - 1) / lanes * lanes;
-  seqloom::on<Turn>(lanes, head.query, shape.queries, shape.head_width, shape.scale(), turned, room);
-  const Factors<RowMajor> scores{{head.key.at, head.key.stride}, turned, room, weights, room, seen, shape.head_width, filled,
-                                 Nonzero::EVERYWHERE};
-  seqloom::on<Gemm>(lanes, scores);
-  seqloom::on<Softmax>(lanes, weights, seen, shape.queries, room, shape.causal);
-  const Factors<Transposed> mixed{{weights, room}, head.value.at, head.value.stride, out.at, out.stride, shape.queries, seen,
-                              shape.head_width, shape.causal ? Nonzero::UP_TO_ROW : Nonzero::EVERYWHERE};
-  seqloom::on<Gemm>(lanes, mixed);
-}
 
 void clear(const Matrix& matrix, int64_t begin, int64_t end, int64_t columns) {
   for (int64_t row = begin; row < end; ++row) std::fill_n(matrix.at + row * matrix.stride, columns, 0.0f);
 }
 
-// The gradients of a head from that of its result. `turned` is a buffer for this gradient, `scores`, (keys, room), for
-// that of the scores.
-void backward_of(int lanes, const Shape& shape, const Head& head, int64_t seen, const float* weights, const Matrix& gradient,
-                 const Head& to, float* turned, float* scores) {
-  const int64_t room = shape.room(), filled = (shape.queries + lanes - 1) / lanes * lanes, width = shape.head_width;
+// The gradients of a head from that of its result; those of keys behind its own, up to `keys`, are zero. `turned` is a
+// buffer for the gradient of the result, `scores`, (keys, room), for that of the scores.
+void backward_of(int lanes, const HeadShape& shape, const Head& head, const float* weights, const Matrix& gradient,
+                 const Head& to, int64_t keys, float* turned, float* scores) {
+  const int64_t room = shape.room(), filled = (shape.queries + lanes - 1) / lanes * lanes, width = shape.width;
   const Nonzero below = shape.causal ? Nonzero::UP_TO_ROW : Nonzero::EVERYWHERE;
   const Nonzero above = shape.causal ? Nonzero::FROM_ROW : Nonzero::EVERYWHERE;
   seqloom::on<Turn>(lanes, gradient, shape.queries, width, 1.0f, turned, room);
-  const Factors<RowMajor> of_weights{{head.value.at, head.value.stride}, turned, room, scores, room, seen, width, filled,
+  const Factors<RowMajor> of_weights{{head.value.at, head.value.stride}, turned, room, scores, room, shape.keys, width, filled,
                                      Nonzero::EVERYWHERE};
   seqloom::on<Gemm>(lanes, of_weights);
-  seqloom::on<ThroughSoftmax>(lanes, weights, scores, seen, shape.queries, room, shape.scale());
+  seqloom::on<ThroughSoftmax>(lanes, weights, scores, shape.keys, shape.queries, room, shape.scale());
   const auto through = [&](const float* left, const Matrix& right, const Matrix& out) {
-    seqloom::on<Gemm>(lanes, Factors<RowMajor>{{left, room}, right.at, right.stride, out.at, out.stride, seen,
-                                                   shape.queries, width, above});
-    clear(out, seen, shape.keys, width);
+    seqloom::on<Gemm>(lanes, Factors<RowMajor>{{left, room}, right.at, right.stride, out.at, out.stride, shape.keys,
+                                               shape.queries, width, above});
+    clear(out, shape.keys, keys, width);
   };
   through(weights, gradient, to.value);
   through(scores, head.query, to.key);
   seqloom::on<Gemm>(lanes, Factors<Transposed>{{scores, room}, head.key.at, head.key.stride, to.query.at, to.query.stride,
-                                               shape.queries, seen, width, below});
+                                               shape.queries, shape.keys, width, below});
 }
 
 // Queries, keys or values of all rows, (B, positions, D), or a part of their columns.
@@ -260,7 +155,7 @@ struct Attention : torch::autograd::Function<Attention> {
     for_each_head(shape, turned + one, 2, [&](int64_t row, int64_t head, float* room) {
       const int64_t column = head * shape.head_width;
       float* softmax = keeps ? kept + (row * heads + head) * one : room + turned;
-      forward_of(lanes, shape, parts.of(row, column), shape.seen(row), to.of(row, column), softmax, room);
+      seqloom::attend(lanes, shape.of(row), parts.of(row, column), to.of(row, column), softmax, room);
     });
     variable_list saved(tensors.begin(), tensors.end());
     saved.push_back(weights);
@@ -288,7 +183,7 @@ struct Attention : torch::autograd::Function<Attention> {
     for_each_head(shape, turned + one, 4, [&](int64_t row, int64_t head, float* room) {
       const int64_t column = head * shape.head_width;
       const float* softmax = kept + (row * shape.heads + head) * one;
-      backward_of(lanes, shape, parts.of(row, column), shape.seen(row), softmax, from.of(row, column), to.of(row, column),
+      backward_of(lanes, shape.of(row), parts.of(row, column), softmax, from.of(row, column), to.of(row, column), shape.keys,
                   room, room + turned);
     });
     out.resize(saved.size() + 4);  // none for the four arguments after the tensors

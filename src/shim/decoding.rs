@@ -44,6 +44,13 @@ unsafe extern "C" {
         lengths: *const i64,
         heads: i64,
     ) -> c_int;
+    fn seqloom_packed_sequence_attention(
+        out: *mut *mut C_tensor,
+        query_key_value: *const C_tensor,
+        lengths: *const i64,
+        count: i64,
+        heads: i64,
+    ) -> c_int;
 }
 
 /// The number format of packed weights.
@@ -185,50 +192,36 @@ fn activated(
 /// The slots that each row attends to.
 #[derive(Clone, Debug, Default)]
 pub struct AttendedSlots {
-    /// The slots of all rows, concatenated; without it each row attends to consecutive slots.
-    pub slots: Option<Vec<i32>>,
-    /// The start of each row: in `slots`, or its first slot.
+    /// The slots of all rows, concatenated.
+    pub slots: Vec<i32>,
+    /// The start of each row in `slots`.
     pub starts: Vec<i64>,
     /// The number of slots of each row.
     pub lengths: Vec<i64>,
 }
 
 impl AttendedSlots {
-    /// Each position of concatenated sequences attends to its own sequence.
-    pub fn own_sequence(lengths: &[i64]) -> AttendedSlots {
+    /// Each row attends to its own list of slots.
+    pub fn lists<'a>(rows: impl Iterator<Item = &'a [i32]>) -> AttendedSlots {
         let mut attended = AttendedSlots::default();
-        let mut start = 0;
-        for &length in lengths {
-            attended.starts.extend(std::iter::repeat_n(start, length as usize));
-            attended.lengths.extend(std::iter::repeat_n(length, length as usize));
-            start += length;
+        for row in rows {
+            attended.starts.push(attended.slots.len() as i64);
+            attended.lengths.push(row.len() as i64);
+            attended.slots.extend_from_slice(row);
         }
         attended
     }
 
-    /// Each row attends to its own list of slots.
-    pub fn lists<'a>(rows: impl Iterator<Item = &'a [i32]>) -> AttendedSlots {
-        let (mut slots, mut attended) = (Vec::new(), AttendedSlots::default());
-        for row in rows {
-            attended.starts.push(slots.len() as i64);
-            attended.lengths.push(row.len() as i64);
-            slots.extend_from_slice(row);
-        }
-        AttendedSlots { slots: Some(slots), ..attended }
-    }
-
     /// Whether it has `rows` rows with at least one slot each, all among the first `room` slots.
     fn within(&self, rows: usize, room: i64) -> bool {
-        let slots = self.slots.as_ref();
-        let limit = slots.map_or(room, |slots| slots.len() as i64);
+        let listed = self.slots.len() as i64;
         let inside = |(&start, &length): (&i64, &i64)| {
-            start >= 0 && length > 0 && start.checked_add(length).is_some_and(|end| end <= limit)
+            start >= 0 && length > 0 && start.checked_add(length).is_some_and(|end| end <= listed)
         };
-        let there = |slots: &Vec<i32>| slots.iter().all(|&slot| (0..room).contains(&i64::from(slot)));
         self.starts.len() == rows
             && self.lengths.len() == rows
             && self.starts.iter().zip(&self.lengths).all(inside)
-            && slots.is_none_or(there)
+            && self.slots.iter().all(|&slot| (0..room).contains(&i64::from(slot)))
     }
 }
 
@@ -248,7 +241,6 @@ pub fn paged_attention(
     assert!(attended.within(rows, room), "attention to a slot that does not exist");
     let most = attended.lengths.iter().copied().max().unwrap_or(0);
     let mut out = std::ptr::null_mut();
-    let slots = attended.slots.as_ref().map_or(std::ptr::null(), Vec::as_ptr);
     let to = weights.map_or(std::ptr::null_mut(), |weights| {
         *weights = vec![0.0; rows * most as usize];
         weights.as_mut_ptr()
@@ -262,11 +254,28 @@ pub fn paged_attention(
             most,
             query.as_ptr(),
             keys_values.as_ptr(),
-            slots,
+            attended.slots.as_ptr(),
             starts,
             lengths,
             heads,
         )
+    };
+    assert!(status == 0, "attention: {}", last_error());
+    // SAFETY: the call succeeded, so we own `out`.
+    unsafe { Tensor::from_ptr(out) }
+}
+
+/// softmax(Q K' / sqrt(head width)) V within each of several concatenated sequences, in f32 on the CPU. A sequence's
+/// result is bit-identical alone and beside others.
+///
+/// # Shapes
+/// query_key_value: (N, 3 D), contiguous, where N is the sum of `lengths`; out: (N, D)
+pub fn packed_sequence_attention(query_key_value: &Tensor, lengths: &[i64], heads: i64) -> Tensor {
+    let mut out = std::ptr::null_mut();
+    let (of_each, count) = (lengths.as_ptr(), lengths.len() as i64);
+    // SAFETY: a live tensor and list, lent for the duration of the call; the lengths are checked there.
+    let status = unsafe {
+        seqloom_packed_sequence_attention(&mut out, query_key_value.as_ptr(), of_each, count, heads)
     };
     assert!(status == 0, "attention: {}", last_error());
     // SAFETY: the call succeeded, so we own `out`.
@@ -294,7 +303,7 @@ mod tests {
     fn attention_reads_nothing_that_is_not_there() {
         let (query, keys_values) = (zeros(&[2, 6]), zeros(&[5, 12]));
         let attended = |starts: [i64; 2], lengths: [i64; 2]| AttendedSlots {
-            slots: None,
+            slots: (0..5).collect(),
             starts: starts.to_vec(),
             lengths: lengths.to_vec(),
         };
@@ -308,10 +317,25 @@ mod tests {
         {
             refused(|| paged_attention(&query, &keys_values, &attended(starts, lengths), 2, None));
         }
-        let listed = AttendedSlots { slots: Some(vec![0, 1, 5]), ..attended([0, 1], [1, 2]) };
+        let listed = AttendedSlots { slots: vec![0, 1, 5], ..attended([0, 1], [1, 2]) };
         refused(|| paged_attention(&query, &keys_values, &listed, 2, None));
         refused(|| paged_attention(&query, &zeros(&[5, 14]), &good, 2, None));
         refused(|| paged_attention(&query.view([2, 3, 2]), &keys_values, &good, 2, None));
+    }
+
+    #[test]
+    fn attention_within_sequences_needs_their_lengths() {
+        let parts = zeros(&[5, 18]);
+        assert_eq!(packed_sequence_attention(&parts, &[3, 2], 2).size(), [5, 6]);
+        assert_eq!(packed_sequence_attention(&zeros(&[0, 18]), &[], 2).size(), [0, 6]);
+        for lengths in [&[3, 1][..], &[6], &[6, -1], &[], &[i64::MAX, i64::MAX, 7]] {
+            refused(|| packed_sequence_attention(&parts, lengths, 2));
+        }
+        for heads in [-1, 0, 4] {
+            refused(|| packed_sequence_attention(&parts, &[3, 2], heads));
+        }
+        refused(|| packed_sequence_attention(&zeros(&[5, 17]), &[5], 1));
+        refused(|| packed_sequence_attention(&zeros(&[18, 5]).tr(), &[5], 2));
     }
 
     #[test]

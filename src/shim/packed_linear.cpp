@@ -30,18 +30,18 @@ struct Of {
   typedef uint32_t Bits __attribute__((vector_size(LANES * 4)));
 };
 
-// The weights of one input for a panel's outputs, as vectors.
-template <int LANES>
+// The weights of one input for the first outputs of a panel, as vectors.
+template <int LANES, int VECTORS>
 INLINE void load_weights(const float* w, typename Of<LANES>::Floats* out) {
   typedef typename Of<LANES>::Floats Floats;
-  for (int n = 0; n < vectors(LANES); ++n) out[n] = load<Floats>(w + n * LANES);
+  for (int n = 0; n < VECTORS; ++n) out[n] = load<Floats>(w + n * LANES);
 }
 // Two bf16 share 32 bits: the low half belongs to the first vector of a pair.
-template <int LANES>
+template <int LANES, int VECTORS>
 INLINE void load_weights(const uint32_t* w, typename Of<LANES>::Floats* out) {
   typedef typename Of<LANES>::Floats Floats;
   typedef typename Of<LANES>::Bits Bits;
-  for (int n = 0; n < vectors(LANES); n += 2) {
+  for (int n = 0; n < VECTORS; n += 2) {
     const auto both = load<Bits>(w + n / 2 * LANES);
     out[n] = (Floats)(both << 16);
     out[n + 1] = (Floats)(both & 0xffff0000U);
@@ -50,21 +50,24 @@ INLINE void load_weights(const uint32_t* w, typename Of<LANES>::Floats* out) {
 
 constexpr int step(int lanes, const float*) { return vectors(lanes) * lanes; }
 constexpr int step(int lanes, const uint32_t*) { return vectors(lanes) * lanes / 2; }
+// Vectors that are loaded together.
+constexpr int pair(const float*) { return 1; }
+constexpr int pair(const uint32_t*) { return 2; }
 
 template <int BYTES>
 INLINE void prefetch(const void* w) {
   for (int at = 0; at < BYTES; at += 64) __builtin_prefetch(static_cast<const char*>(w) + AHEAD + at);
 }
 
-// ROWS rows times one panel. All sums stay in registers.
-template <int LANES, int ROWS, typename Weight>
+// ROWS rows times the first VECTORS vectors of a panel. All sums stay in registers.
+template <int LANES, int ROWS, int VECTORS, typename Weight>
 INLINE void tile(const float* x, int64_t inputs, const Weight* w, float* out) {
   typedef typename Of<LANES>::Floats Floats;
-  constexpr int VECTORS = vectors(LANES), STEP = step(LANES, static_cast<const Weight*>(nullptr));
+  constexpr int STEP = step(LANES, static_cast<const Weight*>(nullptr));
   Floats sums[ROWS][VECTORS] = {};
   for (int64_t k = 0; k < inputs; ++k, w += STEP) {
     Floats weights[VECTORS];
-    load_weights<LANES>(w, weights);
+    load_weights<LANES, VECTORS>(w, weights);
     prefetch<STEP * sizeof(Weight)>(w);
 #pragma GCC unroll 6
     for (int row = 0; row < ROWS; ++row) {
@@ -74,19 +77,23 @@ INLINE void tile(const float* x, int64_t inputs, const Weight* w, float* out) {
     }
   }
   for (int row = 0; row < ROWS; ++row) {
-    for (int n = 0; n < VECTORS; ++n) store(out + LANES * (VECTORS * row + n), sums[row][n]);
+    for (int n = 0; n < VECTORS; ++n) store(out + LANES * (vectors(LANES) * row + n), sums[row][n]);
   }
 }
 
-template <int LANES, typename Weight>
-INLINE void tile_of(int rows, const float* x, int64_t inputs, const Weight* w, float* out) {
+// Rows times a panel of which `columns` outputs are left: of the last one only the vectors that have some.
+template <int LANES, int VECTORS, typename Weight>
+INLINE void tile_of(int rows, int64_t columns, const float* x, int64_t inputs, const Weight* w, float* out) {
+  if constexpr (VECTORS > pair(static_cast<const Weight*>(nullptr))) {
+    if (columns <= VECTORS / 2 * LANES) return tile_of<LANES, VECTORS / 2>(rows, columns, x, inputs, w, out);
+  }
   switch (rows) {
-    case 1: return tile<LANES, 1>(x, inputs, w, out);
-    case 2: return tile<LANES, 2>(x, inputs, w, out);
-    case 3: return tile<LANES, 3>(x, inputs, w, out);
-    case 4: return tile<LANES, 4>(x, inputs, w, out);
-    case 5: return tile<LANES, 5>(x, inputs, w, out);
-    case 6: return tile<LANES, most_rows(LANES)>(x, inputs, w, out);
+    case 1: return tile<LANES, 1, VECTORS>(x, inputs, w, out);
+    case 2: return tile<LANES, 2, VECTORS>(x, inputs, w, out);
+    case 3: return tile<LANES, 3, VECTORS>(x, inputs, w, out);
+    case 4: return tile<LANES, 4, VECTORS>(x, inputs, w, out);
+    case 5: return tile<LANES, 5, VECTORS>(x, inputs, w, out);
+    case 6: return tile<LANES, most_rows(LANES), VECTORS>(x, inputs, w, out);
   }
 }
 
@@ -260,7 +267,8 @@ INLINE void float_tiles(const Rows& rows, int64_t first, int64_t last, int64_t b
   float sums[MOST * vectors(LANES) * LANES];
   tiles<MOST>(rows, first, last, begin, end, sums,
               [&](int64_t row, int count, int64_t panel, float* out) __attribute__((always_inline)) {
-                tile_of<LANES>(count, rows.x + row * inputs, inputs, weights + panel * panel_size, out);
+                const int64_t columns = rows.packed.outputs - panel * rows.packed.panel();
+                tile_of<LANES, vectors(LANES)>(count, columns, rows.x + row * inputs, inputs, weights + panel * panel_size, out);
               });
 }
 

@@ -37,13 +37,13 @@ INLINE Sixteen larger(const Sixteen& a, const Sixteen& b) { return a > b ? a : b
 // Vectors of a head that stay in registers.
 constexpr int64_t TOGETHER = 4;
 
-// The slots of a row: slots[0] and so on, or from slot `first` on without a list.
+// The slots of a row.
 struct Slots {
   const int32_t* slots;
-  int64_t first, length, stride;
+  int64_t length, stride;
 
   // The start of the row's n-th slot.
-  INLINE int64_t operator()(int64_t n) const { return (slots ? slots[n] : first + n) * stride; }
+  INLINE int64_t operator()(int64_t n) const { return slots[n] * stride; }
 };
 
 struct Row {
@@ -208,9 +208,9 @@ struct PagedAttention {
 
 }  // namespace
 
-// query: (R, >= D) rows of f32; keys_values: (slots, 2 D), keys before values; starts, lengths: R of each. With `slots`
-// row r attends to slots[starts[r]] and so on, without it to slot starts[r] and so on. out: (R, D). `attention_weights`, (R, most),
-// initially zero, gets the weights, summed over the heads.
+// query: (R, >= D) rows of f32; keys_values: (slots, 2 D), keys before values; starts, lengths: R of each. Row r
+// attends to slots[starts[r]] and so on. out: (R, D). `attention_weights`, (R, most), initially zero, gets the weights,
+// summed over the heads.
 extern "C" int seqloom_paged_attention(at::Tensor** out, float* attention_weights, int64_t most, const at::Tensor* query,
                               const at::Tensor* keys_values, const int32_t* slots, const int64_t* starts,
                               const int64_t* lengths, int64_t heads) {
@@ -232,7 +232,7 @@ extern "C" int seqloom_paged_attention(at::Tensor** out, float* attention_weight
     const int64_t of_one = 2 * width * attended / std::max<int64_t>(1, rows);
     seqloom::parallel_for(0, rows, seqloom::grain(of_one), [&](int64_t begin, int64_t end) {
       const auto of = [&](int64_t r) {
-        return Slots{slots ? slots + starts[r] : nullptr, starts[r], lengths[r], 2 * width};
+        return Slots{slots + starts[r], lengths[r], 2 * width};
       };
       std::vector<float> weights(whole_vectors(*std::max_element(lengths + begin, lengths + end)));
       for (int64_t r = begin; r < end; ++r) {

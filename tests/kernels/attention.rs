@@ -2,6 +2,7 @@
 
 use seqloom::runtime::threads;
 use seqloom::shim::attention;
+use seqloom::shim::decoding::packed_sequence_attention;
 use seqloom::shim::vectors::Vectors;
 use tch::{Device, Kind, Tensor};
 
@@ -219,4 +220,32 @@ fn what_does_not_fit_together_is_refused() {
         assert_eq!(made(inputs, heads, lengths), None, "{inputs:?}, {heads} heads, {lengths:?}");
     }
     assert_eq!(made(&[], 1, None), None);
+}
+
+/// Blocks of queries and the sequences beside it change no bit of a sequence.
+fn sequences_are_what_each_is_alone(head_width: i64, heads: i64, lengths: &[i64]) {
+    let parts = numbers(&[lengths.iter().sum(), 3 * heads * head_width], head_width % 5);
+    for vectors in Vectors::here() {
+        let what = format!("head width {head_width}, {heads} heads, {lengths:?}, {vectors:?}");
+        let all = vectors.run(|| packed_sequence_attention(&parts, lengths, heads));
+        let mut start = 0;
+        for &length in lengths {
+            let own = parts.narrow(0, start, length);
+            let alone = vectors.run(|| attention(&[own.unsqueeze(0)], heads, false, None)).squeeze_dim(0);
+            assert_same(&all.narrow(0, start, length), &alone, &what);
+            start += length;
+        }
+    }
+}
+
+#[test]
+fn attention_within_sequences_is_that_of_each_alone() {
+    for head_width in 1..=130 {
+        sequences_are_what_each_is_alone(head_width, 1 + head_width % 3, &[1 + head_width * 5 % 23, 3]);
+    }
+    for length in 1..=70 {
+        sequences_are_what_each_is_alone(36, 2, &[length, 130 - length, 1]);
+    }
+    // More than a thread takes.
+    sequences_are_what_each_is_alone(40, 4, &[300, 17, 129, 64, 0, 65]);
 }

@@ -1,6 +1,7 @@
 // Products of packed weights, attention, softmax and activations over many shapes, compared with libtorch. In one
 // translation unit with the kernels: most of the compile time is libtorch's headers.
 #include "../../src/shim/activations.cpp"
+#include "../../src/shim/packed_sequence_attention.cpp"
 #include "../../src/shim/paged_attention.cpp"
 #include "../../src/shim/instructions.cpp"
 #include "../../src/shim/log_softmax.cpp"
@@ -66,9 +67,14 @@ void products() {
   product_of(130, 300, 300, seqloom::INT8);
 }
 
-// Rows that see lists of slots, or slots that follow each other, for one width of heads.
-void attention_of(int64_t head_width, int64_t heads, int64_t rows, int64_t room, bool listed) {
-  const std::string what = named("attention", head_width, heads, rows, room, listed);
+// The softmax, (H, T, S), of queries, (H, T, K), and keys, (H, S, K).
+at::Tensor softmax_of(const at::Tensor& queries, const at::Tensor& keys) {
+  return at::softmax(queries.matmul(keys.transpose(1, 2)) / std::sqrt(static_cast<double>(queries.size(2))), -1);
+}
+
+// Rows that see lists of slots, for one width of heads.
+void paged_attention_of(int64_t head_width, int64_t heads, int64_t rows, int64_t room) {
+  const std::string what = named("paged attention", head_width, heads, rows, room);
   const int64_t width = heads * head_width;
   // Queries stand between others, in rows that are no whole vectors.
   const at::Tensor query = numbers({rows, 3 * width + 1}, head_width % 3).narrow(1, width + 1, width);
@@ -78,35 +84,56 @@ void attention_of(int64_t head_width, int64_t heads, int64_t rows, int64_t room,
   at::Tensor theirs = at::empty({0, width}), weights = at::empty({0, room});
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t length = row == 0 ? room : 1 + row * 7 % room;
-    starts.push_back(listed ? static_cast<int64_t>(slots.size()) : row % (room - length + 1));
+    starts.push_back(static_cast<int64_t>(slots.size()));
     lengths.push_back(length);
     std::vector<int64_t> own;
-    for (int64_t n = 0; n < length; ++n) own.push_back(listed ? (row + n * 3) % room : starts.back() + n);
+    for (int64_t n = 0; n < length; ++n) own.push_back((row + n * 3) % room);
     slots.insert(slots.end(), own.begin(), own.end());
     const at::Tensor seen = keys_values.index_select(0, at::tensor(own, at::kLong)).view({length, 2, heads, head_width});
     const at::Tensor parts = seen.permute({1, 2, 0, 3});  // (2, H, L, K)
-    const at::Tensor own_query = query[row].view({heads, 1, head_width});
-    const at::Tensor scores = own_query.matmul(parts[0].transpose(1, 2)) / std::sqrt(static_cast<double>(head_width));
-    const at::Tensor softmax = at::softmax(scores, -1);  // (H, 1, L)
+    const at::Tensor softmax = softmax_of(query[row].view({heads, 1, head_width}), parts[0]);  // (H, 1, L)
     theirs = at::cat({theirs, softmax.matmul(parts[1]).view({1, width})});
     const at::Tensor sums = softmax.sum(0);
     weights = at::cat({weights, at::cat({sums, at::zeros({1, room - length})}, 1)});
   }
   at::Tensor seen = at::zeros({rows, room});
   at::Tensor* made = nullptr;
-  const int32_t* list = listed ? slots.data() : nullptr;
-  done(seqloom_paged_attention(&made, seen.data_ptr<float>(), room, &query, &keys_values, list, starts.data(), lengths.data(), heads),
+  done(seqloom_paged_attention(&made, seen.data_ptr<float>(), room, &query, &keys_values, slots.data(), starts.data(),
+                               lengths.data(), heads),
        what);
   near(taken(made), theirs, 1e-5, what);
   near(seen, weights, 1e-5, what + ", weights");
 }
 
+// Sequences of these lengths, each by itself.
+void packed_sequences_of(int64_t head_width, int64_t heads, const std::vector<int64_t>& lengths) {
+  const std::string what = named("attention within sequences", head_width, heads, lengths.front());
+  const int64_t width = heads * head_width, positions = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+  const at::Tensor all = numbers({positions, 3 * width}, head_width % 5);
+  at::Tensor theirs = at::empty({0, width});
+  int64_t start = 0;
+  for (const int64_t length : lengths) {
+    const at::Tensor parts = all.narrow(0, start, length).view({length, 3, heads, head_width}).permute({1, 2, 0, 3});  // (3, H, S, K)
+    const at::Tensor out = length > 0 ? softmax_of(parts[0], parts[1]).matmul(parts[2]) : parts[2];
+    theirs = at::cat({theirs, out.transpose(0, 1).reshape({length, width})});
+    start += length;
+  }
+  at::Tensor* made = nullptr;
+  const auto count = static_cast<int64_t>(lengths.size());
+  done(seqloom_packed_sequence_attention(&made, &all, lengths.data(), count, heads), what);
+  near(taken(made), theirs, 1e-5, what);
+  refused(seqloom_packed_sequence_attention(&made, &all, lengths.data(), count - 1, heads), what + ", a sequence less");
+}
+
 void attention() {
   for (int64_t head_width = 1; head_width <= 130; ++head_width) {
-    attention_of(head_width, 1 + head_width % 3, 1 + head_width % 4, 1 + head_width * 5 % 23, head_width % 2 == 0);
-    attention_of(head_width, 1, 2, 4, head_width % 2 == 1);
+    paged_attention_of(head_width, 1 + head_width % 3, 1 + head_width % 4, 1 + head_width * 5 % 23);
+    packed_sequences_of(head_width, 1 + head_width % 3, {1 + head_width * 5 % 23, 0, 7});
   }
-  for (int64_t room = 1; room <= 40; ++room) attention_of(24, 2, 3, room, true);
+  for (int64_t length = 1; length <= 40; ++length) {
+    paged_attention_of(24, 2, 3, length);
+    packed_sequences_of(36, 2, {length, 2, 62 + length});
+  }
 }
 
 void rows_of_numbers() {
