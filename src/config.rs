@@ -20,7 +20,7 @@ use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
 
 mod nearest;
-pub mod page;
+pub(crate) mod page;
 mod read;
 mod tree;
 mod twice;
@@ -159,7 +159,7 @@ impl Experiment {
 
     /// The same for a checkpoint, without the number of threads, which does not affect the model. So the model file is
     /// the same for any number, and decoding uses the cores of its own machine.
-    pub fn to_checkpoint(&self) -> serde_json::Value {
+    pub(crate) fn to_checkpoint(&self) -> serde_json::Value {
         let mut json = self.to_json();
         if let Some(runtime) = json["runtime"].as_object_mut() {
             runtime.remove("threads");

@@ -5,6 +5,6 @@ use std::io::Write;
 use crate::error::printable;
 
 /// Writes a line to stderr, with control characters escaped. Ignores errors: a closed stderr is no reason to stop.
-pub fn status(line: &str) {
+pub(crate) fn status(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }

@@ -110,11 +110,15 @@
 //! [`start`]: model::inference::Inference::start
 //! [`step`]: model::inference::Inference::step
 
+#![warn(unreachable_pub)]
+// The command line uses parts of the library that another crate cannot reach.
+#![cfg_attr(not(feature = "cli"), allow(dead_code))]
+
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
-pub mod console;
+pub(crate) mod console;
 pub mod data;
 pub mod decoding;
 pub mod error;
@@ -124,7 +128,7 @@ pub mod model;
 pub mod predictor;
 pub mod runtime;
 pub mod shim;
-pub mod svg;
+pub(crate) mod svg;
 pub mod training;
 
 pub use predictor::{Output, Predictor};

@@ -30,10 +30,10 @@
 
 pub mod loaded_model;
 pub mod request;
-pub mod shortlist;
-pub mod times;
+pub(crate) mod shortlist;
+pub(crate) mod times;
 mod unknown;
-pub mod verify;
+pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};
 

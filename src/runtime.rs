@@ -54,7 +54,7 @@ impl Default for RuntimeConfig {
 
 impl RuntimeConfig {
     /// The rules among these keys; [`Runtime::start`] checks whether the device exists.
-    pub fn check(&self) -> std::result::Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> std::result::Result<(), ConfigError> {
         let device = self.device.as_str();
         let numbered = device.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
         if !numbered && !matches!(device, "auto" | "cpu" | "cuda") {
@@ -116,7 +116,7 @@ impl Runtime {
     }
 
     /// The device, for display.
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match self.device {
             Device::Cpu => format!("the CPU ({})", counted(self.threads, "thread")),
             other => format!("{other:?}"),
@@ -129,7 +129,7 @@ impl Runtime {
     }
 
     /// The type of the device and the precision: runs with the same identity are bit-identical.
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         let device = match self.device {
             Device::Cpu => cpu_model().map_or("the CPU".to_owned(), |model| format!("the CPU ({model})")),
             other => format!("{other:?}"),
@@ -138,12 +138,12 @@ impl Runtime {
     }
 
     /// Whether the CPU has no fast instructions for the precision.
-    pub fn computes_slowly(&self) -> bool {
+    pub(crate) fn computes_slowly(&self) -> bool {
         self.device == Device::Cpu && self.compute == Kind::BFloat16 && !shim::has_fast_bf16()
     }
 
     /// The precision of matrix products, as in a config.
-    pub fn precision(&self) -> &'static str {
+    pub(crate) fn precision(&self) -> &'static str {
         if self.compute == Kind::BFloat16 { "bf16" } else { "f32" }
     }
 }
@@ -161,7 +161,7 @@ fn cpu_model() -> Option<String> {
 ///
 /// # Errors
 /// The loader's message, mostly a missing file or a missing dependency.
-pub fn load_cuda() -> std::result::Result<(), String> {
+pub(crate) fn load_cuda() -> std::result::Result<(), String> {
     shim::load_library(Path::new("libtorch_cuda.so"))
 }
 
@@ -192,7 +192,7 @@ fn choose_device(name: &str) -> Result<Device> {
 /// The seed for one purpose at one step: the first 64 bits of a SHA-256 over (run seed, step, purpose).
 ///
 /// So all random numbers of a run follow from its seed, and no generator state is saved.
-pub fn seed_for(run_seed: u64, step: u64, purpose: &str) -> u64 {
+pub(crate) fn seed_for(run_seed: u64, step: u64, purpose: &str) -> u64 {
     let mut hash = Sha256::new();
     hash.update(run_seed.to_le_bytes());
     hash.update(step.to_le_bytes());

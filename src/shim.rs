@@ -5,8 +5,8 @@
 #![allow(unsafe_code)]
 
 pub mod decoding;
-pub mod optimizer;
-pub mod threads;
+pub(crate) mod optimizer;
+pub(crate) mod threads;
 pub mod vectors;
 
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -80,11 +80,11 @@ unsafe extern "C" {
     ) -> c_int;
     fn seqloom_prefer_flash_attention();
     fn seqloom_gpu_forget(device: i64) -> c_int;
-    fn seqloom_gpu_memory(device: i64, reserved: *mut i64, free: *mut i64, total: *mut i64) -> c_int;
+    fn seqloom_gpu_memory(device: i64, reserved: *mut i64, free: *mut i64) -> c_int;
 }
 
 /// The version of libtorch that the shim was compiled against.
-pub fn libtorch_version() -> String {
+pub(crate) fn libtorch_version() -> String {
     // SAFETY: a NUL-terminated string literal.
     unsafe { CStr::from_ptr(seqloom_libtorch_version()) }.to_string_lossy().into_owned()
 }
@@ -93,7 +93,7 @@ pub fn libtorch_version() -> String {
 ///
 /// # Errors
 /// The message of the loader.
-pub fn load_library(path: &Path) -> std::result::Result<(), String> {
+pub(crate) fn load_library(path: &Path) -> std::result::Result<(), String> {
     let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
     // SAFETY: the string is NUL-terminated and lives through the call.
     let status = unsafe { seqloom_load(path.as_ptr()) };
@@ -102,24 +102,24 @@ pub fn load_library(path: &Path) -> std::result::Result<(), String> {
 
 /// Tells malloc (mimalloc, with the feature `malloc` on Linux) to keep pages between steps instead of returning them to
 /// the kernel, which would cause page faults in each step. No effect elsewhere.
-pub fn keep_pages() {
+pub(crate) fn keep_pages() {
     // SAFETY: sets an option of malloc, which is atomic.
     unsafe { seqloom_keep_pages() }
 }
 
 /// Whether the CPU multiplies matrices of bfloat16 faster than those of f32.
-pub fn has_fast_bf16() -> bool {
+pub(crate) fn has_fast_bf16() -> bool {
     // SAFETY: queries the CPU.
     unsafe { seqloom_fast_bf16() }
 }
 
 /// Clears the gradients, so that the next backward pass stores its own instead of adding them to zeros.
-pub fn clear_gradients(tensors: &[&Tensor]) {
+pub(crate) fn clear_gradients(tensors: &[&Tensor]) {
     set_gradients(tensors, &[]);
 }
 
 /// Sets the gradient of each tensor, which may be undefined; clears all of them if `gradients` is empty.
-pub fn set_gradients(tensors: &[&Tensor], gradients: &[Tensor]) {
+pub(crate) fn set_gradients(tensors: &[&Tensor], gradients: &[Tensor]) {
     assert!(gradients.is_empty() || gradients.len() == tensors.len(), "a gradient for each tensor");
     let (tensors, gradients) = (pointers(tensors), pointers(&gradients.iter().collect::<Vec<_>>()));
     let from = if gradients.is_empty() { std::ptr::null() } else { gradients.as_ptr() };
@@ -135,7 +135,7 @@ pub fn set_gradients(tensors: &[&Tensor], gradients: &[Tensor]) {
 ///
 /// # Shapes
 /// input: (T, B, 3 H), contiguous; first: (B, H); weight: (3 H, H); bias: (3 H); out: (T, B, H)
-pub fn gru(input: &Tensor, first: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+pub(crate) fn gru(input: &Tensor, first: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let mut out = std::ptr::null_mut();
     let (input, first, weight, bias) = (input.as_ptr(), first.as_ptr(), weight.as_ptr(), bias.as_ptr());
     // SAFETY: the pointers are live tensors; on success `out` is a new tensor that we own.
@@ -258,7 +258,7 @@ pub fn linear_cross_entropy(
 
 /// Casts weights in one node of the graph; those of a group, which may differ in their number of rows only, are
 /// concatenated.
-pub fn cast(groups: &[Vec<&Tensor>], bf16: bool) -> Vec<Tensor> {
+pub(crate) fn cast(groups: &[Vec<&Tensor>], bf16: bool) -> Vec<Tensor> {
     let counts: Vec<i64> = groups.iter().map(|group| group.len() as i64).collect();
     let weights = pointers(&groups.concat());
     let mut out = vec![std::ptr::null_mut(); groups.len()];
@@ -274,33 +274,31 @@ pub fn cast(groups: &[Vec<&Tensor>], bf16: bool) -> Vec<Tensor> {
 
 /// Tells libtorch not to use cuDNN's attention, which builds a plan for each new shape: tens of milliseconds for each
 /// batch of another length. libtorch's flash kernels take any shape.
-pub fn prefer_flash_attention() {
+pub(crate) fn prefer_flash_attention() {
     // SAFETY: sets a switch of libtorch.
     unsafe { seqloom_prefer_flash_attention() }
 }
 
 /// The memory of a GPU, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct GpuMemory {
+pub(crate) struct GpuMemory {
     /// The most that libtorch has reserved so far.
     pub peak: u64,
     /// Free memory.
     pub free: u64,
-    /// Total memory.
-    pub total: u64,
 }
 
 /// The memory of a GPU; `None` without libtorch's CUDA half.
-pub fn gpu_memory(number: usize) -> Option<GpuMemory> {
-    let (mut peak, mut free, mut total) = (0, 0, 0);
-    // SAFETY: three pointers to numbers, lent for the duration of the call.
-    let status = unsafe { seqloom_gpu_memory(number as i64, &mut peak, &mut free, &mut total) };
+pub(crate) fn gpu_memory(number: usize) -> Option<GpuMemory> {
+    let (mut peak, mut free) = (0, 0);
+    // SAFETY: two pointers to numbers, lent for the duration of the call.
+    let status = unsafe { seqloom_gpu_memory(number as i64, &mut peak, &mut free) };
     let bytes = |count: i64| count.max(0) as u64;
-    (status == 0).then(|| GpuMemory { peak: bytes(peak), free: bytes(free), total: bytes(total) })
+    (status == 0).then(|| GpuMemory { peak: bytes(peak), free: bytes(free) })
 }
 
 /// Returns unused memory of libtorch to the GPU and resets the peak. No effect without libtorch's CUDA half.
-pub fn forget_gpu_memory(number: usize) {
+pub(crate) fn forget_gpu_memory(number: usize) {
     // SAFETY: calls libtorch's allocator, which locks itself; no tensor's memory is touched.
     let _ = unsafe { seqloom_gpu_forget(number as i64) };
 }

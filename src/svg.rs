@@ -2,24 +2,24 @@
 //!
 //! It depends on neither curves nor attention.
 
-pub mod axis;
-pub mod heat;
+pub(crate) mod axis;
+pub(crate) mod heat;
 
 use std::fmt::Write as _;
 
 // From the colour-blind-safe palette of Okabe and Ito.
 /// Blue.
-pub const BLUE: &str = "#0072b2";
+pub(crate) const BLUE: &str = "#0072b2";
 /// Sky blue.
-pub const SKY: &str = "#56b4e9";
+pub(crate) const SKY: &str = "#56b4e9";
 /// Bluish green.
-pub const GREEN: &str = "#009e73";
+pub(crate) const GREEN: &str = "#009e73";
 /// Vermilion.
-pub const VERMILION: &str = "#d55e00";
+pub(crate) const VERMILION: &str = "#d55e00";
 /// Reddish purple.
-pub const PURPLE: &str = "#cc79a7";
+pub(crate) const PURPLE: &str = "#cc79a7";
 /// Orange.
-pub const ORANGE: &str = "#e69f00";
+pub(crate) const ORANGE: &str = "#e69f00";
 
 const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK TC', 'Noto Sans CJK SC', \
      'Noto Sans CJK JP', 'Source Han Sans', 'PingFang TC', 'PingFang SC', 'Hiragino Sans', 'Microsoft JhengHei', \
@@ -35,7 +35,7 @@ const DARK: &str = "@media (prefers-color-scheme: dark) { .page { fill: #1b1d21 
 /// It has a light and a dark style, by the viewer's preference: elements of the classes `faint` (texts), `blue` and `ink`
 /// (fills), `grid` and `frame` (strokes) have their own colours in the dark one. No font is embedded; the font list
 /// names fonts that cover Chinese, Japanese and Korean on the systems that have them.
-pub fn page(name: &str, (width, height): (f64, f64), font_size: f64, body: &str) -> String {
+pub(crate) fn page(name: &str, (width, height): (f64, f64), font_size: f64, body: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\" font-family=\"{FONTS}\" font-size=\"{font_size}\" fill=\"#222\">\n\
@@ -46,12 +46,12 @@ pub fn page(name: &str, (width, height): (f64, f64), font_size: f64, body: &str)
 }
 
 /// Adds a text at (x, y), by default the left end of its baseline. Writing to a string cannot fail.
-pub fn text(out: &mut String, (x, y): (f64, f64), attributes: &str, words: &str) {
+pub(crate) fn text(out: &mut String, (x, y): (f64, f64), attributes: &str, words: &str) {
     let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" {attributes}>{}</text>", escaped(words));
 }
 
 /// A text escaped for XML. Names and tokens may contain characters that XML cannot represent.
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::new();
     for character in text.chars() {
         match character {

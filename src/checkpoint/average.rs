@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// No file; files with different weights or vocabularies; errors of [`model_file::read`].
-pub fn mean(paths: &[PathBuf]) -> Result<(Vec<ModelHeader>, NamedTensors)> {
+pub(crate) fn mean(paths: &[PathBuf]) -> Result<(Vec<ModelHeader>, NamedTensors)> {
     let Some((first, rest)) = paths.split_first() else {
         return Err(Error::input("an average needs at least one checkpoint, but there is none"));
     };

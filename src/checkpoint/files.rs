@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// The most bytes of a small file: a pointer, a manifest, the state of a run.
-pub const SMALL: u64 = 1 << 24;
+pub(crate) const SMALL: u64 = 1 << 24;
 
 /// The most symbolic links to follow before they count as a cycle.
 const MOST_LINKS: usize = 40;
@@ -19,7 +19,7 @@ const MOST_LINKS: usize = 40;
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     put(&path.with_extension("partial"), path, bytes)
 }
 
@@ -28,7 +28,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be written. The old file stays.
-pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
     let there = fs::metadata(path).ok();
     if there.as_ref().is_some_and(|there| !there.is_file()) {
         return in_place(path, bytes);
@@ -71,7 +71,7 @@ fn in_place(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Resolves a path whose last part is a link, even if the target does not exist.
-pub fn behind_links(path: &Path) -> PathBuf {
+pub(crate) fn behind_links(path: &Path) -> PathBuf {
     let mut place = path.to_path_buf();
     for _ in 0..MOST_LINKS {
         let Ok(target) = fs::read_link(&place) else { break };
@@ -113,7 +113,7 @@ pub(super) fn remove_if_there(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The file is missing, no regular file, too long or unreadable.
-pub fn read_within(path: &Path, most: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_within(path: &Path, most: u64) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| Error::file("read", path, &error);
     let there = fs::metadata(path).map_err(failed)?;
     if there.is_dir() {
@@ -142,7 +142,7 @@ pub fn read_within(path: &Path, most: u64) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// It is no regular file, too long, not UTF-8 or unreadable.
-pub fn read_text_within(path: &Path, most: u64) -> Result<Option<String>> {
+pub(crate) fn read_text_within(path: &Path, most: u64) -> Result<Option<String>> {
     if matches!(fs::metadata(path), Err(error) if error.kind() == ErrorKind::NotFound) {
         return Ok(None);
     }

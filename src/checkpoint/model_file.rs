@@ -11,7 +11,7 @@ use super::tensors::{self, NamedTensors, sha256, sha256_of_parts};
 use crate::error::{Error, Result};
 
 /// Incremented when older versions cannot read the new format.
-pub const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// Placeholder of the checksum while it is computed.
 const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -36,7 +36,7 @@ pub struct ModelHeader {
 
 impl ModelHeader {
     /// The header of weights after `step` updates.
-    pub fn new(config: Value, tokenizers: Value, step: u64) -> ModelHeader {
+    pub(crate) fn new(config: Value, tokenizers: Value, step: u64) -> ModelHeader {
         ModelHeader {
             sha256: NO_CHECKSUM.to_owned(),
             format_version: FORMAT_VERSION,
@@ -89,7 +89,7 @@ pub fn read(path: &Path) -> Result<(ModelHeader, NamedTensors)> {
 ///
 /// # Errors
 /// The bytes are truncated, changed, of a newer format, or no seqloom model.
-pub fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, NamedTensors)> {
+pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<(ModelHeader, NamedTensors)> {
     let (weights, metadata) = tensors::from_bytes(bytes, path)?;
     let place = path.display();
     let Some(metadata) = metadata else {

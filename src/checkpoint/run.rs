@@ -16,16 +16,16 @@ use super::tensors::sha256;
 use crate::error::{Error, Result, sought_from};
 
 /// The file with the weights.
-pub const MODEL: &str = "model.safetensors";
+pub(crate) const MODEL: &str = "model.safetensors";
 /// The file with the optimizer's moments.
-pub const TRAINING: &str = "training.safetensors";
+pub(crate) const TRAINING: &str = "training.safetensors";
 /// The file with the state of training.
-pub const STATE: &str = "state.json";
+pub(crate) const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
 const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
 /// The folder with the features of recordings.
-pub const FEATURES: &str = "features";
+pub(crate) const FEATURES: &str = "features";
 /// Prefix of a checkpoint's name until it is complete.
 const PARTIAL: &str = ".partial-";
 /// Prefix of a checkpoint that is being replaced.
@@ -42,20 +42,20 @@ const LATEST: &str = "latest";
 const BEST: &str = "best";
 
 /// The files of a run directory.
-pub const OWN_FILES: [&str; 9] =
+pub(crate) const OWN_FILES: [&str; 9] =
     [CONFIG, "metrics.csv", "train.log", "curves.svg", LATEST, BEST, LOCK, FROM, "average/model.safetensors"];
 /// The folders of a run directory.
-pub const OWN_FOLDERS: [&str; 4] = [CHECKPOINTS, "samples", "skipped", "tensorboard"];
+pub(crate) const OWN_FOLDERS: [&str; 4] = [CHECKPOINTS, "samples", "skipped", "tensorboard"];
 
 /// The exclusive right to train in a folder.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 /// The model that a run started from (`--from`): its path and checksum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Its path, as given.
     pub path: PathBuf,
     /// SHA-256.
@@ -85,7 +85,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// Another training holds the lock.
-    pub fn lock(&self) -> Result<Lock> {
+    pub(crate) fn lock(&self) -> Result<Lock> {
         let path = self.path.join(LOCK);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|error| Error::file("write", &path, &error))?;
@@ -100,17 +100,17 @@ impl RunDirectory {
     }
 
     /// Writes the resolved experiment.
-    pub fn write_config(&self, config: &str) -> Result<()> {
+    pub(crate) fn write_config(&self, config: &str) -> Result<()> {
         write_file(&self.path.join(CONFIG), config.as_bytes())
     }
 
     /// The resolved experiment; `None` before the run was started.
-    pub fn config(&self) -> Result<Option<String>> {
+    pub(crate) fn config(&self) -> Result<Option<String>> {
         read_text_within(&self.path.join(CONFIG), SMALL)
     }
 
     /// Records the initial model; removes the record if there is none.
-    pub fn write_from(&self, origin: Option<&Origin>) -> Result<()> {
+    pub(crate) fn write_from(&self, origin: Option<&Origin>) -> Result<()> {
         let path = self.path.join(FROM);
         let Some(origin) = origin else {
             return match fs::remove_file(&path) {
@@ -125,22 +125,22 @@ impl RunDirectory {
     }
 
     /// The initial model, if there was one.
-    pub fn from(&self) -> Option<Origin> {
+    pub(crate) fn from(&self) -> Option<Origin> {
         serde_json::from_slice(&read_within(&self.path.join(FROM), SMALL).ok()?).ok()
     }
 
     /// A file in the folder.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// The path of the folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether the folder contains something other than a run.
-    pub fn holds_something_else(&self) -> bool {
+    pub(crate) fn holds_something_else(&self) -> bool {
         // Files that are written before the config, in case a kill came in between.
         let is_beginning = |entry: &fs::DirEntry| {
             let is_empty = || fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
@@ -176,12 +176,12 @@ impl RunDirectory {
     }
 
     /// The step of the best checkpoint.
-    pub fn best(&self) -> Result<Option<u64>> {
+    pub(crate) fn best(&self) -> Result<Option<u64>> {
         self.pointer(BEST)
     }
 
     /// The folder of a step's checkpoint.
-    pub fn checkpoint(&self, step: u64) -> PathBuf {
+    pub(crate) fn checkpoint(&self, step: u64) -> PathBuf {
         self.path.join(CHECKPOINTS).join(folder_name(step))
     }
 
@@ -227,7 +227,7 @@ impl RunDirectory {
     }
 
     /// Restores a checkpoint that was moved aside for a new one of its step, if that was never completed.
-    pub fn recover(&self) -> Result<()> {
+    pub(crate) fn recover(&self) -> Result<()> {
         for name in self.checkpoint_names()? {
             let Some(step) = name.strip_prefix(OLD) else { continue };
             let (from, place) =
@@ -240,7 +240,7 @@ impl RunDirectory {
     }
 
     /// Writes the averaged checkpoint, which is for decoding only; returns its path.
-    pub fn save_average(&self, model: &[u8]) -> Result<PathBuf> {
+    pub(crate) fn save_average(&self, model: &[u8]) -> Result<PathBuf> {
         let path = self.average();
         let folder = self.path.join(AVERAGE);
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
@@ -249,7 +249,7 @@ impl RunDirectory {
     }
 
     /// The path of the averaged checkpoint.
-    pub fn average(&self) -> PathBuf {
+    pub(crate) fn average(&self) -> PathBuf {
         self.path.join(AVERAGE).join(MODEL)
     }
 
@@ -284,7 +284,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// The file is missing, truncated or changed.
-    pub fn read(&self, step: u64, name: &str) -> Result<Vec<u8>> {
+    pub(crate) fn read(&self, step: u64, name: &str) -> Result<Vec<u8>> {
         let folder = self.checkpoint(step);
         let path = folder.join(name);
         let damaged = || {
@@ -298,7 +298,7 @@ impl RunDirectory {
     }
 
     /// The steps of all checkpoints, in order.
-    pub fn steps(&self) -> Result<Vec<u64>> {
+    pub(crate) fn steps(&self) -> Result<Vec<u64>> {
         let names = self.checkpoint_names()?;
         // A plain file, or a folder with a similar name, is no checkpoint.
         let step = |name: &String| -> Option<u64> {
@@ -334,7 +334,7 @@ impl RunDirectory {
 
 /// The model file for a user's path: of a run directory (its best, else its latest checkpoint), a checkpoint folder, or
 /// the file itself.
-pub fn locate_model(path: &Path) -> Result<PathBuf> {
+pub(crate) fn locate_model(path: &Path) -> Result<PathBuf> {
     if let Some(run) = run_of_pointer(path).map(RunDirectory::at) {
         let step = if path.ends_with(BEST) { run.best()? } else { run.latest()? };
         if let Some(step) = step {
@@ -370,7 +370,7 @@ pub fn locate_model(path: &Path) -> Result<PathBuf> {
 }
 
 /// The run directory that contains a model file, with links resolved.
-pub fn run_of_model(model: &Path) -> Option<PathBuf> {
+pub(crate) fn run_of_model(model: &Path) -> Option<PathBuf> {
     let model = model.canonicalize().ok()?;
     let folder = model.parent()?;
     match folder.ends_with(AVERAGE) {
@@ -382,7 +382,7 @@ pub fn run_of_model(model: &Path) -> Option<PathBuf> {
 }
 
 /// The run directory, if the path is its file `latest` or `best`.
-pub fn run_of_pointer(path: &Path) -> Option<&Path> {
+pub(crate) fn run_of_pointer(path: &Path) -> Option<&Path> {
     let is_pointer = path.is_file() && (path.ends_with(LATEST) || path.ends_with(BEST));
     path.parent().filter(|_| is_pointer)
 }

@@ -42,7 +42,7 @@ impl View for &Stored {
 }
 
 /// The bytes of a safetensors file. The same tensors and metadata give the same bytes.
-pub fn to_bytes(tensors: &[(String, Tensor)], metadata: Option<&str>) -> Result<Vec<u8>> {
+pub(crate) fn to_bytes(tensors: &[(String, Tensor)], metadata: Option<&str>) -> Result<Vec<u8>> {
     let stored = tensors.iter().map(|(name, tensor)| Ok((name.as_str(), store(tensor)?)));
     let stored: Vec<(&str, Stored)> = stored.collect::<Result<_>>()?;
     let metadata = metadata.map(|text| HashMap::from([(METADATA_KEY.to_owned(), text.to_owned())]));
@@ -51,7 +51,7 @@ pub fn to_bytes(tensors: &[(String, Tensor)], metadata: Option<&str>) -> Result<
 }
 
 /// The tensors of a safetensors file's bytes, on the CPU, and its metadata text. `path` is for error messages.
-pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<(NamedTensors, Option<String>)> {
+pub(crate) fn from_bytes(bytes: &[u8], path: &Path) -> Result<(NamedTensors, Option<String>)> {
     // The file starts with the length of the header and the header, a JSON object.
     if bytes.get(8).is_some_and(|&first| first != b'{') {
         return Err(Error::input(format!("{} is not a model file", path.display()))
@@ -84,7 +84,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// The same for bytes in several parts.
-pub fn sha256_of_parts(parts: &[&[u8]]) -> String {
+pub(crate) fn sha256_of_parts(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -107,7 +107,7 @@ pub fn load_into(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Re
 ///
 /// # Errors
 /// The first weight that is missing, unknown or of another shape.
-pub fn check(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
+pub(crate) fn check(params: &Params, saved: &[(String, Tensor)], path: &Path) -> Result<()> {
     let wrong = |what: String| {
         Error::failure(format!("{}: {what}", path.display()))
             .hint("the weights belong to a model with other settings; compare with `seqloom inspect`")

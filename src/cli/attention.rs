@@ -41,7 +41,7 @@ the output token was chosen: the decoder's last layer, averaged over its heads. 
 
 Of a recording the columns are seconds. The spectrogram is above, the CTC posteriors and the tokens at their times are below. \
 More: docs/speech.md")]
-pub struct AttentionArgs {
+pub(crate) struct AttentionArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors; not with --trace
     #[arg(required_unless_present = "trace", conflicts_with = "trace")]
     run: Option<PathBuf>,
@@ -80,7 +80,7 @@ pub struct AttentionArgs {
 }
 
 /// Draws the picture.
-pub fn run(args: &AttentionArgs) -> Result<()> {
+pub(crate) fn run(args: &AttentionArgs) -> Result<()> {
     if args.output.is_none() && std::io::stdout().is_terminal() {
         return Err(Error::input("the picture must be written to a file, but standard output is a terminal")
             .hint("name a file with --output attention.svg, or use --output -"));

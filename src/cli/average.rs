@@ -26,7 +26,7 @@ use crate::training::state::TrainState;
   seqloom average runs/dates --best 3
   seqloom decode runs/dates/average --input test.csv
   seqloom average runs/one --with runs/two --with runs/three --output mean.safetensors")]
-pub struct AverageArgs {
+pub(crate) struct AverageArgs {
     /// The run directory; the mean is written into its folder `average`. With --with: a run, a checkpoint folder or a
     /// model.safetensors
     run: PathBuf,
@@ -45,7 +45,7 @@ pub struct AverageArgs {
 }
 
 /// Averages, and reports which checkpoints.
-pub fn run(args: &AverageArgs) -> Result<()> {
+pub(crate) fn run(args: &AverageArgs) -> Result<()> {
     if let Some(output) = &args.output {
         return average_models(args, output);
     }

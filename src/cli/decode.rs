@@ -4,7 +4,7 @@
 
 mod columns;
 mod format;
-pub mod rows;
+pub(crate) mod rows;
 mod split;
 mod summary;
 mod timed;
@@ -33,7 +33,7 @@ use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
 
 /// A row, before decoding or with its outputs.
-pub struct Row<T> {
+pub(crate) struct Row<T> {
     /// Its number in the input, from 1.
     pub number: u64,
     /// The row of the input; `None` if it cannot be read.
@@ -62,7 +62,7 @@ pub struct Row<T> {
 Four jobs with --shard 1/4 to 4/4 share an input. To merge their text outputs:
   paste -d '\\n' out.[1-4].txt | head -n \"$(grep -c '' words.txt)\"
 CSV and JSON Lines have the row's number in the input in a column `row`.")]
-pub struct DecodeArgs {
+pub(crate) struct DecodeArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -119,7 +119,7 @@ impl DecodeArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &DecodeArgs) -> Result<()> {
+pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let loaded = args.model.open()?;
     args.source.prompt();
     let sources = args.source.open(&loaded)?;

@@ -15,14 +15,14 @@ use crate::training::clock::matrix_peak;
 
 /// Arguments of `seqloom doctor`.
 #[derive(Args, Debug)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// Measure how fast this machine multiplies matrices; `train --verbose` reports its speed as a share of this peak
     #[arg(long)]
     bench: bool,
 }
 
 /// Prints to standard output.
-pub fn run(args: &DoctorArgs) -> Result<()> {
+pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let gpus = gpus();
     let lines = [

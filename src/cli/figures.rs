@@ -6,7 +6,7 @@ use crate::error::{Kind, Result};
 ///
 /// # Errors
 /// Any other error.
-pub fn each_with_figures<I, T>(
+pub(crate) fn each_with_figures<I, T>(
     items: &[I],
     work: &impl Fn(&[I]) -> Result<Vec<T>>,
 ) -> Result<Vec<Result<T>>> {

@@ -32,7 +32,7 @@ use crate::error::{Error, Result, counted};
 Writes NAME.toml, NAME.train.csv, NAME.valid.csv and NAME.test.csv. Validation and test get 5 % of the pairs each, at most \
 1,000; pairs with the same source stay together. The config is a starting point: its values follow from the number of pairs \
 and their length.")]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// Pairs in .csv, .tsv or .jsonl; with --targets: text with one source per line
     pairs: PathBuf,
     /// Text with one target for each line of PAIRS
@@ -59,7 +59,7 @@ pub struct InitArgs {
 }
 
 /// Reads the pairs, splits them, computes statistics, and writes the files.
-pub fn run(args: &InitArgs) -> Result<()> {
+pub(crate) fn run(args: &InitArgs) -> Result<()> {
     let name = match (&args.name, args.pairs.file_stem()) {
         (Some(name), _) => name.clone(),
         (None, Some(stem)) => stem.to_string_lossy().into_owned(),

@@ -25,7 +25,7 @@ use crate::predictor::request::TooLong;
 
 /// The most rows of a chunk, and the rows of the first one. Each chunk is twice as large as the one before: the first
 /// outputs come early, a job that is killed repeatedly makes progress, and later chunks have more rows to sort.
-pub const CHUNK: usize = 2048;
+pub(crate) const CHUNK: usize = 2048;
 const FIRST_CHUNK: usize = 256;
 
 /// A chunk takes no more rows beyond this many bytes.
@@ -40,7 +40,7 @@ const AHEAD: usize = 16;
 
 /// Whether the first row of a table names its columns, and the columns of sources and targets: as in training, unless
 /// `header` overrides it.
-pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) {
+pub(crate) fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) {
     match header {
         Some(header) if header != data.header => (header, DataConfig::columns(header)),
         _ => (data.header, [&data.source.column, &data.target.column]),
@@ -48,7 +48,7 @@ pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) 
 }
 
 /// A note that an input was read as text, if its name does not tell a format.
-pub fn guessed(input: &Path) -> Option<String> {
+pub(crate) fn guessed(input: &Path) -> Option<String> {
     let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
     let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
     let name = if input == Path::new("-") { "<stdin>".into() } else { input.display().to_string() };
@@ -58,7 +58,7 @@ pub fn guessed(input: &Path) -> Option<String> {
 
 /// The format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum InputFormat {
+pub(crate) enum InputFormat {
     /// One source per line
     Text,
     /// Comma-separated columns with a header
@@ -82,7 +82,7 @@ impl From<InputFormat> for Format {
 
 /// What to do with a row that cannot be read or decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnError {
+pub(crate) enum OnError {
     /// Write the rows before it, then end with an error that names file and line
     Stop,
     /// Leave its output empty; count it, and name the first one at the end
@@ -93,7 +93,11 @@ pub enum OnError {
 ///
 /// # Errors
 /// The start or the end of a recording is no number.
-pub fn source_of<'a>(loaded: &LoadedModel, file: &'a Path, row: &'a SourceRow) -> Result<SourceRef<'a>> {
+pub(crate) fn source_of<'a>(
+    loaded: &LoadedModel,
+    file: &'a Path,
+    row: &'a SourceRow,
+) -> Result<SourceRef<'a>> {
     let text = SourceRef::from(row.text.as_str());
     match &loaded.experiment.data.source.audio {
         None => Ok(text),
@@ -104,7 +108,7 @@ pub fn source_of<'a>(loaded: &LoadedModel, file: &'a Path, row: &'a SourceRow) -
 }
 
 /// What to do with sources that are too long, by `--truncate`.
-pub fn too_long(truncate: bool) -> TooLong {
+pub(crate) fn too_long(truncate: bool) -> TooLong {
     match truncate {
         true => TooLong::Truncate,
         false => TooLong::Refuse("cut it with --truncate, or allow more with --set data.source.max_length=N"),
@@ -113,7 +117,7 @@ pub fn too_long(truncate: bool) -> TooLong {
 
 /// Every n-th row from the i-th: the share of job i of n.
 #[derive(Clone, Copy, Debug)]
-pub struct Shard {
+pub(crate) struct Shard {
     number: u64,
     of: u64,
 }
@@ -144,7 +148,7 @@ impl Shard {
 
 /// The selected rows of the input.
 #[derive(Debug, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The shard; `None` for all rows.
     pub shard: Option<Shard>,
     /// The first of these rows, which the output already has.
@@ -174,7 +178,7 @@ impl Selection {
 }
 
 /// A row of the input.
-pub struct InputRow {
+pub(crate) struct InputRow {
     /// Its number in the whole input, from 1.
     pub number: u64,
     /// Its content, or its error.
@@ -194,7 +198,7 @@ impl InputRow {
 type RowPack = Result<Vec<InputRow>>;
 
 /// The rows of an input, chunk by chunk.
-pub struct Input {
+pub(crate) struct Input {
     packs: Receiver<RowPack>,
     waiting: VecDeque<InputRow>,
     ended_by: Option<Error>,
@@ -219,7 +223,7 @@ impl Input {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         sources: RowReader,
         path: &Path,
         wanted: Selection,
@@ -264,7 +268,7 @@ impl Input {
     ///
     /// # Errors
     /// The error that ends reading, after all rows before it; sources that are names of audio files.
-    pub fn next_chunk(&mut self) -> Result<Vec<InputRow>> {
+    pub(crate) fn next_chunk(&mut self) -> Result<Vec<InputRow>> {
         let mut bytes: usize = self.waiting.iter().map(InputRow::bytes).sum();
         while self.waiting.len() < self.size && bytes < CHUNK_BYTES {
             let waits = self.full_chunks || self.waiting.is_empty();
@@ -292,7 +296,7 @@ impl Input {
     }
 
     /// Notes about the input, which had this many rows.
-    pub fn notes(&self, rows: u64) -> Vec<String> {
+    pub(crate) fn notes(&self, rows: u64) -> Vec<String> {
         let file = self.file.display();
         let none = (rows == 0).then(|| format!("{file} has no rows"));
         let by_cr = self.line_ends.iter().filter_map(LineEnds::note);
@@ -303,17 +307,17 @@ impl Input {
     ///
     /// # Errors
     /// It could not be read.
-    pub fn recording(&self) -> Result<Option<&Recording>> {
+    pub(crate) fn recording(&self) -> Result<Option<&Recording>> {
         self.recording.as_ref().map(|recording| recording.as_ref().map_err(Error::clone)).transpose()
     }
 
     /// The file, as it is named.
-    pub fn file(&self) -> &Path {
+    pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 
     /// The place of a line, for messages.
-    pub fn place(&self, line: u64) -> Place {
+    pub(crate) fn place(&self, line: u64) -> Place {
         Place { file: self.file.clone(), line }
     }
 }

@@ -21,7 +21,7 @@ use crate::error::{Result, counted, printable};
 #[command(after_help = "Examples:
   seqloom inspect runs/dates
   seqloom inspect runs/dates --tensors --vocabulary")]
-pub struct InspectArgs {
+pub(crate) struct InspectArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
     /// List every weight with its shape
@@ -33,7 +33,7 @@ pub struct InspectArgs {
 }
 
 /// Prints to standard output.
-pub fn run(args: &InspectArgs) -> Result<()> {
+pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let path = locate_model(&args.run)?;
     let (header, weights) = model_file::read(&path)?;
     let experiment = Experiment::from_json(&header.config, &path.display().to_string())?;

@@ -31,7 +31,7 @@ const TEST_TERMINAL: &str = "SEQLOOM_TEST_TERMINAL";
   seqloom interactive runs/dates
   seqloom interactive runs/dates --prefix 19 --top 3
   seqloom interactive runs/speech --set decoding.method=joint")]
-pub struct InteractiveArgs {
+pub(crate) struct InteractiveArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// Begin every output with this text, which may end in the middle of a word
@@ -50,7 +50,7 @@ pub struct InteractiveArgs {
 /// # Errors
 /// Standard input is no terminal; the settings search for several outputs; the target's vocabulary cannot spell the
 /// prefix; the model fails.
-pub fn run(args: &InteractiveArgs) -> Result<()> {
+pub(crate) fn run(args: &InteractiveArgs) -> Result<()> {
     if !std::io::stdin().is_terminal() && std::env::var_os(TEST_TERMINAL).is_none() {
         return Err(Error::input("`seqloom interactive` needs a terminal, but standard input is not one")
             .hint("decode a pipe or a file with `seqloom decode`; --trace writes each step"));

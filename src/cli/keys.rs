@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
   seqloom keys training
   seqloom keys learning rate
   seqloom keys > reference.toml")]
-pub struct KeysArgs {
+pub(crate) struct KeysArgs {
     /// Show only tables and keys whose path or description contains all these words
     words: Vec<String>,
 }
 
 /// Prints to standard output.
-pub fn run(args: &KeysArgs) -> Result<()> {
+pub(crate) fn run(args: &KeysArgs) -> Result<()> {
     if args.words.is_empty() {
         return print(PAGE);
     }

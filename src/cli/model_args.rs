@@ -13,7 +13,7 @@ use crate::predictor::loaded_model::LoadedModel;
 
 /// The models and the search.
 #[derive(Args, Debug)]
-pub struct ModelArgs {
+pub(crate) struct ModelArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     pub run: PathBuf,
     /// Add a model to the ensemble, combined as decoding.ensemble sets; may be given more than once. The target
@@ -45,7 +45,7 @@ impl ModelArgs {
     ///
     /// # Errors
     /// Those of [`LoadedModel::open_together`]; the shortlist cannot be read.
-    pub fn open(&self) -> Result<LoadedModel> {
+    pub(crate) fn open(&self) -> Result<LoadedModel> {
         let beam = self.beam.map(|width| format!("decoding.beam={width}"));
         let replaces = self.replace_unknown.then(|| "decoding.replace_unknown=true".to_owned());
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(beam).chain(replaces).collect();
@@ -62,7 +62,7 @@ impl ModelArgs {
     }
 
     /// Adds the files of the models and of their training data.
-    pub fn roles(&self, roles: FileRoles, loaded: &LoadedModel) -> Result<FileRoles> {
+    pub(crate) fn roles(&self, roles: FileRoles, loaded: &LoadedModel) -> Result<FileRoles> {
         let mut roles = roles.may_read("shortlist", self.shortlist.as_deref());
         for path in std::iter::once(&self.run).chain(&self.with) {
             roles = roles.reads_model(&locate_model(path)?);

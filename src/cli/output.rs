@@ -19,18 +19,18 @@ use super::standard_output;
 use crate::data::readers::{ExtraField, Format};
 use crate::error::{Error, Result};
 use crate::runtime::StopFlag;
-pub use carried::CarriedFields;
-pub use record::Record;
-pub use resume::Kept;
+pub(crate) use carried::CarriedFields;
+pub(crate) use record::Record;
+pub(crate) use resume::Kept;
 use resume::keep_complete_rows;
 
 /// The hint for outputs that cannot be resumed.
-pub const SAME_AS_BEFORE: &str =
+pub(crate) const SAME_AS_BEFORE: &str =
     "--resume needs the same model, the same input and the same options as before";
 
 /// The format of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// One line per row
     Text,
     /// Comma-separated columns with a header
@@ -44,7 +44,7 @@ impl OutputFormat {
     ///
     /// # Errors
     /// The extension is not for outputs.
-    pub fn choose(asked: Option<OutputFormat>, output: &Path) -> Result<OutputFormat> {
+    pub(crate) fn choose(asked: Option<OutputFormat>, output: &Path) -> Result<OutputFormat> {
         match (asked, Format::of(output)) {
             (Some(format), _) => Ok(format),
             (None, Format::Csv) => Ok(OutputFormat::Csv),
@@ -59,13 +59,13 @@ impl OutputFormat {
 }
 
 /// A field of a row: its column and its value; null for none.
-pub type Field<'a> = (&'a str, Value);
+pub(crate) type Field<'a> = (&'a str, Value);
 
 /// The buffer is written when it has this many bytes.
 const WAITING: usize = 1 << 20;
 
 /// Writes complete rows only: a signal never ends the command within a row.
-pub struct Writer {
+pub(crate) struct Writer {
     to: Box<dyn Write>,
     /// Buffered rows.
     waiting: Vec<u8>,
@@ -84,7 +84,7 @@ impl Writer {
     ///
     /// # Errors
     /// The file cannot be written, or another command is writing it.
-    pub fn open(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<Writer> {
+    pub(crate) fn open(output: &Path, format: OutputFormat, columns: &[&str]) -> Result<Writer> {
         if is_stdout(output) {
             let place = "standard output".to_owned();
             return Writer::new(standard_output(), false, format, place).headed(columns);
@@ -106,7 +106,7 @@ impl Writer {
     ///
     /// # Errors
     /// The output is no file, has other columns, cannot be written, or is being written by another command.
-    pub fn resume(
+    pub(crate) fn resume(
         output: &Path,
         format: OutputFormat,
         columns: &[&str],
@@ -138,13 +138,13 @@ impl Writer {
     }
 
     /// Delays these signals while rows are written to a file.
-    pub fn guarded(mut self, stop: &StopFlag) -> Writer {
+    pub(crate) fn guarded(mut self, stop: &StopFlag) -> Writer {
         self.stop = self.is_file.then(|| stop.clone());
         self
     }
 
     /// Keeps a record of the output's settings until it is complete; `there` if it already exists.
-    pub fn recorded(mut self, record: Record, there: bool) -> Writer {
+    pub(crate) fn recorded(mut self, record: Record, there: bool) -> Writer {
         (self.record, self.recorded) = (Some(record), there);
         self
     }
@@ -153,7 +153,7 @@ impl Writer {
     ///
     /// # Errors
     /// The record cannot be written.
-    pub fn begin(&mut self, first: Option<&str>) -> Result<()> {
+    pub(crate) fn begin(&mut self, first: Option<&str>) -> Result<()> {
         match &self.record {
             Some(record) if !std::mem::replace(&mut self.recorded, true) => record.write(first),
             _ => Ok(()),
@@ -164,7 +164,7 @@ impl Writer {
     ///
     /// # Errors
     /// A write fails, such as on a full disk.
-    pub fn finish(&mut self) -> Result<bool> {
+    pub(crate) fn finish(&mut self) -> Result<bool> {
         let there = self.flush()?;
         self.record.as_ref().map(Record::remove);
         Ok(there)
@@ -182,7 +182,12 @@ impl Writer {
     ///
     /// # Errors
     /// A write fails, such as on a full disk.
-    pub fn write(&mut self, line: &str, carried: &[Option<&ExtraField>], fields: Vec<Field>) -> Result<bool> {
+    pub(crate) fn write(
+        &mut self,
+        line: &str,
+        carried: &[Option<&ExtraField>],
+        fields: Vec<Field>,
+    ) -> Result<bool> {
         let text = match self.format {
             OutputFormat::Text => format!("{}\n", one_line(line)),
             OutputFormat::Csv => {
@@ -204,7 +209,7 @@ impl Writer {
     ///
     /// # Errors
     /// A write fails, such as on a full disk.
-    pub fn flush(&mut self) -> Result<bool> {
+    pub(crate) fn flush(&mut self) -> Result<bool> {
         let flushed = self.hand_over();
         self.unless_gone(flushed)
     }

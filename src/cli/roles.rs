@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// The files of a command. `-` is standard input among those that are read, and standard output among those that are
 /// written.
 #[derive(Debug, Default)]
-pub struct FileRoles {
+pub(crate) struct FileRoles {
     read: Vec<Role>,
     written: Vec<Role>,
     runs: Vec<PathBuf>,
@@ -42,36 +42,36 @@ struct Identity {
 
 impl FileRoles {
     /// Adds a file to read.
-    pub fn reads(mut self, what: impl Into<String>, path: &Path) -> FileRoles {
+    pub(crate) fn reads(mut self, what: impl Into<String>, path: &Path) -> FileRoles {
         self.read.push(Role { what: what.into(), path: path.to_owned(), option: "" });
         self
     }
 
     /// Adds a file to read, if there is one.
-    pub fn may_read(self, what: &str, path: Option<&Path>) -> FileRoles {
+    pub(crate) fn may_read(self, what: &str, path: Option<&Path>) -> FileRoles {
         path.into_iter().fold(self, |roles, path| roles.reads(what, path))
     }
 
     /// Adds a file to write, and its option.
-    pub fn writes(mut self, what: impl Into<String>, path: &Path, option: &'static str) -> FileRoles {
+    pub(crate) fn writes(mut self, what: impl Into<String>, path: &Path, option: &'static str) -> FileRoles {
         self.written.push(Role { what: what.into(), path: path.to_owned(), option });
         self
     }
 
     /// Adds a file to write, if there is one.
-    pub fn may_write(self, what: &str, path: Option<&Path>, option: &'static str) -> FileRoles {
+    pub(crate) fn may_write(self, what: &str, path: Option<&Path>, option: &'static str) -> FileRoles {
         path.into_iter().fold(self, |roles, path| roles.writes(what, path, option))
     }
 
     /// Adds a model file; if it belongs to a run, the run's own files must not be written.
-    pub fn reads_model(mut self, model: &Path) -> FileRoles {
+    pub(crate) fn reads_model(mut self, model: &Path) -> FileRoles {
         self.runs.extend(run_of_model(model));
         self.reads("model", model)
     }
 
     /// Adds the data files of a config, relative to the working directory and to all folders above the runs, one of
     /// which was the working directory of training.
-    pub fn reads_data(self, data: &DataConfig) -> FileRoles {
+    pub(crate) fn reads_data(self, data: &DataConfig) -> FileRoles {
         let above: Vec<PathBuf> =
             self.runs.iter().flat_map(|run| run.ancestors().skip(1)).map(PathBuf::from).collect();
         let sets = [("`data.train`", &data.train), ("`data.valid`", &data.valid)];
@@ -86,7 +86,7 @@ impl FileRoles {
     ///
     /// # Errors
     /// An input error that names the file and both roles.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let read = self.read.iter().map(|role| (role, Identity::of_input(&role.path)));
         let mut others: Vec<(&Role, Identity)> = read.collect();
         for role in &self.written {
@@ -113,7 +113,7 @@ impl FileRoles {
 }
 
 /// Whether a path is standard output, which must not be opened by its name: that would truncate a redirected file.
-pub fn is_stdout(path: &Path) -> bool {
+pub(crate) fn is_stdout(path: &Path) -> bool {
     ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
 }
 

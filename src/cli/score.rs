@@ -35,7 +35,7 @@ A score is the sum of the log-probabilities (natural logarithm) of the target's 
 is tokenized as in training: with BPE, the search may have used other pieces for the same text, and an unfinished output is \
 scored as if it ended there. To get the scores of the search, write the tokens with `decode --tokens` and read them with \
 --tokens-column.")]
-pub struct ScoreArgs {
+pub(crate) struct ScoreArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
     /// Add a model to the ensemble, combined as decoding.ensemble sets; may be given more than once
@@ -111,7 +111,7 @@ struct Ids {
 }
 
 /// Runs the command.
-pub fn run(args: &ScoreArgs) -> Result<()> {
+pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     refuse_search(&args.overrides)?;
     let loaded = LoadedModel::open_together(&args.run, &args.with, &args.overrides)?;
     let sources = open(args, &loaded.experiment.data)?;

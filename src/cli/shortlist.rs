@@ -29,7 +29,7 @@ const ROUNDS: usize = 5;
 
 A shortlist pays off with large vocabularies. The target tokens for each source token are learned by IBM model 1. At the end \
 the coverage of the validation targets is reported: outputs cannot contain other tokens.")]
-pub struct ShortlistArgs {
+pub(crate) struct ShortlistArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
     run: PathBuf,
     /// Write the shortlist to this file
@@ -50,7 +50,7 @@ pub struct ShortlistArgs {
 }
 
 /// Learns and writes a shortlist.
-pub fn run(args: &ShortlistArgs) -> Result<()> {
+pub(crate) fn run(args: &ShortlistArgs) -> Result<()> {
     if let Some(text) = args.overrides.iter().find(|text| !text.starts_with("data.")) {
         return Err(Error::input(format!("only data.* can be set here, but not `{text}`")));
     }

@@ -19,7 +19,7 @@ use crate::predictor::request::TooLong;
 
 /// Sources, references and forced prefixes.
 #[derive(Args, Debug)]
-pub struct SourceArgs {
+pub(crate) struct SourceArgs {
     /// Text with one source per line, or .csv, .tsv, .jsonl; for recordings also one of them, or a folder; - for standard
     /// input, decoded as it arrives
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = INPUT)]
@@ -65,7 +65,7 @@ pub struct SourceArgs {
 
 /// The format of an input whose sources may be recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SourceFormat {
+pub(crate) enum SourceFormat {
     /// One source per line
     Text,
     /// Comma-separated columns with a header
@@ -82,7 +82,7 @@ pub enum SourceFormat {
 }
 
 /// The opened rows of a command.
-pub struct Sources {
+pub(crate) struct Sources {
     /// The rows.
     pub rows: RowReader,
     /// Whether they are the recordings of a folder, or a single one: then the field `id` names each.
@@ -109,7 +109,7 @@ impl SourceArgs {
     ///
     /// # Errors
     /// A file cannot be read, or lacks a column; options that do not fit the format.
-    pub fn open(&self, loaded: &LoadedModel) -> Result<Sources> {
+    pub(crate) fn open(&self, loaded: &LoadedModel) -> Result<Sources> {
         let data = &loaded.experiment.data;
         if self.sample_rate.is_some() && self.input_format != Some(SourceFormat::Raw) {
             return Err(Error::input("--sample-rate is that of samples without a header")
@@ -152,17 +152,17 @@ impl SourceArgs {
     }
 
     /// A note that the input was read as text, if neither its name nor an option names a format.
-    pub fn guessed(&self, sources: &Sources) -> Option<String> {
+    pub(crate) fn guessed(&self, sources: &Sources) -> Option<String> {
         guessed(&self.input).filter(|_| self.input_format.is_none() && !sources.listed)
     }
 
     /// What to do with a source that is too long.
-    pub fn too_long(&self) -> TooLong {
+    pub(crate) fn too_long(&self) -> TooLong {
         too_long(self.truncate)
     }
 
     /// Prints a prompt if standard input is a terminal.
-    pub fn prompt(&self) {
+    pub(crate) fn prompt(&self) {
         if self.input == Path::new("-") && std::io::stdin().is_terminal() {
             status("reading sources from standard input; press Ctrl-D to end");
         }
@@ -181,7 +181,7 @@ impl Sources {
 ///
 /// # Errors
 /// The file or a column is missing, or columns are named for text.
-pub fn open_sources(
+pub(crate) fn open_sources(
     input: &Path,
     format: Option<InputFormat>,
     [column, target_column, prefix_column]: [Option<&str>; 3],

@@ -15,7 +15,7 @@ use crate::predictor::loaded_model::LoadedModel;
 /// An output of a row of the input, step by step: a JSON object of docs/trace.md.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TracedRow {
+pub(crate) struct TracedRow {
     /// The row's number in the input, from 1.
     pub row: u64,
     /// Its rank among the outputs of the row, 1 for the best.
@@ -45,7 +45,7 @@ pub struct TracedRow {
 /// A step of the output.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TracedStep {
+pub(crate) struct TracedStep {
     /// The chosen token.
     pub token: String,
     /// Its id.
@@ -63,7 +63,7 @@ pub struct TracedStep {
 /// A candidate token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Alternative {
+pub(crate) struct Alternative {
     /// The token.
     pub token: String,
     /// Its id.
@@ -73,7 +73,11 @@ pub struct Alternative {
 }
 
 /// An output as the input of [`crate::decoding::trace::trace`].
-pub fn known<'a>(loaded: &LoadedModel, request: &'a DecodeRequest, output: &'a Output) -> TracedOutput<'a> {
+pub(crate) fn known<'a>(
+    loaded: &LoadedModel,
+    request: &'a DecodeRequest,
+    output: &'a Output,
+) -> TracedOutput<'a> {
     TracedOutput {
         request,
         tokens: &output.hypothesis.tokens,
@@ -83,7 +87,7 @@ pub fn known<'a>(loaded: &LoadedModel, request: &'a DecodeRequest, output: &'a O
 
 impl TracedRow {
     /// The record of an output of this source. The caller fills in the other fields of the row.
-    pub fn new(
+    pub(crate) fn new(
         loaded: &LoadedModel,
         source: &SourceItem,
         output: &Output,
@@ -131,7 +135,7 @@ impl TracedStep {
 }
 
 /// A visible form of a token: white space as `␣`, a combining mark on `◌`, control characters as `�`.
-pub fn visible(token: &str) -> String {
+pub(crate) fn visible(token: &str) -> String {
     let seen = |character: char| match character {
         space if space.is_whitespace() => '␣',
         control if control.is_control() => '\u{fffd}',
@@ -142,12 +146,12 @@ pub fn visible(token: &str) -> String {
 }
 
 /// The columns of a text: two for a Chinese character, none for a combining mark.
-pub fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
 /// A text cut to at most `most` columns.
-pub fn shortened(text: &str, most: usize) -> String {
+pub(crate) fn shortened(text: &str, most: usize) -> String {
     if columns(text) <= most {
         return text.to_owned();
     }

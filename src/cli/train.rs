@@ -24,7 +24,7 @@ use crate::training::state::StopReason;
   seqloom train configs/dates.toml --set training.steps=500 --out runs/short
   seqloom train configs/dates.toml --resume
   seqloom train more.toml --from runs/dates --extend-vocabulary")]
-pub struct TrainArgs {
+pub(crate) struct TrainArgs {
     /// The config; `seqloom keys` explains every key
     config: PathBuf,
     /// Replace one key of the config; may be given more than once
@@ -49,7 +49,7 @@ pub struct TrainArgs {
 }
 
 /// Trains; returns the exit code.
-pub fn run(args: &TrainArgs) -> Result<u8> {
+pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
     let stop = StopFlag::on_signals(experiment.runtime.on_usr1)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));

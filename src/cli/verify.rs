@@ -19,7 +19,7 @@ use crate::predictor::verify::{Check, TOLERANCE, TOLERANCE_UNCACHED, verify};
 #[command(after_help = "Examples:
   seqloom verify runs/dates --input words.txt
   seqloom verify runs/dates --input data/dates/test.csv --rows 20 --beam 10")]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct VerifyArgs {
 ///
 /// # Errors
 /// There is no row to check; a check fails.
-pub fn run(args: &VerifyArgs) -> Result<()> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
     let loaded = &args.model.open()?;
     let (read, asked) = first_rows(&args.source, loaded, args.rows as usize)?;
     if asked.is_empty() {

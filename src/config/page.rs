@@ -2,11 +2,11 @@
 //! `seqloom keys` and to suggest the table of a key.
 
 /// The page.
-pub const PAGE: &str = include_str!("../../configs/reference.toml");
+pub(crate) const PAGE: &str = include_str!("../../configs/reference.toml");
 
 /// A table or a key of the page, with its comments.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The table, as a path; empty for top-level keys.
     pub table: &'static str,
     /// The key; empty for the table itself.
@@ -17,12 +17,12 @@ pub struct Entry {
 
 impl Entry {
     /// The whole path: `decoding.beam`, or `decoding` for a table.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         [self.table, self.key].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
     }
 
     /// Whether its path or comments contain these words, ignoring case.
-    pub fn says(&self, words: &str) -> bool {
+    pub(crate) fn says(&self, words: &str) -> bool {
         let words = words.to_lowercase();
         let said = |text: &str| text.to_lowercase().contains(&words);
         said(&self.path()) || self.lines.iter().any(|line| said(line))
@@ -30,7 +30,7 @@ impl Entry {
 }
 
 /// Tables and keys in the order of the page.
-pub fn entries() -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<Entry> {
     let (mut entries, mut table) = (Vec::<Entry>::new(), "");
     let mut follows = false;
     for line in PAGE.lines() {
@@ -76,7 +76,7 @@ pub(super) fn ending(name: &str) -> Vec<String> {
 
 /// A hint for a key (with or without `=` and a value) that is unknown at that place. `may_be` returns which keys are
 /// valid there: if one of them has this name, others are not suggested.
-pub fn meant(written: &str, may_be: impl Fn(&str) -> bool) -> Option<String> {
+pub(crate) fn meant(written: &str, may_be: impl Fn(&str) -> bool) -> Option<String> {
     let name = written.split('=').next().unwrap_or_default().trim();
     if entries().iter().any(|entry| entry.path() == name) {
         return None;

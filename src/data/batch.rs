@@ -20,7 +20,7 @@ pub struct SourceBatch {
 
 impl SourceBatch {
     /// Pads sources, all of one kind.
-    pub fn new(rows: &[impl Borrow<SourceItem>]) -> SourceBatch {
+    pub(crate) fn new(rows: &[impl Borrow<SourceItem>]) -> SourceBatch {
         let frames: Vec<&Frames> = rows.iter().filter_map(|row| row.borrow().frames()).collect();
         if !frames.is_empty() {
             assert_eq!(frames.len(), rows.len(), "sources of one kind");
@@ -45,7 +45,7 @@ impl SourceBatch {
     }
 
     /// Whether its rows are frames.
-    pub fn is_frames(&self) -> bool {
+    pub(crate) fn is_frames(&self) -> bool {
         self.values.dim() == 3
     }
 
@@ -58,18 +58,13 @@ impl SourceBatch {
         }
     }
 
-    /// Number of rows (B).
-    pub fn rows(&self) -> usize {
-        self.lengths.len()
-    }
-
     /// The longest row (S).
-    pub fn max_length(&self) -> i64 {
+    pub(crate) fn max_length(&self) -> i64 {
         self.lengths.iter().copied().max().unwrap_or(0)
     }
 
     /// The same batch on another device.
-    pub fn to_device(&self, device: Device) -> SourceBatch {
+    pub(crate) fn to_device(&self, device: Device) -> SourceBatch {
         SourceBatch { values: self.values.to_device(device), lengths: self.lengths.clone() }
     }
 }
@@ -115,17 +110,17 @@ impl Batch {
     }
 
     /// Number of rows (B).
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.target_lengths.len()
     }
 
     /// Positions of both sides, without padding.
-    pub fn real_positions(&self) -> usize {
+    pub(crate) fn real_positions(&self) -> usize {
         self.source.positions().iter().sum::<i64>() as usize + self.target_tokens()
     }
 
     /// Positions of both sides, including padding: B * (S + T).
-    pub fn positions(&self) -> usize {
+    pub(crate) fn positions(&self) -> usize {
         let longest = self.source.positions().into_iter().max().unwrap_or(0);
         self.rows() * longest as usize + self.target_in.numel()
     }

@@ -38,7 +38,7 @@ impl BatchSampler {
     }
 
     /// Batches of the current pass.
-    pub fn batches(&self) -> usize {
+    pub(crate) fn batches(&self) -> usize {
         self.batches.len()
     }
 
@@ -59,7 +59,7 @@ impl BatchSampler {
     }
 
     /// Number of batches of that epoch so far.
-    pub fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         if self.position == self.batches.len() { 0 } else { self.position }
     }
 
@@ -79,7 +79,7 @@ impl BatchSampler {
 
 /// Sorts rows so that neighbours need little padding on both sides: by the longer side, then by how much longer the
 /// target is, alternately ascending and descending, so that it does not jump when the longer side grows.
-pub fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
+pub(crate) fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
     rows.sort_by_key(|&row| {
         let (source, target) = lengths[row];
         let (longer, difference) = (source.max(target), target as i64 - source as i64);
@@ -92,7 +92,7 @@ const MOST_ROWS: usize = 65_535;
 
 /// Cuts rows, in order, into batches of at most `budget` positions per side, including padding; the first one of at
 /// most `first`. A longer row is a batch of its own.
-pub fn batches_within_budget(
+pub(crate) fn batches_within_budget(
     rows: &[usize],
     lengths: &[(usize, usize)],
     first: usize,

@@ -90,7 +90,7 @@ pub enum Normalize {
 
 impl Normalize {
     /// Its name in Unicode.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Normalize::Nfc => "NFC",
             Normalize::Nfd => "NFD",
@@ -196,19 +196,19 @@ impl Default for BpeConfig {
 
 impl DataConfig {
     /// Fills in the default columns and tokenizer.
-    pub fn fill_in(&mut self) {
+    pub(crate) fn fill_in(&mut self) {
         let [source, target] = DataConfig::columns(self.header);
         self.source.fill_in(source);
         self.target.fill_in(target);
     }
 
     /// The default columns of sources and targets.
-    pub fn columns(header: bool) -> [&'static str; 2] {
+    pub(crate) fn columns(header: bool) -> [&'static str; 2] {
         if header { ["source", "target"] } else { ["1", "2"] }
     }
 
     /// The rules among these keys, once [`DataConfig::fill_in`] has run.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         for (key, files) in [("train", &self.train), ("valid", &self.valid)] {
             if files.0.is_empty() {
                 return Err(ConfigError::new("data", &[key], format!("`{key}` must name at least one file")));
@@ -287,7 +287,7 @@ impl DataConfig {
 
 impl SideConfig {
     /// The tokenizers' tables; a side has one of them.
-    pub const TOKENIZERS: [&'static str; 4] = ["characters", "words", "bpe", "audio"];
+    pub(crate) const TOKENIZERS: [&'static str; 4] = ["characters", "words", "bpe", "audio"];
 
     fn fill_in(&mut self, column: &str) {
         if self.column.is_empty() {
@@ -307,7 +307,7 @@ impl SideConfig {
     }
 
     /// The tokenizer of this side.
-    pub fn tokenizer_kind(&self) -> &'static str {
+    pub(crate) fn tokenizer_kind(&self) -> &'static str {
         self.tokenizers().first().copied().unwrap_or("characters")
     }
 

@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// A tokenized pair, without BOS and EOS.
 #[derive(Clone, Debug)]
-pub struct Example {
+pub(crate) struct Example {
     /// The encoder's input.
     pub source: SourceItem,
     /// Token ids of the target.
@@ -22,7 +22,7 @@ pub struct Example {
 
 impl Example {
     /// Its positions, including EOS: (source, target).
-    pub fn lengths(&self) -> (usize, usize) {
+    pub(crate) fn lengths(&self) -> (usize, usize) {
         (self.source.positions(), self.target.len() + 1)
     }
 }
@@ -50,13 +50,13 @@ struct Recordings {
 
 impl Corpus {
     /// Pairs and their examples, in the same order.
-    pub fn new(pairs: Vec<Pair>, examples: Vec<Example>) -> Corpus {
+    pub(crate) fn new(pairs: Vec<Pair>, examples: Vec<Example>) -> Corpus {
         assert_eq!(pairs.len(), examples.len(), "each pair is an example");
         Corpus { pairs, content: Content::Tokens(examples) }
     }
 
     /// Recordings and their texts; `rows` are those of the features.
-    pub fn of_recordings(
+    pub(crate) fn of_recordings(
         pairs: Vec<Pair>,
         targets: Vec<Vec<i64>>,
         features: Features,
@@ -68,7 +68,7 @@ impl Corpus {
 
     /// Examples with empty texts.
     #[cfg(test)]
-    pub fn of_examples(examples: Vec<Example>) -> Corpus {
+    pub(crate) fn of_examples(examples: Vec<Example>) -> Corpus {
         Corpus::new(vec![Pair::default(); examples.len()], examples)
     }
 
@@ -94,7 +94,7 @@ impl Corpus {
     }
 
     /// Lengths of each row as limits of outputs count them: (source, target), without EOS.
-    pub fn sizes(&self) -> Vec<(usize, usize)> {
+    pub(crate) fn sizes(&self) -> Vec<(usize, usize)> {
         match &self.content {
             Content::Tokens(examples) => {
                 examples.iter().map(|example| (example.source.length(), example.target.len())).collect()
@@ -110,7 +110,7 @@ impl Corpus {
     ///
     /// # Errors
     /// The file of the features cannot be read.
-    pub fn example(&self, row: usize) -> Result<Cow<'_, Example>> {
+    pub(crate) fn example(&self, row: usize) -> Result<Cow<'_, Example>> {
         Ok(match &self.content {
             Content::Tokens(examples) => Cow::Borrowed(&examples[row]),
             Content::Recordings(own) => {
@@ -124,7 +124,7 @@ impl Corpus {
     ///
     /// # Errors
     /// The file of the features cannot be read.
-    pub fn augmented(&self, row: usize, seed: impl FnOnce() -> u64) -> Result<Cow<'_, Example>> {
+    pub(crate) fn augmented(&self, row: usize, seed: impl FnOnce() -> u64) -> Result<Cow<'_, Example>> {
         match &self.content {
             Content::Tokens(_) => self.example(row),
             Content::Recordings(own) => {
@@ -135,7 +135,7 @@ impl Corpus {
     }
 
     /// The token ids of a row's target, without EOS.
-    pub fn target(&self, row: usize) -> &[i64] {
+    pub(crate) fn target(&self, row: usize) -> &[i64] {
         match &self.content {
             Content::Tokens(examples) => &examples[row].target,
             Content::Recordings(own) => &own.targets[row],
@@ -143,7 +143,7 @@ impl Corpus {
     }
 
     /// The token ids of both sides of each row, without EOS; of recordings the sources have none.
-    pub fn tokens(&self) -> impl Iterator<Item = (&[i64], &[i64])> + Clone {
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = (&[i64], &[i64])> + Clone {
         (0..self.len()).map(|row| match &self.content {
             Content::Tokens(examples) => (examples[row].source.tokens(), examples[row].target.as_slice()),
             Content::Recordings(own) => (&[][..], own.targets[row].as_slice()),
@@ -151,17 +151,17 @@ impl Corpus {
     }
 
     /// The texts of a row, with their place.
-    pub fn pair(&self, row: usize) -> &Pair {
+    pub(crate) fn pair(&self, row: usize) -> &Pair {
         &self.pairs[row]
     }
 
     /// The texts of all rows, in order.
-    pub fn pairs(&self) -> impl ExactSizeIterator<Item = &Pair> {
+    pub(crate) fn pairs(&self) -> impl ExactSizeIterator<Item = &Pair> {
         self.pairs.iter()
     }
 
     /// SHA-256 over all that is read, in hexadecimal: two sets with the same one train the same model.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         if let Content::Recordings(own) = &self.content {
             hash.update(own.features.key());

@@ -44,12 +44,12 @@ impl Tokenizers {
     }
 
     /// The JSON of a checkpoint.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!({ "source": self.source.to_json(), "target": self.target.to_json() })
     }
 
     /// Reads the JSON of a checkpoint.
-    pub fn from_json(value: &Value) -> Result<Tokenizers> {
+    pub(crate) fn from_json(value: &Value) -> Result<Tokenizers> {
         Ok(Tokenizers {
             source: SourceProcessor::from_json(&value["source"])?,
             target: Tokenizer::from_json(&value["target"])?,
@@ -109,7 +109,7 @@ impl Dataset {
     /// # Errors
     /// A target longer than its limit, or a recording too short for its target, unless `data.too_long` is `skip`; no pair
     /// is left.
-    pub fn of_recordings(
+    pub(crate) fn of_recordings(
         recordings: ShortEnough,
         features: Features,
         tokenizers: &Tokenizers,
@@ -141,7 +141,7 @@ impl Dataset {
 }
 
 /// The recordings of a set that are not too long, before their features are made.
-pub struct ShortEnough {
+pub(crate) struct ShortEnough {
     /// The recordings and their texts.
     pub pairs: Vec<Pair>,
     /// How long each is.
@@ -156,7 +156,11 @@ impl ShortEnough {
     /// # Errors
     /// A recording that cannot be read, with its place; one longer than `data.source.audio.max_seconds`, unless
     /// `data.too_long` is `skip`; no pair is left.
-    pub fn of(pairs: Vec<Pair>, processor: &AudioProcessor, config: &DataConfig) -> Result<ShortEnough> {
+    pub(crate) fn of(
+        pairs: Vec<Pair>,
+        processor: &AudioProcessor,
+        config: &DataConfig,
+    ) -> Result<ShortEnough> {
         let looked_at = threads::each(pairs.iter().collect(), |pair: &Pair| {
             processor.extent(pair.source.as_ref(), pair.segment).map_err(|error| error.at(&pair.place))
         });
@@ -177,7 +181,7 @@ impl ShortEnough {
     }
 
     /// What their features are made of.
-    pub fn takes(&self) -> Vec<Take> {
+    pub(crate) fn takes(&self) -> Vec<Take> {
         let take = |(pair, extent): (&Pair, &Extent)| Take {
             path: pair.source.clone().into(),
             segment: pair.segment,

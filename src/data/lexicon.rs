@@ -5,7 +5,7 @@
 
 /// t(f | e) of all tokens that occur together in a pair.
 #[derive(Clone, Debug)]
-pub struct Lexicon {
+pub(crate) struct Lexicon {
     /// The start of each source token's list; after the last token, that of the empty source.
     starts: Vec<usize>,
     /// Target tokens of each source token, in ascending order.
@@ -15,7 +15,7 @@ pub struct Lexicon {
 
 impl Lexicon {
     /// Trains on pairs of token ids (source, target), with a source vocabulary of this size.
-    pub fn train<'a>(
+    pub(crate) fn train<'a>(
         vocabulary: usize,
         pairs: impl Iterator<Item = (&'a [i64], &'a [i64])> + Clone,
         iterations: usize,
@@ -29,7 +29,7 @@ impl Lexicon {
 
     /// The most likely target tokens of a source token, at most `count`, the most likely first; of equal ones the lower
     /// id.
-    pub fn best(&self, source: i64, count: usize) -> Vec<i64> {
+    pub(crate) fn best(&self, source: i64, count: usize) -> Vec<i64> {
         let Some(&[start, end]) = self.starts.get(source as usize..source as usize + 2) else {
             return Vec::new();
         };

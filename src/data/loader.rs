@@ -24,7 +24,7 @@ const AHEAD: usize = 8;
 
 /// A batch, and the sampler's position after it.
 #[derive(Debug)]
-pub struct LoadedBatch {
+pub(crate) struct LoadedBatch {
     /// Its shards, and their padded batches.
     pub shards: Tree<(Shard, Batch)>,
     /// Complete passes over the set after this batch.
@@ -35,7 +35,7 @@ pub struct LoadedBatch {
 
 impl LoadedBatch {
     /// The rows of all shards.
-    pub fn rows(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = usize> {
         self.shards.leaves().into_iter().flat_map(|(shard, _)| shard.rows.iter().copied())
     }
 }
@@ -58,20 +58,20 @@ impl Collator {
     }
 
     /// Positions of a row on both sides.
-    pub fn positions(&self, row: usize) -> usize {
+    pub(crate) fn positions(&self, row: usize) -> usize {
         let (source, target) = self.lengths[row];
         source + target
     }
 
     /// Positions of some rows as a batch, including padding.
-    pub fn padded_positions(&self, rows: &[usize]) -> usize {
+    pub(crate) fn padded_positions(&self, rows: &[usize]) -> usize {
         let lengths = rows.iter().map(|&row| self.lengths[row]);
         let longest = lengths.fold((0, 0), |most, row| (row.0.max(most.0), row.1.max(most.1)));
         rows.len() * (longest.0 + longest.1)
     }
 
     /// Labels of a row.
-    pub fn labels(&self, row: usize) -> usize {
+    pub(crate) fn labels(&self, row: usize) -> usize {
         self.lengths[row].1
     }
 
@@ -79,7 +79,7 @@ impl Collator {
     ///
     /// # Errors
     /// Features that cannot be read.
-    pub fn shard(&self, shard: &Shard) -> Result<Batch> {
+    pub(crate) fn shard(&self, shard: &Shard) -> Result<Batch> {
         self.batch(&shard.rows, shard.pass)
     }
 
@@ -113,7 +113,7 @@ impl Collator {
 }
 
 /// Pads rows to a batch.
-pub fn collate(examples: &[Cow<Example>]) -> Batch {
+pub(crate) fn collate(examples: &[Cow<Example>]) -> Batch {
     let sources: Vec<&SourceItem> = examples.iter().map(|example| &example.source).collect();
     let targets: Vec<&[i64]> = examples.iter().map(|example| example.target.as_slice()).collect();
     Batch::new(&sources, &targets)
@@ -121,7 +121,7 @@ pub fn collate(examples: &[Cow<Example>]) -> Batch {
 
 /// The iterator of batches.
 #[derive(Debug)]
-pub struct Loader {
+pub(crate) struct Loader {
     batches: Receiver<Result<LoadedBatch>>,
 }
 
@@ -130,7 +130,7 @@ impl Loader {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(mut batch_sampler: BatchSampler, collator: Collator, times: u32) -> Result<Loader> {
+    pub(crate) fn start(mut batch_sampler: BatchSampler, collator: Collator, times: u32) -> Result<Loader> {
         let (sender, batches) = sync_channel(AHEAD);
         let mut next = move || {
             let pass = batch_sampler.epoch();
@@ -160,7 +160,7 @@ impl Loader {
     ///
     /// # Errors
     /// The thread has panicked.
-    pub fn next_batch(&self) -> Result<LoadedBatch> {
+    pub(crate) fn next_batch(&self) -> Result<LoadedBatch> {
         let ended = |_| Err(Error::failure("the loader's thread has ended"));
         self.batches.recv().unwrap_or_else(ended)
     }

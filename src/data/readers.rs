@@ -19,12 +19,12 @@ use std::sync::Arc;
 
 use crate::data::{Files, PairFile};
 use crate::error::{Error, Result};
-pub use extra_fields::{ExtraField, FieldValue};
-pub use format::Format;
-pub use lines::{LineEnds, shorten};
+pub(crate) use extra_fields::{ExtraField, FieldValue};
+pub(crate) use format::Format;
+pub(crate) use lines::{LineEnds, shorten};
 use row_reader::KEYS;
 pub use row_reader::{RowReader, Target};
-pub use source_row::SourceRow;
+pub(crate) use source_row::SourceRow;
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<Pai
 }
 
 /// Sources that are paths of recordings, which this module does not read.
-pub trait Recordings {
+pub(crate) trait Recordings {
     /// The pairs of a folder.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ pub trait Recordings {
 ///
 /// # Errors
 /// Those of [`read_pairs`] and of `recordings`.
-pub fn read_pairs_by(
+pub(crate) fn read_pairs_by(
     files: &Files,
     columns: [&str; 2],
     header: bool,

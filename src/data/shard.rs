@@ -6,7 +6,7 @@
 
 /// Rows of the training set that pass through the network together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shard {
+pub(crate) struct Shard {
     /// Rows of the training set.
     pub rows: Vec<usize>,
     /// The pass over the set.
@@ -17,12 +17,12 @@ pub struct Shard {
 
 impl Shard {
     /// A whole batch.
-    pub fn whole(rows: Vec<usize>, pass: u64) -> Shard {
+    pub(crate) fn whole(rows: Vec<usize>, pass: u64) -> Shard {
         Shard { rows, pass, name: String::new() }
     }
 
     /// Its halves, with about as many positions each; `None` for a single row. `positions` returns those of a row.
-    pub fn halves(&self, positions: impl Fn(usize) -> usize) -> Option<[Shard; 2]> {
+    pub(crate) fn halves(&self, positions: impl Fn(usize) -> usize) -> Option<[Shard; 2]> {
         if self.rows.len() < 2 {
             return None;
         }
@@ -45,7 +45,7 @@ impl Shard {
 
 /// A binary tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tree<T> {
+pub(crate) enum Tree<T> {
     /// A leaf.
     Leaf(T),
     /// Left and right, which are summed first.
@@ -54,12 +54,12 @@ pub enum Tree<T> {
 
 impl<T> Tree<T> {
     /// A node.
-    pub fn node(left: Tree<T>, right: Tree<T>) -> Tree<T> {
+    pub(crate) fn node(left: Tree<T>, right: Tree<T>) -> Tree<T> {
         Tree::Node(Box::new([left, right]))
     }
 
     /// Joins trees in order to one, with halves as equal as possible; `None` without trees.
-    pub fn over(trees: Vec<Tree<T>>) -> Option<Tree<T>> {
+    pub(crate) fn over(trees: Vec<Tree<T>>) -> Option<Tree<T>> {
         let mut left = trees;
         if left.len() < 2 {
             return left.pop();
@@ -69,7 +69,7 @@ impl<T> Tree<T> {
     }
 
     /// Maps `make` over the leaves.
-    pub fn map<U>(self, make: &mut impl FnMut(T) -> U) -> Tree<U> {
+    pub(crate) fn map<U>(self, make: &mut impl FnMut(T) -> U) -> Tree<U> {
         match self {
             Tree::Leaf(leaf) => Tree::Leaf(make(leaf)),
             Tree::Node(halves) => {
@@ -84,7 +84,7 @@ impl<T> Tree<T> {
     ///
     /// # Errors
     /// The first of `make`.
-    pub fn try_map<U>(
+    pub(crate) fn try_map<U>(
         self,
         make: &mut impl FnMut(T) -> crate::error::Result<U>,
     ) -> crate::error::Result<Tree<U>> {
@@ -99,7 +99,7 @@ impl<T> Tree<T> {
     }
 
     /// Its leaves, from left to right.
-    pub fn leaves(&self) -> Vec<&T> {
+    pub(crate) fn leaves(&self) -> Vec<&T> {
         match self {
             Tree::Leaf(leaf) => vec![leaf],
             Tree::Node(halves) => halves.iter().flat_map(Tree::leaves).collect(),
@@ -109,7 +109,7 @@ impl<T> Tree<T> {
 
 impl Tree<Shard> {
     /// A batch halved `times` times, as far as it has rows.
-    pub fn cut(shard: Shard, times: u32, positions: &impl Fn(usize) -> usize) -> Tree<Shard> {
+    pub(crate) fn cut(shard: Shard, times: u32, positions: &impl Fn(usize) -> usize) -> Tree<Shard> {
         match shard.halves(positions).filter(|_| times > 0) {
             Some([left, right]) => {
                 Tree::node(Tree::cut(left, times - 1, positions), Tree::cut(right, times - 1, positions))
@@ -119,7 +119,7 @@ impl Tree<Shard> {
     }
 
     /// Halves each leaf that is too large, repeatedly; single rows stay.
-    pub fn halved_where(
+    pub(crate) fn halved_where(
         self,
         too_large: &impl Fn(&Shard) -> bool,
         positions: &impl Fn(usize) -> usize,
@@ -141,7 +141,7 @@ impl Tree<Shard> {
     }
 
     /// The tree without the unwanted leaf; `None` if it was the only one.
-    pub fn without(self, unwanted: &impl Fn(&Shard) -> bool) -> Option<Tree<Shard>> {
+    pub(crate) fn without(self, unwanted: &impl Fn(&Shard) -> bool) -> Option<Tree<Shard>> {
         match self {
             Tree::Leaf(shard) => (!unwanted(&shard)).then_some(Tree::Leaf(shard)),
             Tree::Node(halves) => {

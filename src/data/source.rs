@@ -41,23 +41,23 @@ impl Frames {
     }
 
     /// Number of frames (T).
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.data.len() / self.bins
     }
 
     /// Numbers of a frame (F).
-    pub fn bins(&self) -> usize {
+    pub(crate) fn bins(&self) -> usize {
         self.bins
     }
 
     /// (T, F), row after row.
-    pub fn data(&self) -> &[f32] {
+    pub(crate) fn data(&self) -> &[f32] {
         &self.data
     }
 }
 
 /// Positions that the encoder's layers see of so many frames: its front has two convolutions of stride 2.
-pub fn subsampled(frames: usize) -> usize {
+pub(crate) fn subsampled(frames: usize) -> usize {
     frames.div_ceil(2).div_ceil(2)
 }
 
@@ -68,7 +68,7 @@ pub fn required_frames(labels: &[i64]) -> usize {
 
 impl SourceItem {
     /// Its length: tokens without EOS, or the positions that the encoder makes of its frames.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         match self {
             SourceItem::Tokens(ids) => ids.len(),
             SourceItem::Frames(frames) => subsampled(frames.count()),
@@ -84,12 +84,12 @@ impl SourceItem {
     }
 
     /// Whether it is empty.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.length() == 0
     }
 
     /// Its token ids without EOS; none of frames.
-    pub fn tokens(&self) -> &[i64] {
+    pub(crate) fn tokens(&self) -> &[i64] {
         match self {
             SourceItem::Tokens(ids) => ids,
             SourceItem::Frames(_) => &[],
@@ -97,7 +97,7 @@ impl SourceItem {
     }
 
     /// Its frames, if it is a recording.
-    pub fn frames(&self) -> Option<&Frames> {
+    pub(crate) fn frames(&self) -> Option<&Frames> {
         match self {
             SourceItem::Tokens(_) => None,
             SourceItem::Frames(frames) => Some(frames),

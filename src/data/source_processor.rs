@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::SideConfig;
 use super::audio::augment::OWN_SPEED;
 use super::audio::listing::path_in;
 use super::audio::processor::{AudioProcessor, Extent, Segment, is_npy};
@@ -43,7 +42,7 @@ impl<'a> From<&'a str> for SourceRef<'a> {
 
 impl SourceRef<'_> {
     /// Where the recording is.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.named_by.map_or_else(|| self.text.into(), |file| path_in(file, self.text))
     }
 
@@ -51,7 +50,7 @@ impl SourceRef<'_> {
     ///
     /// # Errors
     /// Those of [`AudioProcessor::extent`]; there is no path.
-    pub fn extent(&self, processor: &AudioProcessor) -> Result<Extent> {
+    pub(crate) fn extent(&self, processor: &AudioProcessor) -> Result<Extent> {
         match self.recording {
             Some(recording) => Ok(Extent::Samples(recording.length())),
             None if self.text.trim().is_empty() => {
@@ -65,7 +64,7 @@ impl SourceRef<'_> {
     ///
     /// # Errors
     /// Those of [`AudioProcessor::features`].
-    pub fn features(&self, processor: &AudioProcessor, first_seconds: Option<f64>) -> Result<Frames> {
+    pub(crate) fn features(&self, processor: &AudioProcessor, first_seconds: Option<f64>) -> Result<Frames> {
         if let Some(recording) = self.recording {
             let most = first_seconds.map_or(f64::INFINITY, |most| most * f64::from(recording.sample_rate));
             // Casts saturate.
@@ -79,19 +78,11 @@ impl SourceRef<'_> {
 }
 
 impl SourceProcessor {
-    /// Learned from texts.
-    ///
-    /// # Errors
-    /// What [`Tokenizer::train`] refuses.
-    pub fn train<'a>(config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Result<SourceProcessor> {
-        Ok(SourceProcessor::Text(Tokenizer::train(config, texts)?))
-    }
-
     /// What comes out of a checkpoint.
     ///
     /// # Errors
     /// It is damaged.
-    pub fn from_json(value: &Value) -> Result<SourceProcessor> {
+    pub(crate) fn from_json(value: &Value) -> Result<SourceProcessor> {
         match value.get("audio") {
             Some(audio) => Ok(SourceProcessor::Audio(AudioProcessor::from_json(audio)?.into())),
             None => Ok(SourceProcessor::Text(Tokenizer::from_json(value)?)),
@@ -99,7 +90,7 @@ impl SourceProcessor {
     }
 
     /// What goes into a checkpoint.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         match self {
             SourceProcessor::Text(tokenizer) => tokenizer.to_json(),
             SourceProcessor::Audio(processor) => json!({ "audio": processor.to_json() }),
@@ -115,7 +106,7 @@ impl SourceProcessor {
     }
 
     /// What a person calls it: `11 characters`, `80 log-mel bins at 16000 Hz`.
-    pub fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         match self {
             SourceProcessor::Text(tokenizer) => {
                 format!("{} {}", tokenizer.vocabulary_size(), tokenizer.kind())
@@ -135,7 +126,7 @@ impl SourceProcessor {
     }
 
     /// The features of recordings.
-    pub fn audio(&self) -> Option<&AudioProcessor> {
+    pub(crate) fn audio(&self) -> Option<&AudioProcessor> {
         match self {
             SourceProcessor::Text(_) => None,
             SourceProcessor::Audio(processor) => Some(processor),
@@ -143,12 +134,12 @@ impl SourceProcessor {
     }
 
     /// What reading changes in a text.
-    pub fn changes(&self, text: &str) -> Changes {
+    pub(crate) fn changes(&self, text: &str) -> Changes {
         self.tokenizer().map_or(Changes::default(), |tokenizer| tokenizer.changes(text))
     }
 
     /// What differs between two of them, if anything does: a name, and the value of each.
-    pub fn difference(&self, other: &SourceProcessor) -> Option<(String, [String; 2])> {
+    pub(crate) fn difference(&self, other: &SourceProcessor) -> Option<(String, [String; 2])> {
         match (self, other) {
             (SourceProcessor::Text(one), SourceProcessor::Text(other)) => one.difference(other),
             (SourceProcessor::Audio(one), SourceProcessor::Audio(other)) => {

@@ -275,7 +275,7 @@ fn target_file<'a>(files: &'a Files, source_file: &'a Path) -> &'a Path {
 ///
 /// # Errors
 /// All sources are names of audio files.
-pub fn refuse_sound<'a>(mut sources: impl Iterator<Item = &'a str>) -> Result<()> {
+pub(crate) fn refuse_sound<'a>(mut sources: impl Iterator<Item = &'a str>) -> Result<()> {
     let is_name = |text: &str| !text.trim().contains('\n') && is_sound(Path::new(text.trim()));
     let (Some(first), Some(second)) = (sources.next(), sources.next()) else { return Ok(()) };
     if ![first, second].into_iter().chain(sources).all(is_name) {

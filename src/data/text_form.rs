@@ -13,7 +13,7 @@ use crate::data::{Normalize, SideConfig, Whitespace};
 
 /// The text form of a side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TextForm {
+pub(crate) struct TextForm {
     /// The Unicode normal form.
     pub normalize: Normalize,
     /// The treatment of white space.
@@ -22,12 +22,12 @@ pub struct TextForm {
 
 impl TextForm {
     /// The text form of a config.
-    pub fn of(config: &SideConfig) -> TextForm {
+    pub(crate) fn of(config: &SideConfig) -> TextForm {
         TextForm { normalize: config.normalize, whitespace: config.whitespace }
     }
 
     /// Brings a text into this form; idempotent.
-    pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(crate) fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let normal = self.normalize(text);
         if self.whitespace == Whitespace::Keep {
             return normal;
@@ -39,7 +39,7 @@ impl TextForm {
     }
 
     /// Brings a text into the normal form, without changing white space.
-    pub fn normalize<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(crate) fn normalize<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let is_normal = match self.normalize {
             Normalize::Nfc => is_nfc_quick(text.chars()),
             Normalize::Nfd => is_nfd_quick(text.chars()),
@@ -56,7 +56,7 @@ impl TextForm {
 
     /// Whether appending `more` could change `text`, which is in the normal form: marks are composed with the letter
     /// before them and are sorted. Then no text in the normal form begins with `text` and `more`.
-    pub fn joins(&self, text: &str, more: &str) -> bool {
+    pub(crate) fn joins(&self, text: &str, more: &str) -> bool {
         let is_mark = |character: char| canonical_combining_class(character) != 0;
         let Some(first) = more.chars().next().filter(|first| !first.is_ascii()) else { return false };
         let of_marks = is_mark(first)
@@ -71,7 +71,7 @@ impl TextForm {
     }
 
     /// A quick check whether `more` can join any text ([`TextForm::joins`]); false is always right.
-    pub fn may_join(&self, more: &str) -> bool {
+    pub(crate) fn may_join(&self, more: &str) -> bool {
         let first = more.chars().next();
         first.is_some_and(|first| {
             canonical_combining_class(first) != 0
@@ -82,7 +82,7 @@ impl TextForm {
     }
 
     /// Whether a text is empty in this form.
-    pub fn is_empty(&self, text: &str) -> bool {
+    pub(crate) fn is_empty(&self, text: &str) -> bool {
         match self.whitespace {
             Whitespace::Trim => text.trim().is_empty(),
             Whitespace::Keep => text.is_empty(),
@@ -109,13 +109,13 @@ fn without_breaks(text: &str) -> Cow<'_, str> {
 }
 
 /// Tabs, line breaks, form feeds, and the Unicode separators of lines and paragraphs.
-pub fn breaks(character: char) -> bool {
+pub(crate) fn breaks(character: char) -> bool {
     character.is_whitespace() && (character.is_control() || matches!(character, '\u{2028}' | '\u{2029}'))
 }
 
 /// How reading changed a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Another normal form.
     pub normal_form: bool,
     /// White space removed at its ends.
@@ -130,7 +130,7 @@ pub struct Changes {
 
 /// Counts the texts of a file's side, and how many of them reading changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChangeCounts {
+pub(crate) struct ChangeCounts {
     texts: usize,
     changed: usize,
     /// In the order of [`Changes`].
@@ -139,7 +139,7 @@ pub struct ChangeCounts {
 
 impl ChangeCounts {
     /// Adds a text.
-    pub fn add(&mut self, changes: Changes) {
+    pub(crate) fn add(&mut self, changes: Changes) {
         let Changes { normal_form, outer, breaks, between, mark } = changes;
         let kinds = [normal_form, outer, breaks, between, mark];
         self.texts += 1;
@@ -148,12 +148,12 @@ impl ChangeCounts {
     }
 
     /// Number of texts that reading changed.
-    pub fn changed(&self) -> usize {
+    pub(crate) fn changed(&self) -> usize {
         self.changed
     }
 
     /// A note for a side, `source` or `target`, with the keys that decide; `None` if no text was changed.
-    pub fn in_words(&self, side: &str, form: TextForm) -> Option<String> {
+    pub(crate) fn in_words(&self, side: &str, form: TextForm) -> Option<String> {
         if self.changed == 0 {
             return None;
         }

@@ -9,12 +9,12 @@ mod json;
 
 use std::collections::HashMap;
 
-pub use super::text_form::{ChangeCounts, Changes, TextForm};
+pub(crate) use super::text_form::{ChangeCounts, Changes, TextForm};
 use crate::data::readers::shorten;
 use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, first_difference};
 use crate::data::{SideConfig, Whitespace};
 use crate::error::{Error, Result};
-pub use bpe::Bpe;
+pub(crate) use bpe::Bpe;
 
 /// A text as ids, without BOS and EOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Tokenizer {
     }
 
     /// The text form.
-    pub fn form(&self) -> TextForm {
+    pub(crate) fn form(&self) -> TextForm {
         self.form
     }
 
@@ -96,7 +96,7 @@ impl Tokenizer {
     }
 
     /// The symbols that are UNK in [`Tokenizer::encode`], in order.
-    pub fn unknown_symbols(&self, text: &str) -> Vec<String> {
+    pub(crate) fn unknown_symbols(&self, text: &str) -> Vec<String> {
         let text = self.form.apply(text);
         let lacks = |symbol: &String| self.vocabulary().id(symbol).is_none();
         match self.kind {
@@ -107,12 +107,12 @@ impl Tokenizer {
     }
 
     /// [`Tokenizer::encode`] for each of many texts.
-    pub fn encode_all(&self, texts: &[&str]) -> Vec<Encoded> {
+    pub(crate) fn encode_all(&self, texts: &[&str]) -> Vec<Encoded> {
         texts.iter().map(|text| self.encode(text)).collect()
     }
 
     /// How [`Tokenizer::encode`] changes a text of a file, apart from unknown symbols.
-    pub fn changes(&self, text: &str) -> Changes {
+    pub(crate) fn changes(&self, text: &str) -> Changes {
         let normal = self.form.normalize(text);
         let trimmed = if self.form.whitespace == Whitespace::Trim { normal.trim() } else { &normal };
         let of_words = self.is_of_words();
@@ -129,12 +129,12 @@ impl Tokenizer {
     ///
     /// Restores the encoded text, in its form, if nothing in it was unknown; except that words are joined by one space,
     /// and that BPE, which marks spaces by `▁`, restores a `▁` of the text as a space.
-    pub fn decode(&self, ids: &[i64]) -> String {
+    pub(crate) fn decode(&self, ids: &[i64]) -> String {
         self.decode_with(ids, |_| SPECIALS[UNK as usize])
     }
 
     /// The same with other texts in place of UNK: `unknown(n)` for the n-th id, from 0.
-    pub fn decode_with<'a>(&'a self, ids: &[i64], unknown: impl Fn(usize) -> &'a str) -> String {
+    pub(crate) fn decode_with<'a>(&'a self, ids: &[i64], unknown: impl Fn(usize) -> &'a str) -> String {
         let said = (0..).zip(ids).filter(|(_, id)| ![PAD, BOS, EOS].contains(id));
         let tokens = said.map(|(n, &id)| if id == UNK { unknown(n) } else { self.token(id) });
         let text = match self.kind {
@@ -147,12 +147,12 @@ impl Tokenizer {
     }
 
     /// A text in the form of outputs, in which references are compared.
-    pub fn as_output(&self, text: &str) -> String {
+    pub(crate) fn as_output(&self, text: &str) -> String {
         self.form.apply(&self.normalized(text)).into_owned()
     }
 
     /// A text as its tokens spell it, if nothing is unknown: in its form, before that of outputs.
-    pub fn normalized(&self, text: &str) -> String {
+    pub(crate) fn normalized(&self, text: &str) -> String {
         let text = self.form.apply(text);
         match self.kind {
             Kind::Characters(_) => text.into_owned(),
@@ -162,7 +162,7 @@ impl Tokenizer {
     }
 
     /// The text of each token of [`Tokenizer::encode`], also of UNK; without the mark of a space.
-    pub fn split(&self, text: &str) -> Vec<String> {
+    pub(crate) fn split(&self, text: &str) -> Vec<String> {
         let text = self.form.apply(text);
         match &self.kind {
             Kind::Characters(_) => text.chars().map(String::from).collect(),
@@ -181,7 +181,7 @@ impl Tokenizer {
 
     /// The text that each token adds in [`Tokenizer::decode`] before normalization, in the order of the ids: at the
     /// start of a text, and later.
-    pub fn pieces(&self) -> Vec<[String; 2]> {
+    pub(crate) fn pieces(&self) -> Vec<[String; 2]> {
         let pieces = |id| match [PAD, BOS, EOS].contains(&id) {
             true => Default::default(),
             false => [true, false].map(|first| self.piece(id, first)),
@@ -190,7 +190,7 @@ impl Tokenizer {
     }
 
     /// The text of [`Tokenizer::decode`], split at its unknown symbols; one part without any.
-    pub fn known_parts(&self, ids: &[i64]) -> Vec<String> {
+    pub(crate) fn known_parts(&self, ids: &[i64]) -> Vec<String> {
         let known = |id: i64| self.vocabulary().token(id).is_some() && id != UNK;
         let (mut parts, mut first) = (vec![String::new()], true);
         for &id in ids.iter().filter(|id| ![PAD, BOS, EOS].contains(id)) {
@@ -220,7 +220,7 @@ impl Tokenizer {
     }
 
     /// The text that a token adds, at the start of a text or later.
-    pub fn piece(&self, id: i64, first: bool) -> String {
+    pub(crate) fn piece(&self, id: i64, first: bool) -> String {
         let token = self.token(id);
         match self.kind {
             Kind::Words(_) if !first => format!(" {token}"),
@@ -232,12 +232,12 @@ impl Tokenizer {
 
     /// Whether its texts are words, phones or symbols separated by white space: then error rates are over these,
     /// otherwise over characters.
-    pub fn is_of_words(&self) -> bool {
+    pub(crate) fn is_of_words(&self) -> bool {
         matches!(self.kind, Kind::Words(_))
     }
 
     /// A token for display: special tokens by their names, ids outside the vocabulary as `<unk>`.
-    pub fn token(&self, id: i64) -> &str {
+    pub(crate) fn token(&self, id: i64) -> &str {
         self.vocabulary().token(id).unwrap_or(SPECIALS[UNK as usize])
     }
 
@@ -245,7 +245,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// An input error without a place: there is no such token.
-    pub fn id(&self, token: &str) -> Result<i64> {
+    pub(crate) fn id(&self, token: &str) -> Result<i64> {
         let special = SPECIALS.iter().position(|name| *name == token).map(|id| id as i64);
         special.or_else(|| self.vocabulary().id(token)).ok_or_else(|| {
             Error::input(format!(
@@ -261,7 +261,7 @@ impl Tokenizer {
     }
 
     /// The tokens and their ids.
-    pub fn vocabulary(&self) -> &Vocabulary {
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
         match &self.kind {
             Kind::Characters(vocabulary) | Kind::Words(vocabulary) => vocabulary,
             Kind::Bpe(bpe) => bpe.vocabulary(),
@@ -269,7 +269,7 @@ impl Tokenizer {
     }
 
     /// `characters`, `words` or `bpe`, as in the config.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self.kind {
             Kind::Characters(_) => "characters",
             Kind::Words(_) => "words",
@@ -279,7 +279,7 @@ impl Tokenizer {
 
     /// The first difference from another tokenizer, with both values: the kind, the form, a token, or a BPE merge.
     /// Without a difference, both give the same ids for every text.
-    pub fn difference(&self, other: &Tokenizer) -> Option<(String, [String; 2])> {
+    pub(crate) fn difference(&self, other: &Tokenizer) -> Option<(String, [String; 2])> {
         if self.kind() != other.kind() {
             return Some(("kind".to_owned(), [self.kind(), other.kind()].map(str::to_owned)));
         }

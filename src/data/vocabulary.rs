@@ -19,11 +19,11 @@ pub const BOS: i64 = 2;
 pub const EOS: i64 = 3;
 
 /// Names of the special tokens, in the order of their ids.
-pub const SPECIALS: [&str; 4] = ["<pad>", "<unk>", "<bos>", "<eos>"];
+pub(crate) const SPECIALS: [&str; 4] = ["<pad>", "<unk>", "<bos>", "<eos>"];
 
 /// Token strings and their ids, both ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vocabulary {
+pub(crate) struct Vocabulary {
     /// The index of a token is its id.
     tokens: Vec<String>,
     /// Without the special tokens.
@@ -33,7 +33,7 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// The special tokens and every token seen at least `minimum_count` times, the most frequent first and equally
     /// frequent ones in the order of their code points. A token that is spelled like a special one is excluded.
-    pub fn from_counts(counts: HashMap<String, u64>, minimum_count: usize) -> Vocabulary {
+    pub(crate) fn from_counts(counts: HashMap<String, u64>, minimum_count: usize) -> Vocabulary {
         let mut kept: Vec<(String, u64)> = counts
             .into_iter()
             .filter(|(token, count)| *count >= minimum_count as u64 && !is_special(token))
@@ -51,7 +51,7 @@ impl Vocabulary {
     ///
     /// # Errors
     /// The list does not start with the special tokens, or has a token twice.
-    pub fn from_tokens(tokens: Vec<String>) -> Result<Vocabulary> {
+    pub(crate) fn from_tokens(tokens: Vec<String>) -> Result<Vocabulary> {
         if !tokens.iter().map(String::as_str).take(SPECIALS.len()).eq(SPECIALS) {
             let message = format!(
                 "a vocabulary must start with {}, but it starts with {:?}",
@@ -75,27 +75,30 @@ impl Vocabulary {
     }
 
     /// All tokens in the order of their ids, the special ones first.
-    pub fn tokens(&self) -> &[String] {
+    pub(crate) fn tokens(&self) -> &[String] {
         &self.tokens
     }
 
     /// Number of tokens, including the special ones.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.tokens.len()
     }
 
     /// The id of a token of a text, which is never a special one.
-    pub fn id(&self, token: &str) -> Option<i64> {
+    pub(crate) fn id(&self, token: &str) -> Option<i64> {
         self.ids.get(token).copied()
     }
 
     /// The token of an id, special ones too; `None` outside of the vocabulary.
-    pub fn token(&self, id: i64) -> Option<&str> {
+    pub(crate) fn token(&self, id: i64) -> Option<&str> {
         self.tokens.get(usize::try_from(id).ok()?).map(String::as_str)
     }
 
     /// The first id at which another vocabulary has another token, and what each of them has there.
-    pub fn difference<'a>(&'a self, other: &'a Vocabulary) -> Option<(usize, [Option<&'a String>; 2])> {
+    pub(crate) fn difference<'a>(
+        &'a self,
+        other: &'a Vocabulary,
+    ) -> Option<(usize, [Option<&'a String>; 2])> {
         first_difference([&self.tokens, &other.tokens])
     }
 

@@ -119,7 +119,7 @@ pub enum Method {
 
 impl Method {
     /// Its name in a config.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Method::Attention => "attention",
             Method::Ctc => "ctc",
@@ -129,7 +129,7 @@ impl Method {
     }
 
     /// Whether outputs grow a token at a time, by the decoder's steps.
-    pub fn has_steps(self) -> bool {
+    pub(crate) fn has_steps(self) -> bool {
         matches!(self, Method::Attention | Method::Joint)
     }
 }
@@ -192,7 +192,7 @@ const MOST_OF_A_SOURCE: usize = 10_000;
 
 impl DecodingConfig {
     /// The rules among these keys.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let counts = [
             ("beam", self.beam),
             ("beam_groups", self.beam_groups),
@@ -271,14 +271,14 @@ impl DecodingConfig {
     }
 
     /// a and b in the limit a * source tokens + b.
-    pub fn length_by_source(&self) -> (f64, usize) {
+    pub(crate) fn length_by_source(&self) -> (f64, usize) {
         (self.max_length_factor.unwrap_or(LEAST_FACTOR), self.max_length_offset.unwrap_or(LEAST_OFFSET))
     }
 
     /// Fits the length limit to training pairs (tokens of source and target, without EOS): a is their mean length
     /// ratio, and b covers the longest target beyond it plus a quarter. Never below the defaults; no change if the
     /// config sets a limit.
-    pub fn fit(&mut self, lengths: impl Iterator<Item = (usize, usize)> + Clone) {
+    pub(crate) fn fit(&mut self, lengths: impl Iterator<Item = (usize, usize)> + Clone) {
         if self.max_length.is_some() || self.max_length_factor.is_some() || self.max_length_offset.is_some() {
             return;
         }

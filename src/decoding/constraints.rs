@@ -2,9 +2,9 @@
 //!
 //! The changes are undone after the choice, so that a row can be shared, and reported scores are the model's own.
 
-pub mod banned_texts;
-pub mod forced_prefix;
-pub mod token_texts;
+pub(crate) mod banned_texts;
+pub(crate) mod forced_prefix;
+pub(crate) mod token_texts;
 
 use std::sync::Arc;
 
@@ -29,13 +29,13 @@ pub struct Constraints {
 
 /// The changed scores of a row, with their previous values.
 #[derive(Debug, Default)]
-pub struct ScoreEdits {
+pub(crate) struct ScoreEdits {
     changed: Vec<(usize, f32)>,
 }
 
 impl ScoreEdits {
     /// Changes the score of a token; no change if the token is outside the row.
-    pub fn change(&mut self, row: &mut [f32], token: i64, to: impl FnOnce(f32) -> f32) {
+    pub(crate) fn change(&mut self, row: &mut [f32], token: i64, to: impl FnOnce(f32) -> f32) {
         if let Some(score) = row.get_mut(token as usize) {
             self.changed.push((token as usize, *score));
             *score = to(*score);
@@ -43,12 +43,12 @@ impl ScoreEdits {
     }
 
     /// Makes a token impossible.
-    pub fn forbid(&mut self, row: &mut [f32], token: i64) {
+    pub(crate) fn forbid(&mut self, row: &mut [f32], token: i64) {
         self.change(row, token, |_| f32::NEG_INFINITY);
     }
 
     /// Restores the row.
-    pub fn undo(&mut self, row: &mut [f32]) {
+    pub(crate) fn undo(&mut self, row: &mut [f32]) {
         while let Some((token, score)) = self.changed.pop() {
             row[token] = score;
         }
@@ -57,7 +57,7 @@ impl ScoreEdits {
 
 impl Constraints {
     /// The constraints of a config, with its banned texts.
-    pub fn new(config: &DecodingConfig, banned: Option<Arc<BannedTexts>>) -> Constraints {
+    pub(crate) fn new(config: &DecodingConfig, banned: Option<Arc<BannedTexts>>) -> Constraints {
         Constraints {
             min_length: config.min_length,
             repetition_penalty: config.repetition_penalty,
@@ -68,13 +68,13 @@ impl Constraints {
     }
 
     /// Whether [`Constraints::apply`] depends on the tokens so far.
-    pub fn need_prefix(&self) -> bool {
+    pub(crate) fn need_prefix(&self) -> bool {
         self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 || self.banned.is_some()
     }
 
     /// Changes the scores of the tokens that may follow `said`; the next token is number `length` of the output,
     /// counted from 1.
-    pub fn apply(&self, said: OutputPrefix, length: usize, row: &mut [f32], edits: &mut ScoreEdits) {
+    pub(crate) fn apply(&self, said: OutputPrefix, length: usize, row: &mut [f32], edits: &mut ScoreEdits) {
         if self.repetition_penalty != 1.0 {
             self.penalize_repetition(said.tokens, row, edits);
         }

@@ -15,7 +15,7 @@ use crate::error::Result;
 
 /// The size of the batch.
 #[derive(Clone, Copy, Debug)]
-pub struct Batching {
+pub(crate) struct Batching {
     /// The most sources in it.
     pub size: usize,
     /// New sources enter when this many places are free, since encoding a few costs nearly as much as encoding many.
@@ -28,7 +28,7 @@ pub struct Batching {
 ///
 /// # Errors
 /// Those of the model and of `found`.
-pub fn generate<'r, S: IncrementalDecoder>(
+pub(crate) fn generate<'r, S: IncrementalDecoder>(
     decoder: &S,
     requests: impl Iterator<Item = &'r DecodeRequest>,
     options: &SearchOptions,

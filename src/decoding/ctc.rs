@@ -9,10 +9,10 @@
 //! The symbols are the ids of the target's vocabulary. The blank has the id of PAD, which no output contains.
 
 pub mod alignment;
-pub mod joint;
+pub(crate) mod joint;
 pub mod log_probs;
-pub mod n_best;
-pub mod prefix_beam;
+pub(crate) mod n_best;
+pub(crate) mod prefix_beam;
 pub mod prefix_score;
 
 /// `(1 - weight) * attention + weight * ctc`; with a weight of 0 or 1 what the other one excludes (minus infinity)
@@ -20,7 +20,7 @@ pub mod prefix_score;
 ///
 /// # Shapes
 /// weight: 0 to 1; the others and out: log-probabilities
-pub fn combined(weight: f64, attention: f64, ctc: f64) -> f64 {
+pub(crate) fn combined(weight: f64, attention: f64, ctc: f64) -> f64 {
     match weight {
         0.0 => attention,
         1.0 => ctc,

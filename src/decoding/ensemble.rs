@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 
 /// Models with the same target vocabulary, which read the same source ids or each its own.
 #[derive(Clone, Debug)]
-pub struct Ensemble<S> {
+pub(crate) struct Ensemble<S> {
     members: Vec<S>,
     combination: Combination,
 }
 
 /// The states of the models of an ensemble.
 #[derive(Debug)]
-pub struct EnsembleState<T> {
+pub(crate) struct EnsembleState<T> {
     states: Vec<T>,
     /// Whether all of them tokenize the sources alike.
     alike: bool,
@@ -25,12 +25,16 @@ pub struct EnsembleState<T> {
 
 impl<S: IncrementalDecoder> Ensemble<S> {
     /// An ensemble of one model or more. With one, its scores are bit-identical to those of the model.
-    pub fn new(first: S, others: impl IntoIterator<Item = S>, combination: Combination) -> Ensemble<S> {
+    pub(crate) fn new(
+        first: S,
+        others: impl IntoIterator<Item = S>,
+        combination: Combination,
+    ) -> Ensemble<S> {
         Ensemble { members: std::iter::once(first).chain(others).collect(), combination }
     }
 
     /// The models, in the given order.
-    pub fn members(&self) -> &[S] {
+    pub(crate) fn members(&self) -> &[S] {
         &self.members
     }
 
@@ -163,7 +167,7 @@ fn ctc_together(all: &[Arc<CtcLogProbs>], combination: Combination) -> Result<Ar
 
 /// Combines the log-probabilities of several models elementwise: each list has those of one model for the same tokens.
 /// A single list is returned unchanged.
-pub fn mean(all: impl IntoIterator<Item = Vec<f32>>, combination: Combination) -> Vec<f32> {
+pub(crate) fn mean(all: impl IntoIterator<Item = Vec<f32>>, combination: Combination) -> Vec<f32> {
     let mut all = all.into_iter();
     let mut sum = all.next().unwrap_or_default();
     let mut members = 1.0;

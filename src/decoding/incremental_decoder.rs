@@ -61,7 +61,7 @@ pub trait IncrementalDecoder {
 ///
 /// # Errors
 /// Those of the model.
-pub fn score_by_steps<S: IncrementalDecoder + ?Sized>(
+pub(crate) fn score_by_steps<S: IncrementalDecoder + ?Sized>(
     decoder: &S,
     targets: &[&[i64]],
     mut state: S::State,
@@ -108,7 +108,7 @@ pub struct Scores {
 
 impl Scores {
     /// Scores without attention.
-    pub fn new(log_p: Vec<f32>, vocabulary: usize) -> Scores {
+    pub(crate) fn new(log_p: Vec<f32>, vocabulary: usize) -> Scores {
         Scores { log_p, vocabulary, attention: None }
     }
 
@@ -129,14 +129,14 @@ impl Scores {
     }
 
     /// The rows, V numbers each.
-    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.log_p.chunks_exact(self.vocabulary.max(1))
     }
 }
 
 /// The rows of a source in the scores of a step.
 #[derive(Debug)]
-pub struct ScoreRows<'a> {
+pub(crate) struct ScoreRows<'a> {
     /// (rows * V)
     pub log_p: &'a mut [f32],
     /// V
@@ -147,7 +147,7 @@ pub struct ScoreRows<'a> {
 
 impl ScoreRows<'_> {
     /// Forbids PAD and BOS, which are never part of an output.
-    pub fn forbid_padding_and_bos(&mut self) {
+    pub(crate) fn forbid_padding_and_bos(&mut self) {
         for row in self.log_p.chunks_exact_mut(self.vocabulary) {
             row[PAD as usize] = f32::NEG_INFINITY;
             row[BOS as usize] = f32::NEG_INFINITY;
@@ -160,7 +160,7 @@ impl ScoreRows<'_> {
 }
 
 /// The error for scores that are NaN or infinite, as those of a diverged model.
-pub fn scores_not_finite() -> Error {
+pub(crate) fn scores_not_finite() -> Error {
     Error::not_finite("the model's scores are NaN or infinite")
 }
 

@@ -11,14 +11,14 @@ use crate::error::{Error, Result};
 
 /// A model, and the function that decides whether to continue.
 #[derive(Clone)]
-pub struct Interruptible<'a, S> {
+pub(crate) struct Interruptible<'a, S> {
     model: S,
     stopped: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<'a, S> Interruptible<'a, S> {
     /// Calls `stopped` before each step.
-    pub fn new(model: S, stopped: &'a (dyn Fn() -> bool + Sync)) -> Interruptible<'a, S> {
+    pub(crate) fn new(model: S, stopped: &'a (dyn Fn() -> bool + Sync)) -> Interruptible<'a, S> {
         Interruptible { model, stopped }
     }
 

@@ -9,22 +9,22 @@ mod config;
 
 pub use config::{Combination, DecodingConfig, LengthPenalty, Method, SamplingConfig, Stop};
 
-pub mod constraints;
-pub mod continuous_batching;
+pub(crate) mod constraints;
+pub(crate) mod continuous_batching;
 pub mod ctc;
-pub mod ensemble;
+pub(crate) mod ensemble;
 pub mod in_order;
 pub mod incremental_decoder;
-pub mod interruptible;
+pub(crate) mod interruptible;
 pub mod network_decoder;
 pub mod options;
 pub mod parallel;
-pub mod penalty;
+pub(crate) mod penalty;
 pub mod request;
-pub mod search;
-pub mod stream;
-pub mod teacher_forcing;
-pub mod trace;
+pub(crate) mod search;
+pub(crate) mod stream;
+pub(crate) mod teacher_forcing;
+pub(crate) mod trace;
 
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use crate::model::network::Network;
 ///
 /// # Errors
 /// The device does not support the config's `decoding.weights`.
-pub fn weights_for(config: &DecodingConfig, device: Device, compute: Kind) -> Result<Weights> {
+pub(crate) fn weights_for(config: &DecodingConfig, device: Device, compute: Kind) -> Result<Weights> {
     let weights = config.weights.unwrap_or(Weights::of(compute));
     if weights != Weights::Int8 || device == Device::Cpu {
         return Ok(weights);
@@ -45,7 +45,7 @@ impl NetworkDecoder {
     ///
     /// # Errors
     /// A score is NaN or infinite; errors of libtorch.
-    pub fn score(&self, pairs: &[(&DecodeRequest, &[i64])], member: usize) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn score(&self, pairs: &[(&DecodeRequest, &[i64])], member: usize) -> Result<Vec<Vec<f32>>> {
         let targets: Vec<&[i64]> = pairs.iter().map(|(_, target)| *target).collect();
         let requests: Vec<&DecodeRequest> = pairs.iter().map(|(request, _)| *request).collect();
         let scores = self.model.score(self.start_all(&requests, member), &targets)?;

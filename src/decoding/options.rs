@@ -63,7 +63,7 @@ impl SearchOptions {
     ///
     /// # Errors
     /// Those of [`SearchOptions::new`].
-    pub fn with_texts(config: &DecodingConfig, texts: TokenTexts) -> Result<SearchOptions> {
+    pub(crate) fn with_texts(config: &DecodingConfig, texts: TokenTexts) -> Result<SearchOptions> {
         let texts = Arc::new(texts);
         let banned = match config.banned.as_slice() {
             [] => None,
@@ -111,17 +111,17 @@ impl SearchOptions {
     }
 
     /// Outputs that each group must provide if all groups find different ones.
-    pub fn outputs_per_group(&self) -> usize {
+    pub(crate) fn outputs_per_group(&self) -> usize {
         self.n_best.min(self.width)
     }
 
     /// Outputs that a group may have to provide: extra ones replace duplicates of other groups.
-    pub fn max_outputs_per_group(&self) -> usize {
+    pub(crate) fn max_outputs_per_group(&self) -> usize {
         if self.sampling.is_some() { 1 } else { self.n_best }
     }
 
     /// Finished hypotheses that a group keeps.
-    pub fn ranked_capacity(&self) -> usize {
+    pub(crate) fn ranked_capacity(&self) -> usize {
         if self.stops_when_outranked {
             self.max_outputs_per_group().max(self.width)
         } else {
@@ -130,17 +130,17 @@ impl SearchOptions {
     }
 
     /// Whether groups may have to provide extra outputs.
-    pub fn may_need_more(&self) -> bool {
+    pub(crate) fn may_need_more(&self) -> bool {
         self.max_outputs_per_group() > self.outputs_per_group()
     }
 
     /// Whether outputs with the same text are listed once.
-    pub fn removes_duplicates(&self) -> bool {
+    pub(crate) fn removes_duplicates(&self) -> bool {
         self.max_outputs_per_group() > 1
     }
 
     /// Whether groups avoid the tokens of earlier groups.
-    pub fn is_diverse(&self) -> bool {
+    pub(crate) fn is_diverse(&self) -> bool {
         self.groups > 1 && self.sampling.is_none() && self.diversity > 0.0
     }
 }
@@ -156,14 +156,14 @@ pub struct LengthLimits {
 
 impl LengthLimits {
     /// The limits of a config.
-    pub fn new(config: &DecodingConfig) -> LengthLimits {
+    pub(crate) fn new(config: &DecodingConfig) -> LengthLimits {
         let (factor, offset) = config.length_by_source();
         LengthLimits { fixed: config.max_length, factor, offset, least: config.min_length }
     }
 
     /// The most tokens of a source's output, including EOS: at least `decoding.min_length` and 1, at most the model's
     /// `longest`.
-    pub fn of(&self, source_tokens: usize, longest: Option<usize>) -> usize {
+    pub(crate) fn of(&self, source_tokens: usize, longest: Option<usize>) -> usize {
         let by_source = (self.factor * source_tokens as f64) as usize;
         let limit = self.fixed.unwrap_or(by_source.saturating_add(self.offset));
         limit.max(self.least).min(longest.unwrap_or(usize::MAX)).max(1)

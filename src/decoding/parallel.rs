@@ -56,7 +56,7 @@ pub fn decode_on_all_cores<S: Shareable>(
 ///
 /// # Errors
 /// As [`decode_on_all_cores`].
-pub fn decode_best<S: Shareable>(
+pub(crate) fn decode_best<S: Shareable>(
     decoder: &S,
     sources: &[impl Into<SourceItem> + Clone],
     options: &SearchOptions,

@@ -19,7 +19,7 @@ pub struct Penalty {
 
 impl Penalty {
     /// The penalties of a config.
-    pub fn new(config: &DecodingConfig) -> Penalty {
+    pub(crate) fn new(config: &DecodingConfig) -> Penalty {
         Penalty {
             kind: config.length_penalty,
             alpha: config.length_penalty_alpha,
@@ -29,7 +29,7 @@ impl Penalty {
 
     /// The ranking of an output of `length` tokens; `attended` is the attention to each source position, summed over
     /// the steps. A position without attention counts as the smallest positive number.
-    pub fn ranking(&self, sum: f64, length: usize, attended: &[f32]) -> f64 {
+    pub(crate) fn ranking(&self, sum: f64, length: usize, attended: &[f32]) -> f64 {
         let covered = |&got: &f32| f64::from(got.clamp(f32::MIN_POSITIVE, 1.0)).ln();
         match self.coverage {
             0.0 => sum / self.divisor(length),
@@ -40,7 +40,7 @@ impl Penalty {
     /// An upper bound of `ranking` for an output that grows to at most `limit` tokens: as if all further tokens had
     /// probability 1 and full coverage. The sum never grows, the length penalty never falls, and the coverage penalty
     /// is at most 0.
-    pub fn best_attainable(&self, sum: f64, limit: usize) -> f64 {
+    pub(crate) fn best_attainable(&self, sum: f64, limit: usize) -> f64 {
         sum / self.divisor(limit)
     }
 

@@ -23,12 +23,12 @@ pub struct DecodeRequest {
 
 impl DecodeRequest {
     /// A request with only the length limited.
-    pub fn new(source: impl Into<SourceItem>, max_length: usize) -> DecodeRequest {
+    pub(crate) fn new(source: impl Into<SourceItem>, max_length: usize) -> DecodeRequest {
         DecodeRequest { source: source.into(), max_length, ..DecodeRequest::default() }
     }
 
     /// The source for the model with this number, from 0.
-    pub fn source_of(&self, member: usize) -> &SourceItem {
+    pub(crate) fn source_of(&self, member: usize) -> &SourceItem {
         let other = member.checked_sub(1).and_then(|n| self.other_sources.get(n));
         other.unwrap_or(&self.source)
     }

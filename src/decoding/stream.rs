@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// There are several, or it does not grow by steps.
-pub fn check_streamable(options: &SearchOptions) -> Result<()> {
+pub(crate) fn check_streamable(options: &SearchOptions) -> Result<()> {
     if !options.method.has_steps() {
         let method = options.method.name();
         let message =
@@ -52,7 +52,7 @@ pub fn check_streamable(options: &SearchOptions) -> Result<()> {
 ///
 /// # Errors
 /// Those of [`check_streamable`], of the model and of `shown`.
-pub fn stream<S: IncrementalDecoder>(
+pub(crate) fn stream<S: IncrementalDecoder>(
     decoder: &S,
     request: &DecodeRequest,
     options: &SearchOptions,

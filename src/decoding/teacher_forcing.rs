@@ -11,14 +11,14 @@ use crate::error::{Error, Result};
 use crate::model::network::{Network, Predictions};
 
 /// The most positions of either side in a batch; without gradients they need little memory.
-pub const READ_AT_ONCE: usize = 4096;
+pub(crate) const READ_AT_ONCE: usize = 4096;
 
 /// Positions whose scores of the whole vocabulary are in memory at the same time.
 const SCORED_AT_ONCE: i64 = 512;
 
 /// The rows of each batch: at most `budget` positions on either side, rows of similar length together.
 /// `lengths` are the positions of each row, including EOS: (source, target).
-pub fn batches(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
+pub(crate) fn batches(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..lengths.len()).collect();
     sort_by_length(&mut rows, lengths);
     batches_within_budget(&rows, lengths, budget, budget)
@@ -28,7 +28,7 @@ pub fn batches(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
 ///
 /// # Shapes
 /// out: (N), one per label
-pub fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> {
+pub(crate) fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> {
     let _guard = tch::no_grad_guard();
     let encoded = model.encode(&batch.source, None);
     model.decode(&batch.target_in, &encoded, None).at(&batch.label_positions) // (N)
@@ -38,7 +38,7 @@ pub fn teacher_forced<'n>(model: &'n Network, batch: &Batch) -> Predictions<'n> 
 ///
 /// # Errors
 /// A score is NaN or infinite.
-pub fn log_probabilities(
+pub(crate) fn log_probabilities(
     model: &Network,
     device: Device,
     pairs: &[(&SourceItem, &[i64])],

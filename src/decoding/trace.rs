@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// An output and its request.
 #[derive(Clone, Copy, Debug)]
-pub struct TracedOutput<'a> {
+pub(crate) struct TracedOutput<'a> {
     /// The request.
     pub request: &'a DecodeRequest,
     /// Token ids without BOS and EOS.
@@ -29,7 +29,7 @@ impl TracedOutput<'_> {
 /// The chosen token of one step, and its alternatives. Log-probabilities are those of the full softmax, over all tokens
 /// that an output may contain.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TraceStep {
+pub(crate) struct TraceStep {
     /// The chosen token.
     pub token: i64,
     /// Its log-probability.
@@ -65,7 +65,7 @@ impl TraceStep {
 ///
 /// # Errors
 /// Errors of the model, which must return its attention.
-pub fn trace<S: IncrementalDecoder>(
+pub(crate) fn trace<S: IncrementalDecoder>(
     decoder: &S,
     outputs: &[TracedOutput],
     top: usize,

@@ -13,7 +13,7 @@ use crate::training::{AverageOf, TrainingConfig};
 
 /// The steps of the `count` last or best checkpoints, up to the latest. Of the last ones only regular checkpoints
 /// count, so that the average does not depend on where a run was stopped.
-pub fn chosen(
+pub(crate) fn chosen(
     run: &RunDirectory,
     progress: &TrainState,
     config: &TrainingConfig,
@@ -31,7 +31,7 @@ pub fn chosen(
 }
 
 /// The average of the checkpoints of `steps`, as a model of step `step`.
-pub fn mean_of(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(ModelHeader, NamedTensors)> {
+pub(crate) fn mean_of(run: &RunDirectory, steps: &[u64], step: u64) -> Result<(ModelHeader, NamedTensors)> {
     let paths: Vec<PathBuf> = steps.iter().map(|&step| run.checkpoint(step).join(MODEL)).collect();
     let (mut headers, weights) = mean(&paths)?;
     Ok((ModelHeader { step, ..headers.swap_remove(0) }, weights))

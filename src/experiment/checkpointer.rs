@@ -18,7 +18,7 @@ use crate::training::state::TrainState;
 use crate::training::{Then, TrainingConfig};
 
 /// Writes snapshots into a run directory, one at a time.
-pub struct Checkpoints<'a> {
+pub(crate) struct Checkpoints<'a> {
     run: &'a RunDirectory,
     params: &'a Params,
     config: Value,
@@ -29,7 +29,7 @@ pub struct Checkpoints<'a> {
 
 impl<'a> Checkpoints<'a> {
     /// The checkpoints of `experiment` in `run`; a rollback loads them into `params`.
-    pub fn new(
+    pub(crate) fn new(
         run: &'a RunDirectory,
         params: &'a Params,
         experiment: &Experiment,

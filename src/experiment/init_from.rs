@@ -21,7 +21,7 @@ use crate::model::ModelConfig;
 use crate::model::params::Params;
 
 /// The initial model.
-pub struct InitialModel {
+pub(crate) struct InitialModel {
     path: PathBuf,
     sha256: String,
     /// The config of its experiment.
@@ -34,7 +34,7 @@ pub struct InitialModel {
 
 impl InitialModel {
     /// Reads a run directory (its best checkpoint), a checkpoint folder or a model file.
-    pub fn read(path: &Path, extend: bool) -> Result<InitialModel> {
+    pub(crate) fn read(path: &Path, extend: bool) -> Result<InitialModel> {
         let path = locate_model(path)?;
         let (header, weights) = model_file::read(&path)?;
         let tokenizers =
@@ -44,7 +44,7 @@ impl InitialModel {
     }
 
     /// Its origin, for the run's records.
-    pub fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         Origin { path: self.path.clone(), sha256: self.sha256.clone() }
     }
 
@@ -52,7 +52,7 @@ impl InitialModel {
     ///
     /// # Errors
     /// A tokenizer of another kind or size than the config's; missing symbols.
-    pub fn tokenizers(&self, config: &DataConfig, pairs: &[&Pair]) -> Result<Tokenizers> {
+    pub(crate) fn tokenizers(&self, config: &DataConfig, pairs: &[&Pair]) -> Result<Tokenizers> {
         let sources = pairs.iter().map(|pair| pair.source.as_str());
         let targets = pairs.iter().map(|pair| pair.target.as_str());
         let Tokenizers { source, target } = &self.tokenizers;
@@ -164,7 +164,7 @@ impl InitialModel {
     ///
     /// # Errors
     /// Weights with other names or shapes.
-    pub fn load_into(self, params: &Params, experiment: &Experiment) -> Result<Vec<(String, i64)>> {
+    pub(crate) fn load_into(self, params: &Params, experiment: &Experiment) -> Result<Vec<(String, i64)>> {
         let special = crate::data::vocabulary::SPECIALS.len() as i64;
         let rows_grow = |name: &str| name.ends_with("_embedding.weight") || name == "output.weight";
         let mut new_rows = Vec::new();

@@ -20,7 +20,7 @@ use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
 /// The messages of a run before its first update.
-pub struct Introduction<'a> {
+pub(crate) struct Introduction<'a> {
     pub experiment: &'a Experiment,
     pub run: &'a RunDirectory,
     pub runtime: Runtime,
@@ -32,7 +32,7 @@ pub struct Introduction<'a> {
 impl Introduction<'_> {
     /// Reports everything about the run before it starts. `before` is the saved state of a resumed run, and the keys of
     /// data files with other names than before; `origin` is the initial model, and its new rows.
-    pub fn say(
+    pub(crate) fn say(
         &self,
         recorder: &mut dyn Recorder,
         progress: &TrainState,
@@ -258,7 +258,7 @@ fn introduce_batches(
 }
 
 /// Reports how training ended, and what to do next.
-pub fn conclude(
+pub(crate) fn conclude(
     recorder: &mut dyn Recorder,
     run: &RunDirectory,
     stop_reason: StopReason,

@@ -45,7 +45,7 @@ const CHANGEABLE: [&str; 17] = [
 const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
 
 /// A checkpoint that training resumes from.
-pub struct SavedRun {
+pub(crate) struct SavedRun {
     /// The keys of data files with other names than before.
     pub moved: Vec<&'static str>,
     pub progress: TrainState,
@@ -56,7 +56,7 @@ pub struct SavedRun {
 
 impl SavedRun {
     /// Reads the checkpoint of a step, without the optimizer's state.
-    pub fn read(run: &RunDirectory, step: u64) -> Result<SavedRun> {
+    pub(crate) fn read(run: &RunDirectory, step: u64) -> Result<SavedRun> {
         // First the version, from the model's header.
         let path = run.checkpoint(step).join(MODEL);
         let (header, weights) = model_file::parse(&run.read(step, MODEL)?, &path)?;
@@ -66,7 +66,7 @@ impl SavedRun {
     }
 
     /// Whether nothing is left to do, not even a validation or an average.
-    pub fn is_complete(&self, experiment: &Experiment, run: &RunDirectory) -> bool {
+    pub(crate) fn is_complete(&self, experiment: &Experiment, run: &RunDirectory) -> bool {
         let (config, there) = (&experiment.training, &self.progress);
         let ended = there.stop_reason(config).is_some();
         // The last validation comes after its checkpoint. If its row is missing, a kill came between the two.
@@ -83,7 +83,7 @@ impl SavedRun {
     }
 
     /// A hint how to continue a run that has ended.
-    pub fn goes_on_with(&self, experiment: &Experiment) -> &'static str {
+    pub(crate) fn goes_on_with(&self, experiment: &Experiment) -> &'static str {
         let (config, there) = (&experiment.training, &self.progress);
         match there.stop_reason(config) {
             Some(StopReason::OutOfPatience) => "To continue, raise `training.patience`.",
@@ -93,12 +93,16 @@ impl SavedRun {
     }
 
     /// Compares the weights with the network of an experiment, without building it.
-    pub fn check_weights(&self, experiment: &Experiment) -> Result<()> {
+    pub(crate) fn check_weights(&self, experiment: &Experiment) -> Result<()> {
         check_weights(experiment, &self.tokenizers, &self.weights, &self.path)
     }
 
     /// Loads the weights; returns the trainer's state.
-    pub fn into_model(self, run: &RunDirectory, params: &Params) -> Result<(TrainState, NamedTensors)> {
+    pub(crate) fn into_model(
+        self,
+        run: &RunDirectory,
+        params: &Params,
+    ) -> Result<(TrainState, NamedTensors)> {
         load_into(params, &self.weights, &self.path)?;
         if run.checkpoint(self.progress.step) != self.path.with_file_name("") {
             let (place, step) = (self.path.with_file_name(STATE), self.progress.step);
@@ -114,7 +118,7 @@ impl SavedRun {
 
 /// Checks that the directory is free or has this experiment, and locks it if it exists. Returns the checkpoint to
 /// resume from.
-pub fn claim(
+pub(crate) fn claim(
     run: &RunDirectory,
     experiment: &Experiment,
     resume: bool,

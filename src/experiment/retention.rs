@@ -10,7 +10,7 @@ use crate::training::state::TrainState;
 ///
 /// # Errors
 /// The checkpoint is damaged.
-pub fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
+pub(crate) fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
     let path = run.checkpoint(step).join(STATE);
     let damaged = |what: String| {
         Error::failure(format!("{} is damaged: {what}", path.display()))
@@ -24,6 +24,6 @@ pub fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
 
 /// Whether a checkpoint is regular. Each checkpoint records it, since `checkpoint_every` may change when a run is
 /// resumed; a damaged one counts as regular until it is pruned.
-pub fn is_regular(run: &RunDirectory, config: &TrainingConfig, step: u64) -> bool {
+pub(crate) fn is_regular(run: &RunDirectory, config: &TrainingConfig, step: u64) -> bool {
     step == config.steps || progress(run, step).map_or(true, |progress| !progress.between)
 }

@@ -5,7 +5,7 @@ use super::{Example, Metric};
 
 /// `character_error_rate`: 0 is perfect; with insertions it can be more than 1.
 #[derive(Clone, Debug, Default)]
-pub struct CharacterErrorRate(ErrorRate);
+pub(crate) struct CharacterErrorRate(ErrorRate);
 
 impl Metric for CharacterErrorRate {
     const NAME: &'static str = "character_error_rate";

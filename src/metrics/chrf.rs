@@ -15,7 +15,7 @@ const BETA: f64 = 2.0;
 
 /// `chrf`, from 0 to 1: sacrebleu's score is 100 times as much. 0 without rows.
 #[derive(Clone, Debug, Default)]
-pub struct Chrf([Matches; ORDERS]);
+pub(crate) struct Chrf([Matches; ORDERS]);
 
 /// The n-grams of one order.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The errors of hypotheses, and the length of their references.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ErrorRate {
+pub(crate) struct ErrorRate {
     /// Reference symbols that are replaced by another symbol.
     pub substitutions: u64,
     /// Reference symbols that are missing.
@@ -24,7 +24,7 @@ impl ErrorRate {
     /// Of the best alignments, the one with the fewest substitutions counts, which has the most symbols in common: so
     /// the three counts are unique, and swapping the two sides swaps deletions and insertions. Time: the product of the
     /// lengths without common ends; memory: the hypothesis's length.
-    pub fn between<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> ErrorRate {
+    pub(crate) fn between<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> ErrorRate {
         let reference_length = reference.len() as u64;
         // Some best alignment matches the common beginning and end.
         let (reference, hypothesis) = without_common_ends(reference, hypothesis);
@@ -49,7 +49,7 @@ impl ErrorRate {
     }
 
     /// Adds the errors of another part of the set.
-    pub fn add(&mut self, other: ErrorRate) {
+    pub(crate) fn add(&mut self, other: ErrorRate) {
         self.substitutions += other.substitutions;
         self.deletions += other.deletions;
         self.insertions += other.insertions;
@@ -57,13 +57,13 @@ impl ErrorRate {
     }
 
     /// Substitutions plus deletions plus insertions.
-    pub fn errors(&self) -> u64 {
+    pub(crate) fn errors(&self) -> u64 {
         self.substitutions + self.deletions + self.insertions
     }
 
     /// Errors per reference symbol: 0 is perfect, and with insertions it can be more than 1. Without reference symbols,
     /// the number of errors.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.errors() as f64 / self.reference_length.max(1) as f64
     }
 }

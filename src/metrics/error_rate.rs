@@ -9,7 +9,7 @@ use super::{Example, Metric, Unit};
 
 /// `error_rate`, from 0 to about 1.
 #[derive(Clone, Debug, Default)]
-pub struct CappedErrorRate {
+pub(crate) struct CappedErrorRate {
     errors: u64,
     reference_length: u64,
 }

@@ -5,7 +5,7 @@ use super::{Example, Metric};
 /// `exact_match`, from 0 to 1; 0 without rows. Its complement is the sentence error rate; in grapheme-to-phoneme
 /// conversion, where rows are words, the word error rate.
 #[derive(Clone, Debug, Default)]
-pub struct ExactMatch {
+pub(crate) struct ExactMatch {
     rows: u64,
     exact: u64,
 }

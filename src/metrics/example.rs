@@ -16,7 +16,7 @@ pub enum Unit {
 }
 
 /// An unknown symbol, which equals no symbol of a reference.
-pub const UNKNOWN: u32 = u32::MAX;
+pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// A row: reference and output.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,13 +37,13 @@ pub struct Example<'a> {
 
 impl Example<'_> {
     /// Whether the output equals the reference.
-    pub fn is_exact(&self) -> bool {
+    pub(crate) fn is_exact(&self) -> bool {
         matches!(self.output, [text] if text == self.reference)
     }
 
     /// The Unicode characters of the reference and the output, including white space. An unknown symbol is `UNKNOWN`,
     /// which no reference contains.
-    pub fn characters(&self) -> [Vec<u32>; 2] {
+    pub(crate) fn characters(&self) -> [Vec<u32>; 2] {
         let output = self.output.iter().enumerate().flat_map(|(place, text)| {
             let before = (place > 0).then_some(UNKNOWN);
             before.into_iter().chain(text.chars().map(u32::from))
@@ -53,7 +53,7 @@ impl Example<'_> {
 
     /// The words of the reference and the output (texts between white space), numbered within this row. A word with an
     /// unknown symbol is `UNKNOWN`, which no reference contains.
-    pub fn words(&self) -> [Vec<u32>; 2] {
+    pub(crate) fn words(&self) -> [Vec<u32>; 2] {
         let mut numbers = HashMap::new();
         self.characters().map(|text| words(&text, &mut numbers))
     }
@@ -75,7 +75,7 @@ fn words(text: &[u32], numbers: &mut HashMap<Vec<u32>, u32>) -> Vec<u32> {
 
 /// For tests of metrics: the value over rows of (reference, parts of the output).
 #[cfg(test)]
-pub fn value_of<M: super::Metric>(rows: &[(&str, &[&str])]) -> f64 {
+pub(crate) fn value_of<M: super::Metric>(rows: &[(&str, &[&str])]) -> f64 {
     let mut metric = M::default();
     for (reference, parts) in rows {
         let output: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();

@@ -54,7 +54,7 @@ pub struct MetricKind {
 
 impl MetricKind {
     /// The row of a metric.
-    pub const fn of<M: Metric>() -> MetricKind {
+    pub(crate) const fn of<M: Metric>() -> MetricKind {
         MetricKind {
             name: M::NAME,
             higher_is_better: M::HIGHER_IS_BETTER,
@@ -71,17 +71,17 @@ impl MetricKind {
     }
 
     /// The name in words: `word error rate`.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         self.name.replace('_', " ")
     }
 
     /// The name for a line of 80 columns.
-    pub fn short_label(&self) -> String {
+    pub(crate) fn short_label(&self) -> String {
         if self.short_name.is_empty() { self.label() } else { self.short_name.to_owned() }
     }
 
     /// The value, negated if needed so that lower is better.
-    pub fn cost(&self, value: f64) -> f64 {
+    pub(crate) fn cost(&self, value: f64) -> f64 {
         if self.higher_is_better { -value } else { value }
     }
 

@@ -4,15 +4,15 @@
 //! lines, curves, TensorBoard, summaries and `training.best_by` use that list. Numbers and strings only: nothing in
 //! this folder depends on a tensor, a model or a file.
 
-pub mod character_error_rate;
-pub mod chrf;
-pub mod edit;
-pub mod error_rate;
-pub mod exact_match;
+pub(crate) mod character_error_rate;
+pub(crate) mod chrf;
+pub(crate) mod edit;
+pub(crate) mod error_rate;
+pub(crate) mod exact_match;
 mod example;
 mod metric;
 mod set;
-pub mod word_error_rate;
+pub(crate) mod word_error_rate;
 
 pub use example::{Example, Unit};
 pub use metric::{Metric, MetricKind};

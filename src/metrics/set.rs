@@ -42,7 +42,7 @@ impl MetricSet {
     }
 
     /// Number of rows.
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
@@ -56,7 +56,7 @@ impl MetricSet {
     }
 
     /// The counts behind a metric's value, if it reports them.
-    pub fn counts(&self, kind: &MetricKind) -> Option<String> {
+    pub(crate) fn counts(&self, kind: &MetricKind) -> Option<String> {
         let (_, counter) = self.members.iter().find(|(member, _)| member == kind)?;
         counter.counts()
     }
@@ -71,7 +71,7 @@ impl Clone for MetricSet {
 
 impl MetricValue {
     /// The values to show in a line: of two metrics that count the same, only the more informative one.
-    pub fn in_lines(values: &[MetricValue]) -> impl Iterator<Item = &MetricValue> {
+    pub(crate) fn in_lines(values: &[MetricValue]) -> impl Iterator<Item = &MetricValue> {
         let replaced = |name: &str| {
             values.iter().any(|other| !other.value.is_nan() && other.kind.instead_of == Some(name))
         };
@@ -79,12 +79,12 @@ impl MetricValue {
     }
 
     /// `word error rate 12.34 %`
-    pub fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         format!("{} {:.2} %", self.kind.label(), 100.0 * self.value)
     }
 
     /// The same with its short name.
-    pub fn in_short(&self) -> String {
+    pub(crate) fn in_short(&self) -> String {
         format!("{} {:.2} %", self.kind.short_label(), 100.0 * self.value)
     }
 }

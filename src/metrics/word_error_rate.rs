@@ -6,7 +6,7 @@ use super::{Example, Metric};
 
 /// `word_error_rate`: 0 is perfect; with insertions it can be more than 1.
 #[derive(Clone, Debug, Default)]
-pub struct WordErrorRate(ErrorRate);
+pub(crate) struct WordErrorRate(ErrorRate);
 
 impl Metric for WordErrorRate {
     const NAME: &'static str = "word_error_rate";

@@ -122,7 +122,7 @@ impl Attention {
     ///
     /// # Shapes
     /// x: (B, T, D), encoded: (B, S, D) to (B, T, D) and (B, S, 2 D), or twice (B, S, D)
-    pub fn project_across(&self, x: &Tensor, encoded: &Tensor, ctx: ForwardContext) -> Vec<Tensor> {
+    pub(crate) fn project_across(&self, x: &Tensor, encoded: &Tensor, ctx: ForwardContext) -> Vec<Tensor> {
         let mut parts = vec![self.query.forward_in(x, ctx)];
         parts.extend(Linear::side_by_side(&[&self.key, &self.value], encoded, ctx));
         parts
@@ -211,7 +211,7 @@ impl Attention {
 
 /// The layout of concatenated sequences without padding, as attention needs it on their device.
 #[derive(Debug)]
-pub struct PackedSequences {
+pub(crate) struct PackedSequences {
     count: i64,
     longest: i64,
     kind: PackedSequencesKind,
@@ -228,7 +228,7 @@ enum PackedSequencesKind {
 
 impl PackedSequences {
     /// Sequences of these lengths.
-    pub fn new(lengths: &[i64], device: Device) -> PackedSequences {
+    pub(crate) fn new(lengths: &[i64], device: Device) -> PackedSequences {
         let (count, longest) = (lengths.len() as i64, lengths.iter().copied().max().unwrap_or(0));
         let kind = if device == Device::Cpu {
             PackedSequencesKind::Packed(lengths.to_vec())
@@ -252,7 +252,7 @@ impl PackedSequences {
 ///
 /// # Shapes
 /// query_key_value: (N, 3 D); out: (N, D)
-pub fn packed_sequence_attention(
+pub(crate) fn packed_sequence_attention(
     query_key_value: &Tensor,
     sequences: &PackedSequences,
     heads: i64,
@@ -276,7 +276,7 @@ pub fn packed_sequence_attention(
 
 /// The slots that each row attends to, as attention needs them on their device.
 #[derive(Debug)]
-pub struct BlockTable {
+pub(crate) struct BlockTable {
     attended: AttendedSlots,
     /// Only off the CPU: the slots of all rows, padded, (R * L), and the mask of the padding, (R, 1, 1, L).
     padded: Option<(Tensor, Tensor)>,
@@ -284,14 +284,14 @@ pub struct BlockTable {
 
 impl BlockTable {
     /// Each row attends to its own list of slots.
-    pub fn new<'a>(rows: impl Iterator<Item = &'a [i32]>, device: Device) -> BlockTable {
+    pub(crate) fn new<'a>(rows: impl Iterator<Item = &'a [i32]>, device: Device) -> BlockTable {
         let attended = AttendedSlots::lists(rows);
         let padded = (device != Device::Cpu).then(|| padded(&attended, device));
         BlockTable { attended, padded }
     }
 
     /// The number of slots per row.
-    pub fn lengths(&self) -> &[i64] {
+    pub(crate) fn lengths(&self) -> &[i64] {
         &self.attended.lengths
     }
 }
@@ -316,7 +316,7 @@ fn padded(attended: &AttendedSlots, device: Device) -> (Tensor, Tensor) {
 ///
 /// # Shapes
 /// query: (R, D); keys_values: (slots, 2 D), keys before values; out: (R, D)
-pub fn paged_attention(
+pub(crate) fn paged_attention(
     query: &Tensor,
     keys_values: &Tensor,
     table: &BlockTable,
@@ -335,7 +335,7 @@ pub fn paged_attention(
 }
 
 /// Each row's attention averaged over the heads, without padding, from the sums of [`paged_attention`].
-pub fn mean_over_heads(sums: &[f32], lengths: &[i64], heads: i64) -> Vec<Vec<f32>> {
+pub(crate) fn mean_over_heads(sums: &[f32], lengths: &[i64], heads: i64) -> Vec<Vec<f32>> {
     let most = lengths.iter().copied().max().unwrap_or(0).max(1) as usize;
     let mean = |sum: &f32| sum / heads as f32;
     let rows = sums.chunks(most).zip(lengths);

@@ -59,10 +59,10 @@ pub enum Tied {
 
 impl ModelConfig {
     /// The networks' tables; a config has one of them.
-    pub const NETWORKS: [&'static str; 2] = ["transformer", "recurrent"];
+    pub(crate) const NETWORKS: [&'static str; 2] = ["transformer", "recurrent"];
 
     /// Fills in the default network if the file has none.
-    pub fn fill_in(&mut self) {
+    pub(crate) fn fill_in(&mut self) {
         if self.networks().is_empty() {
             self.transformer = Some(TransformerConfig::default());
         }
@@ -84,7 +84,7 @@ impl ModelConfig {
     }
 
     /// The rules among these keys.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::check_one("model", "network", &self.networks())?;
         let network = self.network();
         let table = network.table();
@@ -96,7 +96,7 @@ impl ModelConfig {
 
     /// The keys in which the networks of two experiments (as JSON) differ, except for dropout; for networks of two
     /// kinds, the names of both. Needed because heads, positions and the like are in no weight's shape.
-    pub fn differences(one: &Value, other: &Value) -> Vec<String> {
+    pub(crate) fn differences(one: &Value, other: &Value) -> Vec<String> {
         let network = |experiment: &Value| {
             // Keys that an older version did not write have their defaults.
             let model: ModelConfig = serde_json::from_value(experiment["model"].clone()).unwrap_or_default();
@@ -128,7 +128,7 @@ impl From<RecurrentConfig> for NetworkConfig {
 
 impl NetworkConfig {
     /// The name of its table.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             NetworkConfig::Transformer(_) => "transformer",
             NetworkConfig::Recurrent(_) => "recurrent",
@@ -136,7 +136,7 @@ impl NetworkConfig {
     }
 
     /// The path of its table: `model.transformer`
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         format!("model.{}", self.name())
     }
 
@@ -149,7 +149,7 @@ impl NetworkConfig {
     }
 
     /// Number of layers of encoder and decoder.
-    pub fn layers(&self) -> usize {
+    pub(crate) fn layers(&self) -> usize {
         match self {
             NetworkConfig::Transformer(config) => config.encoder_layers + config.decoder_layers,
             NetworkConfig::Recurrent(config) => config.encoder_layers + config.decoder_layers,
@@ -165,7 +165,7 @@ impl NetworkConfig {
     }
 
     /// Which embeddings share a matrix.
-    pub fn tied_embeddings(&self) -> Tied {
+    pub(crate) fn tied_embeddings(&self) -> Tied {
         match self {
             NetworkConfig::Transformer(config) => config.tied_embeddings,
             NetworkConfig::Recurrent(config) => config.tied_embeddings,
@@ -173,7 +173,7 @@ impl NetworkConfig {
     }
 
     /// (inputs, outputs) of the matrices that take most of the time.
-    pub fn products(&self) -> Vec<[usize; 2]> {
+    pub(crate) fn products(&self) -> Vec<[usize; 2]> {
         match self {
             NetworkConfig::Transformer(config) => {
                 let (width, inner) = (config.width, config.feed_forward);
@@ -184,7 +184,7 @@ impl NetworkConfig {
     }
 
     /// The keys that make it smaller, for a hint.
-    pub fn sizes(&self) -> String {
+    pub(crate) fn sizes(&self) -> String {
         let keys = match self {
             NetworkConfig::Transformer(_) => "`width`, `feed_forward` or the layers",
             NetworkConfig::Recurrent(_) => "`width` or the layers",

@@ -10,7 +10,7 @@ use crate::data::vocabulary::PAD;
 
 /// The matrices with one row per token.
 #[derive(Debug)]
-pub struct Embeddings {
+pub(crate) struct Embeddings {
     /// (V of the source, D), where sources are tokens.
     pub source: Option<Tensor>,
     /// (V, D)
@@ -22,7 +22,7 @@ pub struct Embeddings {
 impl Embeddings {
     /// Adds them to the weights: `shared_embedding`, or `source_embedding` and `target_embedding`; `output` where it is a
     /// matrix of its own. `target_vocabulary` is a size.
-    pub fn new(
+    pub(crate) fn new(
         vb: &mut VarBuilder,
         width: usize,
         tied: Tied,
@@ -50,12 +50,12 @@ impl Embeddings {
     }
 
     /// Size of the target's vocabulary.
-    pub fn target_vocabulary(&self) -> usize {
+    pub(crate) fn target_vocabulary(&self) -> usize {
         self.target.size()[0] as usize
     }
 
     /// The matrix whose rows are a source's tokens.
-    pub fn of_source(&self) -> &Tensor {
+    pub(crate) fn of_source(&self) -> &Tensor {
         self.source.as_ref().expect("sources are tokens")
     }
 
@@ -63,7 +63,7 @@ impl Embeddings {
     ///
     /// # Shapes
     /// weight: (V, D); tokens: (...) i64; out: (..., D)
-    pub fn look_up(weight: &Tensor, tokens: &Tensor) -> Tensor {
+    pub(crate) fn look_up(weight: &Tensor, tokens: &Tensor) -> Tensor {
         Tensor::embedding(weight, tokens, PAD, false, false) * (weight.size()[1] as f64).sqrt()
     }
 }

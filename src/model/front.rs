@@ -17,7 +17,7 @@ const PADDING: i64 = 1;
 
 /// Conv2d, ReLU, Conv2d, ReLU, Linear (as WeNet's `Conv2dSubsampling4`, with zero padding): four frames become one position.
 #[derive(Debug)]
-pub struct ConvolutionFront {
+pub(crate) struct ConvolutionFront {
     /// (C, 9) and (C, 9 C): the kernels (C, inputs, 3, 3) as matrices.
     convolutions: [Linear; 2],
     /// (D, F'' C), where F'' is a quarter of the bins.
@@ -28,7 +28,7 @@ pub struct ConvolutionFront {
 
 impl ConvolutionFront {
     /// For frames of `bins` numbers.
-    pub fn new(mut vb: VarBuilder, bins: usize, channels: usize, width: usize) -> ConvolutionFront {
+    pub(crate) fn new(mut vb: VarBuilder, bins: usize, channels: usize, width: usize) -> ConvolutionFront {
         let (bins, channels) = (bins as i64, channels as i64);
         let mut convolutions = vb.sub("convolutions");
         let mut convolution = |n: usize, inputs: i64| {
@@ -41,7 +41,7 @@ impl ConvolutionFront {
     }
 
     /// Numbers of a frame (F).
-    pub fn bins(&self) -> usize {
+    pub(crate) fn bins(&self) -> usize {
         self.bins as usize
     }
 
@@ -51,7 +51,7 @@ impl ConvolutionFront {
     }
 
     /// Multiplications for each position that it makes.
-    pub fn multiplications(&self) -> f64 {
+    pub(crate) fn multiplications(&self) -> f64 {
         let (kernel, channels) = ((KERNEL * KERNEL) as f64, self.channels as f64);
         let half = (self.bins as usize).div_ceil(2) as f64;
         let quarter = subsampled(self.bins as usize) as f64;
@@ -63,7 +63,7 @@ impl ConvolutionFront {
     ///
     /// # Shapes
     /// source: (B, S, F) to (B, S'', D), where S'' is a quarter of S
-    pub fn forward(&self, source: &SourceBatch, ctx: ForwardContext) -> Tensor {
+    pub(crate) fn forward(&self, source: &SourceBatch, ctx: ForwardContext) -> Tensor {
         let [first, second] = &self.convolutions;
         let mut x = self.convolve(first, &source.values.unsqueeze(1)); // (B, C, S', F')
         let x = x.g_mul_(&real_rows(source)).relu_();
@@ -92,7 +92,7 @@ fn real_rows(source: &SourceBatch) -> Tensor {
 
 /// The front as a decoder runs it.
 #[derive(Clone, Debug)]
-pub struct PackedFront {
+pub(crate) struct PackedFront {
     convolutions: [PackedLinear; 2],
     output: PackedLinear,
     channels: i64,
@@ -101,7 +101,7 @@ pub struct PackedFront {
 
 impl PackedFront {
     /// Casts and packs what the front has learned.
-    pub fn new(front: &ConvolutionFront, weights: Weights) -> PackedFront {
+    pub(crate) fn new(front: &ConvolutionFront, weights: Weights) -> PackedFront {
         let _guard = tch::no_grad_guard();
         let convolution = |layer: &Linear| {
             let kernel = layer.weight().view([front.channels, -1, KERNEL, KERNEL]);
@@ -120,7 +120,7 @@ impl PackedFront {
     ///
     /// # Shapes
     /// frames: (T, F) each; out: (N, D)
-    pub fn forward(&self, recordings: &[&Frames]) -> Tensor {
+    pub(crate) fn forward(&self, recordings: &[&Frames]) -> Tensor {
         let rows: Vec<Tensor> = recordings.iter().map(|frames| self.of_one(frames)).collect();
         self.output.forward(&Tensor::cat(&rows, 0), false, None)
     }

@@ -80,12 +80,12 @@ impl Inference {
     }
 
     /// The longest side that the network can read, including EOS or BOS; `None` for any length.
-    pub fn max_length(&self) -> Option<usize> {
+    pub(crate) fn max_length(&self) -> Option<usize> {
         self.longest
     }
 
     /// Whether it runs on the CPU.
-    pub fn on_cpu(&self) -> bool {
+    pub(crate) fn on_cpu(&self) -> bool {
         self.output.device() == Device::Cpu
     }
 

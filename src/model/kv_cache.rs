@@ -10,7 +10,7 @@ const ROOM: i64 = 256;
 
 /// The slots of all layers of a stack; the same slot belongs to the same position in each layer.
 #[derive(Debug)]
-pub struct KvCache {
+pub(crate) struct KvCache {
     /// For each layer: (room, 2 D), keys before values
     layers: Vec<Tensor>,
     used: i64,
@@ -18,19 +18,19 @@ pub struct KvCache {
 
 impl KvCache {
     /// An empty cache for `layers` layers of width `width`.
-    pub fn new(layers: usize, width: i64, device: Device) -> KvCache {
+    pub(crate) fn new(layers: usize, width: i64, device: Device) -> KvCache {
         let empty = || Tensor::empty([ROOM, 2 * width], (Kind::Float, device));
         KvCache { layers: (0..layers).map(|_| empty()).collect(), used: 0 }
     }
 
     /// The keys and values of a layer: (room, 2 D)
-    pub fn layer(&self, layer: usize) -> &Tensor {
+    pub(crate) fn layer(&self, layer: usize) -> &Tensor {
         &self.layers[layer]
     }
 
     /// Reserves `count` more slots and returns the first one. `rows` are the lists of slots in use; they are updated if
     /// slots move.
-    pub fn reserve(&mut self, count: usize, rows: &mut [&mut Vec<i32>]) -> i32 {
+    pub(crate) fn reserve(&mut self, count: usize, rows: &mut [&mut Vec<i32>]) -> i32 {
         let count = count as i64;
         let room = self.layers.first().map_or(ROOM, |layer| layer.size()[0]);
         if self.used + count > room {
@@ -44,13 +44,13 @@ impl KvCache {
     }
 
     /// Writes keys and values, (N, 2 D), to the slots from `first` on.
-    pub fn write(&self, layer: usize, first: i32, keys_values: &Tensor) {
+    pub(crate) fn write(&self, layer: usize, first: i32, keys_values: &Tensor) {
         let count = keys_values.size()[0];
         self.layers[layer].narrow(0, first.into(), count).copy_(keys_values);
     }
 
     /// Copies the slots of another cache's rows into this one; their lists are updated to the new slots.
-    pub fn take(&mut self, other: &KvCache, own: &mut [&mut Vec<i32>], theirs: &mut [&mut Vec<i32>]) {
+    pub(crate) fn take(&mut self, other: &KvCache, own: &mut [&mut Vec<i32>], theirs: &mut [&mut Vec<i32>]) {
         let count = other.used;
         let first = self.reserve(count as usize, own);
         for layer in 0..self.layers.len() {

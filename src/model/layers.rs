@@ -124,17 +124,17 @@ impl Linear {
     }
 
     /// The weight: (outputs, inputs)
-    pub fn weight(&self) -> &Tensor {
+    pub(crate) fn weight(&self) -> &Tensor {
         &self.weight
     }
 
     /// The bias: (outputs)
-    pub fn bias(&self) -> Option<&Tensor> {
+    pub(crate) fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }
 
     /// The precision of its products.
-    pub fn compute(&self) -> Kind {
+    pub(crate) fn compute(&self) -> Kind {
         self.compute
     }
 
@@ -148,7 +148,7 @@ impl Linear {
     }
 
     /// The same with the cast weights of a pass; with the outputs of the layers that it is joined with.
-    pub fn forward_in(&self, x: &Tensor, ctx: ForwardContext) -> Tensor {
+    pub(crate) fn forward_in(&self, x: &Tensor, ctx: ForwardContext) -> Tensor {
         match ctx.weights.layers.get(&self.number) {
             Some((weight, bias)) => linear(&x.to_kind(self.compute), weight, bias.as_ref()),
             None => self.forward(x),
@@ -159,7 +159,12 @@ impl Linear {
     ///
     /// # Shapes
     /// (..., inputs) to (..., outputs)
-    pub fn forward_with_epilogue(&self, x: &Tensor, epilogue: Epilogue, ctx: ForwardContext) -> Tensor {
+    pub(crate) fn forward_with_epilogue(
+        &self,
+        x: &Tensor,
+        epilogue: Epilogue,
+        ctx: ForwardContext,
+    ) -> Tensor {
         let Epilogue { relu, dropout: p, residual } = epilogue;
         if is_fused(x.device(), self.compute) {
             let dropout = ctx.dropout_rng.and_then(|rng| rng.next_seed(p)).map(|seed| (p, seed));
@@ -215,7 +220,7 @@ const MIN_ROWS_TO_JOIN: i64 = 128;
 
 /// LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019), over the last dimension, epsilon 1e-5.
 #[derive(Debug)]
-pub struct Norm {
+pub(crate) struct Norm {
     kind: NormKind,
     weight: Tensor,
     bias: Option<Tensor>,
@@ -231,7 +236,7 @@ impl Clone for Norm {
 
 impl Norm {
     /// Weight one, bias zero; RMSNorm has no bias.
-    pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> Norm {
+    pub(crate) fn new(mut vb: VarBuilder, config: &TransformerConfig) -> Norm {
         let width = config.width as i64;
         let weight = vb.vector("weight", width, 1.0);
         let bias = (config.bias && config.norm == NormKind::LayerNorm).then(|| vb.vector("bias", width, 0.0));
@@ -242,7 +247,7 @@ impl Norm {
     ///
     /// # Shapes
     /// (..., D) to (..., D)
-    pub fn forward(&self, x: &Tensor) -> Tensor {
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let shape = self.weight.size();
         match self.kind {
             NormKind::LayerNorm => x.layer_norm(&shape, Some(&self.weight), self.bias.as_ref(), 1e-5, true),
@@ -278,7 +283,7 @@ pub(super) fn activate(
 
 /// outer(activation(inner(x))), with dropout inside; `swiglu` is outer(silu(gate(x)) * inner(x)).
 #[derive(Debug)]
-pub struct FeedForward {
+pub(crate) struct FeedForward {
     pub(super) activation: Activation,
     pub(super) gate: Option<Linear>,
     pub(super) inner: Linear,
@@ -290,7 +295,7 @@ pub struct FeedForward {
 
 impl FeedForward {
     /// Two matrices, three for `swiglu`.
-    pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> FeedForward {
+    pub(crate) fn new(mut vb: VarBuilder, config: &TransformerConfig) -> FeedForward {
         let (width, inside) = (config.width as i64, config.feed_forward as i64);
         FeedForward {
             activation: config.activation,
@@ -312,7 +317,7 @@ impl FeedForward {
     ///
     /// # Shapes
     /// (B, T, D) to (B, T, D)
-    pub fn forward(&self, x: &Tensor, epilogue: Epilogue, ctx: ForwardContext) -> Tensor {
+    pub(crate) fn forward(&self, x: &Tensor, epilogue: Epilogue, ctx: ForwardContext) -> Tensor {
         let active = if self.activation == Activation::Relu {
             let inside = Epilogue { relu: true, dropout: self.dropout, residual: None };
             self.inner.forward_with_epilogue(x, inside, ctx) // (B, T, F)

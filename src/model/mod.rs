@@ -10,19 +10,19 @@
 mod config;
 
 pub mod attention;
-pub mod embeddings;
-pub mod encoder_output;
-pub mod front;
+pub(crate) mod embeddings;
+pub(crate) mod encoder_output;
+pub(crate) mod front;
 pub mod inference;
-pub mod kv_cache;
+pub(crate) mod kv_cache;
 pub mod layers;
 pub mod network;
-pub mod output_layer;
-pub mod packed_linear;
+pub(crate) mod output_layer;
+pub(crate) mod packed_linear;
 pub mod params;
-pub mod positions;
-pub mod recurrent;
-pub mod transformer;
+pub(crate) mod positions;
+pub(crate) mod recurrent;
+pub(crate) mod transformer;
 
 pub use config::{
     Activation, EncoderKind, ModelConfig, NetworkConfig, Norm, NormPlace, Positions, RecurrentConfig, Tied,

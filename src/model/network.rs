@@ -60,7 +60,7 @@ impl Network {
     }
 
     /// The same network over another set of weights, such as [`Params::sharing`] gives.
-    pub fn sharing(&self, params: &mut Params) -> Network {
+    pub(crate) fn sharing(&self, params: &mut Params) -> Network {
         match self {
             Network::Transformer(network) => Network::Transformer(Box::new(network.sharing(params))),
             Network::Recurrent(network) => Network::Recurrent(network.sharing(params)),
@@ -68,7 +68,7 @@ impl Network {
     }
 
     /// The longest side that the network can read, including EOS or BOS; `None` for any length.
-    pub fn max_length(&self) -> Option<usize> {
+    pub(crate) fn max_length(&self) -> Option<usize> {
         match self {
             Network::Transformer(network) => network.max_length(),
             Network::Recurrent(_) => None,
@@ -76,7 +76,7 @@ impl Network {
     }
 
     /// The precision of its matrix products.
-    pub fn compute(&self) -> Kind {
+    pub(crate) fn compute(&self) -> Kind {
         self.output().compute()
     }
 
@@ -143,7 +143,7 @@ impl Predictions<'_> {
     }
 
     /// Splits (N) into parts of at most `count` positions.
-    pub fn split(&self, count: i64) -> impl Iterator<Item = Self> {
+    pub(crate) fn split(&self, count: i64) -> impl Iterator<Item = Self> {
         let Predictions::Hidden { hidden, output } = self;
         hidden.split(count, 0).into_iter().map(move |hidden| Predictions::Hidden { hidden, output })
     }

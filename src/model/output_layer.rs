@@ -19,7 +19,7 @@ const NOWHERE: u32 = u32::MAX;
 
 /// The output layer.
 #[derive(Debug)]
-pub struct OutputLayer {
+pub(crate) struct OutputLayer {
     /// (V, D)
     weight: Tensor,
     /// (V)
@@ -30,7 +30,7 @@ pub struct OutputLayer {
 
 /// The output layer over some tokens.
 #[derive(Debug)]
-pub struct RestrictedOutput {
+pub(crate) struct RestrictedOutput {
     product: PackedLinear,
     /// The column of each token of the vocabulary, or [`NOWHERE`].
     columns: Vec<u32>,
@@ -38,7 +38,7 @@ pub struct RestrictedOutput {
 
 impl OutputLayer {
     /// Packs the weights of `layer` in the format `weights`.
-    pub fn new(layer: &Linear, weights: Weights) -> OutputLayer {
+    pub(crate) fn new(layer: &Linear, weights: Weights) -> OutputLayer {
         let weight = layer.weight().detach();
         let zeros = || Tensor::zeros([weight.size()[0]], (Kind::Float, weight.device()));
         let bias = layer.bias().map_or_else(zeros, |bias| bias.detach().copy());
@@ -50,17 +50,17 @@ impl OutputLayer {
     }
 
     /// The device.
-    pub fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         self.weight.device()
     }
 
     /// Size of the vocabulary (V).
-    pub fn vocabulary(&self) -> usize {
+    pub(crate) fn vocabulary(&self) -> usize {
         self.weight.size()[0] as usize
     }
 
     /// The layer restricted to the union of these lists.
-    pub fn restricted(&self, lists: &[&Arc<[i64]>]) -> RestrictedOutput {
+    pub(crate) fn restricted(&self, lists: &[&Arc<[i64]>]) -> RestrictedOutput {
         let mut columns = vec![NOWHERE; self.vocabulary()];
         let mut last: Option<&Arc<[i64]>> = None;
         for list in lists {
@@ -86,7 +86,7 @@ impl OutputLayer {
     ///
     /// # Errors
     /// Errors of libtorch.
-    pub fn log_probabilities(
+    pub(crate) fn log_probabilities(
         &self,
         hidden: &Tensor,
         narrowed: Option<&RestrictedOutput>,

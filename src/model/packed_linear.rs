@@ -22,14 +22,14 @@ pub enum Weights {
 
 impl Weights {
     /// The format for a model trained in the precision `compute`.
-    pub fn of(compute: Kind) -> Weights {
+    pub(crate) fn of(compute: Kind) -> Weights {
         if compute == Kind::BFloat16 { Weights::Bf16 } else { Weights::F32 }
     }
 }
 
 /// Linear layers over the same input, joined.
 #[derive(Debug)]
-pub enum PackedLinear {
+pub(crate) enum PackedLinear {
     /// On the CPU.
     Packed(Arc<PackedWeights>),
     /// On other devices, by libtorch.
@@ -43,7 +43,7 @@ pub enum PackedLinear {
 
 impl PackedLinear {
     /// The outputs of `layers` are concatenated.
-    pub fn new(layers: &[&Linear], weights: Weights) -> PackedLinear {
+    pub(crate) fn new(layers: &[&Linear], weights: Weights) -> PackedLinear {
         let _guard = tch::no_grad_guard();
         let joined = |parts: Vec<&Tensor>| (!parts.is_empty()).then(|| Tensor::cat(&parts, 0));
         let weight = joined(layers.iter().map(|layer| layer.weight()).collect()).expect("there is a layer");
@@ -52,7 +52,7 @@ impl PackedLinear {
     }
 
     /// A single layer: its weight, (outputs, inputs), and its bias, (outputs).
-    pub fn of(weight: &Tensor, bias: Option<&Tensor>, weights: Weights) -> PackedLinear {
+    pub(crate) fn of(weight: &Tensor, bias: Option<&Tensor>, weights: Weights) -> PackedLinear {
         if weight.device() == Device::Cpu {
             let kind = match weights {
                 Weights::F32 => PackedKind::F32,
@@ -69,7 +69,7 @@ impl PackedLinear {
     ///
     /// # Shapes
     /// (R, inputs) to (R, outputs); f32
-    pub fn forward(&self, x: &Tensor, relu: bool, residual: Option<&Tensor>) -> Tensor {
+    pub(crate) fn forward(&self, x: &Tensor, relu: bool, residual: Option<&Tensor>) -> Tensor {
         match self {
             PackedLinear::Packed(packed) => packed.linear(x, relu, residual),
             PackedLinear::Plain { weight, bias } => {
@@ -84,7 +84,7 @@ impl PackedLinear {
     ///
     /// # Shapes
     /// (R, inputs) to (R * outputs)
-    pub fn log_probabilities(&self, x: &Tensor) -> Result<Vec<f32>, tch::TchError> {
+    pub(crate) fn log_probabilities(&self, x: &Tensor) -> Result<Vec<f32>, tch::TchError> {
         match self {
             PackedLinear::Packed(packed) => Ok(packed.log_probabilities(x)),
             PackedLinear::Plain { .. } => {

@@ -55,26 +55,26 @@ impl Params {
     }
 
     /// An empty set for weights to load: added weights are zero.
-    pub fn blank(device: Device) -> Params {
+    pub(crate) fn blank(device: Device) -> Params {
         let (params, places) = (Vec::new(), HashMap::new());
         Params { device, first: Init::Zero, compute: Kind::Float, params, places }
     }
 
     /// An empty set for another instance of the same model: added weights are those of this set, shared and not copied.
     /// So another thread can have a model over the same weights.
-    pub fn sharing(&self) -> Params {
+    pub(crate) fn sharing(&self) -> Params {
         let weights = self.params.iter().map(|param| (param.name.clone(), param.tensor.shallow_clone()));
         let first = Init::Shared(weights.collect());
         Params { first, compute: self.compute, ..Params::blank(self.device) }
     }
 
     /// An empty set whose weights have names and shapes and take no memory: to inspect a network before it is built.
-    pub fn outline() -> Params {
+    pub(crate) fn outline() -> Params {
         Params { first: Init::Outline, ..Params::blank(Device::Cpu) }
     }
 
     /// Number of parameters.
-    pub fn parameter_count(&self) -> f64 {
+    pub(crate) fn parameter_count(&self) -> f64 {
         let of_weight = |param: &Param| param.tensor.size().iter().map(|&size| size as f64).product::<f64>();
         self.params.iter().map(of_weight).sum()
     }
@@ -101,7 +101,7 @@ impl Params {
     }
 
     /// The weight at an index.
-    pub fn at(&self, place: usize) -> &Param {
+    pub(crate) fn at(&self, place: usize) -> &Param {
         &self.params[place]
     }
 
@@ -182,7 +182,7 @@ impl VarBuilder<'_> {
     }
 
     /// An embedding, (rows, width), normal with standard deviation width^-1/2; row `zero_row` is zero.
-    pub fn embedding(&mut self, name: &str, rows: i64, width: i64, zero_row: Option<i64>) -> Tensor {
+    pub(crate) fn embedding(&mut self, name: &str, rows: i64, width: i64, zero_row: Option<i64>) -> Tensor {
         let name = self.full(name);
         let deviation = (width as f32).powf(-0.5);
         let normal =
@@ -197,22 +197,22 @@ impl VarBuilder<'_> {
     }
 
     /// A number for a layer, unique within the model: its weights so far.
-    pub fn next_layer_number(&self) -> usize {
+    pub(crate) fn next_layer_number(&self) -> usize {
         self.params.len()
     }
 
     /// The device of the weights.
-    pub fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         self.params.device
     }
 
     /// Whether weights have shapes but no values, so that buffers need not be built either.
-    pub fn is_outline(&self) -> bool {
+    pub(crate) fn is_outline(&self) -> bool {
         matches!(self.params.first, Init::Outline)
     }
 
     /// The precision of matrix products.
-    pub fn compute(&self) -> Kind {
+    pub(crate) fn compute(&self) -> Kind {
         self.params.compute
     }
 

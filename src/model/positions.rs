@@ -13,7 +13,7 @@ const CACHED_POSITIONS: i64 = 512;
 
 /// The positions of tokens.
 #[derive(Clone, Copy, Debug)]
-pub enum PositionIds<'a> {
+pub(crate) enum PositionIds<'a> {
     /// The first N, in order.
     First(i64),
     /// One per row.
@@ -42,7 +42,7 @@ impl PositionIds<'_> {
 
 /// The position encoding of one stack, encoder or decoder.
 #[derive(Debug)]
-pub struct PositionTable {
+pub(crate) struct PositionTable {
     width: i64,
     head_width: i64,
     table: Table,
@@ -63,7 +63,7 @@ enum Table {
 
 impl PositionTable {
     /// Only the learned encoding adds weights.
-    pub fn new(mut vb: VarBuilder, config: &TransformerConfig) -> PositionTable {
+    pub(crate) fn new(mut vb: VarBuilder, config: &TransformerConfig) -> PositionTable {
         let (width, rows) = (config.width as i64, config.max_positions as i64);
         let (head_width, device) = (width / config.heads as i64, vb.device());
         let known = PositionIds::First(CACHED_POSITIONS).list();
@@ -81,7 +81,7 @@ impl PositionTable {
     ///
     /// # Shapes
     /// (positions, D)
-    pub fn additive(&self, places: PositionIds) -> Option<Tensor> {
+    pub(crate) fn additive(&self, places: PositionIds) -> Option<Tensor> {
         match &self.table {
             Table::Sinusoidal(known) => {
                 Some(places.of(known).unwrap_or_else(|| sinusoidal(&places.list(), self.width, self.device)))
@@ -94,7 +94,7 @@ impl PositionTable {
     }
 
     /// The rotation of queries and keys at these positions.
-    pub fn rotary(&self, places: PositionIds) -> Option<Rotation> {
+    pub(crate) fn rotary(&self, places: PositionIds) -> Option<Rotation> {
         let Table::Rotary(known) = &self.table else { return None };
         let rotation = match (places.of(&known.cos), places.of(&known.sin)) {
             (Some(cos), Some(sin)) => Rotation { cos, sin },
@@ -140,7 +140,7 @@ impl Rotation {
     ///
     /// # Shapes
     /// x: (R, D)
-    pub fn rotate_rows(&self, x: &Tensor, heads: i64) {
+    pub(crate) fn rotate_rows(&self, x: &Tensor, heads: i64) {
         let (rows, width) = x.size2().expect("rows have two dimensions");
         let mut x = x.view([rows, heads, width / heads]); // (R, H, K)
         x.copy_(&self.rotate(&x));
@@ -150,7 +150,7 @@ impl Rotation {
     ///
     /// # Shapes
     /// (B, T, H, K) to (B, T, H, K), or the same without B
-    pub fn rotate(&self, x: &Tensor) -> Tensor {
+    pub(crate) fn rotate(&self, x: &Tensor) -> Tensor {
         let halves = x.chunk(2, -1); // (B, T, H, K / 2) each
         let crossed = Tensor::cat(&[&-&halves[1], &halves[0]], -1); // (B, T, H, K)
         x * self.cos.unsqueeze(1) + crossed * self.sin.unsqueeze(1)

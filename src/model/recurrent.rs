@@ -8,7 +8,7 @@
 //! pass through a layer in one call.
 
 mod gru;
-pub mod inference;
+pub(crate) mod inference;
 
 use tch::{Kind, Tensor};
 
@@ -34,7 +34,7 @@ pub struct Recurrent {
 
 impl Recurrent {
     /// Adds its weights to `params`.
-    pub fn new(
+    pub(crate) fn new(
         config: &RecurrentConfig,
         source_vocabulary: usize,
         target_vocabulary: usize,
@@ -54,14 +54,14 @@ impl Recurrent {
     }
 
     /// The same network over another set of weights, such as [`Params::sharing`] gives.
-    pub fn sharing(&self, params: &mut Params) -> Recurrent {
+    pub(crate) fn sharing(&self, params: &mut Params) -> Recurrent {
         let source = self.embeddings.of_source().size()[0] as usize;
         Recurrent::new(&self.config, source, self.embeddings.target_vocabulary(), params)
     }
 
     /// Multiplications in one forward pass of a batch: those of the linear layers, without attention and the decoder's
     /// initial states.
-    pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
+    pub(crate) fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
         let d = self.config.width as f64;
         let vocabulary = self.embeddings.target_vocabulary() as f64;
         // Three gates of the input and three of the state; in the encoder with half the width, in two directions.
@@ -71,7 +71,7 @@ impl Recurrent {
     }
 
     /// Encodes a source batch.
-    pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
+    pub(crate) fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
         let cast = self.autocast_weights();
         let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
         let backwards = backwards(source);
@@ -87,7 +87,12 @@ impl Recurrent {
     ///
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
-    pub fn decode(&self, target_in: &Tensor, encoded: &EncoderOutput, rng: Option<&DropoutRng>) -> Tensor {
+    pub(crate) fn decode(
+        &self,
+        target_in: &Tensor,
+        encoded: &EncoderOutput,
+        rng: Option<&DropoutRng>,
+    ) -> Tensor {
         let ctx = ForwardContext { dropout_rng: rng, weights: &encoded.cast };
         let ends = ends(encoded); // (B, D)
         let mut x = Embeddings::look_up(&self.embeddings.target, target_in); // (B, T, D)
@@ -101,7 +106,7 @@ impl Recurrent {
     }
 
     /// The output layer, for a fused loss.
-    pub fn output(&self) -> &Linear {
+    pub(crate) fn output(&self) -> &Linear {
         &self.embeddings.output
     }
 

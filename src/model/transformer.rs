@@ -3,7 +3,7 @@
 
 mod blocks;
 mod conformer;
-pub mod inference;
+pub(crate) mod inference;
 mod packed;
 
 use tch::{Kind, Tensor};
@@ -38,7 +38,7 @@ pub struct Transformer {
 
 impl Transformer {
     /// Adds its weights to `params`. `target` is the size of a vocabulary.
-    pub fn new(
+    pub(crate) fn new(
         config: &TransformerConfig,
         source: SourceShape,
         target: usize,
@@ -63,7 +63,7 @@ impl Transformer {
     }
 
     /// The same network over another set of weights, such as [`Params::sharing`] gives.
-    pub fn sharing(&self, params: &mut Params) -> Transformer {
+    pub(crate) fn sharing(&self, params: &mut Params) -> Transformer {
         let source = match &self.front {
             None => SourceShape::Tokens(self.embeddings.of_source().size()[0] as usize),
             Some(front) => SourceShape::Frames(front.bins()),
@@ -72,12 +72,12 @@ impl Transformer {
     }
 
     /// The longest side that the positions support, including EOS or BOS; `None` for any length.
-    pub fn max_length(&self) -> Option<usize> {
+    pub(crate) fn max_length(&self) -> Option<usize> {
         (self.config.positions == Positions::Learned).then_some(self.config.max_positions)
     }
 
     /// Multiplications in one forward pass of a batch: those of the linear layers, without attention.
-    pub fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
+    pub(crate) fn multiplications(&self, source_tokens: u64, target_tokens: u64) -> f64 {
         let config = &self.config;
         let (d, f) = (config.width as f64, config.feed_forward as f64);
         let feed_forward = if config.activation == Activation::Swiglu { 3.0 } else { 2.0 } * d * f;
@@ -97,7 +97,7 @@ impl Transformer {
     }
 
     /// Encodes a source batch.
-    pub fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
+    pub(crate) fn encode(&self, source: &SourceBatch, rng: Option<&DropoutRng>) -> EncoderOutput {
         let lengths = source.positions();
         let padding = Padding::of(&lengths, self.output().compute(), source.values.device());
         let cast = self.autocast_weights();
@@ -112,7 +112,7 @@ impl Transformer {
     }
 
     /// (B, S, V), in f32; nothing without a CTC head.
-    pub fn ctc_logits(&self, encoded: &EncoderOutput) -> Option<Tensor> {
+    pub(crate) fn ctc_logits(&self, encoded: &EncoderOutput) -> Option<Tensor> {
         let ctx = ForwardContext { dropout_rng: None, weights: &encoded.cast };
         self.ctc.as_ref().map(|ctc| ctc.forward_in(&encoded.hidden, ctx).to_kind(Kind::Float))
     }
@@ -129,14 +129,19 @@ impl Transformer {
     ///
     /// # Shapes
     /// target_in: (B, T) i64; out: (B, T, D)
-    pub fn decode(&self, target_in: &Tensor, encoded: &EncoderOutput, rng: Option<&DropoutRng>) -> Tensor {
+    pub(crate) fn decode(
+        &self,
+        target_in: &Tensor,
+        encoded: &EncoderOutput,
+        rng: Option<&DropoutRng>,
+    ) -> Tensor {
         let x = Embeddings::look_up(&self.embeddings.target, target_in); // (B, T, D)
         let x = self.positioned(x, &self.decoder.positions, rng);
         self.decoder.forward(x, encoded, ForwardContext { dropout_rng: rng, weights: &encoded.cast })
     }
 
     /// The output layer, for a fused loss.
-    pub fn output(&self) -> &Linear {
+    pub(crate) fn output(&self) -> &Linear {
         &self.embeddings.output
     }
 

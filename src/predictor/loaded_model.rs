@@ -93,7 +93,11 @@ impl LoadedModel {
     ///
     /// # Errors
     /// Those of [`LoadedModel::open`]; models with different target vocabularies.
-    pub fn open_together(path: &Path, others: &[PathBuf], overrides: &[String]) -> Result<LoadedModel> {
+    pub(crate) fn open_together(
+        path: &Path,
+        others: &[PathBuf],
+        overrides: &[String],
+    ) -> Result<LoadedModel> {
         let mut first = LoadedModel::open(path, overrides)?;
         // The search settings are the first one's; those of the others are unused.
         let of_search = |text: &String| {
@@ -115,7 +119,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// A number outside the range of `decoding.n_best` or `decoding.beam`.
-    pub fn require_n_best(&mut self, n_best: usize) -> Result<Option<usize>> {
+    pub(crate) fn require_n_best(&mut self, n_best: usize) -> Result<Option<usize>> {
         let decoding = &self.experiment.decoding;
         let mut settings = vec![format!("decoding.n_best={n_best}")];
         let beam = n_best.next_multiple_of(decoding.beam_groups);
@@ -127,23 +131,23 @@ impl LoadedModel {
     }
 
     /// The texts of the target's tokens, for other search options.
-    pub fn texts(&self) -> TokenTexts {
+    pub(crate) fn texts(&self) -> TokenTexts {
         texts_of(&self.tokenizers.target)
     }
 
     /// The decoder of the ensemble.
-    pub fn decoder(&self) -> &Ensemble<NetworkDecoder> {
+    pub(crate) fn decoder(&self) -> &Ensemble<NetworkDecoder> {
         self.decoder.get_or_init(|| self.decoder_with(None))
     }
 
     /// The same, with matrices in this number format, or in each model's own.
-    pub fn decoder_with(&self, weights: Option<Weights>) -> Ensemble<NetworkDecoder> {
+    pub(crate) fn decoder_with(&self, weights: Option<Weights>) -> Ensemble<NetworkDecoder> {
         let own = |one: &LoadedModel| NetworkDecoder::new(&one.model, weights.unwrap_or(one.weights));
         Ensemble::new(own(self), self.others.iter().map(own), self.experiment.decoding.ensemble)
     }
 
     /// All models of the ensemble, this one first.
-    pub fn members(&self) -> impl Iterator<Item = &LoadedModel> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = &LoadedModel> {
         std::iter::once(self).chain(&self.others)
     }
 
@@ -158,18 +162,18 @@ impl LoadedModel {
 
     /// Whether a source is decoded. An empty one is only if the model was trained on such (`data.empty` = "keep");
     /// otherwise its output is empty.
-    pub fn is_requested(&self, source: &SourceItem) -> bool {
+    pub(crate) fn is_requested(&self, source: &SourceItem) -> bool {
         !source.is_empty() || self.experiment.data.empty == Empty::Keep
     }
 
     /// Whether all models tokenize sources alike.
-    pub fn tokenizes_alike(&self) -> bool {
+    pub(crate) fn tokenizes_alike(&self) -> bool {
         self.cuts_alike
     }
 
     /// The most tokens of a source (`data.source.max_length`) for each model; a single limit if all tokenize sources
     /// alike.
-    pub fn source_limits(&self) -> Vec<usize> {
+    pub(crate) fn source_limits(&self) -> Vec<usize> {
         let limits = self.members().map(|one| one.experiment.data.source.max_length);
         match self.cuts_alike {
             true => limits.min().into_iter().collect(),
@@ -178,7 +182,7 @@ impl LoadedModel {
     }
 
     /// The most tokens of a target to score: the smallest `data.target.max_length` of all models.
-    pub fn max_target_length(&self) -> usize {
+    pub(crate) fn max_target_length(&self) -> usize {
         self.members().map(|one| one.experiment.data.target.max_length).min().unwrap_or_default()
     }
 }
@@ -219,7 +223,7 @@ fn check_targets(paths: [&Path; 2], [one, other]: [&Tokenizer; 2]) -> Result<()>
 ///
 /// # Errors
 /// A damaged header, an override of an unknown key.
-pub fn read_description(
+pub(crate) fn read_description(
     header: &ModelHeader,
     path: &Path,
     overrides: &[String],
@@ -242,7 +246,7 @@ pub fn build(experiment: &Experiment, tokenizers: &Tokenizers, params: &mut Para
 ///
 /// # Errors
 /// Weights with other names or shapes; vocabularies that cannot share a matrix.
-pub fn check_weights(
+pub(crate) fn check_weights(
     experiment: &Experiment,
     tokenizers: &Tokenizers,
     weights: &[(String, Tensor)],
@@ -267,7 +271,7 @@ pub fn check_weights(
 }
 
 /// The weights of an experiment's network: names and shapes without values.
-pub fn outline(experiment: &Experiment, tokenizers: &Tokenizers) -> Params {
+pub(crate) fn outline(experiment: &Experiment, tokenizers: &Tokenizers) -> Params {
     let mut params = Params::outline();
     build(experiment, tokenizers, &mut params);
     params

@@ -59,7 +59,7 @@ impl LoadedModel {
     /// # Errors
     /// An input error without a place: the target's vocabulary lacks a symbol of the prefix, or the prefix is longer than
     /// the output of this source may be.
-    pub fn with_prefix(&self, mut request: EncodedRequest, prefix: &str) -> Result<EncodedRequest> {
+    pub(crate) fn with_prefix(&self, mut request: EncodedRequest, prefix: &str) -> Result<EncodedRequest> {
         let prefix = self.forced_prefix(&request.decode, prefix)?;
         let ids = request.decode.source.tokens();
         request.decode.allowed = self.shortlist.as_ref().map(|list| list.allowed(ids, prefix.tokens()));
@@ -71,7 +71,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// An input error without a place: the source is too long for one of the models; a recording that cannot be read.
-    pub fn encode_source<'s>(
+    pub(crate) fn encode_source<'s>(
         &self,
         source: impl Into<SourceRef<'s>>,
         too_long: TooLong,
@@ -117,7 +117,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// An input error without a place: it cannot.
-    pub fn check_prefix(&self, prefix: &str) -> Result<()> {
+    pub(crate) fn check_prefix(&self, prefix: &str) -> Result<()> {
         let request = self.options.request(SourceItem::default(), self.decoder().max_length());
         self.forced_prefix(&request, prefix).map(drop)
     }
@@ -181,7 +181,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// An input error without a place.
-    pub fn check_target(&self, source: &SourceItem, target: &Encoded) -> Result<()> {
+    pub(crate) fn check_target(&self, source: &SourceItem, target: &Encoded) -> Result<()> {
         check_length(target, "target", self.max_target_length())?;
         match !self.is_requested(source) && !target.ids.is_empty() {
             true => Err(Error::input("a target must have a source, but it is empty")),

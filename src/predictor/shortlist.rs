@@ -42,7 +42,7 @@ pub struct Shortlist {
 impl Shortlist {
     /// A shortlist of token ids: those that are always allowed, and those that each token of the source's vocabulary
     /// allows.
-    pub fn new(frequent: Vec<i64>, lists: Vec<Vec<i64>>) -> Shortlist {
+    pub(crate) fn new(frequent: Vec<i64>, lists: Vec<Vec<i64>>) -> Shortlist {
         Shortlist { frequent, lists }
     }
 
@@ -50,7 +50,7 @@ impl Shortlist {
     ///
     /// # Errors
     /// The file cannot be read, is no shortlist, or has a token that is not in the vocabulary.
-    pub fn read(path: &Path, tokenizers: &Tokenizers) -> Result<Shortlist> {
+    pub(crate) fn read(path: &Path, tokenizers: &Tokenizers) -> Result<Shortlist> {
         let bytes = read_within(path, LARGEST)?;
         let wrong = |what: String| {
             let message = format!("{} must be a shortlist of this model, but {what}", path.display());
@@ -77,7 +77,7 @@ impl Shortlist {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, path: &Path, tokenizers: &Tokenizers) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path, tokenizers: &Tokenizers) -> Result<()> {
         let texts = |ids: &[i64]| ids.iter().map(|&id| tokenizers.target.token(id).to_owned()).collect();
         let source = of_texts(tokenizers)?;
         let lists = (0..).zip(&self.lists).filter(|(_, list)| !list.is_empty());
@@ -90,7 +90,7 @@ impl Shortlist {
 
     /// The tokens that an output of this source may contain, in ascending order, always with EOS, UNK and those of
     /// `beginning`.
-    pub fn allowed(&self, source: &[i64], beginning: impl Iterator<Item = i64>) -> Arc<[i64]> {
+    pub(crate) fn allowed(&self, source: &[i64], beginning: impl Iterator<Item = i64>) -> Arc<[i64]> {
         let of_source = source.iter().filter_map(|&token| self.lists.get(token as usize)).flatten();
         let mut all: Vec<i64> =
             [UNK, EOS].iter().chain(&self.frequent).chain(of_source).copied().chain(beginning).collect();
@@ -104,7 +104,7 @@ impl Shortlist {
 ///
 /// # Errors
 /// The sources are recordings.
-pub fn of_texts(tokenizers: &Tokenizers) -> Result<&Tokenizer> {
+pub(crate) fn of_texts(tokenizers: &Tokenizers) -> Result<&Tokenizer> {
     let message = "a shortlist needs sources that are texts, but those of the model are recordings";
     tokenizers.source.tokenizer().ok_or_else(|| Error::input(message))
 }

@@ -20,7 +20,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// They cannot.
-    pub fn check_times(&self) -> Result<()> {
+    pub(crate) fn check_times(&self) -> Result<()> {
         match self.tokenizers.source.audio() {
             None => Err(Error::input("times need recordings, but the sources of the model are texts")),
             Some(_) if !self.experiment.model.network().has_ctc() => {
@@ -36,7 +36,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// Errors of [`LoadedModel::check_times`]; the model fails.
-    pub fn add_times(&self, requests: &[&EncodedRequest], outputs: &mut [Vec<Output>]) -> Result<()> {
+    pub(crate) fn add_times(&self, requests: &[&EncodedRequest], outputs: &mut [Vec<Output>]) -> Result<()> {
         self.check_times()?;
         let Some(processor) = self.tokenizers.source.audio() else { return Ok(()) };
         let step = processor.seconds_per_position();
@@ -59,7 +59,11 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The model fails.
-    pub fn add_token_scores(&self, requests: &[&EncodedRequest], outputs: &mut [Vec<Output>]) -> Result<()> {
+    pub(crate) fn add_token_scores(
+        &self,
+        requests: &[&EncodedRequest],
+        outputs: &mut [Vec<Output>],
+    ) -> Result<()> {
         let pairs = requests.iter().zip(outputs.iter()).flat_map(|(request, outputs)| {
             outputs.iter().map(|output| (&request.decode, output.hypothesis.tokens.as_slice()))
         });
@@ -72,7 +76,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The model fails.
-    pub fn ctc_log_probs(&self, requests: &[&DecodeRequest]) -> Result<Vec<Arc<CtcLogProbs>>> {
+    pub(crate) fn ctc_log_probs(&self, requests: &[&DecodeRequest]) -> Result<Vec<Arc<CtcLogProbs>>> {
         let decoder = &self.decoder().members()[0];
         Ok(decoder.ctc_log_probs(&decoder.start(requests, 0)?)?.unwrap_or_default())
     }

@@ -14,10 +14,10 @@ use crate::error::Result;
 use crate::model::Weights;
 
 /// Tolerance of log-probabilities of whole outputs, by the same kernels.
-pub const TOLERANCE: f64 = 1e-5;
+pub(crate) const TOLERANCE: f64 = 1e-5;
 
 /// Tolerance of log-probabilities of single tokens, by other kernels, which sum in another order.
-pub const TOLERANCE_UNCACHED: f64 = 1e-4;
+pub(crate) const TOLERANCE_UNCACHED: f64 = 1e-4;
 
 /// The beam width to check if the config has no beam search.
 const BEAM: usize = 5;
@@ -27,7 +27,7 @@ const FEW: usize = 7;
 
 /// The comparison of two ways to the same outputs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Check {
+pub(crate) struct Check {
     /// The search, and the two ways.
     pub what: String,
     /// Number of compared outputs.
@@ -47,7 +47,7 @@ pub struct Check {
 
 impl Check {
     /// Whether the check passes.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         !self.binding || (self.differ.unwrap_or(0) == 0 && self.largest <= self.tolerance)
     }
 }
@@ -59,7 +59,7 @@ type Found = Vec<Vec<Hypothesis>>;
 ///
 /// # Errors
 /// Those of the model and of `report`.
-pub fn verify(
+pub(crate) fn verify(
     model: &LoadedModel,
     requests: &[&DecodeRequest],
     mut report: impl FnMut(Check) -> Result<()>,

@@ -14,14 +14,14 @@ pub fn peak(device: Device) -> u64 {
 }
 
 /// Resets the peak after a trial. On a GPU only: elsewhere the system counts.
-pub fn forget(device: Device) {
+pub(crate) fn forget(device: Device) {
     if let Device::Cuda(number) = device {
         shim::forget_gpu_memory(number);
     }
 }
 
 /// Free bytes; `None` if the system does not report them.
-pub fn free(device: Device) -> Option<u64> {
+pub(crate) fn free(device: Device) -> Option<u64> {
     match device {
         Device::Cuda(number) => shim::gpu_memory(number).map(|memory| memory.free),
         _ => {
@@ -32,7 +32,7 @@ pub fn free(device: Device) -> Option<u64> {
 }
 
 /// Total bytes, including swap space; `None` if the system does not report them.
-pub fn total(device: Device) -> Option<u64> {
+pub(crate) fn total(device: Device) -> Option<u64> {
     if let Device::Cuda(number) = device {
         return shim::gpu_memory(number).map(|memory| memory.free.saturating_add(memory.peak));
     }

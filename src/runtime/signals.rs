@@ -38,7 +38,7 @@ impl StopFlag {
     ///
     /// # Errors
     /// The handlers cannot be installed.
-    pub fn on_signals(usr1: OnUsr1) -> Result<StopFlag> {
+    pub(crate) fn on_signals(usr1: OnUsr1) -> Result<StopFlag> {
         let flag = StopFlag { at_once: Arc::new(AtomicBool::new(true)), ..StopFlag::default() };
         let seen = Arc::new(AtomicBool::new(false));
         let failed = |error| Error::failure(format!("cannot install signal handlers: {error}"));
@@ -66,12 +66,12 @@ impl StopFlag {
     }
 
     /// From here on the flag is checked, and a signal does not end the process at once.
-    pub fn listen(&self) {
+    pub(crate) fn listen(&self) {
         self.at_once.store(false, Ordering::SeqCst);
     }
 
     /// Runs work that no signal may interrupt: a signal meanwhile ends the process afterwards.
-    pub fn whole<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn whole<T>(&self, work: impl FnOnce() -> T) -> T {
         let nobody_listens = self.at_once.swap(false, Ordering::SeqCst);
         let done = work();
         if nobody_listens {
@@ -84,7 +84,7 @@ impl StopFlag {
     }
 
     /// The signal that requested a stop.
-    pub fn raised(&self) -> Option<u8> {
+    pub(crate) fn raised(&self) -> Option<u8> {
         match self.signal.load(Ordering::SeqCst) {
             0 => None,
             signal => Some(signal as u8),
@@ -92,7 +92,7 @@ impl StopFlag {
     }
 
     /// Whether a checkpoint was requested since the last call.
-    pub fn save_asked(&self) -> bool {
+    pub(crate) fn save_asked(&self) -> bool {
         self.save.swap(false, Ordering::SeqCst)
     }
 }

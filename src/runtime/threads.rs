@@ -38,7 +38,7 @@ pub fn set(count: usize) -> Result<()> {
 }
 
 /// The number of threads.
-pub fn count() -> usize {
+pub(crate) fn count() -> usize {
     pool().map_or(1, |pool| pool.current_num_threads())
 }
 
@@ -51,7 +51,10 @@ pub fn on_all<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Runs two functions in parallel if a thread is free; else one after the other.
-pub fn join<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
+pub(crate) fn join<A: Send, B: Send>(
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
     match rayon::current_thread_index() {
         Some(_) => rayon::join(one, other),
         // Outside a pool, rayon would create its own, with a thread per core.
@@ -60,7 +63,7 @@ pub fn join<A: Send, B: Send>(one: impl FnOnce() -> A + Send, other: impl FnOnce
 }
 
 /// Maps `work` over the items, in order. Each item runs on one thread.
-pub fn each<I: Send, T: Send>(items: Vec<I>, work: impl Fn(I) -> T + Sync + Send) -> Vec<T> {
+pub(crate) fn each<I: Send, T: Send>(items: Vec<I>, work: impl Fn(I) -> T + Sync + Send) -> Vec<T> {
     let alone = |item| on_this_thread_alone(|| work(item));
     on_all(|| match rayon::current_thread_index() {
         Some(_) => items.into_par_iter().with_max_len(1).map(alone).collect(),

@@ -115,7 +115,7 @@ impl PackedWeights {
     ///
     /// # Shapes
     /// x: (R, inputs) f32 on the CPU
-    pub fn log_probabilities(&self, x: &Tensor) -> Vec<f32> {
+    pub(crate) fn log_probabilities(&self, x: &Tensor) -> Vec<f32> {
         assert_eq!(x.dim(), 2, "log-probabilities are of rows");
         let count = (x.size()[0] * self.outputs) as usize;
         let mut out = Vec::new();
@@ -168,7 +168,7 @@ pub fn tanh(x: &Tensor) -> Tensor {
 ///
 /// # Shapes
 /// input, hidden: (R, 3 H); state and out: (R, H); f32 on the CPU
-pub fn gru_step(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Tensor {
+pub(crate) fn gru_step(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Tensor {
     let mut out = std::ptr::null_mut();
     // SAFETY: live tensors; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_gru_step(&mut out, input.as_ptr(), hidden.as_ptr(), state.as_ptr()) };

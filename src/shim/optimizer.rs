@@ -46,7 +46,7 @@ unsafe extern "C" {
 
 /// The tensors of one step of Adam or AdamW, in the same order in each list.
 #[derive(Default)]
-pub struct AdamTensors<'a> {
+pub(crate) struct AdamTensors<'a> {
     /// The weights, changed in place.
     pub weights: Vec<&'a Tensor>,
     /// Their gradients.
@@ -61,7 +61,7 @@ pub struct AdamTensors<'a> {
 
 /// Hyper-parameters of one step of Adam or AdamW.
 #[derive(Clone, Copy, Debug)]
-pub struct AdamStep {
+pub(crate) struct AdamStep {
     /// Whether weight decay is decoupled (AdamW) or added to the gradients (Adam).
     pub decoupled: bool,
     /// Learning rate of this step.
@@ -77,7 +77,7 @@ pub struct AdamStep {
 }
 
 /// One step of Adam or AdamW over all tensors at once (`at::_fused_adam_`, `at::_fused_adamw_`), on any device.
-pub fn fused_adam(tensors: &AdamTensors, step: AdamStep) -> Result<()> {
+pub(crate) fn fused_adam(tensors: &AdamTensors, step: AdamStep) -> Result<()> {
     let count = tensors.weights.len();
     let lists = [&tensors.gradients, &tensors.first, &tensors.second, &tensors.steps];
     assert!(lists.iter().all(|list| list.len() == count), "Adam needs lists of the same length");
@@ -103,7 +103,7 @@ pub fn fused_adam(tensors: &AdamTensors, step: AdamStep) -> Result<()> {
 
 /// The tensors of one step of SGD, in the same order in each list.
 #[derive(Default)]
-pub struct SgdTensors<'a> {
+pub(crate) struct SgdTensors<'a> {
     /// The weights, changed in place.
     pub weights: Vec<&'a Tensor>,
     /// Their gradients.
@@ -114,7 +114,7 @@ pub struct SgdTensors<'a> {
 
 /// Hyper-parameters of one step of SGD.
 #[derive(Clone, Copy, Debug)]
-pub struct SgdStep {
+pub(crate) struct SgdStep {
     /// Learning rate of this step.
     pub learning_rate: f64,
     /// Momentum factor.
@@ -126,7 +126,7 @@ pub struct SgdStep {
 }
 
 /// One step of SGD with momentum over all tensors at once (`at::_fused_sgd_`), on any device.
-pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
+pub(crate) fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
     let count = tensors.weights.len();
     let momenta = if step.momentum > 0.0 { count } else { 0 };
     assert!(
@@ -151,7 +151,7 @@ pub fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
 }
 
 /// The norm of each tensor, one after the other: (tensors) f32, on their device.
-pub fn norms(tensors: &[&Tensor]) -> Tensor {
+pub(crate) fn norms(tensors: &[&Tensor]) -> Tensor {
     let (pointers, mut out) = (pointers(tensors), std::ptr::null_mut());
     // SAFETY: live tensors, lent for the duration of the call; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_norms(&mut out, pointers.as_ptr(), pointers.len() as i64) };
@@ -161,7 +161,7 @@ pub fn norms(tensors: &[&Tensor]) -> Tensor {
 }
 
 /// Multiplies all tensors, in place.
-pub fn scale(tensors: &[&Tensor], factor: f64) {
+pub(crate) fn scale(tensors: &[&Tensor], factor: f64) {
     let pointers = pointers(tensors);
     // SAFETY: live tensors, lent for the duration of the call.
     let status = unsafe { seqloom_scale(pointers.as_ptr(), pointers.len() as i64, factor) };
@@ -169,7 +169,7 @@ pub fn scale(tensors: &[&Tensor], factor: f64) {
 }
 
 /// Moves each of `averages` by `share` of the way to its tensor, in place.
-pub fn lerp(averages: &[&Tensor], tensors: &[&Tensor], share: f64) {
+pub(crate) fn lerp(averages: &[&Tensor], tensors: &[&Tensor], share: f64) {
     assert_eq!(averages.len(), tensors.len(), "a tensor for each average");
     let (averages, tensors) = (pointers(averages), pointers(tensors));
     // SAFETY: two lists of live tensors of the same length, lent for the duration of the call.

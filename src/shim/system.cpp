@@ -79,14 +79,12 @@ void seqloom_keep_pages() {
 void seqloom_prefer_flash_attention() { at::globalContext().setSDPUseCuDNN(false); }
 
 // Peak bytes that libtorch has reserved on a GPU, and the GPU's free and total bytes.
-int seqloom_gpu_memory(int64_t device, int64_t* reserved, int64_t* free, int64_t* total) {
+int seqloom_gpu_memory(int64_t device, int64_t* reserved, int64_t* free) {
   return seqloom::guarded([&] {
     auto* allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);
     const auto index = static_cast<c10::DeviceIndex>(device);
-    const auto [unused, all] = allocator->getMemoryInfo(index);
     *reserved = allocator->getDeviceStats(index).reserved_bytes[0].peak;
-    *free = static_cast<int64_t>(unused);
-    *total = static_cast<int64_t>(all);
+    *free = static_cast<int64_t>(allocator->getMemoryInfo(index).first);
   });
 }
 

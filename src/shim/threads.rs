@@ -17,7 +17,7 @@ type PartInC = unsafe extern "C" fn(work: *const c_void, begin: i64, end: i64);
 type SplitInC = extern "C" fn(begin: i64, end: i64, grain: i64, work: *const c_void, part: PartInC);
 
 /// Runs `work` over parts of a range, none shorter than `grain`: (begin, end, grain, work).
-pub type Split = fn(i64, i64, i64, &(dyn Fn(i64, i64) + Sync));
+pub(crate) type Split = fn(i64, i64, i64, &(dyn Fn(i64, i64) + Sync));
 
 static SPLIT: OnceLock<Split> = OnceLock::new();
 
@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// Sets how kernels are split; only the first call counts. Without it they are not split.
-pub fn split_by(split: Split) {
+pub(crate) fn split_by(split: Split) {
     let _ = SPLIT.set(split);
     // SAFETY: sets a pointer to a function that lives as long as the process.
     unsafe { seqloom_split_by(split_for_c) }
@@ -51,7 +51,7 @@ extern "C" fn split_for_c(begin: i64, end: i64, grain: i64, work: *const c_void,
 }
 
 /// Runs `work` with all its kernels on this thread.
-pub fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn on_this_thread_alone<T>(work: impl FnOnce() -> T) -> T {
     struct Guard(bool);
     impl Drop for Guard {
         fn drop(&mut self) {

@@ -36,7 +36,7 @@ impl Vectors {
     ///
     /// # Errors
     /// `SEQLOOM_VECTORS` is no known set, or one that this machine lacks.
-    pub fn in_use() -> Result<Vectors> {
+    pub(crate) fn in_use() -> Result<Vectors> {
         let mut lanes = 0;
         // SAFETY: a pointer to a number, lent for the duration of the call.
         let status = unsafe { seqloom_lanes(&mut lanes) };

@@ -2,7 +2,7 @@
 
 /// The range of an axis, linear or logarithmic.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Axis {
+pub(crate) struct Axis {
     low: f64,
     high: f64,
     log: bool,
@@ -12,12 +12,12 @@ pub struct Axis {
 
 impl Axis {
     /// From exactly `low` to exactly `high`, with about `most` ticks.
-    pub fn exact(low: f64, high: f64, most: usize) -> Axis {
+    pub(crate) fn exact(low: f64, high: f64, most: usize) -> Axis {
         Axis { low, high, log: false, ticks: round_ticks(low, high, most) }
     }
 
     /// From 0 to a tick at or above the largest value.
-    pub fn from_zero(values: &[f64], most: usize) -> Axis {
+    pub(crate) fn from_zero(values: &[f64], most: usize) -> Axis {
         let largest = values.iter().copied().fold(0.0, f64::max);
         // Values near 0 count as 0: their ticks could not be told apart.
         let largest = if largest > 1e-300 { largest } else { 1.0 };
@@ -27,7 +27,7 @@ impl Axis {
     }
 
     /// A logarithmic axis. Only values above 0, and not too near to it, have a position.
-    pub fn log(values: &[f64], most: usize) -> Axis {
+    pub(crate) fn log(values: &[f64], most: usize) -> Axis {
         let positive = || values.iter().copied().filter(|&value| value >= f64::MIN_POSITIVE);
         let low = positive().fold(f64::INFINITY, f64::min);
         let (low, high) = if low.is_finite() { (low, positive().fold(low, f64::max)) } else { (0.1, 10.0) };
@@ -38,7 +38,7 @@ impl Axis {
     }
 
     /// The position of a value: 0 at the lower end, 1 at the upper end.
-    pub fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         if self.log {
             (value.ln() - self.low.ln()) / (self.high.ln() - self.low.ln())
         } else {
@@ -47,19 +47,19 @@ impl Axis {
     }
 
     /// Whether this value has a position.
-    pub fn takes(&self, value: f64) -> bool {
+    pub(crate) fn takes(&self, value: f64) -> bool {
         value.is_finite() && (!self.log || value >= f64::MIN_POSITIVE)
     }
 
     /// The label of a tick. All labels of a linear axis have the same number of decimals.
-    pub fn label(&self, tick: f64) -> String {
+    pub(crate) fn label(&self, tick: f64) -> String {
         let size = if self.log { tick } else { self.high };
         if tick != 0.0 && !(0.01..1e7).contains(&size) { format!("{tick:e}") } else { with_commas(tick) }
     }
 }
 
 /// A number off the axis, with four digits.
-pub fn four_digits(value: f64) -> String {
+pub(crate) fn four_digits(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
@@ -115,7 +115,7 @@ fn clean(value: f64) -> f64 {
 }
 
 /// 12,000 for 12000; no commas after the decimal point.
-pub fn with_commas(value: f64) -> String {
+pub(crate) fn with_commas(value: f64) -> String {
     let text = value.to_string();
     let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
     let mut out = String::new();

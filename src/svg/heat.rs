@@ -12,11 +12,11 @@ use crc::{CRC_32_ISO_HDLC, Crc, Table};
 static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// A rectangle of the page: left and top, width and height.
-pub type Frame = [f64; 4];
+pub(crate) type Frame = [f64; 4];
 
 /// A grid of shades.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Heat {
+pub(crate) struct Heat {
     columns: usize,
     /// Row after row from the top; 255 is the full colour.
     levels: Vec<u8>,
@@ -25,7 +25,7 @@ pub struct Heat {
 impl Heat {
     /// The grid of these numbers, row after row from the top: `low` has no colour, `high` the full one. What is not a
     /// number has none.
-    pub fn new(columns: usize, numbers: impl Iterator<Item = f32>, low: f32, high: f32) -> Heat {
+    pub(crate) fn new(columns: usize, numbers: impl Iterator<Item = f32>, low: f32, high: f32) -> Heat {
         let level = |number: f32| {
             let share = (number - low) / (high - low);
             // A cast makes 0 of NaN.
@@ -36,7 +36,7 @@ impl Heat {
 
     /// Draws it into a rectangle in the colour of `attributes`; `id` is unique on the page. Cells are smoothed unless
     /// `crisp`.
-    pub fn draw(
+    pub(crate) fn draw(
         &self,
         out: &mut String,
         id: &str,

@@ -10,13 +10,13 @@ use crate::shim::threads::on_this_thread_alone;
 
 /// Sums the durations of several measurements.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Stopwatch {
+pub(crate) struct Stopwatch {
     total: Duration,
 }
 
 impl Stopwatch {
     /// Runs `work` and adds its duration.
-    pub fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let out = work();
         self.total += started.elapsed();
@@ -24,7 +24,7 @@ impl Stopwatch {
     }
 
     /// Seconds so far.
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.total.as_secs_f64()
     }
 }
@@ -46,13 +46,13 @@ impl Since {
 }
 
 /// Seconds since 1970.
-pub fn wall_time() -> f64 {
+pub(crate) fn wall_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// Estimates the remaining time from the speed of the last minutes of this process.
 #[derive(Debug)]
-pub struct TimeLeft {
+pub(crate) struct TimeLeft {
     last_step: u64,
     /// (seconds, step), the oldest first; at most one is older than [`TimeLeft::OVER`].
     marks: VecDeque<(f64, u64)>,
@@ -63,12 +63,12 @@ impl TimeLeft {
     const OVER: f64 = 300.0;
 
     /// Starts at `step` and 0 seconds; training ends at `last_step`.
-    pub fn new(step: u64, last_step: u64) -> TimeLeft {
+    pub(crate) fn new(step: u64, last_step: u64) -> TimeLeft {
         TimeLeft { last_step, marks: VecDeque::from([(0.0, step)]) }
     }
 
     /// Records that training reached `step` after `seconds`.
-    pub fn mark(&mut self, seconds: f64, step: u64) {
+    pub(crate) fn mark(&mut self, seconds: f64, step: u64) {
         while self.marks.get(1).is_some_and(|next| seconds - next.0 >= Self::OVER) {
             self.marks.pop_front();
         }
@@ -76,7 +76,7 @@ impl TimeLeft {
     }
 
     /// Remaining seconds at `step`, `now` seconds after the start; `None` until a speed is known.
-    pub fn seconds(&self, now: f64, step: u64) -> Option<f64> {
+    pub(crate) fn seconds(&self, now: f64, step: u64) -> Option<f64> {
         let &(then, from) = self.marks.front()?;
         let made = step.checked_sub(from).filter(|&made| made > 0)?;
         Some((now - then) / made as f64 * self.last_step.saturating_sub(step) as f64)
@@ -84,7 +84,7 @@ impl TimeLeft {
 }
 
 /// A duration for display: `45 s`, `12 min`, `1 h 20 min`, `31 h`.
-pub fn in_words(seconds: f64) -> String {
+pub(crate) fn in_words(seconds: f64) -> String {
     match seconds as u64 {
         seconds @ 0..60 => format!("{seconds} s"),
         seconds @ 60..3600 => format!("{} min", seconds / 60),

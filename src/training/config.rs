@@ -178,13 +178,13 @@ impl TrainingConfig {
     /// Shards that an update may have.
     const MOST_SHARDS: usize = 1024;
     /// The optimizers' tables; a config has one of them.
-    pub const OPTIMIZERS: [&'static str; 3] = ["adamw", "adam", "sgd"];
+    pub(crate) const OPTIMIZERS: [&'static str; 3] = ["adamw", "adam", "sgd"];
     /// The tables of the learning-rate schedules; a config has one of them.
-    pub const SCHEDULES: [&'static str; 6] =
+    pub(crate) const SCHEDULES: [&'static str; 6] =
         ["inverse_sqrt", "constant", "cosine", "linear", "noam", "plateau"];
 
     /// Fills in the default optimizer and schedule if the file has none.
-    pub fn fill_in(&mut self) {
+    pub(crate) fn fill_in(&mut self) {
         if self.optimizers().is_empty() {
             self.adamw = Some(AdamWConfig::default());
         }
@@ -194,7 +194,7 @@ impl TrainingConfig {
     }
 
     /// The schedule's highest learning rate, which is in the optimizer's table.
-    pub fn learning_rate(&self) -> f64 {
+    pub(crate) fn learning_rate(&self) -> f64 {
         match (&self.adam, &self.sgd) {
             (Some(adam), _) => adam.learning_rate,
             (_, Some(sgd)) => sgd.learning_rate,
@@ -203,7 +203,7 @@ impl TrainingConfig {
     }
 
     /// Updates in which the learning rate rises.
-    pub fn warmup(&self) -> u64 {
+    pub(crate) fn warmup(&self) -> u64 {
         let plain = [&self.constant, &self.inverse_sqrt, &self.noam].into_iter().flatten();
         let falling = [&self.cosine, &self.linear].into_iter().flatten();
         let warmups = plain.map(|schedule| schedule.warmup).chain(falling.map(|schedule| schedule.warmup));
@@ -211,7 +211,7 @@ impl TrainingConfig {
     }
 
     /// Whether a checkpoint is due at that step.
-    pub fn saves_at(&self, step: u64) -> bool {
+    pub(crate) fn saves_at(&self, step: u64) -> bool {
         [self.checkpoint_every, self.validate_every].iter().any(|&every| step.is_multiple_of(every))
     }
 
@@ -234,7 +234,7 @@ impl TrainingConfig {
     }
 
     /// The rules among these keys, once [`TrainingConfig::fill_in`] has run.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.check_counts()?;
         self.check_metrics()?;
         let shares = [("label_smoothing", self.label_smoothing), ("word_dropout", self.word_dropout)];

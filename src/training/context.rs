@@ -51,7 +51,7 @@ impl InjectedFaults {
     ///
     /// # Errors
     /// Out of memory, as injected by a test.
-    pub fn memory(&self, positions: usize) -> Result<()> {
+    pub(crate) fn memory(&self, positions: usize) -> Result<()> {
         match self.memory_for.is_some_and(|most| positions > most) {
             true => Err(Error::out_of_memory("out of memory, injected by a test")),
             false => Ok(()),
@@ -60,10 +60,10 @@ impl InjectedFaults {
 }
 
 /// Tensors by name.
-pub type NamedTensors = Vec<(String, Tensor)>;
+pub(crate) type NamedTensors = Vec<(String, Tensor)>;
 
 /// Everything that a run needs to resume. Its tensors are copies, so that it can be written while training continues.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The state of training.
     pub progress: TrainState,
     /// The step that `best` names: that of `progress`, or of the validation at the last step, which may come later.
@@ -77,7 +77,7 @@ pub struct Snapshot {
 }
 
 /// Saves and restores checkpoints.
-pub trait Checkpointer {
+pub(crate) trait Checkpointer {
     /// Takes a snapshot; it may be written later.
     ///
     /// # Errors

@@ -16,20 +16,20 @@ const TRAINED: &str = "trained/";
 
 /// One averaged tensor per weight, in the order of the weights.
 #[derive(Debug)]
-pub struct Ema {
+pub(crate) struct Ema {
     decay: f64,
     averages: Vec<Tensor>,
 }
 
 impl Ema {
     /// Starts from the current weights.
-    pub fn new(config: &EmaConfig, params: &Params) -> Ema {
+    pub(crate) fn new(config: &EmaConfig, params: &Params) -> Ema {
         let averages = params.iter().map(|param| param.tensor.detach().copy()).collect();
         Ema { decay: config.decay, averages }
     }
 
     /// Adds the weights after update `step`, which counts from 1.
-    pub fn update(&mut self, params: &Params, step: u64) {
+    pub(crate) fn update(&mut self, params: &Params, step: u64) {
         let _guard = tch::no_grad_guard();
         // A lower decay at the start, so that the initial weights are soon forgotten.
         let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
@@ -45,7 +45,7 @@ impl Ema {
     }
 
     /// Swaps averages and weights. A second swap restores them, bit for bit.
-    pub fn exchange(&mut self, params: &Params) {
+    pub(crate) fn exchange(&mut self, params: &Params) {
         let _guard = tch::no_grad_guard();
         for (average, param) in self.averages.iter_mut().zip(params.iter()) {
             let trained = param.tensor.detach().copy();
@@ -55,7 +55,7 @@ impl Ema {
     }
 
     /// The averages under their weights' names, and the trained weights under names of their own.
-    pub fn state(&self, params: &Params) -> [Vec<(String, Tensor)>; 2] {
+    pub(crate) fn state(&self, params: &Params) -> [Vec<(String, Tensor)>; 2] {
         let averages = params.iter().zip(&self.averages);
         let averages = averages.map(|(param, average)| (param.name.clone(), average.shallow_clone()));
         let trained = params.iter().map(|param| (format!("{TRAINED}{}", param.name), param.tensor.detach()));
@@ -67,7 +67,7 @@ impl Ema {
     ///
     /// # Errors
     /// A tensor is missing or has another shape.
-    pub fn restore(&mut self, params: &Params, saved: &mut Vec<(String, Tensor)>) -> Result<()> {
+    pub(crate) fn restore(&mut self, params: &Params, saved: &mut Vec<(String, Tensor)>) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for (average, param) in self.averages.iter_mut().zip(params.iter()) {
             average.f_copy_(&param.tensor)?;

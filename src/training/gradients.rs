@@ -25,7 +25,7 @@ use crate::shim::set_gradients;
 use crate::shim::threads::on_this_thread_alone;
 
 /// Computes the gradients of an update; shared by threads.
-pub struct GradientEngine<'e> {
+pub(crate) struct GradientEngine<'e> {
     /// `[training]`
     pub config: &'e TrainingConfig,
     /// The run's seed.
@@ -41,7 +41,7 @@ pub struct GradientEngine<'e> {
 }
 
 /// The result of an update's batches. The losses are read last, so as not to synchronise with a GPU early.
-pub struct StepOutput {
+pub(crate) struct StepOutput {
     counts: RunningStats,
     losses: Option<Tensor>,
     /// Rows that were skipped because they do not fit into memory.
@@ -100,13 +100,13 @@ fn shards_for(positions: usize) -> usize {
 }
 
 /// The number of shards of an update, if its batches have enough rows.
-pub fn shards(config: &TrainingConfig, tokens_per_batch: usize) -> usize {
+pub(crate) fn shards(config: &TrainingConfig, tokens_per_batch: usize) -> usize {
     config.accumulate << halvings(config, tokens_per_batch, Device::Cpu)
 }
 
 /// How many times each batch is halved. On a CPU it follows from the config alone, never from the machine; a GPU takes
 /// whole batches.
-pub fn halvings(config: &TrainingConfig, tokens_per_batch: usize, device: Device) -> u32 {
+pub(crate) fn halvings(config: &TrainingConfig, tokens_per_batch: usize, device: Device) -> u32 {
     if device != Device::Cpu {
         return 0;
     }
@@ -126,7 +126,7 @@ impl GradientEngine<'_> {
     ///
     /// # Errors
     /// Not a single row fits into memory; errors of libtorch.
-    pub fn gradients(
+    pub(crate) fn gradients(
         &self,
         context: &TrainContext,
         batches: Vec<LoadedBatch>,
@@ -301,7 +301,7 @@ impl StepOutput {
     ///
     /// # Errors
     /// Errors of libtorch.
-    pub fn window(&self, gradient_norm: f64) -> Result<RunningStats> {
+    pub(crate) fn window(&self, gradient_norm: f64) -> Result<RunningStats> {
         let Some(losses) = &self.losses else { return Ok(RunningStats::default()) };
         let losses = Vec::<f64>::try_from(losses)?;
         Ok(RunningStats { loss: losses[0], nll: losses[1], gradient_norm, updates: 1, ..self.counts.clone() })
@@ -325,7 +325,7 @@ impl RunningStats {
 ///
 /// # Errors
 /// Not even small batches fit.
-pub fn budget_for(context: &TrainContext, collator: &Collator, replicas: &Replicas) -> Result<usize> {
+pub(crate) fn budget_for(context: &TrainContext, collator: &Collator, replicas: &Replicas) -> Result<usize> {
     let TrainContext { config, seed, params, faults, .. } = context;
     let device = params.device();
     // While a checkpoint is written, weights and state are in memory twice more: as copies, and as bytes.

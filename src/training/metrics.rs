@@ -50,12 +50,12 @@ impl RunningStats {
     }
 
     /// Negative log-likelihood per target token; NaN if every update was skipped.
-    pub fn nll_per_token(&self) -> f64 {
+    pub(crate) fn nll_per_token(&self) -> f64 {
         self.nll / self.tokens as f64
     }
 
     /// Mean of the gradient norms; NaN if every update was skipped.
-    pub fn mean_gradient_norm(&self) -> f64 {
+    pub(crate) fn mean_gradient_norm(&self) -> f64 {
         self.gradient_norm / self.updates as f64
     }
 
@@ -86,7 +86,7 @@ pub struct Validation {
 
 impl Validation {
     /// The validation of a model whose scores are NaN or infinite.
-    pub const NONE: Validation = Validation {
+    pub(crate) const NONE: Validation = Validation {
         nll: f64::NAN,
         token_accuracy: f64::NAN,
         metrics: Vec::new(),
@@ -95,7 +95,7 @@ impl Validation {
     };
 
     /// The scores that fit into `room` columns; the first two metrics in any case.
-    pub fn in_short(&self, room: usize) -> String {
+    pub(crate) fn in_short(&self, room: usize) -> String {
         if self.nll.is_nan() {
             return self.to_string();
         }

@@ -12,18 +12,18 @@ pub use config::{
 
 pub mod clock;
 pub mod context;
-pub mod ema;
-pub mod gradients;
+pub(crate) mod ema;
+pub(crate) mod gradients;
 pub mod loss;
 pub mod metrics;
 pub mod objective;
 pub mod optimizer;
-pub mod out_of_memory;
-pub mod pace;
-pub mod partition;
+pub(crate) mod out_of_memory;
+pub(crate) mod pace;
+pub(crate) mod partition;
 pub mod recorders;
-pub mod replicas;
-pub mod schedule;
-pub mod state;
+pub(crate) mod replicas;
+pub(crate) mod schedule;
+pub(crate) mod state;
 pub mod trainer;
-pub mod validation;
+pub(crate) mod validation;

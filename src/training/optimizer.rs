@@ -148,7 +148,7 @@ impl Optimizer {
     }
 
     /// The state by name, for a checkpoint; the tensors are shared, not copied.
-    pub fn state(&self, params: &Params) -> Vec<(String, Tensor)> {
+    pub(crate) fn state(&self, params: &Params) -> Vec<(String, Tensor)> {
         let (prefix, names) = self.rule.names();
         let of_weight = |(param, tensors): (&Param, &Vec<Tensor>)| {
             let name = param.name.clone();
@@ -163,7 +163,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// A tensor is missing or has another shape.
-    pub fn restore(&mut self, params: &Params, saved: &mut Vec<(String, Tensor)>) -> Result<()> {
+    pub(crate) fn restore(&mut self, params: &Params, saved: &mut Vec<(String, Tensor)>) -> Result<()> {
         let _guard = tch::no_grad_guard();
         for (name, mut tensor) in self.state(params) {
             tensor.f_copy_(&take(saved, &name, &tensor)?)?;
@@ -176,7 +176,7 @@ impl Optimizer {
 ///
 /// # Errors
 /// The tensor is missing or has another shape.
-pub fn take(saved: &mut Vec<(String, Tensor)>, name: &str, like: &Tensor) -> Result<Tensor> {
+pub(crate) fn take(saved: &mut Vec<(String, Tensor)>, name: &str, like: &Tensor) -> Result<Tensor> {
     let at = saved.iter().position(|(other, _)| other == name);
     let Some(at) = at else {
         return Err(Error::failure(format!("the saved training state lacks `{name}`")));
@@ -216,7 +216,7 @@ fn groups(config: &TrainingConfig, params: &Params, decay: f64) -> Result<Vec<Gr
 ///
 /// # Errors
 /// A pattern matches no weight; no weight is left to train.
-pub fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
+pub(crate) fn freeze(config: &TrainingConfig, params: &Params) -> Result<()> {
     for pattern in &config.freeze {
         for param in matching(params, pattern, "training.freeze")? {
             let _ = param.tensor.set_requires_grad(false);

@@ -11,7 +11,7 @@ use crate::runtime::memory;
 ///
 /// # Errors
 /// Every other error of `work`.
-pub fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+pub(crate) fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     match caught(work) {
         Err(error) if error.kind() == Kind::OutOfMemory => Ok(None),
         done => done.map(Some),
@@ -23,7 +23,7 @@ pub fn catch_out_of_memory<T>(work: impl FnOnce() -> Result<T>) -> Result<Option
 ///
 /// # Errors
 /// Every other error of `work`.
-pub fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) -> Result<Vec<usize>> {
+pub(crate) fn in_halves(rows: &[usize], work: &mut impl FnMut(&[usize]) -> Result<()>) -> Result<Vec<usize>> {
     if catch_out_of_memory(|| work(rows))?.is_some() {
         return Ok(Vec::new());
     }
@@ -54,7 +54,7 @@ const SMALL: usize = 4096;
 
 /// The memory that training may use, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct MemoryRoom {
+pub(crate) struct MemoryRoom {
     /// The total; 0 for four fifths of the free memory.
     pub limit: u64,
     /// The part of a set limit that is reserved for work outside updates.
@@ -70,7 +70,7 @@ pub struct MemoryRoom {
 ///
 /// # Errors
 /// Not even the smallest budget fits.
-pub fn find_budget(
+pub(crate) fn find_budget(
     lengths: &[(usize, usize)],
     device: Device,
     room: MemoryRoom,

@@ -8,7 +8,7 @@ use super::metrics::RunningStats;
 use crate::runtime::memory;
 
 /// The machine that the speed is compared with.
-pub struct Machine<'a> {
+pub(crate) struct Machine<'a> {
     /// Where training runs.
     pub device: tch::Device,
     /// Peak floating-point operations per second of its matrix products; raised if training turns out faster than the
@@ -20,7 +20,7 @@ pub struct Machine<'a> {
 
 impl Machine<'_> {
     /// A machine without measurements: the share of its peak is 0.
-    pub fn unknown(device: tch::Device) -> Self {
+    pub(crate) fn unknown(device: tch::Device) -> Self {
         Machine { device, matrix_peak: f64::MIN_POSITIVE, operations: Box::new(|_| 0.0) }
     }
 }
@@ -36,7 +36,7 @@ pub struct Speed {
 
 impl Speed {
     /// `, 12 min left`, or nothing.
-    pub fn time_left(&self) -> String {
+    pub(crate) fn time_left(&self) -> String {
         self.seconds_left.map_or(String::new(), |seconds| format!(", {} left", in_words(seconds)))
     }
 }
@@ -70,7 +70,7 @@ impl fmt::Display for Pace {
 }
 
 /// Measures the pace.
-pub struct PaceMeter<'a> {
+pub(crate) struct PaceMeter<'a> {
     machine: Machine<'a>,
     started: Since,
     left: TimeLeft,
@@ -83,7 +83,7 @@ pub struct PaceMeter<'a> {
 
 impl<'a> PaceMeter<'a> {
     /// Starts now; `steps` are the current step and the last one.
-    pub fn new(machine: Machine<'a>, steps: (u64, u64)) -> PaceMeter<'a> {
+    pub(crate) fn new(machine: Machine<'a>, steps: (u64, u64)) -> PaceMeter<'a> {
         PaceMeter {
             machine,
             started: Since::now(),
@@ -95,14 +95,14 @@ impl<'a> PaceMeter<'a> {
     }
 
     /// Records an update.
-    pub fn updated(&mut self, step: u64, window: &RunningStats) -> Speed {
+    pub(crate) fn updated(&mut self, step: u64, window: &RunningStats) -> Speed {
         self.recent.add(window);
         self.speed(step)
     }
 
     /// The pace for a row of training metrics; `waited` is the seconds that updates have waited for their batches so
     /// far.
-    pub fn row(&mut self, step: u64, window: &RunningStats, waited: f64) -> Pace {
+    pub(crate) fn row(&mut self, step: u64, window: &RunningStats, waited: f64) -> Pace {
         let seconds = self.since.seconds().max(1e-9);
         let reached = (self.machine.operations)(&self.recent) / seconds;
         // Other processes may have slowed the measurement down. A share is at most 1.
@@ -118,7 +118,7 @@ impl<'a> PaceMeter<'a> {
     }
 
     /// Starts the next row: the time of validation and logging does not count as training.
-    pub fn begin_anew(&mut self, waited: f64) {
+    pub(crate) fn begin_anew(&mut self, waited: f64) {
         (self.recent, self.waited, self.since) = (RunningStats::default(), waited, Since::now());
     }
 

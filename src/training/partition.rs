@@ -7,7 +7,11 @@ use crate::runtime::threads;
 /// Splits a list into one run per thread, with about the same number of elements each; a single run if `device` is a
 /// GPU, which does one thing at a time. The order is kept, so that results do not depend on the cuts. `tensor` returns
 /// an item's tensor.
-pub fn partition_by_size<T>(items: Vec<T>, device: Device, tensor: impl Fn(&T) -> &Tensor) -> Vec<Vec<T>> {
+pub(crate) fn partition_by_size<T>(
+    items: Vec<T>,
+    device: Device,
+    tensor: impl Fn(&T) -> &Tensor,
+) -> Vec<Vec<T>> {
     let threads = if device == Device::Cpu { threads::count() } else { 1 };
     let all: usize = items.iter().map(|item| numbers(tensor(item))).sum();
     let most = all.div_ceil(threads).max(1);

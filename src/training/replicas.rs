@@ -11,7 +11,7 @@ use crate::runtime::threads;
 
 /// The network of one thread.
 #[derive(Debug)]
-pub struct Replica {
+pub(crate) struct Replica {
     /// The network.
     pub model: Network,
     params: Params,
@@ -24,7 +24,7 @@ impl Replica {
     }
 
     /// The device of the weights.
-    pub fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         self.params.device()
     }
 
@@ -33,7 +33,7 @@ impl Replica {
     ///
     /// # Errors
     /// What libtorch refuses.
-    pub fn backward(&self, loss: &Tensor) -> Result<Vec<Tensor>, tch::TchError> {
+    pub(crate) fn backward(&self, loss: &Tensor) -> Result<Vec<Tensor>, tch::TchError> {
         let weights = || self.params.iter().map(|param| &param.tensor);
         let moving: Vec<&Tensor> = weights().filter(|weight| weight.requires_grad()).collect();
         let mut found = Tensor::f_run_backward(&[loss], &moving, false, false)?.into_iter();
@@ -50,7 +50,7 @@ impl Replica {
 
 /// A pool of replicas, one for each thread that asks.
 #[derive(Debug)]
-pub struct Replicas {
+pub(crate) struct Replicas {
     on_cpu: bool,
     first: Mutex<Replica>,
     idle: Mutex<Vec<Replica>>,
@@ -58,7 +58,7 @@ pub struct Replicas {
 
 impl Replicas {
     /// Over the weights of `params`.
-    pub fn new(model: &Network, params: &Params) -> Replicas {
+    pub(crate) fn new(model: &Network, params: &Params) -> Replicas {
         Replicas {
             on_cpu: params.device() == Device::Cpu,
             first: Mutex::new(Replica::new(model, params)),
@@ -67,12 +67,12 @@ impl Replicas {
     }
 
     /// Runs `work`, whose parts may use all threads; on this thread alone with a GPU, which does one thing at a time.
-    pub fn on_all<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn on_all<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         if self.on_cpu { threads::on_all(work) } else { work() }
     }
 
     /// Maps `work` over the items, in order, as [`threads::each`]; one after the other with a GPU.
-    pub fn each<I: Send, T: Send>(
+    pub(crate) fn each<I: Send, T: Send>(
         &self,
         items: Vec<I>,
         work: impl Fn(&Replica, I) -> T + Sync + Send,
@@ -82,7 +82,7 @@ impl Replicas {
     }
 
     /// Runs `work` with a replica that no other thread uses meanwhile.
-    pub fn with<T>(&self, work: impl FnOnce(&Replica) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Replica) -> T) -> T {
         let idle = locked(&self.idle).pop();
         let replica = idle.unwrap_or_else(|| {
             let first = locked(&self.first);

@@ -6,7 +6,7 @@ use super::{PlateauConfig, TrainingConfig};
 
 /// A curve over the steps of a run. All but `noam` rise linearly over `warmup` steps to `learning_rate`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Schedule {
+pub(crate) enum Schedule {
     /// Stays constant.
     Constant {
         /// Steps of the warm-up.
@@ -64,7 +64,7 @@ impl Default for Plateau {
 
 impl Plateau {
     /// Records a validation.
-    pub fn validated(&mut self, config: &PlateauConfig, better: bool) {
+    pub(crate) fn validated(&mut self, config: &PlateauConfig, better: bool) {
         self.stale = if better { 0 } else { self.stale + 1 };
         if self.stale >= config.patience {
             self.share = (self.share * config.factor).max(config.final_share);
@@ -75,7 +75,7 @@ impl Plateau {
 
 impl Schedule {
     /// The schedule of the config; by default the inverse square root.
-    pub fn new(config: &TrainingConfig, width: usize) -> Schedule {
+    pub(crate) fn new(config: &TrainingConfig, width: usize) -> Schedule {
         let steps = config.steps;
         if let Some(constant) = &config.constant {
             Schedule::Constant { warmup: constant.warmup }
@@ -94,14 +94,14 @@ impl Schedule {
     }
 
     /// Records a validation, if the schedule depends on it.
-    pub fn validated(&self, plateau: &mut Plateau, better: bool) {
+    pub(crate) fn validated(&self, plateau: &mut Plateau, better: bool) {
         if let Schedule::Plateau(config) = self {
             plateau.validated(config, better);
         }
     }
 
     /// The factor of the learning rate at `step`, which counts from 1.
-    pub fn factor(&self, step: u64, plateau: Plateau) -> f64 {
+    pub(crate) fn factor(&self, step: u64, plateau: Plateau) -> f64 {
         let rise = |warmup: u64| (step as f64 / warmup.max(1) as f64).min(1.0);
         // Progress from the end of the warm-up to the last step, from 0 to 1.
         let way = |warmup: u64, steps: u64| {

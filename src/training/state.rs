@@ -80,7 +80,7 @@ impl BestValidation {
 
 /// The result of a validation, for early stopping and `plateau`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Improvement {
+pub(crate) enum Improvement {
     /// Better than all before.
     Better,
     /// Not better.
@@ -102,7 +102,7 @@ pub enum StopReason {
 
 impl TrainState {
     /// Whether a stop rule holds.
-    pub fn stop_reason(&self, config: &TrainingConfig) -> Option<StopReason> {
+    pub(crate) fn stop_reason(&self, config: &TrainingConfig) -> Option<StopReason> {
         let complete = self.step >= config.steps || (config.epochs > 0 && self.epoch >= config.epochs);
         let impatient = config.patience > 0 && self.stale >= config.patience;
         match (complete, impatient) {
@@ -114,7 +114,7 @@ impl TrainState {
 
     /// Adds a validation to the `keep` best. Ties go to the lower loss, then to the earlier step. A validation without
     /// scores has the cost `f64::MAX`.
-    pub fn validated(&mut self, found: BestValidation, keep: usize, by: BestBy) -> Improvement {
+    pub(crate) fn validated(&mut self, found: BestValidation, keep: usize, by: BestBy) -> Improvement {
         // A validation without scores is never the best.
         if found.cost == f64::MAX {
             self.stale += 1;
@@ -137,7 +137,7 @@ impl TrainState {
     ///
     /// # Errors
     /// The field that is out of range, and its range.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         // JSON holds these numbers exactly, with room to count further.
         const MOST: u64 = 1 << 53;
         let TrainState { window, plateau, step, .. } = self;
@@ -169,12 +169,12 @@ impl TrainState {
     }
 
     /// The best validation, including that at the end of a run.
-    pub fn best_of_all(&self) -> Option<BestValidation> {
+    pub(crate) fn best_of_all(&self) -> Option<BestValidation> {
         self.all_of_the_best().first().copied()
     }
 
     /// The steps of the best validations, the best first, including that at the end of a run.
-    pub fn best_steps_of_all(&self) -> Vec<u64> {
+    pub(crate) fn best_steps_of_all(&self) -> Vec<u64> {
         self.all_of_the_best().iter().map(|best| best.step).collect()
     }
 
@@ -186,13 +186,13 @@ impl TrainState {
     }
 
     /// Records the validation at the end of a run, apart from all others.
-    pub fn ended_with(&mut self, found: BestValidation) {
+    pub(crate) fn ended_with(&mut self, found: BestValidation) {
         let before = self.ended_with.filter(|before| before.order(&found).is_le());
         self.ended_with = before.or(Some(found).filter(|found| found.cost < f64::MAX));
     }
 
     /// Steps of the best validations.
-    pub fn best_steps(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn best_steps(&self) -> impl Iterator<Item = u64> {
         self.best.iter().map(|best| best.step)
     }
 }

@@ -125,12 +125,12 @@ impl<'a> Trainer<'a> {
     }
 
     /// Replaces the meter of the pace.
-    pub fn measured_by(self, meter: PaceMeter<'a>) -> Trainer<'a> {
+    pub(crate) fn measured_by(self, meter: PaceMeter<'a>) -> Trainer<'a> {
         Trainer { meter, ..self }
     }
 
     /// The state of training.
-    pub fn progress(&self) -> &TrainState {
+    pub(crate) fn progress(&self) -> &TrainState {
         &self.progress
     }
 
@@ -143,7 +143,7 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// A checkpoint or a metric cannot be written; too many skipped updates; errors of libtorch.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         stop: &StopFlag,
         recorder: &mut dyn Recorder,
@@ -182,7 +182,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Whether a stop rule holds.
-    pub fn ended(&self) -> Option<StopReason> {
+    pub(crate) fn ended(&self) -> Option<StopReason> {
         self.progress.stop_reason(self.context.config)
     }
 
@@ -235,7 +235,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The learning rate of a step.
-    pub fn learning_rate(&self, step: u64) -> f64 {
+    pub(crate) fn learning_rate(&self, step: u64) -> f64 {
         self.context.config.learning_rate() * self.schedule.factor(step, self.progress.plateau)
     }
 
@@ -366,7 +366,7 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// Errors of libtorch.
-    pub fn validate_as_is(&self, stop: &StopFlag) -> Result<Option<Validated>> {
+    pub(crate) fn validate_as_is(&self, stop: &StopFlag) -> Result<Option<Validated>> {
         validate(&self.context, &self.replicas, &|| stop.raised().is_some())
     }
 

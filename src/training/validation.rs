@@ -19,11 +19,11 @@ use crate::error::{Kind, Result};
 use crate::metrics::{self, MetricSet, Unit};
 
 /// Rows and the model's outputs for them.
-pub type Outputs = Vec<(usize, Hypothesis)>;
+pub(crate) type Outputs = Vec<(usize, Hypothesis)>;
 
 /// The result of a validation.
 #[derive(Debug)]
-pub struct Validated {
+pub(crate) struct Validated {
     /// Its scores.
     pub found: Validation,
     /// Decoded rows, in order, and their outputs; empty if a score is NaN or infinite.
@@ -37,7 +37,7 @@ pub struct Validated {
 ///
 /// # Errors
 /// Errors of libtorch. A NaN or infinite score is no error: training has a rule of its own for it.
-pub fn validate(
+pub(crate) fn validate(
     context: &TrainContext,
     replicas: &Replicas,
     stopped: &(dyn Fn() -> bool + Sync),
@@ -76,7 +76,7 @@ pub fn validate(
 }
 
 /// The unit of the target's tokens, for metrics.
-pub fn unit_of(target: &Tokenizer) -> Unit {
+pub(crate) fn unit_of(target: &Tokenizer) -> Unit {
     if target.is_of_words() { Unit::Words } else { Unit::Characters }
 }
 

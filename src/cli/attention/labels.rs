@@ -7,25 +7,25 @@ use crate::error::counted;
 use crate::svg::{escaped, text};
 
 /// The size of the labels' font.
-pub const FONT_SIZE: f64 = 13.0;
+pub(crate) const FONT_SIZE: f64 = 13.0;
 /// Width of a column of text; a Chinese character takes two.
 const COLUMN: f64 = 7.6;
 /// The most columns of a label; a longer token is shown in full as a tooltip.
 const MOST_COLUMNS: usize = 24;
 /// The margin of the page.
-pub const MARGIN: f64 = 16.0;
+pub(crate) const MARGIN: f64 = 16.0;
 /// Height of the heading.
-pub const HEADING: f64 = 78.0;
+pub(crate) const HEADING: f64 = 78.0;
 /// Width of the probabilities to the right of the cells.
-pub const PROBABILITY: f64 = 58.0;
+pub(crate) const PROBABILITY: f64 = 58.0;
 
 /// The name of a picture.
-pub fn name_of(row: &TracedRow, source: &str) -> String {
+pub(crate) fn name_of(row: &TracedRow, source: &str) -> String {
     format!("{source} → {}", row.output)
 }
 
 /// Source and output as texts, with the score.
-pub fn heading(row: &TracedRow, source: &str, width: f64, out: &mut String) {
+pub(crate) fn heading(row: &TracedRow, source: &str, width: f64, out: &mut String) {
     let room = ((width - 2.0 * MARGIN) / (COLUMN * 1.2)) as usize;
     let texts = [source.to_owned(), format!("→ {}", row.output)];
     for (words, y) in texts.iter().zip([26.0, 47.0]) {
@@ -40,7 +40,7 @@ pub fn heading(row: &TracedRow, source: &str, width: f64, out: &mut String) {
 }
 
 /// A label, with a tooltip if the token is too long.
-pub fn named(out: &mut String, (x, y): (f64, f64), attributes: &str, token: &str) {
+pub(crate) fn named(out: &mut String, (x, y): (f64, f64), attributes: &str, token: &str) {
     let shown = label(token);
     if columns(&visible(token)) <= MOST_COLUMNS {
         return text(out, (x, y), attributes, &shown);
@@ -51,21 +51,21 @@ pub fn named(out: &mut String, (x, y): (f64, f64), attributes: &str, token: &str
 }
 
 /// A token as it is shown.
-pub fn label(token: &str) -> String {
+pub(crate) fn label(token: &str) -> String {
     shortened(&visible(token), MOST_COLUMNS)
 }
 
 /// Width of a token's label.
-pub fn width(token: &str) -> f64 {
+pub(crate) fn width(token: &str) -> f64 {
     columns(&label(token)) as f64 * COLUMN
 }
 
 /// A log-probability as a probability.
-pub fn percent(log_probability: f64) -> String {
+pub(crate) fn percent(log_probability: f64) -> String {
     format!("{:.1} %", 100.0 * log_probability.exp())
 }
 
 /// The attention of a trace, which may contain any number, as a share.
-pub fn share(weight: f32) -> f32 {
+pub(crate) fn share(weight: f32) -> f32 {
     if weight.is_finite() { weight.clamp(0.0, 1.0) } else { 0.0 }
 }

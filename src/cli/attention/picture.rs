@@ -65,7 +65,7 @@ fn slants(token: &str) -> bool {
 }
 
 /// The picture of a row. Each step must have one weight per source token.
-pub fn svg(row: &TracedRow) -> String {
+pub(crate) fn svg(row: &TracedRow) -> String {
     let layout = Layout::new(row);
     let source_text = row.source.as_deref().unwrap_or_default();
     let mut body = String::new();

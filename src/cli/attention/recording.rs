@@ -9,8 +9,8 @@ mod time_axis;
 
 use std::fmt::Write as _;
 
-pub use posteriors::Posteriors;
-pub use spectrogram::Spectrogram;
+pub(crate) use posteriors::Posteriors;
+pub(crate) use spectrogram::Spectrogram;
 
 use super::labels::{
     FONT_SIZE, HEADING, MARGIN, PROBABILITY, heading, name_of, named, percent, share, width,
@@ -23,7 +23,7 @@ use time_axis::TimeAxis;
 
 /// What the picture of a recording has and a trace lacks.
 #[derive(Default)]
-pub struct Recording {
+pub(crate) struct Recording {
     /// The part of the file.
     pub part: Segment,
     /// Its features.
@@ -45,7 +45,7 @@ const TIMES: f64 = 44.0;
 
 /// The picture of a row, `step` seconds from one position of the source to the next. Each step must have one weight per
 /// position.
-pub fn svg(row: &TracedRow, step: f64, recording: &Recording) -> String {
+pub(crate) fn svg(row: &TracedRow, step: f64, recording: &Recording) -> String {
     let labels = row.steps.iter().map(|step| width(&step.token)).fold(AXIS, f64::max);
     let seconds = step * row.source_tokens.len().max(1) as f64;
     let time = TimeAxis::new(MARGIN + labels + 10.0, seconds);

@@ -3,13 +3,13 @@
 use roxmltree::{Document, Node};
 
 /// An attribute that is a number.
-pub fn number(node: &Node, name: &str) -> f64 {
+pub(crate) fn number(node: &Node, name: &str) -> f64 {
     node.attribute(name).unwrap().parse().unwrap()
 }
 
 /// Checks that all that has a place is on the page.
 #[track_caller]
-pub fn check_on_page(document: &Document) {
+pub(crate) fn check_on_page(document: &Document) {
     let root = document.root_element();
     let (width, height) = (number(&root, "width"), number(&root, "height"));
     for node in document.descendants().filter(|node| node.has_attribute("x")) {

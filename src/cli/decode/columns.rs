@@ -17,7 +17,7 @@ use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 
 /// The settings on which outputs depend, for the record of an unfinished output.
-pub fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {
+pub(crate) fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {
     let failed = |error: serde_json::Error| Error::failure(format!("cannot serialize the settings: {error}"));
     let decoding = serde_json::to_value(&loaded.experiment.decoding).map_err(failed)?;
     let models: Vec<&str> = loaded.members().map(|one| one.sha256.as_str()).collect();
@@ -54,7 +54,7 @@ fn split_columns(args: &DecodeArgs, loaded: &LoadedModel) -> Option<[String; 2]>
 }
 
 /// The columns of an output besides source, output, score and finished.
-pub struct Columns {
+pub(crate) struct Columns {
     number: bool,
     reference: bool,
     truncated: bool,
@@ -70,7 +70,7 @@ pub struct Columns {
 
 impl Columns {
     /// The columns that the command line requests and the input has.
-    pub fn new(args: &DecodeArgs, sources: &RowReader, loaded: &LoadedModel) -> Columns {
+    pub(crate) fn new(args: &DecodeArgs, sources: &RowReader, loaded: &LoadedModel) -> Columns {
         let vocabulary = loaded.tokenizers.target.vocabulary();
         Columns {
             number: args.shard.is_some(),
@@ -88,14 +88,14 @@ impl Columns {
     ///
     /// # Errors
     /// An extension that is not for outputs; those of [`DecodeFormat::check`].
-    pub fn format(&self, args: &DecodeArgs) -> Result<DecodeFormat> {
+    pub(crate) fn format(&self, args: &DecodeArgs) -> Result<DecodeFormat> {
         let format = DecodeFormat::choose(args.format, &args.output)?;
         format.check(self.n_best, [args.tokens, args.times, args.resume])?;
         Ok(format)
     }
 
     /// The fields to copy from the input to the output.
-    pub fn carried(&self, sources: RowReader, format: OutputFormat) -> (RowReader, CarriedFields) {
+    pub(crate) fn carried(&self, sources: RowReader, format: OutputFormat) -> (RowReader, CarriedFields) {
         let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
         let own: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
         CarriedFields::new(sources, format, &own)
@@ -105,7 +105,7 @@ impl Columns {
     ///
     /// # Errors
     /// The output cannot be written or resumed, or was started with other settings.
-    pub fn writer(
+    pub(crate) fn writer(
         &self,
         args: &DecodeArgs,
         format: OutputFormat,
@@ -131,7 +131,7 @@ impl Columns {
 
     /// The fields of the output with this rank, from 1, in the order of the columns. A skipped row has one output,
     /// which is empty and has no score.
-    pub fn fields(&self, row: &Row<Vec<Output>>, rank: usize) -> Vec<Field<'static>> {
+    pub(crate) fn fields(&self, row: &Row<Vec<Output>>, rank: usize) -> Vec<Field<'static>> {
         let read = row.read.as_ref();
         let output = row.content.as_ref().ok().and_then(|outputs| outputs.get(rank - 1));
         let ranked = self.n_best > 1;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// The format of outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DecodeFormat {
+pub(crate) enum DecodeFormat {
     /// One line per row
     Text,
     /// Comma-separated columns with a header
@@ -27,7 +27,7 @@ impl DecodeFormat {
     ///
     /// # Errors
     /// The extension is not for outputs.
-    pub fn choose(asked: Option<DecodeFormat>, output: &Path) -> Result<DecodeFormat> {
+    pub(crate) fn choose(asked: Option<DecodeFormat>, output: &Path) -> Result<DecodeFormat> {
         let is = |ending: &str| output.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
         match asked {
             Some(format) => Ok(format),
@@ -42,7 +42,7 @@ impl DecodeFormat {
     }
 
     /// The format of the rows that are written; subtitles and ctm are lines of text.
-    pub fn rows(self) -> OutputFormat {
+    pub(crate) fn rows(self) -> OutputFormat {
         match self {
             DecodeFormat::Csv => OutputFormat::Csv,
             DecodeFormat::Jsonl => OutputFormat::Jsonl,
@@ -51,7 +51,7 @@ impl DecodeFormat {
     }
 
     /// Its name, if its lines have times.
-    pub fn timed(self) -> Option<&'static str> {
+    pub(crate) fn timed(self) -> Option<&'static str> {
         match self {
             DecodeFormat::Srt => Some("srt"),
             DecodeFormat::Ctm => Some("ctm"),
@@ -63,7 +63,7 @@ impl DecodeFormat {
     ///
     /// # Errors
     /// Several outputs per row, tokens, times, or an output to resume, whose rows could not be counted.
-    pub fn check(self, n_best: usize, [tokens, times, resume]: [bool; 3]) -> Result<()> {
+    pub(crate) fn check(self, n_best: usize, [tokens, times, resume]: [bool; 3]) -> Result<()> {
         let name = match self {
             DecodeFormat::Csv | DecodeFormat::Jsonl => return Ok(()),
             _ => self.timed().unwrap_or("text"),

@@ -18,7 +18,7 @@ use crate::predictor::request::EncodedRequest;
 const FRAMES_AT_ONCE: usize = 400_000;
 
 /// What turns rows into requests.
-pub struct RowEncoder<'a> {
+pub(crate) struct RowEncoder<'a> {
     /// The model.
     pub loaded: &'a LoadedModel,
     /// The input of the rows.
@@ -35,7 +35,7 @@ const LOT: usize = 32;
 impl RowEncoder<'_> {
     /// Tokenizes sources and prefixes, or makes features, until the rows end or there are enough frames. If a row has an
     /// error and errors stop the command, returns the rows before it and the error.
-    pub fn encode(
+    pub(crate) fn encode(
         &self,
         rows: &mut impl Iterator<Item = InputRow>,
     ) -> (Vec<Row<EncodedRequest>>, Option<Error>) {
@@ -129,7 +129,7 @@ type Decoded = Vec<Row<Vec<Output>>>;
 
 /// Decodes the rows that are not skipped, with times and with scores of tokens where they are asked for. If a row's
 /// scores are not finite and errors stop the command, returns the rows before it and the error.
-pub fn decode(
+pub(crate) fn decode(
     loaded: &LoadedModel,
     input: &Input,
     rows: Vec<Row<EncodedRequest>>,

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::predictor::loaded_model::LoadedModel;
 
 /// A long recording, read once, and its parts.
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     row: &'a InputRow,
     read: &'a SourceRow,
     audio: &'a AudioConfig,
@@ -30,7 +30,11 @@ impl<'a> Parts<'a> {
     ///
     /// # Errors
     /// The recording cannot be read.
-    pub fn of(loaded: &'a LoadedModel, input: &'a Input, row: &'a InputRow) -> Result<Option<Parts<'a>>> {
+    pub(crate) fn of(
+        loaded: &'a LoadedModel,
+        input: &'a Input,
+        row: &'a InputRow,
+    ) -> Result<Option<Parts<'a>>> {
         let audio = loaded.tokenizers.source.audio().zip(loaded.experiment.data.source.audio.as_deref());
         let (Some((processor, audio)), Ok(read)) = (audio, &row.row) else { return Ok(None) };
         let source = SourceRef { recording: input.recording()?, ..source_of(loaded, input.file(), read)? };
@@ -43,7 +47,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Each part as a row, with its start and its end and without a reference, and its samples.
-    pub fn rows(&self) -> impl Iterator<Item = (InputRow, Recording)> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (InputRow, Recording)> {
         self.ranges.iter().map(|range| {
             let row = InputRow { number: self.row.number, row: Ok(self.part(range)) };
             (row, self.recording.part(range.clone()))

@@ -40,7 +40,7 @@ impl Rows {
 
 /// The counts that are reported at the end.
 #[derive(Debug, Default)]
-pub struct DecodeSummary {
+pub(crate) struct DecodeSummary {
     rows: usize,
     /// Rows that the output already had.
     before: u64,
@@ -70,14 +70,19 @@ pub struct DecodeSummary {
 
 impl DecodeSummary {
     /// Shows `examples` rows; the output already had `before` rows.
-    pub fn new(loaded: &LoadedModel, format: OutputFormat, examples: usize, before: u64) -> DecodeSummary {
+    pub(crate) fn new(
+        loaded: &LoadedModel,
+        format: OutputFormat,
+        examples: usize,
+        before: u64,
+    ) -> DecodeSummary {
         let metrics = loaded.experiment.training.metric_set(unit_of(&loaded.tokenizers.target));
         let as_text = format == OutputFormat::Text;
         DecodeSummary { examples_left: examples, before, as_text, metrics, ..DecodeSummary::default() }
     }
 
     /// Counts the rows of the input.
-    pub fn add_sources(&mut self, loaded: &LoadedModel, input: &Input, rows: &[Row<EncodedRequest>]) {
+    pub(crate) fn add_sources(&mut self, loaded: &LoadedModel, input: &Input, rows: &[Row<EncodedRequest>]) {
         for row in rows {
             self.rows += 1;
             let (asked, read) = match (&row.content, &row.read) {
@@ -113,17 +118,17 @@ impl DecodeSummary {
     }
 
     /// Counts a row that is skipped because of this error.
-    pub fn skip(&mut self, error: &Error) {
+    pub(crate) fn skip(&mut self, error: &Error) {
         self.skipped.add(|| error.message().lines().next().unwrap_or_default().to_owned());
     }
 
     /// Counts an output that lines with times leave out.
-    pub fn leave_out(&mut self, place: impl std::fmt::Display) {
+    pub(crate) fn leave_out(&mut self, place: impl std::fmt::Display) {
         self.untimed.add(|| place.to_string());
     }
 
     /// Counts the outputs of a row, compares the best one with the reference, and shows it as an example if requested.
-    pub fn add(&mut self, loaded: &LoadedModel, row: &Row<Vec<Output>>) {
+    pub(crate) fn add(&mut self, loaded: &LoadedModel, row: &Row<Vec<Output>>) {
         let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return };
         self.outputs += outputs.len();
         self.replaced = loaded.experiment.decoding.replace_unknown;
@@ -157,7 +162,7 @@ impl DecodeSummary {
     }
 
     /// Prints the summary, and notes about the input.
-    pub fn say(&self, loaded: &LoadedModel, input: &Input) {
+    pub(crate) fn say(&self, loaded: &LoadedModel, input: &Input) {
         if self.metrics.rows() > 0 {
             status(&self.score_line());
         }
@@ -241,7 +246,7 @@ impl DecodeSummary {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let mut summary = json!({
             "rows": self.rows,
             "rows_before": self.before,

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::predictor::Output;
 
 /// Writes rows as lines with times, and knows the recordings so far.
-pub struct TimedLines {
+pub(crate) struct TimedLines {
     format: DecodeFormat,
     audio: AudioConfig,
     /// Whether the input names its recordings by the field `id`.
@@ -37,13 +37,13 @@ struct Word {
 
 impl TimedLines {
     /// For a format that has times; `None` for others and for texts.
-    pub fn new(format: DecodeFormat, audio: Option<&AudioConfig>, listed: bool) -> Option<TimedLines> {
+    pub(crate) fn new(format: DecodeFormat, audio: Option<&AudioConfig>, listed: bool) -> Option<TimedLines> {
         let audio = audio.filter(|_| format.timed().is_some())?.clone();
         Some(TimedLines { format, audio, listed, first: None, cues: 0, ids: HashMap::new() })
     }
 
     /// Whether lines have the scores of tokens.
-    pub fn has_scores(&self) -> bool {
+    pub(crate) fn has_scores(&self) -> bool {
         self.format == DecodeFormat::Ctm
     }
 
@@ -52,7 +52,7 @@ impl TimedLines {
     /// # Errors
     /// A second recording in subtitles; another recording of the same id, or the same part of one; an id with white
     /// space.
-    pub fn admit(&mut self, row: &SourceRow) -> Result<()> {
+    pub(crate) fn admit(&mut self, row: &SourceRow) -> Result<()> {
         if self.format == DecodeFormat::Srt {
             let first = self.first.get_or_insert_with(|| row.text.clone());
             if *first == row.text {
@@ -93,7 +93,12 @@ impl TimedLines {
     ///
     /// # Errors
     /// The start of a part is no number.
-    pub fn lines(&mut self, row: &SourceRow, output: &Output, tokenizer: &Tokenizer) -> Result<Vec<String>> {
+    pub(crate) fn lines(
+        &mut self,
+        row: &SourceRow,
+        output: &Output,
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<String>> {
         let (Some([start, _]), Some([_, end])) = (output.times.first(), output.times.last()) else {
             return Ok(Vec::new());
         };

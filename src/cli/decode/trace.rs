@@ -25,7 +25,7 @@ const MOST_NUMBERS: usize = 1 << 22;
 
 /// Options of the trace.
 #[derive(Args, Debug)]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     /// Write a trace, one JSON object per output: for each step the most likely tokens, the chosen one and its rank,
     /// and the attention over the source; docs/trace.md describes the format
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = INSIGHT)]
@@ -36,7 +36,7 @@ pub struct TraceArgs {
 }
 
 /// Traces rows, if requested.
-pub struct Tracer<'a> {
+pub(crate) struct Tracer<'a> {
     loaded: &'a LoadedModel,
     top: usize,
     writer: Option<Writer>,
@@ -49,7 +49,7 @@ impl Tracer<'_> {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn open<'a>(args: &TraceArgs, loaded: &'a LoadedModel, stop: &StopFlag) -> Result<Tracer<'a>> {
+    pub(crate) fn open<'a>(args: &TraceArgs, loaded: &'a LoadedModel, stop: &StopFlag) -> Result<Tracer<'a>> {
         // JSON has no line breaks, so each object is one line of text.
         let open = |path: &PathBuf| Writer::open(path, OutputFormat::Text, &[]);
         let writer = args.trace.as_ref().map(open).transpose()?.map(|writer| writer.guarded(stop));
@@ -57,7 +57,7 @@ impl Tracer<'_> {
     }
 
     /// Keeps the requests of rows before they are decoded.
-    pub fn keep_requests(&mut self, rows: &[Row<EncodedRequest>]) {
+    pub(crate) fn keep_requests(&mut self, rows: &[Row<EncodedRequest>]) {
         if self.writer.is_some() {
             let request = |row: &Row<EncodedRequest>| {
                 row.content.as_ref().map_or(DecodeRequest::default(), |asked| asked.decode.clone())
@@ -70,7 +70,7 @@ impl Tracer<'_> {
     ///
     /// # Errors
     /// The file cannot be written, or its reader has closed it; the model fails.
-    pub fn write(&mut self, rows: &[Row<Vec<Output>>]) -> Result<()> {
+    pub(crate) fn write(&mut self, rows: &[Row<Vec<Output>>]) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let mut there = true;
         let all: Vec<Entry> =

@@ -53,7 +53,12 @@ fn is_prose(look: &PairStatistics) -> bool {
 }
 
 /// The text of the config.
-pub fn config(name: &str, [train, valid]: &[String; 2], look: &PairStatistics, args: &InitArgs) -> String {
+pub(crate) fn config(
+    name: &str,
+    [train, valid]: &[String; 2],
+    look: &PairStatistics,
+    args: &InitArgs,
+) -> String {
     let size = Size::of(look);
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let shared = match look.shared {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, counted};
 
 /// Pairs, and notes about how they were read.
 #[derive(Debug, Default)]
-pub struct Pairs {
+pub(crate) struct Pairs {
     /// Source and target of each.
     pub rows: Vec<(String, String)>,
     /// Notes.
@@ -21,7 +21,7 @@ pub struct Pairs {
 ///
 /// # Errors
 /// The file cannot be read, a row is broken, or the columns are not known.
-pub fn read(args: &InitArgs) -> Result<Pairs> {
+pub(crate) fn read(args: &InitArgs) -> Result<Pairs> {
     let mut pairs = Pairs::default();
     let sources = open(args, &mut pairs.notes)?;
     let mut empty = 0;

@@ -13,7 +13,7 @@ const MOST: usize = 1000;
 
 /// The rows of each part, in the order of the input.
 #[derive(Debug, PartialEq)]
-pub struct Split {
+pub(crate) struct Split {
     /// Rows for training.
     pub train: Vec<usize>,
     /// Rows for validation.
@@ -24,13 +24,13 @@ pub struct Split {
 
 impl Split {
     /// Training, validation and test.
-    pub fn all(&self) -> [&[usize]; 3] {
+    pub(crate) fn all(&self) -> [&[usize]; 3] {
         [&self.train, &self.valid, &self.test]
     }
 }
 
 /// Splits the rows; `None` with fewer than three different sources.
-pub fn split(sources: &[&str], seed: u64) -> Option<Split> {
+pub(crate) fn split(sources: &[&str], seed: u64) -> Option<Split> {
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, source) in sources.iter().enumerate() {
         groups.entry(TextForm::default().apply(source).into_owned()).or_default().push(row);

@@ -10,11 +10,11 @@ use super::split::Split;
 use crate::data::tokenizer::TextForm;
 
 /// The most tokens of a text in a config: longer ones take too much memory.
-pub const MOST: usize = 2048;
+pub(crate) const MOST: usize = 2048;
 
 /// The tokenizer of a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenizerChoice {
+pub(crate) enum TokenizerChoice {
     /// Characters.
     Characters,
     /// Words, split at spaces.
@@ -25,7 +25,7 @@ pub enum TokenizerChoice {
 
 impl TokenizerChoice {
     /// Its description.
-    pub fn in_words(self) -> String {
+    pub(crate) fn in_words(self) -> String {
         match self {
             TokenizerChoice::Characters => "characters".to_owned(),
             TokenizerChoice::Words => "words".to_owned(),
@@ -55,7 +55,7 @@ impl TokenizerChoice {
 
 /// Statistics of a side.
 #[derive(Debug)]
-pub struct Side {
+pub(crate) struct Side {
     /// Its tokenizer.
     pub cut: TokenizerChoice,
     /// The reason for it.
@@ -72,7 +72,7 @@ pub struct Side {
 
 /// Statistics of the pairs.
 #[derive(Debug)]
-pub struct PairStatistics {
+pub(crate) struct PairStatistics {
     /// Number of training pairs.
     pub pairs: usize,
     /// The source side.
@@ -85,7 +85,7 @@ pub struct PairStatistics {
 
 impl PairStatistics {
     /// Computes the statistics. Tokenizers are chosen from the training pairs and tested on the others.
-    pub fn new(rows: &[(String, String)], parts: &Split) -> PairStatistics {
+    pub(crate) fn new(rows: &[(String, String)], parts: &Split) -> PairStatistics {
         let texts = |chosen: &[usize], of: fn(&(String, String)) -> &str| -> Vec<String> {
             chosen.iter().map(|&row| TextForm::default().normalize(of(&rows[row])).into_owned()).collect()
         };
@@ -106,12 +106,12 @@ impl PairStatistics {
     }
 
     /// Tokens of the longest text.
-    pub fn longest(&self) -> usize {
+    pub(crate) fn longest(&self) -> usize {
         self.source.longest().max(self.target.longest())
     }
 
     /// Pairs with a side of more tokens than this.
-    pub fn longer_than(&self, most: usize) -> usize {
+    pub(crate) fn longer_than(&self, most: usize) -> usize {
         let lengths = self.source.lengths.iter().zip(&self.target.lengths);
         lengths.filter(|(source, target)| **source.max(target) > most).count()
     }
@@ -139,7 +139,7 @@ impl Side {
     }
 
     /// Tokens of the longest text.
-    pub fn longest(&self) -> usize {
+    pub(crate) fn longest(&self) -> usize {
         self.lengths.iter().copied().max().unwrap_or_default()
     }
 
@@ -261,12 +261,12 @@ fn pieces(words: usize) -> usize {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::super::split::split;
     use super::*;
 
     /// The statistics of these pairs after a split.
-    pub fn look(pairs: impl Iterator<Item = (String, String)>) -> PairStatistics {
+    pub(crate) fn look(pairs: impl Iterator<Item = (String, String)>) -> PairStatistics {
         let rows: Vec<(String, String)> = pairs.collect();
         let sources: Vec<&str> = rows.iter().map(|(source, _)| source.as_str()).collect();
         PairStatistics::new(&rows, &split(&sources, 1).unwrap())

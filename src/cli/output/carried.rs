@@ -15,7 +15,7 @@ use crate::data::readers::{ExtraField, FieldValue, RowReader, shorten};
 
 /// The carried fields, and those that are not.
 #[derive(Debug, Default)]
-pub struct CarriedFields {
+pub(crate) struct CarriedFields {
     /// The output's own columns; text has none.
     own: Vec<String>,
     /// The carried columns, if the output is a table.
@@ -30,7 +30,7 @@ pub struct CarriedFields {
 
 impl CarriedFields {
     /// For an output with these columns of its own; the returned reader carries the other fields. Text output has none.
-    pub fn new(sources: RowReader, format: OutputFormat, own: &[&str]) -> (RowReader, CarriedFields) {
+    pub(crate) fn new(sources: RowReader, format: OutputFormat, own: &[&str]) -> (RowReader, CarriedFields) {
         if format == OutputFormat::Text {
             return (sources, CarriedFields::default());
         }
@@ -45,13 +45,13 @@ impl CarriedFields {
     }
 
     /// The columns of a table: the carried ones, then its own.
-    pub fn header(&self) -> Vec<&str> {
+    pub(crate) fn header(&self) -> Vec<&str> {
         let carried = self.columns.iter().flatten().map(|name| &**name);
         carried.chain(self.own.iter().map(String::as_str)).collect()
     }
 
     /// The fields of a row to copy; `None` is an empty cell of a table.
-    pub fn of_row<'a>(&mut self, others: &'a [ExtraField]) -> Vec<Option<&'a ExtraField>> {
+    pub(crate) fn of_row<'a>(&mut self, others: &'a [ExtraField]) -> Vec<Option<&'a ExtraField>> {
         if self.own.is_empty() {
             return Vec::new();
         }
@@ -88,7 +88,7 @@ impl CarriedFields {
     }
 
     /// Reports the fields that are not copied.
-    pub fn say(&self) {
+    pub(crate) fn say(&self) {
         let listed = |names: &BTreeSet<String>| {
             let names: Vec<String> = names.iter().map(|name| format!("`{}`", shorten(name))).collect();
             names.join(", ")
@@ -117,7 +117,7 @@ impl CarriedFields {
 }
 
 /// A field as a cell: text, or else a value as written in the input.
-pub fn cell(field: Option<&ExtraField>) -> String {
+pub(crate) fn cell(field: Option<&ExtraField>) -> String {
     match field.map(|other| &other.value) {
         None => String::new(),
         Some(FieldValue::Text(text)) => text.clone(),
@@ -130,7 +130,7 @@ pub fn cell(field: Option<&ExtraField>) -> String {
 }
 
 /// A field as a member of an object.
-pub fn member(other: &ExtraField) -> String {
+pub(crate) fn member(other: &ExtraField) -> String {
     let value = match &other.value {
         FieldValue::Text(text) => Value::from(text.as_str()).to_string(),
         FieldValue::Json(json) => json.clone(),

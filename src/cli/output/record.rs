@@ -18,7 +18,7 @@ const LARGEST: u64 = 1 << 27;
 
 /// The settings on which outputs depend, by name.
 #[derive(Debug)]
-pub struct Record {
+pub(crate) struct Record {
     /// `None` if the output is no file.
     path: Option<PathBuf>,
     settings: Map<String, Value>,
@@ -26,12 +26,12 @@ pub struct Record {
 
 impl Record {
     /// The record of an output with these settings; nothing is written yet.
-    pub fn new(output: &Path, settings: Map<String, Value>) -> Record {
+    pub(crate) fn new(output: &Path, settings: Map<String, Value>) -> Record {
         Record { path: Record::place(output), settings }
     }
 
     /// The path of an output's record; `None` if the output is no file.
-    pub fn place(output: &Path) -> Option<PathBuf> {
+    pub(crate) fn place(output: &Path) -> Option<PathBuf> {
         let is_file = !is_stdout(output) && (output.is_file() || !output.exists());
         let mut path = output.as_os_str().to_owned();
         path.push(".resume.json");
@@ -43,7 +43,7 @@ impl Record {
     ///
     /// # Errors
     /// The output was started with other settings.
-    pub fn check(&self) -> Result<Option<Value>> {
+    pub(crate) fn check(&self) -> Result<Option<Value>> {
         let there = self.path.as_ref().and_then(|path| read_within(path, LARGEST).ok());
         let there = there.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
         let Some(mut there) = there else { return Ok(None) };
@@ -66,7 +66,7 @@ impl Record {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, first: Option<&str>) -> Result<()> {
+    pub(crate) fn write(&self, first: Option<&str>) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let mut all = self.settings.clone();
         all.insert(FIRST.to_owned(), first.into());
@@ -74,7 +74,7 @@ impl Record {
     }
 
     /// Removes the record of a complete output.
-    pub fn remove(&self) {
+    pub(crate) fn remove(&self) {
         // A record that stays, or that another command removed, does no harm.
         let _ = self.path.as_ref().map(std::fs::remove_file);
     }

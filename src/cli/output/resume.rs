@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// The rows that an output already has.
 #[derive(Debug, Default, PartialEq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Number of input rows with complete outputs.
     pub rows: u64,
     /// The first source, if the record has it.
@@ -30,7 +30,7 @@ pub struct Kept {
 /// # Errors
 /// The file cannot be read or truncated, has other columns, or more outputs per row than `n_best`. It is unchanged
 /// then.
-pub fn keep_complete_rows(
+pub(crate) fn keep_complete_rows(
     file: &mut File,
     path: &Path,
     format: OutputFormat,

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::training::recorders::console::Bar;
 
 /// A bar from the current step to the last one.
-pub fn bar(step: u64, steps: u64) -> Option<Box<dyn Bar>> {
+pub(crate) fn bar(step: u64, steps: u64) -> Option<Box<dyn Bar>> {
     if !std::io::stderr().is_terminal() {
         return None;
     }

@@ -15,7 +15,7 @@ use std::ops::Range;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub use config::AugmentConfig;
+pub(crate) use config::AugmentConfig;
 
 use super::resample::resample_by;
 use super::{Frames, Recording};
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 
 /// Augments recordings and their features by one config.
 #[derive(Clone, Debug)]
-pub struct Augmenter {
+pub(crate) struct Augmenter {
     config: AugmentConfig,
     /// All speeds in thousandths, a recording's own first.
     speeds: Vec<u32>,
@@ -43,7 +43,7 @@ enum Stream {
 }
 
 /// A recording's own speed, in thousandths.
-pub const OWN_SPEED: u32 = 1000;
+pub(crate) const OWN_SPEED: u32 = 1000;
 
 /// Below this share of the bins the warp is proportional; above, it returns to the last bin.
 const WARP_KNEE: f64 = 0.8;
@@ -53,7 +53,7 @@ impl Augmenter {
     ///
     /// # Errors
     /// A value is out of range.
-    pub fn new(config: &AugmentConfig) -> Result<Self> {
+    pub(crate) fn new(config: &AugmentConfig) -> Result<Self> {
         config.check("augment").map_err(|problem| Error::input(problem.message))?;
         let named: Vec<u32> = config.speeds.iter().filter_map(|speed| config::thousandths(*speed)).collect();
         let mut speeds = vec![OWN_SPEED];
@@ -68,12 +68,12 @@ impl Augmenter {
     }
 
     /// The speeds that features are needed at, in thousandths, a recording's own first.
-    pub fn speeds(&self) -> &[u32] {
+    pub(crate) fn speeds(&self) -> &[u32] {
         &self.speeds
     }
 
     /// The place of a speed among [`Augmenter::speeds`].
-    pub fn speed(&self, seed: u64) -> usize {
+    pub(crate) fn speed(&self, seed: u64) -> usize {
         self.drawn[rng(seed, Stream::Speed).random_range(0..self.drawn.len())]
     }
 
@@ -81,7 +81,7 @@ impl Augmenter {
     ///
     /// # Errors
     /// There is not enough memory.
-    pub fn at_speed(recording: Recording, speed: u32) -> Result<Recording> {
+    pub(crate) fn at_speed(recording: Recording, speed: u32) -> Result<Recording> {
         match speed {
             OWN_SPEED => Ok(recording),
             speed => {
@@ -91,7 +91,7 @@ impl Augmenter {
     }
 
     /// Log-mel features, before normalization, of another throat, through another microphone, in another room.
-    pub fn distort(&self, frames: &mut Frames, seed: u64) {
+    pub(crate) fn distort(&self, frames: &mut Frames, seed: u64) {
         let AugmentConfig { warp, filter_db, noise_snr_db, .. } = &self.config;
         if *warp > 0.0 {
             let factor = 1.0 + rng(seed, Stream::Warp).random_range(-warp..=*warp);
@@ -108,7 +108,7 @@ impl Augmenter {
     }
 
     /// Sets masks of bins and of frames to 0, behind normalization.
-    pub fn mask(&self, frames: &mut Frames, seed: u64) {
+    pub(crate) fn mask(&self, frames: &mut Frames, seed: u64) {
         let (length, bins) = (frames.len(), frames.bins());
         let mut frequency = rng(seed, Stream::FrequencyMasks);
         for _ in 0..self.config.frequency_masks {

@@ -25,13 +25,13 @@ const HEADER: usize = 8 + 32 + 4;
 const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 /// What features are of, as a hash.
-pub type CacheKey = [u8; 32];
+pub(crate) type CacheKey = [u8; 32];
 
 /// The hash of a file's content.
 ///
 /// # Errors
 /// The file can't be read.
-pub fn content_hash(path: &Path) -> Result<CacheKey> {
+pub(crate) fn content_hash(path: &Path) -> Result<CacheKey> {
     let mut hash = Sha256::new();
     let copied = File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hash));
     copied.map_err(|error| Error::file("read", path, &error))?;
@@ -39,7 +39,7 @@ pub fn content_hash(path: &Path) -> Result<CacheKey> {
 }
 
 /// The key of settings and of the content of each recording ([`content_hash`]), in their order.
-pub fn cache_key(settings: &[u8], contents: impl IntoIterator<Item = CacheKey>) -> CacheKey {
+pub(crate) fn cache_key(settings: &[u8], contents: impl IntoIterator<Item = CacheKey>) -> CacheKey {
     let mut hash = Sha256::new();
     // With its length: settings are no content.
     hash.update((settings.len() as u64).to_le_bytes());
@@ -49,7 +49,7 @@ pub fn cache_key(settings: &[u8], contents: impl IntoIterator<Item = CacheKey>) 
 }
 
 /// Writes a cache row by row. It is there once it is finished; an unfinished one is removed.
-pub struct CacheWriter {
+pub(crate) struct CacheWriter {
     path: PathBuf,
     partial: PathBuf,
     file: BufWriter<File>,
@@ -58,7 +58,7 @@ pub struct CacheWriter {
 }
 
 /// A cache that is read row by row; threads can share it.
-pub struct CacheReader {
+pub(crate) struct CacheReader {
     path: PathBuf,
     file: Mutex<File>,
     bins: usize,
@@ -76,7 +76,7 @@ impl CacheWriter {
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn create(path: &Path, key: &CacheKey, bins: usize) -> Result<Self> {
+    pub(crate) fn create(path: &Path, key: &CacheKey, bins: usize) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
         let file = File::create(&partial).map_err(|error| Error::file("write", path, &error))?;
@@ -96,7 +96,7 @@ impl CacheWriter {
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn push(&mut self, frames: &Frames) -> Result<()> {
+    pub(crate) fn push(&mut self, frames: &Frames) -> Result<()> {
         let bytes: Vec<u8> = frames.data().iter().flat_map(|value| value.to_le_bytes()).collect();
         self.index.extend((frames.len() as u32).to_le_bytes());
         self.index.extend(CHECKSUM.checksum(&bytes).to_le_bytes());
@@ -107,7 +107,7 @@ impl CacheWriter {
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn finish(mut self) -> Result<CacheReader> {
+    pub(crate) fn finish(mut self) -> Result<CacheReader> {
         let rows = (self.index.len() / 8) as u64;
         self.index.extend(rows.to_le_bytes());
         let checksum = index_checksum(&self.header, &self.index);
@@ -137,7 +137,7 @@ impl Drop for CacheWriter {
 
 impl CacheReader {
     /// The cache of `key`, or `None`: there is none, it is of another key, or its index is damaged.
-    pub fn open(path: &Path, key: &CacheKey) -> Option<Self> {
+    pub(crate) fn open(path: &Path, key: &CacheKey) -> Option<Self> {
         let mut file = File::open(path).ok()?;
         let size = file.metadata().ok()?.len();
         let mut header = [0; HEADER];
@@ -171,17 +171,12 @@ impl CacheReader {
     }
 
     /// The number of rows.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Bins of a frame.
-    pub fn bins(&self) -> usize {
+    pub(crate) fn bins(&self) -> usize {
         self.bins
     }
 
@@ -189,7 +184,7 @@ impl CacheReader {
     ///
     /// # Panics
     /// There is no such row.
-    pub fn frames(&self, row: usize) -> usize {
+    pub(crate) fn frames(&self, row: usize) -> usize {
         self.rows[row].bytes / (4 * self.bins)
     }
 
@@ -200,7 +195,7 @@ impl CacheReader {
     ///
     /// # Panics
     /// There is no such row.
-    pub fn read(&self, row: usize) -> Result<Frames> {
+    pub(crate) fn read(&self, row: usize) -> Result<Frames> {
         let CachedRow { start, bytes, checksum } = self.rows[row];
         let mut data = vec![0; bytes];
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,7 +212,7 @@ impl CacheReader {
     }
 
     /// Whether all rows are as they were written; reads the whole file.
-    pub fn is_intact(&self) -> bool {
+    pub(crate) fn is_intact(&self) -> bool {
         (0..self.rows.len()).all(|row| self.read(row).is_ok())
     }
 }

@@ -49,7 +49,7 @@ impl AudioConfig {
     ///
     /// # Errors
     /// A value is out of range.
-    pub fn check(&self, table: &str) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, table: &str) -> Result<(), ConfigError> {
         let seconds = [("max_seconds", self.max_seconds)];
         ConfigError::check_float(table, "above 0 and at most 86400", |x| x > 0.0 && x <= 86_400.0, &seconds)?;
         self.resolved(USUAL_RATE).check(&format!("{table}.fbank"))?;
@@ -57,13 +57,13 @@ impl AudioConfig {
     }
 
     /// Positions that the encoder makes of the longest recording, at the slowest speed of the augmentation.
-    pub fn max_positions(&self) -> usize {
+    pub(crate) fn max_positions(&self) -> usize {
         let slowest = self.augment.speeds.iter().copied().fold(1.0, f64::min);
         (self.max_seconds / slowest * 1000.0 / self.fbank.shift_ms / 4.0).ceil() as usize
     }
 
     /// The features for training recordings whose first one has this sample rate: with the values that are 0 in the file.
-    pub fn resolved(&self, first_rate: u32) -> FbankConfig {
+    pub(crate) fn resolved(&self, first_rate: u32) -> FbankConfig {
         let mut fbank = self.fbank.clone();
         if fbank.sample_rate == 0 {
             fbank.sample_rate = first_rate.min(USUAL_RATE);

@@ -17,14 +17,14 @@ use std::sync::Arc;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
-pub use config::{FbankConfig, Window, default_bins};
+pub(crate) use config::{FbankConfig, Window, default_bins};
 
 use super::Frames;
 use crate::error::{Error, Result};
 
 /// Computes log-mel filter banks of one definition. A frame depends on its own samples only.
 #[derive(Clone)]
-pub struct Fbank {
+pub(crate) struct Fbank {
     config: FbankConfig,
     window: Vec<f32>,
     filters: Vec<Filter>,
@@ -51,7 +51,7 @@ impl Fbank {
     ///
     /// # Errors
     /// A value of `config` is out of range, or a filter lies between two bins of the FFT.
-    pub fn new(config: &FbankConfig) -> Result<Fbank> {
+    pub(crate) fn new(config: &FbankConfig) -> Result<Fbank> {
         config.check("fbank").map_err(|problem| Error::input(problem.message))?;
         let size = config.window_samples();
         let padded = size.next_power_of_two();
@@ -70,12 +70,12 @@ impl Fbank {
     }
 
     /// The definition.
-    pub fn config(&self) -> &FbankConfig {
+    pub(crate) fn config(&self) -> &FbankConfig {
         &self.config
     }
 
     /// Where a frequency lies among the filters: n at the peak of filter n, from 0.
-    pub fn bin_at(&self, hertz: f64) -> f64 {
+    pub(crate) fn bin_at(&self, hertz: f64) -> f64 {
         let (low, step) = mel_steps(&self.config);
         f64::from((mel(hertz as f32) - low) / step) - 1.0
     }
@@ -84,7 +84,7 @@ impl Fbank {
     ///
     /// # Shapes
     /// (T, F), T by [`FbankConfig::frames`]; too few samples have no frame.
-    pub fn compute(&self, samples: &[f32]) -> Frames {
+    pub(crate) fn compute(&self, samples: &[f32]) -> Frames {
         let count = self.config.frames(samples.len());
         let mut data = Vec::with_capacity(count * self.config.bins);
         let mut space = Workspace {

@@ -19,7 +19,7 @@ use crate::runtime::threads;
 
 /// A recording of a set.
 #[derive(Clone, Debug)]
-pub struct Take {
+pub(crate) struct Take {
     /// The file.
     pub path: PathBuf,
     /// The part of it.
@@ -37,7 +37,7 @@ const AT_ONCE: usize = 256;
 const SUMMED_AT_ONCE: usize = 256;
 
 /// The features of all recordings of a set, in their order.
-pub struct Features {
+pub(crate) struct Features {
     cache: CacheReader,
     key: CacheKey,
     /// For each speed the row of the file of each recording, its own speed first.
@@ -59,7 +59,7 @@ impl Features {
     ///
     /// # Errors
     /// A recording that cannot be read, with its place; a file that cannot be written.
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         takes: &[Take],
         processor: &AudioProcessor,
@@ -86,7 +86,7 @@ impl Features {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn stats(&self) -> Result<FeatureStats> {
+    pub(crate) fn stats(&self) -> Result<FeatureStats> {
         let bins = self.cache.bins();
         let parts = threads::each(self.rows[0].chunks(SUMMED_AT_ONCE).collect(), |rows: &[usize]| {
             let mut sums = StatsAccumulator::new(bins);
@@ -102,28 +102,28 @@ impl Features {
     ///
     /// # Errors
     /// The statistics are missing.
-    pub fn normalized_by(self, processor: &AudioProcessor) -> Result<Features> {
+    pub(crate) fn normalized_by(self, processor: &AudioProcessor) -> Result<Features> {
         Ok(Features { normalizer: Some(processor.normalizer()?), ..self })
     }
 
     /// Notes about a damaged file, and about recordings whose sample rate is another one than that of the features.
-    pub fn notes(&self) -> &[String] {
+    pub(crate) fn notes(&self) -> &[String] {
         &self.notes
     }
 
     /// The key of recordings and settings.
-    pub fn key(&self) -> &CacheKey {
+    pub(crate) fn key(&self) -> &CacheKey {
         &self.key
     }
 
     /// Positions that the encoder makes of a recording: the most of all its speeds.
-    pub fn positions(&self, row: usize) -> usize {
+    pub(crate) fn positions(&self, row: usize) -> usize {
         let frames = self.rows.iter().map(|rows| self.cache.frames(rows[row]));
         subsampled(frames.max().unwrap_or(0))
     }
 
     /// Positions at the recording's own speed.
-    pub fn own_positions(&self, row: usize) -> usize {
+    pub(crate) fn own_positions(&self, row: usize) -> usize {
         subsampled(self.cache.frames(row))
     }
 
@@ -131,7 +131,7 @@ impl Features {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn item(&self, row: usize) -> Result<SourceItem> {
+    pub(crate) fn item(&self, row: usize) -> Result<SourceItem> {
         self.normalized(self.cache.read(row)?).map(of_frames)
     }
 
@@ -139,7 +139,7 @@ impl Features {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn augmented(&self, row: usize, seed: u64) -> Result<SourceItem> {
+    pub(crate) fn augmented(&self, row: usize, seed: u64) -> Result<SourceItem> {
         let Some(augmenter) = &self.augmenter else { return self.item(row) };
         let mut frames = self.cache.read(self.rows[augmenter.speed(seed)][row])?;
         augmenter.distort(&mut frames, seed);

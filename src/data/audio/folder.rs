@@ -23,7 +23,7 @@ struct Files {
 /// # Errors
 /// The folder can't be read or has no recording; two recordings share a name; a text has several lines; with
 /// `need_text`, a recording has no text or a text no recording.
-pub fn read_folder(folder: &Path, need_text: bool) -> Result<Vec<Utterance>> {
+pub(crate) fn read_folder(folder: &Path, need_text: bool) -> Result<Vec<Utterance>> {
     let names = list(folder)?;
     if names.values().all(|files| files.recordings.is_empty()) {
         let message =

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 
 /// Features of one recording, row by row. The shape is (T, F).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Frames {
+pub(crate) struct Frames {
     bins: usize,
     data: Vec<f32>,
 }
@@ -14,7 +14,7 @@ impl Frames {
     ///
     /// # Errors
     /// `bins` is 0, or `data` is not made of whole rows.
-    pub fn new(bins: usize, data: Vec<f32>) -> Result<Frames> {
+    pub(crate) fn new(bins: usize, data: Vec<f32>) -> Result<Frames> {
         match bins {
             0 => Err(Error::input("frames must have at least 1 bin, but they have 0")),
             _ if !data.len().is_multiple_of(bins) => Err(Error::input(format!(
@@ -26,47 +26,42 @@ impl Frames {
     }
 
     /// The number of bins, F.
-    pub fn bins(&self) -> usize {
+    pub(crate) fn bins(&self) -> usize {
         self.bins
     }
 
     /// The number of frames, T.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.data.len() / self.bins
     }
 
     /// Keeps the first frames.
-    pub fn truncate(&mut self, count: usize) {
+    pub(crate) fn truncate(&mut self, count: usize) {
         self.data.truncate(count * self.bins);
     }
 
-    /// Whether there is no frame.
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
-    }
-
     /// All values, row by row.
-    pub fn data(&self) -> &[f32] {
+    pub(crate) fn data(&self) -> &[f32] {
         &self.data
     }
 
     /// All values, row by row, for a change.
-    pub fn data_mut(&mut self) -> &mut [f32] {
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
     /// All values, row by row.
-    pub fn into_data(self) -> Vec<f32> {
+    pub(crate) fn into_data(self) -> Vec<f32> {
         self.data
     }
 
     /// The frames, each a row of F values.
-    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+    pub(crate) fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.data.chunks_exact(self.bins)
     }
 
     /// The frames, each a row of F values, for a change.
-    pub fn rows_mut(&mut self) -> std::slice::ChunksExactMut<'_, f32> {
+    pub(crate) fn rows_mut(&mut self) -> std::slice::ChunksExactMut<'_, f32> {
         self.data.chunks_exact_mut(self.bins)
     }
 }

@@ -29,7 +29,7 @@ struct Row {
 /// # Errors
 /// A file is missing or can't be read; a line is malformed; an id is there twice; a recording is a command; an
 /// utterance has no text although `need_text`; a text or a segment has no recording.
-pub fn read_kaldi(folder: &Path, need_text: bool) -> Result<Vec<Utterance>> {
+pub(crate) fn read_kaldi(folder: &Path, need_text: bool) -> Result<Vec<Utterance>> {
     let recordings = Table::read(folder.join("wav.scp"))?;
     recordings.rows.iter().try_for_each(|row| check_path(&recordings, row))?;
     let segments = Table::read_if_there(folder.join("segments"))?;

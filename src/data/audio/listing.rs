@@ -31,7 +31,7 @@ impl Recordings for AudioConfig {
 ///
 /// # Errors
 /// Those of [`read_kaldi`] and [`read_folder`].
-pub fn open(input: &Path, audio: &AudioConfig) -> Result<Option<RowReader>> {
+pub(crate) fn open(input: &Path, audio: &AudioConfig) -> Result<Option<RowReader>> {
     let (name, utterances) = if input.is_dir() {
         (input.join("recordings"), utterances(input, false)?)
     } else if is_sound(input) {
@@ -48,7 +48,7 @@ pub fn open(input: &Path, audio: &AudioConfig) -> Result<Option<RowReader>> {
 ///
 /// # Errors
 /// The row cannot be read.
-pub fn alone(input: &Path) -> Result<RowReader> {
+pub(crate) fn alone(input: &Path) -> Result<RowReader> {
     let (name, id) = match input == Path::new("-") {
         true => (Path::new("<stdin>"), "stdin".into()),
         false => (input, input.file_stem().unwrap_or_default().to_string_lossy()),
@@ -98,7 +98,7 @@ fn pair(utterance: Utterance) -> Pair {
 }
 
 /// A path as a table names it: relative to the table's folder.
-pub fn path_in(table: &Path, path: &str) -> PathBuf {
+pub(crate) fn path_in(table: &Path, path: &str) -> PathBuf {
     table.parent().unwrap_or(Path::new("")).join(path)
 }
 
@@ -106,7 +106,7 @@ pub fn path_in(table: &Path, path: &str) -> PathBuf {
 ///
 /// # Errors
 /// A value that is no number of seconds.
-pub fn segment_of(fields: &[ExtraField], config: &AudioConfig) -> Result<Segment> {
+pub(crate) fn segment_of(fields: &[ExtraField], config: &AudioConfig) -> Result<Segment> {
     let seconds = |column: &str| -> Result<Option<f64>> {
         let Some(field) = fields.iter().find(|field| *field.name == *column) else { return Ok(None) };
         let (FieldValue::Text(text) | FieldValue::Json(text)) = &field.value;

@@ -4,30 +4,30 @@
 //! [`processor`] holds all that defines a model's features. Nothing here knows tensors, tokens or models.
 //! Letters of the shapes: T frames, F bins.
 
-pub mod augment;
-pub mod cache;
-pub mod config;
-pub mod fbank;
-pub mod features;
-pub mod folder;
-pub mod frames;
-pub mod kaldi;
-pub mod listing;
-pub mod normalize;
-pub mod npy;
+pub(crate) mod augment;
+pub(crate) mod cache;
+pub(crate) mod config;
+pub(crate) mod fbank;
+pub(crate) mod features;
+pub(crate) mod folder;
+pub(crate) mod frames;
+pub(crate) mod kaldi;
+pub(crate) mod listing;
+pub(crate) mod normalize;
+pub(crate) mod npy;
 pub mod processor;
 pub mod recording;
 pub mod resample;
 #[cfg(test)]
 mod synthetic;
-pub mod utterance;
-pub mod vad;
+pub(crate) mod utterance;
+pub(crate) mod vad;
 
-pub use frames::Frames;
-pub use recording::Recording;
+pub(crate) use frames::Frames;
+pub(crate) use recording::Recording;
 
 /// The sample rates that are read, in Hz; what lies outside is a damaged header.
-pub const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
+pub(crate) const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
 
 /// Extensions of audio files and of audio features.
 const SOUND: [&str; 16] = [
@@ -36,7 +36,7 @@ const SOUND: [&str; 16] = [
 ];
 
 /// Whether a file is sound, or features of sound, by its name.
-pub fn is_sound(path: &std::path::Path) -> bool {
+pub(crate) fn is_sound(path: &std::path::Path) -> bool {
     let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
     ending.is_some_and(|ending| SOUND.iter().any(|known| ending == *known))
 }

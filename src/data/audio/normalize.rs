@@ -24,7 +24,7 @@ pub enum Normalization {
 /// Mean and standard deviation of each bin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FeatureStats {
+pub(crate) struct FeatureStats {
     /// The means, F values.
     pub mean: Vec<f32>,
     /// The standard deviations, F values.
@@ -34,7 +34,7 @@ pub struct FeatureStats {
 /// Takes the statistics of many recordings. Sums are in f64 and in the order of the calls: the same order gives the
 /// same bits.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StatsAccumulator {
+pub(crate) struct StatsAccumulator {
     frames: u64,
     sums: Vec<f64>,
     squares: Vec<f64>,
@@ -42,7 +42,7 @@ pub struct StatsAccumulator {
 
 /// Normalizes the features of recordings.
 #[derive(Clone, Debug)]
-pub struct Normalizer {
+pub(crate) struct Normalizer {
     normalization: Normalization,
     stats: Option<FeatureStats>,
 }
@@ -52,7 +52,7 @@ const LEAST_STD: f64 = 0.1;
 
 impl StatsAccumulator {
     /// No frame of `bins` bins.
-    pub fn new(bins: usize) -> Self {
+    pub(crate) fn new(bins: usize) -> Self {
         StatsAccumulator { frames: 0, sums: vec![0.0; bins], squares: vec![0.0; bins] }
     }
 
@@ -60,7 +60,7 @@ impl StatsAccumulator {
     ///
     /// # Panics
     /// The frames have other bins.
-    pub fn add(&mut self, frames: &Frames) {
+    pub(crate) fn add(&mut self, frames: &Frames) {
         assert_eq!(frames.bins(), self.sums.len(), "the bins of the frames and of the statistics");
         self.frames += frames.len() as u64;
         for row in frames.rows() {
@@ -76,7 +76,7 @@ impl StatsAccumulator {
     ///
     /// # Panics
     /// The other has other bins.
-    pub fn merge(&mut self, other: &StatsAccumulator) {
+    pub(crate) fn merge(&mut self, other: &StatsAccumulator) {
         assert_eq!(other.sums.len(), self.sums.len(), "the bins of the statistics");
         self.frames += other.frames;
         self.sums.iter_mut().zip(&other.sums).for_each(|(sum, other)| *sum += other);
@@ -87,7 +87,7 @@ impl StatsAccumulator {
     ///
     /// # Errors
     /// There is no frame.
-    pub fn finish(&self) -> Result<FeatureStats> {
+    pub(crate) fn finish(&self) -> Result<FeatureStats> {
         if self.frames == 0 {
             return Err(Error::input("the statistics of features need at least 1 frame, but there is none"));
         }
@@ -106,7 +106,7 @@ impl FeatureStats {
     ///
     /// # Errors
     /// It has no frame.
-    pub fn of(frames: &Frames) -> Result<FeatureStats> {
+    pub(crate) fn of(frames: &Frames) -> Result<FeatureStats> {
         let mut accumulator = StatsAccumulator::new(frames.bins());
         accumulator.add(frames);
         accumulator.finish()
@@ -144,7 +144,11 @@ impl Normalizer {
     ///
     /// # Errors
     /// `stats` are missing for [`Normalization::Corpus`], or do not fit.
-    pub fn new(normalization: Normalization, bins: usize, stats: Option<FeatureStats>) -> Result<Self> {
+    pub(crate) fn new(
+        normalization: Normalization,
+        bins: usize,
+        stats: Option<FeatureStats>,
+    ) -> Result<Self> {
         match &stats {
             Some(stats) => stats.check(bins)?,
             None if normalization == Normalization::Corpus => {
@@ -161,7 +165,7 @@ impl Normalizer {
     ///
     /// # Errors
     /// There is no frame.
-    pub fn apply(&self, frames: &mut Frames) -> Result<()> {
+    pub(crate) fn apply(&self, frames: &mut Frames) -> Result<()> {
         match (self.normalization, &self.stats) {
             (Normalization::Corpus, Some(stats)) => stats.apply(frames),
             (Normalization::Recording, _) => FeatureStats::of(frames)?.apply(frames),

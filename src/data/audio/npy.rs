@@ -28,7 +28,7 @@ enum Float {
 ///
 /// # Errors
 /// The file can't be read, or is no such matrix, or has a value that is not finite.
-pub fn read_npy(path: &Path) -> Result<Frames> {
+pub(crate) fn read_npy(path: &Path) -> Result<Frames> {
     let (file, size) = open(path)?;
     read_npy_from(file, size).map_err(|error| error.at(path.display()))
 }
@@ -37,7 +37,7 @@ pub fn read_npy(path: &Path) -> Result<Frames> {
 ///
 /// # Errors
 /// As [`read_npy`], but for the values.
-pub fn read_npy_shape(path: &Path) -> Result<(usize, usize)> {
+pub(crate) fn read_npy_shape(path: &Path) -> Result<(usize, usize)> {
     let (mut file, _) = open(path)?;
     let shape = read_header(&mut file).and_then(|(header, _)| shape_of(value(&header, "shape")?));
     let (frames, bins) = shape.map_err(|error| error.at(path.display()))?;
@@ -58,7 +58,7 @@ fn open(path: &Path) -> Result<(BufReader<File>, u64)> {
 ///
 /// # Errors
 /// As [`read_npy`].
-pub fn read_npy_from(mut source: impl Read, size: u64) -> Result<Frames> {
+pub(crate) fn read_npy_from(mut source: impl Read, size: u64) -> Result<Frames> {
     let (header, start) = read_header(&mut source)?;
     let float = Float::of(value(&header, "descr")?)?;
     if value(&header, "fortran_order")? != "False" {

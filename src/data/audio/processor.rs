@@ -45,11 +45,11 @@ impl std::fmt::Debug for AudioProcessor {
 const LONGEST_READ: f64 = 7200.0;
 
 /// A part of a recording, in seconds: its start and its end.
-pub type Segment = [Option<f64>; 2];
+pub(crate) type Segment = [Option<f64>; 2];
 
 /// How long a source is, before its features are made.
 #[derive(Clone, Copy, Debug)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// A recording.
     Samples(Length),
     /// Features of one's own, which have no other speed.
@@ -75,7 +75,7 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// It cannot be read; filters that cover nothing.
-    pub fn of_first(config: &AudioConfig, path: &Path) -> Result<AudioProcessor> {
+    pub(crate) fn of_first(config: &AudioConfig, path: &Path) -> Result<AudioProcessor> {
         if !is_npy(path) {
             return AudioProcessor::new(config, read_sample_rate(path)?);
         }
@@ -94,7 +94,7 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn from_json(value: &Value) -> Result<AudioProcessor> {
+    pub(crate) fn from_json(value: &Value) -> Result<AudioProcessor> {
         let damaged = |error: serde_json::Error| Error::failure(format!("the features are damaged: {error}"));
         let definition: Definition = serde_json::from_value(value.clone()).map_err(damaged)?;
         let processor = AudioProcessor::of(definition)?;
@@ -103,22 +103,22 @@ impl AudioProcessor {
     }
 
     /// What goes into a checkpoint.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!(self.definition)
     }
 
     /// The same, normalized by the statistics of the training recordings.
-    pub fn with_stats(self, stats: Option<FeatureStats>) -> AudioProcessor {
+    pub(crate) fn with_stats(self, stats: Option<FeatureStats>) -> AudioProcessor {
         AudioProcessor { definition: Definition { stats, ..self.definition }, ..self }
     }
 
     /// Whether it needs statistics that it has not got yet.
-    pub fn needs_stats(&self) -> bool {
+    pub(crate) fn needs_stats(&self) -> bool {
         self.definition.normalize == Normalization::Corpus && self.definition.stats.is_none()
     }
 
     /// What the features of a run are of, for the key of a cache: all but normalization.
-    pub fn settings(&self) -> Vec<u8> {
+    pub(crate) fn settings(&self) -> Vec<u8> {
         let Definition { fbank, mix_down, .. } = &self.definition;
         json!({ "fbank": fbank, "mix_down": mix_down }).to_string().into_bytes()
     }
@@ -129,27 +129,27 @@ impl AudioProcessor {
     }
 
     /// Samples in a second that the features are made of.
-    pub fn sample_rate(&self) -> u32 {
+    pub(crate) fn sample_rate(&self) -> u32 {
         self.definition.fbank.sample_rate
     }
 
     /// Where a frequency lies among the bins: n at the peak of bin n, from 0.
-    pub fn bin_at(&self, hertz: f64) -> f64 {
+    pub(crate) fn bin_at(&self, hertz: f64) -> f64 {
         self.fbank.bin_at(hertz)
     }
 
     /// Seconds from one frame to the next.
-    pub fn seconds_per_frame(&self) -> f64 {
+    pub(crate) fn seconds_per_frame(&self) -> f64 {
         self.definition.fbank.shift_ms / 1000.0
     }
 
     /// Seconds from one position of the encoder to the next: four frames.
-    pub fn seconds_per_position(&self) -> f64 {
+    pub(crate) fn seconds_per_position(&self) -> f64 {
         4.0 * self.definition.fbank.shift_ms / 1000.0
     }
 
     /// The longest recording, in seconds.
-    pub fn max_seconds(&self) -> f64 {
+    pub(crate) fn max_seconds(&self) -> f64 {
         self.definition.max_seconds
     }
 
@@ -157,12 +157,12 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// Those of [`read_recording`].
-    pub fn read(&self, path: &Path, segment: Segment) -> Result<Recording> {
+    pub(crate) fn read(&self, path: &Path, segment: Segment) -> Result<Recording> {
         read_recording(path, &self.read_options(segment))
     }
 
     /// What is read and what is refused. What is longer than `max_seconds` is for the caller to refuse or to skip.
-    pub fn read_options(&self, [start, end]: Segment) -> ReadOptions {
+    pub(crate) fn read_options(&self, [start, end]: Segment) -> ReadOptions {
         let Definition { mix_down, max_seconds, .. } = self.definition;
         ReadOptions { start, end, mix_down, max_seconds: max_seconds.max(LONGEST_READ) }
     }
@@ -171,7 +171,7 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// Those of [`read_length`] and [`read_npy_shape`].
-    pub fn extent(&self, path: &Path, segment: Segment) -> Result<Extent> {
+    pub(crate) fn extent(&self, path: &Path, segment: Segment) -> Result<Extent> {
         match is_npy(path) {
             true => read_npy_shape(path).map(|(frames, _)| Extent::Frames(frames)),
             false => read_length(path, &self.read_options(segment)).map(Extent::Samples),
@@ -179,7 +179,7 @@ impl AudioProcessor {
     }
 
     /// The frames of a source at a speed in thousandths (T); 0 if it is then shorter than one.
-    pub fn frames(&self, extent: Extent, speed: u32) -> usize {
+    pub(crate) fn frames(&self, extent: Extent, speed: u32) -> usize {
         match extent {
             Extent::Frames(frames) => frames,
             Extent::Samples(Length { samples, sample_rate }) => {
@@ -192,7 +192,7 @@ impl AudioProcessor {
     }
 
     /// How long a source lasts, in seconds, to a frame.
-    pub fn seconds(&self, extent: Extent) -> f64 {
+    pub(crate) fn seconds(&self, extent: Extent) -> f64 {
         self.frames(extent, OWN_SPEED) as f64 * self.seconds_per_frame()
     }
 
@@ -200,7 +200,7 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// The file cannot be read; the recording is shorter than one frame; features of another width, or a part of them.
-    pub fn features(&self, path: &Path, segment: Segment, speed: u32) -> Result<Frames> {
+    pub(crate) fn features(&self, path: &Path, segment: Segment, speed: u32) -> Result<Frames> {
         if !is_npy(path) {
             let recording = Augmenter::at_speed(self.read(path, segment)?, speed)?;
             return self.log_mel(recording).map_err(|error| error.at(path.display()));
@@ -220,7 +220,7 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// The recording is shorter than one frame.
-    pub fn log_mel(&self, recording: Recording) -> Result<Frames> {
+    pub(crate) fn log_mel(&self, recording: Recording) -> Result<Frames> {
         let config = self.fbank.config();
         let recording = resample(recording, config.sample_rate)?;
         let window = config.window_samples();
@@ -240,7 +240,7 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// Statistics that are missing, or do not fit.
-    pub fn normalizer(&self) -> Result<Normalizer> {
+    pub(crate) fn normalizer(&self) -> Result<Normalizer> {
         Normalizer::new(self.definition.normalize, self.bins(), self.definition.stats.clone())
     }
 
@@ -248,19 +248,19 @@ impl AudioProcessor {
     ///
     /// # Errors
     /// Statistics that are missing.
-    pub fn item(&self, mut frames: Frames) -> Result<SourceItem> {
+    pub(crate) fn item(&self, mut frames: Frames) -> Result<SourceItem> {
         self.normalizer()?.apply(&mut frames)?;
         Ok(of_frames(frames))
     }
 
     /// Whether another one makes the same features, but for the numbers that normalize them.
-    pub fn has_same_features(&self, other: &AudioProcessor) -> bool {
+    pub(crate) fn has_same_features(&self, other: &AudioProcessor) -> bool {
         let (one, other) = (&self.definition, &other.definition);
         one.fbank == other.fbank && one.normalize == other.normalize
     }
 
     /// Which of the values that define features differ between two models, if any.
-    pub fn difference(&self, other: &AudioProcessor) -> Option<&'static str> {
+    pub(crate) fn difference(&self, other: &AudioProcessor) -> Option<&'static str> {
         let (one, other) = (&self.definition, &other.definition);
         match () {
             () if one.fbank != other.fbank => Some("fbank"),
@@ -271,12 +271,12 @@ impl AudioProcessor {
 }
 
 /// Whether a file holds features, by its name.
-pub fn is_npy(path: &Path) -> bool {
+pub(crate) fn is_npy(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
 }
 
 /// The frames of a network's source.
-pub fn of_frames(frames: Frames) -> SourceItem {
+pub(crate) fn of_frames(frames: Frames) -> SourceItem {
     let bins = frames.bins();
     SourceItem::Frames(source::Frames::new(frames.into_data(), bins))
 }

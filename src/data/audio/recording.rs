@@ -48,7 +48,7 @@ impl Default for ReadOptions {
 
 /// How long a recording is, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Length {
+pub(crate) struct Length {
     /// The samples of one channel.
     pub samples: usize,
     /// Samples in a second.
@@ -56,7 +56,7 @@ pub struct Length {
 }
 
 /// A file, or bytes with a cursor.
-pub trait Source: Read + Seek + Send + Sync + 'static {}
+pub(crate) trait Source: Read + Seek + Send + Sync + 'static {}
 
 impl<R: Read + Seek + Send + Sync + 'static> Source for R {}
 
@@ -99,7 +99,7 @@ pub fn read_recording(path: &Path, options: &ReadOptions) -> Result<Recording> {
 ///
 /// # Errors
 /// As [`read_recording`].
-pub fn read_length(path: &Path, options: &ReadOptions) -> Result<Length> {
+pub(crate) fn read_length(path: &Path, options: &ReadOptions) -> Result<Length> {
     let options = ReadOptions { max_seconds: f64::INFINITY, ..options.clone() };
     length_of(open(path)?, &options).map_err(|error| error.at(path.display()))
 }
@@ -138,7 +138,7 @@ fn open(path: &Path) -> Result<File> {
 ///
 /// # Errors
 /// The file cannot be read, or is no recording; no recording has such a rate.
-pub fn read_sample_rate(path: &Path) -> Result<u32> {
+pub(crate) fn read_sample_rate(path: &Path) -> Result<u32> {
     let file = File::open(path).map_err(|error| Error::file("read", path, &error))?;
     let rate = Decoder::open(file).map(|decoder| decoder.header().sample_rate);
     rate.and_then(check_rate).map_err(|error| error.at(path.display()))
@@ -148,7 +148,7 @@ pub fn read_sample_rate(path: &Path) -> Result<u32> {
 ///
 /// # Errors
 /// As [`read_recording`].
-pub fn read_recording_from(source: impl Source, options: &ReadOptions) -> Result<Recording> {
+pub(crate) fn read_recording_from(source: impl Source, options: &ReadOptions) -> Result<Recording> {
     let decoder = Decoder::open(source)?;
     let header = decoder.header();
     let mut part = Part::new(&header, options)?;
@@ -161,7 +161,7 @@ pub fn read_recording_from(source: impl Source, options: &ReadOptions) -> Result
 ///
 /// # Errors
 /// As [`read_recording`]; the bytes are not whole samples.
-pub fn read_raw(mut source: impl Read, sample_rate: u32, options: &ReadOptions) -> Result<Recording> {
+pub(crate) fn read_raw(mut source: impl Read, sample_rate: u32, options: &ReadOptions) -> Result<Recording> {
     let header = Header { sample_rate, channels: 1, frames: None };
     let mut part = Part::new(&header, options)?;
     let (sample, mut samples) = (wav::SampleFormat::S16, Vec::new());
@@ -399,22 +399,17 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 
 impl Recording {
     /// The length.
-    pub fn length(&self) -> Length {
+    pub(crate) fn length(&self) -> Length {
         Length { samples: self.samples.len(), sample_rate: self.sample_rate }
     }
 
-    /// The length in seconds.
-    pub fn seconds(&self) -> f64 {
-        self.samples.len() as f64 / f64::from(self.sample_rate)
-    }
-
     /// These samples alone.
-    pub fn part(&self, range: Range<usize>) -> Recording {
+    pub(crate) fn part(&self, range: Range<usize>) -> Recording {
         Recording { samples: self.samples[range].to_vec(), sample_rate: self.sample_rate }
     }
 
     /// The length for a message: `3200 samples (0.200 s)`.
-    pub fn length_in_words(&self) -> String {
+    pub(crate) fn length_in_words(&self) -> String {
         let samples = self.samples.len();
         format!("{} ({} s)", counted(samples as u64, "sample"), seconds(samples as u64, self.sample_rate))
     }

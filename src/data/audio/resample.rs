@@ -30,7 +30,7 @@ pub fn resample(recording: Recording, sample_rate: u32) -> Result<Recording> {
 ///
 /// # Errors
 /// There is not enough memory.
-pub fn resample_by(samples: &[f32], to: u32, from: u32) -> Result<Vec<f32>> {
+pub(crate) fn resample_by(samples: &[f32], to: u32, from: u32) -> Result<Vec<f32>> {
     let length = resampled_length(samples.len(), to, from);
     let shared = gcd(to, from);
     let (to, from) = (to / shared, from / shared);
@@ -50,7 +50,7 @@ pub fn resample_by(samples: &[f32], to: u32, from: u32) -> Result<Vec<f32>> {
 }
 
 /// The number of samples that [`resample_by`] returns.
-pub fn resampled_length(samples: usize, to: u32, from: u32) -> usize {
+pub(crate) fn resampled_length(samples: usize, to: u32, from: u32) -> usize {
     let (to, from) = (u128::from(to), u128::from(from));
     ((samples as u128 * to + from / 2) / from) as usize
 }

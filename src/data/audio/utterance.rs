@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// A recording, or a part of one, as a corpus lists it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Utterance {
+pub(crate) struct Utterance {
     /// Its name, unique in the corpus.
     pub id: String,
     /// The name of the recording, if the corpus names it apart from its parts.
@@ -23,7 +23,7 @@ pub struct Utterance {
 
 impl Utterance {
     /// A whole recording without a transcript. Its path is relative to the file that lists it.
-    pub fn whole(path: PathBuf, listed_by: &Path) -> Utterance {
+    pub(crate) fn whole(path: PathBuf, listed_by: &Path) -> Utterance {
         let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Utterance {
             id,

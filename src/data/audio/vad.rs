@@ -15,7 +15,7 @@ const STRETCH: usize = 30;
 /// segment.
 ///
 /// `max_seconds` below 0.04 is 0.04.
-pub fn split_at_silences(samples: &[f32], sample_rate: u32, max_seconds: f64) -> Vec<Range<usize>> {
+pub(crate) fn split_at_silences(samples: &[f32], sample_rate: u32, max_seconds: f64) -> Vec<Range<usize>> {
     let step = ((STEP * f64::from(sample_rate)) as usize).max(1);
     // Casts saturate.
     let most = ((max_seconds * f64::from(sample_rate)) as usize).max(4 * step);

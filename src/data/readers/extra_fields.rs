@@ -30,7 +30,7 @@ pub enum FieldValue {
 
 impl ExtraField {
     /// Its approximate length in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let (FieldValue::Text(text) | FieldValue::Json(text)) = &self.value;
         self.name.len() + text.len()
     }

@@ -17,7 +17,7 @@ pub enum Format {
 
 impl Format {
     /// The format by a file's extension, ignoring case; anything but `.csv`, `.tsv` and `.jsonl` is text.
-    pub fn of(path: &Path) -> Format {
+    pub(crate) fn of(path: &Path) -> Format {
         match path.extension().map(|extension| extension.to_ascii_lowercase()) {
             Some(extension) if extension == "csv" => Format::Csv,
             Some(extension) if extension == "tsv" => Format::Tsv,

@@ -19,12 +19,12 @@ pub(super) struct LineEndDecoder {
 }
 
 impl LineEndDecoder {
-    pub fn new(bytes: Box<dyn Read + Send>) -> LineEndDecoder {
+    pub(crate) fn new(bytes: Box<dyn Read + Send>) -> LineEndDecoder {
         LineEndDecoder { bytes, by_cr: None, held: false, said: Arc::default() }
     }
 
     /// A flag that becomes true once it is known that each CR ends a line.
-    pub fn by_cr(&self) -> Arc<AtomicBool> {
+    pub(crate) fn by_cr(&self) -> Arc<AtomicBool> {
         self.said.clone()
     }
 

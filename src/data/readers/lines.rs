@@ -49,7 +49,7 @@ pub(super) type ReadResult<T> = std::result::Result<T, ReadError>;
 
 /// The line ends of a file, as far as it was read.
 #[derive(Clone, Debug)]
-pub struct LineEnds {
+pub(crate) struct LineEnds {
     file: Arc<Path>,
     by_cr: Arc<AtomicBool>,
     within_field: Arc<AtomicBool>,
@@ -57,7 +57,7 @@ pub struct LineEnds {
 
 impl LineEnds {
     /// A note about it, if needed.
-    pub fn note(&self) -> Option<String> {
+    pub(crate) fn note(&self) -> Option<String> {
         let kinds = [
             (&self.by_cr, "lines end in CR alone, and CR is read as the line break"),
             (&self.within_field, "line breaks within fields are CR and LF, and are read as LF"),
@@ -80,12 +80,12 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub fn open(path: &Path) -> Result<Lines> {
+    pub(crate) fn open(path: &Path) -> Result<Lines> {
         let file = File::open(path).map_err(|error| Error::file("read", path, &error))?;
         Ok(Lines::new(Box::new(file), path))
     }
 
-    pub fn new(reader: Box<dyn Read + Send>, name: &Path) -> Lines {
+    pub(crate) fn new(reader: Box<dyn Read + Send>, name: &Path) -> Lines {
         let reader = BufReader::with_capacity(1 << 16, LineEndDecoder::new(reader));
         Lines {
             reader,
@@ -98,49 +98,49 @@ impl Lines {
     }
 
     /// Whether the next line is complete in the buffer, so that reading it does not block.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.reader.buffer().contains(&b'\n')
     }
 
     /// The line ends, for use while another thread reads.
-    pub fn ends(&self) -> LineEnds {
+    pub(crate) fn ends(&self) -> LineEnds {
         let within_field = self.crlf_within_field.clone();
         LineEnds { file: self.file.clone(), by_cr: self.reader.get_ref().by_cr(), within_field }
     }
 
     /// Records that a field continues after the last line.
-    pub fn goes_on(&self) {
+    pub(crate) fn goes_on(&self) {
         if self.buffer.ends_with(b"\r\n") {
             self.crlf_within_field.store(true, Ordering::Relaxed);
         }
     }
 
     /// The number of the last line read, from 1; 0 before the first.
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// The place of the last line read; before the first line, and in an empty file, its number is 0.
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.place_of(self.number)
     }
 
-    pub fn place_of(&self, line: u64) -> Place {
+    pub(crate) fn place_of(&self, line: u64) -> Place {
         Place { file: self.file.clone(), line }
     }
 
     /// The last line read, with a replacement character for each byte that is not UTF-8.
-    pub fn current(&self) -> Cow<'_, str> {
+    pub(crate) fn current(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.bytes())
     }
 
     /// Whether the last line was read completely.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         !self.cut
     }
 
     /// The next line, or `None` at the end of the file.
-    pub fn next_line(&mut self) -> ReadResult<Option<&str>> {
+    pub(crate) fn next_line(&mut self) -> ReadResult<Option<&str>> {
         if !self.advance().map_err(|error| Error::file("read", &self.file, &error))? {
             return Ok(None);
         }
@@ -201,7 +201,7 @@ pub(super) fn bad_row(message: &str, row: &str, place: &Place) -> Error {
 }
 
 /// A row for a message: on one line, cut to `SHOWN` characters, with control characters escaped.
-pub fn shorten(row: &str) -> Cow<'_, str> {
+pub(crate) fn shorten(row: &str) -> Cow<'_, str> {
     let cut = row.char_indices().nth(SHOWN).map(|(end, _)| end);
     let shown = &row[..cut.unwrap_or(row.len())];
     if cut.is_none() && !shown.contains(char::is_control) {

@@ -82,7 +82,7 @@ struct Keys {
 }
 
 /// The keys that name the columns in training.
-pub const KEYS: [&str; 2] = ["data.source.column", "data.target.column"];
+pub(crate) const KEYS: [&str; 2] = ["data.source.column", "data.target.column"];
 
 /// The option that names the column of prefixes.
 const PREFIX_COLUMN: &str = "--prefix-column";
@@ -121,7 +121,7 @@ impl RowReader {
     }
 
     /// Whether rows may have a reference: a table with the target's column, or any JSONL.
-    pub fn has_targets(&self) -> bool {
+    pub(crate) fn has_targets(&self) -> bool {
         match &self.layout {
             Layout::Text => false,
             Layout::Fields(fields) => fields.target.is_some(),
@@ -134,7 +134,7 @@ impl RowReader {
     ///
     /// # Errors
     /// The file is missing or no table, or its header lacks a column.
-    pub fn with_targets(
+    pub(crate) fn with_targets(
         path: &Path,
         format: Option<Format>,
         source_column: &str,
@@ -160,7 +160,7 @@ impl RowReader {
     ///
     /// # Errors
     /// One of them is missing, or is a table.
-    pub fn parallel(source: &Path, target: &Path) -> Result<RowReader> {
+    pub(crate) fn parallel(source: &Path, target: &Path) -> Result<RowReader> {
         if let Some(table) = [source, target].into_iter().find(|path| Format::of(path) != Format::Text) {
             let message = "parallel text must have one text per line, but by its name this file is a table";
             return Err(Error::input(format!("{message}: {}", table.display()))
@@ -174,7 +174,7 @@ impl RowReader {
     ///
     /// # Errors
     /// The header lacks the source's column, or cannot be read.
-    pub fn new(
+    pub(crate) fn new(
         reader: Box<dyn Read + Send>,
         name: &Path,
         format: Format,
@@ -186,7 +186,7 @@ impl RowReader {
     }
 
     /// The line ends of its files, which are known after reading.
-    pub fn line_ends(&self) -> Vec<LineEnds> {
+    pub(crate) fn line_ends(&self) -> Vec<LineEnds> {
         let targets = match &self.layout {
             Layout::Parallel(targets) => Some(targets.ends()),
             _ => None,
@@ -195,12 +195,12 @@ impl RowReader {
     }
 
     /// The place of a row, for messages.
-    pub fn place(&self, line: u64) -> Place {
+    pub(crate) fn place(&self, line: u64) -> Place {
         self.lines.place_of(line)
     }
 
     /// Whether the next row, or at least its first line, has arrived, so that reading does not block.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         let are_ready = || match &self.layout {
             Layout::Parallel(targets) => self.lines.is_ready() && targets.is_ready(),
             _ => self.lines.is_ready(),
@@ -233,7 +233,7 @@ impl RowReader {
     ///
     /// # Errors
     /// Nothing more can be read: the file fails, a quote is never closed, or files of parallel text differ in length.
-    pub fn next_row(&mut self) -> Result<Option<Result<SourceRow>>> {
+    pub(crate) fn next_row(&mut self) -> Result<Option<Result<SourceRow>>> {
         if self.ended {
             return Ok(None);
         }

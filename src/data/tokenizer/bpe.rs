@@ -27,7 +27,7 @@ const LONGEST_LEARNED: usize = 500;
 
 /// A trained byte-pair encoding.
 #[derive(Clone, Debug)]
-pub struct Bpe {
+pub(crate) struct Bpe {
     vocabulary: Vocabulary,
     merges: Vec<(String, String)>,
     model: BPE,
@@ -102,12 +102,12 @@ impl Bpe {
     }
 
     /// Tokens and ids.
-    pub fn vocabulary(&self) -> &Vocabulary {
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
 
     /// The pairs of tokens to merge, in the order of application.
-    pub fn merges(&self) -> &[(String, String)] {
+    pub(crate) fn merges(&self) -> &[(String, String)] {
         &self.merges
     }
 

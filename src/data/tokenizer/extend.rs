@@ -10,7 +10,11 @@ use crate::error::{Error, Result};
 impl Tokenizer {
     /// The symbols of texts that are not in the vocabulary, the most frequent first: characters or words; for BPE,
     /// characters. Symbols rarer than the config's `minimum_count` do not count.
-    pub fn missing<'a>(&self, config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    pub(crate) fn missing<'a>(
+        &self,
+        config: &SideConfig,
+        texts: impl Iterator<Item = &'a str>,
+    ) -> Vec<String> {
         let mut counts = HashMap::new();
         let mut look_at = |symbol: &str| {
             if self.vocabulary().id(symbol).is_none() {
@@ -40,7 +44,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// A symbol exists already, or is of another kind.
-    pub fn extended(&self, symbols: &[String]) -> Result<Tokenizer> {
+    pub(crate) fn extended(&self, symbols: &[String]) -> Result<Tokenizer> {
         let tokens = self.vocabulary().tokens().iter().chain(symbols).cloned().collect();
         let vocabulary = Vocabulary::from_tokens(tokens)?;
         let kind = match &self.kind {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 impl Tokenizer {
     /// The JSON that goes into a model file: `{"kind": …, "normalize": …, "whitespace": …, "tokens": […]}`, where a
     /// token's index is its id, and for BPE also `"merges": ["a b", …]` in the order of application.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let TextForm { normalize, whitespace } = self.form;
         let mut value = json!({
             "kind": self.kind(),
@@ -28,7 +28,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// A key is missing, unknown or of another type, or the tokens (and merges) are invalid.
-    pub fn from_json(value: &Value) -> Result<Tokenizer> {
+    pub(crate) fn from_json(value: &Value) -> Result<Tokenizer> {
         let damaged = |message: String| Error::failure(format!("the tokenizer is damaged: {message}"));
         read_json(value).map_err(damaged)
     }

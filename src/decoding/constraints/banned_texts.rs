@@ -27,7 +27,7 @@ pub struct BannedTexts {
 
 /// The output so far, as far as it matters for the next token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OutputPrefix<'a> {
+pub(crate) struct OutputPrefix<'a> {
     /// All tokens so far.
     pub tokens: &'a [i64],
     /// This many of them were forced, and may contain banned texts.
@@ -50,7 +50,7 @@ type Tokens = Arc<[i64]>;
 impl BannedTexts {
     /// # Errors
     /// Too many texts.
-    pub fn new(banned: &[String], texts: Arc<TokenTexts>) -> Result<BannedTexts> {
+    pub(crate) fn new(banned: &[String], texts: Arc<TokenTexts>) -> Result<BannedTexts> {
         let banned: Vec<String> = banned.iter().map(|text| texts.normal(text)).collect();
         let automaton = NFA::new(&banned)
             .map_err(|error| Error::input(format!("`decoding.banned` has too many texts: {error}")))?;
@@ -58,7 +58,7 @@ impl BannedTexts {
     }
 
     /// The tokens that must not follow, possibly EOS.
-    pub fn forbidden(&self, said: OutputPrefix) -> Tokens {
+    pub(crate) fn forbidden(&self, said: OutputPrefix) -> Tokens {
         let place =
             Place { state: self.state_behind(said), first: said.tokens.is_empty(), last: said.to_the_limit };
         // A thread that panicked has left nothing half-written.

@@ -13,7 +13,7 @@ pub struct ForcedPrefix {
 
 /// The tokens that may come next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PrefixState {
+pub(crate) struct PrefixState {
     /// In no particular order.
     pub choices: Vec<PrefixToken>,
     /// The minimum number of tokens from here to the end of the prefix.
@@ -22,7 +22,7 @@ pub struct PrefixState {
 
 /// A transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrefixToken {
+pub(crate) struct PrefixToken {
     /// The token.
     pub token: i64,
     /// The state after it, or [`ForcedPrefix::END`] or [`ForcedPrefix::FREE`].
@@ -33,11 +33,11 @@ pub struct PrefixToken {
 
 impl ForcedPrefix {
     /// The start state.
-    pub const START: usize = 0;
+    pub(crate) const START: usize = 0;
     /// The state in which nothing is forced.
-    pub const FREE: usize = usize::MAX;
+    pub(crate) const FREE: usize = usize::MAX;
     /// The state in which exactly the prefix is written, if some tokens would change it.
-    pub const END: usize = usize::MAX - 1;
+    pub(crate) const END: usize = usize::MAX - 1;
 
     /// A prefix with these states, of which the first is the start state.
     pub(in crate::decoding) fn new(places: Vec<PrefixState>) -> ForcedPrefix {
@@ -60,17 +60,17 @@ impl ForcedPrefix {
     }
 
     /// The tokens that may come next in a state; `None` if all may.
-    pub fn at(&self, place: usize) -> Option<&PrefixState> {
+    pub(crate) fn at(&self, place: usize) -> Option<&PrefixState> {
         self.places.get(place)
     }
 
     /// Every token of some state.
-    pub fn tokens(&self) -> impl Iterator<Item = i64> {
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = i64> {
         self.places.iter().flat_map(|place| &place.choices).map(|choice| choice.token)
     }
 
     /// The minimum number of tokens that spell the prefix.
-    pub fn min_tokens(&self) -> usize {
+    pub(crate) fn min_tokens(&self) -> usize {
         self.min_tokens_from(ForcedPrefix::START)
     }
 
@@ -93,7 +93,7 @@ pub(in crate::decoding) struct PrefixScores(Vec<f32>);
 impl PrefixScores {
     /// Copies the scores of some choices: those that extend beyond the prefix, or those that do not. Excludes choices
     /// from which `left` more tokens cannot complete the prefix.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         opening: &ForcedPrefix,
         place: &PrefixState,
@@ -113,13 +113,13 @@ impl PrefixScores {
     }
 
     /// Resets the row: all tokens are forbidden.
-    pub fn clear(&mut self, vocabulary: usize) {
+    pub(crate) fn clear(&mut self, vocabulary: usize) {
         self.0.clear();
         self.0.resize(vocabulary, f32::NEG_INFINITY);
     }
 
     /// The row.
-    pub fn row(&self) -> &[f32] {
+    pub(crate) fn row(&self) -> &[f32] {
         &self.0
     }
 }

@@ -9,7 +9,7 @@ use crate::data::text_form::TextForm;
 use crate::data::vocabulary::{EOS, SPECIALS};
 
 /// The text of a token: at the start of an output, and later.
-pub type TokenText = [String; 2];
+pub(crate) type TokenText = [String; 2];
 
 /// The texts of all tokens.
 #[derive(Debug, Default)]
@@ -33,12 +33,12 @@ struct Order {
 
 impl TokenTexts {
     /// `pieces` has a text for each token, in the order of the ids.
-    pub fn new(pieces: Vec<TokenText>) -> TokenTexts {
+    pub(crate) fn new(pieces: Vec<TokenText>) -> TokenTexts {
         TokenTexts::in_form(pieces, TextForm::default())
     }
 
     /// The same, with texts in this form.
-    pub fn in_form(pieces: Vec<TokenText>, form: TextForm) -> TokenTexts {
+    pub(crate) fn in_form(pieces: Vec<TokenText>, form: TextForm) -> TokenTexts {
         TokenTexts { pieces, form, order: OnceLock::new() }
     }
 
@@ -60,12 +60,12 @@ impl TokenTexts {
     }
 
     /// Number of tokens with a text.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.pieces.len()
     }
 
     /// The text of a token; EOS is a space, and an unknown id is empty.
-    pub fn piece(&self, token: i64, first: bool) -> &str {
+    pub(crate) fn piece(&self, token: i64, first: bool) -> &str {
         match self.pieces.get(token as usize) {
             _ if token == EOS => " ",
             Some(piece) => &piece[usize::from(!first)],
@@ -74,13 +74,13 @@ impl TokenTexts {
     }
 
     /// A text in the normal form of outputs.
-    pub fn normal(&self, text: &str) -> String {
+    pub(crate) fn normal(&self, text: &str) -> String {
         self.form.normalize(text).into_owned()
     }
 
     /// The text of an output as it is written. A token without a text is shown as its id, so that outputs that differ
     /// in it differ.
-    pub fn of(&self, tokens: &[i64]) -> String {
+    pub(crate) fn of(&self, tokens: &[i64]) -> String {
         let mut text = String::new();
         for (n, &token) in tokens.iter().enumerate() {
             match self.pieces.get(token as usize) {
@@ -94,7 +94,7 @@ impl TokenTexts {
     /// The forced prefix for this text, with all its tokenizations. The last token may extend beyond the text, and
     /// tokens that would change it in the text form of outputs must not follow. `None` if no tokens spell the text; an
     /// empty text forces nothing.
-    pub fn forced_prefix(&self, text: &str) -> Option<ForcedPrefix> {
+    pub(crate) fn forced_prefix(&self, text: &str) -> Option<ForcedPrefix> {
         if text.is_empty() {
             return Some(ForcedPrefix::default());
         }

@@ -19,7 +19,7 @@ const fn preselected(width: usize) -> usize {
 
 /// A hypothesis that is to continue.
 #[derive(Clone, Copy, Debug)]
-pub struct JointParent<'a> {
+pub(crate) struct JointParent<'a> {
     /// Its number in the beam.
     pub number: usize,
     /// By what it is compared: [`combined`] of the sum of the decoder's scores and the score of the prefix.
@@ -30,7 +30,7 @@ pub struct JointParent<'a> {
 
 /// Finds the continuations of hypotheses by both scores.
 #[derive(Debug, Default)]
-pub struct JointScan {
+pub(crate) struct JointScan {
     by_decoder: TopK,
 }
 
@@ -38,7 +38,7 @@ impl JointScan {
     /// Offers `best` what may follow a hypothesis in a beam of this width, as [`TopK::scan`] does with the decoder's
     /// scores (V) alone. Gives back the row's largest score, and the token that greedy search would take: the best in a
     /// beam of 1.
-    pub fn scan(
+    pub(crate) fn scan(
         &mut self,
         parent: JointParent,
         row: &[f32],

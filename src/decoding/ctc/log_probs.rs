@@ -36,17 +36,17 @@ impl CtcLogProbs {
     }
 
     /// T', the number of frames.
-    pub fn frames(&self) -> usize {
+    pub(crate) fn frames(&self) -> usize {
         self.frames
     }
 
     /// V, the number of symbols.
-    pub fn symbols(&self) -> usize {
+    pub(crate) fn symbols(&self) -> usize {
         self.symbols
     }
 
     /// The symbol that stands for no token.
-    pub fn blank(&self) -> i64 {
+    pub(crate) fn blank(&self) -> i64 {
         self.blank
     }
 
@@ -54,7 +54,7 @@ impl CtcLogProbs {
     ///
     /// # Shapes
     /// out: (T' * V)
-    pub fn data(&self) -> &[f32] {
+    pub(crate) fn data(&self) -> &[f32] {
         &self.data
     }
 
@@ -62,12 +62,12 @@ impl CtcLogProbs {
     ///
     /// # Shapes
     /// out: (V)
-    pub fn frame(&self, number: usize) -> &[f32] {
+    pub(crate) fn frame(&self, number: usize) -> &[f32] {
         &self.data[number * self.symbols..][..self.symbols]
     }
 
     /// The log-probability of a symbol at a frame; minus infinity for a symbol that there is not.
-    pub fn at(&self, frame: usize, symbol: i64) -> f64 {
+    pub(crate) fn at(&self, frame: usize, symbol: i64) -> f64 {
         match usize::try_from(symbol) {
             Ok(symbol) if symbol < self.symbols => f64::from(self.data[frame * self.symbols + symbol]),
             _ => f64::NEG_INFINITY,

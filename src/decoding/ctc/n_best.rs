@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// The model has no such head; its own errors.
-pub fn ctc_of_each<S: IncrementalDecoder>(
+pub(crate) fn ctc_of_each<S: IncrementalDecoder>(
     decoder: &S,
     state: &S::State,
     rows: usize,
@@ -50,7 +50,7 @@ pub fn ctc_of_each<S: IncrementalDecoder>(
 ///
 /// # Errors
 /// Those of the model and of `found`; an output is to begin with a forced prefix.
-pub fn generate_n_best<'r, S: IncrementalDecoder>(
+pub(crate) fn generate_n_best<'r, S: IncrementalDecoder>(
     decoder: &S,
     requests: impl Iterator<Item = &'r DecodeRequest>,
     options: &SearchOptions,

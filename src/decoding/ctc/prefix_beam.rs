@@ -13,7 +13,7 @@ use crate::decoding::search::top_k::TopK;
 
 /// The sequence of the likeliest alignment: at each frame the likeliest symbol, where only the blank and the tokens
 /// that are `allowed` count. It need not be the likeliest sequence.
-pub fn best_path(log_probs: &CtcLogProbs, allowed: &[i64]) -> Vec<i64> {
+pub(crate) fn best_path(log_probs: &CtcLogProbs, allowed: &[i64]) -> Vec<i64> {
     let blank = log_probs.blank();
     let likeliest = |frame: usize| {
         allowed.iter().fold(blank, |best, &token| {
@@ -29,7 +29,11 @@ pub fn best_path(log_probs: &CtcLogProbs, allowed: &[i64]) -> Vec<i64> {
 /// The `width` likeliest sequences of the tokens that are `allowed`, the likeliest first, with the log-probability of
 /// the alignments that the search kept: all of them where the beam is wide enough, otherwise a few less. Of each frame
 /// the `width` likeliest tokens are tried.
-pub fn prefix_beam_search(log_probs: &CtcLogProbs, allowed: &[i64], width: usize) -> Vec<(Vec<i64>, f64)> {
+pub(crate) fn prefix_beam_search(
+    log_probs: &CtcLogProbs,
+    allowed: &[i64],
+    width: usize,
+) -> Vec<(Vec<i64>, f64)> {
     let mut search = PrefixBeamSearch::new(log_probs.blank());
     let mut top_k = TopK::default();
     for number in 0..log_probs.frames() {

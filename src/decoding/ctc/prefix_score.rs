@@ -36,7 +36,7 @@ impl CtcPrefix {
     }
 
     /// The log-probability of all sequences that begin with the prefix.
-    pub fn score(&self) -> f64 {
+    pub(crate) fn score(&self) -> f64 {
         self.score
     }
 
@@ -46,7 +46,7 @@ impl CtcPrefix {
     }
 
     /// The score of the prefix with one more token, in O(T'). It is never above the score of the prefix.
-    pub fn score_with(&self, token: i64) -> f64 {
+    pub(crate) fn score_with(&self, token: i64) -> f64 {
         if token == self.log_probs.blank() {
             return f64::NEG_INFINITY;
         }
@@ -55,7 +55,7 @@ impl CtcPrefix {
     }
 
     /// The prefix with one more token, in O(T').
-    pub fn extend(&self, token: i64) -> CtcPrefix {
+    pub(crate) fn extend(&self, token: i64) -> CtcPrefix {
         let frames = self.log_probs.frames();
         let (mut non_blank, mut blank, mut total) = (f64::NEG_INFINITY, vec![f64::NEG_INFINITY], Vec::new());
         total.push(f64::NEG_INFINITY);

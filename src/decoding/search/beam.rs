@@ -17,7 +17,7 @@ use crate::error::Result;
 
 /// Buffers that are reused in every step, to save allocations.
 #[derive(Debug, Default)]
-pub struct Workspace {
+pub(crate) struct Workspace {
     offers: Offers,
     edits: ScoreEdits,
     prefix_tokens: Vec<i64>,
@@ -102,7 +102,7 @@ pub(super) struct Beam {
 
 impl Beam {
     /// An empty hypothesis. With `rng`, tokens are sampled; with `leads`, the beam never loses the greedy hypothesis.
-    pub fn new(rng: Option<SampleRng>, leads: bool, ctc: Option<CtcPrefix>) -> Beam {
+    pub(crate) fn new(rng: Option<SampleRng>, leads: bool, ctc: Option<CtcPrefix>) -> Beam {
         let (row, node, place) = (0, TokenTree::ROOT, ForcedPrefix::START);
         let nothing = ActiveHypothesis {
             row,
@@ -119,28 +119,28 @@ impl Beam {
     }
 
     /// The active hypotheses, the best first; empty when the beam is done.
-    pub fn active(&self) -> &[ActiveHypothesis] {
+    pub(crate) fn active(&self) -> &[ActiveHypothesis] {
         &self.active
     }
 
     /// The same, mutable, to renumber their rows.
-    pub fn active_mut(&mut self) -> &mut [ActiveHypothesis] {
+    pub(crate) fn active_mut(&mut self) -> &mut [ActiveHypothesis] {
         &mut self.active
     }
 
     /// The finished hypotheses so far, the best first.
-    pub fn ranked(&self) -> &[RankedHypothesis] {
+    pub(crate) fn ranked(&self) -> &[RankedHypothesis] {
         &self.ranked
     }
 
     /// The finished hypotheses, the best first, then the unfinished ones.
-    pub fn into_ranked(self) -> Vec<RankedHypothesis> {
+    pub(crate) fn into_ranked(self) -> Vec<RankedHypothesis> {
         self.ranked
     }
 
     /// Runs one step: the best continuations become active or finished. A hypothesis without an allowed continuation is
     /// dropped; if none has one, the beam is done and keeps them as unfinished.
-    pub fn advance(
+    pub(crate) fn advance(
         &mut self,
         rows: &mut ScoreRows,
         tree: &mut TokenTree,

@@ -21,7 +21,7 @@ use crate::error::Result;
 
 /// The hypotheses of one source.
 #[derive(Debug)]
-pub struct Hypotheses {
+pub(crate) struct Hypotheses {
     opening: Arc<ForcedPrefix>,
     /// Maximum number of tokens, including EOS.
     limit: usize,
@@ -33,7 +33,7 @@ pub struct Hypotheses {
 
 impl Hypotheses {
     /// The hypotheses of a new source: one row. With `ctc` they are chosen by the decoder and by CTC.
-    pub fn new(
+    pub(crate) fn new(
         request: &DecodeRequest,
         options: &SearchOptions,
         ctc: Option<&Arc<CtcLogProbs>>,
@@ -58,14 +58,14 @@ impl Hypotheses {
     }
 
     /// For each row, the row of the previous step that it continues, and its last token. Empty when the source is done.
-    pub fn rows(&self) -> impl Iterator<Item = (usize, i64)> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, i64)> {
         // Before the first token all groups share one row.
         let rows = if self.length == 0 { 1 } else { usize::MAX };
         self.groups.iter().flat_map(Beam::active).take(rows).map(|one| (one.row, self.tree.token(one.node)))
     }
 
     /// Renumbers the rows in the order of [`Hypotheses::rows`], as they are now in the batch.
-    pub fn renumber(&mut self) {
+    pub(crate) fn renumber(&mut self) {
         if self.length > 0 {
             self.groups
                 .iter_mut()
@@ -79,7 +79,7 @@ impl Hypotheses {
     ///
     /// # Errors
     /// A row has no finite score.
-    pub fn advance(
+    pub(crate) fn advance(
         &mut self,
         rows: &mut ScoreRows,
         options: &SearchOptions,
@@ -111,7 +111,7 @@ impl Hypotheses {
     /// The best hypotheses, at most `n_best`, the best first: finished ones, then unfinished ones. Each group provides
     /// as many as its width, and more only if those are too few. Duplicates of several groups count once. Samples may
     /// repeat.
-    pub fn into_best(self, options: &SearchOptions) -> Vec<Hypothesis> {
+    pub(crate) fn into_best(self, options: &SearchOptions) -> Vec<Hypothesis> {
         let mut groups: Vec<Vec<RankedHypothesis>> = self.groups.into_iter().map(Beam::into_ranked).collect();
         let more: Vec<Vec<RankedHypothesis>> = match options.groups {
             1 => Vec::new(),

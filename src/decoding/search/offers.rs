@@ -33,7 +33,7 @@ pub(super) struct Parent<'a> {
 impl Offers {
     /// Takes what a hypothesis has to offer beside those before it, by the decoder's scores (V). Gives back the largest
     /// score, and the token that greedy search takes, where it is asked for.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         parent: Parent,
         scores: &[f32],

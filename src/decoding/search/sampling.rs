@@ -14,11 +14,11 @@ use crate::decoding::config::SamplingConfig;
 
 /// The random numbers of one sample, one per token.
 #[derive(Debug)]
-pub struct SampleRng(ChaCha8Rng);
+pub(crate) struct SampleRng(ChaCha8Rng);
 
 impl SampleRng {
     /// The numbers of sample `number` of a source.
-    pub fn new(seed: u64, source: &[i64], number: usize) -> SampleRng {
+    pub(crate) fn new(seed: u64, source: &[i64], number: usize) -> SampleRng {
         let mut hash = Sha256::new();
         hash.update(seed.to_le_bytes());
         source.iter().for_each(|token| hash.update(token.to_le_bytes()));
@@ -28,19 +28,19 @@ impl SampleRng {
     }
 
     /// The next number, at least 0 and below 1.
-    pub fn next_number(&mut self) -> f64 {
+    pub(crate) fn next_number(&mut self) -> f64 {
         self.0.random()
     }
 }
 
 /// The tokens that can be sampled, and their probabilities as shares of the highest one.
 #[derive(Debug, Default)]
-pub struct Sampler(Vec<(i64, f32)>);
+pub(crate) struct Sampler(Vec<(i64, f32)>);
 
 impl Sampler {
     /// Draws a token of a row with a number in [0, 1); also returns the row's largest score. Draws no token if no score
     /// is finite.
-    pub fn draw(&mut self, row: &[f32], config: &SamplingConfig, number: f64) -> (f32, Option<i64>) {
+    pub(crate) fn draw(&mut self, row: &[f32], config: &SamplingConfig, number: f64) -> (f32, Option<i64>) {
         let largest = maximum(row);
         if !largest.is_finite() {
             return (largest, None);

@@ -10,7 +10,7 @@ const LANES: usize = 16;
 
 /// One more token for one of the rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The number of the row.
     pub parent: usize,
     /// The token.
@@ -22,21 +22,21 @@ pub struct Candidate {
 /// The best `count` candidates of the rows seen since [`TopK::begin`], the best first; of equals the lower parent comes
 /// first, then the lower token.
 #[derive(Debug, Default)]
-pub struct TopK {
+pub(crate) struct TopK {
     list: Vec<Candidate>,
     count: usize,
 }
 
 impl TopK {
     /// Resets, with room for `count` candidates.
-    pub fn begin(&mut self, count: usize) {
+    pub(crate) fn begin(&mut self, count: usize) {
         self.list.clear();
         self.count = count;
     }
 
     /// Adds the candidates of a row; `sum` is added to all its scores, and scores of minus infinity or NaN are skipped.
     /// Returns the row's largest score.
-    pub fn scan(&mut self, parent: usize, sum: f64, row: &[f32]) -> f32 {
+    pub(crate) fn scan(&mut self, parent: usize, sum: f64, row: &[f32]) -> f32 {
         let (mut least, mut largest) = (self.threshold(), f32::NEG_INFINITY);
         for (n, block) in row.chunks(BLOCK).enumerate() {
             let top = maximum(block);
@@ -55,14 +55,14 @@ impl TopK {
     }
 
     /// Takes a candidate beside those before it; one that is minus infinity or no number is none.
-    pub fn offer(&mut self, candidate: Candidate) {
+    pub(crate) fn offer(&mut self, candidate: Candidate) {
         if candidate.total > self.threshold() {
             self.push(candidate);
         }
     }
 
     /// Inserts a candidate, after equal ones.
-    pub fn push(&mut self, candidate: Candidate) {
+    pub(crate) fn push(&mut self, candidate: Candidate) {
         if self.list.len() == self.count {
             self.list.pop();
         }
@@ -71,7 +71,7 @@ impl TopK {
     }
 
     /// The candidates, the best first.
-    pub fn candidates(&self) -> &[Candidate] {
+    pub(crate) fn candidates(&self) -> &[Candidate] {
         &self.list
     }
 
@@ -85,7 +85,7 @@ impl TopK {
 }
 
 /// The largest number; minus infinity if there is none.
-pub fn maximum(numbers: &[f32]) -> f32 {
+pub(crate) fn maximum(numbers: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = numbers.as_chunks::<LANES>();
     for chunk in chunks {

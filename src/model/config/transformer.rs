@@ -145,22 +145,22 @@ pub enum Activation {
 
 impl TransformerConfig {
     /// Whether it has a CTC head.
-    pub fn ctc(&self) -> bool {
+    pub(crate) fn ctc(&self) -> bool {
         self.ctc.unwrap_or(false)
     }
 
     /// Dropout on the embeddings.
-    pub fn embedding_dropout(&self) -> f64 {
+    pub(crate) fn embedding_dropout(&self) -> f64 {
         self.embedding_dropout.unwrap_or(self.dropout)
     }
 
     /// Dropout inside the feed-forward part.
-    pub fn feed_forward_dropout(&self) -> f64 {
+    pub(crate) fn feed_forward_dropout(&self) -> f64 {
         self.feed_forward_dropout.unwrap_or(self.dropout)
     }
 
     /// Dropout on the residual branches.
-    pub fn residual_dropout(&self) -> f64 {
+    pub(crate) fn residual_dropout(&self) -> f64 {
         self.residual_dropout.unwrap_or(self.dropout)
     }
 

@@ -13,7 +13,7 @@ use crate::shim;
 
 /// One direction of one layer.
 #[derive(Debug)]
-pub struct Gru {
+pub(crate) struct Gru {
     /// Of the inputs: (inputs) to (3 H)
     pub input: Linear,
     /// Of the state: (H) to (3 H)
@@ -22,7 +22,7 @@ pub struct Gru {
 
 impl Gru {
     /// Adds two matrices and two biases.
-    pub fn new(mut vb: VarBuilder, inputs: usize, width: usize) -> Gru {
+    pub(crate) fn new(mut vb: VarBuilder, inputs: usize, width: usize) -> Gru {
         let gates = 3 * width as i64;
         Gru {
             input: Linear::new(vb.sub("input"), inputs as i64, gates, true),
@@ -34,7 +34,7 @@ impl Gru {
     ///
     /// # Shapes
     /// gates: (B, T, 3 H), from its input layer; first: (B, H); out: (B, T, H) f32
-    pub fn forward(&self, gates: &Tensor, first: &Tensor, ctx: ForwardContext) -> Tensor {
+    pub(crate) fn forward(&self, gates: &Tensor, first: &Tensor, ctx: ForwardContext) -> Tensor {
         let gates = gates.to_kind(Kind::Float).transpose(0, 1).contiguous(); // (T, B, 3 H)
         let is_fused = gates.device() == Device::Cpu && self.hidden.compute() == Kind::Float;
         let states = match self.hidden.bias().filter(|_| is_fused) {
@@ -57,7 +57,7 @@ impl Gru {
     }
 
     /// Its layers, grouped by input.
-    pub fn groups(&self) -> Vec<Vec<&Linear>> {
+    pub(crate) fn groups(&self) -> Vec<Vec<&Linear>> {
         vec![vec![&self.input], vec![&self.hidden]]
     }
 }
@@ -76,7 +76,7 @@ fn next_state(input: &Tensor, hidden: &Tensor, state: &Tensor) -> Tensor {
 
 /// The direction of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// From the first position to the last.
     Forward,
     /// From the last position to the first.
@@ -86,7 +86,7 @@ pub enum Direction {
 /// Concatenated sequences without padding, ordered for a recurrent layer: longest first, so that the active sequences
 /// are always the first ones.
 #[derive(Debug)]
-pub struct Sequences {
+pub(crate) struct Sequences {
     /// The start of each, longest first.
     starts: Vec<i64>,
     /// The length of each, longest first.
@@ -97,7 +97,7 @@ pub struct Sequences {
 
 impl Sequences {
     /// Sequences of these lengths, at least 1 each.
-    pub fn new(lengths: &[i64]) -> Sequences {
+    pub(crate) fn new(lengths: &[i64]) -> Sequences {
         let mut start = 0;
         let begins = lengths.iter().map(|length| {
             start += length;
@@ -133,13 +133,13 @@ fn inverse(places: &[i64]) -> Vec<i64> {
 
 /// The recurrent layer of a GRU, packed for decoding.
 #[derive(Clone, Debug)]
-pub struct PackedGru {
+pub(crate) struct PackedGru {
     hidden: PackedLinear,
 }
 
 impl PackedGru {
     /// Casts or packs the weights of `gru`.
-    pub fn new(gru: &Gru, weights: Weights) -> PackedGru {
+    pub(crate) fn new(gru: &Gru, weights: Weights) -> PackedGru {
         PackedGru { hidden: PackedLinear::new(&[&gru.hidden], weights) }
     }
 
@@ -148,7 +148,7 @@ impl PackedGru {
     ///
     /// # Shapes
     /// gates: (N, 3 H), from the input layer; first: (R, H); out: (N, H) and (R, H)
-    pub fn forward(
+    pub(crate) fn forward(
         &self,
         gates: &Tensor,
         first: &Tensor,

@@ -18,7 +18,7 @@ use crate::shim;
 
 /// A trained recurrent network without its output layer, packed for decoding. Clones share the weights.
 #[derive(Debug)]
-pub struct PackedRecurrent {
+pub(crate) struct PackedRecurrent {
     /// (V of the source, D)
     source: Tensor,
     /// (V, D)
@@ -32,7 +32,7 @@ pub struct PackedRecurrent {
 
 /// The decoder state of the rows.
 #[derive(Debug)]
-pub struct RecurrentState {
+pub(crate) struct RecurrentState {
     /// For each layer of the decoder: (R, D)
     layers: Vec<Tensor>,
     /// Keys and values of the source positions.
@@ -90,7 +90,7 @@ impl DecoderBlock {
 
 impl PackedRecurrent {
     /// Joins, casts and packs the current weights of `model`.
-    pub fn new(model: &Recurrent, weights: Weights) -> PackedRecurrent {
+    pub(crate) fn new(model: &Recurrent, weights: Weights) -> PackedRecurrent {
         let initial: Vec<&Linear> = model.decoder.iter().map(|layer| &layer.initial).collect();
         PackedRecurrent {
             source: model.embeddings.of_source().detach(),
@@ -103,7 +103,7 @@ impl PackedRecurrent {
     }
 
     /// Encodes sources: one row each, before its first token.
-    pub fn start(&self, sources: &[&SourceItem]) -> RecurrentState {
+    pub(crate) fn start(&self, sources: &[&SourceItem]) -> RecurrentState {
         let lengths: Vec<i64> = sources.iter().map(|source| source.positions() as i64).collect();
         let hidden = self.encode(sources, &lengths); // (N, D)
         let (positions, width) = hidden.size2().expect("hidden states have two dimensions");
@@ -154,7 +154,7 @@ impl PackedRecurrent {
 
     /// Reads one or more tokens per row; returns the hidden state for each of them, in order: (N, D). With `looking`
     /// also their attention.
-    pub fn read(
+    pub(crate) fn read(
         &self,
         runs: &[&[i64]],
         state: &mut RecurrentState,
@@ -195,7 +195,7 @@ impl Clone for PackedRecurrent {
 
 impl RecurrentState {
     /// Selects rows, in this order; a row may occur more than once or not at all.
-    pub fn keep(self, rows: &[i64]) -> RecurrentState {
+    pub(crate) fn keep(self, rows: &[i64]) -> RecurrentState {
         let select =
             |layer: &Tensor| layer.index_select(0, &Tensor::from_slice(rows).to_device(layer.device()));
         RecurrentState {
@@ -206,7 +206,7 @@ impl RecurrentState {
     }
 
     /// The rows of this state, then those of `other`.
-    pub fn join(mut self, mut other: RecurrentState) -> RecurrentState {
+    pub(crate) fn join(mut self, mut other: RecurrentState) -> RecurrentState {
         let both = self.layers.iter().zip(&other.layers);
         let layers = both.map(|(one, other)| Tensor::cat(&[one, other], 0)).collect();
         let mut theirs: Vec<&mut Vec<i32>> = other.rows.iter_mut().collect();

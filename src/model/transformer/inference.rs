@@ -21,7 +21,7 @@ use crate::data::vocabulary::EOS;
 
 /// A trained Transformer without its output layer, packed for decoding. Clones share the weights.
 #[derive(Clone, Debug)]
-pub struct PackedTransformer {
+pub(crate) struct PackedTransformer {
     source: SourceReader,
     target: PositionedEmbedding,
     encoder: Vec<EncoderBlock>,
@@ -66,7 +66,7 @@ impl SourceReader {
 
 /// The decoder state of the rows.
 #[derive(Debug)]
-pub struct TransformerState {
+pub(crate) struct TransformerState {
     /// Keys and values of the tokens so far.
     own: KvCache,
     /// Keys and values of the source positions.
@@ -87,7 +87,7 @@ struct Row {
 
 impl PackedTransformer {
     /// Joins, casts and packs the current weights of `model`.
-    pub fn new(model: &Transformer, weights: Weights) -> PackedTransformer {
+    pub(crate) fn new(model: &Transformer, weights: Weights) -> PackedTransformer {
         let embedding = |weight: &Tensor, positions: &PositionTable| PositionedEmbedding {
             weight: weight.detach(),
             positions: positions.clone(),
@@ -112,7 +112,7 @@ impl PackedTransformer {
     }
 
     /// Encodes sources: one row each, before its first token.
-    pub fn start(&self, sources: &[&SourceItem]) -> TransformerState {
+    pub(crate) fn start(&self, sources: &[&SourceItem]) -> TransformerState {
         let lengths: Vec<i64> = sources.iter().map(|source| source.positions() as i64).collect();
         let memory = self.encode(sources, &lengths); // (N, D)
         let (width, device) = (memory.size()[1], memory.device());
@@ -138,7 +138,10 @@ impl PackedTransformer {
     ///
     /// # Errors
     /// Errors of libtorch.
-    pub fn ctc_log_probabilities(&self, state: &TransformerState) -> Result<Option<Vec<Vec<f32>>>, TchError> {
+    pub(crate) fn ctc_log_probabilities(
+        &self,
+        state: &TransformerState,
+    ) -> Result<Option<Vec<Vec<f32>>>, TchError> {
         let (Some(ctc), Some(encoded)) = (&self.ctc, &state.encoded) else { return Ok(None) };
         let flat = ctc.log_probabilities(encoded)?; // (N * V)
         let symbols = flat.len() / encoded.size()[0].max(1) as usize;
@@ -183,7 +186,7 @@ impl PackedTransformer {
 
     /// Reads one or more tokens per row; returns the hidden state for each of them, in order: (N, D). With `looking`
     /// also their attention.
-    pub fn read(
+    pub(crate) fn read(
         &self,
         runs: &[&[i64]],
         state: &mut TransformerState,
@@ -246,13 +249,13 @@ impl TransformerState {
     }
 
     /// Selects rows, in this order; a row may occur more than once or not at all. Only lists are copied.
-    pub fn keep(self, rows: &[i64]) -> TransformerState {
+    pub(crate) fn keep(self, rows: &[i64]) -> TransformerState {
         let kept = rows.iter().map(|&row| self.rows[row as usize].clone()).collect();
         TransformerState { rows: kept, encoded: None, ..self }
     }
 
     /// The rows of this state, then those of `other`.
-    pub fn join(mut self, mut other: TransformerState) -> TransformerState {
+    pub(crate) fn join(mut self, mut other: TransformerState) -> TransformerState {
         self.own.take(&other.own, &mut lists(&mut self.rows, own), &mut lists(&mut other.rows, own));
         self.cross.take(
             &other.cross,

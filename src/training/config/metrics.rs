@@ -42,7 +42,7 @@ pub enum BestBy {
 
 impl BestBy {
     /// The score, negated if needed so that lower is better.
-    pub fn cost(&self, figure: f64) -> f64 {
+    pub(crate) fn cost(&self, figure: f64) -> f64 {
         match self {
             BestBy::Nll => figure,
             BestBy::Metric(kind) => kind.cost(figure),
@@ -50,7 +50,7 @@ impl BestBy {
     }
 
     /// The cost without a model, that is, of empty outputs.
-    pub fn cost_of_none(&self) -> f64 {
+    pub(crate) fn cost_of_none(&self) -> f64 {
         match self {
             BestBy::Nll => f64::MAX,
             BestBy::Metric(kind) => kind.cost(kind.of_empty_outputs),
@@ -58,7 +58,7 @@ impl BestBy {
     }
 
     /// Its metric as a set.
-    pub fn metric_set(&self) -> MetricSet {
+    pub(crate) fn metric_set(&self) -> MetricSet {
         MetricSet::new(match self {
             BestBy::Nll => None,
             BestBy::Metric(kind) => Some(*kind),
@@ -132,7 +132,7 @@ impl<'de> Visitor<'de> for OneOf {
 
 impl TrainingConfig {
     /// The columns of `metrics.csv` for metrics.
-    pub fn metric_columns(&self) -> Vec<&'static str> {
+    pub(crate) fn metric_columns(&self) -> Vec<&'static str> {
         match &self.metrics {
             Some(metrics) => metrics.iter().map(|MetricName(kind)| kind.name).collect(),
             None => USUAL.to_vec(),
@@ -140,7 +140,7 @@ impl TrainingConfig {
     }
 
     /// The metrics computed over outputs, in the order of the columns. A column without its metric stays empty.
-    pub fn metric_set(&self, unit: Unit) -> MetricSet {
+    pub(crate) fn metric_set(&self, unit: Unit) -> MetricSet {
         let columns = self.metric_columns().into_iter();
         let is_counted = |name: &&str| {
             self.metrics.is_some()

@@ -23,7 +23,7 @@ impl Default for ScheduledSamplingConfig {
 
 impl ScheduledSamplingConfig {
     /// The share at `step`.
-    pub fn share_at(&self, step: u64) -> f64 {
+    pub(crate) fn share_at(&self, step: u64) -> f64 {
         self.share * (step as f64 / self.warmup.max(1) as f64).min(1.0)
     }
 

@@ -11,7 +11,7 @@ use crate::error::Result;
 const WIDTH: usize = 80;
 
 /// A progress bar at the bottom of the terminal.
-pub trait Bar {
+pub(crate) trait Bar {
     /// Hides the bar while `say` writes a line.
     fn suspend(&self, say: &dyn Fn());
     /// Shows the number of updates and a few words.
@@ -21,10 +21,10 @@ pub trait Bar {
 }
 
 /// Creates a bar from the first step to the last one; `None` if stderr is not a terminal.
-pub type MakeBar = fn(u64, u64) -> Option<Box<dyn Bar>>;
+pub(crate) type MakeBar = fn(u64, u64) -> Option<Box<dyn Bar>>;
 
 /// Writes lines to stderr.
-pub struct Console {
+pub(crate) struct Console {
     folder: PathBuf,
     make_bar: MakeBar,
     bar: Option<Box<dyn Bar>>,
@@ -33,7 +33,7 @@ pub struct Console {
 
 impl Console {
     /// For the run in `folder`; `verbose` also shows the bottlenecks.
-    pub fn new(folder: &Path, make_bar: MakeBar, verbose: bool) -> Console {
+    pub(crate) fn new(folder: &Path, make_bar: MakeBar, verbose: bool) -> Console {
         Console { folder: folder.to_path_buf(), make_bar, bar: None, verbose }
     }
 

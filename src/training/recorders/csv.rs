@@ -11,7 +11,7 @@ use crate::training::metrics::{RunningStats, Validation};
 
 /// Writes the rows.
 #[derive(Debug)]
-pub struct MetricsFile {
+pub(crate) struct MetricsFile {
     path: PathBuf,
     file: File,
     header: Vec<&'static str>,
@@ -38,7 +38,7 @@ impl MetricsFile {
     ///
     /// # Errors
     /// The file cannot be written, or is shorter than `bytes`.
-    pub fn open(path: &Path, bytes: Option<u64>, metrics: &[&'static str]) -> Result<MetricsFile> {
+    pub(crate) fn open(path: &Path, bytes: Option<u64>, metrics: &[&'static str]) -> Result<MetricsFile> {
         let header = [&BEFORE[..], metrics, &BEHIND].concat();
         let open = || OpenOptions::new().create(true).truncate(false).write(true).open(path);
         let failed = |error| Error::file("write", path, &error);

@@ -18,7 +18,7 @@ const BETWEEN_DRAWINGS: f64 = 10.0;
 
 /// Draws the picture of a run during training.
 #[derive(Debug)]
-pub struct Curves {
+pub(crate) struct Curves {
     folder: PathBuf,
     /// The time of the last drawing.
     drawn: Option<Since>,
@@ -26,7 +26,7 @@ pub struct Curves {
 
 impl Curves {
     /// For the run in `folder`.
-    pub fn of(folder: &Path) -> Curves {
+    pub(crate) fn of(folder: &Path) -> Curves {
         Curves { folder: folder.to_path_buf(), drawn: None }
     }
 }
@@ -173,7 +173,7 @@ const FEW_POINTS: usize = 40;
 ///
 /// # Errors
 /// A file that cannot be read or written.
-pub fn draw(folder: &Path) -> Result<()> {
+pub(crate) fn draw(folder: &Path) -> Result<()> {
     let metrics = folder.join("metrics.csv");
     let text = fs::read(&metrics).map_err(|error| Error::file("read", &metrics, &error))?;
     let title = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -189,7 +189,7 @@ pub fn draw(folder: &Path) -> Result<()> {
 
 /// The picture of a `metrics.csv` with any content: incomplete rows and cells that are not finite numbers are skipped,
 /// and a panel without values shows a note.
-pub fn svg(title: &str, metrics: &str) -> String {
+pub(crate) fn svg(title: &str, metrics: &str) -> String {
     let table = Table::read(metrics);
     let last_step = table.points("step", |_| true).iter().map(|point| point.0).fold(1.0, f64::max);
     let mut steps = Axis::exact(0.0, last_step, 9);

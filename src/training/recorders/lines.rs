@@ -8,7 +8,7 @@ use crate::training::metrics::RunningStats;
 use crate::training::pace::Speed;
 
 /// The line of an event that both show.
-pub fn message(event: &Event, folder: &Path) -> Option<String> {
+pub(crate) fn message(event: &Event, folder: &Path) -> Option<String> {
     Some(match event {
         Event::Message(line) => (*line).to_owned(),
         Event::TrainingRow { step, window, .. } if window.skipped > 0 => {
@@ -26,7 +26,7 @@ pub fn message(event: &Event, folder: &Path) -> Option<String> {
 }
 
 /// A row of training metrics, no wider than 80 columns.
-pub fn training_line(step: u64, window: &RunningStats, learning_rate: f64, speed: Speed) -> String {
+pub(crate) fn training_line(step: u64, window: &RunningStats, learning_rate: f64, speed: Speed) -> String {
     let norm = window.mean_gradient_norm();
     let decimals = if norm < 10.0 { 2 } else { usize::from(norm < 100.0) };
     let (tokens, left) = (speed.tokens_per_second, speed.time_left());
@@ -38,7 +38,7 @@ pub fn training_line(step: u64, window: &RunningStats, learning_rate: f64, speed
 }
 
 /// The mark behind a validation.
-pub fn mark(better: bool) -> &'static str {
+pub(crate) fn mark(better: bool) -> &'static str {
     if better { " (best)" } else { "" }
 }
 

@@ -13,7 +13,7 @@ use crate::training::clock::Since;
 
 /// Appends to the file.
 #[derive(Debug)]
-pub struct LogFile {
+pub(crate) struct LogFile {
     folder: PathBuf,
     file: File,
     started: Since,
@@ -24,7 +24,7 @@ impl LogFile {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn open(folder: &Path) -> Result<LogFile> {
+    pub(crate) fn open(folder: &Path) -> Result<LogFile> {
         let path = folder.join("train.log");
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| Error::file("write", &path, &error))?;

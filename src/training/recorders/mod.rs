@@ -3,14 +3,14 @@
 //! The trainer depends on the trait alone. [`Recorders`] is the list of a run directory: `metrics.csv`, TensorBoard's
 //! files, `skipped/`, `samples/`, the terminal, `train.log` and `curves.svg`.
 
-pub mod console;
-pub mod csv;
-pub mod curves;
+pub(crate) mod console;
+pub(crate) mod csv;
+pub(crate) mod curves;
 mod lines;
-pub mod log;
-pub mod samples;
-pub mod skipped;
-pub mod tensorboard;
+pub(crate) mod log;
+pub(crate) mod samples;
+pub(crate) mod skipped;
+pub(crate) mod tensorboard;
 
 use std::path::Path;
 
@@ -141,7 +141,7 @@ impl<R: Recorder + ?Sized> Recorder for &mut R {
 
 /// The consequence of a recorder's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnError {
+pub(crate) enum OnError {
     /// Training ends with the error.
     Stop,
     /// The recorder is dropped, with a message that ends in this text.
@@ -152,7 +152,7 @@ pub enum OnError {
 
 /// Several recorders, in the order in which they get each event.
 #[derive(Default)]
-pub struct Recorders<'a> {
+pub(crate) struct Recorders<'a> {
     list: Vec<(Box<dyn Recorder + 'a>, OnError)>,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Recorders<'a> {
     ///
     /// # Errors
     /// A file cannot be opened; the run cannot continue the `metrics.csv` that is there.
-    pub fn of_run(
+    pub(crate) fn of_run(
         folder: &Path,
         step: u64,
         (metrics_bytes, columns): (Option<u64>, &[&'static str]),
@@ -187,7 +187,7 @@ impl<'a> Recorders<'a> {
     }
 
     /// Adds a recorder, which gets each event after the others.
-    pub fn with(mut self, recorder: impl Recorder + 'a, on_error: OnError) -> Recorders<'a> {
+    pub(crate) fn with(mut self, recorder: impl Recorder + 'a, on_error: OnError) -> Recorders<'a> {
         self.list.push((Box::new(recorder), on_error));
         self
     }

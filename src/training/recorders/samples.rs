@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// Writes a file for each validation.
 #[derive(Debug)]
-pub struct Samples {
+pub(crate) struct Samples {
     folder: PathBuf,
 }
 
@@ -18,7 +18,7 @@ impl Samples {
     ///
     /// # Errors
     /// The folder cannot be created.
-    pub fn open(run: &Path) -> Result<Samples> {
+    pub(crate) fn open(run: &Path) -> Result<Samples> {
         let folder = run.join("samples");
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
         Ok(Samples { folder })

@@ -8,18 +8,18 @@ use crate::error::{Error, Result};
 
 /// Writes a file for each skipped update.
 #[derive(Debug)]
-pub struct SkippedPairs {
+pub(crate) struct SkippedPairs {
     run: PathBuf,
 }
 
 /// The file for an update of the run in `run`.
-pub fn path(run: &Path, step: u64) -> PathBuf {
+pub(crate) fn path(run: &Path, step: u64) -> PathBuf {
     run.join("skipped").join(format!("step-{step:08}.csv"))
 }
 
 impl SkippedPairs {
     /// For the run in `run`.
-    pub fn of(run: &Path) -> SkippedPairs {
+    pub(crate) fn of(run: &Path) -> SkippedPairs {
         SkippedPairs { run: run.to_path_buf() }
     }
 }

@@ -20,14 +20,14 @@ static CRC32C: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
 
 /// Writes the metrics of a run to a TensorBoard event file.
 #[derive(Debug)]
-pub struct TensorBoard(EventFile);
+pub(crate) struct TensorBoard(EventFile);
 
 impl TensorBoard {
     /// For the run in `folder`, whose next update is `first_step`.
     ///
     /// # Errors
     /// A folder or a file cannot be created.
-    pub fn open(folder: &Path, first_step: u64) -> Result<TensorBoard> {
+    pub(crate) fn open(folder: &Path, first_step: u64) -> Result<TensorBoard> {
         EventFile::create(folder, wall_time(), first_step).map(TensorBoard)
     }
 }
@@ -73,7 +73,7 @@ fn of_validation(found: &Validation) -> Vec<(String, f64)> {
 
 /// An event file, which TensorBoard reads while it is written.
 #[derive(Debug)]
-pub struct EventFile {
+pub(crate) struct EventFile {
     path: PathBuf,
     file: File,
 }
@@ -86,7 +86,7 @@ impl EventFile {
     ///
     /// # Errors
     /// A folder or a file cannot be created.
-    pub fn create(folder: &Path, wall_time: f64, first_step: u64) -> Result<EventFile> {
+    pub(crate) fn create(folder: &Path, wall_time: f64, first_step: u64) -> Result<EventFile> {
         let folder = folder.join("tensorboard");
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
         // TensorBoard reads the files of a folder in the order of their names.
@@ -105,7 +105,7 @@ impl EventFile {
     /// # Errors
     /// The file cannot be written. Part of the record may be in it and make later records unreadable, so no more should
     /// be written.
-    pub fn scalars(&mut self, wall_time: f64, step: u64, scalars: &[(String, f64)]) -> Result<()> {
+    pub(crate) fn scalars(&mut self, wall_time: f64, step: u64, scalars: &[(String, f64)]) -> Result<()> {
         let values: Vec<u8> =
             scalars.iter().flat_map(|(tag, value)| value_field(tag, *value as f32)).collect();
         self.write(&event(wall_time, step, SUMMARY, &values))

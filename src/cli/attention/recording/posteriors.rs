@@ -26,7 +26,7 @@ const LANE: f64 = 17.0;
 const LANES: usize = 3;
 
 /// What the CTC head finds in a recording.
-pub struct Posteriors {
+pub(crate) struct Posteriors {
     log_probs: Arc<CtcLogProbs>,
     /// One for each token of the output; empty if the recording has fewer positions than they need.
     spans: Vec<TokenSpan>,
@@ -37,26 +37,30 @@ impl Posteriors {
     ///
     /// # Errors
     /// The model fails.
-    pub fn of(loaded: &LoadedModel, request: &DecodeRequest, tokens: &[i64]) -> Result<Option<Posteriors>> {
+    pub(crate) fn of(
+        loaded: &LoadedModel,
+        request: &DecodeRequest,
+        tokens: &[i64],
+    ) -> Result<Option<Posteriors>> {
         let heads = loaded.ctc_log_probs(&[request])?;
         Ok(heads.into_iter().next().map(|log_probs| Posteriors::new(log_probs, tokens)))
     }
 
     /// What a CTC head gives, aligned to these tokens.
-    pub fn new(log_probs: Arc<CtcLogProbs>, tokens: &[i64]) -> Posteriors {
+    pub(crate) fn new(log_probs: Arc<CtcLogProbs>, tokens: &[i64]) -> Posteriors {
         let spans = align(&log_probs, tokens).map(|alignment| alignment.spans).unwrap_or_default();
         Posteriors { log_probs, spans }
     }
 
     /// Start and end of each span in seconds.
-    pub fn times(&self, step: f64) -> impl Iterator<Item = [f64; 2]> {
+    pub(crate) fn times(&self, step: f64) -> impl Iterator<Item = [f64; 2]> {
         self.spans
             .iter()
             .map(move |span| [span.first_frame, span.last_frame + 1].map(|frame| frame as f64 * step))
     }
 
     /// Draws the panel, and the tokens below it; returns the bottom. `steps` are those of the output, with or without EOS.
-    pub fn draw(
+    pub(crate) fn draw(
         &self,
         steps: &[TracedStep],
         step: f64,

@@ -18,7 +18,7 @@ const FAINTEST: f64 = 0.05;
 const HERTZ: [f64; 6] = [500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0];
 
 /// The features of a recording.
-pub struct Spectrogram {
+pub(crate) struct Spectrogram {
     heat: Heat,
     seconds: f64,
     /// A frequency in Hz, and where it is: 0 at the bottom, 1 at the top.
@@ -30,7 +30,7 @@ impl Spectrogram {
     ///
     /// # Errors
     /// The recording cannot be read.
-    pub fn of(loaded: &LoadedModel, source: SourceRef) -> Result<Option<Spectrogram>> {
+    pub(crate) fn of(loaded: &LoadedModel, source: SourceRef) -> Result<Option<Spectrogram>> {
         let Some(processor) = loaded.tokenizers.source.audio() else { return Ok(None) };
         let frames = source.features(processor, None)?;
         let place = |hertz: f64| (hertz, (processor.bin_at(hertz) + 0.5) / frames.bins() as f64);
@@ -41,13 +41,13 @@ impl Spectrogram {
     }
 
     /// Features (T, F) of so many bins, and the labels of frequencies with their places.
-    pub fn new(features: &[f32], bins: usize, shift: f64, ticks: Vec<(f64, f64)>) -> Spectrogram {
+    pub(crate) fn new(features: &[f32], bins: usize, shift: f64, ticks: Vec<(f64, f64)>) -> Spectrogram {
         let frames = features.len() / bins;
         Spectrogram { heat: shades(frames, bins, features), seconds: frames as f64 * shift, ticks }
     }
 
     /// Draws the panel, and returns its bottom.
-    pub fn draw(&self, time: &TimeAxis, top: f64, out: &mut String) -> f64 {
+    pub(crate) fn draw(&self, time: &TimeAxis, top: f64, out: &mut String) -> f64 {
         text(out, (time.left, top - 7.0), TITLE_STYLE, "log-mel features; full colour: the loudest");
         let frame = time.frame(0.0, self.seconds, top, HEIGHT);
         self.heat.draw(out, "spectrogram", frame, "class=\"ink\" fill=\"#222\"", false);

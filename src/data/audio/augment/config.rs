@@ -46,7 +46,7 @@ impl AugmentConfig {
     ///
     /// # Errors
     /// A value is out of range.
-    pub fn check(&self, table: &str) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, table: &str) -> Result<(), ConfigError> {
         let counts =
             [("frequency_masks", self.frequency_masks as u64), ("time_masks", self.time_masks as u64)];
         ConfigError::check_most(table, 1000, &counts)?;

@@ -50,7 +50,7 @@ pub enum Window {
 }
 
 /// The usual number of bins: 40 up to 8 kHz, 80 above.
-pub fn default_bins(sample_rate: u32) -> usize {
+pub(crate) fn default_bins(sample_rate: u32) -> usize {
     if sample_rate <= 8000 { 40 } else { 80 }
 }
 
@@ -64,7 +64,7 @@ impl Default for FbankConfig {
 
 impl FbankConfig {
     /// The defaults at a sample rate.
-    pub fn at(sample_rate: u32) -> Self {
+    pub(crate) fn at(sample_rate: u32) -> Self {
         FbankConfig {
             sample_rate,
             bins: default_bins(sample_rate),
@@ -83,7 +83,7 @@ impl FbankConfig {
     ///
     /// # Errors
     /// A value is out of range.
-    pub fn check(&self, table: &str) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, table: &str) -> Result<(), ConfigError> {
         let (slowest, fastest) = (*SAMPLE_RATES.start(), *SAMPLE_RATES.end());
         if !SAMPLE_RATES.contains(&self.sample_rate) {
             let message = format!(
@@ -125,12 +125,12 @@ impl FbankConfig {
     }
 
     /// Samples in a frame.
-    pub fn window_samples(&self) -> usize {
+    pub(crate) fn window_samples(&self) -> usize {
         self.samples(self.window_ms)
     }
 
     /// Samples from the start of a frame to that of the next.
-    pub fn shift_samples(&self) -> usize {
+    pub(crate) fn shift_samples(&self) -> usize {
         self.samples(self.shift_ms)
     }
 
@@ -140,7 +140,7 @@ impl FbankConfig {
     }
 
     /// The frames, T, of a recording of so many samples at `sample_rate`.
-    pub fn frames(&self, samples: usize) -> usize {
+    pub(crate) fn frames(&self, samples: usize) -> usize {
         let (window, shift) = (self.window_samples(), self.shift_samples());
         match (self.snip_edges, samples.checked_sub(window)) {
             (true, None) => 0,

@@ -281,9 +281,13 @@ fn of_an_hour_only_the_part_is_read_and_a_longer_one_is_refused_unread() {
     assert_eq!(error.message(), "a recording must have at most 30 s, but it has 3600.000 s");
     assert!(count() < 20_000);
     let options = ReadOptions { max_seconds: 30.0, ..part(1800.0, 1810.0) };
-    assert_eq!(read_recording_from(hour(), &options).unwrap().seconds(), 10.0);
+    let seconds = |options| {
+        let read = read_recording_from(hour(), options).unwrap();
+        read.samples.len() as f64 / f64::from(read.sample_rate)
+    };
+    assert_eq!(seconds(&options), 10.0);
     assert!(count() < 200_000);
-    assert_eq!(read_recording_from(hour(), &ReadOptions::default()).unwrap().seconds(), 3600.0);
+    assert_eq!(seconds(&ReadOptions::default()), 3600.0);
 }
 
 #[test]

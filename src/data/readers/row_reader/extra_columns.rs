@@ -7,13 +7,13 @@ use crate::data::readers::lines::ReadError;
 
 impl RowReader {
     /// The same reader, whose rows keep their other fields.
-    pub fn keeping_extra_fields(self) -> RowReader {
+    pub(crate) fn keeping_extra_fields(self) -> RowReader {
         RowReader { carries: true, ..self }
     }
 
     /// The columns of the other fields, in order: those of the header, or of JSONL those of its first readable row, for
     /// which this blocks. Later rows may have others.
-    pub fn extra_columns(&mut self) -> Vec<Arc<str>> {
+    pub(crate) fn extra_columns(&mut self) -> Vec<Arc<str>> {
         if !self.carries {
             return Vec::new();
         }
