@@ -91,7 +91,7 @@ fn another_crate_decodes_with_four_small_files() {
 }
 
 #[test]
-fn the_page_shows_the_files_as_they_are() {
+fn the_page_shows_the_actual_files() {
     let page = fs::read_to_string(project().join("docs/library.md")).unwrap();
     for name in FILES {
         let shown: String =

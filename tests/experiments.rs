@@ -108,14 +108,14 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn graphemes_to_phonemes_takes_three_steps_on_french() {
+fn the_g2p_experiment_takes_three_steps_on_french() {
     let Some(folder) = public("g2p2020/fre") else { return };
     let overrides = [files(&folder), vec!["training.steps=3".into()]].concat();
     train(&root().join("configs/sigmorphon_g2p.toml"), &overrides);
 }
 
 #[test]
-fn translation_takes_three_steps_on_multi30k() {
+fn the_translation_experiment_takes_three_steps_on_multi30k() {
     let Some(folder) = public("multi30k") else { return };
     let smaller = ["training.steps=3", "data.source.bpe.vocabulary=300", "data.target.bpe.vocabulary=300"];
     let overrides = [files(&folder), smaller.map(String::from).to_vec()].concat();

@@ -38,7 +38,7 @@ fn help_is_as_wide_as_the_terminal_and_groups_the_options() {
 }
 
 #[test]
-fn a_key_that_is_written_without_its_table_is_answered_with_its_whole_name() {
+fn the_error_for_a_key_without_its_table_names_the_full_key() {
     let scene = Scene::trained();
     for (setting, name) in [
         ("n_best=3", "decoding.n_best"),
@@ -86,7 +86,7 @@ fn a_key_that_is_written_without_its_table_is_answered_with_its_whole_name() {
 }
 
 #[test]
-fn keys_shows_the_reference_page_or_what_says_a_word() {
+fn keys_prints_the_reference_page_or_the_keys_that_contain_a_word() {
     let scene = Scene::new(8, 2);
     let keys = |words: &[&str]| scene.seqloom(&[&["keys"], words].concat());
     assert_eq!(keys(&[]).succeeded().stdout, include_str!("../configs/reference.toml"));
@@ -99,7 +99,7 @@ fn keys_shows_the_reference_page_or_what_says_a_word() {
 }
 
 #[test]
-fn so_many_outputs_are_given_as_are_asked_for_by_name() {
+fn the_number_of_outputs_is_that_of_n_best() {
     let scene = Scene::trained();
     let decode = |more: &[&str]| scene.decode(&[&["--format", "jsonl"], more].concat(), "abcd\n");
     let three = decode(&["--n-best", "3"]).succeeded();
@@ -125,7 +125,7 @@ fn so_many_outputs_are_given_as_are_asked_for_by_name() {
 }
 
 #[test]
-fn references_come_from_any_column_or_from_a_file_of_their_own() {
+fn references_are_read_from_any_column_or_from_a_separate_file() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,right\nabc,abc\nhgfed,no\n");
     scene.write("in.txt", "abc\nhgfed\n");
@@ -163,7 +163,7 @@ fn references_come_from_any_column_or_from_a_file_of_their_own() {
 }
 
 #[test]
-fn a_row_of_figures_is_short_and_verbose_says_why_it_is_not_faster() {
+fn a_progress_line_is_short_and_verbose_shows_the_speed_in_detail() {
     let scene = Scene::new(60, 12);
     let few = ["training.steps=40", "training.log_every=10", "training.validate_every=40"];
     let train = |out: &str, more: &[&str]| {

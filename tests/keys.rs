@@ -28,7 +28,7 @@ fn without_and_with(settings: &[&str], kind: &str, name: &str) -> [Vec<f64>; 2] 
 }
 
 #[test]
-fn the_optimizers_numbers_reach_the_updates() {
+fn the_optimizers_keys_take_effect() {
     for setting in ["beta1=0.5", "beta2=0.5", "epsilon=0.1", "weight_decay=10.0"] {
         let [plain, changed] = without_and_with(&[&format!("training.adamw.{setting}")], "train", "loss");
         assert_eq!(plain[0], changed[0], "{setting}: the first loss is before any update");
@@ -115,7 +115,7 @@ fn the_budget_and_accumulation_set_the_tokens_of_an_update() {
 }
 
 #[test]
-fn rows_validations_checkpoints_and_samples_come_when_they_are_due() {
+fn log_rows_validations_checkpoints_and_samples_are_written_when_due() {
     let scene = Scene::new(60, 12);
     let settings = ["training.log_every=2", "training.validate_every=3", "training.samples=2"];
     train(&scene, "run", &settings);
@@ -128,7 +128,7 @@ fn rows_validations_checkpoints_and_samples_come_when_they_are_due() {
 }
 
 #[test]
-fn training_ends_at_its_epochs_or_when_patience_runs_out() {
+fn training_ends_after_its_epochs_or_when_patience_runs_out() {
     let scene = Scene::new(60, 12);
     let settings = ["training.steps=500", "training.epochs=2", "training.tokens_per_batch=64"];
     train(&scene, "epochs", &settings);
@@ -150,7 +150,7 @@ fn training_ends_at_its_epochs_or_when_patience_runs_out() {
 }
 
 #[test]
-fn best_by_chooses_the_figure_that_decides() {
+fn best_by_selects_the_deciding_score() {
     let scene = Scene::new(60, 12);
     for (by, column_name, sign) in [
         ("nll", "nll", 1.0),
@@ -173,7 +173,7 @@ fn best_by_chooses_the_figure_that_decides() {
 }
 
 #[test]
-fn data_comes_from_named_columns_lists_and_parallel_text() {
+fn data_is_read_from_named_columns_lists_and_parallel_text() {
     let scene = Scene::new(60, 12);
     train(&scene, "one", &[]);
     let table = scene.text("train.csv");
@@ -198,7 +198,7 @@ fn data_comes_from_named_columns_lists_and_parallel_text() {
 }
 
 #[test]
-fn rare_symbols_are_left_out_of_a_vocabulary_and_counted() {
+fn rare_symbols_are_omitted_from_a_vocabulary_and_counted() {
     let scene = Scene::new(60, 12);
     scene.write("train.csv", scene.text("train.csv") + "z,z\n");
     let said = train(&scene, "rare", &["data.source.characters.minimum_count=2"]);
@@ -211,7 +211,7 @@ fn rare_symbols_are_left_out_of_a_vocabulary_and_counted() {
 }
 
 #[test]
-fn a_shared_vocabulary_is_one_and_bpe_has_the_size_asked() {
+fn a_shared_vocabulary_is_one_and_bpe_has_the_requested_size() {
     let scene = Scene::new(200, 12);
     let toml = scene.text("copy.toml").replace("valid = \"valid.csv\"", "valid = \"valid.csv\"\nshared_vocabulary = true\n[data.source.bpe]\nvocabulary = 40\n[data.target.bpe]\nvocabulary = 40");
     scene.write("copy.toml", toml);
@@ -247,7 +247,7 @@ fn the_length_limit_follows_its_factor_and_offset_unless_it_is_a_number() {
 const UNSURE: [&str; 3] = ["training.steps=40", "training.validate_every=40", "training.tokens_per_batch=64"];
 
 #[test]
-fn the_length_penalty_lengthens_what_a_beam_finds() {
+fn the_length_penalty_lengthens_the_outputs_of_a_beam() {
     let scene = Scene::new(60, 12);
     train(&scene, "runs/copy", &UNSURE);
     let decode = |penalty: &str, alpha: &str| {

@@ -9,7 +9,7 @@ use seqloom::Predictor;
 use crate::support::run::{Scene, words};
 
 #[test]
-fn the_example_says_what_the_command_says() {
+fn the_example_prints_the_outputs_of_the_command() {
     let scene = Scene::trained();
     let words = words(60);
     let texts: Vec<&str> = words.iter().map(String::as_str).chain(["", "hgfed"]).collect();
@@ -20,7 +20,7 @@ fn the_example_says_what_the_command_says() {
 }
 
 #[test]
-fn a_decoder_has_scores_and_flags_and_scores_pairs() {
+fn a_predictor_returns_scores_and_flags_and_scores_pairs() {
     let scene = Scene::trained();
     let settings = ["runtime.threads=1", "runtime.device=cpu", "decoding.max_length=4"];
     let decoder = Predictor::with_overrides(scene.path("runs/copy"), &settings).unwrap();
@@ -39,7 +39,7 @@ fn a_decoder_has_scores_and_flags_and_scores_pairs() {
 }
 
 #[test]
-fn what_is_wrong_is_an_error_and_no_panic() {
+fn invalid_input_is_an_error_and_no_panic() {
     let scene = Scene::trained();
     let run = scene.path("runs/copy");
     let refused = |path: &std::path::Path, settings: &[&str]| {
@@ -62,7 +62,7 @@ fn what_is_wrong_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn outputs_come_in_lists_with_beginnings_and_from_several_models() {
+fn n_best_lists_prefixes_and_ensembles_work_from_rust() {
     let scene = Scene::trained();
     let run = scene.path("runs/copy");
     let settings = ["runtime.threads=1", "runtime.device=cpu", "decoding.beam=4", "decoding.n_best=3"];

@@ -14,7 +14,7 @@ fn golden() -> Value {
 
 /// Made by tests/golden/make_chrf.py.
 #[test]
-fn chrf_is_that_of_sacrebleu() {
+fn chrf_equals_that_of_sacrebleu() {
     let golden = golden();
     assert_eq!(golden["signature"], "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0");
     let corpora = golden["corpora"].as_array().unwrap();
@@ -49,7 +49,7 @@ fn header(scene: &Scene, run: &str) -> String {
 }
 
 #[test]
-fn a_run_counts_the_metrics_that_its_config_names_and_nothing_else_changes() {
+fn a_run_has_the_metrics_of_its_config_and_nothing_else_changes() {
     let scene = Scene::new(60, 12);
     train(&scene, "usual", &[], &[]).succeeded();
     let named = "training.metrics=[\"chrf\", \"word_error_rate\", \"exact_match\"]";
@@ -90,7 +90,7 @@ fn a_run_counts_the_metrics_that_its_config_names_and_nothing_else_changes() {
 }
 
 #[test]
-fn a_run_that_goes_on_keeps_its_metrics() {
+fn a_resumed_run_keeps_its_metrics() {
     let scene = Scene::new(60, 12);
     let named = "training.metrics=[\"exact_match\", \"chrf\"]";
     train(&scene, "whole", &[named], &[]).succeeded();

@@ -28,7 +28,7 @@ fn right(outputs: &str) -> usize {
 }
 
 #[test]
-fn it_learns_and_decodes_by_every_search_what_it_learned() {
+fn it_learns_and_decodes_with_every_search() {
     let scene = trained();
     let rows = scene.metrics("runs/copy", "valid");
     let exact = numbers(&rows, "exact_match");
@@ -57,7 +57,7 @@ fn it_learns_and_decodes_by_every_search_what_it_learned() {
 }
 
 #[test]
-fn what_looks_into_a_model_and_what_makes_one_of_several_takes_it() {
+fn inspection_ensembles_and_averages_support_it() {
     let scene = trained();
     let traced = scene.decode(&["--trace", "trace.jsonl"], "abc\n").succeeded().stdout;
     assert_eq!(traced, "abc\n");
@@ -77,7 +77,7 @@ fn what_looks_into_a_model_and_what_makes_one_of_several_takes_it() {
 }
 
 #[test]
-fn a_resumed_run_is_the_run_that_never_stopped_on_any_number_of_threads() {
+fn a_resumed_run_equals_the_uninterrupted_one_for_any_number_of_threads() {
     let scene = Scene::new(60, 12);
     let settings = |steps, threads| {
         let fixed = ["training.tokens_per_batch=96", "training.shards=4", "model.recurrent.dropout=0.2"];

@@ -36,7 +36,7 @@ fn logs(scene: &Scene, run: &str) -> String {
 }
 
 #[test]
-fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
+fn the_warning_signal_of_a_batch_system_saves_and_ends_or_continues() {
     let scene = Scene::new(60, 12);
     for (signal, code) in [("USR1", 138), ("USR2", 140)] {
         let child = scene.spawn(&endless(signal, &["training.log_every=5"]));
@@ -62,7 +62,7 @@ fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
 
 /// The outputs of a validation may be as long as they like.
 #[test]
-fn a_stop_is_heard_within_an_output() {
+fn a_stop_signal_takes_effect_within_an_output() {
     let scene = Scene::new(60, 12);
     let long = ["decoding.min_length=900000", "decoding.max_length=1000000", "training.validate_every=3"];
     let child = scene.spawn(&endless("run", &[&long[..], &["training.log_every=1"]].concat()));
@@ -75,7 +75,7 @@ fn a_stop_is_heard_within_an_output() {
 
 /// Nothing is there that could be lost, so nobody waits for it: pairs that never come.
 #[test]
-fn a_stop_is_heard_before_training_begins() {
+fn a_stop_signal_takes_effect_before_training_starts() {
     let scene = Scene::new(8, 2);
     assert!(Command::new("mkfifo").arg(scene.path("never.csv")).status().unwrap().success());
     for (signal, code) in [("TERM", 143), ("INT", 130), ("USR1", 138)] {
@@ -89,7 +89,7 @@ fn a_stop_is_heard_before_training_begins() {
 }
 
 #[test]
-fn a_decode_that_is_stopped_leaves_whole_rows_to_go_on_behind() {
+fn a_stopped_decode_leaves_complete_rows_and_can_be_resumed() {
     let scene = Scene::trained();
     let words = words(9000);
     scene.write("words.txt", lines(&words));

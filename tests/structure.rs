@@ -214,7 +214,7 @@ fn never(place: &str, words: &[&str]) {
 }
 
 #[test]
-fn the_reader_of_paths_reads_what_rust_reads() {
+fn the_parser_of_paths_agrees_with_rust() {
     let read = |code: &str| {
         let file = SourceFile { name: "a/b/c.rs".into(), code: code.into(), text: String::new() };
         file.paths()
@@ -226,7 +226,7 @@ fn the_reader_of_paths_reads_what_rust_reads() {
 }
 
 #[test]
-fn each_module_uses_only_what_lies_below_it() {
+fn each_module_uses_only_modules_below_it() {
     for file in SourceFile::all() {
         let Some((_, may_use)) = MAY_USE.iter().find(|(top, _)| *top == file.top()) else {
             assert!(
@@ -276,7 +276,7 @@ fn only_an_experiment_and_the_command_line_write_runs() {
 }
 
 #[test]
-fn metrics_know_no_tensors_and_pairs_and_tokens_neither() {
+fn metrics_use_no_tensors_and_neither_do_pairs_and_tokens() {
     never("metrics/", &["tch"]);
     never("data/readers", &["tch"]);
     never("data/tokenizer", &["tch"]);
@@ -285,7 +285,7 @@ fn metrics_know_no_tensors_and_pairs_and_tokens_neither() {
 }
 
 #[test]
-fn a_model_does_no_input_and_no_output_and_sees_no_text() {
+fn a_model_does_no_input_or_output_and_uses_no_text() {
     never(
         "model/",
         &["std::fs", "std::io", "std::env", "std::path", "print!", "println!", "eprint!", "eprintln!"],
@@ -294,7 +294,7 @@ fn a_model_does_no_input_and_no_output_and_sees_no_text() {
 }
 
 #[test]
-fn a_search_knows_no_model_and_no_tensor() {
+fn a_search_uses_no_model_and_no_tensor() {
     // The one that steps a model, the one that has several of them step, the name of what their weights are kept in,
     // and the one that searches nothing.
     let know = [
@@ -347,7 +347,7 @@ fn only_the_shim_is_unsafe() {
 }
 
 #[test]
-fn nothing_panics_by_name_where_a_users_data_can_be_at_fault() {
+fn no_explicit_panic_where_user_data_can_be_invalid() {
     for place in ["cli/", "data/", "checkpoint/", "config", "predictor", "decoding/", "metrics/", "training/"]
     {
         never(place, &[".unwrap()", "panic!(", "todo!(", "unimplemented!(", "unreachable!("]);

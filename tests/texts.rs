@@ -70,7 +70,7 @@ fn code_keeps_its_white_space_from_file_to_file() {
 }
 
 #[test]
-fn what_reading_changes_is_said_and_counts_as_wrong() {
+fn changes_by_reading_are_reported_and_count_as_wrong() {
     let scene = scene_of_code();
     let said = train_on(&scene, "train.jsonl", "trimmed", 250, &[]);
     let note = "note: train.jsonl: reading changed 8 of 8 targets: 8 with white space removed at the ends \
@@ -94,7 +94,7 @@ fn what_reading_changes_is_said_and_counts_as_wrong() {
 }
 
 #[test]
-fn jamo_are_learned_apart_where_the_config_says_so() {
+fn jamo_are_separate_symbols_if_the_config_decomposes() {
     let scene = Scene::new(8, 2);
     let pairs =
         "source,target\n가나,나가\n\u{1102}\u{1161}\u{1100}\u{1161},\u{1100}\u{1161}\u{1102}\u{1161}\n";
@@ -121,7 +121,7 @@ fn jamo_are_learned_apart_where_the_config_says_so() {
 }
 
 #[test]
-fn a_model_that_learned_from_empty_sides_is_asked_for_them() {
+fn empty_sources_are_decoded_by_a_model_trained_on_them() {
     let scene = Scene::new(8, 2);
     scene.write("pairs.csv", "source,target\n\"\",abab\nab,\"\"\nba,ba\n");
     let refused = scene.train(&["--set", "data.train=pairs.csv"]);
@@ -153,7 +153,7 @@ fn a_model_that_learned_from_empty_sides_is_asked_for_them() {
 }
 
 #[test]
-fn how_an_input_is_read_is_said_where_nobody_said_it() {
+fn the_assumed_format_of_an_input_is_reported() {
     let scene = Scene::trained();
     let guessed = "was read as text with one source per line; for a table use --input-format\n";
     for (name, note) in [("in.txt", None), ("in.words", Some("in.words")), ("in", Some("in"))] {
@@ -168,7 +168,7 @@ fn how_an_input_is_read_is_said_where_nobody_said_it() {
 }
 
 #[test]
-fn lines_that_end_in_cr_alone_are_read_and_said() {
+fn lines_that_end_in_cr_alone_are_read_and_reported() {
     let scene = Scene::trained();
     scene.write("mac.csv", "source,target\rabc,abc\rfee,fee\r");
     scene.write("mac.txt", "abc\rfee\rbad");
@@ -198,7 +198,7 @@ fn lines_that_end_in_cr_alone_are_read_and_said() {
 }
 
 #[test]
-fn a_file_without_rows_is_refused_in_training_and_said_in_decoding() {
+fn a_file_without_rows_is_refused_in_training_and_reported_in_decoding() {
     let scene = Scene::trained();
     scene.write("none.csv", "source,target\n");
     scene
@@ -213,7 +213,7 @@ fn a_file_without_rows_is_refused_in_training_and_said_in_decoding() {
 }
 
 #[test]
-fn names_of_sound_files_are_no_sources() {
+fn names_of_sound_files_are_refused_as_sources() {
     let scene = Scene::trained();
     let refused = "error: sources must be texts, but all of them are names of audio files, such as `a.wav`\n\
                    hint: add [data.source.audio] to read them as recordings";
@@ -225,7 +225,7 @@ fn names_of_sound_files_are_no_sources() {
 }
 
 #[test]
-fn a_table_without_a_header_goes_by_the_numbers_of_its_columns() {
+fn the_columns_of_a_table_without_a_header_are_named_by_numbers() {
     let scene = Scene::trained();
     scene.write("lex.tsv", "abc\ta b c\nfee\tf e e\nbad\tb a d\n");
     let data = ["data.train=lex.tsv", "data.valid=lex.tsv", "training.steps=2", "data.target.words={}"];

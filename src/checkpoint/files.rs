@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_output_takes_the_place_of_the_file_behind_a_link_and_leaves_its_other_names() {
+    fn an_output_replaces_the_target_of_a_symbolic_link_and_leaves_its_hard_links() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("data"), "old").unwrap();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_is_not_read() {
+    fn endless_files_are_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latest");
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();

@@ -390,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_share_the_rows_among_them() {
+    fn shards_divide_the_rows() {
         let shards: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).to_vec();
         for row in 1..10 {
             let having: Vec<usize> = (0..3).filter(|&n| shards[n].has(row)).collect();
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_breaks_down_is_not_at_the_end_of_the_input() {
+    fn a_reader_that_panics_is_not_the_end_of_the_input() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in.txt");
         std::fs::write(&path, "abc\n").unwrap();

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_long_output_the_end_is_shown() {
+    fn the_end_of_a_long_output_is_shown() {
         assert_eq!(last_columns("abc", 3), "abc");
         assert_eq!(last_columns("abcd", 3), "…cd");
         assert_eq!(last_columns("機器學習", 6), "…學習");

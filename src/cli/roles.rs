@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_known_by_every_name_that_it_has() {
+    fn a_file_is_recognized_under_each_of_its_names() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("in.txt"), "a\n").unwrap();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_runs_own_is_no_output_and_a_new_file_beside_it_is() {
+    fn a_file_of_a_run_cannot_be_an_output_but_a_new_file_beside_it_can() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().canonicalize().unwrap().join("run");
         let step = run.join("checkpoints/step-00000001");

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn eos_and_the_unknown_symbol_are_forbidden_when_it_is_asked() {
+    fn eos_and_unk_can_be_forbidden() {
         let constraints = Constraints { min_length: 3, ..NONE };
         assert_eq!(forbidden(&constraints, &[]), [EOS]);
         assert_eq!(forbidden(&constraints, &[4]), [EOS]);
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_said_is_penalised_once() {
+    fn a_repeated_token_is_penalised_once() {
         let row = after(&Constraints { repetition_penalty: 1.5, ..NONE }, &[6, 4, 6, 6]);
         assert_eq!(row, [-1.0, -1.0, -1.0, -1.0, -1.5, -1.0, -1.5, -1.0]);
     }
 
     #[test]
-    fn an_ngram_does_not_stand_in_an_output_twice() {
+    fn no_ngram_is_repeated() {
         let of = |n, said: &[i64]| forbidden(&Constraints { no_repeat_ngram: n, ..NONE }, said);
         assert_eq!(of(1, &[4, 6, 4]), [4, 6]);
         assert_eq!(of(2, &[4, 6, 5, 4]), [6]);

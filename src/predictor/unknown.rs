@@ -65,7 +65,7 @@ mod tests {
     use crate::decoding::incremental_decoder::Hypothesis;
 
     #[test]
-    fn a_text_that_several_outputs_have_stands_once_with_the_best() {
+    fn a_duplicate_text_is_kept_once_with_the_best_score() {
         let output = |text: &str, ranking| {
             let hypothesis = Hypothesis { ranking, ..Hypothesis::default() };
             let (times, token_scores) = (Vec::new(), Vec::new());

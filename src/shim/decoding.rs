@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn attention_reads_nothing_that_is_not_there() {
+    fn attention_reads_nothing_out_of_bounds() {
         let (query, keys_values) = (zeros(&[2, 6]), zeros(&[5, 12]));
         let attended = |starts: [i64; 2], lengths: [i64; 2]| AttendedSlots {
             slots: (0..5).collect(),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn products_and_activations_take_rows_of_their_inputs_alone() {
+    fn products_and_activations_refuse_mismatched_shapes() {
         let packed = PackedWeights::new(&zeros(&[3, 4]), None, PackedKind::F32);
         assert_eq!(packed.log_probabilities(&zeros(&[2, 4])).len(), 6);
         refused(|| packed.log_probabilities(&zeros(&[2, 5, 4])));

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_keep_the_order_and_hold_about_as_many_numbers_each() {
+    fn parts_keep_the_order_and_have_about_as_many_numbers_each() {
         threads::set(2).unwrap();
         let tensors = [4, 1, 3, 8, 5].map(|size| Tensor::zeros([size], (Kind::Float, Device::Cpu)));
         let sizes = |device| -> Vec<Vec<usize>> {

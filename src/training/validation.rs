@@ -202,7 +202,7 @@ mod tests {
     use crate::metrics::MetricKind;
 
     #[test]
-    fn what_decides_is_compared_in_the_form_of_outputs() {
+    fn the_deciding_score_compares_texts_in_the_form_of_outputs() {
         let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9} xyz"].into_iter()).unwrap();
         let found = |output: &str, by: &str| {
             let tokens = target.encode(output).ids;

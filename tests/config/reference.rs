@@ -35,7 +35,7 @@ fn tables<'t>(path: &str, table: &'t Table, found: &mut Vec<(String, &'t Table)>
 }
 
 #[test]
-fn every_experiment_in_configs_can_be_read_and_has_the_name_of_its_file() {
+fn every_experiment_in_configs_is_valid_and_named_like_its_file() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(configs()).unwrap() {
         let path = entry.unwrap().path();
@@ -55,7 +55,7 @@ fn the_reference_page_shows_every_default() {
 }
 
 #[test]
-fn the_reference_page_and_the_code_know_the_same_keys() {
+fn the_reference_page_and_the_code_have_the_same_keys() {
     let all: Table = reference().1.parse().unwrap();
     let mut found = Vec::new();
     tables("", &all, &mut found);
@@ -74,7 +74,7 @@ fn the_reference_page_and_the_code_know_the_same_keys() {
 }
 
 #[test]
-fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default() {
+fn tables_shown_as_off_can_be_switched_on_with_the_defaults_shown() {
     let (page, all) = reference();
     let (on, all): (Table, Table) = (page.parse().unwrap(), all.parse().unwrap());
     let mut found = Vec::new();
@@ -130,7 +130,7 @@ fn the_reference_page_lists_every_choice() {
 }
 
 #[test]
-fn the_reference_page_says_what_each_metric_counts() {
+fn the_reference_page_describes_each_metric() {
     let page = reference().0;
     for kind in seqloom::metrics::METRICS {
         let says = |line: &str| {

@@ -80,7 +80,7 @@ fn outputs_may_be_as_long_as_the_training_targets() {
 
 /// A model that may say nothing but UNK.
 #[test]
-fn an_unknown_symbol_becomes_what_was_looked_at() {
+fn an_unknown_symbol_is_replaced_by_the_attended_source_symbol() {
     let scene = Scene::trained();
     let only_unknown = r#"decoding.banned=["a", "b", "c", "d", "e", "f", "g", "h"]"#;
     let arguments =

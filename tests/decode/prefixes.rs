@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::run::{Scene, lines, objects, words};
 
 #[test]
-fn an_output_begins_with_what_it_is_told_to() {
+fn an_output_begins_with_its_forced_prefix() {
     let scene = Scene::trained();
     let sources = words(20);
     let plain = scene.decode(&[], &lines(&sources)).succeeded().stdout;
@@ -32,7 +32,7 @@ fn an_output_begins_with_what_it_is_told_to() {
 }
 
 #[test]
-fn a_column_has_what_each_output_begins_with() {
+fn a_column_has_the_prefix_of_each_output() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,begin\nabc,ca\nabc,\nhgf,h\n");
     scene.write("in.tsv", "begin\tsource\nca\tabc\n\tabc\nh\thgf\n");
@@ -62,7 +62,7 @@ fn a_column_has_what_each_output_begins_with() {
 }
 
 #[test]
-fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
+fn an_impossible_prefix_is_an_error_of_its_row() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,begin\nab,a\ncd,xcy\nef,\nab,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\ngh,g\n");
     let arguments = ["--input", "in.csv", "--prefix-column", "begin"];
@@ -95,7 +95,7 @@ fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
 }
 
 #[test]
-fn each_kind_of_tokenizer_spells_prefixes() {
+fn prefixes_work_with_each_kind_of_tokenizer() {
     let scene = Scene::trained();
     let words = words(2).join(" ");
     for kind in ["data.target.words={}", "data.target.bpe={ vocabulary = 40 }"] {

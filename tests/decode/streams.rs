@@ -9,7 +9,7 @@ use super::table;
 use crate::support::run::{Finished, Scene, lines, objects, wait_until, words};
 
 #[test]
-fn a_line_is_answered_before_the_next_one_is_written() {
+fn a_line_is_decoded_before_the_next_one_is_written() {
     let scene = Scene::trained();
     let mut child = scene.spawn(&["decode", "runs/copy"]);
     let mut to = child.stdin.take().unwrap();
@@ -25,7 +25,7 @@ fn a_line_is_answered_before_the_next_one_is_written() {
 }
 
 #[test]
-fn shards_share_the_rows_and_can_be_put_together_again() {
+fn shards_divide_the_rows_and_can_be_merged() {
     let scene = Scene::trained();
     let words = words(10);
     scene.write("words.txt", lines(&words));
@@ -83,7 +83,7 @@ fn killed(scene: &Scene, arguments: &[&str], output: &str, rows: &[String]) {
 }
 
 #[test]
-fn what_a_kill_leaves_is_continued_and_nothing_is_lost_or_doubled() {
+fn a_killed_output_is_resumed_and_nothing_is_lost_or_duplicated() {
     let scene = Scene::trained();
     let rows = many();
     scene.write("rows.txt", lines(&rows));
@@ -109,7 +109,7 @@ fn what_a_kill_leaves_is_continued_and_nothing_is_lost_or_doubled() {
 }
 
 #[test]
-fn a_complete_output_stays_as_it_is_and_without_resume_it_is_replaced() {
+fn a_complete_output_is_kept_and_without_resume_it_is_replaced() {
     let scene = Scene::trained();
     scene.write("words.txt", "ab\ncd\n");
     let to = ["--input", "words.txt", "--output", "out.csv"];
@@ -128,7 +128,7 @@ fn a_complete_output_stays_as_it_is_and_without_resume_it_is_replaced() {
 }
 
 #[test]
-fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
+fn an_output_that_cannot_be_resumed_is_refused_and_kept() {
     let scene = Scene::trained();
     scene.write("words.txt", "ab\ncd\n");
     scene.write("long.txt", "ab\ncd\nef\ngh");
@@ -191,7 +191,7 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
 
 /// A table needs no file of its own.
 #[test]
-fn standard_input_is_a_table_where_it_is_said_to_be() {
+fn standard_input_is_a_table_if_input_format_names_one() {
     let scene = Scene::trained();
     let columns = ["--prefix-column", "begin", "--format", "csv"];
     let csv = "begin,source,target\nab,abc,abc\n,\"fed\",fed\n";
@@ -221,7 +221,7 @@ fn standard_input_is_a_table_where_it_is_said_to_be() {
 
 /// An unfinished output has a record, which is removed when it is complete.
 #[test]
-fn an_output_is_continued_only_as_it_was_begun() {
+fn an_output_is_resumed_only_with_the_same_settings() {
     let scene = Scene::two();
     scene.write("words.txt", "ab\ncd\nef\n");
     let broken = lines(&["x".repeat(2000)].map(|row| row + "\nab"));

@@ -27,7 +27,7 @@ fn init(scene: &Scene, arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn what_init_writes_has_every_pair_once_and_is_trained_as_it_stands() {
+fn init_writes_every_pair_once_and_its_config_trains_unchanged() {
     let scene = Scene::new(8, 2);
     let pairs = spellings(400);
     scene.write("spell.csv", format!("source,target\n{}", lines(&pairs, ',')));
@@ -55,7 +55,7 @@ fn what_init_writes_has_every_pair_once_and_is_trained_as_it_stands() {
 }
 
 #[test]
-fn every_kind_of_file_gives_the_same_parts() {
+fn every_file_format_gives_the_same_splits() {
     let scene = Scene::new(8, 2);
     let pairs = spellings(100);
     let object = |(source, target): &(String, String)| {
@@ -94,7 +94,7 @@ fn every_kind_of_file_gives_the_same_parts() {
 }
 
 #[test]
-fn nothing_is_overwritten_and_nothing_stays_half_written() {
+fn init_overwrites_nothing_and_leaves_no_incomplete_file() {
     let scene = Scene::new(8, 2);
     scene.write("a.csv", format!("source,target\n{}", lines(&spellings(40), ',')));
     for there in ["a.toml", "a.test.csv"] {

@@ -68,7 +68,7 @@ fn exact(said: &str) -> f64 {
 }
 
 #[test]
-fn the_five_minutes_go_as_they_are_written_and_come_to_their_figures() {
+fn the_quick_start_runs_as_written_and_reaches_its_scores() {
     let (folder, said) = five_minutes();
     let [made, init, train, resume, decode, look, further] = said.as_slice() else {
         panic!("seven blocks are known here, but there are {}", said.len());
@@ -138,7 +138,7 @@ fn write_recordings(folder: &Path) {
 }
 
 #[test]
-fn the_recordings_of_the_page_become_a_model_and_are_decoded() {
+fn the_speech_page_trains_a_model_and_decodes() {
     let folder = tempfile::tempdir().unwrap();
     for split in ["train", "valid", "test"] {
         write_recordings(&folder.path().join("recordings").join(split));
@@ -153,7 +153,7 @@ fn the_recordings_of_the_page_become_a_model_and_are_decoded() {
 }
 
 #[test]
-fn what_goes_wrong_is_said_as_the_page_says() {
+fn errors_are_as_documented() {
     let (folder, _) = five_minutes();
     let lines = section(README, "When something is wrong").lines();
     let shown: Vec<&str> = lines.filter_map(|line| line.strip_prefix("    ")).collect();
@@ -168,7 +168,7 @@ fn what_goes_wrong_is_said_as_the_page_says() {
 }
 
 #[test]
-fn a_run_leaves_behind_what_the_page_lists() {
+fn a_run_has_the_files_that_the_page_lists() {
     let (folder, _) = five_minutes();
     let runs = folder.path().join("runs");
     let latest = fs::read_to_string(runs.join("roman/latest")).unwrap();
@@ -193,7 +193,7 @@ fn a_run_leaves_behind_what_the_page_lists() {
 }
 
 #[test]
-fn every_file_that_a_page_names_is_there() {
+fn every_file_named_by_a_page_exists() {
     for (page, folder) in
         [(README, ""), (ARCHITECTURE, ""), (DECODING, "docs"), (RUN, "docs"), (SPEECH, "docs")]
     {
@@ -221,7 +221,7 @@ fn every_file_that_a_page_names_is_there() {
 }
 
 #[test]
-fn every_setting_and_every_option_of_a_page_is_known() {
+fn every_key_and_every_option_named_by_a_page_exists() {
     let least = "name = \"a\"\nmodel.transformer.ctc = true\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
     let pages = [README, DECODING, RUN, SPEECH].concat();
     for rest in pages.split("--set ").skip(1) {

@@ -46,7 +46,7 @@ fn rankings(settings: &[&str]) -> Vec<f64> {
 }
 
 #[test]
-fn a_later_stop_finds_nothing_worse_and_often_better() {
+fn a_later_stopping_rule_finds_no_worse_outputs_and_often_better_ones() {
     let stops = [
         &["stop=first"][..],
         &["stop=patience"],
@@ -84,7 +84,7 @@ fn groups_of_one_are_greedy_search_unless_they_avoid_each_other() {
 }
 
 #[test]
-fn outputs_keep_to_their_lengths_and_to_what_they_must_not_say() {
+fn outputs_respect_length_limits_and_bans() {
     for beam in ["beam=1", "beam=4"] {
         let plain = outputs(&[beam]);
         assert!(plain.iter().any(|output| output.chars().count() + 1 < 7));
@@ -115,7 +115,7 @@ fn outputs_keep_to_their_lengths_and_to_what_they_must_not_say() {
 }
 
 #[test]
-fn samples_follow_from_their_seed_and_are_greedy_where_nothing_else_is_left() {
+fn samples_depend_on_their_seed_and_are_greedy_if_one_token_is_left() {
     let sample = |more: &[&str]| outputs(&[&["sampling.seed=7"], more].concat());
     let drawn = sample(&[]);
     let greedy = outputs(&[]);
@@ -132,7 +132,7 @@ fn samples_follow_from_their_seed_and_are_greedy_where_nothing_else_is_left() {
 }
 
 #[test]
-fn weights_of_fewer_bits_say_nearly_the_same() {
+fn lower_precision_weights_give_nearly_the_same_outputs() {
     let plain = decode(&[]);
     assert_eq!(decode(&["weights=f32"]), plain, "what training computed in is the default");
     for (weights, most) in [("bf16", 0.2), ("int8", 0.5)] {

@@ -75,7 +75,7 @@ fn the_order_of_a_batch_changes_nothing() {
 }
 
 #[test]
-fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
+fn a_pass_without_dropout_is_exact_and_one_with_dropout_depends_on_its_seed() {
     let noisy_config =
         |norm_place, activation| TransformerConfig { dropout: 0.3, norm_place, activation, ..small() };
     let recurrent = |dropout| RecurrentConfig { width: 16, dropout, ..RecurrentConfig::default() };

@@ -130,7 +130,7 @@ fn network(config: TransformerConfig, bins: usize) -> Model {
 const ENCODERS: [EncoderKind; 2] = [EncoderKind::Transformer, EncoderKind::Conformer];
 
 #[test]
-fn a_batch_of_recordings_holds_what_pytorch_was_fed() {
+fn a_batch_of_recordings_equals_pytorchs_input() {
     let golden = Golden::read("speech");
     let (sources, targets) = golden_rows(&golden);
     let batch = batch(&sources, &targets);
@@ -140,7 +140,7 @@ fn a_batch_of_recordings_holds_what_pytorch_was_fed() {
 }
 
 #[test]
-fn logits_of_the_decoder_and_of_the_ctc_head_are_pytorchs() {
+fn logits_of_the_decoder_and_of_the_ctc_head_equal_pytorchs() {
     let golden = Golden::read("speech");
     let (sources, targets) = golden_rows(&golden);
     for device in devices() {
@@ -164,7 +164,7 @@ fn logits_of_the_decoder_and_of_the_ctc_head_are_pytorchs() {
 
 /// One row has no alignment: it counts for nothing in the loss, and in no gradient of the CTC head.
 #[test]
-fn both_losses_and_all_gradients_of_their_sum_are_pytorchs() {
+fn both_losses_and_all_gradients_of_their_sum_equal_pytorchs() {
     let golden = Golden::read("speech");
     let (sources, targets) = golden_rows(&golden);
     let config = TrainingConfig { label_smoothing: 0.1, ctc_weight: 0.3, ..TrainingConfig::default() };
@@ -189,7 +189,7 @@ fn both_losses_and_all_gradients_of_their_sum_are_pytorchs() {
 }
 
 #[test]
-fn a_recording_alone_has_the_numbers_that_it_has_in_a_batch() {
+fn a_recording_alone_has_the_logits_that_it_has_in_a_batch() {
     let golden = Golden::read("speech");
     let (sources, targets) = golden_rows(&golden);
     let mut models = vec![(Model::golden(&golden), sources, targets)];
@@ -207,7 +207,7 @@ fn a_recording_alone_has_the_numbers_that_it_has_in_a_batch() {
 }
 
 #[test]
-fn the_packed_network_has_the_numbers_of_training_for_recordings_of_any_length() {
+fn the_packed_network_equals_training_for_recordings_of_any_length() {
     let lengths: Vec<usize> = (1..=40).collect();
     for encoder in ENCODERS {
         let model = network(config(encoder), BINS);
@@ -227,7 +227,7 @@ fn the_packed_network_has_the_numbers_of_training_for_recordings_of_any_length()
 
 /// Kernels longer than any of the sequences among them.
 #[test]
-fn the_packed_network_has_the_numbers_of_training_for_networks_of_many_shapes() {
+fn the_packed_network_equals_training_for_networks_of_many_shapes() {
     let plain = config(EncoderKind::Conformer);
     let mut configs = Vec::new();
     for (width, heads) in [(2, 1), (6, 3), (16, 4), (40, 2)] {
@@ -254,7 +254,7 @@ fn the_packed_network_has_the_numbers_of_training_for_networks_of_many_shapes() 
 }
 
 #[test]
-fn company_changes_no_bit_of_a_recording() {
+fn a_recording_is_bit_identical_in_any_batch() {
     let (sources, targets) = rows_of(&[9, 1, 40, 2, 17, 23, 4, 5, 39], BINS);
     for encoder in ENCODERS {
         for width in [16, 42] {
@@ -281,7 +281,7 @@ fn company_changes_no_bit_of_a_recording() {
 }
 
 #[test]
-fn weights_in_fewer_bits_are_near_for_recordings() {
+fn lower_precision_weights_are_close_for_recordings() {
     let (sources, targets) = rows_of(&[9, 1, 40, 17], BINS);
     for encoder in ENCODERS {
         let model = network(config(encoder), BINS);

@@ -135,7 +135,7 @@ fn steps_of_every_head_width_equal_the_full_forward() {
 }
 
 #[test]
-fn whole_targets_at_once_have_the_bits_of_the_steps() {
+fn scoring_whole_targets_is_bit_identical_to_the_steps() {
     let _guard = tch::no_grad_guard();
     for case in CASES {
         let golden = Golden::read(case);
@@ -191,7 +191,7 @@ fn long_outputs_equal_the_full_forward_for_each_kind_of_positions() {
 }
 
 #[test]
-fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
+fn rows_continue_after_duplication_reordering_and_admission_of_new_rows() {
     let _guard = tch::no_grad_guard();
     for case in ["two_layers", "rotary", "learned", "post_norm", "recurrent"] {
         let golden = Golden::read(case);
@@ -221,7 +221,7 @@ fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
 }
 
 #[test]
-fn company_changes_no_bit() {
+fn a_row_is_bit_identical_in_any_batch() {
     let _guard = tch::no_grad_guard();
     let sources: Vec<Vec<i64>> =
         (0..40).map(|row| (0..row % 9).map(|n| 4 + (n * 7 + row) % 46).collect()).collect();
@@ -258,7 +258,7 @@ fn company_changes_no_bit() {
 /// Lists of tokens that rows may say: bits of the whole softmax where all are listed, and a softmax over its own list
 /// for each row, whatever the rows beside it may say.
 #[test]
-fn a_row_chooses_among_its_own_list() {
+fn a_row_is_restricted_to_its_own_shortlist() {
     let _guard = tch::no_grad_guard();
     let (sources, vocabulary) = (vec![vec![4, 5], vec![6], vec![7, 8, 9], vec![5]], 23);
     let model = Model::new(small(), 11, vocabulary, 5);
@@ -301,7 +301,7 @@ fn a_row_chooses_among_its_own_list() {
 }
 
 #[test]
-fn weights_in_fewer_bits_are_near() {
+fn lower_precision_weights_are_close() {
     let _guard = tch::no_grad_guard();
     let golden = Golden::read("two_layers");
     let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
@@ -314,7 +314,7 @@ fn weights_in_fewer_bits_are_near() {
 }
 
 #[test]
-fn where_a_step_looked_sums_to_one_over_its_own_source() {
+fn attention_sums_to_one_over_the_rows_source() {
     let _guard = tch::no_grad_guard();
     for case in ["two_layers", "recurrent"] {
         let golden = Golden::read(case);

@@ -44,7 +44,7 @@ fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
 }
 
 #[test]
-fn training_with_skipped_updates_comes_to_the_same_quality() {
+fn training_with_skipped_updates_reaches_the_same_quality() {
     let scene = Scene::new(400, 40);
     let settings = [
         "training.steps=700",
@@ -61,7 +61,7 @@ fn training_with_skipped_updates_comes_to_the_same_quality() {
 }
 
 #[test]
-fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
+fn too_many_skipped_updates_in_a_row_end_training_or_roll_it_back() {
     let scene = Scene::new(60, 12);
     let limit = "training.non_finite.limit=3";
     let stopped = train(&scene, "stopped", (NAN, "6,7,8"), &[limit]);
@@ -88,7 +88,7 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
 }
 
 #[test]
-fn a_batch_without_memory_is_cut_and_computes_the_same() {
+fn a_batch_out_of_memory_is_split_with_the_same_result() {
     let scene = Scene::new(60, 12);
     train(&scene, "whole", NONE, &[]).succeeded();
     // A batch has up to 128 positions of both sides.
@@ -107,7 +107,7 @@ fn a_batch_without_memory_is_cut_and_computes_the_same() {
 }
 
 #[test]
-fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
+fn a_row_out_of_memory_is_skipped_and_named_and_training_continues() {
     let scene = Scene::new(60, 12);
     let long = "abcdefgh".repeat(5);
     scene.write("train.csv", scene.text("train.csv") + &format!("{long},{long}\n"));
@@ -123,7 +123,7 @@ fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
 
 /// Batches are of rows of one length, so that long ones stand together.
 #[test]
-fn many_rows_without_memory_are_left_out_and_the_rest_goes_on() {
+fn many_rows_out_of_memory_are_skipped_and_training_continues() {
     let scene = Scene::new(60, 12);
     let long = "abcdefgh".repeat(5);
     let rows = format!("{long},{long}\n").repeat(12);
@@ -135,7 +135,7 @@ fn many_rows_without_memory_are_left_out_and_the_rest_goes_on() {
 }
 
 #[test]
-fn without_memory_for_a_single_pair_training_ends() {
+fn training_ends_if_not_even_a_single_pair_fits_into_memory() {
     let scene = Scene::new(60, 12);
     let failed = train(&scene, "run", (MEMORY, "1"), &[]);
     assert_eq!(failed.code, Some(1), "{}", failed.stderr);
@@ -144,7 +144,7 @@ fn without_memory_for_a_single_pair_training_ends() {
 }
 
 #[test]
-fn a_second_trainer_is_kept_out_of_the_folder() {
+fn a_second_trainer_is_locked_out_of_the_folder() {
     let scene = Scene::new(60, 12);
     let mut first = scene.spawn(&["train", "copy.toml", "--set", "training.steps=1000000"]);
     wait_until("it saves", || scene.path("runs/copy/latest").exists());
@@ -165,7 +165,7 @@ fn a_second_trainer_is_kept_out_of_the_folder() {
 
 /// A limit on the size of files stands in for a disk that is full: writing fails in the middle.
 #[test]
-fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
+fn a_full_disk_is_a_named_error_and_loses_nothing() {
     let scene = Scene::new(60, 12);
     scene.train(&["--set", "training.steps=2"]).succeeded();
     let before = scene.files("runs/copy/checkpoints");
@@ -190,7 +190,7 @@ fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
 
 /// Weights that are far off give scores that are no numbers, and at a validation nothing has been skipped for it yet.
 #[test]
-fn a_validation_without_finite_scores_has_no_figures_and_the_rule_for_skipped_updates_decides() {
+fn a_validation_without_finite_scores_has_no_metrics_and_is_treated_like_skipped_updates() {
     let scene = Scene::new(60, 12);
     let adamw = "[training.adamw]\nlearning_rate = 1e-2";
     scene.write("copy.toml", scene.text("copy.toml").replace(adamw, "[training.sgd]\nlearning_rate = 1e30"));
@@ -207,7 +207,7 @@ fn a_validation_without_finite_scores_has_no_figures_and_the_rule_for_skipped_up
 }
 
 #[test]
-fn what_to_go_back_to_stays_however_many_checkpoints_follow() {
+fn the_checkpoint_to_roll_back_to_is_kept_through_later_checkpoints() {
     let scene = Scene::new(60, 12);
     let rollback = ["training.steps=24", "training.non_finite.then=rollback"];
     for (fault, settings, back) in [
@@ -221,7 +221,7 @@ fn what_to_go_back_to_stays_however_many_checkpoints_follow() {
 }
 
 #[test]
-fn a_validation_without_memory_is_cut_and_a_row_without_is_left_out_and_named() {
+fn a_validation_out_of_memory_is_split_and_a_row_is_skipped_and_named() {
     let scene = Scene::new(60, 12);
     train(&scene, "whole", NONE, &[]).succeeded();
     train(&scene, "cut", (MEMORY, "40"), &[]).succeeded();

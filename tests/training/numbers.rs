@@ -71,7 +71,7 @@ fn predictions<'n>(hidden: &Tensor, output: &'n Linear) -> Predictions<'n> {
 }
 
 #[test]
-fn fused_adamw_is_the_plain_formula() {
+fn fused_adamw_equals_the_formula() {
     let adamw = AdamWConfig { weight_decay: 0.3, ..AdamWConfig::default() };
     let config = TrainingConfig { adamw: Some(adamw), ..TrainingConfig::default() };
     assert_steps(&config, 0.3, |weight, gradient, state, step, decay| {
@@ -80,7 +80,7 @@ fn fused_adamw_is_the_plain_formula() {
 }
 
 #[test]
-fn fused_adam_is_the_plain_formula() {
+fn fused_adam_equals_the_formula() {
     let adam = AdamConfig { weight_decay: 0.3, ..AdamConfig::default() };
     let config = TrainingConfig { adam: Some(adam), ..TrainingConfig::default() };
     assert_steps(&config, 0.3, |weight, gradient, state, step, decay| {
@@ -89,7 +89,7 @@ fn fused_adam_is_the_plain_formula() {
 }
 
 #[test]
-fn fused_sgd_is_the_plain_formula_with_and_without_nesterov() {
+fn fused_sgd_equals_the_formula_with_and_without_nesterov() {
     let sgd = SgdConfig { weight_decay: 0.3, ..SgdConfig::default() };
     let config = TrainingConfig { sgd: Some(sgd.clone()), ..TrainingConfig::default() };
     assert_steps(&config, 0.3, |weight, gradient, state, _, decay| {
@@ -106,7 +106,7 @@ fn fused_sgd_is_the_plain_formula_with_and_without_nesterov() {
 }
 
 #[test]
-fn a_group_has_a_learning_rate_and_a_decay_of_its_own() {
+fn a_group_has_its_own_learning_rate_and_weight_decay() {
     let group = |weights: &str, learning_rate_factor, weight_decay| GroupConfig {
         weights: weights.into(),
         learning_rate_factor,
@@ -134,7 +134,7 @@ fn a_group_has_a_learning_rate_and_a_decay_of_its_own() {
 
 /// More rows than are done at a time.
 #[test]
-fn the_loss_in_pieces_is_the_loss_in_one() {
+fn the_loss_in_pieces_equals_the_loss_in_one() {
     let (rows, width, vocabulary) = (1300, 8, 37);
     let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
     let hidden = leaf(noise(&[rows, width], 1) * 3.0);
@@ -163,7 +163,7 @@ fn the_loss_in_pieces_is_the_loss_in_one() {
 }
 
 #[test]
-fn a_loss_in_bf16_is_near_that_in_f32_and_its_gradients_are_f32() {
+fn a_loss_in_bf16_is_close_to_that_in_f32_and_its_gradients_are_f32() {
     let hidden = noise(&[40, 16], 1).set_requires_grad(true);
     let weight = noise(&[30, 16], 2).set_requires_grad(true);
     let labels = (noise(&[40], 3).abs() * 27.0).to_kind(Kind::Int64) + EOS;
@@ -237,7 +237,7 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
 }
 
 #[test]
-fn layers_side_by_side_are_each_of_them_with_their_gradients() {
+fn parallel_layers_equal_each_layer_alone_with_gradients() {
     for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 0.0)] {
         let mut params = Params::new(Device::Cpu, 1).with_compute_kind(kind);
         let mut root = params.root();

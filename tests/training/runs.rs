@@ -80,7 +80,7 @@ const PIECES: [(&str, &[&str]); 6] = [
 ];
 
 #[test]
-fn whatever_is_switched_on_a_run_in_pieces_is_the_run_in_one() {
+fn a_resumed_run_equals_the_uninterrupted_one_with_every_option() {
     let scene = Scene::new(60, 12);
     let toml = scene.text("copy.toml");
     for (name, settings) in PIECES {
@@ -132,7 +132,7 @@ fn a_plateau_lowers_the_learning_rate_when_validation_gets_no_better() {
 }
 
 #[test]
-fn the_moving_average_is_saved_and_the_weights_beside_it() {
+fn the_moving_average_is_saved_beside_the_weights() {
     let scene = Scene::new(60, 12);
     let often = "training.checkpoint_every=1";
     train(&scene, "plain", &[often]).succeeded();
@@ -154,7 +154,7 @@ fn the_moving_average_is_saved_and_the_weights_beside_it() {
 }
 
 #[test]
-fn frozen_weights_stay_and_the_rest_moves() {
+fn frozen_weights_do_not_change_and_the_rest_do() {
     let scene = Scene::new(60, 12);
     train(&scene, "free", &[]).succeeded();
     let said = train(&scene, "frozen", &["training.freeze=[\"encoder.*\", \"source_embedding.*\"]"]);
@@ -226,7 +226,7 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
 }
 
 #[test]
-fn the_best_checkpoints_stay_beside_the_last() {
+fn the_best_checkpoints_are_kept_beside_the_last() {
     let scene = Scene::new(60, 12);
     let settings = [
         "training.validate_every=1",
@@ -326,7 +326,7 @@ fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
 }
 
 #[test]
-fn another_run_is_where_training_begins() {
+fn training_starts_from_another_run() {
     let scene = Scene::trained();
     let said = with(&scene, "fine", &["training.steps=1"], &["--from", "runs/copy"]).succeeded().stderr;
     assert!(!said.contains("resuming"), "{said}");
@@ -415,7 +415,7 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
 }
 
 #[test]
-fn a_number_of_pieces_that_is_not_the_models_is_refused() {
+fn a_vocabulary_size_other_than_the_models_is_refused() {
     let scene = Scene::new(60, 12);
     let pieces = |size: usize| format!("data.source.bpe.vocabulary={size}");
     train(&scene, "old", &[&pieces(30), "training.steps=1"]).succeeded();

@@ -9,7 +9,7 @@ fn losses(scene: &Scene, run: &str) -> Vec<f64> {
 }
 
 #[test]
-fn the_number_of_shards_changes_how_an_update_is_added_up_and_not_what_it_is() {
+fn the_number_of_shards_changes_the_order_of_summation_and_not_the_update() {
     let scene = Scene::new(60, 12);
     let train = |out: &str, shards: usize| {
         let shards = format!("training.shards={shards}");
@@ -36,7 +36,7 @@ fn the_number_of_shards_changes_how_an_update_is_added_up_and_not_what_it_is() {
 }
 
 #[test]
-fn more_threads_than_shards_are_said() {
+fn more_threads_than_shards_are_reported() {
     let scene = Scene::new(60, 12);
     let train = |threads: &str| {
         let settings = ["--out", threads, "--set", "training.steps=1", "--set", threads];
@@ -49,7 +49,7 @@ fn more_threads_than_shards_are_said() {
 
 /// Linux's taskset simulates a container.
 #[test]
-fn threads_are_by_default_as_many_as_the_cores_that_the_process_may_use() {
+fn the_default_number_of_threads_is_that_of_the_available_cores() {
     if Command::new("taskset").arg("--version").output().is_err() {
         eprintln!("skipped: there is no taskset here");
         return;

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_an_object_is_carried_as_it_is_written() {
+    fn a_json_value_is_copied_unchanged() {
         let values = r#"{"id":123456789012345678901234567890, "target":"t", "x":{"b":[1.0, 1e2],"a":null},"source":"s","é\n":"\u00e9"}"#;
         let (_, rows, _) = carried(values, Format::Jsonl, OutputFormat::Jsonl);
         let expected = r#""id":123456789012345678901234567890|"x":{"b":[1.0, 1e2],"a":null}|"é\n":"\u00e9""#;
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_of_a_table_keep_their_order_and_a_name_that_stands_twice() {
+    fn columns_keep_their_order_and_duplicate_names() {
         let text = "n,source,a,target,a\n1,s,x,t,y\n2,s,\"q,\"\"\",t,\n";
         let (header, rows, _) = carried(text, Format::Csv, OutputFormat::Csv);
         assert_eq!(header, ["n", "a", "a", "source", "score"]);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_with_other_fields_than_the_first_are_counted_where_a_table_has_no_room() {
+    fn fields_without_a_column_in_the_table_are_counted() {
         let text = concat!(
             r#"{"source":"s","a":1,"b":"x","score":7}"#,
             "\n",
@@ -214,7 +214,7 @@ mod tests {
 
     /// A key may occur twice in an object; serde, Python and browsers use the last value.
     #[test]
-    fn of_a_key_that_stands_twice_the_last_value_is_carried() {
+    fn the_last_value_of_a_duplicate_key_is_copied() {
         let (_, rows, _) = carried(r#"{"a":1,"source":"s","b":2,"a":3}"#, Format::Jsonl, OutputFormat::Jsonl);
         assert_eq!(rows, [r#""a":3|"b":2"#]);
     }

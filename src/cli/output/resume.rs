@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn wherever_a_table_is_torn_its_complete_rows_are_counted() {
+    fn the_complete_rows_of_a_table_cut_anywhere_are_counted() {
         let rows = ["source,b\n", "1,\"x\ny\"\n", "\"2\n\",\"say \"\"\n\"\"\"\n", "3,\n"];
         let text = rows.concat();
         let ends = |n: usize| rows[..n].concat().len();
@@ -213,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_is_nothing_special_in_text() {
+    fn a_quote_is_an_ordinary_character_in_text() {
         let found = complete(&b"\"a\nb\n\nc"[..], false, alone).unwrap();
         assert_eq!(found, Complete { rows: 3, last: 5, bytes: 6, most: 1 });
     }
 
     /// A group ends with its third row, or where another one begins.
     #[test]
-    fn a_group_that_may_lack_a_row_is_not_complete() {
+    fn a_group_that_may_lack_a_row_is_incomplete() {
         let place = |row: &[u8]| Place { rank: u64::from(row[0] - b'0'), last: row[0] == b'3' };
         let text = b"1\n2\n3\n1\n2\n1\n1\n2\n3\n1\n";
         let ends = [0, 6, 10, 12, 18];

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_finds_nothing() {
+    fn another_key_is_a_cache_miss() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("features");
         write(&path);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_of_the_settings_and_of_all_contents() {
+    fn a_key_depends_on_the_settings_and_on_all_contents() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.wav");
         let hash = |content: &str| {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_anywhere_is_found() {
+    fn damage_anywhere_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("features");
         write(&path);

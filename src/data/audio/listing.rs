@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_path_starts_at_its_table() {
+    fn a_relative_path_is_relative_to_its_table() {
         assert_eq!(path_in(Path::new("data/train.csv"), "clips/a.wav"), Path::new("data/clips/a.wav"));
         assert_eq!(path_in(Path::new("train.csv"), "/a.wav"), Path::new("/a.wav"));
     }

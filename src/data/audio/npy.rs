@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_matrix_of_floats_is_refused() {
+    fn anything_but_a_matrix_of_floats_is_refused() {
         let said = refused("<i8", "False", "(1, 1)", &[0; 8]);
         assert_eq!(said, "features must be floats (`<f2`, `<f4` or `<f8`), but they are `<i8`");
         assert!(refused(">f4", "False", "(1, 1)", &[0; 4]).ends_with("but they are `>f4`"));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_is_not_there_takes_no_memory() {
+    fn a_declared_size_without_data_takes_no_memory() {
         let must = "must have 4 bytes for each value, but the data has 8 bytes";
         for shape in ["1000000000, 1000000000", "18446744073709551615, 2", "1, 1", "3, 1"] {
             let said = refused("<f4", "False", &format!("({shape})"), &[0; 8]);

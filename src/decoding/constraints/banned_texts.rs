@@ -156,7 +156,7 @@ mod tests {
 
     /// Exactly those tokens are forbidden that would complete a banned text.
     #[test]
-    fn a_token_is_forbidden_where_the_text_would_have_a_banned_one() {
+    fn a_token_that_would_complete_a_banned_text_is_forbidden() {
         let lists: [&[&str]; 6] =
             [&["ab"], &["b a", "aa"], &[" ab "], &["abab", "bc"], &["nk"], &[" a", "ba"]];
         for texts in lists {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_banned_in_any_form() {
+    fn a_text_is_banned_in_any_normal_form() {
         assert_eq!(
             *banned(&["e\u{301}"]).forbidden(OutputPrefix { tokens: &[4], ..OutputPrefix::default() }),
             [10]

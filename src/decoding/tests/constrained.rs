@@ -48,7 +48,7 @@ fn has_ngram_twice(tokens: &[i64], n: usize) -> bool {
 }
 
 #[test]
-fn a_constrained_beam_finds_the_best_output_that_keeps_to_the_rules() {
+fn a_constrained_beam_finds_the_best_allowed_output() {
     let plain = DecodingConfig::default;
     for min_length in 2..=5 {
         check(DecodingConfig { min_length, ..plain() }, |tokens| tokens.len() + 1 >= min_length);
@@ -74,7 +74,7 @@ fn a_constrained_beam_finds_the_best_output_that_keeps_to_the_rules() {
 }
 
 #[test]
-fn greedy_search_and_samples_keep_to_the_rules_too() {
+fn greedy_search_and_samples_respect_the_constraints_too() {
     let options = DecodingConfig {
         min_length: 3,
         max_length: Some(4),
@@ -95,7 +95,7 @@ fn greedy_search_and_samples_keep_to_the_rules_too() {
 }
 
 #[test]
-fn an_output_that_nothing_may_follow_ends_unfinished() {
+fn an_output_without_an_allowed_next_token_is_unfinished() {
     let config = DecodingConfig { min_length: 9, no_repeat_ngram: 1, ..DecodingConfig::default() };
     for beam in [1, 2, 8] {
         let best = found(random_looking, &DecodingConfig { beam, ..config.clone() }).remove(0);
@@ -125,7 +125,7 @@ fn an_output_that_nothing_may_follow_ends_unfinished() {
 }
 
 #[test]
-fn a_prefix_is_said_whatever_it_costs_and_counts() {
+fn a_forced_prefix_is_kept_at_any_score_and_counts_in_the_score() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(7), ..config };
         for prefix in [&[5][..], &[UNK, 4], &[4, 4, 4]] {
@@ -155,7 +155,7 @@ fn a_prefix_that_an_unbounded_search_finds_anyway_changes_nothing() {
 }
 
 #[test]
-fn a_prefix_that_does_not_fit_leaves_nothing_to_say() {
+fn an_impossible_prefix_leaves_an_empty_hypothesis() {
     for beam in [1, 2] {
         let config = DecodingConfig { beam, max_length: Some(3), ..DecodingConfig::default() };
         let of = |prefix: &[i64]| {
@@ -216,7 +216,7 @@ fn all_ways(source: i64, limit: usize) -> Vec<(f64, String, Vec<i64>)> {
 }
 
 #[test]
-fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
+fn a_forced_text_may_have_any_tokenization_and_a_token_may_extend_beyond_it() {
     let config = DecodingConfig { beam: 3000, max_length: Some(4), ..DecodingConfig::default() };
     let options = with_pieces(&config);
     let (mut beyond, mut other_cut) = (0, 0);
@@ -243,7 +243,7 @@ fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
 }
 
 #[test]
-fn every_search_keeps_to_a_forced_text() {
+fn every_search_respects_a_forced_text() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(5), banned: vec!["cc".into()], ..config };
         let options = with_pieces(&config);
@@ -298,7 +298,7 @@ fn a_forced_text_may_end_within_a_word() {
 }
 
 #[test]
-fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
+fn an_n_best_list_has_a_text_once_with_its_best_tokenization() {
     for stop in [Stop::Outranked, Stop::BestPossible] {
         let config =
             DecodingConfig { beam: 3000, n_best: 12, max_length: Some(4), stop, ..DecodingConfig::default() };
@@ -338,7 +338,7 @@ fn with_accents(config: &DecodingConfig, normalize: Normalize, whitespace: White
 }
 
 #[test]
-fn what_is_one_text_is_so_by_the_form_of_outputs() {
+fn texts_are_compared_in_the_form_of_outputs() {
     let config = DecodingConfig { beam: 900, n_best: 900, max_length: Some(3), ..DecodingConfig::default() };
     let all = |normalize, whitespace| {
         let options = with_accents(&config, normalize, whitespace);
@@ -358,7 +358,7 @@ fn what_is_one_text_is_so_by_the_form_of_outputs() {
 }
 
 #[test]
-fn nothing_that_follows_a_forced_text_changes_it() {
+fn no_continuation_changes_a_forced_text() {
     for normalize in [Normalize::Nfc, Normalize::Nfkc, Normalize::Nfd, Normalize::None] {
         for config in all_kinds() {
             let config = DecodingConfig { max_length: Some(5), ..config };

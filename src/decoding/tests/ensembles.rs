@@ -9,7 +9,7 @@ fn another(source: &[i64], said: &[i64]) -> Vec<f32> {
 }
 
 #[test]
-fn a_model_with_itself_is_that_model() {
+fn an_ensemble_of_a_model_with_itself_equals_the_model() {
     let sources = sources(20);
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(6), ..config };
@@ -28,7 +28,7 @@ fn a_model_with_itself_is_that_model() {
 }
 
 #[test]
-fn a_score_is_what_the_members_say_together() {
+fn the_score_of_an_ensemble_is_the_mean_of_its_members() {
     let sources = sources(20);
     let config = DecodingConfig { beam: 3, max_length: Some(6), ..DecodingConfig::default() };
     let together = |combination| {
@@ -49,7 +49,7 @@ fn a_score_is_what_the_members_say_together() {
 }
 
 #[test]
-fn what_one_member_knows_to_be_impossible_is_half_as_likely_or_impossible() {
+fn a_token_impossible_for_one_member_is_half_as_likely_or_impossible() {
     let sure: Script = |_, _| [0.0f32, 0.0, 0.0, 1.0, 0.0].map(f32::ln).to_vec();
     let unsure: Script = |_, _| [0.0f32, 0.0, 0.0, 0.25, 0.75].map(f32::ln).to_vec();
     let scores = |combination| {
@@ -89,7 +89,7 @@ fn members_that_do_not_match_are_refused() {
 }
 
 #[test]
-fn a_model_alone_is_itself_to_the_last_bit() {
+fn an_ensemble_of_one_is_bit_identical_to_its_model() {
     let sources = sources(20);
     let config = DecodingConfig { beam: 3, max_length: Some(6), ..DecodingConfig::default() };
     let alone = found_by(&Scripted::new(random_looking), &sources, &config);

@@ -43,7 +43,7 @@ fn penalties() -> Vec<DecodingConfig> {
 }
 
 #[test]
-fn a_beam_that_is_wide_enough_finds_the_best_of_all_outputs() {
+fn a_wide_beam_finds_the_best_of_all_outputs() {
     for penalty in penalties() {
         for stop in [Stop::Outranked, Stop::Patience, Stop::BestPossible] {
             let config = DecodingConfig { beam: 200, n_best: 4, stop, ..penalty.clone() };
@@ -101,7 +101,7 @@ fn a_beam_of_two_finds_what_greedy_search_misses() {
 }
 
 #[test]
-fn the_score_of_an_output_is_the_sum_of_its_log_probabilities_whatever_chose_it() {
+fn the_score_of_an_output_is_the_sum_of_its_log_probabilities_in_every_search() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(7), ..config };
         let all = found_by(&Scripted::new(random_looking), &sources(40), &config);
@@ -116,7 +116,7 @@ fn the_score_of_an_output_is_the_sum_of_its_log_probabilities_whatever_chose_it(
 }
 
 #[test]
-fn an_output_at_its_limit_is_not_passed_off_as_finished() {
+fn an_output_at_the_length_limit_is_unfinished() {
     // A source of 4 repeats 5 forever, one of 5 may end at once.
     let endless = |source: &[i64], _: &[i64]| match source {
         [4] => vec![-9.0, -9.0, -9.0, -8.0, -2.0, -0.2],
@@ -133,7 +133,7 @@ fn an_output_at_its_limit_is_not_passed_off_as_finished() {
 }
 
 #[test]
-fn what_was_cut_off_fills_the_n_best_behind_what_has_finished() {
+fn unfinished_outputs_fill_the_n_best_list_after_finished_ones() {
     let config = DecodingConfig { beam: 3, n_best: 3, max_length: Some(1), ..DecodingConfig::default() };
     let all = found(|_, _| vec![-9.0, -9.0, -9.0, -3.0, -0.2, -2.5], &config);
     let shown: Vec<_> = all.iter().map(|one| (one.tokens.as_slice(), one.finished)).collect();
@@ -141,7 +141,7 @@ fn what_was_cut_off_fills_the_n_best_behind_what_has_finished() {
 }
 
 #[test]
-fn a_source_is_done_when_no_live_hypothesis_can_win_any_more() {
+fn a_source_is_done_when_no_active_hypothesis_can_win() {
     let sure = |_: &[i64], _: &[i64]| vec![-9.0, -9.0, -9.0, -0.1, -4.0, -5.0];
     for stop in [Stop::Patience, Stop::First, Stop::BestPossible] {
         let decoder = Scripted::new(sure);
@@ -153,7 +153,7 @@ fn a_source_is_done_when_no_live_hypothesis_can_win_any_more() {
 }
 
 #[test]
-fn each_rule_stops_when_it_says() {
+fn each_stopping_rule_stops_as_defined() {
     // Ranked by mean log-probability, every longer output is better.
     let ever_better = |_: &[i64], _: &[i64]| {
         let p: [f32; 5] = [0.0, 0.0, 0.0, 0.3, 0.7];
@@ -214,7 +214,7 @@ fn a_beam_never_ranks_below_greedy_search() {
 
 /// The rules that count finished hypotheses also count unlikely ends.
 #[test]
-fn with_few_tokens_to_choose_from_patience_ends_too_soon() {
+fn with_a_small_vocabulary_patience_stops_too_early() {
     let config = |stop| DecodingConfig { beam: 5, stop, max_length: Some(16), ..DecodingConfig::default() };
     let of = |config: &DecodingConfig| found_by(&Scripted::new(small_and_smooth), &sources(20), config);
     let greedy = of(&DecodingConfig { beam: 1, ..config(Stop::Outranked) });
@@ -226,7 +226,7 @@ fn with_few_tokens_to_choose_from_patience_ends_too_soon() {
 }
 
 #[test]
-fn coverage_prefers_what_has_looked_at_the_whole_source() {
+fn coverage_prefers_outputs_that_attended_to_the_whole_source() {
     // 4 is more likely and attends to one position only, 5 to both.
     let script = |_: &[i64], said: &[i64]| {
         let p: [f32; 6] =
@@ -247,7 +247,7 @@ fn coverage_prefers_what_has_looked_at_the_whole_source() {
 
 /// Active hypotheses have no more coverage than finished ones.
 #[test]
-fn coverage_lets_no_search_go_on_whose_outputs_are_outranked() {
+fn coverage_does_not_prolong_a_search_that_is_outranked() {
     let script = |_: &[i64], _: &[i64]| [0.0, 0.0, 0.0, 0.9, 0.06, 0.04f32].map(f32::ln).to_vec();
     let steps = |coverage_penalty| {
         let mut decoder = Scripted::new(script);
@@ -273,7 +273,7 @@ fn groups_of_one(groups: usize, diversity_strength: f64, max_length: usize) -> D
 }
 
 #[test]
-fn later_groups_avoid_what_earlier_ones_say() {
+fn later_groups_avoid_the_tokens_of_earlier_ones() {
     let config = |strength| groups_of_one(4, strength, 4);
     let language = |_: &[i64], said: &[i64]| match said.len() {
         0 => vec![-9.0, -9.0, -9.0, -9.0, -0.4, -1.3, -3.0, -4.0],
@@ -317,7 +317,7 @@ fn later_groups_avoid_ending_where_earlier_ones_end() {
 }
 
 #[test]
-fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
+fn nan_scores_are_an_error_and_impossible_tokens_are_not() {
     let failing: [Script; 3] = [
         |_, _| vec![f32::NAN; 6],
         |_, _| vec![-1.0, -1.0, -1.0, -1.0, f32::INFINITY, -1.0],
@@ -338,7 +338,7 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
 }
 
 #[test]
-fn a_model_that_gives_other_numbers_than_asked_for_is_an_error() {
+fn scores_of_the_wrong_shape_are_an_error() {
     let error = decode_n_best(
         &Scripted::new(|_, _| vec![-1.0; 3]),
         &[&request(&[4], None, &options(&DecodingConfig::default()))],

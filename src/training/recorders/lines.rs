@@ -48,7 +48,7 @@ mod tests {
     use crate::training::pace::Pace;
 
     #[test]
-    fn a_row_of_training_figures_fits_80_columns() {
+    fn a_progress_line_fits_80_columns() {
         let window = |loss: f64, norm: f64| RunningStats {
             updates: 1,
             tokens: 1,

@@ -70,7 +70,7 @@ fn all_sample_formats_have_full_scale_at_one() {
 }
 
 #[test]
-fn a_flac_file_has_the_samples_that_were_written() {
+fn a_flac_file_has_the_original_samples() {
     let recording = read(FLAC, &ReadOptions::default()).unwrap();
     assert_eq!((recording.sample_rate, recording.samples.len()), (8000, 1600));
     let apart =
@@ -95,7 +95,7 @@ fn several_channels_are_refused_or_mixed_down() {
 }
 
 #[test]
-fn a_segment_is_read_alone() {
+fn a_segment_is_read_without_the_rest() {
     let segment = read(&second(), &part(0.25, 0.5)).unwrap();
     assert_eq!(segment.samples.len(), 2000);
     assert!(segment.samples.iter().zip(2000..).all(|(sample, at)| *sample == (at % 1000) as f32 / 32768.0));
@@ -153,7 +153,7 @@ fn a_length_of_64_bits_is_read() {
 }
 
 #[test]
-fn headers_that_cannot_be_are_refused() {
+fn invalid_headers_are_refused() {
     let second = second();
     let must = "the data must have 16000 bytes (1.000 s) as the header declares, but it has 8000 (0.500 s)";
     assert_eq!(refused(&second[..8044]), must);
@@ -186,7 +186,7 @@ fn headers_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn what_is_no_recording_is_named() {
+fn a_file_that_is_not_a_recording_is_named() {
     assert_eq!(refused(b""), "a recording must have a header, but the file is empty");
     assert_eq!(refused(b"hello"), "a recording must be a WAV or FLAC file, but its first bytes are `hell`");
     assert_eq!(
@@ -202,7 +202,7 @@ fn what_is_no_recording_is_named() {
 }
 
 #[test]
-fn files_are_told_apart_by_their_content_and_named_in_errors() {
+fn file_types_are_detected_by_content_and_named_in_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.wav");
     std::fs::write(&path, FLAC).unwrap();
@@ -265,7 +265,7 @@ impl Seek for Counted {
 }
 
 #[test]
-fn of_an_hour_only_the_part_is_read_and_a_longer_one_is_refused_unread() {
+fn only_the_segment_of_an_hour_is_read_and_longer_recordings_are_refused_unread() {
     let bytes = 3600 * 2 * 8000;
     let header = with_u32(&second()[..44], 40, bytes);
     let read = std::sync::Arc::default();
@@ -303,7 +303,7 @@ fn raw_samples_are_read_to_the_end_or_the_limit() {
 }
 
 #[test]
-fn a_length_is_that_of_the_samples_that_are_read() {
+fn the_length_is_that_of_the_samples_read() {
     let mut of_unknown_length = FLAC.to_vec();
     // The last 36 bits of the first 18 behind `fLaC` and the block's head count the samples; 0 is unknown.
     of_unknown_length[21] &= 0xf0;
@@ -366,7 +366,7 @@ fn damaged_files_never_panic() {
 
 #[cfg(feature = "symphonia")]
 #[test]
-fn mp3_and_ogg_files_sound_as_what_was_written() {
+fn mp3_and_ogg_files_sound_like_the_original() {
     use crate::data::audio::synthetic::rms;
     let ogg: &[u8] = include_bytes!("../../../../tests/golden/audio/mono.ogg");
     let mp3: &[u8] = include_bytes!("../../../../tests/golden/audio/mono.mp3");
