@@ -269,7 +269,7 @@ impl From<tch::TchError> for Error {
 /// Whether a text is an out-of-memory error of libtorch's allocators (CPU and GPU), of the standard library, or of our
 /// own.
 pub fn lacks_memory(text: &str) -> bool {
-    let said = [
+    let phrases = [
         "out of memory",
         "can't allocate memory",
         "not enough memory",
@@ -278,7 +278,7 @@ pub fn lacks_memory(text: &str) -> bool {
         "bad_alloc",
         "ALLOC_FAILED",
     ];
-    said.iter().any(|words| text.contains(words))
+    phrases.iter().any(|words| text.contains(words))
 }
 
 /// The message of a panic.
@@ -356,13 +356,13 @@ mod tests {
 
     #[test]
     fn the_error_for_a_missing_path_names_the_folder() {
-        let said = |path: &str, kind: ErrorKind| {
+        let message = |path: &str, kind: ErrorKind| {
             Error::file("read", Path::new(path), &std::io::Error::from(kind)).message().to_owned()
         };
         let here = format!(" (looked for in {})", std::env::current_dir().unwrap().display());
-        assert!(said("no.csv", ErrorKind::NotFound).ends_with(&here));
-        assert!(!said("/no.csv", ErrorKind::NotFound).contains("looked for"));
-        assert!(!said("no.csv", ErrorKind::PermissionDenied).contains("looked for"));
+        assert!(message("no.csv", ErrorKind::NotFound).ends_with(&here));
+        assert!(!message("/no.csv", ErrorKind::NotFound).contains("looked for"));
+        assert!(!message("no.csv", ErrorKind::PermissionDenied).contains("looked for"));
     }
 
     #[test]
@@ -374,9 +374,9 @@ mod tests {
 
     #[test]
     fn the_first_line_of_a_libtorch_error_is_reported() {
-        let says = "can't allocate memory: you tried 5 bytes.\nframe #0: c10";
+        let text = "can't allocate memory: you tried 5 bytes.\nframe #0: c10";
         let failed =
-            || -> std::result::Result<(), tch::TchError> { Err(tch::TchError::Torch(says.to_owned())) };
+            || -> std::result::Result<(), tch::TchError> { Err(tch::TchError::Torch(text.to_owned())) };
         let panic = || -> Result<()> {
             failed().unwrap();
             Ok(())

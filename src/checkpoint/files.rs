@@ -179,14 +179,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latest");
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
-        let says = |most| read_within(&path, most).unwrap_err().message().to_owned();
-        assert!(says(9).ends_with("latest must be a file, but it is a pipe or a device"), "{}", says(9));
+        let message = |most| read_within(&path, most).unwrap_err().message().to_owned();
+        assert!(
+            message(9).ends_with("latest must be a file, but it is a pipe or a device"),
+            "{}",
+            message(9)
+        );
         fs::remove_file(&path).unwrap();
         fs::write(&path, "0123456789").unwrap();
         assert!(
-            says(9).ends_with("latest must be a file of at most 9 bytes, but it has more"),
+            message(9).ends_with("latest must be a file of at most 9 bytes, but it has more"),
             "{}",
-            says(9)
+            message(9)
         );
         assert_eq!(read_within(&path, 10).unwrap(), b"0123456789");
     }

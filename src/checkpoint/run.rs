@@ -322,8 +322,8 @@ impl RunDirectory {
         let step = text.trim().strip_prefix("step-").and_then(|digits| digits.parse().ok());
         step.map(Some).ok_or_else(|| {
             let message = format!("{} must name a step, such as {}", path.display(), folder_name(1000));
-            let says: String = text.trim().chars().take(80).collect();
-            Error::failure(format!("{message}, but it contains `{says}`"))
+            let content: String = text.trim().chars().take(80).collect();
+            Error::failure(format!("{message}, but it contains `{content}`"))
         })
     }
 

@@ -49,11 +49,11 @@ pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) 
 
 /// A note that an input was read as text, if its name does not tell a format.
 pub fn guessed(input: &Path) -> Option<String> {
-    let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
-    let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
+    let is_txt = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
+    let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(is_txt);
     let name = if input == Path::new("-") { "<stdin>".into() } else { input.display().to_string() };
-    let said = format!("{name} was read as text with one source per line; for a table use --input-format");
-    of_text.then_some(said)
+    let note = format!("{name} was read as text with one source per line; for a table use --input-format");
+    of_text.then_some(note)
 }
 
 /// The format of an input.

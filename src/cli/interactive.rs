@@ -111,10 +111,10 @@ impl Session<'_> {
     fn answer(&mut self, text: &str) -> Result<()> {
         let loaded = self.loaded;
         let Some(asked) = self.read(text)? else { return Ok(()) };
-        let mut said = Vec::new();
+        let mut tokens = Vec::new();
         let output = stream(loaded.decoder(), &asked.decode, &loaded.options, self.top, |step| {
-            said.extend((step.token != EOS).then_some(step.token));
-            self.show(&said, step)
+            tokens.extend((step.token != EOS).then_some(step.token));
+            self.show(&tokens, step)
         })?;
         self.conclude(&output)
     }
@@ -146,8 +146,8 @@ impl Session<'_> {
     }
 
     /// Shows a step: the output so far, and the alternatives.
-    fn show(&mut self, said: &[i64], step: &TraceStep) -> Result<()> {
-        let so_far = last_columns(&self.loaded.tokenizers.target.decode(said), GROWING);
+    fn show(&mut self, tokens: &[i64], step: &TraceStep) -> Result<()> {
+        let so_far = last_columns(&self.loaded.tokenizers.target.decode(tokens), GROWING);
         let padding = " ".repeat(GROWING.saturating_sub(columns(&so_far)));
         let mut alternatives: Vec<String> = Vec::new();
         for &(token, log_p) in &step.top {

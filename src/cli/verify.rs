@@ -113,11 +113,11 @@ fn line(check: &Check) -> String {
         (true, false) => "reported",
     };
     let Check { what, outputs, largest, .. } = check;
-    let said = match check.differ {
+    let result = match check.differ {
         Some(differ) => {
             format!("{differ} of {} {} by at most {largest:.1e}", counted(*outputs, "output"), check.fault)
         }
         None => format!("{}, at most {largest:.1e} apart", counted(*outputs, "output")),
     };
-    format!("{verdict}  {what}: {said}\n")
+    format!("{verdict}  {what}: {result}\n")
 }

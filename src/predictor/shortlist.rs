@@ -136,7 +136,7 @@ mod tests {
         let list = Shortlist::new(vec![7, 5], lists);
         list.write(&path, &tokenizers()).unwrap();
         assert_eq!(Shortlist::read(&path, &tokenizers()).unwrap(), list);
-        for (text, says) in [
+        for (text, message) in [
             ("[]", "invalid length 0"),
             (r#"{"format": 2, "frequent": [], "lists": {}}"#, "its format is 2, and this version reads 1"),
             (r#"{"format": 1, "frequent": ["q"], "lists": {}}"#, "it lacks `q`"),
@@ -144,7 +144,7 @@ mod tests {
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Shortlist::read(&path, &tokenizers()).unwrap_err();
-            assert!(error.message().contains(says), "{}", error.message());
+            assert!(error.message().contains(message), "{}", error.message());
             assert_eq!(error.exit_code(), 2);
         }
         assert!(Shortlist::read(&folder.path().join("none"), &tokenizers()).is_err());

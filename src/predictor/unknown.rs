@@ -48,8 +48,8 @@ impl LoadedModel {
 
 /// Of outputs with the same text only the first is kept, which is the best.
 fn keep_first(list: &mut Vec<Output>) {
-    let mut said = HashSet::new();
-    list.retain(|output| said.insert(output.text.clone()));
+    let mut texts = HashSet::new();
+    list.retain(|output| texts.insert(output.text.clone()));
 }
 
 /// The symbol of the source with the most attention, without EOS at its end; of equal ones the first.

@@ -268,8 +268,8 @@ fn scored(model: &LoadedModel, requests: &[&DecodeRequest], name: &str, found: &
     let pairs: Vec<(&DecodeRequest, &[i64])> =
         all.iter().map(|(request, one)| (*request, one.tokens.as_slice())).collect();
     let scores = all.iter().zip(model.score(&pairs)?).map(|((_, one), tokens)| {
-        let said = one.tokens.len() + usize::from(one.finished);
-        (one.score, tokens.into_iter().take(said).map(f64::from).sum())
+        let length = one.tokens.len() + usize::from(one.finished);
+        (one.score, tokens.into_iter().take(length).map(f64::from).sum())
     });
     Ok(Check {
         what: format!("{name}, scores of the search against those of the outputs"),

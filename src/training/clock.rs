@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn a_duration_is_written_in_readable_units() {
-        let said = [0.4, 59.9, 60.0, 3599.0, 4800.0, 35_999.0, 36_000.0, 400_000.0].map(in_words);
-        assert_eq!(said, ["0 s", "59 s", "1 min", "59 min", "1 h 20 min", "9 h 59 min", "10 h", "111 h"]);
+        let written = [0.4, 59.9, 60.0, 3599.0, 4800.0, 35_999.0, 36_000.0, 400_000.0].map(in_words);
+        assert_eq!(written, ["0 s", "59 s", "1 min", "59 min", "1 h 20 min", "9 h 59 min", "10 h", "111 h"]);
     }
 
     #[test]

@@ -249,10 +249,9 @@ mod tests {
     #[test]
     fn patience_starts_at_the_first_useful_validation() {
         use Improvement::{Better, Early, Worse};
-        let verdicts = |by, figures: &[(f64, f64)]| -> (Vec<Improvement>, u64) {
+        let verdicts = |by, scores: &[(f64, f64)]| -> (Vec<Improvement>, u64) {
             let mut progress = TrainState::default();
-            let found =
-                figures.iter().zip(1..).map(|(&(cost, nll), step)| BestValidation { step, cost, nll });
+            let found = scores.iter().zip(1..).map(|(&(cost, nll), step)| BestValidation { step, cost, nll });
             let verdicts = found.map(|found| progress.validated(found, 2, by)).collect();
             (verdicts, progress.stale)
         };
@@ -270,10 +269,10 @@ mod tests {
     fn every_number_of_a_saved_state_is_checked() {
         let good = TrainState { step: 10, epoch: 2, best: vec![at(10, 1.0)], ..TrainState::default() };
         assert_eq!(good.check(), Ok(()));
-        let refused = |change: fn(&mut TrainState), says: &str| {
+        let refused = |change: fn(&mut TrainState), message: &str| {
             let mut progress = good.clone();
             change(&mut progress);
-            assert_eq!(progress.check().unwrap_err(), says);
+            assert_eq!(progress.check().unwrap_err(), message);
         };
         refused(|it| it.step = 1 << 40, "`step` must be at most 2147483647, but it is 1099511627776");
         refused(

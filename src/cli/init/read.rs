@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn columns_that_are_not_copied_are_named() {
-        let said = |names: &[&str]| left_columns(&names.iter().map(|&name| name.into()).collect::<Vec<_>>());
-        assert_eq!(said(&[]), None);
-        assert_eq!(said(&["id"]).unwrap(), "the column `id` is not copied");
-        assert_eq!(said(&["id", "by"]).unwrap(), "the columns `id`, `by` are not copied");
+        let note = |names: &[&str]| left_columns(&names.iter().map(|&name| name.into()).collect::<Vec<_>>());
+        assert_eq!(note(&[]), None);
+        assert_eq!(note(&["id"]).unwrap(), "the column `id` is not copied");
+        assert_eq!(note(&["id", "by"]).unwrap(), "the columns `id`, `by` are not copied");
     }
 }

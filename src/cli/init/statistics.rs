@@ -278,8 +278,8 @@ pub mod tests {
         let word = |n: usize| (0..6).map(|k| (n / 5usize.pow(k)) % 5).collect::<Vec<_>>();
         let look = look((0..3000).map(|n| {
             let letters = word(n).iter().map(|&k| ["a", "e", "ch", "l", "r"][k]).collect::<String>();
-            let said: Vec<&str> = word(n).iter().map(|&k| phones[k]).collect();
-            (letters, said.join(" "))
+            let pronounced: Vec<&str> = word(n).iter().map(|&k| phones[k]).collect();
+            (letters, pronounced.join(" "))
         }));
         assert_eq!((look.source.cut, look.target.cut), (TokenizerChoice::Characters, TokenizerChoice::Words));
         assert_eq!((look.target.mean, look.target.longest()), (6.0, 6));

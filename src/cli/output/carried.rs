@@ -187,9 +187,9 @@ mod tests {
         let (header, rows, _) = carried(text, Format::Csv, OutputFormat::Csv);
         assert_eq!(header, ["n", "a", "a", "source", "score"]);
         assert_eq!(rows, ["1|x|y", "2|q,\"|"]);
-        let (_, rows, said) = carried(text, Format::Csv, OutputFormat::Jsonl);
+        let (_, rows, notes) = carried(text, Format::Csv, OutputFormat::Jsonl);
         assert_eq!(rows, [r#""n":"1"|"a":"x""#, r#""n":"2"|"a":"q,\"""#]);
-        assert_eq!(said.twice.into_iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(notes.twice.into_iter().collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]
@@ -202,14 +202,14 @@ mod tests {
             r#"{"b":"y","a":2,"source":"s"}"#,
             "\n"
         );
-        let (header, rows, said) = carried(text, Format::Jsonl, OutputFormat::Csv);
+        let (header, rows, notes) = carried(text, Format::Jsonl, OutputFormat::Csv);
         assert_eq!(header, ["a", "b", "source", "score"]);
         assert_eq!(rows, ["1|x", "|", "2|y"]);
-        assert_eq!(said.without_column, (1, "c".to_owned()));
-        assert_eq!(said.taken.into_iter().collect::<Vec<_>>(), ["score"]);
-        let (_, rows, said) = carried(text, Format::Jsonl, OutputFormat::Jsonl);
+        assert_eq!(notes.without_column, (1, "c".to_owned()));
+        assert_eq!(notes.taken.into_iter().collect::<Vec<_>>(), ["score"]);
+        let (_, rows, notes) = carried(text, Format::Jsonl, OutputFormat::Jsonl);
         assert_eq!(rows, [r#""a":1|"b":"x""#, r#""b":null|"c":true|"d":1"#, r#""b":"y"|"a":2"#]);
-        assert_eq!(said.without_column.0, 0);
+        assert_eq!(notes.without_column.0, 0);
     }
 
     /// A key may occur twice in an object; serde, Python and browsers use the last value.

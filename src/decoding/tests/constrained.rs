@@ -11,14 +11,14 @@ use crate::data::{Normalize, Whitespace};
 fn all_outputs(limit: usize, repetition: f32) -> Vec<(Vec<i64>, f64)> {
     let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 0.0)]);
     for _ in 0..limit {
-        for (said, sum) in std::mem::take(&mut open) {
-            let log_p = random_looking(&[4], &said);
-            for token in SAYABLE {
-                let again = if said.contains(&token) { repetition } else { 1.0 };
+        for (prefix, sum) in std::mem::take(&mut open) {
+            let log_p = random_looking(&[4], &prefix);
+            for token in ALLOWED {
+                let again = if prefix.contains(&token) { repetition } else { 1.0 };
                 let sum = sum + f64::from(log_p[token as usize] * again);
                 match token {
-                    EOS => all.push((said.clone(), sum)),
-                    _ => open.push(([&said[..], &[token]].concat(), sum)),
+                    EOS => all.push((prefix.clone(), sum)),
+                    _ => open.push(([&prefix[..], &[token]].concat(), sum)),
                 }
             }
         }
@@ -67,8 +67,8 @@ fn a_constrained_beam_finds_the_best_allowed_output() {
     let text = |tokens: &[i64]| tokens.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
     for banned in [&best[..1], &best[1..3], &best] {
         check(DecodingConfig { banned: vec![text(banned)], ..known.clone() }, |tokens| {
-            let says = tokens.windows(banned.len()).any(|window| window == banned);
-            tokens.len() + 1 >= 4 && !tokens.contains(&UNK) && !says
+            let has_banned = tokens.windows(banned.len()).any(|window| window == banned);
+            tokens.len() + 1 >= 4 && !tokens.contains(&UNK) && !has_banned
         });
     }
 }
@@ -177,9 +177,9 @@ fn an_impossible_prefix_leaves_an_empty_hypothesis() {
 const PIECES: [&str; 6] = ["a", "b", "c", "ab", "abc", "bc"];
 
 /// All of these tokens, EOS too, with probabilities that look random.
-fn ways(source: &[i64], said: &[i64]) -> Vec<f32> {
+fn ways(source: &[i64], prefix: &[i64]) -> Vec<f32> {
     let some = |v: i64| {
-        let state = source.iter().chain(said).chain([&v]).fold(7u64, |state, &token| {
+        let state = source.iter().chain(prefix).chain([&v]).fold(7u64, |state, &token| {
             (state ^ token as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
         });
         (state % 3001) as f32 / 1000.0
@@ -200,13 +200,13 @@ fn all_ways(source: i64, limit: usize) -> Vec<(f64, String, Vec<i64>)> {
     let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 0.0)]);
     let options = with_pieces(&DecodingConfig::default());
     for length in 1..=limit {
-        for (said, sum) in std::mem::take(&mut open) {
-            let log_p = ways(&[source], &said);
+        for (prefix, sum) in std::mem::take(&mut open) {
+            let log_p = ways(&[source], &prefix);
             for token in [UNK, EOS].into_iter().chain(4..10) {
                 let sum = sum + f64::from(log_p[token as usize]);
                 match token {
-                    EOS => all.push((sum / length as f64, options.texts.of(&said), said.clone())),
-                    _ => open.push(([&said[..], &[token]].concat(), sum)),
+                    EOS => all.push((sum / length as f64, options.texts.of(&prefix), prefix.clone())),
+                    _ => open.push(([&prefix[..], &[token]].concat(), sum)),
                 }
             }
         }
@@ -230,7 +230,7 @@ fn a_forced_text_may_have_any_tokenization_and_a_token_may_extend_beyond_it() {
                 decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap().remove(0).remove(0);
             // UNK never occurs within a forced text.
             let best =
-                all.iter().find(|(_, said, tokens)| said.starts_with(text) && tokens[0] != UNK).unwrap();
+                all.iter().find(|(_, output, tokens)| output.starts_with(text) && tokens[0] != UNK).unwrap();
             assert_eq!((&found.tokens, found.finished), (&best.2, true), "{source} {text}");
             assert!((found.ranking - best.0).abs() < 1e-9);
             let ends = |n: usize| options.texts.of(&found.tokens[..n]).len();
@@ -252,11 +252,11 @@ fn every_search_respects_a_forced_text() {
             for source in sources(9) {
                 let request = request(&source, Some(&opening), &options);
                 for one in &decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap()[0] {
-                    let said = options.texts.of(&one.tokens);
-                    assert!(said.starts_with(text), "{said} does not begin with {text}");
+                    let output = options.texts.of(&one.tokens);
+                    assert!(output.starts_with(text), "{output} does not begin with {text}");
                     assert!(
-                        !said[text.len() - 1..].contains("cc"),
-                        "{said}: only what is forced may have it"
+                        !output[text.len() - 1..].contains("cc"),
+                        "{output}: only what is forced may have it"
                     );
                     assert!((forced(ways, &source, one) - one.score).abs() < 1e-9);
                 }
@@ -279,11 +279,11 @@ fn a_forced_text_may_end_within_a_word() {
     let tokens = |text: &str| -> Vec<Vec<i64>> {
         let opening = texts.forced_prefix(text).unwrap();
         let (mut open, mut all) = (vec![(ForcedPrefix::START, Vec::new())], Vec::new());
-        while let Some((place, said)) = open.pop() {
+        while let Some((place, prefix)) = open.pop() {
             match opening.at(place) {
-                None => all.push(said),
+                None => all.push(prefix),
                 Some(place) => open.extend(place.choices.iter().map(|choice| {
-                    (choice.next, said.iter().copied().chain([choice.token]).collect::<Vec<i64>>())
+                    (choice.next, prefix.iter().copied().chain([choice.token]).collect::<Vec<i64>>())
                 })),
             }
         }

@@ -269,7 +269,7 @@ fn the_ctc_heads_of_an_ensemble_are_averaged() {
 
 #[test]
 fn an_ensemble_scores_targets_as_in_its_steps() {
-    let another: Script = |source, said| random_looking(&[source, &[77]].concat(), said);
+    let another: Script = |source, prefix| random_looking(&[source, &[77]].concat(), prefix);
     for combination in [Combination::LogProbabilities, Combination::Probabilities] {
         let ensemble = Ensemble::new(Scripted::new(random_looking), [Scripted::new(another)], combination);
         let requests =

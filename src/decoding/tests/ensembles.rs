@@ -4,8 +4,8 @@ use super::super::ensemble::Ensemble;
 use super::*;
 
 /// Another language of the same six tokens.
-fn another(source: &[i64], said: &[i64]) -> Vec<f32> {
-    random_looking(&[source, &[77]].concat(), said)
+fn another(source: &[i64], prefix: &[i64]) -> Vec<f32> {
+    random_looking(&[source, &[77]].concat(), prefix)
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn the_score_of_an_ensemble_is_the_mean_of_its_members() {
         let mean = (forced(random_looking, source, &one) + forced(another, source, &one)) / 2.0;
         assert!((one.score - mean).abs() < 1e-5);
     }
-    let both = |source: &[i64], said: &[i64]| -> Vec<f32> {
-        let pairs = random_looking(source, said).into_iter().zip(another(source, said));
+    let both = |source: &[i64], prefix: &[i64]| -> Vec<f32> {
+        let pairs = random_looking(source, prefix).into_iter().zip(another(source, prefix));
         pairs.map(|(one, other)| ((one.exp() + other.exp()) / 2.0).ln()).collect()
     };
     for (source, one) in sources.iter().zip(together(Combination::Probabilities)) {

@@ -17,20 +17,20 @@ fn samples(count: usize, sampling: SamplingConfig) -> DecodingConfig {
 fn outputs() -> Vec<(Vec<i64>, bool, f64)> {
     let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 1.0)]);
     for _ in 0..3 {
-        for (said, p) in std::mem::take(&mut open) {
-            let weights = random_looking(&[4], &said);
+        for (prefix, p) in std::mem::take(&mut open) {
+            let weights = random_looking(&[4], &prefix);
             let of = |token: i64| f64::from(weights[token as usize]).exp();
-            let sum: f64 = SAYABLE.into_iter().map(of).sum();
-            for token in SAYABLE {
+            let sum: f64 = ALLOWED.into_iter().map(of).sum();
+            for token in ALLOWED {
                 let p = p * of(token) / sum;
                 match token {
-                    EOS => all.push((said.clone(), true, p)),
-                    _ => open.push(([&said[..], &[token]].concat(), p)),
+                    EOS => all.push((prefix.clone(), true, p)),
+                    _ => open.push(([&prefix[..], &[token]].concat(), p)),
                 }
             }
         }
     }
-    all.extend(open.into_iter().map(|(said, p)| (said, false, p)));
+    all.extend(open.into_iter().map(|(prefix, p)| (prefix, false, p)));
     all
 }
 

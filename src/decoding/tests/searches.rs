@@ -9,7 +9,7 @@ fn all_outputs(source: i64, limit: usize, config: &DecodingConfig) -> Vec<Hypoth
     for length in 1..=limit {
         for begun in std::mem::take(&mut open) {
             let log_p = random_looking(&[source], &begun.tokens);
-            for token in SAYABLE {
+            for token in ALLOWED {
                 let mut next = begun.clone();
                 next.score += f64::from(log_p[token as usize]);
                 if token == EOS {
@@ -67,7 +67,7 @@ fn a_beam_of_one_is_greedy_search() {
             let mut greedy = Hypothesis::default();
             while !greedy.finished && greedy.tokens.len() < 6 {
                 let log_p = random_looking(source, &greedy.tokens);
-                let best = SAYABLE.into_iter().reduce(|best, token| {
+                let best = ALLOWED.into_iter().reduce(|best, token| {
                     if log_p[token as usize] > log_p[best as usize] { token } else { best }
                 });
                 match best.unwrap() {
@@ -81,8 +81,8 @@ fn a_beam_of_one_is_greedy_search() {
 }
 
 /// 4 looks better than 5, and leads to worse.
-fn garden_path(_: &[i64], said: &[i64]) -> Vec<f32> {
-    let p: [f32; 6] = match said {
+fn garden_path(_: &[i64], prefix: &[i64]) -> Vec<f32> {
+    let p: [f32; 6] = match prefix {
         [] => [0.0, 0.0, 0.0, 0.01, 0.59, 0.4],
         [4] => [0.0, 0.0, 0.0, 0.4, 0.3, 0.3],
         _ => [0.0, 0.0, 0.0, 0.98, 0.01, 0.01],
@@ -174,9 +174,9 @@ fn each_stopping_rule_stops_as_defined() {
 }
 
 /// EOS is always among the most likely few, as with a small vocabulary and label smoothing, but almost never likely.
-fn small_and_smooth(source: &[i64], said: &[i64]) -> Vec<f32> {
-    let wanted = 4 + (source[0] + said.iter().sum::<i64>() * 5 + said.len() as i64) % 3;
-    let ends = said.len() as i64 >= 4 + source[0] % 5;
+fn small_and_smooth(source: &[i64], prefix: &[i64]) -> Vec<f32> {
+    let wanted = 4 + (source[0] + prefix.iter().sum::<i64>() * 5 + prefix.len() as i64) % 3;
+    let ends = prefix.len() as i64 >= 4 + source[0] % 5;
     let p = |token: i64| match token {
         0 | 2 => 0.0,
         EOS if ends => 0.9,
@@ -228,16 +228,16 @@ fn with_a_small_vocabulary_patience_stops_too_early() {
 #[test]
 fn coverage_prefers_outputs_that_attended_to_the_whole_source() {
     // 4 is more likely and attends to one position only, 5 to both.
-    let script = |_: &[i64], said: &[i64]| {
+    let script = |_: &[i64], prefix: &[i64]| {
         let p: [f32; 6] =
-            if said.is_empty() { [0.0, 0.0, 0.0, 0.0, 0.6, 0.4] } else { [0.0, 0.0, 0.0, 1.0, 0.0, 0.0] };
+            if prefix.is_empty() { [0.0, 0.0, 0.0, 0.0, 0.6, 0.4] } else { [0.0, 0.0, 0.0, 1.0, 0.0, 0.0] };
         p.map(f32::ln).to_vec()
     };
     let mut decoder = Scripted::new(script);
     let config =
         |coverage_penalty| DecodingConfig { beam: 2, n_best: 2, coverage_penalty, ..Default::default() };
     assert_eq!(found_by(&decoder, &[[4]], &config(0.0))[0][0].tokens, [4]);
-    decoder.attention = Some(|_, said| if said == [5] { vec![0.1, 0.9] } else { vec![0.75, 0.25] });
+    decoder.attention = Some(|_, prefix| if prefix == [5] { vec![0.1, 0.9] } else { vec![0.75, 0.25] });
     let all = found_by(&decoder, &[[4]], &config(0.5)).remove(0);
     assert_eq!((&all[0].tokens, &all[1].tokens), (&vec![5], &vec![4]));
     let ranking = [0.4f64.ln() / 2.0 + 0.5 * 0.85f64.ln(), 0.6f64.ln() / 2.0 + 0.5 * 0.5f64.ln()];
@@ -275,7 +275,7 @@ fn groups_of_one(groups: usize, diversity_strength: f64, max_length: usize) -> D
 #[test]
 fn later_groups_avoid_the_tokens_of_earlier_ones() {
     let config = |strength| groups_of_one(4, strength, 4);
-    let language = |_: &[i64], said: &[i64]| match said.len() {
+    let language = |_: &[i64], prefix: &[i64]| match prefix.len() {
         0 => vec![-9.0, -9.0, -9.0, -9.0, -0.4, -1.3, -3.0, -4.0],
         _ => vec![-9.0, -9.0, -9.0, -0.01, -6.0, -6.0, -6.0, -6.0],
     };
@@ -302,7 +302,7 @@ fn later_groups_avoid_the_tokens_of_earlier_ones() {
 #[test]
 fn later_groups_avoid_ending_where_earlier_ones_end() {
     let config = |strength| groups_of_one(3, strength, 3);
-    let language = |_: &[i64], said: &[i64]| match said.len() {
+    let language = |_: &[i64], prefix: &[i64]| match prefix.len() {
         0 => vec![-99.0, -99.0, -99.0, -0.1, -3.0, -4.0, -5.0],
         _ => vec![-99.0, -99.0, -99.0, -0.1, -12.0, -12.0, -12.0],
     };
@@ -321,7 +321,7 @@ fn nan_scores_are_an_error_and_impossible_tokens_are_not() {
     let failing: [Script; 3] = [
         |_, _| vec![f32::NAN; 6],
         |_, _| vec![-1.0, -1.0, -1.0, -1.0, f32::INFINITY, -1.0],
-        |_, said| if said == [5] { vec![f32::NAN; 6] } else { vec![-1.0; 6] },
+        |_, prefix| if prefix == [5] { vec![f32::NAN; 6] } else { vec![-1.0; 6] },
     ];
     for script in failing {
         for config in all_kinds() {

@@ -5,8 +5,8 @@ use super::super::trace::{TraceStep, TracedOutput, trace};
 use super::*;
 
 /// Attends more to the source's token the longer the output is.
-fn looking(source: &[i64], said: &[i64]) -> Vec<f32> {
-    let own = (said.len() + 1) as f32 / 10.0;
+fn looking(source: &[i64], prefix: &[i64]) -> Vec<f32> {
+    let own = (prefix.len() + 1) as f32 / 10.0;
     source.iter().map(|_| own).chain([1.0 - own]).collect()
 }
 
@@ -16,17 +16,17 @@ fn model() -> Scripted {
 
 /// The script's distribution for an output, fully sorted.
 fn expected(source: &[i64], one: &Hypothesis, top: usize) -> Vec<TraceStep> {
-    let said: Vec<i64> = one.tokens.iter().copied().chain(one.finished.then_some(EOS)).collect();
+    let target: Vec<i64> = one.tokens.iter().copied().chain(one.finished.then_some(EOS)).collect();
     let step = |n: usize| {
-        let row = random_looking(source, &said[..n]);
+        let row = random_looking(source, &target[..n]);
         let mut order: Vec<(i64, f32)> = (0..).zip(row.iter().copied()).collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let rank = 1 + order.iter().position(|(token, _)| *token == said[n]).unwrap();
+        let rank = 1 + order.iter().position(|(token, _)| *token == target[n]).unwrap();
         order.truncate(top);
-        let attention = looking(source, &said[..n]);
-        TraceStep { token: said[n], log_p: row[said[n] as usize], rank, top: order, attention }
+        let attention = looking(source, &target[..n]);
+        TraceStep { token: target[n], log_p: row[target[n] as usize], rank, top: order, attention }
     };
-    (0..said.len()).map(step).collect()
+    (0..target.len()).map(step).collect()
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub fn message(event: &Event, folder: &Path) -> Option<String> {
             "step {step}: update skipped: the loss or a gradient is NaN or infinite; its rows are in {}",
             skipped::path(folder, *step).display()
         ),
-        Event::LeftOut { step, pair } => {
+        Event::RowSkipped { step, pair } => {
             format!("step {step}: {}: out of memory even for this pair alone: it is skipped", pair.place)
         }
         _ => return None,

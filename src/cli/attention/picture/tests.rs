@@ -59,7 +59,7 @@ fn each_pair_of_tokens_has_a_cell_and_each_token_a_label() {
     let document = Document::parse(&picture).unwrap();
     assert_eq!(labels(&document, "source"), row.source_tokens);
     assert_eq!(labels(&document, "output"), ["M", "C", "<eos>"]);
-    for said in [
+    for part in [
         "1994&lt;eos&gt; → MC&lt;eos&gt;",
         "score -0.5000 (probability 60.7 %), 3 tokens, with &lt;eos&gt;",
         "prefers-color-scheme: dark",
@@ -67,7 +67,7 @@ fn each_pair_of_tokens_has_a_cell_and_each_token_a_label() {
         ">90.5 %<",
         "attention of the last layer",
     ] {
-        assert!(picture.contains(said), "no {said:?} in\n{picture}");
+        assert!(picture.contains(part), "no {part:?} in\n{picture}");
     }
     let cut_off = TracedRow { finished: false, score: None, ..row };
     assert!(checked(&cut_off).contains(">3 tokens, unfinished<"));

@@ -204,14 +204,14 @@ fn a_picture_is_small_and_readable_however_long_the_recording() {
 #[test]
 fn the_heading_names_the_segment_of_the_recording() {
     let row = row(&["a"], 10);
-    for (part, said) in [
+    for (part, heading) in [
         ([None, None], ">a.wav<"),
         ([Some(1.5), None], ">a.wav, from 1.50 s<"),
         ([Some(1.5), Some(30.899_773_2)], ">a.wav, 1.50 to 30.90 s<"),
         ([None, Some(2.0)], ">a.wav, 0.00 to 2.00 s<"),
     ] {
         let picture = drawn(&row, &Recording { part, ..Recording::default() });
-        assert!(picture.contains(said), "{said}: {picture}");
+        assert!(picture.contains(heading), "{heading}: {picture}");
     }
 }
 

@@ -82,8 +82,8 @@ fn a_frame_depends_only_on_its_samples() {
 fn a_filter_without_an_fft_bin_is_refused() {
     let config = FbankConfig { bins: 200, ..FbankConfig::at(8000) };
     let error = Fbank::new(&config).err().unwrap();
-    let said = "each of the 200 filters must cover a bin of the FFT at 8000 Hz, but filter 3 covers none";
-    assert_eq!(error.message(), said);
+    let message = "each of the 200 filters must cover a bin of the FFT at 8000 Hz, but filter 3 covers none";
+    assert_eq!(error.message(), message);
     for rate in [8000, 11025, 16000, 22050, 44100, 48000] {
         assert!(Fbank::new(&FbankConfig::at(rate)).is_ok(), "{rate} Hz");
     }

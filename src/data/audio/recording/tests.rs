@@ -83,8 +83,8 @@ fn a_flac_file_has_the_original_samples() {
 #[test]
 fn several_channels_are_refused_or_mixed_down() {
     let frames: Vec<i16> = (0..48).map(|sample| sample * 100).collect();
-    let said = refused(&wav(spec(24, 8000, 16), &frames));
-    assert_eq!(said, "the recording must have 1 channel, but it has 24");
+    let message = refused(&wav(spec(24, 8000, 16), &frames));
+    assert_eq!(message, "the recording must have 1 channel, but it has 24");
     let mixed = ReadOptions { mix_down: true, ..ReadOptions::default() };
     let bytes = wav(spec(2, 8000, 16), &[8192_i16, 16384, -8192, 8192]);
     assert_eq!(read(&bytes, &mixed).unwrap().samples, [0.375, 0.0]);
@@ -106,15 +106,15 @@ fn a_segment_is_read_without_the_rest() {
 
 #[test]
 fn a_segment_outside_the_recording_is_refused() {
-    let said = |start, end| read(&second(), &part(start, end)).unwrap_err().message().to_owned();
+    let message = |start, end| read(&second(), &part(start, end)).unwrap_err().message().to_owned();
     let must = "the segment must lie in the recording of 1.000 s, but it is";
-    assert_eq!(said(0.5, 1.02), format!("{must} 0.5 to 1.02 s"));
-    assert_eq!(said(1.0, 2.0), format!("{must} 1 to 2 s"));
-    assert_eq!(said(1e300, 2e300), format!("{must} {} to {} s", 1e300, 2e300));
+    assert_eq!(message(0.5, 1.02), format!("{must} 0.5 to 1.02 s"));
+    assert_eq!(message(1.0, 2.0), format!("{must} 1 to 2 s"));
+    assert_eq!(message(1e300, 2e300), format!("{must} {} to {} s", 1e300, 2e300));
     let must = "a segment must end after its start, and start at 0 or later, but it is";
-    assert_eq!(said(0.5, 0.5), format!("{must} 0.5 to 0.5 s"));
-    assert_eq!(said(-0.1, 0.5), format!("{must} -0.1 to 0.5 s"));
-    assert_eq!(said(f64::NAN, 0.5), format!("{must} NaN to 0.5 s"));
+    assert_eq!(message(0.5, 0.5), format!("{must} 0.5 to 0.5 s"));
+    assert_eq!(message(-0.1, 0.5), format!("{must} -0.1 to 0.5 s"));
+    assert_eq!(message(f64::NAN, 0.5), format!("{must} NaN to 0.5 s"));
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn file_types_are_detected_by_content_and_named_in_errors() {
 fn samples_must_be_finite() {
     let float = WavSpec { sample_format: SampleFormat::Float, ..spec(1, 8000, 32) };
     for value in [f32::NAN, f32::INFINITY, -1e30] {
-        let said = format!("samples must be finite and within ±1000000, but sample 2 is {value}");
-        assert_eq!(refused(&wav(float, &[0.0, 0.5, value, 0.0])), said);
+        let message = format!("samples must be finite and within ±1000000, but sample 2 is {value}");
+        assert_eq!(refused(&wav(float, &[0.0, 0.5, value, 0.0])), message);
     }
 }
 
@@ -292,14 +292,14 @@ fn raw_samples_are_read_to_the_end_or_the_limit() {
     let second = second();
     let recording = raw(&second[44..], ReadOptions::default()).unwrap();
     assert_eq!(recording, read(&second, &ReadOptions::default()).unwrap());
-    let said = |bytes, options| raw(bytes, options).unwrap_err().message().to_owned();
+    let message = |bytes, options| raw(bytes, options).unwrap_err().message().to_owned();
     assert_eq!(
-        said(&[1, 2, 3], ReadOptions::default()),
+        message(&[1, 2, 3], ReadOptions::default()),
         "raw samples must have 2 bytes each, but the last has 1"
     );
-    assert_eq!(said(&[], ReadOptions::default()), "a recording must have samples, but it has none");
+    assert_eq!(message(&[], ReadOptions::default()), "a recording must have samples, but it has none");
     let short = ReadOptions { max_seconds: 0.5, ..ReadOptions::default() };
-    assert_eq!(said(&second[44..], short), "a recording must have at most 0.5 s, but it has more");
+    assert_eq!(message(&second[44..], short), "a recording must have at most 0.5 s, but it has more");
 }
 
 #[test]

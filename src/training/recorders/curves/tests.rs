@@ -53,7 +53,7 @@ const ALL: [&str; 8] = [
 fn a_run_has_a_curve_for_each_metric() {
     let picture = svg("dates", &short_run());
     assert_eq!(names(&picture), ALL);
-    for said in [
+    for text in [
         "Loss per token",
         "Validation, %",
         "Validation error rates, %",
@@ -62,13 +62,13 @@ fn a_run_has_a_curve_for_each_metric() {
         "updates",
         "update 100, epoch 2",
     ] {
-        assert!(picture.contains(&format!(">{said}</text>")), "{said}");
+        assert!(picture.contains(&format!(">{text}</text>")), "{text}");
     }
     // The legend has the last value of each.
-    for said in
+    for text in
         ["training nll 2.100", "validation nll 1.900", "exact match 12.00 %", "learning rate 5.000e-4"]
     {
-        assert!(picture.contains(&format!(">{said}</text>")), "{said}: {picture}");
+        assert!(picture.contains(&format!(">{text}</text>")), "{text}: {picture}");
     }
 }
 
