@@ -80,7 +80,7 @@ impl RunDirectory {
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))
     }
 
-    /// Locks the folder against other trainings while the value lives; the system releases the lock when the process
+    /// Locks the folder against other trainers while the value exists; the system releases the lock when the process
     /// ends.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) 
     }
 }
 
-/// A note that an input was read as text, if its name does not tell a format.
+/// A note that an input was read as text, if its name implies no format.
 pub fn guessed(input: &Path) -> Option<String> {
     let is_txt = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
     let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(is_txt);
@@ -92,7 +92,7 @@ pub enum OnError {
 /// The source of a row of `file`: its text, or the recording that it names.
 ///
 /// # Errors
-/// The start or the end of a recording is no number.
+/// The start or the end of a recording is not a number.
 pub fn source_of<'a>(loaded: &LoadedModel, file: &'a Path, row: &'a SourceRow) -> Result<SourceRef<'a>> {
     let text = SourceRef::from(row.text.as_str());
     match &loaded.experiment.data.source.audio {

@@ -18,7 +18,7 @@ use crate::runtime::threads;
 /// What turns both sides of the data into what a network reads and writes.
 #[derive(Clone, Debug)]
 pub struct Tokenizers {
-    /// Cuts what is read, or makes features of it.
+    /// Tokenizes a source, or computes its features.
     pub source: SourceProcessor,
     /// The target's tokenizer.
     pub target: Tokenizer,
@@ -151,7 +151,7 @@ pub struct ShortEnough {
 }
 
 impl ShortEnough {
-    /// Looks at the length of each recording, by its header where that tells it.
+    /// Checks the length of each recording, by its header if it declares one.
     ///
     /// # Errors
     /// A recording that cannot be read, with its place; one longer than `data.source.audio.max_seconds`, unless

@@ -23,7 +23,7 @@ pub struct Frames {
 pub enum SourceShape {
     /// Ids below this number.
     Tokens(usize),
-    /// Frames of so many numbers.
+    /// Frames of this many numbers.
     Frames(usize),
 }
 
@@ -56,7 +56,7 @@ impl Frames {
     }
 }
 
-/// Positions that the encoder's layers see of so many frames: its front has two convolutions of stride 2.
+/// Positions of the encoder's layers for this many frames: its front has two convolutions of stride 2.
 pub fn subsampled(frames: usize) -> usize {
     frames.div_ceil(2).div_ceil(2)
 }

@@ -91,7 +91,7 @@ impl PackedWeights {
         let mut weights = std::ptr::null_mut();
         let outputs = weight.size()[0];
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
-        // SAFETY: live tensors, lent for the duration of the call; on success we own `weights`.
+        // SAFETY: live tensors, borrowed for the duration of the call; on success we own `weights`.
         let status = unsafe { seqloom_pack_weights(&mut weights, weight.as_ptr(), bias, kind as c_int) };
         assert!(status == 0, "packing weights: {}", last_error());
         PackedWeights { weights, outputs }
@@ -134,7 +134,7 @@ impl PackedWeights {
 
 /// The log-softmax of a row of logits, in place, as in [`PackedWeights::log_probabilities`]. An empty row stays empty.
 pub fn log_softmax(row: &mut [f32]) {
-    // SAFETY: a live slice, lent for the duration of the call.
+    // SAFETY: a live slice, borrowed for the duration of the call.
     let status = unsafe { seqloom_log_softmax(row.as_mut_ptr(), row.len() as i64) };
     assert!(status == 0, "log-softmax: {}", last_error());
 }
@@ -246,7 +246,7 @@ pub fn paged_attention(
         weights.as_mut_ptr()
     });
     let (starts, lengths) = (attended.starts.as_ptr(), attended.lengths.as_ptr());
-    // SAFETY: live tensors and lists, lent for the duration of the call; all slots were checked.
+    // SAFETY: live tensors and lists, borrowed for the duration of the call; all slots were checked.
     let status = unsafe {
         seqloom_paged_attention(
             &mut out,
@@ -273,7 +273,7 @@ pub fn paged_attention(
 pub fn packed_sequence_attention(query_key_value: &Tensor, lengths: &[i64], heads: i64) -> Tensor {
     let mut out = std::ptr::null_mut();
     let (of_each, count) = (lengths.as_ptr(), lengths.len() as i64);
-    // SAFETY: a live tensor and list, lent for the duration of the call; the lengths are checked there.
+    // SAFETY: a live tensor and list, borrowed for the duration of the call; the lengths are checked there.
     let status = unsafe {
         seqloom_packed_sequence_attention(&mut out, query_key_value.as_ptr(), of_each, count, heads)
     };

@@ -19,7 +19,7 @@ impl Axis {
     /// From 0 to a tick at or above the largest value.
     pub fn from_zero(values: &[f64], most: usize) -> Axis {
         let largest = values.iter().copied().fold(0.0, f64::max);
-        // Values near 0 count as 0: their ticks could not be told apart.
+        // Values near 0 count as 0: their ticks would be indistinguishable.
         let largest = if largest > 1e-300 { largest } else { 1.0 };
         let step = round_step(largest, most);
         let high = step * (largest / step - 1e-9).ceil();

@@ -116,7 +116,7 @@ fn too_small(limit: u64) -> Error {
 
 /// The batches to try within a budget: those with the most positions and the longest rows, and some of every length.
 fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
-    // A longer row is a batch of its own with any budget.
+    // A longer row is a single-row batch with any budget.
     let fits = |&row: &usize| lengths[row].0.max(lengths[row].1) <= budget;
     let mut rows: Vec<usize> = (0..lengths.len()).filter(fits).collect();
     sort_by_length(&mut rows, lengths);

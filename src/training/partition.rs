@@ -1,4 +1,4 @@
-//! Splits work that treats each weight alone among the threads.
+//! Splits element-wise work on weights among the threads.
 
 use tch::{Device, Tensor};
 

@@ -1,6 +1,6 @@
 //! Features on disk, so that a run computes them once: one file for a corpus, whose rows are read one at a time.
 //!
-//! The caller's key tells what the features are of: settings and content of the recordings. A file of another key, or a
+//! The caller's key identifies the settings and the content of the recordings. A file of another key, or a
 //! damaged one, is as good as none. Format: magic, key, bins (u32); the rows' values (f32); each row's frames (u32) and
 //! checksum (u32); the number of rows (u64); a checksum of all but the values. Integers and floats are little-endian.
 

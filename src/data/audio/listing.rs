@@ -71,7 +71,7 @@ fn row(utterance: &Utterance, input: &Path, audio: &AudioConfig) -> Value {
         Err(_) => path.clone(),
     };
     let mut row = json!({ "id": id, "source": path.to_string_lossy() });
-    // A part has an id of its own.
+    // A segment has its own id.
     recording.iter().for_each(|recording| row["recording"] = json!(recording));
     let others =
         [(audio.start_column.as_str(), start.map(Value::from)), (&audio.end_column, end.map(Value::from))];
@@ -105,7 +105,7 @@ pub fn path_in(table: &Path, path: &str) -> PathBuf {
 /// The part of a recording that the other columns of a row name.
 ///
 /// # Errors
-/// A value that is no number of seconds.
+/// A value that is not a number of seconds.
 pub fn segment_of(fields: &[ExtraField], config: &AudioConfig) -> Result<Segment> {
     let seconds = |column: &str| -> Result<Option<f64>> {
         let Some(field) = fields.iter().find(|field| *field.name == *column) else { return Ok(None) };

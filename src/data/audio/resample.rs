@@ -1,7 +1,7 @@
 //! Another sample rate, by a windowed-sinc low-pass (rubato): what the lower rate can't hold is removed, not folded
 //! down.
 //!
-//! The ratio of the rates is exact, whatever they are. The filter is symmetric, and its delay, a whole number of
+//! The ratio of the rates is always exact. The filter is symmetric, and its delay, a whole number of
 //! samples, is removed: an event stays where it was. 0 lies before the first sample and behind the last.
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;

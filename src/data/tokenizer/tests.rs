@@ -88,7 +88,7 @@ fn a_text_is_split_into_the_text_of_each_token_even_unknown() {
             let (ids, cut) = (tokenizer.encode(text).ids, tokenizer.split(text));
             assert_eq!(ids.len(), cut.len(), "{} {text}", tokenizer.kind());
             let whole = tokenizer.decode_with(&ids, |n| &cut[n]);
-            // The replacement of an unknown piece of a word has no space of its own.
+            // The replacement of an unknown piece of a word has no space.
             let plain = |text: &str| text.split_whitespace().collect::<String>();
             assert_eq!(plain(&whole), plain(&text.nfc().collect::<String>()), "{}", tokenizer.kind());
             assert_eq!(tokenizer.normalized(text), tokenizer.normalized(&format!(" {text}\t")));

@@ -1,7 +1,7 @@
 //! Banned texts: finds the tokens that would complete one, given the output so far.
 //!
 //! Texts are found anywhere, in any tokenization. The beginning and the end of an output count as spaces, so that a
-//! text with spaces around it is a word of its own. A token after which no token is allowed is forbidden as well, and
+//! text with spaces around it is a separate word. A token after which no token is allowed is forbidden as well, and
 //! so is a last token that completes a banned text.
 
 use std::collections::HashMap;

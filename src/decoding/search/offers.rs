@@ -31,8 +31,8 @@ pub(super) struct Parent<'a> {
 }
 
 impl Offers {
-    /// Takes what a hypothesis has to offer beside those before it, by the decoder's scores (V). Gives back the largest
-    /// score, and the token that greedy search takes, where it is asked for.
+    /// Adds the candidates of a hypothesis, by the decoder's scores (V). Returns the largest score, and the token that
+    /// greedy search takes, if requested.
     pub fn take(
         &mut self,
         parent: Parent,
@@ -61,7 +61,7 @@ impl Offers {
 }
 
 impl Parent<'_> {
-    /// The likeliest token, whose score is `largest`, where greedy search is asked for; the first of equals.
+    /// The likeliest token, whose score is `largest`, if greedy search is requested; the first of equals.
     fn likeliest(self, scores: &[f32], largest: f32) -> Option<Candidate> {
         let is_wanted = self.leads && largest.is_finite();
         let first = if is_wanted { scores.iter().position(|score| *score == largest) } else { None };

@@ -17,7 +17,7 @@ fn by_ctc(head: Head, source: &[i64], tokens: &[i64]) -> f64 {
     CtcPrefix::new(Arc::new(head(source))).extend_all(tokens).score_of_end()
 }
 
-/// All sequences of that language with at most so many tokens.
+/// All sequences of that language with at most this many tokens.
 fn all_sequences(longest: usize) -> Vec<Vec<i64>> {
     let (mut all, mut last) = (Vec::new(), vec![Vec::new()]);
     for _ in 0..=longest {
@@ -32,7 +32,7 @@ fn tokens(list: &[Hypothesis]) -> Vec<Vec<i64>> {
     list.iter().map(|one| one.tokens.clone()).collect()
 }
 
-/// A head that reads so many frames, few enough to try all sequences.
+/// A head for this many frames, few enough to try all sequences.
 fn short_head(source: &[i64]) -> CtcLogProbs {
     let data = (0..4).flat_map(|frame| random_looking(&[source, &[92]].concat(), &[frame]));
     CtcLogProbs::new(data.collect(), 6, PAD).unwrap()

@@ -26,10 +26,10 @@ use crate::error::Result;
 /// Log-probabilities of the next token, given the source and the tokens so far.
 type Script = fn(&[i64], &[i64]) -> Vec<f32>;
 
-/// What the CTC head gives to a source.
+/// The CTC log-probabilities of a source.
 type Head = fn(&[i64]) -> CtcLogProbs;
 
-/// A model that says what its script says, looks at the source as `attention` says, and whose CTC head gives what `ctc` gives.
+/// A model whose scores are those of `script`, with the attention of `attention` and the CTC log-probabilities of `ctc`.
 struct Scripted {
     script: Script,
     attention: Option<Script>,

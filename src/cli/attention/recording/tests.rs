@@ -12,7 +12,7 @@ use crate::decoding::ctc::log_probs::CtcLogProbs;
 
 const STEP: f64 = 0.04;
 
-/// An output of these tokens over so many positions; each token has an id of its own, equal tokens the same.
+/// An output of these tokens over this many positions; equal tokens have equal ids.
 fn row(tokens: &[&str], positions: usize) -> TracedRow {
     let id = |token: &str| match token {
         "<eos>" => EOS,
