@@ -27,7 +27,7 @@ const AS_HERE: &str = r#"once_cell = { version = "1", default-features = false, 
 syn = { version = "3", features = ["full"] }
 "#;
 
-/// The crate in a folder of its own, with paths that hold there.
+/// The crate in a separate folder, with paths that are valid there.
 fn put(folder: &Path) {
     let root = project().display().to_string();
     for name in FILES {
@@ -43,7 +43,7 @@ fn put(folder: &Path) {
     fs::copy(project().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
 }
 
-/// Builds in `folder`; what cargo said.
+/// Builds in `folder`; returns cargo's messages.
 fn build(folder: &Path, target: &Path) -> String {
     // The settings of this project's own profile, with seqloom itself compiled without optimisation.
     let settings = [
@@ -71,7 +71,7 @@ fn another_crate_decodes_with_four_small_files() {
     let target = Path::new(env!("CARGO_BIN_EXE_seqloom")).ancestors().nth(2).unwrap();
     let said = build(folder.path(), target);
     assert!(!said.contains("warning"), "{said}");
-    // The first three are not asked for, and the fourth takes minutes.
+    // The first three are not requested, and the fourth takes minutes.
     for without in ["clap", "indicatif", "libmimalloc-sys", "torch-sys"] {
         assert!(!said.contains(&format!("Compiling {without} ")), "{said}");
     }

@@ -1,4 +1,4 @@
-//! A GPU must behave as the CPU, with the binary as a user runs it. Without a GPU these tests print a note and check
+//! A GPU must behave like the CPU, with the binary as a user runs it. Without a GPU these tests print a note and check
 //! nothing. The numbers of the model and of AdamW on every device are in model/golden.rs and model/stepping.rs.
 
 use std::collections::BTreeMap;

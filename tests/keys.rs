@@ -19,7 +19,7 @@ fn train(scene: &Scene, out: &str, settings: &[&str]) -> String {
     scene.train(&arguments).succeeded().stderr
 }
 
-/// What a run without and with some settings writes in one column.
+/// One column of a run without and of a run with some settings.
 fn without_and_with(settings: &[&str], kind: &str, name: &str) -> [Vec<f64>; 2] {
     let scene = Scene::new(60, 12);
     train(&scene, "without", &[]);
@@ -60,7 +60,7 @@ fn each_schedule_sets_the_learning_rate_of_every_step() {
     }
 }
 
-/// Plain gradient descent, whose first step goes as far as the gradient is long.
+/// Plain gradient descent, whose first step has the length of the gradient.
 #[test]
 fn clipping_shortens_the_step_to_the_limit_and_not_the_logged_norm() {
     let scene = Scene::new(60, 12);
@@ -135,7 +135,7 @@ fn training_ends_after_its_epochs_or_when_patience_runs_out() {
     let last = scene.metrics("epochs", "train").pop().unwrap();
     assert_eq!(last["epoch"], "2");
     assert!(last["step"].parse::<u64>().unwrap() < 100);
-    // With a learning rate near 0 nothing improves, and the loss of the first validation is better than none.
+    // With a learning rate near 0 nothing improves, and the loss of the first validation is better than without a model.
     let settings = [
         "training.steps=500",
         "training.validate_every=1",
@@ -160,7 +160,7 @@ fn best_by_selects_the_deciding_score() {
         let settings = ["training.validate_every=1", "training.keep_last=9"];
         train(&scene, by, &[&settings[..], &[&format!("training.best_by={by}")]].concat());
         let rows = scene.metrics(by, "valid");
-        // A row is at most all wrong, and of equal figures the likelier is the better.
+        // The error rate of a row is at most 1, and the loss breaks ties.
         let costs = numbers(&rows, column_name).into_iter().map(|value| (sign * value).min(1.0));
         let costs: Vec<(f64, f64)> = match by {
             "nll" => costs.zip(numbers(&rows, "nll")).map(|(_, nll)| (nll, nll)).collect(),
@@ -225,7 +225,7 @@ fn a_shared_vocabulary_is_one_and_bpe_has_the_requested_size() {
 fn the_length_limit_follows_its_factor_and_offset_unless_it_is_a_number() {
     let scene = Scene::new(60, 12);
     train(&scene, "runs/copy", &[]);
-    // Six steps of training never say EOS in time here; what counts is where the limit stands.
+    // After six steps of training no output reaches EOS; only the limit matters here.
     let length = |settings: &[&str]| {
         let mut arguments = vec!["--format", "jsonl"];
         settings.iter().for_each(|setting| arguments.extend(["--set", *setting]));

@@ -33,7 +33,7 @@ fn a_predictor_returns_scores_and_flags_and_scores_pairs() {
     let scores = decoder.score(&[("abc", "abc"), ("abc", "cba"), ("", "")]).unwrap();
     assert!((scores[0] - outputs[0].hypothesis.score).abs() < 1e-5, "{scores:?}");
     assert!(scores[1] < scores[0] && scores[2] == 0.0, "{scores:?}");
-    // It may go to another thread, and be asked again.
+    // It may move to another thread, and be used again.
     let again = std::thread::spawn(move || decoder.decode(&["abc".to_owned()])).join().unwrap().unwrap();
     assert_eq!(again, ["abc"]);
 }

@@ -2,7 +2,7 @@
 
 use crate::support::run::{Finished, Scene, lines, numbers, objects, unsure_lines, words};
 
-/// Takes the place of the file's [model.transformer].
+/// Replaces the file's [model.transformer].
 const NETWORK: &str = "model.recurrent={width=32,encoder_layers=2,decoder_layers=2,dropout=0.0}";
 
 fn train(scene: &Scene, out: &str, more: &[&str]) -> Finished {

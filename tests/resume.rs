@@ -62,7 +62,7 @@ fn assert_same_ending(scene: &Scene, run: &str, other: &str) {
     }
 }
 
-/// And the same book-keeping: where it stands, and which step is the best.
+/// And the same state of training: its position, and the best step.
 #[track_caller]
 fn assert_same_state(scene: &Scene, run: &str, other: &str) {
     assert_same_ending(scene, run, other);
@@ -113,7 +113,7 @@ fn a_run_is_bit_identical_for_any_number_of_threads_even_if_it_changes() {
 #[test]
 fn a_run_stopped_by_a_signal_saves_and_resumes_exactly() {
     let scene = scene();
-    // With validations, and without: a signal falls into the longest thing there is, and that is one.
+    // With and without validations: with them a signal most likely arrives during one, since they take longest.
     for (signal, code, every) in [
         ("TERM", 143, "training.validate_every=6"),
         ("INT", 130, "training.validate_every=1000"),
@@ -212,7 +212,7 @@ fn a_stop_does_not_wait_for_a_validation() {
     assert_same_ending(&scene, "stopped", "whole");
 }
 
-/// The last step's validation may be the best of all, and stays so where more steps are asked for.
+/// The last step's validation may be the best of all, and remains so if more steps are requested.
 #[test]
 fn the_best_checkpoint_is_kept_when_a_complete_run_is_extended() {
     let scene = Scene::new(200, 12);
@@ -229,14 +229,14 @@ fn the_best_checkpoint_is_kept_when_a_complete_run_is_extended() {
     };
     train(&["--set", "training.steps=100"]);
     assert_eq!(scene.text("runs/copy/best").trim(), "step-00000100");
-    // Pairs that nobody can learn make everything that follows worse.
+    // Random pairs make all later validations worse.
     scene.write("valid.csv", "source,target\nab,gfedcbagfedcba\ncd,hhhhhhhhhhhhhhh\n");
     train(&["--resume", "--set", "training.steps=170"]);
     assert_eq!(scene.text("runs/copy/best").trim(), "step-00000100");
     scene.fed(&["decode", "runs/copy"], b"ab\n").succeeded();
 }
 
-/// A newer version may write files that this one cannot read, and the error must say so.
+/// A newer version may write files that this one cannot read, and the error must state this.
 #[test]
 fn a_checkpoint_of_a_newer_version_is_named_as_such() {
     let scene = Scene::trained();
@@ -358,7 +358,7 @@ fn a_run_killed_between_its_last_checkpoint_and_validation_still_validates() {
     assert_eq!(scene.text("run/metrics.csv"), metrics);
 }
 
-/// The picture is that of the whole run, and TensorBoard is told from where the second part counts.
+/// The picture shows the whole run, and TensorBoard gets the first step of the resumed part.
 #[test]
 fn curves_and_tensorboard_continue_after_resuming() {
     let scene = scene();
@@ -413,14 +413,14 @@ fn a_run_is_neither_started_twice_nor_resumed_with_incompatible_keys() {
     assert!(scene.files("runs") == before);
 }
 
-/// A kill may come between the best checkpoint and the naming of it.
+/// A kill may come between the best checkpoint and its pointer.
 #[test]
 fn a_missing_best_pointer_is_written_on_resume() {
     let scene = Scene::trained();
     let best = scene.text("runs/copy/best");
     fs::remove_file(scene.path("runs/copy/best")).unwrap();
     scene.train(&["--resume", "--set", "training.steps=701"]).succeeded();
-    // The step that came is as right, and may be the likelier.
+    // The new step has the same exact match, and may have the lower loss.
     let named = scene.text("runs/copy/best");
     assert!([best.as_str(), "step-00000701\n"].contains(&named.as_str()), "{named}");
     assert!(scene.path(scene.checkpoint("runs/copy", "best")).is_dir());
@@ -553,7 +553,7 @@ fn a_checkpoint_made_by_a_stop_is_kept_until_the_next_and_does_not_count() {
     assert_eq!(checkpoints(&scene), ["step-00000004", "step-00000008", "step-00000011"].map(PathBuf::from));
 }
 
-/// When checkpoints are due may change; what was saved before stays what it was.
+/// The checkpoint interval may change; earlier checkpoints are kept.
 #[test]
 fn another_checkpoint_interval_removes_none_of_the_newest_checkpoints() {
     let scene = scene();

@@ -39,8 +39,8 @@ fn the_score_of_an_output_is_the_score_that_the_search_gave_it() {
     }
 }
 
-/// BPE may cut an output's text into other pieces than the search said, and a cut-off output has no EOS: its tokens say
-/// it all.
+/// BPE may tokenize an output's text differently from the search, and an unfinished output has no EOS: its tokens
+/// are unambiguous.
 #[test]
 fn the_tokens_of_an_output_have_exactly_its_score() {
     let scene = Scene::new(400, 40);

@@ -11,7 +11,7 @@ fn send(signal: &str, process: u32) {
     assert!(sent.unwrap().success());
 }
 
-/// Waits for a process that is to end by itself, and kills one that does not.
+/// Waits for a process that must end by itself, and kills one that does not.
 #[track_caller]
 fn ended(mut child: Child, what: &str) -> Finished {
     for _ in 0..3000 {
@@ -60,7 +60,7 @@ fn the_warning_signal_of_a_batch_system_saves_and_ends_or_continues() {
     assert_ne!(scene.text("on/latest"), saved);
 }
 
-/// The outputs of a validation may be as long as they like.
+/// The outputs of a validation have no effective length limit.
 #[test]
 fn a_stop_signal_takes_effect_within_an_output() {
     let scene = Scene::new(60, 12);
@@ -73,14 +73,14 @@ fn a_stop_signal_takes_effect_within_an_output() {
     assert_eq!(scene.text("run/latest"), "step-00000003\n");
 }
 
-/// Nothing is there that could be lost, so nobody waits for it: pairs that never come.
+/// Nothing can be lost, so the process ends at once: it reads pairs that never arrive.
 #[test]
 fn a_stop_signal_takes_effect_before_training_starts() {
     let scene = Scene::new(8, 2);
     assert!(Command::new("mkfifo").arg(scene.path("never.csv")).status().unwrap().success());
     for (signal, code) in [("TERM", 143), ("INT", 130), ("USR1", 138)] {
         let child = scene.spawn(&["train", "copy.toml", "--set", "data.train=never.csv"]);
-        // Opened as soon as somebody reads.
+        // Opens as soon as there is a reader.
         let _writer = OpenOptions::new().write(true).open(scene.path("never.csv")).unwrap();
         send(signal, child.id());
         assert_eq!(ended(child, signal).code, Some(code));

@@ -55,7 +55,7 @@ const RATE: u32 = 8000;
 /// The tone of each letter, in Hz.
 const TONES: [(char, f32); 4] = [('a', 500.0), ('b', 950.0), ('c', 1700.0), ('d', 2900.0)];
 
-/// Seconds of a tone, and of the silence before it and behind the last.
+/// Seconds of a tone, and of the silence before it and after the last.
 const TONE: f32 = 0.12;
 const GAP: f32 = 0.04;
 

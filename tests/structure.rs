@@ -71,7 +71,7 @@ impl SourceFile {
     /// Those in Rust.
     fn all() -> Vec<SourceFile> {
         let mut files = SourceFile::of(&["rs"]);
-        // Unit tests may use whatever they like.
+        // Unit tests may use everything.
         files.retain(|file| !file.name.ends_with("/tests.rs") && !file.name.contains("/tests/"));
         files
     }
@@ -102,7 +102,7 @@ impl SourceFile {
         SourceFile { name, code: code.join("\n"), text }
     }
 
-    /// Where it stands: `data::pairs::lines`; nothing for lib.rs and main.rs.
+    /// Its module: `data::pairs::lines`; nothing for lib.rs and main.rs.
     fn module(&self) -> Vec<&str> {
         let path = self.name.trim_end_matches(".rs").trim_end_matches("/mod");
         path.split('/').filter(|part| !matches!(*part, "lib" | "main")).collect()
@@ -133,7 +133,7 @@ impl SourceFile {
         found
     }
 
-    /// Whether `word` stands somewhere, and not as a part of a longer name.
+    /// Whether it contains `word`, not as a part of a longer name.
     fn says(&self, word: &str) -> bool {
         let in_name = |c: char| c.is_alphanumeric() || c == '_';
         self.code.match_indices(word).any(|(at, _)| {
@@ -252,7 +252,7 @@ fn no_file_imports_one_that_imports_it() {
         let leads_to = files.iter().filter(|file| lies_in(path, &file.module().join("::")));
         leads_to.max_by_key(|file| file.module().len())
     };
-    // A folder's own file declares the files in it, so the two know each other.
+    // A folder's own file declares the files in it, so the two import each other.
     let family = |one: &SourceFile, other: &SourceFile| {
         let (one, other) = (one.module().join("::"), other.module().join("::"));
         lies_in(&one, &other) || lies_in(&other, &one)
@@ -295,8 +295,8 @@ fn a_model_does_no_input_or_output_and_uses_no_text() {
 
 #[test]
 fn a_search_uses_no_model_and_no_tensor() {
-    // The one that steps a model, the one that has several of them step, the name of what their weights are kept in,
-    // and the one that searches nothing.
+    // The files that step one model and several, the number format of their weights,
+    // and teacher forcing, which does not search.
     let know = [
         "decoding/network_decoder.rs",
         "decoding/parallel.rs",
@@ -318,19 +318,19 @@ fn only_training_runs_backward() {
 
 #[test]
 fn only_checkpoint_writes_model_files() {
-    // Nor does anybody write with tch, which cannot write what is needed.
+    // Nothing is written with tch, whose files lack the metadata.
     only(&["checkpoint/"], &["safetensors::", "write_safetensors", "save_multi", "VarStore", "write_npy"]);
 }
 
 #[test]
 fn only_the_command_line_and_the_console_write_to_the_terminal() {
-    // They panic where nobody listens any more.
+    // They panic if the pipe is closed.
     let macros = ["print!", "println!", "eprint!", "eprintln!", "dbg!"];
     never("", &macros);
     only(&["cli/", "console.rs"], &["stdout", "stderr"]);
-    // Whoever trains from a library hears of it through a recorder.
+    // Programs that train with the library get messages through a recorder.
     only(&["cli/", "console.rs", "training/recorders/console.rs"], &["console::status"]);
-    // What a library does without (`default-features = false`).
+    // Absent from the library (`default-features = false`).
     only(&["cli/"], &["is_terminal", "indicatif", "clap"]);
 }
 

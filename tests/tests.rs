@@ -1,4 +1,4 @@
-//! The one integration-test binary; each module tests one promise.
+//! The only integration-test binary; each module tests one promise.
 
 mod bad_input;
 mod config;

@@ -40,7 +40,7 @@ fn code_keeps_its_white_space_from_file_to_file() {
     {
         let said = train_on(&scene, "train.jsonl", run, 250, &["data.target.whitespace=keep", kind]);
         assert!(!said.contains("reading changed"), "{said}");
-        // A sample is a line all the same.
+        // A sample is one line nevertheless.
         let samples = scene.text(format!("{run}/samples/step-00000250.txt"));
         let first = "ab |     if ab:\\n\treturn  ab\\n |     if ab:\\n\treturn  ab\\n";
         assert_eq!(samples.lines().nth(1), Some(first), "{samples}");
@@ -114,7 +114,7 @@ fn jamo_are_separate_symbols_if_the_config_decomposes() {
     let outputs = scene.fed(&["decode", "nfd"], "가나\n\u{1100}\u{1161}\u{1102}\u{1161}\n".as_bytes());
     let expected = "\u{1102}\u{1161}\u{1100}\u{1161}\n".repeat(2);
     assert_eq!(outputs.succeeded().stdout, expected);
-    // A model's own form goes with it.
+    // The text form is part of the model.
     let more =
         ["--from", "nfd", "--out", "more", "--set", "data.train=jamo.csv", "--set", "data.valid=jamo.csv"];
     scene.train(&more).refused_naming(2, &["must be read as the config sets it (NFC", "reads them as NFD"]);
@@ -250,7 +250,7 @@ fn the_columns_of_a_table_without_a_header_are_named_by_numbers() {
     };
     let expected = ["\"abc\" \"a b c\"", "\"fee\" \"f e e\"", "\"bad\" \"b a d\""];
     assert_eq!(decoded("lex", &[]), expected);
-    // Whatever the training's files had.
+    // Independent of the files of the training.
     assert_eq!(decoded("runs/copy", &["--header", "false"]), expected);
     scene.write("lex.csv", "source,target\nabc,a b c\n");
     let asked = ["score", "lex", "--input", "lex.csv", "--header", "true"];

@@ -111,7 +111,7 @@ fn files_of_a_model_and_its_run_cannot_be_an_output() {
     let finished = Finished::of(listened_to(command.args(from_there)));
     finished.refused_naming(2, &["train.csv cannot be both the `data.train` and the output"]);
     assert!(scene.files("") == files, "something was written");
-    // Beside them there is room.
+    // New files beside them are fine.
     scene.decode(&["--output", "runs/copy/outputs.txt"], "ab\n").succeeded();
     assert_eq!(scene.text("runs/copy/outputs.txt"), "ab\n");
 }

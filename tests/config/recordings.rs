@@ -1,4 +1,4 @@
-//! What reads texts and no recordings, and what recordings cannot be.
+//! Invalid experiments with recordings: keys that need texts, and invalid features.
 
 use super::{LEAST, accepted, refused};
 

@@ -60,12 +60,12 @@ fn the_reference_page_and_the_code_have_the_same_keys() {
     let mut found = Vec::new();
     tables("", &all, &mut found);
     for (path, table) in found {
-        // The answer to a key that nobody knows is the list of those that are known there.
+        // The error for an unknown key lists the known ones.
         let message = refused(LEAST, &[&format!("{path}no_such_key=1")]);
         let mut known: BTreeSet<String> =
             listed(&message, "keys there: ").unwrap_or_else(|| panic!("{message}")).into_iter().collect();
         if path == "data.target." {
-            // Known, and refused with a reason of its own: a target is a text.
+            // Known, but refused with another message: a target is a text.
             assert!(known.remove("audio"));
         }
         let shown: BTreeSet<String> = table.keys().cloned().collect();

@@ -175,7 +175,7 @@ fn sizes_that_no_machine_has_are_refused_by_name() {
     for (set, message) in cases {
         assert_eq!(refused(LEAST, &[set]), format!("error: --set {set}: {message}"));
     }
-    // Each of them may be, and all together not.
+    // Each of them is valid, but not all together.
     let all = ["width=65536", "feed_forward=65536", "encoder_layers=4096"];
     let all = all.map(|size| format!("model.transformer.{size}"));
     let message = refused(LEAST, &all.each_ref().map(String::as_str));
@@ -381,7 +381,7 @@ fn an_error_in_an_override_names_the_override() {
     ] {
         assert_eq!(refused(&text, &[argument]), format!("error: --set {argument}: {message}"));
     }
-    // To be told of another optimizer than the file's would put it in the place of the file's.
+    // An override that names another optimizer would replace the file's.
     let adam = format!("{LEAST}[training.adam]");
     assert!(refused(&adam, &["training.lr=1"]).ends_with("\nhint: it is `training.adam.learning_rate` here"));
     assert_eq!(

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::run::{Scene, lines, objects, unsure_lines, words};
 
-/// Twelve tokens and label smoothing: an end is always among the likeliest few, and nearly never likely.
+/// Twelve tokens and label smoothing: EOS is always among the most likely few tokens, but almost never likely.
 #[test]
 fn no_beam_ranks_below_greedy_search() {
     let scene = Scene::trained();
@@ -30,7 +30,7 @@ fn no_beam_ranks_below_greedy_search() {
         }
         assert!(wide.iter().filter(is_right).count() >= greedy.iter().filter(is_right).count());
     }
-    // The rule that counts what has finished does, and `verify` says so; it is no fault of the model.
+    // Stopping at the first finished output can rank below greedy search; `verify` reports it, and it is no failure.
     let finished = scene
         .verify(&["--input", "valid.csv", "--set", "decoding.stop=first", "--rows", "20"], "")
         .succeeded();
@@ -38,7 +38,7 @@ fn no_beam_ranks_below_greedy_search() {
     assert!(!finished.stdout.contains("greedy search: 0 of 20"), "{}", finished.stdout);
 }
 
-/// A letter stands for a long text.
+/// The target of each letter is a long text.
 fn long_targets(scene: &Scene) {
     let rows: String =
         "abcdef".chars().map(|letter| format!("{letter},{letter}{}\n", "ghijk".repeat(15))).collect();
@@ -61,7 +61,7 @@ fn outputs_may_be_as_long_as_the_training_targets() {
         (decoding["max_length_factor"].as_f64(), decoding["max_length_offset"].as_u64()),
         (Some(76.0), Some(50))
     );
-    // What was asked for is in the run's own config, so that it goes on.
+    // The run's config keeps the keys as given, so that the run can resume.
     assert!(!scene.text("run/config.toml").contains("max_length_"), "{}", scene.text("run/config.toml"));
     scene.train(&["--set", "training.steps=2", "--out", "run", "--resume"]).succeeded();
 
@@ -78,7 +78,7 @@ fn outputs_may_be_as_long_as_the_training_targets() {
     assert!(scene.text("s.json").contains("\"beyond_the_limit\":6"), "{}", scene.text("s.json"));
 }
 
-/// A model that may say nothing but UNK.
+/// A model whose only possible token is UNK.
 #[test]
 fn an_unknown_symbol_is_replaced_by_the_attended_source_symbol() {
     let scene = Scene::trained();

@@ -95,7 +95,7 @@ fn an_output_with_copied_fields_is_resumed() {
             }
         }
     }
-    // Another input's columns are another output's.
+    // An input with other columns needs another output.
     scene.write("out.csv", "id,source,output,score,finished\n1,abc,abc,0,true\n");
     let refused = scene.decode(&["--input", "in.csv", "--output", "out.csv", "--resume"], "");
     refused.refused_naming(2, &["an output to resume must begin with `\"the, id\",source,output,"]);

@@ -62,11 +62,11 @@ fn as_many_samples_as_requested_are_written_and_missing_outputs_reported() {
     let decode = |more: &[&str]| scene.decode(&[&form[..], more].concat(), "abc\n").succeeded();
     let samples = decode(&["--set", "decoding.sampling={}", "--set", "decoding.n_best=5"]);
     assert_eq!(objects(&samples.stdout).len(), 5);
-    // Groups that do not avoid each other find the same, and go on.
+    // Groups without a diversity penalty find the same outputs, and continue.
     let groups = ["--set", "decoding.beam_groups=4", "--set", "decoding.diversity_strength=0.0"];
     let all = decode(&[&THREE[..], &groups].concat());
     assert_eq!(objects(&all.stdout).len(), 3);
-    // Nothing but EOS may be said.
+    // Only EOS is allowed.
     let few = decode(&[&THREE[..], &["--set", BAN_ALL, "--set", "decoding.suppress_unknown=true"]].concat());
     assert_eq!(objects(&few.stdout).len(), 1);
     let note = "note: rows with fewer outputs than `decoding.n_best`: 1 (the search found no more)\n";

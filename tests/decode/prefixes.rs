@@ -21,7 +21,7 @@ fn an_output_begins_with_its_forced_prefix() {
     };
     assert_eq!(score(&["--prefix", " ab "]), score(&[]));
     assert_eq!(scene.decode(&["--prefix", ""], &lines(&sources)).succeeded().stdout, plain);
-    // The model is not asked for an empty source.
+    // An empty source is not decoded.
     let finished = scene.decode(&["--prefix", "ha"], "ab\n\n").succeeded();
     assert_eq!(finished.stdout.lines().nth(1), Some(""));
     assert!(
@@ -83,7 +83,7 @@ fn an_impossible_prefix_is_an_error_of_its_row() {
         "in.csv:5: a prefix must not be longer than its output, which may have 8 tokens, but it has 30"
     );
     assert!(finished.stderr.contains("note: skipped rows: 2 "), "{}", finished.stderr);
-    // With --prefix it is the same, and a prefix as long as the output is cut off there.
+    // The same with --prefix; a prefix as long as the limit gives an unfinished output.
     let limited = ["--prefix", "ab", "--format", "jsonl", "--set"];
     let row = scene.decode(&[&limited[..], &["decoding.max_length=2"]].concat(), "cd\n").succeeded().stdout;
     assert_eq!((&objects(&row)[0]["output"], &objects(&row)[0]["finished"]), (&json!("ab"), &json!(false)));

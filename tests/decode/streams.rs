@@ -121,7 +121,7 @@ fn a_complete_output_is_kept_and_without_resume_it_is_replaced() {
     scene.write("words.txt", "ef\n");
     scene.decode(&to, "").succeeded();
     assert_eq!(table(&scene.text("out.csv")).len(), 2);
-    // Killed before the header was whole: it begins anew.
+    // Killed before the header was complete: it starts over.
     scene.write("out.csv", "source,out");
     scene.decode(&[&to[..], &["--resume"]].concat(), "").succeeded();
     assert_eq!(table(&scene.text("out.csv")).len(), 2);
@@ -158,7 +158,7 @@ fn an_output_that_cannot_be_resumed_is_refused_and_kept() {
     for (arguments, message) in cases {
         scene.decode(&[&["--input", "words.txt", "--resume"], arguments].concat(), "").refused(2, message);
     }
-    // Lines that are no outputs, whole or torn, are neither counted as such nor cut off.
+    // Lines that are not outputs, complete or not, are neither counted as such nor removed.
     for text in ["a line\nand another\n", "{\"source\":\"ab\",\"output\":\"ab\"}\n", "1\n2\n3"] {
         scene.write("other.jsonl", text);
         let refused = scene.decode(&["--input", "words.txt", "--resume", "--output", "other.jsonl"], "");
@@ -189,7 +189,7 @@ fn an_output_that_cannot_be_resumed_is_refused_and_kept() {
     assert_eq!(scene.text("out.jsonl").lines().count(), 2);
 }
 
-/// A table needs no file of its own.
+/// A table can be read from standard input.
 #[test]
 fn standard_input_is_a_table_if_input_format_names_one() {
     let scene = Scene::trained();
@@ -209,7 +209,7 @@ fn standard_input_is_a_table_if_input_format_names_one() {
         let scores = table(&scene.fed(&scored, input.as_bytes()).succeeded().stdout);
         assert_eq!([&scores[1][1], &scores[2][2]], ["abc", "fed"], "{format}");
     }
-    // A file whose name says nothing, or something else.
+    // A file whose name implies no format, or another one.
     scene.write("table.txt", csv);
     let named = ["--input", "table.txt", "--input-format", "csv"];
     assert_eq!(scene.decode(&named, "").succeeded().stdout, "abc\nfed\n");

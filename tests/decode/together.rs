@@ -49,7 +49,7 @@ fn two_models_decode_on_the_command_line_and_the_batch_changes_nothing() {
     scene.seqloom(&checked).succeeded();
 }
 
-/// The search is that of the first, whatever the others' own settings would make of what is asked for.
+/// The search options are those of the first model; the other models' settings are ignored.
 #[test]
 fn the_search_options_of_the_other_models_do_not_matter() {
     let scene = Scene::trained();

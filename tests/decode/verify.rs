@@ -1,4 +1,4 @@
-//! `seqloom verify`: its checks, and that it finds faults.
+//! `seqloom verify`: its checks, and that it detects failures.
 
 use seqloom::checkpoint::model_file;
 
@@ -25,7 +25,7 @@ fn a_correct_model_is_verified_with_a_line_for_each_check() {
         assert!(finished.stdout.contains(what), "no {what:?} in\n{}", finished.stdout);
     }
     assert_eq!(finished.stderr, "");
-    // All rows of a shorter input, from standard input, with a prefix, of which some cannot be asked.
+    // All rows of a shorter input, from standard input, with a prefix, some of which are impossible.
     let finished = scene.verify(&["--prefix", "a"], "ab\n\ncd\n").succeeded();
     assert!(finished.stdout.contains("), of which 1 empty or skipped\n"), "{}", finished.stdout);
 }

@@ -45,12 +45,12 @@ fn paste(folder: &Path, commands: &str) -> Finished {
     let path = std::env::var("PATH").unwrap_or_default();
     shell.args(["-euo", "pipefail", "-c", &commands.replace(PLACE, &folder.display().to_string())]);
     shell.current_dir(folder).env("PATH", format!("{bin}:{path}")).env("CUDA_VISIBLE_DEVICES", "");
-    // A pipe for the terminal that `seqloom interactive` wants.
+    // A pipe counts as the terminal that `seqloom interactive` needs.
     shell.env("SEQLOOM_TEST_TERMINAL", "1").stdin(Stdio::null());
     Finished::of(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
-/// What the five minutes leave behind, and what each of their blocks said; they are gone through once for all tests.
+/// The folder of the quick start, and the messages of each of its blocks; it runs once for all tests.
 fn five_minutes() -> &'static (TempDir, Vec<Finished>) {
     static DONE: OnceLock<(TempDir, Vec<Finished>)> = OnceLock::new();
     DONE.get_or_init(|| {
@@ -61,7 +61,7 @@ fn five_minutes() -> &'static (TempDir, Vec<Finished>) {
     })
 }
 
-/// The share of right rows that a command says, in per cent.
+/// The exact match that a command reports, in per cent.
 fn exact(said: &str) -> f64 {
     let rest = said.split_once("exact match ").unwrap_or_else(|| panic!("no exact match in {said}")).1;
     rest.split(' ').next().unwrap().parse().unwrap()
@@ -229,7 +229,7 @@ fn every_key_and_every_option_named_by_a_page_exists() {
             Some(quoted) => quoted.split('\'').next().unwrap(),
             None => rest.split([' ', '`', ')', '\n']).next().unwrap(),
         };
-        // What is shown as wrong, or is no setting.
+        // Shown as invalid, or not a setting.
         if !setting.contains('=') || setting.contains("heads=5") || setting == "n_best=3" {
             continue;
         }
@@ -250,7 +250,7 @@ fn every_key_and_every_option_named_by_a_page_exists() {
     let help = |command: &str| binary(root()).args([command, "--help"]).output().unwrap().stdout;
     let mut known = String::from_utf8(commands.map(help).concat()).unwrap();
     known += &fs::read_to_string(root().join("scripts/get_libtorch.py")).unwrap();
-    // TensorBoard's own.
+    // Options of TensorBoard.
     known += " --logdir ";
     let known: Vec<&str> = known.split([' ', '\n', '"', ',', '`']).collect();
     let words = pages.split([' ', '`', '\n', '(']).filter(|word| word.starts_with("--") && word.len() > 2);

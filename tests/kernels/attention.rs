@@ -83,7 +83,7 @@ impl Case {
         out.transpose(1, 2).flatten(2, 3)
     }
 
-    /// What comes out, and the gradient of each input.
+    /// The result, and the gradient of each input.
     fn passed(&self, kind: Kind, made: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
         let leaf = |input: Tensor| input.to_kind(kind).detach().set_requires_grad(true);
         let leaves: Vec<Tensor> = self.inputs().into_iter().map(leaf).collect();
@@ -113,7 +113,7 @@ impl Case {
                 fused = Some(ours);
             }
         }
-        // Without a graph nothing is kept, and the same comes out.
+        // Without gradients nothing is stored, and the result is the same.
         let _guard = tch::no_grad_guard();
         let inputs = self.inputs();
         assert_close(&self.ours(&inputs), &exact[0], 1e-5, &format!("{self:?}, without a graph"));
@@ -158,7 +158,7 @@ fn attention_between_any_lengths_equals_libtorchs_with_gradients() {
     }
 }
 
-/// Small ones, and such as are cut for threads.
+/// Small ones, and some that are split among threads.
 #[test]
 fn attention_is_bit_identical_for_any_number_of_threads() {
     let (layout, causal, padded) = (Layout::Together, true, false);
@@ -222,7 +222,7 @@ fn mismatched_shapes_are_refused() {
     assert_eq!(made(&[], 1, None), None);
 }
 
-/// Blocks of queries and the sequences beside it change no bit of a sequence.
+/// A sequence is bit-identical for any blocks of queries and beside any other sequences.
 fn sequences_are_what_each_is_alone(head_width: i64, heads: i64, lengths: &[i64]) {
     let parts = numbers(&[lengths.iter().sum(), 3 * heads * head_width], head_width % 5);
     for vectors in Vectors::here() {

@@ -37,7 +37,7 @@ fn outputs(settings: &[&str]) -> Vec<String> {
     decode(settings).into_iter().map(|(output, ..)| output).collect()
 }
 
-/// What a beam compares finished outputs by, by default: each token of the output is a character.
+/// The default ranking of finished outputs: each token of the output is a character.
 fn rankings(settings: &[&str]) -> Vec<f64> {
     let ranking = |(output, score, finished): (String, f64, bool)| {
         if finished { score / (output.chars().count() + 1) as f64 } else { f64::NEG_INFINITY }
@@ -147,7 +147,7 @@ fn lower_precision_weights_give_nearly_the_same_outputs() {
 
 #[test]
 fn an_ensemble_is_a_mean_of_scores_or_of_probabilities() {
-    // Beside itself a model stays what it is, one way or the other.
+    // An ensemble of a model with itself equals the model, with either combination.
     let decode = |more: &[&str]| {
         let arguments = [&["--input", "valid.csv", "--format", "csv"], more].concat();
         scene().decode(&arguments, "").succeeded().stdout

@@ -13,10 +13,10 @@ use tch::{Device, IndexOp, Kind, Tensor};
 use super::{CASES, Model, batch, rows, set};
 use crate::support::{Golden, assert_close, assert_same, devices};
 
-/// float32 itself is up to 3.5e-6 away from float64 in these files; make_golden.py prints how far.
+/// float32 itself differs from float64 by up to 3.5e-6 in these files; make_golden.py prints by how much.
 const TOLERANCE: f64 = 1e-5;
 
-/// A golden file's three rows of tokens, put together anew by seqloom.
+/// A golden file's three rows of tokens, collated again by seqloom.
 fn golden_batch(golden: &Golden) -> Batch {
     let sources = rows(golden.get("source"), &[PAD, EOS]);
     batch(&sources, &rows(golden.get("target_in"), &[PAD, BOS]))

@@ -15,10 +15,10 @@ use tch::{Device, IndexOp, Kind, Tensor};
 use super::{Model, rows};
 use crate::support::{Golden, assert_close, devices, distance};
 
-/// float32 itself is 6.8e-6 away from float64 in the golden file, in a gradient of a sum; make_speech.py prints it.
+/// float32 itself differs from float64 by 6.8e-6 in the golden file, in a gradient of a sum; make_speech.py prints it.
 const TOLERANCE: f64 = 3e-5;
 
-/// Numbers of a frame where nothing else asks for them: odd after each halving.
+/// The default number of bins: odd after each halving.
 const BINS: usize = 10;
 
 /// The same frames on every call: (count, bins) in ±1
@@ -31,7 +31,7 @@ fn frames(count: usize, bins: usize, seed: u64) -> SourceItem {
     SourceItem::Frames(Frames::new((0..count * bins).map(|_| next()).collect(), bins))
 }
 
-/// The golden file's rows, put together anew by seqloom.
+/// The golden file's rows, collated again by seqloom.
 fn golden_rows(golden: &Golden) -> (Vec<SourceItem>, Vec<Vec<i64>>) {
     let lengths = Vec::<i64>::try_from(golden.get("lengths")).unwrap();
     let sources = lengths.iter().enumerate().map(|(row, &length)| {
@@ -45,7 +45,7 @@ fn batch(sources: &[SourceItem], targets: &[Vec<i64>]) -> Batch {
     Batch::new(sources, &targets.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// What a network makes of a batch, at the real positions of each row: log-probabilities of the decoder and of the CTC
+/// The outputs for a batch, at the real positions of each row: log-probabilities of the decoder and of the CTC
 /// head, each (positions, V).
 fn forward(model: &Model, sources: &[SourceItem], targets: &[Vec<i64>]) -> Vec<[Tensor; 2]> {
     let _guard = tch::no_grad_guard();
@@ -60,7 +60,7 @@ fn forward(model: &Model, sources: &[SourceItem], targets: &[Vec<i64>]) -> Vec<[
     .collect()
 }
 
-/// The same by the packed network, step by step; PAD and BOS, which no output says, are left out by the decoder.
+/// The same by the packed network, step by step; the decoder omits PAD and BOS, which no output contains.
 fn stepped(inference: &Inference, sources: &[SourceItem], targets: &[Vec<i64>]) -> Vec<[Tensor; 2]> {
     let vocabulary = inference.vocabulary() as i64;
     let table = |flat: &[f32]| Tensor::from_slice(flat).view([-1, vocabulary]);
@@ -69,7 +69,7 @@ fn stepped(inference: &Inference, sources: &[SourceItem], targets: &[Vec<i64>]) 
     let mut steps = vec![Vec::new(); sources.len()];
     let longest = targets.iter().map(Vec::len).max().unwrap();
     for t in 0..=longest {
-        // A row that has ended is fed EOS; what comes of it is not looked at.
+        // A row that has ended is fed EOS; its results are ignored.
         let token = |target: &Vec<i64>| if t == 0 { BOS } else { target.get(t - 1).copied().unwrap_or(EOS) };
         let step = inference.step(&targets.iter().map(token).collect::<Vec<_>>(), state, false).unwrap();
         for ((row, log_p), target) in
@@ -84,7 +84,7 @@ fn stepped(inference: &Inference, sources: &[SourceItem], targets: &[Vec<i64>]) 
     steps.iter().zip(&of_ctc).map(|(steps, ctc)| [table(steps), table(ctc)]).collect()
 }
 
-/// The columns of finite numbers: minus infinity less minus infinity is no distance.
+/// The columns of finite numbers: minus infinity minus minus infinity is NaN.
 fn finite(x: &Tensor) -> Tensor {
     x.clamp(-1e4, 0.0)
 }
@@ -162,7 +162,7 @@ fn logits_of_the_decoder_and_of_the_ctc_head_equal_pytorchs() {
     }
 }
 
-/// One row has no alignment: it counts for nothing in the loss, and in no gradient of the CTC head.
+/// One row has no alignment: it contributes nothing to the loss and to the gradients of the CTC head.
 #[test]
 fn both_losses_and_all_gradients_of_their_sum_equal_pytorchs() {
     let golden = Golden::read("speech");

@@ -1,4 +1,4 @@
-//! Recordings that cannot be read, or do not fit: each is named with its file and line, and harms no other.
+//! Recordings that cannot be read, or do not fit: each is named with its file and line, and affects no other.
 
 use std::io::Cursor;
 

@@ -1,4 +1,4 @@
-//! The ways to name recordings: tables, Kaldi's folders, plain folders, parts of one recording, other sample rates.
+//! The ways to name recordings: tables, Kaldi's folders, plain folders, segments of one recording, other sample rates.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn long(words: &[String]) -> (Vec<u8>, Vec<[String; 2]>) {
     (wav(&all, RATE), parts)
 }
 
-/// A table of the parts of `data/long.wav`.
+/// A table of the segments of `data/long.wav`.
 fn parts_table(words: &[String], parts: &[[String; 2]]) -> String {
     let rows = words.iter().zip(parts).map(|(word, [start, end])| format!("long.wav,{start},{end},{word}\n"));
     format!("source,start,end,target\n{}", rows.collect::<String>())
@@ -183,7 +183,7 @@ fn a_recording_of_another_sample_rate_is_transcribed_alike() {
     }
     scene.write("data/in.csv", table(&words));
     scene.write("wide/in.csv", table(&words));
-    // Half of the noise goes with the upper band, and a decoder as small as this one counts by it; CTC does not.
+    // Resampling removes the upper band with half of the noise; this affects a decoder this small, but not CTC.
     let ctc = ["--set", "decoding.method=ctc"];
     let (narrow, wide) = (decode(&scene, "data/in.csv", &ctc), decode(&scene, "wide/in.csv", &ctc));
     let same = outputs(&narrow).iter().zip(outputs(&wide)).filter(|(one, other)| *one == other).count();

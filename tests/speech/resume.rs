@@ -93,7 +93,7 @@ fn features_are_computed_once_and_again_if_their_file_is_damaged() {
     assert_same(&scene, "run", "whole");
 }
 
-/// The index tells that a file is whole, and each row tells whether it is what it was.
+/// The index shows that a file is complete, and each row has a checksum.
 #[test]
 fn a_damaged_number_in_the_features_is_computed_again_and_reported() {
     let scene = scene();

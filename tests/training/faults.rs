@@ -69,7 +69,7 @@ fn too_many_skipped_updates_in_a_row_end_training_or_roll_it_back() {
     let message = "error: the loss and its gradient must be finite, but they were NaN or infinite in 3 updates in a row, up to step 8\nhint: the rows are in skipped/";
     assert!(stopped.stderr.contains(message), "{}", stopped.stderr);
     assert!(scene.text("stopped/train.log").contains("] error: the loss and its gradient must be finite"));
-    // What was saved before is whole, and without the fault training goes on from there.
+    // The earlier checkpoint is complete, and without the fault training resumes from it.
     assert_eq!(scene.text("stopped/latest").trim(), "step-00000006");
     train(&scene, "stopped", NONE, &[limit]).succeeded();
 
@@ -78,7 +78,7 @@ fn too_many_skipped_updates_in_a_row_end_training_or_roll_it_back() {
     let back = "step 8: 3 updates in a row were skipped; weights and optimizer are rolled back to step 4\n";
     assert!(said.contains(back), "{said}");
     assert_eq!(scene.text("back/latest").trim(), "step-00000012");
-    // The same checkpoint twice would repeat forever.
+    // Rolling back to the same checkpoint twice would repeat forever.
     let endless = train(&scene, "endless", (NAN, "6,7,8,9,10,11,12"), &settings);
     assert_eq!(endless.code, Some(1), "{}", endless.stderr);
     assert!(endless.stderr.contains("; a rollback to a checkpoint did not help"), "{}", endless.stderr);
@@ -115,13 +115,13 @@ fn a_row_out_of_memory_is_skipped_and_named_and_training_continues() {
         train(&scene, "run", (MEMORY, "70"), &["training.epochs=1", "training.steps=99"]).succeeded().stderr;
     let left_out = "train.csv:62: out of memory even for this pair alone: it is skipped\n";
     assert!(said.contains(left_out), "{said}");
-    // A row longer than the budget is a batch of its own, and no matter where it fits.
+    // A row longer than the budget is a single-row batch, which is fine if it fits into memory.
     let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
     let alone = "train.csv:62: this pair has 41 positions, more than `tokens_per_batch` = 32: it gets a batch of its own\n";
     assert!(said.contains(alone), "{said}");
 }
 
-/// Batches are of rows of one length, so that long ones stand together.
+/// The rows of a batch have about the same length, so that long ones are together.
 #[test]
 fn many_rows_out_of_memory_are_skipped_and_training_continues() {
     let scene = Scene::new(60, 12);
@@ -154,7 +154,7 @@ fn a_second_trainer_is_locked_out_of_the_folder() {
             "error: another seqloom is training in runs/copy\nhint: wait until it ends, or name another folder with --out",
         );
     }
-    // However it ends, the folder is free then.
+    // The lock is released whichever way training ends.
     first.kill().unwrap();
     first.wait().unwrap();
     let latest = scene.text("runs/copy/latest");
@@ -163,14 +163,14 @@ fn a_second_trainer_is_locked_out_of_the_folder() {
     scene.train(&["--resume", "--set", &steps]).succeeded();
 }
 
-/// A limit on the size of files stands in for a disk that is full: writing fails in the middle.
+/// A limit on the size of files simulates a full disk: writing fails in the middle.
 #[test]
 fn a_full_disk_is_a_named_error_and_loses_nothing() {
     let scene = Scene::new(60, 12);
     scene.train(&["--set", "training.steps=2"]).succeeded();
     let before = scene.files("runs/copy/checkpoints");
     let binary = env!("CARGO_BIN_EXE_seqloom");
-    // In blocks of 512 bytes; the signal that would end the process is passed over.
+    // In blocks of 512 bytes; the signal that would end the process is ignored.
     let command =
         format!("trap '' XFSZ; ulimit -f 40; exec {binary} train copy.toml --resume --set training.steps=4");
     let full =
@@ -188,7 +188,7 @@ fn a_full_disk_is_a_named_error_and_loses_nothing() {
     assert!(weights("runs/copy") == weights("whole"));
 }
 
-/// Weights that are far off give scores that are no numbers, and at a validation nothing has been skipped for it yet.
+/// Diverged weights give NaN scores, and a validation may be the first to find them.
 #[test]
 fn a_validation_without_finite_scores_has_no_metrics_and_is_treated_like_skipped_updates() {
     let scene = Scene::new(60, 12);

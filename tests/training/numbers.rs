@@ -1,4 +1,4 @@
-//! The fused kernels compared with the plain formulas.
+//! The fused kernels compared with the formulas.
 
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::TransformerConfig;
@@ -33,10 +33,10 @@ fn params() -> Params {
     params
 }
 
-/// A step of a plain optimizer: weight, gradient, its own state, step from 1, weight decay; the new weight.
+/// A step of the reference optimizer: weight, gradient, state, step from 1, weight decay; returns the new weight.
 type Plain = fn(&Tensor, &Tensor, &mut Vec<Tensor>, i32, f64) -> Tensor;
 
-/// Holds ten fused steps against the plain formula, weight by weight.
+/// Compares ten fused steps with the formula, weight by weight.
 fn assert_steps(config: &TrainingConfig, decay: f64, plain: Plain) {
     let params = params();
     let mut optimizer = Optimizer::new(config, &params).unwrap();
@@ -58,7 +58,7 @@ fn assert_steps(config: &TrainingConfig, decay: f64, plain: Plain) {
     }
 }
 
-/// The move that both kinds of Adam make, with betas 0.9 and 0.98 and epsilon 1e-8.
+/// The update of Adam and AdamW, with betas 0.9 and 0.98 and epsilon 1e-8.
 fn adam_move(gradient: &Tensor, state: &mut [Tensor], step: i32) -> Tensor {
     state[0] = &state[0] * 0.9 + gradient * 0.1;
     state[1] = &state[1] * 0.98 + gradient * gradient * 0.02;
@@ -132,7 +132,7 @@ fn a_group_has_its_own_learning_rate_and_weight_decay() {
     assert!(error.message().contains("`training.groups[0].weights` must match"), "{error}");
 }
 
-/// More rows than are done at a time.
+/// More rows than one block.
 #[test]
 fn the_loss_in_pieces_equals_the_loss_in_one() {
     let (rows, width, vocabulary) = (1300, 8, 37);
@@ -145,7 +145,7 @@ fn the_loss_in_pieces_equals_the_loss_in_one() {
     let labels = columns.index_select(0, &places);
     for smoothing in [0.0, 0.1] {
         let logits = hidden.linear::<&Tensor>(&weight, None).to_kind(Kind::Double);
-        let log_p = logits.index_select(1, &columns).log_softmax(-1, Kind::Double); // what an output may say
+        let log_p = logits.index_select(1, &columns).log_softmax(-1, Kind::Double); // the tokens that an output may contain
         let nll = -log_p.gather(1, &places.unsqueeze(1), false).sum(Kind::Double);
         let uniform = -log_p.sum(Kind::Double) / (vocabulary - 2) as f64;
         let plain = &nll * (1.0 - smoothing) + uniform * smoothing;
@@ -213,7 +213,7 @@ fn dropout_is_the_same_for_any_number_of_threads() {
     assert_same(&one, &two, "one and two threads");
 }
 
-/// A share so small that nothing is dropped: the attention that is written out is the fused one.
+/// A share so small that nothing is dropped: explicit attention equals the fused one.
 #[test]
 fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
     let mut params = Params::new(Device::Cpu, 1);
@@ -222,7 +222,7 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
     let attention = Attention::new(params.root(), &config);
     let cast = AutocastWeights::default();
     let exact = ForwardContext { dropout_rng: None, weights: &cast };
-    // The softmax of longer rows is not kept.
+    // The softmax of longer rows is not stored.
     for positions in [5, 300] {
         let parts = attention.project(&noise(&[3, positions, 16], 1), None, exact);
         let padding = Padding::of(&[positions, 2, 3], Kind::Float, Device::Cpu);

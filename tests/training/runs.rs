@@ -61,9 +61,9 @@ fn every_optimizer_learns() {
     }
 }
 
-/// What a stop can meet: a falling plateau, averages, another optimizer's state, every regulariser, bf16.
+/// All kinds of state of a run: plateau, averages, another optimizer, every regulariser, bf16.
 const PIECES: [(&str, &[&str]); 6] = [
-    // So high a learning rate makes nothing better.
+    // With such a high learning rate no validation improves.
     ("plateau", &["training.best_by=nll", "training.validate_every=1", "training.adamw.learning_rate=0.3"]),
     ("ema", &["training.ema.decay=0.9", "model.transformer.dropout=0.2"]),
     ("sgd", &["training.accumulate=3", "training.freeze=[\"encoder.*\"]"]),
@@ -205,12 +205,12 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     scene
         .seqloom(&["average", "run", "--best", "9"])
         .refused_naming(2, &["an average of 9 needs as many checkpoints, but the run has 3\nhint: "]);
-    // The same from models wherever they are, and what they are not.
+    // The same from models outside the run; and invalid ones.
     let [last, before] = ["latest", "best"].map(|name| scene.checkpoint("run", name).display().to_string());
     let models = ["average", last.as_str(), "--with", &before, "--output", "mean.safetensors"];
     scene.seqloom(&models).succeeded();
     scene.fed(&["decode", "mean.safetensors"], b"ab\n").succeeded();
-    // The files that name checkpoints stand for them, and what only has the same shapes is another network.
+    // Pointer files are accepted as models; a network with the same shapes may still be another network.
     scene.seqloom(&["inspect", "run/latest"]).succeeded();
     train(&scene, "rotary", &["model.transformer.positions=rotary", "training.steps=2"]).succeeded();
     scene
@@ -219,7 +219,7 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     let refused = scene.seqloom(&["average", "run", "--with", "nowhere", "--output", "m.safetensors"]);
     refused.refused_naming(2, &["nowhere"]);
     scene.seqloom(&["average", "nowhere", "--last", "2"]).refused_naming(2, &["there is no run at nowhere"]);
-    // A run that was stopped before its average takes it later.
+    // A run that was stopped before its average computes it later.
     std::fs::remove_dir_all(scene.path("run/average")).unwrap();
     with(&scene, "run", &settings, &["--resume"]).succeeded();
     assert_average(&[4, 6, 8]);
@@ -256,7 +256,7 @@ fn the_best_checkpoints_are_kept_beside_the_last() {
     assert_eq!(there, expected);
 }
 
-/// Each regulariser changes what training sees and nothing of validation before the first update.
+/// Each regulariser changes training, and no validation before the first update.
 #[test]
 fn each_regulariser_has_its_own_effect() {
     let scene = Scene::new(60, 12);
@@ -277,7 +277,7 @@ fn each_regulariser_has_its_own_effect() {
         train(&scene, &run, &[setting]).succeeded();
         assert_ne!(column(&scene, &run, "loss")[0], plain[0], "{setting}");
     }
-    // Without dropout both passes say the same, and their divergence is nothing.
+    // Without dropout both passes are equal, and their divergence is 0.
     train(&scene, "r_drop", &["training.r_drop=3.0"]).succeeded();
     let near = |one: &str, other: &str| {
         let [one, other] = [one, other].map(|number| number.parse::<f64>().unwrap());
@@ -288,7 +288,7 @@ fn each_regulariser_has_its_own_effect() {
     train(&scene, "apart", &["model.transformer.dropout=0.3", "training.r_drop=3.0"]).succeeded();
     let loss = |run: &str| column(&scene, run, "loss")[0].parse::<f64>().unwrap();
     assert!(loss("apart") > loss("dropped") + 1e-3, "{} and {}", loss("apart"), loss("dropped"));
-    // A share of its own for a place wins over `dropout`.
+    // The key of a place overrides `dropout`.
     let zeros = ["embedding", "feed_forward", "residual"]
         .map(|place| format!("model.transformer.{place}_dropout=0.0"));
     let mut settings: Vec<&str> = zeros.iter().map(String::as_str).collect();
@@ -314,7 +314,7 @@ fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
         "{exact:?} {rough:?}"
     );
     assert!(weights(&scene, "rough", 8).values().all(|weight| weight.kind() == tch::Kind::Float));
-    // Decoding takes either, whatever training took.
+    // Decoding works in both formats, whichever training used.
     for precision in ["runtime.precision=f32", "runtime.precision=bf16"] {
         scene.fed(&["decode", "rough", "--set", precision], b"abc\n").succeeded();
     }
@@ -333,14 +333,14 @@ fn training_starts_from_another_run() {
     let nll: f64 = column(&scene, "fine", "nll")[0].parse().unwrap();
     assert!(nll < 0.3, "the first loss of a model that knows its task: {nll}");
     assert!(said.contains("starting from the weights of runs/copy/checkpoints/"), "{said}");
-    // Resuming goes on with the run's own weights, whatever --from says; of another model there is a note.
+    // Resuming continues with the run's own weights, whatever --from names; another model causes a note.
     let more = ["training.steps=2"];
     let said = with(&scene, "fine", &more, &["--from", "runs/copy", "--resume"]).succeeded().stderr;
     assert!(!said.contains("note: fine"), "{said}");
     let more = ["training.steps=3"];
     let said = with(&scene, "fine", &more, &["--from", "fine", "--resume"]).succeeded().stderr;
     assert!(said.contains("note: fine resumes from its own checkpoint; it did not start from"), "{said}");
-    // It needs that model no more.
+    // The other model is not needed any more.
     with(&scene, "fine", &["training.steps=4"], &["--from", "nowhere", "--resume"]).succeeded();
     // Killed before its first checkpoint it must not begin with random weights.
     std::fs::remove_dir_all(scene.path("fine/checkpoints")).unwrap();
@@ -351,7 +351,7 @@ fn training_starts_from_another_run() {
     with(&scene, "fine", &more, &["--resume"])
         .refused_naming(2, &["error: fine started from runs/copy/", "hint: use the same --from again"]);
     with(&scene, "fine", &more, &["--resume", "--from", "runs/copy"]).succeeded();
-    // Nor are heads in any weight's shape; dropout is no part of a network.
+    // Heads are in no weight's shape, either; dropout is not part of a network.
     for other in ["model.transformer.heads=1", "model.transformer.positions=rotary"] {
         with(&scene, "other", &[other], &["--from", "runs/copy"])
             .refused_naming(2, &["is not the network that [model] describes: `", "hint: [model] of `copy`"]);
@@ -402,7 +402,7 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
         assert_close(&new.get(12), &mean, 1e-6, name);
         assert_same(&new.get(12), &new.get(13), name);
     }
-    // Pairs that need no more than the model knows are no matter.
+    // Pairs without new symbols are fine.
     scene.write("train.csv", "source,target\nabc,abc\nba,ba\n");
     with(&scene, "few", &["training.steps=1"], &from).succeeded();
     let words = ["data.source.words={}", "data.target.words={}"];
@@ -425,7 +425,7 @@ fn a_vocabulary_size_other_than_the_models_is_refused() {
              hint: set it to 30, or train from scratch, without --from, for a vocabulary of 500"],
     );
     with(&scene, "new", &[&pieces(30), "training.steps=1"], &["--from", "old"]).succeeded();
-    // Sixty short words have not so many pieces. Who asks for as many again means the same.
+    // Sixty short words give fewer pieces than the limit. The same limit again means the same vocabulary.
     train(&scene, "few", &[&pieces(5000), "training.steps=1"]).succeeded();
     with(&scene, "fewer", &[&pieces(5000), "training.steps=1"], &["--from", "few"]).succeeded();
 }
@@ -448,8 +448,8 @@ fn auto_finds_what_fits_and_a_resumed_run_keeps_it() {
         .refused_naming(2, &["batches of 256 positions must fit into memory", "`training.memory_limit`"]);
 }
 
-/// The rows of a tiny run. A change that computes nothing new must leave them as they are; one that does writes them
-/// anew: `SEQLOOM_WRITE_GOLDEN=1 cargo test --release --test tests -- golden_metrics`
+/// The rows of a tiny run. A refactoring must not change them; a change of the computation writes them
+/// again: `SEQLOOM_WRITE_GOLDEN=1 cargo test --release --test tests -- golden_metrics`
 #[test]
 fn a_tiny_run_writes_the_golden_metrics() {
     let scene = Scene::new(60, 12);

@@ -20,7 +20,7 @@ fn the_number_of_shards_changes_the_order_of_summation_and_not_the_update() {
     train("one", 1);
     for (run, shards) in [("two", 2), ("many", 64)] {
         train(run, shards);
-        // Nothing is dropped out here, so that all of them learn the same, but for the order of additions.
+        // Without dropout, so that all of them learn the same, except for the order of additions.
         for (one, other) in losses(&scene, "one").iter().zip(losses(&scene, run)) {
             assert!((one / other - 1.0).abs() < 1e-4, "{run}: {one} and {other}");
         }
