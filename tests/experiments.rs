@@ -51,8 +51,8 @@ fn train(config: &Path, overrides: &[String]) {
     let overrides = SMALL.into_iter().chain(overrides.iter().map(String::as_str));
     overrides.for_each(|setting| arguments.extend(["--set", setting]));
     // The configs name their data from the repository's root.
-    let said = Finished::of(start(root(), &arguments)).succeeded().stderr;
-    assert!(said.contains(", valid: nll "), "{said}");
+    let stderr = Finished::of(start(root(), &arguments)).succeeded().stderr;
+    assert!(stderr.contains(", valid: nll "), "{stderr}");
     let rows = std::fs::read_to_string(out.path().join("run/metrics.csv")).unwrap();
     assert!(rows.lines().any(|row| row.contains(",valid,")), "{rows}");
     for row in rows.lines().filter(|row| row.contains(",train,")) {

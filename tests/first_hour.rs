@@ -171,14 +171,14 @@ fn a_progress_line_is_short_and_verbose_shows_the_speed_in_detail() {
         few.iter().for_each(|setting| arguments.extend(["--set", *setting]));
         scene.train(&[&arguments[..], more].concat()).succeeded().stderr
     };
-    let figures = |text: &str| -> Vec<String> {
+    let progress = |text: &str| -> Vec<String> {
         text.lines().filter(|line| line.contains(": loss ")).map(str::to_owned).collect()
     };
     let short = train("short", &[]);
-    assert!(figures(&short).len() == 4 && !short.contains("matrix peak"), "{short}");
+    assert!(progress(&short).len() == 4 && !short.contains("matrix peak"), "{short}");
     let wide = short.lines().find(|line| line.starts_with("step ") && line.chars().count() > 80);
     assert_eq!(wide, None);
-    assert!(figures(&short)[0].ends_with(" left"), "{short}");
+    assert!(progress(&short)[0].ends_with(" left"), "{short}");
     let long = train("long", &["--verbose"]);
     let shares = |text: &str| -> Vec<f64> {
         let share = |line: &str| line.split_once(" % of the matrix peak")?.0.rsplit(' ').next()?.parse().ok();

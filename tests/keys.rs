@@ -143,9 +143,9 @@ fn training_ends_after_its_epochs_or_when_patience_runs_out() {
         "training.best_by=nll",
         "training.adamw.learning_rate=1e-20",
     ];
-    let said = train(&scene, "patience", &settings);
+    let stderr = train(&scene, "patience", &settings);
     assert_eq!(scene.metrics("patience", "valid").len(), 4);
-    assert!(said.contains("no better validation"), "{said}");
+    assert!(stderr.contains("no better validation"), "{stderr}");
     assert_eq!(scene.text("patience/best").trim(), "step-00000001");
 }
 
@@ -201,12 +201,12 @@ fn data_is_read_from_named_columns_lists_and_parallel_text() {
 fn rare_symbols_are_omitted_from_a_vocabulary_and_counted() {
     let scene = Scene::new(60, 12);
     scene.write("train.csv", scene.text("train.csv") + "z,z\n");
-    let said = train(&scene, "rare", &["data.source.characters.minimum_count=2"]);
+    let stderr = train(&scene, "rare", &["data.source.characters.minimum_count=2"]);
     assert!(
-        said.contains(
+        stderr.contains(
             "61 training pairs; symbols that are not in the vocabulary: 1 in sources, 0 in targets"
         ),
-        "{said}"
+        "{stderr}"
     );
 }
 

@@ -14,8 +14,8 @@ fn the_example_prints_the_outputs_of_the_command() {
     let words = words(60);
     let texts: Vec<&str> = words.iter().map(String::as_str).chain(["", "hgfed"]).collect();
     let outputs = example::decode(&scene.path("runs/copy"), &texts).unwrap();
-    let said = scene.decode(&["--beam", "5"], &(texts.join("\n") + "\n")).succeeded().stdout;
-    assert_eq!(outputs, said.lines().collect::<Vec<_>>());
+    let stdout = scene.decode(&["--beam", "5"], &(texts.join("\n") + "\n")).succeeded().stdout;
+    assert_eq!(outputs, stdout.lines().collect::<Vec<_>>());
     assert_eq!(outputs[60], "");
 }
 

@@ -34,10 +34,10 @@ fn it_learns_and_decodes_with_every_search() {
     let exact = numbers(&rows, "exact_match");
     // A few hundred words do not teach it to copy all others.
     assert!(exact.first() < exact.last() && exact.last() >= Some(&0.75), "{exact:?}");
-    let said = |more: &[&str]| scene.decode(more, &unseen()).succeeded().stdout;
-    assert!(right(&said(&[])) >= 30, "greedy");
-    assert!(right(&said(&["--set", "decoding.beam=4"])) >= 30, "a beam");
-    let lists = said(&["--set", "decoding.beam=4", "--set", "decoding.n_best=3", "--format", "jsonl"]);
+    let outputs = |more: &[&str]| scene.decode(more, &unseen()).succeeded().stdout;
+    assert!(right(&outputs(&[])) >= 30, "greedy");
+    assert!(right(&outputs(&["--set", "decoding.beam=4"])) >= 30, "a beam");
+    let lists = outputs(&["--set", "decoding.beam=4", "--set", "decoding.n_best=3", "--format", "jsonl"]);
     assert_eq!(objects(&lists).len(), 3 * 40);
     let unsure = unsure_lines(60);
     let decode = |more: &[&str]| scene.decode(more, &unsure).succeeded().stdout;

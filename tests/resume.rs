@@ -83,8 +83,8 @@ fn a_run_stopped_at_any_step_and_resumed_equals_the_uninterrupted_one() {
     let stops = ["steps=1", "steps=3", "steps=5", "steps=6", "epochs=3", "steps=13", "steps=25", "steps=26"];
     for stop in stops {
         let stop = format!("training.{stop}");
-        let said = train(&scene, "pieces", &["--resume", "--set", &stop]).succeeded().stderr;
-        assert!(said.contains("done: "), "{stop}: {said}");
+        let stderr = train(&scene, "pieces", &["--resume", "--set", &stop]).succeeded().stderr;
+        assert!(stderr.contains("done: "), "{stop}: {stderr}");
     }
     assert_same_ending(&scene, "pieces", "whole");
 }
@@ -135,8 +135,8 @@ fn a_run_stopped_by_a_signal_saves_and_resumes_exactly() {
         assert_eq!(finished.code, Some(code), "{}", finished.stderr);
         let latest = scene.text(format!("{run}/latest"));
         let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
-        let said = format!("stopped at step {step}, saved. To continue, use --resume\n");
-        assert!(finished.stderr.ends_with(&said), "{}", finished.stderr);
+        let message = format!("stopped at step {step}, saved. To continue, use --resume\n");
+        assert!(finished.stderr.ends_with(&message), "{}", finished.stderr);
 
         let end = steps(step + 7);
         train(&scene, &run, &["--resume", "--set", &end, "--set", every]).succeeded();
@@ -270,11 +270,11 @@ fn a_changed_validation_set_is_reported() {
     train(&scene, "run", &["--set", &end]).succeeded();
     scene.write("valid.csv", scene.text("valid.csv") + "ab,ab\n");
     let end = steps(5);
-    let said = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
-    assert!(said.contains("note: the validation set has changed: "), "{said}");
+    let stderr = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
+    assert!(stderr.contains("note: the validation set has changed: "), "{stderr}");
     let end = steps(6);
-    let said = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
-    assert!(!said.contains("note: "), "{said}");
+    let stderr = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
+    assert!(!stderr.contains("note: "), "{stderr}");
 }
 
 /// The fingerprint decides, not the name.
@@ -288,11 +288,11 @@ fn files_of_pairs_may_move_but_not_change() {
     let moved =
         ["--resume", "--set", "data.train=new/train.csv", "--set", "data.valid=new/valid.csv", "--set"];
     let resume = |end| train(&scene, "run", &[&moved[..], &[end]].concat());
-    let said = resume("training.steps=8").succeeded().stderr;
+    let stderr = resume("training.steps=8").succeeded().stderr;
     for key in ["data.train", "data.valid"] {
         assert!(
-            said.contains(&format!("note: `{key}` names other files than before, with the same pairs\n")),
-            "{said}"
+            stderr.contains(&format!("note: `{key}` names other files than before, with the same pairs\n")),
+            "{stderr}"
         );
     }
     assert_eq!(scene.text("run/metrics.csv"), scene.text("whole/metrics.csv"));
@@ -382,8 +382,9 @@ fn a_complete_run_is_unchanged() {
     let scene = Scene::trained();
     let before = scene.files("runs");
     let finished = scene.train(&["--resume"]).succeeded();
-    let said = "runs/copy is complete: 700 steps. To continue up to step N, use `--set training.steps=N`.\n";
-    assert_eq!((finished.stderr.as_str(), finished.stdout.as_str()), (said, ""));
+    let message =
+        "runs/copy is complete: 700 steps. To continue up to step N, use `--set training.steps=N`.\n";
+    assert_eq!((finished.stderr.as_str(), finished.stdout.as_str()), (message, ""));
     assert!(scene.files("runs") == before);
 }
 
@@ -574,17 +575,17 @@ fn changes_that_affect_learning_are_reported_on_resume() {
         let settings = more.iter().flat_map(|setting| ["--set", *setting]);
         train(&scene, out, &["--resume"].into_iter().chain(settings).collect::<Vec<_>>()).succeeded().stderr
     };
-    let said = resumed("run", &["training.steps=2"]);
-    assert!(said.contains("note: the learning rate never decays: `warmup` is 40"), "{said}");
+    let stderr = resumed("run", &["training.steps=2"]);
+    assert!(stderr.contains("note: the learning rate never decays: `warmup` is 40"), "{stderr}");
     assert!(!resumed("run", &["training.steps=4"]).contains("note: "));
     assert!(!resumed("run", &["training.steps=5", "runtime.threads=2"]).contains("note: "));
-    let said = resumed("run", &["training.steps=6", "runtime.precision=bf16"]);
+    let stderr = resumed("run", &["training.steps=6", "runtime.precision=bf16"]);
     for part in [
         "note: this run started on the CPU",
         ", f32 and resumes on the CPU",
         ", bf16: results will not be bit-identical\n",
     ] {
-        assert!(said.contains(part), "{said}");
+        assert!(stderr.contains(part), "{stderr}");
     }
     let schedule = |table: &str| {
         scene.write(
@@ -594,12 +595,12 @@ fn changes_that_affect_learning_are_reported_on_resume() {
     };
     schedule("[training.linear]\nwarmup = 1");
     resumed("linear", &["training.steps=2"]);
-    let said = resumed("linear", &["training.steps=4"]);
-    assert!(said.contains("note: the learning rate decays until `training.steps`"), "{said}");
+    let stderr = resumed("linear", &["training.steps=4"]);
+    assert!(stderr.contains("note: the learning rate decays until `training.steps`"), "{stderr}");
     scene.write("copy.toml", Scene::new(60, 12).text("copy.toml"));
     schedule("[training.plateau]\nwarmup = 1");
     resumed("plateau", &["training.steps=2"]);
     assert!(!resumed("plateau", &["training.steps=4"]).contains("note: "));
-    let said = resumed("plateau", &["training.steps=6", "training.validate_every=3"]);
-    assert!(said.contains("note: the learning rate depends on the validations"), "{said}");
+    let stderr = resumed("plateau", &["training.steps=6", "training.validate_every=3"]);
+    assert!(stderr.contains("note: the learning rate depends on the validations"), "{stderr}");
 }

@@ -134,7 +134,7 @@ impl SourceFile {
     }
 
     /// Whether it contains `word`, not as a part of a longer name.
-    fn says(&self, word: &str) -> bool {
+    fn contains(&self, word: &str) -> bool {
         let in_name = |c: char| c.is_alphanumeric() || c == '_';
         self.code.match_indices(word).any(|(at, _)| {
             let (before, after) = (&self.code[..at], &self.code[at + word.len()..]);
@@ -187,17 +187,17 @@ fn only(allowed: &[&str], words: &[&str]) {
         allowed.iter().any(|place| name == *place || place.ends_with('/') && name.starts_with(place))
     };
     for file in SourceFile::all() {
-        let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
+        let found: Vec<&&str> = words.iter().filter(|word| file.contains(word)).collect();
         assert!(
-            said.is_empty() || is_allowed(&file.name),
-            "src/{} says {said:?}; only {allowed:?} may",
+            found.is_empty() || is_allowed(&file.name),
+            "src/{} contains {found:?}; only {allowed:?} may",
             file.name
         );
     }
     // A rule about words that occur nowhere is obsolete.
     assert!(
-        SourceFile::all().iter().any(|file| words.iter().any(|word| file.says(word))),
-        "nobody says {words:?}"
+        SourceFile::all().iter().any(|file| words.iter().any(|word| file.contains(word))),
+        "nothing in src/ contains {words:?}"
     );
 }
 
@@ -208,8 +208,8 @@ fn never(place: &str, words: &[&str]) {
     files.retain(|file| file.name.starts_with(place));
     assert!(!files.is_empty(), "there is no src/{place}");
     for file in files {
-        let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
-        assert!(said.is_empty(), "src/{} says {said:?}", file.name);
+        let found: Vec<&&str> = words.iter().filter(|word| file.contains(word)).collect();
+        assert!(found.is_empty(), "src/{} contains {found:?}", file.name);
     }
 }
 
@@ -305,9 +305,9 @@ fn a_search_uses_no_model_and_no_tensor() {
     ];
     let words = ["crate::model", "tch"];
     for file in SourceFile::all().into_iter().filter(|file| file.name.starts_with("decoding/")) {
-        let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
+        let found: Vec<&&str> = words.iter().filter(|word| file.contains(word)).collect();
         let may = know.contains(&file.name.as_str());
-        assert!(said.is_empty() || may, "src/{} says {said:?}, only {know:?} may", file.name);
+        assert!(found.is_empty() || may, "src/{} contains {found:?}, only {know:?} may", file.name);
     }
 }
 
@@ -358,11 +358,7 @@ fn no_explicit_panic_where_user_data_can_be_invalid() {
 fn each_file_begins_with_what_it_does_and_is_short_enough_to_read() {
     for file in SourceFile::of(&["rs", "cpp", "h"]) {
         let begins = if file.name.ends_with(".rs") { "//! " } else { "// " };
-        assert!(
-            file.text.starts_with(begins),
-            "src/{} must begin with a line that says what it does",
-            file.name
-        );
+        assert!(file.text.starts_with(begins), "src/{} must begin with a line that describes it", file.name);
         let lines = file.text.lines().count();
         assert!(lines <= 450, "src/{} has {lines} lines, 450 are the most", file.name);
     }

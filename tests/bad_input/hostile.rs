@@ -44,10 +44,10 @@ fn the_size_of_a_model_file_is_checked_before_a_network_is_built() {
             "the layers must have at most 1099511627776 weights together, but have ",
         ),
     ];
-    for (sizes, says) in cases {
+    for (sizes, message) in cases {
         with_sizes(&scene, sizes);
         let refused = scene.fed(&["decode", "forged.safetensors"], b"ab\n");
-        assert!(refused.stderr.contains(says), "{says:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(message), "{message:?}: {}", refused.stderr);
         refused.refused_naming(refused.code.unwrap(), &["forged.safetensors"]);
         assert!(Predictor::open(scene.path("forged.safetensors")).is_err());
     }

@@ -94,9 +94,9 @@ fn a_pair_that_is_too_long_is_refused_or_skipped_and_counted() {
          hint: raise `data.target.max_length`, or skip such rows with `data.too_long = \"skip\"`",
     );
     let skip = ["--set", "data.too_long=skip"];
-    let said = scene.train(&[&settings[..], &limits, &skip].concat()).succeeded().stderr;
+    let stderr = scene.train(&[&settings[..], &limits, &skip].concat()).succeeded().stderr;
     let line = "2 training pairs; 2 skipped because a side is too long, the first at bad.csv:3\n";
-    assert!(said.contains(line), "{said}");
+    assert!(stderr.contains(line), "{stderr}");
 
     let all = ["--set", "data.source.max_length=1", "--out", "none"];
     scene.train(&[&settings[..], &all, &skip].concat()).refused(

@@ -133,14 +133,14 @@ fn the_reference_page_lists_every_choice() {
 fn the_reference_page_describes_each_metric() {
     let page = reference().0;
     for kind in seqloom::metrics::METRICS {
-        let says = |line: &str| {
+        let describes = |line: &str| {
             line.starts_with("    ")
                 && line.split(": ").next().is_some_and(|names| {
                     names.trim().trim_start_matches('#').split(',').any(|name| name.trim() == kind.name)
                 })
         };
         assert!(
-            page.lines().any(|line| line.strip_prefix('#').is_some_and(says) || says(line)),
+            page.lines().any(|line| line.strip_prefix('#').is_some_and(describes) || describes(line)),
             "{}",
             kind.name
         );

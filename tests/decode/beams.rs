@@ -70,11 +70,11 @@ fn outputs_may_be_as_long_as_the_training_targets() {
     let note = "note: validation references longer than an output may be (`decoding.max_length`): 6 of 7; no output can match \
                 them; the first is valid.csv:2: 77 tokens with <eos>, but at most 62 are allowed\n";
     assert!(finished.stderr.contains(note), "{}", finished.stderr);
-    let said =
+    let stderr =
         scene.seqloom(&["decode", "short", "--input", "valid.csv", "--summary", "s.json"]).succeeded().stderr;
     let note = "note: references longer than an output may be: 6 (`decoding.max_length`; no output can match them); the \
                 first: valid.csv:2\n";
-    assert!(said.contains(note), "{said}");
+    assert!(stderr.contains(note), "{stderr}");
     assert!(scene.text("s.json").contains("\"beyond_the_limit\":6"), "{}", scene.text("s.json"));
 }
 
@@ -99,11 +99,11 @@ fn an_unknown_symbol_is_replaced_by_the_attended_source_symbol() {
         let source = plain["source"].as_str().unwrap();
         assert!(text.chars().all(|symbol| source.contains(symbol)), "{replaced}");
     }
-    let said =
+    let finished =
         scene.decode(&[&arguments[..4], &["--replace-unknown"]].concat(), &lines(&words(3))).succeeded();
     assert!(
-        said.stderr.contains("unknown symbols of the outputs, replaced by symbols of their sources: "),
+        finished.stderr.contains("unknown symbols of the outputs, replaced by symbols of their sources: "),
         "{}",
-        said.stderr
+        finished.stderr
     );
 }

@@ -58,15 +58,15 @@ fn an_unlisted_token_occurs_only_in_a_prefix() {
     scene.write("list.json", list.to_string());
     let sources = lines(&words(60));
     let list = ["--shortlist", "list.json", "--set", "decoding.suppress_unknown=true"];
-    let said = scene.decode(&list, &sources).succeeded().stdout;
-    for (source, output) in sources.lines().zip(said.lines()) {
+    let stdout = scene.decode(&list, &sources).succeeded().stdout;
+    for (source, output) in sources.lines().zip(stdout.lines()) {
         let may = if source.contains('c') { "abd" } else { "ab" };
         assert!(output.chars().all(|letter| may.contains(letter)), "{source}: {output}");
     }
     let with_prefix = scene.decode(&[&list[..], &["--prefix", "h"]].concat(), "ab\n").succeeded().stdout;
     assert!(with_prefix.starts_with('h'), "{with_prefix}");
     let both = ["--with", "runs/copy", "--set", "decoding.ensemble=\"probabilities\""];
-    assert_eq!(scene.decode(&[&list[..], &both].concat(), &sources).succeeded().stdout, said);
+    assert_eq!(scene.decode(&[&list[..], &both].concat(), &sources).succeeded().stdout, stdout);
 }
 
 #[test]

@@ -100,8 +100,8 @@ fn a_killed_output_is_resumed_and_nothing_is_lost_or_duplicated() {
         killed(&scene, &broken, "broken", &rows[..800]);
         let there = scene.read("broken").len();
         assert!(there > 1000 && there < scene.read("whole").len(), "{format}: it was killed too late");
-        let said = scene.decode(&broken, &lines(&rows)).succeeded().stderr;
-        assert!(said.starts_with("broken already has "), "{said}");
+        let stderr = scene.decode(&broken, &lines(&rows)).succeeded().stderr;
+        assert!(stderr.starts_with("broken already has "), "{stderr}");
         let (broken, whole) = (scene.text("broken"), scene.text("whole"));
         assert!(answers(&broken, format) == answers(&whole, format), "{format}");
         std::fs::remove_file(scene.path("broken")).unwrap();
@@ -231,9 +231,10 @@ fn an_output_is_resumed_only_with_the_same_settings() {
     assert_eq!(scene.text("out.txt"), "ab\ncd\n");
     assert!(scene.path("out.txt.resume.json").is_file());
     let go_on = ["--input", "words.txt", "--output", "out.txt", "--resume"];
-    let other = |run: &str, more: &[&str], says: &str| {
+    let other = |run: &str, more: &[&str], message: &str| {
         let finished = scene.seqloom(&[&["decode", run], &go_on[..], more].concat());
-        finished.refused_naming(2, &["error: an output must be resumed with the same settings, but", says]);
+        finished
+            .refused_naming(2, &["error: an output must be resumed with the same settings, but", message]);
         assert_eq!(scene.text("out.txt"), "ab\ncd\n");
     };
     other("runs/other", &[], "`model` was ");
@@ -245,9 +246,9 @@ fn an_output_is_resumed_only_with_the_same_settings() {
     other("runs/copy", &precision, r#"`decoding.weights` was "f32" and is now "bf16""#);
     scene.write("words.txt", "xy\ncd\nef\n");
     let refused = scene.decode(&go_on, "");
-    let says =
+    let message =
         "error: row 1 of the output must belong to that row of the input, but the sources are\n  ab\n  xy\n";
-    assert!(refused.code == Some(2) && refused.stderr.contains(says), "{}", refused.stderr);
+    assert!(refused.code == Some(2) && refused.stderr.contains(message), "{}", refused.stderr);
     scene.write("words.txt", "ab\ncd\nef\n");
     let batches = ["--set", "decoding.batch_size=3"];
     let finished = scene.decode(&[&go_on[..], &batches].concat(), "").succeeded();

@@ -31,10 +31,10 @@ fn init_writes_every_pair_once_and_its_config_trains_unchanged() {
     let scene = Scene::new(8, 2);
     let pairs = spellings(400);
     scene.write("spell.csv", format!("source,target\n{}", lines(&pairs, ',')));
-    let said = init(&scene, &["spell.csv"]).succeeded().stderr;
-    assert!(said.contains("spell.train.csv: 396 pairs for training\n"), "{said}");
-    assert!(said.contains("tokens of the targets: words (8 different ones"), "{said}");
-    assert!(said.ends_with("Train with: seqloom train spell.toml\n"), "{said}");
+    let stderr = init(&scene, &["spell.csv"]).succeeded().stderr;
+    assert!(stderr.contains("spell.train.csv: 396 pairs for training\n"), "{stderr}");
+    assert!(stderr.contains("tokens of the targets: words (8 different ones"), "{stderr}");
+    assert!(stderr.ends_with("Train with: seqloom train spell.toml\n"), "{stderr}");
     let parts = ["train", "valid", "test"].map(|part| rows(&scene, &format!("spell.{part}.csv")));
     assert_eq!([parts[1].len(), parts[2].len()], [22, 22]);
     let mut all = parts.concat();
@@ -70,12 +70,12 @@ fn every_file_format_gives_the_same_splits() {
     scene.write("d.in", side(|pair| &pair.0));
     scene.write("d.out", side(|pair| &pair.1));
     init(&scene, &["a.csv"]).succeeded();
-    let said = init(&scene, &["b.tsv"]).succeeded().stderr;
+    let stderr = init(&scene, &["b.tsv"]).succeeded().stderr;
     assert!(
-        said.starts_with(
+        stderr.starts_with(
             "columns: `word` is the source, `spelled` is the target; use --header false if these are a pair\n"
         ),
-        "{said}"
+        "{stderr}"
     );
     scene.write("f.tsv", lines(&pairs, '\t'));
     init(&scene, &["f.tsv", "--header", "false"]).succeeded();

@@ -56,22 +56,22 @@ fn five_minutes() -> &'static (TempDir, Vec<Finished>) {
     DONE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let blocks = blocks(section(README, "Your own experiment in five minutes"));
-        let said = blocks.iter().map(|block| paste(folder.path(), block).succeeded()).collect();
-        (folder, said)
+        let finished = blocks.iter().map(|block| paste(folder.path(), block).succeeded()).collect();
+        (folder, finished)
     })
 }
 
 /// The exact match that a command reports, in per cent.
-fn exact(said: &str) -> f64 {
-    let rest = said.split_once("exact match ").unwrap_or_else(|| panic!("no exact match in {said}")).1;
+fn exact(message: &str) -> f64 {
+    let rest = message.split_once("exact match ").unwrap_or_else(|| panic!("no exact match in {message}")).1;
     rest.split(' ').next().unwrap().parse().unwrap()
 }
 
 #[test]
 fn the_quick_start_runs_as_written_and_reaches_its_scores() {
-    let (folder, said) = five_minutes();
-    let [made, init, train, resume, decode, look, further] = said.as_slice() else {
-        panic!("seven blocks are known here, but there are {}", said.len());
+    let (folder, finished) = five_minutes();
+    let [made, init, train, resume, decode, look, further] = finished.as_slice() else {
+        panic!("seven blocks are known here, but there are {}", finished.len());
     };
     assert_eq!((made.stdout.as_str(), made.stderr.as_str()), ("", ""));
     assert!(init.stderr.contains("roman.test.csv: 199 pairs for the test\n"), "{}", init.stderr);
@@ -138,7 +138,7 @@ fn write_recordings(folder: &Path) {
 }
 
 #[test]
-fn the_speech_page_trains_a_model_and_decodes() {
+fn the_recordings_section_trains_a_model_and_decodes() {
     let folder = tempfile::tempdir().unwrap();
     for split in ["train", "valid", "test"] {
         write_recordings(&folder.path().join("recordings").join(split));
@@ -146,9 +146,9 @@ fn the_speech_page_trains_a_model_and_decodes() {
     let [commands] = blocks(section(README, "Recordings"))[..] else { panic!("one block is known here") };
     let short = "seqloom train speech.toml --set training.steps=2 --set runtime.device=cpu";
     assert!(commands.contains("\nseqloom train speech.toml\n"));
-    let said = paste(folder.path(), &commands.replace("seqloom train speech.toml", short)).succeeded();
-    assert_eq!(said.stdout.lines().count(), 4, "{}", said.stdout);
-    assert!(said.stderr.contains("character error rate"), "{}", said.stderr);
+    let finished = paste(folder.path(), &commands.replace("seqloom train speech.toml", short)).succeeded();
+    assert_eq!(finished.stdout.lines().count(), 4, "{}", finished.stdout);
+    assert!(finished.stderr.contains("character error rate"), "{}", finished.stderr);
     assert!(folder.path().join("runs/speech/features/train").exists());
 }
 

@@ -100,13 +100,13 @@ fn outputs_respect_length_limits_and_bans() {
         assert!(plain.iter().any(|output| output.contains(&pair)));
         assert!(without.iter().all(|output| !output.contains(&pair)), "{pair}: {without:?}");
         for output in outputs(&[beam, "no_repeat_ngram=1", "suppress_unknown=true"]) {
-            let said: std::collections::HashSet<char> = output.chars().collect();
-            assert_eq!(said.len(), output.chars().count(), "{output}");
+            let letters: std::collections::HashSet<char> = output.chars().collect();
+            assert_eq!(letters.len(), output.chars().count(), "{output}");
         }
         let repeats = |settings: &[&str]| -> usize {
             let again = |output: &String| {
-                let said: std::collections::HashSet<char> = output.chars().collect();
-                output.chars().count() - said.len()
+                let letters: std::collections::HashSet<char> = output.chars().collect();
+                output.chars().count() - letters.len()
             };
             outputs(settings).iter().map(again).sum()
         };

@@ -65,7 +65,7 @@ fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -
 }
 
 /// The columns of the tokens that an output may contain: (..., V) to (..., V - 2)
-fn said(log_p: &Tensor) -> Tensor {
+fn allowed(log_p: &Tensor) -> Tensor {
     let columns: Vec<i64> = [UNK].into_iter().chain(EOS..*log_p.size().last().unwrap()).collect();
     log_p.index_select(-1, &Tensor::from_slice(&columns).to_device(log_p.device()))
 }
@@ -74,14 +74,14 @@ fn said(log_p: &Tensor) -> Tensor {
 fn forced(model: &Model, sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Vec<Tensor> {
     let batch = batch(sources, targets).to_device(model.params.device());
     let logits = model.logits(&batch.source, &batch.target_in, None);
-    let log_p = said(&logits).log_softmax(-1, Kind::Float); // (B, T, V - 2)
+    let log_p = allowed(&logits).log_softmax(-1, Kind::Float); // (B, T, V - 2)
     let rows = (0..).zip(targets);
     rows.map(|(row, target)| log_p.get(row).narrow(0, 0, target.len() as i64 + 1)).collect()
 }
 
 /// The steps of a row, over the tokens that an output may contain: (T, V - 2)
 fn table(steps: &[Vec<f32>]) -> Tensor {
-    said(&Tensor::from_slice(&steps.concat()).view([steps.len() as i64, -1]))
+    allowed(&Tensor::from_slice(&steps.concat()).view([steps.len() as i64, -1]))
 }
 
 fn assert_forced(steps: &Steps, forced: &[Tensor], tolerance: f64, what: &str) {
@@ -272,16 +272,16 @@ fn a_row_is_restricted_to_its_own_shortlist() {
             let sources: Vec<SourceItem> = rows.iter().map(|&row| sources[row].clone().into()).collect();
             inference.start(&sources).restricted_to(rows.iter().map(|&row| Some(lists[row].clone())))
         };
-        let said = |state| {
+        let first_step = |state| {
             let mut all = vec![Vec::new(); 4];
             step(&inference, state, &[BOS; 4], &[0, 1, 2, 3], &mut all);
             all.concat()
         };
-        let whole = said(inference.start(&items(&sources)));
-        assert!(whole == said(within(&[0, 1, 2, 3], &vec![everything.clone(); 4])), "{weights:?}");
-        let together = said(within(&[0, 1, 2, 3], &lists));
+        let whole = first_step(inference.start(&items(&sources)));
+        assert!(whole == first_step(within(&[0, 1, 2, 3], &vec![everything.clone(); 4])), "{weights:?}");
+        let together = first_step(within(&[0, 1, 2, 3], &lists));
         let joined = within(&[0, 1], &lists).join(within(&[2, 3], &lists));
-        assert!(together == said(joined), "{weights:?}: rows that came later");
+        assert!(together == first_step(joined), "{weights:?}: rows that came later");
         for (row, list) in lists.iter().enumerate() {
             let mut alone = vec![Vec::new(); 1];
             step(&inference, within(&[row], &lists), &[BOS], &[0], &mut alone);

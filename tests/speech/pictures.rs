@@ -117,7 +117,8 @@ fn a_trace_of_a_recording_is_drawn_without_spectrogram_and_posteriors() {
     let by_trace = drawn(&scene, &["--trace", "t.jsonl", "--row", "2"]);
     assert_eq!(texts(&by_trace, "output"), texts(&by_model, "output"));
     assert!(!by_trace.contains("spectrogram") && !by_trace.contains("CTC"));
-    for (wrong, said) in [("0", "but it is 0"), ("-0.04", "but it is -0.04"), ("1e300", "from 0.001 to 100")]
+    for (wrong, message) in
+        [("0", "but it is 0"), ("-0.04", "but it is -0.04"), ("1e300", "from 0.001 to 100")]
     {
         let changed = scene
             .text("t.jsonl")
@@ -125,6 +126,6 @@ fn a_trace_of_a_recording_is_drawn_without_spectrogram_and_posteriors() {
         scene.write("wrong.jsonl", changed);
         scene
             .seqloom(&["attention", "--trace", "wrong.jsonl"])
-            .refused_naming(2, &["`seconds_per_position`", said]);
+            .refused_naming(2, &["`seconds_per_position`", message]);
     }
 }

@@ -252,14 +252,14 @@ fn the_path_of_a_recording_typed_at_a_terminal_is_transcribed_token_by_token() {
             listened_to(binary(&scene.path("")).args(arguments).env("SEQLOOM_TEST_TERMINAL", "1"));
         let lines = format!("\n no/such.wav\n  {path} \n:q\n");
         child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-        let said = Finished::of(child).succeeded().stdout;
-        assert!(said.starts_with("Type the path of a recording."), "{said}");
-        assert!(said.contains("> note: the source is empty, and so is its output\n"), "{said}");
-        assert!(said.contains("> error: cannot read no/such.wav: no such file or directory"), "{said}");
-        assert!(said.contains(&format!("\n{expected}\nscore ")), "no {expected} in {said}");
+        let stdout = Finished::of(child).succeeded().stdout;
+        assert!(stdout.starts_with("Type the path of a recording."), "{stdout}");
+        assert!(stdout.contains("> note: the source is empty, and so is its output\n"), "{stdout}");
+        assert!(stdout.contains("> error: cannot read no/such.wav: no such file or directory"), "{stdout}");
+        assert!(stdout.contains(&format!("\n{expected}\nscore ")), "no {expected} in {stdout}");
         for length in 1..=expected.len() {
             let grown = format!("  {:<32} ", &expected[..length]);
-            assert!(said.contains(&grown), "no {grown:?} in {said}");
+            assert!(stdout.contains(&grown), "no {grown:?} in {stdout}");
         }
     }
 }

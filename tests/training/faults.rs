@@ -26,10 +26,10 @@ const NONE: (&str, &str) = ("SEQLOOM_TEST_NOTHING", "");
 #[test]
 fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
     let scene = Scene::new(60, 12);
-    let said = train(&scene, "run", (NAN, "5,8"), &[]).succeeded().stderr;
+    let stderr = train(&scene, "run", (NAN, "5,8"), &[]).succeeded().stderr;
     let skipped = "step 5: update skipped: the loss or a gradient is NaN or infinite; its rows are in run/skipped/step-00000005.csv\n";
-    assert!(said.contains(skipped), "{said}");
-    assert!(said.contains(": 1 update skipped since the last log line\n"), "{said}");
+    assert!(stderr.contains(skipped), "{stderr}");
+    assert!(stderr.contains(": 1 update skipped since the last log line\n"), "{stderr}");
     let table = scene.text("run/skipped/step-00000005.csv");
     let mut lines = table.lines();
     assert_eq!(lines.next(), Some("place,source,target"));
@@ -74,9 +74,9 @@ fn too_many_skipped_updates_in_a_row_end_training_or_roll_it_back() {
     train(&scene, "stopped", NONE, &[limit]).succeeded();
 
     let settings = [limit, "training.non_finite.then=rollback"];
-    let said = train(&scene, "back", (NAN, "6,7,8"), &settings).succeeded().stderr;
+    let stderr = train(&scene, "back", (NAN, "6,7,8"), &settings).succeeded().stderr;
     let back = "step 8: 3 updates in a row were skipped; weights and optimizer are rolled back to step 4\n";
-    assert!(said.contains(back), "{said}");
+    assert!(stderr.contains(back), "{stderr}");
     assert_eq!(scene.text("back/latest").trim(), "step-00000012");
     // Rolling back to the same checkpoint twice would repeat forever.
     let endless = train(&scene, "endless", (NAN, "6,7,8,9,10,11,12"), &settings);
@@ -92,11 +92,11 @@ fn a_batch_out_of_memory_is_split_with_the_same_result() {
     let scene = Scene::new(60, 12);
     train(&scene, "whole", NONE, &[]).succeeded();
     // A batch has up to 128 positions of both sides.
-    let said = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
-    assert!(!said.contains("for this pair alone"), "{said}");
+    let stderr = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
+    assert!(!stderr.contains("for this pair alone"), "{stderr}");
     // A size that is too large is found once and reported.
-    let found = said.lines().filter(|line| line.contains("out of memory with ")).count();
-    assert!((1..=3).contains(&found), "{said}");
+    let found = stderr.lines().filter(|line| line.contains("out of memory with ")).count();
+    assert!((1..=3).contains(&found), "{stderr}");
     let [whole, cut] = ["whole", "cut"].map(|run| scene.metrics(run, "train"));
     for name in ["loss", "gradient_norm"] {
         for (whole, cut) in numbers(&whole, name).iter().zip(numbers(&cut, name)) {
@@ -111,14 +111,14 @@ fn a_row_out_of_memory_is_skipped_and_named_and_training_continues() {
     let scene = Scene::new(60, 12);
     let long = "abcdefgh".repeat(5);
     scene.write("train.csv", scene.text("train.csv") + &format!("{long},{long}\n"));
-    let said =
+    let stderr =
         train(&scene, "run", (MEMORY, "70"), &["training.epochs=1", "training.steps=99"]).succeeded().stderr;
     let left_out = "train.csv:62: out of memory even for this pair alone: it is skipped\n";
-    assert!(said.contains(left_out), "{said}");
+    assert!(stderr.contains(left_out), "{stderr}");
     // A row longer than the budget is a single-row batch, which is fine if it fits into memory.
-    let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
+    let stderr = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
     let alone = "train.csv:62: this pair has 41 positions, more than `tokens_per_batch` = 32: it gets a batch of its own\n";
-    assert!(said.contains(alone), "{said}");
+    assert!(stderr.contains(alone), "{stderr}");
 }
 
 /// The rows of a batch have about the same length, so that long ones are together.
@@ -129,9 +129,9 @@ fn many_rows_out_of_memory_are_skipped_and_training_continues() {
     let rows = format!("{long},{long}\n").repeat(12);
     scene.write("train.csv", scene.text("train.csv") + &rows);
     let settings = ["training.epochs=1", "training.steps=99", "training.tokens_per_batch=700"];
-    let said = train(&scene, "run", (MEMORY, "70"), &settings).succeeded().stderr;
-    assert_eq!(said.matches("out of memory even for this pair alone").count(), 12, "{said}");
-    assert!(said.contains("train.csv:73: out of memory even for this pair alone"), "{said}");
+    let stderr = train(&scene, "run", (MEMORY, "70"), &settings).succeeded().stderr;
+    assert_eq!(stderr.matches("out of memory even for this pair alone").count(), 12, "{stderr}");
+    assert!(stderr.contains("train.csv:73: out of memory even for this pair alone"), "{stderr}");
 }
 
 #[test]
@@ -215,8 +215,9 @@ fn the_checkpoint_to_roll_back_to_is_kept_through_later_checkpoints() {
         ("13,14,15", &["training.keep_last=1", "training.non_finite.limit=3"], "to step 8\n"),
     ] {
         let out = format!("run{}", settings.len());
-        let said = train(&scene, &out, (NAN, fault), &[&rollback[..], settings].concat()).succeeded().stderr;
-        assert!(said.contains(&format!("weights and optimizer are rolled back {back}")), "{said}");
+        let stderr =
+            train(&scene, &out, (NAN, fault), &[&rollback[..], settings].concat()).succeeded().stderr;
+        assert!(stderr.contains(&format!("weights and optimizer are rolled back {back}")), "{stderr}");
     }
 }
 
@@ -231,9 +232,9 @@ fn a_validation_out_of_memory_is_split_and_a_row_is_skipped_and_named() {
     }
     let long = "abcdefgh".repeat(5);
     scene.write("valid.csv", scene.text("valid.csv") + &format!("{long},{long}\n"));
-    let said = train(&scene, "run", (MEMORY, "70"), &["training.decode_rows=0"]).succeeded().stderr;
+    let stderr = train(&scene, "run", (MEMORY, "70"), &["training.decode_rows=0"]).succeeded().stderr;
     let left_out = "valid.csv:14: out of memory even for this pair alone: it is skipped\n";
-    assert!(said.contains(left_out), "{said}");
+    assert!(stderr.contains(left_out), "{stderr}");
     // The metrics are those of the rest.
     let whole = train(&scene, "rest", (MEMORY, "70"), &["training.decode_rows=12"]).succeeded();
     assert!(!whole.stderr.contains("panicked"));

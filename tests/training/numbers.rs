@@ -267,8 +267,8 @@ fn parallel_layers_equal_each_layer_alone_with_gradients() {
 #[test]
 fn the_divergence_of_two_passes_is_that_of_both_directions() {
     let (one, other) = (noise(&[7, 6], 1), noise(&[7, 6], 2));
-    let said = Tensor::from_slice(&[UNK, EOS, 4, 5]);
-    let [p, q] = [&one, &other].map(|logits| logits.index_select(1, &said).softmax(-1, Kind::Double));
+    let allowed = Tensor::from_slice(&[UNK, EOS, 4, 5]);
+    let [p, q] = [&one, &other].map(|logits| logits.index_select(1, &allowed).softmax(-1, Kind::Double));
     let plain = (&p * (&p / &q).log()).sum(Kind::Double) + (&q * (&q / &p).log()).sum(Kind::Double);
     assert_close(&divergence(&one, &other), &plain, 1e-6, "divergence");
     assert_close(&divergence(&one, &one), &Tensor::zeros([], FLOAT), 0.0, "of itself");

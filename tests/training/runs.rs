@@ -157,8 +157,8 @@ fn the_moving_average_is_saved_beside_the_weights() {
 fn frozen_weights_do_not_change_and_the_rest_do() {
     let scene = Scene::new(60, 12);
     train(&scene, "free", &[]).succeeded();
-    let said = train(&scene, "frozen", &["training.freeze=[\"encoder.*\", \"source_embedding.*\"]"]);
-    assert!(said.succeeded().stderr.contains("of them frozen"));
+    let finished = train(&scene, "frozen", &["training.freeze=[\"encoder.*\", \"source_embedding.*\"]"]);
+    assert!(finished.succeeded().stderr.contains("of them frozen"));
     let (early, late) = (weights(&scene, "frozen", 2), weights(&scene, "frozen", 8));
     for (name, weight) in &early {
         let stays = name.starts_with("encoder.") || name.starts_with("source_embedding.");
@@ -177,8 +177,8 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     let scene = Scene::new(60, 12);
     let settings =
         ["training.validate_every=2", "training.keep_best=3", "training.best_by=nll", "training.average=3"];
-    let said = train(&scene, "run", &settings).succeeded().stderr;
-    assert!(said.contains("average of 3 checkpoints (steps 4, 6, 8): nll "), "{said}");
+    let stderr = train(&scene, "run", &settings).succeeded().stderr;
+    assert!(stderr.contains("average of 3 checkpoints (steps 4, 6, 8): nll "), "{stderr}");
     let mean = |steps: &[u64]| {
         let all: Vec<_> = steps.iter().map(|&step| weights(&scene, "run", step)).collect();
         let sum = |name: &String| {
@@ -191,8 +191,8 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
         mean(steps).iter().for_each(|(name, mean)| assert_close(&average[name], mean, 1e-7, name));
     };
     assert_average(&[4, 6, 8]);
-    let said = scene.seqloom(&["average", "run", "--last", "2"]).succeeded().stderr;
-    assert_eq!(said, "the mean of steps 6, 8 is in run/average/model.safetensors\n");
+    let stderr = scene.seqloom(&["average", "run", "--last", "2"]).succeeded().stderr;
+    assert_eq!(stderr, "the mean of steps 6, 8 is in run/average/model.safetensors\n");
     assert_average(&[6, 8]);
     let state = scene.text(scene.checkpoint("run", "latest").join("state.json"));
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
@@ -300,10 +300,10 @@ fn each_regulariser_has_its_own_effect() {
 #[test]
 fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
     let scene = Scene::new(60, 12);
-    let said = train(&scene, "exact", &["runtime.precision=f32"]).succeeded().stderr;
-    assert!(said.contains("on the CPU (1 thread), f32, into"), "{said}");
-    let said = train(&scene, "rough", &["runtime.precision=bf16"]).succeeded().stderr;
-    assert!(said.contains("on the CPU (1 thread), bf16, into"), "{said}");
+    let stderr = train(&scene, "exact", &["runtime.precision=f32"]).succeeded().stderr;
+    assert!(stderr.contains("on the CPU (1 thread), f32, into"), "{stderr}");
+    let stderr = train(&scene, "rough", &["runtime.precision=bf16"]).succeeded().stderr;
+    assert!(stderr.contains("on the CPU (1 thread), bf16, into"), "{stderr}");
     let losses = |run: &str| -> Vec<f64> {
         column(&scene, run, "loss").iter().map(|loss| loss.parse().unwrap()).collect()
     };
@@ -318,28 +318,28 @@ fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
     for precision in ["runtime.precision=f32", "runtime.precision=bf16"] {
         scene.fed(&["decode", "rough", "--set", precision], b"abc\n").succeeded();
     }
-    let said = train(&scene, "auto", &["runtime.precision=auto"]).succeeded().stderr;
+    let stderr = train(&scene, "auto", &["runtime.precision=auto"]).succeeded().stderr;
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has = |word: &str| cpu.contains(word);
     let fast = has("amx_bf16") || has("AuthenticAMD") && has("avx512_bf16");
-    assert!(said.contains(if fast { ", bf16, into" } else { ", f32, into" }), "{said}");
+    assert!(stderr.contains(if fast { ", bf16, into" } else { ", f32, into" }), "{stderr}");
 }
 
 #[test]
 fn training_starts_from_another_run() {
     let scene = Scene::trained();
-    let said = with(&scene, "fine", &["training.steps=1"], &["--from", "runs/copy"]).succeeded().stderr;
-    assert!(!said.contains("resuming"), "{said}");
+    let stderr = with(&scene, "fine", &["training.steps=1"], &["--from", "runs/copy"]).succeeded().stderr;
+    assert!(!stderr.contains("resuming"), "{stderr}");
     let nll: f64 = column(&scene, "fine", "nll")[0].parse().unwrap();
     assert!(nll < 0.3, "the first loss of a model that knows its task: {nll}");
-    assert!(said.contains("starting from the weights of runs/copy/checkpoints/"), "{said}");
+    assert!(stderr.contains("starting from the weights of runs/copy/checkpoints/"), "{stderr}");
     // Resuming continues with the run's own weights, whatever --from names; another model causes a note.
     let more = ["training.steps=2"];
-    let said = with(&scene, "fine", &more, &["--from", "runs/copy", "--resume"]).succeeded().stderr;
-    assert!(!said.contains("note: fine"), "{said}");
+    let stderr = with(&scene, "fine", &more, &["--from", "runs/copy", "--resume"]).succeeded().stderr;
+    assert!(!stderr.contains("note: fine"), "{stderr}");
     let more = ["training.steps=3"];
-    let said = with(&scene, "fine", &more, &["--from", "fine", "--resume"]).succeeded().stderr;
-    assert!(said.contains("note: fine resumes from its own checkpoint; it did not start from"), "{said}");
+    let stderr = with(&scene, "fine", &more, &["--from", "fine", "--resume"]).succeeded().stderr;
+    assert!(stderr.contains("note: fine resumes from its own checkpoint; it did not start from"), "{stderr}");
     // The other model is not needed any more.
     with(&scene, "fine", &["training.steps=4"], &["--from", "nowhere", "--resume"]).succeeded();
     // Killed before its first checkpoint it must not begin with random weights.
@@ -380,16 +380,16 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
     assert!(!scene.path("fine").exists());
     let settings = ["training.steps=1", "training.adamw.learning_rate=1e-12"];
     let extend = [&from[..], &["--extend-vocabulary"]].concat();
-    let said = with(&scene, "fine", &settings, &extend).succeeded().stderr;
+    let stderr = with(&scene, "fine", &settings, &extend).succeeded().stderr;
     assert!(
-        said.contains("`source_embedding.weight` has 2 new rows, each the mean of the old ones\n"),
-        "{said}"
+        stderr.contains("`source_embedding.weight` has 2 new rows, each the mean of the old ones\n"),
+        "{stderr}"
     );
     let held = [&settings[..], &["training.freeze=[\"source*\"]"]].concat();
-    let said = with(&scene, "held", &held, &extend).succeeded().stderr;
+    let stderr = with(&scene, "held", &held, &extend).succeeded().stderr;
     assert!(
-        said.contains("2 new rows, each the mean of the old ones; note: `training.freeze` freezes"),
-        "{said}"
+        stderr.contains("2 new rows, each the mean of the old ones; note: `training.freeze` freezes"),
+        "{stderr}"
     );
     let old =
         weights_at(&scene, scene.checkpoint("runs/copy", "best").join("model.safetensors").to_str().unwrap());
@@ -434,13 +434,13 @@ fn a_vocabulary_size_other_than_the_models_is_refused() {
 fn auto_finds_what_fits_and_a_resumed_run_keeps_it() {
     let scene = Scene::new(60, 12);
     let auto = ["training.tokens_per_batch=auto"];
-    let said = train(&scene, "run", &auto).succeeded().stderr;
-    let found = |said: &str| -> u64 {
-        let line = said.lines().find(|line| line.starts_with("tokens_per_batch: ")).unwrap();
+    let stderr = train(&scene, "run", &auto).succeeded().stderr;
+    let found = |stderr: &str| -> u64 {
+        let line = stderr.lines().find(|line| line.starts_with("tokens_per_batch: ")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
     // The whole set is some 350 positions: all of it fits.
-    assert_eq!(found(&said), 256);
+    assert_eq!(found(&stderr), 256);
     let resumed =
         with(&scene, "run", &["training.tokens_per_batch=auto", "training.steps=10"], &["--resume"]);
     assert_eq!(found(&resumed.succeeded().stderr), 256);

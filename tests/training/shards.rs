@@ -65,6 +65,6 @@ fn the_default_number_of_threads_is_that_of_the_available_cores() {
     ]);
     let threads = ["runtime.threads=0", "training.steps=1", "runtime.device=cpu"];
     command.args(threads.iter().flat_map(|setting| ["--set", setting]));
-    let said = Finished::of(listened_to(&mut command)).succeeded().stderr;
-    assert!(said.contains(" on the CPU (1 thread), f32"), "{said}");
+    let stderr = Finished::of(listened_to(&mut command)).succeeded().stderr;
+    assert!(stderr.contains(" on the CPU (1 thread), f32"), "{stderr}");
 }
