@@ -124,7 +124,7 @@ fn a_table_may_have_only_sources_and_their_column_can_be_named() {
     assert_eq!(table(&finished.stdout)[0], ["source", "output", "score", "finished"]);
     assert_eq!(table(&finished.stdout)[1][..2], ["abc", "abc"]);
     let note = "note: not copied from the input: `source` (the output has its own columns of that name)\n";
-    assert_eq!(finished.stderr, note, "no figures without references");
+    assert_eq!(finished.stderr, note, "no metrics without references");
 }
 
 #[test]

@@ -352,7 +352,7 @@ fn a_run_killed_between_its_last_checkpoint_and_validation_still_validates() {
     let state = scene.read(scene.checkpoint("run", "latest").join("state.json"));
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let saved = state["metrics_bytes"].as_u64().unwrap() as usize;
-    assert!(metrics[saved..].contains(",valid,"), "the row behind the checkpoint: {metrics}");
+    assert!(metrics[saved..].contains(",valid,"), "the row after the checkpoint: {metrics}");
     scene.write("run/metrics.csv", &metrics[..saved]);
     train(&scene, "run", &[&end[..], &["--resume"]].concat()).succeeded();
     assert_eq!(scene.text("run/metrics.csv"), metrics);

@@ -104,7 +104,7 @@ fn a_stopped_decode_leaves_complete_rows_and_can_be_resumed() {
         send(signal, child.id());
         let finished = ended(child, signal);
         assert!(finished.code == Some(code) || finished.code == Some(0), "{:?}", finished);
-        assert!(rows().ends_with(b"\n"), "a torn row");
+        assert!(rows().ends_with(b"\n"), "an incomplete row");
         if finished.code == Some(0) {
             break;
         }

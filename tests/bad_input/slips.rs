@@ -42,7 +42,7 @@ fn an_invalid_experiment_is_refused_with_its_position_and_a_hint() {
     scene
         .seqloom(&["train", "wide.toml"])
         .refused_naming(2, &["error: wide.toml:7:9: `heads` must divide `width`, but they are 5 and 32\n"]);
-    assert!(!scene.path("runs").exists(), "a run that never began left something behind");
+    assert!(!scene.path("runs").exists(), "a run that did not start has left files");
 }
 
 /// Where relative paths are looked up.

@@ -91,7 +91,7 @@ fn an_output_with_copied_fields_is_resumed() {
             for cut in [whole.len() - 1, whole.len() / 2, 3] {
                 scene.write(output, &whole[..cut]);
                 scene.decode(&[&arguments[..], &["--resume"]].concat(), "").succeeded();
-                assert_eq!(scene.text(output), whole, "{input} to {output}, cut behind byte {cut}");
+                assert_eq!(scene.text(output), whole, "{input} to {output}, cut after byte {cut}");
             }
         }
     }

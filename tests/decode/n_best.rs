@@ -93,7 +93,7 @@ fn an_incomplete_group_is_decoded_again_and_input_rows_are_counted() {
         for cut in cuts {
             scene.write(&out, &whole[..cut]);
             scene.decode(&[&arguments[..], &["--resume"]].concat(), "").succeeded();
-            assert!(scene.read(&out) == whole, "{format}, cut behind byte {cut}:\n{}", scene.text(&out));
+            assert!(scene.read(&out) == whole, "{format}, cut after byte {cut}:\n{}", scene.text(&out));
         }
         assert_eq!(scene.text(&out).matches("hint").count(), 0);
         let fewer = ["--resume", "--set", "decoding.n_best=2"];

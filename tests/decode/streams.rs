@@ -44,7 +44,7 @@ fn shards_divide_the_rows_and_can_be_merged() {
     let sources: Vec<&str> = rows.iter().map(|row| row["source"].as_str().unwrap()).collect();
     assert_eq!(sources, words);
     assert_eq!(table(&shard("2/3", "csv"))[2][..2], ["5", &words[4]]);
-    assert_eq!(shard("9/11", "text").lines().count(), 1, "a shard of its own for each row, and one is idle");
+    assert_eq!(shard("9/11", "text").lines().count(), 1, "one shard per row, and one is empty");
     assert_eq!(shard("11/11", "text"), "");
 }
 

@@ -243,7 +243,7 @@ impl Finished {
             assert!(!self.stderr.contains(ours), "{}", self.stderr);
         }
         for part in parts {
-            assert!(self.stderr.contains(part), "must say {part:?}:\n{}", self.stderr);
+            assert!(self.stderr.contains(part), "must contain {part:?}:\n{}", self.stderr);
         }
     }
 }

@@ -206,7 +206,7 @@ mod tests {
             let (last, bytes) = (ends(there.saturating_sub(1)) as u64, ends(there) as u64);
             let found = complete(&text.as_bytes()[..cut], true, alone).unwrap();
             let most = u64::from(there > 0);
-            assert_eq!(found, Complete { rows: there as u64, last, bytes, most }, "cut behind byte {cut}");
+            assert_eq!(found, Complete { rows: there as u64, last, bytes, most }, "cut after byte {cut}");
         }
         let sources = rows.map(|row| field(row.as_bytes(), OutputFormat::Csv, rows[0], "source").unwrap());
         assert_eq!(sources, ["source", "1", "2\n", "3"]);
@@ -234,7 +234,7 @@ mod tests {
                 .map(|row| row[0] - b'0');
             let most = u64::from(most.max().unwrap_or(0));
             let expected = Complete { rows: rows as u64, last: begins[rows], bytes: ends[rows], most };
-            assert_eq!(complete(&text[..cut], false, place).unwrap(), expected, "cut behind byte {cut}");
+            assert_eq!(complete(&text[..cut], false, place).unwrap(), expected, "cut after byte {cut}");
         }
     }
 }

@@ -206,11 +206,11 @@ mod tests {
             banned.forbidden(OutputPrefix { tokens, forced, to_the_limit: false }).to_vec()
         };
         assert_eq!((forbidden(&[], 0), forbidden(&[4], 0)), (vec![5], vec![5]));
-        assert_eq!(forbidden(&[4, 5], 2), [5], "what is forced may have it, and goes on");
+        assert_eq!(forbidden(&[4, 5], 2), [5], "a forced prefix may contain it, and continues");
         let two = [" und ", "und Haus"].map(str::to_owned);
         let both = BannedTexts::new(&two, Arc::clone(&banned.texts)).unwrap();
         let prefix = OutputPrefix { tokens: &[4, 5], forced: 2, to_the_limit: false };
-        assert_eq!(both.forbidden(prefix).to_vec(), [5, 6], "only what is forced may have it");
+        assert_eq!(both.forbidden(prefix).to_vec(), [5, 6], "only a forced prefix may contain it");
     }
 
     #[test]

@@ -256,7 +256,7 @@ fn every_search_respects_a_forced_text() {
                     assert!(output.starts_with(text), "{output} does not begin with {text}");
                     assert!(
                         !output[text.len() - 1..].contains("cc"),
-                        "{output}: only what is forced may have it"
+                        "{output}: only a forced prefix may contain it"
                     );
                     assert!((forced(ways, &source, one) - one.score).abs() < 1e-9);
                 }

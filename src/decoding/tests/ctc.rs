@@ -233,7 +233,7 @@ fn ctc_decoding_respects_allowed_tokens_the_limit_and_forced_texts() {
         assert_eq!((fits.tokens.len(), fits.finished), (4, true));
         let cut = first(&DecodingConfig { max_length: Some(4), ..config.clone() });
         assert_eq!((cut.tokens.as_slice(), cut.finished), ([5, UNK, 4].as_slice(), false));
-        assert!(cut.score > fits.score, "it may go on in any way");
+        assert!(cut.score > fits.score, "any continuation is possible");
         let request = DecodeRequest { allowed: Some([EOS, 4].into()), ..DecodeRequest::new(&[4], 9) };
         let kept = decode_n_best(&decoder, &[&request], &options(&config)).unwrap().remove(0);
         assert_eq!(kept[0].tokens, [4, 4]);

@@ -294,7 +294,7 @@ fn later_groups_avoid_the_tokens_of_earlier_ones() {
         let length = one.tokens.len() + usize::from(one.finished);
         assert!(
             (one.ranking - one.score / length as f64).abs() < 1e-5,
-            "what a group loses for diversity is in no figure"
+            "the diversity penalty is in no score"
         );
     }
 }
