@@ -3,12 +3,12 @@
 //! The model copies words without errors, so that each output identifies its source.
 
 mod beams;
-mod carried;
+mod copied_fields;
+mod ensembles;
 mod n_best;
 mod prefixes;
 mod shortlists;
 mod streams;
-mod together;
 mod verify;
 
 use std::io::{BufRead, BufReader, Read};

@@ -162,7 +162,7 @@ fn under_nohup_a_closed_terminal_does_not_stop_it() {
     wait_until("it logs", || log_lines(&scene, "run") > 3);
     send("HUP", child.id());
     let before = log_lines(&scene, "run");
-    wait_until("it goes on", || log_lines(&scene, "run") > before + 3);
+    wait_until("training continues", || log_lines(&scene, "run") > before + 3);
     send("TERM", child.id());
     assert_eq!(Finished::of(child).code, Some(143));
 }

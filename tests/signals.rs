@@ -52,7 +52,7 @@ fn the_warning_signal_of_a_batch_system_saves_and_ends_or_continues() {
     send("USR1", child.id());
     wait_until("it saves", || scene.path("on/latest").exists());
     let (saved, before) = (scene.text("on/latest"), logs(&scene, "on").lines().count());
-    wait_until("it goes on", || logs(&scene, "on").lines().count() > before + 2);
+    wait_until("training continues", || logs(&scene, "on").lines().count() > before + 2);
     let step = saved.trim().trim_start_matches("step-").trim_start_matches('0');
     assert!(logs(&scene, "on").contains(&format!("step {step}: saved at SIGUSR1; training continues")));
     send("TERM", child.id());

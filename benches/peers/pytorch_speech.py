@@ -177,13 +177,13 @@ def train(a):
     for n, batch in enumerate(todo[:a.warmup + a.updates]):
         if n == a.warmup:
             start, sound = time.perf_counter(), 0.0
-        loss, heard = joint_loss(model, [pairs[i] for i in batch])
+        loss, audio = joint_loss(model, [pairs[i] for i in batch])
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
         if n >= a.warmup:
-            sound += heard
+            sound += audio
     seconds = time.perf_counter() - start
     print(json.dumps(dict(side="pytorch", audio_s_per_s=round(sound / seconds, 2), loss=round(loss.item(), 4), peak_gib=peak_gib())))
 

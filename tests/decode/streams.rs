@@ -95,8 +95,8 @@ fn a_killed_output_is_resumed_and_nothing_is_lost_or_duplicated() {
         let broken = [&arguments[..], &["broken", "--resume"]].concat();
         killed(&scene, &broken, "broken", &rows[..400]);
         // A second kill hits in the middle of a row.
-        let torn = scene.read("broken");
-        scene.write("broken", &torn[..torn.len() - 3]);
+        let cut = scene.read("broken");
+        scene.write("broken", &cut[..cut.len() - 3]);
         killed(&scene, &broken, "broken", &rows[..800]);
         let there = scene.read("broken").len();
         assert!(there > 1000 && there < scene.read("whole").len(), "{format}: it was killed too late");

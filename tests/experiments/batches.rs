@@ -97,7 +97,10 @@ fn check(name: &str, decoder: &NetworkDecoder, sources: &[SourceItem], config: &
     let forwards: Vec<usize> = (0..sources.len()).collect();
     let shuffled: Vec<usize> = forwards.iter().map(|row| row * 37 % sources.len()).collect();
     let alone = decode(&forwards, 1, false);
-    assert!(alone.iter().any(|list| list[0].tokens != alone[0][0].tokens), "{name}: all outputs are the same");
+    assert!(
+        alone.iter().any(|list| list[0].tokens != alone[0][0].tokens),
+        "{name}: all outputs are the same"
+    );
     for (order, batch_size) in [(&forwards, 2), (&shuffled, 7), (&forwards, 64)] {
         assert!(decode(order, batch_size, false) == alone, "{name}, batches of {batch_size}: {config:?}");
     }
