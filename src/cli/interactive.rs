@@ -64,7 +64,7 @@ pub fn run(args: &InteractiveArgs) -> Result<()> {
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
     let mut session = Session { loaded, top: *top, truncate: *truncate, prefix, colour, to: Box::new(to) };
-    session.talk_with(input.lock())
+    session.run_with(input.lock())
 }
 
 struct Session<'a> {
@@ -77,8 +77,8 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn talk_with(&mut self, mut input: impl BufRead) -> Result<()> {
-        let source = match self.hears() {
+    fn run_with(&mut self, mut input: impl BufRead) -> Result<()> {
+        let source = match self.reads_recordings() {
             true => "the path of a recording",
             false => "a source",
         };
@@ -103,7 +103,7 @@ impl Session<'_> {
     }
 
     /// Whether sources are recordings.
-    fn hears(&self) -> bool {
+    fn reads_recordings(&self) -> bool {
         self.loaded.tokenizers.source.audio().is_some()
     }
 
@@ -122,8 +122,8 @@ impl Session<'_> {
     /// The request of a line; `None`, with a note, if it is not decoded.
     fn read(&mut self, text: &str) -> Result<Option<EncodedRequest>> {
         const NOTHING: &str = "note: the source is empty, and so is its output\n";
-        let text = if self.hears() { text.trim() } else { text };
-        if self.hears() && text.is_empty() {
+        let text = if self.reads_recordings() { text.trim() } else { text };
+        if self.reads_recordings() && text.is_empty() {
             return self.say(NOTHING).map(|()| None);
         }
         let asked = match self.loaded.encode_request(text, self.prefix, too_long(self.truncate)) {
@@ -135,7 +135,7 @@ impl Session<'_> {
         }
         let length = asked.decode.source.length();
         if let Some(before) = asked.length_before {
-            let positions = if self.hears() { "positions" } else { "tokens" };
+            let positions = if self.reads_recordings() { "positions" } else { "tokens" };
             self.say(&format!("note: the source was truncated to {length} of its {before} {positions}\n"))?;
         }
         if asked.unknown > 0 {

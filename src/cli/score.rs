@@ -133,11 +133,11 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
         let (pairs, fault) = encode(args, &loaded, &input, read, &mut summary);
-        let (pairs, without_figures) = score(args, &loaded, &input, pairs)?;
+        let (pairs, not_finite) = score(args, &loaded, &input, pairs)?;
         if !write(args, &loaded, &pairs, (&mut writer, &mut carried), &mut summary)? {
             return Ok(());
         }
-        match without_figures.or(fault) {
+        match not_finite.or(fault) {
             Some(error) => return Err(error),
             None if ended => break,
             None => {}

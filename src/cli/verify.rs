@@ -47,11 +47,11 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
             .hint("name other rows with --input"));
     }
     let requests: Vec<&DecodeRequest> = asked.iter().map(|asked| &asked.decode).collect();
-    let left_out = match read - asked.len() {
+    let omitted = match read - asked.len() {
         0 => String::new(),
         count => format!(", of which {count} empty or skipped"),
     };
-    print(&format!("{} on {}{left_out}\n", counted(read, "row"), loaded.runtime.place()))?;
+    print(&format!("{} on {}{omitted}\n", counted(read, "row"), loaded.runtime.place()))?;
     let (mut all, mut idle, mut off) = (0, 0, Vec::new());
     verify(loaded, &requests, |check| {
         let is_idle = check.outputs == 0 && check.holds();

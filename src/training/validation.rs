@@ -46,15 +46,15 @@ pub fn validate(
     else {
         return Ok(None);
     };
-    let without_figures = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
+    let not_finite = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
     let nll = nll / tokens as f64;
     if !nll.is_finite() {
-        return Ok(Some(without_figures(left_out)));
+        return Ok(Some(not_finite(left_out)));
     }
     let done = match decode(context, &left_out, stopped) {
         Err(_) if stopped() => return Ok(None),
         Err(error) if error.kind() == Kind::NotFinite => {
-            return Ok(Some(without_figures(left_out)));
+            return Ok(Some(not_finite(left_out)));
         }
         done => done?,
     };

@@ -113,8 +113,8 @@ fn a_row_out_of_memory_is_skipped_and_named_and_training_continues() {
     scene.write("train.csv", scene.text("train.csv") + &format!("{long},{long}\n"));
     let stderr =
         train(&scene, "run", (MEMORY, "70"), &["training.epochs=1", "training.steps=99"]).succeeded().stderr;
-    let left_out = "train.csv:62: out of memory even for this pair alone: it is skipped\n";
-    assert!(stderr.contains(left_out), "{stderr}");
+    let skipped = "train.csv:62: out of memory even for this pair alone: it is skipped\n";
+    assert!(stderr.contains(skipped), "{stderr}");
     // A row longer than the budget is a single-row batch, which is fine if it fits into memory.
     let stderr = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
     let alone = "train.csv:62: this pair has 41 positions, more than `tokens_per_batch` = 32: it gets a batch of its own\n";
@@ -233,8 +233,8 @@ fn a_validation_out_of_memory_is_split_and_a_row_is_skipped_and_named() {
     let long = "abcdefgh".repeat(5);
     scene.write("valid.csv", scene.text("valid.csv") + &format!("{long},{long}\n"));
     let stderr = train(&scene, "run", (MEMORY, "70"), &["training.decode_rows=0"]).succeeded().stderr;
-    let left_out = "valid.csv:14: out of memory even for this pair alone: it is skipped\n";
-    assert!(stderr.contains(left_out), "{stderr}");
+    let skipped = "valid.csv:14: out of memory even for this pair alone: it is skipped\n";
+    assert!(stderr.contains(skipped), "{stderr}");
     // The metrics are those of the rest.
     let whole = train(&scene, "rest", (MEMORY, "70"), &["training.decode_rows=12"]).succeeded();
     assert!(!whole.stderr.contains("panicked"));

@@ -18,7 +18,7 @@ fn an_ensemble_of_a_model_with_itself_equals_the_model() {
             let member = || Scripted { joins: true, ..Scripted::new(random_looking) };
             let ensemble = Ensemble::new(member(), [member()], combination);
             let together =
-                decode_n_best(&ensemble, &lent(&requests(&sources, &config)), &options(&config)).unwrap();
+                decode_n_best(&ensemble, &borrowed(&requests(&sources, &config)), &options(&config)).unwrap();
             for (one, other) in together.iter().flatten().zip(alone.iter().flatten()) {
                 assert_eq!((&one.tokens, one.finished), (&other.tokens, other.finished));
                 assert!((one.score - other.score).abs() < 1e-5);
@@ -33,7 +33,7 @@ fn the_score_of_an_ensemble_is_the_mean_of_its_members() {
     let config = DecodingConfig { beam: 3, max_length: Some(6), ..DecodingConfig::default() };
     let together = |combination| {
         let ensemble = Ensemble::new(Scripted::new(random_looking), [Scripted::new(another)], combination);
-        decode_n_best(&ensemble, &lent(&requests(&sources, &config)), &options(&config)).unwrap().concat()
+        decode_n_best(&ensemble, &borrowed(&requests(&sources, &config)), &options(&config)).unwrap().concat()
     };
     for (source, one) in sources.iter().zip(together(Combination::LogProbabilities)) {
         let mean = (forced(random_looking, source, &one) + forced(another, source, &one)) / 2.0;
@@ -81,8 +81,8 @@ fn members_that_do_not_match_are_refused() {
     let [one, other] = [random_looking, small].map(|script: Script| Scripted::new(script));
     let ensemble = Ensemble::new(one, [other], Combination::LogProbabilities);
     let options = options(&DecodingConfig::default());
-    let error =
-        decode_n_best(&ensemble, &lent(&requests(&[[4]], &DecodingConfig::default())), &options).unwrap_err();
+    let error = decode_n_best(&ensemble, &borrowed(&requests(&[[4]], &DecodingConfig::default())), &options)
+        .unwrap_err();
     let expected =
         "the models of an ensemble must have the same target vocabulary, but theirs have 6 and 5 tokens";
     assert_eq!((error.message(), error.exit_code()), (expected, 2));
@@ -96,7 +96,7 @@ fn an_ensemble_of_one_is_bit_identical_to_its_model() {
     for combination in [Combination::LogProbabilities, Combination::Probabilities] {
         let ensemble = Ensemble::new(Scripted::new(random_looking), [], combination);
         assert_eq!(
-            decode_n_best(&ensemble, &lent(&requests(&sources, &config)), &options(&config)).unwrap(),
+            decode_n_best(&ensemble, &borrowed(&requests(&sources, &config)), &options(&config)).unwrap(),
             alone
         );
     }

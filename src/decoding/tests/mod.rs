@@ -181,13 +181,13 @@ fn requests(sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<DecodeRequest>
     sources.iter().map(|source| request(source, None, &options(config))).collect()
 }
 
-fn lent(requests: &[DecodeRequest]) -> Vec<&DecodeRequest> {
+fn borrowed(requests: &[DecodeRequest]) -> Vec<&DecodeRequest> {
     requests.iter().collect()
 }
 
 /// The hypotheses of each source.
 fn found_by(decoder: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
-    decode_n_best(decoder, &lent(&requests(sources, config)), &options(config)).unwrap()
+    decode_n_best(decoder, &borrowed(&requests(sources, config)), &options(config)).unwrap()
 }
 
 /// The hypotheses of one source.
