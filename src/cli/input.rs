@@ -47,10 +47,10 @@ pub fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) 
     }
 }
 
-/// A note that an input was read as text, if its name implies no format.
+/// A note that an input was read as text, if its name does not tell a format.
 pub fn guessed(input: &Path) -> Option<String> {
-    let is_txt = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
-    let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(is_txt);
+    let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
+    let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
     let name = if input == Path::new("-") { "<stdin>".into() } else { input.display().to_string() };
     let note = format!("{name} was read as text with one source per line; for a table use --input-format");
     of_text.then_some(note)
@@ -92,7 +92,7 @@ pub enum OnError {
 /// The source of a row of `file`: its text, or the recording that it names.
 ///
 /// # Errors
-/// The start or the end of a recording is not a number.
+/// The start or the end of a recording is no number.
 pub fn source_of<'a>(loaded: &LoadedModel, file: &'a Path, row: &'a SourceRow) -> Result<SourceRef<'a>> {
     let text = SourceRef::from(row.text.as_str());
     match &loaded.experiment.data.source.audio {

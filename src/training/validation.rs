@@ -36,7 +36,7 @@ pub struct Validated {
 /// `None` if `stopped` returned true before the end.
 ///
 /// # Errors
-/// Errors of libtorch. A NaN or infinite score is no error: training handles it.
+/// Errors of libtorch. A NaN or infinite score is no error: training has a rule of its own for it.
 pub fn validate(
     context: &TrainContext,
     replicas: &Replicas,

@@ -92,7 +92,7 @@ impl TimedLines {
     /// The lines of an output: none of an empty one.
     ///
     /// # Errors
-    /// The start of a segment is not a number.
+    /// The start of a part is no number.
     pub fn lines(&mut self, row: &SourceRow, output: &Output, tokenizer: &Tokenizer) -> Result<Vec<String>> {
         let (Some([start, _]), Some([_, end])) = (output.times.first(), output.times.last()) else {
             return Ok(Vec::new());

@@ -15,17 +15,17 @@ pub(super) struct LineEndDecoder {
     /// A CR was read last; the next byte decides.
     held: bool,
     /// Set if each CR ends a line; shared with other threads.
-    is_by_cr: Arc<AtomicBool>,
+    said: Arc<AtomicBool>,
 }
 
 impl LineEndDecoder {
     pub fn new(bytes: Box<dyn Read + Send>) -> LineEndDecoder {
-        LineEndDecoder { bytes, by_cr: None, held: false, is_by_cr: Arc::default() }
+        LineEndDecoder { bytes, by_cr: None, held: false, said: Arc::default() }
     }
 
     /// A flag that becomes true once it is known that each CR ends a line.
     pub fn by_cr(&self) -> Arc<AtomicBool> {
-        self.is_by_cr.clone()
+        self.said.clone()
     }
 
     /// Looks for the first line's end. Returns how many bytes can be passed on: all but a CR at their end.
@@ -40,7 +40,7 @@ impl LineEndDecoder {
         }
         let by_cr = !rest.contains(&b'\n');
         self.by_cr = Some(by_cr);
-        self.is_by_cr.store(by_cr, Ordering::Relaxed);
+        self.said.store(by_cr, Ordering::Relaxed);
         bytes.len()
     }
 

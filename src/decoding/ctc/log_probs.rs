@@ -45,7 +45,7 @@ impl CtcLogProbs {
         self.symbols
     }
 
-    /// The symbol without a token.
+    /// The symbol that stands for no token.
     pub fn blank(&self) -> i64 {
         self.blank
     }

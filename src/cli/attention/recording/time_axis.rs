@@ -23,7 +23,7 @@ pub struct TimeAxis {
 }
 
 impl TimeAxis {
-    /// Over this many seconds.
+    /// Over so many seconds.
     pub fn new(left: f64, seconds: f64) -> TimeAxis {
         let width = (SECOND * seconds).clamp(NARROWEST, WIDEST);
         TimeAxis { left, right: left + width, axis: Axis::exact(0.0, seconds, (width / APART) as usize) }
