@@ -1,15 +1,15 @@
-# What people and the CI call; `make help` lists it. Everything else is plain cargo.
+# The targets for users and the CI; `make help` lists them. Everything else is plain cargo.
 #
 # All of it builds with --release: one profile, so that the C++ under tch (3 minutes on 2 cores) compiles once and
 # serves the demo, the tests, clippy and the benchmarks alike. No environment variable is needed: .cargo/config.toml
-# points at what `make libtorch` fetches, and a LIBTORCH of your own wins.
+# points at what `make libtorch` fetches, and LIBTORCH overrides it.
 
 CARGO ?= cargo
 PYTHON ?= python3
 CARGO_FLAGS ?= --release
 SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 
-# Cargo locks its folder anyway, and the steps print; side by side they would only wait and mix their lines.
+# Cargo locks its folder anyway: in parallel the steps would only wait and mix their lines.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help libtorch build demo speech-data demo-speech test lint unit sanitize dist torture gate bench clean distclean tools
@@ -23,7 +23,7 @@ libtorch: ## fetch libtorch 2.11.0 into .libtorch (544 MB, once; with a GPU: scr
 build: tools libtorch ## build target/release/seqloom
 	$(CARGO) build $(CARGO_FLAGS)
 
-# A run that was stopped is continued, and a finished one is left as it is: the demo may be called again and again.
+# A stopped run is resumed, and a complete one is not changed: the demo may be called repeatedly.
 demo: build ## train a small model that rewrites dates, and show what it does with dates it has never seen
 	@echo
 	@echo "Training: dates in 59 ways of writing them -> ISO 8601, 30,000 pairs (configs/dates.toml -> runs/dates)"
@@ -46,7 +46,7 @@ demo-speech: build speech-data ## train a small model that writes spoken Mandari
 	@echo "Training: recordings -> characters, 6,000 pairs (configs/mandarin_speech.toml -> $(SPEECH))"
 	$(SEQLOOM) train configs/mandarin_speech.toml --resume
 	@echo
-	@echo "Testing: 600 recordings, each with a word that was never trained on (-> $(SPEECH)/test.csv)"
+	@echo "Testing: 600 recordings, each with a word that does not occur in training (-> $(SPEECH)/test.csv)"
 	$(SEQLOOM) decode $(SPEECH) --input data/mandarin_speech/test.csv --output $(SPEECH)/test.csv --examples 10
 	@echo
 	@echo "Step by step: each character with its probability, and two others"
@@ -54,8 +54,8 @@ demo-speech: build speech-data ## train a small model that writes spoken Mandari
 		--trace $(SPEECH)/steps.jsonl
 	@$(PYTHON) scripts/show_steps.py $(SPEECH)/steps.jsonl --source ji1qi4xue2xi2
 
-test: lint unit sanitize dist torture gate ## all that must hold: format, lints, tests, sanitizers, an empty root, a few kills, and a small training that must succeed
-# Once round the kinds of kill, on a shorter run: half a minute.
+test: lint unit sanitize dist torture gate ## all that must hold: format, lints, tests, sanitizers, an empty root, a few kills, and the quality of a small model
+# Each kind of kill once, on a shorter run: half a minute.
 test: TORTURE = --kills 14 --set training.steps=98
 test: DIST = --try
 
@@ -79,7 +79,7 @@ dist: build ## target/dist: a folder that runs wherever there is glibc, tried in
 torture: build ## kill a training run 200 times, resume it each time, and prove that nothing is lost by it
 	@$(PYTHON) scripts/torture.py $(TORTURE)
 
-# Trained anew each time: a gate that measured an old model would prove nothing.
+# Trained from scratch each time: measuring an old model would prove nothing.
 gate: build ## train the demo's model afresh and check that it gets 99 % of the test split right
 	rm -rf runs/gate
 	$(SEQLOOM) train configs/dates.toml --out runs/gate
@@ -97,7 +97,7 @@ clean: ## remove what was built; runs/ and .libtorch/ stay
 distclean: clean ## remove .libtorch/ as well; runs/ stays
 	rm -rf .libtorch .libtorch.partial
 
-# Said here in words, because cargo and the build scripts under it would say it in riddles.
+# Checked here, because the messages of cargo and of build scripts would be hard to understand.
 tools:
 	@command -v $(firstword $(CARGO)) >/dev/null || { echo "error: there is no cargo here" >&2; \
 		echo "hint: install Rust with rustup, Rust's own installer" >&2; exit 1; }

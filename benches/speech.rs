@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The Python needs torch 2.11.0, numpy and safetensors. Both sides read copies of the recordings at 16,000 Hz, which are
-//! made first, so that resampling counts for neither. Speed is in seconds of sound per second, as positions of the
+//! made first, so that resampling counts for neither. Speed is in seconds of audio per second, as positions of the
 //! encoder, 40 ms each. Each side runs in its own process.
 //!
 //! Training is of configs/mandarin_speech.toml without speeds and masks: features are made before the timer starts, and a
@@ -40,7 +40,7 @@ use self::trainer::measure;
 /// Sample rate of the copies, and of the model's features.
 const SAMPLE_RATE: u32 = 16_000;
 
-/// Seconds of sound of a position.
+/// Seconds of audio per position.
 const SECONDS_PER_POSITION: f64 = 0.04;
 
 #[derive(Parser)]
@@ -197,7 +197,7 @@ fn agreement(texts: &[PathBuf; 2], data: &Path) -> String {
     format!(", {same} of {all} texts the same, {} and {} right", right[0], right[1])
 }
 
-/// Trains, and counts the sound of the timed updates.
+/// Trains, and counts the seconds of audio of the timed updates.
 fn train(args: &Args) -> Result<Value> {
     let table = |split: &str| args.data.join(split).display().to_string();
     let overrides = [

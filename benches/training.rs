@@ -45,7 +45,7 @@ struct Args {
     /// Number of warm-up updates
     #[arg(long, default_value_t = 5)]
     warmup: u64,
-    /// 6+6 layers, 512 wide, feed-forward 2,048, 8 heads
+    /// 6+6 layers, width 512, feed-forward 2,048, 8 heads
     #[arg(long)]
     large: bool,
     /// f32 or bf16, of seqloom and PyTorch

@@ -5,7 +5,7 @@
 
 Each run trains for some updates and is timed from the middle of them to their end, by the times in its log, so that starting
 up and warming up do not count. Prints the medians of updates per second, their ratio to the first binary's, the CPU time of an
-update over all threads, starting up counted in, and the most memory.
+update over all threads, including start-up, and the peak memory.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=60, help="of a run; the second half is timed")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--busy", type=int, default=0, help="other processes that never rest")
+    parser.add_argument("--busy", type=int, default=0, help="other processes that are always busy")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     binaries = dict(one.split("=", 1) for one in args.binaries)

@@ -16,7 +16,7 @@ import struct
 import sys
 from pathlib import Path
 
-# The required curves, beside those of the run's metrics. Whatever else both of them have is compared as well.
+# The required curves, beside those of the run's metrics. Other curves that both have are compared as well.
 TRAINING = ("loss", "nll", "perplexity", "gradient_norm", "learning_rate")
 VALIDATION = ("nll", "perplexity", "token_accuracy")
 
@@ -86,7 +86,7 @@ def main():
     print(f"{run}: {files} event files, sessions from steps {sorted(first_steps)}")
     good = not twice
     for tag in sorted(twice):
-        print(f"{tag}: a step is there twice")
+        print(f"{tag}: a step is duplicated")
     for tag in sorted(expected.keys() | found.keys()):
         if tag not in expected:
             print(f"{tag}: {len(found[tag])} numbers, only in TensorBoard")

@@ -11,7 +11,7 @@ themselves (../../nvidia), so .libtorch/torch and .libtorch/nvidia must stay sid
 small CUDA libraries are needed, because libtorch_cpu.so is linked with them.
 
 Every wheel is pinned by version and sha256, and pip checks both. The folder is created completely or not at all.
-Needs only Python 3.8 and pip. Does nothing if LIBTORCH names a libtorch of your own.
+Needs only Python 3.8 and pip. Does nothing if LIBTORCH names another libtorch.
 """
 
 import argparse
@@ -124,25 +124,25 @@ class Failure(Exception):
         self.hint = hint
 
 
-def say(text):
+def report(text):
     """Messages go to stderr, unbuffered even if stderr is a file."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stopped run tidies up behind itself
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stopped run removes its temporary files
     try:
         install(parse_arguments())
     except Failure as failure:
-        say(f"error: {failure}")
+        report(f"error: {failure}")
         if failure.hint:
-            say(f"hint: {failure.hint}")
+            report(f"hint: {failure.hint}")
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
-        say(f"error: {error}")
+        report(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        say("stopped; nothing was installed")
+        report("stopped; nothing was installed")
         return 130
     return 0
 
@@ -161,7 +161,7 @@ def install(arguments):
     """Installs a complete libtorch, or raises and leaves the old state."""
     for name in ("LIBTORCH", "LIBTORCH_USE_PYTORCH"):
         if os.environ.get(name):
-            say(f"{name} is set to {os.environ[name]}: using that libtorch, and fetching none")
+            report(f"{name} is set to {os.environ[name]}: using that libtorch, and fetching none")
             return
     variant = "cuda" if arguments.cuda else "cpu"
     into = arguments.into.absolute()
@@ -169,7 +169,7 @@ def install(arguments):
     with only_one_at_a_time(make_folder(into.parent)):
         found = whole_variant(into)
         if found in (variant, "cuda"):  # the full set serves the CPU too
-            say(f"libtorch {VERSION} ({found}) is in {shown(into)}")
+            report(f"libtorch {VERSION} ({found}) is in {shown(into)}")
             return
         check_pip()
         check_space(into.parent, variant)
@@ -182,7 +182,7 @@ def install(arguments):
             put_in_place(partial, into)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    say(f"libtorch {VERSION} ({variant}) is in {shown(into)}")
+    report(f"libtorch {VERSION} ({variant}) is in {shown(into)}")
 
 
 def check_system():
@@ -228,7 +228,7 @@ def only_one_at_a_time(folder):
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks; go on without
+        with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
@@ -242,16 +242,16 @@ def fetch_and_unpack(target, variant, offline):
     size = f"{total:.0f} MB" if total < 1000 else f"{total / 1000:.1f} GB"
     start = time.monotonic()
     if offline:
-        say(f"libtorch {VERSION} ({variant}): unpacking {size} of wheels from {offline}")
+        report(f"libtorch {VERSION} ({variant}): unpacking {size} of wheels from {offline}")
     else:
-        say(f"libtorch {VERSION} ({variant}): about {size} to download, once")
+        report(f"libtorch {VERSION} ({variant}): about {size} to download, once")
     for number, wheel in enumerate(wheels, 1):
-        say(f"  {number}/{len(wheels)} {wheel.name} {wheel.version}, {wheel.megabytes:.1f} MB")
+        report(f"  {number}/{len(wheels)} {wheel.name} {wheel.version}, {wheel.megabytes:.1f} MB")
         with tempfile.TemporaryDirectory(dir=make_folder(target.parent)) as folder:
             unpack(download(wheel, Path(folder), offline), target, variant)
     if variant == "cpu":
         (target / "torch" / "lib" / "libtorch.so").write_text(LIBTORCH_FOR_CPU)
-    say(f"  done in {time.monotonic() - start:.0f} s")
+    report(f"  done in {time.monotonic() - start:.0f} s")
 
 
 def make_folder(path):
@@ -277,7 +277,7 @@ def download(wheel, folder, offline):
     if subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL).returncode != 0:
         where = f"look whether it is in {offline}" if offline else "check the network and pip's settings"
         raise Failure(
-            f"pip could not get {wheel.name} {wheel.version}, and says why above",
+            f"pip could not get {wheel.name} {wheel.version}; the reason is above",
             f"{where}; or {OWN_LIBTORCH_HINT}",
         )
     return next(folder.glob("*.whl"))
@@ -315,7 +315,7 @@ def check_libraries(folder, variant):
     """The right version, and libraries that this system's loader accepts."""
     version_file = folder / "torch" / "version.py"
     if f"__version__ = '{VERSION}" not in version_file.read_text():
-        raise Failure(f"{version_file.name} of the wheel must say {VERSION}, but it does not")
+        raise Failure(f"{version_file.name} of the wheel must contain {VERSION}, but it does not")
     names = ["libc10.so", "libtorch_cpu.so"] + (["libtorch_cuda.so"] if variant == "cuda" else [])
     for name in names:
         library = folder / "torch" / "lib" / name

@@ -227,9 +227,9 @@ def try_in_an_empty_root(folder, linked):
         here = run([*command, "decode", "/run", *decode], stdin="1 2 3\n", env=environment)
         doctor = run([*command, "doctor"], env=environment)
         if here != there:
-            raise Failure(f"in an empty root it must decode as it does here, but it says\n{here}and here\n{there}")
+            raise Failure(f"in an empty root it must decode as it does here, but its output is\n{here}instead of\n{there}")
         if " /seqloom/lib/libtorch_cpu.so" not in doctor:
-            raise Failure(f"in an empty root libtorch must be the folder's, but doctor says\n{doctor}")
+            raise Failure(f"in an empty root libtorch must be the folder's, but doctor reports\n{doctor}")
     print(f"{folder.name} runs in an empty root: {len(list((folder / 'lib').iterdir()))} libraries besides glibc")
 
 

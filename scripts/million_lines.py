@@ -5,14 +5,14 @@
     python3 scripts/million_lines.py runs/copy --sources words.txt --lines 20000 --set decoding.max_length=8
 
 The lines are drawn from a pool of different sources (--sources: text with one a line, or .csv with a column `source`)
-in a random order that --seed fixes. What each of them becomes is found out first: each is decoded once. Then
+in a random order that --seed fixes. First each source is decoded once, for the expected outputs. Then
 
-  1. all lines are written to standard input as fast as they are taken, and each output is held against the one that its
-     source must have. Meanwhile the resident memory of the process is read from /proc. It may grow by --growth MiB from
+  1. all lines are written to standard input as fast as they are read, and each output is compared with that expected for
+     its source. The resident memory of the process is read from /proc. It may grow by --growth MiB from
      the first tenth of the lines to the last one;
   2. the same lines go into a file with --resume, and the process is killed (SIGKILL) --kills times, at random places
-     along the way. The last start is left alone. The file must then be what step 1 gave, byte for byte: no line lost, none
-     doubled, none torn.
+     along the way. The last start is not killed. The file must then equal the output of step 1, byte for byte: no line is
+     lost, duplicated or incomplete.
 
 Exits with 0, or at the first violation with 1. Linux, Python 3.8, nothing else.
 """
@@ -145,14 +145,14 @@ def killed_and_resumed(arguments, lines, expected, folder, chance):
         if not whole.startswith(there):
             raise Violation(f"after a kill {output} is not the beginning of what it must become")
         print(f"  killed with {there.count(10)} lines written", flush=True)
-        # A kill within a write, or a full disk, may leave a torn line.
+        # A kill within a write, or a full disk, may leave an incomplete line.
         output.write_bytes(there[:len(there) - chance.randrange(20)] if len(there) > 20 else there)
     process = start(arguments, ("--output", str(output), "--resume"), stderr=subprocess.DEVNULL)
     feed(process, lines).join()
     ended_well(process, "the last start")
     if output.read_bytes() != whole:
         raise Violation(f"{output} is not what it must be: {output.stat().st_size} bytes, not {len(whole)}")
-    print(f"killed {arguments.kills} times and continued: {len(lines)} lines, none lost, none doubled", flush=True)
+    print(f"killed {arguments.kills} times and resumed: {len(lines)} lines, none lost, none duplicated", flush=True)
 
 
 def main():

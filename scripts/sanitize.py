@@ -71,7 +71,7 @@ def main() -> None:
     options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
     if subprocess.run([PLACE / "shim"], env={**os.environ, **options}, check=False).returncode != 0:
         sys.exit("error: the kernels of src/shim/ do not hold under sanitizers")
-    print("sanitize: no fault in src/shim/")
+    print("sanitize: no error in src/shim/")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
     python3 scripts/show_steps.py runs/mandarin_speech/steps.jsonl --source xue2xi2
 
-docs/trace.md describes the trace. Probabilities are those of the decoder, whatever `decoding.method` chose by.
+docs/trace.md describes the trace. Probabilities are those of the decoder for every `decoding.method`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def lines(row: dict, top: int) -> Iterator[str]:
 
 
 def main() -> int:
-    """Prints the rows that are asked for."""
+    """Prints the selected rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("trace", type=Path, help="the file that `seqloom decode --trace` wrote")
     parser.add_argument("--source", default="", metavar="TEXT", help="only rows whose source contains this text")

@@ -6,22 +6,22 @@
     python3 scripts/torture.py --set model.transformer.norm=rms_norm        the same with another setting
     python3 scripts/torture.py --set training.inverse_sqrt.warmup= --set training.linear.warmup=9   another schedule
 
-A small run is trained once and left alone: the reference. The same run is then trained in another folder, ended at a
-random moment, resumed with `seqloom train CONFIG --resume`, ended again. When it is complete it is compared, and the
-next one begins. What ends it: SIGKILL at any moment and at the moments that hurt, SIGTERM and SIGINT, a second SIGTERM
-behind the first, a full disk. Between two starts there may lie what a power cut leaves half-written, and each start has
-another number of threads than the one before.
+A small run is trained once without interruption: the reference. The same run is then trained in another folder, ended
+at a random moment, resumed with `seqloom train CONFIG --resume`, and ended again. A complete run is compared with the
+reference, and the next one starts. A run is ended by SIGKILL at any moment and at critical moments, SIGTERM and SIGINT,
+a second SIGTERM after the first, and a full disk. Between two starts the script may plant incomplete files, as after a
+power cut, and each start has another number of threads than the one before.
 
-It proves, each time:
-  - exit code and last words are those that fit the end: 143 or 130 and saved, or 1 and an error that names the file;
-  - the checkpoint that `latest` named is still there, or a newer one, whole by its manifest, and it decodes;
+It checks each time:
+  - exit code and last messages fit the end: 143 or 130 and saved, or 1 and an error that names the file;
+  - the checkpoint that `latest` named is still there, or a newer one, complete by its manifest, and it decodes;
   - a step's checkpoint has the same bytes in every run;
-  - the completed run is the reference bit for bit: metrics.csv, all files of the last checkpoint, best, samples/;
-  - at the end, that one changed byte in a checkpoint is refused by name.
+  - the completed run is bit-identical to the reference: metrics.csv, all files of the last checkpoint, best, samples/;
+  - at the end, that one changed byte in a checkpoint is refused with an error that names the file.
 
-The disk that gets full is a small tmpfs in a mount namespace of this script's own. Where that is not allowed, a limit
-on the size of files (RLIMIT_FSIZE) stands in for it. Exits with 0, or at the first violation with 1: then it says what
-is wrong and keeps the folder. The seed fixes kinds, order and moments, but not what the program does at a moment.
+The full disk is a small tmpfs in a separate mount namespace. If that is not allowed, a limit on the size of files
+(RLIMIT_FSIZE) simulates it. Exits with 0, or at the first violation with 1: then it reports the violation and keeps the
+folder. The seed fixes kinds, order and moments, but not what the program does at a moment.
 Linux, Python 3.8, nothing else.
 """
 
@@ -40,10 +40,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Optional
 
-from torture_kinds import FULL_DISK, KINDS, NEWBORN, PLANTS, Kind, SizeLimit, SmallDisk
+from torture_kinds import FULL_DISK, KINDS, PLANTS, SETUP, Kind, SizeLimit, SmallDisk
 from torture_run import (
     MANIFEST, SETTINGS, STATE, Experiment, Process, Violation, check_checkpoint, checkpoint, compare, partials, pointer,
-    portrait, steps, writes_anew
+    snapshot, steps, writes_new
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +51,7 @@ BINARY = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" /
 
 
 class Torture:
-    """The reference, the run that is tortured, and the results."""
+    """The reference, the run that is interrupted, and the results."""
 
     # The most runs in a row that may complete before the moment of a kill.
     MISSES = 20
@@ -62,10 +62,10 @@ class Torture:
         self.deck, self.kills, self.counts = [], Counter(), Counter()
         self.sums, self.decoded = {}, set()
         self.now, self.process, self.disk = "the reference", None, None
-        self.kinds = self.chance_for("the kinds")
-        self.chance = self.kinds
+        self.kinds = self.rng_for("the kinds")
+        self.rng = self.kinds
 
-    def chance_for(self, what: str) -> random.Random:
+    def rng_for(self, what: str) -> random.Random:
         """A separate random generator, independent of how many other numbers were drawn."""
         return random.Random(f"{self.seed} {what}")
 
@@ -75,13 +75,13 @@ class Torture:
         with self.training(run) as process:
             process.wait_until(process.trains)
             self.start_up = process.age()
-            self.judge(None, False, process.code())
-            self.life = process.age()
+            self.check_exit(None, False, process.code())
+            self.duration = process.age()
         self.check(run, None)
-        self.reference = portrait(run)
+        self.reference = snapshot(run)
 
     def training(self, run: Path, **more: str):
-        """`seqloom train` at work there, for as long as the context lasts."""
+        """`seqloom train` in that folder, until the context ends."""
         self.process = self.experiment.train(run, {f"training.{key}": value for key, value in more.items()})
         return contextlib.closing(self.process)
 
@@ -91,39 +91,39 @@ class Torture:
             size = sum(map(len, self.reference.values()))
             self.disk = SmallDisk(self.experiment.folder / "small_disk", 12 * size + (4 << 20))
         else:
-            print("no small disk can be mounted here, so a limit on file sizes (RLIMIT_FSIZE) stands in for a full one")
+            print("no small disk can be mounted here, so a limit on file sizes (RLIMIT_FSIZE) simulates a full one")
             self.disk = SizeLimit()
 
     def kill_once(self) -> None:
-        """One kill of the kind that is next. A run that was complete before is compared, and another one begun."""
+        """One kill of the next kind. A run that completes before it is compared, and another one is started."""
         for miss in range(self.MISSES):
             kind = self.draw()
             self.now = f"kill {sum(self.kills.values()) + 1}, {kind.name}"
-            self.chance = self.chance_for(f"{self.now}, {miss} misses")
+            self.rng = self.rng_for(f"{self.now}, {miss} misses")
             if self.attempt(kind):
                 self.deck.remove(kind)
                 self.kills[kind.name] += 1
                 return
-        raise SystemExit(f"torture: {self.now}: with these settings its moment does not come")
+        raise SystemExit(f"torture: {self.now}: with these settings its moment never comes")
 
     def draw(self) -> Kind:
-        """The next kind of a shuffled deck; a newborn run is killed where there is one."""
-        newborn = not self.run.exists()
-        if not any(newborn or kind is not NEWBORN for kind in self.deck):
+        """The next kind of a shuffled deck; a new run is killed during its setup if that kind is left."""
+        is_new = not self.run.exists()
+        if not any(is_new or kind is not SETUP for kind in self.deck):
             cards = [kind for kind in KINDS for _ in range(kind.share)]
             self.deck += self.kinds.sample(cards, len(cards))
-        fitting = [kind for kind in self.deck if newborn or kind is not NEWBORN]
-        return NEWBORN if NEWBORN in fitting else fitting[0]
+        fitting = [kind for kind in self.deck if is_new or kind is not SETUP]
+        return SETUP if SETUP in fitting else fitting[0]
 
     def attempt(self, kind: Kind) -> bool:
-        """Trains until the run is struck (True) or complete (False), and checks what is there then."""
+        """Trains until the run is interrupted (True) or complete (False), and checks its folder."""
         disk = self.disk.holding(self.run) if kind is FULL_DISK else contextlib.nullcontext(self.run)
         with disk as place, self.training(place) as process:
             before = partials(place)
-            struck = kind.strike(self, process)
+            interrupted = kind.interrupt(self, process)
             code = process.code()
-            self.judge(kind, struck, code)
-            self.counts["checkpoints left half-written"] += writes_anew(place, before)
+            self.check_exit(kind, interrupted, code)
+            self.counts["incomplete checkpoints"] += writes_new(place, before)
         self.check(self.run, process.latest)
         if code == 0:
             self.complete()
@@ -131,14 +131,14 @@ class Torture:
             self.plant()
         return code != 0
 
-    def judge(self, kind: Optional[Kind], struck: bool, code: int) -> None:
+    def check_exit(self, kind: Optional[Kind], interrupted: bool, code: int) -> None:
         """Checks that the process ended as it must."""
-        if "bug in seqloom" in self.process.said():
+        if "bug in seqloom" in self.process.stderr_text():
             raise Violation("it panicked")
         if code == 0:
-            if not re.search(r"^done: | is complete: ", self.process.said(), re.MULTILINE):
-                raise Violation("it ended with exit code 0, but does not say that it is done")
-        elif not struck:
+            if not re.search(r"^done: | is complete: ", self.process.stderr_text(), re.MULTILINE):
+                raise Violation("it ended with exit code 0, but prints no message that it is done")
+        elif not interrupted:
             raise Violation(f"it ended by itself, with exit code {code}")
         else:
             kind.verdict(self, self.process, code)
@@ -148,16 +148,16 @@ class Torture:
         latest, best = pointer(run), pointer(run, "best")
         if before is not None and (latest is None or latest < before):
             raise Violation(f"`latest` named step {before}, and now it names {latest}")
-        # Older ones are being removed, and a kill may come upon that.
+        # A kill may interrupt the removal of older ones.
         kept = set(steps(run)[:self.experiment.number("training.keep_last")])
         for step in sorted(kept | {latest, best} - {None}):
             folder = checkpoint(run, step)
             sums = check_checkpoint(folder)
-            # Saved because a stop came before its validation, a state differs from what the validation makes of it.
+            # If a stop came before the step's validation, the state differs from that after the validation.
             due = json.loads((folder / STATE).read_text())["validation_due"]
             for name, found in sums.items():
                 if self.sums.setdefault((step, name, due and name == STATE), found) != found:
-                    raise Violation(f"{name} of step {step} is not the one that it was in an earlier run")
+                    raise Violation(f"{name} of step {step} is not the same as in an earlier run")
             self.counts["checkpoints checked"] += 1
         # The same bytes decode again.
         if latest is not None and latest not in self.decoded:
@@ -166,28 +166,28 @@ class Torture:
             self.counts["different checkpoints decoded"] += 1
 
     def complete(self) -> None:
-        """Compares the complete run with the reference. Then the next one begins."""
-        compare(portrait(self.run), self.reference)
+        """Compares the complete run with the reference, and removes it."""
+        compare(snapshot(self.run), self.reference)
         leftovers = [path.name for path in self.run.rglob("*.partial*")]
-        if leftovers and "done: " in self.process.said():
-            raise Violation(f"it is done, and leaves {leftovers}")
+        if leftovers and "done: " in self.process.stderr_text():
+            raise Violation(f"it is done, but leaves {leftovers}")
         self.counts["runs completed"] += 1
         shutil.rmtree(self.run)
 
     def plant(self) -> None:
-        """Half of the time, plants what a power cut might leave."""
-        if self.chance.random() < 0.5 and (self.run / "config.toml").is_file():
-            for plant in self.chance.sample(PLANTS, self.chance.randint(1, len(PLANTS))):
-                plant(self.run, self.chance, self.last)
-                self.counts["half-written things planted besides"] += 1
+        """Half of the time, plants incomplete files, as after a power cut."""
+        if self.rng.random() < 0.5 and (self.run / "config.toml").is_file():
+            for plant in self.rng.sample(PLANTS, self.rng.randint(1, len(PLANTS))):
+                plant(self.run, self.rng, self.last)
+                self.counts["incomplete files planted"] += 1
 
     def finish(self) -> None:
         """Completes the last run."""
         if not self.run.exists() and self.counts["runs completed"] > 0:
             return
-        self.now = "the last run, left alone"
+        self.now = "the last run, without a kill"
         with self.training(self.run) as process:
-            self.judge(None, False, process.code())
+            self.check_exit(None, False, process.code())
         self.check(self.run, self.process.latest)
         self.complete()
 
@@ -196,16 +196,16 @@ class Torture:
         reference = self.experiment.folder / "reference"
         for name in json.loads((checkpoint(reference, self.last) / MANIFEST).read_text()):
             self.now = f"the reference with one byte changed in {name}"
-            self.chance = self.chance_for(self.now)
+            self.rng = self.rng_for(self.now)
             shutil.copytree(reference, self.run)
             path = checkpoint(self.run, self.last) / name
             content = bytearray(path.read_bytes())
-            content[self.chance.randrange(len(content))] ^= 1 << self.chance.randrange(8)
+            content[self.rng.randrange(len(content))] ^= 1 << self.rng.randrange(8)
             path.write_bytes(content)
             with self.training(self.run, steps=str(self.last + 1)) as process:
                 code = process.code()
-            if code != 1 or f"error: {path} is damaged" not in process.said():
-                raise Violation(f"it must say that {path} is damaged and end with exit code 1, not with {code}")
+            if code != 1 or f"error: {path} is damaged" not in process.stderr_text():
+                raise Violation(f"it must report that {path} is damaged and end with exit code 1, not with {code}")
             self.counts["changed bytes refused"] += 1
             shutil.rmtree(self.run)
 
@@ -217,7 +217,7 @@ def torture(arguments: argparse.Namespace, folder: Path) -> None:
     try:
         work.train_reference()
         total = settings["training.steps"]
-        print(f"the reference: {total} steps in {work.life:.1f} s; now {arguments.kills} kills, seed {arguments.seed}",
+        print(f"reference: {total} steps in {work.duration:.1f} s; {arguments.kills} kills follow, seed {arguments.seed}",
               flush=True)
         work.choose_disk(arguments.may_mount)
         for count in range(1, arguments.kills + 1):
@@ -228,14 +228,14 @@ def torture(arguments: argparse.Namespace, folder: Path) -> None:
         work.finish()
         work.damage()
     except Violation as violation:
-        raise Violation(f"{work.now}: {violation}\n{last_words(work.process)}") from violation
+        raise Violation(f"{work.now}: {violation}\n{last_lines(work.process)}") from violation
     finally:
         if work.disk:
             work.disk.close()
     print_results(work)
 
 
-def last_words(process: Process) -> str:
+def last_lines(process: Process) -> str:
     return "".join(f"  | {line}" for line in process.lines[-8:])
 
 
@@ -256,13 +256,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of kinds, order and moments (default: 1)")
     parser.add_argument("--binary", type=Path, default=BINARY, help="(default: target/release/seqloom)")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY.PATH=VALUE",
-                        help="a setting for the reference and the tortured run; may be given more than once; with "
-                             "nothing behind the = the script's own setting of that key is left out")
-    parser.add_argument("--keep", action="store_true", help="keep the folder although all went well")
+                        help="a setting for the reference and the interrupted run; may be given more than once; an "
+                             "empty value removes the script's own setting of that key")
+    parser.add_argument("--keep", action="store_true", help="keep the folder even without a violation")
     parser.add_argument("--may-mount", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.binary.is_file():
-        parser.error(f"there is no {arguments.binary}; `make build` makes it")
+        parser.error(f"there is no {arguments.binary}; `make build` builds it")
     if not all("=" in setting for setting in arguments.settings):
         parser.error("--set must be KEY.PATH=VALUE")
     return arguments

@@ -1,7 +1,7 @@
 """The ways in which scripts/torture.py ends a run, full disks, and the leftovers of a power cut.
 
-A strike ends the process at its moment. It returns False where the process was complete before. A verdict says
-whether exit code and words are those that must follow. What ends a run gets the `Torture` that it belongs to.
+`interrupt` ends the process at its moment; it returns False if the process was complete before. `verdict` checks exit
+code and messages. Both get the `Torture` that they belong to.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from typing import BinaryIO, Callable, NamedTuple
 
 from torture_run import (
     CHECKPOINT_FILES, MANIFEST, POLL, Process, Violation, checkpoint, last_row, partials, pointer, resumed_from,
-    writes_anew
+    writes_new
 )
 
 
 def moment(torture: "Torture", process: Process, share: float = 1.0) -> bool:
-    """Waits for a moment in what is left of the run, or in the first share of it."""
+    """Waits for a random moment in the rest of the run, or in the first share of the rest."""
     done = (pointer(process.run) or 0) / torture.experiment.number("training.steps")
-    left = torture.start_up + (torture.life - torture.start_up) * (1 - done)
-    return process.wait_until_age(torture.chance.uniform(0, share * left))
+    left = torture.start_up + (torture.duration - torture.start_up) * (1 - done)
+    return process.wait_until_age(torture.rng.uniform(0, share * left))
 
 
 def kill(process: Process) -> bool:
@@ -36,32 +36,32 @@ def kill(process: Process) -> bool:
 
 
 def kill_soon(torture: "Torture", process: Process, most: float) -> bool:
-    """Kills now, or a little later: the moment that is aimed at has some length."""
-    time.sleep(torture.chance.choice([0, torture.chance.uniform(0, most)]))
+    """Kills now, or a little later, since the intended moment has some duration."""
+    time.sleep(torture.rng.choice([0, torture.rng.uniform(0, most)]))
     return kill(process)
 
 
 def kill_anywhere(torture: "Torture", process: Process) -> bool:
-    return process.wait_until_age(torture.chance.uniform(0, torture.life)) and kill(process)
+    return process.wait_until_age(torture.rng.uniform(0, torture.duration)) and kill(process)
 
 
-def kill_newborn(torture: "Torture", process: Process) -> bool:
-    """While the run's folder comes to be."""
-    born = process.run / "checkpoints"
-    return process.wait_until(born.exists) and kill_soon(torture, process, 0.004)
+def kill_in_setup(torture: "Torture", process: Process) -> bool:
+    """While the run's folder is created."""
+    folder = process.run / "checkpoints"
+    return process.wait_until(folder.exists) and kill_soon(torture, process, 0.004)
 
 
 def kill_in_checkpoint(torture: "Torture", process: Process) -> bool:
-    """While checkpoints/.partial-* is there."""
+    """While checkpoints/.partial-* exists."""
     if not (moment(torture, process, 0.8) and process.wait_until(process.trains)):
         return False
     # A kill before this one may have left some.
     before = partials(process.run)
-    return process.wait_until(lambda: writes_anew(process.run, before)) and kill_soon(torture, process, 0.02)
+    return process.wait_until(lambda: writes_new(process.run, before)) and kill_soon(torture, process, 0.02)
 
 
 def kill_after_latest(torture: "Torture", process: Process) -> bool:
-    """Just after `latest` changed: `best` is not named yet, what is too old still there."""
+    """Just after `latest` changed, before `best` is written and old checkpoints are removed."""
     if not moment(torture, process, 0.8):
         return False
     before = pointer(process.run)
@@ -82,9 +82,9 @@ def kill_in_validation(torture: "Torture", process: Process) -> bool:
 
 
 def kill_in_last_save(torture: "Torture", process: Process) -> bool:
-    """From the last checkpoint's first byte on, until all is named and removed."""
+    """From the first byte of the last checkpoint until pointers are written and old checkpoints removed."""
     last = torture.experiment.number("training.steps")
-    pointer_first = torture.chance.random() < 0.5
+    pointer_first = torture.rng.random() < 0.5
 
     def saves() -> bool:
         return pointer(process.run) == last or not pointer_first and any(
@@ -93,13 +93,13 @@ def kill_in_last_save(torture: "Torture", process: Process) -> bool:
     return process.wait_until(process.trains) and process.wait_until(saves) and kill_soon(torture, process, 0.02)
 
 
-def ask_to_stop(number: int) -> Callable:
-    def strike(torture: "Torture", process: Process) -> bool:
+def send_stop(number: int) -> Callable:
+    def interrupt(torture: "Torture", process: Process) -> bool:
         if moment(torture, process):
             process.send(number)
         return process.code() != 0
 
-    return strike
+    return interrupt
 
 
 def terminate_twice(torture: "Torture", process: Process) -> bool:
@@ -108,18 +108,18 @@ def terminate_twice(torture: "Torture", process: Process) -> bool:
         return False
     before = partials(process.run)
     process.send(signal.SIGTERM)
-    if torture.chance.random() < 0.5:
-        process.wait_until(lambda: writes_anew(process.run, before))
+    if torture.rng.random() < 0.5:
+        process.wait_until(lambda: writes_new(process.run, before))
     else:
-        time.sleep(torture.chance.uniform(0, 0.02))
+        time.sleep(torture.rng.uniform(0, 0.02))
     process.send(signal.SIGTERM)
     return process.code() != 0
 
 
 def fill_disk(torture: "Torture", process: Process) -> bool:
     """Full from the start, or from some moment on."""
-    if torture.chance.random() < 0.25 or moment(torture, process):
-        torture.disk.fill(process, torture.chance)
+    if torture.rng.random() < 0.25 or moment(torture, process):
+        torture.disk.fill(process, torture.rng)
     return process.code() != 0
 
 
@@ -130,33 +130,33 @@ def was_killed(_torture: "Torture", process: Process, code: int) -> None:
 
 def has_saved(number: int) -> Callable:
     def verdict(_torture: "Torture", process: Process, code: int) -> None:
-        if was_not_listening(process, code, number):
+        if had_no_handler(process, code, number):
             return
-        stop = re.search(r"^stopped at step (\d+), saved", process.said(), re.MULTILINE)
+        stop = re.search(r"^stopped at step (\d+), saved", process.stderr_text(), re.MULTILINE)
         if code != 128 + number or not stop:
             raise Violation(f"it must save and end with exit code {128 + number}, but it ended with {code}")
         if int(stop[1]) != pointer(process.run):
-            raise Violation(f"it says that it saved step {stop[1]}, but `latest` names {pointer(process.run)}")
+            raise Violation(f"it reports that it saved step {stop[1]}, but `latest` names {pointer(process.run)}")
 
     return verdict
 
 
 def ended_at_once(_torture: "Torture", process: Process, code: int) -> None:
-    if code != 128 + signal.SIGTERM and not was_not_listening(process, code, signal.SIGTERM):
+    if code != 128 + signal.SIGTERM and not had_no_handler(process, code, signal.SIGTERM):
         raise Violation(f"after a second SIGTERM it must end with exit code 143, but it ended with {code}")
 
 
-def was_not_listening(process: Process, code: int, number: int) -> bool:
+def had_no_handler(process: Process, code: int, number: int) -> bool:
     """Before training a signal ends the process at once: there is nothing to save yet."""
     return code in (-number, 128 + number) and not process.trains()
 
 
 def has_named_the_file(torture: "Torture", process: Process, code: int) -> None:
-    error = re.search(r"^error: .*", process.said(), re.MULTILINE)
+    error = re.search(r"^error: .*", process.stderr_text(), re.MULTILINE)
     words = error[0].lower() if error else ""
     if code != 1 or str(process.run).lower() not in words or torture.disk.reason not in words:
         raise Violation(f"on a full disk it must end with exit code 1 and an error that names a file of {process.run} "
-                        f"and says `{torture.disk.reason}`, but it ended with {code}")
+                        f"and contains `{torture.disk.reason}`, but it ended with {code}")
 
 
 class Kind(NamedTuple):
@@ -164,28 +164,28 @@ class Kind(NamedTuple):
 
     name: str
     share: int  # how often it is in the deck
-    strike: Callable
+    interrupt: Callable
     verdict: Callable
 
 
-NEWBORN = Kind("SIGKILL while the run's folder is made", 1, kill_newborn, was_killed)
+SETUP = Kind("SIGKILL while the run's folder is made", 1, kill_in_setup, was_killed)
 FULL_DISK = Kind("full disk", 2, fill_disk, has_named_the_file)
 KINDS = [
-    NEWBORN,
+    SETUP,
     Kind("SIGKILL at any moment", 3, kill_anywhere, was_killed),
     Kind("SIGKILL while a checkpoint is written", 2, kill_in_checkpoint, was_killed),
     Kind("SIGKILL just after `latest` changed", 1, kill_after_latest, was_killed),
     Kind("SIGKILL in a validation", 1, kill_in_validation, was_killed),
     Kind("SIGKILL in the last save", 1, kill_in_last_save, was_killed),
-    Kind("SIGTERM", 1, ask_to_stop(signal.SIGTERM), has_saved(signal.SIGTERM)),
-    Kind("SIGINT", 1, ask_to_stop(signal.SIGINT), has_saved(signal.SIGINT)),
+    Kind("SIGTERM", 1, send_stop(signal.SIGTERM), has_saved(signal.SIGTERM)),
+    Kind("SIGINT", 1, send_stop(signal.SIGINT), has_saved(signal.SIGINT)),
     Kind("SIGTERM twice", 1, terminate_twice, ended_at_once),
     FULL_DISK,
 ]
 
 
 class SmallDisk:
-    """A tmpfs of a few megabytes. While the run is on it, a ballast file takes all that is free."""
+    """A tmpfs of a few megabytes. While the run is on it, a ballast file takes all free space."""
 
     reason = "no space left on device"
 
@@ -199,7 +199,7 @@ class SmallDisk:
 
     @contextlib.contextmanager
     def holding(self, run: Path):
-        """The run's place, on this disk for as long as the context lasts."""
+        """The run's folder, on this disk until the context ends."""
         place = self.folder / run.name
         move(run, place)
         try:
@@ -208,7 +208,7 @@ class SmallDisk:
             self.ballast.unlink(missing_ok=True)
             move(place, run)
 
-    def fill(self, process: Process, _chance: random.Random) -> None:
+    def fill(self, process: Process, _rng: random.Random) -> None:
         """Keeps the disk full until the process has ended, though it may remove an old checkpoint."""
         process.remember_latest()
         with open(self.ballast, "wb", buffering=0) as ballast:
@@ -228,7 +228,7 @@ class SmallDisk:
 
 
 class SizeLimit:
-    """The stand-in for a full disk: from some moment on, no file of the process may grow beyond a few kilobytes."""
+    """Simulates a full disk: from some moment on, no file of the process may grow beyond a few kilobytes."""
 
     reason = "file too large"
 
@@ -239,9 +239,9 @@ class SizeLimit:
     def holding(self, run: Path):
         yield run
 
-    def fill(self, process: Process, chance: random.Random) -> None:
+    def fill(self, process: Process, rng: random.Random) -> None:
         process.remember_latest()
-        limit = chance.randrange(1, 50_000)
+        limit = rng.randrange(1, 50_000)
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
         process.code()
@@ -253,25 +253,25 @@ def move(source: Path, target: Path) -> None:
         shutil.rmtree(source)
 
 
-def plant_checkpoint(run: Path, chance: random.Random, _last: int) -> None:
-    """A checkpoint that was being written: some files whole, some cut short, some not there."""
+def plant_checkpoint(run: Path, rng: random.Random, _last: int) -> None:
+    """An incomplete checkpoint: some files complete, some truncated, some missing."""
     latest = resumed_from(run)
-    name = chance.choice(["", "old-"]) + checkpoint(run, (latest or 0) + chance.randint(1, 6)).name
+    name = rng.choice(["", "old-"]) + checkpoint(run, (latest or 0) + rng.randint(1, 6)).name
     folder = run / "checkpoints" / f".partial-{name}"
     folder.mkdir(exist_ok=True)
     for file in sorted(CHECKPOINT_FILES | {MANIFEST}):
         whole = (checkpoint(run, latest) / file).read_bytes() if latest else b"half of" * 50
-        if chance.random() < 0.7:
-            (folder / file).write_bytes(whole[:chance.randint(0, len(whole))])
+        if rng.random() < 0.7:
+            (folder / file).write_bytes(whole[:rng.randint(0, len(whole))])
 
 
-def plant_pointer(run: Path, chance: random.Random, _last: int) -> None:
-    """What was about to be renamed to `latest`, `best` or `config.toml`."""
-    (run / chance.choice(["latest.partial", "best.partial", "config.partial"])).write_bytes(b"step-\0\0\xff")
+def plant_pointer(run: Path, rng: random.Random, _last: int) -> None:
+    """A temporary file that was to be renamed to `latest`, `best` or `config.toml`."""
+    (run / rng.choice(["latest.partial", "best.partial", "config.partial"])).write_bytes(b"step-\0\0\xff")
 
 
-def plant_half_a_row(run: Path, chance: random.Random, last: int) -> None:
-    """Of the rows behind the last checkpoint, some are in metrics.csv, the last one in part."""
+def plant_half_a_row(run: Path, rng: random.Random, last: int) -> None:
+    """Some rows after the last checkpoint are in metrics.csv, the last one incomplete."""
     path, latest = run / "metrics.csv", resumed_from(run)
     if not path.is_file():
         return
@@ -280,7 +280,7 @@ def plant_half_a_row(run: Path, chance: random.Random, last: int) -> None:
     # No row ever follows the last step's validation.
     if latest != last:
         rows += b"%d,1,train,1.25e-3,3.3" % ((latest or 0) + 5)
-    path.write_bytes(rows[:chance.randint(saved, len(rows))])
+    path.write_bytes(rows[:rng.randint(saved, len(rows))])
 
 
 PLANTS = [plant_checkpoint, plant_pointer, plant_half_a_row]

@@ -1,6 +1,6 @@
-"""The run that scripts/torture.py kills: its pairs and settings, its process, and what its folder must hold.
+"""The run that scripts/torture.py kills: its pairs and settings, its process, and the checks of its folder.
 
-It knows nothing about kills. What is wrong with a folder is raised as a `Violation`.
+It knows nothing about kills. Errors of a folder are raised as a `Violation`.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Callable, Optional
 
-# As in tests/support/run.rs, but learning slowly: the last validation shall be the best, so that the last save has
-# `best` to name as well.
+# As in tests/support/run.rs, but learning slowly: the last validation must be the best, so that the last save writes
+# `best` as well.
 EXPERIMENT = """name = "copy"
 data = { train = "train.csv", valid = "valid.csv" }
 model.transformer = { width = 32, heads = 2, feed_forward = 64, encoder_layers = 1, decoder_layers = 1 }
@@ -25,7 +25,7 @@ training.adamw.learning_rate = 2e-3
 decoding.max_length_offset = 4
 """
 
-# Dropout, two batches an update. Log, validation and checkpoint fall on different steps, and the last step on none.
+# Dropout, two batches per update. Log, validation and checkpoint fall on different steps, and the last step on none.
 SETTINGS = {
     "model.transformer.dropout": "0.2",
     "training.steps": "202",
@@ -41,7 +41,7 @@ SETTINGS = {
     "training.shards": "4",
     "runtime.device": "cpu",
 }
-# One after the other, a number for each start: no number of threads changes a bit.
+# The numbers of threads of successive starts: results are bit-identical for all.
 THREADS = 1, 2, 3
 TRAINING_PAIRS, VALIDATION_PAIRS = 60, 12
 STATE = "state.json"
@@ -53,14 +53,14 @@ POLL = 0.0005
 
 
 class Violation(Exception):
-    """A promise of seqloom that does not hold."""
+    """A guarantee of seqloom that does not hold."""
 
 
 def words(count: int) -> list:
     """Different words of two to six letters, the same ones on every call."""
-    chance, found = random.Random(1), {}
+    rng, found = random.Random(1), {}
     while len(found) < count:
-        found["".join(chance.choices("abcdefgh", k=chance.randint(2, 6)))] = None
+        found["".join(rng.choices("abcdefgh", k=rng.randint(2, 6)))] = None
     return list(found)
 
 
@@ -94,7 +94,7 @@ class Experiment:
 
 
 class Process:
-    """`seqloom train` at work in a run's folder."""
+    """A process of `seqloom train` in a run's folder."""
 
     def __init__(self, command: list, folder: Path, run: Path):
         self.run, self.lines, self.started = run, [], time.monotonic()
@@ -106,7 +106,7 @@ class Process:
         self.listener = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
         self.listener.start()
 
-    def said(self) -> str:
+    def stderr_text(self) -> str:
         return "".join(self.lines)
 
     def trains(self) -> bool:
@@ -118,7 +118,7 @@ class Process:
 
     def alive(self) -> bool:
         if self.age() > LONGEST_WAIT:
-            raise Violation(f"it hangs: nothing came of it in {LONGEST_WAIT} s")
+            raise Violation(f"it hangs: it did not end in {LONGEST_WAIT} s")
         return self.process.poll() is None
 
     def wait_until(self, holds: Callable[[], bool]) -> bool:
@@ -141,13 +141,13 @@ class Process:
         self.process.send_signal(number)
 
     def code(self) -> int:
-        """Waits for its end; negative where a signal ended it."""
+        """Waits for its end; negative if a signal ended it."""
         self.wait_until(lambda: False)
         self.listener.join()
         return self.process.returncode
 
     def close(self) -> None:
-        """No process is left behind, whatever happened."""
+        """Ends the process in any case."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -156,14 +156,14 @@ class Process:
 
 
 def pointer(run: Path, name: str = "latest") -> Optional[int]:
-    """The step that `latest` or `best` names; nothing where there is no such file."""
+    """The step that `latest` or `best` names; None without such a file."""
     try:
         text = (run / name).read_text()
     except FileNotFoundError:
         return None
     found = re.fullmatch(r"step-(\d{8,})\n", text)
     if not found:
-        raise Violation(f"{run / name} must name a step, but it says {text!r}")
+        raise Violation(f"{run / name} must name a step, but it contains {text!r}")
     return int(found[1])
 
 
@@ -177,7 +177,7 @@ def steps(run: Path) -> list:
 
 
 def resumed_from(run: Path) -> Optional[int]:
-    """The step from which a run resumes. A kill may come before the first checkpoint is named."""
+    """The step from which a run resumes. A kill may come before the first `latest`."""
     return pointer(run) or next(iter(steps(run)), None)
 
 
@@ -192,42 +192,42 @@ def partials(run: Path) -> dict:
     return found
 
 
-def writes_anew(run: Path, before: dict) -> bool:
-    """Whether a new checkpoint is half-written."""
+def writes_new(run: Path, before: dict) -> bool:
+    """Whether a new checkpoint is being written."""
     return any(before.get(name) != changed for name, changed in partials(run).items())
 
 
 def last_row(run: Path) -> list:
-    """The fields of the last whole row of metrics.csv."""
+    """The fields of the last complete row of metrics.csv."""
     with contextlib.suppress(FileNotFoundError, IndexError):
         return (run / "metrics.csv").read_text().rsplit("\n", 2)[-2].split(",")
     return []
 
 
 def check_checkpoint(folder: Path) -> dict:
-    """All files of the manifest are there and nothing else, each with its checksum; the checksums."""
+    """Checks that a checkpoint has exactly the files of its manifest, with their checksums; returns the checksums."""
     try:
         sums = json.loads((folder / MANIFEST).read_text())
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
     except (OSError, ValueError) as error:
-        raise Violation(f"{folder} is not whole: {error}") from error
+        raise Violation(f"{folder} is incomplete: {error}") from error
     if set(files) != set(sums) or not CHECKPOINT_FILES <= set(files):
-        raise Violation(f"{folder} holds {sorted(files)}, but its manifest says {sorted(sums)}")
+        raise Violation(f"{folder} holds {sorted(files)}, but its manifest lists {sorted(sums)}")
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != sums[name]:
             raise Violation(f"{folder / name} does not match {MANIFEST}")
     return sums
 
 
-def portrait(run: Path) -> dict:
+def snapshot(run: Path) -> dict:
     """The comparable results of a run: no times, no pictures, no checkpoints before the last."""
-    passing = {"train.log", "lock", "curves.svg", "tensorboard"}
+    ignored = {"train.log", "lock", "curves.svg", "tensorboard"}
     last = checkpoint(run, pointer(run)).name
     files = {}
     for path in run.rglob("*"):
         place = path.relative_to(run)
         older = place.parts[0] == "checkpoints" and place.parts[1:2] != (last,)
-        if path.is_file() and not older and place.parts[0] not in passing and path.suffix != ".partial":
+        if path.is_file() and not older and place.parts[0] not in ignored and path.suffix != ".partial":
             files[str(place)] = path.read_bytes()
     # The number of threads is that of the last start.
     files["config.toml"] = re.sub(rb"(?m)^threads = .*$", b"", files.get("config.toml", b""))
@@ -235,13 +235,13 @@ def portrait(run: Path) -> dict:
 
 
 def compare(there: dict, reference: dict) -> None:
-    """Checks that two portraits are equal."""
+    """Checks that two snapshots are equal."""
     if set(there) != set(reference):
         lacking, extra = sorted(set(reference) - set(there)), sorted(set(there) - set(reference))
-        raise Violation(f"it lacks {lacking} of the run that was left alone, and has {extra} besides")
+        raise Violation(f"it lacks {lacking} of the uninterrupted run, and has {extra} in addition")
     for name, content in there.items():
         wanted = reference[name]
         if content != wanted:
             same = len(os.path.commonprefix([content, wanted]))
-            raise Violation(f"{name} is not as in the run that was left alone: {len(content)} bytes against "
+            raise Violation(f"{name} is not as in the uninterrupted run: {len(content)} bytes against "
                             f"{len(wanted)}, of which the first {same} agree")

@@ -357,7 +357,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_counts_lines_from_one_and_columns_in_characters() {
+    fn a_position_counts_lines_from_one_and_columns_in_characters() {
         let text = "\u{feff}ab\nä = 1\n";
         let places =
             ["ab", "b", "ä", "=", ""].map(|part| line_and_column(text, text.find(part).unwrap_or(0)));
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_rule_is_placed_at_what_set_brought_before_what_the_file_says() {
+    fn an_error_points_to_the_override_rather_than_to_the_file() {
         let mut tree = Node::from_toml("[a]\nx = 1\ny = 2").unwrap();
         let error = |keys: &[&str]| ConfigError::new("a", keys, "");
         assert_eq!(locate(error(&["x", "y"]), &tree).origin, Some(Origin::File(8)));

@@ -350,33 +350,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_no_plural() {
+    fn one_is_singular() {
         assert_eq!([0, 1, 2].map(|number| counted(number, "thread")), ["0 threads", "1 thread", "2 threads"]);
     }
 
     #[test]
-    fn what_is_not_there_is_said_with_the_folder_where_it_was_looked_for() {
-        let said = |path: &str, kind: ErrorKind| {
+    fn the_error_for_a_missing_path_names_the_folder() {
+        let message = |path: &str, kind: ErrorKind| {
             Error::file("read", Path::new(path), &std::io::Error::from(kind)).message().to_owned()
         };
         let here = format!(" (looked for in {})", std::env::current_dir().unwrap().display());
-        assert!(said("no.csv", ErrorKind::NotFound).ends_with(&here));
-        assert!(!said("/no.csv", ErrorKind::NotFound).contains("looked for"));
-        assert!(!said("no.csv", ErrorKind::PermissionDenied).contains("looked for"));
+        assert!(message("no.csv", ErrorKind::NotFound).ends_with(&here));
+        assert!(!message("/no.csv", ErrorKind::NotFound).contains("looked for"));
+        assert!(!message("no.csv", ErrorKind::PermissionDenied).contains("looked for"));
     }
 
     #[test]
-    fn a_message_moves_no_cursor_whatever_it_is_about() {
+    fn control_characters_in_messages_are_escaped() {
         let error = Error::input("no \u{1b}]0;owned\u{7}\u{9b}31m file\r\n  row").hint("\u{1b}[2J\tä");
         let shown = "error: no \\u{1b}]0;owned\\u{7}\\u{9b}31m file\\r\n  row\nhint: \\u{1b}[2J\\tä";
         assert_eq!(error.to_string(), shown);
     }
 
     #[test]
-    fn of_what_libtorch_says_the_first_line_is_told() {
-        let says = "can't allocate memory: you tried 5 bytes.\nframe #0: c10";
+    fn the_first_line_of_a_libtorch_error_is_reported() {
+        let text = "can't allocate memory: you tried 5 bytes.\nframe #0: c10";
         let failed =
-            || -> std::result::Result<(), tch::TchError> { Err(tch::TchError::Torch(says.to_owned())) };
+            || -> std::result::Result<(), tch::TchError> { Err(tch::TchError::Torch(text.to_owned())) };
         let panic = || -> Result<()> {
             failed().unwrap();
             Ok(())

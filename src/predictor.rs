@@ -299,7 +299,7 @@ mod tests {
 
     /// The promise of the documentation about threads.
     #[test]
-    fn a_decoder_may_go_to_another_thread() {
+    fn a_decoder_may_move_to_another_thread() {
         fn goes<T: Send>() {}
         goes::<Predictor>();
     }

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_no_device_is_refused() {
+    fn an_invalid_device_is_refused() {
         let error = choose_device("gpu").unwrap_err();
         assert!(error.message().contains("auto, cpu, cuda or cuda:N"), "{error}");
     }

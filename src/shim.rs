@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_of_the_vocabulary_and_residuals_of_the_same_shape() {
+    fn labels_must_be_in_the_vocabulary_and_residuals_of_the_same_shape() {
         let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
         let loss = |labels: &[i64]| {
             let labels = Tensor::from_slice(labels);

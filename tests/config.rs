@@ -37,7 +37,7 @@ fn configs() -> PathBuf {
 }
 
 #[test]
-fn an_override_takes_toml_and_where_it_is_none_text() {
+fn an_override_is_toml_or_otherwise_text() {
     for (argument, toml) in [
         ("training.steps=100", "[training]\nsteps = 100"),
         ("runtime.device=cuda:1", "[runtime]\ndevice = \"cuda:1\""),
@@ -58,7 +58,7 @@ fn an_override_takes_toml_and_where_it_is_none_text() {
 }
 
 #[test]
-fn an_override_that_names_an_alternative_takes_the_place_of_the_files() {
+fn an_override_with_an_alternative_table_replaces_that_of_the_file() {
     let file = format!(
         "{LEAST}[data.source.bpe]\n[model.transformer]\nheads = 2\n[training.adam]\nlearning_rate = 0.1\n[training.inverse_sqrt]\nwarmup = 5"
     );
@@ -82,7 +82,7 @@ fn an_override_that_names_an_alternative_takes_the_place_of_the_files() {
 }
 
 #[test]
-fn what_is_written_back_reads_as_the_same_experiment() {
+fn a_written_experiment_reads_as_the_same_experiment() {
     let files = "data.train=[{source='a.en',target='a.de'}, 'b.csv']";
     let more = [
         "data.valid={source='c.en',target='c.de'}",
@@ -98,7 +98,7 @@ fn what_is_written_back_reads_as_the_same_experiment() {
 }
 
 #[test]
-fn a_checked_experiment_takes_further_overrides() {
+fn a_validated_experiment_accepts_further_overrides() {
     let experiment = accepted(LEAST, &[]);
     let longer = experiment.with_overrides(&strings(&["decoding.batch_size=7"])).unwrap();
     assert_eq!(longer, accepted(LEAST, &["decoding.batch_size=7"]));
@@ -110,7 +110,7 @@ fn a_checked_experiment_takes_further_overrides() {
 }
 
 #[test]
-fn json_of_a_checkpoint_is_read_as_strictly_as_a_file() {
+fn the_json_of_a_checkpoint_is_read_as_strictly_as_a_file() {
     let mut json = accepted(LEAST, &[]).to_json();
     json["model"]["transformer"]["extra"] = 1.into();
     let error = Experiment::from_json(&json, "model.safetensors").unwrap_err().to_string();
@@ -121,7 +121,7 @@ fn json_of_a_checkpoint_is_read_as_strictly_as_a_file() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_refused() {
+fn an_unreadable_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.toml");
     let load = || Experiment::load(&path, &[]).unwrap_err();
@@ -135,7 +135,7 @@ fn a_file_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn no_text_however_broken_panics() {
+fn no_text_causes_a_panic() {
     let text = std::fs::read_to_string(configs().join("multi30k_small.toml")).unwrap();
     for (at, _) in text.char_indices() {
         let (before, after) = text.split_at(at);

@@ -1,4 +1,4 @@
-//! CTC from outside: held against PyTorch's loss.
+//! CTC from outside, compared with PyTorch's loss.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,12 +3,12 @@
 //! The model copies words without errors, so that each output identifies its source.
 
 mod beams;
-mod carried;
+mod copied_fields;
+mod ensembles;
 mod n_best;
 mod prefixes;
 mod shortlists;
 mod streams;
-mod together;
 mod verify;
 
 use std::io::{BufRead, BufReader, Read};
@@ -25,7 +25,7 @@ fn table(text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn text_in_is_text_out_a_line_for_a_line() {
+fn each_line_of_text_has_a_line_of_output() {
     let scene = Scene::trained();
     let finished = scene.decode(&[], "abc\n\nhgfed\n \t \ncab").succeeded();
     assert_eq!(finished.stdout, "abc\n\nhgfed\n\ncab\n");
@@ -40,7 +40,7 @@ fn text_in_is_text_out_a_line_for_a_line() {
 }
 
 #[test]
-fn outputs_come_in_the_order_of_the_sources_however_they_are_batched() {
+fn outputs_are_in_the_order_of_the_sources_with_any_batch_size() {
     let scene = Scene::trained();
     // More rows than are read together (2,048), of all lengths.
     let sources = lines(&words(2100));
@@ -60,7 +60,7 @@ fn outputs_come_in_the_order_of_the_sources_however_they_are_batched() {
 }
 
 #[test]
-fn a_beam_copies_words_too_and_does_not_depend_on_the_batch() {
+fn a_beam_decodes_words_too_and_does_not_depend_on_the_batch() {
     let scene = Scene::trained();
     let sources = lines(&words(60));
     let decode = |more: &[&str]| scene.decode(&[&["--format", "jsonl"], more].concat(), &sources).succeeded();
@@ -78,7 +78,7 @@ fn a_beam_copies_words_too_and_does_not_depend_on_the_batch() {
 }
 
 #[test]
-fn a_table_of_each_kind_goes_in_and_out_with_its_references() {
+fn every_table_format_is_read_and_written_with_references() {
     let scene = Scene::trained();
     scene.write("in.csv", "target,source\nabc,abc\ncab,bad\n");
     scene.write("in.tsv", "source\ttarget\nabc\tabc\nbad\tcab\n");
@@ -115,7 +115,7 @@ fn a_table_of_each_kind_goes_in_and_out_with_its_references() {
 }
 
 #[test]
-fn a_source_alone_is_enough_and_its_column_can_be_named() {
+fn a_table_may_have_only_sources_and_their_column_can_be_named() {
     let scene = Scene::trained();
     scene.write("in.csv", "word,source\nabc,dab\n");
     assert_eq!(scene.decode(&["--input", "in.csv"], "").succeeded().stdout, "dab\n");
@@ -124,11 +124,11 @@ fn a_source_alone_is_enough_and_its_column_can_be_named() {
     assert_eq!(table(&finished.stdout)[0], ["source", "output", "score", "finished"]);
     assert_eq!(table(&finished.stdout)[1][..2], ["abc", "abc"]);
     let note = "note: not copied from the input: `source` (the output has its own columns of that name)\n";
-    assert_eq!(finished.stderr, note, "no figures without references");
+    assert_eq!(finished.stderr, note, "no metrics without references");
 }
 
 #[test]
-fn quotes_and_line_breaks_in_a_field_come_back_as_they_were() {
+fn quotes_and_line_breaks_in_a_field_are_preserved() {
     let scene = Scene::trained();
     let sources = ["say \"ab\"", "ab\ncd", "a,b", " ab ", "", "ab\"", "\n"];
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -149,7 +149,7 @@ fn quotes_and_line_breaks_in_a_field_come_back_as_they_were() {
 
 /// As `seqloom decode RUN | head -1` does it.
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_output_pipe_is_no_error() {
     let scene = Scene::trained();
     scene.write("words.txt", lines(&words(5000)));
     let arguments = ["decode", "runs/copy", "--input", "words.txt", "--set", "decoding.max_length=2"];
@@ -166,7 +166,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn what_the_vocabulary_lacks_is_decoded_and_counted() {
+fn unknown_symbols_are_decoded_and_counted() {
     let finished = Scene::trained().decode(&[], "axy\nab\nz\n").succeeded();
     assert_eq!(finished.stdout.lines().count(), 3);
     assert_eq!(finished.stdout.lines().nth(1), Some("ab"));
@@ -178,7 +178,7 @@ fn what_the_vocabulary_lacks_is_decoded_and_counted() {
 }
 
 #[test]
-fn an_output_that_hits_the_limit_is_flagged_and_counted() {
+fn an_output_at_the_limit_is_flagged_and_counted() {
     let scene = Scene::trained();
     let limited = ["--set", "decoding.max_length=1", "--format", "jsonl", "--summary", "summary.json"];
     let finished = scene.decode(&limited, "abc\n\nfed\n").succeeded();
@@ -197,7 +197,7 @@ fn an_output_that_hits_the_limit_is_flagged_and_counted() {
 }
 
 #[test]
-fn a_summary_and_examples_are_given_where_they_are_asked_for() {
+fn a_summary_and_examples_are_written_on_request() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,target\nabc,abc\nbad,cab\nfee,fee\n");
     let asked = ["--input", "in.csv", "--examples", "2", "--summary", "summary.json"];
@@ -221,7 +221,7 @@ fn a_summary_and_examples_are_given_where_they_are_asked_for() {
 }
 
 #[test]
-fn a_lone_model_file_decodes_as_its_run_does() {
+fn a_model_file_alone_decodes_like_its_run() {
     let scene = Scene::trained();
     let elsewhere = tempfile::tempdir().unwrap();
     let model = scene.checkpoint("runs/copy", "best").join("model.safetensors");
@@ -270,7 +270,7 @@ fn inspect_shows_the_experiment_the_vocabularies_and_every_parameter() {
 }
 
 #[test]
-fn doctor_says_which_libtorch_it_runs_on() {
+fn doctor_reports_the_libtorch_in_use() {
     let finished = Scene::new(2, 1).seqloom(&["doctor"]).succeeded();
     let line = |what: &str| finished.stdout.lines().find(|line| line.starts_with(what)).unwrap();
     assert!(line("libtorch ").split_whitespace().nth(1).unwrap().starts_with("2.11."), "{}", finished.stdout);

@@ -27,7 +27,7 @@ const AS_HERE: &str = r#"once_cell = { version = "1", default-features = false, 
 syn = { version = "3", features = ["full"] }
 "#;
 
-/// The crate in a folder of its own, with paths that hold there.
+/// The crate in a separate folder, with paths that are valid there.
 fn put(folder: &Path) {
     let root = project().display().to_string();
     for name in FILES {
@@ -43,7 +43,7 @@ fn put(folder: &Path) {
     fs::copy(project().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
 }
 
-/// Builds in `folder`; what cargo said.
+/// Builds in `folder`; returns cargo's messages.
 fn build(folder: &Path, target: &Path) -> String {
     // The settings of this project's own profile, with seqloom itself compiled without optimisation.
     let settings = [
@@ -58,9 +58,9 @@ fn build(folder: &Path, target: &Path) -> String {
     command.current_dir(folder).args(["build", "--release", "--offline", "--target-dir"]).arg(target);
     command.args(settings.iter().flat_map(|setting| ["--config", setting]));
     let built = command.output().unwrap();
-    let said = String::from_utf8_lossy(&built.stderr).into_owned();
-    assert!(built.status.success(), "{said}");
-    said
+    let stderr = String::from_utf8_lossy(&built.stderr).into_owned();
+    assert!(built.status.success(), "{stderr}");
+    stderr
 }
 
 #[test]
@@ -69,19 +69,19 @@ fn another_crate_decodes_with_four_small_files() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path());
     let target = Path::new(env!("CARGO_BIN_EXE_seqloom")).ancestors().nth(2).unwrap();
-    let said = build(folder.path(), target);
-    assert!(!said.contains("warning"), "{said}");
-    // The first three are not asked for, and the fourth takes minutes.
+    let stderr = build(folder.path(), target);
+    assert!(!stderr.contains("warning"), "{stderr}");
+    // The first three are not requested, and the fourth takes minutes.
     for without in ["clap", "indicatif", "libmimalloc-sys", "torch-sys"] {
-        assert!(!said.contains(&format!("Compiling {without} ")), "{said}");
+        assert!(!stderr.contains(&format!("Compiling {without} ")), "{stderr}");
     }
     let binary = target.join("release/dependent");
     let mut command = Command::new(&binary);
     command.current_dir(scene.path("")).args(["runs/copy", "abc", "aZb"]).env_remove("LD_LIBRARY_PATH");
     let ran = command.output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stderr);
+    let stderr = String::from_utf8_lossy(&ran.stderr);
     let out = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success() && out.starts_with("abc -> abc, 0 unknown\naZb -> "), "{out}{said}");
+    assert!(ran.status.success() && out.starts_with("abc -> abc, 0 unknown\naZb -> "), "{out}{stderr}");
     assert!(out.ends_with(", 1 unknown\n"), "{out}");
     // A program keeps the malloc that it has.
     let bytes = fs::read(&binary).unwrap();
@@ -91,7 +91,7 @@ fn another_crate_decodes_with_four_small_files() {
 }
 
 #[test]
-fn the_page_shows_the_files_as_they_are() {
+fn the_page_shows_the_actual_files() {
     let page = fs::read_to_string(project().join("docs/library.md")).unwrap();
     for name in FILES {
         let shown: String =

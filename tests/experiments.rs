@@ -51,8 +51,8 @@ fn train(config: &Path, overrides: &[String]) {
     let overrides = SMALL.into_iter().chain(overrides.iter().map(String::as_str));
     overrides.for_each(|setting| arguments.extend(["--set", setting]));
     // The configs name their data from the repository's root.
-    let said = Finished::of(start(root(), &arguments)).succeeded().stderr;
-    assert!(said.contains(", valid: nll "), "{said}");
+    let stderr = Finished::of(start(root(), &arguments)).succeeded().stderr;
+    assert!(stderr.contains(", valid: nll "), "{stderr}");
     let rows = std::fs::read_to_string(out.path().join("run/metrics.csv")).unwrap();
     assert!(rows.lines().any(|row| row.contains(",valid,")), "{rows}");
     for row in rows.lines().filter(|row| row.contains(",train,")) {
@@ -108,14 +108,14 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn graphemes_to_phonemes_takes_three_steps_on_french() {
+fn the_g2p_experiment_takes_three_steps_on_french() {
     let Some(folder) = public("g2p2020/fre") else { return };
     let overrides = [files(&folder), vec!["training.steps=3".into()]].concat();
     train(&root().join("configs/sigmorphon_g2p.toml"), &overrides);
 }
 
 #[test]
-fn translation_takes_three_steps_on_multi30k() {
+fn the_translation_experiment_takes_three_steps_on_multi30k() {
     let Some(folder) = public("multi30k") else { return };
     let smaller = ["training.steps=3", "data.source.bpe.vocabulary=300", "data.target.bpe.vocabulary=300"];
     let overrides = [files(&folder), smaller.map(String::from).to_vec()].concat();

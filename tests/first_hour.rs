@@ -10,7 +10,7 @@ mod readme;
 const COMMANDS: [&str; 10] =
     ["init", "train", "average", "decode", "attention", "score", "shortlist", "inspect", "keys", "doctor"];
 
-/// `--help` on a terminal of so many columns.
+/// `--help` on a terminal with this many columns.
 fn help(scene: &Scene, command: &str, columns: usize) -> String {
     let mut process = binary(&scene.path(""));
     let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
@@ -24,7 +24,7 @@ fn help_is_as_wide_as_the_terminal_and_groups_the_options() {
     for columns in [60, 80, 110] {
         for command in COMMANDS.iter().chain(&[""]) {
             for line in help(&scene, command, columns).lines() {
-                // Neither an example's words nor an option's name can be parted.
+                // Neither the words of an example nor the name of an option can be wrapped.
                 let parts = line.split_whitespace().count() > 1;
                 assert!(line.chars().count() <= columns || !parts, "{command} at {columns}: {line}");
             }
@@ -38,7 +38,7 @@ fn help_is_as_wide_as_the_terminal_and_groups_the_options() {
 }
 
 #[test]
-fn a_key_that_is_written_without_its_table_is_answered_with_its_whole_name() {
+fn the_error_for_a_key_without_its_table_names_the_full_key() {
     let scene = Scene::trained();
     for (setting, name) in [
         ("n_best=3", "decoding.n_best"),
@@ -77,7 +77,7 @@ fn a_key_that_is_written_without_its_table_is_answered_with_its_whole_name() {
         scene.decode(&["--max-length", "5"], "ab\n"),
         "hint: set the key of that name with `--set decoding.max_length=…`\n",
     );
-    // What a command has no `--set` for is no hint there.
+    // A command without `--set` gives no such hint.
     ends(scene.decode(&["--steps", "5"], "ab\n"), "For more information, try '--help'.\n");
     ends(scene.seqloom(&["doctor", "--threads", "5"]), "For more information, try '--help'.\n");
     let finished = scene.decode(&["--nbest", "3"], "ab\n");
@@ -86,7 +86,7 @@ fn a_key_that_is_written_without_its_table_is_answered_with_its_whole_name() {
 }
 
 #[test]
-fn keys_shows_the_reference_page_or_what_says_a_word() {
+fn keys_prints_the_reference_page_or_the_keys_that_contain_a_word() {
     let scene = Scene::new(8, 2);
     let keys = |words: &[&str]| scene.seqloom(&[&["keys"], words].concat());
     assert_eq!(keys(&[]).succeeded().stdout, include_str!("../configs/reference.toml"));
@@ -99,7 +99,7 @@ fn keys_shows_the_reference_page_or_what_says_a_word() {
 }
 
 #[test]
-fn so_many_outputs_are_given_as_are_asked_for_by_name() {
+fn the_number_of_outputs_is_that_of_n_best() {
     let scene = Scene::trained();
     let decode = |more: &[&str]| scene.decode(&[&["--format", "jsonl"], more].concat(), "abcd\n");
     let three = decode(&["--n-best", "3"]).succeeded();
@@ -110,7 +110,7 @@ fn so_many_outputs_are_given_as_are_asked_for_by_name() {
     assert_eq!(objects(&three.stdout).iter().map(|row| &row["rank"]).collect::<Vec<_>>(), [1, 2, 3]);
     let same = decode(&["--beam", "3", "--set", "decoding.n_best=3"]).succeeded();
     assert_eq!(three.stdout, same.stdout);
-    // A beam that is wide enough stays, and samples need none.
+    // A beam that is wide enough is kept, and samples need none.
     let five = decode(&["--beam", "5", "--n-best", "2"]).succeeded();
     assert!(objects(&five.stdout).len() == 2 && !five.stderr.contains("note: --n-best"), "{}", five.stderr);
     let grouped = decode(&["--n-best", "3", "--beam", "2", "--set", "decoding.beam_groups=2"]).succeeded();
@@ -125,7 +125,7 @@ fn so_many_outputs_are_given_as_are_asked_for_by_name() {
 }
 
 #[test]
-fn references_come_from_any_column_or_from_a_file_of_their_own() {
+fn references_are_read_from_any_column_or_from_a_separate_file() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,right\nabc,abc\nhgfed,no\n");
     scene.write("in.txt", "abc\nhgfed\n");
@@ -163,7 +163,7 @@ fn references_come_from_any_column_or_from_a_file_of_their_own() {
 }
 
 #[test]
-fn a_row_of_figures_is_short_and_verbose_says_why_it_is_not_faster() {
+fn a_progress_line_is_short_and_verbose_shows_the_speed_in_detail() {
     let scene = Scene::new(60, 12);
     let few = ["training.steps=40", "training.log_every=10", "training.validate_every=40"];
     let train = |out: &str, more: &[&str]| {
@@ -171,20 +171,20 @@ fn a_row_of_figures_is_short_and_verbose_says_why_it_is_not_faster() {
         few.iter().for_each(|setting| arguments.extend(["--set", *setting]));
         scene.train(&[&arguments[..], more].concat()).succeeded().stderr
     };
-    let figures = |text: &str| -> Vec<String> {
+    let progress = |text: &str| -> Vec<String> {
         text.lines().filter(|line| line.contains(": loss ")).map(str::to_owned).collect()
     };
     let short = train("short", &[]);
-    assert!(figures(&short).len() == 4 && !short.contains("matrix peak"), "{short}");
+    assert!(progress(&short).len() == 4 && !short.contains("matrix peak"), "{short}");
     let wide = short.lines().find(|line| line.starts_with("step ") && line.chars().count() > 80);
     assert_eq!(wide, None);
-    assert!(figures(&short)[0].ends_with(" left"), "{short}");
+    assert!(progress(&short)[0].ends_with(" left"), "{short}");
     let long = train("long", &["--verbose"]);
     let shares = |text: &str| -> Vec<f64> {
         let share = |line: &str| line.split_once(" % of the matrix peak")?.0.rsplit(' ').next()?.parse().ok();
         text.lines().filter_map(share).collect()
     };
-    // No share is more than the whole, and the log has all of it in any case.
+    // No share exceeds 100 %, and the log is always complete.
     for text in [long, scene.text("short/train.log")] {
         assert!(shares(&text).len() == 4 && shares(&text).iter().all(|share| *share <= 100.0), "{text}");
         assert!(["padding ", "waiting ", "memory "].iter().all(|word| text.contains(word)), "{text}");

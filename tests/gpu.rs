@@ -1,4 +1,4 @@
-//! A GPU must behave as the CPU, with the binary as a user runs it. Without a GPU these tests print a note and check
+//! A GPU must behave like the CPU, with the binary as a user runs it. Without a GPU these tests print a note and check
 //! nothing. The numbers of the model and of AdamW on every device are in model/golden.rs and model/stepping.rs.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ fn tensors(scene: &Scene, run: &str, file: &str) -> BTreeMap<String, Tensor> {
 }
 
 #[test]
-fn a_run_that_is_resumed_on_a_gpu_is_the_run_that_never_stopped_to_five_digits() {
+fn a_run_resumed_on_a_gpu_equals_the_uninterrupted_one_to_five_digits() {
     if !here() {
         return;
     }
@@ -65,7 +65,7 @@ fn a_run_that_is_resumed_on_a_gpu_is_the_run_that_never_stopped_to_five_digits()
 }
 
 #[test]
-fn what_a_gpu_has_learned_in_bf16_is_decoded_alike_there_and_on_the_cpu() {
+fn a_model_trained_on_a_gpu_in_bf16_decodes_alike_there_and_on_the_cpu() {
     if !here() {
         return;
     }

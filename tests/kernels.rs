@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::support::run::{Finished, Scene, binary, listened_to};
 use crate::support::{assert_close, assert_same};
 
-/// Numbers of (-2, 2), from a hash of their places, so that tests beside this one draw nothing from the same generator.
+/// Numbers in (-2, 2), from a hash of their positions, so that tests in parallel do not share a random generator.
 /// They begin `offset` numbers into their memory.
 fn numbers(shape: &[i64], offset: i64) -> Tensor {
     let count: i64 = shape.iter().product();
@@ -25,7 +25,7 @@ fn numbers(shape: &[i64], offset: i64) -> Tensor {
     ((&x - x.floor()) * 4.0 - 2.0).to_kind(Kind::Float).narrow(0, offset, count).view(shape)
 }
 
-/// Rows as 8 bits of their own largest number have them, in f64.
+/// Rows quantized to 8 bits with their largest number as scale, in f64.
 fn in_bytes(rows: &Tensor) -> Tensor {
     let largest = rows.abs().amax([1], true);
     let scale = Tensor::from(127f32) / &largest;
@@ -44,7 +44,7 @@ fn expected(x: &Tensor, weight: &Tensor, bias: &Tensor, kind: PackedKind) -> Ten
 }
 
 #[test]
-fn products_of_any_shape_are_libtorchs() {
+fn products_of_any_shape_equal_libtorchs() {
     let shapes =
         (1..=70).flat_map(|n| [(n, 71 - n, 1 + n % 14), (n, 1 + n * 7 % 10, 5), (1 + n * 3 % 8, n, 3)]);
     let large = [(70, 70, 6), (130, 300, 300), (64, 64, 253), (129, 512, 2)];
@@ -77,7 +77,7 @@ fn attended(query: &Tensor, keys_values: &Tensor, slots: &[i64], heads: i64) -> 
 
 fn attention_is_libtorchs(head_width: i64, heads: i64, rows: i64, room: i64) {
     let width = heads * head_width;
-    // Queries stand between keys and values, in rows that are no whole vectors.
+    // Queries lie between keys and values, in rows that are not a multiple of the vector length.
     let query = numbers(&[rows, 3 * width + 1], head_width % 3).narrow(1, width + 1, width);
     let keys_values = numbers(&[room, 2 * width], head_width % 5);
     let length = |row: i64| if row == 0 { room } else { 1 + row * 7 % room };
@@ -99,7 +99,7 @@ fn attention_is_libtorchs(head_width: i64, heads: i64, rows: i64, room: i64) {
 }
 
 #[test]
-fn attention_of_every_head_width_is_libtorchs() {
+fn attention_of_every_head_width_equals_libtorchs() {
     for head_width in 1..=130 {
         attention_is_libtorchs(head_width, 1 + head_width % 3, 1 + head_width % 4, 1 + head_width * 5 % 23);
     }
@@ -111,7 +111,7 @@ fn attention_of_every_head_width_is_libtorchs() {
 }
 
 #[test]
-fn softmax_and_activations_of_every_length_are_libtorchs() {
+fn softmax_and_activations_of_every_length_equal_libtorchs() {
     for length in 1..=100 {
         let x = numbers(&[length], length % 11);
         let same: Vec<[Tensor; 3]> = Vectors::here()
@@ -136,11 +136,11 @@ fn softmax_and_activations_of_every_length_are_libtorchs() {
     }
 }
 
-/// What comes out of a layer with all that may follow it, and the gradients of `x`, weight, bias and residual.
+/// The result of a layer with all fused operations, and the gradients of `x`, weight, bias and residual.
 fn layer(inputs: &[Tensor; 4], made: impl Fn(&[Tensor; 4]) -> Tensor) -> [Tensor; 5] {
     let leaves = inputs.each_ref().map(|tensor| tensor.detach().set_requires_grad(true));
     let out = made(&leaves);
-    // Of all elements different ones.
+    // Different for all elements.
     let loss = (&out * numbers(&out.size(), 2)).sum(Kind::Float);
     let [x, weight, bias, residual] = leaves.each_ref().map(|leaf| {
         let found = Tensor::run_backward(&[&loss], &[leaf], true, false).remove(0);
@@ -150,7 +150,7 @@ fn layer(inputs: &[Tensor; 4], made: impl Fn(&[Tensor; 4]) -> Tensor) -> [Tensor
 }
 
 #[test]
-fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vectors() {
+fn fused_layers_equal_libtorchs_and_are_bit_identical_on_all_vectors() {
     for (outputs, rows) in (1..=70).map(|n| (n, 1 + n * 5 % 23)).chain([(96, 9), (130, 70), (64, 200)]) {
         let inputs = 1 + outputs * 7 % 11;
         let shapes: [&[i64]; 4] = [&[1, rows, inputs], &[outputs, inputs], &[outputs], &[1, rows, outputs]];
@@ -162,7 +162,7 @@ fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vecto
             let theirs = layer(&inputs, |[x, weight, bias, residual]| {
                 let product = x.linear(weight, Some(bias));
                 let active = if relu { product.relu() } else { product };
-                // Of ones, dropout makes its factors.
+                // Applied to ones, dropout gives its factors.
                 let factors =
                     if p > 0.0 { dropout(&active.ones_like(), None, p, 7) } else { active.ones_like() };
                 if with { active * factors + residual } else { active * factors }
@@ -190,7 +190,7 @@ fn a_layer_and_what_follows_it_are_libtorchs_and_have_the_same_bits_on_all_vecto
 
 /// All kernels of training except products are bit-identical on each of them.
 #[test]
-fn dropout_and_loss_have_the_same_bits_on_all_vectors() {
+fn dropout_and_loss_are_bit_identical_on_all_vectors() {
     for count in (1..=200).step_by(3) {
         for kind in [Kind::Float, Kind::BFloat16] {
             let (x, residual) = (numbers(&[count], count % 9).to_kind(kind), numbers(&[count], count % 4));
@@ -242,9 +242,9 @@ fn dropout_and_loss_have_the_same_bits_on_all_vectors() {
     }
 }
 
-/// Heads that no vector fits: the whole way, from the first step to outputs, in each kind of numbers.
+/// Head widths that are not a multiple of the vector length: from training to decoding, in each number format.
 #[test]
-fn models_of_awkward_head_widths_train_validate_and_decode() {
+fn models_of_unusual_head_widths_train_validate_and_decode() {
     let scene = Scene::new(20, 4);
     for (n, head_width) in [1, 3, 17, 24, 33, 65, 100, 130].into_iter().enumerate() {
         let run = format!("runs/{head_width}");
@@ -264,7 +264,7 @@ fn models_of_awkward_head_widths_train_validate_and_decode() {
 }
 
 #[test]
-fn vectors_that_are_none_or_not_here_are_refused_in_words() {
+fn unknown_or_unsupported_vectors_are_refused_with_a_message() {
     let folder = tempfile::tempdir().unwrap();
     let doctor = |vectors: &str| {
         Finished::of(listened_to(binary(folder.path()).arg("doctor").env("SEQLOOM_VECTORS", vectors)))

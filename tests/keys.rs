@@ -19,7 +19,7 @@ fn train(scene: &Scene, out: &str, settings: &[&str]) -> String {
     scene.train(&arguments).succeeded().stderr
 }
 
-/// What a run without and with some settings writes in one column.
+/// One column of a run without and of a run with some settings.
 fn without_and_with(settings: &[&str], kind: &str, name: &str) -> [Vec<f64>; 2] {
     let scene = Scene::new(60, 12);
     train(&scene, "without", &[]);
@@ -28,7 +28,7 @@ fn without_and_with(settings: &[&str], kind: &str, name: &str) -> [Vec<f64>; 2] 
 }
 
 #[test]
-fn the_optimizers_numbers_reach_the_updates() {
+fn the_optimizers_keys_take_effect() {
     for setting in ["beta1=0.5", "beta2=0.5", "epsilon=0.1", "weight_decay=10.0"] {
         let [plain, changed] = without_and_with(&[&format!("training.adamw.{setting}")], "train", "loss");
         assert_eq!(plain[0], changed[0], "{setting}: the first loss is before any update");
@@ -60,7 +60,7 @@ fn each_schedule_sets_the_learning_rate_of_every_step() {
     }
 }
 
-/// Plain gradient descent, whose first step goes as far as the gradient is long.
+/// Plain gradient descent, whose first step has the length of the gradient.
 #[test]
 fn clipping_shortens_the_step_to_the_limit_and_not_the_logged_norm() {
     let scene = Scene::new(60, 12);
@@ -115,7 +115,7 @@ fn the_budget_and_accumulation_set_the_tokens_of_an_update() {
 }
 
 #[test]
-fn rows_validations_checkpoints_and_samples_come_when_they_are_due() {
+fn log_rows_validations_checkpoints_and_samples_are_written_when_due() {
     let scene = Scene::new(60, 12);
     let settings = ["training.log_every=2", "training.validate_every=3", "training.samples=2"];
     train(&scene, "run", &settings);
@@ -128,14 +128,14 @@ fn rows_validations_checkpoints_and_samples_come_when_they_are_due() {
 }
 
 #[test]
-fn training_ends_at_its_epochs_or_when_patience_runs_out() {
+fn training_ends_after_its_epochs_or_when_patience_runs_out() {
     let scene = Scene::new(60, 12);
     let settings = ["training.steps=500", "training.epochs=2", "training.tokens_per_batch=64"];
     train(&scene, "epochs", &settings);
     let last = scene.metrics("epochs", "train").pop().unwrap();
     assert_eq!(last["epoch"], "2");
     assert!(last["step"].parse::<u64>().unwrap() < 100);
-    // With a learning rate near 0 nothing improves, and the loss of the first validation is better than none.
+    // With a learning rate near 0 nothing improves, and the loss of the first validation is better than without a model.
     let settings = [
         "training.steps=500",
         "training.validate_every=1",
@@ -143,14 +143,14 @@ fn training_ends_at_its_epochs_or_when_patience_runs_out() {
         "training.best_by=nll",
         "training.adamw.learning_rate=1e-20",
     ];
-    let said = train(&scene, "patience", &settings);
+    let stderr = train(&scene, "patience", &settings);
     assert_eq!(scene.metrics("patience", "valid").len(), 4);
-    assert!(said.contains("no better validation"), "{said}");
+    assert!(stderr.contains("no better validation"), "{stderr}");
     assert_eq!(scene.text("patience/best").trim(), "step-00000001");
 }
 
 #[test]
-fn best_by_chooses_the_figure_that_decides() {
+fn best_by_selects_the_deciding_score() {
     let scene = Scene::new(60, 12);
     for (by, column_name, sign) in [
         ("nll", "nll", 1.0),
@@ -160,7 +160,7 @@ fn best_by_chooses_the_figure_that_decides() {
         let settings = ["training.validate_every=1", "training.keep_last=9"];
         train(&scene, by, &[&settings[..], &[&format!("training.best_by={by}")]].concat());
         let rows = scene.metrics(by, "valid");
-        // A row is at most all wrong, and of equal figures the likelier is the better.
+        // The error rate of a row is at most 1, and the loss breaks ties.
         let costs = numbers(&rows, column_name).into_iter().map(|value| (sign * value).min(1.0));
         let costs: Vec<(f64, f64)> = match by {
             "nll" => costs.zip(numbers(&rows, "nll")).map(|(_, nll)| (nll, nll)).collect(),
@@ -173,7 +173,7 @@ fn best_by_chooses_the_figure_that_decides() {
 }
 
 #[test]
-fn data_comes_from_named_columns_lists_and_parallel_text() {
+fn data_is_read_from_named_columns_lists_and_parallel_text() {
     let scene = Scene::new(60, 12);
     train(&scene, "one", &[]);
     let table = scene.text("train.csv");
@@ -198,20 +198,20 @@ fn data_comes_from_named_columns_lists_and_parallel_text() {
 }
 
 #[test]
-fn rare_symbols_are_left_out_of_a_vocabulary_and_counted() {
+fn rare_symbols_are_omitted_from_a_vocabulary_and_counted() {
     let scene = Scene::new(60, 12);
     scene.write("train.csv", scene.text("train.csv") + "z,z\n");
-    let said = train(&scene, "rare", &["data.source.characters.minimum_count=2"]);
+    let stderr = train(&scene, "rare", &["data.source.characters.minimum_count=2"]);
     assert!(
-        said.contains(
+        stderr.contains(
             "61 training pairs; symbols that are not in the vocabulary: 1 in sources, 0 in targets"
         ),
-        "{said}"
+        "{stderr}"
     );
 }
 
 #[test]
-fn a_shared_vocabulary_is_one_and_bpe_has_the_size_asked() {
+fn a_shared_vocabulary_is_one_and_bpe_has_the_requested_size() {
     let scene = Scene::new(200, 12);
     let toml = scene.text("copy.toml").replace("valid = \"valid.csv\"", "valid = \"valid.csv\"\nshared_vocabulary = true\n[data.source.bpe]\nvocabulary = 40\n[data.target.bpe]\nvocabulary = 40");
     scene.write("copy.toml", toml);
@@ -225,7 +225,7 @@ fn a_shared_vocabulary_is_one_and_bpe_has_the_size_asked() {
 fn the_length_limit_follows_its_factor_and_offset_unless_it_is_a_number() {
     let scene = Scene::new(60, 12);
     train(&scene, "runs/copy", &[]);
-    // Six steps of training never say EOS in time here; what counts is where the limit stands.
+    // After six steps of training no output reaches EOS; only the limit matters here.
     let length = |settings: &[&str]| {
         let mut arguments = vec!["--format", "jsonl"];
         settings.iter().for_each(|setting| arguments.extend(["--set", *setting]));
@@ -247,7 +247,7 @@ fn the_length_limit_follows_its_factor_and_offset_unless_it_is_a_number() {
 const UNSURE: [&str; 3] = ["training.steps=40", "training.validate_every=40", "training.tokens_per_batch=64"];
 
 #[test]
-fn the_length_penalty_lengthens_what_a_beam_finds() {
+fn the_length_penalty_lengthens_the_outputs_of_a_beam() {
     let scene = Scene::new(60, 12);
     train(&scene, "runs/copy", &UNSURE);
     let decode = |penalty: &str, alpha: &str| {

@@ -9,18 +9,18 @@ use seqloom::Predictor;
 use crate::support::run::{Scene, words};
 
 #[test]
-fn the_example_says_what_the_command_says() {
+fn the_example_prints_the_outputs_of_the_command() {
     let scene = Scene::trained();
     let words = words(60);
     let texts: Vec<&str> = words.iter().map(String::as_str).chain(["", "hgfed"]).collect();
     let outputs = example::decode(&scene.path("runs/copy"), &texts).unwrap();
-    let said = scene.decode(&["--beam", "5"], &(texts.join("\n") + "\n")).succeeded().stdout;
-    assert_eq!(outputs, said.lines().collect::<Vec<_>>());
+    let stdout = scene.decode(&["--beam", "5"], &(texts.join("\n") + "\n")).succeeded().stdout;
+    assert_eq!(outputs, stdout.lines().collect::<Vec<_>>());
     assert_eq!(outputs[60], "");
 }
 
 #[test]
-fn a_decoder_has_scores_and_flags_and_scores_pairs() {
+fn a_predictor_returns_scores_and_flags_and_scores_pairs() {
     let scene = Scene::trained();
     let settings = ["runtime.threads=1", "runtime.device=cpu", "decoding.max_length=4"];
     let decoder = Predictor::with_overrides(scene.path("runs/copy"), &settings).unwrap();
@@ -33,13 +33,13 @@ fn a_decoder_has_scores_and_flags_and_scores_pairs() {
     let scores = decoder.score(&[("abc", "abc"), ("abc", "cba"), ("", "")]).unwrap();
     assert!((scores[0] - outputs[0].hypothesis.score).abs() < 1e-5, "{scores:?}");
     assert!(scores[1] < scores[0] && scores[2] == 0.0, "{scores:?}");
-    // It may go to another thread, and be asked again.
+    // It may move to another thread, and be used again.
     let again = std::thread::spawn(move || decoder.decode(&["abc".to_owned()])).join().unwrap().unwrap();
     assert_eq!(again, ["abc"]);
 }
 
 #[test]
-fn what_is_wrong_is_an_error_and_no_panic() {
+fn invalid_input_is_an_error_and_no_panic() {
     let scene = Scene::trained();
     let run = scene.path("runs/copy");
     let refused = |path: &std::path::Path, settings: &[&str]| {
@@ -62,7 +62,7 @@ fn what_is_wrong_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn outputs_come_in_lists_with_beginnings_and_from_several_models() {
+fn n_best_lists_prefixes_and_ensembles_work_from_rust() {
     let scene = Scene::trained();
     let run = scene.path("runs/copy");
     let settings = ["runtime.threads=1", "runtime.device=cpu", "decoding.beam=4", "decoding.n_best=3"];

@@ -38,7 +38,7 @@ fn train(scene: &Scene, out: &str, more: &str) {
 }
 
 #[test]
-fn validation_decoding_and_checkpoints_leave_training_untouched() {
+fn validation_decoding_and_checkpoints_do_not_affect_training() {
     let scene = Scene::new(60, 12);
     train(&scene, "watched", "training.validate_every=1");
     train(&scene, "saved", "training.checkpoint_every=1");
@@ -52,7 +52,7 @@ fn validation_decoding_and_checkpoints_leave_training_untouched() {
 }
 
 #[test]
-fn the_seed_is_all_the_chance_there_is() {
+fn all_randomness_depends_on_the_seed() {
     let scene = Scene::new(60, 12);
     for (out, seed) in [("one", "seed=1"), ("again", "seed=1"), ("two", "seed=2")] {
         train(&scene, out, seed);
@@ -133,7 +133,7 @@ impl Bench {
 }
 
 #[test]
-fn an_update_of_two_batches_is_an_update_of_one_batch_of_both() {
+fn accumulating_two_batches_equals_one_batch_of_both() {
     // Eight words of one letter are a batch, and so is one of sixteen letters: normalising each separately would
     // differ.
     let scene = Scene::new(2, 1);
@@ -175,7 +175,7 @@ fn each_epoch_has_the_same_rows_in_another_order() {
 }
 
 #[test]
-fn what_teacher_forcing_taught_is_what_decoding_does() {
+fn decoding_agrees_with_teacher_forcing() {
     let scene = Scene::trained();
     let known = scene.text("train.csv");
     assert!(scene.text("valid.csv").lines().skip(1).all(|row| !known.contains(&format!("\n{row}\n"))));

@@ -14,7 +14,7 @@ fn golden() -> Value {
 
 /// Made by tests/golden/make_chrf.py.
 #[test]
-fn chrf_is_that_of_sacrebleu() {
+fn chrf_equals_that_of_sacrebleu() {
     let golden = golden();
     assert_eq!(golden["signature"], "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0");
     let corpora = golden["corpora"].as_array().unwrap();
@@ -49,11 +49,11 @@ fn header(scene: &Scene, run: &str) -> String {
 }
 
 #[test]
-fn a_run_counts_the_metrics_that_its_config_names_and_nothing_else_changes() {
+fn a_run_has_the_metrics_of_its_config_and_nothing_else_changes() {
     let scene = Scene::new(60, 12);
     train(&scene, "usual", &[], &[]).succeeded();
     let named = "training.metrics=[\"chrf\", \"word_error_rate\", \"exact_match\"]";
-    let said = train(&scene, "named", &[named, "training.best_by=chrf"], &[]).succeeded().stderr;
+    let stderr = train(&scene, "named", &[named, "training.best_by=chrf"], &[]).succeeded().stderr;
     let columns = |names: &str| {
         header(&scene, "usual").replace("exact_match,character_error_rate,word_error_rate", names)
     };
@@ -77,20 +77,20 @@ fn a_run_counts_the_metrics_that_its_config_names_and_nothing_else_changes() {
     );
     let best = (0..chrf.len()).rev().max_by(|&a, &b| chrf[a].total_cmp(&chrf[b])).unwrap();
     assert_eq!(scene.text("named/best").trim(), format!("step-{:0>8}", named[best]["step"]), "{chrf:?}");
-    assert!(said.contains(", chrF "), "{said}");
+    assert!(stderr.contains(", chrF "), "{stderr}");
     let curves = scene.text("named/curves.svg");
     assert!(curves.contains("<title>chrf</title>") && curves.contains("<title>word error rate</title>"));
     // decode computes the metrics of its model's validations.
     let decoded = ["named", "--input", "valid.csv", "--summary", "summary.json"];
-    let said = scene.seqloom(&[&["decode"][..], &decoded].concat()).succeeded().stderr;
+    let stderr = scene.seqloom(&[&["decode"][..], &decoded].concat()).succeeded().stderr;
     let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
     assert!(summary["chrf"].is_f64() && summary["word_error_rate"].is_f64(), "{summary}");
     assert!(summary["character_error_rate"].is_null(), "{summary}");
-    assert!(said.contains(", chrf ") && said.contains(" words)"), "{said}");
+    assert!(stderr.contains(", chrf ") && stderr.contains(" words)"), "{stderr}");
 }
 
 #[test]
-fn a_run_that_goes_on_keeps_its_metrics() {
+fn a_resumed_run_keeps_its_metrics() {
     let scene = Scene::new(60, 12);
     let named = "training.metrics=[\"exact_match\", \"chrf\"]";
     train(&scene, "whole", &[named], &[]).succeeded();

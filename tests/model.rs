@@ -1,8 +1,8 @@
-//! The networks: PyTorch's numbers (`golden`), properties for any weights (`meaning`), initial weights (`beginning`),
+//! The networks: PyTorch's numbers (`golden`), properties for any weights (`meaning`), `initial_weights`,
 //! step-by-step decoding (`stepping`), networks that read frames (`speech`). Every model here is tiny.
 
-mod beginning;
 mod golden;
+mod initial_weights;
 mod meaning;
 mod speech;
 mod stepping;

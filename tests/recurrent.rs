@@ -2,7 +2,7 @@
 
 use crate::support::run::{Finished, Scene, lines, numbers, objects, unsure_lines, words};
 
-/// Takes the place of the file's [model.transformer].
+/// Replaces the file's [model.transformer].
 const NETWORK: &str = "model.recurrent={width=32,encoder_layers=2,decoder_layers=2,dropout=0.0}";
 
 fn train(scene: &Scene, out: &str, more: &[&str]) -> Finished {
@@ -28,16 +28,16 @@ fn right(outputs: &str) -> usize {
 }
 
 #[test]
-fn it_learns_and_decodes_by_every_search_what_it_learned() {
+fn it_learns_and_decodes_with_every_search() {
     let scene = trained();
     let rows = scene.metrics("runs/copy", "valid");
     let exact = numbers(&rows, "exact_match");
     // A few hundred words do not teach it to copy all others.
     assert!(exact.first() < exact.last() && exact.last() >= Some(&0.75), "{exact:?}");
-    let said = |more: &[&str]| scene.decode(more, &unseen()).succeeded().stdout;
-    assert!(right(&said(&[])) >= 30, "greedy");
-    assert!(right(&said(&["--set", "decoding.beam=4"])) >= 30, "a beam");
-    let lists = said(&["--set", "decoding.beam=4", "--set", "decoding.n_best=3", "--format", "jsonl"]);
+    let outputs = |more: &[&str]| scene.decode(more, &unseen()).succeeded().stdout;
+    assert!(right(&outputs(&[])) >= 30, "greedy");
+    assert!(right(&outputs(&["--set", "decoding.beam=4"])) >= 30, "a beam");
+    let lists = outputs(&["--set", "decoding.beam=4", "--set", "decoding.n_best=3", "--format", "jsonl"]);
     assert_eq!(objects(&lists).len(), 3 * 40);
     let unsure = unsure_lines(60);
     let decode = |more: &[&str]| scene.decode(more, &unsure).succeeded().stdout;
@@ -57,7 +57,7 @@ fn it_learns_and_decodes_by_every_search_what_it_learned() {
 }
 
 #[test]
-fn what_looks_into_a_model_and_what_makes_one_of_several_takes_it() {
+fn inspection_ensembles_and_averages_support_it() {
     let scene = trained();
     let traced = scene.decode(&["--trace", "trace.jsonl"], "abc\n").succeeded().stdout;
     assert_eq!(traced, "abc\n");
@@ -77,7 +77,7 @@ fn what_looks_into_a_model_and_what_makes_one_of_several_takes_it() {
 }
 
 #[test]
-fn a_resumed_run_is_the_run_that_never_stopped_on_any_number_of_threads() {
+fn a_resumed_run_equals_the_uninterrupted_one_for_any_number_of_threads() {
     let scene = Scene::new(60, 12);
     let settings = |steps, threads| {
         let fixed = ["training.tokens_per_batch=96", "training.shards=4", "model.recurrent.dropout=0.2"];

@@ -62,7 +62,7 @@ fn assert_same_ending(scene: &Scene, run: &str, other: &str) {
     }
 }
 
-/// And the same book-keeping: where it stands, and which step is the best.
+/// And the same state of training: its position, and the best step.
 #[track_caller]
 fn assert_same_state(scene: &Scene, run: &str, other: &str) {
     assert_same_ending(scene, run, other);
@@ -76,22 +76,22 @@ fn log_lines(scene: &Scene, run: &str) -> usize {
 }
 
 #[test]
-fn stopped_at_any_step_and_resumed_is_the_run_that_never_stopped() {
+fn a_run_stopped_at_any_step_and_resumed_equals_the_uninterrupted_one() {
     let scene = scene();
     train(&scene, "whole", &["--set", "training.steps=26"]).succeeded();
     // Before the first log row, within its window, on a log row, on a validation, at an epoch's end, near the end.
     let stops = ["steps=1", "steps=3", "steps=5", "steps=6", "epochs=3", "steps=13", "steps=25", "steps=26"];
     for stop in stops {
         let stop = format!("training.{stop}");
-        let said = train(&scene, "pieces", &["--resume", "--set", &stop]).succeeded().stderr;
-        assert!(said.contains("done: "), "{stop}: {said}");
+        let stderr = train(&scene, "pieces", &["--resume", "--set", &stop]).succeeded().stderr;
+        assert!(stderr.contains("done: "), "{stop}: {stderr}");
     }
     assert_same_ending(&scene, "pieces", "whole");
 }
 
 /// Four shards an update, on fewer and on more threads than there are cores here.
 #[test]
-fn any_number_of_threads_gives_the_same_bits_also_where_it_changes_on_the_way() {
+fn a_run_is_bit_identical_for_any_number_of_threads_even_if_it_changes() {
     let scene = scene();
     let settings = ["--set", "training.shards=4", "--set", "training.word_dropout=0.1", "--set"];
     let until = |out: &str, step: u64, threads: u64, more: &[&str]| {
@@ -111,9 +111,9 @@ fn any_number_of_threads_gives_the_same_bits_also_where_it_changes_on_the_way() 
 }
 
 #[test]
-fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
+fn a_run_stopped_by_a_signal_saves_and_resumes_exactly() {
     let scene = scene();
-    // With validations, and without: a signal falls into the longest thing there is, and that is one.
+    // With and without validations: with them a signal most likely arrives during one, since they take longest.
     for (signal, code, every) in [
         ("TERM", 143, "training.validate_every=6"),
         ("INT", 130, "training.validate_every=1000"),
@@ -135,8 +135,8 @@ fn stopped_by_a_signal_it_saves_and_resumes_as_if_nothing_had_been() {
         assert_eq!(finished.code, Some(code), "{}", finished.stderr);
         let latest = scene.text(format!("{run}/latest"));
         let step: u64 = latest.trim().trim_start_matches("step-").parse().unwrap();
-        let said = format!("stopped at step {step}, saved. To continue, use --resume\n");
-        assert!(finished.stderr.ends_with(&said), "{}", finished.stderr);
+        let message = format!("stopped at step {step}, saved. To continue, use --resume\n");
+        assert!(finished.stderr.ends_with(&message), "{}", finished.stderr);
 
         let end = steps(step + 7);
         train(&scene, &run, &["--resume", "--set", &end, "--set", every]).succeeded();
@@ -153,7 +153,7 @@ fn hangup_is_ignored() -> bool {
 }
 
 #[test]
-fn under_nohup_a_terminal_that_closes_does_not_stop_it() {
+fn under_nohup_a_closed_terminal_does_not_stop_it() {
     let scene = scene();
     let endless = steps(1_000_000);
     let mut nohup = Command::new("nohup");
@@ -162,7 +162,7 @@ fn under_nohup_a_terminal_that_closes_does_not_stop_it() {
     wait_until("it logs", || log_lines(&scene, "run") > 3);
     send("HUP", child.id());
     let before = log_lines(&scene, "run");
-    wait_until("it goes on", || log_lines(&scene, "run") > before + 3);
+    wait_until("training continues", || log_lines(&scene, "run") > before + 3);
     send("TERM", child.id());
     assert_eq!(Finished::of(child).code, Some(143));
 }
@@ -212,9 +212,9 @@ fn a_stop_does_not_wait_for_a_validation() {
     assert_same_ending(&scene, "stopped", "whole");
 }
 
-/// The last step's validation may be the best of all, and stays so where more steps are asked for.
+/// The last step's validation may be the best of all, and remains so if more steps are requested.
 #[test]
-fn the_best_stays_the_best_where_a_run_that_ended_goes_on() {
+fn the_best_checkpoint_is_kept_when_a_complete_run_is_extended() {
     let scene = Scene::new(200, 12);
     let train = |more: &[&str]| {
         let few = [
@@ -229,16 +229,16 @@ fn the_best_stays_the_best_where_a_run_that_ended_goes_on() {
     };
     train(&["--set", "training.steps=100"]);
     assert_eq!(scene.text("runs/copy/best").trim(), "step-00000100");
-    // Pairs that nobody can learn make everything that follows worse.
+    // Random pairs make all later validations worse.
     scene.write("valid.csv", "source,target\nab,gfedcbagfedcba\ncd,hhhhhhhhhhhhhhh\n");
     train(&["--resume", "--set", "training.steps=170"]);
     assert_eq!(scene.text("runs/copy/best").trim(), "step-00000100");
     scene.fed(&["decode", "runs/copy"], b"ab\n").succeeded();
 }
 
-/// A newer version may write files that this one cannot read, and the error must say so.
+/// A newer version may write files that this one cannot read, and the error must state this.
 #[test]
-fn a_newer_checkpoint_is_named_as_such() {
+fn a_checkpoint_of_a_newer_version_is_named_as_such() {
     let scene = Scene::trained();
     let folder = scene.checkpoint("runs/copy", "latest");
     let model = scene.path(folder.join("model.safetensors"));
@@ -264,22 +264,22 @@ fn a_newer_checkpoint_is_named_as_such() {
 }
 
 #[test]
-fn other_validation_pairs_are_noted() {
+fn a_changed_validation_set_is_reported() {
     let scene = scene();
     let end = steps(4);
     train(&scene, "run", &["--set", &end]).succeeded();
     scene.write("valid.csv", scene.text("valid.csv") + "ab,ab\n");
     let end = steps(5);
-    let said = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
-    assert!(said.contains("note: the validation set has changed: "), "{said}");
+    let stderr = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
+    assert!(stderr.contains("note: the validation set has changed: "), "{stderr}");
     let end = steps(6);
-    let said = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
-    assert!(!said.contains("note: "), "{said}");
+    let stderr = train(&scene, "run", &["--resume", "--set", &end]).succeeded().stderr;
+    assert!(!stderr.contains("note: "), "{stderr}");
 }
 
 /// The fingerprint decides, not the name.
 #[test]
-fn pairs_may_move_and_may_not_change() {
+fn files_of_pairs_may_move_but_not_change() {
     let scene = scene();
     train(&scene, "whole", &["--set", "training.steps=8"]).succeeded();
     train(&scene, "run", &["--set", "training.steps=4"]).succeeded();
@@ -288,11 +288,11 @@ fn pairs_may_move_and_may_not_change() {
     let moved =
         ["--resume", "--set", "data.train=new/train.csv", "--set", "data.valid=new/valid.csv", "--set"];
     let resume = |end| train(&scene, "run", &[&moved[..], &[end]].concat());
-    let said = resume("training.steps=8").succeeded().stderr;
+    let stderr = resume("training.steps=8").succeeded().stderr;
     for key in ["data.train", "data.valid"] {
         assert!(
-            said.contains(&format!("note: `{key}` names other files than before, with the same pairs\n")),
-            "{said}"
+            stderr.contains(&format!("note: `{key}` names other files than before, with the same pairs\n")),
+            "{stderr}"
         );
     }
     assert_eq!(scene.text("run/metrics.csv"), scene.text("whole/metrics.csv"));
@@ -311,7 +311,7 @@ fn send(signal: &str, process: u32) {
 }
 
 #[test]
-fn killed_at_any_moment_and_resumed_is_the_run_that_was_left_alone() {
+fn a_run_killed_at_any_moment_and_resumed_equals_the_uninterrupted_one() {
     let scene = scene();
     let end = ["--set", "training.steps=120"];
     train(&scene, "whole", &end).succeeded();
@@ -331,7 +331,7 @@ fn killed_at_any_moment_and_resumed_is_the_run_that_was_left_alone() {
 }
 
 #[test]
-fn killed_before_its_first_checkpoint_it_starts_anew() {
+fn a_run_killed_before_its_first_checkpoint_starts_over() {
     let scene = scene();
     let end = ["--set", "training.steps=8"];
     train(&scene, "whole", &end).succeeded();
@@ -344,7 +344,7 @@ fn killed_before_its_first_checkpoint_it_starts_anew() {
 }
 
 #[test]
-fn killed_between_its_last_checkpoint_and_its_last_validation_it_still_validates() {
+fn a_run_killed_between_its_last_checkpoint_and_validation_still_validates() {
     let scene = scene();
     let end = ["--set", "training.steps=8"];
     train(&scene, "run", &end).succeeded();
@@ -352,15 +352,15 @@ fn killed_between_its_last_checkpoint_and_its_last_validation_it_still_validates
     let state = scene.read(scene.checkpoint("run", "latest").join("state.json"));
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let saved = state["metrics_bytes"].as_u64().unwrap() as usize;
-    assert!(metrics[saved..].contains(",valid,"), "the row behind the checkpoint: {metrics}");
+    assert!(metrics[saved..].contains(",valid,"), "the row after the checkpoint: {metrics}");
     scene.write("run/metrics.csv", &metrics[..saved]);
     train(&scene, "run", &[&end[..], &["--resume"]].concat()).succeeded();
     assert_eq!(scene.text("run/metrics.csv"), metrics);
 }
 
-/// The picture is that of the whole run, and TensorBoard is told from where the second part counts.
+/// The picture shows the whole run, and TensorBoard gets the first step of the resumed part.
 #[test]
-fn who_watches_a_run_sees_that_it_goes_on() {
+fn curves_and_tensorboard_continue_after_resuming() {
     let scene = scene();
     for end in [12, 18] {
         train(&scene, "watched", &["--resume", "--set", &steps(end)]).succeeded();
@@ -378,17 +378,18 @@ fn who_watches_a_run_sees_that_it_goes_on() {
 }
 
 #[test]
-fn a_run_that_is_complete_is_left_as_it_is() {
+fn a_complete_run_is_unchanged() {
     let scene = Scene::trained();
     let before = scene.files("runs");
     let finished = scene.train(&["--resume"]).succeeded();
-    let said = "runs/copy is complete: 700 steps. To continue up to step N, use `--set training.steps=N`.\n";
-    assert_eq!((finished.stderr.as_str(), finished.stdout.as_str()), (said, ""));
+    let message =
+        "runs/copy is complete: 700 steps. To continue up to step N, use `--set training.steps=N`.\n";
+    assert_eq!((finished.stderr.as_str(), finished.stdout.as_str()), (message, ""));
     assert!(scene.files("runs") == before);
 }
 
 #[test]
-fn a_run_is_not_started_twice_nor_resumed_with_what_changes_its_learning() {
+fn a_run_is_neither_started_twice_nor_resumed_with_incompatible_keys() {
     let scene = Scene::trained();
     let before = scene.files("runs");
     scene.train(&[]).refused(
@@ -413,21 +414,21 @@ fn a_run_is_not_started_twice_nor_resumed_with_what_changes_its_learning() {
     assert!(scene.files("runs") == before);
 }
 
-/// A kill may come between the best checkpoint and the naming of it.
+/// A kill may come between the best checkpoint and its pointer.
 #[test]
-fn the_best_checkpoint_that_is_not_named_yet_is_named_later() {
+fn a_missing_best_pointer_is_written_on_resume() {
     let scene = Scene::trained();
     let best = scene.text("runs/copy/best");
     fs::remove_file(scene.path("runs/copy/best")).unwrap();
     scene.train(&["--resume", "--set", "training.steps=701"]).succeeded();
-    // The step that came is as right, and may be the likelier.
+    // The new step has the same exact match, and may have the lower loss.
     let named = scene.text("runs/copy/best");
     assert!([best.as_str(), "step-00000701\n"].contains(&named.as_str()), "{named}");
     assert!(scene.path(scene.checkpoint("runs/copy", "best")).is_dir());
 }
 
 #[test]
-fn figures_that_were_lost_are_not_filled_with_nothing() {
+fn a_truncated_metrics_file_is_refused_on_resume() {
     let scene = Scene::trained();
     scene.write("runs/copy/metrics.csv", "step,epoch\n");
     scene.train(&["--resume", "--set", "training.steps=701"]).refused_naming(
@@ -477,7 +478,7 @@ fn pruning_keeps_the_newest_and_the_best() {
 
 /// As it is when `latest` was set back by hand, past a checkpoint that is damaged.
 #[test]
-fn pruning_keeps_what_is_named_the_latest_though_newer_ones_are_there() {
+fn pruning_keeps_the_checkpoint_named_latest_even_if_newer_ones_exist() {
     let scene = scene();
     let run = with_checkpoints(&scene, &[7, 8, 9, 3]);
     run.prune(1, &[], |_| true).unwrap();
@@ -486,7 +487,7 @@ fn pruning_keeps_what_is_named_the_latest_though_newer_ones_are_there() {
 }
 
 #[test]
-fn a_run_that_ended_before_its_first_checkpoint_may_begin_anew_with_another_config() {
+fn a_run_that_ended_before_its_first_checkpoint_may_start_over_with_another_config() {
     let scene = Scene::new(60, 12);
     scene.write("runs/copy/config.toml", scene.read("copy.toml"));
     std::fs::create_dir(scene.path("runs/copy/checkpoints")).unwrap();
@@ -509,7 +510,7 @@ fn resuming_with_other_training_pairs_is_refused() {
 }
 
 #[test]
-fn without_latest_the_newest_checkpoint_is_resumed_and_a_wrong_one_is_named() {
+fn without_latest_the_newest_checkpoint_is_resumed_and_an_invalid_latest_is_named() {
     let scene = Scene::new(60, 12);
     scene.train(&["--set", "training.steps=2"]).succeeded();
     scene.write("runs/copy/latest", "step-00000009\n");
@@ -525,7 +526,7 @@ fn without_latest_the_newest_checkpoint_is_resumed_and_a_wrong_one_is_named() {
 
 /// A checkpoint of the same step was being written when a kill came.
 #[test]
-fn a_checkpoint_that_was_moved_away_for_a_newer_one_is_put_back() {
+fn a_checkpoint_moved_away_for_a_newer_one_is_restored() {
     let scene = Scene::trained();
     let latest = scene.checkpoint("runs/copy", "latest");
     let name = latest.file_name().unwrap().to_string_lossy().into_owned();
@@ -536,7 +537,7 @@ fn a_checkpoint_that_was_moved_away_for_a_newer_one_is_put_back() {
 }
 
 #[test]
-fn killed_while_its_folder_was_made_it_starts_anew() {
+fn a_run_killed_while_creating_its_folder_starts_over() {
     let scene = scene();
     fs::create_dir_all(scene.path("run/checkpoints")).unwrap();
     scene.write("run/lock", "");
@@ -546,16 +547,16 @@ fn killed_while_its_folder_was_made_it_starts_anew() {
 
 /// A checkpoint of a stop does not displace regular ones.
 #[test]
-fn a_checkpoint_that_a_stop_made_stays_until_the_next_and_counts_for_nothing() {
+fn a_checkpoint_made_by_a_stop_is_kept_until_the_next_and_does_not_count() {
     let scene = scene();
     let run = with_checkpoints(&scene, &[4, 7, 8, 11]);
     run.prune(2, &[], |step| step % 4 == 0).unwrap();
     assert_eq!(checkpoints(&scene), ["step-00000004", "step-00000008", "step-00000011"].map(PathBuf::from));
 }
 
-/// When checkpoints are due may change; what was saved before stays what it was.
+/// The checkpoint interval may change; earlier checkpoints are kept.
 #[test]
-fn another_cadence_removes_none_of_the_newest_checkpoints() {
+fn another_checkpoint_interval_removes_none_of_the_newest_checkpoints() {
     let scene = scene();
     let keep = ["--set", "training.keep_last=3"];
     train(&scene, "run", &[&keep[..], &["--set", "training.steps=24"]].concat()).succeeded();
@@ -568,23 +569,23 @@ fn another_cadence_removes_none_of_the_newest_checkpoints() {
 }
 
 #[test]
-fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
+fn changes_that_affect_learning_are_reported_on_resume() {
     let scene = scene();
     let resumed = |out: &str, more: &[&str]| {
         let settings = more.iter().flat_map(|setting| ["--set", *setting]);
         train(&scene, out, &["--resume"].into_iter().chain(settings).collect::<Vec<_>>()).succeeded().stderr
     };
-    let said = resumed("run", &["training.steps=2"]);
-    assert!(said.contains("note: the learning rate never decays: `warmup` is 40"), "{said}");
+    let stderr = resumed("run", &["training.steps=2"]);
+    assert!(stderr.contains("note: the learning rate never decays: `warmup` is 40"), "{stderr}");
     assert!(!resumed("run", &["training.steps=4"]).contains("note: "));
     assert!(!resumed("run", &["training.steps=5", "runtime.threads=2"]).contains("note: "));
-    let said = resumed("run", &["training.steps=6", "runtime.precision=bf16"]);
+    let stderr = resumed("run", &["training.steps=6", "runtime.precision=bf16"]);
     for part in [
         "note: this run started on the CPU",
         ", f32 and resumes on the CPU",
         ", bf16: results will not be bit-identical\n",
     ] {
-        assert!(said.contains(part), "{said}");
+        assert!(stderr.contains(part), "{stderr}");
     }
     let schedule = |table: &str| {
         scene.write(
@@ -594,12 +595,12 @@ fn what_is_not_as_it_was_and_changes_what_is_learned_is_said() {
     };
     schedule("[training.linear]\nwarmup = 1");
     resumed("linear", &["training.steps=2"]);
-    let said = resumed("linear", &["training.steps=4"]);
-    assert!(said.contains("note: the learning rate decays until `training.steps`"), "{said}");
+    let stderr = resumed("linear", &["training.steps=4"]);
+    assert!(stderr.contains("note: the learning rate decays until `training.steps`"), "{stderr}");
     scene.write("copy.toml", Scene::new(60, 12).text("copy.toml"));
     schedule("[training.plateau]\nwarmup = 1");
     resumed("plateau", &["training.steps=2"]);
     assert!(!resumed("plateau", &["training.steps=4"]).contains("note: "));
-    let said = resumed("plateau", &["training.steps=6", "training.validate_every=3"]);
-    assert!(said.contains("note: the learning rate depends on the validations"), "{said}");
+    let stderr = resumed("plateau", &["training.steps=6", "training.validate_every=3"]);
+    assert!(stderr.contains("note: the learning rate depends on the validations"), "{stderr}");
 }

@@ -39,10 +39,10 @@ fn the_score_of_an_output_is_the_score_that_the_search_gave_it() {
     }
 }
 
-/// BPE may cut an output's text into other pieces than the search said, and a cut-off output has no EOS: its tokens say
-/// it all.
+/// BPE may tokenize an output's text differently from the search, and an unfinished output has no EOS: its tokens
+/// are unambiguous.
 #[test]
-fn the_tokens_of_an_output_have_its_score_to_the_last_digit() {
+fn the_tokens_of_an_output_have_exactly_its_score() {
     let scene = Scene::new(400, 40);
     let pieces = ["--set", "data.target.bpe={ vocabulary = 60 }", "--set", "training.steps=150"];
     scene.train(&pieces).succeeded();
@@ -73,7 +73,7 @@ fn the_tokens_of_an_output_have_its_score_to_the_last_digit() {
 }
 
 #[test]
-fn tokens_that_are_none_are_refused() {
+fn invalid_tokens_are_refused() {
     let scene = Scene::trained();
     let tokens = |list: &str| {
         scene.write("in.jsonl", format!("{{\"source\": \"ab\", \"tokens\": {list}}}\n"));
@@ -98,7 +98,7 @@ fn tokens_that_are_none_are_refused() {
 }
 
 #[test]
-fn models_together_give_the_mean_of_their_scores_and_a_score_depends_on_no_search() {
+fn an_ensemble_has_the_mean_of_its_scores_and_a_score_depends_on_no_search() {
     let scene = Scene::two();
     let input = ["--input", "valid.csv", "--format", "csv"];
     let scores =
@@ -170,7 +170,7 @@ fn each_token_has_its_log_probability() {
 }
 
 #[test]
-fn pairs_come_from_columns_of_any_name_or_from_parallel_text() {
+fn pairs_are_read_from_columns_of_any_name_or_from_parallel_text() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,target\nabc,abc\nab,ba\n");
     scene.write("in.tsv", "to\tfrom\nabc\tabc\nba\tab\n");
@@ -184,7 +184,7 @@ fn pairs_come_from_columns_of_any_name_or_from_parallel_text() {
 }
 
 #[test]
-fn scores_do_not_depend_on_the_pairs_beside_them() {
+fn scores_do_not_depend_on_the_batch() {
     let scene = Scene::trained();
     let words = words(2100);
     let table = |words: &[String]| {
@@ -201,7 +201,7 @@ fn scores_do_not_depend_on_the_pairs_beside_them() {
 }
 
 #[test]
-fn a_source_that_decoding_cut_is_cut_for_its_score() {
+fn a_source_truncated_in_decoding_is_truncated_in_scoring() {
     let scene = Scene::trained();
     scene.write("in.txt", "abcdefgh\nab\n");
     let short = ["--truncate", "--set", "data.source.max_length=4"];

@@ -11,7 +11,7 @@ fn send(signal: &str, process: u32) {
     assert!(sent.unwrap().success());
 }
 
-/// Waits for a process that is to end by itself, and kills one that does not.
+/// Waits for a process that must end by itself, and kills one that does not.
 #[track_caller]
 fn ended(mut child: Child, what: &str) -> Finished {
     for _ in 0..3000 {
@@ -36,7 +36,7 @@ fn logs(scene: &Scene, run: &str) -> String {
 }
 
 #[test]
-fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
+fn the_warning_signal_of_a_batch_system_saves_and_ends_or_continues() {
     let scene = Scene::new(60, 12);
     for (signal, code) in [("USR1", 138), ("USR2", 140)] {
         let child = scene.spawn(&endless(signal, &["training.log_every=5"]));
@@ -52,7 +52,7 @@ fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
     send("USR1", child.id());
     wait_until("it saves", || scene.path("on/latest").exists());
     let (saved, before) = (scene.text("on/latest"), logs(&scene, "on").lines().count());
-    wait_until("it goes on", || logs(&scene, "on").lines().count() > before + 2);
+    wait_until("training continues", || logs(&scene, "on").lines().count() > before + 2);
     let step = saved.trim().trim_start_matches("step-").trim_start_matches('0');
     assert!(logs(&scene, "on").contains(&format!("step {step}: saved at SIGUSR1; training continues")));
     send("TERM", child.id());
@@ -60,9 +60,9 @@ fn the_warning_of_a_batch_system_saves_and_ends_or_saves_and_goes_on() {
     assert_ne!(scene.text("on/latest"), saved);
 }
 
-/// The outputs of a validation may be as long as they like.
+/// The outputs of a validation have no effective length limit.
 #[test]
-fn a_stop_is_heard_within_an_output() {
+fn a_stop_signal_takes_effect_within_an_output() {
     let scene = Scene::new(60, 12);
     let long = ["decoding.min_length=900000", "decoding.max_length=1000000", "training.validate_every=3"];
     let child = scene.spawn(&endless("run", &[&long[..], &["training.log_every=1"]].concat()));
@@ -73,14 +73,14 @@ fn a_stop_is_heard_within_an_output() {
     assert_eq!(scene.text("run/latest"), "step-00000003\n");
 }
 
-/// Nothing is there that could be lost, so nobody waits for it: pairs that never come.
+/// Nothing can be lost, so the process ends at once: it reads pairs that never arrive.
 #[test]
-fn a_stop_is_heard_before_training_begins() {
+fn a_stop_signal_takes_effect_before_training_starts() {
     let scene = Scene::new(8, 2);
     assert!(Command::new("mkfifo").arg(scene.path("never.csv")).status().unwrap().success());
     for (signal, code) in [("TERM", 143), ("INT", 130), ("USR1", 138)] {
         let child = scene.spawn(&["train", "copy.toml", "--set", "data.train=never.csv"]);
-        // Opened as soon as somebody reads.
+        // Opens as soon as there is a reader.
         let _writer = OpenOptions::new().write(true).open(scene.path("never.csv")).unwrap();
         send(signal, child.id());
         assert_eq!(ended(child, signal).code, Some(code));
@@ -89,7 +89,7 @@ fn a_stop_is_heard_before_training_begins() {
 }
 
 #[test]
-fn a_decode_that_is_stopped_leaves_whole_rows_to_go_on_behind() {
+fn a_stopped_decode_leaves_complete_rows_and_can_be_resumed() {
     let scene = Scene::trained();
     let words = words(9000);
     scene.write("words.txt", lines(&words));
@@ -104,7 +104,7 @@ fn a_decode_that_is_stopped_leaves_whole_rows_to_go_on_behind() {
         send(signal, child.id());
         let finished = ended(child, signal);
         assert!(finished.code == Some(code) || finished.code == Some(0), "{:?}", finished);
-        assert!(rows().ends_with(b"\n"), "a torn row");
+        assert!(rows().ends_with(b"\n"), "an incomplete row");
         if finished.code == Some(0) {
             break;
         }

@@ -55,7 +55,7 @@ const RATE: u32 = 8000;
 /// The tone of each letter, in Hz.
 const TONES: [(char, f32); 4] = [('a', 500.0), ('b', 950.0), ('c', 1700.0), ('d', 2900.0)];
 
-/// Seconds of a tone, and of the silence before it and behind the last.
+/// Seconds of a tone, and of the silence before it and after the last.
 const TONE: f32 = 0.12;
 const GAP: f32 = 0.04;
 
@@ -163,7 +163,7 @@ fn outputs(finished: &Finished) -> Vec<String> {
 }
 
 #[test]
-fn a_small_network_learns_to_write_what_it_hears_by_every_method() {
+fn a_small_network_learns_to_transcribe_with_every_method() {
     let scene = trained();
     for method in METHODS {
         let setting = format!("decoding.method={method}");
@@ -174,7 +174,7 @@ fn a_small_network_learns_to_write_what_it_hears_by_every_method() {
 }
 
 #[test]
-fn no_batch_and_no_thread_changes_a_bit_of_what_is_heard() {
+fn transcripts_are_bit_identical_for_any_batch_and_any_threads() {
     let scene = trained();
     for (method, beam) in
         METHODS.into_iter().zip(["1", "1", "3", "3"]).chain([("attention", "3"), ("ctc", "3")])
@@ -193,7 +193,7 @@ fn no_batch_and_no_thread_changes_a_bit_of_what_is_heard() {
 }
 
 #[test]
-fn a_model_that_hears_is_verified_by_every_method() {
+fn a_speech_model_is_verified_with_every_method() {
     let scene = trained();
     for method in METHODS {
         let setting = format!("decoding.method={method}");

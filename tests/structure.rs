@@ -71,7 +71,7 @@ impl SourceFile {
     /// Those in Rust.
     fn all() -> Vec<SourceFile> {
         let mut files = SourceFile::of(&["rs"]);
-        // Unit tests may use whatever they like.
+        // Unit tests may use everything.
         files.retain(|file| !file.name.ends_with("/tests.rs") && !file.name.contains("/tests/"));
         files
     }
@@ -102,7 +102,7 @@ impl SourceFile {
         SourceFile { name, code: code.join("\n"), text }
     }
 
-    /// Where it stands: `data::pairs::lines`; nothing for lib.rs and main.rs.
+    /// Its module: `data::pairs::lines`; nothing for lib.rs and main.rs.
     fn module(&self) -> Vec<&str> {
         let path = self.name.trim_end_matches(".rs").trim_end_matches("/mod");
         path.split('/').filter(|part| !matches!(*part, "lib" | "main")).collect()
@@ -133,8 +133,8 @@ impl SourceFile {
         found
     }
 
-    /// Whether `word` stands somewhere, and not as a part of a longer name.
-    fn says(&self, word: &str) -> bool {
+    /// Whether it contains `word`, not as a part of a longer name.
+    fn contains(&self, word: &str) -> bool {
         let in_name = |c: char| c.is_alphanumeric() || c == '_';
         self.code.match_indices(word).any(|(at, _)| {
             let (before, after) = (&self.code[..at], &self.code[at + word.len()..]);
@@ -187,17 +187,17 @@ fn only(allowed: &[&str], words: &[&str]) {
         allowed.iter().any(|place| name == *place || place.ends_with('/') && name.starts_with(place))
     };
     for file in SourceFile::all() {
-        let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
+        let found: Vec<&&str> = words.iter().filter(|word| file.contains(word)).collect();
         assert!(
-            said.is_empty() || is_allowed(&file.name),
-            "src/{} says {said:?}; only {allowed:?} may",
+            found.is_empty() || is_allowed(&file.name),
+            "src/{} contains {found:?}; only {allowed:?} may",
             file.name
         );
     }
     // A rule about words that occur nowhere is obsolete.
     assert!(
-        SourceFile::all().iter().any(|file| words.iter().any(|word| file.says(word))),
-        "nobody says {words:?}"
+        SourceFile::all().iter().any(|file| words.iter().any(|word| file.contains(word))),
+        "nothing in src/ contains {words:?}"
     );
 }
 
@@ -208,13 +208,13 @@ fn never(place: &str, words: &[&str]) {
     files.retain(|file| file.name.starts_with(place));
     assert!(!files.is_empty(), "there is no src/{place}");
     for file in files {
-        let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
-        assert!(said.is_empty(), "src/{} says {said:?}", file.name);
+        let found: Vec<&&str> = words.iter().filter(|word| file.contains(word)).collect();
+        assert!(found.is_empty(), "src/{} contains {found:?}", file.name);
     }
 }
 
 #[test]
-fn the_reader_of_paths_reads_what_rust_reads() {
+fn the_parser_of_paths_agrees_with_rust() {
     let read = |code: &str| {
         let file = SourceFile { name: "a/b/c.rs".into(), code: code.into(), text: String::new() };
         file.paths()
@@ -226,7 +226,7 @@ fn the_reader_of_paths_reads_what_rust_reads() {
 }
 
 #[test]
-fn each_module_uses_only_what_lies_below_it() {
+fn each_module_uses_only_modules_below_it() {
     for file in SourceFile::all() {
         let Some((_, may_use)) = MAY_USE.iter().find(|(top, _)| *top == file.top()) else {
             assert!(
@@ -252,7 +252,7 @@ fn no_file_imports_one_that_imports_it() {
         let leads_to = files.iter().filter(|file| lies_in(path, &file.module().join("::")));
         leads_to.max_by_key(|file| file.module().len())
     };
-    // A folder's own file declares the files in it, so the two know each other.
+    // A folder's own file declares the files in it, so the two import each other.
     let family = |one: &SourceFile, other: &SourceFile| {
         let (one, other) = (one.module().join("::"), other.module().join("::"));
         lies_in(&one, &other) || lies_in(&other, &one)
@@ -276,7 +276,7 @@ fn only_an_experiment_and_the_command_line_write_runs() {
 }
 
 #[test]
-fn metrics_know_no_tensors_and_pairs_and_tokens_neither() {
+fn metrics_use_no_tensors_and_neither_do_pairs_and_tokens() {
     never("metrics/", &["tch"]);
     never("data/readers", &["tch"]);
     never("data/tokenizer", &["tch"]);
@@ -285,7 +285,7 @@ fn metrics_know_no_tensors_and_pairs_and_tokens_neither() {
 }
 
 #[test]
-fn a_model_does_no_input_and_no_output_and_sees_no_text() {
+fn a_model_does_no_input_or_output_and_uses_no_text() {
     never(
         "model/",
         &["std::fs", "std::io", "std::env", "std::path", "print!", "println!", "eprint!", "eprintln!"],
@@ -294,9 +294,9 @@ fn a_model_does_no_input_and_no_output_and_sees_no_text() {
 }
 
 #[test]
-fn a_search_knows_no_model_and_no_tensor() {
-    // The one that steps a model, the one that has several of them step, the name of what their weights are kept in,
-    // and the one that searches nothing.
+fn a_search_uses_no_model_and_no_tensor() {
+    // The files that step one model and several, the number format of their weights,
+    // and teacher forcing, which does not search.
     let know = [
         "decoding/network_decoder.rs",
         "decoding/parallel.rs",
@@ -305,9 +305,9 @@ fn a_search_knows_no_model_and_no_tensor() {
     ];
     let words = ["crate::model", "tch"];
     for file in SourceFile::all().into_iter().filter(|file| file.name.starts_with("decoding/")) {
-        let said: Vec<&&str> = words.iter().filter(|word| file.says(word)).collect();
+        let found: Vec<&&str> = words.iter().filter(|word| file.contains(word)).collect();
         let may = know.contains(&file.name.as_str());
-        assert!(said.is_empty() || may, "src/{} says {said:?}, only {know:?} may", file.name);
+        assert!(found.is_empty() || may, "src/{} contains {found:?}, only {know:?} may", file.name);
     }
 }
 
@@ -318,19 +318,19 @@ fn only_training_runs_backward() {
 
 #[test]
 fn only_checkpoint_writes_model_files() {
-    // Nor does anybody write with tch, which cannot write what is needed.
+    // Nothing is written with tch, whose files lack the metadata.
     only(&["checkpoint/"], &["safetensors::", "write_safetensors", "save_multi", "VarStore", "write_npy"]);
 }
 
 #[test]
 fn only_the_command_line_and_the_console_write_to_the_terminal() {
-    // They panic where nobody listens any more.
+    // They panic if the pipe is closed.
     let macros = ["print!", "println!", "eprint!", "eprintln!", "dbg!"];
     never("", &macros);
     only(&["cli/", "console.rs"], &["stdout", "stderr"]);
-    // Whoever trains from a library hears of it through a recorder.
+    // Programs that train with the library get messages through a recorder.
     only(&["cli/", "console.rs", "training/recorders/console.rs"], &["console::status"]);
-    // What a library does without (`default-features = false`).
+    // Absent from the library (`default-features = false`).
     only(&["cli/"], &["is_terminal", "indicatif", "clap"]);
 }
 
@@ -347,7 +347,7 @@ fn only_the_shim_is_unsafe() {
 }
 
 #[test]
-fn nothing_panics_by_name_where_a_users_data_can_be_at_fault() {
+fn no_explicit_panic_where_user_data_can_be_invalid() {
     for place in ["cli/", "data/", "checkpoint/", "config", "predictor", "decoding/", "metrics/", "training/"]
     {
         never(place, &[".unwrap()", "panic!(", "todo!(", "unimplemented!(", "unreachable!("]);
@@ -358,11 +358,7 @@ fn nothing_panics_by_name_where_a_users_data_can_be_at_fault() {
 fn each_file_begins_with_what_it_does_and_is_short_enough_to_read() {
     for file in SourceFile::of(&["rs", "cpp", "h"]) {
         let begins = if file.name.ends_with(".rs") { "//! " } else { "// " };
-        assert!(
-            file.text.starts_with(begins),
-            "src/{} must begin with a line that says what it does",
-            file.name
-        );
+        assert!(file.text.starts_with(begins), "src/{} must begin with a line that describes it", file.name);
         let lines = file.text.lines().count();
         assert!(lines <= 450, "src/{} has {lines} lines, 450 are the most", file.name);
     }

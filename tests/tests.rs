@@ -1,4 +1,4 @@
-//! The one integration-test binary; each module tests one promise.
+//! The only integration-test binary; each module tests one promise.
 
 mod bad_input;
 mod config;
@@ -8,10 +8,10 @@ mod dependent;
 mod experiments;
 mod first_hour;
 mod gpu;
+mod inspection;
 mod kernels;
 mod keys;
 mod library;
-mod look;
 mod meaning;
 mod metrics;
 mod model;

@@ -38,20 +38,20 @@ fn code_keeps_its_white_space_from_file_to_file() {
     let scene = scene_of_code();
     for (run, kind) in [("characters", "data.target.characters={}"), ("bpe", "data.target.bpe.vocabulary=40")]
     {
-        let said = train_on(&scene, "train.jsonl", run, 250, &["data.target.whitespace=keep", kind]);
-        assert!(!said.contains("reading changed"), "{said}");
-        // A sample is a line all the same.
+        let stderr = train_on(&scene, "train.jsonl", run, 250, &["data.target.whitespace=keep", kind]);
+        assert!(!stderr.contains("reading changed"), "{stderr}");
+        // A sample is one line nevertheless.
         let samples = scene.text(format!("{run}/samples/step-00000250.txt"));
         let first = "ab |     if ab:\\n\treturn  ab\\n |     if ab:\\n\treturn  ab\\n";
         assert_eq!(samples.lines().nth(1), Some(first), "{samples}");
         let decoded = |output: &str| {
             let finished = scene.seqloom(&["decode", run, "--input", "train.jsonl", "--output", output]);
-            let said = finished.succeeded().stderr;
+            let stderr = finished.succeeded().stderr;
             assert!(
-                said.starts_with("8 rows, exact match 100.00 %, character error rate 0.00 % "),
-                "{run}: {said}"
+                stderr.starts_with("8 rows, exact match 100.00 %, character error rate 0.00 % "),
+                "{run}: {stderr}"
             );
-            said
+            stderr
         };
         assert!(!decoded("out.jsonl").contains("note: "));
         decoded("out.csv");
@@ -70,12 +70,12 @@ fn code_keeps_its_white_space_from_file_to_file() {
 }
 
 #[test]
-fn what_reading_changes_is_said_and_counts_as_wrong() {
+fn changes_by_reading_are_reported_and_count_as_wrong() {
     let scene = scene_of_code();
-    let said = train_on(&scene, "train.jsonl", "trimmed", 250, &[]);
+    let stderr = train_on(&scene, "train.jsonl", "trimmed", 250, &[]);
     let note = "note: train.jsonl: reading changed 8 of 8 targets: 8 with white space removed at the ends \
                 (`data.target.whitespace`), 8 with line breaks or tabs replaced by spaces (`data.target.whitespace`)";
-    assert_eq!(said.matches(note).count(), 2, "once for training and once for validation:\n{said}");
+    assert_eq!(stderr.matches(note).count(), 2, "once for training and once for validation:\n{stderr}");
     let asked = ["decode", "trimmed", "--input", "train.jsonl", "--output", "out.jsonl", "--summary", "-"];
     let finished = scene.seqloom(&asked).succeeded();
     let output = objects(&scene.text("out.jsonl"))[0]["output"].clone();
@@ -94,51 +94,51 @@ fn what_reading_changes_is_said_and_counts_as_wrong() {
 }
 
 #[test]
-fn jamo_are_learned_apart_where_the_config_says_so() {
+fn jamo_are_separate_symbols_if_the_config_decomposes() {
     let scene = Scene::new(8, 2);
     let pairs =
         "source,target\n가나,나가\n\u{1102}\u{1161}\u{1100}\u{1161},\u{1100}\u{1161}\u{1102}\u{1161}\n";
     scene.write("jamo.csv", pairs);
-    let said = train_on(&scene, "jamo.csv", "nfc", 3, &[]);
+    let stderr = train_on(&scene, "jamo.csv", "nfc", 3, &[]);
     for side in ["source", "target"] {
         let note = format!(
             "note: jamo.csv: reading changed 1 of 2 {side}s: 1 normalized to NFC (`data.{side}.normalize`)"
         );
-        assert!(said.contains(&note), "{said}");
+        assert!(stderr.contains(&note), "{stderr}");
     }
-    assert!(said.contains("vocabularies: source 6 characters, target 6 characters"), "{said}");
+    assert!(stderr.contains("vocabularies: source 6 characters, target 6 characters"), "{stderr}");
     let nfd = ["data.source.normalize=nfd", "data.target.normalize=nfd"];
-    let said = train_on(&scene, "jamo.csv", "nfd", 150, &nfd);
-    assert!(said.contains("1 normalized to NFD") && !said.contains("to NFC"), "{said}");
-    assert!(said.contains("vocabularies: source 7 characters, target 7 characters"), "{said}");
+    let stderr = train_on(&scene, "jamo.csv", "nfd", 150, &nfd);
+    assert!(stderr.contains("1 normalized to NFD") && !stderr.contains("to NFC"), "{stderr}");
+    assert!(stderr.contains("vocabularies: source 7 characters, target 7 characters"), "{stderr}");
     let outputs = scene.fed(&["decode", "nfd"], "가나\n\u{1100}\u{1161}\u{1102}\u{1161}\n".as_bytes());
     let expected = "\u{1102}\u{1161}\u{1100}\u{1161}\n".repeat(2);
     assert_eq!(outputs.succeeded().stdout, expected);
-    // A model's own form goes with it.
+    // The text form is part of the model.
     let more =
         ["--from", "nfd", "--out", "more", "--set", "data.train=jamo.csv", "--set", "data.valid=jamo.csv"];
     scene.train(&more).refused_naming(2, &["must be read as the config sets it (NFC", "reads them as NFD"]);
 }
 
 #[test]
-fn a_model_that_learned_from_empty_sides_is_asked_for_them() {
+fn empty_sources_are_decoded_by_a_model_trained_on_them() {
     let scene = Scene::new(8, 2);
     scene.write("pairs.csv", "source,target\n\"\",abab\nab,\"\"\nba,ba\n");
     let refused = scene.train(&["--set", "data.train=pairs.csv"]);
     refused.refused_naming(2, &["pairs.csv:2: the source of a pair", "2 pairs have an empty side"]);
-    let said = train_on(&scene, "pairs.csv", "skipped", 3, &["data.empty=skip"]);
+    let stderr = train_on(&scene, "pairs.csv", "skipped", 3, &["data.empty=skip"]);
     assert!(
-        said.contains("1 training pair; 2 skipped because a side is empty, the first at pairs.csv:2"),
-        "{said}"
+        stderr.contains("1 training pair; 2 skipped because a side is empty, the first at pairs.csv:2"),
+        "{stderr}"
     );
     let silent = scene.fed(&["decode", "skipped"], b"\n").succeeded();
     assert_eq!(silent.stdout, "\n");
     assert!(silent.stderr.contains("note: empty sources: 1 (their outputs are empty)"), "{}", silent.stderr);
     train_on(&scene, "pairs.csv", "kept", 150, &["data.empty=keep"]);
     let asked = ["decode", "kept", "--input", "pairs.csv", "--output", "out.txt", "--trace", "trace.jsonl"];
-    let said = scene.seqloom(&asked).succeeded().stderr;
+    let stderr = scene.seqloom(&asked).succeeded().stderr;
     assert_eq!(scene.text("out.txt"), "abab\n\nba\n");
-    assert!(said.starts_with("3 rows, exact match 100.00 %") && !said.contains("empty"), "{said}");
+    assert!(stderr.starts_with("3 rows, exact match 100.00 %") && !stderr.contains("empty"), "{stderr}");
     let traced = objects(&scene.text("trace.jsonl"));
     assert_eq!(
         (&traced[0]["source_tokens"], traced[0]["steps"].as_array().unwrap().len()),
@@ -153,7 +153,7 @@ fn a_model_that_learned_from_empty_sides_is_asked_for_them() {
 }
 
 #[test]
-fn how_an_input_is_read_is_said_where_nobody_said_it() {
+fn the_assumed_format_of_an_input_is_reported() {
     let scene = Scene::trained();
     let guessed = "was read as text with one source per line; for a table use --input-format\n";
     for (name, note) in [("in.txt", None), ("in.words", Some("in.words")), ("in", Some("in"))] {
@@ -168,7 +168,7 @@ fn how_an_input_is_read_is_said_where_nobody_said_it() {
 }
 
 #[test]
-fn lines_that_end_in_cr_alone_are_read_and_said() {
+fn lines_that_end_in_cr_alone_are_read_and_reported() {
     let scene = Scene::trained();
     scene.write("mac.csv", "source,target\rabc,abc\rfee,fee\r");
     scene.write("mac.txt", "abc\rfee\rbad");
@@ -178,10 +178,10 @@ fn lines_that_end_in_cr_alone_are_read_and_said() {
         let note = format!("note: {name}: lines end in CR alone, and CR is read as the line break\n");
         assert!(finished.stderr.ends_with(&note), "{}", finished.stderr);
     }
-    let said = train_on(&scene, "mac.csv", "mac", 1, &[]);
+    let stderr = train_on(&scene, "mac.csv", "mac", 1, &[]);
     assert!(
-        said.contains("2 training pairs") && said.contains("note: mac.csv: lines end in CR alone"),
-        "{said}"
+        stderr.contains("2 training pairs") && stderr.contains("note: mac.csv: lines end in CR alone"),
+        "{stderr}"
     );
     scene.write("windows.csv", "source,target\r\n\"ab\r\nc\",\"ab\nc\"\r\n");
     let finished = scene.decode(&["--input", "windows.csv"], "").succeeded();
@@ -198,7 +198,7 @@ fn lines_that_end_in_cr_alone_are_read_and_said() {
 }
 
 #[test]
-fn a_file_without_rows_is_refused_in_training_and_said_in_decoding() {
+fn a_file_without_rows_is_refused_in_training_and_reported_in_decoding() {
     let scene = Scene::trained();
     scene.write("none.csv", "source,target\n");
     scene
@@ -213,7 +213,7 @@ fn a_file_without_rows_is_refused_in_training_and_said_in_decoding() {
 }
 
 #[test]
-fn names_of_sound_files_are_no_sources() {
+fn names_of_sound_files_are_refused_as_sources() {
     let scene = Scene::trained();
     let refused = "error: sources must be texts, but all of them are names of audio files, such as `a.wav`\n\
                    hint: add [data.source.audio] to read them as recordings";
@@ -225,7 +225,7 @@ fn names_of_sound_files_are_no_sources() {
 }
 
 #[test]
-fn a_table_without_a_header_goes_by_the_numbers_of_its_columns() {
+fn the_columns_of_a_table_without_a_header_are_named_by_numbers() {
     let scene = Scene::trained();
     scene.write("lex.tsv", "abc\ta b c\nfee\tf e e\nbad\tb a d\n");
     let data = ["data.train=lex.tsv", "data.valid=lex.tsv", "training.steps=2", "data.target.words={}"];
@@ -236,13 +236,13 @@ fn a_table_without_a_header_goes_by_the_numbers_of_its_columns() {
         &["there must be a column `source`, but there are `abc`, `a b c`", "`data.header = false`"],
     );
     let settings = [&set[..], &["--set", "data.header=false", "--out", "lex"]].concat();
-    let said = scene.train(&settings).succeeded().stderr;
-    assert!(said.contains("3 training pairs"), "{said}");
+    let stderr = scene.train(&settings).succeeded().stderr;
+    assert!(stderr.contains("3 training pairs"), "{stderr}");
     let swapped = ["data.source.column=2", "data.target.column=1", "data.target.characters={}"];
     let swapped = swapped.iter().flat_map(|setting| ["--set", setting]).collect::<Vec<_>>();
-    let said = scene
+    let finished = scene
         .train(&[&settings[..6], &["--set", "data.header=false", "--out", "swapped"], &swapped].concat());
-    assert!(said.succeeded().stderr.contains("vocabularies: source 11 characters"));
+    assert!(finished.succeeded().stderr.contains("vocabularies: source 11 characters"));
     let decoded = |run: &str, more: &[&str]| {
         let asked = [&["decode", run, "--input", "lex.tsv", "--format", "jsonl"], more].concat();
         let rows = objects(&scene.seqloom(&asked).succeeded().stdout);
@@ -250,7 +250,7 @@ fn a_table_without_a_header_goes_by_the_numbers_of_its_columns() {
     };
     let expected = ["\"abc\" \"a b c\"", "\"fee\" \"f e e\"", "\"bad\" \"b a d\""];
     assert_eq!(decoded("lex", &[]), expected);
-    // Whatever the training's files had.
+    // Independent of the files of the training.
     assert_eq!(decoded("runs/copy", &["--header", "false"]), expected);
     scene.write("lex.csv", "source,target\nabc,a b c\n");
     let asked = ["score", "lex", "--input", "lex.csv", "--header", "true"];

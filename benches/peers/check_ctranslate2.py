@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 LEAST_IDENTICAL, LARGEST_DIFFERENCE = 0.995, 1e-3
-# What a model file may have otherwise, and what this comparison is about.
+# Settings that a model file may change, as this comparison needs them.
 SEARCH = ["stop=patience", "patience=1.0", "length_penalty=length", "length_penalty_alpha=1.0", "n_best=1", "weights=f32",
           "max_length_factor=2.0", "max_length_offset=50"]  # fmt: skip
 
@@ -57,8 +57,8 @@ def agree(beam: int, ours: list[tuple[str, float]], theirs: list[tuple[str, floa
         print(f"    seqloom     {mine[1]:10.5f}  {mine[0]}")
         print(f"    CTranslate2 {other[1]:10.5f}  {other[0]}")
     if different:
-        # Of one text the sums agree, so a difference of the sums that is no rounding is another search, not another model.
-        print("  a sum of log-probabilities stands before each text; where both are nearly the same, rounding chose between equals")
+        # The sums of equal texts agree, so a difference beyond rounding is due to the search, not to the model.
+        print("  the sum of log-probabilities is before each text; if both are nearly the same, rounding broke a tie")
     return share >= LEAST_IDENTICAL and apart <= LARGEST_DIFFERENCE
 
 

@@ -6,10 +6,10 @@
 The model is written with CTranslate2's own spec classes, to a folder next to it or to --converted. Two workers
 of one thread are its best on two cores, --rows 32 to 128. Loading, tokenizing and warming up are not timed.
 
-CTranslate2 divides a hypothesis's sum of log-probabilities by its length, in which EOS counts only where it is asked to hand
-EOS over (`return_end_token`): so asked, it ranks as seqloom's length penalty does, and the sum is its score times that
-length. A call has one limit for all its rows: it is the largest of seqloom's, and what goes beyond a row's own is counted.
-With --scores all is decoded once more, with a call for each limit, and outputs and scores are those.
+CTranslate2 divides a hypothesis's sum of log-probabilities by its length, in which EOS counts only if it is asked to
+return EOS (`return_end_token`): then it ranks as seqloom's length penalty does, and the sum is its score times that
+length. A call has one limit for all its rows: the largest of seqloom's; outputs beyond their row's own limit are counted.
+With --scores all rows are decoded again, with a call for each limit, and outputs and scores are from these calls.
 """
 import argparse
 import json
@@ -157,13 +157,13 @@ def main() -> None:
     parser.add_argument("--input", type=Path, help="a CSV file with the model's source column; without it the model is only converted")
     parser.add_argument("--converted", type=Path, help="folder of the CTranslate2 model [default: beside the model]")
     parser.add_argument("--output", type=Path, help="output texts, one a line")
-    parser.add_argument("--scores", type=Path, help="sums of log-probabilities, EOS counted in, one a line")
+    parser.add_argument("--scores", type=Path, help="sums of log-probabilities, including EOS, one per line")
     parser.add_argument("--beam", type=int, default=1)
     parser.add_argument("--type", choices=["float32", "int8"], default="float32")
     parser.add_argument("--rows", type=int, default=64, help="sentences of a batch")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="threads of a worker")
-    parser.add_argument("--sentences", type=int, help="only the first so many of the file")
+    parser.add_argument("--sentences", type=int, help="decodes only the first SENTENCES of the file")
     parser.add_argument("--latency", type=int, default=0, metavar="N", help="times N sentences one at a time as well")
     args = parser.parse_args()
     args.converted = args.converted or args.model.with_name(args.model.name + ".ctranslate2")

@@ -4,12 +4,12 @@
     python joeynmt_decode.py --model runs/m30k/average/model.safetensors --input data/multi30k/test_2016.csv --beam 5
 
 The network is made by JoeyNMT's `build_model` and decodes by its `predict`, in batches of the file's order, as JoeyNMT does.
-JoeyNMT reads tokens that are cut already: a token's name is its id, and texts are put together by seqloom's tokenizer.
-Its vocabularies begin with unk and pad, so these two change places, and its norms' epsilon becomes seqloom's. Loading and
+JoeyNMT reads tokenized text: a token's name is its id, and texts are detokenized by seqloom's tokenizer.
+Its vocabularies begin with unk and pad, so these two are swapped, and its norms get seqloom's epsilon. Loading and
 warming up are not timed.
 
-Its beam search knows only the length penalty ((5 + length) / 6)^alpha, so that its outputs are not quite seqloom's; those of
-greedy search are.
+Its beam search has only the length penalty ((5 + length) / 6)^alpha, so that its outputs differ slightly from seqloom's; those of
+greedy search do not.
 """
 import argparse
 import itertools
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, default=1.0, help="of the length penalty")
     parser.add_argument("--rows", type=int, default=64, help="sentences of a batch")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--sentences", type=int, help="only the first so many of the file")
+    parser.add_argument("--sentences", type=int, help="decodes only the first SENTENCES of the file")
     parser.add_argument("--latency", type=int, default=0, metavar="N", help="times N sentences one at a time as well")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

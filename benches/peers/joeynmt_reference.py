@@ -4,7 +4,7 @@
     python joeynmt_reference.py --data data/multi30k --work /tmp/joeynmt --updates 30
 
 It turns the CSV files into plain text once, with a joint SentencePiece BPE of 8,000 pieces, and has JoeyNMT train. JoeyNMT
-says how many target tokens it does per second; divided by the tokens of a sentence that is pairs per second.
+reports target tokens per second; divided by the tokens of a sentence this is pairs per second.
 """
 import argparse
 import csv

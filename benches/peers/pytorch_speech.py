@@ -3,7 +3,7 @@
 Same work for both sides: the network of configs/mandarin_speech.toml over the layers of pytorch_reference.py: two convolutions of
 stride 2, a pre-norm Transformer with sinusoidal positions, a CTC head; the joint loss, dropout 0.1, label smoothing 0.1, AdamW,
 clipping at 1.0, batches of at most 1,024 padded positions of the encoder (and as many of the target), bucketed by length. Features
-are Kaldi's filter banks, for many frames at once. Counts seconds of sound per second,
+are Kaldi's filter banks, for many frames at once. Counts seconds of audio per second,
 as positions of the encoder, 40 ms each. A table is a CSV file with the columns source
 (a WAV file of 16 bits, at the sample rate of the features) and target.
 
@@ -177,13 +177,13 @@ def train(a):
     for n, batch in enumerate(todo[:a.warmup + a.updates]):
         if n == a.warmup:
             start, sound = time.perf_counter(), 0.0
-        loss, heard = joint_loss(model, [pairs[i] for i in batch])
+        loss, audio = joint_loss(model, [pairs[i] for i in batch])
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
         if n >= a.warmup:
-            sound += heard
+            sound += audio
     seconds = time.perf_counter() - start
     print(json.dumps(dict(side="pytorch", audio_s_per_s=round(sound / seconds, 2), loss=round(loss.item(), 4), peak_gib=peak_gib())))
 
@@ -230,7 +230,7 @@ def decode(a):
         frames = [(x - mean) / deviation for x in fbank(paths)]
         return [read.target.decode(ids) for ids in beam_search(model, joined(frames), a.beam)], sum((len(x) + 3) // 4 for x in frames)
 
-    # The size of a file stands for its length, so that few rows are padded.
+    # Sorted by file size, which is proportional to the length, so that little is padded.
     order = sorted(range(len(paths)), key=lambda i: paths[i].stat().st_size)
 
     def all_texts():

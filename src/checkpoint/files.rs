@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_output_takes_the_place_of_the_file_behind_a_link_and_leaves_its_other_names() {
+    fn an_output_replaces_the_target_of_a_symbolic_link_and_leaves_its_hard_links() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("data"), "old").unwrap();
@@ -175,18 +175,22 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_is_not_read() {
+    fn endless_files_are_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latest");
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
-        let says = |most| read_within(&path, most).unwrap_err().message().to_owned();
-        assert!(says(9).ends_with("latest must be a file, but it is a pipe or a device"), "{}", says(9));
+        let message = |most| read_within(&path, most).unwrap_err().message().to_owned();
+        assert!(
+            message(9).ends_with("latest must be a file, but it is a pipe or a device"),
+            "{}",
+            message(9)
+        );
         fs::remove_file(&path).unwrap();
         fs::write(&path, "0123456789").unwrap();
         assert!(
-            says(9).ends_with("latest must be a file of at most 9 bytes, but it has more"),
+            message(9).ends_with("latest must be a file of at most 9 bytes, but it has more"),
             "{}",
-            says(9)
+            message(9)
         );
         assert_eq!(read_within(&path, 10).unwrap(), b"0123456789");
     }

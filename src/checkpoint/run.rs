@@ -80,7 +80,7 @@ impl RunDirectory {
         fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))
     }
 
-    /// Locks the folder against other trainings while the value lives; the system releases the lock when the process
+    /// Locks the folder against other trainers while the value exists; the system releases the lock when the process
     /// ends.
     ///
     /// # Errors
@@ -322,8 +322,8 @@ impl RunDirectory {
         let step = text.trim().strip_prefix("step-").and_then(|digits| digits.parse().ok());
         step.map(Some).ok_or_else(|| {
             let message = format!("{} must name a step, such as {}", path.display(), folder_name(1000));
-            let says: String = text.trim().chars().take(80).collect();
-            Error::failure(format!("{message}, but it contains `{says}`"))
+            let content: String = text.trim().chars().take(80).collect();
+            Error::failure(format!("{message}, but it contains `{content}`"))
         })
     }
 

@@ -1,5 +1,5 @@
-//! `seqloom attention`: the attention of one row's output over its source, as a picture; of a recording also what was
-//! heard and what the CTC head found.
+//! `seqloom attention`: the attention of one row's output over its source, as a picture; of a recording also its
+//! spectrogram and what the CTC head found.
 
 mod labels;
 mod picture;

@@ -189,10 +189,10 @@ impl Decoding<'_> {
         summary.add_sources(loaded, input, &rows);
         tracer.keep_requests(&rows);
         let timed = out.timed.as_ref();
-        let figures = [args.times || timed.is_some(), timed.is_some_and(TimedLines::has_scores)];
-        let (mut rows, without_figures) =
-            rows::decode(loaded, input, rows, figures, args.source.on_error, summary)?;
-        let mut fault = without_figures.or(fault);
+        let needed = [args.times || timed.is_some(), timed.is_some_and(TimedLines::has_scores)];
+        let (mut rows, not_finite) =
+            rows::decode(loaded, input, rows, needed, args.source.on_error, summary)?;
+        let mut fault = not_finite.or(fault);
         for row in 0..rows.len() {
             if let Some(error) = out.admit(&mut rows[row], input) {
                 summary.skip(&error);

@@ -33,7 +33,7 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn a_row_without_figures_costs_no_other_row() {
+    fn a_row_without_finite_scores_affects_no_other_row() {
         let work = |some: &[i32]| match some.iter().any(|&n| n == 3 || n == 6) {
             true => Err(scores_not_finite()),
             false => Ok(some.iter().map(|n| n * 10).collect()),

@@ -191,7 +191,7 @@ mod tests {
     use super::for_shell;
 
     #[test]
-    fn a_path_is_quoted_where_a_shell_would_part_it() {
+    fn a_path_is_quoted_where_a_shell_would_split_it() {
         assert_eq!(for_shell("a/wörter-1.toml"), "a/wörter-1.toml");
         assert_eq!(for_shell("my exp.toml"), "'my exp.toml'");
         assert_eq!(for_shell("it's.toml"), "'it'\\''s.toml'");

@@ -52,8 +52,8 @@ pub(crate) fn guessed(input: &Path) -> Option<String> {
     let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
     let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
     let name = if input == Path::new("-") { "<stdin>".into() } else { input.display().to_string() };
-    let said = format!("{name} was read as text with one source per line; for a table use --input-format");
-    of_text.then_some(said)
+    let note = format!("{name} was read as text with one source per line; for a table use --input-format");
+    of_text.then_some(note)
 }
 
 /// The format of an input.
@@ -394,7 +394,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_share_the_rows_among_them() {
+    fn shards_divide_the_rows() {
         let shards: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).to_vec();
         for row in 1..10 {
             let having: Vec<usize> = (0..3).filter(|&n| shards[n].has(row)).collect();
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_breaks_down_is_not_at_the_end_of_the_input() {
+    fn a_reader_that_panics_is_not_the_end_of_the_input() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in.txt");
         std::fs::write(&path, "abc\n").unwrap();

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &InteractiveArgs) -> Result<()> {
     let (input, to) = (std::io::stdin(), std::io::stdout());
     let colour = may_colour(&to);
     let mut session = Session { loaded, top: *top, truncate: *truncate, prefix, colour, to: Box::new(to) };
-    session.talk_with(input.lock())
+    session.run_with(input.lock())
 }
 
 struct Session<'a> {
@@ -77,8 +77,8 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn talk_with(&mut self, mut input: impl BufRead) -> Result<()> {
-        let source = match self.hears() {
+    fn run_with(&mut self, mut input: impl BufRead) -> Result<()> {
+        let source = match self.reads_recordings() {
             true => "the path of a recording",
             false => "a source",
         };
@@ -103,7 +103,7 @@ impl Session<'_> {
     }
 
     /// Whether sources are recordings.
-    fn hears(&self) -> bool {
+    fn reads_recordings(&self) -> bool {
         self.loaded.tokenizers.source.audio().is_some()
     }
 
@@ -111,10 +111,10 @@ impl Session<'_> {
     fn answer(&mut self, text: &str) -> Result<()> {
         let loaded = self.loaded;
         let Some(asked) = self.read(text)? else { return Ok(()) };
-        let mut said = Vec::new();
+        let mut tokens = Vec::new();
         let output = stream(loaded.decoder(), &asked.decode, &loaded.options, self.top, |step| {
-            said.extend((step.token != EOS).then_some(step.token));
-            self.show(&said, step)
+            tokens.extend((step.token != EOS).then_some(step.token));
+            self.show(&tokens, step)
         })?;
         self.conclude(&output)
     }
@@ -122,8 +122,8 @@ impl Session<'_> {
     /// The request of a line; `None`, with a note, if it is not decoded.
     fn read(&mut self, text: &str) -> Result<Option<EncodedRequest>> {
         const NOTHING: &str = "note: the source is empty, and so is its output\n";
-        let text = if self.hears() { text.trim() } else { text };
-        if self.hears() && text.is_empty() {
+        let text = if self.reads_recordings() { text.trim() } else { text };
+        if self.reads_recordings() && text.is_empty() {
             return self.say(NOTHING).map(|()| None);
         }
         let asked = match self.loaded.encode_request(text, self.prefix, too_long(self.truncate)) {
@@ -135,7 +135,7 @@ impl Session<'_> {
         }
         let length = asked.decode.source.length();
         if let Some(before) = asked.length_before {
-            let positions = if self.hears() { "positions" } else { "tokens" };
+            let positions = if self.reads_recordings() { "positions" } else { "tokens" };
             self.say(&format!("note: the source was truncated to {length} of its {before} {positions}\n"))?;
         }
         if asked.unknown > 0 {
@@ -146,8 +146,8 @@ impl Session<'_> {
     }
 
     /// Shows a step: the output so far, and the alternatives.
-    fn show(&mut self, said: &[i64], step: &TraceStep) -> Result<()> {
-        let so_far = last_columns(&self.loaded.tokenizers.target.decode(said), GROWING);
+    fn show(&mut self, tokens: &[i64], step: &TraceStep) -> Result<()> {
+        let so_far = last_columns(&self.loaded.tokenizers.target.decode(tokens), GROWING);
         let padding = " ".repeat(GROWING.saturating_sub(columns(&so_far)));
         let mut alternatives: Vec<String> = Vec::new();
         for &(token, log_p) in &step.top {
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_long_output_the_end_is_shown() {
+    fn the_end_of_a_long_output_is_shown() {
         assert_eq!(last_columns("abc", 3), "abc");
         assert_eq!(last_columns("abcd", 3), "…cd");
         assert_eq!(last_columns("機器學習", 6), "…學習");

@@ -22,8 +22,8 @@ pub(crate) fn run(args: &KeysArgs) -> Result<()> {
     if args.words.is_empty() {
         return print(PAGE);
     }
-    let says = |entry: &Entry| args.words.iter().all(|word| entry.says(word));
-    let found: Vec<Entry> = entries().into_iter().filter(says).collect();
+    let is_match = |entry: &Entry| args.words.iter().all(|word| entry.is_match(word));
+    let found: Vec<Entry> = entries().into_iter().filter(is_match).collect();
     if found.is_empty() {
         let words = args.words.join("` and `");
         let message = format!("a key must contain `{words}` to be shown, but none does");

@@ -98,7 +98,7 @@ fn refused(error: &clap::Error) -> ExitCode {
         drop(error.print());
         return ExitCode::from(error.exit_code() as u8);
     }
-    let said = error.render().to_string();
+    let rendered = error.render().to_string();
     let command = std::env::args().nth(1).unwrap_or_default();
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => Some(option.as_str()),
@@ -112,7 +112,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     // Drops clap's tips to pass the option as a value, and those for similar options if a key is meant.
     let off_track =
         |line: &&str| line.starts_with("  tip: ") && (key.is_some() || line.contains("as a value"));
-    let kept: Vec<&str> = said.lines().filter(|line| !off_track(line)).collect();
+    let kept: Vec<&str> = rendered.lines().filter(|line| !off_track(line)).collect();
     print_error(kept.join("\n").replace("\n\n\n", "\n\n").trim_end());
     if let Some(path) = key {
         print_error(&format!("\nhint: set the key of that name with `--set {path}=…`"));

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_known_by_every_name_that_it_has() {
+    fn a_file_is_recognized_under_each_of_its_names() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("in.txt"), "a\n").unwrap();
@@ -208,22 +208,25 @@ mod tests {
         std::os::unix::fs::symlink("in.txt", at("soft")).unwrap();
         std::os::unix::fs::symlink(folder.path(), at("here")).unwrap();
         std::os::unix::fs::symlink("new.txt", at("dangling")).unwrap();
-        let says = |read: &str, written: [&str; 2]| {
+        let message = |read: &str, written: [&str; 2]| {
             let roles = FileRoles::default().reads("input", &at(read));
             let roles = roles.writes("output", &at(written[0]), "--output");
             roles.writes("summary", &at(written[1]), "--summary").check().err().map(|error| error.to_string())
         };
         for name in ["in.txt", "hard", "soft", "here/in.txt", "sub/../in.txt", "here/here/soft"] {
-            let said = says("in.txt", [name, "s.json"]).unwrap();
-            assert!(said.ends_with(
+            let same = message("in.txt", [name, "s.json"]).unwrap();
+            assert!(same.ends_with(
                 "in.txt cannot be both the input and the output\nhint: name another file with --output"
             ));
-            assert!(says(name, ["s.json", "hard"]).unwrap().contains("the input and the summary"), "{name}");
+            assert!(
+                message(name, ["s.json", "hard"]).unwrap().contains("the input and the summary"),
+                "{name}"
+            );
         }
         for names in [["new.txt", "here/new.txt"], ["dangling", "new.txt"], ["new.txt", "sub/../dangling"]] {
-            assert!(says("in.txt", names).unwrap().contains("the output and the summary"), "{names:?}");
+            assert!(message("in.txt", names).unwrap().contains("the output and the summary"), "{names:?}");
         }
-        assert_eq!(says("in.txt", ["a.txt", "sub/a.txt"]), None);
+        assert_eq!(message("in.txt", ["a.txt", "sub/a.txt"]), None);
         let device = |path: &str| {
             FileRoles::default().reads("input", Path::new(path)).writes(
                 "output",
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_runs_own_is_no_output_and_a_new_file_beside_it_is() {
+    fn a_file_of_a_run_cannot_be_an_output_but_a_new_file_beside_it_can() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().canonicalize().unwrap().join("run");
         let step = run.join("checkpoints/step-00000001");

@@ -133,11 +133,11 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
         let (pairs, fault) = encode(args, &loaded, &input, read, &mut summary);
-        let (pairs, without_figures) = score(args, &loaded, &input, pairs)?;
+        let (pairs, not_finite) = score(args, &loaded, &input, pairs)?;
         if !write(args, &loaded, &pairs, (&mut writer, &mut carried), &mut summary)? {
             return Ok(());
         }
-        match without_figures.or(fault) {
+        match not_finite.or(fault) {
             Some(error) => return Err(error),
             None if ended => break,
             None => {}
@@ -409,11 +409,11 @@ impl ScoreSummary {
         input.notes(rows).iter().for_each(|note| status(&format!("note: {note}")));
         let Tokenizers { source, target } = &loaded.tokenizers;
         let sides = [("source", source.tokenizer()), ("target", Some(target))].into_iter().zip(&self.changed);
-        let said = |((side, tokenizer), changed): ((&str, Option<&Tokenizer>), &ChangeCounts)| {
+        let changes = |((side, tokenizer), changed): ((&str, Option<&Tokenizer>), &ChangeCounts)| {
             changed.in_words(side, tokenizer?.form())
         };
-        for said in sides.filter_map(said) {
-            status(&format!("note: {}: {said}", input.place(0).file.display()));
+        for changes in sides.filter_map(changes) {
+            status(&format!("note: {}: {changes}", input.place(0).file.display()));
         }
         let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());
         let skipped = format!(" (they have no score); the first: {}", first.unwrap_or_default());

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_can_be_seen_whatever_it_is() {
+    fn every_token_is_visible() {
         assert_eq!(
             ["a b", "\u{3000}", "\u{301}", "e\u{301}", "\u{1b}[", "習"].map(visible),
             ["a␣b", "␣", "◌\u{301}", "e\u{301}", "\u{fffd}[", "習"]
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_by_what_it_takes_and_not_by_its_characters() {
+    fn a_text_is_truncated_by_its_width_and_not_by_its_characters() {
         assert_eq!(["機器學習", "machine", "e\u{301}e\u{301}e\u{301}e\u{301}"].map(columns), [8, 7, 4]);
         assert_eq!(shortened("機器學習", 8), "機器學習");
         assert_eq!(shortened("機器學習", 7), "機器學…");

@@ -47,11 +47,11 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
             .hint("name other rows with --input"));
     }
     let requests: Vec<&DecodeRequest> = asked.iter().map(|asked| &asked.decode).collect();
-    let left_out = match read - asked.len() {
+    let omitted = match read - asked.len() {
         0 => String::new(),
         count => format!(", of which {count} empty or skipped"),
     };
-    print(&format!("{} on {}{left_out}\n", counted(read, "row"), loaded.runtime.place()))?;
+    print(&format!("{} on {}{omitted}\n", counted(read, "row"), loaded.runtime.place()))?;
     let (mut all, mut idle, mut off) = (0, 0, Vec::new());
     verify(loaded, &requests, |check| {
         let is_idle = check.outputs == 0 && check.holds();
@@ -113,11 +113,11 @@ fn line(check: &Check) -> String {
         (true, false) => "reported",
     };
     let Check { what, outputs, largest, .. } = check;
-    let said = match check.differ {
+    let result = match check.differ {
         Some(differ) => {
             format!("{differ} of {} {} by at most {largest:.1e}", counted(*outputs, "output"), check.fault)
         }
         None => format!("{}, at most {largest:.1e} apart", counted(*outputs, "output")),
     };
-    format!("{verdict}  {what}: {said}\n")
+    format!("{verdict}  {what}: {result}\n")
 }

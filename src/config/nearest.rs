@@ -13,7 +13,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_one_slip_away_and_not_another_word() {
+    fn the_nearest_name_is_a_typo_away_and_not_another_word() {
         let known = ["heads", "width", "norm", "norm_place", "feed_forward"];
         for (typed, meant) in [
             ("hedas", Some("heads")),

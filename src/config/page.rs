@@ -24,8 +24,8 @@ impl Entry {
     /// Whether its path or comments contain these words, ignoring case.
     pub(crate) fn says(&self, words: &str) -> bool {
         let words = words.to_lowercase();
-        let said = |text: &str| text.to_lowercase().contains(&words);
-        said(&self.path()) || self.lines.iter().any(|line| said(line))
+        let contains = |text: &str| text.to_lowercase().contains(&words);
+        contains(&self.path()) || self.lines.iter().any(|line| contains(line))
     }
 }
 

@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn set_replaces_a_value_and_leaves_its_neighbours() {
+    fn set_replaces_a_value_and_keeps_its_neighbours() {
         let mut tree = Node::from_toml("[a]\nx = 1\ny = 2").unwrap();
         tree.set(0, "a.x=[1, 2]").unwrap();
         tree.set(1, "a.b.c=text").unwrap();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_too_deep_is_refused_before_the_stack_ends() {
+    fn nesting_that_is_too_deep_is_refused_before_a_stack_overflow() {
         let deep = format!("x = {}{}", "[".repeat(40), "]".repeat(40));
         assert!(Node::from_toml(&deep).unwrap_err().message.contains("too deep"));
         let json = (0..100).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));

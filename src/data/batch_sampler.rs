@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_rows_do_not_make_batches_without_end() {
+    fn batches_of_the_shortest_rows_are_bounded() {
         let count = MOST_ROWS + 5;
         let rows: Vec<usize> = (0..count).collect();
         let batches = batches_within_budget(&rows, &vec![(1, 1); count], 1 << 20, 1 << 20);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_holds_every_row_once_and_keeps_to_the_budget() {
+    fn an_epoch_has_every_row_once_within_the_budget() {
         let rows = lengths(100);
         let mut sampler = BatchSampler::new(rows.clone(), 40, 1, 0, 0);
         let (first, second) = (epoch(&mut sampler), epoch(&mut sampler));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sampler_that_starts_in_the_middle_goes_on_as_the_first_one_did() {
+    fn a_sampler_resumed_in_the_middle_yields_the_same_batches() {
         let mut whole = BatchSampler::new(lengths(60), 30, 7, 0, 0);
         for _ in 0..25 {
             whole.next_batch();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_hold_less_than_a_twentieth_of_padding() {
+    fn less_than_a_twentieth_of_a_batch_is_padding() {
         let rows = sentences(20_000);
         let (mut real, mut all) = (0, 0);
         for batch in epoch(&mut BatchSampler::new(rows.clone(), 4096, 1, 0, 0)) {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_meet_in_one_epoch_seldom_meet_in_the_next() {
+    fn rows_of_one_batch_are_rarely_together_in_the_next_epoch() {
         let mut sampler = BatchSampler::new(sentences(20_000), 1024, 1, 0, 0);
         let place = |batches: &[Vec<usize>]| {
             let mut place = vec![0; 20_000];
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_longer_than_the_budget_is_a_batch_of_its_own() {
+    fn a_row_longer_than_the_budget_is_a_single_row_batch() {
         let batches = batches_within_budget(&[0, 1, 2], &[(2, 2), (90, 3), (2, 2)], 10, 10);
         assert_eq!(batches, [vec![0], vec![1], vec![2]]);
     }

@@ -1,6 +1,6 @@
 //! The pairs of a set by row, with tokens, lengths and texts, for training and validation.
 //!
-//! Token ids are in memory, features of recordings in a file. Whoever reads a row does not know that.
+//! Token ids are in memory, features of recordings in a file. Readers of a row do not depend on that.
 
 use std::borrow::Cow;
 

@@ -151,7 +151,7 @@ pub(crate) struct ShortEnough {
 }
 
 impl ShortEnough {
-    /// Looks at the length of each recording, by its header where that tells it.
+    /// Checks the length of each recording, by its header if it declares one.
     ///
     /// # Errors
     /// A recording that cannot be read, with its place; one longer than `data.source.audio.max_seconds`, unless

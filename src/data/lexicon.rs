@@ -109,7 +109,7 @@ mod tests {
 
     /// Each pair has two tokens per side; only all pairs together tell which belong together.
     #[test]
-    fn what_stands_together_by_chance_is_told_from_what_belongs_together() {
+    fn chance_cooccurrence_is_distinguished_from_translation() {
         let pairs: Vec<(Vec<i64>, Vec<i64>)> = vec![
             (vec![0, 1], vec![10, 11]),
             (vec![0, 2], vec![12, 10]),
@@ -129,7 +129,7 @@ mod tests {
 
     /// Two pairs, computed by hand: a b -> x y, a -> x. One iteration from uniform probabilities.
     #[test]
-    fn a_round_is_the_formula() {
+    fn an_em_round_follows_the_formula() {
         let pairs: [(&[i64], &[i64]); 2] = [(&[0, 1], &[5, 6]), (&[0], &[5])];
         let lexicon = Lexicon::train(2, pairs.into_iter(), 1);
         // For each target token of the first pair a, b and none count a third, for the second pair's a and none a half.

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loader_that_starts_in_the_middle_goes_on_as_the_first_one_did() {
+    fn a_loader_resumed_in_the_middle_yields_the_same_batches() {
         let whole = loader(0.3, 0, 0);
         let mut last = whole.next_batch().unwrap();
         for _ in 0..13 {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_breaks_down_says_why() {
+    fn a_thread_that_panics_reports_why() {
         let batch_sampler = BatchSampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
         // A set without the sampler's rows.
         let loader = Loader::start(batch_sampler, Collator::new(corpus(0), 0.0, 3), 0).unwrap();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn word_dropout_hides_its_share_of_the_inputs_and_no_label() {
+    fn word_dropout_replaces_its_share_of_the_inputs_and_no_label() {
         let all: Vec<usize> = (0..50).collect();
         let collator = |share| Collator::new(corpus(50), share, 1).batch(&all, 0).unwrap();
         let (plain, dropped) = (collator(0.0), collator(0.4));

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_cut_in_halves_of_about_as_many_positions() {
+    fn a_batch_is_split_into_halves_of_about_as_many_positions() {
         let positions = |row: usize| [1, 1, 2, 4, 8, 8][row];
         let tree = Tree::cut(Shard::whole((0..6).collect(), 3), 2, &positions);
         assert_eq!(rows_of(&tree), [[0, 1, 2].as_slice(), &[3], &[4], &[5]]);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_is_too_large_is_halved_down_to_single_rows_where_it_stands() {
+    fn a_shard_that_is_too_large_is_halved_in_place_down_to_single_rows() {
         let tree = Tree::cut(Shard::whole((0..8).collect(), 0), 1, &|_| 1);
         let tree = tree.halved_where(&|shard| shard.rows.len() > 1 && shard.rows.contains(&5), &|_| 1);
         assert_eq!(rows_of(&tree), [[0, 1, 2, 3].as_slice(), &[4], &[5], &[6, 7]]);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn several_trees_are_one_with_whole_subtrees_on_the_left() {
+    fn several_trees_form_one_with_complete_subtrees_on_the_left() {
         let sums = |count: i32| {
             fn text(tree: &Tree<i32>) -> String {
                 match tree {

@@ -23,7 +23,7 @@ pub struct Frames {
 pub enum SourceShape {
     /// Ids below this number.
     Tokens(usize),
-    /// Frames of so many numbers.
+    /// Frames of this many numbers.
     Frames(usize),
 }
 

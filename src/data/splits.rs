@@ -255,8 +255,8 @@ fn changed_texts(pairs: &[Pair], tokenizers: &Tokenizers, files: &Files) -> Vec<
             ("target", Some(&tokenizers.target), target_file(files, source_file)),
         ];
         for ((side, tokenizer, file), changed) in sides.into_iter().zip(changed) {
-            let said = tokenizer.and_then(|tokenizer| changed.in_words(side, tokenizer.form()));
-            notes.extend(said.map(|said| format!("{}: {said}", file.display())));
+            let changes = tokenizer.and_then(|tokenizer| changed.in_words(side, tokenizer.form()));
+            notes.extend(changes.map(|changes| format!("{}: {changes}", file.display())));
         }
     }
     notes

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces_unless_they_are_kept() {
+    fn white_space_is_trimmed_and_line_breaks_are_spaces_unless_kept() {
         let trim = TextForm::default();
         assert_eq!(trim.apply(" \t a\tb\r\nc\u{2028}d\u{a0} \n"), "a b  c d");
         assert_eq!(trim.apply("a\u{a0}\u{3000}b"), "a\u{a0}\u{3000}b");
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn each_normal_form_is_what_unicode_says() {
+    fn each_normal_form_is_that_of_unicode() {
         let text = "\u{e9}\u{ac00}\u{fb01}e\u{301}\u{1100}\u{1161}";
         let read = |normalize| form(normalize, Whitespace::Trim).apply(text).into_owned();
         assert_eq!(read(Normalize::Nfc), "\u{e9}\u{ac00}\u{fb01}\u{e9}\u{ac00}");
@@ -202,7 +202,7 @@ mod tests {
 
     /// For all characters, next to a letter, a mark and a space.
     #[test]
-    fn a_text_in_its_form_stays_what_it_is() {
+    fn a_normalized_text_is_unchanged() {
         let kinds = [Normalize::Nfc, Normalize::Nfd, Normalize::Nfkc, Normalize::None];
         for character in ('\0'..=char::MAX).step_by(7).chain('\0'..'\u{3400}') {
             for text in [format!("{character}a"), format!(" {character}\u{301}"), format!("a{character} ")] {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_the_text_before_it_is_known() {
+    fn characters_that_would_change_the_preceding_text_are_known() {
         let joins = |normalize, text: &str, more: &str| {
             let form = form(normalize, Whitespace::Trim);
             let joins = form.joins(text, more);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_is_said_by_kind_with_its_key() {
+    fn changes_are_reported_by_kind_with_their_key() {
         let mut changed = ChangeCounts::default();
         assert_eq!(changed.in_words("target", TextForm::default()), None);
         changed.add(Changes::default());

@@ -167,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn the_constants_are_the_places_of_the_special_tokens() {
+    fn the_constants_are_the_ids_of_the_special_tokens() {
         let vocabulary = counted(&[], 1);
         let shown = [PAD, UNK, BOS, EOS].map(|id| vocabulary.token(id).unwrap_or_default());
         assert_eq!(shown, SPECIALS);
     }
 
     #[test]
-    fn a_list_comes_back_as_it_was_written() {
+    fn a_vocabulary_survives_a_round_trip() {
         let vocabulary = counted(&[("b", 2), ("a", 3)], 1);
         let json = serde_json::to_string(&vocabulary).unwrap();
         assert_eq!(json, r#"["<pad>","<unk>","<bos>","<eos>","a","b"]"#);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_list_is_refused() {
+    fn an_invalid_vocabulary_is_refused() {
         let wrong: [&[&str]; 5] = [
             &[],
             &["<pad>", "<unk>", "<bos>"],

@@ -93,8 +93,8 @@ impl Constraints {
     }
 
     /// Penalises each token once, however often it occurs.
-    fn penalize_repetition(&self, said: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
-        let mut tokens = said.to_vec();
+    fn penalize_repetition(&self, prefix: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
+        let mut tokens = prefix.to_vec();
         tokens.sort_unstable();
         tokens.dedup();
         for token in tokens {
@@ -103,12 +103,12 @@ impl Constraints {
     }
 
     /// Forbids the tokens that followed earlier occurrences of the last n - 1 tokens.
-    fn forbid_repeated_ngrams(&self, said: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
-        let Some(start) = (said.len() + 1).checked_sub(self.no_repeat_ngram) else {
+    fn forbid_repeated_ngrams(&self, prefix: &[i64], row: &mut [f32], edits: &mut ScoreEdits) {
+        let Some(start) = (prefix.len() + 1).checked_sub(self.no_repeat_ngram) else {
             return;
         };
-        let before = &said[start..];
-        for window in said.windows(self.no_repeat_ngram) {
+        let before = &prefix[start..];
+        for window in prefix.windows(self.no_repeat_ngram) {
             if let Some((&next, same)) = window.split_last()
                 && same == before
             {
@@ -130,24 +130,24 @@ mod tests {
         suppress_unknown: false,
     };
 
-    /// A row of eight scores of -1, constrained after `said`. Checks that undoing restores it.
-    fn after(constraints: &Constraints, said: &[i64]) -> Vec<f32> {
+    /// A row of eight scores of -1, constrained after `prefix`. Checks that undoing restores it.
+    fn after(constraints: &Constraints, prefix: &[i64]) -> Vec<f32> {
         let (mut row, mut edits) = (vec![-1.0; 8], ScoreEdits::default());
-        let so_far = OutputPrefix { tokens: said, ..OutputPrefix::default() };
-        constraints.apply(so_far, said.len() + 1, &mut row, &mut edits);
+        let so_far = OutputPrefix { tokens: prefix, ..OutputPrefix::default() };
+        constraints.apply(so_far, prefix.len() + 1, &mut row, &mut edits);
         let changed = row.clone();
         edits.undo(&mut row);
         assert_eq!(row, [-1.0; 8]);
         changed
     }
 
-    fn forbidden(constraints: &Constraints, said: &[i64]) -> Vec<i64> {
-        let row = after(constraints, said);
+    fn forbidden(constraints: &Constraints, prefix: &[i64]) -> Vec<i64> {
+        let row = after(constraints, prefix);
         (0..8).filter(|&token| row[token as usize] == f32::NEG_INFINITY).collect()
     }
 
     #[test]
-    fn eos_and_the_unknown_symbol_are_forbidden_when_it_is_asked() {
+    fn eos_and_unk_can_be_forbidden() {
         let constraints = Constraints { min_length: 3, ..NONE };
         assert_eq!(forbidden(&constraints, &[]), [EOS]);
         assert_eq!(forbidden(&constraints, &[4]), [EOS]);
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_said_is_penalised_once() {
+    fn a_repeated_token_is_penalised_once() {
         let row = after(&Constraints { repetition_penalty: 1.5, ..NONE }, &[6, 4, 6, 6]);
         assert_eq!(row, [-1.0, -1.0, -1.0, -1.0, -1.5, -1.0, -1.5, -1.0]);
     }
 
     #[test]
-    fn an_ngram_does_not_stand_in_an_output_twice() {
-        let of = |n, said: &[i64]| forbidden(&Constraints { no_repeat_ngram: n, ..NONE }, said);
+    fn no_ngram_is_repeated() {
+        let of = |n, prefix: &[i64]| forbidden(&Constraints { no_repeat_ngram: n, ..NONE }, prefix);
         assert_eq!(of(1, &[4, 6, 4]), [4, 6]);
         assert_eq!(of(2, &[4, 6, 5, 4]), [6]);
         assert_eq!(of(2, &[4, 4]), [4]);

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eight_bits_are_for_the_cpu() {
+    fn int8_is_only_for_the_cpu() {
         let asked = |weights, device| {
             let config = DecodingConfig { weights, ..DecodingConfig::default() };
             weights_for(&config, device, Kind::BFloat16)

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_with_many_rows_go_in_smaller_batches() {
+    fn sources_with_many_rows_are_decoded_in_smaller_batches() {
         let size = |beam, batch_size| {
             let config = DecodingConfig { beam, batch_size, ..DecodingConfig::default() };
             SearchOptions::new(&config, Vec::new).unwrap().batch_size
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_done_with_as_many_finished_hypotheses_as_its_rule_says() {
+    fn a_source_is_done_with_as_many_finished_hypotheses_as_its_rule_demands() {
         let enough = |stop, patience, n_best, groups| {
             let config = DecodingConfig {
                 beam: 10,

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_penalty_is_its_formula() {
+    fn each_length_penalty_follows_its_formula() {
         let of = |kind, alpha, length| Penalty { kind, alpha, coverage: 0.0 }.ranking(-6.0, length, &[]);
         assert_eq!(of(LengthPenalty::None, 1.0, 3), -6.0);
         assert_eq!(of(LengthPenalty::Length, 1.0, 3), -2.0);
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn coverage_costs_what_the_source_was_looked_at_too_little() {
+    fn the_coverage_penalty_is_the_missing_attention_to_the_source() {
         let penalty = Penalty { kind: LengthPenalty::Length, alpha: 1.0, coverage: 0.5 };
         let expected = -2.0 + 0.5 * (0.25f64.ln() + 0.5f64.ln());
         assert!((penalty.ranking(-6.0, 3, &[0.25, 1.0, 1.75, 0.5]) - expected).abs() < 1e-12);

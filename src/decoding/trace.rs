@@ -54,8 +54,8 @@ impl TraceStep {
         let rank = 1 + (0..).zip(row).filter(earlier).count();
         best.begin(top.max(1));
         best.scan(0, 0.0, row);
-        let sayable = best.candidates().iter().filter(|one| one.total.is_finite());
-        let top = sayable.take(top).map(|one| (one.token, one.total as f32)).collect();
+        let possible = best.candidates().iter().filter(|one| one.total.is_finite());
+        let top = possible.take(top).map(|one| (one.token, one.total as f32)).collect();
         Ok(TraceStep { token, log_p, rank, top, attention: Vec::new() })
     }
 }
@@ -70,9 +70,9 @@ pub(crate) fn trace<S: IncrementalDecoder>(
     outputs: &[TracedOutput],
     top: usize,
 ) -> Result<Vec<Vec<TraceStep>>> {
-    let said: Vec<Vec<i64>> = outputs.iter().map(TracedOutput::tokens_with_eos).collect();
+    let targets: Vec<Vec<i64>> = outputs.iter().map(TracedOutput::tokens_with_eos).collect();
     let mut steps = vec![Vec::new(); outputs.len()];
-    let mut live: Vec<usize> = (0..said.len()).filter(|&row| !said[row].is_empty()).collect();
+    let mut live: Vec<usize> = (0..targets.len()).filter(|&row| !targets[row].is_empty()).collect();
     if live.is_empty() {
         return Ok(steps);
     }
@@ -82,16 +82,16 @@ pub(crate) fn trace<S: IncrementalDecoder>(
     loop {
         let (scores, next) = decoder.step_with_attention(&last, state)?;
         scores.check(live.len())?;
-        record(scores, &live, &said, top, &mut best, &mut steps)?;
-        let goes_on = |n: &usize| steps[live[*n]].len() < said[live[*n]].len();
-        let kept: Vec<usize> = (0..live.len()).filter(goes_on).collect();
+        record(scores, &live, &targets, top, &mut best, &mut steps)?;
+        let is_unfinished = |n: &usize| steps[live[*n]].len() < targets[live[*n]].len();
+        let kept: Vec<usize> = (0..live.len()).filter(is_unfinished).collect();
         if kept.is_empty() {
             return Ok(steps);
         }
         let rows: Vec<i64> = kept.iter().map(|&n| n as i64).collect();
         state = if kept.len() < live.len() { decoder.reorder(&rows, next)? } else { next };
         live = kept.into_iter().map(|n| live[n]).collect();
-        last = live.iter().map(|&row| said[row][steps[row].len() - 1]).collect();
+        last = live.iter().map(|&row| targets[row][steps[row].len() - 1]).collect();
     }
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn trace<S: IncrementalDecoder>(
 fn record(
     mut scores: Scores,
     live: &[usize],
-    said: &[Vec<i64>],
+    targets: &[Vec<i64>],
     top: usize,
     best: &mut TopK,
     steps: &mut [Vec<TraceStep>],
@@ -107,7 +107,7 @@ fn record(
     let mut attention = scores.attention.take().unwrap_or_default();
     attention.resize(live.len(), Vec::new());
     for ((&row, log_p), attention) in live.iter().zip(scores.rows()).zip(attention) {
-        let step = TraceStep::new(log_p, said[row][steps[row].len()], top, best)?;
+        let step = TraceStep::new(log_p, targets[row][steps[row].len()], top, best)?;
         steps[row].push(TraceStep { attention, ..step });
     }
     Ok(())

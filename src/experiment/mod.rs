@@ -113,17 +113,17 @@ pub fn train(
 fn check_origin(
     run: &RunDirectory,
     options: &RunOptions,
-    goes_on: bool,
+    resumes: bool,
     recorder: &mut dyn Recorder,
 ) -> Result<()> {
     let (was, from) = (run.from().filter(|_| options.resume), options.from.as_deref());
     let place = run.path().display();
     match (was, from) {
-        (Some(was), None) if !goes_on => {
+        (Some(was), None) if !resumes => {
             let message = format!("{place} started from {} and has no checkpoint yet", was.path.display());
             Err(Error::input(message).hint("use the same --from again, or another folder with --out"))
         }
-        (was, Some(from)) if goes_on && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
+        (was, Some(from)) if resumes && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
             let from = from.display();
             recorder
                 .say(&format!("note: {place} resumes from its own checkpoint; it did not start from {from}"));

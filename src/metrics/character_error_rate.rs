@@ -35,7 +35,7 @@ mod tests {
     use crate::metrics::example::value_of;
 
     #[test]
-    fn a_set_adds_up_errors_and_lengths_and_not_rates() {
+    fn a_set_sums_errors_and_lengths_and_not_rates() {
         let rate = value_of::<CharacterErrorRate>;
         assert_eq!(rate(&[("abcdefghi", &["abcdefghi"]), ("a", &["b"])]), 0.1);
         // c -> d, a -> o, t -> g; one more space, a tab, and d o w n.
@@ -44,13 +44,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_symbol_is_one_error_whatever_the_reference_has() {
+    fn an_unknown_symbol_is_one_error_with_any_reference() {
         // One substitution and four deletions, and one substitution.
         assert_eq!(value_of::<CharacterErrorRate>(&[("a<unk>b", &["a", "b"]), ("axb", &["a", "b"])]), 0.6);
     }
 
     #[test]
-    fn nothing_to_compare_has_a_rate_all_the_same() {
+    fn a_rate_without_reference_symbols_is_finite() {
         assert_eq!(value_of::<CharacterErrorRate>(&[]), 0.0);
         assert_eq!(value_of::<CharacterErrorRate>(&[("", &["ab"])]), 2.0);
     }

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counts_of_one_character_are_those_of_the_definition() {
+    fn the_counts_for_one_character_follow_the_definition() {
         // a a b against a c: precision 1/3, recall 1/2; no bigram in common, and no longer n-gram in the reference.
         let (precision, recall) = (1.0 / 6.0, 1.0 / 4.0);
         assert_eq!(

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn textbook_pairs_have_their_known_counts() {
+    fn textbook_pairs_have_the_known_counts() {
         assert_eq!(counts("kitten", "sitting"), (2, 0, 1));
         assert_eq!(counts("sitting", "kitten"), (2, 1, 0));
         assert_eq!(counts("saturday", "sunday"), (1, 2, 0));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_compare_has_a_rate_all_the_same() {
+    fn a_rate_without_reference_symbols_is_finite() {
         assert_eq!(ErrorRate::default().rate(), 0.0);
         assert_eq!(ErrorRate::between(&[], &characters("ab")).rate(), 2.0);
     }

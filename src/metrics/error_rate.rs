@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_at_most_all_wrong_and_is_that_when_it_does_not_end() {
+    fn the_rate_of_a_row_is_at_most_1_and_is_1_if_unfinished() {
         let cost = |reference, output, finished| errors(reference, output, finished, Unit::Characters);
         assert_eq!([cost("abcd", "abcd", true), cost("abcd", "abxd", true)], [0, 1]);
         assert_eq!(cost("abcd", "abcdabcdabcdabcdabcd", true), 4, "16 errors, in 4 symbols");
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn it_counts_what_the_tokens_of_the_target_are() {
+    fn it_counts_the_units_of_the_target_tokens() {
         assert_eq!(errors("the cat", "the dog", true, Unit::Words), 1);
         assert_eq!(errors("the cat", "the dog", true, Unit::Characters), 3);
         assert_eq!(errors("the cat", "the", false, Unit::Words), 2);

@@ -36,7 +36,7 @@ mod tests {
     use crate::metrics::example::value_of;
 
     #[test]
-    fn a_row_is_right_or_wrong_and_without_rows_nothing_is_right() {
+    fn a_row_is_right_or_wrong_and_without_rows_the_value_is_0() {
         assert_eq!(value_of::<ExactMatch>(&[]), 0.0);
         assert_eq!(
             value_of::<ExactMatch>(&[("ab", &["ab"]), ("", &["x"]), ("", &[""]), ("ab", &["a", ""])]),

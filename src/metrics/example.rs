@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_symbol_is_in_no_reference_and_so_is_the_word_that_it_stands_in() {
+    fn a_word_with_an_unknown_symbol_matches_no_reference() {
         let output = ["one t".to_owned(), "o three".to_owned()];
         let example = Example { reference: "one two  three", output: &output, ..Example::default() };
         assert!(!example.is_exact());

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_metric_has_a_name_of_its_own_that_a_column_can_have() {
+    fn metric_names_are_unique_and_valid_as_column_names() {
         for (n, kind) in METRICS.iter().enumerate() {
             assert!(METRICS[..n].iter().all(|other| other != kind), "{}", kind.name);
             assert!(kind.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", kind.name);

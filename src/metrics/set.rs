@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_set_merge_to_the_whole_of_it() {
+    fn merged_parts_equal_the_whole_set() {
         for cut in 0..=ROWS.len() {
             let (mut one, other) = (counted(&ROWS[..cut]), counted(&ROWS[cut..]));
             one.merge(&other);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_error_rate_over_words_instead_of_that_over_characters() {
+    fn a_line_has_the_word_error_rate_instead_of_the_character_error_rate() {
         let names = |values: &[MetricValue]| -> Vec<&str> {
             MetricValue::in_lines(values).map(|one| one.kind.name).collect()
         };

@@ -37,7 +37,7 @@ mod tests {
     use crate::metrics::example::value_of;
 
     #[test]
-    fn words_are_what_stands_between_white_space() {
+    fn words_are_separated_by_white_space() {
         let rate = value_of::<WordErrorRate>;
         assert_eq!(rate(&[("the cat sat", &["the  dog sat\tdown"])]), 2.0 / 3.0);
         assert_eq!(rate(&[("a b ", &["a b"])]), 0.0);

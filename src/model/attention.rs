@@ -365,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_within_sequences_are_what_libtorch_makes_of_them() {
+    fn positions_within_sequences_equal_libtorchs() {
         let parts = (Tensor::arange(11 * 3 * 12, (Kind::Float, Device::Cpu)) * 0.37).sin().view([11, 36]);
         for lengths in [vec![11], vec![1, 7, 3], vec![2, 2, 2, 5]] {
             let ours = PackedSequences::new(&lengths, Device::Cpu);
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_over_slots_are_what_libtorch_makes_of_them() {
+    fn paged_attention_equals_libtorchs() {
         let numbers = |count: i64, shape: [i64; 2]| {
             (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.73).sin().view(shape)
         };

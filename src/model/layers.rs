@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn decoding_has_the_activations_of_training_whatever_stands_beside_a_number() {
+    fn activations_in_decoding_equal_training_at_every_position() {
         let x = Tensor::linspace(-110.0, 110.0, 220_013, (Kind::Float, Device::Cpu));
         for activation in ALL {
             let (ours, exact) = (of(activation, &x, true), of(activation, &x.to_kind(Kind::Double), false));
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn an_activation_of_no_number_is_none() {
+    fn the_activation_of_nan_is_nan() {
         let x = Tensor::from_slice(&[f32::NAN; 19]);
         for activation in ALL {
             for decoding in [false, true] {

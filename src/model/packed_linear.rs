@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_products_are_the_plain_ones_and_know_no_batch() {
+    fn packed_products_equal_plain_ones_in_any_batch() {
         for (outputs, inputs) in [(1, 1), (7, 5), (33, 64), (100, 30), (64, 128)] {
             let (weight, bias) = (random([outputs, inputs], 1), random([1, outputs], 2).view([outputs]));
             let (x, residual) = (random([31, inputs], 3), random([31, outputs], 4));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_bits_err_by_half_a_step_of_each_scale() {
+    fn int8_errors_are_at_most_half_a_step_of_each_scale() {
         // Rows and outputs of very different magnitudes keep their own precision.
         let weight = random([40, 64], 5) * random([40, 1], 6).exp2() * 8.0;
         let x = random([9, 64], 7) * 1e3;
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_stays_none() {
+    fn nan_stays_nan() {
         let (weight, x) = (random([3, 40], 1), random([2, 40], 2));
         let with = |tensor: &Tensor, place: i64, value: f32| {
             let changed = tensor.copy();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_too_small_for_a_scale_are_zero_to_eight_bits() {
+    fn rows_too_small_for_a_scale_are_zero_in_int8() {
         let x = Tensor::from_slice(&[1e-40f32, -1e-38, 0.0, 1e-39]).view([1, 4]);
         let y = PackedWeights::new(&random([3, 4], 1), None, PackedKind::Int8).linear(&x, false, None);
         assert_eq!(largest(&y, &Tensor::zeros([1, 3], (Kind::Float, Device::Cpu))), 0.0);

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_may_say_what_is_frequent_what_goes_with_its_source_and_its_prefix() {
+    fn a_shortlist_allows_frequent_tokens_those_of_the_source_and_the_prefix() {
         let list = Shortlist::new(vec![5], vec![vec![], vec![], vec![], vec![], vec![8, 4], vec![5, 7]]);
         assert_eq!(list.allowed(&[], [].into_iter())[..], [UNK, EOS, 5]);
         assert_eq!(list.allowed(&[4, 5, 4], [].into_iter())[..], [UNK, EOS, 4, 5, 7, 8]);
@@ -129,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_comes_back_as_it_was_written_and_a_strange_one_is_refused() {
+    fn a_file_survives_a_round_trip_and_an_invalid_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.json");
         let lists = vec![vec![], vec![8], vec![], vec![], vec![4, 6], vec![], vec![5]];
         let list = Shortlist::new(vec![7, 5], lists);
         list.write(&path, &tokenizers()).unwrap();
         assert_eq!(Shortlist::read(&path, &tokenizers()).unwrap(), list);
-        for (text, says) in [
+        for (text, message) in [
             ("[]", "invalid length 0"),
             (r#"{"format": 2, "frequent": [], "lists": {}}"#, "its format is 2, and this version reads 1"),
             (r#"{"format": 1, "frequent": ["q"], "lists": {}}"#, "it lacks `q`"),
@@ -144,7 +144,7 @@ mod tests {
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Shortlist::read(&path, &tokenizers()).unwrap_err();
-            assert!(error.message().contains(says), "{}", error.message());
+            assert!(error.message().contains(message), "{}", error.message());
             assert_eq!(error.exit_code(), 2);
         }
         assert!(Shortlist::read(&folder.path().join("none"), &tokenizers()).is_err());

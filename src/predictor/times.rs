@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 const AT_ONCE: usize = 32;
 
 impl LoadedModel {
-    /// Checks that times can be told: the sources are recordings, and the model has a CTC head.
+    /// Checks that times can be computed: the sources are recordings, and the model has a CTC head.
     ///
     /// # Errors
     /// They cannot.

@@ -48,8 +48,8 @@ impl LoadedModel {
 
 /// Of outputs with the same text only the first is kept, which is the best.
 fn keep_first(list: &mut Vec<Output>) {
-    let mut said = HashSet::new();
-    list.retain(|output| said.insert(output.text.clone()));
+    let mut texts = HashSet::new();
+    list.retain(|output| texts.insert(output.text.clone()));
 }
 
 /// The symbol of the source with the most attention, without EOS at its end; of equal ones the first.
@@ -65,7 +65,7 @@ mod tests {
     use crate::decoding::incremental_decoder::Hypothesis;
 
     #[test]
-    fn a_text_that_several_outputs_have_stands_once_with_the_best() {
+    fn a_duplicate_text_is_kept_once_with_the_best_score() {
         let output = |text: &str, ranking| {
             let hypothesis = Hypothesis { ranking, ..Hypothesis::default() };
             let (times, token_scores) = (Vec::new(), Vec::new());

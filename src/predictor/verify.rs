@@ -268,8 +268,8 @@ fn scored(model: &LoadedModel, requests: &[&DecodeRequest], name: &str, found: &
     let pairs: Vec<(&DecodeRequest, &[i64])> =
         all.iter().map(|(request, one)| (*request, one.tokens.as_slice())).collect();
     let scores = all.iter().zip(model.score(&pairs)?).map(|((_, one), tokens)| {
-        let said = one.tokens.len() + usize::from(one.finished);
-        (one.score, tokens.into_iter().take(said).map(f64::from).sum())
+        let length = one.tokens.len() + usize::from(one.finished);
+        (one.score, tokens.into_iter().take(length).map(f64::from).sum())
     });
     Ok(Check {
         what: format!("{name}, scores of the search against those of the outputs"),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beam_below_greedy_search_and_lists_without_order_are_found() {
+    fn a_beam_below_greedy_search_and_unsorted_lists_are_detected() {
         let of = |score, finished| vec![Hypothesis { finished, ..one(&[4], score)[0].clone() }];
         let greedy = vec![of(-1.0, true), of(-1.0, true), of(-1.0, true), of(-9.0, false)];
         let wide = vec![of(-1.0, true), of(-1.5, true), of(-0.5, false), of(-10.0, true)];
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_apart_is_found_and_judged() {
+    fn differences_are_found_and_judged() {
         let found = vec![one(&[4], -1.0), one(&[5], -2.0)];
         let check = |other: &Found| compared(String::new(), &found, other, true);
         let same = check(&found);

@@ -91,7 +91,7 @@ impl PackedWeights {
         let mut weights = std::ptr::null_mut();
         let outputs = weight.size()[0];
         let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
-        // SAFETY: live tensors, lent for the duration of the call; on success we own `weights`.
+        // SAFETY: live tensors, borrowed for the duration of the call; on success we own `weights`.
         let status = unsafe { seqloom_pack_weights(&mut weights, weight.as_ptr(), bias, kind as c_int) };
         assert!(status == 0, "packing weights: {}", last_error());
         PackedWeights { weights, outputs }
@@ -246,7 +246,7 @@ pub fn paged_attention(
         weights.as_mut_ptr()
     });
     let (starts, lengths) = (attended.starts.as_ptr(), attended.lengths.as_ptr());
-    // SAFETY: live tensors and lists, lent for the duration of the call; all slots were checked.
+    // SAFETY: live tensors and lists, borrowed for the duration of the call; all slots were checked.
     let status = unsafe {
         seqloom_paged_attention(
             &mut out,
@@ -273,7 +273,7 @@ pub fn paged_attention(
 pub fn packed_sequence_attention(query_key_value: &Tensor, lengths: &[i64], heads: i64) -> Tensor {
     let mut out = std::ptr::null_mut();
     let (of_each, count) = (lengths.as_ptr(), lengths.len() as i64);
-    // SAFETY: a live tensor and list, lent for the duration of the call; the lengths are checked there.
+    // SAFETY: a live tensor and list, borrowed for the duration of the call; the lengths are checked there.
     let status = unsafe {
         seqloom_packed_sequence_attention(&mut out, query_key_value.as_ptr(), of_each, count, heads)
     };
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn attention_reads_nothing_that_is_not_there() {
+    fn attention_reads_nothing_out_of_bounds() {
         let (query, keys_values) = (zeros(&[2, 6]), zeros(&[5, 12]));
         let attended = |starts: [i64; 2], lengths: [i64; 2]| AttendedSlots {
             slots: (0..5).collect(),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn products_and_activations_take_rows_of_their_inputs_alone() {
+    fn products_and_activations_refuse_mismatched_shapes() {
         let packed = PackedWeights::new(&zeros(&[3, 4]), None, PackedKind::F32);
         assert_eq!(packed.log_probabilities(&zeros(&[2, 4])).len(), 6);
         refused(|| packed.log_probabilities(&zeros(&[2, 5, 4])));

@@ -81,7 +81,7 @@ pub(crate) fn fused_adam(tensors: &AdamTensors, step: AdamStep) -> Result<()> {
     let count = tensors.weights.len();
     let lists = [&tensors.gradients, &tensors.first, &tensors.second, &tensors.steps];
     assert!(lists.iter().all(|list| list.len() == count), "Adam needs lists of the same length");
-    // SAFETY: five lists of `count` live tensors each, lent for the duration of the call.
+    // SAFETY: five lists of `count` live tensors each, borrowed for the duration of the call.
     let status = unsafe {
         seqloom_fused_adam(
             pointers(&tensors.weights).as_ptr(),
@@ -133,7 +133,7 @@ pub(crate) fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
         tensors.gradients.len() == count && tensors.momenta.len() == momenta,
         "SGD needs lists of the same length"
     );
-    // SAFETY: three lists of `count` live tensors each, lent for the duration of the call.
+    // SAFETY: three lists of `count` live tensors each, borrowed for the duration of the call.
     let status = unsafe {
         seqloom_fused_sgd(
             pointers(&tensors.weights).as_ptr(),
@@ -153,7 +153,7 @@ pub(crate) fn fused_sgd(tensors: &SgdTensors, step: SgdStep) -> Result<()> {
 /// The norm of each tensor, one after the other: (tensors) f32, on their device.
 pub(crate) fn norms(tensors: &[&Tensor]) -> Tensor {
     let (pointers, mut out) = (pointers(tensors), std::ptr::null_mut());
-    // SAFETY: live tensors, lent for the duration of the call; on success `out` is a new tensor that we own.
+    // SAFETY: live tensors, borrowed for the duration of the call; on success `out` is a new tensor that we own.
     let status = unsafe { seqloom_norms(&mut out, pointers.as_ptr(), pointers.len() as i64) };
     assert!(status == 0, "norms: {}", last_error());
     // SAFETY: the call succeeded, so we own `out`.
@@ -163,7 +163,7 @@ pub(crate) fn norms(tensors: &[&Tensor]) -> Tensor {
 /// Multiplies all tensors, in place.
 pub(crate) fn scale(tensors: &[&Tensor], factor: f64) {
     let pointers = pointers(tensors);
-    // SAFETY: live tensors, lent for the duration of the call.
+    // SAFETY: live tensors, borrowed for the duration of the call.
     let status = unsafe { seqloom_scale(pointers.as_ptr(), pointers.len() as i64, factor) };
     assert!(status == 0, "scale: {}", last_error());
 }
@@ -172,7 +172,7 @@ pub(crate) fn scale(tensors: &[&Tensor], factor: f64) {
 pub(crate) fn lerp(averages: &[&Tensor], tensors: &[&Tensor], share: f64) {
     assert_eq!(averages.len(), tensors.len(), "a tensor for each average");
     let (averages, tensors) = (pointers(averages), pointers(tensors));
-    // SAFETY: two lists of live tensors of the same length, lent for the duration of the call.
+    // SAFETY: two lists of live tensors of the same length, borrowed for the duration of the call.
     let status = unsafe { seqloom_lerp(averages.as_ptr(), tensors.as_ptr(), tensors.len() as i64, share) };
     assert!(status == 0, "lerp: {}", last_error());
 }

@@ -38,7 +38,7 @@ impl Vectors {
     /// `SEQLOOM_VECTORS` is no known set, or one that this machine lacks.
     pub(crate) fn in_use() -> Result<Vectors> {
         let mut lanes = 0;
-        // SAFETY: a pointer to a number, lent for the duration of the call.
+        // SAFETY: a pointer to a number, borrowed for the duration of the call.
         let status = unsafe { seqloom_lanes(&mut lanes) };
         let hint = "without it the best that this machine has is used";
         if status == 0 { Ok(Vectors::of(lanes)) } else { Err(Error::input(last_error()).hint(hint)) }

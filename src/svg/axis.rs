@@ -19,7 +19,7 @@ impl Axis {
     /// From 0 to a tick at or above the largest value.
     pub(crate) fn from_zero(values: &[f64], most: usize) -> Axis {
         let largest = values.iter().copied().fold(0.0, f64::max);
-        // Values near 0 count as 0: their ticks could not be told apart.
+        // Values near 0 count as 0: their ticks would be indistinguishable.
         let largest = if largest > 1e-300 { largest } else { 1.0 };
         let step = round_step(largest, most);
         let high = step * (largest / step - 1e-9).ceil();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_axis_has_powers_of_ten_and_between_them_what_there_is_room_for() {
+    fn a_log_axis_has_powers_of_ten_and_as_many_ticks_between_as_fit() {
         let read = |low, high, most| labels(&Axis::log(&[low, high], most)).join(" ");
         assert_eq!(read(1e-7, 5.0, 4), "1e-6 1e-4 0.01 1");
         assert_eq!(read(2e-4, 5.0, 4), "1e-3 0.01 0.1 1");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_values_an_axis_has_a_place_for_each_that_it_takes() {
+    fn an_axis_of_any_values_has_a_position_for_each_accepted_one() {
         for values in [
             &[][..],
             &[0.0],

@@ -134,7 +134,7 @@ mod tests {
 
     /// `zlib.adler32` of Python.
     #[test]
-    fn the_checksum_is_that_of_zlib() {
+    fn the_checksum_equals_that_of_zlib() {
         assert_eq!([&b""[..], b"Wikipedia", &[255; 70_000]].map(adler32), [1, 0x11e6_0398, 0x2a28_6e81]);
     }
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grid_without_numbers_draws_nothing_and_one_of_a_single_value_is_even() {
+    fn an_empty_grid_draws_nothing_and_one_of_a_single_value_is_even() {
         let mut out = String::new();
         Heat::new(0, std::iter::empty(), 0.0, 1.0).draw(&mut out, "a", [0.0; 4], "", true);
         assert_eq!(out, "");

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_left_is_by_the_speed_of_the_last_minutes_and_of_this_process() {
+    fn the_remaining_time_is_estimated_from_the_last_minutes_of_this_process() {
         let mut left = TimeLeft::new(1000, 2000);
         assert_eq!(left.seconds(10.0, 1000), None);
         left.mark(100.0, 1010);
@@ -160,9 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_of_time_is_said_in_the_units_that_people_count_in() {
-        let said = [0.4, 59.9, 60.0, 3599.0, 4800.0, 35_999.0, 36_000.0, 400_000.0].map(in_words);
-        assert_eq!(said, ["0 s", "59 s", "1 min", "59 min", "1 h 20 min", "9 h 59 min", "10 h", "111 h"]);
+    fn a_duration_is_written_in_readable_units() {
+        let written = [0.4, 59.9, 60.0, 3599.0, 4800.0, 35_999.0, 36_000.0, 400_000.0].map(in_words);
+        assert_eq!(written, ["0 s", "59 s", "1 min", "59 min", "1 h 20 min", "9 h 59 min", "10 h", "111 h"]);
     }
 
     #[test]

@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_follow_from_the_positions_of_an_update_unless_the_config_names_their_number() {
+    fn the_number_of_shards_depends_on_the_positions_unless_the_config_sets_it() {
         let by_tokens = [256, 512, 1024, 2048, 4096, 8192, 16_384].map(shards_for);
         assert_eq!(by_tokens, [1, 2, 2, 2, 4, 4, 8]);
         let config = |shards, accumulate| TrainingConfig { shards, accumulate, ..TrainingConfig::default() };

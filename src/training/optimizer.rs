@@ -257,8 +257,8 @@ pub fn clip_gradients(params: &Params, limit: f64) -> f64 {
         return 0.0;
     }
     let parts = || {
-        let lent = gradients.iter().map(Tensor::shallow_clone).collect();
-        partition_by_size(lent, params.device(), |gradient| gradient)
+        let copies = gradients.iter().map(Tensor::shallow_clone).collect();
+        partition_by_size(copies, params.device(), |gradient| gradient)
     };
     let norms = threads::each(parts(), |part: Vec<Tensor>| norms(&part.iter().collect::<Vec<_>>()));
     let norm = Tensor::cat(&norms, 0).norm().double_value(&[]);

@@ -116,7 +116,7 @@ fn too_small(limit: u64) -> Error {
 
 /// The batches to try within a budget: those with the most positions and the longest rows, and some of every length.
 fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
-    // A longer row is a batch of its own with any budget.
+    // A longer row is a single-row batch with any budget.
     let fits = |&row: &usize| lengths[row].0.max(lengths[row].1) <= budget;
     let mut rows: Vec<usize> = (0..lengths.len()).filter(fits).collect();
     sort_by_length(&mut rows, lengths);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_out_of_memory_is_told_from_what_fails_otherwise() {
+    fn out_of_memory_is_distinguished_from_other_failures() {
         let torch = |text: &str| tch::TchError::Torch(text.to_owned());
         let failing = |text: &str| catch_out_of_memory::<()>(|| Err(torch(text).into()));
         assert!(failing("CUDA out of memory. Tried to allocate 2 GiB").unwrap().is_none());
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_memory_is_done_in_halves_and_single_rows_come_back() {
+    fn a_batch_out_of_memory_is_halved_and_single_rows_are_returned() {
         let mut done = Vec::new();
         let mut work = |rows: &[usize]| {
             if rows.len() > 2 || rows.contains(&7) {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_is_of_every_length_and_a_part_of_the_limit_stays_free() {
+    fn the_trial_has_rows_of_every_length_and_leaves_part_of_the_limit_free() {
         let lengths: Vec<(usize, usize)> = (1..=120).map(|length| (length, length)).collect();
         let longest_of = |rows: &Vec<usize>| rows.iter().map(|&row| lengths[row].0).max().unwrap();
         let tried: Vec<usize> = tried(&lengths, 256).iter().map(longest_of).collect();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_nothing_fits_into_is_an_error_and_a_wide_one_takes_the_whole_set() {
+    fn a_memory_limit_that_is_too_low_is_an_error_and_a_high_one_allows_the_whole_set() {
         let lengths = [(10, 10); 200];
         let error = find_budget(&lengths, Device::Cpu, room(1), |_, _| Ok(())).unwrap_err();
         assert!(error.message().contains("256 positions"), "{error}");

@@ -1,4 +1,4 @@
-//! Splits work that treats each weight alone among the threads.
+//! Splits element-wise work on weights among the threads.
 
 use tch::{Device, Tensor};
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_keep_the_order_and_hold_about_as_many_numbers_each() {
+    fn parts_keep_the_order_and_have_about_as_many_numbers_each() {
         threads::set(2).unwrap();
         let tensors = [4, 1, 3, 8, 5].map(|size| Tensor::zeros([size], (Kind::Float, Device::Cpu)));
         let sizes = |device| -> Vec<Vec<usize>> {

@@ -166,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn no_warmup_starts_at_the_top() {
+    fn without_warmup_a_schedule_starts_at_its_peak() {
         close(Schedule::Constant { warmup: 0 }.at(1), 1.0);
         close(Schedule::InverseSqrt { warmup: 0 }.at(1), 1.0);
         close(Schedule::InverseSqrt { warmup: 0 }.at(4), 0.5);
     }
 
     #[test]
-    fn every_schedule_is_its_formula_at_every_step() {
+    fn every_schedule_equals_its_formula_at_every_step() {
         let (warmup, steps, final_share) = (40, 400, 0.1);
         let rise = |step: f64| (step / 40.0).min(1.0);
         let way = |step: f64| ((step - 40.0) / 360.0).clamp(0.0, 1.0);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn plateau_falls_after_its_patience_and_not_below_its_end() {
+    fn plateau_drops_after_its_patience_and_not_below_its_end() {
         let config = PlateauConfig { warmup: 10, factor: 0.5, patience: 2, final_share: 0.2 };
         let schedule = Schedule::Plateau(config);
         let mut plateau = Plateau::default();

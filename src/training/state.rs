@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_are_kept_in_order_and_the_earlier_of_equals_first() {
+    fn the_best_are_kept_in_order_and_ties_by_the_earlier_step() {
         let mut progress = TrainState::default();
         let costs = [3.0, 2.0, 2.0, 5.0, 1.0, 2.5];
         let validated = |(&cost, step)| progress.validated(at(step, cost), 3, BestBy::Nll);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_validations_are_told_apart_by_their_likelihood() {
+    fn ties_of_validations_are_broken_by_the_loss() {
         let mut progress = TrainState::default();
         let nll = [3.0, 2.0, 2.5, 2.0];
         let found = nll.iter().zip(1..).map(|(&nll, step)| BestValidation { step, cost: -0.5, nll });
@@ -247,12 +247,11 @@ mod tests {
     }
 
     #[test]
-    fn patience_begins_with_the_first_model_that_is_better_than_none() {
+    fn patience_starts_at_the_first_useful_validation() {
         use Improvement::{Better, Early, Worse};
-        let verdicts = |by, figures: &[(f64, f64)]| -> (Vec<Improvement>, u64) {
+        let verdicts = |by, scores: &[(f64, f64)]| -> (Vec<Improvement>, u64) {
             let mut progress = TrainState::default();
-            let found =
-                figures.iter().zip(1..).map(|(&(cost, nll), step)| BestValidation { step, cost, nll });
+            let found = scores.iter().zip(1..).map(|(&(cost, nll), step)| BestValidation { step, cost, nll });
             let verdicts = found.map(|found| progress.validated(found, 2, by)).collect();
             (verdicts, progress.stale)
         };
@@ -267,13 +266,13 @@ mod tests {
     }
 
     #[test]
-    fn no_number_of_a_saved_state_is_taken_unseen() {
+    fn every_number_of_a_saved_state_is_checked() {
         let good = TrainState { step: 10, epoch: 2, best: vec![at(10, 1.0)], ..TrainState::default() };
         assert_eq!(good.check(), Ok(()));
-        let refused = |change: fn(&mut TrainState), says: &str| {
+        let refused = |change: fn(&mut TrainState), message: &str| {
             let mut progress = good.clone();
             change(&mut progress);
-            assert_eq!(progress.check().unwrap_err(), says);
+            assert_eq!(progress.check().unwrap_err(), message);
         };
         refused(|it| it.step = 1 << 40, "`step` must be at most 2147483647, but it is 1099511627776");
         refused(

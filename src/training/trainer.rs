@@ -256,7 +256,7 @@ impl<'a> Trainer<'a> {
             ));
         }
         for &row in &updated.left_out {
-            recorder.record(&Event::LeftOut { step, pair: train.corpus.pair(row) })?;
+            recorder.record(&Event::RowSkipped { step, pair: train.corpus.pair(row) })?;
         }
         if !updated.skipped.is_empty() {
             let pairs: Vec<&Pair> = updated.skipped.iter().map(|&row| train.corpus.pair(row)).collect();
@@ -335,7 +335,7 @@ impl<'a> Trainer<'a> {
             self.schedule.validated(&mut self.progress.plateau, better);
         }
         for &row in &left_out {
-            recorder.record(&Event::LeftOut { step: best.step, pair: valid.corpus.pair(row) })?;
+            recorder.record(&Event::RowSkipped { step: best.step, pair: valid.corpus.pair(row) })?;
         }
         let samples: Vec<Sample> =
             decoded.iter().take(config.samples).map(|(row, output)| self.sample(*row, output)).collect();

@@ -46,15 +46,15 @@ pub(crate) fn validate(
     else {
         return Ok(None);
     };
-    let without_figures = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
+    let not_finite = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
     let nll = nll / tokens as f64;
     if !nll.is_finite() {
-        return Ok(Some(without_figures(left_out)));
+        return Ok(Some(not_finite(left_out)));
     }
     let done = match decode(context, &left_out, stopped) {
         Err(_) if stopped() => return Ok(None),
         Err(error) if error.kind() == Kind::NotFinite => {
-            return Ok(Some(without_figures(left_out)));
+            return Ok(Some(not_finite(left_out)));
         }
         done => done?,
     };
@@ -202,7 +202,7 @@ mod tests {
     use crate::metrics::MetricKind;
 
     #[test]
-    fn what_decides_is_compared_in_the_form_of_outputs() {
+    fn the_deciding_score_compares_texts_in_the_form_of_outputs() {
         let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9} xyz"].into_iter()).unwrap();
         let found = |output: &str, by: &str| {
             let tokens = target.encode(output).ids;

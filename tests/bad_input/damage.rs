@@ -48,7 +48,7 @@ impl ModelFile {
 }
 
 #[test]
-fn a_model_file_cut_short_is_refused_wherever_the_cut_is() {
+fn a_truncated_model_file_is_refused_at_any_length() {
     let file = ModelFile::new();
     let (header, all) = (file.header_end, file.bytes.len());
     for length in
@@ -60,7 +60,7 @@ fn a_model_file_cut_short_is_refused_wherever_the_cut_is() {
 }
 
 #[test]
-fn a_model_file_with_one_byte_changed_is_refused_whichever_it_is() {
+fn a_model_file_with_any_byte_changed_is_refused() {
     let file = ModelFile::new();
     let (header, all) = (file.header_end, file.bytes.len());
     let spread =
@@ -79,7 +79,7 @@ fn a_model_file_with_one_byte_changed_is_refused_whichever_it_is() {
 
 /// JSON that means the same is not the same file.
 #[test]
-fn a_change_that_means_nothing_is_refused_as_well() {
+fn a_change_without_meaning_is_refused_as_well() {
     let file = ModelFile::new();
     let text = String::from_utf8_lossy(&file.bytes[..file.header_end]).into_owned();
     let exponent = text.find("1e-8").unwrap() + 1;
@@ -97,7 +97,7 @@ fn a_change_that_means_nothing_is_refused_as_well() {
 }
 
 #[test]
-fn a_checkpoint_cut_short_or_changed_is_refused_in_a_sentence() {
+fn a_truncated_or_changed_checkpoint_is_refused_with_a_message() {
     let scene = Scene::trained();
     let checkpoint = scene.checkpoint("runs/copy", "latest");
     scene.write("runs/copy/best", scene.read("runs/copy/latest"));
@@ -126,7 +126,7 @@ fn a_checkpoint_cut_short_or_changed_is_refused_in_a_sentence() {
 }
 
 #[test]
-fn a_resume_refuses_any_file_of_its_checkpoint_that_was_changed_or_is_gone() {
+fn resuming_refuses_a_checkpoint_with_a_changed_or_missing_file() {
     let scene = Scene::trained();
     let checkpoint = scene.checkpoint("runs/copy", "latest");
     let resume = ["--resume", "--set", "training.steps=701"];
@@ -157,7 +157,7 @@ fn a_resume_refuses_any_file_of_its_checkpoint_that_was_changed_or_is_gone() {
 }
 
 #[test]
-fn a_checkpoint_of_another_shape_is_refused_with_the_weight_and_both_shapes() {
+fn a_weight_of_another_shape_is_refused_with_its_name_and_both_shapes() {
     let scene = Scene::trained();
     let small = ["--out", "small", "--set", "model.transformer.width=16", "--set", "training.steps=700"];
     scene.train(&[&small[..], &["--set", "training.epochs=1"]].concat()).succeeded();
@@ -174,7 +174,7 @@ fn a_checkpoint_of_another_shape_is_refused_with_the_weight_and_both_shapes() {
 }
 
 #[test]
-fn weights_are_loaded_only_under_their_own_names_and_in_their_own_shapes() {
+fn weights_are_loaded_only_with_matching_names_and_shapes() {
     let model = |width| {
         let mut params = Params::new(Device::Cpu, 1);
         let config = TransformerConfig { width, heads: 2, feed_forward: 24, ..TransformerConfig::default() };

@@ -29,7 +29,7 @@ fn with_sizes(scene: &Scene, sizes: Value) {
 
 /// A network of these sizes would take terabytes, or endless names: it is refused without being built.
 #[test]
-fn a_model_file_is_held_against_its_header_before_a_network_is_made() {
+fn the_size_of_a_model_file_is_checked_before_a_network_is_built() {
     let scene = Scene::trained();
     let cases = [
         (json!({ "width": 65536, "feed_forward": 65536, "encoder_layers": 9 }), "must be Float ["),
@@ -44,10 +44,10 @@ fn a_model_file_is_held_against_its_header_before_a_network_is_made() {
             "the layers must have at most 1099511627776 weights together, but have ",
         ),
     ];
-    for (sizes, says) in cases {
+    for (sizes, message) in cases {
         with_sizes(&scene, sizes);
         let refused = scene.fed(&["decode", "forged.safetensors"], b"ab\n");
-        assert!(refused.stderr.contains(says), "{says:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(message), "{message:?}: {}", refused.stderr);
         refused.refused_naming(refused.code.unwrap(), &["forged.safetensors"]);
         assert!(Predictor::open(scene.path("forged.safetensors")).is_err());
     }
@@ -87,7 +87,7 @@ fn with_state(scene: &Scene, change: impl FnOnce(&mut Value)) -> Finished {
 }
 
 #[test]
-fn a_number_of_a_saved_state_that_cannot_be_is_a_damaged_checkpoint() {
+fn an_invalid_number_in_a_saved_state_is_a_damaged_checkpoint() {
     let scene = Scene::trained();
     let place = scene.checkpoint("runs/copy", "latest");
     let state = format!("{}/state.json is damaged: ", place.display());
@@ -112,7 +112,7 @@ fn a_number_of_a_saved_state_that_cannot_be_is_a_damaged_checkpoint() {
 }
 
 #[test]
-fn what_has_no_end_or_no_beginning_is_not_read() {
+fn endless_files_and_pipes_are_not_read() {
     let scene = Scene::trained();
     let at_most = "a config must have at most 1048576 bytes, but this has more";
     scene.seqloom(&["train", "/dev/zero"]).refused_naming(2, &["error: /dev/zero: ", at_most]);
@@ -147,7 +147,7 @@ fn what_has_no_end_or_no_beginning_is_not_read() {
 }
 
 #[test]
-fn a_plain_file_under_a_checkpoints_name_ends_no_training() {
+fn a_plain_file_with_the_name_of_a_checkpoint_does_not_end_training() {
     let scene = Scene::new(60, 12);
     scene.write("runs/copy/config.toml", scene.read("copy.toml"));
     for name in ["step-00000020", "step-00000030", "step-00000099"] {
@@ -167,7 +167,7 @@ fn a_plain_file_under_a_checkpoints_name_ends_no_training() {
 
 /// The weights of one letter are NaN, as after a memory or disk fault.
 #[test]
-fn a_row_without_finite_scores_is_that_rows_error() {
+fn a_row_without_finite_scores_is_an_error_of_that_row() {
     let scene = Scene::trained();
     let tokens = scene.seqloom(&["inspect", "runs/copy", "--vocabulary"]).succeeded().stdout;
     let source = tokens.split("source: ").nth(1).unwrap().lines().nth(1).unwrap();

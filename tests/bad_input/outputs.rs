@@ -19,7 +19,7 @@ fn redirected(scene: &Scene, arguments: &[&str], input: &str, appended: Option<&
 }
 
 #[test]
-fn an_input_under_any_of_its_names_is_no_output() {
+fn an_input_under_any_of_its_names_cannot_be_an_output() {
     let scene = Scene::trained();
     let before = scene.read("valid.csv");
     scene.write("words.txt", "ab\ncd\n");
@@ -69,7 +69,7 @@ fn an_input_under_any_of_its_names_is_no_output() {
 }
 
 #[test]
-fn what_a_model_and_its_run_are_made_of_is_no_output() {
+fn files_of_a_model_and_its_run_cannot_be_an_output() {
     let scene = Scene::trained();
     let files = scene.files("");
     let checkpoint = scene.checkpoint("runs/copy", "best").display().to_string();
@@ -111,14 +111,14 @@ fn what_a_model_and_its_run_are_made_of_is_no_output() {
     let finished = Finished::of(listened_to(command.args(from_there)));
     finished.refused_naming(2, &["train.csv cannot be both the `data.train` and the output"]);
     assert!(scene.files("") == files, "something was written");
-    // Beside them there is room.
+    // New files beside them are fine.
     scene.decode(&["--output", "runs/copy/outputs.txt"], "ab\n").succeeded();
     assert_eq!(scene.text("runs/copy/outputs.txt"), "ab\n");
 }
 
 /// Training truncates its metrics when a run starts.
 #[test]
-fn a_runs_figures_are_no_training_pairs() {
+fn metrics_csv_cannot_be_training_pairs() {
     let scene = Scene::new(8, 2);
     let pairs = scene.read("train.csv");
     scene.write("run/config.toml", scene.read("copy.toml"));
@@ -131,7 +131,7 @@ fn a_runs_figures_are_no_training_pairs() {
 }
 
 #[test]
-fn a_summary_replaces_its_file_whole_and_no_other_name_of_it() {
+fn a_summary_replaces_its_file_and_leaves_its_hard_links() {
     let scene = Scene::trained();
     scene.write("s.json", "precious\n");
     fs::hard_link(scene.path("s.json"), scene.path("kept.json")).unwrap();

@@ -11,7 +11,7 @@ fn strange() -> Vec<u8> {
 }
 
 #[test]
-fn a_broken_row_ends_the_command_behind_the_rows_before_it() {
+fn an_invalid_row_ends_the_command_after_the_previous_rows() {
     let scene = Scene::trained();
     let finished = scene.fed(&["decode", "runs/copy"], b"ab\n\xFF\xFE\ncd\n");
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), "ab\n"));
@@ -30,7 +30,7 @@ fn a_broken_row_ends_the_command_behind_the_rows_before_it() {
 }
 
 #[test]
-fn with_skip_each_row_has_its_line_and_what_was_wrong_is_said() {
+fn with_skip_each_row_has_its_line_and_errors_are_reported() {
     let scene = Scene::trained();
     let finished = scene
         .fed(&["decode", "runs/copy", "--on-error", "skip", "--summary", "s.json"], &strange())
@@ -56,7 +56,7 @@ fn with_skip_each_row_has_its_line_and_what_was_wrong_is_said() {
 }
 
 #[test]
-fn a_skipped_row_has_its_reason_beside_it() {
+fn a_skipped_row_has_its_reason_in_a_column() {
     let scene = Scene::trained();
     let skip = ["decode", "runs/copy", "--on-error", "skip", "--format"];
     let rows = objects(&scene.fed(&[&skip[..], &["jsonl"]].concat(), &strange()).succeeded().stdout);
@@ -75,7 +75,7 @@ fn a_skipped_row_has_its_reason_beside_it() {
 }
 
 #[test]
-fn a_source_that_is_too_long_is_cut_where_it_is_asked_for_and_counted() {
+fn a_source_that_is_too_long_is_truncated_on_request_and_counted() {
     let scene = Scene::trained();
     let limit = ["--input-format", "text", "--set", "data.source.max_length=4"];
     let arguments = [&limit[..], &["--truncate", "--format", "jsonl"]].concat();
@@ -92,7 +92,7 @@ fn a_source_that_is_too_long_is_cut_where_it_is_asked_for_and_counted() {
 }
 
 #[test]
-fn a_broken_row_of_any_table_can_be_skipped() {
+fn an_invalid_row_of_any_table_can_be_skipped() {
     let scene = Scene::trained();
     let cases: [(&str, &[u8], &str); 3] = [
         (
@@ -121,7 +121,7 @@ fn a_broken_row_of_any_table_can_be_skipped() {
 }
 
 #[test]
-fn a_quote_out_of_place_costs_its_row_unless_nobody_knows_where_the_next_one_begins() {
+fn a_misplaced_quote_invalidates_its_row_if_the_next_row_can_be_found() {
     let scene = Scene::trained();
     let message = "in.csv:3: a comma must follow a closing quote, but the field continues\n";
     let decode = |row: &str| {
@@ -139,7 +139,7 @@ fn a_quote_out_of_place_costs_its_row_unless_nobody_knows_where_the_next_one_beg
 }
 
 #[test]
-fn a_line_without_an_end_does_not_fill_the_memory() {
+fn an_endless_line_does_not_fill_the_memory() {
     let scene = Scene::trained();
     let endless = vec![b'a'; 17 << 20];
     let finished = scene.fed(&["decode", "runs/copy"], &endless);

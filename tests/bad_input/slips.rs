@@ -3,7 +3,7 @@
 use crate::support::run::Scene;
 
 #[test]
-fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
+fn an_invalid_experiment_is_refused_with_its_position_and_a_hint() {
     let scene = Scene::new(8, 2);
     let cases = [
         ("name=", "--set name=: `name` must not be empty"),
@@ -42,7 +42,7 @@ fn an_experiment_that_cannot_be_is_refused_with_its_place_and_a_hint() {
     scene
         .seqloom(&["train", "wide.toml"])
         .refused_naming(2, &["error: wide.toml:7:9: `heads` must divide `width`, but they are 5 and 32\n"]);
-    assert!(!scene.path("runs").exists(), "a run that never began left something behind");
+    assert!(!scene.path("runs").exists(), "a run that did not start has left files");
 }
 
 /// Where relative paths are looked up.
@@ -51,7 +51,7 @@ fn looked_for(scene: &Scene) -> String {
 }
 
 #[test]
-fn a_broken_data_file_is_refused_with_the_line_and_the_row() {
+fn an_invalid_data_file_is_refused_with_the_line_and_the_row() {
     let scene = Scene::new(8, 2);
     let cases: [(&[u8], &str); 6] = [
         (b"source,target\n", "error: a file of pairs must have at least one row, but bad.csv has none"),
@@ -82,7 +82,7 @@ fn a_broken_data_file_is_refused_with_the_line_and_the_row() {
 }
 
 #[test]
-fn a_pair_that_is_too_long_is_refused_or_left_out_and_counted() {
+fn a_pair_that_is_too_long_is_refused_or_skipped_and_counted() {
     let scene = Scene::new(8, 2);
     let long = "h".repeat(9);
     scene.write("bad.csv", format!("source,target\nab,ab\nab,{long}\n{long},ab\ncd,cd\n"));
@@ -94,9 +94,9 @@ fn a_pair_that_is_too_long_is_refused_or_left_out_and_counted() {
          hint: raise `data.target.max_length`, or skip such rows with `data.too_long = \"skip\"`",
     );
     let skip = ["--set", "data.too_long=skip"];
-    let said = scene.train(&[&settings[..], &limits, &skip].concat()).succeeded().stderr;
+    let stderr = scene.train(&[&settings[..], &limits, &skip].concat()).succeeded().stderr;
     let line = "2 training pairs; 2 skipped because a side is too long, the first at bad.csv:3\n";
-    assert!(said.contains(line), "{said}");
+    assert!(stderr.contains(line), "{stderr}");
 
     let all = ["--set", "data.source.max_length=1", "--out", "none"];
     scene.train(&[&settings[..], &all, &skip].concat()).refused(
@@ -107,7 +107,7 @@ fn a_pair_that_is_too_long_is_refused_or_left_out_and_counted() {
 }
 
 #[test]
-fn a_folder_that_holds_something_is_never_written_into() {
+fn a_folder_that_is_not_empty_is_never_written_into() {
     let scene = Scene::new(8, 2);
     scene.write("mine/diary.txt", "dear diary");
     let before = scene.files("");
@@ -122,7 +122,7 @@ fn a_folder_that_holds_something_is_never_written_into() {
 }
 
 #[test]
-fn a_decode_of_what_is_no_run_is_refused() {
+fn decoding_anything_but_a_run_or_a_model_is_refused() {
     let scene = Scene::new(8, 2);
     scene.seqloom(&["decode", "nowhere"]).refused(
         2,
@@ -145,7 +145,7 @@ fn a_decode_of_what_is_no_run_is_refused() {
 }
 
 #[test]
-fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
+fn invalid_arguments_of_decode_are_refused_before_anything_is_written() {
     let scene = Scene::trained();
     scene.write("words.csv", "word,target\nab,ab\n");
     let cases: [(&[&str], &str); 7] = [
@@ -193,7 +193,7 @@ fn a_decode_with_a_wrong_argument_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_command_line_that_is_none_is_refused_with_its_usage() {
+fn an_invalid_command_line_is_refused_with_its_usage() {
     let scene = Scene::new(8, 2);
     for arguments in
         [&[][..], &["decode"], &["trian", "copy.toml"], &["decode", "runs/copy", "--frmat", "csv"]]

@@ -1,4 +1,4 @@
-//! What reads texts and no recordings, and what recordings cannot be.
+//! Invalid experiments with recordings: keys that need texts, and invalid features.
 
 use super::{LEAST, accepted, refused};
 
@@ -10,7 +10,7 @@ fn check_messages(cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn recordings_where_only_texts_can_be_are_refused_by_name() {
+fn keys_that_need_texts_are_refused_with_recordings() {
     check_messages(&[
         (
             "[data.target.audio]",
@@ -30,7 +30,7 @@ fn recordings_where_only_texts_can_be_are_refused_by_name() {
 }
 
 #[test]
-fn blocks_that_no_conformer_has_are_refused_by_name() {
+fn invalid_conformer_blocks_are_refused_by_name() {
     check_messages(&[
         (
             "[model.transformer]\nconvolution_kernel = 4",
@@ -45,7 +45,7 @@ fn blocks_that_no_conformer_has_are_refused_by_name() {
 }
 
 #[test]
-fn features_that_cannot_be_are_refused_by_name() {
+fn invalid_features_are_refused_by_name() {
     check_messages(&[
         (
             "[data.source.audio]\nmax_seconds = 0",
@@ -64,7 +64,7 @@ fn features_that_cannot_be_are_refused_by_name() {
 
 /// 40 s at a speed of 0.9 are 1112 positions of 40 ms.
 #[test]
-fn learned_positions_must_be_enough_for_the_longest_recording() {
+fn learned_positions_must_cover_the_longest_recording() {
     let learned = "[data.source.audio]\n[model.transformer]\npositions = \"learned\"\nmax_positions = ";
     let message = "8:17: `max_positions` must be at least 1113 for `learned` positions, but it is 1112\n\
                    hint: a recording of `max_seconds` has 1112 positions of 4 frames at its slowest speed";
@@ -75,7 +75,7 @@ fn learned_positions_must_be_enough_for_the_longest_recording() {
 }
 
 #[test]
-fn a_network_that_reads_recordings_has_a_ctc_head_unless_it_is_taken_away() {
+fn a_network_for_recordings_has_a_ctc_head_unless_switched_off() {
     let ctc = |text: &str| accepted(&format!("{LEAST}{text}"), &[]).model.network().has_ctc();
     assert!(ctc("[data.source.audio]"));
     assert!(!ctc("[data.source.audio]\n[model.transformer]\nctc = false"));

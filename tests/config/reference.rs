@@ -35,7 +35,7 @@ fn tables<'t>(path: &str, table: &'t Table, found: &mut Vec<(String, &'t Table)>
 }
 
 #[test]
-fn every_experiment_in_configs_can_be_read_and_has_the_name_of_its_file() {
+fn every_experiment_in_configs_is_valid_and_named_like_its_file() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(configs()).unwrap() {
         let path = entry.unwrap().path();
@@ -55,17 +55,17 @@ fn the_reference_page_shows_every_default() {
 }
 
 #[test]
-fn the_reference_page_and_the_code_know_the_same_keys() {
+fn the_reference_page_and_the_code_have_the_same_keys() {
     let all: Table = reference().1.parse().unwrap();
     let mut found = Vec::new();
     tables("", &all, &mut found);
     for (path, table) in found {
-        // The answer to a key that nobody knows is the list of those that are known there.
+        // The error for an unknown key lists the known ones.
         let message = refused(LEAST, &[&format!("{path}no_such_key=1")]);
         let mut known: BTreeSet<String> =
             listed(&message, "keys there: ").unwrap_or_else(|| panic!("{message}")).into_iter().collect();
         if path == "data.target." {
-            // Known, and refused with a reason of its own: a target is a text.
+            // Known, but refused with another message: a target is a text.
             assert!(known.remove("audio"));
         }
         let shown: BTreeSet<String> = table.keys().cloned().collect();
@@ -74,7 +74,7 @@ fn the_reference_page_and_the_code_know_the_same_keys() {
 }
 
 #[test]
-fn what_the_reference_page_shows_as_off_can_be_switched_on_and_has_its_default() {
+fn tables_shown_as_off_can_be_switched_on_with_the_defaults_shown() {
     let (page, all) = reference();
     let (on, all): (Table, Table) = (page.parse().unwrap(), all.parse().unwrap());
     let mut found = Vec::new();
@@ -130,17 +130,17 @@ fn the_reference_page_lists_every_choice() {
 }
 
 #[test]
-fn the_reference_page_says_what_each_metric_counts() {
+fn the_reference_page_describes_each_metric() {
     let page = reference().0;
     for kind in seqloom::metrics::METRICS {
-        let says = |line: &str| {
+        let describes = |line: &str| {
             line.starts_with("    ")
                 && line.split(": ").next().is_some_and(|names| {
                     names.trim().trim_start_matches('#').split(',').any(|name| name.trim() == kind.name)
                 })
         };
         assert!(
-            page.lines().any(|line| line.strip_prefix('#').is_some_and(says) || says(line)),
+            page.lines().any(|line| line.strip_prefix('#').is_some_and(describes) || describes(line)),
             "{}",
             kind.name
         );

@@ -17,7 +17,7 @@ fn metrics() -> String {
 }
 
 #[test]
-fn a_key_that_is_unknown_is_named_with_its_place_and_the_nearest_known_one() {
+fn an_unknown_key_is_named_with_its_position_and_the_nearest_known_one() {
     check_messages(&[
         (
             "[modle]\nx = 1",
@@ -41,7 +41,7 @@ fn a_key_that_is_unknown_is_named_with_its_place_and_the_nearest_known_one() {
 }
 
 #[test]
-fn a_key_that_is_missing_is_named_with_its_table() {
+fn a_missing_key_is_named_with_its_table() {
     let data = "\nhint: write it there, or use `--set data.train=…`";
     assert_eq!(refused("", &[]), format!("error: a.toml: missing key `train` in [data]{data}"));
     assert_eq!(
@@ -58,7 +58,7 @@ fn a_key_that_is_missing_is_named_with_its_table() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_shown_with_what_it_must_be() {
+fn a_value_of_the_wrong_type_is_shown_with_the_expected_type() {
     check_messages(&[
         ("[model.transformer]\nwidth = \"big\"", "6:9: `width` must be a whole number, but it is \"big\""),
         ("[model.transformer]\nwidth = 256.0", "6:9: `width` must be a whole number, but it is 256.0"),
@@ -94,7 +94,7 @@ fn a_value_of_the_wrong_type_is_shown_with_what_it_must_be() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_refused_with_its_place() {
+fn invalid_toml_is_refused_with_its_position() {
     check_messages(&[
         ("[training\nx = 1", "5:10: this is not TOML: unclosed table, expected `]`"),
         ("x = y", "5:5: this is not TOML: string values must be quoted"),
@@ -116,7 +116,7 @@ fn text_that_is_no_toml_is_refused_with_its_place() {
 }
 
 #[test]
-fn sizes_that_make_no_network_are_refused_at_their_place() {
+fn invalid_sizes_of_a_network_are_refused_at_their_position() {
     check_messages(&[
         (
             "[model.transformer]\nwidth = 500\nheads = 8",
@@ -175,7 +175,7 @@ fn sizes_that_no_machine_has_are_refused_by_name() {
     for (set, message) in cases {
         assert_eq!(refused(LEAST, &[set]), format!("error: --set {set}: {message}"));
     }
-    // Each of them may be, and all together not.
+    // Each of them is valid, but not all together.
     let all = ["width=65536", "feed_forward=65536", "encoder_layers=4096"];
     let all = all.map(|size| format!("model.transformer.{size}"));
     let message = refused(LEAST, &all.each_ref().map(String::as_str));
@@ -186,7 +186,7 @@ fn sizes_that_no_machine_has_are_refused_by_name() {
 }
 
 #[test]
-fn a_number_outside_its_range_is_refused_at_its_place() {
+fn a_number_out_of_range_is_refused_at_its_position() {
     let share = "must be at least 0 and below 1, but it is";
     check_messages(&[
         ("[model.transformer]\ndropout = 1", &format!("6:11: `dropout` {share} 1.0")),
@@ -228,7 +228,7 @@ fn a_number_outside_its_range_is_refused_at_its_place() {
 }
 
 #[test]
-fn a_metric_that_there_is_not_or_that_does_not_count_is_refused_at_its_place() {
+fn an_unknown_or_inapplicable_metric_is_refused_at_its_position() {
     let known = metrics();
     let usual = "`exact_match`, `character_error_rate`, `word_error_rate`";
     let must = "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric of `training.metrics`";
@@ -267,7 +267,7 @@ fn a_metric_that_there_is_not_or_that_does_not_count_is_refused_at_its_place() {
 }
 
 #[test]
-fn keys_of_decoding_that_do_not_go_together_are_refused() {
+fn incompatible_keys_of_decoding_are_refused() {
     check_messages(&[
         (
             "[decoding]\nbeam = 6\nbeam_groups = 4",
@@ -288,7 +288,7 @@ fn keys_of_decoding_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn tables_that_do_not_go_together_are_refused() {
+fn incompatible_tables_are_refused() {
     let one = "hint: keep one of them";
     check_messages(&[
         (
@@ -342,7 +342,7 @@ fn tables_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn a_name_that_is_no_folder_name_is_refused() {
+fn a_name_that_cannot_be_a_folder_name_is_refused() {
     let hint = "hint: the run's folder is runs/NAME: letters, digits, `-`, `_` and `.` are safe";
     for name in ["a/b", "..", ".", " a", "a\\b", "a\nb"] {
         let text = LEAST.replace("\"a\"", &format!("{name:?}"));
@@ -354,7 +354,7 @@ fn a_name_that_is_no_folder_name_is_refused() {
 }
 
 #[test]
-fn an_error_that_an_override_brings_names_the_override() {
+fn an_error_in_an_override_names_the_override() {
     let text = format!("{LEAST}[data.source.characters]\n[model.transformer]\nheads = 4");
     let divide = "hint: each head gets `width` / `heads` numbers";
     for (argument, message) in [
@@ -381,7 +381,7 @@ fn an_error_that_an_override_brings_names_the_override() {
     ] {
         assert_eq!(refused(&text, &[argument]), format!("error: --set {argument}: {message}"));
     }
-    // To be told of another optimizer than the file's would put it in the place of the file's.
+    // An override that names another optimizer would replace the file's.
     let adam = format!("{LEAST}[training.adam]");
     assert!(refused(&adam, &["training.lr=1"]).ends_with("\nhint: it is `training.adam.learning_rate` here"));
     assert_eq!(

@@ -16,7 +16,7 @@ from pairs import DataError, to_csv
 from sound import read_wav
 
 DIGITS = ["zero", "one", "two"]
-# Each take is a constant, which tells the take that a stretch of a string comes from.
+# Each take is a constant, which identifies the take of each part of a string.
 LEVELS = {"train": 1_000, "valid": 4_000, "test": 7_000, "test_lucas": 10_000}
 
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::run::{Scene, lines, objects, unsure_lines, words};
 
-/// Twelve tokens and label smoothing: an end is always among the likeliest few, and nearly never likely.
+/// Twelve tokens and label smoothing: EOS is always among the most likely few tokens, but almost never likely.
 #[test]
 fn no_beam_ranks_below_greedy_search() {
     let scene = Scene::trained();
@@ -30,7 +30,7 @@ fn no_beam_ranks_below_greedy_search() {
         }
         assert!(wide.iter().filter(is_right).count() >= greedy.iter().filter(is_right).count());
     }
-    // The rule that counts what has finished does, and `verify` says so; it is no fault of the model.
+    // Stopping at the first finished output can rank below greedy search; `verify` reports it, and it is no failure.
     let finished = scene
         .verify(&["--input", "valid.csv", "--set", "decoding.stop=first", "--rows", "20"], "")
         .succeeded();
@@ -38,7 +38,7 @@ fn no_beam_ranks_below_greedy_search() {
     assert!(!finished.stdout.contains("greedy search: 0 of 20"), "{}", finished.stdout);
 }
 
-/// A letter stands for a long text.
+/// The target of each letter is a long text.
 fn long_targets(scene: &Scene) {
     let rows: String =
         "abcdef".chars().map(|letter| format!("{letter},{letter}{}\n", "ghijk".repeat(15))).collect();
@@ -61,7 +61,7 @@ fn outputs_may_be_as_long_as_the_training_targets() {
         (decoding["max_length_factor"].as_f64(), decoding["max_length_offset"].as_u64()),
         (Some(76.0), Some(50))
     );
-    // What was asked for is in the run's own config, so that it goes on.
+    // The run's config keeps the keys as given, so that the run can resume.
     assert!(!scene.text("run/config.toml").contains("max_length_"), "{}", scene.text("run/config.toml"));
     scene.train(&["--set", "training.steps=2", "--out", "run", "--resume"]).succeeded();
 
@@ -70,17 +70,17 @@ fn outputs_may_be_as_long_as_the_training_targets() {
     let note = "note: validation references longer than an output may be (`decoding.max_length`): 6 of 7; no output can match \
                 them; the first is valid.csv:2: 77 tokens with <eos>, but at most 62 are allowed\n";
     assert!(finished.stderr.contains(note), "{}", finished.stderr);
-    let said =
+    let stderr =
         scene.seqloom(&["decode", "short", "--input", "valid.csv", "--summary", "s.json"]).succeeded().stderr;
     let note = "note: references longer than an output may be: 6 (`decoding.max_length`; no output can match them); the \
                 first: valid.csv:2\n";
-    assert!(said.contains(note), "{said}");
+    assert!(stderr.contains(note), "{stderr}");
     assert!(scene.text("s.json").contains("\"beyond_the_limit\":6"), "{}", scene.text("s.json"));
 }
 
-/// A model that may say nothing but UNK.
+/// A model whose only possible token is UNK.
 #[test]
-fn an_unknown_symbol_becomes_what_was_looked_at() {
+fn an_unknown_symbol_is_replaced_by_the_attended_source_symbol() {
     let scene = Scene::trained();
     let only_unknown = r#"decoding.banned=["a", "b", "c", "d", "e", "f", "g", "h"]"#;
     let arguments =
@@ -99,11 +99,11 @@ fn an_unknown_symbol_becomes_what_was_looked_at() {
         let source = plain["source"].as_str().unwrap();
         assert!(text.chars().all(|symbol| source.contains(symbol)), "{replaced}");
     }
-    let said =
+    let finished =
         scene.decode(&[&arguments[..4], &["--replace-unknown"]].concat(), &lines(&words(3))).succeeded();
     assert!(
-        said.stderr.contains("unknown symbols of the outputs, replaced by symbols of their sources: "),
+        finished.stderr.contains("unknown symbols of the outputs, replaced by symbols of their sources: "),
         "{}",
-        said.stderr
+        finished.stderr
     );
 }

@@ -12,7 +12,7 @@ const THREE: [&str; 4] = ["--beam", "4", "--set", "decoding.n_best=3"];
 const BAN_ALL: &str = r#"decoding.banned=["a", "b", "c", "d", "e", "f", "g", "h"]"#;
 
 #[test]
-fn each_output_has_a_row_with_its_rank_and_what_ranks_it() {
+fn each_output_has_a_row_with_its_rank_and_score() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,target\nabc,abc\n,ab\nhgfed,hgfed\n");
     let decode = |format: &str, more: &[&str]| {
@@ -47,7 +47,7 @@ fn each_output_has_a_row_with_its_rank_and_what_ranks_it() {
 }
 
 #[test]
-fn text_has_a_line_for_a_row_and_no_more() {
+fn text_has_one_line_per_row() {
     Scene::trained().decode(&THREE, "ab\n").refused(
         2,
         "error: text output has one line per row, but `decoding.n_best` is 3\n\
@@ -56,17 +56,17 @@ fn text_has_a_line_for_a_row_and_no_more() {
 }
 
 #[test]
-fn samples_are_as_many_as_asked_for_and_what_a_search_lacks_is_said() {
+fn as_many_samples_as_requested_are_written_and_missing_outputs_reported() {
     let scene = Scene::trained();
     let form = ["--format", "jsonl", "--input-format", "text"];
     let decode = |more: &[&str]| scene.decode(&[&form[..], more].concat(), "abc\n").succeeded();
     let samples = decode(&["--set", "decoding.sampling={}", "--set", "decoding.n_best=5"]);
     assert_eq!(objects(&samples.stdout).len(), 5);
-    // Groups that do not avoid each other find the same, and go on.
+    // Groups without a diversity penalty find the same outputs, and continue.
     let groups = ["--set", "decoding.beam_groups=4", "--set", "decoding.diversity_strength=0.0"];
     let all = decode(&[&THREE[..], &groups].concat());
     assert_eq!(objects(&all.stdout).len(), 3);
-    // Nothing but EOS may be said.
+    // Only EOS is allowed.
     let few = decode(&[&THREE[..], &["--set", BAN_ALL, "--set", "decoding.suppress_unknown=true"]].concat());
     assert_eq!(objects(&few.stdout).len(), 1);
     let note = "note: rows with fewer outputs than `decoding.n_best`: 1 (the search found no more)\n";
@@ -74,7 +74,7 @@ fn samples_are_as_many_as_asked_for_and_what_a_search_lacks_is_said() {
 }
 
 #[test]
-fn wherever_it_is_torn_a_group_is_begun_anew_and_rows_of_the_input_are_counted() {
+fn an_incomplete_group_is_decoded_again_and_input_rows_are_counted() {
     let scene = Scene::trained();
     let mut rows = words(9);
     // A row of one output, a row that is skipped, and one with line breaks and quotes.
@@ -93,7 +93,7 @@ fn wherever_it_is_torn_a_group_is_begun_anew_and_rows_of_the_input_are_counted()
         for cut in cuts {
             scene.write(&out, &whole[..cut]);
             scene.decode(&[&arguments[..], &["--resume"]].concat(), "").succeeded();
-            assert!(scene.read(&out) == whole, "{format}, cut behind byte {cut}:\n{}", scene.text(&out));
+            assert!(scene.read(&out) == whole, "{format}, cut after byte {cut}:\n{}", scene.text(&out));
         }
         assert_eq!(scene.text(&out).matches("hint").count(), 0);
         let fewer = ["--resume", "--set", "decoding.n_best=2"];

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::run::{Scene, lines, objects, words};
 
 #[test]
-fn an_output_begins_with_what_it_is_told_to() {
+fn an_output_begins_with_its_forced_prefix() {
     let scene = Scene::trained();
     let sources = words(20);
     let plain = scene.decode(&[], &lines(&sources)).succeeded().stdout;
@@ -21,7 +21,7 @@ fn an_output_begins_with_what_it_is_told_to() {
     };
     assert_eq!(score(&["--prefix", " ab "]), score(&[]));
     assert_eq!(scene.decode(&["--prefix", ""], &lines(&sources)).succeeded().stdout, plain);
-    // The model is not asked for an empty source.
+    // An empty source is not decoded.
     let finished = scene.decode(&["--prefix", "ha"], "ab\n\n").succeeded();
     assert_eq!(finished.stdout.lines().nth(1), Some(""));
     assert!(
@@ -32,7 +32,7 @@ fn an_output_begins_with_what_it_is_told_to() {
 }
 
 #[test]
-fn a_column_has_what_each_output_begins_with() {
+fn a_column_has_the_prefix_of_each_output() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,begin\nabc,ca\nabc,\nhgf,h\n");
     scene.write("in.tsv", "begin\tsource\nca\tabc\n\tabc\nh\thgf\n");
@@ -62,7 +62,7 @@ fn a_column_has_what_each_output_begins_with() {
 }
 
 #[test]
-fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
+fn an_impossible_prefix_is_an_error_of_its_row() {
     let scene = Scene::trained();
     scene.write("in.csv", "source,begin\nab,a\ncd,xcy\nef,\nab,aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\ngh,g\n");
     let arguments = ["--input", "in.csv", "--prefix-column", "begin"];
@@ -83,7 +83,7 @@ fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
         "in.csv:5: a prefix must not be longer than its output, which may have 8 tokens, but it has 30"
     );
     assert!(finished.stderr.contains("note: skipped rows: 2 "), "{}", finished.stderr);
-    // With --prefix it is the same, and a prefix as long as the output is cut off there.
+    // The same with --prefix; a prefix as long as the limit gives an unfinished output.
     let limited = ["--prefix", "ab", "--format", "jsonl", "--set"];
     let row = scene.decode(&[&limited[..], &["decoding.max_length=2"]].concat(), "cd\n").succeeded().stdout;
     assert_eq!((&objects(&row)[0]["output"], &objects(&row)[0]["finished"]), (&json!("ab"), &json!(false)));
@@ -95,7 +95,7 @@ fn a_prefix_that_no_output_can_have_is_an_error_of_its_row() {
 }
 
 #[test]
-fn each_kind_of_tokenizer_spells_prefixes() {
+fn prefixes_work_with_each_kind_of_tokenizer() {
     let scene = Scene::trained();
     let words = words(2).join(" ");
     for kind in ["data.target.words={}", "data.target.bpe={ vocabulary = 40 }"] {

@@ -12,7 +12,7 @@ fn letters(scene: &Scene) -> Vec<String> {
 }
 
 #[test]
-fn a_shortlist_is_learned_and_outputs_keep_to_it() {
+fn a_shortlist_is_learned_and_restricts_outputs() {
     let scene = Scene::trained();
     let arguments = ["shortlist", "runs/copy", "--output", "list.json", "--frequent", "2", "--best", "1"];
     let finished = scene.seqloom(&arguments).succeeded();
@@ -52,25 +52,25 @@ fn a_shortlist_is_learned_and_outputs_keep_to_it() {
 
 /// A model that copies is restricted to other tokens, and never leaves its list.
 #[test]
-fn what_is_not_listed_is_never_said_but_for_a_prefix() {
+fn an_unlisted_token_occurs_only_in_a_prefix() {
     let scene = Scene::trained();
     let list = json!({"format": 1, "frequent": ["a", "b"], "lists": {"c": ["d"]}});
     scene.write("list.json", list.to_string());
     let sources = lines(&words(60));
     let list = ["--shortlist", "list.json", "--set", "decoding.suppress_unknown=true"];
-    let said = scene.decode(&list, &sources).succeeded().stdout;
-    for (source, output) in sources.lines().zip(said.lines()) {
+    let stdout = scene.decode(&list, &sources).succeeded().stdout;
+    for (source, output) in sources.lines().zip(stdout.lines()) {
         let may = if source.contains('c') { "abd" } else { "ab" };
         assert!(output.chars().all(|letter| may.contains(letter)), "{source}: {output}");
     }
     let with_prefix = scene.decode(&[&list[..], &["--prefix", "h"]].concat(), "ab\n").succeeded().stdout;
     assert!(with_prefix.starts_with('h'), "{with_prefix}");
     let both = ["--with", "runs/copy", "--set", "decoding.ensemble=\"probabilities\""];
-    assert_eq!(scene.decode(&[&list[..], &both].concat(), &sources).succeeded().stdout, said);
+    assert_eq!(scene.decode(&[&list[..], &both].concat(), &sources).succeeded().stdout, stdout);
 }
 
 #[test]
-fn a_shortlist_that_is_none_is_refused() {
+fn an_invalid_shortlist_is_refused() {
     let scene = Scene::trained();
     scene.decode(&["--shortlist", "none.json"], "ab\n").refused_naming(2, &["none.json"]);
     scene.write("list.json", "{}");

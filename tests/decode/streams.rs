@@ -9,7 +9,7 @@ use super::table;
 use crate::support::run::{Finished, Scene, lines, objects, wait_until, words};
 
 #[test]
-fn a_line_is_answered_before_the_next_one_is_written() {
+fn a_line_is_decoded_before_the_next_one_is_written() {
     let scene = Scene::trained();
     let mut child = scene.spawn(&["decode", "runs/copy"]);
     let mut to = child.stdin.take().unwrap();
@@ -25,7 +25,7 @@ fn a_line_is_answered_before_the_next_one_is_written() {
 }
 
 #[test]
-fn shards_share_the_rows_and_can_be_put_together_again() {
+fn shards_divide_the_rows_and_can_be_merged() {
     let scene = Scene::trained();
     let words = words(10);
     scene.write("words.txt", lines(&words));
@@ -44,7 +44,7 @@ fn shards_share_the_rows_and_can_be_put_together_again() {
     let sources: Vec<&str> = rows.iter().map(|row| row["source"].as_str().unwrap()).collect();
     assert_eq!(sources, words);
     assert_eq!(table(&shard("2/3", "csv"))[2][..2], ["5", &words[4]]);
-    assert_eq!(shard("9/11", "text").lines().count(), 1, "a shard of its own for each row, and one is idle");
+    assert_eq!(shard("9/11", "text").lines().count(), 1, "one shard per row, and one is empty");
     assert_eq!(shard("11/11", "text"), "");
 }
 
@@ -83,7 +83,7 @@ fn killed(scene: &Scene, arguments: &[&str], output: &str, rows: &[String]) {
 }
 
 #[test]
-fn what_a_kill_leaves_is_continued_and_nothing_is_lost_or_doubled() {
+fn a_killed_output_is_resumed_and_nothing_is_lost_or_duplicated() {
     let scene = Scene::trained();
     let rows = many();
     scene.write("rows.txt", lines(&rows));
@@ -95,13 +95,13 @@ fn what_a_kill_leaves_is_continued_and_nothing_is_lost_or_doubled() {
         let broken = [&arguments[..], &["broken", "--resume"]].concat();
         killed(&scene, &broken, "broken", &rows[..400]);
         // A second kill hits in the middle of a row.
-        let torn = scene.read("broken");
-        scene.write("broken", &torn[..torn.len() - 3]);
+        let cut = scene.read("broken");
+        scene.write("broken", &cut[..cut.len() - 3]);
         killed(&scene, &broken, "broken", &rows[..800]);
         let there = scene.read("broken").len();
         assert!(there > 1000 && there < scene.read("whole").len(), "{format}: it was killed too late");
-        let said = scene.decode(&broken, &lines(&rows)).succeeded().stderr;
-        assert!(said.starts_with("broken already has "), "{said}");
+        let stderr = scene.decode(&broken, &lines(&rows)).succeeded().stderr;
+        assert!(stderr.starts_with("broken already has "), "{stderr}");
         let (broken, whole) = (scene.text("broken"), scene.text("whole"));
         assert!(answers(&broken, format) == answers(&whole, format), "{format}");
         std::fs::remove_file(scene.path("broken")).unwrap();
@@ -109,7 +109,7 @@ fn what_a_kill_leaves_is_continued_and_nothing_is_lost_or_doubled() {
 }
 
 #[test]
-fn a_complete_output_stays_as_it_is_and_without_resume_it_is_replaced() {
+fn a_complete_output_is_kept_and_without_resume_it_is_replaced() {
     let scene = Scene::trained();
     scene.write("words.txt", "ab\ncd\n");
     let to = ["--input", "words.txt", "--output", "out.csv"];
@@ -121,14 +121,14 @@ fn a_complete_output_stays_as_it_is_and_without_resume_it_is_replaced() {
     scene.write("words.txt", "ef\n");
     scene.decode(&to, "").succeeded();
     assert_eq!(table(&scene.text("out.csv")).len(), 2);
-    // Killed before the header was whole: it begins anew.
+    // Killed before the header was complete: it starts over.
     scene.write("out.csv", "source,out");
     scene.decode(&[&to[..], &["--resume"]].concat(), "").succeeded();
     assert_eq!(table(&scene.text("out.csv")).len(), 2);
 }
 
 #[test]
-fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
+fn an_output_that_cannot_be_resumed_is_refused_and_kept() {
     let scene = Scene::trained();
     scene.write("words.txt", "ab\ncd\n");
     scene.write("long.txt", "ab\ncd\nef\ngh");
@@ -158,7 +158,7 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     for (arguments, message) in cases {
         scene.decode(&[&["--input", "words.txt", "--resume"], arguments].concat(), "").refused(2, message);
     }
-    // Lines that are no outputs, whole or torn, are neither counted as such nor cut off.
+    // Lines that are not outputs, complete or not, are neither counted as such nor removed.
     for text in ["a line\nand another\n", "{\"source\":\"ab\",\"output\":\"ab\"}\n", "1\n2\n3"] {
         scene.write("other.jsonl", text);
         let refused = scene.decode(&["--input", "words.txt", "--resume", "--output", "other.jsonl"], "");
@@ -189,9 +189,9 @@ fn an_output_that_cannot_be_continued_is_refused_and_left_alone() {
     assert_eq!(scene.text("out.jsonl").lines().count(), 2);
 }
 
-/// A table needs no file of its own.
+/// A table can be read from standard input.
 #[test]
-fn standard_input_is_a_table_where_it_is_said_to_be() {
+fn standard_input_is_a_table_if_input_format_names_one() {
     let scene = Scene::trained();
     let columns = ["--prefix-column", "begin", "--format", "csv"];
     let csv = "begin,source,target\nab,abc,abc\n,\"fed\",fed\n";
@@ -209,7 +209,7 @@ fn standard_input_is_a_table_where_it_is_said_to_be() {
         let scores = table(&scene.fed(&scored, input.as_bytes()).succeeded().stdout);
         assert_eq!([&scores[1][1], &scores[2][2]], ["abc", "fed"], "{format}");
     }
-    // A file whose name says nothing, or something else.
+    // A file whose name implies no format, or another one.
     scene.write("table.txt", csv);
     let named = ["--input", "table.txt", "--input-format", "csv"];
     assert_eq!(scene.decode(&named, "").succeeded().stdout, "abc\nfed\n");
@@ -221,7 +221,7 @@ fn standard_input_is_a_table_where_it_is_said_to_be() {
 
 /// An unfinished output has a record, which is removed when it is complete.
 #[test]
-fn an_output_is_continued_only_as_it_was_begun() {
+fn an_output_is_resumed_only_with_the_same_settings() {
     let scene = Scene::two();
     scene.write("words.txt", "ab\ncd\nef\n");
     let broken = lines(&["x".repeat(2000)].map(|row| row + "\nab"));
@@ -231,9 +231,10 @@ fn an_output_is_continued_only_as_it_was_begun() {
     assert_eq!(scene.text("out.txt"), "ab\ncd\n");
     assert!(scene.path("out.txt.resume.json").is_file());
     let go_on = ["--input", "words.txt", "--output", "out.txt", "--resume"];
-    let other = |run: &str, more: &[&str], says: &str| {
+    let other = |run: &str, more: &[&str], message: &str| {
         let finished = scene.seqloom(&[&["decode", run], &go_on[..], more].concat());
-        finished.refused_naming(2, &["error: an output must be resumed with the same settings, but", says]);
+        finished
+            .refused_naming(2, &["error: an output must be resumed with the same settings, but", message]);
         assert_eq!(scene.text("out.txt"), "ab\ncd\n");
     };
     other("runs/other", &[], "`model` was ");
@@ -245,9 +246,9 @@ fn an_output_is_continued_only_as_it_was_begun() {
     other("runs/copy", &precision, r#"`decoding.weights` was "f32" and is now "bf16""#);
     scene.write("words.txt", "xy\ncd\nef\n");
     let refused = scene.decode(&go_on, "");
-    let says =
+    let message =
         "error: row 1 of the output must belong to that row of the input, but the sources are\n  ab\n  xy\n";
-    assert!(refused.code == Some(2) && refused.stderr.contains(says), "{}", refused.stderr);
+    assert!(refused.code == Some(2) && refused.stderr.contains(message), "{}", refused.stderr);
     scene.write("words.txt", "ab\ncd\nef\n");
     let batches = ["--set", "decoding.batch_size=3"];
     let finished = scene.decode(&[&go_on[..], &batches].concat(), "").succeeded();

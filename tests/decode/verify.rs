@@ -1,11 +1,11 @@
-//! `seqloom verify`: its checks, and that it finds faults.
+//! `seqloom verify`: its checks, and that it detects failures.
 
 use seqloom::checkpoint::model_file;
 
 use crate::support::run::Scene;
 
 #[test]
-fn a_sound_model_holds_and_each_check_is_a_line() {
+fn a_correct_model_is_verified_with_a_line_for_each_check() {
     let scene = Scene::trained();
     let finished = scene.verify(&["--input", "valid.csv", "--beam", "3", "--rows", "20"], "").succeeded();
     let lines: Vec<&str> = finished.stdout.lines().collect();
@@ -25,13 +25,13 @@ fn a_sound_model_holds_and_each_check_is_a_line() {
         assert!(finished.stdout.contains(what), "no {what:?} in\n{}", finished.stdout);
     }
     assert_eq!(finished.stderr, "");
-    // All rows of a shorter input, from standard input, with a prefix, of which some cannot be asked.
+    // All rows of a shorter input, from standard input, with a prefix, some of which are impossible.
     let finished = scene.verify(&["--prefix", "a"], "ab\n\ncd\n").succeeded();
     assert!(finished.stdout.contains("), of which 1 empty or skipped\n"), "{}", finished.stdout);
 }
 
 #[test]
-fn weights_of_fewer_bits_are_reported_and_are_no_fault() {
+fn differences_of_lower_precision_weights_are_reported_and_are_no_failure() {
     let scene = Scene::trained();
     for weights in ["int8", "bf16"] {
         let setting = format!("decoding.weights={weights}");
@@ -57,7 +57,7 @@ fn weights_of_fewer_bits_are_reported_and_are_no_fault() {
 
 /// With logits this large, f32 has few digits left behind the point.
 #[test]
-fn what_is_off_is_named_and_the_command_fails() {
+fn a_failed_check_is_named_and_the_command_fails() {
     let scene = Scene::trained();
     let best = scene.path(scene.checkpoint("runs/copy", "best")).join("model.safetensors");
     let (header, mut weights) = model_file::read(&best).unwrap();
@@ -79,7 +79,7 @@ fn what_is_off_is_named_and_the_command_fails() {
 }
 
 #[test]
-fn what_cannot_be_verified_is_refused() {
+fn unsupported_options_of_verify_are_refused() {
     let scene = Scene::trained();
     scene.verify(&[], "\n\n").refused(
         2,
@@ -95,7 +95,7 @@ fn what_cannot_be_verified_is_refused() {
 }
 
 #[test]
-fn what_was_an_option_names_the_command_that_it_is_now() {
+fn a_removed_option_names_the_command_that_replaces_it() {
     let scene = Scene::trained();
     let gone = "error: `decode` no longer has this option\nhint: use `seqloom ";
     scene.decode(&["--verify"], "ab\n").refused(2, &format!("{gone}verify RUN`, with `--rows N`"));

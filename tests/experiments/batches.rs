@@ -39,7 +39,7 @@ fn pairs() -> Vec<Pair> {
         .collect()
 }
 
-/// What cuts the pairs, and the sources; recordings are made-up frames of 9 to 60.
+/// The tokenizers of the pairs, and the sources; recordings are 9 to 60 made-up frames.
 fn tokenized(experiment: &Experiment) -> (Tokenizers, Vec<SourceItem>) {
     let (pairs, data) = (pairs(), &experiment.data);
     let Some(audio) = &data.source.audio else {
@@ -59,7 +59,7 @@ fn tokenized(experiment: &Experiment) -> (Tokenizers, Vec<SourceItem>) {
     (Tokenizers { source, target }, (0..ROWS).map(frames).collect())
 }
 
-/// The experiment's network, with weights that are larger than those it begins with, so that tokens are not all about
+/// The experiment's network, with weights that are larger than its initial ones, so that tokens are not all about
 /// as likely, and the sources as it reads them.
 fn model(experiment: &Experiment) -> (Network, Vec<SourceItem>) {
     let (tokenizers, sources) = tokenized(experiment);
@@ -97,14 +97,17 @@ fn check(name: &str, decoder: &NetworkDecoder, sources: &[SourceItem], config: &
     let forwards: Vec<usize> = (0..sources.len()).collect();
     let shuffled: Vec<usize> = forwards.iter().map(|row| row * 37 % sources.len()).collect();
     let alone = decode(&forwards, 1, false);
-    assert!(alone.iter().any(|list| list[0].tokens != alone[0][0].tokens), "{name}: all say the same");
+    assert!(
+        alone.iter().any(|list| list[0].tokens != alone[0][0].tokens),
+        "{name}: all outputs are the same"
+    );
     for (order, batch_size) in [(&forwards, 2), (&shuffled, 7), (&forwards, 64)] {
         assert!(decode(order, batch_size, false) == alone, "{name}, batches of {batch_size}: {config:?}");
     }
     assert!(decode(&shuffled, 64, true) == alone, "{name}, on all cores: {config:?}");
 }
 
-/// Texts and scores, to the last bit: in f32, and in the numbers of fewer bits a search of each.
+/// Texts and scores are bit-identical: in f32 for every search, and with lower-precision weights for one search each.
 #[test]
 fn outputs_do_not_depend_on_the_batch_in_any_experiment() {
     for path in configs() {

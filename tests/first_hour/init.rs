@@ -27,14 +27,14 @@ fn init(scene: &Scene, arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn what_init_writes_has_every_pair_once_and_is_trained_as_it_stands() {
+fn init_writes_every_pair_once_and_its_config_trains_unchanged() {
     let scene = Scene::new(8, 2);
     let pairs = spellings(400);
     scene.write("spell.csv", format!("source,target\n{}", lines(&pairs, ',')));
-    let said = init(&scene, &["spell.csv"]).succeeded().stderr;
-    assert!(said.contains("spell.train.csv: 396 pairs for training\n"), "{said}");
-    assert!(said.contains("tokens of the targets: words (8 different ones"), "{said}");
-    assert!(said.ends_with("Train with: seqloom train spell.toml\n"), "{said}");
+    let stderr = init(&scene, &["spell.csv"]).succeeded().stderr;
+    assert!(stderr.contains("spell.train.csv: 396 pairs for training\n"), "{stderr}");
+    assert!(stderr.contains("tokens of the targets: words (8 different ones"), "{stderr}");
+    assert!(stderr.ends_with("Train with: seqloom train spell.toml\n"), "{stderr}");
     let parts = ["train", "valid", "test"].map(|part| rows(&scene, &format!("spell.{part}.csv")));
     assert_eq!([parts[1].len(), parts[2].len()], [22, 22]);
     let mut all = parts.concat();
@@ -55,7 +55,7 @@ fn what_init_writes_has_every_pair_once_and_is_trained_as_it_stands() {
 }
 
 #[test]
-fn every_kind_of_file_gives_the_same_parts() {
+fn every_file_format_gives_the_same_splits() {
     let scene = Scene::new(8, 2);
     let pairs = spellings(100);
     let object = |(source, target): &(String, String)| {
@@ -70,12 +70,12 @@ fn every_kind_of_file_gives_the_same_parts() {
     scene.write("d.in", side(|pair| &pair.0));
     scene.write("d.out", side(|pair| &pair.1));
     init(&scene, &["a.csv"]).succeeded();
-    let said = init(&scene, &["b.tsv"]).succeeded().stderr;
+    let stderr = init(&scene, &["b.tsv"]).succeeded().stderr;
     assert!(
-        said.starts_with(
+        stderr.starts_with(
             "columns: `word` is the source, `spelled` is the target; use --header false if these are a pair\n"
         ),
-        "{said}"
+        "{stderr}"
     );
     scene.write("f.tsv", lines(&pairs, '\t'));
     init(&scene, &["f.tsv", "--header", "false"]).succeeded();
@@ -94,7 +94,7 @@ fn every_kind_of_file_gives_the_same_parts() {
 }
 
 #[test]
-fn nothing_is_overwritten_and_nothing_stays_half_written() {
+fn init_overwrites_nothing_and_leaves_no_incomplete_file() {
     let scene = Scene::new(8, 2);
     scene.write("a.csv", format!("source,target\n{}", lines(&spellings(40), ',')));
     for there in ["a.toml", "a.test.csv"] {

@@ -45,33 +45,33 @@ fn paste(folder: &Path, commands: &str) -> Finished {
     let path = std::env::var("PATH").unwrap_or_default();
     shell.args(["-euo", "pipefail", "-c", &commands.replace(PLACE, &folder.display().to_string())]);
     shell.current_dir(folder).env("PATH", format!("{bin}:{path}")).env("CUDA_VISIBLE_DEVICES", "");
-    // A pipe for the terminal that `seqloom interactive` wants.
+    // A pipe counts as the terminal that `seqloom interactive` needs.
     shell.env("SEQLOOM_TEST_TERMINAL", "1").stdin(Stdio::null());
     Finished::of(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
-/// What the five minutes leave behind, and what each of their blocks said; they are gone through once for all tests.
+/// The folder of the quick start, and the messages of each of its blocks; it runs once for all tests.
 fn five_minutes() -> &'static (TempDir, Vec<Finished>) {
     static DONE: OnceLock<(TempDir, Vec<Finished>)> = OnceLock::new();
     DONE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let blocks = blocks(section(README, "Your own experiment in five minutes"));
-        let said = blocks.iter().map(|block| paste(folder.path(), block).succeeded()).collect();
-        (folder, said)
+        let finished = blocks.iter().map(|block| paste(folder.path(), block).succeeded()).collect();
+        (folder, finished)
     })
 }
 
-/// The share of right rows that a command says, in per cent.
-fn exact(said: &str) -> f64 {
-    let rest = said.split_once("exact match ").unwrap_or_else(|| panic!("no exact match in {said}")).1;
+/// The exact match that a command reports, in per cent.
+fn exact(message: &str) -> f64 {
+    let rest = message.split_once("exact match ").unwrap_or_else(|| panic!("no exact match in {message}")).1;
     rest.split(' ').next().unwrap().parse().unwrap()
 }
 
 #[test]
-fn the_five_minutes_go_as_they_are_written_and_come_to_their_figures() {
-    let (folder, said) = five_minutes();
-    let [made, init, train, resume, decode, look, further] = said.as_slice() else {
-        panic!("seven blocks are known here, but there are {}", said.len());
+fn the_quick_start_runs_as_written_and_reaches_its_scores() {
+    let (folder, finished) = five_minutes();
+    let [made, init, train, resume, decode, look, further] = finished.as_slice() else {
+        panic!("seven blocks are known here, but there are {}", finished.len());
     };
     assert_eq!((made.stdout.as_str(), made.stderr.as_str()), ("", ""));
     assert!(init.stderr.contains("roman.test.csv: 199 pairs for the test\n"), "{}", init.stderr);
@@ -138,7 +138,7 @@ fn write_recordings(folder: &Path) {
 }
 
 #[test]
-fn the_recordings_of_the_page_become_a_model_and_are_decoded() {
+fn the_recordings_section_trains_a_model_and_decodes() {
     let folder = tempfile::tempdir().unwrap();
     for split in ["train", "valid", "test"] {
         write_recordings(&folder.path().join("recordings").join(split));
@@ -146,14 +146,14 @@ fn the_recordings_of_the_page_become_a_model_and_are_decoded() {
     let [commands] = blocks(section(README, "Recordings"))[..] else { panic!("one block is known here") };
     let short = "seqloom train speech.toml --set training.steps=2 --set runtime.device=cpu";
     assert!(commands.contains("\nseqloom train speech.toml\n"));
-    let said = paste(folder.path(), &commands.replace("seqloom train speech.toml", short)).succeeded();
-    assert_eq!(said.stdout.lines().count(), 4, "{}", said.stdout);
-    assert!(said.stderr.contains("character error rate"), "{}", said.stderr);
+    let finished = paste(folder.path(), &commands.replace("seqloom train speech.toml", short)).succeeded();
+    assert_eq!(finished.stdout.lines().count(), 4, "{}", finished.stdout);
+    assert!(finished.stderr.contains("character error rate"), "{}", finished.stderr);
     assert!(folder.path().join("runs/speech/features/train").exists());
 }
 
 #[test]
-fn what_goes_wrong_is_said_as_the_page_says() {
+fn errors_are_as_documented() {
     let (folder, _) = five_minutes();
     let lines = section(README, "When something is wrong").lines();
     let shown: Vec<&str> = lines.filter_map(|line| line.strip_prefix("    ")).collect();
@@ -168,7 +168,7 @@ fn what_goes_wrong_is_said_as_the_page_says() {
 }
 
 #[test]
-fn a_run_leaves_behind_what_the_page_lists() {
+fn a_run_has_the_files_that_the_page_lists() {
     let (folder, _) = five_minutes();
     let runs = folder.path().join("runs");
     let latest = fs::read_to_string(runs.join("roman/latest")).unwrap();
@@ -193,7 +193,7 @@ fn a_run_leaves_behind_what_the_page_lists() {
 }
 
 #[test]
-fn every_file_that_a_page_names_is_there() {
+fn every_file_named_by_a_page_exists() {
     for (page, folder) in
         [(README, ""), (ARCHITECTURE, ""), (DECODING, "docs"), (RUN, "docs"), (SPEECH, "docs")]
     {
@@ -221,7 +221,7 @@ fn every_file_that_a_page_names_is_there() {
 }
 
 #[test]
-fn every_setting_and_every_option_of_a_page_is_known() {
+fn every_key_and_every_option_named_by_a_page_exists() {
     let least = "name = \"a\"\nmodel.transformer.ctc = true\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
     let pages = [README, DECODING, RUN, SPEECH].concat();
     for rest in pages.split("--set ").skip(1) {
@@ -229,7 +229,7 @@ fn every_setting_and_every_option_of_a_page_is_known() {
             Some(quoted) => quoted.split('\'').next().unwrap(),
             None => rest.split([' ', '`', ')', '\n']).next().unwrap(),
         };
-        // What is shown as wrong, or is no setting.
+        // Shown as invalid, or not a setting.
         if !setting.contains('=') || setting.contains("heads=5") || setting == "n_best=3" {
             continue;
         }
@@ -250,7 +250,7 @@ fn every_setting_and_every_option_of_a_page_is_known() {
     let help = |command: &str| binary(root()).args([command, "--help"]).output().unwrap().stdout;
     let mut known = String::from_utf8(commands.map(help).concat()).unwrap();
     known += &fs::read_to_string(root().join("scripts/get_libtorch.py")).unwrap();
-    // TensorBoard's own.
+    // Options of TensorBoard.
     known += " --logdir ";
     let known: Vec<&str> = known.split([' ', '\n', '"', ',', '`']).collect();
     let words = pages.split([' ', '`', '\n', '(']).filter(|word| word.starts_with("--") && word.len() > 2);

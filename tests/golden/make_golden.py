@@ -18,7 +18,7 @@ Each model file holds
     gradients/NAME      of `loss`
     source (B, S), target_in (B, T), labels (B, T)      int64, padded with 0
     logits (B, T, V), loss (label smoothing 0.1), nll   float32, means over the labels that are no padding, of a softmax
-                        over what an output may say: all columns but those of <pad> and <bos>
+                        over the tokens that an output may contain: all but <pad> and <bos>
 The gradient of row 0 of a tied matrix is kept as PyTorch has it: the look-up adds nothing (`padding_idx`),
 the output layer does.
 """
@@ -43,7 +43,7 @@ DEFAULTS = dict(
     feed_forward=12,
     encoder_layers=1,
     decoder_layers=1,
-    dropout=0.1,  # only in the config: no number here knows any
+    dropout=0.1,  # only in the config: no number here depends on it
     positions="sinusoidal",
     max_positions=16,
     norm_place="pre",
@@ -362,9 +362,9 @@ def batch(config, generator):
 
 
 def mean_loss(logits, labels, smoothing):
-    said = torch.cat([logits[..., UNK : UNK + 1], logits[..., EOS:]], dim=-1).flatten(0, 1)  # (B * T, V - 2)
+    allowed = torch.cat([logits[..., UNK : UNK + 1], logits[..., EOS:]], dim=-1).flatten(0, 1)  # (B * T, V - 2)
     places = torch.where(labels == UNK, 0, labels - EOS + 1).masked_fill(labels == PAD, -100).flatten()
-    return F.cross_entropy(said, places, ignore_index=-100, label_smoothing=smoothing)
+    return F.cross_entropy(allowed, places, ignore_index=-100, label_smoothing=smoothing)
 
 
 def run(model, source, target_in, labels):
@@ -412,7 +412,7 @@ def write_loss():
     generator = torch.Generator().manual_seed(1)
     logits = 2 * torch.randn(3, 6, 13, generator=generator)
     labels = torch.randint(1, 13, (3, 6), generator=generator)
-    labels[labels == BOS] = EOS  # no output says <bos>
+    labels[labels == BOS] = EOS  # no output contains <bos>
     labels[0, 4:] = labels[2, 1:] = PAD
     tensors, off = {"loss/logits": logits, "loss/labels": labels}, 0.0
     for smoothing in (0.0, 0.1, 0.3):

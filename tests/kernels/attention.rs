@@ -83,7 +83,7 @@ impl Case {
         out.transpose(1, 2).flatten(2, 3)
     }
 
-    /// What comes out, and the gradient of each input.
+    /// The result, and the gradient of each input.
     fn passed(&self, kind: Kind, made: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
         let leaf = |input: Tensor| input.to_kind(kind).detach().set_requires_grad(true);
         let leaves: Vec<Tensor> = self.inputs().into_iter().map(leaf).collect();
@@ -113,7 +113,7 @@ impl Case {
                 fused = Some(ours);
             }
         }
-        // Without a graph nothing is kept, and the same comes out.
+        // Without gradients nothing is stored, and the result is the same.
         let _guard = tch::no_grad_guard();
         let inputs = self.inputs();
         assert_close(&self.ours(&inputs), &exact[0], 1e-5, &format!("{self:?}, without a graph"));
@@ -124,7 +124,7 @@ const LAYOUTS: [Layout; 3] = [Layout::Together, Layout::Beside, Layout::Apart];
 const LENGTHS: [i64; 12] = [1, 2, 3, 4, 7, 8, 15, 16, 17, 33, 64, 65];
 
 #[test]
-fn attention_of_any_head_width_is_libtorchs_with_its_gradients() {
+fn attention_of_any_head_width_equals_libtorchs_with_gradients() {
     for (n, head_width) in (1..=40).chain([48, 63, 64, 65, 96, 100, 128, 130]).enumerate() {
         let layout = LAYOUTS[n % 3];
         let keys = LENGTHS[n % 12];
@@ -137,7 +137,7 @@ fn attention_of_any_head_width_is_libtorchs_with_its_gradients() {
 }
 
 #[test]
-fn attention_between_any_lengths_is_libtorchs_with_its_gradients() {
+fn attention_between_any_lengths_equals_libtorchs_with_gradients() {
     for (n, queries) in LENGTHS.into_iter().enumerate() {
         for keys in LENGTHS {
             let (layout, head_width) = (LAYOUTS[1 + n % 2], [8, 20][n % 2]);
@@ -158,9 +158,9 @@ fn attention_between_any_lengths_is_libtorchs_with_its_gradients() {
     }
 }
 
-/// Small ones, and such as are cut for threads.
+/// Small ones, and some that are split among threads.
 #[test]
-fn attention_is_the_same_for_any_number_of_threads() {
+fn attention_is_bit_identical_for_any_number_of_threads() {
     let (layout, causal, padded) = (Layout::Together, true, false);
     for (rows, queries) in [(2, 5), (40, 70)] {
         let case = Case { rows, queries, keys: queries, heads: 4, head_width: 32, layout, causal, padded };
@@ -176,7 +176,7 @@ fn attention_is_the_same_for_any_number_of_threads() {
 }
 
 #[test]
-fn attention_to_no_number_is_none_and_stays_in_its_row() {
+fn attention_to_nan_is_nan_and_affects_no_other_row() {
     let (layout, causal, padded) = (Layout::Beside, false, false);
     let case = Case { rows: 2, queries: 5, keys: 20, heads: 2, head_width: 4, layout, causal, padded };
     for vectors in Vectors::here() {
@@ -196,7 +196,7 @@ fn attention_to_no_number_is_none_and_stays_in_its_row() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused() {
+fn mismatched_shapes_are_refused() {
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
     let made = |inputs: &[&[i64]], heads: i64, lengths: Option<&[i64]>| {
         let inputs: Vec<Tensor> = inputs.iter().map(|shape| zeros(shape)).collect();
@@ -222,7 +222,7 @@ fn what_does_not_fit_together_is_refused() {
     assert_eq!(made(&[], 1, None), None);
 }
 
-/// Blocks of queries and the sequences beside it change no bit of a sequence.
+/// A sequence is bit-identical for any blocks of queries and beside any other sequences.
 fn sequences_are_what_each_is_alone(head_width: i64, heads: i64, lengths: &[i64]) {
     let parts = numbers(&[lengths.iter().sum(), 3 * heads * head_width], head_width % 5);
     for vectors in Vectors::here() {
@@ -239,7 +239,7 @@ fn sequences_are_what_each_is_alone(head_width: i64, heads: i64, lengths: &[i64]
 }
 
 #[test]
-fn attention_within_sequences_is_that_of_each_alone() {
+fn attention_within_sequences_equals_that_of_each_alone() {
     for head_width in 1..=130 {
         sequences_are_what_each_is_alone(head_width, 1 + head_width % 3, &[1 + head_width * 5 % 23, 3]);
     }

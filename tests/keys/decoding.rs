@@ -37,7 +37,7 @@ fn outputs(settings: &[&str]) -> Vec<String> {
     decode(settings).into_iter().map(|(output, ..)| output).collect()
 }
 
-/// What a beam compares finished outputs by, by default: each token of the output is a character.
+/// The default ranking of finished outputs: each token of the output is a character.
 fn rankings(settings: &[&str]) -> Vec<f64> {
     let ranking = |(output, score, finished): (String, f64, bool)| {
         if finished { score / (output.chars().count() + 1) as f64 } else { f64::NEG_INFINITY }
@@ -46,7 +46,7 @@ fn rankings(settings: &[&str]) -> Vec<f64> {
 }
 
 #[test]
-fn a_later_stop_finds_nothing_worse_and_often_better() {
+fn a_later_stopping_rule_finds_no_worse_outputs_and_often_better_ones() {
     let stops = [
         &["stop=first"][..],
         &["stop=patience"],
@@ -84,7 +84,7 @@ fn groups_of_one_are_greedy_search_unless_they_avoid_each_other() {
 }
 
 #[test]
-fn outputs_keep_to_their_lengths_and_to_what_they_must_not_say() {
+fn outputs_respect_length_limits_and_bans() {
     for beam in ["beam=1", "beam=4"] {
         let plain = outputs(&[beam]);
         assert!(plain.iter().any(|output| output.chars().count() + 1 < 7));
@@ -100,13 +100,13 @@ fn outputs_keep_to_their_lengths_and_to_what_they_must_not_say() {
         assert!(plain.iter().any(|output| output.contains(&pair)));
         assert!(without.iter().all(|output| !output.contains(&pair)), "{pair}: {without:?}");
         for output in outputs(&[beam, "no_repeat_ngram=1", "suppress_unknown=true"]) {
-            let said: std::collections::HashSet<char> = output.chars().collect();
-            assert_eq!(said.len(), output.chars().count(), "{output}");
+            let letters: std::collections::HashSet<char> = output.chars().collect();
+            assert_eq!(letters.len(), output.chars().count(), "{output}");
         }
         let repeats = |settings: &[&str]| -> usize {
             let again = |output: &String| {
-                let said: std::collections::HashSet<char> = output.chars().collect();
-                output.chars().count() - said.len()
+                let letters: std::collections::HashSet<char> = output.chars().collect();
+                output.chars().count() - letters.len()
             };
             outputs(settings).iter().map(again).sum()
         };
@@ -115,7 +115,7 @@ fn outputs_keep_to_their_lengths_and_to_what_they_must_not_say() {
 }
 
 #[test]
-fn samples_follow_from_their_seed_and_are_greedy_where_nothing_else_is_left() {
+fn samples_depend_on_their_seed_and_are_greedy_if_one_token_is_left() {
     let sample = |more: &[&str]| outputs(&[&["sampling.seed=7"], more].concat());
     let drawn = sample(&[]);
     let greedy = outputs(&[]);
@@ -132,7 +132,7 @@ fn samples_follow_from_their_seed_and_are_greedy_where_nothing_else_is_left() {
 }
 
 #[test]
-fn weights_of_fewer_bits_say_nearly_the_same() {
+fn lower_precision_weights_give_nearly_the_same_outputs() {
     let plain = decode(&[]);
     assert_eq!(decode(&["weights=f32"]), plain, "what training computed in is the default");
     for (weights, most) in [("bf16", 0.2), ("int8", 0.5)] {
@@ -147,7 +147,7 @@ fn weights_of_fewer_bits_say_nearly_the_same() {
 
 #[test]
 fn an_ensemble_is_a_mean_of_scores_or_of_probabilities() {
-    // Beside itself a model stays what it is, one way or the other.
+    // An ensemble of a model with itself equals the model, with either combination.
     let decode = |more: &[&str]| {
         let arguments = [&["--input", "valid.csv", "--format", "csv"], more].concat();
         scene().decode(&arguments, "").succeeded().stdout

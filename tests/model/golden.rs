@@ -13,17 +13,17 @@ use tch::{Device, IndexOp, Kind, Tensor};
 use super::{CASES, Model, batch, rows, set};
 use crate::support::{Golden, assert_close, assert_same, devices};
 
-/// float32 itself is up to 3.5e-6 away from float64 in these files; make_golden.py prints how far.
+/// float32 itself differs from float64 by up to 3.5e-6 in these files; make_golden.py prints by how much.
 const TOLERANCE: f64 = 1e-5;
 
-/// A golden file's three rows of tokens, put together anew by seqloom.
+/// A golden file's three rows of tokens, collated again by seqloom.
 fn golden_batch(golden: &Golden) -> Batch {
     let sources = rows(golden.get("source"), &[PAD, EOS]);
     batch(&sources, &rows(golden.get("target_in"), &[PAD, BOS]))
 }
 
 #[test]
-fn a_batch_holds_what_pytorch_was_fed() {
+fn a_batch_equals_pytorchs_input() {
     for case in CASES {
         let golden = Golden::read(case);
         let batch = golden_batch(&golden);
@@ -36,7 +36,7 @@ fn a_batch_holds_what_pytorch_was_fed() {
 }
 
 #[test]
-fn logits_are_pytorchs() {
+fn logits_equal_pytorchs() {
     for (device, case) in everywhere() {
         let golden = Golden::read(case);
         let batch = golden_batch(&golden).to_device(device);
@@ -51,7 +51,7 @@ fn everywhere() -> impl Iterator<Item = (Device, &'static str)> {
 }
 
 #[test]
-fn losses_and_all_gradients_are_pytorchs() {
+fn losses_and_all_gradients_equal_pytorchs() {
     for (device, case) in everywhere() {
         let golden = Golden::read(case);
         let (model, batch) = (Model::golden_on(device, &golden), golden_batch(&golden).to_device(device));
@@ -72,7 +72,7 @@ fn losses_and_all_gradients_are_pytorchs() {
 }
 
 #[test]
-fn cross_entropy_is_pytorchs_for_every_smoothing() {
+fn cross_entropy_equals_pytorchs_for_every_smoothing() {
     let golden = Golden::read("loss");
     let labels = golden.get("loss/labels").flatten(0, 1); // (B * T)
     let places = labels.ne(PAD).nonzero().squeeze_dim(1); // (N)
@@ -95,7 +95,7 @@ fn cross_entropy_is_pytorchs_for_every_smoothing() {
 }
 
 #[test]
-fn ten_steps_of_adamw_are_pytorchs() {
+fn ten_steps_of_adamw_equal_pytorchs() {
     devices().into_iter().for_each(ten_steps_of_adamw);
 }
 

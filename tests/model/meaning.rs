@@ -75,7 +75,7 @@ fn the_order_of_a_batch_changes_nothing() {
 }
 
 #[test]
-fn a_pass_without_noise_is_exact_and_one_with_noise_follows_its_seed() {
+fn a_pass_without_dropout_is_exact_and_one_with_dropout_depends_on_its_seed() {
     let noisy_config =
         |norm_place, activation| TransformerConfig { dropout: 0.3, norm_place, activation, ..small() };
     let recurrent = |dropout| RecurrentConfig { width: 16, dropout, ..RecurrentConfig::default() };
@@ -129,7 +129,7 @@ fn the_gradient_of_dropout_goes_where_the_values_went() {
         let y =
             dropout(x.shallow_clone(), with_residual.then_some(&residual), 0.25, Some(&DropoutRng::new(5)));
         (&y * &slope).sum(Kind::Float).backward();
-        // x is one everywhere, so what dropout made of it is also its derivative.
+        // x is one everywhere, so the result of dropout is also its derivative.
         let derivative = if with_residual { y.detach() - 10.0 } else { y.detach() };
         assert_close(&x.grad(), &(derivative * &slope), 1e-3, "the gradient");
         if with_residual {

@@ -15,10 +15,10 @@ use tch::{Device, IndexOp, Kind, Tensor};
 use super::{Model, rows};
 use crate::support::{Golden, assert_close, devices, distance};
 
-/// float32 itself is 6.8e-6 away from float64 in the golden file, in a gradient of a sum; make_speech.py prints it.
+/// float32 itself differs from float64 by 6.8e-6 in the golden file, in a gradient of a sum; make_speech.py prints it.
 const TOLERANCE: f64 = 3e-5;
 
-/// Numbers of a frame where nothing else asks for them: odd after each halving.
+/// The default number of bins: odd after each halving.
 const BINS: usize = 10;
 
 /// The same frames on every call: (count, bins) in ±1
@@ -31,7 +31,7 @@ fn frames(count: usize, bins: usize, seed: u64) -> SourceItem {
     SourceItem::Frames(Frames::new((0..count * bins).map(|_| next()).collect(), bins))
 }
 
-/// The golden file's rows, put together anew by seqloom.
+/// The golden file's rows, collated again by seqloom.
 fn golden_rows(golden: &Golden) -> (Vec<SourceItem>, Vec<Vec<i64>>) {
     let lengths = Vec::<i64>::try_from(golden.get("lengths")).unwrap();
     let sources = lengths.iter().enumerate().map(|(row, &length)| {
@@ -45,7 +45,7 @@ fn batch(sources: &[SourceItem], targets: &[Vec<i64>]) -> Batch {
     Batch::new(sources, &targets.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// What a network makes of a batch, at the real positions of each row: log-probabilities of the decoder and of the CTC
+/// The outputs for a batch, at the real positions of each row: log-probabilities of the decoder and of the CTC
 /// head, each (positions, V).
 fn forward(model: &Model, sources: &[SourceItem], targets: &[Vec<i64>]) -> Vec<[Tensor; 2]> {
     let _guard = tch::no_grad_guard();
@@ -60,7 +60,7 @@ fn forward(model: &Model, sources: &[SourceItem], targets: &[Vec<i64>]) -> Vec<[
     .collect()
 }
 
-/// The same by the packed network, step by step; PAD and BOS, which no output says, are left out by the decoder.
+/// The same by the packed network, step by step; the decoder omits PAD and BOS, which no output contains.
 fn stepped(inference: &Inference, sources: &[SourceItem], targets: &[Vec<i64>]) -> Vec<[Tensor; 2]> {
     let vocabulary = inference.vocabulary() as i64;
     let table = |flat: &[f32]| Tensor::from_slice(flat).view([-1, vocabulary]);
@@ -69,7 +69,7 @@ fn stepped(inference: &Inference, sources: &[SourceItem], targets: &[Vec<i64>]) 
     let mut steps = vec![Vec::new(); sources.len()];
     let longest = targets.iter().map(Vec::len).max().unwrap();
     for t in 0..=longest {
-        // A row that has ended is fed EOS; what comes of it is not looked at.
+        // A row that has ended is fed EOS; its results are ignored.
         let token = |target: &Vec<i64>| if t == 0 { BOS } else { target.get(t - 1).copied().unwrap_or(EOS) };
         let step = inference.step(&targets.iter().map(token).collect::<Vec<_>>(), state, false).unwrap();
         for ((row, log_p), target) in
@@ -84,7 +84,7 @@ fn stepped(inference: &Inference, sources: &[SourceItem], targets: &[Vec<i64>]) 
     steps.iter().zip(&of_ctc).map(|(steps, ctc)| [table(steps), table(ctc)]).collect()
 }
 
-/// The columns of finite numbers: minus infinity less minus infinity is no distance.
+/// The columns of finite numbers: minus infinity minus minus infinity is NaN.
 fn finite(x: &Tensor) -> Tensor {
     x.clamp(-1e4, 0.0)
 }
@@ -130,7 +130,7 @@ fn network(config: TransformerConfig, bins: usize) -> Model {
 const ENCODERS: [EncoderKind; 2] = [EncoderKind::Transformer, EncoderKind::Conformer];
 
 #[test]
-fn a_batch_of_recordings_holds_what_pytorch_was_fed() {
+fn a_batch_of_recordings_equals_pytorchs_input() {
     let golden = Golden::read("speech");
     let (sources, targets) = golden_rows(&golden);
     let batch = batch(&sources, &targets);
@@ -140,7 +140,7 @@ fn a_batch_of_recordings_holds_what_pytorch_was_fed() {
 }
 
 #[test]
-fn logits_of_the_decoder_and_of_the_ctc_head_are_pytorchs() {
+fn logits_of_the_decoder_and_of_the_ctc_head_equal_pytorchs() {
     let golden = Golden::read("speech");
     let (sources, targets) = golden_rows(&golden);
     for device in devices() {
@@ -162,9 +162,9 @@ fn logits_of_the_decoder_and_of_the_ctc_head_are_pytorchs() {
     }
 }
 
-/// One row has no alignment: it counts for nothing in the loss, and in no gradient of the CTC head.
+/// One row has no alignment: it contributes nothing to the loss and to the gradients of the CTC head.
 #[test]
-fn both_losses_and_all_gradients_of_their_sum_are_pytorchs() {
+fn both_losses_and_all_gradients_of_their_sum_equal_pytorchs() {
     let golden = Golden::read("speech");
     let (sources, targets) = golden_rows(&golden);
     let config = TrainingConfig { label_smoothing: 0.1, ctc_weight: 0.3, ..TrainingConfig::default() };
@@ -189,7 +189,7 @@ fn both_losses_and_all_gradients_of_their_sum_are_pytorchs() {
 }
 
 #[test]
-fn a_recording_alone_has_the_numbers_that_it_has_in_a_batch() {
+fn a_recording_alone_has_the_logits_that_it_has_in_a_batch() {
     let golden = Golden::read("speech");
     let (sources, targets) = golden_rows(&golden);
     let mut models = vec![(Model::golden(&golden), sources, targets)];
@@ -207,7 +207,7 @@ fn a_recording_alone_has_the_numbers_that_it_has_in_a_batch() {
 }
 
 #[test]
-fn the_packed_network_has_the_numbers_of_training_for_recordings_of_any_length() {
+fn the_packed_network_equals_training_for_recordings_of_any_length() {
     let lengths: Vec<usize> = (1..=40).collect();
     for encoder in ENCODERS {
         let model = network(config(encoder), BINS);
@@ -227,7 +227,7 @@ fn the_packed_network_has_the_numbers_of_training_for_recordings_of_any_length()
 
 /// Kernels longer than any of the sequences among them.
 #[test]
-fn the_packed_network_has_the_numbers_of_training_for_networks_of_many_shapes() {
+fn the_packed_network_equals_training_for_networks_of_many_shapes() {
     let plain = config(EncoderKind::Conformer);
     let mut configs = Vec::new();
     for (width, heads) in [(2, 1), (6, 3), (16, 4), (40, 2)] {
@@ -254,7 +254,7 @@ fn the_packed_network_has_the_numbers_of_training_for_networks_of_many_shapes() 
 }
 
 #[test]
-fn company_changes_no_bit_of_a_recording() {
+fn a_recording_is_bit_identical_in_any_batch() {
     let (sources, targets) = rows_of(&[9, 1, 40, 2, 17, 23, 4, 5, 39], BINS);
     for encoder in ENCODERS {
         for width in [16, 42] {
@@ -281,7 +281,7 @@ fn company_changes_no_bit_of_a_recording() {
 }
 
 #[test]
-fn weights_in_fewer_bits_are_near_for_recordings() {
+fn lower_precision_weights_are_close_for_recordings() {
     let (sources, targets) = rows_of(&[9, 1, 40, 17], BINS);
     for encoder in ENCODERS {
         let model = network(config(encoder), BINS);

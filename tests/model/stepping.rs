@@ -65,23 +65,23 @@ fn side_by_side(model: &Inference, sources: &[Vec<i64>], targets: &[Vec<i64>]) -
 }
 
 /// The columns of the tokens that an output may contain: (..., V) to (..., V - 2)
-fn said(log_p: &Tensor) -> Tensor {
+fn allowed(log_p: &Tensor) -> Tensor {
     let columns: Vec<i64> = [UNK].into_iter().chain(EOS..*log_p.size().last().unwrap()).collect();
     log_p.index_select(-1, &Tensor::from_slice(&columns).to_device(log_p.device()))
 }
 
-/// The same numbers by teacher forcing, of what an output may say.
+/// The same numbers by teacher forcing, over the tokens that an output may contain.
 fn forced(model: &Model, sources: &[Vec<i64>], targets: &[Vec<i64>]) -> Vec<Tensor> {
     let batch = batch(sources, targets).to_device(model.params.device());
     let logits = model.logits(&batch.source, &batch.target_in, None);
-    let log_p = said(&logits).log_softmax(-1, Kind::Float); // (B, T, V - 2)
+    let log_p = allowed(&logits).log_softmax(-1, Kind::Float); // (B, T, V - 2)
     let rows = (0..).zip(targets);
     rows.map(|(row, target)| log_p.get(row).narrow(0, 0, target.len() as i64 + 1)).collect()
 }
 
-/// The steps of a row, of what an output may say: (T, V - 2)
+/// The steps of a row, over the tokens that an output may contain: (T, V - 2)
 fn table(steps: &[Vec<f32>]) -> Tensor {
-    said(&Tensor::from_slice(&steps.concat()).view([steps.len() as i64, -1]))
+    allowed(&Tensor::from_slice(&steps.concat()).view([steps.len() as i64, -1]))
 }
 
 fn assert_forced(steps: &Steps, forced: &[Tensor], tolerance: f64, what: &str) {
@@ -106,7 +106,8 @@ fn a_step_equals_the_full_forward() {
     }
 }
 
-/// On each kind of vectors, in each kind of numbers: heads that are no whole vectors, and those that are.
+/// With each set of vector instructions, in each number format: head widths that are a multiple of the vector length,
+/// and others.
 #[test]
 fn steps_of_every_head_width_equal_the_full_forward() {
     let _guard = tch::no_grad_guard();
@@ -135,7 +136,7 @@ fn steps_of_every_head_width_equal_the_full_forward() {
 }
 
 #[test]
-fn whole_targets_at_once_have_the_bits_of_the_steps() {
+fn scoring_whole_targets_is_bit_identical_to_the_steps() {
     let _guard = tch::no_grad_guard();
     for case in CASES {
         let golden = Golden::read(case);
@@ -154,7 +155,7 @@ fn whole_targets_at_once_have_the_bits_of_the_steps() {
     }
 }
 
-/// States of every width, so that gates are no whole vectors, too.
+/// States of every width, so that gates need not be a multiple of the vector length.
 #[test]
 fn steps_of_a_recurrent_network_of_every_width_equal_the_full_forward() {
     let _guard = tch::no_grad_guard();
@@ -191,7 +192,7 @@ fn long_outputs_equal_the_full_forward_for_each_kind_of_positions() {
 }
 
 #[test]
-fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
+fn rows_continue_after_duplication_reordering_and_admission_of_new_rows() {
     let _guard = tch::no_grad_guard();
     for case in ["two_layers", "rotary", "learned", "post_norm", "recurrent"] {
         let golden = Golden::read(case);
@@ -200,7 +201,7 @@ fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
         let alone = side_by_side(&inference, &sources, &targets);
         let mut all = vec![Vec::new(); 5];
         let token = |row: usize, t: usize| if t == 0 { BOS } else { targets[row][t - 1] };
-        // Row 0 and 1 begin; row 0 goes on twice, as a beam does, before row 1; then row 1 begins once more beside
+        // Rows 0 and 1 start; row 0 continues twice, as in a beam, before row 1; then row 1 starts once more beside
         // them.
         let state = inference.start(&items(&sources[..2]));
         let state = step(&inference, state, &[token(0, 0), token(1, 0)], &[0, 1], &mut all);
@@ -212,7 +213,7 @@ fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
         let state = step(&inference, state, &tokens, &[0, 1, 2, 3], &mut all);
         let state = state.keep(&[3, 2]);
         step(&inference, state, &[token(1, 1), token(0, 3)], &[3, 2], &mut all);
-        // All of it bit for bit what the rows give without all that.
+        // All results are bit-identical to those of the rows without all that.
         assert_eq!(all[0], alone[0][..3], "{case}");
         assert_eq!(all[1], alone[1][..3], "{case}");
         assert_eq!(all[2], [alone[0][1].clone(), alone[0][2].clone(), alone[0][3].clone()], "{case}");
@@ -221,13 +222,13 @@ fn rows_go_on_doubled_reordered_and_beside_rows_that_begin() {
 }
 
 #[test]
-fn company_changes_no_bit() {
+fn a_row_is_bit_identical_in_any_batch() {
     let _guard = tch::no_grad_guard();
     let sources: Vec<Vec<i64>> =
         (0..40).map(|row| (0..row % 9).map(|n| 4 + (n * 7 + row) % 46).collect()).collect();
     let targets: Vec<Vec<i64>> =
         (0..40).map(|row| (0..row % 11).map(|n| 4 + (n * 5 + row) % 66).collect()).collect();
-    // No row is whole vectors, so where it stands in them goes by the rows before it.
+    // No row is a multiple of the vector length, so its alignment depends on the rows before it.
     let plain = TransformerConfig { width: 42, heads: 3, feed_forward: 83, ..small() };
     let modern = TransformerConfig { norm: Norm::RmsNorm, positions: Positions::Rotary, ..plain.clone() };
     let transformers = [
@@ -255,10 +256,10 @@ fn company_changes_no_bit() {
     }
 }
 
-/// Lists of tokens that rows may say: bits of the whole softmax where all are listed, and a softmax over its own list
-/// for each row, whatever the rows beside it may say.
+/// Lists of allowed tokens: bit-identical to the full softmax if all are listed, else a softmax over its own list
+/// for each row, whatever tokens the other rows allow.
 #[test]
-fn a_row_chooses_among_its_own_list() {
+fn a_row_is_restricted_to_its_own_shortlist() {
     let _guard = tch::no_grad_guard();
     let (sources, vocabulary) = (vec![vec![4, 5], vec![6], vec![7, 8, 9], vec![5]], 23);
     let model = Model::new(small(), 11, vocabulary, 5);
@@ -271,16 +272,16 @@ fn a_row_chooses_among_its_own_list() {
             let sources: Vec<SourceItem> = rows.iter().map(|&row| sources[row].clone().into()).collect();
             inference.start(&sources).restricted_to(rows.iter().map(|&row| Some(lists[row].clone())))
         };
-        let said = |state| {
+        let first_step = |state| {
             let mut all = vec![Vec::new(); 4];
             step(&inference, state, &[BOS; 4], &[0, 1, 2, 3], &mut all);
             all.concat()
         };
-        let whole = said(inference.start(&items(&sources)));
-        assert!(whole == said(within(&[0, 1, 2, 3], &vec![everything.clone(); 4])), "{weights:?}");
-        let together = said(within(&[0, 1, 2, 3], &lists));
+        let whole = first_step(inference.start(&items(&sources)));
+        assert!(whole == first_step(within(&[0, 1, 2, 3], &vec![everything.clone(); 4])), "{weights:?}");
+        let together = first_step(within(&[0, 1, 2, 3], &lists));
         let joined = within(&[0, 1], &lists).join(within(&[2, 3], &lists));
-        assert!(together == said(joined), "{weights:?}: rows that came later");
+        assert!(together == first_step(joined), "{weights:?}: rows that came later");
         for (row, list) in lists.iter().enumerate() {
             let mut alone = vec![Vec::new(); 1];
             step(&inference, within(&[row], &lists), &[BOS], &[0], &mut alone);
@@ -301,7 +302,7 @@ fn a_row_chooses_among_its_own_list() {
 }
 
 #[test]
-fn weights_in_fewer_bits_are_near() {
+fn lower_precision_weights_are_close() {
     let _guard = tch::no_grad_guard();
     let golden = Golden::read("two_layers");
     let (model, (sources, targets)) = (Model::golden(&golden), pairs(&golden));
@@ -314,7 +315,7 @@ fn weights_in_fewer_bits_are_near() {
 }
 
 #[test]
-fn where_a_step_looked_sums_to_one_over_its_own_source() {
+fn attention_sums_to_one_over_the_rows_source() {
     let _guard = tch::no_grad_guard();
     for case in ["two_layers", "recurrent"] {
         let golden = Golden::read(case);

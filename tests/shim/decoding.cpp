@@ -76,7 +76,7 @@ at::Tensor softmax_of(const at::Tensor& queries, const at::Tensor& keys) {
 void paged_attention_of(int64_t head_width, int64_t heads, int64_t rows, int64_t room) {
   const std::string what = named("paged attention", head_width, heads, rows, room);
   const int64_t width = heads * head_width;
-  // Queries stand between others, in rows that are no whole vectors.
+  // Queries lie between other data, in rows that are not a multiple of the vector length.
   const at::Tensor query = numbers({rows, 3 * width + 1}, head_width % 3).narrow(1, width + 1, width);
   const at::Tensor keys_values = numbers({room, 2 * width}, head_width % 5);
   std::vector<int32_t> slots;

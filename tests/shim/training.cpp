@@ -34,7 +34,7 @@ namespace {
 
 using check::done, check::named, check::near, check::numbers, check::refused, check::taken, check::that;
 
-// The same bits, whatever they were made by: the first to come is what the others are held against.
+// Bit-identical for every kind of vector instructions: the first result is the reference for the others.
 void same_everywhere(const at::Tensor& made, const std::string& what) {
   static std::vector<std::pair<std::string, at::Tensor>> first;
   for (const auto& [name, tensor] : first) {
@@ -56,7 +56,7 @@ void loss_of(int64_t vocabulary, int64_t rows, bool bf16) {
     const at::Tensor to_hidden = hidden.grad().clone(), to_weight = weight.grad().clone();
     hidden.mutable_grad() = weight.mutable_grad() = at::Tensor();
     if (!bf16) same_everywhere(at::stack({loss.detach(), plain, right}), what + " " + std::to_string(smoothing));
-    // No output says <pad> or <bos>.
+    // No output contains <pad> or <bos>.
     const at::Tensor unsaid = at::tensor({int64_t{0}, int64_t{2}});
     const at::Tensor logits = at::linear(hidden, weight).index_fill(1, unsaid, -std::numeric_limits<double>::infinity());
     const at::Tensor theirs = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
@@ -140,7 +140,7 @@ void gru_of(int64_t steps, int64_t rows, int64_t width) {
   (theirs * slope).sum().backward();
   near(ours, theirs, 1e-5, what);
   for (size_t n = 0; n < leaves.size(); ++n) near(gradients[n], leaves[n].grad(), 1e-4, what + ", gradient");
-  // Rows of gates may stand apart, as parts of a wider product do.
+  // Rows of gates may have a stride, as parts of a wider product do.
   const at::Tensor wide = numbers({rows, 6 * width}, 3), part = wide.narrow(1, 3 * width, 3 * width);
   const at::Tensor hidden = numbers({rows, 3 * width}, 4), before = first.detach();
   done(seqloom_gru_step(&made, &part, &hidden, &before), what + ", a step");

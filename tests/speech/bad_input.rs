@@ -1,4 +1,4 @@
-//! Recordings that cannot be read, or do not fit: each is named with its file and line, and harms no other.
+//! Recordings that cannot be read, or do not fit: each is named with its file and line, and affects no other.
 
 use std::io::Cursor;
 
@@ -85,7 +85,7 @@ fn a_recording_that_cannot_be_decoded_is_named_with_its_row() {
 }
 
 #[test]
-fn a_recording_that_cannot_be_decoded_harms_no_other_row() {
+fn a_recording_that_cannot_be_decoded_affects_no_other_row() {
     let scene = trained();
     write_bad_files(&scene);
     let rows = in_turns();
@@ -125,7 +125,7 @@ fn a_recording_that_cannot_be_trained_on_is_named_with_its_row() {
 }
 
 #[test]
-fn several_channels_are_mixed_down_where_the_config_asks_for_it() {
+fn several_channels_are_mixed_down_if_the_config_allows_it() {
     let scene = scene();
     let words = words(TRAIN);
     for word in &words {
@@ -162,7 +162,7 @@ fn a_target_with_more_tokens_than_its_recording_has_positions_is_an_error_or_is_
 }
 
 #[test]
-fn a_recording_longer_than_the_longest_is_an_error_or_is_counted() {
+fn a_recording_longer_than_the_limit_is_an_error_or_is_counted() {
     let scene = scene();
     let train = |more: &[&str]| {
         let set = ["--out", "run", "--set", "training.steps=1", "--set", "data.source.audio.max_seconds=0.6"];
@@ -222,7 +222,7 @@ fn npy(frames: usize, bins: usize) -> Vec<u8> {
 }
 
 #[test]
-fn features_of_ones_own_are_kept_once_whatever_the_speeds() {
+fn precomputed_features_are_cached_once_with_any_speeds() {
     let scene = scene();
     let mut rows = "source,target\n".to_owned();
     for (word, n) in words(12).iter().zip(0..) {
@@ -242,7 +242,7 @@ fn features_of_ones_own_are_kept_once_whatever_the_speeds() {
 }
 
 #[test]
-fn a_recording_that_a_speed_makes_shorter_than_a_frame_keeps_its_own() {
+fn a_recording_shorter_than_a_frame_after_a_speed_change_keeps_its_own_speed() {
     let scene = scene();
     scene.write("data/clips/tiny.wav", wav(&super::samples("a", RATE)[400..605], RATE));
     scene.write("data/tiny.csv", table(&words(10)) + "clips/tiny.wav,a\n");
@@ -264,7 +264,7 @@ fn a_recording_that_a_speed_makes_shorter_than_a_frame_keeps_its_own() {
 }
 
 #[test]
-fn a_recording_too_long_to_decode_is_refused_or_cut() {
+fn a_recording_too_long_to_decode_is_refused_or_truncated() {
     let scene = trained();
     let all: Vec<f32> = words(62).iter().flat_map(|word| super::samples(word, RATE)).collect();
     let long = [&all[..], &all].concat();
@@ -284,7 +284,7 @@ fn a_recording_too_long_to_decode_is_refused_or_cut() {
 }
 
 #[test]
-fn a_set_without_recordings_and_a_model_of_other_features_are_named() {
+fn missing_recordings_and_mismatched_features_are_named() {
     let scene = trained();
     std::fs::create_dir_all(scene.path("none")).unwrap();
     let train = |more: &[&str]| scene.train(&[&["--out", "other"], more].concat());

@@ -1,4 +1,4 @@
-//! The ways to name recordings: tables, Kaldi's folders, plain folders, parts of one recording, other sample rates.
+//! The ways to name recordings: tables, Kaldi's folders, plain folders, segments of one recording, other sample rates.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn long(words: &[String]) -> (Vec<u8>, Vec<[String; 2]>) {
     (wav(&all, RATE), parts)
 }
 
-/// A table of the parts of `data/long.wav`.
+/// A table of the segments of `data/long.wav`.
 fn parts_table(words: &[String], parts: &[[String; 2]]) -> String {
     let rows = words.iter().zip(parts).map(|(word, [start, end])| format!("long.wav,{start},{end},{word}\n"));
     format!("source,start,end,target\n{}", rows.collect::<String>())
@@ -73,7 +73,7 @@ fn the_same_recordings_in_a_table_and_in_folders_train_the_same_model() {
 }
 
 #[test]
-fn parts_of_a_recording_train_the_model_that_their_own_files_train() {
+fn segments_of_a_recording_train_the_same_model_as_separate_files() {
     let (scene, words) = (scene(), words(TRAIN));
     let (bytes, parts) = long(&words);
     scene.write("data/long.wav", bytes);
@@ -96,7 +96,7 @@ fn parts_of_a_recording_train_the_model_that_their_own_files_train() {
 
 /// Also where the output has no columns to copy from the input.
 #[test]
-fn parts_of_a_recording_are_read_as_their_own_files_by_every_command() {
+fn segments_of_a_recording_are_read_like_separate_files_by_every_command() {
     let (scene, words) = (trained(), words(12));
     let (bytes, parts) = long(&words);
     scene.write("data/long.wav", bytes);
@@ -129,7 +129,7 @@ fn parts_of_a_recording_are_read_as_their_own_files_by_every_command() {
 }
 
 #[test]
-fn a_start_or_an_end_that_is_no_number_is_named_with_its_row() {
+fn an_invalid_start_or_end_is_named_with_its_row() {
     let scene = trained();
     let word = &words(1)[0];
     for (start, end, message) in [
@@ -176,14 +176,14 @@ fn recordings_are_decoded_from_every_format_of_input() {
 }
 
 #[test]
-fn a_recording_of_another_sample_rate_is_heard_as_one_of_its_own() {
+fn a_recording_of_another_sample_rate_is_transcribed_alike() {
     let (scene, words) = (trained(), words(20));
     for word in &words {
         scene.write(format!("wide/clips/{word}.wav"), wav(&samples(word, 2 * RATE), 2 * RATE));
     }
     scene.write("data/in.csv", table(&words));
     scene.write("wide/in.csv", table(&words));
-    // Half of the noise goes with the upper band, and a decoder as small as this one counts by it; CTC does not.
+    // Resampling removes the upper band with half of the noise; this affects a decoder this small, but not CTC.
     let ctc = ["--set", "decoding.method=ctc"];
     let (narrow, wide) = (decode(&scene, "data/in.csv", &ctc), decode(&scene, "wide/in.csv", &ctc));
     let same = outputs(&narrow).iter().zip(outputs(&wide)).filter(|(one, other)| *one == other).count();

@@ -38,7 +38,7 @@ fn spans(picture: &str) -> Vec<[f64; 2]> {
 }
 
 #[test]
-fn a_recording_is_drawn_with_its_output_at_the_times_that_decode_tells() {
+fn a_recording_is_drawn_with_its_output_at_the_times_of_decode() {
     let scene = trained();
     let words = words(4);
     scene.write("data/in.csv", table(&words));
@@ -63,7 +63,7 @@ fn a_recording_is_drawn_with_its_output_at_the_times_that_decode_tells() {
 }
 
 #[test]
-fn a_recording_is_drawn_from_what_decode_reads() {
+fn a_recording_is_drawn_from_every_input_of_decode() {
     let scene = trained();
     let words = words(3);
     scene.write("data/in.csv", table(&words));
@@ -89,7 +89,7 @@ fn a_recording_is_drawn_from_what_decode_reads() {
 }
 
 #[test]
-fn a_part_of_a_recording_is_drawn_over_its_own_seconds() {
+fn a_segment_of_a_recording_is_drawn_over_its_own_seconds() {
     let scene = trained();
     let word = words(20).into_iter().find(|word| word.len() == 4).unwrap();
     scene.write(
@@ -106,7 +106,7 @@ fn a_part_of_a_recording_is_drawn_over_its_own_seconds() {
 }
 
 #[test]
-fn a_trace_of_a_recording_is_drawn_without_what_it_lacks() {
+fn a_trace_of_a_recording_is_drawn_without_spectrogram_and_posteriors() {
     let scene = trained();
     let words = words(2);
     scene.write("data/in.csv", table(&words));
@@ -117,7 +117,8 @@ fn a_trace_of_a_recording_is_drawn_without_what_it_lacks() {
     let by_trace = drawn(&scene, &["--trace", "t.jsonl", "--row", "2"]);
     assert_eq!(texts(&by_trace, "output"), texts(&by_model, "output"));
     assert!(!by_trace.contains("spectrogram") && !by_trace.contains("CTC"));
-    for (wrong, said) in [("0", "but it is 0"), ("-0.04", "but it is -0.04"), ("1e300", "from 0.001 to 100")]
+    for (wrong, message) in
+        [("0", "but it is 0"), ("-0.04", "but it is -0.04"), ("1e300", "from 0.001 to 100")]
     {
         let changed = scene
             .text("t.jsonl")
@@ -125,6 +126,6 @@ fn a_trace_of_a_recording_is_drawn_without_what_it_lacks() {
         scene.write("wrong.jsonl", changed);
         scene
             .seqloom(&["attention", "--trace", "wrong.jsonl"])
-            .refused_naming(2, &["`seconds_per_position`", said]);
+            .refused_naming(2, &["`seconds_per_position`", message]);
     }
 }

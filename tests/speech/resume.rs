@@ -43,7 +43,7 @@ fn modified(scene: &Scene, name: &str) -> SystemTime {
 }
 
 #[test]
-fn a_run_on_recordings_that_stops_and_resumes_on_other_threads_is_the_run_left_alone() {
+fn a_run_on_recordings_resumed_with_other_threads_equals_the_uninterrupted_one() {
     let scene = scene();
     train(&scene, "whole", &["training.steps=9"]);
     for (step, threads) in [(2, 2), (4, 1), (9, 3)] {
@@ -54,7 +54,7 @@ fn a_run_on_recordings_that_stops_and_resumes_on_other_threads_is_the_run_left_a
 }
 
 #[test]
-fn a_run_on_recordings_that_a_signal_stops_resumes_as_if_nothing_had_been() {
+fn a_run_on_recordings_stopped_by_a_signal_resumes_exactly() {
     let scene = scene();
     let child =
         scene.spawn(&arguments("stopped", &["training.steps=100000", "training.validate_every=1000"]));
@@ -74,7 +74,7 @@ fn a_run_on_recordings_that_a_signal_stops_resumes_as_if_nothing_had_been() {
 }
 
 #[test]
-fn features_are_made_once_and_made_again_where_their_file_is_damaged() {
+fn features_are_computed_once_and_again_if_their_file_is_damaged() {
     let scene = scene();
     train(&scene, "whole", &["training.steps=4"]);
     train(&scene, "run", &["training.steps=2"]);
@@ -93,9 +93,9 @@ fn features_are_made_once_and_made_again_where_their_file_is_damaged() {
     assert_same(&scene, "run", "whole");
 }
 
-/// The index tells that a file is whole, and each row tells whether it is what it was.
+/// The index shows that a file is complete, and each row has a checksum.
 #[test]
-fn a_number_that_is_damaged_among_the_features_is_made_anew_and_reported() {
+fn a_damaged_number_in_the_features_is_computed_again_and_reported() {
     let scene = scene();
     train(&scene, "whole", &["training.steps=4"]);
     train(&scene, "run", &["training.steps=2"]);

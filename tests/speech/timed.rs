@@ -47,7 +47,7 @@ fn a_ctm_has_a_line_for_each_character_with_its_times_and_its_probability() {
 }
 
 #[test]
-fn an_id_of_a_ctm_is_that_of_kaldi_and_times_are_those_of_the_recording() {
+fn a_ctm_has_the_ids_of_kaldi_and_the_times_of_the_recording() {
     let (scene, words) = (trained(), words(4));
     let mut all = Vec::new();
     let mut segments = String::new();
@@ -77,7 +77,7 @@ fn an_id_of_a_ctm_is_that_of_kaldi_and_times_are_those_of_the_recording() {
 }
 
 #[test]
-fn recordings_that_a_ctm_or_subtitles_cannot_tell_apart_are_named() {
+fn recordings_with_the_same_id_in_a_ctm_or_subtitles_are_named() {
     let (scene, words) = (trained(), words(3));
     let clip = |word: &String| scene.read(format!("data/clips/{word}.wav"));
     scene.write(format!("data/other/{}.wav", words[0]), clip(&words[0]));
@@ -108,7 +108,7 @@ fn recordings_that_a_ctm_or_subtitles_cannot_tell_apart_are_named() {
 }
 
 #[test]
-fn subtitles_have_a_cue_for_each_part_of_a_long_recording() {
+fn subtitles_have_a_cue_for_each_segment_of_a_long_recording() {
     let scene = trained();
     let all: Vec<f32> = words(62).iter().flat_map(|word| samples(word, RATE)).collect();
     scene.write("data/long.wav", wav(&[&all[..], &all].concat(), RATE));
@@ -184,7 +184,7 @@ fn fed(scene: &Scene, more: &[&str], bytes: &[u8]) -> Finished {
 }
 
 #[test]
-fn samples_and_recordings_on_standard_input_are_decoded_as_their_files() {
+fn samples_and_recordings_on_standard_input_are_decoded_like_their_files() {
     let scene = trained();
     for word in &words(6) {
         let bytes = scene.read(format!("data/clips/{word}.wav"));
@@ -217,7 +217,7 @@ fn samples_and_recordings_on_standard_input_are_decoded_as_their_files() {
 }
 
 #[test]
-fn what_is_wrong_with_standard_input_is_named() {
+fn errors_of_standard_input_are_named() {
     let scene = trained();
     let word = scene.read(format!("data/clips/{}.wav", words(1)[0]));
     let cases: [(&str, &[u8], &str); 6] = [
@@ -240,7 +240,7 @@ fn what_is_wrong_with_standard_input_is_named() {
 }
 
 #[test]
-fn a_recording_typed_at_a_terminal_becomes_text_token_by_token() {
+fn the_path_of_a_recording_typed_at_a_terminal_is_transcribed_token_by_token() {
     let scene = trained();
     let word = &words(1)[0];
     let path = format!("data/clips/{word}.wav");
@@ -252,14 +252,14 @@ fn a_recording_typed_at_a_terminal_becomes_text_token_by_token() {
             listened_to(binary(&scene.path("")).args(arguments).env("SEQLOOM_TEST_TERMINAL", "1"));
         let lines = format!("\n no/such.wav\n  {path} \n:q\n");
         child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-        let said = Finished::of(child).succeeded().stdout;
-        assert!(said.starts_with("Type the path of a recording."), "{said}");
-        assert!(said.contains("> note: the source is empty, and so is its output\n"), "{said}");
-        assert!(said.contains("> error: cannot read no/such.wav: no such file or directory"), "{said}");
-        assert!(said.contains(&format!("\n{expected}\nscore ")), "no {expected} in {said}");
+        let stdout = Finished::of(child).succeeded().stdout;
+        assert!(stdout.starts_with("Type the path of a recording."), "{stdout}");
+        assert!(stdout.contains("> note: the source is empty, and so is its output\n"), "{stdout}");
+        assert!(stdout.contains("> error: cannot read no/such.wav: no such file or directory"), "{stdout}");
+        assert!(stdout.contains(&format!("\n{expected}\nscore ")), "no {expected} in {stdout}");
         for length in 1..=expected.len() {
             let grown = format!("  {:<32} ", &expected[..length]);
-            assert!(said.contains(&grown), "no {grown:?} in {said}");
+            assert!(stdout.contains(&grown), "no {grown:?} in {stdout}");
         }
     }
 }

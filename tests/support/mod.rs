@@ -36,7 +36,7 @@ impl Golden {
         self.config[key].as_f64().unwrap()
     }
 
-    /// What its network reads: frames, or tokens of a vocabulary.
+    /// The sources of its network: frames, or tokens of a vocabulary.
     pub fn source(&self) -> SourceShape {
         match self.config.get("source_bins") {
             Some(_) => SourceShape::Frames(self.number("source_bins") as usize),

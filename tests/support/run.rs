@@ -60,7 +60,7 @@ impl Scene {
         scene
     }
 
-    /// What runs in it sees the GPUs that there are.
+    /// Processes in it may use the GPUs of the machine.
     pub fn with_gpus(self) -> Scene {
         Scene { sees_gpus: true, ..self }
     }
@@ -166,7 +166,7 @@ impl Scene {
         let mut child = self.spawn(arguments);
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
-        // A process of its own accord may end before it has read all; a full pipe must not stop us.
+        // A process may end before it has read all its input; a closed pipe is no error here.
         let feeding = std::thread::spawn(move || drop(stdin.write_all(&input)));
         let finished = Finished::of(child);
         feeding.join().unwrap();
@@ -243,7 +243,7 @@ impl Finished {
             assert!(!self.stderr.contains(ours), "{}", self.stderr);
         }
         for part in parts {
-            assert!(self.stderr.contains(part), "must say {part:?}:\n{}", self.stderr);
+            assert!(self.stderr.contains(part), "must contain {part:?}:\n{}", self.stderr);
         }
     }
 }
@@ -281,7 +281,7 @@ pub fn lines(words: &[String]) -> String {
     words.iter().map(|word| format!("{word}\n")).collect()
 }
 
-/// Lines of words, some with letters that no vocabulary has, so that a model is not sure of everything.
+/// Lines of words, some with unknown letters, so that not all probabilities are near 1.
 pub fn unsure_lines(count: usize) -> String {
     words(count).iter().zip(0..).map(|(word, n)| format!("{word}{}\n", ["", "z", "zz"][n % 3])).collect()
 }

@@ -26,10 +26,10 @@ const NONE: (&str, &str) = ("SEQLOOM_TEST_NOTHING", "");
 #[test]
 fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
     let scene = Scene::new(60, 12);
-    let said = train(&scene, "run", (NAN, "5,8"), &[]).succeeded().stderr;
+    let stderr = train(&scene, "run", (NAN, "5,8"), &[]).succeeded().stderr;
     let skipped = "step 5: update skipped: the loss or a gradient is NaN or infinite; its rows are in run/skipped/step-00000005.csv\n";
-    assert!(said.contains(skipped), "{said}");
-    assert!(said.contains(": 1 update skipped since the last log line\n"), "{said}");
+    assert!(stderr.contains(skipped), "{stderr}");
+    assert!(stderr.contains(": 1 update skipped since the last log line\n"), "{stderr}");
     let table = scene.text("run/skipped/step-00000005.csv");
     let mut lines = table.lines();
     assert_eq!(lines.next(), Some("place,source,target"));
@@ -44,7 +44,7 @@ fn an_update_that_is_not_finite_is_skipped_counted_and_its_rows_named() {
 }
 
 #[test]
-fn training_with_skipped_updates_comes_to_the_same_quality() {
+fn training_with_skipped_updates_reaches_the_same_quality() {
     let scene = Scene::new(400, 40);
     let settings = [
         "training.steps=700",
@@ -61,7 +61,7 @@ fn training_with_skipped_updates_comes_to_the_same_quality() {
 }
 
 #[test]
-fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
+fn too_many_skipped_updates_in_a_row_end_training_or_roll_it_back() {
     let scene = Scene::new(60, 12);
     let limit = "training.non_finite.limit=3";
     let stopped = train(&scene, "stopped", (NAN, "6,7,8"), &[limit]);
@@ -69,16 +69,16 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
     let message = "error: the loss and its gradient must be finite, but they were NaN or infinite in 3 updates in a row, up to step 8\nhint: the rows are in skipped/";
     assert!(stopped.stderr.contains(message), "{}", stopped.stderr);
     assert!(scene.text("stopped/train.log").contains("] error: the loss and its gradient must be finite"));
-    // What was saved before is whole, and without the fault training goes on from there.
+    // The earlier checkpoint is complete, and without the fault training resumes from it.
     assert_eq!(scene.text("stopped/latest").trim(), "step-00000006");
     train(&scene, "stopped", NONE, &[limit]).succeeded();
 
     let settings = [limit, "training.non_finite.then=rollback"];
-    let said = train(&scene, "back", (NAN, "6,7,8"), &settings).succeeded().stderr;
+    let stderr = train(&scene, "back", (NAN, "6,7,8"), &settings).succeeded().stderr;
     let back = "step 8: 3 updates in a row were skipped; weights and optimizer are rolled back to step 4\n";
-    assert!(said.contains(back), "{said}");
+    assert!(stderr.contains(back), "{stderr}");
     assert_eq!(scene.text("back/latest").trim(), "step-00000012");
-    // The same checkpoint twice would repeat forever.
+    // Rolling back to the same checkpoint twice would repeat forever.
     let endless = train(&scene, "endless", (NAN, "6,7,8,9,10,11,12"), &settings);
     assert_eq!(endless.code, Some(1), "{}", endless.stderr);
     assert!(endless.stderr.contains("; a rollback to a checkpoint did not help"), "{}", endless.stderr);
@@ -88,15 +88,15 @@ fn too_many_skipped_updates_in_a_row_end_training_or_take_it_back() {
 }
 
 #[test]
-fn a_batch_without_memory_is_cut_and_computes_the_same() {
+fn a_batch_out_of_memory_is_split_with_the_same_result() {
     let scene = Scene::new(60, 12);
     train(&scene, "whole", NONE, &[]).succeeded();
     // A batch has up to 128 positions of both sides.
-    let said = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
-    assert!(!said.contains("for this pair alone"), "{said}");
+    let stderr = train(&scene, "cut", (MEMORY, "50"), &[]).succeeded().stderr;
+    assert!(!stderr.contains("for this pair alone"), "{stderr}");
     // A size that is too large is found once and reported.
-    let found = said.lines().filter(|line| line.contains("out of memory with ")).count();
-    assert!((1..=3).contains(&found), "{said}");
+    let found = stderr.lines().filter(|line| line.contains("out of memory with ")).count();
+    assert!((1..=3).contains(&found), "{stderr}");
     let [whole, cut] = ["whole", "cut"].map(|run| scene.metrics(run, "train"));
     for name in ["loss", "gradient_norm"] {
         for (whole, cut) in numbers(&whole, name).iter().zip(numbers(&cut, name)) {
@@ -107,35 +107,35 @@ fn a_batch_without_memory_is_cut_and_computes_the_same() {
 }
 
 #[test]
-fn a_row_without_memory_is_left_out_and_named_and_the_rest_goes_on() {
+fn a_row_out_of_memory_is_skipped_and_named_and_training_continues() {
     let scene = Scene::new(60, 12);
     let long = "abcdefgh".repeat(5);
     scene.write("train.csv", scene.text("train.csv") + &format!("{long},{long}\n"));
-    let said =
+    let stderr =
         train(&scene, "run", (MEMORY, "70"), &["training.epochs=1", "training.steps=99"]).succeeded().stderr;
-    let left_out = "train.csv:62: out of memory even for this pair alone: it is skipped\n";
-    assert!(said.contains(left_out), "{said}");
-    // A row longer than the budget is a batch of its own, and no matter where it fits.
-    let said = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
+    let skipped = "train.csv:62: out of memory even for this pair alone: it is skipped\n";
+    assert!(stderr.contains(skipped), "{stderr}");
+    // A row longer than the budget is a single-row batch, which is fine if it fits into memory.
+    let stderr = train(&scene, "long", NONE, &["training.tokens_per_batch=32"]).succeeded().stderr;
     let alone = "train.csv:62: this pair has 41 positions, more than `tokens_per_batch` = 32: it gets a batch of its own\n";
-    assert!(said.contains(alone), "{said}");
+    assert!(stderr.contains(alone), "{stderr}");
 }
 
-/// Batches are of rows of one length, so that long ones stand together.
+/// The rows of a batch have about the same length, so that long ones are together.
 #[test]
-fn many_rows_without_memory_are_left_out_and_the_rest_goes_on() {
+fn many_rows_out_of_memory_are_skipped_and_training_continues() {
     let scene = Scene::new(60, 12);
     let long = "abcdefgh".repeat(5);
     let rows = format!("{long},{long}\n").repeat(12);
     scene.write("train.csv", scene.text("train.csv") + &rows);
     let settings = ["training.epochs=1", "training.steps=99", "training.tokens_per_batch=700"];
-    let said = train(&scene, "run", (MEMORY, "70"), &settings).succeeded().stderr;
-    assert_eq!(said.matches("out of memory even for this pair alone").count(), 12, "{said}");
-    assert!(said.contains("train.csv:73: out of memory even for this pair alone"), "{said}");
+    let stderr = train(&scene, "run", (MEMORY, "70"), &settings).succeeded().stderr;
+    assert_eq!(stderr.matches("out of memory even for this pair alone").count(), 12, "{stderr}");
+    assert!(stderr.contains("train.csv:73: out of memory even for this pair alone"), "{stderr}");
 }
 
 #[test]
-fn without_memory_for_a_single_pair_training_ends() {
+fn training_ends_if_not_even_a_single_pair_fits_into_memory() {
     let scene = Scene::new(60, 12);
     let failed = train(&scene, "run", (MEMORY, "1"), &[]);
     assert_eq!(failed.code, Some(1), "{}", failed.stderr);
@@ -144,7 +144,7 @@ fn without_memory_for_a_single_pair_training_ends() {
 }
 
 #[test]
-fn a_second_trainer_is_kept_out_of_the_folder() {
+fn a_second_trainer_is_locked_out_of_the_folder() {
     let scene = Scene::new(60, 12);
     let mut first = scene.spawn(&["train", "copy.toml", "--set", "training.steps=1000000"]);
     wait_until("it saves", || scene.path("runs/copy/latest").exists());
@@ -154,7 +154,7 @@ fn a_second_trainer_is_kept_out_of_the_folder() {
             "error: another seqloom is training in runs/copy\nhint: wait until it ends, or name another folder with --out",
         );
     }
-    // However it ends, the folder is free then.
+    // The lock is released whichever way training ends.
     first.kill().unwrap();
     first.wait().unwrap();
     let latest = scene.text("runs/copy/latest");
@@ -163,14 +163,14 @@ fn a_second_trainer_is_kept_out_of_the_folder() {
     scene.train(&["--resume", "--set", &steps]).succeeded();
 }
 
-/// A limit on the size of files stands in for a disk that is full: writing fails in the middle.
+/// A limit on the size of files simulates a full disk: writing fails in the middle.
 #[test]
-fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
+fn a_full_disk_is_a_named_error_and_loses_nothing() {
     let scene = Scene::new(60, 12);
     scene.train(&["--set", "training.steps=2"]).succeeded();
     let before = scene.files("runs/copy/checkpoints");
     let binary = env!("CARGO_BIN_EXE_seqloom");
-    // In blocks of 512 bytes; the signal that would end the process is passed over.
+    // In blocks of 512 bytes; the signal that would end the process is ignored.
     let command =
         format!("trap '' XFSZ; ulimit -f 40; exec {binary} train copy.toml --resume --set training.steps=4");
     let full =
@@ -188,9 +188,9 @@ fn a_disk_that_takes_no_more_is_an_error_that_names_it_and_costs_nothing() {
     assert!(weights("runs/copy") == weights("whole"));
 }
 
-/// Weights that are far off give scores that are no numbers, and at a validation nothing has been skipped for it yet.
+/// Diverged weights give NaN scores, and a validation may be the first to find them.
 #[test]
-fn a_validation_without_finite_scores_has_no_figures_and_the_rule_for_skipped_updates_decides() {
+fn a_validation_without_finite_scores_has_no_metrics_and_is_treated_like_skipped_updates() {
     let scene = Scene::new(60, 12);
     let adamw = "[training.adamw]\nlearning_rate = 1e-2";
     scene.write("copy.toml", scene.text("copy.toml").replace(adamw, "[training.sgd]\nlearning_rate = 1e30"));
@@ -207,7 +207,7 @@ fn a_validation_without_finite_scores_has_no_figures_and_the_rule_for_skipped_up
 }
 
 #[test]
-fn what_to_go_back_to_stays_however_many_checkpoints_follow() {
+fn the_checkpoint_to_roll_back_to_is_kept_through_later_checkpoints() {
     let scene = Scene::new(60, 12);
     let rollback = ["training.steps=24", "training.non_finite.then=rollback"];
     for (fault, settings, back) in [
@@ -215,13 +215,14 @@ fn what_to_go_back_to_stays_however_many_checkpoints_follow() {
         ("13,14,15", &["training.keep_last=1", "training.non_finite.limit=3"], "to step 8\n"),
     ] {
         let out = format!("run{}", settings.len());
-        let said = train(&scene, &out, (NAN, fault), &[&rollback[..], settings].concat()).succeeded().stderr;
-        assert!(said.contains(&format!("weights and optimizer are rolled back {back}")), "{said}");
+        let stderr =
+            train(&scene, &out, (NAN, fault), &[&rollback[..], settings].concat()).succeeded().stderr;
+        assert!(stderr.contains(&format!("weights and optimizer are rolled back {back}")), "{stderr}");
     }
 }
 
 #[test]
-fn a_validation_without_memory_is_cut_and_a_row_without_is_left_out_and_named() {
+fn a_validation_out_of_memory_is_split_and_a_row_is_skipped_and_named() {
     let scene = Scene::new(60, 12);
     train(&scene, "whole", NONE, &[]).succeeded();
     train(&scene, "cut", (MEMORY, "40"), &[]).succeeded();
@@ -231,9 +232,9 @@ fn a_validation_without_memory_is_cut_and_a_row_without_is_left_out_and_named() 
     }
     let long = "abcdefgh".repeat(5);
     scene.write("valid.csv", scene.text("valid.csv") + &format!("{long},{long}\n"));
-    let said = train(&scene, "run", (MEMORY, "70"), &["training.decode_rows=0"]).succeeded().stderr;
-    let left_out = "valid.csv:14: out of memory even for this pair alone: it is skipped\n";
-    assert!(said.contains(left_out), "{said}");
+    let stderr = train(&scene, "run", (MEMORY, "70"), &["training.decode_rows=0"]).succeeded().stderr;
+    let skipped = "valid.csv:14: out of memory even for this pair alone: it is skipped\n";
+    assert!(stderr.contains(skipped), "{stderr}");
     // The metrics are those of the rest.
     let whole = train(&scene, "rest", (MEMORY, "70"), &["training.decode_rows=12"]).succeeded();
     assert!(!whole.stderr.contains("panicked"));

@@ -1,4 +1,4 @@
-//! The fused kernels compared with the plain formulas.
+//! The fused kernels compared with the formulas.
 
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::TransformerConfig;
@@ -33,10 +33,10 @@ fn params() -> Params {
     params
 }
 
-/// A step of a plain optimizer: weight, gradient, its own state, step from 1, weight decay; the new weight.
+/// A step of the reference optimizer: weight, gradient, state, step from 1, weight decay; returns the new weight.
 type Plain = fn(&Tensor, &Tensor, &mut Vec<Tensor>, i32, f64) -> Tensor;
 
-/// Holds ten fused steps against the plain formula, weight by weight.
+/// Compares ten fused steps with the formula, weight by weight.
 fn assert_steps(config: &TrainingConfig, decay: f64, plain: Plain) {
     let params = params();
     let mut optimizer = Optimizer::new(config, &params).unwrap();
@@ -58,7 +58,7 @@ fn assert_steps(config: &TrainingConfig, decay: f64, plain: Plain) {
     }
 }
 
-/// The move that both kinds of Adam make, with betas 0.9 and 0.98 and epsilon 1e-8.
+/// The update of Adam and AdamW, with betas 0.9 and 0.98 and epsilon 1e-8.
 fn adam_move(gradient: &Tensor, state: &mut [Tensor], step: i32) -> Tensor {
     state[0] = &state[0] * 0.9 + gradient * 0.1;
     state[1] = &state[1] * 0.98 + gradient * gradient * 0.02;
@@ -71,7 +71,7 @@ fn predictions<'n>(hidden: &Tensor, output: &'n Linear) -> Predictions<'n> {
 }
 
 #[test]
-fn fused_adamw_is_the_plain_formula() {
+fn fused_adamw_equals_the_formula() {
     let adamw = AdamWConfig { weight_decay: 0.3, ..AdamWConfig::default() };
     let config = TrainingConfig { adamw: Some(adamw), ..TrainingConfig::default() };
     assert_steps(&config, 0.3, |weight, gradient, state, step, decay| {
@@ -80,7 +80,7 @@ fn fused_adamw_is_the_plain_formula() {
 }
 
 #[test]
-fn fused_adam_is_the_plain_formula() {
+fn fused_adam_equals_the_formula() {
     let adam = AdamConfig { weight_decay: 0.3, ..AdamConfig::default() };
     let config = TrainingConfig { adam: Some(adam), ..TrainingConfig::default() };
     assert_steps(&config, 0.3, |weight, gradient, state, step, decay| {
@@ -89,7 +89,7 @@ fn fused_adam_is_the_plain_formula() {
 }
 
 #[test]
-fn fused_sgd_is_the_plain_formula_with_and_without_nesterov() {
+fn fused_sgd_equals_the_formula_with_and_without_nesterov() {
     let sgd = SgdConfig { weight_decay: 0.3, ..SgdConfig::default() };
     let config = TrainingConfig { sgd: Some(sgd.clone()), ..TrainingConfig::default() };
     assert_steps(&config, 0.3, |weight, gradient, state, _, decay| {
@@ -106,7 +106,7 @@ fn fused_sgd_is_the_plain_formula_with_and_without_nesterov() {
 }
 
 #[test]
-fn a_group_has_a_learning_rate_and_a_decay_of_its_own() {
+fn a_group_has_its_own_learning_rate_and_weight_decay() {
     let group = |weights: &str, learning_rate_factor, weight_decay| GroupConfig {
         weights: weights.into(),
         learning_rate_factor,
@@ -132,9 +132,9 @@ fn a_group_has_a_learning_rate_and_a_decay_of_its_own() {
     assert!(error.message().contains("`training.groups[0].weights` must match"), "{error}");
 }
 
-/// More rows than are done at a time.
+/// More rows than one block.
 #[test]
-fn the_loss_in_pieces_is_the_loss_in_one() {
+fn the_loss_in_pieces_equals_the_loss_in_one() {
     let (rows, width, vocabulary) = (1300, 8, 37);
     let leaf = |tensor: Tensor| tensor.set_requires_grad(true);
     let hidden = leaf(noise(&[rows, width], 1) * 3.0);
@@ -145,7 +145,7 @@ fn the_loss_in_pieces_is_the_loss_in_one() {
     let labels = columns.index_select(0, &places);
     for smoothing in [0.0, 0.1] {
         let logits = hidden.linear::<&Tensor>(&weight, None).to_kind(Kind::Double);
-        let log_p = logits.index_select(1, &columns).log_softmax(-1, Kind::Double); // what an output may say
+        let log_p = logits.index_select(1, &columns).log_softmax(-1, Kind::Double); // the tokens that an output may contain
         let nll = -log_p.gather(1, &places.unsqueeze(1), false).sum(Kind::Double);
         let uniform = -log_p.sum(Kind::Double) / (vocabulary - 2) as f64;
         let plain = &nll * (1.0 - smoothing) + uniform * smoothing;
@@ -163,7 +163,7 @@ fn the_loss_in_pieces_is_the_loss_in_one() {
 }
 
 #[test]
-fn a_loss_in_bf16_is_near_that_in_f32_and_its_gradients_are_f32() {
+fn a_loss_in_bf16_is_close_to_that_in_f32_and_its_gradients_are_f32() {
     let hidden = noise(&[40, 16], 1).set_requires_grad(true);
     let weight = noise(&[30, 16], 2).set_requires_grad(true);
     let labels = (noise(&[40], 3).abs() * 27.0).to_kind(Kind::Int64) + EOS;
@@ -213,7 +213,7 @@ fn dropout_is_the_same_for_any_number_of_threads() {
     assert_same(&one, &two, "one and two threads");
 }
 
-/// A share so small that nothing is dropped: the attention that is written out is the fused one.
+/// A share so small that nothing is dropped: explicit attention equals the fused one.
 #[test]
 fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
     let mut params = Params::new(Device::Cpu, 1);
@@ -222,7 +222,7 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
     let attention = Attention::new(params.root(), &config);
     let cast = AutocastWeights::default();
     let exact = ForwardContext { dropout_rng: None, weights: &cast };
-    // The softmax of longer rows is not kept.
+    // The softmax of longer rows is not stored.
     for positions in [5, 300] {
         let parts = attention.project(&noise(&[3, positions, 16], 1), None, exact);
         let padding = Padding::of(&[positions, 2, 3], Kind::Float, Device::Cpu);
@@ -237,7 +237,7 @@ fn attention_with_dropout_is_the_fused_one_when_nothing_is_dropped() {
 }
 
 #[test]
-fn layers_side_by_side_are_each_of_them_with_their_gradients() {
+fn parallel_layers_equal_each_layer_alone_with_gradients() {
     for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 0.0)] {
         let mut params = Params::new(Device::Cpu, 1).with_compute_kind(kind);
         let mut root = params.root();
@@ -267,8 +267,8 @@ fn layers_side_by_side_are_each_of_them_with_their_gradients() {
 #[test]
 fn the_divergence_of_two_passes_is_that_of_both_directions() {
     let (one, other) = (noise(&[7, 6], 1), noise(&[7, 6], 2));
-    let said = Tensor::from_slice(&[UNK, EOS, 4, 5]);
-    let [p, q] = [&one, &other].map(|logits| logits.index_select(1, &said).softmax(-1, Kind::Double));
+    let allowed = Tensor::from_slice(&[UNK, EOS, 4, 5]);
+    let [p, q] = [&one, &other].map(|logits| logits.index_select(1, &allowed).softmax(-1, Kind::Double));
     let plain = (&p * (&p / &q).log()).sum(Kind::Double) + (&q * (&q / &p).log()).sum(Kind::Double);
     assert_close(&divergence(&one, &other), &plain, 1e-6, "divergence");
     assert_close(&divergence(&one, &one), &Tensor::zeros([], FLOAT), 0.0, "of itself");

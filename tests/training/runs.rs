@@ -61,9 +61,9 @@ fn every_optimizer_learns() {
     }
 }
 
-/// What a stop can meet: a falling plateau, averages, another optimizer's state, every regulariser, bf16.
+/// All kinds of state of a run: plateau, averages, another optimizer, every regulariser, bf16.
 const PIECES: [(&str, &[&str]); 6] = [
-    // So high a learning rate makes nothing better.
+    // With such a high learning rate no validation improves.
     ("plateau", &["training.best_by=nll", "training.validate_every=1", "training.adamw.learning_rate=0.3"]),
     ("ema", &["training.ema.decay=0.9", "model.transformer.dropout=0.2"]),
     ("sgd", &["training.accumulate=3", "training.freeze=[\"encoder.*\"]"]),
@@ -80,7 +80,7 @@ const PIECES: [(&str, &[&str]); 6] = [
 ];
 
 #[test]
-fn whatever_is_switched_on_a_run_in_pieces_is_the_run_in_one() {
+fn a_resumed_run_equals_the_uninterrupted_one_with_every_option() {
     let scene = Scene::new(60, 12);
     let toml = scene.text("copy.toml");
     for (name, settings) in PIECES {
@@ -132,7 +132,7 @@ fn a_plateau_lowers_the_learning_rate_when_validation_gets_no_better() {
 }
 
 #[test]
-fn the_moving_average_is_saved_and_the_weights_beside_it() {
+fn the_moving_average_is_saved_beside_the_weights() {
     let scene = Scene::new(60, 12);
     let often = "training.checkpoint_every=1";
     train(&scene, "plain", &[often]).succeeded();
@@ -154,11 +154,11 @@ fn the_moving_average_is_saved_and_the_weights_beside_it() {
 }
 
 #[test]
-fn frozen_weights_stay_and_the_rest_moves() {
+fn frozen_weights_do_not_change_and_the_rest_do() {
     let scene = Scene::new(60, 12);
     train(&scene, "free", &[]).succeeded();
-    let said = train(&scene, "frozen", &["training.freeze=[\"encoder.*\", \"source_embedding.*\"]"]);
-    assert!(said.succeeded().stderr.contains("of them frozen"));
+    let finished = train(&scene, "frozen", &["training.freeze=[\"encoder.*\", \"source_embedding.*\"]"]);
+    assert!(finished.succeeded().stderr.contains("of them frozen"));
     let (early, late) = (weights(&scene, "frozen", 2), weights(&scene, "frozen", 8));
     for (name, weight) in &early {
         let stays = name.starts_with("encoder.") || name.starts_with("source_embedding.");
@@ -177,8 +177,8 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     let scene = Scene::new(60, 12);
     let settings =
         ["training.validate_every=2", "training.keep_best=3", "training.best_by=nll", "training.average=3"];
-    let said = train(&scene, "run", &settings).succeeded().stderr;
-    assert!(said.contains("average of 3 checkpoints (steps 4, 6, 8): nll "), "{said}");
+    let stderr = train(&scene, "run", &settings).succeeded().stderr;
+    assert!(stderr.contains("average of 3 checkpoints (steps 4, 6, 8): nll "), "{stderr}");
     let mean = |steps: &[u64]| {
         let all: Vec<_> = steps.iter().map(|&step| weights(&scene, "run", step)).collect();
         let sum = |name: &String| {
@@ -191,8 +191,8 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
         mean(steps).iter().for_each(|(name, mean)| assert_close(&average[name], mean, 1e-7, name));
     };
     assert_average(&[4, 6, 8]);
-    let said = scene.seqloom(&["average", "run", "--last", "2"]).succeeded().stderr;
-    assert_eq!(said, "the mean of steps 6, 8 is in run/average/model.safetensors\n");
+    let stderr = scene.seqloom(&["average", "run", "--last", "2"]).succeeded().stderr;
+    assert_eq!(stderr, "the mean of steps 6, 8 is in run/average/model.safetensors\n");
     assert_average(&[6, 8]);
     let state = scene.text(scene.checkpoint("run", "latest").join("state.json"));
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
@@ -205,12 +205,12 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     scene
         .seqloom(&["average", "run", "--best", "9"])
         .refused_naming(2, &["an average of 9 needs as many checkpoints, but the run has 3\nhint: "]);
-    // The same from models wherever they are, and what they are not.
+    // The same from models outside the run; and invalid ones.
     let [last, before] = ["latest", "best"].map(|name| scene.checkpoint("run", name).display().to_string());
     let models = ["average", last.as_str(), "--with", &before, "--output", "mean.safetensors"];
     scene.seqloom(&models).succeeded();
     scene.fed(&["decode", "mean.safetensors"], b"ab\n").succeeded();
-    // The files that name checkpoints stand for them, and what only has the same shapes is another network.
+    // Pointer files are accepted as models; a network with the same shapes may still be another network.
     scene.seqloom(&["inspect", "run/latest"]).succeeded();
     train(&scene, "rotary", &["model.transformer.positions=rotary", "training.steps=2"]).succeeded();
     scene
@@ -219,14 +219,14 @@ fn the_last_and_the_best_checkpoints_are_averaged() {
     let refused = scene.seqloom(&["average", "run", "--with", "nowhere", "--output", "m.safetensors"]);
     refused.refused_naming(2, &["nowhere"]);
     scene.seqloom(&["average", "nowhere", "--last", "2"]).refused_naming(2, &["there is no run at nowhere"]);
-    // A run that was stopped before its average takes it later.
+    // A run that was stopped before its average computes it later.
     std::fs::remove_dir_all(scene.path("run/average")).unwrap();
     with(&scene, "run", &settings, &["--resume"]).succeeded();
     assert_average(&[4, 6, 8]);
 }
 
 #[test]
-fn the_best_checkpoints_stay_beside_the_last() {
+fn the_best_checkpoints_are_kept_beside_the_last() {
     let scene = Scene::new(60, 12);
     let settings = [
         "training.validate_every=1",
@@ -256,7 +256,7 @@ fn the_best_checkpoints_stay_beside_the_last() {
     assert_eq!(there, expected);
 }
 
-/// Each regulariser changes what training sees and nothing of validation before the first update.
+/// Each regulariser changes training, and no validation before the first update.
 #[test]
 fn each_regulariser_has_its_own_effect() {
     let scene = Scene::new(60, 12);
@@ -277,7 +277,7 @@ fn each_regulariser_has_its_own_effect() {
         train(&scene, &run, &[setting]).succeeded();
         assert_ne!(column(&scene, &run, "loss")[0], plain[0], "{setting}");
     }
-    // Without dropout both passes say the same, and their divergence is nothing.
+    // Without dropout both passes are equal, and their divergence is 0.
     train(&scene, "r_drop", &["training.r_drop=3.0"]).succeeded();
     let near = |one: &str, other: &str| {
         let [one, other] = [one, other].map(|number| number.parse::<f64>().unwrap());
@@ -288,7 +288,7 @@ fn each_regulariser_has_its_own_effect() {
     train(&scene, "apart", &["model.transformer.dropout=0.3", "training.r_drop=3.0"]).succeeded();
     let loss = |run: &str| column(&scene, run, "loss")[0].parse::<f64>().unwrap();
     assert!(loss("apart") > loss("dropped") + 1e-3, "{} and {}", loss("apart"), loss("dropped"));
-    // A share of its own for a place wins over `dropout`.
+    // The key of a place overrides `dropout`.
     let zeros = ["embedding", "feed_forward", "residual"]
         .map(|place| format!("model.transformer.{place}_dropout=0.0"));
     let mut settings: Vec<&str> = zeros.iter().map(String::as_str).collect();
@@ -300,10 +300,10 @@ fn each_regulariser_has_its_own_effect() {
 #[test]
 fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
     let scene = Scene::new(60, 12);
-    let said = train(&scene, "exact", &["runtime.precision=f32"]).succeeded().stderr;
-    assert!(said.contains("on the CPU (1 thread), f32, into"), "{said}");
-    let said = train(&scene, "rough", &["runtime.precision=bf16"]).succeeded().stderr;
-    assert!(said.contains("on the CPU (1 thread), bf16, into"), "{said}");
+    let stderr = train(&scene, "exact", &["runtime.precision=f32"]).succeeded().stderr;
+    assert!(stderr.contains("on the CPU (1 thread), f32, into"), "{stderr}");
+    let stderr = train(&scene, "rough", &["runtime.precision=bf16"]).succeeded().stderr;
+    assert!(stderr.contains("on the CPU (1 thread), bf16, into"), "{stderr}");
     let losses = |run: &str| -> Vec<f64> {
         column(&scene, run, "loss").iter().map(|loss| loss.parse().unwrap()).collect()
     };
@@ -314,33 +314,33 @@ fn bf16_learns_as_f32_does_and_its_weights_stay_f32() {
         "{exact:?} {rough:?}"
     );
     assert!(weights(&scene, "rough", 8).values().all(|weight| weight.kind() == tch::Kind::Float));
-    // Decoding takes either, whatever training took.
+    // Decoding works in both formats, whichever training used.
     for precision in ["runtime.precision=f32", "runtime.precision=bf16"] {
         scene.fed(&["decode", "rough", "--set", precision], b"abc\n").succeeded();
     }
-    let said = train(&scene, "auto", &["runtime.precision=auto"]).succeeded().stderr;
+    let stderr = train(&scene, "auto", &["runtime.precision=auto"]).succeeded().stderr;
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has = |word: &str| cpu.contains(word);
     let fast = has("amx_bf16") || has("AuthenticAMD") && has("avx512_bf16");
-    assert!(said.contains(if fast { ", bf16, into" } else { ", f32, into" }), "{said}");
+    assert!(stderr.contains(if fast { ", bf16, into" } else { ", f32, into" }), "{stderr}");
 }
 
 #[test]
-fn another_run_is_where_training_begins() {
+fn training_starts_from_another_run() {
     let scene = Scene::trained();
-    let said = with(&scene, "fine", &["training.steps=1"], &["--from", "runs/copy"]).succeeded().stderr;
-    assert!(!said.contains("resuming"), "{said}");
+    let stderr = with(&scene, "fine", &["training.steps=1"], &["--from", "runs/copy"]).succeeded().stderr;
+    assert!(!stderr.contains("resuming"), "{stderr}");
     let nll: f64 = column(&scene, "fine", "nll")[0].parse().unwrap();
     assert!(nll < 0.3, "the first loss of a model that knows its task: {nll}");
-    assert!(said.contains("starting from the weights of runs/copy/checkpoints/"), "{said}");
-    // Resuming goes on with the run's own weights, whatever --from says; of another model there is a note.
+    assert!(stderr.contains("starting from the weights of runs/copy/checkpoints/"), "{stderr}");
+    // Resuming continues with the run's own weights, whatever --from names; another model causes a note.
     let more = ["training.steps=2"];
-    let said = with(&scene, "fine", &more, &["--from", "runs/copy", "--resume"]).succeeded().stderr;
-    assert!(!said.contains("note: fine"), "{said}");
+    let stderr = with(&scene, "fine", &more, &["--from", "runs/copy", "--resume"]).succeeded().stderr;
+    assert!(!stderr.contains("note: fine"), "{stderr}");
     let more = ["training.steps=3"];
-    let said = with(&scene, "fine", &more, &["--from", "fine", "--resume"]).succeeded().stderr;
-    assert!(said.contains("note: fine resumes from its own checkpoint; it did not start from"), "{said}");
-    // It needs that model no more.
+    let stderr = with(&scene, "fine", &more, &["--from", "fine", "--resume"]).succeeded().stderr;
+    assert!(stderr.contains("note: fine resumes from its own checkpoint; it did not start from"), "{stderr}");
+    // The other model is not needed any more.
     with(&scene, "fine", &["training.steps=4"], &["--from", "nowhere", "--resume"]).succeeded();
     // Killed before its first checkpoint it must not begin with random weights.
     std::fs::remove_dir_all(scene.path("fine/checkpoints")).unwrap();
@@ -351,7 +351,7 @@ fn another_run_is_where_training_begins() {
     with(&scene, "fine", &more, &["--resume"])
         .refused_naming(2, &["error: fine started from runs/copy/", "hint: use the same --from again"]);
     with(&scene, "fine", &more, &["--resume", "--from", "runs/copy"]).succeeded();
-    // Nor are heads in any weight's shape; dropout is no part of a network.
+    // Heads are in no weight's shape, either; dropout is not part of a network.
     for other in ["model.transformer.heads=1", "model.transformer.positions=rotary"] {
         with(&scene, "other", &[other], &["--from", "runs/copy"])
             .refused_naming(2, &["is not the network that [model] describes: `", "hint: [model] of `copy`"]);
@@ -380,16 +380,16 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
     assert!(!scene.path("fine").exists());
     let settings = ["training.steps=1", "training.adamw.learning_rate=1e-12"];
     let extend = [&from[..], &["--extend-vocabulary"]].concat();
-    let said = with(&scene, "fine", &settings, &extend).succeeded().stderr;
+    let stderr = with(&scene, "fine", &settings, &extend).succeeded().stderr;
     assert!(
-        said.contains("`source_embedding.weight` has 2 new rows, each the mean of the old ones\n"),
-        "{said}"
+        stderr.contains("`source_embedding.weight` has 2 new rows, each the mean of the old ones\n"),
+        "{stderr}"
     );
     let held = [&settings[..], &["training.freeze=[\"source*\"]"]].concat();
-    let said = with(&scene, "held", &held, &extend).succeeded().stderr;
+    let stderr = with(&scene, "held", &held, &extend).succeeded().stderr;
     assert!(
-        said.contains("2 new rows, each the mean of the old ones; note: `training.freeze` freezes"),
-        "{said}"
+        stderr.contains("2 new rows, each the mean of the old ones; note: `training.freeze` freezes"),
+        "{stderr}"
     );
     let old =
         weights_at(&scene, scene.checkpoint("runs/copy", "best").join("model.safetensors").to_str().unwrap());
@@ -402,7 +402,7 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
         assert_close(&new.get(12), &mean, 1e-6, name);
         assert_same(&new.get(12), &new.get(13), name);
     }
-    // Pairs that need no more than the model knows are no matter.
+    // Pairs without new symbols are fine.
     scene.write("train.csv", "source,target\nabc,abc\nba,ba\n");
     with(&scene, "few", &["training.steps=1"], &from).succeeded();
     let words = ["data.source.words={}", "data.target.words={}"];
@@ -415,7 +415,7 @@ fn a_vocabulary_that_lacks_symbols_is_refused_or_extended() {
 }
 
 #[test]
-fn a_number_of_pieces_that_is_not_the_models_is_refused() {
+fn a_vocabulary_size_other_than_the_models_is_refused() {
     let scene = Scene::new(60, 12);
     let pieces = |size: usize| format!("data.source.bpe.vocabulary={size}");
     train(&scene, "old", &[&pieces(30), "training.steps=1"]).succeeded();
@@ -425,7 +425,7 @@ fn a_number_of_pieces_that_is_not_the_models_is_refused() {
              hint: set it to 30, or train from scratch, without --from, for a vocabulary of 500"],
     );
     with(&scene, "new", &[&pieces(30), "training.steps=1"], &["--from", "old"]).succeeded();
-    // Sixty short words have not so many pieces. Who asks for as many again means the same.
+    // Sixty short words give fewer pieces than the limit. The same limit again means the same vocabulary.
     train(&scene, "few", &[&pieces(5000), "training.steps=1"]).succeeded();
     with(&scene, "fewer", &[&pieces(5000), "training.steps=1"], &["--from", "few"]).succeeded();
 }
@@ -434,13 +434,13 @@ fn a_number_of_pieces_that_is_not_the_models_is_refused() {
 fn auto_finds_what_fits_and_a_resumed_run_keeps_it() {
     let scene = Scene::new(60, 12);
     let auto = ["training.tokens_per_batch=auto"];
-    let said = train(&scene, "run", &auto).succeeded().stderr;
-    let found = |said: &str| -> u64 {
-        let line = said.lines().find(|line| line.starts_with("tokens_per_batch: ")).unwrap();
+    let stderr = train(&scene, "run", &auto).succeeded().stderr;
+    let found = |stderr: &str| -> u64 {
+        let line = stderr.lines().find(|line| line.starts_with("tokens_per_batch: ")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
     // The whole set is some 350 positions: all of it fits.
-    assert_eq!(found(&said), 256);
+    assert_eq!(found(&stderr), 256);
     let resumed =
         with(&scene, "run", &["training.tokens_per_batch=auto", "training.steps=10"], &["--resume"]);
     assert_eq!(found(&resumed.succeeded().stderr), 256);
@@ -448,8 +448,8 @@ fn auto_finds_what_fits_and_a_resumed_run_keeps_it() {
         .refused_naming(2, &["batches of 256 positions must fit into memory", "`training.memory_limit`"]);
 }
 
-/// The rows of a tiny run. A change that computes nothing new must leave them as they are; one that does writes them
-/// anew: `SEQLOOM_WRITE_GOLDEN=1 cargo test --release --test tests -- golden_metrics`
+/// The rows of a tiny run. A refactoring must not change them; a change of the computation writes them
+/// again: `SEQLOOM_WRITE_GOLDEN=1 cargo test --release --test tests -- golden_metrics`
 #[test]
 fn a_tiny_run_writes_the_golden_metrics() {
     let scene = Scene::new(60, 12);

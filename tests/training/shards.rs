@@ -9,7 +9,7 @@ fn losses(scene: &Scene, run: &str) -> Vec<f64> {
 }
 
 #[test]
-fn the_number_of_shards_changes_how_an_update_is_added_up_and_not_what_it_is() {
+fn the_number_of_shards_changes_the_order_of_summation_and_not_the_update() {
     let scene = Scene::new(60, 12);
     let train = |out: &str, shards: usize| {
         let shards = format!("training.shards={shards}");
@@ -20,7 +20,7 @@ fn the_number_of_shards_changes_how_an_update_is_added_up_and_not_what_it_is() {
     train("one", 1);
     for (run, shards) in [("two", 2), ("many", 64)] {
         train(run, shards);
-        // Nothing is dropped out here, so that all of them learn the same, but for the order of additions.
+        // Without dropout, so that all of them learn the same, except for the order of additions.
         for (one, other) in losses(&scene, "one").iter().zip(losses(&scene, run)) {
             assert!((one / other - 1.0).abs() < 1e-4, "{run}: {one} and {other}");
         }
@@ -36,7 +36,7 @@ fn the_number_of_shards_changes_how_an_update_is_added_up_and_not_what_it_is() {
 }
 
 #[test]
-fn more_threads_than_shards_are_said() {
+fn more_threads_than_shards_are_reported() {
     let scene = Scene::new(60, 12);
     let train = |threads: &str| {
         let settings = ["--out", threads, "--set", "training.steps=1", "--set", threads];
@@ -49,7 +49,7 @@ fn more_threads_than_shards_are_said() {
 
 /// Linux's taskset simulates a container.
 #[test]
-fn threads_are_by_default_as_many_as_the_cores_that_the_process_may_use() {
+fn the_default_number_of_threads_is_that_of_the_available_cores() {
     if Command::new("taskset").arg("--version").output().is_err() {
         eprintln!("skipped: there is no taskset here");
         return;
@@ -65,6 +65,6 @@ fn threads_are_by_default_as_many_as_the_cores_that_the_process_may_use() {
     ]);
     let threads = ["runtime.threads=0", "training.steps=1", "runtime.device=cpu"];
     command.args(threads.iter().flat_map(|setting| ["--set", setting]));
-    let said = Finished::of(listened_to(&mut command)).succeeded().stderr;
-    assert!(said.contains(" on the CPU (1 thread), f32"), "{said}");
+    let stderr = Finished::of(listened_to(&mut command)).succeeded().stderr;
+    assert!(stderr.contains(" on the CPU (1 thread), f32"), "{stderr}");
 }

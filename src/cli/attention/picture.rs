@@ -126,8 +126,8 @@ fn cells(row: &TracedRow, layout: &Layout, out: &mut String) {
             let _ = write!(out, "<rect class=\"cell\" {place} fill-opacity=\"{weight:.3}\"");
             let _ = match few {
                 true => {
-                    let (said, seen) = (escaped(&visible(&step.token)), escaped(&visible(token)));
-                    writeln!(out, "><title>{said} ← {seen}: {weight:.3}</title></rect>")
+                    let (chosen, attended) = (escaped(&visible(&step.token)), escaped(&visible(token)));
+                    writeln!(out, "><title>{chosen} ← {attended}: {weight:.3}</title></rect>")
                 }
                 false => writeln!(out, "/>"),
             };

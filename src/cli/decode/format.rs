@@ -59,7 +59,7 @@ impl DecodeFormat {
         }
     }
 
-    /// Checks that lines of text can hold what is asked of them.
+    /// Checks that lines of text can hold the requested columns.
     ///
     /// # Errors
     /// Several outputs per row, tokens, times, or an output to resume, whose rows could not be counted.

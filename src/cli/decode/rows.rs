@@ -127,7 +127,7 @@ impl RowEncoder<'_> {
 /// Rows with their outputs, the best first.
 type Decoded = Vec<Row<Vec<Output>>>;
 
-/// Decodes the rows that are not skipped, with times and with scores of tokens where they are asked for. If a row's
+/// Decodes the rows that are not skipped, with times and scores of tokens if requested. If a row's
 /// scores are not finite and errors stop the command, returns the rows before it and the error.
 pub(crate) fn decode(
     loaded: &LoadedModel,

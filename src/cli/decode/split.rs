@@ -1,4 +1,4 @@
-//! `--split`: long recordings are cut at silences, and each part is a row of its own.
+//! `--split`: long recordings are cut at silences, and each part is a separate row.
 
 use std::borrow::Cow;
 use std::ops::Range;

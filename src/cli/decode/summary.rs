@@ -233,12 +233,12 @@ impl DecodeSummary {
         input.notes(self.rows as u64 + self.before).iter().for_each(|note| status(&format!("note: {note}")));
         let Tokenizers { source, target } = &loaded.tokenizers;
         let [sources, references] = &self.changed;
-        let said = source.tokenizer().and_then(|source| sources.in_words("source", source.form()));
-        if let Some(said) = said {
-            status(&format!("note: {file}: {said}"));
+        let changes = source.tokenizer().and_then(|source| sources.in_words("source", source.form()));
+        if let Some(changes) = changes {
+            status(&format!("note: {file}: {changes}"));
         }
-        if let Some(said) = references.in_words("target", target.form()) {
-            status(&format!("note: {file}: {said}; outputs cannot match these: {}", references.changed()));
+        if let Some(changes) = references.in_words("target", target.form()) {
+            status(&format!("note: {file}: {changes}; outputs cannot match these: {}", references.changed()));
         }
     }
 

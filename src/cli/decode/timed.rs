@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_are_words_and_spaces_are_none() {
+    fn characters_are_words_and_spaces_are_not() {
         let words = of_text(SideConfig::default(), "機 器");
         let shown: Vec<_> = words.iter().map(|word| (word.text.as_str(), word.start)).collect();
         assert_eq!(shown, [("機", 0.0), ("器", 0.2)]);

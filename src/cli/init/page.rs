@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passes_count_eos_and_padding_and_are_no_more_than_the_updates() {
+    fn epochs_count_eos_and_padding_and_are_at_most_the_updates() {
         let pairs = |count: usize| look((0..count).map(|n| (format!("{n:04}"), "MMDCCLXI".to_owned())));
         // 3,602 pairs of 8 + 1 positions plus a tenth are 35 updates of 1,024.
         assert_eq!(passes(1100, &pairs(4000), &SMALL), "about 32 passes");
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_written_wherever_a_text_is_longer_than_the_usual_one() {
+    fn a_limit_is_written_where_a_text_exceeds_the_default() {
         let long =
             |of: usize| look((0..100).map(move |n| (n.to_string(), "a".repeat(if n == 7 { of } else { 9 }))));
         for (length, limited, skipped) in [(512, false, false), (600, true, false), (3000, true, true)] {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn sentences_are_judged_by_their_loss_whatever_they_are_written_in() {
+    fn sentences_are_judged_by_their_loss_in_any_script() {
         let sentence =
             |n: usize| (0..9).map(|k| format!("w{}", (n * 7 + k * k) % 2999)).collect::<Vec<_>>().join(" ");
         let look = look((0..4000).map(|n| (sentence(n), format!("{}", n % 900))));

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_columns_one_that_is_named_keeps_its_role() {
+    fn of_two_columns_a_named_one_keeps_its_role() {
         let chosen = |first: &str, second: &str| of_two([first.to_owned(), second.to_owned()]).join(" ");
         assert_eq!(chosen("text", "source"), "source text");
         assert_eq!(chosen("target", "english"), "english target");
@@ -140,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn columns_in_no_pair_are_named() {
-        let said = |names: &[&str]| left_columns(&names.iter().map(|&name| name.into()).collect::<Vec<_>>());
-        assert_eq!(said(&[]), None);
-        assert_eq!(said(&["id"]).unwrap(), "the column `id` is not copied");
-        assert_eq!(said(&["id", "by"]).unwrap(), "the columns `id`, `by` are not copied");
+    fn columns_that_are_not_copied_are_named() {
+        let note = |names: &[&str]| left_columns(&names.iter().map(|&name| name.into()).collect::<Vec<_>>());
+        assert_eq!(note(&[]), None);
+        assert_eq!(note(&["id"]).unwrap(), "the column `id` is not copied");
+        assert_eq!(note(&["id", "by"]).unwrap(), "the columns `id`, `by` are not copied");
     }
 }

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_has_its_place_and_a_source_is_on_one_side() {
+    fn each_row_is_in_one_split_and_so_is_each_source() {
         let words: Vec<String> = (0..1000).map(|n| format!("word {}", n % 700)).collect();
         let sources: Vec<&str> = words.iter().map(String::as_str).collect();
         let parts = split(&sources, 1).unwrap();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn few_pairs_are_parted_too_and_the_same_pair_many_times_is_not() {
+    fn few_pairs_are_split_too_if_there_are_three_sources() {
         let parts = split(&["a", "b", "c"], 1).unwrap();
         assert_eq!(parts.all().map(<[usize]>::len), [1, 1, 1]);
         assert_eq!(split(&["a", "b", "a", " b "], 1), None);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_most_pairs_have_is_learned_from() {
+    fn a_source_of_most_pairs_is_in_the_training_split() {
         let mut sources = vec!["a"; 100];
         sources.extend(["c", "e"]);
         assert_eq!(split(&sources, 1).unwrap().all().map(<[usize]>::len), [100, 1, 1]);

@@ -278,8 +278,8 @@ pub(crate) mod tests {
         let word = |n: usize| (0..6).map(|k| (n / 5usize.pow(k)) % 5).collect::<Vec<_>>();
         let look = look((0..3000).map(|n| {
             let letters = word(n).iter().map(|&k| ["a", "e", "ch", "l", "r"][k]).collect::<String>();
-            let said: Vec<&str> = word(n).iter().map(|&k| phones[k]).collect();
-            (letters, said.join(" "))
+            let pronounced: Vec<&str> = word(n).iter().map(|&k| phones[k]).collect();
+            (letters, pronounced.join(" "))
         }));
         assert_eq!((look.source.cut, look.target.cut), (TokenizerChoice::Characters, TokenizerChoice::Words));
         assert_eq!((look.target.mean, look.target.longest()), (6.0, 6));
@@ -287,7 +287,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn sentences_of_many_words_are_byte_pair_pieces_shared_where_the_letters_are() {
+    fn long_sentences_get_bpe_shared_if_the_alphabets_are_the_same() {
         let sentence = |n: usize, ending: &str| {
             let word = |k: usize| {
                 format!("{}{ending}", char::from(b'a' + (k % 26) as u8).to_string().repeat(2 + k % 3))
@@ -306,7 +306,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn words_that_each_pair_brings_anew_are_cut_into_characters() {
+    fn words_that_rarely_repeat_are_split_into_characters() {
         let look = look((0..3000).map(|n| (format!("no. {n}"), format!("{}", n * n))));
         assert_eq!(
             (look.source.cut, look.target.cut),
@@ -315,7 +315,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn lemmas_with_their_tags_are_no_closed_set() {
+    fn lemmas_with_tags_are_not_a_closed_vocabulary() {
         let lemma = |n: usize| format!("{}{}en", ["mach", "lauf", "seh", "kauf"][n % 4], n / 4);
         let tags = ["V;PRS", "V;PST", "V;IMP", "V;SBJV", "V;NFIN", "V;PTCP", "V;FUT", "V;COND"];
         let look = look((0..4000).map(|n| (format!("{} {}", lemma(n / 8), tags[n % 8]), lemma(n / 8))));
@@ -323,7 +323,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn one_vocabulary_has_one_number_of_pieces_and_one_tab_is_no_reason_against_it() {
+    fn a_shared_vocabulary_has_one_size_even_if_one_side_has_a_tab() {
         let sentence = |n: usize, words: usize| -> Vec<String> {
             (0..words)
                 .map(|k| format!("{}{}", ["ab", "ba", "aab", "bba"][k % 4], (n * 7 + k * k) % 1999))
@@ -347,7 +347,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn pieces_of_long_texts_are_guessed_by_their_words() {
+    fn pieces_of_long_texts_are_estimated_from_their_words() {
         let long = "word ".repeat(300);
         assert_eq!(TokenizerChoice::Bpe(2000).tokens_at_most(&long), 900);
         assert_eq!(TokenizerChoice::Bpe(2000).tokens_at_most("ab c"), 4);

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_an_object_is_carried_as_it_is_written() {
+    fn a_json_value_is_copied_unchanged() {
         let values = r#"{"id":123456789012345678901234567890, "target":"t", "x":{"b":[1.0, 1e2],"a":null},"source":"s","é\n":"\u00e9"}"#;
         let (_, rows, _) = carried(values, Format::Jsonl, OutputFormat::Jsonl);
         let expected = r#""id":123456789012345678901234567890|"x":{"b":[1.0, 1e2],"a":null}|"é\n":"\u00e9""#;
@@ -182,18 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn columns_of_a_table_keep_their_order_and_a_name_that_stands_twice() {
+    fn columns_keep_their_order_and_duplicate_names() {
         let text = "n,source,a,target,a\n1,s,x,t,y\n2,s,\"q,\"\"\",t,\n";
         let (header, rows, _) = carried(text, Format::Csv, OutputFormat::Csv);
         assert_eq!(header, ["n", "a", "a", "source", "score"]);
         assert_eq!(rows, ["1|x|y", "2|q,\"|"]);
-        let (_, rows, said) = carried(text, Format::Csv, OutputFormat::Jsonl);
+        let (_, rows, notes) = carried(text, Format::Csv, OutputFormat::Jsonl);
         assert_eq!(rows, [r#""n":"1"|"a":"x""#, r#""n":"2"|"a":"q,\"""#]);
-        assert_eq!(said.twice.into_iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(notes.twice.into_iter().collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]
-    fn objects_with_other_fields_than_the_first_are_counted_where_a_table_has_no_room() {
+    fn fields_without_a_column_in_the_table_are_counted() {
         let text = concat!(
             r#"{"source":"s","a":1,"b":"x","score":7}"#,
             "\n",
@@ -202,19 +202,19 @@ mod tests {
             r#"{"b":"y","a":2,"source":"s"}"#,
             "\n"
         );
-        let (header, rows, said) = carried(text, Format::Jsonl, OutputFormat::Csv);
+        let (header, rows, notes) = carried(text, Format::Jsonl, OutputFormat::Csv);
         assert_eq!(header, ["a", "b", "source", "score"]);
         assert_eq!(rows, ["1|x", "|", "2|y"]);
-        assert_eq!(said.without_column, (1, "c".to_owned()));
-        assert_eq!(said.taken.into_iter().collect::<Vec<_>>(), ["score"]);
-        let (_, rows, said) = carried(text, Format::Jsonl, OutputFormat::Jsonl);
+        assert_eq!(notes.without_column, (1, "c".to_owned()));
+        assert_eq!(notes.taken.into_iter().collect::<Vec<_>>(), ["score"]);
+        let (_, rows, notes) = carried(text, Format::Jsonl, OutputFormat::Jsonl);
         assert_eq!(rows, [r#""a":1|"b":"x""#, r#""b":null|"c":true|"d":1"#, r#""b":"y"|"a":2"#]);
-        assert_eq!(said.without_column.0, 0);
+        assert_eq!(notes.without_column.0, 0);
     }
 
     /// A key may occur twice in an object; serde, Python and browsers use the last value.
     #[test]
-    fn of_a_key_that_stands_twice_the_last_value_is_carried() {
+    fn the_last_value_of_a_duplicate_key_is_copied() {
         let (_, rows, _) = carried(r#"{"a":1,"source":"s","b":2,"a":3}"#, Format::Jsonl, OutputFormat::Jsonl);
         assert_eq!(rows, [r#""a":3|"b":2"#]);
     }

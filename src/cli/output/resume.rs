@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn wherever_a_table_is_torn_its_complete_rows_are_counted() {
+    fn the_complete_rows_of_a_table_cut_anywhere_are_counted() {
         let rows = ["source,b\n", "1,\"x\ny\"\n", "\"2\n\",\"say \"\"\n\"\"\"\n", "3,\n"];
         let text = rows.concat();
         let ends = |n: usize| rows[..n].concat().len();
@@ -206,21 +206,21 @@ mod tests {
             let (last, bytes) = (ends(there.saturating_sub(1)) as u64, ends(there) as u64);
             let found = complete(&text.as_bytes()[..cut], true, alone).unwrap();
             let most = u64::from(there > 0);
-            assert_eq!(found, Complete { rows: there as u64, last, bytes, most }, "cut behind byte {cut}");
+            assert_eq!(found, Complete { rows: there as u64, last, bytes, most }, "cut after byte {cut}");
         }
         let sources = rows.map(|row| field(row.as_bytes(), OutputFormat::Csv, rows[0], "source").unwrap());
         assert_eq!(sources, ["source", "1", "2\n", "3"]);
     }
 
     #[test]
-    fn a_quote_is_nothing_special_in_text() {
+    fn a_quote_is_an_ordinary_character_in_text() {
         let found = complete(&b"\"a\nb\n\nc"[..], false, alone).unwrap();
         assert_eq!(found, Complete { rows: 3, last: 5, bytes: 6, most: 1 });
     }
 
     /// A group ends with its third row, or where another one begins.
     #[test]
-    fn a_group_that_may_lack_a_row_is_not_complete() {
+    fn a_group_that_may_lack_a_row_is_incomplete() {
         let place = |row: &[u8]| Place { rank: u64::from(row[0] - b'0'), last: row[0] == b'3' };
         let text = b"1\n2\n3\n1\n2\n1\n1\n2\n3\n1\n";
         let ends = [0, 6, 10, 12, 18];
@@ -234,7 +234,7 @@ mod tests {
                 .map(|row| row[0] - b'0');
             let most = u64::from(most.max().unwrap_or(0));
             let expected = Complete { rows: rows as u64, last: begins[rows], bytes: ends[rows], most };
-            assert_eq!(complete(&text[..cut], false, place).unwrap(), expected, "cut behind byte {cut}");
+            assert_eq!(complete(&text[..cut], false, place).unwrap(), expected, "cut after byte {cut}");
         }
     }
 }

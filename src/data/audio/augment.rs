@@ -3,7 +3,7 @@
 //! Speed perturbation by resampling (Ko et al. 2015) on the samples; a warp of the frequency axis after VTLP (Jaitly and Hinton
 //! 2013), a random filter and noise on the log-mel features; the masks of SpecAugment (Park et al. 2019) on the normalized
 //! features, where 0 is the mean.
-//! All randomness comes from the caller's seed; each kind draws from a stream of its own.
+//! All randomness comes from the caller's seed; each kind has its own random stream.
 
 mod channel;
 mod config;

@@ -1,6 +1,6 @@
 //! Features on disk, so that a run computes them once: one file for a corpus, whose rows are read one at a time.
 //!
-//! The caller's key tells what the features are of: settings and content of the recordings. A file of another key, or a
+//! The caller's key identifies the settings and the content of the recordings. A file of another key, or a
 //! damaged one, is as good as none. Format: magic, key, bins (u32); the rows' values (f32); each row's frames (u32) and
 //! checksum (u32); the number of rows (u64); a checksum of all but the values. Integers and floats are little-endian.
 
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_finds_nothing() {
+    fn another_key_is_a_cache_miss() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("features");
         write(&path);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_of_the_settings_and_of_all_contents() {
+    fn a_key_depends_on_the_settings_and_on_all_contents() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.wav");
         let hash = |content: &str| {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_anywhere_is_found() {
+    fn damage_anywhere_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("features");
         write(&path);

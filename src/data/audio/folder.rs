@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatches_are_named() {
         let alone = "a.wav: a recording must have its text in `a.txt` beside it, but there is none";
         assert_eq!(refused(&[("a.wav", "")]), alone);
         let text = "b.txt: a text must have a recording beside it, but it has none";

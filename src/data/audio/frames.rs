@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_a_row_is_no_frame() {
+    fn an_incomplete_row_is_not_a_frame() {
         assert_eq!(Frames::new(2, vec![0.0; 6]).unwrap().len(), 3);
         let error = Frames::new(2, vec![0.0; 5]).unwrap_err();
         assert_eq!(error.message(), "frames of 2 bins must be whole, but there are 5 values");

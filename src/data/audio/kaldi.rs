@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named_with_its_line() {
+    fn mismatches_are_named_with_their_line() {
         let wav = ("wav.scp", "a a.wav\nb b.wav\n");
         let text = ("text", "a one\nb two\n");
         assert_eq!(
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_that_cannot_be_are_named_with_their_line() {
+    fn invalid_segments_are_named_with_their_line() {
         let refused =
             |line: &str| refused(&[("wav.scp", "a a.wav\n"), ("segments", line), ("text", "u one\n")]);
         let must = "segments:1: a line must be `id recording start end`, in seconds, but it is";
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_utf8_is_named() {
+    fn a_line_that_is_not_utf8_is_named() {
         let folder = folder(&[("text", "a one\n")]);
         std::fs::write(folder.path().join("wav.scp"), b"a a.wav\nb \xff.wav\n").unwrap();
         let error = read_kaldi(folder.path(), true).unwrap_err();

@@ -71,7 +71,7 @@ fn row(utterance: &Utterance, input: &Path, audio: &AudioConfig) -> Value {
         Err(_) => path.clone(),
     };
     let mut row = json!({ "id": id, "source": path.to_string_lossy() });
-    // A part has an id of its own.
+    // A segment has its own id.
     recording.iter().for_each(|recording| row["recording"] = json!(recording));
     let others =
         [(audio.start_column.as_str(), start.map(Value::from)), (&audio.end_column, end.map(Value::from))];
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_path_starts_at_its_table() {
+    fn a_relative_path_is_relative_to_its_table() {
         assert_eq!(path_in(Path::new("data/train.csv"), "clips/a.wav"), Path::new("data/clips/a.wav"));
         assert_eq!(path_in(Path::new("train.csv"), "/a.wav"), Path::new("/a.wav"));
     }

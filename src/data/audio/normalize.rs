@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn corpus_statistics_are_those_of_all_frames() {
+    fn corpus_statistics_are_over_all_frames() {
         let mut accumulator = StatsAccumulator::new(2);
         accumulator.add(&frames(&[[1.0, -2.0], [3.0, -2.0]]));
         let mut other = StatsAccumulator::new(2);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_is_normalized_by_itself() {
+    fn a_recording_is_normalized_by_its_own_statistics() {
         let mut normalized = frames(&[[1.0, 4.0], [3.0, 8.0]]);
         let recording = Normalizer::new(Normalization::Recording, 2, None).unwrap();
         recording.apply(&mut normalized).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_that_do_not_fit_are_refused() {
+    fn mismatched_statistics_are_refused() {
         let new = |stats| Normalizer::new(Normalization::Corpus, 2, stats).unwrap_err().message().to_owned();
         assert_eq!(new(None), "normalization over the corpus needs its statistics, but there are none");
         let stats = |mean: &[f32], std: &[f32]| Some(FeatureStats { mean: mean.to_vec(), std: std.to_vec() });

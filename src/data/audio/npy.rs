@@ -252,9 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_matrix_of_floats_is_refused() {
-        let said = refused("<i8", "False", "(1, 1)", &[0; 8]);
-        assert_eq!(said, "features must be floats (`<f2`, `<f4` or `<f8`), but they are `<i8`");
+    fn anything_but_a_matrix_of_floats_is_refused() {
+        let message = refused("<i8", "False", "(1, 1)", &[0; 8]);
+        assert_eq!(message, "features must be floats (`<f2`, `<f4` or `<f8`), but they are `<i8`");
         assert!(refused(">f4", "False", "(1, 1)", &[0; 4]).ends_with("but they are `>f4`"));
         assert!(refused("<f4", "True", "(1, 1)", &[0; 4]).ends_with("but they are in Fortran order"));
         for shape in ["(4,)", "()", "(1, 2, 2)", "(0, 4)", "(4, 0)", "(-1, 4)", "(1, 99999999999999999999)"] {
@@ -277,11 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_is_not_there_takes_no_memory() {
+    fn a_declared_size_without_data_takes_no_memory() {
         let must = "must have 4 bytes for each value, but the data has 8 bytes";
         for shape in ["1000000000, 1000000000", "18446744073709551615, 2", "1, 1", "3, 1"] {
-            let said = refused("<f4", "False", &format!("({shape})"), &[0; 8]);
-            assert!(said.ends_with(must), "{said}");
+            let message = refused("<f4", "False", &format!("({shape})"), &[0; 8]);
+            assert!(message.ends_with(must), "{message}");
         }
         let mut long = npy(2, &dictionary("<f4", "False", "(1, 1)"), &[0; 4]);
         long[8..12].copy_from_slice(&u32::MAX.to_le_bytes());

@@ -16,7 +16,7 @@ use super::{Frames, Recording};
 use crate::data::source::{self, SourceItem};
 use crate::error::{Error, Result};
 
-/// What a model file says of its features.
+/// The features' definition in a model file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Definition {
@@ -167,7 +167,7 @@ impl AudioProcessor {
         ReadOptions { start, end, mix_down, max_seconds: max_seconds.max(LONGEST_READ) }
     }
 
-    /// How long a source is, by its header where that tells it.
+    /// The length of a source, by its header if it declares one.
     ///
     /// # Errors
     /// Those of [`read_length`] and [`read_npy_shape`].

@@ -1,6 +1,6 @@
 //! Recordings: mono samples from WAV and FLAC files, with the feature `symphonia` from MP3 and OGG, and raw samples.
 //!
-//! The first bytes of a file tell its format, not its name. What a header declares is checked before memory is used
+//! The format is detected by the first bytes of a file, not by its name. What a header declares is checked before memory is used
 //! for it: the data is read in blocks, and no block is larger than what was read. Nothing here resamples.
 
 #[cfg(feature = "symphonia")]
@@ -134,7 +134,7 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(failed)
 }
 
-/// Samples in a second, as the header of a file says.
+/// Samples per second, by the header of a file.
 ///
 /// # Errors
 /// The file cannot be read, or is no recording; no recording has such a rate.

@@ -1,7 +1,7 @@
 //! Another sample rate, by a windowed-sinc low-pass (rubato): what the lower rate can't hold is removed, not folded
 //! down.
 //!
-//! The ratio of the rates is exact, whatever they are. The filter is symmetric, and its delay, a whole number of
+//! The ratio of the rates is always exact. The filter is symmetric, and its delay, a whole number of
 //! samples, is removed: an event stays where it was. 0 lies before the first sample and behind the last.
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_that_both_rates_hold_stays_as_it_was() {
+    fn a_tone_below_both_nyquist_frequencies_is_unchanged() {
         for (from, to) in PAIRS {
             let unit = if from < 100 { 1600 } else { 1 };
             let (from_rate, to_rate) = (from * unit, to * unit);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_stays_where_it_was() {
+    fn resampling_does_not_shift_events() {
         for (from, to) in PAIRS {
             let mut samples = vec![0.0; 3000];
             samples[1500] = 1.0;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_samples_give_the_same_bits() {
+    fn resampling_is_bit_identical_for_equal_samples() {
         let samples = voice(4000, 44100);
         assert_eq!(
             resample_by(&samples, 16000, 44100).unwrap(),

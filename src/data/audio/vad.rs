@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn no_segment_is_a_splinter() {
+    fn no_segment_is_very_short() {
         let samples = voice(80_000, 8000);
         for length in (8001..80_000).step_by(977) {
             let segments = split_at_silences(&samples[..length], 8000, 1.0);

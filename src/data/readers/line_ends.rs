@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cr_ends_a_line_where_the_first_line_ends_in_one_alone() {
+    fn each_cr_ends_a_line_if_the_first_line_ends_in_cr_alone() {
         for part in 1..12 {
             assert_eq!(read("ab\rc\r\rd\r", part), ("ab\nc\n\nd\n".to_owned(), true), "{part}");
             assert_eq!(read("\ra", part), ("\na".to_owned(), true));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_handed_on_as_they_are() {
+    fn other_files_are_passed_through_unchanged() {
         for part in 1..12 {
             for text in
                 ["", "ab", "a\nb\rc\n", "a\r\nb\rc\r\n", "\r", "ab\r", "\n\r\r", "abcdefghijklmn\r\n\r"]

@@ -62,8 +62,8 @@ impl LineEnds {
             (&self.by_cr, "lines end in CR alone, and CR is read as the line break"),
             (&self.within_field, "line breaks within fields are CR and LF, and are read as LF"),
         ];
-        let (_, said) = kinds.into_iter().find(|(is_so, _)| is_so.load(Ordering::Relaxed))?;
-        Some(format!("{}: {said}", self.file.display()))
+        let (_, note) = kinds.into_iter().find(|(is_so, _)| is_so.load(Ordering::Relaxed))?;
+        Some(format!("{}: {note}", self.file.display()))
     }
 }
 

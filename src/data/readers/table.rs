@@ -66,7 +66,7 @@ pub(super) fn read_csv(lines: &mut Lines) -> ReadResult<Option<Record>> {
         let slipped;
         (state, slipped) = split_csv(&line, state, &mut begun.fields);
         if slipped {
-            let error = goes_on(begun, lines);
+            let error = continues_after_quote(begun, lines);
             return Err(if state == State::Quoted { ReadError::End(error) } else { ReadError::Row(error) });
         }
         if begun.bytes > LONGEST {
@@ -200,7 +200,7 @@ fn never_ends(record: &Record, lines: &Lines) -> Error {
     bad_row(&message, &record.raw, &lines.place_of(record.line)).hint(QUOTE_HINT)
 }
 
-fn goes_on(record: &Record, lines: &Lines) -> Error {
+fn continues_after_quote(record: &Record, lines: &Lines) -> Error {
     let end = lines.number();
     let where_from = if end == record.line { String::new() } else { format!(" in line {end}") };
     let message = format!("a comma must follow a closing quote, but the field continues{where_from}");

@@ -52,7 +52,7 @@ fn csv_has_quotes_lines_in_fields_and_other_columns() {
 }
 
 #[test]
-fn a_byte_order_mark_crlf_blank_lines_and_a_missing_last_line_end_are_no_trouble() {
+fn a_byte_order_mark_crlf_blank_lines_and_a_missing_final_newline_are_accepted() {
     for newline in ["\n", "\r\n"] {
         let text = ["\u{feff}source,target", "a,b", "", "", "c,\"d", "e\"", "f,g"].join(newline);
         let pairs = read("a.CSV", text).unwrap();
@@ -63,7 +63,7 @@ fn a_byte_order_mark_crlf_blank_lines_and_a_missing_last_line_end_are_no_trouble
 }
 
 #[test]
-fn tsv_takes_quotes_as_characters() {
+fn quotes_in_tsv_are_characters() {
     let pairs = read("a.tsv", "source\ttarget\n\"a\tb\"\"\r\n a,b \tc\n").unwrap();
     assert_eq!(pairs, expect(&[("\"a", "b\"\"", 2), (" a,b ", "c", 3)]));
 }
@@ -76,7 +76,7 @@ fn jsonl_has_its_escapes_and_other_keys() {
 }
 
 #[test]
-fn text_is_handed_on_as_it_stands() {
+fn text_is_read_unchanged() {
     let pairs = read("a.csv", "source,target\n e\u{301}\0 ,👩\u{200D}🚀 שלום\u{2028}x\n").unwrap();
     assert_eq!(pairs, expect(&[(" e\u{301}\0 ", "👩\u{200D}🚀 שלום\u{2028}x", 2)]));
 }
@@ -103,7 +103,7 @@ fn parallel_text_pairs_line_by_line() {
 }
 
 #[test]
-fn text_is_a_source_a_line_and_an_empty_line_is_a_source() {
+fn each_line_of_text_is_a_source_even_if_empty() {
     let rows = rows("a\r\n\n \"b\", c\t\nlast", Format::Text);
     let texts: Vec<(String, u64)> =
         rows.into_iter().map(|row| row.unwrap()).map(|row| (row.text, row.line)).collect();
@@ -114,7 +114,7 @@ fn text_is_a_source_a_line_and_an_empty_line_is_a_source() {
 }
 
 #[test]
-fn a_table_to_decode_may_lack_targets_and_have_empty_sources() {
+fn a_table_for_decoding_may_lack_targets_and_have_empty_sources() {
     let row = |text: &str, reference: Option<&str>, line| SourceRow {
         text: text.to_string(),
         target: reference.map(str::to_string),
@@ -131,7 +131,7 @@ fn a_table_to_decode_may_lack_targets_and_have_empty_sources() {
 }
 
 #[test]
-fn without_a_header_columns_go_by_their_numbers() {
+fn without_a_header_columns_are_named_by_their_numbers() {
     let (_folder, path) = file("a.tsv", "\u{feff}aller\tɑ l e\n\nbon\tb ɔ\n");
     let files = Files(vec![PairFile::Table(path)]);
     let read = |columns| read_pairs(&files, columns, false).map(|set| set.pairs);
@@ -162,7 +162,7 @@ fn rows_end_with_the_first_error() {
 }
 
 #[test]
-fn a_format_is_known_by_its_extension() {
+fn a_format_is_detected_by_its_extension() {
     let formats = ["a.csv", "a.b.TSV", "a.jsonl", "a.en", "csv", "-"].map(|name| Format::of(Path::new(name)));
     assert_eq!(formats, [Format::Csv, Format::Tsv, Format::Jsonl, Format::Text, Format::Text, Format::Text]);
     let (_folder, path) = file("a.txt", "one\ntwo\n");

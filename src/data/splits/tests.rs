@@ -61,7 +61,7 @@ fn tokens(splits: &DataSplits) -> String {
 }
 
 #[test]
-fn empty_sides_are_refused_together_or_left_out_or_kept() {
+fn empty_sides_are_refused_together_or_skipped_or_kept() {
     let mut data = Data::new(&[("ab", "ab"), ("", "d"), ("a", " \t"), (" ", ""), ("b", "b")]);
     assert_eq!(
         data.refused(),
@@ -81,7 +81,7 @@ fn empty_sides_are_refused_together_or_left_out_or_kept() {
 }
 
 #[test]
-fn one_empty_side_and_nothing_but_empty_sides_are_said() {
+fn one_empty_side_and_only_empty_sides_are_reported() {
     let mut data = Data::new(&[("ab", "ab"), ("a", "")]);
     assert!(
         data.refused().starts_with(
@@ -101,7 +101,7 @@ fn one_empty_side_and_nothing_but_empty_sides_are_said() {
 }
 
 #[test]
-fn a_pair_that_is_left_out_makes_no_vocabulary() {
+fn a_skipped_pair_does_not_contribute_to_the_vocabulary() {
     let junk = "xyz".repeat(20);
     for words in [false, true] {
         let long = if words { "xyz ".repeat(20) } else { junk.clone() };
@@ -117,7 +117,7 @@ fn a_pair_that_is_left_out_makes_no_vocabulary() {
 
 /// For junk of any length: much too long, slightly too long, or only after its own merges are gone.
 #[test]
-fn with_pieces_a_pair_that_is_left_out_makes_no_vocabulary_either() {
+fn a_skipped_pair_does_not_contribute_to_bpe_either() {
     let clean: Vec<String> = (0..60).map(|n| format!("{} {}", n * 7919 % 1000, n * 104_729 % 1000)).collect();
     for times in [2, 3, 4, 5, 6, 8, 12, 20, 50, 400] {
         let junk = "qwzxvy kj".repeat(times);
@@ -127,9 +127,9 @@ fn with_pieces_a_pair_that_is_left_out_makes_no_vocabulary_either() {
         data.config.source.max_length = 9;
         data.config.source.bpe = Some(BpeConfig { vocabulary: 60 });
         let splits = data.load().unwrap();
-        let left_out = splits.train.skipped.len();
+        let skipped = splits.train.skipped.len();
         let foreign = tokens(&splits).chars().filter(|c| c.is_ascii_alphabetic()).count();
-        assert_eq!(left_out == 0, foreign > 0, "{times}: {left_out} left out, and {}", tokens(&splits));
+        assert_eq!(skipped == 0, foreign > 0, "{times}: {skipped} left out, and {}", tokens(&splits));
         // The used pairs depend on the tokenizers alone, which a resumed run has.
         let again = DataSplits::load(&data.config, None, |_| Ok(splits.tokenizers.clone())).unwrap();
         assert_eq!(again.train.corpus.fingerprint(), splits.train.corpus.fingerprint());
@@ -138,7 +138,7 @@ fn with_pieces_a_pair_that_is_left_out_makes_no_vocabulary_either() {
 }
 
 #[test]
-fn a_left_out_pair_with_more_characters_than_the_vocabulary_has_places_is_left_out_all_the_same() {
+fn a_pair_with_more_characters_than_the_vocabulary_size_can_be_skipped() {
     let junk: String = ('\u{4e00}'..'\u{4e80}').collect();
     let mut data = Data::new(&[("ab", "c"), (&junk, "d"), ("ba", "c")]);
     data.config.source.max_length = 10;
@@ -147,7 +147,7 @@ fn a_left_out_pair_with_more_characters_than_the_vocabulary_has_places_is_left_o
 }
 
 #[test]
-fn what_reading_changes_is_said_for_each_file_and_side() {
+fn changes_by_reading_are_reported_for_each_file_and_side() {
     let mut data = Data::new(&[(" e\u{301}", "a\tb"), ("ab", "a"), ("ab\n", "a")]);
     data.write("valid.jsonl", &[("ab", "a\u{301} ")]);
     assert_eq!(

@@ -64,7 +64,7 @@ mod tests {
     use crate::data::{BpeConfig, WordsConfig};
 
     #[test]
-    fn what_a_vocabulary_lacks_is_found_and_added_behind_what_it_has() {
+    fn missing_symbols_are_appended_to_a_vocabulary() {
         let characters = SideConfig::default();
         let words = SideConfig { words: Some(WordsConfig { minimum_count: 2 }), ..SideConfig::default() };
         let bpe = SideConfig { bpe: Some(BpeConfig { vocabulary: 12 }), ..SideConfig::default() };

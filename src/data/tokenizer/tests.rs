@@ -43,7 +43,7 @@ fn all() -> [Tokenizer; 3] {
 }
 
 #[test]
-fn a_text_of_known_symbols_comes_back_in_nfc() {
+fn a_text_of_known_symbols_decodes_to_its_nfc() {
     for tokenizer in [train(&characters()), train(&bpe(90)), train(&bpe(200))] {
         for text in TEXTS {
             let encoded = tokenizer.encode(text);
@@ -65,7 +65,7 @@ fn a_text_of_known_symbols_comes_back_in_nfc() {
 
 /// Any tokens, in any order.
 #[test]
-fn a_text_is_what_its_tokens_add_to_it() {
+fn a_text_is_the_concatenation_of_its_tokens() {
     for tokenizer in all() {
         let pieces = tokenizer.pieces();
         let size = tokenizer.vocabulary_size();
@@ -82,13 +82,13 @@ fn a_text_is_what_its_tokens_add_to_it() {
 }
 
 #[test]
-fn a_text_is_cut_into_what_its_tokens_stand_for_unknown_ones_too() {
+fn a_text_is_split_into_the_text_of_each_token_even_unknown() {
     for tokenizer in all() {
         for text in TEXTS.into_iter().chain(["the zebra sat", "ζ", "a ζ b ζζ"]) {
             let (ids, cut) = (tokenizer.encode(text).ids, tokenizer.split(text));
             assert_eq!(ids.len(), cut.len(), "{} {text}", tokenizer.kind());
             let whole = tokenizer.decode_with(&ids, |n| &cut[n]);
-            // The replacement of an unknown piece of a word has no space of its own.
+            // The replacement of an unknown piece of a word has no space.
             let plain = |text: &str| text.split_whitespace().collect::<String>();
             assert_eq!(plain(&whole), plain(&text.nfc().collect::<String>()), "{}", tokenizer.kind());
             assert_eq!(tokenizer.normalized(text), tokenizer.normalized(&format!(" {text}\t")));
@@ -107,7 +107,7 @@ fn a_text_is_cut_into_what_its_tokens_stand_for_unknown_ones_too() {
 }
 
 #[test]
-fn composed_and_decomposed_text_are_the_same() {
+fn composed_and_decomposed_text_are_encoded_alike() {
     for tokenizer in all() {
         let composed = tokenizer.encode("caf\u{e9}");
         assert_eq!(composed, tokenizer.encode("cafe\u{301}"));
@@ -132,7 +132,7 @@ fn a_special_token_that_is_spelled_out_never_becomes_special() {
 }
 
 #[test]
-fn bpe_learns_no_token_that_is_written_like_a_special_one() {
+fn bpe_learns_no_token_spelled_like_a_special_one() {
     // Nothing but `<eos>` to learn from: the merges run into it from every side.
     let texts = ["<eos>", "a<eos>", "b<eos>", "<eos>c", "<eos><eos>"].repeat(50);
     let tokenizer = Tokenizer::train(&bpe(100), texts.iter().copied()).unwrap();
@@ -146,7 +146,7 @@ fn bpe_learns_no_token_that_is_written_like_a_special_one() {
 }
 
 #[test]
-fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces() {
+fn white_space_is_trimmed_and_line_breaks_are_spaces() {
     let (by_character, by_word, by_bpe) = (train(&characters()), train(&words(1)), train(&bpe(200)));
     assert_eq!(by_character.decode(&by_character.encode("  the  cat\n").ids), "the  cat");
     assert_eq!(by_bpe.decode(&by_bpe.encode("  the  cat\n").ids), "the  cat");
@@ -155,7 +155,7 @@ fn white_space_at_the_ends_is_dropped_and_breaks_are_spaces() {
 
 /// Any text, in any form, by characters and by pieces: decoding restores the text in that form, including every space.
 #[test]
-fn what_is_read_comes_back_in_its_form() {
+fn a_normalized_text_survives_encoding_and_decoding() {
     let alphabet =
         ["a", "b", "é", "e\u{301}", " ", "  ", "\t", "\n", "\r\n", "가", "\u{1100}\u{1161}", "ﬁ", "\u{3000}"];
     let mut state: u64 = 11;
@@ -201,7 +201,7 @@ fn what_is_read_comes_back_in_its_form() {
 }
 
 #[test]
-fn a_form_is_part_of_a_tokenizer_and_an_older_model_has_the_first_one() {
+fn the_text_form_is_part_of_a_tokenizer_and_older_models_have_the_first() {
     let config = SideConfig { normalize: Normalize::Nfd, whitespace: Whitespace::Keep, ..characters() };
     let tokenizer = Tokenizer::train(&config, ["가 "].into_iter()).unwrap();
     assert_eq!(tokenizer.vocabulary().tokens()[4..], [" ", "\u{1100}", "\u{1161}"]);
@@ -217,7 +217,7 @@ fn a_form_is_part_of_a_tokenizer_and_an_older_model_has_the_first_one() {
 }
 
 #[test]
-fn outputs_come_in_the_normal_form_however_their_tokens_meet() {
+fn outputs_are_in_the_normal_form_even_across_tokens() {
     let tokenizer = Tokenizer::train(&characters(), ["e", "x\u{301}"].into_iter()).unwrap();
     let ids: Vec<i64> = ["e", "\u{301}"].iter().map(|token| tokenizer.id(token).unwrap()).collect();
     assert_eq!(tokenizer.decode(&ids), "\u{e9}");
@@ -226,7 +226,7 @@ fn outputs_come_in_the_normal_form_however_their_tokens_meet() {
 /// Text without spaces is one word; neither training nor encoding may take quadratic time. The lengths are such that
 /// quadratic time would be minutes.
 #[test]
-fn a_line_of_any_length_is_learned_from_and_cut_in_linear_time() {
+fn learning_and_tokenizing_a_line_of_any_length_take_linear_time() {
     let mut state: u64 = 1;
     let mut letter = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -252,7 +252,7 @@ fn an_empty_text_has_no_tokens() {
 }
 
 #[test]
-fn what_the_vocabulary_lacks_is_counted_one_by_one_and_can_be_listed() {
+fn unknown_symbols_are_counted_and_can_be_listed() {
     let by_character = train(&characters()).encode("catÜÜ");
     assert_eq!((by_character.unknown, by_character.ids.len()), (2, 5));
     assert_eq!(train(&characters()).unknown_symbols("catU\u{308}Ü"), ["Ü", "Ü"]);
@@ -268,7 +268,7 @@ fn what_the_vocabulary_lacks_is_counted_one_by_one_and_can_be_listed() {
 }
 
 #[test]
-fn a_nul_and_other_controls_are_characters() {
+fn nul_and_other_control_characters_are_characters() {
     for config in [characters(), words(1), bpe(20)] {
         let tokenizer = Tokenizer::train(&config, ["a\0b \u{1b}[1m"].into_iter()).unwrap();
         let encoded = tokenizer.encode("a\0b \u{1b}[1m");
@@ -277,7 +277,7 @@ fn a_nul_and_other_controls_are_characters() {
 }
 
 #[test]
-fn decode_leaves_out_special_tokens_and_shows_what_is_unknown() {
+fn decode_omits_special_tokens_and_shows_unknown_ones() {
     for tokenizer in all() {
         let ids = tokenizer.encode("the cat").ids;
         let framed: Vec<i64> = [PAD, BOS].into_iter().chain(ids).chain([EOS, PAD]).collect();
@@ -290,7 +290,7 @@ fn decode_leaves_out_special_tokens_and_shows_what_is_unknown() {
 }
 
 #[test]
-fn a_bpe_mark_in_a_text_is_read_as_a_space() {
+fn a_bpe_space_mark_in_a_text_is_a_space() {
     let tokenizer = Tokenizer::train(&bpe(50), ["a▁b", "▁a"].into_iter()).unwrap();
     assert_eq!(tokenizer.decode(&tokenizer.encode("a▁b").ids), "a b");
 }
@@ -308,7 +308,7 @@ fn training_twice_gives_the_same_bytes() {
 }
 
 #[test]
-fn bpe_joins_what_is_frequent_and_stops_at_its_size() {
+fn bpe_merges_frequent_pairs_up_to_its_size() {
     let tokenizer = Tokenizer::train(&bpe(15), ["low low low lower lowest"].into_iter()).unwrap();
     assert_eq!(tokenizer.vocabulary_size(), 15);
     let ids = tokenizer.encode("lower low").ids;
@@ -320,7 +320,7 @@ fn bpe_joins_what_is_frequent_and_stops_at_its_size() {
 }
 
 #[test]
-fn a_vocabulary_smaller_than_the_alphabet_is_refused_with_the_number() {
+fn a_vocabulary_smaller_than_the_alphabet_is_refused_with_its_size() {
     let error = Tokenizer::train(&bpe(10), ["abcdefgh"].into_iter()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let text = error.to_string();
@@ -333,7 +333,7 @@ fn a_vocabulary_smaller_than_the_alphabet_is_refused_with_the_number() {
 }
 
 #[test]
-fn no_text_at_all_still_makes_a_tokenizer() {
+fn a_tokenizer_can_be_learned_from_no_text() {
     for config in [characters(), words(1), bpe(8000)] {
         let tokenizer = Tokenizer::train(&config, std::iter::empty()).unwrap();
         assert_eq!(tokenizer.vocabulary_size(), 4);
@@ -342,7 +342,7 @@ fn no_text_at_all_still_makes_a_tokenizer() {
 }
 
 #[test]
-fn a_tokenizer_comes_back_from_its_json() {
+fn a_tokenizer_survives_a_round_trip_through_json() {
     for tokenizer in all() {
         let json = tokenizer.to_json();
         let back = Tokenizer::from_json(&json).unwrap();
@@ -357,7 +357,7 @@ fn a_tokenizer_comes_back_from_its_json() {
 }
 
 #[test]
-fn broken_json_is_an_error_and_never_a_panic() {
+fn invalid_json_is_an_error_and_never_a_panic() {
     let specials = r#""<pad>","<unk>","<bos>","<eos>""#;
     let broken = [
         "null".to_string(),
@@ -389,7 +389,7 @@ fn broken_json_is_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn many_texts_are_encoded_as_one_by_one() {
+fn many_texts_are_encoded_as_each_alone() {
     for tokenizer in all() {
         let one_by_one: Vec<Encoded> = TEXTS.iter().map(|text| tokenizer.encode(text)).collect();
         assert_eq!(tokenizer.encode_all(&TEXTS), one_by_one);
@@ -397,7 +397,7 @@ fn many_texts_are_encoded_as_one_by_one() {
 }
 
 #[test]
-fn the_known_parts_of_an_output_are_its_text_without_what_is_unknown() {
+fn the_known_parts_of_an_output_are_its_text_without_unknown_tokens() {
     for tokenizer in all() {
         let size = tokenizer.vocabulary_size();
         for first in 1..size {

@@ -1,7 +1,7 @@
 //! Banned texts: finds the tokens that would complete one, given the output so far.
 //!
 //! Texts are found anywhere, in any tokenization. The beginning and the end of an output count as spaces, so that a
-//! text with spaces around it is a word of its own. A token after which no token is allowed is forbidden as well, and
+//! text with spaces around it is a separate word. A token after which no token is allowed is forbidden as well, and
 //! so is a last token that completes a banned text.
 
 use std::collections::HashMap;
@@ -66,9 +66,9 @@ impl BannedTexts {
         Arc::clone(known.entry(place).or_insert_with(|| self.find(place)))
     }
 
-    fn state_behind(&self, said: OutputPrefix) -> StateID {
-        let mut state = self.behind_forced(said);
-        for (n, &token) in said.tokens.iter().enumerate().skip(said.forced) {
+    fn state_behind(&self, prefix: OutputPrefix) -> StateID {
+        let mut state = self.behind_forced(prefix);
+        for (n, &token) in prefix.tokens.iter().enumerate().skip(prefix.forced) {
             state = self.walk(state, self.piece(token, n == 0));
         }
         state
@@ -76,11 +76,11 @@ impl BannedTexts {
 
     /// The state after the forced tokens. A banned text at their end is forced as well, so matching continues from
     /// their longest part that does not end in one.
-    fn behind_forced(&self, said: OutputPrefix) -> StateID {
-        let tokens = said.tokens.iter().take(said.forced).enumerate();
+    fn behind_forced(&self, prefix: OutputPrefix) -> StateID {
+        let tokens = prefix.tokens.iter().take(prefix.forced).enumerate();
         let text: String =
             std::iter::once(" ").chain(tokens.map(|(n, &token)| self.piece(token, n == 0))).collect();
-        if said.tokens.len() < said.forced || said.forced == 0 {
+        if prefix.tokens.len() < prefix.forced || prefix.forced == 0 {
             return self.walk(self.root(), &text);
         }
         let parts = text.char_indices().map(|(at, _)| self.walk(self.root(), &text[at..]));
@@ -156,7 +156,7 @@ mod tests {
 
     /// Exactly those tokens are forbidden that would complete a banned text.
     #[test]
-    fn a_token_is_forbidden_where_the_text_would_have_a_banned_one() {
+    fn a_token_that_would_complete_a_banned_text_is_forbidden() {
         let lists: [&[&str]; 6] =
             [&["ab"], &["b a", "aa"], &[" ab "], &["abab", "bc"], &["nk"], &[" a", "ba"]];
         for texts in lists {
@@ -166,12 +166,12 @@ mod tests {
                 std::iter::once(" ").chain(pieces).collect()
             };
             let has = |text: &str| texts.iter().any(|one| text.contains(one));
-            let goes_on = |tokens: &[i64]| {
+            let can_continue = |tokens: &[i64]| {
                 [UNK, EOS].into_iter().chain(4..12).any(|token| !has(&text(&[tokens, &[token]].concat())))
             };
-            let mut said: Vec<Vec<i64>> = vec![vec![]];
+            let mut prefixes: Vec<Vec<i64>> = vec![vec![]];
             for _ in 0..3 {
-                said = said
+                prefixes = prefixes
                     .iter()
                     .flat_map(|before| {
                         let forbidden =
@@ -182,7 +182,7 @@ mod tests {
                         for token in 1..12 {
                             let output = next(token);
                             let complete = has(&text(&output));
-                            let stuck = token != EOS && !goes_on(&output);
+                            let stuck = token != EOS && !can_continue(&output);
                             assert_eq!(forbidden.contains(&token), complete || stuck, "{texts:?} {output:?}");
                             let ended = has(&(text(&output) + " "));
                             assert_eq!(last.contains(&token), complete || ended, "{texts:?} {output:?}");
@@ -206,15 +206,15 @@ mod tests {
             banned.forbidden(OutputPrefix { tokens, forced, to_the_limit: false }).to_vec()
         };
         assert_eq!((forbidden(&[], 0), forbidden(&[4], 0)), (vec![5], vec![5]));
-        assert_eq!(forbidden(&[4, 5], 2), [5], "what is forced may have it, and goes on");
+        assert_eq!(forbidden(&[4, 5], 2), [5], "a forced prefix may contain it, and continues");
         let two = [" und ", "und Haus"].map(str::to_owned);
         let both = BannedTexts::new(&two, Arc::clone(&banned.texts)).unwrap();
-        let said = OutputPrefix { tokens: &[4, 5], forced: 2, to_the_limit: false };
-        assert_eq!(both.forbidden(said).to_vec(), [5, 6], "only what is forced may have it");
+        let prefix = OutputPrefix { tokens: &[4, 5], forced: 2, to_the_limit: false };
+        assert_eq!(both.forbidden(prefix).to_vec(), [5, 6], "only a forced prefix may contain it");
     }
 
     #[test]
-    fn a_text_is_banned_in_any_form() {
+    fn a_text_is_banned_in_any_normal_form() {
         assert_eq!(
             *banned(&["e\u{301}"]).forbidden(OutputPrefix { tokens: &[4], ..OutputPrefix::default() }),
             [10]

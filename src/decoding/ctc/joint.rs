@@ -36,7 +36,7 @@ pub(crate) struct JointScan {
 
 impl JointScan {
     /// Offers `best` what may follow a hypothesis in a beam of this width, as [`TopK::scan`] does with the decoder's
-    /// scores (V) alone. Gives back the row's largest score, and the token that greedy search would take: the best in a
+    /// scores (V) alone. Returns the row's largest score, and the token that greedy search would take: the best in a
     /// beam of 1.
     pub(crate) fn scan(
         &mut self,

@@ -18,7 +18,7 @@ pub struct CtcPrefix {
     /// (T' + 1) log-probability that the first t frames give the prefix and end with a blank; before the first frame
     /// the empty prefix counts as such.
     blank: Arc<[f64]>,
-    /// (T' + 1) the same whatever they end with.
+    /// (T' + 1) the same with any ending.
     total: Arc<[f64]>,
     score: f64,
 }

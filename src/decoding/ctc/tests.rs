@@ -87,7 +87,7 @@ fn assert_near(one: f64, other: f64, what: &str) {
 }
 
 #[test]
-fn the_score_of_a_prefix_is_the_sum_over_all_sequences_that_begin_with_it() {
+fn the_score_of_a_prefix_is_the_sum_over_all_sequences_with_it() {
     for head in cases() {
         let all = all_sequences(&head);
         let of_prefix = |prefix: &[i64]| {
@@ -113,7 +113,7 @@ fn the_score_of_a_prefix_is_the_sum_over_all_sequences_that_begin_with_it() {
 }
 
 #[test]
-fn a_sequence_is_possible_when_there_are_enough_frames_for_it() {
+fn a_sequence_needs_enough_frames() {
     assert_eq!([&[][..], &[4], &[4, 5, 4], &[4, 4], &[4, 4, 4, 5, 5]].map(required_frames), [0, 1, 3, 3, 8]);
     for head in cases() {
         let tokens = tokens_of(&head);
@@ -131,14 +131,14 @@ fn a_sequence_is_possible_when_there_are_enough_frames_for_it() {
 }
 
 #[test]
-fn what_follows_a_prefix_and_its_end_are_all_of_it() {
+fn continuations_and_end_of_a_prefix_sum_to_its_score() {
     let prefix = CtcPrefix::new(random(5, 300, 40, 0)).extend_all(&[4, 4, 17]);
     let next = (1..40).map(|token| prefix.score_with(token)).chain([prefix.score_of_end()]);
     assert_near(log_sum(next.collect::<Vec<_>>().into_iter()), prefix.score(), "300 frames");
 }
 
 #[test]
-fn a_symbol_that_there_is_not_is_impossible() {
+fn a_symbol_outside_the_vocabulary_is_impossible() {
     let prefix = CtcPrefix::new(random(1, 4, 5, 0));
     for token in [-1, 5, i64::MAX] {
         assert_eq!((prefix.score_with(token), prefix.extend(token).score_of_end()), (NEVER, NEVER));
@@ -146,7 +146,7 @@ fn a_symbol_that_there_is_not_is_impossible() {
 }
 
 #[test]
-fn a_prefix_beam_that_is_wide_enough_finds_all_sequences_in_order() {
+fn a_wide_prefix_beam_finds_all_sequences_in_order() {
     for head in cases() {
         let found = prefix_beam_search(&head, &tokens_of(&head), 10_000);
         let mut all: Vec<(Vec<i64>, f64)> = all_sequences(&head).into_iter().collect();
@@ -160,7 +160,7 @@ fn a_prefix_beam_that_is_wide_enough_finds_all_sequences_in_order() {
 }
 
 #[test]
-fn a_narrow_prefix_beam_is_in_order_and_overrates_no_sequence() {
+fn a_narrow_prefix_beam_is_in_order_and_overestimates_no_sequence() {
     for seed in 0..40 {
         let head = random(seed, 40, 12, 0);
         let found = prefix_beam_search(&head, &tokens_of(&head), 8);
@@ -184,7 +184,7 @@ fn the_likeliest_sequence_need_not_be_the_best_path() {
 }
 
 #[test]
-fn a_best_path_is_without_repeats_and_then_without_blanks() {
+fn a_best_path_collapses_repeats_and_then_removes_blanks() {
     let path = [0, 2, 2, 0, 2, 1, 1, 0, 0, 3];
     let frames: Vec<Vec<f32>> = path
         .iter()
@@ -225,7 +225,7 @@ fn path_of(alignment: &Alignment, head: &CtcLogProbs) -> Vec<i64> {
 }
 
 #[test]
-fn what_cannot_be_aligned_is_an_error() {
+fn an_impossible_alignment_is_an_error() {
     let head = of_probabilities(&[&[0.5, 0.5, 0.0], &[0.5, 0.5, 0.0], &[0.5, 0.5, 0.0]], 0);
     let refused = |tokens: &[i64]| align(&head, tokens).unwrap_err().message().to_owned();
     assert_eq!(align(&head, &[1, 1]).unwrap().spans.len(), 2);
@@ -239,7 +239,7 @@ fn what_cannot_be_aligned_is_an_error() {
 }
 
 #[test]
-fn numbers_that_are_no_log_probabilities_of_frames_are_refused() {
+fn invalid_log_probabilities_are_refused() {
     let made = |data: Vec<f32>, symbols, blank| CtcLogProbs::new(data, symbols, blank);
     for wrong in [(vec![-1.0; 7], 3, 0), (vec![-1.0; 6], 3, 3), (vec![-1.0; 6], 3, -1), (Vec::new(), 0, 0)] {
         let (numbers, symbols, blank) = (wrong.0.len(), wrong.1, wrong.2);
@@ -280,7 +280,7 @@ fn joint(width: usize, weight: f64) -> (Vec<Candidate>, Vec<Candidate>) {
 }
 
 #[test]
-fn with_no_weight_on_ctc_a_scan_is_the_decoders_own() {
+fn a_scan_without_ctc_weight_has_the_decoders_scores() {
     let (found, greedy) = joint(2, 0.0);
     let shown: Vec<_> = found.iter().map(|one| (one.parent, one.token, one.total)).collect();
     assert_eq!(shown, [(0, 4, -2.0), (1, EOS, -2.5), (0, 5, -3.0), (1, 4, -3.5)]);
@@ -288,7 +288,7 @@ fn with_no_weight_on_ctc_a_scan_is_the_decoders_own() {
 }
 
 #[test]
-fn a_candidate_has_its_share_of_both_scores() {
+fn a_candidate_has_the_weighted_sum_of_both_scores() {
     let (found, _) = joint(10, 0.25);
     assert_eq!(found.len(), 16);
     for one in found.into_iter().filter(|one| one.token != 0) {
@@ -301,7 +301,7 @@ fn a_candidate_has_its_share_of_both_scores() {
 }
 
 #[test]
-fn a_few_of_the_decoders_best_and_eos_get_a_score() {
+fn only_the_decoders_best_candidates_and_eos_are_scored() {
     // With room for all of them, in a beam of 2.
     let (mut scan, mut best) = (JointScan::default(), TopK::default());
     let reached = [0, 1].map(|number| {
@@ -316,7 +316,7 @@ fn a_few_of_the_decoders_best_and_eos_get_a_score() {
 }
 
 #[test]
-fn what_greedy_search_would_take_does_not_depend_on_the_width() {
+fn the_greedy_token_does_not_depend_on_the_width() {
     for weight in [0.0, 0.3, 0.9, 1.0] {
         let alone = joint(1, weight).1;
         assert!((2..12).all(|width| joint(width, weight).1 == alone), "{weight}");
@@ -324,7 +324,7 @@ fn what_greedy_search_would_take_does_not_depend_on_the_width() {
 }
 
 #[test]
-fn what_the_decoder_excludes_is_no_candidate_and_what_ctc_excludes_comes_last() {
+fn tokens_excluded_by_the_decoder_are_no_candidates_and_those_by_ctc_rank_last() {
     // One frame: no token has room behind the first.
     let prefix = CtcPrefix::new(random(3, 1, 8, 0)).extend(4);
     let scanned = |prefix: &CtcPrefix, row: &[f32], weight| {

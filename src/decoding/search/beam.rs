@@ -166,9 +166,9 @@ impl Beam {
         let lost = leading.filter(|leading| !best.contains(leading));
         for (rank, chosen) in best.iter().chain(&lost).enumerate() {
             let leads = leading.as_ref() == Some(chosen);
-            let goes_on = chosen.token != EOS && (self.active.len() < step.options.width || leads);
+            let continues = chosen.token != EOS && (self.active.len() < step.options.width || leads);
             let finishes = chosen.token == EOS && (rank < step.options.width || leads);
-            if !goes_on && !finishes {
+            if !continues && !finishes {
                 continue;
             }
             let next = ActiveHypothesis {

@@ -61,7 +61,7 @@ impl Offers {
 }
 
 impl Parent<'_> {
-    /// The likeliest token, whose score is `largest`, where greedy search is asked for; the first of equals.
+    /// The likeliest token, whose score is `largest`, if greedy search is requested; the first of equals.
     fn likeliest(self, scores: &[f32], largest: f32) -> Option<Candidate> {
         let is_wanted = self.leads && largest.is_finite();
         let first = if is_wanted { scores.iter().position(|score| *score == largest) } else { None };

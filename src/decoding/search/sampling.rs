@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_drawn_as_likely_as_the_options_leave_them() {
+    fn tokens_are_sampled_with_the_probabilities_that_the_options_give() {
         let plain = SamplingConfig::default();
         check(plain.clone(), [0.1, 0.4, 0.05, 0.15, 0.3]);
         check(SamplingConfig { temperature: 1e-6, ..plain.clone() }, [0.0, 1.0, 0.0, 0.0, 0.0]);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn each_option_goes_by_what_the_one_before_it_left() {
+    fn each_sampling_option_applies_to_the_result_of_the_previous_one() {
         let config = SamplingConfig { top_k: 2, top_p: 0.5, ..SamplingConfig::default() };
         // 0.4 is more than half of 0.7, and less than half of 1.
         check(config.clone(), [0.0, 1.0, 0.0, 0.0, 0.0]);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_impossible_or_no_number_is_never_drawn() {
+    fn impossible_tokens_and_nan_are_never_sampled() {
         let config = SamplingConfig::default();
         let row = [f32::NAN, -1.0, f32::NEG_INFINITY];
         for number in [0.0, 0.5, 0.999_999] {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn random_numbers_follow_from_the_seed_the_source_and_the_sample() {
+    fn random_numbers_depend_on_the_seed_the_source_and_the_sample() {
         let first = |seed, source: &[i64], number| SampleRng::new(seed, source, number).next_number();
         let all = [first(1, &[4, 5], 0), first(2, &[4, 5], 0), first(1, &[5, 4], 0), first(1, &[4, 5], 1)];
         assert!(all.iter().enumerate().all(|(n, one)| !all[..n].contains(one)), "{all:?}");

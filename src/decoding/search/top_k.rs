@@ -121,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn of_equals_the_lower_parent_comes_first_and_then_the_lower_token() {
+    fn ties_are_broken_by_the_lower_parent_and_then_by_the_lower_token() {
         let rows: [(f64, &[f32]); 2] = [(-1.0, &[-9.0, -2.0, -1.0, -1.0]), (-1.0, &[-1.0, -9.0, -1.0, -0.5])];
         assert_eq!(scanned(4, &rows), [(1, 3), (0, 2), (0, 3), (1, 0)]);
         assert_eq!(scanned(1, &rows[..1]), [(0, 2)]);
     }
 
     #[test]
-    fn the_best_are_those_that_sorting_finds() {
+    fn top_k_equals_sorting() {
         let noise = |n: usize| ((n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / 1e4;
         for (vocabulary, count) in [(5, 2), (63, 10), (64, 1), (65, 7), (1000, 10), (1000, 1)] {
             // Rounded, so that there are ties.
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_impossible_is_no_candidate() {
+    fn nan_and_minus_infinity_are_no_candidates() {
         let row = [f32::NAN, -1.0, f32::NEG_INFINITY, -2.0];
         assert_eq!(scanned(4, &[(0.0, &row)]), [(0, 1), (0, 3)]);
         assert_eq!(maximum(&[f32::NAN; 70]), f32::NEG_INFINITY);

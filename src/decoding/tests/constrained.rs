@@ -11,14 +11,14 @@ use crate::data::{Normalize, Whitespace};
 fn all_outputs(limit: usize, repetition: f32) -> Vec<(Vec<i64>, f64)> {
     let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 0.0)]);
     for _ in 0..limit {
-        for (said, sum) in std::mem::take(&mut open) {
-            let log_p = random_looking(&[4], &said);
-            for token in SAYABLE {
-                let again = if said.contains(&token) { repetition } else { 1.0 };
+        for (prefix, sum) in std::mem::take(&mut open) {
+            let log_p = random_looking(&[4], &prefix);
+            for token in ALLOWED {
+                let again = if prefix.contains(&token) { repetition } else { 1.0 };
                 let sum = sum + f64::from(log_p[token as usize] * again);
                 match token {
-                    EOS => all.push((said.clone(), sum)),
-                    _ => open.push(([&said[..], &[token]].concat(), sum)),
+                    EOS => all.push((prefix.clone(), sum)),
+                    _ => open.push(([&prefix[..], &[token]].concat(), sum)),
                 }
             }
         }
@@ -48,7 +48,7 @@ fn has_ngram_twice(tokens: &[i64], n: usize) -> bool {
 }
 
 #[test]
-fn a_constrained_beam_finds_the_best_output_that_keeps_to_the_rules() {
+fn a_constrained_beam_finds_the_best_allowed_output() {
     let plain = DecodingConfig::default;
     for min_length in 2..=5 {
         check(DecodingConfig { min_length, ..plain() }, |tokens| tokens.len() + 1 >= min_length);
@@ -67,14 +67,14 @@ fn a_constrained_beam_finds_the_best_output_that_keeps_to_the_rules() {
     let text = |tokens: &[i64]| tokens.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
     for banned in [&best[..1], &best[1..3], &best] {
         check(DecodingConfig { banned: vec![text(banned)], ..known.clone() }, |tokens| {
-            let says = tokens.windows(banned.len()).any(|window| window == banned);
-            tokens.len() + 1 >= 4 && !tokens.contains(&UNK) && !says
+            let has_banned = tokens.windows(banned.len()).any(|window| window == banned);
+            tokens.len() + 1 >= 4 && !tokens.contains(&UNK) && !has_banned
         });
     }
 }
 
 #[test]
-fn greedy_search_and_samples_keep_to_the_rules_too() {
+fn greedy_search_and_samples_respect_the_constraints_too() {
     let options = DecodingConfig {
         min_length: 3,
         max_length: Some(4),
@@ -95,7 +95,7 @@ fn greedy_search_and_samples_keep_to_the_rules_too() {
 }
 
 #[test]
-fn an_output_that_nothing_may_follow_ends_unfinished() {
+fn an_output_without_an_allowed_next_token_is_unfinished() {
     let config = DecodingConfig { min_length: 9, no_repeat_ngram: 1, ..DecodingConfig::default() };
     for beam in [1, 2, 8] {
         let best = found(random_looking, &DecodingConfig { beam, ..config.clone() }).remove(0);
@@ -125,7 +125,7 @@ fn an_output_that_nothing_may_follow_ends_unfinished() {
 }
 
 #[test]
-fn a_prefix_is_said_whatever_it_costs_and_counts() {
+fn a_forced_prefix_is_kept_at_any_score_and_counts_in_the_score() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(7), ..config };
         for prefix in [&[5][..], &[UNK, 4], &[4, 4, 4]] {
@@ -155,7 +155,7 @@ fn a_prefix_that_an_unbounded_search_finds_anyway_changes_nothing() {
 }
 
 #[test]
-fn a_prefix_that_does_not_fit_leaves_nothing_to_say() {
+fn an_impossible_prefix_leaves_an_empty_hypothesis() {
     for beam in [1, 2] {
         let config = DecodingConfig { beam, max_length: Some(3), ..DecodingConfig::default() };
         let of = |prefix: &[i64]| {
@@ -177,9 +177,9 @@ fn a_prefix_that_does_not_fit_leaves_nothing_to_say() {
 const PIECES: [&str; 6] = ["a", "b", "c", "ab", "abc", "bc"];
 
 /// All of these tokens, EOS too, with probabilities that look random.
-fn ways(source: &[i64], said: &[i64]) -> Vec<f32> {
+fn ways(source: &[i64], prefix: &[i64]) -> Vec<f32> {
     let some = |v: i64| {
-        let state = source.iter().chain(said).chain([&v]).fold(7u64, |state, &token| {
+        let state = source.iter().chain(prefix).chain([&v]).fold(7u64, |state, &token| {
             (state ^ token as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
         });
         (state % 3001) as f32 / 1000.0
@@ -200,13 +200,13 @@ fn all_ways(source: i64, limit: usize) -> Vec<(f64, String, Vec<i64>)> {
     let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 0.0)]);
     let options = with_pieces(&DecodingConfig::default());
     for length in 1..=limit {
-        for (said, sum) in std::mem::take(&mut open) {
-            let log_p = ways(&[source], &said);
+        for (prefix, sum) in std::mem::take(&mut open) {
+            let log_p = ways(&[source], &prefix);
             for token in [UNK, EOS].into_iter().chain(4..10) {
                 let sum = sum + f64::from(log_p[token as usize]);
                 match token {
-                    EOS => all.push((sum / length as f64, options.texts.of(&said), said.clone())),
-                    _ => open.push(([&said[..], &[token]].concat(), sum)),
+                    EOS => all.push((sum / length as f64, options.texts.of(&prefix), prefix.clone())),
+                    _ => open.push(([&prefix[..], &[token]].concat(), sum)),
                 }
             }
         }
@@ -216,7 +216,7 @@ fn all_ways(source: i64, limit: usize) -> Vec<(f64, String, Vec<i64>)> {
 }
 
 #[test]
-fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
+fn a_forced_text_may_have_any_tokenization_and_a_token_may_extend_beyond_it() {
     let config = DecodingConfig { beam: 3000, max_length: Some(4), ..DecodingConfig::default() };
     let options = with_pieces(&config);
     let (mut beyond, mut other_cut) = (0, 0);
@@ -230,7 +230,7 @@ fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
                 decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap().remove(0).remove(0);
             // UNK never occurs within a forced text.
             let best =
-                all.iter().find(|(_, said, tokens)| said.starts_with(text) && tokens[0] != UNK).unwrap();
+                all.iter().find(|(_, output, tokens)| output.starts_with(text) && tokens[0] != UNK).unwrap();
             assert_eq!((&found.tokens, found.finished), (&best.2, true), "{source} {text}");
             assert!((found.ranking - best.0).abs() < 1e-9);
             let ends = |n: usize| options.texts.of(&found.tokens[..n]).len();
@@ -243,7 +243,7 @@ fn a_forced_text_may_be_cut_in_any_way_and_a_token_may_go_beyond_it() {
 }
 
 #[test]
-fn every_search_keeps_to_a_forced_text() {
+fn every_search_respects_a_forced_text() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(5), banned: vec!["cc".into()], ..config };
         let options = with_pieces(&config);
@@ -252,11 +252,11 @@ fn every_search_keeps_to_a_forced_text() {
             for source in sources(9) {
                 let request = request(&source, Some(&opening), &options);
                 for one in &decode_n_best(&Scripted::new(ways), &[&request], &options).unwrap()[0] {
-                    let said = options.texts.of(&one.tokens);
-                    assert!(said.starts_with(text), "{said} does not begin with {text}");
+                    let output = options.texts.of(&one.tokens);
+                    assert!(output.starts_with(text), "{output} does not begin with {text}");
                     assert!(
-                        !said[text.len() - 1..].contains("cc"),
-                        "{said}: only what is forced may have it"
+                        !output[text.len() - 1..].contains("cc"),
+                        "{output}: only a forced prefix may contain it"
                     );
                     assert!((forced(ways, &source, one) - one.score).abs() < 1e-9);
                 }
@@ -279,11 +279,11 @@ fn a_forced_text_may_end_within_a_word() {
     let tokens = |text: &str| -> Vec<Vec<i64>> {
         let opening = texts.forced_prefix(text).unwrap();
         let (mut open, mut all) = (vec![(ForcedPrefix::START, Vec::new())], Vec::new());
-        while let Some((place, said)) = open.pop() {
+        while let Some((place, prefix)) = open.pop() {
             match opening.at(place) {
-                None => all.push(said),
+                None => all.push(prefix),
                 Some(place) => open.extend(place.choices.iter().map(|choice| {
-                    (choice.next, said.iter().copied().chain([choice.token]).collect::<Vec<i64>>())
+                    (choice.next, prefix.iter().copied().chain([choice.token]).collect::<Vec<i64>>())
                 })),
             }
         }
@@ -298,7 +298,7 @@ fn a_forced_text_may_end_within_a_word() {
 }
 
 #[test]
-fn a_text_stands_once_in_a_list_with_the_best_of_its_cuts() {
+fn an_n_best_list_has_a_text_once_with_its_best_tokenization() {
     for stop in [Stop::Outranked, Stop::BestPossible] {
         let config =
             DecodingConfig { beam: 3000, n_best: 12, max_length: Some(4), stop, ..DecodingConfig::default() };
@@ -338,7 +338,7 @@ fn with_accents(config: &DecodingConfig, normalize: Normalize, whitespace: White
 }
 
 #[test]
-fn what_is_one_text_is_so_by_the_form_of_outputs() {
+fn texts_are_compared_in_the_form_of_outputs() {
     let config = DecodingConfig { beam: 900, n_best: 900, max_length: Some(3), ..DecodingConfig::default() };
     let all = |normalize, whitespace| {
         let options = with_accents(&config, normalize, whitespace);
@@ -358,7 +358,7 @@ fn what_is_one_text_is_so_by_the_form_of_outputs() {
 }
 
 #[test]
-fn nothing_that_follows_a_forced_text_changes_it() {
+fn no_continuation_changes_a_forced_text() {
     for normalize in [Normalize::Nfc, Normalize::Nfkc, Normalize::Nfd, Normalize::None] {
         for config in all_kinds() {
             let config = DecodingConfig { max_length: Some(5), ..config };

@@ -17,7 +17,7 @@ fn by_ctc(head: Head, source: &[i64], tokens: &[i64]) -> f64 {
     CtcPrefix::new(Arc::new(head(source))).extend_all(tokens).score_of_end()
 }
 
-/// All sequences of that language with at most so many tokens.
+/// All sequences of that language with at most this many tokens.
 fn all_sequences(longest: usize) -> Vec<Vec<i64>> {
     let (mut all, mut last) = (Vec::new(), vec![Vec::new()]);
     for _ in 0..=longest {
@@ -32,7 +32,7 @@ fn tokens(list: &[Hypothesis]) -> Vec<Vec<i64>> {
     list.iter().map(|one| one.tokens.clone()).collect()
 }
 
-/// A head that reads so many frames, few enough to try all sequences.
+/// A head for this many frames, few enough to try all sequences.
 fn short_head(source: &[i64]) -> CtcLogProbs {
     let data = (0..4).flat_map(|frame| random_looking(&[source, &[92]].concat(), &[frame]));
     CtcLogProbs::new(data.collect(), 6, PAD).unwrap()
@@ -43,7 +43,7 @@ fn with_short_head() -> Scripted {
 }
 
 #[test]
-fn a_joint_beam_with_no_weight_on_ctc_is_the_decoders_own() {
+fn a_joint_beam_without_ctc_weight_is_the_decoders_beam() {
     for config in all_kinds() {
         if config.sampling.is_some() || config.beam_groups > 1 {
             continue;
@@ -57,7 +57,7 @@ fn a_joint_beam_with_no_weight_on_ctc_is_the_decoders_own() {
 }
 
 #[test]
-fn a_joint_beam_that_is_wide_enough_finds_the_best_of_all_outputs_by_both() {
+fn a_wide_joint_beam_finds_the_best_output_by_both_scores() {
     for (ctc_weight, length_penalty) in [
         (0.3, LengthPenalty::None),
         (0.3, LengthPenalty::Length),
@@ -147,7 +147,7 @@ fn a_forced_prefix_and_constraints_hold_in_a_joint_beam() {
 }
 
 #[test]
-fn a_beam_by_ctc_alone_finds_the_likeliest_sequences_and_takes_no_step() {
+fn a_ctc_beam_finds_the_likeliest_sequences_without_decoder_steps() {
     let decoder = with_short_head();
     let config = of(Method::Ctc, 200, 5);
     for (source, list) in sources(20).iter().zip(found_by(&decoder, &sources(20), &config)) {
@@ -168,7 +168,7 @@ fn a_beam_by_ctc_alone_finds_the_likeliest_sequences_and_takes_no_step() {
 }
 
 #[test]
-fn a_beam_of_one_by_ctc_is_the_best_path_and_no_beam_ranks_below_it() {
+fn a_ctc_beam_of_one_is_the_best_path_and_no_beam_ranks_below_it() {
     let best = |beam| found_by(&Scripted::new(random_looking), &sources(60), &of(Method::Ctc, beam, 1));
     let greedy = best(1);
     for (source, list) in sources(60).iter().zip(&greedy) {
@@ -181,7 +181,7 @@ fn a_beam_of_one_by_ctc_is_the_best_path_and_no_beam_ranks_below_it() {
 }
 
 #[test]
-fn rescoring_ranks_what_ctc_finds_by_both() {
+fn rescoring_ranks_the_ctc_outputs_by_both_scores() {
     let found = |method, ctc_weight| {
         let config = DecodingConfig { ctc_weight, ..of(method, 6, 6) };
         found_by(&Scripted::new(random_looking), &sources(20), &config)
@@ -205,7 +205,7 @@ fn rescoring_ranks_what_ctc_finds_by_both() {
 }
 
 #[test]
-fn without_steps_the_batch_and_the_order_change_nothing() {
+fn ctc_decoding_does_not_depend_on_the_batch_and_the_order() {
     for method in [Method::Ctc, Method::Rescore] {
         let decode = |batch_size, sources: &[[i64; 1]]| {
             let config = DecodingConfig { batch_size, ..of(method, 3, 3) };
@@ -220,7 +220,7 @@ fn without_steps_the_batch_and_the_order_change_nothing() {
 }
 
 #[test]
-fn without_steps_outputs_keep_to_their_tokens_their_limit_and_their_texts() {
+fn ctc_decoding_respects_allowed_tokens_the_limit_and_forced_texts() {
     let decoder =
         Scripted { ctc: Some(|_| head_of(&[2, 5, 1, 4, 0, 4, 3])), ..Scripted::new(random_looking) };
     let first = |config: &DecodingConfig| found_by(&decoder, &[[4]], config)[0][0].clone();
@@ -233,7 +233,7 @@ fn without_steps_outputs_keep_to_their_tokens_their_limit_and_their_texts() {
         assert_eq!((fits.tokens.len(), fits.finished), (4, true));
         let cut = first(&DecodingConfig { max_length: Some(4), ..config.clone() });
         assert_eq!((cut.tokens.as_slice(), cut.finished), ([5, UNK, 4].as_slice(), false));
-        assert!(cut.score > fits.score, "it may go on in any way");
+        assert!(cut.score > fits.score, "any continuation is possible");
         let request = DecodeRequest { allowed: Some([EOS, 4].into()), ..DecodeRequest::new(&[4], 9) };
         let kept = decode_n_best(&decoder, &[&request], &options(&config)).unwrap().remove(0);
         assert_eq!(kept[0].tokens, [4, 4]);
@@ -249,7 +249,7 @@ fn without_steps_outputs_keep_to_their_tokens_their_limit_and_their_texts() {
 }
 
 #[test]
-fn the_heads_of_an_ensemble_choose_together() {
+fn the_ctc_heads_of_an_ensemble_are_averaged() {
     let sharp: Head = |_| head_of(&[5, 0, 4]);
     let other: Head = |_| head_of(&[5, 0, 5]);
     let member = |ctc| Scripted { ctc, ..Scripted::new(random_looking) };
@@ -268,8 +268,8 @@ fn the_heads_of_an_ensemble_choose_together() {
 }
 
 #[test]
-fn an_ensemble_scores_targets_as_it_takes_steps() {
-    let another: Script = |source, said| random_looking(&[source, &[77]].concat(), said);
+fn an_ensemble_scores_targets_as_in_its_steps() {
+    let another: Script = |source, prefix| random_looking(&[source, &[77]].concat(), prefix);
     for combination in [Combination::LogProbabilities, Combination::Probabilities] {
         let ensemble = Ensemble::new(Scripted::new(random_looking), [Scripted::new(another)], combination);
         let requests =
@@ -286,7 +286,7 @@ fn an_ensemble_scores_targets_as_it_takes_steps() {
 }
 
 #[test]
-fn what_a_method_cannot_do_is_refused() {
+fn unsupported_combinations_with_a_method_are_refused() {
     let decode = |decoder: &Scripted, config: &DecodingConfig, opening: Option<&Arc<ForcedPrefix>>| {
         let error = decode_n_best(decoder, &[&request(&[4], opening, &options(config))], &options(config));
         let error = error.unwrap_err();
@@ -323,7 +323,7 @@ fn what_a_method_cannot_do_is_refused() {
 }
 
 #[test]
-fn settings_that_a_method_does_not_have_are_refused_together() {
+fn settings_unknown_to_a_method_are_refused_together() {
     let refused = |config: DecodingConfig| config.check().unwrap_err().message;
     let joint = of(Method::Joint, 4, 1);
     let sampling = Some(SamplingConfig::default());

@@ -30,7 +30,7 @@ fn decode(
 }
 
 #[test]
-fn the_batch_the_order_and_refilling_change_nothing() {
+fn outputs_do_not_depend_on_the_batch_the_order_and_refilling() {
     let forwards: Vec<usize> = (0..56).collect();
     let shuffled: Vec<usize> = (0..56).map(|n| n * 23 % 56).collect();
     for config in all_kinds() {
@@ -64,7 +64,7 @@ fn refilling_saves_steps() {
 }
 
 #[test]
-fn no_request_is_no_step_and_an_error_of_the_receiver_ends_the_search() {
+fn no_request_takes_no_step_and_an_error_of_the_receiver_ends_the_search() {
     let (decoder, config) = (Scripted::new(random_looking), DecodingConfig::default());
     assert!(found_by(&decoder, &[], &config).is_empty());
     assert_eq!(decoder.steps.get(), 0);
@@ -83,7 +83,7 @@ fn no_request_is_no_step_and_an_error_of_the_receiver_ends_the_search() {
 }
 
 #[test]
-fn the_simple_entry_gives_the_best_of_each_source_in_order() {
+fn the_simple_function_returns_the_best_of_each_source_in_order() {
     let config =
         DecodingConfig { beam: 4, n_best: 2, batch_size: 3, max_length: Some(9), ..Default::default() };
     let sources: Vec<Vec<i64>> = (0..9).map(|n| vec![4 + n % 5; 1 + (n as usize * 4) % 7]).collect();

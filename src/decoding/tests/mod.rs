@@ -26,10 +26,10 @@ use crate::error::Result;
 /// Log-probabilities of the next token, given the source and the tokens so far.
 type Script = fn(&[i64], &[i64]) -> Vec<f32>;
 
-/// What the CTC head gives to a source.
+/// The CTC log-probabilities of a source.
 type Head = fn(&[i64]) -> CtcLogProbs;
 
-/// A model that says what its script says, looks at the source as `attention` says, and whose CTC head gives what `ctc` gives.
+/// A model whose scores are those of `script`, with the attention of `attention` and the CTC log-probabilities of `ctc`.
 struct Scripted {
     script: Script,
     attention: Option<Script>,
@@ -46,7 +46,7 @@ struct Scripted {
 #[derive(Clone)]
 struct Row {
     source: Vec<i64>,
-    said: Option<Vec<i64>>,
+    prefix: Option<Vec<i64>>,
 }
 
 impl Scripted {
@@ -67,7 +67,7 @@ impl Scripted {
         sources.dedup();
         self.steps.set(self.steps.get() + 1);
         self.most_sources.set(self.most_sources.get().max(sources.len()));
-        let ages = state.iter().map(|row| row.said.as_ref().map(Vec::len));
+        let ages = state.iter().map(|row| row.prefix.as_ref().map(Vec::len));
         self.mixed.set(self.mixed.get() || ages.clone().min() != ages.max());
     }
 }
@@ -77,21 +77,21 @@ impl IncrementalDecoder for Scripted {
 
     fn start(&self, requests: &[&DecodeRequest], member: usize) -> Result<Self::State> {
         let source = |request: &&DecodeRequest| request.source_of(member).tokens().to_vec();
-        Ok(requests.iter().map(|request| Row { source: source(request), said: None }).collect())
+        Ok(requests.iter().map(|request| Row { source: source(request), prefix: None }).collect())
     }
 
     fn step(&self, tokens: &[i64], mut state: Self::State) -> Result<(Scores, Self::State)> {
         assert_eq!(tokens.len(), state.len());
         for (row, &token) in state.iter_mut().zip(tokens) {
-            match &mut row.said {
+            match &mut row.prefix {
                 None => assert_eq!(token, BOS),
-                Some(said) => said.push(token),
+                Some(prefix) => prefix.push(token),
             }
-            row.said.get_or_insert_default();
+            row.prefix.get_or_insert_default();
         }
         self.observe(&state);
         let rows: Vec<Vec<f32>> =
-            state.iter().map(|row| (self.script)(&row.source, row.said.as_ref().unwrap())).collect();
+            state.iter().map(|row| (self.script)(&row.source, row.prefix.as_ref().unwrap())).collect();
         Ok((Scores::new(rows.concat(), rows[0].len()), state))
     }
 
@@ -99,7 +99,7 @@ impl IncrementalDecoder for Scripted {
         let (mut scores, state) = self.step(tokens, state)?;
         scores.attention = self
             .attention
-            .map(|look| state.iter().map(|row| look(&row.source, row.said.as_ref().unwrap())).collect());
+            .map(|look| state.iter().map(|row| look(&row.source, row.prefix.as_ref().unwrap())).collect());
         Ok((scores, state))
     }
 
@@ -113,7 +113,7 @@ impl IncrementalDecoder for Scripted {
     }
 
     fn ctc_log_probs(&self, state: &Self::State) -> Result<Option<Vec<Arc<CtcLogProbs>>>> {
-        assert!(state.iter().all(|row| row.said.is_none()), "a head reads sources before the first token");
+        assert!(state.iter().all(|row| row.prefix.is_none()), "a head reads sources before the first token");
         let of_row = |head: Head| state.iter().map(|row| Arc::new(head(&row.source))).collect();
         Ok(self.ctc.map(of_row))
     }
@@ -124,12 +124,12 @@ impl IncrementalDecoder for Scripted {
 }
 
 /// A language of six tokens, whose probabilities look random. PAD and BOS are as likely as the others.
-fn random_looking(source: &[i64], said: &[i64]) -> Vec<f32> {
+fn random_looking(source: &[i64], prefix: &[i64]) -> Vec<f32> {
     let mixed = |state: u64, token: i64| {
         let state = (state ^ token as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         state ^ (state >> 29)
     };
-    let state = source.iter().chain(said).fold(1, |state, &token| mixed(state, token));
+    let state = source.iter().chain(prefix).fold(1, |state, &token| mixed(state, token));
     let weights: Vec<f32> = (0..6).map(|v| (mixed(mixed(state, v), 9) % 4001) as f32 / 1000.0).collect();
     let sum: f32 = weights.iter().map(|weight| weight.exp()).sum();
     weights.iter().map(|weight| weight - sum.ln()).collect()
@@ -143,7 +143,7 @@ fn random_looking_head(source: &[i64]) -> CtcLogProbs {
 }
 
 /// The tokens of outputs in that language, including EOS.
-const SAYABLE: [i64; 4] = [UNK, EOS, 4, 5];
+const ALLOWED: [i64; 4] = [UNK, EOS, 4, 5];
 
 /// Sources of one token each, which differ.
 fn sources(count: i64) -> Vec<[i64; 1]> {
@@ -181,13 +181,13 @@ fn requests(sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<DecodeRequest>
     sources.iter().map(|source| request(source, None, &options(config))).collect()
 }
 
-fn lent(requests: &[DecodeRequest]) -> Vec<&DecodeRequest> {
+fn borrowed(requests: &[DecodeRequest]) -> Vec<&DecodeRequest> {
     requests.iter().collect()
 }
 
 /// The hypotheses of each source.
 fn found_by(decoder: &Scripted, sources: &[[i64; 1]], config: &DecodingConfig) -> Vec<Vec<Hypothesis>> {
-    decode_n_best(decoder, &lent(&requests(sources, config)), &options(config)).unwrap()
+    decode_n_best(decoder, &borrowed(&requests(sources, config)), &options(config)).unwrap()
 }
 
 /// The hypotheses of one source.

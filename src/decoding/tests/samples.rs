@@ -17,25 +17,25 @@ fn samples(count: usize, sampling: SamplingConfig) -> DecodingConfig {
 fn outputs() -> Vec<(Vec<i64>, bool, f64)> {
     let (mut all, mut open) = (Vec::new(), vec![(Vec::new(), 1.0)]);
     for _ in 0..3 {
-        for (said, p) in std::mem::take(&mut open) {
-            let weights = random_looking(&[4], &said);
+        for (prefix, p) in std::mem::take(&mut open) {
+            let weights = random_looking(&[4], &prefix);
             let of = |token: i64| f64::from(weights[token as usize]).exp();
-            let sum: f64 = SAYABLE.into_iter().map(of).sum();
-            for token in SAYABLE {
+            let sum: f64 = ALLOWED.into_iter().map(of).sum();
+            for token in ALLOWED {
                 let p = p * of(token) / sum;
                 match token {
-                    EOS => all.push((said.clone(), true, p)),
-                    _ => open.push(([&said[..], &[token]].concat(), p)),
+                    EOS => all.push((prefix.clone(), true, p)),
+                    _ => open.push(([&prefix[..], &[token]].concat(), p)),
                 }
             }
         }
     }
-    all.extend(open.into_iter().map(|(said, p)| (said, false, p)));
+    all.extend(open.into_iter().map(|(prefix, p)| (prefix, false, p)));
     all
 }
 
 #[test]
-fn outputs_are_drawn_as_often_as_they_are_likely() {
+fn outputs_are_sampled_as_often_as_they_are_likely() {
     const COUNT: usize = 10_000;
     let mut times: HashMap<(Vec<i64>, bool), f64> = HashMap::new();
     for one in found(random_looking, &samples(COUNT, SamplingConfig::default())) {
@@ -56,7 +56,7 @@ fn outputs_are_drawn_as_often_as_they_are_likely() {
 }
 
 #[test]
-fn what_a_sample_draws_follows_from_its_seed_its_source_and_its_number() {
+fn a_sample_depends_only_on_seed_source_and_number() {
     let draw = |seed, count| {
         let config = samples(count, SamplingConfig { seed, ..SamplingConfig::default() });
         let mut all = found(random_looking, &config);
@@ -74,7 +74,7 @@ fn what_a_sample_draws_follows_from_its_seed_its_source_and_its_number() {
 }
 
 #[test]
-fn a_low_temperature_and_narrow_choices_are_greedy_search() {
+fn a_low_temperature_and_narrow_limits_are_greedy_search() {
     let plain = SamplingConfig::default;
     let greedy: Vec<_> = found_by(
         &Scripted::new(random_looking),
@@ -95,7 +95,7 @@ fn a_low_temperature_and_narrow_choices_are_greedy_search() {
 }
 
 #[test]
-fn samples_come_with_the_best_first() {
+fn samples_are_sorted_by_score() {
     let all = found(random_looking, &samples(50, SamplingConfig::default()));
     let finished = all.iter().filter(|one| one.finished).count();
     assert!(all.len() == 50 && (1..50).contains(&finished));

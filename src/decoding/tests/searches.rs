@@ -9,7 +9,7 @@ fn all_outputs(source: i64, limit: usize, config: &DecodingConfig) -> Vec<Hypoth
     for length in 1..=limit {
         for begun in std::mem::take(&mut open) {
             let log_p = random_looking(&[source], &begun.tokens);
-            for token in SAYABLE {
+            for token in ALLOWED {
                 let mut next = begun.clone();
                 next.score += f64::from(log_p[token as usize]);
                 if token == EOS {
@@ -43,7 +43,7 @@ fn penalties() -> Vec<DecodingConfig> {
 }
 
 #[test]
-fn a_beam_that_is_wide_enough_finds_the_best_of_all_outputs() {
+fn a_wide_beam_finds_the_best_of_all_outputs() {
     for penalty in penalties() {
         for stop in [Stop::Outranked, Stop::Patience, Stop::BestPossible] {
             let config = DecodingConfig { beam: 200, n_best: 4, stop, ..penalty.clone() };
@@ -67,7 +67,7 @@ fn a_beam_of_one_is_greedy_search() {
             let mut greedy = Hypothesis::default();
             while !greedy.finished && greedy.tokens.len() < 6 {
                 let log_p = random_looking(source, &greedy.tokens);
-                let best = SAYABLE.into_iter().reduce(|best, token| {
+                let best = ALLOWED.into_iter().reduce(|best, token| {
                     if log_p[token as usize] > log_p[best as usize] { token } else { best }
                 });
                 match best.unwrap() {
@@ -81,8 +81,8 @@ fn a_beam_of_one_is_greedy_search() {
 }
 
 /// 4 looks better than 5, and leads to worse.
-fn garden_path(_: &[i64], said: &[i64]) -> Vec<f32> {
-    let p: [f32; 6] = match said {
+fn garden_path(_: &[i64], prefix: &[i64]) -> Vec<f32> {
+    let p: [f32; 6] = match prefix {
         [] => [0.0, 0.0, 0.0, 0.01, 0.59, 0.4],
         [4] => [0.0, 0.0, 0.0, 0.4, 0.3, 0.3],
         _ => [0.0, 0.0, 0.0, 0.98, 0.01, 0.01],
@@ -101,7 +101,7 @@ fn a_beam_of_two_finds_what_greedy_search_misses() {
 }
 
 #[test]
-fn the_score_of_an_output_is_the_sum_of_its_log_probabilities_whatever_chose_it() {
+fn the_score_of_an_output_is_the_sum_of_its_log_probabilities_in_every_search() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(7), ..config };
         let all = found_by(&Scripted::new(random_looking), &sources(40), &config);
@@ -116,7 +116,7 @@ fn the_score_of_an_output_is_the_sum_of_its_log_probabilities_whatever_chose_it(
 }
 
 #[test]
-fn an_output_at_its_limit_is_not_passed_off_as_finished() {
+fn an_output_at_the_length_limit_is_unfinished() {
     // A source of 4 repeats 5 forever, one of 5 may end at once.
     let endless = |source: &[i64], _: &[i64]| match source {
         [4] => vec![-9.0, -9.0, -9.0, -8.0, -2.0, -0.2],
@@ -133,7 +133,7 @@ fn an_output_at_its_limit_is_not_passed_off_as_finished() {
 }
 
 #[test]
-fn what_was_cut_off_fills_the_n_best_behind_what_has_finished() {
+fn unfinished_outputs_fill_the_n_best_list_after_finished_ones() {
     let config = DecodingConfig { beam: 3, n_best: 3, max_length: Some(1), ..DecodingConfig::default() };
     let all = found(|_, _| vec![-9.0, -9.0, -9.0, -3.0, -0.2, -2.5], &config);
     let shown: Vec<_> = all.iter().map(|one| (one.tokens.as_slice(), one.finished)).collect();
@@ -141,7 +141,7 @@ fn what_was_cut_off_fills_the_n_best_behind_what_has_finished() {
 }
 
 #[test]
-fn a_source_is_done_when_no_live_hypothesis_can_win_any_more() {
+fn a_source_is_done_when_no_active_hypothesis_can_win() {
     let sure = |_: &[i64], _: &[i64]| vec![-9.0, -9.0, -9.0, -0.1, -4.0, -5.0];
     for stop in [Stop::Patience, Stop::First, Stop::BestPossible] {
         let decoder = Scripted::new(sure);
@@ -153,7 +153,7 @@ fn a_source_is_done_when_no_live_hypothesis_can_win_any_more() {
 }
 
 #[test]
-fn each_rule_stops_when_it_says() {
+fn each_stopping_rule_stops_as_defined() {
     // Ranked by mean log-probability, every longer output is better.
     let ever_better = |_: &[i64], _: &[i64]| {
         let p: [f32; 5] = [0.0, 0.0, 0.0, 0.3, 0.7];
@@ -174,9 +174,9 @@ fn each_rule_stops_when_it_says() {
 }
 
 /// EOS is always among the most likely few, as with a small vocabulary and label smoothing, but almost never likely.
-fn small_and_smooth(source: &[i64], said: &[i64]) -> Vec<f32> {
-    let wanted = 4 + (source[0] + said.iter().sum::<i64>() * 5 + said.len() as i64) % 3;
-    let ends = said.len() as i64 >= 4 + source[0] % 5;
+fn small_and_smooth(source: &[i64], prefix: &[i64]) -> Vec<f32> {
+    let wanted = 4 + (source[0] + prefix.iter().sum::<i64>() * 5 + prefix.len() as i64) % 3;
+    let ends = prefix.len() as i64 >= 4 + source[0] % 5;
     let p = |token: i64| match token {
         0 | 2 => 0.0,
         EOS if ends => 0.9,
@@ -214,7 +214,7 @@ fn a_beam_never_ranks_below_greedy_search() {
 
 /// The rules that count finished hypotheses also count unlikely ends.
 #[test]
-fn with_few_tokens_to_choose_from_patience_ends_too_soon() {
+fn with_a_small_vocabulary_patience_stops_too_early() {
     let config = |stop| DecodingConfig { beam: 5, stop, max_length: Some(16), ..DecodingConfig::default() };
     let of = |config: &DecodingConfig| found_by(&Scripted::new(small_and_smooth), &sources(20), config);
     let greedy = of(&DecodingConfig { beam: 1, ..config(Stop::Outranked) });
@@ -226,18 +226,18 @@ fn with_few_tokens_to_choose_from_patience_ends_too_soon() {
 }
 
 #[test]
-fn coverage_prefers_what_has_looked_at_the_whole_source() {
+fn coverage_prefers_outputs_that_attended_to_the_whole_source() {
     // 4 is more likely and attends to one position only, 5 to both.
-    let script = |_: &[i64], said: &[i64]| {
+    let script = |_: &[i64], prefix: &[i64]| {
         let p: [f32; 6] =
-            if said.is_empty() { [0.0, 0.0, 0.0, 0.0, 0.6, 0.4] } else { [0.0, 0.0, 0.0, 1.0, 0.0, 0.0] };
+            if prefix.is_empty() { [0.0, 0.0, 0.0, 0.0, 0.6, 0.4] } else { [0.0, 0.0, 0.0, 1.0, 0.0, 0.0] };
         p.map(f32::ln).to_vec()
     };
     let mut decoder = Scripted::new(script);
     let config =
         |coverage_penalty| DecodingConfig { beam: 2, n_best: 2, coverage_penalty, ..Default::default() };
     assert_eq!(found_by(&decoder, &[[4]], &config(0.0))[0][0].tokens, [4]);
-    decoder.attention = Some(|_, said| if said == [5] { vec![0.1, 0.9] } else { vec![0.75, 0.25] });
+    decoder.attention = Some(|_, prefix| if prefix == [5] { vec![0.1, 0.9] } else { vec![0.75, 0.25] });
     let all = found_by(&decoder, &[[4]], &config(0.5)).remove(0);
     assert_eq!((&all[0].tokens, &all[1].tokens), (&vec![5], &vec![4]));
     let ranking = [0.4f64.ln() / 2.0 + 0.5 * 0.85f64.ln(), 0.6f64.ln() / 2.0 + 0.5 * 0.5f64.ln()];
@@ -247,7 +247,7 @@ fn coverage_prefers_what_has_looked_at_the_whole_source() {
 
 /// Active hypotheses have no more coverage than finished ones.
 #[test]
-fn coverage_lets_no_search_go_on_whose_outputs_are_outranked() {
+fn coverage_does_not_prolong_a_search_that_is_outranked() {
     let script = |_: &[i64], _: &[i64]| [0.0, 0.0, 0.0, 0.9, 0.06, 0.04f32].map(f32::ln).to_vec();
     let steps = |coverage_penalty| {
         let mut decoder = Scripted::new(script);
@@ -273,9 +273,9 @@ fn groups_of_one(groups: usize, diversity_strength: f64, max_length: usize) -> D
 }
 
 #[test]
-fn later_groups_avoid_what_earlier_ones_say() {
+fn later_groups_avoid_the_tokens_of_earlier_ones() {
     let config = |strength| groups_of_one(4, strength, 4);
-    let language = |_: &[i64], said: &[i64]| match said.len() {
+    let language = |_: &[i64], prefix: &[i64]| match prefix.len() {
         0 => vec![-9.0, -9.0, -9.0, -9.0, -0.4, -1.3, -3.0, -4.0],
         _ => vec![-9.0, -9.0, -9.0, -0.01, -6.0, -6.0, -6.0, -6.0],
     };
@@ -294,7 +294,7 @@ fn later_groups_avoid_what_earlier_ones_say() {
         let length = one.tokens.len() + usize::from(one.finished);
         assert!(
             (one.ranking - one.score / length as f64).abs() < 1e-5,
-            "what a group loses for diversity is in no figure"
+            "the diversity penalty is in no score"
         );
     }
 }
@@ -302,7 +302,7 @@ fn later_groups_avoid_what_earlier_ones_say() {
 #[test]
 fn later_groups_avoid_ending_where_earlier_ones_end() {
     let config = |strength| groups_of_one(3, strength, 3);
-    let language = |_: &[i64], said: &[i64]| match said.len() {
+    let language = |_: &[i64], prefix: &[i64]| match prefix.len() {
         0 => vec![-99.0, -99.0, -99.0, -0.1, -3.0, -4.0, -5.0],
         _ => vec![-99.0, -99.0, -99.0, -0.1, -12.0, -12.0, -12.0],
     };
@@ -317,11 +317,11 @@ fn later_groups_avoid_ending_where_earlier_ones_end() {
 }
 
 #[test]
-fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
+fn nan_scores_are_an_error_and_impossible_tokens_are_not() {
     let failing: [Script; 3] = [
         |_, _| vec![f32::NAN; 6],
         |_, _| vec![-1.0, -1.0, -1.0, -1.0, f32::INFINITY, -1.0],
-        |_, said| if said == [5] { vec![f32::NAN; 6] } else { vec![-1.0; 6] },
+        |_, prefix| if prefix == [5] { vec![f32::NAN; 6] } else { vec![-1.0; 6] },
     ];
     for script in failing {
         for config in all_kinds() {
@@ -338,7 +338,7 @@ fn scores_that_are_no_numbers_are_an_error_and_impossible_tokens_are_none() {
 }
 
 #[test]
-fn a_model_that_gives_other_numbers_than_asked_for_is_an_error() {
+fn scores_of_the_wrong_shape_are_an_error() {
     let error = decode_n_best(
         &Scripted::new(|_, _| vec![-1.0; 3]),
         &[&request(&[4], None, &options(&DecodingConfig::default()))],

@@ -5,8 +5,8 @@ use super::super::trace::{TraceStep, TracedOutput, trace};
 use super::*;
 
 /// Attends more to the source's token the longer the output is.
-fn looking(source: &[i64], said: &[i64]) -> Vec<f32> {
-    let own = (said.len() + 1) as f32 / 10.0;
+fn looking(source: &[i64], prefix: &[i64]) -> Vec<f32> {
+    let own = (prefix.len() + 1) as f32 / 10.0;
     source.iter().map(|_| own).chain([1.0 - own]).collect()
 }
 
@@ -16,21 +16,21 @@ fn model() -> Scripted {
 
 /// The script's distribution for an output, fully sorted.
 fn expected(source: &[i64], one: &Hypothesis, top: usize) -> Vec<TraceStep> {
-    let said: Vec<i64> = one.tokens.iter().copied().chain(one.finished.then_some(EOS)).collect();
+    let target: Vec<i64> = one.tokens.iter().copied().chain(one.finished.then_some(EOS)).collect();
     let step = |n: usize| {
-        let row = random_looking(source, &said[..n]);
+        let row = random_looking(source, &target[..n]);
         let mut order: Vec<(i64, f32)> = (0..).zip(row.iter().copied()).collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let rank = 1 + order.iter().position(|(token, _)| *token == said[n]).unwrap();
+        let rank = 1 + order.iter().position(|(token, _)| *token == target[n]).unwrap();
         order.truncate(top);
-        let attention = looking(source, &said[..n]);
-        TraceStep { token: said[n], log_p: row[said[n] as usize], rank, top: order, attention }
+        let attention = looking(source, &target[..n]);
+        TraceStep { token: target[n], log_p: row[target[n] as usize], rank, top: order, attention }
     };
-    (0..said.len()).map(step).collect()
+    (0..target.len()).map(step).collect()
 }
 
 #[test]
-fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
+fn a_trace_has_the_models_scores_of_each_output_in_every_search() {
     for config in all_kinds() {
         let config = DecodingConfig { max_length: Some(6), ..config };
         let sources = sources(9);
@@ -53,7 +53,7 @@ fn a_trace_is_what_the_model_says_of_each_output_whatever_found_it() {
 }
 
 #[test]
-fn nothing_said_is_nothing_traced() {
+fn an_empty_output_has_an_empty_trace() {
     let requests = [DecodeRequest::new(&[4], 9), DecodeRequest::new(&[], 9)];
     let [nothing, empty] =
         requests.each_ref().map(|request| TracedOutput { request, tokens: &[], finished: false });
@@ -68,7 +68,7 @@ fn nothing_said_is_nothing_traced() {
 }
 
 #[test]
-fn of_equals_the_lower_token_ranks_first_and_what_is_impossible_was_not_said() {
+fn ties_rank_the_lower_token_first_and_an_impossible_token_is_an_error() {
     let even: Script = |_, _| vec![-1.5, -1.5, -1.5, -1.5, -1.5, f32::NEG_INFINITY];
     let decoder = Scripted { attention: Some(looking), ..Scripted::new(even) };
     let request = DecodeRequest::new(&[4], 9);
@@ -80,7 +80,7 @@ fn of_equals_the_lower_token_ranks_first_and_what_is_impossible_was_not_said() {
 }
 
 #[test]
-fn a_watched_search_is_the_search_and_shows_each_step_once() {
+fn observing_a_search_changes_nothing_and_reports_each_step_once() {
     for config in all_kinds() {
         let config = DecodingConfig { n_best: 1, beam: 1, beam_groups: 1, max_length: Some(6), ..config };
         for [token] in sources(20) {
@@ -101,7 +101,7 @@ fn a_watched_search_is_the_search_and_shows_each_step_once() {
 }
 
 #[test]
-fn what_is_shown_may_end_the_search_and_several_outputs_are_not_watched() {
+fn an_observer_may_end_the_search_and_several_outputs_cannot_be_observed() {
     let opening = begins_with(&[4, 5]);
     let config = DecodingConfig { min_length: 5, ..DecodingConfig::default() };
     let request = request(&[4], Some(&opening), &options(&config));

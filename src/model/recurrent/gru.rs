@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fused_sequence_has_the_numbers_and_the_gradients_of_libtorchs_functions() {
+    fn the_fused_sequence_equals_libtorchs_functions_with_gradients() {
         let mut params = Params::new(Device::Cpu, 1);
         let gru = Gru::new(params.root(), 4, 7);
         let cast = AutocastWeights::default();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_side_by_side_have_the_states_of_each_alone() {
+    fn batched_sequences_have_the_states_of_each_alone() {
         let _guard = tch::no_grad_guard();
         let mut params = Params::new(Device::Cpu, 1);
         let gru = Gru::new(params.root(), 4, 7);

@@ -1,5 +1,5 @@
 //! What a Conformer block (Gulati et al. 2020) has besides a Transformer's: a second feed-forward part, half of each of the two,
-//! a convolution over the positions, and a norm at its end. A LayerNorm stands in the convolution in place of BatchNorm, so that
+//! a convolution over the positions, and a norm at its end. The convolution uses LayerNorm instead of BatchNorm, so that
 //! no row depends on the others of its batch.
 
 use tch::{Kind, Tensor};

@@ -144,7 +144,7 @@ impl GroupConfig {
     pub(super) fn check(&self, table: &str) -> Result<(), ConfigError> {
         let mut values = vec![("learning_rate_factor", self.learning_rate_factor)];
         values.extend(self.weight_decay.map(|decay| ("weight_decay", decay)));
-        // The rule names the list: its items have no path of their own.
+        // The rule names the list: its items have no path.
         ConfigError::check_float(table, "at least 0", |x| x >= 0.0, &values)
             .map_err(|problem| ConfigError { keys: vec![table.to_owned()], ..problem })
     }

@@ -146,11 +146,11 @@ fn of_validations(
 /// The metrics that have a column; of two that count the same errors, the more informative one if it has values.
 fn metrics(table: &Table) -> Vec<MetricKind> {
     let all: Vec<MetricKind> = table.header.iter().filter_map(|name| MetricKind::named(name)).collect();
-    let has_figures = |kind: &MetricKind| !table.points(kind.name, |of| of == "valid").is_empty();
+    let has_points = |kind: &MetricKind| !table.points(kind.name, |of| of == "valid").is_empty();
     let is_shown = |kind: &MetricKind| {
         let instead = all.iter().find(|other| other.instead_of == Some(kind.name));
         let other = all.iter().find(|other| kind.instead_of == Some(other.name));
-        instead.is_none_or(|instead| !has_figures(instead)) && (other.is_none() || has_figures(kind))
+        instead.is_none_or(|instead| !has_points(instead)) && (other.is_none() || has_points(kind))
     };
     all.iter().filter(|kind| is_shown(kind)).copied().collect()
 }

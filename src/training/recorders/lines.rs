@@ -18,7 +18,7 @@ pub(crate) fn message(event: &Event, folder: &Path) -> Option<String> {
             "step {step}: update skipped: the loss or a gradient is NaN or infinite; its rows are in {}",
             skipped::path(folder, *step).display()
         ),
-        Event::LeftOut { step, pair } => {
+        Event::RowSkipped { step, pair } => {
             format!("step {step}: {}: out of memory even for this pair alone: it is skipped", pair.place)
         }
         _ => return None,
@@ -48,7 +48,7 @@ mod tests {
     use crate::training::pace::Pace;
 
     #[test]
-    fn a_row_of_training_figures_fits_80_columns() {
+    fn a_progress_line_fits_80_columns() {
         let window = |loss: f64, norm: f64| RunningStats {
             updates: 1,
             tokens: 1,

@@ -82,7 +82,7 @@ pub enum Event<'a> {
         pairs: &'a [&'a Pair],
     },
     /// A row was skipped because it does not fit into memory.
-    LeftOut {
+    RowSkipped {
         /// The update, or the last one before the validation.
         step: u64,
         /// The row.

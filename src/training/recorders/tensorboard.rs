@@ -195,7 +195,7 @@ mod tests {
     /// RFC 3720, B.4, has the checksums of 32 bytes of zeros and of ones; the mask is that of TensorFlow's `crc32c.h`:
     /// 0xe3069283 rotated right by 15 bits is 0x2507c60d, plus 0xa282ead8.
     #[test]
-    fn checksums_are_those_of_the_standard() {
+    fn checksums_follow_the_standard() {
         assert_eq!(CRC32C.checksum(b"123456789"), 0xe306_9283);
         assert_eq!(CRC32C.checksum(&[0; 32]), 0x8a91_36aa);
         assert_eq!(CRC32C.checksum(&[0xff; 32]), 0x62a8_ab43);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_its_version_and_where_it_goes_on_before_any_number() {
+    fn a_file_has_its_version_and_first_step_before_any_value() {
         let folder = tempfile::tempdir().unwrap();
         let mut events = EventFile::create(folder.path(), 12.5, 7).unwrap();
         events.scalars(13.0, 8, &[("a".to_owned(), 1.5), ("b".to_owned(), f64::NAN)]).unwrap();
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_named() {
+    fn a_write_error_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("tensorboard"), "a file").unwrap();
         let refused = EventFile::create(folder.path(), 12.5, 1).unwrap_err();

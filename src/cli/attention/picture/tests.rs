@@ -59,7 +59,7 @@ fn each_pair_of_tokens_has_a_cell_and_each_token_a_label() {
     let document = Document::parse(&picture).unwrap();
     assert_eq!(labels(&document, "source"), row.source_tokens);
     assert_eq!(labels(&document, "output"), ["M", "C", "<eos>"]);
-    for said in [
+    for part in [
         "1994&lt;eos&gt; → MC&lt;eos&gt;",
         "score -0.5000 (probability 60.7 %), 3 tokens, with &lt;eos&gt;",
         "prefers-color-scheme: dark",
@@ -67,14 +67,14 @@ fn each_pair_of_tokens_has_a_cell_and_each_token_a_label() {
         ">90.5 %<",
         "attention of the last layer",
     ] {
-        assert!(picture.contains(said), "no {said:?} in\n{picture}");
+        assert!(picture.contains(part), "no {part:?} in\n{picture}");
     }
     let cut_off = TracedRow { finished: false, score: None, ..row };
     assert!(checked(&cut_off).contains(">3 tokens, unfinished<"));
 }
 
 #[test]
-fn chinese_stays_chinese_and_stands_upright() {
+fn chinese_text_is_drawn_unchanged_and_upright() {
     let row = row(&["機", "器", "學", "習", "<eos>"], &["き", "か", "い", "한", "국"]);
     let picture = checked(&row);
     let document = Document::parse(&picture).unwrap();
@@ -87,7 +87,7 @@ fn chinese_stays_chinese_and_stands_upright() {
 }
 
 #[test]
-fn what_xml_cannot_write_and_what_cannot_be_seen_is_shown_all_the_same() {
+fn characters_that_xml_forbids_and_invisible_ones_are_shown() {
     let tokens = ["<b>", "&amp;", "\"'", " ", "\u{0}", "\u{1b}", "\u{ffff}", "\u{301}", "]]>", "ا"];
     let picture = checked(&row(&tokens, &tokens));
     let document = Document::parse(&picture).unwrap();
@@ -97,7 +97,7 @@ fn what_xml_cannot_write_and_what_cannot_be_seen_is_shown_all_the_same() {
 }
 
 #[test]
-fn long_tokens_are_cut_and_long_rows_stay_readable() {
+fn long_tokens_are_truncated_and_long_rows_are_readable() {
     let long = "Donaudampfschifffahrtsgesellschaftskapitän";
     let picture = checked(&row(&[long, "b"], &["a", long]));
     let document = Document::parse(&picture).unwrap();
@@ -111,7 +111,7 @@ fn long_tokens_are_cut_and_long_rows_stay_readable() {
 }
 
 #[test]
-fn numbers_that_are_none_shade_nothing() {
+fn nan_attention_is_not_shaded_and_excess_is_clamped() {
     let mut row = row(&["a", "b"], &["c"]);
     row.steps[0].attention = vec![f32::NAN, 7.0];
     row.score = Some(f64::NEG_INFINITY);

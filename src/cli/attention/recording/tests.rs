@@ -12,7 +12,7 @@ use crate::decoding::ctc::log_probs::CtcLogProbs;
 
 const STEP: f64 = 0.04;
 
-/// An output of these tokens over so many positions; each token has an id of its own, equal tokens the same.
+/// An output of these tokens over this many positions; equal tokens have equal ids.
 fn row(tokens: &[&str], positions: usize) -> TracedRow {
     let id = |token: &str| match token {
         "<eos>" => EOS,
@@ -86,7 +86,7 @@ fn shaded(document: &Document, id: &str) -> [f64; 2] {
 }
 
 #[test]
-fn all_panels_have_one_axis_of_time() {
+fn all_panels_share_the_time_axis() {
     let row = row(&["機", "器", "<eos>"], 25);
     let picture = drawn(&row, &recording(&row, &[5, 10]));
     let document = Document::parse(&picture).unwrap();
@@ -118,7 +118,7 @@ fn all_panels_have_one_axis_of_time() {
 }
 
 #[test]
-fn posteriors_are_areas_as_high_as_they_are_likely() {
+fn the_area_of_a_posterior_is_as_high_as_its_probability() {
     let row = row(&["a", "b", "a"], 8);
     let picture = drawn(&row, &recording(&row, &[1, 3, 5]));
     let document = Document::parse(&picture).unwrap();
@@ -139,7 +139,7 @@ fn posteriors_are_areas_as_high_as_they_are_likely() {
 }
 
 #[test]
-fn a_trace_alone_has_the_attention_and_no_more() {
+fn a_trace_without_its_model_shows_only_the_attention() {
     let row = row(&["a", "<eos>"], 10);
     let picture = drawn(&row, &Recording::default());
     let document = Document::parse(&picture).unwrap();
@@ -156,7 +156,7 @@ fn a_model_without_a_ctc_head_has_a_spectrogram() {
 }
 
 #[test]
-fn an_output_that_does_not_fit_has_no_alignment_and_says_so() {
+fn an_output_too_long_for_its_recording_has_no_alignment_but_a_note() {
     let row = row(&["a", "b", "c"], 2);
     let picture = drawn(&row, &recording(&row, &[0, 1]));
     assert!(picture.contains("too few positions for an alignment"), "{picture}");
@@ -174,7 +174,7 @@ fn an_empty_output_has_posteriors_and_nothing_to_align() {
 }
 
 #[test]
-fn labels_that_are_too_close_are_in_different_lanes() {
+fn labels_that_would_overlap_are_in_different_lanes() {
     let row = row(&["mountain", "river", "sea", "b"], 1000);
     let picture = drawn(&row, &recording(&row, &[500, 502, 504, 900]));
     let document = Document::parse(&picture).unwrap();
@@ -202,21 +202,21 @@ fn a_picture_is_small_and_readable_however_long_the_recording() {
 }
 
 #[test]
-fn the_heading_names_the_part_of_the_recording() {
+fn the_heading_names_the_segment_of_the_recording() {
     let row = row(&["a"], 10);
-    for (part, said) in [
+    for (part, heading) in [
         ([None, None], ">a.wav<"),
         ([Some(1.5), None], ">a.wav, from 1.50 s<"),
         ([Some(1.5), Some(30.899_773_2)], ">a.wav, 1.50 to 30.90 s<"),
         ([None, Some(2.0)], ">a.wav, 0.00 to 2.00 s<"),
     ] {
         let picture = drawn(&row, &Recording { part, ..Recording::default() });
-        assert!(picture.contains(said), "{said}: {picture}");
+        assert!(picture.contains(heading), "{heading}: {picture}");
     }
 }
 
 #[test]
-fn whatever_a_trace_has_is_drawn() {
+fn any_numbers_of_a_trace_are_drawn() {
     let mut row = row(&["<b>", "\u{0}", " "], 3);
     row.steps[0].attention = vec![f32::NAN, 7.0, -1.0];
     assert!(drawn(&row, &Recording::default()).contains("&lt;b&gt;"));

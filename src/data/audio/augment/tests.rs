@@ -21,7 +21,7 @@ fn ones(length: usize, bins: usize) -> Frames {
 }
 
 #[test]
-fn masks_are_stripes_of_zeros_of_at_most_their_width() {
+fn masks_are_stripes_of_zeros_up_to_the_maximum_width() {
     let config = AugmentConfig { frequency_masks: 1, time_masks: 1, frequency_mask_bins: 8, ..off() };
     let augmenter = augmenter(AugmentConfig { time_mask_share: 0.25, ..config });
     let (mut widest, mut longest) = (0, 0);
@@ -82,7 +82,7 @@ fn the_seed_decides_all() {
 }
 
 #[test]
-fn one_kind_draws_the_same_whatever_others_do() {
+fn each_augmentation_draws_the_same_whichever_others_are_on() {
     let masks = |config: AugmentConfig| {
         let mut frames = ones(60, 40);
         augmenter(config).mask(&mut frames, 3);
@@ -96,7 +96,7 @@ fn one_kind_draws_the_same_whatever_others_do() {
 }
 
 #[test]
-fn a_speed_moves_length_and_pitch() {
+fn a_speed_changes_length_and_pitch() {
     let signal = Recording { samples: tone(500.0, 8000, 8000), sample_rate: 8000 };
     for (speed, length) in [(900, 8889), (1000, 8000), (1100, 7273)] {
         let perturbed = Augmenter::at_speed(signal.clone(), speed).unwrap();
@@ -154,7 +154,7 @@ fn a_filter_has_one_gain_for_each_bin_and_none_above_the_largest() {
 }
 
 #[test]
-fn noise_has_the_ratio_and_changes_what_is_quiet() {
+fn noise_has_the_snr_and_changes_quiet_parts() {
     let energy = |frames: &Frames| frames.data().iter().map(|value| f64::from(value.exp())).sum::<f64>();
     for ratio in [0.0, 20.0] {
         let augmenter = augmenter(AugmentConfig { noise_snr_db: vec![ratio, ratio], ..off() });
@@ -169,7 +169,7 @@ fn noise_has_the_ratio_and_changes_what_is_quiet() {
 }
 
 #[test]
-fn one_frame_of_one_bin_is_filtered_and_noisy_too() {
+fn a_single_frame_of_a_single_bin_is_augmented_too() {
     let augmenter = augmenter(AugmentConfig { filter_db: 60.0, noise_snr_db: vec![-20.0, 100.0], ..off() });
     for seed in 0..200 {
         let mut frames = ones(1, 1);
@@ -179,7 +179,7 @@ fn one_frame_of_one_bin_is_filtered_and_noisy_too() {
 }
 
 #[test]
-fn nothing_is_on_that_is_not_asked_for() {
+fn every_augmentation_is_off_by_default() {
     let augmenter = augmenter(off());
     let mut frames = Frames::new(40, voice(4000, 8000)).unwrap();
     augmenter.distort(&mut frames, 1);

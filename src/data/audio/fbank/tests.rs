@@ -17,7 +17,7 @@ struct Golden {
 
 /// The numbers are those of kaldi-native-fbank 1.23.0; tests/golden/make_fbank.py makes them.
 #[test]
-fn features_are_those_of_kaldi() {
+fn features_equal_those_of_kaldi() {
     let cases: BTreeMap<String, Golden> =
         serde_json::from_str(include_str!("../../../../tests/golden/fbank.json")).unwrap();
     assert_eq!(cases.len(), 12);
@@ -38,7 +38,7 @@ fn features_are_those_of_kaldi() {
 }
 
 #[test]
-fn lengths_are_those_of_the_definition() {
+fn lengths_follow_the_definition() {
     let snipped = FbankConfig::at(16_000);
     let frames =
         [399, 400, 559, 560, 4800, 8000, 16000, 32000, 160_000].map(|samples| snipped.frames(samples));
@@ -48,7 +48,7 @@ fn lengths_are_those_of_the_definition() {
 }
 
 #[test]
-fn what_lies_outside_is_mirrored_even_twice() {
+fn samples_outside_the_recording_are_mirrored_even_twice() {
     let places: Vec<usize> = (-5..8).map(|at| mirrored(at, 3)).collect();
     assert_eq!(places, [1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1]);
 }
@@ -64,14 +64,14 @@ fn a_tone_is_loudest_in_the_filter_around_it() {
 }
 
 #[test]
-fn silence_has_the_value_of_the_floor() {
+fn silence_has_the_floor_value() {
     let frames = Fbank::new(&FbankConfig::at(16_000)).unwrap().compute(&[0.0; 800]);
     assert_eq!(frames.len(), 3);
     assert!(frames.data().iter().all(|value| *value == f32::EPSILON.ln()));
 }
 
 #[test]
-fn a_frame_depends_on_its_own_samples_only() {
+fn a_frame_depends_only_on_its_samples() {
     let fbank = Fbank::new(&FbankConfig::at(16_000)).unwrap();
     let samples = voice(8000, 16000);
     let (whole, part) = (fbank.compute(&samples), fbank.compute(&samples[1600..]));
@@ -82,8 +82,8 @@ fn a_frame_depends_on_its_own_samples_only() {
 fn a_filter_without_an_fft_bin_is_refused() {
     let config = FbankConfig { bins: 200, ..FbankConfig::at(8000) };
     let error = Fbank::new(&config).err().unwrap();
-    let said = "each of the 200 filters must cover a bin of the FFT at 8000 Hz, but filter 3 covers none";
-    assert_eq!(error.message(), said);
+    let message = "each of the 200 filters must cover a bin of the FFT at 8000 Hz, but filter 3 covers none";
+    assert_eq!(error.message(), message);
     for rate in [8000, 11025, 16000, 22050, 44100, 48000] {
         assert!(Fbank::new(&FbankConfig::at(rate)).is_ok(), "{rate} Hz");
     }

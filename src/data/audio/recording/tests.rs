@@ -70,7 +70,7 @@ fn all_sample_formats_have_full_scale_at_one() {
 }
 
 #[test]
-fn a_flac_file_has_the_samples_that_were_written() {
+fn a_flac_file_has_the_original_samples() {
     let recording = read(FLAC, &ReadOptions::default()).unwrap();
     assert_eq!((recording.sample_rate, recording.samples.len()), (8000, 1600));
     let apart =
@@ -83,8 +83,8 @@ fn a_flac_file_has_the_samples_that_were_written() {
 #[test]
 fn several_channels_are_refused_or_mixed_down() {
     let frames: Vec<i16> = (0..48).map(|sample| sample * 100).collect();
-    let said = refused(&wav(spec(24, 8000, 16), &frames));
-    assert_eq!(said, "the recording must have 1 channel, but it has 24");
+    let message = refused(&wav(spec(24, 8000, 16), &frames));
+    assert_eq!(message, "the recording must have 1 channel, but it has 24");
     let mixed = ReadOptions { mix_down: true, ..ReadOptions::default() };
     let bytes = wav(spec(2, 8000, 16), &[8192_i16, 16384, -8192, 8192]);
     assert_eq!(read(&bytes, &mixed).unwrap().samples, [0.375, 0.0]);
@@ -95,7 +95,7 @@ fn several_channels_are_refused_or_mixed_down() {
 }
 
 #[test]
-fn a_segment_is_read_alone() {
+fn a_segment_is_read_without_the_rest() {
     let segment = read(&second(), &part(0.25, 0.5)).unwrap();
     assert_eq!(segment.samples.len(), 2000);
     assert!(segment.samples.iter().zip(2000..).all(|(sample, at)| *sample == (at % 1000) as f32 / 32768.0));
@@ -106,15 +106,15 @@ fn a_segment_is_read_alone() {
 
 #[test]
 fn a_segment_outside_the_recording_is_refused() {
-    let said = |start, end| read(&second(), &part(start, end)).unwrap_err().message().to_owned();
+    let message = |start, end| read(&second(), &part(start, end)).unwrap_err().message().to_owned();
     let must = "the segment must lie in the recording of 1.000 s, but it is";
-    assert_eq!(said(0.5, 1.02), format!("{must} 0.5 to 1.02 s"));
-    assert_eq!(said(1.0, 2.0), format!("{must} 1 to 2 s"));
-    assert_eq!(said(1e300, 2e300), format!("{must} {} to {} s", 1e300, 2e300));
+    assert_eq!(message(0.5, 1.02), format!("{must} 0.5 to 1.02 s"));
+    assert_eq!(message(1.0, 2.0), format!("{must} 1 to 2 s"));
+    assert_eq!(message(1e300, 2e300), format!("{must} {} to {} s", 1e300, 2e300));
     let must = "a segment must end after its start, and start at 0 or later, but it is";
-    assert_eq!(said(0.5, 0.5), format!("{must} 0.5 to 0.5 s"));
-    assert_eq!(said(-0.1, 0.5), format!("{must} -0.1 to 0.5 s"));
-    assert_eq!(said(f64::NAN, 0.5), format!("{must} NaN to 0.5 s"));
+    assert_eq!(message(0.5, 0.5), format!("{must} 0.5 to 0.5 s"));
+    assert_eq!(message(-0.1, 0.5), format!("{must} -0.1 to 0.5 s"));
+    assert_eq!(message(f64::NAN, 0.5), format!("{must} NaN to 0.5 s"));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_length_of_64_bits_is_read() {
 }
 
 #[test]
-fn headers_that_cannot_be_are_refused() {
+fn invalid_headers_are_refused() {
     let second = second();
     let must = "the data must have 16000 bytes (1.000 s) as the header declares, but it has 8000 (0.500 s)";
     assert_eq!(refused(&second[..8044]), must);
@@ -186,7 +186,7 @@ fn headers_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn what_is_no_recording_is_named() {
+fn a_file_that_is_not_a_recording_is_named() {
     assert_eq!(refused(b""), "a recording must have a header, but the file is empty");
     assert_eq!(refused(b"hello"), "a recording must be a WAV or FLAC file, but its first bytes are `hell`");
     assert_eq!(
@@ -202,7 +202,7 @@ fn what_is_no_recording_is_named() {
 }
 
 #[test]
-fn files_are_told_apart_by_their_content_and_named_in_errors() {
+fn file_types_are_detected_by_content_and_named_in_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.wav");
     std::fs::write(&path, FLAC).unwrap();
@@ -228,8 +228,8 @@ fn files_are_told_apart_by_their_content_and_named_in_errors() {
 fn samples_must_be_finite() {
     let float = WavSpec { sample_format: SampleFormat::Float, ..spec(1, 8000, 32) };
     for value in [f32::NAN, f32::INFINITY, -1e30] {
-        let said = format!("samples must be finite and within ±1000000, but sample 2 is {value}");
-        assert_eq!(refused(&wav(float, &[0.0, 0.5, value, 0.0])), said);
+        let message = format!("samples must be finite and within ±1000000, but sample 2 is {value}");
+        assert_eq!(refused(&wav(float, &[0.0, 0.5, value, 0.0])), message);
     }
 }
 
@@ -265,7 +265,7 @@ impl Seek for Counted {
 }
 
 #[test]
-fn of_an_hour_only_the_part_is_read_and_a_longer_one_is_refused_unread() {
+fn only_the_segment_of_an_hour_is_read_and_longer_recordings_are_refused_unread() {
     let bytes = 3600 * 2 * 8000;
     let header = with_u32(&second()[..44], 40, bytes);
     let read = std::sync::Arc::default();
@@ -296,18 +296,18 @@ fn raw_samples_are_read_to_the_end_or_the_limit() {
     let second = second();
     let recording = raw(&second[44..], ReadOptions::default()).unwrap();
     assert_eq!(recording, read(&second, &ReadOptions::default()).unwrap());
-    let said = |bytes, options| raw(bytes, options).unwrap_err().message().to_owned();
+    let message = |bytes, options| raw(bytes, options).unwrap_err().message().to_owned();
     assert_eq!(
-        said(&[1, 2, 3], ReadOptions::default()),
+        message(&[1, 2, 3], ReadOptions::default()),
         "raw samples must have 2 bytes each, but the last has 1"
     );
-    assert_eq!(said(&[], ReadOptions::default()), "a recording must have samples, but it has none");
+    assert_eq!(message(&[], ReadOptions::default()), "a recording must have samples, but it has none");
     let short = ReadOptions { max_seconds: 0.5, ..ReadOptions::default() };
-    assert_eq!(said(&second[44..], short), "a recording must have at most 0.5 s, but it has more");
+    assert_eq!(message(&second[44..], short), "a recording must have at most 0.5 s, but it has more");
 }
 
 #[test]
-fn a_length_is_that_of_the_samples_that_are_read() {
+fn the_length_is_that_of_the_samples_read() {
     let mut of_unknown_length = FLAC.to_vec();
     // The last 36 bits of the first 18 behind `fLaC` and the block's head count the samples; 0 is unknown.
     of_unknown_length[21] &= 0xf0;
@@ -370,7 +370,7 @@ fn damaged_files_never_panic() {
 
 #[cfg(feature = "symphonia")]
 #[test]
-fn mp3_and_ogg_files_sound_as_what_was_written() {
+fn mp3_and_ogg_files_sound_like_the_original() {
     use crate::data::audio::synthetic::rms;
     let ogg: &[u8] = include_bytes!("../../../../tests/golden/audio/mono.ogg");
     let mp3: &[u8] = include_bytes!("../../../../tests/golden/audio/mono.mp3");

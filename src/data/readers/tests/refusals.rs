@@ -11,7 +11,7 @@ fn refused(name: &str, bytes: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn a_row_that_breaks_its_format_is_named_and_shown() {
+fn an_invalid_row_is_named_and_shown() {
     let header = "source,target\n";
     let cases = [
         ("a,b\nc,d,e\n", "a.csv:3: the row has 3 fields, but the header has 2\n  c,d,e"),
@@ -33,7 +33,7 @@ fn a_row_that_breaks_its_format_is_named_and_shown() {
 }
 
 #[test]
-fn a_long_row_is_cut_and_its_controls_are_escaped() {
+fn a_long_row_is_truncated_and_its_control_characters_are_escaped() {
     let error = refused("a.tsv", format!("source\ttarget\n\u{1b}[31m\ta\t{}\n", "é".repeat(500)));
     let shown = error.lines().nth(1).unwrap();
     assert!(shown.starts_with("  \\u{1b}[31m\\ta\\téé") && shown.ends_with("é…"), "{shown}");
@@ -41,7 +41,7 @@ fn a_long_row_is_cut_and_its_controls_are_escaped() {
 }
 
 #[test]
-fn a_missing_column_is_named_with_those_there_are_and_the_nearest() {
+fn a_missing_column_is_named_with_the_existing_ones_and_the_nearest() {
     let error = refused("a.csv", "Source,target\na,b\n");
     let start = "error: a.csv:1: there must be a column `source`, but there are `Source`, `target`\nhint: did you mean `Source`?";
     assert!(error.starts_with(start), "{error}");
@@ -63,7 +63,7 @@ fn a_missing_column_is_named_with_those_there_are_and_the_nearest() {
 }
 
 #[test]
-fn a_json_line_that_is_no_row_is_named_and_shown() {
+fn an_invalid_json_line_is_named_and_shown() {
     let good = "{\"source\":\"a\",\"target\":\"b\"}\n";
     let cases = [
         ("[1,2]", "each line must be a JSON object, but it is an array\n  [1,2]"),
@@ -92,7 +92,7 @@ fn a_json_line_that_is_no_row_is_named_and_shown() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_are_named() {
+fn invalid_utf8_is_named() {
     let error = refused("a.csv", b"source,target\na,b\ncaf\xE9,d\n");
     assert!(
         error.starts_with(
@@ -141,7 +141,7 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
 }
 
 #[test]
-fn parallel_text_of_two_lengths_is_refused_with_both() {
+fn parallel_text_of_different_lengths_is_refused_with_both_lengths() {
     for (source, target, lengths) in
         [("a\nb\nc\n", "d\n", ["has 3", "has 1"]), ("a\n", "d\ne", ["has 1", "has 2"])]
     {

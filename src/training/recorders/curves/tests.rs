@@ -50,10 +50,10 @@ const ALL: [&str; 8] = [
 ];
 
 #[test]
-fn a_run_has_a_curve_for_each_figure() {
+fn a_run_has_a_curve_for_each_metric() {
     let picture = svg("dates", &short_run());
     assert_eq!(names(&picture), ALL);
-    for said in [
+    for text in [
         "Loss per token",
         "Validation, %",
         "Validation error rates, %",
@@ -62,13 +62,13 @@ fn a_run_has_a_curve_for_each_figure() {
         "updates",
         "update 100, epoch 2",
     ] {
-        assert!(picture.contains(&format!(">{said}</text>")), "{said}");
+        assert!(picture.contains(&format!(">{text}</text>")), "{text}");
     }
     // The legend has the last value of each.
-    for said in
+    for text in
         ["training nll 2.100", "validation nll 1.900", "exact match 12.00 %", "learning rate 5.000e-4"]
     {
-        assert!(picture.contains(&format!(">{said}</text>")), "{said}: {picture}");
+        assert!(picture.contains(&format!(">{text}</text>")), "{text}: {picture}");
     }
 }
 
@@ -82,13 +82,13 @@ fn a_curve_goes_through_its_points() {
 }
 
 #[test]
-fn columns_are_known_by_their_names_and_others_do_no_harm() {
+fn columns_are_found_by_name_and_unknown_ones_are_ignored() {
     let picture = svg("a", "kind,new,step,nll,newer\ntrain,x,1,2.0,\nvalid,y,2,1.0,9\ntrain,x,3,1.5,7\n");
     assert_eq!(names(&picture), ["training nll", "validation nll"]);
 }
 
 #[test]
-fn a_run_without_figures_is_a_picture_that_says_so() {
+fn the_picture_of_a_run_without_metrics_has_a_note() {
     for (metrics, panels) in [
         ("", 4),
         ("\n", 4),
@@ -111,7 +111,7 @@ fn one_row_is_a_dot() {
 }
 
 #[test]
-fn what_is_no_number_is_left_out() {
+fn nan_is_omitted_from_a_curve() {
     let rows = "10,0,train,NaN,inf,1e999,-inf,nan,1,,,,,\n\
                 10,0,valid,,,0,,,,x,-,1e400,,\n\
                 nan,0,train,1,1,1,1,1,1,,,,,\n\
@@ -123,7 +123,7 @@ fn what_is_no_number_is_left_out() {
 }
 
 #[test]
-fn a_row_that_is_not_whole_is_left_out() {
+fn an_incomplete_row_is_ignored() {
     let whole = short_run();
     for (end, _) in whole.char_indices() {
         let found = names(&svg("a", &whole[..end]));
@@ -149,7 +149,7 @@ fn heights(picture: &str) -> Vec<f64> {
 }
 
 #[test]
-fn error_rates_have_a_panel_of_their_own_where_half_is_always_as_far() {
+fn error_rates_have_a_separate_panel_with_a_logarithmic_axis() {
     let picture = svg("a", &of_error_rates(&["0.8", "0.4", "0.2", "0.1"]));
     let found = heights(&picture);
     let steps: Vec<f64> = found.windows(2).map(|two| two[0] - two[1]).collect();
@@ -163,7 +163,7 @@ fn error_rates_have_a_panel_of_their_own_where_half_is_always_as_far() {
 }
 
 #[test]
-fn whatever_the_error_rates_their_curve_is_inside_its_panel() {
+fn the_curve_of_any_error_rates_is_inside_its_panel() {
     for rates in [&["0.5"][..], &["0.5", "0.5", "0.5"], &["3.5", "1.2"], &["1e-12", "1"], &["0.3", "", "0.2"]]
     {
         let picture = svg("a", &of_error_rates(rates));
@@ -175,7 +175,7 @@ fn whatever_the_error_rates_their_curve_is_inside_its_panel() {
 }
 
 #[test]
-fn a_rate_of_zero_is_at_the_lower_edge_and_the_heading_says_it() {
+fn a_rate_of_zero_is_at_the_lower_edge_and_the_heading_states_it() {
     for (rates, zeros) in [(&["0.5", "0.1", "0", "0.0"][..], 2), (&["0", "0"], 2)] {
         let picture = svg("a", &of_error_rates(rates));
         let found = heights(&picture);
@@ -188,7 +188,7 @@ fn a_rate_of_zero_is_at_the_lower_edge_and_the_heading_says_it() {
 }
 
 #[test]
-fn where_outputs_are_words_their_error_rate_is_drawn() {
+fn the_word_error_rate_is_drawn_if_targets_are_words() {
     let picture = svg("a", &(HEADER.to_owned() + "1,0,valid,,,1.0,2.7,,,0.1,0.0,0.5,0.25,0\n"));
     assert!(picture.contains("word error rate 25.00 %") && !picture.contains("character error rate"));
 }
@@ -219,7 +219,7 @@ fn any_name_of_a_run_can_be_written() {
 }
 
 #[test]
-fn it_is_written_beside_its_place_and_replaces_the_one_before() {
+fn the_picture_is_written_to_a_temporary_file_and_renamed() {
     let folder = tempfile::tempdir().unwrap();
     let missing = draw(folder.path()).unwrap_err();
     assert!(missing.message().contains("metrics.csv"), "{missing}");

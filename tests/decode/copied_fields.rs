@@ -13,7 +13,7 @@ const OBJECTS: &str = concat!(
 );
 
 #[test]
-fn objects_carry_every_other_field_as_it_is_written() {
+fn objects_copy_every_other_field_unchanged() {
     let scene = Scene::trained();
     scene.write("in.jsonl", OBJECTS);
     let out = scene.decode(&["--input", "in.jsonl", "--format", "jsonl"], "").succeeded().stdout;
@@ -25,7 +25,7 @@ fn objects_carry_every_other_field_as_it_is_written() {
 }
 
 #[test]
-fn a_table_of_objects_has_the_fields_of_the_first_row_and_says_what_it_has_no_room_for() {
+fn a_table_from_objects_has_the_fields_of_the_first_row_and_reports_the_rest() {
     let scene = Scene::trained();
     let skip = ["--input-format", "jsonl", "--format", "csv", "--on-error", "skip"];
     let finished = scene.decode(&skip, &format!("not read\n{OBJECTS}")).succeeded();
@@ -41,7 +41,7 @@ fn a_table_of_objects_has_the_fields_of_the_first_row_and_says_what_it_has_no_ro
 }
 
 #[test]
-fn a_table_carries_its_other_columns_into_a_table_and_into_objects() {
+fn other_columns_are_copied_to_tables_and_to_objects() {
     let scene = Scene::trained();
     scene.write("in.csv", "\"a, b\",source,,score,target\n\"x\ny\",abc,1,2,abc\n,bad,,,bad\n");
     let finished = scene.decode(&["--input", "in.csv", "--format", "csv"], "").succeeded();
@@ -60,7 +60,7 @@ fn a_table_carries_its_other_columns_into_a_table_and_into_objects() {
 }
 
 #[test]
-fn each_output_of_a_list_and_each_job_of_a_shard_carries_what_its_row_has() {
+fn each_output_of_a_list_and_of_a_shard_has_the_fields_of_its_row() {
     let scene = Scene::trained();
     scene.write("in.tsv", "source\tid\nabc\ti1\nbad\ti2\nfee\ti3\n");
     let asked = ["--input", "in.tsv", "--format", "csv", "--beam", "2", "--set", "decoding.n_best=2"];
@@ -75,7 +75,7 @@ fn each_output_of_a_list_and_each_job_of_a_shard_carries_what_its_row_has() {
 
 /// After a kill at any point, in each format from each format, the resumed output is the same.
 #[test]
-fn an_output_that_carries_fields_is_continued() {
+fn an_output_with_copied_fields_is_resumed() {
     let scene = Scene::trained();
     let words = ["abc", "bad", "fee", "cab", "dead"];
     let rows = words.iter().zip(0..).map(|(word, n)| format!("{word},\"i,{n}\"\n"));
@@ -91,11 +91,11 @@ fn an_output_that_carries_fields_is_continued() {
             for cut in [whole.len() - 1, whole.len() / 2, 3] {
                 scene.write(output, &whole[..cut]);
                 scene.decode(&[&arguments[..], &["--resume"]].concat(), "").succeeded();
-                assert_eq!(scene.text(output), whole, "{input} to {output}, cut behind byte {cut}");
+                assert_eq!(scene.text(output), whole, "{input} to {output}, cut after byte {cut}");
             }
         }
     }
-    // Another input's columns are another output's.
+    // An input with other columns needs another output.
     scene.write("out.csv", "id,source,output,score,finished\n1,abc,abc,0,true\n");
     let refused = scene.decode(&["--input", "in.csv", "--output", "out.csv", "--resume"], "");
     refused.refused_naming(2, &["an output to resume must begin with `\"the, id\",source,output,"]);

@@ -49,9 +49,9 @@ fn two_models_decode_on_the_command_line_and_the_batch_changes_nothing() {
     scene.seqloom(&checked).succeeded();
 }
 
-/// The search is that of the first, whatever the others' own settings would make of what is asked for.
+/// The search options are those of the first model; the other models' settings are ignored.
 #[test]
-fn what_the_others_are_searched_by_is_no_matter() {
+fn the_search_options_of_the_other_models_do_not_matter() {
     let scene = Scene::trained();
     let groups =
         ["--set", "decoding.beam=4", "--set", "decoding.beam_groups=2", "--set", "training.steps=60"];
@@ -67,7 +67,7 @@ fn what_the_others_are_searched_by_is_no_matter() {
 
 /// Each model tokenizes the source as in its training: only the target tokens must be the same.
 #[test]
-fn models_that_cut_sources_differently_decode_together() {
+fn models_that_tokenize_sources_differently_decode_together() {
     let scene = Scene::trained();
     for (run, cut) in
         [("runs/pieces", "data.source.bpe={ vocabulary = 40 }"), ("runs/words", "data.source.words={}")]
@@ -114,7 +114,7 @@ fn models_that_cut_sources_differently_decode_together() {
 }
 
 #[test]
-fn models_that_do_not_match_are_refused_with_the_first_difference() {
+fn mismatched_models_are_refused_with_the_first_difference() {
     let scene = Scene::trained();
     scene.write("letters.csv", "source,target\nxyz,xyz\nxy,xy\n");
     let train = |out: &str, settings: &[&str]| {

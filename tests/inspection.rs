@@ -48,7 +48,7 @@ fn check(row: &Value, top: usize) {
 }
 
 #[test]
-fn a_trace_says_what_the_search_saw_whatever_the_search() {
+fn a_trace_has_the_scores_of_the_search_for_every_search() {
     let scene = Scene::trained();
     scene.write("in.txt", unsure_lines(90));
     let searches: [&[&str]; 4] = [
@@ -87,7 +87,7 @@ fn a_trace_says_what_the_search_saw_whatever_the_search() {
 }
 
 #[test]
-fn each_output_of_a_row_is_traced_and_what_several_models_or_a_prefix_led_to() {
+fn each_output_of_a_row_is_traced_also_with_an_ensemble_or_a_prefix() {
     let scene = Scene::two();
     scene.write("in.txt", [unsure_lines(30).as_bytes(), b"\n\xFF\nab\n"].concat());
     let beam = ["--beam", "4", "--set", "decoding.n_best=3"];
@@ -212,7 +212,7 @@ fn drawn(picture: &str, class: &str) -> (Vec<String>, usize) {
 }
 
 #[test]
-fn a_row_is_drawn_from_a_text_a_file_a_pipe_or_a_trace_and_is_always_the_same() {
+fn a_row_from_a_text_a_file_a_pipe_or_a_trace_is_drawn_the_same() {
     let scene = Scene::trained();
     scene.write("in.csv", "word,source\nbad,abc\nbad,cafe\n");
     scene.decode(&["--input", "in.csv", "--trace", "t.jsonl"], "").succeeded();
@@ -248,7 +248,7 @@ fn a_trace_in_chinese_is_drawn_in_chinese() {
 }
 
 #[test]
-fn what_cannot_be_drawn_is_refused() {
+fn invalid_rows_and_options_of_a_picture_are_refused() {
     let scene = Scene::trained();
     scene.write(
         "broken.jsonl",
@@ -329,10 +329,10 @@ fn at_a_terminal_an_output_grows_token_by_token_with_the_alternatives() {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_is_said_and_the_next_one_can_be_typed() {
+fn an_error_in_a_line_is_reported_and_the_next_line_is_read() {
     let scene = Scene::trained();
     let lines = [b"\n\xFF\xFE\nzzz\n".as_slice(), &[b'a'; 600], b"\nab\n"].concat();
-    let said = session(&scene, &["--set", "decoding.max_length=2"], &lines).succeeded().stdout;
+    let stdout = session(&scene, &["--set", "decoding.max_length=2"], &lines).succeeded().stdout;
     for part in [
         "> note: the source is empty, and so is its output\n",
         "> error: the text must be UTF-8, but this line is not\n",
@@ -341,7 +341,7 @@ fn what_is_wrong_with_a_line_is_said_and_the_next_one_can_be_typed() {
         "\nab\nscore ",
         " 2 tokens, unfinished\n> \n",
     ] {
-        assert!(said.contains(part), "no {part:?} in\n{said}");
+        assert!(stdout.contains(part), "no {part:?} in\n{stdout}");
     }
     let cut =
         session(&scene, &["--truncate", "--set", "data.source.max_length=3"], b"abcde\n").succeeded().stdout;
@@ -350,14 +350,14 @@ fn what_is_wrong_with_a_line_is_said_and_the_next_one_can_be_typed() {
 }
 
 #[test]
-fn a_drawn_token_shows_its_rank_and_is_the_one_that_decode_draws() {
+fn a_sampled_token_shows_its_rank_and_is_that_of_decode() {
     let scene = Scene::trained();
     let hot = ["--set", "decoding.sampling.temperature=4"];
     let input = lines(&words(5));
-    let said = session(&scene, &[&hot[..], &["--top", "1"]].concat(), input.as_bytes()).succeeded().stdout;
-    assert!(said.contains("] at rank "), "{said}");
+    let stdout = session(&scene, &[&hot[..], &["--top", "1"]].concat(), input.as_bytes()).succeeded().stdout;
+    assert!(stdout.contains("] at rank "), "{stdout}");
     for output in scene.decode(&hot, &input).succeeded().stdout.lines() {
-        assert!(said.contains(&format!("\n{output}\nscore ")), "no {output} in\n{said}");
+        assert!(stdout.contains(&format!("\n{output}\nscore ")), "no {output} in\n{stdout}");
     }
 }
 
@@ -378,24 +378,24 @@ fn a_session_without_a_terminal_or_with_a_beam_is_refused() {
 }
 
 #[test]
-fn several_models_and_a_prefix_are_watched_too() {
+fn a_session_works_with_an_ensemble_and_a_prefix() {
     let scene = Scene::two();
     let together = ["--with", "runs/other", "--prefix", "ca"];
-    let said = session(&scene, &together, b"abc\nfed\n").succeeded().stdout;
+    let stdout = session(&scene, &together, b"abc\nfed\n").succeeded().stdout;
     let scored = scene.decode(&[&["--format", "jsonl"], &together[..]].concat(), "abc\nfed\n");
     for row in objects(&scored.succeeded().stdout) {
         let (output, score) = (row["output"].as_str().unwrap(), row["score"].as_f64().unwrap());
-        assert!(said.contains(&format!("\n{output}\nscore {score:.4} (")), "no {row} in\n{said}");
+        assert!(stdout.contains(&format!("\n{output}\nscore {score:.4} (")), "no {row} in\n{stdout}");
     }
-    let steps: Vec<&str> = said.lines().filter(|line| line.contains('[')).skip(1).collect();
-    assert!(steps[0].contains("[c ") && steps[1].contains("[a "), "the prefix is shown:\n{said}");
+    let steps: Vec<&str> = stdout.lines().filter(|line| line.contains('[')).skip(1).collect();
+    assert!(steps[0].contains("[c ") && steps[1].contains("[a "), "the prefix is shown:\n{stdout}");
     session(&scene, &["--prefix", "xcy"], b"ab\n").refused(
         2,
         "error: a prefix must consist of symbols of the target's vocabulary, but it lacks 2 of `xcy`",
     );
     let long = ["--prefix", "ab", "--set", "decoding.max_length=1"];
-    let said = session(&scene, &long, b"ab\n").succeeded().stdout;
-    assert!(said.contains("> error: a prefix must not be longer than its output"), "{said}");
+    let stdout = session(&scene, &long, b"ab\n").succeeded().stdout;
+    assert!(stdout.contains("> error: a prefix must not be longer than its output"), "{stdout}");
     let column = session(&scene, &["--prefix-column", "begin"], b"ab\n");
     assert!(column.code == Some(2) && column.stderr.contains("unexpected argument"), "{}", column.stderr);
 }

@@ -117,7 +117,7 @@ fn a_changed_layout_moves_no_other_weight() {
 }
 
 #[test]
-fn no_two_weights_start_alike() {
+fn no_two_weights_start_equal() {
     let model = model(5);
     let matrices: Vec<_> = model.params.iter().filter(|param| param.tensor.dim() == 2).collect();
     for (n, a) in matrices.iter().enumerate() {
