@@ -269,7 +269,7 @@ impl From<tch::TchError> for Error {
 /// Whether a text is an out-of-memory error of libtorch's allocators (CPU and GPU), of the standard library, or of our
 /// own.
 pub fn lacks_memory(text: &str) -> bool {
-    let said = [
+    let phrases = [
         "out of memory",
         "can't allocate memory",
         "not enough memory",
@@ -278,7 +278,7 @@ pub fn lacks_memory(text: &str) -> bool {
         "bad_alloc",
         "ALLOC_FAILED",
     ];
-    said.iter().any(|words| text.contains(words))
+    phrases.iter().any(|words| text.contains(words))
 }
 
 /// The message of a panic.

@@ -123,7 +123,7 @@ pub(crate) fn set_gradients(tensors: &[&Tensor], gradients: &[Tensor]) {
     assert!(gradients.is_empty() || gradients.len() == tensors.len(), "a gradient for each tensor");
     let (tensors, gradients) = (pointers(tensors), pointers(&gradients.iter().collect::<Vec<_>>()));
     let from = if gradients.is_empty() { std::ptr::null() } else { gradients.as_ptr() };
-    // SAFETY: live tensors, lent for the duration of the call; the old gradients are released, views of them stay
+    // SAFETY: live tensors, borrowed for the duration of the call; the old gradients are released, views of them stay
     // valid.
     let status = unsafe { seqloom_set_gradients(tensors.as_ptr(), from, tensors.len() as i64) };
     assert!(status == 0, "setting gradients: {}", last_error());
@@ -212,7 +212,7 @@ pub fn attention(tensors: &[Tensor], heads: i64, causal: bool, lengths: Option<&
     assert!(lengths.is_none_or(|lengths| lengths.len() as i64 == rows), "a length for each row");
     let (mut out, all) = (std::ptr::null_mut(), pointers(&tensors.iter().collect::<Vec<_>>()));
     let lengths = lengths.map_or(std::ptr::null(), <[i64]>::as_ptr);
-    // SAFETY: live tensors, and as many lengths as the first of them has rows, lent for the duration of the call; on
+    // SAFETY: live tensors, and as many lengths as the first of them has rows, borrowed for the duration of the call; on
     // success `out` is a new tensor that we own.
     let status =
         unsafe { seqloom_attention(&mut out, all.as_ptr(), all.len() as i64, heads, causal, lengths) };
@@ -262,7 +262,7 @@ pub(crate) fn cast(groups: &[Vec<&Tensor>], bf16: bool) -> Vec<Tensor> {
     let counts: Vec<i64> = groups.iter().map(|group| group.len() as i64).collect();
     let weights = pointers(&groups.concat());
     let mut out = vec![std::ptr::null_mut(); groups.len()];
-    // SAFETY: as many live tensors as the counts, and room for one tensor per group, lent for the duration of the call;
+    // SAFETY: as many live tensors as the counts, and room for one tensor per group, borrowed for the duration of the call;
     // on success `out` holds new tensors that we own.
     let status = unsafe {
         seqloom_cast(out.as_mut_ptr(), weights.as_ptr(), counts.as_ptr(), counts.len() as i64, bf16)
@@ -291,7 +291,7 @@ pub(crate) struct GpuMemory {
 /// The memory of a GPU; `None` without libtorch's CUDA half.
 pub(crate) fn gpu_memory(number: usize) -> Option<GpuMemory> {
     let (mut peak, mut free) = (0, 0);
-    // SAFETY: two pointers to numbers, lent for the duration of the call.
+    // SAFETY: two pointers to numbers, borrowed for the duration of the call.
     let status = unsafe { seqloom_gpu_memory(number as i64, &mut peak, &mut free) };
     let bytes = |count: i64| count.max(0) as u64;
     (status == 0).then(|| GpuMemory { peak: bytes(peak), free: bytes(free) })

@@ -96,7 +96,7 @@ pub(super) fn flush_folder(path: &Path) -> Result<()> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| Error::file("write", path, &error))
 }
 
-/// Removes a folder, or whatever else is there.
+/// Removes a folder or any other file.
 pub(super) fn remove_if_there(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(there) if there.is_dir() => fs::remove_dir_all(path),

@@ -47,10 +47,10 @@ pub(crate) fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&st
     }
 }
 
-/// A note that an input was read as text, if its name does not tell a format.
+/// A note that an input was read as text, if its name implies no format.
 pub(crate) fn guessed(input: &Path) -> Option<String> {
-    let says_it = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
-    let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(says_it);
+    let is_txt = |ending: &OsStr| ending.eq_ignore_ascii_case("txt");
+    let of_text = Format::of(input) == Format::Text && !input.extension().is_some_and(is_txt);
     let name = if input == Path::new("-") { "<stdin>".into() } else { input.display().to_string() };
     let note = format!("{name} was read as text with one source per line; for a table use --input-format");
     of_text.then_some(note)
@@ -92,7 +92,7 @@ pub(crate) enum OnError {
 /// The source of a row of `file`: its text, or the recording that it names.
 ///
 /// # Errors
-/// The start or the end of a recording is no number.
+/// The start or the end of a recording is not a number.
 pub(crate) fn source_of<'a>(
     loaded: &LoadedModel,
     file: &'a Path,

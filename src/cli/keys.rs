@@ -22,7 +22,7 @@ pub(crate) fn run(args: &KeysArgs) -> Result<()> {
     if args.words.is_empty() {
         return print(PAGE);
     }
-    let is_match = |entry: &Entry| args.words.iter().all(|word| entry.is_match(word));
+    let is_match = |entry: &Entry| args.words.iter().all(|word| entry.mentions(word));
     let found: Vec<Entry> = entries().into_iter().filter(is_match).collect();
     if found.is_empty() {
         let words = args.words.join("` and `");

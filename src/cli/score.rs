@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::figures::each_with_figures;
 use super::headings::{INPUT, MODEL, OUTPUT};
 use super::input::{Input, InputFormat, InputRow, OnError, Selection, columns_of, source_of, too_long};
+use super::not_finite::each_or_error;
 use super::output::{CarriedFields, Field, OutputFormat, Writer};
 use super::roles::FileRoles;
 use super::write_summary;
@@ -293,7 +293,7 @@ fn score(
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
     let ids: Vec<(&DecodeRequest, &[i64])> =
         ids.map(|Ids { request, target, .. }| (request, target.as_slice())).collect();
-    let mut scores = each_with_figures(&ids, &|some| loaded.score(some))?.into_iter();
+    let mut scores = each_or_error(&ids, &|some| loaded.score(some))?.into_iter();
     let mut scored = Vec::with_capacity(pairs.len());
     for Pair { read, ids } in pairs {
         let found = ids.and_then(|ids| {

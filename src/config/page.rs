@@ -22,7 +22,7 @@ impl Entry {
     }
 
     /// Whether its path or comments contain these words, ignoring case.
-    pub(crate) fn says(&self, words: &str) -> bool {
+    pub(crate) fn mentions(&self, words: &str) -> bool {
         let words = words.to_lowercase();
         let contains = |text: &str| text.to_lowercase().contains(&words);
         contains(&self.path()) || self.lines.iter().any(|line| contains(line))

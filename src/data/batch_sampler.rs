@@ -91,7 +91,7 @@ pub(crate) fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
 const MOST_ROWS: usize = 65_535;
 
 /// Cuts rows, in order, into batches of at most `budget` positions per side, including padding; the first one of at
-/// most `first`. A longer row is a batch of its own.
+/// most `first`. A longer row is a single-row batch.
 pub(crate) fn batches_within_budget(
     rows: &[usize],
     lengths: &[(usize, usize)],

@@ -18,7 +18,7 @@ use crate::runtime::threads;
 /// What turns both sides of the data into what a network reads and writes.
 #[derive(Clone, Debug)]
 pub struct Tokenizers {
-    /// Cuts what is read, or makes features of it.
+    /// Tokenizes a source, or computes its features.
     pub source: SourceProcessor,
     /// The target's tokenizer.
     pub target: Tokenizer,

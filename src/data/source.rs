@@ -56,7 +56,7 @@ impl Frames {
     }
 }
 
-/// Positions that the encoder's layers see of so many frames: its front has two convolutions of stride 2.
+/// Positions of the encoder's layers for this many frames: its front has two convolutions of stride 2.
 pub(crate) fn subsampled(frames: usize) -> usize {
     frames.div_ceil(2).div_ceil(2)
 }

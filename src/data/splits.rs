@@ -33,7 +33,8 @@ impl DataSplits {
     /// once if pairs are skipped whose length depends on the result.
     ///
     /// # Errors
-    /// What [`read_pairs`](super::readers::read_pairs), `tokenizers` and [`Dataset::new`] refuse; pairs with an empty side, as `data.empty` says.
+    /// What [`read_pairs`](super::readers::read_pairs), `tokenizers` and [`Dataset::new`] refuse; pairs with an empty side, depending on
+    /// `data.empty`.
     pub fn load(
         config: &DataConfig,
         audio: Option<AudioOptions>,

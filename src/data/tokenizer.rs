@@ -135,8 +135,8 @@ impl Tokenizer {
 
     /// The same with other texts in place of UNK: `unknown(n)` for the n-th id, from 0.
     pub(crate) fn decode_with<'a>(&'a self, ids: &[i64], unknown: impl Fn(usize) -> &'a str) -> String {
-        let said = (0..).zip(ids).filter(|(_, id)| ![PAD, BOS, EOS].contains(id));
-        let tokens = said.map(|(n, &id)| if id == UNK { unknown(n) } else { self.token(id) });
+        let shown = (0..).zip(ids).filter(|(_, id)| ![PAD, BOS, EOS].contains(id));
+        let tokens = shown.map(|(n, &id)| if id == UNK { unknown(n) } else { self.token(id) });
         let text = match self.kind {
             Kind::Characters(_) => tokens.collect(),
             Kind::Words(_) => tokens.collect::<Vec<_>>().join(" "),

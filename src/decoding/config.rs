@@ -20,7 +20,7 @@ pub struct DecodingConfig {
     pub ctc_weight: f64,
     /// Active hypotheses of a source; 1 is greedy search.
     pub beam: usize,
-    /// Groups of the beam (Vijayakumar et al. 2016), of equal size: each is a beam of its own, and a later one avoids
+    /// Groups of the beam (Vijayakumar et al. 2016), of equal size: each is a separate beam, and a later one avoids
     /// the tokens of the earlier ones at the same step.
     pub beam_groups: usize,
     /// Penalty on a token's log-probability for each hypothesis of an earlier group with the same token at this step.

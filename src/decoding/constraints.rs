@@ -72,11 +72,11 @@ impl Constraints {
         self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 || self.banned.is_some()
     }
 
-    /// Changes the scores of the tokens that may follow `said`; the next token is number `length` of the output,
+    /// Changes the scores of the tokens that may follow `prefix`; the next token is number `length` of the output,
     /// counted from 1.
-    pub(crate) fn apply(&self, said: OutputPrefix, length: usize, row: &mut [f32], edits: &mut ScoreEdits) {
+    pub(crate) fn apply(&self, prefix: OutputPrefix, length: usize, row: &mut [f32], edits: &mut ScoreEdits) {
         if self.repetition_penalty != 1.0 {
-            self.penalize_repetition(said.tokens, row, edits);
+            self.penalize_repetition(prefix.tokens, row, edits);
         }
         if length < self.min_length {
             edits.forbid(row, EOS);
@@ -85,10 +85,10 @@ impl Constraints {
             edits.forbid(row, UNK);
         }
         if self.no_repeat_ngram > 0 {
-            self.forbid_repeated_ngrams(said.tokens, row, edits);
+            self.forbid_repeated_ngrams(prefix.tokens, row, edits);
         }
         if let Some(banned) = &self.banned {
-            banned.forbidden(said).iter().for_each(|&token| edits.forbid(row, token));
+            banned.forbidden(prefix).iter().for_each(|&token| edits.forbid(row, token));
         }
     }
 

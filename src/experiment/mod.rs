@@ -87,7 +87,7 @@ pub fn train(
     let run = RunDirectory::at(&options.folder);
     let (lock, saved) = claim(&run, experiment, options.resume, recorder)?;
     if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(experiment, &run)) {
-        let (progress, next) = (&saved.progress, saved.goes_on_with(experiment));
+        let (progress, next) = (&saved.progress, saved.how_to_continue(experiment));
         let (folder, steps) = (options.folder.display(), counted(progress.step, "step"));
         recorder.say(&format!("{folder} is complete: {steps}. {next}"));
         return Ok(RunSummary::of(progress, StopReason::Complete));

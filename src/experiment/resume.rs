@@ -83,7 +83,7 @@ impl SavedRun {
     }
 
     /// A hint how to continue a run that has ended.
-    pub(crate) fn goes_on_with(&self, experiment: &Experiment) -> &'static str {
+    pub(crate) fn how_to_continue(&self, experiment: &Experiment) -> &'static str {
         let (config, there) = (&experiment.training, &self.progress);
         match there.stop_reason(config) {
             Some(StopReason::OutOfPatience) => "To continue, raise `training.patience`.",

@@ -20,8 +20,8 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    /// Adds them to the weights: `shared_embedding`, or `source_embedding` and `target_embedding`; `output` where it is a
-    /// matrix of its own. `target_vocabulary` is a size.
+    /// Adds them to the weights: `shared_embedding`, or `source_embedding` and `target_embedding`; `output` unless it is
+    /// tied. `target_vocabulary` is a size.
     pub(crate) fn new(
         vb: &mut VarBuilder,
         width: usize,

@@ -134,7 +134,7 @@ impl PackedWeights {
 
 /// The log-softmax of a row of logits, in place, as in [`PackedWeights::log_probabilities`]. An empty row stays empty.
 pub fn log_softmax(row: &mut [f32]) {
-    // SAFETY: a live slice, lent for the duration of the call.
+    // SAFETY: a live slice, borrowed for the duration of the call.
     let status = unsafe { seqloom_log_softmax(row.as_mut_ptr(), row.len() as i64) };
     assert!(status == 0, "log-softmax: {}", last_error());
 }

@@ -72,7 +72,7 @@ pub(crate) struct Snapshot {
     pub best_steps: Vec<u64>,
     /// The weights for decoding: those trained, or their moving averages.
     pub weights: NamedTensors,
-    /// The optimizer's state, and whatever else only training needs.
+    /// The optimizer's state, and everything else that only training needs.
     pub training: NamedTensors,
 }
 

@@ -54,7 +54,7 @@ impl Ema {
         }
     }
 
-    /// The averages under their weights' names, and the trained weights under names of their own.
+    /// The averages under their weights' names, and the trained weights under separate names.
     pub(crate) fn state(&self, params: &Params) -> [Vec<(String, Tensor)>; 2] {
         let averages = params.iter().zip(&self.averages);
         let averages = averages.map(|(param, average)| (param.name.clone(), average.shallow_clone()));

@@ -45,7 +45,7 @@ pub(crate) struct StepOutput {
     counts: RunningStats,
     losses: Option<Tensor>,
     /// Rows that were skipped because they do not fit into memory.
-    pub left_out: Vec<usize>,
+    pub skipped_rows: Vec<usize>,
     /// The fewest positions that ran out of memory so far.
     pub too_large: Option<usize>,
 }
@@ -132,7 +132,7 @@ impl GradientEngine<'_> {
         batches: Vec<LoadedBatch>,
         too_large: Option<usize>,
     ) -> Result<StepOutput> {
-        let (mut too_large, mut left_out) = (too_large, Vec::new());
+        let (mut too_large, mut skipped_rows) = (too_large, Vec::new());
         let batches = (0..).zip(batches).map(|(n, batch)| batch.shards.map(&mut |leaf| named(n, leaf)));
         let mut tree = Tree::over(batches.collect());
         let mut shards = tree.as_ref().map(shards_of);
@@ -140,10 +140,10 @@ impl GradientEngine<'_> {
             (shards, tree) = (shards.map(|shards| self.small_enough(shards, too_large)), None);
         }
         loop {
-            let Some(all) = shards else { return self.without_gradients(context, left_out, too_large) };
+            let Some(all) = shards else { return self.without_gradients(context, skipped_rows, too_large) };
             let leaves = tree.take().unwrap_or_else(|| all.clone().map(&mut |shard| (shard, None)));
             let broken = match self.sum_over(leaves)? {
-                ControlFlow::Continue(sum) => return Ok(sum.given(context, left_out, too_large)),
+                ControlFlow::Continue(sum) => return Ok(sum.given(context, skipped_rows, too_large)),
                 ControlFlow::Break(broken) => broken,
             };
             too_large = Some(self.positions(&broken).min(too_large.unwrap_or(usize::MAX)));
@@ -151,9 +151,9 @@ impl GradientEngine<'_> {
             shards = Some(all);
             if broken.rows.len() == 1 {
                 shards = shards.and_then(|all| all.without(&|shard| *shard == broken));
-                left_out.extend(broken.rows);
+                skipped_rows.extend(broken.rows);
             }
-            if first && left_out.len() == FAILED_ROWS_BEFORE_TRIAL && !self.shortest_fits(context)? {
+            if first && skipped_rows.len() == FAILED_ROWS_BEFORE_TRIAL && !self.shortest_fits(context)? {
                 let message = "at least one pair must fit into memory, but none does";
                 return Err(Error::failure(message).hint("use a smaller model, or free some memory"));
             }
@@ -165,11 +165,11 @@ impl GradientEngine<'_> {
     fn without_gradients(
         &self,
         context: &TrainContext,
-        left_out: Vec<usize>,
+        skipped_rows: Vec<usize>,
         too_large: Option<usize>,
     ) -> Result<StepOutput> {
         context.params.clear_gradients();
-        Ok(StepOutput { counts: RunningStats::default(), losses: None, left_out, too_large })
+        Ok(StepOutput { counts: RunningStats::default(), losses: None, skipped_rows, too_large })
     }
 
     /// Whether the shortest row of the set fits into memory; a batch may consist of long rows only.
@@ -280,10 +280,10 @@ impl GradientSum {
     }
 
     /// Stores the gradients in the weights.
-    fn given(self, context: &TrainContext, left_out: Vec<usize>, too_large: Option<usize>) -> StepOutput {
+    fn given(self, context: &TrainContext, skipped_rows: Vec<usize>, too_large: Option<usize>) -> StepOutput {
         let weights: Vec<&Tensor> = context.params.iter().map(|param| &param.tensor).collect();
         set_gradients(&weights, &self.gradients);
-        StepOutput { counts: self.counts, losses: Some(self.losses), left_out, too_large }
+        StepOutput { counts: self.counts, losses: Some(self.losses), skipped_rows, too_large }
     }
 }
 

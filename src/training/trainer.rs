@@ -35,7 +35,7 @@ pub struct UpdateOutput {
     /// The rows of a skipped update, whose loss or gradient is NaN or infinite.
     pub skipped: Vec<usize>,
     /// Rows that were skipped because they do not fit into memory.
-    pub left_out: Vec<usize>,
+    pub skipped_rows: Vec<usize>,
     /// Positions of a shard that ran out of memory, if this is new.
     pub too_large: Option<usize>,
 }
@@ -219,7 +219,7 @@ impl<'a> Trainer<'a> {
         }
         self.progress.step = step;
         let too_large = given.too_large.filter(|_| given.too_large != before);
-        Ok(UpdateOutput { window, skipped, left_out: given.left_out, too_large })
+        Ok(UpdateOutput { window, skipped, skipped_rows: given.skipped_rows, too_large })
     }
 
     fn engine(&self, step: u64) -> GradientEngine<'_> {
@@ -255,7 +255,7 @@ impl<'a> Trainer<'a> {
                  `data.too_long` = \"skip\""
             ));
         }
-        for &row in &updated.left_out {
+        for &row in &updated.skipped_rows {
             recorder.record(&Event::RowSkipped { step, pair: train.corpus.pair(row) })?;
         }
         if !updated.skipped.is_empty() {
@@ -324,7 +324,7 @@ impl<'a> Trainer<'a> {
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let validated = validate(&self.context, &self.replicas, &|| stop.raised().is_some());
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let Some(Validated { found, decoded, left_out }) = validated? else { return Ok(None) };
+        let Some(Validated { found, decoded, skipped_rows }) = validated? else { return Ok(None) };
         // NaN ranks last.
         let [cost, nll] = [config.best_by.cost(found.deciding), found.nll]
             .map(|number| if number.is_finite() { number } else { f64::MAX });
@@ -334,7 +334,7 @@ impl<'a> Trainer<'a> {
         if verdict != Improvement::Early {
             self.schedule.validated(&mut self.progress.plateau, better);
         }
-        for &row in &left_out {
+        for &row in &skipped_rows {
             recorder.record(&Event::RowSkipped { step: best.step, pair: valid.corpus.pair(row) })?;
         }
         let samples: Vec<Sample> =

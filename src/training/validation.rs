@@ -29,37 +29,37 @@ pub(crate) struct Validated {
     /// Decoded rows, in order, and their outputs; empty if a score is NaN or infinite.
     pub decoded: Outputs,
     /// Rows that were skipped because they do not fit into memory.
-    pub left_out: Vec<usize>,
+    pub skipped_rows: Vec<usize>,
 }
 
 /// Validates on `valid`, and decodes its first `training.decode_rows` rows (0: all), without dropout and gradients.
 /// `None` if `stopped` returned true before the end.
 ///
 /// # Errors
-/// Errors of libtorch. A NaN or infinite score is no error: training has a rule of its own for it.
+/// Errors of libtorch. A NaN or infinite score is no error: training handles it.
 pub(crate) fn validate(
     context: &TrainContext,
     replicas: &Replicas,
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<Validated>> {
-    let Some(Likelihood { nll, right, tokens, mut left_out }) = likelihood(context, replicas, stopped)?
+    let Some(Likelihood { nll, right, tokens, mut skipped_rows }) = likelihood(context, replicas, stopped)?
     else {
         return Ok(None);
     };
-    let not_finite = |left_out| Validated { found: Validation::NONE, decoded: Vec::new(), left_out };
+    let not_finite = |skipped_rows| Validated { found: Validation::NONE, decoded: Vec::new(), skipped_rows };
     let nll = nll / tokens as f64;
     if !nll.is_finite() {
-        return Ok(Some(not_finite(left_out)));
+        return Ok(Some(not_finite(skipped_rows)));
     }
-    let done = match decode(context, &left_out, stopped) {
+    let done = match decode(context, &skipped_rows, stopped) {
         Err(_) if stopped() => return Ok(None),
         Err(error) if error.kind() == Kind::NotFinite => {
-            return Ok(Some(not_finite(left_out)));
+            return Ok(Some(not_finite(skipped_rows)));
         }
         done => done?,
     };
     let Some((decoded, too_large)) = done else { return Ok(None) };
-    left_out.extend(too_large);
+    skipped_rows.extend(too_large);
     let best_by = context.config.best_by;
     let (shown, deciding) = (context.config.metric_set(unit_of(context.target)), best_by.metric_set());
     let corpus = &context.valid.corpus;
@@ -72,7 +72,7 @@ pub(crate) fn validate(
     if best_by == BestBy::Nll {
         found.deciding = nll;
     }
-    Ok(Some(Validated { found, decoded, left_out }))
+    Ok(Some(Validated { found, decoded, skipped_rows }))
 }
 
 /// The unit of the target's tokens, for metrics.
@@ -115,12 +115,12 @@ struct Likelihood {
     /// Positions whose most likely token is the label.
     right: f64,
     tokens: usize,
-    left_out: Vec<usize>,
+    skipped_rows: Vec<usize>,
 }
 
 impl Likelihood {
     fn plus(mut self, other: Likelihood) -> Likelihood {
-        self.left_out.extend(other.left_out);
+        self.skipped_rows.extend(other.skipped_rows);
         let (nll, right) = (self.nll + other.nll, self.right + other.right);
         Likelihood { nll, right, tokens: self.tokens + other.tokens, ..self }
     }
@@ -142,7 +142,7 @@ fn likelihood(
         if stopped() {
             return Ok(None);
         }
-        sums.left_out = in_halves(&rows, &mut |rows| {
+        sums.skipped_rows = in_halves(&rows, &mut |rows| {
             let examples = rows.iter().map(|&row| corpus.example(row)).collect::<Result<Vec<_>>>()?;
             let batch = collate(&examples);
             faults.memory(batch.positions())?;
@@ -169,13 +169,13 @@ const DECODED_AT_ONCE: usize = 512;
 /// decoded.
 fn decode(
     context: &TrainContext,
-    left_out: &[usize],
+    skipped_rows: &[usize],
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Option<(Outputs, Vec<usize>)>> {
     let TrainContext { model, config, target, .. } = context;
     let corpus = &context.valid.corpus;
     let count = if config.decode_rows == 0 { corpus.len() } else { config.decode_rows.min(corpus.len()) };
-    let rows: Vec<usize> = (0..count).filter(|row| !left_out.contains(row)).collect();
+    let rows: Vec<usize> = (0..count).filter(|row| !skipped_rows.contains(row)).collect();
     let options =
         SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
     let weights = weights_for(context.decoding, context.params.device(), model.compute())?;

@@ -3,8 +3,8 @@
 use super::Row;
 use super::split::Parts;
 use super::summary::DecodeSummary;
-use crate::cli::figures::each_with_figures;
 use crate::cli::input::{Input, InputRow, OnError, source_of};
+use crate::cli::not_finite::each_or_error;
 use crate::cli::source_args::SourceArgs;
 use crate::data::audio::Recording;
 use crate::data::source::{Frames, SourceItem};
@@ -148,7 +148,7 @@ pub(crate) fn decode(
         }
         Ok(outputs)
     };
-    let mut outputs = each_with_figures(&asked, &decode)?.into_iter();
+    let mut outputs = each_or_error(&asked, &decode)?.into_iter();
     let mut decoded = Vec::with_capacity(rows.len());
     for row in rows {
         let Row { number, read, truncated, content } = row;

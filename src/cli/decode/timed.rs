@@ -92,7 +92,7 @@ impl TimedLines {
     /// The lines of an output: none of an empty one.
     ///
     /// # Errors
-    /// The start of a part is no number.
+    /// The start of a segment is not a number.
     pub(crate) fn lines(
         &mut self,
         row: &SourceRow,

@@ -29,7 +29,7 @@ pub(crate) struct CarriedFields {
 }
 
 impl CarriedFields {
-    /// For an output with these columns of its own; the returned reader carries the other fields. Text output has none.
+    /// For an output with these columns; the returned reader copies the other fields. Text output has none.
     pub(crate) fn new(sources: RowReader, format: OutputFormat, own: &[&str]) -> (RowReader, CarriedFields) {
         if format == OutputFormat::Text {
             return (sources, CarriedFields::default());

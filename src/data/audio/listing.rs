@@ -105,7 +105,7 @@ pub(crate) fn path_in(table: &Path, path: &str) -> PathBuf {
 /// The part of a recording that the other columns of a row name.
 ///
 /// # Errors
-/// A value that is no number of seconds.
+/// A value that is not a number of seconds.
 pub(crate) fn segment_of(fields: &[ExtraField], config: &AudioConfig) -> Result<Segment> {
     let seconds = |column: &str| -> Result<Option<f64>> {
         let Some(field) = fields.iter().find(|field| *field.name == *column) else { return Ok(None) };

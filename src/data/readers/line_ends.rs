@@ -15,17 +15,17 @@ pub(super) struct LineEndDecoder {
     /// A CR was read last; the next byte decides.
     held: bool,
     /// Set if each CR ends a line; shared with other threads.
-    said: Arc<AtomicBool>,
+    is_by_cr: Arc<AtomicBool>,
 }
 
 impl LineEndDecoder {
     pub(crate) fn new(bytes: Box<dyn Read + Send>) -> LineEndDecoder {
-        LineEndDecoder { bytes, by_cr: None, held: false, said: Arc::default() }
+        LineEndDecoder { bytes, by_cr: None, held: false, is_by_cr: Arc::default() }
     }
 
     /// A flag that becomes true once it is known that each CR ends a line.
     pub(crate) fn by_cr(&self) -> Arc<AtomicBool> {
-        self.said.clone()
+        self.is_by_cr.clone()
     }
 
     /// Looks for the first line's end. Returns how many bytes can be passed on: all but a CR at their end.
@@ -40,7 +40,7 @@ impl LineEndDecoder {
         }
         let by_cr = !rest.contains(&b'\n');
         self.by_cr = Some(by_cr);
-        self.said.store(by_cr, Ordering::Relaxed);
+        self.is_by_cr.store(by_cr, Ordering::Relaxed);
         bytes.len()
     }
 

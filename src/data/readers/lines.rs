@@ -109,7 +109,7 @@ impl Lines {
     }
 
     /// Records that a field continues after the last line.
-    pub(crate) fn goes_on(&self) {
+    pub(crate) fn continue_field(&self) {
         if self.buffer.ends_with(b"\r\n") {
             self.crlf_within_field.store(true, Ordering::Relaxed);
         }

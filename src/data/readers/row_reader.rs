@@ -357,7 +357,7 @@ fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Resul
         }
         (None, _) => {
             let names = header.fields.iter().map(String::as_str);
-            let (message, hint) = no_column(column, key, header.stands, names.clone());
+            let (message, hint) = no_column(column, key, header.in_file, names.clone());
             let hint = match sole_name_with_separator(names) {
                 Some('\t') => {
                     "the columns are separated by tabs: change the file's extension to .tsv".to_owned()

@@ -15,7 +15,7 @@ pub(super) struct Record {
     /// The physical line where it starts.
     pub line: u64,
     /// Whether it is in the file, unlike the numbered header of a table without one.
-    pub stands: bool,
+    pub in_file: bool,
     /// Its start as in the file, for messages.
     pub raw: String,
     /// Its approximate length in the file.
@@ -73,7 +73,7 @@ pub(super) fn read_csv(lines: &mut Lines) -> ReadResult<Option<Record>> {
             return Err(ReadError::End(never_ends(begun, lines)));
         }
         if state == State::Quoted {
-            lines.goes_on();
+            lines.continue_field();
         } else {
             return begun.fault.take().map_or(Ok(record), |error| Err(ReadError::Row(error)));
         }
@@ -164,13 +164,13 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 
 impl Record {
     fn new(line: u64, fields: Vec<String>) -> Record {
-        Record { fields, line, stands: true, raw: String::new(), bytes: 0, fault: None }
+        Record { fields, line, in_file: true, raw: String::new(), bytes: 0, fault: None }
     }
 
     /// A header for a table without one: the numbers of the columns.
     pub(super) fn numbered(&self) -> Record {
         let fields = (1..=self.fields.len()).map(|number| number.to_string()).collect();
-        Record { stands: false, raw: self.raw.clone(), ..Record::new(self.line, fields) }
+        Record { in_file: false, raw: self.raw.clone(), ..Record::new(self.line, fields) }
     }
 
     /// Keeps as much of a line as a message may show: a row with an unclosed quote can be the rest of the file.

@@ -58,9 +58,12 @@ impl BannedTexts {
     }
 
     /// The tokens that must not follow, possibly EOS.
-    pub(crate) fn forbidden(&self, said: OutputPrefix) -> Tokens {
-        let place =
-            Place { state: self.state_behind(said), first: said.tokens.is_empty(), last: said.to_the_limit };
+    pub(crate) fn forbidden(&self, prefix: OutputPrefix) -> Tokens {
+        let place = Place {
+            state: self.state_behind(prefix),
+            first: prefix.tokens.is_empty(),
+            last: prefix.to_the_limit,
+        };
         // A thread that panicked has left nothing half-written.
         let mut known = self.known.lock().unwrap_or_else(|broken| broken.into_inner());
         Arc::clone(known.entry(place).or_insert_with(|| self.find(place)))

@@ -45,7 +45,7 @@ impl CtcLogProbs {
         self.symbols
     }
 
-    /// The symbol that stands for no token.
+    /// The symbol without a token.
     pub(crate) fn blank(&self) -> i64 {
         self.blank
     }

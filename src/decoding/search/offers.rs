@@ -31,8 +31,8 @@ pub(super) struct Parent<'a> {
 }
 
 impl Offers {
-    /// Takes what a hypothesis has to offer beside those before it, by the decoder's scores (V). Gives back the largest
-    /// score, and the token that greedy search takes, where it is asked for.
+    /// Adds the candidates of a hypothesis, by the decoder's scores (V). Returns the largest score, and the token that
+    /// greedy search takes, if requested.
     pub(crate) fn take(
         &mut self,
         parent: Parent,

@@ -54,7 +54,7 @@ impl TopK {
         largest
     }
 
-    /// Takes a candidate beside those before it; one that is minus infinity or no number is none.
+    /// Adds a candidate; NaN and minus infinity are ignored.
     pub(crate) fn offer(&mut self, candidate: Candidate) {
         if candidate.total > self.threshold() {
             self.push(candidate);

@@ -134,7 +134,7 @@ impl ConformerBlock {
         }
     }
 
-    /// The convolution over sequences that stand one after the other: (N, D) to (N, D)
+    /// The convolution over concatenated sequences: (N, D) to (N, D)
     pub(super) fn convolve(&self, x: &Tensor, lengths: &[i64]) -> Tensor {
         self.convolution_norm.forward(x, |x, residual| {
             let inner = self.inner.forward(x, false, None); // (N, 2 D)

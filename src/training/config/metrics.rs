@@ -42,10 +42,10 @@ pub enum BestBy {
 
 impl BestBy {
     /// The score, negated if needed so that lower is better.
-    pub(crate) fn cost(&self, figure: f64) -> f64 {
+    pub(crate) fn cost(&self, score: f64) -> f64 {
         match self {
-            BestBy::Nll => figure,
-            BestBy::Metric(kind) => kind.cost(figure),
+            BestBy::Nll => score,
+            BestBy::Metric(kind) => kind.cost(score),
         }
     }
 

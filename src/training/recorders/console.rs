@@ -12,7 +12,7 @@ const WIDTH: usize = 80;
 
 /// A progress bar at the bottom of the terminal.
 pub(crate) trait Bar {
-    /// Hides the bar while `say` writes a line.
+    /// Hides the bar while `say` prints a line.
     fn suspend(&self, say: &dyn Fn());
     /// Shows the number of updates and a few words.
     fn show(&self, step: u64, words: String);

@@ -40,7 +40,7 @@ impl Spectrogram {
         Ok(Some(Spectrogram::new(frames.data(), frames.bins(), processor.seconds_per_frame(), ticks)))
     }
 
-    /// Features (T, F) of so many bins, and the labels of frequencies with their places.
+    /// Features (T, F) of this many bins, and the labels of frequencies with their places.
     pub(crate) fn new(features: &[f32], bins: usize, shift: f64, ticks: Vec<(f64, f64)>) -> Spectrogram {
         let frames = features.len() / bins;
         Spectrogram { heat: shades(frames, bins, features), seconds: frames as f64 * shift, ticks }

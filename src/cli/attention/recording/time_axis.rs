@@ -23,7 +23,7 @@ pub(crate) struct TimeAxis {
 }
 
 impl TimeAxis {
-    /// Over so many seconds.
+    /// Over this many seconds.
     pub(crate) fn new(left: f64, seconds: f64) -> TimeAxis {
         let width = (SECOND * seconds).clamp(NARROWEST, WIDEST);
         TimeAxis { left, right: left + width, axis: Axis::exact(0.0, seconds, (width / APART) as usize) }

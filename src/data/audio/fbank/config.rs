@@ -139,7 +139,7 @@ impl FbankConfig {
         (self.sample_rate as f32 * 0.001 * milliseconds as f32) as usize
     }
 
-    /// The frames, T, of a recording of so many samples at `sample_rate`.
+    /// The frames, T, of a recording with this many samples at `sample_rate`.
     pub(crate) fn frames(&self, samples: usize) -> usize {
         let (window, shift) = (self.window_samples(), self.shift_samples());
         match (self.snip_edges, samples.checked_sub(window)) {

@@ -6,7 +6,7 @@ use crate::error::{Kind, Result};
 ///
 /// # Errors
 /// Any other error.
-pub(crate) fn each_with_figures<I, T>(
+pub(crate) fn each_or_error<I, T>(
     items: &[I],
     work: &impl Fn(&[I]) -> Result<Vec<T>>,
 ) -> Result<Vec<Result<T>>> {
@@ -19,8 +19,8 @@ pub(crate) fn each_with_figures<I, T>(
             .collect()),
         Err(_) => {
             let (one, other) = items.split_at(items.len() / 2);
-            let mut done = each_with_figures(one, work)?;
-            done.extend(each_with_figures(other, work)?);
+            let mut done = each_or_error(one, work)?;
+            done.extend(each_or_error(other, work)?);
             Ok(done)
         }
     }
@@ -38,10 +38,10 @@ mod tests {
             true => Err(scores_not_finite()),
             false => Ok(some.iter().map(|n| n * 10).collect()),
         };
-        let found = each_with_figures(&[1, 2, 3, 4, 5, 6, 7], &work).unwrap();
+        let found = each_or_error(&[1, 2, 3, 4, 5, 6, 7], &work).unwrap();
         let found: Vec<Option<i32>> = found.into_iter().map(Result::ok).collect();
         assert_eq!(found, [Some(10), Some(20), None, Some(40), Some(50), None, Some(70)]);
         let broken = |_: &[i32]| -> Result<Vec<i32>> { Err(Error::failure("the disk is full")) };
-        assert!(each_with_figures(&[1, 2], &broken).is_err());
+        assert!(each_or_error(&[1, 2], &broken).is_err());
     }
 }
