@@ -57,7 +57,7 @@
 //! use seqloom::data::tokenizer::Tokenizer;
 //! use seqloom::decoding::DecodingConfig;
 //! use seqloom::decoding::network_decoder::NetworkDecoder;
-//! use seqloom::decoding::in_order::decode;
+//! use seqloom::decoding::parallel::decode;
 //! use seqloom::model::{TransformerConfig, Weights};
 //! use seqloom::model::network::Network;
 //! use seqloom::model::params::Params;

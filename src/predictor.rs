@@ -38,10 +38,9 @@ pub(crate) mod verify;
 use std::path::{Path, PathBuf};
 
 use crate::decoding::ensemble::{Ensemble, mean};
-use crate::decoding::incremental_decoder::{Hypothesis, Shareable};
+use crate::decoding::incremental_decoder::{DecodeRequest, Hypothesis, Shareable};
 use crate::decoding::network_decoder::NetworkDecoder;
 use crate::decoding::parallel::decode_on_all_cores;
-use crate::decoding::request::DecodeRequest;
 use crate::decoding::teacher_forcing::{READ_AT_ONCE, batches, log_probabilities};
 use crate::error::{Error, Result, caught};
 use crate::runtime::threads;

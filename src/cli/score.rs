@@ -18,7 +18,7 @@ use crate::data::dataset::Tokenizers;
 use crate::data::readers::{Format, RowReader, SourceRow, Target, shorten};
 use crate::data::tokenizer::{ChangeCounts, Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
-use crate::decoding::request::DecodeRequest;
+use crate::decoding::incremental_decoder::DecodeRequest;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;

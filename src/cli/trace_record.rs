@@ -7,7 +7,7 @@ use crate::data::audio::processor::AudioProcessor;
 use crate::data::source::SourceItem;
 use crate::data::source_processor::SourceProcessor;
 use crate::data::vocabulary::EOS;
-use crate::decoding::request::DecodeRequest;
+use crate::decoding::incremental_decoder::DecodeRequest;
 use crate::decoding::trace::{TraceStep, TracedOutput};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;

@@ -8,7 +8,7 @@ use super::model_args::ModelArgs;
 use super::source_args::SourceArgs;
 use crate::cli::input::{Input, Selection};
 use crate::cli::print;
-use crate::decoding::request::DecodeRequest;
+use crate::decoding::incremental_decoder::DecodeRequest;
 use crate::error::{Error, Result, counted};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;

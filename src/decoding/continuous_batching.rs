@@ -6,9 +6,8 @@
 
 use super::Method;
 use super::ctc::n_best::{ctc_of_each, generate_n_best};
-use super::incremental_decoder::{Hypothesis, IncrementalDecoder, ScoreRows, Scores};
+use super::incremental_decoder::{DecodeRequest, Hypothesis, IncrementalDecoder, ScoreRows, Scores};
 use super::options::SearchOptions;
-use super::request::DecodeRequest;
 use super::search::beam::Workspace;
 use super::search::hypotheses::Hypotheses;
 use crate::error::Result;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::config::Combination;
 use super::ctc::log_probs::CtcLogProbs;
-use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
-use super::request::DecodeRequest;
+use super::incremental_decoder::{DecodeRequest, IncrementalDecoder, Scores, Shareable};
 use crate::error::{Error, Result};
 
 /// Models with the same target vocabulary, which read the same source ids or each its own.

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use super::ctc::log_probs::CtcLogProbs;
-use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable};
-use super::request::DecodeRequest;
+use super::incremental_decoder::{DecodeRequest, IncrementalDecoder, Scores, Shareable};
 use crate::error::{Error, Result};
 
 /// A model, and the function that decides whether to continue.

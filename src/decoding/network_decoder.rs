@@ -6,8 +6,7 @@ use tch::{Device, Kind};
 
 use super::DecodingConfig;
 use super::ctc::log_probs::CtcLogProbs;
-use super::incremental_decoder::{IncrementalDecoder, Scores, Shareable, scores_not_finite};
-use super::request::DecodeRequest;
+use super::incremental_decoder::{DecodeRequest, IncrementalDecoder, Scores, Shareable, scores_not_finite};
 use crate::data::source::SourceItem;
 use crate::data::vocabulary::PAD;
 use crate::error::{Error, Result};

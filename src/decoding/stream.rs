@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use super::continuous_batching::{Batching, generate};
 use super::ctc::log_probs::CtcLogProbs;
-use super::incremental_decoder::{Hypothesis, IncrementalDecoder, Scores};
+use super::incremental_decoder::{DecodeRequest, Hypothesis, IncrementalDecoder, Scores};
 use super::options::SearchOptions;
-use super::request::DecodeRequest;
 use super::search::top_k::TopK;
 use super::trace::TraceStep;
 use crate::data::vocabulary::EOS;

@@ -3,8 +3,7 @@
 //! So tracing costs a search nothing. The scores of a row do not depend on the rest of the batch, so they equal those
 //! of the search before any constraint changed them. It depends on no model and no tensor.
 
-use super::incremental_decoder::{IncrementalDecoder, Scores, scores_not_finite};
-use super::request::DecodeRequest;
+use super::incremental_decoder::{DecodeRequest, IncrementalDecoder, Scores, scores_not_finite};
 use super::search::top_k::TopK;
 use crate::data::vocabulary::{BOS, EOS};
 use crate::error::Result;

@@ -12,8 +12,7 @@ use crate::data::source_processor::{SourceProcessor, SourceRef};
 use crate::data::tokenizer::{Encoded, Tokenizer};
 use crate::data::vocabulary::UNK;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
-use crate::decoding::incremental_decoder::IncrementalDecoder;
-use crate::decoding::request::DecodeRequest;
+use crate::decoding::incremental_decoder::{DecodeRequest, IncrementalDecoder};
 use crate::error::{Error, Result, counted};
 use crate::runtime::threads;
 

@@ -8,8 +8,7 @@ use super::loaded_model::LoadedModel;
 use super::request::EncodedRequest;
 use crate::decoding::ctc::alignment::align;
 use crate::decoding::ctc::log_probs::CtcLogProbs;
-use crate::decoding::incremental_decoder::IncrementalDecoder;
-use crate::decoding::request::DecodeRequest;
+use crate::decoding::incremental_decoder::{DecodeRequest, IncrementalDecoder};
 use crate::error::{Error, Result};
 
 /// Recordings whose encoder outputs are in memory at once.

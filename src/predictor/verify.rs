@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 
 use super::loaded_model::LoadedModel;
-use crate::decoding::in_order::decode_n_best;
-use crate::decoding::incremental_decoder::{Hypothesis, IncrementalDecoder, Shareable, score_by_steps};
+use crate::decoding::incremental_decoder::{
+    DecodeRequest, Hypothesis, IncrementalDecoder, Shareable, score_by_steps,
+};
 use crate::decoding::options::SearchOptions;
+use crate::decoding::parallel::decode_n_best;
 use crate::decoding::parallel::decode_on_all_cores;
-use crate::decoding::request::DecodeRequest;
 use crate::decoding::{DecodingConfig, Method, SamplingConfig};
 use crate::error::Result;
 use crate::model::Weights;

@@ -12,7 +12,7 @@ use super::Row;
 use crate::cli::headings::INSIGHT;
 use crate::cli::output::{OutputFormat, Writer};
 use crate::cli::trace_record::{TracedRow, known};
-use crate::decoding::request::DecodeRequest;
+use crate::decoding::incremental_decoder::DecodeRequest;
 use crate::decoding::trace::{TracedOutput, trace};
 use crate::error::{Error, Result};
 use crate::predictor::Output;

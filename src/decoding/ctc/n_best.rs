@@ -14,9 +14,10 @@ use super::prefix_score::CtcPrefix;
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoding::Method;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
-use crate::decoding::incremental_decoder::{Hypothesis, IncrementalDecoder, scores_not_finite};
+use crate::decoding::incremental_decoder::{
+    DecodeRequest, Hypothesis, IncrementalDecoder, scores_not_finite,
+};
 use crate::decoding::options::SearchOptions;
-use crate::decoding::request::DecodeRequest;
 use crate::error::{Error, Result};
 
 /// What the CTC head gives to the source of each row of a state before its first token.

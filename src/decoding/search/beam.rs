@@ -4,9 +4,8 @@
 
 use super::offers::{Offers, Parent};
 use super::sampling::SampleRng;
-use super::token_tree::TokenTree;
 use super::top_k::Candidate;
-use crate::data::vocabulary::EOS;
+use crate::data::vocabulary::{BOS, EOS};
 use crate::decoding::constraints::ScoreEdits;
 use crate::decoding::constraints::banned_texts::OutputPrefix;
 use crate::decoding::constraints::forced_prefix::{ForcedPrefix, PrefixScores};
@@ -14,6 +13,48 @@ use crate::decoding::ctc::prefix_score::CtcPrefix;
 use crate::decoding::incremental_decoder::{Hypothesis, ScoreRows, scores_not_finite};
 use crate::decoding::options::SearchOptions;
 use crate::error::Result;
+
+/// All hypotheses of a source, including dropped ones, as a tree: each token has a link to the one before it.
+#[derive(Debug)]
+pub(super) struct TokenTree {
+    nodes: Vec<(usize, i64)>,
+}
+
+impl TokenTree {
+    /// The node of BOS, the root.
+    pub(super) const ROOT: usize = 0;
+
+    pub(super) fn new() -> TokenTree {
+        TokenTree { nodes: vec![(TokenTree::ROOT, BOS)] }
+    }
+
+    pub(super) fn push(&mut self, before: usize, token: i64) -> usize {
+        self.nodes.push((before, token));
+        self.nodes.len() - 1
+    }
+
+    /// The token at `node`.
+    pub(super) fn token(&self, node: usize) -> i64 {
+        self.nodes[node].1
+    }
+
+    /// The tokens from the first to the one at `node`.
+    pub(super) fn read_prefix(&self, mut node: usize, into: &mut Vec<i64>) {
+        into.clear();
+        while node != TokenTree::ROOT {
+            let (before, token) = self.nodes[node];
+            into.push(token);
+            node = before;
+        }
+        into.reverse();
+    }
+
+    pub(super) fn tokens(&self, node: usize) -> Vec<i64> {
+        let mut tokens = Vec::new();
+        self.read_prefix(node, &mut tokens);
+        tokens
+    }
+}
 
 /// Buffers that are reused in every step, to save allocations.
 #[derive(Debug, Default)]

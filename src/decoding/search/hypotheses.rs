@@ -8,15 +8,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::beam::{Beam, RankedHypothesis, Step, Workspace};
+use super::beam::{Beam, RankedHypothesis, Step, TokenTree, Workspace};
 use super::sampling::SampleRng;
-use super::token_tree::TokenTree;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
 use crate::decoding::ctc::log_probs::CtcLogProbs;
 use crate::decoding::ctc::prefix_score::CtcPrefix;
-use crate::decoding::incremental_decoder::{Hypothesis, ScoreRows};
+use crate::decoding::incremental_decoder::{DecodeRequest, Hypothesis, ScoreRows};
 use crate::decoding::options::SearchOptions;
-use crate::decoding::request::DecodeRequest;
 use crate::error::Result;
 
 /// The hypotheses of one source.

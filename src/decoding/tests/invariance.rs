@@ -90,7 +90,7 @@ fn the_simple_function_returns_the_best_of_each_source_in_order() {
     let rows: Vec<&[i64]> = sources.iter().map(Vec::as_slice).collect();
     for joins in [false, true] {
         let decoder = Scripted { joins, ..Scripted::new(random_looking) };
-        let best = crate::decoding::in_order::decode(&decoder, &rows, &config).unwrap();
+        let best = crate::decoding::parallel::decode(&decoder, &rows, &config).unwrap();
         for (row, best) in rows.iter().zip(best) {
             let request = request(*row, None, &options(&config));
             let alone =
@@ -100,6 +100,6 @@ fn the_simple_function_returns_the_best_of_each_source_in_order() {
     }
     let banned = DecodingConfig { banned: vec!["4".into()], ..config };
     let refused =
-        crate::decoding::in_order::decode(&Scripted::new(random_looking), &rows, &banned).unwrap_err();
+        crate::decoding::parallel::decode(&Scripted::new(random_looking), &rows, &banned).unwrap_err();
     assert!(refused.message().contains("only the target's tokenizer"), "{refused}");
 }

@@ -10,7 +10,7 @@ use crate::cli::trace_record::{TracedStep, visible};
 use crate::data::vocabulary::EOS;
 use crate::decoding::ctc::alignment::{TokenSpan, align};
 use crate::decoding::ctc::log_probs::CtcLogProbs;
-use crate::decoding::request::DecodeRequest;
+use crate::decoding::incremental_decoder::DecodeRequest;
 use crate::error::Result;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::svg::{BLUE, GREEN, ORANGE, PURPLE, VERMILION, escaped, text};
