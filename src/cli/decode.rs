@@ -129,8 +129,9 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     }
     let columns = Columns::new(args, &sources.rows, &loaded);
     let format = columns.format(args)?;
-    if let Some(option) = format.timed().or(args.times.then_some("--times")) {
-        loaded.check_times().map_err(|error| error.hint(format!("leave out {option}")))?;
+    let without_times = format.timed().map(|name| format!("choose another --format than {name}"));
+    if let Some(hint) = without_times.or_else(|| args.times.then(|| "leave out --times".into())) {
+        loaded.check_times().map_err(|error| error.hint(hint))?;
     }
     // All outputs so far are written, so a signal may end the command at once, but not within a row.
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;

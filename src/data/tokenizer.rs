@@ -129,7 +129,7 @@ impl Tokenizer {
     ///
     /// Restores the encoded text, in its form, if nothing in it was unknown; except that words are joined by one space,
     /// and that BPE, which marks spaces by `▁`, restores a `▁` of the text as a space.
-    pub(crate) fn decode(&self, ids: &[i64]) -> String {
+    pub fn decode(&self, ids: &[i64]) -> String {
         self.decode_with(ids, |_| SPECIALS[UNK as usize])
     }
 

@@ -23,13 +23,15 @@ pub(super) fn filter(frames: &mut Frames, decibels: f64, rng: &mut impl Rng) {
 pub(super) fn add_noise(frames: &mut Frames, ratio: f64, rng: &mut impl Rng) {
     let mut spectrum: Vec<f64> = curve(frames.bins(), NOISE_COLOUR, rng).into_iter().map(f64::exp).collect();
     let mean = |total: f64, count: usize| total / count as f64;
-    let speech = frames.data().iter().map(|value| f64::from(*value).exp()).sum();
-    let speech = mean(speech, frames.data().len());
+    // Energies over the largest one: no feature is too large for `exp`.
+    let largest = f64::from(frames.data().iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let energy = |value: f32| (f64::from(value) - largest).exp();
+    let speech = mean(frames.data().iter().map(|value| energy(*value)).sum(), frames.data().len());
     let wanted = speech / nepers(ratio).exp() / mean(spectrum.iter().sum(), spectrum.len());
-    spectrum.iter_mut().for_each(|energy| *energy *= wanted);
+    spectrum.iter_mut().for_each(|noise| *noise *= wanted);
     for row in frames.rows_mut() {
-        for (value, energy) in row.iter_mut().zip(&spectrum) {
-            *value = (f64::from(*value).exp() + energy * fluctuation(rng)).ln() as f32;
+        for (value, noise) in row.iter_mut().zip(&spectrum) {
+            *value = (largest + (energy(*value) + noise * fluctuation(rng)).ln()) as f32;
         }
     }
 }

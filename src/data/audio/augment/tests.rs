@@ -179,6 +179,16 @@ fn a_single_frame_of_a_single_bin_is_augmented_too() {
 }
 
 #[test]
+fn noise_on_features_too_large_for_exp_leaves_them_finite() {
+    let augmenter = augmenter(AugmentConfig { noise_snr_db: vec![0.0, 0.0], ..off() });
+    let mut frames = Frames::new(2, vec![1e6, -1e6, 999_990.0, 1e6]).unwrap();
+    augmenter.distort(&mut frames, 3);
+    let [first, quiet, .., last] = frames.data() else { panic!("four values") };
+    assert!(frames.data().iter().all(|value| value.is_finite()), "{frames:?}");
+    assert!((first - 1e6).abs() < 10.0 && (last - 1e6).abs() < 10.0 && (quiet - 1e6).abs() < 30.0, "{frames:?}");
+}
+
+#[test]
 fn every_augmentation_is_off_by_default() {
     let augmenter = augmenter(off());
     let mut frames = Frames::new(40, voice(4000, 8000)).unwrap();
