@@ -172,7 +172,9 @@ fn options_that_make_no_sense_with_times_are_refused() {
         }
     }
     let texts = Scene::trained();
-    texts.decode(&["--format", "srt"], "ab\n").refused_naming(2, &["times need recordings", "choose another --format than srt"]);
+    texts
+        .decode(&["--format", "srt"], "ab\n")
+        .refused_naming(2, &["times need recordings", "choose another --format than srt"]);
     texts
         .decode(&["--input-format", "raw"], "ab\n")
         .refused_naming(2, &["--input-format raw and wav are of recordings"]);

@@ -185,7 +185,10 @@ fn noise_on_features_too_large_for_exp_leaves_them_finite() {
     augmenter.distort(&mut frames, 3);
     let [first, quiet, .., last] = frames.data() else { panic!("four values") };
     assert!(frames.data().iter().all(|value| value.is_finite()), "{frames:?}");
-    assert!((first - 1e6).abs() < 10.0 && (last - 1e6).abs() < 10.0 && (quiet - 1e6).abs() < 30.0, "{frames:?}");
+    assert!(
+        (first - 1e6).abs() < 10.0 && (last - 1e6).abs() < 10.0 && (quiet - 1e6).abs() < 30.0,
+        "{frames:?}"
+    );
 }
 
 #[test]
