@@ -64,14 +64,10 @@ pub fn decode_n_best<S: IncrementalDecoder>(
     requests: &[&DecodeRequest],
     options: &SearchOptions,
 ) -> Result<Vec<Vec<Hypothesis>>> {
-    let order = longest_first(requests);
-    let queue = order.iter().map(|&row| requests[row]);
-    let mut found = vec![Vec::new(); requests.len()];
-    generate(decoder, queue, options, batching(decoder, options.batch_size), |number, list| {
-        found[order[number]] = list;
-        Ok(())
-    })?;
-    Ok(found)
+    let order = RefCell::new(longest_first(requests).into_iter());
+    let next = || order.borrow_mut().next();
+    let found = worker(decoder, next, requests, options, options.batch_size)?;
+    Ok(in_order(found, requests.len()))
 }
 
 /// The numbers of the requests, those with long sources first: later sources need no more memory than the first ones,
@@ -104,7 +100,6 @@ pub fn decode_on_all_cores<S: Shareable>(
         let next = || order.lock().ok().and_then(|mut order| order.next());
         worker(&decoder, next, requests, options, size)
     };
-    let mut out = vec![Vec::new(); requests.len()];
     let parts = if workers == 1 {
         // A single batch: its kernels use all threads if they are large enough.
         let decoder = decoder.clone();
@@ -113,10 +108,8 @@ pub fn decode_on_all_cores<S: Shareable>(
         let each: Vec<S> = (0..workers).map(|_| decoder.clone()).collect();
         threads::each(each, |decoder| caught(|| work(decoder)))
     };
-    for part in parts {
-        part?.into_iter().for_each(|(row, list)| out[row] = list);
-    }
-    Ok(out)
+    let found = parts.into_iter().collect::<Result<Vec<Found>>>()?;
+    Ok(in_order(found.into_iter().flatten(), requests.len()))
 }
 
 /// The best hypothesis of each source.
@@ -129,6 +122,16 @@ pub(crate) fn decode_best<S: Shareable>(
     options: &SearchOptions,
 ) -> Result<Vec<Hypothesis>> {
     best_of_each(decoder, sources, options, |requests| decode_on_all_cores(decoder, requests, options))
+}
+
+/// What was found, by the numbers of the requests.
+fn in_order(
+    found: impl IntoIterator<Item = (usize, Vec<Hypothesis>)>,
+    requests: usize,
+) -> Vec<Vec<Hypothesis>> {
+    let mut out = vec![Vec::new(); requests];
+    found.into_iter().for_each(|(row, list)| out[row] = list);
+    out
 }
 
 /// Takes sources from the queue until it is empty, up to `size` at a time.

@@ -83,9 +83,9 @@ impl ConvolutionFront {
 /// One where a position of the first convolution lies within its row, zero behind: (B, 1, S', 1)
 fn real_rows(source: &SourceBatch) -> Tensor {
     let device = source.values.device();
-    let halved: Vec<i64> = source.lengths.iter().map(|length| (length + 1) / 2).collect();
-    let ends = Tensor::from_slice(&halved).to_device(device).view([-1, 1, 1, 1]);
-    let longest = (source.values.size()[1] + 1) / 2;
+    let ends: Vec<i64> = source.lengths.iter().map(|&length| halved(length)).collect();
+    let ends = Tensor::from_slice(&ends).to_device(device).view([-1, 1, 1, 1]);
+    let longest = halved(source.values.size()[1]);
     let places = Tensor::arange(longest, (Kind::Int64, device)).view([1, 1, -1, 1]);
     places.lt_tensor(&ends).to_kind(Kind::Float)
 }
@@ -149,7 +149,7 @@ impl PackedFront {
 
 /// The size of a picture after a convolution.
 fn halved(size: i64) -> i64 {
-    (size + 2 * PADDING - KERNEL) / STRIDE + 1
+    (size + 2 * PADDING - KERNEL + STRIDE) / STRIDE
 }
 
 /// The patches of frames, row by row: (T' F' 9). They are so small that a loop is faster than strided copies.
