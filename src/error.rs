@@ -10,11 +10,13 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 /// The result type of seqloom.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Wrong input of the user: a config, a data file, an argument. Exit code 2.
     Input,
@@ -27,7 +29,7 @@ pub enum Kind {
 }
 
 /// An error for users: a sentence, and often a hint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Error {
     kind: Kind,
     message: String,

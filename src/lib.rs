@@ -121,6 +121,7 @@ pub mod config;
 pub(crate) mod console;
 pub mod data;
 pub mod decoding;
+pub mod distributed;
 pub mod error;
 pub mod experiment;
 pub mod metrics;

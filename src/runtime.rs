@@ -27,6 +27,10 @@ pub struct RuntimeConfig {
     pub precision: Precision,
     /// What SIGUSR1 does: save a checkpoint and stop, or only save.
     pub on_usr1: OnUsr1,
+    /// Seconds that the ranks of a run wait for each other at the start.
+    pub join_timeout: u64,
+    /// Seconds that a rank waits for the others in an exchange.
+    pub rank_timeout: u64,
 }
 
 /// Precision of matrix products.
@@ -48,6 +52,8 @@ impl Default for RuntimeConfig {
             threads: 0,
             precision: Precision::F32,
             on_usr1: OnUsr1::default(),
+            join_timeout: 25,
+            rank_timeout: 600,
         }
     }
 }
@@ -66,11 +72,35 @@ impl RuntimeConfig {
             let message = format!("`threads` must be at most {most}, but it is {threads}");
             return Err(ConfigError::new("runtime", &["threads"], message));
         }
+        for (name, seconds) in [("join_timeout", self.join_timeout), ("rank_timeout", self.rank_timeout)] {
+            if !(1..=Self::LONGEST_TIMEOUT).contains(&seconds) {
+                let most = Self::LONGEST_TIMEOUT;
+                let message = format!("`{name}` must be from 1 to {most} seconds, but it is {seconds}");
+                return Err(ConfigError::new("runtime", &[name], message));
+            }
+        }
         Ok(())
     }
 
     /// More than any machine has: a larger number is a typing error.
     const MOST_THREADS: usize = 4096;
+
+    /// A week.
+    const LONGEST_TIMEOUT: u64 = 604_800;
+}
+
+/// The processes that share this machine's cores and GPUs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Neighbours {
+    /// Those that may use the same cores, this one included.
+    pub on_cores: usize,
+    /// The number of this one on the machine, from 0.
+    pub number: usize,
+}
+
+impl Neighbours {
+    /// A process that has the machine for itself.
+    const NONE: Neighbours = Neighbours { on_cores: 1, number: 0 };
 }
 
 /// The device and threads of the process.
@@ -94,16 +124,24 @@ impl Runtime {
     /// # Errors
     /// The named device does not exist; the machine lacks the instructions of `SEQLOOM_VECTORS`.
     pub fn start(config: &RuntimeConfig) -> Result<Runtime> {
+        Runtime::start_beside(config, Neighbours::NONE)
+    }
+
+    /// The same for one of several processes, which share cores and GPUs unless the config names some.
+    ///
+    /// # Errors
+    /// As those of [`Runtime::start`].
+    pub(crate) fn start_beside(config: &RuntimeConfig, neighbours: Neighbours) -> Result<Runtime> {
         Vectors::in_use()?;
         shim::keep_pages();
         // The cores that the process may use, by its CPU set and its container's quota.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match config.threads {
-            0 => cores,
+            0 => (cores / neighbours.on_cores).max(1),
             threads => threads.min(MOST_FOR_A_CORE * cores),
         };
         threads::set(threads)?;
-        let device = choose_device(&config.device)?;
+        let device = choose_device(&config.device, neighbours.number)?;
         if device != Device::Cpu {
             shim::prefer_flash_attention();
         }
@@ -170,11 +208,16 @@ pub fn gpus() -> usize {
     if load_cuda().is_ok() && Cuda::is_available() { Cuda::device_count().max(0) as usize } else { 0 }
 }
 
-fn choose_device(name: &str) -> Result<Device> {
+/// The device of a name; of several GPUs the one that is this process's by its number.
+fn choose_device(name: &str, number: usize) -> Result<Device> {
+    let own = |gpus: usize| number % gpus.max(1);
     let index = match name {
         "cpu" => return Ok(Device::Cpu),
-        "auto" => return Ok(if gpus() > 0 { Device::Cuda(0) } else { Device::Cpu }),
-        "cuda" => Some(0),
+        "auto" => {
+            let gpus = gpus();
+            return Ok(if gpus > 0 { Device::Cuda(own(gpus)) } else { Device::Cpu });
+        }
+        "cuda" => Some(own(gpus())),
         _ => name.strip_prefix("cuda:").and_then(|number| number.parse::<usize>().ok()),
     };
     let index = index.ok_or_else(|| {
@@ -216,7 +259,7 @@ mod tests {
 
     #[test]
     fn an_invalid_device_is_refused() {
-        let error = choose_device("gpu").unwrap_err();
+        let error = choose_device("gpu", 0).unwrap_err();
         assert!(error.message().contains("auto, cpu, cuda or cuda:N"), "{error}");
     }
 }

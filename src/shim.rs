@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod decoding;
+pub(crate) mod group;
 pub(crate) mod optimizer;
 pub(crate) mod threads;
 pub mod vectors;

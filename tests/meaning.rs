@@ -11,6 +11,7 @@ use seqloom::data::dataset::{Dataset, Tokenizers};
 use seqloom::data::loader::Collator;
 use seqloom::data::readers::read_pairs;
 use seqloom::data::tokenizer::Tokenizer;
+use seqloom::distributed::Group;
 use seqloom::model::network::Network;
 use seqloom::model::params::Params;
 use seqloom::training::context::{InjectedFaults, TrainContext};
@@ -73,6 +74,7 @@ struct Bench {
     target: Tokenizer,
     params: Params,
     model: Network,
+    group: Group,
 }
 
 impl Bench {
@@ -90,7 +92,7 @@ impl Bench {
             tokenizers.target.vocabulary_size(),
             &mut params,
         );
-        Bench { experiment, train, target: tokenizers.target, params, model }
+        Bench { experiment, train, target: tokenizers.target, params, model, group: Group::alone() }
     }
 
     fn trainer(&self) -> Trainer<'_> {
@@ -101,6 +103,7 @@ impl Bench {
             model: &self.model,
             params: &self.params,
             width: 32,
+            group: &self.group,
             train: &self.train,
             valid: &self.train,
             target: &self.target,

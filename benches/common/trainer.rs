@@ -3,6 +3,7 @@
 use seqloom::config::Experiment;
 use seqloom::data::dataset::Tokenizers;
 use seqloom::data::splits::{AudioOptions, DataSplits};
+use seqloom::distributed::Group;
 use seqloom::error::Result;
 use seqloom::model::network::Network;
 use seqloom::model::params::Params;
@@ -32,6 +33,7 @@ pub fn measure(
         model: &model,
         params: &params,
         width: network.width(),
+        group: &Group::alone(),
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,

@@ -1,4 +1,4 @@
-//! Prefetches batches on its own thread, in the order of the batch sampler.
+//! Prefetches the batches of updates on its own thread, in the order of the batch sampler.
 //!
 //! The content of a batch is a function of (seed, epoch, position), so it does not depend on the thread or the time.
 
@@ -19,21 +19,37 @@ use super::vocabulary::UNK;
 use crate::error::{Error, Result, caught};
 use crate::runtime::seed_for;
 
-/// Number of prefetched batches.
+/// Number of prefetched batches, at least; whole updates.
 const AHEAD: usize = 8;
 
-/// A batch, and the sampler's position after it.
+/// A shard, and its batch once it is collated.
+pub(crate) type MicroBatch = (Shard, Option<Batch>);
+
+/// How updates are made of batches, and which shards of an update a rank computes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UpdatePlan {
+    /// Batches of an update.
+    pub accumulate: usize,
+    /// How many times each batch is halved.
+    pub halvings: u32,
+    /// The rank.
+    pub rank: usize,
+    /// The number of ranks, a power of two.
+    pub ranks: usize,
+}
+
+/// The batches of an update, and the sampler's position after them.
 #[derive(Debug)]
-pub(crate) struct LoadedBatch {
-    /// Its shards, and their padded batches.
-    pub shards: Tree<(Shard, Batch)>,
-    /// Complete passes over the set after this batch.
+pub(crate) struct LoadedUpdate {
+    /// The shards of all ranks; those of this rank are collated.
+    pub shards: Tree<MicroBatch>,
+    /// Complete passes over the set after this update.
     pub epoch: u64,
-    /// Batches of the current pass after this one.
+    /// Batches of the current pass after this update.
     pub position: usize,
 }
 
-impl LoadedBatch {
+impl LoadedUpdate {
     /// The rows of all shards.
     pub(crate) fn rows(&self) -> impl Iterator<Item = usize> {
         self.shards.leaves().into_iter().flat_map(|(shard, _)| shard.rows.iter().copied())
@@ -119,29 +135,24 @@ pub(crate) fn collate(examples: &[Cow<Example>]) -> Batch {
     Batch::new(&sources, &targets)
 }
 
-/// The iterator of batches.
+/// The iterator of updates.
 #[derive(Debug)]
 pub(crate) struct Loader {
-    batches: Receiver<Result<LoadedBatch>>,
+    updates: Receiver<Result<LoadedUpdate>>,
 }
 
 impl Loader {
-    /// Starts a thread that prefetches batches, each halved `times` times; it ends with the loader.
+    /// Starts a thread that prefetches the batches of updates; it ends with the loader.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn start(mut batch_sampler: BatchSampler, collator: Collator, times: u32) -> Result<Loader> {
-        let (sender, batches) = sync_channel(AHEAD);
-        let mut next = move || {
-            let pass = batch_sampler.epoch();
-            let whole = Shard::whole(batch_sampler.next_batch().to_vec(), pass);
-            let shards = Tree::cut(whole, times, &|row| collator.positions(row));
-            let shards = shards.try_map(&mut |shard| {
-                let batch = collator.shard(&shard)?;
-                Ok((shard, batch))
-            })?;
-            Ok(LoadedBatch { shards, epoch: batch_sampler.epoch(), position: batch_sampler.position() })
-        };
+    pub(crate) fn start(
+        mut batch_sampler: BatchSampler,
+        collator: Collator,
+        plan: UpdatePlan,
+    ) -> Result<Loader> {
+        let (sender, updates) = sync_channel(AHEAD.div_ceil(plan.accumulate));
+        let mut next = move || load(&mut batch_sampler, &collator, plan);
         let make = move || {
             loop {
                 let loaded = caught(&mut next);
@@ -153,17 +164,36 @@ impl Loader {
         };
         let thread = std::thread::Builder::new().name("loader".to_owned()).spawn(make);
         thread.map_err(|error| Error::failure(format!("cannot start the loader's thread: {error}")))?;
-        Ok(Loader { batches })
+        Ok(Loader { updates })
     }
 
-    /// The next batch.
+    /// The batches of the next update.
     ///
     /// # Errors
     /// The thread has panicked.
-    pub(crate) fn next_batch(&self) -> Result<LoadedBatch> {
+    pub(crate) fn next_update(&self) -> Result<LoadedUpdate> {
         let ended = |_| Err(Error::failure("the loader's thread has ended"));
-        self.batches.recv().unwrap_or_else(ended)
+        self.updates.recv().unwrap_or_else(ended)
     }
+}
+
+/// The next batches, cut into shards; those of the rank are collated.
+fn load(batch_sampler: &mut BatchSampler, collator: &Collator, plan: UpdatePlan) -> Result<LoadedUpdate> {
+    let UpdatePlan { accumulate, halvings, rank, ranks } = plan;
+    let mut next = |number: usize| {
+        let pass = batch_sampler.epoch();
+        // The random numbers of a shard depend on its batch's number in the update, too.
+        let name = number.to_string();
+        let whole = Shard { name, ..Shard::whole(batch_sampler.next_batch().to_vec(), pass) };
+        Tree::cut(whole, halvings, &|row| collator.positions(row))
+    };
+    let batches = (0..accumulate).map(&mut next).collect();
+    let shards = Tree::over(batches).ok_or_else(|| Error::failure("an update without batches"))?;
+    let shards = shards.marked(Some(rank), ranks).try_map(&mut |(shard, own)| {
+        let batch = own.then(|| collator.shard(&shard)).transpose()?;
+        Ok((shard, batch))
+    })?;
+    Ok(LoadedUpdate { shards, epoch: batch_sampler.epoch(), position: batch_sampler.position() })
 }
 
 #[cfg(test)]
@@ -181,24 +211,27 @@ mod tests {
     fn loader(word_dropout: f64, epoch: u64, position: usize) -> Loader {
         let corpus = corpus(50);
         let batch_sampler = BatchSampler::new(corpus.lengths(), 40, 3, epoch, position);
-        Loader::start(batch_sampler, Collator::new(corpus, word_dropout, 3), 1).unwrap()
+        Loader::start(batch_sampler, Collator::new(corpus, word_dropout, 3), ALONE).unwrap()
     }
+
+    const ALONE: UpdatePlan = UpdatePlan { accumulate: 1, halvings: 1, rank: 0, ranks: 1 };
 
     #[test]
     fn a_loader_resumed_in_the_middle_yields_the_same_batches() {
         let whole = loader(0.3, 0, 0);
-        let mut last = whole.next_batch().unwrap();
+        let mut last = whole.next_update().unwrap();
         for _ in 0..13 {
-            last = whole.next_batch().unwrap();
+            last = whole.next_update().unwrap();
         }
         let resumed = loader(0.3, last.epoch, last.position);
         for _ in 0..20 {
-            let (one, other) = (whole.next_batch().unwrap(), resumed.next_batch().unwrap());
+            let (one, other) = (whole.next_update().unwrap(), resumed.next_update().unwrap());
             assert_eq!((one.epoch, one.position), (other.epoch, other.position));
             let (one, other) = (one.shards.leaves(), other.shards.leaves());
             assert_eq!(one.len(), other.len());
             for ((shard, batch), (same, other)) in one.into_iter().zip(other) {
                 assert_eq!(shard, same);
+                let (batch, other) = (batch.as_ref().unwrap(), other.as_ref().unwrap());
                 assert!(batch.source.values.equal(&other.source.values));
                 assert!(batch.target_in.equal(&other.target_in));
             }
@@ -206,11 +239,36 @@ mod tests {
     }
 
     #[test]
+    fn two_ranks_share_the_shards_of_the_updates_of_one() {
+        let loader = |rank: usize, ranks: usize| {
+            let corpus = corpus(50);
+            let batch_sampler = BatchSampler::new(corpus.lengths(), 40, 3, 0, 0);
+            let plan = UpdatePlan { accumulate: 3, halvings: 2, rank, ranks };
+            Loader::start(batch_sampler, Collator::new(corpus, 0.0, 3), plan).unwrap()
+        };
+        let (alone, ranks) = (loader(0, 1), [loader(0, 2), loader(1, 2)]);
+        for _ in 0..10 {
+            let (whole, parts) = (alone.next_update().unwrap(), ranks.each_ref().map(|one| one.next_update().unwrap()));
+            let shards = |update: &LoadedUpdate| -> Vec<Shard> {
+                update.shards.leaves().into_iter().map(|(shard, _)| shard.clone()).collect()
+            };
+            let own = |update: &LoadedUpdate| -> Vec<bool> {
+                update.shards.leaves().into_iter().map(|(_, batch)| batch.is_some()).collect()
+            };
+            assert!(parts.iter().all(|part| shards(part) == shards(&whole)));
+            assert!(own(&whole).into_iter().all(|own| own));
+            let [left, right] = parts.each_ref().map(own);
+            assert!(left.iter().zip(&right).all(|(left, right)| left != right));
+            assert!(left.iter().any(|own| *own) && right.iter().any(|own| *own));
+        }
+    }
+
+    #[test]
     fn a_thread_that_panics_reports_why() {
         let batch_sampler = BatchSampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
         // A set without the sampler's rows.
-        let loader = Loader::start(batch_sampler, Collator::new(corpus(0), 0.0, 3), 0).unwrap();
-        let error = loader.next_batch().unwrap_err();
+        let loader = Loader::start(batch_sampler, Collator::new(corpus(0), 0.0, 3), ALONE).unwrap();
+        let error = loader.next_update().unwrap_err();
         assert!(error.message().contains("index out of bounds"), "{error}");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A batch is halved, its halves are halved, and so on: a binary tree whose leaves are the shards. Their gradients are
 //! summed along the same tree. The tree depends on the rows alone, so the sum is bit-identical for any threads and
-//! timing.
+//! timing. Ranks take whole subtrees, so it is for any number of ranks, too.
 
 /// Rows of the training set that pass through the network together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,35 @@ impl<T> Tree<T> {
                 Tree::node(left, right.try_map(make)?)
             }
         })
+    }
+
+    /// The subtree of one of `ranks` ranks, a power of two: all nodes above it lie between ranks. `None` if a leaf comes
+    /// first, which belongs to another rank.
+    pub(crate) fn part(self, rank: usize, ranks: usize) -> Option<Tree<T>> {
+        match self {
+            tree if ranks <= 1 => Some(tree),
+            leaf @ Tree::Leaf(_) => (rank == 0).then_some(leaf),
+            Tree::Node(halves) => {
+                let ([left, right], half) = (*halves, ranks / 2);
+                if rank < half { left.part(rank, half) } else { right.part(rank - half, half) }
+            }
+        }
+    }
+
+    /// The same with whether each leaf belongs to a rank, as in [`Tree::part`]; to none without a rank.
+    pub(crate) fn marked(self, rank: Option<usize>, ranks: usize) -> Tree<(T, bool)> {
+        match self {
+            Tree::Leaf(leaf) => Tree::Leaf((leaf, rank == Some(0))),
+            Tree::Node(halves) => {
+                let ([left, right], half) = (*halves, (ranks / 2).max(1));
+                let [one, other] = match rank {
+                    rank if ranks <= 1 => [rank, rank],
+                    Some(rank) if rank < half => [Some(rank), None],
+                    rank => [None, rank.map(|rank| rank - half)],
+                };
+                Tree::node(left.marked(one, half), right.marked(other, half))
+            }
+        }
     }
 
     /// Its leaves, from left to right.
@@ -197,5 +226,22 @@ mod tests {
         };
         assert_eq!([1, 2, 3, 6].map(sums), ["0", "(0+1)", "((0+1)+2)", "(((0+1)+(2+3))+(4+5))"]);
         assert!(Tree::<i32>::over(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn ranks_share_a_tree_in_whole_subtrees_and_each_leaf_belongs_to_one() {
+        for (count, ranks) in [(1, 1), (1, 4), (3, 2), (3, 4), (6, 2), (8, 4), (8, 8), (5, 8)] {
+            let tree = Tree::over((0..count).map(Tree::Leaf).collect()).unwrap();
+            let mut found = Vec::new();
+            for rank in 0..ranks {
+                let part = tree.clone().part(rank, ranks);
+                let own: Vec<i32> = part.iter().flat_map(Tree::leaves).copied().collect();
+                let marked = tree.clone().marked(Some(rank), ranks);
+                let marks = marked.leaves().into_iter().filter(|(_, own)| *own).map(|(leaf, _)| *leaf);
+                assert_eq!(own, marks.collect::<Vec<_>>(), "{count} leaves, {ranks} ranks");
+                found.extend(own);
+            }
+            assert_eq!(found, (0..count).collect::<Vec<_>>());
+        }
     }
 }

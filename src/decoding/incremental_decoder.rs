@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::constraints::forced_prefix::ForcedPrefix;
 use super::ctc::log_probs::CtcLogProbs;
 use crate::data::source::SourceItem;
@@ -195,7 +197,7 @@ pub(crate) fn scores_not_finite() -> Error {
 }
 
 /// An output that a search found for a source.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hypothesis {
     /// Token ids without BOS and EOS.
     pub tokens: Vec<i64>,

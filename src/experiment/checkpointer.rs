@@ -1,4 +1,5 @@
-//! The checkpoints of a run, written by a separate thread while training continues.
+//! The checkpoints of a run, written by a separate thread while training continues. Of several ranks the first one
+//! writes and reads them, and sends the others what it has read.
 
 use std::thread::JoinHandle;
 
@@ -11,6 +12,7 @@ use crate::checkpoint::run::{MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, NamedTensors};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
+use crate::distributed::Group;
 use crate::error::{Error, Result, caught};
 use crate::model::params::Params;
 use crate::training::context::{Checkpointer, Snapshot};
@@ -21,6 +23,7 @@ use crate::training::{Then, TrainingConfig};
 pub(crate) struct Checkpoints<'a> {
     run: &'a RunDirectory,
     params: &'a Params,
+    group: &'a Group,
     config: Value,
     tokenizers: Value,
     training: TrainingConfig,
@@ -31,13 +34,14 @@ impl<'a> Checkpoints<'a> {
     /// The checkpoints of `experiment` in `run`; a rollback loads them into `params`.
     pub(crate) fn new(
         run: &'a RunDirectory,
-        params: &'a Params,
+        (params, group): (&'a Params, &'a Group),
         experiment: &Experiment,
         tokenizers: &Tokenizers,
     ) -> Checkpoints<'a> {
         Checkpoints {
             run,
             params,
+            group,
             config: experiment.to_checkpoint(),
             tokenizers: tokenizers.to_json(),
             training: experiment.training.clone(),
@@ -48,6 +52,9 @@ impl<'a> Checkpoints<'a> {
 
 impl Checkpointer for Checkpoints<'_> {
     fn save(&mut self, snapshot: Snapshot) -> Result<()> {
+        if !self.group.leads() {
+            return Ok(());
+        }
         self.finish_write(true)?;
         let step = snapshot.progress.step;
         let header = ModelHeader::new(self.config.clone(), self.tokenizers.clone(), step);
@@ -70,8 +77,11 @@ impl Checkpointer for Checkpoints<'_> {
     }
 
     fn restore(&mut self, last: u64) -> Result<Option<(TrainState, NamedTensors)>> {
-        let Some(step) = good(self.run, &self.training)?.find(|&step| step < last) else { return Ok(None) };
-        SavedRun::read(self.run, step)?.into_model(self.run, self.params).map(Some)
+        let Checkpoints { run, params, group, training, .. } = self;
+        let last_good = || good(run, training)?.find(|&step| step < last).map(|step| SavedRun::read(run, step)).transpose();
+        let saved = if group.leads() { last_good() } else { Ok(None) };
+        let Some(saved) = SavedRun::shared(group.agree(saved)?, run, group)? else { return Ok(None) };
+        saved.into_model(run, params, group).map(Some)
     }
 }
 

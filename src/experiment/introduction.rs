@@ -10,6 +10,7 @@ use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
 use crate::decoding::options::LengthLimits;
+use crate::distributed::Group;
 use crate::error::{Result, counted};
 use crate::model::network::Network;
 use crate::model::params::Params;
@@ -27,6 +28,7 @@ pub(crate) struct Introduction<'a> {
     pub data: &'a DataSplits,
     pub params: &'a Params,
     pub model: &'a Network,
+    pub group: &'a Group,
 }
 
 impl Introduction<'_> {
@@ -39,13 +41,14 @@ impl Introduction<'_> {
         before: Option<(&TrainState, &[&str])>,
         origin: Option<(Origin, Vec<(String, i64)>)>,
     ) {
-        let Introduction { experiment, run, runtime, data, params, model } = *self;
+        let Introduction { experiment, run, runtime, data, params, model, group } = *self;
+        group.described().iter().for_each(|ranks| recorder.say(ranks));
         introduce(recorder, experiment, run, runtime, params);
         introduce_origin(recorder, params, origin);
         introduce_data(recorder, data);
         introduce_form(recorder, &data.tokenizers.target, &data.valid);
         introduce_limits(recorder, &experiment.decoding, &data.valid, model.max_length());
-        introduce_batches(recorder, experiment, runtime, data, progress);
+        introduce_batches(recorder, experiment, (runtime, group.ranks()), data, progress);
         match before {
             Some((before, moved)) => introduce_resumed(recorder, progress, before, moved),
             None => introduce_schedule(recorder, &experiment.training),
@@ -220,7 +223,7 @@ const NAMED: usize = 20;
 fn introduce_batches(
     recorder: &mut dyn Recorder,
     experiment: &Experiment,
-    runtime: Runtime,
+    (runtime, ranks): (Runtime, usize),
     data: &DataSplits,
     progress: &TrainState,
 ) {
@@ -235,8 +238,8 @@ fn introduce_batches(
             "note: `runtime.threads` is {asked}, but only {threads} started: at most four per core"
         ));
     }
-    if runtime.device == Device::Cpu && runtime.threads > shards {
-        let threads = runtime.threads;
+    let threads = ranks * runtime.threads;
+    if runtime.device == Device::Cpu && threads > shards {
         recorder.say(&format!(
             "note: an update has {} for {threads} threads; `training.shards` = {} keeps more of them busy",
             counted(shards, "shard"),

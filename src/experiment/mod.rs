@@ -1,32 +1,38 @@
 //! Training as a whole: an experiment in, a run directory out.
 //!
 //! It claims the directory, reads the data, builds or resumes the model, and runs the trainer. Messages to the user go
-//! to the caller's recorder.
+//! to the caller's recorder. Where a launcher has started several processes, each is a rank of the same run: rank 0
+//! does all of this, and the others only train with it.
 
 pub(crate) mod average;
 mod checkpointer;
 mod init_from;
 mod introduction;
+mod ranks;
 mod resume;
 pub(crate) mod retention;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use self::average::{chosen, mean_of};
 use self::checkpointer::Checkpoints;
 use self::init_from::InitialModel;
 use self::introduction::{Introduction, conclude};
+use self::ranks::{check_data, check_start};
 use self::resume::{SavedRun, claim};
-use crate::checkpoint::run::{FEATURES, Lock, RunDirectory, run_of_pointer};
+use crate::checkpoint::run::{FEATURES, Lock, Origin, RunDirectory, run_of_pointer};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::splits::{AudioOptions, DataSplits};
+use crate::distributed::launch::Launch;
+use crate::distributed::{Group, Limits};
 use crate::error::{Error, Kind, Result, counted};
 use crate::model::network::Network;
 use crate::model::params::Params;
 use crate::predictor::loaded_model::{build, outline};
-use crate::runtime::{Runtime, StopFlag, memory};
+use crate::runtime::{Neighbours, Runtime, StopFlag, memory};
 use crate::training::clock::matrix_peak;
 use crate::training::context::{InjectedFaults, TrainContext};
 use crate::training::metrics::RunningStats;
@@ -84,28 +90,75 @@ pub fn train(
     stop: &StopFlag,
     recorder: &mut dyn Recorder,
 ) -> Result<RunSummary> {
+    let launch = Launch::from_environment()?;
+    let group = Group::join(launch.as_ref(), limits(experiment))?;
+    let trained = train_as_rank(&group, experiment, options, stop, recorder);
+    trained.map_err(|error| match group.ranks() {
+        1 => error,
+        ranks => error.at(format!("rank {} of {ranks}", group.rank())),
+    })
+}
+
+/// How long ranks wait for each other.
+fn limits(experiment: &Experiment) -> Limits {
+    let [join, exchange] = [experiment.runtime.join_timeout, experiment.runtime.rank_timeout].map(Duration::from_secs);
+    Limits { join, exchange }
+}
+
+fn train_as_rank(
+    group: &Group,
+    experiment: &Experiment,
+    options: &RunOptions,
+    stop: &StopFlag,
+    recorder: &mut dyn Recorder,
+) -> Result<RunSummary> {
+    check_start(group, experiment)?;
     let run = RunDirectory::at(&options.folder);
-    let (lock, saved) = claim(&run, experiment, options.resume, recorder)?;
-    if let Some(saved) = saved.as_ref().filter(|saved| saved.is_complete(experiment, &run)) {
-        let (progress, next) = (&saved.progress, saved.how_to_continue(experiment));
-        let (folder, steps) = (options.folder.display(), counted(progress.step, "step"));
-        recorder.say(&format!("{folder} is complete: {steps}. {next}"));
-        return Ok(RunSummary::of(progress, StopReason::Complete));
+    let claimed = if group.leads() { claim(&run, experiment, options.resume, recorder) } else { Ok((None, None)) };
+    let (lock, saved) = group.agree(claimed)?;
+    let saved = SavedRun::shared(saved, &run, group)?;
+    if let Some(saved) = &saved
+        && group.lead(|| Ok(saved.is_complete(experiment, &run)))?
+    {
+        if group.leads() {
+            let (folder, steps) = (options.folder.display(), counted(saved.progress.step, "step"));
+            let next = saved.how_to_continue(experiment);
+            recorder.say(&format!("{folder} is complete: {steps}. {next}"));
+        }
+        return Ok(RunSummary::of(&saved.progress, StopReason::Complete));
     }
-    let runtime = Runtime::start(&experiment.runtime)?;
-    check_origin(&run, options, saved.is_some(), recorder)?;
+    let neighbours = Neighbours { on_cores: group.neighbours(), number: group.local_rank() };
+    let runtime = group.agree(Runtime::start_beside(&experiment.runtime, neighbours))?;
+    group.use_device(runtime.device)?;
+    group.lead(|| check_origin(&run, options, saved.is_some(), recorder))?;
     // A resumed run has its own weights.
     let initial = options.from.as_ref().filter(|_| saved.is_none());
-    let initial = initial.map(|path| InitialModel::read(path, options.extend_vocabulary)).transpose()?;
+    let initial = initial.map(|path| InitialModel::read(path, options.extend_vocabulary)).transpose();
+    let initial = group.agree(initial)?;
+    let data = load(group, experiment, &run, (&saved, &initial))?;
+    check_data(group, runtime, &data)?;
+    let beginning = TrainingStart { lock, saved, initial };
+    train_on((experiment, group), &run, runtime, &data, beginning, (stop, recorder))
+}
+
+/// Reads the pairs. The vocabularies are those of the saved run or the initial model, if there is one.
+fn load(
+    group: &Group,
+    experiment: &Experiment,
+    run: &RunDirectory,
+    (saved, initial): (&Option<SavedRun>, &Option<InitialModel>),
+) -> Result<DataSplits> {
     let features = run.file(FEATURES);
     let audio = AudioOptions { features: &features, ctc: experiment.model.network().has_ctc() };
-    let data = DataSplits::load(&experiment.data, Some(audio), |pairs| match (&saved, &initial) {
-        (Some(saved), _) => Ok(saved.tokenizers.clone()),
-        (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
-        (None, None) => Tokenizers::train(&experiment.data, pairs),
-    })?;
-    let beginning = TrainingStart { lock, saved, initial };
-    train_on(experiment, &run, runtime, &data, beginning, (stop, recorder))
+    let load = || {
+        DataSplits::load(&experiment.data, Some(audio), |pairs| match (saved, initial) {
+            (Some(saved), _) => Ok(saved.tokenizers.clone()),
+            (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
+            (None, None) => Tokenizers::train(&experiment.data, pairs),
+        })
+    };
+    // Features are made once, by rank 0, and read by the others.
+    if experiment.data.source.audio.is_some() { group.in_turn(load) } else { group.agree(load()) }
 }
 
 /// Checks `--from`: a resumed run has its own weights; one without a checkpoint must start from the same model as
@@ -149,59 +202,79 @@ struct TrainingStart {
 
 /// Builds or loads the model, and trains it.
 fn train_on(
-    experiment: &Experiment,
+    (experiment, group): (&Experiment, &Group),
     run: &RunDirectory,
     runtime: Runtime,
     data: &DataSplits,
     beginning: TrainingStart,
     (stop, recorder): (&StopFlag, &mut dyn Recorder),
 ) -> Result<RunSummary> {
-    if let Some(saved) = &beginning.saved {
-        saved.check_weights(experiment)?;
-    }
-    check_room(experiment, runtime, &outline(experiment, &data.tokenizers))?;
+    let TrainingStart { lock, saved, initial } = beginning;
+    let checked = saved.as_ref().map_or(Ok(()), |saved| saved.check_weights(experiment));
+    group.agree(checked.and_then(|()| check_room(experiment, runtime, &outline(experiment, &data.tokenizers))))?;
     let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
     let model = build(experiment, &data.tokenizers, &mut params);
-    let origin = beginning.initial.as_ref().map(InitialModel::origin);
-    let new_rows = beginning.initial.map(|initial| initial.load_into(&params, experiment)).transpose()?;
-    let moved = beginning.saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
-    let saved = beginning.saved.map(|saved| saved.into_model(run, &params)).transpose()?;
+    let origin = initial.as_ref().map(InitialModel::origin);
+    let new_rows = initial.map(|initial| initial.load_into(&params, experiment)).transpose();
+    let new_rows = group.agree(new_rows)?;
+    let moved = saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
+    let saved = saved.map(|saved| saved.into_model(run, &params, group)).transpose()?;
     // The model file has the fitted length limits; the run's config has the requested ones.
     let (asked_for, experiment) = (experiment, &fitted(experiment, data));
-    let metrics_bytes = saved.as_ref().map(|(progress, _)| progress.metrics_bytes);
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
-    let context = context(experiment, runtime, &model, &params, data)?;
-    let place = before.as_ref().map(|before| run.checkpoint(before.step));
-    let trainer = Trainer::new(context, saved).map_err(|error| match (error.kind(), place) {
-        (Kind::Failure, Some(place)) => error.at(place.display()),
+    let context = context(experiment, runtime, (&model, &params), data, group)?;
+    let trainer = group.agree(Trainer::new(context, saved).map_err(|error| match (error.kind(), &before) {
+        (Kind::Failure, Some(before)) => error.at(run.checkpoint(before.step).display()),
         _ => error,
-    })?;
-    let _lock = take(run, beginning.lock)?;
-    if before.is_none() {
-        run.write_from(origin.as_ref())?;
-    }
-    run.write_config(&asked_for.to_toml())?;
+    }))?;
     let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
-    let columns = experiment.training.metric_columns();
-    let mut recorders = Recorders::of_run(run.path(), steps.0, (metrics_bytes, &columns), recorder)?;
-    let mut trainer = trainer.measured_by(meter(experiment, runtime, &model, steps));
+    let files = Beginning { asked_for, run, origin: origin.as_ref(), before: before.as_ref(), step: steps.0 };
+    let opened = if group.leads() { files.open(lock, recorder) } else { Ok((None, Recorders::default())) };
+    let (_lock, mut recorders) = group.agree(opened)?;
     // Before this there was nothing to save, and a signal ended the process at once.
     stop.listen();
-    recorders.record(&Event::Start { step: steps.0, last_step: steps.1 })?;
-    let introduction = Introduction { experiment, run, runtime, data, params: &params, model: &model };
-    let origin = origin.zip(new_rows);
-    introduction.say(
-        &mut recorders,
-        trainer.progress(),
-        before.as_ref().map(|before| (before, &moved[..])),
-        origin,
-    );
-    let mut checkpoints = Checkpoints::new(run, &params, experiment, &data.tokenizers);
+    let mut trainer = trainer;
+    if group.leads() {
+        trainer = trainer.measured_by(meter(experiment, runtime, (&model, group), steps));
+        recorders.record(&Event::Start { step: steps.0, last_step: steps.1 })?;
+        let introduction = Introduction { experiment, run, runtime, data, params: &params, model: &model, group };
+        let before = before.as_ref().map(|before| (before, &moved[..]));
+        introduction.say(&mut recorders, trainer.progress(), before, origin.zip(new_rows));
+    }
+    let mut checkpoints = Checkpoints::new(run, (&params, group), experiment, &data.tokenizers);
     let stop_reason = trainer.run(stop, &mut recorders, &mut checkpoints).inspect_err(|error| {
         // The caller reports the original error.
         let _ = recorders.record(&Event::Failed(error));
     })?;
-    finish(experiment, run, (&params, &trainer), stop_reason, (stop, &mut recorders))
+    match group.leads() {
+        true => finish(experiment, run, (&params, &trainer), stop_reason, (stop, &mut recorders)),
+        false => Ok(RunSummary::of(trainer.progress(), stop_reason)),
+    }
+}
+
+/// The files of a run that its training begins with.
+struct Beginning<'a> {
+    asked_for: &'a Experiment,
+    run: &'a RunDirectory,
+    origin: Option<&'a Origin>,
+    /// The saved state of a resumed run.
+    before: Option<&'a TrainState>,
+    step: u64,
+}
+
+impl Beginning<'_> {
+    /// Locks the folder, and opens its recorders.
+    fn open<'r>(&self, lock: Option<Lock>, recorder: &'r mut dyn Recorder) -> Result<(Option<Lock>, Recorders<'r>)> {
+        let lock = take(self.run, lock)?;
+        if self.before.is_none() {
+            self.run.write_from(self.origin)?;
+        }
+        self.run.write_config(&self.asked_for.to_toml())?;
+        let columns = self.asked_for.training.metric_columns();
+        let bytes = self.before.map(|before| before.metrics_bytes);
+        let recorders = Recorders::of_run(self.run.path(), self.step, (bytes, &columns), recorder)?;
+        Ok((Some(lock), recorders))
+    }
 }
 
 /// Averages checkpoints if the config sets it, and returns the summary.
@@ -265,9 +338,9 @@ fn take(run: &RunDirectory, lock: Option<Lock>) -> Result<Lock> {
 fn context<'a>(
     experiment: &'a Experiment,
     runtime: Runtime,
-    model: &'a Network,
-    params: &'a Params,
+    (model, params): (&'a Network, &'a Params),
     data: &'a DataSplits,
+    group: &'a Group,
 ) -> Result<TrainContext<'a>> {
     Ok(TrainContext {
         config: &experiment.training,
@@ -276,6 +349,7 @@ fn context<'a>(
         model,
         params,
         width: experiment.model.network().width(),
+        group,
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,
@@ -304,11 +378,13 @@ fn faults() -> Result<InjectedFaults> {
 fn meter<'a>(
     experiment: &Experiment,
     runtime: Runtime,
-    model: &'a Network,
+    (model, group): (&'a Network, &Group),
     steps: (u64, u64),
 ) -> PaceMeter<'a> {
-    // Forward plus twice as much backward, each a multiplication and an addition.
-    let operations = |window: &RunningStats| 6.0 * model.multiplications(window.source_tokens, window.tokens);
+    // Forward plus twice as much backward, each a multiplication and an addition; each rank does its share.
+    let factor = 6.0 / group.ranks() as f64;
+    let operations =
+        move |window: &RunningStats| factor * model.multiplications(window.source_tokens, window.tokens);
     let products = experiment.model.network().products().into_iter();
     let shapes: Vec<[i64; 3]> =
         products.map(|[inputs, outputs]| [512, inputs as i64, outputs as i64]).collect();

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::retention::progress;
+use super::retention::parse_progress;
 use crate::checkpoint::files::read_within;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
 use crate::checkpoint::tensors::{self, NamedTensors, load_into};
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
+use crate::distributed::Group;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::predictor::loaded_model::check_weights;
@@ -42,7 +43,7 @@ const CHANGEABLE: [&str; 17] = [
 ];
 
 /// The keys of data files.
-const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
+pub(crate) const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
 
 /// A checkpoint that training resumes from.
 pub(crate) struct SavedRun {
@@ -57,12 +58,31 @@ pub(crate) struct SavedRun {
 impl SavedRun {
     /// Reads the checkpoint of a step, without the optimizer's state.
     pub(crate) fn read(run: &RunDirectory, step: u64) -> Result<SavedRun> {
+        SavedRun::parse(run, step, &|name| run.read(step, name))
+    }
+
+    /// The same from its files, which `read` reads.
+    fn parse(run: &RunDirectory, step: u64, read: &dyn Fn(&str) -> Result<Vec<u8>>) -> Result<SavedRun> {
         // First the version, from the model's header.
         let path = run.checkpoint(step).join(MODEL);
-        let (header, weights) = model_file::parse(&run.read(step, MODEL)?, &path)?;
-        let progress = progress(run, step)?;
+        let (header, weights) = model_file::parse(&read(MODEL)?, &path)?;
+        let progress = parse_progress(run, step, &read(STATE)?)?;
         let tokenizers = Tokenizers::from_json(&header.tokenizers)?;
         Ok(SavedRun { moved: Vec::new(), progress, tokenizers, weights, path })
+    }
+
+    /// The checkpoint that rank 0 has read, for all ranks: it sends its files, so that the others need not see its
+    /// folder.
+    pub(crate) fn shared(saved: Option<SavedRun>, run: &RunDirectory, group: &Group) -> Result<Option<SavedRun>> {
+        if group.ranks() == 1 {
+            return Ok(saved);
+        }
+        let Some(step) = group.lead(|| Ok(saved.as_ref().map(|saved| saved.progress.step)))? else {
+            return Ok(None);
+        };
+        let read = |name: &str| group.lead_bytes(|| run.read(step, name));
+        let found = SavedRun::parse(run, step, &read)?;
+        Ok(saved.or(Some(found)))
     }
 
     /// Whether nothing is left to do, not even a validation or an average.
@@ -97,11 +117,12 @@ impl SavedRun {
         check_weights(experiment, &self.tokenizers, &self.weights, &self.path)
     }
 
-    /// Loads the weights; returns the trainer's state.
+    /// Loads the weights; returns the trainer's state, which rank 0 reads for all.
     pub(crate) fn into_model(
         self,
         run: &RunDirectory,
         params: &Params,
+        group: &Group,
     ) -> Result<(TrainState, NamedTensors)> {
         load_into(params, &self.weights, &self.path)?;
         if run.checkpoint(self.progress.step) != self.path.with_file_name("") {
@@ -109,7 +130,7 @@ impl SavedRun {
             let message = format!("`step` must be that of its folder, but it is {step}");
             return Err(Error::failure(format!("{} is damaged: {message}", place.display())));
         }
-        let bytes = run.read(self.progress.step, TRAINING)?;
+        let bytes = group.lead_bytes(|| run.read(self.progress.step, TRAINING))?;
         let path = run.checkpoint(self.progress.step).join(TRAINING);
         let (training, _) = tensors::from_bytes(&bytes, &path)?;
         Ok((self.progress, training))
@@ -197,7 +218,7 @@ fn notes<'a>(config: &TrainingConfig, differing: &'a [String]) -> impl Iterator<
 }
 
 /// Paths of the keys in which two configs differ.
-fn differing_keys(one: &Value, other: &Value) -> Vec<String> {
+pub(crate) fn differing_keys(one: &Value, other: &Value) -> Vec<String> {
     fn walk(prefix: &str, one: Option<&Value>, other: Option<&Value>, out: &mut Vec<String>) {
         if one == other {
             return;

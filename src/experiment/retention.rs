@@ -11,13 +11,20 @@ use crate::training::state::TrainState;
 /// # Errors
 /// The checkpoint is damaged.
 pub(crate) fn progress(run: &RunDirectory, step: u64) -> Result<TrainState> {
+    parse_progress(run, step, &run.read(step, STATE)?)
+}
+
+/// The training state of a checkpoint from the bytes of its file.
+///
+/// # Errors
+/// The checkpoint is damaged.
+pub(crate) fn parse_progress(run: &RunDirectory, step: u64, bytes: &[u8]) -> Result<TrainState> {
     let path = run.checkpoint(step).join(STATE);
     let damaged = |what: String| {
         Error::failure(format!("{} is damaged: {what}", path.display()))
             .hint(format!("write another step into {}", run.file("latest").display()))
     };
-    let progress: TrainState =
-        serde_json::from_slice(&run.read(step, STATE)?).map_err(|error| damaged(error.to_string()))?;
+    let progress: TrainState = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
     progress.check().map_err(damaged)?;
     Ok(progress)
 }

@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
+use crate::error::Result;
 use crate::runtime::seed_for;
 use crate::shim::clear_gradients;
 
@@ -108,6 +110,19 @@ impl Params {
     /// The weight of that name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.places.get(name).map(|&place| &self.params[place].tensor)
+    }
+
+    /// A checksum of all values, SHA-256 in hexadecimal: equal for weights of the same bits.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    pub(crate) fn sha256(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for param in &self.params {
+            let values = param.tensor.detach().to_device(Device::Cpu).contiguous().view([-1]);
+            hash.update(Vec::<u8>::try_from(values.view_dtype(Kind::Uint8))?);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Number of weights.

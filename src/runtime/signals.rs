@@ -91,6 +91,16 @@ impl StopFlag {
         }
     }
 
+    /// Requests a stop, as this signal does.
+    pub(crate) fn raise(&self, signal: u8) {
+        self.signal.store(usize::from(signal), Ordering::SeqCst);
+    }
+
+    /// Requests a checkpoint.
+    pub(crate) fn ask_to_save(&self) {
+        self.save.store(true, Ordering::SeqCst);
+    }
+
     /// Whether a checkpoint was requested since the last call.
     pub(crate) fn save_asked(&self) -> bool {
         self.save.swap(false, Ordering::SeqCst)

@@ -7,6 +7,7 @@ use super::state::TrainState;
 use crate::data::dataset::Dataset;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::DecodingConfig;
+use crate::distributed::Group;
 use crate::error::{Error, Result};
 use crate::model::network::Network;
 use crate::model::params::Params;
@@ -25,6 +26,8 @@ pub struct TrainContext<'a> {
     pub params: &'a Params,
     /// Model width D, for the `noam` schedule.
     pub width: usize,
+    /// The processes that train together.
+    pub group: &'a Group,
     /// Training pairs.
     pub train: &'a Dataset,
     /// Validation pairs.

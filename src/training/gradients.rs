@@ -1,8 +1,8 @@
 //! The gradients of one update: the sum over the shards of its batches, and what to do if a shard runs out of memory.
 //!
 //! Each shard runs forward and backward on one thread. The results are added up along the tree that cut the batches
-//! (`data/shard.rs`), so that the number of threads changes no bit. Data-parallel training over several machines is the
-//! same tree, with its upper nodes between the machines.
+//! (`data/shard.rs`), so that the number of threads changes no bit. Several ranks share the same tree: its upper nodes
+//! lie between them (`exchange.rs`), so their number changes no bit either.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,14 @@ use tch::{Device, Tensor};
 
 use super::TrainingConfig;
 use super::context::{InjectedFaults, TrainContext};
+use super::exchange::Exchange;
 use super::metrics::RunningStats;
 use super::objective::objective;
 use super::out_of_memory::{MemoryRoom, catch_out_of_memory, find_budget};
 use super::partition::partition_by_size;
 use super::replicas::Replicas;
 use crate::data::batch::Batch;
-use crate::data::loader::{Collator, LoadedBatch};
+use crate::data::loader::{Collator, MicroBatch, UpdatePlan};
 use crate::data::shard::{Shard, Tree};
 use crate::error::{Error, Result};
 use crate::runtime::{memory, seed_for, threads};
@@ -50,16 +51,14 @@ pub(crate) struct StepOutput {
     pub too_large: Option<usize>,
 }
 
-/// A micro-batch: a shard, and its batch once it is collated.
-type MicroBatch = (Shard, Option<Batch>);
-
 /// The sum over one or more shards.
-struct GradientSum {
-    counts: RunningStats,
+pub(crate) struct GradientSum {
+    /// Their counts; its sums are zero.
+    pub counts: RunningStats,
     /// Smoothed loss and negative log-likelihood: (2) f64
-    losses: Tensor,
+    pub losses: Tensor,
     /// One per weight; undefined if the loss does not depend on it.
-    gradients: Vec<Tensor>,
+    pub gradients: Vec<Tensor>,
 }
 
 /// Why there is no sum.
@@ -101,48 +100,73 @@ fn shards_for(positions: usize) -> usize {
 
 /// The number of shards of an update, if its batches have enough rows.
 pub(crate) fn shards(config: &TrainingConfig, tokens_per_batch: usize) -> usize {
-    config.accumulate << halvings(config, tokens_per_batch, Device::Cpu)
+    config.accumulate << halvings(config, tokens_per_batch, (Device::Cpu, 1))
 }
 
 /// How many times each batch is halved. On a CPU it follows from the config alone, never from the machine; a GPU takes
-/// whole batches.
-pub(crate) fn halvings(config: &TrainingConfig, tokens_per_batch: usize, device: Device) -> u32 {
-    if device != Device::Cpu {
-        return 0;
-    }
-    let shards = match config.shards {
-        0 => shards_for(tokens_per_batch * config.accumulate),
-        shards => shards,
+/// whole batches, or as many parts as there are ranks.
+pub(crate) fn halvings(
+    config: &TrainingConfig,
+    tokens_per_batch: usize,
+    (device, ranks): (Device, usize),
+) -> u32 {
+    let shards = match (device, config.shards) {
+        (Device::Cpu, 0) => shards_for(tokens_per_batch * config.accumulate),
+        (Device::Cpu, shards) => shards,
+        _ => ranks,
     };
     (shards / config.accumulate.next_power_of_two()).max(1).ilog2()
 }
 
+/// How updates are made, and which part of them this rank computes.
+///
+/// # Errors
+/// The ranks cannot share an update in whole subtrees.
+pub(crate) fn plan(context: &TrainContext, tokens_per_batch: usize) -> Result<UpdatePlan> {
+    let TrainContext { config, group, params, .. } = context;
+    let (rank, ranks, accumulate) = (group.rank(), group.ranks(), config.accumulate);
+    let halvings = halvings(config, tokens_per_batch, (params.device(), ranks));
+    let shards = accumulate << halvings;
+    if !ranks.is_power_of_two() || ranks > shards {
+        let message = format!(
+            "the number of ranks must be a power of two of at most {shards}, the shards of an update, but it is {ranks}"
+        );
+        let more = ranks.next_power_of_two();
+        return Err(Error::input(message).hint(match more > shards {
+            true => format!("start fewer ranks, or cut updates into more shards: --set training.shards={more}"),
+            false => format!("start {} or {more} ranks", more / 2),
+        }));
+    }
+    Ok(UpdatePlan { accumulate, halvings, rank, ranks })
+}
+
 impl GradientEngine<'_> {
-    /// Computes the gradients and stores them in the weights. `too_large` is the fewest positions that ran out of
-    /// memory so far: no shard of that size is tried again.
+    /// Computes the gradients, together with the other ranks, and stores them in the weights. `too_large` is the fewest
+    /// positions that ran out of memory so far: no shard of that size is tried again.
     ///
     /// When out of memory, it starts over with all shards of that size halved. A row that does not fit alone is
     /// skipped.
     ///
     /// # Errors
-    /// Not a single row fits into memory; errors of libtorch.
+    /// Not a single row fits into memory; errors of libtorch; a rank is lost.
     pub(crate) fn gradients(
         &self,
         context: &TrainContext,
-        batches: Vec<LoadedBatch>,
+        exchange: &Exchange,
+        update: Tree<MicroBatch>,
         too_large: Option<usize>,
     ) -> Result<StepOutput> {
         let (mut too_large, mut skipped_rows) = (too_large, Vec::new());
-        let batches = (0..).zip(batches).map(|(n, batch)| batch.shards.map(&mut |leaf| named(n, leaf)));
-        let mut tree = Tree::over(batches.collect());
-        let mut shards = tree.as_ref().map(shards_of);
+        let mut shards = Some(shards_of(&update));
+        let mut tree = Some(update);
         if too_large.is_some() {
             (shards, tree) = (shards.map(|shards| self.small_enough(shards, too_large)), None);
         }
         loop {
             let Some(all) = shards else { return self.without_gradients(context, skipped_rows, too_large) };
             let leaves = tree.take().unwrap_or_else(|| all.clone().map(&mut |shard| (shard, None)));
-            let broken = match self.sum_over(leaves)? {
+            let own = exchange.part(leaves).map(|part| self.sum_over(part, self.labels(&all)));
+            let broken = match exchange.sum(transposed(own), &all, context.params)? {
                 ControlFlow::Continue(sum) => return Ok(sum.given(context, skipped_rows, too_large)),
                 ControlFlow::Break(broken) => broken,
             };
@@ -175,8 +199,8 @@ impl GradientEngine<'_> {
     /// Whether the shortest row of the set fits into memory; a batch may consist of long rows only.
     fn shortest_fits(&self, context: &TrainContext) -> Result<bool> {
         let rows = (0..context.train.corpus.len()).min_by_key(|&row| self.collator.positions(row));
-        let leaf = (Shard::whole(rows.into_iter().collect(), 0), None);
-        Ok(self.sum_over(Tree::Leaf(leaf))?.is_continue())
+        let shard = Tree::Leaf(Shard::whole(rows.into_iter().collect(), 0));
+        Ok(self.sum_over_all(shard)?.is_continue())
     }
 
     /// The same rows in shards of fewer than `too_large` positions; single rows stay as they are.
@@ -191,10 +215,20 @@ impl GradientEngine<'_> {
         self.collator.padded_positions(&shard.rows)
     }
 
-    /// Forward and backward over all shards; or the shard that ran out of memory.
-    fn sum_over(&self, tree: Tree<MicroBatch>) -> Result<ControlFlow<Shard, GradientSum>> {
-        let rows = tree.leaves().into_iter().flat_map(|(shard, _)| &shard.rows);
-        let tokens = rows.map(|&row| self.collator.labels(row)).sum();
+    /// Labels of all rows.
+    fn labels(&self, tree: &Tree<Shard>) -> usize {
+        let rows = tree.leaves().into_iter().flat_map(|shard| &shard.rows);
+        rows.map(|&row| self.collator.labels(row)).sum()
+    }
+
+    /// Forward and backward over the shards of an update, on this rank alone; or the shard that ran out of memory.
+    fn sum_over_all(&self, shards: Tree<Shard>) -> Result<ControlFlow<Shard, GradientSum>> {
+        let tokens = self.labels(&shards);
+        self.sum_over(shards.map(&mut |shard| (shard, None)), tokens)
+    }
+
+    /// Forward and backward over shards of an update with `tokens` labels; or the shard that ran out of memory.
+    fn sum_over(&self, tree: Tree<MicroBatch>, tokens: usize) -> Result<ControlFlow<Shard, GradientSum>> {
         let walk = TreeReduction { engine: self, tokens, broken: AtomicBool::new(false) };
         match self.replicas.on_all(|| walk.sum(tree)) {
             Ok(sum) => Ok(ControlFlow::Continue(sum)),
@@ -253,9 +287,15 @@ impl TreeReduction<'_> {
     }
 }
 
-/// Names a micro-batch: the random numbers of a shard depend on its batch's number in the update, too.
-fn named(n: usize, (shard, batch): (Shard, Batch)) -> MicroBatch {
-    (Shard { name: format!("{n}{}", shard.name), ..shard }, Some(batch))
+/// A rank may have no shard.
+fn transposed(
+    own: Option<Result<ControlFlow<Shard, GradientSum>>>,
+) -> Result<ControlFlow<Shard, Option<GradientSum>>> {
+    match own.transpose()? {
+        Some(ControlFlow::Break(shard)) => Ok(ControlFlow::Break(shard)),
+        Some(ControlFlow::Continue(sum)) => Ok(ControlFlow::Continue(Some(sum))),
+        None => Ok(ControlFlow::Continue(None)),
+    }
 }
 
 fn shards_of(tree: &Tree<MicroBatch>) -> Tree<Shard> {
@@ -335,8 +375,8 @@ pub(crate) fn budget_for(context: &TrainContext, collator: &Collator, replicas: 
     let engine = GradientEngine { config, seed: *seed, collator, replicas, faults, step: u64::MAX };
     let trial = |rows: &[usize], budget: usize| -> Result<()> {
         let shard = Shard::whole(rows.to_vec(), 0);
-        let tree = Tree::cut(shard, halvings(config, budget, device), &|row| collator.positions(row));
-        match engine.sum_over(tree.map(&mut |shard| (shard, None)))? {
+        let tree = Tree::cut(shard, halvings(config, budget, (device, 1)), &|row| collator.positions(row));
+        match engine.sum_over_all(tree)? {
             ControlFlow::Continue(_) => Ok(()),
             ControlFlow::Break(_) => Err(Error::out_of_memory("out of memory")),
         }
@@ -356,10 +396,11 @@ mod tests {
         let by_tokens = [256, 512, 1024, 2048, 4096, 8192, 16_384].map(shards_for);
         assert_eq!(by_tokens, [1, 2, 2, 2, 4, 4, 8]);
         let config = |shards, accumulate| TrainingConfig { shards, accumulate, ..TrainingConfig::default() };
-        assert_eq!(halvings(&config(0, 1), 4096, Device::Cpu), 2);
-        assert_eq!(halvings(&config(0, 4), 512, Device::Cpu), 0, "four batches are four shards");
-        assert_eq!(halvings(&config(8, 1), 100, Device::Cpu), 3);
-        assert_eq!(halvings(&config(8, 3), 100, Device::Cpu), 1, "three batches of two shards");
-        assert_eq!(halvings(&config(8, 1), 4096, Device::Cuda(0)), 0);
+        assert_eq!(halvings(&config(0, 1), 4096, (Device::Cpu, 1)), 2);
+        assert_eq!(halvings(&config(0, 4), 512, (Device::Cpu, 1)), 0, "four batches are four shards");
+        assert_eq!(halvings(&config(8, 1), 100, (Device::Cpu, 1)), 3);
+        assert_eq!(halvings(&config(8, 3), 100, (Device::Cpu, 1)), 1, "three batches of two shards");
+        assert_eq!(halvings(&config(8, 1), 4096, (Device::Cuda(0), 1)), 0);
+        assert_eq!(halvings(&config(0, 1), 4096, (Device::Cuda(0), 4)), 2, "a part for each GPU");
     }
 }

@@ -13,6 +13,7 @@ pub use config::{
 pub mod clock;
 pub mod context;
 pub(crate) mod ema;
+pub(crate) mod exchange;
 pub(crate) mod gradients;
 pub mod loss;
 pub mod metrics;

@@ -9,7 +9,8 @@ use tch::{Device, Tensor};
 use super::clock::Stopwatch;
 use super::context::{Checkpointer, NamedTensors, Snapshot, TrainContext};
 use super::ema::Ema;
-use super::gradients::{GradientEngine, budget_for, halvings};
+use super::exchange::Exchange;
+use super::gradients::{GradientEngine, budget_for, plan};
 use super::metrics::RunningStats;
 use super::optimizer::{Optimizer, clip_gradients, freeze};
 use super::pace::{Machine, PaceMeter};
@@ -20,9 +21,10 @@ use super::state::{BestValidation, Improvement, StopReason, TrainState};
 use super::validation::{Validated, validate};
 use super::{Then, TokensPerBatch};
 use crate::data::batch_sampler::BatchSampler;
-use crate::data::loader::{Collator, LoadedBatch, Loader};
+use crate::data::loader::{Collator, LoadedUpdate, Loader};
 use crate::data::readers::Pair;
 use crate::decoding::incremental_decoder::Hypothesis;
+use crate::distributed::Group;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::StopFlag;
@@ -49,6 +51,7 @@ pub struct Trainer<'a> {
     replicas: Replicas,
     collator: Collator,
     loader: Loader,
+    exchange: Exchange<'a>,
     progress: TrainState,
     /// The fewest positions that ran out of memory.
     too_large: Option<usize>,
@@ -102,8 +105,9 @@ impl<'a> Trainer<'a> {
                 Error::failure(message).hint("the checkpoint is damaged; write another one into `latest`")
             );
         }
-        let halvings = halvings(context.config, progress.tokens_per_batch, context.params.device());
-        let loader = Loader::start(batch_sampler, collator.clone(), halvings)?;
+        let plan = plan(&context, progress.tokens_per_batch)?;
+        let loader = Loader::start(batch_sampler, collator.clone(), plan)?;
+        let exchange = Exchange::new(context.group);
         let schedule = Schedule::new(context.config, context.width);
         let waiting = Stopwatch::default();
         let too_large = None;
@@ -117,6 +121,7 @@ impl<'a> Trainer<'a> {
             replicas,
             collator,
             loader,
+            exchange,
             progress,
             too_large,
             waiting,
@@ -150,6 +155,8 @@ impl<'a> Trainer<'a> {
         checkpointer: &mut dyn Checkpointer,
     ) -> Result<StopReason> {
         let config = self.context.config;
+        let stop = &self.exchange.listen(stop);
+        self.exchange.compare(self.context.params, self.progress.step)?;
         loop {
             if !self.progress.validation_due {
                 if let Some(stop_reason) = self.ended() {
@@ -160,7 +167,7 @@ impl<'a> Trainer<'a> {
                 self.update_and_log(recorder, checkpointer)?;
                 self.progress.validation_due = self.progress.step.is_multiple_of(config.validate_every);
             }
-            let validated = self.progress.validation_due && self.validate(stop, recorder)?.is_some();
+            let validated = self.progress.validation_due && self.validate(recorder)?.is_some();
             self.progress.validation_due &= !validated;
             // At the last step only the last validation can still be stopped.
             let stopped = stop.raised().filter(|_| self.progress.validation_due || self.ended().is_none());
@@ -192,15 +199,12 @@ impl<'a> Trainer<'a> {
     /// Errors of libtorch.
     pub fn update(&mut self) -> Result<UpdateOutput> {
         let step = self.progress.step + 1;
-        let accumulate = self.context.config.accumulate;
-        let next = || (0..accumulate).map(|_| self.loader.next_batch()).collect::<Result<Vec<LoadedBatch>>>();
-        let batches = self.waiting.time(next)?;
-        let rows: Vec<usize> = batches.iter().flat_map(LoadedBatch::rows).collect();
-        if let Some(last) = batches.last() {
-            (self.progress.epoch, self.progress.position) = (last.epoch, last.position);
-        }
+        let update = self.waiting.time(|| self.loader.next_update())?;
+        let rows: Vec<usize> = update.rows().collect();
+        let LoadedUpdate { shards, epoch, position } = update;
+        (self.progress.epoch, self.progress.position) = (epoch, position);
         let before = self.too_large;
-        let given = self.engine(step).gradients(&self.context, batches, before)?;
+        let given = self.engine(step).gradients(&self.context, &self.exchange, shards, before)?;
         self.too_large = given.too_large;
         let mut window = given.window(clip_gradients(self.context.params, self.context.config.clip_norm))?;
         let mut skipped = Vec::new();
@@ -269,6 +273,7 @@ impl<'a> Trainer<'a> {
             let (learning_rate, pace) = (self.learning_rate(step), self.meter.row(step, &window, waited));
             recorder.record(&Event::TrainingRow { step, epoch, learning_rate, window: &window, pace })?;
             self.meter.begin_anew(waited);
+            self.exchange.compare(self.context.params, step)?;
         }
         if self.progress.skipped_in_a_row >= self.context.config.non_finite.limit {
             self.too_many_skipped(recorder, checkpointer)?;
@@ -319,10 +324,10 @@ impl<'a> Trainer<'a> {
 
     /// Validates, records the scores and samples, and updates the best validations. `None` if a stop came before the
     /// end.
-    fn validate(&mut self, stop: &StopFlag, recorder: &mut dyn Recorder) -> Result<Option<BestValidation>> {
+    fn validate(&mut self, recorder: &mut dyn Recorder) -> Result<Option<BestValidation>> {
         let TrainContext { config, params, valid, .. } = self.context;
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let validated = validate(&self.context, &self.replicas, &|| stop.raised().is_some());
+        let validated = validate(&self.context, &self.replicas, &self.exchange);
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let Some(Validated { found, decoded, skipped_rows }) = validated? else { return Ok(None) };
         // NaN ranks last.
@@ -361,13 +366,16 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Validates the current weights, such as those of an average, and records nothing. `None` if a stop came before
-    /// the end.
+    /// Validates the current weights, such as those of an average, on this rank alone, and records nothing. `None` if a
+    /// stop came before the end.
     ///
     /// # Errors
     /// Errors of libtorch.
     pub(crate) fn validate_as_is(&self, stop: &StopFlag) -> Result<Option<Validated>> {
-        validate(&self.context, &self.replicas, &|| stop.raised().is_some())
+        let alone = Group::alone();
+        let mut exchange = Exchange::new(&alone);
+        exchange.listen(stop);
+        validate(&self.context, &self.replicas, &exchange)
     }
 
     fn snapshot(&self, progress: &TrainState) -> Snapshot {
@@ -404,7 +412,7 @@ impl<'a> Trainer<'a> {
         }
         self.progress.metrics_bytes = recorder.flush()?.unwrap_or_default();
         let mut before = self.progress.clone();
-        let validated = self.validate(stop, recorder)?;
+        let validated = self.validate(recorder)?;
         validated.into_iter().for_each(|found| before.ended_with(found));
         recorder.flush()?;
         checkpointer.save(self.snapshot(&before))?;

@@ -1,6 +1,7 @@
 //! Validation on held-out pairs: by likelihood, and by decoding.
 
 use super::context::TrainContext;
+use super::exchange::Exchange;
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::out_of_memory::in_halves;
@@ -32,33 +33,29 @@ pub(crate) struct Validated {
     pub skipped_rows: Vec<usize>,
 }
 
-/// Validates on `valid`, and decodes its first `training.decode_rows` rows (0: all), without dropout and gradients.
-/// `None` if `stopped` returned true before the end.
+/// Validates on `valid`, and decodes its first `training.decode_rows` rows (0: all), without dropout and gradients. The
+/// ranks share the rows. `None` if one of them was asked to stop before the end.
 ///
 /// # Errors
-/// Errors of libtorch. A NaN or infinite score is no error: training handles it.
+/// Errors of libtorch; a rank is lost. A NaN or infinite score is no error: training handles it.
 pub(crate) fn validate(
     context: &TrainContext,
     replicas: &Replicas,
-    stopped: &(dyn Fn() -> bool + Sync),
+    exchange: &Exchange,
 ) -> Result<Option<Validated>> {
-    let Some(Likelihood { nll, right, tokens, mut skipped_rows }) = likelihood(context, replicas, stopped)?
-    else {
-        return Ok(None);
-    };
+    let Some(all) = exchange.gather(likelihood(context, replicas, exchange))? else { return Ok(None) };
+    let Likelihood { nll, right, tokens, mut skipped_rows } = merged(all);
     let not_finite = |skipped_rows| Validated { found: Validation::NONE, decoded: Vec::new(), skipped_rows };
     let nll = nll / tokens as f64;
     if !nll.is_finite() {
         return Ok(Some(not_finite(skipped_rows)));
     }
-    let done = match decode(context, &skipped_rows, stopped) {
-        Err(_) if stopped() => return Ok(None),
-        Err(error) if error.kind() == Kind::NotFinite => {
-            return Ok(Some(not_finite(skipped_rows)));
-        }
-        done => done?,
+    let (decoded, too_large) = match decode(context, &skipped_rows, exchange) {
+        Ok(Some(done)) => done,
+        Ok(None) => return Ok(None),
+        Err(error) if error.kind() == Kind::NotFinite => return Ok(Some(not_finite(skipped_rows))),
+        Err(error) => return Err(error),
     };
-    let Some((decoded, too_large)) = done else { return Ok(None) };
     skipped_rows.extend(too_large);
     let best_by = context.config.best_by;
     let (shown, deciding) = (context.config.metric_set(unit_of(context.target)), best_by.metric_set());
@@ -118,30 +115,38 @@ struct Likelihood {
     skipped_rows: Vec<usize>,
 }
 
-impl Likelihood {
-    fn plus(mut self, other: Likelihood) -> Likelihood {
-        self.skipped_rows.extend(other.skipped_rows);
-        let (nll, right) = (self.nll + other.nll, self.right + other.right);
-        Likelihood { nll, right, tokens: self.tokens + other.tokens, ..self }
-    }
+/// The sums of a batch: its number; those of [`Likelihood`] as bits, which may be NaN; the other two.
+type BatchSums = (usize, [u64; 2], usize, Vec<usize>);
+
+/// Added in the order of the batches, so that the number of threads and of ranks does not matter.
+fn merged(all: Vec<Vec<BatchSums>>) -> Likelihood {
+    let mut all: Vec<BatchSums> = all.into_iter().flatten().collect();
+    all.sort_by_key(|(number, ..)| *number);
+    let plus = |mut sums: Likelihood, (_, bits, tokens, skipped_rows): BatchSums| {
+        let [nll, right] = bits.map(f64::from_bits);
+        sums.skipped_rows.extend(skipped_rows);
+        Likelihood { nll: sums.nll + nll, right: sums.right + right, tokens: sums.tokens + tokens, ..sums }
+    };
+    all.into_iter().fold(Likelihood::default(), plus)
 }
 
+/// The sums of this rank's batches; `None` if it was asked to stop.
 fn likelihood(
     context: &TrainContext,
     replicas: &Replicas,
-    stopped: &(dyn Fn() -> bool + Sync),
-) -> Result<Option<Likelihood>> {
+    exchange: &Exchange,
+) -> Result<Option<Vec<BatchSums>>> {
     let TrainContext { config, faults, .. } = context;
     let budget = match config.tokens_per_batch {
         TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
         TokensPerBatch::Auto => READ_AT_ONCE,
     };
-    let corpus = &context.valid.corpus;
-    let of_batch = |replica: &Replica, rows: Vec<usize>| {
-        let mut sums = Likelihood::default();
-        if stopped() {
+    let (corpus, stopped) = (&context.valid.corpus, exchange.stopped());
+    let of_batch = |replica: &Replica, (number, rows): (usize, Vec<usize>)| {
+        if stopped.raised().is_some() {
             return Ok(None);
         }
+        let mut sums = Likelihood::default();
         sums.skipped_rows = in_halves(&rows, &mut |rows| {
             let examples = rows.iter().map(|&row| corpus.example(row)).collect::<Result<Vec<_>>>()?;
             let batch = collate(&examples);
@@ -153,16 +158,15 @@ fn likelihood(
             sums.tokens += batch.target_tokens();
             Ok(())
         })?;
-        Ok(Some(sums))
+        let bits = [sums.nll, sums.right].map(f64::to_bits);
+        Ok(Some((number, bits, sums.tokens, sums.skipped_rows)))
     };
-    // Summed in the order of the batches, so that the number of threads does not matter.
-    let found: Result<Vec<Option<Likelihood>>> =
-        replicas.each(batches(&corpus.lengths(), budget), of_batch).into_iter().collect();
-    let Some(all) = found?.into_iter().collect::<Option<Vec<Likelihood>>>() else { return Ok(None) };
-    Ok(Some(all.into_iter().fold(Likelihood::default(), Likelihood::plus)))
+    let own = batches(&corpus.lengths(), budget).into_iter().enumerate();
+    let own = own.filter(|(number, _)| exchange.is_own(*number)).collect();
+    replicas.each(own, of_batch).into_iter().collect()
 }
 
-/// Rows decoded between two checks for a stop: enough for full batches on every core.
+/// Rows that a rank decodes between two checks for a stop: enough for full batches on every core.
 const DECODED_AT_ONCE: usize = 512;
 
 /// Outputs of the decoded rows, and the rows that do not fit into memory in decoding; rows skipped before are not
@@ -170,7 +174,7 @@ const DECODED_AT_ONCE: usize = 512;
 fn decode(
     context: &TrainContext,
     skipped_rows: &[usize],
-    stopped: &(dyn Fn() -> bool + Sync),
+    exchange: &Exchange,
 ) -> Result<Option<(Outputs, Vec<usize>)>> {
     let TrainContext { model, config, target, .. } = context;
     let corpus = &context.valid.corpus;
@@ -179,19 +183,31 @@ fn decode(
     let options =
         SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;
     let weights = weights_for(context.decoding, context.params.device(), model.compute())?;
-    let decoder = Interruptible::new(NetworkDecoder::new(model, weights), stopped);
+    let heard = exchange.stopped();
+    let stopped = || heard.raised().is_some();
+    let decoder = Interruptible::new(NetworkDecoder::new(model, weights), &stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
-    for rows in rows.chunks(DECODED_AT_ONCE) {
-        too_large.extend(in_halves(rows, &mut |rows| {
+    for rows in rows.chunks(DECODED_AT_ONCE * exchange.ranks()) {
+        let own: Vec<usize> = (0..).zip(rows).filter(|(at, _)| exchange.is_own(*at)).map(|(_, row)| *row).collect();
+        let mut outputs = Vec::new();
+        let done = in_halves(&own, &mut |rows| {
             let source = |&row: &usize| Ok(corpus.example(row)?.into_owned().source);
             let sources = rows.iter().map(source).collect::<Result<Vec<_>>>()?;
-            decoded.extend(rows.iter().copied().zip(decode_best(&decoder, &sources, &options)?));
+            outputs.extend(rows.iter().copied().zip(decode_best(&decoder, &sources, &options)?));
             Ok(())
-        })?);
-        if stopped() {
-            return Ok(None);
+        });
+        let done = match done {
+            _ if stopped() => Ok(None),
+            done => done.map(|too_large| Some((outputs, too_large))),
+        };
+        let Some(all) = exchange.gather(done)? else { return Ok(None) };
+        for (outputs, rows) in all {
+            decoded.extend(outputs);
+            too_large.extend(rows);
         }
     }
+    decoded.sort_by_key(|(row, _)| *row);
+    too_large.sort_unstable();
     Ok(Some((decoded, too_large)))
 }
 

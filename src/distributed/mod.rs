@@ -1,0 +1,311 @@
+//! Processes that train one model together, each a rank: data-parallel training.
+//!
+//! Ranks are started by a launcher ([`launch`]), meet in a store ([`rendezvous`]), and then exchange numbers with all
+//! others. All of them call the same functions in the same order. What they add up is added along a binary tree over
+//! the ranks, so that the sum of four ranks has the bits of the tree of shards that one rank sums alone.
+
+pub(crate) mod launch;
+mod rendezvous;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use tch::{Device, Tensor};
+
+use self::launch::Launch;
+use self::rendezvous::{Member, address, meet};
+use crate::error::{Error, Result};
+use crate::shim::group::{Collectives, Meeting, NCCL_ID, Outcome, nccl_id};
+
+/// How long ranks wait for each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// At the start.
+    pub join: Duration,
+    /// In an exchange.
+    pub exchange: Duration,
+}
+
+/// The ranks of a run, as one of them sees them.
+pub struct Group {
+    rank: usize,
+    ranks: usize,
+    /// Who has started them.
+    by: &'static str,
+    members: Vec<Member>,
+    connections: Option<Mutex<Connections>>,
+}
+
+/// Dropped in this order.
+struct Connections {
+    all: Collectives,
+    meeting: Meeting,
+    limit: Duration,
+}
+
+impl Group {
+    /// A process that is alone.
+    pub fn alone() -> Group {
+        Group { rank: 0, ranks: 1, by: "", members: Vec::new(), connections: None }
+    }
+
+    /// Joins the ranks that a launcher has started.
+    ///
+    /// # Errors
+    /// A rank does not come within the limit, or cannot be reached.
+    pub(crate) fn join(launch: Option<&Launch>, limits: Limits) -> Result<Group> {
+        let Some(launch) = launch else { return Ok(Group::alone()) };
+        let Launch { rank, ranks, by, .. } = *launch;
+        let joined = meet(launch, limits.join).and_then(|(meeting, members)| {
+            let address = address(&members, rank).to_string();
+            let all = Collectives::open(&meeting, (rank, ranks), &address, limits.join).map_err(|text| {
+                Error::failure(format!("the ranks cannot connect with each other: {text}"))
+                    .hint("GLOO_SOCKET_IFNAME names the network interface of a host that the other hosts reach")
+            })?;
+            all.set_limit(limits.exchange);
+            let connections = Connections { all, meeting, limit: limits.exchange };
+            Ok(Group { rank, ranks, by, members, connections: Some(Mutex::new(connections)) })
+        });
+        joined.map_err(|error| error.at(format!("rank {rank} of {ranks}")))
+    }
+
+    /// The number of this process, from 0.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// The number of processes.
+    pub fn ranks(&self) -> usize {
+        self.ranks
+    }
+
+    /// Whether this rank writes the run directory and talks to the user: rank 0 does.
+    pub fn leads(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// The ranks and who has started them, for display; `None` for one.
+    pub(crate) fn described(&self) -> Option<String> {
+        let mut hosts: Vec<&str> = self.members.iter().map(|member| member.host.as_str()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let on = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
+        (self.ranks > 1).then(|| format!("{} ranks{on}, started by {}", self.ranks, self.by))
+    }
+
+    /// How many ranks share the cores of this one.
+    pub(crate) fn neighbours(&self) -> usize {
+        let Some(own) = self.members.get(self.rank) else { return 1 };
+        let beside = |member: &&Member| member.boot == own.boot && member.cores == own.cores;
+        self.members.iter().filter(beside).count()
+    }
+
+    /// The number of this rank among those of its machine, from 0.
+    pub(crate) fn local_rank(&self) -> usize {
+        let boot = |rank: usize| self.members.get(rank).map(|member| &member.boot);
+        (0..self.rank).filter(|&other| boot(other) == boot(self.rank)).count()
+    }
+
+    /// Sums of tensors on a GPU are NCCL's from here on, where it is there; else they go through the CPU.
+    ///
+    /// # Errors
+    /// NCCL is there on some ranks only, or cannot connect them.
+    pub(crate) fn use_device(&self, device: Device) -> Result<()> {
+        let (Device::Cuda(number), Some(_)) = (device, &self.connections) else { return Ok(()) };
+        let made = if self.leads() { nccl_id().ok() } else { None };
+        let Some(id) = self.broadcast(&made.map(|id| id.to_vec()))? else { return Ok(()) };
+        let id: [u8; NCCL_ID] = id.try_into().map_err(|_| Error::failure("NCCL's id has another size"))?;
+        let use_it = |all: &Connections| all.all.use_nccl(number, self.rank, &id, all.limit);
+        self.exchange("NCCL", use_it)
+    }
+
+    /// Replaces the floats of all ranks by their sum.
+    ///
+    /// # Errors
+    /// A rank is lost.
+    ///
+    /// # Shapes
+    /// flat: (N) f32, contiguous, N a multiple of the number of ranks
+    pub(crate) fn sum(&self, flat: &Tensor) -> Result<()> {
+        self.exchange("a sum of gradients", |connections| connections.all.sum(flat))
+    }
+
+    /// The bytes of each rank, in order; all must give as many.
+    ///
+    /// # Errors
+    /// A rank is lost.
+    pub(crate) fn gather_bytes(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        if self.ranks == 1 {
+            return Ok(vec![own.to_vec()]);
+        }
+        self.exchange("an exchange", |connections| connections.all.gather(own))
+    }
+
+    /// The value of each rank, in order. An error of a rank becomes that of all.
+    ///
+    /// # Errors
+    /// That of this rank, or the first of the others; a rank is lost.
+    pub(crate) fn gather<T: Serialize + DeserializeOwned>(&self, own: Result<T>) -> Result<Vec<T>> {
+        if self.ranks == 1 {
+            return own.map(|own| vec![own]);
+        }
+        let mut json = to_json(&own)?;
+        let lengths = self.gather_bytes(&(json.len() as u64).to_le_bytes())?;
+        let lengths: Vec<usize> = lengths.iter().map(|bytes| length(bytes)).collect();
+        json.resize(lengths.iter().copied().max().unwrap_or_default(), b' ');
+        let all = self.gather_bytes(&json)?;
+        own?;
+        let read = |(rank, (json, length)): (usize, (Vec<u8>, usize))| -> Result<T> {
+            let told: Result<T> = from_json(&json[..length])?;
+            told.map_err(|error| error.at(format!("rank {rank}")))
+        };
+        all.into_iter().zip(lengths).enumerate().map(read).collect()
+    }
+
+    /// The value of rank 0, which alone does `work`. Its error becomes that of all ranks.
+    ///
+    /// # Errors
+    /// That of `work`; a rank is lost.
+    pub(crate) fn lead<T: Serialize + DeserializeOwned>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.ranks == 1 {
+            return work();
+        }
+        let done = self.leads().then(work);
+        let told = self.broadcast_bytes(done.as_ref().map(to_json).transpose()?)?;
+        let told = || -> Result<T> { from_json::<Result<T>>(&told)?.map_err(|error| error.at("rank 0")) };
+        done.unwrap_or_else(told)
+    }
+
+    /// The bytes that `work` of rank 0 returns, such as those of a file.
+    ///
+    /// # Errors
+    /// Those of `work`; a rank is lost.
+    pub(crate) fn lead_bytes(&self, work: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+        if self.ranks == 1 {
+            return work();
+        }
+        let mut bytes = None;
+        self.lead(|| {
+            bytes = Some(work()?);
+            Ok(())
+        })?;
+        self.broadcast_bytes(bytes)
+    }
+
+    /// Waits until rank 0 has done `work`, however long that takes, as long as it lives; then the others do theirs. Rank
+    /// 0 writes files that the others read.
+    ///
+    /// # Errors
+    /// Those of `work` on any rank; a rank is lost.
+    pub(crate) fn in_turn<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some(connections) = &self.connections else { return work() };
+        let key = "turn";
+        let done = if self.leads() {
+            let done = work();
+            let set = locked(connections).meeting.set(key, b"");
+            set.map_err(|text| self.lost("the start", &text))?;
+            done
+        } else {
+            loop {
+                let found = locked(connections).meeting.get(key);
+                match found.map_err(|text| self.lost("the start", &text))? {
+                    Some(_) => break work(),
+                    None => std::thread::sleep(Duration::from_millis(50)),
+                }
+            }
+        };
+        self.agree(done)
+    }
+
+    /// Continues if all ranks have succeeded.
+    ///
+    /// # Errors
+    /// That of this rank, or the first of the others; a rank is lost.
+    pub(crate) fn agree<T>(&self, own: Result<T>) -> Result<T> {
+        self.gather(own.as_ref().map(|_| ()).map_err(Clone::clone))?;
+        own
+    }
+
+    fn broadcast<T: Serialize + DeserializeOwned>(&self, own: &T) -> Result<T> {
+        from_json(&self.broadcast_bytes(self.leads().then(|| to_json(own)).transpose()?)?)
+    }
+
+    /// Bytes of rank 0, which are `Some` there.
+    fn broadcast_bytes(&self, own: Option<Vec<u8>>) -> Result<Vec<u8>> {
+        let mut size = (own.as_ref().map_or(0, Vec::len) as u64).to_le_bytes().to_vec();
+        self.exchange("an exchange", |connections| connections.all.broadcast(&mut size))?;
+        let mut bytes = own.unwrap_or_else(|| vec![0; length(&size)]);
+        if !bytes.is_empty() {
+            self.exchange("an exchange", |connections| connections.all.broadcast(&mut bytes))?;
+        }
+        Ok(bytes)
+    }
+
+    fn exchange<T>(&self, what: &str, work: impl FnOnce(&Connections) -> Outcome<T>) -> Result<T> {
+        let Some(connections) = &self.connections else {
+            return Err(Error::failure("one rank alone exchanges nothing"));
+        };
+        let done = work(&locked(connections));
+        done.map_err(|text| self.lost(what, &text))
+    }
+
+    /// The error of an exchange that failed: which ranks are lost. Those that are there say so in the store.
+    fn lost(&self, what: &str, text: &str) -> Error {
+        let absent = self.absent();
+        let others: Vec<String> = absent
+            .iter()
+            .map(|&rank| format!("rank {rank} ({}, process {})", self.members[rank].host, self.members[rank].process))
+            .collect();
+        let of = self.ranks;
+        let message = match others.is_empty() {
+            true => format!("{what} of {of} ranks failed: {text}"),
+            false => format!("{what} of {of} ranks failed: {} was lost: {text}", others.join(", ")),
+        };
+        Error::failure(message).hint("the last checkpoint is whole: start all ranks again with --resume")
+    }
+
+    /// The ranks that do not say within a few seconds that they are there.
+    fn absent(&self) -> Vec<usize> {
+        let Some(connections) = &self.connections else { return Vec::new() };
+        let meeting = &locked(connections).meeting;
+        let key = |rank: usize| format!("alive/{rank}");
+        let until = Instant::now() + TO_SHOW_UP;
+        // Without the store, rank 0, which serves it, is gone.
+        if meeting.set(&key(self.rank), b"").is_err() {
+            return vec![0];
+        }
+        let mut absent: Vec<usize> = (0..self.ranks).filter(|&rank| rank != self.rank).collect();
+        while !absent.is_empty() && Instant::now() < until {
+            for rank in std::mem::take(&mut absent) {
+                match meeting.get(&key(rank)) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => absent.push(rank),
+                    Err(_) => return vec![0],
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        absent
+    }
+}
+
+/// How long a rank may take to notice that an exchange has failed.
+const TO_SHOW_UP: Duration = Duration::from_secs(3);
+
+fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::failure(error.to_string()))
+}
+
+fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
+    serde_json::from_slice(json).map_err(|error| Error::failure(format!("a message of another rank: {error}")))
+}
+
+fn length(bytes: &[u8]) -> usize {
+    bytes.try_into().map_or(0, |bytes| u64::from_le_bytes(bytes) as usize)
+}
+
+fn locked(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
+}
