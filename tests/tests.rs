@@ -5,6 +5,7 @@ mod config;
 mod ctc;
 mod decode;
 mod dependent;
+mod distributed;
 mod experiments;
 mod first_hour;
 mod gpu;

@@ -1,6 +1,7 @@
 //! `seqloom train`: a config in, a run directory out.
 
 mod bar;
+mod ranks;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ use crate::training::state::StopReason;
   seqloom train configs/dates.toml
   seqloom train configs/dates.toml --set training.steps=500 --out runs/short
   seqloom train configs/dates.toml --resume
+  seqloom train configs/dates.toml --ranks 2
   seqloom train more.toml --from runs/dates --extend-vocabulary")]
 pub(crate) struct TrainArgs {
     /// The config; `seqloom keys` explains every key
@@ -42,6 +44,10 @@ pub(crate) struct TrainArgs {
     /// Add symbols that the vocabularies of --from lack; each starts as the mean of the old ones
     #[arg(long, requires = "from", help_heading = BEGINNING)]
     extend_vocabulary: bool,
+    /// Train with N processes on this machine, which share each update; torchrun, srun and mpirun start them on several
+    /// machines, without this option
+    #[arg(long, value_name = "N", help_heading = RUN, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    ranks: Option<u16>,
     /// Print with each log line what train.log has: speed as a share of this machine's matrix peak, share of padding,
     /// share of time spent waiting for batches, and memory
     #[arg(long, short, help_heading = RUN)]
@@ -51,6 +57,9 @@ pub(crate) struct TrainArgs {
 /// Trains; returns the exit code.
 pub(crate) fn run(args: &TrainArgs) -> Result<u8> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
+    if let Some(ranks) = args.ranks.filter(|ranks| *ranks > 1) {
+        return ranks::run(usize::from(ranks));
+    }
     let stop = StopFlag::on_signals(experiment.runtime.on_usr1)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));
     roles(args, &experiment, &RunDirectory::at(&folder)).check()?;

@@ -248,7 +248,8 @@ mod tests {
         };
         let (alone, ranks) = (loader(0, 1), [loader(0, 2), loader(1, 2)]);
         for _ in 0..10 {
-            let (whole, parts) = (alone.next_update().unwrap(), ranks.each_ref().map(|one| one.next_update().unwrap()));
+            let (whole, parts) =
+                (alone.next_update().unwrap(), ranks.each_ref().map(|one| one.next_update().unwrap()));
             let shards = |update: &LoadedUpdate| -> Vec<Shard> {
                 update.shards.leaves().into_iter().map(|(shard, _)| shard.clone()).collect()
             };

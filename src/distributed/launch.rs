@@ -104,7 +104,9 @@ fn host(variable: &dyn Fn(&str) -> Option<String>, ranks: usize) -> Option<Strin
 fn first_host(list: &str) -> Option<String> {
     let end = list.find(['[', ',']).unwrap_or(list.len());
     let (name, rest) = list.split_at(end);
-    let Some(rest) = rest.strip_prefix('[') else { return Some(name.to_owned()).filter(|name| !name.is_empty()) };
+    let Some(rest) = rest.strip_prefix('[') else {
+        return Some(name.to_owned()).filter(|name| !name.is_empty());
+    };
     let (numbers, behind) = rest.split_once(']')?;
     let number = numbers.split(['-', ',']).next()?;
     let suffix = behind.split(',').next()?;

@@ -4,16 +4,18 @@
 //! others. All of them call the same functions in the same order. What they add up is added along a binary tree over
 //! the ranks, so that the sum of four ranks has the bits of the tree of shards that one rank sums alone.
 
+mod deadline;
 pub(crate) mod launch;
 mod rendezvous;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tch::{Device, Tensor};
 
+use self::deadline::Deadline;
 use self::launch::Launch;
 use self::rendezvous::{Member, address, meet};
 use crate::error::{Error, Result};
@@ -61,8 +63,9 @@ impl Group {
         let joined = meet(launch, limits.join).and_then(|(meeting, members)| {
             let address = address(&members, rank).to_string();
             let all = Collectives::open(&meeting, (rank, ranks), &address, limits.join).map_err(|text| {
-                Error::failure(format!("the ranks cannot connect with each other: {text}"))
-                    .hint("GLOO_SOCKET_IFNAME names the network interface of a host that the other hosts reach")
+                Error::failure(format!("the ranks cannot connect with each other: {text}")).hint(
+                    "GLOO_SOCKET_IFNAME names the network interface of a host that the other hosts reach",
+                )
             })?;
             all.set_limit(limits.exchange);
             let connections = Connections { all, meeting, limit: limits.exchange };
@@ -168,7 +171,10 @@ impl Group {
     ///
     /// # Errors
     /// That of `work`; a rank is lost.
-    pub(crate) fn lead<T: Serialize + DeserializeOwned>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn lead<T: Serialize + DeserializeOwned>(
+        &self,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         if self.ranks == 1 {
             return work();
         }
@@ -256,9 +262,14 @@ impl Group {
         let absent = self.absent();
         let others: Vec<String> = absent
             .iter()
-            .map(|&rank| format!("rank {rank} ({}, process {})", self.members[rank].host, self.members[rank].process))
+            .map(|&rank| {
+                format!("rank {rank} ({}, process {})", self.members[rank].host, self.members[rank].process)
+            })
             .collect();
         let of = self.ranks;
+        // Gloo begins with the line of its own code.
+        let text =
+            text.strip_prefix('[').and_then(|text| text.split_once("] ")).map_or(text, |(_, text)| text);
         let message = match others.is_empty() {
             true => format!("{what} of {of} ranks failed: {text}"),
             false => format!("{what} of {of} ranks failed: {} was lost: {text}", others.join(", ")),
@@ -271,13 +282,13 @@ impl Group {
         let Some(connections) = &self.connections else { return Vec::new() };
         let meeting = &locked(connections).meeting;
         let key = |rank: usize| format!("alive/{rank}");
-        let until = Instant::now() + TO_SHOW_UP;
+        let until = Deadline::after(TO_SHOW_UP);
         // Without the store, rank 0, which serves it, is gone.
         if meeting.set(&key(self.rank), b"").is_err() {
             return vec![0];
         }
         let mut absent: Vec<usize> = (0..self.ranks).filter(|&rank| rank != self.rank).collect();
-        while !absent.is_empty() && Instant::now() < until {
+        while !absent.is_empty() && !until.passed() {
             for rank in std::mem::take(&mut absent) {
                 match meeting.get(&key(rank)) {
                     Ok(Some(_)) => {}
@@ -285,7 +296,7 @@ impl Group {
                     Err(_) => return vec![0],
                 }
             }
-            std::thread::sleep(Duration::from_millis(50));
+            until.pause(Duration::from_millis(50));
         }
         absent
     }
@@ -299,7 +310,8 @@ fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 }
 
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
-    serde_json::from_slice(json).map_err(|error| Error::failure(format!("a message of another rank: {error}")))
+    serde_json::from_slice(json)
+        .map_err(|error| Error::failure(format!("a message of another rank: {error}")))
 }
 
 fn length(bytes: &[u8]) -> usize {

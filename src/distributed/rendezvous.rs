@@ -1,10 +1,12 @@
 //! How ranks find each other: a store at the address of rank 0, in which each says who it is.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::deadline::Deadline;
 use super::launch::Launch;
 use crate::error::{Error, Result};
 use crate::shim::group::Meeting;
@@ -31,7 +33,8 @@ pub(super) struct Member {
 /// # Errors
 /// An address that cannot be resolved, a port that is taken, a rank that does not come within the limit.
 pub(super) fn meet(launch: &Launch, limit: Duration) -> Result<(Meeting, Vec<Member>)> {
-    let until = Instant::now() + limit;
+    let until = Deadline::after(limit);
+    resolve(launch, until)?;
     let serves = launch.rank == 0 && !launch.served;
     let socket = if serves { Some(listen(launch)?) } else { None };
     // Rank 0 answers before it looks for its own address.
@@ -88,54 +91,73 @@ fn listen(launch: &Launch) -> Result<TcpListener> {
     })
 }
 
-/// Opens the store. c10d waits up to twice as long as it is told.
-fn open(launch: &Launch, socket: Option<TcpListener>, until: Instant) -> Result<Meeting> {
-    let (host, port) = (launch.address.0.as_str(), launch.address.1);
-    let limit = until.saturating_duration_since(Instant::now()) / 2;
+/// Opens the store, on a thread of its own: c10d waits without a limit for what accepts a connection and says nothing.
+fn open(launch: &Launch, socket: Option<TcpListener>, until: Deadline) -> Result<Meeting> {
+    let (host, port) = launch.address.clone();
+    let left = until.left().max(Duration::from_secs(2));
     let prefix = format!("seqloom/{}", launch.session);
-    Meeting::open((host, port), socket, &prefix, limit.max(Duration::from_secs(1))).map_err(|_| {
-        let message = format!("what answers at {host}:{port} must be rank 0 of {}, but it is not", launch.ranks);
+    let (sender, opened) = channel();
+    let open = move || {
+        // After a failure nobody listens any more.
+        let _ = sender.send(Meeting::open((&host, port), socket, &prefix, left));
+    };
+    let thread = std::thread::Builder::new().name("meeting".to_owned()).spawn(open);
+    thread.map_err(|error| Error::failure(format!("cannot start a thread: {error}")))?;
+    opened.recv_timeout(left).ok().and_then(|opened| opened.ok()).ok_or_else(|| {
+        let (host, port) = (&launch.address.0, launch.address.1);
+        let message =
+            format!("what answers at {host}:{port} must be rank 0 of {}, but it is not", launch.ranks);
         Error::input(message).hint("set MASTER_PORT to a free port, the same one on all ranks")
     })
 }
 
-/// Waits until rank 0 answers.
-fn reach(launch: &Launch, until: Instant) -> Result<TcpStream> {
+/// Waits until the address of rank 0 has a meaning: in a cluster names may come later than processes.
+fn resolve(launch: &Launch, until: Deadline) -> Result<Vec<SocketAddr>> {
     let (host, port) = (launch.address.0.as_str(), launch.address.1);
     loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let found = (host, port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-        let unresolved = found.as_ref().err().map(ToString::to_string);
-        let one = |address: &SocketAddr| {
-            TcpStream::connect_timeout(address, left.clamp(Duration::from_millis(1), Duration::from_secs(5))).ok()
-        };
-        if let Some(stream) = found.unwrap_or_default().iter().find_map(one) {
+        match (host, port).to_socket_addrs() {
+            Ok(addresses) => return Ok(addresses.collect()),
+            Err(why) if until.passed() => {
+                let message =
+                    format!("the address of rank 0 must be that of a host, but `{host}` is none: {why}");
+                return Err(Error::input(message).hint("set MASTER_ADDR to the host that rank 0 runs on"));
+            }
+            Err(_) => until.pause(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Waits until rank 0 answers.
+fn reach(launch: &Launch, until: Deadline) -> Result<TcpStream> {
+    let (host, port) = (launch.address.0.as_str(), launch.address.1);
+    loop {
+        let patience = until.left().clamp(Duration::from_millis(1), Duration::from_secs(5));
+        let connect = |address: &SocketAddr| TcpStream::connect_timeout(address, patience).ok();
+        if let Some(stream) = resolve(launch, until)?.iter().find_map(connect) {
             return Ok(stream);
         }
-        if left.is_zero() {
-            return Err(match unresolved {
-                Some(why) => {
-                    let message = format!("the address of rank 0 must be that of a host, but `{host}` is none: {why}");
-                    Error::input(message).hint("set MASTER_ADDR to the host that rank 0 runs on")
-                }
-                None => Error::failure(format!("rank 0 must answer at {host}:{port}, but does not")).hint(
-                    "start it there, or set MASTER_ADDR and MASTER_PORT to where it runs; `runtime.join_timeout` is how \
-                     long ranks wait",
-                ),
-            });
+        if until.passed() {
+            let message = format!("rank 0 must answer at {host}:{port}, but does not");
+            return Err(Error::failure(message).hint(
+                "start it there, or set MASTER_ADDR and MASTER_PORT to where it runs; `runtime.join_timeout` is how many \
+                 seconds ranks wait for each other",
+            ));
         }
-        std::thread::sleep(Duration::from_millis(50).min(left));
+        until.pause(Duration::from_millis(50));
     }
 }
 
 /// Says who this rank is, and waits for the others.
-fn introduce(launch: &Launch, store: &Meeting, member: &Member, until: Instant) -> Result<Vec<Member>> {
+fn introduce(launch: &Launch, store: &Meeting, member: &Member, until: Deadline) -> Result<Vec<Member>> {
     let Launch { rank, ranks, address: (host, port), .. } = launch;
     let lost = |text: String| {
-        Error::failure(format!("the connection to rank 0 at {host}:{port} was lost before all ranks were there: {text}"))
+        Error::failure(format!(
+            "the connection to rank 0 at {host}:{port} was lost before all ranks were there: {text}"
+        ))
     };
     if store.add(&format!("claims/{rank}"), 1).map_err(lost)? > 1 {
-        let message = format!("rank {rank} must be one process, but another one has this rank at {host}:{port}");
+        let message =
+            format!("rank {rank} must be one process, but another one has this rank at {host}:{port}");
         return Err(Error::input(message).hint(
             "give each process its own RANK; if another training runs there, set MASTER_PORT to a free port",
         ));
@@ -147,9 +169,10 @@ fn introduce(launch: &Launch, store: &Meeting, member: &Member, until: Instant) 
         let other = members.len();
         match store.get(&format!("members/{other}")).map_err(lost)? {
             Some(json) => members.push(
-                serde_json::from_slice(&json).map_err(|_| Error::input("all ranks must run the same seqloom"))?,
+                serde_json::from_slice(&json)
+                    .map_err(|_| Error::input("all ranks must run the same seqloom"))?,
             ),
-            None if Instant::now() >= until => {
+            None if until.passed() => {
                 let absent: Vec<String> = (other..*ranks)
                     .filter(|other| !matches!(store.get(&format!("members/{other}")), Ok(Some(_))))
                     .map(|other| other.to_string())
@@ -158,10 +181,11 @@ fn introduce(launch: &Launch, store: &Meeting, member: &Member, until: Instant) 
                     "{ranks} ranks must meet at {host}:{port}, but these did not come: {}",
                     absent.join(", ")
                 );
-                return Err(Error::failure(message)
-                    .hint("start all of them; `runtime.join_timeout` is how many seconds ranks wait for each other"));
+                return Err(Error::failure(message).hint(
+                    "start all of them; `runtime.join_timeout` is how many seconds ranks wait for each other",
+                ));
             }
-            None => std::thread::sleep(Duration::from_millis(20)),
+            None => until.pause(Duration::from_millis(20)),
         }
     }
     Ok(members)

@@ -78,7 +78,9 @@ impl Checkpointer for Checkpoints<'_> {
 
     fn restore(&mut self, last: u64) -> Result<Option<(TrainState, NamedTensors)>> {
         let Checkpoints { run, params, group, training, .. } = self;
-        let last_good = || good(run, training)?.find(|&step| step < last).map(|step| SavedRun::read(run, step)).transpose();
+        let last_good = || {
+            good(run, training)?.find(|&step| step < last).map(|step| SavedRun::read(run, step)).transpose()
+        };
         let saved = if group.leads() { last_good() } else { Ok(None) };
         let Some(saved) = SavedRun::shared(group.agree(saved)?, run, group)? else { return Ok(None) };
         saved.into_model(run, params, group).map(Some)

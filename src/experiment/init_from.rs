@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tch::Tensor;
 
+use super::RunOptions;
 use crate::checkpoint::model_file::{self, ModelHeader};
-use crate::checkpoint::run::{Origin, locate_model};
+use crate::checkpoint::run::{Origin, RunDirectory, locate_model, run_of_pointer};
 use crate::checkpoint::tensors::{NamedTensors, load_into};
 use crate::config::Experiment;
 use crate::data::audio::config::AudioConfig;
@@ -19,6 +20,7 @@ use crate::data::{DataConfig, SideConfig};
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
 use crate::model::params::Params;
+use crate::training::recorders::Recorder;
 
 /// The initial model.
 pub(crate) struct InitialModel {
@@ -197,4 +199,36 @@ impl InitialModel {
         }
         Ok(new_rows)
     }
+}
+
+/// Checks `--from`: a resumed run has its own weights; one without a checkpoint must start from the same model as
+/// before.
+pub(crate) fn check_origin(
+    run: &RunDirectory,
+    options: &RunOptions,
+    resumes: bool,
+    recorder: &mut dyn Recorder,
+) -> Result<()> {
+    let (was, from) = (run.from().filter(|_| options.resume), options.from.as_deref());
+    let place = run.path().display();
+    match (was, from) {
+        (Some(was), None) if !resumes => {
+            let message = format!("{place} started from {} and has no checkpoint yet", was.path.display());
+            Err(Error::input(message).hint("use the same --from again, or another folder with --out"))
+        }
+        (was, Some(from)) if resumes && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
+            let from = from.display();
+            recorder
+                .say(&format!("note: {place} resumes from its own checkpoint; it did not start from {from}"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a path is inside a folder, with links resolved.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let folder = run_of_pointer(folder).unwrap_or(folder);
+    let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
+    path.starts_with(folder)
 }

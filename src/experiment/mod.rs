@@ -12,16 +12,16 @@ mod ranks;
 mod resume;
 pub(crate) mod retention;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::average::{chosen, mean_of};
 use self::checkpointer::Checkpoints;
-use self::init_from::InitialModel;
+use self::init_from::{InitialModel, check_origin};
 use self::introduction::{Introduction, conclude};
 use self::ranks::{check_data, check_start};
 use self::resume::{SavedRun, claim};
-use crate::checkpoint::run::{FEATURES, Lock, Origin, RunDirectory, run_of_pointer};
+use crate::checkpoint::run::{FEATURES, Lock, Origin, RunDirectory};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
@@ -101,7 +101,8 @@ pub fn train(
 
 /// How long ranks wait for each other.
 fn limits(experiment: &Experiment) -> Limits {
-    let [join, exchange] = [experiment.runtime.join_timeout, experiment.runtime.rank_timeout].map(Duration::from_secs);
+    let [join, exchange] =
+        [experiment.runtime.join_timeout, experiment.runtime.rank_timeout].map(Duration::from_secs);
     Limits { join, exchange }
 }
 
@@ -114,7 +115,8 @@ fn train_as_rank(
 ) -> Result<RunSummary> {
     check_start(group, experiment)?;
     let run = RunDirectory::at(&options.folder);
-    let claimed = if group.leads() { claim(&run, experiment, options.resume, recorder) } else { Ok((None, None)) };
+    let claimed =
+        if group.leads() { claim(&run, experiment, options.resume, recorder) } else { Ok((None, None)) };
     let (lock, saved) = group.agree(claimed)?;
     let saved = SavedRun::shared(saved, &run, group)?;
     if let Some(saved) = &saved
@@ -161,38 +163,6 @@ fn load(
     if experiment.data.source.audio.is_some() { group.in_turn(load) } else { group.agree(load()) }
 }
 
-/// Checks `--from`: a resumed run has its own weights; one without a checkpoint must start from the same model as
-/// before.
-fn check_origin(
-    run: &RunDirectory,
-    options: &RunOptions,
-    resumes: bool,
-    recorder: &mut dyn Recorder,
-) -> Result<()> {
-    let (was, from) = (run.from().filter(|_| options.resume), options.from.as_deref());
-    let place = run.path().display();
-    match (was, from) {
-        (Some(was), None) if !resumes => {
-            let message = format!("{place} started from {} and has no checkpoint yet", was.path.display());
-            Err(Error::input(message).hint("use the same --from again, or another folder with --out"))
-        }
-        (was, Some(from)) if resumes && was.as_ref().is_none_or(|was| !lies_in(&was.path, from)) => {
-            let from = from.display();
-            recorder
-                .say(&format!("note: {place} resumes from its own checkpoint; it did not start from {from}"));
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a path is inside a folder, with links resolved.
-fn lies_in(path: &Path, folder: &Path) -> bool {
-    let folder = run_of_pointer(folder).unwrap_or(folder);
-    let [path, folder] = [path, folder].map(|path| path.canonicalize().unwrap_or(path.to_path_buf()));
-    path.starts_with(folder)
-}
-
 /// The start of training: its own checkpoint, another model, or random weights.
 struct TrainingStart {
     lock: Option<Lock>,
@@ -211,7 +181,9 @@ fn train_on(
 ) -> Result<RunSummary> {
     let TrainingStart { lock, saved, initial } = beginning;
     let checked = saved.as_ref().map_or(Ok(()), |saved| saved.check_weights(experiment));
-    group.agree(checked.and_then(|()| check_room(experiment, runtime, &outline(experiment, &data.tokenizers))))?;
+    group.agree(
+        checked.and_then(|()| check_room(experiment, runtime, &outline(experiment, &data.tokenizers))),
+    )?;
     let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
     let model = build(experiment, &data.tokenizers, &mut params);
     let origin = initial.as_ref().map(InitialModel::origin);
@@ -223,10 +195,11 @@ fn train_on(
     let (asked_for, experiment) = (experiment, &fitted(experiment, data));
     let before = saved.as_ref().map(|(progress, _)| progress.clone());
     let context = context(experiment, runtime, (&model, &params), data, group)?;
-    let trainer = group.agree(Trainer::new(context, saved).map_err(|error| match (error.kind(), &before) {
-        (Kind::Failure, Some(before)) => error.at(run.checkpoint(before.step).display()),
-        _ => error,
-    }))?;
+    let trainer =
+        group.agree(Trainer::new(context, saved).map_err(|error| match (error.kind(), &before) {
+            (Kind::Failure, Some(before)) => error.at(run.checkpoint(before.step).display()),
+            _ => error,
+        }))?;
     let steps = (trainer.progress().step, last_step(experiment, trainer.progress(), data));
     let files = Beginning { asked_for, run, origin: origin.as_ref(), before: before.as_ref(), step: steps.0 };
     let opened = if group.leads() { files.open(lock, recorder) } else { Ok((None, Recorders::default())) };
@@ -237,7 +210,8 @@ fn train_on(
     if group.leads() {
         trainer = trainer.measured_by(meter(experiment, runtime, (&model, group), steps));
         recorders.record(&Event::Start { step: steps.0, last_step: steps.1 })?;
-        let introduction = Introduction { experiment, run, runtime, data, params: &params, model: &model, group };
+        let introduction =
+            Introduction { experiment, run, runtime, data, params: &params, model: &model, group };
         let before = before.as_ref().map(|before| (before, &moved[..]));
         introduction.say(&mut recorders, trainer.progress(), before, origin.zip(new_rows));
     }
@@ -264,7 +238,11 @@ struct Beginning<'a> {
 
 impl Beginning<'_> {
     /// Locks the folder, and opens its recorders.
-    fn open<'r>(&self, lock: Option<Lock>, recorder: &'r mut dyn Recorder) -> Result<(Option<Lock>, Recorders<'r>)> {
+    fn open<'r>(
+        &self,
+        lock: Option<Lock>,
+        recorder: &'r mut dyn Recorder,
+    ) -> Result<(Option<Lock>, Recorders<'r>)> {
         let lock = take(self.run, lock)?;
         if self.before.is_none() {
             self.run.write_from(self.origin)?;

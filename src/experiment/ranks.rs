@@ -33,7 +33,9 @@ pub(crate) fn check_start(group: &Group, experiment: &Experiment) -> Result<()> 
     let all = group.gather(own)?;
     for (rank, other) in all.iter().enumerate() {
         if other.build != all[0].build {
-            let message = format!("all ranks must run the same build of seqloom, but rank {rank} runs another one than rank 0");
+            let message = format!(
+                "all ranks must run the same build of seqloom, but rank {rank} runs another one than rank 0"
+            );
             return Err(Error::input(message).hint("copy one binary to all machines"));
         }
         let may_differ = |key: &String| DATA_FILES.contains(&key.as_str()) || key.starts_with("runtime.");
@@ -41,7 +43,8 @@ pub(crate) fn check_start(group: &Group, experiment: &Experiment) -> Result<()> 
         keys.retain(|key| !may_differ(key));
         if !keys.is_empty() {
             let keys = keys.join(", ");
-            let message = format!("all ranks must have the same config, but rank {rank} and rank 0 differ in {keys}");
+            let message =
+                format!("all ranks must have the same config, but rank {rank} and rank 0 differ in {keys}");
             return Err(Error::input(message).hint("start all ranks with the same command line and config"));
         }
     }
@@ -50,7 +53,8 @@ pub(crate) fn check_start(group: &Group, experiment: &Experiment) -> Result<()> 
 
 /// The checksum of the program that runs.
 fn build() -> Result<String> {
-    let path = std::env::current_exe().map_err(|error| Error::failure(format!("cannot find this program: {error}")))?;
+    let path = std::env::current_exe()
+        .map_err(|error| Error::failure(format!("cannot find this program: {error}")))?;
     let mut file = std::fs::File::open(&path).map_err(|error| Error::file("read", &path, &error))?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).map_err(|error| Error::file("read", &path, &error))?;
@@ -77,7 +81,8 @@ pub(crate) fn check_data(group: &Group, runtime: Runtime, data: &DataSplits) -> 
     for (at, (what, _)) in own.iter().enumerate() {
         if let Some(rank) = all.iter().position(|other| other[at] != all[0][at]) {
             let shown = if at == 0 { format!(": {} and {}", all[0][0], all[rank][0]) } else { String::new() };
-            let message = format!("all ranks must have {what}, but rank {rank} has others than rank 0{shown}");
+            let message =
+                format!("all ranks must have {what}, but rank {rank} has others than rank 0{shown}");
             let hint = match at {
                 0 => "different machines round differently, so their weights would drift apart",
                 _ => "copy the same data files to all machines",

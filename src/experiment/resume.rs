@@ -73,7 +73,11 @@ impl SavedRun {
 
     /// The checkpoint that rank 0 has read, for all ranks: it sends its files, so that the others need not see its
     /// folder.
-    pub(crate) fn shared(saved: Option<SavedRun>, run: &RunDirectory, group: &Group) -> Result<Option<SavedRun>> {
+    pub(crate) fn shared(
+        saved: Option<SavedRun>,
+        run: &RunDirectory,
+        group: &Group,
+    ) -> Result<Option<SavedRun>> {
         if group.ranks() == 1 {
             return Ok(saved);
         }

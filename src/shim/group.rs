@@ -79,7 +79,14 @@ impl Meeting {
         // SAFETY: texts that live through the call, and a socket that is given away; on success `handle` is ours.
         let status = unsafe {
             let port = i64::from(port);
-            seqloom_meeting_open(&mut handle, host.as_ptr(), port, socket, prefix.as_ptr(), milliseconds(limit))
+            seqloom_meeting_open(
+                &mut handle,
+                host.as_ptr(),
+                port,
+                socket,
+                prefix.as_ptr(),
+                milliseconds(limit),
+            )
         };
         done(status).map(|()| Meeting { handle })
     }

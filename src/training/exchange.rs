@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
-use super::gradients::GradientSum;
+use super::gradient_sum::GradientSum;
 use super::metrics::RunningStats;
 use crate::data::shard::{Shard, Tree};
 use crate::distributed::Group;
@@ -92,7 +92,10 @@ impl<'a> Exchange<'a> {
     ///
     /// # Errors
     /// The error of a rank; a rank is lost.
-    pub(crate) fn gather<T: Serialize + DeserializeOwned>(&self, own: Result<Option<T>>) -> Result<Option<Vec<T>>> {
+    pub(crate) fn gather<T: Serialize + DeserializeOwned>(
+        &self,
+        own: Result<Option<T>>,
+    ) -> Result<Option<Vec<T>>> {
         if self.group.ranks() == 1 {
             return Ok(own?.map(|own| vec![own]));
         }
@@ -121,7 +124,8 @@ impl<'a> Exchange<'a> {
                 ControlFlow::Break(shard) => Ok(ControlFlow::Break(shard)),
             };
         }
-        let message = Message { signal: self.heard.raised().unwrap_or_default(), ..self.message(&own, all, params)? };
+        let message =
+            Message { signal: self.heard.raised().unwrap_or_default(), ..self.message(&own, all, params)? };
         let told = self.group.gather_bytes(&message.to_bytes())?;
         let told: Vec<Message> = told.iter().map(|bytes| Message::from_bytes(bytes)).collect();
         told.iter().for_each(|message| self.hear(message));
@@ -189,8 +193,9 @@ impl<'a> Exchange<'a> {
             let losses = told.iter().map(|message| message.losses[which]);
             folded(losses.collect())
         });
-        let has: Vec<bool> =
-            (0..params.iter().count()).map(|at| told.iter().any(|message| message.has_gradient[at])).collect();
+        let has: Vec<bool> = (0..params.iter().count())
+            .map(|at| told.iter().any(|message| message.has_gradient[at]))
+            .collect();
         let gradients = self.flat_sum(&has, &gradients, params)?;
         let losses = Tensor::from_slice(&losses).to_device(params.device());
         Ok(GradientSum { counts, losses, gradients })
@@ -300,7 +305,14 @@ impl Message {
             ..RunningStats::default()
         };
         let losses = [next(), next()].map(f64::from_bits);
-        Message { status, signal, save, counts, losses, has_gradient: weights.iter().map(|has| *has != 0).collect() }
+        Message {
+            status,
+            signal,
+            save,
+            counts,
+            losses,
+            has_gradient: weights.iter().map(|has| *has != 0).collect(),
+        }
     }
 }
 
@@ -310,7 +322,8 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_it_was_written() {
-        let counts = RunningStats { tokens: 1, source_tokens: 2, positions: 3, rows: 4, ..RunningStats::default() };
+        let counts =
+            RunningStats { tokens: 1, source_tokens: 2, positions: 3, rows: 4, ..RunningStats::default() };
         let one = Message {
             status: Status::Memory(7),
             signal: 15,

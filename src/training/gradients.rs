@@ -12,10 +12,10 @@ use tch::{Device, Tensor};
 use super::TrainingConfig;
 use super::context::{InjectedFaults, TrainContext};
 use super::exchange::Exchange;
+use super::gradient_sum::GradientSum;
 use super::metrics::RunningStats;
 use super::objective::objective;
 use super::out_of_memory::{MemoryRoom, catch_out_of_memory, find_budget};
-use super::partition::partition_by_size;
 use super::replicas::Replicas;
 use crate::data::batch::Batch;
 use crate::data::loader::{Collator, MicroBatch, UpdatePlan};
@@ -49,16 +49,6 @@ pub(crate) struct StepOutput {
     pub skipped_rows: Vec<usize>,
     /// The fewest positions that ran out of memory so far.
     pub too_large: Option<usize>,
-}
-
-/// The sum over one or more shards.
-pub(crate) struct GradientSum {
-    /// Their counts; its sums are zero.
-    pub counts: RunningStats,
-    /// Smoothed loss and negative log-likelihood: (2) f64
-    pub losses: Tensor,
-    /// One per weight; undefined if the loss does not depend on it.
-    pub gradients: Vec<Tensor>,
 }
 
 /// Why there is no sum.
@@ -133,7 +123,9 @@ pub(crate) fn plan(context: &TrainContext, tokens_per_batch: usize) -> Result<Up
         );
         let more = ranks.next_power_of_two();
         return Err(Error::input(message).hint(match more > shards {
-            true => format!("start fewer ranks, or cut updates into more shards: --set training.shards={more}"),
+            true => {
+                format!("start fewer ranks, or cut updates into more shards: --set training.shards={more}")
+            }
             false => format!("start {} or {more} ranks", more / 2),
         }));
     }
@@ -167,7 +159,9 @@ impl GradientEngine<'_> {
             let leaves = tree.take().unwrap_or_else(|| all.clone().map(&mut |shard| (shard, None)));
             let own = exchange.part(leaves).map(|part| self.sum_over(part, self.labels(&all)));
             let broken = match exchange.sum(transposed(own), &all, context.params)? {
-                ControlFlow::Continue(sum) => return Ok(sum.given(context, skipped_rows, too_large)),
+                ControlFlow::Continue(sum) => {
+                    return Ok(StepOutput::of(sum, context, skipped_rows, too_large));
+                }
                 ControlFlow::Break(broken) => broken,
             };
             too_large = Some(self.positions(&broken).min(too_large.unwrap_or(usize::MAX)));
@@ -305,38 +299,19 @@ fn shards_of(tree: &Tree<MicroBatch>) -> Tree<Shard> {
     }
 }
 
-impl GradientSum {
-    /// Adds each weight's gradients on whichever thread is free.
-    fn plus(mut self, other: GradientSum) -> GradientSum {
-        self.counts.add(&other.counts);
-        let pairs = self.gradients.into_iter().zip(other.gradients).collect();
-        let context = partition_by_size(pairs, self.losses.device(), |(sum, _)| sum);
-        let added = |part: Vec<(Tensor, Tensor)>| -> Vec<Tensor> {
-            let _guard = tch::no_grad_guard();
-            part.into_iter().map(|(sum, more)| add(sum, more)).collect()
-        };
-        let gradients = threads::each(context, added).into_iter().flatten().collect();
-        GradientSum { counts: self.counts, losses: self.losses + other.losses, gradients }
-    }
-
-    /// Stores the gradients in the weights.
-    fn given(self, context: &TrainContext, skipped_rows: Vec<usize>, too_large: Option<usize>) -> StepOutput {
-        let weights: Vec<&Tensor> = context.params.iter().map(|param| &param.tensor).collect();
-        set_gradients(&weights, &self.gradients);
-        StepOutput { counts: self.counts, losses: Some(self.losses), skipped_rows, too_large }
-    }
-}
-
-/// The sum of two gradients, either of which may be undefined.
-fn add(mut sum: Tensor, more: Tensor) -> Tensor {
-    match (sum.defined(), more.defined()) {
-        (true, true) => sum.g_add_(&more),
-        (false, _) => more,
-        (true, false) => sum,
-    }
-}
-
 impl StepOutput {
+    /// Stores the gradients of a sum in the weights.
+    fn of(
+        sum: GradientSum,
+        context: &TrainContext,
+        skipped_rows: Vec<usize>,
+        too_large: Option<usize>,
+    ) -> StepOutput {
+        let weights: Vec<&Tensor> = context.params.iter().map(|param| &param.tensor).collect();
+        set_gradients(&weights, &sum.gradients);
+        StepOutput { counts: sum.counts, losses: Some(sum.losses), skipped_rows, too_large }
+    }
+
     /// The update's statistics, with the norm of its gradients.
     ///
     /// # Errors

@@ -188,7 +188,8 @@ fn decode(
     let decoder = Interruptible::new(NetworkDecoder::new(model, weights), &stopped);
     let (mut decoded, mut too_large) = (Outputs::new(), Vec::new());
     for rows in rows.chunks(DECODED_AT_ONCE * exchange.ranks()) {
-        let own: Vec<usize> = (0..).zip(rows).filter(|(at, _)| exchange.is_own(*at)).map(|(_, row)| *row).collect();
+        let own: Vec<usize> =
+            (0..).zip(rows).filter(|(at, _)| exchange.is_own(*at)).map(|(_, row)| *row).collect();
         let mut outputs = Vec::new();
         let done = in_halves(&own, &mut |rows| {
             let source = |&row: &usize| Ok(corpus.example(row)?.into_owned().source);

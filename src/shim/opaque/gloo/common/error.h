@@ -1,1 +1,2 @@
+// See gloo/algorithm.h.
 #pragma once

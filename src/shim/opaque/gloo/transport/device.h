@@ -1,3 +1,4 @@
+// See gloo/algorithm.h.
 #pragma once
 
 namespace gloo::transport {
