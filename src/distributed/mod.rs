@@ -124,15 +124,16 @@ impl Group {
         self.exchange("NCCL", use_it)
     }
 
-    /// Replaces the floats of all ranks by their sum.
+    /// Replaces the floats of all ranks by their sum, and returns the message of each rank, in order; all must be of one
+    /// length.
     ///
     /// # Errors
     /// A rank is lost.
     ///
     /// # Shapes
     /// flat: (N) f32, contiguous, N a multiple of the number of ranks
-    pub(crate) fn sum(&self, flat: &Tensor) -> Result<()> {
-        self.exchange("a sum of gradients", |connections| connections.all.sum(flat))
+    pub(crate) fn sum(&self, flat: &Tensor, message: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.exchange("a sum of gradients", |connections| connections.all.sum(flat, message))
     }
 
     /// The bytes of each rank, in order; all must give as many.

@@ -163,17 +163,28 @@ int seqloom_group_use_nccl(void* group, int64_t device, int64_t rank, const uint
 }
 
 // Replaces the floats of all ranks by their sum, along a binary tree over the ranks: the same bits on each of them. Their
-// number is a multiple of the number of ranks.
-int seqloom_group_sum(void* group, at::Tensor* flat) {
+// number is a multiple of the number of ranks. A message of each rank travels beside it, as in seqloom_group_gather().
+int seqloom_group_sum(void* group, at::Tensor* flat, at::Tensor* own, at::Tensor** out) {
   return seqloom::guarded([&] {
     auto& all = *static_cast<Group*>(group);
     if (flat->dim() != 1 || flat->scalar_type() != at::kFloat || flat->numel() % all.ranks != 0)
       throw std::invalid_argument("a sum over ranks needs floats, as many for each rank");
-    if (flat->is_cpu()) return sum(all, *flat);
-    if (all.nccl) return all.nccl->sum(*flat, fold);
-    auto copy = flat->cpu();
-    sum(all, copy);
-    flat->copy_(copy);
+    auto messages = at::empty({all.ranks, own->numel()}, at::kByte);
+    auto bytes = messages.view(-1);
+    auto gather = all.gloo->_allgather_base(bytes, *own);
+    if (flat->is_cpu()) {
+      sum(all, *flat);
+    } else if (all.nccl) {
+      // A rank that is lost shows here already, in time.
+      gather->wait();
+      all.nccl->sum(*flat, fold);
+    } else {
+      auto copy = flat->cpu();
+      sum(all, copy);
+      flat->copy_(copy);
+    }
+    gather->wait();
+    *out = new at::Tensor(std::move(messages));
   });
 }
 

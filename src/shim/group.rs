@@ -47,7 +47,12 @@ unsafe extern "C" {
         id: *const u8,
         milliseconds: i64,
     ) -> c_int;
-    fn seqloom_group_sum(group: *mut c_void, flat: *const C_tensor) -> c_int;
+    fn seqloom_group_sum(
+        group: *mut c_void,
+        flat: *const C_tensor,
+        own: *const C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
     fn seqloom_group_gather(group: *mut c_void, own: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
     fn seqloom_group_broadcast(group: *mut c_void, bytes: *const C_tensor) -> c_int;
 }
@@ -174,13 +179,17 @@ impl Collectives {
         done(unsafe { seqloom_group_use_nccl(self.handle, device, rank, id.as_ptr(), milliseconds(limit)) })
     }
 
-    /// Replaces the floats of all ranks by their sum, added along a binary tree over the ranks.
+    /// Replaces the floats of all ranks by their sum, added along a binary tree over the ranks; gathers a message, too.
     ///
     /// # Shapes
     /// flat: (N) f32, contiguous, N a multiple of the number of ranks
-    pub(crate) fn sum(&self, flat: &Tensor) -> Outcome<()> {
-        // SAFETY: a live group, and a live tensor that is changed in place.
-        done(unsafe { seqloom_group_sum(self.handle, flat.as_ptr()) })
+    pub(crate) fn sum(&self, flat: &Tensor, message: &[u8]) -> Outcome<Vec<Vec<u8>>> {
+        let (own, mut out) = (Tensor::from_slice(message), std::ptr::null_mut());
+        // SAFETY: a live group, a live tensor that is changed in place, and one that is read; on success `out` is a new
+        // tensor that we own.
+        done(unsafe { seqloom_group_sum(self.handle, flat.as_ptr(), own.as_ptr(), &mut out) })?;
+        // SAFETY: the call succeeded, so we own `out`.
+        self.by_rank(&unsafe { Tensor::from_ptr(out) })
     }
 
     /// The bytes of each rank; all must give as many.
@@ -189,7 +198,11 @@ impl Collectives {
         // SAFETY: a live group and a live tensor; on success `out` is a new tensor that we own.
         done(unsafe { seqloom_group_gather(self.handle, own.as_ptr(), &mut out) })?;
         // SAFETY: the call succeeded, so we own `out`.
-        let all = bytes_of(&unsafe { Tensor::from_ptr(out) })?;
+        self.by_rank(&unsafe { Tensor::from_ptr(out) })
+    }
+
+    fn by_rank(&self, gathered: &Tensor) -> Outcome<Vec<Vec<u8>>> {
+        let all = bytes_of(gathered)?;
         let each = all.len() / self.ranks;
         Ok((0..self.ranks).map(|rank| all[rank * each..(rank + 1) * each].to_vec()).collect())
     }

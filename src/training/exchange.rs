@@ -1,7 +1,7 @@
 //! What the ranks of a run tell each other in an update and in a validation, and the sum of their gradients.
 //!
 //! Each rank has summed its subtree of the update's shards; here the upper nodes are added. What a rank alone knows
-//! (that a shard does not fit into memory, a signal, an error) travels ahead of the gradients, so that all do the same
+//! (that a shard does not fit into memory, a signal, an error) travels beside the gradients, so that all do the same
 //! next.
 
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ pub(crate) struct Exchange<'a> {
     flat: RefCell<Tensor>,
 }
 
-/// What a rank says before the gradients.
+/// What a rank says beside its gradients.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Message {
     status: Status,
@@ -126,10 +126,12 @@ impl<'a> Exchange<'a> {
         }
         let message =
             Message { signal: self.heard.raised().unwrap_or_default(), ..self.message(&own, all, params)? };
-        let told = self.group.gather_bytes(&message.to_bytes())?;
+        let sizes = sizes(params);
+        let flat = self.flat(&own, &sizes, params.device());
+        let told = self.group.sum(&flat, &message.to_bytes())?;
         let told: Vec<Message> = told.iter().map(|bytes| Message::from_bytes(bytes)).collect();
         told.iter().for_each(|message| self.hear(message));
-        let own = own?;
+        own.map(drop)?;
         if let Some(rank) = told.iter().position(|message| message.status == Status::Failed) {
             return Err(Error::failure(format!("rank {rank} failed; its own message says why")));
         }
@@ -137,14 +139,10 @@ impl<'a> Exchange<'a> {
             Status::Memory(number) => all.leaves().get(number as usize).copied().cloned(),
             _ => None,
         });
-        if let Some(shard) = broken {
-            return Ok(ControlFlow::Break(shard));
+        match broken {
+            Some(shard) => Ok(ControlFlow::Break(shard)),
+            None => Ok(ControlFlow::Continue(whole(&told, &flat, &sizes, params))),
         }
-        let gradients = match own {
-            ControlFlow::Continue(sum) => sum.map_or(Vec::new(), |sum| sum.gradients),
-            ControlFlow::Break(_) => Vec::new(),
-        };
-        self.fold(told, gradients, params).map(ControlFlow::Continue)
     }
 
     fn message(
@@ -185,50 +183,32 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Adds the sums of all ranks: those of neighbours first.
-    fn fold(&self, told: Vec<Message>, gradients: Vec<Tensor>, params: &Params) -> Result<GradientSum> {
-        let mut counts = RunningStats::default();
-        told.iter().for_each(|message| counts.add(&message.counts));
-        let losses = [0, 1].map(|which| {
-            let losses = told.iter().map(|message| message.losses[which]);
-            folded(losses.collect())
-        });
-        let has: Vec<bool> = (0..params.iter().count())
-            .map(|at| told.iter().any(|message| message.has_gradient[at]))
-            .collect();
-        let gradients = self.flat_sum(&has, &gradients, params)?;
-        let losses = Tensor::from_slice(&losses).to_device(params.device());
-        Ok(GradientSum { counts, losses, gradients })
-    }
-
-    /// The gradients of the weights that have one on any rank, summed in one piece of memory.
-    fn flat_sum(&self, has: &[bool], own: &[Tensor], params: &Params) -> Result<Vec<Tensor>> {
+    /// The gradients of this rank, one after the other, and room up to a multiple of the number of ranks; the same memory
+    /// in each update.
+    fn flat(
+        &self,
+        own: &Result<ControlFlow<Shard, Option<GradientSum>>>,
+        sizes: &[i64],
+        device: Device,
+    ) -> Tensor {
         let _guard = tch::no_grad_guard();
-        let size = |(param, has): (&Param, &bool)| if *has { param.tensor.numel() as i64 } else { 0 };
-        let sizes: Vec<i64> = params.iter().zip(has).map(size).collect();
-        let count = sizes.iter().sum();
-        let mut flat = self.flat(count, params.device());
-        // x + -0 is x for every x, so a rank without a gradient changes no bit.
-        let _ = flat.fill_(-0.0);
-        let mut parts = flat.narrow(0, 0, count).split_with_sizes(&sizes, 0);
-        for (gradient, part) in own.iter().zip(&mut parts).filter(|(gradient, _)| gradient.defined()) {
-            part.copy_(&gradient.view([-1]));
-        }
-        self.group.sum(&flat)?;
-        let whole = |(param, (part, has)): (&Param, (Tensor, &bool))| match has {
-            true => part.view_as(&param.tensor),
-            false => Tensor::default(),
-        };
-        Ok(params.iter().zip(parts.into_iter().zip(has)).map(whole).collect())
-    }
-
-    /// Room for `count` numbers, filled up to a multiple of the number of ranks; the same memory in each update.
-    fn flat(&self, count: i64, device: Device) -> Tensor {
-        let ranks = self.group.ranks() as i64;
+        let (count, ranks) = (sizes.iter().sum::<i64>(), self.group.ranks() as i64);
         let size = (count + ranks - 1) / ranks * ranks;
         let mut flat = self.flat.borrow_mut();
         if !flat.defined() || flat.size() != [size] {
-            *flat = Tensor::empty([size], (Kind::Float, device));
+            *flat = Tensor::zeros([size], (Kind::Float, device));
+        }
+        let gradients = match own {
+            Ok(ControlFlow::Continue(Some(sum))) => sum.gradients.as_slice(),
+            _ => &[],
+        };
+        let parts = flat.narrow(0, 0, count).split_with_sizes(sizes, 0);
+        for (at, mut part) in parts.into_iter().enumerate() {
+            match gradients.get(at).filter(|gradient| gradient.defined()) {
+                Some(gradient) => part.copy_(&gradient.view([-1])),
+                // x + -0 is x for every x, so a rank without a gradient changes no bit.
+                None => drop(part.fill_(-0.0)),
+            }
         }
         flat.shallow_clone()
     }
@@ -258,6 +238,27 @@ impl<'a> Exchange<'a> {
             }
         }
     }
+}
+
+/// The number of values of each weight; 0 for those that never get a gradient.
+fn sizes(params: &Params) -> Vec<i64> {
+    let size = |param: &Param| if param.tensor.requires_grad() { param.tensor.numel() as i64 } else { 0 };
+    params.iter().map(size).collect()
+}
+
+/// The sum over all ranks. A weight has a gradient if it has one on any of them.
+fn whole(told: &[Message], flat: &Tensor, sizes: &[i64], params: &Params) -> GradientSum {
+    let mut counts = RunningStats::default();
+    told.iter().for_each(|message| counts.add(&message.counts));
+    let losses = [0, 1].map(|which| folded(told.iter().map(|message| message.losses[which]).collect()));
+    let has = |at: usize| told.iter().any(|message| message.has_gradient[at]);
+    let parts = flat.narrow(0, 0, sizes.iter().sum()).split_with_sizes(sizes, 0);
+    let gradient = |(at, (param, part)): (usize, (&Param, Tensor))| match has(at) {
+        true => part.view_as(&param.tensor),
+        false => Tensor::default(),
+    };
+    let gradients = params.iter().zip(parts).enumerate().map(gradient).collect();
+    GradientSum { counts, losses: Tensor::from_slice(&losses).to_device(params.device()), gradients }
 }
 
 /// The sum along a binary tree: neighbours first, then pairs of them.
