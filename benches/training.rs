@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! cargo bench --bench training -- --python PATH_TO_A_PYTHON_WITH_TORCH [--joeynmt WORK_FOLDER] [--large] [--precision bf16]
+//! cargo bench --bench training -- --python PATH_TO_A_PYTHON_WITH_TORCH --ranks 2 --threads 1
 //! ```
 //!
 //! The Python needs torch 2.11.0, tokenizers and numpy, and for JoeyNMT the packages that
 //! benches/peers/joeynmt_reference.py names. Each side runs in its own process, loads, warms up, and counts target
 //! tokens per second over the updates; divided by the mean tokens per pair of the whole set, this gives pairs per
 //! second for any batches. The sides alternate, and medians are compared. The setting is configs/multi30k_small.toml,
-//! which benches/peers/ repeats.
+//! which benches/peers/ repeats. With `--ranks` each side is that many processes, PyTorch's with
+//! DistributedDataParallel on Gloo; and seqloom runs once more as one process with as many threads in all.
 
 mod common;
 #[path = "common/trainer.rs"]
@@ -22,10 +24,10 @@ use seqloom::config::Experiment;
 use seqloom::error::Result;
 use serde_json::Value;
 
-use self::common::{median, output};
+use self::common::{median, output, outputs};
 use self::trainer::measure;
 
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 struct Args {
     /// A Python with torch 2.11.0, tokenizers and numpy
     #[arg(long, default_value = "python3")]
@@ -57,6 +59,9 @@ struct Args {
     /// CPU threads of all sides
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Processes of each side
+    #[arg(long, default_value_t = 1)]
+    ranks: usize,
     /// Run seqloom once and print its measurements
     #[arg(long, hide = true)]
     ours: bool,
@@ -75,6 +80,9 @@ fn main() {
         return;
     }
     let mut sides: Vec<Side> = vec![("seqloom", run_ours), ("PyTorch", run_pytorch)];
+    if args.ranks > 1 {
+        sides.push(("one process", run_as_one));
+    }
     if args.joeynmt.is_some() {
         sides.push(("JoeyNMT", run_joeynmt));
     }
@@ -89,12 +97,13 @@ fn main() {
     let of =
         |n: usize, key: &str| median(measured[n].iter().filter_map(|result| result[key].as_f64()).collect());
     let own = of(0, "pairs_per_s");
-    println!("training, {}, {} threads, {} rounds, medians:", args.precision, args.threads, args.rounds);
+    let Args { precision, ranks, threads, rounds, .. } = &args;
+    println!("training, {precision}, {ranks} ranks of {threads} threads, {rounds} rounds, medians:");
     for (n, (name, _)) in sides.iter().enumerate() {
         let (speed, peak) = (of(n, "pairs_per_s"), of(n, "peak_gib"));
         let ratio = own / speed;
         println!(
-            "  {name:<8} {speed:7.1} pairs/s, {peak:.2} GiB at most; seqloom is {ratio:.2} times as fast"
+            "  {name:<11} {speed:7.1} pairs/s, {peak:.2} GiB at most; seqloom is {ratio:.2} times as fast"
         );
     }
     println!("  seqloom's share of the matrix peak: {:.0} %", 100.0 * of(0, "matrix_peak_share"));
@@ -126,7 +135,11 @@ fn run_ours(args: &Args) -> Value {
     if args.large {
         command.arg("--large");
     }
-    output(command)
+    outputs(command, args.ranks)
+}
+
+fn run_as_one(args: &Args) -> Value {
+    run_ours(&Args { ranks: 1, threads: args.ranks * args.threads, ..args.clone() })
 }
 
 fn run_pytorch(args: &Args) -> Value {
@@ -136,7 +149,7 @@ fn run_pytorch(args: &Args) -> Value {
         .args(["--device", &args.device, "--precision", &args.precision])
         .args(shared(args))
         .args(sizes(args));
-    output(command)
+    outputs(command, args.ranks)
 }
 
 fn run_joeynmt(args: &Args) -> Value {

@@ -7,6 +7,7 @@ mod copied_fields;
 mod ensembles;
 mod n_best;
 mod prefixes;
+mod shards;
 mod shortlists;
 mod streams;
 mod verify;

@@ -1,5 +1,7 @@
 //! Shared by the benchmarks of training: times updates of an experiment, without a run.
 
+use std::time::Duration;
+
 use seqloom::config::Experiment;
 use seqloom::data::dataset::Tokenizers;
 use seqloom::data::splits::{AudioOptions, DataSplits};
@@ -14,12 +16,14 @@ use seqloom::training::metrics::RunningStats;
 use seqloom::training::trainer::Trainer;
 use serde_json::{Value, json};
 
-/// Speeds over the timed updates, which follow those for warming up, peak memory, and the share of the matrix peak.
+/// Speeds over the timed updates of all ranks, if a launcher has started several,, which follow those for warming up, peak memory, and the share of the matrix peak.
 pub fn measure(
     experiment: &Experiment,
     audio: Option<AudioOptions>,
     [warmup, updates]: [u64; 2],
 ) -> Result<Value> {
+    let limit = Duration::from_secs(600);
+    let group = Group::from_environment(limit, limit)?;
     let runtime = Runtime::start(&experiment.runtime)?;
     let data = DataSplits::load(&experiment.data, audio, |pairs| Tokenizers::train(&experiment.data, pairs))?;
     let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
@@ -33,7 +37,7 @@ pub fn measure(
         model: &model,
         params: &params,
         width: network.width(),
-        group: &Group::alone(),
+        group: &group,
         train: &data.train,
         valid: &data.valid,
         target: &data.tokenizers.target,

@@ -21,10 +21,11 @@ use self::summary::DecodeSummary;
 use self::timed::TimedLines;
 use self::trace::{TraceArgs, Tracer};
 use super::headings::{INPUT, OUTPUT};
-use super::input::{Input, InputRow, OnError, Selection, Shard};
+use super::input::{Input, InputRow, OnError, Selection};
 use super::model_args::ModelArgs;
 use super::output::{CarriedFields, Record, Writer};
 use super::roles::FileRoles;
+use super::shard::{Shard, ShardRecord};
 use super::source_args::SourceArgs;
 use crate::data::readers::SourceRow;
 use crate::error::{Error, Result};
@@ -59,15 +60,16 @@ pub(crate) struct Row<T> {
   seqloom decode runs/speech --input talk.wav --split --output talk.srt
   ffmpeg -i talk.mp4 -f s16le -ac 1 -ar 16000 - | seqloom decode runs/speech --input-format raw --sample-rate 16000
 
-Four jobs with --shard 1/4 to 4/4 share an input. To merge their text outputs:
-  paste -d '\\n' out.[1-4].txt | head -n \"$(grep -c '' words.txt)\"
-CSV and JSON Lines have the row's number in the input in a column `row`.")]
+Four jobs with --shard 1/4 to 4/4 share an input; `seqloom merge` joins their outputs:
+  seqloom merge out.[1-4].txt --output out.txt
+CSV and JSON Lines have the row's number in the input in a column `row`, which `merge` removes.")]
 pub(crate) struct DecodeArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     source: SourceArgs,
-    /// Decode every N-th row, from row I: job I of N
+    /// Decode every N-th row, from row I: job I of N; auto: by the job array (Slurm, Grid Engine) or the rank. A finished
+    /// OUTPUT has a record for `seqloom merge` beside it, OUTPUT.shard.json
     #[arg(long, value_name = "I/N", help_heading = INPUT)]
     shard: Option<Shard>,
     /// Write outputs to this file; - for standard output
@@ -108,11 +110,13 @@ impl DecodeArgs {
     /// The files of the command.
     fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
         let record = Record::place(&self.output);
+        let shard = record.as_ref().and(self.shard).map(|_| ShardRecord::place(&self.output));
         let roles = self.model.roles(FileRoles::default().reads("input", &self.source.input), loaded)?;
         Ok(roles
             .may_read("targets", self.source.targets.as_deref())
             .writes("output", &self.output, "--output")
             .may_write("record of the output", record.as_deref(), "--output")
+            .may_write("record of the shard", shard.as_deref(), "--output")
             .may_write("trace", self.trace.trace.as_deref(), "--trace")
             .may_write("summary", self.summary.as_deref(), "--summary"))
     }
@@ -172,7 +176,9 @@ impl Decoding<'_> {
     fn decode_all(&mut self) -> Result<bool> {
         loop {
             let mut read = self.input.next_chunk()?.into_iter();
-            let Some(first) = read.as_slice().first() else { return self.out.writer.finish() };
+            let Some(first) = read.as_slice().first() else {
+                return self.out.writer.finish(self.input.all_rows());
+            };
             self.out.writer.begin(first.row.as_ref().ok().map(|row| row.text.as_str()))?;
             while read.len() > 0 {
                 if !self.decode_some(&mut read)? {

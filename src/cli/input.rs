@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use clap::ValueEnum;
 
 use super::output::{Kept, SAME_AS_BEFORE};
+use super::shard::Shard;
 use crate::data::DataConfig;
 use crate::data::audio::Recording;
 use crate::data::audio::listing::segment_of;
@@ -115,37 +116,6 @@ pub(crate) fn too_long(truncate: bool) -> TooLong {
     }
 }
 
-/// Every n-th row from the i-th: the share of job i of n.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shard {
-    number: u64,
-    of: u64,
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Shard, String> {
-        let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        match numbers {
-            Some((number, of)) if (1..=of).contains(&number) => Ok(Shard { number, of }),
-            _ => Err("it must be I/N with I from 1 to N: 1/4, 2/4, 3/4, 4/4".to_owned()),
-        }
-    }
-}
-
-impl std::fmt::Display for Shard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.number, self.of)
-    }
-}
-
-impl Shard {
-    fn has(&self, row: u64) -> bool {
-        row % self.of == self.number % self.of
-    }
-}
-
 /// The selected rows of the input.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
@@ -215,6 +185,8 @@ pub(crate) struct Input {
     names_recordings: bool,
     /// The recording that the only row is of, if it is not named but read.
     pub recording: Option<Result<Recording>>,
+    /// Rows of the whole input, once it has ended.
+    all_rows: Arc<AtomicU64>,
 }
 
 impl Input {
@@ -232,10 +204,12 @@ impl Input {
         let sources = if names_recordings { sources.keeping_extra_fields() } else { sources };
         let (to, packs) = sync_channel(AHEAD);
         let (file, line_ends) = (sources.place(0).file, sources.line_ends());
+        let all_rows = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&all_rows);
         std::thread::Builder::new()
             .name("input".to_owned())
             .spawn(move || {
-                let choice = Choice { wanted, number: 0, ours: 0 };
+                let choice = Choice { wanted, number: 0, ours: 0, counted };
                 // A panic must not look like the end of the input.
                 let read = || {
                     read_ahead(sources, choice, &to);
@@ -261,7 +235,13 @@ impl Input {
             guessed: None,
             names_recordings,
             recording: None,
+            all_rows,
         })
+    }
+
+    /// Rows of the whole input, of all shards, once it has ended.
+    pub(crate) fn all_rows(&self) -> u64 {
+        self.all_rows.load(Ordering::SeqCst)
     }
 
     /// The next rows, at most [`CHUNK`]; waits for at least one; empty at the end.
@@ -362,12 +342,15 @@ struct Choice {
     number: u64,
     /// Of these, rows of the shard.
     ours: u64,
+    /// Gets the number of all rows at the end.
+    counted: Arc<AtomicU64>,
 }
 
 impl Choice {
     fn choose(&mut self, row: Option<Result<SourceRow>>) -> Result<Next> {
         let answered = self.wanted.answered.rows;
         let Some(row) = row else {
+            self.counted.store(self.number, Ordering::SeqCst);
             return if self.ours < answered { Err(too_few(answered, self.ours)) } else { Ok(Next::End) };
         };
         self.number += 1;
@@ -392,18 +375,6 @@ fn too_few(answered: u64, there: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shards_divide_the_rows() {
-        let shards: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).to_vec();
-        for row in 1..10 {
-            let having: Vec<usize> = (0..3).filter(|&n| shards[n].has(row)).collect();
-            assert_eq!(having, [(row as usize - 1) % 3]);
-        }
-        for wrong in ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/2/3", "a/b"] {
-            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_reader_that_panics_is_not_the_end_of_the_input() {

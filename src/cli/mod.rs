@@ -13,11 +13,13 @@ mod input;
 mod inspect;
 mod interactive;
 mod keys;
+mod merge;
 mod model_args;
 mod not_finite;
 mod output;
 mod roles;
 mod score;
+mod shard;
 mod shortlist;
 mod source_args;
 mod trace_record;
@@ -61,6 +63,8 @@ enum Command {
     Average(average::AverageArgs),
     /// Decode sources with a trained model
     Decode(decode::DecodeArgs),
+    /// Join the outputs of several jobs, each of which decoded a shard of an input
+    Merge(merge::MergeArgs),
     /// Decode lines as they are typed, and show each step
     Interactive(interactive::InteractiveArgs),
     /// Check on your own rows that a model's outputs can be trusted
@@ -160,6 +164,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Init(args) => init::run(args).map(|()| 0),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
+        Command::Merge(args) => merge::run(args).map(|()| 0),
         Command::Interactive(args) => interactive::run(args).map(|()| 0),
         Command::Verify(args) => verify::run(args).map(|()| 0),
         Command::Attention(args) => attention::run(args).map(|()| 0),

@@ -12,6 +12,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::roles::is_stdout;
@@ -29,7 +30,8 @@ pub(crate) const SAME_AS_BEFORE: &str =
     "--resume needs the same model, the same input and the same options as before";
 
 /// The format of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum OutputFormat {
     /// One line per row
     Text,
@@ -145,6 +147,7 @@ impl Writer {
 
     /// Keeps a record of the output's settings until it is complete; `there` if it already exists.
     pub(crate) fn recorded(mut self, record: Record, there: bool) -> Writer {
+        record.start();
         (self.record, self.recorded) = (Some(record), there);
         self
     }
@@ -160,13 +163,16 @@ impl Writer {
         }
     }
 
-    /// Ends the output; false if the reader has closed it.
+    /// Ends the output; false if the reader has closed it. A shard of an input of `all_rows` rows leaves a record for
+    /// `seqloom merge`.
     ///
     /// # Errors
     /// A write fails, such as on a full disk.
-    pub(crate) fn finish(&mut self) -> Result<bool> {
+    pub(crate) fn finish(&mut self, all_rows: u64) -> Result<bool> {
         let there = self.flush()?;
-        self.record.as_ref().map(Record::remove);
+        if let Some(record) = &self.record {
+            record.finish(all_rows, self.format)?;
+        }
         Ok(there)
     }
 
@@ -270,7 +276,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// One line of a table.
-fn csv_line<S: AsRef<[u8]>>(fields: &[S]) -> Result<String> {
+pub(crate) fn csv_line<S: AsRef<[u8]>>(fields: &[S]) -> Result<String> {
     let failed = |error: &dyn std::fmt::Display| Error::failure(format!("cannot write a CSV row: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(fields).map_err(|error| failed(&error))?;

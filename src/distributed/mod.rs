@@ -21,15 +21,6 @@ use self::rendezvous::{Member, address, meet};
 use crate::error::{Error, Result};
 use crate::shim::group::{Collectives, Meeting, NCCL_ID, Outcome, nccl_id};
 
-/// How long ranks wait for each other.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// At the start.
-    pub join: Duration,
-    /// In an exchange.
-    pub exchange: Duration,
-}
-
 /// The ranks of a run, as one of them sees them.
 pub struct Group {
     rank: usize,
@@ -53,22 +44,23 @@ impl Group {
         Group { rank: 0, ranks: 1, by: "", members: Vec::new(), connections: None }
     }
 
-    /// Joins the ranks that a launcher has started.
+    /// Joins the ranks that a launcher has started with this one, if its environment says so. They wait up to `join` for
+    /// each other, and later up to `exchange`.
     ///
     /// # Errors
-    /// A rank does not come within the limit, or cannot be reached.
-    pub(crate) fn join(launch: Option<&Launch>, limits: Limits) -> Result<Group> {
-        let Some(launch) = launch else { return Ok(Group::alone()) };
+    /// The environment contradicts itself; a rank does not come in time, or cannot be reached.
+    pub fn from_environment(join: Duration, exchange: Duration) -> Result<Group> {
+        let Some(launch) = &Launch::from_environment()? else { return Ok(Group::alone()) };
         let Launch { rank, ranks, by, .. } = *launch;
-        let joined = meet(launch, limits.join).and_then(|(meeting, members)| {
+        let joined = meet(launch, join).and_then(|(meeting, members)| {
             let address = address(&members, rank).to_string();
-            let all = Collectives::open(&meeting, (rank, ranks), &address, limits.join).map_err(|text| {
+            let all = Collectives::open(&meeting, (rank, ranks), &address, join).map_err(|text| {
                 Error::failure(format!("the ranks cannot connect with each other: {text}")).hint(
                     "GLOO_SOCKET_IFNAME names the network interface of a host that the other hosts reach",
                 )
             })?;
-            all.set_limit(limits.exchange);
-            let connections = Connections { all, meeting, limit: limits.exchange };
+            all.set_limit(exchange);
+            let connections = Connections { all, meeting, limit: exchange };
             Ok(Group { rank, ranks, by, members, connections: Some(Mutex::new(connections)) })
         });
         joined.map_err(|error| error.at(format!("rank {rank} of {ranks}")))

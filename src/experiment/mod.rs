@@ -26,8 +26,7 @@ use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::splits::{AudioOptions, DataSplits};
-use crate::distributed::launch::Launch;
-use crate::distributed::{Group, Limits};
+use crate::distributed::Group;
 use crate::error::{Error, Kind, Result, counted};
 use crate::model::network::Network;
 use crate::model::params::Params;
@@ -90,20 +89,14 @@ pub fn train(
     stop: &StopFlag,
     recorder: &mut dyn Recorder,
 ) -> Result<RunSummary> {
-    let launch = Launch::from_environment()?;
-    let group = Group::join(launch.as_ref(), limits(experiment))?;
+    let [join, exchange] =
+        [experiment.runtime.join_timeout, experiment.runtime.rank_timeout].map(Duration::from_secs);
+    let group = Group::from_environment(join, exchange)?;
     let trained = train_as_rank(&group, experiment, options, stop, recorder);
     trained.map_err(|error| match group.ranks() {
         1 => error,
         ranks => error.at(format!("rank {} of {ranks}", group.rank())),
     })
-}
-
-/// How long ranks wait for each other.
-fn limits(experiment: &Experiment) -> Limits {
-    let [join, exchange] =
-        [experiment.runtime.join_timeout, experiment.runtime.rank_timeout].map(Duration::from_secs);
-    Limits { join, exchange }
 }
 
 fn train_as_rank(

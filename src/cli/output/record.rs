@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::OutputFormat;
 use crate::checkpoint::files::{read_within, write_output};
 use crate::cli::roles::is_stdout;
+use crate::cli::shard::ShardRecord;
 use crate::data::readers::shorten;
 use crate::error::{Error, Result};
 
@@ -21,13 +23,14 @@ const LARGEST: u64 = 1 << 27;
 pub(crate) struct Record {
     /// `None` if the output is no file.
     path: Option<PathBuf>,
+    output: PathBuf,
     settings: Map<String, Value>,
 }
 
 impl Record {
     /// The record of an output with these settings; nothing is written yet.
     pub(crate) fn new(output: &Path, settings: Map<String, Value>) -> Record {
-        Record { path: Record::place(output), settings }
+        Record { path: Record::place(output), output: output.to_path_buf(), settings }
     }
 
     /// The path of an output's record; `None` if the output is no file.
@@ -73,9 +76,31 @@ impl Record {
         write_output(path, format!("{}\n", Value::Object(all)).as_bytes())
     }
 
-    /// Removes the record of a complete output.
-    pub(crate) fn remove(&self) {
+    /// Removes the record of a complete output. A shard leaves another one, for `seqloom merge`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn finish(&self, rows: u64, format: OutputFormat) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        if let Some(shard) = self.shard() {
+            let (shard, settings) = (shard.to_owned(), self.settings.clone());
+            let record = ShardRecord { shard, rows, format, settings };
+            let json = serde_json::to_string(&record).map_err(|error| Error::failure(error.to_string()))?;
+            write_output(&ShardRecord::place(&self.output), format!("{json}\n").as_bytes())?;
+        }
         // A record that stays, or that another command removed, does no harm.
-        let _ = self.path.as_ref().map(std::fs::remove_file);
+        let _ = std::fs::remove_file(path);
+        Ok(())
+    }
+
+    /// The output is written anew: what an earlier one left does not belong to it.
+    pub(crate) fn start(&self) {
+        if self.path.is_some() && self.shard().is_some() {
+            let _ = std::fs::remove_file(ShardRecord::place(&self.output));
+        }
+    }
+
+    fn shard(&self) -> Option<&str> {
+        self.settings.get("--shard").and_then(Value::as_str)
     }
 }
