@@ -3,26 +3,25 @@
 
     sudo python3 scripts/bench_network.py                       configs/multi30k_small.toml over 1 ms and 1 Gbit/s
     sudo python3 scripts/bench_network.py --delay 0.1ms --rate 100mbit --hosts 4                      another network
-    sudo python3 scripts/bench_network.py --case small --case "large: model.transformer.width=512"   two sizes of a model
+    sudo python3 scripts/bench_network.py --case small --case "large: model.transformer.width=512"   two sizes of model
     sudo python3 scripts/bench_network.py --down                takes the link down instead: all ranks must end in time
 
 Each host is a network namespace with one rank of one thread. Links lead from them to a switch, a namespace as well.
 --delay is that of one way between two hosts, so a round trip takes twice as long; --rate is what each host may send.
-The rate is held by tc's tbf. The delay is netem's where the kernel has it; else a process of this script passes frames
-on between packet sockets that much later: it takes part of a core while ranks exchange, so let the rate be 1 Gbit/s at
-most. Run it where the config's data files are found, and with a core for each host.
+Both are netem's where the kernel has it. Elsewhere the rate is held by tbf, and the switch is a process of this script
+that passes frames on that much later: it takes a part of a core while ranks exchange, so let all hosts together send 2
+Gbit/s at most. Run it where the config's data files are found, and with a core for each host.
 
 It trains in turns, --rounds times each:
-  - alone: as many single processes as there are hosts, side by side, each with its share of an update. They exchange
+  - alone: as many single processes as there are hosts, side by side, each with updates of its share. They exchange
     nothing, so what ranks need beyond this is lost to the exchange;
   - loopback: the ranks on this host, without namespaces;
   - link: the ranks in namespaces;
   - the same with almost empty updates, in which the exchange shows best, and also over links with the rate alone.
-The first rows of the log are left out; the medians of the others are printed. metrics.csv must begin with the same
-bytes over loopback and links. Then it compares the exchange with a model of its cost, and predicts that of larger
-clusters: the share of an update that is lost if each host has as many tokens of it as here, or if all hosts share an
-update of as many tokens as here, and the tokens that an update needs so that a tenth is lost. The predicted hosts
-compute as fast as one thread here; others that are F times as fast need F times as many tokens.
+A row of the log is timed when rank 0 prints it (train.log rounds to 0.1 s); the first is left out. Printed are medians
+of the others, and whether metrics.csv has the same bytes over loopback and links. Then it compares the exchange with a
+model of its cost, and predicts that of larger clusters. Predicted hosts compute as fast as one thread here; for others
+that are F times as fast, an update needs F times as many tokens.
 
 Needs Linux, root, iproute2, Python 3.8. Removes the namespaces at the end. Should the script be killed by SIGKILL,
 `ip -all netns delete` removes all there are.
@@ -33,6 +32,7 @@ import contextlib
 import csv
 import ctypes
 import errno
+import itertools
 import multiprocessing
 import os
 import re
@@ -78,14 +78,17 @@ def ip(*words: str, inside: str = "") -> None:
 def entered(namespace: str):
     """This thread is in the network namespace: sockets that it opens stay there."""
     libc = ctypes.CDLL(None, use_errno=True)
+
+    def enter(place) -> None:
+        if libc.setns(place.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
+
     with open("/proc/thread-self/ns/net", "rb") as before, open(f"/run/netns/{namespace}", "rb") as there:
+        enter(there)
         try:
-            for place in there, None:
-                if place and libc.setns(place.fileno(), CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
             yield
         finally:
-            libc.setns(before.fileno(), CLONE_NEWNET)
+            enter(before)
 
 
 class Network:
@@ -168,8 +171,9 @@ class Network:
         return statistics.median(found)
 
     def described(self) -> str:
-        return (f"{1e3 * self.delay:g} ms (by {'this script' if self.relay else 'netem'}) and {in_bits(self.rate)} each "
-                f"way; a round trip takes {1e3 * self.round_trip():.2f} ms")
+        how = "by tbf and this script" if self.relay else "by netem"
+        return (f"{1e3 * self.delay:g} ms and {in_bits(self.rate)} each way {how}; a round trip takes "
+                f"{1e3 * self.round_trip():.2f} ms")
 
 
 def packet_socket(device: str) -> socket.socket:
@@ -215,11 +219,10 @@ class Rank:
     """A process of `seqloom train`, and when it printed which line."""
 
     def __init__(self, command: list, variables: dict):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SEQLOOM_TEST")}
-        self.process = subprocess.Popen(command, env={**environment, **variables}, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen(command, env={**os.environ, **variables}, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                                         start_new_session=True)
-        self.lines, self.changed = [], threading.Condition()
+        self.lines, self.silent, self.changed = [], False, threading.Condition()
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
 
@@ -229,6 +232,7 @@ class Rank:
                 self.lines.append((time.monotonic(), line.rstrip()))
                 self.changed.notify_all()
         with self.changed:
+            self.silent = True
             self.changed.notify_all()
 
     def rows(self) -> list:
@@ -240,17 +244,21 @@ class Rank:
         """Waits until it has printed that many rows."""
         with self.changed:
             while len(self.rows()) < count:
-                came = self.changed.wait(PATIENCE)
-                if self.process.poll() is not None or not came:
-                    raise SystemExit("error: a rank ended, or hangs:\n" + "\n".join(line for _, line in self.lines[-8:]))
+                if self.silent or not self.changed.wait(PATIENCE):
+                    last = "\n".join(line for _, line in self.lines[-8:])
+                    raise SystemExit(f"error: a rank ended, or hangs:\n{last}")
 
-    def end(self, by: int = signal.SIGKILL) -> int:
-        """Ends it, if it still runs; returns its exit code."""
+    def wait(self, seconds: float) -> object:
+        """Its exit code; None if it still runs after that time."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.returncode
+
+    def kill(self) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(by)
-        code = self.process.wait()
+            self.process.kill()
+        self.process.wait()
         self.listener.join()
-        return code
 
 
 @dataclass
@@ -270,6 +278,10 @@ class Kind:
 
     def median(self) -> float:
         return statistics.median(self.seconds)
+
+    def pace(self) -> float:
+        """Seconds of a target token: updates differ in length."""
+        return statistics.median(seconds / tokens for seconds, tokens in zip(self.seconds, self.tokens_found))
 
     def per_update(self) -> float:
         """Mean number of target tokens of an update."""
@@ -328,17 +340,18 @@ class Bench:
                 print(f"  {kind.name}: {network.described()}", flush=True)
             ranks = self.start(kind, network)
             for rank in ranks:
-                stack.callback(rank.end)
-            first = ranks[0]
-            first.wait_for_row(kind.rows)
-            # The others are told, over the network.
-            codes = [ranks[-1].end(signal.SIGTERM), *(rank.end(signal.SIGTERM) for rank in ranks[:-1])]
+                stack.callback(rank.kill)
+            ranks[0].wait_for_row(kind.rows)
+            # The last rank tells the others, over the network.
+            for rank in ranks[-1:] if kind.ranks else ranks:
+                rank.process.terminate()
+            codes = [rank.wait(PATIENCE) for rank in ranks]
             if codes != [143] * len(ranks):
-                raise SystemExit(f"error: after SIGTERM the exit codes are {codes}, not 143")
-            rows = first.rows()[:kind.rows]
+                raise SystemExit(f"error: after SIGTERM the exit codes must be 143, but they are {codes}")
+            rows = ranks[0].rows()[:kind.rows]
             spans = [(later[0] - sooner[0]) / kind.log_every for sooner, later in zip(rows, rows[1:])]
             kind.seconds += spans
-            self.read(kind, first, self.folder / ("run" if kind.ranks else "run0"))
+            self.read(kind, ranks[0], self.folder / ("run" if kind.ranks else "run0"))
             print(f"  {kind.name}: " + " ".join(f"{span:.3f}" for span in spans) + " s", flush=True)
 
     def read(self, kind: Kind, rank: Rank, run: Path) -> None:
@@ -350,44 +363,42 @@ class Bench:
         found = re.search(r": (\d+) parameters on ", "\n".join(line for _, line in rank.lines))
         self.weights = int(found[1]) if found else 0
 
-    def down(self) -> None:
-        """Takes a link down in mid-training, and prints how each rank ends."""
-        limit = 10
-        hosts = self.arguments.hosts
-        kind = Kind("down", True, hosts * self.arguments.empty_tokens, hosts, 5, 2, self.arguments.delay)
-        with Network(self.arguments.hosts, kind.delay, self.arguments.rate) as network, contextlib.ExitStack() as stack:
+    def down(self) -> bool:
+        """Takes a link down in mid-training; returns whether all ranks end by themselves, and prints how."""
+        limit, hosts, delay = 10, self.arguments.hosts, self.arguments.delay
+        kind = Kind("down", True, hosts * self.arguments.empty_tokens, hosts, 5, 2, delay)
+        with Network(hosts, delay, self.arguments.rate) as network, contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             ranks = self.start(kind, network, (f"runtime.rank_timeout={limit}",))
             for rank in ranks:
-                stack.callback(rank.end)
+                stack.callback(rank.kill)
             ranks[0].wait_for_row(kind.rows)
             ip("link", "set", "net0", "down", inside=network.names[-1])
-            print(f"  the link of rank {len(ranks) - 1} is down; runtime.rank_timeout is {limit} s", flush=True)
-            began = time.monotonic()
+            print(f"  the link of rank {hosts - 1} is down; runtime.rank_timeout is {limit} s", flush=True)
+            began, codes = time.monotonic(), []
             for number, rank in enumerate(ranks):
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    rank.process.wait(max(0.1, began + 6 * limit - time.monotonic()))
-                code = rank.process.poll()
-                how = f"still runs after {6 * limit} s" if code is None else f"ended with exit code {code}"
-                rank.end()
-                print(f"  rank {number} {how}; its last lines, with the seconds since:")
-                for when, line in rank.lines[-3:]:
-                    print(f"    {when - began:6.1f} {line}")
+                codes.append(rank.wait(max(0.0, began + 3 * limit - time.monotonic())))
+                how = f"still runs after {3 * limit} s" if codes[-1] is None else f"ended with exit code {codes[-1]}"
+                print(f"  rank {number} {how}; its last lines, each with the seconds since:")
+                for when, line in rank.lines[-2:]:
+                    print(f"    {when - began:6.1f} {line}", flush=True)
+        return None not in codes and 0 not in codes
 
 
 def exchange(size: float, hosts: int, rate: float, delay: float) -> float:
     """The model: seconds that the network needs to add up `size` bytes of gradients.
 
-    Pieces pass in stages: while one is scattered, each host getting its part from all others at once, the sum of the one
-    before goes round in a ring. Gloo asks the receiver before it sends: a message takes a round trip beside its bytes.
+    Pieces pass in stages: while one is scattered, each host getting its part from all others at once, the sum of the
+    one before goes round in a ring, host by host, behind what is scattered. Gloo asks the receiver before it sends: a
+    message takes a round trip beside its bytes.
     """
     rate, trip, seconds = rate / 8 * PAYLOAD, 2 * delay, 0.0
     pieces = [PIECE] * int(size // PIECE) + [size % PIECE]
     for scattered, gathered in zip([*pieces, 0], [0, *pieces]):
-        wire = (scattered + gathered) * (hosts - 1) / hosts / rate
+        part = gathered / hosts / rate
         # A part goes as two halves, one behind the other.
-        ring = (hosts - 1) * (trip + gathered / hosts / 2 / rate)
-        seconds += max(wire + trip, ring)
+        ring = (hosts - 1) * (trip + part / 2)
+        seconds += (hosts - 1) * scattered / hosts / rate + max((hosts - 1) * part + trip, ring)
     return seconds
 
 
@@ -397,69 +408,68 @@ class Case:
 
     name: str
     weights: int
+    hosts: int
     found: dict
 
     def size(self) -> int:
         return 4 * self.weights
 
-    def beyond(self, kind: str, base: str) -> float:
-        return self.found[kind].median() - self.found[base].median()
+    def alone(self, kind: Kind) -> float:
+        """Seconds that one host needs for its share of an update."""
+        if kind.name.startswith("empty"):
+            return self.found["empty alone"].median()
+        alone = self.found["alone"]
+        return alone.pace() * (kind.per_update() / self.hosts if kind.ranks else kind.per_update())
+
+    def lost(self, name: str) -> float:
+        """Seconds of an update beyond that."""
+        kind = self.found[name]
+        return (kind.median() if name.startswith("empty") else kind.pace() * kind.per_update()) - self.alone(kind)
 
     def on_hosts(self, arguments: argparse.Namespace) -> float:
         """Seconds of an exchange that the network does not explain: copies, sums, and waiting for the slower rank."""
         model = exchange(self.size(), arguments.hosts, arguments.rate, arguments.delay)
-        return max(0.0, self.beyond("empty link", "empty alone") - model)
+        return max(0.0, self.lost("empty link") - model)
+
+    def predicted(self, arguments: argparse.Namespace, hosts: int, rate: float, delay: float) -> float:
+        """Seconds of an exchange in another cluster. What hosts copy grows like what they send."""
+        more = (1 - 1 / hosts) / (1 - 1 / arguments.hosts)
+        return exchange(self.size(), hosts, rate, delay) + more * self.on_hosts(arguments)
 
 
-def print_measured(case: Case, arguments: argparse.Namespace) -> None:
-    """The medians, what is lost, and how the model compares."""
-    hosts, found, size = arguments.hosts, case.found, case.size()
-    print(f"\n{case.name}: {case.weights} weights; medians over rows, {arguments.rounds} rounds")
-    for kind in found.values():
-        base = found["empty alone" if kind.name.startswith("empty") else "alone"]
-        print(f"  {kind.name:15} {kind.median():8.3f} s per update ({min(kind.seconds):.3f} to {max(kind.seconds):.3f}), "
-              f"{kind.per_update():7.0f} tokens; {kind.median() - base.median():+7.3f} s, "
-              f"{100 * (1 - base.median() / kind.median()):5.1f} % lost")
-    same = all(found[f"{front}link"].metrics == found[f"{front}loopback"].metrics for front in ("", "empty "))
-    print(f"  metrics.csv over links: {'the same bytes as over loopback' if same else 'DIFFERS from that over loopback'}")
-    wire, both = (exchange(size, hosts, arguments.rate, delay) for delay in (0.0, arguments.delay))
-    stages = size / PIECE + 1
-    trips = case.beyond("empty link", "empty rate") / stages / (2 * arguments.delay) if arguments.delay else 0.0
-    print(f"  an exchange, empty updates: loopback {case.beyond('empty loopback', 'empty alone'):.3f} s, "
-          f"rate alone {case.beyond('empty rate', 'empty alone'):.3f} s (model of the network: {wire:.3f} s), "
-          f"link {case.beyond('empty link', 'empty alone'):.3f} s (model: {both:.3f} s)")
-    print(f"  the delay adds {trips:.2f} round trips in each of {stages:.1f} stages "
-          f"(model: {(both - wire) / stages / (2 * arguments.delay) if arguments.delay else 0.0:.2f}); "
-          f"beside the network the hosts need {case.on_hosts(arguments):.3f} s, "
-          f"{1e9 * case.on_hosts(arguments) / size:.2f} ns per byte")
+def print_measured(case: Case, arguments: argparse.Namespace) -> bool:
+    """The time of an update, what of it is lost, how the model compares; returns whether the metrics are the same."""
+    print(f"\n{case.name}: {case.weights} weights; medians of rows in {arguments.rounds} rounds\n"
+          f"  {'':15} {'an update':>10} {'least':>10} {'most':>10} {'tokens':>7} {'beyond alone':>13} {'lost':>8}")
+    for name, kind in case.found.items():
+        lost = case.lost(name)
+        seconds = case.alone(kind) + lost
+        print(f"  {name:15} {seconds:8.3f} s {min(kind.seconds):8.3f} s {max(kind.seconds):8.3f} s "
+              f"{kind.per_update():7.0f} {lost:11.3f} s {100 * lost / seconds:6.1f} %")
+    same = all(case.found[f"{front}link"].metrics == case.found[f"{front}loopback"].metrics for front in ("", "empty "))
+    print(f"  metrics.csv over links {'has the same bytes as' if same else 'DIFFERS from that'} over loopback")
+    rate, delay = (exchange(case.size(), case.hosts, arguments.rate, seconds) for seconds in (0.0, arguments.delay))
+    print(f"  the model of the network: {rate:.3f} s by the rate alone, {delay:.3f} s with the delay, which adds "
+          f"{delay - rate:.3f} s; measured: {case.lost('empty link') - case.lost('empty rate'):.3f} s\n"
+          f"  beside that, hosts need {case.on_hosts(arguments):.3f} s to copy and add up, "
+          f"{1e9 * case.on_hosts(arguments) / case.size():.2f} ns for each byte of the weights", flush=True)
+    return same
 
 
 def print_predicted(cases: list, arguments: argparse.Namespace) -> None:
     """The table of larger clusters."""
-    print(f"\nPredicted, for hosts that compute like one thread here (see --help)\n"
-          f"  {'model':8} {'weights':>9} {'hosts':>5} {'rate':>10} {'round trip':>10} {'exchange':>9} {'lost if a host has':>20} "
-          f"{'lost if an update has':>22} {'tokens of an update':>20}\n"
-          f"  {'':8} {'':>9} {'':>5} {'':>10} {'':>10} {'':>9} {'as many tokens':>20} {'as many tokens':>22} "
-          f"{f'for {100 * ACCEPTED:.0f} % lost':>20}")
+    print(f"\nPredicted, for hosts that compute like one thread here: the share lost if each host has as many tokens of "
+          f"an\nupdate as here (a), if all together have as many as here (b), and the tokens of an update so that "
+          f"{100 * ACCEPTED:.0f} % are lost (c)\n"
+          f"  {'':12} {'hosts':>5} {'rate':>11} {'round trip':>11} {'exchange':>10} {'a':>8} {'b':>8} {'c':>10}")
     for case in cases:
-        alone = case.found["alone"]
-        pace = alone.median() / alone.per_update()
-        update = case.found["loopback"].per_update()
-        for hosts in (arguments.hosts, *HOSTS):
-            for rate in RATES:
-                for delay in sorted({arguments.delay, LOCAL_DELAY}):
-                    host_part = case.on_hosts(arguments)
-                    seconds = exchange(case.size(), hosts, rate, delay) + host_part
-                    weak = seconds / (seconds + alone.median())
-                    strong = seconds / (seconds + pace * update / hosts)
-                    needed = hosts * seconds * (1 - ACCEPTED) / ACCEPTED / pace
-                    print(f"  {case.name:8} {case.weights:9} {hosts:5} {in_bits(rate):>10} {2e3 * delay:7.2f} ms "
-                          f"{seconds:7.3f} s {100 * weak:18.1f} % {100 * strong:20.1f} % {rounded(needed):20}")
-
-
-def rounded(number: float) -> int:
-    """Two digits are what a model is good for."""
-    return int(float(f"{number:.2g}"))
+        pace, update = case.found["alone"].pace(), case.found["link"].per_update()
+        for hosts, rate, delay in itertools.product((case.hosts, *HOSTS), RATES, (LOCAL_DELAY, arguments.delay)):
+            seconds = case.predicted(arguments, hosts, rate, delay)
+            shares = [seconds / (seconds + pace * update / among) for among in (case.hosts, hosts)]
+            needed = hosts * seconds * (1 - ACCEPTED) / ACCEPTED / pace
+            print(f"  {case.name:12} {hosts:5} {in_bits(rate):>11} {2e3 * delay:8.2f} ms {seconds:8.3f} s "
+                  f"{100 * shares[0]:6.1f} % {100 * shares[1]:6.1f} % {float(f'{needed:.2g}'):10.0f}")
 
 
 def in_bits(rate: float) -> str:
@@ -488,7 +498,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hosts", type=int, default=2, help="a power of two (default: 2)")
     parser.add_argument("--tokens", type=int, default=4096, help="tokens_per_batch of an update (default: 4096)")
     parser.add_argument("--updates", type=int, default=12, help="that are timed in each run (default: 12)")
-    parser.add_argument("--empty-tokens", type=int, default=64, help="those of each host, of empty updates (default: 64)")
+    parser.add_argument("--empty-tokens", type=int, default=64, help="those of a host, of empty updates (default: 64)")
     parser.add_argument("--empty-updates", type=int, default=40, help="(default: 40)")
     parser.add_argument("--rounds", type=int, default=2, help="(default: 2)")
     parser.add_argument("--binary", type=Path, default=BINARY, help="(default: target/release/seqloom)")
@@ -508,23 +518,24 @@ def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> arg
     return arguments
 
 
-def bench(arguments: argparse.Namespace, folder: Path) -> None:
-    cases = []
+def bench(arguments: argparse.Namespace, folder: Path) -> bool:
+    """Measures all cases, or takes their links down; returns whether what must hold holds."""
+    cases, holds = [], True
     for text in arguments.cases or [arguments.config.stem]:
         name, _, settings = text.partition(":")
-        runs = Bench(arguments, [*arguments.settings, *settings.split()], folder / "runs")
+        runs, found = Bench(arguments, [*arguments.settings, *settings.split()], folder / "runs"), kinds(arguments)
         print(f"{name}:", flush=True)
         if arguments.down:
-            runs.down()
+            holds = runs.down() and holds
             continue
-        found = kinds(arguments)
         for _ in range(arguments.rounds):
             for kind in found.values():
                 runs.measure(kind)
-        cases.append(Case(name, runs.weights, found))
-        print_measured(cases[-1], arguments)
+        cases.append(Case(name, runs.weights, arguments.hosts, found))
+        holds = print_measured(cases[-1], arguments) and holds
     if cases:
         print_predicted(cases, arguments)
+    return holds
 
 
 def main() -> int:
@@ -534,12 +545,14 @@ def main() -> int:
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     folder = Path(tempfile.mkdtemp(prefix="seqloom-network-"))
     try:
-        bench(arguments, folder)
+        holds = bench(arguments, folder)
     except KeyboardInterrupt:
         return 130
     finally:
         shutil.rmtree(folder)
-    return 0
+    if not holds:
+        print("bench_network: FAILED")
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

