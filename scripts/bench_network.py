@@ -41,7 +41,6 @@ import shutil
 import signal
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -53,7 +52,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "seqloom"
-PORT = 29517
 PATIENCE = 900  # seconds until a row of the log must come
 
 # What the model knows of src/shim/group.cpp and of Ethernet: bytes of a piece, and the payload's share of a frame.
@@ -215,6 +213,13 @@ def relay(ports: list, delay: float) -> None:
                         raise
 
 
+def free_port() -> str:
+    """A port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
 class Rank:
     """A process of `seqloom train`, and when it printed which line."""
 
@@ -320,13 +325,14 @@ class Bench:
                     "training.validate_every": "1000000", "training.checkpoint_every": "1000000"}
         settings.update(pair.split("=", 1) for pair in [*self.settings, *more])
         overrides = [part for pair in settings.items() for part in ("--set", "=".join(pair))]
-        address, count, started = network.address(0) if network else "127.0.0.1", self.arguments.hosts, []
+        address, port = (network.address(0) if network else "127.0.0.1"), free_port()
+        count, started = self.arguments.hosts, []
         for host in range(count):
             out = self.folder / ("run" if kind.ranks else f"run{host}")
             command = [str(self.arguments.binary), "train", str(self.arguments.config), "--out", str(out), *overrides]
             if network:
                 command = ["ip", "netns", "exec", network.names[host], *command]
-            launch = {"RANK": str(host), "WORLD_SIZE": str(count), "MASTER_ADDR": address, "MASTER_PORT": str(PORT)}
+            launch = {"RANK": str(host), "WORLD_SIZE": str(count), "MASTER_ADDR": address, "MASTER_PORT": port}
             started.append(Rank(command, launch if kind.ranks else {}))
         return started
 
@@ -458,8 +464,8 @@ def print_measured(case: Case, arguments: argparse.Namespace) -> bool:
 
 def print_predicted(cases: list, arguments: argparse.Namespace) -> None:
     """The table of larger clusters."""
-    print(f"\nPredicted, for hosts that compute like one thread here: the share lost if each host has as many tokens of "
-          f"an\nupdate as here (a), if all together have as many as here (b), and the tokens of an update so that "
+    print(f"\nPredicted, for hosts that compute like one thread here: the share lost if each host has as many tokens "
+          f"of an\nupdate as here (a), if all together have as many as here (b), and the tokens of an update so that "
           f"{100 * ACCEPTED:.0f} % are lost (c)\n"
           f"  {'':12} {'hosts':>5} {'rate':>11} {'round trip':>11} {'exchange':>10} {'a':>8} {'b':>8} {'c':>10}")
     for case in cases:

@@ -90,13 +90,16 @@ def below(root: int) -> dict:
     return found
 
 
-def ours() -> dict:
+def ours(folder: Path) -> dict:
     """The processes that this script has started, also those whose parents have ended: they have the mark."""
     found, mark = below(os.getpid()), f"{MARK}={os.getpid()}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found[int(folder.name)] = os.readlink(folder / "exe")
+            program, place = os.readlink(process / "exe"), Path(os.readlink(process / "cwd"))
+            # Slurm's overwrite their variables, but they are in its folder.
+            of_slurm = "slurmstepd" in program and folder in place.parents
+            if of_slurm or mark in (process / "environ").read_bytes().split(b"\0"):
+                found[int(process.name)] = program
     return found
 
 
@@ -110,15 +113,15 @@ def wait_until(holds: Callable[[], bool], limit: float) -> bool:
 
 
 @contextlib.contextmanager
-def nothing_left():
+def nothing_left(folder: Path):
     """Ends all that is left of the processes that were started in the block; there must be nothing."""
     try:
         yield
-        if not wait_until(lambda: not ours(), 10):
-            raise Violation(f"it leaves processes behind: {ours()}")
+        if not wait_until(lambda: not ours(folder), 10):
+            raise Violation(f"it leaves processes behind: {ours(folder)}")
     finally:
-        while ours():
-            for process in ours():
+        while ours(folder):
+            for process in ours(folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             time.sleep(0.05)
@@ -425,6 +428,10 @@ class Srun(Launcher):
                 process.wait(20)
 
     def __exit__(self, *_) -> None:
+        """Ends jobs that an error has left, and the daemons."""
+        if self.ask("squeue", "--noheader"):
+            self.ask("scancel", "--partition=all")
+            wait_until(lambda: not self.ask("squeue", "--noheader"), 10)
         self.stack.close()
 
     def ask(self, program: str, *arguments: str) -> str:
@@ -596,9 +603,9 @@ def verdict(name: str, check: Callable[[], str]) -> bool:
     return True
 
 
-def try_launcher(launcher: Launcher, short: Trial, long: Trial) -> bool:
+def try_launcher(launcher: Launcher, folder: Path, short: Trial, long: Trial) -> bool:
     try:
-        with nothing_left(), launcher:
+        with nothing_left(folder), launcher:
             return all([verdict(name, check) for name, check in launcher.checks(short, long).items()])
     except Skip as why:
         say(f"{launcher.name}: skipped: {why}")
@@ -622,7 +629,7 @@ def try_all(arguments: argparse.Namespace, folder: Path) -> bool:
     }
     if not verdict("alone", short.train_alone):
         return False
-    return all([try_launcher(launchers[name](), short, long) for name in arguments.launchers or launchers])
+    return all([try_launcher(launchers[name](), folder, short, long) for name in arguments.launchers or launchers])
 
 
 def parse() -> argparse.Namespace:
@@ -649,7 +656,7 @@ def main() -> int:
     # So that `finally` is reached, and no process is left behind.
     for number in signal.SIGTERM, signal.SIGHUP:
         signal.signal(number, lambda *_: sys.exit(143))
-    folder = Path(tempfile.mkdtemp(prefix="seqloom-launchers-"))
+    folder = Path(tempfile.mkdtemp(prefix="seqloom-launchers-")).resolve()
     agree = False
     try:
         agree = try_all(arguments, folder)

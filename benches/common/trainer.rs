@@ -50,13 +50,14 @@ pub fn measure(
     for _ in 0..warmup {
         trainer.update()?;
     }
-    timed(&mut trainer, updates, runtime, &model, tokens_per_pair)
+    let peak = group.ranks() as f64 * matrix_peak(runtime.device, runtime.compute, runtime.threads, &[]);
+    timed(&mut trainer, updates, (runtime, peak), &model, tokens_per_pair)
 }
 
 fn timed(
     trainer: &mut Trainer,
     updates: u64,
-    runtime: Runtime,
+    (runtime, matrix_peak): (Runtime, f64),
     model: &Network,
     tokens_per_pair: f64,
 ) -> Result<Value> {
@@ -73,7 +74,7 @@ fn timed(
         "source_positions_per_s": window.source_tokens as f64 / seconds,
         "matmul_gflops": operations / seconds / 1e9,
         "peak_gib": peak_memory as f64 / (1u64 << 30) as f64,
-        "matrix_peak_share": operations / seconds / matrix_peak(runtime.device, runtime.compute, runtime.threads, &[]),
+        "matrix_peak_share": operations / seconds / matrix_peak,
         "waiting_share": (trainer.waited() - waited) / seconds,
         "padding": window.padding(),
         "loss": window.loss_per_token(),
