@@ -8,7 +8,8 @@ mod deadline;
 pub(crate) mod launch;
 mod rendezvous;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -28,7 +29,7 @@ pub struct Group {
     /// Who has started them.
     by: &'static str,
     members: Vec<Member>,
-    connections: Option<Mutex<Connections>>,
+    connections: Option<Arc<Mutex<Connections>>>,
 }
 
 /// Dropped in this order.
@@ -61,7 +62,7 @@ impl Group {
             })?;
             all.set_limit(exchange);
             let connections = Connections { all, meeting, limit: exchange };
-            Ok(Group { rank, ranks, by, members, connections: Some(Mutex::new(connections)) })
+            Ok(Group { rank, ranks, by, members, connections: Some(Arc::new(Mutex::new(connections))) })
         });
         joined.map_err(|error| error.at(format!("rank {rank} of {ranks}")))
     }
@@ -270,29 +271,41 @@ impl Group {
         Error::failure(message).hint("the last checkpoint is whole: start all ranks again with --resume")
     }
 
-    /// The ranks that do not say within a few seconds that they are there.
+    /// The ranks that do not say within a few seconds that they are there. Asked on a thread of its own: a network that
+    /// is down lets the store wait for a quarter of an hour.
     fn absent(&self) -> Vec<usize> {
-        let Some(connections) = &self.connections else { return Vec::new() };
-        let meeting = &locked(connections).meeting;
-        let key = |rank: usize| format!("alive/{rank}");
-        let until = Deadline::after(TO_SHOW_UP);
+        let Some(connections) = self.connections.clone() else { return Vec::new() };
+        let (rank, ranks, (sender, found)) = (self.rank, self.ranks, channel());
+        let ask = move || {
+            // After the limit nobody listens any more.
+            let _ = sender.send(absent(&locked(&connections).meeting, rank, ranks));
+        };
+        let asked = std::thread::Builder::new().name("lost".to_owned()).spawn(ask);
+        let answer = asked.ok().and_then(|_| found.recv_timeout(2 * TO_SHOW_UP).ok());
         // Without the store, rank 0, which serves it, is gone.
-        if meeting.set(&key(self.rank), b"").is_err() {
-            return vec![0];
-        }
-        let mut absent: Vec<usize> = (0..self.ranks).filter(|&rank| rank != self.rank).collect();
-        while !absent.is_empty() && !until.passed() {
-            for rank in std::mem::take(&mut absent) {
-                match meeting.get(&key(rank)) {
-                    Ok(Some(_)) => {}
-                    Ok(None) => absent.push(rank),
-                    Err(_) => return vec![0],
-                }
-            }
-            until.pause(Duration::from_millis(50));
-        }
-        absent
+        answer.unwrap_or_else(|| vec![0])
     }
+}
+
+/// The ranks that have not said in the store within a few seconds that they are there.
+fn absent(meeting: &Meeting, rank: usize, ranks: usize) -> Vec<usize> {
+    let key = |rank: usize| format!("alive/{rank}");
+    let until = Deadline::after(TO_SHOW_UP);
+    if meeting.set(&key(rank), b"").is_err() {
+        return vec![0];
+    }
+    let mut absent: Vec<usize> = (0..ranks).filter(|&other| other != rank).collect();
+    while !absent.is_empty() && !until.passed() {
+        for other in std::mem::take(&mut absent) {
+            match meeting.get(&key(other)) {
+                Ok(Some(_)) => {}
+                Ok(None) => absent.push(other),
+                Err(_) => return vec![0],
+            }
+        }
+        until.pause(Duration::from_millis(50));
+    }
+    absent
 }
 
 /// How long a rank may take to notice that an exchange has failed.
