@@ -13,8 +13,9 @@ that passes frames on that much later: it takes a part of a core while ranks exc
 Gbit/s at most. Run it where the config's data files are found, and with a core for each host.
 
 It trains in turns, --rounds times each:
-  - alone: as many single processes as there are hosts, side by side, each with updates of its share. They exchange
-    nothing, so what ranks need beyond this is lost to the exchange;
+  - alone: as many single processes as there are hosts, side by side, each with the whole updates. They exchange
+    nothing: what ranks need beyond a host's share of this time is lost to the exchange, to the steps of the optimizer
+    that every rank repeats, and to waiting for the slower rank;
   - loopback: the ranks on this host, without namespaces;
   - link: the ranks in namespaces;
   - the same with almost empty updates, in which the exchange shows best, and also over links with the rate alone.
@@ -284,10 +285,6 @@ class Kind:
     def median(self) -> float:
         return statistics.median(self.seconds)
 
-    def pace(self) -> float:
-        """Seconds of a target token: updates differ in length."""
-        return statistics.median(seconds / tokens for seconds, tokens in zip(self.seconds, self.tokens_found))
-
     def per_update(self) -> float:
         """Mean number of target tokens of an update."""
         return statistics.mean(self.tokens_found)
@@ -299,7 +296,7 @@ def kinds(arguments: argparse.Namespace) -> dict:
     empty = hosts * arguments.empty_tokens
     rows, more = arguments.updates // 2 + 1, arguments.empty_updates // 5 + 1
     every = [
-        Kind("alone", False, full // hosts, shards // hosts, 2, rows),
+        Kind("alone", False, full, shards, 2, rows),
         Kind("loopback", True, full, shards, 2, rows),
         Kind("link", True, full, shards, 2, rows, arguments.delay),
         Kind("empty alone", False, empty // hosts, 1, 5, more),
@@ -420,17 +417,16 @@ class Case:
     def size(self) -> int:
         return 4 * self.weights
 
-    def alone(self, kind: Kind) -> float:
-        """Seconds that one host needs for its share of an update."""
-        if kind.name.startswith("empty"):
-            return self.found["empty alone"].median()
-        alone = self.found["alone"]
-        return alone.pace() * (kind.per_update() / self.hosts if kind.ranks else kind.per_update())
+    def share(self) -> float:
+        """Seconds that one host needs for its share of an update, if all is shared."""
+        return self.found["alone"].median() / self.hosts
 
     def lost(self, name: str) -> float:
-        """Seconds of an update beyond that."""
-        kind = self.found[name]
-        return (kind.median() if name.startswith("empty") else kind.pace() * kind.per_update()) - self.alone(kind)
+        """Seconds of an update beyond that, row by row, since batches are the same. Empty updates are not shared."""
+        empty = name.startswith("empty")
+        alone, share = self.found["empty alone" if empty else "alone"], 1 if empty else self.hosts
+        both = zip(self.found[name].seconds, alone.seconds)
+        return statistics.median(seconds - other / share for seconds, other in both)
 
     def on_hosts(self, arguments: argparse.Namespace) -> float:
         """Seconds of an exchange that the network does not explain: copies, sums, and waiting for the slower rank."""
@@ -446,12 +442,11 @@ class Case:
 def print_measured(case: Case, arguments: argparse.Namespace) -> bool:
     """The time of an update, what of it is lost, how the model compares; returns whether the metrics are the same."""
     print(f"\n{case.name}: {case.weights} weights; medians of rows in {arguments.rounds} rounds\n"
-          f"  {'':15} {'an update':>10} {'least':>10} {'most':>10} {'tokens':>7} {'beyond alone':>13} {'lost':>8}")
+          f"  {'':15} {'an update':>10} {'least':>10} {'most':>10} {'tokens':>7} {'beyond share':>13} {'lost':>8}")
     for name, kind in case.found.items():
-        lost = case.lost(name)
-        seconds = case.alone(kind) + lost
-        print(f"  {name:15} {seconds:8.3f} s {min(kind.seconds):8.3f} s {max(kind.seconds):8.3f} s "
-              f"{kind.per_update():7.0f} {lost:11.3f} s {100 * lost / seconds:6.1f} %")
+        lost = f" {case.lost(name):11.3f} s {100 * case.lost(name) / kind.median():6.1f} %" if kind.ranks else ""
+        print(f"  {name:15} {kind.median():8.3f} s {min(kind.seconds):8.3f} s {max(kind.seconds):8.3f} s "
+              f"{kind.per_update():7.0f}{lost}")
     same = all(case.found[f"{front}link"].metrics == case.found[f"{front}loopback"].metrics for front in ("", "empty "))
     print(f"  metrics.csv over links {'has the same bytes as' if same else 'DIFFERS from that'} over loopback")
     rate, delay = (exchange(case.size(), case.hosts, arguments.rate, seconds) for seconds in (0.0, arguments.delay))
@@ -469,7 +464,8 @@ def print_predicted(cases: list, arguments: argparse.Namespace) -> None:
           f"{100 * ACCEPTED:.0f} % are lost (c)\n"
           f"  {'':12} {'hosts':>5} {'rate':>11} {'round trip':>11} {'exchange':>10} {'a':>8} {'b':>8} {'c':>10}")
     for case in cases:
-        pace, update = case.found["alone"].pace(), case.found["link"].per_update()
+        update = case.found["link"].per_update()
+        pace = case.found["alone"].median() / update
         for hosts, rate, delay in itertools.product((case.hosts, *HOSTS), RATES, (LOCAL_DELAY, arguments.delay)):
             seconds = case.predicted(arguments, hosts, rate, delay)
             shares = [seconds / (seconds + pace * update / among) for among in (case.hosts, hosts)]

@@ -4,7 +4,7 @@
     python3 scripts/sanitize.py
 
 Compiles tests/shim/ and src/shim/ with both into a program without Rust and without our malloc, which tries many
-shapes on each set of vector instructions of this machine. Object files are kept in target/sanitize/. The C++ compiler is
+shapes on each set of vector instructions of this machine, and NCCL's sums with a stand-in for its library. Object files are kept in target/sanitize/. The C++ compiler is
 CXX, or the first of c++ and clang++ that has sanitizers; without any it prints a note and passes. libtorch is that of
 LIBTORCH, or the one in .libtorch/.
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBTORCH = Path(os.environ.get("LIBTORCH") or ROOT / ".libtorch/torch")
 PLACE = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "sanitize"
 COMPILERS = [shlex.split(os.environ["CXX"])] if os.environ.get("CXX") else [["c++"], ["clang++"]]
-PARTS = ["decoding", "training"]
+PARTS = ["decoding", "nccl", "training"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # As in build.rs: clang fuses multiply-adds by default, and then sets of instructions differ in the last bits.
 FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-g1", "-Wno-psabi", "-Wall", "-Wextra", "-Wno-unused-parameter", "-pthread",
@@ -63,9 +63,11 @@ def main() -> None:
         return
     PLACE.mkdir(parents=True, exist_ok=True)
     compile_parts(compiler)
-    libraries = LIBTORCH / "lib"
-    objects = [str(PLACE / f"{part}.o") for part in PARTS]
-    linked = ["-L", str(libraries), "-ltorch_cpu", "-lc10", "-ldl", f"-Wl,-rpath,{libraries}", "-o", str(PLACE / "shim")]
+    libraries, nccl = LIBTORCH / "lib", str(PLACE / "libnccl.so.2")
+    fake = ["-shared", "-fPIC", "-Wl,-soname,libnccl.so.2", str(ROOT / "tests/shim/fake_nccl.cpp"), "-o", nccl]
+    subprocess.run(compiler + FLAGS + SANITIZERS + fake, check=True)
+    objects = [str(PLACE / f"{part}.o") for part in PARTS] + [nccl]
+    linked = ["-L", str(libraries), "-ltorch_cpu", "-lc10", "-ldl", f"-Wl,-rpath,{PLACE}:{libraries}", "-o", str(PLACE / "shim")]
     subprocess.run(compiler + SANITIZERS + ["-pthread"] + objects + linked, check=True)
     # libtorch keeps memory until a process ends; its leaks are not checked here.
     options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}

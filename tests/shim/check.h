@@ -58,6 +58,7 @@ std::string named(const char* name, Sizes... sizes) {
 
 // The parts of the program; each runs on the instructions that were set.
 void decoding();
+void nccl();
 void training();
 
 }  // namespace check

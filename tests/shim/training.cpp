@@ -270,6 +270,7 @@ void check::training() {
 }
 
 int main() {
+  check::nccl();
   seqloom_split_by(halves);
   int most = 0;
   done(seqloom_lanes(&most), "vectors");
