@@ -12,7 +12,7 @@ SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 # Cargo locks its folder anyway: in parallel the steps would only wait and mix their lines.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help libtorch build demo speech-data demo-speech test lint unit sanitize dist torture gate bench clean distclean tools
+.PHONY: help libtorch build demo speech-data demo-speech test lint unit sanitize dist torture launchers gate bench clean distclean tools
 
 help: ## list what there is to make
 	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ dist: build ## target/dist: a folder that runs wherever there is glibc, tried in
 # TORTURE takes the script's options: make torture TORTURE='--kills 1000 --seed 7'
 torture: build ## kill a training run 200 times, resume it each time, and prove that nothing is lost by it
 	@$(PYTHON) scripts/torture.py $(TORTURE)
+
+# LAUNCHERS takes the script's options: make launchers LAUNCHERS='--launcher torchrun --kills 50'
+launchers: build ## train as several ranks under torchrun, mpirun and Slurm, which it fetches by their packages or skips
+	@$(PYTHON) scripts/try_launchers.py $(LAUNCHERS)
 
 # Trained from scratch each time: measuring an old model would prove nothing.
 gate: build ## train the demo's model afresh and check that it gets 99 % of the test split right

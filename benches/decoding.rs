@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
-use seqloom::data::readers::RowReader;
+use seqloom::data::readers::{Columns, RowReader};
 use seqloom::error::Result;
 use seqloom::predictor::Output;
 use seqloom::predictor::loaded_model::LoadedModel;
@@ -208,8 +208,9 @@ fn ours(args: &Args, weights: &str) -> Result<Value> {
     args.shortlist.as_ref().map_or(Ok(()), |path| model.use_shortlist(path))?;
     let model = &model;
     let data = &model.experiment.data;
-    let columns = (data.source.column.as_str(), (data.target.column.as_str(), false));
-    let texts = RowReader::open(&args.input, None, columns.0, columns.1, None, data.header)?;
+    let sources = [data.source.column.as_str()];
+    let columns = Columns { header: data.header, ..Columns::new(&sources, &data.target.column) };
+    let texts = RowReader::open(&args.input, None, columns)?;
     let asked = texts
         .map(|row| model.encode_request(row?.text.as_str(), "", TooLong::Truncate))
         .collect::<Result<Vec<_>>>()?;

@@ -195,6 +195,7 @@ impl Experiment {
         self.runtime.check()?;
         self.check_tied()?;
         self.check_recordings()?;
+        self.check_sets()?;
         self.check_method()?;
         self.check_positions()
     }
@@ -228,6 +229,18 @@ impl Experiment {
         Err(ConfigError::rule(&keys, message))
     }
 
+    /// Symbols without an order need a network that reads positions.
+    fn check_sets(&self) -> std::result::Result<(), ConfigError> {
+        let has_set = self.data.source.parts.iter().any(|part| part.set);
+        match self.model.network() {
+            NetworkConfig::Recurrent(_) if has_set => {
+                let message = "a recurrent network reads one symbol after the other, but a part is a `set`";
+                Err(ConfigError::rule(&["data.source.parts", "model.recurrent"], message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Tied embeddings of both sides need a shared vocabulary.
     fn check_tied(&self) -> std::result::Result<(), ConfigError> {
         let network = self.model.network();
@@ -244,7 +257,9 @@ impl Experiment {
     fn check_positions(&self) -> std::result::Result<(), ConfigError> {
         let NetworkConfig::Transformer(transformer) = self.model.network() else { return Ok(()) };
         let recording = self.data.source.audio.as_ref().map(|audio| audio.max_positions());
-        let source = recording.unwrap_or(self.data.source.max_length);
+        // Beside a set, positions count from 1.
+        let from = usize::from(self.data.source.parts.iter().any(|part| part.set));
+        let source = recording.unwrap_or(self.data.source.max_length + from);
         let longest = source.max(self.data.target.max_length);
         if transformer.positions != Positions::Learned || transformer.max_positions > longest {
             return Ok(());

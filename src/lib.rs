@@ -124,6 +124,8 @@ pub mod decoding;
 pub mod distributed;
 pub mod error;
 pub mod experiment;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod metrics;
 pub mod model;
 pub mod predictor;

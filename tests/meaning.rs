@@ -81,7 +81,7 @@ impl Bench {
     fn new(scene: &Scene, overrides: &[&str]) -> Bench {
         let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
         let mut experiment = Experiment::load(&scene.path("copy.toml"), &overrides).unwrap();
-        experiment.data.train.0[0] = seqloom::data::PairFile::Table(scene.path("train.csv"));
+        experiment.data.train.0[0] = scene.path("train.csv").into();
         let pairs = read_pairs(&experiment.data.train, ["source", "target"], true).unwrap().pairs;
         let tokenizers = Tokenizers::train(&experiment.data, &pairs.iter().collect::<Vec<_>>()).unwrap();
         let train = Dataset::new(pairs, &tokenizers, &experiment.data).unwrap();

@@ -1,6 +1,7 @@
 //! The only integration-test binary; each module tests one promise.
 
 mod bad_input;
+mod broken_bytes;
 mod config;
 mod ctc;
 mod decode;
@@ -16,6 +17,7 @@ mod library;
 mod meaning;
 mod metrics;
 mod model;
+mod raw_files;
 mod recurrent;
 mod resume;
 mod score;

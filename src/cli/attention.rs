@@ -48,14 +48,14 @@ pub(crate) struct AttentionArgs {
     /// Draw this source: a text, or the path of a recording
     #[arg(long, conflicts_with_all = ["input", "row", "trace"], help_heading = INPUT)]
     text: Option<String>,
-    /// Text with one source per line, or .csv, .tsv, .jsonl; for recordings also one of them, or a folder; - for
+    /// Text with one source per line, or .csv, .tsv, .jsonl, .json; for recordings also one of them, or a folder; - for
     /// standard input
     #[arg(long, short, value_name = "FILE", default_value = "-", conflicts_with = "trace", help_heading = INPUT)]
     input: PathBuf,
     /// Format of the input [default: by its extension; standard input is text]
     #[arg(long, value_enum, conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     input_format: Option<InputFormat>,
-    /// Column of the sources in .csv, .tsv and .jsonl [default: as in training]
+    /// Column of the sources in tables [default: as in training]
     #[arg(long, conflicts_with_all = ["text", "trace"], help_heading = INPUT)]
     column: Option<String>,
     /// Whether the first row of .csv and .tsv names the columns; if not, columns are numbers from 1 [default: as in

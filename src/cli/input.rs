@@ -41,10 +41,29 @@ const AHEAD: usize = 16;
 
 /// Whether the first row of a table names its columns, and the columns of sources and targets: as in training, unless
 /// `header` overrides it.
-pub(crate) fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, [&str; 2]) {
+pub(crate) fn columns_of(data: &DataConfig, header: Option<bool>) -> (bool, Vec<&str>, &str) {
     match header {
-        Some(header) if header != data.header => (header, DataConfig::columns(header)),
-        _ => (data.header, [&data.source.column, &data.target.column]),
+        Some(header) if header != data.header && data.source.parts.is_empty() => {
+            let [source, target] = DataConfig::columns(header);
+            (header, vec![source], target)
+        }
+        header => (header.unwrap_or(data.header), data.source.columns(), &data.target.column),
+    }
+}
+
+/// The columns of `--column`: one, or those of a source that has several, with commas between.
+pub(crate) fn named_columns<'a>(data: &DataConfig, option: &'a str) -> Result<Vec<&'a str>> {
+    let needed = data.source.columns().len();
+    if needed == 1 {
+        return Ok(vec![option]);
+    }
+    let columns: Vec<&str> = option.split(',').collect();
+    match columns.len() == needed {
+        true => Ok(columns),
+        false => Err(Error::input(format!(
+            "the sources of this model have {needed} columns, with commas between, but `{option}` names {}",
+            columns.len()
+        ))),
     }
 }
 
@@ -68,6 +87,8 @@ pub(crate) enum InputFormat {
     Tsv,
     /// One JSON object per line
     Jsonl,
+    /// An array of JSON objects
+    Json,
 }
 
 impl From<InputFormat> for Format {
@@ -77,6 +98,7 @@ impl From<InputFormat> for Format {
             InputFormat::Csv => Format::Csv,
             InputFormat::Tsv => Format::Tsv,
             InputFormat::Jsonl => Format::Jsonl,
+            InputFormat::Json => Format::Json,
         }
     }
 }
@@ -375,13 +397,14 @@ fn too_few(answered: u64, there: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::readers::Columns;
 
     #[test]
     fn a_reader_that_panics_is_not_the_end_of_the_input() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in.txt");
         std::fs::write(&path, "abc\n").unwrap();
-        let sources = RowReader::open(&path, None, "source", ("target", false), None, true).unwrap();
+        let sources = RowReader::open(&path, None, Columns::new(&["source"], "target")).unwrap();
         // No command line can have such a shard.
         let wanted = Selection { shard: Some(Shard { number: 0, of: 0 }), ..Selection::default() };
         let error = Input::start(sources, &path, wanted, false).unwrap().next_chunk().err().unwrap();

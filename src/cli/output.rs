@@ -47,13 +47,20 @@ impl OutputFormat {
     /// # Errors
     /// The extension is not for outputs.
     pub(crate) fn choose(asked: Option<OutputFormat>, output: &Path) -> Result<OutputFormat> {
+        if Format::is_compressed(output) {
+            let message =
+                format!("outputs are not compressed, but {} has such an extension", output.display());
+            return Err(Error::input(message).hint("write to - and pipe the output into gzip or zstd"));
+        }
         match (asked, Format::of(output)) {
             (Some(format), _) => Ok(format),
             (None, Format::Csv) => Ok(OutputFormat::Csv),
             (None, Format::Jsonl) => Ok(OutputFormat::Jsonl),
             (None, Format::Text) => Ok(OutputFormat::Text),
-            (None, Format::Tsv) => {
-                let message = format!("outputs cannot be TSV, but {} has that extension", output.display());
+            (None, format @ (Format::Tsv | Format::Json)) => {
+                let name = if format == Format::Tsv { "TSV" } else { "JSON arrays" };
+                let message =
+                    format!("outputs cannot be {name}, but {} has that extension", output.display());
                 Err(Error::input(message).hint("name a .csv or .jsonl file, or use --format"))
             }
         }

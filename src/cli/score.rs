@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::headings::{INPUT, MODEL, OUTPUT};
-use super::input::{Input, InputFormat, InputRow, OnError, Selection, columns_of, source_of, too_long};
+use super::input::{
+    Input, InputFormat, InputRow, OnError, Selection, columns_of, named_columns, source_of, too_long,
+};
 use super::not_finite::each_or_error;
 use super::output::{CarriedFields, Field, OutputFormat, Writer};
 use super::roles::FileRoles;
@@ -15,7 +17,7 @@ use crate::checkpoint::run::locate_model;
 use crate::console::status;
 use crate::data::DataConfig;
 use crate::data::dataset::Tokenizers;
-use crate::data::readers::{Format, RowReader, SourceRow, Target, shorten};
+use crate::data::readers::{Columns, Format, RowReader, SourceRow, shorten};
 use crate::data::tokenizer::{ChangeCounts, Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoding::incremental_decoder::DecodeRequest;
@@ -41,7 +43,7 @@ pub(crate) struct ScoreArgs {
     /// Add a model to the ensemble, combined as decoding.ensemble sets; may be given more than once
     #[arg(long, value_name = "RUN", help_heading = MODEL)]
     with: Vec<PathBuf>,
-    /// Pairs in .csv, .tsv or .jsonl; with --targets: text with one source per line; - for standard input
+    /// Pairs in .csv, .tsv, .jsonl or .json; with --targets: text with one source per line; - for standard input
     #[arg(long, short, value_name = "FILE", help_heading = INPUT)]
     input: PathBuf,
     /// Format of the pairs [default: by the extension]
@@ -59,13 +61,13 @@ pub(crate) struct ScoreArgs {
     /// training]
     #[arg(long, value_name = "BOOL", help_heading = INPUT)]
     header: Option<bool>,
-    /// Column of the sources in .csv, .tsv and .jsonl [default: as in training]
+    /// Column of the sources in tables [default: as in training]
     #[arg(long, alias = "column", value_name = "COLUMN", help_heading = INPUT)]
     source_column: Option<String>,
-    /// Column of the targets in .csv, .tsv and .jsonl [default: as in training]
+    /// Column of the targets in tables [default: as in training]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     target_column: Option<String>,
-    /// Column in .csv, .tsv and .jsonl with the targets as JSON lists of tokens, as `decode --tokens` writes them;
+    /// Column in tables with the targets as JSON lists of tokens, as `decode --tokens` writes them;
     /// exactly these tokens are scored, and EOS only if it ends the list
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["targets", "target_column"], help_heading = INPUT)]
     tokens_column: Option<String>,
@@ -164,19 +166,17 @@ fn open(args: &ScoreArgs, data: &DataConfig) -> Result<RowReader> {
     if let Some(targets) = &args.targets {
         return RowReader::parallel(&args.input, targets);
     }
-    let (header, columns) = columns_of(data, args.header);
-    let source = args.source_column.as_deref().unwrap_or(columns[0]);
-    let target = match (&args.tokens_column, &args.target_column) {
-        (Some(column), _) => Target::Tokens(column),
-        (None, Some(column)) => Target::Text(column),
-        (None, None) => Target::Text(columns[1]),
-    };
+    let (header, sources, target) = columns_of(data, args.header);
+    let sources = args.source_column.as_deref().map_or(Ok(sources), |option| named_columns(data, option))?;
+    let tokens = args.tokens_column.is_some();
+    let target = args.tokens_column.as_deref().or(args.target_column.as_deref()).unwrap_or(target);
     let format = args.input_format.map(Format::from);
-    let of_target = if args.tokens_column.is_some() { "--tokens-column" } else { "--target-column" };
+    let of_target = if tokens { "--tokens-column" } else { "--target-column" };
     let named_by = ["--source-column", of_target];
-    let opened = RowReader::with_targets(&args.input, format, source, target, header, named_by);
+    let columns = Columns { header, tokens, named_by, ..Columns::new(&sources, target) };
+    let opened = RowReader::with_targets(&args.input, format, columns);
     opened.map_err(|error| match format.unwrap_or(Format::of(&args.input)) {
-        Format::Text if args.input == Path::new("-") => error.hint("use --input-format csv, tsv or jsonl"),
+        Format::Text if args.input == Path::new("-") => error.hint("name its format with --input-format"),
         Format::Text => {
             error.hint("for parallel text, --input is the file of sources and --targets the file of targets")
         }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::headings::{INPUT, SEARCH};
-use super::input::{InputFormat, OnError, columns_of, guessed, too_long};
+use super::input::{InputFormat, OnError, columns_of, guessed, named_columns, too_long};
 use crate::console::status;
 use crate::data::DataConfig;
 use crate::data::audio::recording::{read_raw, read_recording_from};
 use crate::data::audio::{Recording, listing};
-use crate::data::readers::{Format, RowReader};
+use crate::data::readers::{Columns, Format, KEYS, RowReader};
 use crate::error::{Error, Result};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::TooLong;
@@ -20,7 +20,7 @@ use crate::predictor::request::TooLong;
 /// Sources, references and forced prefixes.
 #[derive(Args, Debug)]
 pub(crate) struct SourceArgs {
-    /// Text with one source per line, or .csv, .tsv, .jsonl; for recordings also one of them, or a folder; - for standard
+    /// Text with one source per line, or .csv, .tsv, .jsonl, .json, also as .gz or .zst; for recordings also one of them, or a folder; - for standard
     /// input, decoded as it arrives
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = INPUT)]
     pub input: PathBuf,
@@ -30,10 +30,11 @@ pub(crate) struct SourceArgs {
     /// Samples in a second of --input-format raw [default: as the model's features]
     #[arg(long, value_name = "HERTZ", help_heading = INPUT)]
     pub sample_rate: Option<u32>,
-    /// Column of the sources in .csv, .tsv and .jsonl [default: as in training]
+    /// Column of the sources in tables; of sources with several columns all of them, with commas between [default: as
+    /// in training]
     #[arg(long, alias = "source-column", help_heading = INPUT)]
     pub column: Option<String>,
-    /// Column of the references in .csv, .tsv and .jsonl [default: as in training, if there is one]
+    /// Column of the references in tables [default: as in training, if there is one]
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     pub target_column: Option<String>,
     /// Text with one reference for each line of --input
@@ -52,7 +53,7 @@ pub(crate) struct SourceArgs {
     /// empty. White space around the text counts if data.target.whitespace is keep
     #[arg(long, value_name = "TEXT", conflicts_with = "prefix_column", help_heading = SEARCH)]
     pub prefix: Option<String>,
-    /// Column in .csv, .tsv and .jsonl with the text that the row's output begins with
+    /// Column of tables with the text that the row's output begins with
     #[arg(long, value_name = "COLUMN", help_heading = INPUT)]
     pub prefix_column: Option<String>,
     /// What to do with a row that is broken (for example not UTF-8) or too long
@@ -74,6 +75,8 @@ pub(crate) enum SourceFormat {
     Tsv,
     /// One JSON object per line
     Jsonl,
+    /// An array of JSON objects
+    Json,
     /// The samples of one recording: 16-bit signed integers, little-endian, one channel, no header
     Raw,
     /// One recording with its header: WAV or FLAC
@@ -99,6 +102,7 @@ impl SourceFormat {
             SourceFormat::Csv => Some(InputFormat::Csv),
             SourceFormat::Tsv => Some(InputFormat::Tsv),
             SourceFormat::Jsonl => Some(InputFormat::Jsonl),
+            SourceFormat::Json => Some(InputFormat::Json),
             SourceFormat::Raw | SourceFormat::Wav => None,
         }
     }
@@ -200,12 +204,20 @@ pub(crate) fn open_sources(
         if named.is_some() && format.unwrap_or(Format::of(input)) == Format::Text {
             let message = format!("{option} needs a table, but the input is text with one source per line");
             return Err(Error::input(message)
-                .hint("name a .csv, .tsv or .jsonl file with --input, or use --input-format"));
+                .hint("name a .csv, .tsv, .jsonl or .json file with --input, or use --input-format"));
         }
     }
-    let (header, [source, target]) = columns_of(data, header);
-    let target = (target_column.unwrap_or(target), target_column.is_some());
-    let rows = RowReader::open(input, format, column.unwrap_or(source), target, prefix_column, header)?;
+    let (header, sources, target) = columns_of(data, header);
+    let sources = column.map_or(Ok(sources), |option| named_columns(data, option))?;
+    let named_by = ["--column", if target_column.is_some() { "--target-column" } else { KEYS[1] }];
+    let columns = Columns {
+        target_needed: target_column.is_some(),
+        prefix: prefix_column,
+        header,
+        named_by,
+        ..Columns::new(&sources, target_column.unwrap_or(target))
+    };
+    let rows = RowReader::open(input, format, columns)?;
     // They name the part of a recording.
     Ok(Sources::of(if data.source.audio.is_some() { rows.keeping_extra_fields() } else { rows }))
 }

@@ -2,14 +2,16 @@
 //!
 //! Only the keys, their defaults and the rules among them. It opens no file and depends on no tokenizer.
 
-use super::audio::config::AudioConfig;
 use serde::{Deserialize, Serialize};
 
+use super::audio::config::AudioConfig;
+use super::readers::Format;
 use crate::error::ConfigError;
 
 mod files;
+mod parts;
 
-pub use files::{Files, PairFile};
+pub use files::{Files, PairFile, TableFile};
 
 /// The most tokens of a text, which is also the most bytes of a line.
 const LONGEST: u64 = 1 << 24;
@@ -25,6 +27,9 @@ pub struct DataConfig {
     pub train: Files,
     /// Validation pairs, in the same forms.
     pub valid: Files,
+    /// The format of tables; `None` for that of the extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
     /// Whether the first row of .csv and .tsv names the columns; otherwise they are named by their numbers, from 1.
     #[serde(default = "with_header")]
     pub header: bool,
@@ -117,6 +122,12 @@ pub enum Whitespace {
 pub struct SideConfig {
     /// The column's name; empty for `source` or `target`, or for `1` or `2` without a header.
     pub column: String,
+    /// The columns of a source that has several, each with its own tokenizer, in the order in which they are read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<SideConfig>,
+    /// Whether the symbols of a part have no order.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub set: bool,
     /// The normal form of Unicode in which texts are read.
     pub normalize: Normalize,
     /// Treatment of white space: `trim` or `keep`.
@@ -129,6 +140,9 @@ pub struct SideConfig {
     /// Tokens separated by white space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub words: Option<WordsConfig>,
+    /// Tokens separated by any of these characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Byte-pair encoding trained on the training split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpe: Option<BpeConfig>,
@@ -141,11 +155,14 @@ impl Default for SideConfig {
     fn default() -> Self {
         SideConfig {
             column: String::new(),
+            parts: Vec::new(),
+            set: false,
             normalize: Normalize::Nfc,
             whitespace: Whitespace::Trim,
             max_length: 512,
             characters: None,
             words: None,
+            split: None,
             bpe: None,
             audio: None,
         }
@@ -223,6 +240,7 @@ impl DataConfig {
         }
         self.source.check("data.source")?;
         self.target.check("data.target")?;
+        self.check_parts()?;
         self.check_audio()?;
         self.check_numbers()?;
         self.check_shared()
@@ -244,11 +262,12 @@ impl DataConfig {
 
     /// Without a header, columns are numbers.
     fn check_numbers(&self) -> Result<(), ConfigError> {
+        let is_number = |column: &str| column.parse::<usize>().is_ok_and(|number| number > 0);
         for (table, side) in [("data.source", &self.source), ("data.target", &self.target)] {
-            if !self.header && !side.column.parse::<usize>().is_ok_and(|number| number > 0) {
+            if let Some(column) = side.columns().into_iter().find(|column| !self.header && !is_number(column))
+            {
                 let message = format!(
-                    "without a header (`data.header` = false) `column` must be a number from 1, but it is `{}`",
-                    side.column
+                    "without a header (`data.header` = false) `column` must be a number from 1, but it is `{column}`"
                 );
                 return Err(ConfigError::new(table, &["column"], message));
             }
@@ -268,8 +287,10 @@ impl DataConfig {
             let message = "`shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ";
             return Err(ConfigError::new("data", &keys, message).hint("use the same ones on both sides"));
         }
-        let same = source.characters == target.characters
+        let same = source.parts.is_empty()
+            && source.characters == target.characters
             && source.words == target.words
+            && source.split == target.split
             && source.bpe == target.bpe;
         if same {
             return Ok(());
@@ -287,21 +308,37 @@ impl DataConfig {
 
 impl SideConfig {
     /// The tokenizers' tables; a side has one of them.
-    pub(crate) const TOKENIZERS: [&'static str; 4] = ["characters", "words", "bpe", "audio"];
+    pub(crate) const TOKENIZERS: [&'static str; 6] =
+        ["characters", "words", "split", "bpe", "audio", "parts"];
 
     fn fill_in(&mut self, column: &str) {
-        if self.column.is_empty() {
+        if self.column.is_empty() && self.parts.is_empty() {
             self.column = column.to_string();
         }
         if self.tokenizers().is_empty() {
             self.characters = Some(CharactersConfig::default());
         }
+        self.parts.iter_mut().for_each(|part| part.fill_in(""));
+    }
+
+    /// The columns of this side.
+    pub(crate) fn columns(&self) -> Vec<&str> {
+        match self.parts.as_slice() {
+            [] => vec![&self.column],
+            parts => parts.iter().map(|part| part.column.as_str()).collect(),
+        }
     }
 
     /// The tokenizers that the config names; exactly one in a checked config.
     fn tokenizers(&self) -> Vec<&'static str> {
-        let are_there =
-            [self.characters.is_some(), self.words.is_some(), self.bpe.is_some(), self.audio.is_some()];
+        let are_there = [
+            self.characters.is_some(),
+            self.words.is_some(),
+            self.split.is_some(),
+            self.bpe.is_some(),
+            self.audio.is_some(),
+            !self.parts.is_empty(),
+        ];
         let all = Self::TOKENIZERS.into_iter().zip(are_there);
         all.filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
     }
@@ -317,7 +354,7 @@ impl SideConfig {
             (Some(characters), _, _) => counted("characters", characters.minimum_count),
             (_, Some(words), _) => counted("words", words.minimum_count),
             (_, _, Some(bpe)) => format!("`bpe` with vocabulary = {}", bpe.vocabulary),
-            (None, None, None) => "none".to_string(),
+            (None, None, None) => format!("`{}`", self.tokenizer_kind()),
         }
     }
 
@@ -341,6 +378,10 @@ impl SideConfig {
                 1,
                 &[("minimum_count", words.minimum_count as u64)],
             )?;
+        }
+        if self.split.as_ref().is_some_and(String::is_empty) {
+            let message = "`split` must have at least one character, which separates tokens, but it is empty";
+            return Err(ConfigError::new(table, &["split"], message));
         }
         if let Some(audio) = &self.audio {
             audio.check(&format!("{table}.audio"))?;

@@ -6,8 +6,8 @@
 mod config;
 
 pub use config::{
-    BpeConfig, CharactersConfig, DataConfig, Empty, Files, Normalize, PairFile, SideConfig, TooLong,
-    Whitespace, WordsConfig,
+    BpeConfig, CharactersConfig, DataConfig, Empty, Files, Normalize, PairFile, SideConfig, TableFile,
+    TooLong, Whitespace, WordsConfig,
 };
 
 pub mod audio;

@@ -1,9 +1,10 @@
-//! Reading pairs: tables (CSV, TSV, JSONL) and parallel text become [`Pair`]s, each with its place.
+//! Reading pairs: tables (CSV, TSV, JSON) and parallel text become [`Pair`]s, each with its place.
 //!
 //! Text is unchanged: NFC and trimming are done by the tokenizer. Only blank lines of a table are skipped. An error
 //! ends reading, names the file and the line, and shows the row. Texts only: no tokens, no tensors. [`RowReader`]
 //! streams rows for decoding, and [`read_pairs`] is built on it.
 
+mod compression;
 mod extra_fields;
 mod format;
 mod line_ends;
@@ -17,14 +18,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::{Files, PairFile};
+use crate::data::{Files, PairFile, TableFile};
 use crate::error::{Error, Result};
 pub(crate) use extra_fields::{ExtraField, FieldValue};
-pub(crate) use format::Format;
+pub use format::Format;
 pub(crate) use lines::{LineEnds, shorten};
-use row_reader::KEYS;
-pub use row_reader::{RowReader, Target};
-pub(crate) use source_row::SourceRow;
+pub(crate) use row_reader::KEYS;
+pub use row_reader::{Columns, RowReader};
+pub(crate) use source_row::{COLUMN_SEPARATOR, SourceRow};
 
 /// A row's place: the file and the line where the row starts. Displayed as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,15 +72,16 @@ pub struct PairSet {
 
 /// Reads every pair of a set, in the order of the files and of their rows.
 ///
-/// A table has the extension `.csv`, `.tsv` or `.jsonl` and the columns of sources and targets; without `header` those
-/// of .csv and .tsv are numbers, from 1. Parallel text has one pair per line. A side may be empty here.
+/// A table has the extension `.csv`, `.tsv`, `.jsonl` or `.json` and the columns of sources and targets; without `header`
+/// those of .csv and .tsv are numbers, from 1. Parallel text has one pair per line. A side may be empty here.
 ///
 /// # Errors
 /// Input errors that name the file and the line and show the row: a missing file or one that is not UTF-8, an unknown
 /// extension, a missing column, a row that breaks the format, files of parallel text that differ in length, a set
 /// without pairs.
 pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<PairSet> {
-    read_pairs_by(files, columns, header, None)
+    let columns = Columns { header, ..Columns::new(&columns[..1], columns[1]) };
+    read_pairs_by(files, columns, None, None)
 }
 
 /// Sources that are paths of recordings, which this module does not read.
@@ -97,26 +99,27 @@ pub(crate) trait Recordings {
     fn complete(&self, pair: &mut Pair, others: &[ExtraField]) -> Result<()>;
 }
 
-/// As [`read_pairs`]; with `recordings` the sources are paths of recordings, and files may be folders.
+/// As [`read_pairs`], of tables in `format`, where it is named; with `recordings` the sources are paths of recordings, and
+/// files may be folders.
 ///
 /// # Errors
 /// Those of [`read_pairs`] and of `recordings`.
 pub(crate) fn read_pairs_by(
     files: &Files,
-    columns: [&str; 2],
-    header: bool,
+    columns: Columns,
+    format: Option<Format>,
     recordings: Option<&dyn Recordings>,
 ) -> Result<PairSet> {
     let mut set = PairSet::default();
     for file in &files.0 {
-        if let (PairFile::Table(path), Some(recordings)) = (file, recordings)
-            && path.is_dir()
+        if let (PairFile::Table(table), Some(recordings)) = (file, recordings)
+            && table.path.is_dir()
         {
-            set.pairs.extend(recordings.folder(path)?);
+            set.pairs.extend(recordings.folder(&table.path)?);
             continue;
         }
         let sources = match file {
-            PairFile::Table(path) => open_table(path, columns, header)?,
+            PairFile::Table(table) => open_table(table, columns, format)?,
             PairFile::Parallel { source, target } => {
                 let is_table = |path: &&std::path::PathBuf| Format::of(path) != Format::Text;
                 let note = |path: &std::path::PathBuf| {
@@ -142,16 +145,20 @@ pub(crate) fn read_pairs_by(
 
 fn name(file: &PairFile) -> String {
     match file {
-        PairFile::Table(path) => path.display().to_string(),
+        PairFile::Table(table) => table.path.display().to_string(),
         PairFile::Parallel { source, target } => format!("{} and {}", source.display(), target.display()),
     }
 }
 
-fn open_table(path: &Path, [source, target]: [&str; 2], header: bool) -> Result<RowReader> {
-    let hint = "name the two files of parallel text together: { source = \"a.en\", target = \"a.de\" }";
-    RowReader::with_targets(path, None, source, Target::Text(target), header, KEYS).map_err(|error| {
-        match Format::of(path) {
-            Format::Text => error.hint(hint),
+fn open_table(table: &TableFile, columns: Columns, format: Option<Format>) -> Result<RowReader> {
+    let path = table.path.as_path();
+    let (format, header) = (table.format.or(format), table.header.unwrap_or(columns.header));
+    RowReader::with_targets(path, format, Columns { header, ..columns }).map_err(|error| {
+        match format.unwrap_or(Format::of(path)) {
+            Format::Text => error.hint(
+                "name its format (`data.format`), or the two files of parallel text together: { source = \"a.en\", \
+                 target = \"a.de\" }",
+            ),
             _ => with_search_folder(&[path], error),
         }
     })

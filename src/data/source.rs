@@ -19,12 +19,34 @@ pub struct Frames {
 }
 
 /// What the sources of a network are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceShape {
     /// Ids below this number.
     Tokens(usize),
+    /// Ids of several columns.
+    Parts(Arc<[PartShape]>),
     /// Frames of this many numbers.
     Frames(usize),
+}
+
+/// The ids of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartShape {
+    /// How many there are; those of the first column begin with the special tokens.
+    pub size: usize,
+    /// Whether its symbols have no order.
+    pub set: bool,
+}
+
+impl SourceShape {
+    /// The number of ids; `None` of frames.
+    pub(crate) fn vocabulary(&self) -> Option<usize> {
+        match self {
+            SourceShape::Tokens(count) => Some(*count),
+            SourceShape::Parts(parts) => Some(parts.iter().map(|part| part.size).sum()),
+            SourceShape::Frames(_) => None,
+        }
+    }
 }
 
 impl From<usize> for SourceShape {

@@ -100,7 +100,10 @@ impl SourceProcessor {
     /// What the network's sources are made of.
     pub fn shape(&self) -> SourceShape {
         match self {
-            SourceProcessor::Text(tokenizer) => SourceShape::Tokens(tokenizer.vocabulary_size()),
+            SourceProcessor::Text(tokenizer) => match tokenizer.part_shapes() {
+                Some(parts) => SourceShape::Parts(parts.into()),
+                None => SourceShape::Tokens(tokenizer.vocabulary_size()),
+            },
             SourceProcessor::Audio(processor) => SourceShape::Frames(processor.bins()),
         }
     }

@@ -11,7 +11,7 @@ use super::audio::features::Features;
 use super::audio::is_sound;
 use super::audio::processor::AudioProcessor;
 use super::dataset::{Dataset, ShortEnough, Tokenizers};
-use super::readers::{Pair, PairSet, Place, Recordings, read_pairs_by, shorten};
+use super::readers::{COLUMN_SEPARATOR, Columns, Pair, PairSet, Place, Recordings, read_pairs_by, shorten};
 use super::source_processor::SourceProcessor;
 use super::tokenizer::{ChangeCounts, TextForm};
 use super::{DataConfig, Empty, Files, PairFile, SideConfig, TooLong};
@@ -41,12 +41,13 @@ impl DataSplits {
         tokenizers: impl Fn(&[&Pair]) -> Result<Tokenizers>,
     ) -> Result<DataSplits> {
         let read = |files| -> Result<(PairSet, Vec<Place>)> {
-            let columns = [config.source.column.as_str(), &config.target.column];
+            let sources = config.source.columns();
+            let columns = Columns { header: config.header, ..Columns::new(&sources, &config.target.column) };
             let recordings = config.source.audio.as_deref();
             let PairSet { pairs, notes } = read_pairs_by(
                 files,
                 columns,
-                config.header,
+                config.format,
                 recordings.map(|audio| audio as &dyn Recordings),
             )?;
             if recordings.is_none() {
@@ -123,8 +124,8 @@ const NAMED: usize = 5;
 
 /// Applies `data.empty`: the remaining pairs, and the places of the skipped ones.
 fn without_empty(pairs: Vec<Pair>, files: &Files, config: &DataConfig) -> Result<(Vec<Pair>, Vec<Place>)> {
-    let forms = [&config.source, &config.target].map(TextForm::of);
-    let empty_sides = |pair: &Pair| [forms[0].is_empty(&pair.source), forms[1].is_empty(&pair.target)];
+    let empty_sides =
+        |pair: &Pair| [is_empty(&config.source, &pair.source), is_empty(&config.target, &pair.target)];
     if config.empty == Empty::Keep {
         return Ok((pairs, Vec::new()));
     }
@@ -144,6 +145,15 @@ fn without_empty(pairs: Vec<Pair>, files: &Files, config: &DataConfig) -> Result
         return Err(Error::input(message));
     }
     Ok((kept, empty.into_iter().map(|pair| pair.place).collect()))
+}
+
+/// Whether a side is empty: its text, or one of its columns that is no set.
+fn is_empty(side: &SideConfig, text: &str) -> bool {
+    if side.parts.is_empty() {
+        return TextForm::of(side).is_empty(text);
+    }
+    let columns = side.parts.iter().zip(text.split(COLUMN_SEPARATOR).chain(std::iter::repeat("")));
+    columns.filter(|(part, _)| !part.set).any(|(part, text)| TextForm::of(part).is_empty(text))
 }
 
 /// The error for pairs with an empty side, which are mostly mistakes in the data.
@@ -230,8 +240,12 @@ fn learn(
 
 /// A lower bound of a text's tokens for any vocabulary; exact for characters and words.
 fn least_tokens(config: &SideConfig, text: &str) -> usize {
-    if config.audio.is_some() {
+    if config.audio.is_some() || config.split.is_some() {
         return 0;
+    }
+    if !config.parts.is_empty() {
+        let columns = config.parts.iter().zip(text.split(COLUMN_SEPARATOR));
+        return columns.map(|(part, text)| least_tokens(part, text)).sum();
     }
     let text = TextForm::of(config).apply(text);
     match (&config.words, &config.bpe) {

@@ -128,6 +128,19 @@ pub(crate) struct Changes {
     pub mark: bool,
 }
 
+impl Changes {
+    /// The changes of a text that has two parts.
+    pub(crate) fn or(self, other: Changes) -> Changes {
+        Changes {
+            normal_form: self.normal_form || other.normal_form,
+            outer: self.outer || other.outer,
+            breaks: self.breaks || other.breaks,
+            between: self.between || other.between,
+            mark: self.mark || other.mark,
+        }
+    }
+}
+
 /// Counts the texts of a file's side, and how many of them reading changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChangeCounts {

@@ -1,4 +1,4 @@
-//! Tokenizers: characters, words, byte-pair encoding. They split text into tokens and join tokens to text.
+//! Tokenizers: characters, words, symbols, byte-pair encoding. They split text into tokens and join tokens to text.
 //!
 //! Every text is first normalized to one form ([`TextForm`]). A special token has no text: `<eos>` in a file is
 //! tokenized like any other characters and never ends a sequence. Strings and ids only: no tensors and no files.
@@ -6,15 +6,18 @@
 mod bpe;
 mod extend;
 mod json;
+mod parts;
 
 use std::collections::HashMap;
 
 pub(crate) use super::text_form::{ChangeCounts, Changes, TextForm};
 use crate::data::readers::shorten;
+use crate::data::source::PartShape;
 use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, first_difference};
 use crate::data::{SideConfig, Whitespace};
 use crate::error::{Error, Result};
 pub(crate) use bpe::Bpe;
+use parts::Parts;
 
 /// A text as ids, without BOS and EOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,8 +42,12 @@ enum Kind {
     Characters(Vocabulary),
     /// Tokens separated by any white space; joined by one space.
     Words(Vocabulary),
+    /// Tokens separated by any of these characters; joined by the first of them.
+    Split(Vocabulary, String),
     /// Byte-pair encoding within words.
     Bpe(Box<Bpe>),
+    /// Several columns, each with its own tokenizer.
+    Parts(Box<Parts>),
 }
 
 impl Tokenizer {
@@ -51,6 +58,10 @@ impl Tokenizer {
     /// The BPE vocabulary is too small for the characters of the texts.
     pub fn train<'a>(config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Result<Tokenizer> {
         let form = TextForm::of(config);
+        if !config.parts.is_empty() {
+            let kind = Kind::Parts(Box::new(Parts::train(&config.parts, texts)?));
+            return Ok(Tokenizer { form: parts::FORM, kind });
+        }
         if let Some(bpe) = &config.bpe {
             let kind = Kind::Bpe(Box::new(Bpe::train(bpe.vocabulary, form, texts)?));
             return Ok(Tokenizer { form, kind });
@@ -63,6 +74,13 @@ impl Tokenizer {
             let kind = Kind::Words(Vocabulary::from_counts(counts, words.minimum_count));
             return Ok(Tokenizer { form, kind });
         }
+        if let Some(separators) = &config.split {
+            for text in texts {
+                symbols(&form.apply(text), separators).for_each(|symbol| count(&mut counts, symbol));
+            }
+            let kind = Kind::Split(Vocabulary::from_counts(counts, 1), separators.clone());
+            return Ok(Tokenizer { form, kind });
+        }
         for text in texts {
             let text = form.apply(text);
             text.chars().for_each(|character| count(&mut counts, character.encode_utf8(&mut [0; 4])));
@@ -72,9 +90,31 @@ impl Tokenizer {
         Ok(Tokenizer { form, kind })
     }
 
-    /// The text form.
+    /// The text form; of several columns that of the first.
     pub(crate) fn form(&self) -> TextForm {
-        self.form
+        match &self.kind {
+            Kind::Parts(parts) => parts.first().form,
+            _ => self.form,
+        }
+    }
+
+    /// The parts of the ids, if a source has several columns.
+    pub(crate) fn part_shapes(&self) -> Option<Vec<PartShape>> {
+        match &self.kind {
+            Kind::Parts(parts) => Some(parts.shapes()),
+            _ => None,
+        }
+    }
+
+    /// Checks that a source has all its columns.
+    ///
+    /// # Errors
+    /// An input error without a place: it has more or less.
+    pub(crate) fn check_columns(&self, text: &str) -> Result<()> {
+        match &self.kind {
+            Kind::Parts(parts) => parts.check_columns(text),
+            _ => Ok(()),
+        }
     }
 
     /// Normalizes and tokenizes a text, without BOS and EOS. Symbols that are not in the vocabulary (for BPE
@@ -89,7 +129,11 @@ impl Tokenizer {
             Kind::Words(vocabulary) => {
                 text.split_whitespace().map(|word| vocabulary.id(word).unwrap_or(UNK)).collect()
             }
+            Kind::Split(vocabulary, separators) => {
+                symbols(&text, separators).map(|symbol| vocabulary.id(symbol).unwrap_or(UNK)).collect()
+            }
             Kind::Bpe(bpe) => bpe.encode(&text),
+            Kind::Parts(parts) => return parts.encode(&text),
         };
         let unknown = ids.iter().filter(|id| **id == UNK).count();
         Encoded { ids, unknown }
@@ -99,10 +143,11 @@ impl Tokenizer {
     pub(crate) fn unknown_symbols(&self, text: &str) -> Vec<String> {
         let text = self.form.apply(text);
         let lacks = |symbol: &String| self.vocabulary().id(symbol).is_none();
-        match self.kind {
+        match &self.kind {
             Kind::Characters(_) => text.chars().map(String::from).filter(lacks).collect(),
-            Kind::Words(_) => text.split_whitespace().map(str::to_owned).filter(lacks).collect(),
+            Kind::Words(_) | Kind::Split(..) => self.split(&text).into_iter().filter(lacks).collect(),
             Kind::Bpe(_) => bpe::mark_spaces(&text).chars().map(String::from).filter(lacks).collect(),
+            Kind::Parts(parts) => parts.of_columns(&text, Tokenizer::unknown_symbols),
         }
     }
 
@@ -113,6 +158,9 @@ impl Tokenizer {
 
     /// How [`Tokenizer::encode`] changes a text of a file, apart from unknown symbols.
     pub(crate) fn changes(&self, text: &str) -> Changes {
+        if let Kind::Parts(parts) = &self.kind {
+            return parts.changes(text);
+        }
         let normal = self.form.normalize(text);
         let trimmed = if self.form.whitespace == Whitespace::Trim { normal.trim() } else { &normal };
         let of_words = self.is_of_words();
@@ -137,10 +185,12 @@ impl Tokenizer {
     pub(crate) fn decode_with<'a>(&'a self, ids: &[i64], unknown: impl Fn(usize) -> &'a str) -> String {
         let shown = (0..).zip(ids).filter(|(_, id)| ![PAD, BOS, EOS].contains(id));
         let tokens = shown.map(|(n, &id)| if id == UNK { unknown(n) } else { self.token(id) });
-        let text = match self.kind {
+        let text = match &self.kind {
             Kind::Characters(_) => tokens.collect(),
             Kind::Words(_) => tokens.collect::<Vec<_>>().join(" "),
+            Kind::Split(_, separators) => tokens.collect::<Vec<_>>().join(first_of(separators)),
             Kind::Bpe(_) => bpe::join(tokens),
+            Kind::Parts(parts) => parts.decode(ids),
         };
         // Tokens in the form need not join to a text in the form.
         self.form.apply(&text).into_owned()
@@ -154,10 +204,14 @@ impl Tokenizer {
     /// A text as its tokens spell it, if nothing is unknown: in its form, before that of outputs.
     pub(crate) fn normalized(&self, text: &str) -> String {
         let text = self.form.apply(text);
-        match self.kind {
+        match &self.kind {
             Kind::Characters(_) => text.into_owned(),
             Kind::Words(_) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+            Kind::Split(_, separators) => {
+                symbols(&text, separators).collect::<Vec<_>>().join(first_of(separators))
+            }
             Kind::Bpe(_) => bpe::unmark(&text),
+            Kind::Parts(parts) => parts.normalized(&text),
         }
     }
 
@@ -167,6 +221,8 @@ impl Tokenizer {
         match &self.kind {
             Kind::Characters(_) => text.chars().map(String::from).collect(),
             Kind::Words(_) => text.split_whitespace().map(str::to_owned).collect(),
+            Kind::Split(_, separators) => symbols(&text, separators).map(str::to_owned).collect(),
+            Kind::Parts(parts) => parts.of_columns(&text, Tokenizer::split),
             Kind::Bpe(bpe) => {
                 let marked = bpe::mark_spaces(&text);
                 let mut rest = marked.chars();
@@ -222,9 +278,10 @@ impl Tokenizer {
     /// The text that a token adds, at the start of a text or later.
     pub(crate) fn piece(&self, id: i64, first: bool) -> String {
         let token = self.token(id);
-        match self.kind {
+        match &self.kind {
             Kind::Words(_) if !first => format!(" {token}"),
-            Kind::Characters(_) | Kind::Words(_) => token.to_owned(),
+            Kind::Split(_, separators) if !first => format!("{}{token}", first_of(separators)),
+            Kind::Characters(_) | Kind::Words(_) | Kind::Split(..) | Kind::Parts(_) => token.to_owned(),
             Kind::Bpe(_) if first => bpe::join([token].into_iter()),
             Kind::Bpe(_) => bpe::unmark(token),
         }
@@ -263,17 +320,20 @@ impl Tokenizer {
     /// The tokens and their ids.
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         match &self.kind {
-            Kind::Characters(vocabulary) | Kind::Words(vocabulary) => vocabulary,
+            Kind::Characters(vocabulary) | Kind::Words(vocabulary) | Kind::Split(vocabulary, _) => vocabulary,
             Kind::Bpe(bpe) => bpe.vocabulary(),
+            Kind::Parts(parts) => parts.vocabulary(),
         }
     }
 
-    /// `characters`, `words` or `bpe`, as in the config.
+    /// Its name in the config.
     pub(crate) fn kind(&self) -> &'static str {
         match self.kind {
             Kind::Characters(_) => "characters",
             Kind::Words(_) => "words",
+            Kind::Split(..) => "split",
             Kind::Bpe(_) => "bpe",
+            Kind::Parts(_) => "parts",
         }
     }
 
@@ -290,7 +350,14 @@ impl Tokenizer {
         if let Some((id, both)) = self.vocabulary().difference(other.vocabulary()) {
             return Some((format!("token {id}"), both.map(shown)));
         }
-        let (Kind::Bpe(one), Kind::Bpe(other)) = (&self.kind, &other.kind) else { return None };
+        let (one, other) = match (&self.kind, &other.kind) {
+            (Kind::Bpe(one), Kind::Bpe(other)) => (one, other),
+            (Kind::Parts(one), Kind::Parts(other)) => return one.difference(other),
+            (Kind::Split(_, one), Kind::Split(_, other)) if one != other => {
+                return Some(("separators".to_owned(), [one, other].map(|text| format!("{text:?}"))));
+            }
+            _ => return None,
+        };
         let merge = |merge: Option<&(String, String)>| {
             merge.map_or("missing".to_owned(), |(left, right)| format!("{left:?} + {right:?}"))
         };
@@ -305,6 +372,17 @@ fn count(counts: &mut HashMap<String, u64>, token: &str) {
         Some(count) => *count += 1,
         None => drop(counts.insert(token.to_string(), 1)),
     }
+}
+
+/// The symbols of a text between separators.
+fn symbols<'a>(text: &'a str, separators: &'a str) -> impl Iterator<Item = &'a str> {
+    let parts = text.split(|character| separators.contains(character));
+    parts.map(str::trim).filter(|symbol| !symbol.is_empty())
+}
+
+/// The separator that joins symbols.
+fn first_of(separators: &str) -> &str {
+    separators.split_inclusive(|_| true).next().unwrap_or_default()
 }
 
 /// Whether a text is words with one space between.

@@ -74,6 +74,12 @@ impl Vocabulary {
         Ok(vocabulary)
     }
 
+    /// The tokens of several columns, whose names tell them apart.
+    pub(crate) fn of_columns(tokens: Vec<String>) -> Vocabulary {
+        let ids = tokens.iter().cloned().zip(0..).skip(SPECIALS.len()).collect();
+        Vocabulary { tokens, ids }
+    }
+
     /// All tokens in the order of their ids, the special ones first.
     pub(crate) fn tokens(&self) -> &[String] {
         &self.tokens

@@ -22,6 +22,7 @@ pub(crate) mod packed_linear;
 pub mod params;
 pub(crate) mod positions;
 pub(crate) mod recurrent;
+pub(crate) mod source_parts;
 pub(crate) mod transformer;
 
 pub use config::{

@@ -53,7 +53,7 @@ impl Network {
                 Network::Transformer(Box::new(Transformer::new(config, source, target, params)))
             }
             NetworkConfig::Recurrent(config) => {
-                let SourceShape::Tokens(source) = source else { panic!("{READS_TOKENS}") };
+                let Some(source) = source.vocabulary() else { panic!("{READS_TOKENS}") };
                 Network::Recurrent(Recurrent::new(config, source, target, params))
             }
         }

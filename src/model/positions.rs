@@ -18,6 +18,8 @@ pub(crate) enum PositionIds<'a> {
     First(i64),
     /// One per row.
     Each(&'a [i64]),
+    /// One per token of a batch, none beyond the number of its columns: (B, S) i64
+    Batch(&'a Tensor),
 }
 
 impl PositionIds<'_> {
@@ -29,13 +31,28 @@ impl PositionIds<'_> {
                 let reaches = places.iter().all(|&place| place < table.size()[0]);
                 reaches.then(|| table.index_select(0, &Tensor::from_slice(places).to_device(table.device())))
             }
+            PositionIds::Batch(places) => {
+                let (rows, columns) = places.size2().expect("a batch has two dimensions");
+                let chosen = || table.index_select(0, &places.flatten(0, 1)).view([rows, columns, -1]);
+                (columns < table.size()[0]).then(chosen)
+            }
         }
     }
 
+    /// The positions themselves, or for a batch all that it may have.
     fn list(self) -> Vec<i64> {
         match self {
             PositionIds::First(count) => (0..count).collect(),
             PositionIds::Each(places) => places.to_vec(),
+            PositionIds::Batch(places) => (0..=places.size()[1]).collect(),
+        }
+    }
+
+    /// The vectors at these positions, from those of [`PositionIds::list`].
+    fn chosen(self, made: Tensor) -> Tensor {
+        match self {
+            PositionIds::Batch(_) => self.of(&made).expect("the table has all positions"),
+            PositionIds::First(_) | PositionIds::Each(_) => made,
         }
     }
 }
@@ -80,11 +97,12 @@ impl PositionTable {
     /// The vectors to add to the embeddings at these positions.
     ///
     /// # Shapes
-    /// (positions, D)
+    /// (positions, D), or (B, S, D) of a batch
     pub(crate) fn additive(&self, places: PositionIds) -> Option<Tensor> {
         match &self.table {
             Table::Sinusoidal(known) => {
-                Some(places.of(known).unwrap_or_else(|| sinusoidal(&places.list(), self.width, self.device)))
+                let made = || places.chosen(sinusoidal(&places.list(), self.width, self.device));
+                Some(places.of(known).unwrap_or_else(made))
             }
             Table::Learned(rows) => {
                 Some(places.of(rows).expect("no row is longer than the learned positions"))
@@ -98,7 +116,10 @@ impl PositionTable {
         let Table::Rotary(known) = &self.table else { return None };
         let rotation = match (places.of(&known.cos), places.of(&known.sin)) {
             (Some(cos), Some(sin)) => Rotation { cos, sin },
-            _ => Rotation::new(&places.list(), self.head_width, self.device),
+            _ => {
+                let Rotation { cos, sin } = Rotation::new(&places.list(), self.head_width, self.device);
+                Rotation { cos: places.chosen(cos), sin: places.chosen(sin) }
+            }
         };
         Some(rotation)
     }
@@ -122,9 +143,9 @@ impl Clone for PositionTable {
 /// Rotary positions (Su et al. 2021): the first half of a head's width is rotated against the second, as in GPT-NeoX.
 #[derive(Debug)]
 pub struct Rotation {
-    /// (T, K)
+    /// (T, K), or (B, T, K)
     cos: Tensor,
-    /// (T, K)
+    /// The same.
     sin: Tensor,
 }
 
@@ -153,7 +174,7 @@ impl Rotation {
     pub(crate) fn rotate(&self, x: &Tensor) -> Tensor {
         let halves = x.chunk(2, -1); // (B, T, H, K / 2) each
         let crossed = Tensor::cat(&[&-&halves[1], &halves[0]], -1); // (B, T, H, K)
-        x * self.cos.unsqueeze(1) + crossed * self.sin.unsqueeze(1)
+        x * self.cos.unsqueeze(-2) + crossed * self.sin.unsqueeze(-2)
     }
 }
 

@@ -42,7 +42,8 @@ impl Recurrent {
     ) -> Recurrent {
         let mut root = params.root();
         let (width, tied) = (config.width, config.tied_embeddings);
-        let embeddings = Embeddings::new(&mut root, width, tied, source_vocabulary.into(), target_vocabulary);
+        let embeddings =
+            Embeddings::new(&mut root, width, tied, &source_vocabulary.into(), target_vocabulary);
         let mut encoder = root.sub("encoder");
         let mut layers = encoder.sub("layers");
         let encoder = (0..config.encoder_layers).map(|n| EncoderLayer::new(layers.sub(n), width)).collect();

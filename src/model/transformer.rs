@@ -50,9 +50,9 @@ impl Transformer {
             ConvolutionFront::new(root.sub("front"), bins, config.front_channels, width)
         };
         Transformer {
-            embeddings: Embeddings::new(&mut root, width, config.tied_embeddings, source, target),
+            embeddings: Embeddings::new(&mut root, width, config.tied_embeddings, &source, target),
             front: match source {
-                SourceShape::Tokens(_) => None,
+                SourceShape::Tokens(_) | SourceShape::Parts(_) => None,
                 SourceShape::Frames(bins) => Some(front(bins, &mut root)),
             },
             encoder: Encoder::new(root.sub("encoder"), config),
@@ -64,10 +64,8 @@ impl Transformer {
 
     /// The same network over another set of weights, such as [`Params::sharing`] gives.
     pub(crate) fn sharing(&self, params: &mut Params) -> Transformer {
-        let source = match &self.front {
-            None => SourceShape::Tokens(self.embeddings.of_source().size()[0] as usize),
-            Some(front) => SourceShape::Frames(front.bins()),
-        };
+        let frames = || SourceShape::Frames(self.front.as_ref().map_or(0, ConvolutionFront::bins));
+        let source = self.embeddings.source_shape().unwrap_or_else(frames);
         Transformer::new(&self.config, source, self.embeddings.target_vocabulary(), params)
     }
 
@@ -103,11 +101,13 @@ impl Transformer {
         let cast = self.autocast_weights();
         let ctx = ForwardContext { dropout_rng: rng, weights: &cast };
         let x = match &self.front {
-            None => Embeddings::look_up(self.embeddings.of_source(), &source.values), // (B, S, D)
+            None => self.embeddings.look_up_source(&source.values), // (B, S, D)
             Some(front) => front.forward(source, ctx),
         };
-        let x = self.positioned(x, &self.encoder.positions, rng);
-        let hidden = self.encoder.forward(x, &padding, ctx); // (B, S, D)
+        let own = self.embeddings.parts.as_ref().and_then(|(parts, _)| parts.positions(&source.values));
+        let places = own.as_ref().map_or(PositionIds::First(x.size()[1]), PositionIds::Batch);
+        let x = self.positioned(x, (&self.encoder.positions, places), rng);
+        let hidden = self.encoder.forward(x, places, &padding, ctx); // (B, S, D)
         EncoderOutput { hidden, lengths, padding, cast }
     }
 
@@ -136,7 +136,8 @@ impl Transformer {
         rng: Option<&DropoutRng>,
     ) -> Tensor {
         let x = Embeddings::look_up(&self.embeddings.target, target_in); // (B, T, D)
-        let x = self.positioned(x, &self.decoder.positions, rng);
+        let places = PositionIds::First(x.size()[1]);
+        let x = self.positioned(x, (&self.decoder.positions, places), rng);
         self.decoder.forward(x, encoded, ForwardContext { dropout_rng: rng, weights: &encoded.cast })
     }
 
@@ -146,8 +147,13 @@ impl Transformer {
     }
 
     /// With positions added where they are added, and dropout: (B, T, D)
-    fn positioned(&self, x: Tensor, positions: &PositionTable, rng: Option<&DropoutRng>) -> Tensor {
-        let x = match positions.additive(PositionIds::First(x.size()[1])) {
+    fn positioned(
+        &self,
+        x: Tensor,
+        (positions, places): (&PositionTable, PositionIds),
+        rng: Option<&DropoutRng>,
+    ) -> Tensor {
+        let x = match positions.additive(places) {
             Some(added) => x + added,
             None => x,
         };
@@ -196,8 +202,14 @@ impl Encoder {
         Encoder { layers, norm: final_norm(&mut vb, config), positions: PositionTable::new(vb, config) }
     }
 
-    fn forward(&self, mut x: Tensor, padding: &Option<Padding>, ctx: ForwardContext) -> Tensor {
-        let rotation = self.positions.rotary(PositionIds::First(x.size()[1]));
+    fn forward(
+        &self,
+        mut x: Tensor,
+        places: PositionIds,
+        padding: &Option<Padding>,
+        ctx: ForwardContext,
+    ) -> Tensor {
+        let rotation = self.positions.rotary(places);
         for layer in &self.layers {
             x = layer.forward(&x, padding.as_ref(), rotation.as_ref(), ctx);
         }

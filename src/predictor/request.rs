@@ -122,6 +122,7 @@ impl LoadedModel {
     }
 
     fn encode_text(&self, tokenizer: &Tokenizer, text: &str, too_long: TooLong) -> Result<EncodedRequest> {
+        tokenizer.check_columns(text)?;
         let others = self.others.iter().filter(|_| !self.tokenizes_alike());
         let others = others.filter_map(|other| other.tokenizers.source.tokenizer());
         let mut all: Vec<Encoded> =

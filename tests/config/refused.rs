@@ -27,7 +27,7 @@ fn an_unknown_key_is_named_with_its_position_and_the_nearest_known_one() {
         (
             "[data.source.charakters]",
             "5:14: unknown key `charakters` in [data.source]\nhint: did you mean `characters`? \
-             Keys there: `column`, `normalize`, `whitespace`, `max_length`, `characters`, `words`, `bpe`, `audio`",
+             Keys there: `column`, `parts`, `set`, `normalize`, `whitespace`, `max_length`, `characters`, `words`, `split`, `bpe`, `audio`",
         ),
         (
             "[training.adamw]\nlr = 1e-3",
@@ -84,12 +84,12 @@ fn a_value_of_the_wrong_type_is_shown_with_the_expected_type() {
             &format!("6:11: `best_by` must be one of `nll`, {}, but it is 3", metrics()),
         ),
     ]);
-    let files = "must be a file name, a list of files, or { source = \"…\", target = \"…\" }";
+    let files = "must be a file name, { file = \"…\", format = \"…\" }, { source = \"…\", target = \"…\" }, or a list of these";
     let text = "name = \"a\"\n[data]\nvalid = \"\"\ntrain = ";
     assert_eq!(refused(&format!("{text}5"), &[]), format!("error: a.toml:4:9: `train` {files}, but it is 5"));
     assert_eq!(
         refused(&format!("{text}[\"a\", 5]"), &[]),
-        "error: a.toml:4:15: `train` must be a file name or { source = \"…\", target = \"…\" }, but it is 5"
+        "error: a.toml:4:15: `train` must be a file name, { file = \"…\", format = \"…\" } or { source = \"…\", target = \"…\" }, but it is 5"
     );
 }
 

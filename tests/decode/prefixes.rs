@@ -50,7 +50,7 @@ fn a_column_has_the_prefix_of_each_output() {
     scene.decode(&["--prefix-column", "begin"], "abc\n").refused(
         2,
         "error: --prefix-column needs a table, but the input is text with one source per line\n\
-         hint: name a .csv, .tsv or .jsonl file with --input, or use --input-format",
+         hint: name a .csv, .tsv, .jsonl or .json file with --input, or use --input-format",
     );
     scene.decode(&["--input", "in.csv", "--prefix-column", "begins"], "").refused(
         2,

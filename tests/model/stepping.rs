@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use seqloom::data::source::SourceItem;
+use seqloom::data::source::{PartShape, SourceItem, SourceShape};
 use seqloom::data::vocabulary::{BOS, EOS, PAD, UNK};
 use seqloom::model::inference::{DecoderState, Inference};
 use seqloom::model::{
@@ -188,6 +188,31 @@ fn long_outputs_equal_the_full_forward_for_each_kind_of_positions() {
             [600, 20, 139, 5].map(|length| (0..length).map(|n| 4 + n * n % 9).collect()).to_vec();
         let stepped = side_by_side(&Inference::new(&model.network, Weights::F32), &sources, &targets);
         assert_forced(&stepped, &forced(&model, &sources, &targets), 2e-5, &format!("{positions:?}"));
+    }
+}
+
+/// Ids below 7 are letters, in order; ids from 7 are tags: a set.
+#[test]
+fn sources_of_several_columns_equal_the_full_forward_for_each_kind_of_positions() {
+    let _guard = tch::no_grad_guard();
+    let parts = |set| SourceShape::Parts([false, set].map(|set| PartShape { size: 6, set }).to_vec().into());
+    let sources = vec![vec![8, 7, 4, 5, 4], vec![4, 4], vec![9], vec![4, 7, 5]];
+    let targets = vec![vec![4, 9, 5], vec![6, 7], vec![], vec![5]];
+    for positions in [Positions::Sinusoidal, Positions::Learned, Positions::Rotary, Positions::None] {
+        for set in [false, true] {
+            let model =
+                Model::new(TransformerConfig { positions, max_positions: 10, ..small() }, parts(set), 13, 3);
+            let inference = Inference::new(&model.network, Weights::F32);
+            let stepped = side_by_side(&inference, &sources, &targets);
+            assert_forced(&stepped, &forced(&model, &sources, &targets), 2e-5, &format!("{positions:?}"));
+            // Tags in another order, and between the letters.
+            let mixed = vec![vec![7, 4, 5, 8, 4], vec![4, 4], vec![9], vec![7, 4, 5]];
+            let again = side_by_side(&inference, &mixed, &targets);
+            let apart: Vec<f64> =
+                stepped.iter().zip(&again).map(|(one, other)| distance(&table(one), &table(other))).collect();
+            let is_same = apart.iter().all(|&apart| apart < 2e-5);
+            assert_eq!(is_same, set || positions == Positions::None, "{positions:?}, {set}: {apart:?}");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::InitArgs;
 use crate::data::DataConfig;
-use crate::data::readers::{ExtraField, Format, RowReader, SourceRow, Target};
+use crate::data::readers::{Columns, ExtraField, Format, RowReader, SourceRow};
 use crate::error::{Error, Result, counted};
 
 /// Pairs, and notes about how they were read.
@@ -57,8 +57,9 @@ fn open(args: &InitArgs, notes: &mut Vec<String>) -> Result<RowReader> {
         return Err(Error::input(message).hint("name them with --source-column and --target-column"));
     }
     let named_by = ["--source-column", "--target-column"];
-    let opened =
-        RowReader::with_targets(&args.pairs, None, &source, Target::Text(&target), args.header, named_by);
+    let sources = [source.as_str()];
+    let columns = Columns { header: args.header, named_by, ..Columns::new(&sources, &target) };
+    let opened = RowReader::with_targets(&args.pairs, None, columns);
     opened.map(RowReader::keeping_extra_fields).map_err(|error| match Format::of(&args.pairs) {
         Format::Text => {
             error.hint("for parallel text, PAIRS is the file of sources and --targets the file of targets")
@@ -116,7 +117,7 @@ fn two_columns(path: &Path) -> Option<[String; 2]> {
     let reader = match Format::of(path) {
         Format::Csv => &mut reader,
         Format::Tsv => reader.delimiter(b'\t').quoting(false),
-        Format::Jsonl | Format::Text => return None,
+        Format::Jsonl | Format::Json | Format::Text => return None,
     };
     // Errors of the file are reported when it is read.
     let mut reader = reader.from_path(path).ok()?;

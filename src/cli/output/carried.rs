@@ -144,7 +144,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data::readers::Format;
+    use crate::data::readers::{Columns, Format};
 
     /// The columns of a table of these rows, and the cells or members of each row.
     fn carried(
@@ -153,7 +153,8 @@ mod tests {
         to: OutputFormat,
     ) -> (Vec<String>, Vec<String>, CarriedFields) {
         let reader = Box::new(Cursor::new(text.as_bytes()));
-        let sources = RowReader::new(reader, Path::new("in"), from, "source", "target").unwrap();
+        let sources =
+            RowReader::read(reader, Path::new("in"), from, Columns::new(&["source"], "target")).unwrap();
         let (sources, mut carried) = CarriedFields::new(sources, to, &["source", "score"]);
         let header = carried.header().into_iter().map(str::to_owned).collect();
         let rows: Vec<String> = sources

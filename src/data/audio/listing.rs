@@ -11,7 +11,7 @@ use super::is_sound;
 use super::kaldi::read_kaldi;
 use super::processor::Segment;
 use super::utterance::Utterance;
-use crate::data::readers::{ExtraField, FieldValue, Format, Pair, Place, Recordings, RowReader};
+use crate::data::readers::{Columns, ExtraField, FieldValue, Format, Pair, Place, Recordings, RowReader};
 use crate::error::{Error, Result};
 
 impl Recordings for AudioConfig {
@@ -57,7 +57,8 @@ pub(crate) fn alone(input: &Path) -> Result<RowReader> {
 }
 
 fn listed(rows: String, name: &Path) -> Result<RowReader> {
-    RowReader::new(Box::new(Cursor::new(rows.into_bytes())), name, Format::Jsonl, "source", "target")
+    let rows = Box::new(Cursor::new(rows.into_bytes()));
+    RowReader::read(rows, name, Format::Jsonl, Columns::new(&["source"], "target"))
 }
 
 /// A recording as a row of JSON Lines; its path is relative to `input`, if it is a folder.

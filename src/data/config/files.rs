@@ -1,4 +1,4 @@
-//! The files of pairs in a config: a name, two names of parallel text, or a list of these.
+//! The files of pairs in a config: a name, a name with its format, two names of parallel text, or a list of these.
 //!
 //! Only their form. The reader of pairs checks that a file exists, and what it contains.
 
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::data::readers::Format;
+
 /// One or more files of pairs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Files(pub Vec<PairFile>);
@@ -15,8 +17,8 @@ pub struct Files(pub Vec<PairFile>);
 /// A file of pairs, or two files of parallel text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PairFile {
-    /// `.csv`, `.tsv` or `.jsonl`, with named columns.
-    Table(PathBuf),
+    /// A table with named columns.
+    Table(TableFile),
     /// Two text files with one line per pair.
     Parallel {
         /// The file of sources.
@@ -26,32 +28,70 @@ pub enum PairFile {
     },
 }
 
+/// A table: `.csv`, `.tsv`, `.jsonl`, `.json`, or a file whose format the config names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format; `None` for that of `data.format` or of its extension.
+    pub format: Option<Format>,
+    /// Whether its first row names the columns; `None` for `data.header`.
+    pub header: Option<bool>,
+}
+
+impl From<PathBuf> for TableFile {
+    fn from(path: PathBuf) -> TableFile {
+        TableFile { path, format: None, header: None }
+    }
+}
+
+impl From<PathBuf> for PairFile {
+    fn from(path: PathBuf) -> PairFile {
+        PairFile::Table(path.into())
+    }
+}
+
 impl Files {
     /// Every path among them, in order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().flat_map(|file| match file {
-            PairFile::Table(path) => vec![path.as_path()],
+            PairFile::Table(table) => vec![table.path.as_path()],
             PairFile::Parallel { source, target } => vec![source.as_path(), target.as_path()],
         })
     }
 }
 
-/// `{ source = "a.en", target = "a.de" }`
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parallel {
-    source: String,
-    target: String,
+/// `{ source = "a.en", target = "a.de" }`, or `{ file = "a.txt", format = "tsv", header = false }`
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<bool>,
 }
 
 impl Serialize for PairFile {
     // With `display`, so that a path that is not UTF-8 (never from a config) cannot fail a run.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = |path: &PathBuf| Some(path.display().to_string());
         match self {
-            PairFile::Table(path) => serializer.collect_str(&path.display()),
+            PairFile::Table(TableFile { path, format: None, header: None }) => {
+                serializer.collect_str(&path.display())
+            }
+            PairFile::Table(TableFile { path, format, header }) => {
+                Written { file: name(path), format: *format, header: *header, ..Written::default() }
+                    .serialize(serializer)
+            }
             PairFile::Parallel { source, target } => {
-                let (source, target) = (source.display().to_string(), target.display().to_string());
-                Parallel { source, target }.serialize(serializer)
+                Written { source: name(source), target: name(target), ..Written::default() }
+                    .serialize(serializer)
             }
         }
     }
@@ -72,16 +112,36 @@ impl<'de> Visitor<'de> for PairFileVisitor {
     type Value = PairFile;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a file name or { source = \"…\", target = \"…\" }")
+        f.write_str("a file name, { file = \"…\", format = \"…\" } or { source = \"…\", target = \"…\" }")
     }
 
     fn visit_str<E: de::Error>(self, path: &str) -> Result<PairFile, E> {
-        Ok(PairFile::Table(path.into()))
+        Ok(PathBuf::from(path).into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PairFile, A::Error> {
-        let Parallel { source, target } = Parallel::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(PairFile::Parallel { source: source.into(), target: target.into() })
+        match Written::deserialize(MapAccessDeserializer::new(map))? {
+            Written { file: Some(path), source: None, target: None, format, header } => {
+                Ok(PairFile::Table(TableFile { path: path.into(), format, header }))
+            }
+            Written {
+                file: None,
+                source: Some(source),
+                target: Some(target),
+                format: None,
+                header: None,
+            } => Ok(PairFile::Parallel { source: source.into(), target: target.into() }),
+            Written { file: None, source: Some(_), target: None, .. } => {
+                Err(de::Error::missing_field("target"))
+            }
+            Written { file: None, source: None, target: Some(_), .. } => {
+                Err(de::Error::missing_field("source"))
+            }
+            _ => Err(de::Error::custom(
+                "must name one table by `file`, with or without `format` and `header`, or the two files of parallel \
+                 text by `source` and `target`",
+            )),
+        }
     }
 }
 
@@ -97,7 +157,9 @@ impl<'de> Visitor<'de> for FilesVisitor {
     type Value = Files;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a file name, a list of files, or { source = \"…\", target = \"…\" }")
+        f.write_str(
+            "a file name, { file = \"…\", format = \"…\" }, { source = \"…\", target = \"…\" }, or a list of these",
+        )
     }
 
     fn visit_str<E: de::Error>(self, path: &str) -> Result<Files, E> {

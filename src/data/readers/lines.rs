@@ -1,19 +1,22 @@
 //! The physical lines of a file: counted, checked to be UTF-8, without line ends. Every format is read from them.
 //!
 //! Drops a byte-order mark at the file's start and a CR before the line's end; the last line needs no end. Lines may
-//! end in CR alone (`ends`). Lines are limited to [`LONGEST`] bytes, so that an input without line breaks does not fill
+//! end in CR alone (`ends`). A file may be compressed (`compression`). Lines are limited to [`LONGEST`] bytes, so that an input without line breaks does not fill
 //! the memory. Lines only: no rows and columns.
 
+mod json_array;
+
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Place;
+use super::compression;
 use super::line_ends::LineEndDecoder;
 use crate::error::{Error, Result};
+pub(super) use json_array::ArrayPosition;
 
 /// The most characters of a row in a message.
 const SHOWN: usize = 80;
@@ -81,8 +84,8 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Lines> {
-        let file = File::open(path).map_err(|error| Error::file("read", path, &error))?;
-        Ok(Lines::new(Box::new(file), path))
+        let bytes = compression::open(path).map_err(|error| Error::file("read", path, &error))?;
+        Ok(Lines::new(bytes, path))
     }
 
     pub(crate) fn new(reader: Box<dyn Read + Send>, name: &Path) -> Lines {

@@ -4,46 +4,40 @@
 //! like any other here. Texts only: no tokens.
 
 mod extra_columns;
+mod fields;
+mod objects;
 
 use std::collections::VecDeque;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
-
-use serde_json::{Map, Value};
 
 use super::Place;
-use super::extra_fields::{self, ExtraField, FieldValue};
 use super::format::Format;
-use super::lines::{LineEnds, Lines, ReadError, ReadResult, bad_row, shorten};
+use super::lines::{LineEnds, Lines, ReadError, ReadResult};
 use super::parallel::parallel_row;
-use super::source_row::SourceRow;
-use super::table::{Record, kind_of, no_column, read_csv, read_object, read_tsv, sole_name_with_separator};
+use super::source_row::{COLUMN_SEPARATOR, SourceRow};
+use super::table::{read_csv, read_tsv};
 use crate::error::{Error, Result};
-
-/// The column of the targets, and its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target<'a> {
-    /// Texts.
-    Text(&'a str),
-    /// Lists of tokens, as JSON.
-    Tokens(&'a str),
-}
+use fields::Fields;
+use objects::Keys;
 
 /// The requested columns.
-#[derive(Clone, Copy)]
-struct Columns<'a> {
-    source: &'a str,
-    target: &'a str,
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a> {
+    /// The columns that a source is made of.
+    pub sources: &'a [&'a str],
+    /// The column of targets.
+    pub target: &'a str,
     /// Whether a missing target, of a table or a row, is an error.
-    target_needed: bool,
-    /// Whether targets are lists of tokens.
-    tokens: bool,
-    prefix: Option<&'a str>,
+    pub target_needed: bool,
+    /// Whether targets are lists of tokens, as JSON.
+    pub tokens: bool,
+    /// The column of forced prefixes.
+    pub prefix: Option<&'a str>,
     /// Whether the first row of .csv and .tsv names the columns; otherwise they are numbers, from 1.
-    header: bool,
+    pub header: bool,
     /// The options or keys that name the columns of source and target, for messages.
-    named_by: [&'static str; 2],
+    pub named_by: [&'static str; 2],
 }
 
 /// How to find source and target in a row.
@@ -53,32 +47,6 @@ enum Layout {
     Parallel(Lines),
     Fields(Fields),
     Objects(Keys),
-}
-
-/// A table: the reader of its rows, the indices of its fields, and all names.
-struct Fields {
-    read: ReadRecord,
-    /// The first row of a table without a header, until it is returned.
-    first: Option<Record>,
-    /// What sets the number of fields, for messages.
-    measure: &'static str,
-    source: usize,
-    target: Option<usize>,
-    tokens: bool,
-    prefix: Option<usize>,
-    names: Vec<Arc<str>>,
-}
-
-type ReadRecord = fn(&mut Lines) -> ReadResult<Option<Record>>;
-
-/// The keys of an object.
-struct Keys {
-    source: String,
-    target: String,
-    target_needed: bool,
-    tokens: bool,
-    prefix: Option<String>,
-    named_by: [&'static str; 2],
 }
 
 /// The keys that name the columns in training.
@@ -100,23 +68,14 @@ pub struct RowReader {
 
 impl RowReader {
     /// Opens a file, or standard input for `-`, in `format` or else in that of the extension; standard input is text by
-    /// default. Without `header` the columns of .csv and .tsv are numbers, from 1.
+    /// default.
     ///
-    /// The columns are only for tables; that of the target may be missing if it is not required.
+    /// The columns are only for tables; that of the target may be missing if it is not required. A line of text has all
+    /// columns of its source.
     ///
     /// # Errors
     /// The file is missing, or its header lacks the source's column, a required one, or that of the prefixes.
-    pub fn open(
-        input: &Path,
-        format: Option<Format>,
-        source_column: &str,
-        (target_column, target_needed): (&str, bool),
-        prefix_column: Option<&str>,
-        header: bool,
-    ) -> Result<RowReader> {
-        let named_by = ["--column", if target_needed { "--target-column" } else { KEYS[1] }];
-        let columns = Columns::new(source_column, target_column, target_needed);
-        let columns = Columns { prefix: prefix_column, named_by, header, ..columns };
+    pub fn open(input: &Path, format: Option<Format>, columns: Columns) -> Result<RowReader> {
         RowReader::start(lines_of(input)?, format.unwrap_or(Format::of(input)), columns)
     }
 
@@ -129,31 +88,19 @@ impl RowReader {
         }
     }
 
-    /// Opens a table of pairs, or standard input for `-`, in `format` or that of the extension. Every row must have
-    /// both columns; `named_by` are the options that name them, for messages.
+    /// Opens a table of pairs, or standard input for `-`, in `format` or that of the extension. Every row must have all
+    /// columns.
     ///
     /// # Errors
     /// The file is missing or no table, or its header lacks a column.
-    pub(crate) fn with_targets(
-        path: &Path,
-        format: Option<Format>,
-        source_column: &str,
-        target: Target,
-        header: bool,
-        named_by: [&'static str; 2],
-    ) -> Result<RowReader> {
+    pub(crate) fn with_targets(path: &Path, format: Option<Format>, columns: Columns) -> Result<RowReader> {
         let format = format.unwrap_or(Format::of(path));
         if format == Format::Text {
             let message =
-                format!("a file of pairs must be .csv, .tsv or .jsonl, but it is {}", path.display());
+                format!("a file of pairs must be .csv, .tsv, .jsonl or .json, but it is {}", path.display());
             return Err(Error::input(message));
         }
-        let (target, tokens) = match target {
-            Target::Text(column) => (column, false),
-            Target::Tokens(column) => (column, true),
-        };
-        let columns = Columns { tokens, header, named_by, ..Columns::new(source_column, target, true) };
-        RowReader::start(lines_of(path)?, format, columns)
+        RowReader::start(lines_of(path)?, format, Columns { target_needed: true, ..columns })
     }
 
     /// Opens two text files with one line per pair; `-` for standard input as the sources.
@@ -174,14 +121,12 @@ impl RowReader {
     ///
     /// # Errors
     /// The header lacks the source's column, or cannot be read.
-    pub(crate) fn new(
+    pub(crate) fn read(
         reader: Box<dyn Read + Send>,
         name: &Path,
         format: Format,
-        source_column: &str,
-        target_column: &str,
+        columns: Columns,
     ) -> Result<RowReader> {
-        let columns = Columns::new(source_column, target_column, false);
         RowReader::start(Lines::new(reader, name), format, columns)
     }
 
@@ -217,14 +162,9 @@ impl RowReader {
             Format::Text => Layout::Text,
             Format::Csv => Layout::Fields(Fields::from_header(&mut lines, read_csv, columns)?),
             Format::Tsv => Layout::Fields(Fields::from_header(&mut lines, read_tsv, columns)?),
-            Format::Jsonl => Layout::Objects(Keys {
-                source: columns.source.to_string(),
-                target: columns.target.to_string(),
-                target_needed: columns.target_needed,
-                tokens: columns.tokens,
-                prefix: columns.prefix.map(str::to_string),
-                named_by: columns.named_by,
-            }),
+            Format::Jsonl => Layout::Objects(Keys::new(columns, false)),
+            // JSON Lines often have this extension, too.
+            Format::Json => Layout::Objects(Keys::new(columns, lines.first_byte()? != Some(b'{'))),
         };
         Ok(RowReader::of(lines, layout))
     }
@@ -271,147 +211,25 @@ fn lines_of(input: &Path) -> Result<Lines> {
 }
 
 impl<'a> Columns<'a> {
-    fn new(source: &'a str, target: &'a str, target_needed: bool) -> Columns<'a> {
-        Columns { source, target, target_needed, tokens: false, prefix: None, header: true, named_by: KEYS }
+    /// These columns of a table with a header, as a config names them; the target may be missing.
+    pub fn new(sources: &'a [&'a str], target: &'a str) -> Columns<'a> {
+        let (tokens, header) = (false, true);
+        Columns { sources, target, target_needed: false, tokens, prefix: None, header, named_by: KEYS }
     }
+}
+
+/// The columns of a source as one text, or what is wrong with one of them.
+fn joined<'a>(columns: impl Iterator<Item = &'a str> + Clone) -> std::result::Result<String, String> {
+    if columns.clone().any(|text| text.contains(COLUMN_SEPARATOR)) {
+        return Err("a column of a source that has several must not contain a tab, but one does".to_owned());
+    }
+    Ok(columns.collect::<Vec<_>>().join(COLUMN_SEPARATOR.encode_utf8(&mut [0; 4])))
 }
 
 fn text_row(lines: &mut Lines) -> ReadResult<Option<SourceRow>> {
     let text = lines.next_line()?.map(str::to_string);
     let line = lines.number();
     Ok(text.map(|text| SourceRow::of_text(text, line)))
-}
-
-impl Fields {
-    fn from_header(lines: &mut Lines, read: ReadRecord, columns: Columns) -> Result<Fields> {
-        let Some(first) = read(lines)? else {
-            let file = lines.place().file;
-            let must = if columns.header { "start with a header" } else { "have a row" };
-            return Err(Error::input(format!("a table must {must}, but {} is empty", file.display())));
-        };
-        let place = lines.place_of(first.line);
-        let (header, first, measure) = match columns.header {
-            true => (first, None, "header"),
-            false => (first.numbered(), Some(first), "first row"),
-        };
-        let source = find_column(&header, columns.source, columns.named_by[0], &place)?;
-        // The source's column is no reference, unless a target is required.
-        let is_there =
-            columns.target != columns.source && header.fields.iter().any(|name| name == columns.target);
-        let target = match is_there || columns.target_needed {
-            true => Some(find_column(&header, columns.target, columns.named_by[1], &place)?),
-            false => None,
-        };
-        let prefix = columns.prefix.map(|column| find_column(&header, column, PREFIX_COLUMN, &place));
-        let names = header.fields.into_iter().map(Arc::from).collect();
-        let (tokens, prefix) = (columns.tokens, prefix.transpose()?);
-        Ok(Fields { read, first, measure, source, target, tokens, prefix, names })
-    }
-
-    /// Indices and names of the other fields. A list of tokens counts as one of them, since a reference is text.
-    fn others(&self) -> impl Iterator<Item = (usize, &Arc<str>)> {
-        let target = self.target.filter(|_| !self.tokens);
-        let is_other = move |place: usize| place != self.source && Some(place) != target;
-        self.names.iter().enumerate().filter(move |(place, _)| is_other(*place))
-    }
-
-    fn next_row(&mut self, lines: &mut Lines, carries: bool) -> ReadResult<Option<SourceRow>> {
-        let record = match self.first.take() {
-            Some(first) => Some(first),
-            None => (self.read)(lines)?,
-        };
-        let Some(mut record) = record else {
-            return Ok(None);
-        };
-        let (there, line) = (record.fields.len(), record.line);
-        if there != self.names.len() {
-            let fields = if there == 1 { "field" } else { "fields" };
-            let (measure, width) = (self.measure, self.names.len());
-            let message = format!("the row has {there} {fields}, but the {measure} has {width}");
-            return Err(ReadError::Row(bad_row(&message, &record.raw, &lines.place_of(line))));
-        }
-        // Cloned, since one column may be both sides.
-        let field = |index: Option<usize>| index.and_then(|index| record.fields.get(index).cloned());
-        let (reference, prefix) = (field(self.target), field(self.prefix));
-        let text = record.fields.get_mut(self.source).map(std::mem::take);
-        let text = text.unwrap_or_default();
-        let mut carry = |(place, name): (usize, &Arc<str>)| ExtraField {
-            name: name.clone(),
-            value: FieldValue::Text(std::mem::take(&mut record.fields[place])),
-        };
-        let others = if carries { self.others().map(&mut carry).collect() } else { Vec::new() };
-        Ok(Some(SourceRow { text, target: reference, prefix, others, line }))
-    }
-}
-
-/// The index of a column in the header.
-fn find_column(header: &Record, column: &str, key: &str, place: &Place) -> Result<usize> {
-    let is_it = |index: &usize| header.fields[*index] == column;
-    let mut found = (0..header.fields.len()).filter(is_it);
-    match (found.next(), found.next()) {
-        (Some(index), None) => Ok(index),
-        (Some(_), Some(_)) => {
-            let column = shorten(column);
-            let message = format!("a header must name each column once, but it names `{column}` twice");
-            Err(bad_row(&message, &header.raw, place))
-        }
-        (None, _) => {
-            let names = header.fields.iter().map(String::as_str);
-            let (message, hint) = no_column(column, key, header.in_file, names.clone());
-            let hint = match sole_name_with_separator(names) {
-                Some('\t') => {
-                    "the columns are separated by tabs: change the file's extension to .tsv".to_owned()
-                }
-                Some(separator) => format!(
-                    "are the columns separated by `{separator}`? Use a comma in .csv, and a tab in .tsv"
-                ),
-                None => hint,
-            };
-            Err(Error::input(message).at(place).hint(hint))
-        }
-    }
-}
-
-impl Keys {
-    fn next_row(&self, lines: &mut Lines, carries: bool) -> ReadResult<Option<SourceRow>> {
-        let Some(object) = read_object(lines)? else {
-            return Ok(None);
-        };
-        let find = |key: &str, named_by| find_string(&object, key, named_by, lines).map_err(ReadError::Row);
-        let text = find(&self.source, self.named_by[0])?;
-        let reference = match object.get(&self.target) {
-            None | Some(Value::Null) if !self.target_needed => None,
-            _ if !self.target_needed && self.target == self.source => None,
-            Some(list @ Value::Array(_)) if self.tokens => Some(list.to_string()),
-            _ => Some(find(&self.target, self.named_by[1])?),
-        };
-        let prefix = match &self.prefix {
-            Some(key) if object.get(key) != Some(&Value::Null) => Some(find(key, PREFIX_COLUMN)?),
-            _ => None,
-        };
-        let others = match carries {
-            true if self.tokens => extra_fields::of_object(&lines.current(), &[&self.source]),
-            true => extra_fields::of_object(&lines.current(), &[&self.source, &self.target]),
-            false => Vec::new(),
-        };
-        Ok(Some(SourceRow { text, target: reference, prefix, others, line: lines.number() }))
-    }
-}
-
-/// The string of an object's key.
-fn find_string(object: &Map<String, Value>, key: &str, config_key: &str, lines: &Lines) -> Result<String> {
-    match object.get(key) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => {
-            let (key, kind) = (shorten(key), kind_of(other));
-            let message = format!("`{key}` must be a string, but it is {kind}");
-            Err(bad_row(&message, lines.current().trim(), &lines.place()))
-        }
-        None => {
-            let (message, hint) = no_column(key, config_key, false, object.keys().map(String::as_str));
-            Err(bad_row(&message, lines.current().trim(), &lines.place()).hint(hint))
-        }
-    }
 }
 
 impl Iterator for RowReader {

@@ -2,10 +2,13 @@
 
 use super::extra_fields::ExtraField;
 
+/// Between the columns of a source that has several.
+pub(crate) const COLUMN_SEPARATOR: char = '\t';
+
 /// A row to decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceRow {
-    /// The source, as it is in the file.
+    /// The source, as it is in the file; several columns are separated by tabs.
     pub text: String,
     /// The target, if the table has its column; always in parallel text. A list of tokens is kept as JSON.
     pub target: Option<String>,

@@ -1,4 +1,4 @@
-//! Rows of named fields: CSV (RFC 4180), TSV, and one JSON object per line.
+//! Rows of named fields: CSV (RFC 4180), TSV, and JSON objects.
 //!
 //! CSV is parsed here, since crate `csv` reports the wrong line after CRLF and blank lines, and silently reads to the
 //! end of the file if a quote is never closed. A TSV field is the text between two tabs (IANA
@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::lines::{LONGEST, Lines, ReadError, ReadResult, bad_row, shorten};
+use super::lines::{ArrayPosition, LONGEST, Lines, ReadError, ReadResult, bad_row, shorten};
 use crate::error::Error;
 
 /// A row of a CSV or TSV file.
@@ -130,24 +130,32 @@ pub(super) fn read_tsv(lines: &mut Lines) -> ReadResult<Option<Record>> {
     }
 }
 
-/// The next object of a JSONL file, from the last line read; `None` at the end.
-pub(super) fn read_object(lines: &mut Lines) -> ReadResult<Option<Map<String, Value>>> {
-    while let Some(line) = lines.next_line()? {
-        if line.trim().is_empty() {
+/// The next object of a file, from the last line read; `None` at the end. With a position it is an element of an array,
+/// else a line.
+pub(super) fn read_object(
+    lines: &mut Lines,
+    array: &mut Option<ArrayPosition>,
+) -> ReadResult<Option<Map<String, Value>>> {
+    loop {
+        let (what, text) = match array {
+            Some(position) => ("each element", lines.next_element(position)?),
+            None => ("each line", lines.next_line()?),
+        };
+        let Some(text) = text else { return Ok(None) };
+        if array.is_none() && text.trim().is_empty() {
             continue;
         }
-        let message = match serde_json::from_str(line) {
+        let message = match serde_json::from_str(text) {
             Ok(Value::Object(object)) => return Ok(Some(object)),
-            Ok(other) => format!("each line must be a JSON object, but it is {}", kind_of(&other)),
+            Ok(other) => format!("{what} must be a JSON object, but it is {}", kind_of(&other)),
             Err(error) => {
                 let text = error.to_string();
                 let reason = text.split(" at line").next().unwrap_or_default();
-                format!("each line must be a JSON object, but at column {}: {reason}", error.column())
+                format!("{what} must be a JSON object, but at column {}: {reason}", error.column())
             }
         };
         return Err(ReadError::Row(bad_row(&message, lines.current().trim(), &lines.place())));
     }
-    Ok(None)
 }
 
 /// A JSON value's kind with its article.

@@ -21,7 +21,7 @@ fn file(name: &str, bytes: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
 
 fn read(name: &str, bytes: impl AsRef<[u8]>) -> Result<Vec<(String, String, u64)>> {
     let (_folder, path) = file(name, bytes);
-    let pairs = read_pairs(&Files(vec![PairFile::Table(path)]), ["source", "target"], true)?;
+    let pairs = read_pairs(&Files(vec![path.into()]), ["source", "target"], true)?;
     Ok(pairs.pairs.into_iter().map(|pair| (pair.source, pair.target, pair.place.line)).collect())
 }
 
@@ -37,7 +37,7 @@ fn parallel(source: &str, target: &str) -> Result<Vec<Pair>> {
 
 fn rows(text: &str, format: Format) -> Vec<Result<SourceRow>> {
     let reader = Box::new(Cursor::new(text.to_string().into_bytes()));
-    RowReader::new(reader, Path::new("in"), format, "source", "target").unwrap().collect()
+    RowReader::read(reader, Path::new("in"), format, Columns::new(&["source"], "target")).unwrap().collect()
 }
 
 fn expect(pairs: &[(&str, &str, u64)]) -> Vec<(String, String, u64)> {
@@ -87,7 +87,7 @@ fn several_files_follow_each_other_and_one_column_may_be_both_sides() {
     let (one, two) = (folder.path().join("1.csv"), folder.path().join("2.tsv"));
     std::fs::write(&one, "source,target\na,b\n").unwrap();
     std::fs::write(&two, "source\ttarget\nc\td\n").unwrap();
-    let files = Files(vec![PairFile::Table(one), PairFile::Table(two.clone())]);
+    let files = Files(vec![one.into(), two.clone().into()]);
     let pairs = read_pairs(&files, ["source", "target"], true).unwrap().pairs;
     assert_eq!(pairs.iter().map(|pair| pair.target.as_str()).collect::<String>(), "bd");
     assert_eq!(pairs[1].place.to_string(), format!("{}:2", two.display()));
@@ -133,7 +133,7 @@ fn a_table_for_decoding_may_lack_targets_and_have_empty_sources() {
 #[test]
 fn without_a_header_columns_are_named_by_their_numbers() {
     let (_folder, path) = file("a.tsv", "\u{feff}aller\tɑ l e\n\nbon\tb ɔ\n");
-    let files = Files(vec![PairFile::Table(path)]);
+    let files = Files(vec![path.into()]);
     let read = |columns| read_pairs(&files, columns, false).map(|set| set.pairs);
     let pairs = read(["1", "2"]).unwrap();
     let texts: Vec<_> = pairs.iter().map(|pair| (&*pair.source, &*pair.target, pair.place.line)).collect();
@@ -142,12 +142,75 @@ fn without_a_header_columns_are_named_by_their_numbers() {
     let error = read(["1", "3"]).unwrap_err().to_string();
     assert!(error.contains("a.tsv:1: there must be a column `3`, but there are `1`, `2`\nhint: "), "{error}");
     let (_folder, path) = file("a.csv", "\"a\nb\",c\nd\n");
-    let error = read_pairs(&Files(vec![PairFile::Table(path)]), ["1", "2"], false).unwrap_err().to_string();
+    let error = read_pairs(&Files(vec![path.into()]), ["1", "2"], false).unwrap_err().to_string();
     assert!(error.contains("a.csv:3: the row has 1 field, but the first row has 2"), "{error}");
     // Objects name their fields themselves.
     let (_folder, path) = file("a.jsonl", "{\"1\":\"a\",\"2\":\"b\"}\n");
-    let pairs = read_pairs(&Files(vec![PairFile::Table(path)]), ["1", "2"], false).unwrap().pairs;
+    let pairs = read_pairs(&Files(vec![path.into()]), ["1", "2"], false).unwrap().pairs;
     assert_eq!((&*pairs[0].source, &*pairs[0].target), ("a", "b"));
+}
+
+#[test]
+fn an_array_has_its_elements_wherever_lines_break() {
+    let text = "\u{feff} [{\"source\":\"a,]}\\\"\",\n \"target\":\"b\"},\n\n{\"x\":[{}],\"source\":\"c\",\"target\":\"\"}\n]\n";
+    assert_eq!(read("a.json", text).unwrap(), expect(&[("a,]}\"", "b", 1), ("c", "", 4)]));
+    assert_eq!(read("a.json", "{\"source\":\"a\",\"target\":\"b\"}\n").unwrap(), expect(&[("a", "b", 1)]));
+    let refused = |text: &str, message: &str| {
+        let error = read("a.json", text).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    };
+    let one = "{\"source\":\"a\",\"target\":\"b\"}";
+    refused("7", "a.json:1: a JSON array must have `[` at its start, but there is `7`");
+    refused(
+        &format!("[{one}\n,]"),
+        "a.json:2: a JSON array must have an element after a comma, but there is `]`",
+    );
+    refused(&format!("[{one}\n{one}]"), "a.json:2: a JSON array must have `,` or `]` behind an element");
+    refused(
+        &format!("[{one}]\n\nx"),
+        "a.json:3: a JSON array must have nothing behind `]`, but there is `x`",
+    );
+    refused(&format!("[{one},\n{{\"source\""), "a.json:2: an array must end with `]`, but the file ends");
+    refused(&format!("[{one}"), "a JSON array must have `,` or `]` behind an element, but the file ends");
+    refused(&format!("[{one},\n 3]"), "a.json:2: each element must be a JSON object, but it is a number");
+}
+
+#[test]
+fn a_key_may_be_a_path_unless_an_object_has_it() {
+    let text = "{\"t\":{\"a.b\":{\"en\":\"x\"}},\"t.de\":\"y\"}\n{\"t\":{\"de\":\"z\",\"a\":{\"b\":{\"en\":\"w\"}}}}\n";
+    let (_folder, path) = file("a.jsonl", text);
+    let pairs = read_pairs(&Files(vec![path.into()]), ["t.a.b.en", "t.de"], true).unwrap().pairs;
+    let texts: Vec<_> = pairs.iter().map(|pair| (&*pair.source, &*pair.target)).collect();
+    assert_eq!(texts, [("x", "y"), ("w", "z")]);
+    let (_folder, path) = file("a.jsonl", "{\"t\":{\"en\":\"x\"}}\n");
+    let error = read_pairs(&Files(vec![path.into()]), ["t.en", "t.de"], true).unwrap_err().to_string();
+    assert!(error.contains("there must be a column `t.de`, but there are `t`"), "{error}");
+}
+
+#[test]
+fn several_columns_of_a_source_are_joined_by_a_tab() {
+    let rows = |text: &str, format| {
+        let reader = Box::new(Cursor::new(text.to_owned().into_bytes()));
+        let columns = Columns::new(&["a", "b"], "c");
+        RowReader::read(reader, Path::new("in"), format, columns)
+            .unwrap()
+            .keeping_extra_fields()
+            .collect::<Vec<_>>()
+    };
+    for (text, format) in [
+        ("b,x,c,a\n1,2,3,4\n1,,3,\"4\t5\"\n", Format::Csv),
+        (
+            "{\"b\":\"1\",\"x\":\"2\",\"c\":\"3\",\"a\":\"4\"}\n{\"a\":\"\\t\",\"b\":\"\",\"c\":\"\"}\n",
+            Format::Jsonl,
+        ),
+    ] {
+        let rows = rows(text, format);
+        let first = rows[0].as_ref().unwrap();
+        assert_eq!((&*first.text, first.target.as_deref()), ("4\t1", Some("3")));
+        let others: Vec<&str> = first.others.iter().map(|other| &*other.name).collect();
+        assert_eq!(others, ["b", "x", "a"]);
+        assert!(rows[1].as_ref().unwrap_err().message().contains("must not contain a tab"));
+    }
 }
 
 #[test]
@@ -165,8 +228,10 @@ fn rows_end_with_the_first_error() {
 fn a_format_is_detected_by_its_extension() {
     let formats = ["a.csv", "a.b.TSV", "a.jsonl", "a.en", "csv", "-"].map(|name| Format::of(Path::new(name)));
     assert_eq!(formats, [Format::Csv, Format::Tsv, Format::Jsonl, Format::Text, Format::Text, Format::Text]);
+    let compressed = ["a.csv.gz", "a.JSON.zst", "a.gz"].map(|name| Format::of(Path::new(name)));
+    assert_eq!(compressed, [Format::Csv, Format::Json, Format::Text]);
     let (_folder, path) = file("a.txt", "one\ntwo\n");
-    let sources = RowReader::open(&path, None, "source", ("target", false), None, true).unwrap();
+    let sources = RowReader::open(&path, None, Columns::new(&["source"], "target")).unwrap();
     assert_eq!(sources.place(2).to_string(), format!("{}:2", path.display()));
     assert_eq!(sources.count(), 2);
 }
@@ -207,9 +272,11 @@ fn no_bytes_make_the_reader_panic() {
         if round % 5 == 0 {
             bytes.insert(bytes.len() / 2, 0xC3);
         }
-        for format in [Format::Text, Format::Csv, Format::Tsv, Format::Jsonl] {
+        for format in [Format::Text, Format::Csv, Format::Tsv, Format::Jsonl, Format::Json] {
             let reader = Box::new(Cursor::new(bytes.clone()));
-            if let Ok(sources) = RowReader::new(reader, Path::new("in"), format, "source", "target") {
+            if let Ok(sources) =
+                RowReader::read(reader, Path::new("in"), format, Columns::new(&["source"], "target"))
+            {
                 assert!(sources.count() <= bytes.len() + 1);
             }
         }

@@ -14,10 +14,11 @@ struct Data {
 impl Data {
     fn new(train: &[(&str, &str)]) -> Data {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| Files(vec![PairFile::Table(folder.path().join(name))]);
+        let path = |name: &str| Files(vec![folder.path().join(name).into()]);
         let config = DataConfig {
             train: path("train.jsonl"),
             valid: path("valid.jsonl"),
+            format: None,
             header: true,
             shared_vocabulary: false,
             too_long: TooLong::Skip,

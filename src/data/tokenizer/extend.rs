@@ -16,6 +16,11 @@ impl Tokenizer {
         texts: impl Iterator<Item = &'a str>,
     ) -> Vec<String> {
         let mut counts = HashMap::new();
+        if let Kind::Parts(parts) = &self.kind {
+            let unknown = |text| parts.of_columns(text, Tokenizer::unknown_symbols);
+            texts.flat_map(unknown).for_each(|symbol| count(&mut counts, &symbol));
+            return Vocabulary::from_counts(counts, 1).tokens()[SPECIALS.len()..].to_vec();
+        }
         let mut look_at = |symbol: &str| {
             if self.vocabulary().id(symbol).is_none() {
                 count(&mut counts, symbol);
@@ -26,10 +31,11 @@ impl Tokenizer {
             let mut characters = |text: &str| {
                 text.chars().for_each(|character| look_at(character.encode_utf8(&mut [0; 4])));
             };
-            match self.kind {
+            match &self.kind {
                 Kind::Characters(_) => characters(&text),
                 Kind::Bpe(_) => characters(&bpe::mark_spaces(&text)),
-                Kind::Words(_) => text.split_whitespace().for_each(&mut look_at),
+                Kind::Words(_) | Kind::Split(..) => self.split(&text).iter().for_each(|one| look_at(one)),
+                Kind::Parts(_) => {}
             }
         }
         let minimum_count = match (&config.characters, &config.words) {
@@ -43,13 +49,19 @@ impl Tokenizer {
     /// The same tokenizer with more symbols, whose ids follow the existing ones.
     ///
     /// # Errors
-    /// A symbol exists already, or is of another kind.
+    /// A symbol exists already, or is of another kind; a source has several columns, whose ids follow each other.
     pub(crate) fn extended(&self, symbols: &[String]) -> Result<Tokenizer> {
+        if let Kind::Parts(_) = self.kind {
+            let message = "the vocabularies of a source with several columns cannot be extended";
+            return Err(Error::input(message));
+        }
         let tokens = self.vocabulary().tokens().iter().chain(symbols).cloned().collect();
         let vocabulary = Vocabulary::from_tokens(tokens)?;
         let kind = match &self.kind {
             Kind::Characters(_) => Kind::Characters(vocabulary),
             Kind::Words(_) => Kind::Words(vocabulary),
+            Kind::Split(_, separators) => Kind::Split(vocabulary, separators.clone()),
+            Kind::Parts(parts) => Kind::Parts(parts.clone()),
             Kind::Bpe(bpe) => {
                 Kind::Bpe(Box::new(Bpe::new(vocabulary, bpe.merges().to_vec()).map_err(Error::failure)?))
             }

@@ -3,14 +3,19 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::{Bpe, Kind, TextForm, Tokenizer};
+use super::{Bpe, Kind, Parts, TextForm, Tokenizer};
 use crate::data::vocabulary::{SPECIALS, Vocabulary};
 use crate::error::{Error, Result};
 
 impl Tokenizer {
     /// The JSON that goes into a model file: `{"kind": …, "normalize": …, "whitespace": …, "tokens": […]}`, where a
-    /// token's index is its id, and for BPE also `"merges": ["a b", …]` in the order of application.
+    /// token's index is its id; for BPE also `"merges": ["a b", …]` in the order of application, for `split` its
+    /// `"separators"`. Parts are `{"kind": "parts", "parts": [{"column": …, "set": …, "tokenizer": {…}}, …]}`.
     pub(crate) fn to_json(&self) -> Value {
+        if let Kind::Parts(parts) = &self.kind {
+            let part = |(column, set, tokenizer): (&str, bool, &Tokenizer)| json!({ "column": column, "set": set, "tokenizer": tokenizer.to_json() });
+            return json!({ "kind": "parts", "parts": parts.list().map(part).collect::<Vec<_>>() });
+        }
         let TextForm { normalize, whitespace } = self.form;
         let mut value = json!({
             "kind": self.kind(),
@@ -18,8 +23,13 @@ impl Tokenizer {
             "whitespace": whitespace,
             "tokens": self.vocabulary(),
         });
-        if let Kind::Bpe(bpe) = &self.kind {
-            value["merges"] = bpe.merges().iter().map(|(left, right)| format!("{left} {right}")).collect();
+        match &self.kind {
+            Kind::Bpe(bpe) => {
+                value["merges"] =
+                    bpe.merges().iter().map(|(left, right)| format!("{left} {right}")).collect();
+            }
+            Kind::Split(_, separators) => value["separators"] = separators.as_str().into(),
+            _ => {}
         }
         value
     }
@@ -40,10 +50,19 @@ type Checked<T> = std::result::Result<T, String>;
 fn read_json(value: &Value) -> Checked<Tokenizer> {
     let object = value.as_object().ok_or("it must be a JSON object")?;
     let kind = object.get("kind").and_then(Value::as_str).ok_or("it must have a string `kind`")?;
-    let keys: &[&str] = if kind == "bpe" { &["merges"] } else { &[] };
-    let of_all = ["kind", "tokens", "normalize", "whitespace"];
-    if let Some(key) = object.keys().find(|key| ![&of_all, keys].concat().contains(&key.as_str())) {
+    let of_texts = ["kind", "tokens", "normalize", "whitespace"];
+    let (of_all, keys): (&[&str], &[&str]) = match kind {
+        "parts" => (&["kind"], &["parts"]),
+        "bpe" => (&of_texts, &["merges"]),
+        "split" => (&of_texts, &["separators"]),
+        _ => (&of_texts, &[]),
+    };
+    if let Some(key) = object.keys().find(|key| ![of_all, keys].concat().contains(&key.as_str())) {
         return Err(format!("it has an unknown key `{key}`"));
+    }
+    if kind == "parts" {
+        let kind = Kind::Parts(Box::new(read_parts(&value["parts"])?));
+        return Ok(Tokenizer { form: super::parts::FORM, kind });
     }
     let form =
         TextForm { normalize: setting(object, "normalize")?, whitespace: setting(object, "whitespace")? };
@@ -62,14 +81,41 @@ fn read_json(value: &Value) -> Checked<Tokenizer> {
             Some(token) => return Err(format!("its tokens must be words, but one is {token:?}")),
             None => Kind::Words(vocabulary),
         },
+        "split" => {
+            let separators = object.get("separators").and_then(Value::as_str).unwrap_or_default();
+            if separators.is_empty() {
+                return Err("it must have a string `separators` that is not empty".to_owned());
+            }
+            Kind::Split(vocabulary, separators.to_owned())
+        }
         "bpe" => {
             let merges: Checked<Vec<_>> =
                 strings(object, "merges")?.iter().map(|merge| parts(merge)).collect();
             Kind::Bpe(Box::new(Bpe::new(vocabulary, merges?)?))
         }
-        _ => return Err(format!("its kind must be characters, words or bpe, but it is `{kind}`")),
+        _ => {
+            let must = "its kind must be characters, words, split, bpe or parts";
+            return Err(format!("{must}, but it is `{kind}`"));
+        }
     };
     Ok(Tokenizer { form, kind })
+}
+
+/// The columns of a source, each with its tokenizer.
+fn read_parts(value: &Value) -> Checked<Parts> {
+    let read = |part: &Value| {
+        let (Some(column), Some(set)) = (part["column"].as_str(), part["set"].as_bool()) else {
+            return Err("each part must have a string `column` and a boolean `set`".to_owned());
+        };
+        let tokenizer = read_json(&part["tokenizer"])?;
+        match &tokenizer.kind {
+            Kind::Parts(_) => Err("a part must not have parts".to_owned()),
+            _ => Ok((column.to_owned(), set, tokenizer)),
+        }
+    };
+    let list = value.as_array().filter(|list| !list.is_empty());
+    let list = list.ok_or("`parts` must be a list with at least one part")?;
+    Ok(Parts::of(list.iter().map(read).collect::<Checked<_>>()?))
 }
 
 /// A setting; the default if an older file lacks it.

@@ -14,7 +14,7 @@ use super::super::layers::Norm;
 use super::super::packed_linear::{PackedLinear, Weights};
 use super::super::positions::{PositionIds, PositionTable};
 use super::blocks::{DecoderBlock, EncoderBlock};
-use super::packed::PositionedEmbedding;
+use super::packed::{PackedParts, PositionedEmbedding};
 use super::{Transformer, apply_norm};
 use crate::data::source::{Frames, SourceItem};
 use crate::data::vocabulary::EOS;
@@ -35,14 +35,29 @@ pub(crate) struct PackedTransformer {
 /// What makes vectors of sources.
 #[derive(Clone, Debug)]
 enum SourceReader {
-    Tokens(PositionedEmbedding),
-    Frames { front: PackedFront, positions: PositionTable },
+    Tokens {
+        embedding: PositionedEmbedding,
+        /// The columns of ids, and the vector of each: (P, D)
+        parts: Option<PackedParts>,
+    },
+    Frames {
+        front: PackedFront,
+        positions: PositionTable,
+    },
 }
 
 impl SourceReader {
+    /// The positions of all sources, one after the other.
+    fn places(&self, sources: &[&SourceItem], lengths: &[i64]) -> Vec<i64> {
+        match self {
+            SourceReader::Tokens { parts: Some(parts), .. } => parts.positions(sources),
+            _ => lengths.iter().flat_map(|&length| 0..length).collect(),
+        }
+    }
+
     fn positions(&self) -> &PositionTable {
         match self {
-            SourceReader::Tokens(embedding) => &embedding.positions,
+            SourceReader::Tokens { embedding, .. } => &embedding.positions,
             SourceReader::Frames { positions, .. } => positions,
         }
     }
@@ -50,9 +65,11 @@ impl SourceReader {
     /// (N, D), the positions of all sources one after the other.
     fn forward(&self, sources: &[&SourceItem], positions: &[i64]) -> Tensor {
         match self {
-            SourceReader::Tokens(embedding) => {
+            SourceReader::Tokens { embedding, parts } => {
                 let tokens = sources.iter().flat_map(|row| row.tokens().iter().copied().chain([EOS]));
-                embedding.forward(&tokens.collect::<Vec<_>>(), positions)
+                let tokens: Vec<i64> = tokens.collect();
+                let x = embedding.forward(&tokens, positions);
+                parts.as_ref().map_or(x.shallow_clone(), |parts| x + parts.forward(&tokens))
             }
             SourceReader::Frames { front, positions: table } => {
                 let frames: Vec<&Frames> = sources.iter().filter_map(|source| source.frames()).collect();
@@ -95,7 +112,10 @@ impl PackedTransformer {
         let (encoder, decoder) = (&model.encoder, &model.decoder);
         PackedTransformer {
             source: match &model.front {
-                None => SourceReader::Tokens(embedding(model.embeddings.of_source(), &encoder.positions)),
+                None => SourceReader::Tokens {
+                    embedding: embedding(model.embeddings.of_source(), &encoder.positions),
+                    parts: model.embeddings.parts.as_ref().map(PackedParts::new),
+                },
                 Some(front) => SourceReader::Frames {
                     front: PackedFront::new(front, weights),
                     positions: encoder.positions.clone(),
@@ -156,7 +176,7 @@ impl PackedTransformer {
 
     /// The encoder over whole sources: (N, D), their positions concatenated.
     fn encode(&self, sources: &[&SourceItem], lengths: &[i64]) -> Tensor {
-        let positions: Vec<i64> = lengths.iter().flat_map(|&length| 0..length).collect();
+        let positions = self.source.places(sources, lengths);
         let rotation = self.source.positions().rotary(PositionIds::Each(&positions));
         let mut x = self.source.forward(sources, &positions); // (N, D)
         let (width, sequences) = (x.size()[1], PackedSequences::new(lengths, x.device()));

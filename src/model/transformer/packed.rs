@@ -6,8 +6,11 @@ use super::super::embeddings::Embeddings;
 use super::super::layers::{FeedForward, Linear, Norm, activate};
 use super::super::packed_linear::{PackedLinear, Weights};
 use super::super::positions::{PositionIds, PositionTable};
+use super::super::source_parts::SourceParts;
 use super::super::{Activation, NormPlace};
 use super::ResidualBlock;
+use crate::data::source::SourceItem;
+use crate::data::vocabulary::EOS;
 
 /// Embeddings with their positions added.
 #[derive(Debug)]
@@ -30,6 +33,41 @@ impl PositionedEmbedding {
         let x = Embeddings::look_up(&self.weight, &tokens); // (R, D)
         let added = self.positions.additive(PositionIds::Each(positions));
         added.map_or(x.shallow_clone(), |added| x + added)
+    }
+}
+
+/// The columns of a source that has several, each with a vector.
+#[derive(Debug)]
+pub(super) struct PackedParts {
+    parts: SourceParts,
+    /// (P, D)
+    vectors: Tensor,
+}
+
+/// Shares the weights.
+impl Clone for PackedParts {
+    fn clone(&self) -> PackedParts {
+        PackedParts { parts: self.parts.clone(), vectors: self.vectors.shallow_clone() }
+    }
+}
+
+impl PackedParts {
+    pub(super) fn new((parts, vectors): &(SourceParts, Tensor)) -> PackedParts {
+        PackedParts { parts: parts.clone(), vectors: vectors.detach() }
+    }
+
+    /// The positions of all sources, one after the other.
+    pub(super) fn positions(&self, sources: &[&SourceItem]) -> Vec<i64> {
+        let with_eos = |source: &&SourceItem| -> Vec<i64> {
+            self.parts.positions_of(source.tokens().iter().copied().chain([EOS]))
+        };
+        sources.iter().flat_map(with_eos).collect()
+    }
+
+    /// The vector of each token's column: (R) to (R, D)
+    pub(super) fn forward(&self, tokens: &[i64]) -> Tensor {
+        let tokens = Tensor::from_slice(tokens).to_device(self.vectors.device());
+        Embeddings::look_up_column(&self.vectors, &self.parts.columns(&tokens))
     }
 }
 

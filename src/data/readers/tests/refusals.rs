@@ -5,7 +5,7 @@ use super::*;
 /// The whole text of the error, without the folder.
 fn refused(name: &str, bytes: impl AsRef<[u8]>) -> String {
     let (folder, path) = file(name, bytes);
-    let error = read_pairs(&Files(vec![PairFile::Table(path)]), ["source", "target"], true).unwrap_err();
+    let error = read_pairs(&Files(vec![path.into()]), ["source", "target"], true).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     error.to_string().replace(&format!("{}/", folder.path().display()), "")
 }
@@ -122,11 +122,11 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
     let error = refused("a.txt", "a\tb\n");
     assert!(
         error.contains(
-            "must be .csv, .tsv or .jsonl, but it is a.txt\nhint: name the two files of parallel text"
+            "must be .csv, .tsv, .jsonl or .json, but it is a.txt\nhint: name its format (`data.format`), or the two files"
         ),
         "{error}"
     );
-    let missing = Files(vec![PairFile::Table("no/such.csv".into())]);
+    let missing = Files(vec![PathBuf::from("no/such.csv").into()]);
     let error = read_pairs(&missing, ["source", "target"], true).unwrap_err();
     let start = "cannot read no/such.csv: no such file or directory (looked for in /";
     assert!(error.exit_code() == 2 && error.message().starts_with(start), "{error}");
@@ -137,7 +137,7 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folder.csv");
     std::fs::create_dir(&path).unwrap();
-    assert!(read_pairs(&Files(vec![PairFile::Table(path)]), ["source", "target"], true).is_err());
+    assert!(read_pairs(&Files(vec![path.into()]), ["source", "target"], true).is_err());
 }
 
 #[test]

@@ -1,0 +1,7 @@
+//! Configs.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use seqloom::fuzzing;
+
+fuzz_target!(|bytes: &[u8]| fuzzing::config(bytes));
