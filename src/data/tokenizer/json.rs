@@ -1,33 +1,46 @@
 //! Tokenizers as JSON, for model files; reading is strict.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::{Bpe, Kind, TextForm, Tokenizer};
-use crate::data::vocabulary::{SPECIALS, Vocabulary};
+use super::bpe::Bpe;
+use super::bytes::Bytes;
+use super::pieces::{Model, Pieces};
+use super::pretrained::tokenizer_of;
+use super::ready_file::ReadyFile;
+use super::scheme::Scheme;
+use super::symbols::{Symbol, Symbols};
+use super::unigram::Unigram;
+use super::{TextForm, Tokenizer};
+use crate::data::SideConfig;
+use crate::data::config::PieceRules;
+use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
 
 impl Tokenizer {
     /// The JSON that goes into a model file: `{"kind": …, "normalize": …, "whitespace": …, "tokens": […]}`, where a
-    /// token's index is its id, and for BPE also `"merges": ["a b", …]` in the order of application.
+    /// token's index is its id, `"lowercase": true` if it is, and what the kind needs beside; docs/checkpoint.md has it.
     pub(crate) fn to_json(&self) -> Value {
-        let TextForm { normalize, whitespace } = self.form;
+        let TextForm { normalize, whitespace, lowercase } = self.form;
         let mut value = json!({
             "kind": self.kind(),
             "normalize": normalize,
             "whitespace": whitespace,
             "tokens": self.vocabulary(),
         });
-        if let Kind::Bpe(bpe) = &self.kind {
-            value["merges"] = bpe.merges().iter().map(|(left, right)| format!("{left} {right}")).collect();
+        if lowercase {
+            value["lowercase"] = true.into();
         }
+        self.scheme.settings().into_iter().for_each(|(key, setting)| value[key] = setting);
         value
     }
 
     /// Reads the tokenizer of such a JSON value.
     ///
     /// # Errors
-    /// A key is missing, unknown or of another type, or the tokens (and merges) are invalid.
+    /// A key is missing, unknown or of another type, or the tokens (and what belongs to them) are invalid.
     pub(crate) fn from_json(value: &Value) -> Result<Tokenizer> {
         let damaged = |message: String| Error::failure(format!("the tokenizer is damaged: {message}"));
         read_json(value).map_err(damaged)
@@ -40,36 +53,70 @@ type Checked<T> = std::result::Result<T, String>;
 fn read_json(value: &Value) -> Checked<Tokenizer> {
     let object = value.as_object().ok_or("it must be a JSON object")?;
     let kind = object.get("kind").and_then(Value::as_str).ok_or("it must have a string `kind`")?;
-    let keys: &[&str] = if kind == "bpe" { &["merges"] } else { &[] };
-    let of_all = ["kind", "tokens", "normalize", "whitespace"];
-    if let Some(key) = object.keys().find(|key| ![&of_all, keys].concat().contains(&key.as_str())) {
+    let of_pieces = ["byte_fallback", "split_scripts", "split_digits"];
+    let own: Vec<&str> = match kind {
+        "bpe" => of_pieces.into_iter().chain(["merges"]).collect(),
+        "unigram" => of_pieces.into_iter().chain(["scores"]).collect(),
+        "pretrained" => vec!["file"],
+        _ => Vec::new(),
+    };
+    let of_all = ["kind", "tokens", "normalize", "whitespace", "lowercase"];
+    if let Some(key) = object.keys().find(|key| !of_all.iter().chain(&own).any(|known| known == key)) {
         return Err(format!("it has an unknown key `{key}`"));
     }
-    let form =
-        TextForm { normalize: setting(object, "normalize")?, whitespace: setting(object, "whitespace")? };
-    let vocabulary =
-        Vocabulary::from_tokens(strings(object, "tokens")?).map_err(|error| error.message().to_string())?;
-    let of_text = &vocabulary.tokens()[SPECIALS.len()..];
-    let kind = match kind {
-        "characters" => match of_text.iter().find(|token| token.chars().count() != 1) {
-            Some(token) => {
-                return Err(format!("each of its tokens must be one character, but one is {token:?}"));
-            }
-            None => Kind::Characters(vocabulary),
-        },
-        "words" => match of_text.iter().find(|token| token.is_empty() || token.contains(char::is_whitespace))
-        {
-            Some(token) => return Err(format!("its tokens must be words, but one is {token:?}")),
-            None => Kind::Words(vocabulary),
-        },
+    let form = TextForm {
+        normalize: setting(object, "normalize")?,
+        whitespace: setting(object, "whitespace")?,
+        lowercase: setting(object, "lowercase")?,
+    };
+    let tokens = Vocabulary::from_tokens(strings(object, "tokens")?);
+    let vocabulary = tokens.map_err(|error| error.message().to_string())?;
+    Ok(Tokenizer { form, scheme: scheme(kind, object, vocabulary)? })
+}
+
+fn scheme(kind: &str, object: &Map<String, Value>, vocabulary: Vocabulary) -> Checked<Arc<dyn Scheme>> {
+    Ok(match kind {
+        "characters" => Arc::new(Symbols::of(Symbol::Character, vocabulary)?),
+        "graphemes" => Arc::new(Symbols::of(Symbol::Grapheme, vocabulary)?),
+        "words" => Arc::new(Symbols::of(Symbol::Word, vocabulary)?),
+        "bytes" => Arc::new(Bytes::of(vocabulary)?),
         "bpe" => {
             let merges: Checked<Vec<_>> =
                 strings(object, "merges")?.iter().map(|merge| parts(merge)).collect();
-            Kind::Bpe(Box::new(Bpe::new(vocabulary, merges?)?))
+            let bpe = Bpe::new(vocabulary, merges?)?;
+            Arc::new(Pieces::of(rules(object)?, Model::Bpe(Box::new(bpe)))?)
         }
-        _ => return Err(format!("its kind must be characters, words or bpe, but it is `{kind}`")),
-    };
-    Ok(Tokenizer { form, kind })
+        "unigram" => {
+            let scores =
+                object.get("scores").and_then(Value::as_array).map(|list| list.iter().map(Value::as_f64));
+            let scores: Option<Vec<f64>> = scores.and_then(Iterator::collect);
+            let unigram = Unigram::new(vocabulary, scores.ok_or("it must have a list of numbers `scores`")?)?;
+            Arc::new(Pieces::of(rules(object)?, Model::Unigram(Box::new(unigram)))?)
+        }
+        "pretrained" => {
+            let file = object.get("file").and_then(Value::as_str).ok_or("it must have a string `file`")?;
+            let ready = tokenizer_of(ReadyFile::of(file)?)?;
+            if *ready.vocabulary() != vocabulary {
+                return Err("its tokens must be those of its file, but they are others".to_owned());
+            }
+            ready
+        }
+        _ => {
+            let kinds = SideConfig::TOKENIZERS.into_iter().filter(|kind| *kind != "audio");
+            let kinds = kinds.map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+            return Err(format!("its kind must be one of {kinds}, but it is `{kind}`"));
+        }
+    })
+}
+
+/// The rules of pieces; those of learning are not kept.
+fn rules(object: &Map<String, Value>) -> Checked<PieceRules> {
+    Ok(PieceRules {
+        byte_fallback: setting(object, "byte_fallback")?,
+        split_scripts: setting(object, "split_scripts")?,
+        split_digits: setting(object, "split_digits")?,
+        ..PieceRules::default()
+    })
 }
 
 /// A setting; the default if an older file lacks it.
