@@ -11,6 +11,7 @@ use crate::checkpoint::model_file;
 use crate::config::Experiment;
 use crate::data::dataset::Tokenizers;
 use crate::data::readers::{Columns, Format, RowReader};
+use crate::data::tokenizer::Tokenizer;
 
 /// The name of the input in messages.
 const NAME: &str = "fuzz";
@@ -46,10 +47,20 @@ pub fn model_file(bytes: &[u8]) {
 pub fn tokenizers(bytes: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return };
     let Ok(Tokenizers { source, target }) = Tokenizers::from_json(&value) else { return };
-    for tokenizer in source.tokenizer().into_iter().chain([&target]) {
-        let text = String::from_utf8_lossy(bytes);
-        let ids = tokenizer.encode(text.get(..200).unwrap_or_default()).ids;
-        tokenizer.decode(&ids);
-        tokenizer.decode(&[0, 1, 2, 3, 4, i64::MAX, -1]);
+    source.tokenizer().into_iter().chain([&target]).for_each(|tokenizer| use_it(tokenizer, bytes));
+}
+
+/// A ready tokenizer: a `tokenizer.json` or a SentencePiece model.
+pub fn ready_tokenizer(bytes: &[u8]) {
+    if let Ok(tokenizer) = Tokenizer::ready(bytes) {
+        use_it(&tokenizer, bytes);
     }
+}
+
+/// Tokenizes a text, and joins ids.
+fn use_it(tokenizer: &Tokenizer, bytes: &[u8]) {
+    let text: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
+    let ids = tokenizer.encode(&text).ids;
+    tokenizer.decode(&ids);
+    tokenizer.decode(&[0, 1, 2, 3, 4, i64::MAX, -1]);
 }

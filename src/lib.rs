@@ -11,7 +11,7 @@
 //!    table: [`data::DataConfig`], [`model::ModelConfig`], [`training::TrainingConfig`], [`decoding::DecodingConfig`],
 //!    [`runtime::RuntimeConfig`].
 //! 2. [`data::readers`] reads the files. A [`data::readers::Pair`] is two texts and their place.
-//! 3. [`data::tokenizer`] cuts each side into characters, words or byte-pair pieces, and [`data::vocabulary`] gives
+//! 3. [`data::tokenizer`] cuts each side into characters, words, pieces or bytes, and [`data::vocabulary`] gives
 //!    each piece its id. Both are built from the training pairs alone. [`data::dataset`] holds the result,
 //!    [`data::splits`] both sets.
 //! 4. [`data::batch_sampler`] decides which rows form a batch, as a function of (seed, epoch). [`data::batch`] pads

@@ -180,3 +180,16 @@ fn broken_tokenizers_are_refused() {
     let both = |source: &str| format!(r#"{{"source":{source},"target":{bpe}}}"#).into_bytes();
     try_all(&[both(&bpe), both(&parts), both(&side("words", ""))], fuzzing::tokenizers);
 }
+
+/// A tokenizer.json, and models of SentencePiece.
+#[test]
+fn broken_ready_tokenizers_are_refused() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sentencepiece");
+    let files = std::fs::read_dir(golden).unwrap().map(|entry| entry.unwrap().path());
+    let models = files.filter(|path| path.extension().is_some_and(|extension| extension == "model"));
+    let mut valid: Vec<Vec<u8>> = models.map(|path| std::fs::read(path).unwrap()).collect();
+    let json = r#"{"model":{"type":"BPE","unk_token":"<unk>","vocab":{"<unk>":0,"a":1,"b":2,"ab":3},"merges":["a b"]},
+        "added_tokens":[],"normalizer":null,"pre_tokenizer":{"type":"Whitespace"},"decoder":null}"#;
+    valid.push(json.as_bytes().to_vec());
+    try_all(&valid, fuzzing::ready_tokenizer);
+}

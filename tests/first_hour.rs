@@ -7,8 +7,20 @@ use crate::support::run::{Finished, Scene, binary, listened_to, objects};
 mod init;
 mod readme;
 
-const COMMANDS: [&str; 10] =
-    ["init", "train", "average", "decode", "attention", "score", "shortlist", "inspect", "keys", "doctor"];
+const COMMANDS: [&str; 12] = [
+    "init",
+    "train",
+    "average",
+    "decode",
+    "attention",
+    "score",
+    "shortlist",
+    "inspect",
+    "tokenize",
+    "detokenize",
+    "keys",
+    "doctor",
+];
 
 /// `--help` on a terminal with this many columns.
 fn help(scene: &Scene, command: &str, columns: usize) -> String {

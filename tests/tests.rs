@@ -26,4 +26,5 @@ mod speech;
 mod structure;
 mod support;
 mod texts;
+mod tokenizers;
 mod training;

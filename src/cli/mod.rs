@@ -22,6 +22,7 @@ mod score;
 mod shard;
 mod shortlist;
 mod source_args;
+mod tokenize;
 mod trace_record;
 mod train;
 mod verify;
@@ -75,6 +76,10 @@ enum Command {
     Score(score::ScoreArgs),
     /// Learn which target tokens each source allows, for faster decoding with large vocabularies
     Shortlist(shortlist::ShortlistArgs),
+    /// Write lines as a model's tokens, or as their numbers
+    Tokenize(tokenize::TokenizeArgs),
+    /// Write lines of tokens as text
+    Detokenize(tokenize::DetokenizeArgs),
     /// Show a checkpoint: config, vocabularies, weights, training state
     Inspect(inspect::InspectArgs),
     /// Show every key of a config with its default and its meaning
@@ -170,6 +175,8 @@ fn run(command: &Command) -> Result<u8> {
         Command::Attention(args) => attention::run(args).map(|()| 0),
         Command::Score(args) => score::run(args).map(|()| 0),
         Command::Shortlist(args) => shortlist::run(args).map(|()| 0),
+        Command::Tokenize(args) => tokenize::tokenize(args).map(|()| 0),
+        Command::Detokenize(args) => tokenize::detokenize(args).map(|()| 0),
         Command::Inspect(args) => inspect::run(args).map(|()| 0),
         Command::Keys(args) => keys::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),

@@ -76,7 +76,9 @@ impl FileRoles {
             self.runs.iter().flat_map(|run| run.ancestors().skip(1)).map(PathBuf::from).collect();
         let sets = [("`data.train`", &data.train), ("`data.valid`", &data.valid)];
         let files = sets.into_iter().flat_map(|(what, files)| files.paths().map(move |path| (what, path)));
-        files.fold(self, |roles, (what, path)| {
+        let ready = [&data.source, &data.target].into_iter().filter_map(|side| side.pretrained.as_ref());
+        let ready = ready.map(|ready| ("`pretrained.file`", ready.file.as_path()));
+        files.chain(ready).fold(self, |roles, (what, path)| {
             let elsewhere = above.iter().map(|folder| folder.join(path)).filter(|path| path.is_file());
             elsewhere.fold(roles.reads(what, path), |roles, path| roles.reads(what, &path))
         })

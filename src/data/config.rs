@@ -10,14 +10,17 @@ use crate::error::ConfigError;
 
 mod files;
 mod parts;
+mod tokenizers;
 
 pub use files::{Files, PairFile, TableFile};
+pub(super) use tokenizers::PieceRules;
+use tokenizers::TokenizerTable;
+pub use tokenizers::{
+    BpeConfig, BytesConfig, CharactersConfig, GraphemesConfig, PretrainedConfig, UnigramConfig, WordsConfig,
+};
 
 /// The most tokens of a text, which is also the most bytes of a line.
 const LONGEST: u64 = 1 << 24;
-
-/// The most pieces of a vocabulary; the largest in use have a million.
-const MOST_PIECES: u64 = 1 << 22;
 
 /// `[data]`: the files of pairs, and the tokenizer of each side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,20 +135,34 @@ pub struct SideConfig {
     pub normalize: Normalize,
     /// Treatment of white space: `trim` or `keep`.
     pub whitespace: Whitespace,
+    /// Whether texts are read and written in lower case.
+    pub lowercase: bool,
     /// The most tokens (without BOS and EOS) of this side of a pair.
     pub max_length: usize,
     /// Unicode characters, one token each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub characters: Option<CharactersConfig>,
+    /// What readers see as characters (grapheme clusters), one token each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graphemes: Option<GraphemesConfig>,
     /// Tokens separated by white space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub words: Option<WordsConfig>,
     /// Tokens separated by any of these characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+    /// Bytes of UTF-8, one token each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<BytesConfig>,
     /// Byte-pair encoding trained on the training split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpe: Option<BpeConfig>,
+    /// A Unigram model trained on the training split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unigram: Option<UnigramConfig>,
+    /// A ready tokenizer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<PretrainedConfig>,
     /// Recordings, as sources: the column has their paths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<Box<AudioConfig>>,
@@ -159,55 +176,18 @@ impl Default for SideConfig {
             set: false,
             normalize: Normalize::Nfc,
             whitespace: Whitespace::Trim,
+            lowercase: false,
             max_length: 512,
             characters: None,
+            graphemes: None,
             words: None,
             split: None,
+            bytes: None,
             bpe: None,
+            unigram: None,
+            pretrained: None,
             audio: None,
         }
-    }
-}
-
-/// `[data.source.characters]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CharactersConfig {
-    /// A character seen fewer times than this in the training split is `<unk>`.
-    pub minimum_count: usize,
-}
-
-impl Default for CharactersConfig {
-    fn default() -> Self {
-        CharactersConfig { minimum_count: 1 }
-    }
-}
-
-/// `[data.source.words]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WordsConfig {
-    /// A word seen fewer times than this in the training split is `<unk>`.
-    pub minimum_count: usize,
-}
-
-impl Default for WordsConfig {
-    fn default() -> Self {
-        WordsConfig { minimum_count: 1 }
-    }
-}
-
-/// `[data.source.bpe]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BpeConfig {
-    /// Size of the vocabulary, including the four special tokens.
-    pub vocabulary: usize,
-}
-
-impl Default for BpeConfig {
-    fn default() -> Self {
-        BpeConfig { vocabulary: 8000 }
     }
 }
 
@@ -251,7 +231,7 @@ impl DataConfig {
         if self.target.audio.is_some() {
             let message = "a target must be a text, but [data.target] names `audio`";
             return Err(ConfigError::new("data.target", &["audio"], message)
-                .hint("`characters`, `words` and `bpe` cut texts"));
+                .hint("`characters`, `words` and `bpe`, for example, cut texts"));
         }
         if self.shared_vocabulary && self.source.audio.is_some() {
             let message = "`shared_vocabulary` needs texts on both sides, but sources are `audio`";
@@ -281,18 +261,14 @@ impl DataConfig {
         if !self.shared_vocabulary {
             return Ok(());
         }
-        let forms = [source, target].map(|side| (side.normalize, side.whitespace));
+        let forms = [source, target].map(|side| (side.normalize, side.whitespace, side.lowercase));
         if forms[0] != forms[1] {
             let keys = ["shared_vocabulary", "source", "target"];
-            let message = "`shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ";
+            let message = "`shared_vocabulary` needs the same `normalize`, `whitespace` and `lowercase` on both sides, but they \
+                           differ";
             return Err(ConfigError::new("data", &keys, message).hint("use the same ones on both sides"));
         }
-        let same = source.parts.is_empty()
-            && source.characters == target.characters
-            && source.words == target.words
-            && source.split == target.split
-            && source.bpe == target.bpe;
-        if same {
+        if source.parts.is_empty() && source.tables() == target.tables() {
             return Ok(());
         }
         let keys = ["shared_vocabulary", "source", "target"];
@@ -308,8 +284,18 @@ impl DataConfig {
 
 impl SideConfig {
     /// The tokenizers' tables; a side has one of them.
-    pub(crate) const TOKENIZERS: [&'static str; 6] =
-        ["characters", "words", "split", "bpe", "audio", "parts"];
+    pub(crate) const TOKENIZERS: [&'static str; 10] = [
+        "characters",
+        "graphemes",
+        "words",
+        "split",
+        "bytes",
+        "bpe",
+        "unigram",
+        "pretrained",
+        "audio",
+        "parts",
+    ];
 
     fn fill_in(&mut self, column: &str) {
         if self.column.is_empty() && self.parts.is_empty() {
@@ -331,16 +317,24 @@ impl SideConfig {
 
     /// The tokenizers that the config names; exactly one in a checked config.
     fn tokenizers(&self) -> Vec<&'static str> {
-        let are_there = [
-            self.characters.is_some(),
-            self.words.is_some(),
-            self.split.is_some(),
-            self.bpe.is_some(),
-            self.audio.is_some(),
-            !self.parts.is_empty(),
-        ];
+        let others = [self.audio.is_some(), !self.parts.is_empty()];
+        let are_there = self.tables().map(|table| table.is_some()).into_iter().chain(others);
         let all = Self::TOKENIZERS.into_iter().zip(are_there);
         all.filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
+    }
+
+    /// The tables of the tokenizers of texts, in the order of [`SideConfig::TOKENIZERS`].
+    fn tables(&self) -> [Option<TokenizerTable<'_>>; 8] {
+        [
+            self.characters.as_ref().map(TokenizerTable::Characters),
+            self.graphemes.as_ref().map(TokenizerTable::Graphemes),
+            self.words.as_ref().map(TokenizerTable::Words),
+            self.split.as_deref().map(TokenizerTable::Split),
+            self.bytes.as_ref().map(TokenizerTable::Bytes),
+            self.bpe.as_ref().map(TokenizerTable::Bpe),
+            self.unigram.as_ref().map(TokenizerTable::Unigram),
+            self.pretrained.as_ref().map(TokenizerTable::Pretrained),
+        ]
     }
 
     /// The tokenizer of this side.
@@ -348,50 +342,41 @@ impl SideConfig {
         self.tokenizers().first().copied().unwrap_or("characters")
     }
 
+    /// The size of a vocabulary of pieces, which the training may not reach.
+    pub(crate) fn pieces(&self) -> Option<usize> {
+        self.piece_rules().map(|rules| rules.vocabulary)
+    }
+
+    /// How texts are cut into pieces.
+    pub(super) fn piece_rules(&self) -> Option<PieceRules> {
+        let unigram = || self.unigram.as_ref().map(UnigramConfig::rules);
+        self.bpe.as_ref().map(BpeConfig::rules).or_else(unigram)
+    }
+
+    /// The fewest occurrences of a symbol of the vocabulary.
+    pub(crate) fn minimum_count(&self) -> usize {
+        self.tables().into_iter().flatten().next().map_or(1, |table| table.minimum_count())
+    }
+
     fn tokenizer_in_words(&self) -> String {
-        let counted = |name, minimum: usize| format!("`{name}` with minimum_count = {minimum}");
-        match (&self.characters, &self.words, &self.bpe) {
-            (Some(characters), _, _) => counted("characters", characters.minimum_count),
-            (_, Some(words), _) => counted("words", words.minimum_count),
-            (_, _, Some(bpe)) => format!("`bpe` with vocabulary = {}", bpe.vocabulary),
-            (None, None, None) => format!("`{}`", self.tokenizer_kind()),
-        }
+        let table = self.tables().into_iter().flatten().next();
+        table.map_or("none".to_owned(), |table| format!("`{}`{}", self.tokenizer_kind(), table.in_words()))
     }
 
     fn check(&self, table: &str) -> Result<(), ConfigError> {
         ConfigError::check_one(table, "tokenizer", &self.tokenizers())?;
         ConfigError::check_integer(table, 1, &[("max_length", self.max_length as u64)])?;
         ConfigError::check_most(table, LONGEST, &[("max_length", self.max_length as u64)])?;
-        if let Some(characters) = &self.characters {
-            let values = [("minimum_count", characters.minimum_count as u64)];
-            ConfigError::check_integer(&format!("{table}.characters"), 1, &values)?;
-        }
-        if let Some(words) = &self.words {
-            if self.whitespace == Whitespace::Keep {
-                let message = "`whitespace` must be \"trim\" for `words`, which are joined by one space, but it is \
-                               \"keep\"";
-                let hint = "use `characters` or `bpe` to keep white space";
-                return Err(ConfigError::new(table, &["whitespace"], message).hint(hint));
-            }
-            ConfigError::check_integer(
-                &format!("{table}.words"),
-                1,
-                &[("minimum_count", words.minimum_count as u64)],
-            )?;
-        }
-        if self.split.as_ref().is_some_and(String::is_empty) {
-            let message = "`split` must have at least one character, which separates tokens, but it is empty";
-            return Err(ConfigError::new(table, &["split"], message));
+        if self.words.is_some() && self.whitespace == Whitespace::Keep {
+            let message = "`whitespace` must be \"trim\" for `words`, which are joined by one space, but it is \
+                           \"keep\"";
+            let hint = "use `characters` or `bpe` to keep white space";
+            return Err(ConfigError::new(table, &["whitespace"], message).hint(hint));
         }
         if let Some(audio) = &self.audio {
             audio.check(&format!("{table}.audio"))?;
         }
-        if let Some(bpe) = &self.bpe {
-            // Four of them are the special tokens, which alone are no vocabulary.
-            let (table, size) = (format!("{table}.bpe"), [("vocabulary", bpe.vocabulary as u64)]);
-            ConfigError::check_integer(&table, 5, &size)?;
-            ConfigError::check_most(&table, MOST_PIECES, &size)?;
-        }
-        Ok(())
+        let named = self.tables().into_iter().flatten().next();
+        named.map_or(Ok(()), |named| named.check(&format!("{table}.{}", self.tokenizer_kind())))
     }
 }

@@ -6,8 +6,8 @@
 mod config;
 
 pub use config::{
-    BpeConfig, CharactersConfig, DataConfig, Empty, Files, Normalize, PairFile, SideConfig, TableFile,
-    TooLong, Whitespace, WordsConfig,
+    BpeConfig, BytesConfig, CharactersConfig, DataConfig, Empty, Files, GraphemesConfig, Normalize, PairFile,
+    PretrainedConfig, SideConfig, TableFile, TooLong, UnigramConfig, Whitespace, WordsConfig,
 };
 
 pub mod audio;

@@ -13,7 +13,7 @@ use super::audio::processor::AudioProcessor;
 use super::dataset::{Dataset, ShortEnough, Tokenizers};
 use super::readers::{COLUMN_SEPARATOR, Columns, Pair, PairSet, Place, Recordings, read_pairs_by, shorten};
 use super::source_processor::SourceProcessor;
-use super::tokenizer::{ChangeCounts, TextForm};
+use super::tokenizer::{ChangeCounts, TextForm, Tokenizer};
 use super::{DataConfig, Empty, Files, PairFile, SideConfig, TooLong};
 use crate::error::{Error, Result};
 
@@ -179,9 +179,6 @@ fn empty_side(first: &Pair, of_source: bool, [sources, targets]: [usize; 2], all
     Error::input(message).hint(hint)
 }
 
-/// The highest mean number of characters per BPE token, to exclude texts that cannot fit.
-const LONGEST_MEAN: usize = 16;
-
 /// Builds the tokenizers from the used pairs alone: skipped pairs do not contribute to the vocabulary.
 ///
 /// The length of a side in characters or words does not depend on the vocabulary; in BPE pieces it does. Then the
@@ -201,7 +198,8 @@ fn learn(
     let those = |holds: &dyn Fn([&str; 2]) -> bool| -> Vec<&Pair> {
         all.iter().copied().filter(|pair| holds([&pair.source, &pair.target])).collect()
     };
-    let may_fit = |texts: [&str; 2]| (0..2).all(|n| least_tokens(sides[n], texts[n]) <= sides[n].max_length);
+    let may_fit =
+        |texts: [&str; 2]| (0..2).all(|n| Tokenizer::least_tokens(sides[n], texts[n]) <= sides[n].max_length);
     // Of recordings the length depends on no vocabulary.
     let counts = |n: usize| sides[n].audio.is_none();
     let must_fit =
@@ -236,23 +234,6 @@ fn learn(
         (learned_from, found) = (fitting, again);
     }
     Ok(found)
-}
-
-/// A lower bound of a text's tokens for any vocabulary; exact for characters and words.
-fn least_tokens(config: &SideConfig, text: &str) -> usize {
-    if config.audio.is_some() || config.split.is_some() {
-        return 0;
-    }
-    if !config.parts.is_empty() {
-        let columns = config.parts.iter().zip(text.split(COLUMN_SEPARATOR));
-        return columns.map(|(part, text)| least_tokens(part, text)).sum();
-    }
-    let text = TextForm::of(config).apply(text);
-    match (&config.words, &config.bpe) {
-        (Some(_), _) => text.split_whitespace().count(),
-        (_, Some(_)) => text.chars().count() / LONGEST_MEAN,
-        (None, None) => text.chars().count(),
-    }
 }
 
 /// For each file and side, a note on how many texts reading changed.

@@ -18,12 +18,14 @@ pub(crate) struct TextForm {
     pub normalize: Normalize,
     /// The treatment of white space.
     pub whitespace: Whitespace,
+    /// Whether letters are in lower case.
+    pub lowercase: bool,
 }
 
 impl TextForm {
     /// The text form of a config.
     pub(crate) fn of(config: &SideConfig) -> TextForm {
-        TextForm { normalize: config.normalize, whitespace: config.whitespace }
+        TextForm { normalize: config.normalize, whitespace: config.whitespace, lowercase: config.lowercase }
     }
 
     /// Brings a text into this form; idempotent.
@@ -38,8 +40,18 @@ impl TextForm {
         }
     }
 
-    /// Brings a text into the normal form, without changing white space.
+    /// Brings a text into the normal form and lower case, without changing white space.
     pub(crate) fn normalize<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let normal = self.in_unicode(text);
+        if !self.lowercase || !normal.contains(has_lowercase) {
+            return normal;
+        }
+        // Lower case of a text in a normal form need not be in it.
+        Cow::Owned(self.in_unicode(&normal.to_lowercase()).into_owned())
+    }
+
+    /// Brings a text into the normal form, without changing white space and case.
+    pub(crate) fn in_unicode<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let is_normal = match self.normalize {
             Normalize::Nfc => is_nfc_quick(text.chars()),
             Normalize::Nfd => is_nfd_quick(text.chars()),
@@ -96,12 +108,18 @@ impl fmt::Display for TextForm {
             Whitespace::Trim => "trimmed",
             Whitespace::Keep => "kept",
         };
-        write!(f, "{}, white space {whitespace}", self.normalize.name())
+        let case = if self.lowercase { ", lower case" } else { "" };
+        write!(f, "{}, white space {whitespace}{case}", self.normalize.name())
     }
 }
 
+/// Whether a letter has another lower case.
+fn has_lowercase(letter: char) -> bool {
+    !letter.to_lowercase().eq([letter])
+}
+
 /// Replaces each tab, line break and other control white space by a space.
-fn without_breaks(text: &str) -> Cow<'_, str> {
+pub(super) fn without_breaks(text: &str) -> Cow<'_, str> {
     match text.contains(breaks) {
         true => Cow::Owned(text.replace(breaks, " ")),
         false => Cow::Borrowed(text),
@@ -118,6 +136,8 @@ pub(crate) fn breaks(character: char) -> bool {
 pub(crate) struct Changes {
     /// Another normal form.
     pub normal_form: bool,
+    /// Upper case replaced by lower case.
+    pub case: bool,
     /// White space removed at its ends.
     pub outer: bool,
     /// Line breaks and tabs replaced by spaces.
@@ -126,6 +146,8 @@ pub(crate) struct Changes {
     pub between: bool,
     /// `▁`, the mark for a space, replaced by a space.
     pub mark: bool,
+    /// What the normalizer of a ready tokenizer replaces.
+    pub ready: bool,
 }
 
 impl Changes {
@@ -133,10 +155,12 @@ impl Changes {
     pub(crate) fn or(self, other: Changes) -> Changes {
         Changes {
             normal_form: self.normal_form || other.normal_form,
+            case: self.case || other.case,
             outer: self.outer || other.outer,
             breaks: self.breaks || other.breaks,
             between: self.between || other.between,
             mark: self.mark || other.mark,
+            ready: self.ready || other.ready,
         }
     }
 }
@@ -147,14 +171,14 @@ pub(crate) struct ChangeCounts {
     texts: usize,
     changed: usize,
     /// In the order of [`Changes`].
-    kinds: [usize; 5],
+    kinds: [usize; 7],
 }
 
 impl ChangeCounts {
     /// Adds a text.
     pub(crate) fn add(&mut self, changes: Changes) {
-        let Changes { normal_form, outer, breaks, between, mark } = changes;
-        let kinds = [normal_form, outer, breaks, between, mark];
+        let Changes { normal_form, case, outer, breaks, between, mark, ready } = changes;
+        let kinds = [normal_form, case, outer, breaks, between, mark, ready];
         self.texts += 1;
         self.changed += usize::from(kinds.contains(&true));
         self.kinds.iter_mut().zip(kinds).for_each(|(count, is_one)| *count += usize::from(is_one));
@@ -170,13 +194,15 @@ impl ChangeCounts {
         if self.changed == 0 {
             return None;
         }
-        let [normal_form, outer, breaks, between, mark] = self.kinds;
+        let [normal_form, case, outer, breaks, between, mark, ready] = self.kinds;
         let kinds = [
             (normal_form, format!("normalized to {} (`data.{side}.normalize`)", form.normalize.name())),
+            (case, format!("written in lower case (`data.{side}.lowercase`)")),
             (outer, format!("with white space removed at the ends (`data.{side}.whitespace`)")),
             (breaks, format!("with line breaks or tabs replaced by spaces (`data.{side}.whitespace`)")),
             (between, "with white space between words replaced by one space".to_owned()),
-            (mark, "with `▁` replaced by a space, which it marks in bpe".to_owned()),
+            (mark, "with `▁` replaced by a space, which it marks in pieces".to_owned()),
+            (ready, "normalized by the ready tokenizer".to_owned()),
         ];
         let kinds = kinds.iter().filter(|(count, _)| *count > 0);
         let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
@@ -189,7 +215,7 @@ mod tests {
     use super::*;
 
     fn form(normalize: Normalize, whitespace: Whitespace) -> TextForm {
-        TextForm { normalize, whitespace }
+        TextForm { normalize, whitespace, lowercase: false }
     }
 
     #[test]
@@ -220,8 +246,10 @@ mod tests {
         for character in ('\0'..=char::MAX).step_by(7).chain('\0'..'\u{3400}') {
             for text in [format!("{character}a"), format!(" {character}\u{301}"), format!("a{character} ")] {
                 for normalize in kinds {
-                    for whitespace in [Whitespace::Trim, Whitespace::Keep] {
-                        let form = form(normalize, whitespace);
+                    for (whitespace, lowercase) in
+                        [(Whitespace::Trim, false), (Whitespace::Keep, false), (Whitespace::Trim, true)]
+                    {
+                        let form = TextForm { lowercase, ..form(normalize, whitespace) };
                         let read = form.apply(&text).into_owned();
                         assert_eq!(form.apply(&read), read, "{text:?} in {form:?}");
                     }

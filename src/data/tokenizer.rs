@@ -1,23 +1,48 @@
-//! Tokenizers: characters, words, symbols, byte-pair encoding. They split text into tokens and join tokens to text.
+//! Tokenizers: characters, graphemes, words, bytes, pieces, and ready ones. They split text into tokens and join tokens to text.
 //!
-//! Every text is first normalized to one form ([`TextForm`]). A special token has no text: `<eos>` in a file is
-//! tokenized like any other characters and never ends a sequence. Strings and ids only: no tensors and no files.
+//! Every text is first normalized to one form ([`TextForm`]); a scheme (`tokenizer/scheme.rs`) does the rest. A special token has
+//! no text: `<eos>` in a file is tokenized like any other characters and never ends a sequence. No tensors, and no files but that of
+//! a ready tokenizer.
 
 mod bpe;
+mod bytes;
 mod extend;
 mod json;
+mod lesson;
 mod parts;
+mod pieces;
+mod pretrained;
+mod ready_file;
+mod scheme;
+mod sentencepiece;
+mod symbols;
+mod tokenizer_json;
+mod trie;
+mod unigram;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::sync::Arc;
 
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::text_form::without_breaks;
 pub(crate) use super::text_form::{ChangeCounts, Changes, TextForm};
-use crate::data::readers::shorten;
+use crate::data::readers::{COLUMN_SEPARATOR, shorten};
 use crate::data::source::PartShape;
-use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary, first_difference};
+use crate::data::vocabulary::{BOS, EOS, PAD, SPECIALS, UNK, Vocabulary};
 use crate::data::{SideConfig, Whitespace};
 use crate::error::{Error, Result};
-pub(crate) use bpe::Bpe;
+use bytes::Bytes;
 use parts::Parts;
+use pieces::{Model, Pieces};
+use scheme::Scheme;
+use symbols::{Symbol, Symbols};
+
+/// The highest mean number of characters per piece, to exclude texts that cannot fit.
+const LONGEST_MEAN: usize = 16;
+
+/// The text that a token adds to an output, in bytes: at its start, and later. Together, those of an output are UTF-8.
+pub(crate) type TokenBytes = [Box<[u8]>; 2];
 
 /// A text as ids, without BOS and EOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,78 +57,72 @@ pub struct Encoded {
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     form: TextForm,
-    kind: Kind,
-}
-
-/// The kinds of tokens.
-#[derive(Clone, Debug)]
-enum Kind {
-    /// One token per Unicode scalar value, including the space.
-    Characters(Vocabulary),
-    /// Tokens separated by any white space; joined by one space.
-    Words(Vocabulary),
-    /// Tokens separated by any of these characters; joined by the first of them.
-    Split(Vocabulary, String),
-    /// Byte-pair encoding within words.
-    Bpe(Box<Bpe>),
-    /// Several columns, each with its own tokenizer.
-    Parts(Box<Parts>),
+    scheme: Arc<dyn Scheme>,
+    /// The scheme, if it is that of a source with several columns.
+    parts: Option<Arc<Parts>>,
 }
 
 impl Tokenizer {
     /// Builds the tokenizer of the config (by default characters) from the training texts of one side, or of both for a
-    /// shared vocabulary. The same texts in the same order give the same tokenizer.
+    /// shared vocabulary. The same texts in the same order give the same tokenizer. A ready one is read from its file.
     ///
     /// # Errors
-    /// The BPE vocabulary is too small for the characters of the texts.
+    /// The vocabulary is too small for the characters of the texts; the file of a ready tokenizer cannot be used.
     pub fn train<'a>(config: &SideConfig, texts: impl Iterator<Item = &'a str>) -> Result<Tokenizer> {
         let form = TextForm::of(config);
         if !config.parts.is_empty() {
-            let kind = Kind::Parts(Box::new(Parts::train(&config.parts, texts)?));
-            return Ok(Tokenizer { form: parts::FORM, kind });
+            return Ok(Parts::train(&config.parts, texts)?.into());
         }
-        if let Some(bpe) = &config.bpe {
-            let kind = Kind::Bpe(Box::new(Bpe::train(bpe.vocabulary, form, texts)?));
-            return Ok(Tokenizer { form, kind });
+        let texts = texts.map(|text| form.apply(text));
+        let scheme: Arc<dyn Scheme> = if let Some(ready) = &config.pretrained {
+            pretrained::read(&ready.file)?
+        } else if let Some(bpe) = &config.bpe {
+            Arc::new(Pieces::train("BPE", Model::bpe, bpe.rules(), texts)?)
+        } else if let Some(unigram) = &config.unigram {
+            Arc::new(Pieces::train("Unigram", Model::unigram, unigram.rules(), texts)?)
+        } else if config.bytes.is_some() {
+            Arc::new(Bytes::new()?)
+        } else {
+            let symbol = match config {
+                SideConfig { words: Some(_), .. } => Symbol::Word,
+                SideConfig { graphemes: Some(_), .. } => Symbol::Grapheme,
+                SideConfig { split: Some(separators), .. } => Symbol::Between(separators.clone()),
+                _ => Symbol::Character,
+            };
+            Arc::new(Symbols::train(symbol, config.minimum_count(), texts))
+        };
+        Ok(Tokenizer::of(form, scheme))
+    }
+
+    fn of(form: TextForm, scheme: Arc<dyn Scheme>) -> Tokenizer {
+        Tokenizer { form, scheme, parts: None }
+    }
+
+    /// A lower bound of a text's tokens for any vocabulary of the config; exact but for pieces.
+    pub(crate) fn least_tokens(config: &SideConfig, text: &str) -> usize {
+        if !config.parts.is_empty() {
+            let columns = config.parts.iter().zip(text.split(COLUMN_SEPARATOR));
+            return columns.map(|(part, text)| Tokenizer::least_tokens(part, text)).sum();
         }
-        let mut counts = HashMap::new();
-        if let Some(words) = &config.words {
-            for text in texts {
-                form.apply(text).split_whitespace().for_each(|word| count(&mut counts, word));
-            }
-            let kind = Kind::Words(Vocabulary::from_counts(counts, words.minimum_count));
-            return Ok(Tokenizer { form, kind });
+        let text = TextForm::of(config).apply(text);
+        match config.tokenizer_kind() {
+            "words" => text.split_whitespace().count(),
+            "graphemes" => text.graphemes(true).count(),
+            "bytes" => text.len(),
+            "bpe" | "unigram" => text.chars().count() / LONGEST_MEAN,
+            "characters" => text.chars().count(),
+            _ => 0,
         }
-        if let Some(separators) = &config.split {
-            for text in texts {
-                symbols(&form.apply(text), separators).for_each(|symbol| count(&mut counts, symbol));
-            }
-            let kind = Kind::Split(Vocabulary::from_counts(counts, 1), separators.clone());
-            return Ok(Tokenizer { form, kind });
-        }
-        for text in texts {
-            let text = form.apply(text);
-            text.chars().for_each(|character| count(&mut counts, character.encode_utf8(&mut [0; 4])));
-        }
-        let minimum_count = config.characters.as_ref().map_or(1, |characters| characters.minimum_count);
-        let kind = Kind::Characters(Vocabulary::from_counts(counts, minimum_count));
-        Ok(Tokenizer { form, kind })
     }
 
     /// The text form; of several columns that of the first.
     pub(crate) fn form(&self) -> TextForm {
-        match &self.kind {
-            Kind::Parts(parts) => parts.first().form,
-            _ => self.form,
-        }
+        self.parts.as_ref().map_or(self.form, |parts| parts.first().form)
     }
 
-    /// The parts of the ids, if a source has several columns.
+    /// The ids of each column, if a source has several.
     pub(crate) fn part_shapes(&self) -> Option<Vec<PartShape>> {
-        match &self.kind {
-            Kind::Parts(parts) => Some(parts.shapes()),
-            _ => None,
-        }
+        self.parts.as_ref().map(|parts| parts.shapes())
     }
 
     /// Checks that a source has all its columns.
@@ -111,44 +130,32 @@ impl Tokenizer {
     /// # Errors
     /// An input error without a place: it has more or less.
     pub(crate) fn check_columns(&self, text: &str) -> Result<()> {
-        match &self.kind {
-            Kind::Parts(parts) => parts.check_columns(text),
-            _ => Ok(()),
-        }
+        self.parts.as_ref().map_or(Ok(()), |parts| parts.check_columns(text))
     }
 
-    /// Normalizes and tokenizes a text, without BOS and EOS. Symbols that are not in the vocabulary (for BPE
+    /// Normalizes and tokenizes a text, without BOS and EOS. Symbols that are not in the vocabulary (for pieces
     /// characters, otherwise tokens) are UNK and counted.
     pub fn encode(&self, text: &str) -> Encoded {
-        let text = self.form.apply(text);
-        let ids: Vec<i64> = match &self.kind {
-            Kind::Characters(vocabulary) => {
-                let id = |character: char| vocabulary.id(character.encode_utf8(&mut [0; 4]));
-                text.chars().map(|character| id(character).unwrap_or(UNK)).collect()
-            }
-            Kind::Words(vocabulary) => {
-                text.split_whitespace().map(|word| vocabulary.id(word).unwrap_or(UNK)).collect()
-            }
-            Kind::Split(vocabulary, separators) => {
-                symbols(&text, separators).map(|symbol| vocabulary.id(symbol).unwrap_or(UNK)).collect()
-            }
-            Kind::Bpe(bpe) => bpe.encode(&text),
-            Kind::Parts(parts) => return parts.encode(&text),
-        };
-        let unknown = ids.iter().filter(|id| **id == UNK).count();
+        let mut ids = Vec::new();
+        self.scheme.cut(&self.form.apply(text), &mut |id, _| ids.push(id));
+        let unknown = ids.iter().filter(|id| self.scheme.is_unknown(**id)).count();
         Encoded { ids, unknown }
+    }
+
+    /// Gives each token and what it covers.
+    fn cut(&self, text: &str, each: scheme::Each) {
+        self.scheme.cut(&self.form.apply(text), each);
     }
 
     /// The symbols that are UNK in [`Tokenizer::encode`], in order.
     pub(crate) fn unknown_symbols(&self, text: &str) -> Vec<String> {
-        let text = self.form.apply(text);
-        let lacks = |symbol: &String| self.vocabulary().id(symbol).is_none();
-        match &self.kind {
-            Kind::Characters(_) => text.chars().map(String::from).filter(lacks).collect(),
-            Kind::Words(_) | Kind::Split(..) => self.split(&text).into_iter().filter(lacks).collect(),
-            Kind::Bpe(_) => bpe::mark_spaces(&text).chars().map(String::from).filter(lacks).collect(),
-            Kind::Parts(parts) => parts.of_columns(&text, Tokenizer::unknown_symbols),
-        }
+        let mut unknown = Vec::new();
+        self.scheme.cut(&self.form.apply(text), &mut |id, covered| {
+            if self.scheme.is_unknown(id) {
+                unknown.push(covered.to_owned());
+            }
+        });
+        unknown
     }
 
     /// [`Tokenizer::encode`] for each of many texts.
@@ -158,42 +165,56 @@ impl Tokenizer {
 
     /// How [`Tokenizer::encode`] changes a text of a file, apart from unknown symbols.
     pub(crate) fn changes(&self, text: &str) -> Changes {
-        if let Kind::Parts(parts) = &self.kind {
+        if let Some(parts) = &self.parts {
             return parts.changes(text);
         }
-        let normal = self.form.normalize(text);
-        let trimmed = if self.form.whitespace == Whitespace::Trim { normal.trim() } else { &normal };
-        let of_words = self.is_of_words();
+        let normal = self.form.in_unicode(text);
+        let cased = self.form.normalize(text);
+        let trimmed = if self.form.whitespace == Whitespace::Trim { cased.trim() } else { &cased };
+        let applied = self.form.apply(text);
+        let (of_words, is_ready) = (self.is_of_words(), self.kind() == "pretrained");
+        let of_symbols = of_words || self.kind() == "split";
+        let spelled_otherwise = !of_symbols && self.scheme.spelled(&applied) != applied;
         Changes {
             normal_form: normal != text,
-            outer: trimmed.len() < normal.len(),
-            breaks: !of_words && self.form.apply(text) != trimmed,
+            case: cased != normal,
+            outer: trimmed.len() < cased.len(),
+            breaks: !of_words && applied != trimmed,
             between: of_words && !is_joined_by_spaces(trimmed),
-            mark: matches!(self.kind, Kind::Bpe(_)) && text.contains(bpe::SPACE),
+            mark: spelled_otherwise && !is_ready,
+            ready: spelled_otherwise && is_ready,
         }
     }
 
-    /// The text of ids, in its form. PAD, BOS and EOS are omitted; UNK and ids outside the vocabulary are `<unk>`.
+    /// The text of ids, in its form. PAD, BOS and EOS are omitted; UNK and ids outside the vocabulary are `<unk>`, and bytes that
+    /// are not UTF-8 U+FFFD.
     ///
     /// Restores the encoded text, in its form, if nothing in it was unknown; except that words are joined by one space,
-    /// and that BPE, which marks spaces by `▁`, restores a `▁` of the text as a space.
+    /// that pieces, which mark spaces by `▁`, restore a `▁` of the text as a space, and that a ready tokenizer may have a
+    /// normalizer of its own.
     pub fn decode(&self, ids: &[i64]) -> String {
         self.decode_with(ids, |_| SPECIALS[UNK as usize])
     }
 
     /// The same with other texts in place of UNK: `unknown(n)` for the n-th id, from 0.
     pub(crate) fn decode_with<'a>(&'a self, ids: &[i64], unknown: impl Fn(usize) -> &'a str) -> String {
-        let shown = (0..).zip(ids).filter(|(_, id)| ![PAD, BOS, EOS].contains(id));
-        let tokens = shown.map(|(n, &id)| if id == UNK { unknown(n) } else { self.token(id) });
-        let text = match &self.kind {
-            Kind::Characters(_) => tokens.collect(),
-            Kind::Words(_) => tokens.collect::<Vec<_>>().join(" "),
-            Kind::Split(_, separators) => tokens.collect::<Vec<_>>().join(first_of(separators)),
-            Kind::Bpe(_) => bpe::join(tokens),
-            Kind::Parts(parts) => parts.decode(ids),
-        };
+        if let Some(parts) = &self.parts {
+            return parts.decode(ids);
+        }
+        let mut text = Vec::with_capacity(4 * ids.len());
+        let shown = (0..).zip(ids).filter(|(_, id)| !is_silent(**id));
+        for (place, (n, &id)) in shown.enumerate() {
+            let first = place == 0;
+            match self.is_known(id) {
+                true => text.extend_from_slice(&self.scheme.piece(id, first)),
+                false if id == UNK => {
+                    text.extend_from_slice(self.scheme.unknown(unknown(n), first).as_bytes())
+                }
+                false => text.extend_from_slice(&self.piece_bytes(UNK, first)),
+            }
+        }
         // Tokens in the form need not join to a text in the form.
-        self.form.apply(&text).into_owned()
+        self.form.apply(&String::from_utf8_lossy(&text)).into_owned()
     }
 
     /// A text in the form of outputs, in which references are compared.
@@ -203,69 +224,48 @@ impl Tokenizer {
 
     /// A text as its tokens spell it, if nothing is unknown: in its form, before that of outputs.
     pub(crate) fn normalized(&self, text: &str) -> String {
-        let text = self.form.apply(text);
-        match &self.kind {
-            Kind::Characters(_) => text.into_owned(),
-            Kind::Words(_) => text.split_whitespace().collect::<Vec<_>>().join(" "),
-            Kind::Split(_, separators) => {
-                symbols(&text, separators).collect::<Vec<_>>().join(first_of(separators))
-            }
-            Kind::Bpe(_) => bpe::unmark(&text),
-            Kind::Parts(parts) => parts.normalized(&text),
-        }
+        self.scheme.spelled(&self.form.apply(text))
     }
 
-    /// The text of each token of [`Tokenizer::encode`], also of UNK; without the mark of a space.
+    /// The text of each token of [`Tokenizer::encode`], also of UNK; without the mark of a space. That of a byte is its character.
     pub(crate) fn split(&self, text: &str) -> Vec<String> {
-        let text = self.form.apply(text);
-        match &self.kind {
-            Kind::Characters(_) => text.chars().map(String::from).collect(),
-            Kind::Words(_) => text.split_whitespace().map(str::to_owned).collect(),
-            Kind::Split(_, separators) => symbols(&text, separators).map(str::to_owned).collect(),
-            Kind::Parts(parts) => parts.of_columns(&text, Tokenizer::split),
-            Kind::Bpe(bpe) => {
-                let marked = bpe::mark_spaces(&text);
-                let mut rest = marked.chars();
-                let mut next = |id: i64| -> String {
-                    let length = if id == UNK { 1 } else { self.token(id).chars().count() };
-                    rest.by_ref().take(length).collect()
-                };
-                bpe.encode(&text).into_iter().map(|id| bpe::unmark(&next(id)).trim().to_owned()).collect()
-            }
+        if let Some(parts) = &self.parts {
+            return parts.of_columns(text, Tokenizer::split);
         }
+        let mut parts = Vec::new();
+        self.scheme.cut(&self.form.apply(text), &mut |_, covered| {
+            parts.push(self.scheme.plain(covered).into_owned());
+        });
+        parts
     }
 
     /// The text that each token adds in [`Tokenizer::decode`] before normalization, in the order of the ids: at the
     /// start of a text, and later.
-    pub(crate) fn pieces(&self) -> Vec<[String; 2]> {
-        let pieces = |id| match [PAD, BOS, EOS].contains(&id) {
-            true => Default::default(),
-            false => [true, false].map(|first| self.piece(id, first)),
-        };
+    pub(crate) fn pieces(&self) -> Vec<TokenBytes> {
+        let pieces = |id| [true, false].map(|first| self.piece_bytes(id, first).into());
         (0..self.vocabulary_size() as i64).map(pieces).collect()
     }
 
     /// The text of [`Tokenizer::decode`], split at its unknown symbols; one part without any.
     pub(crate) fn known_parts(&self, ids: &[i64]) -> Vec<String> {
-        let known = |id: i64| self.vocabulary().token(id).is_some() && id != UNK;
-        let (mut parts, mut first) = (vec![String::new()], true);
-        for &id in ids.iter().filter(|id| ![PAD, BOS, EOS].contains(id)) {
-            let piece = self.piece(id, first);
-            first = false;
-            let part = parts.last_mut();
-            match part {
-                Some(part) if known(id) => part.push_str(&piece),
-                Some(part) => {
-                    part.push_str(piece.strip_suffix(SPECIALS[UNK as usize]).unwrap_or_default());
-                    parts.push(String::new());
-                }
-                None => {}
+        let mut parts = vec![Vec::new()];
+        let shown = ids.iter().filter(|id| !is_silent(**id));
+        for (place, &id) in shown.enumerate() {
+            let piece = self.piece_bytes(id, place == 0);
+            let known = self.is_known(id);
+            let added = if known { &piece[..] } else { piece.strip_suffix(UNKNOWN).unwrap_or_default() };
+            if let Some(part) = parts.last_mut() {
+                part.extend_from_slice(added);
+            }
+            if !known {
+                parts.push(Vec::new());
             }
         }
         let last = parts.len() - 1;
-        let in_form = |(n, part): (usize, String)| {
-            let mut part = self.form.normalize(&part).into_owned();
+        let in_form = |(n, part): (usize, Vec<u8>)| {
+            let mut part = self.form.normalize(&String::from_utf8_lossy(&part)).into_owned();
             if self.form.whitespace == Whitespace::Trim {
+                part = without_breaks(&part).into_owned();
                 // Only the first and the last part are trimmed at the ends of the text.
                 part = if n == last { part.trim_end() } else { &part }.to_owned();
                 part = if n == 0 { part.trim_start() } else { &part }.to_owned();
@@ -275,22 +275,29 @@ impl Tokenizer {
         parts.into_iter().enumerate().map(in_form).collect()
     }
 
-    /// The text that a token adds, at the start of a text or later.
-    pub(crate) fn piece(&self, id: i64, first: bool) -> String {
-        let token = self.token(id);
-        match &self.kind {
-            Kind::Words(_) if !first => format!(" {token}"),
-            Kind::Split(_, separators) if !first => format!("{}{token}", first_of(separators)),
-            Kind::Characters(_) | Kind::Words(_) | Kind::Split(..) | Kind::Parts(_) => token.to_owned(),
-            Kind::Bpe(_) if first => bpe::join([token].into_iter()),
-            Kind::Bpe(_) => bpe::unmark(token),
+    /// The bytes of text that a token adds, at the start of a text or later.
+    pub(crate) fn piece_bytes(&self, id: i64, first: bool) -> Cow<'_, [u8]> {
+        if is_silent(id) {
+            return Cow::default();
         }
+        if self.is_known(id) {
+            return self.scheme.piece(id, first);
+        }
+        match self.scheme.unknown(SPECIALS[UNK as usize], first) {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }
+    }
+
+    /// Whether a token has a text.
+    fn is_known(&self, id: i64) -> bool {
+        id > EOS && self.vocabulary().token(id).is_some()
     }
 
     /// Whether its texts are words, phones or symbols separated by white space: then error rates are over these,
     /// otherwise over characters.
     pub(crate) fn is_of_words(&self) -> bool {
-        matches!(self.kind, Kind::Words(_))
+        self.kind() == "words"
     }
 
     /// A token for display: special tokens by their names, ids outside the vocabulary as `<unk>`.
@@ -312,36 +319,29 @@ impl Tokenizer {
         })
     }
 
-    /// Number of tokens, including the four special ones. BPE may have fewer than in the config.
+    /// Number of tokens, including the four special ones. Pieces may be fewer than in the config.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary().size()
     }
 
     /// The tokens and their ids.
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
-        match &self.kind {
-            Kind::Characters(vocabulary) | Kind::Words(vocabulary) | Kind::Split(vocabulary, _) => vocabulary,
-            Kind::Bpe(bpe) => bpe.vocabulary(),
-            Kind::Parts(parts) => parts.vocabulary(),
-        }
+        self.scheme.vocabulary()
     }
 
-    /// Its name in the config.
+    /// `characters`, `words`, `bpe` and so on, as in the config.
     pub(crate) fn kind(&self) -> &'static str {
-        match self.kind {
-            Kind::Characters(_) => "characters",
-            Kind::Words(_) => "words",
-            Kind::Split(..) => "split",
-            Kind::Bpe(_) => "bpe",
-            Kind::Parts(_) => "parts",
-        }
+        self.scheme.name()
     }
 
-    /// The first difference from another tokenizer, with both values: the kind, the form, a token, or a BPE merge.
-    /// Without a difference, both give the same ids for every text.
+    /// The first difference from another tokenizer, with both values: the kind, the form, a token, or a setting of the kind, such
+    /// as a merge of BPE. Without a difference, both give the same ids for every text.
     pub(crate) fn difference(&self, other: &Tokenizer) -> Option<(String, [String; 2])> {
         if self.kind() != other.kind() {
             return Some(("kind".to_owned(), [self.kind(), other.kind()].map(str::to_owned)));
+        }
+        if let (Some(one), Some(other)) = (&self.parts, &other.parts) {
+            return one.difference(other);
         }
         if self.form != other.form {
             return Some(("form".to_owned(), [self.form, other.form].map(|form| form.to_string())));
@@ -350,39 +350,16 @@ impl Tokenizer {
         if let Some((id, both)) = self.vocabulary().difference(other.vocabulary()) {
             return Some((format!("token {id}"), both.map(shown)));
         }
-        let (one, other) = match (&self.kind, &other.kind) {
-            (Kind::Bpe(one), Kind::Bpe(other)) => (one, other),
-            (Kind::Parts(one), Kind::Parts(other)) => return one.difference(other),
-            (Kind::Split(_, one), Kind::Split(_, other)) if one != other => {
-                return Some(("separators".to_owned(), [one, other].map(|text| format!("{text:?}"))));
-            }
-            _ => return None,
-        };
-        let merge = |merge: Option<&(String, String)>| {
-            merge.map_or("missing".to_owned(), |(left, right)| format!("{left:?} + {right:?}"))
-        };
-        let (n, both) = first_difference([one.merges(), other.merges()])?;
-        Some((format!("merge {n}"), both.map(merge)))
+        extend::difference_of_settings([self, other].map(|one| one.scheme.settings()))
     }
 }
 
-fn count(counts: &mut HashMap<String, u64>, token: &str) {
-    // Two look-ups, but a string is allocated only for new tokens.
-    match counts.get_mut(token) {
-        Some(count) => *count += 1,
-        None => drop(counts.insert(token.to_string(), 1)),
-    }
-}
+/// `<unk>` in an output.
+const UNKNOWN: &[u8] = SPECIALS[UNK as usize].as_bytes();
 
-/// The symbols of a text between separators.
-fn symbols<'a>(text: &'a str, separators: &'a str) -> impl Iterator<Item = &'a str> {
-    let parts = text.split(|character| separators.contains(character));
-    parts.map(str::trim).filter(|symbol| !symbol.is_empty())
-}
-
-/// The separator that joins symbols.
-fn first_of(separators: &str) -> &str {
-    separators.split_inclusive(|_| true).next().unwrap_or_default()
+/// Whether a token adds nothing to an output.
+fn is_silent(id: i64) -> bool {
+    [PAD, BOS, EOS].contains(&id)
 }
 
 /// Whether a text is words with one space between.

@@ -112,25 +112,7 @@ impl InitialModel {
         texts: impl Iterator<Item = &'a str>,
     ) -> Result<Tokenizer> {
         let place = self.path.display();
-        if tokenizer.kind() != config.tokenizer_kind() {
-            let (there, wanted) = (tokenizer.kind(), config.tokenizer_kind());
-            let message = format!(
-                "{place}: the {side} tokenizer must be of the kind that the config names, `{wanted}`, but it is `{there}`"
-            );
-            return Err(Error::input(message));
-        }
-        if tokenizer.form() != TextForm::of(config) {
-            let (there, wanted) = (tokenizer.form(), TextForm::of(config));
-            let message = format!(
-                "{place}: the {side} texts must be read as the config sets it ({wanted}), but the model reads them as \
-                 {there}"
-            );
-            let hint = "set `normalize` and `whitespace` in [data.source] and [data.target]";
-            return Err(Error::input(message).hint(hint));
-        }
-        if let Some(bpe) = &config.bpe {
-            self.check_size(side, tokenizer.vocabulary_size(), bpe.vocabulary)?;
-        }
+        self.check_alike(side, tokenizer, config)?;
         let missing = tokenizer.missing(config, texts);
         let Some(first) = missing.first() else { return Ok(tokenizer.clone()) };
         if self.extend {
@@ -145,16 +127,48 @@ impl InitialModel {
         Err(Error::input(message).hint(hint))
     }
 
+    /// The tokenizer must be what the config asks for, but for its tokens.
+    fn check_alike(&self, side: &str, tokenizer: &Tokenizer, config: &SideConfig) -> Result<()> {
+        let place = self.path.display();
+        if tokenizer.kind() != config.tokenizer_kind() {
+            let (there, wanted) = (tokenizer.kind(), config.tokenizer_kind());
+            let message = format!(
+                "{place}: the {side} tokenizer must be of the kind that the config names, `{wanted}`, but it is `{there}`"
+            );
+            return Err(Error::input(message));
+        }
+        if tokenizer.form() != TextForm::of(config) {
+            let (there, wanted) = (tokenizer.form(), TextForm::of(config));
+            let message = format!(
+                "{place}: the {side} texts must be read as the config sets it ({wanted}), but the model reads them as \
+                 {there}"
+            );
+            let hint = "set `normalize`, `whitespace` and `lowercase` in [data.source] and [data.target]";
+            return Err(Error::input(message).hint(hint));
+        }
+        if let Some((key, there)) = tokenizer.other_rule(config) {
+            let message = format!(
+                "{place}: `{key}` of the {side} tokenizer must be as in the model, {there}, but the config sets {}",
+                !there
+            );
+            return Err(Error::input(message));
+        }
+        match config.pieces() {
+            Some(pieces) => self.check_size([side, tokenizer.kind()], tokenizer.vocabulary_size(), pieces),
+            None => Ok(()),
+        }
+    }
+
     /// The config must have the actual number of pieces, or that of the model's config, which may be larger.
-    fn check_size(&self, side: &str, there: usize, wanted: usize) -> Result<()> {
+    fn check_size(&self, [side, kind]: [&str; 2], there: usize, wanted: usize) -> Result<()> {
         let table = if side == "shared" { "source" } else { side };
-        let asked = self.config.pointer(&format!("/data/{table}/bpe/vocabulary")).and_then(Value::as_u64);
+        let asked = self.config.pointer(&format!("/data/{table}/{kind}/vocabulary")).and_then(Value::as_u64);
         if wanted == there || asked == Some(wanted as u64) {
             return Ok(());
         }
         let place = self.path.display();
         let message = format!(
-            "{place}: the {side} vocabulary has {there} tokens, but `data.{table}.bpe.vocabulary` is {wanted}"
+            "{place}: the {side} vocabulary has {there} tokens, but `data.{table}.{kind}.vocabulary` is {wanted}"
         );
         Err(Error::input(message).hint(format!(
             "set it to {there}, or train from scratch, without --from, for a vocabulary of {wanted}"

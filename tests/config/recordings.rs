@@ -15,7 +15,7 @@ fn keys_that_need_texts_are_refused_with_recordings() {
         (
             "[data.target.audio]",
             "5:1: a target must be a text, but [data.target] names `audio`\nhint: \
-             `characters`, `words` and `bpe` cut texts",
+             `characters`, `words` and `bpe`, for example, cut texts",
         ),
         (
             "shared_vocabulary = true\n[data.source.audio]",

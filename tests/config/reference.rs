@@ -98,8 +98,8 @@ fn tables_shown_as_off_can_be_switched_on_with_the_defaults_shown() {
         switched += 1;
     }
     assert_eq!(
-        switched, 18,
-        "four tokenizers, recordings with two tables, a network, five schedules, two optimizers, two samplings and average are off by default"
+        switched, 26,
+        "twelve tokenizers, recordings with two tables, a network, five schedules, two optimizers, two samplings and average are off by default"
     );
     accepted(LEAST, &["decoding.max_length=100"]);
 }

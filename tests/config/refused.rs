@@ -27,7 +27,8 @@ fn an_unknown_key_is_named_with_its_position_and_the_nearest_known_one() {
         (
             "[data.source.charakters]",
             "5:14: unknown key `charakters` in [data.source]\nhint: did you mean `characters`? \
-             Keys there: `column`, `parts`, `set`, `normalize`, `whitespace`, `max_length`, `characters`, `words`, `split`, `bpe`, `audio`",
+             Keys there: `column`, `parts`, `set`, `normalize`, `whitespace`, `lowercase`, `max_length`, `characters`, \
+             `graphemes`, `words`, `split`, `bytes`, `bpe`, `unigram`, `pretrained`, `audio`",
         ),
         (
             "[training.adamw]\nlr = 1e-3",
@@ -198,6 +199,14 @@ fn a_number_out_of_range_is_refused_at_its_position() {
         ("[training.noam]\nwarmup = 0", "6:10: `warmup` must be at least 1, but it is 0"),
         ("[training.cosine]\nfinal_share = 2", "6:15: `final_share` must be from 0 to 1, but it is 2.0"),
         ("[data.source.bpe]\nvocabulary = 4", "6:14: `vocabulary` must be at least 5, but it is 4"),
+        (
+            "[data.source.unigram]\nbyte_fallback = true\nvocabulary = 260",
+            "7:14: `vocabulary` must be at least 261, but it is 260",
+        ),
+        (
+            "[data.target.graphemes]\nminimum_count = 0",
+            "6:17: `minimum_count` must be at least 1, but it is 0",
+        ),
         ("[data.target]\nmax_length = 0", "6:14: `max_length` must be at least 1, but it is 0"),
         ("[decoding]\nbatch_size = 0", "6:14: `batch_size` must be at least 1, but it is 0"),
         ("[decoding]\nbeam = 100000", "6:8: `beam` must be at most 10000, but it is 100000"),
@@ -310,7 +319,8 @@ fn incompatible_tables_are_refused() {
         ),
         (
             "shared_vocabulary = true\n[data.source]\nnormalize = \"nfd\"",
-            "5:21: `shared_vocabulary` needs the same `normalize` and `whitespace` on both sides, but they differ\n\
+            "5:21: `shared_vocabulary` needs the same `normalize`, `whitespace` and `lowercase` on both sides, but they \
+             differ\n\
              hint: use the same ones on both sides",
         ),
         (
@@ -318,6 +328,12 @@ fn incompatible_tables_are_refused() {
             "5:21: `shared_vocabulary` needs the same tokenizer on both sides, but [data.source] has `bpe` with vocabulary = \
              8000 and [data.target] has `characters` with minimum_count = 1\nhint: use the same one on both sides, with the \
              same settings",
+        ),
+        (
+            "shared_vocabulary = true\n[data.source.bytes]\n[data.target.unigram]\nbyte_fallback = true",
+            "5:21: `shared_vocabulary` needs the same tokenizer on both sides, but [data.source] has `bytes` and [data.target] has \
+             `unigram` with vocabulary = 8000, byte_fallback = true\nhint: use the same one on both sides, with the same \
+             settings",
         ),
         (
             "[model.transformer]\nheads = 4\n[model.recurrent]",

@@ -244,6 +244,8 @@ fn every_key_and_every_option_named_by_a_page_exists() {
         "score",
         "shortlist",
         "inspect",
+        "tokenize",
+        "detokenize",
         "keys",
         "doctor",
     ];

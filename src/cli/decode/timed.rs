@@ -134,26 +134,29 @@ impl TimedLines {
     }
 }
 
-/// The words of an output that has times: characters by themselves, words, and BPE pieces up to the next white space,
+/// The words of an output that has times: characters by themselves, words, and pieces or bytes up to the next white space,
 /// which is no word itself.
 fn words(output: &Output, tokenizer: &Tokenizer) -> Vec<Word> {
-    let mut words: Vec<Word> = Vec::new();
+    let mut words: Vec<(Vec<u8>, Word)> = Vec::new();
     let tokens = output.hypothesis.tokens.iter().zip(&output.times).zip(&output.token_scores);
-    for ((token, [start, end]), log_p) in tokens {
-        let piece = tokenizer.piece(*token, words.is_empty());
-        let (text, log_p) = (piece.trim(), f64::from(*log_p));
-        let begins = tokenizer.kind() == "characters" || piece.starts_with(char::is_whitespace);
+    for ((token, &[start, end]), log_p) in tokens {
+        let (piece, log_p) = (tokenizer.piece_bytes(*token, words.is_empty()), f64::from(*log_p));
+        let of_symbols = ["characters", "graphemes"].contains(&tokenizer.kind());
+        let begins = of_symbols || String::from_utf8_lossy(&piece).starts_with(char::is_whitespace);
         match words.last_mut().filter(|_| !begins) {
-            Some(word) => {
-                word.text += text;
-                word.end = *end;
+            Some((text, word)) => {
+                text.extend_from_slice(&piece);
+                word.end = end;
                 word.log_p += log_p;
             }
-            None => words.push(Word { text: text.to_owned(), start: *start, end: *end, log_p }),
+            None => words.push((piece.into_owned(), Word { text: String::new(), start, end, log_p })),
         }
     }
-    words.retain(|word| !word.text.is_empty());
-    words
+    let with_text = words.into_iter().map(|(text, word)| {
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        Word { text, ..word }
+    });
+    with_text.filter(|word| !word.text.is_empty()).collect()
 }
 
 fn milliseconds(seconds: f64) -> i64 {
@@ -200,7 +203,10 @@ mod tests {
 
     #[test]
     fn pieces_join_to_words() {
-        let bpe = SideConfig { bpe: Some(BpeConfig { vocabulary: 12 }), ..SideConfig::default() };
+        let bpe = SideConfig {
+            bpe: Some(BpeConfig { vocabulary: 12, ..BpeConfig::default() }),
+            ..SideConfig::default()
+        };
         let words = of_text(bpe, "abab cab abab");
         let shown: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
         assert_eq!(shown, ["abab", "cab", "abab"]);

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::data::{BpeConfig, Normalize, Whitespace, WordsConfig};
+use crate::data::{BpeConfig, Normalize, SideConfig, Whitespace, WordsConfig};
 
 /// A folder with files, and a config over them.
 struct Data {
@@ -126,7 +126,7 @@ fn a_skipped_pair_does_not_contribute_to_bpe_either() {
         rows.insert(30, (&junk, "Z"));
         let mut data = Data::new(&rows);
         data.config.source.max_length = 9;
-        data.config.source.bpe = Some(BpeConfig { vocabulary: 60 });
+        data.config.source.bpe = Some(BpeConfig { vocabulary: 60, ..BpeConfig::default() });
         let splits = data.load().unwrap();
         let skipped = splits.train.skipped.len();
         let foreign = tokens(&splits).chars().filter(|c| c.is_ascii_alphabetic()).count();
@@ -143,7 +143,7 @@ fn a_pair_with_more_characters_than_the_vocabulary_size_can_be_skipped() {
     let junk: String = ('\u{4e00}'..'\u{4e80}').collect();
     let mut data = Data::new(&[("ab", "c"), (&junk, "d"), ("ba", "c")]);
     data.config.source.max_length = 10;
-    data.config.source.bpe = Some(BpeConfig { vocabulary: 20 });
+    data.config.source.bpe = Some(BpeConfig { vocabulary: 20, ..BpeConfig::default() });
     assert_eq!(tokens(&data.load().unwrap()), "a b ▁");
 }
 

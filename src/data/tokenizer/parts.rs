@@ -3,7 +3,11 @@
 //! A text has its columns separated by tabs. Each column has ids of its own behind those of the columns before it, so the
 //! letter `V` and the tag `V` are two tokens; also its own unknown symbol, so that a network knows the column of each id.
 
-use super::{Changes, Encoded, TextForm, Tokenizer};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::scheme::{Each, Scheme};
+use super::{Changes, TextForm, Tokenizer};
 use crate::data::readers::COLUMN_SEPARATOR;
 use crate::data::source::PartShape;
 use crate::data::vocabulary::{SPECIALS, UNK, Vocabulary};
@@ -11,7 +15,8 @@ use crate::data::{Normalize, SideConfig, Whitespace};
 use crate::error::{Error, Result};
 
 /// The form of the whole text: each column has its own.
-pub(super) const FORM: TextForm = TextForm { normalize: Normalize::None, whitespace: Whitespace::Keep };
+const FORM: TextForm =
+    TextForm { normalize: Normalize::None, whitespace: Whitespace::Keep, lowercase: false };
 
 /// The tokenizers of all columns.
 #[derive(Clone, Debug)]
@@ -72,11 +77,6 @@ impl Parts {
         &self.parts[0].tokenizer
     }
 
-    /// All tokens.
-    pub(super) fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
-    }
-
     /// The ids of each column.
     pub(super) fn shapes(&self) -> Vec<PartShape> {
         let ends =
@@ -84,17 +84,6 @@ impl Parts {
         let starts = std::iter::once(0).chain(self.parts.iter().skip(1).map(|part| part.unknown as usize));
         let sizes = ends.zip(starts).map(|(end, start)| end - start);
         self.parts.iter().zip(sizes).map(|(part, size)| PartShape { size, set: part.set }).collect()
-    }
-
-    /// The ids of all columns.
-    pub(super) fn encode(&self, text: &str) -> Encoded {
-        let mut all = Encoded::default();
-        for (part, text) in self.columns(text) {
-            let Encoded { ids, unknown } = part.tokenizer.encode(text);
-            all.unknown += unknown;
-            all.ids.extend(ids.into_iter().map(|id| part.outer(id)));
-        }
-        all
     }
 
     /// What a function makes of each column.
@@ -115,11 +104,6 @@ impl Parts {
             part.tokenizer.decode(&own)
         };
         self.joined(self.parts.iter().map(column))
-    }
-
-    /// A text as its tokens spell it.
-    pub(super) fn normalized(&self, text: &str) -> String {
-        self.joined(self.columns(text).map(|(part, text)| part.tokenizer.normalized(text)))
     }
 
     /// Checks that a text has all columns.
@@ -173,6 +157,46 @@ impl Parts {
             }
             _ => None,
         }
+    }
+}
+
+impl Scheme for Parts {
+    fn name(&self) -> &'static str {
+        "parts"
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    fn is_unknown(&self, id: i64) -> bool {
+        self.parts.iter().any(|part| part.unknown == id)
+    }
+
+    fn cut(&self, text: &str, each: Each) {
+        for (part, text) in self.columns(text) {
+            part.tokenizer.cut(text, &mut |id, covered| each(part.outer(id), covered));
+        }
+    }
+
+    fn piece(&self, id: i64, _first: bool) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.vocabulary.token(id).unwrap_or_default().as_bytes())
+    }
+
+    fn spelled(&self, text: &str) -> String {
+        self.joined(self.columns(text).map(|(part, text)| part.tokenizer.normalized(text)))
+    }
+
+    fn extended(&self, _symbols: &[String]) -> Result<Arc<dyn Scheme>> {
+        // The ids of the next column follow.
+        Err(Error::input("the vocabularies of a source with several columns cannot be extended"))
+    }
+}
+
+impl From<Parts> for Tokenizer {
+    fn from(parts: Parts) -> Tokenizer {
+        let parts = Arc::new(parts);
+        Tokenizer { form: FORM, scheme: parts.clone(), parts: Some(parts) }
     }
 }
 

@@ -81,13 +81,13 @@ impl BannedTexts {
     /// their longest part that does not end in one.
     fn behind_forced(&self, prefix: OutputPrefix) -> StateID {
         let tokens = prefix.tokens.iter().take(prefix.forced).enumerate();
-        let text: String =
-            std::iter::once(" ").chain(tokens.map(|(n, &token)| self.piece(token, n == 0))).collect();
+        let pieces = tokens.map(|(n, &token)| self.piece(token, n == 0));
+        let text = std::iter::once(&b" "[..]).chain(pieces).collect::<Vec<_>>().concat();
         if prefix.tokens.len() < prefix.forced || prefix.forced == 0 {
             return self.walk(self.root(), &text);
         }
-        let parts = text.char_indices().map(|(at, _)| self.walk(self.root(), &text[at..]));
-        parts.into_iter().find(|&state| !self.ends_in_one(state)).unwrap_or(self.root())
+        let mut parts = (0..text.len()).map(|at| self.walk(self.root(), &text[at..]));
+        parts.find(|&state| !self.ends_in_one(state)).unwrap_or(self.root())
     }
 
     fn find(&self, place: Place) -> Tokens {
@@ -107,7 +107,7 @@ impl BannedTexts {
 
     /// Whether an output that ends here contains a banned text.
     fn ends_in_one(&self, state: StateID) -> bool {
-        self.completes(state, " ")
+        self.completes(state, b" ")
     }
 
     /// Whether every token with a text would complete a banned text.
@@ -118,7 +118,7 @@ impl BannedTexts {
         says_something.all(|text| self.completes(state, text))
     }
 
-    fn piece(&self, token: i64, first: bool) -> &str {
+    fn piece(&self, token: i64, first: bool) -> &[u8] {
         self.texts.piece(token, first)
     }
 
@@ -128,13 +128,13 @@ impl BannedTexts {
     }
 
     /// The state after a text.
-    fn walk(&self, state: StateID, text: &str) -> StateID {
-        text.bytes().fold(state, |state, byte| self.automaton.next_state(Anchored::No, state, byte))
+    fn walk(&self, state: StateID, text: &[u8]) -> StateID {
+        text.iter().fold(state, |state, &byte| self.automaton.next_state(Anchored::No, state, byte))
     }
 
     /// Whether a banned text ends in this text.
-    fn completes(&self, mut state: StateID, text: &str) -> bool {
-        text.bytes().any(|byte| {
+    fn completes(&self, mut state: StateID, text: &[u8]) -> bool {
+        text.iter().any(|&byte| {
             state = self.automaton.next_state(Anchored::No, state, byte);
             self.automaton.is_match(state)
         })
@@ -149,11 +149,15 @@ mod tests {
     /// Ids 4 and on.
     const TOKENS: [&str; 8] = ["a", "b", " a", " ab", "ba", " ", "é", "cabc"];
 
+    fn of_texts(texts: [&str; 2]) -> [Box<[u8]>; 2] {
+        texts.map(|text| text.as_bytes().into())
+    }
+
     fn banned(texts: &[&str]) -> BannedTexts {
-        let special = ["", "<unk>", "", ""].map(str::to_owned).map(|text| [text.clone(), text]);
-        let pieces = TOKENS.map(|text| [text.trim_start().to_owned(), text.to_owned()]);
+        let special = ["", "<unk>", "", ""].map(|text| [text; 2]);
+        let pieces = TOKENS.map(|text| [text.trim_start(), text]);
         let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
-        let pieces = special.into_iter().chain(pieces).collect();
+        let pieces = special.into_iter().chain(pieces).map(of_texts).collect();
         BannedTexts::new(&texts, Arc::new(TokenTexts::new(pieces))).unwrap()
     }
 
@@ -166,7 +170,8 @@ mod tests {
             let banned = banned(texts);
             let text = |tokens: &[i64]| -> String {
                 let pieces = tokens.iter().enumerate().map(|(n, &token)| banned.piece(token, n == 0));
-                std::iter::once(" ").chain(pieces).collect()
+                let text = std::iter::once(&b" "[..]).chain(pieces).collect::<Vec<_>>().concat();
+                String::from_utf8(text).unwrap()
             };
             let has = |text: &str| texts.iter().any(|one| text.contains(one));
             let can_continue = |tokens: &[i64]| {
@@ -202,7 +207,7 @@ mod tests {
     fn a_banned_word_is_forbidden_where_tokens_are_words() {
         let words = ["", "<unk>", "", "", "ein", "und", "Haus"];
         let pieces = words
-            .map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }]);
+            .map(|word| of_texts([word, &if word.is_empty() { String::new() } else { format!(" {word}") }]));
         let banned =
             BannedTexts::new(&[" und ".to_owned()], Arc::new(TokenTexts::new(pieces.into()))).unwrap();
         let forbidden = |tokens: &[i64], forced| {

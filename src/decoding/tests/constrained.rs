@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::constraints::token_texts::TokenTexts;
+use super::super::constraints::token_texts::{TokenText, TokenTexts};
 use super::*;
 use crate::data::text_form::TextForm;
 use crate::data::{Normalize, Whitespace};
@@ -189,9 +189,13 @@ fn ways(source: &[i64], prefix: &[i64]) -> Vec<f32> {
     weights.iter().map(|weight| weight - sum.ln()).collect()
 }
 
+fn in_bytes(texts: [&str; 2]) -> TokenText {
+    texts.map(|text| text.as_bytes().into())
+}
+
 fn with_pieces(config: &DecodingConfig) -> SearchOptions {
-    let special = ["", "<unk>", "", ""].map(|text| [text.to_owned(), text.to_owned()]);
-    let pieces = PIECES.map(|text| [text.to_owned(), text.to_owned()]);
+    let special = ["", "<unk>", "", ""].map(|text| in_bytes([text; 2]));
+    let pieces = PIECES.map(|text| in_bytes([text; 2]));
     SearchOptions::new(config, || special.into_iter().chain(pieces).collect()).unwrap()
 }
 
@@ -274,7 +278,7 @@ fn every_search_respects_a_forced_text() {
 fn a_forced_text_may_end_within_a_word() {
     let words = ["", "<unk>", "", "", "a", "ab", "new", "york", "yorkshire"];
     let pieces =
-        words.map(|word| [word.to_owned(), if word.is_empty() { String::new() } else { format!(" {word}") }]);
+        words.map(|word| in_bytes([word, &if word.is_empty() { String::new() } else { format!(" {word}") }]));
     let texts = TokenTexts::new(pieces.into());
     let tokens = |text: &str| -> Vec<Vec<i64>> {
         let opening = texts.forced_prefix(text).unwrap();
@@ -332,8 +336,8 @@ fn an_n_best_list_has_a_text_once_with_its_best_tokenization() {
 /// `e`, an accent, `é` and a space, in outputs of this form.
 fn with_accents(config: &DecodingConfig, normalize: Normalize, whitespace: Whitespace) -> SearchOptions {
     let pieces = ["", "<unk>", "", "", "e", "\u{301}", "\u{e9}", " ", "e\u{301}", "ex"];
-    let pieces = pieces.map(|text| [text.to_owned(), text.to_owned()]);
-    let form = TextForm { normalize, whitespace };
+    let pieces = pieces.map(|text| in_bytes([text; 2]));
+    let form = TextForm { normalize, whitespace, ..TextForm::default() };
     SearchOptions::with_texts(config, TokenTexts::in_form(pieces.into(), form)).unwrap()
 }
 

@@ -238,7 +238,7 @@ fn ctc_decoding_respects_allowed_tokens_the_limit_and_forced_texts() {
         let kept = decode_n_best(&decoder, &[&request], &options(&config)).unwrap().remove(0);
         assert_eq!(kept[0].tokens, [4, 4]);
     }
-    let same = |_: &DecodingConfig| (0..6).map(|_| ["x".to_owned(), "x".to_owned()]).collect::<Vec<_>>();
+    let same = |_: &DecodingConfig| (0..6).map(|_| [b"x"[..].into(), b"x"[..].into()]).collect::<Vec<_>>();
     let config = of(Method::Ctc, 5, 5);
     let rules = SearchOptions::new(&config, || same(&config)).unwrap();
     let list = decode_n_best(&decoder, &[&request(&[4], None, &rules)], &rules).unwrap().remove(0);

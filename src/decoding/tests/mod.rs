@@ -153,7 +153,9 @@ fn sources(count: i64) -> Vec<[i64; 1]> {
 fn options(config: &DecodingConfig) -> SearchOptions {
     assert_eq!(config.check(), Ok(()));
     let name = |id: i64| if id == UNK { "<unk>".to_owned() } else { id.to_string() };
-    let pieces = || (0..6).map(|id| [name(id), format!(" {}", name(id))]).collect();
+    let pieces = || {
+        (0..6).map(|id| [name(id), format!(" {}", name(id))].map(|text| text.into_bytes().into())).collect()
+    };
     SearchOptions::new(config, pieces).unwrap()
 }
 
