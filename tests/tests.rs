@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod config;
+mod corpus;
 mod ctc;
 mod decode;
 mod dependent;

@@ -4,6 +4,7 @@
 //! like any other here. Texts only: no tokens.
 
 mod extra_columns;
+mod replaced;
 
 use std::collections::VecDeque;
 use std::io::Read;
