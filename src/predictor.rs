@@ -268,7 +268,7 @@ impl LoadedModel {
     ) -> Result<Vec<Vec<f32>>> {
         let wanted: Vec<usize> =
             (0..pairs.len()).filter(|&row| self.is_requested(&pairs[row].0.source)).collect();
-        let length = |&row: &usize| (pairs[row].0.source.positions(), pairs[row].1.len() + 1);
+        let length = |&row: &usize| (pairs[row].0.source.positions() as u32, pairs[row].1.len() as u32 + 1);
         let lengths: Vec<_> = wanted.iter().map(length).collect();
         let batches = batches(&lengths, READ_AT_ONCE).into_iter();
         let batches: Vec<Vec<usize>> =

@@ -118,7 +118,7 @@ impl Bench {
     }
 
     fn sampler(&self, tokens_per_batch: usize) -> BatchSampler {
-        let lengths = self.train.corpus.lengths();
+        let lengths = self.train.corpus.lengths().clone();
         BatchSampler::new(lengths, tokens_per_batch, 1, 0, 0)
     }
 

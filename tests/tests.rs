@@ -3,6 +3,7 @@
 mod bad_input;
 mod broken_bytes;
 mod config;
+mod corpus;
 mod ctc;
 mod decode;
 mod dependent;

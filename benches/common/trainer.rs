@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seqloom::config::Experiment;
-use seqloom::data::dataset::Tokenizers;
-use seqloom::data::splits::{AudioOptions, DataSplits};
+use seqloom::data::dataset::TokenizerSource;
+use seqloom::data::splits::{AudioOptions, DataSplits, LoadOptions};
 use seqloom::distributed::Group;
 use seqloom::error::Result;
 use seqloom::model::network::Network;
@@ -25,7 +25,8 @@ pub fn measure(
     let limit = Duration::from_secs(600);
     let group = Group::from_environment(limit, limit)?;
     let runtime = Runtime::start(&experiment.runtime)?;
-    let data = DataSplits::load(&experiment.data, audio, |pairs| Tokenizers::train(&experiment.data, pairs))?;
+    let options = LoadOptions { audio, ..LoadOptions::default() };
+    let data = DataSplits::load(&experiment.data, options, TokenizerSource::Learned)?;
     let mut params = Params::new(runtime.device, experiment.seed).with_compute_kind(runtime.compute);
     let network = experiment.model.network();
     let sizes = (data.tokenizers.source.shape(), data.tokenizers.target.vocabulary_size());
@@ -44,7 +45,7 @@ pub fn measure(
         machine: runtime.machine(),
         faults: InjectedFaults::default(),
     };
-    let tokens: usize = data.train.corpus.lengths().into_iter().map(|(_, target)| target).sum();
+    let tokens: usize = data.train.corpus.lengths().iter().map(|(_, target)| *target as usize).sum();
     let tokens_per_pair = tokens as f64 / data.train.corpus.len() as f64;
     let mut trainer = Trainer::new(context, None)?;
     for _ in 0..warmup {

@@ -26,6 +26,8 @@ const CONFIG: &str = "config.toml";
 const CHECKPOINTS: &str = "checkpoints";
 /// The folder with the features of recordings.
 pub(crate) const FEATURES: &str = "features";
+/// The folder with a training set that is too large for the memory.
+pub(crate) const PREPARED: &str = "prepared";
 /// Prefix of a checkpoint's name until it is complete.
 const PARTIAL: &str = ".partial-";
 /// Prefix of a checkpoint that is being replaced.
@@ -147,7 +149,7 @@ impl RunDirectory {
             match entry.file_name().to_str() {
                 Some(LOCK | FROM | "config.partial" | "from.partial") => true,
                 Some(CHECKPOINTS) => is_empty(),
-                Some(FEATURES) => true,
+                Some(FEATURES | PREPARED) => true,
                 _ => false,
             }
         };

@@ -9,9 +9,9 @@ use super::roles::FileRoles;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::locate_model;
 use crate::console::status;
-use crate::data::dataset::{Dataset, Tokenizers};
+use crate::data::dataset::{Dataset, TokenizerSource, Tokenizers};
 use crate::data::lexicon::Lexicon;
-use crate::data::splits::DataSplits;
+use crate::data::splits::{DataSplits, LoadOptions};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::vocabulary::{SPECIALS, UNK};
 use crate::error::{Error, Result, counted};
@@ -61,16 +61,23 @@ pub(crate) fn run(args: &ShortlistArgs) -> Result<()> {
     roles.writes("output", &args.output, "--output").check()?;
     of_texts(&tokenizers)?;
     let DataSplits { train, valid, tokenizers } =
-        DataSplits::load(&experiment.data, None, |_| Ok(tokenizers.clone()))?;
-    let shortlist = learn(args, &train, of_texts(&tokenizers)?, &tokenizers.target);
+        DataSplits::load(&experiment.data, LoadOptions::default(), TokenizerSource::Given(&tokenizers))?;
+    let shortlist = learn(args, &train, of_texts(&tokenizers)?, &tokenizers.target)?;
     shortlist.write(&args.output, &tokenizers)?;
     status(&format!("learned from {}", counted(train.corpus.len().min(args.pairs as usize), "pair")));
-    status(&coverage(&shortlist, &valid, &tokenizers));
+    status(&coverage(&shortlist, &valid, &tokenizers)?);
     Ok(())
 }
 
-fn learn(args: &ShortlistArgs, train: &Dataset, sources: &Tokenizer, targets: &Tokenizer) -> Shortlist {
-    let sides = train.corpus.tokens().take(args.pairs as usize);
+fn learn(
+    args: &ShortlistArgs,
+    train: &Dataset,
+    sources: &Tokenizer,
+    targets: &Tokenizer,
+) -> Result<Shortlist> {
+    let rows = 0..train.corpus.len().min(args.pairs as usize);
+    let rows = rows.map(|row| train.corpus.tokens(row)).collect::<Result<Vec<_>>>()?;
+    let sides = rows.iter().map(|[source, target]| (source.as_slice(), target.as_slice()));
     let mut counts: Vec<(u64, i64)> = (0..targets.vocabulary_size() as i64).map(|id| (0, id)).collect();
     sides.clone().flat_map(|(_, target)| target).for_each(|&id| counts[id as usize].0 += 1);
     counts.sort_by_key(|&(count, id)| (std::cmp::Reverse(count), id));
@@ -86,14 +93,15 @@ fn learn(args: &ShortlistArgs, train: &Dataset, sources: &Tokenizer, targets: &T
         list
     };
     let lists = (0..sources.vocabulary_size() as i64).map(list).collect();
-    Shortlist::new(seen.filter(|&id| id != UNK).take(args.frequent).collect(), lists)
+    Ok(Shortlist::new(seen.filter(|&id| id != UNK).take(args.frequent).collect(), lists))
 }
 
 /// The share of the validation targets that the shortlist allows.
-fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> String {
+fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> Result<String> {
     let (mut tokens, mut held, mut whole, mut listed) = (0, 0, 0, 0);
-    for (source, target) in valid.corpus.tokens() {
-        let allowed = shortlist.allowed(source, std::iter::empty());
+    for row in 0..valid.corpus.len() {
+        let [source, target] = valid.corpus.tokens(row)?;
+        let allowed = shortlist.allowed(&source, std::iter::empty());
         let there = target.iter().filter(|token| allowed.binary_search(token).is_ok()).count();
         tokens += target.len();
         held += there;
@@ -102,12 +110,12 @@ fn coverage(shortlist: &Shortlist, valid: &Dataset, tokenizers: &Tokenizers) -> 
     }
     let (rows, percent) =
         (valid.corpus.len(), |part: usize, of: usize| 100.0 * part as f64 / of.max(1) as f64);
-    format!(
+    Ok(format!(
         "validation targets: {rows}, the lists cover {:.2} % of their tokens, and {:.2} % of the targets entirely; a list \
          has {:.0} of {} tokens on average",
         percent(held, tokens),
         percent(whole, rows),
         listed as f64 / rows.max(1) as f64,
         tokenizers.target.vocabulary_size()
-    )
+    ))
 }

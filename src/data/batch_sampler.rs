@@ -1,6 +1,9 @@
 //! The batches of an epoch and their order: a function of (seed, epoch) and of the lengths.
 //!
-//! To resume in the middle of an epoch, only the position must be saved.
+//! To resume in the middle of an epoch, only the position must be saved. A row takes four bytes here, and eight for its
+//! lengths, which others share.
+
+use std::sync::Arc;
 
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -9,127 +12,183 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::runtime::seed_for;
 
+/// Positions of a row, including EOS: (source, target).
+pub type Positions = (u32, u32);
+
 /// Cuts the training rows into batches of similar length, epoch by epoch.
 #[derive(Debug)]
 pub struct BatchSampler {
-    /// Positions of each row, including EOS: (source, target).
-    lengths: Vec<(usize, usize)>,
+    lengths: Arc<[Positions]>,
     tokens_per_batch: usize,
     seed: u64,
     epoch: u64,
-    batches: Vec<Vec<usize>>,
+    batches: Batches,
+    /// The batches in the order of the epoch.
+    order: Vec<u32>,
     position: usize,
 }
 
 impl BatchSampler {
-    /// Starts before batch `position` of `epoch`; both count from 0. `lengths` are the positions of each row, including
-    /// EOS: (source, target).
+    /// Starts before batch `position` of `epoch`; both count from 0. `lengths` are those of each row.
     pub fn new(
-        lengths: Vec<(usize, usize)>,
+        lengths: Arc<[Positions]>,
         tokens_per_batch: usize,
         seed: u64,
         epoch: u64,
         position: usize,
     ) -> BatchSampler {
-        let mut sampler =
-            BatchSampler { lengths, tokens_per_batch, seed, epoch, batches: Vec::new(), position };
-        sampler.batches = sampler.batches_of(epoch);
+        let (batches, order) = (Batches::default(), Vec::new());
+        let mut sampler = BatchSampler { lengths, tokens_per_batch, seed, epoch, batches, order, position };
+        sampler.begin_epoch();
         sampler
     }
 
     /// Batches of the current pass.
     pub(crate) fn batches(&self) -> usize {
-        self.batches.len()
+        self.order.len()
     }
 
     /// The rows of the next batch.
-    pub fn next_batch(&mut self) -> &[usize] {
-        if self.position == self.batches.len() {
+    pub fn next_batch(&mut self) -> Vec<usize> {
+        if self.position == self.batches() {
             self.epoch += 1;
             self.position = 0;
-            self.batches = self.batches_of(self.epoch);
+            self.begin_epoch();
         }
         self.position += 1;
-        &self.batches[self.position - 1]
+        self.batches.rows(self.order[self.position - 1] as usize)
     }
 
     /// The epoch of the next batch; at the end of an epoch, the next epoch.
     pub fn epoch(&self) -> u64 {
-        if self.position == self.batches.len() { self.epoch + 1 } else { self.epoch }
+        if self.position == self.batches() { self.epoch + 1 } else { self.epoch }
     }
 
     /// Number of batches of that epoch so far.
     pub(crate) fn position(&self) -> usize {
-        if self.position == self.batches.len() { 0 } else { self.position }
+        if self.position == self.batches() { 0 } else { self.position }
     }
 
     /// Sorts rows by length, with ties in random order, cuts them into full batches, and shuffles the batches. The
     /// first batch has a random size, so that every epoch has other cuts.
-    fn batches_of(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let mut random = ChaCha8Rng::seed_from_u64(seed_for(self.seed, epoch, "order"));
-        let mut rows: Vec<usize> = (0..self.lengths.len()).collect();
+    fn begin_epoch(&mut self) {
+        // The last epoch's memory is free for this one.
+        self.batches = Batches::default();
+        let mut random = ChaCha8Rng::seed_from_u64(seed_for(self.seed, self.epoch, "order"));
+        let mut rows: Vec<u32> = (0..self.lengths.len() as u32).collect();
         rows.shuffle(&mut random);
         sort_by_length(&mut rows, &self.lengths);
         let first = random.random_range(1..=self.tokens_per_batch);
-        let mut batches = batches_within_budget(&rows, &self.lengths, first, self.tokens_per_batch);
-        batches.shuffle(&mut random);
-        batches
+        self.batches = Batches::within_budget(rows, &self.lengths, first, self.tokens_per_batch);
+        self.order = (0..self.batches.len() as u32).collect();
+        self.order.shuffle(&mut random);
     }
 }
 
 /// Sorts rows so that neighbours need little padding on both sides: by the longer side, then by how much longer the
-/// target is, alternately ascending and descending, so that it does not jump when the longer side grows.
-pub(crate) fn sort_by_length(rows: &mut [usize], lengths: &[(usize, usize)]) {
-    rows.sort_by_key(|&row| {
-        let (source, target) = lengths[row];
-        let (longer, difference) = (source.max(target), target as i64 - source as i64);
-        (longer, if longer % 2 == 0 { difference } else { -difference })
-    });
+/// target is, alternately ascending and descending, so that it does not jump when the longer side grows. Rows of the same
+/// lengths keep their order.
+pub(crate) fn sort_by_length(rows: &mut Vec<u32>, lengths: &[Positions]) {
+    let longest = rows.iter().map(|&row| longer(lengths[row as usize])).max().unwrap_or(0);
+    let width = 2 * longest + 1;
+    let place = |row: u32| {
+        let (source, target) = lengths[row as usize];
+        let (longer, difference) = (longer((source, target)), i64::from(target) - i64::from(source));
+        let second = if longer % 2 == 0 { difference } else { -difference };
+        longer * width + (second + longest as i64) as usize
+    };
+    let places = (longest + 1) * width;
+    if places > rows.len() {
+        rows.sort_by_key(|&row| place(row));
+        return;
+    }
+    // Millions of rows have few lengths: counting them is several times as fast as comparing.
+    let mut next = vec![0u32; places + 1];
+    rows.iter().for_each(|&row| next[place(row) + 1] += 1);
+    (1..next.len()).for_each(|at| next[at] += next[at - 1]);
+    let mut sorted = vec![0; rows.len()];
+    for &row in rows.iter() {
+        let next = &mut next[place(row)];
+        sorted[*next as usize] = row;
+        *next += 1;
+    }
+    *rows = sorted;
+}
+
+fn longer((source, target): Positions) -> usize {
+    source.max(target) as usize
 }
 
 /// The most rows of a batch: a limit of GPU attention kernels.
 const MOST_ROWS: usize = 65_535;
 
-/// Cuts rows, in order, into batches of at most `budget` positions per side, including padding; the first one of at
-/// most `first`. A longer row is a single-row batch.
-pub(crate) fn batches_within_budget(
-    rows: &[usize],
-    lengths: &[(usize, usize)],
-    first: usize,
-    budget: usize,
-) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut longest = 0;
-    for &row in rows {
-        let length = lengths[row].0.max(lengths[row].1);
-        let budget = if batches.len() <= 1 { first } else { budget };
-        match batches.last_mut() {
-            Some(batch) if batch.len() < MOST_ROWS && longest.max(length) * (batch.len() + 1) <= budget => {
+/// Rows, cut into batches.
+#[derive(Debug, Default)]
+pub(crate) struct Batches {
+    rows: Vec<u32>,
+    /// Where each batch begins.
+    starts: Vec<u32>,
+}
+
+impl Batches {
+    /// Cuts rows, in order, into batches of at most `budget` positions per side, including padding; the first one of at
+    /// most `first`. A longer row is a single-row batch.
+    pub(crate) fn within_budget(
+        rows: Vec<u32>,
+        lengths: &[Positions],
+        first: usize,
+        budget: usize,
+    ) -> Batches {
+        let mut starts: Vec<u32> = Vec::new();
+        let mut longest = 0;
+        for (at, &row) in rows.iter().enumerate() {
+            let length = longer(lengths[row as usize]);
+            let budget = if starts.len() <= 1 { first } else { budget };
+            let there = starts.last().map_or(0, |&start| at - start as usize);
+            if there > 0 && there < MOST_ROWS && longest.max(length) * (there + 1) <= budget {
                 longest = longest.max(length);
-                batch.push(row);
-            }
-            _ => {
+            } else {
                 longest = length;
-                batches.push(vec![row]);
+                starts.push(at as u32);
             }
         }
+        Batches { rows, starts }
     }
-    batches
+
+    /// Number of batches.
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The rows of a batch.
+    pub(crate) fn rows(&self, batch: usize) -> Vec<usize> {
+        let end = self.starts.get(batch + 1).map_or(self.rows.len(), |&end| end as usize);
+        self.rows[self.starts[batch] as usize..end].iter().map(|&row| row as usize).collect()
+    }
+
+    /// The rows of each batch.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Vec<usize>> {
+        (0..self.len()).map(|batch| self.rows(batch))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lengths(count: usize) -> Vec<(usize, usize)> {
-        (0..count).map(|n| (n % 7 + 2, n % 11 + 2)).collect()
+    fn lengths(count: usize) -> Arc<[Positions]> {
+        (0..count as u32).map(|n| (n % 7 + 2, n % 11 + 2)).collect()
+    }
+
+    fn cut(rows: Vec<u32>, lengths: &[Positions], budget: usize) -> Vec<Vec<usize>> {
+        Batches::within_budget(rows, lengths, budget, budget).iter().collect()
     }
 
     fn epoch(sampler: &mut BatchSampler) -> Vec<Vec<usize>> {
         let now = sampler.epoch();
         let mut batches = Vec::new();
         while sampler.epoch() == now {
-            batches.push(sampler.next_batch().to_vec());
+            batches.push(sampler.next_batch());
         }
         batches
     }
@@ -137,8 +196,7 @@ mod tests {
     #[test]
     fn batches_of_the_shortest_rows_are_bounded() {
         let count = MOST_ROWS + 5;
-        let rows: Vec<usize> = (0..count).collect();
-        let batches = batches_within_budget(&rows, &vec![(1, 1); count], 1 << 20, 1 << 20);
+        let batches = cut((0..count as u32).collect(), &vec![(1, 1); count], 1 << 20);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [MOST_ROWS, 5]);
     }
 
@@ -152,7 +210,7 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, (0..100).collect::<Vec<_>>());
             for batch in batches {
-                let longest = batch.iter().map(|&row| rows[row].0.max(rows[row].1)).max();
+                let longest = batch.iter().map(|&row| longer(rows[row])).max();
                 assert!(longest.unwrap() * batch.len() <= 40);
             }
         }
@@ -172,12 +230,12 @@ mod tests {
     }
 
     /// Lengths of sentences and their translations: skewed and correlated.
-    fn sentences(count: usize) -> Vec<(usize, usize)> {
+    fn sentences(count: usize) -> Arc<[Positions]> {
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let pair = |_| {
             let source = 6.0 + 30.0 * random.random::<f64>().powi(3);
             let target = source * (0.8 + 0.5 * random.random::<f64>());
-            (source as usize, 2 + target as usize)
+            (source as u32, 2 + target as u32)
         };
         (0..count).map(pair).collect()
     }
@@ -189,8 +247,8 @@ mod tests {
         for batch in epoch(&mut BatchSampler::new(rows.clone(), 4096, 1, 0, 0)) {
             let longest =
                 batch.iter().fold((0, 0), |most, &row| (rows[row].0.max(most.0), rows[row].1.max(most.1)));
-            real += batch.iter().map(|&row| rows[row].0 + rows[row].1).sum::<usize>();
-            all += batch.len() * (longest.0 + longest.1);
+            real += batch.iter().map(|&row| rows[row].0 + rows[row].1).sum::<u32>();
+            all += batch.len() as u32 * (longest.0 + longest.1);
         }
         let padding = 1.0 - real as f64 / all as f64;
         assert!(padding < 0.05, "{padding}");
@@ -217,7 +275,62 @@ mod tests {
 
     #[test]
     fn a_row_longer_than_the_budget_is_a_single_row_batch() {
-        let batches = batches_within_budget(&[0, 1, 2], &[(2, 2), (90, 3), (2, 2)], 10, 10);
+        let batches = cut(vec![0, 1, 2], &[(2, 2), (90, 3), (2, 2)], 10);
         assert_eq!(batches, [vec![0], vec![1], vec![2]]);
+    }
+
+    #[test]
+    fn counting_sorts_as_comparing_does() {
+        let lengths = sentences(50_000);
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        let mut rows: Vec<u32> = (0..50_000).collect();
+        rows.shuffle(&mut random);
+        let mut compared = rows.clone();
+        compared.sort_by_key(|&row| {
+            let (source, target) = lengths[row as usize];
+            let (longer, difference) = (source.max(target), i64::from(target) - i64::from(source));
+            (longer, if longer % 2 == 0 { difference } else { -difference })
+        });
+        sort_by_length(&mut rows, &lengths);
+        assert_eq!(rows, compared);
+        // So few rows that they are compared.
+        let mut few = compared[..100].iter().rev().copied().collect();
+        sort_by_length(&mut few, &lengths);
+        assert!(few.is_sorted_by_key(|&row| longer(lengths[row as usize])));
+    }
+
+    /// Written plainly: pairs that are lists, rows that are compared.
+    fn plain_epoch(lengths: &[Positions], budget: usize, seed: u64) -> Vec<Vec<usize>> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed_for(seed, 0, "order"));
+        let mut rows: Vec<usize> = (0..lengths.len()).collect();
+        rows.shuffle(&mut random);
+        rows.sort_by_key(|&row| {
+            let (source, target) = (i64::from(lengths[row].0), i64::from(lengths[row].1));
+            let longer = source.max(target);
+            (longer, if longer % 2 == 0 { target - source } else { source - target })
+        });
+        let first = random.random_range(1..=budget);
+        let mut batches: Vec<Vec<usize>> = Vec::new();
+        for row in rows {
+            let budget = if batches.len() <= 1 { first } else { budget };
+            let fits = |batch: &Vec<usize>| {
+                let longest = batch.iter().chain([&row]).map(|&row| longer(lengths[row])).max().unwrap();
+                longest * (batch.len() + 1) <= budget
+            };
+            match batches.last_mut() {
+                Some(batch) if fits(batch) => batch.push(row),
+                _ => batches.push(vec![row]),
+            }
+        }
+        batches.shuffle(&mut random);
+        batches
+    }
+
+    #[test]
+    fn a_compact_epoch_is_the_plain_one() {
+        for (lengths, budget) in [(lengths(60), 30), (sentences(20_000), 1024)] {
+            let mut sampler = BatchSampler::new(lengths.clone(), budget, 7, 0, 0);
+            assert_eq!(epoch(&mut sampler), plain_epoch(&lengths, budget, 7));
+        }
     }
 }

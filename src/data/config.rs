@@ -2,6 +2,8 @@
 //!
 //! Only the keys, their defaults and the rules among them. It opens no file and depends on no tokenizer.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::audio::config::AudioConfig;
@@ -42,9 +44,34 @@ pub struct DataConfig {
     /// What to do with a pair with a side longer than its `max_length`: `error`, or `skip` (counted and reported).
     #[serde(default)]
     pub too_long: TooLong,
-    /// What to do with a pair with an empty side: `error`, `skip` (counted and reported), or `keep`.
+    /// What to do with a pair with an empty side: `error` (with their number and the first one), `skip` (counted and
+    /// reported), or `keep`: an empty side is EOS alone.
     #[serde(default)]
-    pub empty: Empty,
+    pub empty: Policy,
+    /// How many times as many characters one side of a pair may have as the other one; 0: any number.
+    #[serde(default)]
+    pub max_ratio: f64,
+    /// What to do with a pair beyond `max_ratio`.
+    #[serde(default)]
+    pub too_unequal: Policy,
+    /// What to do with a row that has bytes that are not UTF-8; `keep` reads U+FFFD in their place.
+    #[serde(default)]
+    pub invalid_utf8: Policy,
+    /// What to do with a pair that came before.
+    #[serde(default = "keep")]
+    pub duplicate: Policy,
+    /// What to do with a pair whose source and target are the same text.
+    #[serde(default = "keep")]
+    pub copy: Policy,
+    /// The largest training files, in GiB, that are loaded into memory; larger ones are encoded into a file.
+    #[serde(default = "quarter")]
+    pub in_memory_limit: f64,
+    /// The most pairs of a set larger than `in_memory_limit` from which vocabularies are learned.
+    #[serde(default = "million")]
+    pub learn_from: usize,
+    /// The folder of encoded training sets, which runs may share; without it, `prepared` of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
     /// The source side.
     #[serde(default)]
     pub source: SideConfig,
@@ -55,6 +82,18 @@ pub struct DataConfig {
 
 fn with_header() -> bool {
     true
+}
+
+fn keep() -> Policy {
+    Policy::Keep
+}
+
+fn quarter() -> f64 {
+    0.25
+}
+
+fn million() -> usize {
+    1_000_000
 }
 
 /// What to do with a pair with a side longer than the limit.
@@ -68,16 +107,16 @@ pub enum TooLong {
     Skip,
 }
 
-/// What to do with a pair with an empty side.
+/// What to do with a pair that is probably a mistake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Empty {
-    /// Stop with an error that has their number and the first one.
+pub enum Policy {
+    /// Stop with an error that names it.
     #[default]
     Error,
-    /// Skip them, and report the count.
+    /// Skip it, and report the count.
     Skip,
-    /// Train on them: an empty side is EOS alone.
+    /// Train on it.
     Keep,
 }
 
@@ -218,6 +257,10 @@ impl DataConfig {
                 ));
             }
         }
+        let numbers = [("max_ratio", self.max_ratio), ("in_memory_limit", self.in_memory_limit)];
+        ConfigError::check_float("data", "at least 0", |x| x >= 0.0, &numbers)?;
+        ConfigError::check_float("data", "0, or at least 1", |x| x == 0.0 || x >= 1.0, &numbers[..1])?;
+        ConfigError::check_integer("data", 1, &[("learn_from", self.learn_from as u64)])?;
         self.source.check("data.source")?;
         self.target.check("data.target")?;
         self.check_parts()?;
@@ -232,6 +275,13 @@ impl DataConfig {
             let message = "a target must be a text, but [data.target] names `audio`";
             return Err(ConfigError::new("data.target", &["audio"], message)
                 .hint("`characters`, `words` and `bpe`, for example, cut texts"));
+        }
+        if self.max_ratio > 0.0 && self.source.audio.is_some() {
+            let message = format!(
+                "`max_ratio` compares texts, so it must be 0 where sources are `audio`, but it is {}",
+                self.max_ratio
+            );
+            return Err(ConfigError::new("data", &["max_ratio"], message));
         }
         if self.shared_vocabulary && self.source.audio.is_some() {
             let message = "`shared_vocabulary` needs texts on both sides, but sources are `audio`";

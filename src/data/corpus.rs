@@ -1,14 +1,19 @@
 //! The pairs of a set by row, with tokens, lengths and texts, for training and validation.
 //!
-//! Token ids are in memory, features of recordings in a file. Readers of a row do not depend on that.
+//! Token ids are in memory or in a file, features of recordings in a file, texts in memory or where they were read. Readers
+//! of a row do not depend on that.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::audio::features::Features;
-use super::readers::Pair;
+use super::batch_sampler::Positions;
+use super::left_behind::LeftBehind;
+use super::readers::{Pair, Place};
 use super::source::SourceItem;
+use super::token_store::{TokenStore, hash_side, hexadecimal};
 use crate::error::Result;
 
 /// A tokenized pair, without BOS and EOS.
@@ -20,159 +25,173 @@ pub(crate) struct Example {
     pub target: Vec<i64>,
 }
 
-impl Example {
-    /// Its positions, including EOS: (source, target).
-    pub(crate) fn lengths(&self) -> (usize, usize) {
-        (self.source.positions(), self.target.len() + 1)
-    }
-}
-
 /// Pairs by row.
 #[derive(Debug)]
 pub struct Corpus {
-    pairs: Vec<Pair>,
-    content: Content,
+    texts: Texts,
+    tokens: TokenStore,
+    recordings: Option<Box<Recordings>>,
+    /// Positions of each row, including EOS.
+    lengths: Arc<[Positions]>,
+    fingerprint: String,
 }
 
+/// The texts of a set's pairs.
 #[derive(Debug)]
-enum Content {
-    Tokens(Vec<Example>),
-    Recordings(Box<Recordings>),
+enum Texts {
+    InMemory(Vec<Pair>),
+    InFiles(Box<LeftBehind>),
 }
 
 #[derive(Debug)]
 struct Recordings {
-    targets: Vec<Vec<i64>>,
     features: Features,
     /// For each pair the row of its features.
     rows: Vec<usize>,
 }
 
 impl Corpus {
-    /// Pairs and their examples, in the same order.
-    pub(crate) fn new(pairs: Vec<Pair>, examples: Vec<Example>) -> Corpus {
-        assert_eq!(pairs.len(), examples.len(), "each pair is an example");
-        Corpus { pairs, content: Content::Tokens(examples) }
+    /// Pairs and their tokens, in the same order; `hash` is that of the tokens.
+    pub(crate) fn new(pairs: Vec<Pair>, (tokens, hash): (TokenStore, Sha256)) -> Corpus {
+        let lengths = tokens.lengths().clone();
+        assert_eq!(pairs.len(), lengths.len(), "each pair has tokens");
+        let texts = Texts::InMemory(pairs);
+        Corpus { texts, tokens, recordings: None, lengths, fingerprint: hexadecimal(hash) }
     }
 
-    /// Recordings and their texts; `rows` are those of the features.
+    /// Tokens of pairs whose texts stay in their files.
+    pub(crate) fn in_files(texts: LeftBehind, tokens: TokenStore, fingerprint: String) -> Corpus {
+        let lengths = tokens.lengths().clone();
+        Corpus { texts: Texts::InFiles(Box::new(texts)), tokens, recordings: None, lengths, fingerprint }
+    }
+
+    /// Recordings and the tokens of their texts, as targets; `rows` are those of the features.
+    ///
+    /// # Errors
+    /// The tokens cannot be read.
     pub(crate) fn of_recordings(
         pairs: Vec<Pair>,
-        targets: Vec<Vec<i64>>,
+        tokens: TokenStore,
         features: Features,
         rows: Vec<usize>,
-    ) -> Corpus {
-        assert!(pairs.len() == targets.len() && pairs.len() == rows.len(), "each pair is an example");
-        Corpus { pairs, content: Content::Recordings(Box::new(Recordings { targets, features, rows })) }
+    ) -> Result<Corpus> {
+        let of_row = |(&row, &(_, target)): (&usize, &Positions)| (features.positions(row) as u32, target);
+        let lengths: Arc<[Positions]> = rows.iter().zip(tokens.lengths().iter()).map(of_row).collect();
+        assert!(pairs.len() == lengths.len(), "each pair is an example");
+        let mut hash = Sha256::new();
+        hash.update(features.key());
+        rows.iter().for_each(|row| hash.update(row.to_le_bytes()));
+        for row in 0..rows.len() {
+            let mut hashed = Vec::new();
+            tokens.row(row)?.iter().for_each(|side| hash_side(side, &mut hashed));
+            hash.update(hashed);
+        }
+        let recordings = Some(Box::new(Recordings { features, rows }));
+        let texts = Texts::InMemory(pairs);
+        Ok(Corpus { texts, tokens, recordings, lengths, fingerprint: hexadecimal(hash) })
     }
 
     /// Examples with empty texts.
     #[cfg(test)]
     pub(crate) fn of_examples(examples: Vec<Example>) -> Corpus {
-        Corpus::new(vec![Pair::default(); examples.len()], examples)
+        use super::token_store::{TokenWriter, Width};
+        let mut writer = TokenWriter::new(Vec::new(), Width::Two);
+        for example in &examples {
+            writer.push([example.source.tokens(), &example.target]).unwrap();
+        }
+        Corpus::new(vec![Pair::default(); examples.len()], writer.into_store())
     }
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        self.lengths.len()
     }
 
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.lengths.is_empty()
     }
 
     /// Positions of each row, including EOS: (source, target).
-    pub fn lengths(&self) -> Vec<(usize, usize)> {
-        match &self.content {
-            Content::Tokens(examples) => examples.iter().map(Example::lengths).collect(),
-            Content::Recordings(own) => {
-                let lengths = own.rows.iter().zip(&own.targets);
-                lengths.map(|(&row, target)| (own.features.positions(row), target.len() + 1)).collect()
-            }
-        }
+    pub fn lengths(&self) -> &Arc<[Positions]> {
+        &self.lengths
     }
 
     /// Lengths of each row as limits of outputs count them: (source, target), without EOS.
-    pub(crate) fn sizes(&self) -> Vec<(usize, usize)> {
-        match &self.content {
-            Content::Tokens(examples) => {
-                examples.iter().map(|example| (example.source.length(), example.target.len())).collect()
-            }
-            Content::Recordings(own) => {
-                let lengths = own.rows.iter().zip(&own.targets);
-                lengths.map(|(&row, target)| (own.features.own_positions(row), target.len())).collect()
-            }
-        }
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = (usize, usize)> + Clone {
+        (0..self.len()).map(|row| {
+            let (source, target) = self.lengths[row];
+            let source = match &self.recordings {
+                Some(own) => own.features.own_positions(own.rows[row]),
+                None => source as usize - 1,
+            };
+            (source, target as usize - 1)
+        })
     }
 
     /// The example of a row.
     ///
     /// # Errors
-    /// The file of the features cannot be read.
-    pub(crate) fn example(&self, row: usize) -> Result<Cow<'_, Example>> {
-        Ok(match &self.content {
-            Content::Tokens(examples) => Cow::Borrowed(&examples[row]),
-            Content::Recordings(own) => {
-                let source = own.features.item(own.rows[row])?;
-                Cow::Owned(Example { source, target: own.targets[row].clone() })
-            }
-        })
+    /// A file cannot be read.
+    pub(crate) fn example(&self, row: usize) -> Result<Example> {
+        self.example_of(row, |own| own.features.item(own.rows[row]))
     }
 
     /// The same as training varies it, by a seed.
     ///
     /// # Errors
-    /// The file of the features cannot be read.
-    pub(crate) fn augmented(&self, row: usize, seed: impl FnOnce() -> u64) -> Result<Cow<'_, Example>> {
-        match &self.content {
-            Content::Tokens(_) => self.example(row),
-            Content::Recordings(own) => {
-                let source = own.features.augmented(own.rows[row], seed())?;
-                Ok(Cow::Owned(Example { source, target: own.targets[row].clone() }))
-            }
+    /// A file cannot be read.
+    pub(crate) fn augmented(&self, row: usize, seed: impl FnOnce() -> u64) -> Result<Example> {
+        self.example_of(row, |own| own.features.augmented(own.rows[row], seed()))
+    }
+
+    fn example_of(
+        &self,
+        row: usize,
+        recording: impl FnOnce(&Recordings) -> Result<SourceItem>,
+    ) -> Result<Example> {
+        let [source, target] = self.tokens.row(row)?;
+        let source = match &self.recordings {
+            Some(own) => recording(own)?,
+            None => source.into(),
+        };
+        Ok(Example { source, target })
+    }
+
+    /// The token ids of both sides of a row, without EOS; a recording has none.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn tokens(&self, row: usize) -> Result<[Vec<i64>; 2]> {
+        self.tokens.row(row)
+    }
+
+    /// The place of a row.
+    pub(crate) fn place(&self, row: usize) -> Place {
+        match &self.texts {
+            Texts::InMemory(pairs) => pairs[row].place.clone(),
+            Texts::InFiles(texts) => texts.place(row),
         }
     }
 
-    /// The token ids of a row's target, without EOS.
-    pub(crate) fn target(&self, row: usize) -> &[i64] {
-        match &self.content {
-            Content::Tokens(examples) => &examples[row].target,
-            Content::Recordings(own) => &own.targets[row],
+    /// The texts of rows, with their places. If they are no longer in their files, they are empty.
+    pub(crate) fn pairs_of(&self, rows: &[usize]) -> Vec<Cow<'_, Pair>> {
+        match &self.texts {
+            Texts::InMemory(pairs) => rows.iter().map(|&row| Cow::Borrowed(&pairs[row])).collect(),
+            Texts::InFiles(texts) => texts.pairs_of(rows).into_iter().map(Cow::Owned).collect(),
         }
     }
 
-    /// The token ids of both sides of each row, without EOS; of recordings the sources have none.
-    pub(crate) fn tokens(&self) -> impl Iterator<Item = (&[i64], &[i64])> + Clone {
-        (0..self.len()).map(|row| match &self.content {
-            Content::Tokens(examples) => (examples[row].source.tokens(), examples[row].target.as_slice()),
-            Content::Recordings(own) => (&[][..], own.targets[row].as_slice()),
-        })
-    }
-
-    /// The texts of a row, with their place.
-    pub(crate) fn pair(&self, row: usize) -> &Pair {
-        &self.pairs[row]
-    }
-
-    /// The texts of all rows, in order.
-    pub(crate) fn pairs(&self) -> impl ExactSizeIterator<Item = &Pair> {
-        self.pairs.iter()
+    /// The texts of all rows, in order; none of a set whose texts are in files alone, which no validation set is.
+    pub(crate) fn pairs(&self) -> &[Pair] {
+        match &self.texts {
+            Texts::InMemory(pairs) => pairs,
+            Texts::InFiles(_) => &[],
+        }
     }
 
     /// SHA-256 over all that is read, in hexadecimal: two sets with the same one train the same model.
-    pub(crate) fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        if let Content::Recordings(own) = &self.content {
-            hash.update(own.features.key());
-            own.rows.iter().for_each(|row| hash.update(row.to_le_bytes()));
-        }
-        for (source, target) in self.tokens() {
-            for side in [source, target] {
-                hash.update(side.len().to_le_bytes());
-                side.iter().for_each(|token| hash.update(token.to_le_bytes()));
-            }
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 }

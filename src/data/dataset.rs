@@ -1,19 +1,24 @@
 //! A set as training uses it: its pairs by row, and what became of the others.
 
+pub(crate) mod encoding;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::audio::features::{Features, Take};
 use super::audio::processor::{AudioProcessor, Extent};
-use super::corpus::{Corpus, Example};
+use super::corpus::Corpus;
+use super::left_out::{LeftOut, Reason};
 use super::readers::{Pair, Place};
 use super::source::required_frames;
 use super::source_processor::SourceProcessor;
+use super::token_store::TokenWriter;
 use super::tokenizer::Tokenizer;
 use super::{DataConfig, SideConfig, TooLong};
 use crate::error::{Error, Result, counted};
 use crate::runtime::threads;
+use encoding::{Encoding, FileChanges, Found};
 
 /// What turns both sides of the data into what a network reads and writes.
 #[derive(Clone, Debug)]
@@ -57,17 +62,43 @@ impl Tokenizers {
     }
 }
 
+/// Where the tokenizers of a set come from.
+#[derive(Clone, Copy)]
+pub enum TokenizerSource<'a> {
+    /// They are those of a model.
+    Given(&'a Tokenizers),
+    /// They are learned from the training pairs.
+    Learned,
+    /// They are a function of the training pairs, and of what `key` names.
+    Made {
+        /// What else they depend on.
+        key: &'a str,
+        /// The function.
+        by: &'a dyn Fn(&[&Pair]) -> Result<Tokenizers>,
+    },
+}
+
+impl TokenizerSource<'_> {
+    /// Those of training pairs.
+    ///
+    /// # Errors
+    /// What [`Tokenizers::train`] or the function refuses.
+    pub(crate) fn build(&self, config: &DataConfig, pairs: &[&Pair]) -> Result<Tokenizers> {
+        match self {
+            TokenizerSource::Given(tokenizers) => Ok((*tokenizers).clone()),
+            TokenizerSource::Learned => Tokenizers::train(config, pairs),
+            TokenizerSource::Made { by, .. } => by(pairs),
+        }
+    }
+}
+
 /// A split: the used pairs, and counts of the others.
 #[derive(Debug)]
 pub struct Dataset {
     /// The used pairs; shared with the loader's thread.
     pub corpus: Arc<Corpus>,
-    /// Places of the pairs that are skipped because a side is too long.
-    pub skipped: Vec<Place>,
-    /// Places of the pairs that are skipped because their recording is too short for CTC.
-    pub too_short: Vec<Place>,
-    /// Places of the pairs that are skipped because a side is empty.
-    pub empty: Vec<Place>,
+    /// The pairs that are not used.
+    pub left_out: LeftOut,
     /// Symbols that are not in the vocabulary: of the sources, of the targets.
     pub unknown: [usize; 2],
     /// Notes about the files, one line each.
@@ -80,27 +111,29 @@ impl Dataset {
     /// # Errors
     /// A side is longer than its limit, unless `data.too_long` is `skip`; no pair is left.
     pub fn new(pairs: Vec<Pair>, tokenizers: &Tokenizers, config: &DataConfig) -> Result<Dataset> {
-        let Some(source) = tokenizers.source.tokenizer() else {
-            return Err(Error::failure("the sources of this model are recordings"));
-        };
-        let sources = source.encode_all(&texts(&pairs, |pair| &pair.source));
-        let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));
-        let (mut kept, mut examples) = (Vec::new(), Vec::new());
-        let (mut skipped, mut unknown) = (Vec::new(), [0, 0]);
-        for ((pair, source), target) in pairs.into_iter().zip(sources).zip(targets) {
-            let sides = [of_side("source", source.ids.len(), &config.source), of_target(&target.ids, config)];
-            if let Some(why) = sides.into_iter().flatten().next() {
-                leave_out(pair.place, why, config, &mut skipped)?;
-                continue;
-            }
-            unknown[0] += source.unknown;
-            unknown[1] += target.unknown;
-            examples.push(Example { source: source.ids.into(), target: target.ids });
+        Dataset::with_changes(pairs, tokenizers, config).map(|(set, _)| set)
+    }
+
+    /// The same, with how reading changed the texts of each file.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::new`].
+    pub(crate) fn with_changes(
+        pairs: Vec<Pair>,
+        tokenizers: &Tokenizers,
+        config: &DataConfig,
+    ) -> Result<(Dataset, Vec<FileChanges>)> {
+        let mut kept = Vec::new();
+        let keep = |pair| {
             kept.push(pair);
-        }
-        check_some_left(&kept, [&skipped, &[]], config)?;
-        let corpus = Arc::new(Corpus::new(kept, examples));
-        Ok(Dataset { corpus, skipped, too_short: Vec::new(), empty: Vec::new(), unknown, notes: Vec::new() })
+            Ok(())
+        };
+        let mut encoding = Encoding::new(tokenizers, config, Vec::new(), keep)?;
+        pairs.into_iter().try_for_each(|pair| encoding.push(pair))?;
+        let (Found { left_out, unknown, changes }, tokens) = encoding.finish()?;
+        check_some_left(kept.len(), &left_out, config)?;
+        let corpus = Arc::new(Corpus::new(kept, tokens.into_store()));
+        Ok((Dataset { corpus, left_out, unknown, notes: Vec::new() }, changes))
     }
 
     /// The same of recordings, whose features are made. With `ctc` a recording must have a position for each token of its
@@ -116,27 +149,27 @@ impl Dataset {
         config: &DataConfig,
         ctc: bool,
     ) -> Result<Dataset> {
-        let ShortEnough { pairs, mut skipped, .. } = recordings;
-        let targets = tokenizers.target.encode_all(&texts(&pairs, |pair| &pair.target));
-        let (mut kept, mut rows, mut kept_targets) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut short, mut unknown) = (Vec::new(), [0, 0]);
+        let ShortEnough { pairs, mut left_out, .. } = recordings;
+        let texts: Vec<&str> = pairs.iter().map(|pair| pair.target.as_str()).collect();
+        let targets = tokenizers.target.encode_all(&texts);
+        let (mut kept, mut rows, mut unknown) = (Vec::new(), Vec::new(), [0, 0]);
+        let mut tokens = TokenWriter::new(Vec::new(), tokenizers.width());
         for (row, (pair, target)) in pairs.into_iter().zip(targets).enumerate() {
-            if let Some(why) = of_target(&target.ids, config) {
-                leave_out(pair.place, why, config, &mut skipped)?;
-                continue;
-            }
-            if let Some(why) = ctc.then(|| too_short(&features, row, &target.ids)).flatten() {
-                leave_out(pair.place, why, config, &mut short)?;
+            let too_long = of_target(target.ids.len(), config).map(|why| (Reason::TooLong, why));
+            let short = || ctc.then(|| too_short(&features, row, &target.ids)).flatten();
+            if let Some(why) = too_long.or_else(|| short().map(|why| (Reason::TooShort, why))) {
+                leave_out(pair.place, why, config, &mut left_out)?;
                 continue;
             }
             unknown[1] += target.unknown;
-            kept_targets.push(target.ids);
+            let written = tokens.push([&[], &target.ids]);
+            written.map_err(|error| Error::failure(error.to_string()))?;
             rows.push(row);
             kept.push(pair);
         }
-        check_some_left(&kept, [&skipped, &short], config)?;
-        let corpus = Arc::new(Corpus::of_recordings(kept, kept_targets, features, rows));
-        Ok(Dataset { corpus, skipped, too_short: short, empty: Vec::new(), unknown, notes: Vec::new() })
+        check_some_left(kept.len(), &left_out, config)?;
+        let corpus = Corpus::of_recordings(kept, tokens.into_store().0, features, rows)?;
+        Ok(Dataset { corpus: Arc::new(corpus), left_out, unknown, notes: Vec::new() })
     }
 }
 
@@ -146,8 +179,8 @@ pub(crate) struct ShortEnough {
     pub pairs: Vec<Pair>,
     /// How long each is.
     pub extents: Vec<Extent>,
-    /// Places of the others.
-    pub skipped: Vec<Place>,
+    /// The others.
+    pub left_out: LeftOut,
 }
 
 impl ShortEnough {
@@ -164,20 +197,20 @@ impl ShortEnough {
         let looked_at = threads::each(pairs.iter().collect(), |pair: &Pair| {
             processor.extent(pair.source.as_ref(), pair.segment).map_err(|error| error.at(&pair.place))
         });
-        let (mut kept, mut extents, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut kept, mut extents, mut left_out) = (Vec::new(), Vec::new(), LeftOut::default());
         for (pair, extent) in pairs.into_iter().zip(looked_at) {
             let extent = extent?;
             let (seconds, most) = (processor.seconds(extent), processor.max_seconds());
             if seconds > most {
                 let why = too_long_to_hear(seconds, most).at(&pair.source);
-                leave_out(pair.place, why, config, &mut skipped)?;
+                leave_out(pair.place, (Reason::TooLong, why), config, &mut left_out)?;
                 continue;
             }
             kept.push(pair);
             extents.push(extent);
         }
-        check_some_left(&kept, [&skipped, &[]], config)?;
-        Ok(ShortEnough { pairs: kept, extents, skipped })
+        check_some_left(kept.len(), &left_out, config)?;
+        Ok(ShortEnough { pairs: kept, extents, left_out })
     }
 
     /// What their features are made of.
@@ -192,38 +225,39 @@ impl ShortEnough {
     }
 }
 
-fn texts(pairs: &[Pair], side: impl Fn(&Pair) -> &String) -> Vec<&str> {
-    pairs.iter().map(|pair| side(pair).as_str()).collect()
-}
-
 /// A pair that is not used: an error, or a count.
-fn leave_out(place: Place, why: Error, config: &DataConfig, skipped: &mut Vec<Place>) -> Result<()> {
+fn leave_out(
+    place: Place,
+    (reason, why): (Reason, Error),
+    config: &DataConfig,
+    left_out: &mut LeftOut,
+) -> Result<()> {
     if config.too_long == TooLong::Error {
         return Err(why.at(place));
     }
-    skipped.push(place);
+    left_out.add(reason, place);
     Ok(())
 }
 
-fn check_some_left(kept: &[Pair], [long, short]: [&[Place]; 2], config: &DataConfig) -> Result<()> {
-    if !kept.is_empty() {
+/// Refuses a set without a pair.
+pub(crate) fn check_some_left(kept: usize, left_out: &LeftOut, config: &DataConfig) -> Result<()> {
+    if kept > 0 {
         return Ok(());
     }
-    if !short.is_empty() {
+    let [long, short] = [Reason::TooLong, Reason::TooShort].map(|reason| left_out.count(reason));
+    if short > 0 {
         let message = format!(
-            "no pair is left: {} have a side that is too long, and {} a recording that is too short for CTC",
-            long.len(),
-            short.len()
+            "no pair is left: {long} have a side that is too long, and {short} a recording that is too short for CTC"
         );
         return Err(Error::input(message).hint("check the texts, or use larger tokens, such as `bpe`"));
     }
-    let message = format!("no pair is left: all {} have a side that is too long", long.len());
+    let message = format!("no pair is left: all {long} have a side that is too long");
     let limit = if config.source.audio.is_some() { "audio.max_seconds" } else { "max_length" };
     Err(Error::input(message).hint(format!("raise `data.source.{limit}` and `data.target.max_length`")))
 }
 
-fn of_target(target: &[i64], config: &DataConfig) -> Option<Error> {
-    of_side("target", target.len(), &config.target)
+fn of_target(length: usize, config: &DataConfig) -> Option<Error> {
+    of_side("target", length, &config.target)
 }
 
 fn of_side(side: &str, length: usize, config: &SideConfig) -> Option<Error> {

@@ -2,7 +2,6 @@
 //!
 //! The content of a batch is a function of (seed, epoch, position), so it does not depend on the thread or the time.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -11,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::batch::Batch;
-use super::batch_sampler::BatchSampler;
+use super::batch_sampler::{BatchSampler, Positions};
 use super::corpus::{Corpus, Example};
 use super::shard::{Shard, Tree};
 use super::source::SourceItem;
@@ -60,7 +59,7 @@ impl LoadedUpdate {
 #[derive(Clone, Debug)]
 pub struct Collator {
     corpus: Arc<Corpus>,
-    lengths: Arc<[(usize, usize)]>,
+    lengths: Arc<[Positions]>,
     word_dropout: f64,
     seed: u64,
 }
@@ -69,26 +68,26 @@ impl Collator {
     /// For the rows of a set. `word_dropout` is the share of input tokens that are replaced by `<unk>`; labels are
     /// unchanged.
     pub fn new(corpus: Arc<Corpus>, word_dropout: f64, seed: u64) -> Collator {
-        let lengths = corpus.lengths().into();
+        let lengths = corpus.lengths().clone();
         Collator { corpus, lengths, word_dropout, seed }
     }
 
     /// Positions of a row on both sides.
     pub(crate) fn positions(&self, row: usize) -> usize {
         let (source, target) = self.lengths[row];
-        source + target
+        (source + target) as usize
     }
 
     /// Positions of some rows as a batch, including padding.
     pub(crate) fn padded_positions(&self, rows: &[usize]) -> usize {
         let lengths = rows.iter().map(|&row| self.lengths[row]);
         let longest = lengths.fold((0, 0), |most, row| (row.0.max(most.0), row.1.max(most.1)));
-        rows.len() * (longest.0 + longest.1)
+        rows.len() * (longest.0 + longest.1) as usize
     }
 
     /// Labels of a row.
     pub(crate) fn labels(&self, row: usize) -> usize {
-        self.lengths[row].1
+        self.lengths[row].1 as usize
     }
 
     /// The batch of a shard.
@@ -106,13 +105,13 @@ impl Collator {
     pub fn batch(&self, rows: &[usize], epoch: u64) -> Result<Batch> {
         let seed = |row: usize| move || seed_for(self.seed, epoch, &format!("augmentation {row}"));
         let examples = rows.iter().map(|&row| self.corpus.augmented(row, seed(row)));
-        let examples = examples.collect::<Result<Vec<Cow<Example>>>>()?;
+        let examples = examples.collect::<Result<Vec<Example>>>()?;
         let batch = collate(&examples);
         if self.word_dropout == 0.0 {
             return Ok(batch);
         }
         let seen = rows.iter().zip(&examples).map(|(&row, one)| self.with_word_dropout(row, one, epoch));
-        let seen = collate(&seen.map(Cow::Owned).collect::<Vec<_>>());
+        let seen = collate(&seen.collect::<Vec<_>>());
         Ok(Batch { source: seen.source, target_in: seen.target_in, ..batch })
     }
 
@@ -129,7 +128,7 @@ impl Collator {
 }
 
 /// Pads rows to a batch.
-pub(crate) fn collate(examples: &[Cow<Example>]) -> Batch {
+pub(crate) fn collate(examples: &[Example]) -> Batch {
     let sources: Vec<&SourceItem> = examples.iter().map(|example| &example.source).collect();
     let targets: Vec<&[i64]> = examples.iter().map(|example| example.target.as_slice()).collect();
     Batch::new(&sources, &targets)
@@ -184,7 +183,7 @@ fn load(batch_sampler: &mut BatchSampler, collator: &Collator, plan: UpdatePlan)
         let pass = batch_sampler.epoch();
         // The random numbers of a shard depend on its batch's number in the update, too.
         let name = number.to_string();
-        let whole = Shard { name, ..Shard::whole(batch_sampler.next_batch().to_vec(), pass) };
+        let whole = Shard { name, ..Shard::whole(batch_sampler.next_batch(), pass) };
         Tree::cut(whole, halvings, &|row| collator.positions(row))
     };
     let batches = (0..accumulate).map(&mut next).collect();
@@ -210,7 +209,7 @@ mod tests {
 
     fn loader(word_dropout: f64, epoch: u64, position: usize) -> Loader {
         let corpus = corpus(50);
-        let batch_sampler = BatchSampler::new(corpus.lengths(), 40, 3, epoch, position);
+        let batch_sampler = BatchSampler::new(corpus.lengths().clone(), 40, 3, epoch, position);
         Loader::start(batch_sampler, Collator::new(corpus, word_dropout, 3), ALONE).unwrap()
     }
 
@@ -242,7 +241,7 @@ mod tests {
     fn two_ranks_share_the_shards_of_the_updates_of_one() {
         let loader = |rank: usize, ranks: usize| {
             let corpus = corpus(50);
-            let batch_sampler = BatchSampler::new(corpus.lengths(), 40, 3, 0, 0);
+            let batch_sampler = BatchSampler::new(corpus.lengths().clone(), 40, 3, 0, 0);
             let plan = UpdatePlan { accumulate: 3, halvings: 2, rank, ranks };
             Loader::start(batch_sampler, Collator::new(corpus, 0.0, 3), plan).unwrap()
         };
@@ -266,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_reports_why() {
-        let batch_sampler = BatchSampler::new(vec![(3, 3); 4], 12, 3, 0, 0);
+        let batch_sampler = BatchSampler::new([(3, 3); 4].into(), 12, 3, 0, 0);
         // A set without the sampler's rows.
         let loader = Loader::start(batch_sampler, Collator::new(corpus(0), 0.0, 3), ALONE).unwrap();
         let error = loader.next_update().unwrap_err();

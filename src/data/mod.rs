@@ -6,22 +6,33 @@
 mod config;
 
 pub use config::{
-    BpeConfig, BytesConfig, CharactersConfig, DataConfig, Empty, Files, GraphemesConfig, Normalize, PairFile,
-    PretrainedConfig, SideConfig, TableFile, TooLong, UnigramConfig, Whitespace, WordsConfig,
+    BpeConfig, BytesConfig, CharactersConfig, DataConfig, Files, GraphemesConfig, Normalize, PairFile,
+    Policy, PretrainedConfig, SideConfig, TableFile, TooLong, UnigramConfig, Whitespace, WordsConfig,
 };
 
 pub mod audio;
 pub mod batch;
 pub mod batch_sampler;
+pub(crate) mod contents;
 pub(crate) mod corpus;
 pub mod dataset;
+pub(crate) mod learning;
+pub(crate) mod left_behind;
+pub mod left_out;
 pub(crate) mod lexicon;
 pub mod loader;
+pub(crate) mod prepare;
+pub(crate) mod prepared;
 pub mod readers;
+pub(crate) mod selection;
 pub(crate) mod shard;
 pub mod source;
 pub mod source_processor;
 pub mod splits;
 pub(crate) mod text_form;
+pub(crate) mod token_store;
 pub mod tokenizer;
 pub mod vocabulary;
+
+/// Hears of a long step: what is done, how many rows of it, and of how many, if that is known.
+pub type Progress<'a> = &'a dyn Fn(&str, usize, Option<usize>);

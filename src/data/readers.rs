@@ -15,6 +15,7 @@ mod source_row;
 mod table;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,8 +81,19 @@ pub struct PairSet {
 /// extension, a missing column, a row that breaks the format, files of parallel text that differ in length, a set
 /// without pairs.
 pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<PairSet> {
+    let mut set = PairSet::default();
     let columns = Columns { header, ..Columns::new(&columns[..1], columns[1]) };
-    read_pairs_by(files, columns, None, None)
+    let reading = Reading { columns, format: None, recordings: None, lossy: false };
+    for file in &files.0 {
+        set.notes.extend(reading.each(file, &mut |pair, _| {
+            set.pairs.push(pair);
+            Ok(ControlFlow::Continue(()))
+        })?);
+    }
+    if set.pairs.is_empty() {
+        return Err(Error::input("a set must have at least one file, but it has none"));
+    }
+    Ok(set)
 }
 
 /// Sources that are paths of recordings, which this module does not read.
@@ -99,48 +111,82 @@ pub(crate) trait Recordings {
     fn complete(&self, pair: &mut Pair, others: &[ExtraField]) -> Result<()>;
 }
 
-/// As [`read_pairs`], of tables in `format`, where it is named; with `recordings` the sources are paths of recordings, and
-/// files may be folders.
-///
-/// # Errors
-/// Those of [`read_pairs`] and of `recordings`.
-pub(crate) fn read_pairs_by(
-    files: &Files,
-    columns: Columns,
-    format: Option<Format>,
-    recordings: Option<&dyn Recordings>,
-) -> Result<PairSet> {
-    let mut set = PairSet::default();
-    for file in &files.0 {
-        if let (PairFile::Table(table), Some(recordings)) = (file, recordings)
+/// How files of pairs are read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    /// The columns of sources and targets.
+    pub columns: Columns<'a>,
+    /// The format of tables; `None` for that of the extension.
+    pub format: Option<Format>,
+    /// Sources that are recordings.
+    pub recordings: Option<&'a dyn Recordings>,
+    /// Whether bytes that are not UTF-8 become U+FFFD; otherwise they are an error.
+    pub lossy: bool,
+}
+
+/// Takes the pairs of a file, each with whether bytes of its row were replaced; a break ends reading.
+pub(crate) type EachPair<'a> = &'a mut dyn FnMut(Pair, bool) -> Result<ControlFlow<()>>;
+
+impl Reading<'_> {
+    /// Passes the pairs of a file on, one after the other; returns notes about it.
+    ///
+    /// # Errors
+    /// Those of [`read_pairs`], of the recordings, and of `each`; the file has no pair.
+    pub(crate) fn each(&self, file: &PairFile, each: EachPair) -> Result<Vec<String>> {
+        if let (PairFile::Table(table), Some(recordings)) = (file, self.recordings)
             && table.path.is_dir()
         {
-            set.pairs.extend(recordings.folder(&table.path)?);
-            continue;
+            for pair in recordings.folder(&table.path)? {
+                if each(pair, false)?.is_break() {
+                    break;
+                }
+            }
+            return Ok(Vec::new());
         }
+        let mut notes = Vec::new();
         let sources = match file {
-            PairFile::Table(table) => open_table(table, columns, format)?,
+            PairFile::Table(table) => open_table(table, self.columns, self.format)?,
             PairFile::Parallel { source, target } => {
                 let is_table = |path: &&std::path::PathBuf| Format::of(path) != Format::Text;
                 let note = |path: &std::path::PathBuf| {
                     format!("{} is read as text with one line per pair", path.display())
                 };
-                set.notes.extend([source, target].into_iter().filter(is_table).map(note));
+                notes.extend([source, target].into_iter().filter(is_table).map(note));
                 RowReader::parallel(source, target)
                     .map_err(|error| with_search_folder(&[source, target], error))?
             }
         };
-        let before = set.pairs.len();
-        read_all(sources, recordings, &mut set)?;
-        if set.pairs.len() == before {
+        notes.extend(self.each_row(sources, file, each)?);
+        Ok(notes)
+    }
+
+    fn each_row(&self, mut sources: RowReader, file: &PairFile, each: EachPair) -> Result<Vec<String>> {
+        if self.recordings.is_some() {
+            sources = sources.keeping_extra_fields();
+        }
+        if self.lossy {
+            sources = sources.replacing_invalid();
+        }
+        let mut is_empty = true;
+        while let Some(row) = sources.next() {
+            let SourceRow { text, target, line, others, .. } = row?;
+            let place = sources.place(line);
+            let mut pair =
+                Pair { source: text, target: target.unwrap_or_default(), place, ..Pair::default() };
+            if let Some(recordings) = self.recordings {
+                recordings.complete(&mut pair, &others).map_err(|error| error.at(&pair.place))?;
+            }
+            is_empty = false;
+            if each(pair, sources.was_replaced())?.is_break() {
+                break;
+            }
+        }
+        if is_empty {
             let message = format!("a file of pairs must have at least one row, but {} has none", name(file));
             return Err(Error::input(message));
         }
+        Ok(sources.line_ends().iter().filter_map(LineEnds::note).collect())
     }
-    if set.pairs.is_empty() {
-        return Err(Error::input("a set must have at least one file, but it has none"));
-    }
-    Ok(set)
 }
 
 fn name(file: &PairFile) -> String {
@@ -170,23 +216,6 @@ fn with_search_folder(paths: &[impl AsRef<Path>], error: Error) -> Error {
         true => error.hint("relative paths start at the folder where seqloom is called"),
         false => error,
     }
-}
-
-fn read_all(mut sources: RowReader, recordings: Option<&dyn Recordings>, set: &mut PairSet) -> Result<()> {
-    if recordings.is_some() {
-        sources = sources.keeping_extra_fields();
-    }
-    while let Some(row) = sources.next() {
-        let SourceRow { text, target, line, others, .. } = row?;
-        let place = sources.place(line);
-        let mut pair = Pair { source: text, target: target.unwrap_or_default(), place, ..Pair::default() };
-        if let Some(recordings) = recordings {
-            recordings.complete(&mut pair, &others).map_err(|error| error.at(&pair.place))?;
-        }
-        set.pairs.push(pair);
-    }
-    set.notes.extend(sources.line_ends().iter().filter_map(LineEnds::note));
-    Ok(())
 }
 
 #[cfg(test)]

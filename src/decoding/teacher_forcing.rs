@@ -5,7 +5,7 @@
 use tch::{Device, Tensor};
 
 use crate::data::batch::Batch;
-use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
+use crate::data::batch_sampler::{Batches, Positions, sort_by_length};
 use crate::data::source::SourceItem;
 use crate::error::{Error, Result};
 use crate::model::network::{Network, Predictions};
@@ -18,10 +18,10 @@ const SCORED_AT_ONCE: i64 = 512;
 
 /// The rows of each batch: at most `budget` positions on either side, rows of similar length together.
 /// `lengths` are the positions of each row, including EOS: (source, target).
-pub(crate) fn batches(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
-    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+pub(crate) fn batches(lengths: &[Positions], budget: usize) -> Vec<Vec<usize>> {
+    let mut rows: Vec<u32> = (0..lengths.len() as u32).collect();
     sort_by_length(&mut rows, lengths);
-    batches_within_budget(&rows, lengths, budget, budget)
+    Batches::within_budget(rows, lengths, budget, budget).iter().collect()
 }
 
 /// The network's predictions at the labels of a batch. No row depends on the other rows.
@@ -45,7 +45,7 @@ pub(crate) fn log_probabilities(
 ) -> Result<Vec<Vec<f32>>> {
     let mut found = vec![Vec::new(); pairs.len()];
     let lengths: Vec<_> =
-        pairs.iter().map(|(source, target)| (source.positions(), target.len() + 1)).collect();
+        pairs.iter().map(|(source, target)| (source.positions() as u32, target.len() as u32 + 1)).collect();
     for rows in batches(&lengths, READ_AT_ONCE) {
         let (sources, targets): (Vec<_>, Vec<_>) = rows.iter().map(|&row| pairs[row]).unzip();
         let batch = Batch::new(&sources, &targets).to_device(device);

@@ -50,6 +50,11 @@ impl InitialModel {
         Origin { path: self.path.clone(), sha256: self.sha256.clone() }
     }
 
+    /// What the tokenizers depend on, beside the training pairs.
+    pub(crate) fn key(&self) -> String {
+        format!("{} {}", self.sha256, self.extend)
+    }
+
     /// The model's tokenizers, extended if allowed. They must have every symbol of the training pairs.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use tch::Device;
 use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
 use crate::data::dataset::Dataset;
+use crate::data::left_out::Tally;
 use crate::data::source_processor::SourceProcessor;
 use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
@@ -143,15 +144,10 @@ fn introduce_origin(
 fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
     for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
         let mut line = counted(set.corpus.len(), &format!("{name} pair"));
-        let reasons = [
-            (&set.skipped, "a side is too long"),
-            (&set.too_short, "their recordings are too short for CTC"),
-            (&set.empty, "a side is empty"),
-        ];
-        for (places, why) in reasons {
-            if let Some(first) = places.first() {
-                line += &format!("; {} skipped because {why}, the first at {first}", places.len());
-            }
+        for (reason, Tally { count, first }) in set.left_out.iter() {
+            let first =
+                first.iter().take(1).map(|first| format!(", the first at {first}")).collect::<String>();
+            line += &format!("; {count} skipped because {}{first}", reason.why());
         }
         if set.unknown != [0, 0] {
             let [source, target] = set.unknown;
@@ -185,7 +181,7 @@ fn introduce_limits(
     let sizes = (0..).zip(valid.corpus.sizes());
     let rows: Vec<_> = sizes.filter_map(|(row, size)| Some((row, too_long(size)?))).collect();
     let Some(&(row, (length, limit))) = rows.first() else { return };
-    let place = &valid.corpus.pair(row).place;
+    let place = valid.corpus.place(row);
     recorder.say(&format!(
         "note: validation references longer than an output may be (`decoding.max_length`): {} of {}; no output can match \
          them; the first is {place}: {length} tokens with <eos>, but at most {limit} are allowed",
@@ -196,7 +192,7 @@ fn introduce_limits(
 
 /// Reports references that no output can equal, because outputs have another text form.
 fn introduce_form(recorder: &mut dyn Recorder, target: &Tokenizer, valid: &Dataset) {
-    if let Some(note) = in_other_form(target, valid.corpus.pairs().map(|pair| pair.target.as_str())) {
+    if let Some(note) = in_other_form(target, valid.corpus.pairs().iter().map(|pair| pair.target.as_str())) {
         recorder.say(&note);
     }
 }
@@ -246,10 +242,10 @@ fn introduce_batches(
             (2 * shards).max(threads.next_power_of_two())
         ));
     }
-    let lengths = data.train.corpus.lengths().into_iter().map(|(source, target)| source.max(target));
+    let lengths = data.train.corpus.lengths().iter().map(|&(source, target)| source.max(target) as usize);
     let long: Vec<(usize, usize)> = lengths.enumerate().filter(|(_, length)| *length > budget).collect();
     for &(row, length) in long.iter().take(NAMED) {
-        let place = &data.train.corpus.pair(row).place;
+        let place = data.train.corpus.place(row);
         recorder.say(&format!(
             "{place}: this pair has {length} positions, more than `tokens_per_batch` = {budget}: it gets a batch of its \
              own"

@@ -8,10 +8,12 @@ pub(crate) mod average;
 mod checkpointer;
 mod init_from;
 mod introduction;
+mod preparations;
 mod ranks;
 mod resume;
 pub(crate) mod retention;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,13 +21,15 @@ use self::average::{chosen, mean_of};
 use self::checkpointer::Checkpoints;
 use self::init_from::{InitialModel, check_origin};
 use self::introduction::{Introduction, conclude};
+use self::preparations::Preparations;
 use self::ranks::{check_data, check_start};
 use self::resume::{SavedRun, claim};
-use crate::checkpoint::run::{FEATURES, Lock, Origin, RunDirectory};
+use crate::checkpoint::run::{FEATURES, Lock, Origin, PREPARED, RunDirectory};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
-use crate::data::dataset::Tokenizers;
-use crate::data::splits::{AudioOptions, DataSplits};
+use crate::data::dataset::{TokenizerSource, Tokenizers};
+use crate::data::readers::Pair;
+use crate::data::splits::{AudioOptions, DataSplits, LoadOptions};
 use crate::distributed::Group;
 use crate::error::{Error, Kind, Result, counted};
 use crate::model::network::Network;
@@ -130,7 +134,7 @@ fn train_as_rank(
     let initial = options.from.as_ref().filter(|_| saved.is_none());
     let initial = initial.map(|path| InitialModel::read(path, options.extend_vocabulary)).transpose();
     let initial = group.agree(initial)?;
-    let data = load(group, experiment, &run, (&saved, &initial))?;
+    let data = load(group, experiment, &run, (&saved, &initial), recorder)?;
     check_data(group, runtime, &data)?;
     let beginning = TrainingStart { lock, saved, initial };
     train_on((experiment, group), &run, runtime, &data, beginning, (stop, recorder))
@@ -142,18 +146,32 @@ fn load(
     experiment: &Experiment,
     run: &RunDirectory,
     (saved, initial): (&Option<SavedRun>, &Option<InitialModel>),
+    recorder: &mut dyn Recorder,
 ) -> Result<DataSplits> {
-    let features = run.file(FEATURES);
-    let audio = AudioOptions { features: &features, ctc: experiment.model.network().has_ctc() };
-    let load = || {
-        DataSplits::load(&experiment.data, Some(audio), |pairs| match (saved, initial) {
-            (Some(saved), _) => Ok(saved.tokenizers.clone()),
-            (None, Some(initial)) => initial.tokenizers(&experiment.data, pairs),
-            (None, None) => Tokenizers::train(&experiment.data, pairs),
-        })
+    let (features, prepared) = (run.file(FEATURES), run.file(PREPARED));
+    let reports = RefCell::new(Preparations::new(recorder));
+    let progress = |what: &str, done: usize, of: Option<usize>| reports.borrow_mut().report(what, done, of);
+    let options = LoadOptions {
+        audio: Some(AudioOptions { features: &features, ctc: experiment.model.network().has_ctc() }),
+        cache: Some(&prepared),
+        progress: group.leads().then_some(&progress),
     };
-    // Features are made once, by rank 0, and read by the others.
-    if experiment.data.source.audio.is_some() { group.in_turn(load) } else { group.agree(load()) }
+    let key = initial.as_ref().map(InitialModel::key).unwrap_or_default();
+    let of_initial = |pairs: &[&Pair]| match initial {
+        Some(initial) => initial.tokenizers(&experiment.data, pairs),
+        None => Tokenizers::train(&experiment.data, pairs),
+    };
+    let tokenizers = match (saved, initial) {
+        (Some(saved), _) => TokenizerSource::Given(&saved.tokenizers),
+        (None, Some(_)) => TokenizerSource::Made { key: &key, by: &of_initial },
+        (None, None) => TokenizerSource::Learned,
+    };
+    let load = || DataSplits::load(&experiment.data, options, tokenizers);
+    // Files are made once, by rank 0, and read by the others.
+    let loaded =
+        if DataSplits::makes_files(&experiment.data) { group.in_turn(load) } else { group.agree(load()) };
+    reports.borrow_mut().end();
+    loaded
 }
 
 /// The start of training: its own checkpoint, another model, or random weights.
@@ -266,7 +284,7 @@ fn finish(
 /// The experiment with length limits fitted to the training pairs.
 fn fitted(experiment: &Experiment, data: &DataSplits) -> Experiment {
     let mut fitted = experiment.clone();
-    fitted.decoding.fit(data.train.corpus.sizes().into_iter());
+    fitted.decoding.fit(data.train.corpus.sizes());
     fitted
 }
 
@@ -373,8 +391,8 @@ fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) 
     if config.epochs == 0 {
         return config.steps;
     }
-    let positions: usize =
-        data.train.corpus.lengths().into_iter().map(|(source, target)| source.max(target)).sum();
+    let lengths = data.train.corpus.lengths().iter();
+    let positions: usize = lengths.map(|&(source, target)| source.max(target) as usize).sum();
     let batches = config.epochs * positions.div_ceil(progress.tokens_per_batch.max(1)) as u64;
     config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
 }

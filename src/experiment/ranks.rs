@@ -73,8 +73,8 @@ pub(crate) fn check_data(group: &Group, runtime: Runtime, data: &DataSplits) -> 
     let vocabularies = vocabularies.map_err(|error| Error::failure(error.to_string()))?;
     let own = [
         ("the same type of machine and precision", runtime.identity()),
-        ("the same training pairs", data.train.corpus.fingerprint()),
-        ("the same validation pairs", data.valid.corpus.fingerprint()),
+        ("the same training pairs", data.train.corpus.fingerprint().to_owned()),
+        ("the same validation pairs", data.valid.corpus.fingerprint().to_owned()),
         ("the same vocabularies", sha256(&vocabularies)),
     ];
     let all = group.gather(Ok(own.each_ref().map(|(_, value)| value.clone())))?;

@@ -22,9 +22,11 @@ use crate::training::{TokensPerBatch, TrainingConfig};
 /// Keys that may change when a run is resumed: when it ends, what it shows, how it handles faults, where its files are,
 /// and what it runs on. If another value affects training, [`notes`] reports it, and `introduce_resumed` reports
 /// another machine. Fingerprints check that files have the same pairs.
-const CHANGEABLE: [&str; 17] = [
+const CHANGEABLE: [&str; 19] = [
     DATA_FILES[0],
     DATA_FILES[1],
+    "data.cache",
+    "data.in_memory_limit",
     "training.steps",
     "training.epochs",
     "training.patience",

@@ -10,7 +10,7 @@ use crate::checkpoint::run::locate_model;
 use crate::checkpoint::tensors::{check, load_into};
 use crate::config::Experiment;
 use crate::config::page::meant;
-use crate::data::Empty;
+use crate::data::Policy;
 use crate::data::dataset::Tokenizers;
 use crate::data::source::SourceItem;
 use crate::data::tokenizer::Tokenizer;
@@ -163,7 +163,7 @@ impl LoadedModel {
     /// Whether a source is decoded. An empty one is only if the model was trained on such (`data.empty` = "keep");
     /// otherwise its output is empty.
     pub(crate) fn is_requested(&self, source: &SourceItem) -> bool {
-        !source.is_empty() || self.experiment.data.empty == Empty::Keep
+        !source.is_empty() || self.experiment.data.empty == Policy::Keep
     }
 
     /// Whether all models tokenize sources alike.

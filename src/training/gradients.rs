@@ -357,7 +357,7 @@ pub(crate) fn budget_for(context: &TrainContext, collator: &Collator, replicas: 
         }
     };
     let found =
-        find_budget(&context.train.corpus.lengths(), device, MemoryRoom { limit, kept: saving }, trial);
+        find_budget(context.train.corpus.lengths(), device, MemoryRoom { limit, kept: saving }, trial);
     memory::forget(device);
     found
 }

@@ -3,7 +3,7 @@
 
 use tch::Device;
 
-use crate::data::batch_sampler::{batches_within_budget, sort_by_length};
+use crate::data::batch_sampler::{Batches, Positions, sort_by_length};
 use crate::error::{Error, Kind, Result, caught};
 use crate::runtime::memory;
 
@@ -71,7 +71,7 @@ pub(crate) struct MemoryRoom {
 /// # Errors
 /// Not even the smallest budget fits.
 pub(crate) fn find_budget(
-    lengths: &[(usize, usize)],
+    lengths: &[Positions],
     device: Device,
     room: MemoryRoom,
     mut trial: impl FnMut(&[usize], usize) -> Result<()>,
@@ -81,7 +81,8 @@ pub(crate) fn find_budget(
         0 => before + memory::free(device).unwrap_or(0) / 5 * 4,
         limit => limit.saturating_sub(room.kept),
     };
-    let all = lengths.iter().map(|(source, target)| (*source).max(*target)).sum::<usize>().max(SMALLEST);
+    let all =
+        lengths.iter().map(|(source, target)| *source.max(target) as usize).sum::<usize>().max(SMALLEST);
     let all = all.min(SMALL.max(all / LEAST_BATCHES));
     // The rest stays free: later batches differ from those that were tried.
     let most = (limit as f64 * SHARE) as u64;
@@ -115,19 +116,20 @@ fn too_small(limit: u64) -> Error {
 }
 
 /// The batches to try within a budget: those with the most positions and the longest rows, and some of every length.
-fn tried(lengths: &[(usize, usize)], budget: usize) -> Vec<Vec<usize>> {
+fn tried(lengths: &[Positions], budget: usize) -> Vec<Vec<usize>> {
     // A longer row is a single-row batch with any budget.
-    let fits = |&row: &usize| lengths[row].0.max(lengths[row].1) <= budget;
-    let mut rows: Vec<usize> = (0..lengths.len()).filter(fits).collect();
+    let longer = |row: u32| lengths[row as usize].0.max(lengths[row as usize].1) as usize;
+    let mut rows: Vec<u32> = (0..lengths.len() as u32).filter(|&row| longer(row) <= budget).collect();
     sort_by_length(&mut rows, lengths);
-    let batches = batches_within_budget(&rows, lengths, budget, budget);
-    let longest = batches.last().cloned();
+    let batches = Batches::within_budget(rows, lengths, budget, budget);
+    let all = || batches.iter();
+    let longest = all().last();
     let positions = |batch: &Vec<usize>| {
-        let most = |side: fn(&(usize, usize)) -> usize| batch.iter().map(|&row| side(&lengths[row])).max();
-        batch.len() * (most(|pair| pair.0).unwrap_or(0) + most(|pair| pair.1).unwrap_or(0))
+        let most = |side: fn(&Positions) -> u32| batch.iter().map(|&row| side(&lengths[row])).max();
+        batch.len() * (most(|pair| pair.0).unwrap_or(0) + most(|pair| pair.1).unwrap_or(0)) as usize
     };
-    let fullest = batches.iter().max_by_key(|batch| positions(batch)).cloned();
-    let others = batches.iter().step_by(batches.len().div_ceil(OTHERS).max(1)).cloned();
+    let fullest = all().max_by_key(positions);
+    let others = all().step_by(batches.len().div_ceil(OTHERS).max(1));
     fullest.into_iter().chain(longest).chain(others).collect()
 }
 
@@ -168,9 +170,9 @@ mod tests {
 
     #[test]
     fn the_trial_has_rows_of_every_length_and_leaves_part_of_the_limit_free() {
-        let lengths: Vec<(usize, usize)> = (1..=120).map(|length| (length, length)).collect();
+        let lengths: Vec<Positions> = (1..=120).map(|length| (length, length)).collect();
         let longest_of = |rows: &Vec<usize>| rows.iter().map(|&row| lengths[row].0).max().unwrap();
-        let tried: Vec<usize> = tried(&lengths, 256).iter().map(longest_of).collect();
+        let tried: Vec<u32> = tried(&lengths, 256).iter().map(longest_of).collect();
         assert!(tried.contains(&120) && tried.iter().any(|&length| length < 20), "{tried:?}");
         assert!(tried.len() >= OTHERS, "{tried:?}");
         // The process already uses more than that share of a limit just above its peak.

@@ -4,6 +4,8 @@
 //! is the weights, their averages, the optimizer's state and [`TrainState`]: every random number follows from (seed,
 //! step), so a resumed run is bit-identical to an uninterrupted one.
 
+use std::borrow::Cow;
+
 use tch::{Device, Tensor};
 
 use super::clock::Stopwatch;
@@ -70,7 +72,7 @@ impl<'a> Trainer<'a> {
         freeze(context.config, context.params)?;
         let mut optimizer = Optimizer::new(context.config, context.params)?;
         let mut ema = context.config.ema.as_ref().map(|ema| Ema::new(ema, context.params));
-        let data = context.train.corpus.fingerprint();
+        let data = context.train.corpus.fingerprint().to_owned();
         let mut progress = match saved {
             Some((progress, _)) if progress.data != data => {
                 let message = "the training pairs must be those that the run started with, but they differ";
@@ -83,16 +85,15 @@ impl<'a> Trainer<'a> {
             None => TrainState { data, ..TrainState::default() },
         };
         progress.machine.clone_from(&context.machine);
-        progress.valid = context.valid.corpus.fingerprint();
+        progress.valid = context.valid.corpus.fingerprint().to_owned();
         let collator = Collator::new(context.train.corpus.clone(), context.config.word_dropout, context.seed);
         let replicas = Replicas::new(context.model, context.params);
         progress.tokens_per_batch = match (context.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
             (TokensPerBatch::Auto, 0) => budget_for(&context, &collator, &replicas)?,
         };
-        let lengths = context.train.corpus.lengths();
         let batch_sampler = BatchSampler::new(
-            lengths,
+            context.train.corpus.lengths().clone(),
             progress.tokens_per_batch,
             context.seed,
             progress.epoch,
@@ -260,10 +261,11 @@ impl<'a> Trainer<'a> {
             ));
         }
         for &row in &updated.skipped_rows {
-            recorder.record(&Event::RowSkipped { step, pair: train.corpus.pair(row) })?;
+            recorder.record(&Event::RowSkipped { step, place: &train.corpus.place(row) })?;
         }
         if !updated.skipped.is_empty() {
-            let pairs: Vec<&Pair> = updated.skipped.iter().map(|&row| train.corpus.pair(row)).collect();
+            let pairs = train.corpus.pairs_of(&updated.skipped);
+            let pairs: Vec<&Pair> = pairs.iter().map(Cow::as_ref).collect();
             recorder.record(&Event::Skipped { step, pairs: &pairs })?;
         }
         let speed = self.meter.updated(step, &updated.window);
@@ -340,7 +342,7 @@ impl<'a> Trainer<'a> {
             self.schedule.validated(&mut self.progress.plateau, better);
         }
         for &row in &skipped_rows {
-            recorder.record(&Event::RowSkipped { step: best.step, pair: valid.corpus.pair(row) })?;
+            recorder.record(&Event::RowSkipped { step: best.step, place: &valid.corpus.place(row) })?;
         }
         let samples: Vec<Sample> =
             decoded.iter().take(config.samples).map(|(row, output)| self.sample(*row, output)).collect();
@@ -357,7 +359,7 @@ impl<'a> Trainer<'a> {
 
     /// A validation pair and the model's output, as text.
     fn sample(&self, row: usize, output: &Hypothesis) -> Sample<'a> {
-        let pair = self.context.valid.corpus.pair(row);
+        let pair = &self.context.valid.corpus.pairs()[row];
         Sample {
             source: &pair.source,
             reference: &pair.target,

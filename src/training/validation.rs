@@ -60,7 +60,11 @@ pub(crate) fn validate(
     let best_by = context.config.best_by;
     let (shown, deciding) = (context.config.metric_set(unit_of(context.target)), best_by.metric_set());
     let corpus = &context.valid.corpus;
-    let rows = decoded.iter().map(|(row, one)| (corpus.pair(*row).target.as_str(), corpus.target(*row), one));
+    let references = decoded.iter().map(|(row, _)| Ok(corpus.tokens(*row)?[1].clone()));
+    let references = references.collect::<Result<Vec<_>>>()?;
+    let rows = decoded.iter().zip(&references);
+    let rows =
+        rows.map(|((row, one), tokens)| (corpus.pairs()[*row].target.as_str(), tokens.as_slice(), one));
     let mut found = Validation {
         nll,
         token_accuracy: right / tokens as f64,
@@ -161,7 +165,7 @@ fn likelihood(
         let bits = [sums.nll, sums.right].map(f64::to_bits);
         Ok(Some((number, bits, sums.tokens, sums.skipped_rows)))
     };
-    let own = batches(&corpus.lengths(), budget).into_iter().enumerate();
+    let own = batches(corpus.lengths(), budget).into_iter().enumerate();
     let own = own.filter(|(number, _)| exchange.is_own(*number)).collect();
     replicas.each(own, of_batch).into_iter().collect()
 }
@@ -192,7 +196,7 @@ fn decode(
             (0..).zip(rows).filter(|(at, _)| exchange.is_own(*at)).map(|(_, row)| *row).collect();
         let mut outputs = Vec::new();
         let done = in_halves(&own, &mut |rows| {
-            let source = |&row: &usize| Ok(corpus.example(row)?.into_owned().source);
+            let source = |&row: &usize| Ok(corpus.example(row)?.source);
             let sources = rows.iter().map(source).collect::<Result<Vec<_>>>()?;
             outputs.extend(rows.iter().copied().zip(decode_best(&decoder, &sources, &options)?));
             Ok(())

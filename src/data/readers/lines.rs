@@ -78,6 +78,10 @@ pub(super) struct Lines {
     buffer: Vec<u8>,
     /// The last line was too long, and the rest of it is still in the reader.
     cut: bool,
+    /// Whether bytes that are not UTF-8 become U+FFFD; otherwise their line is broken.
+    lossy: bool,
+    /// Bytes were replaced since [`Lines::was_replaced`].
+    replaced: bool,
     /// Set if a field contains CR LF.
     crlf_within_field: Arc<AtomicBool>,
 }
@@ -96,6 +100,8 @@ impl Lines {
             number: 0,
             buffer: Vec::new(),
             cut: false,
+            lossy: false,
+            replaced: false,
             crlf_within_field: Arc::default(),
         }
     }
@@ -142,6 +148,16 @@ impl Lines {
         !self.cut
     }
 
+    /// From the next line on, bytes that are not UTF-8 become U+FFFD.
+    pub(crate) fn replace_invalid(&mut self) {
+        self.lossy = true;
+    }
+
+    /// Whether bytes were replaced since the last call.
+    pub(crate) fn was_replaced(&mut self) -> bool {
+        std::mem::take(&mut self.replaced)
+    }
+
     /// The next line, or `None` at the end of the file.
     pub(crate) fn next_line(&mut self) -> ReadResult<Option<&str>> {
         if !self.advance().map_err(|error| Error::file("read", &self.file, &error))? {
@@ -150,10 +166,19 @@ impl Lines {
         if self.cut {
             return Err(ReadError::Row(too_long(&self.current(), &self.place())));
         }
+        self.replace();
         let bytes = self.bytes();
         match std::str::from_utf8(bytes) {
             Ok(line) => Ok(Some(line)),
             Err(error) => Err(ReadError::Row(not_utf8(bytes, error.valid_up_to(), &self.place()))),
+        }
+    }
+
+    /// Replaces what is not UTF-8 in the buffer, if that is asked for.
+    fn replace(&mut self) {
+        if self.lossy && std::str::from_utf8(&self.buffer).is_err() {
+            self.buffer = String::from_utf8_lossy(&self.buffer).into_owned().into_bytes();
+            self.replaced = true;
         }
     }
 

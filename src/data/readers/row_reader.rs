@@ -6,6 +6,7 @@
 mod extra_columns;
 mod fields;
 mod objects;
+mod replaced;
 
 use std::collections::VecDeque;
 use std::io::Read;

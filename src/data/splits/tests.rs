@@ -2,8 +2,11 @@
 
 use tempfile::TempDir;
 
+use std::path::PathBuf;
+
 use super::*;
-use crate::data::{BpeConfig, Normalize, SideConfig, Whitespace, WordsConfig};
+use crate::data::left_out::Reason;
+use crate::data::{BpeConfig, Normalize, PairFile, Policy, SideConfig, TooLong, Whitespace, WordsConfig};
 
 /// A folder with files, and a config over them.
 struct Data {
@@ -22,7 +25,15 @@ impl Data {
             header: true,
             shared_vocabulary: false,
             too_long: TooLong::Skip,
-            empty: Empty::Error,
+            empty: Policy::Error,
+            max_ratio: 0.0,
+            too_unequal: Policy::Error,
+            invalid_utf8: Policy::Error,
+            duplicate: Policy::Keep,
+            copy: Policy::Keep,
+            in_memory_limit: 1.0,
+            learn_from: 1000,
+            cache: None,
             source: SideConfig { column: "source".to_owned(), ..SideConfig::default() },
             target: SideConfig { column: "target".to_owned(), ..SideConfig::default() },
         };
@@ -40,7 +51,11 @@ impl Data {
     }
 
     fn load(&self) -> Result<DataSplits> {
-        DataSplits::load(&self.config, None, |pairs| Tokenizers::train(&self.config, pairs))
+        self.load_with(TokenizerSource::Learned)
+    }
+
+    fn load_with(&self, tokenizers: TokenizerSource) -> Result<DataSplits> {
+        DataSplits::load(&self.config, LoadOptions::default(), tokenizers)
     }
 
     /// The error, without the folder's name.
@@ -70,13 +85,15 @@ fn empty_sides_are_refused_together_or_skipped_or_kept() {
          empty sources and 2 empty targets): train.jsonl:2, train.jsonl:3, train.jsonl:4\nhint: fill it in, or skip such \
          pairs with `data.empty = \"skip\"`, or train on them with \"keep\""
     );
-    data.config.empty = Empty::Skip;
+    data.config.empty = Policy::Skip;
     let train = data.load().unwrap().train;
-    assert_eq!(train.corpus.pairs().map(|pair| pair.place.line).collect::<Vec<_>>(), [1, 5]);
-    assert_eq!(train.empty.iter().map(|place| place.line).collect::<Vec<_>>(), [2, 3, 4]);
-    data.config.empty = Empty::Keep;
+    assert_eq!(train.corpus.pairs().iter().map(|pair| pair.place.line).collect::<Vec<_>>(), [1, 5]);
+    let empty = train.left_out.of(Reason::Empty);
+    assert_eq!(empty.first.iter().map(|place| place.line).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!(empty.count, 3);
+    data.config.empty = Policy::Keep;
     let train = data.load().unwrap().train;
-    assert_eq!((train.corpus.len(), train.empty.len()), (5, 0));
+    assert_eq!((train.corpus.len(), train.left_out.count(Reason::Empty)), (5, 0));
     assert_eq!(train.corpus.lengths()[1], (1, 2));
     assert_eq!(train.corpus.lengths()[3], (1, 1));
 }
@@ -92,11 +109,11 @@ fn one_empty_side_and_only_empty_sides_are_reported() {
         data.refused()
     );
     data.write("train.jsonl", &[("", "a")]);
-    data.config.empty = Empty::Skip;
+    data.config.empty = Policy::Skip;
     assert_eq!(data.refused(), "error: no pair is left: all 1 have an empty side");
     // If white space is kept, it is text.
     data.write("train.jsonl", &[(" ", "a")]);
-    data.config.empty = Empty::Error;
+    data.config.empty = Policy::Error;
     data.config.source.whitespace = Whitespace::Keep;
     assert_eq!(tokens(&data.load().unwrap()), " ");
 }
@@ -110,7 +127,7 @@ fn a_skipped_pair_does_not_contribute_to_the_vocabulary() {
         data.config.source.max_length = 10;
         data.config.source.words = words.then(WordsConfig::default);
         let splits = data.load().unwrap();
-        assert_eq!((splits.train.corpus.len(), splits.train.skipped.len()), (2, 1));
+        assert_eq!((splits.train.corpus.len(), splits.train.left_out.count(Reason::TooLong)), (2, 1));
         assert!(!tokens(&splits).contains('x'), "{}", tokens(&splits));
         assert_eq!(splits.tokenizers.target.vocabulary().tokens()[4..], ["c"]);
     }
@@ -128,13 +145,13 @@ fn a_skipped_pair_does_not_contribute_to_bpe_either() {
         data.config.source.max_length = 9;
         data.config.source.bpe = Some(BpeConfig { vocabulary: 60, ..BpeConfig::default() });
         let splits = data.load().unwrap();
-        let skipped = splits.train.skipped.len();
+        let skipped = splits.train.left_out.count(Reason::TooLong);
         let foreign = tokens(&splits).chars().filter(|c| c.is_ascii_alphabetic()).count();
         assert_eq!(skipped == 0, foreign > 0, "{times}: {skipped} left out, and {}", tokens(&splits));
         // The used pairs depend on the tokenizers alone, which a resumed run has.
-        let again = DataSplits::load(&data.config, None, |_| Ok(splits.tokenizers.clone())).unwrap();
+        let again = data.load_with(TokenizerSource::Given(&splits.tokenizers)).unwrap();
         assert_eq!(again.train.corpus.fingerprint(), splits.train.corpus.fingerprint());
-        assert_eq!(again.train.skipped, splits.train.skipped);
+        assert_eq!(again.train.left_out, splits.train.left_out);
     }
 }
 
@@ -180,4 +197,163 @@ fn sources_that_are_all_names_of_sound_files_are_refused() {
     assert!(data.load().is_ok());
     data.write("train.jsonl", &[("a/1.wav", "one")]);
     assert!(data.load().is_ok());
+}
+
+/// What a set is, apart from where it is.
+fn content(set: &Dataset) -> (String, Vec<(u32, u32)>, Vec<[Vec<i64>; 2]>, [usize; 2], Vec<String>) {
+    let rows = (0..set.corpus.len()).map(|row| set.corpus.tokens(row).unwrap()).collect();
+    let lengths = set.corpus.lengths().to_vec();
+    (set.corpus.fingerprint().to_owned(), lengths, rows, set.unknown, set.notes.clone())
+}
+
+/// Rows of many lengths, some of them too long, empty or in another normal form.
+fn many() -> Vec<(String, String)> {
+    let row = |n: usize| match n % 50 {
+        7 => ("x".to_owned(), "y".repeat(30)),
+        11 => (" ".to_owned(), "z".to_owned()),
+        n if n % 2 == 0 => (format!("e\u{301} {}", n * 7919 % 1000), "b".repeat(n % 9)),
+        n => (format!("{}", n * 104_729 % 10_000), format!("{n} {n}")),
+    };
+    (0..700).map(row).collect()
+}
+
+fn of_many() -> Data {
+    let rows = many();
+    let rows: Vec<(&str, &str)> = rows.iter().map(|(one, other)| (one.as_str(), other.as_str())).collect();
+    let mut data = Data::new(&rows);
+    data.config.empty = Policy::Skip;
+    data.config.target.max_length = 12;
+    data.config.source.bpe = Some(BpeConfig { vocabulary: 40, ..BpeConfig::default() });
+    data
+}
+
+/// The files of a folder, apart from the hashes of the inputs.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| !path.ends_with("inputs.json"));
+    found.sort();
+    found
+}
+
+#[test]
+fn a_set_in_a_file_is_the_set_in_memory_and_is_opened_again() {
+    let mut data = of_many();
+    let in_memory = data.load().unwrap();
+    assert!(in_memory.train.left_out.count(Reason::TooLong) > 10, "{:?}", in_memory.train.left_out);
+    let cache = data.folder.path().join("cache");
+    data.config.cache = Some(cache.clone());
+    data.config.in_memory_limit = 0.0;
+    let made = data.load().unwrap();
+    let written = files(&cache);
+    assert_eq!(written.len(), 2, "the set and its tokenizers: {written:?}");
+    let stamps = |files: &[PathBuf]| -> Vec<_> {
+        files.iter().map(|path| path.metadata().unwrap().modified().unwrap()).collect()
+    };
+    let before = stamps(&written);
+    let opened = data.load().unwrap();
+    let given = data.load_with(TokenizerSource::Given(&in_memory.tokenizers)).unwrap();
+    assert_eq!((files(&cache), stamps(&written)), (written.clone(), before));
+    for other in [&made, &opened, &given] {
+        assert_eq!(content(&other.train), content(&in_memory.train));
+        assert_eq!(other.train.left_out, in_memory.train.left_out);
+        let difference = other.tokenizers.source.difference(&in_memory.tokenizers.source);
+        assert!(difference.is_none(), "{difference:?}");
+        assert!(other.train.corpus.pairs().is_empty(), "its texts are in their files alone");
+        let rows = [600, 3, 3, 0];
+        assert_eq!(other.train.corpus.pairs_of(&rows), in_memory.train.corpus.pairs_of(&rows));
+        assert_eq!(other.train.corpus.place(5), in_memory.train.corpus.place(5));
+    }
+}
+
+#[test]
+fn another_byte_tokenizer_or_setting_makes_another_file() {
+    let mut data = of_many();
+    let cache = data.folder.path().join("cache");
+    (data.config.cache, data.config.in_memory_limit) = (Some(cache.clone()), 0.0);
+    let sets = |data: &Data| {
+        data.load().unwrap();
+        files(&cache).iter().filter(|path| path.extension().unwrap() == "tokens").count()
+    };
+    assert_eq!(sets(&data), 1);
+    data.config.source.max_length = 13;
+    assert_eq!(sets(&data), 2, "a setting");
+    data.config.source.bpe = Some(BpeConfig { vocabulary: 41, ..BpeConfig::default() });
+    assert_eq!(sets(&data), 3, "a tokenizer");
+    let path = data.folder.path().join("train.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    // As long as before, and only one byte is another.
+    std::fs::write(&path, text.replacen("\"b", "\"c", 1)).unwrap();
+    assert_eq!(sets(&data), 4, "a byte");
+    // What does not matter: where the file is, and the limits.
+    std::fs::rename(&path, data.folder.path().join("moved.jsonl")).unwrap();
+    data.config.train = Files(vec![data.folder.path().join("moved.jsonl").into()]);
+    data.config.learn_from = 10_000;
+    assert_eq!(sets(&data), 4, "the same again");
+}
+
+#[test]
+fn a_damaged_file_is_made_anew_with_a_note() {
+    let mut data = of_many();
+    let cache = data.folder.path().join("cache");
+    (data.config.cache, data.config.in_memory_limit) = (Some(cache.clone()), 0.0);
+    let made = content(&data.load().unwrap().train);
+    let path = files(&cache).into_iter().find(|path| path.extension().unwrap() == "tokens").unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    damaged[100] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    let again = data.load().unwrap();
+    let note = format!("{}: it was damaged, so it was made anew", path.display());
+    assert_eq!(again.train.notes.last(), Some(&note));
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(content(&data.load().unwrap().train), made, "half of a file is none");
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+}
+
+#[test]
+fn pairs_that_are_probably_mistakes_are_refused_or_skipped_or_kept() {
+    let rows = [("ab", "xy"), ("ab", "xy"), ("cd", "cd "), ("e", "efghijklm"), ("g", "h")];
+    let mut data = Data::new(&rows);
+    data.write("valid.jsonl", &[("ab", "xy")]);
+    let train = data.load().unwrap().train;
+    assert_eq!(train.corpus.len(), 5, "by default they are used");
+    (data.config.duplicate, data.config.copy, data.config.max_ratio) = (Policy::Error, Policy::Skip, 4.0);
+    assert_eq!(
+        data.refused(),
+        "error: train.jsonl:2: a pair must occur once, but the same one came before\n  ab\n  xy\nhint: correct the file, or \
+         skip such pairs with `data.duplicate = \"skip\"`"
+    );
+    data.config.duplicate = Policy::Skip;
+    assert_eq!(
+        data.refused(),
+        "error: train.jsonl:4: one side of a pair may have at most 4 times the characters of the other one \
+         (`data.max_ratio`), but this pair's have 1 and 9\nhint: correct the file, or skip such pairs with \
+         `data.too_unequal = \"skip\"`"
+    );
+    data.config.too_unequal = Policy::Skip;
+    let train = data.load().unwrap().train;
+    assert_eq!(train.corpus.pairs().iter().map(|pair| pair.place.line).collect::<Vec<_>>(), [1, 5]);
+    let counts = [Reason::Duplicate, Reason::Copy, Reason::TooUnequal].map(|why| train.left_out.count(why));
+    assert_eq!(counts, [1, 1, 1]);
+    assert_eq!(train.left_out.of(Reason::Copy).first[0].line, 3);
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_refused_or_skipped_or_replaced() {
+    let mut data = Data::new(&[]);
+    let write = |name: &str, bytes: &[u8]| std::fs::write(data.folder.path().join(name), bytes).unwrap();
+    write("a.en", b"ab\na\xFFb\nc\nd\n");
+    write("a.de", b"xy\nx\nz\xE4\nw\n");
+    let path = |name: &str| data.folder.path().join(name);
+    data.config.train = Files(vec![PairFile::Parallel { source: path("a.en"), target: path("a.de") }]);
+    assert!(data.refused().starts_with("error: a.en:2: the text must be UTF-8"), "{}", data.refused());
+    data.config.invalid_utf8 = Policy::Skip;
+    let train = data.load().unwrap().train;
+    assert_eq!(train.corpus.pairs().iter().map(|pair| pair.place.line).collect::<Vec<_>>(), [1, 4]);
+    assert_eq!(train.left_out.count(Reason::InvalidUtf8), 2);
+    data.config.invalid_utf8 = Policy::Keep;
+    let train = data.load().unwrap().train;
+    assert_eq!(train.corpus.pairs()[1].source, "a\u{fffd}b");
+    assert_eq!(train.notes, ["rows with bytes that are not UTF-8, read as U+FFFD: 2"]);
 }

@@ -18,8 +18,8 @@ pub(crate) fn message(event: &Event, folder: &Path) -> Option<String> {
             "step {step}: update skipped: the loss or a gradient is NaN or infinite; its rows are in {}",
             skipped::path(folder, *step).display()
         ),
-        Event::RowSkipped { step, pair } => {
-            format!("step {step}: {}: out of memory even for this pair alone: it is skipped", pair.place)
+        Event::RowSkipped { step, place } => {
+            format!("step {step}: {place}: out of memory even for this pair alone: it is skipped")
         }
         _ => return None,
     })

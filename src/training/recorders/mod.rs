@@ -22,7 +22,7 @@ use self::skipped::SkippedPairs;
 use self::tensorboard::TensorBoard;
 use super::metrics::{RunningStats, Validation};
 use super::pace::{Pace, Speed};
-use crate::data::readers::Pair;
+use crate::data::readers::{Pair, Place};
 use crate::error::{Error, Result};
 
 /// What happens in a run.
@@ -35,6 +35,17 @@ pub enum Event<'a> {
         /// The estimated last step.
         last_step: u64,
     },
+    /// A step before training that takes long.
+    Preparing {
+        /// What is done.
+        what: &'a str,
+        /// Rows so far.
+        done: usize,
+        /// All rows, if that is known.
+        of: Option<usize>,
+    },
+    /// The steps before training are over.
+    Prepared,
     /// A message to the user.
     Message(&'a str),
     /// A message for the log only.
@@ -85,8 +96,8 @@ pub enum Event<'a> {
     RowSkipped {
         /// The update, or the last one before the validation.
         step: u64,
-        /// The row.
-        pair: &'a Pair,
+        /// The place of the row.
+        place: &'a Place,
     },
     /// The run ends with an error, which the caller reports.
     Failed(&'a Error),

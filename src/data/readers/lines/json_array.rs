@@ -57,6 +57,7 @@ impl Lines {
             };
             return Err(ReadError::End(bad_row(&must, &self.current(), &self.place())));
         }
+        self.replace();
         std::str::from_utf8(&self.buffer)
             .map(Some)
             .map_err(|error| ReadError::Row(not_utf8(&self.buffer, error.valid_up_to(), &self.place())))
