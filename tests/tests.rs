@@ -5,6 +5,7 @@ mod broken_bytes;
 mod config;
 mod corpus;
 mod ctc;
+mod data_report;
 mod decode;
 mod dependent;
 mod distributed;

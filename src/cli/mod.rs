@@ -5,6 +5,7 @@
 
 mod attention;
 mod average;
+mod data;
 mod decode;
 mod doctor;
 mod headings;
@@ -60,6 +61,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Write a config for your pairs, and split them into training, validation and test
     Init(init::InitArgs),
+    /// Show what the pairs of a config are made of, and what its policies do with them
+    Data(data::DataArgs),
     /// Average the last or the best checkpoints of a run
     Average(average::AverageArgs),
     /// Decode sources with a trained model
@@ -144,7 +147,7 @@ fn settable(command: &str) -> &'static [&'static str] {
         "train" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
         "decode" | "interactive" | "verify" | "attention" => &["decoding.", "runtime."],
         "score" => &["runtime."],
-        "shortlist" => &["data."],
+        "shortlist" | "data" => &["data."],
         _ => &[],
     }
 }
@@ -167,6 +170,7 @@ fn run(command: &Command) -> Result<u8> {
     match command {
         Command::Train(args) => train::run(args),
         Command::Init(args) => init::run(args).map(|()| 0),
+        Command::Data(args) => data::run(args).map(|()| 0),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
         Command::Merge(args) => merge::run(args).map(|()| 0),

@@ -29,6 +29,7 @@ pub(crate) mod shard;
 pub mod source;
 pub mod source_processor;
 pub mod splits;
+pub(crate) mod survey;
 pub(crate) mod text_form;
 pub(crate) mod token_store;
 pub mod tokenizer;

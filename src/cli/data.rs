@@ -1,0 +1,117 @@
+//! `seqloom data`: what the pairs of a config are made of, and what its policies would do, before anything is trained.
+
+mod page;
+mod report;
+mod text;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use self::report::{Report, SetReport};
+use super::headings::{INPUT, OUTPUT};
+use super::roles::FileRoles;
+use crate::checkpoint::files::write_output;
+use crate::config::Experiment;
+use crate::console::status;
+use crate::data::dataset::Tokenizers;
+use crate::data::readers::Pair;
+use crate::data::selection::reading;
+use crate::data::survey::{Seen, Side, Survey};
+use crate::data::{DataConfig, Files};
+use crate::error::{Error, Result};
+
+/// Arguments of `seqloom data`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom data pairs.toml
+  seqloom data pairs.toml --page pairs.html
+
+Nothing is trained, and no pair is left out: all are counted, and what the policies of [data] would do with them. Vocabularies are \
+learned from the training pairs, as in training.")]
+pub(crate) struct DataArgs {
+    /// The config
+    config: PathBuf,
+    /// Replace a key of the config; may be given more than once
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = INPUT)]
+    overrides: Vec<String>,
+    /// Also write everything as one HTML page, which needs no network
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    page: Option<PathBuf>,
+}
+
+/// Vocabularies are learned from this many pairs at most.
+const LEARNED_FROM: usize = 1_000_000;
+
+/// Reads all sets, and prints what they are made of.
+pub(crate) fn run(args: &DataArgs) -> Result<()> {
+    let experiment = Experiment::load(&args.config, &args.overrides)?;
+    let data = &experiment.data;
+    if data.source.audio.is_some() {
+        let message = "this command reads texts, but the sources of the config are recordings";
+        return Err(Error::input(message));
+    }
+    FileRoles::default().reads_data(data).may_write("page", args.page.as_deref(), "--page").check()?;
+    let tokenizers = learn(data)?;
+    let train = survey(&data.train, data, &tokenizers, None)?;
+    let valid = survey(&data.valid, data, &tokenizers, Some(train.seen()))?;
+    let sets = [("Training", &data.train, &train), ("Validation", &data.valid, &valid)];
+    let of_set = |(name, files, survey)| SetReport::new(name, files, survey, data);
+    let report = Report::new(&experiment.name, &tokenizers, sets.into_iter().map(of_set).collect());
+    super::print(&text::render(&report))?;
+    if let Some(path) = &args.page {
+        write_output(path, page::render(&report).as_bytes())?;
+        status(&format!("wrote {}", path.display()));
+    }
+    Ok(())
+}
+
+/// The tokenizers of the training pairs, also of those that a policy would leave out.
+fn learn(data: &DataConfig) -> Result<Tokenizers> {
+    let mut pairs = Vec::new();
+    each(&data.train, data, &mut |pair| {
+        pairs.push(pair);
+        match pairs.len() < LEARNED_FROM {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    })?;
+    Tokenizers::train(data, &pairs.iter().collect::<Vec<_>>())
+}
+
+fn survey(
+    files: &Files,
+    data: &DataConfig,
+    tokenizers: &Tokenizers,
+    training: Option<&Seen>,
+) -> Result<Survey> {
+    let side = |tokenizer, max_length| Side { tokenizer, max_length };
+    let sides = [
+        side(tokenizers.source.tokenizer(), data.source.max_length),
+        side(Some(&tokenizers.target), data.target.max_length),
+    ];
+    let mut survey = Survey::default();
+    each(files, data, &mut |pair| {
+        survey.add(&pair, sides, training);
+        ControlFlow::Continue(())
+    })?;
+    Ok(survey)
+}
+
+/// Passes on all pairs of some files; a break ends reading.
+fn each(files: &Files, data: &DataConfig, take: &mut dyn FnMut(Pair) -> ControlFlow<()>) -> Result<()> {
+    let sources = data.source.columns();
+    let mut ended = false;
+    for file in files.0.iter() {
+        if ended {
+            break;
+        }
+        reading(data, &sources).each(file, &mut |pair, _| {
+            let next = take(pair);
+            ended = next.is_break();
+            Ok(next)
+        })?;
+    }
+    Ok(())
+}
