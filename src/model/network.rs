@@ -23,7 +23,7 @@ pub enum Network {
     /// Transformer encoder-decoder.
     Transformer(Box<Transformer>),
     /// Recurrent encoder-decoder with attention.
-    Recurrent(Recurrent),
+    Recurrent(Box<Recurrent>),
 }
 
 /// The predictions of a network at positions of targets.
@@ -54,7 +54,7 @@ impl Network {
             }
             NetworkConfig::Recurrent(config) => {
                 let Some(source) = source.vocabulary() else { panic!("{READS_TOKENS}") };
-                Network::Recurrent(Recurrent::new(config, source, target, params))
+                Network::Recurrent(Box::new(Recurrent::new(config, source, target, params)))
             }
         }
     }
@@ -63,7 +63,7 @@ impl Network {
     pub(crate) fn sharing(&self, params: &mut Params) -> Network {
         match self {
             Network::Transformer(network) => Network::Transformer(Box::new(network.sharing(params))),
-            Network::Recurrent(network) => Network::Recurrent(network.sharing(params)),
+            Network::Recurrent(network) => Network::Recurrent(Box::new(network.sharing(params))),
         }
     }
 

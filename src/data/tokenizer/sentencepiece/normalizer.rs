@@ -46,12 +46,10 @@ impl Normalizer {
     /// A text as its pieces spell it, with marks for spaces.
     pub(super) fn apply(&self, text: &str) -> String {
         let mut rest = text;
-        while self.remove_extra_whitespaces {
-            let (replaced, length) = self.next(rest);
-            if replaced != " " {
-                break;
+        if self.remove_extra_whitespaces {
+            while let (" ", length) = self.next(rest) {
+                rest = &rest[length..];
             }
-            rest = &rest[length..];
         }
         if rest.is_empty() {
             return String::new();
