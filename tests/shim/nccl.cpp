@@ -21,13 +21,13 @@ std::atomic<bool> gpu_is_done{true};
 
 // A GPU that the test lets finish.
 struct Gpu final : c10::impl::DeviceGuardImplInterface {
-  explicit Gpu(c10::DeviceType) {}
+  static constexpr c10::DeviceType static_type = c10::DeviceType::CUDA;
   c10::DeviceType type() const override { return c10::DeviceType::CUDA; }
   c10::Device exchangeDevice(c10::Device) const override { return getDevice(); }
   c10::Device getDevice() const override { return {type(), 0}; }
   void setDevice(c10::Device) const override {}
   void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::Stream getStream(c10::Device device) const noexcept override { return {c10::Stream::DEFAULT, device}; }
+  c10::Stream getStream(c10::Device device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, device); }
   c10::Stream exchangeStream(c10::Stream stream) const noexcept override { return stream; }
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }
   void record(void**, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {}

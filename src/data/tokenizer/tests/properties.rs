@@ -1,6 +1,7 @@
 //! For any text: decoding what was encoded gives its form, and no JSON is a panic.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::Value;
 
 use super::*;
@@ -43,7 +44,7 @@ fn sides() -> impl Strategy<Value = SideConfig> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
     #[test]
     fn a_text_decodes_to_its_form(
