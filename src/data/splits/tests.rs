@@ -199,10 +199,23 @@ fn sources_that_are_all_names_of_sound_files_are_refused() {
 }
 
 /// What a set is, apart from where it is.
-fn content(set: &Dataset) -> (String, Vec<(u32, u32)>, Vec<[Vec<i64>; 2]>, [usize; 2], Vec<String>) {
-    let rows = (0..set.corpus.len()).map(|row| set.corpus.tokens(row).unwrap()).collect();
-    let lengths = set.corpus.lengths().to_vec();
-    (set.corpus.fingerprint().to_owned(), lengths, rows, set.unknown, set.notes.clone())
+#[derive(Debug, PartialEq)]
+struct Content {
+    fingerprint: String,
+    lengths: Vec<(u32, u32)>,
+    rows: Vec<[Vec<i64>; 2]>,
+    unknown: [usize; 2],
+    notes: Vec<String>,
+}
+
+fn content(set: &Dataset) -> Content {
+    Content {
+        fingerprint: set.corpus.fingerprint().to_owned(),
+        lengths: set.corpus.lengths().to_vec(),
+        rows: (0..set.corpus.len()).map(|row| set.corpus.tokens(row).unwrap()).collect(),
+        unknown: set.unknown,
+        notes: set.notes.clone(),
+    }
 }
 
 /// Rows of many lengths, some of them too long, empty or in another normal form.
