@@ -19,7 +19,7 @@ fn a_report_finds_what_is_wrong_and_where() {
         "! 1 empty sources (`data.empty` = \"error\")",
         "! 2 targets longer than max_length (`data.too_long` = \"error\")",
         "! 1 pairs whose target is their source",
-        "! 2 sources that occurred before with another target",
+        "! 1 sources that occurred before with another target",
         "! 1 pairs that are in the training set, too",
         "UTF-8 read as Latin-1 (mojibake): 1 texts, first at train.csv:5: Ã¼",
         "characters without width: 1 texts, first at train.csv:9: U+200B",

@@ -83,8 +83,8 @@ fn lines_are_written_as_tokens_and_back() {
     };
     refused(
         &["detokenize", "runs/copy"],
-        b"a\nx\n",
-        &["standard input:2", "a token must be one of the model's vocabulary"],
+        b"x\na\n",
+        &["standard input:1", "a token must be one of the model's vocabulary"],
     );
     refused(&["detokenize", "runs/copy", "--ids"], b"99\n", &["an id must be a number from 0 to", "`99`"]);
     refused(&["tokenize", "runs/copy"], b"\xff\n", &["standard input:1", "must be UTF-8"]);

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 pub(crate) use extra_fields::{ExtraField, FieldValue};
 pub use format::Format;
 pub(crate) use lines::{LineEnds, shorten};
+#[cfg(feature = "cli")]
 pub(crate) use row_reader::KEYS;
 pub use row_reader::{Columns, RowReader};
 pub(crate) use source_row::{COLUMN_SEPARATOR, SourceRow};

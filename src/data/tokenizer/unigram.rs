@@ -59,6 +59,9 @@ pub(super) enum Score {
     UserDefined,
 }
 
+/// Between words in the crate.
+const NUL: char = '\0';
+
 impl Unigram {
     /// Learns pieces until the vocabulary has the size of the lesson, or nothing occurs twice.
     ///
@@ -67,7 +70,9 @@ impl Unigram {
     pub(super) fn learn(lesson: &Lesson) -> Result<Unigram> {
         let room = lesson.size - bytes::reserved(lesson.has_bytes);
         let mut counts: HashMap<&str, u32> = HashMap::new();
-        lesson.words.iter().for_each(|word| {
+        // The crate joins words by NUL, which is a piece by itself.
+        let parts = lesson.words.iter().flat_map(|word| word.split(NUL)).filter(|part| !part.is_empty());
+        parts.for_each(|word| {
             let count = counts.entry(word).or_default();
             *count = count.saturating_add(1);
         });
@@ -76,6 +81,10 @@ impl Unigram {
             counts.into_iter().map(|(word, count)| (word.to_owned(), count)).collect();
         words.sort_unstable();
         let mut pieces = if words.is_empty() { Vec::new() } else { trained(words, room)? };
+        if lesson.alphabet.contains(&NUL) {
+            let least = pieces.iter().map(|(_, score)| *score).fold(0.0, f64::min);
+            pieces.push((NUL.to_string(), least));
+        }
         let is_reserved = |piece: &str| is_special(piece) || lesson.has_bytes && bytes::is_token(piece);
         pieces.retain(|(piece, _)| !is_reserved(piece));
         same_each_time(&mut pieces, lesson.alphabet.len());
