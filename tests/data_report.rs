@@ -14,17 +14,17 @@ fn a_report_finds_what_is_wrong_and_where() {
     for part in [
         "== Training: 8 pairs in train.csv",
         "== Validation: 2 pairs in valid.csv",
-        "! 1 pairs that occurred before (`data.duplicate` = \"keep\")",
+        "! 1 pair that occurred before (`data.duplicate` = \"keep\")",
         "    train.csv:3: ab -> ba",
-        "! 1 empty sources (`data.empty` = \"error\")",
+        "! 1 empty source (`data.empty` = \"error\")",
         "! 2 targets longer than max_length (`data.too_long` = \"error\")",
-        "! 1 pairs whose target is their source",
-        "! 1 sources that occurred before with another target",
-        "! 1 pairs that are in the training set, too",
-        "UTF-8 read as Latin-1 (mojibake): 1 texts, first at train.csv:5: Ã¼",
-        "characters without width: 1 texts, first at train.csv:9: U+200B",
+        "! 1 pair with equal sides (`data.copy` = \"keep\")",
+        "! 1 source that occurred before with another target",
+        "! 1 pair shared with the training set",
+        "UTF-8 read as Latin-1 (mojibake): 1 text, first at train.csv:5: Ã¼",
+        "characters without width: 1 text, first at train.csv:9: U+200B",
         "Han 2 (2 different)",
-        "`Ж` 1 times, first at valid.csv:3",
+        "`Ж` 1 time, first at valid.csv:3",
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }

@@ -7,10 +7,11 @@ use crate::support::run::{Finished, Scene, binary, listened_to, objects};
 mod init;
 mod readme;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "init",
     "train",
     "average",
+    "data",
     "decode",
     "attention",
     "score",

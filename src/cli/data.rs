@@ -19,7 +19,8 @@ use crate::data::dataset::Tokenizers;
 use crate::data::readers::Pair;
 use crate::data::selection::reading;
 use crate::data::survey::{Seen, Side, Survey};
-use crate::data::{DataConfig, Files};
+use crate::data::tokenizer::TextForm;
+use crate::data::{DataConfig, Files, SideConfig};
 use crate::error::{Error, Result};
 
 /// Arguments of `seqloom data`.
@@ -29,7 +30,7 @@ use crate::error::{Error, Result};
   seqloom data pairs.toml --page pairs.html
 
 Nothing is trained, and no pair is left out: all are counted, and what the policies of [data] would do with them. Vocabularies are \
-learned from the training pairs, as in training.")]
+learned from all training pairs, of a large set from the first `data.learn_from`.")]
 pub(crate) struct DataArgs {
     /// The config
     config: PathBuf,
@@ -41,16 +42,12 @@ pub(crate) struct DataArgs {
     page: Option<PathBuf>,
 }
 
-/// Vocabularies are learned from this many pairs at most.
-const LEARNED_FROM: usize = 1_000_000;
-
 /// Reads all sets, and prints what they are made of.
 pub(crate) fn run(args: &DataArgs) -> Result<()> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
     let data = &experiment.data;
     if data.source.audio.is_some() {
-        let message = "this command reads texts, but the sources of the config are recordings";
-        return Err(Error::input(message));
+        return Err(recordings());
     }
     FileRoles::default().reads_data(data).may_write("page", args.page.as_deref(), "--page").check()?;
     let tokenizers = learn(data)?;
@@ -67,12 +64,16 @@ pub(crate) fn run(args: &DataArgs) -> Result<()> {
     Ok(())
 }
 
+fn recordings() -> Error {
+    Error::input("this command reads texts, but the sources of the config are recordings")
+}
+
 /// The tokenizers of the training pairs, also of those that a policy would leave out.
 fn learn(data: &DataConfig) -> Result<Tokenizers> {
     let mut pairs = Vec::new();
     each(&data.train, data, &mut |pair| {
         pairs.push(pair);
-        match pairs.len() < LEARNED_FROM {
+        match pairs.len() < data.learn_from {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
         }
@@ -86,11 +87,12 @@ fn survey(
     tokenizers: &Tokenizers,
     training: Option<&Seen>,
 ) -> Result<Survey> {
-    let side = |tokenizer, max_length| Side { tokenizer, max_length };
-    let sides = [
-        side(tokenizers.source.tokenizer(), data.source.max_length),
-        side(Some(&tokenizers.target), data.target.max_length),
-    ];
+    let side = |tokenizer, config: &SideConfig| {
+        let (form, max_length) = (TextForm::of(config), config.max_length);
+        Side { tokenizer, form, max_length }
+    };
+    let source = tokenizers.source.tokenizer().ok_or_else(recordings)?;
+    let sides = [side(source, &data.source), side(&tokenizers.target, &data.target)];
     let mut survey = Survey::default();
     each(files, data, &mut |pair| {
         survey.add(&pair, sides, training);

@@ -2,7 +2,7 @@
 //!
 //! Only the keys, their defaults and the rules among them. It opens no file and depends on no tokenizer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +15,9 @@ mod parts;
 mod tokenizers;
 
 pub use files::{Files, PairFile, TableFile};
-pub(super) use tokenizers::PieceRules;
 use tokenizers::TokenizerTable;
 pub use tokenizers::{
-    BpeConfig, BytesConfig, CharactersConfig, GraphemesConfig, PretrainedConfig, UnigramConfig, WordsConfig,
+    BytesConfig, CharactersConfig, GraphemesConfig, PiecesConfig, PretrainedConfig, WordsConfig,
 };
 
 /// The most tokens of a text, which is also the most bytes of a line.
@@ -195,10 +194,10 @@ pub struct SideConfig {
     pub bytes: Option<BytesConfig>,
     /// Byte-pair encoding trained on the training split.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bpe: Option<BpeConfig>,
+    pub bpe: Option<PiecesConfig>,
     /// A Unigram model trained on the training split.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unigram: Option<UnigramConfig>,
+    pub unigram: Option<PiecesConfig>,
     /// A ready tokenizer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<PretrainedConfig>,
@@ -231,6 +230,12 @@ impl Default for SideConfig {
 }
 
 impl DataConfig {
+    /// The files of ready tokenizers.
+    pub(crate) fn ready_tokenizers(&self) -> impl Iterator<Item = &Path> {
+        let sides = [&self.source, &self.target].into_iter().chain(&self.source.parts);
+        sides.filter_map(|side| Some(side.pretrained.as_ref()?.file.as_path()))
+    }
+
     /// Fills in the default columns and tokenizer.
     pub(crate) fn fill_in(&mut self) {
         let [source, target] = DataConfig::columns(self.header);
@@ -398,9 +403,8 @@ impl SideConfig {
     }
 
     /// How texts are cut into pieces.
-    pub(super) fn piece_rules(&self) -> Option<PieceRules> {
-        let unigram = || self.unigram.as_ref().map(UnigramConfig::rules);
-        self.bpe.as_ref().map(BpeConfig::rules).or_else(unigram)
+    pub(super) fn piece_rules(&self) -> Option<PiecesConfig> {
+        self.bpe.or(self.unigram)
     }
 
     /// The fewest occurrences of a symbol of the vocabulary.

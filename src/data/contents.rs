@@ -1,7 +1,6 @@
 //! What files contain, as hashes. A file that has not changed since it was hashed is not read again.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -9,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::audio::cache::content_hash;
-use super::{Files, PairFile};
+use super::partial_file::write_whole;
+use super::readers::Format;
+use super::token_store::hexadecimal;
+use super::{Files, PairFile, TableFile};
 use crate::error::{Error, Result};
 use crate::runtime::threads;
 
@@ -46,8 +48,8 @@ struct Hashed {
     sha256: String,
 }
 
-/// The content of files of pairs, in order: how they belong together, and of each its extension, size and hash. The hashes
-/// are kept in `folder`.
+/// The content of files of pairs, in order: how they belong together, how tables are read, and of each file its size and
+/// hash. The hashes are kept in `folder`.
 ///
 /// # Errors
 /// A file cannot be read, or changes while it is.
@@ -62,12 +64,13 @@ pub(crate) fn contents(files: &Files, folder: &Path) -> Result<Value> {
     let all: BTreeMap<String, Hashed> = known.into_iter().chain(names.zip(hashed.iter().cloned())).collect();
     let text = serde_json::to_vec(&all).map_err(|error| Error::failure(error.to_string()))?;
     write_whole(&kept, &text)?;
-    let mut hashed = paths.iter().zip(&hashed).map(|(path, Hashed { stamp, sha256 })| {
-        let extension = path.extension().map(|extension| extension.to_string_lossy());
-        json!({ "extension": extension, "size": stamp.size, "sha256": sha256 })
-    });
+    let content = |Hashed { stamp, sha256 }: &Hashed| json!({ "size": stamp.size, "sha256": sha256 });
+    let mut hashed = hashed.iter().map(content);
     let of_file = |file: &PairFile| match file {
-        PairFile::Table(_) => json!([hashed.next()]),
+        PairFile::Table(TableFile { path, format, header }) => {
+            let format = format!("{:?}", format.unwrap_or(Format::of(path)));
+            json!({ "format": format, "header": header, "content": hashed.next() })
+        }
         PairFile::Parallel { .. } => json!([hashed.next(), hashed.next()]),
     };
     Ok(files.0.iter().map(of_file).collect())
@@ -78,26 +81,11 @@ fn hash(path: &Path, known: Option<&Hashed>) -> Result<Hashed> {
     if let Some(known) = known.filter(|known| known.stamp == stamp) {
         return Ok(known.clone());
     }
-    let sha256 = content_hash(path)?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hexadecimal(content_hash(path)?);
     match Stamp::of(path)? == stamp {
         true => Ok(Hashed { stamp, sha256 }),
         false => {
             Err(Error::input("a file must not change while it is read, but this one does").at(path.display()))
         }
     }
-}
-
-/// Writes a small file beside its place and renames it.
-///
-/// # Errors
-/// It cannot be written.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-    let written = std::fs::File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
-    });
-    written.map_err(|error| Error::file("write", path, &error))
 }

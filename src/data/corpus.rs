@@ -56,7 +56,7 @@ impl Corpus {
         let lengths = tokens.lengths().clone();
         assert_eq!(pairs.len(), lengths.len(), "each pair has tokens");
         let texts = Texts::InMemory(pairs);
-        Corpus { texts, tokens, recordings: None, lengths, fingerprint: hexadecimal(hash) }
+        Corpus { texts, tokens, recordings: None, lengths, fingerprint: hexadecimal(hash.finalize()) }
     }
 
     /// Tokens of pairs whose texts stay in their files.
@@ -88,7 +88,7 @@ impl Corpus {
         }
         let recordings = Some(Box::new(Recordings { features, rows }));
         let texts = Texts::InMemory(pairs);
-        Ok(Corpus { texts, tokens, recordings, lengths, fingerprint: hexadecimal(hash) })
+        Ok(Corpus { texts, tokens, recordings, lengths, fingerprint: hexadecimal(hash.finalize()) })
     }
 
     /// Examples with empty texts.

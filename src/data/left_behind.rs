@@ -1,6 +1,6 @@
 //! The texts of a set that are not kept in memory: the place of each row, and the row read once more where it is needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -60,7 +60,7 @@ impl LeftBehind {
         Place { file: file.unwrap_or_else(|| Path::new("").into()), line: self.lines.of(row) }
     }
 
-    /// Rows, read once more. One that cannot be read has its place alone.
+    /// Rows, read once more. One that cannot be read, or shares its line with others, has its place alone.
     pub(crate) fn pairs_of(&self, rows: &[usize]) -> Vec<Pair> {
         let place = |&row: &usize| Pair { place: self.place(row), ..Pair::default() };
         let mut pairs: Vec<Pair> = rows.iter().map(place).collect();
@@ -69,13 +69,20 @@ impl LeftBehind {
             wanted.entry(self.file(*row)).or_default().entry(pairs[at].place.line).or_default().push(at);
         }
         let sources = self.config.source.columns();
-        for (file, mut lines) in wanted {
+        for (file, lines) in wanted {
             let Some(file) = self.config.train.0.get(file) else { continue };
+            let last = lines.keys().next_back().copied().unwrap_or(0);
+            let mut seen = BTreeSet::new();
             // The places say what a broken row cannot.
             let _ = reading(&self.config, &sources).each(file, &mut |pair, _| {
-                let found = lines.remove(&pair.place.line).unwrap_or_default();
-                found.into_iter().for_each(|at| pairs[at] = pair.clone());
-                Ok(if lines.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                let line = pair.place.line;
+                if let Some(found) = lines.get(&line) {
+                    // The elements of an array may be on one line.
+                    let alone = seen.insert(line);
+                    let own = |at: usize| if alone { pair.clone() } else { place(&rows[at]) };
+                    found.iter().for_each(|&at| pairs[at] = own(at));
+                }
+                Ok(if line > last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             });
         }
         pairs

@@ -6,8 +6,8 @@
 mod config;
 
 pub use config::{
-    BpeConfig, BytesConfig, CharactersConfig, DataConfig, Files, GraphemesConfig, Normalize, PairFile,
-    Policy, PretrainedConfig, SideConfig, TableFile, TooLong, UnigramConfig, Whitespace, WordsConfig,
+    BytesConfig, CharactersConfig, DataConfig, Files, GraphemesConfig, Normalize, PairFile, PiecesConfig,
+    Policy, PretrainedConfig, SideConfig, TableFile, TooLong, Whitespace, WordsConfig,
 };
 
 pub mod audio;
@@ -21,6 +21,7 @@ pub(crate) mod left_behind;
 pub mod left_out;
 pub(crate) mod lexicon;
 pub mod loader;
+pub(crate) mod partial_file;
 pub(crate) mod prepare;
 pub(crate) mod prepared;
 pub mod readers;

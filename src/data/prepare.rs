@@ -13,12 +13,14 @@ use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::contents::{contents, write_whole};
+use super::audio::cache::content_hash;
+use super::contents::contents;
 use super::corpus::Corpus;
 use super::dataset::encoding::{Encoding, Found, changed_texts};
 use super::dataset::{Dataset, TokenizerSource, Tokenizers, check_some_left};
 use super::learning::learn;
 use super::left_behind::{LeftBehind, name};
+use super::partial_file::write_whole;
 use super::prepared::{About, Prepared, PreparedWriter};
 use super::readers::Pair;
 use super::selection::{Selected, each_used};
@@ -86,7 +88,9 @@ impl Preparation<'_> {
         if let Some(keys) = keys.as_object_mut() {
             OF_NO_ROW.iter().for_each(|key| drop(keys.remove(*key)));
         }
-        Ok(json!({ "format": FORMAT, "files": files, "data": keys }))
+        let ready = self.config.ready_tokenizers().map(|path| content_hash(path).map(hexadecimal));
+        let ready = ready.collect::<Result<Vec<String>>>()?;
+        Ok(json!({ "format": FORMAT, "files": files, "data": keys, "ready": ready }))
     }
 
     /// Tokenizers that were made before, or are made now, and notes about them.
@@ -154,7 +158,8 @@ impl Preparation<'_> {
         check_some_left(lengths.len(), &too_long, self.config)?;
         left_out.join(too_long);
         notes.extend(changed_texts(&changes, tokenizers, &self.config.train));
-        let about = About { fingerprint: hexadecimal(hash), rows: rows.counts, unknown, left_out, notes };
+        let about =
+            About { fingerprint: hexadecimal(hash.finalize()), rows: rows.counts, unknown, left_out, notes };
         file.finish(made_from, tokenizers.width(), (&lengths, &lines), about)
     }
 }
@@ -233,7 +238,7 @@ fn short_name(value: &Value) -> String {
 }
 
 fn sha256(value: &Value) -> String {
-    hexadecimal(Sha256::new().chain_update(value.to_string()))
+    hexadecimal(Sha256::digest(value.to_string()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! origin, or a damaged one, is as good as none.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::batch_sampler::Positions;
 use super::left_behind::Lines;
 use super::left_out::LeftOut;
+use super::partial_file::{PartialFile, remove_abandoned};
 use super::token_store::{Ids, TokenStore, Width};
 use crate::error::{Error, Result};
 use crate::runtime::threads;
@@ -63,9 +64,7 @@ struct Trailer {
 
 /// A file of a set that is being written. It is there once it is finished; an unfinished one has a name that is not read.
 pub(crate) struct PreparedWriter {
-    path: PathBuf,
-    partial: PathBuf,
-    file: BufWriter<File>,
+    file: PartialFile,
     digest: Digest<'static, u32, Table<16>>,
     /// Bytes of the last block.
     in_block: usize,
@@ -79,17 +78,9 @@ impl PreparedWriter {
     /// The file cannot be written.
     pub(crate) fn create(path: &Path) -> Result<PreparedWriter> {
         remove_abandoned(path.parent().unwrap_or(Path::new("")));
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-        let failed = |error| Error::file("write", path, &error);
-        let file = File::create(&partial).map_err(failed)?;
-        // Held while the process lives, so that others know that it does.
-        let _ = file.try_lock();
-        let file = BufWriter::with_capacity(1 << 20, file);
-        let digest = CHECKSUM.digest();
-        let path = path.to_owned();
-        let mut writer = PreparedWriter { path, partial, file, digest, in_block: 0, blocks: Vec::new() };
-        writer.write_all(MAGIC).map_err(|error| writer.failed(&error))?;
+        let (file, digest) = (PartialFile::create(path)?, CHECKSUM.digest());
+        let mut writer = PreparedWriter { file, digest, in_block: 0, blocks: Vec::new() };
+        writer.write_all(MAGIC).map_err(|error| writer.file.failed(&error))?;
         Ok(writer)
     }
 
@@ -114,11 +105,9 @@ impl PreparedWriter {
             self.file.write_all(&(trailer.len() as u64).to_le_bytes())?;
             self.file.write_all(&CHECKSUM.checksum(&trailer).to_le_bytes())?;
             self.file.write_all(MAGIC)?;
-            self.file.flush()?;
-            self.file.get_ref().sync_all()?;
-            std::fs::rename(&self.partial, &self.path)
+            self.file.put()
         });
-        written.map_err(|error| self.failed(&error))
+        written.map_err(|error| self.file.failed(&error))
     }
 
     fn write_rows(&mut self, lengths: &[Positions], lines: &[u32]) -> io::Result<()> {
@@ -133,10 +122,6 @@ impl PreparedWriter {
         let digest = std::mem::replace(&mut self.digest, CHECKSUM.digest());
         self.blocks.push(digest.finalize());
         self.in_block = 0;
-    }
-
-    fn failed(&self, error: &io::Error) -> Error {
-        Error::file("write", &self.path, error)
     }
 }
 
@@ -154,27 +139,6 @@ impl Write for PreparedWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
-    }
-}
-
-impl Drop for PreparedWriter {
-    fn drop(&mut self) {
-        // Behind `finish`, it has another name.
-        let _ = std::fs::remove_file(&self.partial);
-    }
-}
-
-/// Removes half-written files that no process holds.
-fn remove_abandoned(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let is_partial = |name: &str| name.starts_with('.') && name.ends_with(".partial");
-        // Small files are written in a moment, and not held.
-        let is_partial = name.to_str().is_some_and(|name| is_partial(name) && !name.contains(".json."));
-        if is_partial && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
-            // Another process may have been faster.
-            let _ = std::fs::remove_file(entry.path());
-        }
     }
 }
 
@@ -258,6 +222,7 @@ impl Prepared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::partial_file::damage;
     use crate::data::token_store::TokenWriter;
     use serde_json::json;
 
@@ -293,16 +258,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train");
         write(&path);
-        let whole = std::fs::read(&path).unwrap();
-        for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 1;
-            std::fs::write(&path, &bytes).unwrap();
-            let found = Prepared::open(&path, &json!("a"));
-            assert!(found.is_none_or(|found| !found.is_intact()), "byte {at}");
-            std::fs::write(&path, &whole[..at]).unwrap();
-            assert!(Prepared::open(&path, &json!("a")).is_none(), "{at} bytes");
-        }
+        let open = || Prepared::open(&path, &json!("a"));
+        damage(&path, || open().is_some(), || open().is_some_and(|it| it.is_intact()));
     }
 
     #[test]
@@ -313,11 +270,11 @@ mod tests {
         half.write_all(&[0; 100]).unwrap();
         half.flush().unwrap();
         let left = folder.path().join(".train.1.partial");
-        std::fs::copy(&half.partial, &left).unwrap();
+        std::fs::copy(half.file.partial(), &left).unwrap();
         assert!(Prepared::open(&path, &json!("a")).is_none());
         // Another writer removes what nobody holds, and leaves what is being written.
         let other = PreparedWriter::create(&folder.path().join("other")).unwrap();
-        assert!(!left.exists() && half.partial.exists());
+        assert!(!left.exists() && half.file.partial().exists());
         drop((half, other));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::readers::{Pair, Place};
-use super::tokenizer::Tokenizer;
+use super::tokenizer::{TextForm, Tokenizer};
 
 pub(crate) use characters::Characters;
 
@@ -88,8 +88,10 @@ pub(crate) struct SideSurvey {
 /// How texts of a side are read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Side<'a> {
-    /// The tokenizer; `None` of recordings, whose texts are paths.
-    pub tokenizer: Option<&'a Tokenizer>,
+    /// The tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// The form in which the policies of `[data]` compare texts.
+    pub form: TextForm,
     /// The most tokens of a text.
     pub max_length: usize,
 }
@@ -119,12 +121,7 @@ impl Survey {
     /// Adds a pair. `training` are the texts of the training set, if this is another one.
     pub(crate) fn add(&mut self, pair: &Pair, sides: [Side; 2], training: Option<&Seen>) {
         self.pairs += 1;
-        // As the network sees them: spellings that are one text are the same.
-        let normal = |side: Side, text: &str| match side.tokenizer {
-            Some(tokenizer) => tokenizer.normalized(text),
-            None => text.to_owned(),
-        };
-        let texts = [normal(sides[0], &pair.source), normal(sides[1], &pair.target)];
+        let texts = [sides[0].form.apply(&pair.source), sides[1].form.apply(&pair.target)];
         let (of_pair, of_source) = (hash(&texts), hash(&texts[0]));
         let new_source = self.seen.sources.insert(of_source);
         if !self.seen.pairs.insert(of_pair) {
@@ -155,7 +152,7 @@ impl Survey {
 impl SideSurvey {
     fn add(&mut self, pair: &Pair, text: &str, side: Side) {
         self.characters.add(text, &pair.place);
-        let Some(tokenizer) = side.tokenizer else { return };
+        let tokenizer = side.tokenizer;
         let encoded = tokenizer.encode(text);
         let length = encoded.ids.len();
         *self.lengths.entry(length).or_default() += 1;
@@ -233,7 +230,7 @@ mod tests {
 
     fn survey(pairs: &[(&str, &str)], training: Option<&Seen>) -> Survey {
         let tokenizer = Tokenizer::train(&SideConfig::default(), ["abcd"].into_iter()).unwrap();
-        let side = Side { tokenizer: Some(&tokenizer), max_length: 3 };
+        let side = Side { tokenizer: &tokenizer, form: TextForm::default(), max_length: 3 };
         let mut survey = Survey::default();
         for (line, (source, target)) in (2..).zip(pairs) {
             survey.add(&pair(source, target, line), [side, side], training);

@@ -199,8 +199,8 @@ pub(crate) fn hash_side(side: &[i64], to: &mut Vec<u8>) {
 }
 
 /// A hash in hexadecimal.
-pub(crate) fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+pub(crate) fn hexadecimal(hash: impl IntoIterator<Item = u8>) -> String {
+    hash.into_iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -77,9 +77,9 @@ impl Tokenizer {
         let scheme: Arc<dyn Scheme> = if let Some(ready) = &config.pretrained {
             pretrained::read(&ready.file)?
         } else if let Some(bpe) = &config.bpe {
-            Arc::new(Pieces::train("BPE", Model::bpe, bpe.rules(), texts)?)
+            Arc::new(Pieces::train("BPE", Model::bpe, *bpe, texts)?)
         } else if let Some(unigram) = &config.unigram {
-            Arc::new(Pieces::train("Unigram", Model::unigram, unigram.rules(), texts)?)
+            Arc::new(Pieces::train("Unigram", Model::unigram, *unigram, texts)?)
         } else if config.bytes.is_some() {
             Arc::new(Bytes::new()?)
         } else {
@@ -137,7 +137,12 @@ impl Tokenizer {
     /// characters, otherwise tokens) are UNK and counted.
     pub fn encode(&self, text: &str) -> Encoded {
         let mut ids = Vec::new();
-        self.scheme.cut(&self.form.apply(text), &mut |id, _| ids.push(id));
+        self.cut(text, &mut |id, _| ids.push(id));
+        self.encoded(ids)
+    }
+
+    /// Ids, with the number of those that are unknown symbols.
+    pub(crate) fn encoded(&self, ids: Vec<i64>) -> Encoded {
         let unknown = ids.iter().filter(|id| self.scheme.is_unknown(**id)).count();
         Encoded { ids, unknown }
     }
@@ -150,7 +155,7 @@ impl Tokenizer {
     /// The symbols that are UNK in [`Tokenizer::encode`], in order.
     pub(crate) fn unknown_symbols(&self, text: &str) -> Vec<String> {
         let mut unknown = Vec::new();
-        self.scheme.cut(&self.form.apply(text), &mut |id, covered| {
+        self.cut(text, &mut |id, covered| {
             if self.scheme.is_unknown(id) {
                 unknown.push(covered.to_owned());
             }
@@ -229,11 +234,8 @@ impl Tokenizer {
 
     /// The text of each token of [`Tokenizer::encode`], also of UNK; without the mark of a space. That of a byte is its character.
     pub(crate) fn split(&self, text: &str) -> Vec<String> {
-        if let Some(parts) = &self.parts {
-            return parts.of_columns(text, Tokenizer::split);
-        }
         let mut parts = Vec::new();
-        self.scheme.cut(&self.form.apply(text), &mut |_, covered| {
+        self.cut(text, &mut |_, covered| {
             parts.push(self.scheme.plain(covered).into_owned());
         });
         parts

@@ -10,7 +10,6 @@ use crate::data::readers::shorten;
 use crate::data::source::{SourceItem, subsampled};
 use crate::data::source_processor::{SourceProcessor, SourceRef};
 use crate::data::tokenizer::{Encoded, Tokenizer};
-use crate::data::vocabulary::UNK;
 use crate::decoding::constraints::forced_prefix::ForcedPrefix;
 use crate::decoding::incremental_decoder::{DecodeRequest, IncrementalDecoder};
 use crate::error::{Error, Result, counted};
@@ -125,16 +124,16 @@ impl LoadedModel {
         tokenizer.check_columns(text)?;
         let others = self.others.iter().filter(|_| !self.tokenizes_alike());
         let others = others.filter_map(|other| other.tokenizers.source.tokenizer());
-        let mut all: Vec<Encoded> =
-            std::iter::once(tokenizer).chain(others).map(|tokenizer| tokenizer.encode(text)).collect();
+        let tokenizers: Vec<&Tokenizer> = std::iter::once(tokenizer).chain(others).collect();
+        let mut all: Vec<Encoded> = tokenizers.iter().map(|tokenizer| tokenizer.encode(text)).collect();
         let length = all[0].ids.len();
         let mut is_cut = false;
-        for (part, limit) in all.iter_mut().zip(self.source_limits()) {
+        for ((part, limit), tokenizer) in all.iter_mut().zip(self.source_limits()).zip(tokenizers) {
             match too_long {
                 TooLong::Refuse(hint) => {
                     check_length(part, "source", limit).map_err(|error| error.hint(hint))?
                 }
-                TooLong::Truncate => is_cut |= truncate(part, limit),
+                TooLong::Truncate => is_cut |= truncate(part, tokenizer, limit),
             }
         }
         let texts = match self.experiment.decoding.replace_unknown {
@@ -235,12 +234,10 @@ fn too_long_to_hear(seconds: f64, most: f64) -> Error {
 }
 
 /// Truncates a source; returns whether it was too long.
-fn truncate(source: &mut Encoded, limit: usize) -> bool {
+fn truncate(source: &mut Encoded, tokenizer: &Tokenizer, limit: usize) -> bool {
     let is_cut = source.ids.len() > limit;
     if is_cut {
-        source.ids.truncate(limit);
-        source.ids.shrink_to_fit();
-        source.unknown = source.ids.iter().filter(|&&token| token == UNK).count();
+        *source = tokenizer.encoded(source.ids[..limit].to_vec());
     }
     is_cut
 }

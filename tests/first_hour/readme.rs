@@ -11,6 +11,7 @@ use seqloom::Predictor;
 use seqloom::config::Experiment;
 use tempfile::TempDir;
 
+use super::COMMANDS;
 use crate::support::run::{Finished, binary};
 
 const README: &str = include_str!("../../README.md");
@@ -236,22 +237,8 @@ fn every_key_and_every_option_named_by_a_page_exists() {
         }
         Experiment::parse(least, "a.toml", &[setting.to_owned()]).unwrap_or_else(|error| panic!("{error}"));
     }
-    let commands = [
-        "init",
-        "train",
-        "average",
-        "decode",
-        "attention",
-        "score",
-        "shortlist",
-        "inspect",
-        "tokenize",
-        "detokenize",
-        "keys",
-        "doctor",
-    ];
     let help = |command: &str| binary(root()).args([command, "--help"]).output().unwrap().stdout;
-    let mut known = String::from_utf8(commands.map(help).concat()).unwrap();
+    let mut known = String::from_utf8(COMMANDS.map(help).concat()).unwrap();
     known += &fs::read_to_string(root().join("scripts/get_libtorch.py")).unwrap();
     // Options of TensorBoard and of Slurm.
     known += " --logdir --ntasks ";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Finding, Report, SetReport, SideReport, grouped};
+use super::report::{Finding, Report, SetReport, SideReport, grouped, in_number};
 use crate::data::survey::Example;
 use crate::svg::escaped;
 
@@ -38,8 +38,8 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn set_of(out: &mut String, set: &SetReport) {
-    let (pairs, files) = (grouped(set.pairs), escaped(&set.files));
-    let _ = writeln!(out, "<section><h2>{}: {pairs} pairs</h2><p class=\"faint\">{files}</p>", set.name);
+    let (pairs, files) = (in_number(set.pairs, "pair"), escaped(&set.files));
+    let _ = writeln!(out, "<section><h2>{}: {pairs}</h2><p class=\"faint\">{files}</p>", set.name);
     if set.findings.is_empty() {
         out.push_str("<p>No side is empty or too long; no pair is there twice, copied or shared.</p>\n");
     }
@@ -50,10 +50,10 @@ fn set_of(out: &mut String, set: &SetReport) {
 }
 
 fn finding_of(out: &mut String, finding: &Finding) {
-    let (count, consequence) = (grouped(finding.count), escaped(&finding.consequence));
+    let consequence = escaped(&finding.consequence);
     let _ = write!(
         out,
-        "<div class=\"warn\"><p>{count} {} <span class=\"faint\">({consequence})</span></p>",
+        "<div class=\"warn\"><p>{} <span class=\"faint\">({consequence})</span></p>",
         finding.what
     );
     examples_of(out, finding.examples.iter().map(|example| (String::new(), example)));
@@ -91,9 +91,8 @@ fn side_of(out: &mut String, side: &SideReport) {
     }
     out.push_str("</table>");
     for (kind, count, place, found) in &side.odd {
-        let (place, found) = (escaped(place), escaped(found));
-        let _ =
-            write!(out, "<p class=\"warn\">{kind}: {count} texts, first at {place}: <bdi>{found}</bdi></p>");
+        let (texts, place, found) = (in_number(*count, "text"), escaped(place), escaped(found));
+        let _ = write!(out, "<p class=\"warn\">{kind}: {texts}, first at {place}: <bdi>{found}</bdi></p>");
     }
     if !side.unknown.is_empty() {
         out.push_str(
@@ -127,7 +126,7 @@ fn histogram(out: &mut String, ranges: &[(usize, u64)]) {
     for (n, (length, count)) in ranges.iter().enumerate() {
         let height = if *count == 0 { 0.0 } else { (HEIGHT * *count as f64 / most).max(1.0) };
         let (x, y, width) = (n as f64 * step, HEIGHT - height, (step - 1.0).max(0.5));
-        let title = format!("from {length} tokens: {} texts", grouped(*count));
+        let title = format!("from {length} tokens: {}", in_number(*count, "text"));
         let _ = write!(
             out,
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"><title>{title}</title></rect>"

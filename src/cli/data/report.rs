@@ -48,10 +48,8 @@ pub(super) struct SideReport {
 
 /// Something that some pairs have.
 pub(super) struct Finding {
-    /// What they have.
+    /// How many, and what they have.
     pub what: String,
-    /// How many.
-    pub count: u64,
     /// What the config does with them.
     pub consequence: String,
     /// The first ones.
@@ -132,45 +130,48 @@ fn findings(survey: &Survey, data: &DataConfig) -> Vec<Finding> {
     let policy = |key: &str, value: String| format!("`data.{key}` = {value}");
     let too_long = policy("too_long", shown(&data.too_long));
     let empty = policy("empty", shown(&data.empty));
-    let finding = |what: &str, found: &Found, consequence: String| Finding {
-        what: what.to_owned(),
-        count: found.count,
-        consequence,
-        examples: found.examples.clone(),
+    let finding = |what: [&str; 2], found: &Found, consequence: String| {
+        let what = format!("{} {}", in_number(found.count, what[0]), what[1]).trim_end().to_owned();
+        (found.count > 0).then(|| Finding { what, consequence, examples: found.examples.clone() })
     };
     let all = [
-        finding("sources longer than max_length", &source.too_long, too_long.clone()),
-        finding("targets longer than max_length", &target.too_long, too_long),
-        finding("empty sources", &source.empty, empty.clone()),
-        finding("empty targets", &target.empty, empty),
+        finding(["source", "longer than max_length"], &source.too_long, too_long.clone()),
+        finding(["target", "longer than max_length"], &target.too_long, too_long),
+        finding(["empty source", ""], &source.empty, empty.clone()),
+        finding(["empty target", ""], &target.empty, empty),
         finding(
-            "pairs that occurred before",
+            ["pair", "that occurred before"],
             &survey.duplicates,
             policy("duplicate", shown(&data.duplicate)),
         ),
-        finding("pairs whose target is their source", &survey.copies, policy("copy", shown(&data.copy))),
+        finding(["pair", "with equal sides"], &survey.copies, policy("copy", shown(&data.copy))),
         finding(
-            "sources that occurred before with another target",
+            ["source", "that occurred before with another target"],
             &survey.ambiguous,
             "all are used".to_owned(),
         ),
         finding(
-            "pairs that are in the training set, too",
+            ["pair", "shared with the training set"],
             &survey.shared_pairs,
             "scores on them do not show what the model does with new sources".to_owned(),
         ),
         finding(
-            "pairs whose source is in the training set, too",
+            ["source", "shared with the training set"],
             &survey.shared_sources,
             "scores on them do not show what the model does with new sources".to_owned(),
         ),
     ];
-    all.into_iter().filter(|finding| finding.count > 0).collect()
+    all.into_iter().flatten().collect()
 }
 
 /// A value as the config writes it.
 fn shown(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A number of things, with commas.
+pub(super) fn in_number(number: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// A number with commas between groups of three digits.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Finding, Report, SetReport, SideReport, grouped};
+use super::report::{Finding, Report, SetReport, SideReport, grouped, in_number};
 use crate::data::readers::shorten;
 use crate::data::survey::Example;
 
@@ -19,7 +19,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn set_of(out: &mut String, set: &SetReport) {
-    let _ = writeln!(out, "\n== {}: {} pairs in {}", set.name, grouped(set.pairs), set.files);
+    let _ = writeln!(out, "\n== {}: {} in {}", set.name, in_number(set.pairs, "pair"), set.files);
     set.sides.iter().for_each(|side| side_of(out, side));
     if set.findings.is_empty() {
         let _ = writeln!(
@@ -49,15 +49,16 @@ fn side_of(out: &mut String, side: &SideReport) {
     for (symbol, count, place) in &side.unknown {
         let _ = writeln!(
             out,
-            "  {:22} `{}` {} times, first at {place}",
+            "  {:22} `{}` {}, first at {place}",
             "unknown",
             shorten(symbol),
-            grouped(*count)
+            in_number(*count, "time")
         );
     }
     for (kind, count, place, found) in &side.odd {
         let found = shorten(found);
-        let _ = writeln!(out, "  {:22} {kind}: {} texts, first at {place}: {found}", "odd", grouped(*count));
+        let _ =
+            writeln!(out, "  {:22} {kind}: {}, first at {place}: {found}", "odd", in_number(*count, "text"));
     }
     for (length, example) in side.longest.iter().take(3) {
         let _ = writeln!(out, "  {:22} {length} tokens at {}", "longest", example.place);
@@ -65,7 +66,7 @@ fn side_of(out: &mut String, side: &SideReport) {
 }
 
 fn finding_of(out: &mut String, finding: &Finding) {
-    let _ = writeln!(out, "! {} {} ({})", grouped(finding.count), finding.what, finding.consequence);
+    let _ = writeln!(out, "! {} ({})", finding.what, finding.consequence);
     finding.examples.iter().take(3).for_each(|example| example_of(out, example));
 }
 

@@ -173,7 +173,7 @@ fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{BpeConfig, SideConfig};
+    use crate::data::{PiecesConfig, SideConfig};
     use crate::decoding::incremental_decoder::Hypothesis;
 
     /// The words of a text whose tokens take 0.1 s each, with a probability of a half.
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn pieces_join_to_words() {
         let bpe = SideConfig {
-            bpe: Some(BpeConfig { vocabulary: 12, ..BpeConfig::default() }),
+            bpe: Some(PiecesConfig { vocabulary: 12, ..PiecesConfig::default() }),
             ..SideConfig::default()
         };
         let words = of_text(bpe, "abab cab abab");

@@ -5,7 +5,7 @@
 //! checksum (u32); the number of rows (u64); a checksum of all but the values. Integers and floats are little-endian.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,6 +13,7 @@ use crc::{CRC_32_ISCSI, Crc, Table};
 use sha2::{Digest, Sha256};
 
 use super::Frames;
+use crate::data::partial_file::PartialFile;
 use crate::error::{Error, Result};
 
 /// The first bytes of a cache; the last is the version.
@@ -50,9 +51,7 @@ pub(crate) fn cache_key(settings: &[u8], contents: impl IntoIterator<Item = Cach
 
 /// Writes a cache row by row. It is there once it is finished; an unfinished one is removed.
 pub(crate) struct CacheWriter {
-    path: PathBuf,
-    partial: PathBuf,
-    file: BufWriter<File>,
+    file: PartialFile,
     header: Vec<u8>,
     index: Vec<u8>,
 }
@@ -77,18 +76,9 @@ impl CacheWriter {
     /// # Errors
     /// The file can't be written.
     pub(crate) fn create(path: &Path, key: &CacheKey, bins: usize) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-        let file = File::create(&partial).map_err(|error| Error::file("write", path, &error))?;
         let header = [MAGIC.as_slice(), key, &(bins as u32).to_le_bytes()].concat();
-        let mut writer = CacheWriter {
-            path: path.to_owned(),
-            partial,
-            file: BufWriter::new(file),
-            header,
-            index: Vec::new(),
-        };
-        writer.file.write_all(&writer.header).map_err(|error| writer.failed(&error))?;
+        let mut writer = CacheWriter { file: PartialFile::create(path)?, header, index: Vec::new() };
+        writer.file.write_all(&writer.header).map_err(|error| writer.file.failed(&error))?;
         Ok(writer)
     }
 
@@ -100,7 +90,7 @@ impl CacheWriter {
         let bytes: Vec<u8> = frames.data().iter().flat_map(|value| value.to_le_bytes()).collect();
         self.index.extend((frames.len() as u32).to_le_bytes());
         self.index.extend(CHECKSUM.checksum(&bytes).to_le_bytes());
-        self.file.write_all(&bytes).map_err(|error| self.failed(&error))
+        self.file.write_all(&bytes).map_err(|error| self.file.failed(&error))
     }
 
     /// Puts the cache in place, and opens it.
@@ -112,26 +102,14 @@ impl CacheWriter {
         self.index.extend(rows.to_le_bytes());
         let checksum = index_checksum(&self.header, &self.index);
         self.index.extend(checksum.to_le_bytes());
-        let written = self.file.write_all(&self.index).and_then(|()| self.file.flush());
-        let written = written.and_then(|()| self.file.get_ref().sync_all());
-        written
-            .and_then(|()| std::fs::rename(&self.partial, &self.path))
-            .map_err(|error| self.failed(&error))?;
+        let written = self.file.write_all(&self.index).and_then(|()| self.file.put());
+        written.map_err(|error| self.file.failed(&error))?;
         let key = self.header[8..40].try_into().expect("a key has 32 bytes");
-        let lost =
-            || Error::failure("the cache must be as it was written, but it is not").at(self.path.display());
-        CacheReader::open(&self.path, &key).ok_or_else(lost)
-    }
-
-    fn failed(&self, error: &std::io::Error) -> Error {
-        Error::file("write", &self.path, error)
-    }
-}
-
-impl Drop for CacheWriter {
-    fn drop(&mut self) {
-        // Behind `finish`, it has another name.
-        let _ = std::fs::remove_file(&self.partial);
+        let lost = || {
+            Error::failure("the cache must be as it was written, but it is not")
+                .at(self.file.path().display())
+        };
+        CacheReader::open(self.file.path(), &key).ok_or_else(lost)
     }
 }
 
@@ -227,6 +205,7 @@ fn index_checksum(header: &[u8], index: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::partial_file::damage;
 
     const KEY: CacheKey = [7; 32];
 
@@ -300,15 +279,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("features");
         write(&path);
-        let whole = std::fs::read(&path).unwrap();
-        for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 1;
-            std::fs::write(&path, &bytes).unwrap();
-            let cache = CacheReader::open(&path, &KEY);
-            assert!(cache.is_none_or(|cache| !cache.is_intact()), "byte {at}");
-            std::fs::write(&path, &whole[..at]).unwrap();
-            assert!(CacheReader::open(&path, &KEY).is_none(), "{at} bytes");
-        }
+        let open = || CacheReader::open(&path, &KEY);
+        damage(&path, || open().is_some(), || open().is_some_and(|it| it.is_intact()));
     }
 }

@@ -64,10 +64,10 @@ impl Default for WordsConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct BytesConfig {}
 
-/// `[data.source.bpe]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[data.source.bpe]` and `[data.source.unigram]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct BpeConfig {
+pub struct PiecesConfig {
     /// Size of the vocabulary, including the four special tokens, and the bytes if there are any.
     pub vocabulary: usize,
     /// A character seen fewer times than this in the training split is `<unk>`, or its bytes.
@@ -80,49 +80,15 @@ pub struct BpeConfig {
     pub split_digits: bool,
 }
 
-impl Default for BpeConfig {
+impl Default for PiecesConfig {
     fn default() -> Self {
-        let PieceRules { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits } =
-            PieceRules::default();
-        BpeConfig { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits }
-    }
-}
-
-impl BpeConfig {
-    pub(in crate::data) fn rules(&self) -> PieceRules {
-        let BpeConfig { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits } = *self;
-        PieceRules { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits }
-    }
-}
-
-/// `[data.source.unigram]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UnigramConfig {
-    /// Size of the vocabulary, including the four special tokens, and the bytes if there are any.
-    pub vocabulary: usize,
-    /// A character seen fewer times than this in the training split is `<unk>`, or its bytes.
-    pub minimum_count: usize,
-    /// Whether a character without a piece is its bytes, so that nothing is `<unk>`.
-    pub byte_fallback: bool,
-    /// Whether a piece has characters of one script (UAX 24) only; marks belong to their letter.
-    pub split_scripts: bool,
-    /// Whether each digit is a piece by itself.
-    pub split_digits: bool,
-}
-
-impl Default for UnigramConfig {
-    fn default() -> Self {
-        let PieceRules { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits } =
-            PieceRules::default();
-        UnigramConfig { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits }
-    }
-}
-
-impl UnigramConfig {
-    pub(in crate::data) fn rules(&self) -> PieceRules {
-        let UnigramConfig { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits } = *self;
-        PieceRules { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits }
+        PiecesConfig {
+            vocabulary: 8000,
+            minimum_count: 1,
+            byte_fallback: false,
+            split_scripts: false,
+            split_digits: false,
+        }
     }
 }
 
@@ -134,34 +100,7 @@ pub struct PretrainedConfig {
     pub file: PathBuf,
 }
 
-/// What tokenizers of pieces have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::data) struct PieceRules {
-    /// Size of the vocabulary.
-    pub vocabulary: usize,
-    /// The fewest occurrences of a character that is a piece.
-    pub minimum_count: usize,
-    /// Whether other characters are their bytes.
-    pub byte_fallback: bool,
-    /// Whether a piece has one script only.
-    pub split_scripts: bool,
-    /// Whether each digit is a piece.
-    pub split_digits: bool,
-}
-
-impl Default for PieceRules {
-    fn default() -> Self {
-        PieceRules {
-            vocabulary: 8000,
-            minimum_count: 1,
-            byte_fallback: false,
-            split_scripts: false,
-            split_digits: false,
-        }
-    }
-}
-
-impl PieceRules {
+impl PiecesConfig {
     fn check(self, table: &str) -> Result<(), ConfigError> {
         let size = [("vocabulary", self.vocabulary as u64)];
         ConfigError::check_integer(table, FEWEST + if self.byte_fallback { BYTES } else { 0 }, &size)?;
@@ -177,8 +116,8 @@ pub(super) enum TokenizerTable<'a> {
     Words(&'a WordsConfig),
     Split(&'a str),
     Bytes(&'a BytesConfig),
-    Bpe(&'a BpeConfig),
-    Unigram(&'a UnigramConfig),
+    Bpe(&'a PiecesConfig),
+    Unigram(&'a PiecesConfig),
     Pretrained(&'a PretrainedConfig),
 }
 
@@ -191,8 +130,7 @@ impl TokenizerTable<'_> {
                     "`split` must have at least one character, which separates tokens, but it is empty";
                 Err(ConfigError::new(table, &["split"], message))
             }
-            TokenizerTable::Bpe(bpe) => bpe.rules().check(table),
-            TokenizerTable::Unigram(unigram) => unigram.rules().check(table),
+            TokenizerTable::Bpe(pieces) | TokenizerTable::Unigram(pieces) => pieces.check(table),
             _ => Ok(()),
         }
     }
@@ -203,15 +141,14 @@ impl TokenizerTable<'_> {
             TokenizerTable::Characters(characters) => characters.minimum_count,
             TokenizerTable::Graphemes(graphemes) => graphemes.minimum_count,
             TokenizerTable::Words(words) => words.minimum_count,
-            TokenizerTable::Bpe(bpe) => bpe.minimum_count,
-            TokenizerTable::Unigram(unigram) => unigram.minimum_count,
+            TokenizerTable::Bpe(pieces) | TokenizerTable::Unigram(pieces) => pieces.minimum_count,
             TokenizerTable::Split(_) | TokenizerTable::Bytes(_) | TokenizerTable::Pretrained(_) => 1,
         }
     }
 
     /// Its keys, for a message.
     pub(super) fn in_words(self) -> String {
-        let of_pieces = |rules: PieceRules| {
+        let of_pieces = |rules: PiecesConfig| {
             let mut words = format!(" with vocabulary = {}", rules.vocabulary);
             if rules.minimum_count > 1 {
                 words += &format!(", minimum_count = {}", rules.minimum_count);
@@ -227,8 +164,7 @@ impl TokenizerTable<'_> {
         match self {
             TokenizerTable::Bytes(_) => String::new(),
             TokenizerTable::Split(separators) => format!(" = {separators:?}"),
-            TokenizerTable::Bpe(bpe) => of_pieces(bpe.rules()),
-            TokenizerTable::Unigram(unigram) => of_pieces(unigram.rules()),
+            TokenizerTable::Bpe(pieces) | TokenizerTable::Unigram(pieces) => of_pieces(*pieces),
             TokenizerTable::Pretrained(ready) => format!(" with file = {:?}", ready.file),
             _ => format!(" with minimum_count = {}", self.minimum_count()),
         }

@@ -6,7 +6,11 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::data::left_out::Reason;
-use crate::data::{BpeConfig, Normalize, PairFile, Policy, SideConfig, TooLong, Whitespace, WordsConfig};
+use crate::data::readers::Format;
+use crate::data::{
+    Normalize, PairFile, PiecesConfig, Policy, PretrainedConfig, SideConfig, TableFile, TooLong, Whitespace,
+    WordsConfig,
+};
 
 /// A folder with files, and a config over them.
 struct Data {
@@ -143,7 +147,7 @@ fn a_skipped_pair_does_not_contribute_to_bpe_either() {
         rows.insert(30, (&junk, "Z"));
         let mut data = Data::new(&rows);
         data.config.source.max_length = 9;
-        data.config.source.bpe = Some(BpeConfig { vocabulary: 60, ..BpeConfig::default() });
+        data.config.source.bpe = Some(PiecesConfig { vocabulary: 60, ..PiecesConfig::default() });
         let splits = data.load().unwrap();
         let skipped = splits.train.left_out.count(Reason::TooLong);
         let foreign = tokens(&splits).chars().filter(|c| c.is_ascii_alphabetic()).count();
@@ -160,7 +164,7 @@ fn a_pair_with_more_characters_than_the_vocabulary_size_can_be_skipped() {
     let junk: String = ('\u{4e00}'..'\u{4e80}').collect();
     let mut data = Data::new(&[("ab", "c"), (&junk, "d"), ("ba", "c")]);
     data.config.source.max_length = 10;
-    data.config.source.bpe = Some(BpeConfig { vocabulary: 20, ..BpeConfig::default() });
+    data.config.source.bpe = Some(PiecesConfig { vocabulary: 20, ..PiecesConfig::default() });
     assert_eq!(tokens(&data.load().unwrap()), "a b ▁");
 }
 
@@ -236,7 +240,7 @@ fn of_many() -> Data {
     let mut data = Data::new(&rows);
     data.config.empty = Policy::Skip;
     data.config.target.max_length = 12;
-    data.config.source.bpe = Some(BpeConfig { vocabulary: 40, ..BpeConfig::default() });
+    data.config.source.bpe = Some(PiecesConfig { vocabulary: 40, ..PiecesConfig::default() });
     data
 }
 
@@ -291,7 +295,7 @@ fn another_byte_tokenizer_or_setting_makes_another_file() {
     assert_eq!(sets(&data), 1);
     data.config.source.max_length = 13;
     assert_eq!(sets(&data), 2, "a setting");
-    data.config.source.bpe = Some(BpeConfig { vocabulary: 41, ..BpeConfig::default() });
+    data.config.source.bpe = Some(PiecesConfig { vocabulary: 41, ..PiecesConfig::default() });
     assert_eq!(sets(&data), 3, "a tokenizer");
     let path = data.folder.path().join("train.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -303,6 +307,47 @@ fn another_byte_tokenizer_or_setting_makes_another_file() {
     data.config.train = Files(vec![data.folder.path().join("moved.jsonl").into()]);
     data.config.learn_from = 10_000;
     assert_eq!(sets(&data), 4, "the same again");
+}
+
+#[test]
+fn another_ready_tokenizer_and_another_way_to_read_a_table_make_another_file() {
+    let mut data = Data::new(&[("ein Haus", "a"), ("zwei Häuser", "b")]);
+    let (cache, ready) = (data.folder.path().join("cache"), data.folder.path().join("ready.model"));
+    (data.config.cache, data.config.in_memory_limit) = (Some(cache.clone()), 0.0);
+    data.config.source.pretrained = Some(PretrainedConfig { file: ready.clone() });
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sentencepiece");
+    let kinds = ["bpe.model", "unigram.model"].map(|name| {
+        std::fs::copy(golden.join(name), &ready).unwrap();
+        data.load().unwrap().tokenizers.source.tokenizer().unwrap().vocabulary().tokens().to_vec()
+    });
+    assert_ne!(kinds[0], kinds[1], "the file has another content under the same name");
+    let sets = |data: &Data| {
+        data.load().unwrap();
+        files(&cache).iter().filter(|path| path.extension().unwrap() == "tokens").count()
+    };
+    assert_eq!(sets(&data), 2);
+    let path = data.folder.path().join("train.jsonl");
+    let table =
+        |format, header| Files(vec![PairFile::Table(TableFile { path: path.clone(), format, header })]);
+    data.config.train = table(Some(Format::Json), None);
+    assert_eq!(sets(&data), 3, "a format");
+    data.config.train = table(None, Some(false));
+    assert_eq!(sets(&data), 4, "a header");
+}
+
+/// Messages show no text rather than another row's.
+#[test]
+fn elements_on_one_line_are_known_by_their_place_alone() {
+    let mut data = Data::new(&[]);
+    let path = data.folder.path().join("train.json");
+    let [a, b, c] = ["a", "b", "c"].map(|text| format!("{{\"source\":\"{text}\",\"target\":\"x\"}}"));
+    std::fs::write(&path, format!("[{a},{b},\n{c}]")).unwrap();
+    data.config.train = Files(vec![path.into()]);
+    (data.config.cache, data.config.in_memory_limit) = (Some(data.folder.path().join("cache")), 0.0);
+    let train = data.load().unwrap().train;
+    let pairs = train.corpus.pairs_of(&[0, 1, 2]);
+    let shown: Vec<_> = pairs.iter().map(|pair| (pair.source.as_str(), pair.place.line)).collect();
+    assert_eq!(shown, [("", 1), ("", 1), ("c", 2)]);
 }
 
 #[test]

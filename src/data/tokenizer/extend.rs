@@ -75,14 +75,14 @@ pub(super) fn difference_of_settings([one, other]: [Map<String, Value>; 2]) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{BpeConfig, WordsConfig};
+    use crate::data::{PiecesConfig, WordsConfig};
 
     #[test]
     fn missing_symbols_are_appended_to_a_vocabulary() {
         let characters = SideConfig::default();
         let words = SideConfig { words: Some(WordsConfig { minimum_count: 2 }), ..SideConfig::default() };
         let bpe = SideConfig {
-            bpe: Some(BpeConfig { vocabulary: 12, ..BpeConfig::default() }),
+            bpe: Some(PiecesConfig { vocabulary: 12, ..PiecesConfig::default() }),
             ..SideConfig::default()
         };
         for (config, missing) in [(characters, &["x", "y"][..]), (words, &["xa"]), (bpe, &["x", "y"])] {

@@ -15,8 +15,8 @@ use super::scheme::Scheme;
 use super::symbols::{Symbol, Symbols};
 use super::unigram::Unigram;
 use super::{TextForm, Tokenizer};
+use crate::data::PiecesConfig;
 use crate::data::SideConfig;
-use crate::data::config::PieceRules;
 use crate::data::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
 
@@ -146,12 +146,12 @@ fn scheme(kind: &str, object: &Map<String, Value>, vocabulary: Vocabulary) -> Ch
 }
 
 /// The rules of pieces; those of learning are not kept.
-fn rules(object: &Map<String, Value>) -> Checked<PieceRules> {
-    Ok(PieceRules {
+fn rules(object: &Map<String, Value>) -> Checked<PiecesConfig> {
+    Ok(PiecesConfig {
         byte_fallback: setting(object, "byte_fallback")?,
         split_scripts: setting(object, "split_scripts")?,
         split_digits: setting(object, "split_digits")?,
-        ..PieceRules::default()
+        ..PiecesConfig::default()
     })
 }
 

@@ -86,11 +86,6 @@ impl Parts {
         self.parts.iter().zip(sizes).map(|(part, size)| PartShape { size, set: part.set }).collect()
     }
 
-    /// What a function makes of each column.
-    pub(super) fn of_columns(&self, text: &str, of: impl Fn(&Tokenizer, &str) -> Vec<String>) -> Vec<String> {
-        self.columns(text).flat_map(|(part, text)| of(&part.tokenizer, text)).collect()
-    }
-
     /// What reading changes in any column.
     pub(super) fn changes(&self, text: &str) -> Changes {
         let changes = self.columns(text).map(|(part, text)| part.tokenizer.changes(text));
@@ -175,7 +170,9 @@ impl Scheme for Parts {
 
     fn cut(&self, text: &str, each: Each) {
         for (part, text) in self.columns(text) {
-            part.tokenizer.cut(text, &mut |id, covered| each(part.outer(id), covered));
+            part.tokenizer.cut(text, &mut |id, covered| {
+                each(part.outer(id), &part.tokenizer.scheme.plain(covered));
+            });
         }
     }
 
@@ -241,6 +238,12 @@ mod tests {
         assert_eq!(shown("Vx\tV;X"), ["V", "<unk>", "tags=V", "tags=<unk>"]);
         assert_eq!(tokenizer.encode("Vx\tV;X").unknown, 2);
         assert_eq!(tokenizer.unknown_symbols("Vx\tV;X"), ["x", "X"]);
+        // Also of a source that is cut.
+        let ids = tokenizer.encode("Vx\tX;V;X").ids;
+        assert_eq!(
+            [1, 2, 3, 5].map(|length| tokenizer.encoded(ids[..length].to_vec()).unknown),
+            [0, 1, 2, 3]
+        );
         let shapes = tokenizer.part_shapes().unwrap();
         assert_eq!(shapes.iter().map(|shape| shape.size).sum::<usize>(), tokenizer.vocabulary_size());
         assert_eq!(shapes[1], PartShape { size: 6, set: true });

@@ -17,7 +17,7 @@ use super::bytes;
 use super::lesson::Lesson;
 use super::scheme::{Each, Scheme};
 use super::unigram::Unigram;
-use crate::data::config::PieceRules;
+use crate::data::PiecesConfig;
 use crate::data::text_form::breaks;
 use crate::data::vocabulary::{UNK, Vocabulary};
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ const LONGEST_LEARNED: usize = 500;
 /// A tokenizer of pieces.
 #[derive(Clone, Debug)]
 pub(super) struct Pieces {
-    rules: PieceRules,
+    rules: PiecesConfig,
     model: Model,
 }
 
@@ -59,7 +59,7 @@ impl Pieces {
     pub(super) fn train<'a>(
         what: &str,
         learn: Learn,
-        rules: PieceRules,
+        rules: PiecesConfig,
         texts: impl Iterator<Item = Cow<'a, str>>,
     ) -> Result<Pieces> {
         let texts: Vec<String> = texts.map(|text| mark_spaces(&text)).collect();
@@ -89,7 +89,7 @@ impl Pieces {
     ///
     /// # Errors
     /// The vocabulary does not begin with bytes, which the rules ask for.
-    pub(super) fn of(rules: PieceRules, model: Model) -> std::result::Result<Pieces, String> {
+    pub(super) fn of(rules: PiecesConfig, model: Model) -> std::result::Result<Pieces, String> {
         if rules.byte_fallback {
             bytes::check(model.vocabulary())?;
         }
@@ -98,7 +98,7 @@ impl Pieces {
 }
 
 /// Each character must be a piece.
-fn check_size(what: &str, rules: PieceRules, alphabet: usize) -> Result<()> {
+fn check_size(what: &str, rules: PiecesConfig, alphabet: usize) -> Result<()> {
     let smallest = alphabet + bytes::reserved(rules.byte_fallback);
     let size = rules.vocabulary;
     if size >= smallest {
@@ -200,7 +200,7 @@ impl Scheme for Pieces {
     }
 
     fn settings(&self) -> Map<String, Value> {
-        let PieceRules { byte_fallback, split_scripts, split_digits, .. } = self.rules;
+        let PiecesConfig { byte_fallback, split_scripts, split_digits, .. } = self.rules;
         let rules = [
             ("byte_fallback", byte_fallback),
             ("split_scripts", split_scripts),
@@ -233,7 +233,7 @@ fn mark_spaces(text: &str) -> String {
 }
 
 /// The words of a marked text, each with its mark, line break or tab in front, cut by the rules.
-fn cut_words<'a>(rules: PieceRules, marked: &'a str, each: &mut dyn FnMut(&'a str)) {
+fn cut_words<'a>(rules: PiecesConfig, marked: &'a str, each: &mut dyn FnMut(&'a str)) {
     let (mut start, mut before) = (0, None);
     for (at, character) in marked.char_indices() {
         let script = before.map_or(Script::Unknown, |(_, script)| script_of(character, script));
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn words_are_cut_at_digits_and_scripts_where_asked() {
         let cut = |split_scripts, split_digits, text: &str| {
-            let rules = PieceRules { split_scripts, split_digits, ..PieceRules::default() };
+            let rules = PiecesConfig { split_scripts, split_digits, ..PiecesConfig::default() };
             let marked = mark_spaces(text);
             let mut words = Vec::new();
             cut_words(rules, &marked, &mut |word| words.push(word));

@@ -9,9 +9,7 @@ mod properties;
 mod ready;
 
 use super::*;
-use crate::data::{
-    BpeConfig, BytesConfig, CharactersConfig, GraphemesConfig, Normalize, UnigramConfig, WordsConfig,
-};
+use crate::data::{BytesConfig, CharactersConfig, GraphemesConfig, Normalize, PiecesConfig, WordsConfig};
 
 /// Latin, Chinese, decomposed accents, an emoji of several code points, right-to-left text, spelled-out special tokens.
 const TEXTS: [&str; 10] = [
@@ -36,12 +34,12 @@ fn words(minimum_count: usize) -> SideConfig {
 }
 
 fn bpe(vocabulary: usize) -> SideConfig {
-    SideConfig { bpe: Some(BpeConfig { vocabulary, ..BpeConfig::default() }), ..SideConfig::default() }
+    SideConfig { bpe: Some(PiecesConfig { vocabulary, ..PiecesConfig::default() }), ..SideConfig::default() }
 }
 
 fn unigram(vocabulary: usize) -> SideConfig {
     SideConfig {
-        unigram: Some(UnigramConfig { vocabulary, ..UnigramConfig::default() }),
+        unigram: Some(PiecesConfig { vocabulary, ..PiecesConfig::default() }),
         ..SideConfig::default()
     }
 }

@@ -22,6 +22,8 @@ enum State {
     First,
     /// Behind an element.
     After,
+    /// Behind a comma.
+    Comma,
     End,
 }
 
@@ -70,18 +72,11 @@ impl Lines {
             at.state = match (at.state, next) {
                 (State::Before, Some(b'[')) => State::First,
                 (State::First | State::After, Some(b']')) => State::End,
-                (State::First, Some(_)) => return Ok(true),
-                (State::After, Some(b',')) => {
-                    self.reader.consume(1);
-                    let next = self.skip_white_space(at);
-                    let next = next.map_err(|error| Error::file("read", &self.file, &error))?;
-                    match next {
-                        Some(b',' | b']') | None => {
-                            return Err(self.not_an_array("an element after a comma", next, at));
-                        }
-                        Some(_) => return Ok(true),
-                    }
+                (State::Comma, Some(b',' | b']') | None) => {
+                    return Err(self.not_an_array("an element after a comma", next, at));
                 }
+                (State::First | State::Comma, Some(_)) => return Ok(true),
+                (State::After, Some(b',')) => State::Comma,
                 (State::End, None) => return Ok(false),
                 (State::Before, _) => return Err(self.not_an_array("`[` at its start", next, at)),
                 (State::End, _) => return Err(self.not_an_array("nothing behind `]`", next, at)),

@@ -19,15 +19,12 @@ fn texts() -> impl Strategy<Value = String> {
 }
 
 fn sides() -> impl Strategy<Value = SideConfig> {
-    let rules = |vocabulary, [byte_fallback, split_scripts, split_digits]: [bool; 3]| {
+    let pieces = |[byte_fallback, split_scripts, split_digits]: [bool; 3]| {
         let minimum_count = 1 + usize::from(byte_fallback);
-        let bpe = BpeConfig { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits };
-        let unigram = UnigramConfig { vocabulary, minimum_count, byte_fallback, split_scripts, split_digits };
-        (bpe, unigram)
+        Some(PiecesConfig { vocabulary: 700, minimum_count, byte_fallback, split_scripts, split_digits })
     };
-    let pieces = move |flags| rules(700, flags);
-    let of_bpe = move |flags| SideConfig { bpe: Some(pieces(flags).0), ..SideConfig::default() };
-    let of_unigram = move |flags| SideConfig { unigram: Some(pieces(flags).1), ..SideConfig::default() };
+    let of_bpe = move |flags| SideConfig { bpe: pieces(flags), ..SideConfig::default() };
+    let of_unigram = move |flags| SideConfig { unigram: pieces(flags), ..SideConfig::default() };
     let kinds = prop_oneof![
         Just(characters()),
         Just(graphemes()),
@@ -97,17 +94,15 @@ fn pieces_do_not_cross_what_they_are_split_at() {
     let texts = ["in 1994 and 1995", "19941995 Приветhello", "1994 Приветhello", "in 1995 1995"].repeat(5);
     for byte_fallback in [false, true] {
         let learned = |split_digits, split_scripts| {
-            let bpe =
-                BpeConfig { vocabulary: 400, split_digits, split_scripts, byte_fallback, minimum_count: 1 };
-            let unigram = UnigramConfig {
+            let pieces = PiecesConfig {
                 vocabulary: 400,
                 split_digits,
                 split_scripts,
                 byte_fallback,
                 minimum_count: 1,
             };
-            let of_bpe = SideConfig { bpe: Some(bpe), ..SideConfig::default() };
-            let of_unigram = SideConfig { unigram: Some(unigram), ..SideConfig::default() };
+            let of_bpe = SideConfig { bpe: Some(pieces), ..SideConfig::default() };
+            let of_unigram = SideConfig { unigram: Some(pieces), ..SideConfig::default() };
             [of_bpe, of_unigram].map(|config| Tokenizer::train(&config, texts.iter().copied()).unwrap())
         };
         let tokens = |tokenizer: &Tokenizer| tokenizer.split("1994 Приветhello").join(" ").trim().to_owned();
@@ -130,12 +125,10 @@ fn pieces_do_not_cross_what_they_are_split_at() {
 #[test]
 fn rare_characters_are_unknown_or_their_bytes() {
     for byte_fallback in [false, true] {
-        let vocabulary = 300;
-        let bpe = BpeConfig { vocabulary, byte_fallback, minimum_count: 2, ..BpeConfig::default() };
-        let unigram =
-            UnigramConfig { vocabulary, byte_fallback, minimum_count: 2, ..UnigramConfig::default() };
-        let of_bpe = SideConfig { bpe: Some(bpe), ..SideConfig::default() };
-        let of_unigram = SideConfig { unigram: Some(unigram), ..SideConfig::default() };
+        let pieces =
+            PiecesConfig { vocabulary: 300, byte_fallback, minimum_count: 2, ..PiecesConfig::default() };
+        let of_bpe = SideConfig { bpe: Some(pieces), ..SideConfig::default() };
+        let of_unigram = SideConfig { unigram: Some(pieces), ..SideConfig::default() };
         for config in [of_bpe, of_unigram] {
             let tokenizer =
                 Tokenizer::train(&config, ["ab é", "ab <0xC3>", "ab <0xC3>"].into_iter()).unwrap();
