@@ -23,6 +23,7 @@ mod raw_files;
 mod recurrent;
 mod resume;
 mod score;
+mod sets;
 mod signals;
 mod speech;
 mod structure;

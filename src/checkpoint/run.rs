@@ -38,14 +38,26 @@ const LOCK: &str = "lock";
 const AVERAGE: &str = "average";
 /// The file that names the initial model.
 const FROM: &str = "from.json";
+/// The file of the test set's scores.
+pub(crate) const TEST: &str = "test.json";
 /// The file that names the newest checkpoint.
 const LATEST: &str = "latest";
 /// The file that names the checkpoint with the best validation.
 const BEST: &str = "best";
 
 /// The files of a run directory.
-pub(crate) const OWN_FILES: [&str; 9] =
-    [CONFIG, "metrics.csv", "train.log", "curves.svg", LATEST, BEST, LOCK, FROM, "average/model.safetensors"];
+pub(crate) const OWN_FILES: [&str; 10] = [
+    CONFIG,
+    "metrics.csv",
+    "train.log",
+    "curves.svg",
+    TEST,
+    LATEST,
+    BEST,
+    LOCK,
+    FROM,
+    "average/model.safetensors",
+];
 /// The folders of a run directory.
 pub(crate) const OWN_FOLDERS: [&str; 4] = [CHECKPOINTS, "samples", "skipped", "tensorboard"];
 

@@ -16,11 +16,12 @@ use crate::checkpoint::files::write_output;
 use crate::config::Experiment;
 use crate::console::status;
 use crate::data::dataset::Tokenizers;
+use crate::data::held_out::{HeldOut, source_hash};
 use crate::data::readers::Pair;
-use crate::data::selection::reading;
+use crate::data::selection::{each_used, reading};
 use crate::data::survey::{Seen, Side, Survey};
 use crate::data::tokenizer::TextForm;
-use crate::data::{DataConfig, Files, SideConfig};
+use crate::data::{DataConfig, Files, Policy, SideConfig};
 use crate::error::{Error, Result};
 
 /// Arguments of `seqloom data`.
@@ -50,12 +51,22 @@ pub(crate) fn run(args: &DataArgs) -> Result<()> {
         return Err(recordings());
     }
     FileRoles::default().reads_data(data).may_write("page", args.page.as_deref(), "--page").check()?;
-    let tokenizers = learn(data)?;
-    let train = survey(&data.train, data, &tokenizers, None)?;
-    let valid = survey(&data.valid, data, &tokenizers, Some(train.seen()))?;
-    let sets = [("Training", &data.train, &train), ("Validation", &data.valid, &valid)];
-    let of_set = |(name, files, survey)| SetReport::new(name, files, survey, data);
-    let report = Report::new(&experiment.name, &tokenizers, sets.into_iter().map(of_set).collect());
+    let held_out = data.valid.share().map(|share| held_out(share, data)).transpose()?;
+    let is_held_out = |pair: &Pair| held_out.is_some_and(|held_out| held_out.has(source_hash(data, pair)));
+    let tokenizers = learn(data, &|pair| !is_held_out(pair))?;
+    let train = survey(&data.train, data, &tokenizers, (None, &|pair| !is_held_out(pair)))?;
+    let mut sets = vec![SetReport::new("Training", &data.train, &train, data)];
+    let mut add = |name, files, wanted: Wanted| -> Result<()> {
+        let found = survey(files, data, &tokenizers, (Some(train.seen()), wanted))?;
+        sets.push(SetReport::new(name, files, &found, data));
+        Ok(())
+    };
+    match data.valid.files() {
+        Some(files) => add("Validation", files, &|_| true)?,
+        None => add("Validation", &data.train, &is_held_out)?,
+    }
+    data.test.as_ref().map_or(Ok(()), |files| add("Test", files, &|_| true))?;
+    let report = Report::new(&experiment.name, &tokenizers, sets);
     super::print(&text::render(&report))?;
     if let Some(path) = &args.page {
         write_output(path, page::render(&report).as_bytes())?;
@@ -68,11 +79,32 @@ fn recordings() -> Error {
     Error::input("this command reads texts, but the sources of the config are recordings")
 }
 
+/// Which pairs of some files belong to a set.
+type Wanted<'a> = &'a dyn Fn(&Pair) -> bool;
+
+/// The pairs that training would hold out: a share of those that it would use.
+fn held_out(share: f64, data: &DataConfig) -> Result<HeldOut> {
+    let mut used = data.clone();
+    for policy in [&mut used.empty, &mut used.too_unequal, &mut used.duplicate, &mut used.copy] {
+        if *policy == Policy::Error {
+            *policy = Policy::Skip;
+        }
+    }
+    let mut hashes = Vec::new();
+    each_used(&used.train, &used, &mut |pair| {
+        hashes.push(source_hash(data, &pair));
+        Ok(())
+    })?;
+    HeldOut::choose(share, hashes)
+}
+
 /// The tokenizers of the training pairs, also of those that a policy would leave out.
-fn learn(data: &DataConfig) -> Result<Tokenizers> {
+fn learn(data: &DataConfig, wanted: Wanted) -> Result<Tokenizers> {
     let mut pairs = Vec::new();
     each(&data.train, data, &mut |pair| {
-        pairs.push(pair);
+        if wanted(&pair) {
+            pairs.push(pair);
+        }
         match pairs.len() < data.learn_from {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
@@ -85,7 +117,7 @@ fn survey(
     files: &Files,
     data: &DataConfig,
     tokenizers: &Tokenizers,
-    training: Option<&Seen>,
+    (training, wanted): (Option<&Seen>, Wanted),
 ) -> Result<Survey> {
     let side = |tokenizer, config: &SideConfig| {
         let (form, max_length) = (TextForm::of(config), config.max_length);
@@ -95,7 +127,9 @@ fn survey(
     let sides = [side(source, &data.source), side(&tokenizers.target, &data.target)];
     let mut survey = Survey::default();
     each(files, data, &mut |pair| {
-        survey.add(&pair, sides, training);
+        if wanted(&pair) {
+            survey.add(&pair, sides, training);
+        }
         ControlFlow::Continue(())
     })?;
     Ok(survey)

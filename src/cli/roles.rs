@@ -74,8 +74,13 @@ impl FileRoles {
     pub(crate) fn reads_data(self, data: &DataConfig) -> FileRoles {
         let above: Vec<PathBuf> =
             self.runs.iter().flat_map(|run| run.ancestors().skip(1)).map(PathBuf::from).collect();
-        let sets = [("`data.train`", &data.train), ("`data.valid`", &data.valid)];
-        let files = sets.into_iter().flat_map(|(what, files)| files.paths().map(move |path| (what, path)));
+        let named = |key: &str| match key {
+            "train" => "`data.train`",
+            "valid" => "`data.valid`",
+            _ => "`data.test`",
+        };
+        let sets = data.sets().map(|(key, files)| (named(key), files));
+        let files = sets.flat_map(|(what, files)| files.paths().map(move |path| (what, path)));
         let ready = [&data.source, &data.target].into_iter().filter_map(|side| side.pretrained.as_ref());
         let ready = ready.map(|ready| ("`pretrained.file`", ready.file.as_path()));
         files.chain(ready).fold(self, |roles, (what, path)| {

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use super::passes::Mixture;
 use crate::runtime::seed_for;
 
 /// Positions of a row, including EOS: (source, target).
@@ -19,6 +20,7 @@ pub type Positions = (u32, u32);
 #[derive(Debug)]
 pub struct BatchSampler {
     lengths: Arc<[Positions]>,
+    mixture: Option<Mixture>,
     tokens_per_batch: usize,
     seed: u64,
     epoch: u64,
@@ -37,8 +39,20 @@ impl BatchSampler {
         epoch: u64,
         position: usize,
     ) -> BatchSampler {
+        BatchSampler::mixed(lengths, None, tokens_per_batch, seed, (epoch, position))
+    }
+
+    /// The same over the rows that a mixture has in each pass.
+    pub(crate) fn mixed(
+        lengths: Arc<[Positions]>,
+        mixture: Option<Mixture>,
+        tokens_per_batch: usize,
+        seed: u64,
+        (epoch, position): (u64, usize),
+    ) -> BatchSampler {
         let (batches, order) = (Batches::default(), Vec::new());
-        let mut sampler = BatchSampler { lengths, tokens_per_batch, seed, epoch, batches, order, position };
+        let mut sampler =
+            BatchSampler { lengths, mixture, tokens_per_batch, seed, epoch, batches, order, position };
         sampler.begin_epoch();
         sampler
     }
@@ -75,7 +89,10 @@ impl BatchSampler {
         // The last epoch's memory is free for this one.
         self.batches = Batches::default();
         let mut random = ChaCha8Rng::seed_from_u64(seed_for(self.seed, self.epoch, "order"));
-        let mut rows: Vec<u32> = (0..self.lengths.len() as u32).collect();
+        let mut rows: Vec<u32> = match &self.mixture {
+            Some(mixture) => mixture.rows(self.seed, self.epoch),
+            None => (0..self.lengths.len() as u32).collect(),
+        };
         rows.shuffle(&mut random);
         sort_by_length(&mut rows, &self.lengths);
         let first = random.random_range(1..=self.tokens_per_batch);

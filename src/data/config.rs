@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::audio::config::AudioConfig;
 use super::readers::Format;
 use crate::error::ConfigError;
 
 mod files;
 mod parts;
+mod side;
 mod tokenizers;
 
-pub use files::{Files, PairFile, TableFile};
-use tokenizers::TokenizerTable;
+pub use files::{Files, PairFile, TableFile, ValidPairs};
+pub use side::{Normalize, SideConfig, Whitespace};
 pub use tokenizers::{
     BytesConfig, CharactersConfig, GraphemesConfig, PiecesConfig, PretrainedConfig, WordsConfig,
 };
@@ -29,8 +29,15 @@ const LONGEST: u64 = 1 << 24;
 pub struct DataConfig {
     /// Training pairs: a file, a list of files, or `{ source = "a.en", target = "a.de" }` for parallel text.
     pub train: Files,
-    /// Validation pairs, in the same forms.
-    pub valid: Files,
+    /// Validation pairs, in the same forms, or `{ share = 0.05 }`: a share of the training pairs.
+    pub valid: ValidPairs,
+    /// Test pairs, in the forms of training pairs, which are scored once training has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Files>,
+    /// How even the files of training pairs are mixed: 1 in proportion to their pairs and weights, more with ever more
+    /// equal shares.
+    #[serde(default = "in_proportion")]
+    pub temperature: f64,
     /// The format of tables; `None` for that of the extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
@@ -79,6 +86,10 @@ pub struct DataConfig {
     pub target: SideConfig,
 }
 
+fn in_proportion() -> f64 {
+    1.0
+}
+
 fn with_header() -> bool {
     true
 }
@@ -119,116 +130,6 @@ pub enum Policy {
     Keep,
 }
 
-/// A normal form of Unicode (UAX 15).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Normalize {
-    /// Composed: `é` is one character.
-    #[default]
-    Nfc,
-    /// Decomposed: `é` is two characters, and a Korean syllable its jamo.
-    Nfd,
-    /// Composed, with compatibility characters replaced: `ﬁ` is two letters, a full-width letter an ordinary one.
-    Nfkc,
-    /// As it is in the file.
-    None,
-}
-
-impl Normalize {
-    /// Its name in Unicode.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Normalize::Nfc => "NFC",
-            Normalize::Nfd => "NFD",
-            Normalize::Nfkc => "NFKC",
-            Normalize::None => "no normalization",
-        }
-    }
-}
-
-/// Treatment of white space.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Whitespace {
-    /// Removed at the ends of a text; within it, line breaks and tabs become spaces.
-    #[default]
-    Trim,
-    /// As it is in the file.
-    Keep,
-}
-
-/// One side of the data, with at most one tokenizer, by default `characters`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SideConfig {
-    /// The column's name; empty for `source` or `target`, or for `1` or `2` without a header.
-    pub column: String,
-    /// The columns of a source that has several, each with its own tokenizer, in the order in which they are read.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<SideConfig>,
-    /// Whether the symbols of a part have no order.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub set: bool,
-    /// The normal form of Unicode in which texts are read.
-    pub normalize: Normalize,
-    /// Treatment of white space: `trim` or `keep`.
-    pub whitespace: Whitespace,
-    /// Whether texts are read and written in lower case.
-    pub lowercase: bool,
-    /// The most tokens (without BOS and EOS) of this side of a pair.
-    pub max_length: usize,
-    /// Unicode characters, one token each.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub characters: Option<CharactersConfig>,
-    /// What readers see as characters (grapheme clusters), one token each.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub graphemes: Option<GraphemesConfig>,
-    /// Tokens separated by white space.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub words: Option<WordsConfig>,
-    /// Tokens separated by any of these characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub split: Option<String>,
-    /// Bytes of UTF-8, one token each.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<BytesConfig>,
-    /// Byte-pair encoding trained on the training split.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bpe: Option<PiecesConfig>,
-    /// A Unigram model trained on the training split.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unigram: Option<PiecesConfig>,
-    /// A ready tokenizer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pretrained: Option<PretrainedConfig>,
-    /// Recordings, as sources: the column has their paths.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audio: Option<Box<AudioConfig>>,
-}
-
-impl Default for SideConfig {
-    fn default() -> Self {
-        SideConfig {
-            column: String::new(),
-            parts: Vec::new(),
-            set: false,
-            normalize: Normalize::Nfc,
-            whitespace: Whitespace::Trim,
-            lowercase: false,
-            max_length: 512,
-            characters: None,
-            graphemes: None,
-            words: None,
-            split: None,
-            bytes: None,
-            bpe: None,
-            unigram: None,
-            pretrained: None,
-            audio: None,
-        }
-    }
-}
-
 impl DataConfig {
     /// The files of ready tokenizers.
     pub(crate) fn ready_tokenizers(&self) -> impl Iterator<Item = &Path> {
@@ -250,21 +151,11 @@ impl DataConfig {
 
     /// The rules among these keys, once [`DataConfig::fill_in`] has run.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        for (key, files) in [("train", &self.train), ("valid", &self.valid)] {
-            if files.0.is_empty() {
-                return Err(ConfigError::new("data", &[key], format!("`{key}` must name at least one file")));
-            }
-            if files.paths().any(|path| path.as_os_str().is_empty()) {
-                return Err(ConfigError::new(
-                    "data",
-                    &[key],
-                    format!("`{key}` must not have an empty file name"),
-                ));
-            }
-        }
+        self.check_files()?;
         let numbers = [("max_ratio", self.max_ratio), ("in_memory_limit", self.in_memory_limit)];
         ConfigError::check_float("data", "at least 0", |x| x >= 0.0, &numbers)?;
         ConfigError::check_float("data", "0, or at least 1", |x| x == 0.0 || x >= 1.0, &numbers[..1])?;
+        ConfigError::check_float("data", "at least 1", |x| x >= 1.0, &[("temperature", self.temperature)])?;
         ConfigError::check_integer("data", 1, &[("learn_from", self.learn_from as u64)])?;
         self.source.check("data.source")?;
         self.target.check("data.target")?;
@@ -272,6 +163,42 @@ impl DataConfig {
         self.check_audio()?;
         self.check_numbers()?;
         self.check_shared()
+    }
+
+    /// The sets that are files, by their keys.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = (&'static str, &Files)> {
+        let sets =
+            [("train", Some(&self.train)), ("valid", self.valid.files()), ("test", self.test.as_ref())];
+        sets.into_iter().filter_map(|(key, files)| Some((key, files?)))
+    }
+
+    fn check_files(&self) -> Result<(), ConfigError> {
+        let wrong = |key, message| Err(ConfigError::new("data", &[key], message));
+        for (key, files) in self.sets() {
+            if files.0.is_empty() {
+                return wrong(key, format!("`{key}` must name at least one file"));
+            }
+            if files.paths().any(|path| path.as_os_str().is_empty()) {
+                return wrong(key, format!("`{key}` must not have an empty file name"));
+            }
+            if key != "train" && files.0.iter().any(|file| file.own_weight().is_some()) {
+                return wrong(key, format!("`weight` is for training pairs, but `{key}` has one"));
+            }
+        }
+        if let Some(weight) =
+            self.train.0.iter().map(PairFile::weight).find(|weight| !(1e-6..=1e6).contains(weight))
+        {
+            return wrong(
+                "train",
+                format!("a `weight` must be between 0.000001 and 1000000, but it is {weight}"),
+            );
+        }
+        match self.valid.share() {
+            Some(share) if !(share > 0.0 && share < 1.0) => {
+                wrong("valid", format!("`share` must be between 0 and 1, but it is {share}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Recordings are read, and never written.
@@ -334,103 +261,5 @@ impl DataConfig {
         );
         Err(ConfigError::new("data", &keys, message)
             .hint("use the same one on both sides, with the same settings"))
-    }
-}
-
-impl SideConfig {
-    /// The tokenizers' tables; a side has one of them.
-    pub(crate) const TOKENIZERS: [&'static str; 10] = [
-        "characters",
-        "graphemes",
-        "words",
-        "split",
-        "bytes",
-        "bpe",
-        "unigram",
-        "pretrained",
-        "audio",
-        "parts",
-    ];
-
-    fn fill_in(&mut self, column: &str) {
-        if self.column.is_empty() && self.parts.is_empty() {
-            self.column = column.to_string();
-        }
-        if self.tokenizers().is_empty() {
-            self.characters = Some(CharactersConfig::default());
-        }
-        self.parts.iter_mut().for_each(|part| part.fill_in(""));
-    }
-
-    /// The columns of this side.
-    pub(crate) fn columns(&self) -> Vec<&str> {
-        match self.parts.as_slice() {
-            [] => vec![&self.column],
-            parts => parts.iter().map(|part| part.column.as_str()).collect(),
-        }
-    }
-
-    /// The tokenizers that the config names; exactly one in a checked config.
-    fn tokenizers(&self) -> Vec<&'static str> {
-        let others = [self.audio.is_some(), !self.parts.is_empty()];
-        let are_there = self.tables().map(|table| table.is_some()).into_iter().chain(others);
-        let all = Self::TOKENIZERS.into_iter().zip(are_there);
-        all.filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
-    }
-
-    /// The tables of the tokenizers of texts, in the order of [`SideConfig::TOKENIZERS`].
-    fn tables(&self) -> [Option<TokenizerTable<'_>>; 8] {
-        [
-            self.characters.as_ref().map(TokenizerTable::Characters),
-            self.graphemes.as_ref().map(TokenizerTable::Graphemes),
-            self.words.as_ref().map(TokenizerTable::Words),
-            self.split.as_deref().map(TokenizerTable::Split),
-            self.bytes.as_ref().map(TokenizerTable::Bytes),
-            self.bpe.as_ref().map(TokenizerTable::Bpe),
-            self.unigram.as_ref().map(TokenizerTable::Unigram),
-            self.pretrained.as_ref().map(TokenizerTable::Pretrained),
-        ]
-    }
-
-    /// The tokenizer of this side.
-    pub(crate) fn tokenizer_kind(&self) -> &'static str {
-        self.tokenizers().first().copied().unwrap_or("characters")
-    }
-
-    /// The size of a vocabulary of pieces, which the training may not reach.
-    pub(crate) fn pieces(&self) -> Option<usize> {
-        self.piece_rules().map(|rules| rules.vocabulary)
-    }
-
-    /// How texts are cut into pieces.
-    pub(super) fn piece_rules(&self) -> Option<PiecesConfig> {
-        self.bpe.or(self.unigram)
-    }
-
-    /// The fewest occurrences of a symbol of the vocabulary.
-    pub(crate) fn minimum_count(&self) -> usize {
-        self.tables().into_iter().flatten().next().map_or(1, |table| table.minimum_count())
-    }
-
-    fn tokenizer_in_words(&self) -> String {
-        let table = self.tables().into_iter().flatten().next();
-        table.map_or("none".to_owned(), |table| format!("`{}`{}", self.tokenizer_kind(), table.in_words()))
-    }
-
-    fn check(&self, table: &str) -> Result<(), ConfigError> {
-        ConfigError::check_one(table, "tokenizer", &self.tokenizers())?;
-        ConfigError::check_integer(table, 1, &[("max_length", self.max_length as u64)])?;
-        ConfigError::check_most(table, LONGEST, &[("max_length", self.max_length as u64)])?;
-        if self.words.is_some() && self.whitespace == Whitespace::Keep {
-            let message = "`whitespace` must be \"trim\" for `words`, which are joined by one space, but it is \
-                           \"keep\"";
-            let hint = "use `characters` or `bpe` to keep white space";
-            return Err(ConfigError::new(table, &["whitespace"], message).hint(hint));
-        }
-        if let Some(audio) = &self.audio {
-            audio.check(&format!("{table}.audio"))?;
-        }
-        let named = self.tables().into_iter().flatten().next();
-        named.map_or(Ok(()), |named| named.check(&format!("{table}.{}", self.tokenizer_kind())))
     }
 }

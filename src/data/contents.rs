@@ -67,7 +67,7 @@ pub(crate) fn contents(files: &Files, folder: &Path) -> Result<Value> {
     let content = |Hashed { stamp, sha256 }: &Hashed| json!({ "size": stamp.size, "sha256": sha256 });
     let mut hashed = hashed.iter().map(content);
     let of_file = |file: &PairFile| match file {
-        PairFile::Table(TableFile { path, format, header }) => {
+        PairFile::Table(TableFile { path, format, header, .. }) => {
             let format = format!("{:?}", format.unwrap_or(Format::of(path)));
             json!({ "format": format, "header": header, "content": hashed.next() })
         }

@@ -33,6 +33,8 @@ pub struct Corpus {
     recordings: Option<Box<Recordings>>,
     /// Positions of each row, including EOS.
     lengths: Arc<[Positions]>,
+    /// The rows of each file.
+    rows_of_files: Vec<u64>,
     fingerprint: String,
 }
 
@@ -55,14 +57,20 @@ impl Corpus {
     pub(crate) fn new(pairs: Vec<Pair>, (tokens, hash): (TokenStore, Sha256)) -> Corpus {
         let lengths = tokens.lengths().clone();
         assert_eq!(pairs.len(), lengths.len(), "each pair has tokens");
-        let texts = Texts::InMemory(pairs);
-        Corpus { texts, tokens, recordings: None, lengths, fingerprint: hexadecimal(hash.finalize()) }
+        let (rows_of_files, texts) = (rows_of_files(&pairs), Texts::InMemory(pairs));
+        let fingerprint = hexadecimal(hash.finalize());
+        Corpus { texts, tokens, recordings: None, lengths, rows_of_files, fingerprint }
     }
 
     /// Tokens of pairs whose texts stay in their files.
-    pub(crate) fn in_files(texts: LeftBehind, tokens: TokenStore, fingerprint: String) -> Corpus {
-        let lengths = tokens.lengths().clone();
-        Corpus { texts: Texts::InFiles(Box::new(texts)), tokens, recordings: None, lengths, fingerprint }
+    pub(crate) fn in_files(
+        texts: LeftBehind,
+        tokens: TokenStore,
+        rows_of_files: Vec<u64>,
+        fingerprint: String,
+    ) -> Corpus {
+        let (lengths, texts) = (tokens.lengths().clone(), Texts::InFiles(Box::new(texts)));
+        Corpus { texts, tokens, recordings: None, lengths, rows_of_files, fingerprint }
     }
 
     /// Recordings and the tokens of their texts, as targets; `rows` are those of the features.
@@ -87,8 +95,9 @@ impl Corpus {
             hash.update(hashed);
         }
         let recordings = Some(Box::new(Recordings { features, rows }));
-        let texts = Texts::InMemory(pairs);
-        Ok(Corpus { texts, tokens, recordings, lengths, fingerprint: hexadecimal(hash.finalize()) })
+        let (rows_of_files, texts) = (rows_of_files(&pairs), Texts::InMemory(pairs));
+        let fingerprint = hexadecimal(hash.finalize());
+        Ok(Corpus { texts, tokens, recordings, lengths, rows_of_files, fingerprint })
     }
 
     /// Examples with empty texts.
@@ -115,6 +124,11 @@ impl Corpus {
     /// Positions of each row, including EOS: (source, target).
     pub fn lengths(&self) -> &Arc<[Positions]> {
         &self.lengths
+    }
+
+    /// The rows of each file of the config, in order.
+    pub(crate) fn rows_of_files(&self) -> &[u64] {
+        &self.rows_of_files
     }
 
     /// Lengths of each row as limits of outputs count them: (source, target), without EOS.
@@ -194,4 +208,14 @@ impl Corpus {
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
+}
+
+fn rows_of_files(pairs: &[Pair]) -> Vec<u64> {
+    let mut rows = Vec::new();
+    for pair in pairs {
+        let file = pair.file as usize;
+        rows.resize(rows.len().max(file + 1), 0);
+        rows[file] += 1;
+    }
+    rows
 }

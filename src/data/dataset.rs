@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::audio::features::{Features, Take};
 use super::audio::processor::{AudioProcessor, Extent};
+use super::batch_sampler::Positions;
 use super::corpus::Corpus;
 use super::left_out::{LeftOut, Reason};
+use super::passes::Passes;
 use super::readers::{Pair, Place};
 use super::source::required_frames;
 use super::source_processor::SourceProcessor;
@@ -103,6 +105,8 @@ pub struct Dataset {
     pub unknown: [usize; 2],
     /// Notes about the files, one line each.
     pub notes: Vec<String>,
+    /// What training varies from pass to pass; nothing in a set that is not trained on.
+    pub(crate) passes: Passes,
 }
 
 impl Dataset {
@@ -133,7 +137,36 @@ impl Dataset {
         let (Found { left_out, unknown, changes }, tokens) = encoding.finish()?;
         check_some_left(kept.len(), &left_out, config)?;
         let corpus = Arc::new(Corpus::new(kept, tokens.into_store()));
-        Ok((Dataset { corpus, left_out, unknown, notes: Vec::new() }, changes))
+        Ok((Dataset::of(corpus, left_out, unknown), changes))
+    }
+
+    fn of(corpus: Arc<Corpus>, left_out: LeftOut, unknown: [usize; 2]) -> Dataset {
+        Dataset { corpus, left_out, unknown, notes: Vec::new(), passes: Passes::default() }
+    }
+
+    /// The same as it is trained on.
+    ///
+    /// # Errors
+    /// Those of [`Passes::new`].
+    pub(crate) fn to_train_on(self, config: &DataConfig, tokenizers: &Tokenizers) -> Result<Dataset> {
+        let passes = Passes::new(config, tokenizers, self.corpus.rows_of_files())?;
+        Ok(Dataset { passes, ..self })
+    }
+
+    /// Positions of the longer side of each row of a pass.
+    pub(crate) fn positions_of_pass(&self) -> usize {
+        let all = self.corpus.lengths();
+        let positions = |lengths: &[Positions]| -> usize {
+            lengths.iter().map(|&(source, target)| source.max(target) as usize).sum()
+        };
+        let Some(mixture) = &self.passes.mixture else { return positions(all) };
+        let mut first = 0;
+        let of_file = |(rows, of_pass): (u32, u32)| {
+            let own = &all[first..first + rows as usize];
+            first += rows as usize;
+            (positions(own) as f64 * f64::from(of_pass) / f64::from(rows.max(1))) as usize
+        };
+        mixture.of_files().map(of_file).sum()
     }
 
     /// The same of recordings, whose features are made. With `ctc` a recording must have a position for each token of its
@@ -169,7 +202,7 @@ impl Dataset {
         }
         check_some_left(kept.len(), &left_out, config)?;
         let corpus = Corpus::of_recordings(kept, tokens.into_store().0, features, rows)?;
-        Ok(Dataset { corpus: Arc::new(corpus), left_out, unknown, notes: Vec::new() })
+        Ok(Dataset::of(Arc::new(corpus), left_out, unknown))
     }
 }
 

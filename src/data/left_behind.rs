@@ -7,9 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::DataConfig;
 use super::readers::{Pair, Place};
 use super::selection::reading;
-use super::{DataConfig, PairFile};
 
 /// Places of rows.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl LeftBehind {
         let mut end = 0;
         let files = config.train.0.iter().zip(rows).map(|(file, rows)| {
             end += *rows as usize;
-            (name(file).into(), end)
+            (file.name().into(), end)
         });
         let files = files.collect();
         LeftBehind { config: config.clone(), files, lines }
@@ -86,13 +86,5 @@ impl LeftBehind {
             });
         }
         pairs
-    }
-}
-
-/// The name by which rows of a file are known.
-pub(crate) fn name(file: &PairFile) -> &Path {
-    match file {
-        PairFile::Table(table) => &table.path,
-        PairFile::Parallel { source, .. } => source,
     }
 }

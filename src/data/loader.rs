@@ -14,6 +14,7 @@ use super::batch_sampler::{BatchSampler, Positions};
 use super::corpus::{Corpus, Example};
 use super::shard::{Shard, Tree};
 use super::source::SourceItem;
+use super::tokenizer::bpe_dropout::BpeDropout;
 use super::vocabulary::UNK;
 use crate::error::{Error, Result, caught};
 use crate::runtime::seed_for;
@@ -61,6 +62,7 @@ pub struct Collator {
     corpus: Arc<Corpus>,
     lengths: Arc<[Positions]>,
     word_dropout: f64,
+    bpe_dropout: [Option<BpeDropout>; 2],
     seed: u64,
 }
 
@@ -69,7 +71,12 @@ impl Collator {
     /// unchanged.
     pub fn new(corpus: Arc<Corpus>, word_dropout: f64, seed: u64) -> Collator {
         let lengths = corpus.lengths().clone();
-        Collator { corpus, lengths, word_dropout, seed }
+        Collator { corpus, lengths, word_dropout, bpe_dropout: [None, None], seed }
+    }
+
+    /// The same with pieces that are drawn anew in each pass.
+    pub(crate) fn with_bpe_dropout(self, bpe_dropout: [Option<BpeDropout>; 2]) -> Collator {
+        Collator { bpe_dropout, ..self }
     }
 
     /// Positions of a row on both sides.
@@ -85,9 +92,33 @@ impl Collator {
         rows.len() * (longest.0 + longest.1) as usize
     }
 
-    /// Labels of a row.
-    pub(crate) fn labels(&self, row: usize) -> usize {
-        self.lengths[row].1 as usize
+    /// Labels of a row in a pass.
+    ///
+    /// # Errors
+    /// Tokens that cannot be read.
+    pub(crate) fn labels(&self, row: usize, epoch: u64) -> Result<usize> {
+        match &self.bpe_dropout[1] {
+            None => Ok(self.lengths[row].1 as usize),
+            Some(_) => Ok(self.drawn(1, self.corpus.tokens(row)?[1].clone(), row, epoch).len() + 1),
+        }
+    }
+
+    /// The tokens of a side of a row in a pass, by BPE dropout.
+    fn drawn(&self, side: usize, ids: Vec<i64>, row: usize, epoch: u64) -> Vec<i64> {
+        let Some(dropout) = &self.bpe_dropout[side] else { return ids };
+        let seed = seed_for(self.seed, epoch, &format!("BPE dropout {side} {row}"));
+        dropout.apply(ids, &mut ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// A row as a pass reads it.
+    fn example(&self, row: usize, epoch: u64) -> Result<Example> {
+        let seed = || seed_for(self.seed, epoch, &format!("augmentation {row}"));
+        let Example { source, target } = self.corpus.augmented(row, seed)?;
+        let source = match source {
+            SourceItem::Tokens(ids) => SourceItem::Tokens(self.drawn(0, ids, row, epoch)),
+            frames => frames,
+        };
+        Ok(Example { source, target: self.drawn(1, target, row, epoch) })
     }
 
     /// The batch of a shard.
@@ -98,13 +129,13 @@ impl Collator {
         self.batch(&shard.rows, shard.pass)
     }
 
-    /// Pads the rows named. Which words are dropped, and how a recording is varied, is a function of the row and the epoch.
+    /// Pads the rows named. Which words are dropped, in which pieces a text is read, and how a recording is varied, is a
+    /// function of the row and the epoch.
     ///
     /// # Errors
     /// Features that cannot be read.
     pub fn batch(&self, rows: &[usize], epoch: u64) -> Result<Batch> {
-        let seed = |row: usize| move || seed_for(self.seed, epoch, &format!("augmentation {row}"));
-        let examples = rows.iter().map(|&row| self.corpus.augmented(row, seed(row)));
+        let examples = rows.iter().map(|&row| self.example(row, epoch));
         let examples = examples.collect::<Result<Vec<Example>>>()?;
         let batch = collate(&examples);
         if self.word_dropout == 0.0 {

@@ -7,7 +7,7 @@ mod config;
 
 pub use config::{
     BytesConfig, CharactersConfig, DataConfig, Files, GraphemesConfig, Normalize, PairFile, PiecesConfig,
-    Policy, PretrainedConfig, SideConfig, TableFile, TooLong, Whitespace, WordsConfig,
+    Policy, PretrainedConfig, SideConfig, TableFile, TooLong, ValidPairs, Whitespace, WordsConfig,
 };
 
 pub mod audio;
@@ -16,12 +16,14 @@ pub mod batch_sampler;
 pub(crate) mod contents;
 pub(crate) mod corpus;
 pub mod dataset;
+pub(crate) mod held_out;
 pub(crate) mod learning;
 pub(crate) mod left_behind;
 pub mod left_out;
 pub(crate) mod lexicon;
 pub mod loader;
 pub(crate) mod partial_file;
+pub(crate) mod passes;
 pub(crate) mod prepare;
 pub(crate) mod prepared;
 pub mod readers;

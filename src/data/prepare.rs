@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -18,14 +19,16 @@ use super::contents::contents;
 use super::corpus::Corpus;
 use super::dataset::encoding::{Encoding, Found, changed_texts};
 use super::dataset::{Dataset, TokenizerSource, Tokenizers, check_some_left};
+use super::held_out::{HeldOut, source_hash};
 use super::learning::learn;
-use super::left_behind::{LeftBehind, name};
+use super::left_behind::LeftBehind;
 use super::partial_file::write_whole;
-use super::prepared::{About, Prepared, PreparedWriter};
-use super::readers::Pair;
+use super::passes::Passes;
+use super::prepared::{About, Prepared as PreparedSet, PreparedWriter};
+use super::readers::{Pair, Place};
 use super::selection::{Selected, each_used};
 use super::token_store::hexadecimal;
-use super::{DataConfig, Files, Progress};
+use super::{DataConfig, Progress};
 use crate::error::{Error, Result};
 use crate::runtime::seed_for;
 
@@ -36,7 +39,18 @@ const FORMAT: u32 = 1;
 pub(crate) const REPORTED: usize = 1 << 14;
 
 /// Keys of `[data]` that do not decide what a training row is.
-const OF_NO_ROW: [&str; 5] = ["train", "valid", "cache", "in_memory_limit", "learn_from"];
+const OF_NO_ROW: [&str; 7] =
+    ["train", "valid", "test", "temperature", "cache", "in_memory_limit", "learn_from"];
+
+/// A training set that was prepared.
+pub(crate) struct Prepared {
+    /// Its pairs in tokens.
+    pub train: Dataset,
+    /// The pairs that are held out for validation.
+    pub held_out: Vec<Pair>,
+    /// The tokenizers of both sides.
+    pub tokenizers: Tokenizers,
+}
 
 /// What is needed to prepare a training set.
 pub(crate) struct Preparation<'a> {
@@ -49,34 +63,78 @@ pub(crate) struct Preparation<'a> {
 }
 
 impl Preparation<'_> {
-    /// The training set and its tokenizers, from the files that are there, or from files that are made.
+    /// The training set, the pairs that are held out of it, and its tokenizers, from the files that are there, or from files
+    /// that are made.
     ///
     /// # Errors
     /// Those of reading, of the tokenizers and of encoding; a file cannot be written.
-    pub(crate) fn open_or_make(&self, source: &TokenizerSource) -> Result<(Dataset, Tokenizers)> {
+    pub(crate) fn open_or_make(&self, source: &TokenizerSource) -> Result<Prepared> {
         std::fs::create_dir_all(self.folder).map_err(|error| Error::file("create", self.folder, &error))?;
         let rows = self.what_rows_follow_from()?;
+        let (held_out, held_out_pairs) = match self.config.valid.share() {
+            Some(share) => self.hold_out(share, &rows).map(|(held_out, pairs)| (Some(held_out), pairs))?,
+            None => (None, Vec::new()),
+        };
         let (tokenizers, mut notes) = match source {
             TokenizerSource::Given(tokenizers) => ((*tokenizers).clone(), Vec::new()),
-            _ => self.tokenizers(source, &rows)?,
+            _ => self.tokenizers(source, &rows, held_out)?,
         };
         let made_from = json!({ "rows": rows, "tokenizers": sha256(&tokenizers.to_json()) });
         let path = self.folder.join(format!("{}.tokens", short_name(&made_from)));
-        let prepared = match Prepared::open(&path, &made_from) {
+        let prepared = match PreparedSet::open(&path, &made_from) {
             Some(prepared) if prepared.is_intact() => prepared,
             there => {
                 let note = format!("{}: it was damaged, so it was made anew", path.display());
                 notes.extend(there.map(|_| note));
-                self.make(&path, &made_from, &tokenizers)?;
+                self.make(&path, &made_from, &tokenizers, held_out)?;
                 let lost = || Error::failure("the file must be as it was written, but it is not");
-                Prepared::open(&path, &made_from).ok_or_else(|| lost().at(path.display()))?
+                PreparedSet::open(&path, &made_from).ok_or_else(|| lost().at(path.display()))?
             }
         };
         let About { fingerprint, rows, unknown, left_out, notes: of_files } = prepared.about.clone();
         let texts = LeftBehind::new(self.config, &rows, prepared.lines());
-        let corpus = Arc::new(Corpus::in_files(texts, prepared.tokens()?, fingerprint));
+        let corpus = Arc::new(Corpus::in_files(texts, prepared.tokens()?, rows, fingerprint));
         notes.splice(0..0, of_files);
-        Ok((Dataset { corpus, left_out, unknown, notes }, tokenizers))
+        let train = Dataset { corpus, left_out, unknown, notes, passes: Passes::default() };
+        Ok(Prepared { train, held_out: held_out_pairs, tokenizers })
+    }
+
+    /// The pairs that are held out for validation, as a file has them, or from the training files.
+    fn hold_out(&self, share: f64, rows: &Value) -> Result<(HeldOut, Vec<Pair>)> {
+        let made_from = json!({ "rows": rows });
+        let path = self.folder.join(format!("{}.held_out.json", short_name(&made_from)));
+        if let Some(saved) = self.read_held_out(&path, &made_from) {
+            return Ok(saved);
+        }
+        let mut hashes = Vec::new();
+        self.each("choosing the validation pairs", None, None, &mut |pair| {
+            hashes.push(source_hash(self.config, &pair));
+            Ok(())
+        })?;
+        let held_out = HeldOut::choose(share, hashes)?;
+        let mut pairs = Vec::new();
+        each_used(&self.config.train, self.config, &mut |pair| {
+            if held_out.has(source_hash(self.config, &pair)) {
+                pairs.push(pair);
+            }
+            Ok(())
+        })?;
+        let saved = pairs.iter().map(|pair| (pair.file, pair.place.line, &pair.source, &pair.target));
+        let saved =
+            json!({ "made_from": made_from, "last": held_out.last(), "pairs": saved.collect::<Vec<_>>() });
+        write_whole(&path, saved.to_string().as_bytes())?;
+        Ok((held_out, pairs))
+    }
+
+    fn read_held_out(&self, path: &Path, made_from: &Value) -> Option<(HeldOut, Vec<Pair>)> {
+        let saved: HeldOutFile = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let names: Vec<Arc<Path>> = self.config.train.0.iter().map(|file| file.name().into()).collect();
+        let pair = |(file, line, source, target): (u32, u64, String, String)| {
+            let place = Place { file: names.get(file as usize)?.clone(), line };
+            Some(Pair { source, target, place, file, ..Pair::default() })
+        };
+        let pairs: Option<Vec<Pair>> = saved.pairs.into_iter().map(pair).collect();
+        pairs.filter(|_| saved.made_from == *made_from).map(|pairs| (HeldOut::saved(saved.last), pairs))
     }
 
     /// The content of the files, and the keys that decide what becomes of it.
@@ -87,14 +145,21 @@ impl Preparation<'_> {
             serde_json::to_value(self.config).map_err(|error| Error::failure(error.to_string()))?;
         if let Some(keys) = keys.as_object_mut() {
             OF_NO_ROW.iter().for_each(|key| drop(keys.remove(*key)));
+            keys.values_mut().for_each(without_dropout);
         }
         let ready = self.config.ready_tokenizers().map(|path| content_hash(path).map(hexadecimal));
         let ready = ready.collect::<Result<Vec<String>>>()?;
-        Ok(json!({ "format": FORMAT, "files": files, "data": keys, "ready": ready }))
+        let share = self.config.valid.share();
+        Ok(json!({ "format": FORMAT, "files": files, "data": keys, "ready": ready, "held_out": share }))
     }
 
     /// Tokenizers that were made before, or are made now, and notes about them.
-    fn tokenizers(&self, source: &TokenizerSource, rows: &Value) -> Result<(Tokenizers, Vec<String>)> {
+    fn tokenizers(
+        &self,
+        source: &TokenizerSource,
+        rows: &Value,
+        held_out: Option<HeldOut>,
+    ) -> Result<(Tokenizers, Vec<String>)> {
         let key = match source {
             TokenizerSource::Made { key, .. } => key,
             _ => "",
@@ -105,7 +170,7 @@ impl Preparation<'_> {
             return Ok(saved);
         }
         let mut sample = Sample::new(self.config.learn_from);
-        self.each("reading the training pairs", None, &mut |pair| {
+        self.each("reading the training pairs", None, held_out, &mut |pair| {
             sample.add(pair);
             Ok(())
         })?;
@@ -121,15 +186,19 @@ impl Preparation<'_> {
         Ok((tokenizers, notes))
     }
 
-    /// Passes the used pairs on, with reports of progress.
+    /// Passes the used pairs on that are not held out, with reports of progress.
     fn each(
         &self,
         what: &str,
         of: Option<usize>,
+        held_out: Option<HeldOut>,
         each: &mut dyn FnMut(Pair) -> Result<()>,
     ) -> Result<(usize, Selected)> {
         let mut seen = 0;
         let selected = each_used(&self.config.train, self.config, &mut |pair| {
+            if held_out.is_some_and(|held_out| held_out.has(source_hash(self.config, &pair))) {
+                return Ok(());
+            }
             seen += 1;
             if seen % REPORTED == 1 {
                 (self.progress)(what, seen - 1, of);
@@ -140,57 +209,49 @@ impl Preparation<'_> {
     }
 
     /// Encodes all pairs into a file.
-    fn make(&self, path: &Path, made_from: &Value, tokenizers: &Tokenizers) -> Result<()> {
+    fn make(
+        &self,
+        path: &Path,
+        made_from: &Value,
+        tokenizers: &Tokenizers,
+        held_out: Option<HeldOut>,
+    ) -> Result<()> {
         // Read once before, so that what a policy refuses is known in a moment, and the end is in sight.
-        let (all, _) = self.each("counting the training pairs", None, &mut |_| Ok(()))?;
-        let (mut rows, mut lines) = (RowsOfFiles::new(&self.config.train), Vec::with_capacity(all));
+        let (all, _) = self.each("counting the training pairs", None, held_out, &mut |_| Ok(()))?;
+        let (mut rows, mut lines) = (vec![0u64; self.config.train.0.len()], Vec::with_capacity(all));
         let keep = |pair: Pair| {
-            rows.add(&pair.place.file);
+            rows[pair.file as usize] += 1;
             lines.push(u32::try_from(pair.place.line).unwrap_or(0));
             Ok(())
         };
         let to = PreparedWriter::create(path)?;
         let mut encoding = Encoding::new(tokenizers, self.config, to, keep)?.with_room(all);
         let (_, Selected { mut left_out, mut notes }) =
-            self.each("encoding the training pairs", Some(all), &mut |pair| encoding.push(pair))?;
+            self.each("encoding the training pairs", Some(all), held_out, &mut |pair| encoding.push(pair))?;
         let (Found { left_out: too_long, unknown, changes }, tokens) = encoding.finish()?;
         let (file, lengths, hash) = tokens.finish();
         check_some_left(lengths.len(), &too_long, self.config)?;
         left_out.join(too_long);
         notes.extend(changed_texts(&changes, tokenizers, &self.config.train));
-        let about =
-            About { fingerprint: hexadecimal(hash.finalize()), rows: rows.counts, unknown, left_out, notes };
+        let about = About { fingerprint: hexadecimal(hash.finalize()), rows, unknown, left_out, notes };
         file.finish(made_from, tokenizers.width(), (&lengths, &lines), about)
     }
 }
 
-/// Counts the rows of each file, which come in the order of the files.
-struct RowsOfFiles<'a> {
-    names: Vec<&'a Path>,
-    counts: Vec<u64>,
-    /// The file of the last row, and its number.
-    last: Option<(Arc<Path>, usize)>,
+/// The pairs that are held out, in a file.
+#[derive(Deserialize)]
+struct HeldOutFile {
+    made_from: Value,
+    last: u64,
+    /// Of each pair the number of its file, its line, and its texts.
+    pairs: Vec<(u32, u64, String, String)>,
 }
 
-impl<'a> RowsOfFiles<'a> {
-    fn new(files: &'a Files) -> RowsOfFiles<'a> {
-        let names: Vec<&Path> = files.0.iter().map(name).collect();
-        RowsOfFiles { counts: vec![0; names.len()], names, last: None }
-    }
-
-    fn add(&mut self, file: &Arc<Path>) {
-        let is_last = |(last, _): &(Arc<Path>, usize)| Arc::ptr_eq(last, file);
-        if !self.last.as_ref().is_some_and(is_last) {
-            // A file may be named twice, and a file may have no row that is used.
-            let first = self.last.as_ref().map_or(0, |(_, number)| number + 1);
-            let found = self.names.iter().skip(first).position(|name| *name == &**file);
-            self.last = Some((file.clone(), first + found.unwrap_or(0)));
-        }
-        if let Some((_, number)) = &self.last
-            && let Some(count) = self.counts.get_mut(*number)
-        {
-            *count += 1;
-        }
+/// A side without what training alone varies.
+fn without_dropout(side: &mut Value) {
+    if let Some(keys) = side.as_object_mut() {
+        keys.remove("bpe_dropout");
+        keys.get_mut("parts").and_then(Value::as_array_mut).into_iter().flatten().for_each(without_dropout);
     }
 }
 
@@ -244,7 +305,6 @@ fn sha256(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::PairFile;
 
     #[test]
     fn a_sample_has_pairs_of_the_whole_set_in_its_order() {
@@ -261,17 +321,5 @@ mod tests {
         let halves = some.iter().filter(|n| **n < 5000).count() as f64 / some.len() as f64;
         assert!((halves - 0.5).abs() < 0.08, "{halves}");
         assert_eq!(draw(1000, 10_000), some);
-    }
-
-    #[test]
-    fn rows_are_counted_for_each_file_also_if_one_is_named_twice() {
-        let files = ["a", "b", "a", "c"].map(|name| PairFile::from(std::path::PathBuf::from(name)));
-        let files = Files(files.into());
-        let mut rows = RowsOfFiles::new(&files);
-        for (name, count) in [("a", 3), ("a", 2), ("c", 1)] {
-            let file: Arc<Path> = Path::new(name).into();
-            (0..count).for_each(|_| rows.add(&file));
-        }
-        assert_eq!(rows.counts, [3, 0, 2, 1]);
     }
 }

@@ -61,6 +61,8 @@ pub struct Pair {
     pub segment: [Option<f64>; 2],
     /// The place of the pair; for parallel text, its line in the file of sources.
     pub place: Place,
+    /// The number of its file in the config, from 0.
+    pub file: u32,
 }
 
 /// The pairs of a set.
@@ -147,7 +149,7 @@ impl Reading<'_> {
         let mut notes = Vec::new();
         let sources = match file {
             PairFile::Table(table) => open_table(table, self.columns, self.format)?,
-            PairFile::Parallel { source, target } => {
+            PairFile::Parallel { source, target, .. } => {
                 let is_table = |path: &&std::path::PathBuf| Format::of(path) != Format::Text;
                 let note = |path: &std::path::PathBuf| {
                     format!("{} is read as text with one line per pair", path.display())
@@ -193,7 +195,7 @@ impl Reading<'_> {
 fn name(file: &PairFile) -> String {
     match file {
         PairFile::Table(table) => table.path.display().to_string(),
-        PairFile::Parallel { source, target } => format!("{} and {}", source.display(), target.display()),
+        PairFile::Parallel { source, target, .. } => format!("{} and {}", source.display(), target.display()),
     }
 }
 

@@ -50,14 +50,14 @@ pub(crate) fn each_used(
     let (mut policies, mut names, mut used, mut notes) =
         (Policies::new(config), SoundNames::default(), 0usize, Vec::new());
     let sources = config.source.columns();
-    for file in &files.0 {
+    for (number, file) in (0..).zip(&files.0) {
         notes.extend(reading(config, &sources).each(file, &mut |pair, replaced| {
             if config.source.audio.is_none() {
                 names.look_at(&pair.source);
             }
             if policies.admit(&pair, replaced, file)? {
                 used += 1;
-                each(pair)?;
+                each(Pair { file: number, ..pair })?;
             }
             Ok(ControlFlow::Continue(()))
         })?);

@@ -5,6 +5,7 @@
 //! a ready tokenizer.
 
 mod bpe;
+pub(crate) mod bpe_dropout;
 mod bytes;
 mod extend;
 mod json;

@@ -9,6 +9,7 @@ use crate::data::left_out::Tally;
 use crate::data::source_processor::SourceProcessor;
 use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
+use crate::data::{DataConfig, PairFile};
 use crate::decoding::DecodingConfig;
 use crate::decoding::options::LengthLimits;
 use crate::distributed::Group;
@@ -46,7 +47,7 @@ impl Introduction<'_> {
         group.described().iter().for_each(|ranks| recorder.say(ranks));
         introduce(recorder, experiment, run, runtime, params);
         introduce_origin(recorder, params, origin);
-        introduce_data(recorder, data);
+        introduce_data(recorder, &experiment.data, data);
         introduce_form(recorder, &data.tokenizers.target, &data.valid);
         introduce_limits(recorder, &experiment.decoding, &data.valid, model.max_length());
         introduce_batches(recorder, experiment, (runtime, group.ranks()), data, progress);
@@ -141,8 +142,10 @@ fn introduce_origin(
 }
 
 /// Reports the pairs, the skipped ones, and the vocabularies.
-fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
-    for (set, name) in [(&data.train, "training"), (&data.valid, "validation")] {
+fn introduce_data(recorder: &mut dyn Recorder, config: &DataConfig, data: &DataSplits) {
+    let sets =
+        [(Some(&data.train), "training"), (Some(&data.valid), "validation"), (data.test.as_ref(), "test")];
+    for (set, name) in sets.into_iter().filter_map(|(set, name)| Some((set?, name))) {
         let mut line = counted(set.corpus.len(), &format!("{name} pair"));
         for (reason, Tally { count, first }) in set.left_out.iter() {
             let first =
@@ -158,12 +161,24 @@ fn introduce_data(recorder: &mut dyn Recorder, data: &DataSplits) {
         recorder.say(&line);
         set.notes.iter().for_each(|note| recorder.say(&format!("note: {note}")));
     }
+    introduce_mixture(recorder, config, &data.train);
     let (source, target) = (&data.tokenizers.source, &data.tokenizers.target);
     let target = format!("{} {}", target.vocabulary_size(), target.kind());
     recorder.say(&match source {
         SourceProcessor::Text(_) => format!("vocabularies: source {}, target {target}", source.described()),
         SourceProcessor::Audio(_) => format!("source: {}; vocabulary: target {target}", source.described()),
     });
+}
+
+/// Reports how many pairs of each file a pass has, if they are not simply all.
+fn introduce_mixture(recorder: &mut dyn Recorder, config: &DataConfig, train: &Dataset) {
+    let Some(mixture) = &train.passes.mixture else { return };
+    let of_file = |(file, (rows, of_pass)): (&PairFile, (u32, u32))| {
+        let times = f64::from(of_pass) / f64::from(rows.max(1));
+        format!("{}: {of_pass} ({times:.3} times its {rows})", file.name().display())
+    };
+    let of_files: Vec<String> = config.train.0.iter().zip(mixture.of_files()).map(of_file).collect();
+    recorder.say(&format!("training pairs of a pass: {}", of_files.join(", ")));
 }
 
 /// Reports references that are longer than the limit of outputs.

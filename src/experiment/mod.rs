@@ -12,6 +12,7 @@ mod preparations;
 mod ranks;
 mod resume;
 pub(crate) mod retention;
+mod test_set;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use self::introduction::{Introduction, conclude};
 use self::preparations::Preparations;
 use self::ranks::{check_data, check_start};
 use self::resume::{SavedRun, claim};
+use self::test_set::TestSet;
 use crate::checkpoint::run::{FEATURES, Lock, Origin, PREPARED, RunDirectory};
 use crate::checkpoint::tensors::load_into;
 use crate::config::Experiment;
@@ -232,7 +234,7 @@ fn train_on(
         let _ = recorders.record(&Event::Failed(error));
     })?;
     match group.leads() {
-        true => finish(experiment, run, (&params, &trainer), stop_reason, (stop, &mut recorders)),
+        true => finish(experiment, run, data, (&params, &trainer), stop_reason, (stop, &mut recorders)),
         false => Ok(RunSummary::of(trainer.progress(), stop_reason)),
     }
 }
@@ -266,16 +268,21 @@ impl Beginning<'_> {
     }
 }
 
-/// Averages checkpoints if the config sets it, and returns the summary.
+/// Averages checkpoints and scores the test set if the config asks for it, and returns the summary.
 fn finish(
     experiment: &Experiment,
     run: &RunDirectory,
+    data: &DataSplits,
     (params, trainer): (&Params, &Trainer),
     stop_reason: StopReason,
     (stop, recorder): (&StopFlag, &mut dyn Recorder),
 ) -> Result<RunSummary> {
-    let average = experiment.training.average > 0 && !matches!(stop_reason, StopReason::Stopped(_));
-    let given_up = average && !take_average(experiment, run, params, trainer, (stop, recorder))?;
+    let has_ended = !matches!(stop_reason, StopReason::Stopped(_));
+    let average = experiment.training.average > 0 && has_ended;
+    let mut given_up = average && !take_average(experiment, run, params, trainer, (stop, recorder))?;
+    if let Some(set) = data.test.as_ref().filter(|_| has_ended && !given_up) {
+        given_up = !TestSet { run, set, averaged: average }.score(params, trainer, (stop, recorder))?;
+    }
     let stop_reason = stop.raised().filter(|_| given_up).map_or(stop_reason, StopReason::Stopped);
     conclude(recorder, run, stop_reason, trainer.progress(), average)?;
     Ok(RunSummary::of(trainer.progress(), stop_reason))
@@ -391,9 +398,8 @@ fn last_step(experiment: &Experiment, progress: &TrainState, data: &DataSplits) 
     if config.epochs == 0 {
         return config.steps;
     }
-    let lengths = data.train.corpus.lengths().iter();
-    let positions: usize = lengths.map(|&(source, target)| source.max(target) as usize).sum();
-    let batches = config.epochs * positions.div_ceil(progress.tokens_per_batch.max(1)) as u64;
+    let batches =
+        config.epochs * data.train.positions_of_pass().div_ceil(progress.tokens_per_batch.max(1)) as u64;
     config.steps.min(batches.div_ceil(config.accumulate as u64).max(progress.step))
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::retention::parse_progress;
+use super::test_set::is_scored;
 use crate::checkpoint::files::read_within;
 use crate::checkpoint::model_file;
 use crate::checkpoint::run::{Lock, MODEL, RunDirectory, STATE, TRAINING};
@@ -22,9 +23,10 @@ use crate::training::{TokensPerBatch, TrainingConfig};
 /// Keys that may change when a run is resumed: when it ends, what it shows, how it handles faults, where its files are,
 /// and what it runs on. If another value affects training, [`notes`] reports it, and `introduce_resumed` reports
 /// another machine. Fingerprints check that files have the same pairs.
-const CHANGEABLE: [&str; 19] = [
+const CHANGEABLE: [&str; 20] = [
     DATA_FILES[0],
     DATA_FILES[1],
+    "data.test",
     "data.cache",
     "data.in_memory_limit",
     "training.steps",
@@ -104,8 +106,9 @@ impl SavedRun {
             && row.lines().count() == 1;
         let validated = there.step.is_multiple_of(config.validate_every) || is_row;
         // Checked last, since it reads a whole model file.
+        let tested = experiment.data.test.is_none() || is_scored(run, there.step);
         let averaged = || model_file::read(&run.average()).is_ok_and(|(header, _)| header.step == there.step);
-        ended && validated && !there.validation_due && (config.average == 0 || averaged())
+        ended && validated && tested && !there.validation_due && (config.average == 0 || averaged())
     }
 
     /// A hint how to continue a run that has ended.

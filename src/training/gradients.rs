@@ -157,7 +157,8 @@ impl GradientEngine<'_> {
         loop {
             let Some(all) = shards else { return self.without_gradients(context, skipped_rows, too_large) };
             let leaves = tree.take().unwrap_or_else(|| all.clone().map(&mut |shard| (shard, None)));
-            let own = exchange.part(leaves).map(|part| self.sum_over(part, self.labels(&all)));
+            let labels = self.labels(&all)?;
+            let own = exchange.part(leaves).map(|part| self.sum_over(part, labels));
             let broken = match exchange.sum(transposed(own), &all, context.params)? {
                 ControlFlow::Continue(sum) => {
                     return Ok(StepOutput::of(sum, context, skipped_rows, too_large));
@@ -210,14 +211,15 @@ impl GradientEngine<'_> {
     }
 
     /// Labels of all rows.
-    fn labels(&self, tree: &Tree<Shard>) -> usize {
-        let rows = tree.leaves().into_iter().flat_map(|shard| &shard.rows);
-        rows.map(|&row| self.collator.labels(row)).sum()
+    fn labels(&self, tree: &Tree<Shard>) -> Result<usize> {
+        let leaves = tree.leaves().into_iter();
+        let rows = leaves.flat_map(|shard| shard.rows.iter().map(|&row| (row, shard.pass)));
+        rows.map(|(row, pass)| self.collator.labels(row, pass)).sum()
     }
 
     /// Forward and backward over the shards of an update, on this rank alone; or the shard that ran out of memory.
     fn sum_over_all(&self, shards: Tree<Shard>) -> Result<ControlFlow<Shard, GradientSum>> {
-        let tokens = self.labels(&shards);
+        let tokens = self.labels(&shards)?;
         self.sum_over(shards.map(&mut |shard| (shard, None)), tokens)
     }
 

@@ -20,7 +20,7 @@ use super::recorders::{Event, Recorder, Sample};
 use super::replicas::Replicas;
 use super::schedule::Schedule;
 use super::state::{BestValidation, Improvement, StopReason, TrainState};
-use super::validation::{Validated, validate};
+use super::validation::{Scored, Validated, validate};
 use super::{Then, TokensPerBatch};
 use crate::data::batch_sampler::BatchSampler;
 use crate::data::loader::{Collator, LoadedUpdate, Loader};
@@ -72,11 +72,15 @@ impl<'a> Trainer<'a> {
         freeze(context.config, context.params)?;
         let mut optimizer = Optimizer::new(context.config, context.params)?;
         let mut ema = context.config.ema.as_ref().map(|ema| Ema::new(ema, context.params));
-        let data = context.train.corpus.fingerprint().to_owned();
+        let passes = &context.train.passes;
+        let fingerprint = context.train.corpus.fingerprint();
+        let data = match &passes.mixture {
+            Some(mixture) => format!("{fingerprint} {}", mixture.name()),
+            None => fingerprint.to_owned(),
+        };
         let mut progress = match saved {
             Some((progress, _)) if progress.data != data => {
-                let message = "the training pairs must be those that the run started with, but they differ";
-                return Err(Error::input(message).hint("restore them, or start a new run with --out DIR"));
+                return Err(other_pairs(&progress.data, &data));
             }
             Some((progress, training)) => {
                 restore(&mut optimizer, &mut ema, context.params, training)?;
@@ -86,18 +90,19 @@ impl<'a> Trainer<'a> {
         };
         progress.machine.clone_from(&context.machine);
         progress.valid = context.valid.corpus.fingerprint().to_owned();
-        let collator = Collator::new(context.train.corpus.clone(), context.config.word_dropout, context.seed);
+        let collator = Collator::new(context.train.corpus.clone(), context.config.word_dropout, context.seed)
+            .with_bpe_dropout(passes.bpe_dropout.clone());
         let replicas = Replicas::new(context.model, context.params);
         progress.tokens_per_batch = match (context.config.tokens_per_batch, progress.tokens_per_batch) {
             (TokensPerBatch::Tokens(tokens), _) | (TokensPerBatch::Auto, tokens @ 1..) => tokens,
             (TokensPerBatch::Auto, 0) => budget_for(&context, &collator, &replicas)?,
         };
-        let batch_sampler = BatchSampler::new(
+        let batch_sampler = BatchSampler::mixed(
             context.train.corpus.lengths().clone(),
+            passes.mixture.clone(),
             progress.tokens_per_batch,
             context.seed,
-            progress.epoch,
-            progress.position,
+            (progress.epoch, progress.position),
         );
         if progress.position > batch_sampler.batches() {
             let (there, position) = (batch_sampler.batches(), progress.position);
@@ -329,7 +334,8 @@ impl<'a> Trainer<'a> {
     fn validate(&mut self, recorder: &mut dyn Recorder) -> Result<Option<BestValidation>> {
         let TrainContext { config, params, valid, .. } = self.context;
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let validated = validate(&self.context, &self.replicas, &self.exchange);
+        let scored = Scored { corpus: &valid.corpus, decode_rows: config.decode_rows };
+        let validated = validate(&self.context, scored, &self.replicas, &self.exchange);
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
         let Some(Validated { found, decoded, skipped_rows }) = validated? else { return Ok(None) };
         // NaN ranks last.
@@ -374,10 +380,19 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Errors of libtorch.
     pub(crate) fn validate_as_is(&self, stop: &StopFlag) -> Result<Option<Validated>> {
+        let TrainContext { config, valid, .. } = self.context;
+        self.score(Scored { corpus: &valid.corpus, decode_rows: config.decode_rows }, stop)
+    }
+
+    /// The same on any set.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    pub(crate) fn score(&self, scored: Scored, stop: &StopFlag) -> Result<Option<Validated>> {
         let alone = Group::alone();
         let mut exchange = Exchange::new(&alone);
         exchange.listen(stop);
-        validate(&self.context, &self.replicas, &exchange)
+        validate(&self.context, scored, &self.replicas, &exchange)
     }
 
     fn snapshot(&self, progress: &TrainState) -> Snapshot {
@@ -427,6 +442,18 @@ fn copied((name, tensor): (String, Tensor)) -> (String, Tensor) {
     let _guard = tch::no_grad_guard();
     let copy = if tensor.device() == Device::Cpu { tensor.copy() } else { tensor.to_device(Device::Cpu) };
     (name, copy)
+}
+
+/// The error for other training pairs than at the start of a run, or other weights of their files.
+fn other_pairs(before: &str, now: &str) -> Error {
+    let pairs = |data: &str| data.split(' ').next().map(str::to_owned);
+    let message = match pairs(before) == pairs(now) {
+        true => {
+            "the files of training pairs must be mixed as at the run's start, but `weight` or `data.temperature` differs"
+        }
+        false => "the training pairs must be those that the run started with, but they differ",
+    };
+    Error::input(message).hint("restore them, or start a new run with --out DIR")
 }
 
 /// Restores a snapshot's `training` tensors.

@@ -7,6 +7,7 @@ use super::metrics::Validation;
 use super::out_of_memory::in_halves;
 use super::replicas::{Replica, Replicas};
 use super::{BestBy, TokensPerBatch};
+use crate::data::corpus::Corpus;
 use crate::data::loader::collate;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
@@ -33,24 +34,36 @@ pub(crate) struct Validated {
     pub skipped_rows: Vec<usize>,
 }
 
-/// Validates on `valid`, and decodes its first `training.decode_rows` rows (0: all), without dropout and gradients. The
-/// ranks share the rows. `None` if one of them was asked to stop before the end.
+/// A set that is scored, and how many of its rows are decoded; 0: all.
+#[derive(Clone, Copy)]
+pub(crate) struct Scored<'a> {
+    /// The set.
+    pub corpus: &'a Corpus,
+    /// The first rows that are decoded.
+    pub decode_rows: usize,
+}
+
+/// Scores a set by likelihood and by decoding, without dropout and gradients. The ranks share the rows. `None` if one of
+/// them was asked to stop before the end.
 ///
 /// # Errors
 /// Errors of libtorch; a rank is lost. A NaN or infinite score is no error: training handles it.
 pub(crate) fn validate(
     context: &TrainContext,
+    scored: Scored,
     replicas: &Replicas,
     exchange: &Exchange,
 ) -> Result<Option<Validated>> {
-    let Some(all) = exchange.gather(likelihood(context, replicas, exchange))? else { return Ok(None) };
+    let Some(all) = exchange.gather(likelihood(context, scored.corpus, replicas, exchange))? else {
+        return Ok(None);
+    };
     let Likelihood { nll, right, tokens, mut skipped_rows } = merged(all);
     let not_finite = |skipped_rows| Validated { found: Validation::NONE, decoded: Vec::new(), skipped_rows };
     let nll = nll / tokens as f64;
     if !nll.is_finite() {
         return Ok(Some(not_finite(skipped_rows)));
     }
-    let (decoded, too_large) = match decode(context, &skipped_rows, exchange) {
+    let (decoded, too_large) = match decode(context, scored, &skipped_rows, exchange) {
         Ok(Some(done)) => done,
         Ok(None) => return Ok(None),
         Err(error) if error.kind() == Kind::NotFinite => return Ok(Some(not_finite(skipped_rows))),
@@ -59,7 +72,7 @@ pub(crate) fn validate(
     skipped_rows.extend(too_large);
     let best_by = context.config.best_by;
     let (shown, deciding) = (context.config.metric_set(unit_of(context.target)), best_by.metric_set());
-    let corpus = &context.valid.corpus;
+    let corpus = scored.corpus;
     let references = decoded.iter().map(|(row, _)| Ok(corpus.tokens(*row)?[1].clone()));
     let references = references.collect::<Result<Vec<_>>>()?;
     let rows = decoded.iter().zip(&references);
@@ -137,6 +150,7 @@ fn merged(all: Vec<Vec<BatchSums>>) -> Likelihood {
 /// The sums of this rank's batches; `None` if it was asked to stop.
 fn likelihood(
     context: &TrainContext,
+    corpus: &Corpus,
     replicas: &Replicas,
     exchange: &Exchange,
 ) -> Result<Option<Vec<BatchSums>>> {
@@ -145,7 +159,7 @@ fn likelihood(
         TokensPerBatch::Tokens(tokens) => tokens.min(READ_AT_ONCE),
         TokensPerBatch::Auto => READ_AT_ONCE,
     };
-    let (corpus, stopped) = (&context.valid.corpus, exchange.stopped());
+    let stopped = exchange.stopped();
     let of_batch = |replica: &Replica, (number, rows): (usize, Vec<usize>)| {
         if stopped.raised().is_some() {
             return Ok(None);
@@ -177,12 +191,12 @@ const DECODED_AT_ONCE: usize = 512;
 /// decoded.
 fn decode(
     context: &TrainContext,
+    Scored { corpus, decode_rows }: Scored,
     skipped_rows: &[usize],
     exchange: &Exchange,
 ) -> Result<Option<(Outputs, Vec<usize>)>> {
-    let TrainContext { model, config, target, .. } = context;
-    let corpus = &context.valid.corpus;
-    let count = if config.decode_rows == 0 { corpus.len() } else { config.decode_rows.min(corpus.len()) };
+    let TrainContext { model, target, .. } = context;
+    let count = if decode_rows == 0 { corpus.len() } else { decode_rows.min(corpus.len()) };
     let rows: Vec<usize> = (0..count).filter(|row| !skipped_rows.contains(row)).collect();
     let options =
         SearchOptions::with_texts(context.decoding, TokenTexts::in_form(target.pieces(), target.form()))?;

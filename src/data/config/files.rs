@@ -25,7 +25,18 @@ pub enum PairFile {
         source: PathBuf,
         /// The file of targets.
         target: PathBuf,
+        /// As of [`TableFile::weight`].
+        weight: Option<f64>,
     },
+}
+
+/// Validation pairs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValidPairs {
+    /// The pairs of files.
+    Files(Files),
+    /// A share of the training pairs, which are then not trained on: `{ share = 0.05 }`.
+    Share(f64),
 }
 
 /// A table: `.csv`, `.tsv`, `.jsonl`, `.json`, or a file whose format the config names.
@@ -37,11 +48,13 @@ pub struct TableFile {
     pub format: Option<Format>,
     /// Whether its first row names the columns; `None` for `data.header`.
     pub header: Option<bool>,
+    /// How many times a pass over the training pairs reads each of its pairs; `None` for once.
+    pub weight: Option<f64>,
 }
 
 impl From<PathBuf> for TableFile {
     fn from(path: PathBuf) -> TableFile {
-        TableFile { path, format: None, header: None }
+        TableFile { path, format: None, header: None, weight: None }
     }
 }
 
@@ -56,12 +69,52 @@ impl Files {
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().flat_map(|file| match file {
             PairFile::Table(table) => vec![table.path.as_path()],
-            PairFile::Parallel { source, target } => vec![source.as_path(), target.as_path()],
+            PairFile::Parallel { source, target, .. } => vec![source.as_path(), target.as_path()],
         })
     }
 }
 
-/// `{ source = "a.en", target = "a.de" }`, or `{ file = "a.txt", format = "tsv", header = false }`
+impl PairFile {
+    /// The name by which its rows are known.
+    pub(crate) fn name(&self) -> &Path {
+        match self {
+            PairFile::Table(table) => &table.path,
+            PairFile::Parallel { source, .. } => source,
+        }
+    }
+
+    /// How many times a pass reads each of its pairs, by its own key and the default.
+    pub(crate) fn weight(&self) -> f64 {
+        self.own_weight().unwrap_or(1.0)
+    }
+
+    /// The weight that the config names.
+    pub(super) fn own_weight(&self) -> Option<f64> {
+        match self {
+            PairFile::Table(TableFile { weight, .. }) | PairFile::Parallel { weight, .. } => *weight,
+        }
+    }
+}
+
+impl ValidPairs {
+    /// The files, if they are files.
+    pub(crate) fn files(&self) -> Option<&Files> {
+        match self {
+            ValidPairs::Files(files) => Some(files),
+            ValidPairs::Share(_) => None,
+        }
+    }
+
+    /// The share, if it is one.
+    pub(crate) fn share(&self) -> Option<f64> {
+        match self {
+            ValidPairs::Files(_) => None,
+            ValidPairs::Share(share) => Some(*share),
+        }
+    }
+}
+
+/// `{ share = 0.05 }`, `{ source = "a.en", target = "a.de" }`, or `{ file = "a.txt", format = "tsv", header = false }`
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
@@ -75,25 +128,32 @@ struct Written {
     format: Option<Format>,
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<f64>,
 }
 
 impl Serialize for PairFile {
     // With `display`, so that a path that is not UTF-8 (never from a config) cannot fail a run.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let name = |path: &PathBuf| Some(path.display().to_string());
-        match self {
-            PairFile::Table(TableFile { path, format: None, header: None }) => {
-                serializer.collect_str(&path.display())
+        let written = match self {
+            PairFile::Table(TableFile { path, format: None, header: None, weight: None }) => {
+                return serializer.collect_str(&path.display());
             }
-            PairFile::Table(TableFile { path, format, header }) => {
-                Written { file: name(path), format: *format, header: *header, ..Written::default() }
-                    .serialize(serializer)
+            PairFile::Table(TableFile { path, format, header, weight }) => Written {
+                file: name(path),
+                format: *format,
+                header: *header,
+                weight: *weight,
+                ..Written::default()
+            },
+            PairFile::Parallel { source, target, weight } => {
+                Written { source: name(source), target: name(target), weight: *weight, ..Written::default() }
             }
-            PairFile::Parallel { source, target } => {
-                Written { source: name(source), target: name(target), ..Written::default() }
-                    .serialize(serializer)
-            }
-        }
+        };
+        written.serialize(serializer)
     }
 }
 
@@ -102,6 +162,49 @@ impl Serialize for Files {
         match self.0.as_slice() {
             [file] => file.serialize(serializer),
             files => files.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for ValidPairs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            ValidPairs::Files(files) => files.serialize(serializer),
+            ValidPairs::Share(share) => {
+                Written { share: Some(*share), ..Written::default() }.serialize(serializer)
+            }
+        }
+    }
+}
+
+impl Written {
+    fn into_file<E: de::Error>(self) -> Result<PairFile, E> {
+        match self {
+            Written { share: Some(_), .. } => {
+                Err(de::Error::custom("`share` is for `valid`, and names no file"))
+            }
+            Written { file: Some(path), source: None, target: None, format, header, weight, .. } => {
+                Ok(PairFile::Table(TableFile { path: path.into(), format, header, weight }))
+            }
+            Written {
+                file: None,
+                source: Some(source),
+                target: Some(target),
+                format: None,
+                header: None,
+                weight,
+                ..
+            } => Ok(PairFile::Parallel { source: source.into(), target: target.into(), weight }),
+            Written { file: None, source: Some(_), target: None, .. } => {
+                Err(de::Error::missing_field("target"))
+            }
+            Written { file: None, source: None, target: Some(_), .. } => {
+                Err(de::Error::missing_field("source"))
+            }
+            _ => Err(de::Error::custom(
+                "must name one table by `file`, with or without `format` and `header`, or the two files of parallel \
+                 text by `source` and `target`",
+            )),
         }
     }
 }
@@ -120,28 +223,7 @@ impl<'de> Visitor<'de> for PairFileVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PairFile, A::Error> {
-        match Written::deserialize(MapAccessDeserializer::new(map))? {
-            Written { file: Some(path), source: None, target: None, format, header } => {
-                Ok(PairFile::Table(TableFile { path: path.into(), format, header }))
-            }
-            Written {
-                file: None,
-                source: Some(source),
-                target: Some(target),
-                format: None,
-                header: None,
-            } => Ok(PairFile::Parallel { source: source.into(), target: target.into() }),
-            Written { file: None, source: Some(_), target: None, .. } => {
-                Err(de::Error::missing_field("target"))
-            }
-            Written { file: None, source: None, target: Some(_), .. } => {
-                Err(de::Error::missing_field("source"))
-            }
-            _ => Err(de::Error::custom(
-                "must name one table by `file`, with or without `format` and `header`, or the two files of parallel \
-                 text by `source` and `target`",
-            )),
-        }
+        Written::deserialize(MapAccessDeserializer::new(map))?.into_file()
     }
 }
 
@@ -182,5 +264,51 @@ impl<'de> Visitor<'de> for FilesVisitor {
 impl<'de> Deserialize<'de> for Files {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(FilesVisitor)
+    }
+}
+
+struct ValidVisitor;
+
+impl<'de> Visitor<'de> for ValidVisitor {
+    type Value = ValidPairs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{ share = 0.05 }, ")?;
+        FilesVisitor.expecting(f)
+    }
+
+    fn visit_str<E: de::Error>(self, path: &str) -> Result<ValidPairs, E> {
+        FilesVisitor.visit_str(path).map(ValidPairs::Files)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ValidPairs, A::Error> {
+        match Written::deserialize(MapAccessDeserializer::new(map))? {
+            Written {
+                share: Some(share),
+                file: None,
+                source: None,
+                target: None,
+                format: None,
+                header: None,
+                weight: None,
+            } => Ok(ValidPairs::Share(share)),
+            written => written.into_file().map(|file| ValidPairs::Files(Files(vec![file]))),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<ValidPairs, A::Error> {
+        FilesVisitor.visit_seq(list).map(ValidPairs::Files)
+    }
+}
+
+impl<'de> Deserialize<'de> for ValidPairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValidVisitor)
+    }
+}
+
+impl From<Files> for ValidPairs {
+    fn from(files: Files) -> ValidPairs {
+        ValidPairs::Files(files)
     }
 }

@@ -164,7 +164,7 @@ pub(crate) fn changed_texts(all: &[FileChanges], tokenizers: &Tokenizers, files:
 /// The file of targets for a file of sources.
 fn target_file<'a>(files: &'a Files, source_file: &'a Path) -> &'a Path {
     let of_parallel = files.0.iter().find_map(|file| match file {
-        PairFile::Parallel { source, target } if source == source_file => Some(target.as_path()),
+        PairFile::Parallel { source, target, .. } if source == source_file => Some(target.as_path()),
         _ => None,
     });
     of_parallel.unwrap_or(source_file)

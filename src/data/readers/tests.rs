@@ -31,7 +31,7 @@ fn parallel(source: &str, target: &str) -> Result<Vec<Pair>> {
     std::fs::write(&paths[0], source).unwrap();
     std::fs::write(&paths[1], target).unwrap();
     let [source, target] = paths;
-    read_pairs(&Files(vec![PairFile::Parallel { source, target }]), ["source", "target"], true)
+    read_pairs(&Files(vec![PairFile::Parallel { source, target, weight: None }]), ["source", "target"], true)
         .map(|set| set.pairs)
 }
 

@@ -24,7 +24,9 @@ impl Data {
         let path = |name: &str| Files(vec![folder.path().join(name).into()]);
         let config = DataConfig {
             train: path("train.jsonl"),
-            valid: path("valid.jsonl"),
+            valid: path("valid.jsonl").into(),
+            test: None,
+            temperature: 1.0,
             format: None,
             header: true,
             shared_vocabulary: false,
@@ -327,8 +329,9 @@ fn another_ready_tokenizer_and_another_way_to_read_a_table_make_another_file() {
     };
     assert_eq!(sets(&data), 2);
     let path = data.folder.path().join("train.jsonl");
-    let table =
-        |format, header| Files(vec![PairFile::Table(TableFile { path: path.clone(), format, header })]);
+    let table = |format, header| {
+        Files(vec![PairFile::Table(TableFile { path: path.clone(), format, header, weight: None })])
+    };
     data.config.train = table(Some(Format::Json), None);
     assert_eq!(sets(&data), 3, "a format");
     data.config.train = table(None, Some(false));
@@ -404,7 +407,8 @@ fn bytes_that_are_not_utf8_are_refused_or_skipped_or_replaced() {
     write("a.en", b"ab\na\xFFb\nc\nd\n");
     write("a.de", b"xy\nx\nz\xE4\nw\n");
     let path = |name: &str| data.folder.path().join(name);
-    data.config.train = Files(vec![PairFile::Parallel { source: path("a.en"), target: path("a.de") }]);
+    data.config.train =
+        Files(vec![PairFile::Parallel { source: path("a.en"), target: path("a.de"), weight: None }]);
     assert!(data.refused().starts_with("error: a.en:2: the text must be UTF-8"), "{}", data.refused());
     data.config.invalid_utf8 = Policy::Skip;
     let train = data.load().unwrap().train;

@@ -93,7 +93,12 @@ impl Bpe {
         &self.vocabulary
     }
 
-    /// The pairs of tokens to merge, in the order of application: `["a b", …]`.
+    /// The pairs of tokens to merge, in the order of application.
+    pub(super) fn merges(&self) -> &[(String, String)] {
+        &self.merges
+    }
+
+    /// The same as texts: `["a b", …]`.
     pub(super) fn merges_as_texts(&self) -> Value {
         self.merges.iter().map(|(left, right)| format!("{left} {right}")).collect()
     }

@@ -101,6 +101,19 @@ impl Parts {
         self.joined(self.parts.iter().map(column))
     }
 
+    /// Ids in which those of each column, by its number, are replaced by others of it.
+    pub(super) fn each_column(
+        &self,
+        ids: &[i64],
+        mut replace: impl FnMut(usize, Vec<i64>) -> Vec<i64>,
+    ) -> Vec<i64> {
+        let column = |(number, part): (usize, &Part)| -> Vec<i64> {
+            let own = ids.iter().filter_map(|&id| self.inner(part, id)).collect();
+            replace(number, own).into_iter().map(|id| part.outer(id)).collect()
+        };
+        self.parts.iter().enumerate().flat_map(column).collect()
+    }
+
     /// Checks that a text has all columns.
     pub(super) fn check_columns(&self, text: &str) -> Result<()> {
         let (there, needed) = (text.split(COLUMN_SEPARATOR).count(), self.parts.len());

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use unicode_script::{Script, UnicodeScript};
 
 use super::bpe::Bpe;
+use super::bpe_dropout::Merger;
 use super::bytes;
 use super::lesson::Lesson;
 use super::scheme::{Each, Scheme};
@@ -199,6 +200,13 @@ impl Scheme for Pieces {
         Ok(Arc::new(Pieces { rules: self.rules, model }))
     }
 
+    fn merger(&self, dropout: f64) -> Option<Merger> {
+        match &self.model {
+            Model::Bpe(bpe) => Some(Merger::new(bpe, self.rules, dropout)),
+            Model::Unigram(_) => None,
+        }
+    }
+
     fn settings(&self) -> Map<String, Value> {
         let PiecesConfig { byte_fallback, split_scripts, split_digits, .. } = self.rules;
         let rules = [
@@ -233,7 +241,7 @@ fn mark_spaces(text: &str) -> String {
 }
 
 /// The words of a marked text, each with its mark, line break or tab in front, cut by the rules.
-fn cut_words<'a>(rules: PiecesConfig, marked: &'a str, each: &mut dyn FnMut(&'a str)) {
+pub(super) fn cut_words<'a>(rules: PiecesConfig, marked: &'a str, each: &mut dyn FnMut(&'a str)) {
     let (mut start, mut before) = (0, None);
     for (at, character) in marked.char_indices() {
         let script = before.map_or(Script::Unknown, |(_, script)| script_of(character, script));

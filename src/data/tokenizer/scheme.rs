@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::bpe_dropout::Merger;
 use crate::data::vocabulary::{UNK, Vocabulary};
 use crate::error::Result;
 
@@ -62,6 +63,11 @@ pub(super) trait Scheme: Debug + Send + Sync {
     /// # Errors
     /// A symbol exists already, or is of another kind.
     fn extended(&self, symbols: &[String]) -> Result<Arc<dyn Scheme>>;
+
+    /// Its merges, each left out with the probability `dropout`; `None` if it has none.
+    fn merger(&self, _dropout: f64) -> Option<Merger> {
+        None
+    }
 
     /// What the model file has of it beside its tokens.
     fn settings(&self) -> Map<String, Value> {
