@@ -251,7 +251,7 @@ fn a_pair_that_cannot_be_scored_is_refused_or_skipped() {
     scene.write("in.txt", "ab\n");
     score(&scene, &["--input", "in.txt"]).refused(
         2,
-        "error: a file of pairs must be .csv, .tsv, .jsonl or .json, but it is in.txt\n\
+        "error: a file of pairs must be .csv, .tsv, .jsonl, .json or .parquet, but it is in.txt\n\
          hint: for parallel text, --input is the file of sources and --targets the file of targets",
     );
     scene.write("two.txt", "ab\ncd\n");

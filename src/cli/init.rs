@@ -33,7 +33,7 @@ Writes NAME.toml, NAME.train.csv, NAME.valid.csv and NAME.test.csv. Validation a
 1,000; pairs with the same source stay together. The config is a starting point: its values follow from the number of pairs \
 and their length.")]
 pub(crate) struct InitArgs {
-    /// Pairs in .csv, .tsv, .jsonl or .json; with --targets: text with one source per line
+    /// Pairs in .csv, .tsv, .jsonl, .json or .parquet; with --targets: text with one source per line
     pairs: PathBuf,
     /// Text with one target for each line of PAIRS
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source_column", "target_column", "header"], help_heading = INPUT)]

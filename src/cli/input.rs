@@ -89,6 +89,8 @@ pub(crate) enum InputFormat {
     Jsonl,
     /// An array of JSON objects
     Json,
+    /// Apache Parquet, in a build with the cargo feature parquet
+    Parquet,
 }
 
 impl From<InputFormat> for Format {
@@ -99,6 +101,7 @@ impl From<InputFormat> for Format {
             InputFormat::Tsv => Format::Tsv,
             InputFormat::Jsonl => Format::Jsonl,
             InputFormat::Json => Format::Json,
+            InputFormat::Parquet => Format::Parquet,
         }
     }
 }

@@ -57,8 +57,12 @@ impl OutputFormat {
             (None, Format::Csv) => Ok(OutputFormat::Csv),
             (None, Format::Jsonl) => Ok(OutputFormat::Jsonl),
             (None, Format::Text) => Ok(OutputFormat::Text),
-            (None, format @ (Format::Tsv | Format::Json)) => {
-                let name = if format == Format::Tsv { "TSV" } else { "JSON arrays" };
+            (None, format @ (Format::Tsv | Format::Json | Format::Parquet)) => {
+                let name = match format {
+                    Format::Tsv => "TSV",
+                    Format::Parquet => "Parquet",
+                    _ => "JSON arrays",
+                };
                 let message =
                     format!("outputs cannot be {name}, but {} has that extension", output.display());
                 Err(Error::input(message).hint("name a .csv or .jsonl file, or use --format"))

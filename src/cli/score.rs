@@ -43,7 +43,7 @@ pub(crate) struct ScoreArgs {
     /// Add a model to the ensemble, combined as decoding.ensemble sets; may be given more than once
     #[arg(long, value_name = "RUN", help_heading = MODEL)]
     with: Vec<PathBuf>,
-    /// Pairs in .csv, .tsv, .jsonl or .json; with --targets: text with one source per line; - for standard input
+    /// Pairs in .csv, .tsv, .jsonl, .json or .parquet; with --targets: text with one source per line; - for standard input
     #[arg(long, short, value_name = "FILE", help_heading = INPUT)]
     input: PathBuf,
     /// Format of the pairs [default: by the extension]

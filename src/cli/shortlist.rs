@@ -60,7 +60,7 @@ pub(crate) fn run(args: &ShortlistArgs) -> Result<()> {
     let roles = FileRoles::default().reads_model(&path).reads_data(&experiment.data);
     roles.writes("output", &args.output, "--output").check()?;
     of_texts(&tokenizers)?;
-    let DataSplits { train, valid, tokenizers } =
+    let DataSplits { train, valid, tokenizers, .. } =
         DataSplits::load(&experiment.data, LoadOptions::default(), TokenizerSource::Given(&tokenizers))?;
     let shortlist = learn(args, &train, of_texts(&tokenizers)?, &tokenizers.target)?;
     shortlist.write(&args.output, &tokenizers)?;

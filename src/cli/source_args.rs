@@ -20,7 +20,7 @@ use crate::predictor::request::TooLong;
 /// Sources, references and forced prefixes.
 #[derive(Args, Debug)]
 pub(crate) struct SourceArgs {
-    /// Text with one source per line, or .csv, .tsv, .jsonl, .json, also as .gz or .zst; for recordings also one of them, or a folder; - for standard
+    /// Text with one source per line, or .csv, .tsv, .jsonl, .json, also as .gz or .zst, or .parquet; for recordings also one of them, or a folder; - for standard
     /// input, decoded as it arrives
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = INPUT)]
     pub input: PathBuf,
@@ -77,6 +77,8 @@ pub(crate) enum SourceFormat {
     Jsonl,
     /// An array of JSON objects
     Json,
+    /// Apache Parquet, in a build with the cargo feature parquet
+    Parquet,
     /// The samples of one recording: 16-bit signed integers, little-endian, one channel, no header
     Raw,
     /// One recording with its header: WAV or FLAC
@@ -103,6 +105,7 @@ impl SourceFormat {
             SourceFormat::Tsv => Some(InputFormat::Tsv),
             SourceFormat::Jsonl => Some(InputFormat::Jsonl),
             SourceFormat::Json => Some(InputFormat::Json),
+            SourceFormat::Parquet => Some(InputFormat::Parquet),
             SourceFormat::Raw | SourceFormat::Wav => None,
         }
     }

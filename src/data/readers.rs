@@ -1,4 +1,4 @@
-//! Reading pairs: tables (CSV, TSV, JSON) and parallel text become [`Pair`]s, each with its place.
+//! Reading pairs: tables (CSV, TSV, JSON, Parquet) and parallel text become [`Pair`]s, each with its place.
 //!
 //! Text is unchanged: NFC and trimming are done by the tokenizer. Only blank lines of a table are skipped. An error
 //! ends reading, names the file and the line, and shows the row. Texts only: no tokens, no tensors. [`RowReader`]
@@ -34,7 +34,7 @@ pub(crate) use source_row::{COLUMN_SEPARATOR, SourceRow};
 pub struct Place {
     /// The file; all pairs of one file share it.
     pub file: Arc<Path>,
-    /// The physical line, from 1.
+    /// The physical line, from 1; of Parquet the row.
     pub line: u64,
 }
 
@@ -76,8 +76,8 @@ pub struct PairSet {
 
 /// Reads every pair of a set, in the order of the files and of their rows.
 ///
-/// A table has the extension `.csv`, `.tsv`, `.jsonl` or `.json` and the columns of sources and targets; without `header`
-/// those of .csv and .tsv are numbers, from 1. Parallel text has one pair per line. A side may be empty here.
+/// A table has the extension `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet` and the columns of sources and targets;
+/// without `header` those of .csv and .tsv are numbers, from 1. Parallel text has one pair per line. A side may be empty here.
 ///
 /// # Errors
 /// Input errors that name the file and the line and show the row: a missing file or one that is not UTF-8, an unknown

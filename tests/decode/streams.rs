@@ -215,7 +215,7 @@ fn standard_input_is_a_table_if_input_format_names_one() {
     assert_eq!(scene.decode(&named, "").succeeded().stdout, "abc\nfed\n");
     scene.fed(&["score", "runs/copy", "--input", "-"], b"").refused(
         2,
-        "error: a file of pairs must be .csv, .tsv, .jsonl or .json, but it is -\nhint: name its format with --input-format",
+        "error: a file of pairs must be .csv, .tsv, .jsonl, .json or .parquet, but it is -\nhint: name its format with --input-format",
     );
 }
 

@@ -117,7 +117,7 @@ fn two_columns(path: &Path) -> Option<[String; 2]> {
     let reader = match Format::of(path) {
         Format::Csv => &mut reader,
         Format::Tsv => reader.delimiter(b'\t').quoting(false),
-        Format::Jsonl | Format::Json | Format::Text => return None,
+        Format::Jsonl | Format::Json | Format::Parquet | Format::Text => return None,
     };
     // Errors of the file are reported when it is read.
     let mut reader = reader.from_path(path).ok()?;

@@ -95,6 +95,7 @@ fn pair(utterance: Utterance) -> Pair {
         target: text.unwrap_or_default(),
         segment: [start, end],
         place: Place { file: file.as_path().into(), line: line as u64 },
+        ..Pair::default()
     }
 }
 

@@ -39,7 +39,7 @@ pub enum ValidPairs {
     Share(f64),
 }
 
-/// A table: `.csv`, `.tsv`, `.jsonl`, `.json`, or a file whose format the config names.
+/// A table: `.csv`, `.tsv`, `.jsonl`, `.json`, `.parquet`, or a file whose format the config names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableFile {
     /// The file.

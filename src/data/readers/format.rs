@@ -22,11 +22,13 @@ pub enum Format {
     Jsonl,
     /// An array of JSON objects.
     Json,
+    /// Columns with names and types, as Apache Parquet; read with the cargo feature `parquet`.
+    Parquet,
 }
 
 impl Format {
-    /// The format by a file's extension, ignoring case; anything but `.csv`, `.tsv`, `.jsonl` and `.json` is text. The
-    /// extension of a compressed file comes before `.gz` or `.zst`.
+    /// The format by a file's extension, ignoring case; anything but `.csv`, `.tsv`, `.jsonl`, `.json` and `.parquet`
+    /// is text. The extension of a compressed file comes before `.gz` or `.zst`.
     pub(crate) fn of(path: &Path) -> Format {
         let stem = path.file_stem().map(Path::new).filter(|_| Format::is_compressed(path));
         match extension(stem.unwrap_or(path)) {
@@ -34,6 +36,7 @@ impl Format {
             Some(extension) if extension == "tsv" => Format::Tsv,
             Some(extension) if extension == "jsonl" => Format::Jsonl,
             Some(extension) if extension == "json" => Format::Json,
+            Some(extension) if extension == "parquet" => Format::Parquet,
             _ => Format::Text,
         }
     }

@@ -6,6 +6,8 @@
 mod extra_columns;
 mod fields;
 mod objects;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod replaced;
 
 use std::collections::VecDeque;
@@ -48,6 +50,9 @@ enum Layout {
     Parallel(Lines),
     Fields(Fields),
     Objects(Keys),
+    /// Apart from the lines, which are none.
+    #[cfg(feature = "parquet")]
+    Parquet(Box<self::parquet::Table>),
 }
 
 /// The keys that name the columns in training.
@@ -77,15 +82,17 @@ impl RowReader {
     /// # Errors
     /// The file is missing, or its header lacks the source's column, a required one, or that of the prefixes.
     pub fn open(input: &Path, format: Option<Format>, columns: Columns) -> Result<RowReader> {
-        RowReader::start(lines_of(input)?, format.unwrap_or(Format::of(input)), columns)
+        RowReader::of_file(input, format.unwrap_or(Format::of(input)), columns)
     }
 
-    /// Whether rows may have a reference: a table with the target's column, or any JSONL.
+    /// Whether rows may have a reference: a table with the target's column, or any of objects.
     pub(crate) fn has_targets(&self) -> bool {
         match &self.layout {
             Layout::Text => false,
             Layout::Fields(fields) => fields.target.is_some(),
             Layout::Parallel(_) | Layout::Objects(_) => true,
+            #[cfg(feature = "parquet")]
+            Layout::Parquet(_) => true,
         }
     }
 
@@ -97,11 +104,33 @@ impl RowReader {
     pub(crate) fn with_targets(path: &Path, format: Option<Format>, columns: Columns) -> Result<RowReader> {
         let format = format.unwrap_or(Format::of(path));
         if format == Format::Text {
-            let message =
-                format!("a file of pairs must be .csv, .tsv, .jsonl or .json, but it is {}", path.display());
-            return Err(Error::input(message));
+            let message = "a file of pairs must be .csv, .tsv, .jsonl, .json or .parquet, but it is";
+            return Err(Error::input(format!("{message} {}", path.display())));
         }
-        RowReader::start(lines_of(path)?, format, Columns { target_needed: true, ..columns })
+        RowReader::of_file(path, format, Columns { target_needed: true, ..columns })
+    }
+
+    fn of_file(input: &Path, format: Format, columns: Columns) -> Result<RowReader> {
+        match format {
+            Format::Parquet => RowReader::of_parquet(input, columns),
+            _ => RowReader::start(lines_of(input)?, format, columns),
+        }
+    }
+
+    #[cfg(feature = "parquet")]
+    fn of_parquet(input: &Path, columns: Columns) -> Result<RowReader> {
+        let table = self::parquet::Table::open(input, columns)?;
+        let lines = Lines::new(Box::new(std::io::empty()), input);
+        Ok(RowReader::of(lines, Layout::Parquet(Box::new(table))))
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn of_parquet(input: &Path, _: Columns) -> Result<RowReader> {
+        let message =
+            "Parquet is read only by a build with the cargo feature `parquet`, but this one is without it";
+        Err(Error::input(message)
+            .at(input.display())
+            .hint("build with it: `cargo build --release --features parquet`"))
     }
 
     /// Opens two text files with one line per pair; `-` for standard input as the sources.
@@ -149,6 +178,8 @@ impl RowReader {
     pub(crate) fn is_ready(&self) -> bool {
         let are_ready = || match &self.layout {
             Layout::Parallel(targets) => self.lines.is_ready() && targets.is_ready(),
+            #[cfg(feature = "parquet")]
+            Layout::Parquet(_) => true,
             _ => self.lines.is_ready(),
         };
         !self.ahead.is_empty() || are_ready()
@@ -166,6 +197,11 @@ impl RowReader {
             Format::Jsonl => Layout::Objects(Keys::new(columns, false)),
             // JSON Lines often have this extension, too.
             Format::Json => Layout::Objects(Keys::new(columns, lines.first_byte()? != Some(b'{'))),
+            Format::Parquet => {
+                let message =
+                    "Parquet must be in a file, since it is read from its end, but this is a stream";
+                return Err(Error::input(message).at(lines.place().file.display()));
+            }
         };
         Ok(RowReader::of(lines, layout))
     }
@@ -199,6 +235,8 @@ impl RowReader {
             Layout::Parallel(targets) => parallel_row(lines, targets),
             Layout::Fields(fields) => fields.next_row(lines, self.carries),
             Layout::Objects(keys) => keys.next_row(lines, self.carries),
+            #[cfg(feature = "parquet")]
+            Layout::Parquet(table) => table.next_row(lines, self.carries),
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct SourceRow {
     /// The fields that are neither source nor reference, if they are kept
     /// ([`RowReader::keeping_extra_fields`](super::RowReader::keeping_extra_fields)).
     pub others: Vec<ExtraField>,
-    /// The physical line where the row starts, from 1.
+    /// The physical line where the row starts, from 1; of Parquet the number of the row.
     pub line: u64,
 }
 

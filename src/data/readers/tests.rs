@@ -227,6 +227,7 @@ fn rows_end_with_the_first_error() {
 #[test]
 fn a_format_is_detected_by_its_extension() {
     let formats = ["a.csv", "a.b.TSV", "a.jsonl", "a.en", "csv", "-"].map(|name| Format::of(Path::new(name)));
+    assert_eq!(Format::of(Path::new("a.Parquet")), Format::Parquet);
     assert_eq!(formats, [Format::Csv, Format::Tsv, Format::Jsonl, Format::Text, Format::Text, Format::Text]);
     let compressed = ["a.csv.gz", "a.JSON.zst", "a.gz"].map(|name| Format::of(Path::new(name)));
     assert_eq!(compressed, [Format::Csv, Format::Json, Format::Text]);
@@ -234,6 +235,27 @@ fn a_format_is_detected_by_its_extension() {
     let sources = RowReader::open(&path, None, Columns::new(&["source"], "target")).unwrap();
     assert_eq!(sources.place(2).to_string(), format!("{}:2", path.display()));
     assert_eq!(sources.count(), 2);
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_without_its_feature_is_refused_with_the_build_that_reads_it() {
+    let (folder, path) = file("a.parquet", "PAR1");
+    let error = read_pairs(&Files(vec![path.into()]), ["source", "target"], true).unwrap_err();
+    let name = folder.path().join("a.parquet");
+    let message =
+        "Parquet is read only by a build with the cargo feature `parquet`, but this one is without it";
+    let hint = "hint: build with it: `cargo build --release --features parquet`";
+    assert_eq!(error.to_string(), format!("error: {}: {message}\n{hint}", name.display()));
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn parquet_as_a_stream_is_refused() {
+    let stream = Box::new(Cursor::new(b"PAR1".to_vec()));
+    let columns = Columns::new(&["source"], "target");
+    let error = RowReader::read(stream, Path::new("in"), Format::Parquet, columns).err().unwrap();
+    assert!(error.message().starts_with("in: Parquet must be in a file"), "{error}");
 }
 
 /// A small generator (Knuth's MMIX numbers), so that the inputs are the same on every run.

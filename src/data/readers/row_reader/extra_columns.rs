@@ -11,7 +11,7 @@ impl RowReader {
         RowReader { carries: true, ..self }
     }
 
-    /// The columns of the other fields, in order: those of the header, or of JSONL those of its first readable row, for
+    /// The columns of the other fields, in order: those of the header, or of objects those of the first readable row, for
     /// which this blocks. Later rows may have others.
     pub(crate) fn extra_columns(&mut self) -> Vec<Arc<str>> {
         if !self.carries {
@@ -21,6 +21,8 @@ impl RowReader {
             Layout::Text | Layout::Parallel(_) => Vec::new(),
             Layout::Fields(fields) => fields.others().map(|(_, name)| name.clone()).collect(),
             Layout::Objects(_) => self.columns_of_first(),
+            #[cfg(feature = "parquet")]
+            Layout::Parquet(_) => self.columns_of_first(),
         }
     }
 

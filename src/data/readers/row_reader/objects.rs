@@ -1,8 +1,9 @@
-//! The rows of a table of objects: JSON Lines and JSON arrays.
+//! The rows of a table of objects: JSON Lines and JSON arrays, and what Parquet becomes.
 
 use serde_json::{Map, Value};
 
 use super::{Columns, PREFIX_COLUMN, joined};
+use crate::data::readers::Place;
 use crate::data::readers::extra_fields;
 use crate::data::readers::lines::{ArrayPosition, Lines, ReadError, ReadResult, bad_row, shorten};
 use crate::data::readers::source_row::SourceRow;
@@ -39,30 +40,47 @@ impl Keys {
         let Some(object) = read_object(lines, &mut self.array)? else {
             return Ok(None);
         };
-        let find = |key: &str, named_by| find_string(&object, key, named_by, lines).map_err(ReadError::Row);
+        let row = self.row_of(&object, &lines.current(), &lines.place(), carries);
+        row.map(Some).map_err(ReadError::Row)
+    }
+
+    /// The keys that are looked up, and whether each must be there.
+    #[cfg(feature = "parquet")]
+    pub(super) fn named(&self) -> impl Iterator<Item = (&str, bool)> {
+        let needed = self.sources.iter().chain(&self.prefix).map(|key| (key.as_str(), true));
+        needed.chain([(self.target.as_str(), self.target_needed)])
+    }
+
+    /// The row of an object, as it is written.
+    pub(super) fn row_of(
+        &self,
+        object: &Map<String, Value>,
+        written: &str,
+        place: &Place,
+        carries: bool,
+    ) -> Result<SourceRow> {
+        let find = |key: &str, named_by| find_string(object, key, named_by, written, place);
         let text = match self.sources.as_slice() {
             [source] => find(source, self.named_by[0])?,
             sources => {
                 let texts = sources.iter().map(|source| find(source, self.named_by[0]));
-                let texts = texts.collect::<ReadResult<Vec<String>>>()?;
-                joined(texts.iter().map(String::as_str)).map_err(|message| {
-                    ReadError::Row(bad_row(&message, lines.current().trim(), &lines.place()))
-                })?
+                let texts = texts.collect::<Result<Vec<String>>>()?;
+                joined(texts.iter().map(String::as_str))
+                    .map_err(|message| bad_row(&message, written.trim(), place))?
             }
         };
-        let reference = match value_of(&object, &self.target) {
+        let reference = match value_of(object, &self.target) {
             None | Some(Value::Null) if !self.target_needed => None,
             _ if !self.target_needed && self.sources.contains(&self.target) => None,
             Some(list @ Value::Array(_)) if self.tokens => Some(list.to_string()),
             _ => Some(find(&self.target, self.named_by[1])?),
         };
         let prefix = match &self.prefix {
-            Some(key) if value_of(&object, key) != Some(&Value::Null) => Some(find(key, PREFIX_COLUMN)?),
+            Some(key) if value_of(object, key) != Some(&Value::Null) => Some(find(key, PREFIX_COLUMN)?),
             _ => None,
         };
-        let others =
-            if carries { extra_fields::of_object(&lines.current(), &self.left_out()) } else { Vec::new() };
-        Ok(Some(SourceRow { text, target: reference, prefix, others, line: lines.number() }))
+        let others = if carries { extra_fields::of_object(written, &self.left_out()) } else { Vec::new() };
+        Ok(SourceRow { text, target: reference, prefix, others, line: place.line })
     }
 
     /// The keys that are no other fields: a list of tokens is one, and so are the columns of a source that has several.
@@ -82,17 +100,23 @@ fn value_of<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> 
 }
 
 /// The string of an object's key.
-fn find_string(object: &Map<String, Value>, key: &str, config_key: &str, lines: &Lines) -> Result<String> {
+fn find_string(
+    object: &Map<String, Value>,
+    key: &str,
+    config_key: &str,
+    written: &str,
+    place: &Place,
+) -> Result<String> {
     match value_of(object, key) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(other) => {
             let (key, kind) = (shorten(key), kind_of(other));
             let message = format!("`{key}` must be a string, but it is {kind}");
-            Err(bad_row(&message, lines.current().trim(), &lines.place()))
+            Err(bad_row(&message, written.trim(), place))
         }
         None => {
             let (message, hint) = no_column(key, config_key, false, object.keys().map(String::as_str));
-            Err(bad_row(&message, lines.current().trim(), &lines.place()).hint(hint))
+            Err(bad_row(&message, written.trim(), place).hint(hint))
         }
     }
 }

@@ -122,7 +122,7 @@ fn an_unknown_extension_and_a_missing_file_are_refused() {
     let error = refused("a.txt", "a\tb\n");
     assert!(
         error.contains(
-            "must be .csv, .tsv, .jsonl or .json, but it is a.txt\nhint: name its format (`data.format`), or the two files"
+            "must be .csv, .tsv, .jsonl, .json or .parquet, but it is a.txt\nhint: name its format (`data.format`), or the two files"
         ),
         "{error}"
     );
