@@ -24,6 +24,7 @@ pub mod loader;
 pub(crate) mod partial_file;
 pub(crate) mod prepare;
 pub(crate) mod prepared;
+pub(crate) mod problems;
 pub mod readers;
 pub(crate) mod selection;
 pub(crate) mod shard;

@@ -78,6 +78,22 @@ impl DataSplits {
         Ok(DataSplits { train, valid: set(valid, &config.valid, &tokenizers)?, tokenizers })
     }
 
+    /// Both splits of recordings that were read before.
+    ///
+    /// # Errors
+    /// Those of [`DataSplits::load`].
+    pub(crate) fn of_recordings(
+        config: &DataConfig,
+        audio: AudioOptions,
+        tokenizers: Tokenizers,
+        sets: [Vec<Pair>; 2],
+    ) -> Result<DataSplits> {
+        let texts = || Error::failure("the sources of the config are texts");
+        let recordings = config.source.audio.as_deref().ok_or_else(texts)?;
+        let sets = sets.map(|pairs| Read { pairs, selected: Selected::default() });
+        of_recordings(config, recordings, Some(audio), tokenizers, sets)
+    }
+
     /// Whether loading makes files that several ranks can share.
     pub(crate) fn makes_files(config: &DataConfig) -> bool {
         config.source.audio.is_some() || is_large(config)
@@ -85,7 +101,7 @@ impl DataSplits {
 }
 
 /// Whether the training set is too large for the memory. Only files can be read twice.
-fn is_large(config: &DataConfig) -> bool {
+pub(crate) fn is_large(config: &DataConfig) -> bool {
     let size =
         |path: &Path| std::fs::metadata(path).ok().filter(|file| file.is_file()).map(|file| file.len());
     let sizes: Option<Vec<u64>> = config.train.paths().map(size).collect();
