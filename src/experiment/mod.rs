@@ -12,6 +12,7 @@ mod preparations;
 mod ranks;
 mod resume;
 pub(crate) mod retention;
+pub(crate) mod trial;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
