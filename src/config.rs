@@ -21,6 +21,7 @@ use crate::training::TrainingConfig;
 
 mod nearest;
 pub(crate) mod page;
+mod problems;
 mod read;
 mod tree;
 mod twice;
@@ -87,36 +88,9 @@ impl Experiment {
     /// # Errors
     /// The file cannot be read; errors of [`Experiment::parse`].
     pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
-        let is_pipe = std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo());
-        // A pipe of the shell has a name in /dev; any other pipe may block forever.
-        if is_pipe && !path.starts_with("/dev") {
-            let message = "a config must be a file, but this is a named pipe";
-            return Err(Error::input(message).at(path.display()));
-        }
-        let mut bytes = Vec::new();
-        // A device has no size and no end.
-        File::open(path)
-            .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
-            .map_err(|error| Error::file("read", path, &error))?;
-        let parsed = Experiment::from_bytes(bytes, &path.display().to_string(), overrides);
-        parsed.map_err(|error| match Format::of(path) {
-            Format::Text => error,
-            // A table of pairs is no config, but `init` can write one for it.
-            _ => error.hint(format!(
-                "{0} is data: run `seqloom init {0}` first, which writes a config",
-                path.display()
-            )),
-        })
-    }
-
-    fn from_bytes(bytes: Vec<u8>, place: &str, overrides: &[String]) -> Result<Experiment> {
-        if bytes.len() as u64 > LARGEST_FILE {
-            let message = format!("a config must have at most {LARGEST_FILE} bytes, but this has more");
-            return Err(Error::input(message).at(place));
-        }
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::input("a config must be UTF-8 text, but it is not").at(place))?;
-        Experiment::parse(&text, place, overrides)
+        let (bytes, place) = (bytes_of(path)?, path.display().to_string());
+        let parsed = text_of(bytes, &place).and_then(|text| Experiment::parse(&text, &place, overrides));
+        parsed.map_err(|error| with_init(path, error))
     }
 
     /// Reads the text of an experiment file; `place` is its name in error messages.
@@ -186,18 +160,28 @@ impl Experiment {
         self.training.fill_in();
     }
 
-    fn check(&self) -> std::result::Result<(), ConfigError> {
-        check_name(&self.name)?;
-        self.data.check()?;
-        self.model.check()?;
-        self.training.check()?;
-        self.decoding.check()?;
-        self.runtime.check()?;
-        self.check_tied()?;
-        self.check_recordings()?;
-        self.check_sets()?;
-        self.check_method()?;
-        self.check_positions()
+    /// Every broken rule: those inside the tables, or else those between them.
+    fn broken_rules(&self) -> Vec<ConfigError> {
+        let in_tables = [
+            check_name(&self.name),
+            self.data.check(),
+            self.model.check(),
+            self.training.check(),
+            self.decoding.check(),
+            self.runtime.check(),
+        ];
+        let broken: Vec<ConfigError> = in_tables.into_iter().filter_map(|checked| checked.err()).collect();
+        if !broken.is_empty() {
+            return broken;
+        }
+        let between = [
+            self.check_tied(),
+            self.check_recordings(),
+            self.check_sets(),
+            self.check_method(),
+            self.check_positions(),
+        ];
+        between.into_iter().filter_map(|checked| checked.err()).collect()
     }
 
     /// CTC needs its head.
@@ -297,11 +281,56 @@ fn check_name(name: &str) -> std::result::Result<(), ConfigError> {
     Err(ConfigError::rule(&["name"], message).hint(hint))
 }
 
+/// The bytes of an experiment file.
+fn bytes_of(path: &Path) -> Result<Vec<u8>> {
+    let is_pipe = std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo());
+    // A pipe of the shell has a name in /dev; any other pipe may block forever.
+    if is_pipe && !path.starts_with("/dev") {
+        let message = "a config must be a file, but this is a named pipe";
+        return Err(Error::input(message).at(path.display()));
+    }
+    let mut bytes = Vec::new();
+    // A device has no size and no end.
+    File::open(path)
+        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| Error::file("read", path, &error))?;
+    Ok(bytes)
+}
+
+fn text_of(bytes: Vec<u8>, place: &str) -> Result<String> {
+    if bytes.len() as u64 > LARGEST_FILE {
+        let message = format!("a config must have at most {LARGEST_FILE} bytes, but this has more");
+        return Err(Error::input(message).at(place));
+    }
+    String::from_utf8(bytes).map_err(|_| Error::input("a config must be UTF-8 text, but it is not").at(place))
+}
+
+/// Adds a hint if the file is a table of pairs: it is no config, but `init` can write one for it.
+fn with_init(path: &Path, error: Error) -> Error {
+    match Format::of(path) {
+        Format::Text => error,
+        _ => error.hint(format!(
+            "{0} is data: run `seqloom init {0}` first, which writes a config",
+            path.display()
+        )),
+    }
+}
+
 /// Builds a checked experiment from a tree and overrides.
 fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, ConfigError> {
     for (number, argument) in overrides.iter().enumerate() {
         tree.set(number, argument)?;
     }
+    complete(&mut tree);
+    let experiment = read_experiment(&tree)?;
+    match experiment.broken_rules().into_iter().next() {
+        Some(error) => Err(locate(error, &tree)),
+        None => Ok(experiment),
+    }
+}
+
+/// Keeps one of alternative tables, and adds [data].
+fn complete(tree: &mut Node) {
     for (table, names) in ALTERNATIVES {
         tree.prefer_set(table, names);
     }
@@ -312,9 +341,12 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
         let node = Node::new(Value::Table(Vec::new()), Origin::Unseen);
         entries.push(tree::Entry { key: "data".to_string(), origin: Origin::Unseen, node });
     }
-    let mut experiment: Experiment = read::read(&tree)?;
+}
+
+/// The experiment of a complete tree, with every default; its rules are not checked.
+fn read_experiment(tree: &Node) -> std::result::Result<Experiment, ConfigError> {
+    let mut experiment: Experiment = read::read(tree)?;
     experiment.fill_in();
-    experiment.check().map_err(|error| locate(error, &tree))?;
     Ok(experiment)
 }
 

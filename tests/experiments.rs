@@ -80,7 +80,12 @@ fn every_experiment_whose_data_is_here_takes_two_steps() {
     let mut trained = Vec::new();
     for path in configs() {
         let data = Experiment::load(&path, &[]).unwrap().data;
-        if data.train.paths().chain(data.valid.paths()).all(|file| root().join(file).is_file()) {
+        if data
+            .train
+            .paths()
+            .chain(data.valid.files().into_iter().flat_map(|files| files.paths()))
+            .all(|file| root().join(file).is_file())
+        {
             train(&path, &[]);
             trained.push(path.file_stem().unwrap().to_string_lossy().into_owned());
         }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod broken_bytes;
+mod check;
 mod config;
 mod corpus;
 mod ctc;

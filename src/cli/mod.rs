@@ -5,6 +5,7 @@
 
 mod attention;
 mod average;
+mod check;
 mod data;
 mod decode;
 mod doctor;
@@ -61,6 +62,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Write a config for your pairs, and split them into training, validation and test
     Init(init::InitArgs),
+    /// List all problems of a config and its files, or what training will cost; trains nothing
+    Check(check::CheckArgs),
     /// Show what the pairs of a config are made of, and what its policies do with them
     Data(data::DataArgs),
     /// Average the last or the best checkpoints of a run
@@ -144,7 +147,7 @@ fn moved_to(command: &str, option: &str) -> Option<&'static str> {
 /// The prefixes of the keys that `--set` of a command accepts, the most likely first.
 fn settable(command: &str) -> &'static [&'static str] {
     match command {
-        "train" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
+        "train" | "check" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
         "decode" | "interactive" | "verify" | "attention" => &["decoding.", "runtime."],
         "score" => &["runtime."],
         "shortlist" | "data" => &["data."],
@@ -170,6 +173,7 @@ fn run(command: &Command) -> Result<u8> {
     match command {
         Command::Train(args) => train::run(args),
         Command::Init(args) => init::run(args).map(|()| 0),
+        Command::Check(args) => check::run(args),
         Command::Data(args) => data::run(args).map(|()| 0),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),

@@ -1,6 +1,6 @@
 //! `seqloom train`: a config in, a run directory out.
 
-mod bar;
+pub(super) mod bar;
 mod ranks;
 
 use std::path::{Path, PathBuf};

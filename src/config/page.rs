@@ -108,7 +108,7 @@ mod tests {
         let of =
             |path: &str| entries.iter().find(|entry| entry.path() == path).map(|entry| entry.lines.len());
         assert_eq!(of("seed"), Some(1));
-        assert_eq!(of("data.train"), Some(5));
+        assert_eq!(of("data.train"), Some(6));
         assert_eq!(of("model.transformer.embedding_dropout"), Some(1));
         assert_eq!(of("training.groups.weights"), Some(1));
         assert_eq!(of("decoding.sampling.temperature"), Some(1));

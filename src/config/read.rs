@@ -84,9 +84,12 @@ impl<'n> Reader<'n> {
     fn located(&self, error: ConfigError) -> ConfigError {
         match error.keys.first() {
             _ if error.origin.is_some() => error,
-            Some(key) => self
-                .error(format!("{}{}", error.message, self.in_table()))
-                .hint(format!("write it there, or use `--set {}=…`", self.join(key))),
+            Some(key) => ConfigError {
+                keys: vec![self.join(key)],
+                ..self
+                    .error(format!("{}{}", error.message, self.in_table()))
+                    .hint(format!("write it there, or use `--set {}=…`", self.join(key)))
+            },
             None => self.error(format!("`{}` {}", self.key(), error.message)),
         }
     }

@@ -149,6 +149,33 @@ impl Node {
         })
     }
 
+    /// Removes what was written at a place: an entry of a table, by its key or its value, or an item of a list. Returns the
+    /// path of the table; `path` is that of this value.
+    pub(super) fn remove(&mut self, origin: Origin, path: &str) -> Option<String> {
+        match &mut self.value {
+            Value::Table(entries) => {
+                let is_it = |entry: &Entry| entry.origin == origin || entry.node.origin == origin;
+                if let Some(at) = entries.iter().position(is_it) {
+                    drop(entries.remove(at));
+                    return Some(path.to_owned());
+                }
+                entries.iter_mut().find_map(|entry| {
+                    let below =
+                        if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+                    entry.node.remove(origin, &below)
+                })
+            }
+            Value::List(items) => {
+                if let Some(at) = items.iter().position(|item| item.origin == origin) {
+                    drop(items.remove(at));
+                    return Some(path.to_owned());
+                }
+                items.iter_mut().find_map(|item| item.remove(origin, path))
+            }
+            _ => None,
+        }
+    }
+
     /// The first place in or below this value that a `--set` wrote.
     pub(super) fn set_within(&self) -> Option<Origin> {
         match (&self.origin, &self.value) {

@@ -148,7 +148,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Those of [`Passes::new`].
-    pub(crate) fn to_train_on(self, config: &DataConfig, tokenizers: &Tokenizers) -> Result<Dataset> {
+    pub(crate) fn for_training(self, config: &DataConfig, tokenizers: &Tokenizers) -> Result<Dataset> {
         let passes = Passes::new(config, tokenizers, self.corpus.rows_of_files())?;
         Ok(Dataset { passes, ..self })
     }

@@ -30,6 +30,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The key of `[data]` that decides what becomes of such pairs.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Reason::TooLong | Reason::TooShort => "too_long",
+            Reason::Empty => "empty",
+            Reason::TooUnequal => "too_unequal",
+            Reason::InvalidUtf8 => "invalid_utf8",
+            Reason::Duplicate => "duplicate",
+            Reason::Copy => "copy",
+        }
+    }
+
     /// In words, after "because".
     pub(crate) fn why(self) -> &'static str {
         match self {

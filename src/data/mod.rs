@@ -26,6 +26,7 @@ pub(crate) mod partial_file;
 pub(crate) mod passes;
 pub(crate) mod prepare;
 pub(crate) mod prepared;
+pub(crate) mod problems;
 pub mod readers;
 pub(crate) mod selection;
 pub(crate) mod shard;

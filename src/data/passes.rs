@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(mixture(&[10_000, 100], &[1.0, 1.0], 2.0), [9182, 918]);
         let [large, small] = mixture(&[10_000, 100], &[1.0, 1.0], 1e9)[..] else { panic!("two files") };
         assert_eq!([large, small], [5050, 5050]);
-        assert_eq!(mixture(&[100, 0, 1], &[1.0, 1.0, 1e-3], 1.0), [100, 0, 1]);
+        assert_eq!(mixture(&[100, 0, 10], &[1.0, 1.0, 1e-3], 1.0), [100, 0, 1]);
         let error = Mixture::new(&[5_000_000], &[1e6], 1.0).unwrap_err().to_string();
         assert!(error.contains("lower their `weight`"), "{error}");
     }

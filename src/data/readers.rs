@@ -130,12 +130,28 @@ pub(crate) struct Reading<'a> {
 /// Takes the pairs of a file, each with whether bytes of its row were replaced; a break ends reading.
 pub(crate) type EachPair<'a> = &'a mut dyn FnMut(Pair, bool) -> Result<ControlFlow<()>>;
 
+/// Takes the error of a broken row, behind which the next row can be read; returns it to end reading.
+pub(crate) type BrokenRow<'a> = &'a mut dyn FnMut(Error) -> Result<()>;
+
 impl Reading<'_> {
     /// Passes the pairs of a file on, one after the other; returns notes about it.
     ///
     /// # Errors
     /// Those of [`read_pairs`], of the recordings, and of `each`; the file has no pair.
     pub(crate) fn each(&self, file: &PairFile, each: EachPair) -> Result<Vec<String>> {
+        self.each_or_broken(file, each, &mut Err::<(), Error>)
+    }
+
+    /// The same, with broken rows passed on.
+    ///
+    /// # Errors
+    /// Those of [`Reading::each`] that concern no single row, and those of `broken`.
+    pub(crate) fn each_or_broken(
+        &self,
+        file: &PairFile,
+        each: EachPair,
+        broken: BrokenRow,
+    ) -> Result<Vec<String>> {
         if let (PairFile::Table(table), Some(recordings)) = (file, self.recordings)
             && table.path.is_dir()
         {
@@ -159,11 +175,17 @@ impl Reading<'_> {
                     .map_err(|error| with_search_folder(&[source, target], error))?
             }
         };
-        notes.extend(self.each_row(sources, file, each)?);
+        notes.extend(self.each_row(sources, file, each, broken)?);
         Ok(notes)
     }
 
-    fn each_row(&self, mut sources: RowReader, file: &PairFile, each: EachPair) -> Result<Vec<String>> {
+    fn each_row(
+        &self,
+        mut sources: RowReader,
+        file: &PairFile,
+        each: EachPair,
+        broken: BrokenRow,
+    ) -> Result<Vec<String>> {
         if self.recordings.is_some() {
             sources = sources.keeping_extra_fields();
         }
@@ -171,17 +193,16 @@ impl Reading<'_> {
             sources = sources.replacing_invalid();
         }
         let mut is_empty = true;
-        while let Some(row) = sources.next() {
-            let SourceRow { text, target, line, others, .. } = row?;
-            let place = sources.place(line);
-            let mut pair =
-                Pair { source: text, target: target.unwrap_or_default(), place, ..Pair::default() };
-            if let Some(recordings) = self.recordings {
-                recordings.complete(&mut pair, &others).map_err(|error| error.at(&pair.place))?;
-            }
+        while let Some(row) = sources.next_row()? {
             is_empty = false;
-            if each(pair, sources.was_replaced())?.is_break() {
-                break;
+            let replaced = sources.was_replaced();
+            match row.and_then(|row| self.pair(row, &sources)) {
+                Ok(pair) => {
+                    if each(pair, replaced)?.is_break() {
+                        break;
+                    }
+                }
+                Err(error) => broken(error)?,
             }
         }
         if is_empty {
@@ -190,9 +211,20 @@ impl Reading<'_> {
         }
         Ok(sources.line_ends().iter().filter_map(LineEnds::note).collect())
     }
+
+    fn pair(&self, row: SourceRow, sources: &RowReader) -> Result<Pair> {
+        let SourceRow { text, target, line, others, .. } = row;
+        let place = sources.place(line);
+        let mut pair = Pair { source: text, target: target.unwrap_or_default(), place, ..Pair::default() };
+        if let Some(recordings) = self.recordings {
+            recordings.complete(&mut pair, &others).map_err(|error| error.at(&pair.place))?;
+        }
+        Ok(pair)
+    }
 }
 
-fn name(file: &PairFile) -> String {
+/// The file's name in messages.
+pub(crate) fn name(file: &PairFile) -> String {
     match file {
         PairFile::Table(table) => table.path.display().to_string(),
         PairFile::Parallel { source, target, .. } => format!("{} and {}", source.display(), target.display()),

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::audio::is_sound;
 use super::left_out::{LeftOut, NAMED, Reason};
-use super::readers::{COLUMN_SEPARATOR, Columns, Pair, Place, Reading, Recordings, shorten};
+use super::readers::{BrokenRow, COLUMN_SEPARATOR, Columns, Pair, Place, Reading, Recordings, shorten};
 use super::text_form::TextForm;
 use super::{DataConfig, Files, PairFile, Policy, SideConfig};
 use crate::error::{Error, Result};
@@ -47,23 +47,69 @@ pub(crate) fn each_used(
     if files.0.is_empty() {
         return Err(Error::input("a set must have at least one file, but it has none"));
     }
-    let (mut policies, mut names, mut used, mut notes) =
-        (Policies::new(config), SoundNames::default(), 0usize, Vec::new());
-    let sources = config.source.columns();
-    for (number, file) in (0..).zip(&files.0) {
-        notes.extend(reading(config, &sources).each(file, &mut |pair, replaced| {
+    let mut selection = Selection::new(config);
+    for file in (0..).zip(&files.0) {
+        selection.read(file, each, &mut Err::<(), Error>)?;
+    }
+    selection.finish()
+}
+
+/// The used pairs of files, read one after the other.
+pub(crate) struct Selection<'a> {
+    config: &'a DataConfig,
+    policies: Policies<'a>,
+    names: SoundNames,
+    used: usize,
+    notes: Vec<String>,
+}
+
+impl<'a> Selection<'a> {
+    /// Before the first file.
+    pub(crate) fn new(config: &'a DataConfig) -> Selection<'a> {
+        let (policies, names) = (Policies::new(config), SoundNames::default());
+        Selection { config, policies, names, used: 0, notes: Vec::new() }
+    }
+
+    /// Passes the used pairs of a file on, which has this number in the config, and its broken rows.
+    ///
+    /// # Errors
+    /// Those of reading, of `each` and of `broken`; a pair that a policy makes an error.
+    pub(crate) fn read(
+        &mut self,
+        (number, file): (u32, &PairFile),
+        each: &mut dyn FnMut(Pair) -> Result<()>,
+        broken: BrokenRow,
+    ) -> Result<()> {
+        let config = self.config;
+        let Selection { policies, names, used, notes, .. } = self;
+        let sources = config.source.columns();
+        let mut take = |pair: Pair, replaced: bool| -> Result<ControlFlow<()>> {
             if config.source.audio.is_none() {
                 names.look_at(&pair.source);
             }
             if policies.admit(&pair, replaced, file)? {
-                used += 1;
+                *used += 1;
                 each(Pair { file: number, ..pair })?;
             }
             Ok(ControlFlow::Continue(()))
-        })?);
+        };
+        notes.extend(reading(config, &sources).each_or_broken(file, &mut take, broken)?);
+        Ok(())
     }
-    names.refuse()?;
-    policies.finish(used, notes)
+
+    /// What is known once all files were read.
+    ///
+    /// # Errors
+    /// Sources that are all names of audio files; no pair is left.
+    pub(crate) fn finish(self) -> Result<Selected> {
+        self.names.refuse()?;
+        self.policies.finish(self.used, self.notes)
+    }
+
+    /// The pairs that policies have left out so far.
+    pub(crate) fn left_out(&self) -> &LeftOut {
+        &self.policies.left_out
+    }
 }
 
 /// Whether a side is empty: its text, or one of its columns that is no set.

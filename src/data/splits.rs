@@ -90,11 +90,27 @@ impl DataSplits {
         valid: Read,
         test: Option<Read>,
     ) -> Result<DataSplits> {
-        let train = train.to_train_on(config, &tokenizers)?;
+        let train = train.for_training(config, &tokenizers)?;
         let valid = valid.encoded(config, &tokenizers, valid_files(config))?;
         let test = test.zip(config.test.as_ref());
         let test = test.map(|(test, files)| test.encoded(config, &tokenizers, files)).transpose()?;
         Ok(DataSplits { train, valid, test, tokenizers })
+    }
+
+    /// Training and validation set of recordings that were read before.
+    ///
+    /// # Errors
+    /// Those of [`DataSplits::load`].
+    pub(crate) fn of_recordings(
+        config: &DataConfig,
+        audio: AudioOptions,
+        tokenizers: Tokenizers,
+        sets: [Vec<Pair>; 2],
+    ) -> Result<DataSplits> {
+        let texts = || Error::failure("the sources of the config are texts");
+        let recordings = config.source.audio.as_deref().ok_or_else(texts)?;
+        let [train, valid] = sets.map(|pairs| Read { pairs, selected: Selected::default() });
+        of_recordings(config, recordings, Some(audio), tokenizers, (train, valid, None))
     }
 
     /// Whether loading makes files that several ranks can share.
@@ -112,7 +128,7 @@ fn valid_files(config: &DataConfig) -> &Files {
 const COMPRESSED: u64 = 4;
 
 /// Whether the training set is too large for the memory. Only files can be read twice.
-fn is_large(config: &DataConfig) -> bool {
+pub(crate) fn is_large(config: &DataConfig) -> bool {
     let size = |path: &Path| {
         let file = std::fs::metadata(path).ok().filter(|file| file.is_file())?;
         Some(file.len() * if Format::is_compressed(path) { COMPRESSED } else { 1 })
@@ -198,7 +214,7 @@ fn of_recordings(
     let test = test.zip(config.test.as_ref());
     let test = test.map(|(test, files)| held_out(test, "test", files)).transpose()?;
     let train = train.encoded(config, &tokenizers, &config.train, audio.ctc)?;
-    let train = train.to_train_on(config, &tokenizers)?;
+    let train = train.for_training(config, &tokenizers)?;
     Ok(DataSplits { train, valid, test, tokenizers })
 }
 

@@ -13,6 +13,7 @@ mod ranks;
 mod resume;
 pub(crate) mod retention;
 mod test_set;
+pub(crate) mod trial;
 
 use std::cell::RefCell;
 use std::path::PathBuf;

@@ -16,7 +16,7 @@ use crate::distributed::Group;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::predictor::loaded_model::check_weights;
-use crate::training::recorders::Recorder;
+use crate::training::recorders::{Recorder, Recorders};
 use crate::training::state::{StopReason, TrainState};
 use crate::training::{TokensPerBatch, TrainingConfig};
 
@@ -154,15 +154,33 @@ pub(crate) fn claim(
     resume: bool,
     recorder: &mut dyn Recorder,
 ) -> Result<(Option<Lock>, Option<SavedRun>)> {
-    let place = run.path().display();
     check_place(run)?;
     let lock = run.path().is_dir().then(|| run.lock()).transpose()?;
     if lock.is_some() && run.config()?.is_some() {
         run.recover()?;
     }
-    let latest = run.latest()?;
+    Ok((lock, held(run, experiment, resume, recorder)?))
+}
+
+/// Checks that a new run of the experiment can begin in the directory, without a change to it.
+///
+/// # Errors
+/// The directory has something else, or a run.
+pub(crate) fn check_free(run: &RunDirectory, experiment: &Experiment) -> Result<()> {
+    check_place(run)?;
+    held(run, experiment, false, &mut Recorders::default()).map(|_| ())
+}
+
+/// The checkpoint to resume from, if the directory has this experiment.
+fn held(
+    run: &RunDirectory,
+    experiment: &Experiment,
+    resume: bool,
+    recorder: &mut dyn Recorder,
+) -> Result<Option<SavedRun>> {
+    let (place, latest) = (run.path().display(), run.latest()?);
     // A run that ended before its first checkpoint may start again with another config.
-    let (Some(text), Some(step)) = (run.config()?, latest) else { return Ok((lock, None)) };
+    let (Some(text), Some(step)) = (run.config()?, latest) else { return Ok(None) };
     // Before the config: a newer version may have written both.
     let saved = resume.then(|| SavedRun::read(run, step)).transpose()?;
     let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
@@ -186,7 +204,7 @@ pub(crate) fn claim(
     };
     notes(&experiment.training, &differing).for_each(|note| recorder.say(note));
     let is_other = |name: &&str| differing.iter().any(|key| of(key, name));
-    Ok((lock, Some(SavedRun { moved: DATA_FILES.into_iter().filter(is_other).collect(), ..saved })))
+    Ok(Some(SavedRun { moved: DATA_FILES.into_iter().filter(is_other).collect(), ..saved }))
 }
 
 /// The folder must be new, empty, or that of a run.

@@ -98,7 +98,7 @@ impl PairFile {
 
 impl ValidPairs {
     /// The files, if they are files.
-    pub(crate) fn files(&self) -> Option<&Files> {
+    pub fn files(&self) -> Option<&Files> {
         match self {
             ValidPairs::Files(files) => Some(files),
             ValidPairs::Share(_) => None,
@@ -106,7 +106,7 @@ impl ValidPairs {
     }
 
     /// The share, if it is one.
-    pub(crate) fn share(&self) -> Option<f64> {
+    pub fn share(&self) -> Option<f64> {
         match self {
             ValidPairs::Files(_) => None,
             ValidPairs::Share(share) => Some(*share),
