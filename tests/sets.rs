@@ -153,7 +153,7 @@ fn the_test_set_is_scored_in_the_end_by_the_best_model_and_the_average() {
     assert_eq!(models, ["best", "average"]);
     // The numbers are those of `score` with the same model.
     let scored =
-        ["score", "run", "--input", "test.csv", "--summary", "summary.json", "--output", "scores.tsv"];
+        ["score", "run", "--input", "test.csv", "--summary", "summary.json", "--output", "scores.jsonl"];
     scene.seqloom(&scored).succeeded();
     let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
     let perplexity =

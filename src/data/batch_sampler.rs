@@ -93,43 +93,81 @@ impl BatchSampler {
             Some(mixture) => mixture.rows(self.seed, self.epoch),
             None => (0..self.lengths.len() as u32).collect(),
         };
+        // Before they are shuffled: the lengths of millions of rows are then read from start to end.
+        let order = LengthOrder::of(&rows, &self.lengths);
         rows.shuffle(&mut random);
-        sort_by_length(&mut rows, &self.lengths);
+        let rows = order.sorted(rows);
         let first = random.random_range(1..=self.tokens_per_batch);
-        self.batches = Batches::within_budget(rows, &self.lengths, first, self.tokens_per_batch);
+        let starts = Batches::starts(order.longer_sides(&rows), first, self.tokens_per_batch);
+        self.batches = Batches { rows, starts };
         self.order = (0..self.batches.len() as u32).collect();
         self.order.shuffle(&mut random);
     }
 }
 
-/// Sorts rows so that neighbours need little padding on both sides: by the longer side, then by how much longer the
-/// target is, alternately ascending and descending, so that it does not jump when the longer side grows. Rows of the same
-/// lengths keep their order.
-pub(crate) fn sort_by_length(rows: &mut Vec<u32>, lengths: &[Positions]) {
-    let longest = rows.iter().map(|&row| longer(lengths[row as usize])).max().unwrap_or(0);
-    let width = 2 * longest + 1;
-    let place = |row: u32| {
-        let (source, target) = lengths[row as usize];
+/// An order in which neighbours need little padding on both sides: by the longer side, then by how much longer the target
+/// is, alternately ascending and descending, so that it does not jump when the longer side grows.
+struct LengthOrder<'a> {
+    lengths: &'a [Positions],
+    longest: usize,
+    /// How many rows have each place in it. Millions of rows have few lengths: counting them is several times as fast as
+    /// comparing. `None` for few rows.
+    counts: Option<Vec<u32>>,
+}
+
+impl LengthOrder<'_> {
+    /// That of some rows.
+    fn of<'a>(rows: &[u32], lengths: &'a [Positions]) -> LengthOrder<'a> {
+        let longest = rows.iter().map(|&row| longer(lengths[row as usize])).max().unwrap_or(0);
+        let mut order = LengthOrder { lengths, longest, counts: None };
+        let places = (longest + 1) * order.width();
+        if places <= rows.len() {
+            let mut counts = vec![0u32; places];
+            rows.iter().for_each(|&row| counts[order.place(row)] += 1);
+            order.counts = Some(counts);
+        }
+        order
+    }
+
+    /// Places of one longer side.
+    fn width(&self) -> usize {
+        2 * self.longest + 1
+    }
+
+    fn place(&self, row: u32) -> usize {
+        let (source, target) = self.lengths[row as usize];
         let (longer, difference) = (longer((source, target)), i64::from(target) - i64::from(source));
         let second = if longer % 2 == 0 { difference } else { -difference };
-        longer * width + (second + longest as i64) as usize
-    };
-    let places = (longest + 1) * width;
-    if places > rows.len() {
-        rows.sort_by_key(|&row| place(row));
-        return;
+        longer * self.width() + (second + self.longest as i64) as usize
     }
-    // Millions of rows have few lengths: counting them is several times as fast as comparing.
-    let mut next = vec![0u32; places + 1];
-    rows.iter().for_each(|&row| next[place(row) + 1] += 1);
-    (1..next.len()).for_each(|at| next[at] += next[at - 1]);
-    let mut sorted = vec![0; rows.len()];
-    for &row in rows.iter() {
-        let next = &mut next[place(row)];
-        sorted[*next as usize] = row;
-        *next += 1;
+
+    /// The same rows in this order; those of the same lengths keep theirs.
+    fn sorted(&self, mut rows: Vec<u32>) -> Vec<u32> {
+        let Some(counts) = &self.counts else {
+            rows.sort_by_key(|&row| self.place(row));
+            return rows;
+        };
+        let before = |sum: &mut u32, count: &u32| Some(std::mem::replace(sum, *sum + count));
+        let mut next: Vec<u32> = counts.iter().scan(0, before).collect();
+        let mut sorted = vec![0; rows.len()];
+        for row in rows {
+            let next = &mut next[self.place(row)];
+            sorted[*next as usize] = row;
+            *next += 1;
+        }
+        sorted
     }
-    *rows = sorted;
+
+    /// The longer side of each row in this order.
+    fn longer_sides<'s>(&'s self, sorted: &'s [u32]) -> Box<dyn Iterator<Item = usize> + 's> {
+        match &self.counts {
+            None => Box::new(sorted.iter().map(|&row| longer(self.lengths[row as usize]))),
+            Some(counts) => {
+                let of_place = |(place, &count)| std::iter::repeat_n(place / self.width(), count as usize);
+                Box::new(counts.iter().enumerate().flat_map(of_place))
+            }
+        }
+    }
 }
 
 fn longer((source, target): Positions) -> usize {
@@ -148,18 +186,20 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// Cuts rows, in order, into batches of at most `budget` positions per side, including padding; the first one of at
-    /// most `first`. A longer row is a single-row batch.
-    pub(crate) fn within_budget(
-        rows: Vec<u32>,
-        lengths: &[Positions],
-        first: usize,
-        budget: usize,
-    ) -> Batches {
+    /// Batches of rows of similar length, of at most `budget` positions per side.
+    pub(crate) fn by_length(rows: Vec<u32>, lengths: &[Positions], budget: usize) -> Batches {
+        let order = LengthOrder::of(&rows, lengths);
+        let rows = order.sorted(rows);
+        let starts = Batches::starts(order.longer_sides(&rows), budget, budget);
+        Batches { rows, starts }
+    }
+
+    /// Where batches begin: of rows in order, with these longer sides, at most `budget` positions per side, including
+    /// padding; in the first one at most `first`. A longer row is a single-row batch.
+    fn starts(longer: impl Iterator<Item = usize>, first: usize, budget: usize) -> Vec<u32> {
         let mut starts: Vec<u32> = Vec::new();
         let mut longest = 0;
-        for (at, &row) in rows.iter().enumerate() {
-            let length = longer(lengths[row as usize]);
+        for (at, length) in longer.enumerate() {
             let budget = if starts.len() <= 1 { first } else { budget };
             let there = starts.last().map_or(0, |&start| at - start as usize);
             if there > 0 && there < MOST_ROWS && longest.max(length) * (there + 1) <= budget {
@@ -169,7 +209,7 @@ impl Batches {
                 starts.push(at as u32);
             }
         }
-        Batches { rows, starts }
+        starts
     }
 
     /// Number of batches.
@@ -198,7 +238,9 @@ mod tests {
     }
 
     fn cut(rows: Vec<u32>, lengths: &[Positions], budget: usize) -> Vec<Vec<usize>> {
-        Batches::within_budget(rows, lengths, budget, budget).iter().collect()
+        let longer = rows.iter().map(|&row| longer(lengths[row as usize]));
+        let starts = Batches::starts(longer, budget, budget);
+        Batches { rows, starts }.iter().collect()
     }
 
     fn epoch(sampler: &mut BatchSampler) -> Vec<Vec<usize>> {
@@ -308,11 +350,15 @@ mod tests {
             let (longer, difference) = (source.max(target), i64::from(target) - i64::from(source));
             (longer, if longer % 2 == 0 { difference } else { -difference })
         });
-        sort_by_length(&mut rows, &lengths);
+        let order = LengthOrder::of(&rows, &lengths);
+        let rows = order.sorted(rows);
+        assert!(order.longer_sides(&rows).eq(rows.iter().map(|&row| longer(lengths[row as usize]))));
         assert_eq!(rows, compared);
         // So few rows that they are compared.
-        let mut few = compared[..100].iter().rev().copied().collect();
-        sort_by_length(&mut few, &lengths);
+        let mut few: Vec<u32> = compared[..100].iter().rev().copied().collect();
+        let order = LengthOrder::of(&few, &lengths);
+        assert!(order.counts.is_none());
+        few = order.sorted(few);
         assert!(few.is_sorted_by_key(|&row| longer(lengths[row as usize])));
     }
 

@@ -5,7 +5,7 @@
 use tch::{Device, Tensor};
 
 use crate::data::batch::Batch;
-use crate::data::batch_sampler::{Batches, Positions, sort_by_length};
+use crate::data::batch_sampler::{Batches, Positions};
 use crate::data::source::SourceItem;
 use crate::error::{Error, Result};
 use crate::model::network::{Network, Predictions};
@@ -19,9 +19,8 @@ const SCORED_AT_ONCE: i64 = 512;
 /// The rows of each batch: at most `budget` positions on either side, rows of similar length together.
 /// `lengths` are the positions of each row, including EOS: (source, target).
 pub(crate) fn batches(lengths: &[Positions], budget: usize) -> Vec<Vec<usize>> {
-    let mut rows: Vec<u32> = (0..lengths.len() as u32).collect();
-    sort_by_length(&mut rows, lengths);
-    Batches::within_budget(rows, lengths, budget, budget).iter().collect()
+    let rows = (0..lengths.len() as u32).collect();
+    Batches::by_length(rows, lengths, budget).iter().collect()
 }
 
 /// The network's predictions at the labels of a batch. No row depends on the other rows.

@@ -3,7 +3,7 @@
 
 use tch::Device;
 
-use crate::data::batch_sampler::{Batches, Positions, sort_by_length};
+use crate::data::batch_sampler::{Batches, Positions};
 use crate::error::{Error, Kind, Result, caught};
 use crate::runtime::memory;
 
@@ -119,9 +119,8 @@ fn too_small(limit: u64) -> Error {
 fn tried(lengths: &[Positions], budget: usize) -> Vec<Vec<usize>> {
     // A longer row is a single-row batch with any budget.
     let longer = |row: u32| lengths[row as usize].0.max(lengths[row as usize].1) as usize;
-    let mut rows: Vec<u32> = (0..lengths.len() as u32).filter(|&row| longer(row) <= budget).collect();
-    sort_by_length(&mut rows, lengths);
-    let batches = Batches::within_budget(rows, lengths, budget, budget);
+    let rows: Vec<u32> = (0..lengths.len() as u32).filter(|&row| longer(row) <= budget).collect();
+    let batches = Batches::by_length(rows, lengths, budget);
     let all = || batches.iter();
     let longest = all().last();
     let positions = |batch: &Vec<usize>| {
