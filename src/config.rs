@@ -26,6 +26,7 @@ mod read;
 mod tree;
 mod twice;
 
+pub(crate) use problems::Checked;
 use tree::{Node, Value};
 
 /// Alternative tables, of which a config has one: one set by `--set` replaces that of the file.

@@ -9,9 +9,9 @@ use clap::Args;
 
 use super::headings::{CONFIG, RUN};
 use super::train::bar::bar;
-use crate::config::Experiment;
+use crate::config::{self, Experiment};
 use crate::error::{Error, Result, counted};
-use crate::experiment::trial::{Checked, Costs, check};
+use crate::experiment::trial::{Checked, Costs, check, problems_of_data};
 use crate::training::clock::in_words;
 use crate::training::recorders::console::Console;
 
@@ -36,12 +36,15 @@ pub(crate) struct CheckArgs {
 
 /// Checks; returns the exit code.
 pub(crate) fn run(args: &CheckArgs) -> Result<u8> {
-    let experiment = match Experiment::load_or_list(&args.config, &args.overrides) {
-        Ok(experiment) => experiment,
-        Err(problems) => return list(&problems),
-    };
+    let config::Checked { experiment, mut problems } =
+        Experiment::load_checked(&args.config, &args.overrides)?;
+    let Some(experiment) = experiment else { return list(&problems) };
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));
     let mut console = Console::new(&folder, bar, false);
+    if !problems.is_empty() {
+        problems.extend(problems_of_data(&experiment, &mut console));
+        return list(&problems);
+    }
     let place = (place::problem(&folder).into_iter().collect(), place::free(&folder));
     let Checked { problems, costs } = check(&experiment, &folder, place, &mut console)?;
     match costs {

@@ -7,29 +7,37 @@ use std::path::Path;
 
 use super::tree::Node;
 use super::{Experiment, Places, bytes_of, complete, locate, read_experiment, text_of, with_init};
-use crate::error::{ConfigError, Error, Origin};
+use crate::error::{ConfigError, Error, Origin, Result};
+
+/// A config, and what is wrong with it.
+pub(crate) struct Checked {
+    /// It without what is wrong; `None` if `[data]` is not whole.
+    pub experiment: Option<Experiment>,
+    /// All errors that can be found at once.
+    pub problems: Vec<Error>,
+}
 
 impl Experiment {
     /// Reads an experiment file as [`Experiment::load`] does.
     ///
     /// # Errors
-    /// All errors that can be found at once.
-    pub(crate) fn load_or_list(
-        path: &Path,
-        overrides: &[String],
-    ) -> std::result::Result<Experiment, Vec<Error>> {
+    /// It cannot be read at all.
+    pub(crate) fn load_checked(path: &Path, overrides: &[String]) -> Result<Checked> {
         let place = path.display().to_string();
-        let bytes = bytes_of(path).map_err(|error| vec![error])?;
-        let text = text_of(bytes, &place).map_err(|error| vec![with_init(path, error)])?;
+        let text = text_of(bytes_of(path)?, &place).map_err(|error| with_init(path, error))?;
         let places = Places { file: &place, text: &text, overrides };
-        checked(&text, overrides)
-            .map_err(|errors| errors.into_iter().map(|error| with_init(path, places.error(error))).collect())
+        let shown = |error| with_init(path, places.error(error));
+        let (experiment, errors) = checked(&text, overrides).map_err(shown)?;
+        Ok(Checked { experiment, problems: errors.into_iter().map(shown).collect() })
     }
 }
 
-/// The experiment of a text, or all errors.
-fn checked(text: &str, overrides: &[String]) -> std::result::Result<Experiment, Vec<ConfigError>> {
-    let mut tree = Node::from_toml(text).map_err(|error| vec![error])?;
+/// The experiment of a text without what is wrong, if its data is whole, and all errors.
+fn checked(
+    text: &str,
+    overrides: &[String],
+) -> std::result::Result<(Option<Experiment>, Vec<ConfigError>), ConfigError> {
+    let mut tree = Node::from_toml(text)?;
     let mut errors: Vec<ConfigError> = overrides
         .iter()
         .enumerate()
@@ -39,19 +47,27 @@ fn checked(text: &str, overrides: &[String]) -> std::result::Result<Experiment, 
     let experiment = match read_experiment(&tree) {
         Ok(experiment) => experiment,
         Err(first) => {
-            errors.extend(all_of(first, &mut tree));
-            return Err(errors);
+            let (found, tables) = all_of(first, &mut tree);
+            errors.extend(found);
+            let whole = read_experiment(&tree).ok().filter(|_| !tables.iter().any(|table| is_of_data(table)));
+            return Ok((whole, errors));
         }
     };
     // Where a value was not read, a rule may be broken by what is there instead.
     if errors.is_empty() {
         errors.extend(experiment.broken_rules().into_iter().map(|error| locate(error, &tree)));
     }
-    if errors.is_empty() { Ok(experiment) } else { Err(errors) }
+    let whole = !errors.iter().flat_map(|error| &error.keys).any(|key| is_of_data(key));
+    Ok((Some(experiment).filter(|_| whole), errors))
 }
 
-/// The first error of reading a tree, and those behind it.
-fn all_of(first: ConfigError, tree: &mut Node) -> Vec<ConfigError> {
+/// Whether a path is that of `[data]`, or below it.
+fn is_of_data(path: &str) -> bool {
+    path.split('.').next() == Some("data")
+}
+
+/// The first error of reading a tree, and those behind it; the tables of what was taken out.
+fn all_of(first: ConfigError, tree: &mut Node) -> (Vec<ConfigError>, Vec<String>) {
     let (mut errors, mut tables): (Vec<ConfigError>, Vec<String>) = (Vec::new(), Vec::new());
     let mut next = Some(first);
     while let Some(error) = next {
@@ -66,7 +82,7 @@ fn all_of(first: ConfigError, tree: &mut Node) -> Vec<ConfigError> {
         tables.push(table);
         next = read_experiment(tree).err();
     }
-    errors
+    (errors, tables)
 }
 
 #[cfg(test)]
@@ -75,7 +91,7 @@ mod tests {
 
     fn messages(text: &str, overrides: &[&str]) -> Vec<String> {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
-        checked(text, &overrides).unwrap_err().into_iter().map(|error| error.message).collect()
+        checked(text, &overrides).unwrap().1.into_iter().map(|error| error.message).collect()
     }
 
     const DATA: &str = "name = \"a\"\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
@@ -100,6 +116,12 @@ mod tests {
     fn rules_of_several_tables_are_found_together() {
         let text = format!("{DATA}max_ratio = -1\n[training]\nsteps = 0\n[decoding]\nbeam = 0\n");
         assert_eq!(messages(&text, &[]).len(), 3, "{:#?}", messages(&text, &[]));
-        assert!(checked(DATA, &[]).is_ok());
+        let whole = |text: &str| {
+            let (experiment, errors) = checked(text, &[]).unwrap();
+            (experiment.is_some(), errors.len())
+        };
+        assert_eq!(whole(DATA), (true, 0));
+        assert_eq!(whole(&format!("{DATA}[model.transformer]\nwdith = 8\n")), (true, 1));
+        assert_eq!(whole(&format!("{DATA}hedaer = false\n")), (false, 1));
     }
 }

@@ -149,7 +149,8 @@ impl Dataset {
     /// # Errors
     /// Those of [`Passes::new`].
     pub(crate) fn for_training(self, config: &DataConfig, tokenizers: &Tokenizers) -> Result<Dataset> {
-        let passes = Passes::new(config, tokenizers, self.corpus.rows_of_files())?;
+        let sides = (tokenizers.source.tokenizer(), &tokenizers.target);
+        let passes = Passes::new(config, sides, self.corpus.rows_of_files())?;
         Ok(Dataset { passes, ..self })
     }
 

@@ -4,7 +4,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::dataset::Tokenizers;
+use super::tokenizer::Tokenizer;
 use super::tokenizer::bpe_dropout::BpeDropout;
 use super::{DataConfig, PairFile};
 use crate::error::{Error, Result};
@@ -24,10 +24,14 @@ impl Passes {
     ///
     /// # Errors
     /// A pass would have too many pairs.
-    pub(crate) fn new(config: &DataConfig, tokenizers: &Tokenizers, rows: &[u64]) -> Result<Passes> {
+    pub(crate) fn new(
+        config: &DataConfig,
+        (source, target): (Option<&Tokenizer>, &Tokenizer),
+        rows: &[u64],
+    ) -> Result<Passes> {
         let weights: Vec<f64> = config.train.0.iter().map(PairFile::weight).collect();
-        let source = tokenizers.source.tokenizer().and_then(|source| source.bpe_dropout(&config.source));
-        let bpe_dropout = [source, tokenizers.target.bpe_dropout(&config.target)];
+        let source = source.and_then(|source| source.bpe_dropout(&config.source));
+        let bpe_dropout = [source, target.bpe_dropout(&config.target)];
         Ok(Passes { mixture: Mixture::new(rows, &weights, config.temperature)?, bpe_dropout })
     }
 }

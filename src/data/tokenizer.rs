@@ -10,6 +10,8 @@ mod bytes;
 mod extend;
 mod json;
 mod lesson;
+mod marked_words;
+mod merger;
 mod parts;
 mod pieces;
 mod pretrained;

@@ -148,6 +148,17 @@ pub(crate) fn check(
     }
 }
 
+/// What is wrong with the files of a config.
+pub(crate) fn problems_of_data(experiment: &Experiment, recorder: &mut dyn Recorder) -> Vec<Error> {
+    let features = Features::new();
+    let audio = AudioOptions { features: &features.0, ctc: experiment.model.network().has_ctc() };
+    let reports = RefCell::new(Preparations::new(recorder));
+    let progress = |what: &str, done: usize, of: Option<usize>| reports.borrow_mut().report(what, done, of);
+    let problems = inspect(&experiment.data, audio, &progress).problems;
+    reports.borrow_mut().end();
+    problems
+}
+
 /// A folder for features of recordings, which is removed in the end.
 struct Features(PathBuf);
 

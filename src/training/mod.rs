@@ -25,6 +25,7 @@ pub(crate) mod pace;
 pub(crate) mod partition;
 pub mod recorders;
 pub(crate) mod replicas;
+mod saved;
 pub(crate) mod schedule;
 pub(crate) mod state;
 pub mod trainer;

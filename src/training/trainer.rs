@@ -6,8 +6,6 @@
 
 use std::borrow::Cow;
 
-use tch::{Device, Tensor};
-
 use super::clock::Stopwatch;
 use super::context::{Checkpointer, NamedTensors, Snapshot, TrainContext};
 use super::ema::Ema;
@@ -18,6 +16,7 @@ use super::optimizer::{Optimizer, clip_gradients, freeze};
 use super::pace::{Machine, PaceMeter};
 use super::recorders::{Event, Recorder, Sample};
 use super::replicas::Replicas;
+use super::saved::{copied, identity, other_pairs, restore};
 use super::schedule::Schedule;
 use super::state::{BestValidation, Improvement, StopReason, TrainState};
 use super::validation::{Scored, Validated, validate};
@@ -28,7 +27,6 @@ use crate::data::readers::Pair;
 use crate::decoding::incremental_decoder::Hypothesis;
 use crate::distributed::Group;
 use crate::error::{Error, Result};
-use crate::model::params::Params;
 use crate::runtime::StopFlag;
 
 /// The result of an update.
@@ -72,12 +70,7 @@ impl<'a> Trainer<'a> {
         freeze(context.config, context.params)?;
         let mut optimizer = Optimizer::new(context.config, context.params)?;
         let mut ema = context.config.ema.as_ref().map(|ema| Ema::new(ema, context.params));
-        let passes = &context.train.passes;
-        let fingerprint = context.train.corpus.fingerprint();
-        let data = match &passes.mixture {
-            Some(mixture) => format!("{fingerprint} {}", mixture.name()),
-            None => fingerprint.to_owned(),
-        };
+        let (passes, data) = (&context.train.passes, identity(context.train));
         let mut progress = match saved {
             Some((progress, _)) if progress.data != data => {
                 return Err(other_pairs(&progress.data, &data));
@@ -434,41 +427,5 @@ impl<'a> Trainer<'a> {
         recorder.flush()?;
         checkpointer.save(self.snapshot(&before))?;
         Ok(stop.raised().filter(|_| validated.is_none()))
-    }
-}
-
-/// A copy in the CPU's memory, of which there is more.
-fn copied((name, tensor): (String, Tensor)) -> (String, Tensor) {
-    let _guard = tch::no_grad_guard();
-    let copy = if tensor.device() == Device::Cpu { tensor.copy() } else { tensor.to_device(Device::Cpu) };
-    (name, copy)
-}
-
-/// The error for other training pairs than at the start of a run, or other weights of their files.
-fn other_pairs(before: &str, now: &str) -> Error {
-    let pairs = |data: &str| data.split(' ').next().map(str::to_owned);
-    let message = match pairs(before) == pairs(now) {
-        true => {
-            "the files of training pairs must be mixed as at the run's start, but `weight` or `data.temperature` differs"
-        }
-        false => "the training pairs must be those that the run started with, but they differ",
-    };
-    Error::input(message).hint("restore them, or start a new run with --out DIR")
-}
-
-/// Restores a snapshot's `training` tensors.
-fn restore(
-    optimizer: &mut Optimizer,
-    ema: &mut Option<Ema>,
-    params: &Params,
-    mut training: NamedTensors,
-) -> Result<()> {
-    optimizer.restore(params, &mut training)?;
-    ema.iter_mut().try_for_each(|ema| ema.restore(params, &mut training))?;
-    match training.first() {
-        Some((name, _)) => {
-            Err(Error::failure(format!("the saved training state has an unknown tensor `{name}`")))
-        }
-        None => Ok(()),
     }
 }

@@ -28,7 +28,7 @@ fn an_unknown_key_is_named_with_its_position_and_the_nearest_known_one() {
             "[data.source.charakters]",
             "5:14: unknown key `charakters` in [data.source]\nhint: did you mean `characters`? \
              Keys there: `column`, `parts`, `set`, `normalize`, `whitespace`, `lowercase`, `max_length`, `characters`, \
-             `graphemes`, `words`, `split`, `bytes`, `bpe`, `unigram`, `pretrained`, `audio`",
+             `graphemes`, `words`, `split`, `bytes`, `bpe`, `bpe_dropout`, `unigram`, `pretrained`, `audio`",
         ),
         (
             "[training.adamw]\nlr = 1e-3",

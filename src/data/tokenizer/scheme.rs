@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::bpe_dropout::Merger;
+use super::merger::Merger;
 use crate::data::vocabulary::{UNK, Vocabulary};
 use crate::error::Result;
 

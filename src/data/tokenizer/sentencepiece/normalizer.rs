@@ -3,7 +3,7 @@
 //! The rules are a double array over bytes (Darts; Aoe 1989) whose values are places in a list of texts. Nothing in them is
 //! trusted: a place outside of the array ends a search, and a text that is not UTF-8 is no rule.
 
-use super::super::pieces::SPACE;
+use super::super::marked_words::SPACE;
 use super::super::trie::Trie;
 use super::proto::ModelProto;
 
