@@ -26,6 +26,7 @@ mod read;
 mod tree;
 mod twice;
 
+#[cfg(feature = "cli")]
 pub(crate) use problems::Checked;
 use tree::{Node, Value};
 

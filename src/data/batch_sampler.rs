@@ -355,7 +355,7 @@ mod tests {
         assert!(order.longer_sides(&rows).eq(rows.iter().map(|&row| longer(lengths[row as usize]))));
         assert_eq!(rows, compared);
         // So few rows that they are compared.
-        let mut few: Vec<u32> = compared[..100].iter().rev().copied().collect();
+        let mut few: Vec<u32> = compared[compared.len() - 100..].iter().rev().copied().collect();
         let order = LengthOrder::of(&few, &lengths);
         assert!(order.counts.is_none());
         few = order.sorted(few);
