@@ -8,31 +8,67 @@ use serde_json::Value;
 use crate::support::run::{Finished, Scene, numbers};
 
 fn golden() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/chrf.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Made by tests/golden/make_chrf.py.
-#[test]
-fn chrf_equals_that_of_sacrebleu() {
-    let golden = golden();
-    assert_eq!(golden["signature"], "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0");
-    let corpora = golden["corpora"].as_array().unwrap();
-    for corpus in corpora {
-        let mut set = MetricSet::new(MetricKind::named("chrf"));
-        for pair in corpus["pairs"].as_array().unwrap() {
-            let [reference, output] = [&pair[0], &pair[1]].map(|text| text.as_str().unwrap().to_owned());
-            set.add(&Example {
-                reference: &reference,
-                output: &[output],
-                finished: true,
-                ..Example::default()
-            });
-        }
-        let (ours, theirs) = (100.0 * set.values()[0].value, corpus["score"].as_f64().unwrap());
-        assert!((ours - theirs).abs() < 1e-9, "{ours} is not {theirs}: {corpus}");
+/// The rows of a golden corpus: references and output.
+fn rows(corpus: &Value) -> Vec<(Vec<&str>, String)> {
+    fn row(row: &Value) -> (Vec<&str>, String) {
+        let references = row[0].as_array().unwrap().iter().map(|text| text.as_str().unwrap());
+        (references.collect(), row[1].as_str().unwrap().to_owned())
     }
-    assert!(corpora.len() > 10);
+    corpus["rows"].as_array().unwrap().iter().map(row).collect()
+}
+
+fn counted(kinds: impl IntoIterator<Item = MetricKind>, rows: &[(Vec<&str>, String)]) -> MetricSet {
+    let mut set = MetricSet::new(kinds);
+    for (references, output) in rows {
+        set.add(&Example {
+            reference: references[0],
+            other_references: &references[1..],
+            output: std::slice::from_ref(output),
+            finished: true,
+            ..Example::default()
+        });
+    }
+    set
+}
+
+/// Made by tests/golden/make_metrics.py: BLEU, chrF and TER by sacrebleu, the error rates by jiwer.
+#[test]
+fn metrics_equal_those_of_sacrebleu_and_jiwer() {
+    let golden = golden();
+    let corpora = golden["corpora"].as_array().unwrap();
+    let mut wrong = Vec::new();
+    for corpus in corpora {
+        let rows = rows(corpus);
+        let scores = corpus["scores"].as_object().unwrap();
+        let set = counted(scores.keys().map(|name| MetricKind::named(name).unwrap()), &rows);
+        for metric in set.values() {
+            let (ours, theirs) = (100.0 * metric.value, scores[metric.kind.name].as_f64().unwrap());
+            if (ours - theirs).abs() > 1e-9 {
+                wrong.push(format!("{} {ours} is not {theirs}: {}", metric.kind.name, corpus["rows"]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(9)].join("\n"));
+    assert!(corpora.len() >= 200, "{}", corpora.len());
+}
+
+#[test]
+fn signatures_are_those_of_sacrebleu_with_another_version() {
+    let golden = golden();
+    let signatures = golden["signatures"].as_object().unwrap();
+    assert_eq!(signatures.len(), 8);
+    let row = [(vec!["a"], "a".to_owned())];
+    for (name, theirs) in signatures {
+        let kind = MetricKind::named(name).unwrap();
+        let ours = counted([kind], &row).signature(&kind).unwrap();
+        let theirs =
+            theirs.as_str().unwrap().replace("2.6.0", concat!("seqloom-", env!("CARGO_PKG_VERSION")));
+        assert_eq!(ours, theirs);
+    }
 }
 
 /// Trains for six updates; every setting is `key=value`.

@@ -1,9 +1,10 @@
 //! Character error rate: edit distance over Unicode characters, including spaces, per character of the references.
 
-use super::edit::ErrorRate;
+use super::edit::{ErrorRate, share_of};
 use super::{Example, Metric};
 
-/// `character_error_rate`: 0 is perfect; with insertions it can be more than 1.
+/// `character_error_rate`: 0 is perfect; with insertions it can be more than 1. Of several references, the one
+/// with the lowest rate of the row counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CharacterErrorRate(ErrorRate);
 
@@ -12,16 +13,20 @@ impl Metric for CharacterErrorRate {
     const HIGHER_IS_BETTER: bool = false;
 
     fn add(&mut self, example: &Example) {
-        let [wanted, written] = example.characters();
-        self.0.add(ErrorRate::between(&wanted, &written));
+        let row = example.characters();
+        self.0.add(ErrorRate::of_nearest(&row.references, &row.output));
     }
 
     fn merge(&mut self, other: &Self) {
         self.0.add(other.0);
     }
 
-    fn value(&self) -> f64 {
-        self.0.rate()
+    fn statistics(&self) -> Vec<f64> {
+        self.0.statistics()
+    }
+
+    fn of_statistics(statistics: &[f64]) -> f64 {
+        share_of(statistics)
     }
 
     fn counts(&self) -> Option<String> {

@@ -22,8 +22,9 @@ impl ErrorRate {
     /// The errors of one hypothesis: the edit distance.
     ///
     /// Of the best alignments, the one with the fewest substitutions counts, which has the most symbols in common: so
-    /// the three counts are unique, and swapping the two sides swaps deletions and insertions. Time: the product of the
-    /// lengths without common ends; memory: the hypothesis's length.
+    /// the three counts are unique, and swapping the two sides swaps deletions and insertions. jiwer and others count along
+    /// whichever best alignment they find first: their three counts may differ, their sum and so the rate is the same.
+    /// Time: the product of the lengths without common ends; memory: the hypothesis's length.
     pub(crate) fn between<T: PartialEq>(reference: &[T], hypothesis: &[T]) -> ErrorRate {
         let reference_length = reference.len() as u64;
         // Some best alignment matches the common beginning and end.
@@ -48,6 +49,13 @@ impl ErrorRate {
         }
     }
 
+    /// The errors against the reference with the lowest rate, the first of equal ones.
+    pub(crate) fn of_nearest<T: PartialEq>(references: &[Vec<T>], hypothesis: &[T]) -> ErrorRate {
+        let all = references.iter().map(|reference| ErrorRate::between(reference, hypothesis));
+        let nearest = all.reduce(|best, one| if one.rate() < best.rate() { one } else { best });
+        nearest.unwrap_or_default()
+    }
+
     /// Adds the errors of another part of the set.
     pub(crate) fn add(&mut self, other: ErrorRate) {
         self.substitutions += other.substitutions;
@@ -64,7 +72,20 @@ impl ErrorRate {
     /// Errors per reference symbol: 0 is perfect, and with insertions it can be more than 1. Without reference symbols,
     /// the number of errors.
     pub(crate) fn rate(&self) -> f64 {
-        self.errors() as f64 / self.reference_length.max(1) as f64
+        share_of(&self.statistics())
+    }
+
+    /// Errors and reference length: those of rows add up, and [`share_of`] them is the rate.
+    pub(crate) fn statistics(&self) -> Vec<f64> {
+        vec![self.errors() as f64, self.reference_length as f64]
+    }
+}
+
+/// The first number for each one of the second.
+pub(crate) fn share_of(statistics: &[f64]) -> f64 {
+    match *statistics {
+        [count, all] => count / all.max(1.0),
+        _ => 0.0,
     }
 }
 

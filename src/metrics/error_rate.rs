@@ -4,10 +4,10 @@
 //! During training a few outputs may not end, and must not decide which checkpoint is the best. So a row has at most as
 //! many errors as its reference has symbols, and exactly as many if its output is unfinished.
 
-use super::edit::ErrorRate;
+use super::edit::{ErrorRate, share_of};
 use super::{Example, Metric, Unit};
 
-/// `error_rate`, from 0 to about 1.
+/// `error_rate`, from 0 to about 1. Of several references, the one with the lowest rate of the row counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CappedErrorRate {
     errors: u64,
@@ -19,16 +19,15 @@ impl Metric for CappedErrorRate {
     const HIGHER_IS_BETTER: bool = false;
 
     fn add(&mut self, example: &Example) {
-        let [wanted, written] = match example.unit {
+        let row = match example.unit {
             Unit::Characters => example.characters(),
             Unit::Words => example.words(),
         };
-        let all_wrong = wanted.len().max(1) as u64;
-        self.reference_length += wanted.len() as u64;
-        self.errors += match example.finished {
-            true => all_wrong.min(ErrorRate::between(&wanted, &written).errors()),
-            false => all_wrong,
-        };
+        // A row is capped only after the nearest reference is found: the cap keeps the order of rates below 1.
+        let nearest = ErrorRate::of_nearest(&row.references, &row.output);
+        let all_wrong = nearest.reference_length.max(1);
+        self.reference_length += nearest.reference_length;
+        self.errors += if example.finished { all_wrong.min(nearest.errors()) } else { all_wrong };
     }
 
     fn merge(&mut self, other: &Self) {
@@ -36,8 +35,12 @@ impl Metric for CappedErrorRate {
         self.reference_length += other.reference_length;
     }
 
-    fn value(&self) -> f64 {
-        self.errors as f64 / self.reference_length.max(1) as f64
+    fn statistics(&self) -> Vec<f64> {
+        vec![self.errors as f64, self.reference_length as f64]
+    }
+
+    fn of_statistics(statistics: &[f64]) -> f64 {
+        share_of(statistics)
     }
 }
 

@@ -1,5 +1,6 @@
-//! Exact match: the share of rows whose output equals the reference.
+//! Exact match: the share of rows whose output equals the reference, or one of several.
 
+use super::edit::share_of;
 use super::{Example, Metric};
 
 /// `exact_match`, from 0 to 1; 0 without rows. Its complement is the sentence error rate; in grapheme-to-phoneme
@@ -25,15 +26,19 @@ impl Metric for ExactMatch {
         self.exact += other.exact;
     }
 
-    fn value(&self) -> f64 {
-        self.exact as f64 / self.rows.max(1) as f64
+    fn statistics(&self) -> Vec<f64> {
+        vec![self.exact as f64, self.rows as f64]
+    }
+
+    fn of_statistics(statistics: &[f64]) -> f64 {
+        share_of(statistics)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::example::value_of;
+    use crate::metrics::example::{value_of, value_of_several};
 
     #[test]
     fn a_row_is_right_or_wrong_and_without_rows_the_value_is_0() {
@@ -43,5 +48,7 @@ mod tests {
             0.5
         );
         assert_eq!(value_of::<ExactMatch>(&[("a b ", &["a b"])]), 0.0, "white space counts");
+        let several = value_of_several::<ExactMatch>;
+        assert_eq!([several(&["a", "b"], "b"), several(&["a", "b"], "c")], [1.0, 0.0]);
     }
 }

@@ -1,8 +1,9 @@
-//! A reference and the output for it, in the forms that metrics count over.
+//! References and the output for them, in the forms that metrics count over.
 //!
 //! Both are texts, as in files, so that models with different vocabularies can be compared, and a correct row has no
 //! errors.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The unit of the target's tokens, for metrics.
@@ -18,13 +19,18 @@ pub enum Unit {
 /// An unknown symbol, which equals no symbol of a reference.
 pub(crate) const UNKNOWN: u32 = u32::MAX;
 
-/// A row: reference and output.
+/// Stands for an unknown symbol where a text is cut: a code point that is no character.
+const UNKNOWN_IN_TEXT: &str = "\u{10ffff}";
+
+/// A row: references and output.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Example<'a> {
-    /// The reference.
+    /// The reference, or the first one.
     pub reference: &'a str,
     /// Its tokens, without BOS and EOS.
     pub reference_tokens: &'a [i64],
+    /// More references. Each metric documents which of them count.
+    pub other_references: &'a [&'a str],
     /// The output, split at its unknown symbols; without any, one text.
     pub output: &'a [String],
     /// Its tokens, without BOS and EOS.
@@ -35,42 +41,77 @@ pub struct Example<'a> {
     pub unit: Unit,
 }
 
-impl Example<'_> {
-    /// Whether the output equals the reference.
-    pub(crate) fn is_exact(&self) -> bool {
-        matches!(self.output, [text] if text == self.reference)
+/// A row in symbols: equal ones have equal numbers within the row. An unknown symbol is `UNKNOWN`, which no reference
+/// contains.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Symbols {
+    pub references: Vec<Vec<u32>>,
+    pub output: Vec<u32>,
+}
+
+impl<'a> Example<'a> {
+    /// All references.
+    pub(crate) fn references(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        std::iter::once(self.reference).chain(self.other_references.iter().copied())
     }
 
-    /// The Unicode characters of the reference and the output, including white space. An unknown symbol is `UNKNOWN`,
-    /// which no reference contains.
-    pub(crate) fn characters(&self) -> [Vec<u32>; 2] {
+    /// Whether the output equals a reference.
+    pub(crate) fn is_exact(&self) -> bool {
+        matches!(self.output, [text] if self.references().any(|reference| reference == text.as_str()))
+    }
+
+    /// The Unicode characters, including white space.
+    pub(crate) fn characters(&self) -> Symbols {
         let output = self.output.iter().enumerate().flat_map(|(place, text)| {
             let before = (place > 0).then_some(UNKNOWN);
             before.into_iter().chain(text.chars().map(u32::from))
         });
-        [self.reference.chars().map(u32::from).collect(), output.collect()]
+        let references = self.references().map(|reference| reference.chars().map(u32::from).collect());
+        Symbols { references: references.collect(), output: output.collect() }
     }
 
-    /// The words of the reference and the output (texts between white space), numbered within this row. A word with an
-    /// unknown symbol is `UNKNOWN`, which no reference contains.
-    pub(crate) fn words(&self) -> [Vec<u32>; 2] {
-        let mut numbers = HashMap::new();
-        self.characters().map(|text| words(&text, &mut numbers))
+    /// The words: texts between white space.
+    pub(crate) fn words(&self) -> Symbols {
+        self.symbols(as_it_is, |text| text.split_whitespace().collect())
+    }
+
+    /// The tokens of the texts in another form. A token of the output with an unknown symbol is `UNKNOWN`.
+    pub(crate) fn symbols(&self, form: fn(&str) -> Cow<'_, str>, cut: fn(&str) -> Vec<&str>) -> Symbols {
+        let joined = match self.output {
+            [text] => Cow::Borrowed(text.as_str()),
+            parts => Cow::Owned(parts.join(UNKNOWN_IN_TEXT)),
+        };
+        let is_unknown = |token: &str| self.output.len() > 1 && token.contains(UNKNOWN_IN_TEXT);
+        let texts: Vec<Cow<'_, str>> = self.references().map(form).collect();
+        let text = form(&joined);
+        // Room for a row of usual length, so that it seldom grows.
+        let mut numbers = HashMap::with_capacity(48);
+        let mut references = Vec::with_capacity(texts.len());
+        for text in &texts {
+            let tokens = cut(text).into_iter();
+            references.push(tokens.map(|token| number(&mut numbers, token)).collect());
+        }
+        let mut output = Vec::new();
+        for token in cut(&text) {
+            output.push(if is_unknown(token) { UNKNOWN } else { number(&mut numbers, token) });
+        }
+        Symbols { references, output }
     }
 }
 
-fn words(text: &[u32], numbers: &mut HashMap<Vec<u32>, u32>) -> Vec<u32> {
-    let is_space = |&point: &u32| char::from_u32(point).is_some_and(char::is_whitespace);
-    let words = text.split(is_space).filter(|word| !word.is_empty());
-    words
-        .map(|word| match word.contains(&UNKNOWN) {
-            true => UNKNOWN,
-            false => {
-                let next = numbers.len() as u32;
-                *numbers.entry(word.to_vec()).or_insert(next)
-            }
-        })
-        .collect()
+fn number<'t>(numbers: &mut HashMap<&'t str, u32>, token: &'t str) -> u32 {
+    let next = numbers.len() as u32;
+    *numbers.entry(token).or_insert(next)
+}
+
+/// For [`Example::symbols`].
+pub(crate) fn as_it_is(text: &str) -> Cow<'_, str> {
+    Cow::Borrowed(text)
+}
+
+/// White space as Python's `str.split` has it, with four separators that Unicode's property lacks.
+pub(crate) fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
 /// For tests of metrics: the value over rows of (reference, parts of the output).
@@ -84,6 +125,20 @@ pub(crate) fn value_of<M: super::Metric>(rows: &[(&str, &[&str])]) -> f64 {
     metric.value()
 }
 
+/// For tests of metrics: the value of one row with several references.
+#[cfg(test)]
+pub(crate) fn value_of_several<M: super::Metric>(references: &[&str], output: &str) -> f64 {
+    let (mut metric, output) = (M::default(), [output.to_owned()]);
+    metric.add(&Example {
+        reference: references[0],
+        other_references: &references[1..],
+        output: &output,
+        finished: true,
+        ..Example::default()
+    });
+    metric.value()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,9 +148,10 @@ mod tests {
         let output = ["one t".to_owned(), "o three".to_owned()];
         let example = Example { reference: "one two  three", output: &output, ..Example::default() };
         assert!(!example.is_exact());
-        assert_eq!(example.words(), [vec![0, 1, 2], vec![0, UNKNOWN, 2]]);
-        let [wanted, written] = example.characters();
-        assert_eq!((wanted.len(), written.len(), written[5]), (14, 13, UNKNOWN));
+        let words = Symbols { references: vec![vec![0, 1, 2]], output: vec![0, UNKNOWN, 2] };
+        assert_eq!(example.words(), words);
+        let Symbols { references, output } = example.characters();
+        assert_eq!((references[0].len(), output.len(), output[5]), (14, 13, UNKNOWN));
         let spelled = ["a<unk>b".to_owned()];
         assert!(Example { reference: "a<unk>b", output: &spelled, ..Example::default() }.is_exact());
     }

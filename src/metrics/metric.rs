@@ -21,6 +21,8 @@ pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
     /// The metric that it replaces in lines and pictures if both have a value: the more informative of two that count
     /// the same.
     const INSTEAD_OF: Option<&'static str> = None;
+    /// Its settings as sacrebleu's signatures name them, if it computes what sacrebleu does: `case:mixed|eff:no|…`.
+    const SETTINGS: Option<&'static str> = None;
 
     /// Counts a row.
     fn add(&mut self, example: &Example);
@@ -28,8 +30,17 @@ pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
     /// Adds the counts of other rows.
     fn merge(&mut self, other: &Self);
 
-    /// The value over all rows so far; without rows it must be a finite number, too.
-    fn value(&self) -> f64;
+    /// The counts as numbers that add up: those of two sets of rows together are the sums, place by place. So one can
+    /// count each row once and then get the value of any choice of rows.
+    fn statistics(&self) -> Vec<f64>;
+
+    /// The value that these counts, or sums of them, give. Without rows it must be a finite number, too.
+    fn of_statistics(statistics: &[f64]) -> f64;
+
+    /// The value over all rows so far.
+    fn value(&self) -> f64 {
+        Self::of_statistics(&Metric::statistics(self))
+    }
 
     /// The counts behind the value, for the final report: `1 substitutions, 0 deletions, …`.
     fn counts(&self) -> Option<String> {
@@ -48,6 +59,10 @@ pub struct MetricKind {
     pub of_empty_outputs: f64,
     /// [`Metric::INSTEAD_OF`]
     pub instead_of: Option<&'static str>,
+    /// [`Metric::SETTINGS`]
+    pub settings: Option<&'static str>,
+    /// [`Metric::of_statistics`]
+    pub of_statistics: fn(&[f64]) -> f64,
     short_name: &'static str,
     start: fn() -> Box<dyn Counter>,
 }
@@ -60,6 +75,8 @@ impl MetricKind {
             higher_is_better: M::HIGHER_IS_BETTER,
             of_empty_outputs: M::OF_EMPTY_OUTPUTS,
             instead_of: M::INSTEAD_OF,
+            settings: M::SETTINGS,
+            of_statistics: M::of_statistics,
             short_name: M::SHORT_NAME,
             start: || Box::new(M::default()),
         }
@@ -103,6 +120,7 @@ pub(super) trait Counter: Debug + Send + Sync {
     /// Adds the counts of other rows of the same metric.
     fn merge(&mut self, other: &dyn Counter);
     fn value(&self) -> f64;
+    fn statistics(&self) -> Vec<f64>;
     fn counts(&self) -> Option<String>;
     fn boxed(&self) -> Box<dyn Counter>;
     fn as_any(&self) -> &dyn Any;
@@ -122,6 +140,10 @@ impl<M: Metric> Counter for M {
 
     fn value(&self) -> f64 {
         Metric::value(self)
+    }
+
+    fn statistics(&self) -> Vec<f64> {
+        Metric::statistics(self)
     }
 
     fn counts(&self) -> Option<String> {

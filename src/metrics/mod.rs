@@ -4,6 +4,7 @@
 //! lines, curves, TensorBoard, summaries and `training.best_by` use that list. Numbers and strings only: nothing in
 //! this folder depends on a tensor, a model or a file.
 
+pub(crate) mod bleu;
 pub(crate) mod character_error_rate;
 pub(crate) mod chrf;
 pub(crate) mod edit;
@@ -11,9 +12,13 @@ pub(crate) mod error_rate;
 pub(crate) mod exact_match;
 mod example;
 mod metric;
+mod ngrams;
 mod set;
+pub(crate) mod ter;
 pub(crate) mod word_error_rate;
 
+use bleu::Bleu;
+use bleu::tokenizers::{Characters, Chinese, International, Unsplit, Western};
 pub use example::{Example, Unit};
 pub use metric::{Metric, MetricKind};
 pub use set::{MetricSet, MetricValue};
@@ -24,5 +29,12 @@ pub const METRICS: &[MetricKind] = &[
     MetricKind::of::<character_error_rate::CharacterErrorRate>(),
     MetricKind::of::<word_error_rate::WordErrorRate>(),
     MetricKind::of::<error_rate::CappedErrorRate>(),
-    MetricKind::of::<chrf::Chrf>(),
+    MetricKind::of::<chrf::Chrf<0>>(),
+    MetricKind::of::<chrf::Chrf<2>>(),
+    MetricKind::of::<Bleu<Western>>(),
+    MetricKind::of::<Bleu<International>>(),
+    MetricKind::of::<Bleu<Characters>>(),
+    MetricKind::of::<Bleu<Chinese>>(),
+    MetricKind::of::<Bleu<Unsplit>>(),
+    MetricKind::of::<ter::Ter>(),
 ];

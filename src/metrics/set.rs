@@ -7,7 +7,28 @@ use super::{Example, MetricKind};
 #[derive(Debug, Default)]
 pub struct MetricSet {
     rows: u64,
+    references: References,
     members: Vec<(MetricKind, Box<dyn Counter>)>,
+}
+
+/// How many references each row has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum References {
+    /// There is no row.
+    #[default]
+    Unknown,
+    Always(usize),
+    Varying,
+}
+
+impl References {
+    fn and(self, other: References) -> References {
+        match (self, other) {
+            (one, References::Unknown) | (References::Unknown, one) => one,
+            (one, other) if one == other => one,
+            _ => References::Varying,
+        }
+    }
 }
 
 /// The value of a metric.
@@ -23,18 +44,20 @@ impl MetricSet {
     /// A set of these metrics, in this order.
     pub fn new(kinds: impl IntoIterator<Item = MetricKind>) -> MetricSet {
         let members = kinds.into_iter().map(|kind| (kind, kind.start())).collect();
-        MetricSet { rows: 0, members }
+        MetricSet { members, ..MetricSet::default() }
     }
 
     /// Counts a row.
     pub fn add(&mut self, example: &Example) {
         self.rows += 1;
+        self.references = self.references.and(References::Always(1 + example.other_references.len()));
         self.members.iter_mut().for_each(|(_, counter)| counter.add(example));
     }
 
     /// Adds the counts of another set; metrics that are not in both sets are ignored.
     pub fn merge(&mut self, other: &MetricSet) {
         self.rows += other.rows;
+        self.references = self.references.and(other.references);
         for (kind, counter) in &mut self.members {
             let same = other.members.iter().find(|(other, _)| other == kind);
             same.into_iter().for_each(|(_, other)| counter.merge(other.as_ref()));
@@ -55,6 +78,24 @@ impl MetricSet {
         self.members.iter().map(value).collect()
     }
 
+    /// The counts behind the values, in the order of the set: see [`Metric::statistics`](super::Metric::statistics).
+    /// [`MetricKind::of_statistics`] makes a value of them.
+    pub fn statistics(&self) -> Vec<Vec<f64>> {
+        self.members.iter().map(|(_, counter)| counter.statistics()).collect()
+    }
+
+    /// The signature of a metric that sacrebleu has as well, in sacrebleu's form: `nrefs:1|case:mixed|…|version:…`, where
+    /// the version is seqloom's. `None` without rows.
+    pub fn signature(&self, kind: &MetricKind) -> Option<String> {
+        let references = match self.references {
+            References::Unknown => return None,
+            References::Always(count) => count.to_string(),
+            References::Varying => "var".to_owned(),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        kind.settings.map(|settings| format!("nrefs:{references}|{settings}|version:seqloom-{version}"))
+    }
+
     /// The counts behind a metric's value, if it reports them.
     pub(crate) fn counts(&self, kind: &MetricKind) -> Option<String> {
         let (_, counter) = self.members.iter().find(|(member, _)| member == kind)?;
@@ -65,7 +106,7 @@ impl MetricSet {
 impl Clone for MetricSet {
     fn clone(&self) -> Self {
         let members = self.members.iter().map(|(kind, counter)| (*kind, counter.boxed())).collect();
-        MetricSet { rows: self.rows, members }
+        MetricSet { members, ..*self }
     }
 }
 
@@ -116,6 +157,34 @@ mod tests {
         let mut without = MetricSet::new(METRICS.iter().copied());
         without.merge(&MetricSet::new([]));
         assert_eq!(without.values(), counted(&[]).values());
+    }
+
+    #[test]
+    fn statistics_of_rows_add_up_to_those_of_the_set() {
+        let whole = counted(&ROWS);
+        let mut sums = counted(&[]).statistics();
+        for row in ROWS {
+            for (sums, numbers) in sums.iter_mut().zip(counted(&[row]).statistics()) {
+                assert_eq!(sums.len(), numbers.len());
+                sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+            }
+        }
+        assert_eq!(sums, whole.statistics());
+        for (one, sums) in whole.values().iter().zip(&sums) {
+            assert_eq!((one.kind.of_statistics)(sums), one.value, "{}", one.kind.name);
+        }
+    }
+
+    #[test]
+    fn a_signature_names_the_number_of_references() {
+        let signed = |set: &MetricSet, name: &str| set.signature(&MetricKind::named(name).unwrap());
+        let version = concat!("version:seqloom-", env!("CARGO_PKG_VERSION"));
+        let mut set = counted(&ROWS);
+        let settings = "case:mixed|eff:no|tok:13a|smooth:exp";
+        assert_eq!(signed(&set, "bleu"), Some(format!("nrefs:1|{settings}|{version}")));
+        assert_eq!([signed(&set, "exact_match"), signed(&counted(&[]), "bleu")], [None, None]);
+        set.add(&Example { other_references: &["a"], ..Example::default() });
+        assert_eq!(signed(&set, "bleu"), Some(format!("nrefs:var|{settings}|{version}")));
     }
 
     #[test]

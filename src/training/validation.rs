@@ -108,6 +108,7 @@ fn compared<'a>(
         let example = metrics::Example {
             reference,
             reference_tokens,
+            other_references: &[],
             output: &output,
             output_tokens: &hypothesis.tokens,
             finished: hypothesis.finished,

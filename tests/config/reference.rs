@@ -115,6 +115,12 @@ fn the_reference_page_lists_every_choice() {
     let texts = found.iter().flat_map(|(path, table)| {
         table.iter().filter(|(_, value)| value.is_str()).map(move |(key, _)| (path, key))
     });
+    // A list may go on in the next lines.
+    let joined =
+        page.lines().fold(String::new(), |joined, line| match line.trim_start().strip_prefix("#   ") {
+            Some(more) if line.starts_with("    ") => format!("{joined} {}", more.trim_start()),
+            _ => format!("{joined}\n{line}"),
+        });
     let mut seen = 0;
     for (path, key) in texts {
         // A key that takes any text has no choices.
@@ -126,7 +132,7 @@ fn the_reference_page_lists_every_choice() {
         };
         let start = format!("{key} = ");
         // A key of another table may have the same name.
-        let lines: Vec<&str> = page.lines().filter(|line| line.starts_with(&start)).collect();
+        let lines: Vec<&str> = joined.lines().filter(|line| line.starts_with(&start)).collect();
         let list = format!("# {}", choices.join(" | "));
         assert!(lines.iter().any(|line| line.contains(&list)), "{lines:?}\nmust list {choices:?}");
         seen += 1;

@@ -147,6 +147,7 @@ impl DecodeSummary {
             let example = Example {
                 reference,
                 reference_tokens: &target.encode(reference).ids,
+                other_references: &[],
                 output: &target.known_parts(&hypothesis.tokens),
                 output_tokens: &hypothesis.tokens,
                 finished: hypothesis.finished,

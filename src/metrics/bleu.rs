@@ -1,0 +1,148 @@
+//! BLEU: precision of word n-grams with a brevity penalty (Papineni et al. 2002), as sacrebleu 2 computes it.
+//!
+//! exp(min(0, 1 - r/c)) * (p1 p2 p3 p4)^(1/4), where c is the length of all outputs, r that of the references, and pn the
+//! share of the outputs' n-grams that occur in a reference, each at most as often as in one of them. Of several
+//! references, r counts the one with the nearest length, the shorter of two. A precision of 0 is smoothed (`exp`): the
+//! k-th one without a match gets half of the last one's numerator, 1/2^k. tests/golden/make_metrics.py compares it.
+
+mod categories;
+pub(crate) mod tokenizers;
+
+use std::marker::PhantomData;
+
+use self::tokenizers::{Tokenizer, tokens};
+use super::ngrams::{common, ngrams, union};
+use super::{Example, Metric};
+
+/// Length of the longest n-grams.
+const ORDERS: usize = 4;
+
+/// `bleu` and its variants, from 0 to 1: sacrebleu's score is 100 times as much. 0 without rows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bleu<T> {
+    counts: Counts,
+    tokenizer: PhantomData<T>,
+}
+
+/// Sums over the rows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    /// Tokens of the outputs.
+    written: u64,
+    /// Tokens of the references.
+    wanted: u64,
+    /// The outputs' n-grams that occur in a reference, for each order.
+    right: [u64; ORDERS],
+    /// The outputs' n-grams.
+    all: [u64; ORDERS],
+}
+
+impl<T: Tokenizer> Metric for Bleu<T> {
+    const NAME: &'static str = T::METRIC;
+    const HIGHER_IS_BETTER: bool = true;
+    const SHORT_NAME: &'static str = T::SHORT_NAME;
+    const SETTINGS: Option<&'static str> = Some(T::SETTINGS);
+
+    fn add(&mut self, example: &Example) {
+        let row = example.symbols(T::prepared, tokens::<T>);
+        let counts = &mut self.counts;
+        let written = row.output.len();
+        let lengths = row.references.iter().map(Vec::len);
+        let nearest = lengths.min_by_key(|&wanted| (wanted.abs_diff(written), wanted)).unwrap_or_default();
+        counts.written += written as u64;
+        counts.wanted += nearest as u64;
+        for (at, order) in (1..=ORDERS).enumerate() {
+            let output = ngrams(&row.output, order);
+            let references = row.references.iter().map(|reference| ngrams(reference, order));
+            let wanted = references.reduce(|one, other| union(&one, &other)).unwrap_or_default();
+            counts.right[at] += common(&output, &wanted);
+            counts.all[at] += output.len() as u64;
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let (counts, other) = (&mut self.counts, &other.counts);
+        counts.written += other.written;
+        counts.wanted += other.wanted;
+        for order in 0..ORDERS {
+            counts.right[order] += other.right[order];
+            counts.all[order] += other.all[order];
+        }
+    }
+
+    fn statistics(&self) -> Vec<f64> {
+        let Counts { written, wanted, right, all } = self.counts;
+        [written, wanted].into_iter().chain(right).chain(all).map(|count| count as f64).collect()
+    }
+
+    fn of_statistics(statistics: &[f64]) -> f64 {
+        let &[written, wanted, ref counts @ ..] = statistics else { return 0.0 };
+        let (right, all) = counts.split_at(counts.len() / 2);
+        if right.iter().all(|&count| count == 0.0) || all.contains(&0.0) {
+            return 0.0;
+        }
+        let mut smoothed = 1.0;
+        let logarithms = right.iter().zip(all).map(|(&right, &all)| {
+            if right > 0.0 {
+                return (right / all).ln();
+            }
+            smoothed /= 2.0;
+            (smoothed / all).ln()
+        });
+        let mean = logarithms.sum::<f64>() / ORDERS as f64;
+        (mean + (1.0 - wanted / written).min(0.0)).exp()
+    }
+
+    /// The precisions, and both lengths.
+    fn counts(&self) -> Option<String> {
+        let Counts { written, wanted, right, all } = self.counts;
+        let percent = |(right, all): (u64, u64)| format!("{:.1}", 100.0 * right as f64 / all.max(1) as f64);
+        let precisions: Vec<String> = right.into_iter().zip(all).map(percent).collect();
+        Some(format!("precisions {}, {written} tokens for {wanted}", precisions.join("/")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tokenizers::{Unsplit, Western};
+    use super::*;
+    use crate::metrics::example::{value_of, value_of_several};
+
+    #[test]
+    fn counts_are_clipped_by_the_reference_with_most() {
+        // The example of the paper: 2 of 7 words.
+        let references = ["the cat is on the mat", "there is a cat on the mat"];
+        let mut metric = Bleu::<Unsplit>::default();
+        let output = ["the the the the the the the".to_owned()];
+        metric.add(&Example {
+            reference: references[0],
+            other_references: &references[1..],
+            output: &output,
+            ..Example::default()
+        });
+        assert_eq!((metric.counts.right, metric.counts.all), ([2, 0, 0, 0], [7, 6, 5, 4]));
+        assert_eq!((metric.counts.written, metric.counts.wanted), (7, 7));
+        // Smoothed: 2/7, 1/(2 * 6), 1/(4 * 5), 1/(8 * 4).
+        let product: f64 = 2.0 / 7.0 / 12.0 / 20.0 / 32.0;
+        assert!((Metric::value(&metric) - product.powf(0.25)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_short_output_is_penalized_and_the_nearest_reference_counts() {
+        let bleu = value_of::<Bleu<Western>>;
+        assert_eq!(bleu(&[("a b c d e f g h", &["a b c d e f g h"])]), 1.0);
+        assert!((bleu(&[("a b c d e f g h", &["a b c d"])]) - (-1.0_f64).exp()).abs() < 1e-12);
+        assert_eq!(bleu(&[("a b c", &["a b c"])]), 0.0, "no n-gram of order 4");
+        assert_eq!([bleu(&[]), bleu(&[("", &[""])]), bleu(&[("a", &[""])])], [0.0; 3]);
+        let several = value_of_several::<Bleu<Western>>;
+        assert_eq!(several(&["a b c d e", "a b c d", "x"], "a b c d"), 1.0);
+    }
+
+    #[test]
+    fn a_token_with_an_unknown_symbol_matches_nothing() {
+        let bleu = value_of::<Bleu<Unsplit>>;
+        let reference = "a b c d e\u{10ffff}f";
+        assert_eq!(bleu(&[(reference, &[reference])]), 1.0);
+        assert!(bleu(&[(reference, &["a b c d e", "f"])]) < 1.0);
+    }
+}
