@@ -69,8 +69,8 @@ impl TestSet<'_> {
 }
 
 fn as_json(model: &str, step: u64, found: &Validation, skipped: usize) -> Value {
-    let metric = |metric: &crate::metrics::MetricValue| (metric.kind.name.to_owned(), json!(metric.value));
-    let metrics: Map<String, Value> = found.metrics.iter().map(metric).collect();
+    let metrics = found.metrics.iter().map(|metric| (metric.kind.name.to_owned(), json!(metric.value)));
+    let metrics: Map<String, Value> = metrics.collect();
     json!({
         "model": model, "step": step, "nll": found.nll, "perplexity": found.nll.exp(),
         "token_accuracy": found.token_accuracy, "metrics": metrics, "unfinished": found.unfinished, "skipped": skipped,
