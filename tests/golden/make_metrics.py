@@ -40,6 +40,7 @@ METRICS = {
 # Unicode's White_Space. Python's own methods add U+001C to U+001F, as sacrebleu does.
 WHITE_SPACE = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 CHARACTERS = transforms.Compose([transforms.ReduceToListOfListOfChars()])
+WORDS = transforms.Compose([transforms.ReduceToListOfListOfWords()])
 
 # Corpora of (references, output).
 BY_HAND = [
@@ -169,7 +170,7 @@ def words(text: str) -> str:
 
 
 def words_counted(reference: str, output: str):
-    return jiwer.process_words(words(reference), words(output))
+    return jiwer.process_words(words(reference), words(output), WORDS, WORDS)
 
 
 def characters_counted(reference: str, output: str):
