@@ -20,6 +20,8 @@ from pathlib import Path
 from datasets import Dataset, load_from_disk
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+SIDES = ["source", "target"]
+
 
 def pairs_of(folder):
     with open(folder / "train.en") as sources, open(folder / "train.xx") as targets:
@@ -38,6 +40,10 @@ def learn(folder, side, count):
     return tokenizer
 
 
+def encode(batch, tokenizers):
+    return {side: [one.ids for one in tokenizer.encode_batch(batch[side])] for side, tokenizer in zip(SIDES, tokenizers)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
@@ -54,18 +60,12 @@ def main():
         print(f"{what}: {now - last:.1f} s", flush=True)
         last = now
 
-    tokenizers = [learn(options.folder, side, options.learn_from) for side in ["source", "target"]]
+    tokenizers = [learn(options.folder, side, options.learn_from) for side in SIDES]
     said("learning the vocabularies")
     texts = Dataset.from_generator(pairs_of, gen_kwargs={"folder": options.folder}, cache_dir=str(made / "texts"))
     said("reading the pairs into Arrow")
 
-    def encode(batch):
-        source, target = (
-            [one.ids for one in tokenizer.encode_batch(batch[side])] for tokenizer, side in zip(tokenizers, batch)
-        )
-        return {"source": source, "target": target}
-
-    ids = texts.map(encode, batched=True, num_proc=options.processes, remove_columns=["source", "target"])
+    ids = texts.map(encode, batched=True, num_proc=options.processes, fn_kwargs={"tokenizers": tokenizers})
     ids.save_to_disk(made / "ids", num_proc=options.processes)
     said("encoding the pairs")
     pairs = len(load_from_disk(made / "ids"))
@@ -78,4 +78,5 @@ def main():
     print(f"{pairs / cores * 60:.0f} pairs per minute and core")
 
 
-main()
+if __name__ == "__main__":
+    main()
