@@ -331,7 +331,7 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
     }
 }
 
-/// Keeps one of alternative tables, and adds [data].
+/// Keeps one of alternative tables, and adds `[data]`.
 fn complete(tree: &mut Node) {
     for (table, names) in ALTERNATIVES {
         tree.prefer_set(table, names);
