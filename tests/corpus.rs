@@ -18,27 +18,20 @@ fn train(scene: &Scene, out: &str, more: &[&str]) -> Finished {
     scene.train(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).succeeded()
 }
 
-#[track_caller]
-fn same_run(scene: &Scene, one: &str, other: &str) {
-    assert_eq!(scene.text(format!("{one}/metrics.csv")), scene.text(format!("{other}/metrics.csv")));
-    let weights = |run: &str| scene.read(scene.checkpoint(run, "latest").join("training.safetensors"));
-    assert_eq!(weights(one), weights(other), "the state of the optimizer has all bits");
-}
-
 #[test]
 fn a_set_in_a_file_trains_as_the_same_set_in_memory_does() {
     let scene = Scene::new(300, 20);
     let bpe = ["--set", "data.source.bpe.vocabulary=40", "--set", "training.word_dropout=0.1"];
     train(&scene, "memory", &bpe);
     train(&scene, "file", &[&bpe[..], &["--set", "data.in_memory_limit=0"]].concat());
-    same_run(&scene, "memory", "file");
+    scene.same_run("memory", "file");
     let made = scene.files("file/prepared").into_keys().collect::<Vec<_>>();
     assert_eq!(made.len(), 3, "the set, its tokenizers, the hashes of the inputs: {made:?}");
     // Resumed with the file and without it, as a run that never stopped.
     let half = [&bpe[..], &["--set", "training.steps=20", "--set", "data.in_memory_limit=0"]].concat();
     train(&scene, "resumed", &half);
     train(&scene, "resumed", &[&bpe[..], &["--resume"]].concat());
-    same_run(&scene, "memory", "resumed");
+    scene.same_run("memory", "resumed");
 }
 
 #[test]
@@ -51,9 +44,9 @@ fn runs_share_the_folder_that_the_config_names_and_so_do_ranks() {
     assert_eq!(scene.files("cache"), made);
     assert!(!scene.path("second/prepared").exists());
     train(&scene, "ranks", &[&shared[..], &["--ranks", "2"]].concat());
-    same_run(&scene, "first", "ranks");
+    scene.same_run("first", "ranks");
     train(&scene, "made-by-ranks", &["--ranks", "2", "--set", "data.in_memory_limit=0"]);
-    same_run(&scene, "first", "made-by-ranks");
+    scene.same_run("first", "made-by-ranks");
 }
 
 /// Rows enough that encoding takes a while.

@@ -16,13 +16,6 @@ fn train(scene: &Scene, out: &str, more: &[&str]) -> Finished {
     scene.train(&[&["--out", out], &SHORT[..], more].concat())
 }
 
-#[track_caller]
-fn same_run(scene: &Scene, one: &str, other: &str) {
-    assert_eq!(scene.text(format!("{one}/metrics.csv")), scene.text(format!("{other}/metrics.csv")));
-    let weights = |run: &str| scene.read(scene.checkpoint(run, "latest").join("training.safetensors"));
-    assert_eq!(weights(one), weights(other), "the state of the optimizer has all bits");
-}
-
 #[test]
 fn a_share_of_the_training_pairs_validates_and_is_not_trained_on() {
     let scene = Scene::new(200, 1);
@@ -30,14 +23,14 @@ fn a_share_of_the_training_pairs_validates_and_is_not_trained_on() {
     let said = train(&scene, "memory", &share).succeeded().stderr;
     assert!(said.contains("180 training pairs") && said.contains("20 validation pairs"), "{said}");
     train(&scene, "file", &[&share[..], &IN_FILE].concat()).succeeded();
-    same_run(&scene, "memory", "file");
+    scene.same_run("memory", "file");
     // From the files that are there.
     let prepared = scene.files("file/prepared");
     let again =
         [&share[..], &["--set", "data.in_memory_limit=0", "--set", "data.cache=file/prepared"]].concat();
     train(&scene, "again", &again).succeeded();
     assert_eq!(scene.files("file/prepared"), prepared);
-    same_run(&scene, "memory", "again");
+    scene.same_run("memory", "again");
     let report = scene.seqloom(&[&["data", "copy.toml"], &share[..]].concat()).succeeded().stdout;
     assert!(report.contains("180 pairs") && report.contains("20 pairs"), "{report}");
     // In another order the same sources are held out.
@@ -80,12 +73,12 @@ fn weights_and_a_temperature_decide_how_often_a_pass_reads_a_file() {
         "training pairs of a pass: train.csv: 50 (0.500 times its 100), few.csv: 30 (3.000 times its 10)";
     assert!(said.contains(line), "{said}");
     train(&scene, "file", &[&weighted[..], &IN_FILE].concat()).succeeded();
-    same_run(&scene, "memory", "file");
+    scene.same_run("memory", "file");
     // Half a run, and the rest: the second half of a file comes in the next pass.
     let half = [&weighted[..], &["--set", "training.steps=20"]].concat();
     train(&scene, "resumed", &half).succeeded();
     train(&scene, "resumed", &[&weighted[..], &["--resume"]].concat()).succeeded();
-    same_run(&scene, "memory", "resumed");
+    scene.same_run("memory", "resumed");
     // Other weights are another training.
     let other = ["--set", "data.train=[{file=\"train.csv\",weight=0.5},{file=\"few.csv\",weight=2}]"];
     train(&scene, "resumed", &[&other[..], &["--resume", "--set", "training.steps=60"]].concat())
@@ -111,12 +104,12 @@ fn bpe_dropout_is_the_same_in_memory_in_a_file_on_two_ranks_and_when_resumed() {
     let both = [&bpe[..], &dropout, &["--set", "training.shards=2"]].concat();
     train(&scene, "memory", &both).succeeded();
     train(&scene, "file", &[&both[..], &IN_FILE].concat()).succeeded();
-    same_run(&scene, "memory", "file");
+    scene.same_run("memory", "file");
     train(&scene, "ranks", &[&both[..], &["--ranks", "2"]].concat()).succeeded();
-    same_run(&scene, "memory", "ranks");
+    scene.same_run("memory", "ranks");
     train(&scene, "resumed", &[&both[..], &["--set", "training.steps=20"]].concat()).succeeded();
     train(&scene, "resumed", &[&both[..], &["--resume"]].concat()).succeeded();
-    same_run(&scene, "memory", "resumed");
+    scene.same_run("memory", "resumed");
     // The prepared set is that without dropout.
     let without =
         [&bpe[..], &["--set", "training.shards=2", "--set", "data.cache=file/prepared"], &IN_FILE].concat();

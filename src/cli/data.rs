@@ -21,7 +21,7 @@ use crate::data::readers::Pair;
 use crate::data::selection::{each_used, reading};
 use crate::data::survey::{Seen, Side, Survey};
 use crate::data::tokenizer::TextForm;
-use crate::data::{DataConfig, Files, Policy, SideConfig};
+use crate::data::{DataConfig, Files, SideConfig};
 use crate::error::{Error, Result};
 
 /// Arguments of `seqloom data`.
@@ -84,12 +84,7 @@ type Wanted<'a> = &'a dyn Fn(&Pair) -> bool;
 
 /// The pairs that training would hold out: a share of those that it would use.
 fn held_out(share: f64, data: &DataConfig) -> Result<HeldOut> {
-    let mut used = data.clone();
-    for policy in [&mut used.empty, &mut used.too_unequal, &mut used.duplicate, &mut used.copy] {
-        if *policy == Policy::Error {
-            *policy = Policy::Skip;
-        }
-    }
+    let used = data.counting();
     let mut hashes = Vec::new();
     each_used(&used.train, &used, &mut |pair| {
         hashes.push(source_hash(data, &pair));

@@ -165,6 +165,22 @@ impl DataConfig {
         self.check_shared()
     }
 
+    /// The same with each policy that makes an error skipping instead, so that what it refuses is counted.
+    pub(crate) fn counting(&self) -> DataConfig {
+        let mut counting = DataConfig { too_long: TooLong::Skip, ..self.clone() };
+        let policies = [
+            &mut counting.empty,
+            &mut counting.too_unequal,
+            &mut counting.invalid_utf8,
+            &mut counting.duplicate,
+            &mut counting.copy,
+        ];
+        for policy in policies.into_iter().filter(|policy| **policy == Policy::Error) {
+            *policy = Policy::Skip;
+        }
+        counting
+    }
+
     /// The sets that are files, by their keys.
     pub(crate) fn sets(&self) -> impl Iterator<Item = (&'static str, &Files)> {
         let sets =

@@ -55,6 +55,18 @@ impl HeldOut {
     }
 }
 
+/// Takes a share of pairs out; both parts keep their order.
+///
+/// # Errors
+/// Those of [`HeldOut::choose`].
+pub(crate) fn hold_out(pairs: &mut Vec<Pair>, share: f64, config: &DataConfig) -> Result<Vec<Pair>> {
+    let hashes: Vec<u64> = pairs.iter().map(|pair| source_hash(config, pair)).collect();
+    let held_out = HeldOut::choose(share, hashes.clone())?;
+    let mut hashes = hashes.into_iter();
+    let is_held_out = |_: &mut Pair| hashes.next().is_some_and(|hash| held_out.has(hash));
+    Ok(pairs.extract_if(.., is_held_out).collect())
+}
+
 /// The hash by which a pair is held out: that of its source in its text form.
 pub(crate) fn source_hash(config: &DataConfig, pair: &Pair) -> u64 {
     seed_for(0, 0, &TextForm::of(&config.source).apply(&pair.source))

@@ -99,7 +99,10 @@ impl Collator {
     pub(crate) fn labels(&self, row: usize, epoch: u64) -> Result<usize> {
         match &self.bpe_dropout[1] {
             None => Ok(self.lengths[row].1 as usize),
-            Some(_) => Ok(self.drawn(1, self.corpus.tokens(row)?[1].clone(), row, epoch).len() + 1),
+            Some(_) => {
+                let [_, target] = self.corpus.tokens(row)?;
+                Ok(self.drawn(1, target, row, epoch).len() + 1)
+            }
         }
     }
 

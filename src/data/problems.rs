@@ -9,7 +9,7 @@ use super::audio::config::AudioConfig;
 use super::audio::processor::AudioProcessor;
 use super::dataset::encoding::changed_texts;
 use super::dataset::{Dataset, TokenizerSource, Tokenizers, check_some_left};
-use super::held_out::{HeldOut, source_hash};
+use super::held_out::hold_out;
 use super::learning::learn;
 use super::left_out::{LeftOut, NAMED, Reason};
 use super::prepare::REPORTED;
@@ -54,14 +54,10 @@ struct Set<'a> {
 impl<'a> Set<'a> {
     /// Takes a share of the pairs out; of a set larger than memory, of those that are kept.
     fn hold_out(&mut self, share: f64, config: &DataConfig, problems: &mut Vec<Error>) -> Set<'a> {
-        let hash = |pair: &Pair| source_hash(config, pair);
         let (mut out, all) = (Vec::new(), self.pairs.len().max(1));
         if !self.pairs.is_empty() {
-            match HeldOut::choose(share, self.pairs.iter().map(hash).collect()) {
-                Ok(held_out) => {
-                    let pairs = std::mem::take(&mut self.pairs).into_iter();
-                    (out, self.pairs) = pairs.partition(|pair| held_out.has(hash(pair)));
-                }
+            match hold_out(&mut self.pairs, share, config) {
+                Ok(held_out) => out = held_out,
                 Err(error) => problems.push(error),
             }
         }
@@ -80,7 +76,7 @@ struct Policies<'a> {
 
 /// Reads all files. Features of recordings are made in the folder of `audio`.
 pub(crate) fn inspect(config: &DataConfig, audio: AudioOptions, progress: Progress) -> Inspection {
-    let policies = Policies { config, counting: counting(config) };
+    let policies = Policies { config, counting: config.counting() };
     let mut found = Inspection { problems: ready_tokenizers(config), ..Inspection::default() };
     let can_learn = found.problems.is_empty();
     let most = if is_large(config) { OF_LARGE } else { usize::MAX };
@@ -291,25 +287,6 @@ impl Policies<'_> {
 
 /// A sample rate for settings of features where no recording has one.
 const FALLBACK_RATE: u32 = 16_000;
-
-/// The config with each policy that makes an error counting instead.
-fn counting(config: &DataConfig) -> DataConfig {
-    let mut counting = config.clone();
-    counting.too_long = TooLong::Skip;
-    let policies = [
-        &mut counting.empty,
-        &mut counting.too_unequal,
-        &mut counting.invalid_utf8,
-        &mut counting.duplicate,
-        &mut counting.copy,
-    ];
-    for policy in policies {
-        if *policy == Policy::Error {
-            *policy = Policy::Skip;
-        }
-    }
-    counting
-}
 
 /// What is wrong with the files of ready tokenizers.
 fn ready_tokenizers(config: &DataConfig) -> Vec<Error> {

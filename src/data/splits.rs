@@ -10,7 +10,7 @@ use super::audio::features::Features;
 use super::audio::processor::AudioProcessor;
 use super::dataset::encoding::{changed_texts, changes_of};
 use super::dataset::{Dataset, ShortEnough, TokenizerSource, Tokenizers};
-use super::held_out::{HeldOut, source_hash};
+use super::held_out::hold_out;
 use super::learning::learn;
 use super::prepare::{Preparation, Prepared, REPORTED};
 use super::readers::{Format, Pair};
@@ -159,11 +159,7 @@ fn read(files: &Files, config: &DataConfig, progress: Progress) -> Result<Read> 
 impl Read {
     /// Takes a share of the pairs out.
     fn hold_out(&mut self, share: f64, config: &DataConfig) -> Result<Read> {
-        let hash = |pair: &Pair| source_hash(config, pair);
-        let held_out = HeldOut::choose(share, self.pairs.iter().map(hash).collect())?;
-        let pairs = std::mem::take(&mut self.pairs).into_iter();
-        let (pairs, left) = pairs.partition(|pair| held_out.has(hash(pair)));
-        self.pairs = left;
+        let pairs = hold_out(&mut self.pairs, share, config)?;
         Ok(Read { pairs, selected: Selected::default() })
     }
 

@@ -141,6 +141,14 @@ impl Scene {
         Path::new(run).join("checkpoints").join(step.trim())
     }
 
+    /// Asserts that two runs have the same metrics and all bits of the training state.
+    #[track_caller]
+    pub fn same_run(&self, one: &str, other: &str) {
+        assert_eq!(self.text(format!("{one}/metrics.csv")), self.text(format!("{other}/metrics.csv")));
+        let weights = |run: &str| self.read(self.checkpoint(run, "latest").join("training.safetensors"));
+        assert_eq!(weights(one), weights(other), "the state of the optimizer has all bits");
+    }
+
     /// `seqloom train copy.toml` and more.
     pub fn train(&self, more: &[&str]) -> Finished {
         self.seqloom(&[&["train", "copy.toml"], more].concat())
