@@ -19,7 +19,7 @@ use crate::model::{ModelConfig, NetworkConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
 
-mod nearest;
+pub(crate) mod nearest;
 pub(crate) mod page;
 mod problems;
 mod read;

@@ -7,7 +7,7 @@ use crate::support::run::{Finished, Scene, binary, listened_to, objects};
 mod init;
 mod readme;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "train",
     "check",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 14] = [
     "decode",
     "attention",
     "score",
+    "evaluate",
     "shortlist",
     "inspect",
     "tokenize",

@@ -10,6 +10,7 @@ mod data_report;
 mod decode;
 mod dependent;
 mod distributed;
+mod evaluate;
 mod experiments;
 mod first_hour;
 mod gpu;

@@ -6,7 +6,7 @@ mod columns;
 mod format;
 pub(crate) mod rows;
 mod split;
-mod summary;
+pub(crate) mod summary;
 mod timed;
 mod trace;
 

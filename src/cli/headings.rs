@@ -20,3 +20,5 @@ pub(crate) const SEARCH: &str = "Search";
 pub(crate) const INSIGHT: &str = "Inspection";
 /// Options about the lists of a shortlist.
 pub(crate) const LISTS: &str = "Lists";
+/// Options about intervals and tests.
+pub(crate) const STATISTICS: &str = "Statistics";

@@ -9,6 +9,7 @@ mod check;
 mod data;
 mod decode;
 mod doctor;
+mod evaluate;
 mod headings;
 mod init;
 mod input;
@@ -80,6 +81,8 @@ enum Command {
     Attention(attention::AttentionArgs),
     /// Score given pairs with a trained model: log-probabilities and perplexity
     Score(score::ScoreArgs),
+    /// Score outputs against references, with intervals, and compare systems
+    Evaluate(evaluate::EvaluateArgs),
     /// Learn which target tokens each source allows, for faster decoding with large vocabularies
     Shortlist(shortlist::ShortlistArgs),
     /// Write lines as a model's tokens, or as their numbers
@@ -148,7 +151,7 @@ fn moved_to(command: &str, option: &str) -> Option<&'static str> {
 fn settable(command: &str) -> &'static [&'static str] {
     match command {
         "train" | "check" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
-        "decode" | "interactive" | "verify" | "attention" => &["decoding.", "runtime."],
+        "decode" | "interactive" | "verify" | "attention" | "evaluate" => &["decoding.", "runtime."],
         "score" => &["runtime."],
         "shortlist" | "data" => &["data."],
         _ => &[],
@@ -182,6 +185,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Verify(args) => verify::run(args).map(|()| 0),
         Command::Attention(args) => attention::run(args).map(|()| 0),
         Command::Score(args) => score::run(args).map(|()| 0),
+        Command::Evaluate(args) => evaluate::run(args).map(|()| 0),
         Command::Shortlist(args) => shortlist::run(args).map(|()| 0),
         Command::Tokenize(args) => tokenize::tokenize(args).map(|()| 0),
         Command::Detokenize(args) => tokenize::detokenize(args).map(|()| 0),

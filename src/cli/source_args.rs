@@ -98,7 +98,7 @@ pub(crate) struct Sources {
 
 impl SourceFormat {
     /// The format of rows; `None` for a recording itself.
-    fn of_rows(self) -> Option<InputFormat> {
+    pub(crate) fn of_rows(self) -> Option<InputFormat> {
         match self {
             SourceFormat::Text => Some(InputFormat::Text),
             SourceFormat::Csv => Some(InputFormat::Csv),

@@ -1,7 +1,7 @@
 //! The nearest known name of a misspelt one.
 
 /// The nearest known name, if one is near.
-pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
     // Up to one typo per three letters.
     let near = |candidate: &&str| distance(candidate) * 3 <= candidate.chars().count().max(3);

@@ -1,10 +1,11 @@
 //! Metrics: scores of decoded outputs against their references.
 //!
 //! A metric is one file of this folder and its line in [`METRICS`]. The config's `training.metrics`, `metrics.csv`,
-//! lines, curves, TensorBoard, summaries and `training.best_by` use that list. Numbers and strings only: nothing in
-//! this folder depends on a tensor, a model or a file.
+//! lines, curves, TensorBoard, summaries and `training.best_by` use that list. `bootstrap` and `significance` tell how far a
+//! value can be trusted. Numbers and strings only: nothing in this folder depends on a tensor, a model or a file.
 
 pub(crate) mod bleu;
+mod bootstrap;
 pub(crate) mod character_error_rate;
 pub(crate) mod chrf;
 pub(crate) mod edit;
@@ -13,15 +14,20 @@ pub(crate) mod exact_match;
 mod example;
 mod metric;
 mod ngrams;
+mod row_statistics;
 mod set;
+mod significance;
 pub(crate) mod ter;
 pub(crate) mod word_error_rate;
 
 use bleu::Bleu;
 use bleu::tokenizers::{Characters, Chinese, International, Unsplit, Western};
+pub use bootstrap::{percentile_interval, resampled_values};
 pub use example::{Example, Unit};
 pub use metric::{Metric, MetricKind};
+pub use row_statistics::RowStatistics;
 pub use set::{MetricSet, MetricValue};
+pub use significance::{approximate_randomization, paired_bootstrap};
 
 /// All metrics.
 pub const METRICS: &[MetricKind] = &[

@@ -16,6 +16,7 @@ use crate::support::run::{Finished, binary};
 
 const README: &str = include_str!("../../README.md");
 const DECODING: &str = include_str!("../../docs/decoding.md");
+const EVALUATION: &str = include_str!("../../docs/evaluation.md");
 const RUN: &str = include_str!("../../docs/run.md");
 const SPEECH: &str = include_str!("../../docs/speech.md");
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
@@ -196,9 +197,14 @@ fn a_run_has_the_files_that_the_page_lists() {
 
 #[test]
 fn every_file_named_by_a_page_exists() {
-    for (page, folder) in
-        [(README, ""), (ARCHITECTURE, ""), (DECODING, "docs"), (RUN, "docs"), (SPEECH, "docs")]
-    {
+    for (page, folder) in [
+        (README, ""),
+        (ARCHITECTURE, ""),
+        (DECODING, "docs"),
+        (EVALUATION, "docs"),
+        (RUN, "docs"),
+        (SPEECH, "docs"),
+    ] {
         for link in page.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
             assert!(link.is_empty() || root().join(folder).join(link).exists(), "{link}");
         }
@@ -225,7 +231,7 @@ fn every_file_named_by_a_page_exists() {
 #[test]
 fn every_key_and_every_option_named_by_a_page_exists() {
     let least = "name = \"a\"\nmodel.transformer.ctc = true\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
-    let pages = [README, DECODING, RUN, SPEECH].concat();
+    let pages = [README, DECODING, EVALUATION, RUN, SPEECH].concat();
     for rest in pages.split("--set ").skip(1) {
         let setting = match rest.strip_prefix('\'') {
             Some(quoted) => quoted.split('\'').next().unwrap(),

@@ -14,6 +14,7 @@ use crate::data::readers::SourceRow;
 use crate::data::source::SourceItem;
 use crate::data::tokenizer::ChangeCounts;
 use crate::data::vocabulary::UNK;
+use crate::decoding::incremental_decoder::Hypothesis;
 use crate::error::{Error, Result, counted};
 use crate::metrics::{Example, MetricSet, MetricValue};
 use crate::predictor::Output;
@@ -142,19 +143,11 @@ impl DecodeSummary {
         self.broken += usize::from(self.as_text && text.contains(['\n', '\r']));
         let mut right = false;
         if let Some(reference) = &read.target {
-            let target = &loaded.tokenizers.target;
-            self.changed[1].add(target.changes(reference));
-            let example = Example {
-                reference,
-                reference_tokens: &target.encode(reference).ids,
-                other_references: &[],
-                output: &target.known_parts(&hypothesis.tokens),
-                output_tokens: &hypothesis.tokens,
-                finished: hypothesis.finished,
-                unit: unit_of(target),
-            };
-            self.metrics.add(&example);
-            right = example.is_exact();
+            self.changed[1].add(loaded.tokenizers.target.changes(reference));
+            right = with_example(loaded, reference, hypothesis, |example| {
+                self.metrics.add(example);
+                example.is_exact()
+            });
         }
         if self.examples_left > 0 {
             self.examples_left -= 1;
@@ -270,6 +263,25 @@ impl DecodeSummary {
         }
         write_summary(path, &summary)
     }
+}
+
+/// Passes on an output and its reference as metrics count them.
+pub(crate) fn with_example<T>(
+    loaded: &LoadedModel,
+    reference: &str,
+    hypothesis: &Hypothesis,
+    count: impl FnOnce(&Example) -> T,
+) -> T {
+    let target = &loaded.tokenizers.target;
+    count(&Example {
+        reference,
+        reference_tokens: &target.encode(reference).ids,
+        other_references: &[],
+        output: &target.known_parts(&hypothesis.tokens),
+        output_tokens: &hypothesis.tokens,
+        finished: hypothesis.finished,
+        unit: unit_of(target),
+    })
 }
 
 /// Prints one example.

@@ -1,0 +1,212 @@
+//! `seqloom evaluate`: metrics of outputs against references, with intervals, and whether systems differ by more than
+//! chance.
+//!
+//! A system is a text, a table that `decode` wrote, or a run that decodes an input. Only the counts of each row are kept.
+
+mod json;
+mod latex;
+mod results;
+mod row_values;
+mod runs;
+mod system;
+mod tables;
+mod text;
+mod texts;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use self::results::{Results, StatisticsArgs};
+use self::system::System;
+use super::headings::{INPUT, OUTPUT, SEARCH};
+use super::roles::FileRoles;
+use super::source_args::SourceFormat;
+use crate::checkpoint::run::locate_model;
+use crate::config::nearest::nearest;
+use crate::error::{Error, Result};
+use crate::metrics::{METRICS, MetricKind};
+
+/// The metrics of texts and tables, if none are named.
+const USUAL: [&str; 4] = ["exact_match", "bleu", "chrf", "ter"];
+
+/// Arguments of `seqloom evaluate`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom evaluate --references ref.de --outputs base.de new.de
+  seqloom evaluate --references ref1.de ref2.de --outputs new.de --metrics bleu,chrf_plus_plus
+  seqloom evaluate --input base.csv --input new.csv --test randomization
+  seqloom evaluate runs/base runs/new --input test.csv --rows rows.csv --format json
+
+Texts have one row per line. Tables are those of `decode`, with a reference and an output in each row. Runs decode the \
+input by their own settings. Of several systems the first is the baseline: p is the probability of a difference from it at \
+least as large, if only chance made the two differ.")]
+pub(crate) struct EvaluateArgs {
+    /// Run directories (their best checkpoints), checkpoint folders or files model.safetensors: each is a system
+    #[arg(value_name = "RUN", conflicts_with_all = ["references", "outputs"])]
+    runs: Vec<PathBuf>,
+    /// Texts with one reference per line; of several, each row has a reference in each
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "outputs", help_heading = INPUT)]
+    references: Vec<PathBuf>,
+    /// Texts with one output per line: each is a system; - for standard input
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "references", help_heading = INPUT)]
+    outputs: Vec<PathBuf>,
+    /// Without RUN: tables with references and outputs, as `decode` writes them: each is a system, may be given more than
+    /// once. With RUN: the sources to decode, and their references
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["references", "outputs"], help_heading = INPUT)]
+    input: Vec<PathBuf>,
+    /// Format of --input [default: by its extension]
+    #[arg(long, value_enum, requires = "input", help_heading = INPUT)]
+    input_format: Option<SourceFormat>,
+    /// Column of the references in --input [default: reference; with RUN as in training]
+    #[arg(long, alias = "target-column", value_name = "COLUMN", requires = "input", help_heading = INPUT)]
+    reference_column: Option<String>,
+    /// Column of the outputs in tables [default: output]
+    #[arg(long, value_name = "COLUMN", requires = "input", conflicts_with = "runs", help_heading = INPUT)]
+    output_column: Option<String>,
+    /// With RUN: column of the sources [default: as in training]
+    #[arg(long, alias = "source-column", value_name = "COLUMN", requires = "runs", help_heading = INPUT)]
+    column: Option<String>,
+    /// With RUN: text with one reference for each line of --input
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "runs",
+        conflicts_with_all = ["input_format", "header", "column", "reference_column"],
+        help_heading = INPUT
+    )]
+    targets: Option<PathBuf>,
+    /// Whether the first row of .csv and .tsv names the columns; if not, columns are numbers from 1 [default: true; with
+    /// RUN as in training]
+    #[arg(long, value_name = "BOOL", requires = "input", help_heading = INPUT)]
+    header: Option<bool>,
+    /// With RUN: cut sources that are longer than data.source.max_length, and count them
+    #[arg(long, requires = "runs", help_heading = INPUT)]
+    truncate: bool,
+    /// With RUN: replace a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", requires = "runs", help_heading = SEARCH)]
+    overrides: Vec<String>,
+    /// The metrics, with commas between [default: exact_match,bleu,chrf,ter; with RUN its training.metrics]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = OUTPUT)]
+    metrics: Vec<String>,
+    /// Format of the result, which is written to standard output
+    #[arg(long, value_enum, default_value = "text", help_heading = OUTPUT)]
+    format: ReportFormat,
+    /// Also write the values of each row and system to this .csv or .jsonl file
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    rows: Option<PathBuf>,
+    #[command(flatten)]
+    statistics: StatisticsArgs,
+}
+
+/// The format of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    /// A table for people, with 100 times the values
+    Text,
+    /// One JSON object with everything
+    Json,
+    /// A table for LaTeX with the package booktabs
+    Latex,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
+    let named = named_metrics(&args.metrics)?;
+    let rows = args.rows.as_deref().map(|path| row_values::format(path).map(|format| (path, format)));
+    let rows = rows.transpose()?;
+    roles(args)?.check()?;
+    let usual = || USUAL.iter().filter_map(|name| MetricKind::named(name)).collect();
+    let systems = match (args.runs.as_slice(), args.outputs.as_slice(), args.input.as_slice()) {
+        ([], [], []) => return Err(nothing()),
+        ([], [], tables) => tables::read(args, tables, &named.unwrap_or_else(usual))?,
+        ([], outputs, _) => texts::read(outputs, &args.references, &named.unwrap_or_else(usual))?,
+        (runs, _, [input]) => runs::decode(args, runs, input, named)?,
+        (_, _, inputs) => {
+            let message = format!("runs are evaluated on one --input, but there are {}", inputs.len());
+            return Err(Error::input(message));
+        }
+    };
+    check_same(&systems)?;
+    if let Some((path, format)) = rows {
+        row_values::write(path, format, &systems)?;
+    }
+    let results = Results::new(&systems, &args.statistics);
+    super::print(&match args.format {
+        ReportFormat::Text => text::render(&results, &args.statistics),
+        ReportFormat::Json => json::render(&results, &args.statistics),
+        ReportFormat::Latex => latex::render(&results, &args.statistics),
+    })
+}
+
+fn nothing() -> Error {
+    Error::input("there must be outputs to evaluate, but none are named")
+        .hint("name texts with --references and --outputs, tables with --input, or a RUN and its --input")
+}
+
+/// The metrics of `--metrics`, each once; none if the option is not given.
+fn named_metrics(names: &[String]) -> Result<Option<Vec<MetricKind>>> {
+    let mut kinds: Vec<MetricKind> = Vec::new();
+    for name in names.iter().map(|name| name.trim()) {
+        let kind = MetricKind::named(name).ok_or_else(|| unknown(name))?;
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    Ok(Some(kinds).filter(|kinds| !kinds.is_empty()))
+}
+
+fn unknown(name: &str) -> Error {
+    let known: Vec<&str> = METRICS.iter().map(|kind| kind.name).collect();
+    let message =
+        format!("--metrics must name metrics, but `{name}` is none; there are {}", known.join(", "));
+    match nearest(name, &known) {
+        Some(near) => Error::input(message).hint(format!("did you mean `{near}`?")),
+        None => Error::input(message),
+    }
+}
+
+/// The files of the command.
+fn roles(args: &EvaluateArgs) -> Result<FileRoles> {
+    let mut roles = FileRoles::default();
+    for (what, paths) in
+        [("references", &args.references), ("outputs", &args.outputs), ("input", &args.input)]
+    {
+        roles = paths.iter().fold(roles, |roles, path| roles.reads(what, path));
+    }
+    for run in &args.runs {
+        roles = roles.reads_model(&locate_model(run)?);
+    }
+    let roles = roles.may_read("targets", args.targets.as_deref());
+    Ok(roles.may_write("values of rows", args.rows.as_deref(), "--rows"))
+}
+
+/// There is a row, and all systems have the same references.
+fn check_same(systems: &[System]) -> Result<()> {
+    let Some(first) = systems.first() else { return Err(nothing()) };
+    for system in systems {
+        let [one, other] = [first, system].map(|system| (&system.name, system.rows()));
+        if other.1 == 0 {
+            let message = format!("there must be at least one row to evaluate, but {} has none", other.0);
+            return Err(Error::input(message));
+        }
+        if one.1 != other.1 {
+            return Err(Error::input(format!(
+                "all systems must have the same number of rows, but {} has {} and {} has {}",
+                one.0, one.1, other.0, other.1
+            )));
+        }
+        if !first.has_references_of(system) {
+            return Err(Error::input(format!(
+                "all systems must have the same references, but those of {} and {} differ",
+                one.0, other.0
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a path is standard input.
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}

@@ -1,0 +1,82 @@
+//! The result as a table for LaTeX, with the package booktabs: a line for each system, a column for each metric.
+
+use super::results::{Results, Score, StatisticsArgs};
+
+/// Below this p a difference is marked.
+const SIGNIFICANT: f64 = 0.05;
+
+/// The table, and as comments what its numbers are.
+pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
+    let mut text = String::new();
+    for metric in &results.metrics {
+        if let Some(signature) = &metric.signature {
+            text += &format!("% {}: {signature}\n", metric.kind.name);
+        }
+    }
+    if args.resamples > 0 {
+        let percent = 100.0 * args.confidence;
+        text += &format!("% [low, high]: {percent} % interval of {} bootstrap resamples\n", args.resamples);
+    }
+    if args.compares(results.systems.len()) {
+        text += &format!("% \\dagger: p < {SIGNIFICANT} against the first system\n");
+    }
+    text += &format!("\\begin{{tabular}}{{l{}}}\n\\toprule\nSystem", "r".repeat(results.metrics.len()));
+    for metric in &results.metrics {
+        let arrow = if metric.kind.higher_is_better { "uparrow" } else { "downarrow" };
+        text += &format!(" & {} $\\{arrow}$", escaped(&metric.kind.short_label()));
+    }
+    text += " \\\\\n\\midrule\n";
+    for (at, name) in results.systems.iter().enumerate() {
+        text += &escaped(name);
+        results.metrics.iter().for_each(|metric| text += &cell(&metric.scores[at]));
+        text += " \\\\\n";
+    }
+    text + "\\bottomrule\n\\end{tabular}\n"
+}
+
+fn cell(score: &Score) -> String {
+    let value = format!("{:.2}", 100.0 * score.value);
+    let value = if score.best { format!("\\textbf{{{value}}}") } else { value };
+    let mark = if score.p.is_some_and(|p| p < SIGNIFICANT) { "$^{\\dagger}$" } else { "" };
+    let interval = score.interval.map(|bounds| {
+        let [low, high] = bounds.map(|bound| 100.0 * bound);
+        format!(" {{\\small [{low:.2}, {high:.2}]}}")
+    });
+    format!(" & {value}{mark}{}", interval.unwrap_or_default())
+}
+
+/// A text with what LaTeX reads as commands escaped.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => escaped.extend(['\\', character]),
+            '\\' => escaped += "\\textbackslash{}",
+            '~' => escaped += "\\textasciitilde{}",
+            '^' => escaped += "\\textasciicircum{}",
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_have_any_characters() {
+        assert_eq!(
+            escaped("runs/a_b 5% & ü^~\\"),
+            "runs/a\\_b 5\\% \\& ü\\textasciicircum{}\\textasciitilde{}\\textbackslash{}"
+        );
+    }
+
+    #[test]
+    fn the_best_value_is_bold_and_a_significant_one_is_marked() {
+        let score = Score { value: 0.4889, interval: Some([0.462, 0.5133]), p: Some(0.01), best: true };
+        let bold = " & \\textbf{48.89}$^{\\dagger}$ {\\small [46.20, 51.33]}";
+        assert_eq!(cell(&score), bold);
+        assert_eq!(cell(&Score { interval: None, p: Some(0.5), best: false, ..score }), " & 48.89");
+    }
+}

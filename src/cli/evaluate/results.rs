@@ -1,0 +1,152 @@
+//! What is reported: values, their intervals, and p of each system against the first one.
+
+use clap::{Args, ValueEnum};
+
+use super::system::System;
+use crate::cli::headings::STATISTICS;
+use crate::metrics::{
+    MetricKind, approximate_randomization, paired_bootstrap, percentile_interval, resampled_values,
+};
+use crate::runtime::seed_for;
+
+/// Intervals and tests.
+#[derive(Args, Debug)]
+pub(super) struct StatisticsArgs {
+    /// Bootstrap resamples for intervals and for --test bootstrap; 0 for neither
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000),
+        help_heading = STATISTICS
+    )]
+    pub resamples: u32,
+    /// The share of resamples within an interval
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = share, help_heading = STATISTICS)]
+    pub confidence: f64,
+    /// The test of whether a system differs from the first one
+    #[arg(long, value_enum, default_value = "bootstrap", help_heading = STATISTICS)]
+    pub test: SignificanceTest,
+    /// Trials of --test randomization
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        help_heading = STATISTICS
+    )]
+    pub trials: u32,
+    /// Do not compare the systems
+    #[arg(long, help_heading = STATISTICS)]
+    pub no_compare: bool,
+    /// Seed of resamples and trials
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = STATISTICS)]
+    pub seed: u64,
+}
+
+/// A paired test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SignificanceTest {
+    /// Paired bootstrap (Koehn 2004)
+    Bootstrap,
+    /// Approximate randomization (Riezler and Maxwell 2005)
+    #[value(alias = "randomisation")]
+    Randomization,
+}
+
+/// A share above 0 and below 1.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share < 1.0);
+    number.ok_or_else(|| "it must be above 0 and below 1".to_owned())
+}
+
+impl StatisticsArgs {
+    /// Whether there is a test that can be made.
+    pub(super) fn compares(&self, systems: usize) -> bool {
+        let can = self.test == SignificanceTest::Randomization || self.resamples > 0;
+        systems > 1 && !self.no_compare && can
+    }
+}
+
+/// All that is reported.
+pub(super) struct Results {
+    /// Rows of each system.
+    pub rows: u64,
+    /// The metrics.
+    pub metrics: Vec<MetricResults>,
+    /// The names of the systems; the first one is the baseline.
+    pub systems: Vec<String>,
+}
+
+/// A metric of all systems.
+pub(super) struct MetricResults {
+    /// Which metric.
+    pub kind: MetricKind,
+    /// Its signature, if sacrebleu has it as well.
+    pub signature: Option<String>,
+    /// The scores, in the order of the systems.
+    pub scores: Vec<Score>,
+}
+
+/// A metric of one system.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Score {
+    /// Over all rows.
+    pub value: f64,
+    /// Its interval, if there are resamples.
+    pub interval: Option<[f64; 2]>,
+    /// Of the difference from the baseline; the baseline has none.
+    pub p: Option<f64>,
+    /// Whether no system has a better value, where there are several.
+    pub best: bool,
+}
+
+impl Results {
+    /// Computes intervals and p.
+    pub(super) fn new(systems: &[System], args: &StatisticsArgs) -> Results {
+        let kinds: Vec<MetricKind> = systems.first().map_or(Vec::new(), |first| first.kinds().collect());
+        let metric = |(number, &kind): (usize, &MetricKind)| MetricResults {
+            kind,
+            signature: systems.first().and_then(|first| first.whole.signature(&kind)),
+            scores: scores(systems, number, args),
+        };
+        Results {
+            rows: systems.first().map_or(0, System::rows),
+            metrics: kinds.iter().enumerate().map(metric).collect(),
+            systems: systems.iter().map(|system| system.name.clone()).collect(),
+        }
+    }
+}
+
+/// The scores of all systems by the metric of this number.
+fn scores(systems: &[System], number: usize, args: &StatisticsArgs) -> Vec<Score> {
+    let seed = seed_for(args.seed, 0, "bootstrap");
+    let rows = systems.iter().map(|system| &system.statistics[number]);
+    let resampled: Vec<Vec<f64>> = rows.map(|rows| resampled_values(rows, args.resamples, seed)).collect();
+    let values = systems.iter().map(|system| system.whole.values()[number]);
+    let costs: Vec<f64> = values.clone().map(|one| one.kind.cost(one.value)).collect();
+    let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
+    let score = |(at, value): (usize, f64)| {
+        let compares = at > 0 && args.compares(systems.len());
+        Score {
+            value,
+            interval: percentile_interval(&resampled[at], args.confidence),
+            p: compares
+                .then(|| p([&systems[0], &systems[at]], number, [&resampled[0], &resampled[at]], args)),
+            best: systems.len() > 1 && costs[at] <= least,
+        }
+    };
+    values.map(|one| one.value).enumerate().map(score).collect()
+}
+
+/// p of two systems by a metric.
+fn p(systems: [&System; 2], number: usize, resampled: [&[f64]; 2], args: &StatisticsArgs) -> f64 {
+    let [baseline, system] = systems.map(|system| &system.statistics[number]);
+    match args.test {
+        SignificanceTest::Bootstrap => paired_bootstrap(resampled, system.value() - baseline.value()),
+        SignificanceTest::Randomization => {
+            let seed = seed_for(args.seed, 0, "approximate randomization");
+            approximate_randomization(baseline, system, args.trials, seed)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Systems as runs: each decodes the same input by its own settings, as `seqloom decode` does.
+
+use std::path::{Path, PathBuf};
+
+use super::system::System;
+use super::{EvaluateArgs, is_stdin};
+use crate::cli::decode::Row;
+use crate::cli::decode::rows::{self, RowEncoder};
+use crate::cli::decode::summary::{DecodeSummary, with_example};
+use crate::cli::input::{Input, OnError, Selection};
+use crate::cli::output::OutputFormat;
+use crate::cli::source_args::SourceArgs;
+use crate::console::status;
+use crate::error::{Error, Result};
+use crate::metrics::MetricKind;
+use crate::predictor::Output;
+use crate::predictor::loaded_model::LoadedModel;
+use crate::training::validation::unit_of;
+
+/// Decodes the input with each run. Without `named` metrics, all systems have those of the first run's validations.
+///
+/// # Errors
+/// A run or the input cannot be read; a row has no reference, or cannot be decoded.
+pub(super) fn decode(
+    args: &EvaluateArgs,
+    runs: &[PathBuf],
+    input: &Path,
+    named: Option<Vec<MetricKind>>,
+) -> Result<Vec<System>> {
+    if runs.len() > 1 && is_stdin(input) {
+        return Err(Error::input(
+            "several runs read the input one after the other, but it is standard input",
+        )
+        .hint("name a file with --input"));
+    }
+    let source = source_args(args, input);
+    let (mut kinds, mut systems) = (named, Vec::new());
+    for run in runs {
+        let loaded = LoadedModel::open(run, &args.overrides)?;
+        let kinds = kinds.get_or_insert_with(|| metrics_of(&loaded));
+        let mut system = System::new(run.display().to_string(), kinds);
+        if runs.len() > 1 {
+            status(&format!("{}:", run.display()));
+        }
+        decode_run(&loaded, &source, &mut system)?;
+        systems.push(system);
+    }
+    Ok(systems)
+}
+
+fn source_args(args: &EvaluateArgs, input: &Path) -> SourceArgs {
+    SourceArgs {
+        input: input.to_path_buf(),
+        input_format: args.input_format,
+        sample_rate: None,
+        column: args.column.clone(),
+        target_column: args.reference_column.clone(),
+        targets: args.targets.clone(),
+        header: args.header,
+        prefix: None,
+        prefix_column: None,
+        on_error: OnError::Stop,
+        truncate: args.truncate,
+    }
+}
+
+/// The metrics of a run's validations.
+fn metrics_of(loaded: &LoadedModel) -> Vec<MetricKind> {
+    let metrics = loaded.experiment.training.metric_set(unit_of(&loaded.tokenizers.target));
+    metrics.values().iter().map(|metric| metric.kind).collect()
+}
+
+/// Decodes all rows, prints the summary that `decode` prints, and scores the best outputs.
+fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut System) -> Result<()> {
+    let sources = source.open(loaded)?;
+    if !sources.rows.has_targets() {
+        return Err(without_references(&source.input));
+    }
+    let guessed = source.guessed(&sources);
+    let recordings = loaded.experiment.data.source.audio.is_some();
+    let mut input = Input::start(sources.rows, &source.input, Selection::default(), recordings)?;
+    (input.guessed, input.recording) = (guessed, sources.recording);
+    let mut summary = DecodeSummary::new(loaded, OutputFormat::Jsonl, 0, 0);
+    loop {
+        let mut chunk = input.next_chunk()?.into_iter();
+        if chunk.len() == 0 {
+            break;
+        }
+        while chunk.len() > 0 {
+            let encoder = RowEncoder { loaded, input: &input, args: source, split: false };
+            let (encoded, fault) = encoder.encode(&mut chunk);
+            summary.add_sources(loaded, &input, &encoded);
+            let (decoded, not_finite) =
+                rows::decode(loaded, &input, encoded, [false; 2], OnError::Stop, &mut summary)?;
+            if let Some(error) = not_finite.or(fault) {
+                return Err(error);
+            }
+            for row in &decoded {
+                summary.add(loaded, row);
+                score(loaded, &input, row, system)?;
+            }
+        }
+    }
+    summary.say(loaded, &input);
+    Ok(())
+}
+
+/// Scores the best output of a row.
+fn score(loaded: &LoadedModel, input: &Input, row: &Row<Vec<Output>>, system: &mut System) -> Result<()> {
+    let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return Ok(()) };
+    let Some(reference) = &read.target else {
+        return Err(without_references(input.file()).at(input.place(read.line)));
+    };
+    match outputs.first() {
+        Some(best) => with_example(loaded, reference, &best.hypothesis, |example| system.add(example)),
+        None => return Err(Error::failure("a row has no output").at(input.place(read.line))),
+    }
+    Ok(())
+}
+
+fn without_references(input: &Path) -> Error {
+    let message =
+        format!("each row must have a reference to evaluate a run, but {} lacks them", input.display());
+    Error::input(message).hint("name their column with --reference-column, or their text with --targets")
+}

@@ -1,0 +1,99 @@
+//! Systems as texts: outputs and references with one row per line, read side by side.
+
+use std::path::{Path, PathBuf};
+
+use super::is_stdin;
+use super::system::System;
+use crate::data::readers::{Columns, Format, RowReader};
+use crate::error::{Error, Result};
+use crate::metrics::{Example, MetricKind};
+
+/// A file with a text on each line.
+struct TextFile<'a> {
+    path: &'a Path,
+    rows: RowReader,
+    /// Lines so far.
+    lines: u64,
+}
+
+impl<'a> TextFile<'a> {
+    fn open(path: &'a Path) -> Result<TextFile<'a>> {
+        if Format::of(path) != Format::Text {
+            let message = format!(
+                "--references and --outputs must be texts with one row per line, but by its name this file is a table: {}",
+                path.display()
+            );
+            return Err(Error::input(message)
+                .hint("name a table of references and outputs with --input, or change the extension"));
+        }
+        let rows = RowReader::open(path, Some(Format::Text), Columns::new(&["text"], ""))?;
+        Ok(TextFile { path, rows, lines: 0 })
+    }
+
+    fn next_line(&mut self) -> Result<Option<String>> {
+        let Some(row) = self.rows.next_row()? else { return Ok(None) };
+        self.lines += 1;
+        Ok(Some(row?.text))
+    }
+
+    /// The number of all lines.
+    fn count(&mut self) -> Result<u64> {
+        while self.next_line()?.is_some() {}
+        Ok(self.lines)
+    }
+}
+
+/// Scores each file of outputs.
+///
+/// # Errors
+/// A file cannot be read or is a table; files differ in length; standard input would be read twice.
+pub(super) fn read(outputs: &[PathBuf], references: &[PathBuf], kinds: &[MetricKind]) -> Result<Vec<System>> {
+    // References are read once for each system.
+    let again = references.iter().filter(|path| is_stdin(path)).count() * outputs.len();
+    if again + outputs.iter().filter(|path| is_stdin(path)).count() > 1 {
+        return Err(Error::input("standard input can be read only once, but several texts are `-`")
+            .hint("write it to a file; the references are read once for each system"));
+    }
+    outputs.iter().map(|output| read_system(output, references, kinds)).collect()
+}
+
+fn read_system(output: &Path, references: &[PathBuf], kinds: &[MetricKind]) -> Result<System> {
+    let paths = std::iter::once(output).chain(references.iter().map(PathBuf::as_path));
+    let mut files = paths.map(TextFile::open).collect::<Result<Vec<_>>>()?;
+    let mut system = System::new(output.display().to_string(), kinds);
+    loop {
+        let lines = files.iter_mut().map(TextFile::next_line).collect::<Result<Vec<_>>>()?;
+        if lines.iter().all(Option::is_none) {
+            return Ok(system);
+        }
+        let Some(lines) = lines.into_iter().collect::<Option<Vec<String>>>() else {
+            return Err(unequal(&mut files));
+        };
+        let texts: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let [_, reference, other_references @ ..] = texts.as_slice() else { return Ok(system) };
+        system.add(&Example {
+            reference,
+            other_references,
+            output: &lines[..1],
+            finished: true,
+            ..Example::default()
+        });
+    }
+}
+
+/// The error of files that differ in length, with both lengths.
+fn unequal(files: &mut [TextFile]) -> Error {
+    let counts = files.iter_mut().map(TextFile::count).collect::<Result<Vec<u64>>>();
+    let counts = match counts {
+        Ok(counts) => counts,
+        Err(error) => return error,
+    };
+    let other = counts.iter().position(|count| *count != counts[0]).unwrap_or_default();
+    Error::input(format!(
+        "outputs and references must have the same number of lines, but {} has {} and {} has {}",
+        files[0].path.display(),
+        counts[0],
+        files[other].path.display(),
+        counts[other]
+    ))
+}

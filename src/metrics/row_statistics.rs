@@ -1,0 +1,139 @@
+//! The statistics of each row for one metric: numbers that add up, so that any choice of rows has a value.
+//!
+//! Texts are not kept. A number of a row has 32 bits, in which counts up to 16 million are exact; sums have 64.
+
+use super::MetricKind;
+
+/// The most blocks of rows that are resampled. Larger sets are resampled in blocks of consecutive rows, which has the same
+/// expected variance, and takes no longer for more rows.
+pub(super) const MOST_BLOCKS: usize = 1 << 14;
+
+/// The statistics ([`Metric::statistics`](super::Metric::statistics)) of the rows of a set, in their order.
+#[derive(Clone, Debug)]
+pub struct RowStatistics {
+    kind: MetricKind,
+    /// How many numbers a row has.
+    width: usize,
+    numbers: Vec<f32>,
+}
+
+/// Sums of blocks of rows: all as large as each other, or larger by one row.
+pub(super) struct Blocks {
+    kind: MetricKind,
+    width: usize,
+    sums: Vec<f64>,
+}
+
+impl RowStatistics {
+    /// No rows yet.
+    pub fn new(kind: MetricKind) -> RowStatistics {
+        RowStatistics { kind, width: 0, numbers: Vec::new() }
+    }
+
+    /// Adds a row: the statistics of its metric, which are as many for each row.
+    pub fn push(&mut self, statistics: &[f64]) {
+        self.width = statistics.len();
+        self.numbers.extend(statistics.iter().map(|&number| number as f32));
+    }
+
+    /// Which metric.
+    pub fn kind(&self) -> MetricKind {
+        self.kind
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.numbers.len() / self.width.max(1)
+    }
+
+    /// The value of a row alone, from 0. It is the metric's formula for a set, over a set of one row.
+    pub fn value_of_row(&self, row: usize) -> f64 {
+        (self.kind.of_statistics)(&self.sum(row, row + 1))
+    }
+
+    /// The value of all rows.
+    pub fn value(&self) -> f64 {
+        (self.kind.of_statistics)(&self.sum(0, self.rows()))
+    }
+
+    /// The sums over rows from `start` to before `end`.
+    fn sum(&self, start: usize, end: usize) -> Vec<f64> {
+        let mut sums = vec![0.0; self.width];
+        for row in self.numbers[start * self.width..end * self.width].chunks_exact(self.width.max(1)) {
+            sums.iter_mut().zip(row).for_each(|(sum, &number)| *sum += f64::from(number));
+        }
+        sums
+    }
+
+    /// The rows, or blocks of them if they are too many.
+    pub(super) fn blocks(&self) -> Blocks {
+        let rows = self.rows();
+        let count = rows.min(MOST_BLOCKS);
+        let start = |block: usize| block * rows / count.max(1);
+        let sums = (0..count).flat_map(|block| self.sum(start(block), start(block + 1))).collect();
+        Blocks { kind: self.kind, width: self.width, sums }
+    }
+}
+
+impl Blocks {
+    /// Number of blocks.
+    pub(super) fn count(&self) -> usize {
+        self.sums.len() / self.width.max(1)
+    }
+
+    /// How many numbers a block has.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The sums of a block, from 0.
+    pub(super) fn block(&self, number: usize) -> &[f64] {
+        &self.sums[number * self.width..(number + 1) * self.width]
+    }
+
+    /// The sums of all blocks.
+    pub(super) fn total(&self) -> Vec<f64> {
+        let mut total = vec![0.0; self.width];
+        for block in 0..self.count() {
+            total.iter_mut().zip(self.block(block)).for_each(|(sum, number)| *sum += number);
+        }
+        total
+    }
+
+    /// The value of sums.
+    pub(super) fn value_of(&self, sums: &[f64]) -> f64 {
+        (self.kind.of_statistics)(sums)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_each_row_once_and_a_small_set_has_its_rows() {
+        let kind = MetricKind::named("exact_match").unwrap();
+        for rows in [0, 1, 5, MOST_BLOCKS, MOST_BLOCKS + 1, 3 * MOST_BLOCKS - 1] {
+            let mut statistics = RowStatistics::new(kind);
+            (0..rows).for_each(|row| statistics.push(&[f64::from(u8::from(row % 4 == 0)), 1.0]));
+            let blocks = statistics.blocks();
+            assert_eq!((statistics.rows(), blocks.count()), (rows, rows.min(MOST_BLOCKS)));
+            if rows > 0 {
+                assert_eq!(blocks.total(), [rows.div_ceil(4) as f64, rows as f64]);
+                assert_eq!(statistics.value(), rows.div_ceil(4) as f64 / rows as f64);
+                let sizes = (0..blocks.count()).map(|block| blocks.block(block)[1] as usize);
+                let (least, most) = (sizes.clone().min().unwrap(), sizes.max().unwrap());
+                assert!(least >= 1 && most - least <= 1, "{least} to {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_its_own_value() {
+        let mut statistics = RowStatistics::new(MetricKind::named("word_error_rate").unwrap());
+        statistics.push(&[1.0, 4.0]);
+        statistics.push(&[3.0, 4.0]);
+        let values = [statistics.value_of_row(0), statistics.value_of_row(1), statistics.value()];
+        assert_eq!(values, [0.25, 0.75, 0.5]);
+    }
+}

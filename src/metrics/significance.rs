@@ -1,0 +1,120 @@
+//! Whether two systems differ by more than chance: paired tests over the same rows, two-sided.
+//!
+//! The paired bootstrap (Koehn 2004) and approximate randomization (Riezler and Maxwell 2005), as sacrebleu 2 has them:
+//! p = (c + 1) / (n + 1), where c of n draws differ as much as the systems do. A draw that differs exactly as much
+//! counts, too, so that equal outputs have p = 1. tests/golden/make_significance.py compares it.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use super::RowStatistics;
+
+/// Differences that are closer than this are equal: values are computed from different sums.
+const EQUAL: f64 = 1e-12;
+
+/// p by the paired bootstrap: `resampled` are the values of two systems over the same resamples
+/// ([`resampled_values`](super::resampled_values)), and `difference` is that of their values over all rows. The
+/// differences over resamples are recentred at 0, as if the systems were equal. 1 without resamples.
+pub fn paired_bootstrap(resampled: [&[f64]; 2], difference: f64) -> f64 {
+    let [one, other] = resampled;
+    let differences: Vec<f64> = one.iter().zip(other).map(|(one, other)| (one - other).abs()).collect();
+    let mean = differences.iter().sum::<f64>() / differences.len().max(1) as f64;
+    share(differences.iter().map(|found| found - mean), difference.abs())
+}
+
+/// p by approximate randomization: in each trial, the outputs of either system are swapped in each row with
+/// probability 1/2. Both have the same rows. 1 without trials.
+pub fn approximate_randomization(
+    baseline: &RowStatistics,
+    system: &RowStatistics,
+    trials: u32,
+    seed: u64,
+) -> f64 {
+    let (one, other) = (baseline.blocks(), system.blocks());
+    let (total, other_total, width) = (one.total(), other.total(), one.width().max(1));
+    let difference = (one.value_of(&total) - other.value_of(&other_total)).abs();
+    // What a swap adds to the baseline's sums; nothing in blocks without a difference.
+    let pairs = (0..one.count().min(other.count())).map(|block| (one.block(block), other.block(block)));
+    let differing = pairs.filter(|(one, other)| one != other);
+    let changes: Vec<f64> =
+        differing.flat_map(|(one, other)| one.iter().zip(other).map(|(one, other)| other - one)).collect();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let trial = |_| {
+        let swapped = half_of(&changes, width, &mut random);
+        let one_sums: Vec<f64> = total.iter().zip(&swapped).map(|(sum, change)| sum + change).collect();
+        let other_sums: Vec<f64> =
+            other_total.iter().zip(&swapped).map(|(sum, change)| sum - change).collect();
+        (one.value_of(&one_sums) - other.value_of(&other_sums)).abs()
+    };
+    share((0..trials).map(trial), difference)
+}
+
+/// The sums over blocks of `width` numbers, each of which is there with probability 1/2.
+fn half_of(blocks: &[f64], width: usize, random: &mut impl Rng) -> Vec<f64> {
+    let mut sums = vec![0.0; width];
+    for blocks in blocks.chunks(64 * width) {
+        let bits = random.random::<u64>();
+        for (place, block) in blocks.chunks_exact(width).enumerate() {
+            // A product is faster than a branch that nothing predicts.
+            let is_there = ((bits >> place) & 1) as f64;
+            sums.iter_mut().zip(block).for_each(|(sum, number)| *sum += is_there * number);
+        }
+    }
+    sums
+}
+
+/// (c + 1) / (n + 1) for c of n draws that are at least `difference`.
+fn share(draws: impl Iterator<Item = f64>, difference: f64) -> f64 {
+    let (mut all, mut extreme) = (1.0, 1.0);
+    for draw in draws {
+        all += 1.0;
+        extreme += f64::from(u8::from(draw >= difference - EQUAL));
+    }
+    extreme / all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{MetricKind, resampled_values};
+
+    /// Exact match, a row for each digit: 1 for a right one.
+    fn rows(digits: &str) -> RowStatistics {
+        let mut statistics = RowStatistics::new(MetricKind::named("exact_match").unwrap());
+        digits.chars().for_each(|digit| statistics.push(&[f64::from(u8::from(digit == '1')), 1.0]));
+        statistics
+    }
+
+    fn both(one: &RowStatistics, other: &RowStatistics) -> [f64; 2] {
+        let values = [one, other].map(|rows| resampled_values(rows, 1000, 7));
+        let bootstrap = paired_bootstrap([&values[0], &values[1]], one.value() - other.value());
+        [bootstrap, approximate_randomization(one, other, 10_000, 7)]
+    }
+
+    #[test]
+    fn equal_outputs_differ_by_chance_and_much_better_ones_do_not() {
+        let (poor, same) = (rows(&"10000".repeat(20)), rows(&"10000".repeat(20)));
+        assert_eq!(both(&poor, &same), [1.0, 1.0]);
+        let good = rows(&"11011".repeat(20));
+        for (one, other) in [(&poor, &good), (&good, &poor)] {
+            let found = both(one, other);
+            assert!(found.iter().all(|&p| p < 0.01), "{found:?}");
+        }
+    }
+
+    /// Four rows differ, all for the better: of the 16 ways to swap them, 2 differ as much. Three and one: 10 of 16.
+    #[test]
+    fn randomization_has_the_p_of_the_exact_permutation_test() {
+        let exact = |one: &str, other: &str| approximate_randomization(&rows(one), &rows(other), 40_000, 3);
+        let found = [exact("00001111", "11111111"), exact("00011111", "11101111")];
+        assert!((found[0] - 2.0 / 16.0).abs() < 0.01 && (found[1] - 10.0 / 16.0).abs() < 0.01, "{found:?}");
+    }
+
+    #[test]
+    fn without_draws_nothing_is_significant() {
+        assert_eq!(paired_bootstrap([&[], &[]], 0.5), 1.0);
+        assert_eq!(approximate_randomization(&rows("01"), &rows("10"), 0, 1), 1.0);
+        assert_eq!(approximate_randomization(&rows(""), &rows(""), 10, 1), 1.0);
+    }
+}
