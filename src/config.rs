@@ -2,6 +2,7 @@
 //!
 //! It assembles the `*Config` structs that each module owns beside its code; no module uses this file.
 //! A rule inside one table is in that table's module, a rule between tables is here.
+//! Other files make the tree of a file: the one that it `extends`, and the choices of its `[sweep]`.
 //! Every error names its place: `file:line:column`, or its `--set`.
 
 use std::path::Path;
@@ -21,12 +22,15 @@ mod nearest;
 pub(crate) mod page;
 mod problems;
 mod read;
+mod sweep;
 mod tree;
 mod twice;
 
 use file::{Places, with_init};
 #[cfg(feature = "cli")]
 pub(crate) use problems::Checked;
+#[cfg(feature = "cli")]
+pub(crate) use sweep::Variant;
 use tree::{Node, Value};
 
 /// Alternative tables, of which a config has one: one set by `--set` replaces that of the file.
@@ -52,11 +56,18 @@ const ELSEWHERE: [(&str, &str, &[&str], &str); 8] = [
 ];
 
 /// Keys that are not part of an experiment: (key, what must hold, hint).
-const NOT_OF_EXPERIMENTS: [(&str, &str, &str); 1] = [(
-    extends::KEY,
-    "`extends` must be at the top of a config file",
-    "it is read with the file, and names another one from the folder of that file",
-)];
+const NOT_OF_EXPERIMENTS: [(&str, &str, &str); 2] = [
+    (
+        extends::KEY,
+        "`extends` must be at the top of a config file",
+        "it is read with the file, and names another one from the folder of that file",
+    ),
+    (
+        sweep::TABLE,
+        "[sweep] is for `seqloom experiment`, which trains all of its choices",
+        "run `seqloom experiment CONFIG`, or take [sweep] out of the config",
+    ),
+];
 
 /// A complete experiment, checked: every key has its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
