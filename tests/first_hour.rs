@@ -7,10 +7,11 @@ use crate::support::run::{Finished, Scene, binary, listened_to, objects};
 mod init;
 mod readme;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "train",
     "check",
+    "experiment",
     "average",
     "data",
     "decode",

@@ -10,6 +10,7 @@ mod data_report;
 mod decode;
 mod dependent;
 mod distributed;
+mod experiment_command;
 mod experiments;
 mod first_hour;
 mod gpu;

@@ -58,7 +58,7 @@ fn variants(mut tree: Node, overrides: &[String]) -> Checked<Vec<Variant>> {
     };
     let points = Sweep::read(&node)?.points()?;
     let names = names_of(&points);
-    let variant = |(name, point): (String, &Vec<Choice>)| {
+    let variant = |(name, point): (String, &Vec<Choice>)| -> Checked<Variant> {
         let experiment = with_choices(tree.clone(), overrides, point)?;
         Ok(Variant { name, experiment })
     };

@@ -81,6 +81,9 @@ pub(super) fn run_all(
             pool.start(task, None, next);
         }
         if pool.running.is_empty() {
+            if stop.raised().is_some() {
+                status("stopped; the same command continues");
+            }
             return Ok(std::mem::take(&mut pool.failed));
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -16,7 +16,7 @@ use crate::checkpoint::files::{read_within, write_file};
 use crate::checkpoint::run::{RunDirectory, locate_model};
 use crate::checkpoint::tensors::sha256;
 use crate::data::readers::Format;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::experiment::is_finished;
 
 /// A row of an output.
@@ -57,7 +57,12 @@ pub(super) fn is_done(plan: &Plan, run: usize) -> Result<bool> {
 }
 
 fn need(plan: &Plan, run: usize) -> Result<Need<'_>> {
-    if !is_finished(&RunDirectory::at(&plan.folder(run)), &plan.runs[run].experiment)? {
+    let finished = match is_finished(&RunDirectory::at(&plan.folder(run)), &plan.runs[run].experiment) {
+        // Training mends what a kill has left, or says what is damaged.
+        Err(error) if error.kind() == Kind::Failure => false,
+        finished => finished?,
+    };
+    if !finished {
         return Ok(Need::Training);
     }
     for set in &plan.sets {
@@ -198,7 +203,7 @@ pub(super) fn model_sum(plan: &Plan, run: usize) -> Result<String> {
 pub(super) fn read_rows(plan: &Plan, run: usize, set: &TestSet) -> Result<Vec<Row>> {
     let path = place_of(plan, run, set);
     let bytes = read_within(&path, u64::MAX)?;
-    let row = |(number, line): (usize, &[u8])| {
+    let row = |(number, line): (usize, &[u8])| -> Result<Row> {
         serde_json::from_slice(line).map_err(|error| {
             Error::failure(format!("{}:{number}: this must be a row of an output: {error}", path.display()))
         })

@@ -133,7 +133,7 @@ fn pairs_of(rows: &mut [Row], set: &TestSet) -> Result<Vec<[String; 2]>> {
     if rows.is_empty() {
         return Err(wrong("rows, but it has none"));
     }
-    let pair = |row: &mut Row| {
+    let pair = |row: &mut Row| -> Result<[String; 2]> {
         let reference = row.reference.take().ok_or_else(|| wrong("a reference in each row"))?;
         Ok([row.source.take().unwrap_or_default(), reference])
     };
