@@ -1,7 +1,7 @@
 //! `seqloom experiment`: trains configs with several seeds, decodes test sets with all models, and compares them.
 //!
-//! Each training and each decoding is a process of this binary. What its files show as finished is not done again, so the
-//! same command continues after any stop. The table and the page follow from these files alone.
+//! Each training and each decoding is a process of this binary. What its files show as finished is not done again, so
+//! the same command continues after any stop. The table and the page follow from these files alone.
 
 mod attention;
 mod children;

@@ -15,7 +15,9 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem } td, th { text
 th { color: var(--faint); font-weight: normal } .number { text-align: end; white-space: nowrap } .faint { color: var(--faint) }
 .warn { border-inline-start: 4px solid var(--warn); padding-inline-start: .75rem; margin: 1rem 0 } .scroll { overflow-x: auto }
 .bars { width: 100%; height: auto; display: block; margin: .5rem 0 } .bars rect { fill: var(--bar) } .bars text { fill: var(--faint); font-size: 11px }
-.best { font-weight: bold } .rows th { width: 8rem } .scroll svg { display: block; margin: .5rem 0 }
+.best { font-weight: bold } .rows th { width: 8rem }
+.scores td, .scores th { overflow-wrap: normal; padding-inline-end: 1rem } .scores .faint { min-width: 14rem }
+ .scroll svg { display: block; margin: .5rem 0 }
 ";
 
 /// A page with this title and this body, which is HTML.

@@ -1,7 +1,7 @@
 //! `[sweep]`: choices for keys of a config, of which `seqloom experiment` trains all combinations, or random ones.
 //!
-//! Each key has a list of values, or for random choices a range: `{ low = 1e-4, high = 1e-2, log = true }`. A combination
-//! is a list of settings, as for `--set`. What is drawn follows from the sweep's seed and the name of the key alone.
+//! Each key has a list of values, or for random choices a range: `{ low = 1e-4, high = 1e-2, log = true }`. A
+//! combination is a list of settings, as for `--set`. What is drawn follows from the sweep's seed and the key alone.
 
 use std::path::Path;
 

@@ -91,23 +91,11 @@ fn picture(plan: &Plan, column: &Column, lines: &[Vec<Point>]) -> String {
     steps.ticks.retain(|tick| tick.fract() == 0.0);
     let axis = if column.factor == 1.0 { Axis::log(&values, 8) } else { Axis::from_zero(&values, 8) };
     let top = TITLE + LINE * plan.systems.len().div_ceil(IN_LINE) as f64 + 16.0;
-    let across = |step: f64| LEFT + (RIGHT - LEFT) * steps.place(step);
-    let down = |value: f64| top + HEIGHT * (1.0 - axis.place(value).clamp(0.0, 1.0));
+    let (across, down) = (|step| across(&steps, step), |value| down(&axis, top, value));
     let mut body = String::new();
     text(&mut body, (LEFT, 24.0), "font-size=\"16\" font-weight=\"bold\"", &column.title);
     legend(plan, &mut body);
-    let mut grid = String::new();
-    for &tick in &steps.ticks {
-        let _ = write!(grid, "M{:.1} {top}v{HEIGHT}", across(tick));
-        let place = (across(tick), top + HEIGHT + 18.0);
-        text(&mut body, place, "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", &steps.label(tick));
-    }
-    for &tick in &axis.ticks {
-        let _ = write!(grid, "M{LEFT} {:.1}H{RIGHT}", down(tick));
-        let place = (LEFT - 8.0, down(tick) + 4.0);
-        text(&mut body, place, "class=\"faint\" text-anchor=\"end\" fill=\"#555\"", &axis.label(tick));
-    }
-    let _ = writeln!(body, "<path class=\"grid\" d=\"{grid}\" stroke=\"#e4e4e4\"/>");
+    grid((&steps, &axis), top, &mut body);
     for (run, line) in lines.iter().enumerate() {
         let places =
             line.iter().filter(|point| axis.takes(point.1)).map(|point| (across(point.0), down(point.1)));
@@ -124,6 +112,32 @@ fn picture(plan: &Plan, column: &Column, lines: &[Vec<Point>]) -> String {
     let middle = ((LEFT + RIGHT) / 2.0, top + HEIGHT + 38.0);
     text(&mut body, middle, "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", "updates");
     page(&column.title, (WIDTH, top + HEIGHT + BELOW), 12.0, &body)
+}
+
+/// The x of a step.
+fn across(steps: &Axis, step: f64) -> f64 {
+    LEFT + (RIGHT - LEFT) * steps.place(step)
+}
+
+/// The y of a value in a plot that begins at `top`.
+fn down(axis: &Axis, top: f64, value: f64) -> f64 {
+    top + HEIGHT * (1.0 - axis.place(value).clamp(0.0, 1.0))
+}
+
+/// The lines of the ticks, and their labels.
+fn grid((steps, axis): (&Axis, &Axis), top: f64, out: &mut String) {
+    let mut lines = String::new();
+    for &tick in &steps.ticks {
+        let _ = write!(lines, "M{:.1} {top}v{HEIGHT}", across(steps, tick));
+        let place = (across(steps, tick), top + HEIGHT + 18.0);
+        text(out, place, "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", &steps.label(tick));
+    }
+    for &tick in &axis.ticks {
+        let _ = write!(lines, "M{LEFT} {:.1}H{RIGHT}", down(axis, top, tick));
+        let place = (LEFT - 8.0, down(axis, top, tick) + 4.0);
+        text(out, place, "class=\"faint\" text-anchor=\"end\" fill=\"#555\"", &axis.label(tick));
+    }
+    let _ = writeln!(out, "<path class=\"grid\" d=\"{lines}\" stroke=\"#e4e4e4\"/>");
 }
 
 /// A stroke and the name of each system.

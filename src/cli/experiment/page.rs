@@ -1,4 +1,5 @@
-//! The results as one HTML page: the table, curves, what differs among the configs, outputs side by side, and attention.
+//! The results as one HTML page: the table, curves, what differs among the configs, outputs side by side, and
+//! attention.
 
 use std::fmt::Write as _;
 
@@ -52,7 +53,11 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
     let rows = counted(set.pairs.len(), "row");
     let _ = writeln!(out, "<section><h2>{}: {rows}</h2>", escaped(&set.name));
     for scores in &set.scores {
-        let _ = write!(out, "<h3>{}</h3><div class=\"scroll\"><table>", escaped(&table::title(scores)));
+        let _ = write!(
+            out,
+            "<h3>{}</h3><div class=\"scroll\"><table class=\"scores\">",
+            escaped(&table::title(scores))
+        );
         let notes = table::notes(plan, scores);
         for (number, row) in table::cells(plan, scores).iter().enumerate() {
             let (tag, system) = (if number == 0 { "th" } else { "td" }, number.checked_sub(1));
@@ -84,7 +89,7 @@ fn differences(out: &mut String, plan: &Plan) {
         out.push_str("<p>No key differs.</p></section>\n");
         return;
     }
-    out.push_str("<div class=\"scroll\"><table><tr><th>key</th>");
+    out.push_str("<div class=\"scroll\"><table class=\"scores\"><tr><th>key</th>");
     for system in &plan.systems {
         let _ = write!(out, "<th>{}</th>", escaped(&system.name));
     }

@@ -1,10 +1,10 @@
 //! How sure a comparison is: bootstrap intervals, and approximate randomization.
 //!
-//! Rows are drawn, or swapped between two systems, with the outputs of all seeds at once. Only the counts of rows are added,
-//! from which the metric is computed as over a whole set. The draws follow from a name alone.
+//! Rows are drawn, or swapped between two systems, with the outputs of all seeds at once. Only the counts of rows are
+//! added, from which the metric is computed as over a whole set. The draws follow from a name alone.
 //!
-//! Sources: Koehn, "Statistical significance tests for machine translation evaluation" (2004); Riezler and Maxwell, "On some
-//! pitfalls in automatic evaluation and significance testing for MT" (2005).
+//! Sources: Koehn, "Statistical significance tests for machine translation evaluation" (2004); Riezler and Maxwell, "On
+//! some pitfalls in automatic evaluation and significance testing for MT" (2005).
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
