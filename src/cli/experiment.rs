@@ -24,7 +24,7 @@ use self::plan::{NamedFile, Plan};
 use self::results::Results;
 use super::headings::{CONFIG, INPUT, RUN};
 use super::shard::Shard;
-use crate::checkpoint::files::write_file;
+use crate::checkpoint::files::write_output;
 use crate::console::status;
 use crate::distributed::launch::Launch;
 use crate::error::{Error, Result, counted};
@@ -109,7 +109,8 @@ fn compare(plan: &Plan, stop: &StopFlag, jobs: usize) -> Result<u8> {
     for (name, content) in
         [("table.txt", &text), ("table.csv", &table::csv(plan, &results)?), ("index.html", &page)]
     {
-        write_file(&plan.place.join(name), content.as_bytes())?;
+        // Two jobs may find at once that all runs are finished.
+        write_output(&plan.place.join(name), content.as_bytes())?;
     }
     super::print(&text)?;
     status(&format!("wrote {}", plan.place.join("index.html").display()));
