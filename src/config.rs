@@ -2,32 +2,35 @@
 //!
 //! It assembles the `*Config` structs that each module owns beside its code; no module uses this file.
 //! A rule inside one table is in that table's module, a rule between tables is here.
+//! Other files make the tree of a file: the one that it `extends`, and the choices of its `[sweep]`.
 //! Every error names its place: `file:line:column`, or its `--set`.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::readers::Format;
 use crate::data::{DataConfig, SideConfig};
 use crate::decoding::{DecodingConfig, Method};
-use crate::error::{ConfigError, Error, Origin, Result};
+use crate::error::{ConfigError, Origin, Result};
 use crate::model::{ModelConfig, NetworkConfig, Positions, Tied};
 use crate::runtime::RuntimeConfig;
 use crate::training::TrainingConfig;
 
+mod extends;
+mod file;
 pub(crate) mod nearest;
 pub(crate) mod page;
 mod problems;
 mod read;
+mod sweep;
 mod tree;
 mod twice;
 
+use file::{Places, with_init};
 #[cfg(feature = "cli")]
 pub(crate) use problems::Checked;
+#[cfg(feature = "cli")]
+pub(crate) use sweep::Variant;
 use tree::{Node, Value};
 
 /// Alternative tables, of which a config has one: one set by `--set` replaces that of the file.
@@ -52,8 +55,19 @@ const ELSEWHERE: [(&str, &str, &[&str], &str); 8] = [
     ("model", "dropout", &ModelConfig::NETWORKS, "dropout"),
 ];
 
-/// The most bytes of an experiment file. A larger file was given by mistake.
-const LARGEST_FILE: u64 = 1 << 20;
+/// Keys that are not part of an experiment: (key, what must hold, hint).
+const NOT_OF_EXPERIMENTS: [(&str, &str, &str); 2] = [
+    (
+        extends::KEY,
+        "`extends` must be at the top of a config file",
+        "it is read with the file, and names another one from the folder of that file",
+    ),
+    (
+        sweep::TABLE,
+        "[sweep] is for `seqloom experiment`, which trains all of its choices",
+        "run `seqloom experiment CONFIG`, or take [sweep] out of the config",
+    ),
+];
 
 /// A complete experiment, checked: every key has its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,26 +99,26 @@ fn first_seed() -> u64 {
 }
 
 impl Experiment {
-    /// Reads an experiment file. Each override is a `key.path=value`, as for `--set`.
+    /// Reads an experiment file, and those that it extends. Each override is a `key.path=value`, as for `--set`.
     ///
     /// # Errors
-    /// The file cannot be read; errors of [`Experiment::parse`].
+    /// A file cannot be read or extends itself; errors of [`Experiment::parse`].
     pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment> {
-        let (bytes, place) = (bytes_of(path)?, path.display().to_string());
-        let parsed = text_of(bytes, &place).and_then(|text| Experiment::parse(&text, &place, overrides));
-        parsed.map_err(|error| with_init(path, error))
+        let mut places = Places::read(path, overrides)?;
+        let tree = extends::tree_of(path, &mut places);
+        tree.and_then(|tree| resolve(tree, overrides)).map_err(|error| with_init(path, places.error(error)))
     }
 
     /// Reads the text of an experiment file; `place` is its name in error messages.
     ///
     /// An override replaces or adds the value at its path; another optimizer, schedule or tokenizer replaces that of
     /// the file. Its value is TOML if it parses as TOML, else text: `runtime.device=cpu`, `training.steps=100`,
-    /// `data.train=["a.csv", "b.csv"]`.
+    /// `data.train=["a.csv", "b.csv"]`. A text without a file cannot extend another one.
     ///
     /// # Errors
     /// Invalid TOML; unknown, missing and ill-typed keys; values that break a rule.
     pub fn parse(text: &str, place: &str, overrides: &[String]) -> Result<Experiment> {
-        let places = Places { file: place, text, overrides };
+        let places = Places::new(place, text, overrides);
         Node::from_toml(text).and_then(|tree| resolve(tree, overrides)).map_err(|error| places.error(error))
     }
 
@@ -114,7 +128,7 @@ impl Experiment {
     /// As [`Experiment::parse`].
     pub fn with_overrides(&self, overrides: &[String]) -> Result<Experiment> {
         let place = format!("experiment `{}`", self.name);
-        let places = Places { file: &place, text: "", overrides };
+        let places = Places::new(&place, "", overrides);
         Node::from_json(&self.to_json())
             .and_then(|tree| resolve(tree, overrides))
             .map_err(|error| places.error(error))
@@ -149,7 +163,7 @@ impl Experiment {
     /// # Errors
     /// As [`Experiment::parse`].
     pub fn from_json(json: &serde_json::Value, place: &str) -> Result<Experiment> {
-        let places = Places { file: place, text: "", overrides: &[] };
+        let places = Places::new(place, "", &[]);
         Node::from_json(json).and_then(|tree| resolve(tree, &[])).map_err(|error| places.error(error))
     }
 
@@ -283,45 +297,13 @@ fn check_name(name: &str) -> std::result::Result<(), ConfigError> {
     Err(ConfigError::rule(&["name"], message).hint(hint))
 }
 
-/// The bytes of an experiment file.
-fn bytes_of(path: &Path) -> Result<Vec<u8>> {
-    let is_pipe = std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo());
-    // A pipe of the shell has a name in /dev; any other pipe may block forever.
-    if is_pipe && !path.starts_with("/dev") {
-        let message = "a config must be a file, but this is a named pipe";
-        return Err(Error::input(message).at(path.display()));
-    }
-    let mut bytes = Vec::new();
-    // A device has no size and no end.
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|error| Error::file("read", path, &error))?;
-    Ok(bytes)
-}
-
-fn text_of(bytes: Vec<u8>, place: &str) -> Result<String> {
-    if bytes.len() as u64 > LARGEST_FILE {
-        let message = format!("a config must have at most {LARGEST_FILE} bytes, but this has more");
-        return Err(Error::input(message).at(place));
-    }
-    String::from_utf8(bytes).map_err(|_| Error::input("a config must be UTF-8 text, but it is not").at(place))
-}
-
-/// Adds a hint if the file is a table of pairs: it is no config, but `init` can write one for it.
-fn with_init(path: &Path, error: Error) -> Error {
-    match Format::of(path) {
-        Format::Text => error,
-        _ => error.hint(format!(
-            "{0} is data: run `seqloom init {0}` first, which writes a config",
-            path.display()
-        )),
-    }
-}
-
 /// Builds a checked experiment from a tree and overrides.
 fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experiment, ConfigError> {
     for (number, argument) in overrides.iter().enumerate() {
         tree.set(number, argument)?;
+    }
+    if let Some(error) = take_others(&mut tree).into_iter().next() {
+        return Err(error);
     }
     complete(&mut tree);
     let experiment = read_experiment(&tree)?;
@@ -329,6 +311,15 @@ fn resolve(mut tree: Node, overrides: &[String]) -> std::result::Result<Experime
         Some(error) => Err(locate(error, &tree)),
         None => Ok(experiment),
     }
+}
+
+/// Takes out the keys that are not part of an experiment, with their errors.
+fn take_others(tree: &mut Node) -> Vec<ConfigError> {
+    let error = |(key, message, hint): (&str, &str, &str)| {
+        let entry = tree.take(key)?;
+        Some(ConfigError::written(entry.origin, message).hint(hint))
+    };
+    NOT_OF_EXPERIMENTS.into_iter().filter_map(error).collect()
 }
 
 /// Keeps one of alternative tables, and adds `[data]`.
@@ -360,60 +351,9 @@ fn locate(error: ConfigError, tree: &Node) -> ConfigError {
     ConfigError { origin: Some(origin), ..error }
 }
 
-/// The data to display a place.
-struct Places<'a> {
-    file: &'a str,
-    text: &'a str,
-    overrides: &'a [String],
-}
-
-impl Places<'_> {
-    fn error(&self, error: ConfigError) -> Error {
-        let ConfigError { origin, message, hint, .. } = error;
-        let error = Error::input(message).at(self.name(origin.unwrap_or(Origin::Unseen)));
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-
-    fn name(&self, origin: Origin) -> String {
-        match origin {
-            Origin::Unseen => self.file.to_string(),
-            Origin::File(byte) => {
-                let (line, column) = line_and_column(self.text, byte);
-                format!("{}:{line}:{column}", self.file)
-            }
-            Origin::Set(number) => {
-                let argument = self.overrides.get(number).map_or("", String::as_str);
-                format!("--set {}", argument.replace(char::is_control, " "))
-            }
-        }
-    }
-}
-
-/// Line and column, both from 1; the column counts characters.
-fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    // A byte order mark does not count as a column.
-    let column = before[line_start..].chars().filter(|&c| c != '\u{feff}').count();
-    (before.matches('\n').count() + 1, column + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_position_counts_lines_from_one_and_columns_in_characters() {
-        let text = "\u{feff}ab\nä = 1\n";
-        let places =
-            ["ab", "b", "ä", "=", ""].map(|part| line_and_column(text, text.find(part).unwrap_or(0)));
-        assert_eq!(places, [(1, 1), (1, 2), (2, 1), (2, 3), (1, 1)]);
-        assert_eq!(line_and_column(text, text.len()), (3, 1));
-        assert_eq!(line_and_column(text, 1000), (3, 1));
-    }
 
     #[test]
     fn an_error_points_to_the_override_rather_than_to_the_file() {

@@ -135,6 +135,8 @@ impl std::error::Error for Error {}
 pub enum Origin {
     /// In the file, at this byte.
     File(usize),
+    /// In a file that it extends, of this number from 1, at this byte.
+    Base(usize, usize),
     /// In the `--set` of this number.
     Set(usize),
     /// In no text that users see.

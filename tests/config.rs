@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use seqloom::config::Experiment;
 
+mod extends;
 mod recordings;
 mod reference;
 mod refused;

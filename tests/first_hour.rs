@@ -11,6 +11,7 @@ const COMMANDS: [&str; 15] = [
     "init",
     "train",
     "check",
+    "experiment",
     "average",
     "data",
     "decode",

@@ -11,6 +11,7 @@ mod decode;
 mod dependent;
 mod distributed;
 mod evaluate;
+mod experiment_command;
 mod experiments;
 mod first_hour;
 mod gpu;

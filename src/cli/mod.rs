@@ -10,7 +10,9 @@ mod data;
 mod decode;
 mod doctor;
 mod evaluate;
+mod experiment;
 mod headings;
+mod html;
 mod init;
 mod input;
 mod inspect;
@@ -67,6 +69,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what the pairs of a config are made of, and what its policies do with them
     Data(data::DataArgs),
+    /// Train configs with several seeds, decode test sets with them, and compare them
+    Experiment(experiment::ExperimentArgs),
     /// Average the last or the best checkpoints of a run
     Average(average::AverageArgs),
     /// Decode sources with a trained model
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return refused(&error),
     };
+    experiment::end_with_parent();
     ExitCode::from(guarded(|| run(&command)).unwrap_or_else(|error| {
         print_error(&error.to_string());
         error.exit_code()
@@ -150,7 +155,7 @@ fn moved_to(command: &str, option: &str) -> Option<&'static str> {
 /// The prefixes of the keys that `--set` of a command accepts, the most likely first.
 fn settable(command: &str) -> &'static [&'static str] {
     match command {
-        "train" | "check" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
+        "train" | "check" | "experiment" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
         "decode" | "interactive" | "verify" | "attention" | "evaluate" => &["decoding.", "runtime."],
         "score" => &["runtime."],
         "shortlist" | "data" => &["data."],
@@ -178,6 +183,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Init(args) => init::run(args).map(|()| 0),
         Command::Check(args) => check::run(args),
         Command::Data(args) => data::run(args).map(|()| 0),
+        Command::Experiment(args) => experiment::run(args),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
         Command::Merge(args) => merge::run(args).map(|()| 0),

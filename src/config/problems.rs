@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
+use super::file::{Places, with_init};
 use super::tree::Node;
-use super::{Experiment, Places, bytes_of, complete, locate, read_experiment, text_of, with_init};
+use super::{Experiment, complete, extends, locate, read_experiment, take_others};
 use crate::error::{ConfigError, Error, Origin, Result};
 
 /// A config, and what is wrong with it.
@@ -23,26 +24,22 @@ impl Experiment {
     /// # Errors
     /// It cannot be read at all.
     pub(crate) fn load_checked(path: &Path, overrides: &[String]) -> Result<Checked> {
-        let place = path.display().to_string();
-        let text = text_of(bytes_of(path)?, &place).map_err(|error| with_init(path, error))?;
-        let places = Places { file: &place, text: &text, overrides };
-        let shown = |error| with_init(path, places.error(error));
-        let (experiment, errors) = checked(&text, overrides).map_err(shown)?;
+        let mut places = Places::read(path, overrides)?;
+        let tree = extends::tree_of(path, &mut places);
+        let shown = |error: ConfigError| with_init(path, places.error(error));
+        let (experiment, errors) = checked(tree.map_err(shown)?, overrides);
         Ok(Checked { experiment, problems: errors.into_iter().map(shown).collect() })
     }
 }
 
-/// The experiment of a text without what is wrong, if its data is whole, and all errors.
-fn checked(
-    text: &str,
-    overrides: &[String],
-) -> std::result::Result<(Option<Experiment>, Vec<ConfigError>), ConfigError> {
-    let mut tree = Node::from_toml(text)?;
+/// The experiment of a tree without what is wrong, if its data is whole, and all errors.
+fn checked(mut tree: Node, overrides: &[String]) -> (Option<Experiment>, Vec<ConfigError>) {
     let mut errors: Vec<ConfigError> = overrides
         .iter()
         .enumerate()
         .filter_map(|(number, argument)| tree.set(number, argument).err())
         .collect();
+    errors.extend(take_others(&mut tree));
     complete(&mut tree);
     let experiment = match read_experiment(&tree) {
         Ok(experiment) => experiment,
@@ -50,7 +47,7 @@ fn checked(
             let (found, tables) = all_of(first, &mut tree);
             errors.extend(found);
             let whole = read_experiment(&tree).ok().filter(|_| !tables.iter().any(|table| is_of_data(table)));
-            return Ok((whole, errors));
+            return (whole, errors);
         }
     };
     // Where a value was not read, a rule may be broken by what is there instead.
@@ -58,7 +55,7 @@ fn checked(
         errors.extend(experiment.broken_rules().into_iter().map(|error| locate(error, &tree)));
     }
     let whole = !errors.iter().flat_map(|error| &error.keys).any(|key| is_of_data(key));
-    Ok((Some(experiment).filter(|_| whole), errors))
+    (Some(experiment).filter(|_| whole), errors)
 }
 
 /// Whether a path is that of `[data]`, or below it.
@@ -91,7 +88,7 @@ mod tests {
 
     fn messages(text: &str, overrides: &[&str]) -> Vec<String> {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
-        checked(text, &overrides).unwrap().1.into_iter().map(|error| error.message).collect()
+        checked(Node::from_toml(text).unwrap(), &overrides).1.into_iter().map(|error| error.message).collect()
     }
 
     const DATA: &str = "name = \"a\"\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
@@ -117,7 +114,7 @@ mod tests {
         let text = format!("{DATA}max_ratio = -1\n[training]\nsteps = 0\n[decoding]\nbeam = 0\n");
         assert_eq!(messages(&text, &[]).len(), 3, "{:#?}", messages(&text, &[]));
         let whole = |text: &str| {
-            let (experiment, errors) = checked(text, &[]).unwrap();
+            let (experiment, errors) = checked(Node::from_toml(text).unwrap(), &[]);
             (experiment.is_some(), errors.len())
         };
         assert_eq!(whole(DATA), (true, 0));

@@ -95,7 +95,10 @@ impl<'n> Reader<'n> {
     }
 
     fn unknown(&self, entry: &Entry, known: &[String]) -> ConfigError {
-        let (key, known) = (entry.key.as_str(), known.iter().map(String::as_str).collect::<Vec<_>>());
+        let (key, mut known) = (entry.key.as_str(), known.iter().map(String::as_str).collect::<Vec<_>>());
+        if self.path.is_empty() {
+            known.push(super::extends::KEY);
+        }
         let message = format!("unknown key `{}`{}", key.escape_debug(), self.in_table());
         let keys = format!("`{}`", known.join("`, `"));
         let hint = match nearest(key, &known) {

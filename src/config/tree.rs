@@ -13,7 +13,7 @@ use crate::error::{ConfigError, Origin};
 const DEPTH: usize = 16;
 
 /// A value and where it was written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub value: Value,
     pub origin: Origin,
@@ -22,7 +22,7 @@ pub(super) struct Node {
 }
 
 /// The values of both TOML and JSON.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     Text(String),
     Integer(i64),
@@ -33,7 +33,7 @@ pub(super) enum Value {
 }
 
 /// A key, where it was written, and its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub key: String,
     pub origin: Origin,
@@ -74,16 +74,21 @@ impl Node {
 
     /// The tree of a TOML text.
     pub(super) fn from_toml(text: &str) -> Result<Node, ConfigError> {
+        Node::from_toml_at(text, &Origin::File)
+    }
+
+    /// The same of a text whose bytes are at these places.
+    pub(super) fn from_toml_at(text: &str, origin_of: &dyn Fn(usize) -> Origin) -> Result<Node, ConfigError> {
         let document = DeTable::parse(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let message = format!("this is not TOML: {}", reason(&error, text));
             ConfigError {
                 hint: written_twice(text, start),
-                ..ConfigError::written(Origin::File(start), message)
+                ..ConfigError::written(origin_of(start), message)
             }
         })?;
         // The root is the whole file and has no line.
-        let entries = table_entries(document.get_ref(), &Origin::File, DEPTH)?;
+        let entries = table_entries(document.get_ref(), origin_of, DEPTH)?;
         Ok(Node::new(Value::Table(entries), Origin::Unseen))
     }
 
@@ -123,17 +128,30 @@ impl Node {
         Ok(())
     }
 
-    /// If a `--set` wrote one of these entries of a table, removes those from the file.
-    pub(super) fn prefer_set(&mut self, table: &str, names: &[&str]) {
-        let node = table.split('.').try_fold(self, |node, key| match &mut node.value {
+    /// Takes an entry out of the table that this is.
+    pub(super) fn take(&mut self, key: &str) -> Option<Entry> {
+        let Value::Table(entries) = &mut self.value else { return None };
+        let at = entries.iter().position(|entry| entry.key == key)?;
+        Some(entries.remove(at))
+    }
+
+    /// The entries of the table at a path.
+    pub(super) fn entries_at(&mut self, path: &str) -> Option<&mut Vec<Entry>> {
+        let node = path.split('.').try_fold(self, |node, key| match &mut node.value {
             Value::Table(entries) => {
                 entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.node)
             }
             _ => None,
-        });
-        let Some(Node { value: Value::Table(entries), .. }) = node else {
-            return;
-        };
+        })?;
+        match &mut node.value {
+            Value::Table(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// If a `--set` wrote one of these entries of a table, removes those from the file.
+    pub(super) fn prefer_set(&mut self, table: &str, names: &[&str]) {
+        let Some(entries) = self.entries_at(table) else { return };
         let is_named = |entry: &Entry| names.contains(&entry.key.as_str());
         let is_set = |entry: &Entry| entry.node.set_within().is_some();
         if entries.iter().any(|entry| is_named(entry) && is_set(entry)) {

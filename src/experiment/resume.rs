@@ -171,6 +171,16 @@ pub(crate) fn check_free(run: &RunDirectory, experiment: &Experiment) -> Result<
     held(run, experiment, false, &mut Recorders::default()).map(|_| ())
 }
 
+/// Whether the directory has the run of this experiment, and nothing is left to do.
+///
+/// # Errors
+/// The directory has something else, or a run that cannot be read.
+pub(crate) fn is_finished(run: &RunDirectory, experiment: &Experiment) -> Result<bool> {
+    check_place(run)?;
+    let saved = held(run, experiment, true, &mut Recorders::default())?;
+    Ok(saved.is_some_and(|saved| saved.is_complete(experiment, run)))
+}
+
 /// The checkpoint to resume from, if the directory has this experiment.
 fn held(
     run: &RunDirectory,

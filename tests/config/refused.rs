@@ -22,7 +22,7 @@ fn an_unknown_key_is_named_with_its_position_and_the_nearest_known_one() {
         (
             "[modle]\nx = 1",
             "5:2: unknown key `modle`\nhint: did you mean `model`? \
-             Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`",
+             Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`, `extends`",
         ),
         (
             "[data.source.charakters]",
@@ -392,7 +392,7 @@ fn an_error_in_an_override_names_the_override() {
         (
             "modle.x=1",
             "unknown key `modle`\nhint: did you mean `model`? \
-             Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`",
+             Keys there: `name`, `seed`, `data`, `model`, `training`, `decoding`, `runtime`, `extends`",
         ),
     ] {
         assert_eq!(refused(&text, &[argument]), format!("error: --set {argument}: {message}"));

@@ -3,38 +3,17 @@
 use std::fmt::Write as _;
 
 use super::report::{Finding, Report, SetReport, SideReport, grouped, in_number};
+use crate::cli::html::{cut, page};
 use crate::data::survey::Example;
 use crate::svg::escaped;
-
-const STYLE: &str = "
-:root { color-scheme: light dark; --page: #fff; --ink: #222; --faint: #666; --line: #ddd; --bar: #0072b2; --warn: #d55e00 }
-@media (prefers-color-scheme: dark) { :root { --page: #1b1d21; --ink: #e6e6e6; --faint: #a8a8a8; --line: #3a3d44; --bar: #56b4e9; --warn: #e69f00 } }
-* { box-sizing: border-box }
-body { margin: 0 auto; padding: 1rem; max-width: 84rem; background: var(--page); color: var(--ink);
-  font: 1rem/1.5 'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans Arabic', sans-serif }
-h1 { font-size: 1.5rem } h2 { font-size: 1.25rem; border-top: 1px solid var(--line); padding-top: 1rem } h3 { font-size: 1rem; margin: 0 0 .5rem }
-.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.5rem }
-table { border-collapse: collapse; width: 100%; font-size: .9rem } td, th { text-align: start; vertical-align: top; padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
-th { color: var(--faint); font-weight: normal } .number { text-align: end; white-space: nowrap } .faint { color: var(--faint) }
-.warn { border-inline-start: 4px solid var(--warn); padding-inline-start: .75rem; margin: 1rem 0 } .scroll { overflow-x: auto }
-svg { width: 100%; height: auto; display: block; margin: .5rem 0 } svg rect { fill: var(--bar) } svg text { fill: var(--faint); font-size: 11px }
-";
 
 /// The whole page. Writing to a string cannot fail.
 pub(super) fn render(report: &Report) -> String {
     let mut out = String::new();
-    let name = escaped(&report.name);
     let [source, target] = report.vocabularies.each_ref().map(|text| escaped(text));
-    let _ = write!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{name}: data</title><style>{STYLE}</style></head><body>\n\
-         <h1>{name}: data</h1><p>Vocabularies: {source} (sources), {target} (targets).</p>\n"
-    );
+    let _ = writeln!(out, "<p>Vocabularies: {source} (sources), {target} (targets).</p>");
     report.sets.iter().for_each(|set| set_of(&mut out, set));
-    out.push_str("</body></html>\n");
-    out
+    page(&format!("{}: data", report.name), &out)
 }
 
 fn set_of(out: &mut String, set: &SetReport) {
@@ -120,7 +99,7 @@ fn histogram(out: &mut String, ranges: &[(usize, u64)]) {
     let step = WIDTH / ranges.len().max(1) as f64;
     let _ = write!(
         out,
-        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"texts by number of tokens\">",
+        "<svg class=\"bars\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"texts by number of tokens\">",
         HEIGHT + 18.0
     );
     for (n, (length, count)) in ranges.iter().enumerate() {
@@ -136,14 +115,4 @@ fn histogram(out: &mut String, ranges: &[(usize, u64)]) {
         }
     }
     out.push_str("</svg>");
-}
-
-/// The beginning of a long text.
-fn cut(text: &str) -> String {
-    const SHOWN: usize = 300;
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
 }

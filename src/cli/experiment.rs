@@ -1,0 +1,127 @@
+//! `seqloom experiment`: trains configs with several seeds, decodes test sets with all models, and compares them.
+//!
+//! Each training and each decoding is a process of this binary. What its files show as finished is not done again, so
+//! the same command continues after any stop. The table and the page follow from these files alone.
+
+mod attention;
+mod children;
+mod curves;
+mod outputs;
+mod page;
+mod plan;
+mod resampling;
+mod results;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(super) use self::children::end_with_parent;
+use self::children::run_all;
+use self::outputs::{is_done, next_step};
+use self::plan::{NamedFile, Plan};
+use self::results::Results;
+use super::headings::{CONFIG, INPUT, RUN};
+use super::shard::Shard;
+use crate::checkpoint::files::write_output;
+use crate::console::status;
+use crate::distributed::launch::Launch;
+use crate::error::{Error, Result, counted};
+use crate::runtime::StopFlag;
+
+/// Arguments of `seqloom experiment`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  seqloom experiment small.toml wide.toml
+  seqloom experiment sweep.toml --seeds 1,2 --jobs 2
+  seqloom experiment small.toml wide.toml --test short=short.csv --test long=long.csv
+  seqloom experiment small.toml wide.toml --out experiments/width --set training.steps=500
+
+Each config is trained with each seed, and each model decodes each test set. The same command continues after a stop. At the \
+end, table.txt, table.csv and index.html in the folder have means, intervals and what is better than what. A config with \
+[sweep] stands for its choices. More: docs/experiments.md")]
+pub(crate) struct ExperimentArgs {
+    /// The configs, each with its own `name`
+    #[arg(required = true, value_name = "CONFIG")]
+    configs: Vec<PathBuf>,
+    /// Replace one key of all configs; may be given more than once
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = CONFIG)]
+    overrides: Vec<String>,
+    /// Train each config with each of these seeds
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1_u64, 2, 3], help_heading = RUN,
+        value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
+    seeds: Vec<u64>,
+    /// The folder of the experiment [default: experiments/NAME, with the name of the first config]
+    #[arg(long, value_name = "DIR", help_heading = RUN)]
+    out: Option<PathBuf>,
+    /// Run N trainings or decodings at once
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = RUN, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+    /// A test set: its name and its file, with the columns of training, or two text files, SOURCES,TARGETS; may be given
+    /// more than once [default: data.test of the configs, or else data.valid]
+    #[arg(long = "test", value_name = "NAME=FILE", help_heading = INPUT)]
+    tests: Vec<NamedFile>,
+    /// Do every N-th run, from run I: job I of N; auto: by the job array (Slurm, Grid Engine) or the rank. The job that
+    /// finds all runs finished writes the table
+    #[arg(long, value_name = "I/N", help_heading = RUN)]
+    shard: Option<Shard>,
+}
+
+/// Does what is left to do, and compares the models; returns the exit code.
+pub(crate) fn run(args: &ExperimentArgs) -> Result<u8> {
+    if args.shard.is_none()
+        && let Some(Launch { rank, ranks, by, .. }) = Launch::from_environment()?
+    {
+        let message =
+            format!("an experiment must have one process, but this is rank {rank} of {ranks}, by {by}");
+        return Err(Error::input(message).hint("--shard auto gives each rank its share of the runs"));
+    }
+    let plan = Plan::new(args)?;
+    let stop = StopFlag::on_signals(plan.runs[0].experiment.runtime.on_usr1)?;
+    let is_own = |run: &usize| args.shard.is_none_or(|shard| shard.has(*run as u64 + 1));
+    let own: Vec<usize> = (0..plan.runs.len()).filter(is_own).collect();
+    let jobs = usize::from(args.jobs);
+    // If a signal came meanwhile, the process ends here.
+    let failed = stop.whole(|| run_all(&own, jobs, &stop, &mut |run| next_step(&plan, run)))?;
+    if !failed.is_empty() {
+        return Err(report(&plan, &own, &failed));
+    }
+    let others = (0..plan.runs.len()).filter(|run| !is_own(run));
+    // Another job may be writing the files of its runs.
+    let left = others.filter(|run| !is_done(&plan, *run).unwrap_or(false)).count();
+    if left > 0 {
+        let (left, all) = (counted(left, "run"), plan.runs.len());
+        status(&format!(
+            "done, but {left} of {all} in other shares: the last job to end, or this command without --shard, writes the table"
+        ));
+        return Ok(0);
+    }
+    compare(&plan, &stop, jobs)
+}
+
+/// Writes and prints the table, and writes the page.
+fn compare(plan: &Plan, stop: &StopFlag, jobs: usize) -> Result<u8> {
+    let results = Results::read(plan)?;
+    let pictures = stop.whole(|| attention::draw(plan, &results, jobs, stop))?;
+    let text = table::text(plan, &results);
+    let page = page::render(plan, &results, &pictures)?;
+    for (name, content) in
+        [("table.txt", &text), ("table.csv", &table::csv(plan, &results)?), ("index.html", &page)]
+    {
+        // Two jobs may find at once that all runs are finished.
+        write_output(&plan.place.join(name), content.as_bytes())?;
+    }
+    super::print(&text)?;
+    status(&format!("wrote {}", plan.place.join("index.html").display()));
+    Ok(0)
+}
+
+/// The error that lists the runs that failed.
+fn report(plan: &Plan, own: &[usize], failed: &[(usize, String)]) -> Error {
+    let list: Vec<String> =
+        failed.iter().map(|(run, why)| format!("\n  {}: {why}", plan.runs[*run].name)).collect();
+    let runs = counted(own.len(), "run");
+    let message = format!("{} of {runs} failed:{}", failed.len(), list.concat());
+    Error::failure(message).hint(format!("{} has their messages", plan.place.join("logs").display()))
+}

@@ -1,0 +1,210 @@
+//! The processes of an experiment: several at once, each a step of a task, until all tasks are done.
+//!
+//! They end with the experiment: a signal is passed on to them, and if it is killed, the system kills them.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::console::status;
+use crate::error::{Error, Result};
+use crate::runtime::StopFlag;
+
+/// The environment variable with the experiment's process id.
+const PARENT: &str = "SEQLOOM_EXPERIMENT_PROCESS";
+
+/// Variables by which a launcher says that a process is a rank. A training of the experiment is none.
+const OF_LAUNCHERS: [&str; 8] = [
+    "RANK",
+    "WORLD_SIZE",
+    "OMPI_COMM_WORLD_RANK",
+    "OMPI_COMM_WORLD_SIZE",
+    "PMI_RANK",
+    "PMI_SIZE",
+    "SLURM_PROCID",
+    "SLURM_STEP_NUM_TASKS",
+];
+
+/// A process to run.
+pub(super) struct Step {
+    /// What it does, for messages.
+    pub what: String,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Its messages are added to this file.
+    pub log: PathBuf,
+    /// What to do once it has ended well.
+    pub then: Box<dyn FnOnce() -> Result<()>>,
+}
+
+/// Finds the next step of a task; `None` if it is done.
+pub(super) type Next<'a> = &'a mut dyn FnMut(usize) -> Result<Option<Step>>;
+
+/// A process that is running.
+struct Running {
+    task: usize,
+    what: String,
+    then: Box<dyn FnOnce() -> Result<()>>,
+    child: Child,
+}
+
+/// Runs the steps of all tasks, of `jobs` tasks at once. Returns the tasks that failed, each with the reason. After a
+/// signal those that have not begun are left out.
+///
+/// # Errors
+/// A process cannot be watched.
+pub(super) fn run_all(
+    tasks: &[usize],
+    jobs: usize,
+    stop: &StopFlag,
+    next: Next<'_>,
+) -> Result<Vec<(usize, String)>> {
+    let mut pool = Pool { running: Vec::new(), failed: Vec::new() };
+    let (mut waiting, mut is_passed_on) = (tasks.iter().copied(), false);
+    loop {
+        if let Some(signal) = stop.raised().filter(|_| !is_passed_on) {
+            pool.pass_on(signal);
+            is_passed_on = true;
+        }
+        for ended in pool.ended()? {
+            let (task, what) = (ended.task, ended.what.clone());
+            if pool.conclude(ended, stop) && stop.raised().is_none() {
+                pool.start(task, Some(&what), next);
+            }
+        }
+        while pool.running.len() < jobs && stop.raised().is_none() {
+            let Some(task) = waiting.next() else { break };
+            pool.start(task, None, next);
+        }
+        if pool.running.is_empty() {
+            if stop.raised().is_some() {
+                status("stopped; the same command continues");
+            }
+            return Ok(std::mem::take(&mut pool.failed));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+struct Pool {
+    running: Vec<Running>,
+    failed: Vec<(usize, String)>,
+}
+
+impl Pool {
+    /// Starts the next step of a task; `last` is the one that has just ended.
+    fn start(
+        &mut self,
+        task: usize,
+        last: Option<&str>,
+        next: &mut dyn FnMut(usize) -> Result<Option<Step>>,
+    ) {
+        let started = match next(task) {
+            Ok(None) => return,
+            Ok(Some(step)) if last == Some(step.what.as_str()) => {
+                Err(Error::failure(format!("{} ended well, but its files are not complete", step.what)))
+            }
+            Ok(Some(step)) => spawn(task, step),
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(running) => self.running.push(running),
+            Err(error) => self.fail(task, error.message().to_owned()),
+        }
+    }
+
+    /// Takes out the processes that have ended.
+    fn ended(&mut self) -> Result<Vec<Running>> {
+        let (mut ended, mut at) = (Vec::new(), 0);
+        while at < self.running.len() {
+            let there = self.running[at].child.try_wait();
+            match there.map_err(|error| Error::failure(format!("cannot wait for a process: {error}")))? {
+                Some(_) => ended.push(self.running.remove(at)),
+                None => at += 1,
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Whether a process has ended well. What a signal has stopped has not failed.
+    fn conclude(&mut self, ended: Running, stop: &StopFlag) -> bool {
+        let Running { task, what, then, mut child } = ended;
+        let why = match child.wait() {
+            Ok(code) if code.success() => match then() {
+                Ok(()) => return true,
+                Err(error) => error.message().to_owned(),
+            },
+            Ok(code) => format!("{what} failed ({code})"),
+            Err(error) => format!("{what} failed: {error}"),
+        };
+        if stop.raised().is_none() {
+            self.fail(task, why);
+        }
+        false
+    }
+
+    fn fail(&mut self, task: usize, why: String) {
+        status(&why);
+        self.failed.push((task, why));
+    }
+
+    fn pass_on(&self, signal: u8) {
+        let Some(signal) = Signal::from_named_raw(i32::from(signal)) else { return };
+        for Running { child, .. } in &self.running {
+            if let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                // One that has ended needs no signal.
+                let _ = kill_process(process, signal);
+            }
+        }
+    }
+}
+
+/// An error here must leave no process behind.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for Running { child, .. } in &mut self.running {
+            if matches!(child.try_wait(), Ok(None)) {
+                let _ = child.kill();
+            }
+        }
+    }
+}
+
+fn spawn(task: usize, step: Step) -> Result<Running> {
+    use std::os::unix::process::CommandExt;
+    let Step { what, arguments, log, then } = step;
+    if let Some(folder) = log.parent() {
+        fs::create_dir_all(folder).map_err(|error| Error::file("make", folder, &error))?;
+    }
+    let messages = File::options().create(true).append(true).open(&log);
+    let messages = messages.map_err(|error| Error::file("write", &log, &error))?;
+    let failed = |error: std::io::Error| Error::failure(format!("cannot start {what}: {error}"));
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(arguments).env(PARENT, std::process::id().to_string());
+    for name in OF_LAUNCHERS {
+        command.env_remove(name);
+    }
+    // A terminal's Ctrl-C would reach it directly, and once more from here.
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(messages);
+    let child = command.spawn().map_err(failed)?;
+    status(&what);
+    Ok(Running { task, what, then, child })
+}
+
+/// In a process that an experiment has started: asks the system to kill it when the experiment is killed, so that the same
+/// command may start again at once. Its files are complete at any moment.
+pub(crate) fn end_with_parent() {
+    let Some(parent) = std::env::var_os(PARENT) else { return };
+    // Where the system cannot do it, the process ends by itself.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let there = rustix::process::getppid().map(|process| process.as_raw_nonzero().to_string());
+    // The experiment may have ended before.
+    if there.is_none_or(|there| parent != there.as_str()) {
+        std::process::exit(1);
+    }
+}

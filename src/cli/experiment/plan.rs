@@ -1,0 +1,218 @@
+//! What an experiment consists of: systems (configs, or choices of their sweeps), seeds, runs, and test sets.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::ExperimentArgs;
+use crate::config::{Experiment, Variant};
+use crate::data::readers::Format;
+use crate::data::{DataConfig, Files, PairFile};
+use crate::error::{Error, Result};
+
+/// A config, or one choice of its sweep.
+pub(super) struct System {
+    /// The name of the config, with the values of the choice.
+    pub name: String,
+    /// With the seed of the config.
+    pub experiment: Experiment,
+}
+
+/// A system with a seed.
+pub(super) struct Run {
+    /// The name of its folder.
+    pub name: String,
+    /// With this seed.
+    pub experiment: Experiment,
+}
+
+/// A test set.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TestSet {
+    pub name: String,
+    /// Pairs, or sources alone.
+    pub input: PathBuf,
+    /// The references of sources alone.
+    pub targets: Option<PathBuf>,
+    /// The format of the input, if its name does not show it.
+    pub format: Option<Format>,
+    pub header: Option<bool>,
+}
+
+/// The whole experiment.
+pub(super) struct Plan {
+    pub name: String,
+    /// The folder of all its files.
+    pub place: PathBuf,
+    pub systems: Vec<System>,
+    pub seeds: Vec<u64>,
+    /// The runs of the first system, then those of the second, and so on.
+    pub runs: Vec<Run>,
+    pub sets: Vec<TestSet>,
+}
+
+/// NAME=FILE of `--test`.
+#[derive(Clone, Debug)]
+pub(super) struct NamedFile {
+    name: String,
+    file: String,
+}
+
+impl FromStr for NamedFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<NamedFile, String> {
+        match text.split_once('=') {
+            Some((name, file)) if is_plain(name) && !file.is_empty() => {
+                Ok(NamedFile { name: name.to_owned(), file: file.to_owned() })
+            }
+            _ => Err("it must be NAME=FILE, with letters, digits, `-`, `_` and `.` in the name".to_owned()),
+        }
+    }
+}
+
+impl NamedFile {
+    fn set(&self) -> TestSet {
+        let whole = TestSet::table(&self.name, Path::new(&self.file));
+        match self.file.split_once(',') {
+            Some((sources, targets)) if !whole.input.exists() => {
+                TestSet { input: sources.into(), targets: Some(targets.into()), ..whole }
+            }
+            _ => whole,
+        }
+    }
+}
+
+impl TestSet {
+    fn table(name: &str, input: &Path) -> TestSet {
+        TestSet { name: name.to_owned(), input: input.to_owned(), targets: None, format: None, header: None }
+    }
+
+    fn of_file(name: &str, file: &PairFile, data: &DataConfig) -> TestSet {
+        match file {
+            PairFile::Table(table) => TestSet {
+                format: table.format.or(data.format),
+                header: table.header,
+                ..TestSet::table(name, &table.path)
+            },
+            PairFile::Parallel { source, target, .. } => {
+                TestSet { targets: Some(target.clone()), ..TestSet::table(name, source) }
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// The plan of a command.
+    ///
+    /// # Errors
+    /// A config is wrong; names that are there twice; no test set.
+    pub(super) fn new(args: &ExperimentArgs) -> Result<Plan> {
+        let systems = systems(args)?;
+        let name = systems[0].experiment.name.clone();
+        let place = args.out.clone().unwrap_or_else(|| Path::new("experiments").join(&name));
+        let mut seeds = args.seeds.clone();
+        seeds.sort_unstable();
+        seeds.dedup();
+        let mut runs = Vec::new();
+        for system in &systems {
+            runs.extend(seeds.iter().map(|&seed| Run {
+                name: format!("{}-seed{seed}", system.name),
+                experiment: Experiment { seed, ..system.experiment.clone() },
+            }));
+        }
+        let sets = sets(args, &systems)?;
+        Ok(Plan { name, place, systems, seeds, runs, sets })
+    }
+
+    /// The number of the run of a system with the seed of this number.
+    pub(super) fn run_of(&self, system: usize, seed: usize) -> usize {
+        system * self.seeds.len() + seed
+    }
+
+    /// The run directory of a run.
+    pub(super) fn folder(&self, run: usize) -> PathBuf {
+        self.place.join("runs").join(&self.runs[run].name)
+    }
+
+    /// What to decode with: the average, if the config asks for one.
+    pub(super) fn model(&self, run: usize) -> PathBuf {
+        let folder = self.folder(run);
+        if self.runs[run].experiment.training.average > 0 { folder.join("average") } else { folder }
+    }
+}
+
+/// The configs, each with the choices of its sweep.
+fn systems(args: &ExperimentArgs) -> Result<Vec<System>> {
+    let mut systems: Vec<System> = Vec::new();
+    for path in &args.configs {
+        for Variant { name, experiment } in Experiment::load_variants(path, &args.overrides)? {
+            let name = match name.as_str() {
+                "" => experiment.name.clone(),
+                choice => format!("{}-{choice}", experiment.name),
+            };
+            if systems.iter().any(|other| other.name == name) {
+                let message = format!("each config must have its own `name`, but two have {name:?}");
+                return Err(Error::input(message).at(path.display()).hint("change `name` in one of them"));
+            }
+            systems.push(System { name, experiment });
+        }
+    }
+    match systems.is_empty() {
+        true => Err(Error::input("an experiment must have a config, but there is none")),
+        false => Ok(systems),
+    }
+}
+
+/// The test sets: those of the command, or else those of the configs.
+fn sets(args: &ExperimentArgs, systems: &[System]) -> Result<Vec<TestSet>> {
+    let sets: Vec<TestSet> = match args.tests.is_empty() {
+        false => args.tests.iter().map(NamedFile::set).collect(),
+        true => common_sets(systems)?,
+    };
+    if let Some(twice) = (1..sets.len()).find(|&n| sets[..n].iter().any(|set| set.name == sets[n].name)) {
+        let message = format!("each test set must have its own name, but two have {:?}", sets[twice].name);
+        return Err(Error::input(message));
+    }
+    for path in sets.iter().flat_map(|set| std::iter::once(&set.input).chain(&set.targets)) {
+        // Before hours of training.
+        std::fs::metadata(path).map_err(|error| Error::file("read", path, &error))?;
+    }
+    Ok(sets)
+}
+
+/// The test set that all configs have.
+fn common_sets(systems: &[System]) -> Result<Vec<TestSet>> {
+    const HINT: &str = "name the test sets with --test NAME=FILE";
+    let first = sets_of(&systems[0].experiment.data).ok_or_else(|| {
+        Error::input("an experiment needs a test set, but `data.valid` is a share").hint(HINT)
+    })?;
+    let other = systems.iter().find(|other| sets_of(&other.experiment.data).as_ref() != Some(&first));
+    match other {
+        Some(other) => {
+            let names = [&systems[0].name, &other.name];
+            let message =
+                format!("all configs must have the same test set, but {} and {} differ", names[0], names[1]);
+            Err(Error::input(message).hint(HINT))
+        }
+        None => Ok(first),
+    }
+}
+
+/// The files of `data.test`, or else of `data.valid`, each as a set.
+fn sets_of(data: &DataConfig) -> Option<Vec<TestSet>> {
+    let (name, files): (&str, &Files) = match &data.test {
+        Some(files) => ("test", files),
+        None => ("valid", data.valid.files()?),
+    };
+    let set = |(number, file): (usize, &PairFile)| match files.0.len() {
+        1 => TestSet::of_file(name, file, data),
+        _ => TestSet::of_file(&format!("{name}{number}"), file, data),
+    };
+    Some((1..).zip(&files.0).map(set).collect())
+}
+
+/// Whether a text is safe as a part of a file's name.
+fn is_plain(name: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(is_plain)
+}
