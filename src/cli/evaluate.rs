@@ -8,7 +8,6 @@ mod latex;
 mod results;
 mod row_values;
 mod runs;
-mod system;
 mod tables;
 mod text;
 mod texts;
@@ -18,9 +17,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use self::results::{Results, StatisticsArgs};
-use self::system::System;
 use super::headings::{INPUT, OUTPUT, SEARCH};
 use super::roles::FileRoles;
+use super::scored::ScoredOutputs;
 use super::source_args::SourceFormat;
 use crate::checkpoint::run::locate_model;
 use crate::config::nearest::nearest;
@@ -182,7 +181,7 @@ fn roles(args: &EvaluateArgs) -> Result<FileRoles> {
 }
 
 /// There is a row, and all systems have the same references.
-fn check_same(systems: &[System]) -> Result<()> {
+fn check_same(systems: &[ScoredOutputs]) -> Result<()> {
     let Some(first) = systems.first() else { return Err(nothing()) };
     for system in systems {
         let [one, other] = [first, system].map(|system| (&system.name, system.rows()));

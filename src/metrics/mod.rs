@@ -27,7 +27,7 @@ pub use example::{Example, Unit};
 pub use metric::{Metric, MetricKind};
 pub use row_statistics::RowStatistics;
 pub use set::{MetricSet, MetricValue};
-pub use significance::{approximate_randomization, paired_bootstrap};
+pub use significance::{SIGNIFICANT, approximate_randomization, paired_bootstrap};
 
 /// All metrics.
 pub const METRICS: &[MetricKind] = &[

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::is_stdin;
-use super::system::System;
+use crate::cli::scored::ScoredOutputs;
 use crate::data::readers::{Columns, Format, RowReader};
 use crate::error::{Error, Result};
 use crate::metrics::{Example, MetricKind};
@@ -47,7 +47,11 @@ impl<'a> TextFile<'a> {
 ///
 /// # Errors
 /// A file cannot be read or is a table; files differ in length; standard input would be read twice.
-pub(super) fn read(outputs: &[PathBuf], references: &[PathBuf], kinds: &[MetricKind]) -> Result<Vec<System>> {
+pub(super) fn read(
+    outputs: &[PathBuf],
+    references: &[PathBuf],
+    kinds: &[MetricKind],
+) -> Result<Vec<ScoredOutputs>> {
     // References are read once for each system.
     let again = references.iter().filter(|path| is_stdin(path)).count() * outputs.len();
     if again + outputs.iter().filter(|path| is_stdin(path)).count() > 1 {
@@ -57,10 +61,10 @@ pub(super) fn read(outputs: &[PathBuf], references: &[PathBuf], kinds: &[MetricK
     outputs.iter().map(|output| read_system(output, references, kinds)).collect()
 }
 
-fn read_system(output: &Path, references: &[PathBuf], kinds: &[MetricKind]) -> Result<System> {
+fn read_system(output: &Path, references: &[PathBuf], kinds: &[MetricKind]) -> Result<ScoredOutputs> {
     let paths = std::iter::once(output).chain(references.iter().map(PathBuf::as_path));
     let mut files = paths.map(TextFile::open).collect::<Result<Vec<_>>>()?;
-    let mut system = System::new(output.display().to_string(), kinds);
+    let mut system = ScoredOutputs::new(output.display().to_string(), kinds);
     loop {
         let lines = files.iter_mut().map(TextFile::next_line).collect::<Result<Vec<_>>>()?;
         if lines.iter().all(Option::is_none) {
