@@ -7,7 +7,7 @@ use crate::support::run::{Finished, Scene, binary, listened_to, objects};
 mod init;
 mod readme;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "init",
     "train",
     "check",
