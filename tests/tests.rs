@@ -19,6 +19,7 @@ mod inspection;
 mod kernels;
 mod keys;
 mod library;
+mod mbr;
 mod meaning;
 mod metrics;
 mod model;

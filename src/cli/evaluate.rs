@@ -20,12 +20,12 @@ use clap::{Args, ValueEnum};
 use self::results::{Results, StatisticsArgs};
 use self::system::System;
 use super::headings::{INPUT, OUTPUT, SEARCH};
+use super::metric_names::metric_named;
 use super::roles::FileRoles;
 use super::source_args::SourceFormat;
 use crate::checkpoint::run::locate_model;
-use crate::config::nearest::nearest;
 use crate::error::{Error, Result};
-use crate::metrics::{METRICS, MetricKind};
+use crate::metrics::MetricKind;
 
 /// The metrics of texts and tables, if none are named.
 const USUAL: [&str; 4] = ["exact_match", "bleu", "chrf", "ter"];
@@ -148,22 +148,12 @@ fn nothing() -> Error {
 fn named_metrics(names: &[String]) -> Result<Option<Vec<MetricKind>>> {
     let mut kinds: Vec<MetricKind> = Vec::new();
     for name in names.iter().map(|name| name.trim()) {
-        let kind = MetricKind::named(name).ok_or_else(|| unknown(name))?;
+        let kind = metric_named("--metrics", name)?;
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
     }
     Ok(Some(kinds).filter(|kinds| !kinds.is_empty()))
-}
-
-fn unknown(name: &str) -> Error {
-    let known: Vec<&str> = METRICS.iter().map(|kind| kind.name).collect();
-    let message =
-        format!("--metrics must name metrics, but `{name}` is none; there are {}", known.join(", "));
-    match nearest(name, &known) {
-        Some(near) => Error::input(message).hint(format!("did you mean `{near}`?")),
-        None => Error::input(message),
-    }
 }
 
 /// The files of the command.

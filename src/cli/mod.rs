@@ -19,6 +19,7 @@ mod inspect;
 mod interactive;
 mod keys;
 mod merge;
+mod metric_names;
 mod model_args;
 mod not_finite;
 mod output;

@@ -39,7 +39,8 @@ pub struct LoadedModel {
     pub runtime: Runtime,
     /// Number format of its matrices for decoding.
     pub weights: Weights,
-    /// The options of the search.
+    /// The options of the search. It may look for more outputs than the experiment's `decoding.n_best`: candidates, among
+    /// which a caller chooses.
     pub options: SearchOptions,
     /// The other models of an ensemble (`decoding.ensemble`), with the same target vocabulary.
     pub others: Vec<LoadedModel>,
@@ -120,14 +121,31 @@ impl LoadedModel {
     /// # Errors
     /// A number outside the range of `decoding.n_best` or `decoding.beam`.
     pub(crate) fn require_n_best(&mut self, n_best: usize) -> Result<Option<usize>> {
+        let (experiment, widened) = self.with_n_best(n_best)?;
+        self.options = SearchOptions::with_texts(&experiment.decoding, self.texts())?;
+        self.experiment = experiment;
+        Ok(widened)
+    }
+
+    /// Lets the search look for this many candidates per source; the experiment keeps its number of outputs. A narrower beam
+    /// is widened to it; returns the new width.
+    ///
+    /// # Errors
+    /// Those of [`LoadedModel::require_n_best`].
+    pub(crate) fn require_candidates(&mut self, candidates: usize) -> Result<Option<usize>> {
+        let (experiment, widened) = self.with_n_best(candidates)?;
+        self.options = SearchOptions::with_texts(&experiment.decoding, self.texts())?;
+        Ok(widened)
+    }
+
+    /// The experiment with this number of outputs, and the width of its beam if it is wider than before.
+    fn with_n_best(&self, n_best: usize) -> Result<(Experiment, Option<usize>)> {
         let decoding = &self.experiment.decoding;
         let mut settings = vec![format!("decoding.n_best={n_best}")];
         let beam = n_best.next_multiple_of(decoding.beam_groups);
         let widened = (decoding.sampling.is_none() && beam > decoding.beam).then_some(beam);
         settings.extend(widened.map(|beam| format!("decoding.beam={beam}")));
-        self.experiment = self.experiment.with_overrides(&settings)?;
-        self.options = SearchOptions::with_texts(&self.experiment.decoding, self.texts())?;
-        Ok(widened)
+        Ok((self.experiment.with_overrides(&settings)?, widened))
     }
 
     /// The texts of the target's tokens, for other search options.

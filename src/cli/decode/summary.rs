@@ -138,7 +138,7 @@ impl DecodeSummary {
             self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
         }
         let is_asked = !read.text.trim().is_empty() || loaded.is_requested(&SourceItem::default());
-        self.fewer += usize::from(is_asked && outputs.len() < loaded.options.n_best);
+        self.fewer += usize::from(is_asked && outputs.len() < loaded.experiment.decoding.n_best);
         let Some(Output { text, hypothesis, .. }) = outputs.first() else { return };
         self.broken += usize::from(self.as_text && text.contains(['\n', '\r']));
         let mut right = false;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::system::System;
 use super::{EvaluateArgs, is_stdin};
 use crate::cli::decode::Row;
-use crate::cli::decode::rows::{self, RowEncoder};
+use crate::cli::decode::rows::{self, Needed, RowEncoder};
 use crate::cli::decode::summary::{DecodeSummary, with_example};
 use crate::cli::input::{Input, OnError, Selection};
 use crate::cli::output::OutputFormat;
@@ -91,7 +91,7 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut System) ->
             let (encoded, fault) = encoder.encode(&mut chunk);
             summary.add_sources(loaded, &input, &encoded);
             let (decoded, not_finite) =
-                rows::decode(loaded, &input, encoded, [false; 2], OnError::Stop, &mut summary)?;
+                rows::decode(loaded, &input, encoded, Needed::default(), OnError::Stop, &mut summary)?;
             if let Some(error) = not_finite.or(fault) {
                 return Err(error);
             }
