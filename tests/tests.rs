@@ -25,6 +25,7 @@ mod metrics;
 mod model;
 mod raw_files;
 mod recurrent;
+mod references;
 mod resume;
 mod score;
 mod sets;

@@ -12,6 +12,7 @@ use crate::config::Experiment;
 use crate::config::page::meant;
 use crate::data::Policy;
 use crate::data::dataset::Tokenizers;
+use crate::data::readers::{check_alternatives, split_alternatives};
 use crate::data::source::SourceItem;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
@@ -182,6 +183,19 @@ impl LoadedModel {
     /// otherwise its output is empty.
     pub(crate) fn is_requested(&self, source: &SourceItem) -> bool {
         !source.is_empty() || self.experiment.data.empty == Policy::Keep
+    }
+
+    /// The references in a field of a row, the first one and the others (`data.target.alternatives`).
+    pub(crate) fn references<'t>(&self, field: &'t str) -> (&'t str, Vec<&'t str>) {
+        split_alternatives(field, self.experiment.data.target.alternatives.as_deref())
+    }
+
+    /// Checks the references in a field of a row.
+    ///
+    /// # Errors
+    /// One of several is empty.
+    pub(crate) fn check_references(&self, field: &str) -> Result<()> {
+        check_alternatives(field, self.experiment.data.target.alternatives.as_deref())
     }
 
     /// Whether all models tokenize sources alike.

@@ -119,6 +119,8 @@ impl RowEncoder<'_> {
         };
         let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
         let content = request.and_then(|request| loaded.with_prefix(request, prefix));
+        let references = read.target.as_deref().map_or(Ok(()), |field| loaded.check_references(field));
+        let content = content.and_then(|request| references.map(|()| request));
         let content = content.map_err(|error| error.at(input.place(read.line)));
         let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
         Row { number, read: Some(read), truncated, content }

@@ -36,7 +36,10 @@ pub(super) fn decode(
     let source = source_args(args, input);
     let (mut kinds, mut systems) = (named, Vec::new());
     for run in runs {
-        let loaded = LoadedModel::open(run, &args.overrides)?;
+        let mut loaded = LoadedModel::open(run, &args.overrides)?;
+        if args.alternatives.is_some() {
+            loaded.experiment.data.target.alternatives.clone_from(&args.alternatives);
+        }
         let kinds = kinds.get_or_insert_with(|| metrics_of(&loaded));
         let mut system = System::new(run.display().to_string(), kinds);
         if runs.len() > 1 {

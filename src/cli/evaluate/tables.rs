@@ -6,14 +6,16 @@ use super::EvaluateArgs;
 use super::system::System;
 use crate::cli::source_args::SourceFormat;
 use crate::console::status;
-use crate::data::readers::{Columns, FieldValue, Format, RowReader, SourceRow};
+use crate::data::readers::{
+    Columns, FieldValue, Format, RowReader, SourceRow, check_alternatives, split_alternatives,
+};
 use crate::error::{Error, Result};
 use crate::metrics::{Example, MetricKind};
 
 /// Scores each table.
 ///
 /// # Errors
-/// A table cannot be read, or lacks a column.
+/// A table cannot be read, or lacks a column; one of several references of a row is empty.
 pub(super) fn read(args: &EvaluateArgs, tables: &[PathBuf], kinds: &[MetricKind]) -> Result<Vec<System>> {
     tables.iter().map(|table| read_table(args, table, kinds)).collect()
 }
@@ -21,15 +23,19 @@ pub(super) fn read(args: &EvaluateArgs, tables: &[PathBuf], kinds: &[MetricKind]
 fn read_table(args: &EvaluateArgs, table: &Path, kinds: &[MetricKind]) -> Result<System> {
     let mut rows = open(args, table)?;
     let mut system = System::new(table.display().to_string(), kinds);
-    let mut further = 0;
+    let (mut further, alternatives) = (0, args.alternatives.as_deref());
     while let Some(row) = rows.next_row()? {
         let row = row?;
         if field(&row, "rank").is_some_and(|rank| rank != "1") {
             further += 1;
             continue;
         }
+        let references = row.target.as_deref().unwrap_or_default();
+        check_alternatives(references, alternatives).map_err(|error| error.at(rows.place(row.line)))?;
+        let (reference, other_references) = split_alternatives(references, alternatives);
         system.add(&Example {
-            reference: row.target.as_deref().unwrap_or_default(),
+            reference,
+            other_references: &other_references,
             output: std::slice::from_ref(&row.text),
             finished: field(&row, "finished") != Some("false"),
             ..Example::default()

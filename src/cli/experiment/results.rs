@@ -3,6 +3,7 @@
 use super::outputs::{Row, read_rows};
 use super::plan::{Plan, TestSet};
 use super::resampling::{Counts, deviation, interval, mean, p_value, values};
+use crate::data::readers::split_alternatives;
 use crate::error::{Error, Result};
 use crate::metrics::{Example, MetricKind, MetricSet, Unit};
 
@@ -20,7 +21,7 @@ pub(super) struct Results {
 /// The scores on a test set.
 pub(super) struct SetResults {
     pub name: String,
-    /// Source and reference of each row.
+    /// Source and reference of each row; several references are in one field, as in the file.
     pub pairs: Vec<[String; 2]>,
     /// By system, seed and row.
     pub outputs: Vec<Vec<Vec<String>>>,
@@ -95,14 +96,17 @@ impl SetResults {
         let unit = if is_of_words { Unit::Words } else { Unit::Characters };
         let shown = experiment.training.metric_set(unit).values();
         let kinds: Vec<MetricKind> = shown.iter().map(|value| value.kind).collect();
+        let alternatives = experiment.data.target.alternatives.as_deref();
+        let references = pairs.iter().map(|[_, field]| split_alternatives(field, alternatives));
+        let references: Vec<References> = references.collect();
         let scores = kinds.iter().map(|kind| {
-            let counts: Vec<Counts> = rows.iter().map(|rows| counts(*kind, unit, &pairs, rows)).collect();
-            MetricResults::of(*kind, &counts, plan, set)
+            let of_system = |rows: &Vec<Vec<Row>>| counts(*kind, unit, &references, rows);
+            MetricResults::of(*kind, &rows.iter().map(of_system).collect::<Vec<_>>(), plan, set)
         });
         let scores = scores.collect();
         let of_rows = MetricKind::named(OF_ROWS)
             .ok_or_else(|| Error::failure(format!("there must be a metric {OF_ROWS}, but there is none")))?;
-        let errors = |rows: &Vec<Vec<Row>>| row_values(of_rows, &counts(of_rows, unit, &pairs, rows));
+        let errors = |rows: &Vec<Vec<Row>>| row_values(of_rows, &counts(of_rows, unit, &references, rows));
         let row_errors = rows.iter().map(errors).collect();
         let text = |rows: Vec<Row>| -> Vec<String> { rows.into_iter().map(|row| row.output).collect() };
         let outputs = rows.into_iter().map(|seeds| seeds.into_iter().map(text).collect()).collect();
@@ -140,15 +144,24 @@ fn pairs_of(rows: &mut [Row], set: &TestSet) -> Result<Vec<[String; 2]>> {
     rows.iter_mut().map(pair).collect()
 }
 
+/// The references of a row: the first one and the others.
+type References<'a> = (&'a str, Vec<&'a str>);
+
 /// The counts of a metric in the outputs of a system.
-fn counts(kind: MetricKind, unit: Unit, pairs: &[[String; 2]], seeds: &[Vec<Row>]) -> Counts {
-    let of_row = |([_, reference], row): (&[String; 2], &Row)| {
+fn counts(kind: MetricKind, unit: Unit, references: &[References], seeds: &[Vec<Row>]) -> Counts {
+    let of_row = |((reference, other_references), row): (&References, &Row)| {
         let mut set = MetricSet::new([kind]);
-        let output = std::slice::from_ref(&row.output);
-        set.add(&Example { reference, output, finished: row.finished, unit, ..Example::default() });
+        set.add(&Example {
+            reference,
+            other_references,
+            output: std::slice::from_ref(&row.output),
+            finished: row.finished,
+            unit,
+            ..Example::default()
+        });
         set.statistics().into_iter().next().unwrap_or_default()
     };
-    seeds.iter().map(|rows| pairs.iter().zip(rows).map(of_row).collect()).collect()
+    seeds.iter().map(|rows| references.iter().zip(rows).map(of_row).collect()).collect()
 }
 
 /// The value of each row, as the mean over seeds.
