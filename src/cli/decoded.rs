@@ -1,12 +1,15 @@
 //! Tables that `seqloom decode` wrote, as they are read again: of each source the best output.
 
-use crate::data::readers::{FieldValue, RowReader, SourceRow};
+use super::scored::ScoredOutputs;
+use crate::data::readers::{FieldValue, RowReader, SourceRow, check_alternatives, split_alternatives};
 use crate::error::Result;
 use crate::metrics::{Example, Unit};
 
 /// The best outputs of a table, one at a time.
 pub(super) struct DecodedRows {
     rows: RowReader,
+    /// What is between several references in one field; `None` if each is one reference.
+    alternatives: Option<String>,
     /// Outputs so far that are not the best of their sources.
     pub left_out: u64,
 }
@@ -16,8 +19,9 @@ pub(super) struct DecodedRow(SourceRow);
 
 impl DecodedRows {
     /// The rows of a reader whose column of sources is the one with the outputs.
-    pub(super) fn of(rows: RowReader) -> DecodedRows {
-        DecodedRows { rows: rows.keeping_extra_fields(), left_out: 0 }
+    pub(super) fn of(rows: RowReader, alternatives: Option<&str>) -> DecodedRows {
+        let alternatives = alternatives.map(str::to_owned);
+        DecodedRows { rows: rows.keeping_extra_fields(), alternatives, left_out: 0 }
     }
 
     /// The next best output; `None` at the end.
@@ -34,20 +38,29 @@ impl DecodedRows {
         }
         Ok(None)
     }
+
+    /// Counts a row that was read from it. Without a reference, it has an empty one.
+    ///
+    /// # Errors
+    /// One of several references is empty.
+    pub(super) fn score(&self, row: &DecodedRow, unit: Unit, scored: &mut ScoredOutputs) -> Result<()> {
+        let (references, alternatives) = (row.references().unwrap_or_default(), self.alternatives.as_deref());
+        check_alternatives(references, alternatives)
+            .map_err(|error| error.at(self.rows.place(row.0.line)))?;
+        let (reference, other_references) = split_alternatives(references, alternatives);
+        scored.add(&Example {
+            reference,
+            other_references: &other_references,
+            output: std::slice::from_ref(&row.0.text),
+            finished: row.field("finished") != Some("false"),
+            unit,
+            ..Example::default()
+        });
+        Ok(())
+    }
 }
 
 impl DecodedRow {
-    /// Output and reference as metrics count them. A row without a reference has an empty one.
-    pub(super) fn example(&self, unit: Unit) -> Example<'_> {
-        Example {
-            reference: self.reference().unwrap_or_default(),
-            output: std::slice::from_ref(&self.0.text),
-            finished: self.field("finished") != Some("false"),
-            unit,
-            ..Example::default()
-        }
-    }
-
     /// The source, if the table has it.
     pub(super) fn source(&self) -> Option<String> {
         match self.value("source")? {
@@ -56,8 +69,8 @@ impl DecodedRow {
         }
     }
 
-    /// The reference, if the row has one.
-    pub(super) fn reference(&self) -> Option<&str> {
+    /// The field of the references, if the row has one.
+    pub(super) fn references(&self) -> Option<&str> {
         self.0.target.as_deref()
     }
 

@@ -21,6 +21,7 @@ mod inspect;
 mod interactive;
 mod keys;
 mod merge;
+mod metric_names;
 mod model_args;
 mod not_finite;
 mod output;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{EvaluateArgs, is_stdin};
 use crate::cli::decode::Row;
-use crate::cli::decode::rows::{self, RowEncoder};
+use crate::cli::decode::rows::{self, Needed, RowEncoder};
 use crate::cli::decode::summary::{DecodeSummary, with_example};
 use crate::cli::input::{Input, OnError, Selection};
 use crate::cli::output::OutputFormat;
@@ -36,7 +36,10 @@ pub(super) fn decode(
     let source = source_args(args, input);
     let (mut kinds, mut systems) = (named, Vec::new());
     for run in runs {
-        let loaded = LoadedModel::open(run, &args.overrides)?;
+        let mut loaded = LoadedModel::open(run, &args.overrides)?;
+        if args.alternatives.is_some() {
+            loaded.experiment.data.target.alternatives.clone_from(&args.alternatives);
+        }
         let kinds = kinds.get_or_insert_with(|| metrics_of(&loaded));
         let mut system = ScoredOutputs::new(run.display().to_string(), kinds);
         if runs.len() > 1 {
@@ -91,7 +94,7 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut ScoredOutp
             let (encoded, fault) = encoder.encode(&mut chunk);
             summary.add_sources(loaded, &input, &encoded);
             let (decoded, not_finite) =
-                rows::decode(loaded, &input, encoded, [false; 2], OnError::Stop, &mut summary)?;
+                rows::decode(loaded, &input, encoded, Needed::default(), OnError::Stop, &mut summary)?;
             if let Some(error) = not_finite.or(fault) {
                 return Err(error);
             }

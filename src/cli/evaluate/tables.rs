@@ -14,7 +14,7 @@ use crate::metrics::{MetricKind, Unit};
 /// Scores each table.
 ///
 /// # Errors
-/// A table cannot be read, or lacks a column.
+/// A table cannot be read, or lacks a column; one of several references of a row is empty.
 pub(super) fn read(
     args: &EvaluateArgs,
     tables: &[PathBuf],
@@ -27,7 +27,7 @@ fn read_table(args: &EvaluateArgs, table: &Path, kinds: &[MetricKind]) -> Result
     let mut rows = open(args, table)?;
     let mut system = ScoredOutputs::new(table.display().to_string(), kinds);
     while let Some(row) = rows.next_row()? {
-        system.add(&row.example(Unit::Characters));
+        rows.score(&row, Unit::Characters, &mut system)?;
     }
     if rows.left_out > 0 {
         let (table, left_out) = (table.display(), rows.left_out);
@@ -52,5 +52,6 @@ fn open(args: &EvaluateArgs, table: &Path) -> Result<DecodedRows> {
         named_by: ["--output-column", "--reference-column"],
         ..Columns::new(&output, args.reference_column.as_deref().unwrap_or("reference"))
     };
-    RowReader::with_targets(table, format, columns).map(DecodedRows::of)
+    let rows = RowReader::with_targets(table, format, columns)?;
+    Ok(DecodedRows::of(rows, args.alternatives.as_deref()))
 }

@@ -225,5 +225,8 @@ pub(super) fn model_sum(plan: &Plan, run: usize) -> Result<String> {
 /// The file cannot be read.
 pub(super) fn decoded_rows(plan: &Plan, task: Task, set: &TestSet) -> Result<DecodedRows> {
     let columns = Columns::new(&["output"], "reference");
-    RowReader::open(&output_of(plan, task, set), Some(Format::Jsonl), columns).map(DecodedRows::of)
+    let rows = RowReader::open(&output_of(plan, task, set), Some(Format::Jsonl), columns)?;
+    // All configs have the same.
+    let alternatives = plan.systems[0].experiment.data.target.alternatives.as_deref();
+    Ok(DecodedRows::of(rows, alternatives))
 }

@@ -170,9 +170,11 @@ impl Plan {
     /// The plan of a command.
     ///
     /// # Errors
-    /// A config is wrong; names that are there twice; too few seeds for an ensemble; no test set.
+    /// A config is wrong; names that are there twice; configs that read other references in a row; too few seeds for an
+    /// ensemble; no test set.
     pub(super) fn new(args: &ExperimentArgs) -> Result<Plan> {
         let systems = systems(args)?;
+        check_same_references(&systems)?;
         let name = systems[0].experiment.name.clone();
         let place = args.out.clone().unwrap_or_else(|| Path::new("experiments").join(&name));
         let mut seeds = args.seeds.clone();
@@ -266,6 +268,18 @@ fn systems(args: &ExperimentArgs) -> Result<Vec<System>> {
         true => Err(Error::input("an experiment must have a config, but there is none")),
         false => Ok(systems),
     }
+}
+
+/// All configs read the same references in a row of a test set.
+fn check_same_references(systems: &[System]) -> Result<()> {
+    let of = |system: &System| system.experiment.data.target.alternatives.clone();
+    let Some(other) = systems.iter().find(|other| of(other) != of(&systems[0])) else { return Ok(()) };
+    let names = [&systems[0].name, &other.name];
+    let message = format!(
+        "all configs must have the same `data.target.alternatives`, but {} and {} differ",
+        names[0], names[1]
+    );
+    Err(Error::input(message).hint("set it in each of them; a target without it is one target"))
 }
 
 /// The test sets: those of the command, or else those of the configs.

@@ -32,7 +32,7 @@ pub(super) struct Results {
 /// The scores on a test set.
 pub(super) struct SetResults {
     pub name: String,
-    /// Source and reference of each row.
+    /// Source and reference of each row; several references are in one field, as in the file.
     pub pairs: Vec<[String; 2]>,
     /// By entry and row: the output of the first seed, or of the ensemble.
     pub outputs: Vec<Vec<String>>,
@@ -178,9 +178,9 @@ impl TaskOutputs {
         let (mut pairs, mut outputs) = (Vec::new(), Vec::new());
         let mut scored = ScoredOutputs::new(plan.name_of(task), kinds);
         while let Some(row) = rows.next_row()? {
-            let reference = row.reference().ok_or_else(|| wrong("a reference in each row"))?;
-            pairs.push([row.source().unwrap_or_default(), reference.to_owned()]);
-            scored.add(&row.example(unit));
+            let references = row.references().ok_or_else(|| wrong("a reference in each row"))?;
+            pairs.push([row.source().unwrap_or_default(), references.to_owned()]);
+            rows.score(&row, unit, &mut scored)?;
             outputs.push(row.into_output());
         }
         match pairs.is_empty() {
