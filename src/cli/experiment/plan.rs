@@ -56,7 +56,7 @@ impl FromStr for EnsembleSize {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<EnsembleSize, String> {
-        match (text, text.parse()) {
+        match (text, text.parse::<usize>()) {
             ("all", _) => Ok(EnsembleSize::All),
             (_, Ok(models @ 2..)) => Ok(EnsembleSize::Best(models)),
             _ => Err("it must be `all` or a number from 2".to_owned()),
