@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 
 use super::example::UNKNOWN_IN_TEXT;
-use super::metric::Counter;
 use super::{Example, MetricKind, Unit};
 
 /// Values no further apart are equal: the order of a sum changes its last digits.
