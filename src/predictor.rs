@@ -42,6 +42,7 @@ use crate::decoding::incremental_decoder::{DecodeRequest, Hypothesis, Shareable}
 use crate::decoding::network_decoder::NetworkDecoder;
 use crate::decoding::parallel::decode_on_all_cores;
 use crate::decoding::teacher_forcing::{READ_AT_ONCE, batches, log_probabilities};
+use crate::decoding::token_scores::{TokenScore, token_scores};
 use crate::error::{Error, Result, caught};
 use crate::runtime::threads;
 use loaded_model::LoadedModel;
@@ -239,11 +240,21 @@ impl LoadedModel {
     /// # Errors
     /// The model fails.
     pub fn score(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
-        self.score_by(pairs, |batches| {
+        let log_p = |tokens: Vec<TokenScore>| tokens.iter().map(|token| token.log_probability).collect();
+        Ok(self.score_tokens(pairs)?.into_iter().map(log_p).collect())
+    }
+
+    /// The same, and whether each token is the most likely one.
+    ///
+    /// # Errors
+    /// The model fails.
+    pub(crate) fn score_tokens(&self, pairs: &[Pair]) -> Result<Vec<Vec<TokenScore>>> {
+        let combination = self.experiment.decoding.ensemble;
+        self.in_batches(pairs, |batches| {
             let decoder = self.decoder();
-            let batches = batches.into_iter().map(|batch| (decoder.clone(), batch)).collect();
+            let batches = batches.into_iter().map(|batch| (decoder.clone(), batch)).collect::<Vec<_>>();
             let score = |(decoder, pairs): (Ensemble<NetworkDecoder>, Vec<Pair>)| {
-                (0..).zip(decoder.members()).map(|(n, member)| member.score(&pairs, n)).collect()
+                token_scores(decoder.members(), combination, &pairs)
             };
             match decoder.on_cpu() {
                 true => threads::each(batches, score),
@@ -252,26 +263,35 @@ impl LoadedModel {
         })
     }
 
-    /// The same by the networks as in training: whole targets without a cache, other kernels, and a softmax over all
-    /// tokens.
+    /// Log-probabilities by the networks as in training: whole targets without a cache, other kernels, and a softmax over
+    /// all tokens.
     ///
     /// # Errors
     /// The model fails.
     pub fn score_uncached(&self, pairs: &[Pair]) -> Result<Vec<Vec<f32>>> {
+        let combination = self.experiment.decoding.ensemble;
         let score = |(n, member): (usize, &LoadedModel), pairs: &[Pair]| {
             let ids = pairs.iter().map(|(request, target)| (request.source_of(n), *target));
             log_probabilities(&member.model, member.runtime.device, &ids.collect::<Vec<_>>())
         };
-        let of_batch = |pairs: Vec<Pair>| (0..).zip(self.members()).map(|one| score(one, &pairs)).collect();
-        self.score_by(pairs, |batches| batches.into_iter().map(of_batch).collect())
+        let of_batch = |pairs: Vec<Pair>| -> Result<Vec<Vec<f32>>> {
+            let members = (0..).zip(self.members()).map(|one| score(one, &pairs));
+            let mut members = members.collect::<Result<Vec<_>>>()?;
+            let of_row = |row: usize| {
+                mean(members.iter_mut().map(|found| std::mem::take(&mut found[row])), combination)
+            };
+            Ok((0..pairs.len()).map(of_row).collect())
+        };
+        self.in_batches(pairs, |batches| batches.into_iter().map(of_batch).collect())
     }
 
-    /// Scores in batches; `scores` returns the scores of each member for each pair of a batch.
-    fn score_by<'p>(
+    /// Scores in batches of similar length; `score` returns what it finds for each pair of each batch. A pair whose source
+    /// is not decoded has nothing.
+    fn in_batches<'p, T: Clone>(
         &self,
         pairs: &[Pair<'p>],
-        scores: impl FnOnce(Vec<Vec<Pair<'p>>>) -> Vec<Result<Vec<Vec<Vec<f32>>>>>,
-    ) -> Result<Vec<Vec<f32>>> {
+        score: impl FnOnce(Vec<Vec<Pair<'p>>>) -> Vec<Result<Vec<Vec<T>>>>,
+    ) -> Result<Vec<Vec<T>>> {
         let wanted: Vec<usize> =
             (0..pairs.len()).filter(|&row| self.is_requested(&pairs[row].0.source)).collect();
         let length = |&row: &usize| (pairs[row].0.source.positions() as u32, pairs[row].1.len() as u32 + 1);
@@ -281,11 +301,9 @@ impl LoadedModel {
             batches.map(|rows| rows.into_iter().map(|row| wanted[row]).collect()).collect();
         let of_batch = |rows: &Vec<usize>| rows.iter().map(|&row| pairs[row]).collect();
         let mut found = vec![Vec::new(); pairs.len()];
-        for (rows, of_all) in batches.iter().zip(scores(batches.iter().map(of_batch).collect())) {
-            let mut of_all = of_all?;
-            for (place, &row) in rows.iter().enumerate() {
-                let of_row = of_all.iter_mut().map(|found| std::mem::take(&mut found[place]));
-                found[row] = mean(of_row, self.experiment.decoding.ensemble);
+        for (rows, of_batch) in batches.iter().zip(score(batches.iter().map(of_batch).collect())) {
+            for (&row, of_row) in rows.iter().zip(of_batch?) {
+                found[row] = of_row;
             }
         }
         Ok(found)

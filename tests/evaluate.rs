@@ -176,6 +176,23 @@ fn text_and_latex_show_percent_with_intervals_and_the_best() {
 }
 
 #[test]
+fn error_rates_have_their_errors_by_kind() {
+    let scene = Scene::new(8, 2);
+    scene.write("ref.txt", "the cat sat\na b c\n");
+    scene.write("out.txt", "the dog sat down\na c\n");
+    let metrics = "exact_match,word_error_rate";
+    let asked = ["--references", "ref.txt", "--outputs", "out.txt", "--metrics", metrics];
+    let result = evaluate(&scene, &asked);
+    let errors = json!({ "substitutions": 1, "deletions": 1, "insertions": 1, "reference_length": 6 });
+    let rate = score(&result, 0, "word_error_rate");
+    assert_eq!((&rate["value"], &rate["errors"]), (&json!(0.5), &errors));
+    assert_eq!(score(&result, 0, "exact_match")["errors"], Value::Null);
+    let text = scene.seqloom(&[&["evaluate"], &asked[..]].concat()).succeeded().stdout;
+    let line = "word_error_rate of out.txt: 1 substitutions, 1 deletions, 1 insertions in 6 words\n";
+    assert!(text.ends_with(&format!("; seed 1\n{line}")), "{text}");
+}
+
+#[test]
 fn each_row_has_its_values() {
     let scene = systems();
     for file in ["rows.csv", "rows.jsonl"] {

@@ -154,6 +154,8 @@ fn best_by_selects_the_deciding_score() {
     let scene = Scene::new(60, 12);
     for (by, column_name, sign) in [
         ("nll", "nll", 1.0),
+        ("perplexity", "perplexity", 1.0),
+        ("token_accuracy", "token_accuracy", -1.0),
         ("error_rate", "character_error_rate", 1.0),
         ("exact_match", "exact_match", -1.0),
     ] {
@@ -161,11 +163,9 @@ fn best_by_selects_the_deciding_score() {
         train(&scene, by, &[&settings[..], &[&format!("training.best_by={by}")]].concat());
         let rows = scene.metrics(by, "valid");
         // The error rate of a row is at most 1, and the loss breaks ties.
-        let costs = numbers(&rows, column_name).into_iter().map(|value| (sign * value).min(1.0));
-        let costs: Vec<(f64, f64)> = match by {
-            "nll" => costs.zip(numbers(&rows, "nll")).map(|(_, nll)| (nll, nll)).collect(),
-            _ => costs.zip(numbers(&rows, "nll")).collect(),
-        };
+        let most = if by == "error_rate" { 1.0 } else { f64::INFINITY };
+        let costs = numbers(&rows, column_name).into_iter().map(|value| (sign * value).min(most));
+        let costs: Vec<(f64, f64)> = costs.zip(numbers(&rows, "nll")).collect();
         let least = costs.iter().copied().min_by(|one, other| one.partial_cmp(other).unwrap()).unwrap();
         let first = 1 + costs.iter().position(|&cost| cost == least).unwrap();
         assert_eq!(scene.text(format!("{by}/best")).trim(), format!("step-{first:08}"), "{by}: {costs:?}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use seqloom::metrics::{Example, MetricKind, MetricSet};
+use seqloom::metrics::{Example, METRICS, MetricKind, MetricSet};
 use serde_json::Value;
 
 use crate::support::run::{Finished, Scene, numbers};
@@ -122,7 +122,36 @@ fn a_run_has_the_metrics_of_its_config_and_nothing_else_changes() {
     let summary: Value = serde_json::from_str(&scene.text("summary.json")).unwrap();
     assert!(summary["chrf"].is_f64() && summary["word_error_rate"].is_f64(), "{summary}");
     assert!(summary["character_error_rate"].is_null(), "{summary}");
+    // A target is one word.
+    assert_eq!(summary["errors"]["word_error_rate"]["reference_length"], 12, "{summary}");
+    let signature = summary["signatures"]["chrf"].as_str().unwrap();
+    assert!(signature.starts_with("nrefs:1|case:mixed|"), "{signature}");
     assert!(stderr.contains(", chrf ") && stderr.contains(" words)"), "{stderr}");
+}
+
+#[test]
+fn each_metric_has_a_column_a_curve_and_a_tensorboard_scalar() {
+    let scene = Scene::new(60, 12);
+    let names: Vec<&str> = METRICS.iter().map(|kind| kind.name).collect();
+    train(&scene, "run", &[&format!("training.metrics={names:?}")], &[]).succeeded();
+    let (rows, curves) = (scene.metrics("run", "valid"), scene.text("run/curves.svg"));
+    assert_eq!(rows.len(), 3);
+    let events: Vec<u8> = scene.files("run/tensorboard").into_values().flatten().collect();
+    for name in names.into_iter().chain(["nll", "perplexity", "token_accuracy"]) {
+        for value in numbers(&rows, name) {
+            // The tag, and the number as field 2, which has four bytes.
+            let tag = format!("valid/{name}");
+            let scalar = [tag.as_bytes(), &[0x15], &(value as f32).to_le_bytes()].concat();
+            assert!(events.windows(scalar.len()).any(|bytes| bytes == scalar), "{name} {value}");
+        }
+        let title = match name {
+            "nll" | "perplexity" => format!("validation {name}"),
+            _ => name.replace('_', " "),
+        };
+        // Of two that count the same errors, one is drawn.
+        let is_drawn = curves.contains(&format!("<title>{title}</title>"));
+        assert_eq!(is_drawn, name != "character_error_rate", "{title}: {curves}");
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn an_ensemble_has_the_mean_of_its_scores_and_a_score_depends_on_no_search() {
 }
 
 #[test]
-fn the_perplexity_of_the_validation_set_is_that_of_training() {
+fn perplexity_and_token_accuracy_of_the_validation_set_are_those_of_training() {
     let scene = Scene::trained();
     let finished = score(&scene, &["--input", "valid.csv", "--summary", "s.json"]).succeeded();
     let summary: Value = serde_json::from_str(&scene.text("s.json")).unwrap();
@@ -131,8 +131,11 @@ fn the_perplexity_of_the_validation_set_is_that_of_training() {
     let row =
         metrics.lines().find(|row| row.starts_with(&format!("{best},")) && row.contains(",valid,")).unwrap();
     let header: Vec<&str> = metrics.lines().next().unwrap().split(',').collect();
-    let place = header.iter().position(|name| *name == "perplexity").unwrap();
-    let trained: f64 = row.split(',').nth(place).unwrap().parse().unwrap();
+    let of_training = |name: &str| -> f64 {
+        let place = header.iter().position(|column| *column == name).unwrap();
+        row.split(',').nth(place).unwrap().parse().unwrap()
+    };
+    let trained = of_training("perplexity");
     assert!((summary["perplexity"].as_f64().unwrap() - trained).abs() < 1e-5, "{summary} {trained}");
     let scores: Vec<f64> = finished.stdout.lines().map(|line| line.parse().unwrap()).collect();
     let mean = scores.iter().sum::<f64>() / 40.0;
@@ -140,6 +143,12 @@ fn the_perplexity_of_the_validation_set_is_that_of_training() {
     assert!((summary["mean_log_probability"].as_f64().unwrap() - mean).abs() < 1e-9);
     assert!(finished.stderr.starts_with("40 pairs, "), "{}", finished.stderr);
     assert!(finished.stderr.contains(&format!("perplexity {trained:.4} per token")), "{}", finished.stderr);
+    let accuracy = of_training("token_accuracy");
+    assert!((summary["token_accuracy"].as_f64().unwrap() - accuracy).abs() < 1e-9, "{summary} {accuracy}");
+    let share = summary["correct"].as_f64().unwrap() / summary["tokens"].as_f64().unwrap();
+    assert_eq!(summary["token_accuracy"], share);
+    let line = format!(" including EOS: token accuracy {:.2} %, perplexity ", 100.0 * accuracy);
+    assert!(finished.stderr.contains(&line), "{}", finished.stderr);
 }
 
 #[test]

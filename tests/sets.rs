@@ -1,7 +1,7 @@
 //! Which pairs training reads, and how often: a share held out for validation, weights of files, BPE dropout; and the test
 //! set, which is scored in the end.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::run::{Finished, Scene};
 
@@ -152,6 +152,14 @@ fn the_test_set_is_scored_in_the_end_by_the_best_model_and_the_average() {
     let perplexity =
         [&read["models"][0]["perplexity"], &summary["perplexity"]].map(|number| number.as_f64().unwrap());
     assert!((perplexity[0] / perplexity[1] - 1.0).abs() < 1e-4, "{perplexity:?}");
+    for model in read["models"].as_array().unwrap() {
+        let errors = &model["errors"]["character_error_rate"];
+        let count = |kind: &str| errors[kind].as_u64().unwrap() as f64;
+        let rate =
+            (count("substitutions") + count("deletions") + count("insertions")) / count("reference_length");
+        assert_eq!(model["metrics"]["character_error_rate"], rate, "{model}");
+        assert_eq!(model["signatures"], json!({}), "sacrebleu has none of these metrics");
+    }
     // Complete is complete; without the scores it scores again.
     let complete = train(&scene, "run", &[&test[..], &["--resume"]].concat()).succeeded().stderr;
     assert!(complete.contains("is complete"), "{complete}");

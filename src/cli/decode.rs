@@ -5,6 +5,7 @@
 mod columns;
 mod format;
 mod mbr;
+mod references;
 pub(crate) mod rows;
 mod split;
 pub(crate) mod summary;
@@ -31,6 +32,7 @@ use super::shard::{Shard, ShardRecord};
 use super::source_args::SourceArgs;
 use crate::data::readers::SourceRow;
 use crate::error::{Error, Result};
+use crate::metrics::TargetScore;
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
@@ -45,6 +47,15 @@ pub(crate) struct Row<T> {
     pub truncated: bool,
     /// Its content, or the reason why it is skipped.
     pub content: Result<T>,
+    /// How the model scores its reference, or why it cannot; `None` if it has none, or was not asked to.
+    pub reference_score: Option<Result<TargetScore>>,
+}
+
+impl<T> Row<T> {
+    /// A row that is skipped.
+    fn skipped(number: u64, read: Option<SourceRow>, error: Error) -> Row<T> {
+        Row { number, read, truncated: false, content: Err(error), reference_score: None }
+    }
 }
 
 /// Arguments of `seqloom decode`.
@@ -92,6 +103,11 @@ pub(crate) struct DecodeArgs {
     /// Add when each token is spoken, as a list of [start, end] in seconds by the CTC head; for csv and jsonl
     #[arg(long, help_heading = OUTPUT)]
     times: bool,
+    /// Also score references by teacher forcing, of several in a row the first: token accuracy and perplexity at the end and
+    /// in --summary; csv and jsonl get reference_score (the sum of log-probabilities), reference_length (number of tokens,
+    /// including EOS) and reference_correct (tokens that are the most likely ones)
+    #[arg(long, help_heading = OUTPUT)]
+    score_references: bool,
     /// Cut recordings that are longer than the model's data.source.audio.max_seconds at silences; each part is a row, with its
     /// start and end in seconds in csv and jsonl
     #[arg(long, conflicts_with = "resume", help_heading = INPUT)]
@@ -103,8 +119,8 @@ pub(crate) struct DecodeArgs {
     /// Print the first N rows with their references to standard error
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = OUTPUT)]
     examples: usize,
-    /// Write a JSON summary: rows, exact match, error rates, and counts of skipped, truncated and unfinished rows; -
-    /// for standard output
+    /// Write a JSON summary: rows, metrics with their signatures and counts of errors, and counts of skipped, truncated and
+    /// unfinished rows; - for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
     #[command(flatten)]
@@ -112,6 +128,18 @@ pub(crate) struct DecodeArgs {
 }
 
 impl DecodeArgs {
+    /// Checks the options that need sources or rows of some kind.
+    fn check(&self, loaded: &LoadedModel, has_references: bool) -> Result<()> {
+        if self.split && loaded.tokenizers.source.audio().is_none() {
+            return Err(Error::input("--split cuts recordings, but the sources of the model are texts"));
+        }
+        if self.score_references && !has_references {
+            return Err(Error::input("--score-references needs references, but the input has none")
+                .hint("name their column with --target-column, or their text with --targets"));
+        }
+        Ok(())
+    }
+
     /// The files of the command.
     fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
         let record = Record::place(&self.output);
@@ -134,9 +162,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     args.source.prompt();
     let sources = args.source.open(&loaded)?;
     args.roles(&loaded)?.check()?;
-    if args.split && loaded.tokenizers.source.audio().is_none() {
-        return Err(Error::input("--split cuts recordings, but the sources of the model are texts"));
-    }
+    args.check(&loaded, sources.rows.has_targets())?;
     let columns = Columns::new(args, &sources.rows, &loaded);
     let format = columns.format(args)?;
     let without_times = format.timed().map(|name| format!("choose another --format than {name}"));
@@ -152,7 +178,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let (rows, carried) = columns.carried(sources.rows, format.rows());
     let (writer, answered) = columns.writer(args, format.rows(), &carried.header(), &record)?;
     let writer = writer.recorded(record, answered.rows > 0).guarded(&stop);
-    let summary = DecodeSummary::new(&loaded, format.rows(), args.examples, answered.rows);
+    let summary = DecodeSummary::new(&loaded, format.rows(), args.examples, answered.rows)
+        .with_reference_scores(args.score_references);
     let wanted = Selection { shard: args.shard, answered };
     let mut input = Input::start(rows, &args.source.input, wanted, audio.is_some())?;
     (input.guessed, input.recording) = (guessed, sources.recording);
@@ -207,6 +234,7 @@ impl Decoding<'_> {
             mbr: mbr.as_ref(),
             times: args.times || timed.is_some(),
             scores: timed.is_some_and(TimedLines::has_scores),
+            reference_scores: args.score_references,
         };
         let (mut rows, not_finite) =
             rows::decode(loaded, input, rows, needed, args.source.on_error, summary)?;

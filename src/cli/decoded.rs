@@ -3,7 +3,7 @@
 use super::scored::ScoredOutputs;
 use crate::data::readers::{FieldValue, RowReader, SourceRow, check_alternatives, split_alternatives};
 use crate::error::Result;
-use crate::metrics::{Example, Unit};
+use crate::metrics::{Example, TargetScore, Unit};
 
 /// The best outputs of a table, one at a time.
 pub(super) struct DecodedRows {
@@ -54,6 +54,7 @@ impl DecodedRows {
             output: std::slice::from_ref(&row.0.text),
             finished: row.field("finished") != Some("false"),
             unit,
+            reference_score: row.reference_score(),
             ..Example::default()
         });
         Ok(())
@@ -72,6 +73,15 @@ impl DecodedRow {
     /// The field of the references, if the row has one.
     pub(super) fn references(&self) -> Option<&str> {
         self.0.target.as_deref()
+    }
+
+    /// How the model scores its reference, as `decode --score-references` writes it; `None` without it, or where it cannot.
+    pub(super) fn reference_score(&self) -> Option<TargetScore> {
+        Some(TargetScore {
+            log_probability: self.field("reference_score")?.parse().ok()?,
+            tokens: self.field("reference_length")?.parse().ok()?,
+            correct: self.field("reference_correct")?.parse().ok()?,
+        })
     }
 
     /// The output.

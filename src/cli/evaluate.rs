@@ -25,7 +25,7 @@ use super::scored::ScoredOutputs;
 use super::source_args::SourceFormat;
 use crate::checkpoint::run::locate_model;
 use crate::error::{Error, Result};
-use crate::metrics::MetricKind;
+use crate::metrics::{METRICS, MetricKind, TEACHER_FORCED};
 
 /// The metrics of texts and tables, if none are named.
 const USUAL: [&str; 4] = ["exact_match", "bleu", "chrf", "ter"];
@@ -91,7 +91,8 @@ pub(crate) struct EvaluateArgs {
     /// With RUN: replace a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", requires = "runs", help_heading = SEARCH)]
     overrides: Vec<String>,
-    /// The metrics, with commas between [default: exact_match,bleu,chrf,ter; with RUN its training.metrics]
+    /// The metrics, with commas between; with RUN also token_accuracy and perplexity, for which it scores the references
+    /// [default: exact_match,bleu,chrf,ter; with RUN its training.metrics]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = OUTPUT)]
     metrics: Vec<String>,
     /// Format of the result, which is written to standard output
@@ -117,7 +118,7 @@ enum ReportFormat {
 
 /// Runs the command.
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
-    let named = named_metrics(&args.metrics)?;
+    let named = named_metrics(args)?;
     let rows = args.rows.as_deref().map(|path| row_values::format(path).map(|format| (path, format)));
     let rows = rows.transpose()?;
     roles(args)?.check()?;
@@ -150,10 +151,19 @@ fn nothing() -> Error {
 }
 
 /// The metrics of `--metrics`, each once; none if the option is not given.
-fn named_metrics(names: &[String]) -> Result<Option<Vec<MetricKind>>> {
+///
+/// # Errors
+/// An unknown metric; one for which texts are not enough, without a run.
+fn named_metrics(args: &EvaluateArgs) -> Result<Option<Vec<MetricKind>>> {
+    let known = [METRICS, TEACHER_FORCED].concat();
     let mut kinds: Vec<MetricKind> = Vec::new();
-    for name in names.iter().map(|name| name.trim()) {
-        let kind = metric_named("--metrics", name)?;
+    for name in args.metrics.iter().map(|name| name.trim()) {
+        let kind = metric_named("--metrics", name, &known)?;
+        if kind.is_teacher_forced() && args.runs.is_empty() {
+            let message = format!("`{name}` needs a model that scores the references, but no RUN is named");
+            return Err(Error::input(message)
+                .hint("evaluate a RUN on an --input; for given pairs, `seqloom score` has it"));
+        }
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }

@@ -2,19 +2,19 @@
 
 use crate::config::nearest::nearest;
 use crate::error::{Error, Result};
-use crate::metrics::{METRICS, MetricKind};
+use crate::metrics::MetricKind;
 
-/// The metric that an option names.
+/// The metric of `known` that an option names.
 ///
 /// # Errors
-/// There is none.
-pub(crate) fn metric_named(option: &str, name: &str) -> Result<MetricKind> {
-    MetricKind::named(name).ok_or_else(|| {
-        let known: Vec<&str> = METRICS.iter().map(|kind| kind.name).collect();
-        let there = known.join(", ");
+/// There is none of that name.
+pub(crate) fn metric_named(option: &str, name: &str, known: &[MetricKind]) -> Result<MetricKind> {
+    known.iter().copied().find(|kind| kind.name == name).ok_or_else(|| {
+        let names: Vec<&str> = known.iter().map(|kind| kind.name).collect();
+        let there = names.join(", ");
         let error =
             Error::input(format!("{option} must name a metric, but `{name}` is none; there are {there}"));
-        match nearest(name, &known) {
+        match nearest(name, &names) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
         }

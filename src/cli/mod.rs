@@ -31,6 +31,7 @@ mod scored;
 mod shard;
 mod shortlist;
 mod source_args;
+mod target_tokens;
 mod tokenize;
 mod trace_record;
 mod train;

@@ -1,10 +1,13 @@
 //! `seqloom score`: log-probabilities of given targets, by teacher forcing.
 
+mod summary;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
+use self::summary::ScoreSummary;
 use super::headings::{INPUT, MODEL, OUTPUT};
 use super::input::{
     Input, InputFormat, InputRow, OnError, Selection, columns_of, named_columns, source_of, too_long,
@@ -12,16 +15,15 @@ use super::input::{
 use super::not_finite::each_or_error;
 use super::output::{CarriedFields, Field, OutputFormat, Writer};
 use super::roles::FileRoles;
-use super::write_summary;
+use super::scored::target_score;
 use crate::checkpoint::run::locate_model;
-use crate::console::status;
 use crate::data::DataConfig;
-use crate::data::dataset::Tokenizers;
 use crate::data::readers::{Columns, Format, RowReader, SourceRow, shorten};
-use crate::data::tokenizer::{ChangeCounts, Encoded, Tokenizer};
+use crate::data::tokenizer::{Encoded, Tokenizer};
 use crate::data::vocabulary::{BOS, EOS, PAD, UNK};
 use crate::decoding::incremental_decoder::DecodeRequest;
-use crate::error::{Error, Result, counted};
+use crate::decoding::token_scores::TokenScore;
+use crate::error::{Error, Result};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::StopFlag;
 
@@ -75,8 +77,8 @@ pub(crate) struct ScoreArgs {
     #[arg(long, short, value_name = "FILE", default_value = "-", help_heading = OUTPUT)]
     output: PathBuf,
     /// Format of the scores [default: by the output's extension, else text with one score per line]; csv and jsonl have
-    /// all other columns or fields of the input, then source, target, score and length (number of tokens, including
-    /// EOS)
+    /// all other columns or fields of the input, then source, target, score, length (number of tokens, including EOS) and
+    /// correct (tokens that are the most likely ones)
     #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<OutputFormat>,
     /// Add each token of the target with its log-probability; for jsonl
@@ -88,7 +90,7 @@ pub(crate) struct ScoreArgs {
     /// Cut sources that are longer than data.source.max_length, as `decode --truncate` does, and count them
     #[arg(long, help_heading = INPUT)]
     truncate: bool,
-    /// Write a JSON summary: pairs, tokens, log-probabilities and perplexity; - for standard output
+    /// Write a JSON summary: pairs, tokens, log-probabilities, token accuracy and perplexity; - for standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     summary: Option<PathBuf>,
     /// Replace decoding.ensemble, decoding.weights or a key of runtime.* or data.*.max_length; may be given more than
@@ -130,7 +132,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     let mut writer = Writer::open(&args.output, format, &carried.header())?.guarded(&stop);
     let recordings = loaded.experiment.data.source.audio.is_some();
     let mut input = Input::start(sources, &args.input, Selection::default(), recordings)?;
-    let mut summary = ScoreSummary::default();
+    let mut summary = ScoreSummary::new();
     loop {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
@@ -280,11 +282,11 @@ fn read_tokens(tokenizer: &Tokenizer, list: &str) -> Result<(Encoded, bool)> {
     Ok((Encoded { ids, unknown }, ended))
 }
 
-/// A pair, and the log-probability of each token of its target.
-type Scored = (Pair, Vec<f32>);
+/// A pair, and the score of each token of its target.
+type Scored = (Pair, Vec<TokenScore>);
 
-/// The log-probabilities of each pair's tokens; none for a skipped one. If those of a pair are not finite and errors
-/// stop the command, returns the pairs before it and the error.
+/// The scores of each pair's tokens; none for a skipped one. If those of a pair are not finite and errors stop the
+/// command, returns the pairs before it and the error.
 fn score(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -294,19 +296,20 @@ fn score(
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
     let ids: Vec<(&DecodeRequest, &[i64])> =
         ids.map(|Ids { request, target, .. }| (request, target.as_slice())).collect();
-    let mut scores = each_or_error(&ids, &|some| loaded.score(some))?.into_iter();
+    let mut scores = each_or_error(&ids, &|some| loaded.score_tokens(some))?.into_iter();
     let mut scored = Vec::with_capacity(pairs.len());
     for Pair { read, ids } in pairs {
         let found = ids.and_then(|ids| {
-            let mut log_p = scores.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| match &read {
-                Some(read) => error.at(input.place(read.line)),
-                None => error,
-            })?;
-            log_p.truncate(ids.target.len() + usize::from(ids.ended));
-            Ok((ids, log_p))
+            let mut tokens =
+                scores.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| match &read {
+                    Some(read) => error.at(input.place(read.line)),
+                    None => error,
+                })?;
+            tokens.truncate(ids.target.len() + usize::from(ids.ended));
+            Ok((ids, tokens))
         });
         match found {
-            Ok((ids, log_p)) => scored.push((Pair { read, ids: Ok(ids) }, log_p)),
+            Ok((ids, tokens)) => scored.push((Pair { read, ids: Ok(ids) }, tokens)),
             Err(error) if args.on_error == OnError::Stop => return Ok((scored, Some(error))),
             Err(error) => scored.push((Pair { read, ids: Err(error) }, Vec::new())),
         }
@@ -322,129 +325,41 @@ fn write(
     (writer, carried): (&mut Writer, &mut CarriedFields),
     summary: &mut ScoreSummary,
 ) -> Result<bool> {
-    for (pair, log_p) in scored {
-        summary.add(pair, log_p);
-        let line = pair.ids.as_ref().map_or(String::new(), |_| sum(log_p).to_string());
+    for (pair, tokens) in scored {
+        summary.add(pair, tokens);
+        let line = match &pair.ids {
+            Ok(_) => target_score(tokens).log_probability.to_string(),
+            Err(_) => String::new(),
+        };
         let others = pair.read.as_ref().map_or(&[][..], |read| &read.others);
-        if !writer.write(&line, &carried.of_row(others), fields(args, loaded, pair, log_p))? {
+        if !writer.write(&line, &carried.of_row(others), fields(args, loaded, pair, tokens))? {
             return Ok(false);
         }
     }
     writer.flush()
 }
 
-fn sum(log_p: &[f32]) -> f64 {
-    // An empty sum would be -0.
-    log_p.iter().copied().map(f64::from).fold(0.0, |sum, log_p| sum + log_p)
-}
-
 /// The fields of a row, in the order of the columns. A skipped pair has no score.
-fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, log_p: &[f32]) -> Vec<Field<'static>> {
+fn fields(args: &ScoreArgs, loaded: &LoadedModel, pair: &Pair, tokens: &[TokenScore]) -> Vec<Field<'static>> {
     let (read, ids) = (pair.read.as_ref(), pair.ids.as_ref().ok());
+    let score = ids.map(|_| target_score(tokens));
     let mut fields = vec![
         ("source", json!(read.map(|read| &read.text))),
         ("target", json!(read.and_then(|read| read.target.as_ref()))),
-        ("score", json!(ids.map(|_| sum(log_p)))),
-        ("length", json!(ids.map(|_| log_p.len()))),
+        ("score", json!(score.map(|score| score.log_probability))),
+        ("length", json!(score.map(|score| score.tokens))),
+        ("correct", json!(score.map(|score| score.correct))),
     ];
     if args.tokens {
         let target = &loaded.tokenizers.target;
-        let tokens = ids.map(|Ids { target, .. }| target.iter().copied().chain([EOS]).take(log_p.len()));
-        let tokens = tokens.map(|ids| ids.map(|id| target.token(id)).collect::<Vec<_>>());
-        fields.push(("tokens", json!(tokens)));
+        let named = ids.map(|Ids { target, .. }| target.iter().copied().chain([EOS]).take(tokens.len()));
+        let named = named.map(|ids| ids.map(|id| target.token(id)).collect::<Vec<_>>());
+        let log_p = tokens.iter().map(|token| token.log_probability).collect::<Vec<f32>>();
+        fields.push(("tokens", json!(named)));
         fields.push(("log_probabilities", json!(ids.map(|_| log_p))));
     }
     if args.on_error == OnError::Skip {
         fields.push(("error", json!(pair.ids.as_ref().err().map(Error::message))));
     }
     fields
-}
-
-/// The counts that are reported at the end.
-#[derive(Debug, Default)]
-struct ScoreSummary {
-    pairs: usize,
-    tokens: usize,
-    log_probability: f64,
-    unknown: [usize; 2],
-    empty: usize,
-    truncated: usize,
-    skipped: usize,
-    first_skipped: Option<Error>,
-    /// Texts that reading changed: sources and targets.
-    changed: [ChangeCounts; 2],
-}
-
-impl ScoreSummary {
-    fn add(&mut self, pair: &Pair, log_p: &[f32]) {
-        match &pair.ids {
-            Ok(Ids { request, .. }) => {
-                self.pairs += 1;
-                self.tokens += log_p.len();
-                self.log_probability += sum(log_p);
-                self.empty += usize::from(request.source.is_empty() && log_p.is_empty());
-            }
-            Err(error) => {
-                self.skipped += 1;
-                self.first_skipped.get_or_insert_with(|| error.clone());
-            }
-        }
-    }
-
-    /// exp of the negative log-probability per token, including EOS.
-    fn perplexity(&self) -> f64 {
-        (-self.log_probability / self.tokens as f64).exp()
-    }
-
-    fn say(&self, loaded: &LoadedModel, input: &Input) {
-        if self.tokens > 0 {
-            status(&format!(
-                "{}, {} including EOS: perplexity {:.4} per token, mean log-probability {:.4} per pair",
-                counted(self.pairs, "pair"),
-                counted(self.tokens, "target token"),
-                self.perplexity(),
-                self.log_probability / self.pairs as f64
-            ));
-        }
-        let rows = (self.pairs + self.skipped) as u64;
-        input.notes(rows).iter().for_each(|note| status(&format!("note: {note}")));
-        let Tokenizers { source, target } = &loaded.tokenizers;
-        let sides = [("source", source.tokenizer()), ("target", Some(target))].into_iter().zip(&self.changed);
-        let changes = |((side, tokenizer), changed): ((&str, Option<&Tokenizer>), &ChangeCounts)| {
-            changed.in_words(side, tokenizer?.form())
-        };
-        for changes in sides.filter_map(changes) {
-            status(&format!("note: {}: {changes}", input.place(0).file.display()));
-        }
-        let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());
-        let skipped = format!(" (they have no score); the first: {}", first.unwrap_or_default());
-        let notes = [
-            (self.skipped, "skipped pairs", skipped.as_str()),
-            (self.empty, "pairs without source and target", " (they have no tokens, and their score is 0)"),
-            (self.truncated, "truncated sources", " (too long, --truncate)"),
-            (self.unknown[0], "symbols of the sources that are not in the vocabulary", ""),
-            (self.unknown[1], "symbols of the targets that are not in the vocabulary", " (scored as <unk>)"),
-        ];
-        for (count, what, why) in notes.iter().filter(|(count, ..)| *count > 0) {
-            status(&format!("note: {what}: {count}{why}"));
-        }
-    }
-
-    fn write(&self, path: &Path) -> Result<()> {
-        let mut summary = json!({
-            "pairs": self.pairs,
-            "tokens": self.tokens,
-            "log_probability": self.log_probability,
-            "skipped": self.skipped,
-            "empty": self.empty,
-            "truncated": self.truncated,
-            "unknown_source": self.unknown[0],
-            "unknown_target": self.unknown[1],
-        });
-        if self.tokens > 0 {
-            summary["mean_log_probability"] = json!(self.log_probability / self.pairs as f64);
-            summary["perplexity"] = json!(self.perplexity());
-        }
-        write_summary(path, &summary)
-    }
 }

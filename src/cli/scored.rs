@@ -1,8 +1,20 @@
-//! Outputs as metrics count them: over all rows, and for each.
+//! Outputs and scored references as metrics count them: over all rows, and for each.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::metrics::{Example, MetricKind, MetricSet, RowStatistics};
+use crate::decoding::token_scores::TokenScore;
+use crate::metrics::{Example, MetricKind, MetricSet, RowStatistics, TargetScore};
+
+/// The sums over the tokens of a target.
+pub(super) fn target_score(tokens: &[TokenScore]) -> TargetScore {
+    let log_p = tokens.iter().map(|token| f64::from(token.log_probability));
+    TargetScore {
+        // An empty sum would be -0.
+        log_probability: log_p.fold(0.0, |sum, log_p| sum + log_p),
+        tokens: tokens.len() as u64,
+        correct: tokens.iter().filter(|token| token.is_most_likely).count() as u64,
+    }
+}
 
 /// The outputs of one file or one run, as metrics count them.
 pub(super) struct ScoredOutputs {

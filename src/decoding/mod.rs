@@ -22,6 +22,7 @@ pub(crate) mod penalty;
 pub(crate) mod search;
 pub(crate) mod stream;
 pub(crate) mod teacher_forcing;
+pub(crate) mod token_scores;
 pub(crate) mod trace;
 
 #[cfg(test)]

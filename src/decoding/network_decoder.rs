@@ -1,17 +1,18 @@
 //! A model as a search sees it: steps in, plain arrays of scores out.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tch::{Device, Kind};
 
 use super::DecodingConfig;
 use super::ctc::log_probs::CtcLogProbs;
-use super::incremental_decoder::{DecodeRequest, IncrementalDecoder, Scores, Shareable, scores_not_finite};
+use super::incremental_decoder::{DecodeRequest, IncrementalDecoder, Scores, Shareable};
 use crate::data::source::SourceItem;
 use crate::data::vocabulary::PAD;
 use crate::error::{Error, Result};
 use crate::model::Weights;
-use crate::model::inference::{DecoderState, Inference};
+use crate::model::inference::{DecoderState, Inference, ReadTargets};
 use crate::model::network::Network;
 
 /// The number format of a model's matrices on `device`; `compute` is the precision of training.
@@ -39,19 +40,22 @@ impl NetworkDecoder {
         NetworkDecoder { model: Inference::new(model, weights) }
     }
 
-    /// The log-probability of each token of each target (token ids), EOS last; `member` is as in
-    /// [`IncrementalDecoder::start`]. On the CPU they are bit-identical to those of the search for the same tokens.
+    /// Reads whole targets (token ids), each with its source; `member` is as in [`IncrementalDecoder::start`].
+    pub(crate) fn read_targets(&self, pairs: &[(&DecodeRequest, &[i64])], member: usize) -> ReadTargets {
+        let (requests, targets): (Vec<&DecodeRequest>, Vec<&[i64]>) = pairs.iter().copied().unzip();
+        self.model.read_targets(self.start_all(&requests, member), &targets)
+    }
+
+    /// The log-probabilities of all tokens at some positions of targets: n * V numbers.
     ///
     /// # Errors
-    /// A score is NaN or infinite; errors of libtorch.
-    pub(crate) fn score(&self, pairs: &[(&DecodeRequest, &[i64])], member: usize) -> Result<Vec<Vec<f32>>> {
-        let targets: Vec<&[i64]> = pairs.iter().map(|(_, target)| *target).collect();
-        let requests: Vec<&DecodeRequest> = pairs.iter().map(|(request, _)| *request).collect();
-        let scores = self.model.score(self.start_all(&requests, member), &targets)?;
-        match scores.iter().flatten().all(|log_p| log_p.is_finite()) {
-            true => Ok(scores),
-            false => Err(scores_not_finite()),
-        }
+    /// Errors of libtorch.
+    pub(crate) fn log_probabilities_at(
+        &self,
+        read: &ReadTargets,
+        positions: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        Ok(self.model.log_probabilities_at(read, positions)?)
     }
 
     /// The state before the first token.

@@ -14,7 +14,6 @@ use crate::data::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::model::params::Params;
 use crate::runtime::StopFlag;
-use crate::training::metrics::Validation;
 use crate::training::recorders::Recorder;
 use crate::training::trainer::Trainer;
 use crate::training::validation::{Scored, Validated};
@@ -45,11 +44,11 @@ impl TestSet<'_> {
             let (header, weights) = model_file::read(&path)?;
             load_into(params, &weights, &path)?;
             let scored = Scored { corpus: &self.set.corpus, decode_rows: 0 };
-            let Some(Validated { found, skipped_rows, .. }) = trainer.score(scored, stop)? else {
+            let Some(scored) = trainer.score(scored, stop)? else {
                 return Ok(false);
             };
-            recorder.say(&format!("test, {name} (step {}): {found}", header.step));
-            scores.push(as_json(name, header.step, &found, skipped_rows.len()));
+            recorder.say(&format!("test, {name} (step {}): {}", header.step, scored.found));
+            scores.push(as_json(name, header.step, &scored));
         }
         let (pairs, step) = (self.set.corpus.len(), trainer.progress().step);
         let all =
@@ -68,12 +67,14 @@ impl TestSet<'_> {
     }
 }
 
-fn as_json(model: &str, step: u64, found: &Validation, skipped: usize) -> Value {
+fn as_json(model: &str, step: u64, scored: &Validated) -> Value {
+    let Validated { found, counts, skipped_rows, .. } = scored;
     let metrics = found.metrics.iter().map(|metric| (metric.kind.name.to_owned(), json!(metric.value)));
     let metrics: Map<String, Value> = metrics.collect();
     json!({
         "model": model, "step": step, "nll": found.nll, "perplexity": found.nll.exp(),
-        "token_accuracy": found.token_accuracy, "metrics": metrics, "unfinished": found.unfinished, "skipped": skipped,
+        "token_accuracy": found.token_accuracy, "metrics": metrics, "errors": counts.errors(),
+        "signatures": counts.signatures(), "unfinished": found.unfinished, "skipped": skipped_rows.len(),
     })
 }
 

@@ -32,6 +32,10 @@ impl Metric for CharacterErrorRate {
     fn counts(&self) -> Option<String> {
         Some(format!("{} characters", self.0))
     }
+
+    fn errors(&self) -> Option<ErrorRate> {
+        Some(self.0)
+    }
 }
 
 #[cfg(test)]

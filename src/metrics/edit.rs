@@ -5,9 +5,11 @@
 
 use std::fmt;
 
-/// The errors of hypotheses, and the length of their references.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ErrorRate {
+use serde::Serialize;
+
+/// The errors of hypotheses by kind, and the length of their references.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ErrorRate {
     /// Reference symbols that are replaced by another symbol.
     pub substitutions: u64,
     /// Reference symbols that are missing.

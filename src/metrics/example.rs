@@ -1,6 +1,6 @@
-//! References and the output for them, in the forms that metrics count over.
+//! References and the output for them, in the forms that metrics count over; and how a model scores a reference.
 //!
-//! Both are texts, as in files, so that models with different vocabularies can be compared, and a correct row has no
+//! References and outputs are texts, as in files, so that models with different vocabularies can be compared, and a correct row has no
 //! errors.
 
 use std::borrow::Cow;
@@ -39,6 +39,28 @@ pub struct Example<'a> {
     pub finished: bool,
     /// The unit of the target's tokens.
     pub unit: Unit,
+    /// How a model scores the reference, or the first one; `None` if it was not asked to.
+    pub reference_score: Option<TargetScore>,
+}
+
+/// A target by teacher forcing, each of its tokens given those before it: sums over the tokens, EOS among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TargetScore {
+    /// Of their log-probabilities (natural logarithm).
+    pub log_probability: f64,
+    /// How many there are.
+    pub tokens: u64,
+    /// How many of them are the most likely ones at their places.
+    pub correct: u64,
+}
+
+impl TargetScore {
+    /// Adds another target.
+    pub(crate) fn add(&mut self, other: TargetScore) {
+        self.log_probability += other.log_probability;
+        self.tokens += other.tokens;
+        self.correct += other.correct;
+    }
 }
 
 /// A row in symbols: equal ones have equal numbers within the row. An unknown symbol is `UNKNOWN`, which no reference

@@ -3,12 +3,12 @@
 use std::any::Any;
 use std::fmt::Debug;
 
-use super::{Example, METRICS};
+use super::{ErrorRate, Example, METRICS, TEACHER_FORCED};
 
 /// A corpus-level metric: it counts over the rows, and its value is computed from the counts, never from values of
 /// rows.
 ///
-/// Values are shares or rates: lines and pictures show 100 times the value, as percent.
+/// Values are shares or rates, and lines and pictures show 100 times the value, as percent; see [`Metric::IN_PERCENT`].
 pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
     /// Its name in a config, in `metrics.csv` and in summaries: `word_error_rate`.
     const NAME: &'static str;
@@ -21,6 +21,8 @@ pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
     /// The metric that it replaces in lines and pictures if both have a value: the more informative of two that count
     /// the same.
     const INSTEAD_OF: Option<&'static str> = None;
+    /// Whether lines and tables show the value in percent.
+    const IN_PERCENT: bool = true;
     /// Its settings as sacrebleu's signatures name them, if it computes what sacrebleu does: `case:mixed|eff:no|…`.
     const SETTINGS: Option<&'static str> = None;
 
@@ -52,9 +54,14 @@ pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
     fn counts(&self) -> Option<String> {
         None
     }
+
+    /// The errors behind the value by kind, if it is their number for each symbol of the references.
+    fn errors(&self) -> Option<ErrorRate> {
+        None
+    }
 }
 
-/// A row of [`METRICS`]: the constants of a metric, and how to create it.
+/// A row of [`METRICS`] or [`TEACHER_FORCED`]: the constants of a metric, and how to create it.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricKind {
     /// [`Metric::NAME`]
@@ -65,6 +72,8 @@ pub struct MetricKind {
     pub of_empty_outputs: f64,
     /// [`Metric::INSTEAD_OF`]
     pub instead_of: Option<&'static str>,
+    /// [`Metric::IN_PERCENT`]
+    pub in_percent: bool,
     /// [`Metric::SETTINGS`]
     pub settings: Option<&'static str>,
     /// [`Metric::of_statistics`]
@@ -83,6 +92,7 @@ impl MetricKind {
             higher_is_better: M::HIGHER_IS_BETTER,
             of_empty_outputs: M::OF_EMPTY_OUTPUTS,
             instead_of: M::INSTEAD_OF,
+            in_percent: M::IN_PERCENT,
             settings: M::SETTINGS,
             of_statistics: M::of_statistics,
             of_row: M::of_row,
@@ -91,9 +101,24 @@ impl MetricKind {
         }
     }
 
-    /// The metric of that name.
+    /// The metric of outputs ([`METRICS`]) of that name.
     pub fn named(name: &str) -> Option<MetricKind> {
         METRICS.iter().copied().find(|kind| kind.name == name)
+    }
+
+    /// Whether it is over references that a model scores, and not over outputs.
+    pub fn is_teacher_forced(&self) -> bool {
+        TEACHER_FORCED.contains(self)
+    }
+
+    /// A value as tables show it: `83.33` of a share, which is in percent; `1.234` of another number.
+    pub(crate) fn shown(&self, value: f64) -> String {
+        if self.in_percent { format!("{:.2}", 100.0 * value) } else { format!("{value:.3}") }
+    }
+
+    /// A value as lines show it, with its unit.
+    pub(crate) fn shown_with_unit(&self, value: f64) -> String {
+        self.shown(value) + if self.in_percent { " %" } else { "" }
     }
 
     /// The name in words: `word error rate`.
@@ -131,6 +156,7 @@ pub(super) trait Counter: Debug + Send + Sync {
     fn value(&self) -> f64;
     fn statistics(&self) -> Vec<f64>;
     fn counts(&self) -> Option<String>;
+    fn errors(&self) -> Option<ErrorRate>;
     fn boxed(&self) -> Box<dyn Counter>;
     fn as_any(&self) -> &dyn Any;
 }
@@ -159,6 +185,10 @@ impl<M: Metric> Counter for M {
         Metric::counts(self)
     }
 
+    fn errors(&self) -> Option<ErrorRate> {
+        Metric::errors(self)
+    }
+
     fn boxed(&self) -> Box<dyn Counter> {
         Box::new(self.clone())
     }
@@ -174,11 +204,21 @@ mod tests {
 
     #[test]
     fn metric_names_are_unique_and_valid_as_column_names() {
-        for (n, kind) in METRICS.iter().enumerate() {
-            assert!(METRICS[..n].iter().all(|other| other != kind), "{}", kind.name);
+        let all = [METRICS, TEACHER_FORCED].concat();
+        for (n, kind) in all.iter().enumerate() {
+            assert!(all[..n].iter().all(|other| other != kind), "{}", kind.name);
             assert!(kind.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", kind.name);
             assert!(kind.instead_of.is_none_or(|other| MetricKind::named(other).is_some()), "{}", kind.name);
             assert!(kind.start().value().is_finite(), "{} without a row", kind.name);
+            assert_eq!(kind.is_teacher_forced(), MetricKind::named(kind.name).is_none(), "{}", kind.name);
         }
+    }
+
+    #[test]
+    fn shares_are_shown_in_percent_and_other_numbers_as_they_are() {
+        let shown = |kind: &MetricKind| [kind.shown(1.23456), kind.shown_with_unit(1.23456)];
+        assert_eq!(shown(&METRICS[0]), ["123.46", "123.46 %"]);
+        let all = TEACHER_FORCED.iter().map(shown).collect::<Vec<_>>();
+        assert_eq!(all, [["123.46", "123.46 %"], ["1.235", "1.235"]]);
     }
 }

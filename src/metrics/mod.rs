@@ -1,7 +1,8 @@
 //! Metrics: scores of decoded outputs against their references.
 //!
 //! A metric is one file of this folder and its line in [`METRICS`]. The config's `training.metrics`, `metrics.csv`,
-//! lines, curves, TensorBoard, summaries and `training.best_by` use that list. `bootstrap` and `significance` tell how far a
+//! lines, curves, TensorBoard, summaries and `training.best_by` use that list. Those of [`TEACHER_FORCED`] are over scores of
+//! references instead of outputs. `bootstrap` and `significance` tell how far a
 //! value can be trusted; `minimum_bayes_risk` chooses outputs by a metric. Numbers and strings only: nothing in this folder
 //! depends on a tensor, a model or a file.
 
@@ -16,23 +17,26 @@ mod example;
 mod metric;
 mod minimum_bayes_risk;
 mod ngrams;
+pub(crate) mod perplexity;
 mod row_statistics;
 mod set;
 mod significance;
 pub(crate) mod ter;
+pub(crate) mod token_accuracy;
 pub(crate) mod word_error_rate;
 
 use bleu::Bleu;
 use bleu::tokenizers::{Characters, Chinese, International, Unsplit, Western};
 pub use bootstrap::{percentile_interval, resampled_values};
-pub use example::{Example, Unit};
+pub use edit::ErrorRate;
+pub use example::{Example, TargetScore, Unit};
 pub use metric::{Metric, MetricKind};
 pub use minimum_bayes_risk::{Candidate, CandidateWeights, ExpectedValue, rank_by_expected_value};
 pub use row_statistics::RowStatistics;
 pub use set::{MetricSet, MetricValue};
 pub use significance::{SIGNIFICANT, approximate_randomization, paired_bootstrap};
 
-/// All metrics.
+/// All metrics of outputs.
 pub const METRICS: &[MetricKind] = &[
     MetricKind::of::<exact_match::ExactMatch>(),
     MetricKind::of::<character_error_rate::CharacterErrorRate>(),
@@ -47,3 +51,7 @@ pub const METRICS: &[MetricKind] = &[
     MetricKind::of::<Bleu<Unsplit>>(),
     MetricKind::of::<ter::Ter>(),
 ];
+
+/// The metrics of how a model scores references ([`Example::reference_score`]). Texts alone have none of them.
+pub const TEACHER_FORCED: &[MetricKind] =
+    &[MetricKind::of::<token_accuracy::TokenAccuracy>(), MetricKind::of::<perplexity::Perplexity>()];

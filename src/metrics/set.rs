@@ -1,7 +1,9 @@
 //! A set of metrics over the same rows.
 
+use std::collections::BTreeMap;
+
 use super::metric::Counter;
-use super::{Example, MetricKind};
+use super::{ErrorRate, Example, MetricKind};
 
 /// Metrics by name, and the number of rows so far.
 #[derive(Debug, Default)]
@@ -96,6 +98,16 @@ impl MetricSet {
         kind.settings.map(|settings| format!("nrefs:{references}|{settings}|version:seqloom-{version}"))
     }
 
+    /// The signatures of the metrics that have one, by their names.
+    pub fn signatures(&self) -> BTreeMap<&'static str, String> {
+        self.members.iter().filter_map(|(kind, _)| Some((kind.name, self.signature(kind)?))).collect()
+    }
+
+    /// The errors by kind of the metrics that count them ([`Metric::errors`](super::Metric::errors)), by their names.
+    pub fn errors(&self) -> BTreeMap<&'static str, ErrorRate> {
+        self.members.iter().filter_map(|(kind, counter)| Some((kind.name, counter.errors()?))).collect()
+    }
+
     /// The counts behind a metric's value, if it reports them.
     pub(crate) fn counts(&self, kind: &MetricKind) -> Option<String> {
         let (_, counter) = self.members.iter().find(|(member, _)| member == kind)?;
@@ -121,12 +133,12 @@ impl MetricValue {
 
     /// `word error rate 12.34 %`
     pub(crate) fn in_words(&self) -> String {
-        format!("{} {:.2} %", self.kind.label(), 100.0 * self.value)
+        format!("{} {}", self.kind.label(), self.kind.shown_with_unit(self.value))
     }
 
     /// The same with its short name.
     pub(crate) fn in_short(&self) -> String {
-        format!("{} {:.2} %", self.kind.short_label(), 100.0 * self.value)
+        format!("{} {}", self.kind.short_label(), self.kind.shown_with_unit(self.value))
     }
 }
 
@@ -185,6 +197,24 @@ mod tests {
         assert_eq!([signed(&set, "exact_match"), signed(&counted(&[]), "bleu")], [None, None]);
         set.add(&Example { other_references: &["a"], ..Example::default() });
         assert_eq!(signed(&set, "bleu"), Some(format!("nrefs:var|{settings}|{version}")));
+    }
+
+    #[test]
+    fn signatures_and_errors_are_those_of_the_metrics_that_have_them() {
+        let set = counted(&ROWS);
+        let signed: Vec<&str> = set.signatures().into_keys().collect();
+        let theirs =
+            ["bleu", "bleu_char", "bleu_intl", "bleu_none", "bleu_zh", "chrf", "chrf_plus_plus", "ter"];
+        assert_eq!(signed, theirs);
+        let errors = set.errors();
+        assert_eq!(errors.keys().copied().collect::<Vec<_>>(), ["character_error_rate", "word_error_rate"]);
+        // abd for abc; x for nothing; b is missing.
+        let of_words = ErrorRate { substitutions: 1, deletions: 1, insertions: 1, reference_length: 7 };
+        assert_eq!(errors["word_error_rate"], of_words);
+        let value = set.values().into_iter().find(|one| one.kind.name == "word_error_rate").unwrap().value;
+        assert_eq!(errors["word_error_rate"].rate(), value);
+        let object = "{\"substitutions\":1,\"deletions\":1,\"insertions\":1,\"reference_length\":7}";
+        assert_eq!(serde_json::to_string(&of_words).unwrap(), object);
     }
 
     #[test]

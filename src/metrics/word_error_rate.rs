@@ -34,6 +34,10 @@ impl Metric for WordErrorRate {
     fn counts(&self) -> Option<String> {
         Some(format!("{} words", self.0))
     }
+
+    fn errors(&self) -> Option<ErrorRate> {
+        Some(self.0)
+    }
 }
 
 #[cfg(test)]

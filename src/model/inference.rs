@@ -4,6 +4,7 @@
 //! value, passed in and returned. Each network defines its own part of it.
 
 use std::borrow::Borrow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tch::{Device, Tensor};
@@ -51,6 +52,25 @@ pub struct DecoderState {
 enum NetworkState {
     Transformer(TransformerState),
     Recurrent(RecurrentState),
+}
+
+/// Whole targets, as the network has read them.
+#[derive(Debug)]
+pub struct ReadTargets {
+    /// The hidden state from which each token is scored, EOS last, target after target: (N, D)
+    hidden: Tensor,
+    /// For each position the allowed tokens; `None` for all.
+    allowed: Vec<Option<Arc<[i64]>>>,
+    /// The output layer over the allowed tokens; `None` if all tokens are allowed.
+    narrowed: Option<RestrictedOutput>,
+}
+
+impl ReadTargets {
+    /// All positions in parts, none of which needs much memory for its scores.
+    pub fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let all = self.allowed.len();
+        (0..all).step_by(MAX_SCORED_POSITIONS).map(move |start| start..all.min(start + MAX_SCORED_POSITIONS))
+    }
 }
 
 /// The result of a step.
@@ -142,32 +162,51 @@ impl Inference {
         Ok(Step { log_p, attention, state })
     }
 
-    /// The log-probability of each token of each target (token ids), EOS last; the rows of `state` must be new. All
-    /// tokens of a target are read at once, under a causal mask: on the CPU the results are bit-identical to those of
-    /// [`Inference::step`].
-    ///
-    /// # Errors
-    /// Errors of libtorch.
-    pub fn score(&self, mut state: DecoderState, targets: &[&[i64]]) -> Result<Vec<Vec<f32>>, tch::TchError> {
+    /// Reads whole targets (token ids) after BOS, one for each row of `state`, which must be new. All tokens of a target are
+    /// read at once, under a causal mask: on the CPU the scores are bit-identical to those of [`Inference::step`].
+    pub fn read_targets(&self, mut state: DecoderState, targets: &[&[i64]]) -> ReadTargets {
         let _guard = tch::no_grad_guard();
         let fed: Vec<Vec<i64>> = targets.iter().map(|target| [&[BOS], *target].concat()).collect();
         let runs: Vec<&[i64]> = fed.iter().map(Vec::as_slice).collect();
         let (hidden, _) = self.read(&runs, &mut state, false); // (N, D)
         self.restrict(&mut state);
-        let labelled = state.allowed.iter().zip(targets).flat_map(|(allowed, target)| {
-            let labels = target.iter().copied().chain([EOS]);
-            labels.map(|label| (label as usize, allowed.as_ref()))
-        });
-        let (labels, lists): (Vec<usize>, Vec<_>) = labelled.unzip();
+        let DecoderState { allowed, narrowed, .. } = state;
+        let of_rows = allowed.into_iter().zip(&fed);
+        let allowed = of_rows.flat_map(|(allowed, run)| std::iter::repeat_n(allowed, run.len())).collect();
+        ReadTargets { hidden, allowed, narrowed }
+    }
+
+    /// The log-probabilities of all tokens at some positions of targets: n * V numbers.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    pub fn log_probabilities_at(
+        &self,
+        read: &ReadTargets,
+        positions: Range<usize>,
+    ) -> Result<Vec<f32>, tch::TchError> {
+        let _guard = tch::no_grad_guard();
+        let hidden = read.hidden.narrow(0, positions.start as i64, positions.len() as i64); // (n, D)
+        let lists: Vec<_> = read.allowed[positions].iter().map(Option::as_ref).collect();
+        self.output.log_probabilities(&hidden, read.narrowed.as_ref(), &lists)
+    }
+
+    /// The log-probability of each token of each target (token ids), EOS last; the rows of `state` must be new.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    pub fn score(&self, state: DecoderState, targets: &[&[i64]]) -> Result<Vec<Vec<f32>>, tch::TchError> {
+        let read = self.read_targets(state, targets);
+        let labels = targets.iter().flat_map(|target| target.iter().copied().chain([EOS]));
+        let labels: Vec<usize> = labels.map(|label| label as usize).collect();
         let mut flat = Vec::with_capacity(labels.len());
-        let parts = labels.chunks(MAX_SCORED_POSITIONS).zip(lists.chunks(MAX_SCORED_POSITIONS));
-        for (hidden, (labels, lists)) in hidden.split(MAX_SCORED_POSITIONS as i64, 0).iter().zip(parts) {
-            let log_p = self.output.log_probabilities(hidden, state.narrowed.as_ref(), lists)?;
+        for part in read.parts() {
+            let log_p = self.log_probabilities_at(&read, part.clone())?;
             let scores = log_p.chunks_exact(self.vocabulary());
-            flat.extend(scores.zip(labels).map(|(scores, &label)| scores[label]));
+            flat.extend(scores.zip(&labels[part]).map(|(scores, &label)| scores[label]));
         }
         let mut rest = flat.into_iter();
-        Ok(fed.iter().map(|run| rest.by_ref().take(run.len()).collect()).collect())
+        Ok(targets.iter().map(|target| rest.by_ref().take(target.len() + 1).collect()).collect())
     }
 
     /// Reads one or more tokens per row; returns the hidden state for each of them, in order: (N, D). With `looking`

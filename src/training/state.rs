@@ -263,6 +263,9 @@ mod tests {
         let found = verdicts(by("error_rate"), &[(1.0, 2.0), (1.0, 3.0), (0.9, 3.0), (1.0, 2.0)]);
         assert_eq!(found, (vec![Better, Early, Better, Worse], 1));
         assert_eq!(verdicts(BestBy::Nll, &[(3.0, 3.0), (4.0, 4.0)]), (vec![Better, Worse], 1));
+        assert_eq!(verdicts(BestBy::Perplexity, &[(9.0, 2.2), (8.0, 2.1)]), (vec![Better, Better], 0));
+        let found = verdicts(BestBy::TokenAccuracy, &[(-0.0, 3.0), (-0.0, 4.0), (-0.5, 4.0), (-0.4, 1.0)]);
+        assert_eq!(found, (vec![Better, Early, Better, Worse], 1));
     }
 
     #[test]

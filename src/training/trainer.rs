@@ -330,7 +330,7 @@ impl<'a> Trainer<'a> {
         let scored = Scored { corpus: &valid.corpus, decode_rows: config.decode_rows };
         let validated = validate(&self.context, scored, &self.replicas, &self.exchange);
         self.ema.iter_mut().for_each(|ema| ema.exchange(params));
-        let Some(Validated { found, decoded, skipped_rows }) = validated? else { return Ok(None) };
+        let Some(Validated { found, decoded, skipped_rows, .. }) = validated? else { return Ok(None) };
         // NaN ranks last.
         let [cost, nll] = [config.best_by.cost(found.deciding), found.nll]
             .map(|number| if number.is_finite() { number } else { f64::MAX });

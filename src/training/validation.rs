@@ -1,12 +1,12 @@
 //! Validation on held-out pairs: by likelihood, and by decoding.
 
+use super::TokensPerBatch;
 use super::context::TrainContext;
 use super::exchange::Exchange;
 use super::loss::cross_entropy;
 use super::metrics::Validation;
 use super::out_of_memory::in_halves;
 use super::replicas::{Replica, Replicas};
-use super::{BestBy, TokensPerBatch};
 use crate::data::corpus::Corpus;
 use crate::data::loader::collate;
 use crate::data::readers::Pair;
@@ -29,6 +29,8 @@ pub(crate) type Outputs = Vec<(usize, Hypothesis)>;
 pub(crate) struct Validated {
     /// Its scores.
     pub found: Validation,
+    /// What the metrics among them are made of.
+    pub counts: MetricSet,
     /// Decoded rows, in order, and their outputs; empty if a score is NaN or infinite.
     pub decoded: Outputs,
     /// Rows that were skipped because they do not fit into memory.
@@ -59,7 +61,12 @@ pub(crate) fn validate(
         return Ok(None);
     };
     let Likelihood { nll, right, tokens, mut skipped_rows } = merged(all);
-    let not_finite = |skipped_rows| Validated { found: Validation::NONE, decoded: Vec::new(), skipped_rows };
+    let not_finite = |skipped_rows| Validated {
+        found: Validation::NONE,
+        counts: MetricSet::default(),
+        decoded: Vec::new(),
+        skipped_rows,
+    };
     let nll = nll / tokens as f64;
     if !nll.is_finite() {
         return Ok(Some(not_finite(skipped_rows)));
@@ -78,15 +85,11 @@ pub(crate) fn validate(
     let references = references.collect::<Result<Vec<_>>>()?;
     let rows = decoded.iter().zip(&references);
     let rows = rows.map(|((row, one), tokens)| (&corpus.pairs()[*row], tokens.as_slice(), one));
-    let mut found = Validation {
-        nll,
-        token_accuracy: right / tokens as f64,
-        ..compared(context.target, (shown, deciding), rows)
-    };
-    if best_by == BestBy::Nll {
-        found.deciding = nll;
-    }
-    Ok(Some(Validated { found, decoded, skipped_rows }))
+    let (compared, counts) = compared(context.target, (shown, deciding), rows);
+    let token_accuracy = right / tokens as f64;
+    let deciding = best_by.of_likelihood(nll, token_accuracy).unwrap_or(compared.deciding);
+    let found = Validation { nll, token_accuracy, deciding, ..compared };
+    Ok(Some(Validated { found, counts, decoded, skipped_rows }))
 }
 
 /// The unit of the target's tokens, for metrics.
@@ -96,12 +99,12 @@ pub(crate) fn unit_of(target: &Tokenizer) -> Unit {
 
 /// Compares outputs with all targets of their pairs, as text and as tokens (of the first one), in two sets of metrics: one
 /// to show, with references as they are in the file, and one that decides. The latter compares both in the text form of
-/// outputs, so that another form of the file cannot favour the worse model.
+/// outputs, so that another form of the file cannot favour the worse model. Also returns the set to show.
 fn compared<'a>(
     target: &Tokenizer,
     (mut shown, mut deciding): (MetricSet, MetricSet),
     rows: impl Iterator<Item = (&'a Pair, &'a [i64], &'a Hypothesis)>,
-) -> Validation {
+) -> (Validation, MetricSet) {
     let mut unfinished = 0;
     for (pair, reference_tokens, hypothesis) in rows {
         let output = target.known_parts(&hypothesis.tokens);
@@ -114,6 +117,7 @@ fn compared<'a>(
             output_tokens: &hypothesis.tokens,
             finished: hypothesis.finished,
             unit: unit_of(target),
+            reference_score: None,
         };
         shown.add(&example);
         let in_form: Vec<String> = pair.targets().map(|text| target.as_output(text)).collect();
@@ -124,7 +128,7 @@ fn compared<'a>(
         unfinished += u64::from(!hypothesis.finished);
     }
     let deciding = deciding.values().first().map_or(f64::NAN, |metric| metric.value);
-    Validation { metrics: shown.values(), deciding, unfinished, ..Validation::NONE }
+    (Validation { metrics: shown.values(), deciding, unfinished, ..Validation::NONE }, shown)
 }
 
 /// Sums over the rows that fit into memory.
@@ -249,7 +253,7 @@ mod tests {
             let tokens = target.encode(output).ids;
             let one = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
             let [shown, deciding] = ["exact_match", by].map(|name| MetricSet::new(MetricKind::named(name)));
-            let found = compared(&target, (shown, deciding), [(pair, &[][..], &one)].into_iter());
+            let (found, _) = compared(&target, (shown, deciding), [(pair, &[][..], &one)].into_iter());
             (found.metrics[0].value, found.deciding)
         };
         let mut pair = Pair { target: "cafe\u{301} ".to_owned(), ..Pair::default() };

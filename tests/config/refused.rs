@@ -11,6 +11,9 @@ fn check_messages(cases: &[(&str, &str)]) {
     }
 }
 
+/// The scores that need no outputs, as a message lists them.
+const OF_LIKELIHOOD: &str = "`nll`, `perplexity`, `token_accuracy`";
+
 /// The names of all metrics, as a message lists them.
 fn metrics() -> String {
     METRICS.iter().map(|kind| format!("`{}`", kind.name)).collect::<Vec<_>>().join(", ")
@@ -82,7 +85,7 @@ fn a_value_of_the_wrong_type_is_shown_with_the_expected_type() {
         ),
         (
             "[training]\nbest_by = 3",
-            &format!("6:11: `best_by` must be one of `nll`, {}, but it is 3", metrics()),
+            &format!("6:11: `best_by` must be one of {OF_LIKELIHOOD}, {}, but it is 3", metrics()),
         ),
     ]);
     let files = "must be a file name, { file = \"…\", format = \"…\" }, { source = \"…\", target = \"…\" }, or a list of these";
@@ -240,7 +243,9 @@ fn a_number_out_of_range_is_refused_at_its_position() {
 fn an_unknown_or_inapplicable_metric_is_refused_at_its_position() {
     let known = metrics();
     let usual = "`exact_match`, `character_error_rate`, `word_error_rate`";
-    let must = "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric of `training.metrics`";
+    let must = format!(
+        "`best_by` must be {OF_LIKELIHOOD}, `exact_match`, `error_rate` or a metric of `training.metrics`"
+    );
     let add = "\nhint: add \"chrf\" to `training.metrics`";
     check_messages(&[
         (
@@ -256,7 +261,7 @@ fn an_unknown_or_inapplicable_metric_is_refused_at_its_position() {
         (
             "[training]\nbest_by = \"chrF\"",
             &format!(
-                "6:11: `best_by` must be one of `nll`, {known}, but it is \"chrF\"\nhint: did you mean `chrf`?"
+                "6:11: `best_by` must be one of {OF_LIKELIHOOD}, {known}, but it is \"chrF\"\nhint: did you mean `chrf`?"
             ),
         ),
         ("[training]\nbest_by = \"chrf\"", &format!("6:11: {must} ({usual}), but it is \"chrf\"{add}")),
@@ -266,7 +271,9 @@ fn an_unknown_or_inapplicable_metric_is_refused_at_its_position() {
         ),
         ("[training]\nmetrics = \"chrf\"", "6:11: `metrics` must be a list, but it is \"chrf\""),
     ]);
-    for by in ["nll", "exact_match", "error_rate", "character_error_rate", "word_error_rate"] {
+    let without_a_metric = ["nll", "perplexity", "token_accuracy"];
+    let usual = ["exact_match", "error_rate", "character_error_rate", "word_error_rate"];
+    for by in without_a_metric.into_iter().chain(usual) {
         let experiment = accepted(LEAST, &[&format!("training.best_by={by}")]);
         assert_eq!(experiment.to_json()["training"]["best_by"], by);
         assert!(experiment.to_json()["training"].get("metrics").is_none());

@@ -35,6 +35,7 @@ pub(crate) fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<St
         ("--targets".to_owned(), json!(args.source.targets)),
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
         ("--tokens".to_owned(), json!(args.tokens)),
+        ("--score-references".to_owned(), json!(args.score_references)),
         ("--times".to_owned(), json!(args.times)),
         ("--mbr".to_owned(), json!(args.mbr.metric)),
         ("--candidates".to_owned(), json!(args.mbr.metric.as_ref().map(|_| args.mbr.candidates))),
@@ -59,6 +60,8 @@ fn split_columns(args: &DecodeArgs, loaded: &LoadedModel) -> Option<[String; 2]>
 pub(crate) struct Columns {
     number: bool,
     reference: bool,
+    /// Whether references are scored.
+    reference_score: bool,
     truncated: bool,
     error: bool,
     /// The target vocabulary, if tokens are written.
@@ -79,6 +82,7 @@ impl Columns {
         Columns {
             number: args.shard.is_some(),
             reference: sources.has_targets(),
+            reference_score: args.score_references,
             truncated: args.source.truncate,
             error: args.source.on_error == OnError::Skip,
             vocabulary: args.tokens.then(|| vocabulary.clone()),
@@ -101,7 +105,7 @@ impl Columns {
 
     /// The fields to copy from the input to the output.
     pub(crate) fn carried(&self, sources: RowReader, format: OutputFormat) -> (RowReader, CarriedFields) {
-        let blank = Row { number: 0, read: None, truncated: false, content: Err(Error::input("")) };
+        let blank = Row::skipped(0, None, Error::input(""));
         let own: Vec<&str> = self.fields(&blank, 1).into_iter().map(|(name, _)| name).collect();
         CarriedFields::new(sources, format, &own)
     }
@@ -140,6 +144,7 @@ impl Columns {
         let read = row.read.as_ref();
         let output = row.content.as_ref().ok().and_then(|outputs| outputs.get(rank - 1));
         let ranked = self.n_best > 1;
+        let scored = row.reference_score.as_ref().and_then(|score| score.as_ref().ok());
         let all = [
             (self.number, "row", json!(row.number)),
             (true, "source", json!(read.map(|read| &read.text))),
@@ -153,6 +158,9 @@ impl Columns {
             (self.times, "times", json!(output.map(|output| &output.times))),
             (ranked, "ranking", json!(output.map(|output| output.hypothesis.ranking))),
             (self.expected, "expected", json!(output.and_then(|output| output.expected))),
+            (self.reference_score, "reference_score", json!(scored.map(|score| score.log_probability))),
+            (self.reference_score, "reference_length", json!(scored.map(|score| score.tokens))),
+            (self.reference_score, "reference_correct", json!(scored.map(|score| score.correct))),
             (true, "finished", json!(output.is_some_and(|output| output.hypothesis.finished))),
             (self.truncated, "truncated", json!(row.truncated)),
             (

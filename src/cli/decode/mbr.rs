@@ -8,7 +8,9 @@ use crate::cli::headings::SEARCH;
 use crate::cli::metric_names::metric_named;
 use crate::console::status;
 use crate::error::{Error, Result};
-use crate::metrics::{Candidate, CandidateWeights, ExpectedValue, MetricKind, rank_by_expected_value};
+use crate::metrics::{
+    Candidate, CandidateWeights, ExpectedValue, METRICS, MetricKind, rank_by_expected_value,
+};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::runtime::threads;
@@ -38,7 +40,7 @@ impl MbrArgs {
     /// An unknown metric; a number of candidates that is too small or too large.
     pub(crate) fn prepare(&self, loaded: &mut LoadedModel) -> Result<Option<Mbr>> {
         let Some(name) = &self.metric else { return Ok(None) };
-        let metric = metric_named("--mbr", name)?;
+        let metric = metric_named("--mbr", name, METRICS)?;
         let (candidates, outputs) = (self.candidates, loaded.experiment.decoding.n_best);
         check(candidates, outputs)?;
         if let Some(beam) = loaded.require_candidates(candidates)? {

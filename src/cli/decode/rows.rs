@@ -1,9 +1,9 @@
 //! Rows to decode, and their results.
 
-use super::Row;
 use super::mbr::Mbr;
 use super::split::Parts;
 use super::summary::DecodeSummary;
+use super::{Row, references};
 use crate::cli::input::{Input, InputRow, OnError, source_of};
 use crate::cli::not_finite::each_or_error;
 use crate::cli::source_args::SourceArgs;
@@ -92,7 +92,7 @@ impl RowEncoder<'_> {
             }),
             Err(error) => {
                 let read = row.row.as_ref().ok().cloned();
-                Some(vec![Row { number: row.number, read, truncated: false, content: Err(error) }])
+                Some(vec![Row::skipped(row.number, read, error)])
             }
         }
     }
@@ -115,7 +115,7 @@ impl RowEncoder<'_> {
         let number = row.number;
         let read = match row.row {
             Ok(read) => read,
-            Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
+            Err(error) => return Row::skipped(number, None, error),
         };
         let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
         let content = request.and_then(|request| loaded.with_prefix(request, prefix));
@@ -123,7 +123,7 @@ impl RowEncoder<'_> {
         let content = content.and_then(|request| references.map(|()| request));
         let content = content.map_err(|error| error.at(input.place(read.line)));
         let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
-        Row { number, read: Some(read), truncated, content }
+        Row { number, read: Some(read), truncated, content, reference_score: None }
     }
 }
 
@@ -139,6 +139,8 @@ pub(crate) struct Needed<'a> {
     pub times: bool,
     /// The scores of their tokens.
     pub scores: bool,
+    /// The scores of the references.
+    pub reference_scores: bool,
 }
 
 /// Decodes the rows that are not skipped, with what is needed. If a row's scores are not finite and errors stop the
@@ -166,9 +168,12 @@ pub(crate) fn decode(
         Ok(outputs)
     };
     let mut outputs = each_or_error(&asked, &decode)?.into_iter();
+    let scores = if needed.reference_scores { references::score(loaded, input, &rows)? } else { Vec::new() };
+    let mut scores = scores.into_iter();
     let mut decoded = Vec::with_capacity(rows.len());
     for row in rows {
-        let Row { number, read, truncated, content } = row;
+        let Row { number, read, truncated, content, .. } = row;
+        let reference_score = scores.next().flatten();
         let place = read.as_ref().map(|read| input.place(read.line));
         let content = match (content, place) {
             (Ok(_), Some(place)) => outputs.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| {
@@ -181,7 +186,7 @@ pub(crate) fn decode(
         };
         match content {
             Err(error) if on_error == OnError::Stop => return Ok((decoded, Some(error))),
-            content => decoded.push(Row { number, read, truncated, content }),
+            content => decoded.push(Row { number, read, truncated, content, reference_score }),
         }
     }
     Ok((decoded, None))

@@ -16,7 +16,7 @@ use crate::data::tokenizer::ChangeCounts;
 use crate::data::vocabulary::UNK;
 use crate::decoding::incremental_decoder::Hypothesis;
 use crate::error::{Error, Result, counted};
-use crate::metrics::{Example, MetricSet, MetricValue};
+use crate::metrics::{Example, MetricSet, MetricValue, TEACHER_FORCED, TargetScore};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::EncodedRequest;
@@ -52,6 +52,8 @@ pub(crate) struct DecodeSummary {
     only_unknown: Rows,
     beyond_the_limit: Rows,
     untimed: Rows,
+    /// References that the model cannot score.
+    unscored: Rows,
     unknown: usize,
     unknown_out: usize,
     /// Whether unknown symbols are replaced by source symbols.
@@ -80,6 +82,13 @@ impl DecodeSummary {
         let metrics = loaded.experiment.training.metric_set(unit_of(&loaded.tokenizers.target));
         let as_text = format == OutputFormat::Text;
         DecodeSummary { examples_left: examples, before, as_text, metrics, ..DecodeSummary::default() }
+    }
+
+    /// The same, for rows whose references are scored if `scored`.
+    pub(crate) fn with_reference_scores(self, scored: bool) -> DecodeSummary {
+        let kinds = self.metrics.values().into_iter().map(|metric| metric.kind);
+        let more = TEACHER_FORCED.iter().copied().filter(|_| scored);
+        DecodeSummary { metrics: MetricSet::new(kinds.chain(more)), ..self }
     }
 
     /// Counts the rows of the input.
@@ -116,7 +125,7 @@ impl DecodeSummary {
 
     /// Counts a row that is skipped because of this error.
     pub(crate) fn skip(&mut self, error: &Error) {
-        self.skipped.add(|| error.message().lines().next().unwrap_or_default().to_owned());
+        self.skipped.add(|| first_line(error));
     }
 
     /// Counts an output that lines with times leave out.
@@ -143,7 +152,8 @@ impl DecodeSummary {
             for reference in std::iter::once(first).chain(others) {
                 self.changed[1].add(loaded.tokenizers.target.changes(reference));
             }
-            right = with_example(loaded, field, hypothesis, |example| {
+            let score = self.reference_score(row);
+            right = with_example(loaded, (field.as_str(), score), hypothesis, |example| {
                 self.metrics.add(example);
                 example.is_exact()
             });
@@ -151,6 +161,17 @@ impl DecodeSummary {
         if self.examples_left > 0 {
             self.examples_left -= 1;
             show(read, text, right);
+        }
+    }
+
+    /// The score of a row's reference; counts one that cannot be scored.
+    fn reference_score(&mut self, row: &Row<Vec<Output>>) -> Option<TargetScore> {
+        match row.reference_score.as_ref()? {
+            Ok(score) => Some(*score),
+            Err(error) => {
+                self.unscored.add(|| first_line(error));
+                None
+            }
         }
     }
 
@@ -175,6 +196,11 @@ impl DecodeSummary {
                 &self.untimed,
                 "outputs without times",
                 " (left out: the CTC head cannot align them to their recordings)",
+            ),
+            (
+                &self.unscored,
+                "references without a score",
+                " (token accuracy and perplexity are without them)",
             ),
         ];
         for (rows, what, why) in rows.iter().filter(|(rows, ..)| rows.count > 0) {
@@ -207,9 +233,16 @@ impl DecodeSummary {
         }
     }
 
+    /// The values of the metrics. Without any scored reference, those over scores have none.
+    fn values(&self) -> Vec<MetricValue> {
+        let has_scores = (self.unscored.count as u64) < self.metrics.rows();
+        let values = self.metrics.values().into_iter();
+        values.filter(|metric| has_scores || !metric.kind.is_teacher_forced()).collect()
+    }
+
     /// The metrics and their counts.
     fn score_line(&self) -> String {
-        let values = self.metrics.values();
+        let values = self.values();
         let mut line = counted(self.metrics.rows(), "row");
         for metric in MetricValue::in_lines(&values) {
             line += &format!(", {}", metric.in_words());
@@ -254,14 +287,21 @@ impl DecodeSummary {
             "changed_sources": self.changed[0].changed(),
             "changed_references": self.changed[1].changed(),
             "beyond_the_limit": self.beyond_the_limit.count,
+            "unscored_references": self.unscored.count,
         });
         if self.metrics.rows() > 0 {
-            for metric in self.metrics.values() {
+            for metric in self.values() {
                 summary[metric.kind.name] = json!(metric.value);
             }
+            summary["errors"] = json!(self.metrics.errors());
+            summary["signatures"] = json!(self.metrics.signatures());
         }
         write_summary(path, &summary)
     }
+}
+
+fn first_line(error: &Error) -> String {
+    error.message().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Whether all references of a row are longer than its output may be.
@@ -272,10 +312,10 @@ fn is_beyond_the_limit(loaded: &LoadedModel, read: &SourceRow, asked: &EncodedRe
     std::iter::once(first).chain(others).all(|text| length(text) >= asked.decode.max_length)
 }
 
-/// Passes on an output and the references in a field of its row as metrics count them.
+/// Passes on an output and the references in a field of its row, with the score of the first one, as metrics count them.
 pub(crate) fn with_example<T>(
     loaded: &LoadedModel,
-    field: &str,
+    (field, reference_score): (&str, Option<TargetScore>),
     hypothesis: &Hypothesis,
     count: impl FnOnce(&Example) -> T,
 ) -> T {
@@ -289,6 +329,7 @@ pub(crate) fn with_example<T>(
         output_tokens: &hypothesis.tokens,
         finished: hypothesis.finished,
         unit: unit_of(target),
+        reference_score,
     })
 }
 

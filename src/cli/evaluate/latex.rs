@@ -1,7 +1,7 @@
 //! The result as a table for LaTeX, with the package booktabs: a line for each system, a column for each metric.
 
 use super::results::{Results, Score, StatisticsArgs};
-use crate::metrics::SIGNIFICANT;
+use crate::metrics::{MetricKind, SIGNIFICANT};
 
 /// The table, and as comments what its numbers are.
 pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
@@ -26,19 +26,19 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
     text += " \\\\\n\\midrule\n";
     for (at, name) in results.systems.iter().enumerate() {
         text += &escaped(name);
-        results.metrics.iter().for_each(|metric| text += &cell(&metric.scores[at]));
+        results.metrics.iter().for_each(|metric| text += &cell(metric.kind, &metric.scores[at]));
         text += " \\\\\n";
     }
     text + "\\bottomrule\n\\end{tabular}\n"
 }
 
-fn cell(score: &Score) -> String {
-    let value = format!("{:.2}", 100.0 * score.value);
+fn cell(kind: MetricKind, score: &Score) -> String {
+    let value = kind.shown(score.value);
     let value = if score.best { format!("\\textbf{{{value}}}") } else { value };
     let mark = if score.p.is_some_and(|p| p < SIGNIFICANT) { "$^{\\dagger}$" } else { "" };
     let interval = score.interval.map(|bounds| {
-        let [low, high] = bounds.map(|bound| 100.0 * bound);
-        format!(" {{\\small [{low:.2}, {high:.2}]}}")
+        let [low, high] = bounds.map(|bound| kind.shown(bound));
+        format!(" {{\\small [{low}, {high}]}}")
     });
     format!(" & {value}{mark}{}", interval.unwrap_or_default())
 }
@@ -72,9 +72,10 @@ mod tests {
 
     #[test]
     fn the_best_value_is_bold_and_a_significant_one_is_marked() {
+        let kind = MetricKind::named("exact_match").unwrap();
         let score = Score { value: 0.4889, interval: Some([0.462, 0.5133]), p: Some(0.01), best: true };
         let bold = " & \\textbf{48.89}$^{\\dagger}$ {\\small [46.20, 51.33]}";
-        assert_eq!(cell(&score), bold);
-        assert_eq!(cell(&Score { interval: None, p: Some(0.5), best: false, ..score }), " & 48.89");
+        assert_eq!(cell(kind, &score), bold);
+        assert_eq!(cell(kind, &Score { interval: None, p: Some(0.5), best: false, ..score }), " & 48.89");
     }
 }

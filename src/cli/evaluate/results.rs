@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::headings::STATISTICS;
 use crate::cli::scored::ScoredOutputs;
 use crate::metrics::{
-    MetricKind, approximate_randomization, paired_bootstrap, percentile_interval, resampled_values,
+    ErrorRate, MetricKind, approximate_randomization, paired_bootstrap, percentile_interval, resampled_values,
 };
 use crate::runtime::seed_for;
 
@@ -86,6 +86,16 @@ pub(super) struct MetricResults {
     pub signature: Option<String>,
     /// The scores, in the order of the systems.
     pub scores: Vec<Score>,
+    /// The errors of the systems, in the same order; none for a metric that does not count them by kind.
+    pub errors: Vec<Errors>,
+}
+
+/// The errors of one system.
+pub(super) struct Errors {
+    /// Their numbers.
+    pub by_kind: ErrorRate,
+    /// The same, with the unit of the reference's length.
+    pub in_words: String,
 }
 
 /// A metric of one system.
@@ -109,6 +119,7 @@ impl Results {
             kind,
             signature: systems.first().and_then(|first| first.whole.signature(&kind)),
             scores: scores(systems, number, args),
+            errors: systems.iter().filter_map(|system| errors(system, &kind)).collect(),
         };
         Results {
             rows: systems.first().map_or(0, ScoredOutputs::rows),
@@ -116,6 +127,12 @@ impl Results {
             systems: systems.iter().map(|system| system.name.clone()).collect(),
         }
     }
+}
+
+/// The errors of a system, if the metric counts them by kind.
+fn errors(system: &ScoredOutputs, kind: &MetricKind) -> Option<Errors> {
+    let by_kind = *system.whole.errors().get(kind.name)?;
+    Some(Errors { by_kind, in_words: system.whole.counts(kind)? })
 }
 
 /// The scores of all systems by the metric of this number.

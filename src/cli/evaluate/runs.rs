@@ -10,6 +10,7 @@ use crate::cli::input::{Input, OnError, Selection};
 use crate::cli::output::OutputFormat;
 use crate::cli::scored::ScoredOutputs;
 use crate::cli::source_args::SourceArgs;
+use crate::cli::target_tokens::first_with_others;
 use crate::console::status;
 use crate::error::{Error, Result};
 use crate::metrics::MetricKind;
@@ -20,7 +21,8 @@ use crate::training::validation::unit_of;
 /// Decodes the input with each run. Without `named` metrics, all systems have those of the first run's validations.
 ///
 /// # Errors
-/// A run or the input cannot be read; a row has no reference, or cannot be decoded.
+/// A run or the input cannot be read; a row has no reference, or cannot be decoded; metrics over tokens of runs that cut
+/// references into other tokens.
 pub(super) fn decode(
     args: &EvaluateArgs,
     runs: &[PathBuf],
@@ -33,6 +35,7 @@ pub(super) fn decode(
         )
         .hint("name a file with --input"));
     }
+    check_tokens(runs, named.as_deref().unwrap_or_default())?;
     let source = source_args(args, input);
     let (mut kinds, mut systems) = (named, Vec::new());
     for run in runs {
@@ -49,6 +52,18 @@ pub(super) fn decode(
         systems.push(system);
     }
     Ok(systems)
+}
+
+/// Metrics over tokens are for runs that cut targets into the same ones.
+fn check_tokens(runs: &[PathBuf], kinds: &[MetricKind]) -> Result<()> {
+    let Some(kind) = kinds.iter().find(|kind| kind.is_teacher_forced()) else { return Ok(()) };
+    let Some((number, what)) = first_with_others(runs)? else { return Ok(()) };
+    let [first, other] = [0, number].map(|run| runs[run].display());
+    let message = format!(
+        "runs must cut targets into the same tokens to be compared by `{}`, but those of {first} and {other} differ: {what}",
+        kind.name
+    );
+    Err(Error::input(message).hint("compare them by metrics of their outputs, such as chrf"))
 }
 
 fn source_args(args: &EvaluateArgs, input: &Path) -> SourceArgs {
@@ -83,7 +98,10 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut ScoredOutp
     let recordings = loaded.experiment.data.source.audio.is_some();
     let mut input = Input::start(sources.rows, &source.input, Selection::default(), recordings)?;
     (input.guessed, input.recording) = (guessed, sources.recording);
-    let mut summary = DecodeSummary::new(loaded, OutputFormat::Jsonl, 0, 0);
+    let reference_scores = system.kinds().any(|kind| kind.is_teacher_forced());
+    let needed = Needed { reference_scores, ..Needed::default() };
+    let mut summary =
+        DecodeSummary::new(loaded, OutputFormat::Jsonl, 0, 0).with_reference_scores(reference_scores);
     loop {
         let mut chunk = input.next_chunk()?.into_iter();
         if chunk.len() == 0 {
@@ -94,7 +112,7 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut ScoredOutp
             let (encoded, fault) = encoder.encode(&mut chunk);
             summary.add_sources(loaded, &input, &encoded);
             let (decoded, not_finite) =
-                rows::decode(loaded, &input, encoded, Needed::default(), OnError::Stop, &mut summary)?;
+                rows::decode(loaded, &input, encoded, needed, OnError::Stop, &mut summary)?;
             if let Some(error) = not_finite.or(fault) {
                 return Err(error);
             }
@@ -119,8 +137,9 @@ fn score(
     let Some(reference) = &read.target else {
         return Err(without_references(input.file()).at(input.place(read.line)));
     };
+    let of_reference = (reference.as_str(), row.reference_score.clone().transpose()?);
     match outputs.first() {
-        Some(best) => with_example(loaded, reference, &best.hypothesis, |example| system.add(example)),
+        Some(best) => with_example(loaded, of_reference, &best.hypothesis, |example| system.add(example)),
         None => return Err(Error::failure("a row has no output").at(input.place(read.line))),
     }
     Ok(())

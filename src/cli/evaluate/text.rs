@@ -1,12 +1,13 @@
-//! The result as a table for people: values in percent.
+//! The result as a table for people: shares and rates in percent.
 
 use std::fmt::Write as _;
 
 use super::results::{Results, Score, SignificanceTest, StatisticsArgs};
 use crate::cli::aligned::aligned;
 use crate::error::counted;
+use crate::metrics::MetricKind;
 
-/// A table, what its numbers are, and the signatures.
+/// A table, what its numbers are, signatures, and the errors of error rates.
 pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
     let compares = args.compares(results.systems.len());
     let percent = 100.0 * args.confidence;
@@ -16,7 +17,7 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
     for metric in &results.metrics {
         for (at, (name, score)) in results.systems.iter().zip(&metric.scores).enumerate() {
             let label = if at == 0 { metric.kind.short_label() } else { String::new() };
-            lines.push(line(label, name, score));
+            lines.push(line(metric.kind, label, name, score));
         }
     }
     let mut text = aligned(&lines, 2).join("\n");
@@ -27,16 +28,21 @@ pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {
             let _ = writeln!(text, "{}: {signature}", metric.kind.name);
         }
     }
+    for metric in &results.metrics {
+        for (name, errors) in results.systems.iter().zip(&metric.errors) {
+            let _ = writeln!(text, "{} of {name}: {}", metric.kind.name, errors.in_words);
+        }
+    }
     text
 }
 
 /// The cells of a line: metric, system, value, interval, p.
-fn line(label: String, name: &str, score: &Score) -> Vec<String> {
+fn line(kind: MetricKind, label: String, name: &str, score: &Score) -> Vec<String> {
     let mark = if score.best { '*' } else { ' ' };
-    let value = format!("{:.2}{mark}", 100.0 * score.value);
+    let value = format!("{}{mark}", kind.shown(score.value));
     let interval = score.interval.map(|bounds| {
-        let [low, high] = bounds.map(|bound| 100.0 * bound);
-        format!("[{low:.2}, {high:.2}]")
+        let [low, high] = bounds.map(|bound| kind.shown(bound));
+        format!("[{low}, {high}]")
     });
     let p = score.p.map(|p| format!("{p:.4}"));
     vec![label, name.to_owned(), value, interval.unwrap_or_default(), p.unwrap_or_default()]

@@ -18,14 +18,18 @@ const OF_WORDS: &str = "word_error_rate";
 /// Metrics that may decide even without a column.
 const ALWAYS_DECIDE: [&str; 2] = ["exact_match", "error_rate"];
 
-const NLL: &str = "nll";
+/// The scores that need no outputs. They always have a column.
+const OF_LIKELIHOOD: [BestBy; 3] = [BestBy::Nll, BestBy::Perplexity, BestBy::TokenAccuracy];
 
-/// The names of [`BestBy`].
-const CHOICES: [&str; METRICS.len() + 1] = {
-    let mut choices = [NLL; METRICS.len() + 1];
+/// The names of [`BestBy`]: those of [`OF_LIKELIHOOD`], then all metrics.
+const CHOICES: [&str; OF_LIKELIHOOD.len() + METRICS.len()] = {
+    let mut choices = [""; OF_LIKELIHOOD.len() + METRICS.len()];
     let mut n = 0;
-    while n < METRICS.len() {
-        choices[n + 1] = METRICS[n].name;
+    while n < choices.len() {
+        choices[n] = match n < OF_LIKELIHOOD.len() {
+            true => OF_LIKELIHOOD[n].name(),
+            false => METRICS[n - OF_LIKELIHOOD.len()].name,
+        };
         n += 1;
     }
     choices
@@ -36,7 +40,11 @@ const CHOICES: [&str; METRICS.len() + 1] = {
 pub enum BestBy {
     /// The negative log-likelihood per target token.
     Nll,
-    /// A metric, over references in the text form of outputs.
+    /// exp of it, which has the same order.
+    Perplexity,
+    /// The share of target tokens that are the most likely ones.
+    TokenAccuracy,
+    /// A metric of outputs, over references in the text form of outputs.
     Metric(MetricKind),
 }
 
@@ -44,32 +52,51 @@ impl BestBy {
     /// The score, negated if needed so that lower is better.
     pub(crate) fn cost(&self, score: f64) -> f64 {
         match self {
-            BestBy::Nll => score,
+            BestBy::Nll | BestBy::Perplexity => score,
+            BestBy::TokenAccuracy => -score,
             BestBy::Metric(kind) => kind.cost(score),
         }
     }
 
-    /// The cost without a model, that is, of empty outputs.
+    /// The cost without a model: of no likelihood, of no right token, of empty outputs.
     pub(crate) fn cost_of_none(&self) -> f64 {
         match self {
-            BestBy::Nll => f64::MAX,
+            BestBy::Nll | BestBy::Perplexity => f64::MAX,
+            BestBy::TokenAccuracy => 0.0,
             BestBy::Metric(kind) => kind.cost(kind.of_empty_outputs),
+        }
+    }
+
+    /// The score of a validation with this likelihood; `None` if outputs decide.
+    pub(crate) fn of_likelihood(&self, nll: f64, token_accuracy: f64) -> Option<f64> {
+        match self {
+            BestBy::Nll => Some(nll),
+            BestBy::Perplexity => Some(nll.exp()),
+            BestBy::TokenAccuracy => Some(token_accuracy),
+            BestBy::Metric(_) => None,
         }
     }
 
     /// Its metric as a set.
     pub(crate) fn metric_set(&self) -> MetricSet {
         MetricSet::new(match self {
-            BestBy::Nll => None,
             BestBy::Metric(kind) => Some(*kind),
+            _ => None,
         })
     }
 
-    fn name(&self) -> &'static str {
+    const fn name(&self) -> &'static str {
         match self {
-            BestBy::Nll => NLL,
             BestBy::Metric(kind) => kind.name,
+            BestBy::Nll => "nll",
+            BestBy::Perplexity => "perplexity",
+            BestBy::TokenAccuracy => "token_accuracy",
         }
+    }
+
+    fn named(name: &str) -> Option<BestBy> {
+        let of_likelihood = OF_LIKELIHOOD.into_iter().find(|by| by.name() == name);
+        of_likelihood.or_else(|| MetricKind::named(name).map(BestBy::Metric))
     }
 }
 
@@ -89,7 +116,7 @@ impl Serialize for BestBy {
 impl<'de> Deserialize<'de> for BestBy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = deserializer.deserialize_enum("BestBy", &CHOICES, OneOf(&CHOICES))?;
-        Ok(MetricKind::named(name).map_or(BestBy::Nll, BestBy::Metric))
+        BestBy::named(name).ok_or_else(|| de::Error::unknown_variant(name, &CHOICES))
     }
 }
 
@@ -105,7 +132,7 @@ impl Serialize for MetricName {
 
 impl<'de> Deserialize<'de> for MetricName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let known = &CHOICES[1..];
+        let known = &CHOICES[OF_LIKELIHOOD.len()..];
         let name = deserializer.deserialize_enum("MetricName", known, OneOf(known))?;
         let unknown = || de::Error::unknown_variant(name, known);
         MetricKind::named(name).map(MetricName).ok_or_else(unknown)
@@ -160,13 +187,16 @@ impl TrainingConfig {
             return Err(ConfigError::new("training", &["metrics"], message));
         }
         let name = self.best_by.name();
-        if self.best_by == BestBy::Nll || ALWAYS_DECIDE.contains(&name) || columns.contains(&name) {
+        if !matches!(self.best_by, BestBy::Metric(_))
+            || ALWAYS_DECIDE.contains(&name)
+            || columns.contains(&name)
+        {
             return Ok(());
         }
         let counted = columns.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let message = format!(
-            "`best_by` must be `nll`, `exact_match`, `error_rate` or a metric of `training.metrics` ({counted}), \
-             but it is \"{name}\""
+            "`best_by` must be `nll`, `perplexity`, `token_accuracy`, `exact_match`, `error_rate` or a metric of \
+             `training.metrics` ({counted}), but it is \"{name}\""
         );
         let hint = format!("add \"{name}\" to `training.metrics`");
         Err(ConfigError::new("training", &["best_by", "metrics"], message).hint(hint))

@@ -60,8 +60,8 @@ struct Curve {
 /// The vertical scale of a panel.
 #[derive(Clone, Copy, PartialEq)]
 enum Scale {
-    /// For losses and norms, which fall by orders of magnitude: on a linear axis all but the first updates would be a
-    /// flat line.
+    /// For losses, perplexities and norms, which fall by orders of magnitude: on a linear axis all but the first updates
+    /// would be a flat line.
     Log,
     /// Shares as percent, always from 0 to 100, so that runs can be compared.
     Percent,
@@ -97,16 +97,18 @@ const NAME: f64 = 196.0;
 
 /// The panels, from the top; those of validations depend on the metrics in the table.
 fn panels(table: &Table) -> Vec<Panel> {
-    let mut panels = vec![Panel {
-        title: "Loss per token",
-        height: 210.0,
-        scale: Scale::Log,
-        curves: vec![
-            Curve { width: THICK, ..Curve::new("training loss", "train", "loss", SKY) },
-            Curve::new("training nll", "train", "nll", BLUE),
-            Curve::new("validation nll", "valid", "nll", VERMILION),
-        ],
-    }];
+    let loss = vec![
+        Curve { width: THICK, ..Curve::new("training loss", "train", "loss", SKY) },
+        Curve::new("training nll", "train", "nll", BLUE),
+        Curve::new("validation nll", "valid", "nll", VERMILION),
+    ];
+    let perplexity = vec![
+        Curve::new("training perplexity", "train", "perplexity", BLUE),
+        Curve::new("validation perplexity", "valid", "perplexity", VERMILION),
+    ];
+    let of_tokens = |title, height, curves| Panel { title, height, scale: Scale::Log, curves };
+    let mut panels =
+        vec![of_tokens("Loss per token", 210.0, loss), of_tokens("Perplexity", 170.0, perplexity)];
     let accuracy = ("token accuracy".to_owned(), "token_accuracy");
     let (shares, rates): (Vec<MetricKind>, Vec<MetricKind>) =
         metrics(table).into_iter().partition(|metric| metric.higher_is_better);

@@ -38,10 +38,12 @@ fn names(picture: &str) -> Vec<String> {
     curves(picture).into_iter().map(|(name, _)| name).collect()
 }
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 10] = [
     "training loss",
     "training nll",
     "validation nll",
+    "training perplexity",
+    "validation perplexity",
     "token accuracy",
     "exact match",
     "character error rate",
@@ -55,6 +57,7 @@ fn a_run_has_a_curve_for_each_metric() {
     assert_eq!(names(&picture), ALL);
     for text in [
         "Loss per token",
+        "Perplexity",
         "Validation, %",
         "Validation error rates, %",
         "Learning rate",
@@ -65,9 +68,13 @@ fn a_run_has_a_curve_for_each_metric() {
         assert!(picture.contains(&format!(">{text}</text>")), "{text}");
     }
     // The legend has the last value of each.
-    for text in
-        ["training nll 2.100", "validation nll 1.900", "exact match 12.00 %", "learning rate 5.000e-4"]
-    {
+    for text in [
+        "training nll 2.100",
+        "validation nll 1.900",
+        "validation perplexity 6.690",
+        "exact match 12.00 %",
+        "learning rate 5.000e-4",
+    ] {
         assert!(picture.contains(&format!(">{text}</text>")), "{text}: {picture}");
     }
 }
@@ -76,9 +83,9 @@ fn a_run_has_a_curve_for_each_metric() {
 fn a_curve_goes_through_its_points() {
     let found = curves(&svg("dates", &short_run()));
     // Steps 50 and 100 of 100 lie in the middle and at the right edge; 5e-4 is 5/6 of 6e-4, the axis's end.
-    assert_eq!(found[6].1, "M466.0 814.3L866.0 772.7");
-    // 61 % of a plot that is 170 high and begins at 336.
-    assert_eq!(found[3].1, "M866.0 402.3");
+    assert_eq!(found[8].1, "M466.0 1024.3L866.0 982.7");
+    // 61 % of a plot that is 170 high and begins at 546.
+    assert_eq!(found[5].1, "M866.0 612.3");
 }
 
 #[test]
@@ -90,12 +97,12 @@ fn columns_are_found_by_name_and_unknown_ones_are_ignored() {
 #[test]
 fn the_picture_of_a_run_without_metrics_has_a_note() {
     for (metrics, panels) in [
-        ("", 4),
-        ("\n", 4),
-        (HEADER, 5),
-        (HEADER.trim_end(), 4),
-        ("no,such,columns\n1,2,3\n", 4),
-        ("\u{fffd}\u{0}\n,,\n", 4),
+        ("", 5),
+        ("\n", 5),
+        (HEADER, 6),
+        (HEADER.trim_end(), 5),
+        ("no,such,columns\n1,2,3\n", 5),
+        ("\u{fffd}\u{0}\n,,\n", 5),
     ] {
         let picture = svg("a", metrics);
         assert_eq!(names(&picture), [""; 0], "{metrics:?}");
@@ -106,8 +113,10 @@ fn the_picture_of_a_run_without_metrics_has_a_note() {
 #[test]
 fn one_row_is_a_dot() {
     let picture = svg("a", &(HEADER.to_owned() + "5,0,train,1e-4,3.5,3.1,22.2,4.5,51200,,,,,\n"));
-    assert_eq!(names(&picture), ["training loss", "training nll", "learning rate", "before clipping"]);
-    assert_eq!(picture.matches("h0\"").count(), 4);
+    let with_a_value =
+        ["training loss", "training nll", "training perplexity", "learning rate", "before clipping"];
+    assert_eq!(names(&picture), with_a_value);
+    assert_eq!(picture.matches("h0\"").count(), 5);
 }
 
 #[test]
@@ -145,7 +154,7 @@ fn of_error_rates(rates: &[&str]) -> String {
 fn heights(picture: &str) -> Vec<f64> {
     let line = curves(picture).into_iter().find(|(name, _)| name == "character error rate").unwrap().1;
     let y = |point: &str| point.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
-    line.trim_start_matches('M').split('L').map(|point| (716.0 - y(point)) / 170.0).collect()
+    line.trim_start_matches('M').split('L').map(|point| (926.0 - y(point)) / 170.0).collect()
 }
 
 #[test]

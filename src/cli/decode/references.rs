@@ -1,0 +1,54 @@
+//! How a model scores the references of rows, by teacher forcing: for `decode --score-references`, and for the metrics of
+//! `evaluate` that need it.
+
+use super::Row;
+use crate::cli::input::Input;
+use crate::cli::not_finite::each_or_error;
+use crate::cli::scored::target_score;
+use crate::decoding::incremental_decoder::DecodeRequest;
+use crate::error::Result;
+use crate::metrics::TargetScore;
+use crate::predictor::loaded_model::LoadedModel;
+use crate::predictor::request::EncodedRequest;
+
+/// The score of each row's reference, or of the first of several, or why it has none; `None` for a row that is skipped or
+/// has no reference.
+///
+/// # Errors
+/// The model fails.
+pub(super) fn score(
+    loaded: &LoadedModel,
+    input: &Input,
+    rows: &[Row<EncodedRequest>],
+) -> Result<Vec<Option<Result<TargetScore>>>> {
+    let targets: Vec<_> = rows.iter().map(|row| target(loaded, input, row)).collect();
+    let pairs = targets.iter().flatten().filter_map(|target| target.as_ref().ok());
+    let pairs: Vec<(&DecodeRequest, &[i64])> =
+        pairs.map(|(request, ids)| (request, ids.as_slice())).collect();
+    let mut scores = each_or_error(&pairs, &|some| loaded.score_tokens(some))?.into_iter();
+    let scored = rows.iter().zip(&targets).map(|(row, target)| match target.as_ref()? {
+        Err(error) => Some(Err(error.clone())),
+        Ok(_) => {
+            let place = input.place(row.read.as_ref()?.line);
+            let score = scores.next()?.map(|tokens| target_score(&tokens));
+            Some(score.map_err(|error| error.at(place)))
+        }
+    });
+    Ok(scored.collect())
+}
+
+/// The request of a row, and the token ids of its reference.
+fn target(
+    loaded: &LoadedModel,
+    input: &Input,
+    row: &Row<EncodedRequest>,
+) -> Option<Result<(DecodeRequest, Vec<i64>)>> {
+    let (Ok(request), Some(read)) = (&row.content, &row.read) else { return None };
+    let (reference, _) = loaded.references(read.target.as_deref()?);
+    let target = loaded.tokenizers.target.encode(reference);
+    // A shortlist is for outputs alone.
+    let request = DecodeRequest { allowed: None, ..request.decode.clone() };
+    let checked = loaded.check_target(&request.source, &target);
+    let checked = checked.map_err(|error| error.at(input.place(read.line)));
+    Some(checked.map(|()| (request, target.ids)))
+}
