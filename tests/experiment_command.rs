@@ -94,12 +94,13 @@ fn an_experiment_that_was_killed_ends_with_the_same_table() {
 /// The table and the page of `whole`.
 fn check_files(scene: &Scene) {
     let table = scene.text("whole/table.csv");
-    let header = "set,metric,system,mean,sd,low,high,best,better_than,seed_1,seed_2\n";
+    let header = "set,metric,system,mean,sd,low,high,best,better_than,substitutions,deletions,insertions,reference_length,\
+                  seed_1,seed_2\n";
     assert!(table.starts_with(&format!("{header}valid,exact_match,copy,")), "{table}");
     let rows = rows(scene, "whole");
-    // Two metrics, three systems with their ensembles.
-    assert_eq!(rows.len(), 2 * 6, "{table}");
-    assert_eq!(rows.iter().filter(|row| row["best"] == "1").count(), 2, "{table}");
+    // Four metrics, three systems with their ensembles.
+    assert_eq!(rows.len(), 4 * 6, "{table}");
+    assert_eq!(rows.iter().filter(|row| row["best"] == "1").count(), 4, "{table}");
     let page = scene.text("whole/index.html");
     for part in [
         "<!DOCTYPE html>",
@@ -124,7 +125,7 @@ fn models_of_several_seeds_decode_together_and_are_compared() {
     asked.extend(["--ensemble", "all"]);
     scene.seqloom(&asked).succeeded();
     let decode = ["decode", "out/runs/copy-seed1", "--with", "out/runs/copy-seed2", "--input", "valid.csv"];
-    scene.seqloom(&[&decode[..], &["--output", "together.jsonl"]].concat()).succeeded();
+    scene.seqloom(&[&decode[..], &["--score-references", "--output", "together.jsonl"]].concat()).succeeded();
     let together = scene.text("together.jsonl");
     assert_eq!(scene.text("out/outputs/copy-ensemble2/valid.jsonl"), together);
 
@@ -139,6 +140,21 @@ fn models_of_several_seeds_decode_together_and_are_compared() {
     for name in ["sd", "seed_1", "seed_2"] {
         assert!(rows[1][name].is_empty() && !rows[0][name].is_empty(), "{name}: {:?}", rows[1]);
     }
+
+    // Scores of references are summed over tokens, and errors over rows.
+    let of_ensemble =
+        |metric: &str| rows.iter().find(|row| row["metric"] == metric && row["system"] == names[1]).unwrap();
+    let sum = |key: &str| outputs.iter().map(|row| row[key].as_f64().unwrap()).sum::<f64>();
+    let number = |row: &BTreeMap<String, String>, name: &str| row[name].parse::<f64>().unwrap();
+    let expected = (-sum("reference_score") / sum("reference_length")).exp();
+    assert!((number(of_ensemble("perplexity"), "mean") / expected - 1.0).abs() < 1e-12, "{expected}");
+    let expected = sum("reference_correct") / sum("reference_length");
+    assert_eq!(number(of_ensemble("token_accuracy"), "mean"), expected);
+    let rate = of_ensemble("character_error_rate");
+    let errors: f64 =
+        ["substitutions", "deletions", "insertions"].iter().map(|kind| number(rate, kind)).sum();
+    assert!((number(rate, "mean") - errors / number(rate, "reference_length")).abs() < 1e-12, "{rate:?}");
+    assert_eq!(rows[1]["substitutions"], "");
 
     // Another model of one seed: its outputs are made again, and those of its ensemble.
     let best = scene.checkpoint("out/runs/copy-seed2", "best");
@@ -169,7 +185,7 @@ fn an_ensemble_of_some_has_the_seeds_with_the_best_validations() {
     assert!(scene.text("out/index.html").contains(&line));
     let [first, second] = [one, other].map(|seed| format!("out/runs/copy-seed{seed}"));
     let decode = ["decode", &first, "--with", &second, "--input", "valid.csv", "--output", "together.jsonl"];
-    scene.seqloom(&decode).succeeded();
+    scene.seqloom(&[&decode[..], &["--score-references"]].concat()).succeeded();
     assert_eq!(scene.text("out/outputs/copy-ensemble2/valid.jsonl"), scene.text("together.jsonl"));
 }
 

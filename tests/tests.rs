@@ -25,6 +25,7 @@ mod metrics;
 mod model;
 mod raw_files;
 mod recurrent;
+mod reference_scores;
 mod references;
 mod resume;
 mod score;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::plan::Plan;
 use crate::checkpoint::files::read_within;
 use crate::error::{Error, Result};
-use crate::metrics::MetricKind;
+use crate::metrics::{MetricKind, TEACHER_FORCED};
 use crate::svg::axis::Axis;
 use crate::svg::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, escaped, page, text};
 
@@ -42,10 +42,11 @@ struct Column {
 pub(super) fn draw(plan: &Plan) -> Result<Vec<String>> {
     let nll = Column { name: "nll", title: "validation nll".to_owned(), factor: 1.0 };
     let metrics = plan.systems[0].experiment.training.metric_columns();
-    let metrics = metrics.into_iter().filter_map(MetricKind::named).map(|kind| Column {
+    let metrics = metrics.into_iter().filter_map(MetricKind::named).chain(TEACHER_FORCED.iter().copied());
+    let metrics = metrics.map(|kind| Column {
         name: kind.name,
-        title: format!("validation {}, %", kind.label()),
-        factor: 100.0,
+        title: format!("validation {}{}", kind.label(), if kind.in_percent { ", %" } else { "" }),
+        factor: if kind.in_percent { 100.0 } else { 1.0 },
     });
     let mut pictures = Vec::new();
     for column in std::iter::once(nll).chain(metrics) {

@@ -143,7 +143,7 @@ fn decode_arguments(models: &[PathBuf], set: &TestSet, output: &Path) -> Vec<OsS
     if let Some(targets) = &set.targets {
         arguments.extend([OsString::from("--targets"), targets.into()]);
     }
-    arguments.extend(["--format", "jsonl", "--output"].map(OsString::from));
+    arguments.extend(["--score-references", "--format", "jsonl", "--output"].map(OsString::from));
     arguments.push(output.into());
     arguments
 }
@@ -197,6 +197,8 @@ fn made_from(models: &[String], set: &TestSet) -> Result<Value> {
         "targets": targets,
         "format": set.format.map(format_name),
         "header": set.header,
+        // Outputs of an earlier version have none.
+        "reference_scores": true,
     }))
 }
 

@@ -30,7 +30,7 @@ pub(super) fn render(plan: &Plan, results: &Results, pictures: &[Picture]) -> Re
         "<p>{systems}, each with {seeds}. sd: standard deviation over seeds. In brackets: 95 % bootstrap interval of the \
          mean over rows. Differences: approximate randomization over rows. Bold: the best mean.</p>"
     );
-    for line in table::of_ensembles(plan, results) {
+    for line in table::of_errors(results).into_iter().chain(table::of_ensembles(plan, results)) {
         let _ = writeln!(out, "<p>{}</p>", escaped(&line));
     }
     results.sets.iter().for_each(|set| scores_of(&mut out, plan, set));
@@ -74,6 +74,12 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
             let _ = writeln!(out, "<{tag} class=\"faint\">{}</{tag}></tr>", escaped(note));
         }
         out.push_str("</table></div>\n");
+        if let Some(line) = table::signature(scores) {
+            let _ = writeln!(out, "<p class=\"faint\">{}</p>", escaped(&line));
+        }
+    }
+    if let Some(line) = table::left_out(set) {
+        let _ = writeln!(out, "<p>{}</p>", escaped(&line));
     }
     out.push_str("</section>\n");
 }

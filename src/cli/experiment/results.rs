@@ -2,14 +2,17 @@
 //!
 //! The draws of intervals and tests follow from the names of metric, system and set alone.
 
+use std::path::PathBuf;
+
 use super::ensembles::members;
 use super::outputs::decoded_rows;
 use super::plan::{Entry, Plan, Task, TestSet};
 use crate::cli::scored::ScoredOutputs;
-use crate::error::{Error, Result};
+use crate::cli::target_tokens::first_with_others;
+use crate::error::{Error, Result, counted};
 use crate::metrics::{
-    MetricKind, RowStatistics, SIGNIFICANT, Unit, approximate_randomization, percentile_interval,
-    resampled_values,
+    ErrorRate, MetricKind, RowStatistics, SIGNIFICANT, TEACHER_FORCED, Unit, approximate_randomization,
+    percentile_interval, resampled_values,
 };
 use crate::runtime::seed_for;
 
@@ -37,6 +40,8 @@ pub(super) struct SetResults {
     /// By entry and row: the output of the first seed, or of the ensemble.
     pub outputs: Vec<Vec<String>>,
     pub scores: Vec<MetricResults>,
+    /// Why metrics over the tokens of references are left out; `None` if they are not.
+    pub left_out: Option<String>,
     /// By entry and row: the error rate, as the mean over seeds.
     pub row_errors: Vec<Vec<f64>>,
 }
@@ -44,6 +49,8 @@ pub(super) struct SetResults {
 /// The scores by a metric.
 pub(super) struct MetricResults {
     pub kind: MetricKind,
+    /// If sacrebleu has the metric as well.
+    pub signature: Option<String>,
     /// In the order of the entries.
     pub scores: Vec<Score>,
     /// The entry with the best mean, the first one of several.
@@ -62,6 +69,8 @@ pub(super) struct Score {
     pub deviation: Option<f64>,
     /// The 95 % interval of the mean.
     pub interval: [f64; 2],
+    /// Of an error rate, over the seeds: the means of its errors by kind, and of the reference length.
+    pub errors: Option<[f64; 4]>,
 }
 
 /// The outputs of a task for a test set.
@@ -69,6 +78,8 @@ struct TaskOutputs {
     pairs: Vec<[String; 2]>,
     outputs: Vec<String>,
     scored: ScoredOutputs,
+    /// References without a score.
+    unscored: usize,
 }
 
 impl Results {
@@ -77,7 +88,8 @@ impl Results {
     /// # Errors
     /// A file cannot be read; rows without references, or other rows than those of another run.
     pub(super) fn read(plan: &Plan) -> Result<Results> {
-        let sets = plan.sets.iter().map(|set| SetResults::read(plan, set));
+        let tokens_differ = tokens_differ(plan)?;
+        let sets = plan.sets.iter().map(|set| SetResults::read(plan, set, tokens_differ.clone()));
         Ok(Results { sets: sets.collect::<Result<_>>()?, chosen: chosen(plan)? })
     }
 }
@@ -94,18 +106,31 @@ fn chosen(plan: &Plan) -> Result<Vec<String>> {
     ensembles.map(line).collect()
 }
 
+/// Why scores per token cannot be compared: two systems cut targets into different tokens. The seeds of a system do not.
+fn tokens_differ(plan: &Plan) -> Result<Option<String>> {
+    let models: Vec<PathBuf> =
+        (0..plan.systems.len()).map(|system| plan.model(plan.run_of(system, 0))).collect();
+    let differing = first_with_others(&models)?;
+    Ok(differing.map(|(system, what)| {
+        let [one, other] = [0, system].map(|system| &plan.systems[system].name);
+        format!("{one} and {other} cut targets into different tokens ({what})")
+    }))
+}
+
 impl SetResults {
-    fn read(plan: &Plan, set: &TestSet) -> Result<SetResults> {
-        let (unit, shown, counted) = metrics(plan)?;
+    /// Metrics over tokens are left out for a reason, if there is one.
+    fn read(plan: &Plan, set: &TestSet, mut left_out: Option<String>) -> Result<SetResults> {
+        let (unit, shown, kinds) = metrics(plan)?;
         let mut pairs: Option<Vec<[String; 2]>> = None;
         let (mut outputs, mut scored) = (Vec::new(), Vec::new());
         for entry in &plan.entries {
             let mut of_entry = Vec::new();
             for &task in &entry.tasks {
-                let found = TaskOutputs::read(plan, task, set, (&counted, unit))?;
+                let found = TaskOutputs::read(plan, task, set, (&kinds, unit))?;
                 if *pairs.get_or_insert_with(|| found.pairs.clone()) != found.pairs {
                     return Err(other_rows(set, &found.scored.name));
                 }
+                left_out = left_out.or_else(|| found.unscored());
                 if of_entry.is_empty() {
                     outputs.push(found.outputs);
                 }
@@ -113,13 +138,16 @@ impl SetResults {
             }
             scored.push(of_entry);
         }
-        let by_row = counted.iter().position(|kind| kind.name == OF_ROWS).unwrap_or_default();
+        let by_row = kinds.iter().position(|kind| kind.name == OF_ROWS).unwrap_or_default();
+        let is_shown = |number: &usize| left_out.is_none() || !kinds[*number].is_teacher_forced();
+        let shown = (0..shown).filter(is_shown);
         Ok(SetResults {
             name: set.name.clone(),
             pairs: pairs.unwrap_or_default(),
             outputs,
-            scores: (0..shown).map(|number| MetricResults::of(plan, set, number, &scored)).collect(),
+            scores: shown.map(|number| MetricResults::of(plan, set, number, &scored)).collect(),
             row_errors: scored.iter().map(|of_entry| row_values(of_entry, by_row)).collect(),
+            left_out,
         })
     }
 
@@ -146,6 +174,7 @@ fn metrics(plan: &Plan) -> Result<(Unit, usize, Vec<MetricKind>)> {
     let unit = if is_of_words { Unit::Words } else { Unit::Characters };
     let mut kinds: Vec<MetricKind> =
         experiment.training.metric_set(unit).values().iter().map(|value| value.kind).collect();
+    kinds.extend(TEACHER_FORCED);
     let shown = kinds.len();
     if !kinds.iter().any(|kind| kind.name == OF_ROWS) {
         let by_row = MetricKind::named(OF_ROWS);
@@ -175,18 +204,26 @@ impl TaskOutputs {
             Error::input(format!("the test set {} must have {what}", set.name)).at(set.input.display())
         };
         let mut rows = decoded_rows(plan, task, set)?;
-        let (mut pairs, mut outputs) = (Vec::new(), Vec::new());
+        let (mut pairs, mut outputs, mut unscored) = (Vec::new(), Vec::new(), 0);
         let mut scored = ScoredOutputs::new(plan.name_of(task), kinds);
         while let Some(row) = rows.next_row()? {
             let references = row.references().ok_or_else(|| wrong("a reference in each row"))?;
             pairs.push([row.source().unwrap_or_default(), references.to_owned()]);
             rows.score(&row, unit, &mut scored)?;
+            unscored += usize::from(row.reference_score().is_none());
             outputs.push(row.into_output());
         }
         match pairs.is_empty() {
             true => Err(wrong("rows, but it has none")),
-            false => Ok(TaskOutputs { pairs, outputs, scored }),
+            false => Ok(TaskOutputs { pairs, outputs, scored, unscored }),
         }
+    }
+
+    /// Says that references have no score, if some have none.
+    fn unscored(&self) -> Option<String> {
+        let (name, references) = (&self.scored.name, counted(self.unscored, "reference"));
+        (self.unscored > 0)
+            .then(|| format!("{name} cannot score {references} (too long, or without a source)"))
     }
 }
 
@@ -216,7 +253,7 @@ impl MetricResults {
             let interval = interval(kind, &rows[entry], &name(entry)).unwrap_or([mean; 2]);
             let deviation = deviation(&values);
             let seeds = if plan.entries[entry].is_ensemble() { Vec::new() } else { values };
-            Score { seeds, mean, deviation, interval }
+            Score { seeds, mean, deviation, interval, errors: mean_errors(of_entry, kind) }
         };
         let scores: Vec<Score> = scored.iter().enumerate().map(score).collect();
         let cost = |entry: &usize| kind.cost(scores[*entry].mean);
@@ -226,8 +263,22 @@ impl MetricResults {
             cost(other) > cost(&best) && p_value(kind, [&rows[best], &rows[*other]], &names) < SIGNIFICANT
         };
         let better_than = (0..scores.len()).filter(is_worse).collect();
-        MetricResults { kind, scores, best, better_than }
+        let signature = scored[0][0].whole.signature(&kind);
+        MetricResults { kind, signature, scores, best, better_than }
     }
+}
+
+/// The errors of an error rate by kind, and the reference length: means over the seeds.
+fn mean_errors(of_entry: &[ScoredOutputs], kind: MetricKind) -> Option<[f64; 4]> {
+    let of_seed = |seed: &ScoredOutputs| seed.whole.errors().get(kind.name).copied();
+    let seeds = of_entry.iter().map(of_seed).collect::<Option<Vec<ErrorRate>>>()?;
+    let over_seeds = |count: fn(&ErrorRate) -> u64| mean(seeds.iter().map(|seed| count(seed) as f64));
+    Some([
+        over_seeds(|errors| errors.substitutions),
+        over_seeds(|errors| errors.deletions),
+        over_seeds(|errors| errors.insertions),
+        over_seeds(|errors| errors.reference_length),
+    ])
 }
 
 /// The bootstrap interval of the mean over seeds; `None` without rows.

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::plan::Plan;
-use super::results::{MetricResults, Results};
+use super::results::{MetricResults, Results, SetResults};
 use crate::cli::aligned::aligned;
 use crate::error::{Error, Result, counted};
-use crate::metrics::SIGNIFICANT;
+use crate::metrics::{MetricKind, SIGNIFICANT, TEACHER_FORCED};
 
 /// The table as text. Writing to a string cannot fail.
 pub(super) fn text(plan: &Plan, results: &Results) -> String {
@@ -16,7 +16,13 @@ pub(super) fn text(plan: &Plan, results: &Results) -> String {
             let rows = counted(set.pairs.len(), "row");
             let _ = writeln!(out, "{}: {}, {rows}", set.name, title(scores));
             marked(&mut out, cells(plan, scores), &notes(plan, scores));
+            if let Some(line) = signature(scores) {
+                let _ = writeln!(out, "{line}");
+            }
             out.push('\n');
+        }
+        if let Some(line) = left_out(set) {
+            let _ = writeln!(out, "{}: {line}\n", set.name);
         }
     }
     let _ = writeln!(
@@ -24,10 +30,30 @@ pub(super) fn text(plan: &Plan, results: &Results) -> String {
         "* the best mean over {}. sd: standard deviation over seeds. In brackets: 95 % bootstrap interval of the mean over rows.",
         counted(plan.seeds.len(), "seed")
     );
-    for line in of_ensembles(plan, results) {
+    for line in of_errors(results).into_iter().chain(of_ensembles(plan, results)) {
         let _ = writeln!(out, "{line}");
     }
     out
+}
+
+/// The signature of a metric with its name, if it has one.
+pub(super) fn signature(scores: &MetricResults) -> Option<String> {
+    scores.signature.as_ref().map(|signature| format!("{}: {signature}", scores.kind.name))
+}
+
+/// Which metrics are left out, and why, if some are.
+pub(super) fn left_out(set: &SetResults) -> Option<String> {
+    let names: Vec<String> = TEACHER_FORCED.iter().map(MetricKind::label).collect();
+    set.left_out.as_ref().map(|why| format!("{} are left out: {why}", names.join(" and ")))
+}
+
+/// What the columns of errors are, if there are any.
+pub(super) fn of_errors(results: &Results) -> Option<String> {
+    let mut scores = results.sets.iter().flat_map(|set| &set.scores).flat_map(|scores| &scores.scores);
+    scores.any(|score| score.errors.is_some()).then(|| {
+        "sub, del, ins: substitutions, deletions and insertions; length: symbols of the references; means over seeds."
+            .to_owned()
+    })
 }
 
 /// What an ensemble is, and which seeds are in each, if not all are; nothing without ensembles.
@@ -44,19 +70,25 @@ pub(super) fn of_ensembles(plan: &Plan, results: &Results) -> Vec<String> {
 /// The name of a metric, and which values are better.
 pub(super) fn title(scores: &MetricResults) -> String {
     let better = if scores.kind.higher_is_better { "higher" } else { "lower" };
-    format!("{} in %, {better} is better", scores.kind.label())
+    let unit = if scores.kind.in_percent { " in %" } else { "" };
+    format!("{}{unit}, {better} is better", scores.kind.label())
 }
 
 /// A header, and the cells of each entry.
 pub(super) fn cells(plan: &Plan, scores: &MetricResults) -> Vec<Vec<String>> {
-    let or_none = |value: Option<f64>| value.map_or("-".to_owned(), percent);
+    let shown = |value: f64| scores.kind.shown(value);
+    let or_none = |value: Option<f64>| value.map_or("-".to_owned(), shown);
     let mut header: Vec<String> = ["", "mean", "sd", "95 %"].map(str::to_owned).into();
+    if scores.scores.iter().any(|score| score.errors.is_some()) {
+        header.extend(["sub", "del", "ins", "length"].map(str::to_owned));
+    }
     header.extend(plan.seeds.iter().map(|seed| format!("seed {seed}")));
     let mut rows = vec![header];
     for (entry, score) in plan.entries.iter().zip(&scores.scores) {
-        let [low, high] = score.interval.map(percent);
-        let (mean, deviation) = (percent(score.mean), or_none(score.deviation));
+        let [low, high] = score.interval.map(shown);
+        let (mean, deviation) = (shown(score.mean), or_none(score.deviation));
         let mut row = vec![entry.name.clone(), mean, deviation, format!("[{low}, {high}]")];
+        row.extend(score.errors.iter().flatten().map(|count| format!("{count:.1}")));
         row.extend((0..plan.seeds.len()).map(|seed| or_none(score.seeds.get(seed).copied())));
         rows.push(row);
     }
@@ -83,10 +115,6 @@ fn worse(plan: &Plan, scores: &MetricResults) -> String {
     names.join("; ")
 }
 
-fn percent(value: f64) -> String {
-    format!("{:.2}", 100.0 * value)
-}
-
 /// Writes rows in columns; the best one, which has a note, is marked.
 fn marked(out: &mut String, mut rows: Vec<Vec<String>>, notes: &[String]) {
     let notes: Vec<&str> = std::iter::once("").chain(notes.iter().map(String::as_str)).collect();
@@ -109,6 +137,7 @@ pub(super) fn csv(plan: &Plan, results: &Results) -> Result<String> {
         ["set", "metric", "system", "mean", "sd", "low", "high", "best", "better_than"]
             .map(str::to_owned)
             .into();
+    header.extend(["substitutions", "deletions", "insertions", "reference_length"].map(str::to_owned));
     header.extend(plan.seeds.iter().map(|seed| format!("seed_{seed}")));
     out.write_record(&header).map_err(failed)?;
     for (set, scores) in
@@ -122,6 +151,8 @@ pub(super) fn csv(plan: &Plan, results: &Results) -> Result<String> {
             row.extend(score.interval.map(|end| end.to_string()));
             row.push(u8::from(is_best).to_string());
             row.push(if is_best { worse(plan, scores) } else { String::new() });
+            let errors = (0..4).map(|kind| score.errors.map(|errors| errors[kind]));
+            row.extend(errors.map(|count| count.map_or(String::new(), |count| count.to_string())));
             let seeds = (0..plan.seeds.len()).map(|seed| score.seeds.get(seed));
             row.extend(seeds.map(|value| value.map_or(String::new(), f64::to_string)));
             out.write_record(&row).map_err(failed)?;
