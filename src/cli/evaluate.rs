@@ -20,6 +20,7 @@ use clap::{Args, ValueEnum};
 use self::results::{Results, StatisticsArgs};
 use self::system::System;
 use super::headings::{INPUT, OUTPUT, SEARCH};
+use super::output::OutputFormat;
 use super::roles::FileRoles;
 use super::source_args::SourceFormat;
 use crate::checkpoint::run::locate_model;
@@ -113,8 +114,9 @@ enum ReportFormat {
 /// Runs the command.
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let named = named_metrics(&args.metrics)?;
-    let rows = args.rows.as_deref().map(|path| row_values::format(path).map(|format| (path, format)));
-    let rows = rows.transpose()?;
+    let rows = args.rows.as_deref();
+    let rows =
+        rows.map(|path| OutputFormat::of_table(path, "--rows").map(|format| (path, format))).transpose()?;
     roles(args)?.check()?;
     let usual = || USUAL.iter().filter_map(|name| MetricKind::named(name)).collect();
     let systems = match (args.runs.as_slice(), args.outputs.as_slice(), args.input.as_slice()) {

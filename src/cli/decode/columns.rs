@@ -124,7 +124,7 @@ impl Columns {
                 "{output} already has {rows}: resuming after them{}; the counts and scores below cover the rest only",
                 if known.is_none() { unknown } else { "" }
             ));
-            answered.first_source = known.and_then(|first| first.as_str().map(str::to_owned));
+            answered.first_source = known.and_then(|known| known.first_source);
         }
         Ok((writer, answered))
     }

@@ -2,7 +2,6 @@
 
 use super::Row;
 use super::split::Parts;
-use super::summary::DecodeSummary;
 use crate::cli::input::{Input, InputRow, OnError, source_of};
 use crate::cli::not_finite::each_or_error;
 use crate::cli::source_args::SourceArgs;
@@ -12,7 +11,7 @@ use crate::data::source_processor::SourceRef;
 use crate::error::{Error, Result};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
-use crate::predictor::request::EncodedRequest;
+use crate::predictor::request::{EncodedRequest, TooLong};
 
 /// Frames of features after which no more rows are read for now: some 130 MB of 80 bins.
 const FRAMES_AT_ONCE: usize = 400_000;
@@ -23,8 +22,12 @@ pub(crate) struct RowEncoder<'a> {
     pub loaded: &'a LoadedModel,
     /// The input of the rows.
     pub input: &'a Input,
-    /// Prefixes, and what to do with errors.
-    pub args: &'a SourceArgs,
+    /// The forced prefix of all outputs, unless rows have their own.
+    pub prefix: Option<&'a str>,
+    /// What to do with a row that is broken.
+    pub on_error: OnError,
+    /// What to do with a source that is too long.
+    pub too_long: TooLong,
     /// Whether long recordings are cut at silences.
     pub split: bool,
 }
@@ -32,7 +35,13 @@ pub(crate) struct RowEncoder<'a> {
 /// Rows whose features are made together, on all threads.
 const LOT: usize = 32;
 
-impl RowEncoder<'_> {
+impl<'a> RowEncoder<'a> {
+    /// That of the options of a command; recordings are not cut.
+    pub(crate) fn new(loaded: &'a LoadedModel, input: &'a Input, args: &'a SourceArgs) -> RowEncoder<'a> {
+        let (prefix, too_long) = (args.prefix.as_deref(), args.too_long());
+        RowEncoder { loaded, input, prefix, on_error: args.on_error, too_long, split: false }
+    }
+
     /// Tokenizes sources and prefixes, or makes features, until the rows end or there are enough frames. If a row has an
     /// error and errors stop the command, returns the rows before it and the error.
     pub(crate) fn encode(
@@ -49,7 +58,7 @@ impl RowEncoder<'_> {
                 let source = row.content.as_ref().ok().map(|request| &request.decode.source);
                 frames += source.and_then(SourceItem::frames).map_or(0, Frames::count);
                 match &row.content {
-                    Err(error) if self.args.on_error == OnError::Stop => {
+                    Err(error) if self.on_error == OnError::Stop => {
                         let error = error.clone();
                         return (encoded, Some(error));
                     }
@@ -99,26 +108,25 @@ impl RowEncoder<'_> {
     /// Rows, and their recordings if they are in memory.
     fn encode_rows(&self, rows: Vec<(InputRow, Option<&Recording>)>) -> Vec<Row<EncodedRequest>> {
         let sources = rows.iter().map(|(row, recording)| self.source(row, *recording)).collect();
-        let requests = self.loaded.encode_sources(sources, self.args.too_long());
+        let requests = self.loaded.encode_sources(sources, self.too_long);
         rows.into_iter().zip(requests).map(|((row, _), request)| self.with_prefix(row, request)).collect()
     }
 
     fn source<'r>(&'r self, row: &'r InputRow, recording: Option<&'r Recording>) -> Result<SourceRef<'r>> {
         let read = row.row.as_ref().map_err(Error::clone)?;
         self.input.recording()?;
-        Ok(SourceRef { recording, ..source_of(self.loaded, self.input.file(), read)? })
+        Ok(SourceRef { recording, ..source_of(self.loaded, read)? })
     }
 
     fn with_prefix(&self, row: InputRow, request: Result<EncodedRequest>) -> Row<EncodedRequest> {
-        let RowEncoder { loaded, input, args, .. } = self;
         let number = row.number;
         let read = match row.row {
             Ok(read) => read,
             Err(error) => return Row { number, read: None, truncated: false, content: Err(error) },
         };
-        let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
-        let content = request.and_then(|request| loaded.with_prefix(request, prefix));
-        let content = content.map_err(|error| error.at(input.place(read.line)));
+        let prefix = self.prefix.or(read.prefix.as_deref()).unwrap_or_default();
+        let content = request.and_then(|request| self.loaded.with_prefix(request, prefix));
+        let content = content.map_err(|error| error.at(&read.place));
         let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
         Row { number, read: Some(read), truncated, content }
     }
@@ -131,11 +139,9 @@ type Decoded = Vec<Row<Vec<Output>>>;
 /// scores are not finite and errors stop the command, returns the rows before it and the error.
 pub(crate) fn decode(
     loaded: &LoadedModel,
-    input: &Input,
     rows: Vec<Row<EncodedRequest>>,
     [times, scores]: [bool; 2],
     on_error: OnError,
-    summary: &mut DecodeSummary,
 ) -> Result<(Decoded, Option<Error>)> {
     let asked: Vec<&EncodedRequest> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
     let decode = |some: &[&EncodedRequest]| {
@@ -152,13 +158,10 @@ pub(crate) fn decode(
     let mut decoded = Vec::with_capacity(rows.len());
     for row in rows {
         let Row { number, read, truncated, content } = row;
-        let place = read.as_ref().map(|read| input.place(read.line));
-        let content = match (content, place) {
-            (Ok(_), Some(place)) => outputs.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| {
-                let error = error.at(place);
-                summary.skip(&error);
-                error
-            }),
+        let content = match (content, &read) {
+            (Ok(_), Some(read)) => {
+                outputs.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| error.at(&read.place))
+            }
             (Ok(_), None) => continue,
             (Err(error), _) => Err(error),
         };

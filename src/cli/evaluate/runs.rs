@@ -87,17 +87,15 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut System) ->
             break;
         }
         while chunk.len() > 0 {
-            let encoder = RowEncoder { loaded, input: &input, args: source, split: false };
-            let (encoded, fault) = encoder.encode(&mut chunk);
-            summary.add_sources(loaded, &input, &encoded);
-            let (decoded, not_finite) =
-                rows::decode(loaded, &input, encoded, [false; 2], OnError::Stop, &mut summary)?;
+            let (encoded, fault) = RowEncoder::new(loaded, &input, source).encode(&mut chunk);
+            summary.add_sources(loaded, &encoded);
+            let (decoded, not_finite) = rows::decode(loaded, encoded, [false; 2], OnError::Stop)?;
             if let Some(error) = not_finite.or(fault) {
                 return Err(error);
             }
             for row in &decoded {
                 summary.add(loaded, row);
-                score(loaded, &input, row, system)?;
+                score(loaded, row, system)?;
             }
         }
     }
@@ -106,14 +104,14 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut System) ->
 }
 
 /// Scores the best output of a row.
-fn score(loaded: &LoadedModel, input: &Input, row: &Row<Vec<Output>>, system: &mut System) -> Result<()> {
+fn score(loaded: &LoadedModel, row: &Row<Vec<Output>>, system: &mut System) -> Result<()> {
     let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return Ok(()) };
     let Some(reference) = &read.target else {
-        return Err(without_references(input.file()).at(input.place(read.line)));
+        return Err(without_references(&read.place.file).at(&read.place));
     };
     match outputs.first() {
         Some(best) => with_example(loaded, reference, &best.hypothesis, |example| system.add(example)),
-        None => return Err(Error::failure("a row has no output").at(input.place(read.line))),
+        None => return Err(Error::failure("a row has no output").at(&read.place)),
     }
     Ok(())
 }
