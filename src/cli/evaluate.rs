@@ -150,7 +150,7 @@ fn nothing() -> Error {
 fn named_metrics(names: &[String]) -> Result<Option<Vec<MetricKind>>> {
     let mut kinds: Vec<MetricKind> = Vec::new();
     for name in names.iter().map(|name| name.trim()) {
-        let kind = MetricKind::named(name).ok_or_else(|| unknown(name))?;
+        let kind = named_metric("--metrics", name)?;
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
@@ -158,10 +158,17 @@ fn named_metrics(names: &[String]) -> Result<Option<Vec<MetricKind>>> {
     Ok(Some(kinds).filter(|kinds| !kinds.is_empty()))
 }
 
-fn unknown(name: &str) -> Error {
+/// The metric that an option names.
+///
+/// # Errors
+/// There is none of that name.
+pub(crate) fn named_metric(option: &str, name: &str) -> Result<MetricKind> {
+    MetricKind::named(name).ok_or_else(|| unknown(option, name))
+}
+
+fn unknown(option: &str, name: &str) -> Error {
     let known: Vec<&str> = METRICS.iter().map(|kind| kind.name).collect();
-    let message =
-        format!("--metrics must name metrics, but `{name}` is none; there are {}", known.join(", "));
+    let message = format!("{option} must name metrics, but `{name}` is none; there are {}", known.join(", "));
     match nearest(name, &known) {
         Some(near) => Error::input(message).hint(format!("did you mean `{near}`?")),
         None => Error::input(message),

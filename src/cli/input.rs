@@ -106,7 +106,7 @@ impl From<InputFormat> for Format {
 pub(crate) enum OnError {
     /// Write the rows before it, then end with an error that names file and line
     Stop,
-    /// Leave its output empty; count it, and name the first one at the end
+    /// Leave it without an output; count it, and name the first one at the end
     Skip,
 }
 

@@ -8,6 +8,7 @@ mod average;
 mod check;
 mod data;
 mod decode;
+mod distill;
 mod doctor;
 mod evaluate;
 mod experiment;
@@ -75,6 +76,8 @@ enum Command {
     Average(average::AverageArgs),
     /// Decode sources with a trained model
     Decode(decode::DecodeArgs),
+    /// Write a teacher's outputs as training pairs for a student: knowledge distillation
+    Distill(distill::DistillArgs),
     /// Join the outputs of several jobs, each of which decoded a shard of an input
     Merge(merge::MergeArgs),
     /// Decode lines as they are typed, and show each step
@@ -156,7 +159,9 @@ fn moved_to(command: &str, option: &str) -> Option<&'static str> {
 fn settable(command: &str) -> &'static [&'static str] {
     match command {
         "train" | "check" | "experiment" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
-        "decode" | "interactive" | "verify" | "attention" | "evaluate" => &["decoding.", "runtime."],
+        "decode" | "distill" | "interactive" | "verify" | "attention" | "evaluate" => {
+            &["decoding.", "runtime."]
+        }
         "score" => &["runtime."],
         "shortlist" | "data" => &["data."],
         _ => &[],
@@ -186,6 +191,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Experiment(args) => experiment::run(args),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
+        Command::Distill(args) => distill::run(args).map(|()| 0),
         Command::Merge(args) => merge::run(args).map(|()| 0),
         Command::Interactive(args) => interactive::run(args).map(|()| 0),
         Command::Verify(args) => verify::run(args).map(|()| 0),

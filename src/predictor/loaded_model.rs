@@ -125,9 +125,18 @@ impl LoadedModel {
         let beam = n_best.next_multiple_of(decoding.beam_groups);
         let widened = (decoding.sampling.is_none() && beam > decoding.beam).then_some(beam);
         settings.extend(widened.map(|beam| format!("decoding.beam={beam}")));
-        self.experiment = self.experiment.with_overrides(&settings)?;
-        self.options = SearchOptions::with_texts(&self.experiment.decoding, self.texts())?;
+        self.set_search(&settings)?;
         Ok(widened)
+    }
+
+    /// Replaces keys of `[decoding]`, but not `decoding.weights`.
+    ///
+    /// # Errors
+    /// An unknown key; a value outside its range.
+    pub(crate) fn set_search(&mut self, settings: &[String]) -> Result<()> {
+        self.experiment = self.experiment.with_overrides(settings)?;
+        self.options = SearchOptions::with_texts(&self.experiment.decoding, self.texts())?;
+        Ok(())
     }
 
     /// The texts of the target's tokens, for other search options.
