@@ -12,10 +12,10 @@ SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 # Cargo locks its folder anyway: in parallel the steps would only wait and mix their lines.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help libtorch build demo speech-data demo-speech test lint unit sanitize dist torture launchers gate bench clean distclean tools
+.PHONY: help libtorch build demo speech-data demo-speech test lint unit sanitize dist torture experiment-kills launchers gate bench clean distclean tools
 
 help: ## list what there is to make
-	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 libtorch: ## fetch libtorch 2.11.0 into .libtorch (544 MB, once; with a GPU: scripts/get_libtorch.py --cuda)
 	@$(PYTHON) scripts/get_libtorch.py
@@ -78,6 +78,10 @@ dist: build ## target/dist: a folder that runs wherever there is glibc, tried in
 # TORTURE takes the script's options: make torture TORTURE='--kills 1000 --seed 7'
 torture: build ## kill a training run 200 times, resume it each time, and prove that nothing is lost by it
 	@$(PYTHON) scripts/torture.py $(TORTURE)
+
+# EXPERIMENT_KILLS takes the script's options: make experiment-kills EXPERIMENT_KILLS='--kills 12 --seed 3'
+experiment-kills: build ## kill an experiment 4 times, start it again each time, and compare it with one left alone
+	@$(PYTHON) scripts/try_experiment.py $(EXPERIMENT_KILLS)
 
 # LAUNCHERS takes the script's options: make launchers LAUNCHERS='--launcher torchrun --kills 50'
 launchers: build ## train as several ranks under torchrun, mpirun and Slurm, which it fetches by their packages or skips

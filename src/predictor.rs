@@ -65,13 +65,20 @@ pub struct Output {
     pub times: Vec<[f64; 2]>,
     /// The log-probability of each token, EOS last; empty unless [`LoadedModel::add_token_scores`] was called.
     pub token_scores: Vec<f32>,
+    /// The expected value of the metric by which it was chosen among candidates; `None` if the search chose it.
+    pub expected: Option<f64>,
 }
 
 impl Output {
     /// The output of an empty source.
     fn silent() -> Output {
-        let hypothesis = Hypothesis { finished: true, ..Hypothesis::default() };
-        Output { text: String::new(), hypothesis, unknown: 0, times: Vec::new(), token_scores: Vec::new() }
+        Output::new(String::new(), Hypothesis { finished: true, ..Hypothesis::default() })
+    }
+
+    /// An output without details.
+    pub(crate) fn new(text: String, hypothesis: Hypothesis) -> Output {
+        let (times, token_scores) = (Vec::new(), Vec::new());
+        Output { text, hypothesis, unknown: 0, times, token_scores, expected: None }
     }
 }
 
@@ -201,8 +208,8 @@ fn best(list: Vec<Output>) -> Output {
 }
 
 impl LoadedModel {
-    /// The best outputs of each request, the best first, up to `decoding.n_best`. An empty source is not decoded and
-    /// has an empty output.
+    /// The best outputs of each request, the best first, up to `n_best` of the options. An empty source is not decoded
+    /// and has an empty output.
     ///
     /// # Errors
     /// The model fails.
@@ -215,8 +222,7 @@ impl LoadedModel {
         for (row, list) in rows.into_iter().zip(found) {
             let output = |hypothesis: Hypothesis| {
                 let text = self.tokenizers.target.decode(&hypothesis.tokens);
-                let (unknown, times, token_scores) = (requests[row].unknown, Vec::new(), Vec::new());
-                Output { text, hypothesis, unknown, times, token_scores }
+                Output { unknown: requests[row].unknown, ..Output::new(text, hypothesis) }
             };
             outputs[row] = list.into_iter().map(output).collect();
         }

@@ -21,7 +21,8 @@ pub(crate) const PURPLE: &str = "#cc79a7";
 /// Orange.
 pub(crate) const ORANGE: &str = "#e69f00";
 
-const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK TC', 'Noto Sans CJK SC', \
+/// Fonts that cover Latin, Chinese, Japanese and Korean on the systems that have them.
+pub(crate) const FONTS: &str = "'Noto Sans', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans CJK TC', 'Noto Sans CJK SC', \
      'Noto Sans CJK JP', 'Source Han Sans', 'PingFang TC', 'PingFang SC', 'Hiragino Sans', 'Microsoft JhengHei', \
      'Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic', 'WenQuanYi Zen Hei', sans-serif";
 

@@ -77,6 +77,7 @@ fn the_beam_is_5_unless_an_option_says_otherwise_and_a_source_may_have_several_p
         (&[][..], &["--beam", "5"][..]),
         (&["--beam", "1"], &["--beam", "1"]),
         (&["--set", "decoding.beam=1"], &["--beam", "1"]),
+        (&["--mbr", "chrf", "--candidates", "4"], &["--beam", "5", "--mbr", "chrf", "--candidates", "4"]),
         (&["--n-best", "3"], &["--beam", "5", "--n-best", "3"]),
     ] {
         let own = ["--input", "in.txt", "--output", "pairs.jsonl"];
@@ -123,7 +124,7 @@ fn the_output_closest_to_the_reference_is_chosen() {
     };
     refused(
         &["--closest", "blue"],
-        &["--closest must name metrics, but `blue` is none", "did you mean `bleu`?"],
+        &["--closest must name a metric, but `blue` is none", "did you mean `bleu`?"],
     );
     refused(&["--closest", "chrf", "--n-best", "1"], &["`decoding.n_best` is 1", "--n-best 5"]);
     refused(

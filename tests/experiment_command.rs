@@ -1,10 +1,11 @@
 //! `seqloom experiment`: what is finished is not done again, and the table does not depend on how often it was stopped.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::process::Command;
 use std::time::SystemTime;
 
-use crate::support::run::{Finished, Scene, wait_until};
+use crate::support::run::{Finished, Scene, numbers, objects, wait_until};
 
 /// Three configs, two of which extend the first.
 fn scene() -> Scene {
@@ -33,35 +34,59 @@ fn modified(scene: &Scene, name: &str) -> SystemTime {
     fs::metadata(scene.path(name)).unwrap().modified().unwrap()
 }
 
+/// Starts it, and kills it as soon as a file is there.
+fn kill_at(scene: &Scene, arguments: &[&str], file: &str) {
+    let mut child = scene.spawn(arguments);
+    wait_until(file, || scene.path(file).exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The rows of table.csv, by the names of the columns.
+fn rows(scene: &Scene, out: &str) -> Vec<BTreeMap<String, String>> {
+    let text = scene.text(format!("{out}/table.csv"));
+    csv::Reader::from_reader(text.as_bytes()).into_deserialize().map(Result::unwrap).collect()
+}
+
+/// The trainings and decodings that an experiment announces.
+fn steps(finished: &Finished) -> Vec<&str> {
+    let is_step = |line: &&str| line.starts_with("training ") || line.starts_with("decoding ");
+    finished.stderr.lines().filter(is_step).collect()
+}
+
+/// `make experiment-kills` does the same at random moments.
 #[test]
 fn an_experiment_that_was_killed_ends_with_the_same_table() {
     let (scene, all) = (scene(), ["copy.toml", "narrow.toml", "slow.toml"]);
-    let whole = scene.seqloom(&arguments(&all, "1,2", "whole")).succeeded();
+    let asked = |out| [&arguments(&all, "1,2", out)[..], &["--ensemble", "all"]].concat();
+    let whole = scene.seqloom(&asked("whole")).succeeded();
     assert_eq!(whole.stdout, scene.text("whole/table.txt"));
     for name in ["copy", "narrow", "slow"] {
         assert!(whole.stdout.contains(&format!(" {name} ")), "{}", whole.stdout);
     }
 
-    let mut child = scene.spawn(&arguments(&all, "1,2", "killed"));
-    wait_until("the second run has a checkpoint", || scene.path("killed/runs/copy-seed2/latest").exists());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_at(&scene, &asked("killed"), "killed/runs/copy-seed2/latest");
     let model = scene.checkpoint("killed/runs/copy-seed1", "latest").join("model.safetensors");
     let (model, outputs) = (model.to_str().unwrap(), "killed/outputs/copy-seed1/valid.jsonl");
-    let before = [model, outputs].map(|name| modified(&scene, name));
+    let of_seed = [model, outputs].map(|name| modified(&scene, name));
     assert!(!scene.path("killed/table.csv").exists());
-    let resumed = scene.seqloom(&arguments(&all, "1,2", "killed")).succeeded();
-    for step in ["training copy-seed1", "with copy-seed1"] {
-        assert!(!resumed.stderr.contains(step), "it was finished: {}", resumed.stderr);
+    let in_twos = [&asked("killed")[..], &["--jobs", "2"]].concat();
+    kill_at(&scene, &in_twos, "killed/outputs/copy-ensemble2/valid.record.json");
+    let together = "killed/outputs/copy-ensemble2/valid.jsonl";
+    let of_ensemble = modified(&scene, together);
+    let resumed = scene.seqloom(&asked("killed")).succeeded();
+    for step in steps(&resumed) {
+        assert!(step.ends_with("-ensemble2") && !step.ends_with("copy-ensemble2"), "it was finished: {step}");
     }
-    assert_eq!([model, outputs].map(|name| modified(&scene, name)), before);
+    assert_eq!([model, outputs].map(|name| modified(&scene, name)), of_seed);
+    assert_eq!(modified(&scene, together), of_ensemble);
     for name in ["table.txt", "table.csv", "index.html"] {
         assert_eq!(scene.text(format!("killed/{name}")), scene.text(format!("whole/{name}")), "{name}");
     }
 
     // With nothing left to do, the same files once more.
-    let again = scene.seqloom(&arguments(&all, "1,2", "killed")).succeeded();
-    assert!(!again.stderr.contains("training") && !again.stderr.contains("decoding"), "{}", again.stderr);
+    let again = scene.seqloom(&asked("killed")).succeeded();
+    assert!(steps(&again).is_empty(), "{}", again.stderr);
     assert_eq!(scene.text("killed/index.html"), scene.text("whole/index.html"));
     check_files(&scene);
 }
@@ -69,13 +94,12 @@ fn an_experiment_that_was_killed_ends_with_the_same_table() {
 /// The table and the page of `whole`.
 fn check_files(scene: &Scene) {
     let table = scene.text("whole/table.csv");
-    let rows: Vec<&str> = table.lines().collect();
-    assert_eq!(rows[0], "set,metric,system,mean,sd,low,high,best,better_than,seed_1,seed_2");
-    assert!(rows[1].starts_with("valid,exact_match,copy,"), "{table}");
-    // Two metrics, three systems.
-    assert_eq!(rows.len(), 1 + 2 * 3, "{table}");
-    let best = rows.iter().skip(1).filter(|row| row.split(',').nth(7) == Some("1")).count();
-    assert_eq!(best, 2, "{table}");
+    let header = "set,metric,system,mean,sd,low,high,best,better_than,seed_1,seed_2\n";
+    assert!(table.starts_with(&format!("{header}valid,exact_match,copy,")), "{table}");
+    let rows = rows(scene, "whole");
+    // Two metrics, three systems with their ensembles.
+    assert_eq!(rows.len(), 2 * 6, "{table}");
+    assert_eq!(rows.iter().filter(|row| row["best"] == "1").count(), 2, "{table}");
     let page = scene.text("whole/index.html");
     for part in [
         "<!DOCTYPE html>",
@@ -83,6 +107,7 @@ fn check_files(scene: &Scene) {
         "training.adamw.learning_rate",
         "dir=\"auto\"",
         "<svg",
+        "<td>narrow, ensemble of 2</td>",
     ] {
         assert!(page.contains(part), "no {part}");
     }
@@ -90,6 +115,62 @@ fn check_files(scene: &Scene) {
     for part in ["<script", "<link", "src=", "@import"] {
         assert!(!page.contains(part), "{part}");
     }
+}
+
+#[test]
+fn models_of_several_seeds_decode_together_and_are_compared() {
+    let scene = scene();
+    let mut asked = arguments(&["copy.toml", "slow.toml"], "1,2", "out");
+    asked.extend(["--ensemble", "all"]);
+    scene.seqloom(&asked).succeeded();
+    let decode = ["decode", "out/runs/copy-seed1", "--with", "out/runs/copy-seed2", "--input", "valid.csv"];
+    scene.seqloom(&[&decode[..], &["--output", "together.jsonl"]].concat()).succeeded();
+    let together = scene.text("together.jsonl");
+    assert_eq!(scene.text("out/outputs/copy-ensemble2/valid.jsonl"), together);
+
+    let rows = rows(&scene, "out");
+    let names: Vec<&str> = rows.iter().map(|row| row["system"].as_str()).collect();
+    assert_eq!(names[..4], ["copy", "copy, ensemble of 2", "slow", "slow, ensemble of 2"]);
+    let outputs = objects(&together);
+    let right = outputs.iter().filter(|row| row["output"] == row["reference"]).count();
+    let [mean, low, high] = ["mean", "low", "high"].map(|name| rows[1][name].parse::<f64>().unwrap());
+    assert_eq!((rows[1]["metric"].as_str(), mean), ("exact_match", right as f64 / outputs.len() as f64));
+    assert!(low <= mean && mean <= high, "{low} {mean} {high}");
+    for name in ["sd", "seed_1", "seed_2"] {
+        assert!(rows[1][name].is_empty() && !rows[0][name].is_empty(), "{name}: {:?}", rows[1]);
+    }
+
+    // Another model of one seed: its outputs are made again, and those of its ensemble.
+    let best = scene.checkpoint("out/runs/copy-seed2", "best");
+    let other = if best.ends_with("step-00000040") { "step-00000020\n" } else { "step-00000040\n" };
+    scene.write("out/runs/copy-seed2/best", other);
+    let again = scene.seqloom(&asked).succeeded();
+    assert_eq!(steps(&again), ["decoding valid with copy-seed2", "decoding valid with copy-ensemble2"]);
+    assert_ne!(scene.text("out/outputs/copy-ensemble2/valid.jsonl"), together);
+}
+
+#[test]
+fn an_ensemble_of_some_has_the_seeds_with_the_best_validations() {
+    let scene = scene();
+    let mut asked = arguments(&["copy.toml"], "1,2,3", "out");
+    asked.extend(["--ensemble", "2", "--set", "training.best_by=nll"]);
+    // Of several outputs of a source the best counts.
+    asked.extend(["--set", "decoding.beam=2", "--set", "decoding.n_best=2"]);
+    let table = scene.seqloom(&asked).succeeded().stdout;
+    let best = |seed: &u64| {
+        let validations = scene.metrics(&format!("out/runs/copy-seed{seed}"), "valid");
+        numbers(&validations, "nll").into_iter().fold(f64::INFINITY, f64::min)
+    };
+    let mut seeds = [1, 2, 3];
+    seeds.sort_by(|one, other| best(one).total_cmp(&best(other)));
+    let (one, other) = (seeds[0].min(seeds[1]), seeds[0].max(seeds[1]));
+    let line = format!("copy, ensemble of 2: seeds {one}, {other}");
+    assert!(table.contains(&format!("{line}\n")) && table.contains(", 12 rows\n"), "{line}: {table}");
+    assert!(scene.text("out/index.html").contains(&line));
+    let [first, second] = [one, other].map(|seed| format!("out/runs/copy-seed{seed}"));
+    let decode = ["decode", &first, "--with", &second, "--input", "valid.csv", "--output", "together.jsonl"];
+    scene.seqloom(&decode).succeeded();
+    assert_eq!(scene.text("out/outputs/copy-ensemble2/valid.jsonl"), scene.text("together.jsonl"));
 }
 
 #[test]
@@ -117,13 +198,23 @@ fn shares_of_the_runs_give_one_table() {
     let scene = scene();
     let share = |share: &'static str| {
         let mut arguments = arguments(&["slow.toml"], "1,2", "shared");
-        arguments.extend(["--shard", share]);
+        arguments.extend(["--shard", share, "--ensemble", "all"]);
         scene.seqloom(&arguments).succeeded()
     };
     let first = share("1/2");
-    assert!(first.stderr.contains("1 run of 2 in other shares"), "{}", first.stderr);
+    assert!(first.stderr.contains("1 run of 2 left to other jobs"), "{}", first.stderr);
     assert!(first.stdout.is_empty() && !scene.path("shared/runs/slow-seed2").exists());
-    assert!(share("2/2").stdout.contains("valid: exact match"));
+    // As if another job were decoding with the ensemble.
+    scene.write("shared/outputs/slow-ensemble2/lock", "");
+    let lock = File::open(scene.path("shared/outputs/slow-ensemble2/lock")).unwrap();
+    lock.lock().unwrap();
+    let second = share("2/2");
+    assert!(second.stderr.contains("1 ensemble of 1 left to other jobs"), "{}", second.stderr);
+    assert!(second.stdout.is_empty() && !scene.path("shared/table.txt").exists());
+    drop(lock);
+    let last = share("1/2");
+    assert_eq!(steps(&last), ["decoding valid with slow-ensemble2"]);
+    assert!(last.stdout.contains("valid: exact match") && last.stdout.contains("slow, ensemble of 2"));
     assert!(scene.path("shared/index.html").exists());
 }
 
@@ -153,6 +244,11 @@ fn what_cannot_be_compared_is_refused_before_any_training() {
     );
     scene.write("share.toml", "extends = \"copy.toml\"\n[data]\nvalid = { share = 0.1 }\n");
     refused(&["share.toml"], &[], &["`data.valid` is a share", "--test NAME=FILE"]);
+    let one = ["an ensemble must have models of several seeds, but there is one", "--seeds 1,2,3"];
+    refused(&["copy.toml"], &["--seeds", "1,1", "--ensemble", "all"], &one);
+    let few = ["--ensemble 4 needs models of 4 seeds, but there are 3", "--ensemble all"];
+    refused(&["copy.toml"], &["--ensemble", "4"], &few);
+    refused(&["copy.toml"], &["--ensemble", "1"], &["it must be `all` or a number from 2"]);
     refused(&["copy.toml"], &["--test", "a=no.csv"], &["cannot read no.csv"]);
     let twice = ["--test", "a=valid.csv", "--test", "a=train.csv"];
     refused(&["copy.toml"], &twice, &["each test set must have its own name"]);

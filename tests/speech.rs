@@ -193,6 +193,28 @@ fn transcripts_are_bit_identical_for_any_batch_and_any_threads() {
 }
 
 #[test]
+fn every_method_finds_candidates_for_minimum_bayes_risk() {
+    let scene = trained();
+    for method in METHODS {
+        let setting = format!("decoding.method={method}");
+        let decode = |more: &[&str]| {
+            let finished = decode(&scene, "data/valid.csv", &[&["--set", &setting], more].concat());
+            objects(&finished.stdout)
+        };
+        let mbr = ["--mbr", "character_error_rate", "--candidates", "4", "--times"];
+        let chosen = decode(&mbr);
+        assert_eq!(chosen.len(), VALID);
+        let lists = decode(&["--n-best", "4"]);
+        for row in &chosen {
+            let fields = ["source", "output", "score"];
+            let found = lists.iter().any(|one| fields.iter().all(|field| one[*field] == row[*field]));
+            assert!(found && row["expected"].is_f64(), "{method}: {row}");
+        }
+        assert_eq!(decode(&[&mbr[..], &["--set", "decoding.batch_size=2"]].concat()), chosen, "{method}");
+    }
+}
+
+#[test]
 fn a_speech_model_is_verified_with_every_method() {
     let scene = trained();
     for method in METHODS {

@@ -1,9 +1,9 @@
-//! Files that are complete or absent, and bounded reads.
+//! Files that are complete or absent, bounded reads, and locks.
 //!
 //! A write goes to a temporary file in the same folder, is flushed to the disk and renamed: a kill or a full disk
 //! leaves the old file unchanged. A read accepts files only, up to a maximum size.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -106,6 +106,21 @@ pub(super) fn remove_if_there(path: &Path) -> Result<()> {
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("remove", path, &error)),
         _ => Ok(()),
+    }
+}
+
+/// Locks a file, which is created if it is missing, while the value exists; the system releases the lock when the process
+/// ends. `None` while another process holds it.
+///
+/// # Errors
+/// It cannot be written or locked.
+pub(crate) fn try_lock(path: &Path) -> Result<Option<File>> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(|error| Error::file("write", path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(Error::file("lock", path, &error)),
     }
 }
 

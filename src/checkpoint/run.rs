@@ -4,13 +4,13 @@
 //! folder is renamed. A half-written folder never has a checkpoint's name.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::files::{
-    SMALL, flush_folder, read_text_within, read_within, remove_if_there, write_file, write_through,
+    SMALL, flush_folder, read_text_within, read_within, remove_if_there, try_lock, write_file, write_through,
 };
 use super::tensors::sha256;
 use crate::error::{Error, Result, sought_from};
@@ -100,16 +100,12 @@ impl RunDirectory {
     /// # Errors
     /// Another training holds the lock.
     pub(crate) fn lock(&self) -> Result<Lock> {
-        let path = self.path.join(LOCK);
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|error| Error::file("write", &path, &error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => {
+        match try_lock(&self.path.join(LOCK))? {
+            Some(file) => Ok(Lock { _file: file }),
+            None => {
                 let message = format!("another seqloom is training in {}", self.path.display());
                 Err(Error::input(message).hint("wait until it ends, or name another folder with --out"))
             }
-            Err(TryLockError::Error(error)) => Err(Error::file("lock", &path, &error)),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod columns;
 mod format;
+pub(crate) mod mbr;
 pub(crate) mod rows;
 mod split;
 pub(crate) mod summary;
@@ -16,7 +17,8 @@ use clap::Args;
 
 use self::columns::Columns;
 use self::format::DecodeFormat;
-use self::rows::RowEncoder;
+use self::mbr::{Mbr, MbrArgs};
+use self::rows::{Needed, RowEncoder};
 use self::summary::DecodeSummary;
 use self::timed::TimedLines;
 use self::trace::{TraceArgs, Tracer};
@@ -55,6 +57,7 @@ pub(crate) struct Row<T> {
   seqloom decode runs/dates --input words.txt --format jsonl --n-best 3
   seqloom decode runs/dates --input test.en --targets test.de --output out.csv
   seqloom decode runs/first --with runs/second --with runs/third --input words.txt
+  seqloom decode runs/dates --input words.txt --mbr chrf --set decoding.sampling.temperature=1.0
   seqloom decode runs/dates --input words.txt --format jsonl --tokens
   seqloom decode runs/dates --input words.txt --output out.txt --trace steps.jsonl
   seqloom decode runs/speech --input talk.wav --split --output talk.srt
@@ -67,6 +70,8 @@ pub(crate) struct DecodeArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
+    mbr: MbrArgs,
+    #[command(flatten)]
     source: SourceArgs,
     /// Decode every N-th row, from row I: job I of N; auto: by the job array (Slurm, Grid Engine) or the rank. A finished
     /// OUTPUT has a record for `seqloom merge` beside it, OUTPUT.shard.json
@@ -77,7 +82,7 @@ pub(crate) struct DecodeArgs {
     output: PathBuf,
     /// Format of the output [default: by its extension, else text]; csv and jsonl have all other columns or fields of
     /// the input, then source, reference (if there is one), output, score and finished; with decoding.n_best above 1
-    /// there is one row per output, with its rank (from 1) and its ranking
+    /// there is one row per output, with its rank (from 1) and its ranking; with --mbr the expected value of METRIC
     #[arg(long, value_enum, help_heading = OUTPUT)]
     format: Option<DecodeFormat>,
     /// Add each output's tokens, with EOS at the end if it is finished; for csv and jsonl. `score --tokens-column`
@@ -124,7 +129,8 @@ impl DecodeArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
-    let loaded = args.model.open()?;
+    let mut loaded = args.model.open()?;
+    let mbr = args.mbr.prepare(&mut loaded)?;
     args.source.prompt();
     let sources = args.source.open(&loaded)?;
     args.roles(&loaded)?.check()?;
@@ -151,7 +157,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
     let mut input = Input::start(rows, &args.source.input, wanted, audio.is_some())?;
     (input.guessed, input.recording) = (guessed, sources.recording);
     let out = Out { writer, columns, carried, timed };
-    let mut decoding = Decoding { args, loaded: &loaded, input, out, summary, tracer };
+    let mut decoding = Decoding { args, loaded: &loaded, mbr, input, out, summary, tracer };
     if !decoding.decode_all()? {
         return Ok(());
     }
@@ -165,6 +171,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<()> {
 struct Decoding<'a> {
     args: &'a DecodeArgs,
     loaded: &'a LoadedModel,
+    mbr: Option<Mbr>,
     input: Input,
     out: Out,
     summary: DecodeSummary,
@@ -190,13 +197,17 @@ impl Decoding<'_> {
 
     /// Decodes rows, as many as memory takes; false if the reader of the output has closed it.
     fn decode_some(&mut self, read: &mut std::vec::IntoIter<InputRow>) -> Result<bool> {
-        let Decoding { args, loaded, input, out, summary, tracer } = self;
+        let Decoding { args, loaded, mbr, input, out, summary, tracer } = self;
         let encoder = RowEncoder { split: args.split, ..RowEncoder::new(loaded, input, &args.source) };
         let (rows, fault) = encoder.encode(read);
         summary.add_sources(loaded, &rows);
         tracer.keep_requests(&rows);
         let timed = out.timed.as_ref();
-        let needed = [args.times || timed.is_some(), timed.is_some_and(TimedLines::has_scores)];
+        let needed = Needed {
+            mbr: mbr.as_ref(),
+            times: args.times || timed.is_some(),
+            scores: timed.is_some_and(TimedLines::has_scores),
+        };
         let (mut rows, not_finite) = rows::decode(loaded, rows, needed, args.source.on_error)?;
         let mut fault = not_finite.or(fault);
         for row in 0..rows.len() {

@@ -20,10 +20,11 @@ use self::sources::Sources;
 use self::table::Table;
 use self::tally::{Omission, Tally};
 use super::decode::Row;
-use super::decode::rows::{self, RowEncoder};
-use super::evaluate::named_metric;
+use super::decode::mbr::{Mbr, MbrArgs};
+use super::decode::rows::{self, Needed, RowEncoder};
 use super::headings::{INPUT, MODEL, OUTPUT, SEARCH};
 use super::input::{Input, InputFormat, InputRow, OnError, Selection};
+use super::metric_names::metric_named;
 use super::model_args::ModelArgs;
 use super::output::{Kept, Record, Writer};
 use super::roles::FileRoles;
@@ -93,7 +94,7 @@ pub(crate) struct DistillArgs {
     resume: bool,
     /// Write one pair for each source: of its N best outputs (--n-best, else all of the beam) the one that is closest to the
     /// reference by this metric of training.metrics, such as chrf
-    #[arg(long, value_name = "METRIC", help_heading = OUTPUT)]
+    #[arg(long, value_name = "METRIC", conflicts_with = "metric", help_heading = OUTPUT)]
     closest: Option<String>,
     /// Write N pairs for each source, with its N best outputs; short for --set decoding.n_best=N; a narrower beam is widened
     /// to N
@@ -102,6 +103,8 @@ pub(crate) struct DistillArgs {
     /// Beam width; short for --set decoding.beam=N [default: 5, or RUN's own if it is wider than 1]
     #[arg(long, value_name = "N", help_heading = SEARCH)]
     beam: Option<usize>,
+    #[command(flatten)]
+    mbr: MbrArgs,
     /// Replace a key of decoding.*, runtime.* or data.*.max_length; may be given more than once
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", help_heading = SEARCH)]
     overrides: Vec<String>,
@@ -161,6 +164,8 @@ impl DistillArgs {
             ("--input-format".to_owned(), json!(format)),
             ("--column".to_owned(), json!(self.column)),
             ("--closest".to_owned(), json!(self.closest)),
+            ("--mbr".to_owned(), json!(self.mbr.metric)),
+            ("--candidates".to_owned(), json!(self.mbr.metric.as_ref().map(|_| self.mbr.candidates))),
             ("--shard".to_owned(), json!(self.shard.map(|shard| shard.to_string()))),
             ("--on-error skip".to_owned(), json!(self.on_error(loaded) == OnError::Skip)),
         ]);
@@ -222,8 +227,9 @@ impl Progress {
 
 /// Runs the command.
 pub(crate) fn run(args: &DistillArgs) -> Result<()> {
-    let closest = args.closest.as_deref().map(|name| named_metric("--closest", name)).transpose()?;
-    let loaded = args.teacher()?;
+    let closest = args.closest.as_deref().map(|name| metric_named("--closest", name)).transpose()?;
+    let mut loaded = args.teacher()?;
+    let mbr = args.mbr.prepare(&mut loaded)?;
     let data = &loaded.experiment.data;
     let table = Table::new(data, &args.output)?;
     args.roles(&loaded)?.check()?;
@@ -240,7 +246,7 @@ pub(crate) fn run(args: &DistillArgs) -> Result<()> {
     let first = sources.input.next_chunk()?;
     let writer = open(args, &table, &progress)?.guarded(&stop);
     let choice = Choice { loaded: &loaded, closest };
-    let mut distilling = Distilling { args, choice, table, writer, record, progress };
+    let mut distilling = Distilling { args, choice, mbr, table, writer, record, progress };
     distilling.keep_progress()?;
     distilling.distill_all(first, &mut sources)?;
     distilling.finish(&sources)
@@ -264,6 +270,7 @@ fn open(args: &DistillArgs, table: &Table, Progress { bytes, tally, .. }: &Progr
 struct Distilling<'a> {
     args: &'a DistillArgs,
     choice: Choice<'a>,
+    mbr: Option<Mbr>,
     table: Table<'a>,
     writer: Writer,
     record: Record,
@@ -304,7 +311,8 @@ impl Distilling<'_> {
         let length =
             |row: &Row<EncodedRequest>| row.content.as_ref().map_or(0, |one| one.decode.source.length());
         let lengths: Vec<usize> = rows.iter().map(length).collect();
-        let (rows, not_finite) = rows::decode(loaded, rows, [false; 2], on_error)?;
+        let needed = Needed { mbr: self.mbr.as_ref(), ..Needed::default() };
+        let (rows, not_finite) = rows::decode(loaded, rows, needed, on_error)?;
         for (row, length) in rows.iter().zip(lengths) {
             self.add(row, length)?;
         }
@@ -331,7 +339,10 @@ impl Distilling<'_> {
         let (chosen, omitted) = choice.choose(read, length, outputs)?;
         omitted.into_iter().for_each(|why| tally.omit(why));
         let target = &choice.loaded.tokenizers.target;
-        let reference = read.target.as_ref().map(|reference| target.as_output(reference));
+        let references = read.target.as_ref().map(|field| {
+            let (first, others) = choice.loaded.references(field);
+            std::iter::once(first).chain(others).map(|text| target.as_output(text)).collect::<Vec<String>>()
+        });
         for output in chosen {
             let fields = table.fields(read, &output.text)?;
             if !table.keeps(&fields) {
@@ -339,7 +350,7 @@ impl Distilling<'_> {
                 continue;
             }
             writer.write("", &[], fields)?;
-            tally.add_pair(reference.as_ref().map(|reference| *reference == output.text));
+            tally.add_pair(references.as_ref().map(|references| references.contains(&output.text)));
         }
         Ok(())
     }
@@ -385,8 +396,8 @@ impl Distilling<'_> {
 /// Training uses a pair only if its target is short enough as well.
 fn check_target(loaded: &LoadedModel, row: &mut Row<EncodedRequest>) {
     let (Ok(request), Some(read)) = (&row.content, &row.read) else { return };
-    let Some(reference) = &read.target else { return };
-    let target = loaded.tokenizers.target.encode(reference);
+    let Some(field) = &read.target else { return };
+    let target = loaded.tokenizers.target.encode(loaded.references(field).0);
     if let Err(error) = loaded.check_target(&request.decode.source, &target) {
         row.content = Err(error.at(&read.place));
     }

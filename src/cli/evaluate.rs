@@ -8,25 +8,25 @@ mod latex;
 mod results;
 mod row_values;
 mod runs;
-mod system;
 mod tables;
 mod text;
 mod texts;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
 use self::results::{Results, StatisticsArgs};
-use self::system::System;
 use super::headings::{INPUT, OUTPUT, SEARCH};
+use super::metric_names::metric_named;
 use super::output::OutputFormat;
 use super::roles::FileRoles;
+use super::scored::ScoredOutputs;
 use super::source_args::SourceFormat;
 use crate::checkpoint::run::locate_model;
-use crate::config::nearest::nearest;
 use crate::error::{Error, Result};
-use crate::metrics::{METRICS, MetricKind};
+use crate::metrics::MetricKind;
 
 /// The metrics of texts and tables, if none are named.
 const USUAL: [&str; 4] = ["exact_match", "bleu", "chrf", "ter"];
@@ -37,6 +37,7 @@ const USUAL: [&str; 4] = ["exact_match", "bleu", "chrf", "ter"];
   seqloom evaluate --references ref.de --outputs base.de new.de
   seqloom evaluate --references ref1.de ref2.de --outputs new.de --metrics bleu,chrf_plus_plus
   seqloom evaluate --input base.csv --input new.csv --test randomization
+  seqloom evaluate --input pronounced.csv --alternatives \"|\"
   seqloom evaluate runs/base runs/new --input test.csv --rows rows.csv --format json
 
 Texts have one row per line. Tables are those of `decode`, with a reference and an output in each row. Runs decode the \
@@ -62,6 +63,10 @@ pub(crate) struct EvaluateArgs {
     /// Column of the references in --input [default: reference; with RUN as in training]
     #[arg(long, alias = "target-column", value_name = "COLUMN", requires = "input", help_heading = INPUT)]
     reference_column: Option<String>,
+    /// What is between several references in one field or line, such as | [default: each is one reference; with RUN as in
+    /// training]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new(), help_heading = INPUT)]
+    alternatives: Option<String>,
     /// Column of the outputs in tables [default: output]
     #[arg(long, value_name = "COLUMN", requires = "input", conflicts_with = "runs", help_heading = INPUT)]
     output_column: Option<String>,
@@ -122,7 +127,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let systems = match (args.runs.as_slice(), args.outputs.as_slice(), args.input.as_slice()) {
         ([], [], []) => return Err(nothing()),
         ([], [], tables) => tables::read(args, tables, &named.unwrap_or_else(usual))?,
-        ([], outputs, _) => texts::read(outputs, &args.references, &named.unwrap_or_else(usual))?,
+        ([], outputs, _) => texts::read(args, outputs, &named.unwrap_or_else(usual))?,
         (runs, _, [input]) => runs::decode(args, runs, input, named)?,
         (_, _, inputs) => {
             let message = format!("runs are evaluated on one --input, but there are {}", inputs.len());
@@ -150,29 +155,12 @@ fn nothing() -> Error {
 fn named_metrics(names: &[String]) -> Result<Option<Vec<MetricKind>>> {
     let mut kinds: Vec<MetricKind> = Vec::new();
     for name in names.iter().map(|name| name.trim()) {
-        let kind = named_metric("--metrics", name)?;
+        let kind = metric_named("--metrics", name)?;
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
     }
     Ok(Some(kinds).filter(|kinds| !kinds.is_empty()))
-}
-
-/// The metric that an option names.
-///
-/// # Errors
-/// There is none of that name.
-pub(crate) fn named_metric(option: &str, name: &str) -> Result<MetricKind> {
-    MetricKind::named(name).ok_or_else(|| unknown(option, name))
-}
-
-fn unknown(option: &str, name: &str) -> Error {
-    let known: Vec<&str> = METRICS.iter().map(|kind| kind.name).collect();
-    let message = format!("{option} must name metrics, but `{name}` is none; there are {}", known.join(", "));
-    match nearest(name, &known) {
-        Some(near) => Error::input(message).hint(format!("did you mean `{near}`?")),
-        None => Error::input(message),
-    }
 }
 
 /// The files of the command.
@@ -191,7 +179,7 @@ fn roles(args: &EvaluateArgs) -> Result<FileRoles> {
 }
 
 /// There is a row, and all systems have the same references.
-fn check_same(systems: &[System]) -> Result<()> {
+fn check_same(systems: &[ScoredOutputs]) -> Result<()> {
     let Some(first) = systems.first() else { return Err(nothing()) };
     for system in systems {
         let [one, other] = [first, system].map(|system| (&system.name, system.rows()));

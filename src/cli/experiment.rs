@@ -6,10 +6,10 @@
 mod attention;
 mod children;
 mod curves;
+mod ensembles;
 mod outputs;
 mod page;
 mod plan;
-mod resampling;
 mod results;
 mod table;
 
@@ -20,7 +20,7 @@ use clap::Args;
 pub(super) use self::children::end_with_parent;
 use self::children::run_all;
 use self::outputs::{is_done, next_step};
-use self::plan::{NamedFile, Plan};
+use self::plan::{EnsembleSize, NamedFile, Plan, Task};
 use self::results::Results;
 use super::headings::{CONFIG, INPUT, RUN};
 use super::shard::Shard;
@@ -37,6 +37,7 @@ use crate::runtime::StopFlag;
   seqloom experiment sweep.toml --seeds 1,2 --jobs 2
   seqloom experiment small.toml wide.toml --test short=short.csv --test long=long.csv
   seqloom experiment small.toml wide.toml --out experiments/width --set training.steps=500
+  seqloom experiment small.toml wide.toml --ensemble all
 
 Each config is trained with each seed, and each model decodes each test set. The same command continues after a stop. At the \
 end, table.txt, table.csv and index.html in the folder have means, intervals and what is better than what. A config with \
@@ -52,6 +53,10 @@ pub(crate) struct ExperimentArgs {
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1_u64, 2, 3], help_heading = RUN,
         value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
     seeds: Vec<u64>,
+    /// Also decode with models of several seeds together, for each config: all, or those of the N seeds with the best
+    /// validations (training.best_by)
+    #[arg(long, value_name = "N", help_heading = RUN)]
+    ensemble: Option<EnsembleSize>,
     /// The folder of the experiment [default: experiments/NAME, with the name of the first config]
     #[arg(long, value_name = "DIR", help_heading = RUN)]
     out: Option<PathBuf>,
@@ -80,24 +85,44 @@ pub(crate) fn run(args: &ExperimentArgs) -> Result<u8> {
     let plan = Plan::new(args)?;
     let stop = StopFlag::on_signals(plan.runs[0].experiment.runtime.on_usr1)?;
     let is_own = |run: &usize| args.shard.is_none_or(|shard| shard.has(*run as u64 + 1));
-    let own: Vec<usize> = (0..plan.runs.len()).filter(is_own).collect();
+    let (own, others): (Vec<usize>, Vec<usize>) = (0..plan.runs.len()).partition(is_own);
+    let [own, others] = [own, others].map(|runs| runs.into_iter().map(Task::Run).collect::<Vec<_>>());
     let jobs = usize::from(args.jobs);
-    // If a signal came meanwhile, the process ends here.
-    let failed = stop.whole(|| run_all(&own, jobs, &stop, &mut |run| next_step(&plan, run)))?;
-    if !failed.is_empty() {
-        return Err(report(&plan, &own, &failed));
+    if !complete(&plan, &own, (&others, plan.runs.len()), &stop, jobs)? {
+        return Ok(0);
     }
-    let others = (0..plan.runs.len()).filter(|run| !is_own(run));
-    // Another job may be writing the files of its runs.
-    let left = others.filter(|run| !is_done(&plan, *run).unwrap_or(false)).count();
-    if left > 0 {
-        let (left, all) = (counted(left, "run"), plan.runs.len());
-        status(&format!(
-            "done, but {left} of {all} in other shares: the last job to end, or this command without --shard, writes the table"
-        ));
+    // Whoever gets here takes those that no other job has begun.
+    let ensembles = plan.ensembles();
+    if !complete(&plan, &ensembles, (&ensembles, ensembles.len()), &stop, jobs)? {
         return Ok(0);
     }
     compare(&plan, &stop, jobs)
+}
+
+/// Does the own tasks. False if some of those that other jobs may be doing, of so many in all, are not done.
+fn complete(
+    plan: &Plan,
+    own: &[Task],
+    (others, all): (&[Task], usize),
+    stop: &StopFlag,
+    jobs: usize,
+) -> Result<bool> {
+    let numbers: Vec<usize> = (0..own.len()).collect();
+    let mut next = |number: usize| next_step(plan, own[number]);
+    // If a signal came meanwhile, the process ends here.
+    let failed = stop.whole(|| run_all(&numbers, jobs, stop, &mut next))?;
+    if !failed.is_empty() {
+        return Err(report(plan, own, &failed));
+    }
+    // Another job may be writing their files.
+    let left = others.iter().filter(|task| !is_done(plan, **task).unwrap_or(false)).count();
+    if let Some(task) = others.first().filter(|_| left > 0) {
+        let left = counted(left, kind(*task));
+        status(&format!(
+            "done, but {left} of {all} left to other jobs: the last job to end, or this command without --shard, writes the table"
+        ));
+    }
+    Ok(left == 0)
 }
 
 /// Writes and prints the table, and writes the page.
@@ -117,11 +142,18 @@ fn compare(plan: &Plan, stop: &StopFlag, jobs: usize) -> Result<u8> {
     Ok(0)
 }
 
-/// The error that lists the runs that failed.
-fn report(plan: &Plan, own: &[usize], failed: &[(usize, String)]) -> Error {
-    let list: Vec<String> =
-        failed.iter().map(|(run, why)| format!("\n  {}: {why}", plan.runs[*run].name)).collect();
-    let runs = counted(own.len(), "run");
-    let message = format!("{} of {runs} failed:{}", failed.len(), list.concat());
+/// The error that lists the tasks that failed.
+fn report(plan: &Plan, own: &[Task], failed: &[(usize, String)]) -> Error {
+    let line = |(number, why): &(usize, String)| format!("\n  {}: {why}", plan.name_of(own[*number]));
+    let list: String = failed.iter().map(line).collect();
+    let tasks = counted(own.len(), own.first().map_or("task", |task| kind(*task)));
+    let message = format!("{} of {tasks} failed:{list}", failed.len());
     Error::failure(message).hint(format!("{} has their messages", plan.place.join("logs").display()))
+}
+
+fn kind(task: Task) -> &'static str {
+    match task {
+        Task::Run(_) => "run",
+        Task::Ensemble(_) => "ensemble",
+    }
 }

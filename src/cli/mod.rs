@@ -3,11 +3,13 @@
 //! stdout carries data, stderr carries messages. Exit codes: 0 done, 1 failed, 2 wrong user input, 128 plus the number
 //! of a signal that stopped it, after saving if there was anything to save.
 
+mod aligned;
 mod attention;
 mod average;
 mod check;
 mod data;
 mod decode;
+mod decoded;
 mod distill;
 mod doctor;
 mod evaluate;
@@ -20,11 +22,13 @@ mod inspect;
 mod interactive;
 mod keys;
 mod merge;
+mod metric_names;
 mod model_args;
 mod not_finite;
 mod output;
 mod roles;
 mod score;
+mod scored;
 mod shard;
 mod shortlist;
 mod source_args;

@@ -35,7 +35,7 @@ use crate::runtime::StopFlag;
 
 A score is the sum of the log-probabilities (natural logarithm) of the target's tokens and EOS, given the source. A target \
 is tokenized as in training: with BPE, the search may have used other pieces for the same text, and an unfinished output is \
-scored as if it ended there. To get the scores of the search, write the tokens with `decode --tokens` and read them with \
+scored as if it ended there. Of several targets of a row (data.target.alternatives) the first is scored. To get the scores of the search, write the tokens with `decode --tokens` and read them with \
 --tokens-column.")]
 pub(crate) struct ScoreArgs {
     /// A run directory (its best checkpoint), a checkpoint folder or a model.safetensors
@@ -225,7 +225,7 @@ fn encode(
     (pairs, None)
 }
 
-/// Tokenizes a row. A list of tokens in `row` is replaced by its text.
+/// Tokenizes a row, of several right targets the first one. A list of tokens in `row` is replaced by its text.
 fn encode_row(
     args: &ScoreArgs,
     loaded: &LoadedModel,
@@ -237,6 +237,7 @@ fn encode_row(
     summary.changed[0].add(loaded.tokenizers.source.changes(&row.text));
     let (target, ended) = match args.tokens_column {
         None => {
+            let (target, _) = loaded.check_references(target).map(|()| loaded.references(target))?;
             summary.changed[1].add(tokenizer.changes(target));
             (tokenizer.encode(target), true)
         }

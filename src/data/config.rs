@@ -160,6 +160,7 @@ impl DataConfig {
         self.source.check("data.source")?;
         self.target.check("data.target")?;
         self.check_parts()?;
+        self.check_alternatives()?;
         self.check_audio()?;
         self.check_numbers()?;
         self.check_shared()
@@ -215,6 +216,21 @@ impl DataConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Only a target can be right in several ways.
+    fn check_alternatives(&self) -> Result<(), ConfigError> {
+        let mut of_source = std::iter::once(&self.source).chain(&self.source.parts);
+        if of_source.any(|side| side.alternatives.is_some()) {
+            let message = "`alternatives` must be in [data.target], but [data.source] has it";
+            return Err(ConfigError::new("data.source", &["alternatives", "parts"], message));
+        }
+        if self.target.alternatives.as_deref() == Some("") {
+            let message =
+                "`alternatives` must be what is between two targets, such as \"|\", but it is empty";
+            return Err(ConfigError::new("data.target", &["alternatives"], message));
+        }
+        Ok(())
     }
 
     /// Recordings are read, and never written.

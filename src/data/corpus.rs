@@ -54,9 +54,10 @@ struct Recordings {
 
 impl Corpus {
     /// Pairs and their tokens, in the same order; `hash` is that of the tokens.
-    pub(crate) fn new(pairs: Vec<Pair>, (tokens, hash): (TokenStore, Sha256)) -> Corpus {
+    pub(crate) fn new(pairs: Vec<Pair>, (tokens, mut hash): (TokenStore, Sha256)) -> Corpus {
         let lengths = tokens.lengths().clone();
         assert_eq!(pairs.len(), lengths.len(), "each pair has tokens");
+        hash_other_targets(&pairs, &mut hash);
         let (rows_of_files, texts) = (rows_of_files(&pairs), Texts::InMemory(pairs));
         let fingerprint = hexadecimal(hash.finalize());
         Corpus { texts, tokens, recordings: None, lengths, rows_of_files, fingerprint }
@@ -94,6 +95,7 @@ impl Corpus {
             tokens.row(row)?.iter().for_each(|side| hash_side(side, &mut hashed));
             hash.update(hashed);
         }
+        hash_other_targets(&pairs, &mut hash);
         let recordings = Some(Box::new(Recordings { features, rows }));
         let (rows_of_files, texts) = (rows_of_files(&pairs), Texts::InMemory(pairs));
         let fingerprint = hexadecimal(hash.finalize());
@@ -204,9 +206,22 @@ impl Corpus {
         }
     }
 
-    /// SHA-256 over all that is read, in hexadecimal: two sets with the same one train the same model.
+    /// SHA-256 over all that is read, in hexadecimal: two sets with the same one train the same model, and give it the same
+    /// scores.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+}
+
+/// Adds what only metrics read: the rows with several right targets, and their texts beside the first one.
+fn hash_other_targets(pairs: &[Pair], hash: &mut Sha256) {
+    for (row, pair) in pairs.iter().enumerate().filter(|(_, pair)| !pair.other_targets.is_empty()) {
+        hash.update(row.to_le_bytes());
+        hash.update(pair.other_targets.len().to_le_bytes());
+        for text in &pair.other_targets {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        }
     }
 }
 

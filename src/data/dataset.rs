@@ -229,7 +229,7 @@ impl ShortEnough {
         config: &DataConfig,
     ) -> Result<ShortEnough> {
         let looked_at = threads::each(pairs.iter().collect(), |pair: &Pair| {
-            processor.extent(pair.source.as_ref(), pair.segment).map_err(|error| error.at(&pair.place))
+            processor.extent(pair.source.as_ref(), pair.segment()).map_err(|error| error.at(&pair.place))
         });
         let (mut kept, mut extents, mut left_out) = (Vec::new(), Vec::new(), LeftOut::default());
         for (pair, extent) in pairs.into_iter().zip(looked_at) {
@@ -251,7 +251,7 @@ impl ShortEnough {
     pub(crate) fn takes(&self) -> Vec<Take> {
         let take = |(pair, extent): (&Pair, &Extent)| Take {
             path: pair.source.clone().into(),
-            segment: pair.segment,
+            segment: pair.segment(),
             extent: *extent,
             place: pair.place.clone(),
         };

@@ -74,7 +74,9 @@ impl LeftBehind {
             let last = lines.keys().next_back().copied().unwrap_or(0);
             let mut seen = BTreeSet::new();
             // The places say what a broken row cannot.
-            let _ = reading(&self.config, &sources).each(file, &mut |pair, _| {
+            let _ = reading(&self.config, &sources).each(file, &mut |mut pair, _| {
+                // As in memory: training learns the first target alone.
+                pair.other_targets.clear();
                 let line = pair.place.line;
                 if let Some(found) = lines.get(&line) {
                     // The elements of an array may be on one line.

@@ -119,7 +119,9 @@ impl Preparation<'_> {
             }
             Ok(())
         })?;
-        let saved = pairs.iter().map(|pair| (pair.file, pair.place.line, &pair.source, &pair.target));
+        let saved = pairs
+            .iter()
+            .map(|pair| (pair.file, pair.place.line, &pair.source, &pair.target, &pair.other_targets));
         let saved =
             json!({ "made_from": made_from, "last": held_out.last(), "pairs": saved.collect::<Vec<_>>() });
         write_whole(&path, saved.to_string().as_bytes())?;
@@ -129,9 +131,9 @@ impl Preparation<'_> {
     fn read_held_out(&self, path: &Path, made_from: &Value) -> Option<(HeldOut, Vec<Pair>)> {
         let saved: HeldOutFile = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         let names: Vec<Arc<Path>> = self.config.train.0.iter().map(|file| file.name().into()).collect();
-        let pair = |(file, line, source, target): (u32, u64, String, String)| {
+        let pair = |(file, line, source, target, other_targets): HeldOutPair| {
             let place = Place { file: names.get(file as usize)?.clone(), line };
-            Some(Pair { source, target, place, file, ..Pair::default() })
+            Some(Pair { source, target, other_targets, place, file, ..Pair::default() })
         };
         let pairs: Option<Vec<Pair>> = saved.pairs.into_iter().map(pair).collect();
         pairs.filter(|_| saved.made_from == *made_from).map(|pairs| (HeldOut::saved(saved.last), pairs))
@@ -243,9 +245,11 @@ impl Preparation<'_> {
 struct HeldOutFile {
     made_from: Value,
     last: u64,
-    /// Of each pair the number of its file, its line, and its texts.
-    pairs: Vec<(u32, u64, String, String)>,
+    pairs: Vec<HeldOutPair>,
 }
+
+/// The number of a pair's file, its line, its source, its target, and its other right targets.
+type HeldOutPair = (u32, u64, String, String, Vec<String>);
 
 /// A side without what training alone varies.
 fn without_dropout(side: &mut Value) {

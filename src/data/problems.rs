@@ -167,7 +167,7 @@ impl Policies<'_> {
         };
         for set in sets {
             let looked_at = threads::each(set.pairs.iter().collect(), |pair: &Pair| {
-                processor.extent(pair.source.as_ref(), pair.segment).map_err(|error| error.at(&pair.place))
+                processor.extent(pair.source.as_ref(), pair.segment()).map_err(|error| error.at(&pair.place))
             });
             let (mut broken, mut kept, mut too_long) = (Broken::default(), Vec::new(), LeftOut::default());
             for (pair, extent) in std::mem::take(&mut set.pairs).into_iter().zip(looked_at) {

@@ -4,6 +4,7 @@
 //! ends reading, names the file and the line, and shows the row. Texts only: no tokens, no tensors. [`RowReader`]
 //! streams rows for decoding, and [`read_pairs`] is built on it.
 
+mod alternatives;
 mod compression;
 mod extra_fields;
 mod format;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use crate::data::{Files, PairFile, TableFile};
 use crate::error::{Error, Result};
+pub(crate) use alternatives::{check_alternatives, split_alternatives};
 pub(crate) use extra_fields::{ExtraField, FieldValue};
 pub use format::Format;
 pub(crate) use lines::{LineEnds, shorten};
@@ -50,19 +52,48 @@ impl fmt::Display for Place {
     }
 }
 
-/// A source and its target, with their place.
+/// A source and its target, with their place. What few sets have is kept apart, so that a pair stays small.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pair {
     /// The text that is read, or the path of a recording.
     pub source: String,
-    /// The target text.
+    /// The target text; of several right ones the first, which is the one to learn.
     pub target: String,
-    /// The part of a recording, in seconds: its start and its end.
-    pub segment: [Option<f64>; 2],
+    /// The other right targets (`data.target.alternatives`), with which metrics compare as well.
+    pub other_targets: Vec<String>,
+    /// The part of a recording, in seconds: its start and its end; `None` for the whole one.
+    pub segment: Option<Box<[Option<f64>; 2]>>,
     /// The place of the pair; for parallel text, its line in the file of sources.
     pub place: Place,
     /// The number of its file in the config, from 0.
     pub file: u32,
+}
+
+impl Pair {
+    /// All right targets, the first one first.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.target.as_str()).chain(self.other_targets.iter().map(String::as_str))
+    }
+
+    /// The part of a recording: its start and its end, where it has them.
+    pub(crate) fn segment(&self) -> [Option<f64>; 2] {
+        self.segment.as_deref().copied().unwrap_or_default()
+    }
+
+    /// Sets the part of a recording.
+    pub(crate) fn set_segment(&mut self, segment: [Option<f64>; 2]) {
+        self.segment = (segment != [None; 2]).then(|| Box::new(segment));
+    }
+
+    /// The place of the target: of parallel text its line in the file of targets.
+    pub(crate) fn target_place(&self, file: &PairFile) -> Place {
+        match file {
+            PairFile::Parallel { target, .. } => {
+                Place { file: target.as_path().into(), line: self.place.line }
+            }
+            PairFile::Table(_) => self.place.clone(),
+        }
+    }
 }
 
 /// The pairs of a set.
@@ -86,7 +117,7 @@ pub struct PairSet {
 pub fn read_pairs(files: &Files, columns: [&str; 2], header: bool) -> Result<PairSet> {
     let mut set = PairSet::default();
     let columns = Columns { header, ..Columns::new(&columns[..1], columns[1]) };
-    let reading = Reading { columns, format: None, recordings: None, lossy: false };
+    let reading = Reading { columns, alternatives: None, format: None, recordings: None, lossy: false };
     for file in &files.0 {
         set.notes.extend(reading.each(file, &mut |pair, _| {
             set.pairs.push(pair);
@@ -119,6 +150,8 @@ pub(crate) trait Recordings {
 pub(crate) struct Reading<'a> {
     /// The columns of sources and targets.
     pub columns: Columns<'a>,
+    /// What is between several right targets in a field.
+    pub alternatives: Option<&'a str>,
     /// The format of tables; `None` for that of the extension.
     pub format: Option<Format>,
     /// Sources that are recordings.
@@ -156,8 +189,13 @@ impl Reading<'_> {
             && table.path.is_dir()
         {
             for pair in recordings.folder(&table.path)? {
-                if each(pair, false)?.is_break() {
-                    break;
+                match self.with_alternatives(pair, file) {
+                    Ok(pair) => {
+                        if each(pair, false)?.is_break() {
+                            break;
+                        }
+                    }
+                    Err(error) => broken(error)?,
                 }
             }
             return Ok(Vec::new());
@@ -196,7 +234,7 @@ impl Reading<'_> {
         while let Some(row) = sources.next_row()? {
             is_empty = false;
             let replaced = sources.was_replaced();
-            match row.and_then(|row| self.pair(row)) {
+            match row.and_then(|row| self.pair(row, file)) {
                 Ok(pair) => {
                     if each(pair, replaced)?.is_break() {
                         break;
@@ -212,13 +250,25 @@ impl Reading<'_> {
         Ok(sources.line_ends().iter().filter_map(LineEnds::note).collect())
     }
 
-    fn pair(&self, row: SourceRow) -> Result<Pair> {
+    fn pair(&self, row: SourceRow, file: &PairFile) -> Result<Pair> {
         let SourceRow { text, target, place, others, .. } = row;
         let mut pair = Pair { source: text, target: target.unwrap_or_default(), place, ..Pair::default() };
         if let Some(recordings) = self.recordings {
             recordings.complete(&mut pair, &others).map_err(|error| error.at(&pair.place))?;
         }
-        Ok(pair)
+        self.with_alternatives(pair, file)
+    }
+
+    /// A pair with several right targets, if its field has them.
+    fn with_alternatives(&self, pair: Pair, file: &PairFile) -> Result<Pair> {
+        check_alternatives(&pair.target, self.alternatives)
+            .map_err(|error| error.at(pair.target_place(file)))?;
+        let (first, others) = split_alternatives(&pair.target, self.alternatives);
+        if others.is_empty() {
+            return Ok(pair);
+        }
+        let (target, other_targets) = (first.to_owned(), others.into_iter().map(str::to_owned).collect());
+        Ok(Pair { target, other_targets, ..pair })
     }
 }
 

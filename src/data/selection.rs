@@ -1,7 +1,8 @@
 //! The pairs of a set's files that are used: read one after the other, each held against the policies of `[data]`.
 //!
-//! What a policy sees is a pair of texts, never tokens: so a pair that is not used trains no vocabulary either. Lengths in
-//! tokens are checked later, when they are known (`dataset`).
+//! What a policy sees is a pair of texts, never tokens: so a pair that is not used trains no vocabulary either. Of several
+//! right targets it sees the first one, which is learned. Lengths in tokens are checked later, when they are known
+//! (`dataset`).
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -28,6 +29,7 @@ pub(crate) struct Selected {
 pub(crate) fn reading<'a>(config: &'a DataConfig, sources: &'a [&'a str]) -> Reading<'a> {
     Reading {
         columns: Columns { header: config.header, ..Columns::new(sources, &config.target.column) },
+        alternatives: config.target.alternatives.as_deref(),
         format: config.format,
         recordings: config.source.audio.as_deref().map(|audio| audio as &dyn Recordings),
         lossy: config.invalid_utf8 != Policy::Error,
@@ -142,6 +144,8 @@ struct Policies<'a> {
     left_out: LeftOut,
     /// Rows that were kept with U+FFFD.
     replaced: usize,
+    /// Used pairs with several right targets.
+    with_alternatives: usize,
     empty: EmptySides,
 }
 
@@ -153,6 +157,7 @@ impl<'a> Policies<'a> {
             seen: HashSet::new(),
             left_out: LeftOut::default(),
             replaced: 0,
+            with_alternatives: 0,
             empty: EmptySides::default(),
         }
     }
@@ -181,6 +186,7 @@ impl<'a> Policies<'a> {
             }
             None => {
                 self.replaced += usize::from(replaced);
+                self.with_alternatives += usize::from(!pair.other_targets.is_empty());
                 Ok(true)
             }
         }
@@ -216,7 +222,7 @@ impl<'a> Policies<'a> {
         }
         let mut hash = DefaultHasher::new();
         (self.forms[0].apply(&pair.source), self.forms[1].apply(&pair.target)).hash(&mut hash);
-        (pair.segment.map(|at| at.map(f64::to_bits))).hash(&mut hash);
+        (pair.segment().map(|at| at.map(f64::to_bits))).hash(&mut hash);
         !self.seen.insert(hash.finish())
     }
 
@@ -241,6 +247,13 @@ impl<'a> Policies<'a> {
         if self.replaced > 0 {
             let rows = self.replaced;
             notes.push(format!("rows with bytes that are not UTF-8, read as U+FFFD: {rows}"));
+        }
+        if self.with_alternatives > 0 {
+            let rows = self.with_alternatives;
+            notes.push(format!(
+                "rows with several targets (`data.target.alternatives`): {rows}; the loss is that of the first, and metrics compare \
+                 with all"
+            ));
         }
         Ok(Selected { left_out: self.left_out, notes })
     }
@@ -284,12 +297,7 @@ impl EmptySides {
         self.all += 1;
         self.counts.iter_mut().zip(is_empty).for_each(|(count, empty)| *count += usize::from(empty));
         self.first.get_or_insert_with(|| {
-            let place = match file {
-                PairFile::Parallel { target, .. } if !is_empty[0] => {
-                    Place { file: target.as_path().into(), line: pair.place.line }
-                }
-                _ => pair.place.clone(),
-            };
+            let place = if is_empty[0] { pair.place.clone() } else { pair.target_place(file) };
             (pair.clone(), is_empty[0], place)
         });
     }

@@ -72,6 +72,8 @@ impl DataSplits {
             ValidPairs::Files(files) => read(files)?,
             ValidPairs::Share(share) => train.hold_out(*share, config)?,
         };
+        // Nothing in training reads them, and a set in a file does not keep them either.
+        train.pairs.iter_mut().for_each(|pair| pair.other_targets = Vec::new());
         let test = test()?;
         progress("learning the vocabularies", 0, None);
         let tokenizers = learn(&train.pairs, config, &tokenizers)?;

@@ -32,6 +32,10 @@ pub(crate) struct Survey {
     pub ambiguous: Found,
     /// Pairs whose target is their source.
     pub copies: Found,
+    /// Pairs with several right targets.
+    pub several_targets: u64,
+    /// The most right targets of a pair.
+    pub most_targets: usize,
     /// Pairs that are in the training set, too.
     pub shared_pairs: Found,
     /// Pairs whose source is in the training set, too, with any target.
@@ -118,9 +122,11 @@ fn hash(text: impl Hash) -> u64 {
 }
 
 impl Survey {
-    /// Adds a pair. `training` are the texts of the training set, if this is another one.
+    /// Adds a pair, of several right targets the first one. `training` are the texts of the training set, if this is another one.
     pub(crate) fn add(&mut self, pair: &Pair, sides: [Side; 2], training: Option<&Seen>) {
         self.pairs += 1;
+        self.several_targets += u64::from(!pair.other_targets.is_empty());
+        self.most_targets = self.most_targets.max(pair.targets().count());
         let texts = [sides[0].form.apply(&pair.source), sides[1].form.apply(&pair.target)];
         let (of_pair, of_source) = (hash(&texts), hash(&texts[0]));
         let new_source = self.seen.sources.insert(of_source);
@@ -226,6 +232,21 @@ mod tests {
     fn pair(source: &str, target: &str, line: u64) -> Pair {
         let place = Place { file: Path::new("a.csv").into(), line };
         Pair { source: source.into(), target: target.into(), place, ..Pair::default() }
+    }
+
+    #[test]
+    fn of_several_targets_the_first_is_looked_at() {
+        let tokenizer = Tokenizer::train(&SideConfig::default(), ["abc"].into_iter()).unwrap();
+        let side = Side { tokenizer: &tokenizer, form: TextForm::default(), max_length: 3 };
+        let mut survey = Survey::default();
+        let others: [&[&str]; 3] = [&[], &["b", "xxxx"], &["z"]];
+        for others in others {
+            let other_targets = others.iter().map(|text| (*text).to_owned()).collect();
+            survey.add(&Pair { other_targets, ..pair("a", "c", 2) }, [side, side], None);
+        }
+        assert_eq!((survey.pairs, survey.several_targets, survey.most_targets), (3, 2, 3));
+        let target = &survey.sides[1];
+        assert_eq!((survey.duplicates.count, target.unknown_tokens, target.too_long.count), (2, 0, 0));
     }
 
     fn survey(pairs: &[(&str, &str)], training: Option<&Seen>) -> Survey {

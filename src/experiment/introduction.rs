@@ -6,6 +6,7 @@ use crate::checkpoint::run::{Origin, RunDirectory};
 use crate::config::Experiment;
 use crate::data::dataset::Dataset;
 use crate::data::left_out::Tally;
+use crate::data::readers::Pair;
 use crate::data::source_processor::SourceProcessor;
 use crate::data::splits::DataSplits;
 use crate::data::tokenizer::Tokenizer;
@@ -49,7 +50,7 @@ impl Introduction<'_> {
         introduce_origin(recorder, params, origin);
         introduce_data(recorder, &experiment.data, data);
         introduce_form(recorder, &data.tokenizers.target, &data.valid);
-        introduce_limits(recorder, &experiment.decoding, &data.valid, model.max_length());
+        introduce_limits(recorder, &experiment.decoding, data, model.max_length());
         introduce_batches(recorder, experiment, (runtime, group.ranks()), data, progress);
         match before {
             Some((before, moved)) => introduce_resumed(recorder, progress, before, moved),
@@ -181,20 +182,22 @@ fn introduce_mixture(recorder: &mut dyn Recorder, config: &DataConfig, train: &D
     recorder.say(&format!("training pairs of a pass: {}", of_files.join(", ")));
 }
 
-/// Reports references that are longer than the limit of outputs.
+/// Reports references that are longer than the limit of outputs; of several of a row, if all of them are.
 fn introduce_limits(
     recorder: &mut dyn Recorder,
     config: &DecodingConfig,
-    valid: &Dataset,
+    DataSplits { valid, tokenizers, .. }: &DataSplits,
     longest: Option<usize>,
 ) {
     let limits = LengthLimits::new(config);
-    let too_long = |(source, target): (usize, usize)| {
+    let too_long = |row: usize, (source, target): (usize, usize)| {
         let limit = limits.of(source, longest);
-        (target >= limit).then_some((target + 1, limit))
+        let fits = |text: &String| tokenizers.target.encode(text).ids.len() < limit;
+        let mut others = valid.corpus.pairs().get(row).into_iter().flat_map(|pair| &pair.other_targets);
+        (target >= limit && !others.any(fits)).then_some((target + 1, limit))
     };
     let sizes = (0..).zip(valid.corpus.sizes());
-    let rows: Vec<_> = sizes.filter_map(|(row, size)| Some((row, too_long(size)?))).collect();
+    let rows: Vec<_> = sizes.filter_map(|(row, size)| Some((row, too_long(row, size)?))).collect();
     let Some(&(row, (length, limit))) = rows.first() else { return };
     let place = valid.corpus.place(row);
     recorder.say(&format!(
@@ -207,17 +210,17 @@ fn introduce_limits(
 
 /// Reports references that no output can equal, because outputs have another text form.
 fn introduce_form(recorder: &mut dyn Recorder, target: &Tokenizer, valid: &Dataset) {
-    if let Some(note) = in_other_form(target, valid.corpus.pairs().iter().map(|pair| pair.target.as_str())) {
+    if let Some(note) = in_other_form(target, valid.corpus.pairs().iter().flat_map(Pair::targets)) {
         recorder.say(&note);
     }
 }
 
-fn in_other_form<'a>(
-    target: &Tokenizer,
-    references: impl ExactSizeIterator<Item = &'a str>,
-) -> Option<String> {
-    let all = references.len();
-    let others = references.filter(|text| target.as_output(text) != *text).count();
+fn in_other_form<'a>(target: &Tokenizer, references: impl Iterator<Item = &'a str>) -> Option<String> {
+    let (mut all, mut others) = (0, 0);
+    for text in references {
+        all += 1;
+        others += usize::from(target.as_output(text) != text);
+    }
     (others > 0).then(|| {
         format!(
             "note: validation references that no output can equal as they are in the file, because of their normal form or \

@@ -26,7 +26,8 @@ use self::introduction::{Introduction, conclude};
 use self::preparations::Preparations;
 use self::ranks::{check_data, check_start};
 use self::resume::{SavedRun, claim};
-pub(crate) use self::resume::{differing_keys, is_finished};
+#[cfg(feature = "cli")]
+pub(crate) use self::resume::{best_cost, differing_keys, is_finished};
 use self::test_set::TestSet;
 use crate::checkpoint::run::{FEATURES, Lock, Origin, PREPARED, RunDirectory};
 use crate::checkpoint::tensors::load_into;

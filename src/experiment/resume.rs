@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::retention::parse_progress;
+use super::retention::{parse_progress, progress};
 use super::test_set::is_scored;
 use crate::checkpoint::files::read_within;
 use crate::checkpoint::model_file;
@@ -179,6 +179,15 @@ pub(crate) fn is_finished(run: &RunDirectory, experiment: &Experiment) -> Result
     check_place(run)?;
     let saved = held(run, experiment, true, &mut Recorders::default())?;
     Ok(saved.is_some_and(|saved| saved.is_complete(experiment, run)))
+}
+
+/// The best validation of a run, as the cost by `training.best_by`: lower is better. `None` if none has a score.
+///
+/// # Errors
+/// The run's latest checkpoint cannot be read.
+pub(crate) fn best_cost(run: &RunDirectory) -> Result<Option<f64>> {
+    let latest = run.latest()?.map(|step| progress(run, step)).transpose()?;
+    Ok(latest.and_then(|state| state.best_of_all()).map(|best| best.cost))
 }
 
 /// The checkpoint to resume from, if the directory has this experiment.

@@ -3,7 +3,8 @@
 //! exp(min(0, 1 - r/c)) * (p1 p2 p3 p4)^(1/4), where c is the length of all outputs, r that of the references, and pn the
 //! share of the outputs' n-grams that occur in a reference, each at most as often as in one of them. Of several
 //! references, r counts the one with the nearest length, the shorter of two. A precision of 0 is smoothed (`exp`): the
-//! k-th one without a match gets half of the last one's numerator, 1/2^k. tests/golden/make_metrics.py compares it.
+//! k-th one without a match gets half of the last one's numerator, 1/2^k. tests/golden/make_metrics.py compares it. Of a
+//! sentence by itself only the orders count that the output is long enough for (sacrebleu's `effective_order`).
 
 mod categories;
 pub(crate) mod tokenizers;
@@ -76,21 +77,11 @@ impl<T: Tokenizer> Metric for Bleu<T> {
     }
 
     fn of_statistics(statistics: &[f64]) -> f64 {
-        let &[written, wanted, ref counts @ ..] = statistics else { return 0.0 };
-        let (right, all) = counts.split_at(counts.len() / 2);
-        if right.iter().all(|&count| count == 0.0) || all.contains(&0.0) {
-            return 0.0;
-        }
-        let mut smoothed = 1.0;
-        let logarithms = right.iter().zip(all).map(|(&right, &all)| {
-            if right > 0.0 {
-                return (right / all).ln();
-            }
-            smoothed /= 2.0;
-            (smoothed / all).ln()
-        });
-        let mean = logarithms.sum::<f64>() / ORDERS as f64;
-        (mean + (1.0 - wanted / written).min(0.0)).exp()
+        bleu(statistics, |_| ORDERS)
+    }
+
+    fn of_row(statistics: &[f64]) -> f64 {
+        bleu(statistics, |all| all.iter().take_while(|&&count| count > 0.0).count())
     }
 
     /// The precisions, and both lengths.
@@ -100,6 +91,27 @@ impl<T: Tokenizer> Metric for Bleu<T> {
         let precisions: Vec<String> = right.into_iter().zip(all).map(percent).collect();
         Some(format!("precisions {}, {written} tokens for {wanted}", precisions.join("/")))
     }
+}
+
+/// BLEU of the counts of [`Metric::statistics`], with the n-grams up to the order that `highest` finds in the numbers of the
+/// outputs' n-grams.
+fn bleu(statistics: &[f64], highest: impl FnOnce(&[f64]) -> usize) -> f64 {
+    let &[written, wanted, ref counts @ ..] = statistics else { return 0.0 };
+    let (right, all) = counts.split_at(counts.len() / 2);
+    let orders = highest(all);
+    if right.iter().all(|&count| count == 0.0) || all.iter().take(orders).any(|&count| count == 0.0) {
+        return 0.0;
+    }
+    let mut smoothed = 1.0;
+    let logarithms = right.iter().zip(all).take(orders).map(|(&right, &all)| {
+        if right > 0.0 {
+            return (right / all).ln();
+        }
+        smoothed /= 2.0;
+        (smoothed / all).ln()
+    });
+    let mean = logarithms.sum::<f64>() / orders as f64;
+    (mean + (1.0 - wanted / written).min(0.0)).exp()
 }
 
 #[cfg(test)]
@@ -136,6 +148,25 @@ mod tests {
         assert_eq!([bleu(&[]), bleu(&[("", &[""])]), bleu(&[("a", &[""])])], [0.0; 3]);
         let several = value_of_several::<Bleu<Western>>;
         assert_eq!(several(&["a b c d e", "a b c d", "x"], "a b c d"), 1.0);
+    }
+
+    /// The values are those of sacrebleu 2.6.0: `BLEU(effective_order=True).sentence_score(output, [reference])`.
+    #[test]
+    fn a_sentence_has_the_orders_that_it_is_long_enough_for() {
+        for (reference, output, theirs) in [
+            ("a b c", "a b c", 1.0),
+            ("a b d", "a b c", 0.550_321_208_149_104_2),
+            ("the cat is on the mat", "the cat sat on the mat", 0.379_917_842_825_796_3),
+            ("a b c d e", "a b", 0.223_130_160_148_429_9),
+            ("a b c d", "x y a b c d", 0.508_132_748_154_615),
+            ("b", "a", 0.0),
+            ("a", "", 0.0),
+        ] {
+            let mut metric = Bleu::<Western>::default();
+            metric.add(&Example { reference, output: &[output.to_owned()], ..Example::default() });
+            let ours = Bleu::<Western>::of_row(&Metric::statistics(&metric));
+            assert!((ours - theirs).abs() < 1e-12, "{output}, not {reference}: {ours}, not {theirs}");
+        }
     }
 
     #[test]

@@ -111,6 +111,21 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_drawn_with_the_outputs_of_all_runs_at_once() {
+        let kind = MetricKind::named("exact_match").unwrap();
+        let run = |every: usize| {
+            let mut statistics = RowStatistics::new(kind);
+            (0..60).for_each(|row| statistics.push(&[f64::from(u8::from(row % every == 0)), 1.0]));
+            statistics
+        };
+        let (one, other) = (run(2), run(3));
+        let [alone, beside, both] = [&one, &other, &RowStatistics::mean_of(kind, &[&one, &other])]
+            .map(|rows| resampled_values(rows, 50, 4));
+        let means: Vec<f64> = alone.iter().zip(&beside).map(|(one, other)| (one + other) / 2.0).collect();
+        assert_eq!(both, means);
+    }
+
+    #[test]
     fn percentiles_leave_as_many_values_on_either_side() {
         let values: Vec<f64> = (0..1000).map(f64::from).collect();
         assert_eq!(percentile_interval(&values, 0.95), Some([25.0, 974.0]));

@@ -20,7 +20,7 @@ pub enum Unit {
 pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// Stands for an unknown symbol where a text is cut: a code point that is no character.
-const UNKNOWN_IN_TEXT: &str = "\u{10ffff}";
+pub(super) const UNKNOWN_IN_TEXT: &str = "\u{10ffff}";
 
 /// A row: references and output.
 #[derive(Clone, Copy, Debug, Default)]

@@ -37,6 +37,12 @@ pub trait Metric: Clone + Debug + Default + Send + Sync + 'static {
     /// The value that these counts, or sums of them, give. Without rows it must be a finite number, too.
     fn of_statistics(statistics: &[f64]) -> f64;
 
+    /// The value of a single row, from its counts, to compare outputs for it. It differs where the formula for a set
+    /// says little about one row, as that of BLEU about a short sentence.
+    fn of_row(statistics: &[f64]) -> f64 {
+        Self::of_statistics(statistics)
+    }
+
     /// The value over all rows so far.
     fn value(&self) -> f64 {
         Self::of_statistics(&Metric::statistics(self))
@@ -63,6 +69,8 @@ pub struct MetricKind {
     pub settings: Option<&'static str>,
     /// [`Metric::of_statistics`]
     pub of_statistics: fn(&[f64]) -> f64,
+    /// [`Metric::of_row`]
+    pub of_row: fn(&[f64]) -> f64,
     short_name: &'static str,
     start: fn() -> Box<dyn Counter>,
 }
@@ -77,6 +85,7 @@ impl MetricKind {
             instead_of: M::INSTEAD_OF,
             settings: M::SETTINGS,
             of_statistics: M::of_statistics,
+            of_row: M::of_row,
             short_name: M::SHORT_NAME,
             start: || Box::new(M::default()),
         }

@@ -2,7 +2,8 @@
 //!
 //! A metric is one file of this folder and its line in [`METRICS`]. The config's `training.metrics`, `metrics.csv`,
 //! lines, curves, TensorBoard, summaries and `training.best_by` use that list. `bootstrap` and `significance` tell how far a
-//! value can be trusted. Numbers and strings only: nothing in this folder depends on a tensor, a model or a file.
+//! value can be trusted; `minimum_bayes_risk` chooses outputs by a metric. Numbers and strings only: nothing in this folder
+//! depends on a tensor, a model or a file.
 
 pub(crate) mod bleu;
 mod bootstrap;
@@ -13,6 +14,7 @@ pub(crate) mod error_rate;
 pub(crate) mod exact_match;
 mod example;
 mod metric;
+mod minimum_bayes_risk;
 mod ngrams;
 mod row_statistics;
 mod set;
@@ -25,9 +27,10 @@ use bleu::tokenizers::{Characters, Chinese, International, Unsplit, Western};
 pub use bootstrap::{percentile_interval, resampled_values};
 pub use example::{Example, Unit};
 pub use metric::{Metric, MetricKind};
+pub use minimum_bayes_risk::{Candidate, CandidateWeights, ExpectedValue, rank_by_expected_value};
 pub use row_statistics::RowStatistics;
 pub use set::{MetricSet, MetricValue};
-pub use significance::{approximate_randomization, paired_bootstrap};
+pub use significance::{SIGNIFICANT, approximate_randomization, paired_bootstrap};
 
 /// All metrics.
 pub const METRICS: &[MetricKind] = &[

@@ -8,11 +8,14 @@ use super::MetricKind;
 /// expected variance, and takes no longer for more rows.
 pub(super) const MOST_BLOCKS: usize = 1 << 14;
 
-/// The statistics ([`Metric::statistics`](super::Metric::statistics)) of the rows of a set, in their order.
+/// The statistics ([`Metric::statistics`](super::Metric::statistics)) of the rows of a set, in their order. A row may have
+/// outputs of several runs, such as seeds of one system: then a value is the mean of theirs.
 #[derive(Clone, Debug)]
 pub struct RowStatistics {
     kind: MetricKind,
-    /// How many numbers a row has.
+    /// How many outputs a row has.
+    runs: usize,
+    /// How many numbers a row has, those of all its outputs.
     width: usize,
     numbers: Vec<f32>,
 }
@@ -20,14 +23,28 @@ pub struct RowStatistics {
 /// Sums of blocks of rows: all as large as each other, or larger by one row.
 pub(super) struct Blocks {
     kind: MetricKind,
+    runs: usize,
     width: usize,
     sums: Vec<f64>,
 }
 
 impl RowStatistics {
-    /// No rows yet.
+    /// No rows yet, of one run.
     pub fn new(kind: MetricKind) -> RowStatistics {
-        RowStatistics { kind, width: 0, numbers: Vec::new() }
+        RowStatistics { kind, runs: 1, width: 0, numbers: Vec::new() }
+    }
+
+    /// Several runs over the same rows, such as the seeds of a system, whose value is the mean of theirs. A row is drawn, or
+    /// swapped, with the outputs of all runs at once. A run may be there more than once.
+    pub fn mean_of(kind: MetricKind, runs: &[&RowStatistics]) -> RowStatistics {
+        let rows = runs.iter().map(|run| run.rows()).min().unwrap_or_default();
+        let row = |row: usize| runs.iter().flat_map(move |run| run.row(row)).copied();
+        RowStatistics {
+            kind,
+            runs: runs.iter().map(|run| run.runs).sum::<usize>().max(1),
+            width: runs.iter().map(|run| run.width).sum(),
+            numbers: (0..rows).flat_map(row).collect(),
+        }
     }
 
     /// Adds a row: the statistics of its metric, which are as many for each row.
@@ -48,12 +65,16 @@ impl RowStatistics {
 
     /// The value of a row alone, from 0. It is the metric's formula for a set, over a set of one row.
     pub fn value_of_row(&self, row: usize) -> f64 {
-        (self.kind.of_statistics)(&self.sum(row, row + 1))
+        mean_value(self.kind, self.runs, &self.sum(row, row + 1))
     }
 
     /// The value of all rows.
     pub fn value(&self) -> f64 {
-        (self.kind.of_statistics)(&self.sum(0, self.rows()))
+        mean_value(self.kind, self.runs, &self.sum(0, self.rows()))
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.numbers[row * self.width..(row + 1) * self.width]
     }
 
     /// The sums over rows from `start` to before `end`.
@@ -71,7 +92,7 @@ impl RowStatistics {
         let count = rows.min(MOST_BLOCKS);
         let start = |block: usize| block * rows / count.max(1);
         let sums = (0..count).flat_map(|block| self.sum(start(block), start(block + 1))).collect();
-        Blocks { kind: self.kind, width: self.width, sums }
+        Blocks { kind: self.kind, runs: self.runs, width: self.width, sums }
     }
 }
 
@@ -102,8 +123,15 @@ impl Blocks {
 
     /// The value of sums.
     pub(super) fn value_of(&self, sums: &[f64]) -> f64 {
-        (self.kind.of_statistics)(sums)
+        mean_value(self.kind, self.runs, sums)
     }
+}
+
+/// The mean over runs of the values that their sums give. `runs` is at least 1.
+fn mean_value(kind: MetricKind, runs: usize, sums: &[f64]) -> f64 {
+    let width = sums.len() / runs;
+    let values = (0..runs).map(|run| (kind.of_statistics)(&sums[run * width..(run + 1) * width]));
+    values.sum::<f64>() / runs as f64
 }
 
 #[cfg(test)]
@@ -135,5 +163,23 @@ mod tests {
         statistics.push(&[3.0, 4.0]);
         let values = [statistics.value_of_row(0), statistics.value_of_row(1), statistics.value()];
         assert_eq!(values, [0.25, 0.75, 0.5]);
+    }
+
+    #[test]
+    fn several_runs_have_the_mean_of_their_values_and_not_of_their_counts() {
+        let kind = MetricKind::named("word_error_rate").unwrap();
+        let run = |rows: [[f64; 2]; 2]| {
+            let mut statistics = RowStatistics::new(kind);
+            rows.iter().for_each(|row| statistics.push(row));
+            statistics
+        };
+        // Of several references the nearest one counts, so that two runs may have references of other lengths.
+        let (one, other) = (run([[1.0, 4.0], [3.0, 4.0]]), run([[0.0, 4.0], [0.0, 12.0]]));
+        let both = RowStatistics::mean_of(kind, &[&one, &other]);
+        assert_eq!((both.rows(), both.value()), (2, (0.5 + 0.0) / 2.0));
+        assert_eq!([both.value_of_row(0), both.value_of_row(1)], [0.125, 0.375]);
+        let again = RowStatistics::mean_of(kind, &[&both, &other]);
+        assert_eq!(again.value(), (0.5 + 0.0 + 0.0) / 3.0);
+        assert_eq!(RowStatistics::mean_of(kind, &[]).value(), 0.0);
     }
 }

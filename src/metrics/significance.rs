@@ -10,6 +10,9 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::RowStatistics;
 
+/// A difference with a lower p is called significant.
+pub const SIGNIFICANT: f64 = 0.05;
+
 /// Differences that are closer than this are equal: values are computed from different sums.
 const EQUAL: f64 = 1e-12;
 
@@ -24,7 +27,7 @@ pub fn paired_bootstrap(resampled: [&[f64]; 2], difference: f64) -> f64 {
 }
 
 /// p by approximate randomization: in each trial, the outputs of either system are swapped in each row with
-/// probability 1/2. Both have the same rows. 1 without trials.
+/// probability 1/2, those of all runs together. Both have the same rows and as many runs. 1 without trials.
 pub fn approximate_randomization(
     baseline: &RowStatistics,
     system: &RowStatistics,
@@ -109,6 +112,22 @@ mod tests {
         let exact = |one: &str, other: &str| approximate_randomization(&rows(one), &rows(other), 40_000, 3);
         let found = [exact("00001111", "11111111"), exact("00011111", "11101111")];
         assert!((found[0] - 2.0 / 16.0).abs() < 0.01 && (found[1] - 10.0 / 16.0).abs() < 0.01, "{found:?}");
+    }
+
+    /// Two runs of each system. The rows differ by 1, 1/2 and 1/2: of the 8 ways to swap them, 2 differ as much.
+    #[test]
+    fn outputs_of_all_runs_are_swapped_together() {
+        let together = |runs: [&str; 2]| {
+            let [one, other] = runs.map(rows);
+            RowStatistics::mean_of(one.kind(), &[&one, &other])
+        };
+        let found =
+            approximate_randomization(&together(["000", "001"]), &together(["111", "101"]), 40_000, 3);
+        assert!((found - 2.0 / 8.0).abs() < 0.01, "{found}");
+        // The same run twice is the run.
+        let [one, other] = ["0010111", "1011011"].map(|run| together([run; 2]));
+        let alone = approximate_randomization(&rows("0010111"), &rows("1011011"), 500, 3);
+        assert_eq!(approximate_randomization(&one, &other, 500, 3), alone);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::config::Experiment;
 use crate::config::page::meant;
 use crate::data::Policy;
 use crate::data::dataset::Tokenizers;
+use crate::data::readers::{check_alternatives, split_alternatives};
 use crate::data::source::SourceItem;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
@@ -39,7 +40,8 @@ pub struct LoadedModel {
     pub runtime: Runtime,
     /// Number format of its matrices for decoding.
     pub weights: Weights,
-    /// The options of the search.
+    /// The options of the search. It may look for more outputs than the experiment's `decoding.n_best`: candidates, among
+    /// which a caller chooses.
     pub options: SearchOptions,
     /// The other models of an ensemble (`decoding.ensemble`), with the same target vocabulary.
     pub others: Vec<LoadedModel>,
@@ -120,13 +122,31 @@ impl LoadedModel {
     /// # Errors
     /// A number outside the range of `decoding.n_best` or `decoding.beam`.
     pub(crate) fn require_n_best(&mut self, n_best: usize) -> Result<Option<usize>> {
+        let (experiment, widened) = self.with_n_best(n_best)?;
+        self.options = SearchOptions::with_texts(&experiment.decoding, self.texts())?;
+        self.experiment = experiment;
+        Ok(widened)
+    }
+
+    /// Lets the search look for this many candidates per source; the experiment keeps its number of outputs. A narrower beam
+    /// is widened to it; returns the new width.
+    ///
+    /// # Errors
+    /// Those of [`LoadedModel::require_n_best`].
+    pub(crate) fn require_candidates(&mut self, candidates: usize) -> Result<Option<usize>> {
+        let (experiment, widened) = self.with_n_best(candidates)?;
+        self.options = SearchOptions::with_texts(&experiment.decoding, self.texts())?;
+        Ok(widened)
+    }
+
+    /// The experiment with this number of outputs, and the width of its beam if it is wider than before.
+    fn with_n_best(&self, n_best: usize) -> Result<(Experiment, Option<usize>)> {
         let decoding = &self.experiment.decoding;
         let mut settings = vec![format!("decoding.n_best={n_best}")];
         let beam = n_best.next_multiple_of(decoding.beam_groups);
         let widened = (decoding.sampling.is_none() && beam > decoding.beam).then_some(beam);
         settings.extend(widened.map(|beam| format!("decoding.beam={beam}")));
-        self.set_search(&settings)?;
-        Ok(widened)
+        Ok((self.experiment.with_overrides(&settings)?, widened))
     }
 
     /// Replaces keys of `[decoding]`, but not `decoding.weights`.
@@ -173,6 +193,19 @@ impl LoadedModel {
     /// otherwise its output is empty.
     pub(crate) fn is_requested(&self, source: &SourceItem) -> bool {
         !source.is_empty() || self.experiment.data.empty == Policy::Keep
+    }
+
+    /// The references in a field of a row, the first one and the others (`data.target.alternatives`).
+    pub(crate) fn references<'t>(&self, field: &'t str) -> (&'t str, Vec<&'t str>) {
+        split_alternatives(field, self.experiment.data.target.alternatives.as_deref())
+    }
+
+    /// Checks the references in a field of a row.
+    ///
+    /// # Errors
+    /// One of several is empty.
+    pub(crate) fn check_references(&self, field: &str) -> Result<()> {
+        check_alternatives(field, self.experiment.data.target.alternatives.as_deref())
     }
 
     /// Whether all models tokenize sources alike.

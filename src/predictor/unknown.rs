@@ -68,8 +68,7 @@ mod tests {
     fn a_duplicate_text_is_kept_once_with_the_best_score() {
         let output = |text: &str, ranking| {
             let hypothesis = Hypothesis { ranking, ..Hypothesis::default() };
-            let (times, token_scores) = (Vec::new(), Vec::new());
-            Output { text: text.to_owned(), hypothesis, unknown: 0, times, token_scores }
+            Output::new(text.to_owned(), hypothesis)
         };
         let mut list = vec![output("a", -1.0), output("b", -2.0), output("a", -3.0), output("c", -4.0)];
         keep_first(&mut list);

@@ -362,6 +362,7 @@ impl<'a> Trainer<'a> {
         Sample {
             source: &pair.source,
             reference: &pair.target,
+            other_references: &pair.other_targets,
             output: self.context.target.decode(&output.tokens),
             finished: output.finished,
         }

@@ -9,6 +9,7 @@ use super::replicas::{Replica, Replicas};
 use super::{BestBy, TokensPerBatch};
 use crate::data::corpus::Corpus;
 use crate::data::loader::collate;
+use crate::data::readers::Pair;
 use crate::data::tokenizer::Tokenizer;
 use crate::decoding::constraints::token_texts::TokenTexts;
 use crate::decoding::incremental_decoder::Hypothesis;
@@ -76,8 +77,7 @@ pub(crate) fn validate(
     let references = decoded.iter().map(|(row, _)| Ok(corpus.tokens(*row)?[1].clone()));
     let references = references.collect::<Result<Vec<_>>>()?;
     let rows = decoded.iter().zip(&references);
-    let rows =
-        rows.map(|((row, one), tokens)| (corpus.pairs()[*row].target.as_str(), tokens.as_slice(), one));
+    let rows = rows.map(|((row, one), tokens)| (&corpus.pairs()[*row], tokens.as_slice(), one));
     let mut found = Validation {
         nll,
         token_accuracy: right / tokens as f64,
@@ -94,28 +94,33 @@ pub(crate) fn unit_of(target: &Tokenizer) -> Unit {
     if target.is_of_words() { Unit::Words } else { Unit::Characters }
 }
 
-/// Compares outputs with references, as text and as tokens, in two sets of metrics: one to show, with references as
-/// they are in the file, and one that decides. The latter compares both in the text form of outputs, so that another
-/// form of the file cannot favour the worse model.
+/// Compares outputs with all targets of their pairs, as text and as tokens (of the first one), in two sets of metrics: one
+/// to show, with references as they are in the file, and one that decides. The latter compares both in the text form of
+/// outputs, so that another form of the file cannot favour the worse model.
 fn compared<'a>(
     target: &Tokenizer,
     (mut shown, mut deciding): (MetricSet, MetricSet),
-    rows: impl Iterator<Item = (&'a str, &'a [i64], &'a Hypothesis)>,
+    rows: impl Iterator<Item = (&'a Pair, &'a [i64], &'a Hypothesis)>,
 ) -> Validation {
     let mut unfinished = 0;
-    for (reference, reference_tokens, hypothesis) in rows {
+    for (pair, reference_tokens, hypothesis) in rows {
         let output = target.known_parts(&hypothesis.tokens);
+        let other_references: Vec<&str> = pair.other_targets.iter().map(String::as_str).collect();
         let example = metrics::Example {
-            reference,
+            reference: &pair.target,
             reference_tokens,
-            other_references: &[],
+            other_references: &other_references,
             output: &output,
             output_tokens: &hypothesis.tokens,
             finished: hypothesis.finished,
             unit: unit_of(target),
         };
         shown.add(&example);
-        deciding.add(&metrics::Example { reference: &target.as_output(reference), ..example });
+        let in_form: Vec<String> = pair.targets().map(|text| target.as_output(text)).collect();
+        let in_form: Vec<&str> = in_form.iter().map(String::as_str).collect();
+        if let [reference, other_references @ ..] = in_form.as_slice() {
+            deciding.add(&metrics::Example { reference, other_references, ..example });
+        }
         unfinished += u64::from(!hypothesis.finished);
     }
     let deciding = deciding.values().first().map_or(f64::NAN, |metric| metric.value);
@@ -240,19 +245,25 @@ mod tests {
     #[test]
     fn the_deciding_score_compares_texts_in_the_form_of_outputs() {
         let target = Tokenizer::train(&SideConfig::default(), ["caf\u{e9} xyz"].into_iter()).unwrap();
-        let found = |output: &str, by: &str| {
+        let found = |pair: &Pair, output: &str, by: &str| {
             let tokens = target.encode(output).ids;
             let one = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
             let [shown, deciding] = ["exact_match", by].map(|name| MetricSet::new(MetricKind::named(name)));
-            let found = compared(&target, (shown, deciding), [("cafe\u{301} ", &[][..], &one)].into_iter());
+            let found = compared(&target, (shown, deciding), [(pair, &[][..], &one)].into_iter());
             (found.metrics[0].value, found.deciding)
         };
-        let both = |output: &str| [found(output, "exact_match"), found(output, "error_rate")];
+        let mut pair = Pair { target: "cafe\u{301} ".to_owned(), ..Pair::default() };
+        let both = |output: &str| [found(&pair, output, "exact_match"), found(&pair, output, "error_rate")];
         assert_eq!(
             both("caf\u{e9}"),
             [(0.0, 1.0), (0.0, 0.0)],
             "over the file, as it stands, and in the form"
         );
         assert_eq!(both("cafe"), [(0.0, 0.0), (0.0, 0.25)]);
+        pair.other_targets = vec!["xyz".to_owned(), " cafx".to_owned()];
+        let both = |output: &str| [found(&pair, output, "exact_match"), found(&pair, output, "error_rate")];
+        assert_eq!(both("xyz"), [(1.0, 1.0), (1.0, 0.0)], "any target is right");
+        assert_eq!(both("cafx"), [(0.0, 1.0), (0.0, 0.0)], "each one is brought into the form by itself");
+        assert_eq!(both("xyf"), [(0.0, 0.0), (0.0, 1.0 / 3.0)], "the nearest one counts");
     }
 }

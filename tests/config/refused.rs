@@ -27,7 +27,7 @@ fn an_unknown_key_is_named_with_its_position_and_the_nearest_known_one() {
         (
             "[data.source.charakters]",
             "5:14: unknown key `charakters` in [data.source]\nhint: did you mean `characters`? \
-             Keys there: `column`, `parts`, `set`, `normalize`, `whitespace`, `lowercase`, `max_length`, `characters`, \
+             Keys there: `column`, `alternatives`, `parts`, `set`, `normalize`, `whitespace`, `lowercase`, `max_length`, `characters`, \
              `graphemes`, `words`, `split`, `bytes`, `bpe`, `bpe_dropout`, `unigram`, `pretrained`, `audio`",
         ),
         (
@@ -311,6 +311,18 @@ fn incompatible_tables_are_refused() {
         (
             "header = false\n[data.source]\ncolumn = \"from\"",
             "7:10: without a header (`data.header` = false) `column` must be a number from 1, but it is `from`",
+        ),
+        (
+            "[data.source]\nalternatives = \"|\"",
+            "6:16: `alternatives` must be in [data.target], but [data.source] has it",
+        ),
+        (
+            "[data.source]\nparts = [{ column = \"a\", alternatives = \"|\" }]",
+            "6:9: `alternatives` must be in [data.target], but [data.source] has it",
+        ),
+        (
+            "[data.target]\nalternatives = \"\"",
+            "6:16: `alternatives` must be what is between two targets, such as \"|\", but it is empty",
         ),
         (
             "[data.target]\nwhitespace = \"keep\"\n[data.target.words]",

@@ -75,14 +75,16 @@ impl SetReport {
     pub(super) fn new(name: &'static str, files: &Files, survey: &Survey, data: &DataConfig) -> SetReport {
         let names: Vec<String> = files.paths().map(|path| path.display().to_string()).collect();
         let [source, target] = &survey.sides;
+        let source = SideReport::new("source", source, &data.source);
+        let mut target = SideReport::new("target", target, &data.target);
+        if data.target.alternatives.is_some() {
+            target.facts.push(("several targets", several_targets(survey)));
+        }
         SetReport {
             name,
             files: names.join(", "),
             pairs: survey.pairs,
-            sides: [
-                SideReport::new("source", source, &data.source),
-                SideReport::new("target", target, &data.target),
-            ],
+            sides: [source, target],
             findings: findings(survey, data),
         }
     }
@@ -122,6 +124,12 @@ impl SideReport {
             longest: side.longest.clone(),
         }
     }
+}
+
+/// How many rows have several right targets.
+fn several_targets(survey: &Survey) -> String {
+    let (rows, all) = (grouped(survey.several_targets), in_number(survey.pairs, "row"));
+    format!("in {rows} of {all}, at most {}; all other numbers are of the first", survey.most_targets)
 }
 
 /// What pairs have, and what becomes of them.

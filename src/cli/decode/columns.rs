@@ -28,6 +28,8 @@ pub(crate) fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<St
         ("--shard".to_owned(), json!(args.shard.map(|shard| shard.to_string()))),
         ("--tokens".to_owned(), json!(args.tokens)),
         ("--times".to_owned(), json!(args.times)),
+        ("--mbr".to_owned(), json!(args.mbr.metric)),
+        ("--candidates".to_owned(), json!(args.mbr.metric.as_ref().map(|_| args.mbr.candidates))),
         ("--truncate".to_owned(), json!(args.source.truncate)),
         ("--on-error skip".to_owned(), json!(args.source.on_error == OnError::Skip)),
     ]);
@@ -50,6 +52,8 @@ pub(crate) struct Columns {
     times: bool,
     /// The names of start and end, if recordings are split.
     split: Option<[String; 2]>,
+    /// Whether outputs are chosen by the expected value of a metric.
+    expected: bool,
     /// Outputs per source; with more than one, each has a rank.
     n_best: usize,
 }
@@ -66,7 +70,8 @@ impl Columns {
             vocabulary: args.tokens.then(|| vocabulary.clone()),
             times: args.times,
             split: split_columns(args, loaded),
-            n_best: loaded.options.n_best,
+            expected: args.mbr.metric.is_some(),
+            n_best: loaded.experiment.decoding.n_best,
         }
     }
 
@@ -133,6 +138,7 @@ impl Columns {
             (self.split.is_some(), "end", self.seconds(read, 1)),
             (self.times, "times", json!(output.map(|output| &output.times))),
             (ranked, "ranking", json!(output.map(|output| output.hypothesis.ranking))),
+            (self.expected, "expected", json!(output.and_then(|output| output.expected))),
             (true, "finished", json!(output.is_some_and(|output| output.hypothesis.finished))),
             (self.truncated, "truncated", json!(row.truncated)),
             (

@@ -1,6 +1,7 @@
 //! Rows to decode, and their results.
 
 use super::Row;
+use super::mbr::Mbr;
 use super::split::Parts;
 use crate::cli::input::{Input, InputRow, OnError, source_of};
 use crate::cli::not_finite::each_or_error;
@@ -126,6 +127,8 @@ impl<'a> RowEncoder<'a> {
         };
         let prefix = self.prefix.or(read.prefix.as_deref()).unwrap_or_default();
         let content = request.and_then(|request| self.loaded.with_prefix(request, prefix));
+        let references = read.target.as_deref().map_or(Ok(()), |field| self.loaded.check_references(field));
+        let content = content.and_then(|request| references.map(|()| request));
         let content = content.map_err(|error| error.at(&read.place));
         let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
         Row { number, read: Some(read), truncated, content }
@@ -135,21 +138,35 @@ impl<'a> RowEncoder<'a> {
 /// Rows with their outputs, the best first.
 type Decoded = Vec<Row<Vec<Output>>>;
 
-/// Decodes the rows that are not skipped, with times and scores of tokens if requested. If a row's
-/// scores are not finite and errors stop the command, returns the rows before it and the error.
+/// What outputs need besides a search.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Needed<'a> {
+    /// What chooses them among candidates.
+    pub mbr: Option<&'a Mbr>,
+    /// The times of their tokens.
+    pub times: bool,
+    /// The scores of their tokens.
+    pub scores: bool,
+}
+
+/// Decodes the rows that are not skipped, with what is needed. If a row's scores are not finite and errors stop the
+/// command, returns the rows before it and the error.
 pub(crate) fn decode(
     loaded: &LoadedModel,
     rows: Vec<Row<EncodedRequest>>,
-    [times, scores]: [bool; 2],
+    needed: Needed,
     on_error: OnError,
 ) -> Result<(Decoded, Option<Error>)> {
     let asked: Vec<&EncodedRequest> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
     let decode = |some: &[&EncodedRequest]| {
         let mut outputs = loaded.decode_n_best(some)?;
-        if times {
+        if let Some(mbr) = needed.mbr {
+            outputs = mbr.choose(loaded, outputs);
+        }
+        if needed.times {
             loaded.add_times(some, &mut outputs)?;
         }
-        if scores {
+        if needed.scores {
             loaded.add_token_scores(some, &mut outputs)?;
         }
         Ok(outputs)

@@ -94,12 +94,8 @@ impl DecodeSummary {
             let source = loaded.tokenizers.source.tokenizer();
             let is_blank = |id: i64| source.is_some_and(|source| source.decode(&[id]).trim().is_empty());
             let says_nothing = |&id: &i64| id == UNK || is_blank(id);
-            let reference = read.target.as_ref().map(|text| loaded.tokenizers.target.encode(text).ids.len());
             let kinds = [
-                (
-                    &mut self.beyond_the_limit,
-                    reference.is_some_and(|length| length >= asked.decode.max_length),
-                ),
+                (&mut self.beyond_the_limit, is_beyond_the_limit(loaded, read, asked)),
                 (&mut self.truncated, row.truncated),
                 (&mut self.empty, !loaded.is_requested(&asked.decode.source)),
                 (&mut self.with_nul, read.text.contains('\0')),
@@ -131,13 +127,16 @@ impl DecodeSummary {
             self.unknown_out += hypothesis.tokens.iter().filter(|&&token| token == UNK).count();
         }
         let is_asked = !read.text.trim().is_empty() || loaded.is_requested(&SourceItem::default());
-        self.fewer += usize::from(is_asked && outputs.len() < loaded.options.n_best);
+        self.fewer += usize::from(is_asked && outputs.len() < loaded.experiment.decoding.n_best);
         let Some(Output { text, hypothesis, .. }) = outputs.first() else { return };
         self.broken += usize::from(self.as_text && text.contains(['\n', '\r']));
         let mut right = false;
-        if let Some(reference) = &read.target {
-            self.changed[1].add(loaded.tokenizers.target.changes(reference));
-            right = with_example(loaded, reference, hypothesis, |example| {
+        if let Some(field) = &read.target {
+            let (first, others) = loaded.references(field);
+            for reference in std::iter::once(first).chain(others) {
+                self.changed[1].add(loaded.tokenizers.target.changes(reference));
+            }
+            right = with_example(loaded, field, hypothesis, |example| {
                 self.metrics.add(example);
                 example.is_exact()
             });
@@ -262,18 +261,27 @@ fn first_line(error: &Error) -> String {
     error.message().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Passes on an output and its reference as metrics count them.
+/// Whether all references of a row are longer than its output may be.
+fn is_beyond_the_limit(loaded: &LoadedModel, read: &SourceRow, asked: &EncodedRequest) -> bool {
+    let Some(field) = &read.target else { return false };
+    let (first, others) = loaded.references(field);
+    let length = |text: &str| loaded.tokenizers.target.encode(text).ids.len();
+    std::iter::once(first).chain(others).all(|text| length(text) >= asked.decode.max_length)
+}
+
+/// Passes on an output and the references in a field of its row as metrics count them.
 pub(crate) fn with_example<T>(
     loaded: &LoadedModel,
-    reference: &str,
+    field: &str,
     hypothesis: &Hypothesis,
     count: impl FnOnce(&Example) -> T,
 ) -> T {
     let target = &loaded.tokenizers.target;
+    let (reference, other_references) = loaded.references(field);
     count(&Example {
         reference,
         reference_tokens: &target.encode(reference).ids,
-        other_references: &[],
+        other_references: &other_references,
         output: &target.known_parts(&hypothesis.tokens),
         output_tokens: &hypothesis.tokens,
         finished: hypothesis.finished,

@@ -183,7 +183,8 @@ mod tests {
         let times = (0..tokens.len()).map(|n| [n as f64 / 10.0, (n + 1) as f64 / 10.0]).collect();
         let token_scores = vec![0.5_f32.ln(); tokens.len() + 1];
         let hypothesis = Hypothesis { tokens, finished: true, ..Hypothesis::default() };
-        words(&Output { text: text.to_owned(), hypothesis, unknown: 0, times, token_scores }, &tokenizer)
+        let output = Output { times, token_scores, ..Output::new(text.to_owned(), hypothesis) };
+        words(&output, &tokenizer)
     }
 
     #[test]

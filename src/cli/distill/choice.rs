@@ -43,8 +43,8 @@ impl Choice<'_> {
             }
         }
         let Some(kind) = self.closest else { return Ok((kept, omitted)) };
-        let reference = row.target.as_deref().ok_or_else(|| without_reference().at(&row.place))?;
-        let cost = |output: &Output| self.cost(kind, reference, output);
+        let references = row.target.as_deref().ok_or_else(|| without_reference().at(&row.place))?;
+        let cost = |output: &Output| self.cost(kind, references, output);
         // Of equal ones the first, which the teacher ranks highest.
         let closest = kept.into_iter().min_by(|one, other| cost(one).total_cmp(&cost(other)));
         omitted.truncate(usize::from(closest.is_none()));
@@ -64,6 +64,10 @@ impl Choice<'_> {
         if hypothesis.tokens.len() > config.data.target.max_length {
             return Some(Omission::TooLong);
         }
+        let separator = config.data.target.alternatives.as_deref();
+        if separator.is_some_and(|separator| text.contains(separator)) {
+            return Some(Omission::Separator);
+        }
         // Training refuses such recordings, but no texts.
         let is_aligned = config.data.source.audio.is_some() && config.model.network().has_ctc();
         if is_aligned && length < required_frames(&hypothesis.tokens) {
@@ -77,12 +81,12 @@ impl Choice<'_> {
         })
     }
 
-    /// How far an output is from the reference: lower is closer.
-    fn cost(&self, kind: MetricKind, reference: &str, output: &Output) -> f64 {
-        with_example(self.loaded, reference, &output.hypothesis, |example| {
+    /// How far an output is from the references in a field of its row: lower is closer.
+    fn cost(&self, kind: MetricKind, references: &str, output: &Output) -> f64 {
+        with_example(self.loaded, references, &output.hypothesis, |example| {
             let mut metric = MetricSet::new([kind]);
             metric.add(example);
-            metric.values().first().map_or(f64::INFINITY, |found| kind.cost(found.value))
+            metric.statistics().first().map_or(f64::INFINITY, |counts| kind.cost((kind.of_row)(counts)))
         })
     }
 }

@@ -113,8 +113,10 @@ impl Sources {
 /// A training pair as a row of an input. Its recording is named from the working directory, and that of a row from the folder
 /// of its file.
 fn row_of(pair: Pair, data: &DataConfig) -> Result<SourceRow> {
-    let Pair { source, target, segment, place, .. } = pair;
-    let row = SourceRow { text: source, target: Some(target), prefix: None, others: Vec::new(), place };
+    let between = data.target.alternatives.as_deref().unwrap_or_default();
+    let (field, segment) = (pair.targets().collect::<Vec<&str>>().join(between), pair.segment());
+    let Pair { source: text, place, .. } = pair;
+    let row = SourceRow { text, target: Some(field), prefix: None, others: Vec::new(), place };
     let Some(audio) = &data.source.audio else { return Ok(row) };
     let text = absolute(Path::new(&row.text))?.to_string_lossy().into_owned();
     let seconds = [&audio.start_column, &audio.end_column].into_iter().zip(segment);

@@ -27,6 +27,8 @@ pub(super) enum Omission {
     TooUnequal,
     /// It equals its source (`data.copy`).
     Copy,
+    /// It has what separates several targets of a row (`data.target.alternatives`).
+    Separator,
     /// It, or its source, has a line break that CSV does not keep.
     LineBreak,
 }
@@ -43,6 +45,7 @@ impl Omission {
             Omission::TooShort => "too long for CTC on their recordings",
             Omission::TooUnequal => "too unequal to their sources (`data.max_ratio`)",
             Omission::Copy => "equal to their sources (`data.copy`)",
+            Omission::Separator => "with the separator of targets (`data.target.alternatives`)",
             Omission::LineBreak => "with CR LF, which only .jsonl keeps",
         }
     }

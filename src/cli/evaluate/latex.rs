@@ -1,9 +1,7 @@
 //! The result as a table for LaTeX, with the package booktabs: a line for each system, a column for each metric.
 
 use super::results::{Results, Score, StatisticsArgs};
-
-/// Below this p a difference is marked.
-const SIGNIFICANT: f64 = 0.05;
+use crate::metrics::SIGNIFICANT;
 
 /// The table, and as comments what its numbers are.
 pub(super) fn render(results: &Results, args: &StatisticsArgs) -> String {

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::system::System;
 use crate::cli::headings::STATISTICS;
+use crate::cli::scored::ScoredOutputs;
 use crate::metrics::{
     MetricKind, approximate_randomization, paired_bootstrap, percentile_interval, resampled_values,
 };
@@ -103,7 +103,7 @@ pub(super) struct Score {
 
 impl Results {
     /// Computes intervals and p.
-    pub(super) fn new(systems: &[System], args: &StatisticsArgs) -> Results {
+    pub(super) fn new(systems: &[ScoredOutputs], args: &StatisticsArgs) -> Results {
         let kinds: Vec<MetricKind> = systems.first().map_or(Vec::new(), |first| first.kinds().collect());
         let metric = |(number, &kind): (usize, &MetricKind)| MetricResults {
             kind,
@@ -111,7 +111,7 @@ impl Results {
             scores: scores(systems, number, args),
         };
         Results {
-            rows: systems.first().map_or(0, System::rows),
+            rows: systems.first().map_or(0, ScoredOutputs::rows),
             metrics: kinds.iter().enumerate().map(metric).collect(),
             systems: systems.iter().map(|system| system.name.clone()).collect(),
         }
@@ -119,7 +119,7 @@ impl Results {
 }
 
 /// The scores of all systems by the metric of this number.
-fn scores(systems: &[System], number: usize, args: &StatisticsArgs) -> Vec<Score> {
+fn scores(systems: &[ScoredOutputs], number: usize, args: &StatisticsArgs) -> Vec<Score> {
     let seed = seed_for(args.seed, 0, "bootstrap");
     let rows = systems.iter().map(|system| &system.statistics[number]);
     let resampled: Vec<Vec<f64>> = rows.map(|rows| resampled_values(rows, args.resamples, seed)).collect();
@@ -140,7 +140,7 @@ fn scores(systems: &[System], number: usize, args: &StatisticsArgs) -> Vec<Score
 }
 
 /// p of two systems by a metric.
-fn p(systems: [&System; 2], number: usize, resampled: [&[f64]; 2], args: &StatisticsArgs) -> f64 {
+fn p(systems: [&ScoredOutputs; 2], number: usize, resampled: [&[f64]; 2], args: &StatisticsArgs) -> f64 {
     let [baseline, system] = systems.map(|system| &system.statistics[number]);
     match args.test {
         SignificanceTest::Bootstrap => paired_bootstrap(resampled, system.value() - baseline.value()),

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::system::System;
 use crate::cli::output::{Field, OutputFormat, Writer};
+use crate::cli::scored::ScoredOutputs;
 use crate::error::Result;
 
 /// Writes a line for each row and each system: the number of the row, from 1, the system, and a column for each metric.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(super) fn write(path: &Path, format: OutputFormat, systems: &[System]) -> Result<()> {
+pub(super) fn write(path: &Path, format: OutputFormat, systems: &[ScoredOutputs]) -> Result<()> {
     let Some(first) = systems.first() else { return Ok(()) };
     let names: Vec<&str> = ["row", "system"].into_iter().chain(first.kinds().map(|kind| kind.name)).collect();
     let mut writer = Writer::open(path, format, &names)?;

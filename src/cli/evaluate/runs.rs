@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::system::System;
 use super::{EvaluateArgs, is_stdin};
 use crate::cli::decode::Row;
-use crate::cli::decode::rows::{self, RowEncoder};
+use crate::cli::decode::rows::{self, Needed, RowEncoder};
 use crate::cli::decode::summary::{DecodeSummary, with_example};
 use crate::cli::input::{Input, OnError, Selection};
 use crate::cli::output::OutputFormat;
+use crate::cli::scored::ScoredOutputs;
 use crate::cli::source_args::SourceArgs;
 use crate::console::status;
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(super) fn decode(
     runs: &[PathBuf],
     input: &Path,
     named: Option<Vec<MetricKind>>,
-) -> Result<Vec<System>> {
+) -> Result<Vec<ScoredOutputs>> {
     if runs.len() > 1 && is_stdin(input) {
         return Err(Error::input(
             "several runs read the input one after the other, but it is standard input",
@@ -36,9 +36,12 @@ pub(super) fn decode(
     let source = source_args(args, input);
     let (mut kinds, mut systems) = (named, Vec::new());
     for run in runs {
-        let loaded = LoadedModel::open(run, &args.overrides)?;
+        let mut loaded = LoadedModel::open(run, &args.overrides)?;
+        if args.alternatives.is_some() {
+            loaded.experiment.data.target.alternatives.clone_from(&args.alternatives);
+        }
         let kinds = kinds.get_or_insert_with(|| metrics_of(&loaded));
-        let mut system = System::new(run.display().to_string(), kinds);
+        let mut system = ScoredOutputs::new(run.display().to_string(), kinds);
         if runs.len() > 1 {
             status(&format!("{}:", run.display()));
         }
@@ -71,7 +74,7 @@ fn metrics_of(loaded: &LoadedModel) -> Vec<MetricKind> {
 }
 
 /// Decodes all rows, prints the summary that `decode` prints, and scores the best outputs.
-fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut System) -> Result<()> {
+fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut ScoredOutputs) -> Result<()> {
     let sources = source.open(loaded)?;
     if !sources.rows.has_targets() {
         return Err(without_references(&source.input));
@@ -89,7 +92,7 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut System) ->
         while chunk.len() > 0 {
             let (encoded, fault) = RowEncoder::new(loaded, &input, source).encode(&mut chunk);
             summary.add_sources(loaded, &encoded);
-            let (decoded, not_finite) = rows::decode(loaded, encoded, [false; 2], OnError::Stop)?;
+            let (decoded, not_finite) = rows::decode(loaded, encoded, Needed::default(), OnError::Stop)?;
             if let Some(error) = not_finite.or(fault) {
                 return Err(error);
             }
@@ -104,7 +107,7 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut System) ->
 }
 
 /// Scores the best output of a row.
-fn score(loaded: &LoadedModel, row: &Row<Vec<Output>>, system: &mut System) -> Result<()> {
+fn score(loaded: &LoadedModel, row: &Row<Vec<Output>>, system: &mut ScoredOutputs) -> Result<()> {
     let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return Ok(()) };
     let Some(reference) = &read.target else {
         return Err(without_references(&read.place.file).at(&read.place));

@@ -3,48 +3,42 @@
 use std::path::{Path, PathBuf};
 
 use super::EvaluateArgs;
-use super::system::System;
+use crate::cli::decoded::DecodedRows;
+use crate::cli::scored::ScoredOutputs;
 use crate::cli::source_args::SourceFormat;
 use crate::console::status;
-use crate::data::readers::{Columns, FieldValue, Format, RowReader, SourceRow};
+use crate::data::readers::{Columns, Format, RowReader};
 use crate::error::{Error, Result};
-use crate::metrics::{Example, MetricKind};
+use crate::metrics::{MetricKind, Unit};
 
 /// Scores each table.
 ///
 /// # Errors
-/// A table cannot be read, or lacks a column.
-pub(super) fn read(args: &EvaluateArgs, tables: &[PathBuf], kinds: &[MetricKind]) -> Result<Vec<System>> {
+/// A table cannot be read, or lacks a column; one of several references of a row is empty.
+pub(super) fn read(
+    args: &EvaluateArgs,
+    tables: &[PathBuf],
+    kinds: &[MetricKind],
+) -> Result<Vec<ScoredOutputs>> {
     tables.iter().map(|table| read_table(args, table, kinds)).collect()
 }
 
-fn read_table(args: &EvaluateArgs, table: &Path, kinds: &[MetricKind]) -> Result<System> {
+fn read_table(args: &EvaluateArgs, table: &Path, kinds: &[MetricKind]) -> Result<ScoredOutputs> {
     let mut rows = open(args, table)?;
-    let mut system = System::new(table.display().to_string(), kinds);
-    let mut further = 0;
+    let mut system = ScoredOutputs::new(table.display().to_string(), kinds);
     while let Some(row) = rows.next_row()? {
-        let row = row?;
-        if field(&row, "rank").is_some_and(|rank| rank != "1") {
-            further += 1;
-            continue;
-        }
-        system.add(&Example {
-            reference: row.target.as_deref().unwrap_or_default(),
-            output: std::slice::from_ref(&row.text),
-            finished: field(&row, "finished") != Some("false"),
-            ..Example::default()
-        });
+        rows.score(&row, Unit::Characters, &mut system)?;
     }
-    if further > 0 {
-        let table = table.display();
+    if rows.left_out > 0 {
+        let (table, left_out) = (table.display(), rows.left_out);
         status(&format!(
-            "note: {table}: outputs that are not the best of their sources are left out: {further}"
+            "note: {table}: outputs that are not the best of their sources are left out: {left_out}"
         ));
     }
     Ok(system)
 }
 
-fn open(args: &EvaluateArgs, table: &Path) -> Result<RowReader> {
+fn open(args: &EvaluateArgs, table: &Path) -> Result<DecodedRows> {
     let format = args.input_format.and_then(SourceFormat::of_rows).map(Format::from);
     if format.unwrap_or(Format::of(table)) == Format::Text {
         let message =
@@ -58,12 +52,6 @@ fn open(args: &EvaluateArgs, table: &Path) -> Result<RowReader> {
         named_by: ["--output-column", "--reference-column"],
         ..Columns::new(&output, args.reference_column.as_deref().unwrap_or("reference"))
     };
-    Ok(RowReader::with_targets(table, format, columns)?.keeping_extra_fields())
-}
-
-/// A field of a row that is neither the reference nor the output.
-fn field<'r>(row: &'r SourceRow, name: &str) -> Option<&'r str> {
-    let found = row.others.iter().find(|field| field.name[..] == *name)?;
-    let (FieldValue::Text(text) | FieldValue::Json(text)) = &found.value;
-    Some(text)
+    let rows = RowReader::with_targets(table, format, columns)?;
+    Ok(DecodedRows::of(rows, args.alternatives.as_deref()))
 }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::is_stdin;
-use super::system::System;
-use crate::data::readers::{Columns, Format, RowReader};
+use super::{EvaluateArgs, is_stdin};
+use crate::cli::scored::ScoredOutputs;
+use crate::data::readers::{Columns, Format, RowReader, check_alternatives, split_alternatives};
 use crate::error::{Error, Result};
 use crate::metrics::{Example, MetricKind};
 
@@ -36,6 +36,13 @@ impl<'a> TextFile<'a> {
         Ok(Some(row?.text))
     }
 
+    /// The references in its last line.
+    fn references<'t>(&self, line: &'t str, alternatives: Option<&str>) -> Result<Vec<&'t str>> {
+        check_alternatives(line, alternatives).map_err(|error| error.at(self.rows.place(self.lines)))?;
+        let (first, others) = split_alternatives(line, alternatives);
+        Ok(std::iter::once(first).chain(others).collect())
+    }
+
     /// The number of all lines.
     fn count(&mut self) -> Result<u64> {
         while self.next_line()?.is_some() {}
@@ -46,21 +53,26 @@ impl<'a> TextFile<'a> {
 /// Scores each file of outputs.
 ///
 /// # Errors
-/// A file cannot be read or is a table; files differ in length; standard input would be read twice.
-pub(super) fn read(outputs: &[PathBuf], references: &[PathBuf], kinds: &[MetricKind]) -> Result<Vec<System>> {
+/// A file cannot be read or is a table; files differ in length; one of several references in a line is empty; standard
+/// input would be read twice.
+pub(super) fn read(
+    args: &EvaluateArgs,
+    outputs: &[PathBuf],
+    kinds: &[MetricKind],
+) -> Result<Vec<ScoredOutputs>> {
     // References are read once for each system.
-    let again = references.iter().filter(|path| is_stdin(path)).count() * outputs.len();
+    let again = args.references.iter().filter(|path| is_stdin(path)).count() * outputs.len();
     if again + outputs.iter().filter(|path| is_stdin(path)).count() > 1 {
         return Err(Error::input("standard input can be read only once, but several texts are `-`")
             .hint("write it to a file; the references are read once for each system"));
     }
-    outputs.iter().map(|output| read_system(output, references, kinds)).collect()
+    outputs.iter().map(|output| read_system(args, output, kinds)).collect()
 }
 
-fn read_system(output: &Path, references: &[PathBuf], kinds: &[MetricKind]) -> Result<System> {
-    let paths = std::iter::once(output).chain(references.iter().map(PathBuf::as_path));
+fn read_system(args: &EvaluateArgs, output: &Path, kinds: &[MetricKind]) -> Result<ScoredOutputs> {
+    let paths = std::iter::once(output).chain(args.references.iter().map(PathBuf::as_path));
     let mut files = paths.map(TextFile::open).collect::<Result<Vec<_>>>()?;
-    let mut system = System::new(output.display().to_string(), kinds);
+    let mut system = ScoredOutputs::new(output.display().to_string(), kinds);
     loop {
         let lines = files.iter_mut().map(TextFile::next_line).collect::<Result<Vec<_>>>()?;
         if lines.iter().all(Option::is_none) {
@@ -69,8 +81,11 @@ fn read_system(output: &Path, references: &[PathBuf], kinds: &[MetricKind]) -> R
         let Some(lines) = lines.into_iter().collect::<Option<Vec<String>>>() else {
             return Err(unequal(&mut files));
         };
-        let texts: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let [_, reference, other_references @ ..] = texts.as_slice() else { return Ok(system) };
+        let mut references = Vec::new();
+        for (file, line) in files.iter().zip(&lines).skip(1) {
+            references.extend(file.references(line, args.alternatives.as_deref())?);
+        }
+        let [reference, other_references @ ..] = references.as_slice() else { return Ok(system) };
         system.add(&Example {
             reference,
             other_references,

@@ -1,5 +1,5 @@
-//! Pictures of attention: of some rows of each test set, by the best system. A picture is kept under a checksum of the
-//! model and the source, and not drawn again.
+//! Pictures of attention: of some rows of each test set, by the best system, of an ensemble by its first seed. A picture is
+//! kept under a checksum of the model and the source, and not drawn again.
 
 use super::children::{Step, run_all};
 use super::outputs::model_sum;
@@ -73,7 +73,7 @@ pub(super) fn draw(plan: &Plan, results: &Results, jobs: usize, stop: &StopFlag)
 
 /// The rows of a set that are drawn, by the first run of the best system.
 fn of_set<'a>(plan: &Plan, set: &'a SetResults) -> Result<Vec<Wanted<'a>>> {
-    let system = set.best();
+    let system = plan.entries[set.best()].system;
     let run = plan.run_of(system, 0);
     let source = &plan.systems[system].experiment.data.source;
     if source.audio.is_some() || !source.parts.is_empty() {

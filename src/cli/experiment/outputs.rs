@@ -1,77 +1,75 @@
-//! The steps of a run, each known to be done by its files; and the outputs of its model.
+//! The steps of a task, each known to be done by its files; and the outputs of its models.
 //!
-//! Outputs have a record of the model and the input that they were made from, so they are made again if either changes.
+//! Outputs have a record of the models and the input that they were made from, so they are made again if one changes.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::children::Step;
-use super::plan::{Plan, TestSet};
-use crate::checkpoint::files::{read_within, write_file};
+use super::ensembles::members;
+use super::plan::{Plan, Task, TestSet};
+use crate::checkpoint::files::{read_within, try_lock, write_file};
 use crate::checkpoint::run::{RunDirectory, locate_model};
 use crate::checkpoint::tensors::sha256;
-use crate::data::readers::Format;
+use crate::cli::decoded::DecodedRows;
+use crate::data::readers::{Columns, Format, RowReader};
 use crate::error::{Error, Kind, Result};
 use crate::experiment::is_finished;
 
-/// A row of an output.
-#[derive(Deserialize)]
-pub(super) struct Row {
-    pub source: Option<String>,
-    pub reference: Option<String>,
-    pub output: String,
-    pub finished: bool,
-}
-
-/// What a run needs next.
-enum Need<'a> {
-    Training,
-    /// This test set must be decoded, from what the value says.
-    Decoding(&'a TestSet, Value),
-    Nothing,
-}
-
-/// The next step of a run; `None` once its model is trained and has decoded all test sets.
+/// The next step of a task; `None` once all test sets are decoded, or while another process decodes with the ensemble.
 ///
 /// # Errors
-/// Its folder has something else; a file cannot be read.
-pub(super) fn next_step(plan: &Plan, run: usize) -> Result<Option<Step>> {
-    match need(plan, run)? {
-        Need::Training => training(plan, run).map(Some),
-        Need::Decoding(set, made_from) => decoding(plan, run, set, made_from).map(Some),
-        Need::Nothing => Ok(None),
+/// The folder of a run has something else; a file cannot be read; another process decodes with the run's model.
+pub(super) fn next_step(plan: &Plan, task: Task) -> Result<Option<Step>> {
+    match task {
+        Task::Run(run) if !is_trained(plan, run)? => training(plan, run).map(Some),
+        _ => next_decoding(plan, task),
     }
 }
 
-/// Whether nothing is left to do for a run.
+/// Whether nothing is left to do for a task.
 ///
 /// # Errors
-/// As [`next_step`].
-pub(super) fn is_done(plan: &Plan, run: usize) -> Result<bool> {
-    need(plan, run).map(|need| matches!(need, Need::Nothing))
+/// The folder of a run has something else; a file cannot be read.
+pub(super) fn is_done(plan: &Plan, task: Task) -> Result<bool> {
+    match task {
+        Task::Run(run) if !is_trained(plan, run)? => Ok(false),
+        _ => Ok(undecoded(plan, task, &models(plan, task)?)?.is_none()),
+    }
 }
 
-fn need(plan: &Plan, run: usize) -> Result<Need<'_>> {
-    let finished = match is_finished(&RunDirectory::at(&plan.folder(run)), &plan.runs[run].experiment) {
+fn is_trained(plan: &Plan, run: usize) -> Result<bool> {
+    match is_finished(&RunDirectory::at(&plan.folder(run)), &plan.runs[run].experiment) {
         // Training mends what a kill has left, or says what is damaged.
-        Err(error) if error.kind() == Kind::Failure => false,
-        finished => finished?,
-    };
-    if !finished {
-        return Ok(Need::Training);
+        Err(error) if error.kind() == Kind::Failure => Ok(false),
+        finished => finished,
     }
-    for set in &plan.sets {
-        let made_from = made_from(&plan.model(run), set)?;
-        if !is_made_from(plan, run, set, &made_from) {
-            return Ok(Need::Decoding(set, made_from));
+}
+
+/// What a task decodes with.
+fn models(plan: &Plan, task: Task) -> Result<Vec<PathBuf>> {
+    match task {
+        Task::Run(run) => Ok(vec![plan.model(run)]),
+        Task::Ensemble(system) => {
+            members(plan, system).map(|runs| runs.into_iter().map(|run| plan.model(run)).collect())
         }
     }
-    Ok(Need::Nothing)
+}
+
+/// The first test set without outputs of these models, and what its outputs will be made from.
+fn undecoded<'a>(plan: &'a Plan, task: Task, models: &[PathBuf]) -> Result<Option<(&'a TestSet, Value)>> {
+    let sums = models.iter().map(|model| content(&locate_model(model)?)).collect::<Result<Vec<_>>>()?;
+    for set in &plan.sets {
+        let made_from = made_from(&sums, set)?;
+        if !is_made_from(plan, task, set, &made_from) {
+            return Ok(Some((set, made_from)));
+        }
+    }
+    Ok(None)
 }
 
 /// The step that trains.
@@ -92,18 +90,25 @@ fn training(plan: &Plan, run: usize) -> Result<Step> {
     Ok(Step {
         what: format!("training {name}"),
         arguments: vec!["train".into(), config.into(), "--resume".into(), "--out".into(), folder.into()],
-        log: log_of(plan, run),
+        log: log_of(plan, Task::Run(run)),
         then: Box::new(|| Ok(())),
     })
 }
 
-/// The step that decodes a test set.
-fn decoding(plan: &Plan, run: usize, set: &TestSet, made_from: Value) -> Result<Step> {
-    let (output, record) = (place_of(plan, run, set), record_of(plan, run, set));
+/// The step that decodes the next test set. Its lock keeps jobs that find the same ensemble from writing the same file.
+fn next_decoding(plan: &Plan, task: Task) -> Result<Option<Step>> {
+    let (name, folder) = (plan.name_of(task), folder_of(plan, task));
+    fs::create_dir_all(&folder).map_err(|error| Error::file("make", &folder, &error))?;
+    let Some(lock) = try_lock(&folder.join("lock"))? else {
+        return match task {
+            Task::Run(_) => Err(Error::input(format!("another seqloom is decoding with {name}"))),
+            Task::Ensemble(_) => Ok(None),
+        };
+    };
+    let models = models(plan, task)?;
+    let Some((set, made_from)) = undecoded(plan, task, &models)? else { return Ok(None) };
+    let (output, record) = (output_of(plan, task, set), record_of(plan, task, set));
     let partial = output.with_extension("partial");
-    if let Some(folder) = output.parent() {
-        fs::create_dir_all(folder).map_err(|error| Error::file("make", folder, &error))?;
-    }
     // Without its record, the old output cannot pass for the new one.
     for old in [&record, &partial] {
         match fs::remove_file(old) {
@@ -113,23 +118,34 @@ fn decoding(plan: &Plan, run: usize, set: &TestSet, made_from: Value) -> Result<
             _ => {}
         }
     }
-    let mut arguments: Vec<OsString> = vec!["decode".into(), plan.model(run).into()];
-    arguments.extend(input_arguments(set));
-    if let Some(targets) = &set.targets {
-        arguments.extend([OsString::from("--targets"), targets.clone().into()]);
-    }
-    arguments.extend(["--format", "jsonl", "--output"].map(OsString::from));
-    arguments.push(partial.clone().into());
+    let arguments = decode_arguments(&models, set, &partial);
     let then = move || {
+        let _held_until_here = lock;
         fs::rename(&partial, &output).map_err(|error| Error::file("write", &output, &error))?;
         write_file(&record, made_from.to_string().as_bytes())
     };
-    Ok(Step {
-        what: format!("decoding {} with {}", set.name, plan.runs[run].name),
+    Ok(Some(Step {
+        what: format!("decoding {} with {name}", set.name),
         arguments,
-        log: log_of(plan, run),
+        log: log_of(plan, task),
         then: Box::new(then),
-    })
+    }))
+}
+
+/// The arguments of `seqloom decode`.
+fn decode_arguments(models: &[PathBuf], set: &TestSet, output: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["decode".into()];
+    for (number, model) in models.iter().enumerate() {
+        arguments.extend((number > 0).then(|| OsString::from("--with")));
+        arguments.push(model.into());
+    }
+    arguments.extend(input_arguments(set));
+    if let Some(targets) = &set.targets {
+        arguments.extend([OsString::from("--targets"), targets.into()]);
+    }
+    arguments.extend(["--format", "jsonl", "--output"].map(OsString::from));
+    arguments.push(output.into());
+    arguments
 }
 
 /// The arguments that name the sources of a test set.
@@ -156,23 +172,27 @@ fn format_name(format: Format) -> &'static str {
     }
 }
 
-fn log_of(plan: &Plan, run: usize) -> PathBuf {
-    plan.place.join("logs").join(format!("{}.log", plan.runs[run].name))
+fn log_of(plan: &Plan, task: Task) -> PathBuf {
+    plan.place.join("logs").join(format!("{}.log", plan.name_of(task)))
 }
 
-fn place_of(plan: &Plan, run: usize, set: &TestSet) -> PathBuf {
-    plan.place.join("outputs").join(&plan.runs[run].name).join(format!("{}.jsonl", set.name))
+fn folder_of(plan: &Plan, task: Task) -> PathBuf {
+    plan.place.join("outputs").join(plan.name_of(task))
 }
 
-fn record_of(plan: &Plan, run: usize, set: &TestSet) -> PathBuf {
-    plan.place.join("outputs").join(&plan.runs[run].name).join(format!("{}.record.json", set.name))
+fn output_of(plan: &Plan, task: Task, set: &TestSet) -> PathBuf {
+    folder_of(plan, task).join(format!("{}.jsonl", set.name))
 }
 
-/// What outputs depend on.
-fn made_from(model: &Path, set: &TestSet) -> Result<Value> {
+fn record_of(plan: &Plan, task: Task, set: &TestSet) -> PathBuf {
+    folder_of(plan, task).join(format!("{}.record.json", set.name))
+}
+
+/// What outputs depend on, by the checksums of the models.
+fn made_from(models: &[String], set: &TestSet) -> Result<Value> {
     let targets = set.targets.as_deref().map(content).transpose()?;
     Ok(json!({
-        "model": content(&locate_model(model)?)?,
+        "models": models,
         "input": content(&set.input)?,
         "targets": targets,
         "format": set.format.map(format_name),
@@ -188,10 +208,10 @@ fn content(path: &Path) -> Result<String> {
     }
 }
 
-fn is_made_from(plan: &Plan, run: usize, set: &TestSet, made_from: &Value) -> bool {
-    let record = read_within(&record_of(plan, run, set), 1 << 20).unwrap_or_default();
+fn is_made_from(plan: &Plan, task: Task, set: &TestSet, made_from: &Value) -> bool {
+    let record = read_within(&record_of(plan, task, set), 1 << 20).unwrap_or_default();
     let is_same = serde_json::from_slice::<Value>(&record).is_ok_and(|record| record == *made_from);
-    is_same && place_of(plan, run, set).is_file()
+    is_same && output_of(plan, task, set).is_file()
 }
 
 /// The checksum of a run's model.
@@ -199,14 +219,14 @@ pub(super) fn model_sum(plan: &Plan, run: usize) -> Result<String> {
     content(&locate_model(&plan.model(run))?)
 }
 
-/// The outputs of a run's model for a test set.
-pub(super) fn read_rows(plan: &Plan, run: usize, set: &TestSet) -> Result<Vec<Row>> {
-    let path = place_of(plan, run, set);
-    let bytes = read_within(&path, u64::MAX)?;
-    let row = |(number, line): (usize, &[u8])| -> Result<Row> {
-        serde_json::from_slice(line).map_err(|error| {
-            Error::failure(format!("{}:{number}: this must be a row of an output: {error}", path.display()))
-        })
-    };
-    (1..).zip(bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())).map(row).collect()
+/// The outputs of a task for a test set.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn decoded_rows(plan: &Plan, task: Task, set: &TestSet) -> Result<DecodedRows> {
+    let columns = Columns::new(&["output"], "reference");
+    let rows = RowReader::open(&output_of(plan, task, set), Some(Format::Jsonl), columns)?;
+    // All configs have the same.
+    let alternatives = plan.systems[0].experiment.data.target.alternatives.as_deref();
+    Ok(DecodedRows::of(rows, alternatives))
 }

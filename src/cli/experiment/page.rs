@@ -30,6 +30,9 @@ pub(super) fn render(plan: &Plan, results: &Results, pictures: &[Picture]) -> Re
         "<p>{systems}, each with {seeds}. sd: standard deviation over seeds. In brackets: 95 % bootstrap interval of the \
          mean over rows. Differences: approximate randomization over rows. Bold: the best mean.</p>"
     );
+    for line in table::of_ensembles(plan, results) {
+        let _ = writeln!(out, "<p>{}</p>", escaped(&line));
+    }
     results.sets.iter().for_each(|set| scores_of(&mut out, plan, set));
     out.push_str("<section><h2>Curves</h2>\n");
     for picture in curves::draw(plan)? {
@@ -60,14 +63,14 @@ fn scores_of(out: &mut String, plan: &Plan, set: &SetResults) {
         );
         let notes = table::notes(plan, scores);
         for (number, row) in table::cells(plan, scores).iter().enumerate() {
-            let (tag, system) = (if number == 0 { "th" } else { "td" }, number.checked_sub(1));
-            let is_best = system == Some(scores.best);
+            let (tag, entry) = (if number == 0 { "th" } else { "td" }, number.checked_sub(1));
+            let is_best = entry == Some(scores.best);
             out.push_str(if is_best { "<tr class=\"best\">" } else { "<tr>" });
             for (column, cell) in row.iter().enumerate() {
                 let class = if column == 0 { "" } else { " class=\"number\"" };
                 let _ = write!(out, "<{tag}{class}>{}</{tag}>", escaped(cell));
             }
-            let note = system.map_or("", |system| notes[system].as_str());
+            let note = entry.map_or("", |entry| notes[entry].as_str());
             let _ = writeln!(out, "<{tag} class=\"faint\">{}</{tag}></tr>", escaped(note));
         }
         out.push_str("</table></div>\n");
@@ -112,11 +115,12 @@ fn differences(out: &mut String, plan: &Plan) {
 
 /// Samples and the worst rows of a test set.
 fn rows_of(out: &mut String, plan: &Plan, set: &SetResults) {
-    let (name, best) = (escaped(&set.name), escaped(&plan.systems[set.best()].name));
+    let (name, best) = (escaped(&set.name), escaped(&plan.entries[set.best()].name));
+    let ensembles = if plan.ensemble.is_some() { " and of the ensembles" } else { "" };
     let _ = writeln!(
         out,
-        "<section><h2>{name}: outputs</h2><p class=\"faint\">Of seed {}; the error rate is the mean over seeds.</p>\n\
-         <h3>Samples</h3><div class=\"sides\">",
+        "<section><h2>{name}: outputs</h2><p class=\"faint\">Of seed {}{ensembles}; the error rate is the mean over \
+         seeds.</p>\n<h3>Samples</h3><div class=\"sides\">",
         plan.seeds[0]
     );
     let count = set.pairs.len();
@@ -142,8 +146,8 @@ fn row(out: &mut String, plan: &Plan, set: &SetResults, number: usize) {
          <tr><th>reference</th><td dir=\"auto\">{reference}</td><td></td></tr>",
         number + 1
     );
-    for (place, system) in plan.systems.iter().enumerate() {
-        let (text, name) = (escaped(&cut(&set.outputs[place][0][number])), escaped(&system.name));
+    for (place, entry) in plan.entries.iter().enumerate() {
+        let (text, name) = (escaped(&cut(&set.outputs[place][number])), escaped(&entry.name));
         let rate = 100.0 * set.row_errors[place][number];
         let _ = write!(
             out,

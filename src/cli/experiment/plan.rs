@@ -1,4 +1,4 @@
-//! What an experiment consists of: systems (configs, or choices of their sweeps), seeds, runs, and test sets.
+//! What an experiment consists of: systems (configs, or choices of their sweeps), seeds, runs, ensembles, and test sets.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -25,6 +25,67 @@ pub(super) struct Run {
     pub experiment: Experiment,
 }
 
+/// Something to do, whose outputs for the test sets are files under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// The run of this number: to train it, and to decode with its model.
+    Run(usize),
+    /// To decode with models of several seeds together, those of the system of this number.
+    Ensemble(usize),
+}
+
+/// A row of the table.
+pub(super) struct Entry {
+    /// The name of a system, or of its ensemble.
+    pub name: String,
+    /// The number of the system.
+    pub system: usize,
+    /// Whose outputs are scored: the run of each seed, or the ensemble.
+    pub tasks: Vec<Task>,
+}
+
+/// How many models of each system decode together: `--ensemble`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EnsembleSize {
+    All,
+    /// Those with the best validations.
+    Best(usize),
+}
+
+impl FromStr for EnsembleSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<EnsembleSize, String> {
+        match (text, text.parse::<usize>()) {
+            ("all", _) => Ok(EnsembleSize::All),
+            (_, Ok(models @ 2..)) => Ok(EnsembleSize::Best(models)),
+            _ => Err("it must be `all` or a number from 2".to_owned()),
+        }
+    }
+}
+
+impl EnsembleSize {
+    /// The number of models, of those of so many seeds.
+    ///
+    /// # Errors
+    /// There are not enough seeds.
+    fn models(self, seeds: usize) -> Result<usize> {
+        let few = |message: String, hint: &str| Err(Error::input(message).hint(hint));
+        match self {
+            _ if seeds < 2 => few(
+                "an ensemble must have models of several seeds, but there is one seed".to_owned(),
+                "name more with --seeds 1,2,3, or leave out --ensemble",
+            ),
+            EnsembleSize::Best(models) if models > seeds => few(
+                format!("--ensemble {models} needs models of {models} seeds, but there are {seeds}"),
+                "name more with --seeds, or use --ensemble all",
+            ),
+            EnsembleSize::Best(models) => Ok(models),
+            EnsembleSize::All => Ok(seeds),
+        }
+    }
+}
+
 /// A test set.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TestSet {
@@ -47,6 +108,10 @@ pub(super) struct Plan {
     pub seeds: Vec<u64>,
     /// The runs of the first system, then those of the second, and so on.
     pub runs: Vec<Run>,
+    /// How many models of each system decode together; `None` without ensembles.
+    pub ensemble: Option<usize>,
+    /// The rows of the table: each system, followed by its ensemble.
+    pub entries: Vec<Entry>,
     pub sets: Vec<TestSet>,
 }
 
@@ -105,9 +170,11 @@ impl Plan {
     /// The plan of a command.
     ///
     /// # Errors
-    /// A config is wrong; names that are there twice; no test set.
+    /// A config is wrong; names that are there twice; configs that read other references in a row; too few seeds for an
+    /// ensemble; no test set.
     pub(super) fn new(args: &ExperimentArgs) -> Result<Plan> {
         let systems = systems(args)?;
+        check_same_references(&systems)?;
         let name = systems[0].experiment.name.clone();
         let place = args.out.clone().unwrap_or_else(|| Path::new("experiments").join(&name));
         let mut seeds = args.seeds.clone();
@@ -120,8 +187,27 @@ impl Plan {
                 experiment: Experiment { seed, ..system.experiment.clone() },
             }));
         }
+        let ensemble = args.ensemble.map(|size| size.models(seeds.len())).transpose()?;
+        let entries = entries(&systems, seeds.len(), ensemble);
         let sets = sets(args, &systems)?;
-        Ok(Plan { name, place, systems, seeds, runs, sets })
+        Ok(Plan { name, place, systems, seeds, runs, ensemble, entries, sets })
+    }
+
+    /// The name of a task: that of its folders and files.
+    pub(super) fn name_of(&self, task: Task) -> String {
+        match task {
+            Task::Run(run) => self.runs[run].name.clone(),
+            Task::Ensemble(system) => {
+                let models = self.ensemble.unwrap_or(self.seeds.len());
+                format!("{}-ensemble{models}", self.systems[system].name)
+            }
+        }
+    }
+
+    /// All ensembles.
+    pub(super) fn ensembles(&self) -> Vec<Task> {
+        let systems = self.ensemble.map_or(0, |_| self.systems.len());
+        (0..systems).map(Task::Ensemble).collect()
     }
 
     /// The number of the run of a system with the seed of this number.
@@ -139,6 +225,27 @@ impl Plan {
         let folder = self.folder(run);
         if self.runs[run].experiment.training.average > 0 { folder.join("average") } else { folder }
     }
+}
+
+impl Entry {
+    pub(super) fn is_ensemble(&self) -> bool {
+        matches!(self.tasks.as_slice(), [Task::Ensemble(_)])
+    }
+}
+
+/// The rows of the table.
+fn entries(systems: &[System], seeds: usize, ensemble: Option<usize>) -> Vec<Entry> {
+    let of_system = |(system, config): (usize, &System)| {
+        let runs = (0..seeds).map(|seed| Task::Run(system * seeds + seed)).collect();
+        let alone = Entry { name: config.name.clone(), system, tasks: runs };
+        let together = ensemble.map(|models| Entry {
+            name: format!("{}, ensemble of {models}", config.name),
+            system,
+            tasks: vec![Task::Ensemble(system)],
+        });
+        std::iter::once(alone).chain(together)
+    };
+    systems.iter().enumerate().flat_map(of_system).collect()
 }
 
 /// The configs, each with the choices of its sweep.
@@ -161,6 +268,18 @@ fn systems(args: &ExperimentArgs) -> Result<Vec<System>> {
         true => Err(Error::input("an experiment must have a config, but there is none")),
         false => Ok(systems),
     }
+}
+
+/// All configs read the same references in a row of a test set.
+fn check_same_references(systems: &[System]) -> Result<()> {
+    let of = |system: &System| system.experiment.data.target.alternatives.clone();
+    let Some(other) = systems.iter().find(|other| of(other) != of(&systems[0])) else { return Ok(()) };
+    let names = [&systems[0].name, &other.name];
+    let message = format!(
+        "all configs must have the same `data.target.alternatives`, but {} and {} differ",
+        names[0], names[1]
+    );
+    Err(Error::input(message).hint("set it in each of them; a target without it is one target"))
 }
 
 /// The test sets: those of the command, or else those of the configs.

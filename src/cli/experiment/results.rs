@@ -1,120 +1,134 @@
-//! The scores of all systems on all test sets, and which differences are significant.
+//! The scores of all systems and ensembles on all test sets, and which differences are significant.
+//!
+//! The draws of intervals and tests follow from the names of metric, system and set alone.
 
-use super::outputs::{Row, read_rows};
-use super::plan::{Plan, TestSet};
-use super::resampling::{Counts, deviation, interval, mean, p_value, values};
+use super::ensembles::members;
+use super::outputs::decoded_rows;
+use super::plan::{Entry, Plan, Task, TestSet};
+use crate::cli::scored::ScoredOutputs;
 use crate::error::{Error, Result};
-use crate::metrics::{Example, MetricKind, MetricSet, Unit};
+use crate::metrics::{
+    MetricKind, RowStatistics, SIGNIFICANT, Unit, approximate_randomization, percentile_interval,
+    resampled_values,
+};
+use crate::runtime::seed_for;
 
 /// The metric by which rows are compared.
 const OF_ROWS: &str = "error_rate";
 
-/// A difference is significant if its probability by chance is below this.
-pub(super) const SIGNIFICANT: f64 = 0.05;
+/// Resamples of an interval, and trials of a test.
+const DRAWS: u32 = 1000;
+
+/// The share of resamples within an interval.
+const CONFIDENCE: f64 = 0.95;
 
 /// All scores.
 pub(super) struct Results {
     pub sets: Vec<SetResults>,
+    /// The seeds in each ensemble, where not all are: `small, ensemble of 2: seeds 1, 3`.
+    pub chosen: Vec<String>,
 }
 
 /// The scores on a test set.
 pub(super) struct SetResults {
     pub name: String,
-    /// Source and reference of each row.
+    /// Source and reference of each row; several references are in one field, as in the file.
     pub pairs: Vec<[String; 2]>,
-    /// By system, seed and row.
-    pub outputs: Vec<Vec<Vec<String>>>,
+    /// By entry and row: the output of the first seed, or of the ensemble.
+    pub outputs: Vec<Vec<String>>,
     pub scores: Vec<MetricResults>,
-    /// By system and row: the error rate, as the mean over seeds.
+    /// By entry and row: the error rate, as the mean over seeds.
     pub row_errors: Vec<Vec<f64>>,
 }
 
 /// The scores by a metric.
 pub(super) struct MetricResults {
     pub kind: MetricKind,
-    pub systems: Vec<SystemScore>,
-    /// The system with the best mean, the first one of several.
+    /// In the order of the entries.
+    pub scores: Vec<Score>,
+    /// The entry with the best mean, the first one of several.
     pub best: usize,
-    /// The systems that the best one is significantly better than.
+    /// The entries that the best one is significantly better than.
     pub better_than: Vec<usize>,
 }
 
-/// The score of a system.
-pub(super) struct SystemScore {
-    /// By seed.
+/// The score of an entry.
+pub(super) struct Score {
+    /// By seed; none of an ensemble.
     pub seeds: Vec<f64>,
+    /// Over the seeds; the value of an ensemble.
     pub mean: f64,
-    /// Over the seeds; `None` for a single one.
+    /// Over the seeds; `None` for a single value.
     pub deviation: Option<f64>,
     /// The 95 % interval of the mean.
     pub interval: [f64; 2],
 }
 
+/// The outputs of a task for a test set.
+struct TaskOutputs {
+    pairs: Vec<[String; 2]>,
+    outputs: Vec<String>,
+    scored: ScoredOutputs,
+}
+
 impl Results {
-    /// Scores the outputs of all runs.
+    /// Scores the outputs of all tasks.
     ///
     /// # Errors
     /// A file cannot be read; rows without references, or other rows than those of another run.
     pub(super) fn read(plan: &Plan) -> Result<Results> {
         let sets = plan.sets.iter().map(|set| SetResults::read(plan, set));
-        Ok(Results { sets: sets.collect::<Result<_>>()? })
+        Ok(Results { sets: sets.collect::<Result<_>>()?, chosen: chosen(plan)? })
     }
+}
+
+/// The seeds in each ensemble, where not all are.
+fn chosen(plan: &Plan) -> Result<Vec<String>> {
+    let has_a_choice = plan.ensemble.is_some_and(|models| models < plan.seeds.len());
+    let ensembles = plan.entries.iter().filter(|entry| has_a_choice && entry.is_ensemble());
+    let line = |entry: &Entry| -> Result<String> {
+        let runs = members(plan, entry.system)?.into_iter();
+        let seeds: Vec<String> = runs.map(|run| plan.runs[run].experiment.seed.to_string()).collect();
+        Ok(format!("{}: seeds {}", entry.name, seeds.join(", ")))
+    };
+    ensembles.map(line).collect()
 }
 
 impl SetResults {
     fn read(plan: &Plan, set: &TestSet) -> Result<SetResults> {
+        let (unit, shown, counted) = metrics(plan)?;
         let mut pairs: Option<Vec<[String; 2]>> = None;
-        let mut rows: Vec<Vec<Vec<Row>>> = Vec::new();
-        for system in 0..plan.systems.len() {
-            let mut of_system = Vec::new();
-            for seed in 0..plan.seeds.len() {
-                let run = plan.run_of(system, seed);
-                let mut read = read_rows(plan, run, set)?;
-                let found = pairs_of(&mut read, set)?;
-                if pairs.get_or_insert_with(|| found.clone()) != &found {
-                    let (set, run) = (&set.name, &plan.runs[run].name);
-                    let message =
-                        format!("all models must have decoded the same rows of {set}, but {run} has others");
-                    return Err(Error::failure(message).hint("use configs that read the same columns"));
+        let (mut outputs, mut scored) = (Vec::new(), Vec::new());
+        for entry in &plan.entries {
+            let mut of_entry = Vec::new();
+            for &task in &entry.tasks {
+                let found = TaskOutputs::read(plan, task, set, (&counted, unit))?;
+                if *pairs.get_or_insert_with(|| found.pairs.clone()) != found.pairs {
+                    return Err(other_rows(set, &found.scored.name));
                 }
-                of_system.push(read);
+                if of_entry.is_empty() {
+                    outputs.push(found.outputs);
+                }
+                of_entry.push(found.scored);
             }
-            rows.push(of_system);
+            scored.push(of_entry);
         }
-        SetResults::of(plan, set, pairs.unwrap_or_default(), rows)
+        let by_row = counted.iter().position(|kind| kind.name == OF_ROWS).unwrap_or_default();
+        Ok(SetResults {
+            name: set.name.clone(),
+            pairs: pairs.unwrap_or_default(),
+            outputs,
+            scores: (0..shown).map(|number| MetricResults::of(plan, set, number, &scored)).collect(),
+            row_errors: scored.iter().map(|of_entry| row_values(of_entry, by_row)).collect(),
+        })
     }
 
-    fn of(
-        plan: &Plan,
-        set: &TestSet,
-        pairs: Vec<[String; 2]>,
-        rows: Vec<Vec<Vec<Row>>>,
-    ) -> Result<SetResults> {
-        let experiment = &plan.systems[0].experiment;
-        let is_of_words = experiment.data.target.words.is_some();
-        let unit = if is_of_words { Unit::Words } else { Unit::Characters };
-        let shown = experiment.training.metric_set(unit).values();
-        let kinds: Vec<MetricKind> = shown.iter().map(|value| value.kind).collect();
-        let scores = kinds.iter().map(|kind| {
-            let counts: Vec<Counts> = rows.iter().map(|rows| counts(*kind, unit, &pairs, rows)).collect();
-            MetricResults::of(*kind, &counts, plan, set)
-        });
-        let scores = scores.collect();
-        let of_rows = MetricKind::named(OF_ROWS)
-            .ok_or_else(|| Error::failure(format!("there must be a metric {OF_ROWS}, but there is none")))?;
-        let errors = |rows: &Vec<Vec<Row>>| row_values(of_rows, &counts(of_rows, unit, &pairs, rows));
-        let row_errors = rows.iter().map(errors).collect();
-        let text = |rows: Vec<Row>| -> Vec<String> { rows.into_iter().map(|row| row.output).collect() };
-        let outputs = rows.into_iter().map(|seeds| seeds.into_iter().map(text).collect()).collect();
-        Ok(SetResults { name: set.name.clone(), pairs, outputs, scores, row_errors })
-    }
-
-    /// The best system by the first metric.
+    /// The best entry by the first metric.
     pub(super) fn best(&self) -> usize {
         self.scores.first().map_or(0, |scores| scores.best)
     }
 
-    /// The rows in which the best system has the highest error rates, at most `most`; those without errors are left out.
+    /// The rows in which the best entry has the highest error rates, at most `most`; those without errors are left out.
     pub(super) fn worst(&self, most: usize) -> Vec<usize> {
         let errors = &self.row_errors[self.best()];
         let mut rows: Vec<usize> = (0..errors.len()).filter(|&row| errors[row] > 0.0).collect();
@@ -125,57 +139,161 @@ impl SetResults {
     }
 }
 
-/// Takes source and reference out of the rows.
-fn pairs_of(rows: &mut [Row], set: &TestSet) -> Result<Vec<[String; 2]>> {
-    let wrong = |what: &str| {
-        Error::input(format!("the test set {} must have {what}", set.name)).at(set.input.display())
-    };
-    if rows.is_empty() {
-        return Err(wrong("rows, but it has none"));
+/// The unit of the targets; how many metrics are shown; and all that are counted, the shown ones first.
+fn metrics(plan: &Plan) -> Result<(Unit, usize, Vec<MetricKind>)> {
+    let experiment = &plan.systems[0].experiment;
+    let is_of_words = experiment.data.target.words.is_some();
+    let unit = if is_of_words { Unit::Words } else { Unit::Characters };
+    let mut kinds: Vec<MetricKind> =
+        experiment.training.metric_set(unit).values().iter().map(|value| value.kind).collect();
+    let shown = kinds.len();
+    if !kinds.iter().any(|kind| kind.name == OF_ROWS) {
+        let by_row = MetricKind::named(OF_ROWS);
+        kinds.push(
+            by_row.ok_or_else(|| {
+                Error::failure(format!("there must be a metric {OF_ROWS}, but there is none"))
+            })?,
+        );
     }
-    let pair = |row: &mut Row| -> Result<[String; 2]> {
-        let reference = row.reference.take().ok_or_else(|| wrong("a reference in each row"))?;
-        Ok([row.source.take().unwrap_or_default(), reference])
-    };
-    rows.iter_mut().map(pair).collect()
+    Ok((unit, shown, kinds))
 }
 
-/// The counts of a metric in the outputs of a system.
-fn counts(kind: MetricKind, unit: Unit, pairs: &[[String; 2]], seeds: &[Vec<Row>]) -> Counts {
-    let of_row = |([_, reference], row): (&[String; 2], &Row)| {
-        let mut set = MetricSet::new([kind]);
-        let output = std::slice::from_ref(&row.output);
-        set.add(&Example { reference, output, finished: row.finished, unit, ..Example::default() });
-        set.statistics().into_iter().next().unwrap_or_default()
-    };
-    seeds.iter().map(|rows| pairs.iter().zip(rows).map(of_row).collect()).collect()
+fn other_rows(set: &TestSet, name: &str) -> Error {
+    let message =
+        format!("all models must have decoded the same rows of {}, but {name} has others", set.name);
+    Error::failure(message).hint("use configs that read the same columns")
+}
+
+impl TaskOutputs {
+    fn read(
+        plan: &Plan,
+        task: Task,
+        set: &TestSet,
+        (kinds, unit): (&[MetricKind], Unit),
+    ) -> Result<TaskOutputs> {
+        let wrong = |what: &str| {
+            Error::input(format!("the test set {} must have {what}", set.name)).at(set.input.display())
+        };
+        let mut rows = decoded_rows(plan, task, set)?;
+        let (mut pairs, mut outputs) = (Vec::new(), Vec::new());
+        let mut scored = ScoredOutputs::new(plan.name_of(task), kinds);
+        while let Some(row) = rows.next_row()? {
+            let references = row.references().ok_or_else(|| wrong("a reference in each row"))?;
+            pairs.push([row.source().unwrap_or_default(), references.to_owned()]);
+            rows.score(&row, unit, &mut scored)?;
+            outputs.push(row.into_output());
+        }
+        match pairs.is_empty() {
+            true => Err(wrong("rows, but it has none")),
+            false => Ok(TaskOutputs { pairs, outputs, scored }),
+        }
+    }
+}
+
+/// The statistics of the metric of this number, by seed.
+fn statistics(of_entry: &[ScoredOutputs], number: usize) -> Vec<&RowStatistics> {
+    of_entry.iter().map(|scored| &scored.statistics[number]).collect()
 }
 
 /// The value of each row, as the mean over seeds.
-fn row_values(kind: MetricKind, counts: &Counts) -> Vec<f64> {
-    let rows = counts.first().map_or(0, Vec::len);
-    let value =
-        |row: usize| mean(&counts.iter().map(|seed| (kind.of_statistics)(&seed[row])).collect::<Vec<_>>());
-    (0..rows).map(value).collect()
+fn row_values(of_entry: &[ScoredOutputs], number: usize) -> Vec<f64> {
+    let seeds = statistics(of_entry, number);
+    let rows = seeds.first().map_or(0, |seed| seed.rows());
+    (0..rows).map(|row| mean(seeds.iter().map(|seed| seed.value_of_row(row)))).collect()
 }
 
 impl MetricResults {
-    fn of(kind: MetricKind, counts: &[Counts], plan: &Plan, set: &TestSet) -> MetricResults {
-        let name = |system: usize| format!("{} of {} on {}", kind.name, plan.systems[system].name, set.name);
-        let score = |(system, counts): (usize, &Counts)| {
-            let seeds = values(&kind, counts);
-            let interval = interval(&kind, counts, &name(system));
-            SystemScore { mean: mean(&seeds), deviation: deviation(&seeds), interval, seeds }
+    /// The scores of the metric of this number, by entry and seed.
+    fn of(plan: &Plan, set: &TestSet, number: usize, scored: &[Vec<ScoredOutputs>]) -> MetricResults {
+        let kind = scored[0][0].statistics[number].kind();
+        let name = |entry: usize| format!("{} of {} on {}", kind.name, plan.entries[entry].name, set.name);
+        let rows: Vec<Vec<&RowStatistics>> =
+            scored.iter().map(|of_entry| statistics(of_entry, number)).collect();
+        let score = |(entry, of_entry): (usize, &Vec<ScoredOutputs>)| {
+            let values: Vec<f64> =
+                of_entry.iter().map(|scored| scored.whole.values()[number].value).collect();
+            let mean = mean(values.iter().copied());
+            let interval = interval(kind, &rows[entry], &name(entry)).unwrap_or([mean; 2]);
+            let deviation = deviation(&values);
+            let seeds = if plan.entries[entry].is_ensemble() { Vec::new() } else { values };
+            Score { seeds, mean, deviation, interval }
         };
-        let systems: Vec<SystemScore> = counts.iter().enumerate().map(score).collect();
-        let cost = |system: &usize| kind.cost(systems[*system].mean);
-        let best = (0..systems.len()).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(0);
+        let scores: Vec<Score> = scored.iter().enumerate().map(score).collect();
+        let cost = |entry: &usize| kind.cost(scores[*entry].mean);
+        let best = (0..scores.len()).min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(0);
         let is_worse = |other: &usize| {
             let names = format!("{} and {}", name(best), name(*other));
-            cost(other) > cost(&best)
-                && p_value(&kind, [&counts[best], &counts[*other]], &names) < SIGNIFICANT
+            cost(other) > cost(&best) && p_value(kind, [&rows[best], &rows[*other]], &names) < SIGNIFICANT
         };
-        let better_than = (0..systems.len()).filter(is_worse).collect();
-        MetricResults { kind, systems, best, better_than }
+        let better_than = (0..scores.len()).filter(is_worse).collect();
+        MetricResults { kind, scores, best, better_than }
+    }
+}
+
+/// The bootstrap interval of the mean over seeds; `None` without rows.
+fn interval(kind: MetricKind, seeds: &[&RowStatistics], name: &str) -> Option<[f64; 2]> {
+    let together = RowStatistics::mean_of(kind, seeds);
+    let draws = resampled_values(&together, DRAWS, seed_for(0, 0, &format!("interval of {name}")));
+    percentile_interval(&draws, CONFIDENCE)
+}
+
+/// p of two entries by approximate randomization. The one output of an ensemble is swapped with those of all seeds.
+fn p_value(kind: MetricKind, entries: [&[&RowStatistics]; 2], name: &str) -> f64 {
+    let seeds = entries[0].len().max(entries[1].len());
+    let [one, other] = entries.map(|entry| {
+        let as_many: Vec<&RowStatistics> = entry.iter().copied().cycle().take(seeds).collect();
+        RowStatistics::mean_of(kind, &as_many)
+    });
+    approximate_randomization(&one, &other, DRAWS, seed_for(0, 0, &format!("difference of {name}")))
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len().max(1);
+    values.sum::<f64>() / count as f64
+}
+
+/// The standard deviation of a sample; `None` for a single value.
+fn deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values.iter().copied());
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exact match, a row for each digit: 1 for a right one.
+    fn rows(digits: &str) -> RowStatistics {
+        let mut rows = RowStatistics::new(MetricKind::named("exact_match").unwrap());
+        digits.chars().for_each(|digit| rows.push(&[f64::from(u8::from(digit == '1')), 1.0]));
+        rows
+    }
+
+    #[test]
+    fn the_spread_over_seeds_is_that_of_a_sample() {
+        assert_eq!((mean([1.0, 2.0, 3.0].into_iter()), deviation(&[1.0, 2.0, 3.0])), (2.0, Some(1.0)));
+        assert_eq!(deviation(&[1.0]), None);
+    }
+
+    #[test]
+    fn an_interval_has_the_width_of_the_normal_approximation_and_follows_from_the_name() {
+        let half = rows(&"10".repeat(200));
+        let of = |name: &str| interval(half.kind(), &[&half], name).unwrap();
+        let [low, high] = of("a");
+        // 1.96 * sqrt(0.5 * 0.5 / 400) = 0.049
+        assert!((low - 0.451).abs() < 0.008 && (high - 0.549).abs() < 0.008, "{low} {high}");
+        assert_eq!(of("a"), [low, high]);
+        assert_eq!(interval(half.kind(), &[&rows("111")], "a"), Some([1.0, 1.0]));
+    }
+
+    /// The rows differ by 1, 1/2 and 1/2 from the two seeds: of the 8 ways to swap them, 2 differ as much.
+    #[test]
+    fn an_ensemble_is_compared_with_the_mean_of_several_seeds() {
+        let (ensemble, one, other) = (rows("111"), rows("000"), rows("011"));
+        let p = p_value(ensemble.kind(), [&[&ensemble], &[&one, &other]], "a");
+        assert!((p - 2.0 / 8.0).abs() < 0.05, "{p}");
+        let same = p_value(ensemble.kind(), [&[&one, &one], &[&one]], "a");
+        assert_eq!(same, 1.0);
     }
 }

@@ -1,12 +1,12 @@
-//! The table over all systems, as text and as CSV.
+//! The table over all systems and ensembles, as text and as CSV.
 
 use std::fmt::Write as _;
 
-use unicode_width::UnicodeWidthStr;
-
 use super::plan::Plan;
-use super::results::{MetricResults, Results, SIGNIFICANT};
+use super::results::{MetricResults, Results};
+use crate::cli::aligned::aligned;
 use crate::error::{Error, Result, counted};
+use crate::metrics::SIGNIFICANT;
 
 /// The table as text. Writing to a string cannot fail.
 pub(super) fn text(plan: &Plan, results: &Results) -> String {
@@ -15,7 +15,7 @@ pub(super) fn text(plan: &Plan, results: &Results) -> String {
         for scores in &set.scores {
             let rows = counted(set.pairs.len(), "row");
             let _ = writeln!(out, "{}: {}, {rows}", set.name, title(scores));
-            aligned(&mut out, &cells(plan, scores), &notes(plan, scores));
+            marked(&mut out, cells(plan, scores), &notes(plan, scores));
             out.push('\n');
         }
     }
@@ -24,7 +24,21 @@ pub(super) fn text(plan: &Plan, results: &Results) -> String {
         "* the best mean over {}. sd: standard deviation over seeds. In brackets: 95 % bootstrap interval of the mean over rows.",
         counted(plan.seeds.len(), "seed")
     );
+    for line in of_ensembles(plan, results) {
+        let _ = writeln!(out, "{line}");
+    }
     out
+}
+
+/// What an ensemble is, and which seeds are in each, if not all are; nothing without ensembles.
+pub(super) fn of_ensembles(plan: &Plan, results: &Results) -> Vec<String> {
+    let what = plan.ensemble.map(|models| match models < plan.seeds.len() {
+        true => format!(
+            "ensemble of {models}: the models of the {models} seeds with the best validations choose each token together."
+        ),
+        false => format!("ensemble of {models}: the models of all seeds choose each token together."),
+    });
+    what.into_iter().chain(results.chosen.iter().cloned()).collect()
 }
 
 /// The name of a metric, and which values are better.
@@ -33,33 +47,40 @@ pub(super) fn title(scores: &MetricResults) -> String {
     format!("{} in %, {better} is better", scores.kind.label())
 }
 
-/// A header, and the cells of each system.
+/// A header, and the cells of each entry.
 pub(super) fn cells(plan: &Plan, scores: &MetricResults) -> Vec<Vec<String>> {
+    let or_none = |value: Option<f64>| value.map_or("-".to_owned(), percent);
     let mut header: Vec<String> = ["", "mean", "sd", "95 %"].map(str::to_owned).into();
     header.extend(plan.seeds.iter().map(|seed| format!("seed {seed}")));
     let mut rows = vec![header];
-    for (system, score) in plan.systems.iter().zip(&scores.systems) {
+    for (entry, score) in plan.entries.iter().zip(&scores.scores) {
         let [low, high] = score.interval.map(percent);
-        let deviation = score.deviation.map_or("-".to_owned(), percent);
-        let mut row = vec![system.name.clone(), percent(score.mean), deviation, format!("[{low}, {high}]")];
-        row.extend(score.seeds.iter().map(|value| percent(*value)));
+        let (mean, deviation) = (percent(score.mean), or_none(score.deviation));
+        let mut row = vec![entry.name.clone(), mean, deviation, format!("[{low}, {high}]")];
+        row.extend((0..plan.seeds.len()).map(|seed| or_none(score.seeds.get(seed).copied())));
         rows.push(row);
     }
     rows
 }
 
-/// What the best system is better than; empty for the others.
+/// What the best entry is better than; empty for the others.
 pub(super) fn notes(plan: &Plan, scores: &MetricResults) -> Vec<String> {
-    let mut notes = vec![String::new(); plan.systems.len()];
-    let worse: Vec<&str> =
-        scores.better_than.iter().map(|&other| plan.systems[other].name.as_str()).collect();
-    if plan.systems.len() > 1 {
-        notes[scores.best] = match worse.is_empty() {
-            true => format!("no difference with p < {SIGNIFICANT}"),
-            false => format!("better than {} (p < {SIGNIFICANT})", worse.join(", ")),
+    let mut notes = vec![String::new(); plan.entries.len()];
+    if plan.entries.len() > 1 {
+        notes[scores.best] = match worse(plan, scores) {
+            worse if worse.is_empty() => format!("no difference with p < {SIGNIFICANT}"),
+            worse => format!("better than {worse} (p < {SIGNIFICANT})"),
         };
     }
     notes
+}
+
+/// The names of what the best entry is better than.
+fn worse(plan: &Plan, scores: &MetricResults) -> String {
+    let names: Vec<&str> =
+        scores.better_than.iter().map(|&entry| plan.entries[entry].name.as_str()).collect();
+    // Names of ensembles have commas.
+    names.join("; ")
 }
 
 fn percent(value: f64) -> String {
@@ -67,25 +88,17 @@ fn percent(value: f64) -> String {
 }
 
 /// Writes rows in columns; the best one, which has a note, is marked.
-fn aligned(out: &mut String, rows: &[Vec<String>], notes: &[String]) {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for (number, row) in rows.iter().enumerate() {
-        let note = number.checked_sub(1).map_or("", |system| notes[system].as_str());
-        let mut line = if note.is_empty() { "  ".to_owned() } else { "* ".to_owned() };
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let room = " ".repeat(width - cell.width());
-            match column {
-                0 => line.extend([cell.as_str(), room.as_str()]),
-                _ => line.extend(["  ", room.as_str(), cell.as_str()]),
-            }
-        }
+fn marked(out: &mut String, mut rows: Vec<Vec<String>>, notes: &[String]) {
+    let notes: Vec<&str> = std::iter::once("").chain(notes.iter().map(String::as_str)).collect();
+    for (row, note) in rows.iter_mut().zip(&notes) {
+        row[0].insert_str(0, if note.is_empty() { "  " } else { "* " });
+    }
+    for (line, note) in aligned(&rows, 1).iter().zip(&notes) {
         let _ = writeln!(out, "{}", format!("{line}  {note}").trim_end());
     }
 }
 
-/// The table as CSV: a row for each test set, metric and system.
+/// The table as CSV: a row for each test set, metric and entry.
 ///
 /// # Errors
 /// It cannot be written.
@@ -101,17 +114,16 @@ pub(super) fn csv(plan: &Plan, results: &Results) -> Result<String> {
     for (set, scores) in
         results.sets.iter().flat_map(|set| set.scores.iter().map(move |scores| (set, scores)))
     {
-        for (number, (system, score)) in plan.systems.iter().zip(&scores.systems).enumerate() {
+        for (number, (entry, score)) in plan.entries.iter().zip(&scores.scores).enumerate() {
             let is_best = number == scores.best;
-            let worse =
-                scores.better_than.iter().filter(|_| is_best).map(|&other| plan.systems[other].name.as_str());
-            let mut row = vec![set.name.clone(), scores.kind.name.to_owned(), system.name.clone()];
+            let mut row = vec![set.name.clone(), scores.kind.name.to_owned(), entry.name.clone()];
             row.push(score.mean.to_string());
             row.push(score.deviation.map_or(String::new(), |deviation| deviation.to_string()));
             row.extend(score.interval.map(|end| end.to_string()));
             row.push(u8::from(is_best).to_string());
-            row.push(worse.collect::<Vec<_>>().join(";"));
-            row.extend(score.seeds.iter().map(f64::to_string));
+            row.push(if is_best { worse(plan, scores) } else { String::new() });
+            let seeds = (0..plan.seeds.len()).map(|seed| score.seeds.get(seed));
+            row.extend(seeds.map(|value| value.map_or(String::new(), f64::to_string)));
             out.write_record(&row).map_err(failed)?;
         }
     }

@@ -22,7 +22,7 @@ impl Recordings for AudioConfig {
 
     fn complete(&self, pair: &mut Pair, others: &[ExtraField]) -> Result<()> {
         pair.source = path_in(&pair.place.file, &pair.source).to_string_lossy().into_owned();
-        pair.segment = segment_of(others, self)?;
+        pair.set_segment(segment_of(others, self)?);
         Ok(())
     }
 }
@@ -90,13 +90,14 @@ fn utterances(folder: &Path, need_text: bool) -> Result<Vec<Utterance>> {
 
 fn pair(utterance: Utterance) -> Pair {
     let Utterance { path, start, end, text, place: (file, line), .. } = utterance;
-    Pair {
+    let mut pair = Pair {
         source: path.to_string_lossy().into_owned(),
         target: text.unwrap_or_default(),
-        segment: [start, end],
         place: Place { file: file.as_path().into(), line: line as u64 },
         ..Pair::default()
-    }
+    };
+    pair.set_segment([start, end]);
+    pair
 }
 
 /// A path as a table names it: relative to the table's folder.

@@ -56,6 +56,9 @@ pub enum Whitespace {
 pub struct SideConfig {
     /// The column's name; empty for `source` or `target`, or for `1` or `2` without a header.
     pub column: String,
+    /// What is between several right targets of a row in its field; `None` if a field is one target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alternatives: Option<String>,
     /// The columns of a source that has several, each with its own tokenizer, in the order in which they are read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<SideConfig>,
@@ -105,6 +108,7 @@ impl Default for SideConfig {
     fn default() -> Self {
         SideConfig {
             column: String::new(),
+            alternatives: None,
             parts: Vec::new(),
             set: false,
             normalize: Normalize::Nfc,

@@ -2,6 +2,7 @@
 //!
 //! Crate `csv` is the independent reference: its output must be read back.
 
+mod alternatives;
 mod refusals;
 
 use std::io::Cursor;

@@ -1,5 +1,7 @@
 //! Which pairs are used, which of them build the vocabularies, and the notes about the others.
 
+mod alternatives;
+
 use tempfile::TempDir;
 
 use std::path::PathBuf;

@@ -110,8 +110,10 @@ pub enum Event<'a> {
 pub struct Sample<'a> {
     /// As it is in the file.
     pub source: &'a str,
-    /// As it is in the file.
+    /// As it is in the file; of several the first.
     pub reference: &'a str,
+    /// The others.
+    pub other_references: &'a [String],
     /// The model's output for the source.
     pub output: String,
     /// Whether the output reached EOS.

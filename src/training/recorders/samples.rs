@@ -1,4 +1,5 @@
-//! `samples/`: the first decoded rows of each validation, as source | reference | output.
+//! `samples/`: the first decoded rows of each validation, as source | reference | output. Between several references of a
+//! row is a slash.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -38,9 +39,11 @@ impl Recorder for Samples {
 
 fn page(samples: &[Sample]) -> String {
     let mut text = String::from("source | reference | output\n");
-    for Sample { source, reference, output, finished } in samples {
+    for Sample { source, reference, other_references, output, finished } in samples {
         let mark = if *finished { "" } else { " [unfinished]" };
-        let [source, reference, output] = [source, reference, &output.as_str()].map(|text| on_one_line(text));
+        let references = std::iter::once(*reference).chain(other_references.iter().map(String::as_str));
+        let references = references.collect::<Vec<_>>().join(" / ");
+        let [source, reference, output] = [*source, references.as_str(), output.as_str()].map(on_one_line);
         let _ = writeln!(text, "{source} | {reference} | {output}{mark}");
     }
     text

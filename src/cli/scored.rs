@@ -1,27 +1,27 @@
-//! One system: the metrics of its outputs, over all rows and for each.
+//! Outputs as metrics count them: over all rows, and for each.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::metrics::{Example, MetricKind, MetricSet, RowStatistics};
 
-/// A system's outputs as metrics count them.
-pub(super) struct System {
-    /// Its file or its run, as the user names it.
+/// The outputs of one file or one run, as metrics count them.
+pub(super) struct ScoredOutputs {
+    /// The file or the run, as the user names it.
     pub name: String,
     /// Over all rows.
     pub whole: MetricSet,
     /// The statistics of the rows for each metric, in the order of `whole`.
     pub statistics: Vec<RowStatistics>,
-    /// Of all references so far, to compare them with another system's.
+    /// Of all references so far, to compare them with those of other outputs.
     references: DefaultHasher,
 }
 
-impl System {
-    /// A system without rows.
-    pub(super) fn new(name: String, kinds: &[MetricKind]) -> System {
+impl ScoredOutputs {
+    /// No rows yet.
+    pub(super) fn new(name: String, kinds: &[MetricKind]) -> ScoredOutputs {
         let whole = MetricSet::new(kinds.iter().copied());
         let statistics = kinds.iter().copied().map(RowStatistics::new).collect();
-        System { name, whole, statistics, references: DefaultHasher::new() }
+        ScoredOutputs { name, whole, statistics, references: DefaultHasher::new() }
     }
 
     /// Counts a row.
@@ -47,7 +47,7 @@ impl System {
     }
 
     /// Whether both have the same references in the same order.
-    pub(super) fn has_references_of(&self, other: &System) -> bool {
+    pub(super) fn has_references_of(&self, other: &ScoredOutputs) -> bool {
         self.references.finish() == other.references.finish()
     }
 }
