@@ -377,9 +377,14 @@ impl Distilling<'_> {
         let output = &self.args.output;
         sources.say(tally.sources);
         tally.say(output);
-        if tally.pairs == 0 && tally.sources > 0 {
-            let message = format!("no output of {} can be a pair", counted(tally.sources, "source"));
-            return Err(Error::input(message).hint("look at the outputs with `seqloom decode`"));
+        match (tally.pairs, tally.sources) {
+            // Such as a shard of a few sources.
+            (0, 0) => return Ok(()),
+            (0, sources) => {
+                let message = format!("no output of {} can be a pair", counted(sources, "source"));
+                return Err(Error::input(message).hint("look at the outputs with `seqloom decode`"));
+            }
+            _ => {}
         }
         if self.choice.loaded.experiment.data.valid.share().is_some() {
             status(
