@@ -12,7 +12,7 @@ SEQLOOM = $(CARGO) run $(CARGO_FLAGS) --quiet --
 # Cargo locks its folder anyway: in parallel the steps would only wait and mix their lines.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help libtorch build demo speech-data demo-speech test lint unit sanitize dist torture experiment-kills launchers gate bench clean distclean tools
+.PHONY: help libtorch build demo speech-data demo-speech recipe named recipes test lint unit sanitize dist torture experiment-kills launchers gate bench clean distclean tools
 
 help: ## list what there is to make
 	@awk -F ':[^#]*## ' 'NF == 2 { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,18 @@ demo-speech: build speech-data ## train a small model that writes spoken Mandari
 	$(SEQLOOM) decode $(SPEECH) --input data/mandarin_speech/examples/examples.csv --output $(SPEECH)/examples.csv \
 		--trace $(SPEECH)/steps.jsonl
 	@$(PYTHON) scripts/show_steps.py $(SPEECH)/steps.jsonl --source ji1qi4xue2xi2
+
+# RECIPE takes the script's options: make recipe NAME=g2p2020 RECIPE='--jobs 2 --ensemble'
+recipe: named build ## train a config on a public set with several seeds, beside published scores: make recipe NAME=scan
+	@$(PYTHON) scripts/recipe.py $(NAME) $(RECIPE)
+
+# Before minutes of building.
+named:
+	@test -n "$(NAME)" || { echo "error: there must be a recipe, as in: make recipe NAME=scan" >&2; \
+		echo "hint: make recipes lists them" >&2; exit 1; }
+
+recipes: ## list the recipes
+	@$(PYTHON) scripts/recipe.py
 
 test: lint unit sanitize dist torture gate ## all that must hold: format, lints, tests, sanitizers, an empty root, a few kills, and the quality of a small model
 # Each kind of kill once, on a shorter run: half a minute.

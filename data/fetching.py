@@ -9,6 +9,7 @@ the network. This module knows nothing about the format of a home's files: each 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import http.client
 import sys
@@ -16,11 +17,11 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pairs import HERE, DataError, Pair, read_pairs, to_csv, write_atomically
+from pairs import HEADER, HERE, DataError, read_rows, to_csv, write_atomically
 
 HOME_OF_HOMES = "https://raw.githubusercontent.com"
 TRIES = 3
@@ -29,11 +30,12 @@ TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Split:
-    """A CSV file to create: its path in this folder, its source files, and the reader."""
+    """A CSV file to create: its path in this folder, its source files, the reader of its rows, and their header."""
 
     path: str
     files: tuple[str, ...]
-    read: Callable[[list[bytes]], list[Pair]]
+    read: Callable[[list[bytes]], Sequence[Sequence[str]]]
+    header: Sequence[str] = tuple(HEADER)
 
 
 def checksums(name: str) -> dict[str, str]:
@@ -71,8 +73,9 @@ def download(url: str) -> bytes:
     raise AssertionError("the last try returns or raises")
 
 
+@functools.lru_cache(maxsize=2)
 def fetch(base_url: str, name: str) -> bytes:
-    """Downloads a file and verifies its checksum."""
+    """Downloads a file and verifies its checksum. The last two are kept: a file may make several splits."""
     content = download(f"{base_url.rstrip('/')}/{urllib.parse.quote(name)}")
     expected, found = checksums("homes.sha256")[name], sha256(content)
     if found != expected:
@@ -89,7 +92,7 @@ def is_whole(path: Path, name: str) -> bool:
 def get_from_home(split: Split, path: Path, base_url: str) -> None:
     """Downloads the source files of a CSV file and creates it."""
     print(f"{path}: from {base_url}", file=sys.stderr)
-    content = to_csv(split.read([fetch(base_url, name) for name in split.files]))
+    content = to_csv(split.read([fetch(base_url, name) for name in split.files]), split.header)
     expected, found = checksums("public.sha256")[split.path], sha256(content)
     if found != expected:
         raise DataError(f"{split.path}: sha256 must be {expected}, but it is {found}: has a script here changed?")
@@ -102,12 +105,12 @@ def copy_from_folder(split: Split, path: Path, folder: Path) -> bool:
     if not origin.is_file():
         print(f"{origin}: not there, skipped", file=sys.stderr)
         return False
-    pairs = read_pairs(origin)
-    if not pairs:
+    rows = read_rows(origin, split.header)
+    if not rows:
         raise DataError(f"{origin}: there must be rows, but there is only a header")
-    write_atomically(path, to_csv(pairs))
+    write_atomically(path, to_csv(rows, split.header))
     kind = "the same as from its home" if is_whole(path, split.path) else "NOT the same as from its home"
-    print(f"{path}: {len(pairs)} rows from {folder}, {kind}", file=sys.stderr)
+    print(f"{path}: {len(rows)} rows from {folder}, {kind}", file=sys.stderr)
     return True
 
 

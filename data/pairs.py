@@ -86,19 +86,19 @@ def to_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> byt
     return text.getvalue().encode("utf-8")
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Reads a CSV file of pairs and checks it: the header, two fields in each row, none of them empty."""
+def read_rows(path: Path, header: Sequence[str] = HEADER) -> list[list[str]]:
+    """Reads a CSV file and checks it: the header, as many fields in each row, none of them empty."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8: {error}") from error
-    if not rows or rows[0] != HEADER:
-        raise DataError(f"{path}: the header must be `{','.join(HEADER)}`, but it is {rows[:1]}")
+    if not rows or rows[0] != list(header):
+        raise DataError(f"{path}: the header must be `{','.join(header)}`, but it is {rows[:1]}")
     for number, row in enumerate(rows[1:], start=1):
-        if len(row) != 2 or not all(field.strip() for field in row):
-            raise DataError(f"{path}: row {number} must have a source and a target, but it is {row}")
-    return [(source, target) for source, target in rows[1:]]
+        if len(row) != len(header) or not all(field.strip() for field in row):
+            raise DataError(f"{path}: row {number} must have {', '.join(header)}, but it is {row}")
+    return rows[1:]
 
 
 def check_apart(splits: dict[str, list[Pair]]) -> None:

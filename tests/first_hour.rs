@@ -7,7 +7,7 @@ use crate::support::run::{Finished, Scene, binary, listened_to, objects};
 mod init;
 mod readme;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "init",
     "train",
     "check",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 16] = [
     "average",
     "data",
     "decode",
+    "distill",
     "attention",
     "score",
     "evaluate",

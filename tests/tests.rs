@@ -9,6 +9,7 @@ mod ctc;
 mod data_report;
 mod decode;
 mod dependent;
+mod distill;
 mod distributed;
 mod evaluate;
 mod experiment_command;

@@ -143,9 +143,8 @@ impl Asked {
         let mut sources =
             open_sources(&args.input, args.input_format, columns, args.header, &loaded.experiment.data)?.rows;
         let row = read_row(&mut sources, args.row)?;
-        let place = sources.place(row.line);
-        let asked = source_of(loaded, &place.file, &row).and_then(|source| Asked::of(loaded, source));
-        asked.map_err(|error| error.at(&place))
+        let asked = source_of(loaded, &row).and_then(|source| Asked::of(loaded, source));
+        asked.map_err(|error| error.at(&row.place))
     }
 
     fn of(loaded: &LoadedModel, source: SourceRef) -> Result<Asked> {

@@ -18,7 +18,7 @@ use crate::console::status;
 use crate::data::dataset::Tokenizers;
 use crate::data::held_out::{HeldOut, source_hash};
 use crate::data::readers::Pair;
-use crate::data::selection::{each_used, reading};
+use crate::data::selection::reading;
 use crate::data::survey::{Seen, Side, Survey};
 use crate::data::tokenizer::TextForm;
 use crate::data::{DataConfig, Files, SideConfig};
@@ -51,7 +51,9 @@ pub(crate) fn run(args: &DataArgs) -> Result<()> {
         return Err(recordings());
     }
     FileRoles::default().reads_data(data).may_write("page", args.page.as_deref(), "--page").check()?;
-    let held_out = data.valid.share().map(|share| held_out(share, data)).transpose()?;
+    // A share of the pairs that training would use.
+    let held_out =
+        data.valid.share().map(|share| HeldOut::of_training(share, &data.counting())).transpose()?;
     let is_held_out = |pair: &Pair| held_out.is_some_and(|held_out| held_out.has(source_hash(data, pair)));
     let tokenizers = learn(data, &|pair| !is_held_out(pair))?;
     let train = survey(&data.train, data, &tokenizers, (None, &|pair| !is_held_out(pair)))?;
@@ -81,17 +83,6 @@ fn recordings() -> Error {
 
 /// Which pairs of some files belong to a set.
 type Wanted<'a> = &'a dyn Fn(&Pair) -> bool;
-
-/// The pairs that training would hold out: a share of those that it would use.
-fn held_out(share: f64, data: &DataConfig) -> Result<HeldOut> {
-    let used = data.counting();
-    let mut hashes = Vec::new();
-    each_used(&used.train, &used, &mut |pair| {
-        hashes.push(source_hash(data, &pair));
-        Ok(())
-    })?;
-    HeldOut::choose(share, hashes)
-}
 
 /// The tokenizers of the training pairs, also of those that a policy would leave out.
 fn learn(data: &DataConfig, wanted: Wanted) -> Result<Tokenizers> {

@@ -4,7 +4,7 @@
 
 mod columns;
 mod format;
-mod mbr;
+pub(crate) mod mbr;
 mod references;
 pub(crate) mod rows;
 mod split;
@@ -225,9 +225,9 @@ impl Decoding<'_> {
     /// Decodes rows, as many as memory takes; false if the reader of the output has closed it.
     fn decode_some(&mut self, read: &mut std::vec::IntoIter<InputRow>) -> Result<bool> {
         let Decoding { args, loaded, mbr, input, out, summary, tracer } = self;
-        let encoder = RowEncoder { loaded, input, args: &args.source, split: args.split };
+        let encoder = RowEncoder { split: args.split, ..RowEncoder::new(loaded, input, &args.source) };
         let (rows, fault) = encoder.encode(read);
-        summary.add_sources(loaded, input, &rows);
+        summary.add_sources(loaded, &rows);
         tracer.keep_requests(&rows);
         let timed = out.timed.as_ref();
         let needed = Needed {
@@ -236,20 +236,18 @@ impl Decoding<'_> {
             scores: timed.is_some_and(TimedLines::has_scores),
             reference_scores: args.score_references,
         };
-        let (mut rows, not_finite) =
-            rows::decode(loaded, input, rows, needed, args.source.on_error, summary)?;
+        let (mut rows, not_finite) = rows::decode(loaded, rows, needed, args.source.on_error)?;
         let mut fault = not_finite.or(fault);
         for row in 0..rows.len() {
-            if let Some(error) = out.admit(&mut rows[row], input) {
-                summary.skip(&error);
-                if args.source.on_error == OnError::Stop {
-                    rows.truncate(row);
-                    fault = Some(error);
-                    break;
-                }
+            if let Some(error) = out.admit(&mut rows[row])
+                && args.source.on_error == OnError::Stop
+            {
+                rows.truncate(row);
+                fault = Some(error);
+                break;
             }
             summary.add(loaded, &rows[row]);
-            if !out.write(&rows[row], loaded, input, summary)? {
+            if !out.write(&rows[row], loaded, summary)? {
                 return Ok(false);
             }
         }
@@ -271,11 +269,11 @@ struct Out {
 
 impl Out {
     /// The error of a row that does not fit those before it; from then on it is the row's content.
-    fn admit(&mut self, row: &mut Row<Vec<Output>>, input: &Input) -> Option<Error> {
+    fn admit(&mut self, row: &mut Row<Vec<Output>>) -> Option<Error> {
         let (Some(timed), Some(read), Ok(_)) = (&mut self.timed, &row.read, &row.content) else {
             return None;
         };
-        let error = timed.admit(read).err()?.at(input.place(read.line));
+        let error = timed.admit(read).err()?.at(&read.place);
         row.content = Err(error.clone());
         Some(error)
     }
@@ -285,11 +283,10 @@ impl Out {
         &mut self,
         row: &Row<Vec<Output>>,
         loaded: &LoadedModel,
-        input: &Input,
         summary: &mut DecodeSummary,
     ) -> Result<bool> {
         if self.timed.is_some() {
-            return self.write_timed(row, loaded, input, summary);
+            return self.write_timed(row, loaded, summary);
         }
         let others = row.read.as_ref().map_or(&[][..], |read| &read.others);
         let carried = self.carried.of_row(others);
@@ -307,7 +304,6 @@ impl Out {
         &mut self,
         row: &Row<Vec<Output>>,
         loaded: &LoadedModel,
-        input: &Input,
         summary: &mut DecodeSummary,
     ) -> Result<bool> {
         let (Some(timed), Some(read), Ok([output])) = (&mut self.timed, &row.read, row.content.as_deref())
@@ -315,7 +311,7 @@ impl Out {
             return Ok(true);
         };
         if output.times.is_empty() && !output.hypothesis.tokens.is_empty() {
-            summary.leave_out(input.place(read.line));
+            summary.leave_out(&read.place);
         }
         for line in timed.lines(read, output, &loaded.tokenizers.target)? {
             if !self.writer.write(&line, &[], Vec::new())? {

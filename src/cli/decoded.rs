@@ -45,8 +45,7 @@ impl DecodedRows {
     /// One of several references is empty.
     pub(super) fn score(&self, row: &DecodedRow, unit: Unit, scored: &mut ScoredOutputs) -> Result<()> {
         let (references, alternatives) = (row.references().unwrap_or_default(), self.alternatives.as_deref());
-        check_alternatives(references, alternatives)
-            .map_err(|error| error.at(self.rows.place(row.0.line)))?;
+        check_alternatives(references, alternatives).map_err(|error| error.at(&row.0.place))?;
         let (reference, other_references) = split_alternatives(references, alternatives);
         scored.add(&Example {
             reference,

@@ -20,6 +20,7 @@ use clap::{Args, ValueEnum};
 use self::results::{Results, StatisticsArgs};
 use super::headings::{INPUT, OUTPUT, SEARCH};
 use super::metric_names::metric_named;
+use super::output::OutputFormat;
 use super::roles::FileRoles;
 use super::scored::ScoredOutputs;
 use super::source_args::SourceFormat;
@@ -119,8 +120,9 @@ enum ReportFormat {
 /// Runs the command.
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let named = named_metrics(args)?;
-    let rows = args.rows.as_deref().map(|path| row_values::format(path).map(|format| (path, format)));
-    let rows = rows.transpose()?;
+    let rows = args.rows.as_deref();
+    let rows =
+        rows.map(|path| OutputFormat::of_table(path, "--rows").map(|format| (path, format))).transpose()?;
     roles(args)?.check()?;
     let usual = || USUAL.iter().filter_map(|name| MetricKind::named(name)).collect();
     let systems = match (args.runs.as_slice(), args.outputs.as_slice(), args.input.as_slice()) {

@@ -8,7 +8,7 @@ const STYLE: &str = "
 @media (prefers-color-scheme: dark) { :root { --page: #1b1d21; --ink: #e6e6e6; --faint: #a8a8a8; --line: #3a3d44; --bar: #56b4e9; --warn: #e69f00 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1rem; max-width: 84rem; background: var(--page); color: var(--ink); line-height: 1.5; overflow-wrap: anywhere }
-h1 { font-size: 1.5rem } h2 { font-size: 1.25rem; border-top: 1px solid var(--line); padding-top: 1rem } h3 { font-size: 1rem; margin: 0 0 .5rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.25rem; border-top: 1px solid var(--line); padding-top: 1rem } h3 { font-size: 1rem; margin: 1.5rem 0 .5rem } .sides h3 { margin-top: 0 }
 .sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.5rem } .sides > * { min-width: 0 }
 table { border-collapse: collapse; width: 100%; font-size: .9rem } td, th { text-align: start; vertical-align: top; padding: .2rem .5rem .2rem 0; border-bottom: 1px solid var(--line) }
 td[dir] { white-space: pre-wrap }

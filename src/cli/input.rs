@@ -3,26 +3,28 @@
 //! A line typed at a terminal or written to a pipe is decoded at once; a file is read in full chunks. The queue between
 //! reader and model is bounded, so that memory does not depend on the length of the input.
 
+mod read_ahead;
+
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::Receiver;
 
 use clap::ValueEnum;
 
-use super::output::{Kept, SAME_AS_BEFORE};
-use super::shard::Shard;
 use crate::data::DataConfig;
 use crate::data::audio::Recording;
 use crate::data::audio::listing::segment_of;
-use crate::data::readers::{ExtraField, Format, LineEnds, Place, RowReader, SourceRow, shorten};
+use crate::data::readers::{ExtraField, Format, LineEnds, RowReader, SourceRow};
 use crate::data::selection::refuse_sound;
 use crate::data::source_processor::SourceRef;
-use crate::error::{Error, Result, caught};
+use crate::error::{Error, Result};
 use crate::predictor::loaded_model::LoadedModel;
 use crate::predictor::request::TooLong;
+use read_ahead::RowPack;
+pub(crate) use read_ahead::{RowSink, Selection};
 
 /// The most rows of a chunk, and the rows of the first one. Each chunk is twice as large as the one before: the first
 /// outputs come early, a job that is killed repeatedly makes progress, and later chunks have more rows to sort.
@@ -31,13 +33,6 @@ const FIRST_CHUNK: usize = 256;
 
 /// A chunk takes no more rows beyond this many bytes.
 const CHUNK_BYTES: usize = 1 << 24;
-
-/// The most rows, and bytes, that the reader sends at once.
-const PACK: usize = 256;
-const PACK_BYTES: usize = 1 << 20;
-
-/// Packs in the queue to the model.
-const AHEAD: usize = 16;
 
 /// Whether the first row of a table names its columns, and the columns of sources and targets: as in training, unless
 /// `header` overrides it.
@@ -111,24 +106,21 @@ impl From<InputFormat> for Format {
 pub(crate) enum OnError {
     /// Write the rows before it, then end with an error that names file and line
     Stop,
-    /// Leave its output empty; count it, and name the first one at the end
+    /// Leave it without an output; count it, and name the first one at the end
     Skip,
 }
 
-/// The source of a row of `file`: its text, or the recording that it names.
+/// The source of a row: its text, or the recording that it names.
 ///
 /// # Errors
 /// The start or the end of a recording is not a number.
-pub(crate) fn source_of<'a>(
-    loaded: &LoadedModel,
-    file: &'a Path,
-    row: &'a SourceRow,
-) -> Result<SourceRef<'a>> {
+pub(crate) fn source_of<'a>(loaded: &LoadedModel, row: &'a SourceRow) -> Result<SourceRef<'a>> {
     let text = SourceRef::from(row.text.as_str());
     match &loaded.experiment.data.source.audio {
         None => Ok(text),
         Some(audio) => {
-            Ok(SourceRef { segment: segment_of(&row.others, audio)?, named_by: Some(file), ..text })
+            let (segment, named_by) = (segment_of(&row.others, audio)?, Some(&*row.place.file));
+            Ok(SourceRef { segment, named_by, ..text })
         }
     }
 }
@@ -138,37 +130,6 @@ pub(crate) fn too_long(truncate: bool) -> TooLong {
     match truncate {
         true => TooLong::Truncate,
         false => TooLong::Refuse("cut it with --truncate, or allow more with --set data.source.max_length=N"),
-    }
-}
-
-/// The selected rows of the input.
-#[derive(Debug, Default)]
-pub(crate) struct Selection {
-    /// The shard; `None` for all rows.
-    pub shard: Option<Shard>,
-    /// The first of these rows, which the output already has.
-    pub answered: Kept,
-}
-
-impl Selection {
-    /// Checks that a row, counted from 1, that the output already has is the one in the output or its record.
-    fn check(&self, number: u64, row: &Result<SourceRow>) -> Result<()> {
-        let known = match number {
-            1 => self.answered.first_source.as_ref(),
-            _ => None,
-        };
-        let last = self.answered.last_source.as_ref().filter(|_| number == self.answered.rows);
-        match (last.or(known), row) {
-            (Some(source), Ok(row)) if *source != row.text => {
-                let message = format!(
-                    "row {number} of the output must belong to that row of the input, but the sources are\n  {}\n  {}",
-                    shorten(source),
-                    shorten(&row.text)
-                );
-                Err(Error::input(message).hint(SAME_AS_BEFORE))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
@@ -188,9 +149,6 @@ impl InputRow {
         self.row.as_ref().map_or(0, all)
     }
 }
-
-/// Rows, or the error that ends reading.
-type RowPack = Result<Vec<InputRow>>;
 
 /// The rows of an input, chunk by chunk.
 pub(crate) struct Input {
@@ -226,37 +184,53 @@ impl Input {
         wanted: Selection,
         names_recordings: bool,
     ) -> Result<Input> {
-        let sources = if names_recordings { sources.keeping_extra_fields() } else { sources };
-        let (to, packs) = sync_channel(AHEAD);
-        let (file, line_ends) = (sources.place(0).file, sources.line_ends());
-        let all_rows = Arc::<AtomicU64>::default();
-        let counted = Arc::clone(&all_rows);
-        std::thread::Builder::new()
-            .name("input".to_owned())
-            .spawn(move || {
-                let choice = Choice { wanted, number: 0, ours: 0, counted };
-                // A panic must not look like the end of the input.
-                let read = || {
-                    read_ahead(sources, choice, &to);
-                    Ok(())
-                };
-                if let Err(error) = caught(read) {
-                    let _ = to.send(Err(error));
-                }
-            })
-            .map_err(|error| Error::failure(format!("cannot start a thread: {error}")))?;
         // A redirected file is complete; a pipe or a terminal is not.
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
         let full_chunks = path.metadata().is_ok_and(|metadata| metadata.is_file());
+        let input = Input::start_all(vec![sources], wanted, names_recordings)?;
+        Ok(Input { full_chunks, ..input })
+    }
+
+    /// The same for the rows of several inputs, one after the other, in full chunks.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn start_all(
+        mut sources: Vec<RowReader>,
+        wanted: Selection,
+        names_recordings: bool,
+    ) -> Result<Input> {
+        if names_recordings {
+            sources = sources.into_iter().map(RowReader::keeping_extra_fields).collect();
+        }
+        let file = sources.first().map_or(Path::new("").into(), |first| first.place(0).file);
+        let line_ends = sources.iter().flat_map(RowReader::line_ends).collect();
+        let read = move |sink: &mut RowSink| sources.into_iter().try_for_each(|rows| sink.take_all(rows));
+        let input = Input::produced(file, wanted, names_recordings, read)?;
+        Ok(Input { line_ends, ..input })
+    }
+
+    /// The same for rows that a function gives, on the reader thread. `file` names them in messages about all.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn produced(
+        file: Arc<Path>,
+        wanted: Selection,
+        names_recordings: bool,
+        read: impl FnOnce(&mut RowSink) -> Result<()> + Send + 'static,
+    ) -> Result<Input> {
+        let all_rows = Arc::<AtomicU64>::default();
+        let packs = read_ahead::start(wanted, Arc::clone(&all_rows), read)?;
         Ok(Input {
             packs,
             waiting: VecDeque::new(),
             ended_by: None,
             size: FIRST_CHUNK,
-            full_chunks,
+            full_chunks: true,
             is_first: true,
             file,
-            line_ends,
+            line_ends: Vec::new(),
             guessed: None,
             names_recordings,
             recording: None,
@@ -320,86 +294,12 @@ impl Input {
     pub(crate) fn file(&self) -> &Path {
         &self.file
     }
-
-    /// The place of a line, for messages.
-    pub(crate) fn place(&self, line: u64) -> Place {
-        Place { file: self.file.clone(), line }
-    }
-}
-
-/// Reads until the end, or until the receiver is dropped.
-fn read_ahead(mut sources: RowReader, mut choice: Choice, to: &SyncSender<RowPack>) {
-    let mut pack = Vec::new();
-    loop {
-        let end = match sources.next_row().and_then(|row| choice.choose(row)) {
-            Ok(Next::Row(row)) => {
-                pack.push(row);
-                None
-            }
-            Ok(Next::NotWanted) => None,
-            Ok(Next::End) => Some(None),
-            Err(error) => Some(Some(Err(error))),
-        };
-        let full = pack.len() >= PACK || pack.iter().map(InputRow::bytes).sum::<usize>() >= PACK_BYTES;
-        let due = full || end.is_some() || !sources.is_ready();
-        if due && !pack.is_empty() && to.send(Ok(std::mem::take(&mut pack))).is_err() {
-            return;
-        }
-        if let Some(error) = end {
-            // If the receiver is dropped, so is the error.
-            let _ = error.map(|error| to.send(error));
-            return;
-        }
-    }
-}
-
-/// What the reader finds next.
-enum Next {
-    Row(InputRow),
-    NotWanted,
-    End,
-}
-
-/// Selects rows.
-struct Choice {
-    wanted: Selection,
-    /// Rows so far.
-    number: u64,
-    /// Of these, rows of the shard.
-    ours: u64,
-    /// Gets the number of all rows at the end.
-    counted: Arc<AtomicU64>,
-}
-
-impl Choice {
-    fn choose(&mut self, row: Option<Result<SourceRow>>) -> Result<Next> {
-        let answered = self.wanted.answered.rows;
-        let Some(row) = row else {
-            self.counted.store(self.number, Ordering::SeqCst);
-            return if self.ours < answered { Err(too_few(answered, self.ours)) } else { Ok(Next::End) };
-        };
-        self.number += 1;
-        if self.wanted.shard.is_some_and(|shard| !shard.has(self.number)) {
-            return Ok(Next::NotWanted);
-        }
-        self.ours += 1;
-        if self.ours > answered {
-            return Ok(Next::Row(InputRow { number: self.number, row }));
-        }
-        self.wanted.check(self.ours, &row).map(|()| Next::NotWanted)
-    }
-}
-
-fn too_few(answered: u64, there: u64) -> Error {
-    Error::input(format!(
-        "the output must not have more rows than the input, but it has {answered}, and the input {there}"
-    ))
-    .hint(SAME_AS_BEFORE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::shard::Shard;
     use crate::data::readers::Columns;
 
     #[test]

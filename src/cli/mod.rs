@@ -10,6 +10,7 @@ mod check;
 mod data;
 mod decode;
 mod decoded;
+mod distill;
 mod doctor;
 mod evaluate;
 mod experiment;
@@ -80,6 +81,8 @@ enum Command {
     Average(average::AverageArgs),
     /// Decode sources with a trained model
     Decode(decode::DecodeArgs),
+    /// Write a teacher's outputs as training pairs for a student: knowledge distillation
+    Distill(distill::DistillArgs),
     /// Join the outputs of several jobs, each of which decoded a shard of an input
     Merge(merge::MergeArgs),
     /// Decode lines as they are typed, and show each step
@@ -161,7 +164,9 @@ fn moved_to(command: &str, option: &str) -> Option<&'static str> {
 fn settable(command: &str) -> &'static [&'static str] {
     match command {
         "train" | "check" | "experiment" => &["training.", "model.", "decoding.", "runtime.", "data.", ""],
-        "decode" | "interactive" | "verify" | "attention" | "evaluate" => &["decoding.", "runtime."],
+        "decode" | "distill" | "interactive" | "verify" | "attention" | "evaluate" => {
+            &["decoding.", "runtime."]
+        }
         "score" => &["runtime."],
         "shortlist" | "data" => &["data."],
         _ => &[],
@@ -191,6 +196,7 @@ fn run(command: &Command) -> Result<u8> {
         Command::Experiment(args) => experiment::run(args),
         Command::Average(args) => average::run(args).map(|()| 0),
         Command::Decode(args) => decode::run(args).map(|()| 0),
+        Command::Distill(args) => distill::run(args).map(|()| 0),
         Command::Merge(args) => merge::run(args).map(|()| 0),
         Command::Interactive(args) => interactive::run(args).map(|()| 0),
         Command::Verify(args) => verify::run(args).map(|()| 0),

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use super::headings::{MODEL, SEARCH};
 use super::roles::FileRoles;
 use crate::checkpoint::run::locate_model;
+use crate::checkpoint::tensors::sha256;
 use crate::console::status;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::predictor::loaded_model::LoadedModel;
 
 /// The models and the search.
@@ -46,10 +48,22 @@ impl ModelArgs {
     /// # Errors
     /// Those of [`LoadedModel::open_together`]; the shortlist cannot be read.
     pub(crate) fn open(&self) -> Result<LoadedModel> {
+        self.open_with_beam(1)
+    }
+
+    /// The same, with a beam of this width in place of greedy search, unless an option names a width.
+    ///
+    /// # Errors
+    /// Those of [`ModelArgs::open`].
+    pub(crate) fn open_with_beam(&self, width: usize) -> Result<LoadedModel> {
         let beam = self.beam.map(|width| format!("decoding.beam={width}"));
         let replaces = self.replace_unknown.then(|| "decoding.replace_unknown=true".to_owned());
         let overrides: Vec<String> = self.overrides.iter().cloned().chain(beam).chain(replaces).collect();
         let mut loaded = LoadedModel::open_together(&self.run, &self.with, &overrides)?;
+        let decoding = &loaded.experiment.decoding;
+        if width > 1 && decoding.beam == 1 && decoding.sampling.is_none() && !self.names_beam() {
+            loaded.set_search(&[format!("decoding.beam={width}")])?;
+        }
         if let Some(n_best) = self.n_best
             && let Some(beam) = loaded.require_n_best(n_best)?
         {
@@ -59,6 +73,36 @@ impl ModelArgs {
         }
         self.shortlist.as_ref().map_or(Ok(()), |path| loaded.use_shortlist(path))?;
         Ok(loaded)
+    }
+
+    fn names_beam(&self) -> bool {
+        let keys = self.overrides.iter().filter_map(|text| text.split('=').next());
+        self.beam.is_some() || keys.map(str::trim).any(|key| key == "decoding.beam")
+    }
+
+    /// What outputs depend on of the models and of the search, for the record of an unfinished output.
+    ///
+    /// # Errors
+    /// The shortlist cannot be read.
+    pub(crate) fn settings(&self, loaded: &LoadedModel) -> Result<Map<String, Value>> {
+        let failed =
+            |error: serde_json::Error| Error::failure(format!("cannot serialize the settings: {error}"));
+        let decoding = serde_json::to_value(&loaded.experiment.decoding).map_err(failed)?;
+        let models: Vec<&str> = loaded.members().map(|one| one.sha256.as_str()).collect();
+        let shortlist = self.shortlist.as_ref().map(|path| {
+            std::fs::read(path).map(|bytes| sha256(&bytes)).map_err(|error| Error::file("read", path, &error))
+        });
+        let mut all = Map::from_iter([
+            ("model".to_owned(), json!(models)),
+            ("data.source.max_length".to_owned(), json!(loaded.experiment.data.source.max_length)),
+            ("--shortlist".to_owned(), json!(shortlist.transpose()?)),
+        ]);
+        // Outputs do not depend on the batch size.
+        let keys = decoding.as_object().into_iter().flatten().filter(|(key, _)| *key != "batch_size");
+        all.extend(keys.map(|(key, value)| (format!("decoding.{key}"), value.clone())));
+        // If the key is off, `runtime.precision` decides.
+        all.insert("decoding.weights".to_owned(), json!(loaded.weights));
+        Ok(all)
     }
 
     /// Adds the files of the models and of their training data.

@@ -8,7 +8,7 @@ mod record;
 mod resume;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -69,6 +69,24 @@ impl OutputFormat {
             }
         }
     }
+
+    /// The format of a table, by its extension; `option` names the file.
+    ///
+    /// # Errors
+    /// The extension is not that of a table that is written.
+    pub(crate) fn of_table(output: &Path, option: &str) -> Result<OutputFormat> {
+        match Format::of(output) {
+            Format::Csv if !Format::is_compressed(output) => Ok(OutputFormat::Csv),
+            Format::Jsonl if !Format::is_compressed(output) => Ok(OutputFormat::Jsonl),
+            _ => {
+                let output = output.display();
+                let message = format!(
+                    "{option} must name a .csv or .jsonl file, which has columns, but it is {output}"
+                );
+                Err(Error::input(message))
+            }
+        }
+    }
 }
 
 /// A field of a row: its column and its value; null for none.
@@ -90,10 +108,12 @@ pub(crate) struct Writer {
     record: Option<Record>,
     /// Whether the record is written.
     recorded: bool,
+    /// Bytes of the output so far.
+    written: u64,
 }
 
 impl Writer {
-    /// Replaces the file, or writes to standard output for `-`. `columns` are the header of a table.
+    /// Replaces the file, or writes to standard output for `-`. `columns` are the header of a table, if it has one.
     ///
     /// # Errors
     /// The file cannot be written, or another command is writing it.
@@ -125,17 +145,7 @@ impl Writer {
         columns: &[&str],
         n_best: u64,
     ) -> Result<(Writer, Kept)> {
-        let failed = |error: std::io::Error| Error::file("write", output, &error);
-        let mut open = OpenOptions::new();
-        let open = open.read(true).write(true).create(true).truncate(false);
-        let mut file = match is_stdout(output) {
-            true => return Err(no_file(output)),
-            false => open.open(output).map_err(failed)?,
-        };
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(no_file(output));
-        }
-        lock(&file, output)?;
+        let mut file = open_to_resume(output)?;
         let kept = keep_complete_rows(&mut file, output, format, columns, n_best)?;
         let place = output.display().to_string();
         let writer = Writer::new(Box::new(file), true, format, place);
@@ -145,9 +155,30 @@ impl Writer {
         }
     }
 
+    /// Resumes after the first `bytes` of a file, where a record of the command's progress ends, and removes what follows.
+    ///
+    /// # Errors
+    /// The output is no file, is shorter, cannot be written, or is being written by another command.
+    pub(crate) fn resume_after(output: &Path, format: OutputFormat, bytes: u64) -> Result<Writer> {
+        let failed = |error: std::io::Error| Error::file("write", output, &error);
+        let mut file = open_to_resume(output)?;
+        let there = file.metadata().map_err(failed)?.len();
+        if there < bytes {
+            let output = output.display();
+            let message = format!(
+                "an output to resume must have {bytes} bytes by its record, but {output} has {there}"
+            );
+            return Err(Error::input(message).hint("leave out --resume to write it anew"));
+        }
+        file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).map_err(failed)?;
+        let mut writer = Writer::new(Box::new(file), true, format, output.display().to_string());
+        writer.written = bytes;
+        Ok(writer)
+    }
+
     fn new(to: Box<dyn Write>, is_file: bool, format: OutputFormat, place: String) -> Writer {
         let (waiting, stop) = (Vec::new(), None);
-        Writer { to, waiting, stop, is_file, format, place, record: None, recorded: false }
+        Writer { to, waiting, stop, is_file, format, place, record: None, recorded: false, written: 0 }
     }
 
     /// Delays these signals while rows are written to a file.
@@ -169,7 +200,7 @@ impl Writer {
     /// The record cannot be written.
     pub(crate) fn begin(&mut self, first: Option<&str>) -> Result<()> {
         match &self.record {
-            Some(record) if !std::mem::replace(&mut self.recorded, true) => record.write(first),
+            Some(record) if !std::mem::replace(&mut self.recorded, true) => record.write(first, Value::Null),
             _ => Ok(()),
         }
     }
@@ -188,7 +219,7 @@ impl Writer {
     }
 
     fn headed(mut self, columns: &[&str]) -> Result<Writer> {
-        if self.format == OutputFormat::Csv {
+        if self.format == OutputFormat::Csv && !columns.is_empty() {
             self.waiting.extend(csv_line(columns)?.as_bytes());
         }
         Ok(self)
@@ -222,6 +253,11 @@ impl Writer {
         if self.waiting.len() < WAITING { Ok(true) } else { self.flush() }
     }
 
+    /// Bytes of a file that are written.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Flushes all rows, so that a kill loses none of them; false if the reader has closed the output.
     ///
     /// # Errors
@@ -234,12 +270,13 @@ impl Writer {
     fn hand_over(&mut self) -> std::io::Result<()> {
         let Writer { to, waiting, stop, .. } = self;
         let mut work = || to.write_all(waiting).and_then(|()| to.flush());
-        let written = match stop {
+        let done = match stop {
             Some(stop) => stop.whole(work),
             None => work(),
         };
+        self.written += self.waiting.len() as u64;
         self.waiting.clear();
-        written
+        done
     }
 
     fn unless_gone(&self, written: std::io::Result<()>) -> Result<bool> {
@@ -263,6 +300,22 @@ fn no_file(output: &Path) -> Error {
     let output = if is_stdout(output) { "standard output".into() } else { output.to_string_lossy() };
     Error::input(format!("--resume needs an unfinished output file, but the output is {output}"))
         .hint("name the file with --output")
+}
+
+/// Opens and locks a file whose beginning is kept.
+fn open_to_resume(output: &Path) -> Result<File> {
+    let failed = |error: std::io::Error| Error::file("write", output, &error);
+    let mut open = OpenOptions::new();
+    let open = open.read(true).write(true).create(true).truncate(false);
+    let file = match is_stdout(output) {
+        true => return Err(no_file(output)),
+        false => open.open(output).map_err(failed)?,
+    };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(no_file(output));
+    }
+    lock(&file, output)?;
+    Ok(file)
 }
 
 /// Locks the file: two commands that write it would lose or duplicate rows.

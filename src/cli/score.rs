@@ -136,8 +136,8 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<()> {
     loop {
         let read = input.next_chunk()?;
         let ended = read.is_empty();
-        let (pairs, fault) = encode(args, &loaded, &input, read, &mut summary);
-        let (pairs, not_finite) = score(args, &loaded, &input, pairs)?;
+        let (pairs, fault) = encode(args, &loaded, read, &mut summary);
+        let (pairs, not_finite) = score(args, &loaded, pairs)?;
         if !write(args, &loaded, &pairs, (&mut writer, &mut carried), &mut summary)? {
             return Ok(());
         }
@@ -202,7 +202,6 @@ fn roles(args: &ScoreArgs, loaded: &LoadedModel) -> Result<FileRoles> {
 fn encode(
     args: &ScoreArgs,
     loaded: &LoadedModel,
-    input: &Input,
     rows: Vec<InputRow>,
     summary: &mut ScoreSummary,
 ) -> (Vec<Pair>, Option<Error>) {
@@ -211,8 +210,8 @@ fn encode(
         let (read, ids) = match row {
             Ok(read) => {
                 let mut read = read;
-                let ids = encode_row(args, loaded, input, &mut read, summary);
-                let ids = ids.map_err(|error| error.at(input.place(read.line)));
+                let ids = encode_row(args, loaded, &mut read, summary);
+                let ids = ids.map_err(|error| error.at(&read.place));
                 (Some(read), ids)
             }
             Err(error) => (None, Err(error)),
@@ -232,7 +231,6 @@ fn encode(
 fn encode_row(
     args: &ScoreArgs,
     loaded: &LoadedModel,
-    input: &Input,
     row: &mut SourceRow,
     summary: &mut ScoreSummary,
 ) -> Result<Ids> {
@@ -251,7 +249,7 @@ fn encode_row(
             (target, ended)
         }
     };
-    let source = loaded.encode_source(source_of(loaded, input.file(), row)?, too_long(args.truncate))?;
+    let source = loaded.encode_source(source_of(loaded, row)?, too_long(args.truncate))?;
     let request = source.decode;
     loaded.check_target(&request.source, &target).map_err(|error| match request.source.is_empty() {
         true => error,
@@ -287,12 +285,7 @@ type Scored = (Pair, Vec<TokenScore>);
 
 /// The scores of each pair's tokens; none for a skipped one. If those of a pair are not finite and errors stop the
 /// command, returns the pairs before it and the error.
-fn score(
-    args: &ScoreArgs,
-    loaded: &LoadedModel,
-    input: &Input,
-    pairs: Vec<Pair>,
-) -> Result<(Vec<Scored>, Option<Error>)> {
+fn score(args: &ScoreArgs, loaded: &LoadedModel, pairs: Vec<Pair>) -> Result<(Vec<Scored>, Option<Error>)> {
     let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
     let ids: Vec<(&DecodeRequest, &[i64])> =
         ids.map(|Ids { request, target, .. }| (request, target.as_slice())).collect();
@@ -302,7 +295,7 @@ fn score(
         let found = ids.and_then(|ids| {
             let mut tokens =
                 scores.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| match &read {
-                    Some(read) => error.at(input.place(read.line)),
+                    Some(read) => error.at(&read.place),
                     None => error,
                 })?;
             tokens.truncate(ids.target.len() + usize::from(ids.ended));

@@ -128,7 +128,9 @@ impl ShardRecord {
                 "{shown} must be a finished output of `decode --shard`, but {} is missing",
                 place.display()
             );
-            return Err(Error::input(message).hint("finish it: the same command with --resume"));
+            return Err(Error::input(message).hint(
+                "finish it: the same command with --resume; the pairs of `distill` need no merging, `data.train` names all",
+            ));
         }
         let bytes = read_within(&place, SMALL)?;
         serde_json::from_slice(&bytes).map_err(|error| {

@@ -90,7 +90,7 @@ fn first_rows(args: &SourceArgs, loaded: &LoadedModel, count: usize) -> Result<(
         }
         chunk.truncate(count - read);
         read += chunk.len();
-        let encoder = RowEncoder { loaded, input: &input, args, split: false };
+        let encoder = RowEncoder::new(loaded, &input, args);
         let mut chunk = chunk.into_iter();
         while chunk.len() > 0 {
             let (encoded, fault) = encoder.encode(&mut chunk);

@@ -5,6 +5,7 @@
 
 use super::DataConfig;
 use super::readers::Pair;
+use super::selection::each_used;
 use super::text_form::TextForm;
 use crate::error::{Error, Result};
 use crate::runtime::seed_for;
@@ -37,6 +38,19 @@ impl HeldOut {
                 Err(Error::input(message).hint("name a file of validation pairs: `data.valid`"))
             }
         }
+    }
+
+    /// A share of the training pairs of a config, of those that its policies use.
+    ///
+    /// # Errors
+    /// Those of reading; those of [`HeldOut::choose`].
+    pub(crate) fn of_training(share: f64, config: &DataConfig) -> Result<HeldOut> {
+        let mut hashes = Vec::new();
+        each_used(&config.train, config, &mut |pair| {
+            hashes.push(source_hash(config, &pair));
+            Ok(())
+        })?;
+        HeldOut::choose(share, hashes)
     }
 
     /// That of a saved number.

@@ -234,7 +234,7 @@ impl Reading<'_> {
         while let Some(row) = sources.next_row()? {
             is_empty = false;
             let replaced = sources.was_replaced();
-            match row.and_then(|row| self.pair(row, &sources, file)) {
+            match row.and_then(|row| self.pair(row, file)) {
                 Ok(pair) => {
                     if each(pair, replaced)?.is_break() {
                         break;
@@ -250,9 +250,8 @@ impl Reading<'_> {
         Ok(sources.line_ends().iter().filter_map(LineEnds::note).collect())
     }
 
-    fn pair(&self, row: SourceRow, sources: &RowReader, file: &PairFile) -> Result<Pair> {
-        let SourceRow { text, target, line, others, .. } = row;
-        let place = sources.place(line);
+    fn pair(&self, row: SourceRow, file: &PairFile) -> Result<Pair> {
+        let SourceRow { text, target, place, others, .. } = row;
         let mut pair = Pair { source: text, target: target.unwrap_or_default(), place, ..Pair::default() };
         if let Some(recordings) = self.recordings {
             recordings.complete(&mut pair, &others).map_err(|error| error.at(&pair.place))?;

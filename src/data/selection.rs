@@ -114,6 +114,18 @@ impl<'a> Selection<'a> {
     }
 }
 
+/// The reason for which the policies of a config leave a new pair out, or refuse it, whatever other pairs there are.
+pub(crate) fn left_out_because(config: &DataConfig, pair: &Pair) -> Option<Reason> {
+    let policies = Policies::new(config);
+    let reasons = [
+        (Reason::Empty, config.empty, policies.empty_sides(pair).contains(&true)),
+        (Reason::TooUnequal, config.too_unequal, policies.is_too_unequal(pair)),
+        (Reason::Copy, config.copy, policies.is_copy(pair)),
+    ];
+    let found = reasons.into_iter().find(|(_, policy, holds)| *holds && *policy != Policy::Keep);
+    found.map(|(reason, _, _)| reason)
+}
+
 /// Whether a side is empty: its text, or one of its columns that is no set.
 fn is_empty(side: &SideConfig, text: &str) -> bool {
     if side.parts.is_empty() {
@@ -153,8 +165,8 @@ impl<'a> Policies<'a> {
     /// Whether a pair is used.
     fn admit(&mut self, pair: &Pair, replaced: bool, file: &PairFile) -> Result<bool> {
         let config = self.config;
-        let is_empty = [is_empty(&config.source, &pair.source), is_empty(&config.target, &pair.target)];
-        if is_empty.contains(&true) && self.config.empty != Policy::Keep {
+        let is_empty = self.empty_sides(pair);
+        if is_empty.contains(&true) && config.empty != Policy::Keep {
             self.empty.add(pair, is_empty, file);
             self.left_out.add(Reason::Empty, pair.place.clone());
             return Ok(false);
@@ -178,6 +190,10 @@ impl<'a> Policies<'a> {
                 Ok(true)
             }
         }
+    }
+
+    fn empty_sides(&self, pair: &Pair) -> [bool; 2] {
+        [is_empty(&self.config.source, &pair.source), is_empty(&self.config.target, &pair.target)]
     }
 
     fn is_too_unequal(&self, pair: &Pair) -> bool {
@@ -347,5 +363,28 @@ impl SoundNames {
             shorten(&first)
         );
         Err(Error::input(message).hint("add [data.source.audio] to read them as recordings"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_pair_is_held_against_the_policies_that_see_it_alone() {
+        let text = "train = \"a.csv\"\nvalid = \"b.csv\"\nmax_ratio = 2.0\ncopy = \"skip\"";
+        let mut config: DataConfig = toml::from_str(text).unwrap();
+        let because = |config: &DataConfig, source: &str, target: &str| {
+            let (source, target) = (source.to_owned(), target.to_owned());
+            left_out_because(config, &Pair { source, target, ..Pair::default() })
+        };
+        assert_eq!(because(&config, "ab", " \n"), Some(Reason::Empty));
+        assert_eq!(because(&config, "ab", "abcde"), Some(Reason::TooUnequal));
+        assert_eq!(because(&config, " ab", "ab "), Some(Reason::Copy));
+        assert_eq!(because(&config, "ab", "ba"), None);
+        (config.empty, config.too_unequal, config.copy) = (Policy::Keep, Policy::Keep, Policy::Keep);
+        for target in ["", "abcde", "ab"] {
+            assert_eq!(because(&config, "ab", target), None, "{target:?}");
+        }
     }
 }

@@ -149,6 +149,16 @@ impl LoadedModel {
         Ok((self.experiment.with_overrides(&settings)?, widened))
     }
 
+    /// Replaces keys of `[decoding]`, but not `decoding.weights`.
+    ///
+    /// # Errors
+    /// An unknown key; a value outside its range.
+    pub(crate) fn set_search(&mut self, settings: &[String]) -> Result<()> {
+        self.experiment = self.experiment.with_overrides(settings)?;
+        self.options = SearchOptions::with_texts(&self.experiment.decoding, self.texts())?;
+        Ok(())
+    }
+
     /// The texts of the target's tokens, for other search options.
     pub(crate) fn texts(&self) -> TokenTexts {
         texts_of(&self.tokenizers.target)

@@ -16,6 +16,7 @@ use crate::support::run::{Finished, binary};
 
 const README: &str = include_str!("../../README.md");
 const DECODING: &str = include_str!("../../docs/decoding.md");
+const DISTILLATION: &str = include_str!("../../docs/distillation.md");
 const EVALUATION: &str = include_str!("../../docs/evaluation.md");
 const RUN: &str = include_str!("../../docs/run.md");
 const SPEECH: &str = include_str!("../../docs/speech.md");
@@ -201,6 +202,7 @@ fn every_file_named_by_a_page_exists() {
         (README, ""),
         (ARCHITECTURE, ""),
         (DECODING, "docs"),
+        (DISTILLATION, "docs"),
         (EVALUATION, "docs"),
         (RUN, "docs"),
         (SPEECH, "docs"),
@@ -231,7 +233,7 @@ fn every_file_named_by_a_page_exists() {
 #[test]
 fn every_key_and_every_option_named_by_a_page_exists() {
     let least = "name = \"a\"\nmodel.transformer.ctc = true\n[data]\ntrain = \"a.csv\"\nvalid = \"b.csv\"\n";
-    let pages = [README, DECODING, EVALUATION, RUN, SPEECH].concat();
+    let pages = [README, DECODING, DISTILLATION, EVALUATION, RUN, SPEECH].concat();
     for rest in pages.split("--set ").skip(1) {
         let setting = match rest.strip_prefix('\'') {
             Some(quoted) => quoted.split('\'').next().unwrap(),

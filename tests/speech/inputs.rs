@@ -175,6 +175,46 @@ fn recordings_are_decoded_from_every_format_of_input() {
     assert!(carried.iter().all(|row| row["speaker"] == 7));
 }
 
+/// `seqloom distill`: a student's config names the table where it is.
+#[test]
+fn recordings_become_pairs_whose_paths_hold_from_the_new_folder() {
+    let (scene, words) = (trained(), words(12));
+    scene.write("elsewhere/note.txt", "");
+    let there = scene.path("data/clips").canonicalize().unwrap().display().to_string();
+    let train = |table: &str, out: &str| {
+        let set = format!("data.train={table}");
+        scene.train(&["--out", out, "--set", "training.steps=2", "--set", &set]).succeeded().stderr
+    };
+    for (output, start, out) in
+        [("data/pairs.csv", "clips", "near"), ("elsewhere/pairs.csv", there.as_str(), "far")]
+    {
+        scene.seqloom(&["distill", "runs/copy", "--output", output]).succeeded();
+        let table = scene.text(output);
+        assert!(table.starts_with(&format!("source,start,end,target\n{start}/")), "{table}");
+        let count = table.lines().count() - 1;
+        assert!(train(output, out).contains(&format!("{count} training pairs")));
+    }
+    // Parts of a recording stay parts.
+    let (bytes, parts) = long(&words);
+    scene.write("data/long.wav", bytes);
+    scene.write("data/parts.csv", parts_table(&words, &parts));
+    let arguments = ["distill", "runs/copy", "--input", "data/parts.csv", "--output", "data/more.jsonl"];
+    scene.seqloom(&arguments).succeeded();
+    let pairs = objects(&scene.text("data/more.jsonl"));
+    let decoded = objects(&decode(&scene, "data/parts.csv", &["--beam", "5"]).stdout);
+    let usable = decoded.iter().filter(|row| row["finished"] == true && row["output"] != "");
+    let expected: Vec<[String; 2]> =
+        usable.map(|row| ["start", "output"].map(|key| row[key].as_str().unwrap().to_owned())).collect();
+    for (pair, [start, output]) in pairs.iter().zip(&expected) {
+        assert_eq!(
+            (pair["source"].as_str(), pair["target"].as_str()),
+            (Some("long.wav"), Some(output.as_str()))
+        );
+        assert_eq!(pair["start"].as_f64(), start.parse().ok());
+    }
+    assert!(!pairs.is_empty() && train("data/more.jsonl", "parts").contains(" training pairs"));
+}
+
 #[test]
 fn a_recording_of_another_sample_rate_is_transcribed_alike() {
     let (scene, words) = (trained(), words(20));

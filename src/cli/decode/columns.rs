@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::DecodeArgs;
 use super::Row;
 use super::format::DecodeFormat;
-use crate::checkpoint::tensors::sha256;
 use crate::cli::input::OnError;
 use crate::cli::output::{CarriedFields, Field, Kept, OutputFormat, Record, Writer};
 use crate::console::status;
@@ -18,15 +17,8 @@ use crate::predictor::loaded_model::LoadedModel;
 
 /// The settings on which outputs depend, for the record of an unfinished output.
 pub(crate) fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<String, Value>> {
-    let failed = |error: serde_json::Error| Error::failure(format!("cannot serialize the settings: {error}"));
-    let decoding = serde_json::to_value(&loaded.experiment.decoding).map_err(failed)?;
-    let models: Vec<&str> = loaded.members().map(|one| one.sha256.as_str()).collect();
-    let shortlist = args.model.shortlist.as_ref().map(|path| {
-        std::fs::read(path).map(|bytes| sha256(&bytes)).map_err(|error| Error::file("read", path, &error))
-    });
-    let mut all = Map::from_iter([
-        ("model".to_owned(), json!(models)),
-        ("data.source.max_length".to_owned(), json!(loaded.experiment.data.source.max_length)),
+    let mut all = args.model.settings(loaded)?;
+    all.extend([
         ("--prefix".to_owned(), json!(args.source.prefix)),
         ("--prefix-column".to_owned(), json!(args.source.prefix_column)),
         ("--column".to_owned(), json!(args.source.column)),
@@ -39,15 +31,9 @@ pub(crate) fn settings(args: &DecodeArgs, loaded: &LoadedModel) -> Result<Map<St
         ("--times".to_owned(), json!(args.times)),
         ("--mbr".to_owned(), json!(args.mbr.metric)),
         ("--candidates".to_owned(), json!(args.mbr.metric.as_ref().map(|_| args.mbr.candidates))),
-        ("--shortlist".to_owned(), json!(shortlist.transpose()?)),
         ("--truncate".to_owned(), json!(args.source.truncate)),
         ("--on-error skip".to_owned(), json!(args.source.on_error == OnError::Skip)),
     ]);
-    // Outputs do not depend on the batch size.
-    let keys = decoding.as_object().into_iter().flatten().filter(|(key, _)| *key != "batch_size");
-    all.extend(keys.map(|(key, value)| (format!("decoding.{key}"), value.clone())));
-    // If the key is off, `runtime.precision` decides.
-    all.insert("decoding.weights".to_owned(), json!(loaded.weights));
     Ok(all)
 }
 
@@ -133,7 +119,7 @@ impl Columns {
                 "{output} already has {rows}: resuming after them{}; the counts and scores below cover the rest only",
                 if known.is_none() { unknown } else { "" }
             ));
-            answered.first_source = known.and_then(|first| first.as_str().map(str::to_owned));
+            answered.first_source = known.and_then(|known| known.first_source);
         }
         Ok((writer, answered))
     }

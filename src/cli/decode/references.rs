@@ -2,7 +2,6 @@
 //! `evaluate` that need it.
 
 use super::Row;
-use crate::cli::input::Input;
 use crate::cli::not_finite::each_or_error;
 use crate::cli::scored::target_score;
 use crate::decoding::incremental_decoder::DecodeRequest;
@@ -18,10 +17,9 @@ use crate::predictor::request::EncodedRequest;
 /// The model fails.
 pub(super) fn score(
     loaded: &LoadedModel,
-    input: &Input,
     rows: &[Row<EncodedRequest>],
 ) -> Result<Vec<Option<Result<TargetScore>>>> {
-    let targets: Vec<_> = rows.iter().map(|row| target(loaded, input, row)).collect();
+    let targets: Vec<_> = rows.iter().map(|row| target(loaded, row)).collect();
     let pairs = targets.iter().flatten().filter_map(|target| target.as_ref().ok());
     let pairs: Vec<(&DecodeRequest, &[i64])> =
         pairs.map(|(request, ids)| (request, ids.as_slice())).collect();
@@ -29,7 +27,7 @@ pub(super) fn score(
     let scored = rows.iter().zip(&targets).map(|(row, target)| match target.as_ref()? {
         Err(error) => Some(Err(error.clone())),
         Ok(_) => {
-            let place = input.place(row.read.as_ref()?.line);
+            let place = &row.read.as_ref()?.place;
             let score = scores.next()?.map(|tokens| target_score(&tokens));
             Some(score.map_err(|error| error.at(place)))
         }
@@ -38,17 +36,13 @@ pub(super) fn score(
 }
 
 /// The request of a row, and the token ids of its reference.
-fn target(
-    loaded: &LoadedModel,
-    input: &Input,
-    row: &Row<EncodedRequest>,
-) -> Option<Result<(DecodeRequest, Vec<i64>)>> {
+fn target(loaded: &LoadedModel, row: &Row<EncodedRequest>) -> Option<Result<(DecodeRequest, Vec<i64>)>> {
     let (Ok(request), Some(read)) = (&row.content, &row.read) else { return None };
     let (reference, _) = loaded.references(read.target.as_deref()?);
     let target = loaded.tokenizers.target.encode(reference);
     // A shortlist is for outputs alone.
     let request = DecodeRequest { allowed: None, ..request.decode.clone() };
     let checked = loaded.check_target(&request.source, &target);
-    let checked = checked.map_err(|error| error.at(input.place(read.line)));
+    let checked = checked.map_err(|error| error.at(&read.place));
     Some(checked.map(|()| (request, target.ids)))
 }

@@ -2,7 +2,6 @@
 
 use super::mbr::Mbr;
 use super::split::Parts;
-use super::summary::DecodeSummary;
 use super::{Row, references};
 use crate::cli::input::{Input, InputRow, OnError, source_of};
 use crate::cli::not_finite::each_or_error;
@@ -13,7 +12,7 @@ use crate::data::source_processor::SourceRef;
 use crate::error::{Error, Result};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
-use crate::predictor::request::EncodedRequest;
+use crate::predictor::request::{EncodedRequest, TooLong};
 
 /// Frames of features after which no more rows are read for now: some 130 MB of 80 bins.
 const FRAMES_AT_ONCE: usize = 400_000;
@@ -24,8 +23,12 @@ pub(crate) struct RowEncoder<'a> {
     pub loaded: &'a LoadedModel,
     /// The input of the rows.
     pub input: &'a Input,
-    /// Prefixes, and what to do with errors.
-    pub args: &'a SourceArgs,
+    /// The forced prefix of all outputs, unless rows have their own.
+    pub prefix: Option<&'a str>,
+    /// What to do with a row that is broken.
+    pub on_error: OnError,
+    /// What to do with a source that is too long.
+    pub too_long: TooLong,
     /// Whether long recordings are cut at silences.
     pub split: bool,
 }
@@ -33,7 +36,13 @@ pub(crate) struct RowEncoder<'a> {
 /// Rows whose features are made together, on all threads.
 const LOT: usize = 32;
 
-impl RowEncoder<'_> {
+impl<'a> RowEncoder<'a> {
+    /// That of the options of a command; recordings are not cut.
+    pub(crate) fn new(loaded: &'a LoadedModel, input: &'a Input, args: &'a SourceArgs) -> RowEncoder<'a> {
+        let (prefix, too_long) = (args.prefix.as_deref(), args.too_long());
+        RowEncoder { loaded, input, prefix, on_error: args.on_error, too_long, split: false }
+    }
+
     /// Tokenizes sources and prefixes, or makes features, until the rows end or there are enough frames. If a row has an
     /// error and errors stop the command, returns the rows before it and the error.
     pub(crate) fn encode(
@@ -50,7 +59,7 @@ impl RowEncoder<'_> {
                 let source = row.content.as_ref().ok().map(|request| &request.decode.source);
                 frames += source.and_then(SourceItem::frames).map_or(0, Frames::count);
                 match &row.content {
-                    Err(error) if self.args.on_error == OnError::Stop => {
+                    Err(error) if self.on_error == OnError::Stop => {
                         let error = error.clone();
                         return (encoded, Some(error));
                     }
@@ -100,28 +109,27 @@ impl RowEncoder<'_> {
     /// Rows, and their recordings if they are in memory.
     fn encode_rows(&self, rows: Vec<(InputRow, Option<&Recording>)>) -> Vec<Row<EncodedRequest>> {
         let sources = rows.iter().map(|(row, recording)| self.source(row, *recording)).collect();
-        let requests = self.loaded.encode_sources(sources, self.args.too_long());
+        let requests = self.loaded.encode_sources(sources, self.too_long);
         rows.into_iter().zip(requests).map(|((row, _), request)| self.with_prefix(row, request)).collect()
     }
 
     fn source<'r>(&'r self, row: &'r InputRow, recording: Option<&'r Recording>) -> Result<SourceRef<'r>> {
         let read = row.row.as_ref().map_err(Error::clone)?;
         self.input.recording()?;
-        Ok(SourceRef { recording, ..source_of(self.loaded, self.input.file(), read)? })
+        Ok(SourceRef { recording, ..source_of(self.loaded, read)? })
     }
 
     fn with_prefix(&self, row: InputRow, request: Result<EncodedRequest>) -> Row<EncodedRequest> {
-        let RowEncoder { loaded, input, args, .. } = self;
         let number = row.number;
         let read = match row.row {
             Ok(read) => read,
             Err(error) => return Row::skipped(number, None, error),
         };
-        let prefix = args.prefix.as_ref().or(read.prefix.as_ref()).map_or("", String::as_str);
-        let content = request.and_then(|request| loaded.with_prefix(request, prefix));
-        let references = read.target.as_deref().map_or(Ok(()), |field| loaded.check_references(field));
+        let prefix = self.prefix.or(read.prefix.as_deref()).unwrap_or_default();
+        let content = request.and_then(|request| self.loaded.with_prefix(request, prefix));
+        let references = read.target.as_deref().map_or(Ok(()), |field| self.loaded.check_references(field));
         let content = content.and_then(|request| references.map(|()| request));
-        let content = content.map_err(|error| error.at(input.place(read.line)));
+        let content = content.map_err(|error| error.at(&read.place));
         let truncated = content.as_ref().is_ok_and(|request| request.length_before.is_some());
         Row { number, read: Some(read), truncated, content, reference_score: None }
     }
@@ -147,11 +155,9 @@ pub(crate) struct Needed<'a> {
 /// command, returns the rows before it and the error.
 pub(crate) fn decode(
     loaded: &LoadedModel,
-    input: &Input,
     rows: Vec<Row<EncodedRequest>>,
     needed: Needed,
     on_error: OnError,
-    summary: &mut DecodeSummary,
 ) -> Result<(Decoded, Option<Error>)> {
     let asked: Vec<&EncodedRequest> = rows.iter().filter_map(|row| row.content.as_ref().ok()).collect();
     let decode = |some: &[&EncodedRequest]| {
@@ -168,19 +174,16 @@ pub(crate) fn decode(
         Ok(outputs)
     };
     let mut outputs = each_or_error(&asked, &decode)?.into_iter();
-    let scores = if needed.reference_scores { references::score(loaded, input, &rows)? } else { Vec::new() };
+    let scores = if needed.reference_scores { references::score(loaded, &rows)? } else { Vec::new() };
     let mut scores = scores.into_iter();
     let mut decoded = Vec::with_capacity(rows.len());
     for row in rows {
         let Row { number, read, truncated, content, .. } = row;
         let reference_score = scores.next().flatten();
-        let place = read.as_ref().map(|read| input.place(read.line));
-        let content = match (content, place) {
-            (Ok(_), Some(place)) => outputs.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| {
-                let error = error.at(place);
-                summary.skip(&error);
-                error
-            }),
+        let content = match (content, &read) {
+            (Ok(_), Some(read)) => {
+                outputs.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| error.at(&read.place))
+            }
             (Ok(_), None) => continue,
             (Err(error), _) => Err(error),
         };

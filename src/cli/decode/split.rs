@@ -37,9 +37,8 @@ impl<'a> Parts<'a> {
     ) -> Result<Option<Parts<'a>>> {
         let audio = loaded.tokenizers.source.audio().zip(loaded.experiment.data.source.audio.as_deref());
         let (Some((processor, audio)), Ok(read)) = (audio, &row.row) else { return Ok(None) };
-        let source = SourceRef { recording: input.recording()?, ..source_of(loaded, input.file(), read)? };
-        let recording =
-            long_recording(processor, &source).map_err(|error| error.at(input.place(read.line)))?;
+        let source = SourceRef { recording: input.recording()?, ..source_of(loaded, read)? };
+        let recording = long_recording(processor, &source).map_err(|error| error.at(&read.place))?;
         let Some(recording) = recording else { return Ok(None) };
         let ranges = split_at_silences(&recording.samples, recording.sample_rate, processor.max_seconds());
         let offset = source.segment[0].unwrap_or(0.0);

@@ -92,17 +92,10 @@ impl DecodeSummary {
     }
 
     /// Counts the rows of the input.
-    pub(crate) fn add_sources(&mut self, loaded: &LoadedModel, input: &Input, rows: &[Row<EncodedRequest>]) {
+    pub(crate) fn add_sources(&mut self, loaded: &LoadedModel, rows: &[Row<EncodedRequest>]) {
         for row in rows {
             self.rows += 1;
-            let (asked, read) = match (&row.content, &row.read) {
-                (Ok(asked), Some(read)) => (asked, read),
-                (Err(error), _) => {
-                    self.skip(error);
-                    continue;
-                }
-                (Ok(_), None) => continue,
-            };
+            let (Ok(asked), Some(read)) = (&row.content, &row.read) else { continue };
             self.unknown += asked.unknown;
             self.changed[0].add(loaded.tokenizers.source.changes(&read.text));
             let ids = asked.decode.source.tokens();
@@ -118,14 +111,9 @@ impl DecodeSummary {
                 (&mut self.only_unknown, asked.unknown > 0 && ids.iter().all(says_nothing)),
             ];
             for (rows, _) in kinds.into_iter().filter(|(_, is_one)| *is_one) {
-                rows.add(|| input.place(read.line).to_string());
+                rows.add(|| read.place.to_string());
             }
         }
-    }
-
-    /// Counts a row that is skipped because of this error.
-    pub(crate) fn skip(&mut self, error: &Error) {
-        self.skipped.add(|| first_line(error));
     }
 
     /// Counts an output that lines with times leave out.
@@ -133,9 +121,14 @@ impl DecodeSummary {
         self.untimed.add(|| place.to_string());
     }
 
-    /// Counts the outputs of a row, compares the best one with the reference, and shows it as an example if requested.
+    /// Counts the outputs of a row, compares the best one with the reference, and shows it as an example if requested. Counts
+    /// a row without outputs as skipped.
     pub(crate) fn add(&mut self, loaded: &LoadedModel, row: &Row<Vec<Output>>) {
-        let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return };
+        let (outputs, read) = match (&row.content, &row.read) {
+            (Ok(outputs), Some(read)) => (outputs, read),
+            (Ok(_), None) => return,
+            (Err(error), _) => return self.skipped.add(|| first_line(error)),
+        };
         self.outputs += outputs.len();
         self.replaced = loaded.experiment.decoding.replace_unknown;
         for Output { hypothesis, .. } in outputs {
@@ -255,7 +248,7 @@ impl DecodeSummary {
 
     /// Prints notes about how the input was read.
     fn say_of_input(&self, loaded: &LoadedModel, input: &Input) {
-        let file = input.place(0).file.display().to_string();
+        let file = input.file().display().to_string();
         input.notes(self.rows as u64 + self.before).iter().for_each(|note| status(&format!("note: {note}")));
         let Tokenizers { source, target } = &loaded.tokenizers;
         let [sources, references] = &self.changed;

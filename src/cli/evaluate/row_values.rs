@@ -6,24 +6,7 @@ use serde_json::json;
 
 use crate::cli::output::{Field, OutputFormat, Writer};
 use crate::cli::scored::ScoredOutputs;
-use crate::error::{Error, Result};
-
-/// The format of a file of values.
-///
-/// # Errors
-/// It would be text, which has no columns.
-pub(super) fn format(path: &Path) -> Result<OutputFormat> {
-    match OutputFormat::choose(None, path)? {
-        OutputFormat::Text => {
-            let message = format!(
-                "--rows must name a .csv or .jsonl file, which has columns, but it is {}",
-                path.display()
-            );
-            Err(Error::input(message))
-        }
-        format => Ok(format),
-    }
-}
+use crate::error::Result;
 
 /// Writes a line for each row and each system: the number of the row, from 1, the system, and a column for each metric.
 ///

@@ -108,17 +108,15 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut ScoredOutp
             break;
         }
         while chunk.len() > 0 {
-            let encoder = RowEncoder { loaded, input: &input, args: source, split: false };
-            let (encoded, fault) = encoder.encode(&mut chunk);
-            summary.add_sources(loaded, &input, &encoded);
-            let (decoded, not_finite) =
-                rows::decode(loaded, &input, encoded, needed, OnError::Stop, &mut summary)?;
+            let (encoded, fault) = RowEncoder::new(loaded, &input, source).encode(&mut chunk);
+            summary.add_sources(loaded, &encoded);
+            let (decoded, not_finite) = rows::decode(loaded, encoded, needed, OnError::Stop)?;
             if let Some(error) = not_finite.or(fault) {
                 return Err(error);
             }
             for row in &decoded {
                 summary.add(loaded, row);
-                score(loaded, &input, row, system)?;
+                score(loaded, row, system)?;
             }
         }
     }
@@ -127,20 +125,15 @@ fn decode_run(loaded: &LoadedModel, source: &SourceArgs, system: &mut ScoredOutp
 }
 
 /// Scores the best output of a row.
-fn score(
-    loaded: &LoadedModel,
-    input: &Input,
-    row: &Row<Vec<Output>>,
-    system: &mut ScoredOutputs,
-) -> Result<()> {
+fn score(loaded: &LoadedModel, row: &Row<Vec<Output>>, system: &mut ScoredOutputs) -> Result<()> {
     let (Ok(outputs), Some(read)) = (&row.content, &row.read) else { return Ok(()) };
     let Some(reference) = &read.target else {
-        return Err(without_references(input.file()).at(input.place(read.line)));
+        return Err(without_references(&read.place.file).at(&read.place));
     };
     let of_reference = (reference.as_str(), row.reference_score.clone().transpose()?);
     match outputs.first() {
         Some(best) => with_example(loaded, of_reference, &best.hypothesis, |example| system.add(example)),
-        None => return Err(Error::failure("a row has no output").at(input.place(read.line))),
+        None => return Err(Error::failure("a row has no output").at(&read.place)),
     }
     Ok(())
 }

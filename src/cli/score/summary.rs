@@ -96,7 +96,7 @@ impl ScoreSummary {
             changed.in_words(side, tokenizer?.form())
         };
         for changes in sides.filter_map(changes) {
-            status(&format!("note: {}: {changes}", input.place(0).file.display()));
+            status(&format!("note: {}: {changes}", input.file().display()));
         }
         let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());
         let skipped = format!(" (they have no score); the first: {}", first.unwrap_or_default());

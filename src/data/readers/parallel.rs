@@ -14,7 +14,7 @@ pub(super) fn parallel_row(sources: &mut Lines, targets: &mut Lines) -> ReadResu
         (Ok(None), _) | (_, Ok(None)) => Err(ReadError::End(unequal(sources, targets))),
         (Err(fault), _) | (_, Err(fault)) => Err(fault),
         (Ok(Some(text)), Ok(Some(target))) => {
-            Ok(Some(SourceRow { target: Some(target), ..SourceRow::of_text(text, sources.number()) }))
+            Ok(Some(SourceRow { target: Some(target), ..SourceRow::of_text(text, sources.place()) }))
         }
     }
 }

@@ -267,8 +267,8 @@ fn joined<'a>(columns: impl Iterator<Item = &'a str> + Clone) -> std::result::Re
 
 fn text_row(lines: &mut Lines) -> ReadResult<Option<SourceRow>> {
     let text = lines.next_line()?.map(str::to_string);
-    let line = lines.number();
-    Ok(text.map(|text| SourceRow::of_text(text, line)))
+    let place = lines.place();
+    Ok(text.map(|text| SourceRow::of_text(text, place)))
 }
 
 impl Iterator for RowReader {

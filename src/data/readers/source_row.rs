@@ -1,5 +1,6 @@
 //! One row of an input: its texts and where it starts.
 
+use super::Place;
 use super::extra_fields::ExtraField;
 
 /// Between the columns of a source that has several.
@@ -17,13 +18,13 @@ pub struct SourceRow {
     /// The fields that are neither source nor reference, if they are kept
     /// ([`RowReader::keeping_extra_fields`](super::RowReader::keeping_extra_fields)).
     pub others: Vec<ExtraField>,
-    /// The physical line where the row starts, from 1; of Parquet the number of the row.
-    pub line: u64,
+    /// Where the row starts.
+    pub place: Place,
 }
 
 impl SourceRow {
     /// A source without other fields.
-    pub(super) fn of_text(text: String, line: u64) -> SourceRow {
-        SourceRow { text, target: None, prefix: None, others: Vec::new(), line }
+    pub(super) fn of_text(text: String, place: Place) -> SourceRow {
+        SourceRow { text, target: None, prefix: None, others: Vec::new(), place }
     }
 }

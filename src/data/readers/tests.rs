@@ -107,7 +107,7 @@ fn parallel_text_pairs_line_by_line() {
 fn each_line_of_text_is_a_source_even_if_empty() {
     let rows = rows("a\r\n\n \"b\", c\t\nlast", Format::Text);
     let texts: Vec<(String, u64)> =
-        rows.into_iter().map(|row| row.unwrap()).map(|row| (row.text, row.line)).collect();
+        rows.into_iter().map(|row| row.unwrap()).map(|row| (row.text, row.place.line)).collect();
     let expected =
         [("a", 1), ("", 2), (" \"b\", c\t", 3), ("last", 4)].map(|(text, line)| (text.to_string(), line));
     assert_eq!(texts, expected);
@@ -121,7 +121,7 @@ fn a_table_for_decoding_may_lack_targets_and_have_empty_sources() {
         target: reference.map(str::to_string),
         prefix: None,
         others: Vec::new(),
-        line,
+        place: Place { file: Path::new("in").into(), line },
     };
     let read = |text, format| rows(text, format).into_iter().map(|row| row.unwrap()).collect::<Vec<_>>();
     assert_eq!(read("source\na\n\"\"\n", Format::Csv), [row("a", None, 2), row("", None, 3)]);

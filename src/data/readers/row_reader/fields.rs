@@ -91,7 +91,7 @@ impl Fields {
             value: FieldValue::Text(std::mem::take(&mut record.fields[place])),
         };
         let others = if carries { self.others().map(&mut carry).collect() } else { Vec::new() };
-        Ok(Some(SourceRow { text, target: reference, prefix, others, line }))
+        Ok(Some(SourceRow { text, target: reference, prefix, others, place: lines.place_of(line) }))
     }
 }
 

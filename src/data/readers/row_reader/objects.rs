@@ -80,7 +80,7 @@ impl Keys {
             _ => None,
         };
         let others = if carries { extra_fields::of_object(written, &self.left_out()) } else { Vec::new() };
-        Ok(SourceRow { text, target: reference, prefix, others, line: place.line })
+        Ok(SourceRow { text, target: reference, prefix, others, place: place.clone() })
     }
 
     /// The keys that are no other fields: a list of tokens is one, and so are the columns of a source that has several.
