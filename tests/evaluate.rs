@@ -207,6 +207,11 @@ fn each_row_has_its_values() {
             )
             .succeeded();
     }
+    // A perfect row has a BLEU of 1, however short it is.
+    scene.write("short.txt", "a b c\n");
+    let short = ["evaluate", "--references", "short.txt", "--outputs", "short.txt", "--rows", "short.csv"];
+    scene.seqloom(&[&short[..], &["--metrics", "bleu"]].concat()).succeeded();
+    assert_eq!(scene.text("short.csv").lines().nth(1), Some("1,short.txt,1.0"));
     let table = scene.text("rows.csv");
     assert_eq!(table.lines().next(), Some("row,system,exact_match,character_error_rate"));
     let rows = objects(&scene.text("rows.jsonl"));

@@ -89,6 +89,9 @@ fn an_experiment_that_was_killed_ends_with_the_same_table() {
     assert!(steps(&again).is_empty(), "{}", again.stderr);
     assert_eq!(scene.text("killed/index.html"), scene.text("whole/index.html"));
     check_files(&scene);
+    // What was decoded greedily must not pass for the outputs of a beam.
+    let wide = [&asked("killed")[..], &["--set", "decoding.beam=3"]].concat();
+    scene.seqloom(&wide).refused_naming(2, &["is finished", "other values of decoding.beam"]);
 }
 
 /// The table and the page of `whole`.

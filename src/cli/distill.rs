@@ -216,6 +216,11 @@ struct Progress {
 }
 
 impl Progress {
+    fn to_json(&self) -> Result<Value> {
+        serde_json::to_value(self)
+            .map_err(|error| Error::failure(format!("cannot serialize the progress: {error}")))
+    }
+
     /// The sources that are done.
     fn kept(&self) -> Kept {
         Kept {
@@ -245,10 +250,11 @@ pub(crate) fn run(args: &DistillArgs) -> Result<()> {
     let mut sources = Sources::open(args, data, wanted)?;
     // What cannot be read must not empty an old output.
     let first = sources.input.next_chunk()?;
+    // Before the output: one without a record counts as complete.
+    record.write(progress.first_source.as_deref(), progress.to_json()?)?;
     let writer = open(args, &table, &progress)?.guarded(&stop);
     let choice = Choice { loaded: &loaded, closest };
     let mut distilling = Distilling { args, choice, mbr, table, writer, record, progress };
-    distilling.keep_progress()?;
     distilling.distill_all(first, &mut sources)?;
     distilling.finish(&sources)
 }
@@ -363,9 +369,7 @@ impl Distilling<'_> {
             return Err(Error::failure(format!("cannot write {output}: its reader has closed it")));
         }
         self.progress.bytes = self.writer.written();
-        let progress = serde_json::to_value(&self.progress)
-            .map_err(|error| Error::failure(format!("cannot serialize the progress: {error}")))?;
-        self.record.write(self.progress.first_source.as_deref(), progress)
+        self.record.write(self.progress.first_source.as_deref(), self.progress.to_json()?)
     }
 
     /// Ends the output, and reports what is in it and what is not.

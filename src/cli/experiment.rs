@@ -19,7 +19,7 @@ use clap::Args;
 
 pub(super) use self::children::end_with_parent;
 use self::children::run_all;
-use self::outputs::{is_done, next_step};
+use self::outputs::{is_done, is_trained, next_step};
 use self::plan::{EnsembleSize, NamedFile, Plan, Task};
 use self::results::Results;
 use super::headings::{CONFIG, INPUT, RUN};
@@ -83,6 +83,8 @@ pub(crate) fn run(args: &ExperimentArgs) -> Result<u8> {
         return Err(Error::input(message).hint("--shard auto gives each rank its share of the runs"));
     }
     let plan = Plan::new(args)?;
+    // Before hours of training, not after them.
+    (0..plan.runs.len()).try_for_each(|run| is_trained(&plan, run).map(|_| ()))?;
     let stop = StopFlag::on_signals(plan.runs[0].experiment.runtime.on_usr1)?;
     let is_own = |run: &usize| args.shard.is_none_or(|shard| shard.has(*run as u64 + 1));
     let (own, others): (Vec<usize>, Vec<usize>) = (0..plan.runs.len()).partition(is_own);
@@ -108,7 +110,7 @@ fn complete(
     jobs: usize,
 ) -> Result<bool> {
     let numbers: Vec<usize> = (0..own.len()).collect();
-    let mut next = |number: usize| next_step(plan, own[number]);
+    let mut next = |number: usize| next_step(plan, own[number], stop);
     // If a signal came meanwhile, the process ends here.
     let failed = stop.whole(|| run_all(&numbers, jobs, stop, &mut next))?;
     if !failed.is_empty() {

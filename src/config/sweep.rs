@@ -57,12 +57,25 @@ fn variants(mut tree: Node, overrides: &[String]) -> Checked<Vec<Variant>> {
         return Ok(vec![Variant { name: String::new(), experiment }]);
     };
     let points = Sweep::read(&node)?.points()?;
+    check_overrides(overrides, &points)?;
     let names = names_of(&points);
     let variant = |(name, point): (String, &Vec<Choice>)| -> Checked<Variant> {
         let experiment = with_choices(tree.clone(), overrides, point)?;
         Ok(Variant { name, experiment })
     };
     names.into_iter().zip(&points).map(variant).collect()
+}
+
+/// A key is swept, or set for all combinations.
+fn check_overrides(overrides: &[String], points: &[Vec<Choice>]) -> Checked<()> {
+    for Choice { key, .. } in points.first().into_iter().flatten() {
+        let is_key = |set: &String| set.split_once('=').is_some_and(|(name, _)| name.trim() == key);
+        if let Some(number) = overrides.iter().position(is_key) {
+            let message = format!("`{key}` must have its values from [sweep] or from --set, but it has both");
+            return Err(ConfigError::written(Origin::Set(number), message).hint("leave out one of them"));
+        }
+    }
+    Ok(())
 }
 
 /// The experiment of a combination. An error about a value of it has the place in the sweep.
@@ -214,7 +227,10 @@ impl Sweep {
         let mut points: Vec<Vec<Choice>> = Vec::new();
         for number in 0..20 * count as u64 {
             let point: Vec<Choice> = self.keys.iter().map(|key| key.draw(seed, number)).collect();
-            if points.len() < count && !points.contains(&point) {
+            if points.len() == count {
+                break;
+            }
+            if !points.contains(&point) {
                 points.push(point);
             }
         }
@@ -230,13 +246,17 @@ impl Dimension {
             Values::Listed(values) => values[random.random_range(0..values.len())].clone(),
             Values::Range { low, high, log, whole } => {
                 let share: f64 = random.random();
+                // Each whole number has its own stretch of the same length, also the first and the last.
+                let half = if *whole { 0.5 } else { 0.0 };
+                let (from, to) = (low - half, high + half);
                 let value = match log {
-                    true => (low.ln() + share * (high.ln() - low.ln())).exp(),
-                    false => low + share * (high - low),
+                    true => (from.ln() + share * (to.ln() - from.ln())).exp(),
+                    false => from + share * (to - from),
                 };
+                let value = if *whole { value.round() } else { value }.clamp(*low, *high);
                 // Three digits, so that names stay short.
                 let short = format!("{value:.2e}").parse().unwrap_or(value).clamp(*low, *high);
-                (if *whole { (value.round() as i64).to_string() } else { format!("{short:?}") }, self.origin)
+                (if *whole { (value as i64).to_string() } else { format!("{short:?}") }, self.origin)
             }
         };
         Choice { key: self.key.clone(), value, origin }
@@ -380,6 +400,32 @@ mod tests {
         assert_eq!(names("random = 5\n\"training.steps\" = [1, 2, 3]").len(), 3);
         let whole = names("random = 9\n\"training.steps\" = { low = 1, high = 4 }");
         assert!(whole.iter().all(|name| ["1", "2", "3", "4"].iter().any(|n| *name == format!("steps={n}"))));
+    }
+
+    #[test]
+    fn each_whole_number_of_a_range_is_equally_likely() {
+        for log in [false, true] {
+            let range = Values::Range { low: 1.0, high: 4.0, log, whole: true };
+            let steps = Dimension { key: "steps".to_owned(), values: range, origin: Origin::File(0) };
+            let count = |whole: &str| (0..4000).filter(|&n| steps.draw(1, n).value == whole).count();
+            let counts = ["1", "2", "3", "4"].map(count);
+            assert_eq!(counts.iter().sum::<usize>(), 4000);
+            let even = counts.iter().all(|count| (900..1100).contains(count));
+            // With `log`: ln(1.5 / 0.5), ln(2.5 / 1.5), ln(3.5 / 2.5), ln(4.5 / 3.5), of ln 9.
+            let falling = counts.is_sorted_by(|a, b| a > b) && (1900..2100).contains(&counts[0]);
+            assert!(if log { falling } else { even }, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_swept_or_set() {
+        let tree = Node::from_toml(&format!("{DATA}\"training.steps\" = [5]")).unwrap();
+        let error = variants(tree, &["seed=2".to_owned(), "training.steps = 6".to_owned()]).unwrap_err();
+        assert_eq!(
+            error.message,
+            "`training.steps` must have its values from [sweep] or from --set, but it has both"
+        );
+        assert!(matches!(error.origin, Some(Origin::Set(1))), "{error:?}");
     }
 
     #[test]

@@ -174,11 +174,35 @@ pub(crate) fn check_free(run: &RunDirectory, experiment: &Experiment) -> Result<
 /// Whether the directory has the run of this experiment, and nothing is left to do.
 ///
 /// # Errors
-/// The directory has something else, or a run that cannot be read.
+/// The directory has something else, or a run that cannot be read; the finished run decodes otherwise than this config
+/// says, or was trained on other files.
 pub(crate) fn is_finished(run: &RunDirectory, experiment: &Experiment) -> Result<bool> {
     check_place(run)?;
     let saved = held(run, experiment, true, &mut Recorders::default())?;
-    Ok(saved.is_some_and(|saved| saved.is_complete(experiment, run)))
+    match saved.is_some_and(|saved| saved.is_complete(experiment, run)) {
+        true => check_results(run, experiment).map(|()| true),
+        false => Ok(false),
+    }
+}
+
+/// Checks that a finished run has the results of this config: what may change while it is trained has no effect on it any
+/// more.
+fn check_results(run: &RunDirectory, experiment: &Experiment) -> Result<()> {
+    let Some(text) = run.config()? else { return Ok(()) };
+    let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
+    let differing: Vec<String> = differing_keys(&there.to_json(), &experiment.to_json())
+        .into_iter()
+        .filter(|key| key.starts_with("decoding.") || DATA_FILES.iter().any(|name| key.starts_with(name)))
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let place = run.path().display();
+    let message = format!("the run in {place} is finished, and had other values of {}", differing.join(", "));
+    Err(Error::input(message).hint(
+        "name another folder with --out; `seqloom evaluate RUN... --set decoding.KEY=VALUE` compares finished runs with other \
+         settings of decoding",
+    ))
 }
 
 /// The best validation of a run, as the cost by `training.best_by`: lower is better. `None` if none has a score.

@@ -63,14 +63,14 @@ impl RowStatistics {
         self.numbers.len() / self.width.max(1)
     }
 
-    /// The value of a row alone, from 0. It is the metric's formula for a set, over a set of one row.
+    /// The value of a row alone, from 0: [`MetricKind::of_row`], as the mean over runs.
     pub fn value_of_row(&self, row: usize) -> f64 {
-        mean_value(self.kind, self.runs, &self.sum(row, row + 1))
+        mean_value(self.kind.of_row, self.runs, &self.sum(row, row + 1))
     }
 
     /// The value of all rows.
     pub fn value(&self) -> f64 {
-        mean_value(self.kind, self.runs, &self.sum(0, self.rows()))
+        mean_value(self.kind.of_statistics, self.runs, &self.sum(0, self.rows()))
     }
 
     fn row(&self, row: usize) -> &[f32] {
@@ -123,14 +123,14 @@ impl Blocks {
 
     /// The value of sums.
     pub(super) fn value_of(&self, sums: &[f64]) -> f64 {
-        mean_value(self.kind, self.runs, sums)
+        mean_value(self.kind.of_statistics, self.runs, sums)
     }
 }
 
 /// The mean over runs of the values that their sums give. `runs` is at least 1.
-fn mean_value(kind: MetricKind, runs: usize, sums: &[f64]) -> f64 {
+fn mean_value(value: fn(&[f64]) -> f64, runs: usize, sums: &[f64]) -> f64 {
     let width = sums.len() / runs;
-    let values = (0..runs).map(|run| (kind.of_statistics)(&sums[run * width..(run + 1) * width]));
+    let values = (0..runs).map(|run| value(&sums[run * width..(run + 1) * width]));
     values.sum::<f64>() / runs as f64
 }
 

@@ -14,19 +14,21 @@ use super::ensembles::members;
 use super::plan::{Plan, Task, TestSet};
 use crate::checkpoint::files::{read_within, try_lock, write_file};
 use crate::checkpoint::run::{RunDirectory, locate_model};
-use crate::checkpoint::tensors::sha256;
 use crate::cli::decoded::DecodedRows;
+use crate::data::audio::cache::content_hash;
 use crate::data::readers::{Columns, Format, RowReader};
+use crate::data::token_store::hexadecimal;
 use crate::error::{Error, Kind, Result};
 use crate::experiment::is_finished;
+use crate::runtime::StopFlag;
 
 /// The next step of a task; `None` once all test sets are decoded, or while another process decodes with the ensemble.
 ///
 /// # Errors
 /// The folder of a run has something else; a file cannot be read; another process decodes with the run's model.
-pub(super) fn next_step(plan: &Plan, task: Task) -> Result<Option<Step>> {
+pub(super) fn next_step(plan: &Plan, task: Task, stop: &StopFlag) -> Result<Option<Step>> {
     match task {
-        Task::Run(run) if !is_trained(plan, run)? => training(plan, run).map(Some),
+        Task::Run(run) if !is_trained(plan, run)? => training(plan, run, stop).map(Some),
         _ => next_decoding(plan, task),
     }
 }
@@ -42,7 +44,11 @@ pub(super) fn is_done(plan: &Plan, task: Task) -> Result<bool> {
     }
 }
 
-fn is_trained(plan: &Plan, run: usize) -> Result<bool> {
+/// Whether a run has been trained.
+///
+/// # Errors
+/// Its folder has something else, or a finished run with other results than those of its config.
+pub(super) fn is_trained(plan: &Plan, run: usize) -> Result<bool> {
     match is_finished(&RunDirectory::at(&plan.folder(run)), &plan.runs[run].experiment) {
         // Training mends what a kill has left, or says what is damaged.
         Err(error) if error.kind() == Kind::Failure => Ok(false),
@@ -73,7 +79,7 @@ fn undecoded<'a>(plan: &'a Plan, task: Task, models: &[PathBuf]) -> Result<Optio
 }
 
 /// The step that trains.
-fn training(plan: &Plan, run: usize) -> Result<Step> {
+fn training(plan: &Plan, run: usize, stop: &StopFlag) -> Result<Step> {
     let (name, folder) = (&plan.runs[run].name, plan.folder(run));
     let config = plan.place.join("configs").join(format!("{name}.toml"));
     for folder in ["configs", "runs"].map(|name| plan.place.join(name)) {
@@ -82,7 +88,7 @@ fn training(plan: &Plan, run: usize) -> Result<Step> {
     write_file(&config, plan.runs[run].experiment.to_toml().as_bytes())?;
     // The system may take a moment to end a training whose experiment was killed.
     for _ in 0..100 {
-        if !folder.is_dir() || RunDirectory::at(&folder).lock().is_ok() {
+        if stop.raised().is_some() || !folder.is_dir() || RunDirectory::at(&folder).lock().is_ok() {
             break;
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -206,7 +212,7 @@ fn made_from(models: &[String], set: &TestSet) -> Result<Value> {
 fn content(path: &Path) -> Result<String> {
     match path.is_dir() {
         true => Ok(path.display().to_string()),
-        false => read_within(path, u64::MAX).map(|bytes| sha256(&bytes)),
+        false => content_hash(path).map(hexadecimal),
     }
 }
 
