@@ -6,7 +6,7 @@ what the sets are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,18 @@ def g2p2021(size: str, about: str, published: dict[str, float]) -> Recipe:
         metrics=(WORDS_WRONG, PHONES_WRONG),
         published={WORDS_WRONG: by_set | mean},
         source="the task's baseline, an ensemble of ten transition systems (github.com/sigmorphon/2021-task1)",
+    )
+
+
+def captions(config: str, folder: str, about: str, bleu: Metric = BLEU) -> Recipe:
+    """A direction or a form of Multi30k."""
+    return Recipe(
+        about=f"{about} (Multi30k)",
+        config=config,
+        get="get_multi30k.py {sets}",
+        folders=(folder,),
+        tests=("test_2016",),
+        metrics=(bleu, CHRF),
     )
 
 
@@ -150,29 +162,13 @@ RECIPES = {
         folders=("tatoeba_en_cmn",),
         metrics=(Metric("BLEU (zh)", "bleu_zh"), CHRF),
     ),
-    "multi30k": Recipe(
-        about="English to German captions (Multi30k)",
-        config="multi30k",
-        get="get_multi30k.py {sets}",
-        folders=("multi30k",),
-        tests=("test_2016",),
-        metrics=(BLEU, CHRF),
-    ),
-    "multi30k_de_en": Recipe(
-        about="German to English captions (Multi30k)",
-        config="multi30k_de_en",
-        get="get_multi30k.py {sets}",
-        folders=("multi30k",),
-        tests=("test_2016",),
-        metrics=(BLEU, CHRF),
-    ),
-    "multi30k_tokenized": Recipe(
-        about="English to German captions, tokenized and in lower case (Multi30k)",
-        config="multi30k_tokenized",
-        get="get_multi30k.py {sets}",
-        folders=("multi30k_tokenized_lowercase",),
-        tests=("test_2016",),
-        metrics=(BLEU_TOKENIZED, CHRF),
+    "multi30k": captions("multi30k", "multi30k", "English to German captions"),
+    "multi30k_de_en": captions("multi30k_de_en", "multi30k", "German to English captions"),
+    "multi30k_tokenized": replace(
+        captions(
+            "multi30k_tokenized", "multi30k_tokenized_lowercase",
+            "English to German captions, tokenized and in lower case", BLEU_TOKENIZED,
+        ),
         published={BLEU_TOKENIZED: {"multi30k_tokenized_lowercase": 41.02}},
         source='Transformer-tiny (Wu et al. 2021, "Good for Misconceived Reasons")',
     ),

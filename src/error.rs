@@ -102,6 +102,11 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// Its first line, for lists of errors.
+    pub(crate) fn first_line(&self) -> &str {
+        self.message.lines().next().unwrap_or_default()
+    }
 }
 
 /// A text that is safe for a terminal: control characters, which names, files and models may contain, are escaped. Line

@@ -4,6 +4,7 @@
 
 pub(crate) mod axis;
 pub(crate) mod heat;
+pub(crate) mod plot;
 
 use std::fmt::Write as _;
 

@@ -49,7 +49,7 @@ const TOO_LONG: TooLong =
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   seqloom distill runs/big --output pairs.csv
-  seqloom distill runs/big --with runs/other --output pairs.csv --resume
+  seqloom distill runs/big --with runs/other --output both.csv --resume
   seqloom distill runs/big --input news.txt --input web.txt.gz --output more.csv
   seqloom distill runs/big --output pairs.csv --n-best 3
   seqloom distill runs/big --output pairs.csv --closest chrf

@@ -7,6 +7,7 @@ mod aligned;
 mod attention;
 mod average;
 mod check;
+mod child_processes;
 mod data;
 mod decode;
 mod decoded;

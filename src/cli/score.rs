@@ -12,10 +12,9 @@ use super::headings::{INPUT, MODEL, OUTPUT};
 use super::input::{
     Input, InputFormat, InputRow, OnError, Selection, columns_of, named_columns, source_of, too_long,
 };
-use super::not_finite::each_or_error;
 use super::output::{CarriedFields, Field, OutputFormat, Writer};
 use super::roles::FileRoles;
-use super::scored::target_score;
+use super::scored::{score_targets, target_score};
 use crate::checkpoint::run::locate_model;
 use crate::data::DataConfig;
 use crate::data::readers::{Columns, Format, RowReader, SourceRow, shorten};
@@ -286,18 +285,17 @@ type Scored = (Pair, Vec<TokenScore>);
 /// The scores of each pair's tokens; none for a skipped one. If those of a pair are not finite and errors stop the
 /// command, returns the pairs before it and the error.
 fn score(args: &ScoreArgs, loaded: &LoadedModel, pairs: Vec<Pair>) -> Result<(Vec<Scored>, Option<Error>)> {
-    let ids = pairs.iter().filter_map(|pair| pair.ids.as_ref().ok());
-    let ids: Vec<(&DecodeRequest, &[i64])> =
-        ids.map(|Ids { request, target, .. }| (request, target.as_slice())).collect();
-    let mut scores = each_or_error(&ids, &|some| loaded.score_tokens(some))?.into_iter();
+    let asked = pairs.iter().map(|pair| pair.ids.as_ref().ok());
+    let asked: Vec<Option<(&DecodeRequest, &[i64])>> =
+        asked.map(|ids| ids.map(|Ids { request, target, .. }| (request, target.as_slice()))).collect();
+    let scores = score_targets(loaded, &asked)?;
     let mut scored = Vec::with_capacity(pairs.len());
-    for Pair { read, ids } in pairs {
+    for (Pair { read, ids }, score) in pairs.into_iter().zip(scores) {
         let found = ids.and_then(|ids| {
-            let mut tokens =
-                scores.next().unwrap_or_else(|| Ok(Vec::new())).map_err(|error| match &read {
-                    Some(read) => error.at(&read.place),
-                    None => error,
-                })?;
+            let mut tokens = score.unwrap_or_else(|| Ok(Vec::new())).map_err(|error| match &read {
+                Some(read) => error.at(&read.place),
+                None => error,
+            })?;
             tokens.truncate(ids.target.len() + usize::from(ids.ended));
             Ok((ids, tokens))
         });

@@ -2,8 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::not_finite::each_or_error;
+use crate::decoding::incremental_decoder::DecodeRequest;
 use crate::decoding::token_scores::TokenScore;
+use crate::error::Result;
 use crate::metrics::{Example, MetricKind, MetricSet, RowStatistics, TargetScore};
+use crate::predictor::loaded_model::LoadedModel;
 
 /// The sums over the tokens of a target.
 pub(super) fn target_score(tokens: &[TokenScore]) -> TargetScore {
@@ -14,6 +18,20 @@ pub(super) fn target_score(tokens: &[TokenScore]) -> TargetScore {
         tokens: tokens.len() as u64,
         correct: tokens.iter().filter(|token| token.is_most_likely).count() as u64,
     }
+}
+
+/// The scores of targets, each with its request, by teacher forcing; those that are `None` have none. An error that concerns one
+/// target is that target's.
+///
+/// # Errors
+/// The model fails.
+pub(super) fn score_targets(
+    loaded: &LoadedModel,
+    targets: &[Option<(&DecodeRequest, &[i64])>],
+) -> Result<Vec<Option<Result<Vec<TokenScore>>>>> {
+    let there: Vec<_> = targets.iter().flatten().copied().collect();
+    let mut scores = each_or_error(&there, &|some| loaded.score_tokens(some))?.into_iter();
+    Ok(targets.iter().map(|target| target.and_then(|_| scores.next())).collect())
 }
 
 /// The outputs of one file or one run, as metrics count them.

@@ -117,13 +117,18 @@ impl<'a> Selection<'a> {
 /// The reason for which the policies of a config leave a new pair out, or refuse it, whatever other pairs there are.
 pub(crate) fn left_out_because(config: &DataConfig, pair: &Pair) -> Option<Reason> {
     let policies = Policies::new(config);
-    let reasons = [
-        (Reason::Empty, config.empty, policies.empty_sides(pair).contains(&true)),
-        (Reason::TooUnequal, config.too_unequal, policies.is_too_unequal(pair)),
-        (Reason::Copy, config.copy, policies.is_copy(pair)),
-    ];
-    let found = reasons.into_iter().find(|(_, policy, holds)| *holds && *policy != Policy::Keep);
-    found.map(|(reason, _, _)| reason)
+    let [too_unequal, copy] = policies.of_texts(pair);
+    let empty = (Reason::Empty, config.empty, policies.empty_sides(pair).contains(&true));
+    first_not_kept(&[empty, too_unequal, copy]).map(|(reason, _)| reason)
+}
+
+/// What a pair may have, the policy for such pairs, and whether this pair has it.
+type Finding = (Reason, Policy, bool);
+
+/// The first finding that a pair has and that is not to be kept.
+fn first_not_kept(findings: &[Finding]) -> Option<(Reason, Policy)> {
+    let found = findings.iter().find(|(_, policy, holds)| *holds && *policy != Policy::Keep);
+    found.map(|(reason, policy, _)| (*reason, *policy))
 }
 
 /// Whether a side is empty: its text, or one of its columns that is no set.
@@ -171,16 +176,12 @@ impl<'a> Policies<'a> {
             self.left_out.add(Reason::Empty, pair.place.clone());
             return Ok(false);
         }
-        let policies = [
-            (Reason::InvalidUtf8, self.config.invalid_utf8, replaced),
-            (Reason::TooUnequal, self.config.too_unequal, self.is_too_unequal(pair)),
-            (Reason::Copy, self.config.copy, self.is_copy(pair)),
-            (Reason::Duplicate, self.config.duplicate, self.is_duplicate(pair)),
-        ];
-        let found = policies.into_iter().find(|(_, policy, holds)| *holds && *policy != Policy::Keep);
-        match found {
-            Some((reason, Policy::Error, _)) => Err(refused(reason, pair, self.config).at(&pair.place)),
-            Some((reason, _, _)) => {
+        let [too_unequal, copy] = self.of_texts(pair);
+        let invalid_utf8 = (Reason::InvalidUtf8, config.invalid_utf8, replaced);
+        let duplicate = (Reason::Duplicate, config.duplicate, self.is_duplicate(pair));
+        match first_not_kept(&[invalid_utf8, too_unequal, copy, duplicate]) {
+            Some((reason, Policy::Error)) => Err(refused(reason, pair, config).at(&pair.place)),
+            Some((reason, _)) => {
                 self.left_out.add(reason, pair.place.clone());
                 Ok(false)
             }
@@ -194,6 +195,14 @@ impl<'a> Policies<'a> {
 
     fn empty_sides(&self, pair: &Pair) -> [bool; 2] {
         [is_empty(&self.config.source, &pair.source), is_empty(&self.config.target, &pair.target)]
+    }
+
+    /// What depends on nothing but the two texts.
+    fn of_texts(&self, pair: &Pair) -> [Finding; 2] {
+        [
+            (Reason::TooUnequal, self.config.too_unequal, self.is_too_unequal(pair)),
+            (Reason::Copy, self.config.copy, self.is_copy(pair)),
+        ]
     }
 
     fn is_too_unequal(&self, pair: &Pair) -> bool {

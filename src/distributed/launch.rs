@@ -26,6 +26,15 @@ pub(crate) struct Launch {
 /// The port where ranks meet if nothing names another one: torchrun's.
 const PORT: u16 = 29500;
 
+/// The variables by which launchers give a process its rank and the number of ranks: torchrun's, Open MPI's, PMI's, and those
+/// of Slurm's steps.
+pub(crate) const RANK_VARIABLES: [[&str; 2]; 4] = [
+    ["RANK", "WORLD_SIZE"],
+    ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
+    ["PMI_RANK", "PMI_SIZE"],
+    ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
+];
+
 impl Launch {
     /// What the environment of this process says; `None` if it is alone.
     ///
@@ -58,7 +67,7 @@ impl Launch {
 
 /// Who launched this process, its rank and their number; `None` if it is alone.
 fn place(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<(&'static str, usize, usize)>> {
-    let pair = |rank: &'static str, ranks: &'static str| -> Result<Option<(usize, usize)>> {
+    let pair = |[rank, ranks]: [&'static str; 2]| -> Result<Option<(usize, usize)>> {
         match (number(variable, rank)?, number(variable, ranks)?) {
             (Some(at), Some(count)) if at >= count => {
                 Err(Error::input(format!("{rank} must be below {ranks} = {count}, but it is {at}")))
@@ -69,12 +78,13 @@ fn place(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<(&'static s
     };
     // The innermost launcher first: mpirun starts its own daemons with srun.
     let torchrun = if variable("TORCHELASTIC_RUN_ID").is_some() { "torchrun" } else { "RANK and WORLD_SIZE" };
-    let (slurm, pmi) = (pair("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")?, pair("PMI_RANK", "PMI_SIZE")?);
+    let [by_hand, open_mpi, pmi, slurm] = RANK_VARIABLES.map(pair);
+    let (slurm, pmi) = (slurm?, pmi?);
     // srun sets PMI's variables as well.
     let pmi = pmi.filter(|_| pmi != slurm).map(|found| ("mpiexec", found));
     let all = [
-        pair("RANK", "WORLD_SIZE")?.map(|found| (torchrun, found)),
-        pair("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")?.map(|found| ("mpirun", found)),
+        by_hand?.map(|found| (torchrun, found)),
+        open_mpi?.map(|found| ("mpirun", found)),
         pmi,
         slurm.map(|found| ("srun", found)),
     ];

@@ -205,7 +205,7 @@ fn train_on(
     let origin = initial.as_ref().map(InitialModel::origin);
     let new_rows = initial.map(|initial| initial.load_into(&params, experiment)).transpose();
     let new_rows = group.agree(new_rows)?;
-    let moved = saved.as_ref().map_or(Vec::new(), |saved| saved.moved.clone());
+    let moved = saved.as_ref().map_or(Vec::new(), SavedRun::moved);
     let saved = saved.map(|saved| saved.into_model(run, &params, group)).transpose()?;
     // The model file has the fitted length limits; the run's config has the requested ones.
     let (asked_for, experiment) = (experiment, &fitted(experiment, data));

@@ -51,8 +51,8 @@ pub(crate) const DATA_FILES: [&str; 2] = ["data.train", "data.valid"];
 
 /// A checkpoint that training resumes from.
 pub(crate) struct SavedRun {
-    /// The keys of data files with other names than before.
-    pub moved: Vec<&'static str>,
+    /// The keys with other values than before.
+    differing: Vec<String>,
     pub progress: TrainState,
     pub tokenizers: Tokenizers,
     weights: NamedTensors,
@@ -72,7 +72,7 @@ impl SavedRun {
         let (header, weights) = model_file::parse(&read(MODEL)?, &path)?;
         let progress = parse_progress(run, step, &read(STATE)?)?;
         let tokenizers = Tokenizers::from_json(&header.tokenizers)?;
-        Ok(SavedRun { moved: Vec::new(), progress, tokenizers, weights, path })
+        Ok(SavedRun { differing: Vec::new(), progress, tokenizers, weights, path })
     }
 
     /// The checkpoint that rank 0 has read, for all ranks: it sends its files, so that the others need not see its
@@ -91,6 +91,30 @@ impl SavedRun {
         let read = |name: &str| group.lead_bytes(|| run.read(step, name));
         let found = SavedRun::parse(run, step, &read)?;
         Ok(saved.or(Some(found)))
+    }
+
+    /// The keys of data files with other names than before.
+    pub(crate) fn moved(&self) -> Vec<&'static str> {
+        let is_other = |name: &&str| self.differing.iter().any(|key| is_of(key, name));
+        DATA_FILES.into_iter().filter(is_other).collect()
+    }
+
+    /// Checks that a finished run has the results of the config: what may change while it is trained has no effect on it any
+    /// more.
+    fn check_results(&self, run: &RunDirectory) -> Result<()> {
+        let differing: Vec<&str> = (self.differing.iter().map(String::as_str))
+            .filter(|key| is_of(key, "decoding.") || DATA_FILES.iter().any(|name| is_of(key, name)))
+            .collect();
+        if differing.is_empty() {
+            return Ok(());
+        }
+        let place = run.path().display();
+        let message =
+            format!("the run in {place} is finished, and had other values of {}", differing.join(", "));
+        Err(Error::input(message).hint(
+            "name another folder with --out; `seqloom evaluate RUN... --set decoding.KEY=VALUE` compares finished runs with other \
+             settings of decoding",
+        ))
     }
 
     /// Whether nothing is left to do, not even a validation or an average.
@@ -178,31 +202,10 @@ pub(crate) fn check_free(run: &RunDirectory, experiment: &Experiment) -> Result<
 /// says, or was trained on other files.
 pub(crate) fn is_finished(run: &RunDirectory, experiment: &Experiment) -> Result<bool> {
     check_place(run)?;
-    let saved = held(run, experiment, true, &mut Recorders::default())?;
-    match saved.is_some_and(|saved| saved.is_complete(experiment, run)) {
-        true => check_results(run, experiment).map(|()| true),
-        false => Ok(false),
+    match held(run, experiment, true, &mut Recorders::default())? {
+        Some(saved) if saved.is_complete(experiment, run) => saved.check_results(run).map(|()| true),
+        _ => Ok(false),
     }
-}
-
-/// Checks that a finished run has the results of this config: what may change while it is trained has no effect on it any
-/// more.
-fn check_results(run: &RunDirectory, experiment: &Experiment) -> Result<()> {
-    let Some(text) = run.config()? else { return Ok(()) };
-    let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
-    let differing: Vec<String> = differing_keys(&there.to_json(), &experiment.to_json())
-        .into_iter()
-        .filter(|key| key.starts_with("decoding.") || DATA_FILES.iter().any(|name| key.starts_with(name)))
-        .collect();
-    if differing.is_empty() {
-        return Ok(());
-    }
-    let place = run.path().display();
-    let message = format!("the run in {place} is finished, and had other values of {}", differing.join(", "));
-    Err(Error::input(message).hint(
-        "name another folder with --out; `seqloom evaluate RUN... --set decoding.KEY=VALUE` compares finished runs with other \
-         settings of decoding",
-    ))
 }
 
 /// The best validation of a run, as the cost by `training.best_by`: lower is better. `None` if none has a score.
@@ -228,12 +231,8 @@ fn held(
     let saved = resume.then(|| SavedRun::read(run, step)).transpose()?;
     let there = Experiment::parse(&text, &run.file("config.toml").display().to_string(), &[])?;
     let differing = differing_keys(&there.to_json(), &experiment.to_json());
-    let of = |key: &str, name: &str| {
-        key.strip_prefix(name)
-            .is_some_and(|rest| rest.is_empty() || name.ends_with('.') || rest.starts_with('.'))
-    };
     let fixed: Vec<&String> =
-        differing.iter().filter(|key| !CHANGEABLE.iter().any(|free| of(key, free))).collect();
+        differing.iter().filter(|key| !CHANGEABLE.iter().any(|free| is_of(key, free))).collect();
     if !fixed.is_empty() {
         let keys: Vec<&str> = fixed.iter().map(|key| key.as_str()).collect();
         return Err(Error::input(format!("{place} holds another experiment: {} differ", keys.join(", ")))
@@ -246,8 +245,12 @@ fn held(
             .hint("continue it with --resume, or start another run with --out DIR"));
     };
     notes(&experiment.training, &differing).for_each(|note| recorder.say(note));
-    let is_other = |name: &&str| differing.iter().any(|key| of(key, name));
-    Ok(Some(SavedRun { moved: DATA_FILES.into_iter().filter(is_other).collect(), ..saved }))
+    Ok(Some(SavedRun { differing, ..saved }))
+}
+
+/// Whether a key has this name, or is in the table of this name, which may end with a dot.
+fn is_of(key: &str, name: &str) -> bool {
+    key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || name.ends_with('.') || rest.starts_with('.'))
 }
 
 /// The folder must be new, empty, or that of a run.

@@ -2,8 +2,7 @@
 //! `evaluate` that need it.
 
 use super::Row;
-use crate::cli::not_finite::each_or_error;
-use crate::cli::scored::target_score;
+use crate::cli::scored::{score_targets, target_score};
 use crate::decoding::incremental_decoder::DecodeRequest;
 use crate::error::Result;
 use crate::metrics::TargetScore;
@@ -20,15 +19,15 @@ pub(super) fn score(
     rows: &[Row<EncodedRequest>],
 ) -> Result<Vec<Option<Result<TargetScore>>>> {
     let targets: Vec<_> = rows.iter().map(|row| target(loaded, row)).collect();
-    let pairs = targets.iter().flatten().filter_map(|target| target.as_ref().ok());
-    let pairs: Vec<(&DecodeRequest, &[i64])> =
-        pairs.map(|(request, ids)| (request, ids.as_slice())).collect();
-    let mut scores = each_or_error(&pairs, &|some| loaded.score_tokens(some))?.into_iter();
-    let scored = rows.iter().zip(&targets).map(|(row, target)| match target.as_ref()? {
-        Err(error) => Some(Err(error.clone())),
+    let asked = targets.iter().map(|target| target.as_ref()?.as_ref().ok());
+    let asked: Vec<Option<(&DecodeRequest, &[i64])>> =
+        asked.map(|target| target.map(|(request, ids)| (request, ids.as_slice()))).collect();
+    let scores = score_targets(loaded, &asked)?;
+    let scored = rows.iter().zip(targets).zip(scores).map(|((row, target), score)| match target? {
+        Err(error) => Some(Err(error)),
         Ok(_) => {
             let place = &row.read.as_ref()?.place;
-            let score = scores.next()?.map(|tokens| target_score(&tokens));
+            let score = score?.map(|tokens| target_score(&tokens));
             Some(score.map_err(|error| error.at(place)))
         }
     });

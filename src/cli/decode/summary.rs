@@ -15,7 +15,7 @@ use crate::data::source::SourceItem;
 use crate::data::tokenizer::ChangeCounts;
 use crate::data::vocabulary::UNK;
 use crate::decoding::incremental_decoder::Hypothesis;
-use crate::error::{Error, Result, counted};
+use crate::error::{Result, counted};
 use crate::metrics::{Example, MetricSet, MetricValue, TEACHER_FORCED, TargetScore};
 use crate::predictor::Output;
 use crate::predictor::loaded_model::LoadedModel;
@@ -127,7 +127,7 @@ impl DecodeSummary {
         let (outputs, read) = match (&row.content, &row.read) {
             (Ok(outputs), Some(read)) => (outputs, read),
             (Ok(_), None) => return,
-            (Err(error), _) => return self.skipped.add(|| first_line(error)),
+            (Err(error), _) => return self.skipped.add(|| error.first_line().to_owned()),
         };
         self.outputs += outputs.len();
         self.replaced = loaded.experiment.decoding.replace_unknown;
@@ -162,7 +162,7 @@ impl DecodeSummary {
         match row.reference_score.as_ref()? {
             Ok(score) => Some(*score),
             Err(error) => {
-                self.unscored.add(|| first_line(error));
+                self.unscored.add(|| error.first_line().to_owned());
                 None
             }
         }
@@ -291,10 +291,6 @@ impl DecodeSummary {
         }
         write_summary(path, &summary)
     }
-}
-
-fn first_line(error: &Error) -> String {
-    error.message().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Whether all references of a row are longer than its output may be.

@@ -91,8 +91,7 @@ impl Tally {
     /// Counts a source that is not decoded.
     pub(super) fn skip(&mut self, error: &Error) {
         self.omit(Omission::Skipped);
-        let first = || error.message().lines().next().unwrap_or_default().to_owned();
-        self.first_skipped.get_or_insert_with(first);
+        self.first_skipped.get_or_insert_with(|| error.first_line().to_owned());
     }
 
     /// Reports the counts, the notes first.

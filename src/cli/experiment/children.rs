@@ -8,26 +8,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use crate::cli::child_processes::{kill_all, pass_on};
 use crate::console::status;
+use crate::distributed::launch::RANK_VARIABLES;
 use crate::error::{Error, Result};
 use crate::runtime::StopFlag;
 
 /// The environment variable with the experiment's process id.
 const PARENT: &str = "SEQLOOM_EXPERIMENT_PROCESS";
-
-/// Variables by which a launcher says that a process is a rank. A training of the experiment is none.
-const OF_LAUNCHERS: [&str; 8] = [
-    "RANK",
-    "WORLD_SIZE",
-    "OMPI_COMM_WORLD_RANK",
-    "OMPI_COMM_WORLD_SIZE",
-    "PMI_RANK",
-    "PMI_SIZE",
-    "SLURM_PROCID",
-    "SLURM_STEP_NUM_TASKS",
-];
 
 /// A process to run.
 pub(super) struct Step {
@@ -67,7 +57,7 @@ pub(super) fn run_all(
     let (mut waiting, mut is_passed_on) = (tasks.iter().copied(), false);
     loop {
         if let Some(signal) = stop.raised().filter(|_| !is_passed_on) {
-            pool.pass_on(signal);
+            pass_on(i32::from(signal), pool.running.iter().map(|running| &running.child));
             is_passed_on = true;
         }
         for ended in pool.ended()? {
@@ -151,26 +141,12 @@ impl Pool {
         status(&why);
         self.failed.push((task, why));
     }
-
-    fn pass_on(&self, signal: u8) {
-        let Some(signal) = Signal::from_named_raw(i32::from(signal)) else { return };
-        for Running { child, .. } in &self.running {
-            if let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                // One that has ended needs no signal.
-                let _ = kill_process(process, signal);
-            }
-        }
-    }
 }
 
 /// An error here must leave no process behind.
 impl Drop for Pool {
     fn drop(&mut self) {
-        for Running { child, .. } in &mut self.running {
-            if matches!(child.try_wait(), Ok(None)) {
-                let _ = child.kill();
-            }
-        }
+        kill_all(self.running.iter_mut().map(|running| &mut running.child));
     }
 }
 
@@ -185,7 +161,8 @@ fn spawn(task: usize, step: Step) -> Result<Running> {
     let failed = |error: std::io::Error| Error::failure(format!("cannot start {what}: {error}"));
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.args(arguments).env(PARENT, std::process::id().to_string());
-    for name in OF_LAUNCHERS {
+    // A training of the experiment is no rank, even if the experiment is one.
+    for name in RANK_VARIABLES.as_flattened() {
         command.env_remove(name);
     }
     // A terminal's Ctrl-C would reach it directly, and once more from here.

@@ -4,18 +4,17 @@ use std::fmt::Write as _;
 
 use super::plan::Plan;
 use crate::checkpoint::files::read_within;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::{MetricKind, TEACHER_FORCED};
 use crate::svg::axis::Axis;
+use crate::svg::plot::{LEFT, Plot, Point, RIGHT, WIDTH, axis_of_steps, label_steps};
 use crate::svg::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, escaped, page, text};
+use crate::training::recorders::metrics_table::MetricsTable;
 
 const COLOURS: [&str; 6] = [BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE];
 /// Dashes of the lines of further systems with the same colours.
 const DASHES: [&str; 4] = ["none", "8 4", "2 3", "8 3 2 3"];
 
-const WIDTH: f64 = 900.0;
-const LEFT: f64 = 66.0;
-const RIGHT: f64 = 866.0;
 /// The height of the title, of a line of the legend, of the plot, and below it.
 const TITLE: f64 = 34.0;
 const LINE: f64 = 20.0;
@@ -24,9 +23,6 @@ const BELOW: f64 = 50.0;
 /// Names in a line of the legend, and the longest one.
 const IN_LINE: usize = 3;
 const LONGEST: usize = 34;
-
-/// (step, value)
-type Point = (f64, f64);
 
 /// The column of a picture: its name, its title, and the factor of its values.
 struct Column {
@@ -48,10 +44,13 @@ pub(super) fn draw(plan: &Plan) -> Result<Vec<String>> {
         title: format!("validation {}{}", kind.label(), if kind.in_percent { ", %" } else { "" }),
         factor: if kind.in_percent { 100.0 } else { 1.0 },
     });
+    let files = (0..plan.runs.len()).map(|run| read_within(&plan.folder(run).join("metrics.csv"), u64::MAX));
+    let files = files.collect::<Result<Vec<_>>>()?;
+    let texts: Vec<_> = files.iter().map(|file| String::from_utf8_lossy(file)).collect();
+    let tables: Vec<MetricsTable> = texts.iter().map(|text| MetricsTable::read(text)).collect();
     let mut pictures = Vec::new();
     for column in std::iter::once(nll).chain(metrics) {
-        let lines = (0..plan.runs.len()).map(|run| points(plan, run, &column));
-        let lines: Vec<Vec<Point>> = lines.collect::<Result<_>>()?;
+        let lines: Vec<Vec<Point>> = tables.iter().map(|table| column.points(table)).collect();
         if lines.iter().any(|line| !line.is_empty()) {
             pictures.push(picture(plan, &column, &lines));
         }
@@ -59,28 +58,12 @@ pub(super) fn draw(plan: &Plan) -> Result<Vec<String>> {
     Ok(pictures)
 }
 
-/// The validations of a run.
-fn points(plan: &Plan, run: usize, column: &Column) -> Result<Vec<Point>> {
-    let path = plan.folder(run).join("metrics.csv");
-    let bytes = read_within(&path, u64::MAX)?;
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&bytes[..]);
-    let failed = |error: csv::Error| Error::failure(format!("{}: {error}", path.display()));
-    let header = reader.headers().map_err(failed)?.clone();
-    let place = |name: &str| header.iter().position(|cell| cell == name);
-    let (Some(step), Some(kind), Some(value)) = (place("step"), place("kind"), place(column.name)) else {
-        return Ok(Vec::new());
-    };
-    let mut points = Vec::new();
-    for row in reader.records() {
-        let row = row.map_err(failed)?;
-        let number = |at: usize| row.get(at).and_then(|cell| cell.parse::<f64>().ok());
-        if row.get(kind) == Some("valid")
-            && let (Some(step), Some(value)) = (number(step), number(value))
-        {
-            points.push((step, column.factor * value));
-        }
+impl Column {
+    /// The validations of a run.
+    fn points(&self, table: &MetricsTable) -> Vec<Point> {
+        let points = table.points(self.name, |kind| kind == "valid");
+        points.into_iter().map(|(step, value)| (step, self.factor * value)).collect()
     }
-    Ok(points)
 }
 
 /// The picture of a column. Writing to a string cannot fail.
@@ -88,18 +71,16 @@ fn picture(plan: &Plan, column: &Column, lines: &[Vec<Point>]) -> String {
     let all: Vec<Point> = lines.iter().flatten().copied().collect();
     let values: Vec<f64> = all.iter().map(|point| point.1).collect();
     let last = all.iter().map(|point| point.0).fold(1.0, f64::max);
-    let mut steps = Axis::exact(0.0, last, 9);
-    steps.ticks.retain(|tick| tick.fract() == 0.0);
+    let steps = axis_of_steps(last);
     let axis = if column.factor == 1.0 { Axis::log(&values, 8) } else { Axis::from_zero(&values, 8) };
     let top = TITLE + LINE * plan.systems.len().div_ceil(IN_LINE) as f64 + 16.0;
-    let (across, down) = (|step| across(&steps, step), |value| down(&axis, top, value));
+    let plot = Plot { steps: &steps, values: &axis, top, height: HEIGHT };
     let mut body = String::new();
     text(&mut body, (LEFT, 24.0), "font-size=\"16\" font-weight=\"bold\"", &column.title);
     legend(plan, &mut body);
-    grid((&steps, &axis), top, &mut body);
+    plot.draw_grid(&mut body);
     for (run, line) in lines.iter().enumerate() {
-        let places =
-            line.iter().filter(|point| axis.takes(point.1)).map(|point| (across(point.0), down(point.1)));
+        let places = line.iter().filter(|point| axis.takes(point.1)).map(|point| plot.place(*point));
         let path: String = places
             .zip(0..)
             .map(|((x, y), n)| format!("{}{x:.1} {y:.1}", if n == 0 { "M" } else { "L" }))
@@ -110,35 +91,8 @@ fn picture(plan: &Plan, column: &Column, lines: &[Vec<Point>]) -> String {
             "<path d=\"{path}\" fill=\"none\" {style} stroke-width=\"1.6\"><title>{name}</title></path>"
         );
     }
-    let middle = ((LEFT + RIGHT) / 2.0, top + HEIGHT + 38.0);
-    text(&mut body, middle, "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", "updates");
+    label_steps(&steps, top + HEIGHT, &mut body);
     page(&column.title, (WIDTH, top + HEIGHT + BELOW), 12.0, &body)
-}
-
-/// The x of a step.
-fn across(steps: &Axis, step: f64) -> f64 {
-    LEFT + (RIGHT - LEFT) * steps.place(step)
-}
-
-/// The y of a value in a plot that begins at `top`.
-fn down(axis: &Axis, top: f64, value: f64) -> f64 {
-    top + HEIGHT * (1.0 - axis.place(value).clamp(0.0, 1.0))
-}
-
-/// The lines of the ticks, and their labels.
-fn grid((steps, axis): (&Axis, &Axis), top: f64, out: &mut String) {
-    let mut lines = String::new();
-    for &tick in &steps.ticks {
-        let _ = write!(lines, "M{:.1} {top}v{HEIGHT}", across(steps, tick));
-        let place = (across(steps, tick), top + HEIGHT + 18.0);
-        text(out, place, "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", &steps.label(tick));
-    }
-    for &tick in &axis.ticks {
-        let _ = write!(lines, "M{LEFT} {:.1}H{RIGHT}", down(axis, top, tick));
-        let place = (LEFT - 8.0, down(axis, top, tick) + 4.0);
-        text(out, place, "class=\"faint\" text-anchor=\"end\" fill=\"#555\"", &axis.label(tick));
-    }
-    let _ = writeln!(out, "<path class=\"grid\" d=\"{lines}\" stroke=\"#e4e4e4\"/>");
 }
 
 /// A stroke and the name of each system.

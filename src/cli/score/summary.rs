@@ -98,7 +98,7 @@ impl ScoreSummary {
         for changes in sides.filter_map(changes) {
             status(&format!("note: {}: {changes}", input.file().display()));
         }
-        let first = self.first_skipped.as_ref().and_then(|error| error.message().lines().next());
+        let first = self.first_skipped.as_ref().map(Error::first_line);
         let skipped = format!(" (they have no score); the first: {}", first.unwrap_or_default());
         let notes = [
             (self.skipped, "skipped pairs", skipped.as_str()),

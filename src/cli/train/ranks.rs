@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use crate::cli::child_processes::{kill_all, pass_on};
 use crate::distributed::launch::Launch;
 use crate::error::{Error, Result};
 
@@ -30,7 +30,7 @@ pub(super) fn run(count: usize) -> Result<u8> {
     let start = |rank| start(rank, count, port).map_err(failed);
     let mut ranks = Ranks((0..count).map(start).collect::<Result<_>>()?);
     loop {
-        signals.pending().for_each(|signal| ranks.pass_on(signal));
+        signals.pending().for_each(|signal| pass_on(signal, ranks.0.iter()));
         if let Some(code) = ranks.ended().map_err(failed)? {
             return Ok(code);
         }
@@ -74,16 +74,6 @@ fn without_option(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 struct Ranks(Vec<Child>);
 
 impl Ranks {
-    fn pass_on(&self, signal: i32) {
-        let Some(signal) = Signal::from_named_raw(signal) else { return };
-        for child in &self.0 {
-            if let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                // One that has ended needs no signal.
-                let _ = kill_process(process, signal);
-            }
-        }
-    }
-
     /// The exit code, once all have ended: of the first rank that failed. One that a signal ended has none.
     fn ended(&mut self) -> std::io::Result<Option<u8>> {
         let mut codes = Vec::new();
@@ -98,11 +88,7 @@ impl Ranks {
 /// An error here must leave no rank behind.
 impl Drop for Ranks {
     fn drop(&mut self) {
-        for child in &mut self.0 {
-            if matches!(child.try_wait(), Ok(None)) {
-                let _ = child.kill();
-            }
-        }
+        kill_all(self.0.iter_mut());
     }
 }
 

@@ -6,10 +6,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::metrics_table::MetricsTable;
 use super::{Event, Recorder};
 use crate::error::{Error, Result};
 use crate::metrics::MetricKind;
-use crate::svg::axis::{Axis, four_digits, with_commas};
+use crate::svg::axis::{Axis, four_digits};
+use crate::svg::plot::{LEFT, Plot, Point, RIGHT, WIDTH, axis_of_steps, label_steps};
 use crate::svg::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, page, text};
 use crate::training::clock::Since;
 
@@ -96,7 +98,7 @@ const IN_PANEL: usize = 3;
 const NAME: f64 = 196.0;
 
 /// The panels, from the top; those of validations depend on the metrics in the table.
-fn panels(table: &Table) -> Vec<Panel> {
+fn panels(table: &MetricsTable) -> Vec<Panel> {
     let loss = vec![
         Curve { width: THICK, ..Curve::new("training loss", "train", "loss", SKY) },
         Curve::new("training nll", "train", "nll", BLUE),
@@ -146,7 +148,7 @@ fn of_validations(
 }
 
 /// The metrics that have a column; of two that count the same errors, the more informative one if it has values.
-fn metrics(table: &Table) -> Vec<MetricKind> {
+fn metrics(table: &MetricsTable) -> Vec<MetricKind> {
     let all: Vec<MetricKind> = table.header.iter().filter_map(|name| MetricKind::named(name)).collect();
     let has_points = |kind: &MetricKind| !table.points(kind.name, |of| of == "valid").is_empty();
     let is_shown = |kind: &MetricKind| {
@@ -157,11 +159,7 @@ fn metrics(table: &Table) -> Vec<MetricKind> {
     all.iter().filter(|kind| is_shown(kind)).copied().collect()
 }
 
-const WIDTH: f64 = 900.0;
 const FONT_SIZE: f64 = 12.0;
-/// Left and right edges of the plots.
-const LEFT: f64 = 66.0;
-const RIGHT: f64 = 866.0;
 /// Heights above the first panel, above each plot, and below the last panel.
 const TOP: f64 = 46.0;
 const HEADING: f64 = 40.0;
@@ -192,10 +190,9 @@ pub(crate) fn draw(folder: &Path) -> Result<()> {
 /// The picture of a `metrics.csv` with any content: incomplete rows and cells that are not finite numbers are skipped,
 /// and a panel without values shows a note.
 pub(crate) fn svg(title: &str, metrics: &str) -> String {
-    let table = Table::read(metrics);
+    let table = MetricsTable::read(metrics);
     let last_step = table.points("step", |_| true).iter().map(|point| point.0).fold(1.0, f64::max);
-    let mut steps = Axis::exact(0.0, last_step, 9);
-    steps.ticks.retain(|tick| tick.fract() == 0.0);
+    let steps = axis_of_steps(last_step);
 
     let mut body = String::new();
     let mut top = TOP;
@@ -204,12 +201,7 @@ pub(crate) fn svg(title: &str, metrics: &str) -> String {
         panel.draw(&table, &steps, top, &mut body);
         top += panel.height;
     }
-    for &tick in &steps.ticks {
-        let (x, y, label) = (across(&steps, tick), top + 18.0, steps.label(tick));
-        text(&mut body, (x, y), "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", &label);
-    }
-    let middle = ((LEFT + RIGHT) / 2.0, top + 38.0);
-    text(&mut body, middle, "class=\"faint\" text-anchor=\"middle\" fill=\"#555\"", "updates");
+    label_steps(&steps, top, &mut body);
     text(&mut body, (LEFT, 34.0), "font-size=\"18\" font-weight=\"bold\"", title);
     text(&mut body, (RIGHT, 34.0), "class=\"faint\" text-anchor=\"end\" fill=\"#555\"", &table.progress());
 
@@ -218,7 +210,7 @@ pub(crate) fn svg(title: &str, metrics: &str) -> String {
 
 impl Panel {
     /// Draws the panel; its plot starts at `top`.
-    fn draw(&self, table: &Table, steps: &Axis, top: f64, out: &mut String) {
+    fn draw(&self, table: &MetricsTable, steps: &Axis, top: f64, out: &mut String) {
         let factor = if self.scale.is_percent() { 100.0 } else { 1.0 };
         let curves = &self.curves;
         let lines: Vec<Vec<Point>> = curves.iter().map(|curve| curve.points(table, factor)).collect();
@@ -235,8 +227,9 @@ impl Panel {
         let remark = if has_zeros { " (0 at the lower edge)" } else { "" };
         text(out, (LEFT, top - 10.0), "font-weight=\"bold\"", &format!("{}{remark}", self.title));
 
-        let down = |value: f64| top + self.height * (1.0 - axis.place(value).clamp(0.0, 1.0));
-        self.draw_frame(steps, &axis, top, &down, out);
+        let plot = Plot { steps, values: &axis, top, height: self.height };
+        plot.draw_grid(out);
+        self.draw_frame(top, out);
         if values.is_empty() {
             let middle = ((LEFT + RIGHT) / 2.0, top + self.height / 2.0 + 4.0);
             text(out, middle, "class=\"faint\" text-anchor=\"middle\" fill=\"#777\"", "no values yet");
@@ -246,24 +239,13 @@ impl Panel {
             curve.draw_legend(line, self.scale, place, out);
             let is_drawn = |value: f64| axis.takes(value) || (has_zeros && value == 0.0);
             let line = thinned(line.iter().filter(|point| is_drawn(point.1)).copied().collect());
-            let places: Vec<Point> =
-                line.iter().map(|point| (across(steps, point.0), down(point.1))).collect();
+            let places: Vec<Point> = line.into_iter().map(|point| plot.place(point)).collect();
             curve.draw(&places, out);
         }
     }
 
-    /// The grid, the labels on the left, and the frame on top of the grid.
-    fn draw_frame(&self, steps: &Axis, axis: &Axis, top: f64, down: &dyn Fn(f64) -> f64, out: &mut String) {
-        let mut grid = String::new();
-        for &tick in &steps.ticks {
-            let _ = write!(grid, "M{:.1} {top}v{}", across(steps, tick), self.height);
-        }
-        for &tick in &axis.ticks {
-            let _ = write!(grid, "M{LEFT} {:.1}H{RIGHT}", down(tick));
-            let place = (LEFT - 8.0, down(tick) + 4.0);
-            text(out, place, "class=\"faint\" text-anchor=\"end\" fill=\"#555\"", &axis.label(tick));
-        }
-        let _ = writeln!(out, "<path class=\"grid\" d=\"{grid}\" stroke=\"#e4e4e4\"/>");
+    /// The frame, on top of the grid.
+    fn draw_frame(&self, top: f64, out: &mut String) {
         let (width, height) = (RIGHT - LEFT, self.height);
         let frame = format!("x=\"{LEFT}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"");
         let _ = writeln!(out, "<rect class=\"frame\" {frame} fill=\"none\" stroke=\"#999\"/>");
@@ -275,7 +257,7 @@ impl Curve {
         Curve { name: name.to_owned(), kind, column, colour, width: THIN }
     }
 
-    fn points(&self, table: &Table, factor: f64) -> Vec<Point> {
+    fn points(&self, table: &MetricsTable, factor: f64) -> Vec<Point> {
         let points = table.points(self.column, |kind| kind == self.kind);
         points.into_iter().map(|(step, value)| (step, factor * value)).collect()
     }
@@ -313,50 +295,6 @@ impl Curve {
     }
 }
 
-/// (x, y), or (step, value).
-type Point = (f64, f64);
-
-/// The cells of `metrics.csv`.
-struct Table<'a> {
-    header: Vec<&'a str>,
-    rows: Vec<Vec<&'a str>>,
-}
-
-impl<'a> Table<'a> {
-    /// Reads the complete rows: as many cells as the header, and a line end. No cell of this file needs quotes, so they
-    /// are not parsed.
-    fn read(text: &'a str) -> Table<'a> {
-        let mut lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-        let rows = lines.map(|line| line.split(',').collect::<Vec<_>>());
-        let rows = rows.filter(|row| row.len() == header.len()).collect();
-        Table { header, rows }
-    }
-
-    fn place(&self, column: &str) -> Option<usize> {
-        self.header.iter().position(|name| *name == column)
-    }
-
-    /// (step, value) of the rows of a kind that have a finite number in `column`.
-    fn points(&self, column: &str, of_kind: impl Fn(&str) -> bool) -> Vec<Point> {
-        let places = (self.place("step"), self.place("kind"), self.place(column));
-        let (Some(step), Some(kind), Some(value)) = places else { return Vec::new() };
-        let rows = self.rows.iter().filter(|row| of_kind(row[kind]));
-        let numbers = rows.filter_map(|row| Some((row[step].parse().ok()?, row[value].parse().ok()?)));
-        numbers
-            .filter(|(step, value): &Point| step.is_finite() && *step >= 0.0 && value.is_finite())
-            .collect()
-    }
-
-    /// The progress of the run.
-    fn progress(&self) -> String {
-        match self.points("epoch", |_| true).last() {
-            Some(&(step, epoch)) => format!("update {}, epoch {epoch}", with_commas(step)),
-            None => String::new(),
-        }
-    }
-}
-
 /// Evenly chosen points, including the first and the last.
 fn thinned(points: Vec<Point>) -> Vec<Point> {
     let last = points.len().saturating_sub(1);
@@ -364,11 +302,6 @@ fn thinned(points: Vec<Point>) -> Vec<Point> {
         return points;
     }
     (0..MOST_POINTS).map(|n| points[n * last / (MOST_POINTS - 1)]).collect()
-}
-
-/// The x of a step.
-fn across(steps: &Axis, step: f64) -> f64 {
-    LEFT + (RIGHT - LEFT) * steps.place(step)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod csv;
 pub(crate) mod curves;
 mod lines;
 pub(crate) mod log;
+pub(crate) mod metrics_table;
 pub(crate) mod samples;
 pub(crate) mod skipped;
 pub(crate) mod tensorboard;

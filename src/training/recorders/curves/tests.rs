@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Axis, MOST_POINTS, draw, svg};
+use crate::svg::plot::across;
 
 const HEADER: &str = "step,epoch,kind,learning_rate,loss,nll,perplexity,gradient_norm,target_tokens,token_accuracy,exact_match,character_error_rate,word_error_rate,unfinished\n";
 
@@ -212,7 +213,7 @@ fn a_long_run_is_thinned_and_keeps_its_ends() {
     let line = &curves(&picture)[0].1;
     assert_eq!(line.matches(['M', 'L']).count(), MOST_POINTS);
     let steps = Axis::exact(0.0, 12_345.0, 9);
-    assert!(line.starts_with(&format!("M{:.1} ", super::across(&steps, 1.0))), "{}", &line[..20]);
+    assert!(line.starts_with(&format!("M{:.1} ", across(&steps, 1.0))), "{}", &line[..20]);
     assert!(line.rsplit('L').next().unwrap().starts_with("866.0 "));
     assert!(picture.len() < 100_000, "{}", picture.len());
 }
