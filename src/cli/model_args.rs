@@ -58,11 +58,17 @@ impl ModelArgs {
     pub(crate) fn open_with_beam(&self, width: usize) -> Result<LoadedModel> {
         let beam = self.beam.map(|width| format!("decoding.beam={width}"));
         let replaces = self.replace_unknown.then(|| "decoding.replace_unknown=true".to_owned());
-        let overrides: Vec<String> = self.overrides.iter().cloned().chain(beam).chain(replaces).collect();
+        let all = self.overrides.iter().cloned().chain(beam).chain(replaces);
+        // The beam limits the number of outputs, so without a width that is set once the beam is.
+        let is_limited = |text: &String| !self.names_beam() && key_of(text) == "decoding.n_best";
+        let (limited, overrides): (Vec<String>, Vec<String>) = all.partition(is_limited);
         let mut loaded = LoadedModel::open_together(&self.run, &self.with, &overrides)?;
         let decoding = &loaded.experiment.decoding;
         if width > 1 && decoding.beam == 1 && decoding.sampling.is_none() && !self.names_beam() {
             loaded.set_search(&[format!("decoding.beam={width}")])?;
+        }
+        if !limited.is_empty() {
+            loaded.set_search(&limited)?;
         }
         if let Some(n_best) = self.n_best
             && let Some(beam) = loaded.require_n_best(n_best)?
@@ -76,8 +82,7 @@ impl ModelArgs {
     }
 
     fn names_beam(&self) -> bool {
-        let keys = self.overrides.iter().filter_map(|text| text.split('=').next());
-        self.beam.is_some() || keys.map(str::trim).any(|key| key == "decoding.beam")
+        self.beam.is_some() || self.overrides.iter().any(|text| key_of(text) == "decoding.beam")
     }
 
     /// What outputs depend on of the models and of the search, for the record of an unfinished output.
@@ -113,4 +118,9 @@ impl ModelArgs {
         }
         Ok(loaded.members().fold(roles, |roles, one| roles.reads_data(&one.experiment.data)))
     }
+}
+
+/// The key of a KEY.PATH=VALUE.
+fn key_of(text: &str) -> &str {
+    text.split('=').next().unwrap_or_default().trim()
 }

@@ -265,7 +265,8 @@ impl DecodingConfig {
         }
         if self.sampling.is_none() && n_best > beam {
             let message = format!("`n_best` must be at most `beam`, but they are {n_best} and {beam}");
-            return Err(ConfigError::new(TABLE, &["n_best", "beam"], message));
+            let hint = format!("widen `beam` to {n_best} or more");
+            return Err(ConfigError::new(TABLE, &["n_best", "beam"], message).hint(hint));
         }
         Ok(())
     }

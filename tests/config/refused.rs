@@ -289,7 +289,11 @@ fn incompatible_keys_of_decoding_are_refused() {
             "[decoding]\nbeam = 6\nbeam_groups = 4",
             "7:15: `beam_groups` must divide `beam`, but they are 4 and 6",
         ),
-        ("[decoding]\nbeam = 2\nn_best = 3", "7:10: `n_best` must be at most `beam`, but they are 3 and 2"),
+        (
+            "[decoding]\nbeam = 2\nn_best = 3",
+            "7:10: `n_best` must be at most `beam`, but they are 3 and 2\n\
+             hint: widen `beam` to 3 or more",
+        ),
         (
             "[decoding]\nmin_length = 5\nmax_length = 4",
             "6:14: `min_length` must be at most `max_length`, but they are 5 and 4",

@@ -53,6 +53,11 @@ fn text_has_one_line_per_row() {
         "error: text output has one line per row, but `decoding.n_best` is 3\n\
          hint: use --format csv or --format jsonl, or --n-best 1",
     );
+    Scene::trained().decode(&["--format", "csv", "--set", "decoding.n_best=3"], "ab\n").refused(
+        2,
+        "error: --set decoding.n_best=3: `n_best` must be at most `beam`, but they are 3 and 1\n\
+         hint: widen `beam` to 3 or more",
+    );
 }
 
 #[test]
