@@ -2,9 +2,10 @@
 //! 2016).
 //!
 //! Sources are read and decoded as `decode` does it. Rows of the input have any number of pairs in the table, so a record
-//! beside it, not its rows, tells how far an unfinished one is.
+//! beside it, not its rows, tells how far it is.
 
 mod choice;
+mod progress;
 mod sources;
 mod table;
 mod tally;
@@ -12,25 +13,25 @@ mod tally;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use self::choice::Choice;
-use self::sources::Sources;
+use self::progress::Progress;
+use self::sources::{InputArgs, Sources};
 use self::table::Table;
 use self::tally::{Omission, Tally};
 use super::decode::Row;
 use super::decode::mbr::{Mbr, MbrArgs};
 use super::decode::rows::{self, Needed, RowEncoder};
 use super::headings::{INPUT, MODEL, OUTPUT, SEARCH};
-use super::input::{Input, InputFormat, InputRow, OnError, Selection};
+use super::input::{Input, InputRow, OnError, Selection};
 use super::metric_names::metric_named;
 use super::model_args::ModelArgs;
-use super::output::{Kept, Record, Writer};
+use super::output::{Record, Writer};
 use super::roles::FileRoles;
 use super::shard::Shard;
 use crate::console::status;
-use crate::data;
+use crate::data::{self, DataConfig};
 use crate::error::{Error, Result, counted};
 use crate::metrics::METRICS;
 use crate::predictor::Output;
@@ -68,17 +69,8 @@ pub(crate) struct DistillArgs {
     /// Restrict each output to the tokens that this shortlist allows for its source. Make one with `seqloom shortlist`
     #[arg(long, value_name = "FILE", help_heading = MODEL)]
     shortlist: Option<PathBuf>,
-    /// Decode these sources instead of RUN's training pairs, also without references: text with one source per line, .csv,
-    /// .tsv, .jsonl, .json, also as .gz or .zst, or .parquet; may be given more than once
-    #[arg(long, short, value_name = "FILE", help_heading = INPUT)]
-    input: Vec<PathBuf>,
-    /// Format of --input [default: by its extension]
-    #[arg(long, value_enum, requires = "input", help_heading = INPUT)]
-    input_format: Option<InputFormat>,
-    /// Column of the sources in --input; of sources with several columns all of them, with commas between [default: as in
-    /// training]
-    #[arg(long, alias = "source-column", requires = "input", help_heading = INPUT)]
-    column: Option<String>,
+    #[command(flatten)]
+    sources: InputArgs,
     /// What to do with a source that is broken or too long [default: skip if RUN's data.too_long is skip, else stop]
     #[arg(long, value_enum, help_heading = INPUT)]
     on_error: Option<OnError>,
@@ -89,8 +81,8 @@ pub(crate) struct DistillArgs {
     /// Write the pairs to this .csv or .jsonl file, with the columns of RUN's [data]
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     output: PathBuf,
-    /// Resume an output that a stopped command left, with the same model, input and options; until the output is complete,
-    /// they are recorded in OUTPUT.resume.json
+    /// Resume an output that a stopped command left, with the same model, input and options, which are recorded in
+    /// OUTPUT.resume.json; a complete output is left alone
     #[arg(long, help_heading = OUTPUT)]
     resume: bool,
     /// Write one pair for each source: of its N best outputs (--n-best, else all of the beam) the one that is closest to the
@@ -148,22 +140,18 @@ impl DistillArgs {
 
     /// The files of the command.
     fn roles(&self, loaded: &LoadedModel) -> Result<FileRoles> {
-        let roles = self.input.iter().fold(FileRoles::default(), |roles, path| roles.reads("input", path));
+        let roles = self.models().roles(self.sources.roles(FileRoles::default()), loaded)?;
         let record = Record::place(&self.output);
-        let roles = self.models().roles(roles, loaded)?.writes("output", &self.output, "--output");
+        let roles = roles.writes("output", &self.output, "--output");
         Ok(roles.may_write("record of the output", record.as_deref(), "--output"))
     }
 
-    /// The settings on which the pairs depend, for the record of an unfinished output.
+    /// The settings on which the pairs depend, for the record of the output.
     fn settings(&self, loaded: &LoadedModel) -> Result<Map<String, Value>> {
         let mut all = self.models().settings(loaded)?;
-        let inputs: Vec<String> = self.input.iter().map(|path| path.display().to_string()).collect();
-        let format = self.input_format.map(|format| format!("{format:?}"));
+        all.extend(self.sources.settings(&loaded.experiment.data)?);
         all.extend([
             ("data.target.max_length".to_owned(), json!(loaded.experiment.data.target.max_length)),
-            ("--input".to_owned(), json!(inputs)),
-            ("--input-format".to_owned(), json!(format)),
-            ("--column".to_owned(), json!(self.column)),
             ("--closest".to_owned(), json!(self.closest)),
             ("--mbr".to_owned(), json!(self.mbr.metric)),
             ("--candidates".to_owned(), json!(self.mbr.metric.as_ref().map(|_| self.mbr.candidates))),
@@ -179,56 +167,6 @@ impl DistillArgs {
             data::TooLong::Error => OnError::Stop,
         })
     }
-
-    /// What an earlier command has done, for `--resume`; `None` if the output is complete.
-    ///
-    /// # Errors
-    /// It had other settings; its record is damaged.
-    fn progress(&self, record: &Record) -> Result<Option<Progress>> {
-        if !self.resume {
-            return Ok(Some(Progress::default()));
-        }
-        let Some(known) = record.check()? else {
-            let is_there = self.output.metadata().is_ok_and(|metadata| metadata.len() > 0);
-            return Ok((!is_there).then(Progress::default));
-        };
-        let progress = serde_json::from_value::<Progress>(known.progress).map_err(|error| {
-            let output = self.output.display();
-            let message =
-                format!("the record beside {output} must tell how far it is, but it is damaged: {error}");
-            Error::failure(message).hint("leave out --resume to write the pairs anew")
-        });
-        progress.map(|progress| Some(Progress { first_source: known.first_source, ..progress }))
-    }
-}
-
-/// How far the command is, for its record.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Progress {
-    /// The first source, which the record has apart.
-    #[serde(skip)]
-    first_source: Option<String>,
-    /// The last source that is done.
-    last_source: Option<String>,
-    /// Bytes of the output with the pairs of these sources.
-    bytes: u64,
-    tally: Tally,
-}
-
-impl Progress {
-    fn to_json(&self) -> Result<Value> {
-        serde_json::to_value(self)
-            .map_err(|error| Error::failure(format!("cannot serialize the progress: {error}")))
-    }
-
-    /// The sources that are done.
-    fn kept(&self) -> Kept {
-        Kept {
-            rows: self.tally.sources,
-            first_source: self.first_source.clone(),
-            last_source: self.last_source.clone(),
-        }
-    }
 }
 
 /// Runs the command.
@@ -240,18 +178,21 @@ pub(crate) fn run(args: &DistillArgs) -> Result<()> {
     let table = Table::new(data, &args.output)?;
     args.roles(&loaded)?.check()?;
     let record = Record::new(&args.output, args.settings(&loaded)?);
-    let output = args.output.display();
-    let Some(progress) = args.progress(&record)? else {
-        status(&format!("{output} is complete: there is no record of an unfinished one beside it"));
-        return Ok(());
+    let progress = match args.resume {
+        true => Progress::of_earlier(&args.output, &record)?,
+        false => Progress::default(),
     };
+    if progress.complete {
+        status(&format!("{} is complete, by the same model, input and options", args.output.display()));
+        return report(args, &table, data, &progress.tally);
+    }
     let stop = StopFlag::on_signals(loaded.experiment.runtime.on_usr1)?;
     let wanted = Selection { shard: args.shard, answered: progress.kept() };
-    let mut sources = Sources::open(args, data, wanted)?;
+    let mut sources = Sources::open(&args.sources, closest.is_some(), data, wanted)?;
     // What cannot be read must not empty an old output.
     let first = sources.input.next_chunk()?;
-    // Before the output: one without a record counts as complete.
-    record.write(progress.first_source.as_deref(), progress.to_json()?)?;
+    // Before the output: the record of an earlier one must not pass for that of the new one.
+    progress.write(&record)?;
     let writer = open(args, &table, &progress)?.guarded(&stop);
     let choice = Choice { loaded: &loaded, closest };
     let mut distilling = Distilling { args, choice, mbr, table, writer, record, progress };
@@ -369,38 +310,46 @@ impl Distilling<'_> {
             return Err(Error::failure(format!("cannot write {output}: its reader has closed it")));
         }
         self.progress.bytes = self.writer.written();
-        self.record.write(self.progress.first_source.as_deref(), self.progress.to_json()?)
+        self.progress.write(&self.record)
     }
 
     /// Ends the output, and reports what is in it and what is not.
     ///
     /// # Errors
-    /// It has no pair.
-    fn finish(&self, sources: &Sources) -> Result<()> {
-        self.record.remove();
+    /// It cannot be written; it has no pair.
+    fn finish(&mut self, sources: &Sources) -> Result<()> {
+        self.progress.complete = true;
+        self.keep_progress()?;
         let Progress { tally, .. } = &self.progress;
-        let output = &self.args.output;
         sources.say(tally.sources);
-        tally.say(output);
-        match (tally.pairs, tally.sources) {
-            // Such as a shard of a few sources.
-            (0, 0) => return Ok(()),
-            (0, sources) => {
-                let message = format!("no output of {} can be a pair", counted(sources, "source"));
-                return Err(Error::input(message).hint("look at the outputs with `seqloom decode`"));
-            }
-            _ => {}
-        }
-        if self.choice.loaded.experiment.data.valid.share().is_some() {
-            status(
-                "note: the run validates on a share of its training pairs (`data.valid`); with these pairs another share would \
-                 be taken, and outputs would be references: name a file of validation pairs for the student",
-            );
-        }
-        let name = self.table.in_config(output);
-        status(&format!("to train a student: data.train = {name}, or add this file to those of data.train"));
-        Ok(())
+        report(self.args, &self.table, &self.choice.loaded.experiment.data, tally)
     }
+}
+
+/// Reports what is in a complete output and what is not, and how the config of a student names it.
+///
+/// # Errors
+/// It has no pair.
+fn report(args: &DistillArgs, table: &Table, data: &DataConfig, tally: &Tally) -> Result<()> {
+    tally.say(&args.output);
+    match (tally.pairs, tally.sources) {
+        // Such as a shard of a few sources.
+        (0, 0) => return Ok(()),
+        (0, sources) => {
+            let message = format!("no output of {} can be a pair", counted(sources, "source"));
+            return Err(Error::input(message).hint("look at the outputs with `seqloom decode`"));
+        }
+        _ => {}
+    }
+    if data.valid.share().is_some() {
+        status(
+            "note: the run validates on a share of its training pairs (`data.valid`); with these pairs another share would \
+             be taken, and outputs would be references: name a file of validation pairs for the student",
+        );
+    }
+    let name = table.in_config(&args.output);
+    status(&format!("to train a student: data.train = {name}, or add this file to those of data.train"));
+    Ok(())
 }
 
 /// Training uses a pair only if its target is short enough as well.

@@ -94,5 +94,5 @@ impl Choice<'_> {
 /// The error of a source without a reference, where a metric needs one.
 pub(super) fn without_reference() -> Error {
     Error::input("--closest compares outputs with references, but there is none")
-        .hint("leave out --closest, or use a table with the column of targets")
+        .hint("name their column with --target-column or their text with --targets, or leave out --closest")
 }

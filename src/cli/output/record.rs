@@ -1,6 +1,6 @@
 //! The record of an unfinished output file, with its settings, so that it is not resumed with another model, other
 //! settings or another input. It is removed when the output is complete. Where the rows of the output do not tell how far the
-//! command was, the record does.
+//! command was, the record does, and stays.
 
 use std::path::{Path, PathBuf};
 
@@ -97,23 +97,16 @@ impl Record {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn finish(&self, rows: u64, format: OutputFormat) -> Result<()> {
-        if self.path.is_none() {
-            return Ok(());
-        }
+        let Some(path) = &self.path else { return Ok(()) };
         if let Some(shard) = self.shard() {
             let (shard, settings) = (shard.to_owned(), self.settings.clone());
             let record = ShardRecord { shard, rows, format, settings };
             let json = serde_json::to_string(&record).map_err(|error| Error::failure(error.to_string()))?;
             write_output(&ShardRecord::place(&self.output), format!("{json}\n").as_bytes())?;
         }
-        self.remove();
-        Ok(())
-    }
-
-    /// Removes the record of a complete output.
-    pub(crate) fn remove(&self) {
         // A record that stays, or that another command removed, does no harm.
-        let _ = self.path.as_ref().map(std::fs::remove_file);
+        let _ = std::fs::remove_file(path);
+        Ok(())
     }
 
     /// The output is written anew: what an earlier one left does not belong to it.
