@@ -24,6 +24,7 @@ from pathlib import Path
 from pairs import HEADER, HERE, DataError, read_rows, to_csv, write_atomically
 
 HOME_OF_HOMES = "https://raw.githubusercontent.com"
+REMEDY = "try again later, name another server with --base-url, or a folder that has the CSV files with --from"
 TRIES = 3
 TIMEOUT_SECONDS = 60
 
@@ -55,6 +56,11 @@ def text_lines(content: bytes) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
+def reason(error: Exception) -> object:
+    """Why an address cannot be fetched, without the name of the library that says so."""
+    return getattr(error, "reason", error)
+
+
 def download(url: str) -> bytes:
     """The content at this address, with retries."""
     for attempt in range(1, TRIES + 1):
@@ -66,7 +72,7 @@ def download(url: str) -> bytes:
             raise DataError(f"{url}: the server says {error.code} {error.reason}") from error
         except (OSError, http.client.HTTPException) as error:
             if attempt == TRIES:
-                raise DataError(f"{url}: cannot be fetched: {error}") from error
+                raise DataError(f"{url}: cannot be fetched: {reason(error)}") from error
             time.sleep(attempt)
         except ValueError as error:
             raise DataError(f"{url}: is no address that can be fetched: {error}") from error
@@ -76,10 +82,11 @@ def download(url: str) -> bytes:
 @functools.lru_cache(maxsize=2)
 def fetch(base_url: str, name: str) -> bytes:
     """Downloads a file and verifies its checksum. The last two are kept: a file may make several splits."""
-    content = download(f"{base_url.rstrip('/')}/{urllib.parse.quote(name)}")
+    url = f"{base_url.rstrip('/')}/{urllib.parse.quote(name)}"
+    content = download(url)
     expected, found = checksums("homes.sha256")[name], sha256(content)
     if found != expected:
-        raise DataError(f"{name}: sha256 must be {expected}, but it is {found}")
+        raise DataError(f"{url}: sha256 must be {expected}, but it is {found}, so this is another file")
     print(f"  {name}: {len(content)} bytes", file=sys.stderr)
     return content
 
@@ -92,10 +99,15 @@ def is_whole(path: Path, name: str) -> bool:
 def get_from_home(split: Split, path: Path, base_url: str) -> None:
     """Downloads the source files of a CSV file and creates it."""
     print(f"{path}: from {base_url}", file=sys.stderr)
-    content = to_csv(split.read([fetch(base_url, name) for name in split.files]), split.header)
+    try:
+        contents = [fetch(base_url, name) for name in split.files]
+    except DataError as error:
+        raise DataError(f"cannot get {split.path}: {error}; {REMEDY}") from error
+    content = to_csv(split.read(contents), split.header)
     expected, found = checksums("public.sha256")[split.path], sha256(content)
     if found != expected:
-        raise DataError(f"{split.path}: sha256 must be {expected}, but it is {found}: has a script here changed?")
+        what = f"cannot make {split.path}: sha256 must be {expected}, but it is {found}"
+        raise DataError(f"{what}; has a script in {HERE} changed? Take the one of the release")
     write_atomically(path, content)
 
 

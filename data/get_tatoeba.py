@@ -13,6 +13,7 @@ sentence rarely changes its split when the file grows. No sentence, English or C
 import argparse
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 from fetching import sha256, text_lines
@@ -36,7 +37,7 @@ def read_file(path: Path) -> list[Row]:
         else:
             content = path.read_bytes()
         lines = text_lines(content)
-    except (KeyError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+    except (EOFError, KeyError, RuntimeError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: must be cmn-eng.zip or the {MEMBER} in it: {error}") from error
     rows = []
     for number, line in enumerate(lines, start=1):

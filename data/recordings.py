@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from fetching import TIMEOUT_SECONDS, TRIES, checksums, sha256
-from pairs import HERE, DataError, to_csv, write_atomically
+from fetching import TIMEOUT_SECONDS, TRIES, checksums, reason, sha256
+from pairs import HERE, DataError, folder_for, to_csv, write_atomically
 
 HOME_OF_ARCHIVES = "https://github.com"
+REMEDY = "try again later, name another server with --base-url, or the home's archive of this commit with --archive"
 HEADER = ["source", "target", "speaker"]
 LIST = "wav.sha256"
 PROGRESS_EVERY = 1_000
@@ -73,31 +74,35 @@ def unpack(recordings: Recordings, stream: IO[bytes], folder: Path) -> bytes:
     return "".join(f"{sums[path]}  wav/{names[path]}\n" for path in sorted(sums, key=names.get)).encode("utf-8")
 
 
-def download(recordings: Recordings, base_url: str, folder: Path) -> bytes:
+def address(recordings: Recordings, base_url: str) -> str:
+    """Where the home serves the archive of the commit."""
+    return f"{base_url.rstrip('/')}/{recordings.home}/archive/{recordings.commit}.tar.gz"
+
+
+def download(url: str, recordings: Recordings, folder: Path) -> bytes:
     """Gets the archive from its home and unpacks it as it comes; a connection that breaks is tried again."""
-    url = f"{base_url.rstrip('/')}/{recordings.home}/archive/{recordings.commit}.tar.gz"
     for attempt in range(1, TRIES + 1):
         print(f"{url}: attempt {attempt} of {TRIES}", file=sys.stderr)
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
                 return unpack(recordings, answer, folder)
         except urllib.error.HTTPError as error:
-            raise DataError(f"{url}: the server says {error.code} {error.reason}") from error
+            raise DataError(f"the server says {error.code} {error.reason}") from error
         except (OSError, EOFError, http.client.HTTPException, tarfile.TarError, zlib.error) as error:
             if attempt == TRIES:
-                raise DataError(f"{url}: cannot be fetched: {error}") from error
+                raise DataError(f"it cannot be fetched: {reason(error)}") from error
         except ValueError as error:
-            raise DataError(f"{url}: is no address that can be fetched: {error}") from error
+            raise DataError(f"this is no address that can be fetched: {error}") from error
     raise AssertionError("the last try returns or raises")
 
 
-def read_archive(recordings: Recordings, path: Path, folder: Path) -> bytes:
+def read_archive(path: Path, recordings: Recordings, folder: Path) -> bytes:
     """Unpacks an archive that somebody has already."""
     try:
         with open(path, "rb") as stream:
             return unpack(recordings, stream, folder)
     except (EOFError, gzip.BadGzipFile, tarfile.TarError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as a .tar.gz: {error}") from error
+        raise DataError(f"it cannot be read as a .tar.gz: {error}") from error
 
 
 def check(recordings: Recordings, name: str, content: bytes) -> None:
@@ -147,13 +152,19 @@ def get(purpose: str, recordings: Recordings) -> None:
     if is_whole(recordings, folder):
         print(f"{folder}: there already", file=sys.stderr)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    origin = options.archive or address(recordings, options.base_url)
+    try:
+        with folder_for(folder):
+            fill(recordings, folder, origin)
+    except DataError as error:
+        raise DataError(f"cannot get {recordings.folder} from {origin}: {error}; {REMEDY}") from error
+
+
+def fill(recordings: Recordings, folder: Path, origin: Path | str) -> None:
+    """Makes the set in its folder, of an archive here or at an address."""
     unpacked = Path(tempfile.mkdtemp(dir=folder, prefix=".wav."))
     try:
-        if options.archive is None:
-            listing = download(recordings, options.base_url, unpacked)
-        else:
-            listing = read_archive(recordings, options.archive, unpacked)
-        put(recordings, folder, unpacked, listing)
+        read = read_archive if isinstance(origin, Path) else download
+        put(recordings, folder, unpacked, read(origin, recordings, unpacked))
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)

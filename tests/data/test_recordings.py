@@ -113,9 +113,9 @@ class Getting(unittest.TestCase):
 
     def test_other_recordings_are_refused_and_leave_nothing(self):
         path = self.archive({**FILES, "recordings/0_george_4.wav": recording(9)})
-        with self.assertRaisesRegex(DataError, "fsdd/wav.sha256: sha256 must be"):
+        with self.assertRaisesRegex(DataError, f"cannot get fsdd from {path}: fsdd/wav.sha256: sha256 must be .*--base-url"):
             self.get("--archive", path)
-        self.assertEqual(list((self.folder / "fsdd").iterdir()), [])
+        self.assertFalse((self.folder / "fsdd").exists())
 
     def test_a_broken_archive_is_refused_and_leaves_nothing(self):
         path = Path(self.archive(FILES))
@@ -124,7 +124,11 @@ class Getting(unittest.TestCase):
             path.write_bytes(content)
             with self.assertRaisesRegex(DataError, "cannot be read as a .tar.gz"):
                 self.get("--archive", str(path))
-            self.assertEqual(list((self.folder / "fsdd").iterdir()), [])
+            self.assertFalse((self.folder / "fsdd").exists())
+        (self.folder / "fsdd").mkdir()
+        with self.assertRaises(DataError):
+            self.get("--archive", str(path))
+        self.assertTrue((self.folder / "fsdd").exists(), "it was there before")
 
     def test_the_archive_comes_from_the_home_at_its_commit(self):
         served = self.folder / "served" / FSDD.home / "archive" / f"{FSDD.commit}.tar.gz"
@@ -135,9 +139,14 @@ class Getting(unittest.TestCase):
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_port}"
             printed = self.get("--base-url", url)
-            with self.assertRaisesRegex(DataError, "the server says 404"):
-                self.get("--base-url", f"{url}/elsewhere", "--out", str(self.folder / "other"))
+            elsewhere = ["--base-url", f"{url}/elsewhere", "--out", str(self.folder / "other" / "deep")]
+            message = f"cannot get fsdd from {url}/elsewhere/{FSDD.home}/archive/.*: the server says 404 .*--archive"
+            with self.assertRaisesRegex(DataError, message):
+                self.get(*elsewhere)
             server.shutdown()
+        with self.assertRaisesRegex(DataError, "it cannot be fetched: .* refused; try again"):
+            self.get(*elsewhere)
+        self.assertFalse((self.folder / "other").exists())
         self.assertIn("4 recordings", printed)
 
 

@@ -22,7 +22,7 @@ import get_scan
 import get_sigmorphon
 import get_tatoeba
 from fetching import sha256
-from pairs import DataError, to_csv
+from pairs import DataError, run, to_csv
 
 SCRIPTS = [get_cmudict, get_histnorm, get_inflection, get_scan, get_sigmorphon]
 
@@ -203,6 +203,30 @@ class Getting(unittest.TestCase):
                     self.get()
             fetching.fetch.cache_clear()
             self.assertFalse(self.made().exists())
+
+    def failure(self) -> str:
+        """Runs the script to its error, which is a line; nothing is left of the folders."""
+        printed = io.StringIO()
+        with contextlib.redirect_stderr(printed), mock.patch("time.sleep"):
+            with self.assertRaises(SystemExit) as ended:
+                run(self.get)
+        self.assertEqual(ended.exception.code, 1)
+        self.assertFalse((self.folder / "out").exists())
+        (line,) = printed.getvalue().splitlines()
+        return line
+
+    def test_an_error_says_what_and_where_and_what_to_do(self):
+        place = f"http://127.0.0.1:{self.server.server_port}/owner/home/1/b.txt"
+        begin, end = f"error: cannot get made/train.csv: {place}: ", f"; {fetching.REMEDY}"
+        with mock.patch.dict(self.sums, {self.split.files[1]: "0" * 64}):
+            self.assertRegex(self.failure(), f"^{begin}sha256 must be 0+, but it is .*, so this is another file{end}$")
+        (self.folder / "served" / "owner" / "home" / "1" / "b.txt").unlink()
+        self.assertRegex(self.failure(), f"^{begin}the server says 404 File not found{end}$")
+        self.server.shutdown()
+        self.server.server_close()
+        fetching.fetch.cache_clear()
+        begin = begin.replace("b.txt", "a.txt")
+        self.assertRegex(self.failure(), f"^{begin}cannot be fetched: .*Connection refused{end}$")
 
     def test_a_folder_of_another_header_is_refused(self):
         other = self.folder / "other" / "made"
