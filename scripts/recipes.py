@@ -22,10 +22,13 @@ class Metric:
         return 100 * (1 - share if self.complement else share)
 
 
-WORDS_WRONG = Metric("word error rate %", "exact_match", complement=True)
-PHONES_WRONG = Metric("phone error rate %", "word_error_rate")
+# Edits over the symbols of the references are an error rate; a word is wrong or right. Papers on spelling and phones
+# call the share of wrong words a word error rate, which of speech is another number.
+WORDS_WRONG = Metric("words wrong %", "exact_match", complement=True)
+PHONE_ERRORS = Metric("phone error rate %", "word_error_rate")
+WORD_ERRORS = Metric("word error rate %", "word_error_rate")
 EXACT = Metric("exact match %", "exact_match")
-CHARACTERS_WRONG = Metric("character error rate %", "character_error_rate")
+CHARACTER_ERRORS = Metric("character error rate %", "character_error_rate")
 BLEU = Metric("BLEU", "bleu")
 BLEU_TOKENIZED = Metric("BLEU (tokenized)", "bleu_none")
 CHRF = Metric("chrF", "chrf")
@@ -69,7 +72,7 @@ def g2p2021(size: str, about: str, published: dict[str, float]) -> Recipe:
         config=f"g2p2021_{size}",
         get="get_sigmorphon.py {sets}",
         folders=folders("g2p2021/", " ".join(by_set)),
-        metrics=(WORDS_WRONG, PHONES_WRONG),
+        metrics=(WORDS_WRONG, PHONE_ERRORS),
         published={WORDS_WRONG: by_set | mean},
         source="the task's baseline, an ensemble of ten transition systems (github.com/sigmorphon/2021-task1)",
     )
@@ -93,14 +96,14 @@ RECIPES = {
         config="g2p2020",
         get="get_sigmorphon.py {sets}",
         folders=folders("g2p2020/", "ady arm bul dut fre geo gre hin hun ice jpn kor lit rum vie"),
-        metrics=(WORDS_WRONG, PHONES_WRONG),
+        metrics=(WORDS_WRONG, PHONE_ERRORS),
         published={
             WORDS_WRONG: {
                 "ady": 28.44, "arm": 14.22, "bul": 34.00, "dut": 15.78, "fre": 6.89, "geo": 28.00, "gre": 18.89,
                 "hin": 9.56, "hun": 5.33, "ice": 10.22, "jpn": 7.33, "kor": 43.78, "lit": 20.67, "rum": 12.00,
                 "vie": 7.56, "mean": 17.51,
             },
-            PHONES_WRONG: {"mean": 4.30},
+            PHONE_ERRORS: {"mean": 4.30},
         },
         source="a Transformer, tuned for each language (Gorman et al. 2020, tables 2 to 4)",
     ),
@@ -121,8 +124,8 @@ RECIPES = {
         get="get_cmudict.py",
         folders=("cmudict",),
         valid="valid_multiref",
-        metrics=(WORDS_WRONG, PHONES_WRONG),
-        published={WORDS_WRONG: {"cmudict": 20.87}, PHONES_WRONG: {"cmudict": 4.59}},
+        metrics=(WORDS_WRONG, PHONE_ERRORS),
+        published={WORDS_WRONG: {"cmudict": 20.87}, PHONE_ERRORS: {"cmudict": 4.59}},
         source="a Transformer (github.com/OlivierDehaene/GPA4.0)",
     ),
     "inflection2023": Recipe(
@@ -134,7 +137,7 @@ RECIPES = {
             "afb amh arz bel dan deu eng fin fra grc heb heb_unvoc hun hye ita jap kat klr mkd nav rus san sme spa sqi "
             "swa tur",
         ),
-        metrics=(EXACT, CHARACTERS_WRONG),
+        metrics=(EXACT, CHARACTER_ERRORS),
     ),
     "scan": Recipe(
         about="commands to actions, three splits (SCAN)",
@@ -151,7 +154,7 @@ RECIPES = {
         config="histnorm",
         get="get_histnorm.py",
         folders=("histnorm",),
-        metrics=(EXACT, CHARACTERS_WRONG),
+        metrics=(EXACT, CHARACTER_ERRORS),
         published={EXACT: {"histnorm": 84.24}},
         source="a network trained on 25,000 of the 41,868 words (Bollmann 2019, table 6: NMT-2)",
     ),
@@ -178,13 +181,13 @@ RECIPES = {
         get="get_fsdd.py",
         folders=("fsdd",),
         tests=("test", "test_lucas"),
-        metrics=(Metric("word error rate %", "word_error_rate"),),
+        metrics=(WORD_ERRORS,),
     ),
     "dspspeech": Recipe(
         about="spoken Mandarin words of speakers that nobody trained on (DSPSpeech-20)",
         config="dspspeech",
         get="get_dspspeech.py",
         folders=("dspspeech",),
-        metrics=(CHARACTERS_WRONG, WORDS_WRONG),
+        metrics=(CHARACTER_ERRORS, WORDS_WRONG),
     ),
 }

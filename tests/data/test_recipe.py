@@ -1,7 +1,9 @@
 """scripts/recipe.py: what is run for a recipe, and the table that is made of it. A stand-in takes the place of seqloom."""
 
+import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from support import DATA  # before the scripts: it finds them
 
@@ -24,7 +27,8 @@ from fetching import choose
 ROOT = DATA.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from recipes import RECIPES, WORDS_WRONG  # noqa: E402 (the line above finds it)
+import recipe  # noqa: E402 (the line above finds it)
+from recipes import RECIPES, WORD_ERRORS, WORDS_WRONG  # noqa: E402 (the line above finds it)
 
 # Writes its arguments into calls.jsonl, and the files that seqloom would write. Exact matches are those of `scores`.
 STAND_IN = """#!{python}
@@ -39,6 +43,7 @@ if (here / "wait").exists():
     except KeyboardInterrupt:
         sys.exit(130)
 place, seeds = pathlib.Path(of("--out")[0]), of("--seeds")[0].split(",")
+print("training " + place.name, file=sys.stderr)
 shares = json.loads((here / "scores").read_text())[place.name]
 place.mkdir(parents=True, exist_ok=True)
 lines = ["set,metric,system,mean,sd,low,high,best,better_than," + ",".join("seed_" + seed for seed in seeds)]
@@ -83,11 +88,16 @@ class Recipes(unittest.TestCase):
     def test_the_table_has_means_and_deviations_over_seeds_and_the_published_values(self):
         done = self.recipe("g2p2020", "--sets", "hun,fre", "--seeds", "1,2")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("the table of the experiment", done.stderr)
-        # Word error rates: fre 10 and 20, hun 30 and 50; by seed the means are 20 and 35.
+        # What the experiments show is passed through.
+        logs = [f"what its runs report is in {self.folder}/out/g2p2020/{name}/logs" for name in ("fre", "hun")]
+        messages = ["training fre", "the table of the experiment", "hun, set 2 of 2: " + logs[1], "training hun"]
+        counts = "g2p2020: 4 runs to train (2 sets, 2 seeds); those that are finished are kept"
+        lines = done.stderr.splitlines()
+        self.assertEqual(lines, [counts, "fre, set 1 of 2: " + logs[0], *messages, "the table of the experiment"])
+        # Words wrong: fre 10 and 20, hun 30 and 50; by seed the means are 20 and 35.
         lines = done.stdout.splitlines()
         self.assertEqual(lines[0], "g2p2020, test.csv: mean and standard deviation over seeds 1, 2")
-        self.assertEqual(lines[2], "| set | word error rate % | published | phone error rate % |")
+        self.assertEqual(lines[2], "| set | words wrong % | published | phone error rate % |")
         self.assertEqual(lines[4], "| fre | 15.00 ± 7.07 | 6.89 | 85.00 ± 7.07 |")
         self.assertEqual(lines[5], "| hun | 40.00 ± 14.14 | 5.33 | 60.00 ± 14.14 |")
         # The published mean is over all 15 languages.
@@ -116,7 +126,7 @@ class Recipes(unittest.TestCase):
 
     def test_an_ensemble_has_columns_of_its_own(self):
         done = self.recipe("g2p2020", "--sets", "fre,hun", "--seeds", "1,2", "--ensemble")
-        wrong, phones = "word error rate %", "phone error rate %"
+        wrong, phones = "words wrong %", "phone error rate %"
         header = f"| set | {wrong} | {wrong}, ensemble | published | {phones} | {phones}, ensemble |\n"
         self.assertIn(header, done.stdout, done.stderr)
         self.assertIn("| fre | 15.00 ± 7.07 | 25.00 | 6.89 | 85.00 ± 7.07 | 75.00 |\n", done.stdout)
@@ -125,7 +135,7 @@ class Recipes(unittest.TestCase):
 
     def test_no_published_value_stands_beside_scores_of_other_rows(self):
         done = self.recipe("g2p2020", "--sets", "fre", "--seeds", "1", "--tests", "valid")
-        self.assertIn("| set | word error rate % | phone error rate % |\n", done.stdout)
+        self.assertIn("| set | words wrong % | phone error rate % |\n", done.stdout)
         self.assertTrue(done.stdout.endswith("Published scores are of test.\n"), done.stdout)
 
     def test_what_is_wrong_is_said_before_anything_runs(self):
@@ -134,10 +144,69 @@ class Recipes(unittest.TestCase):
             (["g2p2020", "--sets", "fre,english"], "g2p2020 has no set 'english'; there are ady, arm"),
             (["g2p2020", "--sets", "fre,ady"], "g2p2020/ady/train.csv"),
             (["g2p2020", "--sets", "fre", "--tests", "best"], "g2p2020/fre/best.csv; --sets and --tests choose others"),
+            (["g2p2020", "--ensemble", "--seeds", "2"], "--ensemble needs models of several seeds"),
         ]:
-            done = self.recipe(*arguments)
-            self.assertEqual((done.returncode, done.stdout), (1, ""))
-            self.assertIn(message, done.stderr)
+            self.assert_refused(self.recipe(*arguments), message)
+        for option, message in [
+            (["--seeds", "1,two"], "must be whole numbers from 0 to 1000000000, but they are '1,two'"),
+            (["--jobs", "0"], "must be a whole number from 1 to 1024, but it is '0'"),
+        ]:
+            self.assert_refused(self.recipe("g2p2020", *option), message, code=2)
+
+    def test_without_a_folder_of_data_all_is_checked_before_anything_is_fetched(self):
+        for arguments, message in [
+            (["--binary", "target/none"], "there is no program target/none; `make build` makes it, and --binary"),
+            (["--binary", "README.md"], "there is no program README.md"),
+            (["--data", "nowhere"], "there is no folder nowhere, which --data names"),
+            (["--tests", "test,best"], "g2p2020/fre has no test 'best'; there are test, train, valid"),
+            (["--set", "name=other"], "cannot replace `name`, which is the recipe's own: the name is that of the set"),
+        ]:
+            script = [sys.executable, str(ROOT / "scripts" / "recipe.py"), "g2p2020", "--sets", "fre"]
+            command = [*script, "--binary", str(self.binary), *arguments]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            self.assert_refused(done, message)
+
+    def test_a_getter_that_fails_ends_it_with_what_else_can_be_done(self):
+        with mock.patch.object(recipe, "call", lambda _: 1):
+            options = argparse.Namespace(out=self.folder, settings=[], seeds=(1,), jobs=1)
+            work = recipe.Work("scan", RECIPES["scan"], {"simple": "scan/simple"}, ("test",), (1,), DATA, options)
+            with self.assertRaisesRegex(recipe.Failure, "data/get_scan.py did not get the sets; .* --data"):
+                recipe.get_data(work)
+
+    def test_a_key_of_the_recipe_and_a_table_without_its_metrics_are_refused(self):
+        for setting, message in [
+            ("seed=3", "--set cannot replace `seed`, which is the recipe's own: --seeds names them"),
+            ("data.train=a.csv", "`data.train`, which is the recipe's own: --sets chooses among the sets, and --data"),
+            ("data.valid = {share=0.1}", "`data.valid`, which is the recipe's own"),
+            ("data.valid.share=0.1", "`data.valid.share`, which is the recipe's own"),
+            ("data.test=a.csv", "`data.test`, which is the recipe's own: --tests chooses the files"),
+            ("data={train='a'}", "`data`, which is the recipe's own"),
+            ('training.metrics=["exact_match"]', "name the metrics of the table, but it lacks word_error_rate;"),
+            ("training.metrics=[]", "must name the metrics of the table, but it lacks exact_match, word_error_rate;"),
+            ("training", "--set must be KEY=VALUE, but it is 'training'"),
+        ]:
+            self.assert_refused(self.recipe("g2p2020", "--sets", "fre", "--set", setting), message)
+        more = 'training.metrics=["exact_match", "word_error_rate", "chrf"]'
+        settings = ["--set", more, "--set", "runtime.threads=1", "--set", "data.training=1"]
+        done = self.recipe("g2p2020", "--sets", "fre", "--seeds", "1,2", "--jobs", "2", *settings)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("1 set, 2 seeds), 2 at once; ", done.stderr)
+        (call,) = self.calls()
+        self.assertEqual([value for value in call if value.startswith("runtime.threads=")], ["runtime.threads=1"])
+        self.assertIn(more, call)
+
+    def test_a_table_that_lacks_a_metric_is_an_error(self):
+        self.binary.write_text(self.binary.read_text().replace('"word_error_rate"', '"chrf"'))
+        done = self.recipe("g2p2020", "--sets", "fre", "--seeds", "1")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        message = "fre/table.csv lacks word_error_rate; `training.metrics` of configs/g2p2020.toml must name it\n"
+        self.assertTrue(done.stderr.endswith(message), done.stderr)
+
+    def assert_refused(self, done: subprocess.CompletedProcess, message: str, code: int = 1) -> None:
+        """It ended with this error, before it did anything."""
+        self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+        self.assertIn(message, done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
         self.assertFalse((self.folder / "calls.jsonl").exists())
 
     def test_a_failure_or_a_signal_ends_it_with_the_code_of_seqloom(self):
@@ -157,6 +226,14 @@ class Recipes(unittest.TestCase):
         self.assertEqual([line.split()[0] for line in done.stdout.splitlines()], list(RECIPES))
 
 
+def metrics_of(config: str) -> str | None:
+    """The value of `training.metrics` in a config, or in one that it extends."""
+    text = (ROOT / "configs" / f"{config}.toml").read_text(encoding="utf-8")
+    own = re.search(r"^metrics = \[(.*?)\]", text, re.MULTILINE)
+    base = re.search(r'^extends = "(.*)\.toml"', text, re.MULTILINE)
+    return own[1] if own else metrics_of(base[1]) if base else None
+
+
 class Table(unittest.TestCase):
     def test_every_recipe_has_its_config_its_script_and_a_line_in_the_page(self):
         page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -164,6 +241,21 @@ class Table(unittest.TestCase):
             self.assertTrue((ROOT / "configs" / f"{recipe.config}.toml").is_file(), name)
             self.assertTrue((DATA / recipe.get.split()[0]).is_file(), name)
             self.assertIn(f"| `{name}` |", page)
+
+    def test_every_config_computes_the_metrics_of_its_recipe(self):
+        page = (ROOT / "configs" / "reference.toml").read_text(encoding="utf-8")
+        usual = re.search(r"^#metrics = \[(.*?)\]", page, re.MULTILINE)[1]
+        for name, recipe in RECIPES.items():
+            computed = metrics_of(recipe.config) or usual
+            for metric in recipe.metrics:
+                self.assertIn(f'"{metric.name}"', computed, name)
+
+    def test_an_error_rate_is_of_edits_and_no_heading_has_two_meanings(self):
+        metrics = {metric for recipe in RECIPES.values() for metric in recipe.metrics}
+        self.assertEqual(len({metric.heading for metric in metrics}), len(metrics))
+        for metric in metrics:
+            self.assertEqual("error rate" in metric.heading, metric.name.endswith("_error_rate"), metric.heading)
+        self.assertEqual((RECIPES["fsdd"].metrics, RECIPES["g2p2020"].metrics[0]), ((WORD_ERRORS,), WORDS_WRONG))
 
     def test_published_values_are_of_sets_and_columns_that_there_are(self):
         for name, recipe in RECIPES.items():

@@ -113,7 +113,8 @@ class Getting(unittest.TestCase):
 
     def test_other_recordings_are_refused_and_leave_nothing(self):
         path = self.archive({**FILES, "recordings/0_george_4.wav": recording(9)})
-        with self.assertRaisesRegex(DataError, f"cannot get fsdd from {path}: fsdd/wav.sha256: sha256 must be .*--base-url"):
+        message = f"cannot get fsdd from {path}: fsdd/wav.sha256: sha256 must be .*--base-url"
+        with self.assertRaisesRegex(DataError, message):
             self.get("--archive", path)
         self.assertFalse((self.folder / "fsdd").exists())
 

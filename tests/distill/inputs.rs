@@ -9,7 +9,7 @@ fn an_input_may_have_no_header_other_columns_or_its_references_in_a_text() {
     let sources = words(30);
     // Every third reference is not the word.
     let reference = |(number, word): (usize, &String)| match number % 3 {
-        0 => word.chars().rev().chain("a".chars()).collect(),
+        0 => word.chars().rev().chain("a".chars()).collect::<String>(),
         _ => word.clone(),
     };
     let references: Vec<String> = sources.iter().enumerate().map(reference).collect();
