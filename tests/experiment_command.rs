@@ -268,7 +268,10 @@ fn what_cannot_be_compared_is_refused_before_any_training() {
     let few = ["--ensemble 4 needs models of 4 seeds, but there are 3", "--ensemble all"];
     refused(&["copy.toml"], &["--ensemble", "4"], &few);
     refused(&["copy.toml"], &["--ensemble", "1"], &["it must be `all` or a number from 2"]);
-    refused(&["copy.toml"], &["--test", "a=no.csv"], &["cannot read no.csv"]);
+    refused(&["copy.toml"], &["--test", "a=no.csv"], &["cannot read no.csv", "relative paths start at"]);
+    scene.write("data/README.md", "");
+    let public = ["--test", "a=data/a.csv"];
+    refused(&["copy.toml"], &public, &["cannot read data/a.csv", "data/README.md lists the scripts"]);
     let twice = ["--test", "a=valid.csv", "--test", "a=train.csv"];
     refused(&["copy.toml"], &twice, &["each test set must have its own name"]);
     scene.write("other.toml", "extends = \"copy.toml\"\nname = \"other\"\n[data]\nvalid = \"train.csv\"\n");

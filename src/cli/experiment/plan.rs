@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::ExperimentArgs;
 use crate::config::{Experiment, Variant};
-use crate::data::readers::Format;
+use crate::data::readers::{Format, hint_if_missing};
 use crate::data::{DataConfig, Files, PairFile};
 use crate::error::{Error, Result};
 
@@ -294,7 +294,8 @@ fn sets(args: &ExperimentArgs, systems: &[System]) -> Result<Vec<TestSet>> {
     }
     for path in sets.iter().flat_map(|set| std::iter::once(&set.input).chain(&set.targets)) {
         // Before hours of training.
-        std::fs::metadata(path).map_err(|error| Error::file("read", path, &error))?;
+        std::fs::metadata(path)
+            .map_err(|error| hint_if_missing(&[path], Error::file("read", path, &error)))?;
     }
     Ok(sets)
 }
