@@ -276,6 +276,11 @@ fn what_cannot_be_compared_is_refused_before_any_training() {
     refused(&["copy.toml"], &twice, &["each test set must have its own name"]);
     scene.write("other.toml", "extends = \"copy.toml\"\nname = \"other\"\n[data]\nvalid = \"train.csv\"\n");
     refused(&["copy.toml", "other.toml"], &[], &["all configs must have the same test set"]);
+    refused(
+        &["copy.toml"],
+        &["--set", " seed = 2"],
+        &["--set  seed = 2: `seed` must come from --seeds", "use --seeds 1,2,3"],
+    );
     scene.write("swept.toml", "extends = \"copy.toml\"\n[sweep]\n\"training.stepz\" = [1]\n");
     refused(&["swept.toml"], &[], &["swept.toml:3:21: unknown key `stepz`"]);
     for command in ["train", "data"] {
