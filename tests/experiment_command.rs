@@ -111,7 +111,7 @@ fn check_files(scene: &Scene) {
         "training.adamw.learning_rate",
         "dir=\"auto\"",
         "<svg",
-        "<td>narrow, ensemble of 2</td>",
+        "<td class=\"name\">narrow,<wbr> ensemble of 2</td>",
     ] {
         assert!(page.contains(part), "no {part}");
     }
@@ -190,6 +190,42 @@ fn an_ensemble_of_some_has_the_seeds_with_the_best_validations() {
     let decode = ["decode", &first, "--with", &second, "--input", "valid.csv", "--output", "together.jsonl"];
     scene.seqloom(&[&decode[..], &["--score-references"]].concat()).succeeded();
     assert_eq!(scene.text("out/outputs/copy-ensemble2/valid.jsonl"), scene.text("together.jsonl"));
+}
+
+#[test]
+fn systems_have_their_whole_names_on_the_page() {
+    let scene = scene();
+    let sweep = "\"training.adamw.learning_rate\" = [0.01]\n\"training.label_smoothing\" = [0.0, 0.1]\n";
+    scene.write("swept.toml", format!("extends = \"copy.toml\"\nname = \"swept\"\n[sweep]\n{sweep}"));
+    let table = scene.seqloom(&arguments(&["swept.toml"], "1", "out")).succeeded().stdout;
+    assert!(table.contains("\n* the best mean over 1 seed. sd: "), "{table}");
+    let page = scene.text("out/index.html");
+    let legend = page.split("</ul>").next().unwrap();
+    for smoothing in ["0.0", "0.1"] {
+        assert!(
+            table.contains(&format!(" swept-learning_rate=0.01,label_smoothing={smoothing} ")),
+            "{table}"
+        );
+        let name = format!("swept-learning_rate=<wbr>0.01,<wbr>label_smoothing=<wbr>{smoothing}");
+        assert!(legend.contains(&format!("<span>{name}</span>")), "{legend}");
+        let values = format!("<tr><th class=\"name\">{name}</th><td>{smoothing}</td></tr>");
+        assert!(page.contains(&values), "no {values}");
+    }
+    assert!(page.contains("<tr class=\"best\">") && page.contains("over characters"));
+}
+
+#[test]
+fn a_single_row_is_compared_with_nothing() {
+    let scene = scene();
+    scene.write("words.toml", "extends = \"copy.toml\"\nname = \"words\"\n[data.target.words]\n");
+    let table = scene.seqloom(&arguments(&["words.toml"], "1", "out")).succeeded().stdout;
+    assert!(!table.contains("* ") && table.contains("\nsd: standard deviation over seeds."), "{table}");
+    let page = scene.text("out/index.html");
+    for part in ["class=\"best\"", "Bold", "Differences", "<h2>Configs</h2>"] {
+        assert!(!page.contains(part), "{part}");
+    }
+    // As the tokenizer of the model has it.
+    assert!(page.contains("the error rate, over words, is") && table.contains("word error rate"), "{table}");
 }
 
 #[test]
