@@ -142,6 +142,7 @@ mod tests {
         );
         assert_eq!(files, None);
     }
+
     #[test]
     fn choices_of_a_sweep_replace_those_of_the_base() {
         let base = "[training.adamw]\nbeta1 = 0.5\n[sweep]\nrandom = 9\nseed = 3\ntraining.steps = { low = 1, high = 3 }\n\
@@ -156,24 +157,20 @@ mod tests {
                 .collect()
         };
         let [random, seed] = ["random: 9", "seed: 3"];
-        let [steps, rate, width] = [
-            ("training.steps", "table"),
-            ("training.adamw.learning_rate", "list"),
-            ("model.transformer.width", "list"),
-        ]
-        .map(|(key, value)| format!("{key}: a {value}"));
-        assert_eq!(keys("name = \"b\"\nseed = 4"), [random, seed, &steps, &rate, &width]);
+        let (steps, width) = ("training.steps: a table", "model.transformer.width: a list");
+        let rate = "training.adamw.learning_rate: a list";
+        assert_eq!(keys("name = \"b\"\nseed = 4"), [random, seed, steps, rate, width]);
         // In whichever spelling. The ends of a range are no keys: both are those of one file.
         let over = "[sweep]\n\"training.steps\" = { high = 9 }\nrandom = 2\n";
-        assert_eq!(keys(over), [seed, &rate, &width, &steps, "random: 2"]);
+        assert_eq!(keys(over), [seed, rate, width, steps, "random: 2"]);
         let both = on_top(Node::from_toml(base).unwrap(), Node::from_toml(over).unwrap());
         assert!(both.at("sweep").is_some_and(|sweep| match &sweep.value {
             Value::Table(entries) => entries.iter().all(|entry| entry.node.at("low").is_none()),
             _ => false,
         }));
         // A value for a key, and another optimizer, leave nothing to choose.
-        assert_eq!(keys("training.steps = 5\n[model.transformer]\nheads = 2"), [random, seed, &rate, &width]);
-        assert_eq!(keys("[training.sgd]"), [random, seed, &steps, &width]);
+        assert_eq!(keys("training.steps = 5\n[model.transformer]\nheads = 2"), [random, seed, rate, width]);
+        assert_eq!(keys("[training.sgd]"), [random, seed, steps, width]);
         let none = "training = { steps = 5, sgd = {} }\nmodel.transformer.width = 8";
         assert!(keys(none).is_empty());
     }
